@@ -59,13 +59,8 @@ def preview(
     by = _version(connection, name, version_no)
     first, last = first or 1, _last(connection, name, last)
     _refuse_emptied(connection, name, first, last)
-    asked = {
-        "workload": name,
-        "first": first,
-        "last": last,
-        "history": by.spec.history_items,
-        "frame": HISTORY_FRAME_CHARS,
-    }
+    asked = {"workload": name, "first": first, "last": last}
+    asked |= {"history": by.spec.history_items, "frame": HISTORY_FRAME_CHARS}
     items, usd, estimates = 0, Decimal(0), sharing.estimates(connection, now=now)
     for row in connection.execute(SIZES, asked):
         items += row.items
@@ -118,9 +113,8 @@ def begin(
             f'workload "{name}" has no items at positions {first} to {last}: nothing to replay'
         )
     _refuse_emptied(connection, name, first, last)
-    number = sa.select(sa.func.coalesce(sa.func.max(generation.c.number), 0) + 1).where(
-        generation.c.workload == name
-    )
+    newest = sa.func.coalesce(sa.func.max(generation.c.number), 0)
+    number = sa.select(newest + 1).where(generation.c.workload == name)
     connection.execute(
         sa.insert(generation).values(
             workload=name,
@@ -147,27 +141,18 @@ def read_some(
 
     A replay that was dropped meanwhile stays as it is.
     """
-    locked = connection.execute(
-        sa.select(generation.c.id).where(generation.c.id == id).with_for_update(key_share=True)
-    )
-    locked.one()
+    row = sa.select(generation.c.id).where(generation.c.id == id)
+    connection.execute(row.with_for_update(key_share=True)).one()
     of = get(connection, id)
     if of.state is not ReplayState.RUNNING or of.read_whole:
         return of
-    chunk = connection.execute(
-        _stream(of.workload, of.cursor_position, of.to_position)
-        .order_by(item.c.position)
-        .limit(limit)
-    ).all()
-    added = 0
-    if chunk:
-        added = _owe(connection, of, [row.id for row in chunk], now)
+    stream = _stream(of.workload, of.cursor_position, of.to_position).order_by(item.c.position)
+    chunk = connection.execute(stream.limit(limit)).all()
+    added = _owe(connection, of, [row.id for row in chunk], now) if chunk else 0
     cursor = chunk[-1].position if len(chunk) == limit else of.to_position
-    connection.execute(
-        sa.update(generation)
-        .where(generation.c.id == id)
-        .values(cursor_position=cursor, items=generation.c["items"] + added)
-    )
+    moved = sa.update(generation).where(generation.c.id == id)
+    items = generation.c["items"] + added
+    connection.execute(moved.values(cursor_position=cursor, items=items))
     return get(connection, id)
 
 
@@ -189,9 +174,8 @@ def finish(connection: sa.Connection, *, now: datetime) -> list[Generation]:
 
 def open_work(connection: sa.Connection, of: Generation) -> int:
     """How much of its work has not ended."""
-    return connection.execute(
-        sa.select(sa.func.count()).select_from(work).where(open_work_of(of))
-    ).scalar_one()
+    count = sa.select(sa.func.count()).select_from(work).where(open_work_of(of))
+    return connection.execute(count).scalar_one()
 
 
 def open_work_of(of: Generation) -> sa.ColumnElement[bool]:
@@ -220,11 +204,8 @@ def find(
 
 def of_generation() -> Any:
     """Work that belongs to the row of `generation` beside it."""
-    return sa.and_(
-        work.c.workload == generation.c.workload,
-        work.c.generation == generation.c.number,
-        IS_REPLAY,
-    )
+    same = work.c.workload == generation.c.workload, work.c.generation == generation.c.number
+    return sa.and_(*same, IS_REPLAY)
 
 
 def _generations() -> sa.Select[Any]:
@@ -238,12 +219,8 @@ def _generation(row: Any) -> Generation:
 
 def _stream(name: str, after: int, last: int) -> sa.Select[ItemId, int | None]:
     """Match the items of the workload within a range of the stream."""
-    return sa.select(item.c.id, item.c.position).where(
-        item.c.workload == name,
-        item.c.position > after,
-        item.c.position <= last,
-        item.c.canceled_at.is_(None),
-    )
+    within = item.c.workload == name, item.c.position > after, item.c.position <= last
+    return sa.select(item.c.id, item.c.position).where(*within, item.c.canceled_at.is_(None))
 
 
 def _refuse_emptied(connection: sa.Connection, name: str, first: int, last: int) -> None:
@@ -252,13 +229,9 @@ def _refuse_emptied(connection: sa.Connection, name: str, first: int, last: int)
     Raises:
         ActionRefused: some were emptied by their age; the sentence says from where on none was.
     """
-    emptied = sa.select(
-        sa.func.count().label("items"), sa.func.max(item.c.position).label("newest")
-    ).where(
-        item.c.workload == name,
-        item.c.position.between(first, last),
-        item.c.emptied_at.is_not(None),
-    )
+    items, newest = sa.func.count().label("items"), sa.func.max(item.c.position).label("newest")
+    within = item.c.workload == name, item.c.position.between(first, last)
+    emptied = sa.select(items, newest).where(*within, item.c.emptied_at.is_not(None))
     found = connection.execute(emptied).one()
     if found.items:
         raise ActionRefused(
@@ -315,9 +288,8 @@ def _version(connection: sa.Connection, name: str, number: int | None) -> Versio
             f'no workload "{name}" has a published version; correct the name or publish it'
         )
     wanted = version.c.id == known.version_id if number is None else version.c.number == number
-    id_ = connection.execute(
-        sa.select(version.c.id).where(version.c.workload == name, wanted)
-    ).scalar_one_or_none()
+    its_id = sa.select(version.c.id).where(version.c.workload == name, wanted)
+    id_ = connection.execute(its_id).scalar_one_or_none()
     if id_ is None:
         most = sa.select(sa.func.max(version.c.number)).where(version.c.workload == name)
         raise ActionRefused(
@@ -328,10 +300,6 @@ def _version(connection: sa.Connection, name: str, number: int | None) -> Versio
 
 def _last(connection: sa.Connection, name: str, asked: int | None) -> int:
     """Return the end of the range, at most the newest item of the workload."""
-    end = (
-        connection.execute(
-            sa.select(sa.func.max(item.c.position)).where(item.c.workload == name)
-        ).scalar_one()
-        or 0
-    )
+    newest = sa.select(sa.func.max(item.c.position)).where(item.c.workload == name)
+    end = connection.execute(newest).scalar_one() or 0
     return end if asked is None else min(asked, end)

@@ -82,28 +82,22 @@ class Counted:
         items = [each for each in of_kind(rows, "item") if each.lane]
         tries = of_kind(rows, "try")
         live = [each for each in tries if each.purpose in ANSWERING]
-        both = _scale([each for each in live if each.word == Outcome.VALID])
-        scales = {
-            lane: _scale(
-                [each for each in live if each.word == Outcome.VALID and each.lane == lane]
-            )
-            for lane in Lane
-        }
+        valid = [each for each in live if each.word == Outcome.VALID]
+        both = _scale(valid)
+        scales = {lane: _scale([each for each in valid if each.lane == lane]) for lane in Lane}
 
         def scaled(lane: Lane) -> Decimal:
             return next((scale for scale in (scales[lane], both) if scale is not None), Decimal(1))
 
+        all_realtime_usd = usd_of(items, "realtime_usd") * scaled(Lane.REALTIME)
+        aside = [each for each in tries if each.purpose not in ANSWERING]
         return figures.CostFigures(
             workload,
             actual_usd=usd_of(live, "usd").quantize(DIGIT),
-            all_realtime_usd=(usd_of(items, "realtime_usd") * scaled(Lane.REALTIME)).quantize(
-                DIGIT
-            ),
+            all_realtime_usd=all_realtime_usd.quantize(DIGIT),
             all_batch_usd=(usd_of(items, "batch_usd") * scaled(Lane.BATCH)).quantize(DIGIT),
             unknown_usd=usd_of(live, "bound_usd").quantize(DIGIT),
-            aside_usd=usd_of(
-                (each for each in tries if each.purpose not in ANSWERING), "usd"
-            ).quantize(DIGIT),
+            aside_usd=usd_of(aside, "usd").quantize(DIGIT),
         )
 
     def batch_totals(self) -> list[figures.BatchTotals]:
@@ -115,10 +109,8 @@ class Counted:
 
     def _batch_total(self, workload: str, rows: Sequence[Any]) -> figures.BatchTotals:
         batches, carried = of_kind(rows, "batch"), of_kind(rows, "carried")
-        ended, took = (
-            [each for each in batches if each.word in ENDED],
-            self._durations(Kind.BATCH).get(workload),
-        )
+        ended = [each for each in batches if each.word in ENDED]
+        took = self._durations(Kind.BATCH).get(workload)
         return figures.BatchTotals(
             workload,
             batches=summed(batches, "n"),
@@ -135,10 +127,8 @@ class Counted:
     def waits(self) -> list[figures.WaitFigures]:
         """How long items of each workload waited for their real-time call."""
         return [
-            figures.WaitFigures(
-                workload, each.timed, each.percentile_s(0.5), each.percentile_s(0.95)
-            )
-            for workload, each in self._durations(Kind.BUFFER).items()
+            figures.WaitFigures(name, each.timed, each.percentile_s(0.5), each.percentile_s(0.95))
+            for name, each in self._durations(Kind.BUFFER).items()
         ]
 
     def checks(self) -> dict[tuple[str, Lane], Decimal]:
@@ -155,21 +145,15 @@ class Counted:
         found: list[figures.WindowFigures] = []
         for workload, took in self._durations(Kind.GATHERED).items():
             rows = [each for each in self.rows if each.workload == workload]
-            calls = [
-                each
-                for each in of_kind(rows, "call")
-                if each.lane == Lane.REALTIME and each.purpose == Purpose.ANSWER
-            ]
+            live = [each for each in of_kind(rows, "call") if each.lane == Lane.REALTIME]
+            calls = [each for each in live if each.purpose == Purpose.ANSWER]
             left = {
                 why: summed((each for each in of_kind(rows, "gathered") if each.word == why), "n")
                 for why in FlushReason
             }
             per_call = summed(calls, "items") / summed(calls, "n") if calls else 0.0
-            found.append(
-                figures.WindowFigures(
-                    workload, took.timed, took.total_s / took.timed, per_call, left
-                )
-            )
+            mean_s = took.total_s / took.timed
+            found.append(figures.WindowFigures(workload, took.timed, mean_s, per_call, left))
         return found
 
     def states(self) -> dict[tuple[str, str], int]:
@@ -183,9 +167,7 @@ class Counted:
         """Decisions by their reason, the most frequent of a workload first."""
         rows = of_kind(self.rows, "route")
         rows.sort(key=lambda each: (each.workload, -each.n, each.lane, each.word))
-        return [
-            figures.RouteFigures(each.workload, Lane(each.lane), each.word, each.n) for each in rows
-        ]
+        return [figures.RouteFigures(row.workload, Lane(row.lane), row.word, row.n) for row in rows]
 
     def shed(self) -> dict[str, tuple[int, Decimal]]:
         """By workload, how many decisions shed an item, and what their batches save by the estimates."""
@@ -215,9 +197,7 @@ class Counted:
 
     def _durations(self, kind: Kind) -> Mapping[str, Durations]:
         """Return the durations of a kind by workload: until a batch ended, until asked, gathered."""
-        return {
-            workload: took for (of, workload), took in sorted(self._timed.items()) if of == kind
-        }
+        return {name: took for (of, name), took in sorted(self._timed.items()) if of == kind}
 
     def _by_workload(self, *kinds: str) -> Iterator[tuple[str, list[Any]]]:
         for workload, rows in groupby(self.rows, key=lambda each: each.workload):

@@ -136,9 +136,7 @@ def capacity(ask: Ask, *, now: datetime) -> list[CapacityFigures]:
 def _capacity(
     account: str, model: str, told: list[Limit], asked: list[Any], now: datetime
 ) -> CapacityFigures:
-    waiting = [
-        WaitingItems(row.waiting, Need(row.input, row.output, row.requests)) for row in asked
-    ]
+    waiting = [WaitingItems(of.waiting, Need(of.input, of.output, of.requests)) for of in asked]
     per_s = sum(row.answered for row in asked) / OF_LATE.total_seconds()
     drain_s = drain_time_s(waiting, told, per_s=per_s or None, now=now)
     return CapacityFigures(account, model, told, sum(each.items for each in waiting), drain_s)
@@ -155,24 +153,18 @@ def pack_sizes(
 ) -> list[PackFigures]:
     """Of each lane where something was decided, or compared, or paid for it."""
     last = sizes.decided(ask)
-    places = [
-        (
+    places: list[tuple[VersionId, PackPlace]] = []
+    for row in ask(VERSIONS):
+        id_, models = (
             VersionId(row.id),
-            PackPlace(
-                row.workload, lane, row.realtime_model if lane is Lane.REALTIME else row.batch_model
-            ),
+            {Lane.REALTIME: row.realtime_model, Lane.BATCH: row.batch_model},
         )
-        for row in ask(VERSIONS)
-        for lane in Lane
-    ]
+        places += [(id_, PackPlace(row.workload, lane, models[lane])) for lane in Lane]
     known = sizes.evidence(ask, places, last, now=now)
     found: list[PackFigures] = []
     for id_, place in places:
-        of, seen, usd = (
-            last.get(place),
-            known[id_, place.lane],
-            checks_usd.get((place.workload, place.lane), Decimal(0)),
-        )
+        of, seen = last.get(place), known[id_, place.lane]
+        usd = checks_usd.get((place.workload, place.lane), Decimal(0))
         if of is not None or seen.packed or usd:
             found.append(_pack_figures(place, of, seen, usd))
     return found
@@ -184,16 +176,9 @@ def _pack_figures(
     size, allowed, since, why = (
         (last.size, last.allowed, last.decided_at, last.why) if last else (None, None, None, "")
     )
+    packed = total(seen.packed.values())
     return PackFigures(
-        place.workload,
-        place.lane,
-        size,
-        allowed,
-        total(seen.packed.values()),
-        seen.alone,
-        since,
-        why,
-        checks_usd,
+        place.workload, place.lane, size, allowed, packed, seen.alone, since, why, checks_usd
     )
 
 
@@ -256,13 +241,5 @@ def _shed_figures(workload: str, items: int, usd: Decimal, row: Any) -> ShedFigu
     if row is None:  # others shed more since
         return ShedFigures(workload, items, usd, 0, 0, None, None, "")
     p50_s, p95_s = row.took_s or (None, None)
-    return ShedFigures(
-        workload,
-        items,
-        usd,
-        row.looked_at,
-        row.answered,
-        p50_s,
-        p95_s,
-        row.why.partition(MAY_WAIT)[0],
-    )
+    why = row.why.partition(MAY_WAIT)[0]
+    return ShedFigures(workload, items, usd, row.looked_at, row.answered, p50_s, p95_s, why)

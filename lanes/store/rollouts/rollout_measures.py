@@ -154,6 +154,5 @@ def _measurement(gate: Gate, row: Any) -> Measurement:
 def _share(measure: Measure, samples: int, wrong: int, doubtful: int, *, bad: bool) -> Measurement:
     """Return the share of the samples that are wrong (`bad`), or of those that are right."""
     counted = wrong if bad else samples - wrong
-    return Measurement(
-        measure, counted / samples if samples else None, samples, wrong, doubtful=doubtful
-    )
+    value = counted / samples if samples else None
+    return Measurement(measure, value, samples, wrong, doubtful=doubtful)

@@ -224,18 +224,10 @@ def _locked_open(connection: Connection, name: str) -> Rollout:
 
 def _locked(connection: Connection, seen: Rollout) -> Rollout | None:
     """Return the locked row, or None if it has changed since it was read."""
-    present = rollout_of(
-        connection.execute(
-            select(rollout).where(rollout.c.id == seen.id).with_for_update(key_share=True)
-        ).one()
-    )
-    same = (present.state, present.step, present.asked, present.approval, present.entered) == (
-        seen.state,
-        seen.step,
-        seen.asked,
-        seen.approval,
-        seen.entered,
-    )
+    locked = select(rollout).where(rollout.c.id == seen.id).with_for_update(key_share=True)
+    present = rollout_of(connection.execute(locked).one())
+    names = ("state", "step", "asked", "approval", "entered")
+    same = all(getattr(present, name) == getattr(seen, name) for name in names)
     return present if same and present.is_open else None
 
 
@@ -274,13 +266,9 @@ def _hold(connection: Connection, seen: Rollout, holds: HoldReason, by: Signatur
 
 def _asked_why(connection: Connection, seen: Rollout) -> str:
     columns = rollout_event.c
-    asked = select(columns.why).where(
-        columns.rollout_id == seen.id, columns.event == Happened.APPROVAL_ASKED
-    )
-    return (
-        connection.execute(asked.order_by(columns.id.desc()).limit(1)).scalar_one_or_none()
-        or "it was asked before"
-    )
+    its = columns.rollout_id == seen.id, columns.event == Happened.APPROVAL_ASKED
+    newest = select(columns.why).where(*its).order_by(columns.id.desc()).limit(1)
+    return connection.execute(newest).scalar_one_or_none() or "it was asked before"
 
 
 def _waits(seen: Rollout, why: str, waited: timedelta) -> Assessment:

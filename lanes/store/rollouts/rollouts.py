@@ -13,6 +13,7 @@ from lanes.promises.incident import EVERYBODY, Incident, Promise
 from lanes.rollouts.refusals import hindering
 from lanes.rollouts.rollout import OPEN, LogEntry, Rollout, rollout_of
 from lanes.routing.split import SplitRecord
+from lanes.store.asking import read_as
 from lanes.store.incidents import read_incident
 from lanes.store.literals import is_among
 from lanes.store.tables import incident, outage, rollout, rollout_event, split
@@ -53,24 +54,15 @@ def all_open(connection: Connection) -> list[Rollout]:
 
 def led_by(connection: Connection, run_id: UUID) -> Rollout | None:
     """Return the rollout that this run of `migrate` started or led last."""
-    newest = (
-        select(rollout)
-        .where(rollout.c.flow_run_id == run_id)
-        .order_by(rollout.c.id.desc())
-        .limit(1)
-    )
-    row = connection.execute(newest).first()
+    its = select(rollout).where(rollout.c.flow_run_id == run_id)
+    row = connection.execute(its.order_by(rollout.c.id.desc()).limit(1)).first()
     return rollout_of(row) if row is not None else None
 
 
 def newest_run_of(connection: Connection, name: str) -> UUID | None:
     """Return the run that leads, or led last, the newest rollout of a workload."""
-    newest = (
-        select(rollout.c.flow_run_id)
-        .where(rollout.c.workload == name)
-        .order_by(rollout.c.id.desc())
-        .limit(1)
-    )
+    its = select(rollout.c.flow_run_id).where(rollout.c.workload == name)
+    newest = its.order_by(rollout.c.id.desc()).limit(1)
     return connection.execute(newest).scalar_one_or_none()
 
 
@@ -82,12 +74,9 @@ def lead(connection: Connection, rollout_id: RolloutId, run_id: UUID) -> None:
 def log(connection: Connection, rollout_id: RolloutId) -> list[LogEntry]:
     """Return the events of a rollout, oldest first."""
     columns = rollout_event.c
-    rows = connection.execute(
-        select(rollout_event).where(columns.rollout_id == rollout_id).order_by(columns.id)
-    )
-    return [
-        LogEntry(row.event, row.step, row.basis_points, row.who, row.why, row.at) for row in rows
-    ]
+    its = select(rollout_event).where(columns.rollout_id == rollout_id)
+    rows = connection.execute(its.order_by(columns.id))
+    return [read_as(LogEntry, row) for row in rows]
 
 
 def split_history(
@@ -117,10 +106,8 @@ def hindering_incidents(connection: Connection, moved: Rollout) -> list[Incident
     )
     is_frozen = incident.c.promise == Promise.PROVIDER_FROZEN
     provider = and_(incident.c.workload == EVERYBODY, or_(is_frozen, taken))
-    own = and_(
-        incident.c.workload == moved.workload,
-        or_(~is_frozen, incident.c.subject == model_subject(model)),
-    )
+    concerned = or_(~is_frozen, incident.c.subject == model_subject(model))
+    own = and_(incident.c.workload == moved.workload, concerned)
     rows = connection.execute(
         select(incident).where(OPEN_AND_CRITICAL, or_(own, provider)).order_by(incident.c.id)
     )

@@ -89,10 +89,8 @@ def holds(connection: Connection, item: Row, work: Sequence[Row], *, now: dateti
     workload = item["workload"]
 
     def read(query: str, **given: Any) -> list[Row]:
-        return [
-            dict(row)
-            for row in connection.execute(text(query), {"workload": workload, **given}).mappings()
-        ]
+        at = {"workload": workload, **given}
+        return [dict(row) for row in connection.execute(text(query), at).mappings()]
 
     (paused,) = read("select paused_at from lanes.workload where name = :workload")
     open_circuits = circuits.open_ones(connection).items()
@@ -100,6 +98,7 @@ def holds(connection: Connection, item: Row, work: Sequence[Row], *, now: dateti
     in_force = workloads.current(connection, workload)
     statuses = budgets.statuses(connection, [workload], now=now)
     batches = read(BATCHES, ids=[each["batch_id"] for each in work if each["batch_id"] is not None])
+    waits = call_waits.known(asking.through(connection), now=now)
     return Holds(
         paused["paused_at"],
         [each for each in statuses if each.budget.pays_for(workload, item["consumer"])],
@@ -108,11 +107,7 @@ def holds(connection: Connection, item: Row, work: Sequence[Row], *, now: dateti
         limits.known(connection, account, since=now - limits.FRESH) if account else {},
         {each["id"]: each for each in batches},
         in_force.spec.window.next_departure(now) if in_force else None,
-        [
-            each
-            for each in call_waits.known(asking.through(connection), now=now)
-            if each.workload == workload
-        ],
+        [each for each in waits if each.workload == workload],
     )
 
 
@@ -157,13 +152,8 @@ def look(
             )
             for row in connection.execute(OWED, of)
         ]
-    ids = sorted(
-        {
-            each.batch_id
-            for each in owed
-            if each.batch_id is not None and each.state is WorkState.SUBMITTED
-        }
-    )
+    submitted = (each.batch_id for each in owed if each.state is WorkState.SUBMITTED)
+    ids = sorted({id_ for id_ in submitted if id_ is not None})
     rows = connection.execute(OUT, {"ids": ids}) if ids else ()
     out = [read_as(FollowedBatch, row, state=BatchState(row.state)) for row in rows]
     return OpenCounts(unrouted, owed, out)
