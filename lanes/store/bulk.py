@@ -80,7 +80,7 @@ def _plain(value: Any) -> Any:
             return str(value)
         case datetime():
             return value.isoformat()
-    raise TypeError(f"a value of type {type(value).__name__} cannot travel in a document")
+    raise TypeError(f"a value of the type {type(value).__name__} cannot travel in a document")
 
 
 def insert_rows(table: sa.Table, rows: Sequence[Row]) -> Insert:

@@ -47,11 +47,11 @@ def prepared_after() -> int:
 
 @pytest.fixture
 def connection(
-    prepared_after: int, databases: Databases, database_url: str
+    prepared_after: int, databases: Databases, own_database_url: str
 ) -> Iterator[Connection]:
-    """One connection whose statements are prepared, and planned without their values."""
+    """One connection whose statements are prepared, and planned without their values, for tables that never had rows."""
     engine: Engine = create_engine(
-        databases.as_superuser(database_url), connect_args={"prepare_threshold": prepared_after}
+        databases.as_superuser(own_database_url), connect_args={"prepare_threshold": prepared_after}
     )
     with engine.connect() as opened:
         opened.execute(text("load 'auto_explain'"))

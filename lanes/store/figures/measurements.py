@@ -144,7 +144,8 @@ select p.name as workload, l.p95_s, coalesce(l.answered, 0) as answered, coalesc
   from promised p left join latency l on l.workload = p.name left join tried t on t.workload = p.name
 """
 
-# What a consumer's budget pays no more waits for that budget, whose incident tells it. What was refused waits since then.
+# Work that a consumer's used-up budget does not pay for waits for that budget, and the budget's incident reports it. Refused
+# work has waited since its refusal. The consumer is looked up item by item: a join may read every item that ever came.
 WAITING = f"""
 with unpaid as (
   select * from unnest(cast(:unpaid_workloads as text[]), cast(:unpaid_consumers as text[])) u (workload, consumer))
@@ -158,9 +159,9 @@ select f.name as workload, waits.items,
     select workload, count(*) as items, min(ready_at) as ready_since from (
     select w.workload, w.ready_at from lanes.work w
      where w.lane = 'batch' and w.state = 'ready' and w.ready_at <= :now and w.generation = 0 and w.purpose <> 'shadow'
-       and not exists (
-         select from unpaid u join lanes.item i on i.consumer = u.consumer
-          where u.workload = w.workload and i.id = w.item_id)
+       and not (w.workload = any(cast(:unpaid_workloads as text[])) and coalesce(
+         (select i.consumer = any(select u.consumer from unpaid u where u.workload = w.workload)
+            from lanes.item i where i.id = w.item_id), false))
     union all
     select i.workload, i.received_at from lanes.item i
      where i.position is null and i.canceled_at is null and i.pin = 'batch' and i.received_at <= :now

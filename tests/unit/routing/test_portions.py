@@ -33,7 +33,7 @@ def test_a_backlog_is_never_routed_by_the_few_however_busy_a_drain_and_slow_a_ma
 @given(st.integers(0, 2 * HALVED))
 def test_many_are_saved_in_halves_few_at_once_and_all_in_their_order(number: int) -> None:
     of = range(number)
-    parts = halves(of)
+    parts = halves(of, HALVED)
     assert [each for part in parts for each in part] == [*of]
     assert len(parts) == (1 if number < HALVED else 2)
     assert max(map(len, parts)) - min(map(len, parts)) <= 1

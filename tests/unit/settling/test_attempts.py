@@ -49,7 +49,7 @@ def test_an_answer_that_cannot_be_judged_is_invalid_and_paid_for() -> None:
         version(), CLAIMS, said(cast(str, None)), TIMES, ids=IDS
     )  # no text at all: not foreseen
     assert outcomes(made) == [Outcome.INVALID] * 2
-    assert made[0].judged.error == "the answer cannot be judged: TypeError"
+    assert made[0].judged.error == "the answer cannot be judged: AttributeError"
     assert all(each.response is not None for each in made)
 
 
