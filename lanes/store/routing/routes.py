@@ -49,7 +49,9 @@ def begin(
     are received again, and routed again. A transaction that acts on a route commits behind it in the log, and does wait.
     """
     row = connection.execute(_begun(), {"wait": locks.setting(wait), **unrouted.seen(since)}).one()
-    there = zip(row.names or (), row.urgent or (), row.due_at or (), row.ids or (), strict=True)
+    there: Any = zip(
+        row.names or (), row.urgent or (), row.due_at or (), row.ids or (), strict=True
+    )
     begins = {name: unrouted.Begins(*where) for name, *where in there}
     return RoutingStart(row.alone, row.amended, row.limited, begins)
 
