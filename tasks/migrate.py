@@ -140,7 +140,8 @@ class Lead:
             figures = await self._measure(seen, now)
             self._answered = figures.answered
             of_each = zip(seen.now_at.gates, figures.measurements, strict=False)
-            self._judged = [judge(gate, measured) for gate, measured in of_each]
+            alpha = seen.playbook.gate_alpha
+            self._judged = [judge(gate, measured, alpha=alpha) for gate, measured in of_each]
         else:
             hindered_by = []
         situation = seen.situation(self._answered, hindered_by)

@@ -2,7 +2,7 @@
 
 It is what the workload allows, unless packed answers agree less with answers alone than those agree with each other. Sizes
 are the allowed one and its halves, down to 1. PackEvidence for a size comes from calls of that many items, or of more than half
-as many. Its bounds hold at every look (`always_valid`):
+as many. Its bounds hold at every look (`lanes.statistics.shares`):
 
 - the smallest size that surely hurts is left for its half;
 - a size that is surely as good as answers alone, but for `TOLERATED`, is left for its double, unless that one hurt lately: it
@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 from lanes.backoff import Backoff
 from lanes.ids import VersionId
-from lanes.money.always_valid import NOTHING, SampleShare, bounds
+from lanes.statistics.shares import NOTHING, SampleShare, bounds
 from lanes.money.cost import FRAME_TOKENS, most_answer_tokens, shared_bytes
 from lanes.words import Lane
 from lanes.workload import prices

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import timedelta
 
-from lanes.money.always_valid import SampleShare
+from lanes.statistics.shares import SampleShare
 from lanes.promises.assessment import NOWHERE, REALTIME, Assessment, share_verdict
 from lanes.promises.incident import Promise
 from lanes.text import remove_quotes

@@ -10,7 +10,7 @@ from math import exp, lgamma, log
 from typing import Any, Self
 from uuid import UUID
 
-from lanes.money.always_valid import SampleShare, excludes
+from lanes.statistics.shares import SampleShare, excludes
 from lanes.promises.incident import TERMS, Promise, Severity
 from lanes.words import Lane, Verdict
 
@@ -105,7 +105,7 @@ def verdict(value: float | None, limit: float) -> Verdict:
 def share_verdict(observed: SampleShare, limit_percent: float) -> Verdict:
     """Judge a share by its limit, however often it is looked at; without enough evidence it is inconclusive.
 
-    It fails if the limit lies below the bounds of `lanes.money.always_valid`, and passes if its exact upper bound
+    It fails if the limit lies below the bounds of `lanes.statistics.shares`, and passes if its exact upper bound
     (Clopper-Pearson, one-sided) lies below the limit. A limit of 0 promises nothing; 100 % is never exceeded.
     """
     limit = limit_percent / 100

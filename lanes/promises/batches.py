@@ -12,7 +12,7 @@ from uuid import UUID
 
 from lanes.batch.collection import Tally
 from lanes.ids import BatchId
-from lanes.money.always_valid import SampleShare
+from lanes.statistics.shares import SampleShare
 from lanes.promises.assessment import (
     BATCH,
     LEAST_CLEAN,

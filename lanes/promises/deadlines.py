@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from lanes.money.always_valid import SampleShare
+from lanes.statistics.shares import SampleShare
 from lanes.promises.assessment import BATCH, NOWHERE, REALTIME, Assessment, share_verdict
 from lanes.promises.incident import Promise
 from lanes.routing.load import Load, UnservedReason

@@ -8,7 +8,7 @@ from typing import Any
 
 from lanes.advice.evidence import ConsumerUse
 from lanes.advice.recommendation import Advice
-from lanes.money.always_valid import SampleShare
+from lanes.statistics.shares import SampleShare
 from lanes.money.budget import BudgetStatus
 from lanes.promises.batches import health, trouble
 from lanes.report import advice_numbers, figures, summary

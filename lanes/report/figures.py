@@ -7,7 +7,7 @@ from datetime import datetime
 from decimal import Decimal
 
 from lanes.ids import BatchId
-from lanes.money.always_valid import SampleShare
+from lanes.statistics.shares import SampleShare
 from lanes.money.caching import STATES, CacheSavings, CachingDecision
 from lanes.realtime.circuit import CircuitState
 from lanes.routing.capacity import Limit

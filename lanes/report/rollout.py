@@ -8,7 +8,7 @@ from typing import Any
 from lanes.promises.incident import TERMS, Incident
 from lanes.report.links import REPORTS, artifact_page, linked
 from lanes.report.table import Table, explained, figure, in_markdown, label, phrase
-from lanes.rollouts.gates import Gate, Judgement, Measure
+from lanes.rollouts.gates import Gate, Judgement, Measure, confidence
 from lanes.rollouts.rollout import LogEntry, Rollout
 from lanes.routing.split import SplitRecord
 from lanes.text import cell, code, plain
@@ -40,13 +40,15 @@ LINKS = (
     REPORTS,
 )
 MEASURES = {
-    Measure.ERROR_RATE: "share of items with a failed attempt, or that the lane gave away",
+    Measure.ERROR_RATE: "share of items with an attempt that failed or was not served, that the lane gave away, or that are out "
+    "too long",
     Measure.P95_S: "95 % of the answers came within this time; what still waits longer counts as slow",
     Measure.DEADLINES_MET: "share of the due items that were answered in time",
     Measure.AGREEMENT: "share of provisional answers that the authoritative pass confirmed",
 }
 BAR_MEANS = "Bar: the steps done, and the answers that the step in force still waits for."
-VERDICT_MEANS = "failed only when 99 % sure; inconclusive and error hold the step"
+VERDICT_MEANS = "passed and failed with {} confidence, however often one looks; inconclusive and error hold the step"
+WRONG_MEANS = "bounds of the true share of items on the wrong side, at that confidence"
 FROM_THEN_ON = "the share from then on"
 MOST_ROWS = 50
 BAR = 20  # characters of the progress bar
@@ -224,10 +226,14 @@ def _state(progress: Progress, number: int) -> str:
 
 def _gates(progress: Progress) -> str:
     judged = {each.gate.measure: each for each in progress.judged}
-    gates = progress.rollout.now_at.gates
+    gates, alpha = progress.rollout.now_at.gates, progress.rollout.playbook.gate_alpha
 
     def verdict(gate: Gate) -> str:
         return MARKS[judged[gate.measure].verdict] if gate.measure in judged else MISSING
+
+    def wrong(gate: Gate) -> str:
+        known = judged[gate.measure].wrong_share if gate.measure in judged else None
+        return f"{share(known[0])} to {share(known[1])}" if known is not None else MISSING
 
     def why(gate: Gate) -> str:
         return judged[gate.measure].explanation if gate.measure in judged else "not judged yet"
@@ -237,8 +243,9 @@ def _gates(progress: Progress) -> str:
         gates,
         label("Gate", lambda gate: NAMES[gate.measure]),
         figure("Limit", "what the measure must keep", _limit),
-        figure("Needs", "measurements to pass", lambda gate: str(gate.at_least)),
-        figure("Verdict", VERDICT_MEANS, verdict),
+        figure("Needs", "samples below which it decides nothing", lambda gate: str(gate.at_least)),
+        figure("Verdict", VERDICT_MEANS.format(confidence(alpha)), verdict),
+        figure("Wrong", WRONG_MEANS, wrong),
         label("Why", why),
     )
     meanings = {NAMES[gate.measure]: MEASURES[gate.measure] for gate in gates}

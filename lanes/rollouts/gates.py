@@ -1,15 +1,19 @@
 """Gates: a spec, a measurement and a verdict are three things, and only evidence passes a gate.
 
 Every measure is judged as a share of samples on the wrong side of the limit. A sample is an item, whatever was tried or
-amended of it: one that failed at a try, was shed or is out for longer than it may be, missed its deadline, was corrected, or
-was slower than a p95 limit (of which 5 % are tolerated). An item in a batch that has been out for longer than half of those
-that came back is in doubt: it is no sample yet, but a gate that it could break waits for it. A gate
+amended of it: one that failed at a try, that the provider refused or did not answer, that was shed or is out for longer than
+it may be, missed its deadline, was corrected, or was slower than a p95 limit (of which 5 % are tolerated). An item in a batch
+that has been out for longer than half of those that came back is in doubt: it is no sample yet, but a gate that it could
+break waits for it. Both ways to decide are bounds of one confidence sequence (`lanes.statistics.shares`), which hold at all
+looks together. A gate
 
 - is an `error` when there is no usable number, and `inconclusive` below `at_least` samples: both hold;
-- has `failed` when the one-sided exact (Clopper-Pearson) lower bound of the true share, at 99 % confidence, lies above
-  what is tolerated: chance alone explains it in less than one look of a hundred;
-- has `passed` when the measured value keeps its limit, and would if every item in doubt were wrong;
-- is `inconclusive` in between: over the limit, or in doubt, but a few more samples may show that it was chance.
+- has `failed` when the lower bound of the true share lies above what is tolerated;
+- has `passed` when the upper bound lies below it, and would if every item in doubt were wrong;
+- is `inconclusive` in between: more samples will decide it.
+
+`alpha` is the chance that a verdict is ever wrong: that a gate which keeps its limit ever fails, or that one which breaks it
+ever passes. A rollout divides its own over the gates of all its steps (`Playbook.gate_alpha`).
 """
 
 import math
@@ -21,12 +25,12 @@ from typing import TYPE_CHECKING, Annotated, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from lanes.statistics.shares import SampleShare, bounds, is_above, is_below
 from lanes.words import Lane, Verdict
 
 if TYPE_CHECKING:  # a page about a rollout needs no rules and no schemas, which take time to load
     from lanes.workload.version import Spec
 
-CONFIDENCE = 0.99
 PROVIDER_KEEPS = timedelta(hours=24)  # a batch that is not done by then expires
 P95_TOLERATED = 0.05  # a p95 within its limit means that at most this share of items is slower
 
@@ -37,7 +41,8 @@ Count = Annotated[int, Field(strict=True, ge=1)]
 class Measure(StrEnum):
     """What can be measured of the lane that receives the traffic."""
 
-    ERROR_RATE = "error_rate"  # share of the items of which a try failed, which it shed, or which are out too long
+    # share of the items of which a try failed or was not served, which the lane shed, or which are out too long
+    ERROR_RATE = "error_rate"
     P95_S = "p95_s"  # seconds from received to answered that 95 % of the items keep
     DEADLINES_MET = "deadlines_met"  # share of the items with a due time that were answered by then
     # share of the items whose authoritative pass confirmed the provisional answer
@@ -100,12 +105,16 @@ class Measurement:
 
 @dataclass(frozen=True)
 class Judgement:
-    """A gate's verdict on a measurement, and the sentence that explains it."""
+    """A gate's verdict on a measurement, and the sentence that explains it.
+
+    `wrong_share` are the bounds of the true share on the wrong side, 0 to 1; None without a usable number.
+    """
 
     gate: Gate
     measurement: Measurement
     verdict: Verdict
     explanation: str
+    wrong_share: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True)
@@ -116,38 +125,42 @@ class Figures:
     measurements: list[Measurement]
 
 
-def judge(gate: Gate, measured: Measurement) -> Judgement:
-    """Return what the gate says of the measurement. It never passes below `at_least` samples or without a number."""
+def judge(gate: Gate, measured: Measurement, *, alpha: float) -> Judgement:
+    """Return what the gate says of the measurement, wrongly at any look with a chance of at most `alpha`.
+
+    It never passes below `at_least` samples or without a number.
+    """
+    problem = _problem(gate, measured)
+    if problem is None and measured.value is None and measured.samples >= gate.at_least:
+        problem = f"no value of {measured.samples} samples"
+    if problem is not None:
+        return Judgement(gate, measured, Verdict.ERROR, problem)
+    seen = SampleShare(measured.wrong, measured.samples)
+    low, high = between = bounds(seen, alpha=alpha)
 
     def ruled(verdict: Verdict, explanation: str) -> Judgement:
-        return Judgement(gate, measured, verdict, explanation)
+        return Judgement(gate, measured, verdict, explanation, between)
 
-    if (problem := _problem(gate, measured)) is not None:
-        return ruled(Verdict.ERROR, problem)
-    if measured.samples < gate.at_least:
+    if measured.value is None or measured.samples < gate.at_least:
         return ruled(
             Verdict.INCONCLUSIVE, f"{measured.samples} of at least {gate.at_least} samples"
         )
-    value = measured.value
-    if value is None:
-        return ruled(Verdict.ERROR, f"no value of {measured.samples} samples")
-    said = f"{_shown(gate, value)} of {measured.samples} samples, {_limit(gate)}"
-    surely = lower_bound(measured.wrong, measured.samples)
-    if surely > gate.tolerated:
-        return ruled(
-            Verdict.FAILED,
-            f"{said}; at least {surely:.1%} are on the wrong side, with 99 % confidence",
-        )
-    if gate.keeps(value):
-        if measured.doubtful and measured.wrong + measured.doubtful > gate.tolerated * (
-            measured.samples + measured.doubtful
-        ):
-            return ruled(
-                Verdict.INCONCLUSIVE,
-                f"{said}; {measured.doubtful} more are out for longer than most took",
-            )
-        return ruled(Verdict.PASSED, said)
-    return ruled(Verdict.INCONCLUSIVE, f"{said}; that may still be chance")
+    said = f"{_shown(gate, measured.value)} of {measured.samples} samples, {_limit(gate)}"
+    surely = f"are on the wrong side, with {confidence(alpha)} confidence at every look"
+    if is_above(seen, gate.tolerated, alpha=alpha):
+        return ruled(Verdict.FAILED, f"{said}; at least {low:.1%} {surely}")
+    doubted = SampleShare(seen.hits + measured.doubtful, seen.samples + measured.doubtful)
+    if gate.keeps(measured.value) and _surely_keeps(gate, doubted, alpha=alpha):
+        return ruled(Verdict.PASSED, f"{said}; at most {high:.1%} {surely}")
+    undecided = f"{said}; between {low:.1%} and {high:.1%} are on the wrong side"
+    if measured.doubtful:
+        undecided += f"; {measured.doubtful} more are out for longer than most took"
+    return ruled(Verdict.INCONCLUSIVE, undecided)
+
+
+def _surely_keeps(gate: Gate, seen: SampleShare, *, alpha: float) -> bool:
+    """Return whether surely no more than what is tolerated is wrong; a gate that tolerates everything always does."""
+    return gate.tolerated >= 1 or is_below(seen, gate.tolerated, alpha=alpha)
 
 
 def longest_out(spec: "Spec", lane: Lane) -> timedelta:
@@ -161,13 +174,9 @@ def longest_out(spec: "Spec", lane: Lane) -> timedelta:
     return timedelta(minutes=spec.promises.batch_max_minutes) or PROVIDER_KEEPS
 
 
-def lower_bound(wrong: int, samples: int, *, confidence: float = CONFIDENCE) -> float:
-    """Return the one-sided lower bound of a share with this confidence (Clopper-Pearson, Biometrika 1934), 0 to 1."""
-    if wrong <= 0 or samples <= 0:
-        return 0.0
-    from scipy.special import betaincinv  # takes half a second, and only who judges needs it
-
-    return float(betaincinv(wrong, samples - wrong + 1, 1 - confidence))
+def confidence(alpha: float) -> str:
+    """Return the confidence of a gate in percent, as it is shown."""
+    return f"{100 * (1 - alpha):.4g} %"
 
 
 def worst(judgements: Sequence[Judgement]) -> Judgement | None:

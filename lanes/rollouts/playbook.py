@@ -14,6 +14,7 @@ from lanes.workload.yaml_places import NotYaml
 
 LONGEST_MINUTES = 60 * 24 * 30
 APPROVAL_HOURS = 72
+ALPHA = 0.05
 WORDING = {"extra_forbidden": "no field has that name", "missing": "the field is missing"}
 
 
@@ -73,7 +74,8 @@ class PlaybookStep(BaseModel):
 class Playbook(BaseModel):
     """A migration in steps that all go in one direction. `on_failure` is always the share before the rollout.
 
-    `on_failure` also applies when a request for approval stays unanswered for `approval_within_hours`.
+    `on_failure` also applies when a request for approval stays unanswered for `approval_within_hours`. `alpha` is the chance
+    that any gate of the rollout is ever wrong, however often it is looked at.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -86,6 +88,12 @@ class Playbook(BaseModel):
         APPROVAL_HOURS
     )
     on_failure: Literal["share_before"]
+    alpha: Annotated[float, Field(strict=True, ge=0.0001, le=0.2)] = ALPHA
+
+    @property
+    def gate_alpha(self) -> float:
+        """The chance that one gate of one step is ever wrong: `alpha`, divided evenly over the gates of all steps."""
+        return self.alpha / sum(len(step.gates) for step in self.steps)
 
     @model_validator(mode="after")
     def _goes_one_way(self) -> Self:
@@ -173,9 +181,25 @@ def _validated(name: str, data: Any, root: yaml.MappingNode) -> Playbook:
                 f"line {yaml_places.place(root, path).line}, {'.'.join(map(str, path)) or 'playbook'}: {said}"
             )
         raise PlaybookInvalid(name, problems) from None
+    if never := _never_passing(playbook, root):
+        raise PlaybookInvalid(name, never)
     if playbook.name != name:
         line = yaml_places.place(root, ["name"]).line
         raise PlaybookInvalid(
             name, [f'line {line}, name: "{playbook.name}" is not the name of its file, "{name}"']
         )
     return playbook
+
+
+def _never_passing(playbook: Playbook, root: yaml.MappingNode) -> list[str]:
+    """Return what is wrong with gates that tolerate nothing: no number of samples shows that a share is 0."""
+    problems = []
+    for number, step in enumerate(playbook.steps):
+        for index, gate in enumerate(step.gates):
+            if gate.tolerated <= 0:
+                path = ["steps", number, "gates", index]
+                problems.append(
+                    f"line {yaml_places.place(root, path).line}, {'.'.join(map(str, path))}: {gate.measure} tolerates "
+                    "nothing, and no number of samples proves that; say which share it tolerates"
+                )
+    return problems

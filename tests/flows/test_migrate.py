@@ -120,7 +120,7 @@ async def test_what_cannot_start_is_refused_and_leaves_nothing(
 
 async def test_the_evidence_decides(database_url: str) -> None:
     def tries(connection: Connection, outcome: Outcome, mark: str) -> None:
-        admit(connection, *(f"{mark}{n}" for n in range(6)), now=NOON)
+        admit(connection, *(f"{mark}{n}" for n in range(75)), now=NOON)
         route(connection, now=NOON)
         save(connection, *(tried(each, outcome, at=later(seconds=1)) for each in claim(connection)))
 
@@ -165,7 +165,8 @@ async def test_a_rollout_is_taken_back_when_every_second_batch_never_returns(
     held = await lead.decide(await at.db.now())
     assert isinstance(held, Hold)
     assert held.why.endswith(
-        "0.0% of 10 samples, at most 10.0%; 10 more are out for longer than most took"
+        "0.0% of 10 samples, at most 10.0%; between 0.0% and 45.6% are on the wrong side; "
+        "10 more are out for longer than most took"
     )
     sender.time.passes(hours=2)
     move = await lead.decide(await at.db.now())
@@ -179,7 +180,7 @@ async def test_it_holds_while_a_critical_incident_is_open_and_says_so_on_the_for
     breach = Assessment(Promise.REALTIME_SLOW, "letters", Verdict.FAILED, 900, 5, 40, "It is slow.")
 
     def well(connection: Connection) -> None:
-        admit(connection, *(f"k{n}" for n in range(6)), now=NOON)
+        admit(connection, *(f"k{n}" for n in range(75)), now=NOON)
         route(connection, now=NOON)
         save(connection, *(tried(each, at=later(seconds=1)) for each in claim(connection)))
 

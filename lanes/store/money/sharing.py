@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 from lanes.ids import VersionId
-from lanes.money.always_valid import NOTHING, SampleShare
+from lanes.statistics.shares import NOTHING, SampleShare
 from lanes.money.estimates import Estimates, Sharing
 from lanes.money.pack_size import (
     PackDecision,

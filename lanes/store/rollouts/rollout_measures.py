@@ -17,14 +17,15 @@ DEPARTS_WITHIN = timedelta(days=1)  # off-peak begins once a day
 # Items pinned, urgent or due soon reach the lane whatever the split says, and prove nothing about the traffic that
 # moves. Neither do the items of a consumer that has a split of its own. An item that is still unanswered and is older
 # than the p95 limit counts as slow: otherwise a lane that answers few things quickly would look quick.
-# Every figure counts items, however often one was tried or amended. A try that the account, the provider or a neighbour
-# in its pack was in the way of says nothing of the item; but one that the lane had to shed is one that it failed, whatever
-# was in the way: a lane that gives away what it cannot serve would look well by that. It stays unanswered by the lane, and so
-# is slow, and late, once its time is over. (`offset 0` and `|| ''`: asked item by item along the item's routes, and
-# never of all that was shed, be the statistics from before that.) An answer is compared with the one to the same revision.
+# Every figure counts items, however often one was tried or amended. A try that a neighbour in its pack was in the way of says
+# nothing of the item. One that the provider or the account refused, or that got no answer, is a failure of the lane, which an
+# overloaded lane would otherwise hide; so is an item that the lane had to shed, whatever was in the way: a lane that gives
+# away what it cannot serve would look well by that. It stays unanswered by the lane, and so is slow, and late, once its time
+# is over. (`offset 0` and `|| ''`: asked item by item along the item's routes, and never of all that was shed, be the
+# statistics from before that.) An answer is compared with the one to the same revision.
 # An item that the lane has not answered and that has failed at no try is overdue once its due time has passed, or once it is
 # out for longer than it may be (`longest_out`): a batch that never returns fails no try. In batch that counts from the
-# submission of its batch; what waits for one may do so for a day more. What the provider keeps from being asked is not out.
+# submission of its batch; what waits for one may do so for a day more, and what an outage keeps from being asked for no longer.
 # An item that was amended before it was answered counts anew from then on: what became of its older revision later is no
 # failure, and its due time no measure.
 FIGURES = f"""
@@ -45,9 +46,8 @@ with under as materialized (
    group by i.id),
 tried as materialized (
   select u.id, u.received_at, u.revision, u.routed_at, u.amended_at, u.due_at,
-         u.was_shed or coalesce(bool_or(a.outcome not in ('unserved', 'pack_refused')), false) as was_tried,
-         u.was_shed or coalesce(bool_or(a.outcome not in ('valid', 'unserved', 'pack_refused')), false) as has_failed,
-         coalesce(bool_or(a.outcome = 'unserved'), false) as was_unserved,
+         u.was_shed or coalesce(bool_or(a.outcome <> 'pack_refused'), false) as was_tried,
+         u.was_shed or coalesce(bool_or(a.outcome not in ('valid', 'pack_refused')), false) as has_failed,
          min(a.ended_at) filter (where a.outcome = 'valid') as answered_at,
          min(a.ended_at - a.started_at) filter (where a.outcome = 'valid') as took
     from under u
@@ -69,7 +69,7 @@ counted as (
          case when was_amended and amended_at < due_at then null else due_at end as due_by
     from placed p),
 stood as materialized (
-  select c.*, c.answered_at is null and not c.has_failed and (c.out_since is not null or not c.was_unserved)
+  select c.*, c.answered_at is null and not c.has_failed
               and (coalesce(c.due_by < :now, false)
                    or :now > coalesce(c.out_since, greatest(c.routed_at, c.since) + cast(:departs_within as interval))
                              + cast(:longest_out as interval)) as is_overdue,

@@ -5,7 +5,7 @@ from decimal import Decimal
 
 from sqlalchemy import Connection, text
 
-from lanes.money.always_valid import SampleShare
+from lanes.statistics.shares import SampleShare
 from lanes.money.pack_size import PackDecision, PackPlace
 from lanes.settling.story import happenings
 from lanes.store import asking

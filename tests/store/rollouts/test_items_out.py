@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 from lanes.doors.item import Amendment
 from lanes.ids import BatchId
 from lanes.packing import ClaimedWork
-from lanes.rollouts.gates import Judgement, judge
+from lanes.rollouts.gates import Judgement
 from lanes.rollouts.rollout import Approval, AskApproval, Hold, RollBack, Rollout, next_move
 from lanes.store.doors.items import amend
 from lanes.store.rollouts import rollout_measures, rollout_moves, rollouts
@@ -18,11 +18,11 @@ from lanes.store.workload import workloads
 from lanes.words import Outcome, RolloutState, Verdict
 from tests.conftest import NOON, later
 from tests.examples import admit, publish, route
-from tests.rollouts import begin, playbook, step
+from tests.rollouts import begin, judged, playbook, step
 from tests.store.tries import claim, home, save, submit, tried
 
-ERRORS: dict[str, Any] = {"measure": "error_rate", "max": 0.05, "at_least": 5}
-MET: dict[str, Any] = {"measure": "deadlines_met", "min": 0.9, "at_least": 5}
+ERRORS: dict[str, Any] = {"measure": "error_rate", "max": 0.3, "at_least": 5}
+MET: dict[str, Any] = {"measure": "deadlines_met", "min": 0.7, "at_least": 5}
 P95: dict[str, Any] = {"measure": "p95_s", "max": 7_200, "at_least": 5}
 Batch = tuple[BatchId, datetime, list[ClaimedWork]]
 
@@ -62,10 +62,7 @@ def keys(mark: str, count: int) -> list[str]:
 
 
 def judgements(connection: Connection, of: Rollout, *, now: datetime) -> list[Judgement]:
-    taken = rollout_measures.take(connection, of, now=now)
-    return [
-        judge(gate, each) for gate, each in zip(of.now_at.gates, taken.measurements, strict=True)
-    ]
+    return judged(of, rollout_measures.take(connection, of, now=now))
 
 
 def verdicts(connection: Connection, of: Rollout, *, now: datetime) -> list[Verdict]:
@@ -91,7 +88,8 @@ def test_a_gate_never_passes_while_every_second_batch_does_not_return(
     )
     assert (
         doubted.explanation
-        == "0.0% of 50 samples, at most 5.0%; 49 more are out for longer than most took"
+        == "0.0% of 50 samples, at most 30.0%; between 0.0% and 12.9% are on the wrong side; "
+        "49 more are out for longer than most took"
     )
     (late,) = judgements(connection, begun, now=later(minutes=122))
     assert (late.verdict, late.measurement.samples, late.measurement.wrong) == (
@@ -165,17 +163,17 @@ def test_an_item_that_no_batch_takes_is_wrong_once_a_departure_and_a_batch_could
 
 def test_an_item_that_came_back_late_is_out_no_more(connection: Connection) -> None:
     begun = to_batch(connection)
-    batch = sent(connection, *keys("slow", 6), now=NOON)
+    batch = sent(connection, *keys("slow", 20), now=NOON)
     returned(connection, batch, now=later(hours=5))
     assert verdicts(connection, begun, now=later(hours=9)) == [Verdict.PASSED]
 
 
-def test_a_real_time_item_that_waits_beyond_its_patience_is_wrong_unless_the_provider_was_in_the_way(
+def test_a_real_time_item_that_waits_beyond_its_patience_is_wrong_and_so_is_at_once_what_the_provider_refused(
     connection: Connection,
 ) -> None:
     publish(connection, now=NOON, patience_s=60)
     begun = begin(connection, playbook(step(100)))
-    admit(connection, "hindered", now=NOON)
+    admit(connection, "refused", now=NOON)
     route(connection, now=NOON)
     save(connection, *(tried(each, Outcome.UNSERVED) for each in claim(connection)))
     admit(connection, "waits", now=NOON)
@@ -184,7 +182,7 @@ def test_a_real_time_item_that_waits_beyond_its_patience_is_wrong_unless_the_pro
         rollout_measures.take(connection, begun, now=later(seconds=s)).measurements[0]
         for s in (59, 61)
     )
-    assert [(each.samples, each.wrong) for each in (early, late)] == [(0, 0), (1, 1)]
+    assert [(each.samples, each.wrong) for each in (early, late)] == [(1, 1), (2, 2)]
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from lanes.errors import ActionRefused, UnknownWorkload
 from lanes.promises.assessment import Assessment
 from lanes.promises.incident import Promise
 from lanes.realtime.circuit import Fault
-from lanes.rollouts.gates import Figures, judge
+from lanes.rollouts.gates import Figures
 from lanes.rollouts.rollout import (
     Advance,
     Approval,
@@ -41,7 +41,7 @@ from lanes.store.workload import workloads
 from lanes.words import Lane, Outcome, RolloutState, Verdict
 from tests.conftest import NOON, later
 from tests.examples import admit, publish, route
-from tests.rollouts import ERRORS, begin, playbook, step
+from tests.rollouts import ERRORS, begin, judged, playbook, step
 from tests.store.tries import A, B, claim, events, row, rows, save, submit, tried
 
 P95 = {"measure": "p95_s", "max": 2, "at_least": 2}
@@ -478,12 +478,12 @@ def test_one_item_that_is_tried_five_times_counts_once_and_takes_nothing_back(
     publish(connection, now=NOON, max_failures=6)
     error_rate = {"measure": "error_rate", "max": 0.05, "at_least": 20}
     begun = begin(connection, playbook(step(100, error_rate, items=20)))
-    tries = {f"good{n}": [Outcome.VALID] for n in range(20)} | {"ill": [Outcome.INVALID] * 5}
+    tries = {f"good{n}": [Outcome.VALID] for n in range(250)} | {"ill": [Outcome.INVALID] * 5}
     now = retried(connection, tries)
     taken = rollout_measures.take(connection, begun, now=now)
     (errors,) = taken.measurements
-    assert (taken.answered, errors.samples, errors.wrong) == (20, 21, 1)
-    assert judge(begun.now_at.gates[0], errors).verdict is Verdict.PASSED
+    assert (taken.answered, errors.samples, errors.wrong) == (250, 251, 1)
+    assert judged(begun, taken)[0].verdict is Verdict.PASSED
 
 
 @pytest.mark.slow
@@ -511,21 +511,28 @@ def test_however_often_items_are_tried_a_gate_counts_items(
         trial.rollback()
 
 
-def test_what_the_account_or_a_neighbour_was_in_the_way_of_is_no_error_of_the_item(
+def test_what_a_neighbour_in_its_pack_was_in_the_way_of_is_no_error_of_the_item(
     connection: Connection,
 ) -> None:
     publish(connection, now=NOON)
     begun = begin(connection, playbook(step(100)))
-    now = retried(
-        connection,
-        {
-            "unserved": [Outcome.UNSERVED],
-            "later": [Outcome.UNSERVED, Outcome.VALID],
-            "neighbour": [Outcome.PACK_REFUSED, Outcome.VALID],
-        },
-    )
+    now = retried(connection, {"neighbour": [Outcome.PACK_REFUSED, Outcome.VALID]})
     (errors,) = rollout_measures.take(connection, begun, now=now).measurements
-    assert (errors.samples, errors.wrong) == (2, 0)
+    assert (errors.samples, errors.wrong) == (1, 0)
+
+
+@pytest.mark.parametrize("outcome", [Outcome.UNSERVED, Outcome.UNKNOWN])
+def test_overload_and_calls_without_an_answer_are_failures_of_the_lane(
+    connection: Connection, outcome: Outcome
+) -> None:
+    publish(connection, now=NOON)
+    begun = begin(connection, playbook(step(100)))
+    outcomes = {f"never{n}": [outcome] for n in range(10)}
+    outcomes |= {f"later{n}": [outcome, Outcome.VALID] for n in range(10)}
+    taken = rollout_measures.take(connection, begun, now=retried(connection, outcomes))
+    (errors,) = taken.measurements
+    assert (taken.answered, errors.samples, errors.wrong) == (10, 20, 20)
+    assert judged(begun, taken)[0].verdict is Verdict.FAILED
 
 
 def test_what_the_lane_had_to_shed_is_a_failed_sample_so_that_no_lane_looks_well_by_giving_away_its_load(
@@ -560,8 +567,8 @@ def test_a_rollout_whose_load_is_shed_fails_its_gate(connection: Connection) -> 
         each.id: Shed("it answers nobody") for each in sheds.last(connection, ["letters"]).waiting
     }
     assert sheds.save(connection, leaving, now=NOON) == 20
-    (errors,) = rollout_measures.take(connection, begun, now=NOON).measurements
-    assert judge(begun.now_at.gates[0], errors).verdict is Verdict.FAILED
+    (errors,) = judged(begun, rollout_measures.take(connection, begun, now=NOON))
+    assert errors.verdict is Verdict.FAILED
 
 
 def amended_in_lambda(connection: Connection, *, again: dict[str, str]) -> Rollout:
@@ -606,16 +613,16 @@ def test_a_measurement_is_kept_when_its_verdict_changes_or_the_rollout_moves(
     )
     seen = rollouts.open_of(connection, "letters")
     assert seen is not None
-    none = [judge(seen.now_at.gates[0], begun_figures.measurements[0])]
+    none = judged(seen, begun_figures)
     for _ in range(3):
         rollout_moves.apply(connection, seen, Hold(HoldReason.GATHERING, "few"), none, now=NOON)
-    answered(connection, "a", at=later(seconds=1))
-    some = [judge(seen.now_at.gates[0], figures(connection, now=later(seconds=1)).measurements[0])]
+    answered(connection, *(f"k{n}" for n in range(8)), at=later(seconds=1))
+    some = judged(seen, figures(connection, now=later(seconds=1)))
     rollout_moves.apply(
         connection, rollouts.find(connection, seen.id), Finish("well"), some, now=later(seconds=1)
     )
     kept = rows(connection, "rollout_measurement", "id")
-    assert [(each.samples, each.verdict) for each in kept] == [(0, "inconclusive"), (1, "passed")]
+    assert [(each.samples, each.verdict) for each in kept] == [(0, "inconclusive"), (8, "passed")]
 
 
 def test_two_runs_that_decide_at_once_make_one_move(pool: Engine) -> None:

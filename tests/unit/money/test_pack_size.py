@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lanes.money.always_valid import NOTHING, SampleShare
+from lanes.statistics.shares import NOTHING, SampleShare
 from lanes.money.pack_size import (
     PackDecision,
     PackEvidence,

@@ -8,7 +8,7 @@ from typing import Any
 from lanes.advice.evidence import ConsumerUse
 from lanes.advice.recommendation import advise
 from lanes.ids import IncidentId, RolloutId
-from lanes.money.always_valid import NOTHING, SampleShare
+from lanes.statistics.shares import NOTHING, SampleShare
 from lanes.promises.incident import Incident, IncidentState, Promise, Severity
 from lanes.realtime.circuit import CircuitState
 from lanes.realtime.waits import CallWait, WaitReason

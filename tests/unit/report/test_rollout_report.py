@@ -38,7 +38,8 @@ def progress(
     state: RolloutState = RolloutState.RUNNING, *, answered: int = 5, why: str = "trial"
 ) -> Progress:
     gate = ROLLOUT.now_at.gates[0]
-    judged = [judge(gate, Measurement(gate.measure, 0.0, answered, 0))]
+    of_gate = Measurement(gate.measure, 0.0, 100 * answered, 0)
+    judged = [judge(gate, of_gate, alpha=ROLLOUT.playbook.gate_alpha)]
     log, splits = (
         [LogEntry(Happened.STARTED, 0, 1_000, "ada", why, NOON)],
         [SplitRecord(1_000, "ada", why, NOON)],
@@ -152,6 +153,7 @@ def test_the_question_says_what_a_yes_and_a_no_lead_to() -> None:
 
 
 def test_no_line_of_the_form_ends_within_a_limit_or_a_verdict() -> None:
-    assert "| error rate | ≤\u00a010\u00a0% | 5 | ✅\u00a0passed |" in question(
-        progress(RolloutState.WAITING_APPROVAL)
+    assert (
+        "| error rate | ≤\u00a010\u00a0% | 5 | ✅\u00a0passed | 0\u00a0%\u00a0to\u00a02\u00a0% |"
+        in question(progress(RolloutState.WAITING_APPROVAL))
     )

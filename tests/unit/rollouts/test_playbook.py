@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from lanes.errors import PlaybookInvalid
 from lanes.rollouts.playbook import Direction, parse
+from lanes.statistics.shares import clean_samples
 from lanes.words import Lane
 
 FILES = sorted((Path(__file__).resolve().parents[3] / "migrations" / "playbooks").glob("*.yaml"))
@@ -73,6 +74,35 @@ def test_the_approval_that_is_passed_over_is_the_last_one_before_the_first_step(
         next(file for file in FILES if file.stem == "batch-to-realtime").read_text(),
     )
     assert [book.passed_over(first) for first in range(4)] == [None, None, 1, 1]
+
+
+def test_alpha_is_divided_over_the_gates_of_all_steps() -> None:
+    book = parse("trial", GOOD)
+    assert (book.alpha, book.gate_alpha) == (0.05, 0.025)
+    strict = parse("trial", GOOD + "alpha: 0.01\n")
+    assert strict.gate_alpha == 0.005
+    for refused in ("0.0", "0.5", "no"):
+        with pytest.raises(PlaybookInvalid, match="line 14, alpha: "):
+            parse("trial", GOOD + f"alpha: {refused}\n")
+
+
+def test_a_gate_that_tolerates_nothing_is_refused_because_it_never_passes() -> None:
+    never = "error_rate tolerates nothing, and no number of samples proves that"
+    with pytest.raises(PlaybookInvalid, match=rf"line 8, steps\.0\.gates\.0: {never}"):
+        parse("trial", GOOD.replace("max: 0.1", "max: 0"))
+    met = GOOD.replace("{measure: p95_s, max: 3", "{measure: deadlines_met, min: 1")
+    with pytest.raises(PlaybookInvalid, match=r"line 12, steps\.1\.gates\.0: deadlines_met"):
+        parse("trial", met)
+
+
+@pytest.mark.parametrize("file", FILES, ids=[file.stem for file in FILES])
+def test_the_ready_made_playbooks_say_how_many_items_their_gates_need(file: Path) -> None:
+    playbook, said = parse(file.stem, file.read_text()), file.read_text()
+    for step in playbook.steps:
+        for gate in step.gates:
+            fewest = clean_samples(gate.tolerated, alpha=playbook.gate_alpha)
+            assert f"after {fewest}" in said
+            assert 0.9 * fewest <= gate.at_least <= fewest
 
 
 @given(st.integers(0, 10_000))

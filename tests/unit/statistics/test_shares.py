@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lanes.money.always_valid import NOTHING, SampleShare, bounds
+from lanes.statistics.shares import NOTHING, SampleShare, bounds
 
 shares = (
     st.integers(1, 400)
