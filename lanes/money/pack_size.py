@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING
 
 from lanes.backoff import Backoff
 from lanes.ids import VersionId
-from lanes.statistics.shares import NOTHING, SampleShare, bounds
 from lanes.money.cost import FRAME_TOKENS, most_answer_tokens, shared_bytes
+from lanes.statistics.shares import NOTHING, SampleShare, bounds
 from lanes.words import Lane
 from lanes.workload import prices
 

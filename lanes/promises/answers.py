@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from datetime import timedelta
 
-from lanes.statistics.shares import SampleShare
 from lanes.promises.assessment import NOWHERE, REALTIME, Assessment, share_verdict
 from lanes.promises.incident import Promise
+from lanes.statistics.shares import SampleShare
 from lanes.text import remove_quotes
 from lanes.units import counted, seconds, share
 from lanes.words import Verdict

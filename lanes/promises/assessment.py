@@ -10,8 +10,8 @@ from math import exp, lgamma, log
 from typing import Any, Self
 from uuid import UUID
 
-from lanes.statistics.shares import SampleShare, excludes
 from lanes.promises.incident import TERMS, Promise, Severity
+from lanes.statistics.shares import SampleShare, excludes
 from lanes.words import Lane, Verdict
 
 # probability that a share at its limit breaks a promise, however often it is looked at

@@ -12,7 +12,6 @@ from uuid import UUID
 
 from lanes.batch.collection import Tally
 from lanes.ids import BatchId
-from lanes.statistics.shares import SampleShare
 from lanes.promises.assessment import (
     BATCH,
     LEAST_CLEAN,
@@ -22,6 +21,7 @@ from lanes.promises.assessment import (
     verdict,
 )
 from lanes.promises.incident import TERMS, Incident, IncidentState, Promise, batch_subject, lane_of
+from lanes.statistics.shares import SampleShare
 from lanes.units import clock, counted, seconds, share
 from lanes.words import BatchState, Lane, Verdict
 from lanes.workload.version import Version

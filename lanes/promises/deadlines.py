@@ -5,12 +5,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from lanes.statistics.shares import SampleShare
 from lanes.promises.assessment import BATCH, NOWHERE, REALTIME, Assessment, share_verdict
 from lanes.promises.incident import Promise
 from lanes.routing.load import Load, UnservedReason
 from lanes.routing.prospect import percent
 from lanes.routing.second_look import DoubtfulItem
+from lanes.statistics.shares import SampleShare
 from lanes.units import clock, counted, seconds, share
 from lanes.words import Lane, Verdict
 from lanes.workload.version import Version

@@ -8,7 +8,6 @@ from typing import Any
 
 from lanes.advice.evidence import ConsumerUse
 from lanes.advice.recommendation import Advice
-from lanes.statistics.shares import SampleShare
 from lanes.money.budget import BudgetStatus
 from lanes.promises.batches import health, trouble
 from lanes.report import advice_numbers, figures, summary
@@ -18,6 +17,7 @@ from lanes.report.summary import batch_time, reason_name
 from lanes.report.table import Column, Table, figure, label, out_of, phrase
 from lanes.report.tables import LANE, WORKLOAD, deadline_columns, rate_or_dash, slashed
 from lanes.routing.capacity import Limit
+from lanes.statistics.shares import SampleShare
 from lanes.units import MISSING, clock, count, counted, ratio, seconds, share, usd
 from lanes.words import BatchState, FlushReason, ItemState, Lane, Reason
 

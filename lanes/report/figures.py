@@ -7,10 +7,10 @@ from datetime import datetime
 from decimal import Decimal
 
 from lanes.ids import BatchId
-from lanes.statistics.shares import SampleShare
 from lanes.money.caching import STATES, CacheSavings, CachingDecision
 from lanes.realtime.circuit import CircuitState
 from lanes.routing.capacity import Limit
+from lanes.statistics.shares import SampleShare
 from lanes.words import FlushReason, Lane
 
 

@@ -40,8 +40,8 @@ LINKS = (
     REPORTS,
 )
 MEASURES = {
-    Measure.ERROR_RATE: "share of items with an attempt that failed or was not served, that the lane gave away, or that are out "
-    "too long",
+    Measure.ERROR_RATE: "share of items with an attempt that failed or was not served, that the lane gave away, or that "
+    "are out too long",
     Measure.P95_S: "95 % of the answers came within this time; what still waits longer counts as slow",
     Measure.DEADLINES_MET: "share of the due items that were answered in time",
     Measure.AGREEMENT: "share of provisional answers that the authoritative pass confirmed",

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 from lanes.ids import VersionId
-from lanes.statistics.shares import NOTHING, SampleShare
 from lanes.money.estimates import Estimates, Sharing
 from lanes.money.pack_size import (
     PackDecision,
@@ -18,6 +17,7 @@ from lanes.money.pack_size import (
     decide,
     most_items,
 )
+from lanes.statistics.shares import NOTHING, SampleShare
 from lanes.store import asking
 from lanes.store.asking import Ask
 from lanes.store.money import caching, sharing

@@ -5,9 +5,9 @@ from decimal import Decimal
 
 from sqlalchemy import Connection, text
 
-from lanes.statistics.shares import SampleShare
 from lanes.money.pack_size import PackDecision, PackPlace
 from lanes.settling.story import happenings
+from lanes.statistics.shares import SampleShare
 from lanes.store import asking
 from lanes.store.money import sharing
 from lanes.store.report import facts

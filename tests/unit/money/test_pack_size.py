@@ -8,7 +8,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lanes.statistics.shares import NOTHING, SampleShare
 from lanes.money.pack_size import (
     PackDecision,
     PackEvidence,
@@ -20,6 +19,7 @@ from lanes.money.pack_size import (
     sizes,
     total,
 )
+from lanes.statistics.shares import NOTHING, SampleShare
 from lanes.words import Lane
 from tests.conftest import NOON, later
 from tests.examples import version

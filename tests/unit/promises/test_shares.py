@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lanes.statistics.shares import SampleShare, bounds
 from lanes.promises.answers import RealtimeFigures, realtime_failing
 from lanes.promises.assessment import LEAST_HITS, STAYS, share_verdict
+from lanes.statistics.shares import SampleShare, bounds
 from lanes.words import Verdict
 from tests.examples import version
 

@@ -8,7 +8,6 @@ from typing import Any
 from lanes.advice.evidence import ConsumerUse
 from lanes.advice.recommendation import advise
 from lanes.ids import IncidentId, RolloutId
-from lanes.statistics.shares import NOTHING, SampleShare
 from lanes.promises.incident import Incident, IncidentState, Promise, Severity
 from lanes.realtime.circuit import CircuitState
 from lanes.realtime.waits import CallWait, WaitReason
@@ -36,6 +35,7 @@ from lanes.report.tables import attention, deadlines
 from lanes.rollouts.rollout import HoldReason, Rollout
 from lanes.routing.capacity import Limit, LimitKind
 from lanes.routing.prospect import StatedBin, calibrations
+from lanes.statistics.shares import NOTHING, SampleShare
 from lanes.words import FlushReason, Lane, ReplayState, RolloutState
 from tests.conftest import NOON, later
 from tests.rollouts import playbook
