@@ -4,10 +4,19 @@ import random
 from math import comb, log
 
 import pytest
+import ville
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lanes.statistics.shares import NOTHING, SampleShare, bounds
+from lanes.statistics.shares import (
+    NOTHING,
+    SampleShare,
+    bounds,
+    clean_samples,
+    excludes,
+    is_above,
+    is_below,
+)
 
 shares = (
     st.integers(1, 400)
@@ -63,3 +72,39 @@ def test_of_a_thousand_looks_at_a_growing_sample_none_excludes_the_truth_in_19_c
                 wrong += 1
                 break
     assert wrong / cases <= 0.05
+
+
+@given(st.lists(st.booleans(), min_size=1, max_size=200), st.sampled_from([0.2, 0.05, 0.001]))
+def test_the_bounds_are_those_of_the_oracle_at_every_look(hits: list[bool], alpha: float) -> None:
+    oracle = ville.BernoulliCS(alpha=alpha, intersect=False).fit(hits)
+    for look in range(len(hits)):
+        low, high = bounds(SampleShare(sum(hits[: look + 1]), look + 1), alpha=alpha)
+        assert low == pytest.approx(oracle.lower_[look], abs=1e-6)
+        assert high == pytest.approx(oracle.upper_[look], abs=1e-6)
+
+
+@given(shares, st.floats(0, 1))
+def test_a_limit_is_surely_kept_or_broken_exactly_where_the_bounds_say_so(
+    of: SampleShare, limit: float
+) -> None:
+    low, high = bounds(of, alpha=0.05)
+    if min(abs(limit - low), abs(limit - high)) > 1e-6:
+        assert is_above(of, limit, alpha=0.05) == (limit < low)
+        assert is_below(of, limit, alpha=0.05) == (limit > high)
+
+
+def test_a_share_of_none_and_of_all_is_excluded_by_one_sample_of_the_other_kind() -> None:
+    assert excludes(SampleShare(1, 9), 0, alpha=0.05)
+    assert excludes(SampleShare(8, 9), 1, alpha=0.05)
+    assert not excludes(SampleShare(0, 10**6), 0, alpha=0.05)
+    assert not excludes(SampleShare(10**6, 10**6), 1, alpha=0.05)
+
+
+@pytest.mark.parametrize("share", [0.5, 0.05, 0.01])
+@pytest.mark.parametrize("alpha", [0.05, 0.001])
+def test_the_fewest_samples_without_a_hit_are_enough_and_one_less_is_not(
+    share: float, alpha: float
+) -> None:
+    fewest = clean_samples(share, alpha=alpha)
+    assert is_below(SampleShare(0, fewest), share, alpha=alpha)
+    assert not is_below(SampleShare(0, fewest - 1), share, alpha=alpha)

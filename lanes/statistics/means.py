@@ -1,0 +1,74 @@
+"""Bounds of the mean of bounded values that hold at every look, such as the cost of an item.
+
+The empirical-Bernstein confidence sequence with predictable plug-ins of Waudby-Smith and Ramdas (Journal of the Royal
+Statistical Society B 86, 2024, theorem 2): each value is weighted by a bet that depends on the values before it alone, larger
+where these vary little. Values lie between two known ends, in any unit, and have the same mean given those before them;
+nothing else is assumed of them. An end that is chosen by looking at the values voids the guarantee.
+"""
+
+from collections.abc import Iterable
+from math import inf, log, log1p, sqrt
+from typing import Self
+
+LARGEST_BET = 0.5
+
+
+class MeanSequence:
+    """The mean of values from `low` to `high` as they come in, with its bounds at a chance of error of `alpha`.
+
+    Values count in the order in which they are added: another order yields other bounds, and each holds.
+    """
+
+    def __init__(self, low: float, high: float, *, alpha: float) -> None:
+        if not low < high:
+            raise ValueError(f"the values need room between {low:g} and {high:g}")
+        self._low, self._width, self._alpha = low, high - low, alpha
+        self._number = 0
+        self._sum = self._deviation = 0.0  # of the values on a scale of 0 to 1
+        self._mean, self._variance = 0.5, 0.25  # guessed before each value
+        self._bets = self._won = self._penalty = 0.0
+
+    def add(self, values: Iterable[float]) -> Self:
+        """Take these values in.
+
+        Raises:
+            ValueError: one of them lies outside of the ends.
+        """
+        for value in values:
+            scaled = (value - self._low) / self._width
+            if not 0 <= scaled <= 1:
+                raise ValueError(f"{value:g} lies outside of its ends")
+            self._take(scaled)
+        return self
+
+    @property
+    def samples(self) -> int:
+        """The number of values."""
+        return self._number
+
+    @property
+    def value(self) -> float | None:
+        """The mean; None without values."""
+        return self._low + self._width * self._sum / self._number if self._number else None
+
+    @property
+    def bounds(self) -> tuple[float, float]:
+        """Bounds that hold the true mean at all looks together with a probability of 1 - alpha."""
+        centre, radius = 0.5, inf
+        if self._number:
+            centre = self._won / self._bets
+            radius = (log(2 / self._alpha) + self._penalty) / self._bets
+        low, high = max(0.0, centre - radius), min(1.0, centre + radius)
+        return self._low + self._width * low, self._low + self._width * high
+
+    def _take(self, value: float) -> None:
+        self._number += 1
+        bet = sqrt(2 * log(2 / self._alpha) / (self._variance * self._number * log1p(self._number)))
+        bet = min(bet, LARGEST_BET)
+        self._bets += bet
+        self._won += bet * value
+        self._penalty += (value - self._mean) ** 2 * (-log1p(-bet) - bet)
+        self._sum += value
+        self._mean = (0.5 + self._sum) / (self._number + 1)
+        self._deviation += (value - self._mean) ** 2
+        self._variance = (0.25 + self._deviation) / (self._number + 1)

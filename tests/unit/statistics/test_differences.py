@@ -1,0 +1,159 @@
+"""Two lanes against each other, at every look: other items on each, and the same items on both."""
+
+import random
+from math import lgamma, log
+
+import numpy
+import pytest
+import ville
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lanes.statistics.differences import (
+    PairedShares,
+    difference_bounds,
+    is_larger,
+    is_smaller,
+)
+from lanes.statistics.shares import NOTHING, SampleShare
+
+shares = (
+    st.integers(1, 300)
+    .flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n)))
+    .map(lambda of: SampleShare(*of))
+)
+pairs = st.builds(PairedShares, st.integers(0, 50), st.integers(0, 50), st.integers(0, 300))
+GRID = numpy.linspace(0, 1, 20_001)[1:-1]
+
+
+@given(shares, shares)
+def test_bounds_hold_what_was_observed_and_mirror_each_other(
+    of: SampleShare, than: SampleShare
+) -> None:
+    low, high = difference_bounds(of, than, alpha=0.05)
+    assert of.value is not None
+    assert than.value is not None
+    assert -1 <= low <= of.value - than.value <= high <= 1
+    assert difference_bounds(than, of, alpha=0.05) == pytest.approx((-high, -low), abs=1e-6)
+
+
+@given(shares, shares, st.floats(-0.9, 0.9))
+def test_a_limit_of_the_difference_is_judged_by_the_bounds(
+    of: SampleShare, than: SampleShare, limit: float
+) -> None:
+    low, high = difference_bounds(of, than, alpha=0.05)
+    if min(abs(limit - low), abs(limit - high)) > 1e-6:
+        assert is_larger(of, than, by=limit, alpha=0.05) == (limit < low)
+        assert is_smaller(of, than, by=limit, alpha=0.05) == (limit > high)
+
+
+def test_nothing_is_known_of_nothing() -> None:
+    assert difference_bounds(NOTHING, SampleShare(3, 9), alpha=0.05) == (-1, 1)
+    assert PairedShares(0, 0, 0).bounds(alpha=0.05) == (-1, 1)
+    assert PairedShares(0, 0, 0).difference is None
+    assert not PairedShares(0, 0, 9).is_worse(alpha=0.05)
+
+
+def marginal(*counts: int) -> float:
+    """The logarithm of the mean likelihood of these kinds over all of their shares."""
+    kinds, total = len(counts), sum(counts)
+    return lgamma(kinds) + sum(lgamma(each + 1) for each in counts) - lgamma(total + kinds)
+
+
+@pytest.mark.parametrize(
+    ("of", "than"), [((30, 100), (50, 900)), ((0, 40), (9, 60)), ((15, 15), (3, 15))]
+)
+def test_the_edges_of_a_difference_are_where_the_formula_puts_them(
+    of: tuple[int, int], than: tuple[int, int]
+) -> None:
+    (x, n), (y, m) = of, than
+    for edge in difference_bounds(SampleShare(x, n), SampleShare(y, m), alpha=0.05):
+        if -1 < edge < 1:
+            second = GRID[(edge + GRID > 0) & (edge + GRID < 1)]
+            first = second + edge
+            likely = x * numpy.log(first) + (n - x) * numpy.log(1 - first)
+            likely += y * numpy.log(second) + (m - y) * numpy.log(1 - second)
+            evidence = marginal(x, n - x) + marginal(y, m - y) - likely.max()
+            assert evidence == pytest.approx(-log(0.05), abs=0.02)
+
+
+@pytest.mark.parametrize("counts", [(7, 2, 91), (30, 0, 70), (12, 12, 400)])
+def test_the_edges_of_a_paired_difference_are_where_the_formula_puts_them(
+    counts: tuple[int, int, int],
+) -> None:
+    one, other, alike = counts
+    for edge in PairedShares(*counts).bounds(alpha=0.05):
+        share = GRID[(GRID + edge > 0) & (1 - 2 * GRID - edge > 0)]
+        likely = one * numpy.log(share + edge) + other * numpy.log(share)
+        likely += alike * numpy.log(1 - 2 * share - edge)
+        assert marginal(*counts) - likely.max() == pytest.approx(-log(0.05), abs=0.02)
+
+
+def test_the_bounds_of_many_items_are_near_those_of_the_oracle() -> None:
+    drawn, number = numpy.random.default_rng(11), 10_000
+    moved = drawn.random(number) < 0.5
+    wrong = drawn.random(number) < numpy.where(moved, 0.15, 0.1)
+    ours = difference_bounds(
+        SampleShare(int(wrong[moved].sum()), int(moved.sum())),
+        SampleShare(int(wrong[~moved].sum()), int((~moved).sum())),
+        alpha=0.05,
+    )
+    oracle = ville.BettingABTest(alpha=0.05, grid=2_000).fit(wrong, moved)
+    assert ours == pytest.approx(oracle.interval(), abs=0.02)
+
+
+def test_the_bounds_of_many_pairs_are_near_those_of_the_oracle() -> None:
+    kinds = numpy.random.default_rng(12).choice([1, -1, 0], 4_000, p=[0.07, 0.02, 0.91])
+    ours = PairedShares(*(int((kinds == kind).sum()) for kind in (1, -1, 0)))
+    oracle = ville.BettingCS((-1, 1), alpha=0.05, grid=1_000, intersect=False).fit(kinds)
+    assert ours.bounds(alpha=0.05) == pytest.approx(oracle.interval(), abs=0.02)
+
+
+@given(pairs)
+def test_whether_a_lane_is_worse_is_said_as_the_oracle_of_the_discordant_pairs_says_it(
+    of: PairedShares,
+) -> None:
+    if of.one + of.other:
+        discordant = [1] * of.one + [0] * of.other
+        test = ville.BernoulliTest(0.5, alpha=0.05).fit(discordant)
+        evidence = test.log_e_values_[-1]
+        assert of.is_worse(alpha=0.05) == (of.one > of.other and evidence >= -log(0.05))
+
+
+@given(pairs)
+def test_pairs_mirror_each_other(of: PairedShares) -> None:
+    low, high = of.bounds(alpha=0.05)
+    mirrored = PairedShares(of.other, of.one, of.alike).bounds(alpha=0.05)
+    assert mirrored == pytest.approx((-high, -low), abs=1e-6)
+
+
+@pytest.mark.parametrize("moved", [0.05, 0.5])
+def test_of_many_looks_at_two_equal_lanes_none_tells_them_apart_in_19_cases_of_20(
+    moved: float,
+) -> None:
+    drawn, wrong, cases = random.Random(13), 0, 100
+    for _ in range(cases):
+        hits, samples = [0, 0], [0, 0]
+        for look in range(1, 2_001):
+            lane = drawn.random() < moved
+            samples[lane] += 1
+            hits[lane] += drawn.random() < 0.1
+            if look % 100 == 0:
+                of, than = (SampleShare(hits[lane], samples[lane]) for lane in (1, 0))
+                if is_larger(of, than, by=0, alpha=0.05) or is_smaller(of, than, by=0, alpha=0.05):
+                    wrong += 1
+                    break
+    assert wrong / cases <= 0.05
+
+
+def test_of_many_looks_at_pairs_of_equal_lanes_none_calls_one_worse_in_19_cases_of_20() -> None:
+    drawn, wrong, cases = random.Random(17), 0, 200
+    for _ in range(cases):
+        one = other = 0
+        for _ in range(1_000):
+            kind = drawn.random()
+            one, other = one + (kind < 0.05), other + (0.05 <= kind < 0.1)
+            if PairedShares(one, other, 0).is_worse(alpha=0.05):
+                wrong += 1
+                break
+    assert wrong / cases <= 0.05
