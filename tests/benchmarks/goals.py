@@ -113,4 +113,13 @@ GOALS: Mapping[str, Mapping[str, Goal]] = {
         "client_many_per_s": least(15_000),
         "vs_insert": least(0.3),
     },
+    "gates": {
+        "false_alarm_upper": most(0.05),
+        "naive_false_alarm": TOLD,
+        "pass_at_twice_limit": most(0.01),
+        "items_vs_fixed": most(1.8),
+        "moved_when_stopped": most(0.25),
+        "paired_sample_share": most(0.35),
+        "oracle_difference": most(0.02),
+    },
 }

@@ -26,4 +26,5 @@ SMALL: Mapping[str, Sequence[str]] = {
         "40",
     ),
     "doors": ("--items", "500", "--rounds", "1"),
+    "gates": ("--rollouts", "50", "--samples", "5000"),
 }

@@ -15,7 +15,19 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.mark.parametrize(
-    "name", ["queue", "batch", "calls", "figures", "deadlines", "drain", "routing", "cost", "doors"]
+    "name",
+    [
+        "queue",
+        "batch",
+        "calls",
+        "figures",
+        "deadlines",
+        "drain",
+        "routing",
+        "cost",
+        "doors",
+        "gates",
+    ],
 )
 def test_a_benchmark_ends_with_the_line_that_is_promised(name: str) -> None:
     if (peer := PEERS.get(name)) and importlib.util.find_spec(peer) is None:

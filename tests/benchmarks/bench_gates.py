@@ -1,0 +1,405 @@
+"""Rollouts that are looked at again and again: how often a gate is wrong, and how many items it needs.
+
+Nothing is stored and nothing is called: samples are drawn with fixed seeds, and the product's own gates and tests judge them.
+The rollouts follow the shipped playbook `batch-to-realtime`, whose `alpha` of 5 % its eight gates divide. Beside them stands
+the rule that Lanes had before: a gate passed when its value kept the limit, and failed when the lower bound of a fixed sample
+(Clopper-Pearson, 99 %) lay above it, whenever one looked.
+
+- `false_alarm_upper`: nothing is worse than it may be, and every gate's truth lies at its limit. Each step is looked at 30
+  times between 20 and 20,000 items, and led on whatever its gates say, so that all of alpha is at stake. Share of rollouts in
+  which a gate ever fails, as the upper 99 % bound; the largest of this, of the comparison of two equal lanes (unpaired, and of
+  pairs) and of a mean that leaves its bounds. `naive_false_alarm` is the share by the earlier rule.
+- `pass_at_twice_limit`: twice as many items are wrong as the first step tolerates; 30 looks, one every 20 items.
+- `items_vs_fixed`: half as many are wrong. Median of the items until the gate passes, over the items of the smallest fixed
+  sample that passes with a power of 90 % at the same chance of error.
+- `moved_when_stopped`: 15 % of the items of the lane that receives the traffic are wrong, 10 % of the other's, which is the
+  limit. 2,000 items a day, 30 looks within the two weeks that a step may take. Median share of the traffic that had been
+  moved when a gate failed or the time was over; the larger one of a gate with a limit and of one that compares the lanes.
+- `paired_sample_share`: the same loss, 80 % of the errors are shared. Items until a test of pairs sees it, over those of the
+  test of other items on each lane, half on either; medians.
+- `oracle_difference`: the largest difference of our bounds and those of `ville`, without its intersections. Bounds of a share
+  and of a mean are the same ones at every look; for quantiles and differences `ville` has other sequences, which are compared
+  at 5,000 to 20,000 samples.
+"""
+
+import argparse
+import statistics
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
+
+import numpy
+import ville
+from numpy.typing import NDArray
+from scipy import special, stats
+
+from lanes.rollouts.gates import Gate, Measure, Measurement, judge
+from lanes.rollouts.playbook import Playbook
+from lanes.statistics import quantiles, shares
+from lanes.statistics.differences import PairedShares, difference_bounds, is_larger, is_smaller
+from lanes.statistics.means import MeanSequence
+from lanes.statistics.shares import SampleShare
+from lanes.words import Verdict
+from tasks.migrate import load
+from tests.benchmarks.telling import installed, tell
+
+LOOKS = 30
+ALPHA = 0.05
+SPREAD = tuple(sorted({round(each) for each in numpy.geomspace(20, 20_000, LOOKS)}))
+EVERY_20 = tuple(range(20, 20 * LOOKS + 1, 20))
+ITEMS_A_DAY, STEP_DAYS = 2_000, 14
+BASE, LOSS, SHARED = 0.1, 0.05, 0.8
+TOLERATED_LOSS = 0.02  # of the gate that compares the lanes
+CONFIDENCE = 0.99  # of the earlier rule, and of what is told of false alarms
+LONGEST = 40_000  # items until a test has seen a loss
+Counts = NDArray[numpy.int64]
+Rule = Callable[
+    [Gate, int], tuple[int, int]
+]  # the most wrong samples that pass, and the fewest that fail
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rollouts", type=int, default=2_000)
+    parser.add_argument("--samples", type=int, default=20_000, help="that the oracle compares")
+    given = parser.parse_args()
+    playbook = load("batch-to-realtime")
+    ours = rule_of(playbook.gate_alpha)
+    seen: dict[str, dict[str, float]] = {
+        "false alarms": {
+            "gates": false_alarms(playbook, ours, given.rollouts),
+            "unpaired": false_unpaired(given.rollouts),
+            "paired": false_paired(given.rollouts),
+            "mean": false_means(given.rollouts),
+        },
+        "passes at twice the limit": passes_at_twice(playbook, ours, given.rollouts),
+        "passes at twice the limit, before": passes_at_twice(playbook, earlier, given.rollouts),
+        "items at half of the limit": items_at_half(playbook, given.rollouts),
+        "a loss, by its limit": moved_by_limit(given.rollouts),
+        "a loss, against the other lane": moved_by_comparison(given.rollouts),
+        "items to see a loss": items_to_see(given.rollouts),
+        "oracle": against_oracle(given.samples),
+    }
+    for name, figures in seen.items():
+        print(f"{name}: {', '.join(f'{what} {each:.4g}' for what, each in figures.items())}")
+    half, to_see = seen["items at half of the limit"], seen["items to see a loss"]
+    found = {
+        "false_alarm_upper": max(
+            upper(each, given.rollouts) for each in seen["false alarms"].values()
+        ),
+        "naive_false_alarm": false_alarms(playbook, earlier, given.rollouts),
+        "pass_at_twice_limit": seen["passes at twice the limit"]["passed"],
+        "items_vs_fixed": half["items"] / half["fixed"],
+        "moved_when_stopped": max(
+            seen[f"a loss, {how}"]["moved"] for how in ("by its limit", "against the other lane")
+        ),
+        "paired_sample_share": to_see["paired"] / to_see["unpaired"],
+        "oracle_difference": max(seen["oracle"].values()),
+    }
+    tell("gates", found, **vars(given), seen=seen, peers=installed("ville"))
+
+
+def rule_of(alpha: float) -> Rule:
+    """Return the product's rule at this chance of error, as the wrong samples from which it decides."""
+
+    @cache
+    def verdict(gate: Gate, samples: int, wrong: int) -> Verdict:
+        share = wrong / samples
+        is_share = gate.measure is not Measure.P95_S
+        value = share if is_share else gate.limit * (0.9 if share < gate.tolerated else 1.1)
+        return judge(gate, Measurement(gate.measure, value, samples, wrong), alpha=alpha).verdict
+
+    @cache
+    def rule(gate: Gate, samples: int) -> tuple[int, int]:
+        passes_to = first(lambda n: verdict(gate, samples, n) is not Verdict.PASSED, samples) - 1
+        fails_from = first(lambda n: verdict(gate, samples, n) is Verdict.FAILED, samples)
+        return passes_to, fails_from
+
+    return rule
+
+
+def earlier(gate: Gate, samples: int) -> tuple[int, int]:
+    """Return what the rule of before decides."""
+    passes_to = int(numpy.floor(gate.tolerated * samples + 1e-9))
+    wrong = numpy.arange(1, samples + 1)
+    surely = special.betaincinv(wrong, samples - wrong + 1, 1 - CONFIDENCE)
+    return passes_to, 1 + int(numpy.searchsorted(surely, gate.tolerated, "right"))
+
+
+def first(is_so: Callable[[int], bool], most: int) -> int:
+    """Return the first number, 0 to `most`, for which it is so; from there on it stays so. One more where it never is."""
+    low, high = 0, most + 1
+    while low < high:
+        middle = (low + high) // 2
+        low, high = (low, middle) if is_so(middle) else (middle + 1, high)
+    return low
+
+
+def counted(drawn: numpy.random.Generator, share: float, looks: Sequence[int], runs: int) -> Counts:
+    """Return how many samples are wrong at each look, a row for each run."""
+    steps = numpy.diff([0, *looks])
+    return drawn.binomial(steps, share, (runs, len(looks))).cumsum(axis=1)
+
+
+def upper(share: float, runs: int) -> float:
+    """Return the upper bound of a share that was seen in so many runs."""
+    hits = round(share * runs)
+    return float(stats.beta.ppf(CONFIDENCE, hits + 1, runs - hits)) if hits < runs else 1.0
+
+
+def false_alarms(playbook: Playbook, rule: Rule, runs: int) -> float:
+    """Return the share of rollouts in which a gate ever fails whose truth lies at its limit."""
+    drawn, failed = numpy.random.default_rng(1), numpy.zeros(runs, bool)
+    for step in playbook.steps:
+        for gate in step.gates:
+            wrong = counted(drawn, gate.tolerated, SPREAD, runs)
+            failed |= (wrong >= [rule(gate, each)[1] for each in SPREAD]).any(axis=1)
+    return float(failed.mean())
+
+
+def false_unpaired(runs: int) -> float:
+    """Return the share of comparisons of two equal lanes that ever tell them apart; a fifth of the traffic is moved."""
+    drawn, apart = numpy.random.default_rng(2), 0
+    few = [max(1, each // 4) for each in SPREAD]
+    for of, than in zip(
+        counted(drawn, BASE, few, runs), counted(drawn, BASE, SPREAD, runs), strict=True
+    ):
+        ones, others = map(SampleShare, of.tolist(), few), map(SampleShare, than.tolist(), SPREAD)
+        apart += any(
+            is_larger(one, other, by=0, alpha=ALPHA) or is_smaller(one, other, by=0, alpha=ALPHA)
+            for one, other in zip(ones, others, strict=True)
+        )
+    return apart / runs
+
+
+def false_paired(runs: int) -> float:
+    """Return the share of comparisons of two equal lanes by pairs that ever call one worse."""
+    drawn = numpy.random.default_rng(3)
+    one, other = (counted(drawn, BASE * (1 - SHARED), SPREAD, runs) for _ in range(2))
+    worse = numpy.zeros(runs, bool)
+    for ours, theirs in ((one, other), (other, one)):
+        worse |= (ours >= worse_from()[numpy.minimum(ours + theirs, LONGEST)]).any(axis=1)
+    return float(worse.mean())
+
+
+def false_means(runs: int) -> float:
+    """Return the share of means, of costs that vary as those of calls do, that ever leave their bounds."""
+    drawn, left = numpy.random.default_rng(4), 0
+    looks = [round(each) for each in numpy.geomspace(2, 600, LOOKS)]
+    for costs in drawn.beta(2, 18, (runs, looks[-1])):
+        sequence, is_within = MeanSequence(0, 1, alpha=ALPHA), True
+        for start, end in zip([0, *looks], looks, strict=False):
+            low, high = sequence.add(costs[start:end].tolist()).bounds
+            is_within &= low <= 0.1 <= high
+        left += not is_within
+    return left / runs
+
+
+def passes_at_twice(playbook: Playbook, rule: Rule, runs: int) -> dict[str, float]:
+    """Return the share of rollouts that leave the first step although twice as many items are wrong as it tolerates."""
+    gate = playbook.steps[0].gates[0]
+    wrong = counted(numpy.random.default_rng(5), 2 * gate.tolerated, EVERY_20, runs)
+    passed, failed = decided([gate], [wrong], EVERY_20, rule)
+    return {"passed": float((passed < failed).mean()), "failed": float((failed < passed).mean())}
+
+
+def decided(
+    gates: Sequence[Gate], wrong: Sequence[Counts], looks: Sequence[int], rule: Rule
+) -> tuple[Counts, Counts]:
+    """Return at which look all gates pass, and at which one fails, for each run; the number of looks where never."""
+    passes = numpy.ones(wrong[0].shape, bool)
+    fails = numpy.zeros(wrong[0].shape, bool)
+    for gate, counts in zip(gates, wrong, strict=True):
+        of_looks = [rule(gate, each) for each in looks]
+        passes &= counts <= [passes_to for passes_to, _ in of_looks]
+        fails |= counts >= [fails_from for _, fails_from in of_looks]
+    return first_look(passes), first_look(fails)
+
+
+def first_look(is_so: NDArray[numpy.bool_]) -> Counts:
+    """Return the first look of each run at which it is so; the number of looks where it never is."""
+    return numpy.where(is_so.any(axis=1), is_so.argmax(axis=1), is_so.shape[1])
+
+
+def items_at_half(playbook: Playbook, runs: int) -> dict[str, float]:
+    """Return the median of the items until the first gate passes where half as many are wrong, and those of a fixed sample."""
+    gate, alpha = playbook.steps[0].gates[0], playbook.gate_alpha
+    truth, most = gate.tolerated / 2, 6_000
+    passes_to, now = numpy.full(most, -1), -1
+    for samples in range(gate.at_least, most + 1):  # each sample allows one more wrong one at most
+        share = SampleShare(now + 1, samples)
+        now += shares.is_below(share, gate.tolerated, alpha=alpha)
+        passes_to[samples - 1] = now
+    drawn = numpy.random.default_rng(6)
+    passes = [(drawn.random(most) < truth).cumsum() <= passes_to for _ in range(runs)]
+    needed = [int(each.argmax()) + 1 if each.any() else most for each in passes]
+    sizes = numpy.arange(1, most)
+    critical = stats.binom.ppf(alpha, sizes, gate.tolerated)
+    critical -= stats.binom.cdf(critical, sizes, gate.tolerated) > alpha
+    has_power = stats.binom.cdf(critical, sizes, truth) >= 0.9
+    return {"items": statistics.median(needed), "fixed": float(sizes[numpy.argmax(has_power)])}
+
+
+def days_of_looks() -> list[float]:
+    """Return when a step is looked at, in days since it began."""
+    return [STEP_DAYS * number / LOOKS for number in range(1, LOOKS + 1)]
+
+
+def moved_by_limit(runs: int) -> dict[str, float]:
+    """Return what was moved when a gate with a limit stopped it, and when that was."""
+    limit = load("batch-to-realtime").model_dump(mode="json")
+    gate = {"measure": "error_rate", "max": BASE, "at_least": 20}
+    for step in limit["steps"]:
+        step["gates"] = [gate]
+    playbook = Playbook.model_validate(limit)
+    rule = rule_of(playbook.gate_alpha)
+    drawn = numpy.random.default_rng(7)
+
+    def looked_at(step: int) -> tuple[Counts, Counts]:
+        moved = playbook.steps[step]
+        looks = [round(day * ITEMS_A_DAY * moved.percent / 100) for day in days_of_looks()]
+        wrong = counted(drawn, BASE + LOSS, looks, runs)
+        return decided(moved.gates, [wrong], looks, rule)
+
+    return stopped([step.percent / 100 for step in playbook.steps], looked_at, runs)
+
+
+def moved_by_comparison(runs: int) -> dict[str, float]:
+    """Return what was moved when a comparison with the other lane stopped it, and when that was."""
+    portions = (
+        0.05,
+        0.2,
+        0.5,
+        0.95,
+    )  # the rest of the last step is what there is to compare it with
+    drawn, alpha = numpy.random.default_rng(8), ALPHA / len(portions)
+
+    def looked_at(step: int) -> tuple[Counts, Counts]:
+        here, there = (
+            [max(1, round(day * ITEMS_A_DAY * part)) for day in days_of_looks()]
+            for part in (portions[step], 1 - portions[step])
+        )
+        of, than = counted(drawn, BASE + LOSS, here, runs), counted(drawn, BASE, there, runs)
+        passes, fails = numpy.zeros((2, runs, LOOKS), bool)
+        for run in range(runs):
+            for look in range(LOOKS):
+                one = SampleShare(int(of[run, look]), here[look])
+                other = SampleShare(int(than[run, look]), there[look])
+                limits = {"by": TOLERATED_LOSS, "alpha": alpha}
+                fails[run, look] = is_larger(one, other, **limits)
+                passes[run, look] = is_smaller(one, other, **limits)
+                if fails[run, look] or passes[run, look]:
+                    break
+        return first_look(passes), first_look(fails)
+
+    return stopped(portions, looked_at, runs)
+
+
+def stopped(
+    portions: Sequence[float], looked_at: Callable[[int], tuple[Counts, Counts]], runs: int
+) -> dict[str, float]:
+    """Return the median share when rollouts were stopped, the median day, and how many a gate stopped or nothing."""
+    moved, day = numpy.ones(runs), numpy.zeros(runs)
+    going, by_gate = numpy.ones(runs, bool), numpy.zeros(runs, bool)
+    for step, portion in enumerate(portions):
+        passed, failed = looked_at(step)
+        ends = numpy.minimum(numpy.minimum(passed, failed) + 1, LOOKS) * STEP_DAYS / LOOKS
+        day += numpy.where(going, ends, 0)
+        stays = going & ~(passed < failed)
+        by_gate |= stays & (failed < LOOKS)
+        moved[stays], going = portion, going & ~stays
+    return {
+        "moved": float(numpy.median(moved)),
+        "days": float(numpy.median(day)),
+        "stopped_by_gate": float(by_gate.mean()),
+        "never_stopped": float(going.mean()),
+    }
+
+
+@cache
+def worse_from() -> Counts:
+    """Return, by the number of pairs that are wrong on one lane only, how many on one lane call it worse."""
+    found, wrong = numpy.zeros(LONGEST + 1, int), 1
+    for pairs in range(LONGEST + 1):
+        while wrong <= pairs and not PairedShares(wrong, pairs - wrong, 0).is_worse(alpha=ALPHA):
+            wrong += 1
+        found[pairs] = wrong
+    return found
+
+
+def items_to_see(runs: int) -> dict[str, float]:
+    """Return the medians of the items until a loss is seen, and those of fixed samples with a power of 90 %."""
+    drawn = numpy.random.default_rng(9)
+    only_one, only_other = BASE + LOSS - BASE * SHARED, BASE * (1 - SHARED)
+    paired = []
+    for _ in range(runs):
+        kind = drawn.random(4_000)
+        one = (kind < only_one).cumsum()
+        other = ((kind >= only_one) & (kind < only_one + only_other)).cumsum()
+        sees = one >= worse_from()[one + other]
+        paired.append(int(sees.argmax()) + 1 if sees.any() else LONGEST)
+    looks = range(50, LONGEST // 2, 50)  # on either lane
+    unpaired = []
+    for of, than in zip(
+        counted(drawn, BASE + LOSS, looks, runs), counted(drawn, BASE, looks, runs), strict=True
+    ):
+        unpaired.append(
+            next(
+                (
+                    2 * items
+                    for items, hits, others in zip(looks, of.tolist(), than.tolist(), strict=True)
+                    if is_larger(
+                        SampleShare(hits, items), SampleShare(others, items), by=0, alpha=ALPHA
+                    )
+                ),
+                LONGEST,
+            )
+        )
+    sure, power = stats.norm.isf([ALPHA / 2, 0.1])
+    apart = only_one + only_other
+    spread = (BASE + LOSS) * (1 - BASE - LOSS) + BASE * (1 - BASE)
+    fixed = (sure * apart**0.5 + power * (apart - LOSS**2) ** 0.5) ** 2 / LOSS**2
+    return {
+        "paired": statistics.median(paired),
+        "unpaired": statistics.median(unpaired),
+        "paired_fixed": float(fixed),
+        "unpaired_fixed": float(2 * (sure + power) ** 2 * spread / LOSS**2),
+    }
+
+
+def against_oracle(samples: int) -> Mapping[str, float]:
+    """Return the largest difference of each sequence from the oracle's."""
+    drawn = numpy.random.default_rng(10)
+    few, some = min(3_000, samples), min(5_000, samples)
+    hits, costs, ranks = drawn.random(few) < BASE, drawn.beta(2, 18, few), drawn.random(samples)
+    share = ville.BernoulliCS(ALPHA, intersect=False).fit(hits)
+    mean = ville.EmpiricalBernsteinCS(alpha=ALPHA, intersect=False).fit(costs)
+    sequence = MeanSequence(0, 1, alpha=ALPHA)
+    of_share, of_mean = [], []
+    for number, (count, cost) in enumerate(zip(hits.cumsum().tolist(), costs, strict=True)):
+        oracle = share.lower_[number], share.upper_[number]
+        of_share.append(apart(shares.bounds(SampleShare(count, number + 1), alpha=ALPHA), oracle))
+        oracle = mean.lower_[number], mean.upper_[number]
+        of_mean.append(apart(sequence.add([float(cost)]).bounds, oracle))
+    p95 = ville.QuantileCS(0.95, ALPHA, t_opt=samples, intersect=False).fit(ranks)
+    moved = drawn.random(samples) < 0.5
+    wrong = drawn.random(samples) < numpy.where(moved, BASE + LOSS, BASE)
+    lanes = [SampleShare(int(wrong[each].sum()), int(each.sum())) for each in (moved, ~moved)]
+    unpaired = ville.BettingABTest(alpha=ALPHA, grid=4_000).fit(wrong, moved)
+    kinds = drawn.choice([1, -1, 0], some, p=[0.07, 0.02, 0.91])
+    pairs = PairedShares(*(int((kinds == kind).sum()) for kind in (1, -1, 0)))
+    paired = ville.BettingCS((-1, 1), ALPHA, grid=4_000, intersect=False).fit(kinds)
+    return {
+        "share": max(of_share),
+        "mean": max(of_mean),
+        "p95": apart(quantiles.bounds(sorted(ranks.tolist()), 0.95, alpha=ALPHA), p95.interval()),
+        "difference": apart(difference_bounds(*lanes, alpha=ALPHA), unpaired.interval()),
+        "paired": apart(pairs.bounds(alpha=ALPHA), paired.interval()),
+    }
+
+
+def apart(ours: tuple[float, float], oracle: tuple[float, float]) -> float:
+    return max(abs(one - other) for one, other in zip(ours, oracle, strict=True))
+
+
+if __name__ == "__main__":
+    main()
