@@ -11,8 +11,10 @@ from lanes import errors
 from lanes.advice.breakeven import BreakEven
 from lanes.money.overhead import ASSUMED_USD
 from lanes.promises.incident import TERMS, Promise
-from lanes.rollouts.gates import Measure, lower_bound
+from lanes.rollouts.gates import Measure
+from lanes.rollouts.playbook import ALPHA
 from lanes.routing.turnaround import NOTHING, Turnaround
+from lanes.statistics.shares import SampleShare, bounds, clean_samples
 from lanes.words import ItemState, Lane, Reason
 from lanes.workload.form import Promises
 from lanes.workload.prices import Usage, cost
@@ -187,10 +189,23 @@ def test_from_which_multiple_of_its_limit_a_breach_is_critical() -> None:
 
 def test_how_many_wrong_samples_prove_a_gate_failed() -> None:
     said = " ".join((DOCS / "concepts/rollouts.md").read_text().split())
-    for wrong in (4, 5):
-        assert f"(at least {100 * lower_bound(wrong, 20):.1f} %)" in said
-    for limit, items in ((0.05, 59), (0.02, 149), (0.01, 299)):
-        assert (1 - limit) ** items < 0.05 < (1 - limit) ** (items - 1)
+    alpha = ALPHA / 8
+    for wrong in (5, 6):
+        low, _ = bounds(SampleShare(wrong, 20), alpha=alpha)
+        assert f"least {100 * low:.2f} %)" in said
+
+
+def test_how_many_samples_without_a_wrong_one_pass_a_gate() -> None:
+    rows = table("concepts/rollouts.md", headed="it tolerates")
+    for tolerated, alone, of_eight in rows:
+        share = float(tolerated.split()[0]) / 100
+        for said, gates in ((alone, 1), (of_eight, 8)):
+            assert said == f"{clean_samples(share, alpha=ALPHA / gates):,} items"
+    tutorial = " ".join((DOCS / "tutorial.md").read_text().split())
+    first, second, small = (clean_samples(each, alpha=ALPHA / 2) for each in (0.6, 0.4, 0.05))
+    assert f"after {first} without an error it is sure that fewer than 60 % fail" in tutorial
+    assert f"after {second} that fewer than 40 % do" in tutorial
+    assert f"it takes {small} items without an error" in tutorial
 
 
 def test_the_errors_that_python_meets_are_errors_of_ours() -> None:

@@ -24,6 +24,7 @@ OF_PLAYBOOK = {
     "steps": "In their order.",
     "approval_within_hours": "How long a person who is asked may take; unanswered for longer, `on_failure` applies.",
     "on_failure": "Always the share that was in force before the rollout.",
+    "alpha": "The chance that any verdict of the rollout is ever wrong; each gate of each step has an equal part of it.",
 }
 OF_STEP = {
     "percent": "Share of undecided items that go to real-time while the step is in force.",
@@ -40,7 +41,7 @@ OF_GATE = {
     "measure": "What is measured of the items of the receiving lane, since the step began.",
     "max": "Largest value that passes, for `error_rate` and `p95_s`.",
     "min": "Smallest value that passes, for `deadlines_met` and `agreement`.",
-    "at_least": "Samples below which the gate never passes.",
+    "at_least": "Samples below which the gate decides nothing.",
 }
 OF_DIRECTIONS = {
     Direction.BATCH_TO_REALTIME: "`percent` rises from step to step",
@@ -49,10 +50,14 @@ OF_DIRECTIONS = {
 VERDICTS = """
 | verdict | when | then |
 |---|---|---|
-| passed | enough samples, and the value keeps its limit | the step can be left |
-| inconclusive | fewer than `at_least` samples, or beyond the limit by what may be chance | it holds |
-| failed | beyond the limit for certain: the lower end of the 99 % interval (Clopper-Pearson, one side) is | it is taken back |
+| passed | the upper bound of the share on the wrong side lies below what is tolerated | the step can be left |
+| inconclusive | fewer than `at_least` samples, or the bounds lie on either side of what is tolerated | it holds |
+| failed | the lower bound lies above what is tolerated | it is taken back |
 | error | it could not be measured | it holds |
+
+The bounds are a confidence sequence (Robbins, 1970): they hold at all looks together. `alpha`, divided by the number of gates of
+all steps, is the chance that those of a gate are ever wrong. `max: 0` and `min: 1` are refused, because no number of samples
+shows that nothing is wrong.
 """
 
 
