@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import Connection
 
 from lanes.rollouts.gates import Figures, Judgement, judge
-from lanes.rollouts.playbook import Playbook, parse
+from lanes.rollouts.playbook import ALPHA, Playbook, parse
 from lanes.rollouts.rollout import Rollout
 from lanes.store.rollouts import rollout_moves
 from lanes.words import Signature
@@ -31,10 +31,10 @@ def step(
     }
 
 
-def text(*steps: dict[str, Any], name: str = NAME, direction: str = "batch_to_realtime") -> str:
+def text(*steps: dict[str, Any], direction: str = "batch_to_realtime", alpha: float = ALPHA) -> str:
     """Return a playbook's file; JSON is YAML."""
-    fields = {"name": name, "description": "A trial.", "direction": direction, "steps": list(steps)}
-    return json.dumps({**fields, "on_failure": "share_before"}, indent=1)
+    fields = {"name": NAME, "description": "A trial.", "direction": direction, "alpha": alpha}
+    return json.dumps({**fields, "steps": list(steps), "on_failure": "share_before"}, indent=1)
 
 
 def playbook(*steps: dict[str, Any], direction: str = "batch_to_realtime") -> Playbook:
@@ -42,10 +42,10 @@ def playbook(*steps: dict[str, Any], direction: str = "batch_to_realtime") -> Pl
     return parse(NAME, text(*(steps or (step(10), step(50))), direction=direction))
 
 
-def write(folder: Path, *steps: dict[str, Any]) -> str:
+def write(folder: Path, *steps: dict[str, Any], alpha: float = ALPHA) -> str:
     """Write a playbook's file and return its path."""
     file = folder / f"{NAME}.yaml"
-    file.write_text(text(*steps))
+    file.write_text(text(*steps, alpha=alpha))
     return str(file)
 
 

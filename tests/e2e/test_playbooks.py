@@ -10,13 +10,17 @@ import pytest
 
 from anthropic_standin.testing import until as until_told
 from lanes.routing.split import Split, bucket
+from lanes.statistics.shares import clean_samples
 from lanes.store.database import clock
 from lanes.store.workload import workloads
 from tests.rollouts import step, write
 from tests.running_stand import RunningStand
 
-ERRORS = {"measure": "error_rate", "max": 0.2, "at_least": 3}
-FAST = {"measure": "p95_s", "max": 20, "at_least": 3}
+ALPHA = 0.2  # of a trial: four gates of 5 % each, which pass and fail with few items
+ERRORS = {"measure": "error_rate", "max": 0.5, "at_least": 3}
+FAST = {"measure": "p95_s", "max": 60, "at_least": 3}
+FEW = clean_samples(0.5, alpha=ALPHA / 4)  # items without an error that pass a gate on errors
+MANY = clean_samples(0.05, alpha=ALPHA / 4)  # and one on a p95
 TICKETS = "block_types/slug/lanes-workload/block_documents/name/tickets"
 
 T = TypeVar("T")
@@ -152,11 +156,11 @@ def test_a_playbook_moves_live_traffic_survives_a_crash_asks_and_is_taken_back(
     stand: RunningStand, traffic: Traffic
 ) -> None:
     steps = (
-        step(10, ERRORS, FAST, items=3),
-        step(50, ERRORS, FAST, items=3, approval=True),
-        step(100, ERRORS, items=3),
+        step(10, ERRORS, items=FEW),
+        step(50, ERRORS, FAST, items=FEW, approval=True),
+        step(100, ERRORS, items=FEW),
     )
-    file = write(stand.home, *steps)
+    file = write(stand.home, *steps, alpha=ALPHA)
     traffic.starts_in_batch()
     first_run = order(traffic, file)
     until(lambda: traffic.stands_at(0), what="the start")
@@ -170,10 +174,10 @@ def test_a_playbook_moves_live_traffic_survives_a_crash_asks_and_is_taken_back(
     until(lambda: str(traffic.row().flow_run_id) != first_run, what="the replacement")
     refused = order(traffic, file)
 
-    traffic.send(4, below=10)
+    traffic.send(FEW, below=10)
     until(lambda: traffic.stands_at(1), what="the second step")
     assert traffic.share() == 50
-    traffic.send(4, above=10, below=50)
+    traffic.send(MANY + 5, above=10, below=50)
     until(lambda: traffic.stands_at(1, "waiting_approval"), what="the question")
 
     leader = traffic.row().flow_run_id
@@ -188,7 +192,7 @@ def test_a_playbook_moves_live_traffic_survives_a_crash_asks_and_is_taken_back(
     word = uuid4().hex
     fault = {"where": "messages", "kind": "invalid_output", "match": word}
     stand.endpoint.post("_control/faults", json=fault).raise_for_status()
-    traffic.send(4, text=word)
+    traffic.send(2 * FEW, text=word)
     until(lambda: traffic.row().state == "rolled_back", what="the way back")
     assert traffic.share() == 0
     until(lambda: state_of(stand, leader) == "COMPLETED", what="the end of its run")

@@ -55,8 +55,8 @@ VERDICTS = """
 | failed | the lower bound lies above what is tolerated | it is taken back |
 | error | it could not be measured | it holds |
 
-The bounds are a confidence sequence (Robbins, 1970): they hold at all looks together. `alpha`, divided by the number of gates of
-all steps, is the chance that those of a gate are ever wrong. `max: 0` and `min: 1` are refused, because no number of samples
+The bounds are a confidence sequence (Robbins, 1970): they hold at all looks together. `alpha`, divided by the number of gates
+of all steps, is the chance that those of a gate are ever wrong. `max: 0` and `min: 1` are refused, because no number of samples
 shows that nothing is wrong.
 """
 
