@@ -1,4 +1,4 @@
-"""Two lanes against each other: bounds of a difference of two shares that hold at every look.
+"""Two lanes against each other: bounds of a difference, or a ratio, of two shares that hold at every look.
 
 Unpaired samples (`difference_bounds`) are other items on each lane at the same time. Paired ones (`PairedShares`) are the same
 items on both. Both are universal inference (Wasserman, Ramdas and Balakrishnan, PNAS 117, 2020): the likelihood of all shares
@@ -7,15 +7,26 @@ d is the true difference the ratio is at most the mixture over the truth, a mart
 chance that it ever exceeds 1 / alpha is at most alpha. It needs counts alone, holds for any number of items on either lane,
 and whatever decides which item goes where, as long as that does not depend on the item's answer.
 
-Whether two lanes differ at all is asked of pairs more sharply (`PairedShares.is_worse`): where both are alike, an item that is
-wrong on one lane only is as often wrong on either (McNemar, Psychometrika 12, 1947), which is a share of one half.
+Two questions are answered more sharply by a share alone. Of pairs, whether one lane is worse (`PairedShares.is_worse`): where
+both are alike, an item that is wrong on one lane only is as often wrong on either (McNemar, Psychometrika 12, 1947), which is a
+share of one half. Of other items, how many times as often those of a lane are wrong (`ratio_bounds`): of all wrong items the
+share that was moved follows from that and from the share of the split, which must be known and stay the same (the conditional
+test of Przyborowski and Wilenski, Biometrika 31, 1940). It holds also where both lanes are worse at some hours than at others,
+which the difference does not.
 """
 
 from collections.abc import Callable
 from math import inf, lgamma, log
 from typing import NamedTuple
 
-from lanes.statistics.shares import STEPS, SampleShare, is_above, log_likelihood, log_mixture
+from lanes.statistics.shares import (
+    STEPS,
+    SampleShare,
+    bounds,
+    is_above,
+    log_likelihood,
+    log_mixture,
+)
 
 GOLDEN = (5**0.5 - 1) / 2
 
@@ -35,6 +46,22 @@ def difference_bounds(of: SampleShare, than: SampleShare, *, alpha: float) -> tu
     if of.samples <= 0 or than.samples <= 0:
         return -1.0, 1.0
     return _edges(_observed(of, than), lambda each: _excludes(of, than, each, alpha=alpha))
+
+
+def ratio_bounds(
+    wrong: int, others_wrong: int, *, portion: float, alpha: float
+) -> tuple[float, float]:
+    """Return bounds of how many times as often the items of a lane are wrong as those of the other, at all looks.
+
+    `portion` of the items, above 0 and below 1, were sent down the lane by chance; `wrong` of them and `others_wrong` of the
+    others are wrong. The upper bound is infinite where nothing else is wrong.
+    """
+    of_wrong = SampleShare(wrong, wrong + others_wrong)
+    low, high = (
+        each * (1 - portion) / ((1 - each) * portion) if each < 1 else inf
+        for each in bounds(of_wrong, alpha=alpha)
+    )
+    return low, high
 
 
 class PairedShares(NamedTuple):

@@ -7,14 +7,15 @@ the rule that Lanes had before: a gate passed when its value kept the limit, and
 
 - `false_alarm_upper`: nothing is worse than it may be, and every gate's truth lies at its limit. Each step is looked at 30
   times between 20 and 20,000 items, and led on whatever its gates say, so that all of alpha is at stake. Share of rollouts in
-  which a gate ever fails, as the upper 99 % bound; the largest of this, of the comparison of two equal lanes (unpaired, and of
-  pairs) and of a mean that leaves its bounds. `naive_false_alarm` is the share by the earlier rule.
+  which a gate ever fails, as the upper 99 % bound; the largest of this, of comparisons of two equal lanes (by difference, by
+  ratio, and of pairs) and of a mean that leaves its bounds. `naive_false_alarm` is the share by the earlier rule.
 - `pass_at_twice_limit`: twice as many items are wrong as the first step tolerates; 30 looks, one every 20 items.
 - `items_vs_fixed`: half as many are wrong. Median of the items until the gate passes, over the items of the smallest fixed
   sample that passes with a power of 90 % at the same chance of error.
 - `moved_when_stopped`: 15 % of the items of the lane that receives the traffic are wrong, 10 % of the other's, which is the
   limit. 2,000 items a day, 30 looks within the two weeks that a step may take. Median share of the traffic that had been
-  moved when a gate failed or the time was over; the larger one of a gate with a limit and of one that compares the lanes.
+  moved when a gate failed or the time was over; the largest one of a gate with a limit and of those that compare the lanes: by
+  the difference, of which 2 points are tolerated, and by the ratio, of which 1.1 is.
 - `paired_sample_share`: the same loss, 80 % of the errors are shared. Items until a test of pairs sees it, over those of the
   test of other items on each lane, half on either; medians.
 - `oracle_difference`: the largest difference of our bounds and those of `ville`, without its intersections. Bounds of a share
@@ -24,7 +25,7 @@ the rule that Lanes had before: a gate passed when its value kept the limit, and
 
 import argparse
 import statistics
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 
 import numpy
@@ -35,7 +36,13 @@ from scipy import special, stats
 from lanes.rollouts.gates import Gate, Measure, Measurement, judge
 from lanes.rollouts.playbook import Playbook
 from lanes.statistics import quantiles, shares
-from lanes.statistics.differences import PairedShares, difference_bounds, is_larger, is_smaller
+from lanes.statistics.differences import (
+    PairedShares,
+    difference_bounds,
+    is_larger,
+    is_smaller,
+    ratio_bounds,
+)
 from lanes.statistics.means import MeanSequence
 from lanes.statistics.shares import SampleShare
 from lanes.words import Verdict
@@ -48,10 +55,11 @@ SPREAD = tuple(sorted({round(each) for each in numpy.geomspace(20, 20_000, LOOKS
 EVERY_20 = tuple(range(20, 20 * LOOKS + 1, 20))
 ITEMS_A_DAY, STEP_DAYS = 2_000, 14
 BASE, LOSS, SHARED = 0.1, 0.05, 0.8
-TOLERATED_LOSS = 0.02  # of the gate that compares the lanes
+TOLERATED_LOSS, TOLERATED_RATIO = 0.02, 1.1  # of gates that compare the lanes
 CONFIDENCE = 0.99  # of the earlier rule, and of what is told of false alarms
 LONGEST = 40_000  # items until a test has seen a loss
 Counts = NDArray[numpy.int64]
+Comparison = Callable[[SampleShare, SampleShare, float, float], Verdict]
 Rule = Callable[
     [Gate, int], tuple[int, int]
 ]  # the most wrong samples that pass, and the fewest that fail
@@ -68,6 +76,7 @@ def main() -> None:
         "false alarms": {
             "gates": false_alarms(playbook, ours, given.rollouts),
             "unpaired": false_unpaired(given.rollouts),
+            "ratio": false_ratios(given.rollouts),
             "paired": false_paired(given.rollouts),
             "mean": false_means(given.rollouts),
         },
@@ -75,7 +84,8 @@ def main() -> None:
         "passes at twice the limit, before": passes_at_twice(playbook, earlier, given.rollouts),
         "items at half of the limit": items_at_half(playbook, given.rollouts),
         "a loss, by its limit": moved_by_limit(given.rollouts),
-        "a loss, against the other lane": moved_by_comparison(given.rollouts),
+        "a loss, by the difference": moved_by_comparison(by_difference, given.rollouts),
+        "a loss, by the ratio": moved_by_comparison(by_ratio, given.rollouts),
         "items to see a loss": items_to_see(given.rollouts),
         "oracle": against_oracle(given.samples),
     }
@@ -90,7 +100,8 @@ def main() -> None:
         "pass_at_twice_limit": seen["passes at twice the limit"]["passed"],
         "items_vs_fixed": half["items"] / half["fixed"],
         "moved_when_stopped": max(
-            seen[f"a loss, {how}"]["moved"] for how in ("by its limit", "against the other lane")
+            seen[f"a loss, {how}"]["moved"]
+            for how in ("by its limit", "by the difference", "by the ratio")
         ),
         "paired_sample_share": to_see["paired"] / to_see["unpaired"],
         "oracle_difference": max(seen["oracle"].values()),
@@ -101,18 +112,21 @@ def main() -> None:
 def rule_of(alpha: float) -> Rule:
     """Return the product's rule at this chance of error, as the wrong samples from which it decides."""
 
-    @cache
+    known: dict[tuple[Measure, float, int], tuple[int, int]] = {}
+
     def verdict(gate: Gate, samples: int, wrong: int) -> Verdict:
         share = wrong / samples
         is_share = gate.measure is not Measure.P95_S
         value = share if is_share else gate.limit * (0.9 if share < gate.tolerated else 1.1)
         return judge(gate, Measurement(gate.measure, value, samples, wrong), alpha=alpha).verdict
 
-    @cache
     def rule(gate: Gate, samples: int) -> tuple[int, int]:
-        passes_to = first(lambda n: verdict(gate, samples, n) is not Verdict.PASSED, samples) - 1
-        fails_from = first(lambda n: verdict(gate, samples, n) is Verdict.FAILED, samples)
-        return passes_to, fails_from
+        of = gate.measure, gate.limit, samples
+        if of not in known:
+            passes_not = first(lambda n: verdict(gate, samples, n) is not Verdict.PASSED, samples)
+            fails_from = first(lambda n: verdict(gate, samples, n) is Verdict.FAILED, samples)
+            known[of] = passes_not - 1, fails_from
+        return known[of]
 
     return rule
 
@@ -168,6 +182,21 @@ def false_unpaired(runs: int) -> float:
             is_larger(one, other, by=0, alpha=ALPHA) or is_smaller(one, other, by=0, alpha=ALPHA)
             for one, other in zip(ones, others, strict=True)
         )
+    return apart / runs
+
+
+def false_ratios(runs: int) -> float:
+    """Return the share of comparisons of two equal lanes whose ratio ever surely differs from 1."""
+    drawn, portion = numpy.random.default_rng(11), 0.05
+    looks = [[max(1, round(each * part)) for each in SPREAD] for part in (portion, 1 - portion)]
+    of, than = (counted(drawn, BASE, each, runs).tolist() for each in looks)
+    apart = 0
+    for ones, others in zip(of, than, strict=True):
+        for one, other in zip(ones, others, strict=True):
+            low, high = ratio_bounds(one, other, portion=portion, alpha=ALPHA)
+            if not low <= 1 <= high:
+                apart += 1
+                break
     return apart / runs
 
 
@@ -263,7 +292,7 @@ def moved_by_limit(runs: int) -> dict[str, float]:
     return stopped([step.percent / 100 for step in playbook.steps], looked_at, runs)
 
 
-def moved_by_comparison(runs: int) -> dict[str, float]:
+def moved_by_comparison(compare: Comparison, runs: int) -> dict[str, float]:
     """Return what was moved when a comparison with the other lane stopped it, and when that was."""
     portions = (
         0.05,
@@ -279,19 +308,32 @@ def moved_by_comparison(runs: int) -> dict[str, float]:
             for part in (portions[step], 1 - portions[step])
         )
         of, than = counted(drawn, BASE + LOSS, here, runs), counted(drawn, BASE, there, runs)
-        passes, fails = numpy.zeros((2, runs, LOOKS), bool)
+        ends = numpy.full((2, runs), LOOKS)
         for run in range(runs):
             for look in range(LOOKS):
                 one = SampleShare(int(of[run, look]), here[look])
                 other = SampleShare(int(than[run, look]), there[look])
-                limits = {"by": TOLERATED_LOSS, "alpha": alpha}
-                fails[run, look] = is_larger(one, other, **limits)
-                passes[run, look] = is_smaller(one, other, **limits)
-                if fails[run, look] or passes[run, look]:
+                verdict = compare(one, other, portions[step], alpha)
+                if verdict is not Verdict.INCONCLUSIVE:
+                    ends[int(verdict is Verdict.FAILED), run] = look
                     break
-        return first_look(passes), first_look(fails)
+        return ends[0], ends[1]
 
     return stopped(portions, looked_at, runs)
+
+
+def by_difference(one: SampleShare, other: SampleShare, portion: float, alpha: float) -> Verdict:
+    if is_larger(one, other, by=TOLERATED_LOSS, alpha=alpha):
+        return Verdict.FAILED
+    is_kept = is_smaller(one, other, by=TOLERATED_LOSS, alpha=alpha)
+    return Verdict.PASSED if is_kept else Verdict.INCONCLUSIVE
+
+
+def by_ratio(one: SampleShare, other: SampleShare, portion: float, alpha: float) -> Verdict:
+    low, high = ratio_bounds(one.hits, other.hits, portion=portion, alpha=alpha)
+    if low > TOLERATED_RATIO:
+        return Verdict.FAILED
+    return Verdict.PASSED if high < TOLERATED_RATIO else Verdict.INCONCLUSIVE
 
 
 def stopped(
@@ -366,7 +408,7 @@ def items_to_see(runs: int) -> dict[str, float]:
     }
 
 
-def against_oracle(samples: int) -> Mapping[str, float]:
+def against_oracle(samples: int) -> dict[str, float]:
     """Return the largest difference of each sequence from the oracle's."""
     drawn = numpy.random.default_rng(10)
     few, some = min(3_000, samples), min(5_000, samples)
