@@ -41,7 +41,6 @@ from lanes.statistics.differences import (
     difference_bounds,
     is_larger,
     is_smaller,
-    ratio_bounds,
 )
 from lanes.statistics.means import MeanSequence
 from lanes.statistics.shares import SampleShare
@@ -54,6 +53,7 @@ ALPHA = 0.05
 SPREAD = tuple(sorted({round(each) for each in numpy.geomspace(20, 20_000, LOOKS)}))
 EVERY_20 = tuple(range(20, 20 * LOOKS + 1, 20))
 ITEMS_A_DAY, STEP_DAYS = 2_000, 14
+LOOK_DAYS = tuple(STEP_DAYS * number / LOOKS for number in range(1, LOOKS + 1))  # of a step
 BASE, LOSS, SHARED = 0.1, 0.05, 0.8
 TOLERATED_LOSS, TOLERATED_RATIO = 0.02, 1.1  # of gates that compare the lanes
 CONFIDENCE = 0.99  # of the earlier rule, and of what is told of false alarms
@@ -172,17 +172,29 @@ def false_alarms(playbook: Playbook, rule: Rule, runs: int) -> float:
 
 def false_unpaired(runs: int) -> float:
     """Return the share of comparisons of two equal lanes that ever tell them apart; a fifth of the traffic is moved."""
-    drawn, apart = numpy.random.default_rng(2), 0
-    few = [max(1, each // 4) for each in SPREAD]
-    for of, than in zip(
-        counted(drawn, BASE, few, runs), counted(drawn, BASE, SPREAD, runs), strict=True
-    ):
-        ones, others = map(SampleShare, of.tolist(), few), map(SampleShare, than.tolist(), SPREAD)
-        apart += any(
-            is_larger(one, other, by=0, alpha=ALPHA) or is_smaller(one, other, by=0, alpha=ALPHA)
-            for one, other in zip(ones, others, strict=True)
-        )
-    return apart / runs
+    drawn, few = numpy.random.default_rng(2), [max(1, each // 4) for each in SPREAD]
+    of, than = counted(drawn, BASE, few, runs), counted(drawn, BASE, SPREAD, runs)
+    apart = numpy.zeros(runs, bool)
+    for run, look in numpy.argwhere(may_differ(of, few, than, SPREAD)):
+        one = SampleShare(int(of[run, look]), few[look])
+        other = SampleShare(int(than[run, look]), SPREAD[look])
+        apart[run] |= is_larger(one, other, by=0, alpha=ALPHA)
+        apart[run] |= is_smaller(one, other, by=0, alpha=ALPHA)
+    return float(apart.mean())
+
+
+def may_differ(
+    of: Counts, items: Sequence[int], than: Counts, others: Sequence[int]
+) -> NDArray[numpy.bool_]:
+    """Return where two shares may be told apart at all: no mixture is likelier than the shares that were seen."""
+
+    def likely(wrong: Counts, samples: Counts) -> NDArray[numpy.float64]:
+        share = wrong / samples
+        return special.xlogy(wrong, share) + special.xlogy(samples - wrong, 1 - share)
+
+    here, there = numpy.array(items), numpy.array(others)
+    ratio = likely(of, here) + likely(than, there) - likely(of + than, here + there)
+    return ratio >= -numpy.log(ALPHA)
 
 
 def false_ratios(runs: int) -> float:
@@ -192,11 +204,10 @@ def false_ratios(runs: int) -> float:
     of, than = (counted(drawn, BASE, each, runs).tolist() for each in looks)
     apart = 0
     for ones, others in zip(of, than, strict=True):
-        for one, other in zip(ones, others, strict=True):
-            low, high = ratio_bounds(one, other, portion=portion, alpha=ALPHA)
-            if not low <= 1 <= high:
-                apart += 1
-                break
+        apart += any(
+            shares.excludes(SampleShare(one, one + other), portion, alpha=ALPHA)
+            for one, other in zip(ones, others, strict=True)
+        )
     return apart / runs
 
 
@@ -268,11 +279,6 @@ def items_at_half(playbook: Playbook, runs: int) -> dict[str, float]:
     return {"items": statistics.median(needed), "fixed": float(sizes[numpy.argmax(has_power)])}
 
 
-def days_of_looks() -> list[float]:
-    """Return when a step is looked at, in days since it began."""
-    return [STEP_DAYS * number / LOOKS for number in range(1, LOOKS + 1)]
-
-
 def moved_by_limit(runs: int) -> dict[str, float]:
     """Return what was moved when a gate with a limit stopped it, and when that was."""
     limit = load("batch-to-realtime").model_dump(mode="json")
@@ -285,7 +291,7 @@ def moved_by_limit(runs: int) -> dict[str, float]:
 
     def looked_at(step: int) -> tuple[Counts, Counts]:
         moved = playbook.steps[step]
-        looks = [round(day * ITEMS_A_DAY * moved.percent / 100) for day in days_of_looks()]
+        looks = [round(day * ITEMS_A_DAY * moved.percent / 100) for day in LOOK_DAYS]
         wrong = counted(drawn, BASE + LOSS, looks, runs)
         return decided(moved.gates, [wrong], looks, rule)
 
@@ -304,7 +310,7 @@ def moved_by_comparison(compare: Comparison, runs: int) -> dict[str, float]:
 
     def looked_at(step: int) -> tuple[Counts, Counts]:
         here, there = (
-            [max(1, round(day * ITEMS_A_DAY * part)) for day in days_of_looks()]
+            [max(1, round(day * ITEMS_A_DAY * part)) for day in LOOK_DAYS]
             for part in (portions[step], 1 - portions[step])
         )
         of, than = counted(drawn, BASE + LOSS, here, runs), counted(drawn, BASE, there, runs)
@@ -330,10 +336,13 @@ def by_difference(one: SampleShare, other: SampleShare, portion: float, alpha: f
 
 
 def by_ratio(one: SampleShare, other: SampleShare, portion: float, alpha: float) -> Verdict:
-    low, high = ratio_bounds(one.hits, other.hits, portion=portion, alpha=alpha)
-    if low > TOLERATED_RATIO:
+    """Return what the bounds of the ratio say, asked at the share of all wrong items that it comes from."""
+    seen = SampleShare(one.hits, one.hits + other.hits)
+    moved = TOLERATED_RATIO * portion / (TOLERATED_RATIO * portion + 1 - portion)
+    if shares.is_above(seen, moved, alpha=alpha):
         return Verdict.FAILED
-    return Verdict.PASSED if high < TOLERATED_RATIO else Verdict.INCONCLUSIVE
+    is_kept = shares.is_below(seen, moved, alpha=alpha)
+    return Verdict.PASSED if is_kept else Verdict.INCONCLUSIVE
 
 
 def stopped(
@@ -379,23 +388,14 @@ def items_to_see(runs: int) -> dict[str, float]:
         other = ((kind >= only_one) & (kind < only_one + only_other)).cumsum()
         sees = one >= worse_from()[one + other]
         paired.append(int(sees.argmax()) + 1 if sees.any() else LONGEST)
-    looks = range(50, LONGEST // 2, 50)  # on either lane
-    unpaired = []
-    for of, than in zip(
-        counted(drawn, BASE + LOSS, looks, runs), counted(drawn, BASE, looks, runs), strict=True
-    ):
-        unpaired.append(
-            next(
-                (
-                    2 * items
-                    for items, hits, others in zip(looks, of.tolist(), than.tolist(), strict=True)
-                    if is_larger(
-                        SampleShare(hits, items), SampleShare(others, items), by=0, alpha=ALPHA
-                    )
-                ),
-                LONGEST,
-            )
-        )
+    looks = range(50, LONGEST // 4, 50)  # on either lane
+    of, than = counted(drawn, BASE + LOSS, looks, runs), counted(drawn, BASE, looks, runs)
+    unpaired = [LONGEST] * runs
+    for run, look in numpy.argwhere(may_differ(of, looks, than, looks)):
+        if unpaired[run] == LONGEST:
+            one, other = (SampleShare(int(each[run, look]), looks[look]) for each in (of, than))
+            if is_larger(one, other, by=0, alpha=ALPHA):
+                unpaired[run] = 2 * looks[look]
     sure, power = stats.norm.isf([ALPHA / 2, 0.1])
     apart = only_one + only_other
     spread = (BASE + LOSS) * (1 - BASE - LOSS) + BASE * (1 - BASE)
@@ -426,10 +426,10 @@ def against_oracle(samples: int) -> dict[str, float]:
     moved = drawn.random(samples) < 0.5
     wrong = drawn.random(samples) < numpy.where(moved, BASE + LOSS, BASE)
     lanes = [SampleShare(int(wrong[each].sum()), int(each.sum())) for each in (moved, ~moved)]
-    unpaired = ville.BettingABTest(alpha=ALPHA, grid=4_000).fit(wrong, moved)
+    unpaired = ville.BettingABTest(alpha=ALPHA, grid=2_000).fit(wrong, moved)
     kinds = drawn.choice([1, -1, 0], some, p=[0.07, 0.02, 0.91])
     pairs = PairedShares(*(int((kinds == kind).sum()) for kind in (1, -1, 0)))
-    paired = ville.BettingCS((-1, 1), ALPHA, grid=4_000, intersect=False).fit(kinds)
+    paired = ville.BettingCS((-1, 1), ALPHA, grid=1_000, intersect=False).fit(kinds)
     return {
         "share": max(of_share),
         "mean": max(of_mean),
