@@ -73,7 +73,7 @@ def quote(
     *,
     workload: str,
     due: Due = Due(),
-    columns: Columns = Columns(),  # noqa: B008
+    columns: Columns = Columns(),
     as_json: AsJson = False,
 ) -> int:
     """Estimate what a file would cost on each lane, alone and packed, how surely a batch is back, and what it costs as routed.
@@ -97,7 +97,7 @@ def dry_run(
     with_: Path | None = None,
     since: Annotated[str | None, Parameter(help=FROM_WHEN)] = None,
     most: Annotated[int | None, Parameter(help=HOW_MANY)] = None,
-    columns: Columns = Columns(),  # noqa: B008
+    columns: Columns = Columns(),
     as_json: AsJson = False,
 ) -> int:
     """Show where items would go, and why: those of a file if they arrived now, or those that came, by a changed definition.

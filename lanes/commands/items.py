@@ -31,7 +31,7 @@ def submit(
     file: Path,
     *,
     workload: str,
-    columns: Columns = Columns(),  # noqa: B008
+    columns: Columns = Columns(),
     as_json: AsJson = False,
 ) -> int:
     """Submit every line of a JSONL or CSV file as an item.

@@ -45,7 +45,7 @@ def preview(
     *,
     item: Annotated[Path, Parameter(allow_leading_hyphen=True)],
     line: Annotated[int | None, Parameter(validator=Positive)] = None,
-    columns: Columns = Columns(),  # noqa: B008
+    columns: Columns = Columns(),
     as_json: AsJson = False,
 ) -> None:
     """Show the exact request of one item on each lane, its tokens and price (estimates), and the route it would get.

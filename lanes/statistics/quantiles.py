@@ -26,7 +26,7 @@ def bounds(values: Sequence[float], quantile: float, *, alpha: float) -> tuple[f
     number = len(values)
 
     def is_possible(rank: int) -> bool:
-        """Return whether so many of the values may be at most the true quantile."""
+        """Return whether exactly `rank` of the values may lie at or below the true quantile."""
         return not excludes(SampleShare(rank, number), quantile, alpha=alpha)
 
     lowest = _outermost(is_possible, floor(quantile * number), 0)

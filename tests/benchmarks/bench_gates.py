@@ -155,7 +155,7 @@ def counted(drawn: numpy.random.Generator, share: float, looks: Sequence[int], r
 
 
 def upper(share: float, runs: int) -> float:
-    """Return the upper bound of a share that was seen in so many runs."""
+    """Return an upper confidence bound of a share that was observed in `runs` runs."""
     hits = round(share * runs)
     return float(stats.beta.ppf(CONFIDENCE, hits + 1, runs - hits)) if hits < runs else 1.0
 
