@@ -39,12 +39,17 @@ class ArrivalReader:
     """Reads arrivals for as long as its task runs. `admitted` is called whenever something new was committed."""
 
     def __init__(
-        self, db: Database, admitted: Callable[[], None], *, queued_bytes: int = QUEUED_BYTES
+        self,
+        db: Database,
+        admitted: Callable[[], None],
+        *,
+        queued: int = QUEUED,
+        queued_bytes: int = QUEUED_BYTES,
     ) -> None:
         self._db, self._admitted, self._most_bytes = db, admitted, queued_bytes
         self._books: Stream[Event] = Stream()
         self._read_until: datetime | None = None
-        self._streamed: asyncio.Queue[Event] = asyncio.Queue(QUEUED)
+        self._streamed: asyncio.Queue[Event] = asyncio.Queue(queued)
         self._queued_bytes = 0
         self._no_room = False
         self.looking = LookBack(db, self._books, self.admit)
@@ -52,7 +57,7 @@ class ArrivalReader:
         self._alone = asyncio.Lock()
 
     async def run(self) -> None:
-        """Follows the stream and sweeps the store until cancelled; an outage of the server is waited out."""
+        """Follow the stream and sweep the store until cancelled; wait while the server is away."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self._stream())
             group.create_task(self._sweep())
@@ -75,7 +80,7 @@ class ArrivalReader:
             await asyncio.sleep(1)
 
     def take(self, event: Event) -> None:
-        """The event waits for its admission, or is left to the sweep where too many wait."""
+        """Queue the event for admission, or leave it to the sweep if too many wait."""
         size = weight(event.payload)
         if not self._streamed.full() and self._queued_bytes + size <= self._most_bytes:
             self._streamed.put_nowait(event)
@@ -107,7 +112,7 @@ class ArrivalReader:
             await asyncio.sleep(LOOK_EVERY_S)
 
     async def read_stored(self) -> None:
-        """What is stored since the last reading was admitted, and the watermark has moved."""
+        """Admit what was stored since the last reading, and advance the watermark."""
         began = await self._db.now()
         if self._read_until is None:
             self._read_until = await self._db.run(watermarks.seen_until, watermarks.ARRIVALS)
@@ -119,7 +124,7 @@ class ArrivalReader:
         await self.has_read(began)
 
     async def has_read(self, began: datetime) -> None:
-        """Everything stored by then was met; the watermark passes nothing that is not admitted."""
+        """Advance the watermark after a complete reading; it never passes an event that is not admitted."""
         self._read_until = self._books.read_until(began, await self._db.now())
         until = self._books.watermark(self._read_until)
         await self._db.run(watermarks.advance, watermarks.ARRIVALS, until)
@@ -129,7 +134,7 @@ class ArrivalReader:
             await self.admit_next()
 
     async def admit_next(self) -> None:
-        """The next streamed events were admitted, as many as wait; the first is awaited."""
+        """Wait for a streamed event and admit it with all others that wait."""
         events = [await self._streamed.get()]
         while not self._streamed.empty() and len(events) < MOST:
             events.append(self._streamed.get_nowait())
@@ -138,7 +143,7 @@ class ArrivalReader:
         await self.admit(events)
 
     async def admit(self, events: Sequence[Event]) -> None:
-        """What is new among the events is admitted, or kept where it met a lock; neighbours never wait for it."""
+        """Admit the new events; keep those that met a lock, so that the others never wait for them."""
         async with self._alone:
             new = self._books.new({event.id: event for event in events}.values())
             if not new:
@@ -160,7 +165,7 @@ class ArrivalReader:
             await self.retry()
 
     async def retry(self) -> None:
-        """What met a lock was tried again, each alone."""
+        """Try each event that met a lock again, alone."""
         for of, event in self._books.next_kept(RETRIED):
             async with self._alone:
                 now = await self._db.now()

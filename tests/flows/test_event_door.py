@@ -266,18 +266,14 @@ async def test_events_that_the_server_deleted_hide_none_that_come_later(
     assert set(texts(pool)) == {"one", "two", "three"}
 
 
-@pytest.mark.parametrize(("bound", "most"), [("QUEUED", 2), ("QUEUED_BYTES", 100)])
+@pytest.mark.parametrize("limit", [{"queued": 2}, {"queued_bytes": 100}], ids=str)
 async def test_streamed_events_beyond_the_queue_are_read_from_the_store_and_none_is_lost(
     db: Database,
     pool: Engine,
-    reader: ArrivalReader,
     stored: Store,
-    monkeypatch: pytest.MonkeyPatch,
-    bound: str,
-    most: int,
+    limit: dict[str, int],
 ) -> None:
-    monkeypatch.setattr(arrivals, bound, most)
-    reader = ArrivalReader(db, lambda: None)
+    reader = ArrivalReader(db, lambda: None, **limit)
     burst = [event(f"k{n}") for n in range(5)]
     for each in burst:
         reader.take(each)
