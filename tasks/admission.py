@@ -39,7 +39,7 @@ class DoorLimits:
 
 
 def subject(event: Event) -> tuple[str, str]:
-    """The item that the event is about: its resource and its key; an event without a key is about itself."""
+    """Return the event's item as resource and key; an event without a key is its own subject."""
     key = event.payload.get("key")
     return event.resource.id, str(event.id) if key is None else str(key)
 
@@ -92,7 +92,7 @@ class _Door:
         self.locked: list[Event] = []
 
     async def admit(self, arrivals: list[tuple[Event, Submission]]) -> None:
-        """The arrivals are items, but for those that met a lock."""
+        """Admit the arrivals, except those that met a lock."""
         most, most_bytes = self._limits.events, self._limits.bytes
         parts = chunks(
             arrivals, most=most, most_bytes=most_bytes, weight=lambda each: weight(each[1].payload)
@@ -114,7 +114,7 @@ class _Door:
                     left += [chunk[middle:], chunk[:middle]]
 
     async def amend(self, event: Event, amendment: Amendment) -> None:
-        """The amendment is taken, but where it met a lock or follows something that did."""
+        """Take the amendment, unless it met a lock or follows something that did."""
         if self._waits_left <= 0 or subject(event) in map(subject, self.locked):
             self.locked.append(event)
             return

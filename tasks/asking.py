@@ -24,7 +24,7 @@ LIMIT_S = 5.0
 
 
 async def ask_for_run(wanted: WantedRun, *, limit_s: float = LIMIT_S) -> UUID:
-    """The run was asked for, under one key only once; its id.
+    """Ask for the run, only once under one key; return its id.
 
     Raises:
         TimeoutError, httpx.HTTPError, PrefectException: Prefect did not say within `limit_s` seconds that it will run.
@@ -34,7 +34,7 @@ async def ask_for_run(wanted: WantedRun, *, limit_s: float = LIMIT_S) -> UUID:
 
 
 async def ask_for_standing(run: StandingRun, now: datetime, *, limit_s: float = LIMIT_S) -> bool:
-    """A new standing run was asked for, unless one is on its way; whether it was. Raises as `ask_for_run` does."""
+    """Ask for a new standing run unless one is on its way; return whether it asked."""
     async with asyncio.timeout(limit_s), get_client() as client:
         deployment = await _deployment(client, run.next.deployment)
         if may_take_role(await _seen(client, deployment, now), now):
@@ -44,7 +44,7 @@ async def ask_for_standing(run: StandingRun, now: datetime, *, limit_s: float = 
 
 
 async def is_on_its_way(wanted: WantedRun, now: datetime, *, limit_s: float = LIMIT_S) -> bool:
-    """Whether a run of the same deployment waits for a worker, or begins. Raises as `ask_for_run` does."""
+    """Return whether a run of the same deployment waits for a worker or begins."""
     async with asyncio.timeout(limit_s), get_client() as client:
         deployment = await _deployment(client, wanted.deployment)
         return may_take_role(await _seen(client, deployment, now), now)

@@ -26,7 +26,7 @@ SILENT_AFTER = timedelta(seconds=100)  # runs send a heartbeat every 30 seconds 
 
 
 async def write_automations(client: PrefectClient) -> None:
-    """Prefect holds each automation of the file once, as the file says."""
+    """Write each automation of the file to Prefect once, as the file says."""
     declared = yaml.safe_load(resources.files("tasks").joinpath("automations.yaml").read_text())
     for automation in [*[await _replacing(client, each) for each in declared], _silent_runs()]:
         await _upsert(client, automation)

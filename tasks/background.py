@@ -71,18 +71,18 @@ class BoundedTasks:
     async def begin(
         self, act: Callable[P, Awaitable[object]], *args: P.args, **kwargs: P.kwargs
     ) -> None:
-        """`act` is under way. Raises what an earlier one raised."""
+        """Start `act`, and raise what an earlier task raised."""
         while len(self._under_way) >= self._most:
             await self._some_end()
         self._under_way.add(asyncio.create_task(_done(act, *args, **kwargs)))
 
     async def end(self) -> None:
-        """Nothing is under way any more. Raises what one of them raised."""
+        """Wait until all tasks have ended, and raise what one of them raised."""
         while self._under_way:
             await self._some_end()
 
     async def close(self, *, cancel: bool) -> None:
-        """As `end`, whatever becomes of them."""
+        """Wait until all tasks have ended, whatever they raised."""
         for task in self._under_way if cancel else ():
             task.cancel()
         await asyncio.gather(*self._under_way, return_exceptions=True)
@@ -100,7 +100,7 @@ async def _done(act: Callable[P, Awaitable[object]], *args: P.args, **kwargs: P.
 
 @asynccontextmanager
 async def bounded_tasks(most: int) -> AsyncIterator[BoundedTasks]:
-    """What the block began has ended when the block has.
+    """Provide tasks that have ended when the block has.
 
     What fails, or a block that does, stops none that is under way; a block that is cancelled cancels them.
     """

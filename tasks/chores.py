@@ -47,17 +47,17 @@ class Chores:
         keep("summary", self._sum_up, every_s=SUMMARY_EVERY_S)
 
     async def close(self) -> None:
-        """Nothing goes on any more, and the event stream is no longer read."""
+        """End all chores and stop reading the event stream."""
         await self._beside.close()
         await self._router.close()
         await self._guard.close()
 
     async def tell_the_rest(self) -> None:
-        """Events that came last were published, where that can be done at once."""
+        """Publish the last events if that can be done at once."""
         await self._publisher.try_once()
 
     async def _route(self) -> None:
-        """In the role of router, what was received is routed whenever something may have been committed."""
+        """As the router, route what was received whenever something may have been committed."""
         with suppress(TimeoutError):
             async with asyncio.timeout(min(ROUTE_EVERY_S, self._router.rest_s() or ROUTE_EVERY_S)):
                 await self._wakes.routing.wait()
@@ -72,7 +72,7 @@ class Chores:
         self._wakes.work_is_ready()
 
     async def _publish_blocks(self) -> None:
-        """A changed workload block is in force as a version, and Prefect knows of it, where this drain is the router."""
+        """As the router, publish changed workload blocks as versions and tell Prefect."""
         if not self._router.holds:
             return
         async with asyncio.timeout(PREFECT_S):
@@ -83,7 +83,7 @@ class Chores:
                 get_run_logger().error("%s", problem)
 
     async def _call_for_more(self) -> None:
-        """Another drain is called for when work waits too long, though the provider takes what is asked."""
+        """Call for another drain if work waits too long although the provider accepts calls."""
         now = await self._db.now()
         if not self._router.holds or self._performer.state.held_back(now):
             return
@@ -92,7 +92,7 @@ class Chores:
             await self._db.run(call_for_drain, ready=waits.ready, now=now)
 
     async def _sum_up(self) -> None:
-        """Once a minute the run's log says what was done, where anything was."""
+        """Log once a minute what was done, if anything was."""
         answered = self._performer.state.answered
         if (done := answered - self._summed_up) > 0:
             get_run_logger().info("%d items since the last summary, %d in all", done, answered)

@@ -32,13 +32,13 @@ class Connections:
     flow_run_id: UUID | None = None
 
     async def client(self) -> "AsyncAnthropic":
-        """The provider's client, as soon as it is open. Raises what kept it from that."""
+        """Wait for the provider's client; raise what kept it from opening."""
         return await asyncio.shield(self.opening)
 
 
 @asynccontextmanager
 async def connections() -> AsyncIterator[Connections]:
-    """The database and the provider of the blocks `lanes`. The SDK loads while Prefect is asked for them."""
+    """Provide the database and the provider of the `lanes` blocks; the SDK loads meanwhile."""
     loading = asyncio.create_task(asyncio.to_thread(load))
     # opening a client raises it again
     loading.add_done_callback(lambda done: done.cancelled() or done.exception())
@@ -50,7 +50,7 @@ async def connections() -> AsyncIterator[Connections]:
 
 @asynccontextmanager
 async def opening(provider: Provider) -> "AsyncIterator[asyncio.Future[AsyncAnthropic]]":
-    """The provider's client is being opened, on a thread, because its packages take more than a second to load."""
+    """Open the provider's client on a thread, because its packages take over a second to load."""
     client = asyncio.create_task(asyncio.to_thread(provider.connect))
     try:
         yield client
@@ -84,5 +84,5 @@ class HostClock:
 
 
 def this_run() -> UUID | None:
-    """The flow run that calls, also from what goes on beside it; None outside of one."""
+    """Return the id of the current flow run, also in its background tasks; None outside of a run."""
     return UUID(str(flow_run.id)) if flow_run.id else None

@@ -11,7 +11,7 @@ BLOCK = "lanes"  # the name of the block documents that `lanes up` writes
 
 @asynccontextmanager
 async def database() -> AsyncIterator[Database]:
-    """The database of block `lanes`."""
+    """Provide the database of block `lanes`."""
     block = await DatabaseBlock.aload(BLOCK)
     async with block.connect() as db:
         yield db

@@ -63,7 +63,7 @@ async def deliver_posts(db: Database) -> int:
 async def tell(
     db: Database, messenger: Messenger, *, ui_url: str, limits: LookupLimits = LookupLimits()
 ) -> int:
-    """Slack was told as far as it listens; the number of messages posted or edited.
+    """Post and edit messages as far as Slack accepts them; return how many.
 
     What it refused waits. When it gives no answer or limits our rate, the others wait for the next time too.
     """

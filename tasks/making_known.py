@@ -34,7 +34,7 @@ async def write_schedules(
     *,
     keep: Collection[str] = (),
 ) -> bool:
-    """`depart` runs in each workload's off-peak window; whether it did not. Nothing is written where its schedules say so.
+    """Schedule `depart` in each workload's off-peak window; return whether anything changed.
 
     Those of workloads to `keep`, and those that a person added, stay as they are.
     """
@@ -60,7 +60,7 @@ def _written_for(schedule: DeploymentSchedule) -> str | None:
 
 
 def slug_of(version: Version) -> str:
-    """Names the workload and its window, so that a changed window is a changed schedule."""
+    """Return a schedule's slug: the workload and its window, so that a changed window is a new schedule."""
     window = version.spec.window
     ends = f"{window.start:%H%M}-{window.end:%H%M}-{window.zone.key}"
     return f"{version.workload}-{ends}".lower().replace("/", "-").replace("_", "-")

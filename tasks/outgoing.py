@@ -179,7 +179,7 @@ class Publisher:
                 await run(outbox.leave, publisher=self._name, now=run.now)
 
     async def _offer_all(self, events: Sequence[Packed]) -> Offered:
-        """Every event was offered. An outage half way is met again by the next try: what was taken before counts."""
+        """Offer every event; after an outage half way, what was taken before it counts."""
         offered = Offered()
         for request in requests_of(events):
             try:
@@ -221,7 +221,7 @@ class Publisher:
             yield self._client
 
     async def _give_up(self, events: Sequence[Outgoing], why: str) -> None:
-        """They wait no longer. What they tell of stands in the database."""
+        """Drop the events, whose facts stay in the database."""
         if events:
             await self._db.run(outbox.drop, events)
         for each in events:

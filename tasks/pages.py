@@ -62,7 +62,7 @@ class Finder:
             await self._opened.aclose()
 
     async def completed(self, of: Incident, briefing: Briefing) -> Briefing:
-        """With what only Prefect knows: how the newest run ended that should have sent a batch which never started."""
+        """Add what only Prefect knows: how the newest run ended that should have sent the batch."""
         if of.promise != Promise.BATCH_NEVER_STARTED or briefing.flow_run_id is not None:
             return briefing
         return await self._asked(lambda client: _with_departure(client, of, briefing)) or briefing

@@ -59,7 +59,7 @@ async def write_advice(
     items_per_month: float | None = None,
     correction_usd: float | None = None,
 ) -> str:
-    """The newest version of artifact `lanes-advice-<workload>` shows the advice; its headline.
+    """Write the advice as a new version of artifact `lanes-advice-<workload>`; return its headline.
 
     Raises:
         UnknownWorkload: no workload of that name has a published version.

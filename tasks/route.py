@@ -41,16 +41,16 @@ class Portions:
     size: int = FEW
 
     def begin(self) -> None:
-        """Something new came: it may be urgent, and is not to wait for the many. They follow again after these few."""
+        """Route the next few first, because something new came that may be urgent."""
         self.size = FEW
 
     def go_on(self, *, busy: bool) -> None:
-        """A chunk was routed, and more waits; `busy`: answers are under way."""
+        """Continue after a chunk while more waits; `busy` says that answers are under way."""
         self.size = BESIDE_ANSWERS if busy else MOST
 
 
 def halves(of: Sequence[T], many: int) -> list[Sequence[T]]:
-    """What is decided and saved at a time: of `many` the half, so that one half is decided while the other is saved."""
+    """Split a large chunk in halves, so that one is decided while the other is saved."""
     middle = -(-len(of) // 2)
     return [of] if len(of) < many else [of[:middle], of[middle:]]
 
@@ -169,7 +169,7 @@ def _decided(
     decide_now: Callable[[ArrivedItem, Version, Splits], Route],
     guards: Guards,
 ) -> tuple[list[tuple[ReceivedItem, Version, Route]], set[str]]:
-    """The routes of the items, but for those of workloads that cannot be priced; and what is wrong with these.
+    """Decide the items' routes; return them and the problems of workloads that cannot be priced.
 
     What goes to real time takes of its room.
     """
@@ -190,7 +190,7 @@ def _decided(
 
 
 def _tell(problems: list[str]) -> None:
-    """Each problem stands in the log once, for as long as it lasts."""
+    """Log each problem once for as long as it lasts."""
     for problem in problems:
         if problem not in _told:
             get_run_logger().error("%s", problem)
@@ -202,5 +202,5 @@ LOOK_EVERY = timedelta(seconds=5)
 
 
 def may_choose_realtime(version: Version, splits: Splits) -> bool:
-    """Whether value or split may send some item to real time that could wait as well."""
+    """Return whether value or split may send an item to real-time that could wait."""
     return bool(version.spec.value_usd) or splits.reach_realtime(version.workload)

@@ -45,11 +45,11 @@ class Router:
         return self._reading is not None and not self._reading.done()
 
     def rest_s(self) -> float:
-        """In how many seconds all that was received is looked through again; 0 when the next look does."""
+        """Return the seconds until everything received is checked again; 0 if the next look does it."""
         return self._heads.rest_s(time.monotonic())
 
     async def turn(self) -> None:
-        """What was received is routed, as far as others do not hold it: a chunk, then as long a rest for the answers."""
+        """Route a chunk of what was received and is not held, then rest as long for the answers."""
         if not await self._is_ours():
             await self.close()  # it may have been ours until its connection was lost
             return
@@ -71,7 +71,7 @@ class Router:
                 portions.begin()
 
     async def close(self) -> None:
-        """The event stream is no longer read."""
+        """Stop reading the event stream."""
         if self._reading is not None:
             self._reading.cancel()
             await asyncio.gather(self._reading, return_exceptions=True)
@@ -84,7 +84,7 @@ class Router:
         return self._role.held
 
     async def _received_within(self, seconds: float) -> bool:
-        """Whether something new came within that time."""
+        """Return whether something new came within that time."""
         try:
             async with asyncio.timeout(seconds):
                 await self._wakes.routing.wait()

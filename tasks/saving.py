@@ -100,7 +100,7 @@ async def save(
 async def give_back(
     db: Database, claims: Sequence[Claim], *, ready_at: datetime, sleep: Sleep = asyncio.sleep
 ) -> list[Claim]:
-    """Work that we still hold is ready again, but for those returned, which others held to the last."""
+    """Make the work that we still hold ready again; return the claims that others held to the last."""
     left = await outlasting(lambda: db.run(work.give_back, claims, ready_at=ready_at), sleep=sleep)
     for _ in range(ROUNDS):
         if not left:
@@ -121,7 +121,7 @@ async def end_lost_claims(db: Database, now: datetime) -> None:
 
 
 async def outlasting(act: Callable[[], Awaitable[T]], *, sleep: Sleep = asyncio.sleep) -> T:
-    """What `act` returns; where the database was away or another was first, it is done again, a bounded number of times.
+    """Return what `act` returns; repeat it a bounded number of times after passing database errors.
 
     Raises:
         DBAPIError: the last try ended so too, or trying again would not help.
@@ -139,7 +139,7 @@ async def outlasting(act: Callable[[], Awaitable[T]], *, sleep: Sleep = asyncio.
 
 
 def passes(error: DBAPIError | NoConnectionFree) -> bool:
-    """Whether what ended so may go well a moment later: lost connections, a server away or full, deadlocks."""
+    """Return whether an error may pass soon: lost connections, a server away or full, deadlocks."""
     if is_refusal(error):
         return False
     if isinstance(error, NoConnectionFree | OperationalError):

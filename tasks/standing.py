@@ -37,7 +37,7 @@ class Tenure:
         await self._lock.__aexit__(*error)
 
     async def ticks(self) -> AsyncIterator[int]:
-        """Numbers from 0, one a tick; none when the run before does not hand over within two minutes.
+        """Yield a number from 0 at each tick; none if the run before does not hand over within two minutes.
 
         A role that was lost with its connection is taken anew before the next tick; when another run has it by then,
         there is none.

@@ -33,7 +33,7 @@ class Roles:
 
 @asynccontextmanager
 async def roles(url: str, *, standing: bool) -> AsyncIterator[Roles]:
-    """The roles of a drain; a standing one waits up to a minute to take the place of the one that is kept warm."""
+    """Provide the roles of a drain; a standing one waits up to a minute to replace the kept one."""
     async with AsyncExitStack() as stack:
         alive = await stack.enter_async_context(RoleLock(url, Role.DRAIN))
         await alive.share()
@@ -64,7 +64,7 @@ class Staying:
         self._goes_on: bool | None = None
 
     async def goes_on(self) -> bool:
-        """Whether the drain goes on, by the newest look; only the first one is waited for.
+        """Return whether the drain goes on, by the newest look; only the first look is awaited.
 
         Raises:
             DBAPIError, psycopg.Error: the database was away for longer than two minutes.
@@ -118,5 +118,5 @@ class Staying:
 
 
 def _keeps_warm() -> bool:
-    """Whether one drain stays when there is nothing to do; else the last one leaves, and an event wakes the next."""
+    """Return whether one idle drain stays; otherwise the last one ends and an event wakes the next."""
     return Settings.read().keep_warm > 0

@@ -22,7 +22,7 @@ MINUTES = SPAN.total_seconds() / 60
 async def pages(
     client: PrefectClient, since: datetime, until: datetime, *, of: int = PAGE
 ) -> AsyncIterator[Sequence[Event]]:
-    """The events that occurred in between, both ends included, oldest first, as many as `of` on a page."""
+    """Yield pages of events that occurred between both ends (inclusive), oldest first."""
     page = await client.read_events(_occurred(since, until), limit=of)
     while page.events:
         yield page.events
@@ -33,7 +33,7 @@ async def pages(
 
 
 async def counts(client: PrefectClient, since: datetime, until: datetime) -> dict[datetime, int]:
-    """How many events occurred in each span from the one that holds `since` to the one that holds `until`; one request."""
+    """Count the events of each span from `since` to `until`, in one request."""
     wanted = _occurred(span_of(since), span_of(until) + SPAN - datetime.resolution)
     filter_ = wanted.model_dump(mode="json")
     asked = {"filter": filter_, "time_unit": "minute", "time_interval": MINUTES}
@@ -55,7 +55,7 @@ MOST_PAGES = 200  # read in one look; a span that was begun is read to its end
 
 
 async def has_arrived(db: Database, now: datetime) -> bool:
-    """Whether something is stored that occurred since events were last read, as far as clocks differ by `OVERLAP` at most."""
+    """Return whether something is stored that occurred since the last reading, less `OVERLAP`."""
     since = await db.run(watermarks.seen_until, watermarks.ARRIVALS) or now
     async with get_client() as client:
         async for _ in pages(client, since - OVERLAP, now + OVERLAP, of=1):
@@ -64,7 +64,7 @@ async def has_arrived(db: Database, now: datetime) -> bool:
 
 
 async def came_late(db: Database, now: datetime) -> bool:
-    """Whether some span of the last day holds more events than were read of it."""
+    """Return whether some span of the last day holds more events than were read of it."""
     since = span_of(now - LOOK_BACK)
     read = await db.run(watermarks.spans, since=since)
     async with get_client() as client:
@@ -84,7 +84,7 @@ class LookBack:
         self._db, self._books, self._admit, self._most_pages = db, books, admit, most_pages
 
     async def look(self) -> int:
-        """Spans that hold more events than were read of them were read, the newest first; how many pages that took."""
+        """Read the spans that hold more events than were read of them, newest first; return the pages read."""
         now = await self._db.now()
         since = span_of(now - LOOK_BACK)
         read = await self._db.run(watermarks.spans, since=since)

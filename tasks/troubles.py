@@ -10,17 +10,17 @@ class Troubles:
         self._said: dict[str, str] = {}
 
     def met(self, name: str, trouble: str) -> None:
-        """The trouble stands in the log; one that was said before and has not changed is not repeated."""
+        """Log the trouble, unless it was logged before and has not changed."""
         if self._said.get(name) != trouble:
             self._said[name] = trouble
             get_run_logger().warning("%s", trouble)
 
     def over(self, name: str) -> None:
-        """When it is met again, it is news."""
+        """Forget the trouble, so that it is logged when it occurs again."""
         self._said.pop(name, None)
 
 
 def described(error: BaseException) -> str:
-    """What happened, in a line: its kind and, if it says anything, the first line of what it says."""
+    """Describe an error in a line: its kind and the first line of its text."""
     first = next(iter(str(error).splitlines()), "")
     return f"{type(error).__name__}: {first}" if first else type(error).__name__

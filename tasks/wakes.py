@@ -27,11 +27,11 @@ class Wakes:
             self._later = loop.call_later(self._routed_within_s, self.work_is_ready)
 
     def received(self) -> None:
-        """Something waits for the router."""
+        """Record that something waits for the router."""
         self.routing.set()
 
     def work_is_ready(self) -> None:
-        """There may be work that the loop has not seen."""
+        """Record that there may be work that the loop has not seen."""
         if self._later is not None:
             self._later.cancel()
             self._later = None
@@ -44,7 +44,7 @@ class Wakes:
             self.work_is_ready()
 
     def place_is_free(self) -> None:
-        """A call ended: what waits for its place can be asked."""
+        """Record that a call ended, so that what waits for its place can be asked."""
         self.loop.set()
 
     def saved(self) -> None:

@@ -30,12 +30,12 @@ REST_PER_WORK = 9  # an evaluation rests nine times as long as it took, so that 
 
 
 def pause_s() -> float:
-    """How long `watch` rests between two evaluations, in seconds: shorter where the provider is on this machine."""
+    """Return the seconds between two evaluations; fewer if the provider is on this machine."""
     return EVERY_S_NEARBY if Settings.read().provider_is_local else EVERY_S
 
 
 async def evaluate(db: Database) -> IncidentChanges:
-    """Every promise was judged as of now: breaches have their incident, and what is over was resolved.
+    """Judge every promise as of now: open incidents for breaches, and resolve those that are over.
 
     What was recorded stands, whatever becomes of the look for what the provider does again.
     """

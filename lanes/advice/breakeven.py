@@ -39,16 +39,16 @@ class BreakEven:
         return items * self.realtime_usd * (1 - (1 - share) * self.discount)
 
     def volume(self, share: float) -> float:
-        """Items a month from which a hybrid pays at that real-time share; inf: from none."""
+        """Return the items a month from which a hybrid pays at that real-time share; inf if it never does."""
         saved_per_item = self.realtime_usd * (1 - share) * self.discount
         return self.fixed_usd / saved_per_item if saved_per_item > 0 else inf
 
     def saving(self, share: float) -> float:
-        """What a hybrid takes off the bill of a month, (1 - r) d of it, before the lane is paid."""
+        """Return what a hybrid takes off a month's bill, (1 - r) d of it, before the cost of the lane."""
         return self.items * self.realtime_usd * (1 - share) * self.discount
 
     def net(self, share: float) -> float:
-        """What remains of the saving once the lane is paid; negative: it costs more than it saves."""
+        """Return the saving less the cost of the lane; negative if the lane costs more than it saves."""
         return self.saving(share) - self.fixed_usd
 
     @property

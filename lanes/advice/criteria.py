@@ -31,7 +31,7 @@ MIXED = (0.05, 0.95)  # shares of real-time need between which a workload has bo
 def criteria(
     evidence: Evidence, needs: RealtimeNeed | None, even: BreakEven | None, corrections: Corrections
 ) -> list[Criterion]:
-    """Every criterion of the framework, in its order: real-time, batch, hybrid, lambda."""
+    """Return every criterion of the framework, in its order: real-time, batch, hybrid, lambda."""
     known = [each for each in evidence.consumers if each.at_once_share is not None]
     return [
         _a_reader_waits(evidence, known),
@@ -78,7 +78,7 @@ def _value_decays(evidence: Evidence) -> Criterion:
 
 
 def _fits_limits(evidence: Evidence) -> Criterion:
-    """The busiest minute against each limit that the provider told: the scarcest decides."""
+    """Compare the busiest minute with each limit that the provider stated; the scarcest decides."""
     name = "Volume fits the rate limits"
     peak = f"at most {counted(evidence.peak_per_minute, 'item')} came in one minute"
     scarcest = evidence.scarcest
@@ -97,7 +97,7 @@ def _fits_limits(evidence: Evidence) -> Criterion:
 
 
 def _budget(evidence: Evidence, even: BreakEven | None, needs: RealtimeNeed | None) -> Criterion:
-    """The provider's bill against the narrowest budget: that is what budgets bound."""
+    """Compare the provider's bill with the narrowest budget, because budgets bound that bill."""
     name = "Volume fits the budget"
     if even is None:
         return Criterion(name, "no monthly volume or no price is known", Leaning.UNKNOWN)
@@ -200,7 +200,7 @@ def _off_peak(evidence: Evidence, needs: RealtimeNeed | None) -> Criterion:
 
 
 def _headroom(evidence: Evidence, waiting: float) -> str:
-    """What is gained where that share of the busiest minute runs at another time."""
+    """Say what is gained if that share of the busiest minute runs at another time."""
     said = "off-peak has no price of its own here: its worth is headroom"
     scarcest = evidence.scarcest
     if scarcest is None or not evidence.peak_per_minute:
@@ -251,7 +251,7 @@ def _kind(need: float) -> Leaning:
 def _is_corrected(
     evidence: Evidence, even: BreakEven | None, needs: RealtimeNeed | None, corrections: Corrections
 ) -> Criterion:
-    """What corrections changed, against what the second pass costs for each of them."""
+    """Compare the answers that corrections changed with the cost of the second pass for each."""
     name, part = "A later, authoritative pass changes answers", evidence.corrected_share
     if part is None:
         said = f"{counted(evidence.compared, 'answer')} compared; {MIN_COMPARED} are needed"

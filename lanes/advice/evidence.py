@@ -98,7 +98,7 @@ class ConsumerUse:
         return self.at_once / self.seen if self.reads >= MIN_READS else None
 
     def takes_half_after(self, seconds: float) -> bool:
-        """Whether half of its answers were read so late, or never."""
+        """Return whether half of the answers were read that late, or never."""
         return self.unread > self.reads or (self.median_s or 0) >= seconds
 
 
@@ -190,7 +190,7 @@ class Evidence:
         return max(self.limits, key=lambda each: each.each / each.per_minute, default=None)
 
     def peak_share(self, limit: LimitUse) -> float:
-        """What the busiest minute would take of a limit, all of it in real-time; above 1: more than there is."""
+        """Return the share of a limit that the busiest minute would use in real-time; may exceed 1."""
         return self.peak_per_minute * limit.each / limit.per_minute
 
 
@@ -203,7 +203,7 @@ class RealtimeNeed:
 
 
 def needs(evidence: Evidence) -> RealtimeNeed | None:
-    """The share that needs real-time; None when nothing was routed.
+    """Return the share of items that needs real-time; None if nothing was routed.
 
     Demanded items need it. Undecided items need it as often as their consumer reads at once; without enough reads
     they are the unknown part.
@@ -232,7 +232,7 @@ class Prices:
 
 
 def prices(evidence: Evidence) -> Prices | None:
-    """The lanes' prices of one and the same item; None when no price is known.
+    """Return both lanes' prices of the same item; None if no price is known.
 
     The lanes answered different items, so their bills are compared token by token: each against the list price of the
     very tokens it billed. How many tokens an item takes on batch, where more items share a call, the routes' estimates
@@ -260,7 +260,7 @@ def prices(evidence: Evidence) -> Prices | None:
 
 
 def projected(evidence: Evidence) -> float | None:
-    """Items a month at the period's pace; None below a day of it."""
+    """Return the items a month at the period's pace; None if the period is shorter than a day."""
     return evidence.items / evidence.days * DAYS_PER_MONTH if evidence.days >= MIN_DAYS else None
 
 
@@ -269,7 +269,7 @@ def _has_bill(use: LaneUse) -> bool:
 
 
 def _estimated_ratio(evidence: Evidence) -> float | None:
-    """What an item costs on batch of what it costs on real-time, by the routes' estimates."""
+    """Return the estimated cost of an item on batch divided by that on real-time."""
     if not evidence.estimated_realtime_usd or evidence.estimated_batch_usd is None:
         return None
     return evidence.estimated_batch_usd / evidence.estimated_realtime_usd

@@ -60,7 +60,7 @@ class Plan:
 
 
 def plan(pattern: Pattern, share: float, even: BreakEven, corrections: Corrections) -> Plan:
-    """The month of a pattern with that share of the items in real-time; a lane alone has all of them, or none."""
+    """Return the month of a pattern with that real-time share; a single lane gets all items or none."""
     share = {Pattern.REALTIME: 1.0, Pattern.BATCH: 0.0}.get(pattern, share)
     provider = even.bill(even.items, share)
     if pattern is Pattern.LAMBDA:
@@ -79,7 +79,7 @@ def plan(pattern: Pattern, share: float, even: BreakEven, corrections: Correctio
 
 
 def possible(share: float, even: BreakEven, corrections: Corrections) -> list[Plan]:
-    """The plans that give real-time to all items that need it, a share of them."""
+    """Return the plans that give real-time to all items that need it."""
     patterns = (
         [Pattern.REALTIME, Pattern.BATCH]
         if share <= 0
@@ -101,7 +101,7 @@ def cheapest(plans: Sequence[Plan], corrections: Corrections) -> Plan:
 
 
 def as_it_is(evidence: Evidence, even: BreakEven, corrections: Corrections) -> Plan | None:
-    """How the items of the period were routed first, as a month; None where none was."""
+    """Return a month with the first routes of the period; None if nothing was routed."""
     routed = sum(each.routed for each in evidence.consumers)
     if not routed:
         return None
@@ -116,12 +116,12 @@ def as_it_is(evidence: Evidence, even: BreakEven, corrections: Corrections) -> P
 
 
 def serves(now: Plan, share: float) -> bool:
-    """Whether as many items get real-time as need it."""
+    """Return whether at least as many items get real-time as need it."""
     return now.share >= share - NEARLY
 
 
 def correction_price_usd(plans: Sequence[Plan]) -> float | None:
-    """What an answer costs that the authoritative pass corrects, beside the cheapest plan without one.
+    """Return the price of a corrected answer, over the cheapest plan without a second pass.
 
     None: none of the plans has such a pass, or nothing is known to be corrected.
     """

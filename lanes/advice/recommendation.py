@@ -212,7 +212,7 @@ def _choice(
 
 
 def _reason(evidence: Evidence, plan: Plan, plans: Sequence[Plan], corrections: Corrections) -> str:
-    """Why it is this one, and what the second pass would cost where that is known."""
+    """Explain the choice, with the cost of the second pass if it is known."""
     said, price = _REASONS[plan.pattern], correction_price_usd(plans)
     if corrections.rate == 0 and evidence.mode is Mode.LAMBDA:
         return f"{said}; the second pass corrected nothing and is not worth its price"
@@ -232,7 +232,7 @@ def _reason(evidence: Evidence, plan: Plan, plans: Sequence[Plan], corrections: 
 
 
 def _against(plan: Plan, now: Plan, needed: RealtimeNeed) -> str:
-    """The recommended month beside the one as it is, as a sentence."""
+    """Compare the recommended month with the current one, in a sentence."""
     month = f"a month of it ({_named(plan)}) costs {dollars(plan.paid_usd)}, lanes included"
     stays = f"as it is ({_named(now)}) {dollars(now.paid_usd)}"
     if not serves(now, needed.low):

@@ -96,7 +96,10 @@ class Savings:
 def savings(
     billed: Iterable[Billed], prices: PriceList, *, shared_tokens: int, chosen: float
 ) -> Savings | None:
-    """The parts; None: nothing was answered. `chosen`, 0 to 1: the share of the routes to batch that routing was free in."""
+    """Return the parts of the saving; None if nothing was answered.
+
+    `chosen`, 0 to 1, is the share of the routes to batch in which routing was free.
+    """
     used = [each for each in billed if each.calls]
     if not any(each.answers for each in used):
         return None
@@ -123,7 +126,7 @@ def savings(
 
 
 def _stages(billed: Billed, prices: PriceList, shared_tokens: int) -> tuple[Decimal, ...]:
-    """What the first answers cost after each step: alone, packed, cached, with their lane's model, at its price, as paid.
+    """Return the cost of first answers after each step: alone, packed, cached, model, lane price, paid.
 
     A call's items are alike in this: its answers have their part of it, whatever it repeats.
     """

@@ -27,7 +27,7 @@ class Sensitivity:
 def sensitivities(
     evidence: Evidence, needs: RealtimeNeed, even: BreakEven, corrections: Corrections
 ) -> list[Sensitivity]:
-    """Each change by itself, all else as it is; the same tokens are assumed of another model."""
+    """Change each assumption by itself; another model is assumed to use the same tokens."""
     found: list[Sensitivity] = []
     for case, changed, note in _cases(evidence, even):
         least, most = (
@@ -65,7 +65,7 @@ def _with(model: ModelPrice, even: BreakEven) -> BreakEven:
 
 
 def _fits(evidence: Evidence, times: float) -> str:
-    """Whether the busiest minute would still fit the scarcest limit, were all of it in real-time."""
+    """Say whether the busiest minute would fit the scarcest limit if all of it were real-time."""
     scarcest = evidence.scarcest
     if scarcest is None:
         return "no limit of the provider is known"

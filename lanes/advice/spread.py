@@ -36,7 +36,7 @@ class Interval:
     high: float
 
     def holds(self, figure: float) -> bool:
-        """Whether that figure lies within."""
+        """Return whether the figure lies within the interval."""
         return self.low <= figure <= self.high
 
 
@@ -55,7 +55,7 @@ class Spread:
     volume: Interval | None = None
 
     def pays(self, advice: Advice) -> bool | None:
-        """Whether a second lane surely pays, or surely does not, at the share that needs real-time; None: neither is sure."""
+        """Return whether a second lane surely pays, or surely does not; None if neither is sure."""
         if self.share is None or advice.needs is None:
             return None
         if advice.needs.high < self.share.low:
@@ -64,7 +64,7 @@ class Spread:
 
 
 def spread(advice: Advice) -> Spread:
-    """The intervals of the figures that the advice tells."""
+    """Return the intervals of the figures that the advice states."""
     seen, even, needs = advice.evidence, advice.break_even, advice.needs
     days = [] if seen is None else [each for each in seen.days_seen if each.length > 0]
     if seen is None or even is None or needs is None or len(days) < MIN_WHOLE_DAYS:
@@ -107,7 +107,7 @@ def spread(advice: Advice) -> Spread:
 def _month(
     seen: Evidence, even: BreakEven, stated: float | None
 ) -> tuple[BreakEven, tuple[str, str]] | None:
-    """The month by what was seen, and what its prices rest on."""
+    """Return the month by what was measured, and what its prices are based on."""
     priced, items = prices(seen), stated if stated is not None else projected(seen)
     if priced is None or items is None:
         return None
@@ -140,7 +140,7 @@ def _less(of: LaneUse, day: LaneUse) -> LaneUse:
 
 
 def _jackknife(without: Sequence[float], figure: float, least: float) -> Interval | None:
-    """The interval of a figure by what it is without each of the days; no lower than `least`."""
+    """Return a figure's interval from its values without each day; its low end is at least `least`."""
     if not all(isfinite(each) for each in (*without, figure)):
         return None
     # takes half a second, and only who asks for an interval needs it
@@ -154,7 +154,7 @@ def _jackknife(without: Sequence[float], figure: float, least: float) -> Interva
 
 
 def _mapped(interval: Interval | None, to: Callable[[float], float]) -> Interval | None:
-    """The interval of a figure that rises or falls with that one."""
+    """Return the interval of a monotonic function of a figure."""
     if interval is None:
         return None
     ends = sorted((to(interval.low), to(interval.high)))

@@ -38,7 +38,7 @@ class Draft:
     file: str | None = None
 
     def text(self) -> str:
-        """As a file that can be published as it is."""
+        """Render the file so that it can be published unchanged."""
         heading = [
             f"The workload {self.name}{f', drafted from {self.file}' if self.file else ''}. It can be published as it is.",
             "A line that begins with # and no space is a field with its default: take the # away to change it.",
@@ -196,7 +196,7 @@ def _examples(
 
 
 def _values(column: InputColumn) -> list[tuple[str, Any]]:
-    """Its values in a steady order; none where they are too many to list, or can be told by their type."""
+    """List a column's values in a stable order; none if there are too many or their type says enough."""
     if column.counts is None or {kind for kind, _ in column.counts} & {"bool", "float"}:
         return []
     return sorted(column.counts, key=lambda known: (known[0], known[1]))
@@ -245,7 +245,10 @@ def _object(properties: dict[str, Any]) -> dict[str, Any]:
 
 
 def what_was_seen(sample: Sample, proposal: Proposal, *, lines: int) -> list[str]:
-    """In sentences, what the file was taken for, and what to look at. `lines`: how many the file has, about."""
+    """Describe in sentences what the file was taken for, and what to check.
+
+    `lines` is about how many lines the file has.
+    """
     looked = (
         counted(sample.lines, "line")
         if sample.whole

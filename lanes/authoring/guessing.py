@@ -61,7 +61,7 @@ class InputColumn:
             self._seen = set()
 
     def add(self, value: Any, line: Mapping[str, Any]) -> None:
-        """One more line's value; an empty one tells nothing."""
+        """Count one more line's value; an empty one is ignored."""
         if value is None or value == "":
             return
         self.filled += 1

@@ -168,7 +168,7 @@ class AsyncLanes:
 
 
 async def by_turns(inputs: Iterable[T]) -> AsyncIterator[T]:
-    """Each of them; now and then the loop's other tasks have their turn first."""
+    """Yield each input, and let the loop's other tasks run from time to time."""
     began = time.monotonic()
     for each in inputs:
         if time.monotonic() - began > TURN_S:

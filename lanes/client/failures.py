@@ -16,7 +16,7 @@ NO_SCHEMA = ("3F000", "42P01", "42703", "42883")  # no such schema, table, colum
 
 @contextmanager
 def typed() -> Iterator[None]:
-    """Within, what goes wrong in the database is raised as one of our errors; the driver's is its cause."""
+    """Raise database errors within the block as errors of Lanes, caused by the driver's."""
     try:
         yield
     except SQLAlchemyError as error:

@@ -50,7 +50,7 @@ class Following:
         self._locked: Sequence[Listed] = ()  # the same of the last look
 
     def look(self, connection: Connection) -> list[Listed]:
-        """The next page of the items, and after the last those that are known of anew; the same until they have `arrived`.
+        """Return the next page of items, and after the last page those that changed.
 
         Where there is a reader, what they read of them is recorded.
         """
@@ -91,7 +91,7 @@ class Rhythm:
         self._arrived_at = self._well_at = self._began_at = time.monotonic()
 
     def begin(self) -> None:
-        """A look begins."""
+        """Begin a look."""
         self._began_at = time.monotonic()
 
     def away(self, error: DatabaseAway) -> float:
@@ -154,7 +154,7 @@ def follow(place: Pool | Joined, following: Following, quiet_s: float | None) ->
 async def afollow(
     place: AsyncPool | AsyncJoined, following: Following, quiet_s: float | None
 ) -> AsyncGenerator[Listed]:
-    """As `follow`; the loop is not held up."""
+    """Follow as `follow` does, without blocking the event loop."""
     roused, rhythm = asyncio.Event(), Rhythm(quiet_s)
     ear = Ear(place.address(), partial(_rouse, asyncio.get_running_loop(), roused))
     try:

@@ -218,7 +218,7 @@ class Lanes:
             return Following(connection, wanted, reader)
 
     def close(self) -> None:
-        """Its connections are given back; an engine or a connection that was given stays as it is."""
+        """Give the connections back; an engine or a connection of the caller stays open."""
         self._place.close()
 
     def __enter__(self) -> Self:

@@ -41,7 +41,7 @@ class Waiter:
     found: Future[Result | None] = field(default_factory=Future)
 
     def tell(self, found: Result | NoResult) -> None:
-        """What a look found."""
+        """Tell the waiter what a look found."""
         if isinstance(found, Result):
             self._end(found)
         elif (why := never(self.asked, found)) is not None:
@@ -50,7 +50,7 @@ class Waiter:
             self._end(None)
 
     def fail(self, why: BaseException) -> None:
-        """There is no answer, and why."""
+        """Tell the waiter that there is no answer, and why."""
         with suppress(InvalidStateError):  # it has an answer, or has left
             self.found.set_exception(why)
 
@@ -72,7 +72,7 @@ class Looker:
     @classmethod
     @asynccontextmanager
     async def open(cls, url: str) -> AsyncIterator[Self]:
-        """It connects when it is needed."""
+        """Provide a looker that connects when it is first needed."""
         pool = discreet_async_engine(
             url,
             pool_size=1,
@@ -87,7 +87,7 @@ class Looker:
             await pool.dispose()
 
     async def look(self, waiters: Sequence[Waiter]) -> None:
-        """Each was told what there is, once. A connection that was lost meanwhile is replaced."""
+        """Tell each waiter once what there is; replace a connection that was lost."""
         async with self._turn:
             try:
                 await self._look(waiters)
@@ -127,7 +127,7 @@ def wait(url: str, asked: ResultRequest, *, timeout_s: float) -> Result | None:
 
 
 async def await_(url: str, asked: ResultRequest, *, timeout_s: float) -> Result | None:
-    """As `wait`; neither the loop nor any thread of it is held up."""
+    """Wait as `wait` does, without blocking the event loop or any of its threads."""
     with _joined(url, asked, final=timeout_s <= 0) as (lookout, waiter):
         found = asyncio.wrap_future(waiter.found)
         if timeout_s > 0 and not await _done(found, within_s=timeout_s):
@@ -162,7 +162,7 @@ class Lookout:
         self._ended = False
 
     def start(self) -> None:
-        """Its thread runs."""
+        """Start the thread."""
         threading.Thread(target=self._run, name="lanes-wait", daemon=True).start()
 
     def join(self, waiter: Waiter) -> bool:
@@ -181,17 +181,17 @@ class Lookout:
             return not self._ended
 
     def ignore(self, rouse: Callable[[], object]) -> None:
-        """That is called no longer. It takes no lock: the garbage collector may say so, in whichever thread it runs."""
+        """Stop calling `rouse`, without a lock: the garbage collector may call this in any thread."""
         self._roused.discard(rouse)
 
     def look_again(self, waiter: Waiter) -> None:
-        """The time of one is up: what the next look finds is the answer."""
+        """End the wait of one waiter: the result of the next look is the answer."""
         waiter.final = True
         with self._guard:
             self._owe(waiter)
 
     def leave(self, waiter: Waiter) -> None:
-        """One waits no longer."""
+        """Forget a waiter that no longer waits."""
         waiter.found.cancel()
         with self._guard:
             self._waiting.discard(waiter)
@@ -230,7 +230,7 @@ class Lookout:
             hearing.cancel()
 
     async def _pay(self, looker: Looker) -> None:
-        """The looks that are owed at once."""
+        """Perform the looks that are due at once."""
         with self._guard:
             owed, self._owed = list(self._owed), set()
         try:
@@ -240,7 +240,7 @@ class Lookout:
                 each.fail(_reason(error))
 
     async def _look_when(self, heard: asyncio.Event, looker: Looker) -> None:
-        """A look for everybody whenever something was committed, and now and then. While the database is away they wait on."""
+        """Look for all waiters after each commit and at intervals; wait while the database is away."""
         while True:
             await _is_set(heard, within_s=RELOOK_S)
             heard.clear()
@@ -315,12 +315,12 @@ class Ear:
         self._lookout: Lookout | None = None
 
     def listen(self) -> None:
-        """It hears what is committed from now on. Said before each look: a lookout may end, as one without a database does."""
+        """Listen for commits from now on; called before each look, because a lookout may have ended."""
         if self._lookout is None or not self._lookout.attend(self._rouse):
             self._lookout = _enter(self._url, lambda lookout: lookout.attend(self._rouse))
 
     def close(self) -> None:
-        """It hears no longer."""
+        """Stop listening."""
         if self._lookout is not None:
             self._lookout.ignore(self._rouse)
 

@@ -43,7 +43,7 @@ class Pool:
 
     @contextmanager
     def transaction(self) -> Iterator[Connection]:
-        """One that is committed at its end, or rolled back where that raises."""
+        """Open a transaction that is committed at the end, or rolled back if the block raises."""
         with typed(), self._engine.connect() as connection:
             connection.execution_options(isolation_level=COMMITTED)
             with connection.begin():
@@ -67,7 +67,7 @@ class Pool:
         return _address(self._engine.url)
 
     def close(self) -> None:
-        """What it opened is given back."""
+        """Close what this place opened."""
         if self._owned:
             self._engine.dispose()
 
@@ -82,7 +82,7 @@ class Joined:
 
     @contextmanager
     def transaction(self) -> Iterator[Connection]:
-        """The caller's; neither committed nor rolled back here."""
+        """Yield the caller's connection; nothing is committed or rolled back here."""
         with typed():
             _check_begun(self._connection)
             yield self._connection
@@ -97,7 +97,7 @@ class Joined:
         raise TransactionUnfit(NO_WAITING)
 
     def close(self) -> None:
-        """Nothing was opened."""
+        """Do nothing, because nothing was opened."""
 
 
 class AsyncPool:
@@ -165,7 +165,7 @@ class AsyncJoined:
         raise TransactionUnfit(NO_WAITING)
 
     async def close(self) -> None:
-        """Nothing was opened."""
+        """Do nothing, because nothing was opened."""
 
 
 def place(where: str | URL | Engine | Connection | None, most: int) -> Pool | Joined:
@@ -231,7 +231,7 @@ def _check_driver(given: Engine | Connection | AsyncEngine | AsyncConnection) ->
 
 
 def _check_begun(connection: Connection) -> None:
-    """A transaction can be joined, or begins now."""
+    """Check that a transaction is open and can be joined, or begin one."""
     raw = connection.connection.dbapi_connection
     if raw is not None and connection.dialect.detect_autocommit_setting(raw):
         raise TransactionUnfit(

@@ -68,7 +68,7 @@ def _close() -> None:
 
 
 def _forget_lock() -> None:
-    """A forked process does not have the thread that may hold it."""
+    """Replace the lock in a forked process, which lacks the thread that may hold it."""
     global _guard
     _guard = threading.Lock()
 

@@ -88,7 +88,7 @@ def _plan(plan: Plan | None) -> dict[str, Any] | None:
 
 
 def _written(value: Any) -> Any:
-    """As JSON has it: amounts as numbers, and nothing for what is infinite."""
+    """Return a value as JSON has it: amounts as numbers, infinite ones as null."""
     if isinstance(value, dict):
         return {name: _written(each) for name, each in value.items()}
     if isinstance(value, list | tuple):

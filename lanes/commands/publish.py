@@ -186,7 +186,7 @@ def _shown(wanted: NamedSpec, found: Comparison, stands: Standing) -> list[Text]
 
 
 def difference_lines(found: Sequence[definitions.FieldDifference]) -> Iterator[Text]:
-    """Each field with what it said and says: a text by its lines, a list by what came and went."""
+    """Yield each changed field: a text by its lines, a list by what was added and removed."""
     for each in found:
         parts = [*_difference(each.before, each.after)]
         if len(parts) == 1:

@@ -146,7 +146,7 @@ def _show(pool: Engine, wanted: ListingQuery, news: News | None) -> None:
 
 
 def pages(pool: Engine, wanted: ListingQuery) -> Iterator[list[Listed]]:
-    """All that are wanted, some at a time; between two pages nothing is open."""
+    """Yield all wanted items a page at a time; no transaction is open between two pages."""
     onwards: int | None = 0
     while onwards is not None:
         with pool.begin() as connection:
@@ -171,7 +171,7 @@ def newest(pool: Engine, wanted: ListingQuery, *, most: int) -> list[Listed]:
 def followed(
     pool: Engine, wanted: ListingQuery, news: News, pause: Callable[[], None]
 ) -> Iterator[list[Listed]]:
-    """What comes to be known of the wanted items, each time as they stand then; `pause` is called when nothing waits.
+    """Yield what becomes known of the wanted items; `pause` is called while nothing waits.
 
     A database that is away is waited for, and nothing that was committed meanwhile is missed.
 

@@ -232,7 +232,7 @@ def next_steps(
     field: str = "text",
     now: datetime,
 ) -> list[NextStep]:
-    """Commands for the answers, for the story of one of the items, and for an event of one's own."""
+    """Return commands for the answers, for an item's history, and for sending an event."""
     steps = [NextStep("read the answers", f"{at.lanes} results {shlex.quote(workload)}")]
     # what can be copied from a terminal
     told = [each for each in examples if plain(each.key, most=200) == each.key]
@@ -264,7 +264,7 @@ def own_event(at: Surroundings, workload: str, field: str, key: str, now: dateti
 def print_farewell(
     console: Console, at: Surroundings, steps: Sequence[NextStep], *, report_page: str, stays: bool
 ) -> None:
-    """Links and steps, as they can be clicked and copied: never wrapped by us, never read as markup."""
+    """Print links and steps that can be clicked and copied: never wrapped, never markup."""
 
     def line(*parts: str | tuple[str, str]) -> None:
         console.print(Text.assemble(*parts), soft_wrap=True, highlight=False)

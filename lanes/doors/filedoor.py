@@ -92,7 +92,7 @@ def read_rows(path: Path, layout: Layout) -> Iterator[Row]:
 def read_lines(
     path: Path, workload: str, layout: Layout, *, now: datetime
 ) -> Iterator[FileLine | BadLine]:
-    """Every line of a file, in order: an item or the reason why not. Empty lines are passed over.
+    """Yield every line of a file in order, as an item or as the reason why it is none; skip empty lines.
 
     Raises:
         ValueError: the file is neither .jsonl nor .csv, or its header cannot be read, lacks a named column or holds
@@ -123,7 +123,7 @@ def read_item(text: str, workload: str, layout: Layout, *, place: str, now: date
 
 
 def count_lines(path: Path) -> int:
-    """About how many lines there are, for a progress bar."""
+    """Estimate the number of lines, for a progress bar."""
     with path.open("rb") as file:
         return sum(block.count(b"\n") for block in iter(lambda: file.read(1 << 20), b""))
 

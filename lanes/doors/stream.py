@@ -47,19 +47,19 @@ class Stream(Generic[E]):
         self._missed_by: datetime | None = None
 
     def new(self, events: Iterable[E]) -> list[E]:
-        """Those that were neither admitted nor are kept."""
+        """Return the events that were neither admitted nor kept."""
         known = (self._seen, self._seen_before, self._ids)
         return [each for each in events if not any(each.id in some for some in known)]
 
     def admitted(self, events: Iterable[E]) -> None:
-        """Each is an item, an amendment or a refusal now."""
+        """Record that each event became an item, an amendment or a refusal."""
         for each in events:
             if len(self._seen) >= self._remembered:
                 self._seen, self._seen_before = set(), self._seen
             self._seen.add(each.id)
 
     def waits(self, subject: Hashable) -> bool:
-        """Whether an event of that subject is kept: later ones wait behind it."""
+        """Return whether an event of that subject is kept, so that later ones wait behind it."""
         return subject in self._kept
 
     def keep(self, event: E, subject: Hashable) -> None:
@@ -87,12 +87,12 @@ class Stream(Generic[E]):
             del self._kept[subject]
 
     def missed(self, event: E) -> None:
-        """There was no room for the event: it is read from the store."""
+        """Record that there was no room for the event, so that it is read from the store."""
         self._missed_since = min(self._missed_since or event.occurred, event.occurred)
         self._missed_by = None
 
     def read_until(self, began: datetime, ended: datetime) -> datetime:
-        """From when (less `OVERLAP`) the next reading of the store goes on, after one that was complete.
+        """Return the moment from which (less `OVERLAP`) the next reading of the store starts.
 
         What was missed has been stored `OVERLAP` later: a reading that began then has met it.
         """
@@ -106,12 +106,12 @@ class Stream(Generic[E]):
         return min(began, self._missed_since)
 
     def holds(self, since: datetime, until: datetime) -> bool:
-        """Whether something that occurred in between is not admitted yet, as far as the books know."""
+        """Return whether something that occurred in between is known and not yet admitted."""
         kept = any(since <= each.occurred < until for each in self._all_kept())
         return kept or (self._missed_since is not None and self._missed_since < until)
 
     def watermark(self, read_until: datetime) -> datetime:
-        """From when another reader would have to go on: nothing that is kept lies before it."""
+        """Return where another reader would have to start: no kept event lies before it."""
         return min([read_until, *(each.occurred for each in self._all_kept())])
 
     def _all_kept(self) -> Iterable[E]:

@@ -75,7 +75,7 @@ class Bars:
 
 @contextmanager
 def onlooker() -> Iterator[Onlooker]:
-    """The way to show a run that fits where standard error goes; the last wait is gone at its end."""
+    """Provide the display of a run that suits standard error; the last wait is cleared at the end."""
     console = Console(stderr=True)
     if not console.is_terminal:
         yield CountLines()

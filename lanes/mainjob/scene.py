@@ -72,7 +72,7 @@ def appeals(run: str, *, now: datetime) -> list[SampleSubmission]:
 def send(
     api: PrefectApi, sent: Sequence[SampleSubmission], *, now: datetime, event: str = ARRIVED
 ) -> Iterator[int]:
-    """The number of samples sent so far, after each request."""
+    """Send the samples, and yield after each request how many were sent."""
     for start in range(0, len(sent), PER_REQUEST):
         chunk = sent[start : start + PER_REQUEST]
         api.emit([_event(each, event, uuid4(), now) for each in chunk])

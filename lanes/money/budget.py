@@ -204,7 +204,7 @@ def month_usd(of: Iterable[Budget]) -> float | None:
 
 
 def kept(budget: Budget) -> Budget:
-    """Round the limits to what the database keeps."""
+    """Round the limits to what the database stores."""
     soft, hard = (
         None if each is None else each.quantize(FINEST_USD)
         for each in (budget.soft_usd, budget.hard_usd)

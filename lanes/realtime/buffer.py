@@ -28,7 +28,7 @@ Takes = Callable[[VersionId, int], float]
 
 
 def allowed(version: Version) -> int:
-    """As many as the workload allows."""
+    """Return as many items as the workload allows."""
     return version.spec.pack_of(Lane.REALTIME)
 
 
@@ -69,7 +69,7 @@ class Gathering:
         return min(moments, key=lambda each: each[0])
 
     def _pressed_at(self, call: timedelta, over: datetime) -> datetime:
-        """When the most pressing item must be asked, or that is due first needs so long a call."""
+        """Return when the call must begin for its most pressing item."""
         ranks = (_presses_at(each.item, over) for each in self.waiting)
         dues = (each.item.due_at - call for each in self.waiting if each.item.due_at is not None)
         return min((*ranks, *dues))
@@ -125,7 +125,7 @@ class Buffer:
         return at_once
 
     def take(self, versions: Mapping[VersionId, Version], now: datetime) -> list[ClaimedWork]:
-        """The items that leave now, no longer waiting: full packs of the most urgent, and windows that end."""
+        """Remove and return the items that leave now: full packs of the most urgent, and windows that end."""
         return [
             item
             for group in list(self._open)
@@ -133,7 +133,7 @@ class Buffer:
         ]
 
     def next_leave(self, versions: Mapping[VersionId, Version]) -> datetime | None:
-        """When the next window leaves at the latest, None when nothing waits."""
+        """Return when the next window leaves at the latest; None if nothing waits."""
         return min(
             (
                 window.leaves(versions[id_], self._takes)[0]
@@ -148,7 +148,7 @@ class Buffer:
         return {id_ for id_, _ in self._open}
 
     def of(self, workload: str) -> int:
-        """How many items of a workload gather."""
+        """Return how many items of a workload gather."""
         return sum(
             each.item.workload == workload
             for window in self._open.values()
@@ -156,11 +156,11 @@ class Buffer:
         )
 
     def drain(self) -> list[ClaimedWork]:
-        """Everything that gathers, no longer waiting."""
+        """Remove and return everything that gathers."""
         return [each.item for group in list(self._open) for each in self._open.pop(group).waiting]
 
     def _gathers(self, version: Version) -> bool:
-        """Whether items of the version wait for each other.
+        """Return whether items of the version wait for each other.
 
         Where calls are not shared though they may be, there is nothing to wait for; a window of single calls is what
         its workload asks for.
@@ -189,7 +189,7 @@ class Buffer:
 
 
 def _presses_at(item: ClaimedWork, over: datetime) -> datetime:
-    """When it must be asked.
+    """Return when the item must be asked.
 
     What is urgent goes before others, and gathers all the same, until its window is over or for its due time: where
     everything is urgent, calls would never be shared otherwise.
@@ -235,7 +235,7 @@ class Arrivals:
         return others / (MEMORY_S * (1 - math.exp(-looked_s / MEMORY_S)))
 
     def _fading(self, now: datetime) -> float:
-        """What is left of the count since the newest arrival."""
+        """Return the part of the count that remains since the newest arrival."""
         return (
             1.0
             if self._at is None
@@ -259,7 +259,7 @@ class _CallTimes:
     products: float = 0
 
     def add(self, items: int, seconds: float) -> None:
-        """One call more."""
+        """Count one more call."""
         self.calls = MEMORY * self.calls + 1
         self.items = MEMORY * self.items + items
         self.seconds = MEMORY * self.seconds + seconds

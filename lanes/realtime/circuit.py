@@ -72,7 +72,7 @@ class Circuit:
         return self.state is not CircuitState.CLOSED
 
     def said(self, model: str, account: str, now: datetime) -> str:
-        """How it stands, for a person: which model, since when, and when it is asked again."""
+        """Describe the circuit for a person: the model, since when, and when it is asked again."""
         due_s = (self.next_probe_at - now).total_seconds() if self.next_probe_at else 0
         asked = "is asked by one call as soon as something waits for it"
         if self.state is CircuitState.PROBING and due_s > 0:
@@ -85,11 +85,11 @@ class Circuit:
         )
 
     def may_be_probed(self, now: datetime) -> bool:
-        """Whether a drain may take the probe."""
+        """Return whether a drain may take the probe."""
         return self.next_probe_at is not None and self.next_probe_at <= now
 
     def probed(self, now: datetime) -> "Circuit":
-        """One drain may ask one call, and is heard of within 15 seconds."""
+        """Return the circuit with its probe taken: one drain may make one call, and reports within 15 s."""
         return self._moved(CircuitState.PROBING, now + PROBE)
 
     def faulted(self, fault: Fault, now: datetime) -> "Circuit":
@@ -106,15 +106,15 @@ class Circuit:
         return replace(rested, rests=rests, faults=faults, why=fault.why, faulted_at=now)
 
     def told_nothing(self, now: datetime) -> "Circuit":
-        """Its probe was answered neither well nor by a fault, but by a limit, say: it rests as long once more."""
+        """Return the circuit after a probe that showed nothing, such as a limit: it rests as long again."""
         return self._moved(CircuitState.RESTING, now + rest(self.rests))
 
     def not_asked(self, now: datetime) -> "Circuit":
-        """Its probe was taken, and nothing was left to ask: the next drain that has something may."""
+        """Return the circuit after an unused probe: the next drain that has work may take it."""
         return self._moved(CircuitState.RESTING, now)
 
     def answered(self, began_at: datetime) -> "Circuit":
-        """A call that began then was answered: it is closed for all, unless that call says nothing of now."""
+        """Return the circuit after a call that began then was answered: closed, unless the call is too old."""
         return (
             self._moved(CircuitState.CLOSED, None)
             if self.is_open and began_at > self.faulted_at
@@ -126,12 +126,12 @@ class Circuit:
 
 
 def opened(fault: Fault, now: datetime) -> Circuit:
-    """The circuit of a model, by a fault that opens it."""
+    """Return the circuit of a model after a fault that opens it."""
     return Circuit(0, CircuitState.RESTING, now, now, fault.faults, fault.why, now + rest(1))
 
 
 def rest(rests: int) -> timedelta:
-    """How long the n-th rest in a row is: 1 s, doubling up to 5 s."""
+    """Return the length of the n-th rest in a row: 1 s, doubled up to 5 s."""
     return Backoff.of_seconds(FIRST_REST_S, LONGEST_REST_S).after(max(rests, 1))
 
 
@@ -169,7 +169,7 @@ class KnownCircuits:
         return known if fresh and known is not None and known.is_open else None
 
     def any_open(self, now: datetime) -> bool:
-        """Whether calls of some model wait for its circuit."""
+        """Return whether calls of some model wait for its circuit."""
         return any(self.of(model, now) is not None for model in self._known)
 
     def room(self, model: str, now: datetime) -> int | None:
@@ -183,7 +183,7 @@ class KnownCircuits:
         return int(probe is not None and probe.may_begin(now))
 
     def next_probe_at(self, now: datetime) -> datetime | None:
-        """When the first of them may be probed next; None: none of them later than now."""
+        """Return when the first circuit may be probed next; None if none is later than now."""
         moments = (
             circuit.next_probe_at
             for model in self._known
@@ -192,7 +192,7 @@ class KnownCircuits:
         return min((each for each in moments if each is not None and each > now), default=None)
 
     def heard(self, newest: Mapping[str, Circuit], read_at: datetime) -> list[str]:
-        """They are as the others know them; the models that answer again since this drain looked last."""
+        """Take over the circuits that others reported; return the models that answer again."""
         self._heard_at = read_at
         before = [model for model, circuit in self._known.items() if circuit.is_open]
         over = [
@@ -212,13 +212,13 @@ class KnownCircuits:
         return again
 
     def moved(self, model: str, circuit: Circuit | None, now: datetime) -> None:
-        """This drain saw how the model's circuit stands, as it changed it or tried to; None: it has none."""
+        """Record the circuit of a model as this drain changed it or tried to; None if it has none."""
         self._heard_at, self._moved_at[model] = now, now
         if circuit is not None:
             self._learn(model, circuit)
 
     def forget(self) -> None:
-        """Nothing can be told of any of them."""
+        """Forget all circuits."""
         self._heard_at = None
 
     def open_models(self, now: datetime) -> list[str]:
@@ -237,7 +237,7 @@ class KnownCircuits:
         return [model for model in self._probes if self.room(model, now)]
 
     def took(self, model: str, probed: Circuit, now: datetime) -> None:
-        """This drain alone may ask one call of the model."""
+        """Record that this drain alone may make one call of the model."""
         self.moved(model, probed, now)
         self._probes[model] = _Probe(probed.turn, now)
 
@@ -246,13 +246,13 @@ class KnownCircuits:
         self._learn(model, replace(circuit, state=CircuitState.PROBING, next_probe_at=now + PROBE))
 
     def began(self, model: str, work: Iterable[WorkId]) -> None:
-        """A call of these items begins: the probe, where one is held and nothing is asked yet."""
+        """Record that a call of these items begins: the probe, if one is held and unused."""
         probe = self._probes.get(model)
         if probe is not None and probe.work is None:
             probe.work = frozenset(work)
 
     def turn_of(self, model: str, work: Collection[WorkId]) -> int | None:
-        """The turn of the probe that a call of these items is, or is a part of; None: it is none."""
+        """Return the turn of the probe that a call of these items belongs to; None if it is no probe."""
         probe = self._probes.get(model)
         return (
             probe.turn
@@ -261,16 +261,16 @@ class KnownCircuits:
         )
 
     def let_go(self, model: str) -> None:
-        """No probe of the model is held here any more."""
+        """Record that no probe of the model is held here any more."""
         self._probes.pop(model, None)
 
     def not_asked(self, model: str, work: Collection[WorkId]) -> None:
-        """The call of these items did not take place: if it was to be the probe, another may be."""
+        """Record that the call of these items did not take place, so that another may be the probe."""
         if self.turn_of(model, work) is not None:
             self._probes[model].work = None
 
     def unasked(self, now: datetime | None = None) -> dict[str, int]:
-        """The turns of the probes that are held and not asked, by model; where it is `now`, those of more than a second ago."""
+        """Return the turns of held and unused probes by model; with `now`, those older than a second."""
         held = {model: each for model, each in self._probes.items() if each.work is None}
         return {
             model: each.turn
@@ -279,7 +279,7 @@ class KnownCircuits:
         }
 
     def answered(self, model: str, began_at: datetime) -> bool:
-        """Whether a call of the model that began then closes its circuit by its answer; here it is closed at once."""
+        """Close the model's circuit here if this answer does so; return whether it did."""
         known = self._known.get(model)
         if known is None or (after := known.answered(began_at)) == known:
             return False
@@ -288,12 +288,12 @@ class KnownCircuits:
         return True
 
     def is_news(self, model: str, fault: Fault, now: datetime) -> bool:
-        """Whether a fault says something that the others do not know yet."""
+        """Return whether a fault says something that other drains do not know yet."""
         known = self.of(model, now)
         return known is None or known.faulted(fault, now) != known
 
     def _learn(self, model: str, circuit: Circuit) -> None:
-        """What is older than what is known is not believed."""
+        """Store the circuit unless it is older than the known one."""
         known = self._known.get(model)
         if known is None or (circuit.id, circuit.turn) >= (known.id, known.turn):
             self._known[model] = circuit

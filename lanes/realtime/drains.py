@@ -23,7 +23,7 @@ class Sight:
 
 
 def stays(sight: Sight, now: datetime) -> bool:
-    """Whether the drain goes on.
+    """Return whether the drain goes on.
 
     A keeper stays until its successor waits; the others until they have been idle, and not at all when more drains run
     than are of use.
@@ -76,7 +76,7 @@ class Calls:
         self._number = 0
 
     def served(self) -> None:
-        """A drain reads: whatever was called for before has been answered."""
+        """Record that a drain reads, which answers every earlier call."""
         self._called_at, self._number = None, 0
 
     def due(self, now: datetime) -> bool:
@@ -89,7 +89,7 @@ class Calls:
         return now - self._called_at >= (IN_VAIN_AFTER if self._number == 1 else CALLS_THROTTLE)
 
     def call(self, now: datetime) -> bool:
-        """A drain is called for. Whether an earlier call was in vain: a trigger can fail without a trace."""
+        """Record a call for a drain; return whether an earlier one was in vain, as triggers can fail silently."""
         self._called_at = now
         self._number += 1
         return self._number > 1

@@ -66,7 +66,7 @@ class _Known(dict[str, str]):
 
 
 def _kinds(known: _Known) -> Iterator[LimitKind]:
-    """Those that are told; tokens of both kinds together count only where they are not told apart."""
+    """Yield the kinds that are stated; the total of tokens counts only if they are not told apart."""
     here = [kind for kind in LimitKind if any(known.part(kind, part) is not None for part in PARTS)]
     apart = LimitKind.INPUT in here or LimitKind.OUTPUT in here
     return (kind for kind in here if not (kind is LimitKind.TOKENS and apart))

@@ -130,7 +130,7 @@ def _agree(one: Any, other: Any) -> bool:
 
 
 def check_promotable(of: Generation, open_work: int) -> None:
-    """Nothing happens when it may be promoted.
+    """Check that the replay may be promoted.
 
     Raises:
         ActionRefused: it is not complete; the sentence says what to do.
@@ -149,7 +149,7 @@ def check_promotable(of: Generation, open_work: int) -> None:
 
 
 def check_demotable(of: Generation, promoted_later: int | None) -> None:
-    """Nothing happens when it may be demoted. `promoted_later` is a generation whose promotion came after.
+    """Check that the replay may be demoted; `promoted_later` names a later promotion.
 
     Raises:
         ActionRefused: it is not promoted, or another lies over it.
@@ -163,7 +163,7 @@ def check_demotable(of: Generation, promoted_later: int | None) -> None:
 
 
 def check_droppable(of: Generation) -> None:
-    """Nothing happens when it may be dropped.
+    """Check that the replay may be dropped.
 
     Raises:
         ActionRefused: its results are current, or it was dropped before.

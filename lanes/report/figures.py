@@ -280,7 +280,7 @@ class CachingFigures:
 def caching_figures(
     stands: Iterable[tuple[str, Lane, CachingDecision]], saved: Iterable[CacheSavings]
 ) -> list[CachingFigures]:
-    """A row for each lane that was looked at."""
+    """Return a row for each lane that was examined."""
     usd = {(each.workload, each.lane): each.usd for each in saved}
     return [
         CachingFigures(

@@ -18,12 +18,12 @@ ATTEMPTS = "Every attempt stands in `lanes.attempt_log`, with its error and its 
 
 
 def key(incident_id: IncidentId) -> str:
-    """Of the artifact's versions, one for each time that people were told."""
+    """Return the artifact's key; it has a version for each message to people."""
     return f"lanes-incident-{incident_id}"
 
 
 def headline(of: Incident) -> str:
-    """What the page's header says."""
+    """Return the text of the page's header."""
     state = "Resolved" if of.resolved_at else of.severity.capitalize()
     return f"{state}: {TERMS[of.promise].title}: {plain(of.whose, most=60)}"
 
@@ -31,7 +31,7 @@ def headline(of: Incident) -> str:
 def render(
     of: Incident, briefing: Briefing, *, remedy: tuple[str, str] | None = None, now: datetime
 ) -> str:
-    """The artifact's Markdown. Of one that is over, the cause stays; what it was like last does not.
+    """Return the artifact's Markdown; one that is over keeps its cause but not its last figures.
 
     `remedy` is the label and the page of the form that helps.
     """

@@ -18,42 +18,42 @@ def linked(pages: Iterable[tuple[str, str]]) -> str:
 
 
 def versions_page(key: str) -> str:
-    """The list of an artifact's versions, which shows none of them."""
+    """Return the page that lists an artifact's versions without their content."""
     return f"/v2/artifacts/key/{key}"
 
 
 def artifact_page(key: str, artifact_id: str | None) -> str:
-    """One version of an artifact; the list of all where its id is not known."""
+    """Return the page of one artifact version; the list of all if its id is not known."""
     return versions_page(key) if artifact_id is None else f"/v2/artifacts/artifact/{artifact_id}"
 
 
 def report_page(artifact_id: str | None) -> str:
-    """One report; the list of all where its id is not known."""
+    """Return the page of one report; the list of all if its id is not known."""
     return artifact_page(REPORT, artifact_id)
 
 
 def run_page(run_id: UUID | str) -> str:
-    """A flow run."""
+    """Return the page of a flow run."""
     return f"/v2/runs/flow-run/{run_id}"
 
 
 def block_page(block_id: UUID | str) -> str:
-    """The editor of a block."""
+    """Return the page that edits a block."""
     return f"/v2/blocks/block/{block_id}/edit"
 
 
 def pool_page(name: str) -> str:
-    """A work pool, which is paused and resumed there."""
+    """Return the page of a work pool, where it is paused and resumed."""
     return f"/v2/work-pools/work-pool/{name}"
 
 
 def deployment_page(deployment_id: UUID | str) -> str:
-    """A deployment."""
+    """Return the page of a deployment."""
     return f"/v2/deployments/deployment/{deployment_id}"
 
 
 def form_page(deployment_id: UUID | str, parameters: Mapping[str, Any]) -> str:
-    """The form by which a deployment is run, filled in with these parameters."""
+    """Return the page of the form that runs a deployment, filled in with these parameters."""
     page = f"{deployment_page(deployment_id)}/run"
     filled = json.dumps(parameters, separators=(",", ":"))
     return f"{page}?parameters={quote(filled)}" if parameters else page

@@ -139,7 +139,7 @@ def table(items: Sequence[Listed], *, width: int, headed: bool = True) -> Table:
 
 
 def _answer(item: Listed) -> Text:
-    """The fields of the answer, and beside one that the label contradicts what is right; without an answer, why not."""
+    """Render the answer's fields, with the label if it contradicts one; without an answer, the reason."""
     if item.output is None:
         return Text(plain(item.failure or "", most=MOST_SHOWN), "red")
     fields = (_field(item, name, value) for name, value in item.output.items())
@@ -177,7 +177,7 @@ def _lines(rows: Iterable[Iterable[Any]]) -> str:
 
 
 def cell(value: Any) -> str | int | float:
-    """Numbers as they are, moments in UTC, lists and objects as JSON, nothing for None, text made harmless."""
+    """Return a cell: numbers unchanged, moments in UTC, lists and objects as JSON, None as "", safe text."""
     match value:
         case None:
             return ""
@@ -194,7 +194,7 @@ def cell(value: Any) -> str | int | float:
 
 
 def harmless(text: str) -> str:
-    """The text with line breaks as line feeds, a blank for each other control character, and no formula in it."""
+    """Return the text with plain line feeds, without control characters, and never a formula."""
     lines = text.replace("\r\n", "\n").replace("\r", "\n")
     return FORMULA.sub(r"\1'\2", CONTROLS.sub(" ", lines.replace("\t", " ")))
 
@@ -269,7 +269,7 @@ def _leaves(schema: Mapping[str, Any]) -> Iterator[Place]:
 
 
 def _only_choice(part: Mapping[str, Any]) -> Any:
-    """What a field is that may also be null; None where it is not made so."""
+    """Return the schema of a nullable field without null; None if it is not of that form."""
     offered = part.get("anyOf") or part.get("oneOf") or ()
     choices = [each for each in offered if each != {"type": "null"}]
     return choices[0] if len(choices) == 1 and "properties" not in part else None

@@ -29,7 +29,7 @@ NEXT = {
 
 
 def headline(of: Generation, found: Diff) -> str:
-    """The replay in one line, for the description of the artifact."""
+    """Summarise the replay in one line, for the description of the artifact."""
     said = f"Generation {of.number}, version {of.version}: {of.state}"
     if not found.items:
         return f"{said}, nothing answered yet"
@@ -37,7 +37,7 @@ def headline(of: Generation, found: Diff) -> str:
 
 
 def render(of: Generation, found: Diff) -> str:
-    """The whole artifact, below 50 KB: examples are left out from the end until it is."""
+    """Render the whole artifact below 50 KB; examples are left out from the end until it fits."""
     most = len(found.examples)
     while len((artifact := _rendered(of, found, most)).encode()) >= MOST_BYTES and most > 0:
         most -= 1

@@ -84,7 +84,7 @@ class Gate(BaseModel):
         return self.limit if self.measure in UPPER else 1 - self.limit
 
     def keeps(self, value: float) -> bool:
-        """Whether a value is within the limit."""
+        """Return whether a value is within the limit."""
         return value <= self.limit if self.measure in UPPER else value >= self.limit
 
 

@@ -30,7 +30,7 @@ class Direction(StrEnum):
         return Lane.REALTIME if self is Direction.BATCH_TO_REALTIME else Lane.BATCH
 
     def goes_on(self, before: float, after: float) -> bool:
-        """Whether a share to real-time of `after` moves traffic further in this direction than `before`."""
+        """Return whether a share of `after` moves traffic further in this direction than `before`."""
         return after > before if self is Direction.BATCH_TO_REALTIME else after < before
 
 
@@ -132,7 +132,7 @@ class Playbook(BaseModel):
         )
 
     def needs(self, measure: Measure) -> bool:
-        """Whether some gate looks at this measure."""
+        """Return whether some gate uses this measure."""
         return any(gate.measure is measure for step in self.steps for gate in step.gates)
 
 

@@ -263,7 +263,7 @@ def _open_move(
 
 
 def _entry(at: Situation, approval: Approval | None) -> Move:
-    """Into the step it begins with, once the approval that was passed over was given."""
+    """Enter the step that the rollout begins with, once the skipped approval was given."""
     if at.hindrances:
         return _hindered(at)
     if approval is not None:
@@ -281,7 +281,7 @@ def _hindered(at: Situation) -> Hold:
 
 
 def is_unanswered(at: Situation, now: datetime) -> bool:
-    """Whether a person was asked to approve and took longer than the playbook allows."""
+    """Return whether an approval has waited longer than the playbook allows."""
     if at.state is not RolloutState.WAITING_APPROVAL or at.asked_at is None:
         return False
     return now - at.asked_at >= at.approval_within

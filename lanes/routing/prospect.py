@@ -167,7 +167,7 @@ class Prospects:
 
 
 def percent(probability: float) -> str:
-    """Round down to tenths of a per cent, so that nothing is told as certain."""
+    """Round down to tenths of a per cent, so that nothing is stated as certain."""
     return f"{int(probability * 1000 + 1e-9) / 10:g} %"
 
 

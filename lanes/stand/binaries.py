@@ -113,7 +113,7 @@ def _copied(installed: Path) -> Path:
 
 
 def make_walkable(folder: Path) -> None:
-    """The folder exists; those we created on the way to it can be entered by everybody."""
+    """Create the folder; folders created on the way to it can be entered by every user."""
     missing = [f for f in [folder, *folder.parents] if not f.exists()]
     for each in reversed(missing):
         each.mkdir(exist_ok=True)

@@ -32,7 +32,7 @@ def split(words: Sequence[str]) -> list[list[str]]:
 
 
 def run(words: Sequence[str]) -> int:
-    """Every command has run and ended well (0), or one has not: its exit code, and none after it has run."""
+    """Run the commands until one fails; return its exit code, or 0 if all ended well."""
     for command in split(words):
         sys.argv = list(command)
         try:

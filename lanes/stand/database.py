@@ -15,7 +15,7 @@ EXAMPLE = "postgresql://user:password@host:5432/database"
 
 
 def read_address(text_: str, called: str = "LANES_DATABASE_URL") -> URL:
-    """The address, with the driver that Lanes uses. Raises StandError when it is none of Postgres; it names it as `called`."""
+    """Return the address with the driver that Lanes uses; raise StandError if it is not Postgres."""
     try:
         url = make_url(text_)
     except (ArgumentError, ValueError) as error:
@@ -35,7 +35,7 @@ def shown(url: URL) -> str:
 
 
 def check_answers(url: URL) -> None:
-    """The database answers and is new enough. Raises StandError, with its own sentence for each failure."""
+    """Check that the database answers and is new enough; raise StandError with what is wrong."""
     engine = discreet_engine(url, connect_args={"connect_timeout": 5})
     try:
         with engine.connect() as connection:
@@ -53,7 +53,7 @@ def check_answers(url: URL) -> None:
 
 
 def _explained(url: URL, error: Exception) -> str:
-    """One sentence: which part of the address is wrong and what to do."""
+    """Explain in a sentence which part of the address is wrong and what to do."""
     said = " ".join(str(error).split()).casefold()
     where = f"the database at {shown(url)} (LANES_DATABASE_URL)"
     refusals = ("authentication failed", "no password supplied", "no pg_hba.conf entry")

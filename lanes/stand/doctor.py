@@ -55,7 +55,7 @@ CHECKS: Sequence[tuple[str, Callable[[Patient], str]]] = (
 def examine(
     settings: Settings | None = None, home: Path | None = None, checkout: Path | None = None
 ) -> list[Finding]:
-    """Every check, in order. Nothing is started or changed; each check looks for at most some ten seconds.
+    """Run every check in order, without starting or changing anything; each takes about 10 s at most.
 
     What is looked at is what the stand runs with; without one, what this shell says. `settings` are the shell's: without them
     they are read from the environment, and a variable that cannot be read is a finding.

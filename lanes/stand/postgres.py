@@ -111,7 +111,7 @@ class EmbeddedPostgres:
         return candidate if data is not None and Path(str(data)).resolve() == self.data else None
 
     def stop(self) -> None:
-        """The server has ended after finishing what it was writing; nothing happens when it does not run."""
+        """Stop the server after it has finished its writes; do nothing if it does not run."""
         if not self.data.exists():
             return
         with file_lock(self._beside("lock")):
@@ -142,7 +142,7 @@ class EmbeddedPostgres:
         )
 
     def _initialise(self) -> None:
-        """The data directory exists, complete: it is made beside its place and renamed into it."""
+        """Create the complete data directory: beside its place first, then renamed into it."""
         if self.data.exists() and any(self.data.iterdir()):
             raise StandError(
                 f"{self.data} holds files but no Postgres data: move them away, or choose another LANES_HOME"
@@ -169,7 +169,7 @@ class EmbeddedPostgres:
         draft.rename(self.data)
 
     def _announced(self) -> tuple[int, int] | None:
-        """(pid, port) that a server wrote into its data directory once it was ready."""
+        """Return (pid, port) that a ready server wrote into its data directory."""
         try:
             lines = (self.data / "postmaster.pid").read_text().splitlines()
             if len(lines) < 8 or lines[7].strip() != "ready":
@@ -179,7 +179,7 @@ class EmbeddedPostgres:
             return None
 
     def _forget_dead_server(self) -> None:
-        """A lock file whose pid is a zombie or was given to another program no longer blocks the start."""
+        """Remove a lock file whose pid is a zombie or now belongs to another program."""
         lock = self.data / "postmaster.pid"
         try:
             pid = int(lock.read_text().splitlines()[0])
@@ -191,7 +191,7 @@ class EmbeddedPostgres:
             lock.unlink(missing_ok=True)
 
     def _create_databases(self, running: Running) -> None:
-        """Each database exists and belongs to a role of its own, which is no superuser; no other role may connect to it."""
+        """Create each database with an owner that is no superuser; no other role may connect to it."""
         url = running.url("postgres", None)
         with psycopg.connect(url, autocommit=True, row_factory=scalar_row) as connection:
             roles: set[object] = set(connection.execute("SELECT rolname FROM pg_roles"))
@@ -271,7 +271,7 @@ class EmbeddedPostgres:
 
 
 def _give_to_owner(running: Running, database: str) -> None:
-    """What an earlier version, which ran as superuser, made in a database belongs to the database's owner."""
+    """Give the database's owner what an earlier version made as superuser."""
     # imports SQLAlchemy, which most commands do not need
     from lanes.store.current.roles import GIVE
 

@@ -101,7 +101,7 @@ class PrefectApi:
         return [] if answer.status_code == 404 else answer.json()
 
     def deployments(self) -> dict[str, str]:
-        """Id by name of every deployment."""
+        """Return the id of every deployment, by name."""
         found: dict[str, str] = {}
         while True:
             asked = {"limit": PAGE, "offset": len(found), "sort": "NAME_ASC"}
@@ -123,7 +123,7 @@ class PrefectApi:
         return None if answer.status_code == 404 else answer.json()["data"]
 
     def emit(self, events: Sequence[Mapping[str, Any]]) -> None:
-        """The events are with the server, in one request. It answers before it has stored them."""
+        """Send the events in one request; the server answers before it has stored them."""
         self._send("POST", "events", list(events))
 
     def run(self, wanted: WantedRun) -> str:

@@ -139,7 +139,7 @@ class Processes:
         return ours
 
     def _wait_until_ended(self, family: dict[int, str], limit_s: float) -> None:
-        """Whom one of the family starts while it is asked to end belongs to it too."""
+        """Wait for the family to end, with processes that it starts while it is asked to end."""
         deadline = time.monotonic() + limit_s
         while time.monotonic() < deadline:
             for pid in family:
@@ -184,6 +184,6 @@ def _descendants(pid: int) -> dict[int, str]:
 
 
 def _signal_group(pid: int, number: signal.Signals) -> None:
-    """Every process of the group that this process leads gets the signal."""
+    """Send the signal to every process of the group that this process leads."""
     with contextlib.suppress(ProcessLookupError):
         os.killpg(pid, number)

@@ -71,7 +71,7 @@ class StepLines:
         self._said_at = self._clock()
 
     def remind(self) -> None:
-        """What is under way is said, where nothing was for five seconds."""
+        """Say what is under way if nothing was said for five seconds."""
         now = self._clock()
         with self._lock:
             running = [f"{title} ({now - since:.0f} s)" for title, since in self._running.items()]
@@ -130,7 +130,7 @@ class Steps:
 
 @contextmanager
 def progress() -> Iterator[StepProgress]:
-    """The way to show steps that fits where standard error goes."""
+    """Provide the display of steps that suits standard error."""
     console = Console(stderr=True)
     if not console.is_terminal:
         with _reminded(lines := StepLines()):
@@ -144,7 +144,7 @@ def progress() -> Iterator[StepProgress]:
 
 @contextmanager
 def _reminded(lines: StepLines) -> Iterator[None]:
-    """Meanwhile the lines say every second what is under way, if it is time to."""
+    """Let the lines remind every second, if it is time to, of what is under way."""
     over = threading.Event()
 
     def remind() -> None:

@@ -58,7 +58,7 @@ SUPERVISOR_DEPENDS_ON = (
 
 
 def endpoint(site: Site) -> str:
-    """A model provider is known: the user's own, or the embedded stand-in, which then answers."""
+    """Find the model provider: the user's own, or the embedded stand-in, started if needed."""
     if not site.embeds_provider:
         own = site.settings.anthropic_base_url
         site.provider_base_url = mask_address(own) if own else None

@@ -106,7 +106,7 @@ class Stand:
         return Up(info, tuple(site.started))
 
     def leave(self, progress: StepProgress | None = None) -> tuple[str, ...]:
-        """This process no longer uses the stand; when the last user leaves, what was started for users only ends.
+        """Leave the stand; the last user to leave ends what was started for users only.
 
         Returns the names of what ended.
         """
@@ -118,7 +118,7 @@ class Stand:
             return self._stop(set(info.transient), progress)
 
     def down(self, progress: StepProgress | None = None) -> tuple[str, ...]:
-        """Everything the stand started has ended; what is the user's own was not touched."""
+        """End everything that the stand started; the user's own services are not touched."""
         if not self.home.exists():
             return ()
         with self._lock():
@@ -178,7 +178,7 @@ class Stand:
         return tuple(ended)
 
     def _cancel_standing_runs(self) -> None:
-        """Prefect shows the standing runs as cancelled, if it is ours and answers: none crashed, and none is replaced."""
+        """Show the standing runs as cancelled in our Prefect, so that none crashed or is replaced."""
         info = load_info(self.home)
         if info is None or "prefect" not in info.embedded:
             return

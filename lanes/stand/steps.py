@@ -27,7 +27,7 @@ ROOMS = ("flows", "tasks", "blocks", "lanes")
 
 
 def source_digest(checkout: Path) -> str:
-    """Changes whenever a new deployment could come out differently: prefect.yaml, the code, their place."""
+    """Hash what deployments are made of: prefect.yaml, the code, and their place."""
     digest = blake2b(str(checkout).encode(), digest_size=16)
     sources = (file for room in ROOMS for file in (checkout / room).rglob("*.py"))
     for file in [checkout / "prefect.yaml", *sorted(sources)]:
@@ -118,7 +118,7 @@ def database(site: Site) -> str:
 
 
 def schema(site: Site) -> str:
-    """The database has the newest schema."""
+    """Bring the database to the newest schema."""
     from lanes.store.schema import upgrade
 
     assert site.database_url is not None
@@ -135,7 +135,7 @@ def pools(site: Site) -> str:
 
 
 def install(site: Site) -> str:
-    """Deployments, blocks, workload versions, schedules and automations are in Prefect as this checkout has them.
+    """Write deployments, blocks, versions, schedules and automations of this checkout to Prefect.
 
     What an earlier `up` wrote from the same source and values is trusted, unless this one is thorough.
     """
@@ -170,7 +170,7 @@ def installing(site: Site) -> tuple[str, ...]:
 
 
 def standing(site: Site) -> str:
-    """Standing runs of this source and of these values hold their roles, or were asked for and take over from those that live.
+    """Ensure that standing runs of this source and these values hold their roles or will take them.
 
     Prefect's own states do not tell whether one lives: a run whose machine stopped still counts as running. A held role does.
     """
@@ -201,7 +201,7 @@ def _standing_now(site: Site) -> tuple[set[int], datetime]:
 
 
 def run_steps(steps: Sequence[StandStep], site: Site, progress: StepProgress) -> None:
-    """Every step has run after those it needs. The first failure cancels the others and is raised.
+    """Run every step after those it needs; the first failure cancels the others and is raised.
 
     A need that is not among `steps` counts as met.
     """

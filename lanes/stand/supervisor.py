@@ -36,7 +36,7 @@ Say = Callable[[str], None]
 
 
 def ask_for_standing(api: PrefectApi, run: roles.StandingRun, now: datetime) -> bool:
-    """A new standing run was asked for, unless one is on its way; whether it was.
+    """Ask for a new standing run unless one is on its way; return whether it asked.
 
     Raises:
         StandError: Prefect did not say that it will run.
@@ -67,7 +67,7 @@ class Supervisor:
         self._foreign: list[str] = []
 
     def run(self) -> None:
-        """Looks for as long as its process lives."""
+        """Look at the stand until the process ends."""
         while True:
             self.look()
             time.sleep(roles.LOOK_EVERY_S)
@@ -125,7 +125,7 @@ def _log(sentence: str) -> None:
 
 
 def main() -> None:
-    """Supervises until it is stopped."""
+    """Supervise until stopped."""
     settings = Settings.read()
     assert settings.database_url is not None
     url = settings.database_url.get_secret_value()

@@ -27,7 +27,7 @@ def stand_info(settings: Settings) -> StandInfo | None:
 
 
 def database_url() -> str:
-    """Its address: this shell's, else that of the stand, whose own database a block of its Prefect knows.
+    """Return the database's address: from this shell, else from the stand's Prefect block.
 
     Raises:
         SetupError: neither the environment nor a stand says so.

@@ -120,7 +120,7 @@ class Site:
         depends_on: Mapping[str, str],
         port: int | None = None,
     ) -> tuple[Process, bool]:
-        """(the process, whether it was started now): one that runs from the same command and values is kept.
+        """Return (the process, whether it was started now); one with the same command and values is kept.
 
         `depends_on` holds the values whose change asks for a new process. Raises StandError when it has to be
         replaced while another run uses the stand.
@@ -144,7 +144,7 @@ class Site:
         return process, True
 
     def replace(self, current: Process) -> None:
-        """The process has ended, so that a changed one can take its place."""
+        """End the process, so that a changed one can take its place."""
         if self.others_present:
             named = f" ({', '.join(self.changed)})" if self.changed else ""
             raise StandError(
@@ -156,7 +156,7 @@ class Site:
     def run(
         self, name: str, command: Sequence[str], *, environment: Mapping[str, str], limit_s: float
     ) -> None:
-        """The command has ended well within `limit_s` seconds. Raises StandError, with its log, otherwise."""
+        """Run the command to its end within `limit_s` seconds; raise StandError with its log if it fails."""
         leftover = self.processes.find(name)
         if leftover is not None:
             self.processes.stop(leftover, grace_s=2)
@@ -182,7 +182,7 @@ class Site:
     def wait(
         self, condition: Callable[[], bool], *, process: Process, what: str, limit_s: float
     ) -> None:
-        """The condition holds. Raises StandError when the process ends first or `limit_s` seconds pass."""
+        """Wait for the condition; raise StandError if the process ends first or `limit_s` seconds pass."""
         deadline = time.monotonic() + limit_s
         while not condition():
             self.check_canceled()

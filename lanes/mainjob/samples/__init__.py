@@ -32,12 +32,12 @@ def sample_items(workload: str) -> list[dict[str, Any]]:
 
 
 def sample_amendments() -> dict[str, list[dict[str, Any]]]:
-    """By workload, what customers add to what they wrote: `key`, the whole `payload` from then on, and the `label` of it."""
+    """Return by workload what customers add: `key`, the whole new `payload` and its `label`."""
     return {"tickets": _lines("tickets.amended.jsonl")}
 
 
 def sample_appeals() -> dict[str, list[dict[str, Any]]]:
-    """By workload, the items that came some minutes before the others, for a batch that is late."""
+    """Return by workload the items that came minutes before the others, for a late batch."""
     return {"moderation": _lines("moderation.appeals.jsonl")}
 
 

@@ -52,7 +52,7 @@ class AdvisedVersion:
 
 
 def in_force(ask: Ask, workload: str | None = None) -> list[AdvisedVersion]:
-    """The version in force of that workload, or of each, by name."""
+    """Return the version in force of that workload, or of each, by name."""
     return [
         AdvisedVersion(
             row.workload,
@@ -99,7 +99,7 @@ def evidence(
 def asked(
     connection: "Connection", workload: str, *, since: datetime, now: datetime
 ) -> tuple[Evidence, Overheads]:
-    """What advice on the workload takes: what was seen of it, and what its lanes take a month.
+    """Return the basis of advice on the workload: its evidence, and the overheads of its lanes.
 
     Raises:
         UnknownWorkload: no workload of that name has a published version.
@@ -116,7 +116,7 @@ def of_each(
     now: datetime,
     shared: Mapping[str, int] | None = None,
 ) -> dict[str, Evidence]:
-    """The same of several workloads, by name: each question is asked once for all of them.
+    """Return the evidence of several workloads by name; each question is asked once for all of them.
 
     `shared` are the tokens that every call of a workload repeats; without them it is not told what was saved.
     """
@@ -210,7 +210,7 @@ def _of(
 
 
 def _limit_uses(rows: Iterable[Any], each: Need, now: datetime) -> tuple[LimitUse, ...]:
-    """Each limit, with what an item takes of it."""
+    """Return each limit with an item's use of it."""
     told = [
         Limit(LimitKind(row.kind), row.limit_, row.remaining, row.reset_at, row.seen_at)
         for row in rows
@@ -228,7 +228,7 @@ def _limit_uses(rows: Iterable[Any], each: Need, now: datetime) -> tuple[LimitUs
 
 
 def _takes(calls: Iterable[Any], billed: Spent | None) -> Need:
-    """What an item takes of the provider's limits in real time, on average; nothing but a request where none was answered."""
+    """Return an item's average use of the limits in real-time; one request if none was answered."""
     ours = [call for call in calls if call.lane == Lane.REALTIME]
     requests = summed(ours, "n") / max(1, summed(ours, "items")) or 1.0
     each = max(1, billed.answered) if billed else 1

@@ -72,13 +72,13 @@ class ListPrices:
             self._known = {}
 
     def listed(self, used: Iterable[Spent], lane: Lane) -> float:
-        """What these tokens would cost uncached on a lane, by its model; 0 where that is not known."""
+        """Return the uncached cost of these tokens on a lane, by its model; 0 if it is not known."""
         return _listed(used, self._known.get((self._models[lane], lane)))
 
     def use(
         self, lane: Lane, billed: Mapping[Lane, Spent], timed: Mapping[Any, Durations] | None = None
     ) -> LaneUse:
-        """A lane in the period, or on a day of it."""
+        """Return a lane's use in the period, or on a day of it."""
         of, first = billed.get(lane), (timed or {}).get(lane)
         return LaneUse(
             answered=of.answered if of else 0,
@@ -89,12 +89,12 @@ class ListPrices:
         )
 
     def batch_share(self, billed: Mapping[Lane, Spent], *, otherwise: float) -> float:
-        """The list price of a token on batch, as a share of real-time's: of the tokens that were answered with."""
+        """Return the list price of the answers' tokens on batch, divided by that on real-time."""
         realtime = self.listed(billed.values(), Lane.REALTIME)
         return self.listed(billed.values(), Lane.BATCH) / realtime if realtime else otherwise
 
     def discount(self, *, otherwise: float) -> float:
-        """By which a token of batch's model is cheaper on batch."""
+        """Return how much cheaper a token of batch's model is on batch, from 0 to 1."""
         if not self._known:
             return otherwise
         model = self._models[Lane.BATCH]
@@ -102,7 +102,7 @@ class ListPrices:
         return float(1 - self._known[model, Lane.BATCH].input / full) if full else otherwise
 
     def others(self, billed: Mapping[Lane, Spent]) -> list[ModelPrice]:
-        """The same tokens with other models on both lanes; none where nothing was answered."""
+        """Price the same tokens with other models on both lanes; empty if nothing was answered."""
         ours = {lane: self.listed(billed.values(), lane) for lane in Lane}
         found: list[ModelPrice] = []
         for name in MODELS:
@@ -120,7 +120,7 @@ class ListPrices:
         return found
 
     def saved(self, counted: Iterable[Any], shared_tokens: int) -> Savings | None:
-        """What each part saved of what was paid; None where nothing was answered or a price is not known."""
+        """Return what each part saved; None if nothing was answered or a price is not known."""
         rows = list(counted)
         if not self._known:
             return None
@@ -134,7 +134,7 @@ class ListPrices:
 
 
 def _token(model: str, lane: Lane, cache: Lane, day: datetime) -> TokenPrices:
-    """Of a token of each kind; what real-time caches it keeps for 5 minutes, batch for an hour.
+    """Return the prices of a token of each kind; real-time caches for 5 minutes, batch for an hour.
 
     Raises:
         LookupError: no price is known for the model.
@@ -151,7 +151,7 @@ def _listed(used: Iterable[Spent], price: TokenPrices | None) -> float:
 
 
 def _billed(rows: Sequence[Any]) -> list[Billed]:
-    """The calls of each lane for answers and for second passes."""
+    """Return the calls of each lane, for answers and for second passes."""
     answers = Counter[Lane]()
     for each in of_kind(rows, "attempt"):
         if each.word == "valid" and each.purpose == Purpose.ANSWER:
@@ -166,7 +166,7 @@ def _billed(rows: Sequence[Any]) -> list[Billed]:
 
 
 def _of_calls(lane: Lane, purpose: str, calls: Sequence[Any], answers: int) -> Billed:
-    """The calls of all days together; second passes answer nothing first."""
+    """Sum the calls of all days; second passes produce no first answers."""
     is_second = purpose != Purpose.ANSWER
     prompt, cached, written = (
         summed(calls, measure) for measure in ("input_tokens", "cached_tokens", "written_tokens")
@@ -186,7 +186,7 @@ def _of_calls(lane: Lane, purpose: str, calls: Sequence[Any], answers: int) -> B
 
 
 def _chosen(rows: Iterable[Any]) -> float:
-    """Which part of the decisions for batch routing was free in: nothing had bound these items."""
+    """Return the share of batch decisions in which routing was free, so that nothing bound the item."""
     to_batch = [each for each in of_kind(rows, "route") if each.lane == Lane.BATCH]
     free = sum(each.n for each in to_batch if binds(Reason(each.word), Lane.BATCH) is None)
     return free / max(1, sum(each.n for each in to_batch))

@@ -72,14 +72,14 @@ class Begins:
     id: ItemId | None
 
     def parts(self) -> list[tuple[Part, dict[str, Any]]]:
-        """In which parts of the index something is, in its order, with what their parameters are."""
+        """Return the parts of the index that hold something, in its order, with their parameters."""
         urgent = [(URGENT, {})] if self.urgent else []
         due = [] if self.due_at is None else [(_DUE, {"due_since": self.due_at})]
         return [*urgent, *due, *([] if self.id is None else [(_BEHIND, {"after": self.id - 1})])]
 
 
 def any_received(connection: sa.Connection, *, since: Since | None = None) -> bool:
-    """Whether some item waits for its first route, of those that `which_have_received` looks for. Nothing is locked."""
+    """Return whether some item of `which_have_received` waits for its first route; locks nothing."""
     return connection.execute(_any_received(), seen(since)).first() is not None
 
 
@@ -196,7 +196,7 @@ def head(
 
 @cache
 def _head(*, read: bool, part: Part) -> sa.Select[*tuple[Any, ...]]:
-    """As `head`, of :of_workload, and no more than :most."""
+    """Select as `head` does, of :of_workload, and no more than :most."""
     name, most = sa.bindparam("of_workload", type_=sa.Text), sa.bindparam("most", type_=sa.Integer)
     return _headed(name, most, read=read, part=part)
 
@@ -216,7 +216,7 @@ def _headed(
 
 
 def _first(of: sa.ColumnElement[Any], part: Part) -> sa.Select[*tuple[Any, ...]]:
-    """Of the first of this part of a workload that no router has seen."""
+    """Select the first items of this part of a workload that no router has seen."""
     here = sa.select(of).where(item.c.workload == workload.c.name, *_UNROUTED, *part)
     return here.order_by(*_URGENT_FIRST).limit(1)
 

@@ -41,5 +41,5 @@ LANE = "lanes.lane.realtime"  # the resource that the event is about
 
 
 def call_for_drain(connection: Connection, *, now: datetime, **waiting: int) -> None:
-    """A drain is called for once this transaction has committed; the event says what is `waiting`, and how much of it."""
+    """Call for a drain after the commit; the event says what is `waiting`, and how much of it."""
     outbox.add(connection, [EventOut(WAITING, LANE, waiting)], now=now)

@@ -91,14 +91,14 @@ def not_closed(connection: Connection, *, now: datetime) -> Mapping[tuple[str, s
 
 
 def open_ones(connection: Connection) -> Mapping[tuple[str, str], Circuit]:
-    """All circuits that rest or are probed, by account and model and in their order, whether something waits or not."""
+    """Return all circuits that rest or are probed, by account and model, in their order."""
     rows = connection.execute(_of_outages().where(differs(outage.c.state, CircuitState.CLOSED)))
     in_order = sorted(rows, key=lambda row: (row.account, row.model))
     return {(row.account, row.model): _circuit(row) for row in in_order}
 
 
 def known(connection: Connection, account: str) -> dict[str, Circuit]:
-    """The circuits of an account that are open, or were in an outage that is not over, by model."""
+    """Return an account's circuits, by model, that are open or belong to an outage that is not over."""
     rows = connection.execute(_of_outages().where(outage.c.account == account))
     return {row.model: _circuit(row) for row in rows}
 
@@ -144,7 +144,7 @@ def faulted(
 def answered(
     connection: Connection, account: str, model: str, *, began_at: datetime
 ) -> Circuit | None:
-    """A call of the model that began then was answered: its circuit, closed where that call says so; None without an outage.
+    """Record that a call that began then was answered; return the circuit, None without an outage.
 
     As `faulted`, in a transaction of its own.
     """
@@ -154,7 +154,7 @@ def answered(
 def give_back_probe(
     connection: Connection, account: str, model: str, *, turn: int, asked: bool, now: datetime
 ) -> Circuit | None:
-    """The probe of that turn is free: another drain may take it, at once where it was not `asked`. The circuit, None: none.
+    """Free the probe of that turn for another drain, at once if it was not `asked`; return the circuit.
 
     As `faulted`, in a transaction of its own.
     """

@@ -49,7 +49,7 @@ def exchange(
 
 
 def known(connection: Connection, account: str, *, since: datetime) -> dict[str, list[Limit]]:
-    """The limits of an account that were seen since then, by model."""
+    """Return an account's limits that were seen since then, by model."""
     found = defaultdict[str, list[Limit]](list)
     newest = select(capacity).where(capacity.c.account == account, capacity.c.seen_at >= since)
     for row in connection.execute(newest.order_by(capacity.c.model, capacity.c.kind)):
@@ -59,13 +59,13 @@ def known(connection: Connection, account: str, *, since: datetime) -> dict[str,
 
 
 def newest_account(connection: Connection) -> str | None:
-    """Whose limits were told last; None where none were."""
+    """Return the account whose limits were stated last; None without one."""
     newest = select(capacity.c.account).order_by(capacity.c.seen_at.desc()).limit(1)
     return connection.execute(newest).scalar_one_or_none()
 
 
 def tries(connection: Connection, workload: str, *, now: datetime) -> list[MeasuredTry]:
-    """The newest answered tries of a workload's real-time lane: at most 200, of the last day."""
+    """Return a workload's newest answered real-time tries: at most 200, of the last day."""
     names = ("item_id", "message_id", "input_tokens", "cache_write_tokens", "output_tokens")
     # a plan kept for any number takes it for a tenth of all there are
     newest = (

@@ -140,7 +140,7 @@ def _bound_claims(connection: Connection, names: Set[str], now: datetime) -> set
 
 
 def _bound(known: Mapping[VersionId, Version], row: Any, now: datetime) -> Decimal:
-    """The most that a call for the item alone may cost; 0 where its version cannot be read, so that no call is made."""
+    """Return the most that a call for the item alone may cost; 0 if its version cannot be read."""
     of = known.get(row.version_id)
     if of is None:
         return Decimal(0)
@@ -148,7 +148,7 @@ def _bound(known: Mapping[VersionId, Version], row: Any, now: datetime) -> Decim
 
 
 def _least(known: Any, now: datetime) -> dict[str, Decimal]:
-    """By workload, the least that any call of these versions may cost."""
+    """Return by workload the least that any call of these versions may cost."""
     least: dict[str, Decimal] = {}
     for each in known:
         bound = upper_bound(each, 0, lane=Lane.REALTIME, at=now)
@@ -157,7 +157,7 @@ def _least(known: Any, now: datetime) -> dict[str, Decimal]:
 
 
 def _rest(connection: Connection, then: ReserveResult) -> None:
-    """These items are not looked at before their moment, and tell what their call may cost."""
+    """Set these items aside until their moment, with what their call may cost."""
     if then.resting:
         resting = [
             {"id": each.work_id, "bound_usd": each.bound_usd, "ready_at": at}

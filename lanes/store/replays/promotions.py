@@ -183,7 +183,7 @@ def _overlay(of: Generation) -> Any:
 
 
 def _promotable(of: Generation) -> Any:
-    """Settled items whose result the replay may replace."""
+    """Select settled items whose result the replay may replace."""
     answered = select(result.c.item_id).where(_overlay(of))
     return and_(
         item.c.workload == of.workload,

@@ -173,13 +173,13 @@ def finish(connection: sa.Connection, *, now: datetime) -> list[Generation]:
 
 
 def open_work(connection: sa.Connection, of: Generation) -> int:
-    """How much of its work has not ended."""
+    """Count the replay's work that has not ended."""
     count = sa.select(sa.func.count()).select_from(work).where(open_work_of(of))
     return connection.execute(count).scalar_one()
 
 
 def open_work_of(of: Generation) -> sa.ColumnElement[bool]:
-    """Work of the replay that has not ended."""
+    """Match work of the replay that has not ended."""
     mine = sa.and_(work.c.workload == of.workload, work.c.generation == of.number, IS_REPLAY)
     return sa.and_(mine, is_open_work())
 
@@ -203,7 +203,7 @@ def find(
 
 
 def of_generation() -> Any:
-    """Work that belongs to the row of `generation` beside it."""
+    """Match work that belongs to the row of `generation` beside it."""
     same = work.c.workload == generation.c.workload, work.c.generation == generation.c.number
     return sa.and_(*same, IS_REPLAY)
 
@@ -224,7 +224,7 @@ def _stream(name: str, after: int, last: int) -> sa.Select[ItemId, int | None]:
 
 
 def _refuse_emptied(connection: sa.Connection, name: str, first: int, last: int) -> None:
-    """Nothing happens where every item of the range still says what it said.
+    """Check that no item of the range was emptied.
 
     Raises:
         ActionRefused: some were emptied by their age; the sentence says from where on none was.

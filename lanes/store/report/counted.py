@@ -41,7 +41,7 @@ class Counted:
         self._took = added_up(ask(TOOK, since=since), "workload", "lane")
 
     def lanes(self) -> list[figures.LaneFigures]:
-        """Each lane of each workload that had anything to do."""
+        """Return each lane of each workload that had anything to do."""
         found = [
             self._lane(workload, lane, [each for each in rows if each.lane == lane])
             for workload, rows in self._by_workload("item", "answer", "try")
@@ -71,7 +71,7 @@ class Counted:
         )
 
     def costs(self) -> list[figures.CostFigures]:
-        """What was billed, and what each lane alone would have cost."""
+        """Return the billed costs, and the cost of each lane alone."""
         return [
             self._cost(workload, rows)
             for workload, rows in self._by_workload("item", "try")
@@ -101,7 +101,7 @@ class Counted:
         )
 
     def batch_totals(self) -> list[figures.BatchTotals]:
-        """The batches of each workload that had some."""
+        """Return the batches of each workload that had some."""
         return [
             self._batch_total(workload, rows)
             for workload, rows in self._by_workload("batch", "carried")
@@ -125,14 +125,14 @@ class Counted:
         )
 
     def waits(self) -> list[figures.WaitFigures]:
-        """How long items of each workload waited for their real-time call."""
+        """Return how long items of each workload waited for their real-time call."""
         return [
             figures.WaitFigures(name, each.timed, each.percentile_s(0.5), each.percentile_s(0.95))
             for name, each in self._durations(Kind.BUFFER).items()
         ]
 
     def checks(self) -> dict[tuple[str, Lane], Decimal]:
-        """What it cost to answer packed items alone too, by workload and lane."""
+        """Return the cost of asking packed items alone too, by workload and lane."""
         found: dict[tuple[str, Lane], Decimal] = {}
         for each in self.rows:
             if each.kind == "try" and each.purpose == Purpose.SHADOW:
@@ -141,7 +141,7 @@ class Counted:
         return found
 
     def windows(self) -> list[figures.WindowFigures]:
-        """How long items of each workload gathered, why they left, and how many of them shared a call."""
+        """Return how long items of each workload gathered, why they left, and how many shared a call."""
         found: list[figures.WindowFigures] = []
         for workload, took in self._durations(Kind.GATHERED).items():
             rows = [each for each in self.rows if each.workload == workload]
@@ -157,30 +157,30 @@ class Counted:
         return found
 
     def states(self) -> dict[tuple[str, str], int]:
-        """How many items stand where, by workload and state, as far as their own rows say."""
+        """Count the items by workload and state, as their own rows say."""
         found: dict[tuple[str, str], int] = {}
         for each in of_kind(self.rows, "item"):
             found[each.workload, each.word] = found.get((each.workload, each.word), 0) + each.n
         return found
 
     def routes(self) -> list[figures.RouteFigures]:
-        """Decisions by their reason, the most frequent of a workload first."""
+        """Return decisions by their reason, the most frequent of a workload first."""
         rows = of_kind(self.rows, "route")
         rows.sort(key=lambda each: (each.workload, -each.n, each.lane, each.word))
         return [figures.RouteFigures(row.workload, Lane(row.lane), row.word, row.n) for row in rows]
 
     def shed(self) -> dict[str, tuple[int, Decimal]]:
-        """By workload, how many decisions shed an item, and what their batches save by the estimates."""
+        """Return by workload how many decisions shed an item, and the estimated saving of their batches."""
         rows = [each for each in of_kind(self.rows, "route") if each.word == Reason.SHED]
         return {each.workload: (each.n, each.realtime_usd - each.batch_usd) for each in rows}
 
     def agreement(self) -> list[figures.AgreementFigures]:
-        """How often both lanes agreed, of each workload where both answered."""
+        """Return how often both lanes agreed, for each workload in which both answered."""
         rows = [each for each in of_kind(self.rows, "agreement") if each.n > 0]
         return [figures.AgreementFigures(each.workload, each.n, each.items) for each in rows]
 
     def calls(self) -> list[figures.CallFigures]:
-        """Billed calls by workload and lane."""
+        """Return billed calls by workload and lane."""
         return [
             figures.CallFigures(
                 workload,
@@ -206,7 +206,7 @@ class Counted:
 
 
 def _scale(valid: Collection[Any]) -> Decimal | None:
-    """How what was billed compares with what had been estimated; None where nothing was."""
+    """Return the billed cost divided by the estimated one; None if nothing was billed."""
     estimated = sum(
         (each.realtime_usd if each.lane == Lane.REALTIME else each.batch_usd for each in valid),
         Decimal(0),

@@ -48,7 +48,7 @@ select * from lanes.rollout where state in ('running', 'waiting_approval') or en
 
 
 def incidents(ask: Ask, since: datetime, *, most: int) -> list[Incident]:
-    """Every open incident, newest first, and then the newest `most` of those that were opened since then and ended."""
+    """Return the open incidents, newest first, and then the newest that ended since then."""
     return [
         read_as(
             Incident,
@@ -62,12 +62,12 @@ def incidents(ask: Ask, since: datetime, *, most: int) -> list[Incident]:
 
 
 def circuits(ask: Ask) -> list[CircuitFigures]:
-    """Those that are not closed."""
+    """Return the circuits that are not closed."""
     return [read_as(CircuitFigures, row, state=CircuitState(row.state)) for row in ask(CIRCUITS)]
 
 
 def rollouts(ask: Ask, since: datetime) -> "list[Rollout]":
-    """The open rollouts and those that ended since then, newest first."""
+    """Return the open rollouts and those that ended since then, newest first."""
     rows = ask(ROLLOUTS, since=since)
     if not rows:
         return []
@@ -115,7 +115,7 @@ select a.model, coalesce(r.items, 0)::bigint as waiting, coalesce(n.items, 0)::f
 
 
 def capacity(ask: Ask, *, now: datetime) -> list[CapacityFigures]:
-    """Of each account and model whose limits were told within a day."""
+    """Return the capacity of each account and model whose limits were stated within a day."""
     at = {"shown_since": now - SHOWN_FOR, "usual_since": now - USUAL, "recently": now - OF_LATE}
     limits = defaultdict[tuple[str, str], list[Limit]](list)
     for row in ask(LIMITS, shown_since=at["shown_since"]):
@@ -151,7 +151,7 @@ select w.name as workload, v.id, v.realtime_model, v.batch_model
 def pack_sizes(
     ask: Ask, checks_usd: Mapping[tuple[str, Lane], Decimal], *, now: datetime
 ) -> list[PackFigures]:
-    """Of each lane where something was decided, or compared, or paid for it."""
+    """Return each lane whose pack size was decided, compared or paid for."""
     last = sizes.decided(ask)
     places: list[tuple[VersionId, PackPlace]] = []
     for row in ask(VERSIONS):
@@ -204,7 +204,7 @@ select r.workload, count(*) as items, count(*) filter (where r.answered_at <= r.
 
 
 def rescues(ask: Ask, *, since: datetime, now: datetime) -> list[RescueFigures]:
-    """Of the items that were rescued since then, by workload: of the newest `MOST_RESCUED`."""
+    """Return the rescued items since then by workload: of the newest `MOST_RESCUED`."""
     return [read_as(RescueFigures, row) for row in ask(RESCUED, since=since, now=now)]
 
 
@@ -227,7 +227,7 @@ select i.workload, count(*) as looked_at, count(i.answered_at) as answered,
 def sheds(
     ask: Ask, counted: Mapping[str, tuple[int, Decimal]], *, since: datetime
 ) -> list[ShedFigures]:
-    """Of each workload that shed something; `counted`: how many items, and what that saves, by the figures."""
+    """Return each workload that shed something; `counted` holds its items and their saving."""
     if not counted:
         return []
     became = {row.workload: row for row in ask(BECAME, since=since)}

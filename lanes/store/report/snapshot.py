@@ -175,7 +175,7 @@ def asked(ask: Ask, *, since: datetime, now: datetime) -> Snapshot:
 
 
 def _minutes(rows: Sequence[Any]) -> list[figures.MinuteFigures]:
-    """How many answers each lane gave, and how quickly, point by point."""
+    """Return how many answers each lane gave and how quickly, point by point."""
     took = added_up(rows, "minute", "lane")
     return [
         figures.MinuteFigures(Lane(lane), minute, each.timed, each.percentile_s(0.95))
@@ -184,7 +184,7 @@ def _minutes(rows: Sequence[Any]) -> list[figures.MinuteFigures]:
 
 
 def _states(counted: Counted, standing: list[figures.StateFigures]) -> list[figures.StateFigures]:
-    """What is over stands in the figures; of what is open, whatever is not under way waits."""
+    """Count finished items by the figures; open items that are not under way count as waiting."""
     found = counted.states()
     for each in standing:
         found[each.workload, each.state] = each.items
@@ -202,7 +202,7 @@ def _states(counted: Counted, standing: list[figures.StateFigures]) -> list[figu
 
 
 def _advice(ask: Ask, now: datetime) -> list[Advice]:
-    """The advice on each workload that had items."""
+    """Return the advice on each workload that had items."""
     seen = of_each(ask, in_force(ask), since=now - ADVICE_OVER, now=now)
     kept = overheads.of_each(ask, seen, now=now)
     return [advise(each, kept[name]) for name, each in seen.items() if each.items]

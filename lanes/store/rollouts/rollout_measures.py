@@ -133,7 +133,7 @@ def take(connection: Connection, of: Rollout, *, now: datetime) -> Figures:
 
 
 def unavailable(gates: Sequence[Gate], problem: str) -> list[Measurement]:
-    """Measurements that say why there is no number."""
+    """Return measurements that say why there is no number."""
     return [Measurement(gate.measure, None, 0, problem=problem) for gate in gates]
 
 

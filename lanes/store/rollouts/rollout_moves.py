@@ -253,7 +253,7 @@ def _begin_step(connection: Connection, seen: Rollout, now: datetime, **values: 
 
 
 def _hold(connection: Connection, seen: Rollout, holds: HoldReason, by: Signature) -> None:
-    """Why it holds is told once for each reason, not at every look; how long a person has not answered, at each."""
+    """Tell why the rollout holds, once for each reason; an unanswered approval is told at each look."""
     if seen.state is RolloutState.WAITING_APPROVAL and seen.asked_at is not None:
         waits = _waits(seen, _asked_why(connection, seen), by.now - seen.asked_at)
         incidents.open(connection, waits, now=by.now)
@@ -334,7 +334,7 @@ def _tell(
 def _record(
     connection: Connection, of: Rollout, judged: Sequence[Judgement], *, always: bool, now: datetime
 ) -> None:
-    """Measurements are kept when a verdict changed, or when the rollout moves."""
+    """Store the measurements if a verdict changed or the rollout moves."""
     columns = rollout_measurement.c
     newest = connection.execute(
         select(columns.measure, columns.verdict)

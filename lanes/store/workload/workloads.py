@@ -48,7 +48,7 @@ def publish(connection: sa.Connection, name: str, spec: Spec, *, now: datetime) 
 
 
 def is_in_force(connection: sa.Connection, name: str, spec: Spec) -> bool:
-    """Whether the workload's version in force has this content."""
+    """Return whether the workload's version in force has this content."""
     return connection.execute(_standing(name, content_hash(spec))).first() is not None
 
 
@@ -179,7 +179,7 @@ def current(connection: sa.Connection, name: str) -> Version | None:
 
 
 def versions(connection: sa.Connection, ids: Iterable[VersionId]) -> dict[VersionId, Version]:
-    """Those versions, by id; without those that cannot be read."""
+    """Return those versions by id, without those that cannot be read."""
     return known(connection, ids).versions
 
 
@@ -217,7 +217,7 @@ def check_known(connection: sa.Connection, name: str) -> None:
 
 
 def pause(connection: sa.Connection, name: str, *, since: datetime | None) -> bool:
-    """Nothing of the workload is claimed from now on (`since` None: it is again). False when there is none.
+    """Pause the workload's claims (or resume them with `since` None); return False if there is none.
 
     A version that the provider refused is asked again, too.
     """
