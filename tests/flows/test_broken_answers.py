@@ -167,6 +167,7 @@ async def test_a_batch_of_twelve_with_one_broken_answer_comes_home(
     await batch_with(at, endpoint, sender, tampering, [kind])
 
 
+@pytest.mark.slow
 @settings(max_examples=5)
 @given(data=st.data(), requests=st.integers(1, 6), pack=st.integers(1, 3))
 async def test_whatever_lines_a_provider_sends_the_batch_is_closed_its_bills_add_up_and_right_answers_count(
@@ -200,6 +201,7 @@ async def test_whatever_lines_a_provider_sends_the_batch_is_closed_its_bills_add
     assert await sender.rows(BALANCE) == [(True, True, True)]
 
 
+@pytest.mark.slow
 @settings(max_examples=4)
 @given(odd=views(VIEW))
 async def test_a_batch_of_which_the_provider_says_odd_times_and_counts_comes_home(
@@ -256,6 +258,7 @@ async def test_broken_answers_of_calls_leave_no_place_and_no_claim_behind_and_ha
     assert await sender.rows(BALANCE) == [(True, True, True)]
 
 
+@pytest.mark.slow
 @settings(max_examples=5)
 @given(said=st.lists(messages(NAMES).map(written), min_size=1, max_size=6))
 async def test_whatever_calls_are_answered_each_has_its_attempt_and_its_bill(

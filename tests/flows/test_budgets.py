@@ -3,6 +3,7 @@
 from datetime import datetime, timedelta
 from decimal import Decimal
 
+import pytest
 from sqlalchemy import Connection, text
 
 from anthropic_standin.testing import Endpoint
@@ -99,6 +100,7 @@ async def test_a_budget_of_0_pays_nothing_and_work_is_kept_without_a_failure(
     assert (await at.db.run(backlog.backlog, Lane.REALTIME, now=await at.db.now())).ready == 8
 
 
+@pytest.mark.slow
 async def test_a_budget_is_used_to_within_the_bound_of_one_item_and_never_exceeded(
     at: Connections, sender: Sender
 ) -> None:
@@ -199,6 +201,7 @@ async def test_a_consumer_without_money_stops_nobody_else(at: Connections, sende
     assert set((await sender.states()).values()) == {"settled"}
 
 
+@pytest.mark.slow
 async def test_a_drain_goes_on_by_itself_once_the_budget_is_raised(
     at: Connections, sender: Sender, prefect: PrefectStandIn
 ) -> None:

@@ -51,6 +51,7 @@ async def looks(opened: Drain, sender: Sender, **after: float) -> None:
 AT_ONCE = DrainPace(trial_s=0, first_answers_s=3_600)
 
 
+@pytest.mark.slow
 async def test_a_drain_marks_what_its_calls_share_once_it_is_measured_to_pay(
     at: Connections, endpoint: Endpoint, sender: Sender, prefect: PrefectStandIn
 ) -> None:
@@ -110,6 +111,7 @@ async def kinds(db: Database) -> list[BatchKind]:
     return [*await db.run(ready_work.waiting_kinds, None, now=await db.now())]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("hits", "after"), [(1.0, "all"), (0.3, "none")])
 async def test_a_batch_finds_out_with_few_requests_and_then_all_are_marked_or_none(
     at: Connections,

@@ -2,6 +2,7 @@
 
 from datetime import datetime
 
+import pytest
 from sqlalchemy import Connection, Engine
 
 from lanes.store.database import Database
@@ -23,6 +24,7 @@ def time_calls(connection: Connection, *, now: datetime, calls: int = TIMED) -> 
         )
 
 
+@pytest.mark.slow
 async def test_what_may_wait_goes_to_batch_once_real_time_is_full_and_what_is_bound_stays(
     db: Database, pool: Engine
 ) -> None:
@@ -76,6 +78,7 @@ async def test_the_load_is_not_looked_at_where_nothing_goes_to_real_time_but_wha
     assert rooms._room is None
 
 
+@pytest.mark.slow
 async def test_what_must_go_to_real_time_takes_of_the_room_of_a_look_that_is_new_still(
     db: Database, pool: Engine, passing_time: PassingTime
 ) -> None:

@@ -243,6 +243,7 @@ async def test_a_limit_of_the_provider_opens_no_circuit_and_closes_none(
         await turns(opened, sender=sender, until=answered(sender, 4))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("trouble", ["alter table lanes.outage rename to outage_away"])
 async def test_a_drain_that_cannot_read_circuits_rests_by_itself_and_answers(
     at: Connections, endpoint: Endpoint, sender: Sender, prefect: PrefectStandIn, trouble: str
@@ -258,6 +259,7 @@ async def test_a_drain_that_cannot_read_circuits_rests_by_itself_and_answers(
     assert await sender.rows("select sum(failures) from lanes.work") == [(0,)]
 
 
+@pytest.mark.slow
 async def test_models_of_one_account_do_not_wait_for_each_other(
     at: Connections, endpoint: Endpoint, sender: Sender, prefect: PrefectStandIn
 ) -> None:
@@ -278,6 +280,7 @@ async def test_models_of_one_account_do_not_wait_for_each_other(
         assert await is_open(sender)()
 
 
+@pytest.mark.slow
 async def test_a_model_that_no_version_in_force_asks_any_more_is_probed_for_the_work_that_needs_it(
     at: Connections, endpoint: Endpoint, sender: Sender, prefect: PrefectStandIn
 ) -> None:

@@ -98,6 +98,7 @@ def without(*numbers: int) -> Any:
 # -- results that end early
 
 
+@pytest.mark.slow
 async def test_results_that_end_before_their_last_line_are_not_believed_and_nothing_is_paid_twice(
     at: Connections, endpoint: Endpoint, sender: Sender, tampering: Tampering
 ) -> None:
@@ -204,6 +205,7 @@ async def test_what_the_provider_counts_as_answered_is_never_missing_and_nothing
     assert "batch_unclear" not in [row[0] for row in await sender.rows(INCIDENTS)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("decide", [decisions.give_up, decisions.resubmit])
 async def test_what_a_person_lets_go_of_a_batch_that_cannot_be_read_is_bounded_and_the_batch_is_closed(
     at: Connections, endpoint: Endpoint, sender: Sender, tampering: Tampering, decide: Any
@@ -248,6 +250,7 @@ async def test_a_line_without_a_result_is_read_again_and_spoils_no_other(
 # -- results that come twice, or are nobody's
 
 
+@pytest.mark.slow
 async def test_lines_that_come_twice_are_one_attempt_and_all_outcomes_add_up_to_the_items(
     at: Connections,
     endpoint: Endpoint,
@@ -410,6 +413,7 @@ async def test_a_batch_whose_items_went_elsewhere_is_booked_to_its_last_line_and
 # -- whose trouble it is
 
 
+@pytest.mark.slow
 async def test_of_a_refused_pack_every_item_is_asked_alone_and_only_the_one_refused_alone_is_poison(
     at: Connections, endpoint: Endpoint, sender: Sender
 ) -> None:
@@ -436,6 +440,7 @@ async def test_of_a_refused_pack_every_item_is_asked_alone_and_only_the_one_refu
     assert set(states.values()) == {"settled"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("status", "error_type", "message"),
     [
@@ -602,6 +607,7 @@ async def tick(many: Collector) -> None:
     await many.idle()
 
 
+@pytest.mark.slow
 async def test_whatever_one_batch_raises_all_others_come_home_and_it_is_told_once_and_met_again(
     at: Connections,
     endpoint: Endpoint,
@@ -649,6 +655,7 @@ async def test_whatever_one_batch_raises_all_others_come_home_and_it_is_told_onc
     assert many.items == 1 + 2 + 3 + 4
 
 
+@pytest.mark.slow
 async def test_a_batch_in_trouble_rests_longer_each_time_and_the_others_are_looked_up_at_every_tick(
     at: Connections,
     endpoint: Endpoint,
@@ -676,6 +683,7 @@ async def test_a_batch_in_trouble_rests_longer_each_time_and_the_others_are_look
     assert len(told) == 1
 
 
+@pytest.mark.slow
 async def test_only_a_few_batches_are_looked_up_or_collected_at_once(
     at: Connections,
     endpoint: Endpoint,
@@ -708,6 +716,7 @@ async def test_only_a_few_batches_are_looked_up_or_collected_at_once(
     assert many.items == sum(range(1, 8))
 
 
+@pytest.mark.slow
 async def test_a_batch_that_takes_long_holds_up_neither_a_tick_nor_another_batch_nor_the_end_of_the_run(
     at: Connections,
     endpoint: Endpoint,
@@ -742,6 +751,7 @@ async def test_a_batch_that_takes_long_holds_up_neither_a_tick_nor_another_batch
     assert begun.count(first.id) == 2  # once before, and once at these two ticks
 
 
+@pytest.mark.slow
 async def test_archived_results_are_told_once_and_stand_in_the_batchs_note_while_others_come_home(
     at: Connections,
     endpoint: Endpoint,
@@ -772,6 +782,7 @@ async def test_archived_results_are_told_once_and_stand_in_the_batchs_note_while
     ]
 
 
+@pytest.mark.slow
 async def test_items_that_an_open_transaction_holds_keep_their_batch_open_and_are_never_missing(
     at: Connections,
     endpoint: Endpoint,
@@ -810,6 +821,7 @@ async def test_items_that_an_open_transaction_holds_keep_their_batch_open_and_ar
 # -- what the database refuses
 
 
+@pytest.mark.slow
 async def test_a_result_that_the_database_refuses_is_invalid_and_keeps_no_neighbour_and_no_batch(
     at: Connections, endpoint: Endpoint, sender: Sender
 ) -> None:
@@ -824,6 +836,7 @@ async def test_a_result_that_the_database_refuses_is_invalid_and_keeps_no_neighb
     assert await sender.rows("select count(*) from lanes.spend") == [(12,)]
 
 
+@pytest.mark.slow
 async def test_an_attempt_that_the_database_refuses_keeps_its_batch_open_and_no_neighbour(
     at: Connections, endpoint: Endpoint, sender: Sender
 ) -> None:

@@ -37,6 +37,7 @@ async def asked_for(at: Connections, *, in_minutes: float) -> list[str]:
     return await at.db.run(deadlines.pressing, now=now + timedelta(minutes=in_minutes))
 
 
+@pytest.mark.slow
 async def test_a_kind_that_is_refused_does_not_keep_the_others(
     at: Connections, endpoint: Endpoint, sender: Sender, nap: Nap
 ) -> None:
@@ -59,6 +60,7 @@ async def test_a_kind_that_is_refused_does_not_keep_the_others(
     assert await asked_for(at, in_minutes=120) == []  # only a person can help
 
 
+@pytest.mark.slow
 async def test_a_kind_whose_version_breaks_does_not_keep_the_others(
     at: Connections, database_url: str, sender: Sender, nap: Nap
 ) -> None:
@@ -72,6 +74,7 @@ async def test_a_kind_whose_version_breaks_does_not_keep_the_others(
     assert [sentence.split(":")[0] for sentence in departed.failed] == ["bills"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("busy", [OVERLOADED, LIMITED])
 async def test_a_provider_that_is_busy_is_asked_again_within_the_run(
     at: Connections, endpoint: Endpoint, sender: Sender, nap: Nap, busy: dict[str, object]
@@ -85,6 +88,7 @@ async def test_a_provider_that_is_busy_is_asked_again_within_the_run(
     assert await sender.rows("select distinct state, failures from lanes.work") == [("done", 0)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("busy", [OVERLOADED, LIMITED])
 async def test_a_provider_that_stays_busy_is_asked_by_another_run_soon(
     at: Connections, endpoint: Endpoint, sender: Sender, nap: Nap, busy: dict[str, object]
@@ -102,6 +106,7 @@ async def test_a_provider_that_stays_busy_is_asked_by_another_run_soon(
     assert await asked_for(at, in_minutes=120) == []
 
 
+@pytest.mark.slow
 async def test_a_provider_that_was_not_reached_created_nothing_and_is_asked_again(
     at: Connections, endpoint: Endpoint, sender: Sender, nap: Nap
 ) -> None:
@@ -117,6 +122,7 @@ async def test_a_provider_that_was_not_reached_created_nothing_and_is_asked_agai
     assert (await send_waiting(at, None, sleep=nap)).ending() == len(KEYS)
 
 
+@pytest.mark.slow
 async def test_a_create_that_may_be_paid_is_never_tried_again_and_what_follows_waits_for_it(
     at: Connections, endpoint: Endpoint, sender: Sender, nap: Nap
 ) -> None:
@@ -161,6 +167,7 @@ async def test_another_account_is_not_kept_by_an_unresolved_create(
     assert (await send_waiting(at, None, sleep=nap)).ending() == 1
 
 
+@pytest.mark.slow
 async def test_a_batch_that_the_provider_finds_too_large_is_halved(
     at: Connections, endpoint: Endpoint, sender: Sender, nap: Nap
 ) -> None:
@@ -172,6 +179,7 @@ async def test_a_batch_that_the_provider_finds_too_large_is_halved(
     assert await sender.rows(sizes) == [(3,)] * 4
 
 
+@pytest.mark.slow
 async def test_a_held_batch_keeps_no_other_with_as_many_requests(
     at: Connections, endpoint: Endpoint, sender: Sender, nap: Nap
 ) -> None:
@@ -184,6 +192,7 @@ async def test_a_held_batch_keeps_no_other_with_as_many_requests(
     assert await sender.rows(sent) == [(2, 2), (1, 1)]  # one request moved to the next
 
 
+@pytest.mark.slow
 async def test_a_single_pack_is_divided_where_its_one_request_could_not_be_told_apart(
     at: Connections, sender: Sender, nap: Nap
 ) -> None:
@@ -197,6 +206,7 @@ async def test_a_single_pack_is_divided_where_its_one_request_could_not_be_told_
     ) == [(2, 3)]
 
 
+@pytest.mark.slow
 async def test_one_item_that_could_not_be_told_apart_waits_while_the_others_leave(
     at: Connections, sender: Sender, nap: Nap
 ) -> None:

@@ -86,6 +86,7 @@ async def test_a_prefect_server_in_trouble_delays_no_answer(
     assert await sender.rows("select count(*) > 0 from lanes.event_outbox") == [(True,)]
 
 
+@pytest.mark.slow
 async def test_what_gathers_takes_no_place_and_a_pack_larger_than_the_places_fills(
     at: Connections, sender: Sender, prefect: PrefectStandIn
 ) -> None:
@@ -124,6 +125,7 @@ async def claim_ahead(opened: Drain, endpoint: Endpoint, sender: Sender) -> None
     await turns(opened, lambda: work_is(sender, claimed=4, done=1))
 
 
+@pytest.mark.slow
 async def test_explain_names_the_reason_for_which_a_claimed_item_is_not_asked(
     two_places: Connections, endpoint: Endpoint, sender: Sender, prefect: PrefectStandIn
 ) -> None:
@@ -139,6 +141,7 @@ async def test_explain_names_the_reason_for_which_a_claimed_item_is_not_asked(
     assert f"among 2 calls of its workload: {WaitReason.PLACES.said}" in said
 
 
+@pytest.mark.slow
 async def test_a_drain_that_ends_gives_back_what_gathers(
     at: Connections, sender: Sender, prefect: PrefectStandIn
 ) -> None:
@@ -171,6 +174,7 @@ def two_places(at: Connections) -> Connections:
     return replace(at, provider=at.provider.model_copy(update={"most_calls": 2}))
 
 
+@pytest.mark.slow
 async def test_a_call_that_ends_is_followed_by_what_was_claimed_ahead_before_anything_is_claimed_again(
     two_places: Connections, endpoint: Endpoint, sender: Sender, prefect: PrefectStandIn
 ) -> None:
@@ -184,6 +188,7 @@ async def test_a_call_that_ends_is_followed_by_what_was_claimed_ahead_before_any
         await until_work_is(sender, done=5, ready=1)
 
 
+@pytest.mark.slow
 async def test_a_drain_that_ends_gives_back_what_it_claimed_ahead(
     two_places: Connections, endpoint: Endpoint, sender: Sender, prefect: PrefectStandIn
 ) -> None:
@@ -202,6 +207,7 @@ async def test_a_drain_that_ends_gives_back_what_it_claimed_ahead(
     assert await sender.rows("select count(*) from lanes.attempt") == [(3,)]
 
 
+@pytest.mark.slow
 async def test_a_claim_whose_versions_cannot_be_read_is_given_back_at_once_and_counts_for_nothing(
     at: Connections, sender: Sender, prefect: PrefectStandIn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -248,6 +254,7 @@ async def test_a_failure_is_weighed_before_what_was_claimed_ahead_follows(
     assert endpoint.bill()["responses"] == 1
 
 
+@pytest.mark.slow
 async def test_an_urgent_item_is_answered_while_a_backlog_is_still_being_routed(
     at: Connections, sender: Sender, prefect: PrefectStandIn
 ) -> None:

@@ -170,6 +170,7 @@ async def test_a_lone_item_that_is_refused_again_and_again_fails(
     assert await sender.states() == {"a": "failed"}
 
 
+@pytest.mark.slow
 async def test_a_refused_version_stops_and_goes_on_corrected_while_its_neighbours_are_answered(
     at: Connections, endpoint: Endpoint, sender: Sender
 ) -> None:
@@ -231,6 +232,7 @@ async def test_a_rate_limit_is_obeyed_as_long_as_it_says(
     ]
 
 
+@pytest.mark.slow
 async def test_a_fault_beside_answered_neighbours_is_the_items_own(
     at: Connections, endpoint: Endpoint, sender: Sender
 ) -> None:
@@ -249,6 +251,7 @@ async def test_a_fault_beside_answered_neighbours_is_the_items_own(
     assert set(states.values()) == {"settled"}
 
 
+@pytest.mark.slow
 async def test_an_outage_of_many_turns_fails_nobody_and_opens_one_incident_that_ends_when_all_are_served(
     at: Connections, endpoint: Endpoint, sender: Sender
 ) -> None:
@@ -294,6 +297,7 @@ async def test_every_item_of_a_pack_that_faults_beside_answered_ones_is_asked_al
     assert await answer(at, state) == {Outcome.VALID: 2, Outcome.UNKNOWN: 1}
 
 
+@pytest.mark.slow
 async def test_the_parts_of_a_divided_pack_are_saved_as_they_arrive(
     at: Connections, endpoint: Endpoint, sender: Sender, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -63,6 +63,7 @@ async def test_a_role_that_is_free_for_a_moment_only_is_left_alone(
     assert prefect.requests == []
 
 
+@pytest.mark.slow
 async def test_several_lookers_ask_once(db: Database, prefect: PrefectStandIn) -> None:
     await asyncio.gather(*(asked(Guard(db, vacancies=hasty())) for _ in range(4)))
     assert {flow: len(prefect.asked(flow)) for flow in ALL} == dict.fromkeys(ALL, 1)

@@ -20,6 +20,7 @@ END_OTHERS = """select pg_terminate_backend(pid) from pg_stat_activity
  where datname = current_database() and pid <> pg_backend_pid()"""
 
 
+@pytest.mark.slow
 async def test_a_drain_whose_calls_are_slow_renews_its_leases(
     at: Connections,
     endpoint: Endpoint,
@@ -71,6 +72,7 @@ async def test_the_claims_of_a_drain_that_died_are_anothers_once_their_leases_ar
     ]
 
 
+@pytest.mark.slow
 async def test_a_drain_whose_every_session_is_ended_while_its_calls_are_in_flight_loses_no_claim(
     at: Connections,
     endpoint: Endpoint,
@@ -118,6 +120,7 @@ async def test_what_a_drain_holds_is_renewed_no_more_when_its_loop_stands_still_
     assert not leases._thread.is_alive()
 
 
+@pytest.mark.slow
 async def test_a_drain_asks_nothing_for_claims_that_it_could_not_renew_lately(
     at: Connections,
     endpoint: Endpoint,

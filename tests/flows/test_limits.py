@@ -81,6 +81,7 @@ async def test_a_limit_of_the_provider_holds_calls_back_and_none_is_refused(
     assert endpoint.bill()["responses"] == 61
 
 
+@pytest.mark.slow
 async def test_what_is_due_goes_before_what_is_not_while_the_limits_hold_calls_back(
     at: Connections, endpoint: Endpoint, sender: Sender, prefect: PrefectStandIn
 ) -> None:
@@ -161,6 +162,7 @@ async def test_places_are_bounded_by_the_block_or_where_it_says_nothing_by_the_c
         assert opened.state.places.most == 500
 
 
+@pytest.mark.slow
 async def test_what_calls_took_is_learned_for_the_next(
     at: Connections, sender: Sender, prefect: PrefectStandIn
 ) -> None:

@@ -3,6 +3,8 @@
 import subprocess
 import sys
 
+import pytest
+
 LATER = (
     "aiohttp",
     "alembic",
@@ -16,6 +18,7 @@ LATER = (
 )
 
 
+@pytest.mark.slow
 def test_a_drain_begins_without_the_sdk_the_rules_and_the_prices_which_load_beside_what_it_does_first() -> (
     None
 ):

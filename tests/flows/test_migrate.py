@@ -136,6 +136,7 @@ async def test_the_evidence_decides(database_url: str) -> None:
         assert isinstance(await lead.decide(later(seconds=2)), RollBack)
 
 
+@pytest.mark.slow
 async def test_a_rollout_is_taken_back_when_every_second_batch_never_returns(
     at: Connections, endpoint: Endpoint, sender: Sender
 ) -> None:

@@ -93,6 +93,7 @@ async def _unserved(sender: Sender) -> int:
     return number
 
 
+@pytest.mark.slow
 async def test_a_drain_that_ends_in_an_outage_ends_red_with_what_it_met(
     at: Connections, endpoint: Endpoint, sender: Sender, prefect: PrefectStandIn
 ) -> None:
@@ -106,6 +107,7 @@ async def test_a_drain_that_ends_in_an_outage_ends_red_with_what_it_met(
     assert "529: Overloaded" in str(ending.message)
 
 
+@pytest.mark.slow
 async def test_a_drain_whose_account_takes_nothing_says_so_too(
     at: Connections, endpoint: Endpoint, sender: Sender, prefect: PrefectStandIn
 ) -> None:
@@ -149,6 +151,7 @@ async def test_a_prefect_in_trouble_delays_no_answer_in_and_after_an_outage_and_
         await until_it_says(opened, prefect, "Provider down")
 
 
+@pytest.mark.slow
 async def test_nothing_follows_the_last_state_of_a_run(
     at: Connections,
     endpoint: Endpoint,

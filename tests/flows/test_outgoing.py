@@ -133,6 +133,7 @@ async def test_a_publisher_publishes_what_it_is_woken_for_and_stops_at_once(
     assert time.monotonic() - began < POST_S / 2
 
 
+@pytest.mark.slow
 async def test_a_publisher_goes_on_when_prefect_is_back(
     db: Database, prefect: PrefectStandIn
 ) -> None:
@@ -251,6 +252,7 @@ async def test_large_events_travel_in_several_requests(
     assert prefect.requests.count("events") == 2
 
 
+@pytest.mark.slow
 async def test_what_must_be_known_overtakes_the_answers_that_are_under_way(
     db: Database, prefect: PrefectStandIn
 ) -> None:
@@ -279,6 +281,7 @@ async def test_who_has_little_time_leaves_what_would_go_too_fast(
     assert caplog.text == ""
 
 
+@pytest.mark.slow
 async def test_a_publisher_at_work_opens_one_client_however_often_it_posts(
     db: Database, prefect: PrefectStandIn, monkeypatch: pytest.MonkeyPatch
 ) -> None:

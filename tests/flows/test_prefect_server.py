@@ -41,6 +41,7 @@ def socket(app: ASGIApp, path: str, **headers: str) -> WebSocketTestSession:
     return TestClient(app).websocket_connect(UI.replace("http", "ws") + path, headers=headers)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("host", "status"),
     [

@@ -209,6 +209,7 @@ async def test_a_post_whose_end_is_unknown_is_found_whatever_slacks_clock_says(
     assert (await story.post()).posted_state == "open"
 
 
+@pytest.mark.slow
 async def test_while_slack_cannot_be_asked_an_unsure_post_is_not_repeated(story: Story) -> None:
     await story.record(BREACH)
     story.standin.fail("chat.postMessage", lost=True)
@@ -231,6 +232,7 @@ async def test_a_refusal_is_kept_with_a_remedy_and_waits(story: Story) -> None:
     assert story.standin.calls.count("chat.postMessage") == 1
 
 
+@pytest.mark.slow
 async def test_an_outage_of_slack_loses_nothing(
     db: Database, passing_time: PassingTime, standin: SlackStandIn
 ) -> None:

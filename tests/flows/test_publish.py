@@ -154,6 +154,7 @@ async def test_forms_offer_each_workload_once_it_is_published(
 FORMS = "deployments/filter"
 
 
+@pytest.mark.slow
 async def test_no_form_is_written_while_all_of_them_are_current_and_one_question_tells(
     at: Connections, prefect: PrefectStandIn
 ) -> None:
@@ -256,6 +257,7 @@ async def test_one_who_knows_less_and_writes_later_takes_no_choice_and_no_schedu
     assert windows(prefect).keys() == {"bills", "letters"}
 
 
+@pytest.mark.slow
 async def test_of_many_who_publish_at_once_none_loses_a_choice(
     at: Connections, prefect: PrefectStandIn
 ) -> None:

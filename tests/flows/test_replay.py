@@ -81,6 +81,7 @@ async def test_one_poisonous_request_of_a_replay_harms_no_neighbour(
     assert said == [("complete", 12, 11, 1, 0)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("bad", [("k03",), ("k03", "k07")])
 async def test_a_replay_ends_and_is_promoted_although_a_request_always_faults(
     at: Connections, endpoint: Endpoint, sender: Sender, bad: tuple[str, ...]
@@ -112,6 +113,7 @@ async def test_a_replay_ends_and_is_promoted_although_a_request_always_faults(
     assert set((await sender.states()).values()) == {"settled"}
 
 
+@pytest.mark.slow
 async def test_a_lone_request_spends_nothing_in_an_outage_and_its_budget_once_others_are_answered(
     at: Connections, endpoint: Endpoint, sender: Sender
 ) -> None:

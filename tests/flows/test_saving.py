@@ -168,6 +168,7 @@ async def test_one_answer_that_the_database_refuses_is_saved_without_it_and_its_
         assert len(rows(reader, "spend")) == 7
 
 
+@pytest.mark.slow
 @given(
     packs=st.lists(st.integers(1, 5), min_size=1, max_size=4),
     tokens=st.integers(1, 9_999),

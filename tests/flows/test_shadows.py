@@ -45,6 +45,7 @@ async def test_some_of_what_was_packed_is_asked_alone_once_nothing_else_waits_an
     assert await sender.rows(left) == [("full", 40)]
 
 
+@pytest.mark.slow
 async def test_what_only_measures_moves_no_queue_on_to_its_own_late_rank(
     at: Connections, sender: Sender, prefect: PrefectStandIn
 ) -> None:

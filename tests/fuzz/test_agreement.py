@@ -20,6 +20,7 @@ def doors(pool: Engine, db: Database, tmp_path: Path) -> Doors:
     return opened
 
 
+@pytest.mark.slow
 @given(st.lists(inputs(), min_size=1, max_size=20))
 async def test_the_doors_accept_with_the_same_item_or_refuse_with_the_same_words_and_harm_no_neighbour(
     doors: Doors, said: list[str]

@@ -8,6 +8,7 @@ SEED = 1
 SMALL = RoundSizes(fragments=10, inputs=60, batched=24, called=12)
 
 
+@pytest.mark.long_cases
 @pytest.mark.parametrize("area", AREAS)
 async def test_hostile_cases_harm_nothing(area: str, database_url: str) -> None:
     async with AREAS[area](database_url, SMALL) as one_round:

@@ -86,6 +86,7 @@ async def test_a_small_body_that_holds_hundreds_of_megabytes_is_given_up_early(
     assert (met.value.action, met.value.maybe_billed) == (Action.RETRY, True)
 
 
+@pytest.mark.slow
 async def test_a_line_of_results_that_holds_a_hundred_megabytes_is_not_held_and_the_others_are_read() -> (
     None
 ):

@@ -78,6 +78,7 @@ def test_a_login_that_a_person_chose_comes_first_and_is_kept(tmp_path: Path) -> 
         assert unusable not in str(refused.value)
 
 
+@pytest.mark.slow
 @given(SERVES)
 def test_whatever_can_serve_is_read_as_it_was_kept(
     tmp_path_factory: pytest.TempPathFactory, pair: str

@@ -46,6 +46,7 @@ def no_secret(*told: object) -> None:
     assert [each for each in SECRETS if each in text] == []
 
 
+@pytest.mark.slow
 def test_no_command_that_shows_settings_shows_a_password(
     home: Path, prefect: PrefectStandIn, capsys: Told
 ) -> None:

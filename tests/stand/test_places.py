@@ -169,6 +169,7 @@ def ran(up: StandInfo, *arguments: str, stdin: str = "") -> "subprocess.Complete
     )
 
 
+@pytest.mark.slow
 def test_psql_opens_the_database_of_the_stand_and_its_exit_code_is_its_own(up: StandInfo) -> None:
     done = ran(up, "-At", "-c", "select current_database()", "-c", "select 1 + 1")
     assert (done.returncode, done.stdout, done.stderr) == (0, "lanes\n2\n", "")

@@ -37,6 +37,7 @@ def rows(url: str) -> list[int]:
         return [row[0] for row in connection.execute("SELECT value FROM kept ORDER BY value")]
 
 
+@pytest.mark.slow
 def test_the_first_start_makes_a_durable_server_with_both_databases(home: Path) -> None:
     running = EmbeddedPostgres(home / "postgres").start()
     with psycopg.connect(running.url("prefect", None)) as connection:
@@ -46,6 +47,7 @@ def test_the_first_start_makes_a_durable_server_with_both_databases(home: Path) 
         assert connection.execute("SELECT current_database()").fetchone() == ("lanes",)
 
 
+@pytest.mark.slow
 def test_the_secret_is_readable_by_its_owner_only_and_not_shown(home: Path) -> None:
     running = EmbeddedPostgres(home / "postgres").start()
     secret = home / "postgres.secret"
@@ -55,6 +57,7 @@ def test_the_secret_is_readable_by_its_owner_only_and_not_shown(home: Path) -> N
         psycopg.connect(running.url("postgres", None).replace(secret.read_text(), "wrong"))
 
 
+@pytest.mark.slow
 def test_each_database_has_an_owner_of_its_own_that_is_no_superuser(home: Path) -> None:
     running = EmbeddedPostgres(home / "postgres").start()
     for name, role, other in (("lanes", "lanes_stand", "prefect"), ("prefect", "prefect", "lanes")):
@@ -66,6 +69,7 @@ def test_each_database_has_an_owner_of_its_own_that_is_no_superuser(home: Path) 
             psycopg.connect(running.url(other, None, role=role))
 
 
+@pytest.mark.slow
 def test_what_an_earlier_version_made_as_superuser_comes_to_belong_to_the_owner(home: Path) -> None:
     server = EmbeddedPostgres(home / "postgres")
     running = server.start()
@@ -100,11 +104,13 @@ def test_what_an_earlier_version_made_as_superuser_comes_to_belong_to_the_owner(
         assert connection.execute(left).fetchall() == []
 
 
+@pytest.mark.slow
 def test_a_second_start_attaches(home: Path) -> None:
     first = EmbeddedPostgres(home / "postgres").start()
     assert EmbeddedPostgres(home / "postgres").start() == first
 
 
+@pytest.mark.slow
 def test_a_restart_keeps_the_port_and_the_rows(home: Path) -> None:
     server = EmbeddedPostgres(home / "postgres")
     first = server.start()
@@ -125,6 +131,7 @@ def test_several_processes_that_start_at_once_end_with_one_server(home: Path) ->
     assert len(answers) == 1
 
 
+@pytest.mark.slow
 def test_the_server_outlives_a_starter_that_is_killed(home: Path) -> None:
     script = PRINT + "sys.stdin.read()\n"
     command = [sys.executable, "-c", script, str(home / "postgres")]
@@ -138,6 +145,7 @@ def test_the_server_outlives_a_starter_that_is_killed(home: Path) -> None:
     assert running.pid == pid
 
 
+@pytest.mark.slow
 def test_a_killed_server_comes_back_with_every_committed_row(home: Path) -> None:
     server = EmbeddedPostgres(home / "postgres")
     first = server.start()

@@ -8,6 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 from hashlib import blake2b
 from pathlib import Path
 
+import pytest
+
 from lanes.stand import login
 from lanes.stand.local import KEY, digest_of_secrets, write_private
 from lanes.stand.postgres import EmbeddedPostgres
@@ -35,6 +37,7 @@ def test_a_stamp_is_its_owners_only_and_no_guess_is_confirmed_by_it(tmp_path: Pa
     assert blake2b(b'{"ANTHROPIC_API_KEY": "sk-geheim"}', digest_size=16).hexdigest() != digest
 
 
+@pytest.mark.slow
 def test_every_file_has_the_mode_that_the_page_about_security_says(
     home: Path, prefect: PrefectStandIn
 ) -> None:

@@ -209,6 +209,7 @@ def test_putting_up_a_run_s_stand_makes_it_stay(home: Path) -> None:
     assert run.processes.find("service") is not None
 
 
+@pytest.mark.slow
 def test_down_stops_everything_once_and_then_nothing(home: Path) -> None:
     ours = stand(home, a_service(), StandStep("database", "Postgres", database))
     ours.up()
@@ -217,6 +218,7 @@ def test_down_stops_everything_once_and_then_nothing(home: Path) -> None:
     assert load_info(home) is None
 
 
+@pytest.mark.slow
 def test_the_stand_s_file_is_private_and_holds_no_secret(home: Path) -> None:
     info = stand(home, StandStep("database", "Postgres", database)).up().info
     file = home / "stand.json"

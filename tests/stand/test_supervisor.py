@@ -81,6 +81,7 @@ def test_a_supervisor_and_another_looker_ask_under_one_key(
     assert len(prefect.runs) == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("trouble", [{"hangs": True}, {"status": 503}])
 def test_an_outage_of_prefect_is_said_once_and_waited_out(
     pool: Engine, prefect: PrefectStandIn, api: PrefectApi, trouble: dict[str, Any]

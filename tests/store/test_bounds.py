@@ -68,6 +68,7 @@ def test_no_more_rows_travel_than_a_fetch_beyond_the_bound(
         )
 
 
+@pytest.mark.slow
 def test_many_small_rows_are_fetched_in_order_and_whole(connection: Connection) -> None:
     kind = BatchKind("letters", publish(connection, now=NOON).id)
     names = [f"k{n:04d}" for n in range(3_000)]
@@ -75,6 +76,7 @@ def test_many_small_rows_are_fetched_in_order_and_whole(connection: Connection) 
     assert keys(ready_work.lock_for_batch(connection, kind, limit=10_000, now=NOON)) == names
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("plans", ["force_custom_plan", "force_generic_plan"])
 def test_only_payloads_that_are_fetched_are_looked_at(connection: Connection, plans: str) -> None:
     letters = publish(connection, now=NOON)

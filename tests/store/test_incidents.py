@@ -99,6 +99,7 @@ def test_an_incident_of_a_share_stays_open_for_a_while_so_that_it_does_not_flap(
     assert row(connection, "incident_log", workload="bills").state == "open"
 
 
+@pytest.mark.slow
 def test_a_report_counts_every_open_incident_and_shows_some_of_those_that_are_over(
     connection: Connection,
 ) -> None:
@@ -364,6 +365,7 @@ SAID = (
 )
 
 
+@pytest.mark.slow
 def test_the_outbox_offers_exactly_what_slack_has_to_be_told(connection: Connection) -> None:
     incidents.record(connection, [BREACH], now=NOON)
     (post,) = slack_posts.due(connection, edits=True, now=NOON)

@@ -374,6 +374,7 @@ def test_an_open_submit_holds_up_neither_publishing_nor_pausing_nor_a_rollout_no
             assert len(rows(lanes, "route_log")) == 102  # old, new and the 100 of the other caller
 
 
+@pytest.mark.slow
 def test_whoever_publishes_a_changed_workload_never_waits_without_a_limit(pool: Engine) -> None:
     with pool.begin() as setup:
         publish(setup, now=NOON)
@@ -414,6 +415,7 @@ def test_a_decision_about_a_batch_says_who_is_in_its_way_and_nothing_of_it_is_do
         assert f"batch {batch_id}" in decide(operator, batch_id, who="ada", why="lost", now=NOON)
 
 
+@pytest.mark.slow
 def test_an_adoption_waits_for_who_holds_its_batch_within_a_limit(pool: Engine) -> None:
     with pool.begin() as setup:
         letters = publish(setup, now=NOON)
@@ -443,6 +445,7 @@ def test_a_retry_leaves_what_others_hold_and_retries_the_rest(
         assert retries.retry(operator, "letters", keys, now=NOON) == ["held"]
 
 
+@pytest.mark.slow
 def test_a_replay_reads_on_beside_an_item_that_others_hold(pool: Engine) -> None:
     with pool.begin() as setup:
         publish(setup, now=NOON)

@@ -224,6 +224,7 @@ def test_events_behind_those_that_stay_are_taken_of_every_precedence(
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("plans", ["force_custom_plan", "force_generic_plan"])
 def test_the_first_events_are_found_whatever_waits_behind_them(
     connection: Connection, plans: str

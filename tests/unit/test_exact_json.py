@@ -66,6 +66,7 @@ def is_finite(value: Any) -> bool:
     return True
 
 
+@pytest.mark.slow
 @given(any_json())
 @example({"beyond 64 bits": 2**70, "text": "Zürich", "half": "\ud800"})
 def test_what_is_written_reads_the_same(value: Any) -> None:

@@ -98,6 +98,7 @@ def test_parameters_are_checked_only_when_the_batch_runs(echo: Endpoint) -> None
     assert kinds == {"empty": "invalid_request_error", "unknown": "not_found_error"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("requests", "words"),
     [
@@ -172,6 +173,7 @@ def test_a_deleted_batch_is_gone_and_a_running_one_cannot_be_deleted(echo: Endpo
         batches.retrieve(batch.id)
 
 
+@pytest.mark.slow
 def test_a_killed_stand_in_finishes_its_batches_after_the_restart_and_bills_once(
     tmp_path: Path,
 ) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import anthropic
+import pytest
 from genai_prices import extract_usage
 
 from anthropic_standin.testing import asking, batch_of, running_endpoint, until
@@ -19,6 +20,7 @@ def price(message: anthropic.types.Message, **context: str) -> Decimal:
     return usage.calc_price(genai_request_timestamp=now, price_context=prices).total_price  # type: ignore[arg-type]
 
 
+@pytest.mark.slow
 def test_the_bill_equals_what_the_sdk_saw_to_the_last_digit(tmp_path: Path) -> None:
     with running_endpoint(tmp_path, "--engine", "echo", "--turnaround-s", "0") as endpoint:
         client = endpoint.client()
@@ -71,6 +73,7 @@ def test_the_bill_equals_what_the_sdk_saw_to_the_last_digit(tmp_path: Path) -> N
     }
 
 
+@pytest.mark.slow
 def test_the_bill_outlives_a_kill(tmp_path: Path) -> None:
     with running_endpoint(tmp_path, "--engine", "echo") as endpoint:
         endpoint.client().messages.create(**asking("Before the kill"))
@@ -80,6 +83,7 @@ def test_the_bill_outlives_a_kill(tmp_path: Path) -> None:
         assert endpoint.bill() == before
 
 
+@pytest.mark.slow
 def test_a_clean_end_loses_nothing_of_the_bill(tmp_path: Path) -> None:
     with running_endpoint(tmp_path, "--engine", "echo") as endpoint:
         for _ in range(5):

@@ -220,6 +220,7 @@ def test_an_oversized_body_is_refused_by_its_announced_length(echo: Endpoint) ->
         assert connection.recv(100).startswith(b"HTTP/1.1 413")
 
 
+@pytest.mark.slow
 def test_it_ends_cleanly_and_writes_only_into_its_home(tmp_path: Any) -> None:
     home = tmp_path / "home"
     with running_endpoint(home, "--engine", "echo") as endpoint:

@@ -80,6 +80,7 @@ def schemas() -> st.SearchStrategy[dict[str, Any]]:
     return st.recursive(leaves, grown, max_leaves=8)
 
 
+@pytest.mark.slow
 @given(schema=schemas(), text=st.text(max_size=80))
 def test_any_schema_is_satisfied(schema: dict[str, Any], text: str) -> None:
     item = read_item(text)

@@ -93,6 +93,7 @@ async def hangs(_: datetime) -> None:
     await hang()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("act", [breaks, hangs])
 async def test_a_duty_that_breaks_or_hangs_ends_neither_another_nor_the_tick(
     at: Connections, prefect: PrefectStandIn, act: Callable[[datetime], Awaitable[None]]

@@ -76,6 +76,7 @@ async def test_work_that_no_drain_serves_although_it_was_called_for_gets_a_run_w
     assert await calls(db) == [{"ready": 1, "received": 0}] * 2
 
 
+@pytest.mark.slow
 async def test_an_arrival_whose_trigger_was_lost_or_throttled_costs_seconds(
     db: Database, prefect: PrefectStandIn
 ) -> None:
@@ -128,6 +129,7 @@ async def test_a_drain_that_died_between_two_arrivals_is_replaced_at_the_next_lo
     assert len(await calls(db)) == 1
 
 
+@pytest.mark.slow
 async def test_what_the_last_drain_has_read_wakes_no_other(
     db: Database, prefect: PrefectStandIn
 ) -> None:
@@ -172,6 +174,7 @@ async def test_a_burst_calls_for_no_drain_while_one_is_on_its_way(
     assert await calls(db) == []
 
 
+@pytest.mark.slow
 async def test_runs_that_wait_for_a_worker_do_not_multiply_however_long_it_is_away(
     db: Database, put: Put, prefect: PrefectStandIn
 ) -> None:
@@ -214,6 +217,7 @@ async def test_where_nothing_waits_only_the_drain_that_is_kept_warm_is_called_fo
     assert await calls(db) == [{"ready": 0, "received": 0}] * called
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("trouble", [{"hangs": True}, {"status": 503}])
 async def test_whatever_prefect_does_the_call_stands_in_the_outbox(
     db: Database,

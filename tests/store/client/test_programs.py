@@ -52,6 +52,7 @@ for key in ("one", "two"):
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("program", "sent"), [(FORKS, 41), (LOOPS, 2)], ids=["forks", "loops"])
 def test_a_program_sends_and_waits_and_ends_in_silence(
     pool: Engine, program: str, sent: int

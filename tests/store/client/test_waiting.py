@@ -277,6 +277,7 @@ async def test_whoever_waits_delays_no_other_call(pool: Engine) -> None:
         assert result.output == A
 
 
+@pytest.mark.slow
 def test_those_who_wait_share_two_connections_and_close_them(pool: Engine) -> None:
     sessions = text(
         "select count(*) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()"

@@ -111,6 +111,7 @@ def test_a_planted_overload_is_not_called_by_a_door(
     assert connection.execute(text("select count(*) from public.caught")).scalar_one() == 0
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("trap")
 def test_an_upgrade_calls_nothing_that_was_planted(connection: Connection) -> None:
     """What a migration parses (`begin atomic`, views, defaults) is bound then, for good."""

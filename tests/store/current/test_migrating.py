@@ -72,6 +72,7 @@ def test_a_migration_may_change_a_table_under_a_view_and_who_could_read_the_view
     )
 
 
+@pytest.mark.slow
 def test_a_check_finds_a_view_that_somebody_changed(connection: Connection) -> None:
     command.check(on(connection, schema.config()))
     connection.execute(text("comment on view lanes.spend is 'Money'"))

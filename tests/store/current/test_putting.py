@@ -110,6 +110,7 @@ def test_what_leans_on_something_that_is_made_anew_is_made_anew_with_it(
     assert differences(connection, said) == []
 
 
+@pytest.mark.slow
 def test_a_remark_on_a_column_comes_with_its_file_and_somebody_elses_stays(
     connection: Connection,
 ) -> None:
@@ -160,6 +161,7 @@ def test_a_view_of_somebody_else_in_our_schema_stays_and_is_told(connection: Con
     assert differences(connection, sql_files()) == ["view lanes.mine has no file"]
 
 
+@pytest.mark.slow
 def test_a_readers_open_transaction_holds_up_the_replacing_of_what_it_read_and_nothing_else(
     pool: Engine,
 ) -> None:
@@ -182,6 +184,7 @@ def test_a_readers_open_transaction_holds_up_the_replacing_of_what_it_read_and_n
             )
 
 
+@pytest.mark.slow
 def test_a_new_function_that_another_uses_stands_before_it(connection: Connection) -> None:
     one = read(
         "doors/one",

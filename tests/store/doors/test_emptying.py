@@ -69,6 +69,7 @@ def letters(connection: Connection) -> None:
     publish(connection, now=NOON)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("letters")
 def test_what_an_item_said_is_nowhere_and_its_key_hash_and_costs_stay(
     connection: Connection,
@@ -215,6 +216,7 @@ def test_what_was_emptied_is_neither_right_nor_wrong(connection: Connection) -> 
     assert [(each.labels, each.share) for each in told] == [(1, 1.0)]
 
 
+@pytest.mark.slow
 def test_a_replay_that_was_promoted_before_is_compared_by_what_still_says_something(
     connection: Connection,
 ) -> None:
@@ -262,6 +264,7 @@ def test_an_emptied_item_is_not_retried_and_is_nobodys_history(connection: Conne
     assert history.of_entity(connection, "letters", "ada", before=LATER, most=5) == ()
 
 
+@pytest.mark.slow
 async def test_every_workload_empties_by_its_own_days(pool: Engine, database_url: str) -> None:
     with pool.begin() as connection:
         publish(connection, now=LONG_AGO, keep_payload_days=30)

@@ -4,6 +4,7 @@ import json
 from datetime import datetime
 from typing import Any
 
+import pytest
 from sqlalchemy import Connection, Engine, text
 
 from lanes.doors.item import Amendment, Refusal
@@ -39,6 +40,7 @@ def kept(connection: Connection, door: str = "client") -> tuple[int, list[tuple[
 # -- refusals
 
 
+@pytest.mark.slow
 def test_refusals_beyond_the_quota_of_a_source_and_day_are_counted_in_one_row(
     connection: Connection,
 ) -> None:
@@ -56,6 +58,7 @@ def test_refusals_beyond_the_quota_of_a_source_and_day_are_counted_in_one_row(
     )
 
 
+@pytest.mark.slow
 def test_a_neighbour_of_what_is_only_counted_is_admitted(connection: Connection) -> None:
     publish(connection, now=NOON)
     refuse(connection, QUOTA)
@@ -64,6 +67,7 @@ def test_a_neighbour_of_what_is_only_counted_is_admitted(connection: Connection)
     assert [each.outcome for each in told] == ["accepted", "unknown_workload", "accepted"]
 
 
+@pytest.mark.slow
 def test_what_describes_no_item_is_counted_with_the_rest(connection: Connection) -> None:
     lines = ["{" * 70_000, *["{"] * (QUOTA + 1)]
     bad = [
@@ -78,6 +82,7 @@ def test_what_describes_no_item_is_counted_with_the_rest(connection: Connection)
     )
 
 
+@pytest.mark.slow
 def test_the_report_counts_what_was_only_counted(connection: Connection) -> None:
     publish(connection, now=NOON)
     refuse(connection, QUOTA + 7)
@@ -89,6 +94,7 @@ def test_the_report_counts_what_was_only_counted(connection: Connection) -> None
     assert details.refusals(report).note == details.ONLY_COUNTED
 
 
+@pytest.mark.slow
 def test_a_sender_that_counts_and_keeps_its_transaction_open_delays_no_other(pool: Engine) -> None:
     with pool.begin() as setup:
         refuse(setup, QUOTA + 1)
@@ -197,6 +203,7 @@ def test_so_many_amendments_of_a_workload_wait(connection: Connection) -> None:
 # -- reads
 
 
+@pytest.mark.slow
 def test_a_reader_that_asks_without_an_end_fills_no_table(connection: Connection) -> None:
     publish(connection, now=NOON)
     admit(connection, "a", "b", now=NOON)

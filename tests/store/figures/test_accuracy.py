@@ -66,6 +66,7 @@ def accuracy(connection: Connection) -> set[tuple[str, int, float]]:
     return {(each.lane, each.labels, each.share) for each in rows(connection, "accuracy")}
 
 
+@pytest.mark.slow
 def test_replays_that_were_dropped_multiply_no_labels(connection: Connection) -> None:
     publish(connection, now=NOON)
     keys = [f"k{n}" for n in range(40)]
@@ -88,6 +89,7 @@ def test_replays_that_were_dropped_multiply_no_labels(connection: Connection) ->
     assert row(connection, "accuracy") == before
 
 
+@pytest.mark.slow
 def test_of_one_lane_and_version_the_answer_that_is_shown_counts(connection: Connection) -> None:
     version = publish(connection, now=NOON)
     admit(connection, "k", now=NOON, lane=Lane.BATCH)

@@ -112,6 +112,7 @@ def test_what_was_due_before_it_arrived_breaks_no_promise_whatever_its_route_say
     assert figures(connection, now=later(minutes=10)) == said
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("lane", Lane)
 def test_an_archive_that_was_due_before_it_arrived_hides_nothing_that_is_overdue(
     connection: Connection, lane: Lane
@@ -188,6 +189,7 @@ def test_the_first_answer_counts_and_no_authoritative_pass_counts_again(
     assert figures(connection, now=later(hours=1)) == [realtime(met=1)]
 
 
+@pytest.mark.slow
 def test_a_canceled_item_counts_for_nothing_and_a_rebuild_says_the_same_of_all(
     connection: Connection,
 ) -> None:

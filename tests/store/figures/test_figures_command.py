@@ -88,6 +88,7 @@ def test_what_is_written_during_a_rebuild_is_counted_once(pool: Engine) -> None:
             assert stand(writer) == (recounted.figures, recounted.hist)
 
 
+@pytest.mark.slow
 def test_a_second_rebuild_is_refused_while_somebody_folds(pool: Engine, capsys: Told) -> None:
     with pool.begin() as connection:
         folding.fold(connection)

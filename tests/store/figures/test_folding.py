@@ -222,6 +222,7 @@ RETRIED_WITH_ANOTHER_VERSION = [
 ]
 
 
+@pytest.mark.slow
 @example(mode=Mode.PLAIN, steps=RETRIED_WITH_ANOTHER_VERSION)
 @example(mode=Mode.LAMBDA, steps=AMENDED_TWICE)
 @example(mode=Mode.LAMBDA, steps=READ_LATE_AND_THEN_EARLY)

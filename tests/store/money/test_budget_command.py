@@ -60,6 +60,7 @@ def test_a_budget_is_set_shown_changed_and_removed(pool: Engine, capsys: Told) -
     assert "No budget is set" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_whoever_raises_a_budget_need_not_know_its_zone(pool: Engine, capsys: Told) -> None:
     month = {"period": Period.MONTH, "consumer": "crm"}
     assert budget("letters", hard=Decimal(20), zone="Europe/Berlin", **month) == 0
@@ -130,6 +131,7 @@ def test_a_limit_of_more_digits_than_are_kept_is_rounded_to_them(pool: Engine) -
         assert row(connection, "budget_status").hard_usd == Decimal("0.3")
 
 
+@pytest.mark.slow
 def test_an_item_that_waits_for_money_says_so_and_the_report_shows_its_budget(
     pool: Engine, capsys: Told
 ) -> None:

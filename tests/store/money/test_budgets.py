@@ -57,6 +57,7 @@ def test_a_budget_that_is_set_later_knows_what_its_period_has_cost(connection: C
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("consumer", [None, "crm"])
 def test_saves_go_on_while_a_new_budget_adds_up_what_was_spent_and_count_once(
     pool: Engine, consumer: str | None
@@ -100,6 +101,7 @@ def test_a_consumer_pays_its_part_of_a_pack(connection: Connection) -> None:
     assert stands(connection).spent_usd == PRICE / 2
 
 
+@pytest.mark.slow
 def test_saving_twice_counts_once(connection: Connection) -> None:
     publish(connection, now=NOON)
     put(connection)
@@ -145,6 +147,7 @@ def test_a_budget_that_makes_no_sense_or_is_of_an_unknown_workload_is_refused(
     assert rows(connection, "budget_status") == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("soft", ["0.5", None])
 def test_what_transactions_added_is_folded_and_counts_the_same(
     connection: Connection, soft: str | None

@@ -72,6 +72,7 @@ def test_a_version_that_nothing_was_seen_of_marks_nothing_in_real_time(
     assert caching.state(asking.through(connection), of.id, Lane.REALTIME) == decided
 
 
+@pytest.mark.slow
 def test_calls_that_come_are_reason_to_try_and_what_they_read_to_go_on_or_to_stop(
     connection: Connection,
 ) -> None:
@@ -97,6 +98,7 @@ def test_what_was_looked_at_a_moment_ago_is_not_looked_at_again(connection: Conn
     assert weighed(connection, of, Lane.REALTIME, later(seconds=15)) is Marks.SOME
 
 
+@pytest.mark.slow
 def test_calls_that_mark_and_of_which_nothing_is_cached_stop_marking(
     connection: Connection,
 ) -> None:
@@ -154,6 +156,7 @@ def away(connection: Connection, of: Version, items: int) -> tuple[BatchId, list
     return batch_id, work
 
 
+@pytest.mark.slow
 def test_a_batch_tries_and_is_judged_by_its_requests_that_marked(connection: Connection) -> None:
     of = publish(connection, now=NOON, **LONG)
     batch_id, work = away(connection, of, 30)

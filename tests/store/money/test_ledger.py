@@ -173,6 +173,7 @@ def test_attempts_are_numbered_within_their_item(connection: Connection) -> None
     )
 
 
+@pytest.mark.slow
 @given(
     size=st.integers(1, 20),
     lane=st.sampled_from(Lane),
@@ -217,6 +218,7 @@ def named_alike(*tokens: int) -> list[Response]:
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tokens", [(7, 8, 9), (7, 7, 7)])
 def test_a_name_that_comes_back_with_another_answer_is_booked_apart_however_it_is_saved(
     connection: Connection, tokens: tuple[int, ...]

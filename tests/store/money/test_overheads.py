@@ -122,6 +122,7 @@ def letters(pool: Engine, address: str) -> None:
         publish(connection, now=NOON)
 
 
+@pytest.mark.slow
 def test_the_command_sets_and_lists_them(letters: None, capsys: Told) -> None:
     assert overhead() == 0
     assert (
@@ -156,6 +157,7 @@ def test_the_command_sets_and_lists_them(letters: None, capsys: Told) -> None:
     )
 
 
+@pytest.mark.slow
 def test_a_quote_names_what_the_lanes_take_beside_it(
     letters: None, pool: Engine, tmp_path: Path, capsys: Told
 ) -> None:

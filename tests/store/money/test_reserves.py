@@ -30,6 +30,7 @@ from tests.store.money.budgeted import PRICE, bound, put, stands, take, waits
 from tests.store.tries import LEASE, claim, home, intend, rows, said, save, submit, tried
 
 
+@pytest.mark.slow
 def test_a_claim_reserves_its_bound_until_it_is_saved_given_back_or_rescued(
     connection: Connection,
 ) -> None:
@@ -48,6 +49,7 @@ def test_a_claim_reserves_its_bound_until_it_is_saved_given_back_or_rescued(
     assert (stands(connection).calls_usd, stands(connection).unknown_usd) == (0, of)
 
 
+@pytest.mark.slow
 def test_a_claim_takes_no_more_than_fits_and_the_next_goes_on_as_calls_end(
     connection: Connection,
 ) -> None:
@@ -92,6 +94,7 @@ def test_a_budget_that_is_set_while_calls_are_under_way_reserves_for_them_too(
     assert stands(connection).calls_usd == 0
 
 
+@pytest.mark.slow
 def test_a_dear_item_rests_alone_and_is_looked_at_again_when_money_returns(
     connection: Connection,
 ) -> None:
@@ -112,6 +115,7 @@ def test_a_dear_item_rests_alone_and_is_looked_at_again_when_money_returns(
     assert [each.key for each in take(connection)] == ["dear"]
 
 
+@pytest.mark.slow
 def test_work_that_is_canceled_while_it_is_asked_keeps_its_reserve_until_its_call_ends(
     connection: Connection,
 ) -> None:
@@ -132,6 +136,7 @@ def test_work_that_is_canceled_while_it_is_asked_keeps_its_reserve_until_its_cal
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("consumer", [None, "crm"])
 def test_the_late_answer_of_a_lost_call_takes_the_place_of_what_it_may_have_cost(
     connection: Connection, consumer: str | None
@@ -152,6 +157,7 @@ def test_the_late_answer_of_a_lost_call_takes_the_place_of_what_it_may_have_cost
     assert (stands(connection).unknown_usd, stands(connection).spent_usd) == (0, 2 * PRICE)
 
 
+@pytest.mark.slow
 def test_nothing_is_paid_of_a_budget_of_0_and_a_new_period_gives_what_the_last_one_refused(
     connection: Connection,
 ) -> None:
@@ -168,6 +174,7 @@ def test_nothing_is_paid_of_a_budget_of_0_and_a_new_period_gives_what_the_last_o
     assert [each.key for each in take(connection, now=later(days=1))] == ["b"]
 
 
+@pytest.mark.slow
 def test_calls_under_way_at_midnight_count_in_both_periods(connection: Connection) -> None:
     of = bound(publish(connection, now=NOON))
     put(connection, str(of))
@@ -181,6 +188,7 @@ def test_calls_under_way_at_midnight_count_in_both_periods(connection: Connectio
     assert stands(connection, midnight).calls_usd == 0
 
 
+@pytest.mark.slow
 def test_a_batch_keeps_its_bound_until_it_is_collected_or_released(connection: Connection) -> None:
     version = publish(connection, now=NOON)
     id_ = put(connection, str(bound(version) * 2))
@@ -199,6 +207,7 @@ def test_a_batch_keeps_its_bound_until_it_is_collected_or_released(connection: C
         assert stands(connection).reserved_usd == 0
 
 
+@pytest.mark.slow
 def test_a_budget_that_another_transaction_holds_delays_no_other_workload(pool: Engine) -> None:
     with pool.begin() as connection:
         for name in ("letters", "bills"):
@@ -223,6 +232,7 @@ def test_a_budget_that_another_transaction_holds_delays_no_other_workload(pool: 
         assert [each.key for each in take(drain)] == ["letters"]
 
 
+@pytest.mark.slow
 def test_a_batch_waits_for_a_budget_that_another_transaction_holds_but_not_without_a_limit(
     pool: Engine,
 ) -> None:

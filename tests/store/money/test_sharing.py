@@ -111,6 +111,7 @@ def test_a_replay_and_a_decision_about_a_batch_are_priced_so(connection: Connect
     assert asked.batch_usd == priced
 
 
+@pytest.mark.slow
 def test_a_preview_is_priced_so_of_a_workload_and_of_its_changed_file(
     pool: Engine, address: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -2,6 +2,7 @@
 
 from datetime import datetime, timedelta
 
+import pytest
 from sqlalchemy import Connection
 
 from lanes.promises.deadlines import CALM_FOR, AtRisk
@@ -52,6 +53,7 @@ def test_it_ends_only_once_nothing_was_at_risk_for_a_while(connection: Connectio
     assert over.sentence.startswith('No due item of workload "letters" is at risk any more')
 
 
+@pytest.mark.slow
 def test_what_was_told_alike_for_long_and_is_gone_for_one_look_has_not_ended(
     connection: Connection,
 ) -> None:

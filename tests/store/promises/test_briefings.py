@@ -628,6 +628,7 @@ def test_the_end_of_an_incident_keeps_its_cause(connection: Connection, promise:
     assert "How bad" not in shown(said.blocks)
 
 
+@pytest.mark.slow
 def test_what_ended_before_anybody_was_told_says_its_cause_from_its_own_time(
     connection: Connection,
 ) -> None:
@@ -674,6 +675,7 @@ def test_an_invalid_block_says_first_what_to_correct_and_leads_to_the_block(
     assert f"[Edit the workload] {UI}/v2/blocks/block/{BLOCK}/edit" in shown(said.blocks)
 
 
+@pytest.mark.slow
 def test_no_error_repeats_what_its_item_says(connection: Connection) -> None:
     publish(connection, now=later(days=-1), max_failures=1)
     secret = "Winterbourne"
@@ -692,6 +694,7 @@ def test_no_error_repeats_what_its_item_says(connection: Connection) -> None:
         assert "the provider answered 400" in shown(said.blocks)
 
 
+@pytest.mark.slow
 def test_what_cannot_be_looked_up_in_time_says_so_and_costs_no_other_part(
     connection: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:

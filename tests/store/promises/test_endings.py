@@ -154,6 +154,7 @@ def test_the_incident_of_a_promise_ends_when_its_subject_is_gone(
     assert state(connection, of) == "resolved"
 
 
+@pytest.mark.slow
 def test_a_refusal_lasts_as_long_as_it_holds_something_and_its_figure_follows(
     connection: Connection,
 ) -> None:
@@ -172,6 +173,7 @@ def test_a_refusal_lasts_as_long_as_it_holds_something_and_its_figure_follows(
     assert row(connection, "incident_log", promise="provider_frozen").state == "resolved"
 
 
+@pytest.mark.slow
 def test_an_answer_to_any_workload_ends_the_refusal_of_the_account_and_one_of_the_model_only_its_own(
     connection: Connection,
 ) -> None:
@@ -221,6 +223,7 @@ def wrong_key(connection: Connection) -> None:
     incidents.open(connection, frozen("acme", 30, "401: bad key"), now=later(seconds=1))
 
 
+@pytest.mark.slow
 def test_one_wrong_key_is_one_message_across_both_lanes_and_all_workloads(
     connection: Connection,
 ) -> None:
@@ -240,6 +243,7 @@ def test_one_wrong_key_is_one_message_across_both_lanes_and_all_workloads(
     assert told(connection) == ["provider_frozen"]
 
 
+@pytest.mark.slow
 def test_what_a_refusal_made_late_ends_untold_with_it_and_what_outlasts_it_is_told(
     connection: Connection,
 ) -> None:
@@ -257,6 +261,7 @@ def test_what_a_refusal_made_late_ends_untold_with_it_and_what_outlasts_it_is_to
     assert "realtime_slow" in told(connection)
 
 
+@pytest.mark.slow
 def test_a_used_up_budget_of_a_workload_explains_what_waits_and_misses_its_due_time_and_no_other_workload(
     connection: Connection,
 ) -> None:

@@ -235,6 +235,7 @@ def test_who_may_wait_is_told_of_circuits_that_are_open_and_of_none_that_nobody_
     assert circuits.not_closed(connection, now=later(minutes=2)) == {}
 
 
+@pytest.mark.slow
 def test_a_row_that_somebody_holds_is_waited_for_no_longer_than_a_second(
     two: tuple[Connection, Connection],
 ) -> None:

@@ -124,6 +124,7 @@ def test_a_workload_says_how_long(connection: Connection) -> None:
     assert sweep(connection, hours=2.1) == 1
 
 
+@pytest.mark.slow
 def test_an_item_that_was_brought_back_has_a_whole_day_again(connection: Connection) -> None:
     waiting(connection, Lane.BATCH)
     comes_back(connection, Outcome.EXPIRED, 0, 1, 2)
@@ -190,6 +191,7 @@ def test_batch_work_that_comes_back_again_and_again_is_given_up(
     )
 
 
+@pytest.mark.slow
 def test_returns_within_a_few_hours_give_nothing_up(connection: Connection) -> None:
     waiting(connection, Lane.BATCH)
     comes_back(connection, Outcome.EXPIRED, 100, 101, 102, 103, 104)
@@ -218,6 +220,7 @@ def test_what_real_time_tried_before_it_was_shed_is_no_return_of_a_batch(
     assert sweep(connection, hours=1_101) == 1
 
 
+@pytest.mark.slow
 def test_an_authoritative_pass_that_is_given_up_leaves_the_provisional_answer_settled_until_it_is_brought_back(
     connection: Connection,
 ) -> None:

@@ -55,6 +55,7 @@ def asked(connection: Connection, outcome: Outcome, *, at: datetime) -> None:
         save(connection, tried(each, outcome, at=at), now=at)
 
 
+@pytest.mark.slow
 def test_what_waits_and_fails_in_an_outage_is_told_as_one_incident(connection: Connection) -> None:
     publish(connection, now=NOON, promises={"realtime_p95_s": 1})
     admit(connection, *(f"k{n}" for n in range(30)), now=NOON, lane="realtime")
@@ -72,6 +73,7 @@ def test_what_waits_and_fails_in_an_outage_is_told_as_one_incident(connection: C
     assert told(connection) == ["provider_down"]
 
 
+@pytest.mark.slow
 def test_faults_that_no_answer_followed_are_no_failures_yet_an_outage_or_an_answer_decides(
     connection: Connection,
 ) -> None:
@@ -221,6 +223,7 @@ def test_an_outage_explains_items_that_were_given_up_unanswered_and_no_others(
     assert told(connection) == ["provider_down", "items_failed"]
 
 
+@pytest.mark.slow
 def test_a_lane_that_is_slow_after_the_outage_breaks_its_promise_again(
     connection: Connection,
 ) -> None:

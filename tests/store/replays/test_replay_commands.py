@@ -48,6 +48,7 @@ def answer(pool: Engine, letters: Version) -> None:
         save(connection, *(tried(each, output=B) for each in waiting))
 
 
+@pytest.mark.slow
 def test_a_replay_is_previewed_begun_compared_promoted_demoted_and_dropped(
     pool: Engine, letters: Version, capsys: Told
 ) -> None:
@@ -71,6 +72,7 @@ def test_a_replay_is_previewed_begun_compared_promoted_demoted_and_dropped(
     assert said(capsys, commands.drop)["state"] == "dropped"
 
 
+@pytest.mark.slow
 def test_commands_speak_in_sentences_and_refuse_with_the_reason(
     pool: Engine, letters: Version, capsys: Told
 ) -> None:

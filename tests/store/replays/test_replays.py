@@ -261,6 +261,7 @@ def test_promoting_makes_the_results_current_and_demoting_restores_exactly_what_
     assert rows(connection, "promoted") == []
 
 
+@pytest.mark.slow
 def test_a_decision_about_a_replay_never_waits_without_a_limit_for_an_open_transaction(
     connection: Connection, letters: Version, pool: Engine
 ) -> None:
@@ -464,6 +465,7 @@ OPERATIONS = st.lists(
 )
 
 
+@pytest.mark.slow
 @given(OPERATIONS)
 def test_whatever_happens_a_replay_that_is_not_promoted_is_never_shown(
     connection: Connection, letters: Version, operations: list[str]

@@ -34,6 +34,7 @@ def test_a_snapshot_of_an_empty_database_is_empty(connection: Connection) -> Non
     assert snapshot.take(connection, since=NOON, now=NOON) == Snapshot(taken_at=NOON, since=NOON)
 
 
+@pytest.mark.slow
 def test_a_snapshot_of_items_that_only_arrived_has_no_answers(connection: Connection) -> None:
     publish(connection, now=NOON)
     admit(connection, "a", now=NOON)
@@ -278,6 +279,7 @@ def test_a_snapshot_counts_late_data_and_replays(lived_in: Connection) -> None:
     ]
 
 
+@pytest.mark.slow
 def test_whoever_asks_the_database_is_told_the_same(pool: Engine, database_url: str) -> None:
     with pool.begin() as connection:
         publish(connection, now=NOON)

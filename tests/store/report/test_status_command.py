@@ -63,6 +63,7 @@ def test_a_database_that_does_not_answer_leaves_the_components(
     assert said["components"][0]["condition"] == "silent"
 
 
+@pytest.mark.slow
 def test_a_program_that_asks_loads_neither_tables_nor_rules_nor_schemas() -> None:
     # numpy is loaded: advice asks for the law of batches, which is numpy's
     heavy = (

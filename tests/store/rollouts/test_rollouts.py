@@ -472,6 +472,7 @@ def retried(connection: Connection, outcomes: dict[str, list[Outcome]]) -> datet
     return at
 
 
+@pytest.mark.slow
 def test_one_item_that_is_tried_five_times_counts_once_and_takes_nothing_back(
     connection: Connection,
 ) -> None:

@@ -263,6 +263,7 @@ def test_the_backlog_counts_what_could_be_claimed_and_since_when(connection: Con
     assert backlog.backlog(connection, Lane.REALTIME, now=NOON).ready == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("plans", ["force_custom_plan", "force_generic_plan"])
 def test_the_claim_query_stays_on_its_index_with_20000_rows(
     connection: Connection, plans: str

@@ -205,7 +205,7 @@ def many_are_another_workload_s(connection: Connection) -> None:
     crowd(connection, publish(connection, "bills", now=NOON))
 
 
-@pytest.mark.long_cases
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "many", [many_are_bound, many_are_withdrawn, many_are_paused, many_are_another_workload_s]
 )

@@ -138,6 +138,7 @@ def test_a_long_queue_is_read_from_its_end_in_chunks(connection: Connection) -> 
     assert seen[0] == max(each.id for each in rows(connection, "work"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("plans", ["force_custom_plan", "force_generic_plan"])
 def test_a_long_queue_is_read_backwards_along_its_index_and_never_sorted_whole(
     connection: Connection, plans: str

@@ -219,6 +219,7 @@ def test_traffic_is_read_in_steps_newest_first(now: datetime, pool: Engine) -> N
     assert [len(step.items) for step in seen] == [20, 20, 68]
 
 
+@pytest.mark.slow
 def test_history_counts_for_the_definition_that_reads_it(
     pool: Engine, now: datetime, tmp_path: Path, capsys: Told
 ) -> None:

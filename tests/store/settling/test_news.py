@@ -152,6 +152,7 @@ def test_another_workload_is_not_told_of(pool: Engine) -> None:
     assert heard(pool, news) == []
 
 
+@pytest.mark.slow
 def test_a_replay_is_told_when_it_is_promoted_and_when_that_is_taken_back(pool: Engine) -> None:
     with pool.begin() as connection:
         letters = publish(connection, now=NOON, mode="plain")

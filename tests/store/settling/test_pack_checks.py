@@ -164,6 +164,7 @@ def test_on_the_batch_lane_too(connection: Connection) -> None:
     assert {each.agrees for each in checks(connection)} == {True}
 
 
+@pytest.mark.slow
 def test_in_lambda_mode_each_lane_of_an_item_is_checked_by_itself(connection: Connection) -> None:
     letters = publish(
         connection, now=NOON, mode="lambda", realtime_pack=10, batch_pack=10, pack_check_share=SHARE

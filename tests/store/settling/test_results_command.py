@@ -338,7 +338,7 @@ def line(process: "subprocess.Popen[str]") -> dict[str, Any]:
     return json.loads(process.stdout.readline())
 
 
-@pytest.mark.long_cases
+@pytest.mark.slow
 @pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM])
 def test_whoever_follows_gets_what_comes_and_ends_it_with_ctrl_c(
     pool: Engine, run: Callable[..., "subprocess.Popen[str]"], ending: signal.Signals
@@ -355,6 +355,7 @@ def test_whoever_follows_gets_what_comes_and_ends_it_with_ctrl_c(
     assert (following.returncode, out, err) == (0, "", "")
 
 
+@pytest.mark.slow
 def test_whoever_closes_the_pipe_leaves_no_traceback(
     pool: Engine, run: Callable[..., "subprocess.Popen[str]"]
 ) -> None:
@@ -382,6 +383,7 @@ def test_whoever_leaves_in_the_middle_of_much_leaves_no_traceback(
     assert (listing.returncode, err) == (0, "")
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
 def test_a_full_disk_is_one_sentence_and_exit_code_1(database_url: str) -> None:
     environment = {**os.environ, "LANES_DATABASE_URL": database_url}

@@ -117,6 +117,7 @@ def test_what_was_exported_and_is_published_changes_nothing(
     assert (in_force(pool).number, untouched(prefect)) == (1, True)
 
 
+@pytest.mark.slow
 def test_a_new_workload_is_shown_whole_and_published_with_its_block(
     pool: Engine, prefect: PrefectStandIn, capsys: Told
 ) -> None:
@@ -133,6 +134,7 @@ def test_a_new_workload_is_shown_whole_and_published_with_its_block(
     assert publish(Path("letters.yaml")) == 0
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("in_this_process")
 def test_what_differs_is_shown_field_by_field_and_without_a_yes_nothing_changes(
     pool: Engine, prefect: PrefectStandIn, capsys: Told
@@ -201,6 +203,7 @@ def test_a_person_is_asked(
     )
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("in_this_process")
 def test_a_block_that_says_something_else_is_told_before_it_is_replaced(
     pool: Engine, prefect: PrefectStandIn, capsys: Told
@@ -218,6 +221,7 @@ def test_a_block_that_says_something_else_is_told_before_it_is_replaced(
     assert (prefect.blocks["letters"]["weight"], in_force(pool).number) == (1, 1)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("in_this_process")
 def test_a_workload_without_a_block_gets_one(
     pool: Engine, prefect: PrefectStandIn, capsys: Told
@@ -348,6 +352,7 @@ FAILS: list[tuple[dict[str, Any], str]] = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("in_this_process")
 @pytest.mark.parametrize(("changed", "said"), FAILS)
 def test_what_fails_on_items_that_came_is_published_by_force_alone(

@@ -82,6 +82,7 @@ def test_the_volumes_interval_is_students_of_the_mean_of_the_days() -> None:
     assert known.items_per_month.high == pytest.approx((1_000 + margin) * 30.4)
 
 
+@pytest.mark.slow
 def test_the_intervals_hold_about_as_often_as_they_say() -> None:
     """300 histories of 20 days, whose costs and volumes differ by a quarter from day to day."""
     chance = numpy.random.default_rng(12)

@@ -197,6 +197,7 @@ def test_no_more_than_a_bounded_part_of_a_file_is_read(
         assert (sample.lines, len(read), sample.whole) == (10, 11, False)
 
 
+@pytest.mark.slow
 def test_a_column_holds_no_more_values_than_a_label_may_have() -> None:
     sample = look((n, "x", {"id": n, "text": f"text {n}", "pair": n // 2}) for n in range(20_000))
     kept = [(each.counts, each.lines) for name, each in sample.columns.items() if name != "id"]

@@ -207,6 +207,7 @@ def test_lines_that_cannot_be_read_are_told_and_passed_over(capsys: Told) -> Non
     assert "Looked at 10 lines" in told.out
 
 
+@pytest.mark.slow
 def test_of_a_long_file_the_first_lines_are_read_and_that_is_said(capsys: Told) -> None:
     with Path("long.csv").open("w") as file:
         file.write("text,category\n")
@@ -238,6 +239,7 @@ def test_a_hundred_columns_make_a_short_definition() -> None:
     assert len(made().instructions) < 500
 
 
+@pytest.mark.slow
 @given(st.lists(some_json(), min_size=1, max_size=12), st.sampled_from([None, "text", "label"]))
 @example(
     [
@@ -273,6 +275,7 @@ def test_a_draft_of_any_lines_can_be_published_as_it_is(
             assert check.first_fault(line.expected) is None  # what is right can be answered
 
 
+@pytest.mark.slow
 @given(
     st.lists(
         st.tuples(TEXT, st.sampled_from(["yes", "no", "1", "1.0", " a", "null", "é"])),

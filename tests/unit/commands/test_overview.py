@@ -29,6 +29,7 @@ def loaded(program: str, *arguments: str) -> tuple[str, set[str]]:
     return done.stdout, set(done.stderr.split())
 
 
+@pytest.mark.slow
 def test_the_overview_says_of_each_command_what_it_says_of_itself_and_loads_none() -> None:
     printed, heavy = loaded("from lanes.cli import main; main()", "--help")
     words = " ".join(printed.replace("│", " ").split())
@@ -39,6 +40,7 @@ def test_the_overview_says_of_each_command_what_it_says_of_itself_and_loads_none
     assert heavy == set()
 
 
+@pytest.mark.slow
 def test_a_command_whose_reader_has_had_enough_ends_without_a_word(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "lanes", "init", "letters", "--json"]
     with subprocess.Popen(
@@ -50,6 +52,7 @@ def test_a_command_whose_reader_has_had_enough_ends_without_a_word(tmp_path: Pat
     assert (running.returncode, said) == (1, b"")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "chapter", ["lanes.routing.route", "lanes.settling.settle", "lanes.rollouts.rollout"]
 )

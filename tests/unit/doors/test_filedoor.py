@@ -126,6 +126,7 @@ def test_no_line_of_a_csv_is_lost_or_read_twice_whatever_its_quotes(
 # What a line becomes
 
 
+@pytest.mark.slow
 @given(st.lists(some_json(), max_size=5))
 def test_a_line_of_json_is_an_items_payload(folder: Path, objects: list[dict[str, Any]]) -> None:
     told = read(

@@ -60,6 +60,7 @@ def test_any_json_is_read_or_refused_and_what_is_read_can_be_stored(
         assert_jsonb_takes(submission.as_row())
 
 
+@pytest.mark.slow
 @given(st.fixed_dictionaries({"payload": PAYLOADS}, optional=PLAUSIBLE))
 def test_plausible_fields_are_read_or_refused_and_what_is_read_can_be_stored(
     fields: dict[str, Any],

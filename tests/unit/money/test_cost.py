@@ -143,6 +143,7 @@ SCHEMA = {
 }
 
 
+@pytest.mark.slow
 @given(
     st.lists(payloads, min_size=1, max_size=4),
     st.lists(payloads, max_size=2),

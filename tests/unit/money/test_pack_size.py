@@ -192,10 +192,12 @@ def weeks(
     return found
 
 
+@pytest.mark.slow
 def test_where_packing_does_no_harm_it_is_never_blamed_in_eight_weeks_of_hourly_looks() -> None:
     assert set(weeks(lambda _: 0.95, alone=0.95, a_day=240)) == {20}
 
 
+@pytest.mark.slow
 def test_a_model_whose_answers_are_shifted_by_one_above_five_items_packs_five_for_most_of_eight_weeks() -> (
     None
 ):

@@ -39,12 +39,14 @@ def openings(share: float, *, an_hour: int, seed: int) -> int:
     return opened
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("an_hour", [30, 80, 400])
 def test_at_half_of_its_limit_a_promise_opens_no_incident_on_nearly_any_day(an_hour: int) -> None:
     days = [openings(LIMIT / 2, an_hour=an_hour, seed=seed) for seed in range(DAYS)]
     assert sum(days) == 0, days
 
 
+@pytest.mark.slow
 def test_at_its_limit_a_promise_seldom_opens_an_incident_and_far_beyond_it_opens_few_that_last() -> (
     None
 ):

@@ -324,12 +324,14 @@ def test_the_terminal_report_stays_readable_at_80_columns():
     assert max(len(line) for line in written(two_workloads(), width=80).splitlines()) <= 80
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("snapshot", SNAPSHOTS)
 def test_the_artifacts_stay_below_50_kb(snapshot):
     for shown in (page.main_page(snapshot()), page.details_page(snapshot())):
         assert len(shown.encode()) < 50_000
 
 
+@pytest.mark.slow
 def test_a_report_of_far_too_much_is_cut_and_not_left_out():
     for shown in (page.main_page(far_too_much()), page.details_page(far_too_much())):
         assert len(shown) > len(page.TOO_LONG)
@@ -449,6 +451,7 @@ def test_any_text_is_shown_as_it_is(text):
     assert " ".join(shown.split()) == " ".join(f"x {plain(text, most=400)} x".split())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("snapshot", SNAPSHOTS)
 def test_every_chart_is_well_formed_and_690_px_wide(snapshot):
     charts = charts_in(both(snapshot()))

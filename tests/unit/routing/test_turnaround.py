@@ -270,6 +270,7 @@ def test_where_the_provider_became_quicker_a_whole_day_stays_in_force_because_ni
         assert stay == 312 if quick == 12 else 24 <= stay < 60
 
 
+@pytest.mark.slow
 def test_without_a_change_what_was_seen_is_rarely_forgotten() -> None:
     forgot = 0
     for seed in range(200):

@@ -114,6 +114,7 @@ def test_hostile_text_is_shown_as_text_and_takes_no_more_than_its_lines() -> Non
     assert len(text.splitlines()) <= 12
 
 
+@pytest.mark.slow
 @given(
     st.dictionaries(
         st.text(max_size=30),

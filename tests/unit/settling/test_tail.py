@@ -1,5 +1,6 @@
 """A table is read on by its numbers: nothing that is committed late is missed, and nothing is read twice."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -92,6 +93,7 @@ STEPS = st.lists(
 LIMIT = 2
 
 
+@pytest.mark.slow
 @given(before=STEPS, readings=st.lists(st.tuples(STEPS, STEPS, STEPS), max_size=12))
 def test_every_committed_row_is_read_exactly_once(
     before: list[Step], readings: list[tuple[list[Step], ...]]

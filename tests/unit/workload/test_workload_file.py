@@ -70,6 +70,7 @@ def test_a_ready_made_workload_is_such_a_file_and_is_written_as_one(name: str) -
     assert "instructions: |\n" in text  # to be read and edited by people
 
 
+@pytest.mark.slow
 @given(
     some_lines.map("\n".join), some_lines.map("\n".join).filter(bool), some_json(), st.booleans()
 )
@@ -269,6 +270,7 @@ def test_a_file_that_multiplies_itself_by_aliases_is_refused_with_its_line() -> 
         assert caught.value.place is not None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("text", "said"),
     [
