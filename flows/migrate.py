@@ -1,7 +1,6 @@
 """Moves a workload's traffic between the lanes by a playbook: measured, judged, approved, or taken back."""
 
 from pathlib import PurePath
-from typing import Literal
 from uuid import UUID
 
 from prefect import State, flow
@@ -12,7 +11,7 @@ from pydantic import Field
 from lanes.workload.form import Form, UncheckedLine, of_workloads
 from tasks.approval import ask
 from tasks.database import database
-from tasks.migrate import RolloutOrder, leading, name_run
+from tasks.migrate import RolloutOrder, leading, name_run, names
 from tasks.refusal import REFUSALS, refused
 
 
@@ -25,10 +24,10 @@ class Order(Form):
         default=None, title="Workload", json_schema_extra=of_workloads()
     )
     """Whose traffic moves. Without one nothing starts: an open rollout that no run leads is led on."""
-    playbook: Literal["batch-to-realtime", "realtime-to-batch"] = Field(
-        default="batch-to-realtime", title="Playbook"
+    playbook: UncheckedLine = Field(
+        default="batch-to-realtime", title="Playbook", json_schema_extra={"enum": [*names()]}
     )
-    """A file of migrations/playbooks."""
+    """A file of migrations/playbooks, without its ending."""
     file: UncheckedLine = Field(default="", title="Another playbook")
     """Path of a playbook of your own, as the worker sees it; it takes the place of the one above."""
     consumer: UncheckedLine = Field(default="", title="Consumer")

@@ -37,13 +37,23 @@ FOLDER = Path(__file__).resolve().parents[1] / "migrations" / "playbooks"
 MOST_BYTES = 256 * 1024
 
 
-def load(name: str, file: str = "") -> Playbook:
+def names(folder: Path = FOLDER) -> list[str]:
+    """Return the names of the playbooks in `migrations/playbooks`."""
+    return sorted(path.stem for path in folder.glob("*.yaml"))
+
+
+def load(name: str, file: str = "", *, folder: Path = FOLDER) -> Playbook:
     """Return the playbook of that name in `migrations/playbooks`, or the one in another file.
 
     Raises:
         PlaybookInvalid: there is no such file, or it names the lines and fields that are wrong.
     """
-    path = Path(file) if file else FOLDER / f"{name}.yaml"
+    if not file and name not in (known := names(folder)):
+        problem = (
+            f"there is no file of that name in migrations/playbooks, which has {', '.join(known)}"
+        )
+        raise PlaybookInvalid(name, [problem])
+    path = Path(file) if file else folder / f"{name}.yaml"
     try:
         if not path.is_file():
             raise PlaybookInvalid(path.stem, [f'there is no file "{path}"'])

@@ -92,7 +92,7 @@ def rollout(
     do: Literal["start", "approve", "decline", "hold", "abort", "watch"],
     workload: str,
     *,
-    playbook: Literal["batch-to-realtime", "realtime-to-batch"] = "batch-to-realtime",
+    playbook: str = "batch-to-realtime",
     file: Path | None = None,
     consumer: str | None = None,
     why: Why = NONE_GIVEN,
@@ -109,7 +109,7 @@ def rollout(
 
     Args:
         do: What to do with the rollout.
-        playbook: To start: a file of migrations/playbooks.
+        playbook: To start: a file of migrations/playbooks, without its ending.
         file: To start: a playbook of your own, as the worker sees it.
         consumer: To start: moves this consumer's split only.
     """

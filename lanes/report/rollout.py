@@ -241,7 +241,7 @@ def _gates(progress: Progress) -> str:
     table = Table(
         "Gates of this step",
         gates,
-        label("Gate", lambda gate: NAMES[gate.measure]),
+        label("Gate", lambda gate: f"{NAMES[gate.measure]}{', dry run' if gate.dry_run else ''}"),
         figure("Limit", "what the measure must keep", _limit),
         figure("Needs", "samples below which it decides nothing", lambda gate: str(gate.at_least)),
         figure("Verdict", VERDICT_MEANS.format(confidence(alpha)), verdict),

@@ -53,7 +53,10 @@ UPPER = (Measure.ERROR_RATE, Measure.P95_S)  # these have a `max`, the others a 
 
 
 class Gate(BaseModel):
-    """The spec of one condition. Shares are 0 to 1; `at_least` is the number of samples below which it never passes."""
+    """The spec of one condition. Shares are 0 to 1; `at_least` is the number of samples below which it never passes.
+
+    A gate with `dry_run` is measured, judged and shown, and decides nothing.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -61,6 +64,7 @@ class Gate(BaseModel):
     max: Limit | None = None
     min: Limit | None = None
     at_least: Count
+    dry_run: Annotated[bool, Field(strict=True)] = False
 
     @model_validator(mode="after")
     def _has_its_limit(self) -> Self:

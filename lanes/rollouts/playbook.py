@@ -62,12 +62,19 @@ class PlaybookStep(BaseModel):
         """The share in hundredths of a percent, 0 to 10,000."""
         return round(self.percent * 100)
 
+    @property
+    def deciding(self) -> list[Gate]:
+        """The gates that are no dry run."""
+        return [gate for gate in self.gates if not gate.dry_run]
+
     @field_validator("gates")
     @classmethod
     def _one_of_each(cls, gates: tuple[Gate, ...]) -> tuple[Gate, ...]:
         measures = [gate.measure for gate in gates]
         if len(set(measures)) < len(measures):
             raise ValueError("a step has at most one gate of each measure")
+        if gates and all(gate.dry_run for gate in gates):
+            raise ValueError("a step needs a gate that decides: all of its gates are dry runs")
         return gates
 
 
@@ -92,8 +99,11 @@ class Playbook(BaseModel):
 
     @property
     def gate_alpha(self) -> float:
-        """The chance that one gate of one step is ever wrong: `alpha`, divided evenly over the gates of all steps."""
-        return self.alpha / sum(len(step.gates) for step in self.steps)
+        """The chance that one gate of one step is ever wrong: `alpha`, divided evenly over the gates of all steps.
+
+        Dry runs take no part of it: they decide nothing.
+        """
+        return self.alpha / sum(len(step.deciding) for step in self.steps)
 
     @model_validator(mode="after")
     def _goes_one_way(self) -> Self:
@@ -196,7 +206,7 @@ def _never_passing(playbook: Playbook, root: yaml.MappingNode) -> list[str]:
     problems = []
     for number, step in enumerate(playbook.steps):
         for index, gate in enumerate(step.gates):
-            if gate.tolerated <= 0:
+            if gate.tolerated <= 0 and not gate.dry_run:
                 path = ["steps", number, "gates", index]
                 problems.append(
                     f"line {yaml_places.place(root, path).line}, {'.'.join(map(str, path))}: {gate.measure} tolerates "

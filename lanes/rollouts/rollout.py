@@ -215,6 +215,7 @@ def next_move(
 ) -> Move:
     """Return what happens next. Only a step whose every gate passed is left forwards; a failed gate always takes it back.
 
+    Gates of a dry run are no part of that, whatever they say.
     The gates are judged again after an approval: what broke meanwhile is not shipped. An approved step has its longest time
     once more from the approval on; without evidence by then it is taken back, as before the question. A person's no takes it
     back, and so does a question without an answer in time. Nothing goes forwards while a critical incident is open.
@@ -223,7 +224,8 @@ def next_move(
         case RolloutState.FINISHED | RolloutState.ROLLED_BACK | RolloutState.ABORTED:
             return Hold(HoldReason.ENDED, f"the rollout is {at.state.replace('_', ' ')}")
         case RolloutState.RUNNING | RolloutState.WAITING_APPROVAL:
-            return _open_move(at, judgements, approval, now)
+            deciding = [each for each in judgements if not each.gate.dry_run]
+            return _open_move(at, deciding, approval, now)
         case _:
             assert_never(at.state)
 
@@ -309,7 +311,7 @@ def _lacking(
             f"{at.answered} of {at.step.hold.items} items answered under this step",
         )
     judged = [each.gate for each in judgements]
-    if decides is None or any(gate not in judged for gate in at.step.gates):
+    if decides is None or any(gate not in judged for gate in at.step.deciding):
         return Hold(HoldReason.ERROR, "not every gate was judged")
     match decides.verdict:
         case Verdict.ERROR:

@@ -27,9 +27,10 @@ ROOMS = ("flows", "tasks", "blocks", "lanes")
 
 
 def source_digest(checkout: Path) -> str:
-    """Hash what deployments are made of: prefect.yaml, the code, and their place."""
+    """Hash what deployments are made of: prefect.yaml, the code, the playbooks that a form offers, and their place."""
     digest = blake2b(str(checkout).encode(), digest_size=16)
-    sources = (file for room in ROOMS for file in (checkout / room).rglob("*.py"))
+    sources = [file for room in ROOMS for file in (checkout / room).rglob("*.py")]
+    sources += (checkout / "migrations" / "playbooks").glob("*.yaml")
     for file in [checkout / "prefect.yaml", *sorted(sources)]:
         digest.update(str(file.relative_to(checkout)).encode())
         digest.update(file.read_bytes())

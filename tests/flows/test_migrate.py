@@ -36,7 +36,7 @@ from lanes.words import Outcome, RolloutState, Verdict
 from tasks import collect
 from tasks.automations import BROKEN, ENDED
 from tasks.connections import Connections
-from tasks.migrate import Lead, RolloutOrder, leading, load
+from tasks.migrate import Lead, RolloutOrder, leading, load, names
 from tasks.refusal import refused
 from tasks.send_batch import send_batch
 from tests.conftest import NOON, later
@@ -239,8 +239,16 @@ def test_a_playbook_that_cannot_be_read_is_refused(
 
 def test_the_ready_made_playbooks_are_found_by_name() -> None:
     assert load(NAME).name == NAME
-    with pytest.raises(PlaybookInvalid, match="there is no file"):
-        load("ghost")
+    for other in ("ghost", f"../playbooks/{NAME}", "\x00", ""):
+        with pytest.raises(PlaybookInvalid, match="there is no file of that name in migrations"):
+            load(other)
+
+
+def test_a_new_file_among_the_playbooks_is_a_playbook(tmp_path: Path) -> None:
+    known = Path(write(tmp_path, step(20)))
+    (tmp_path / "slowly.yaml").write_text(known.read_text().replace(NAME, "slowly"))
+    assert names(tmp_path) == [NAME, "slowly"]
+    assert load("slowly", folder=tmp_path).name == "slowly"
 
 
 def test_what_a_person_does_by_hand_is_done_or_refused(connection: Connection) -> None:

@@ -42,6 +42,7 @@ OF_GATE = {
     "max": "Largest value that passes, for `error_rate` and `p95_s`.",
     "min": "Smallest value that passes, for `deadlines_met` and `agreement`.",
     "at_least": "Samples below which the gate decides nothing.",
+    "dry_run": "`true`: the gate is measured, judged and shown, and decides nothing.",
 }
 OF_DIRECTIONS = {
     Direction.BATCH_TO_REALTIME: "`percent` rises from step to step",

@@ -10,7 +10,7 @@ from lanes.rollouts.rollout import Happened, LogEntry, Rollout
 from lanes.routing.split import SplitRecord
 from lanes.words import RolloutState
 from tests.conftest import NOON
-from tests.rollouts import playbook, step
+from tests.rollouts import ERRORS, playbook, step
 from tests.unit.report.test_report_sections import BREACH
 
 ROLLOUT = Rollout(
@@ -57,6 +57,14 @@ def test_the_headline_says_where_it_stands() -> None:
         == "letters: rolled back at step 2 of 3, back to 0 % to real-time"
     )
     assert headline(progress(RolloutState.FINISHED)) == "letters: finished at 50 % to real-time"
+
+
+def test_a_gate_of_a_dry_run_says_so() -> None:
+    dry = {"measure": "p95_s", "max": 3, "at_least": 5, "dry_run": True}
+    tried = replace(ROLLOUT, playbook=playbook(step(20), step(50, ERRORS, dry), step(80)))
+    shown = render(replace(progress(), rollout=tried))
+    assert "| error rate |" in shown
+    assert "| p95, received to answered, dry run |" in shown
 
 
 def test_the_bar_counts_whole_steps_and_the_answered_part_of_this_one() -> None:

@@ -61,6 +61,17 @@ def test_a_rollout_begins_with_the_first_step_that_does_not_lead_back() -> None:
     ]
 
 
+def test_dry_runs_take_no_part_of_alpha_and_a_step_needs_a_gate_that_decides() -> None:
+    tried = "\n  - {measure: p95_s, max: 3, at_least: 5, dry_run: true}"
+    dry = GOOD.replace("at_least: 5}", f"at_least: 5}}{tried}", 1)
+    assert len(parse("trial", dry).steps[0].gates) == 2
+    assert parse("trial", dry).gate_alpha == parse("trial", GOOD).gate_alpha
+    with pytest.raises(PlaybookInvalid, match=r"steps\.0\.gates: a step needs a gate"):
+        parse("trial", GOOD.replace("at_least: 5}", "at_least: 5, dry_run: true}", 1))
+    unprovable = dry.replace("p95_s, max: 3", "deadlines_met, min: 1", 1)
+    assert parse("trial", unprovable).steps[0].gates[1].tolerated == 0
+
+
 def test_an_approval_has_three_days_unless_its_playbook_says_otherwise() -> None:
     assert parse("trial", GOOD).approval_within_hours == 72
     assert parse("trial", GOOD + "approval_within_hours: 4\n").approval_within_hours == 4

@@ -99,6 +99,18 @@ def test_lack_of_evidence_holds(
         assert move.reason is holds
 
 
+@pytest.mark.parametrize("verdict", Verdict)
+def test_a_dry_run_decides_nothing(verdict: Verdict) -> None:
+    tried = Gate(measure=Measure.DEADLINES_MET, min=0.9, at_least=5, dry_run=True)
+    at = situation()
+    at = replace(at, step=at.step.model_copy(update={"gates": (*GATES, tried)}))
+    of_it = Judgement(tried, Measurement(tried.measure, 0.0, 10), verdict, "said")
+    for others in (WELL, judged(Verdict.FAILED, Verdict.PASSED), judged(Verdict.PASSED)):
+        without = next_move(situation(), others, None, NOON)
+        assert next_move(at, [*others, of_it], None, NOON) == without
+        assert next_move(at, others, None, NOON) == without
+
+
 def test_a_step_that_asks_is_left_only_after_a_yes() -> None:
     assert isinstance(next_move(situation(approval=True), WELL, None, NOON), AskApproval)
     waiting = next_move(
