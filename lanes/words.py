@@ -11,6 +11,11 @@ class Lane(StrEnum):
     REALTIME = "realtime"
     BATCH = "batch"
 
+    @property
+    def other(self) -> "Lane":
+        """The other lane."""
+        return Lane.BATCH if self is Lane.REALTIME else Lane.REALTIME
+
 
 class Mode(StrEnum):
     """What a workload asks of its lanes."""

@@ -8,7 +8,7 @@ from typing import Any
 from lanes.promises.incident import TERMS, Incident
 from lanes.report.links import REPORTS, artifact_page, linked
 from lanes.report.table import Table, explained, figure, in_markdown, label, phrase
-from lanes.rollouts.gates import Gate, Judgement, Measure, confidence
+from lanes.rollouts.gates import Gate, Judgement, Measure, confidence, points
 from lanes.rollouts.rollout import LogEntry, Rollout
 from lanes.routing.split import SplitRecord
 from lanes.text import cell, code, plain
@@ -48,7 +48,7 @@ MEASURES = {
 }
 BAR_MEANS = "Bar: the steps done, and the answers that the step in force still waits for."
 VERDICT_MEANS = "passed and failed with {} confidence, however often one looks; inconclusive and error hold the step"
-WRONG_MEANS = "bounds of the true share of items on the wrong side, at that confidence"
+WRONG_MEANS = "bounds of the true share of items on the wrong side, or of how much larger it is than on the other lane"
 FROM_THEN_ON = "the share from then on"
 MOST_ROWS = 50
 BAR = 20  # characters of the progress bar
@@ -233,7 +233,10 @@ def _gates(progress: Progress) -> str:
 
     def wrong(gate: Gate) -> str:
         known = judged[gate.measure].wrong_share if gate.measure in judged else None
-        return f"{share(known[0])} to {share(known[1])}" if known is not None else MISSING
+        if known is None:
+            return MISSING
+        show = share if gate.worse_by is None else points
+        return f"{show(known[0])} to {show(known[1])}"
 
     def why(gate: Gate) -> str:
         return judged[gate.measure].explanation if gate.measure in judged else "not judged yet"
@@ -258,6 +261,8 @@ def _shown(table: Table[Any]) -> str:
 
 
 def _limit(gate: Gate) -> str:
+    if gate.worse_by is not None:
+        return f"≤ {points(gate.worse_by)} worse than the other lane"
     value = seconds(gate.limit) if gate.measure is Measure.P95_S else share(gate.limit)
     return f"{'≤' if gate.max is not None else '≥'} {value}"
 

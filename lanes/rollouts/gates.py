@@ -12,6 +12,10 @@ looks together. A gate
 - has `passed` when the upper bound lies below it, and would if every item in doubt were wrong;
 - is `inconclusive` in between: more samples will decide it.
 
+A gate with `worse_by` has the other lane as its limit: the items that the split left there in the same time. It compares both
+shares by the bounds of their difference (`lanes.statistics.differences`), so that what troubles both lanes fails neither, and
+needs `at_least` samples of each.
+
 `alpha` is the chance that a verdict is ever wrong: that a gate which keeps its limit ever fails, or that one which breaks it
 ever passes. A rollout divides its own over the gates of all its steps (`Playbook.gate_alpha`).
 """
@@ -25,6 +29,7 @@ from typing import TYPE_CHECKING, Annotated, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from lanes.statistics.differences import difference_bounds, is_larger, is_smaller
 from lanes.statistics.shares import SampleShare, bounds, is_above, is_below
 from lanes.words import Lane, Verdict
 
@@ -36,6 +41,7 @@ P95_TOLERATED = 0.05  # a p95 within its limit means that at most this share of 
 
 Limit = Annotated[float, Field(strict=True, ge=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(strict=True, ge=1)]
+Margin = Annotated[float, Field(strict=True, gt=0, lt=1)]
 
 
 class Measure(StrEnum):
@@ -50,12 +56,14 @@ class Measure(StrEnum):
 
 
 UPPER = (Measure.ERROR_RATE, Measure.P95_S)  # these have a `max`, the others a `min`
+COMPARABLE = (Measure.ERROR_RATE, Measure.DEADLINES_MET)  # these may be `worse_by`
 
 
 class Gate(BaseModel):
     """The spec of one condition. Shares are 0 to 1; `at_least` is the number of samples below which it never passes.
 
-    A gate with `dry_run` is measured, judged and shown, and decides nothing.
+    `worse_by` is how much larger the share of wrong samples may be than on the other lane. A gate with `dry_run` is measured,
+    judged and shown, and decides nothing.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -63,26 +71,37 @@ class Gate(BaseModel):
     measure: Measure
     max: Limit | None = None
     min: Limit | None = None
+    worse_by: Margin | None = None
     at_least: Count
     dry_run: Annotated[bool, Field(strict=True)] = False
 
     @model_validator(mode="after")
     def _has_its_limit(self) -> Self:
-        wanted, other = ("max", "min") if self.measure in UPPER else ("min", "max")
-        if getattr(self, wanted) is None or getattr(self, other) is not None:
-            raise ValueError(f"{self.measure} is limited by `{wanted}` and by nothing else")
+        wanted = "max" if self.measure in UPPER else "min"
+        if self.worse_by is not None and self.measure not in COMPARABLE:
+            raise ValueError(
+                f"{self.measure} is not compared with the other lane; write `{wanted}`"
+            )
+        limits = {name for name in ("max", "min", "worse_by") if getattr(self, name) is not None}
+        if limits not in ({wanted}, {"worse_by"}):
+            or_so = " or by `worse_by`" if self.measure in COMPARABLE else ""
+            raise ValueError(f"{self.measure} is limited by `{wanted}`{or_so} and by nothing else")
         if self.measure is not Measure.P95_S and self.limit > 1:
             raise ValueError(f"{wanted}: {self.measure} is a share from 0 to 1; write 5 % as 0.05")
         return self
 
     @property
     def limit(self) -> float:
-        """The largest (`max`) or smallest (`min`) value that passes."""
+        """The largest (`max`) or smallest (`min`) value that passes, or by how much a lane may be worse (`worse_by`)."""
+        if self.worse_by is not None:
+            return self.worse_by
         return self.max if self.max is not None else self.min or 0.0
 
     @property
     def tolerated(self) -> float:
-        """The largest share of samples, 0 to 1, that may lie on the wrong side."""
+        """The largest share of samples, 0 to 1, that may lie on the wrong side, beside that of the other lane (`worse_by`)."""
+        if self.worse_by is not None:
+            return self.worse_by
         if self.measure is Measure.P95_S:
             return P95_TOLERATED
         return self.limit if self.measure in UPPER else 1 - self.limit
@@ -96,7 +115,8 @@ class Gate(BaseModel):
 class Measurement:
     """A number with its sample size. `wrong` samples lie on the wrong side; `problem` says why there is no number.
 
-    `doubtful` items are out and no samples yet; they have been out for longer than half of those that came back.
+    `doubtful` items are out and no samples yet; they have been out for longer than half of those that came back. `other` is
+    the same of the other lane, at the same time.
     """
 
     measure: Measure
@@ -105,13 +125,30 @@ class Measurement:
     wrong: int = 0
     problem: str | None = None
     doubtful: int = 0
+    other: "Measurement | None" = None
+
+    @property
+    def seen(self) -> SampleShare:
+        """The share of samples on the wrong side."""
+        return SampleShare(self.wrong, self.samples)
+
+    @property
+    def doubted(self) -> SampleShare:
+        """The same if every item in doubt were wrong."""
+        return SampleShare(self.wrong + self.doubtful, self.samples + self.doubtful)
+
+    @property
+    def trusted(self) -> SampleShare:
+        """The same if every item in doubt were right."""
+        return SampleShare(self.wrong, self.samples + self.doubtful)
 
 
 @dataclass(frozen=True)
 class Judgement:
     """A gate's verdict on a measurement, and the sentence that explains it.
 
-    `wrong_share` are the bounds of the true share on the wrong side, 0 to 1; None without a usable number.
+    `wrong_share` are the bounds of the true share on the wrong side, 0 to 1, or its distance from that of the other lane, -1
+    to 1; None without a usable number.
     """
 
     gate: Gate
@@ -139,7 +176,9 @@ def judge(gate: Gate, measured: Measurement, *, alpha: float) -> Judgement:
         problem = f"no value of {measured.samples} samples"
     if problem is not None:
         return Judgement(gate, measured, Verdict.ERROR, problem)
-    seen = SampleShare(measured.wrong, measured.samples)
+    if gate.worse_by is not None:
+        return _compared(gate, measured, measured.other, alpha=alpha)
+    seen = measured.seen
     low, high = between = bounds(seen, alpha=alpha)
 
     def ruled(verdict: Verdict, explanation: str) -> Judgement:
@@ -153,13 +192,52 @@ def judge(gate: Gate, measured: Measurement, *, alpha: float) -> Judgement:
     surely = f"are on the wrong side, with {confidence(alpha)} confidence at every look"
     if is_above(seen, gate.tolerated, alpha=alpha):
         return ruled(Verdict.FAILED, f"{said}; at least {low:.1%} {surely}")
-    doubted = SampleShare(seen.hits + measured.doubtful, seen.samples + measured.doubtful)
-    if gate.keeps(measured.value) and _surely_keeps(gate, doubted, alpha=alpha):
+    if gate.keeps(measured.value) and _surely_keeps(gate, measured.doubted, alpha=alpha):
         return ruled(Verdict.PASSED, f"{said}; at most {high:.1%} {surely}")
     undecided = f"{said}; between {low:.1%} and {high:.1%} are on the wrong side"
     if measured.doubtful:
         undecided += f"; {measured.doubtful} more are out for longer than most took"
     return ruled(Verdict.INCONCLUSIVE, undecided)
+
+
+def _compared(
+    gate: Gate, measured: Measurement, other: Measurement | None, *, alpha: float
+) -> Judgement:
+    if other is None or (problem := _problem(gate, other)) is not None:
+        problem = "the other lane was not measured" if other is None else problem
+        return Judgement(gate, measured, Verdict.ERROR, problem)
+    low, high = between = difference_bounds(measured.seen, other.seen, alpha=alpha)
+
+    def ruled(verdict: Verdict, explanation: str) -> Judgement:
+        return Judgement(gate, measured, verdict, explanation, between)
+
+    if measured.value is None or other.value is None or _fewest(measured, other) < gate.at_least:
+        of_each = f"{measured.samples} here and {other.samples} on the other lane"
+        return ruled(
+            Verdict.INCONCLUSIVE, f"{of_each}, of at least {gate.at_least} samples of each"
+        )
+    said = (
+        f"{_shown(gate, measured.value)} of {measured.samples} samples, {_shown(gate, other.value)} of {other.samples} on the "
+        f"other lane, {_limit(gate)}"
+    )
+    surely = f"worse, with {confidence(alpha)} confidence at every look"
+    if is_larger(measured.seen, other.seen, by=gate.limit, alpha=alpha):
+        return ruled(Verdict.FAILED, f"{said}; at least {points(low)} {surely}")
+    if is_smaller(measured.doubted, other.trusted, by=gate.limit, alpha=alpha):
+        return ruled(Verdict.PASSED, f"{said}; at most {points(high)} {surely}")
+    undecided = f"{said}; between {points(low)} and {points(high)} worse"
+    if doubtful := measured.doubtful + other.doubtful:
+        undecided += f"; {doubtful} more are out for longer than most took"
+    return ruled(Verdict.INCONCLUSIVE, undecided)
+
+
+def _fewest(measured: Measurement, other: Measurement) -> int:
+    return min(measured.samples, other.samples)
+
+
+def points(difference: float) -> str:
+    """Return a difference of two shares in percentage points, as it is shown."""
+    return f"{100 * difference:.1f} points"
 
 
 def _surely_keeps(gate: Gate, seen: SampleShare, *, alpha: float) -> bool:
@@ -206,4 +284,6 @@ def _shown(gate: Gate, value: float) -> str:
 
 
 def _limit(gate: Gate) -> str:
+    if gate.worse_by is not None:
+        return f"at most {points(gate.worse_by)} worse"
     return f"at {'most' if gate.measure in UPPER else 'least'} {_shown(gate, gate.limit)}"

@@ -29,6 +29,11 @@ class Direction(StrEnum):
         """The lane whose share grows."""
         return Lane.REALTIME if self is Direction.BATCH_TO_REALTIME else Lane.BATCH
 
+    @property
+    def all_moved(self) -> float:
+        """The share to real-time, in percent, at which the other lane gets no items of the split."""
+        return 100 if self is Direction.BATCH_TO_REALTIME else 0
+
     def goes_on(self, before: float, after: float) -> bool:
         """Return whether a share of `after` moves traffic further in this direction than `before`."""
         return after > before if self is Direction.BATCH_TO_REALTIME else after < before
@@ -112,6 +117,13 @@ class Playbook(BaseModel):
             if not self.direction.goes_on(before, after):
                 raise ValueError(
                     f"steps.{number}.percent: {after:g} does not go further {self.direction.replace('_', ' ')} than {before:g}"
+                )
+        for number, step in enumerate(self.steps):
+            if step.percent == self.direction.all_moved and any(
+                gate.worse_by for gate in step.gates
+            ):
+                raise ValueError(
+                    f"steps.{number}.gates: `worse_by` compares with the other lane, which gets no items at {step.percent:g} %"
                 )
         if self.direction is Direction.REALTIME_TO_BATCH:
             for number, step in enumerate(self.steps):

@@ -1,6 +1,7 @@
-"""What the receiving lane did with the items that the split gave it under the step in force."""
+"""What the lanes did with the items that the split gave them under the step in force."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -108,14 +109,29 @@ select (select count(*) from tried where answered_at is not null) as answered,
 
 
 def take(connection: Connection, of: Rollout, *, now: datetime) -> Figures:
-    """Return the figures of the step in force."""
+    """Return the figures of the step in force, with those of the other lane where a gate compares them."""
     gates, lane = of.now_at.gates, of.playbook.direction.receiving
     version = workloads.in_force(connection).get(of.workload)
     if version is None:
         return Figures(0, unavailable(gates, "the version in force cannot be read"))
-    longest = longest_out(version.spec, lane)
+    row = _counted(connection, of, lane, longest_out(version.spec, lane), now)
+    measurements = [_measurement(gate, row) for gate in gates]
+    if any(gate.worse_by is not None for gate in gates):
+        other = _counted(connection, of, lane.other, longest_out(version.spec, lane.other), now)
+        measurements = [
+            replace(each, other=_measurement(gate, other)) if gate.worse_by is not None else each
+            for gate, each in zip(gates, measurements, strict=True)
+        ]
+    return Figures(row.answered, measurements)
+
+
+def _counted(
+    connection: Connection, of: Rollout, lane: Lane, longest: timedelta, now: datetime
+) -> Any:
+    """Return what a lane did with the items that the split gave it under the step in force."""
+    gates = of.now_at.gates
     slow_s = next((gate.limit for gate in gates if gate.measure is Measure.P95_S), None)
-    row = connection.execute(
+    return connection.execute(
         text(FIGURES),
         {
             "routes_before": of.routes_before,
@@ -129,7 +145,6 @@ def take(connection: Connection, of: Rollout, *, now: datetime) -> Figures:
             "departs_within": timedelta(0) if lane is Lane.REALTIME else DEPARTS_WITHIN,
         },
     ).one()
-    return Figures(row.answered, [_measurement(gate, row) for gate in gates])
 
 
 def unavailable(gates: Sequence[Gate], problem: str) -> list[Measurement]:

@@ -41,6 +41,8 @@ OF_GATE = {
     "measure": "What is measured of the items of the receiving lane, since the step began.",
     "max": "Largest value that passes, for `error_rate` and `p95_s`.",
     "min": "Smallest value that passes, for `deadlines_met` and `agreement`.",
+    "worse_by": "How much larger the share of wrong samples may be than on the other lane at the same time; replaces `max` and "
+    "`min` of `error_rate` and `deadlines_met`.",
     "at_least": "Samples below which the gate decides nothing.",
     "dry_run": "`true`: the gate is measured, judged and shown, and decides nothing.",
 }

@@ -99,6 +99,38 @@ def test_a_gate_never_passes_while_every_second_batch_does_not_return(
     )
 
 
+@pytest.mark.parametrize(
+    ("in_realtime", "in_batch", "verdict"),
+    [
+        (Outcome.VALID, Outcome.VALID, Verdict.PASSED),
+        (Outcome.INVALID, Outcome.INVALID, Verdict.PASSED),  # what troubles both fails neither
+        (Outcome.INVALID, Outcome.VALID, Verdict.PASSED),
+        (Outcome.VALID, Outcome.INVALID, Verdict.FAILED),
+    ],
+)
+def test_a_gate_compares_what_the_split_left_on_the_other_lane_in_the_same_time(
+    connection: Connection, in_realtime: Outcome, in_batch: Outcome, verdict: Verdict
+) -> None:
+    publish(connection, now=NOON, split_percent=100, promises={"batch_max_minutes": 120})
+    gate = {"measure": "error_rate", "worse_by": 0.4, "at_least": 20}
+    book = playbook(step(50, gate), step(0), direction="realtime_to_batch")
+    of = begin(connection, book)
+    batch = sent(connection, *keys("i", 100), now=later(minutes=1))
+    asked = claim(connection, now=later(minutes=1))
+    save(
+        connection,
+        *(tried(each, in_realtime, at=later(minutes=2)) for each in asked),
+        now=later(minutes=2),
+    )
+    (waits,) = judgements(connection, of, now=later(minutes=3))
+    assert waits.verdict is Verdict.INCONCLUSIVE
+    assert f"0 here and {len(asked)} on the other lane" in waits.explanation
+    returned(connection, batch, now=later(minutes=61), outcome=in_batch)
+    (compared,) = judgements(connection, of, now=later(minutes=62))
+    assert compared.verdict is verdict
+    assert compared.measurement.samples + len(asked) == 100
+
+
 def test_batches_that_left_later_and_are_out_no_longer_than_usual_hold_nothing(
     connection: Connection,
 ) -> None:

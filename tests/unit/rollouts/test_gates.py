@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from lanes.rollouts import gates
 from lanes.rollouts.gates import Gate, Judgement, Measure, Measurement, longest_out, worst
+from lanes.statistics.differences import difference_bounds
 from lanes.statistics.shares import SampleShare, bounds, clean_samples
 from lanes.words import Lane, Verdict
 from tests.examples import spec
@@ -221,6 +222,53 @@ def test_doubt_never_makes_a_verdict_better(each: tuple[Gate, Measurement], more
     doubted = judge(gate, replace(measurement, doubtful=measurement.doubtful + more)).verdict
     sure = judge(gate, measurement).verdict
     assert doubted is sure or (sure, doubted) == (Verdict.PASSED, Verdict.INCONCLUSIVE)
+
+
+WORSE = Gate(measure=Measure.ERROR_RATE, worse_by=0.05, at_least=20)
+SHARES = st.integers(0, 2_000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n)))
+
+
+@given(SHARES, SHARES, st.integers(0, 50), st.integers(0, 50))
+def test_a_gate_against_the_other_lane_decides_only_by_the_bounds_of_their_difference(
+    of: tuple[int, int], than: tuple[int, int], doubtful: int, others_doubtful: int
+) -> None:
+    here, other = (share(WORSE, *each) if each[1] else unmeasured(WORSE) for each in (of, than))
+    other = replace(other, doubtful=others_doubtful)
+    seen = judge(WORSE, replace(here, other=other, doubtful=doubtful))
+    low, high = difference_bounds(SampleShare(*of), SampleShare(*than), alpha=ALPHA)
+    assert seen.wrong_share == (low, high)
+    if min(of[1], than[1]) < WORSE.at_least:
+        assert seen.verdict is Verdict.INCONCLUSIVE
+    elif low > 0.05 + 1e-9:
+        assert seen.verdict is Verdict.FAILED
+    elif high > 0.05 + 1e-9:
+        assert seen.verdict is Verdict.INCONCLUSIVE
+    else:
+        assert seen.verdict is not Verdict.FAILED
+        assert doubtful + others_doubtful or seen.verdict is Verdict.PASSED
+
+
+@pytest.mark.parametrize(
+    ("doubtful", "others_doubtful", "verdict"),
+    [(0, 0, Verdict.PASSED), (90, 0, Verdict.INCONCLUSIVE), (0, 90, Verdict.PASSED)],
+)
+def test_a_comparison_passes_only_if_it_would_with_every_item_in_doubt_wrong_here_and_right_there(
+    doubtful: int, others_doubtful: int, verdict: Verdict
+) -> None:
+    other = replace(share(WORSE, 50, 1_000), doubtful=others_doubtful)
+    here = replace(share(WORSE, 40, 1_000), doubtful=doubtful, other=other)
+    assert judge(WORSE, here).verdict is verdict
+
+
+def test_a_comparison_without_the_other_lane_is_an_error() -> None:
+    here = share(WORSE, 40, 1_000)
+    broken = replace(here, other=Measurement(Measure.ERROR_RATE, None, 0, problem="no table"))
+    assert judge(WORSE, here).verdict is Verdict.ERROR
+    assert judge(WORSE, broken).explanation == "no table"
+
+
+def unmeasured(gate: Gate) -> Measurement:
+    return Measurement(gate.measure, None, 0)
 
 
 def test_how_long_an_item_may_be_out_is_what_its_workload_says_of_the_lane() -> None:

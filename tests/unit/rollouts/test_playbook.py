@@ -142,6 +142,23 @@ def test_no_step_of_a_rollout_ever_leads_against_its_direction(share: int) -> No
         ("percent: 50", "percent: 5", "line 9, steps.1.percent: 5 does not go further"),
         ("max: 0.1", "max: 10", "line 8, steps.0.gates.0: max: error_rate is a share"),
         ("max: 0.1", "min: 0.1", "line 8, steps.0.gates.0: error_rate is limited by `max`"),
+        ("max: 0.1", "worse_by: 0", "line 8, steps.0.gates.0.worse_by: "),
+        (
+            "max: 0.1",
+            "max: 0.1, worse_by: 0.1",
+            "line 8, steps.0.gates.0: error_rate is limited by `max` or by `worse_by`",
+        ),
+        (
+            "max: 3",
+            "worse_by: 0.3",
+            "line 12, steps.1.gates.0: p95_s is not compared with the other lane; write `max`",
+        ),
+        (
+            "gates: [{measure: p95_s, max: 3, at_least: 5}]",
+            "gates: [{measure: error_rate, worse_by: 0.02, at_least: 5}]\n- {percent: 100, hold: {items: 5}, gates: "
+            "[{measure: error_rate, worse_by: 0.02, at_least: 5}]}",
+            "line 13, steps.2.gates: `worse_by` compares with the other lane, which gets no items at 100 %",
+        ),
         ("error_rate", "mistakes", "line 8, steps.0.gates.0.measure: "),
         ("approval: true", "approval: maybe", "line 11, steps.1.approval: "),
         ("approval: true", "on: true", "line 11, steps.1.on: this key is not a text in YAML"),
