@@ -19,7 +19,7 @@ from lanes.errors import ActionRefused, PlaybookInvalid
 from lanes.json_data import why_unstorable
 from lanes.promises.incident import Incident
 from lanes.report import rollout as report
-from lanes.rollouts.gates import Figures, Judgement, judge
+from lanes.rollouts.gates import Figures, Judgement, judge, split_mismatch
 from lanes.rollouts.playbook import Playbook, parse
 from lanes.rollouts.refusals import sentences
 from lanes.rollouts.rollout import Approval, Hold, Move, Rollout, next_move
@@ -152,9 +152,10 @@ class Lead:
             of_each = zip(seen.now_at.gates, figures.measurements, strict=False)
             alpha = seen.playbook.gate_alpha
             self._judged = [judge(gate, measured, alpha=alpha) for gate, measured in of_each]
+            mismatch = split_mismatch(figures.moved, seen.basis_points)
         else:
-            hindered_by = []
-        situation = seen.situation(self._answered, hindered_by)
+            hindered_by, mismatch = [], None
+        situation = seen.situation(self._answered, hindered_by, mismatch)
         move = next_move(situation, self._judged, seen.approval, now)
         self._says = move.why
         return move

@@ -30,13 +30,15 @@ from typing import TYPE_CHECKING, Annotated, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from lanes.statistics.differences import difference_bounds, is_larger, is_smaller
-from lanes.statistics.shares import SampleShare, bounds, is_above, is_below
+from lanes.statistics.shares import NOTHING, SampleShare, bounds, excludes, is_above, is_below
 from lanes.words import Lane, Verdict
 
 if TYPE_CHECKING:  # a page about a rollout needs no rules and no schemas, which take time to load
     from lanes.workload.version import Spec
 
 PROVIDER_KEEPS = timedelta(hours=24)  # a batch that is not done by then expires
+MISMATCH_ALPHA = 0.001  # the chance that a split which is in force is ever taken for another
+MISMATCH = 0.001  # the smallest difference between two splits that matters
 P95_TOLERATED = 0.05  # a p95 within its limit means that at most this share of items is slower
 
 Limit = Annotated[float, Field(strict=True, ge=0, allow_inf_nan=False)]
@@ -160,10 +162,14 @@ class Judgement:
 
 @dataclass(frozen=True)
 class Figures:
-    """How many items the receiving lane answered under the step, and a measurement for each gate, in their order."""
+    """How many items the receiving lane answered under the step, and a measurement for each gate, in their order.
+
+    `moved` is the share to real time of what the split decided: of entities, and of items without one.
+    """
 
     answered: int
     measurements: list[Measurement]
+    moved: SampleShare = NOTHING
 
 
 def judge(gate: Gate, measured: Measurement, *, alpha: float) -> Judgement:
@@ -254,6 +260,23 @@ def longest_out(spec: "Spec", lane: Lane) -> timedelta:
     if lane is Lane.REALTIME:
         return timedelta(seconds=max(spec.patience_s, spec.promises.realtime_p95_s))
     return timedelta(minutes=spec.promises.batch_max_minutes) or PROVIDER_KEEPS
+
+
+def split_mismatch(moved: SampleShare, basis_points: int) -> str | None:
+    """Return how the share that went to real time differs from the split in force, if it surely does, as a sentence.
+
+    Lanes that got other items than chance alone would give them cannot be compared. The bounds hold at every look; a
+    difference of less than 0.1 points does not matter.
+    """
+    wanted = basis_points / 10_000
+    if moved.value is None or abs(moved.value - wanted) < MISMATCH:
+        return None
+    if not excludes(moved, wanted, alpha=MISMATCH_ALPHA):
+        return None
+    return (
+        f"the split sends {wanted:.2%} to real time, but {moved.value:.2%} of {moved.samples} items and entities went there: "
+        "something else than chance decides, so the lanes cannot be compared"
+    )
 
 
 def confidence(alpha: float) -> str:

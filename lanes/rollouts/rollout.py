@@ -91,7 +91,9 @@ class Rollout:
         passed_over = None if self.entered else self.playbook.passed_over(self.first_step)
         return self.step if passed_over is None else passed_over
 
-    def situation(self, answered: int, hindrances: Sequence[str] = ()) -> "Situation":
+    def situation(
+        self, answered: int, hindrances: Sequence[str] = (), mismatch: str | None = None
+    ) -> "Situation":
         """Return what its next move depends on."""
         is_last = self.step + 1 == len(self.playbook.steps)
         within = timedelta(hours=self.playbook.approval_within_hours)
@@ -105,6 +107,7 @@ class Rollout:
             self.asked_at,
             within,
             hindrances,
+            mismatch,
         )
 
 
@@ -113,7 +116,8 @@ class Situation:
     """A rollout at one moment. `answered` counts the split items that the receiving lane answered under this step.
 
     `step_ends_at` is when the step has had all its time to gather evidence, None without a limit. `hindrances` are
-    the critical incidents that are open where its traffic goes, each as a sentence.
+    the critical incidents that are open where its traffic goes, each as a sentence. `mismatch` says how the split that the
+    items got differs from the one in force, if it surely does.
     """
 
     state: RolloutState
@@ -125,6 +129,7 @@ class Situation:
     asked_at: datetime | None = None
     approval_within: timedelta = timedelta(hours=APPROVAL_HOURS)
     hindrances: Sequence[str] = ()
+    mismatch: str | None = None
 
 
 class HoldReason(StrEnum):
@@ -133,6 +138,7 @@ class HoldReason(StrEnum):
     GATHERING = "gathering"  # too few items were answered under it
     INCONCLUSIVE = "inconclusive"  # a gate lacks evidence
     ERROR = "error"  # a gate could not look
+    SPLIT = "split"  # another share of the items went to real time than the split sends there
     INCIDENT = "incident"  # a critical incident is open where its traffic goes
     APPROVAL = "approval"  # a person has to say yes
     ENDED = "ended"  # the rollout is over
@@ -325,7 +331,7 @@ def _lacking(
                 f"{decides.gate.measure} is inconclusive: {decides.explanation}",
             )
         case Verdict.PASSED | Verdict.FAILED:
-            return None
+            return Hold(HoldReason.SPLIT, at.mismatch) if at.mismatch is not None else None
         case _:
             assert_never(decides.verdict)
 

@@ -9,11 +9,18 @@ from sqlalchemy import Connection, text
 
 from lanes.rollouts.gates import Figures, Gate, Measure, Measurement, longest_out
 from lanes.rollouts.rollout import Rollout
+from lanes.statistics.shares import SampleShare
 from lanes.store.states import ANSWERING
 from lanes.store.workload import workloads
 from lanes.words import Lane
 
 DEPARTS_WITHIN = timedelta(days=1)  # off-peak begins once a day
+SETTLES_WITHIN = timedelta(seconds=10)  # from then on every router reads the new split
+WHOSE = """i.workload = :workload
+     and case when cast(:consumer as text) is not null then i.consumer = :consumer
+              else i.consumer is null or (
+                select s.basis_points from lanes.split s where s.workload = i.workload and s.consumer = i.consumer
+                 order by s.id desc limit 1) is null end"""
 
 # Items pinned, urgent or due soon reach the lane whatever the split says, and prove nothing about the traffic that
 # moves. Neither do the items of a consumer that has a split of its own. An item that is still unanswered and is older
@@ -39,11 +46,7 @@ with under as materialized (
     join lanes.item i on i.id = r.item_id
    where r.id > :routes_before and r.id <= (select max(id) from lanes.route)  -- a plan kept for all expects few between two
      and r.decided_at >= :since and r.reason = 'split' and r.lane = :lane
-     and i.workload = :workload and i.canceled_at is null
-     and case when cast(:consumer as text) is not null then i.consumer = :consumer
-              else i.consumer is null or (
-                select s.basis_points from lanes.split s where s.workload = i.workload and s.consumer = i.consumer
-                 order by s.id desc limit 1) is null end
+     and {WHOSE} and i.canceled_at is null
    group by i.id),
 tried as materialized (
   select u.id, u.received_at, u.revision, u.routed_at, u.amended_at, u.due_at,
@@ -108,6 +111,17 @@ select (select count(*) from tried where answered_at is not null) as answered,
 """
 
 
+# What shares a bucket counts once. A router may decide by the split before for a moment (`SETTLES_WITHIN`).
+MOVED = f"""
+select count(distinct sticky) filter (where lane = 'realtime') as hits, count(distinct sticky) as samples
+  from (select r.lane, coalesce(i.entity, i.key) as sticky
+          from lanes.route r
+          join lanes.item i on i.id = r.item_id
+         where r.id > :routes_before and r.id <= (select max(id) from lanes.route)
+           and r.decided_at >= :since and r.reason = 'split' and {WHOSE}) as decided
+"""
+
+
 def take(connection: Connection, of: Rollout, *, now: datetime) -> Figures:
     """Return the figures of the step in force, with those of the other lane where a gate compares them."""
     gates, lane = of.now_at.gates, of.playbook.direction.receiving
@@ -122,7 +136,21 @@ def take(connection: Connection, of: Rollout, *, now: datetime) -> Figures:
             replace(each, other=_measurement(gate, other)) if gate.worse_by is not None else each
             for gate, each in zip(gates, measurements, strict=True)
         ]
-    return Figures(row.answered, measurements)
+    return Figures(row.answered, measurements, _moved(connection, of))
+
+
+def _moved(connection: Connection, of: Rollout) -> SampleShare:
+    """Return the share to real time of what the split decided under the step in force."""
+    row = connection.execute(
+        text(MOVED),
+        {
+            "routes_before": of.routes_before,
+            "since": of.step_started_at + SETTLES_WITHIN,
+            "workload": of.workload,
+            "consumer": of.consumer,
+        },
+    ).one()
+    return SampleShare(row.hits, row.samples)
 
 
 def _counted(

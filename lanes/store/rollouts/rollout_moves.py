@@ -41,7 +41,12 @@ from lanes.store.tables import rollout, rollout_event, rollout_measurement, rout
 from lanes.store.workload import workloads
 from lanes.words import RolloutState, Signature
 
-WORTH_TELLING = (HoldReason.INCONCLUSIVE, HoldReason.ERROR, HoldReason.INCIDENT)
+WORTH_TELLING = (
+    HoldReason.INCONCLUSIVE,
+    HoldReason.ERROR,
+    HoldReason.SPLIT,
+    HoldReason.INCIDENT,
+)
 
 
 def start(

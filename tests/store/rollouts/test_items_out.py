@@ -12,6 +12,7 @@ from lanes.ids import BatchId
 from lanes.packing import ClaimedWork
 from lanes.rollouts.gates import Judgement
 from lanes.rollouts.rollout import Approval, AskApproval, Hold, RollBack, Rollout, next_move
+from lanes.statistics.shares import SampleShare
 from lanes.store.doors.items import amend
 from lanes.store.rollouts import rollout_measures, rollout_moves, rollouts
 from lanes.store.workload import workloads
@@ -129,6 +130,25 @@ def test_a_gate_compares_what_the_split_left_on_the_other_lane_in_the_same_time(
     (compared,) = judgements(connection, of, now=later(minutes=62))
     assert compared.verdict is verdict
     assert compared.measurement.samples + len(asked) == 100
+
+
+def test_the_split_that_items_got_counts_what_shares_a_bucket_once(connection: Connection) -> None:
+    publish(connection, now=NOON, split_percent=100)
+    of = begin(connection, playbook(step(50, ERRORS), direction="realtime_to_batch"))
+
+    def moved() -> SampleShare:
+        return rollout_measures.take(connection, of, now=later(hours=1)).moved
+
+    admit(connection, *keys("early", 20), now=NOON)
+    route(connection, now=later(seconds=5))  # a router may know the split before still
+    assert moved() == SampleShare(0, 0)
+    admit(connection, *keys("i", 200), now=NOON)
+    admit(connection, *keys("of", 60), now=NOON, entity="one customer")
+    admit(connection, *keys("urgent", 9), now=NOON, urgent=True)
+    route(connection, now=later(seconds=20))
+    hits, samples = moved()
+    assert samples == 201
+    assert 70 < hits < 131
 
 
 def test_batches_that_left_later_and_are_out_no_longer_than_usual_hold_nothing(

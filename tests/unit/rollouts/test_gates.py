@@ -10,7 +10,15 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from lanes.rollouts import gates
-from lanes.rollouts.gates import Gate, Judgement, Measure, Measurement, longest_out, worst
+from lanes.rollouts.gates import (
+    Gate,
+    Judgement,
+    Measure,
+    Measurement,
+    longest_out,
+    split_mismatch,
+    worst,
+)
 from lanes.statistics.differences import difference_bounds
 from lanes.statistics.shares import SampleShare, bounds, clean_samples
 from lanes.words import Lane, Verdict
@@ -222,6 +230,29 @@ def test_doubt_never_makes_a_verdict_better(each: tuple[Gate, Measurement], more
     doubted = judge(gate, replace(measurement, doubtful=measurement.doubtful + more)).verdict
     sure = judge(gate, measurement).verdict
     assert doubted is sure or (sure, doubted) == (Verdict.PASSED, Verdict.INCONCLUSIVE)
+
+
+@pytest.mark.parametrize(
+    ("hits", "samples", "basis_points", "differs"),
+    [
+        (0, 0, 2_000, False),
+        (200, 1_000, 2_000, False),
+        (230, 1_000, 2_000, False),  # chance
+        (300, 1_000, 2_000, True),
+        (100, 1_000, 2_000, True),
+        (200_950, 1_000_000, 2_000, False),  # too small a difference to matter
+        (204_000, 1_000_000, 2_000, True),
+        (999, 1_000, 10_000, True),  # chance sends none elsewhere
+        (1_000, 1_000, 10_000, False),
+        (2, 1_000, 0, True),
+    ],
+)
+def test_the_split_that_items_got_is_told_where_chance_does_not_explain_its_difference(
+    hits: int, samples: int, basis_points: int, *, differs: bool
+) -> None:
+    said = split_mismatch(SampleShare(hits, samples), basis_points)
+    assert (said is not None) is differs
+    assert said is None or f"the split sends {basis_points / 100:.2f}% to real time" in said
 
 
 WORSE = Gate(measure=Measure.ERROR_RATE, worse_by=0.05, at_least=20)

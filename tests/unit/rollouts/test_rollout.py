@@ -99,6 +99,14 @@ def test_lack_of_evidence_holds(
         assert move.reason is holds
 
 
+def test_a_split_that_the_items_did_not_get_holds_and_is_taken_back_in_the_end() -> None:
+    at = replace(situation(minutes=60, approval=True), mismatch="the split sends 20 %, but")
+    assert next_move(at, WELL, None, NOON) == Hold(HoldReason.SPLIT, "the split sends 20 %, but")
+    assert isinstance(next_move(at, WELL, YES, later(minutes=60)), RollBack)
+    failed = judged(Verdict.FAILED, Verdict.PASSED)
+    assert isinstance(next_move(at, failed, None, NOON), RollBack)
+
+
 @pytest.mark.parametrize("verdict", Verdict)
 def test_a_dry_run_decides_nothing(verdict: Verdict) -> None:
     tried = Gate(measure=Measure.DEADLINES_MET, min=0.9, at_least=5, dry_run=True)
