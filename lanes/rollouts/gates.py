@@ -209,15 +209,17 @@ def judge(gate: Gate, measured: Measurement, *, alpha: float) -> Judgement:
 def _compared(
     gate: Gate, measured: Measurement, other: Measurement | None, *, alpha: float
 ) -> Judgement:
-    if other is None or (problem := _problem(gate, other)) is not None:
-        problem = "the other lane was not measured" if other is None else problem
+    if other is None:
+        return Judgement(gate, measured, Verdict.ERROR, "the other lane was not measured")
+    if (problem := _problem(gate, other)) is not None:
         return Judgement(gate, measured, Verdict.ERROR, problem)
     low, high = between = difference_bounds(measured.seen, other.seen, alpha=alpha)
 
     def ruled(verdict: Verdict, explanation: str) -> Judgement:
         return Judgement(gate, measured, verdict, explanation, between)
 
-    if measured.value is None or other.value is None or _fewest(measured, other) < gate.at_least:
+    fewest = min(measured.samples, other.samples)
+    if measured.value is None or other.value is None or fewest < gate.at_least:
         of_each = f"{measured.samples} here and {other.samples} on the other lane"
         return ruled(
             Verdict.INCONCLUSIVE, f"{of_each}, of at least {gate.at_least} samples of each"
@@ -235,10 +237,6 @@ def _compared(
     if doubtful := measured.doubtful + other.doubtful:
         undecided += f"; {doubtful} more are out for longer than most took"
     return ruled(Verdict.INCONCLUSIVE, undecided)
-
-
-def _fewest(measured: Measurement, other: Measurement) -> int:
-    return min(measured.samples, other.samples)
 
 
 def points(difference: float) -> str:
