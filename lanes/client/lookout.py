@@ -174,7 +174,7 @@ class Lookout:
             return not self._ended
 
     def attend(self, rouse: Callable[[], object]) -> bool:
-        """Call that when something may have been committed; return False where this lookout has ended."""
+        """Call `rouse` when something may have been committed; return False where this lookout has ended."""
         with self._guard:
             if not self._ended:
                 self._roused.add(rouse)
