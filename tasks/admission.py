@@ -39,7 +39,7 @@ class DoorLimits:
 
 
 def subject(event: Event) -> tuple[str, str]:
-    """Return the event's item as resource and key; an event without a key is its own subject."""
+    """Return the item that the event is about: its resource and key, or the event's id without a key."""
     key = event.payload.get("key")
     return event.resource.id, str(event.id) if key is None else str(key)
 

@@ -34,7 +34,10 @@ async def ask_for_run(wanted: WantedRun, *, limit_s: float = LIMIT_S) -> UUID:
 
 
 async def ask_for_standing(run: StandingRun, now: datetime, *, limit_s: float = LIMIT_S) -> bool:
-    """Ask for a new standing run unless one is on its way; return whether it asked."""
+    """Ask for a new standing run unless one is on its way; return whether it asked.
+
+    Raises the same errors as `ask_for_run`.
+    """
     async with asyncio.timeout(limit_s), get_client() as client:
         deployment = await _deployment(client, run.next.deployment)
         if may_take_role(await _seen(client, deployment, now), now):
@@ -44,7 +47,10 @@ async def ask_for_standing(run: StandingRun, now: datetime, *, limit_s: float = 
 
 
 async def is_on_its_way(wanted: WantedRun, now: datetime, *, limit_s: float = LIMIT_S) -> bool:
-    """Return whether a run of the same deployment waits for a worker or begins."""
+    """Return whether a run of the same deployment waits for a worker or begins.
+
+    Raises the same errors as `ask_for_run`.
+    """
     async with asyncio.timeout(limit_s), get_client() as client:
         deployment = await _deployment(client, wanted.deployment)
         return may_take_role(await _seen(client, deployment, now), now)

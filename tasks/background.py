@@ -71,7 +71,7 @@ class BoundedTasks:
     async def begin(
         self, act: Callable[P, Awaitable[object]], *args: P.args, **kwargs: P.kwargs
     ) -> None:
-        """Start `act`, and raise what an earlier task raised."""
+        """Start `act` as soon as there is room for it; raise what an earlier task raised."""
         while len(self._under_way) >= self._most:
             await self._some_end()
         self._under_way.add(asyncio.create_task(_done(act, *args, **kwargs)))
@@ -82,7 +82,7 @@ class BoundedTasks:
             await self._some_end()
 
     async def close(self, *, cancel: bool) -> None:
-        """Wait until all tasks have ended, whatever they raised."""
+        """Wait until all tasks have ended, whatever they raise; with `cancel`, cancel them first."""
         for task in self._under_way if cancel else ():
             task.cancel()
         await asyncio.gather(*self._under_way, return_exceptions=True)

@@ -221,7 +221,7 @@ class Publisher:
             yield self._client
 
     async def _give_up(self, events: Sequence[Outgoing], why: str) -> None:
-        """Drop the events, whose facts stay in the database."""
+        """Drop the events and log why; the facts that they report stay in the database."""
         if events:
             await self._db.run(outbox.drop, events)
         for each in events:

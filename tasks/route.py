@@ -41,16 +41,16 @@ class Portions:
     size: int = FEW
 
     def begin(self) -> None:
-        """Route the next few first, because something new came that may be urgent."""
+        """Make the next portion small, because something new came that may be urgent."""
         self.size = FEW
 
     def go_on(self, *, busy: bool) -> None:
-        """Continue after a chunk while more waits; `busy` says that answers are under way."""
+        """Choose the next portion after a chunk while more waits; `busy` says that answers are under way."""
         self.size = BESIDE_ANSWERS if busy else MOST
 
 
 def halves(of: Sequence[T], many: int) -> list[Sequence[T]]:
-    """Split a large chunk in halves, so that one is decided while the other is saved."""
+    """Split a chunk of at least `many` in halves, so that one is decided while the other is saved."""
     middle = -(-len(of) // 2)
     return [of] if len(of) < many else [of[:middle], of[middle:]]
 
@@ -202,5 +202,5 @@ LOOK_EVERY = timedelta(seconds=5)
 
 
 def may_choose_realtime(version: Version, splits: Splits) -> bool:
-    """Return whether value or split may send an item to real-time that could wait."""
+    """Return whether value or split may send an item to real time that could wait."""
     return bool(version.spec.value_usd) or splits.reach_realtime(version.workload)

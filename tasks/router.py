@@ -49,7 +49,7 @@ class Router:
         return self._heads.rest_s(time.monotonic())
 
     async def turn(self) -> None:
-        """Route a chunk of what was received and is not held, then rest as long for the answers."""
+        """Route a chunk of what was received and is not held, then rest as long as that took."""
         if not await self._is_ours():
             await self.close()  # it may have been ours until its connection was lost
             return

@@ -100,7 +100,7 @@ async def save(
 async def give_back(
     db: Database, claims: Sequence[Claim], *, ready_at: datetime, sleep: Sleep = asyncio.sleep
 ) -> list[Claim]:
-    """Make the work that we still hold ready again; return the claims that others held to the last."""
+    """Make the work that we still hold ready again; return the claims whose rows stayed locked."""
     left = await outlasting(lambda: db.run(work.give_back, claims, ready_at=ready_at), sleep=sleep)
     for _ in range(ROUNDS):
         if not left:
@@ -121,7 +121,7 @@ async def end_lost_claims(db: Database, now: datetime) -> None:
 
 
 async def outlasting(act: Callable[[], Awaitable[T]], *, sleep: Sleep = asyncio.sleep) -> T:
-    """Return what `act` returns; repeat it a bounded number of times after passing database errors.
+    """Return what `act` returns; repeat it a bounded number of times after transient errors.
 
     Raises:
         DBAPIError: the last try ended so too, or trying again would not help.
@@ -139,7 +139,7 @@ async def outlasting(act: Callable[[], Awaitable[T]], *, sleep: Sleep = asyncio.
 
 
 def passes(error: DBAPIError | NoConnectionFree) -> bool:
-    """Return whether an error may pass soon: lost connections, a server away or full, deadlocks."""
+    """Return whether an error is transient: lost connections, a server away or full, deadlocks."""
     if is_refusal(error):
         return False
     if isinstance(error, NoConnectionFree | OperationalError):

@@ -33,7 +33,7 @@ class Roles:
 
 @asynccontextmanager
 async def roles(url: str, *, standing: bool) -> AsyncIterator[Roles]:
-    """Provide the roles of a drain; a standing one waits up to a minute to replace the kept one."""
+    """Provide the roles of a drain; a standing one waits up to a minute to replace the one kept warm."""
     async with AsyncExitStack() as stack:
         alive = await stack.enter_async_context(RoleLock(url, Role.DRAIN))
         await alive.share()

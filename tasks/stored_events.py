@@ -22,7 +22,7 @@ MINUTES = SPAN.total_seconds() / 60
 async def pages(
     client: PrefectClient, since: datetime, until: datetime, *, of: int = PAGE
 ) -> AsyncIterator[Sequence[Event]]:
-    """Yield pages of events that occurred between both ends (inclusive), oldest first."""
+    """Yield the events from `since` to `until`, both included, oldest first, in pages of `of`."""
     page = await client.read_events(_occurred(since, until), limit=of)
     while page.events:
         yield page.events
@@ -55,7 +55,7 @@ MOST_PAGES = 200  # read in one look; a span that was begun is read to its end
 
 
 async def has_arrived(db: Database, now: datetime) -> bool:
-    """Return whether something is stored that occurred since the last reading, less `OVERLAP`."""
+    """Return whether something is stored that occurred later than `OVERLAP` before the last reading."""
     since = await db.run(watermarks.seen_until, watermarks.ARRIVALS) or now
     async with get_client() as client:
         async for _ in pages(client, since - OVERLAP, now + OVERLAP, of=1):

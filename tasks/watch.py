@@ -30,7 +30,7 @@ REST_PER_WORK = 9  # an evaluation rests nine times as long as it took, so that 
 
 
 def pause_s() -> float:
-    """Return the seconds between two evaluations; fewer if the provider is on this machine."""
+    """Return the seconds between two evaluations of `watch`; fewer if the provider is on this machine."""
     return EVERY_S_NEARBY if Settings.read().provider_is_local else EVERY_S
 
 

@@ -101,7 +101,7 @@ def cheapest(plans: Sequence[Plan], corrections: Corrections) -> Plan:
 
 
 def as_it_is(evidence: Evidence, even: BreakEven, corrections: Corrections) -> Plan | None:
-    """Return a month with the first routes of the period; None if nothing was routed."""
+    """Return the month that the first routes of the period amount to; None if nothing was routed."""
     routed = sum(each.routed for each in evidence.consumers)
     if not routed:
         return None

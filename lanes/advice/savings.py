@@ -126,7 +126,7 @@ def savings(
 
 
 def _stages(billed: Billed, prices: PriceList, shared_tokens: int) -> tuple[Decimal, ...]:
-    """Return the cost of first answers after each step: alone, packed, cached, model, lane price, paid.
+    """Return the cost of first answers after each step: alone, packed, cached, with the lane's model, at its price, as paid.
 
     A call's items are alike in this: its answers have their part of it, whatever it repeats.
     """

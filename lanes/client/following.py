@@ -52,6 +52,8 @@ class Following:
     def look(self, connection: Connection) -> list[Listed]:
         """Return the next page of items, and after the last page those that changed.
 
+        The result is the same until the items have `arrived`.
+
         Where there is a reader, what they read of them is recorded.
         """
         if self._onwards is not None:

@@ -41,7 +41,7 @@ class Waiter:
     found: Future[Result | None] = field(default_factory=Future)
 
     def tell(self, found: Result | NoResult) -> None:
-        """Tell the waiter what a look found."""
+        """End the wait if what a look found is a result, shows that there never will be one, or is final."""
         if isinstance(found, Result):
             self._end(found)
         elif (why := never(self.asked, found)) is not None:
@@ -50,7 +50,7 @@ class Waiter:
             self._end(None)
 
     def fail(self, why: BaseException) -> None:
-        """Tell the waiter that there is no answer, and why."""
+        """End the wait with an exception."""
         with suppress(InvalidStateError):  # it has an answer, or has left
             self.found.set_exception(why)
 
@@ -230,7 +230,7 @@ class Lookout:
             hearing.cancel()
 
     async def _pay(self, looker: Looker) -> None:
-        """Perform the looks that are due at once."""
+        """Look for all waiters that are owed a look, in one query."""
         with self._guard:
             owed, self._owed = list(self._owed), set()
         try:

@@ -231,7 +231,7 @@ def _check_driver(given: Engine | Connection | AsyncEngine | AsyncConnection) ->
 
 
 def _check_begun(connection: Connection) -> None:
-    """Check that a transaction is open and can be joined, or begin one."""
+    """Raise TransactionUnfit if the connection commits each statement by itself."""
     raw = connection.connection.dbapi_connection
     if raw is not None and connection.dialect.detect_autocommit_setting(raw):
         raise TransactionUnfit(

@@ -171,7 +171,7 @@ def newest(pool: Engine, wanted: ListingQuery, *, most: int) -> list[Listed]:
 def followed(
     pool: Engine, wanted: ListingQuery, news: News, pause: Callable[[], None]
 ) -> Iterator[list[Listed]]:
-    """Yield what becomes known of the wanted items; `pause` is called while nothing waits.
+    """Yield the wanted items of which there is news, as they are then; call `pause` while there is none.
 
     A database that is away is waited for, and nothing that was committed meanwhile is missed.
 

@@ -69,7 +69,7 @@ class Gathering:
         return min(moments, key=lambda each: each[0])
 
     def _pressed_at(self, call: timedelta, over: datetime) -> datetime:
-        """Return when the call must begin for its most pressing item."""
+        """Return the earliest moment at which one of the waiting items needs its call to begin."""
         ranks = (_presses_at(each.item, over) for each in self.waiting)
         dues = (each.item.due_at - call for each in self.waiting if each.item.due_at is not None)
         return min((*ranks, *dues))

@@ -194,7 +194,7 @@ def cell(value: Any) -> str | int | float:
 
 
 def harmless(text: str) -> str:
-    """Return the text with plain line feeds, without control characters, and never a formula."""
+    """Return the text with line feeds, a blank for each other control character, and no formula."""
     lines = text.replace("\r\n", "\n").replace("\r", "\n")
     return FORMULA.sub(r"\1'\2", CONTROLS.sub(" ", lines.replace("\t", " ")))
 

@@ -15,7 +15,11 @@ EXAMPLE = "postgresql://user:password@host:5432/database"
 
 
 def read_address(text_: str, called: str = "LANES_DATABASE_URL") -> URL:
-    """Return the address with the driver that Lanes uses; raise StandError if it is not Postgres."""
+    """Return the address with the driver that Lanes uses.
+
+    Raises:
+        StandError: it is no address of a Postgres database; the sentence names it as `called`.
+    """
     try:
         url = make_url(text_)
     except (ArgumentError, ValueError) as error:

@@ -79,7 +79,7 @@ def faulted(
 
 
 def end(connection: Connection, *, now: datetime) -> list[IncidentId]:
-    """End the outages that are over and resolve the incidents of their accounts; return their ids."""
+    """End the outages that are over; resolve the incidents of accounts without another, and return their ids."""
     unpaid = budgets.unpaid(connection, now=now)
     at = {"now": now, "unasked_since": now - NOBODY_ASKS, "unpaid": unpaid}
     over = connection.execute(text(OVER), at).all()

@@ -206,7 +206,7 @@ class Counted:
 
 
 def _scale(valid: Collection[Any]) -> Decimal | None:
-    """Return the billed cost divided by the estimated one; None if nothing was billed."""
+    """Return the billed cost divided by the estimated one; None if nothing was estimated."""
     estimated = sum(
         (each.realtime_usd if each.lane == Lane.REALTIME else each.batch_usd for each in valid),
         Decimal(0),

@@ -48,7 +48,7 @@ select * from lanes.rollout where state in ('running', 'waiting_approval') or en
 
 
 def incidents(ask: Ask, since: datetime, *, most: int) -> list[Incident]:
-    """Return the open incidents, newest first, and then the newest that ended since then."""
+    """Return the open incidents, newest first, then the newest `most` that opened since then and ended."""
     return [
         read_as(
             Incident,
