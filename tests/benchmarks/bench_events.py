@@ -24,7 +24,6 @@ from tests.benchmarks.whole_stand import drains, whole_stand
 from tests.running_stand import RunningStand
 from tests.waiting import until
 
-SETTLES_S = 20.0  # the standing runs that `lanes up` asked for have loaded by then
 POLL_S = 0.01
 BACKFILL_AFTER_S = 3.0  # the events are in their stride by then
 
@@ -73,7 +72,6 @@ def measured(stand: RunningStand, sizes: EventSizes) -> dict[str, float]:
     """Seconds from when an event was due to an answer that another connection sees."""
     one_event(stand)
     plain.deploy(stand)
-    time.sleep(SETTLES_S)
     figures = of("warm", events(stand, sizes, "warm"))
     for door, by in {"sql": direct_doors.by_sql, "client": direct_doors.by_client}.items():
         took = by(stand, sizes.sql)

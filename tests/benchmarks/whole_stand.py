@@ -7,14 +7,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from lanes.store.signals import Role, holders
+from lanes.standing.roles import never_free
+from lanes.store.signals import Role, holders, standing_roles
 from tests.benchmarks.endings import end_as_asked
 from tests.running_stand import RunningStand, put_up, take_down
+from tests.waiting import until
 
 
 @contextmanager
 def whole_stand(**environment: str) -> Iterator[RunningStand]:
-    """Put up a stand for the length of the block. The model takes no time."""
+    """Put up a stand for the length of the block, whose standing runs have loaded. The model takes no time."""
     end_as_asked()
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     with tempfile.TemporaryDirectory(prefix="lanes-bench-", ignore_cleanup_errors=True) as folder:
@@ -22,9 +24,16 @@ def whole_stand(**environment: str) -> Iterator[RunningStand]:
         print("putting up a stand", flush=True)
         stand = put_up(Path(folder) / "stand", LANES_LOCAL_TURNAROUND_S="0", **environment)
         try:
+            until(lambda: _stands(stand), what="the standing runs")
             yield stand
         finally:
             take_down(stand)
+
+
+def _stands(stand: RunningStand) -> bool:
+    """Whether every standing run holds its role; `lanes up` only asks for them."""
+    with stand.pool.connect() as connection:
+        return standing_roles(connection) >= {each.role for each in never_free(keep_warm=False)}
 
 
 def drains(stand: RunningStand) -> int:
