@@ -11,7 +11,7 @@ from pydantic import Field
 from lanes.workload.form import Form, UncheckedLine, of_workloads
 from tasks.approval import ask
 from tasks.database import database
-from tasks.migrate import RolloutOrder, leading, name_run, names
+from tasks.migrate import RolloutOrder, leading, name_run, playbook_names
 from tasks.refusal import REFUSALS, refused
 
 
@@ -25,7 +25,9 @@ class Order(Form):
     )
     """Whose traffic moves. Without one nothing starts: an open rollout that no run leads is led on."""
     playbook: UncheckedLine = Field(
-        default="batch-to-realtime", title="Playbook", json_schema_extra={"enum": [*names()]}
+        default="batch-to-realtime",
+        title="Playbook",
+        json_schema_extra={"enum": [*playbook_names()]},
     )
     """A file of migrations/playbooks, without its ending."""
     file: UncheckedLine = Field(default="", title="Another playbook")

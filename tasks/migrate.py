@@ -19,7 +19,7 @@ from lanes.errors import ActionRefused, PlaybookInvalid
 from lanes.json_data import why_unstorable
 from lanes.promises.incident import Incident
 from lanes.report import rollout as report
-from lanes.rollouts.gates import Figures, Judgement, judge, split_mismatch
+from lanes.rollouts.gates import Figures, Judgement, judge, sample_ratio_mismatch
 from lanes.rollouts.playbook import Playbook, parse
 from lanes.rollouts.refusals import sentences
 from lanes.rollouts.rollout import Approval, Hold, Move, Rollout, next_move
@@ -37,7 +37,7 @@ FOLDER = Path(__file__).resolve().parents[1] / "migrations" / "playbooks"
 MOST_BYTES = 256 * 1024
 
 
-def names(folder: Path = FOLDER) -> list[str]:
+def playbook_names(folder: Path = FOLDER) -> list[str]:
     """Return the names of the playbooks in `migrations/playbooks`."""
     return sorted(path.stem for path in folder.glob("*.yaml"))
 
@@ -48,7 +48,7 @@ def load(name: str, file: str = "", *, folder: Path = FOLDER) -> Playbook:
     Raises:
         PlaybookInvalid: there is no such file, or it names the lines and fields that are wrong.
     """
-    if not file and name not in (known := names(folder)):
+    if not file and name not in (known := playbook_names(folder)):
         problem = (
             f"there is no file of that name in migrations/playbooks, which has {', '.join(known)}"
         )
@@ -152,7 +152,7 @@ class Lead:
             of_each = zip(seen.now_at.gates, figures.measurements, strict=False)
             alpha = seen.playbook.gate_alpha
             self._judged = [judge(gate, measured, alpha=alpha) for gate, measured in of_each]
-            mismatch = split_mismatch(figures.moved, seen.basis_points)
+            mismatch = sample_ratio_mismatch(figures.moved, seen.basis_points)
         else:
             hindered_by, mismatch = [], None
         situation = seen.situation(self._answered, hindered_by, mismatch)

@@ -48,7 +48,7 @@ MEASURES = {
 }
 BAR_MEANS = "Bar: the steps done, and the answers that the step in force still waits for."
 VERDICT_MEANS = "passed and failed with {} confidence, however often one looks; inconclusive and error hold the step"
-WRONG_MEANS = "bounds of the true share of items on the wrong side, or of how much larger it is than on the other lane"
+WRONG_MEANS = "bounds, at that confidence, of the true share on the wrong side, or of its excess over the other lane"
 FROM_THEN_ON = "the share from then on"
 MOST_ROWS = 50
 BAR = 20  # characters of the progress bar

@@ -12,8 +12,8 @@ looks together. A gate
 - has `passed` when the upper bound lies below it, and would if every item in doubt were wrong;
 - is `inconclusive` in between: more samples will decide it.
 
-A gate with `worse_by` has the other lane as its limit: the items that the split left there in the same time. It compares both
-shares by the bounds of their difference (`lanes.statistics.differences`), so that what troubles both lanes fails neither, and
+A gate with `worse_by` compares the receiving lane with the other one at the same time (a concurrent control). It decides by the
+bounds of the difference of both shares (`lanes.statistics.differences`), so that a fault of both lanes fails no rollout, and
 needs `at_least` samples of each.
 
 `alpha` is the chance that a verdict is ever wrong: that a gate which keeps its limit ever fails, or that one which breaks it
@@ -37,8 +37,8 @@ if TYPE_CHECKING:  # a page about a rollout needs no rules and no schemas, which
     from lanes.workload.version import Spec
 
 PROVIDER_KEEPS = timedelta(hours=24)  # a batch that is not done by then expires
-MISMATCH_ALPHA = 0.001  # the chance that a split which is in force is ever taken for another
-MISMATCH = 0.001  # the smallest difference between two splits that matters
+MISMATCH_ALPHA = 0.001  # the chance that a sample ratio by chance alone is ever called a mismatch
+MISMATCH = 0.001  # the smallest difference between sample ratio and split that matters
 P95_TOLERATED = 0.05  # a p95 within its limit means that at most this share of items is slower
 
 Limit = Annotated[float, Field(strict=True, ge=0, allow_inf_nan=False)]
@@ -94,14 +94,14 @@ class Gate(BaseModel):
 
     @property
     def limit(self) -> float:
-        """The largest (`max`) or smallest (`min`) value that passes, or by how much a lane may be worse (`worse_by`)."""
+        """The value of `max`, `min` or `worse_by`."""
         if self.worse_by is not None:
             return self.worse_by
         return self.max if self.max is not None else self.min or 0.0
 
     @property
     def tolerated(self) -> float:
-        """The largest share of samples, 0 to 1, that may lie on the wrong side, beside that of the other lane (`worse_by`)."""
+        """The largest share of samples, 0 to 1, on the wrong side; with `worse_by`, the largest excess over the other lane."""
         if self.worse_by is not None:
             return self.worse_by
         if self.measure is Measure.P95_S:
@@ -109,7 +109,7 @@ class Gate(BaseModel):
         return self.limit if self.measure in UPPER else 1 - self.limit
 
     def keeps(self, value: float) -> bool:
-        """Return whether a value is within the limit."""
+        """Return whether a value is within `max` or `min`."""
         return value <= self.limit if self.measure in UPPER else value >= self.limit
 
 
@@ -149,8 +149,8 @@ class Measurement:
 class Judgement:
     """A gate's verdict on a measurement, and the sentence that explains it.
 
-    `wrong_share` are the bounds of the true share on the wrong side, 0 to 1, or its distance from that of the other lane, -1
-    to 1; None without a usable number.
+    `wrong_share` holds the bounds of the true share on the wrong side, 0 to 1, or of its excess over the other lane, -1 to 1;
+    None without a usable number.
     """
 
     gate: Gate
@@ -260,11 +260,10 @@ def longest_out(spec: "Spec", lane: Lane) -> timedelta:
     return timedelta(minutes=spec.promises.batch_max_minutes) or PROVIDER_KEEPS
 
 
-def split_mismatch(moved: SampleShare, basis_points: int) -> str | None:
-    """Return how the share that went to real time differs from the split in force, if it surely does, as a sentence.
+def sample_ratio_mismatch(moved: SampleShare, basis_points: int) -> str | None:
+    """Return a sentence if the share that went to real time surely differs from the split by at least 0.1 points.
 
-    Lanes that got other items than chance alone would give them cannot be compared. The bounds hold at every look; a
-    difference of less than 0.1 points does not matter.
+    Then something else than the split chose between the lanes, so that they cannot be compared. The test holds at every look.
     """
     wanted = basis_points / 10_000
     if moved.value is None or abs(moved.value - wanted) < MISMATCH:
@@ -273,7 +272,7 @@ def split_mismatch(moved: SampleShare, basis_points: int) -> str | None:
         return None
     return (
         f"the split sends {wanted:.2%} to real time, but {moved.value:.2%} of {moved.samples} items and entities went there: "
-        "something else than chance decides, so the lanes cannot be compared"
+        "something else than the split chooses, so the lanes cannot be compared"
     )
 
 

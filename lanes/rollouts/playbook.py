@@ -69,7 +69,7 @@ class PlaybookStep(BaseModel):
 
     @property
     def deciding(self) -> list[Gate]:
-        """The gates that are no dry run."""
+        """The gates that decide: all but dry runs."""
         return [gate for gate in self.gates if not gate.dry_run]
 
     @field_validator("gates")
@@ -106,7 +106,7 @@ class Playbook(BaseModel):
     def gate_alpha(self) -> float:
         """The chance that one gate of one step is ever wrong: `alpha`, divided evenly over the gates of all steps.
 
-        Dry runs take no part of it: they decide nothing.
+        Dry runs take no part of it, because they decide nothing.
         """
         return self.alpha / sum(len(step.deciding) for step in self.steps)
 

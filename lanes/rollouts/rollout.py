@@ -116,8 +116,8 @@ class Situation:
     """A rollout at one moment. `answered` counts the split items that the receiving lane answered under this step.
 
     `step_ends_at` is when the step has had all its time to gather evidence, None without a limit. `hindrances` are
-    the critical incidents that are open where its traffic goes, each as a sentence. `mismatch` says how the split that the
-    items got differs from the one in force, if it surely does.
+    the critical incidents that are open where its traffic goes, each as a sentence. `mismatch` is
+    a sample-ratio mismatch as a sentence, if there is one.
     """
 
     state: RolloutState
@@ -138,7 +138,7 @@ class HoldReason(StrEnum):
     GATHERING = "gathering"  # too few items were answered under it
     INCONCLUSIVE = "inconclusive"  # a gate lacks evidence
     ERROR = "error"  # a gate could not look
-    SPLIT = "split"  # another share of the items went to real time than the split sends there
+    SAMPLE_RATIO = "sample_ratio"  # the items did not go to the lanes in the ratio of the split
     INCIDENT = "incident"  # a critical incident is open where its traffic goes
     APPROVAL = "approval"  # a person has to say yes
     ENDED = "ended"  # the rollout is over
@@ -221,7 +221,7 @@ def next_move(
 ) -> Move:
     """Return what happens next. Only a step whose every gate passed is left forwards; a failed gate always takes it back.
 
-    Gates of a dry run are no part of that, whatever they say.
+    Dry runs count for nothing here.
     The gates are judged again after an approval: what broke meanwhile is not shipped. An approved step has its longest time
     once more from the approval on; without evidence by then it is taken back, as before the question. A person's no takes it
     back, and so does a question without an answer in time. Nothing goes forwards while a critical incident is open.
@@ -331,7 +331,7 @@ def _lacking(
                 f"{decides.gate.measure} is inconclusive: {decides.explanation}",
             )
         case Verdict.PASSED | Verdict.FAILED:
-            return Hold(HoldReason.SPLIT, at.mismatch) if at.mismatch is not None else None
+            return Hold(HoldReason.SAMPLE_RATIO, at.mismatch) if at.mismatch is not None else None
         case _:
             assert_never(decides.verdict)
 

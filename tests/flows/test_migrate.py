@@ -26,7 +26,7 @@ from lanes.errors import ActionRefused, PlaybookInvalid, UnknownWorkload
 from lanes.promises.assessment import Assessment
 from lanes.promises.incident import Promise
 from lanes.rollouts.rollout import Advance, AskApproval, Finish, Hold, HoldReason, RollBack, Rollout
-from lanes.routing.split import Split
+from lanes.routing.split import Split, bucket
 from lanes.store import incidents
 from lanes.store.batch import batches, ready_work
 from lanes.store.database import Database
@@ -36,7 +36,7 @@ from lanes.words import Outcome, RolloutState, Verdict
 from tasks import collect
 from tasks.automations import BROKEN, ENDED
 from tasks.connections import Connections
-from tasks.migrate import Lead, RolloutOrder, leading, load, names
+from tasks.migrate import Lead, RolloutOrder, leading, load, playbook_names
 from tasks.refusal import refused
 from tasks.send_batch import send_batch
 from tests.conftest import NOON, later
@@ -134,6 +134,29 @@ async def test_the_evidence_decides(database_url: str) -> None:
         assert isinstance(await lead.decide(later(seconds=2)), Finish)
         await db.run(tries, Outcome.INVALID, "ill")
         assert isinstance(await lead.decide(later(seconds=2)), RollBack)
+
+
+async def test_a_sample_ratio_mismatch_holds_although_every_gate_passes(database_url: str) -> None:
+    def answered(connection: Connection, among: range) -> None:
+        names = (f"i{n}" for n in range(500))
+        keys = [each for each in names if bucket("letters", entity=None, key=each) in among]
+        admit(connection, *keys, now=later(seconds=20))
+        route(connection, now=later(seconds=20))
+        answers = (
+            tried(each, at=later(seconds=21)) for each in claim(connection, now=later(seconds=20))
+        )
+        save(connection, *answers, now=later(seconds=21))
+
+    async with Database(database_url) as db:
+        await db.run(publish, now=NOON)
+        lead = Lead(db, await db.run(begin, playbook(step(50))))
+        await db.run(answered, range(5_000))
+        held = await lead.decide(later(seconds=22))
+        assert isinstance(held, Hold)
+        assert held.reason is HoldReason.SAMPLE_RATIO
+        assert "the split sends 50.00% to real time, but 100.00% of" in held.why
+        await db.run(answered, range(5_000, 10_000))
+        assert isinstance(await lead.decide(later(seconds=22)), Finish)
 
 
 @pytest.mark.slow
@@ -247,7 +270,7 @@ def test_the_ready_made_playbooks_are_found_by_name() -> None:
 def test_a_new_file_among_the_playbooks_is_a_playbook(tmp_path: Path) -> None:
     known = Path(write(tmp_path, step(20)))
     (tmp_path / "slowly.yaml").write_text(known.read_text().replace(NAME, "slowly"))
-    assert names(tmp_path) == [NAME, "slowly"]
+    assert playbook_names(tmp_path) == [NAME, "slowly"]
     assert load("slowly", folder=tmp_path).name == "slowly"
 
 

@@ -111,7 +111,7 @@ select (select count(*) from tried where answered_at is not null) as answered,
 """
 
 
-# What shares a bucket counts once. A router may decide by the split before for a moment (`SETTLES_WITHIN`).
+# Items of one entity share a bucket and count once. For `SETTLES_WITHIN` a router may decide by the previous split.
 MOVED = f"""
 select count(distinct sticky) filter (where lane = 'realtime') as hits, count(distinct sticky) as samples
   from (select r.lane, coalesce(i.entity, i.key) as sticky

@@ -44,7 +44,7 @@ from lanes.words import RolloutState, Signature
 WORTH_TELLING = (
     HoldReason.INCONCLUSIVE,
     HoldReason.ERROR,
-    HoldReason.SPLIT,
+    HoldReason.SAMPLE_RATIO,
     HoldReason.INCIDENT,
 )
 

@@ -132,7 +132,7 @@ def test_a_gate_compares_what_the_split_left_on_the_other_lane_in_the_same_time(
     assert compared.measurement.samples + len(asked) == 100
 
 
-def test_the_split_that_items_got_counts_what_shares_a_bucket_once(connection: Connection) -> None:
+def test_the_sample_ratio_counts_the_items_of_one_entity_once(connection: Connection) -> None:
     publish(connection, now=NOON, split_percent=100)
     of = begin(connection, playbook(step(50, ERRORS), direction="realtime_to_batch"))
 
@@ -140,7 +140,7 @@ def test_the_split_that_items_got_counts_what_shares_a_bucket_once(connection: C
         return rollout_measures.take(connection, of, now=later(hours=1)).moved
 
     admit(connection, *keys("early", 20), now=NOON)
-    route(connection, now=later(seconds=5))  # a router may know the split before still
+    route(connection, now=later(seconds=5))  # a router may still decide by the previous split
     assert moved() == SampleShare(0, 0)
     admit(connection, *keys("i", 200), now=NOON)
     admit(connection, *keys("of", 60), now=NOON, entity="one customer")

@@ -16,7 +16,7 @@ from lanes.rollouts.gates import (
     Measure,
     Measurement,
     longest_out,
-    split_mismatch,
+    sample_ratio_mismatch,
     worst,
 )
 from lanes.statistics.differences import difference_bounds
@@ -247,10 +247,10 @@ def test_doubt_never_makes_a_verdict_better(each: tuple[Gate, Measurement], more
         (2, 1_000, 0, True),
     ],
 )
-def test_the_split_that_items_got_is_told_where_chance_does_not_explain_its_difference(
+def test_a_sample_ratio_that_chance_does_not_explain_is_a_mismatch(
     hits: int, samples: int, basis_points: int, *, differs: bool
 ) -> None:
-    said = split_mismatch(SampleShare(hits, samples), basis_points)
+    said = sample_ratio_mismatch(SampleShare(hits, samples), basis_points)
     assert (said is not None) is differs
     assert said is None or f"the split sends {basis_points / 100:.2f}% to real time" in said
 

@@ -99,9 +99,11 @@ def test_lack_of_evidence_holds(
         assert move.reason is holds
 
 
-def test_a_split_that_the_items_did_not_get_holds_and_is_taken_back_in_the_end() -> None:
+def test_a_sample_ratio_mismatch_holds_the_step_until_its_time_is_over() -> None:
     at = replace(situation(minutes=60, approval=True), mismatch="the split sends 20 %, but")
-    assert next_move(at, WELL, None, NOON) == Hold(HoldReason.SPLIT, "the split sends 20 %, but")
+    assert next_move(at, WELL, None, NOON) == Hold(
+        HoldReason.SAMPLE_RATIO, "the split sends 20 %, but"
+    )
     assert isinstance(next_move(at, WELL, YES, later(minutes=60)), RollBack)
     failed = judged(Verdict.FAILED, Verdict.PASSED)
     assert isinstance(next_move(at, failed, None, NOON), RollBack)

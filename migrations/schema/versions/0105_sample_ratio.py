@@ -1,4 +1,4 @@
-"""Let a rollout hold because another share of the items went to real time than the split sends there."""
+"""Let a rollout hold because of a sample-ratio mismatch."""
 
 from alembic import op
 
@@ -6,7 +6,7 @@ revision = "0105"
 down_revision = "0104"
 sql_in_force = "abc83606d11d"  # migrations/schema/current/ after this revision
 
-HOLDS = "holds in ('gathering', 'inconclusive', 'error', 'split', 'incident', 'approval', 'ended')"
+HOLDS = "holds in ('gathering', 'inconclusive', 'error', 'sample_ratio', 'incident', 'approval', 'ended')"
 
 
 def upgrade() -> None:
