@@ -68,6 +68,18 @@ async def abort_rollout(action: actions.AbortRollout) -> Ended:
     return await by_hand(action)
 
 
+@flow(name="promote_rollout", flow_run_name="{action.what}", persist_result=False)
+async def promote_rollout(action: actions.PromoteRollout) -> Ended:
+    """Take a rollout to its next step, whatever its gates lack."""
+    return await by_hand(action)
+
+
+@flow(name="extend_rollout", flow_run_name="{action.what}", persist_result=False)
+async def extend_rollout(action: actions.ExtendRollout) -> Ended:
+    """Give a rollout's step more time."""
+    return await by_hand(action)
+
+
 @flow(name="promote", flow_run_name="{action.what}", persist_result=False)
 async def promote(action: actions.Promote) -> Ended:
     """Show a complete replay's results to readers."""

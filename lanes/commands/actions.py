@@ -21,6 +21,7 @@ from lanes.money.overhead import EVERY, Overhead, OverheadKind
 from lanes.replays.replay import Generation
 from lanes.report.rollout import where_it_stands
 from lanes.report.summary import lane_name, reason_name
+from lanes.rollouts.playbook import LONGEST_MINUTES
 from lanes.routing.split import Split
 from lanes.settling.story import happenings, next_step, shared_context
 from lanes.store.doors import emptying, items
@@ -251,6 +252,34 @@ class HoldRollout(PersonAction):
     def perform(self, connection: Connection, now: datetime) -> Done:
         held = rollout_moves.hold(connection, self.workload, who=self.who, why=self.why, now=now)
         return Done(where_it_stands(held))
+
+
+class PromoteRollout(PersonAction):
+    """Take the open rollout of a workload to its next step, whatever its gates lack."""
+
+    def perform(self, connection: Connection, now: datetime) -> Done:
+        signed = {"who": self.who, "why": self.why}
+        return Done(
+            where_it_stands(rollout_moves.promote(connection, self.workload, **signed, now=now))
+        )
+
+
+class ExtendRollout(PersonAction):
+    """Give the step in force of a workload's open rollout more time to gather its evidence."""
+
+    hours: int = Field(ge=1, le=LONGEST_MINUTES // 60, title="Hours")
+    """How many hours more."""
+
+    @property
+    def what(self) -> str:
+        return f"{super().what} by {self.hours} h"
+
+    def perform(self, connection: Connection, now: datetime) -> Done:
+        signed = {"who": self.who, "why": self.why}
+        minutes = 60 * self.hours
+        extended = rollout_moves.extend(connection, self.workload, minutes, **signed, now=now)
+        until = f"; it has time until {extended.step_ends_at:%Y-%m-%d %H:%M} UTC"
+        return Done(f"{where_it_stands(extended)}{until}")
 
 
 class ReplayAction(PersonAction):

@@ -11,7 +11,16 @@ from typing import Annotated, Any, Literal
 from cyclopts import Parameter, validators
 from sqlalchemy import Connection
 
-from lanes.commands.actions import AbortRollout, EndSplit, HoldRollout, Pause, Resume, SetSplit
+from lanes.commands.actions import (
+    AbortRollout,
+    EndSplit,
+    ExtendRollout,
+    HoldRollout,
+    Pause,
+    PromoteRollout,
+    Resume,
+    SetSplit,
+)
 from lanes.commands.options import NONE_GIVEN, AsJson, Why
 from lanes.commands.running import WrongUsage, command, database, perform, tell, transaction
 from lanes.errors import ActionRefused
@@ -89,19 +98,21 @@ def split(
 
 @command
 def rollout(
-    do: Literal["start", "approve", "decline", "hold", "abort", "watch"],
+    do: Literal["start", "approve", "decline", "hold", "promote", "extend", "abort", "watch"],
     workload: str,
     *,
     playbook: str = "batch-to-realtime",
     file: Path | None = None,
     consumer: str | None = None,
+    hours: int = 24,
     why: Why = NONE_GIVEN,
     as_json: AsJson = False,
 ) -> int:
     """Start a rollout of a workload's traffic by a playbook, answer its question, hold it, abort it, or watch it.
 
     start and approve return at once; the run of the deployment `migrate` does the rest. hold keeps the step in force until
-    approve or decline. watch prints each change until the rollout has ended.
+    approve or decline. promote goes to the next step, whatever the gates lack; extend gives the step more time. watch prints
+    each change until the rollout has ended.
 
     Example: lanes rollout start archive --playbook batch-to-realtime --why "readers want it sooner"
 
@@ -112,6 +123,7 @@ def rollout(
         playbook: To start: a file of migrations/playbooks, without its ending.
         file: To start: a playbook of your own, as the worker sees it.
         consumer: To start: moves this consumer's split only.
+        hours: To extend: how many hours more the step has.
     """
     who = getpass.getuser()
     match do:
@@ -124,6 +136,10 @@ def rollout(
             return _answer(workload, {do: True, "who": who, "why": why}, as_json)
         case "hold":
             return perform(HoldRollout, workload, why, as_json)
+        case "promote":
+            return perform(PromoteRollout, workload, why, as_json)
+        case "extend":
+            return perform(ExtendRollout, workload, why, as_json, hours=hours)
         case "abort":
             ended = perform(AbortRollout, workload, why, as_json)
             _cancel_run_of(workload, f"aborted by {who}")

@@ -8,7 +8,16 @@ from typing import Any
 from lanes.promises.incident import TERMS, Incident
 from lanes.report.links import REPORTS, artifact_page, linked
 from lanes.report.table import Table, explained, figure, in_markdown, label, phrase
-from lanes.rollouts.gates import Gate, Judgement, Measure, confidence, points
+from lanes.rollouts.gates import (
+    MEANS,
+    MOST_TIMES,
+    Gate,
+    Judgement,
+    Measure,
+    confidence,
+    points,
+    shown,
+)
 from lanes.rollouts.rollout import LogEntry, Rollout
 from lanes.routing.split import SplitRecord
 from lanes.text import cell, code, plain
@@ -26,6 +35,10 @@ NAMES = {
     Measure.P95_S: "p95, received to answered",
     Measure.DEADLINES_MET: "deadlines met",
     Measure.AGREEMENT: "agreement with the authoritative pass",
+    Measure.CORRECTION_RATE: "corrected by the authoritative pass",
+    Measure.ACCURACY: "accuracy",
+    Measure.COST_USD: "cost per item",
+    Measure.SAVING: "saving",
 }
 STEP_STATES = {
     RolloutState.WAITING_APPROVAL: "✋ waits for approval",
@@ -45,10 +58,15 @@ MEASURES = {
     Measure.P95_S: "95 % of the answers came within this time; what still waits longer counts as slow",
     Measure.DEADLINES_MET: "share of the due items that were answered in time",
     Measure.AGREEMENT: "share of provisional answers that the authoritative pass confirmed",
+    Measure.CORRECTION_RATE: "share of provisional answers that the authoritative pass corrected",
+    Measure.ACCURACY: "share of labeled items whose every labeled field was answered as the label says",
+    Measure.COST_USD: f"what an item was billed on average; a dearer one counts as {MOST_TIMES} times the limit",
+    Measure.SAVING: "by which part an item costs less than one of the other lane, both beside their estimate; a dearer one "
+    f"counts as {MOST_TIMES} times its estimate",
 }
 BAR_MEANS = "Bar: the steps done, and the answers that the step in force still waits for."
 VERDICT_MEANS = "passed and failed with {} confidence, however often one looks; inconclusive and error hold the step"
-WRONG_MEANS = "bounds, at that confidence, of the true share on the wrong side, or of its excess over the other lane"
+BOUNDS_MEAN = "at that confidence, of the true share on the wrong side, its excess over the other lane, or the cost or saving"
 FROM_THEN_ON = "the share from then on"
 MOST_ROWS = 50
 BAR = 20  # characters of the progress bar
@@ -203,9 +221,10 @@ def _approval(progress: Progress, number: int) -> str:
 
 def _hold(progress: Progress, number: int) -> str:
     of, hold = progress.rollout, progress.rollout.playbook.steps[number].hold
-    if hold.at_most_minutes is None:
+    minutes = of.at_most_minutes if number == of.step else hold.at_most_minutes
+    if minutes is None:
         return f"{hold.items} items"
-    said = f"{hold.items} items, at most {seconds(hold.at_most_minutes * 60)}"
+    said = f"{hold.items} items, at most {seconds(minutes * 60)}"
     if number != of.step or of.step_ends_at is None:
         return said
     return f"{said}, until {clock(of.step_ends_at, beside=progress.now)}"
@@ -231,12 +250,11 @@ def _gates(progress: Progress) -> str:
     def verdict(gate: Gate) -> str:
         return MARKS[judged[gate.measure].verdict] if gate.measure in judged else MISSING
 
-    def wrong(gate: Gate) -> str:
-        known = judged[gate.measure].wrong_share if gate.measure in judged else None
+    def between(gate: Gate) -> str:
+        known = judged[gate.measure].between if gate.measure in judged else None
         if known is None:
             return MISSING
-        show = share if gate.worse_by is None else points
-        return f"{show(known[0])} to {show(known[1])}"
+        return " to ".join(_bound(gate, each) for each in known)
 
     def why(gate: Gate) -> str:
         return judged[gate.measure].explanation if gate.measure in judged else "not judged yet"
@@ -248,7 +266,7 @@ def _gates(progress: Progress) -> str:
         figure("Limit", "what the measure must keep", _limit),
         figure("Needs", "samples below which it decides nothing", lambda gate: str(gate.at_least)),
         figure("Verdict", VERDICT_MEANS.format(confidence(alpha)), verdict),
-        figure("Wrong", WRONG_MEANS, wrong),
+        figure("Bounds", BOUNDS_MEAN, between),
         label("Why", why),
     )
     meanings = {NAMES[gate.measure]: MEASURES[gate.measure] for gate in gates}
@@ -260,9 +278,17 @@ def _shown(table: Table[Any]) -> str:
     return f"{in_markdown(table, most=MOST_ROWS)}\n\n{table.legend}"
 
 
+def _bound(gate: Gate, value: float) -> str:
+    if gate.measure in MEANS:
+        return shown(gate.measure, value)
+    return share(value) if gate.worse_by is None else points(value)
+
+
 def _limit(gate: Gate) -> str:
     if gate.worse_by is not None:
         return f"≤ {points(gate.worse_by)} worse than the other lane"
+    if gate.measure is Measure.COST_USD:
+        return f"≤ {shown(gate.measure, gate.limit)}"
     value = seconds(gate.limit) if gate.measure is Measure.P95_S else share(gate.limit)
     return f"{'≤' if gate.max is not None else '≥'} {value}"
 

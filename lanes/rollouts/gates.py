@@ -12,6 +12,10 @@ looks together. A gate
 - has `passed` when the upper bound lies below it, and would if every item in doubt were wrong;
 - is `inconclusive` in between: more samples will decide it.
 
+A gate on money has no wrong samples: `cost_usd` and `saving` are means, judged by a confidence sequence of their own
+(`lanes.statistics.means`). It needs a known end, so that an item counts as at most `MOST_TIMES` the limit of a cost, or
+`MOST_TIMES` its estimate of a saving: what is judged is the mean of costs that are cut off there.
+
 A gate with `worse_by` compares the receiving lane with the other one at the same time (a concurrent control). It decides by the
 bounds of the difference of both shares (`lanes.statistics.differences`), so that a fault of both lanes fails no rollout, and
 needs `at_least` samples of each.
@@ -30,6 +34,7 @@ from typing import TYPE_CHECKING, Annotated, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from lanes.statistics.differences import difference_bounds, is_larger, is_smaller
+from lanes.statistics.means import MeanSequence
 from lanes.statistics.shares import NOTHING, SampleShare, bounds, excludes, is_above, is_below
 from lanes.words import Lane, Verdict
 
@@ -39,6 +44,7 @@ if TYPE_CHECKING:  # a page about a rollout needs no rules and no schemas, which
 PROVIDER_KEEPS = timedelta(hours=24)  # a batch that is not done by then expires
 MISMATCH_ALPHA = 0.001  # the chance that a sample ratio by chance alone is ever called a mismatch
 MISMATCH = 0.001  # the smallest difference between sample ratio and split that matters
+MOST_TIMES = 5  # a dearer item counts as that many times the limit of a cost, or its estimate
 P95_TOLERATED = 0.05  # a p95 within its limit means that at most this share of items is slower
 
 Limit = Annotated[float, Field(strict=True, ge=0, allow_inf_nan=False)]
@@ -55,10 +61,21 @@ class Measure(StrEnum):
     DEADLINES_MET = "deadlines_met"  # share of the items with a due time that were answered by then
     # share of the items whose authoritative pass confirmed the provisional answer
     AGREEMENT = "agreement"
+    # share of the items whose authoritative pass corrected the provisional answer
+    CORRECTION_RATE = "correction_rate"
+    # share of the labeled items of which every labeled field was answered as the label says
+    ACCURACY = "accuracy"
+    COST_USD = "cost_usd"  # mean cost of an item in US dollars, all of its tries together
+    # share by which an item costs less than on the other lane at the same time, each beside its estimated price in real time
+    SAVING = "saving"
 
 
-UPPER = (Measure.ERROR_RATE, Measure.P95_S)  # these have a `max`, the others a `min`
-COMPARABLE = (Measure.ERROR_RATE, Measure.DEADLINES_MET)  # these may be `worse_by`
+# These have a `max`, the others a `min`.
+UPPER = (Measure.ERROR_RATE, Measure.P95_S, Measure.CORRECTION_RATE, Measure.COST_USD)
+# These may be `worse_by`.
+COMPARABLE = (Measure.ERROR_RATE, Measure.DEADLINES_MET, Measure.ACCURACY)
+CONFIRMING = (Measure.AGREEMENT, Measure.CORRECTION_RATE)  # these need an authoritative pass
+MEANS = (Measure.COST_USD, Measure.SAVING)  # these are means, the others shares of samples
 
 
 class Gate(BaseModel):
@@ -88,7 +105,7 @@ class Gate(BaseModel):
         if limits not in ({wanted}, {"worse_by"}):
             or_so = " or by `worse_by`" if self.measure in COMPARABLE else ""
             raise ValueError(f"{self.measure} is limited by `{wanted}`{or_so} and by nothing else")
-        if self.measure is not Measure.P95_S and self.limit > 1:
+        if self.measure not in (Measure.P95_S, Measure.COST_USD) and self.limit > 1:
             raise ValueError(f"{wanted}: {self.measure} is a share from 0 to 1; write 5 % as 0.05")
         return self
 
@@ -98,6 +115,11 @@ class Gate(BaseModel):
         if self.worse_by is not None:
             return self.worse_by
         return self.max if self.max is not None else self.min or 0.0
+
+    @property
+    def compares(self) -> bool:
+        """Whether the gate needs the other lane's items at the same time."""
+        return self.worse_by is not None or self.measure is Measure.SAVING
 
     @property
     def tolerated(self) -> float:
@@ -118,7 +140,8 @@ class Measurement:
     """A number with its sample size. `wrong` samples lie on the wrong side; `problem` says why there is no number.
 
     `doubtful` items are out and no samples yet; they have been out for longer than half of those that came back. `other` is
-    the same of the other lane, at the same time.
+    the same of the other lane, at the same time. `costs` are what the samples cost, in the order in which they ended: in US
+    dollars for `cost_usd`, as a multiple of their estimated price in real time for `saving`.
     """
 
     measure: Measure
@@ -128,6 +151,7 @@ class Measurement:
     problem: str | None = None
     doubtful: int = 0
     other: "Measurement | None" = None
+    costs: Sequence[float] = ()
 
     @property
     def seen(self) -> SampleShare:
@@ -149,15 +173,15 @@ class Measurement:
 class Judgement:
     """A gate's verdict on a measurement, and the sentence that explains it.
 
-    `wrong_share` holds the bounds of the true share on the wrong side, 0 to 1, or of its excess over the other lane, -1 to 1;
-    None without a usable number.
+    `between` holds the bounds of the true share on the wrong side, 0 to 1, or of its excess over the other lane, -1 to 1; for a
+    mean those of the mean, in US dollars or as a share. None without a usable number.
     """
 
     gate: Gate
     measurement: Measurement
     verdict: Verdict
     explanation: str
-    wrong_share: tuple[float, float] | None = None
+    between: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True)
@@ -177,13 +201,18 @@ def judge(gate: Gate, measured: Measurement, *, alpha: float) -> Judgement:
 
     It never passes below `at_least` samples or without a number.
     """
+    other = measured.other if gate.compares else None
     problem = _problem(gate, measured)
-    if problem is None and measured.value is None and measured.samples >= gate.at_least:
+    if problem is None and gate.compares:
+        problem = "the other lane was not measured" if other is None else _problem(gate, other)
+    if problem is None and measured.value is None and _fewest(measured, other) >= gate.at_least:
         problem = f"no value of {measured.samples} samples"
     if problem is not None:
         return Judgement(gate, measured, Verdict.ERROR, problem)
-    if gate.worse_by is not None:
-        return _compared(gate, measured, measured.other, alpha=alpha)
+    if gate.measure in MEANS:
+        return _of_means(gate, measured, other, alpha=alpha)
+    if other is not None:
+        return _compared(gate, measured, other, alpha=alpha)
     seen = measured.seen
     low, high = between = bounds(seen, alpha=alpha)
 
@@ -191,10 +220,8 @@ def judge(gate: Gate, measured: Measurement, *, alpha: float) -> Judgement:
         return Judgement(gate, measured, verdict, explanation, between)
 
     if measured.value is None or measured.samples < gate.at_least:
-        return ruled(
-            Verdict.INCONCLUSIVE, f"{measured.samples} of at least {gate.at_least} samples"
-        )
-    said = f"{_shown(gate, measured.value)} of {measured.samples} samples, {_limit(gate)}"
+        return ruled(Verdict.INCONCLUSIVE, _too_few(gate, measured, None))
+    said = f"{shown(gate.measure, measured.value)} of {measured.samples} samples, {_limit(gate)}"
     surely = f"are on the wrong side, with {confidence(alpha)} confidence at every look"
     if is_above(seen, gate.tolerated, alpha=alpha):
         return ruled(Verdict.FAILED, f"{said}; at least {low:.1%} {surely}")
@@ -206,27 +233,17 @@ def judge(gate: Gate, measured: Measurement, *, alpha: float) -> Judgement:
     return ruled(Verdict.INCONCLUSIVE, undecided)
 
 
-def _compared(
-    gate: Gate, measured: Measurement, other: Measurement | None, *, alpha: float
-) -> Judgement:
-    if other is None:
-        return Judgement(gate, measured, Verdict.ERROR, "the other lane was not measured")
-    if (problem := _problem(gate, other)) is not None:
-        return Judgement(gate, measured, Verdict.ERROR, problem)
+def _compared(gate: Gate, measured: Measurement, other: Measurement, *, alpha: float) -> Judgement:
     low, high = between = difference_bounds(measured.seen, other.seen, alpha=alpha)
 
     def ruled(verdict: Verdict, explanation: str) -> Judgement:
         return Judgement(gate, measured, verdict, explanation, between)
 
-    fewest = min(measured.samples, other.samples)
-    if measured.value is None or other.value is None or fewest < gate.at_least:
-        of_each = f"{measured.samples} here and {other.samples} on the other lane"
-        return ruled(
-            Verdict.INCONCLUSIVE, f"{of_each}, of at least {gate.at_least} samples of each"
-        )
+    if measured.value is None or other.value is None or _fewest(measured, other) < gate.at_least:
+        return ruled(Verdict.INCONCLUSIVE, _too_few(gate, measured, other))
     said = (
-        f"{_shown(gate, measured.value)} of {measured.samples} samples, {_shown(gate, other.value)} of {other.samples} on the "
-        f"other lane, {_limit(gate)}"
+        f"{shown(gate.measure, measured.value)} of {measured.samples} samples, {shown(gate.measure, other.value)} of "
+        f"{other.samples} on the other lane, {_limit(gate)}"
     )
     surely = f"worse, with {confidence(alpha)} confidence at every look"
     if is_larger(measured.seen, other.seen, by=gate.limit, alpha=alpha):
@@ -237,6 +254,66 @@ def _compared(
     if doubtful := measured.doubtful + other.doubtful:
         undecided += f"; {doubtful} more are out for longer than most took"
     return ruled(Verdict.INCONCLUSIVE, undecided)
+
+
+def _of_means(
+    gate: Gate, measured: Measurement, other: Measurement | None, *, alpha: float
+) -> Judgement:
+    if other is None:
+        end = MOST_TIMES * gate.limit
+        low, high = between = _mean_bounds(measured.costs, end, alpha=alpha)
+    else:
+        low, high = between = _saving_bounds(measured.costs, other.costs, alpha=alpha)
+
+    def ruled(verdict: Verdict, explanation: str) -> Judgement:
+        return Judgement(gate, measured, verdict, explanation, between)
+
+    if measured.value is None or _fewest(measured, other) < gate.at_least:
+        return ruled(Verdict.INCONCLUSIVE, _too_few(gate, measured, other))
+    of = f"{measured.samples} samples" + (
+        f" and {other.samples} on the other lane" if other else ""
+    )
+    said = f"{shown(gate.measure, measured.value)} of {of}, {_limit(gate)}"
+    surely = f"with {confidence(alpha)} confidence at every look"
+    at_most = f"{said}; at most {shown(gate.measure, high)}, {surely}"
+    at_least = f"{said}; at least {shown(gate.measure, low)}, {surely}"
+    too_high, too_low = low > gate.limit, high < gate.limit
+    if gate.measure not in UPPER:
+        too_high, too_low = too_low, too_high
+    if too_high:
+        return ruled(Verdict.FAILED, at_least if gate.measure in UPPER else at_most)
+    if too_low and gate.keeps(measured.value):
+        return ruled(Verdict.PASSED, at_most if gate.measure in UPPER else at_least)
+    undecided = f"{said}; between {shown(gate.measure, low)} and {shown(gate.measure, high)}"
+    return ruled(Verdict.INCONCLUSIVE, undecided)
+
+
+def _mean_bounds(costs: Sequence[float], end: float, *, alpha: float) -> tuple[float, float]:
+    """Return bounds of the mean of costs of which none counts as more than `end`."""
+    return MeanSequence(0.0, end, alpha=alpha).add(min(each, end) for each in costs).bounds
+
+
+def _saving_bounds(
+    costs: Sequence[float], others: Sequence[float], *, alpha: float
+) -> tuple[float, float]:
+    """Return bounds of 1 minus the mean of `costs` over that of the `others`; each mean has half of `alpha`."""
+    low, high = _mean_bounds(costs, MOST_TIMES, alpha=alpha / 2)
+    other_low, other_high = _mean_bounds(others, MOST_TIMES, alpha=alpha / 2)
+    return 1 - high / other_low if other_low > 0 else -math.inf, 1 - low / other_high
+
+
+def _fewest(measured: Measurement, other: Measurement | None) -> int:
+    return measured.samples if other is None else min(measured.samples, other.samples)
+
+
+def _too_few(gate: Gate, measured: Measurement, other: Measurement | None) -> str:
+    if other is not None:
+        of_each = f"{measured.samples} here and {other.samples} on the other lane"
+        return f"{of_each}, of at least {gate.at_least} samples of each"
+    if gate.measure is Measure.ACCURACY:
+        missing = gate.at_least - measured.samples
+        return f"{measured.samples} of at least {gate.at_least} labeled items; label {missing} more"
+    return f"{measured.samples} of at least {gate.at_least} samples"
 
 
 def points(difference: float) -> str:
@@ -294,16 +371,26 @@ def _problem(gate: Gate, measured: Measurement) -> str | None:
         return f"{measured.measure} was measured for a gate on {gate.measure}"
     if not 0 <= measured.wrong <= measured.samples:
         return f"{measured.wrong} of {measured.samples} samples are no share"
-    if measured.value is not None and not (math.isfinite(measured.value) and measured.value >= 0):
-        return f"{measured.value} is no {gate.measure}"
+    least = -math.inf if gate.measure is Measure.SAVING else 0.0
+    numbers = [*measured.costs] if measured.value is None else [measured.value, *measured.costs]
+    for value in numbers:
+        if not (math.isfinite(value) and value >= least):
+            return f"{value} is no {gate.measure}"
+    if gate.measure in MEANS and len(measured.costs) != measured.samples:
+        return f"{len(measured.costs)} costs of {measured.samples} samples"
     return None
 
 
-def _shown(gate: Gate, value: float) -> str:
-    return f"{value:.2f} s" if gate.measure is Measure.P95_S else f"{value:.1%}"
+def shown(measure: Measure, value: float) -> str:
+    """Return a value of a measure, or a bound of it, as it is shown."""
+    if not math.isfinite(value):
+        return "unknown"
+    if measure is Measure.COST_USD:
+        return f"${value:.3g}"
+    return f"{value:.2f} s" if measure is Measure.P95_S else f"{value:.1%}"
 
 
 def _limit(gate: Gate) -> str:
     if gate.worse_by is not None:
         return f"at most {points(gate.worse_by)} worse"
-    return f"at {'most' if gate.measure in UPPER else 'least'} {_shown(gate, gate.limit)}"
+    return f"at {'most' if gate.measure in UPPER else 'least'} {shown(gate.measure, gate.limit)}"

@@ -1,5 +1,6 @@
 """Playbooks: a traffic migration as a file. Reading one names the line and the field of everything that is wrong."""
 
+from collections.abc import Collection
 from enum import StrEnum
 from typing import Annotated, Any, Literal, Self
 
@@ -7,7 +8,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from lanes.errors import PlaybookInvalid
-from lanes.rollouts.gates import Count, Gate, Measure
+from lanes.rollouts.gates import CONFIRMING, Count, Gate, Measure
 from lanes.words import Lane
 from lanes.workload import yaml_places
 from lanes.workload.yaml_places import NotYaml
@@ -119,17 +120,18 @@ class Playbook(BaseModel):
                     f"steps.{number}.percent: {after:g} does not go further {self.direction.replace('_', ' ')} than {before:g}"
                 )
         for number, step in enumerate(self.steps):
-            if step.percent == self.direction.all_moved and any(
-                gate.worse_by for gate in step.gates
-            ):
+            comparing = [gate for gate in step.gates if gate.compares]
+            if comparing and step.percent == self.direction.all_moved:
+                what = "`worse_by`" if comparing[0].worse_by is not None else comparing[0].measure
                 raise ValueError(
-                    f"steps.{number}.gates: `worse_by` compares with the other lane, which gets no items at {step.percent:g} %"
+                    f"steps.{number}.gates: {what} compares with the other lane, which gets no items at {step.percent:g} %"
                 )
         if self.direction is Direction.REALTIME_TO_BATCH:
             for number, step in enumerate(self.steps):
-                if any(gate.measure is Measure.AGREEMENT for gate in step.gates):
+                confirming = [gate.measure for gate in step.gates if gate.measure in CONFIRMING]
+                if confirming:
                     raise ValueError(
-                        f"steps.{number}.gates: agreement compares real-time answers with later ones; items that go "
+                        f"steps.{number}.gates: {confirming[0]} compares real-time answers with later ones; items that go "
                         "to batch have none"
                     )
         return self
@@ -153,9 +155,10 @@ class Playbook(BaseModel):
             default=None,
         )
 
-    def needs(self, measure: Measure) -> bool:
-        """Return whether some gate uses this measure."""
-        return any(gate.measure is measure for step in self.steps for gate in step.gates)
+    def first_of(self, measures: Collection[Measure]) -> Measure | None:
+        """Return the first of its gates' measures that is one of these, if any."""
+        used = (gate.measure for step in self.steps for gate in step.gates)
+        return next((each for each in used if each in measures), None)
 
 
 def parse(name: str, text: str) -> Playbook:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from lanes.promises.incident import TERMS, Incident, IncidentState, Promise, Severity, lane_of
-from lanes.rollouts.gates import Measure
+from lanes.rollouts.gates import CONFIRMING
 from lanes.rollouts.playbook import Playbook
 from lanes.rollouts.rollout import Rollout
 from lanes.words import Lane, Mode
@@ -33,9 +33,10 @@ def of_start(
             f'workload "{workload}" states what an answer is worth (value_usd), and that decides before the split: no step of '
             f'playbook "{playbook.name}" would move an item; set value_usd to 0, or leave it to the value'
         )
-    if playbook.needs(Measure.AGREEMENT) and mode is not Mode.LAMBDA:
+    confirming = playbook.first_of(CONFIRMING)
+    if confirming is not None and mode is not Mode.LAMBDA:
         return (
-            f'playbook "{playbook.name}" has a gate on agreement, but workload "{workload}" is not in lambda mode: nothing '
+            f'playbook "{playbook.name}" has a gate on {confirming}, but workload "{workload}" is not in lambda mode: nothing '
             "compares its answers; remove the gate or change the mode"
         )
     if playbook.first_step(basis_points) is None:

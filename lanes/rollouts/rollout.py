@@ -49,6 +49,7 @@ class Rollout:
     asked_at: datetime | None = None  # since when a person is asked to approve
     inherited_before: bool = False  # whether the consumer had no split of its own before
     approved_at: datetime | None = None  # when a person approved leaving the step in force
+    extended_minutes: int = 0  # what people gave the step in force beyond its `at_most_minutes`
 
     @property
     def is_open(self) -> bool:
@@ -73,9 +74,15 @@ class Rollout:
         return f"back to {self.share_before / 100:g} % to real-time"
 
     @property
+    def at_most_minutes(self) -> int | None:
+        """How long the step in force may take; None without a limit."""
+        minutes = self.now_at.hold.at_most_minutes
+        return None if minutes is None else minutes + self.extended_minutes
+
+    @property
     def step_ends_at(self) -> datetime | None:
         """When the step in force has had all its time; None without a limit, and while a person is asked or it is over."""
-        minutes = self.now_at.hold.at_most_minutes
+        minutes = self.at_most_minutes
         if minutes is None or not self.entered or self.state is not RolloutState.RUNNING:
             return None
         return (self.approved_at or self.step_started_at) + timedelta(minutes=minutes)
@@ -108,6 +115,7 @@ class Rollout:
             within,
             hindrances,
             mismatch,
+            self.at_most_minutes,
         )
 
 
@@ -115,7 +123,7 @@ class Rollout:
 class Situation:
     """A rollout at one moment. `answered` counts the split items that the receiving lane answered under this step.
 
-    `step_ends_at` is when the step has had all its time to gather evidence, None without a limit. `hindrances` are
+    `step_ends_at` is when the step has had all of its `at_most_minutes`, None without a limit. `hindrances` are
     the critical incidents that are open where its traffic goes, each as a sentence. `mismatch` is
     a sample-ratio mismatch as a sentence, if there is one.
     """
@@ -130,6 +138,7 @@ class Situation:
     approval_within: timedelta = timedelta(hours=APPROVAL_HOURS)
     hindrances: Sequence[str] = ()
     mismatch: str | None = None
+    at_most_minutes: int | None = None
 
 
 class HoldReason(StrEnum):
@@ -153,6 +162,7 @@ class Happened(StrEnum):
     APPROVAL_ASKED = "approval_asked"
     APPROVED = "approved"
     DECLINED = "declined"
+    EXTENDED = "extended"  # a person gave the step more time
     ROLLED_BACK = "rolled_back"
     FINISHED = "finished"
     ABORTED = "aborted"
@@ -255,7 +265,7 @@ def _open_move(
         if is_overdue(at, now):
             since = f" of the approval by {approval.who}" if approval is not None else ""
             return RollBack(
-                f"no evidence within {at.step.hold.at_most_minutes} minutes{since}: {lacking.why}"
+                f"no evidence within {at.at_most_minutes} minutes{since}: {lacking.why}"
             )
         return lacking
     if at.hindrances:
@@ -365,4 +375,5 @@ def rollout_of(row: Any) -> Rollout:
         row.asked_at,
         row.inherited_before,
         row.approved_at,
+        row.extended_minutes,
     )

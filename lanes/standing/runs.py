@@ -30,6 +30,8 @@ class Deployment(StrEnum):
     DECIDE_BATCH = "decide_batch"
     HOLD_ROLLOUT = "hold_rollout"
     ABORT_ROLLOUT = "abort_rollout"
+    PROMOTE_ROLLOUT = "promote_rollout"
+    EXTEND_ROLLOUT = "extend_rollout"
     PROMOTE = "promote"
     DEMOTE = "demote"
     DROP = "drop"

@@ -27,13 +27,14 @@ ORDERS = {
     "answer": ["standing", "event_id"],
     **{
         each: ["workload", "who", "why"]
-        for each in ("pause", "resume", "hold_rollout", "abort_rollout")
+        for each in ("pause", "resume", "hold_rollout", "abort_rollout", "promote_rollout")
     },
     **{each: ["workload", "generation", "who", "why"] for each in ("promote", "demote", "drop")},
     **{
         each: ["workload", "key", "who", "why"]
         for each in ("cancel", "forget", "explain", "preview")
     },
+    "extend_rollout": ["workload", "hours", "who", "why"],
     "retry": ["workload", "keys", "who", "why"],
     "end_split": ["workload", "consumer", "who", "why"],
     "remove_budget": ["workload", "consumer", "period", "who", "why"],

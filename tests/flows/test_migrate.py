@@ -16,9 +16,11 @@ from flows.migrate import Order
 from lanes.commands.actions import (
     AbortRollout,
     EndSplit,
+    ExtendRollout,
     HoldRollout,
     Pause,
     PersonAction,
+    PromoteRollout,
     Resume,
     SetSplit,
 )
@@ -289,15 +291,17 @@ def test_what_a_person_does_by_hand_is_done_or_refused(connection: Connection) -
     assert "is resumed" in act(Resume)
     with pytest.raises(UnknownWorkload):
         act(Pause, workload="ghosts")
-    for kind in (AbortRollout, HoldRollout):
+    for kind in (AbortRollout, HoldRollout, PromoteRollout):
         with pytest.raises(ActionRefused, match="no open rollout"):
             act(kind)
-    begin(connection, playbook(step(20)))
+    begin(connection, playbook(step(15), step(20, at_most_minutes=60)))
+    assert act(PromoteRollout).startswith("letters: 20 % to real-time, step 2 of 2")
+    assert act(ExtendRollout, hours=2).endswith(f"until {later(hours=3):%Y-%m-%d %H:%M} UTC")
     held = act(HoldRollout)
-    assert held == "letters: 20 % to real-time, step 1 of 1, waits for approval"
+    assert held == "letters: 20 % to real-time, step 2 of 2, waits for approval"
     with pytest.raises(ActionRefused, match="waits for approval already"):
         act(HoldRollout)
-    assert act(AbortRollout) == "letters: aborted at step 1 of 1, back to 12.5 % to real-time"
+    assert act(AbortRollout) == "letters: aborted at step 2 of 2, back to 12.5 % to real-time"
 
 
 @pytest.mark.parametrize(

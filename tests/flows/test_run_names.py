@@ -13,6 +13,8 @@ NAMES: list[tuple[str, dict[str, Any], str]] = [
     ("depart", {"departure": {}}, "depart everything"),
     ("pause", {"action": SIGNED}, "pause tickets"),
     ("abort_rollout", {"action": SIGNED}, "abort rollout tickets"),
+    ("promote_rollout", {"action": SIGNED}, "promote rollout tickets"),
+    ("extend_rollout", {"action": {**SIGNED, "hours": 24}}, "extend rollout tickets by 24 h"),
     ("cancel", {"action": {**SIGNED, "key": "a"}}, "cancel tickets"),
     ("set_split", {"split": {**SIGNED, "percent": 30}}, "set split tickets to 30 %"),
     ("end_split", {"action": {**SIGNED, "consumer": "desk"}}, "end split tickets"),

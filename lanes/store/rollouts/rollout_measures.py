@@ -3,11 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
+from statistics import fmean
 from typing import Any
 
 from sqlalchemy import Connection, text
 
-from lanes.rollouts.gates import Figures, Gate, Measure, Measurement, longest_out
+from lanes.rollouts.gates import MEANS, Figures, Gate, Measure, Measurement, longest_out
 from lanes.rollouts.rollout import Rollout
 from lanes.statistics.shares import SampleShare
 from lanes.store.states import ANSWERING
@@ -36,9 +37,11 @@ WHOSE = """i.workload = :workload
 # submission of its batch; what waits for one may do so for a day more, and what an outage keeps from being asked for no longer.
 # An item that was amended before it was answered counts anew from then on: what became of its older revision later is no
 # failure, and its due time no measure.
+# What an item cost counts once it is answered or has failed for good: before that another try may add to it.
 FIGURES = f"""
 with under as materialized (
-  select i.id, i.received_at, i.due_at, i.revision, max(r.decided_at) as routed_at,
+  select i.id, i.received_at, i.due_at, i.revision, i.failed_at, max(r.decided_at) as routed_at,
+         max(r.realtime_usd) as realtime_usd,
          (select v.received_at from lanes.revision v
            where v.item_id = i.id and v.number = i.revision and i.revision > 0) as amended_at,
          exists (select from lanes.route s where s.item_id = i.id and s.reason || '' = 'shed' offset 0) as was_shed
@@ -49,16 +52,17 @@ with under as materialized (
      and {WHOSE} and i.canceled_at is null
    group by i.id),
 tried as materialized (
-  select u.id, u.received_at, u.revision, u.routed_at, u.amended_at, u.due_at,
+  select u.id, u.received_at, u.revision, u.routed_at, u.amended_at, u.due_at, u.failed_at, u.realtime_usd,
          u.was_shed or coalesce(bool_or(a.outcome <> 'pack_refused'), false) as was_tried,
          u.was_shed or coalesce(bool_or(a.outcome not in ('valid', 'pack_refused')), false) as has_failed,
          min(a.ended_at) filter (where a.outcome = 'valid') as answered_at,
-         min(a.ended_at - a.started_at) filter (where a.outcome = 'valid') as took
+         min(a.ended_at - a.started_at) filter (where a.outcome = 'valid') as took,
+         coalesce(sum(a.cost_usd), 0) as cost_usd
     from under u
     left join lanes.attempt a on a.item_id = u.id and a.lane = :lane and a.purpose in {ANSWERING}
      and (u.amended_at is null or a.ended_at < u.amended_at
           or exists (select from lanes.work w where w.id = a.work_id and w.revision = u.revision))
-   group by u.id, u.received_at, u.revision, u.routed_at, u.amended_at, u.due_at, u.was_shed),
+   group by u.id, u.received_at, u.revision, u.routed_at, u.amended_at, u.due_at, u.failed_at, u.realtime_usd, u.was_shed),
 usual as (select percentile_cont(0.5) within group (order by took) as took from tried where answered_at is not null),
 placed as (
   select t.*, o.since as out_since, coalesce(t.answered_at, :now) >= t.amended_at as was_amended
@@ -93,7 +97,21 @@ compared as (
     join lanes.result a on a.item_id = u.id and a.generation = 0 and a.standing = 'authoritative'
      and a.revision = p.revision
     left join lanes.correction c on c.item_id = u.id and c.authoritative_id = a.id
-   order by u.id, p.revision desc)
+   order by u.id, p.revision desc),
+labeled as (
+  select bool_and(coalesce(r.output -> f.field = f.value, false)) as is_right
+    from under u
+    join lanes.label l on l.item_id = u.id
+   cross join lateral (
+     select r.output from lanes.result r
+      where r.item_id = u.id and r.lane = :lane and r.generation = 0 and r.output is not null
+      order by r.id desc limit 1) r
+   cross join lateral jsonb_each(l.expected) f (field, value)
+   group by u.id),
+ended as (
+  select id, coalesce(answered_at, failed_at) as ended_at, cost_usd, realtime_usd
+    from tried
+   where cast(:measures_costs as bool) and (answered_at is not null or failed_at is not null))
 select (select count(*) from tried where answered_at is not null) as answered,
        (select count(*) from stood where was_tried or is_overdue) as tried,
        (select count(*) from stood where has_failed or is_overdue) as failed,
@@ -107,7 +125,12 @@ select (select count(*) from tried where answered_at is not null) as answered,
        (select count(*) from stood
          where is_long_out and extract(epoch from :now - since) <= cast(:slow_s as float8)) as maybe_slow,
        (select count(*) from compared) as compared,
-       (select count(*) from compared where not agrees) as corrected
+       (select count(*) from compared where not agrees) as corrected,
+       (select count(*) from labeled) as labeled,
+       (select count(*) from labeled where not is_right) as mistaken,
+       (select array_agg(cost_usd::float8 order by ended_at, id) from ended) as costs,
+       (select array_agg((cost_usd / realtime_usd)::float8 order by ended_at, id)
+          from ended where realtime_usd > 0) as of_estimates
 """
 
 
@@ -130,13 +153,21 @@ def take(connection: Connection, of: Rollout, *, now: datetime) -> Figures:
         return Figures(0, unavailable(gates, "the version in force cannot be read"))
     row = _counted(connection, of, lane, longest_out(version.spec, lane), now)
     measurements = [_measurement(gate, row) for gate in gates]
-    if any(gate.worse_by is not None for gate in gates):
+    if any(gate.compares for gate in gates):
         other = _counted(connection, of, lane.other, longest_out(version.spec, lane.other), now)
         measurements = [
-            replace(each, other=_measurement(gate, other)) if gate.worse_by is not None else each
+            _beside(each, _measurement(gate, other)) if gate.compares else each
             for gate, each in zip(gates, measurements, strict=True)
         ]
     return Figures(row.answered, measurements, _moved(connection, of))
+
+
+def _beside(measured: Measurement, other: Measurement) -> Measurement:
+    """Return a measurement with that of the other lane; a saving has a value only beside it."""
+    value = measured.value
+    if measured.measure is Measure.SAVING:
+        value = 1 - value / other.value if value is not None and other.value else None
+    return replace(measured, value=value, other=other)
 
 
 def _moved(connection: Connection, of: Rollout) -> SampleShare:
@@ -171,6 +202,7 @@ def _counted(
             "now": now,
             "longest_out": longest,
             "departs_within": timedelta(0) if lane is Lane.REALTIME else DEPARTS_WITHIN,
+            "measures_costs": any(gate.measure in MEANS for gate in gates),
         },
     ).one()
 
@@ -188,10 +220,24 @@ def _measurement(gate: Gate, row: Any) -> Measurement:
             return _share(gate.measure, row.due, row.missed, row.maybe_missed, bad=False)
         case Measure.AGREEMENT:
             return _share(gate.measure, row.compared, row.corrected, 0, bad=False)
+        case Measure.CORRECTION_RATE:
+            return _share(gate.measure, row.compared, row.corrected, 0, bad=True)
+        case Measure.ACCURACY:
+            return _share(gate.measure, row.labeled, row.mistaken, 0, bad=False)
+        case Measure.COST_USD:
+            return _mean(gate.measure, row.costs or [])
+        case Measure.SAVING:
+            return _mean(gate.measure, row.of_estimates or [])
         case Measure.P95_S:
             return Measurement(
                 gate.measure, row.p95_s, row.timed, row.slow, doubtful=row.maybe_slow
             )
+
+
+def _mean(measure: Measure, costs: Sequence[float]) -> Measurement:
+    """Return the mean of what the samples cost."""
+    value = fmean(costs) if costs else None
+    return Measurement(measure, value, len(costs), costs=costs)
 
 
 def _share(measure: Measure, samples: int, wrong: int, doubtful: int, *, bad: bool) -> Measurement:

@@ -15,7 +15,7 @@ from lanes.promises.breaches import ApprovalRequest, approval_waits
 from lanes.promises.incident import Promise
 from lanes.rollouts import refusals
 from lanes.rollouts.gates import Judgement
-from lanes.rollouts.playbook import Playbook
+from lanes.rollouts.playbook import LONGEST_MINUTES, Playbook
 from lanes.rollouts.rollout import (
     OPEN,
     Advance,
@@ -36,7 +36,7 @@ from lanes.routing.split import Split
 from lanes.store import incidents, outbox
 from lanes.store.literals import is_among
 from lanes.store.outbox import EventOut
-from lanes.store.rollouts.rollouts import find, open_of
+from lanes.store.rollouts.rollouts import find, hindering_incidents, open_of
 from lanes.store.tables import rollout, rollout_event, rollout_measurement, route
 from lanes.store.workload import workloads
 from lanes.words import RolloutState, Signature
@@ -116,14 +116,24 @@ def start(
 
 
 def apply(
-    connection: Connection, seen: Rollout, move: Move, judged: Sequence[Judgement], *, now: datetime
+    connection: Connection,
+    seen: Rollout,
+    move: Move,
+    judged: Sequence[Judgement],
+    *,
+    now: datetime,
+    who: str | None = None,
 ) -> bool:
-    """Make the move that was decided on `seen`; return False, without a change, if the rollout moved meanwhile."""
+    """Make the move that was decided on `seen`; return False, without a change, if the rollout moved meanwhile.
+
+    It is signed by the playbook, or by `who` made it go on: a person who approved, if none is named.
+    """
     if _locked(connection, seen) is None:
         return False
     _record(connection, seen, judged, always=not isinstance(move, Hold), now=now)
     by = _of_playbook(seen, move.why, now)
-    approved = by if seen.approval is None else replace(by, who=seen.approval.who)
+    who = who or (seen.approval.who if seen.approval is not None else None)
+    approved = by if who is None else replace(by, who=who)
     match move:
         case Hold(reason):
             _hold(connection, seen, reason, by)
@@ -199,6 +209,49 @@ def hold(connection: Connection, name: str, *, who: str, why: str, now: datetime
     return find(connection, present.id)
 
 
+def promote(connection: Connection, name: str, *, who: str, why: str, now: datetime) -> Rollout:
+    """Take the workload's open rollout to its next step, or to its end, whatever its gates lack; return it.
+
+    Raises:
+        ActionRefused: it has none, it waits for approval, or a critical incident is open where its traffic goes.
+    """
+    present = _locked_open(connection, name)
+    if present.state is not RolloutState.RUNNING or not present.entered:
+        raise ActionRefused(
+            f'the rollout of workload "{name}" waits for approval: approve or decline it'
+        )
+    if hindrances := refusals.sentences(hindering_incidents(connection, present)):
+        raise ActionRefused(f"{'; '.join(hindrances)}: handle it, then promote the step")
+    is_last = present.step + 1 == len(present.playbook.steps)
+    move = (Finish if is_last else Advance)(f"promoted by {who}: {why}")
+    apply(connection, present, move, [], now=now, who=who)
+    return find(connection, present.id)
+
+
+def extend(
+    connection: Connection, name: str, minutes: int, *, who: str, why: str, now: datetime
+) -> Rollout:
+    """Give the step in force of the workload's open rollout more minutes to gather its evidence; return the rollout.
+
+    Raises:
+        ActionRefused: it has none, its step has no limit or waits for approval, or it would take too long.
+    """
+    present = _locked_open(connection, name)
+    if present.step_ends_at is None or present.at_most_minutes is None:
+        raise ActionRefused(
+            f'the step in force of workload "{name}" has no time limit now: it waits as long as it takes'
+        )
+    if present.at_most_minutes + minutes > LONGEST_MINUTES:
+        raise ActionRefused(
+            f"minutes: a step takes at most {LONGEST_MINUTES:,} minutes; it has {present.at_most_minutes:,} already"
+        )
+    extended = present.extended_minutes + minutes
+    _write(connection, present, extended_minutes=extended)
+    by = Signature(who, f"{minutes:,} minutes more: {why}", now)
+    _tell(connection, present, Happened.EXTENDED, present.basis_points, by)
+    return find(connection, present.id)
+
+
 def abort(connection: Connection, name: str, *, who: str, why: str, now: datetime) -> Rollout:
     """Abort the workload's open rollout, put the share before it in force again, and return it.
 
@@ -231,7 +284,7 @@ def _locked(connection: Connection, seen: Rollout) -> Rollout | None:
     """Return the locked row, or None if it has changed since it was read."""
     locked = select(rollout).where(rollout.c.id == seen.id).with_for_update(key_share=True)
     present = rollout_of(connection.execute(locked).one())
-    names = ("state", "step", "asked", "approval", "entered")
+    names = ("state", "step", "asked", "approval", "entered", "extended_minutes")
     same = all(getattr(present, name) == getattr(seen, name) for name in names)
     return present if same and present.is_open else None
 
@@ -253,6 +306,7 @@ def _begin_step(connection: Connection, seen: Rollout, now: datetime, **values: 
         approved_why=None,
         approved_at=None,
         asked_at=None,
+        extended_minutes=0,
         **values,
     )
 

@@ -54,6 +54,9 @@ class rollout(TypedColumns):
         "False: its share waits for an approval that was missed", default="true"
     )
     asked_at: Named[datetime | None] = column("Since when an approval has been asked for")
+    extended_minutes: Named[int] = column(
+        "What people added to the longest time of the step", default="0"
+    )
 
 
 @table(index(None, "rollout_id, id"))
@@ -78,7 +81,7 @@ class rollout_measurement(TypedColumns):
     rollout_id: Named[RolloutId] = Column(ForeignKey(rollout.c.id))
     step: Named[int] = column("From 0")
     measure: Named[Measure]
-    value: Named[float | None] = column("A share from 0 to 1, or seconds")
+    value: Named[float | None] = column("A share from 0 to 1, seconds or US dollars")
     samples: Named[int]
     wrong: Named[int] = column("Samples on the wrong side of the limit")
     verdict: Named[Verdict] = column("passed, failed, inconclusive or error")

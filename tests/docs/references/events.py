@@ -171,6 +171,7 @@ OF_HAPPENINGS = {
     Happened.APPROVAL_ASKED: "A person is asked to approve.",
     Happened.APPROVED: "A person approved.",
     Happened.DECLINED: "A person declined: the share before is in force.",
+    Happened.EXTENDED: "A person gave the step more time.",
     Happened.ROLLED_BACK: "A gate failed, or time ran out: the share before is in force.",
     Happened.FINISHED: "Every step passed, and its share stays.",
     Happened.ABORTED: "A person ended it: the share before is in force.",

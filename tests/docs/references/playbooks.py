@@ -1,8 +1,9 @@
 """docs/reference/playbooks.md: the fields of a playbook, what its gates measure, and the shipped ones."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
-from lanes.rollouts.gates import UPPER, Gate, Measure
+from lanes.rollouts.gates import COMPARABLE, MOST_TIMES, UPPER, Gate, Measure
 from lanes.rollouts.playbook import Direction, Length, Playbook, PlaybookStep, parse
 from tests.docs.references.fields import model_table
 from tests.docs.references.glossary import comments
@@ -37,20 +38,29 @@ OF_HOLD = {
     "at_most_minutes": "Without enough evidence for so long it is taken back; an approval starts that time again. None: it "
     "holds for as long as it takes.",
 }
+
+
+def listed(measures: Iterable[Measure]) -> str:
+    """Return the names of the measures as a sentence has them."""
+    *first, last = (f"`{each}`" for each in measures)
+    return f"{', '.join(first)} and {last}"
+
+
 OF_GATE = {
     "measure": "What is measured of the items of the receiving lane, since the step began.",
-    "max": "Largest value that passes, for `error_rate` and `p95_s`.",
-    "min": "Smallest value that passes, for `deadlines_met` and `agreement`.",
+    "max": f"Largest value that passes, for {listed(UPPER)}.",
+    "min": f"Smallest value that passes, for {listed(each for each in Measure if each not in UPPER)}.",
     "worse_by": "How much larger the share of wrong samples may be than on the other lane at the same time; replaces `max` and "
-    "`min` of `error_rate` and `deadlines_met`.",
+    f"`min` of {listed(COMPARABLE)}.",
     "at_least": "Samples below which the gate decides nothing.",
     "dry_run": "`true`: the gate is measured, judged and shown, and decides nothing.",
 }
 OF_DIRECTIONS = {
     Direction.BATCH_TO_REALTIME: "`percent` rises from step to step",
-    Direction.REALTIME_TO_BATCH: "`percent` falls; no gate can ask for `agreement`: what goes to batch has no early answer",
+    Direction.REALTIME_TO_BATCH: "`percent` falls; no gate can ask for `agreement` or `correction_rate`: what goes to batch "
+    "has no early answer",
 }
-VERDICTS = """
+VERDICTS = f"""
 | verdict | when | then |
 |---|---|---|
 | passed | the upper bound of the share on the wrong side lies below what is tolerated | the step can be left |
@@ -61,6 +71,11 @@ VERDICTS = """
 The bounds are a confidence sequence (Robbins, 1970): they hold at all looks together. `alpha`, divided by the number of gates
 of all steps, is the chance that those of a gate are ever wrong. `max: 0` and `min: 1` are refused, because no number of samples
 shows that nothing is wrong.
+
+`cost_usd` and `saving` are means and have a sequence of their own (Waudby-Smith and Ramdas, 2024), which is compared with
+the limit itself. A dearer item counts as {MOST_TIMES} times the limit of `cost_usd`, or as {MOST_TIMES} times its own
+estimate in a `saving`, so that one item decides nothing. `saving` compares with the other lane, so the step that moves
+everything has no such gate.
 """
 
 

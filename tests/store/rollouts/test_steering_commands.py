@@ -12,7 +12,7 @@ from lanes.commands import steering
 from lanes.store.rollouts import rollout_moves, rollouts
 from lanes.store.workload import workloads
 from lanes.words import RolloutState
-from tests.conftest import NOON
+from tests.conftest import NOON, later
 from tests.examples import publish
 from tests.prefect_standin import PrefectStandIn
 from tests.rollouts import begin, playbook, step
@@ -108,6 +108,15 @@ def test_an_aborted_rollout_ends_and_its_suspended_run_is_cancelled(
     assert "aborted" in said(capsys, steering.rollout, "abort", "letters")
     assert [each.state for each in prefect.runs] == ["CANCELLED"]
     assert "no open rollout" in said(capsys, steering.rollout, "abort", "letters", code=1)
+
+
+def test_a_step_is_extended_and_promoted(pool: Engine, capsys: Told) -> None:
+    with pool.begin() as connection:
+        begin(connection, playbook(step(10, at_most_minutes=60), step(50)))
+    until = f"until {later(hours=3):%Y-%m-%d %H:%M} UTC"
+    assert until in said(capsys, steering.rollout, "extend", "letters", hours=2)
+    assert "50 %" in said(capsys, steering.rollout, "promote", "letters", why="seen enough")
+    assert "no time limit" in said(capsys, steering.rollout, "extend", "letters", code=1)
 
 
 def test_an_abort_holds_while_prefect_does_not_answer(

@@ -1,6 +1,7 @@
 """Gates: what is evidence, and what never passes."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
 
@@ -11,6 +12,9 @@ from pydantic import ValidationError
 
 from lanes.rollouts import gates
 from lanes.rollouts.gates import (
+    MEANS,
+    MOST_TIMES,
+    UPPER,
     Gate,
     Judgement,
     Measure,
@@ -20,6 +24,7 @@ from lanes.rollouts.gates import (
     worst,
 )
 from lanes.statistics.differences import difference_bounds
+from lanes.statistics.means import MeanSequence
 from lanes.statistics.shares import SampleShare, bounds, clean_samples
 from lanes.words import Lane, Verdict
 from tests.examples import spec
@@ -35,15 +40,15 @@ def judge(gate: Gate, measured: Measurement) -> Judgement:
 
 
 def share(gate: Gate, wrong: int, samples: int) -> Measurement:
-    value = wrong / samples if gate.measure is Measure.ERROR_RATE else 1 - wrong / samples
+    value = wrong / samples if gate.measure in UPPER else 1 - wrong / samples
     return Measurement(gate.measure, value, samples, wrong)
 
 
 @st.composite
 def measured(draw: st.DrawFn) -> tuple[Gate, Measurement]:
-    """Any gate with any measurement of its measure, sensible or not."""
-    measure = draw(st.sampled_from(Measure))
-    upper = measure in (Measure.ERROR_RATE, Measure.P95_S)
+    """Any gate on a share with any measurement of its measure, sensible or not."""
+    measure = draw(st.sampled_from([each for each in Measure if each not in MEANS]))
+    upper = measure in UPPER
     limit = draw(st.floats(0, 1))
     at_least = draw(st.integers(1, 500))
     gate = Gate.model_validate(
@@ -91,11 +96,11 @@ def test_a_gate_passes_and_fails_only_by_the_bounds_of_its_confidence_sequence(
     gate, measurement = each
     judgement = judge(gate, measurement)
     if judgement.verdict is Verdict.ERROR:
-        assert judgement.wrong_share is None
+        assert judgement.between is None
         return
     seen = SampleShare(measurement.wrong, measurement.samples)
     low, high = bounds(seen, alpha=ALPHA)
-    assert judgement.wrong_share == (low, high)
+    assert judgement.between == (low, high)
     if judgement.verdict is Verdict.FAILED:
         assert low >= gate.tolerated
     if judgement.verdict is Verdict.PASSED:
@@ -196,6 +201,10 @@ def test_the_worst_verdict_decides() -> None:
         {"measure": "agreement", "max": 0.9, "at_least": 5},
         {"measure": "p95_s", "max": 1, "min": 0, "at_least": 5},
         {"measure": "p95_s", "at_least": 5},
+        {"measure": "correction_rate", "max": 5, "at_least": 5},
+        {"measure": "cost_usd", "min": 0.01, "at_least": 5},
+        {"measure": "saving", "min": 30, "at_least": 5},
+        {"measure": "saving", "worse_by": 0.1, "at_least": 5},
         {"measure": "error_rate", "max": 0.1, "at_least": 0},
         {"measure": "error_rate", "max": float("nan"), "at_least": 5},
     ],
@@ -267,7 +276,7 @@ def test_a_gate_against_the_other_lane_decides_only_by_the_bounds_of_their_diffe
     other = replace(other, doubtful=others_doubtful)
     seen = judge(WORSE, replace(here, other=other, doubtful=doubtful))
     low, high = difference_bounds(SampleShare(*of), SampleShare(*than), alpha=ALPHA)
-    assert seen.wrong_share == (low, high)
+    assert seen.between == (low, high)
     if min(of[1], than[1]) < WORSE.at_least:
         assert seen.verdict is Verdict.INCONCLUSIVE
     elif low > 0.05 + 1e-9:
@@ -296,6 +305,108 @@ def test_a_comparison_without_the_other_lane_is_an_error() -> None:
     broken = replace(here, other=Measurement(Measure.ERROR_RATE, None, 0, problem="no table"))
     assert judge(WORSE, here).verdict is Verdict.ERROR
     assert judge(WORSE, broken).explanation == "no table"
+
+
+COST = Gate(measure=Measure.COST_USD, max=0.002, at_least=20)
+SAVING = Gate(measure=Measure.SAVING, min=0.3, at_least=20)
+
+
+def mean(gate: Gate, costs: Sequence[float]) -> Measurement:
+    value = sum(costs) / len(costs) if costs else None
+    return Measurement(gate.measure, value, len(costs), costs=costs)
+
+
+def saving(here: Sequence[float], there: Sequence[float]) -> Measurement:
+    measured, other = mean(SAVING, here), mean(SAVING, there)
+    value = 1 - (measured.value or 0) / other.value if other.value else None
+    return replace(measured, value=value, other=other)
+
+
+@given(st.lists(st.floats(0, 0.02), max_size=300))
+def test_a_cost_passes_and_fails_only_by_the_bounds_of_its_mean(costs: list[float]) -> None:
+    end = MOST_TIMES * COST.limit
+    low, high = MeanSequence(0, end, alpha=ALPHA).add(min(each, end) for each in costs).bounds
+    seen = judge(COST, mean(COST, costs))
+    assert seen.between == (low, high)
+    if len(costs) < COST.at_least:
+        assert seen.verdict is Verdict.INCONCLUSIVE
+    elif low > COST.limit:
+        assert seen.verdict is Verdict.FAILED
+    elif high >= COST.limit:
+        assert seen.verdict is Verdict.INCONCLUSIVE
+    else:
+        # the mean of what was not cut off may lie above the limit
+        passes = (seen.measurement.value or 0) <= COST.limit
+        assert seen.verdict is (Verdict.PASSED if passes else Verdict.INCONCLUSIVE)
+
+
+@pytest.mark.parametrize(
+    ("costs", "verdict", "said"),
+    [
+        ([0.001] * 19, Verdict.INCONCLUSIVE, "19 of at least 20 samples"),
+        ([0.001] * 40, Verdict.INCONCLUSIVE, "$0.001 of 40 samples, at most $0.002; between $"),
+        ([0.001] * 200, Verdict.PASSED, "$0.001 of 200 samples, at most $0.002; at most $0.001"),
+        (
+            [0.003, 0.004] * 100,
+            Verdict.FAILED,
+            "$0.0035 of 200 samples, at most $0.002; at least $",
+        ),
+        ([*[0.001] * 400, 90.0], Verdict.INCONCLUSIVE, "$0.225 of 401 samples"),  # one odd bill
+    ],
+)
+def test_a_cost_says_what_is_known_of_its_mean(
+    costs: list[float], verdict: Verdict, said: str
+) -> None:
+    seen = judge(COST, mean(COST, costs))
+    assert seen.verdict is verdict
+    assert seen.explanation.startswith(said)
+
+
+@pytest.mark.parametrize(
+    ("here", "there", "samples", "verdict", "said"),
+    [
+        (0.5, 1.0, 15, Verdict.INCONCLUSIVE, "15 here and 15 on the other lane, of at least 20"),
+        (0.5, 1.0, 100, Verdict.INCONCLUSIVE, "50.0% of 100 samples and 100 on the other lane"),
+        (
+            0.5,
+            1.0,
+            1_000,
+            Verdict.PASSED,
+            "50.0% of 1000 samples and 1000 on the other lane, at least ",
+        ),
+        (1.0, 1.0, 1_000, Verdict.FAILED, "0.0% of 1000 samples"),
+        (1.5, 1.0, 1_000, Verdict.FAILED, "-50.0% of 1000 samples"),  # a loss
+        (0.7, 1.0, 1_000, Verdict.INCONCLUSIVE, "30.0% of 1000 samples"),
+    ],
+)
+def test_a_saving_compares_what_an_item_costs_on_both_lanes(
+    here: float, there: float, samples: int, verdict: Verdict, said: str
+) -> None:
+    seen = judge(SAVING, saving([here] * samples, [there] * samples))
+    assert seen.verdict is verdict
+    assert seen.explanation.startswith(said)
+
+
+@given(st.lists(st.floats(0, 5), min_size=1), st.lists(st.floats(0, 5), min_size=1))
+def test_the_bounds_of_a_saving_follow_from_those_of_both_means(
+    here: list[float], there: list[float]
+) -> None:
+    seen = judge(SAVING, saving(here, there))
+    if seen.between is None:  # the other lane cost nothing
+        assert sum(there) == 0
+        return
+    low, high = seen.between
+    assert low <= high
+    verdicts = {Verdict.PASSED: low >= SAVING.limit, Verdict.FAILED: high <= SAVING.limit}
+    assert verdicts.get(seen.verdict, True)
+
+
+def test_a_gate_on_accuracy_says_how_many_labels_are_missing() -> None:
+    gate = Gate(measure=Measure.ACCURACY, min=0.9, at_least=50)
+    assert (
+        judge(gate, share(gate, 1, 12)).explanation
+        == "12 of at least 50 labeled items; label 38 more"
+    )
 
 
 def unmeasured(gate: Gate) -> Measurement:

@@ -51,7 +51,16 @@ def situation(
     )
     ends_at = None if minutes is None else NOON + timedelta(minutes=minutes)
     return Situation(
-        state, stage, is_last, answered, ends_at, entered, asked_at, timedelta(hours=72), hindrances
+        state,
+        stage,
+        is_last,
+        answered,
+        ends_at,
+        entered,
+        asked_at,
+        timedelta(hours=72),
+        hindrances,
+        at_most_minutes=minutes,
     )
 
 

@@ -1,0 +1,107 @@
+"""What a gate measures beside errors and times: corrections, labels and money."""
+
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from sqlalchemy import Connection
+
+from lanes.rollouts.gates import Measurement
+from lanes.rollouts.rollout import Rollout
+from lanes.store.doors import items
+from lanes.store.rollouts import rollout_measures
+from lanes.words import Lane, Outcome, Verdict
+from tests.conftest import NOON, later
+from tests.examples import admit, publish, route
+from tests.rollouts import begin, judged, playbook, step
+from tests.store.rollouts.test_items_out import keys, returned, sent
+from tests.store.tries import A, B, claim, rows, said, save, tried
+
+CORRECTED: dict[str, Any] = {"measure": "correction_rate", "max": 0.5, "at_least": 1}
+ACCURACY: dict[str, Any] = {"measure": "accuracy", "min": 0.5, "at_least": 20}
+COST: dict[str, Any] = {"measure": "cost_usd", "max": 0.01, "at_least": 3}
+SAVING: dict[str, Any] = {"measure": "saving", "min": 0.2, "at_least": 3}
+
+
+def measured(connection: Connection, of: Rollout, *, seconds: float = 60) -> list[Measurement]:
+    return rollout_measures.take(connection, of, now=later(seconds=seconds)).measurements
+
+
+def test_corrections_are_a_share_of_what_the_authoritative_pass_compared(
+    connection: Connection,
+) -> None:
+    publish(connection, now=NOON, mode="lambda")
+    of = begin(connection, playbook(step(100, CORRECTED)))
+    admit(connection, "confirmed", "corrected", "not yet", now=NOON)
+    route(connection, now=NOON)
+    save(connection, *(tried(each, output=A) for each in claim(connection)))
+    owed = {each.key: each for each in claim(connection, Lane.BATCH, now=later(hours=10))}
+    save(connection, tried(owed["confirmed"], output=A), tried(owed["corrected"], output=B))
+    (seen,) = measured(connection, of)
+    assert (seen.samples, seen.wrong, seen.value) == (2, 1, 0.5)
+
+
+def test_an_item_is_accurate_if_every_labeled_field_is_right(connection: Connection) -> None:
+    publish(connection, now=NOON)
+    of = begin(connection, playbook(step(100, ACCURACY)))
+    admit(connection, "right", "wrong", "partly", "unlabeled", now=NOON)
+    admit(connection, "urgent", now=NOON, urgent=True)
+    route(connection, now=NOON)
+    save(connection, *(tried(each, output=A) for each in claim(connection)))
+    admit(connection, "unanswered", now=NOON)
+    route(connection, now=NOON)
+    expected = {"right": A, "wrong": B, "partly": A | {"other": 1}, "urgent": B, "unanswered": A}
+    items.label(connection, "letters", expected, source="ada")
+    (seen,) = measured(connection, of)
+    assert (seen.samples, seen.wrong) == (3, 2)
+    (judgement,) = judged(of, rollout_measures.take(connection, of, now=later(seconds=60)))
+    assert judgement.verdict is Verdict.INCONCLUSIVE
+    assert judgement.explanation == "3 of at least 20 labeled items; label 17 more"
+
+
+def test_an_item_costs_what_all_of_its_tries_were_billed_once_it_is_done(
+    connection: Connection,
+) -> None:
+    publish(connection, now=NOON, max_failures=3)
+    of = begin(connection, playbook(step(100, COST)))
+    admit(connection, "first", now=NOON)
+    route(connection, now=NOON)
+    save(connection, tried(*claim(connection), at=later(seconds=1), response=said(tokens=9_000)))
+    admit(connection, "again", "open", now=NOON)
+    route(connection, now=NOON)
+    for each in claim(connection):
+        attempt = tried(each, Outcome.INVALID, at=later(seconds=2), response=said(tokens=500))
+        save(connection, attempt, now=later(seconds=2))
+    for each in claim(connection, now=later(hours=1)):
+        if each.key == "again":
+            save(connection, tried(each, at=later(seconds=3), response=said(tokens=2_000)))
+    billed = {
+        key: float(
+            sum(
+                (each.cost_usd for each in rows(connection, "attempt_log") if each.key == key),
+                Decimal(0),
+            )
+        )
+        for key in ("first", "again")
+    }
+    (seen,) = measured(connection, of)
+    assert list(seen.costs) == pytest.approx([billed["first"], billed["again"]])
+    assert seen.value == pytest.approx(sum(billed.values()) / 2)
+
+
+def test_a_saving_is_what_an_item_of_the_lane_costs_less_than_one_of_the_other(
+    connection: Connection,
+) -> None:
+    publish(connection, now=NOON, split_percent=100)
+    of = begin(connection, playbook(step(50, SAVING), direction="realtime_to_batch"))
+    batch = sent(connection, *keys("i", 40), now=NOON)
+    (before,) = measured(connection, of)
+    assert (before.samples, before.value) == (0, None)
+    asked = claim(connection)
+    save(connection, *(tried(each, response=said(tokens=1_000)) for each in asked))
+    returned(connection, batch, now=later(seconds=30))  # as many tokens, at half of the price
+    (seen,) = measured(connection, of)
+    assert seen.other is not None
+    assert seen.samples + seen.other.samples == 40
+    assert seen.other.samples == len(asked)
+    assert seen.value == pytest.approx(0.5)
