@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from lanes.promises.incident import TERMS, Incident
+from lanes.report import charts, rollout_charts
 from lanes.report.links import REPORTS, artifact_page, linked
 from lanes.report.table import Table, explained, figure, in_markdown, label, phrase
 from lanes.rollouts.gates import (
@@ -69,6 +70,8 @@ VERDICT_MEANS = "passed and failed with {} confidence, however often one looks; 
 BOUNDS_MEAN = "at that confidence, of the true share on the wrong side, its excess over the other lane, or the cost or saving"
 FROM_THEN_ON = "the share from then on"
 MOST_ROWS = 50
+SPLIT_CHART = "The share to real time since the rollout began"
+GATES_CHART = "The bounds of each gate beside its limit"
 BAR = 20  # characters of the progress bar
 
 
@@ -87,6 +90,11 @@ class Progress:
     splits: Sequence[SplitRecord]
     now: datetime
     hindrances: Sequence[Incident] = ()
+
+    @property
+    def until(self) -> datetime:
+        """When it ended; now, while it is open."""
+        return self.rollout.ended_at or self.now
 
 
 def headline(progress: Progress) -> str:
@@ -119,6 +127,8 @@ def render(progress: Progress) -> str:
         BAR_MEANS,
         f"Playbook {code(of.playbook.name)}{whose}, {started}",
         *_incidents(progress),
+        charts.data_uri(rollout_charts.split(progress.log, until=progress.until), SPLIT_CHART),
+        charts.data_uri(rollout_charts.gates(progress.judged, _gate_in_words), GATES_CHART),
         "### Steps\n\n" + _steps(progress),
         "### Gates of this step\n\n" + _gates(progress),
         "### Log\n\n" + _log(progress),
@@ -271,6 +281,19 @@ def _gates(progress: Progress) -> str:
     )
     meanings = {NAMES[gate.measure]: MEASURES[gate.measure] for gate in gates}
     return f"{_shown(table)} {explained(meanings)}"
+
+
+def _gate_in_words(of: Judgement) -> str:
+    """Return the line above a gate's bounds: the gate, its limit and where the true value lies."""
+    gate = of.gate
+    low, high = (_bound(gate, each) for each in of.between or ())
+    lies = f"{low} to {high}"
+    if gate.worse_by is not None:
+        lies += " worse"
+    elif gate.measure not in MEANS:
+        lies += f" are wrong, {share(gate.tolerated)} may be"
+    dry = " (dry run)" if gate.dry_run else ""
+    return f"{NAMES[gate.measure]} {_limit(gate)}{dry}, {of.verdict}: {lies}"
 
 
 def _shown(table: Table[Any]) -> str:

@@ -1,5 +1,6 @@
 """What the lanes did with the items that the split gave them under the step in force."""
 
+from array import array
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -237,7 +238,10 @@ def _measurement(gate: Gate, row: Any) -> Measurement:
 def _mean(measure: Measure, costs: Sequence[float]) -> Measurement:
     """Return the mean of what the samples cost."""
     value = fmean(costs) if costs else None
-    return Measurement(measure, value, len(costs), costs=costs)
+    packed = array(
+        "d", costs
+    )  # one object, which Prefect does not look into as an argument of a task
+    return Measurement(measure, value, len(costs), costs=packed)
 
 
 def _share(measure: Measure, samples: int, wrong: int, doubtful: int, *, bad: bool) -> Measurement:

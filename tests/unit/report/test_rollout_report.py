@@ -1,15 +1,23 @@
 """A rollout's artifact: one line that says where it stands, and nothing that came from people acts as markup."""
 
+import xml.etree.ElementTree as ET
 from dataclasses import replace
+from math import inf
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from lanes.ids import RolloutId
 from lanes.promises.incident import Promise, Severity
+from lanes.report import rollout_charts
+from lanes.report.charts import REALTIME, WIDTH
 from lanes.report.rollout import Progress, bar, headline, question, render
-from lanes.rollouts.gates import Measurement, judge
+from lanes.rollouts.gates import Gate, Judgement, Measurement, judge
 from lanes.rollouts.rollout import Happened, LogEntry, Rollout
 from lanes.routing.split import SplitRecord
-from lanes.words import RolloutState
-from tests.conftest import NOON
+from lanes.words import RolloutState, Verdict
+from tests.conftest import NOON, later
 from tests.rollouts import ERRORS, playbook, step
 from tests.unit.report.test_report_sections import BREACH
 
@@ -65,6 +73,75 @@ def test_a_gate_of_a_dry_run_says_so() -> None:
     shown = render(replace(progress(), rollout=tried))
     assert "| error rate |" in shown
     assert "| p95, received to answered, dry run |" in shown
+
+
+def test_the_share_is_drawn_from_the_first_entry_to_the_end_as_each_entry_set_it() -> None:
+    at = [NOON, later(hours=6), later(hours=9)]
+    log = [
+        LogEntry(Happened.STEPPED, number, points, "ada", "trial", moment)
+        for number, (points, moment) in enumerate(zip((500, 2_000, 5_000), at, strict=True))
+    ]
+    drawn = ET.fromstring(rollout_charts.split(log, until=later(hours=12)))
+    widths, heights = (
+        [
+            float(each.get(name, ""))
+            for each in drawn.iter()
+            if each.get("fill") == REALTIME and each.get(name)
+        ]
+        for name in ("width", "height")
+    )
+    assert [round(each / sum(widths), 2) for each in widths] == [0.5, 0.25, 0.25]
+    assert heights == pytest.approx([4, 14, 36], abs=1)
+    assert "no share was set yet" in rollout_charts.split([], until=NOON)
+
+
+LIMITS: list[dict[str, object]] = [
+    {"measure": "error_rate", "max": 0.05},
+    {"measure": "deadlines_met", "worse_by": 0.02},
+    {"measure": "cost_usd", "max": 0.002},
+    {"measure": "saving", "min": 0.3},
+]
+
+
+@given(
+    st.sampled_from(LIMITS),
+    st.floats(-10, 10) | st.just(-inf),
+    st.floats(0, 10),
+    st.integers(0, 50),
+)
+def test_a_gate_is_drawn_within_its_card_whatever_its_bounds(
+    limit: dict[str, object], low: float, width: float, wrong: int
+) -> None:
+    gate = Gate.model_validate({**limit, "at_least": 20})
+    seen = Measurement(gate.measure, 0.5, 50, wrong, other=Measurement(gate.measure, 0.5, 50, 25))
+    judged = Judgement(gate, seen, Verdict.INCONCLUSIVE, "said", (low, max(low, 0.0) + width))
+    drawn = ET.fromstring(rollout_charts.gates([judged], lambda each: each.explanation))
+    for each in drawn.iter():
+        for name in ("x", "x1", "x2", "cx"):
+            assert 0 <= float(each.get(name, 0)) <= WIDTH
+        assert float(each.get("x", 0)) + float(each.get("width", 0)) <= WIDTH
+
+
+@pytest.mark.parametrize(
+    ("wrong", "verdict"), [(0, "passed"), (400, "failed"), (50, "inconclusive")]
+)
+def test_a_gates_band_lies_on_one_side_of_its_limit_once_it_is_decided(
+    wrong: int, verdict: str
+) -> None:
+    gate = Gate.model_validate({"measure": "error_rate", "max": 0.05, "at_least": 20})
+    judged = judge(gate, Measurement(gate.measure, wrong / 1_000, 1_000, wrong), alpha=0.01)
+    assert judged.verdict == verdict
+    drawn = ET.fromstring(rollout_charts.gates([judged], lambda each: each.explanation))
+    (line,) = (float(each.get("x1", "")) for each in drawn.iter() if each.tag.endswith("line"))
+    band = [each for each in drawn.iter() if each.get("height") == "12"][1]
+    left = float(band.get("x", ""))
+    right = left + float(band.get("width", ""))
+    sides = {"passed": right < line, "failed": line < left, "inconclusive": left < line < right}
+    assert sides[verdict]
+
+
+def test_gates_without_a_judgement_are_no_picture() -> None:
+    assert "no gate was judged yet" in rollout_charts.gates([], str)
 
 
 def test_the_bar_counts_whole_steps_and_the_answered_part_of_this_one() -> None:

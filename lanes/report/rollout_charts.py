@@ -1,0 +1,103 @@
+"""A rollout as pictures: the split over time, and the bounds of each gate beside its limit."""
+
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from math import isfinite
+
+from lanes.report import charts
+from lanes.report.charts import FAINT, INK, INNER, NEUTRAL, PADDING, REALTIME, ROW, RULE, WIDTH
+from lanes.rollouts.gates import MEANS, Gate, Judgement, Measure
+from lanes.rollouts.rollout import LogEntry
+from lanes.units import clock
+from lanes.words import Verdict
+
+COLORS = {Verdict.PASSED: "#047857", Verdict.FAILED: "#b91c1c"}  # of what is decided
+TRACK = 12  # px
+FAR = 4  # limits; what lies beyond is cut off, so that a gate with few samples can be read
+PLOT = 72
+LEGEND = (
+    "Band: the true value lies in it; at an edge it goes on. Dot: what was seen. Line: the limit."
+)
+
+
+def split(log: Sequence[LogEntry], *, until: datetime) -> str:
+    """Draw the share to real time from the first entry on, as it was set by each."""
+    if not log:
+        return charts.nothing("no share was set yet")
+    first, last = log[0].at, max(until, log[-1].at)
+    span = max((last - first).total_seconds(), 1.0)
+    left, right = PADDING + charts.text_width("100 %") + 8, WIDTH - PADDING
+    top = PADDING + ROW
+    floor = top + PLOT
+    body = ""
+    for percent in (0, 50, 100):
+        y = floor - PLOT * percent / 100
+        body += f'<line x1="{left:.1f}" x2="{right}" y1="{y:.1f}" y2="{y:.1f}" stroke="{RULE}"/>'
+        body += charts.text(left - 8, y + 4, f"{percent} %", fill=FAINT, anchor="end")
+    ends = [*(each.at for each in log[1:]), last]
+    for each, end in zip(log, ends, strict=True):
+        x, width = (
+            (right - left) * (moment - since).total_seconds() / span
+            for moment, since in ((each.at, first), (end, each.at))
+        )
+        height = PLOT * each.basis_points / 10_000
+        body += charts.rect(left + x, floor - max(height, 1), width, max(height, 1), REALTIME)
+    now = f"{log[-1].basis_points / 100:g} % go to real time since {clock(log[-1].at, beside=last)}"
+    body += charts.text(PADDING, PADDING + 11, now, fill=REALTIME, weight=600)
+    body += charts.text(left, floor + 18, clock(first, beside=last), fill=FAINT)
+    body += charts.text(right, floor + 18, clock(last, beside=last), fill=FAINT, anchor="end")
+    return charts.card(floor + 18 + PADDING, body)
+
+
+def gates(judged: Sequence[Judgement], said: Callable[[Judgement], str]) -> str:
+    """Draw the bounds of each gate around what was seen, and its limit; `said` is the line above it."""
+    drawn = [each for each in judged if each.between is not None]
+    if not drawn:
+        return charts.nothing("no gate was judged yet")
+    body, y = "", float(PADDING)
+    for each in drawn:
+        color = COLORS.get(each.verdict, NEUTRAL)
+        body += charts.text(PADDING, y + 11, charts.fit(said(each), INNER), fill=color, weight=600)
+        body += _track(each, y + 18, color)
+        y += 18 + TRACK + 14
+    body += charts.text(PADDING, y + 8, charts.fit(LEGEND, INNER), fill=FAINT)
+    return charts.card(y + 8 + PADDING, body)
+
+
+def limit_of(gate: Gate) -> float:
+    """Return what the bounds of a gate are compared with."""
+    return gate.limit if gate.measure in MEANS else gate.tolerated
+
+
+def _track(of: Judgement, y: float, color: str) -> str:
+    assert of.between is not None
+    gate, limit = of.gate, limit_of(of.gate)
+    is_signed = gate.worse_by is not None or gate.measure is Measure.SAVING
+    start, end = (-FAR * limit if is_signed else 0.0), FAR * limit
+    if gate.measure is not Measure.COST_USD:
+        start, end = max(start, -1.0), min(end, 1.0)
+    end = end if end > start else start + 1.0  # a limit of nothing
+
+    def across(value: float) -> float:
+        return PADDING + INNER * (min(max(value, start), end) - start) / (end - start)
+
+    low, high = (across(each) for each in of.between)
+    body = charts.rect(PADDING, y, INNER, TRACK, RULE)
+    body += charts.rect(low, y, max(high - low, 2), TRACK, color)
+    body += f'<line x1="{across(limit):.1f}" x2="{across(limit):.1f}" y1="{y - 3:.1f}" y2="{y + TRACK + 3:.1f}" stroke="{INK}"'
+    body += ' stroke-width="2"/>'
+    seen = _seen(of)
+    if seen is not None and isfinite(seen):
+        body += f'<circle cx="{across(seen):.1f}" cy="{y + TRACK / 2:.1f}" r="4" fill="#fff" stroke="{INK}"/>'
+    return body
+
+
+def _seen(of: Judgement) -> float | None:
+    """Return what was seen, in the unit of the bounds."""
+    measured, other = of.measurement, of.measurement.other
+    if of.gate.measure in MEANS:
+        return measured.value
+    share = measured.seen.value
+    if of.gate.worse_by is None or share is None or other is None or other.seen.value is None:
+        return share if of.gate.worse_by is None else None
+    return share - other.seen.value
