@@ -15,6 +15,7 @@ from lanes.workload.yaml_places import NotYaml
 
 LONGEST_MINUTES = 60 * 24 * 30
 APPROVAL_HOURS = 72
+MOST_PASSES = 1_000
 ALPHA = 0.05
 WORDING = {"extra_forbidden": "no field has that name", "missing": "the field is missing"}
 
@@ -54,13 +55,17 @@ class Length(BaseModel):
 
 
 class PlaybookStep(BaseModel):
-    """One stage: the share of undecided items to real-time, in percent, and what must be true before the next."""
+    """One stage: the share of undecided items to real-time, in percent, and what must be true before the next.
+
+    Every gate must have passed at `consecutive_passes` looks in a row, without one at which some gate did not.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     percent: Annotated[float, Field(strict=True, ge=0, le=100, allow_inf_nan=False)]
     hold: Length
     approval: Annotated[bool, Field(strict=True)] = False
+    consecutive_passes: Annotated[int, Field(strict=True, ge=1, le=MOST_PASSES)] = 1
     gates: tuple[Gate, ...] = Field(min_length=1)
 
     @property

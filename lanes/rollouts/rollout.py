@@ -50,6 +50,7 @@ class Rollout:
     inherited_before: bool = False  # whether the consumer had no split of its own before
     approved_at: datetime | None = None  # when a person approved leaving the step in force
     extended_minutes: int = 0  # what people gave the step in force beyond its `at_most_minutes`
+    passes: int = 0  # looks in a row, the newest included, at which every gate passed and the step held nevertheless
 
     @property
     def is_open(self) -> bool:
@@ -116,6 +117,7 @@ class Rollout:
             hindrances,
             mismatch,
             self.at_most_minutes,
+            self.passes,
         )
 
 
@@ -125,7 +127,8 @@ class Situation:
 
     `step_ends_at` is when the step has had all of its `at_most_minutes`, None without a limit. `hindrances` are
     the critical incidents that are open where its traffic goes, each as a sentence. `mismatch` is
-    a sample-ratio mismatch as a sentence, if there is one.
+    a sample-ratio mismatch as a sentence, if there is one. `passes` counts the looks before this one, in a row, at which every
+    gate passed.
     """
 
     state: RolloutState
@@ -139,12 +142,13 @@ class Situation:
     hindrances: Sequence[str] = ()
     mismatch: str | None = None
     at_most_minutes: int | None = None
+    passes: int = 0
 
 
 class HoldReason(StrEnum):
     """Why a step holds."""
 
-    GATHERING = "gathering"  # too few items were answered under it
+    GATHERING = "gathering"  # too few items were answered under it, or its gates passed at too few looks in a row
     INCONCLUSIVE = "inconclusive"  # a gate lacks evidence
     ERROR = "error"  # a gate could not look
     SAMPLE_RATIO = "sample_ratio"  # the items did not go to the lanes in the ratio of the split
@@ -182,10 +186,11 @@ class LogEntry:
 
 @dataclass(frozen=True)
 class Hold:
-    """The split stays."""
+    """The split stays. `passes` counts the looks in a row at which every gate passed."""
 
     reason: HoldReason
     why: str
+    passes: int = 0
 
 
 @dataclass(frozen=True)
@@ -272,6 +277,10 @@ def _open_move(
         return _hindered(at)
     if at.state is RolloutState.WAITING_APPROVAL and approval is None:
         return Hold(HoldReason.APPROVAL, "a person has to approve")
+    passes = at.passes + 1
+    if approval is None and passes < at.step.consecutive_passes:
+        in_a_row = f"{passes} of {at.step.consecutive_passes} looks in a row"
+        return Hold(HoldReason.GATHERING, f"every gate passed at {in_a_row}", passes)
     if at.step.approval and approval is None:
         return AskApproval(f"every gate passed at {at.step.percent:g} %")
     passed = f"every gate passed at {at.step.percent:g} %" + (
@@ -376,4 +385,5 @@ def rollout_of(row: Any) -> Rollout:
         row.inherited_before,
         row.approved_at,
         row.extended_minutes,
+        row.passes,
     )

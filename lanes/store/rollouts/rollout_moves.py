@@ -135,7 +135,9 @@ def apply(
     who = who or (seen.approval.who if seen.approval is not None else None)
     approved = by if who is None else replace(by, who=who)
     match move:
-        case Hold(reason):
+        case Hold(reason, _, passes):
+            if passes != seen.passes:
+                _write(connection, seen, passes=passes)
             _hold(connection, seen, reason, by)
         case Advance():
             points = seen.playbook.steps[seen.step + 1].basis_points
@@ -307,6 +309,7 @@ def _begin_step(connection: Connection, seen: Rollout, now: datetime, **values: 
         approved_at=None,
         asked_at=None,
         extended_minutes=0,
+        passes=0,
         **values,
     )
 

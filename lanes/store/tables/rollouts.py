@@ -57,6 +57,7 @@ class rollout(TypedColumns):
     extended_minutes: Named[int] = column(
         "What people added to the longest time of the step", default="0"
     )
+    passes: Named[int] = column("Looks in a row at which every gate passed", default="0")
 
 
 @table(index(None, "rollout_id, id"))

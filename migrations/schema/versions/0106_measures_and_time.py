@@ -1,4 +1,4 @@
-"""Let a rollout measure accuracy, corrections, cost and saving, and a person give its step more time."""
+"""Let a rollout measure accuracy, corrections, cost and saving, have more time, and count passes in a row."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -25,11 +25,9 @@ def upgrade() -> None:
         name = f"ck_{table}_{column}_known"
         op.drop_constraint(name, table, schema="lanes")
         op.create_check_constraint(op.f(name), table, known, schema="lanes")
-    op.add_column(
-        "rollout",
-        sa.Column("extended_minutes", sa.Integer, nullable=False, server_default="0"),
-        schema="lanes",
-    )
+    for name in ("extended_minutes", "passes"):
+        added = sa.Column(name, sa.Integer, nullable=False, server_default="0")
+        op.add_column("rollout", added, schema="lanes")
 
 
 def downgrade() -> None:

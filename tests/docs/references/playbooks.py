@@ -31,6 +31,7 @@ OF_STEP = {
     "percent": "Share of undecided items that go to real-time while the step is in force.",
     "hold": "How much the step must see before it is left.",
     "approval": "Whether a person must approve leaving it.",
+    "consecutive_passes": "At how many looks in a row every gate must have passed.",
     "gates": "What must be true before it is left, one gate of a measure at most.",
 }
 OF_HOLD = {

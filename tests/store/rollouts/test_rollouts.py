@@ -315,6 +315,22 @@ def test_an_outage_hinders_the_rollouts_whose_model_it_takes(
     ] * hinders
 
 
+def test_passes_in_a_row_are_counted_in_the_row_and_anew_at_each_step(
+    connection: Connection,
+) -> None:
+    publish(connection, now=NOON)
+    begun = begin(connection)
+    for passes in (1, 2, 0, 1):
+        seen = rollouts.find(connection, begun.id)
+        hold = Hold(HoldReason.GATHERING, "in a row", passes)
+        assert rollout_moves.apply(connection, seen, hold, [], now=NOON)
+        assert rollouts.find(connection, begun.id).passes == passes
+    rollout_moves.apply(
+        connection, rollouts.find(connection, begun.id), Advance("well"), [], now=NOON
+    )
+    assert rollouts.find(connection, begun.id).passes == 0
+
+
 def test_why_it_holds_is_told_once_for_each_reason(connection: Connection) -> None:
     publish(connection, now=NOON)
     begun = begin(connection)

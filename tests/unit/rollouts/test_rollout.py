@@ -45,9 +45,15 @@ def situation(
     entered: bool = True,
     asked_at: datetime | None = None,
     hindrances: tuple[str, ...] = (),
+    needed: int = 1,
+    passes: int = 0,
 ) -> Situation:
     stage = PlaybookStep(
-        percent=50, hold=Length(items=10, at_most_minutes=minutes), approval=approval, gates=GATES
+        percent=50,
+        hold=Length(items=10, at_most_minutes=minutes),
+        approval=approval,
+        consecutive_passes=needed,
+        gates=GATES,
     )
     ends_at = None if minutes is None else NOON + timedelta(minutes=minutes)
     return Situation(
@@ -61,6 +67,7 @@ def situation(
         timedelta(hours=72),
         hindrances,
         at_most_minutes=minutes,
+        passes=passes,
     )
 
 
@@ -77,6 +84,19 @@ WELL = judged(Verdict.PASSED, Verdict.PASSED)
 def test_a_step_whose_gates_passed_leads_to_the_next_and_the_last_one_finishes() -> None:
     assert isinstance(next_move(situation(), WELL, None, NOON), Advance)
     assert isinstance(next_move(situation(is_last=True), WELL, None, NOON), Finish)
+
+
+def test_a_step_that_needs_passes_in_a_row_is_left_after_as_many_looks() -> None:
+    held = next_move(situation(needed=3), WELL, None, NOON)
+    assert held == Hold(HoldReason.GATHERING, "every gate passed at 1 of 3 looks in a row", 1)
+    unclear = judged(Verdict.PASSED, Verdict.INCONCLUSIVE)
+    broken = next_move(situation(needed=3, passes=2), unclear, None, NOON)
+    assert isinstance(broken, Hold)
+    assert broken.passes == 0
+    assert isinstance(next_move(situation(needed=3, passes=2), WELL, None, NOON), Advance)
+    asks = situation(needed=3, passes=2, approval=True)
+    assert isinstance(next_move(asks, WELL, None, NOON), AskApproval)
+    assert isinstance(next_move(asks, WELL, YES, NOON), Advance)
 
 
 def test_a_failed_gate_takes_it_back_before_enough_items_were_answered_and_in_spite_of_an_approval() -> (
