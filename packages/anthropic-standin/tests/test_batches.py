@@ -20,10 +20,10 @@ from anthropic_standin.testing import (
 
 
 def outcomes(endpoint: Endpoint, batch_id: str) -> dict[str, str]:
-    return {
-        line.custom_id: line.result.type
-        for line in endpoint.client().messages.batches.results(batch_id)
-    }
+    client = (
+        endpoint.client()
+    )  # one that is no longer referred to closes its connections, also while a stream is read
+    return {line.custom_id: line.result.type for line in client.messages.batches.results(batch_id)}
 
 
 def test_results_come_complete_and_out_of_order(echo: Endpoint) -> None:
