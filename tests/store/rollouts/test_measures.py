@@ -66,7 +66,8 @@ def test_an_item_costs_what_all_of_its_tries_were_billed_once_it_is_done(
     of = begin(connection, playbook(step(100, COST)))
     admit(connection, "first", now=NOON)
     route(connection, now=NOON)
-    save(connection, tried(*claim(connection), at=later(seconds=1), response=said(tokens=9_000)))
+    (first,) = claim(connection)
+    save(connection, tried(first, at=later(seconds=1), response=said(tokens=9_000)))
     admit(connection, "again", "open", now=NOON)
     route(connection, now=NOON)
     for each in claim(connection):
