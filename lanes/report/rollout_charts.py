@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from datetime import datetime
+from itertools import groupby
 from math import isfinite
 
 from lanes.report import charts
@@ -25,6 +26,7 @@ def split(log: Sequence[LogEntry], *, until: datetime) -> str:
     if not log:
         return charts.nothing("no share was set yet")
     first, last = log[0].at, max(until, log[-1].at)
+    log = [next(same) for _, same in groupby(log, lambda each: each.basis_points)]
     span = max((last - first).total_seconds(), 1.0)
     left, right = PADDING + charts.text_width("100 %") + 8, WIDTH - PADDING
     top = PADDING + ROW

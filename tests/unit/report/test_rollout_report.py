@@ -81,6 +81,7 @@ def test_the_share_is_drawn_from_the_first_entry_to_the_end_as_each_entry_set_it
         LogEntry(Happened.STEPPED, number, points, "ada", "trial", moment)
         for number, (points, moment) in enumerate(zip((500, 2_000, 5_000), at, strict=True))
     ]
+    log.insert(1, LogEntry(Happened.HELD, 0, 500, "playbook", "unclear", later(hours=3)))
     drawn = ET.fromstring(rollout_charts.split(log, until=later(hours=12)))
     widths, heights = (
         [
