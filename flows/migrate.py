@@ -8,10 +8,11 @@ from prefect.logging import get_run_logger
 from prefect.runtime import flow_run
 from pydantic import Field
 
+from lanes.rollouts.playbook import playbook_names
 from lanes.workload.form import Form, UncheckedLine, of_workloads
 from tasks.approval import ask
 from tasks.database import database
-from tasks.migrate import RolloutOrder, leading, name_run, playbook_names
+from tasks.migrate import RolloutOrder, leading, name_run
 from tasks.refusal import REFUSALS, refused
 
 

@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
-from pathlib import Path
 from uuid import UUID
 
 from prefect import get_client, task
@@ -15,12 +14,12 @@ from prefect.cache_policies import NO_CACHE
 from prefect.logging import get_run_logger
 from sqlalchemy.exc import DBAPIError
 
-from lanes.errors import ActionRefused, PlaybookInvalid
+from lanes.errors import ActionRefused
 from lanes.json_data import why_unstorable
 from lanes.promises.incident import Incident
 from lanes.report import rollout as report
 from lanes.rollouts.gates import Figures, Judgement, judge, sample_ratio_mismatch
-from lanes.rollouts.playbook import Playbook, parse
+from lanes.rollouts.playbook import load
 from lanes.rollouts.refusals import sentences
 from lanes.rollouts.rollout import Approval, Hold, Move, Rollout, next_move
 from lanes.settings import Settings
@@ -32,45 +31,6 @@ from lanes.words import RolloutState, Signature
 from tasks.approval import is_asking, withdraw
 from tasks.asking import ask_for_run
 from tasks.outgoing import publish_events
-
-FOLDER = Path(__file__).resolve().parents[1] / "migrations" / "playbooks"
-MOST_BYTES = 256 * 1024
-
-
-def playbook_names(folder: Path = FOLDER) -> list[str]:
-    """Return the names of the playbooks in `migrations/playbooks`."""
-    return sorted(path.stem for path in folder.glob("*.yaml"))
-
-
-def load(name: str, file: str = "", *, folder: Path = FOLDER) -> Playbook:
-    """Return the playbook of that name in `migrations/playbooks`, or the one in another file.
-
-    Raises:
-        PlaybookInvalid: there is no such file, or it names the lines and fields that are wrong.
-    """
-    if not file and name not in (known := playbook_names(folder)):
-        problem = (
-            f"there is no file of that name in migrations/playbooks, which has {', '.join(known)}"
-        )
-        raise PlaybookInvalid(name, [problem])
-    path = Path(file) if file else folder / f"{name}.yaml"
-    try:
-        if not path.is_file():
-            raise PlaybookInvalid(path.stem, [f'there is no file "{path}"'])
-        with path.open("rb") as opened:
-            content = opened.read(MOST_BYTES + 1)
-    except (OSError, ValueError) as error:
-        raise PlaybookInvalid(path.stem, [f'the file "{path}" cannot be read: {error}']) from None
-    if len(content) > MOST_BYTES:
-        large = f'the file "{path}" is larger than 256 KiB; a playbook is not'
-        raise PlaybookInvalid(path.stem, [large])
-    try:
-        text = content.decode()
-    except UnicodeDecodeError as error:
-        line = content[: error.start].count(b"\n") + 1
-        raise PlaybookInvalid(path.stem, [f"line {line}: not UTF-8"]) from None
-    return parse(path.stem, text)
-
 
 TICK_S = 10.0
 NEAR_TICK_S = 1.0  # with the local stand-in, whose items are answered within seconds

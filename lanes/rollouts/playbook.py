@@ -2,6 +2,7 @@
 
 from collections.abc import Collection
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import yaml
@@ -13,6 +14,8 @@ from lanes.words import Lane
 from lanes.workload import yaml_places
 from lanes.workload.yaml_places import NotYaml
 
+FOLDER = Path(__file__).resolve().parents[2] / "migrations" / "playbooks"
+MOST_BYTES = 256 * 1024
 LONGEST_MINUTES = 60 * 24 * 30
 APPROVAL_HOURS = 72
 MOST_PASSES = 1_000
@@ -164,6 +167,41 @@ class Playbook(BaseModel):
         """Return the first of its gates' measures that is one of these, if any."""
         used = (gate.measure for step in self.steps for gate in step.gates)
         return next((each for each in used if each in measures), None)
+
+
+def playbook_names(folder: Path = FOLDER) -> list[str]:
+    """Return the names of the playbooks in `migrations/playbooks`."""
+    return sorted(path.stem for path in folder.glob("*.yaml"))
+
+
+def load(name: str, file: str = "", *, folder: Path = FOLDER) -> Playbook:
+    """Return the playbook of that name in `migrations/playbooks`, or the one in another file.
+
+    Raises:
+        PlaybookInvalid: there is no such file, or it names the lines and fields that are wrong.
+    """
+    if not file and name not in (known := playbook_names(folder)):
+        problem = (
+            f"there is no file of that name in migrations/playbooks, which has {', '.join(known)}"
+        )
+        raise PlaybookInvalid(name, [problem])
+    path = Path(file) if file else folder / f"{name}.yaml"
+    try:
+        if not path.is_file():
+            raise PlaybookInvalid(path.stem, [f'there is no file "{path}"'])
+        with path.open("rb") as opened:
+            content = opened.read(MOST_BYTES + 1)
+    except (OSError, ValueError) as error:
+        raise PlaybookInvalid(path.stem, [f'the file "{path}" cannot be read: {error}']) from None
+    if len(content) > MOST_BYTES:
+        large = f'the file "{path}" is larger than 256 KiB; a playbook is not'
+        raise PlaybookInvalid(path.stem, [large])
+    try:
+        text = content.decode()
+    except UnicodeDecodeError as error:
+        line = content[: error.start].count(b"\n") + 1
+        raise PlaybookInvalid(path.stem, [f"line {line}: not UTF-8"]) from None
+    return parse(path.stem, text)
 
 
 def parse(name: str, text: str) -> Playbook:

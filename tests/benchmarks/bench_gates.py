@@ -34,7 +34,7 @@ from numpy.typing import NDArray
 from scipy import special, stats
 
 from lanes.rollouts.gates import Gate, Measure, Measurement, judge
-from lanes.rollouts.playbook import Playbook
+from lanes.rollouts.playbook import Playbook, load
 from lanes.statistics import quantiles, shares
 from lanes.statistics.differences import (
     PairedShares,
@@ -45,7 +45,6 @@ from lanes.statistics.differences import (
 from lanes.statistics.means import MeanSequence
 from lanes.statistics.shares import SampleShare
 from lanes.words import Verdict
-from tasks.migrate import load
 from tests.benchmarks.telling import installed, tell
 
 LOOKS = 30

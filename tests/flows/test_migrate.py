@@ -27,6 +27,7 @@ from lanes.commands.actions import (
 from lanes.errors import ActionRefused, PlaybookInvalid, UnknownWorkload
 from lanes.promises.assessment import Assessment
 from lanes.promises.incident import Promise
+from lanes.rollouts.playbook import load, playbook_names
 from lanes.rollouts.rollout import Advance, AskApproval, Finish, Hold, HoldReason, RollBack, Rollout
 from lanes.routing.split import Split, bucket
 from lanes.store import incidents
@@ -38,7 +39,7 @@ from lanes.words import Outcome, RolloutState, Verdict
 from tasks import collect
 from tasks.automations import BROKEN, ENDED
 from tasks.connections import Connections
-from tasks.migrate import Lead, RolloutOrder, leading, load, playbook_names
+from tasks.migrate import Lead, RolloutOrder, leading
 from tasks.refusal import refused
 from tasks.send_batch import send_batch
 from tests.conftest import NOON, later
