@@ -273,7 +273,7 @@ def _gates(progress: Progress) -> str:
         "Gates of this step",
         gates,
         label("Gate", lambda gate: f"{NAMES[gate.measure]}{', dry run' if gate.dry_run else ''}"),
-        figure("Limit", "what the measure must keep", _limit),
+        figure("Limit", "what the measure must keep", limited),
         figure("Needs", "samples below which it decides nothing", lambda gate: str(gate.at_least)),
         figure("Verdict", VERDICT_MEANS.format(confidence(alpha)), verdict),
         figure("Bounds", BOUNDS_MEAN, between),
@@ -293,7 +293,7 @@ def _gate_in_words(of: Judgement) -> str:
     elif gate.measure not in MEANS:
         lies += f" are wrong, {share(gate.tolerated)} may be"
     dry = " (dry run)" if gate.dry_run else ""
-    return f"{NAMES[gate.measure]} {_limit(gate)}{dry}, {of.verdict}: {lies}"
+    return f"{NAMES[gate.measure]} {limited(gate)}{dry}, {of.verdict}: {lies}"
 
 
 def _shown(table: Table[Any]) -> str:
@@ -307,7 +307,8 @@ def _bound(gate: Gate, value: float) -> str:
     return share(value) if gate.worse_by is None else points(value)
 
 
-def _limit(gate: Gate) -> str:
+def limited(gate: Gate) -> str:
+    """Return the limit of a gate, as it is shown."""
     if gate.worse_by is not None:
         return f"≤ {points(gate.worse_by)} worse than the other lane"
     if gate.measure is Measure.COST_USD:

@@ -1,27 +1,23 @@
 """What forbids a rollout to begin or to advance, and a person to move its split."""
 
 from collections.abc import Iterable
+from math import ceil, inf
 
 from lanes.promises.incident import TERMS, Incident, IncidentState, Promise, Severity, lane_of
-from lanes.rollouts.gates import CONFIRMING
-from lanes.rollouts.playbook import Playbook
+from lanes.rollouts.gates import CONFIRMING, MEANS
+from lanes.rollouts.plan import DAY_S, MINUTES_A_DAY, PlannedStep, RolloutPlan
+from lanes.rollouts.playbook import LONGEST_MINUTES
 from lanes.rollouts.rollout import Rollout
+from lanes.units import counted, rate, seconds
 from lanes.words import Lane, Mode
 
 
-def of_start(
-    playbook: Playbook,
-    workload: str,
-    *,
-    mode: Mode,
-    values: bool,
-    basis_points: int,
-    present: Rollout | None,
-) -> str | None:
-    """Return why the playbook cannot begin on a workload, `basis_points` of which go to real-time now.
+def of_start(plan: RolloutPlan, *, mode: Mode, values: bool, present: Rollout | None) -> str | None:
+    """Return why a rollout by this plan cannot begin.
 
     `values` means that the workload states the value of an answer, and `present` is its open rollout.
     """
+    playbook, workload = plan.playbook, plan.workload
     if present is not None:
         return (
             f'workload "{workload}" has an open rollout already: {present.id}, playbook "{present.playbook.name}", started '
@@ -39,12 +35,40 @@ def of_start(
             f'playbook "{playbook.name}" has a gate on {confirming}, but workload "{workload}" is not in lambda mode: nothing '
             "compares its answers; remove the gate or change the mode"
         )
-    if playbook.first_step(basis_points) is None:
+    if plan.first is None:
         return (
-            f'workload "{workload}" sends {basis_points / 100:g} % to real-time already: no step of playbook '
+            f'workload "{workload}" sends {plan.basis_points / 100:g} % to real-time already: no step of playbook '
             f'"{playbook.name}" goes further; choose another playbook or set the split with `lanes split`'
         )
-    return None
+    return next(filter(None, (_out_of_reach(plan, step) for step in plan.steps)), None)
+
+
+def _out_of_reach(plan: RolloutPlan, step: PlannedStep) -> str | None:
+    """Return why the step surely has too little evidence when its time is over, even if no item is wrong."""
+    if step.days is None or step.a_day is None or step.items_take is None:
+        return None
+    lacking = list[tuple[float, str, float]]()
+    if step.items_take > step.days:
+        waits = f"it waits for {counted(step.step.hold.items, 'item')}"
+        lacking.append((step.items_take, waits, step.a_day))
+    for each in step.gates:
+        if not each.gate.dry_run and not each.is_reachable:
+            number = "more samples" if each.fewest is None else counted(each.fewest, "sample")
+            at_best = "costs anything" if each.gate.measure in MEANS else "is wrong"
+            needs = f"{each.gate.measure} needs {number} even if none {at_best}"
+            lacking.append((each.takes(each.fewest) or inf, needs, each.a_day or 0.0))
+    if not lacking:
+        return None
+    days, needs, a_day = max(lacking)
+    takes = "never enough" if days == inf else f"which takes {seconds(days * DAY_S)}"
+    minutes, longer = days * MINUTES_A_DAY, "leave out at_most_minutes"
+    if minutes <= LONGEST_MINUTES:
+        longer = f"hold longer (at_most_minutes: {ceil(minutes)})"
+    return (
+        f'step {step.number + 1} of playbook "{plan.playbook.name}" cannot pass in its time: {needs}. At today\'s traffic '
+        f"{rate(a_day)} a day come, {takes}, and the step holds for {seconds(step.days * DAY_S)}: {longer}, move a larger "
+        "share, loosen the limit, send more traffic, or try the gate with `dry_run: true`"
+    )
 
 
 def of_split(workload: str, consumer: str | None, present: Rollout | None) -> str | None:

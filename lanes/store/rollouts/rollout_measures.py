@@ -171,6 +171,19 @@ def _beside(measured: Measurement, other: Measurement) -> Measurement:
     return replace(measured, value=value, other=other)
 
 
+def of_giving_lane(
+    connection: Connection, of: Rollout, *, now: datetime
+) -> tuple[int, list[Measurement]]:
+    """Return how many items the lane that gives its traffic away tried under the step, and a measurement of it for each gate.
+
+    The rollout's workload has a version that can be read.
+    """
+    lane = of.playbook.direction.receiving.other
+    spec = workloads.in_force(connection)[of.workload].spec
+    row = _counted(connection, of, lane, longest_out(spec, lane), now)
+    return row.tried, [_measurement(gate, row) for gate in of.now_at.gates]
+
+
 def _moved(connection: Connection, of: Rollout) -> SampleShare:
     """Return the share to real time of what the split decided under the step in force."""
     row = connection.execute(

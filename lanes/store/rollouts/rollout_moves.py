@@ -6,10 +6,9 @@ from datetime import datetime, timedelta
 from typing import Any, assert_never
 from uuid import UUID
 
-from sqlalchemy import Connection, func, insert, select, update
+from sqlalchemy import Connection, insert, select, update
 
-from lanes.errors import ActionRefused, UnknownWorkload
-from lanes.ids import RouteId
+from lanes.errors import ActionRefused
 from lanes.promises.assessment import Assessment
 from lanes.promises.breaches import ApprovalRequest, approval_waits
 from lanes.promises.incident import Promise
@@ -36,8 +35,9 @@ from lanes.routing.split import Split
 from lanes.store import incidents, outbox
 from lanes.store.literals import is_among
 from lanes.store.outbox import EventOut
-from lanes.store.rollouts.rollouts import find, hindering_incidents, open_of
-from lanes.store.tables import rollout, rollout_event, rollout_measurement, route
+from lanes.store.rollouts import plans
+from lanes.store.rollouts.rollouts import find, hindering_incidents, newest_route
+from lanes.store.tables import rollout, rollout_event, rollout_measurement
 from lanes.store.workload import workloads
 from lanes.words import RolloutState, Signature
 
@@ -64,29 +64,16 @@ def start(
 
     Raises:
         UnknownWorkload: no version of the workload is published.
-        ActionRefused: it has an open rollout, the share is past the playbook, or a gate can never be judged.
+        ActionRefused: it has an open rollout, the share is past the playbook, or a gate can never be judged or pass in time.
     """
     workloads.lock(connection, name)
-    version = workloads.in_force(connection).get(name)
-    if version is None:
-        raise UnknownWorkload(
-            f'workload "{name}" has no published version; publish it or correct the name'
-        )
-    splits = workloads.splits(connection)
-    share = splits.of(name, consumer).basis_points
-    present = open_of(connection, name)
-    refusal = refusals.of_start(
-        playbook,
-        name,
-        mode=version.spec.mode,
-        values=bool(version.spec.value_usd),
-        basis_points=share,
-        present=present,
+    plan, refusal = plans.of_playbook(
+        connection, playbook, name=name, consumer=consumer, now=by.now
     )
     if refusal is not None:
         raise ActionRefused(refusal)
-    first = playbook.first_step(share)
-    assert first is not None  # else it was refused
+    assert plan.first is not None  # else it was refused
+    has_own = workloads.splits(connection).has_own(name, consumer)
     row = connection.execute(
         insert(rollout)
         .values(
@@ -95,16 +82,16 @@ def start(
             workload=name,
             consumer=consumer,
             state=RolloutState.RUNNING,
-            step=first,
+            step=plan.first,
             step_started_at=by.now,
-            routes_before=_newest_route(connection),
-            share_before=share,
-            inherited_before=consumer is not None and not splits.has_own(name, consumer),
+            routes_before=newest_route(connection),
+            share_before=plan.basis_points,
+            inherited_before=consumer is not None and not has_own,
             started_by=by.who,
             why=by.why,
             started_at=by.now,
             flow_run_id=run_id,
-            entered=playbook.passed_over(first) is None,
+            entered=plan.owed is None,
         )
         .returning(rollout)
     ).one()
@@ -301,7 +288,7 @@ def _begin_step(connection: Connection, seen: Rollout, now: datetime, **values: 
         connection,
         seen,
         step_started_at=now,
-        routes_before=_newest_route(connection),
+        routes_before=newest_route(connection),
         state=RolloutState.RUNNING,
         holds=None,
         approved_by=None,
@@ -422,7 +409,3 @@ def _record(
     ]
     if rows:
         connection.execute(insert(rollout_measurement), rows)
-
-
-def _newest_route(connection: Connection) -> RouteId:
-    return connection.execute(select(func.coalesce(func.max(route.c.id), 0))).scalar_one()

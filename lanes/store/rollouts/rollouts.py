@@ -5,9 +5,9 @@
 
 from uuid import UUID
 
-from sqlalchemy import Connection, and_, exists, literal_column, or_, select, update
+from sqlalchemy import Connection, and_, exists, func, literal_column, or_, select, update
 
-from lanes.ids import RolloutId
+from lanes.ids import RolloutId, RouteId
 from lanes.promises.breaches import model_subject
 from lanes.promises.incident import EVERYBODY, Incident, Promise
 from lanes.rollouts.refusals import hindering
@@ -16,7 +16,7 @@ from lanes.routing.split import SplitRecord
 from lanes.store.asking import read_as
 from lanes.store.incidents import read_incident
 from lanes.store.literals import is_among
-from lanes.store.tables import incident, outage, rollout, rollout_event, split
+from lanes.store.tables import incident, outage, rollout, rollout_event, route, split
 from lanes.store.workload import workloads
 
 LOCKS_FROM = 1_000_000  # second key of a rollout's advisory lock: this and its id, beyond every role's number
@@ -64,6 +64,11 @@ def newest_run_of(connection: Connection, name: str) -> UUID | None:
     its = select(rollout.c.flow_run_id).where(rollout.c.workload == name)
     newest = its.order_by(rollout.c.id.desc()).limit(1)
     return connection.execute(newest).scalar_one_or_none()
+
+
+def newest_route(connection: Connection) -> RouteId:
+    """Return the newest route of all workloads, 0 without any: what a step measures comes after it."""
+    return connection.execute(select(func.coalesce(func.max(route.c.id), 0))).scalar_one()
 
 
 def lead(connection: Connection, rollout_id: RolloutId, run_id: UUID) -> None:

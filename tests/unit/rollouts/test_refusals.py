@@ -7,13 +7,16 @@ import pytest
 
 from lanes.ids import IncidentId, RolloutId
 from lanes.promises.incident import Incident, IncidentState, Promise, Severity
-from lanes.rollouts import refusals
+from lanes.rollouts import plan, refusals
+from lanes.rollouts.plan import SplitTraffic
+from lanes.rollouts.playbook import Playbook, load
 from lanes.rollouts.refusals import hindering, sentences
 from lanes.rollouts.rollout import Rollout
 from lanes.words import Lane, Mode, RolloutState
 from tests.conftest import NOON
-from tests.rollouts import playbook, step
+from tests.rollouts import ERRORS, playbook, step
 
+MET = {"measure": "deadlines_met", "min": 0.9, "at_least": 5}
 AGREEMENT = {"measure": "agreement", "min": 0.9, "at_least": 5}
 
 
@@ -46,11 +49,12 @@ def refused(
     basis_points: int = 0,
     present: Rollout | None = None,
     agreement: bool = False,
+    book: Playbook | None = None,
+    traffic: SplitTraffic | None = None,
 ) -> str | None:
-    book = playbook(step(10, AGREEMENT)) if agreement else playbook()
-    return refusals.of_start(
-        book, "letters", mode=mode, values=values, basis_points=basis_points, present=present
-    )
+    book = book or (playbook(step(10, AGREEMENT)) if agreement else playbook())
+    made = plan.make(book, "letters", None, basis_points, traffic or SplitTraffic())
+    return refusals.of_start(made, mode=mode, values=values, present=present)
 
 
 def incident(promise: Promise, subject: str = "", **fields: Any) -> Incident:
@@ -98,6 +102,63 @@ def test_a_workload_whose_value_decides_before_the_split_has_nothing_that_a_roll
 
 def test_a_share_that_is_past_every_step_is_refused() -> None:
     assert "sends 60 % to real-time already" in str(refused(basis_points=6_000))
+
+
+def days_of(a_day: float, days: float = 7) -> SplitTraffic:
+    return SplitTraffic(round(a_day * days), days)
+
+
+def test_a_gate_that_cannot_reach_its_sample_in_its_time_is_refused_with_the_numbers() -> None:
+    assert refused(book=load("batch-to-realtime"), traffic=days_of(100)) == (
+        'step 1 of playbook "batch-to-realtime" cannot pass in its time: p95_s needs 203 samples even if none is wrong. At '
+        "today's traffic 5.0 a day come, which takes 41 d, and the step holds for 14 d: leave out at_most_minutes, move a "
+        "larger share, loosen the limit, send more traffic, or try the gate with `dry_run: true`"
+    )
+    longer = str(refused(book=load("batch-to-realtime"), traffic=days_of(200)))
+    assert "10 a day come, which takes 20 d" in longer
+    assert "hold longer (at_most_minutes: 29232)" in longer
+
+
+def test_a_rollout_begins_where_its_gates_pass_in_time_if_nothing_is_wrong() -> None:
+    """That they pass at half of their limits too is shown by the plan, and not asked for."""
+    assert refused(book=load("batch-to-realtime"), traffic=days_of(300)) is None
+
+
+@pytest.mark.parametrize(
+    ("traffic", "why"),
+    [
+        (SplitTraffic(), "nothing is known of a new workload"),
+        (days_of(100, days=0.9), "less than a day says nothing"),
+        (SplitTraffic(20, 7.0), "nor do a few items"),
+    ],
+)
+def test_unknown_traffic_refuses_nothing(traffic: SplitTraffic, why: str) -> None:
+    assert refused(book=load("batch-to-realtime"), traffic=traffic) is None, why
+
+
+def test_a_dry_run_and_a_step_without_a_time_limit_are_never_out_of_reach() -> None:
+    slow = {"measure": "error_rate", "max": 0.001, "at_least": 20}
+    timed: dict[str, Any] = {"items": 1, "at_most_minutes": 1_440}
+    few = days_of(40)
+    assert refused(book=playbook(step(50, slow)), traffic=few) is None
+    assert "error_rate needs" in str(refused(book=playbook(step(50, slow, **timed)), traffic=few))
+    tried = playbook(step(50, {**slow, "dry_run": True}, {**MET, "min": 0.1}, **timed))
+    assert refused(book=tried, traffic=few) is None
+
+
+def test_a_step_that_waits_for_more_items_than_come_in_its_time_is_refused() -> None:
+    loose = {**ERRORS, "max": 0.9}
+    book = playbook(step(50, loose, items=500, at_most_minutes=2 * 1_440))
+    assert refused(book=book, traffic=days_of(500)) is None
+    assert "it waits for 500 items. At today's traffic 50 a day come, which takes 10 d" in str(
+        refused(book=book, traffic=days_of(100))
+    )
+
+
+def test_a_step_that_is_skipped_may_be_out_of_reach() -> None:
+    book = playbook(step(1, ERRORS, at_most_minutes=1_440), step(100, ERRORS))
+    assert refused(book=book, traffic=days_of(100)) is not None
+    assert refused(book=book, traffic=days_of(100), basis_points=200) is None
 
 
 @pytest.mark.parametrize(

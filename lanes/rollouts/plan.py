@@ -1,0 +1,331 @@
+"""What a rollout will do, before it starts: what its steps move and cost, and when its gates can decide at today's traffic.
+
+A plan is made once and read twice: `lanes plan` prints it, and a rollout starts by it or is refused by it. It has no rule of
+its own: `judge` is asked about measurements as they would be, with the alpha that the rollout gives each gate.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from itertools import cycle, islice
+from math import ceil, inf, sqrt
+from statistics import NormalDist, fmean, pstdev
+
+from lanes.rollouts.gates import MEANS, UPPER, Gate, Judgement, Measure, Measurement, judge
+from lanes.rollouts.playbook import Playbook, PlaybookStep
+from lanes.words import Lane, Verdict
+
+LEAST_DAYS, LEAST_ITEMS = 1.0, 30  # less traffic says nothing of what comes
+LEAST_SEEN = 30  # samples below which it is assumed what the other lane does
+ASSUMED_WRONG, ASSUMED_COST = 0.05, 1.0  # there: a share of samples, and a multiple of the estimate
+MOST_SAMPLES, MOST_COSTS = 10_000_000, 50_000  # a gate that needs more is said never to pass
+COSTS_KEPT = 500  # of recent items, to know how costs vary
+MINUTES_A_DAY, DAY_S = 24 * 60, 86_400
+QUANTILES = [NormalDist().inv_cdf((number + 0.5) / 25) for number in range(25)]
+
+
+@dataclass(frozen=True)
+class SplitTraffic:
+    """The items of a workload, or of one consumer, whose lane the split decided during `days`.
+
+    `each_usd` is what one costs on a lane, on average and estimated. `recent` is what the lane that gives traffic away did with
+    newer items, of which it `tried` so many.
+    """
+
+    items: int = 0
+    days: float = 0.0
+    each_usd: Mapping[Lane, float] = field(default_factory=dict[Lane, float])
+    recent: Mapping[Measure, Measurement] = field(default_factory=dict[Measure, Measurement])
+    tried: int = 0
+
+    @property
+    def a_day(self) -> float | None:
+        """Items a day; None while less than a day or too few items are known."""
+        if self.days < LEAST_DAYS or self.items < LEAST_ITEMS:
+            return None
+        return self.items / self.days
+
+    def sampled(self, measure: Measure) -> float:
+        """Return which share of the items are samples of a measure, such as those with a due time; 1 if that is not known."""
+        seen = self.recent.get(measure)
+        if seen is None or not seen.samples or self.tried < LEAST_SEEN:
+            return 1.0
+        return min(1.0, seen.samples / self.tried)
+
+    def known(self, measure: Measure) -> Measurement | None:
+        """Return what the lane that gives traffic away did, if enough of its samples are known."""
+        seen = self.recent.get(measure)
+        return seen if seen is not None and seen.samples >= LEAST_SEEN else None
+
+    def usual(self, measure: Measure) -> float:
+        """Return the share of wrong samples, or the mean cost, of that lane; it is assumed where too few are known."""
+        seen = self.known(measure)
+        if seen is None:
+            return ASSUMED_COST if measure in MEANS else ASSUMED_WRONG
+        if measure in MEANS:
+            return fmean(seen.costs) or ASSUMED_COST
+        return seen.wrong / seen.samples
+
+    def costs(self, measure: Measure) -> tuple[float, ...]:
+        """Return the costs of recent items as multiples of their mean; all alike if too few are known."""
+        seen = self.known(measure)
+        if seen is None or measure not in MEANS:
+            return (1.0,)
+        newest = seen.costs[-COSTS_KEPT:]
+        mean = fmean(newest)
+        return tuple(each / mean for each in newest) if mean else (1.0,)
+
+
+@dataclass(frozen=True)
+class PlannedGate:
+    """A gate of a step, and what it can see there.
+
+    `portion` is the share of the items that the receiving lane gets. `usual` is what the other lane does, as `SplitTraffic` has
+    it, and `costs` how costs vary. `a_day` are the samples a day, None if the traffic is not known, and `days` those that the
+    step holds, None without a limit.
+    """
+
+    gate: Gate
+    alpha: float
+    portion: float
+    usual: float
+    a_day: float | None
+    days: float | None
+    costs: tuple[float, ...] = (1.0,)
+
+    @cached_property
+    def fewest(self) -> int | None:
+        """Samples with which it passes if none of them is wrong, or costs anything; None: it never does."""
+        return self._samples(0.0)
+
+    @cached_property
+    def needed(self) -> int | None:
+        """Samples with which it passes if the truth is half of what it tolerates; None: it never does."""
+        return self._samples(self.half)
+
+    @property
+    def within(self) -> int | None:
+        """Samples that the step can gather while it holds; None: traffic or time have no known limit."""
+        if self.a_day is None or self.days is None:
+            return None
+        return int(self.a_day * self.days)
+
+    @property
+    def is_reachable(self) -> bool:
+        """Whether it can pass while the step holds, as far as that is known: it does if no sample is wrong."""
+        if self.within is None:
+            return True
+        return self.fewest is not None and self.fewest <= self.within
+
+    @property
+    def half(self) -> float:
+        """The true share of wrong samples, or mean cost: half of what it tolerates, or with `worse_by` as on the other lane."""
+        return self.usual if self.gate.worse_by is not None else self._tolerated / 2
+
+    @property
+    def loss(self) -> float:
+        """The same of the loss with which it should fail: twice what it tolerates."""
+        if self.gate.worse_by is not None:
+            return min(1.0, self.usual + 2 * self.gate.worse_by)
+        return 2 * self._tolerated if self.gate.measure in MEANS else min(1.0, 2 * self._tolerated)
+
+    @cached_property
+    def power(self) -> float | None:
+        """The chance that it has failed by the end of the step if the loss is true; None if `within` is.
+
+        It may fail at any look before too, so that its true power is a little larger. SciPy takes a third of a second to load,
+        which the start of a rollout does not need.
+        """
+        samples = self.within
+        if samples is None:
+            return None
+        if self.gate.measure in MEANS:
+            return self._power_of_mean(min(samples, MOST_COSTS))
+        if self.judged(samples, 1.0).verdict is not Verdict.FAILED:
+            return 0.0
+        from scipy.special import bdtrc
+
+        def fails(wrong: int) -> bool:
+            return self.judged(samples, wrong / samples).verdict is Verdict.FAILED
+
+        wrong = _first(fails, 0, samples)
+        if self.gate.worse_by is None:
+            return float(bdtrc(wrong - 1, samples, self.loss))
+        spread = samples * sqrt(self.usual * (1 - self.usual) / self._others(samples))
+        return fmean(
+            float(bdtrc(min(max(wrong + place * spread, 1), samples) - 1, samples, self.loss))
+            for place in QUANTILES
+        )
+
+    def _power_of_mean(self, samples: int) -> float:
+        """Return how surely the bounds of a mean exclude the limit where the loss is true, by the central limit theorem."""
+        of = self.judged(samples, self.loss)
+        if of.between is None or of.measurement.value is None or samples < self.gate.at_least:
+            return 0.0
+        low, high = of.between
+        margin = low - self.gate.limit if self.gate.measure in UPPER else self.gate.limit - high
+        error = abs(self.loss) * pstdev(self.costs) / sqrt(samples)
+        if self.gate.compares:
+            if (others := self._others(samples)) < self.gate.at_least:
+                return 0.0
+            error *= sqrt(1 + samples / others) / self.usual
+        return NormalDist(0, error).cdf(margin) if error else float(margin > 0)
+
+    def takes(self, samples: int | None) -> float | None:
+        """Return the days until that many samples are there; None if the traffic is not known or no number is enough."""
+        if self.a_day is None or samples is None:
+            return None
+        return samples / self.a_day if self.a_day else inf
+
+    def judged(self, samples: int, truth: float) -> Judgement:
+        """Return what the gate would say of that many samples if the truth is this, with the other lane as it usually is."""
+        measured = self._imagined(samples, truth, ceil(truth * samples - 1e-9))
+        if self.gate.compares:
+            others = self._others(samples)
+            other = self._imagined(others, self.usual, int(self.usual * others))
+            value = measured.value
+            if self.gate.measure is Measure.SAVING:
+                value = 1 - value / other.value if value is not None and other.value else None
+            measured = replace(measured, value=value, other=other)
+        return judge(self.gate, measured, alpha=self.alpha)
+
+    @property
+    def _tolerated(self) -> float:
+        """What it tolerates, as a share of wrong samples or a mean cost."""
+        times = self.usual if self.gate.measure is Measure.SAVING else 1.0
+        return times * self.gate.tolerated
+
+    def _others(self, samples: int) -> int:
+        """Return how many samples the other lane has when the receiving one has that many."""
+        return round(samples * (1 - self.portion) / self.portion) if self.portion else 0
+
+    def _samples(self, truth: float) -> int | None:
+        """Return the samples that pass if the truth is this, while one fewer does not."""
+
+        def passes(samples: int) -> bool:
+            enough = samples >= self.gate.at_least  # below, judging them would only take time
+            return enough and self.judged(samples, truth).verdict is Verdict.PASSED
+
+        most = MOST_COSTS if self.gate.measure in MEANS else MOST_SAMPLES
+        few, many = 0, 1
+        while not passes(many):
+            if many > most:
+                return None
+            few, many = many, 2 * many
+        return _first(passes, few, many)
+
+    def _imagined(self, samples: int, truth: float, wrong: int) -> Measurement:
+        """Return a measurement of that many samples, of which so many are wrong, or whose mean cost is about the truth."""
+        measure = self.gate.measure
+        if not samples:
+            return Measurement(measure, None, 0)
+        if measure in MEANS:
+            costs = [truth * each for each in islice(cycle(self.costs), samples)]
+            return Measurement(measure, fmean(costs), samples, costs=costs)
+        value = wrong / samples
+        if measure is Measure.P95_S:
+            value = self.gate.limit if value <= self.gate.tolerated else self.gate.limit + 1
+        elif measure not in UPPER:
+            value = 1 - value
+        return Measurement(measure, value, samples, wrong)
+
+
+def _first(is_so: Callable[[int], bool], never: int, surely: int) -> int:
+    """Return the first number of which it is so, between one of which it is not and one of which it is."""
+    while surely - never > 1:
+        middle = (never + surely) // 2
+        never, surely = (never, middle) if is_so(middle) else (middle, surely)
+    return surely
+
+
+@dataclass(frozen=True)
+class PlannedStep:
+    """A step that the rollout will take. `number` counts from 0; `a_day` are the items that the receiving lane gets."""
+
+    number: int
+    step: PlaybookStep
+    a_day: float | None
+    days: float | None  # that it holds at most; None without a limit
+    gates: tuple[PlannedGate, ...]
+
+    @property
+    def items_take(self) -> float | None:
+        """Days until the items that it waits for are there; None if the traffic is not known."""
+        if self.a_day is None:
+            return None
+        return self.step.hold.items / self.a_day if self.a_day else inf
+
+    @property
+    def takes(self) -> float | None:
+        """Days until its gates have passed, each at half of what it tolerates; None if that is not known."""
+        found = [self.items_take]
+        found += [each.takes(each.needed) for each in self.gates if not each.gate.dry_run]
+        known = [each for each in found if each is not None]
+        return max(known) if len(known) == len(found) else None
+
+
+@dataclass(frozen=True)
+class RolloutPlan:
+    """A playbook on a workload, `basis_points` of which go to real time before. `steps` are those that will be taken."""
+
+    playbook: Playbook
+    workload: str
+    consumer: str | None
+    basis_points: int
+    traffic: SplitTraffic
+    first: int | None  # the step it begins with; None: the share is past all of them
+    steps: tuple[PlannedStep, ...]
+
+    @property
+    def owed(self) -> int | None:
+        """The last step before `first` that asks for approval: nothing moves before it is given."""
+        return None if self.first is None else self.playbook.passed_over(self.first)
+
+    @property
+    def takes(self) -> float | None:
+        """Days until all steps have passed, without what people take to approve; None if that is not known."""
+        found = [each.takes for each in self.steps]
+        return None if None in found else sum(each for each in found if each is not None)
+
+    def usd_a_day(self, lane: Lane, percent: float) -> float | None:
+        """Return what a lane costs a day while `percent` of the items go to real time; None if that is not known."""
+        each, a_day = self.traffic.each_usd.get(lane), self.traffic.a_day
+        if each is None or a_day is None:
+            return None
+        return a_day * each * (percent if lane is Lane.REALTIME else 100 - percent) / 100
+
+
+def make(
+    playbook: Playbook,
+    workload: str,
+    consumer: str | None,
+    basis_points: int,
+    traffic: SplitTraffic,
+) -> RolloutPlan:
+    """Return the plan of a playbook on a workload's traffic, `basis_points` of which go to real time now."""
+    first = playbook.first_step(basis_points)
+    taken = range(len(playbook.steps) if first is None else first, len(playbook.steps))
+    steps = tuple(_planned(playbook, number, traffic) for number in taken)
+    return RolloutPlan(playbook, workload, consumer, basis_points, traffic, first, steps)
+
+
+def _planned(playbook: Playbook, number: int, traffic: SplitTraffic) -> PlannedStep:
+    step, all_items = playbook.steps[number], traffic.a_day
+    to_realtime = step.percent / 100
+    portion = to_realtime if playbook.direction.receiving is Lane.REALTIME else 1 - to_realtime
+    minutes = step.hold.at_most_minutes
+    days = None if minutes is None else minutes / MINUTES_A_DAY
+    a_day = None if all_items is None else all_items * portion
+    gates = (
+        PlannedGate(
+            gate,
+            playbook.gate_alpha,
+            portion,
+            traffic.usual(gate.measure),
+            None if a_day is None else a_day * traffic.sampled(gate.measure),
+            days,
+            traffic.costs(gate.measure),
+        )
+        for gate in step.gates
+    )
+    return PlannedStep(number, step, a_day, days, tuple(gates))

@@ -1,0 +1,122 @@
+"""The plan of a rollout: a playbook on the traffic of a workload as it is now."""
+
+from datetime import datetime, timedelta
+
+from sqlalchemy import Connection, text
+
+from lanes.errors import UnknownWorkload
+from lanes.ids import RolloutId
+from lanes.rollouts import plan, refusals
+from lanes.rollouts.gates import Measure, Measurement
+from lanes.rollouts.plan import RolloutPlan, SplitTraffic
+from lanes.rollouts.playbook import Playbook
+from lanes.rollouts.rollout import Rollout
+from lanes.store.rollouts import rollout_measures
+from lanes.store.rollouts.rollouts import newest_route, open_of
+from lanes.store.workload import workloads
+from lanes.words import Lane, Mode, RolloutState
+from lanes.workload.version import Version
+
+LOOKED_BACK = timedelta(days=7)  # because the days of a week differ
+OF_EVERY_ITEM = (Measure.ERROR_RATE, Measure.P95_S)  # what every item is a sample of
+RECENT_ROUTES = 20_000  # of all workloads: among these what gates measure is looked for
+
+# Items count in the hour in which they came, by the reason of their first route; days are too coarse for a beginning.
+TRAFFIC = f"""
+select min(i.at) as first_at, coalesce(sum(i.n), 0)::bigint as items, sum(i.realtime_usd)::float8 as realtime_usd,
+       sum(i.batch_usd)::float8 as batch_usd
+  from (select at, workload, consumer, word, n, realtime_usd, batch_usd from lanes.figure
+         where grain = 'hour' and kind = 'asked' and workload = :workload and at >= :since
+        union all
+        select at, workload, consumer, word, n, realtime_usd, batch_usd from lanes.figure_delta
+         where kind = 'asked' and workload = :workload and at >= :since) i
+ where i.word = 'split' and {rollout_measures.WHOSE}
+"""
+
+
+def of_playbook(
+    connection: Connection, playbook: Playbook, *, name: str, consumer: str | None, now: datetime
+) -> tuple[RolloutPlan, str | None]:
+    """Return the plan of a playbook on workload `name`, and why a rollout by it cannot begin now, if anything forbids it.
+
+    Raises:
+        UnknownWorkload: no version of the workload is published.
+    """
+    version = workloads.in_force(connection).get(name)
+    if version is None:
+        raise UnknownWorkload(
+            f'workload "{name}" has no published version; publish it or correct the name'
+        )
+    share = workloads.splits(connection).of(name, consumer).basis_points
+    found = traffic(connection, playbook, version, consumer, now=now)
+    made = plan.make(playbook, name, consumer, share, found)
+    refusal = refusals.of_start(
+        made,
+        mode=version.spec.mode,
+        values=bool(version.spec.value_usd),
+        present=open_of(connection, name),
+    )
+    return made, refusal
+
+
+def traffic(
+    connection: Connection,
+    playbook: Playbook,
+    version: Version,
+    consumer: str | None,
+    *,
+    now: datetime,
+) -> SplitTraffic:
+    """Return the items of a workload or consumer whose lane the split decided within `LOOKED_BACK`."""
+    since = (now - LOOKED_BACK).replace(minute=0, second=0, microsecond=0)
+    given = {"workload": version.workload, "consumer": consumer, "since": since}
+    row = connection.execute(text(TRAFFIC), given).one()
+    if row.items <= 0:
+        return SplitTraffic()
+    each = {
+        Lane.REALTIME: row.realtime_usd / row.items,
+        Lane.BATCH: row.batch_usd / row.items,
+    }
+    if version.spec.mode is Mode.LAMBDA:
+        each[Lane.REALTIME] += each[Lane.BATCH]  # the authoritative pass
+    measured, tried = _recent(connection, playbook, version.workload, consumer, now)
+    days = (now - row.first_at) / timedelta(days=1)
+    return SplitTraffic(row.items, days, each, measured, tried)
+
+
+def _recent(
+    connection: Connection,
+    playbook: Playbook,
+    workload: str,
+    consumer: str | None,
+    now: datetime,
+) -> tuple[dict[Measure, Measurement], int]:
+    """Return what the lane that gives traffic away did with recent items, by measure, and how many of them it tried.
+
+    It is looked for only where a gate compares the lanes, or not every item is a sample.
+    """
+    gates = {gate.measure: gate for step in playbook.steps for gate in step.gates}
+    if not any(gate.compares or gate.measure not in OF_EVERY_ITEM for gate in gates.values()):
+        return {}, 0
+    step = playbook.steps[0].model_copy(update={"gates": tuple(gates.values())})
+    as_if = Rollout(
+        RolloutId(0),
+        playbook.model_copy(update={"steps": (step,)}),
+        workload,
+        consumer,
+        RolloutState.RUNNING,
+        step=0,
+        step_started_at=now - LOOKED_BACK,
+        routes_before=newest_route(connection) - RECENT_ROUTES,
+        share_before=0,
+        holds=None,
+        asked=0,
+        approval=None,
+        started_by="",
+        why="",
+        started_at=now,
+        ended_at=None,
+        flow_run_id=None,
+    )
+    tried, measured = rollout_measures.of_giving_lane(connection, as_if, now=now)
+    return {each.measure: each for each in measured}, tried

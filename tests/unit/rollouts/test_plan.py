@@ -1,0 +1,292 @@
+"""The plan of a rollout: what its gates can see at a workload's traffic, by the verdicts that the rollout itself will reach."""
+
+from dataclasses import replace
+from itertools import cycle, islice
+from math import ceil, inf
+from statistics import fmean
+
+import numpy
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lanes.rollouts import plan
+from lanes.rollouts.gates import Gate, Measure, Measurement, judge
+from lanes.rollouts.plan import (
+    ASSUMED_WRONG,
+    LEAST_ITEMS,
+    PlannedGate,
+    RolloutPlan,
+    SplitTraffic,
+)
+from lanes.rollouts.playbook import Playbook, load
+from lanes.statistics.differences import is_larger
+from lanes.statistics.shares import SampleShare, is_above
+from lanes.words import Lane, Verdict
+from tests.rollouts import ERRORS, playbook, step
+
+P95 = {"measure": "p95_s", "max": 10, "at_least": 20}
+COSTS = {Lane.REALTIME: 0.004, Lane.BATCH: 0.002}
+
+
+def traffic(a_day: float, **known: object) -> SplitTraffic:
+    return SplitTraffic(round(a_day * 7), 7.0, COSTS, **known)  # pyright: ignore[reportArgumentType]
+
+
+def planned(
+    book: Playbook | None = None,
+    *,
+    basis_points: int = 0,
+    seen: SplitTraffic | None = None,
+) -> RolloutPlan:
+    seen = traffic(2_000) if seen is None else seen
+    return plan.make(book or load("batch-to-realtime"), "letters", None, basis_points, seen)
+
+
+def measured(of: PlannedGate, samples: int, wrong: int) -> Measurement:
+    """Return what the store measures of such items, and of those that the other lane gets meanwhile."""
+
+    def on_a_lane(number: int, bad: int) -> Measurement:
+        value = bad / number if of.gate.measure is Measure.ERROR_RATE else 1 - bad / number
+        return Measurement(of.gate.measure, value, number, bad)
+
+    here = on_a_lane(samples, wrong)
+    if of.gate.worse_by is None:
+        return here
+    others = round(samples * (1 - of.portion) / of.portion)
+    return replace(here, other=on_a_lane(others, int(of.usual * others)))
+
+
+def passes(of: PlannedGate, samples: int, wrong: int) -> bool:
+    """Return the verdict of the rollout itself."""
+    return judge(of.gate, measured(of, samples, wrong), alpha=of.alpha).verdict is Verdict.PASSED
+
+
+@st.composite
+def gates(draw: st.DrawFn) -> PlannedGate:
+    """Any gate with a limit on a share, at any traffic."""
+    measure = draw(st.sampled_from([Measure.ERROR_RATE, Measure.DEADLINES_MET]))
+    share, at_least = draw(st.floats(0.01, 0.5)), draw(st.integers(1, 300))
+    limit = {"max": share} if measure is Measure.ERROR_RATE else {"min": 1 - share}
+    gate = Gate.model_validate({"measure": measure, "at_least": at_least, **limit})
+    alpha = draw(st.floats(0.0001, 0.1))
+    return PlannedGate(gate, alpha, 0.5, 0.05, draw(st.floats(1, 2_000)), draw(st.floats(0.5, 30)))
+
+
+COMPARED = [
+    PlannedGate(Gate(measure=measure, worse_by=by, at_least=40), 0.01, portion, usual, 100.0, days)
+    for measure, by, portion, usual, days in (
+        (Measure.ERROR_RATE, 0.05, 0.5, 0.05, 7.0),
+        (Measure.DEADLINES_MET, 0.1, 0.2, 0.02, 0.5),
+        (Measure.ERROR_RATE, 0.2, 0.9, 0.0, 30.0),
+    )
+]
+
+
+def check_samples(of: PlannedGate, half: float) -> None:
+    for samples, share in ((of.fewest, 0.0), (of.needed, half)):
+        assert samples is not None
+        assert passes(of, samples, ceil(share * samples))
+        if samples > 1:
+            assert not passes(of, samples - 1, ceil(share * (samples - 1)))
+
+
+@given(gates())
+def test_the_samples_that_a_plan_asks_for_pass_the_gate_itself_and_one_fewer_do_not(
+    of: PlannedGate,
+) -> None:
+    check_samples(of, of.gate.tolerated / 2)
+
+
+@pytest.mark.parametrize("of", COMPARED)
+def test_so_do_those_of_a_comparison_where_the_lanes_do_not_differ(of: PlannedGate) -> None:
+    check_samples(of, of.usual)
+
+
+@given(gates())
+def test_a_gate_is_reachable_exactly_if_it_passes_by_the_end_of_its_step_without_a_wrong_sample(
+    of: PlannedGate,
+) -> None:
+    assert of.within is not None
+    assert of.is_reachable is (of.within > 0 and passes(of, of.within, 0))
+
+
+@pytest.mark.parametrize("of", COMPARED)
+def test_so_is_one_that_compares_the_lanes(of: PlannedGate) -> None:
+    assert of.within is not None
+    assert of.is_reachable is passes(of, of.within, 0)
+
+
+@pytest.mark.parametrize("name", ["batch-to-realtime", "realtime-to-batch"])
+def test_a_plan_divides_alpha_as_the_rollout_does_and_takes_its_steps(name: str) -> None:
+    book = load(name)
+    made = planned(book, basis_points=0 if book.direction.all_moved else 10_000)
+    assert [each.step for each in made.steps] == [*book.steps]
+    for at in made.steps:
+        assert [each.gate for each in at.gates] == [*at.step.gates]
+        assert {each.alpha for each in at.gates} == {book.gate_alpha}
+
+
+def test_the_shipped_playbook_at_two_thousand_items_a_day() -> None:
+    first, *_, last = planned().steps
+    errors = first.gates[0]
+    assert (first.a_day, last.a_day) == (100, 2_000)
+    assert (errors.fewest, errors.needed, errors.within) == (203, 1_255, 1_400)
+    assert errors.takes(errors.needed) == first.takes == pytest.approx(12.55)
+    assert errors.power == pytest.approx(0.9986, abs=1e-4)
+    assert planned().takes == pytest.approx(19.03, abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("seen", "why"),
+    [
+        (SplitTraffic(), "nothing came"),
+        (SplitTraffic(5_000, 0.9, COSTS), "less than a day"),
+        (SplitTraffic(LEAST_ITEMS - 1, 3.0, COSTS), "few items"),
+    ],
+)
+def test_traffic_of_less_than_a_day_or_of_few_items_says_nothing_of_days(
+    seen: SplitTraffic, why: str
+) -> None:
+    made = planned(seen=seen)
+    assert (made.takes, made.usd_a_day(Lane.BATCH, 5)) == (None, None), why
+    for each in made.steps[0].gates:
+        assert (each.needed, each.takes(each.needed), each.within) == (1_255, None, None)
+        assert each.power is None
+        assert each.is_reachable
+
+
+def test_a_step_without_a_time_limit_can_wait_for_any_gate() -> None:
+    (at,) = planned(playbook(step(5, ERRORS)), seen=traffic(10)).steps
+    assert (at.days, at.gates[0].within, at.gates[0].power) == (None, None, None)
+    assert at.gates[0].is_reachable
+
+
+def test_the_steps_that_the_share_is_past_are_not_planned_and_an_approval_among_them_is_owed() -> (
+    None
+):
+    made = planned(basis_points=3_000)
+    assert (made.first, made.owed) == (2, 1)
+    assert [each.number for each in made.steps] == [2, 3]
+    past = planned(playbook(step(10), step(50)), basis_points=6_000)
+    assert (past.first, past.steps) == (None, ())
+
+
+def test_a_day_costs_what_its_items_cost_on_the_lane_that_they_go_to() -> None:
+    made = planned()
+    assert made.usd_a_day(Lane.REALTIME, 20) == pytest.approx(2_000 * 0.2 * 0.004)
+    assert made.usd_a_day(Lane.BATCH, 20) == pytest.approx(2_000 * 0.8 * 0.002)
+    towards_batch = planned(load("realtime-to-batch"), basis_points=10_000)
+    assert [each.a_day for each in towards_batch.steps] == pytest.approx([400, 1_000, 2_000])
+
+
+def test_only_items_that_are_samples_of_a_measure_count_for_its_gate() -> None:
+    met = {"measure": "deadlines_met", "min": 0.9, "at_least": 20}
+    recent = {Measure.DEADLINES_MET: Measurement(Measure.DEADLINES_MET, 0.99, 300, 3)}
+    seen = traffic(1_000, recent=recent, tried=3_000)
+    (at,) = planned(playbook(step(50, ERRORS, met)), seen=seen).steps
+    assert [each.a_day for each in at.gates] == pytest.approx([500, 50])
+    few = traffic(1_000, recent=recent, tried=20)
+    assert few.sampled(Measure.DEADLINES_MET) == 1
+
+
+def test_a_comparison_expects_the_wrong_samples_that_the_other_lane_has_now() -> None:
+    worse = {"measure": "error_rate", "worse_by": 0.02, "at_least": 20}
+    recent = {Measure.ERROR_RATE: Measurement(Measure.ERROR_RATE, 0.01, 900, 9)}
+    book = playbook(step(50, worse))
+    (known,) = planned(book, seen=traffic(1_000, recent=recent, tried=900)).steps[0].gates
+    (unknown,) = planned(book, seen=traffic(1_000)).steps[0].gates
+    assert (known.usual, unknown.usual) == (0.01, ASSUMED_WRONG)
+    assert (known.loss, unknown.loss) == pytest.approx((0.05, ASSUMED_WRONG + 0.04))
+    assert known.needed is not None
+    assert unknown.needed is not None
+    assert known.needed < unknown.needed
+
+
+def drawn(samples: int, share: float, runs: int, seed: int) -> list[SampleShare]:
+    hits = numpy.random.default_rng(seed).binomial(samples, share, runs).tolist()
+    return [SampleShare(each, samples) for each in hits]
+
+
+@pytest.mark.parametrize("a_day", [10, 20, 60])
+def test_power_is_the_share_of_rollouts_whose_gate_has_failed_by_the_end_of_the_step(
+    a_day: int,
+) -> None:
+    gate = Gate(measure=Measure.ERROR_RATE, max=0.05, at_least=20)
+    of = PlannedGate(gate, 0.01, 0.5, 0.05, a_day, 14)
+    shares = drawn(a_day * 14, 0.1, 2_000, a_day)
+    failed = [is_above(each, gate.tolerated, alpha=of.alpha) for each in shares]
+    assert of.power == pytest.approx(numpy.mean(failed), abs=0.03)
+
+
+@pytest.mark.parametrize("portion", [0.2, 0.5])
+def test_the_power_of_a_comparison_allows_for_the_chance_on_both_lanes(portion: float) -> None:
+    gate = Gate(measure=Measure.ERROR_RATE, worse_by=0.05, at_least=20)
+    of = PlannedGate(gate, 0.05, portion, 0.05, 60, 10)
+    here = drawn(600, of.loss, 1_000, 1)
+    there = drawn(round(600 * (1 - portion) / portion), 0.05, 1_000, 2)
+    failed = [
+        is_larger(one, other, by=0.05, alpha=of.alpha)
+        for one, other in zip(here, there, strict=True)
+    ]
+    assert of.power == pytest.approx(numpy.mean(failed), abs=0.05)
+
+
+def spending(a_day: float, **gate: object) -> PlannedGate:
+    """Return a gate on money over three days, with costs that vary; the other lane costs what was estimated."""
+    costs = tuple(numpy.random.default_rng(7).gamma(4, 0.25, 300).tolist())
+    of = Gate.model_validate({"at_least": 20, **gate})
+    return PlannedGate(of, 0.01, 0.5, 1.0, a_day, 3.0, costs)
+
+
+@pytest.mark.parametrize(
+    ("of", "half"),
+    [
+        (spending(100, measure="cost_usd", max=0.002), 0.001),
+        (spending(100, measure="saving", min=0.4), 0.3),
+    ],
+)
+def test_a_gate_on_money_passes_with_the_samples_that_a_plan_asks_for(
+    of: PlannedGate, half: float
+) -> None:
+    def verdict(samples: int) -> Verdict:
+        costs = [each * half for each in islice(cycle(of.costs), samples)]
+        others = [*islice(cycle(of.costs), samples)]
+        other = Measurement(of.gate.measure, fmean(others), samples, costs=others)
+        value = fmean(costs) if of.gate.measure is Measure.COST_USD else 1 - half
+        seen = Measurement(of.gate.measure, value, samples, other=other, costs=costs)
+        return judge(of.gate, seen, alpha=of.alpha).verdict
+
+    assert of.half == pytest.approx(half)
+    assert of.fewest is not None
+    assert of.needed is not None
+    assert of.fewest < of.needed
+    assert verdict(of.needed) is Verdict.PASSED
+    assert verdict(of.needed - 1) is Verdict.INCONCLUSIVE
+
+
+@pytest.mark.parametrize("a_day", [4, 8, 20, 40])
+def test_the_power_of_a_gate_on_money_is_the_share_of_rollouts_that_notice_the_loss(
+    a_day: int,
+) -> None:
+    of = spending(a_day, measure="cost_usd", max=0.002)
+    random, samples = numpy.random.default_rng(a_day), a_day * 3
+    failed = 0
+    for costs in 0.004 * random.choice(of.costs, (300, samples)):
+        seen = Measurement(Measure.COST_USD, costs.mean(), samples, costs=costs.tolist())
+        failed += judge(of.gate, seen, alpha=of.alpha).verdict is Verdict.FAILED
+    assert of.power == pytest.approx(failed / 300, abs=0.1)
+
+
+def test_a_gate_that_decides_nothing_is_planned_as_it_is_judged() -> None:
+    never = {"measure": "error_rate", "max": 0, "at_least": 20, "dry_run": True}
+    made = planned(playbook(step(5, P95, never)))
+    of = made.steps[0].gates[1]
+    assert (of.fewest, of.needed, of.takes(of.needed)) == (None, None, None)
+    assert made.takes is not None
+
+
+def test_a_step_that_gets_no_items_takes_for_ever() -> None:
+    (at, *_) = planned(playbook(step(0, ERRORS, at_most_minutes=60), step(5))).steps
+    assert (at.a_day, at.items_take, at.takes) == (0, inf, inf)
+    assert not at.gates[0].is_reachable
