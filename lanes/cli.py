@@ -49,6 +49,7 @@ COMMANDS = (
     "steering:resume",
     "steering:split",
     "steering:rollout",
+    "plan:plan",
     "replay:replay",
     "replay:diff",
     "replay:promote",

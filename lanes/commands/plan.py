@@ -1,0 +1,240 @@
+"""`lanes plan`: what a rollout by a playbook will do, before it starts."""
+
+from collections.abc import Callable, Iterator
+from math import isfinite
+from pathlib import PurePath
+from typing import Any
+
+from rich.text import Text
+
+from lanes.commands.options import AsJson
+from lanes.commands.running import command, print_json, print_table, screen, transaction
+from lanes.report.rollout import limited
+from lanes.report.summary import lane_name
+from lanes.report.table import Column, Table, figure, label, phrase
+from lanes.rollouts.gates import confidence
+from lanes.rollouts.plan import (
+    DAY_S,
+    LEAST_DAYS,
+    LEAST_ITEMS,
+    PlannedGate,
+    PlannedStep,
+    RolloutPlan,
+)
+from lanes.rollouts.playbook import load
+from lanes.store.rollouts import plans
+from lanes.text import plain
+from lanes.units import MISSING, count, counted, dollars, rate, seconds, share
+from lanes.words import Lane
+
+WIDTH = 80
+IF_CLEAN = "samples that pass it if none is wrong or costs anything, and how long they take"
+AT_HALF = "the same at half of what it tolerates, or if the lanes are alike (worse than)"
+POWER = "chance, at least, that it fails in its time at twice what it tolerates"
+Placed = tuple[PlannedStep, PlannedGate]
+
+
+@command
+def plan(
+    playbook: str, *, workload: str, consumer: str | None = None, as_json: AsJson = False
+) -> int:
+    """Show what a rollout by a playbook would do: items and cost of each step, and when its gates can decide.
+
+    Nothing is written. It reads the traffic of the last seven days, of items whose lane the split decides. For each gate it
+    tells how many samples pass it, how many days they take, and the chance that it notices twice the loss that it tolerates
+    while its step holds.
+
+    Example: lanes plan batch-to-realtime --workload archive
+
+    Exit code 1 when a rollout by it cannot start now, with the reason; 2 when there is no such workload.
+
+    Args:
+        playbook: A file of migrations/playbooks, without its ending, or the path of one of your own, with it.
+        workload: Whose traffic would move.
+        consumer: Moves this consumer's split only.
+    """
+    is_path = PurePath(playbook).suffix in {".yaml", ".yml"}
+    read = load(playbook, playbook if is_path else "")
+    with transaction() as (connection, now):
+        made, refusal = plans.of_playbook(
+            connection, read, name=workload, consumer=consumer, now=now
+        )
+    if as_json:
+        print_json(_data(made, refusal))
+    else:
+        _show(made, refusal)
+    return 0 if refusal is None else 1
+
+
+def _show(of: RolloutPlan, refusal: str | None) -> None:
+    console = screen(WIDTH, highlight=False)
+    whose = of.workload if of.consumer is None else f"{of.consumer} of {of.workload}"
+    console.print(Text(f"{plain(whose)} by {of.playbook.name}", "bold"))
+    console.print(Text(plain(of.playbook.description, most=300)))
+    console.print(Text(_traffic(of)), end="\n\n")
+    if of.steps:
+        print_table(_steps(of), width=WIDTH)
+        print()
+        print_table(_gates(of), width=WIDTH)
+    for each in [*_notes(of), *([f"Refused: {refusal}"] if refusal else [])]:
+        console.print(Text(each, "yellow"))
+
+
+def _traffic(of: RolloutPlan) -> str:
+    known = of.traffic
+    seen = f"{counted(known.items, 'item')} in {seconds(known.days * DAY_S)}"
+    if known.a_day is None:
+        return (
+            f"The split decided the lane of {seen}: too few to say what comes. It takes {LEAST_ITEMS} items and "
+            f"{seconds(LEAST_DAYS * DAY_S)}; until then no start is refused for lack of traffic."
+        )
+    return f"The split decides the lane of {rate(known.a_day)} items a day ({seen})."
+
+
+def _steps(of: RolloutPlan) -> Table[PlannedStep | None]:
+    def percent(at: PlannedStep | None) -> float:
+        return of.basis_points / 100 if at is None else at.step.percent
+
+    def hold(at: PlannedStep | None) -> str:
+        if at is None:
+            return MISSING
+        said = counted(at.step.hold.items, "item")
+        said += "" if at.days is None else f" in {seconds(at.days * DAY_S)}"
+        return said + (", approval" if at.step.approval else "")
+
+    receiving = of.playbook.direction.receiving
+    return Table(
+        "Steps",
+        [None, *of.steps],
+        label("Step", lambda at: "now" if at is None else str(at.number + 1)),
+        figure("Real-time", "share of the items", lambda at: f"{percent(at):g} %"),
+        figure("Moved a day", f"items that {lane_name(receiving)} gets", lambda at: _rate(at)),
+        *(_cost_of(of, lane, percent) for lane in Lane),
+        phrase("Hold", "the answers that the step waits for, and its time", hold),
+        note="Costs are of a day, estimated; in lambda mode with the second pass.",
+    )
+
+
+def _gates(of: RolloutPlan) -> Table[Placed]:
+    return Table[Placed](
+        f"Gates, each with {confidence(of.playbook.gate_alpha)} confidence at every look",
+        [(at, each) for at in of.steps for each in at.gates],
+        label("Step", lambda each: str(each[0].number + 1)),
+        label("Gate", lambda each: _name(each[1])),
+        label("Limit", lambda each: limited(each[1].gate)),
+        figure("If clean", IF_CLEAN, lambda each: _passes(each[1], each[1].fewest)),
+        figure("At half", AT_HALF, lambda each: _passes(each[1], each[1].needed)),
+        figure("Power", POWER, lambda each: _chance(each[1].power)),
+    )
+
+
+def _notes(of: RolloutPlan) -> Iterator[str]:
+    """Yield what the tables do not say."""
+    if of.first:
+        yield f"The steps before step {of.first + 1} are skipped: the share is past them."
+    if of.owed is not None:
+        yield f"Nothing moves until step {of.owed + 1}, which asks for approval, is approved."
+    for measure in dict.fromkeys(each.gate.measure for at in of.steps for each in at.gates):
+        if (part := of.traffic.sampled(measure)) < 1:
+            yield f"{measure}: {share(part)} of the items are samples of it."
+    for at in of.steps:
+        for each in at.gates:
+            if each.gate.worse_by is not None:
+                known = of.traffic.known(each.gate.measure)
+                usual = f"{share(each.usual)} wrong samples of the other lane, as {'lately' if known else 'assumed'}"
+                yield f"Step {at.number + 1} compares {each.gate.measure} with {usual}."
+        slow = [each.gate.measure for each in at.gates if _passes_late(each)]
+        if slow and at.days is not None:
+            can = f"can pass in {seconds(at.days * DAY_S)} only if less is wrong than at half"
+            yield f"Step {at.number + 1}: {' and '.join(slow)} {can}."
+    if of.takes is not None and isfinite(of.takes):
+        whole = seconds(of.takes * DAY_S)
+        yield f"At half of every limit it takes {whole}; approvals, and batches on their way, take longer."
+
+
+def _passes_late(of: PlannedGate) -> bool:
+    """Return whether the gate can pass in its time, but not at half of what it tolerates."""
+    takes = of.takes(of.needed)
+    if of.gate.dry_run or not of.is_reachable or takes is None:
+        return False
+    return of.days is not None and takes > of.days
+
+
+def _cost_of(
+    of: RolloutPlan, lane: Lane, percent: Callable[[PlannedStep | None], float]
+) -> Column[PlannedStep | None]:
+    head = f"{lane_name(lane)} cost".capitalize()
+    return figure(head, "", lambda at: dollars(of.usd_a_day(lane, percent(at))))
+
+
+def _name(of: PlannedGate) -> str:
+    return f"{of.gate.measure}, dry run" if of.gate.dry_run else of.gate.measure
+
+
+def _passes(of: PlannedGate, samples: int | None) -> str:
+    if samples is None:
+        return "never"
+    days = of.takes(samples)
+    if days is None:
+        return count(samples)
+    return f"{count(samples)} in {seconds(days * DAY_S)}" if isfinite(days) else "never"
+
+
+def _chance(power: float | None) -> str:
+    """Return a chance, which is never stated as certain."""
+    return share(None if power is None else min(power, 0.9999))
+
+
+def _rate(at: PlannedStep | None) -> str:
+    return MISSING if at is None or at.a_day is None else rate(at.a_day)
+
+
+def _data(of: RolloutPlan, refusal: str | None) -> dict[str, Any]:
+    def costs(percent: float) -> dict[str, float | None]:
+        return {f"{lane}_usd_a_day": of.usd_a_day(lane, percent) for lane in Lane}
+
+    def gate(each: PlannedGate) -> dict[str, Any]:
+        return {
+            **each.gate.model_dump(mode="json", exclude_none=True),
+            "samples_a_day": each.a_day,
+            "if_clean": {"samples": each.fewest, "days": _finite(each.takes(each.fewest))},
+            "at_half": {"samples": each.needed, "days": _finite(each.takes(each.needed))},
+            "usual_wrong_share": each.usual if each.gate.worse_by is not None else None,
+            "loss_wrong_share": each.loss,
+            "power": each.power,
+            "reachable": each.is_reachable,
+        }
+
+    return {
+        "workload": of.workload,
+        "consumer": of.consumer,
+        "playbook": of.playbook.name,
+        "percent": of.basis_points / 100,
+        "alpha": of.playbook.alpha,
+        "gate_alpha": of.playbook.gate_alpha,
+        "items": of.traffic.items,
+        "days": of.traffic.days,
+        "items_a_day": of.traffic.a_day,
+        **costs(of.basis_points / 100),
+        "first_step": None if of.first is None else of.first + 1,
+        "approval_owed_of": None if of.owed is None else of.owed + 1,
+        "steps": [
+            {
+                "step": at.number + 1,
+                "percent": at.step.percent,
+                "items_a_day": at.a_day,
+                **costs(at.step.percent),
+                "hold": at.step.hold.model_dump(),
+                "approval": at.step.approval,
+                "takes_days": _finite(at.takes),
+                "gates": [gate(each) for each in at.gates],
+            }
+            for at in of.steps
+        ],
+        "takes_days": _finite(of.takes),
+        "refused": refusal,
+    }
+
+
+def _finite(days: float | None) -> float | None:
+    return days if days is not None and isfinite(days) else None
