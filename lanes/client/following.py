@@ -13,14 +13,13 @@ from functools import partial
 
 from sqlalchemy import Connection
 
-from lanes.client import verbs
 from lanes.client.lookout import Ear
 from lanes.client.places import AsyncJoined, AsyncPool, Joined, Pool
 from lanes.errors import DatabaseAway
 from lanes.ids import ItemId
 from lanes.settling.listing import Listed, ListingPage, ListingQuery
 from lanes.store.database import clock
-from lanes.store.settling import listing
+from lanes.store.settling import listing, results
 from lanes.store.settling.news import News
 
 RELOOK_S = 2.0  # the longest time between two looks, which finds what sent no notification
@@ -64,7 +63,7 @@ class Following:
             known = listing.among(connection, self._wanted.told(), self._news.read(connection))
             found = [each for each in known if each != self._shown.get(each.item_id)]
         read = [*self._unread, *found]
-        self._locked = verbs.record_reads(connection, self._wanted.workload, read, self._reader)
+        self._locked = results.record_reads(connection, self._wanted.workload, read, self._reader)
         return found
 
     def arrived(self) -> None:

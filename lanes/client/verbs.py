@@ -14,7 +14,6 @@ from lanes.doors.item import Admission, Refusal, Submission, read_amendment, rea
 from lanes.json_data import why_unfit_label, why_unstorable
 from lanes.settling.listing import (
     TOLD,
-    Listed,
     ListingPage,
     ListingQuery,
     NoResult,
@@ -201,23 +200,8 @@ def _refusal(workload: object, fields: object, refused: errors.Refused) -> Refus
 def page(connection: Connection, of: ListingQuery, onwards: int, reader: str | None) -> ListingPage:
     """Return the next of the items asked for; what the reader, where there is one, reads of them is recorded."""
     found = listing.page(connection, of, onwards=onwards)
-    record_reads(connection, of.workload, found.items, reader)
+    results.record_reads(connection, of.workload, found.items, reader)
     return found
-
-
-def record_reads(
-    connection: Connection, workload: str, items: Sequence[Listed], reader: str | None
-) -> list[Listed]:
-    """Record that the reader, where there is one, has read the answers of these items.
-
-    It never waits: items that another transaction has locked are returned, but their reads are not recorded.
-    """
-    if reader is None:
-        return []
-    answered = [each for each in items if each.output is not None]
-    asked = [ResultRequest(workload, each.key, reader) for each in answered]
-    taken = results.take(connection, asked)
-    return [each for each, what in zip(answered, taken, strict=True) if what is NoResult.NOT_YET]
 
 
 def wanted(

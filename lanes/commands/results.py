@@ -3,8 +3,10 @@
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 
+from cyclopts import Parameter
 from rich.markup import escape
 from sqlalchemy import Engine
 from sqlalchemy.exc import OperationalError
@@ -13,12 +15,14 @@ from lanes.commands.options import AsJson
 from lanes.commands.options import since as moment
 from lanes.commands.outlet import Outlet, ReaderLeft, counting
 from lanes.commands.running import WrongUsage, command, database
+from lanes.json_data import why_unstorable
 from lanes.report.listing import Csv, Format, Jsonl, JsonList, table
 from lanes.settling.listing import TOLD, Listed, ListingQuery
 from lanes.stand.console import Console
 from lanes.store.database import clock
 from lanes.store.settling import listing
 from lanes.store.settling.news import News
+from lanes.store.settling.results import record_reads
 from lanes.units import counted
 from lanes.words import ItemState
 
@@ -27,27 +31,41 @@ POLL_S = 0.5
 OUTAGE_S = 60.0  # how long a database that is away is waited for while following
 
 
+@Parameter(name="*")
+@dataclass(frozen=True)
+class RowForm:
+    """How items are written that are taken away.
+
+    Attributes:
+        csv: CSV with a column for each field of the output.
+        jsonl: A JSON object a line.
+    """
+
+    csv: bool = False
+    jsonl: bool = False
+
+
 @command
 def results(
     workload: str,
     *,
     since: str | None = None,
     state: list[str] | None = None,
-    csv: bool = False,
-    jsonl: bool = False,
+    form: RowForm = RowForm(),
     as_json: AsJson = False,
     follow: bool = False,
+    reader: str | None = None,
 ) -> int:
     """Get a workload's items out, each with its current answer, in the order in which they were received.
 
     On a terminal the last 50 are shown as a table; into a file or a pipe all of them go, as JSON lines unless told otherwise.
-    Nothing is recorded as read: a program that consumes answers takes them by lanes.client or lanes.read_result.
+    Nothing is recorded as read unless --reader says who takes the answers.
 
     `lanes results tickets --csv --since 1d > tickets.csv`
 
     `lanes results tickets --state failed,canceled`
 
-    `lanes results tickets --jsonl --follow | while read -r line; do ...; done`
+    `lanes results tickets --jsonl --follow --reader crm | while read -r line; do ...; done`
 
     In CSV the fields of the output are columns output.FIELD after the workload's schema, and those of the newest label
     label.FIELD; what the schema does not name stands in output_rest and label_rest. Text that a spreadsheet would take as a
@@ -61,12 +79,12 @@ def results(
     Args:
         since: Only what stands as it does since then: a span such as 2h or 1d, or an ISO 8601 moment.
         state: Only items in this state; several by commas, or given more than once.
-        csv: CSV with a column for each field of the output.
-        jsonl: A JSON object a line.
         follow: Go on with new and corrected answers as they come, until Ctrl-C.
+        reader: Who takes the answers: it is recorded that they were read, and when.
     """
     states = _states(state or [], follow)
-    _check_form(csv, jsonl, as_json, follow)
+    _check_form(form, as_json, follow)
+    _check_reader(reader)
     for each in (signal.SIGINT, signal.SIGTERM) if follow else ():
         # both end it; in the background of a script too, where a shell starts processes deaf to Ctrl-C
         signal.signal(each, signal.default_int_handler)
@@ -79,14 +97,14 @@ def results(
                 since_ = moment(since, clock(connection), "--since ") if since is not None else None
                 wanted = ListingQuery(workload, states, since_)
                 news = News(connection, workload) if follow else None
-            if csv:
-                _write(pool, wanted, news, Csv(schemas))
+            if form.csv:
+                _write(pool, wanted, news, Csv(schemas), reader)
             elif as_json:
-                _write(pool, wanted, news, JsonList())
-            elif jsonl or not sys.stdout.isatty():
-                _write(pool, wanted, news, Jsonl())
+                _write(pool, wanted, news, JsonList(), reader)
+            elif form.jsonl or not sys.stdout.isatty():
+                _write(pool, wanted, news, Jsonl(), reader)
             else:
-                _show(pool, wanted, news)
+                _show(pool, wanted, news, reader)
     except ReaderLeft:
         return 0
     except KeyboardInterrupt:
@@ -96,11 +114,20 @@ def results(
     return 0
 
 
-def _check_form(csv: bool, jsonl: bool, as_json: bool, follow: bool) -> None:
-    if csv + jsonl + as_json > 1:
+def _check_form(form: RowForm, as_json: bool, follow: bool) -> None:
+    if form.csv + form.jsonl + as_json > 1:
         raise WrongUsage("give one of --csv, --jsonl and --json")
     if follow and as_json:
         raise WrongUsage("a JSON list that is followed has no end: give --jsonl with --follow")
+
+
+def _check_reader(reader: str | None) -> None:
+    if reader is None:
+        return
+    if not reader.strip():
+        raise WrongUsage("--reader is empty: name the program or person that takes the answers")
+    if (problem := why_unstorable(reader, "--reader")) is not None:
+        raise WrongUsage(problem)
 
 
 def _states(given: list[str], follow: bool) -> list[ItemState]:
@@ -114,25 +141,29 @@ def _states(given: list[str], follow: bool) -> list[ItemState]:
     return [ItemState(name) for name in names]
 
 
-def _write(pool: Engine, wanted: ListingQuery, news: News | None, form: Format) -> None:
+def _write(
+    pool: Engine, wanted: ListingQuery, news: News | None, form: Format, reader: str | None
+) -> None:
     outlet = Outlet()
     outlet.write(form.begin())
     with counting(wanted.workload) as written:
-        for items in pages(pool, wanted):
+        for items in pages(pool, wanted, reader):
             outlet.write(form.rows(items))
             written.add(len(items))
     outlet.write(form.end())
     if news is not None:
         print(f"following {wanted.workload}: Ctrl-C ends it", file=sys.stderr)
-        for items in followed(pool, wanted, news, _pause(outlet)):
+        for items in followed(pool, wanted, news, _pause(outlet), reader):
             outlet.write(form.rows(items))
 
 
-def _show(pool: Engine, wanted: ListingQuery, news: News | None) -> None:
+def _show(pool: Engine, wanted: ListingQuery, news: News | None, reader: str | None) -> None:
     console = Console(highlight=False)
     with Console(stderr=True).status(f"{escape(wanted.workload)}: looking"):
         last = newest(pool, wanted, most=SHOWN + 1)
     console.print(table(last[-SHOWN:], width=console.width))
+    with pool.begin() as connection:
+        record_reads(connection, wanted.workload, last[-SHOWN:], reader)
     if len(last) > SHOWN:
         all_of_them = f"`lanes results {wanted.workload} --csv > FILE` (or --jsonl, --json)"
         more = f"there are more: {all_of_them} gets all of them out."
@@ -141,16 +172,17 @@ def _show(pool: Engine, wanted: ListingQuery, news: News | None) -> None:
         console.print(f"{counted(len(last), 'item')}." if last else "No item.")
     if news is not None:
         console.print("Following: Ctrl-C ends it.")
-        for items in followed(pool, wanted, news, _pause(Outlet())):
+        for items in followed(pool, wanted, news, _pause(Outlet()), reader):
             console.print(table(items, width=console.width, headed=False))
 
 
-def pages(pool: Engine, wanted: ListingQuery) -> Iterator[list[Listed]]:
-    """Yield all wanted items a page at a time; no transaction is open between two pages."""
+def pages(pool: Engine, wanted: ListingQuery, reader: str | None) -> Iterator[list[Listed]]:
+    """Yield all wanted items a page at a time, and record their reads; no transaction is open between two pages."""
     onwards: int | None = 0
     while onwards is not None:
         with pool.begin() as connection:
             found = listing.page(connection, wanted, onwards=onwards)
+            record_reads(connection, wanted.workload, found.items, reader)
         yield found.items
         onwards = found.onwards
 
@@ -169,27 +201,35 @@ def newest(pool: Engine, wanted: ListingQuery, *, most: int) -> list[Listed]:
 
 
 def followed(
-    pool: Engine, wanted: ListingQuery, news: News, pause: Callable[[], None]
+    pool: Engine,
+    wanted: ListingQuery,
+    news: News,
+    pause: Callable[[], None],
+    reader: str | None = None,
 ) -> Iterator[list[Listed]]:
     """Yield the wanted items of which there is news, as they are then; call `pause` while there is none.
 
-    A database that is away is waited for, and nothing that was committed meanwhile is missed.
+    The read of an item that another transaction has locked is recorded by a later look. A database that is away is waited
+    for, and nothing that was committed meanwhile is missed.
 
     Raises:
         OperationalError: it was away for longer than a minute.
     """
     told = wanted.told()
+    locked: Sequence[Listed] = ()
     well_at = time.monotonic()
     while True:
         try:
             with pool.begin() as connection:
                 items = listing.among(connection, told, news.read(connection))
+                left = record_reads(connection, wanted.workload, [*locked, *items], reader)
         except OperationalError:
             if time.monotonic() - well_at > OUTAGE_S:
                 raise
             pause()
             continue
         news.told()
+        locked = left
         if items:
             yield items
         well_at = time.monotonic()  # a slow reader is no outage

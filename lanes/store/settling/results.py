@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import Connection, column, func, select, text
 
 from lanes.errors import AnswerEmptied
-from lanes.settling.listing import NoResult, ResultRequest, emptied
+from lanes.settling.listing import Listed, NoResult, ResultRequest, emptied
 from lanes.store.asking import read_as
 from lanes.store.tables import item, result
 from lanes.words import Lane, Standing
@@ -98,6 +98,21 @@ def take(connection: Connection, sought: Sequence[ResultRequest]) -> list[Result
         place, _ = answered[row.nth - 1]
         found[place] = read_as(Result, row, standing=Standing(row.standing), lane=Lane(row.lane))
     return found
+
+
+def record_reads(
+    connection: Connection, workload: str, items: Sequence[Listed], reader: str | None
+) -> list[Listed]:
+    """Record that the reader, where there is one, has read the answers of these items.
+
+    It never waits: items that another transaction has locked are returned, but their reads are not recorded.
+    """
+    if reader is None:
+        return []
+    answered = [each for each in items if each.output is not None]
+    asked = [ResultRequest(workload, each.key, reader) for each in answered]
+    taken = take(connection, asked)
+    return [each for each, what in zip(answered, taken, strict=True) if what is NoResult.NOT_YET]
 
 
 def read(connection: Connection, workload: str, key: str, *, reader: str) -> Result | None:

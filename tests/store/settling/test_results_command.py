@@ -131,6 +131,8 @@ def test_states_and_moments_choose(capsys: Told) -> None:
             ["--follow", "--state", "routed"],
             "--follow tells of items that are answered, settled, failed",
         ),
+        (["--reader", " "], "--reader is empty: name the program or person that takes the answers"),
+        (["--reader", "crm\0"], "--reader"),
         (["--since", ""], '--since "" is no moment'),
         (
             ["--since", "yesterday"],
@@ -153,6 +155,25 @@ def test_getting_results_out_is_not_reading_them(pool: Engine, capsys: Told) -> 
     got(capsys)
     with pool.begin() as connection:
         assert rows(connection, "read") == []
+
+
+def readers(pool: Engine) -> list[tuple[str, str]]:
+    query = (
+        "select key, reader from lanes.read r join lanes.item i on i.id = r.item_id order by r.id"
+    )
+    with pool.begin() as connection:
+        return [(key, reader) for key, reader in connection.execute(text(query))]
+
+
+def test_a_named_reader_has_read_the_answers_that_were_written(
+    pool: Engine, capsys: Told, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    got(capsys, "--reader", "crm", "--csv", "--state", "settled,failed")
+    assert readers(pool) == [("corrected", "crm")]
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    monkeypatch.setattr(command, "SHOWN", 1)
+    got(capsys, "--reader", "ada")
+    assert readers(pool)[1:] == [("answered", "ada")]  # only the last was shown
 
 
 def test_on_a_terminal_the_last_are_shown_and_how_to_get_all(
@@ -186,7 +207,7 @@ Step = Callable[[], None]
 
 
 def followed(
-    pool: Engine, *steps: Step, states: tuple[ItemState, ...] = ()
+    pool: Engine, *steps: Step, states: tuple[ItemState, ...] = (), reader: str | None = None
 ) -> list[list[tuple[str, str, Any]]]:
     """What came to be known after each step, which is taken whenever nothing waits."""
     with pool.begin() as connection:
@@ -205,7 +226,8 @@ def followed(
         return item.key, str(item.state), item.output
 
     with suppress(KeyboardInterrupt):
-        for items in command.followed(pool, ListingQuery("letters", states), news, pause):
+        query = ListingQuery("letters", states)
+        for items in command.followed(pool, query, news, pause, reader):
             told[-1] += map(said, items)
     return told
 
@@ -263,6 +285,25 @@ def test_an_answer_that_is_committed_late_comes_late(pool: Engine) -> None:
             pool, saves(pool, tried(two), at=6), lambda: None, slow.commit, lambda: None
         )
     assert [[key for key, *_ in step] for step in told] == [["two"], [], ["one"], []]
+
+
+def test_the_read_of_an_item_that_others_have_locked_is_recorded_once_it_is_free(
+    pool: Engine,
+) -> None:
+    (one,) = claimed(pool, "one", at=5)
+    lock = text("select from lanes.item where key = 'one' for update")
+    with pool.connect() as holder:
+
+        def answered_and_locked() -> None:
+            saves(pool, tried(one), at=6)()
+            holder.execute(lock)
+
+        def free() -> None:
+            assert readers(pool) == []
+            holder.rollback()
+
+        followed(pool, answered_and_locked, free, lambda: None, reader="crm")
+    assert readers(pool) == [("one", "crm")]
 
 
 def test_a_database_that_is_away_for_a_moment_costs_no_answer(pool: Engine) -> None:
