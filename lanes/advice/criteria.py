@@ -1,5 +1,6 @@
 """The decision framework, criterion by criterion: what was seen of each, as a sentence, and what that speaks for."""
 
+from dataclasses import replace
 from math import isfinite
 from statistics import mean, pstdev
 
@@ -11,6 +12,7 @@ from lanes.advice.evidence import (
     MIN_ITEMS,
     MIN_READS,
     MIN_WHOLE_DAYS,
+    RECORDING,
     ConsumerUse,
     Criterion,
     Evidence,
@@ -24,7 +26,6 @@ from lanes.units import count, counted, dollars, seconds, share
 MOST = 0.5
 MIN_TIMED = 20  # latencies below which a p95 says nothing
 STEADY, ERRATIC = 0.5, 1.0  # daily arrivals: standard deviation over mean
-LATER_S = 3600  # a median read after this long could have waited for a batch
 MIXED = (0.05, 0.95)  # shares of real-time need between which a workload has both kinds of items
 
 
@@ -39,7 +40,7 @@ def criteria(
         _fits_limits(evidence),
         _budget(evidence, even, needs),
         _under_5_s(evidence),
-        _read_later(known),
+        _read_later(evidence, known),
         _is_large(even, needs),
         _is_predictable(evidence),
         _cost_matters(even, needs),
@@ -51,17 +52,46 @@ def criteria(
 
 
 def _a_reader_waits(evidence: Evidence, known: list[ConsumerUse]) -> Criterion:
-    name, answers = "A reader waits", sum(each.seen for each in known)
+    at_once, said = sum(each.at_once for each in known), f"within {AT_ONCE_S} s"
+    leanings = Leaning.REALTIME, Leaning.BATCH
+    return _by_reads(evidence, known, "A reader waits", at_once, said, leanings)
+
+
+def _by_reads(
+    evidence: Evidence,
+    known: list[ConsumerUse],
+    name: str,
+    part: int,
+    said: str,
+    leanings: tuple[Leaning, Leaning],
+) -> Criterion:
+    """Judge by what `part` of the known reads is of all answers; all reads of a consumer with too few of them are unknown."""
     if not known:
-        every = sum(each.reads for each in evidence.consumers)
-        said = f"{counted(every, 'read')} recorded; {MIN_READS} of one consumer are needed"
-        return Criterion(name, said, Leaning.UNKNOWN)
-    part = sum(each.at_once for each in known) / answers
-    said = (
-        f"{share(part)} of {counted(answers, 'answer')} were read within {AT_ONCE_S} s; "
-        f"{count(sum(each.unread for each in known))} of them were never read"
-    )
-    return Criterion(name, said, Leaning.REALTIME if part >= MOST else Leaning.BATCH)
+        every = counted(sum(each.reads for each in evidence.consumers), "read")
+        said = f"{every} recorded; {MIN_READS} of one consumer are needed"
+        return _of_reads(evidence, name, said, Leaning.UNKNOWN)
+    reads = sum(each.reads for each in known)
+    answers = sum(each.answers for each in evidence.consumers)
+    leaning = _by_half(part / answers, (part + answers - reads) / answers, leanings)
+    said = f"{share(part / reads)} were read {said} (of {counted(reads, 'answer')} with a recorded read)"
+    return _of_reads(evidence, name, said, leaning)
+
+
+def _of_reads(evidence: Evidence, name: str, said: str, leaning: Leaning) -> Criterion:
+    """Add how many reads are unknown and, where nothing follows from the others, how they become known."""
+    unknown = sum(each.unknown for each in evidence.consumers)
+    answers = sum(each.answers for each in evidence.consumers)
+    said += f"; the reads of {count(unknown)} of {counted(answers, 'answer')} are unknown"
+    if leaning is Leaning.UNKNOWN:
+        said += f": results taken by {RECORDING} are recorded as read"
+    return Criterion(name, said, leaning)
+
+
+def _by_half(least: float, most: float, leanings: tuple[Leaning, Leaning]) -> Leaning:
+    """Return the first leaning from half on, and the second below; unknown where half is between `least` and `most`."""
+    if least >= MOST:
+        return leanings[0]
+    return leanings[1] if most < MOST else Leaning.UNKNOWN
 
 
 def _value_decays(evidence: Evidence) -> Criterion:
@@ -129,18 +159,21 @@ def _under_5_s(evidence: Evidence) -> Criterion:
     return Criterion(name, said, Leaning.REALTIME if part >= MOST else Leaning.BATCH)
 
 
-def _read_later(known: list[ConsumerUse]) -> Criterion:
-    name = "Results are read asynchronously"
+def _read_later(evidence: Evidence, known: list[ConsumerUse]) -> Criterion:
+    name, of = "Results are read asynchronously", evidence.consumers
     if not known:
-        return Criterion(name, "no consumer has enough recorded reads", Leaning.UNKNOWN)
-    late = [each for each in known if (each.at_once_share or 0) < LATE_SHARE]
-    answers = sum(each.seen for each in known)
-    later = sum(each.seen for each in late) / answers
+        said = "no consumer has enough recorded reads"
+        return _of_reads(evidence, name, said, Leaning.UNKNOWN)
+    answers = sum(each.answers for each in of)
+    late = [each for each in of if each.waited_for.high < LATE_SHARE]
+    least = sum(each.answers for each in late) / answers
+    most = sum(each.answers for each in of if each.waited_for.low < LATE_SHARE) / answers
     said = (
         f"{len(late)} of {counted(len(known), 'consumer')} with enough reads take fewer than {share(LATE_SHARE)} of their "
-        f"results at once; {share(later)} of {counted(answers, 'answer')} are theirs"
+        f"results at once; {share(least)} of {counted(answers, 'answer')} are theirs"
     )
-    return Criterion(name, said, Leaning.BATCH if later >= MOST else Leaning.REALTIME)
+    leaning = _by_half(least, most, (Leaning.BATCH, Leaning.REALTIME))
+    return _of_reads(evidence, name, said, leaning)
 
 
 def _is_large(even: BreakEven | None, needs: RealtimeNeed | None) -> Criterion:
@@ -194,9 +227,7 @@ def _off_peak(evidence: Evidence, needs: RealtimeNeed | None) -> Criterion:
         f"{_between(least, most)} of the items are tied to no urgency, due time or waiting reader"
     )
     said += f"; {_headroom(evidence, least)}"
-    if (least >= MOST) != (most >= MOST):
-        return Criterion(name, said, Leaning.UNKNOWN)
-    return Criterion(name, said, Leaning.BATCH if least >= MOST else Leaning.REALTIME)
+    return Criterion(name, said, _by_half(least, most, (Leaning.BATCH, Leaning.REALTIME)))
 
 
 def _headroom(evidence: Evidence, waiting: float) -> str:
@@ -217,19 +248,16 @@ def _hours_are_fine(evidence: Evidence, known: list[ConsumerUse]) -> Criterion:
     name = "Minutes to hours are fine"
     slow = evidence.batch.p95_s if evidence.batch.timed >= MIN_TIMED else None
     takes = f"; batch answers 95 % within {seconds(slow)}" if slow is not None else ""
-    if known:
-        answers = sum(each.seen for each in known)
-        patient = sum(each.seen for each in known if each.takes_half_after(LATER_S)) / answers
-        said = (
-            f"{share(patient)} of {counted(answers, 'answer')} belong to consumers who take half of their results after an "
-            "hour or more, or never"
-        )
-        return Criterion(name, said + takes, Leaning.BATCH if patient >= MOST else Leaning.REALTIME)
+    later, said = sum(each.later for each in known), "after an hour or more"
+    leanings = Leaning.BATCH, Leaning.REALTIME
+    found = _by_reads(evidence, known, name, later, said, leanings)
+    if found.leaning is not Leaning.UNKNOWN:
+        return replace(found, evidence=found.evidence + takes)
     if evidence.with_due >= MIN_ITEMS:
         early = evidence.due_before_batch / evidence.with_due
         said = f"{share(early)} of {counted(evidence.with_due, 'due time')} come before a batch is back"
         return Criterion(name, said + takes, Leaning.REALTIME if early >= MOST else Leaning.BATCH)
-    return Criterion(name, "too few reads and due times" + takes, Leaning.UNKNOWN)
+    return replace(found, evidence=f"{found.evidence}; too few due times{takes}")
 
 
 def _urgency_differs(needs: RealtimeNeed | None, evidence: Evidence) -> Criterion:

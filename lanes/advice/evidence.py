@@ -16,6 +16,9 @@ MIN_COMPARED = 20  # below, the worth of the authoritative pass is unknown
 MIN_DAYS = 1.0  # below, a month cannot be projected
 MIN_WHOLE_DAYS = 7  # below, nothing is said of how days differ
 LATE_SHARE = 0.2  # who reads fewer than this at once can be moved to batch
+LATER_S = 3_600  # a result read this late could have waited for a batch
+# how results are taken so that their reads are recorded
+RECORDING = "lanes.read_result, client.wait or lanes results --reader"
 MODELS = ("claude-haiku-5-5", "claude-sonnet-5-5", "claude-opus-5-5")  # held against those in use
 
 
@@ -62,11 +65,19 @@ class LaneUse:
 
 
 @dataclass(frozen=True)
+class RealtimeNeed:
+    """Which share of some items needs real-time: at least `low`, at most `high`; the difference was never observed."""
+
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
 class ConsumerUse:
     """The items of one consumer (None: items without a consumer), by their first route and by how they were read.
 
-    Reads count items that real-time answered first: the first read after that answer, by any reader. `unread` counts
-    answers that had no read although a minute has passed.
+    Reads count items that real-time answered first: the first recorded read after that answer, by any reader. `unknown` counts
+    those without a recorded read although a minute has passed. They may have been read at once, for instance by a SELECT.
     """
 
     consumer: str | None
@@ -77,7 +88,8 @@ class ConsumerUse:
     reads: int = 0
     at_once: int = 0
     median_s: float | None = None
-    unread: int = 0
+    later: int = 0  # reads after `LATER_S` or more
+    unknown: int = 0
 
     @property
     def undecided(self) -> int:
@@ -85,21 +97,23 @@ class ConsumerUse:
         return self.routed - self.demanded - self.deferred
 
     @property
-    def seen(self) -> int:
-        """Answers of which it is known how they were read: at once, later, or not at all."""
-        return self.reads + self.unread
+    def answers(self) -> int:
+        """Answers that could have been read at once: those whose read is recorded, and those whose read is unknown."""
+        return self.reads + self.unknown
 
     @property
     def at_once_share(self) -> float | None:
-        """Return the share of the answers that were read within a minute; None: too few reads to tell.
+        """The share of the recorded reads that came within a minute; None: too few to tell."""
+        return self.at_once / self.reads if self.reads >= MIN_READS else None
 
-        An unread answer counts against the share: its consumer did not wait for it.
-        """
-        return self.at_once / self.seen if self.reads >= MIN_READS else None
-
-    def takes_half_after(self, seconds: float) -> bool:
-        """Return whether half of the answers were read that late, or never."""
-        return self.unread > self.reads or (self.median_s or 0) >= seconds
+    @property
+    def waited_for(self) -> RealtimeNeed:
+        """The share of the answers that were read within a minute: `low` by recorded reads, `high` if all unknown ones were."""
+        if self.at_once_share is None:
+            return RealtimeNeed(0.0, 1.0)
+        return RealtimeNeed(
+            self.at_once / self.answers, (self.at_once + self.unknown) / self.answers
+        )
 
 
 @dataclass(frozen=True)
@@ -194,31 +208,19 @@ class Evidence:
         return self.peak_per_minute * limit.each / limit.per_minute
 
 
-@dataclass(frozen=True)
-class RealtimeNeed:
-    """Which share of the items needs real-time: at least `low`, at most `high`; the difference was never observed."""
-
-    low: float
-    high: float
-
-
 def needs(evidence: Evidence) -> RealtimeNeed | None:
     """Return the share of items that needs real-time; None if nothing was routed.
 
-    Demanded items need it. Undecided items need it as often as their consumer reads at once; without enough reads
-    they are the unknown part.
+    Demanded items need it. Undecided items need it as often as their consumer reads at once; as far as its reads are
+    unknown, so is its need.
     """
-    routed = sum(each.routed for each in evidence.consumers)
+    of = evidence.consumers
+    routed = sum(each.routed for each in of)
     if not routed:
         return None
-    needed = unknown = 0.0
-    for each in evidence.consumers:
-        needed += each.demanded
-        if each.at_once_share is None:
-            unknown += each.undecided
-        else:
-            needed += each.undecided * each.at_once_share
-    return RealtimeNeed(needed / routed, (needed + unknown) / routed)
+    low = sum(each.demanded + each.undecided * each.waited_for.low for each in of)
+    high = sum(each.demanded + each.undecided * each.waited_for.high for each in of)
+    return RealtimeNeed(low / routed, high / routed)
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from lanes.advice.criteria import criteria
 from lanes.advice.evidence import (
     LATE_SHARE,
     MIN_ITEMS,
+    RECORDING,
     ConsumerUse,
     Criterion,
     Evidence,
@@ -138,14 +139,8 @@ def advise(
         if even is not None and choice.plan is not None
         else None
     )
-    late = (
-        each
-        for each in evidence.consumers
-        if each.realtime and (each.at_once_share or 0) < LATE_SHARE
-    )
-    movable = sorted(
-        (each for each in late if each.at_once_share is not None), key=lambda each: -each.realtime
-    )
+    late = (each for each in evidence.consumers if each.waited_for.high < LATE_SHARE)
+    movable = sorted((each for each in late if each.realtime), key=lambda each: -each.realtime)
     return Advice(
         evidence.workload,
         choice.plan.pattern if choice.plan else None,
@@ -207,7 +202,7 @@ def _choice(
         return Choice(_reason(evidence, least, plans, corrections), least, plans)
     return Choice(
         f"it is {least.pattern} if the items without recorded reads can wait, and {most.pattern} if a reader waits for "
-        "them: read results with lanes.read_result or client.wait, or declare the urgency"
+        f"them: take results by {RECORDING}, or declare the urgency"
     )
 
 

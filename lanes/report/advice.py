@@ -216,9 +216,9 @@ def _consumers(movable: Sequence[ConsumerUse]) -> Table[ConsumerUse]:
         "Consumers who do not read at once",
         movable,
         label("Consumer", lambda of: of.consumer or "unnamed"),
-        figure("Reads", "of real-time answers", lambda of: f"{of.reads:,}"),
+        figure("Reads", "recorded, of real-time answers", lambda of: f"{of.reads:,}"),
         figure("Median until read", "from answered", lambda of: seconds(of.median_s)),
-        figure("Within 60 s, of all", "including unread ones", lambda of: share(of.at_once_share)),
-        figure("Never read", "after more than a minute", lambda of: f"{of.unread:,}"),
+        figure("Within 60 s", "of the reads", lambda of: share(of.at_once_share)),
+        figure("Unknown", "no read recorded after a minute", lambda of: f"{of.unknown:,}"),
         figure("Items on real-time", "routed there", lambda of: f"{of.realtime:,}"),
     )

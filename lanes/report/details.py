@@ -372,13 +372,17 @@ def reads(snapshot: Snapshot) -> Table[tuple[str, ConsumerUse]]:
     seen = [(of.workload, of.evidence.consumers) for of in snapshot.advice if of.evidence]
     return Table(
         "Reads of real-time answers",
-        [(name, each) for name, consumers in seen for each in consumers if each.reads],
+        [(name, each) for name, consumers in seen for each in consumers if each.answers],
         label("Workload", lambda of: of[0]),
         label("Consumer", lambda of: of[1].consumer or "unnamed"),
-        figure("Reads", "answers that were read", lambda of: count(of[1].reads)),
+        figure("Reads", "answers with a recorded read", lambda of: count(of[1].reads)),
         figure("Median until read", "from answered", lambda of: seconds(of[1].median_s)),
-        figure("Within 60 s", "of the reads", lambda of: share(of[1].at_once / of[1].reads)),
-        figure("Never read", "after more than a minute", lambda of: count(of[1].unread)),
+        figure(
+            "Within 60 s",
+            "of the reads",
+            lambda of: share(of[1].at_once / of[1].reads if of[1].reads else None),
+        ),
+        figure("Unknown", "no read recorded after a minute", lambda of: count(of[1].unknown)),
         note=f"Of {ADVISED}.",
     )
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from lanes.advice.evidence import AT_ONCE_S, ConsumerUse, Evidence, LimitUse
+from lanes.advice.evidence import AT_ONCE_S, LATER_S, ConsumerUse, Evidence, LimitUse
 from lanes.errors import UnknownWorkload
 from lanes.figures.durations import Durations
 from lanes.figures.kinds import Kind
@@ -256,10 +256,9 @@ def _consumers(
     for each in counted:
         if each.kind in ("asked", "first", "read"):
             rows[each.consumer].append(each)
-    took = {consumer: each.percentile_s(0.5) for consumer, each in read.items()}
     fresh = {each.consumer: each.n for each in young}
     found = [
-        _consumer(consumer, of, took.get(consumer), fresh.get(consumer, 0))
+        _consumer(consumer, of, read.get(consumer), fresh.get(consumer, 0))
         for consumer, of in rows.items()
     ]
     found.sort(key=lambda each: (-each.routed, each.consumer is None, each.consumer))
@@ -267,7 +266,7 @@ def _consumers(
 
 
 def _consumer(
-    consumer: str | None, rows: Sequence[Any], median_s: float | None, young: int
+    consumer: str | None, rows: Sequence[Any], timed: Durations | None, young: int
 ) -> ConsumerUse:
     asked, read = of_kind(rows, "asked"), of_kind(rows, "read")
     answered = summed((each for each in of_kind(rows, "first") if each.lane == Lane.REALTIME), "n")
@@ -280,8 +279,9 @@ def _consumer(
         realtime=summed((each for each in asked if each.lane == Lane.REALTIME), "n"),
         reads=reads,
         at_once=summed(read, "items"),
-        median_s=median_s,
-        unread=max(answered - reads - young, 0),
+        median_s=timed.percentile_s(0.5) if timed else None,
+        later=sum(n for seconds, n in timed.counted() if seconds >= LATER_S) if timed else 0,
+        unknown=max(answered - reads - young, 0),
     )
 
 

@@ -6,7 +6,8 @@ from datetime import datetime
 import pytest
 from sqlalchemy import Connection, text
 
-from lanes.advice.evidence import ConsumerUse, Evidence, prices
+from lanes.advice.evidence import ConsumerUse, Evidence, Leaning, Pattern, prices
+from lanes.advice.recommendation import advise
 from lanes.doors.item import Amendment
 from lanes.errors import UnknownWorkload
 from lanes.money.estimates import Estimates
@@ -18,6 +19,8 @@ from lanes.words import Lane, Mode, Outcome
 from tests.conftest import NOON, later
 from tests.examples import admit, publish, route
 from tests.store.tries import A, B, claim, row, said, save, submit, tried
+from tests.unit.advice.test_advice import leanings
+from tests.unit.advice.test_reads import READ
 
 
 def seen(
@@ -132,24 +135,52 @@ def test_the_first_read_after_the_answer_counts_and_reads_too_early_do_not(
     read(lived_in, "b1", at=later(hours=3))  # batch answered it: nobody could have had it at once
     found = {each.consumer: each for each in seen(lived_in).consumers}
     digest, desk = found["digest"], found["desk"]
-    assert (digest.reads, digest.at_once, digest.median_s, digest.unread) == (
+    assert (digest.reads, digest.at_once, digest.median_s, digest.later, digest.unknown) == (
         2,
         1,
         pytest.approx(3_615, rel=0.02),
         1,
+        1,
     )
-    assert (desk.reads, desk.at_once, desk.median_s, desk.unread) == (
+    assert (desk.reads, desk.at_once, desk.median_s, desk.later, desk.unknown) == (
         1,
         1,
         pytest.approx(60, rel=0.02),
+        0,
         2,
     )
-    assert (found[None].reads, found[None].unread) == (0, 0)
+    assert (found[None].reads, found[None].unknown) == (0, 0)
 
 
-def test_a_result_that_may_still_be_read_at_once_is_not_called_unread(lived_in: Connection) -> None:
+def test_a_result_that_may_still_be_read_at_once_is_not_called_unknown(
+    lived_in: Connection,
+) -> None:
     found = {each.consumer: each for each in seen(lived_in, now=later(seconds=10)).consumers}
     assert found["digest"] == ConsumerUse("digest", 3, realtime=3)
+
+
+def test_a_consumer_who_takes_nine_of_ten_answers_by_select_is_not_advised_to_use_batch(
+    connection: Connection,
+) -> None:
+    publish(connection, now=NOON, split_percent=100)
+    keys = [f"k{n}" for n in range(200)]
+    admit(connection, *keys, now=NOON, consumer="desk")
+    route(connection, now=NOON)
+    works = claim(connection, places=200)
+    save(connection, *(tried(each, at=later(seconds=2)) for each in works), now=later(seconds=2))
+    connection.execute(text("select * from lanes.current_results")).all()  # most of them at once
+    for key in keys[::10]:
+        read(connection, key, at=later(hours=5))
+    few = advise(seen(connection), items_per_month=1e9)
+    assert few.needs is not None
+    assert (few.needs.low, few.needs.high) == (0, pytest.approx(0.9))
+    assert (few.pattern, few.movable) == (None, [])
+    assert Leaning.BATCH not in {leanings(few)[name] for name in READ}
+    for key in keys:  # as if it had recorded all of them
+        read(connection, key, at=later(hours=5))
+    every = advise(seen(connection), items_per_month=1e9)
+    assert (every.pattern, [each.consumer for each in every.movable]) == (Pattern.BATCH, ["desk"])
+    assert {leanings(every)[name] for name in READ} == {Leaning.BATCH}
 
 
 def test_corrections_are_counted_against_what_was_compared(connection: Connection) -> None:

@@ -72,7 +72,7 @@ def test_every_figure_is_explained_below_its_table(whole: Advice) -> None:
     late = advise(
         evidence(
             ConsumerUse(
-                "nightly", 900, realtime=900, reads=300, at_once=3, median_s=7_200, unread=12
+                "nightly", 900, realtime=900, reads=300, at_once=3, median_s=7_200, unknown=12
             )
         )
     )
@@ -91,7 +91,7 @@ def test_every_figure_is_explained_below_its_table(whole: Advice) -> None:
         "Paid",
         "Of the first",
         "Recommended",
-        "Never read",
+        "Unknown",
     } <= figures
 
 

@@ -79,7 +79,7 @@ MOVING = Rollout(
     None,
 )
 LATE_READERS = evidence(
-    ConsumerUse("nightly", 900, realtime=900, reads=300, at_once=3, median_s=7_200, unread=12)
+    ConsumerUse("nightly", 900, realtime=900, reads=300, at_once=3, median_s=7_200, unknown=12)
 )
 
 TOLD = NOON + timedelta(minutes=59, seconds=30)
