@@ -112,24 +112,36 @@ def _is_unicode(text: str) -> bool:
 
 
 def apart(said: Sequence[str], neighbours: Collection[str]) -> list[list[str]]:
-    """Return lists in which no two inputs have the same key: conflicts of keys have tests of their own."""
+    """Return lists in which no two inputs have the same key: conflicts of keys have tests of their own.
+
+    SQL also reads what is nested too deeply for Python: such an input is alone in its list.
+    """
     lists: list[tuple[set[str], list[str]]] = []
+    alone: list[list[str]] = []
     for each in said:
-        key = _key(each)
+        try:
+            key = _key(each)
+        except RecursionError:
+            alone.append([each])
+            continue
         free = next((one for one in lists if key is None or key not in one[0]), None)
         if free is None:
             free = (set(neighbours), [])
             lists.append(free)
         free[0].update([key] if key is not None else [])
         free[1].append(each)
-    return [some for _, some in lists]
+    return [*(some for _, some in lists), *alone]
 
 
 def _key(said: str) -> str | None:
-    """Return the key that any door reads; SQL also reads integers that have too many digits for Python."""
+    """Return the key that any door reads; SQL also reads integers that have too many digits for Python.
+
+    Raises:
+        RecursionError: the input is nested too deeply for Python.
+    """
     try:
         value = json.loads(said, parse_int=str)
-    except (ValueError, RecursionError):
+    except ValueError:
         return None
     key = value.get("key") if isinstance(value, dict) else None
     return None if key is None else str(key)[:600]

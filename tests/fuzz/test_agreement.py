@@ -29,9 +29,10 @@ async def test_the_doors_accept_with_the_same_item_or_refuse_with_the_same_words
     assert not faults, "\n".join(map(str, faults))
 
 
+@pytest.mark.parametrize("given", [f'"urgent":{"1" * 5_000}', f'"key":{"[" * 2_000}{"]" * 2_000}'])
 async def test_inputs_of_one_key_are_kept_apart_where_only_sql_reads_one_of_them(
-    doors: Doors,
+    doors: Doors, given: str
 ) -> None:
-    only_sql = f'{{"key":"same","urgent":{"1" * 5_000},"urgent":null,"payload":{{"text":"a"}}}}'
+    only_sql = f'{{{given},"key":"same","urgent":null,"payload":{{"text":"a"}}}}'
     faults = await doors.faults([only_sql, '{"key":"same","payload":{"text":"b"}}'])
     assert not faults, "\n".join(map(str, faults))
