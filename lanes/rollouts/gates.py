@@ -107,6 +107,8 @@ class Gate(BaseModel):
             raise ValueError(f"{self.measure} is limited by `{wanted}`{or_so} and by nothing else")
         if self.measure not in (Measure.P95_S, Measure.COST_USD) and self.limit > 1:
             raise ValueError(f"{wanted}: {self.measure} is a share from 0 to 1; write 5 % as 0.05")
+        if self.measure is Measure.COST_USD and self.limit <= 0:
+            raise ValueError("max: a cost per item is above 0 US dollars")
         return self
 
     @property

@@ -203,6 +203,7 @@ def test_the_worst_verdict_decides() -> None:
         {"measure": "p95_s", "at_least": 5},
         {"measure": "correction_rate", "max": 5, "at_least": 5},
         {"measure": "cost_usd", "min": 0.01, "at_least": 5},
+        {"measure": "cost_usd", "max": 0, "at_least": 5, "dry_run": True},
         {"measure": "saving", "min": 30, "at_least": 5},
         {"measure": "saving", "worse_by": 0.1, "at_least": 5},
         {"measure": "error_rate", "max": 0.1, "at_least": 0},
