@@ -99,9 +99,14 @@ def test_no_block_needs_the_internet_for_its_picture(stand: RunningStand) -> Non
 
 def test_depart_runs_in_each_workloads_off_peak_window(stand: RunningStand) -> None:
     schedules = deployment(stand, "depart")["schedules"]
-    assert {each["slug"].split("-")[0] for each in schedules} == set(WORKLOADS)
-    assert all(each["active"] and each["schedule"]["timezone"] == "UTC" for each in schedules)
-    assert {each["parameters"]["departure"]["workload"] for each in schedules} == set(WORKLOADS)
+    of = {each["slug"]: each["parameters"]["departure"]["workload"] for each in schedules}
+    assert all(slug.startswith(f"{workload}-".replace("_", "-")) for slug, workload in of.items())
+    assert set(WORKLOADS) <= set(of.values())  # other tests publish some of their own on this stand
+    assert all(
+        each["active"] and each["schedule"]["timezone"] == "UTC"
+        for each in schedules
+        if of[each["slug"]] in WORKLOADS
+    )
 
 
 @pytest.mark.parametrize(
