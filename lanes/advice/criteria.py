@@ -65,7 +65,7 @@ def _by_reads(
     said: str,
     leanings: tuple[Leaning, Leaning],
 ) -> Criterion:
-    """Judge by what `part` of the known reads is of all answers; all reads of a consumer with too few of them are unknown."""
+    """Judge by `part`, a number of recorded reads, out of all answers; any of the unknown reads may belong to it or not."""
     if not known:
         every = counted(sum(each.reads for each in evidence.consumers), "read")
         said = f"{every} recorded; {MIN_READS} of one consumer are needed"
@@ -78,7 +78,7 @@ def _by_reads(
 
 
 def _of_reads(evidence: Evidence, name: str, said: str, leaning: Leaning) -> Criterion:
-    """Add how many reads are unknown and, where nothing follows from the others, how they become known."""
+    """Return a criterion that also says how many reads are unknown and, if it is undecided, how reads are recorded."""
     unknown = sum(each.unknown for each in evidence.consumers)
     answers = sum(each.answers for each in evidence.consumers)
     said += f"; the reads of {count(unknown)} of {counted(answers, 'answer')} are unknown"

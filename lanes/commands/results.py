@@ -34,7 +34,7 @@ OUTAGE_S = 60.0  # how long a database that is away is waited for while followin
 @Parameter(name="*")
 @dataclass(frozen=True)
 class RowForm:
-    """How items are written that are taken away.
+    """The format in which items are written.
 
     Attributes:
         csv: CSV with a column for each field of the output.

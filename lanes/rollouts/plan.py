@@ -29,7 +29,7 @@ class SplitTraffic:
     """The items of a workload, or of one consumer, whose lane the split decided during `days`.
 
     `each_usd` is what one costs on a lane, on average and estimated. `recent` is what the lane that gives traffic away did with
-    newer items, of which it `tried` so many.
+    recent items, and `tried` is their number.
     """
 
     items: int = 0
@@ -158,7 +158,7 @@ class PlannedGate:
         )
 
     def _power_of_mean(self, samples: int) -> float:
-        """Return how surely the bounds of a mean exclude the limit where the loss is true, by the central limit theorem."""
+        """Return the chance that the bounds of a mean exclude the limit if the loss is true, by the central limit theorem."""
         of = self.judged(samples, self.loss)
         if of.between is None or of.measurement.value is None or samples < self.gate.at_least:
             return 0.0
@@ -178,7 +178,7 @@ class PlannedGate:
         return samples / self.a_day if self.a_day else inf
 
     def judged(self, samples: int, truth: float) -> Judgement:
-        """Return what the gate would say of that many samples if the truth is this, with the other lane as it usually is."""
+        """Return the gate's judgement on that many samples with a true share, or mean, of `truth` and the usual other lane."""
         measured = self._imagined(samples, truth, ceil(truth * samples - 1e-9))
         if self.gate.compares:
             others = self._others(samples)
@@ -200,7 +200,7 @@ class PlannedGate:
         return round(samples * (1 - self.portion) / self.portion) if self.portion else 0
 
     def _samples(self, truth: float) -> int | None:
-        """Return the samples that pass if the truth is this, while one fewer does not."""
+        """Return the fewest samples with which the gate passes if the true share, or mean, is `truth`; None: it never does."""
 
         def passes(samples: int) -> bool:
             enough = samples >= self.gate.at_least  # below, judging them would only take time
@@ -215,7 +215,7 @@ class PlannedGate:
         return _first(passes, few, many)
 
     def _imagined(self, samples: int, truth: float, wrong: int) -> Measurement:
-        """Return a measurement of that many samples, of which so many are wrong, or whose mean cost is about the truth."""
+        """Return a measurement of `samples` with `wrong` ones among them, or with a mean cost of about `truth`."""
         measure = self.gate.measure
         if not samples:
             return Measurement(measure, None, 0)
@@ -231,7 +231,7 @@ class PlannedGate:
 
 
 def _first(is_so: Callable[[int], bool], never: int, surely: int) -> int:
-    """Return the first number of which it is so, between one of which it is not and one of which it is."""
+    """Return the smallest number above `never`, and at most `surely`, for which `is_so` holds."""
     while surely - never > 1:
         middle = (never + surely) // 2
         never, surely = (never, middle) if is_so(middle) else (middle, surely)

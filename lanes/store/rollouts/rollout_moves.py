@@ -113,7 +113,7 @@ def apply(
 ) -> bool:
     """Make the move that was decided on `seen`; return False, without a change, if the rollout moved meanwhile.
 
-    It is signed by the playbook, or by `who` made it go on: a person who approved, if none is named.
+    The playbook signs it. A move forwards is signed by `who`, or else by the person who approved, if there is one.
     """
     if _locked(connection, seen) is None:
         return False

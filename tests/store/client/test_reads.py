@@ -27,7 +27,7 @@ def by_sql(pool: Engine, workload: str, key: str = "k") -> None:
 
 
 def by_event(pool: Engine, workload: str) -> None:
-    """Whoever acts on the event takes the answer of the item that it names."""
+    """A program that acts on the event takes the answer of the item that the event names."""
     query = text("select event, payload from lanes.event_outbox where resource = :resource")
     with pool.begin() as connection:
         told = connection.execute(query, {"resource": f"lanes.workload.{workload}"}).one()
