@@ -8,8 +8,8 @@ from typing import Any, assert_never
 from uuid import UUID
 
 from lanes.ids import RolloutId
-from lanes.rollouts.gates import Judgement, worst
-from lanes.rollouts.playbook import APPROVAL_HOURS, Playbook, PlaybookStep
+from lanes.rollouts.gates import Gate, Judgement, worst
+from lanes.rollouts.playbook import APPROVAL_HOURS, Direction, Playbook, PlaybookStep
 from lanes.words import RolloutState, Verdict
 
 OPEN = (RolloutState.RUNNING, RolloutState.WAITING_APPROVAL)
@@ -22,6 +22,21 @@ class Approval:
     approved: bool
     who: str
     why: str
+
+
+@dataclass(frozen=True)
+class MeasuredWindow:
+    """The items that are measured, for these gates: those whose lane the split decided since then.
+
+    Their routes come after `routes_before`. `direction` says which lane receives the traffic and which one gives it away.
+    """
+
+    workload: str
+    consumer: str | None
+    direction: Direction
+    gates: Sequence[Gate]
+    since: datetime
+    routes_before: int
 
 
 @dataclass(frozen=True)
@@ -61,6 +76,18 @@ class Rollout:
     def now_at(self) -> PlaybookStep:
         """The step in force."""
         return self.playbook.steps[self.step]
+
+    @property
+    def step_window(self) -> MeasuredWindow:
+        """The items under the step in force."""
+        return MeasuredWindow(
+            self.workload,
+            self.consumer,
+            self.playbook.direction,
+            self.now_at.gates,
+            self.step_started_at,
+            self.routes_before,
+        )
 
     @property
     def basis_points(self) -> int:

@@ -5,16 +5,15 @@ from datetime import datetime, timedelta
 from sqlalchemy import Connection, text
 
 from lanes.errors import UnknownWorkload
-from lanes.ids import RolloutId
 from lanes.rollouts import plan, refusals
 from lanes.rollouts.gates import Measure, Measurement
 from lanes.rollouts.plan import RolloutPlan, SplitTraffic
 from lanes.rollouts.playbook import Playbook
-from lanes.rollouts.rollout import Rollout
+from lanes.rollouts.rollout import MeasuredWindow
 from lanes.store.rollouts import rollout_measures
 from lanes.store.rollouts.rollouts import newest_route, open_of
 from lanes.store.workload import workloads
-from lanes.words import Lane, Mode, RolloutState
+from lanes.words import Lane, Mode
 from lanes.workload.version import Version
 
 LOOKED_BACK = timedelta(days=7)  # because the days of a week differ
@@ -79,7 +78,7 @@ def traffic(
     }
     if version.spec.mode is Mode.LAMBDA:
         each[Lane.REALTIME] += each[Lane.BATCH]  # the authoritative pass
-    measured, tried = _recent(connection, playbook, version.workload, consumer, now)
+    measured, tried = _recent(connection, playbook, version, consumer, now)
     days = (now - row.first_at) / timedelta(days=1)
     return SplitTraffic(row.items, days, each, measured, tried)
 
@@ -87,7 +86,7 @@ def traffic(
 def _recent(
     connection: Connection,
     playbook: Playbook,
-    workload: str,
+    version: Version,
     consumer: str | None,
     now: datetime,
 ) -> tuple[dict[Measure, Measurement], int]:
@@ -98,25 +97,13 @@ def _recent(
     gates = {gate.measure: gate for step in playbook.steps for gate in step.gates}
     if not any(gate.compares or gate.measure not in OF_EVERY_ITEM for gate in gates.values()):
         return {}, 0
-    step = playbook.steps[0].model_copy(update={"gates": tuple(gates.values())})
-    as_if = Rollout(
-        RolloutId(0),
-        playbook.model_copy(update={"steps": (step,)}),
-        workload,
+    window = MeasuredWindow(
+        version.workload,
         consumer,
-        RolloutState.RUNNING,
-        step=0,
-        step_started_at=now - LOOKED_BACK,
+        playbook.direction,
+        tuple(gates.values()),
+        since=now - LOOKED_BACK,
         routes_before=newest_route(connection) - RECENT_ROUTES,
-        share_before=0,
-        holds=None,
-        asked=0,
-        approval=None,
-        started_by="",
-        why="",
-        started_at=now,
-        ended_at=None,
-        flow_run_id=None,
     )
-    tried, measured = rollout_measures.of_giving_lane(connection, as_if, now=now)
+    tried, measured = rollout_measures.of_giving_lane(connection, window, version.spec, now=now)
     return {each.measure: each for each in measured}, tried

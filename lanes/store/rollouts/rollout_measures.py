@@ -1,4 +1,4 @@
-"""What the lanes did with the items that the split gave them under the step in force."""
+"""What the lanes did with the items that the split gave them in a window: under the step in force, or lately."""
 
 from array import array
 from collections.abc import Sequence
@@ -10,11 +10,12 @@ from typing import Any
 from sqlalchemy import Connection, text
 
 from lanes.rollouts.gates import MEANS, Figures, Gate, Measure, Measurement, longest_out
-from lanes.rollouts.rollout import Rollout
+from lanes.rollouts.rollout import MeasuredWindow, Rollout
 from lanes.statistics.shares import SampleShare
 from lanes.store.states import ANSWERING
 from lanes.store.workload import workloads
 from lanes.words import Lane
+from lanes.workload.version import Spec
 
 DEPARTS_WITHIN = timedelta(days=1)  # off-peak begins once a day
 SETTLES_WITHIN = timedelta(seconds=10)  # from then on every router reads the new split
@@ -148,19 +149,28 @@ select count(distinct sticky) filter (where lane = 'realtime') as hits, count(di
 
 def take(connection: Connection, of: Rollout, *, now: datetime) -> Figures:
     """Return the figures of the step in force, with those of the other lane where a gate compares them."""
-    gates, lane = of.now_at.gates, of.playbook.direction.receiving
+    window = of.step_window
     version = workloads.in_force(connection).get(of.workload)
     if version is None:
-        return Figures(0, unavailable(gates, "the version in force cannot be read"))
-    row = _counted(connection, of, lane, longest_out(version.spec, lane), now)
-    measurements = [_measurement(gate, row) for gate in gates]
-    if any(gate.compares for gate in gates):
-        other = _counted(connection, of, lane.other, longest_out(version.spec, lane.other), now)
+        return Figures(0, unavailable(window.gates, "the version in force cannot be read"))
+    answered, measurements = _measured(connection, window, version.spec, now)
+    return Figures(answered, measurements, _moved(connection, window))
+
+
+def _measured(
+    connection: Connection, of: MeasuredWindow, spec: Spec, now: datetime
+) -> tuple[int, list[Measurement]]:
+    """Return how many items the receiving lane answered, and a measurement of it for each gate."""
+    lane = of.direction.receiving
+    row = _counted(connection, of, lane, longest_out(spec, lane), now)
+    measurements = [_measurement(gate, row) for gate in of.gates]
+    if any(gate.compares for gate in of.gates):
+        other = _counted(connection, of, lane.other, longest_out(spec, lane.other), now)
         measurements = [
             _beside(each, _measurement(gate, other)) if gate.compares else each
-            for gate, each in zip(gates, measurements, strict=True)
+            for gate, each in zip(of.gates, measurements, strict=True)
         ]
-    return Figures(row.answered, measurements, _moved(connection, of))
+    return row.answered, measurements
 
 
 def _beside(measured: Measurement, other: Measurement) -> Measurement:
@@ -172,25 +182,21 @@ def _beside(measured: Measurement, other: Measurement) -> Measurement:
 
 
 def of_giving_lane(
-    connection: Connection, of: Rollout, *, now: datetime
+    connection: Connection, of: MeasuredWindow, spec: Spec, *, now: datetime
 ) -> tuple[int, list[Measurement]]:
-    """Return how many items the lane that gives its traffic away tried under the step, and a measurement of it for each gate.
-
-    The rollout's workload has a version that can be read.
-    """
-    lane = of.playbook.direction.receiving.other
-    spec = workloads.in_force(connection)[of.workload].spec
+    """Return how many items the lane that gives its traffic away tried, and a measurement of it for each gate."""
+    lane = of.direction.receiving.other
     row = _counted(connection, of, lane, longest_out(spec, lane), now)
-    return row.tried, [_measurement(gate, row) for gate in of.now_at.gates]
+    return row.tried, [_measurement(gate, row) for gate in of.gates]
 
 
-def _moved(connection: Connection, of: Rollout) -> SampleShare:
-    """Return the share to real time of what the split decided under the step in force."""
+def _moved(connection: Connection, of: MeasuredWindow) -> SampleShare:
+    """Return the share to real time of what the split decided."""
     row = connection.execute(
         text(MOVED),
         {
             "routes_before": of.routes_before,
-            "since": of.step_started_at + SETTLES_WITHIN,
+            "since": of.since + SETTLES_WITHIN,
             "workload": of.workload,
             "consumer": of.consumer,
         },
@@ -199,16 +205,15 @@ def _moved(connection: Connection, of: Rollout) -> SampleShare:
 
 
 def _counted(
-    connection: Connection, of: Rollout, lane: Lane, longest: timedelta, now: datetime
+    connection: Connection, of: MeasuredWindow, lane: Lane, longest: timedelta, now: datetime
 ) -> Any:
-    """Return what a lane did with the items that the split gave it under the step in force."""
-    gates = of.now_at.gates
-    slow_s = next((gate.limit for gate in gates if gate.measure is Measure.P95_S), None)
+    """Return what a lane did with the items that the split gave it."""
+    slow_s = next((gate.limit for gate in of.gates if gate.measure is Measure.P95_S), None)
     return connection.execute(
         text(FIGURES),
         {
             "routes_before": of.routes_before,
-            "since": of.step_started_at,
+            "since": of.since,
             "lane": lane,
             "workload": of.workload,
             "consumer": of.consumer,
@@ -216,7 +221,7 @@ def _counted(
             "now": now,
             "longest_out": longest,
             "departs_within": timedelta(0) if lane is Lane.REALTIME else DEPARTS_WITHIN,
-            "measures_costs": any(gate.measure in MEANS for gate in gates),
+            "measures_costs": any(gate.measure in MEANS for gate in of.gates),
         },
     ).one()
 
