@@ -25,7 +25,7 @@ from lanes.rollouts.rollout import Approval, Hold, Move, Rollout, next_move
 from lanes.settings import Settings
 from lanes.standing import runs
 from lanes.store.database import Database
-from lanes.store.rollouts import rollout_measures, rollout_moves, rollouts
+from lanes.store.rollouts import rollout_measures, rollout_moves, rollouts, shadows
 from lanes.store.signals import RoleLock, holder_exists
 from lanes.words import RolloutState, Signature
 from tasks.approval import is_asking, withdraw
@@ -163,6 +163,7 @@ class Lead:
         if not seen.entered:
             return Figures(0, [])  # its share is not in force: nothing was done under it
         try:
+            await self._db.run(shadows.owe, seen, now=now)
             return await self._db.run(rollout_measures.take, seen, now=now)
         except DBAPIError as error:
             problem = f"the figures could not be read: {type(error.orig).__name__}"
@@ -196,8 +197,9 @@ class Lead:
         of = self.rollout
         log = await self._db.run(rollouts.log, of.id)
         splits = await self._db.run(rollouts.split_history, of.workload, of.consumer, SPLITS_SHOWN)
+        spent = await self._db.run(shadows.spent, of.id) if of.playbook.shadows else None
         return report.Progress(
-            of, self._answered, self._judged, self._says, log, splits, now, self._hindrances
+            of, self._answered, self._judged, self._says, log, splits, now, self._hindrances, spent
         )
 
 

@@ -31,15 +31,23 @@ def step(
     }
 
 
-def text(*steps: dict[str, Any], direction: str = "batch_to_realtime", alpha: float = ALPHA) -> str:
+def text(
+    *steps: dict[str, Any],
+    direction: str = "batch_to_realtime",
+    alpha: float = ALPHA,
+    **others: Any,
+) -> str:
     """Return a playbook's file; JSON is YAML."""
     fields = {"name": NAME, "description": "A trial.", "direction": direction, "alpha": alpha}
+    fields |= others
     return json.dumps({**fields, "steps": list(steps), "on_failure": "share_before"}, indent=1)
 
 
-def playbook(*steps: dict[str, Any], direction: str = "batch_to_realtime") -> Playbook:
+def playbook(
+    *steps: dict[str, Any], direction: str = "batch_to_realtime", **others: Any
+) -> Playbook:
     """Return a playbook, by default of 10 and 50 %."""
-    return parse(NAME, text(*(steps or (step(10), step(50))), direction=direction))
+    return parse(NAME, text(*(steps or (step(10), step(50))), direction=direction, **others))
 
 
 def write(folder: Path, *steps: dict[str, Any], alpha: float = ALPHA) -> str:

@@ -19,10 +19,10 @@ from lanes.rollouts.gates import (
     points,
     shown,
 )
-from lanes.rollouts.rollout import LogEntry, Rollout
+from lanes.rollouts.rollout import LogEntry, Rollout, ShadowsSpent
 from lanes.routing.split import SplitRecord
 from lanes.text import cell, code, plain
-from lanes.units import MISSING, clock, counted, seconds, share
+from lanes.units import MISSING, clock, counted, dollars, seconds, share
 from lanes.words import RolloutState, Verdict
 
 MARKS = {
@@ -35,7 +35,7 @@ NAMES = {
     Measure.ERROR_RATE: "error rate",
     Measure.P95_S: "p95, received to answered",
     Measure.DEADLINES_MET: "deadlines met",
-    Measure.AGREEMENT: "agreement with the authoritative pass",
+    Measure.AGREEMENT: "agreement",
     Measure.CORRECTION_RATE: "corrected by the authoritative pass",
     Measure.ACCURACY: "accuracy",
     Measure.COST_USD: "cost per item",
@@ -58,7 +58,8 @@ MEASURES = {
     "are out too long",
     Measure.P95_S: "95 % of the answers came within this time; what still waits longer counts as slow",
     Measure.DEADLINES_MET: "share of the due items that were answered in time",
-    Measure.AGREEMENT: "share of provisional answers that the authoritative pass confirmed",
+    Measure.AGREEMENT: "share of provisional answers that the authoritative pass confirmed; with shadows, share of items that "
+    "both lanes answered alike",
     Measure.CORRECTION_RATE: "share of provisional answers that the authoritative pass corrected",
     Measure.ACCURACY: "share of labeled items whose every labeled field was answered as the label says",
     Measure.COST_USD: f"what an item was billed on average; a dearer one counts as {MOST_TIMES} times the limit",
@@ -90,6 +91,7 @@ class Progress:
     splits: Sequence[SplitRecord]
     now: datetime
     hindrances: Sequence[Incident] = ()
+    shadows: ShadowsSpent | None = None
 
     @property
     def until(self) -> datetime:
@@ -126,6 +128,7 @@ def render(progress: Progress) -> str:
         f"`{bar(progress)}` {cell(progress.says, most=300)}",
         BAR_MEANS,
         f"Playbook {code(of.playbook.name)}{whose}, {started}",
+        *_shadows(progress),
         *_incidents(progress),
         charts.data_uri(rollout_charts.split(progress.log, until=progress.until), SPLIT_CHART),
         charts.data_uri(rollout_charts.gates(progress.judged, _gate_in_words), GATES_CHART),
@@ -212,6 +215,15 @@ def _incidents(progress: Progress) -> list[str]:
         said = cell(each.sentence, most=300)
         lines.append(f"- #{each.id} {TERMS[each.promise].title}, {since}: {said}")
     return ["\n".join(lines)]
+
+
+def _shadows(progress: Progress) -> list[str]:
+    """Return what the shadows cost so far, if the playbook has some."""
+    spent, wanted = progress.shadows, progress.rollout.playbook.shadows
+    if spent is None or wanted is None:
+        return []
+    cost = f"{dollars(float(spent.usd))} of at most {dollars(wanted.budget_usd)}"
+    return [f"{counted(spent.shadows, 'shadow')} for {cost}: they go down the other lane, too."]
 
 
 def _approval(progress: Progress, number: int) -> str:

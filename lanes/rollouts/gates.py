@@ -18,7 +18,8 @@ A gate on money has no wrong samples: `cost_usd` and `saving` are means, judged 
 
 A gate with `worse_by` compares the receiving lane with the other one at the same time (a concurrent control). It decides by the
 bounds of the difference of both shares (`lanes.statistics.differences`), so that a fault of both lanes fails no rollout, and
-needs `at_least` samples of each.
+needs `at_least` samples of each. Where items go down both lanes (`Playbook.shadows`), agreement and accuracy are judged of
+those pairs: the items are the same, so that few show a difference (`lanes.statistics.differences.PairedShares`).
 
 `alpha` is the chance that a verdict is ever wrong: that a gate which keeps its limit ever fails, or that one which breaks it
 ever passes. A rollout divides its own over the gates of all its steps (`Playbook.gate_alpha`).
@@ -33,7 +34,7 @@ from typing import TYPE_CHECKING, Annotated, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from lanes.statistics.differences import difference_bounds, is_larger, is_smaller
+from lanes.statistics.differences import PairedShares, difference_bounds, is_larger, is_smaller
 from lanes.statistics.means import MeanSequence
 from lanes.statistics.shares import NOTHING, SampleShare, bounds, excludes, is_above, is_below
 from lanes.words import Lane, Verdict
@@ -59,7 +60,7 @@ class Measure(StrEnum):
     ERROR_RATE = "error_rate"
     P95_S = "p95_s"  # seconds from received to answered that 95 % of the items keep
     DEADLINES_MET = "deadlines_met"  # share of the items with a due time that were answered by then
-    # share of the items whose authoritative pass confirmed the provisional answer
+    # share of the items whose authoritative pass confirmed the provisional answer, or that both lanes answered alike
     AGREEMENT = "agreement"
     # share of the items whose authoritative pass corrected the provisional answer
     CORRECTION_RATE = "correction_rate"
@@ -75,6 +76,10 @@ UPPER = (Measure.ERROR_RATE, Measure.P95_S, Measure.CORRECTION_RATE, Measure.COS
 # These may be `worse_by`.
 COMPARABLE = (Measure.ERROR_RATE, Measure.DEADLINES_MET, Measure.ACCURACY)
 CONFIRMING = (Measure.AGREEMENT, Measure.CORRECTION_RATE)  # these need an authoritative pass
+PAIRED = (
+    Measure.AGREEMENT,
+    Measure.ACCURACY,
+)  # these are judged of pairs, where items go down both lanes
 MEANS = (Measure.COST_USD, Measure.SAVING)  # these are means, the others shares of samples
 
 
@@ -142,8 +147,9 @@ class Measurement:
     """A number with its sample size. `wrong` samples lie on the wrong side; `problem` says why there is no number.
 
     `doubtful` items are out and no samples yet; they have been out for longer than half of those that came back. `other` is
-    the same of the other lane, at the same time. `costs` are what the samples cost, in the order in which they ended: in US
-    dollars for `cost_usd`, as a multiple of their estimated price in real time for `saving`.
+    the same of the other lane, at the same time; if both lanes answered the same items, `pairs` says how. `costs` are what the
+    samples cost, in the order in which they ended: in US dollars for `cost_usd`, as a multiple of their estimated price in real
+    time for `saving`.
     """
 
     measure: Measure
@@ -154,6 +160,7 @@ class Measurement:
     doubtful: int = 0
     other: "Measurement | None" = None
     costs: Sequence[float] = ()
+    pairs: PairedShares | None = None
 
     @property
     def seen(self) -> SampleShare:
@@ -236,21 +243,29 @@ def judge(gate: Gate, measured: Measurement, *, alpha: float) -> Judgement:
 
 
 def _compared(gate: Gate, measured: Measurement, other: Measurement, *, alpha: float) -> Judgement:
-    low, high = between = difference_bounds(measured.seen, other.seen, alpha=alpha)
+    pairs = measured.pairs
+    if pairs is not None:
+        low, high = between = pairs.bounds(alpha=alpha)
+        is_worse, is_kept = low > gate.limit, high < gate.limit
+    else:
+        low, high = between = difference_bounds(measured.seen, other.seen, alpha=alpha)
+        is_worse = is_larger(measured.seen, other.seen, by=gate.limit, alpha=alpha)
+        is_kept = is_smaller(measured.doubted, other.trusted, by=gate.limit, alpha=alpha)
 
     def ruled(verdict: Verdict, explanation: str) -> Judgement:
         return Judgement(gate, measured, verdict, explanation, between)
 
     if measured.value is None or other.value is None or _fewest(measured, other) < gate.at_least:
         return ruled(Verdict.INCONCLUSIVE, _too_few(gate, measured, other))
+    of_others = "the same" if pairs is not None else other.samples
     said = (
         f"{shown(gate.measure, measured.value)} of {measured.samples} samples, {shown(gate.measure, other.value)} of "
-        f"{other.samples} on the other lane, {_limit(gate)}"
+        f"{of_others} on the other lane, {_limit(gate)}"
     )
     surely = f"worse, with {confidence(alpha)} confidence at every look"
-    if is_larger(measured.seen, other.seen, by=gate.limit, alpha=alpha):
+    if is_worse:
         return ruled(Verdict.FAILED, f"{said}; at least {points(low)} {surely}")
-    if is_smaller(measured.doubted, other.trusted, by=gate.limit, alpha=alpha):
+    if is_kept:
         return ruled(Verdict.PASSED, f"{said}; at most {points(high)} {surely}")
     undecided = f"{said}; between {points(low)} and {points(high)} worse"
     if doubtful := measured.doubtful + other.doubtful:

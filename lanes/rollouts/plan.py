@@ -13,11 +13,13 @@ from statistics import NormalDist, fmean, pstdev
 
 from lanes.rollouts.gates import MEANS, UPPER, Gate, Judgement, Measure, Measurement, judge
 from lanes.rollouts.playbook import Playbook, PlaybookStep
+from lanes.statistics.differences import PairedShares
 from lanes.words import Lane, Verdict
 
 LEAST_DAYS, LEAST_ITEMS = 1.0, 30  # less traffic says nothing of what comes
 LEAST_SEEN = 30  # samples below which it is assumed what the other lane does
 ASSUMED_WRONG, ASSUMED_COST = 0.05, 1.0  # there: a share of samples, and a multiple of the estimate
+ASSUMED_ALIKE = 0.5  # of pairs: the part of the wrong answers that are wrong on both lanes
 MOST_SAMPLES, MOST_COSTS = 10_000_000, 50_000  # a gate that needs more is said never to pass
 COSTS_KEPT = 500  # of recent items, to know how costs vary
 MINUTES_A_DAY, DAY_S = 24 * 60, 86_400
@@ -82,7 +84,8 @@ class PlannedGate:
 
     `portion` is the share of the items that the receiving lane gets. `usual` is what the other lane does, as `SplitTraffic` has
     it, and `costs` how costs vary. `a_day` are the samples a day, None if the traffic is not known, and `days` those that the
-    step holds, None without a limit.
+    step holds, None without a limit. `pairs` is how many items both lanes answer at most, by the budget of the shadows; None
+    if the gate is not judged of pairs, and infinite if their cost is not known.
     """
 
     gate: Gate
@@ -92,6 +95,7 @@ class PlannedGate:
     a_day: float | None
     days: float | None
     costs: tuple[float, ...] = (1.0,)
+    pairs: float | None = None
 
     @cached_property
     def fewest(self) -> int | None:
@@ -108,7 +112,7 @@ class PlannedGate:
         """Samples that the step can gather while it holds; None: traffic or time have no known limit."""
         if self.a_day is None or self.days is None:
             return None
-        return int(self.a_day * self.days)
+        return int(min(self.a_day * self.days, inf if self.pairs is None else self.pairs))
 
     @property
     def is_reachable(self) -> bool:
@@ -116,6 +120,13 @@ class PlannedGate:
         if self.within is None:
             return True
         return self.fewest is not None and self.fewest <= self.within
+
+    @property
+    def is_unpaid(self) -> bool:
+        """Whether the budget of the shadows ends before it can pass."""
+        if self.pairs is None or self.pairs == inf:
+            return False
+        return self.fewest is None or self.fewest > self.pairs
 
     @property
     def half(self) -> float:
@@ -186,7 +197,11 @@ class PlannedGate:
             value = measured.value
             if self.gate.measure is Measure.SAVING:
                 value = 1 - value / other.value if value is not None and other.value else None
-            measured = replace(measured, value=value, other=other)
+            alike = int(ASSUMED_ALIKE * min(measured.wrong, other.wrong))
+            one, another = measured.wrong - alike, other.wrong - alike
+            pairs = PairedShares(one, another, samples - one - another)
+            paired = pairs if self.pairs is not None else None
+            measured = replace(measured, value=value, other=other, pairs=paired)
         return judge(self.gate, measured, alpha=self.alpha)
 
     @property
@@ -197,6 +212,8 @@ class PlannedGate:
 
     def _others(self, samples: int) -> int:
         """Return how many samples the other lane has when the receiving one has that many."""
+        if self.pairs is not None:
+            return samples
         return round(samples * (1 - self.portion) / self.portion) if self.portion else 0
 
     def _samples(self, truth: float) -> int | None:
@@ -253,7 +270,7 @@ class PlannedStep:
         """Days until the items that it waits for are there; None if the traffic is not known."""
         if self.a_day is None:
             return None
-        return self.step.hold.items / self.a_day if self.a_day else inf
+        return self.step.hold.items / self.a_day
 
     @property
     def takes(self) -> float | None:
@@ -315,17 +332,30 @@ def _planned(playbook: Playbook, number: int, traffic: SplitTraffic) -> PlannedS
     portion = to_realtime if playbook.direction.receiving is Lane.REALTIME else 1 - to_realtime
     minutes = step.hold.at_most_minutes
     days = None if minutes is None else minutes / MINUTES_A_DAY
-    a_day = None if all_items is None else all_items * portion
-    gates = (
-        PlannedGate(
+    shadows, paid = playbook.shadows, _shadows_paid(playbook, traffic)
+    share = shadows.share if shadows is not None else 0.0
+
+    def planned(gate: Gate) -> PlannedGate:
+        paired = playbook.judges_pairs(gate)
+        sampled = traffic.sampled(gate.measure)
+        return PlannedGate(
             gate,
             playbook.gate_alpha,
             portion,
             traffic.usual(gate.measure),
-            None if a_day is None else a_day * traffic.sampled(gate.measure),
+            None if all_items is None else all_items * sampled * (share if paired else portion),
             days,
             traffic.costs(gate.measure),
+            paid * sampled if paired else None,
         )
-        for gate in step.gates
-    )
-    return PlannedStep(number, step, a_day, days, tuple(gates))
+
+    a_day = None if all_items is None else all_items * (portion + share * (1 - portion))
+    return PlannedStep(number, step, a_day, days, tuple(map(planned, step.gates)))
+
+
+def _shadows_paid(playbook: Playbook, traffic: SplitTraffic) -> float:
+    """Return how many shadows the playbook's budget pays for, each on the dearer lane; infinite if their cost is not known."""
+    dearest = max(traffic.each_usd.values(), default=0.0)
+    if playbook.shadows is None or not dearest:
+        return inf
+    return playbook.shadows.budget_usd / dearest

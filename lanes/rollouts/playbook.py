@@ -1,6 +1,5 @@
 """Playbooks: a traffic migration as a file. Reading one names the line and the field of everything that is wrong."""
 
-from collections.abc import Collection
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -9,7 +8,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from lanes.errors import PlaybookInvalid
-from lanes.rollouts.gates import CONFIRMING, Count, Gate, Measure
+from lanes.rollouts.gates import CONFIRMING, PAIRED, Count, Gate, Measure
 from lanes.words import Lane
 from lanes.workload import yaml_places
 from lanes.workload.yaml_places import NotYaml
@@ -39,6 +38,11 @@ class Direction(StrEnum):
         """The share to real-time, in percent, at which the other lane gets no items of the split."""
         return 100 if self is Direction.BATCH_TO_REALTIME else 0
 
+    @property
+    def none_moved(self) -> float:
+        """The share to real-time, in percent, at which the receiving lane gets no items of the split."""
+        return 100 - self.all_moved
+
     def goes_on(self, before: float, after: float) -> bool:
         """Return whether a share of `after` moves traffic further in this direction than `before`."""
         return after > before if self is Direction.BATCH_TO_REALTIME else after < before
@@ -55,6 +59,18 @@ class Length(BaseModel):
 
     items: Count
     at_most_minutes: Annotated[int, Field(strict=True, ge=1, le=LONGEST_MINUTES)] | None = None
+
+
+class Shadows(BaseModel):
+    """The part of the items, above 0 to 1, that go down the other lane too, so that both lanes answer the same items.
+
+    Their answers are compared and never shown. `budget_usd` is the most that a rollout may spend on them, in US dollars.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    share: Annotated[float, Field(strict=True, gt=0, le=1)]
+    budget_usd: Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)]
 
 
 class PlaybookStep(BaseModel):
@@ -96,7 +112,8 @@ class Playbook(BaseModel):
     """A migration in steps that all go in one direction. `on_failure` is always the share before the rollout.
 
     `on_failure` also applies when a request for approval stays unanswered for `approval_within_hours`. `alpha` is the chance
-    that any gate of the rollout is ever wrong, however often it is looked at.
+    that any gate of the rollout is ever wrong, however often it is looked at. With `shadows`, agreement and accuracy are judged
+    of the items that both lanes answered, in all steps of the rollout together; without them such a gate looks at its step.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -104,6 +121,7 @@ class Playbook(BaseModel):
     name: str = Field(min_length=1, max_length=100, pattern="^[a-z][a-z0-9-]*$")
     description: str = Field(min_length=1)
     direction: Direction
+    shadows: Shadows | None = None
     steps: tuple[PlaybookStep, ...] = Field(min_length=1, max_length=50)
     approval_within_hours: Annotated[int, Field(strict=True, ge=1, le=LONGEST_MINUTES // 60)] = (
         APPROVAL_HOURS
@@ -119,6 +137,14 @@ class Playbook(BaseModel):
         """
         return self.alpha / sum(len(step.deciding) for step in self.steps)
 
+    def judges_pairs(self, gate: Gate) -> bool:
+        """Return whether a gate is judged of the items that both lanes answered."""
+        return self.shadows is not None and gate.measure in PAIRED
+
+    def lacks_pass(self, gate: Gate) -> bool:
+        """Return whether a gate needs an authoritative pass, because nothing else compares the answers."""
+        return gate.measure in CONFIRMING and not self.judges_pairs(gate)
+
     @model_validator(mode="after")
     def _goes_one_way(self) -> Self:
         for number in range(1, len(self.steps)):
@@ -128,7 +154,13 @@ class Playbook(BaseModel):
                     f"steps.{number}.percent: {after:g} does not go further {self.direction.replace('_', ' ')} than {before:g}"
                 )
         for number, step in enumerate(self.steps):
-            comparing = [gate for gate in step.gates if gate.compares]
+            unpaired = [gate for gate in step.gates if not self.judges_pairs(gate)]
+            comparing = [gate for gate in unpaired if gate.compares]
+            if unpaired and step.percent == self.direction.none_moved:
+                raise ValueError(
+                    f"steps.{number}.gates: {unpaired[0].measure} cannot be judged at {step.percent:g} %, where the split "
+                    "sends the lane no items: before the first item moves, only agreement and accuracy by `shadows` are judged"
+                )
             if comparing and step.percent == self.direction.all_moved:
                 what = "`worse_by`" if comparing[0].worse_by is not None else comparing[0].measure
                 raise ValueError(
@@ -136,11 +168,12 @@ class Playbook(BaseModel):
                 )
         if self.direction is Direction.REALTIME_TO_BATCH:
             for number, step in enumerate(self.steps):
-                confirming = [gate.measure for gate in step.gates if gate.measure in CONFIRMING]
+                confirming = [gate.measure for gate in step.gates if self.lacks_pass(gate)]
                 if confirming:
+                    also = "; `shadows` would compare both lanes" if confirming[0] in PAIRED else ""
                     raise ValueError(
                         f"steps.{number}.gates: {confirming[0]} compares real-time answers with later ones; items that go "
-                        "to batch have none"
+                        f"to batch have none{also}"
                     )
         return self
 
@@ -163,10 +196,11 @@ class Playbook(BaseModel):
             default=None,
         )
 
-    def first_of(self, measures: Collection[Measure]) -> Measure | None:
-        """Return the first of its gates' measures that is one of these, if any."""
-        used = (gate.measure for step in self.steps for gate in step.gates)
-        return next((each for each in used if each in measures), None)
+    @property
+    def confirming(self) -> Measure | None:
+        """The first measure of a gate that needs an authoritative pass, if any."""
+        gates = (gate for step in self.steps for gate in step.gates)
+        return next((gate.measure for gate in gates if self.lacks_pass(gate)), None)
 
 
 def playbook_names(folder: Path = FOLDER) -> list[str]:

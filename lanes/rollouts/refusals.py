@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from math import ceil, inf
 
 from lanes.promises.incident import TERMS, Incident, IncidentState, Promise, Severity, lane_of
-from lanes.rollouts.gates import CONFIRMING, MEANS
+from lanes.rollouts.gates import MEANS
 from lanes.rollouts.plan import DAY_S, MINUTES_A_DAY, PlannedStep, RolloutPlan
 from lanes.rollouts.playbook import LONGEST_MINUTES
 from lanes.rollouts.rollout import Rollout
@@ -29,11 +29,11 @@ def of_start(plan: RolloutPlan, *, mode: Mode, values: bool, present: Rollout | 
             f'workload "{workload}" states what an answer is worth (value_usd), and that decides before the split: no step of '
             f'playbook "{playbook.name}" would move an item; set value_usd to 0, or leave it to the value'
         )
-    confirming = playbook.first_of(CONFIRMING)
+    confirming = playbook.confirming
     if confirming is not None and mode is not Mode.LAMBDA:
         return (
             f'playbook "{playbook.name}" has a gate on {confirming}, but workload "{workload}" is not in lambda mode: nothing '
-            "compares its answers; remove the gate or change the mode"
+            "compares its answers; remove the gate, change the mode, or add `shadows` to the playbook"
         )
     if plan.first is None:
         return (
@@ -47,6 +47,14 @@ def _out_of_reach(plan: RolloutPlan, step: PlannedStep) -> str | None:
     """Return why the step surely has too little evidence when its time is over, even if no item is wrong."""
     if step.days is None or step.a_day is None or step.items_take is None:
         return None
+    unpaid = next((each for each in step.gates if not each.gate.dry_run and each.is_unpaid), None)
+    if unpaid is not None:
+        number = "more pairs" if unpaid.fewest is None else counted(unpaid.fewest, "pair")
+        return (
+            f'step {step.number + 1} of playbook "{plan.playbook.name}" cannot pass: {unpaid.gate.measure} needs {number} of '
+            f"answers even if none is wrong, and the budget of its shadows pays for about {rate(unpaid.pairs or 0.0)}: raise "
+            "shadows.budget_usd, loosen the limit, or try the gate with `dry_run: true`"
+        )
     lacking = list[tuple[float, str, float]]()
     if step.items_take > step.days:
         waits = f"it waits for {counted(step.step.hold.items, 'item')}"

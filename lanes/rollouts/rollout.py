@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from decimal import Decimal
 from enum import StrEnum
 from typing import Any, assert_never
 from uuid import UUID
@@ -170,6 +171,14 @@ class Situation:
     mismatch: str | None = None
     at_most_minutes: int | None = None
     passes: int = 0
+
+
+@dataclass(frozen=True)
+class ShadowsSpent:
+    """The shadows of a rollout, and what they cost so far in US dollars; an unanswered one counts as estimated."""
+
+    shadows: int
+    usd: Decimal
 
 
 class HoldReason(StrEnum):

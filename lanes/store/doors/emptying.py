@@ -51,6 +51,7 @@ ERASE = (
     "update lanes.revision set payload = '{}' where item_id = any (:items)",
     "update lanes.result set output = null where item_id = any (:items)",
     "update lanes.pack_check set alone = null where item_id = any (:items) and alone is not null",
+    "update lanes.shadow_pair set output = null where item_id = any (:items) and output is not null",
     "update lanes.attempt set error = null where item_id = any (:items) and error is not null",
     "update lanes.route set explanation = :why where item_id = any (:items)",
 )

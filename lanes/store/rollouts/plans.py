@@ -11,7 +11,7 @@ from lanes.rollouts.plan import RolloutPlan, SplitTraffic
 from lanes.rollouts.playbook import Playbook
 from lanes.rollouts.rollout import MeasuredWindow
 from lanes.store.rollouts import rollout_measures
-from lanes.store.rollouts.rollouts import newest_route, open_of
+from lanes.store.rollouts.rollouts import WHOSE, newest_route, open_of
 from lanes.store.workload import workloads
 from lanes.words import Lane, Mode
 from lanes.workload.version import Version
@@ -29,7 +29,7 @@ select min(i.at) as first_at, coalesce(sum(i.n), 0)::bigint as items, sum(i.real
         union all
         select at, workload, consumer, word, n, realtime_usd, batch_usd from lanes.figure_delta
          where kind = 'asked' and workload = :workload and at >= :since) i
- where i.word = 'split' and {rollout_measures.WHOSE}
+ where i.word = 'split' and {WHOSE}
 """
 
 

@@ -12,6 +12,8 @@ from sqlalchemy import Connection, text
 from lanes.rollouts.gates import MEANS, Figures, Gate, Measure, Measurement, longest_out
 from lanes.rollouts.rollout import MeasuredWindow, Rollout
 from lanes.statistics.shares import SampleShare
+from lanes.store.rollouts import shadows
+from lanes.store.rollouts.rollouts import WHOSE
 from lanes.store.states import ANSWERING
 from lanes.store.workload import workloads
 from lanes.words import Lane
@@ -19,11 +21,6 @@ from lanes.workload.version import Spec
 
 DEPARTS_WITHIN = timedelta(days=1)  # off-peak begins once a day
 SETTLES_WITHIN = timedelta(seconds=10)  # from then on every router reads the new split
-WHOSE = """i.workload = :workload
-     and case when cast(:consumer as text) is not null then i.consumer = :consumer
-              else i.consumer is null or (
-                select s.basis_points from lanes.split s where s.workload = i.workload and s.consumer = i.consumer
-                 order by s.id desc limit 1) is null end"""
 
 # Items pinned, urgent or due soon reach the lane whatever the split says, and prove nothing about the traffic that
 # moves. Neither do the items of a consumer that has a split of its own. An item that is still unanswered and is older
@@ -154,6 +151,13 @@ def take(connection: Connection, of: Rollout, *, now: datetime) -> Figures:
     if version is None:
         return Figures(0, unavailable(window.gates, "the version in force cannot be read"))
     answered, measurements = _measured(connection, window, version.spec, now)
+    if of.playbook.shadows is not None:
+        seen = shadows.pairs(connection, of, version.spec.compare_fields)
+        answered += seen.answered
+        measurements = [
+            seen.measured(gate) if of.playbook.judges_pairs(gate) else each
+            for gate, each in zip(window.gates, measurements, strict=True)
+        ]
     return Figures(answered, measurements, _moved(connection, window))
 
 

@@ -35,7 +35,7 @@ from lanes.routing.split import Split
 from lanes.store import incidents, outbox
 from lanes.store.literals import is_among
 from lanes.store.outbox import EventOut
-from lanes.store.rollouts import plans
+from lanes.store.rollouts import plans, shadows
 from lanes.store.rollouts.rollouts import find, hindering_incidents, newest_route
 from lanes.store.tables import rollout, rollout_event, rollout_measurement
 from lanes.store.workload import workloads
@@ -145,6 +145,7 @@ def apply(
             _take_back(connection, seen, RolloutState.ROLLED_BACK, by)
         case Finish():
             _write(connection, seen, state=RolloutState.FINISHED, holds=None, ended_at=now)
+            shadows.cancel(connection, seen.id, now=now)
             _tell(connection, seen, Happened.FINISHED, seen.now_at.basis_points, approved)
         case _:
             assert_never(move)
@@ -341,6 +342,7 @@ def _answered(connection: Connection, seen: Rollout, said: str, now: datetime) -
 
 def _take_back(connection: Connection, seen: Rollout, state: RolloutState, by: Signature) -> None:
     _write(connection, seen, state=state, holds=None, ended_at=by.now, asked_at=None)
+    shadows.cancel(connection, seen.id, now=by.now)
     _answered(connection, seen, f"The rollout is {state.replace('_', ' ')}: {by.why}", by.now)
     if seen.inherited_before and seen.consumer is not None:
         signed = {"who": by.who, "why": _said(seen, by.why)}

@@ -19,6 +19,12 @@ from lanes.store.literals import is_among
 from lanes.store.tables import incident, outage, rollout, rollout_event, route, split
 from lanes.store.workload import workloads
 
+# The items `i` whose split a rollout moves: a consumer's, or all without a consumer that has a split of its own.
+WHOSE = """i.workload = :workload
+     and case when cast(:consumer as text) is not null then i.consumer = :consumer
+              else i.consumer is null or (
+                select s.basis_points from lanes.split s where s.workload = i.workload and s.consumer = i.consumer
+                 order by s.id desc limit 1) is null end"""
 LOCKS_FROM = 1_000_000  # second key of a rollout's advisory lock: this and its id, beyond every role's number
 OPEN_AND_CRITICAL = and_(
     incident.c.state == literal_column("'open'"),

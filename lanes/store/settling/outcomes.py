@@ -301,6 +301,7 @@ class _Writes:
             pack_checks.owe(connection, self._packed, now=self.now)
         if self._alone:
             pack_checks.weigh(connection, self._alone, now=self.now)
+            pack_checks.keep_of_rollouts(connection, self._alone, now=self.now)
 
     def _count(
         self, connection: Connection, known: Collection[int], recorded: Mapping[Claim, Outcome]

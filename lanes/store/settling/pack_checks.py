@@ -1,6 +1,7 @@
 """Checks of packing: a sample of packed items is also answered alone, by shadows, and the answers are compared.
 
-A shadow is work of the lane and version that answered the item, ranked behind all owed work. It moves no item.
+A shadow is work of the lane and version that answered the item, ranked behind all owed work. It moves no item. Those of a
+rollout (`lanes.store.rollouts.shadows`) are of the other lane, and their answers are kept for it.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -78,6 +79,12 @@ update lanes.pack_check c
  where c.id = g.id
 """
 
+KEPT = """
+update lanes.shadow_pair p set output = g.output, answered_at = :now
+  from json_to_recordset(cast(:rows as json)) g (work_id bigint, output jsonb)
+ where p.work_id = g.work_id
+"""
+
 AGAIN = f"""
 {SHADOWS}
   from lanes.work w where w.id = any (:again) order by w.id
@@ -123,3 +130,11 @@ def weigh(connection: Connection, said: Collection[LoneAnswer], *, now: datetime
     if again:
         given = {"again": again, "now": now, "rank_at": now + AFTER_LIVE_WORK}
         connection.execute(text(AGAIN), given)
+
+
+def keep_of_rollouts(
+    connection: Connection, said: Collection[LoneAnswer], *, now: datetime
+) -> None:
+    """Keep the answers of those shadows that belong to a rollout."""
+    rows = [{"work_id": each.work_id, "output": dict(each.output)} for each in said]
+    connection.execute(text(KEPT), {"rows": document_of(rows), "now": now})

@@ -48,7 +48,12 @@ from lanes.store.tables.outgoing import (
     stored_span,
     watermark,
 )
-from lanes.store.tables.rollouts import rollout, rollout_event, rollout_measurement
+from lanes.store.tables.rollouts import (
+    rollout,
+    rollout_event,
+    rollout_measurement,
+    shadow_pair,
+)
 from lanes.store.tables.work import (
     batch,
     batch_doubt,

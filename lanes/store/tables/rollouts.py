@@ -1,16 +1,19 @@
 """Playbooks under way."""
 
 from datetime import datetime
+from decimal import Decimal
 from typing import Any
 
 from sqlalchemy import CheckConstraint, Column, ForeignKey, Named, TypedColumns, Uuid
 
-from lanes.ids import RolloutId, RouteId
+from lanes.ids import ItemId, RolloutId, RouteId, WorkId
 from lanes.rollouts.gates import Measure
 from lanes.rollouts.rollout import Happened, HoldReason
 from lanes.store.tables.base import column, identity, index, table
+from lanes.store.tables.items import item
+from lanes.store.tables.work import work
 from lanes.store.tables.workloads import workload
-from lanes.words import RolloutState, Verdict
+from lanes.words import Lane, RolloutState, Verdict
 
 
 @table(
@@ -88,3 +91,23 @@ class rollout_measurement(TypedColumns):
     verdict: Named[Verdict] = column("passed, failed, inconclusive or error")
     explanation: Named[str]
     at: Named[datetime]
+
+
+@table(
+    index("ix_shadow_pair_item", "item_id"),
+    index("uq_shadow_pair_work", "work_id", unique=True),
+)
+class shadow_pair(TypedColumns):
+    """Items of a rollout that both lanes answer, so that the lanes can be compared on the same items."""
+
+    rollout_id: Named[RolloutId] = Column(ForeignKey(rollout.c.id), primary_key=True)
+    item_id: Named[ItemId] = Column(ForeignKey(item.c.id), primary_key=True)
+    revision: Named[int] = column("Which revision of the item is compared")
+    lane: Named[Lane] = column("The lane that the item did not take by the split")
+    work_id: Named[WorkId | None] = column(
+        "The shadow; null: the authoritative pass is the other answer", ForeignKey(work.c.id)
+    )
+    estimated_usd: Named[Decimal] = column("What the shadow was estimated to cost")
+    asked_at: Named[datetime]
+    output: Named[Any | None] = column("The answer of the shadow, which is never shown")
+    answered_at: Named[datetime | None]

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from lanes.rollouts.gates import COMPARABLE, MOST_TIMES, UPPER, Gate, Measure
-from lanes.rollouts.playbook import Direction, Length, Playbook, PlaybookStep, parse
+from lanes.rollouts.playbook import Direction, Length, Playbook, PlaybookStep, Shadows, parse
 from tests.docs.references.fields import model_table
 from tests.docs.references.glossary import comments
 from tests.docs.references.markdown import block, code, document, of_each, table
@@ -22,6 +22,7 @@ OF_PLAYBOOK = {
     "name": 'As its file, without the ending: a-z, 0-9 and "-".',
     "description": "One sentence for the person who approves it.",
     "direction": "Which lane receives the traffic. Each step must go further this way than the one before.",
+    "shadows": "Sends a part of the items down the other lane too, so that both lanes answer the same items.",
     "steps": "In their order.",
     "approval_within_hours": "How long a person who is asked may take; unanswered for longer, `on_failure` applies.",
     "on_failure": "Always the share that was in force before the rollout.",
@@ -34,8 +35,12 @@ OF_STEP = {
     "consecutive_passes": "At how many looks in a row every gate must have passed.",
     "gates": "What must be true before it is left, one gate of a measure at most.",
 }
+OF_SHADOWS = {
+    "share": "The part of the items whose lane the split decides, on either lane, that go down the other lane too.",
+    "budget_usd": "The most that the rollout may spend on them, in US dollars; later items have none.",
+}
 OF_HOLD = {
-    "items": "The number of items of the split that the receiving lane must have answered under the step.",
+    "items": "The number of items of the split that the receiving lane must have answered under the step, shadows included.",
     "at_most_minutes": "Without enough evidence for so long it is taken back; an approval starts that time again. None: it "
     "holds for as long as it takes.",
 }
@@ -48,7 +53,8 @@ def listed(measures: Iterable[Measure]) -> str:
 
 
 OF_GATE = {
-    "measure": "What is measured of the items of the receiving lane, since the step began.",
+    "measure": "What is measured of the items of the receiving lane, since the step began; `agreement` and `accuracy` with "
+    "`shadows` of the items that both lanes answered, since the rollout began.",
     "max": f"Largest value that passes, for {listed(UPPER)}.",
     "min": f"Smallest value that passes, for {listed(each for each in Measure if each not in UPPER)}.",
     "worse_by": "How much larger the share of wrong samples may be than on the other lane at the same time; replaces `max` and "
@@ -58,8 +64,8 @@ OF_GATE = {
 }
 OF_DIRECTIONS = {
     Direction.BATCH_TO_REALTIME: "`percent` rises from step to step",
-    Direction.REALTIME_TO_BATCH: "`percent` falls; no gate can ask for `agreement` or `correction_rate`: what goes to batch "
-    "has no early answer",
+    Direction.REALTIME_TO_BATCH: "`percent` falls; no gate can ask for `correction_rate`, or without `shadows` for `agreement`: "
+    "what goes to batch has no early answer",
 }
 VERDICTS = f"""
 | verdict | when | then |
@@ -98,6 +104,8 @@ def page() -> str:
         ABOUT,
         "## Fields",
         model_table(Playbook, OF_PLAYBOOK),
+        "### shadows",
+        model_table(Shadows, OF_SHADOWS),
         "### steps",
         model_table(PlaybookStep, OF_STEP),
         "### hold",

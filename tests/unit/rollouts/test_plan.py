@@ -25,6 +25,7 @@ from lanes.statistics.shares import SampleShare, is_above
 from lanes.words import Lane, Verdict
 from tests.rollouts import ERRORS, playbook, step
 
+AGREEMENT = {"measure": "agreement", "min": 0.9, "at_least": 20}
 P95 = {"measure": "p95_s", "max": 10, "at_least": 20}
 COSTS = {Lane.REALTIME: 0.004, Lane.BATCH: 0.002}
 
@@ -286,7 +287,23 @@ def test_a_gate_that_decides_nothing_is_planned_as_it_is_judged() -> None:
     assert made.takes is not None
 
 
-def test_a_step_that_gets_no_items_takes_for_ever() -> None:
-    (at, *_) = planned(playbook(step(0, ERRORS, at_most_minutes=60), step(5))).steps
-    assert (at.a_day, at.items_take, at.takes) == (0, inf, inf)
-    assert not at.gates[0].is_reachable
+def test_a_step_before_the_first_item_moves_gathers_pairs_while_the_budget_lasts() -> None:
+    """Of 2,000 items a day 100 go down real time too, for 0.4 cents each; a gate of 10 % needs 69 samples at best."""
+    book = playbook(step(0, AGREEMENT), shadows={"share": 0.05, "budget_usd": 0.8})
+    (at,) = planned(book).steps
+    (gate,) = at.gates
+    assert (at.a_day, gate.a_day, gate.pairs) == (100, 100, pytest.approx(200))
+    assert (gate.fewest, gate.is_unpaid) == (69, False)
+    assert replace(gate, pairs=68.0).is_unpaid
+
+
+def test_pairs_show_that_a_lane_is_no_worse_with_fewer_items() -> None:
+    """At half of the wrong answers alike, as the plan assumes."""
+    apart = PlannedGate(
+        Gate(measure=Measure.ACCURACY, worse_by=0.05, at_least=40), 0.01, 0.5, 0.1, 100.0, 7.0
+    )
+    paired = replace(apart, pairs=inf)
+    assert apart.needed is not None
+    assert paired.needed is not None
+    assert paired.needed < 0.6 * apart.needed
+    assert paired.judged(500, 0.3).verdict is Verdict.FAILED
