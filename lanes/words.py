@@ -51,7 +51,8 @@ class Purpose(StrEnum):
 
     ANSWER = "answer"  # the answer that is owed: the first valid one stands
     AUTHORITATIVE = "authoritative"  # the batch pass that settles a provisional answer
-    SHADOW = "shadow"  # answers alone what shared a call, to measure packing; it moves no item
+    # only measures: it answers what shared a call alone, or what a rollout compares on the other lane; it moves no item
+    SHADOW = "shadow"
     REPLAY = "replay"  # reads an item again, for its own generation
 
 

@@ -19,6 +19,7 @@ from lanes.rollouts.plan import (
     LEAST_ITEMS,
     PlannedGate,
     PlannedStep,
+    Readiness,
     RolloutPlan,
 )
 from lanes.rollouts.playbook import load
@@ -130,6 +131,15 @@ def _gates(of: RolloutPlan) -> Table[Placed]:
 
 def _notes(of: RolloutPlan) -> Iterator[str]:
     """Yield what the tables do not say."""
+    if of.before is not None:
+        for each in of.before.judgements:
+            yield f"Before: {each.gate.measure} {each.verdict.value}, {plain(each.explanation, most=300)}."
+        if wanted := of.playbook.before and of.playbook.before.batches:
+            home = of.before.batches - of.before.late
+            yield f"Before: {home} of the newest {counted(wanted, 'batch')} came back in time with every result."
+    if (shadows := of.playbook.shadows) is not None:
+        cost = f"at most {dollars(shadows.budget_usd)}"
+        yield f"Shadows: {share(shadows.share)} of the items go down the other lane too, for {cost}."
     if of.first:
         yield f"The steps before step {of.first + 1} are skipped: the share is past them."
     if of.owed is not None:
@@ -203,6 +213,7 @@ def _data(of: RolloutPlan, refusal: str | None) -> dict[str, Any]:
             "loss_wrong_share": each.loss,
             "power": each.power,
             "reachable": each.is_reachable,
+            "pairs_paid": _finite(each.pairs),
         }
 
     return {
@@ -218,6 +229,7 @@ def _data(of: RolloutPlan, refusal: str | None) -> dict[str, Any]:
         **costs(of.basis_points / 100),
         "first_step": None if of.first is None else of.first + 1,
         "approval_owed_of": None if of.owed is None else of.owed + 1,
+        "before": _before(of.before),
         "steps": [
             {
                 "step": at.number + 1,
@@ -234,6 +246,16 @@ def _data(of: RolloutPlan, refusal: str | None) -> dict[str, Any]:
         "takes_days": _finite(of.takes),
         "refused": refusal,
     }
+
+
+def _before(of: Readiness | None) -> dict[str, Any] | None:
+    if of is None:
+        return None
+    gates = [
+        {"measure": each.gate.measure, "verdict": each.verdict, "explanation": each.explanation}
+        for each in of.judgements
+    ]
+    return {"gates": gates, "batches": of.batches, "late": of.late}
 
 
 def _finite(days: float | None) -> float | None:

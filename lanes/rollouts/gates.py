@@ -76,6 +76,14 @@ UPPER = (Measure.ERROR_RATE, Measure.P95_S, Measure.CORRECTION_RATE, Measure.COS
 # These may be `worse_by`.
 COMPARABLE = (Measure.ERROR_RATE, Measure.DEADLINES_MET, Measure.ACCURACY)
 CONFIRMING = (Measure.AGREEMENT, Measure.CORRECTION_RATE)  # these need an authoritative pass
+# These can be judged of the batch lane before a rollout begins.
+BEFORE = (
+    Measure.ERROR_RATE,
+    Measure.P95_S,
+    Measure.DEADLINES_MET,
+    Measure.ACCURACY,
+    Measure.COST_USD,
+)
 PAIRED = (
     Measure.AGREEMENT,
     Measure.ACCURACY,

@@ -4,7 +4,7 @@ A plan is made once and read twice: `lanes plan` prints it, and a rollout starts
 its own: `judge` is asked about measurements as they would be, with the alpha that the rollout gives each gate.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import cycle, islice
@@ -282,8 +282,24 @@ class PlannedStep:
 
 
 @dataclass(frozen=True)
+class Readiness:
+    """How the batch lane keeps the preconditions of a playbook now.
+
+    `batches` of those that it asks for have come back or should have; `late` of them are not back in time with a result for
+    every item.
+    """
+
+    judgements: Sequence[Judgement]
+    batches: int
+    late: int
+
+
+@dataclass(frozen=True)
 class RolloutPlan:
-    """A playbook on a workload, `basis_points` of which go to real time before. `steps` are those that will be taken."""
+    """A playbook on a workload, `basis_points` of which go to real time before. `steps` are those that will be taken.
+
+    `before` says how its preconditions are kept; None without any.
+    """
 
     playbook: Playbook
     workload: str
@@ -292,6 +308,7 @@ class RolloutPlan:
     traffic: SplitTraffic
     first: int | None  # the step it begins with; None: the share is past all of them
     steps: tuple[PlannedStep, ...]
+    before: Readiness | None = None
 
     @property
     def owed(self) -> int | None:
@@ -318,12 +335,13 @@ def make(
     consumer: str | None,
     basis_points: int,
     traffic: SplitTraffic,
+    before: Readiness | None = None,
 ) -> RolloutPlan:
     """Return the plan of a playbook on a workload's traffic, `basis_points` of which go to real time now."""
     first = playbook.first_step(basis_points)
     taken = range(len(playbook.steps) if first is None else first, len(playbook.steps))
     steps = tuple(_planned(playbook, number, traffic) for number in taken)
-    return RolloutPlan(playbook, workload, consumer, basis_points, traffic, first, steps)
+    return RolloutPlan(playbook, workload, consumer, basis_points, traffic, first, steps, before)
 
 
 def _planned(playbook: Playbook, number: int, traffic: SplitTraffic) -> PlannedStep:

@@ -1,5 +1,6 @@
 """Playbooks: a traffic migration as a file. Reading one names the line and the field of everything that is wrong."""
 
+from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -8,7 +9,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from lanes.errors import PlaybookInvalid
-from lanes.rollouts.gates import CONFIRMING, PAIRED, Count, Gate, Measure
+from lanes.rollouts.gates import BEFORE, CONFIRMING, PAIRED, Count, Gate, Measure
 from lanes.words import Lane
 from lanes.workload import yaml_places
 from lanes.workload.yaml_places import NotYaml
@@ -18,6 +19,7 @@ MOST_BYTES = 256 * 1024
 LONGEST_MINUTES = 60 * 24 * 30
 APPROVAL_HOURS = 72
 MOST_PASSES = 1_000
+MOST_DAYS, MOST_BATCHES = 90, 100  # that a precondition looks back
 ALPHA = 0.05
 WORDING = {"extra_forbidden": "no field has that name", "missing": "the field is missing"}
 
@@ -73,6 +75,43 @@ class Shadows(BaseModel):
     budget_usd: Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)]
 
 
+class Precondition(BaseModel):
+    """What the batch lane must have shown during the last `days` before a rollout may begin.
+
+    The newest `batches` batches must all have come back in time, with a result for every item. The gates are judged of all
+    items that took the lane, whatever sent them there.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    days: Annotated[int, Field(strict=True, ge=1, le=MOST_DAYS)] = 7
+    batches: Annotated[int, Field(strict=True, ge=1, le=MOST_BATCHES)] | None = None
+    gates: tuple[Gate, ...] = ()
+
+    @property
+    def deciding(self) -> list[Gate]:
+        """The gates that decide: all but dry runs."""
+        return [gate for gate in self.gates if not gate.dry_run]
+
+    @field_validator("gates")
+    @classmethod
+    def _of_one_lane(cls, gates: tuple[Gate, ...]) -> tuple[Gate, ...]:
+        _require_one_of_each(gates)
+        for gate in gates:
+            if gate.measure not in BEFORE or gate.compares:
+                what = gate.measure if gate.measure not in BEFORE else "`worse_by`"
+                raise ValueError(
+                    f"{what} cannot be judged before the rollout: it needs both lanes, or a step that moves items"
+                )
+        return gates
+
+    @model_validator(mode="after")
+    def _asks_something(self) -> Self:
+        if self.batches is None and not self.deciding:
+            raise ValueError("say what must be true before: `batches`, or a gate that decides")
+        return self
+
+
 class PlaybookStep(BaseModel):
     """One stage: the share of undecided items to real-time, in percent, and what must be true before the next.
 
@@ -100,9 +139,7 @@ class PlaybookStep(BaseModel):
     @field_validator("gates")
     @classmethod
     def _one_of_each(cls, gates: tuple[Gate, ...]) -> tuple[Gate, ...]:
-        measures = [gate.measure for gate in gates]
-        if len(set(measures)) < len(measures):
-            raise ValueError("a step has at most one gate of each measure")
+        _require_one_of_each(gates)
         if gates and all(gate.dry_run for gate in gates):
             raise ValueError("a step needs a gate that decides: all of its gates are dry runs")
         return gates
@@ -121,6 +158,7 @@ class Playbook(BaseModel):
     name: str = Field(min_length=1, max_length=100, pattern="^[a-z][a-z0-9-]*$")
     description: str = Field(min_length=1)
     direction: Direction
+    before: Precondition | None = None
     shadows: Shadows | None = None
     steps: tuple[PlaybookStep, ...] = Field(min_length=1, max_length=50)
     approval_within_hours: Annotated[int, Field(strict=True, ge=1, le=LONGEST_MINUTES // 60)] = (
@@ -131,11 +169,12 @@ class Playbook(BaseModel):
 
     @property
     def gate_alpha(self) -> float:
-        """The chance that one gate of one step is ever wrong: `alpha`, divided evenly over the gates of all steps.
+        """The chance that one gate is ever wrong: `alpha`, divided evenly over the gates of all steps and those before.
 
         Dry runs take no part of it, because they decide nothing.
         """
-        return self.alpha / sum(len(step.deciding) for step in self.steps)
+        before = len(self.before.deciding) if self.before is not None else 0
+        return self.alpha / (before + sum(len(step.deciding) for step in self.steps))
 
     def judges_pairs(self, gate: Gate) -> bool:
         """Return whether a gate is judged of the items that both lanes answered."""
@@ -201,6 +240,12 @@ class Playbook(BaseModel):
         """The first measure of a gate that needs an authoritative pass, if any."""
         gates = (gate for step in self.steps for gate in step.gates)
         return next((gate.measure for gate in gates if self.lacks_pass(gate)), None)
+
+
+def _require_one_of_each(gates: Sequence[Gate]) -> None:
+    measures = [gate.measure for gate in gates]
+    if len(set(measures)) < len(measures):
+        raise ValueError("a step has at most one gate of each measure")
 
 
 def playbook_names(folder: Path = FOLDER) -> list[str]:
@@ -296,10 +341,13 @@ def _validated(name: str, data: Any, root: yaml.MappingNode) -> Playbook:
 def _never_passing(playbook: Playbook, root: yaml.MappingNode) -> list[str]:
     """Return what is wrong with gates that tolerate nothing: no number of samples shows that a share is 0."""
     problems = []
-    for number, step in enumerate(playbook.steps):
-        for index, gate in enumerate(step.gates):
+    places = [(["steps", number], step.gates) for number, step in enumerate(playbook.steps)]
+    if playbook.before is not None:
+        places.append((["before"], playbook.before.gates))
+    for place, gates in places:
+        for index, gate in enumerate(gates):
             if gate.tolerated <= 0 and not gate.dry_run:
-                path = ["steps", number, "gates", index]
+                path = [*place, "gates", index]
                 problems.append(
                     f"line {yaml_places.place(root, path).line}, {'.'.join(map(str, path))}: {gate.measure} tolerates "
                     "nothing, and no number of samples proves that; say which share it tolerates"

@@ -9,7 +9,7 @@ from lanes.rollouts.plan import DAY_S, MINUTES_A_DAY, PlannedStep, RolloutPlan
 from lanes.rollouts.playbook import LONGEST_MINUTES
 from lanes.rollouts.rollout import Rollout
 from lanes.units import counted, rate, seconds
-from lanes.words import Lane, Mode
+from lanes.words import Lane, Mode, Verdict
 
 
 def of_start(plan: RolloutPlan, *, mode: Mode, values: bool, present: Rollout | None) -> str | None:
@@ -40,7 +40,34 @@ def of_start(plan: RolloutPlan, *, mode: Mode, values: bool, present: Rollout | 
             f'workload "{workload}" sends {plan.basis_points / 100:g} % to real-time already: no step of playbook '
             f'"{playbook.name}" goes further; choose another playbook or set the split with `lanes split`'
         )
+    if (lacking := _not_ready(plan)) is not None:
+        return lacking
     return next(filter(None, (_out_of_reach(plan, step) for step in plan.steps)), None)
+
+
+def _not_ready(plan: RolloutPlan) -> str | None:
+    """Return what the batch lane lacks of the playbook's preconditions."""
+    before, shown = plan.playbook.before, plan.before
+    if before is None or shown is None:
+        return None
+    lacking = [
+        f"{each.gate.measure} is {each.verdict.value}, {each.explanation}"
+        for each in shown.judgements
+        if not each.gate.dry_run and each.verdict is not Verdict.PASSED
+    ]
+    if before.batches is not None and shown.batches < before.batches:
+        lacking.append(f"{shown.batches} of {counted(before.batches, 'batch')} came back")
+    elif shown.late:
+        are = "is" if shown.late == 1 else "are"
+        lacking.append(
+            f"{shown.late} of the newest {counted(shown.batches, 'batch')} {are} not back in time with every result"
+        )
+    if not lacking:
+        return None
+    return (
+        f'the batch lane does not keep what playbook "{plan.playbook.name}" asks for before it begins, in the last '
+        f"{counted(before.days, 'day')}: {'; '.join(lacking)}. Let it gather evidence, or change `before`"
+    )
 
 
 def _out_of_reach(plan: RolloutPlan, step: PlannedStep) -> str | None:

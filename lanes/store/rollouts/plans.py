@@ -6,8 +6,8 @@ from sqlalchemy import Connection, text
 
 from lanes.errors import UnknownWorkload
 from lanes.rollouts import plan, refusals
-from lanes.rollouts.gates import Measure, Measurement
-from lanes.rollouts.plan import RolloutPlan, SplitTraffic
+from lanes.rollouts.gates import Measure, Measurement, judge, longest_out
+from lanes.rollouts.plan import Readiness, RolloutPlan, SplitTraffic
 from lanes.rollouts.playbook import Playbook
 from lanes.rollouts.rollout import MeasuredWindow
 from lanes.store.rollouts import rollout_measures
@@ -18,6 +18,9 @@ from lanes.workload.version import Version
 
 LOOKED_BACK = timedelta(days=7)  # because the days of a week differ
 OF_EVERY_ITEM = (Measure.ERROR_RATE, Measure.P95_S)  # what every item is a sample of
+MOST_ROUTES = (
+    100_000  # of all workloads: among these the preconditions of a playbook are looked for
+)
 RECENT_ROUTES = 20_000  # of all workloads: among these what gates measure is looked for
 
 # Items count in the hour in which they came, by the reason of their first route; days are too coarse for a beginning.
@@ -30,6 +33,17 @@ select min(i.at) as first_at, coalesce(sum(i.n), 0)::bigint as items, sum(i.real
         select at, workload, consumer, word, n, realtime_usd, batch_usd from lanes.figure_delta
          where kind = 'asked' and workload = :workload and at >= :since) i
  where i.word = 'split' and {WHOSE}
+"""
+
+
+BATCHES = """
+select count(*) as batches, count(*) filter (where not is_back) as late
+  from (select coalesce(b.ended_at <= b.submitted_at + cast(:longest as interval), false)
+               and b.expired + b.missing = 0 as is_back
+          from lanes.batch b
+         where b.workload = :workload and b.submitted_at >= :since
+           and (b.ended_at is not null or b.submitted_at < :now - cast(:longest as interval))
+         order by b.id desc limit :batches) newest
 """
 
 
@@ -48,7 +62,8 @@ def of_playbook(
         )
     share = workloads.splits(connection).of(name, consumer).basis_points
     found = traffic(connection, playbook, version, consumer, now=now)
-    made = plan.make(playbook, name, consumer, share, found)
+    before = _readiness(connection, playbook, version, consumer, now)
+    made = plan.make(playbook, name, consumer, share, found, before)
     refusal = refusals.of_start(
         made,
         mode=version.spec.mode,
@@ -81,6 +96,39 @@ def traffic(
     measured, tried = _recent(connection, playbook, version, consumer, now)
     days = (now - row.first_at) / timedelta(days=1)
     return SplitTraffic(row.items, days, each, measured, tried)
+
+
+def _readiness(
+    connection: Connection,
+    playbook: Playbook,
+    version: Version,
+    consumer: str | None,
+    now: datetime,
+) -> Readiness | None:
+    """Return how the batch lane keeps the playbook's preconditions; None without any."""
+    before, spec = playbook.before, version.spec
+    if before is None:
+        return None
+    window = MeasuredWindow(
+        version.workload,
+        consumer,
+        playbook.direction,
+        before.gates,
+        since=now - timedelta(days=before.days),
+        routes_before=newest_route(connection) - MOST_ROUTES,
+    )
+    measured = rollout_measures.of_batch_lane(connection, window, spec, now=now)
+    pairs = zip(before.gates, measured, strict=True)
+    judged = [judge(gate, each, alpha=playbook.gate_alpha) for gate, each in pairs]
+    given = {
+        "workload": version.workload,
+        "since": window.since,
+        "longest": longest_out(spec, Lane.BATCH),
+        "now": now,
+        "batches": before.batches or 0,
+    }
+    row = connection.execute(text(BATCHES), given).one()
+    return Readiness(judged, row.batches, row.late)
 
 
 def _recent(

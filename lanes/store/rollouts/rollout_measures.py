@@ -37,7 +37,7 @@ SETTLES_WITHIN = timedelta(seconds=10)  # from then on every router reads the ne
 # An item that was amended before it was answered counts anew from then on: what became of its older revision later is no
 # failure, and its due time no measure.
 # What an item cost counts once it is answered or has failed for good: before that another try may add to it.
-FIGURES = f"""
+FIGURES_OF = f"""
 with under as materialized (
   select i.id, i.received_at, i.due_at, i.revision, i.failed_at, max(r.decided_at) as routed_at,
          max(r.realtime_usd) as realtime_usd,
@@ -47,8 +47,7 @@ with under as materialized (
     from lanes.route r
     join lanes.item i on i.id = r.item_id
    where r.id > :routes_before and r.id <= (select max(id) from lanes.route)  -- a plan kept for all expects few between two
-     and r.decided_at >= :since and r.reason = 'split' and r.lane = :lane
-     and {WHOSE} and i.canceled_at is null
+     and r.decided_at >= :since and r.lane = :lane and %s and {WHOSE} and i.canceled_at is null
    group by i.id),
 tried as materialized (
   select u.id, u.received_at, u.revision, u.routed_at, u.amended_at, u.due_at, u.failed_at, u.realtime_usd,
@@ -133,6 +132,9 @@ select (select count(*) from tried where answered_at is not null) as answered,
 """
 
 
+FIGURES = FIGURES_OF % "r.reason = 'split'"
+FIGURES_OF_LANE = FIGURES_OF % "true"  # whatever sent the items there
+
 # Items of one entity share a bucket and count once. For `SETTLES_WITHIN` a router may decide by the previous split.
 MOVED = f"""
 select count(distinct sticky) filter (where lane = 'realtime') as hits, count(distinct sticky) as samples
@@ -194,6 +196,15 @@ def of_giving_lane(
     return row.tried, [_measurement(gate, row) for gate in of.gates]
 
 
+def of_batch_lane(
+    connection: Connection, of: MeasuredWindow, spec: Spec, *, now: datetime
+) -> list[Measurement]:
+    """Return a measurement for each gate of all items that took the batch lane, whatever sent them there."""
+    longest = longest_out(spec, Lane.BATCH)
+    row = _counted(connection, of, Lane.BATCH, longest, now, statement=FIGURES_OF_LANE)
+    return [_measurement(gate, row) for gate in of.gates]
+
+
 def _moved(connection: Connection, of: MeasuredWindow) -> SampleShare:
     """Return the share to real time of what the split decided."""
     row = connection.execute(
@@ -209,12 +220,18 @@ def _moved(connection: Connection, of: MeasuredWindow) -> SampleShare:
 
 
 def _counted(
-    connection: Connection, of: MeasuredWindow, lane: Lane, longest: timedelta, now: datetime
+    connection: Connection,
+    of: MeasuredWindow,
+    lane: Lane,
+    longest: timedelta,
+    now: datetime,
+    *,
+    statement: str = FIGURES,
 ) -> Any:
     """Return what a lane did with the items that the split gave it."""
     slow_s = next((gate.limit for gate in of.gates if gate.measure is Measure.P95_S), None)
     return connection.execute(
-        text(FIGURES),
+        text(statement),
         {
             "routes_before": of.routes_before,
             "since": of.since,

@@ -3,8 +3,16 @@
 from collections.abc import Iterable
 from pathlib import Path
 
-from lanes.rollouts.gates import COMPARABLE, MOST_TIMES, UPPER, Gate, Measure
-from lanes.rollouts.playbook import Direction, Length, Playbook, PlaybookStep, Shadows, parse
+from lanes.rollouts.gates import BEFORE, COMPARABLE, MOST_TIMES, UPPER, Gate, Measure
+from lanes.rollouts.playbook import (
+    Direction,
+    Length,
+    Playbook,
+    PlaybookStep,
+    Precondition,
+    Shadows,
+    parse,
+)
 from tests.docs.references.fields import model_table
 from tests.docs.references.glossary import comments
 from tests.docs.references.markdown import block, code, document, of_each, table
@@ -18,10 +26,19 @@ has the name of the playbook. Whatever is wrong with it is said with line and fi
 A rollout never passes a step for lack of data: it holds, and tells why. A failed gate sets the share before the rollout at
 once.
 """
+
+
+def listed(measures: Iterable[Measure]) -> str:
+    """Return the names of the measures as a sentence has them."""
+    *first, last = (f"`{each}`" for each in measures)
+    return f"{', '.join(first)} and {last}"
+
+
 OF_PLAYBOOK = {
     "name": 'As its file, without the ending: a-z, 0-9 and "-".',
     "description": "One sentence for the person who approves it.",
     "direction": "Which lane receives the traffic. Each step must go further this way than the one before.",
+    "before": "What the batch lane must have shown before the rollout may begin.",
     "shadows": "Sends a part of the items down the other lane too, so that both lanes answer the same items.",
     "steps": "In their order.",
     "approval_within_hours": "How long a person who is asked may take; unanswered for longer, `on_failure` applies.",
@@ -35,6 +52,11 @@ OF_STEP = {
     "consecutive_passes": "At how many looks in a row every gate must have passed.",
     "gates": "What must be true before it is left, one gate of a measure at most.",
 }
+OF_BEFORE = {
+    "days": "How many days it looks back.",
+    "batches": "So many of the newest batches must all have come back in time, with a result for every item.",
+    "gates": f"Conditions on {listed(BEFORE)} of all items that took the batch lane, whatever sent them there.",
+}
 OF_SHADOWS = {
     "share": "The part of the items whose lane the split decides, on either lane, that go down the other lane too.",
     "budget_usd": "The most that the rollout may spend on them, in US dollars; later items have none.",
@@ -44,12 +66,6 @@ OF_HOLD = {
     "at_most_minutes": "Without enough evidence for so long it is taken back; an approval starts that time again. None: it "
     "holds for as long as it takes.",
 }
-
-
-def listed(measures: Iterable[Measure]) -> str:
-    """Return the names of the measures as a sentence has them."""
-    *first, last = (f"`{each}`" for each in measures)
-    return f"{', '.join(first)} and {last}"
 
 
 OF_GATE = {
@@ -64,8 +80,8 @@ OF_GATE = {
 }
 OF_DIRECTIONS = {
     Direction.BATCH_TO_REALTIME: "`percent` rises from step to step",
-    Direction.REALTIME_TO_BATCH: "`percent` falls; no gate can ask for `correction_rate`, or without `shadows` for `agreement`: "
-    "what goes to batch has no early answer",
+    Direction.REALTIME_TO_BATCH: "`percent` falls; what goes to batch has no early answer, so no gate can ask for "
+    "`correction_rate`, nor for `agreement` without `shadows`",
 }
 VERDICTS = f"""
 | verdict | when | then |
@@ -104,6 +120,8 @@ def page() -> str:
         ABOUT,
         "## Fields",
         model_table(Playbook, OF_PLAYBOOK),
+        "### before",
+        model_table(Precondition, OF_BEFORE),
         "### shadows",
         model_table(Shadows, OF_SHADOWS),
         "### steps",

@@ -13,7 +13,7 @@ from lanes.rollouts.plan import RolloutPlan, SplitTraffic
 from lanes.rollouts.playbook import Playbook
 from lanes.routing.split import Split
 from lanes.statistics.shares import SampleShare
-from lanes.store.doors.items import cancel
+from lanes.store.doors.items import cancel, label
 from lanes.store.figures import folding
 from lanes.store.rollouts import plans
 from lanes.store.workload import workloads
@@ -22,7 +22,8 @@ from lanes.workload.version import Version
 from tests.conftest import NOON, later
 from tests.examples import admit, publish, route
 from tests.rollouts import ERRORS, begin, playbook, step
-from tests.store.tries import rows, save, submit, tried
+from tests.store.rollouts.test_items_out import keys, returned, sent
+from tests.store.tries import A, rows, save, submit, tried
 
 MET = {"measure": "deadlines_met", "min": 0.9, "at_least": 5}
 ESTIMATED = ("realtime_usd", "batch_usd")
@@ -161,3 +162,72 @@ def test_a_plan_says_why_a_rollout_cannot_begin(connection: Connection) -> None:
         connection, playbook(), name="letters", consumer=None, now=NOON + timedelta(hours=1)
     )
     assert "has an open rollout already" in str(refusal)
+
+
+BEFORE = {
+    "days": 7,
+    "batches": 2,
+    "gates": [
+        {"measure": "error_rate", "max": 0.2, "at_least": 10},
+        {"measure": "accuracy", "min": 0.7, "at_least": 20},
+    ],
+}
+
+
+def batch_came_back(
+    connection: Connection, mark: str, number: int = 60, *, after: timedelta, at: datetime = NOON
+) -> None:
+    """A batch of items that are pinned to batch went out and came back with labeled, right answers."""
+    publish(connection, now=at, promises={"batch_max_minutes": 120})
+    batch = sent(connection, *keys(mark, number), now=at, lane=Lane.BATCH)
+    returned(connection, batch, now=at + after)
+    expected = dict.fromkeys(keys(mark, number), A)
+    label(connection, "letters", expected, source="ada")
+
+
+def test_a_rollout_begins_once_the_batch_lane_has_shown_what_the_playbook_asks_for(
+    connection: Connection,
+) -> None:
+    book = playbook(step(10), before=BEFORE)
+    publish(connection, now=NOON)
+    with pytest.raises(ActionRefused) as refused:
+        begin(connection, book)
+    assert str(refused.value) == (
+        'the batch lane does not keep what playbook "batch-to-realtime" asks for before it begins, in the last 7 days: '
+        "error_rate is inconclusive, 0 of at least 10 samples; accuracy is inconclusive, 0 of at least 20 labeled items; "
+        "label 20 more; 0 of 2 batches came back. Let it gather evidence, or change `before`"
+    )
+    batch_came_back(connection, "a", after=timedelta(minutes=30))
+    with pytest.raises(ActionRefused, match=r"in the last 7 days: 1 of 2 batches came back\."):
+        begin(connection, book, now=later(hours=1))
+    batch_came_back(connection, "b", after=timedelta(minutes=30), at=later(hours=1))
+    assert begin(connection, book, now=later(hours=2)).basis_points == 1_000
+
+
+def test_a_late_batch_forbids_a_rollout_until_newer_ones_are_in_time(
+    connection: Connection,
+) -> None:
+    book = playbook(step(10), before={"batches": 2})
+    batch_came_back(connection, "a", 5, after=timedelta(minutes=30))
+    batch_came_back(connection, "late", 5, after=timedelta(hours=3), at=later(hours=1))
+    late = r"1 of the newest 2 batches is not back in time with every result\."
+    with pytest.raises(ActionRefused, match=late):
+        begin(connection, book, now=later(hours=5))
+    for n in range(2):
+        at = later(hours=6 + n)
+        batch_came_back(connection, f"again{n}", 5, after=timedelta(minutes=20), at=at)
+    assert begin(connection, book, now=later(hours=9)).is_open
+
+
+def test_what_the_batch_lane_shows_is_of_the_days_that_are_asked_for(
+    connection: Connection,
+) -> None:
+    batch_came_back(connection, "a", after=timedelta(minutes=30))
+    batch_came_back(connection, "b", after=timedelta(minutes=30), at=later(minutes=40))
+    book = playbook(step(10), before=BEFORE)
+    assert planned(connection, book, now=later(hours=2)).before is not None
+    _, refusal = plans.of_playbook(
+        connection, book, name="letters", consumer=None, now=later(days=8)
+    )
+    assert refusal is not None
+    assert "0 of at least 10 samples" in refusal

@@ -196,6 +196,62 @@ def test_agreement_cannot_be_measured_of_items_that_go_to_batch() -> None:
         parse("trial", down.replace("{measure: p95_s, max: 3, ", "{measure: agreement, min: 0.9, "))
 
 
+SHADOWS = "shadows: {share: 0.1, budget_usd: 5}\nsteps:"
+AGREEMENT = "{measure: agreement, min: 0.9, at_least: 5}"
+WORSE = "{measure: accuracy, worse_by: 0.05, at_least: 5}"
+
+
+def test_shadows_let_agreement_and_accuracy_be_gates_in_both_directions_and_at_both_ends() -> None:
+    down = GOOD.replace("batch_to_realtime", "realtime_to_batch").replace(
+        "percent: 10", "percent: 100"
+    )
+    first = "{measure: error_rate, max: 0.1, at_least: 5}"
+    last = "{measure: p95_s, max: 3, at_least: 5}"
+    both = down.replace(first, AGREEMENT).replace("percent: 50", "percent: 0").replace(last, WORSE)
+    with pytest.raises(PlaybookInvalid, match="`shadows`"):
+        parse("trial", both)
+    paired = parse("trial", both.replace("steps:", SHADOWS))
+    assert [paired.judges_pairs(step.gates[0]) for step in paired.steps] == [True, True]
+    assert paired.confirming is None
+    with pytest.raises(PlaybookInvalid) as told:
+        parse("trial", down.replace("steps:", SHADOWS))
+    assert str(told.value).endswith(
+        "line 8, steps.0.gates: error_rate cannot be judged at 100 %, where the split sends the lane no items: before the "
+        "first item moves, only agreement and accuracy by `shadows` are judged"
+    )
+
+
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        ("shadows: {share: 1.5, budget_usd: 5}", r"line 4, shadows\.share: "),
+        ("shadows: {share: 0.1}", r"line 4, shadows\.budget_usd: the field is missing"),
+        ("before: {days: 7}", "line 4, before: say what must be true before"),
+        (
+            "before: {gates: [{measure: saving, min: 0.2, at_least: 5}]}",
+            r"line 4, before\.gates: saving cannot be judged before the rollout",
+        ),
+        (
+            "before: {gates: [{measure: accuracy, worse_by: 0.2, at_least: 5}]}",
+            r"line 4, before\.gates: `worse_by` cannot be judged before the rollout",
+        ),
+        (
+            "before: {gates: [{measure: error_rate, max: 0, at_least: 5}]}",
+            r"line 4, before\.gates\.0: error_rate tolerates nothing",
+        ),
+    ],
+)
+def test_wrong_shadows_and_preconditions_are_refused_with_the_line(wrong: str, told: str) -> None:
+    with pytest.raises(PlaybookInvalid, match=told):
+        parse("trial", GOOD.replace("steps:", f"{wrong}\nsteps:"))
+
+
+def test_the_gates_before_a_rollout_take_their_part_of_alpha() -> None:
+    gate = "{measure: error_rate, max: 0.1, at_least: 5}"
+    before = GOOD.replace("steps:", f"before: {{batches: 3, gates: [{gate}]}}\nsteps:")
+    assert parse("trial", before).gate_alpha == pytest.approx(0.05 / 3)
+
+
 @given(st.text(max_size=200))
 def test_any_text_is_a_playbook_or_refused_with_a_reason(text: str) -> None:
     with pytest.raises(PlaybookInvalid):

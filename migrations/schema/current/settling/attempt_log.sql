@@ -2,7 +2,7 @@
 ---   workload: Name of the workload
 ---   key: Names the item within its workload
 ---   lane: The lane that tried
----   purpose: answer, authoritative, shadow (checks packing) or replay
+---   purpose: answer, authoritative, shadow (only measures) or replay
 ---   attempt: Which try of the item it was, from 1
 ---   outcome: How it ended: valid, invalid, refused, truncated, errored, poison, pack_refused, unserved, canceled, expired,
 ---     missing, unknown or given_up
