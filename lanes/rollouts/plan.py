@@ -48,10 +48,15 @@ class SplitTraffic:
         return self.items / self.days
 
     def sampled(self, measure: Measure) -> float:
-        """Return which share of the items are samples of a measure, such as those with a due time; 1 if that is not known."""
+        """Return which share of the items are samples of a measure, such as those with a due time; 1 if that is not known.
+
+        Labels and authoritative passes come later, so that none of them is known yet does not mean that none will come.
+        """
         seen = self.recent.get(measure)
-        if seen is None or not seen.samples or self.tried < LEAST_SEEN:
+        if seen is None or self.tried < LEAST_SEEN:
             return 1.0
+        if not seen.samples:
+            return 0.0 if measure is Measure.DEADLINES_MET else 1.0
         return min(1.0, seen.samples / self.tried)
 
     def known(self, measure: Measure) -> Measurement | None:

@@ -72,8 +72,6 @@ def _not_ready(plan: RolloutPlan) -> str | None:
 
 def _out_of_reach(plan: RolloutPlan, step: PlannedStep) -> str | None:
     """Return why the step surely has too little evidence when its time is over, even if no item is wrong."""
-    if step.days is None or step.a_day is None or step.items_take is None:
-        return None
     unpaid = next((each for each in step.gates if not each.gate.dry_run and each.is_unpaid), None)
     if unpaid is not None:
         number = "more pairs" if unpaid.fewest is None else counted(unpaid.fewest, "pair")
@@ -82,6 +80,8 @@ def _out_of_reach(plan: RolloutPlan, step: PlannedStep) -> str | None:
             f"answers even if none is wrong, and the budget of its shadows pays for about {rate(unpaid.pairs or 0.0)}: raise "
             "shadows.budget_usd, loosen the limit, or try the gate with `dry_run: true`"
         )
+    if step.days is None or step.a_day is None or step.items_take is None:
+        return None
     lacking = list[tuple[float, str, float]]()
     if step.items_take > step.days:
         waits = f"it waits for {counted(step.step.hold.items, 'item')}"

@@ -1,9 +1,9 @@
 """Rollouts that are looked at again and again: how often a gate is wrong, and how many items it needs.
 
 Nothing is stored and nothing is called: samples are drawn with fixed seeds, and the product's own gates and tests judge them.
-The rollouts follow the shipped playbook `batch-to-realtime`, whose `alpha` of 5 % its eight gates divide. Beside them stands
-the rule that Lanes had before: a gate passed when its value kept the limit, and failed when the lower bound of a fixed sample
-(Clopper-Pearson, 99 %) lay above it, whenever one looked.
+The rollouts follow the shipped playbook `batch-to-realtime`, whose `alpha` of 5 % its twelve gates on shares divide. Beside
+them stands the rule that Lanes had before: a gate passed when its value kept the limit, and failed when the lower bound of a
+fixed sample (Clopper-Pearson, 99 %) lay above it, whenever one looked.
 
 - `false_alarm_upper`: nothing is worse than it may be, and every gate's truth lies at its limit. Each step is looked at 30
   times between 20 and 20,000 items, and led on whatever its gates say, so that all of alpha is at stake. Share of rollouts in
@@ -33,7 +33,7 @@ import ville
 from numpy.typing import NDArray
 from scipy import special, stats
 
-from lanes.rollouts.gates import Gate, Measure, Measurement, judge
+from lanes.rollouts.gates import MEANS, Gate, Measure, Measurement, judge
 from lanes.rollouts.playbook import Playbook, load
 from lanes.statistics import quantiles, shares
 from lanes.statistics.differences import (
@@ -69,7 +69,7 @@ def main() -> None:
     parser.add_argument("--rollouts", type=int, default=2_000)
     parser.add_argument("--samples", type=int, default=20_000, help="that the oracle compares")
     given = parser.parse_args()
-    playbook = load("batch-to-realtime")
+    playbook = shipped()
     ours = rule_of(playbook.gate_alpha)
     seen: dict[str, dict[str, float]] = {
         "false alarms": {
@@ -145,6 +145,18 @@ def first(is_so: Callable[[int], bool], most: int) -> int:
         middle = (low + high) // 2
         low, high = (low, middle) if is_so(middle) else (middle + 1, high)
     return low
+
+
+def shipped() -> Playbook:
+    """Return the shipped playbook with its gates on shares; a mean has a bound of its own, which is drawn apart."""
+    book = load("batch-to-realtime")
+    steps = [
+        step.model_copy(
+            update={"gates": tuple(each for each in step.gates if each.measure not in MEANS)}
+        )
+        for step in book.steps
+    ]
+    return book.model_copy(update={"steps": tuple(steps)})
 
 
 def counted(drawn: numpy.random.Generator, share: float, looks: Sequence[int], runs: int) -> Counts:
@@ -280,7 +292,7 @@ def items_at_half(playbook: Playbook, runs: int) -> dict[str, float]:
 
 def moved_by_limit(runs: int) -> dict[str, float]:
     """Return what was moved when a gate with a limit stopped it, and when that was."""
-    limit = load("batch-to-realtime").model_dump(mode="json")
+    limit = shipped().model_dump(mode="json")
     gate = {"measure": "error_rate", "max": BASE, "at_least": 20}
     for step in limit["steps"]:
         step["gates"] = [gate]

@@ -109,7 +109,7 @@ def test_a_new_workload_has_a_plan_without_days(pool: Engine, address: str, caps
     assert plan("batch-to-realtime", workload="letters") == 0
     said = " ".join(capsys.readouterr().out.split())
     assert "The split decided the lane of 0 items in 0 s: too few to say what comes." in said
-    assert "1,255" in said
+    assert "1,310" in said
     steps = planned(capsys, "batch-to-realtime")["steps"]
     assert {each["takes_days"] for each in steps} == {None}
 

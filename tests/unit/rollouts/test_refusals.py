@@ -110,18 +110,29 @@ def days_of(a_day: float, days: float = 7) -> SplitTraffic:
 
 def test_a_gate_that_cannot_reach_its_sample_in_its_time_is_refused_with_the_numbers() -> None:
     assert refused(book=load("batch-to-realtime"), traffic=days_of(100)) == (
-        'step 1 of playbook "batch-to-realtime" cannot pass in its time: p95_s needs 203 samples even if none is wrong. At '
-        "today's traffic 5.0 a day come, which takes 41 d, and the step holds for 14 d: leave out at_most_minutes, move a "
+        'step 1 of playbook "batch-to-realtime" cannot pass in its time: p95_s needs 218 samples even if none is wrong. At '
+        "today's traffic 5.0 a day come, which takes 44 d, and the step holds for 14 d: leave out at_most_minutes, move a "
         "larger share, loosen the limit, send more traffic, or try the gate with `dry_run: true`"
     )
     longer = str(refused(book=load("batch-to-realtime"), traffic=days_of(200)))
-    assert "10 a day come, which takes 20 d" in longer
-    assert "hold longer (at_most_minutes: 29232)" in longer
+    assert "10 a day come, which takes 22 d" in longer
+    assert "hold longer (at_most_minutes: 31392)" in longer
 
 
 def test_a_rollout_begins_where_its_gates_pass_in_time_if_nothing_is_wrong() -> None:
     """That they pass at half of their limits too is shown by the plan, and not asked for."""
-    assert refused(book=load("batch-to-realtime"), traffic=days_of(300)) is None
+    assert refused(book=load("batch-to-realtime"), traffic=days_of(320)) is None
+
+
+def test_shadows_whose_budget_ends_before_a_gate_can_pass_are_refused() -> None:
+    book = playbook(step(10, AGREEMENT), shadows={"share": 0.1, "budget_usd": 0.1})
+    dear = SplitTraffic(7_000, 7.0, {Lane.REALTIME: 0.004, Lane.BATCH: 0.002})
+    assert refused(book=book, traffic=dear) == (
+        'step 1 of playbook "batch-to-realtime" cannot pass: agreement needs 69 pairs of answers even if none is wrong, and '
+        "the budget of its shadows pays for about 25: raise shadows.budget_usd, loosen the limit, or try the gate with "
+        "`dry_run: true`"
+    )
+    assert refused(book=book, traffic=days_of(1_000)) is None  # no cost is known
 
 
 @pytest.mark.parametrize(
