@@ -46,7 +46,7 @@ from tests.conftest import NOON, later
 from tests.examples import admit, publish, route
 from tests.flows.conftest import Sender
 from tests.rollouts import NAME, begin, playbook, step, write
-from tests.store.tries import claim, save, tried
+from tests.store.tries import claim, home, save, submit, tried
 
 
 def wanted(file: str, workload: str = "letters") -> RolloutOrder:
@@ -119,6 +119,35 @@ async def test_what_cannot_start_is_refused_and_leaves_nothing(
                 async with leading(db, wanted(file), uuid4()):
                     pass
         assert len(await db.run(rollouts.all_open)) == 1
+
+
+async def test_the_lane_that_receives_the_traffic_proves_itself_before_the_first_item_moves(
+    database_url: str,
+) -> None:
+    def answered(connection: Connection) -> None:
+        admit(connection, *(f"i{n}" for n in range(75)), now=NOON)
+        route(connection, now=NOON)
+        save(connection, *(tried(each) for each in claim(connection)))
+
+    def came_back(connection: Connection) -> None:
+        batch_id, works = submit(
+            connection, workloads.in_force(connection)["letters"], now=later(days=2)
+        )
+        at = later(seconds=9)
+        save(connection, *(tried(each, at=at) for each in works), now=at, batch_id=batch_id)
+        home(connection, batch_id, now=at)
+
+    agree = {"measure": "agreement", "min": 0.8, "at_least": 5}
+    steps = step(100, agree), step(50, agree)
+    shadows = {"share": 1.0, "budget_usd": 1}
+    async with Database(database_url) as db:
+        await db.run(publish, now=NOON, split_percent=100)
+        book = playbook(*steps, direction="realtime_to_batch", shadows=shadows)
+        lead = Lead(db, await db.run(begin, book))
+        await db.run(answered)
+        assert isinstance(await lead.decide(later(seconds=2)), Hold)  # and owes the shadows
+        await db.run(came_back)
+        assert isinstance(await lead.decide(later(seconds=10)), Advance)
 
 
 async def test_the_evidence_decides(database_url: str) -> None:

@@ -2,6 +2,7 @@
 
 import xml.etree.ElementTree as ET
 from dataclasses import replace
+from decimal import Decimal
 from math import inf
 
 import pytest
@@ -14,7 +15,7 @@ from lanes.report import rollout_charts
 from lanes.report.charts import REALTIME, WIDTH
 from lanes.report.rollout import Progress, bar, headline, question, render
 from lanes.rollouts.gates import Gate, Judgement, Measurement, judge
-from lanes.rollouts.rollout import Happened, LogEntry, Rollout
+from lanes.rollouts.rollout import Happened, LogEntry, Rollout, ShadowsSpent
 from lanes.routing.split import SplitRecord
 from lanes.words import RolloutState, Verdict
 from tests.conftest import NOON, later
@@ -73,6 +74,16 @@ def test_a_gate_of_a_dry_run_says_so() -> None:
     shown = render(replace(progress(), rollout=tried))
     assert "| error rate |" in shown
     assert "| p95, received to answered, dry run |" in shown
+
+
+def test_the_cost_of_shadows_is_told_beside_their_budget() -> None:
+    book = playbook(step(20), step(50), step(80), shadows={"share": 0.1, "budget_usd": 5})
+    shadowing = replace(progress(), rollout=replace(ROLLOUT, playbook=book))
+    spent = replace(shadowing, shadows=ShadowsSpent(120, Decimal("0.42")))
+    assert "120 shadows for $0.420 of at most $5.00: they go down the other lane, too." in render(
+        spent
+    )
+    assert "shadows" not in render(progress())
 
 
 def test_the_share_is_drawn_from_the_first_entry_to_the_end_as_each_entry_set_it() -> None:
