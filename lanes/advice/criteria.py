@@ -5,6 +5,7 @@ from math import isfinite
 from statistics import mean, pstdev
 
 from lanes.advice.breakeven import BreakEven
+from lanes.advice.decay import decay
 from lanes.advice.evidence import (
     AT_ONCE_S,
     LATE_SHARE,
@@ -104,7 +105,14 @@ def _value_decays(evidence: Evidence) -> Criterion:
         f"have a due time, {early} are due before a batch is surely enough back ({seconds(evidence.batch_expected_s)})"
     )
     pressing = max(evidence.urgent, evidence.due_before_batch) / items
-    return Criterion(name, said, Leaning.REALTIME if pressing >= MOST else Leaning.BATCH)
+    fitted = decay(evidence.consumers)
+    if fitted is not None:
+        said += f"; by recorded reads it halves in {seconds(fitted.half_life_s)} ({fitted.said})"
+    if pressing >= MOST:
+        return Criterion(name, said, Leaning.REALTIME)
+    is_quick = False if fitted is None else fitted.is_quick(evidence.batch_expected_s)
+    by_reads = {True: Leaning.REALTIME, False: Leaning.BATCH, None: Leaning.UNKNOWN}
+    return Criterion(name, said, by_reads[is_quick])
 
 
 def _fits_limits(evidence: Evidence) -> Criterion:

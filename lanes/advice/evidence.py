@@ -90,6 +90,11 @@ class ConsumerUse:
     median_s: float | None = None
     later: int = 0  # reads after `LATER_S` or more
     unknown: int = 0
+    # seconds from answer to read, and how many recorded reads took that
+    delays: Sequence[tuple[float, int]] = ()
+    unread_s: float = (
+        0.0  # for which the unknown ones have waited so far, together; each within 12 h
+    )
 
     @property
     def undecided(self) -> int:

@@ -53,6 +53,10 @@ class Plan:
         """The provider and the lanes."""
         return self.provider_usd + self.lanes_usd
 
+    def value_left(self, in_batch: float) -> float:
+        """Return the share of the answers' value that is left when they come, if `in_batch` of it is left on batch."""
+        return self.share + (1 - self.share) * in_batch
+
     @property
     def expected_usd(self) -> float:
         """All that it costs, what its wrong answers lose too where that is stated."""

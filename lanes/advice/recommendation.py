@@ -10,6 +10,7 @@ from math import isfinite
 
 from lanes.advice.breakeven import RULE_OF_THUMB, BreakEven
 from lanes.advice.criteria import criteria
+from lanes.advice.decay import ConsumerDecay, ValueDecay, by_consumer, decay
 from lanes.advice.evidence import (
     LATE_SHARE,
     MIN_ITEMS,
@@ -98,8 +99,17 @@ class Advice:
     rule: RuleOfThumb = RuleOfThumb(None, None)
     criteria: Sequence[Criterion] = ()
     movable: Sequence[ConsumerUse] = ()
+    decay: ValueDecay | None = None  # of all consumers' answers; None: too few reads to say
+    decays: Sequence[ConsumerDecay] = ()
     sensitivities: Sequence[Sensitivity] = ()
     evidence: Evidence | None = field(default=None, repr=False)
+
+    @property
+    def left_in_batch(self) -> float | None:
+        """The share of an answer's value that is left when a batch is surely enough back; None: too few reads to say."""
+        if self.decay is None or self.evidence is None:
+            return None
+        return self.decay.left(self.evidence.batch_expected_s)
 
 
 @dataclass(frozen=True)
@@ -159,6 +169,8 @@ def advise(
         rule=_rule(needed, even),
         criteria=criteria(evidence, needed, even, corrections),
         movable=movable,
+        decay=decay(evidence.consumers),
+        decays=by_consumer(evidence.consumers),
         sensitivities=sensitivities(evidence, needed, even, corrections)
         if choice.plan and even and needed
         else (),

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from math import fsum, inf, isfinite, sqrt
 
 from lanes.advice.breakeven import BreakEven
+from lanes.advice.decay import CONFIDENCE
 from lanes.advice.evidence import (
     MIN_WHOLE_DAYS,
     DayUse,
@@ -24,8 +25,6 @@ from lanes.advice.evidence import (
     projected,
 )
 from lanes.advice.recommendation import Advice
-
-CONFIDENCE = 0.95
 
 
 @dataclass(frozen=True)

@@ -65,15 +65,15 @@ def as_data(advice: Advice) -> dict[str, Any]:
         }
     lanes = [{**asdict(each), "total_usd": each.total_usd} for each in advice.lanes]
     saved = advice.evidence.savings if advice.evidence else None
-    cases = [{**asdict(each), "plan": _plan(each.plan)} for each in advice.sensitivities]
+    cases = [{**asdict(each), "plan": _plan(each.plan, advice)} for each in advice.sensitivities]
     data = {
         **asdict(advice),
         "lanes": lanes,
         "rule_agrees": advice.rule.agrees,
         "worked_out": worked_out,
-        "now": _plan(advice.now),
-        "plan": _plan(advice.plan),
-        "plans": [_plan(each) for each in advice.plans],
+        "now": _plan(advice.now, advice),
+        "plan": _plan(advice.plan, advice),
+        "plans": [_plan(each, advice) for each in advice.plans],
         "sensitivities": cases,
         "intervals": asdict(spread(advice)),
         "savings": None if saved is None else {**asdict(saved), "saved_usd": saved.saved_usd},
@@ -81,10 +81,13 @@ def as_data(advice: Advice) -> dict[str, Any]:
     return _written(data)
 
 
-def _plan(plan: Plan | None) -> dict[str, Any] | None:
+def _plan(plan: Plan | None, advice: Advice) -> dict[str, Any] | None:
     if plan is None:
         return None
-    return {**asdict(plan), "paid_usd": plan.paid_usd, "expected_usd": plan.expected_usd}
+    in_batch = advice.left_in_batch
+    left = None if in_batch is None else plan.value_left(in_batch)
+    worked_out = {"paid_usd": plan.paid_usd, "expected_usd": plan.expected_usd, "value_left": left}
+    return {**asdict(plan), **worked_out}
 
 
 def _written(value: Any) -> Any:

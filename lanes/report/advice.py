@@ -7,6 +7,7 @@ from typing import Any
 from rich.console import Group, RenderableType
 from rich.text import Text
 
+from lanes.advice.decay import LONGEST_S, ConsumerDecay
 from lanes.advice.evidence import MIN_BILLED, ConsumerUse, Criterion, Leaning
 from lanes.advice.plans import Plan
 from lanes.advice.recommendation import Advice, LaneCost
@@ -116,6 +117,7 @@ def _parts(advice: Advice) -> list[Part]:
         _plans(advice),
         _savings(advice),
         Part(_cases(advice.sensitivities)),
+        Part(_decays(advice), below=_half_life(advice)),
         Part(_consumers(advice.movable), NONE_MOVABLE, below=MOVABLE if advice.movable else ""),
     ]
 
@@ -166,6 +168,12 @@ def _plans(advice: Advice) -> Part:
         return dollars(of[1].wrong_usd) if is_known else MISSING
 
     lost = figure("Lost by wrong answers", "worth of missing corrections", wrong)
+    in_batch = advice.left_in_batch
+
+    def value_left(of: tuple[str, Plan]) -> str:
+        return MISSING if in_batch is None else share(of[1].value_left(in_batch))
+
+    left = figure("Value left", "of an answer when it comes, by recorded reads", value_left)
     table = Table(
         "A month, by plan",
         rows,
@@ -175,6 +183,7 @@ def _plans(advice: Advice) -> Part:
         figure("Lanes", "their monthly upkeep", lambda of: dollars(of[1].lanes_usd)),
         figure("Paid", "both", lambda of: dollars(of[1].paid_usd)),
         *([lost] if advice.corrections.each_usd is not None else []),
+        *([left] if in_batch is not None else []),
     )
     chart = advice_charts.plans(advice), "What is paid in a month, as it is and by plan"
     return Part(table, chart=chart if rows else None)
@@ -209,6 +218,42 @@ def _cases(found: Sequence[Sensitivity]) -> Table[Sensitivity]:
         figure("Paid a month", "provider and lanes", lambda of: dollars(of.plan.paid_usd)),
         label("Note", lambda of: of.note),
     )
+
+
+def _decays(advice: Advice) -> Table[ConsumerDecay]:
+    batch_s = advice.evidence.batch_expected_s if advice.evidence else 0.0
+    return Table(
+        "How fast answers lose their value",
+        advice.decays[:MOST_ROWS],
+        label("Consumer", lambda of: of.consumer or "unnamed"),
+        figure("Reads", "recorded, of real-time answers", lambda of: f"{of.decay.reads:,}"),
+        figure("Unknown", "no read recorded", lambda of: f"{of.decay.unknown:,}"),
+        figure("Half-life", "half are read by then", lambda of: seconds(of.decay.half_life_s)),
+        figure("At least", "its interval, if the unknown were read at once", _low),
+        figure("At most", "its interval, if the unknown were never read", _high),
+        figure(
+            "Left",
+            f"of the value when a batch is back ({seconds(batch_s)})",
+            lambda of: share(of.decay.left(batch_s)),
+        ),
+    )
+
+
+def _low(of: ConsumerDecay) -> str:
+    return seconds(of.decay.low_s)
+
+
+def _high(of: ConsumerDecay) -> str:
+    return seconds(of.decay.high_s)
+
+
+def _half_life(advice: Advice) -> str:
+    """Say what to write into the definition, so that Lanes weighs waiting by these reads."""
+    of = advice.decay
+    if of is None:
+        return ""
+    written = f"half_life_s: {min(max(1, round(of.half_life_s)), LONGEST_S)}"
+    return f"For all consumers together: {written}, with {of.said}. Lanes weighs waiting by it once value_usd is stated."
 
 
 def _consumers(movable: Sequence[ConsumerUse]) -> Table[ConsumerUse]:

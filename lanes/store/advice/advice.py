@@ -269,8 +269,10 @@ def _consumer(
     consumer: str | None, rows: Sequence[Any], timed: Durations | None, young: int
 ) -> ConsumerUse:
     asked, read = of_kind(rows, "asked"), of_kind(rows, "read")
-    answered = summed((each for each in of_kind(rows, "first") if each.lane == Lane.REALTIME), "n")
-    reads = summed(read, "n")
+    first = [each for each in of_kind(rows, "first") if each.lane == Lane.REALTIME]
+    unread_s = sum(each.age_s for each in first) - sum(each.age_s for each in read)
+    answered = summed(first, "n")
+    reads, delays = summed(read, "n"), tuple(timed.counted()) if timed else ()
     return ConsumerUse(
         consumer,
         routed=summed(asked, "n"),
@@ -280,8 +282,10 @@ def _consumer(
         reads=reads,
         at_once=summed(read, "items"),
         median_s=timed.percentile_s(0.5) if timed else None,
-        later=sum(n for seconds, n in timed.counted() if seconds >= LATER_S) if timed else 0,
-        unknown=max(answered - reads - young, 0),
+        later=sum(n for seconds, n in delays if seconds >= LATER_S),
+        unknown=(unknown := max(answered - reads - young, 0)),
+        delays=delays,
+        unread_s=max(unread_s, 0.0) if unknown else 0.0,
     )
 
 

@@ -10,14 +10,17 @@ select w.name as workload, v.id as version_id, v.number, v.mode, v.realtime_mode
  order by w.name
 """
 
-# Everything that is counted, read once. What arrived, what was asked and what came of it is told by its day.
+# Everything that is counted, read once. What arrived, what was asked and what came of it is told by its day. Ages
+# are those of the middle of a day (UTC), or of what has passed of it, so that they do not depend on what is folded.
 COUNTED = f"""
 select workload, version_id, kind, lane, purpose, consumer, word,
        case when kind in ('item', 'call', 'attempt') then (at at time zone 'UTC')::date end as day,
        sum(n)::bigint as n, sum(items)::bigint as items, sum(usd) as usd, sum(realtime_usd) as realtime_usd,
        sum(batch_usd) as batch_usd, sum(input + cached + written)::bigint as input_tokens, sum(output)::bigint as output_tokens,
-       sum(cached)::bigint as cached_tokens, sum(written)::bigint as written_tokens
-  from lanes.figures_since('{{item,due,urgent,route,asked,first,read,compared,call,attempt}}', :since)
+       sum(cached)::bigint as cached_tokens, sum(written)::bigint as written_tokens,
+       sum(n * (since_s - least(since_s, 86400) / 2))::float8 as age_s
+  from lanes.figures_since('{{item,due,urgent,route,asked,first,read,compared,call,attempt}}', :since),
+       lateral (select extract(epoch from cast(:now as timestamptz) - date_trunc('day', at, 'UTC')) as since_s) aged
  where workload = any(:workloads) and (purpose is null or purpose in {ANSWERING})
  group by 1, 2, 3, 4, 5, 6, 7, 8
 """

@@ -337,3 +337,23 @@ def test_only_corrections_of_the_version_in_force_count(connection: Connection) 
         0,
         None,
     )
+
+
+def test_the_half_life_is_fitted_to_recorded_reads_and_to_how_long_the_others_have_waited(
+    connection: Connection,
+) -> None:
+    publish(connection, now=NOON, split_percent=100)
+    keys = [f"k{number}" for number in range(30)]
+    admit(connection, *keys, now=NOON, consumer="desk")
+    route(connection, now=NOON)
+    save(connection, *map(tried, claim(connection)))
+    for key in keys[:20]:
+        read(connection, key, at=later(hours=1))
+    for _ in range(2):
+        advice = advise(seen(connection))
+        assert advice.decay is not None
+        assert (advice.decay.reads, advice.decay.unknown) == (20, 10)
+        waited_s = 20 * 3_600 + 10 * 2 * 86_400  # ten have waited for two days
+        assert advice.decay.half_life_s == pytest.approx(0.6931 * waited_s / 20, rel=0.02)
+        assert [each.consumer for each in advice.decays] == ["desk"]
+        folding.fold(connection)

@@ -1,0 +1,41 @@
+"""How fast something ends that ends at any moment alike: an exponential law, fitted to waits of which some go on.
+
+The most likely rate is the number of waits that ended over the time that all of them took together, those that go on too
+(Epstein and Sobel, JASA 48, 1953). Twice the rate times that time is distributed as chi-square with twice that number of
+degrees of freedom; where time ends the look, as here, the bounds with one more end above hold (Garwood, Biometrika 28, 1936).
+Unlike the other bounds of this chapter they hold at one look, and only as far as the law does.
+"""
+
+from math import inf, log, sqrt
+from statistics import NormalDist
+from typing import NamedTuple
+
+
+class Waits(NamedTuple):
+    """Waits, `ended` of them ended; `total_s` is the time in seconds that all of them took so far."""
+
+    ended: int
+    total_s: float
+
+    @property
+    def half_life_s(self) -> float:
+        """The most likely time within which half of them end; infinite where none ended."""
+        return log(2) * self.total_s / self.ended if self.ended else inf
+
+    def bounds_s(self, *, alpha: float) -> tuple[float, float]:
+        """Return bounds of the half-life in seconds, which hold it with a probability of 1 - alpha."""
+        twice = 2 * log(2) * self.total_s
+        low = twice / chi_square(2 * self.ended + 2, 1 - alpha / 2)
+        high = twice / chi_square(2 * self.ended, alpha / 2) if self.ended else inf
+        return low, high
+
+
+def chi_square(freedom: int, below: float) -> float:
+    """Return the value below which a chi-square variable lies with that probability, above 0 and below 1.
+
+    By the cube root of Wilson and Hilferty (PNAS 17, 1931): right within 0.1 % from 40 degrees of freedom on. SciPy's is exact,
+    and takes longer to load than all else that a status needs.
+    """
+    spread = 2 / (9 * freedom)
+    root = 1 - spread + NormalDist().inv_cdf(below) * sqrt(spread)
+    return freedom * max(root, spread) ** 3

@@ -1,0 +1,111 @@
+"""How the value of answers decays by recorded reads, and that unknown reads make it less certain and never longer-lived."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lanes.advice.decay import LONGEST_S, by_consumer, decay
+from lanes.advice.evidence import ConsumerUse, Leaning
+from lanes.advice.recommendation import advise
+from lanes.commands.advise import as_data
+from lanes.report import advice as report
+from tests.examples import spec
+from tests.unit.advice.test_advice import evidence, leanings, shown
+
+HOUR = 3_600.0
+CRITERION = "Value decays quickly"
+
+
+def use(took_s: float, reads: int = 1_000, **fields: Any) -> ConsumerUse:
+    """A consumer whose reads took an hour, or so many seconds, each."""
+    of: dict[str, Any] = {"routed": 2_000, "realtime": 2_000, "delays": [(took_s, reads)]}
+    return ConsumerUse("desk", **{**of, "reads": reads, "later": reads, **fields})
+
+
+def test_half_of_the_readers_have_come_by_the_half_life() -> None:
+    found = decay([use(HOUR)])
+    assert found is not None
+    assert found.half_life_s == pytest.approx(0.6931 * HOUR, rel=1e-3)
+    assert found.low_s == pytest.approx(0.6513 * HOUR, rel=1e-2)  # 6 % for 1,000 reads
+    assert found.high_s == pytest.approx(0.738 * HOUR, rel=1e-2)
+    assert found.left(found.half_life_s) == 0.5
+    assert found.left(0) == 1
+
+
+def test_answers_not_read_so_far_lengthen_the_half_life_by_what_they_waited() -> None:
+    found = decay([use(HOUR, 100, unknown=100, unread_s=100 * 5 * HOUR)])
+    assert found is not None
+    assert found.half_life_s == pytest.approx(0.6931 * 6 * HOUR, rel=1e-3)
+
+
+@given(
+    st.integers(20, 1_000),
+    st.floats(1, 1e6),
+    st.integers(0, 1_000),
+    st.integers(0, 1_000),
+    st.floats(0, 1e6),
+)
+def test_more_unknown_reads_never_make_a_slow_decay_more_certain(
+    reads: int, took_s: float, some: int, more: int, waited_s: float
+) -> None:
+    few, many = (
+        decay([use(took_s, reads, unknown=unknown, unread_s=unknown * waited_s)])
+        for unknown in (some, some + more)
+    )
+    assert few is not None
+    assert many is not None
+    assert many.low_s <= few.low_s * (1 + 1e-9)
+    assert many.high_s >= few.high_s * (1 - 1e-9)
+    assert many.low_s <= many.half_life_s <= many.high_s
+
+
+def test_the_half_life_to_write_is_one_that_a_definition_takes() -> None:
+    hardly = advise(evidence(use(HOUR, 20, unknown=10_000, unread_s=1e12)))
+    assert f"half_life_s: {LONGEST_S}" in report.in_page(hardly)
+    assert spec(half_life_s=LONGEST_S).half_life_s == LONGEST_S
+
+
+def test_a_consumer_with_too_few_reads_has_no_half_life() -> None:
+    assert by_consumer([use(HOUR, 19), use(HOUR, 20)]) == by_consumer([use(HOUR, 20)])
+    assert decay([use(HOUR, 19)]) is None
+    assert decay([]) is None
+
+
+@pytest.mark.parametrize(
+    ("took_s", "fields", "leaning"),
+    [
+        (60.0, {}, Leaning.REALTIME),
+        (10 * HOUR, {}, Leaning.BATCH),
+        (1.44 * HOUR, {}, Leaning.UNKNOWN),  # a half-life of about an hour, and a batch takes one
+        (10 * HOUR, {"unknown": 15_000, "unread_s": 1.0}, Leaning.UNKNOWN),
+        (60.0, {"unknown": 100, "unread_s": 1e8}, Leaning.UNKNOWN),
+    ],
+)
+def test_the_criterion_is_judged_by_reads_as_far_as_they_are_sure(
+    took_s: float, fields: dict[str, Any], leaning: Leaning
+) -> None:
+    advice = advise(evidence(use(took_s, **fields), batch_expected_s=HOUR))
+    assert leanings(advice)[CRITERION] is leaning
+    (said,) = [each.evidence for each in advice.criteria if each.name == CRITERION]
+    assert "by recorded reads it halves in" in said
+
+
+def test_what_is_declared_urgent_decays_quickly_whatever_its_reads_say() -> None:
+    advice = advise(evidence(use(10 * HOUR), urgent=200_000, batch_expected_s=HOUR))
+    assert leanings(advice)[CRITERION] is Leaning.REALTIME
+
+
+def test_the_advice_shows_it_by_consumer_and_says_which_half_life_to_write() -> None:
+    advice = advise(evidence(use(HOUR), batch_expected_s=HOUR))
+    for page in (" ".join(shown(advice).split()), report.in_page(advice)):
+        assert "How fast answers lose their value" in page
+        assert "half_life_s: 2495, with 95 % confidence: 39 min to 44 min" in page
+    assert "37\u00a0%" in report.in_page(advice)  # left after an hour
+    data = as_data(advice)
+    assert data["decays"][0]["consumer"] == "desk"
+    assert data["decay"]["half_life_s"] == pytest.approx(2_495, abs=1)
+    now = data["now"]
+    assert now["value_left"] == pytest.approx(now["share"] + (1 - now["share"]) * 0.368, abs=1e-3)
+    assert "half_life_s:" not in report.in_page(advise(evidence()))
