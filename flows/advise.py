@@ -4,8 +4,10 @@ from prefect import State, flow
 from prefect.logging import get_run_logger
 from pydantic import Field
 
+from lanes.money.overhead import EVERY
 from lanes.workload.form import Form, SignedLine, of_workloads
 from tasks.database import database
+from tasks.propose import review
 from tasks.refusal import REFUSALS, refused
 from tasks.report import write_advice
 
@@ -13,8 +15,8 @@ from tasks.report import write_advice
 class AdviceQuestion(Form):
     """Which workload, over which period, and what it assumes. What the lanes take a month is set with `set_overhead`."""
 
-    workload: SignedLine = Field(title="Workload", json_schema_extra=of_workloads())
-    """The published workload to advise on."""
+    workload: SignedLine = Field(title="Workload", json_schema_extra=of_workloads(EVERY))
+    """The published workload to advise on, or * for all: then rollouts are proposed too, and only Days counts below."""
     days: int = Field(default=30, ge=1, le=365, title="Days")
     """How far to look back, 1 to 365."""
     items_per_month: float | None = Field(default=None, gt=0, le=1e12, title="Items a month")
@@ -38,17 +40,21 @@ class AdviceQuestion(Form):
 async def advise(question: AdviceQuestion) -> str | State[str]:
     """Write the advice as the newest version of artifact `lanes-advice-<workload>` and return its headline.
 
-    An unpublished workload ends the run as refused.
+    Of all workloads (`*`), it also proposes rollouts to batch for the consumers who surely read late, in artifact
+    `lanes-proposals-<workload>`. An unpublished workload ends the run as refused.
     """
     try:
         async with database() as db:
-            said = await write_advice(
-                db,
-                question.workload,
-                days=question.days,
-                items_per_month=question.items_per_month,
-                correction_usd=question.correction_usd,
-            )
+            if question.workload == EVERY:
+                said = await review(db, days=question.days)
+            else:
+                said = await write_advice(
+                    db,
+                    question.workload,
+                    days=question.days,
+                    items_per_month=question.items_per_month,
+                    correction_usd=question.correction_usd,
+                )
     except REFUSALS as reason:
         return refused(reason)
     get_run_logger().info("%s", said)

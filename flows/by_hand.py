@@ -80,6 +80,12 @@ async def extend_rollout(action: actions.ExtendRollout) -> Ended:
     return await by_hand(action)
 
 
+@flow(name="decide_proposal", flow_run_name="{action.what}", persist_result=False)
+async def decide_proposal(action: actions.DecideProposal) -> Ended:
+    """Approve, edit or decline a proposed rollout."""
+    return await by_hand(action)
+
+
 @flow(name="promote", flow_run_name="{action.what}", persist_result=False)
 async def promote(action: actions.Promote) -> Ended:
     """Show a complete replay's results to readers."""

@@ -27,6 +27,7 @@ COMMANDS = (
     "items:cancel",
     "items:forget",
     "advise:advise",
+    "proposals:proposals",
     "alerts:alerts",
     "figures:figures",
     "spending:budget",

@@ -167,6 +167,15 @@ class RolloutState(StrEnum):
     ABORTED = "aborted"  # a person ended it; the share before is in force
 
 
+class ProposalState(StrEnum):
+    """The state of a proposed rollout; each comment names what changes it next."""
+
+    OPEN = "open"  # a person approves, edits or declines it; `advise` refreshes or withdraws it
+    APPROVED = "approved"  # a person approved it, and its rollout started; final
+    DECLINED = "declined"  # a person declined it: not proposed again for a month; final
+    WITHDRAWN = "withdrawn"  # `advise` took it back: its reasons no longer hold; final
+
+
 class ReplayState(StrEnum):
     """The state of a replay; each comment names what changes it next."""
 

@@ -1,14 +1,18 @@
 """The task that performs an action of a person."""
 
+from contextlib import suppress
+
 from prefect import State, task
 from prefect.artifacts import acreate_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.logging import get_run_logger
 
-from lanes.commands.actions import AbortRollout, PersonAction
+from lanes.commands.actions import AbortRollout, DecideProposal, PersonAction
+from lanes.standing import runs
 from lanes.store.database import Database
 from lanes.store.rollouts import rollouts
 from tasks.approval import withdraw
+from tasks.asking import ask_for_run
 from tasks.database import database
 from tasks.outgoing import publish_events
 from tasks.refusal import REFUSALS, refused
@@ -39,4 +43,7 @@ async def perform(db: Database, action: PersonAction) -> str:
     if isinstance(action, AbortRollout):
         run_id = await db.run(rollouts.newest_run_of, action.workload)
         await withdraw(run_id, f"aborted by {action.who}: {action.why}")
+    if isinstance(action, DecideProposal) and action.action == "approve":
+        with suppress(Exception):  # Prefect is away: the hourly run leads the rollout
+            await ask_for_run(runs.migrate())
     return done.said

@@ -13,17 +13,19 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, WithJsonSchema
 from sqlalchemy import Connection
 
+from lanes.advice.proposals import edited
 from lanes.batch.batch import BatchDecision, sentence
 from lanes.errors import ActionRefused, UnknownItem, UnknownWorkload
-from lanes.ids import BatchId
+from lanes.ids import BatchId, ProposalId
 from lanes.money.budget import Budget, Period
 from lanes.money.overhead import EVERY, Overhead, OverheadKind
 from lanes.replays.replay import Generation
 from lanes.report.rollout import where_it_stands
 from lanes.report.summary import lane_name, reason_name
-from lanes.rollouts.playbook import LONGEST_MINUTES
+from lanes.rollouts.playbook import LONGEST_MINUTES, load, playbook_names
 from lanes.routing.split import Split
 from lanes.settling.story import happenings, next_step, shared_context
+from lanes.store.advice import proposals
 from lanes.store.doors import emptying, items
 from lanes.store.locks import OWN_PATIENCE, by_itself
 from lanes.store.money import budgets, overheads
@@ -33,7 +35,7 @@ from lanes.store.settling import decisions, retries, story
 from lanes.store.workload import workloads
 from lanes.text import cell, remove_quotes
 from lanes.units import count, counted, usd
-from lanes.words import Lane
+from lanes.words import Lane, Signature
 from lanes.workload.form import LARGEST, Form, Line, SignedLine, Who, Why, of_workloads
 
 MOST_USD = 1e9
@@ -280,6 +282,45 @@ class ExtendRollout(PersonAction):
         extended = rollout_moves.extend(connection, self.workload, minutes, **signed, now=now)
         until = f"; it has time until {extended.step_ends_at:%Y-%m-%d %H:%M} UTC"
         return Done(f"{where_it_stands(extended)}{until}")
+
+
+class DecideProposal(PersonAction):
+    """Approve, edit or decline a rollout that the advice proposes for a consumer."""
+
+    proposal: int = Field(ge=1, le=LARGEST, title="Proposal")
+    """Its number, from 1; the artifact and `lanes proposals` show it."""
+    action: Literal["approve", "edit", "decline"] = Field(
+        title="Action",
+        description="approve: its rollout starts at once. edit: it stays open, with what is changed below. decline: it is not "
+        "proposed again for a month.",
+    )
+    playbook: Line = Field(
+        default="", title="Another playbook", json_schema_extra={"enum": ["", *playbook_names()]}
+    )
+    """A file of migrations/playbooks, without its ending. Empty: as proposed."""
+    percents: list[Annotated[float, Field(ge=0, le=100)]] = Field(default=[], title="Percents")
+    """The share to real-time at each step of the playbook, 0 to 100. Empty: as they are."""
+    hold_hours: int | None = Field(
+        default=None, ge=1, le=LONGEST_MINUTES // 60, title="Longest time of a step (hours)"
+    )
+    """For how long each step may gather its evidence. Empty: as it is."""
+
+    @property
+    def what(self) -> str:
+        return f"{self.action} proposal {self.proposal} of {self.workload}"
+
+    def perform(self, connection: Connection, now: datetime) -> Done:
+        number, by = ProposalId(self.proposal), Signature(self.who, self.why, now)
+        whose = connection, self.workload, number
+        if self.action == "decline":
+            return Done(proposals.decline(*whose, by=by))
+        base = load(self.playbook) if self.playbook else proposals.to_decide(*whose).playbook
+        playbook = edited(base, self.percents, self.hold_hours)
+        if self.action == "edit":
+            return Done(proposals.edit(*whose, playbook, by=by))
+        begun = proposals.approve(*whose, playbook, by=by)
+        said = f"proposal {number} is approved as rollout {begun.id}; {where_it_stands(begun)}"
+        return Done(said, {"rollout": begun.id})
 
 
 class ReplayAction(PersonAction):

@@ -112,7 +112,7 @@ def perform(
     from lanes.store.locks import repeated
 
     try:
-        action = kind(workload=workload, who=getpass.getuser(), why=why, **given)
+        action = kind(**{"workload": workload, "who": getpass.getuser(), "why": why, **given})
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False)[0]
         raise WrongUsage(f"{first['loc'][0]}: {first['msg']}") from None

@@ -2,11 +2,12 @@
 
 from collections.abc import Sequence
 from decimal import Decimal
-from math import isfinite
+from math import inf, isfinite
 
 from lanes.advice.breakeven import BreakEven
 from lanes.advice.evidence import Pattern
 from lanes.advice.plans import Plan
+from lanes.advice.proposals import ProposalFigures
 from lanes.advice.recommendation import Advice
 from lanes.advice.spread import Interval
 from lanes.report import charts
@@ -23,9 +24,10 @@ from lanes.report.charts import (
     RULE,
     WIDTH,
 )
-from lanes.units import count, dollars, usd
+from lanes.units import count, dollars, seconds, usd
 
 COST = "#b91c1c"  # of a part that added to the cost
+SPANS_S = (60.0, 600.0, 3_600.0, 21_600.0, 86_400.0, 259_200.0)  # until read
 PLOT = 150
 LEFT, RIGHT, TOP = 84, WIDTH - PADDING - 10, 64
 MOST_STRETCH = 20  # a break-even farther than this many times the volume is named, not drawn
@@ -93,6 +95,27 @@ def plans(advice: Advice) -> str:
     for each in advice.plans:
         shown.append(bar(plan_name(advice, each), each, colors.get(each.pattern, INK)))
     return charts.bars([charts.Group("Paid in a month, lanes included", shown)])
+
+
+def delays(of: ProposalFigures) -> str:
+    """Draw how many answers were read how long after they came, and which of them a batch would have come too late for."""
+    ends = sorted({*SPANS_S, of.batch_s})
+    bars = list[charts.Bar]()
+    for start, end in zip([0.0, *ends], [*ends, inf], strict=True):
+        number = sum(n for took_s, n in of.delays if start <= took_s < end)
+        name = f"from {seconds(start)}" if end == inf else f"up to {seconds(end)}"
+        color = REALTIME if end <= of.batch_s else BATCH
+        bars.append(charts.Bar(name, number, count(number), color))
+    while len(bars) > 1 and not bars[-1].value and bars[-1].color == BATCH:
+        bars.pop()
+    unknown = charts.Bar("unknown", of.unknown, count(of.unknown), NEUTRAL)
+    back = seconds(of.batch_s)
+    groups = [
+        (f"Read before a batch is back ({back})", [each for each in bars if each.color != BATCH]),
+        ("Read later", [each for each in bars if each.color == BATCH]),
+        ("No read recorded", [unknown]),
+    ]
+    return charts.bars([charts.Group(name, of_it) for name, of_it in groups if of_it])
 
 
 def steps(parts: Sequence[tuple[str, Decimal]]) -> str:

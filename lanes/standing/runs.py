@@ -32,6 +32,7 @@ class Deployment(StrEnum):
     ABORT_ROLLOUT = "abort_rollout"
     PROMOTE_ROLLOUT = "promote_rollout"
     EXTEND_ROLLOUT = "extend_rollout"
+    DECIDE_PROPOSAL = "decide_proposal"
     PROMOTE = "promote"
     DEMOTE = "demote"
     DROP = "drop"
@@ -124,3 +125,9 @@ def set_budget(workload: str, **known: Any) -> WantedRun:
 def decide_batch(workload: str, **known: Any) -> WantedRun:
     """Return the form that decides about an open batch, filled in as far as it is `known`."""
     return WantedRun(Deployment.DECIDE_BATCH, {"decision": {"workload": workload, **known}})
+
+
+def decide_proposal(workload: str, proposal: int) -> WantedRun:
+    """Return the form that decides a proposed rollout."""
+    known = {"workload": workload, "proposal": proposal}
+    return WantedRun(Deployment.DECIDE_PROPOSAL, {"action": known})

@@ -10,7 +10,7 @@ The bounds of each look stand alone. Those of earlier looks are not intersected 
 intersection becomes too narrow, and at last empty.
 """
 
-from math import inf, lgamma, log
+from math import exp, inf, lgamma, log
 from typing import NamedTuple
 
 STEPS = 40  # halvings of the interval from 0 to 1
@@ -57,6 +57,13 @@ def is_above(of: SampleShare, share: float, *, alpha: float) -> bool:
 def is_below(of: SampleShare, share: float, *, alpha: float) -> bool:
     """Return whether the true share is surely smaller than `share`: the upper bound is."""
     return of.hits < share * of.samples and excludes(of, share, alpha=alpha)
+
+
+def confidence_below(of: SampleShare, share: float) -> float:
+    """Return the confidence, 0 to 1, with which the true share is smaller than `share`: 1 - alpha of `is_below`."""
+    if of.hits >= share * of.samples:
+        return 0.0
+    return max(0.0, 1 - exp(log_likelihood(of, share) - log_mixture(of)))
 
 
 def bounds(of: SampleShare, *, alpha: float) -> tuple[float, float]:

@@ -16,6 +16,7 @@ from tests.conftest import NOON, later
 from tests.docs.references.events import out
 from tests.examples import admit, publish, route
 from tests.rollouts import begin
+from tests.store.advice.test_proposals import refresh, seed
 from tests.store.tries import A, B, claimed_item, save, submit, tried
 
 DOCUMENTED = out()
@@ -65,13 +66,27 @@ def rollout_events(connection: Connection) -> None:
     begin(connection, now=NOON)
 
 
+def proposals_made(connection: Connection) -> None:
+    """Propose a rollout for a consumer who reads late."""
+    seed(connection, "nightly")
+    refresh(connection)
+
+
 def calls_for_drains(connection: Connection) -> None:
     """Let work wait that no drain serves."""
     call_for_drain(connection, ready=3, received=1, now=NOON)
 
 
 @pytest.mark.parametrize(
-    "happens", [item_events, batch_events, incident_events, rollout_events, calls_for_drains]
+    "happens",
+    [
+        item_events,
+        batch_events,
+        incident_events,
+        rollout_events,
+        proposals_made,
+        calls_for_drains,
+    ],
 )
 def test_an_event_says_what_the_reference_says(
     connection: Connection, happens: Callable[[Connection], None]

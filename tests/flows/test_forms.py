@@ -35,6 +35,16 @@ ORDERS = {
         for each in ("cancel", "forget", "explain", "preview")
     },
     "extend_rollout": ["workload", "hours", "who", "why"],
+    "decide_proposal": [
+        "workload",
+        "proposal",
+        "action",
+        "playbook",
+        "percents",
+        "hold_hours",
+        "who",
+        "why",
+    ],
     "retry": ["workload", "keys", "who", "why"],
     "end_split": ["workload", "consumer", "who", "why"],
     "remove_budget": ["workload", "consumer", "period", "who", "why"],
@@ -192,7 +202,7 @@ def test_a_form_offers_what_is_published_by_name_and_prefect_takes_nothing_else(
     deployment: str,
 ) -> None:
     schema = offering(schema_of(deployment), ["letters", "bills"])
-    beside = ["*"] if deployment == "set_overhead" else []
+    beside = ["*"] if deployment in ("advise", "set_overhead") else []
     assert offered(schema) == [*beside, "bills", "letters"]
     ((parameter, of),) = schema["properties"].items()
     refused = [

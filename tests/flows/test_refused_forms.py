@@ -33,6 +33,7 @@ GOOD: dict[str, tuple[str, dict[str, Any]]] = {
     "hold_rollout": ("action", SIGNED),
     "promote_rollout": ("action", SIGNED),
     "extend_rollout": ("action", {**SIGNED, "hours": 24}),
+    "decide_proposal": ("action", {**SIGNED, "proposal": 3, "action": "approve"}),
     "promote": ("action", SIGNED),
     "retry": ("action", SIGNED),
     "cancel": ("action", {**SIGNED, "key": "a"}),
@@ -76,6 +77,9 @@ BY_PREFECT: list[tuple[str, dict[str, Any], str]] = [
     ("set_overhead", {"monthly_usd": 1e10}, "is greater than the maximum"),
     ("extend_rollout", {"hours": 0}, "0 is less than the minimum of 1"),
     ("extend_rollout", {"hours": 721}, "721 is greater than the maximum of 720"),
+    ("decide_proposal", {"action": "ship"}, "'ship' is not one of ['approve', 'edit', 'decline']"),
+    ("decide_proposal", {"percents": [101]}, "101 is greater than the maximum of 100"),
+    ("decide_proposal", {"playbook": "none"}, "'none' is not one of ['', 'batch-to-realtime'"),
     ("decide_batch", {"batch": 0}, "0 is less than the minimum of 1"),
     ("decide_batch", {"batch": 10**23}, "is greater than the maximum"),
     ("replay", {"workload": "nobody"}, "'nobody' is not one of ['letters']"),
@@ -112,6 +116,7 @@ BY_THE_FLOW: list[tuple[str, dict[str, Any], str]] = [
     ("hold_rollout", {}, "no open rollout; see lanes.rollout_log"),
     ("promote_rollout", {}, "no open rollout; see lanes.rollout_log"),
     ("extend_rollout", {}, "no open rollout; see lanes.rollout_log"),
+    ("decide_proposal", {}, 'workload "letters" has no proposal 3: `lanes proposals` lists them'),
     ("promote", {}, "was never replayed"),
     ("retry", {"workload": "nobody"}, 'workload "nobody"'),
     ("cancel", {}, 'workload "letters" has no item "a"'),
@@ -182,7 +187,7 @@ TASKS = [
 EVERYTHING = """
 select (select json_agg(s) from lanes.split s)::text, (select json_agg(w) from lanes.workload w)::text,
        (select count(*) from lanes.budget), (select count(*) from lanes.overhead), (select count(*) from lanes.generation),
-       (select count(*) from lanes.rollout)
+       (select count(*) from lanes.rollout), (select count(*) from lanes.proposal)
 """
 
 

@@ -15,6 +15,11 @@ NAMES: list[tuple[str, dict[str, Any], str]] = [
     ("abort_rollout", {"action": SIGNED}, "abort rollout tickets"),
     ("promote_rollout", {"action": SIGNED}, "promote rollout tickets"),
     ("extend_rollout", {"action": {**SIGNED, "hours": 24}}, "extend rollout tickets by 24 h"),
+    (
+        "decide_proposal",
+        {"action": {**SIGNED, "proposal": 3, "action": "decline"}},
+        "decline proposal 3 of tickets",
+    ),
     ("cancel", {"action": {**SIGNED, "key": "a"}}, "cancel tickets"),
     ("set_split", {"split": {**SIGNED, "percent": 30}}, "set split tickets to 30 %"),
     ("end_split", {"action": {**SIGNED, "consumer": "desk"}}, "end split tickets"),

@@ -49,6 +49,7 @@ from lanes.store.tables.outgoing import (
     watermark,
 )
 from lanes.store.tables.rollouts import (
+    proposal,
     rollout,
     rollout_event,
     rollout_measurement,

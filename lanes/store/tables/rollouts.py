@@ -6,14 +6,14 @@ from typing import Any
 
 from sqlalchemy import CheckConstraint, Column, ForeignKey, Named, TypedColumns, Uuid
 
-from lanes.ids import ItemId, RolloutId, RouteId, WorkId
+from lanes.ids import ItemId, ProposalId, RolloutId, RouteId, WorkId
 from lanes.rollouts.gates import Measure
 from lanes.rollouts.rollout import Happened, HoldReason
 from lanes.store.tables.base import column, identity, index, table
 from lanes.store.tables.items import item
 from lanes.store.tables.work import work
 from lanes.store.tables.workloads import workload
-from lanes.words import Lane, RolloutState, Verdict
+from lanes.words import Lane, ProposalState, RolloutState, Verdict
 
 
 @table(
@@ -111,3 +111,28 @@ class shadow_pair(TypedColumns):
     asked_at: Named[datetime]
     output: Named[Any | None] = column("The answer of the shadow, which is never shown")
     answered_at: Named[datetime | None]
+
+
+@table(
+    index("uq_proposal_open", "workload, consumer", unique=True, where="state = 'open'"),
+    index(None, "workload, consumer, id"),
+)
+class proposal(TypedColumns):
+    """A rollout that `advise` proposes for a consumer; at most one of a consumer is open."""
+
+    id: Named[ProposalId] = identity()
+    workload: Named[str] = Column(ForeignKey(workload.c.name))
+    consumer: Named[str] = column("Whose split it would move")
+    playbook: Named[str] = column("Name of the playbook")
+    content: Named[Any] = column("The playbook, as it was edited")
+    figures: Named[Any] = column("What it saves and risks, when it was last refreshed")
+    state: Named[ProposalState] = column(
+        "open: a person or `advise`; the others are final", default="'open'"
+    )
+    who: Named[str | None] = column("Who edited or decided it last; null: no person has")
+    why: Named[str | None] = column("The reason")
+    proposed_at: Named[datetime]
+    at: Named[datetime] = column("When it was last refreshed, edited or decided")
+    rollout_id: Named[RolloutId | None] = Column(
+        ForeignKey(rollout.c.id), comment="The rollout that its approval started"
+    )

@@ -151,6 +151,16 @@ OUT: Mapping[str, DocumentedEvent] = {
         },
     ),
 }
+PROPOSED = DocumentedEvent(
+    "The advice proposes a rollout to batch for a consumer who reads late.",
+    {
+        "proposal_id": "Its number, as `lanes proposals` shows it.",
+        "consumer": "Whose items it would move.",
+        "playbook": "Name of its playbook.",
+        "saving_usd": "What it saves a month, off the provider's bill.",
+        "confidence": "0 to 1: at least this sure that few of the answers are read at once.",
+    },
+)
 RESOLVED = DocumentedEvent(
     "A promise is kept again.", {**OUT["lanes.incident.opened"].says, "sentence": "How it ended."}
 )
@@ -192,6 +202,7 @@ def out() -> dict[str, DocumentedEvent]:
     waiting = OUT["lanes.work.waiting"]
     return {name: told for name, told in OUT.items() if told is not waiting} | {
         "lanes.incident.resolved": RESOLVED,
+        "lanes.proposal.opened": PROPOSED,
         **rollouts,
         "lanes.work.waiting": waiting,
     }

@@ -1,0 +1,129 @@
+"""Proposed rollouts for a terminal and as a Prefect Markdown artifact: saving, confidence, risk, and the reads behind them."""
+
+from collections.abc import Mapping, Sequence
+
+from lanes.advice.evidence import LATE_SHARE, RealtimeNeed
+from lanes.advice.proposals import ProposedRollout
+from lanes.ids import ProposalId
+from lanes.report import advice_charts, charts
+from lanes.report.links import REPORTS, linked
+from lanes.report.table import Table, figure, in_markdown, label, phrase
+from lanes.text import cell, code
+from lanes.units import counted, dollars, seconds, sentence, share
+from lanes.words import ProposalState
+
+CHART = "How long after they came answers were read, and when a batch would have been back"
+SINCE = "As they were proposed; `lanes proposals` shows what became of them since."
+NONE_OPEN = "No rollout is proposed."
+LINKS = (
+    ("Decide", "/v2/deployments?flowOrDeploymentName=decide_proposal"),
+    ("Advice", "/v2/artifacts?name=lanes-advice-"),
+    REPORTS,
+)
+
+
+def key(workload: str) -> str:
+    """Return the key of the artifact."""
+    return f"lanes-proposals-{workload}"
+
+
+def headline(workload: str, proposed: Sequence[ProposedRollout]) -> str:
+    """Return what is proposed for a workload, in one line."""
+    if not proposed:
+        return f"{workload}: no rollout is proposed"
+    saved = dollars(sum(each.figures.saving_usd for each in proposed))
+    return f"{workload}: {counted(len(proposed), 'rollout')} to batch proposed, {saved} a month"
+
+
+def render(
+    workload: str,
+    proposed: Sequence[ProposedRollout],
+    refused: Mapping[str, str],
+    forms: Mapping[ProposalId, str],
+) -> str:
+    """Return the whole artifact; `refused` are consumers with the reason, and `forms` the pages of the forms that decide."""
+    parts = [f"**{cell(headline(workload, proposed))}**"]
+    if proposed:
+        parts += [in_markdown(glance := table(proposed), most=len(proposed)), glance.legend, SINCE]
+    for each in proposed:
+        form = forms.get(each.id)
+        decide = f"[Approve, edit or decline]({form}) · " if form else ""
+        by_command = code(f"lanes proposals approve {each.id}")
+        parts += [
+            f"## {each.id}: {cell(each.consumer)}",
+            f"{decide}{by_command}",
+            *(cell(said, most=400) for said in said_of(each)),
+            charts.data_uri(advice_charts.delays(each.figures), CHART),
+        ]
+    if refused:
+        lines = [f"- {cell(name)}: {cell(why, most=400)}" for name, why in refused.items()]
+        parts += ["## Reads late, and not proposed", "\n".join(lines)]
+    return "\n\n".join([*parts, linked(LINKS)]) + "\n"
+
+
+def table(proposed: Sequence[ProposedRollout]) -> Table[ProposedRollout]:
+    """Return the proposals at a glance."""
+    return Table(
+        "Proposed rollouts to batch",
+        proposed,
+        figure("No.", "number of the proposal", lambda of: str(of.id)),
+        label("Workload", lambda of: of.workload),
+        label("Consumer", lambda of: of.consumer),
+        figure(
+            "Saving", "monthly, off the provider's bill", lambda of: dollars(of.figures.saving_usd)
+        ),
+        figure(
+            "Confidence",
+            f"at least, that fewer than {share(LATE_SHARE)} are read at once; unknown reads count as such",
+            lambda of: share(of.figures.confidence),
+        ),
+        figure(
+            "Too early",
+            "read before a batch is back; at most, with all unknown reads",
+            lambda of: _between(of.figures.too_early),
+        ),
+        phrase("Steps", "percent that stays in real time", _steps),
+        phrase("State", "an open one waits for a person", _state),
+    )
+
+
+def said_of(of: ProposedRollout) -> list[str]:
+    """Return what the proposal rests on and what it risks, as sentences."""
+    figures, early = of.figures, of.figures.too_early
+    read = (
+        f"{counted(figures.reads, 'read')} recorded, {figures.at_once:,} of them within a minute, and {figures.unknown:,} "
+        f"unknown: fewer than {share(LATE_SHARE)} of the answers are read at once, with at least "
+        f"{share(figures.confidence)} confidence"
+    )
+    moves = f"{counted(round(figures.items), 'item')} a month move to batch by playbook {of.playbook.name} ({_steps(of)})"
+    back = f"a batch is surely enough back in {seconds(figures.batch_s)}"
+    risk = f"{back}; {_between(early)} of the answers are read before that"
+    if figures.waits_s is not None:
+        each = _between(
+            RealtimeNeed(early.low * figures.items, early.high * figures.items), number=True
+        )
+        risk += f": {each} items a month, whose reader waits {seconds(figures.waits_s)} longer on average"
+    edited = [f"Edited by {of.who}: {of.why}."] if of.state is ProposalState.OPEN and of.who else []
+    saved = f"It saves {dollars(figures.saving_usd)} a month: {moves}"
+    return [*map(sentence, (saved, read, risk)), *edited]
+
+
+def _steps(of: ProposedRollout) -> str:
+    return ", ".join(f"{each.percent:g}" for each in of.playbook.steps) + " %"
+
+
+def _state(of: ProposedRollout) -> str:
+    match of.state:
+        case ProposalState.APPROVED:
+            return f"approved by {of.who}: rollout {of.rollout_id}"
+        case ProposalState.DECLINED:
+            return f"declined by {of.who}: {of.why}"
+        case ProposalState.WITHDRAWN:
+            return f"withdrawn: {of.why}"
+        case ProposalState.OPEN:
+            return "open" if of.who is None else f"open, edited by {of.who}"
+
+
+def _between(of: RealtimeNeed, *, number: bool = False) -> str:
+    low, high = (f"{end:,.0f}" if number else share(end) for end in (of.low, of.high))
+    return low if low == high else f"{low} to {high}"

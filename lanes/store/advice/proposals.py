@@ -1,0 +1,245 @@
+"""Proposed rollouts as rows: made and refreshed by the advice, decided by a person."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, insert, or_, select, update
+
+from lanes.advice.evidence import ConsumerUse
+from lanes.advice.proposals import (
+    DECLINED_FOR,
+    MOST_PROPOSED,
+    ProposalFigures,
+    ProposedRollout,
+    barred_until,
+    figures,
+    fitting,
+    priced,
+)
+from lanes.advice.recommendation import Advice
+from lanes.errors import ActionRefused
+from lanes.ids import ProposalId
+from lanes.rollouts.playbook import Playbook
+from lanes.rollouts.rollout import Rollout
+from lanes.store import outbox
+from lanes.store.outbox import EventOut
+from lanes.store.rollouts import plans, rollout_moves
+from lanes.store.tables import proposal
+from lanes.store.workload import workloads
+from lanes.units import dollars
+from lanes.words import ProposalState, Signature
+
+LISTED = 100  # newest ones that are listed
+NOT_LATE = "its recorded reads no longer show that it reads late"
+
+
+@dataclass(frozen=True)
+class Review:
+    """What is proposed for a workload, and why not for some of the consumers who read late."""
+
+    proposed: list[ProposedRollout] = field(default_factory=list[ProposedRollout])
+    refused: dict[str, str] = field(default_factory=dict[str, str])
+
+
+def refresh(connection: Connection, advice: Advice, playbook: Playbook, *, now: datetime) -> Review:
+    """Propose this playbook for the workload's consumers who surely read late, and return what is proposed now.
+
+    An open proposal gets new figures and keeps what a person edited. It is withdrawn if its reasons no longer hold or if its
+    rollout would be refused. A consumer whose proposal was declined gets none for a month.
+    """
+    workloads.lock(connection, advice.workload)
+    kept = {each.consumer: each for each in _open(connection, advice.workload)}
+    declined = _declined(connection, advice.workload, now)
+    found = Review()
+    late = [each for each in advice.movable if each.consumer is not None]
+    for use in late[:MOST_PROPOSED]:
+        consumer = use.consumer or ""
+        try:
+            if consumer in declined:
+                raise ActionRefused(declined[consumer])
+            made = _propose(connection, advice, use, playbook, kept.get(consumer), now)
+        except ActionRefused as refusal:
+            found.refused[consumer] = str(refusal)
+        else:
+            found.proposed.append(made)
+            kept.pop(consumer, None)
+    for consumer, each in kept.items():
+        why = found.refused.get(consumer, NOT_LATE)
+        _write(connection, each.id, state=ProposalState.WITHDRAWN, who=None, why=why, at=now)
+    return found
+
+
+def _propose(
+    connection: Connection,
+    advice: Advice,
+    use: ConsumerUse,
+    playbook: Playbook,
+    kept: ProposedRollout | None,
+    now: datetime,
+) -> ProposedRollout:
+    """Insert the proposal, or refresh the open one.
+
+    Raises:
+        ActionRefused: its rollout would be refused, save nothing, or too little is known of its traffic.
+    """
+    assert advice.evidence is not None
+    if kept is not None and kept.who is not None:
+        playbook = kept.playbook  # as a person edited it
+    name, consumer = advice.workload, use.consumer
+    of: dict[str, Any] = {"name": name, "consumer": consumer, "now": now}
+    plan, refusal = plans.of_playbook(connection, playbook, **of)
+    if (fitted := fitting(playbook, plan.traffic)) != playbook:
+        playbook = fitted
+        plan, refusal = plans.of_playbook(connection, playbook, **of)
+    if refusal is not None:
+        raise ActionRefused(refusal)
+    worth = figures(use, plan, advice.evidence.batch_expected_s)
+    if kept is not None:
+        return _write(connection, kept.id, **_content(playbook, worth), at=now)
+    values = {"workload": name, "consumer": consumer, "proposed_at": now, "at": now}
+    row = connection.execute(
+        insert(proposal).values(**values, **_content(playbook, worth)).returning(proposal)
+    ).one()
+    payload = {
+        "proposal_id": row.id,
+        "consumer": consumer,
+        "playbook": playbook.name,
+        "saving_usd": worth.saving_usd,
+        "confidence": worth.confidence,
+    }
+    told = EventOut.of_workload("lanes.proposal.opened", name, payload)
+    outbox.add(connection, [told], now=now)
+    return _read(row)
+
+
+def approve(
+    connection: Connection, name: str, number: ProposalId, playbook: Playbook, *, by: Signature
+) -> Rollout:
+    """Start the rollout of an open proposal by this playbook, and return it; a run of `migrate` has to lead it.
+
+    Raises:
+        ActionRefused: the proposal is not open, or its rollout cannot start.
+    """
+    found = to_decide(connection, name, number)
+    signed = {"name": name, "consumer": found.consumer, "by": by}
+    begun = rollout_moves.start(connection, playbook, **signed, run_id=None)
+    content = _content(playbook, found.figures)
+    decided = {"state": ProposalState.APPROVED, "rollout_id": begun.id}
+    _write(connection, number, **decided, **content, who=by.who, why=by.why, at=by.now)
+    return begun
+
+
+def edit(
+    connection: Connection, name: str, number: ProposalId, playbook: Playbook, *, by: Signature
+) -> str:
+    """Let an open proposal be about this playbook, and return a sentence on that; it stays open.
+
+    Raises:
+        ActionRefused: the proposal is not open, or a rollout by the playbook could not start or would save nothing.
+    """
+    found = to_decide(connection, name, number)
+    of = {"name": name, "consumer": found.consumer}
+    plan, refusal = plans.of_playbook(connection, playbook, **of, now=by.now)
+    if refusal is not None:
+        raise ActionRefused(refusal)
+    worth = priced(found.figures, plan)
+    signed = {"who": by.who, "why": by.why, "at": by.now}
+    _write(connection, number, **_content(playbook, worth), **signed)
+    return f"proposal {number} saves {dollars(worth.saving_usd)} a month now; it stays open"
+
+
+def decline(connection: Connection, name: str, number: ProposalId, *, by: Signature) -> str:
+    """Decline an open proposal, and return a sentence on that; it is not made again for a month.
+
+    Raises:
+        ActionRefused: the proposal is not open.
+    """
+    found = to_decide(connection, name, number)
+    signed = {"who": by.who, "why": by.why, "at": by.now}
+    _write(connection, number, state=ProposalState.DECLINED, **signed)
+    whose, again = f'consumer "{found.consumer}"', f"{barred_until(by.now):%Y-%m-%d}"
+    return f"proposal {number} is declined: nothing is proposed for {whose} before {again}"
+
+
+def to_decide(connection: Connection, name: str, number: ProposalId) -> ProposedRollout:
+    """Return an open proposal; its workload is locked until this transaction ends.
+
+    Raises:
+        ActionRefused: the workload has no such proposal, or it is not open.
+    """
+    workloads.check_known(connection, name)
+    workloads.lock(connection, name)
+    its = select(proposal).where(proposal.c.id == number, proposal.c.workload == name)
+    row = connection.execute(its).first()
+    if row is None:
+        raise ActionRefused(
+            f'workload "{name}" has no proposal {number}: `lanes proposals` lists them'
+        )
+    found = _read(row)
+    if found.state is not ProposalState.OPEN:
+        by = f" by {found.who}" if found.who else ""
+        raise ActionRefused(
+            f"proposal {number} was {found.state}{by} at {found.at:%Y-%m-%d %H:%M} UTC; nothing was changed"
+        )
+    return found
+
+
+def workload_of(connection: Connection, number: ProposalId) -> str | None:
+    """Return the workload of a proposal, None if there is no proposal of that number."""
+    its = select(proposal.c.workload).where(proposal.c.id == number)
+    return connection.execute(its).scalar_one_or_none()
+
+
+def listing(connection: Connection, name: str | None, *, now: datetime) -> list[ProposedRollout]:
+    """Return the proposals of a workload or of all: the open ones, and those decided or withdrawn within a month."""
+    columns = proposal.c
+    recent = or_(columns.state == ProposalState.OPEN, columns.at > now - DECLINED_FOR)
+    its = select(proposal).where(recent).order_by(columns.id.desc()).limit(LISTED)
+    if name is not None:
+        its = its.where(columns.workload == name)
+    return [_read(row) for row in connection.execute(its)]
+
+
+def _open(connection: Connection, name: str) -> Sequence[ProposedRollout]:
+    its = proposal.c.workload == name, proposal.c.state == ProposalState.OPEN
+    return [_read(row) for row in connection.execute(select(proposal).where(*its))]
+
+
+def _declined(connection: Connection, name: str, now: datetime) -> dict[str, str]:
+    """Return the consumers whose proposal was declined within a month, with a sentence on that."""
+    columns = proposal.c
+    its = columns.workload == name, columns.state == ProposalState.DECLINED
+    rows = connection.execute(select(proposal).where(*its, columns.at > now - DECLINED_FOR))
+    return {
+        row.consumer: f"declined by {row.who} at {row.at:%Y-%m-%d}: {row.why}; proposed again from "
+        f"{barred_until(row.at):%Y-%m-%d} on"
+        for row in rows
+    }
+
+
+def _content(playbook: Playbook, worth: ProposalFigures) -> dict[str, Any]:
+    content = playbook.model_dump(mode="json")
+    return {"playbook": playbook.name, "content": content, "figures": asdict(worth)}
+
+
+def _write(connection: Connection, number: ProposalId, **values: Any) -> ProposedRollout:
+    changed = update(proposal).where(proposal.c.id == number).values(**values)
+    return _read(connection.execute(changed.returning(proposal)).one())
+
+
+def _read(row: Any) -> ProposedRollout:
+    return ProposedRollout(
+        row.id,
+        row.workload,
+        row.consumer,
+        Playbook.model_validate(row.content),
+        ProposalFigures.stored(row.figures),
+        row.state,
+        row.who,
+        row.why,
+        row.proposed_at,
+        row.at,
+        row.rollout_id,
+    )
