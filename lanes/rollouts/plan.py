@@ -90,7 +90,8 @@ class PlannedGate:
     `portion` is the share of the items that the receiving lane gets. `usual` is what the other lane does, as `SplitTraffic` has
     it, and `costs` how costs vary. `a_day` are the samples a day, None if the traffic is not known, and `days` those that the
     step holds, None without a limit. `pairs` is how many items both lanes answer at most, by the budget of the shadows; None
-    if the gate is not judged of pairs, and infinite if their cost is not known.
+    if the gate is not judged of pairs, and infinite if their cost is not known. Pairs count from the start of the rollout, and
+    so do `days` of theirs.
     """
 
     gate: Gate
@@ -279,11 +280,20 @@ class PlannedStep:
 
     @property
     def takes(self) -> float | None:
-        """Days until its gates have passed, each at half of what it tolerates; None if that is not known."""
-        found = [self.items_take]
-        found += [each.takes(each.needed) for each in self.gates if not each.gate.dry_run]
-        known = [each for each in found if each is not None]
-        return max(known) if len(known) == len(found) else None
+        """Days until its gates have passed, each at half of what it tolerates; None if that is not known.
+
+        Gates on pairs are left out: theirs count from the start of the rollout (`pairs_take`).
+        """
+        return _longest([self.items_take, *self._takes(paired=False)])
+
+    @property
+    def pairs_take(self) -> float | None:
+        """Days from the start of the rollout until its gates on pairs have passed, likewise; 0 without any."""
+        return _longest([0.0, *self._takes(paired=True)])
+
+    def _takes(self, *, paired: bool) -> list[float | None]:
+        gates = (each for each in self.gates if (each.pairs is not None) is paired)
+        return [each.takes(each.needed) for each in gates if not each.gate.dry_run]
 
 
 @dataclass(frozen=True)
@@ -323,8 +333,12 @@ class RolloutPlan:
     @property
     def takes(self) -> float | None:
         """Days until all steps have passed, without what people take to approve; None if that is not known."""
-        found = [each.takes for each in self.steps]
-        return None if None in found else sum(each for each in found if each is not None)
+        days = 0.0
+        for each in self.steps:
+            if each.takes is None or each.pairs_take is None:
+                return None
+            days = max(days + each.takes, each.pairs_take)
+        return days
 
     def usd_a_day(self, lane: Lane, percent: float) -> float | None:
         """Return what a lane costs a day while `percent` of the items go to real time; None if that is not known."""
@@ -345,16 +359,33 @@ def make(
     """Return the plan of a playbook on a workload's traffic, `basis_points` of which go to real time now."""
     first = playbook.first_step(basis_points)
     taken = range(len(playbook.steps) if first is None else first, len(playbook.steps))
-    steps = tuple(_planned(playbook, number, traffic) for number in taken)
+    steps = tuple(
+        _planned(playbook, number, traffic, _days(playbook.steps[taken.start : number + 1]))
+        for number in taken
+    )
     return RolloutPlan(playbook, workload, consumer, basis_points, traffic, first, steps, before)
 
 
-def _planned(playbook: Playbook, number: int, traffic: SplitTraffic) -> PlannedStep:
+def _days(steps: Sequence[PlaybookStep]) -> float | None:
+    """Return how many days these steps hold together; None if one of them has no limit."""
+    minutes = [each.hold.at_most_minutes for each in steps]
+    known = [each for each in minutes if each is not None]
+    return sum(known) / MINUTES_A_DAY if len(known) == len(minutes) else None
+
+
+def _longest(days: Sequence[float | None]) -> float | None:
+    known = [each for each in days if each is not None]
+    return max(known) if len(known) == len(days) else None
+
+
+def _planned(
+    playbook: Playbook, number: int, traffic: SplitTraffic, held: float | None
+) -> PlannedStep:
+    """Return the plan of a step; the rollout holds for `held` days until its end, None without a limit."""
     step, all_items = playbook.steps[number], traffic.a_day
     to_realtime = step.percent / 100
     portion = to_realtime if playbook.direction.receiving is Lane.REALTIME else 1 - to_realtime
-    minutes = step.hold.at_most_minutes
-    days = None if minutes is None else minutes / MINUTES_A_DAY
+    days = _days([step])
     shadows, paid = playbook.shadows, _shadows_paid(playbook, traffic)
     share = shadows.share if shadows is not None else 0.0
 
@@ -367,7 +398,7 @@ def _planned(playbook: Playbook, number: int, traffic: SplitTraffic) -> PlannedS
             portion,
             traffic.usual(gate.measure),
             None if all_items is None else all_items * sampled * (share if paired else portion),
-            days,
+            held if paired else days,
             traffic.costs(gate.measure),
             paid * sampled if paired else None,
         )

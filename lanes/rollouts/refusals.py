@@ -82,26 +82,29 @@ def _out_of_reach(plan: RolloutPlan, step: PlannedStep) -> str | None:
         )
     if step.days is None or step.a_day is None or step.items_take is None:
         return None
-    lacking = list[tuple[float, str, float]]()
+    lacking = list[tuple[float, float, str, float, str]]()
     if step.items_take > step.days:
         waits = f"it waits for {counted(step.step.hold.items, 'item')}"
-        lacking.append((step.items_take, waits, step.a_day))
+        lacking.append((step.items_take, step.days, waits, step.a_day, "the step holds"))
     for each in step.gates:
         if not each.gate.dry_run and not each.is_reachable:
             number = "more samples" if each.fewest is None else counted(each.fewest, "sample")
             at_best = "costs anything" if each.gate.measure in MEANS else "is wrong"
             needs = f"{each.gate.measure} needs {number} even if none {at_best}"
-            lacking.append((each.takes(each.fewest) or inf, needs, each.a_day or 0.0))
+            holds = "the step holds" if each.pairs is None else "the rollout holds until its end"
+            takes, held = each.takes(each.fewest) or inf, each.days or step.days
+            lacking.append((takes, held, needs, each.a_day or 0.0, holds))
     if not lacking:
         return None
-    days, needs, a_day = max(lacking)
+    days, held, needs, a_day, holds = max(lacking)
     takes = "never enough" if days == inf else f"which takes {seconds(days * DAY_S)}"
-    minutes, longer = days * MINUTES_A_DAY, "leave out at_most_minutes"
+    minutes = (step.days + days - held) * MINUTES_A_DAY
+    longer = "leave out at_most_minutes"
     if minutes <= LONGEST_MINUTES:
         longer = f"hold longer (at_most_minutes: {ceil(minutes)})"
     return (
         f'step {step.number + 1} of playbook "{plan.playbook.name}" cannot pass in its time: {needs}. At today\'s traffic '
-        f"{rate(a_day)} a day come, {takes}, and the step holds for {seconds(step.days * DAY_S)}: {longer}, move a larger "
+        f"{rate(a_day)} a day come, {takes}, and {holds} for {seconds(held * DAY_S)}: {longer}, move a larger "
         "share, loosen the limit, send more traffic, or try the gate with `dry_run: true`"
     )
 

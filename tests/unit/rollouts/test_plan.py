@@ -138,7 +138,7 @@ def test_the_shipped_playbook_at_two_thousand_items_a_day() -> None:
     assert (errors.fewest, errors.needed, errors.within) == (218, 1_310, 1_400)
     assert errors.takes(errors.needed) == first.takes == pytest.approx(13.1)
     assert errors.power == pytest.approx(0.9981, abs=1e-4)
-    assert planned().takes == pytest.approx(22.3, abs=0.01)
+    assert planned().takes == pytest.approx(19.93, abs=0.01)
 
 
 @pytest.mark.parametrize(
@@ -302,6 +302,20 @@ def test_a_step_before_the_first_item_moves_gathers_pairs_while_the_budget_lasts
     assert (at.a_day, gate.a_day, gate.pairs) == (100, 100, pytest.approx(200))
     assert (gate.fewest, gate.is_unpaid) == (69, False)
     assert replace(gate, pairs=68.0).is_unpaid
+
+
+def test_pairs_of_all_steps_count_together() -> None:
+    """100 pairs a day: the second step has those of the first, and takes no longer for them."""
+    book = playbook(
+        step(10, AGREEMENT, items=1, at_most_minutes=1_440),
+        step(50, AGREEMENT, items=1, at_most_minutes=1_440),
+        shadows={"share": 0.05, "budget_usd": 8},
+    )
+    made = planned(book)
+    first, second = (each.gates[0] for each in made.steps)
+    assert (first.within, second.within) == (100, 200)
+    assert first.takes(first.needed) == second.takes(second.needed) == 4.68
+    assert made.takes == pytest.approx(4.68, abs=0.01)
 
 
 def test_pairs_show_that_a_lane_is_no_worse_with_fewer_items() -> None:
