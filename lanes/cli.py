@@ -36,6 +36,7 @@ COMMANDS = (
     "preview:preview",
     "publish:publish",
     "publish:export",
+    "golden:golden",
     "batches:batches",
     "batches:adopt",
     "batches:resubmit",

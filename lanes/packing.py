@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from lanes.ids import VersionId, WorkId
 from lanes.json_data import call_bytes
-from lanes.words import FlushReason, PackScope, Purpose
+from lanes.words import MEASURING, FlushReason, PackScope, Purpose
 
 T = TypeVar("T")
 
@@ -72,12 +72,12 @@ class ClaimedWork:
 
     @property
     def measures(self) -> bool:
-        """Whether it is a shadow, which only measures: no sender waits for it."""
-        return self.purpose is Purpose.SHADOW
+        """Whether its answer is only compared: no sender waits for it."""
+        return self.purpose in MEASURING
 
     @property
     def travels_alone(self) -> bool:
-        """Whether its call must hold no other item: it failed before, may have spoiled a pack, or is a shadow."""
+        """Whether its call must hold no other item: it failed before, may have spoiled a pack, or only measures."""
         return self.alone or self.failures > 0 or self.measures
 
 

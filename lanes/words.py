@@ -54,6 +54,8 @@ class Purpose(StrEnum):
     # only measures: it answers what shared a call alone, or what a rollout compares on the other lane; it moves no item
     SHADOW = "shadow"
     REPLAY = "replay"  # reads an item again, for its own generation
+    # answers an item of a workload's golden set, to compare a new version with the one in force
+    GOLDEN = "golden"
 
 
 class WorkState(StrEnum):
@@ -186,6 +188,17 @@ class ReplayState(StrEnum):
     DROPPED = "dropped"  # a person dropped it; final
 
 
+class GoldenState(StrEnum):
+    """The state of a golden run; each comment names what changes it next."""
+
+    RUNNING = "running"  # `collect` judges it once each of its items is answered or has failed
+    PASSED = "passed"  # its version was put in force; final
+    # its version is surely worse, and out of force until a person forces it or publishes it again; final
+    REFUSED = "refused"
+    # another version was published first, or a person forced this one; final
+    REPLACED = "replaced"
+
+
 # Named sets of states; `lanes.store.states` has them as SQL.
 OPEN_WORK = (WorkState.READY, WorkState.CLAIMED, WorkState.SUBMITTED)  # an attempt is still owed
 LIVE_CLAIM = (WorkState.CLAIMED, WorkState.SUBMITTED)  # a drain or a batch has it: it may save
@@ -193,6 +206,7 @@ OUTSIDE_BATCHES = (WorkState.READY, WorkState.CLAIMED)  # open, and no batch own
 UNCLAIMED = (WorkState.READY, WorkState.SUBMITTED)  # open, and no drain has it: it may change lanes
 FINISHED_WORK = (WorkState.DONE, WorkState.FAILED, WorkState.CANCELED)
 ANSWERING = (Purpose.ANSWER, Purpose.AUTHORITATIVE)  # work that can move its item
+MEASURING = (Purpose.SHADOW, Purpose.GOLDEN)  # work whose answers are only compared
 
 
 @dataclass(frozen=True)

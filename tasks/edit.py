@@ -14,17 +14,20 @@ from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
 
 from blocks.workload import Workload
 from lanes import collect_garbage_seldom
+from lanes.errors import SpecInvalid
 from lanes.settings import Settings
 from lanes.store.database import Database
-from lanes.store.workload import workloads
-from lanes.workload.definition import Edit, EditOutcome, EditReply, differences
+from lanes.store.workload import golden, workloads
+from lanes.store.workload.golden import Wish
+from lanes.words import GoldenState, Lane
+from lanes.workload.definition import Edit, EditOutcome, EditReply, content_hash, differences
 from lanes.workload.version import Spec
 from tasks.publish import SLUG, publish
 from tasks.troubles import described
 
 
 async def edit(db: Database, wished: Edit) -> EditReply:
-    """Save the block and put the version in force, the block first, because the next publisher reads it.
+    """Save the block and publish it, the block first, because the next publisher reads it.
 
     Where the block is not what the author saw, nothing is changed.
     """
@@ -36,18 +39,27 @@ async def edit(db: Database, wished: Edit) -> EditReply:
     # whatever Prefect does, nothing is published that its block does not say
     except Exception as error:
         return EditReply(EditOutcome.NOT_SAVED, described(error))
-    trouble: str | None = None
+    trouble, problems = None, list[SpecInvalid]()
     try:
-        trouble = (await publish(db)).untold
+        wish = Wish(Lane(wished.golden), wished.force)
+        published = await publish(db, wishes={wished.name: wish})
+        trouble, problems = published.untold, published.problems
     # the block says so all the same; whether the version is in force is looked up
     except Exception as error:
         trouble = described(error)
     try:
         version = (await db.run(workloads.in_force)).get(wished.name)
+        newest = await db.run(golden.runs, wished.name)
     except Exception as error:
         return EditReply(EditOutcome.ONLY_SAVED, described(error))
     if version is not None and not differences(version.spec, spec):
         return EditReply(EditOutcome.PUBLISHED, trouble)
+    for each in newest:
+        if each.state is GoldenState.RUNNING and each.hash == content_hash(spec):
+            return EditReply(EditOutcome.CANDIDATE, each.sentence)
+    for each in problems:
+        if each.workload == wished.name:
+            return EditReply(EditOutcome.REFUSED, "; ".join(each.problems))
     return EditReply(EditOutcome.ONLY_SAVED if trouble else EditOutcome.OVERTAKEN, trouble)
 
 

@@ -1,6 +1,6 @@
 """Publishes what operators edited: each workload block that changed becomes a version."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from prefect import get_client, task
@@ -13,7 +13,8 @@ from lanes.errors import SpecInvalid, StillLocked
 from lanes.promises.breaches import invalid_workload
 from lanes.store import incidents
 from lanes.store.database import Database
-from lanes.store.workload import workloads
+from lanes.store.workload import golden, workloads
+from lanes.store.workload.golden import Wish
 from lanes.workload.definition import parse
 from lanes.workload.version import Version
 from tasks import making_known
@@ -35,15 +36,22 @@ class Published:
     untold: str | None = None
 
 
-async def publish(db: Database, told: VersionsToPrefect | None = None) -> Published:
-    """Put every valid block in force as a version.
+async def publish(
+    db: Database,
+    told: VersionsToPrefect | None = None,
+    *,
+    wishes: Mapping[str, Wish] | None = None,
+) -> Published:
+    """Put every valid block in force as a version, or make it a candidate where its workload has a golden set.
 
-    An invalid block leaves its last version in force and opens an incident, as does a version in force that can no longer be
-    read. Then write the versions in force to Prefect, so that `depart` runs in their windows and forms offer them; skip this if
-    `told` shows that Prefect got the same versions lately.
+    `wishes` says by workload what the person who publishes it asks for.
 
-    Blocks may be saved and published during the read. So a publisher that put a version in force reads the blocks again, and no
-    older version stays in force.
+    An invalid block leaves its last version in force and opens an incident, as does a block whose version lost to the one in
+    force on the golden set, and a version in force that can no longer be read. Then write the versions in force to Prefect, so
+    that `depart` runs in their windows and forms offer them; skip this if `told` shows that Prefect got the same lately.
+
+    Blocks may be saved and published during the read. So a publisher that changed anything reads the blocks again, and no
+    older version stays in force, or a candidate.
 
     Raises:
         StillLocked: another transaction holds a workload that changed; every other one is published.
@@ -52,7 +60,7 @@ async def publish(db: Database, told: VersionsToPrefect | None = None) -> Publis
     async with get_client() as client:
         while taken.moved and looks < MOST_LOOKS:
             documents, looks = await client.read_block_documents_by_type(SLUG), looks + 1
-            taken = await _take(db, documents)
+            taken = await _take(db, documents, (wishes or {}) if looks == 1 else {})
     published = Published(problems=taken.problems)
     stored = await db.run(workloads.read_in_force)
     published.versions, published.problems = stored.versions, published.problems + stored.unreadable
@@ -71,14 +79,16 @@ async def publish(db: Database, told: VersionsToPrefect | None = None) -> Publis
 
 @dataclass
 class _Taken:
-    """What became of some blocks: whether one of them put a version in force, and what keeps others from it."""
+    """What became of some blocks: whether one of them changed anything, and what keeps others from being in force."""
 
     moved: bool = False
     problems: list[SpecInvalid] = field(default_factory=list)
     held: list[StillLocked] = field(default_factory=list)
 
 
-async def _take(db: Database, documents: Sequence[BlockDocument]) -> _Taken:
+async def _take(
+    db: Database, documents: Sequence[BlockDocument], wishes: Mapping[str, Wish]
+) -> _Taken:
     taken = _Taken()
     for document in documents:
         name = document.name or ""
@@ -89,9 +99,13 @@ async def _take(db: Database, documents: Sequence[BlockDocument]) -> _Taken:
             continue
         try:
             async with db.transaction() as run:
-                if not await run(workloads.is_in_force, name, spec):
-                    await run(workloads.publish, name, spec, now=run.now)
-                    taken.moved = True
+                wish = wishes.get(name)
+                offered = await run(golden.publish, name, spec, wish=wish, now=run.now)
+            taken.moved = taken.moved or offered.moved
+            if offered.refusal is not None:
+                taken.problems.append(SpecInvalid(name, [offered.refusal]))
+        except SpecInvalid as unfit:
+            taken.problems.append(unfit)
         except StillLocked as locked:
             taken.held.append(locked)
     return taken

@@ -8,14 +8,22 @@ from contextlib import suppress
 from datetime import timedelta
 from difflib import unified_diff
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from rich.prompt import Confirm
 from rich.text import Text
 from sqlalchemy import Engine
 
 from lanes.commands.options import AsJson, Overwrite
-from lanes.commands.running import command, database, print_json, put, read_definition, screen
+from lanes.commands.running import (
+    WrongUsage,
+    command,
+    database,
+    print_json,
+    put,
+    read_definition,
+    screen,
+)
 from lanes.errors import SetupError, SpecInvalid, UnknownWorkload
 from lanes.ids import VersionId
 from lanes.routing.route import rule_faults
@@ -25,12 +33,15 @@ from lanes.stand.progress import progress
 from lanes.store.database import clock
 from lanes.store.doors import items
 from lanes.store.routing import traffic
+from lanes.store.workload import golden as golden_sets
 from lanes.store.workload import workloads
 from lanes.text import plain
 from lanes.units import counted
+from lanes.words import GoldenState
 from lanes.workload import definition as definitions
 from lanes.workload.definition import BlockState, Comparison, Edit, EditOutcome
 from lanes.workload.definition_file import NamedSpec, written
+from lanes.workload.golden import GoldenRun
 from lanes.workload.version import NAME, Spec, Version
 
 Standing = Version | SpecInvalid | None  # the version in force, or why it cannot be read
@@ -44,19 +55,30 @@ SPLIT_STAYS = "split_percent counts when a workload is first published; the spli
 
 
 @command
-def publish(file: Path, *, yes: bool = False, force: bool = False, as_json: AsJson = False) -> int:
+def publish(
+    file: Path,
+    *,
+    yes: bool = False,
+    force: bool = False,
+    golden: Literal["batch", "realtime"] | None = None,
+    as_json: AsJson = False,
+) -> int:
     """Publish the workload that a YAML file defines: its block is saved, and the version is in force.
 
     What differs from what is in force is shown first, and a person is asked. Without a terminal, --yes is needed.
     A changed rule, and a changed input schema, are tried on the newest items of the workload, 1,000 at most: where a rule
     cannot be evaluated for one of them, or the schema refuses one, nothing is published without --force.
-    Exit code 0 when it is in force, also when nothing differed; 1 when not; 2 when there is no such file.
+    Where the workload has a golden set (`lanes golden add`), the version is a candidate until both it and the version in force
+    have answered the set. Then it is in force by itself, unless it is surely worse.
+    Exit code 0 when it is in force or a candidate, also when nothing differed; 1 when not; 2 when there is no such file.
 
     Example: lanes publish tickets.yaml
 
     Args:
         yes: Publish without asking.
-        force: Publish although a changed rule or input schema fails on items that came.
+        force: Publish although a changed rule or input schema fails on items that came, and put the version in force at once,
+            whatever its answers to the golden set are.
+        golden: The lane that answers the golden set: batch with the next departure, realtime at once and at the full price.
     """
     wanted = read_definition(file, "cannot be published; nothing was changed")
     with database() as pool:
@@ -64,21 +86,54 @@ def publish(file: Path, *, yes: bool = False, force: bool = False, as_json: AsJs
         seen, stands = editor.read(wanted.name), _standing(pool, wanted.name)
         version = stands if isinstance(stands, Version) else None
         found = definitions.compare(wanted.name, wanted.spec, version, seen)
+        newest, unfit = _golden(pool, wanted, found, golden=golden, force=force)
         if not as_json:
             console = screen(140, highlight=False, soft_wrap=True)
-            console.print(*_shown(wanted, found, stands), sep="\n")
-        faults = [] if found.nothing_differs else _tried(pool, wanted, found)
+            console.print(*_shown(wanted, found, stands), *_tried_before(wanted, newest), sep="\n")
+        faults = [] if found.nothing_differs else _tried(pool, wanted, found) + unfit
         outcome = _refusal(found, faults, yes=yes, force=force, as_json=as_json)
         if outcome is None:
-            outcome = _save(editor, Edit(wanted.name, wanted.spec.model_dump(mode="json"), seen))
+            definition = wanted.spec.model_dump(mode="json")
+            edit = Edit(wanted.name, definition, seen, golden or "batch", force)
+            outcome = _save(editor, edit)
         now_stands = _standing(pool, wanted.name)
+        with pool.begin() as connection:
+            newest = golden_sets.runs(connection, wanted.name)
     number = now_stands.number if isinstance(now_stands, Version) else None
     if as_json:
-        print_json({**_data(wanted, found, outcome, number), "faults": faults})
+        told = {"golden": [each.sentence for each in newest]} if newest else {}
+        print_json({**_data(wanted, found, outcome, number), "faults": faults, **told})
     elif outcome == EditOutcome.PUBLISHED:
         hours = _hours(wanted.spec)
         print(f"{wanted.name}: version {number} is in force; its batches depart {hours}")
-    return 0 if outcome in (EditOutcome.PUBLISHED, NOTHING_DIFFERS) else 1
+    elif outcome == EditOutcome.CANDIDATE:
+        print(*(f"{wanted.name}: {each.sentence}" for each in newest), sep="\n")
+    return 0 if outcome in (EditOutcome.PUBLISHED, EditOutcome.CANDIDATE, NOTHING_DIFFERS) else 1
+
+
+def _golden(
+    pool: Engine, wanted: NamedSpec, found: Comparison, *, golden: str | None, force: bool
+) -> tuple[list[GoldenRun], list[str]]:
+    """Return the newest run over the golden set, if any, and what of the set does not fit the definition."""
+    if golden is not None and force:
+        raise WrongUsage("--force puts it in force without its golden set: leave out --golden")
+    with pool.begin() as connection:
+        if golden is not None and not golden_sets.listed(connection, wanted.name):
+            add = f"`lanes golden add FILE --workload {wanted.name}` makes one"
+            raise WrongUsage(f'--golden: workload "{wanted.name}" has no golden set; {add}')
+        newest = golden_sets.runs(connection, wanted.name)
+        changed = {each.field.partition(".")[0] for each in found.changed}
+        fits = changed.isdisjoint(("input_schema", "output_schema"))
+        return newest, [] if fits else golden_sets.unfit(connection, wanted.name, wanted.spec)
+
+
+def _tried_before(wanted: NamedSpec, newest: Sequence[GoldenRun]) -> Iterator[Text]:
+    """Yield what the golden set says of this definition, and which candidate it would replace."""
+    for each in newest:
+        if each.hash == definitions.content_hash(wanted.spec):
+            yield Text(plain(each.sentence, most=1_000))
+        elif each.state is GoldenState.RUNNING:
+            yield Text(f"version {each.version}, a candidate, is replaced by it", "yellow")
 
 
 def _refusal(
@@ -243,6 +298,10 @@ def _said(name: str, told: definitions.EditReply) -> str | None:
     match told.outcome:
         case EditOutcome.PUBLISHED:
             return told.detail
+        case EditOutcome.CANDIDATE:
+            return None
+        case EditOutcome.REFUSED:
+            return f'the block "{name}" is saved, and its version is not in force: {told.detail}'
         case EditOutcome.EDITED_MEANWHILE:
             return f'the block "{name}" was edited meanwhile: nothing was changed; the same command shows what differs now'
         case EditOutcome.NOT_SAVED:

@@ -1,7 +1,6 @@
 """The judgment of one provider response for each item that shared it."""
 
 import hashlib
-import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -15,7 +14,7 @@ from lanes.ids import VersionId
 from lanes.json_data import why_unstorable
 from lanes.packing import BufferStay, Claim
 from lanes.words import Outcome
-from lanes.workload.answer_check import AnswerCheck, AnswerFault
+from lanes.workload.answer_check import AnswerCheck
 from lanes.workload.prices import Usage
 
 
@@ -219,15 +218,5 @@ def _checked(answer: Any, check: AnswerCheck) -> Judgment:
         )
     if error is None:
         return Judgment(Outcome.VALID, output=answer)
-    return Judgment(Outcome.INVALID, error=_broken_rule(error))
-
-
-def _broken_rule(fault: AnswerFault) -> str:
-    """Say where the answer breaks which rule of the schema, without quoting the answer, which is its item's data."""
-    if not fault.keyword:
-        return fault.message
-    where = "/".join(map(str, fault.path))[:200] or "the root"
-    # it names a property of the schema
-    lacks = fault.message if fault.keyword == "required" else None
-    rule = lacks or f"its rule is {fault.keyword} {json.dumps(fault.value, ensure_ascii=False)}"
-    return f"the answer breaks the schema at {where}: {rule:.300}"
+    said = f"the answer breaks the schema at {error.rule}" if error.keyword else error.message
+    return Judgment(Outcome.INVALID, error=said)

@@ -9,7 +9,16 @@ from lanes.backoff import Backoff
 from lanes.json_data import is_same_json
 from lanes.settling.outcome import Judgment
 from lanes.units import counted
-from lanes.words import Announces, Lane, Mode, Outcome, Purpose, Standing, WorkState
+from lanes.words import (
+    MEASURING,
+    Announces,
+    Lane,
+    Mode,
+    Outcome,
+    Purpose,
+    Standing,
+    WorkState,
+)
 
 BACKOFF = Backoff(timedelta(seconds=2), timedelta(minutes=5))  # of work, and of batches
 # the item was not tried, or not alone: these spend no retry budget
@@ -114,7 +123,7 @@ def _answered(
     earlier: dict[str, Any] | None,
 ) -> Consequence:
     done = Consequence(WorkState.DONE, of.failures)
-    if of.purpose is Purpose.SHADOW or of.item_canceled or not of.is_newest_revision:
+    if of.purpose in MEASURING or of.item_canceled or not of.is_newest_revision:
         return done
     if of.purpose is Purpose.REPLAY:
         return Consequence(WorkState.DONE, of.failures, standing=Standing.AUTHORITATIVE)
@@ -143,7 +152,7 @@ def _unanswered(
     if of.item_canceled or not of.is_newest_revision:
         return Consequence(WorkState.CANCELED, of.failures)
     failures = of.failures + (judged.spends and judged.outcome not in FREE)
-    aside = of.purpose in (Purpose.SHADOW, Purpose.REPLAY)
+    aside = of.purpose is Purpose.REPLAY or of.purpose in MEASURING
     if of.item_settled and not aside:  # another answer was first
         return Consequence(WorkState.DONE, failures)
     # the provider, a neighbour or the version may be to blame: the item does not fail

@@ -21,7 +21,7 @@ def listed(values: Iterable[str]) -> str:
 OPEN_WORK, LIVE_CLAIM, OUTSIDE_BATCHES, UNCLAIMED = map(
     listed, (words.OPEN_WORK, words.LIVE_CLAIM, words.OUTSIDE_BATCHES, words.UNCLAIMED)
 )
-ANSWERING = listed(words.ANSWERING)
+ANSWERING, MEASURING = listed(words.ANSWERING), listed(words.MEASURING)
 
 # An item that has no answer yet and may still get one.
 OPEN_ITEM = "i.answered_at is null and i.settled_at is null and i.failed_at is null and i.canceled_at is null"

@@ -24,15 +24,15 @@ from lanes.store.payload import octets
 from lanes.store.tables import budget, item, work, workload
 from lanes.store.tables.base import Moment
 from lanes.store.workload.workloads import versions
-from lanes.words import ANSWERING, OUTSIDE_BATCHES, Lane, Outcome, Purpose, WorkState
+from lanes.words import ANSWERING, MEASURING, OUTSIDE_BATCHES, Lane, Outcome, WorkState
 from lanes.workload.version import Version
 
 # Ready or claimed, each by its own index: as a table.
 UNASKED = "(select * from lanes.work where state = 'ready' union all select * from lanes.work where state = 'claimed')"
 MOST_BYTES = 32 * 1024**2  # payloads of one claim
 # What `claimed` reads of work and of its item, beside id and claim_no.
-OF_WORK = ("version_id", "purpose", "failures", "rank_at", "alone")
-OF_ITEM = ("workload", "key", "payload", "due_at", "urgent", "consumer")
+OF_WORK = ("workload", "version_id", "purpose", "failures", "rank_at", "alone")
+OF_ITEM = ("key", "payload", "due_at", "urgent", "consumer")
 RENEW = """
 with held as (
   select w.id
@@ -257,8 +257,8 @@ def _claim(lane: Lane, *, chosen: bool) -> sa.Select[*tuple[Any, ...]]:
 
 
 def claimed(row: Any) -> ClaimedWork:
-    """Read a row of work joined with its item; a shadow has neither a due time nor urgency."""
-    presses = row.purpose is not Purpose.SHADOW
+    """Read a row of work joined with its item; work that only measures has neither a due time nor urgency."""
+    presses = row.purpose not in MEASURING
     return ClaimedWork(
         Claim(row.id, row.claim_no),
         row.version_id,

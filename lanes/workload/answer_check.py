@@ -4,6 +4,7 @@ References let a schema apply parts of itself again and again: `anyOf` with two 
 with each level of an answer. So the steps that a check takes along one path of an answer are computed for each depth.
 """
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
@@ -53,6 +54,15 @@ class AnswerFault:
     keyword: str
     value: Any
     message: str
+
+    @property
+    def rule(self) -> str:
+        """The place and the rule that is broken there, without a quotation of the answer, which is its item's data."""
+        where = "/".join(map(str, self.path))[:200] or "the root"
+        # it names a property of the schema
+        lacks = self.message if self.keyword == "required" else None
+        rule = lacks or f"its rule is {self.keyword} {json.dumps(self.value, ensure_ascii=False)}"
+        return f"{where}: {rule:.300}"
 
 
 class AnswerCheck:

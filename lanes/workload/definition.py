@@ -217,6 +217,10 @@ class EditOutcome(StrEnum):
     """The outcome of an edit."""
 
     PUBLISHED = "published"  # the block holds it, and the version is in force
+    # the block holds it, and the version answers the golden set before it is in force
+    CANDIDATE = "candidate"
+    # the block holds it, and the version stays out of force, because of the golden set
+    REFUSED = "refused"
     # the block has changed since its author looked: nothing was done
     EDITED_MEANWHILE = "edited_meanwhile"
     NOT_SAVED = "not_saved"  # Prefect refused it: nothing was published
@@ -226,11 +230,16 @@ class EditOutcome(StrEnum):
 
 @dataclass(frozen=True)
 class Edit:
-    """A request to save `definition` in the block of that name, if the block still holds `seen` (None: no block)."""
+    """A request to save `definition` in the block of that name, if the block still holds `seen` (None: no block).
+
+    `golden` is the lane that answers the golden set; with `force` the version needs no golden run.
+    """
 
     name: str
     definition: dict[str, Any]
     seen: dict[str, Any] | None
+    golden: str = "batch"
+    force: bool = False
 
     def as_json(self) -> str:
         return json.dumps(asdict(self))

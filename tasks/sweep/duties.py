@@ -20,7 +20,7 @@ from lanes.store.realtime import giving_up
 from lanes.store.replays import replays
 from lanes.store.settling import refusals
 from lanes.store.signals import Role, RoleLock
-from lanes.store.workload import workloads
+from lanes.store.workload import golden, workloads
 from lanes.units import counted
 from lanes.words import Lane
 from tasks.asking import ask_for_run
@@ -46,6 +46,7 @@ def duties(at: Connections, background: BackgroundRequests) -> list[Duty]:
         Duty("late data", partial(amend_arrived, db)),
         Duty("batches without an answer", partial(look_for_batches, at, background)),
         Duty("replays", partial(finish_replays, db, background)),
+        Duty("golden sets", partial(judge_candidates, db)),
         Duty("deadlines", partial(depart_early, db, background)),
         Duty("pack sizes", partial(decide_pack_sizes, db), every=timedelta(seconds=30)),
         Duty("figures", partial(fold, db)),
@@ -103,6 +104,12 @@ async def finish_replays(db: Database, background: BackgroundRequests, now: date
     for complete in await db.run(replays.finish, now=now):
         name = f"the report of {complete.name}"
         background.send(name, partial(write_diff, db, complete), within_s=PREFECT_S)
+
+
+async def judge_candidates(db: Database, now: datetime) -> None:
+    """Put candidates in force whose golden sets are answered, unless they are surely worse."""
+    for run in await db.run(golden.decide, now=now):
+        get_run_logger().info("workload %s: %s", run.workload, run.sentence)
 
 
 async def depart_early(db: Database, background: BackgroundRequests, now: datetime) -> None:

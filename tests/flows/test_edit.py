@@ -77,9 +77,9 @@ async def test_a_block_that_somebody_saves_right_after_is_in_force_and_that_is_t
 ) -> None:
     publish = editing.publish
 
-    async def overtaken(db: Any) -> Any:
+    async def overtaken(db: Any, **wished: Any) -> Any:
         prefect.blocks["letters"] = spec(patience_s=9).model_dump(mode="json")
-        return await publish(db)
+        return await publish(db, **wished)
 
     monkeypatch.setattr(editing, "publish", overtaken)
     assert await edit(at.db, wish(patience_s=7)) == EditReply(EditOutcome.OVERTAKEN)
@@ -89,7 +89,7 @@ async def test_a_block_that_somebody_saves_right_after_is_in_force_and_that_is_t
 async def test_what_could_not_be_published_is_said_to_be_saved(
     at: Connections, prefect: PrefectStandIn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def held(_: object) -> None:
+    async def held(*_: object, **__: object) -> None:
         raise TimeoutError("somebody holds it")
 
     monkeypatch.setattr(editing, "publish", held)

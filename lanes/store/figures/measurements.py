@@ -21,6 +21,7 @@ from lanes.settling.attempts import UNANSWERABLE
 from lanes.store.asking import read_as
 from lanes.store.figures import due
 from lanes.store.money import budgets
+from lanes.store.states import MEASURING
 from lanes.store.work import UNASKED
 from lanes.words import BatchState, Outcome
 
@@ -136,7 +137,7 @@ tried as (
          and b.message_id is not null) newest_answer
     join lanes.attempt a on a.workload = p.name and a.lane = 'realtime' and a.ended_at between :recent and :soon
                         and a.started_at >= p.well_since
-   where a.purpose <> 'shadow' and (a.outcome not in ('unserved', 'unknown') or a.ended_at <= newest_answer.ended_at)
+   where a.purpose not in {MEASURING} and (a.outcome not in ('unserved', 'unknown') or a.ended_at <= newest_answer.ended_at)
    group by 1)
 select p.name as workload, l.p95_s, coalesce(l.answered, 0) as answered, coalesce(l.late, 0) as late,
        coalesce(t.attempts, 0) as attempts, coalesce(t.failed, 0) as failed, coalesce(l.given_up, 0) as given_up, l.waits_s,

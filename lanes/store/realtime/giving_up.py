@@ -53,6 +53,13 @@ returning w.id, w.claim_no, w.workload, w.generation, h.returns, extract(epoch f
 """
 
 
+def _again(workload: str, generation: int) -> str:
+    """Return the command that tries such work again."""
+    if generation < 0:
+        return "lanes publish"
+    return f"lanes replay {workload}" if generation else f"lanes retry {workload} --all"
+
+
 def hopeless(
     connection: Connection, lane: Lane, *, now: datetime, most: int = 500
 ) -> list[Attempt]:
@@ -62,7 +69,7 @@ def hopeless(
         given_up(
             Claim(row.id, row.claim_no),
             f"{UNANSWERABLE} {float(row.hours):.1f} hours ({counted(row.returns, 'attempt')} came back unanswered); "
-            f"`{f'lanes replay {row.workload}' if row.generation else f'lanes retry {row.workload} --all'}` tries it again",
+            f"`{_again(row.workload, row.generation)}` tries it again",
             started_at=now,
             now=now,
         )

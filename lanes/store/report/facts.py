@@ -102,7 +102,8 @@ recent as (
 ready as (
   select workload, count(*) as items from (
     select workload from lanes.work
-     where lane = 'realtime' and state = 'ready' and purpose <> 'shadow' and workload in (select workload from asked)
+     where lane = 'realtime' and state = 'ready' and purpose not in ('shadow', 'golden')
+       and workload in (select workload from asked)
     union all
     select workload from lanes.work where lane = 'realtime' and state = 'claimed') w
    group by 1)

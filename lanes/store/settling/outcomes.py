@@ -30,6 +30,7 @@ from lanes.store.settling.savable import LockedWork, ShownResult, lock, terms
 from lanes.store.settling.writing import write
 from lanes.store.states import is_answering
 from lanes.store.tables import attempt, work
+from lanes.store.workload import golden
 from lanes.words import LIVE_CLAIM, OUTSIDE_BATCHES, Lane, Mode, Outcome, Purpose, WorkState
 
 
@@ -140,6 +141,7 @@ class _Writes:
         self.rescued: list[ItemId] = []  # rescued items that one of their lanes settled
         self._packed: list[PackedAnswer] = []
         self._alone: list[LoneAnswer] = []
+        self._golden: list[tuple[WorkId, Any]] = []
         self._answers: dict[tuple[Any, ...], Consequence] = {}
 
     def in_force(
@@ -166,6 +168,8 @@ class _Writes:
             given |= {"moves_item": True, "fails": True, "failure": then.failure}
         if then.settles and row.rescued:
             self.rescued.append(row.item_id)
+        elif row.terms.purpose is Purpose.GOLDEN and output is not None:
+            self._golden.append((row.id, output))
         elif row.terms.purpose is Purpose.SHADOW and output is not None and row.is_newest_revision:
             self._alone.append(LoneAnswer(row.id, output, row.terms.compare_fields))
         match then.owes:
@@ -302,6 +306,8 @@ class _Writes:
         if self._alone:
             pack_checks.weigh(connection, self._alone, now=self.now)
             pack_checks.keep_of_rollouts(connection, self._alone, now=self.now)
+        if self._golden:
+            golden.keep_answers(connection, self._golden, now=self.now)
 
     def _count(
         self, connection: Connection, known: Collection[int], recorded: Mapping[Claim, Outcome]

@@ -10,6 +10,7 @@ from lanes.store.tables.figures import (
     figure_peak,
     figure_spread,
 )
+from lanes.store.tables.golden import golden_answer, golden_item, golden_run
 from lanes.store.tables.items import (
     amendment,
     item,

@@ -57,7 +57,8 @@ class item(sa.TypedColumns):
     received_at: sa.Named[datetime] = column("When its admission was committed")
     source: sa.Named[str] = column("The door: event, sql, client or a file's name")
     position: sa.Named[int | None] = column(
-        "Order of the stream, given by the router", type_=sa.BigInteger
+        "Order of the stream, given by the router; negative: it is of a golden set",
+        type_=sa.BigInteger,
     )
     result_id: sa.Named[ResultId | None] = column("Its current result")
     answered_at: sa.Named[datetime | None] = column("When it got its first answer")

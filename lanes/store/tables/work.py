@@ -122,9 +122,12 @@ class work(TypedColumns):
     workload: Named[str] = Column(unenforced(workload.c.name))
     version_id: Named[VersionId] = Column(unenforced(version.c.id))
     lane: Named[Lane]
-    purpose: Named[Purpose] = column("answer, authoritative, shadow or replay")
+    purpose: Named[Purpose] = column("answer, authoritative, shadow, replay or golden")
     revision: Named[int] = column("Which revision of the item it processes")
-    generation: Named[int] = column("0: live; else the replay's number", default="0")
+    generation: Named[int] = column(
+        "0: live; above: the replay's number; below: minus the number of the version on a golden set",
+        default="0",
+    )
     state: Named[WorkState] = column(
         "ready: a drain or `depart` claims it; claimed: until lease_until; submitted: `collect`; others are final"
     )

@@ -39,12 +39,9 @@ def publish(connection: sa.Connection, name: str, spec: Spec, *, now: datetime) 
     standing = connection.execute(_standing(name, content)).first()
     if standing is not None:
         return Version(standing.id, name, standing.number, spec)
-    with waiting_at_most(connection, PATIENCE):
-        connection.execute(
-            insert(workload).values(name=name, created_at=now).on_conflict_do_nothing()
-        )
-    lock(connection, name)
-    return _publish(connection, name, spec, content, now)
+    stored = store(connection, name, spec, now=now)
+    put_in_force(connection, name, stored.id)
+    return stored
 
 
 def is_in_force(connection: sa.Connection, name: str, spec: Spec) -> bool:
@@ -75,9 +72,18 @@ def lock(connection: sa.Connection, name: str) -> None:
         )
 
 
-def _publish(
-    connection: sa.Connection, name: str, spec: Spec, content: str, now: datetime
-) -> Version:
+def store(connection: sa.Connection, name: str, spec: Spec, *, now: datetime) -> Version:
+    """Return the version with this content, stored and not put in force; the workload is locked.
+
+    Raises:
+        StillLocked: another transaction is publishing it, and does not end.
+    """
+    content = content_hash(spec)
+    with waiting_at_most(connection, PATIENCE):
+        connection.execute(
+            insert(workload).values(name=name, created_at=now).on_conflict_do_nothing()
+        )
+    lock(connection, name)
     of_this, row = version.c.workload == name, (version.c.id, version.c.number)
     stored = connection.execute(sa.select(*row).where(of_this, version.c.hash == content)).first()
     if stored is None:
@@ -95,9 +101,13 @@ def _publish(
             set_split(
                 connection, Split(name, None, points), who="lanes", why="first published", now=now
             )
-    in_force = sa.and_(workload.c.name == name, workload.c.version_id.is_distinct_from(stored.id))
-    connection.execute(sa.update(workload).where(in_force).values(version_id=stored.id))
     return Version(stored.id, name, stored.number, spec)
+
+
+def put_in_force(connection: sa.Connection, name: str, id: VersionId) -> None:
+    """Put a stored version of the workload in force; the workload must be locked."""
+    its, differs = workload.c.name == name, workload.c.version_id.is_distinct_from(id)
+    connection.execute(sa.update(workload).where(its, differs).values(version_id=id))
 
 
 def _columns(spec: Spec) -> dict[str, Any]:
@@ -170,12 +180,15 @@ def current(connection: sa.Connection, name: str) -> Version | None:
     Raises:
         SpecInvalid: it cannot be read any more.
     """
-    id_ = connection.execute(
-        sa.select(version.c.id)
-        .join(workload, workload.c.version_id == version.c.id)
-        .where(workload.c.name == name)
-    ).scalar_one_or_none()
+    id_ = current_id(connection, name)
     return None if id_ is None else one(connection, id_)
+
+
+def current_id(connection: sa.Connection, name: str) -> VersionId | None:
+    """Return the id of the version in force of that workload, readable or not; None if none was published."""
+    return connection.execute(
+        sa.select(workload.c.version_id).where(workload.c.name == name)
+    ).scalar_one_or_none()
 
 
 def versions(connection: sa.Connection, ids: Iterable[VersionId]) -> dict[VersionId, Version]:

@@ -16,7 +16,7 @@ AMEND_OF_0004 = """
     create function lanes.amend(workload text, key text, payload jsonb) returns text language sql
     begin atomic select outcome from lanes.take_amendment(workload, key, payload, 'sql'); end
 """
-PURPOSE = "comment on column lanes.spend.purpose is 'answer, authoritative, shadow (only measures) or replay';\n"
+PURPOSE = "comment on column lanes.spend.purpose is 'answer, authoritative, shadow (only measures), replay or golden';\n"
 A_COLUMN_LESS = [("lane, purpose,", "lane,"), (PURPOSE, "")]
 
 

@@ -11,10 +11,10 @@
 create or replace view lanes.lane_latency as
 with counted as (
   select workload, lane, at as minute, kind, word, n, null::int as bucket from lanes.figure
-   where grain = 'minute' and kind in ('result', 'attempt') and purpose is distinct from 'shadow'
+   where grain = 'minute' and kind in ('result', 'attempt') and coalesce(purpose, '') not in ('shadow', 'golden')
   union all
   select workload, lane, at, kind, word, n, null from lanes.figure_delta
-   where kind in ('result', 'attempt') and purpose is distinct from 'shadow'
+   where kind in ('result', 'attempt') and coalesce(purpose, '') not in ('shadow', 'golden')
   union all
   select h.workload, h.lane, h.at, 'took', null, b.n, b.bucket
     from lanes.figure_spread h cross join lateral unnest(h.buckets, h.counts) b (bucket, n)

@@ -2,7 +2,7 @@
 ---   message_id: The provider's name for the response: billed once, booked once
 ---   workload: Name of the workload
 ---   lane: The lane that asked; batch pays the batch price
----   purpose: answer, authoritative, shadow (only measures) or replay
+---   purpose: answer, authoritative, shadow (only measures), replay or golden
 ---   model: The model that answered
 ---   batch_id: The batch it came in, as in batch_status; null: a real-time call
 ---   items: How many items shared the call

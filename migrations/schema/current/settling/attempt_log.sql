@@ -1,8 +1,8 @@
 --- One row a try for one item; the parts of a packed call sum exactly to spend
----   workload: Name of the workload
+---   workload: Name of the workload; NAME/golden where the item is of the golden set of NAME
 ---   key: Names the item within its workload
 ---   lane: The lane that tried
----   purpose: answer, authoritative, shadow (only measures) or replay
+---   purpose: answer, authoritative, shadow (only measures), replay or golden
 ---   attempt: Which try of the item it was, from 1
 ---   outcome: How it ended: valid, invalid, refused, truncated, errored, poison, pack_refused, unserved, canceled, expired,
 ---     missing, unknown or given_up

@@ -1,6 +1,7 @@
 -- Lane and state follow the work that is open for the newest revision; an item without any stands where its newest route
 -- sent it, and so does one that was rescued and is answered, whose batch owes the pass. Replays and shadows never move an item.
--- That revision can fail while an older answer is still shown: failed is asked before answered.
+-- That revision can fail while an older answer is still shown: failed is asked before answered. Items of golden sets have
+-- negative positions and are of no consumer's business.
 --- One row an item: where it stands now
 ---   workload: Name of the workload
 ---   key: Names the item within its workload
@@ -46,4 +47,5 @@ select i.workload, i.key,
   from lanes.item i
   left join lateral (select lane, reason from lanes.route where item_id = i.id order by id desc limit 1) r on true
   left join lateral (select count(*) as attempts, sum(cost_usd) as cost_usd
-                       from lanes.attempt where item_id = i.id) a on true;
+                       from lanes.attempt where item_id = i.id) a on true
+ where i.position is null or i.position > 0;

@@ -1,0 +1,148 @@
+"""What the answers to a golden set say of a new version: its score beside that of the version in force."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from lanes.ids import VersionId
+from lanes.json_data import is_same_json
+from lanes.statistics.differences import PairedShares
+from lanes.units import counted
+from lanes.words import GoldenState, Lane
+from lanes.workload.answer_check import AnswerCheck
+
+ALPHA = 0.05  # how often a version that is no worse is refused, at most
+SURE = 0.01  # the probability that the true difference lies outside of the bounds that are shown
+SHOWN = 5  # keys and faults that a sentence names
+# rules of a schema that may need fields which a label does not say
+OF_ALL = ("required", "minProperties", "anyOf", "allOf", "oneOf", "not", "if", "dependentRequired")
+
+
+def label_check(output_schema: Mapping[str, Any]) -> AnswerCheck:
+    """Return the check of a label, which may say some of the fields of an answer."""
+    return AnswerCheck({name: rule for name, rule in output_schema.items() if name not in OF_ALL})
+
+
+def label_faults(
+    expected: Mapping[str, Any], output_schema: Mapping[str, Any], check: AnswerCheck
+) -> Iterator[str]:
+    """Yield why a label cannot be a part of the answer that the schema describes; `check` is its `label_check`."""
+    fields = output_schema.get("properties", {})
+    for name, value in expected.items():
+        if name not in fields:
+            yield f'its label names "{name}", which is no field of output_schema'
+        elif (fault := check.first_fault({name: value})) is not None:
+            yield f"its label breaks the schema at {fault.rule}" if fault.keyword else fault.message
+
+
+def is_right(expected: Mapping[str, Any], output: Mapping[str, Any] | None) -> bool:
+    """Return whether an answer says of every labeled field what the label says; no answer is wrong."""
+    return output is not None and all(
+        name in output and is_same_json(value, output[name]) for name, value in expected.items()
+    )
+
+
+@dataclass(frozen=True)
+class GoldenScore:
+    """The items that each version answered right, and those that only the version in force did, by number and first keys.
+
+    `right_before` is None where no version was in force.
+    """
+
+    items: int
+    right_now: int
+    right_before: int | None
+    lost: int
+    lost_keys: Sequence[str]
+
+    @property
+    def paired(self) -> PairedShares:
+        """Return the wrong answers of both versions to the same items: the new one is `one`."""
+        before = self.right_now + self.lost if self.right_before is None else self.right_before
+        gained = self.right_now - before + self.lost
+        return PairedShares(self.lost, gained, self.items - self.lost - gained)
+
+    @property
+    def is_worse(self) -> bool:
+        """Whether the new version is surely more often wrong."""
+        return self.right_before is not None and self.paired.is_worse(alpha=ALPHA)
+
+    def bounds(self) -> tuple[float, float]:
+        """Return bounds of the true gain, the share of right answers now minus before, with a probability of 99 %."""
+        low, high = self.paired.bounds(alpha=SURE)
+        return -high, -low
+
+
+def score(
+    answered: Sequence[tuple[str, Mapping[str, Any], Any, Any]], *, compares: bool
+) -> GoldenScore:
+    """Return the score of items, each with key, label and the answers now and before; None is no answer.
+
+    `compares` says whether a version was in force.
+    """
+    right = [
+        (key, is_right(label, now), is_right(label, before)) for key, label, now, before in answered
+    ]
+    lost = [key for key, now, before in right if compares and before and not now]
+    return GoldenScore(
+        len(right),
+        sum(now for _, now, _ in right),
+        sum(before for *_, before in right) if compares else None,
+        len(lost),
+        lost[:SHOWN],
+    )
+
+
+@dataclass(frozen=True)
+class GoldenRun:
+    """A run over a golden set as it stands; `version` and `before` are the numbers that an operator knows.
+
+    `answered` counts the items that the version has answered so far, `score` is there once the run was judged.
+    """
+
+    id: int
+    workload: str
+    version_id: VersionId
+    version: int
+    hash: str
+    before_id: VersionId | None
+    before: int | None
+    lane: Lane
+    state: GoldenState
+    items: int
+    answered: int
+    began_at: datetime
+    ended_at: datetime | None = None
+    score: GoldenScore | None = None
+
+    @property
+    def sentence(self) -> str:
+        """Say where the version stands, with the figures."""
+        if self.state is GoldenState.RUNNING:
+            how = f"{self.answered} of {counted(self.items, 'golden item')} answered by the {self.lane} lane"
+            return f"version {self.version} is a candidate: {how}; it is put in force by itself unless it is surely worse"
+        if self.score is None:
+            return f"version {self.version} was no candidate any more before its golden set was answered"
+        of, now = self.score, self.score.right_now
+        if of.right_before is None:
+            return (
+                f"version {self.version} answered {now} of {counted(of.items, 'golden item')} right"
+            )
+        low, high = (100 * each for each in of.bounds())
+        figures = (
+            f"it answered {now} of {counted(of.items, 'golden item')} right, version {self.before} {of.right_before} "
+            f"(99 % bounds of the gain: {low:+.1f} to {high:+.1f} points)"
+        )
+        lost = f"; lost: {_listed(of.lost_keys, of.lost)}" if of.lost else ""
+        if self.state is GoldenState.REFUSED:
+            return (
+                f"version {self.version} is surely worse than version {self.before} and stays out of force: {figures}{lost}. "
+                "`lanes publish --force` puts it in force anyway"
+            )
+        return f"version {self.version} is not surely worse than version {self.before}: {figures}{lost}"
+
+
+def _listed(keys: Sequence[str], number: int) -> str:
+    more = f" and {number - len(keys)} more" if number > len(keys) else ""
+    return ", ".join(keys) + more
