@@ -32,7 +32,7 @@ class Order(Form):
     )
     """A file of migrations/playbooks, without its ending."""
     file: UncheckedLine = Field(default="", title="Another playbook")
-    """Path of a playbook of your own, as the worker sees it; it takes the place of the one above."""
+    """Path of a playbook of your own, as the worker sees it, or block:NAME; it takes the place of the one above."""
     consumer: UncheckedLine = Field(default="", title="Consumer")
     """Moves one consumer's split; empty moves everybody's."""
     who: UncheckedLine = Field(default="", title="Who")

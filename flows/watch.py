@@ -1,10 +1,14 @@
-"""The promises: a standing run that judges them, opens and resolves incidents, and tells Slack."""
+"""The promises: a standing run that judges them, opens and resolves incidents, and tells Slack.
+
+It also judges the gates of rollouts that wait for a person, whose own runs are suspended.
+"""
 
 from prefect import flow
 from prefect.logging import get_run_logger
 
 from lanes.standing.roles import Role
 from tasks.database import database
+from tasks.migrate import guarding
 from tasks.outgoing import publishing
 from tasks.standing import Tenure
 from tasks.watch import pause_s, watching
@@ -17,6 +21,7 @@ async def watch() -> int:
         database() as db,
         Tenure(db, Role.WATCHER, every_s=pause_s()) as tenure,
         publishing(db),
+        guarding(db),
         watching(db) as watcher,
     ):
         async for _ in tenure.ticks():

@@ -1,11 +1,12 @@
 """Questions to a person: the run is suspended, its process ends, and the person who resumes it fills in the form."""
 
+import json
 from contextlib import suppress
 from typing import Any, Self
 from uuid import UUID
 
 from prefect import get_client
-from prefect.exceptions import ObjectNotFound, Pause
+from prefect.exceptions import ObjectNotFound, Pause, PrefectHTTPStatusError
 from prefect.flow_runs import suspend_flow_run
 from prefect.input import RunInput
 from prefect.logging import get_run_logger
@@ -66,6 +67,19 @@ async def ask(rollout: Rollout, question: str, page: str) -> Approval | None:
         get_run_logger().error("the answer is no answer and counts as none: %s", error)
         return None
     return Approval(given.approve is True, given.who, given.why)
+
+
+async def show_again(run_id: UUID, question: str) -> None:
+    """Replace the text of the form of a suspended run: the gates are judged while a person has not answered."""
+    async with get_client() as client:
+        run = await client.read_flow_run(run_id)
+        keys = run.state.state_details.run_input_keyset if run.state is not None else None
+        if keys is None:
+            return  # it was resumed meanwhile
+        given = {"flow_run_id": run_id, "key": keys["description"]}
+        with suppress(ObjectNotFound, PrefectHTTPStatusError):
+            await client.delete_flow_run_input(**given)
+        await client.create_flow_run_input(**given, value=json.dumps(question))
 
 
 async def is_asking(run_id: UUID) -> bool:

@@ -11,26 +11,30 @@ from uuid import UUID
 from prefect import get_client, task
 from prefect.artifacts import acreate_markdown_artifact
 from prefect.cache_policies import NO_CACHE
+from prefect.exceptions import ObjectNotFound
 from prefect.logging import get_run_logger
 from sqlalchemy.exc import DBAPIError
 
 from lanes.errors import ActionRefused
+from lanes.ids import RolloutId
 from lanes.json_data import why_unstorable
 from lanes.promises.incident import Incident
 from lanes.report import rollout as report
-from lanes.rollouts.gates import Figures, Judgement, judge, sample_ratio_mismatch
-from lanes.rollouts.playbook import load
-from lanes.rollouts.refusals import sentences
+from lanes.report import rollout_plan
+from lanes.rollouts.gates import Figures, Judgement
+from lanes.rollouts.playbook import BLOCK_TYPE, Playbook, block_of, load, of_block
+from lanes.rollouts.refusals import sample_ratio_mismatch, sentences
 from lanes.rollouts.rollout import Approval, Hold, Move, Rollout, next_move
 from lanes.settings import Settings
 from lanes.standing import runs
 from lanes.store.database import Database
-from lanes.store.rollouts import rollout_measures, rollout_moves, rollouts, shadows
+from lanes.store.rollouts import plans, rollout_measures, rollout_moves, rollouts, shadows
 from lanes.store.signals import RoleLock, holder_exists
-from lanes.words import RolloutState, Signature
-from tasks.approval import is_asking, withdraw
+from lanes.words import Signature
+from tasks.approval import is_asking, show_again, withdraw
 from tasks.asking import ask_for_run
 from tasks.outgoing import publish_events
+from tasks.troubles import Troubles, described
 
 TICK_S = 10.0
 NEAR_TICK_S = 1.0  # with the local stand-in, whose items are answered within seconds
@@ -81,12 +85,14 @@ class Lead:
         self._shown: tuple[object, ...] = ()
         self._shown_at: datetime | None = None
         self._artifact_id: str | None = None
+        self._question = ""
+        self._plan: tuple[int, str] | None = None  # of a step
         self.rollout = rollout
 
     @property
     def asks(self) -> bool:
         """Whether a person has to be asked."""
-        return self.rollout.state is RolloutState.WAITING_APPROVAL
+        return self.rollout.is_waiting
 
     async def moves(self) -> bool:
         """Make, publish and show the next move; return whether the rollout is still open."""
@@ -109,9 +115,7 @@ class Lead:
             hindered_by = await self._look_for_hindrances(seen)
             figures = await self._measure(seen, now)
             self._answered = figures.answered
-            of_each = zip(seen.now_at.gates, figures.measurements, strict=False)
-            alpha = seen.playbook.gate_alpha
-            self._judged = [judge(gate, measured, alpha=alpha) for gate, measured in of_each]
+            self._judged = seen.judged(figures)
             mismatch = sample_ratio_mismatch(figures.moved, seen.basis_points)
         else:
             hindered_by, mismatch = [], None
@@ -122,8 +126,7 @@ class Lead:
 
     async def wait(self) -> None:
         """Wait until it is time to look again."""
-        tick = NEAR_TICK_S if Settings.read().provider_is_local else TICK_S
-        await asyncio.sleep(max(tick, self._took_s / LOOK_SHARE))
+        await asyncio.sleep(_pause_s(self._took_s))
 
     async def hear(self, answer: Approval | None) -> None:
         """Store a person's answer; ask again when it breaks the form."""
@@ -138,6 +141,13 @@ class Lead:
         """Return the question to the person who has to approve."""
         progress = await self._progress(await self._db.now())
         return report.question(progress, artifact_id=self._artifact_id)
+
+    async def show_question(self) -> None:
+        """Show the gates as they are now on the form of the suspended run that asks."""
+        question = await self.question()
+        if question != self._question and self.rollout.flow_run_id is not None:
+            await show_again(self.rollout.flow_run_id, question)
+            self._question = question
 
     @property
     def page(self) -> str:
@@ -198,9 +208,20 @@ class Lead:
         log = await self._db.run(rollouts.log, of.id)
         splits = await self._db.run(rollouts.split_history, of.workload, of.consumer, SPLITS_SHOWN)
         spent = await self._db.run(shadows.spent, of.id) if of.playbook.shadows else None
-        return report.Progress(
-            of, self._answered, self._judged, self._says, log, splits, now, self._hindrances, spent
-        )
+        shown = self._answered, self._judged, self._says, log, splits, now, self._hindrances, spent
+        return report.Progress(of, *shown, await self._shown_plan(now))
+
+    async def _shown_plan(self, now: datetime) -> str:
+        """Return the section of the artifact that tells the plan, made again once a step."""
+        of = self.rollout
+        if self._plan is None or self._plan[0] != of.step:
+            try:
+                made = await self._db.run(plans.of_rollout, of, now=now)
+            except DBAPIError:  # the rollout goes on without it
+                return ""
+            said = "" if made is None else await asyncio.to_thread(rollout_plan.section, made, of)
+            self._plan = of.step, said
+        return self._plan[1]
 
 
 @task(
@@ -245,8 +266,25 @@ async def leading(
         yield Lead(db, rollout)
 
 
+async def read_playbook(named: str, file: str = "") -> Playbook:
+    """Return the playbook of that name, or the one in another file; either may be `block:NAME`.
+
+    Raises:
+        PlaybookInvalid: there is none, or it names the lines and fields that are wrong.
+    """
+    block = block_of(file or named)
+    if block is None:
+        return load(named, file)
+    async with get_client() as client:
+        try:
+            data = (await client.read_block_document_by_name(block, BLOCK_TYPE)).data
+        except ObjectNotFound:
+            data = None
+    return of_block(block, data)
+
+
 async def _start(db: Database, wanted: RolloutOrder, run_id: UUID) -> Rollout:
-    playbook = load(wanted.playbook, wanted.file)
+    playbook = await read_playbook(wanted.playbook, wanted.file)
     async with db.transaction() as run:
         return await run(
             rollout_moves.start,
@@ -275,7 +313,7 @@ async def _take_abandoned(stack: AsyncExitStack, db: Database) -> Rollout | None
         if await db.run(holder_exists, rollouts.lock_key(rollout.id)):
             continue
         if await _waits_for_a_person(rollout):
-            await _guard(db, rollout)
+            await _guard(Lead(db, rollout), db)
         elif taken is not None:
             await ask_for_run(runs.migrate())  # to lead this one
             break
@@ -284,17 +322,57 @@ async def _take_abandoned(stack: AsyncExitStack, db: Database) -> Rollout | None
     return taken
 
 
-async def _guard(db: Database, rollout: Rollout) -> None:
-    """Look once at a rollout whose run is suspended: a gate that has failed takes it back."""
+@asynccontextmanager
+async def guarding(db: Database) -> AsyncIterator[None]:
+    """Judge the gates of rollouts that wait for a person at every tick, as a run that leads one does."""
+    running = asyncio.create_task(_guard_all(db))
+    try:
+        yield
+    finally:
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+
+
+async def _guard_all(db: Database) -> None:
+    leads: dict[RolloutId, Lead] = {}
+    troubles = Troubles()
+    while True:
+        began = time.monotonic()
+        try:
+            waiting = [each for each in await db.run(rollouts.all_open) if each.is_waiting]
+            leads = {each.id: leads.get(each.id) or Lead(db, each) for each in waiting}
+            for each in waiting:
+                if await _waits_for_a_person(each):
+                    await _guard(leads[each.id], db)
+            troubles.over("guard")
+        except (
+            Exception
+        ) as error:  # the gates are judged again at the next tick, and after an approval
+            troubles.met("guard", f"open questions could not be looked at: {described(error)}")
+        await asyncio.sleep(_pause_s(time.monotonic() - began))
+
+
+def _pause_s(took_s: float) -> float:
+    """Return the seconds until the next look, after one that took that long."""
+    tick = NEAR_TICK_S if Settings.read().provider_is_local else TICK_S
+    return max(tick, took_s / LOOK_SHARE)
+
+
+async def _guard(lead: Lead, db: Database) -> None:
+    """Look once at a rollout whose run is suspended: a gate that has failed takes it back, others are shown on its form."""
     async with AsyncExitStack() as stack:
-        if await _take(stack, db, rollout) and not await Lead(db, rollout).moves():
-            await withdraw(rollout.flow_run_id, "the rollout was taken back")
+        if not await _take(stack, db, lead.rollout):
+            return
+        if not await lead.moves():
+            await withdraw(lead.rollout.flow_run_id, "the rollout was taken back")
+        elif lead.asks:
+            await lead.show_question()
 
 
 async def _waits_for_a_person(rollout: Rollout) -> bool:
     """Return whether its run is suspended, or was resumed and is about to start."""
-    waits = rollout.state is RolloutState.WAITING_APPROVAL
-    return waits and rollout.flow_run_id is not None and await is_asking(rollout.flow_run_id)
+    run_id = rollout.flow_run_id
+    return rollout.is_waiting and run_id is not None and await is_asking(run_id)
 
 
 async def name_run(run_id: UUID, rollout: Rollout) -> None:

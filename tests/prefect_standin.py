@@ -27,6 +27,7 @@ class StoredRun:
     since: datetime
     name: str = ""  # of the state, where it is another than that of its type
     message: str | None = None
+    keys: dict[str, str] | None = None  # of what it asks a person while it is suspended
 
     def shown(self, deployment: str) -> dict[str, Any]:
         """As the API shows it."""
@@ -38,6 +39,7 @@ class StoredRun:
             "name": name,
             "message": self.message,
             "timestamp": at,
+            "state_details": {"run_input_keyset": self.keys},
         }
         return {
             "id": self.id,
@@ -67,6 +69,7 @@ class PrefectStandIn:
         self.pools: dict[str, str] = {}  # the status of each work pool that it knows, by name
         self.schedule_writes = 0
         self.answers: dict[str, Any] = {}  # by run that was resumed, what it was given
+        self.inputs: dict[tuple[str, str], Any] = {}  # by run and key, what its form says
         self.forms: dict[
             str, dict[str, Any]
         ] = {}  # by flow, the schema of its deployment's parameters
@@ -289,6 +292,14 @@ class PrefectStandIn:
                 run.state = "SCHEDULED"
                 self.answers[id_] = said["run_input"]
                 return 201, {"status": "ACCEPT", "details": {}}
+            case ["flow_runs", id_, "input"]:
+                if (id_, said["key"]) in self.inputs:
+                    return 409, {"detail": "A flow run input with this key already exists."}
+                self.inputs[id_, said["key"]] = json.loads(said["value"])
+                return 201, None
+            case ["flow_runs", id_, "input", key] if method == "DELETE":
+                is_known = self.inputs.pop((id_, key), None) is not None
+                return (204, None) if is_known else (404, {"detail": "Not Found"})
             case ["artifacts"]:
                 self.artifacts.append({"id": str(uuid4()), **said})
                 return 201, self.artifacts[-1]

@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from lanes.rollouts.gates import Figures, Judgement, judge
+from lanes.rollouts.gates import Figures, Judgement
 from lanes.rollouts.playbook import ALPHA, Playbook, parse
 from lanes.rollouts.rollout import Rollout
 from lanes.store.rollouts import rollout_moves
@@ -77,5 +77,4 @@ def begin(
 
 def judged(of: Rollout, figures: Figures) -> list[Judgement]:
     """Return what the gates of its step say of these figures, as the run that leads it asks them."""
-    alpha, each = of.playbook.gate_alpha, zip(of.now_at.gates, figures.measurements, strict=True)
-    return [judge(gate, measured, alpha=alpha) for gate, measured in each]
+    return of.judged(figures)

@@ -1,6 +1,6 @@
 """`lanes plan`: what a rollout by a playbook will do, before it starts."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from math import isfinite
 from pathlib import PurePath
 from typing import Any
@@ -9,30 +9,24 @@ from rich.text import Text
 
 from lanes.commands.options import AsJson
 from lanes.commands.running import command, print_json, print_table, screen, transaction
-from lanes.report.rollout import limited
-from lanes.report.summary import lane_name
-from lanes.report.table import Column, Table, figure, label, phrase
-from lanes.rollouts.gates import confidence
+from lanes.report import rollout_plan
 from lanes.rollouts.plan import (
     DAY_S,
     LEAST_DAYS,
     LEAST_ITEMS,
     PlannedGate,
-    PlannedStep,
     Readiness,
     RolloutPlan,
 )
-from lanes.rollouts.playbook import load
+from lanes.rollouts.playbook import BLOCK_TYPE, Playbook, block_of, load, of_block
+from lanes.settings import Settings
+from lanes.stand import reaching
 from lanes.store.rollouts import plans
 from lanes.text import plain
-from lanes.units import MISSING, count, counted, dollars, rate, seconds, share
+from lanes.units import counted, dollars, rate, seconds, share
 from lanes.words import Lane
 
 WIDTH = 80
-IF_CLEAN = "samples that pass it if none is wrong or costs anything, and how long they take"
-AT_HALF = "the same at half of what it tolerates, or if the lanes are alike (worse than)"
-POWER = "chance, at least, that it fails in its time at twice what it tolerates"
-Placed = tuple[PlannedStep, PlannedGate]
 
 
 @command
@@ -50,12 +44,11 @@ def plan(
     Exit code 1 when a rollout by it cannot start now, with the reason; 2 when there is no such workload.
 
     Args:
-        playbook: A file of migrations/playbooks, without its ending, or the path of one of your own, with it.
+        playbook: A file of migrations/playbooks, without its ending, the path of one of your own, with it, or block:NAME.
         workload: Whose traffic would move.
         consumer: Moves this consumer's split only.
     """
-    is_path = PurePath(playbook).suffix in {".yaml", ".yml"}
-    read = load(playbook, playbook if is_path else "")
+    read = _read(playbook)
     with transaction() as (connection, now):
         made, refusal = plans.of_playbook(
             connection, read, name=workload, consumer=consumer, now=now
@@ -67,6 +60,16 @@ def plan(
     return 0 if refusal is None else 1
 
 
+def _read(playbook: str) -> Playbook:
+    """Return the playbook of a name, a path or a block."""
+    block = block_of(playbook)
+    if block is None:
+        is_path = PurePath(playbook).suffix in {".yaml", ".yml"}
+        return load(playbook, playbook if is_path else "")
+    with reaching.prefect(Settings.read()) as api:
+        return of_block(block, api.block(BLOCK_TYPE, block))
+
+
 def _show(of: RolloutPlan, refusal: str | None) -> None:
     console = screen(WIDTH, highlight=False)
     whose = of.workload if of.consumer is None else f"{of.consumer} of {of.workload}"
@@ -74,9 +77,9 @@ def _show(of: RolloutPlan, refusal: str | None) -> None:
     console.print(Text(plain(of.playbook.description, most=300)))
     console.print(Text(_traffic(of)), end="\n\n")
     if of.steps:
-        print_table(_steps(of), width=WIDTH)
+        print_table(rollout_plan.steps(of), width=WIDTH)
         print()
-        print_table(_gates(of), width=WIDTH)
+        print_table(rollout_plan.gates(of), width=WIDTH)
     for each in [*_notes(of), *([f"Refused: {refusal}"] if refusal else [])]:
         console.print(Text(each, "yellow"))
 
@@ -90,43 +93,6 @@ def _traffic(of: RolloutPlan) -> str:
             f"{seconds(LEAST_DAYS * DAY_S)}; until then no start is refused for lack of traffic."
         )
     return f"The split decides the lane of {rate(known.a_day)} items a day ({seen})."
-
-
-def _steps(of: RolloutPlan) -> Table[PlannedStep | None]:
-    def percent(at: PlannedStep | None) -> float:
-        return of.basis_points / 100 if at is None else at.step.percent
-
-    def hold(at: PlannedStep | None) -> str:
-        if at is None:
-            return MISSING
-        said = counted(at.step.hold.items, "item")
-        said += "" if at.days is None else f" in {seconds(at.days * DAY_S)}"
-        return said + (", approval" if at.step.approval else "")
-
-    receiving = of.playbook.direction.receiving
-    return Table(
-        "Steps",
-        [None, *of.steps],
-        label("Step", lambda at: "now" if at is None else str(at.number + 1)),
-        figure("Real-time", "share of the items", lambda at: f"{percent(at):g} %"),
-        figure("Moved a day", f"items that {lane_name(receiving)} gets", lambda at: _rate(at)),
-        *(_cost_of(of, lane, percent) for lane in Lane),
-        phrase("Hold", "the answers that the step waits for, and its time", hold),
-        note="Costs are of a day, estimated; in lambda mode with the second pass.",
-    )
-
-
-def _gates(of: RolloutPlan) -> Table[Placed]:
-    return Table[Placed](
-        f"Gates, each with {confidence(of.playbook.gate_alpha)} confidence at every look",
-        [(at, each) for at in of.steps for each in at.gates],
-        label("Step", lambda each: str(each[0].number + 1)),
-        label("Gate", lambda each: _name(each[1])),
-        label("Limit", lambda each: limited(each[1].gate)),
-        figure("If clean", IF_CLEAN, lambda each: _passes(each[1], each[1].fewest)),
-        figure("At half", AT_HALF, lambda each: _passes(each[1], each[1].needed)),
-        figure("Power", POWER, lambda each: _chance(each[1].power)),
-    )
 
 
 def _notes(of: RolloutPlan) -> Iterator[str]:
@@ -168,35 +134,6 @@ def _passes_late(of: PlannedGate) -> bool:
     if of.gate.dry_run or not of.is_reachable or takes is None:
         return False
     return of.days is not None and takes > of.days
-
-
-def _cost_of(
-    of: RolloutPlan, lane: Lane, percent: Callable[[PlannedStep | None], float]
-) -> Column[PlannedStep | None]:
-    head = f"{lane_name(lane)} cost".capitalize()
-    return figure(head, "", lambda at: dollars(of.usd_a_day(lane, percent(at))))
-
-
-def _name(of: PlannedGate) -> str:
-    return f"{of.gate.measure}, dry run" if of.gate.dry_run else of.gate.measure
-
-
-def _passes(of: PlannedGate, samples: int | None) -> str:
-    if samples is None:
-        return "never"
-    days = of.takes(samples)
-    if days is None:
-        return count(samples)
-    return f"{count(samples)} in {seconds(days * DAY_S)}" if isfinite(days) else "never"
-
-
-def _chance(power: float | None) -> str:
-    """Return a chance, which is never stated as certain."""
-    return share(None if power is None else min(power, 0.9999))
-
-
-def _rate(at: PlannedStep | None) -> str:
-    return MISSING if at is None or at.a_day is None else rate(at.a_day)
 
 
 def _data(of: RolloutPlan, refusal: str | None) -> dict[str, Any]:

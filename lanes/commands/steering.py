@@ -120,7 +120,7 @@ def rollout(
 
     Args:
         do: What to do with the rollout.
-        playbook: To start: a file of migrations/playbooks, without its ending.
+        playbook: To start: a file of migrations/playbooks, without its ending, or block:NAME.
         file: To start: a playbook of your own, as the worker sees it.
         consumer: To start: moves this consumer's split only.
         hours: To extend: how many hours more the step has.

@@ -8,13 +8,14 @@ from typing import Any
 from lanes.promises.incident import TERMS, Incident
 from lanes.report import charts, rollout_charts
 from lanes.report.links import REPORTS, artifact_page, linked
-from lanes.report.table import Table, explained, figure, in_markdown, label, phrase
+from lanes.report.table import Column, Table, explained, figure, in_markdown, label, phrase
 from lanes.rollouts.gates import (
     MEANS,
     MOST_TIMES,
     Gate,
     Judgement,
     Measure,
+    Scope,
     confidence,
     points,
     shown,
@@ -69,6 +70,9 @@ MEASURES = {
 BAR_MEANS = "Bar: the steps done, and the answers that the step in force still waits for."
 VERDICT_MEANS = "passed and failed with {} confidence, however often one looks; inconclusive and error hold the step"
 BOUNDS_MEAN = "at that confidence, of the true share on the wrong side, its excess over the other lane, or the cost or saving"
+WHOLE_MEANS = (
+    "the bounds of all steps until now, beside their loosest limit; beyond it the gate fails"
+)
 FROM_THEN_ON = "the share from then on"
 MOST_ROWS = 50
 SPLIT_CHART = "The share to real time since the rollout began"
@@ -80,7 +84,7 @@ BAR = 20  # characters of the progress bar
 class Progress:
     """A rollout at one moment. `judged` holds the step in force; `splits` are the newest first.
 
-    `hindrances` are the critical incidents that hold it.
+    `hindrances` are the critical incidents that hold it, and `plan` is the section that tells its plan.
     """
 
     rollout: Rollout
@@ -92,6 +96,7 @@ class Progress:
     now: datetime
     hindrances: Sequence[Incident] = ()
     shadows: ShadowsSpent | None = None
+    plan: str = ""
 
     @property
     def until(self) -> datetime:
@@ -123,6 +128,7 @@ def render(progress: Progress) -> str:
     of = progress.rollout
     whose = f" for consumer {code(of.consumer)}" if of.consumer is not None else ""
     started = f"started by {cell(of.started_by)} at {clock(of.started_at, beside=progress.now)}: {cell(of.why)}"
+    bounded = [window for each in progress.judged for window in each.of_windows]
     parts = [
         f"**{cell(headline(progress))}**",
         f"`{bar(progress)}` {cell(progress.says, most=300)}",
@@ -131,9 +137,10 @@ def render(progress: Progress) -> str:
         *_shadows(progress),
         *_incidents(progress),
         charts.data_uri(rollout_charts.split(progress.log, until=progress.until), SPLIT_CHART),
-        charts.data_uri(rollout_charts.gates(progress.judged, _gate_in_words), GATES_CHART),
+        charts.data_uri(rollout_charts.gates(bounded, _gate_in_words), GATES_CHART),
         "### Steps\n\n" + _steps(progress),
         "### Gates of this step\n\n" + _gates(progress),
+        *([progress.plan] if progress.plan else []),
         "### Log\n\n" + _log(progress),
         "### Split history\n\n" + _splits(progress),
         linked(LINKS),
@@ -270,17 +277,26 @@ def _gates(progress: Progress) -> str:
     gates, alpha = progress.rollout.now_at.gates, progress.rollout.playbook.gate_alpha
 
     def verdict(gate: Gate) -> str:
-        return MARKS[judged[gate.measure].verdict] if gate.measure in judged else MISSING
+        if gate.measure not in judged:
+            return MISSING
+        of = judged[gate.measure]
+        return MARKS[of.verdict] + (", whole rollout" if of.scope is Scope.ROLLOUT else "")
 
     def between(gate: Gate) -> str:
-        known = judged[gate.measure].between if gate.measure in judged else None
-        if known is None:
+        return _between(judged[gate.measure].of_windows[0]) if gate.measure in judged else MISSING
+
+    def whole(gate: Gate) -> str:
+        if gate.measure not in judged or judged[gate.measure].beside is None:
             return MISSING
-        return " to ".join(_bound(gate, each) for each in known)
+        of = judged[gate.measure].of_windows[1]
+        return f"{_between(of)}, {limited(of.gate)}"
 
     def why(gate: Gate) -> str:
         return judged[gate.measure].explanation if gate.measure in judged else "not judged yet"
 
+    has_whole = list[Column[Gate]]()
+    if any(each.beside is not None for each in progress.judged):
+        has_whole.append(figure("Whole rollout", WHOLE_MEANS, whole))
     table = Table(
         "Gates of this step",
         gates,
@@ -289,6 +305,7 @@ def _gates(progress: Progress) -> str:
         figure("Needs", "samples below which it decides nothing", lambda gate: str(gate.at_least)),
         figure("Verdict", VERDICT_MEANS.format(confidence(alpha)), verdict),
         figure("Bounds", BOUNDS_MEAN, between),
+        *has_whole,
         label("Why", why),
     )
     meanings = {NAMES[gate.measure]: MEASURES[gate.measure] for gate in gates}
@@ -305,7 +322,15 @@ def _gate_in_words(of: Judgement) -> str:
     elif gate.measure not in MEANS:
         lies += f" are wrong, {share(gate.tolerated)} may be"
     dry = " (dry run)" if gate.dry_run else ""
-    return f"{NAMES[gate.measure]} {limited(gate)}{dry}, {of.verdict}: {lies}"
+    over = " over the whole rollout" if of.scope is Scope.ROLLOUT else ""
+    return f"{NAMES[gate.measure]} {limited(gate)}{dry}{over}, {of.verdict}: {lies}"
+
+
+def _between(of: Judgement) -> str:
+    """Return the bounds of a gate, as they are shown."""
+    if of.between is None:
+        return MISSING
+    return " to ".join(_bound(of.gate, each) for each in of.between)
 
 
 def _shown(table: Table[Any]) -> str:

@@ -21,13 +21,22 @@ bounds of the difference of both shares (`lanes.statistics.differences`), so tha
 needs `at_least` samples of each. Where items go down both lanes (`Playbook.shadows`), agreement and accuracy are judged of
 those pairs: the items are the same, so that few show a difference (`lanes.statistics.differences.PairedShares`).
 
+A gate that all earlier steps of a playbook have as well is judged twice at a look (`judge_both`): by the items of the step in
+force, and by those of the whole rollout. It fails if either surely fails, so that a loss counts that each step alone is too
+short to show. It passes by the items of the step alone: how a lane serves a small share does not tell how it serves a larger
+one, and what went well before must not hide a loss that the larger share causes. Over the whole rollout the limit is the
+loosest of these steps (`Playbook.whole_gates`): if each step keeps its own, all of their items together keep that one, however
+their truths differ. A gate that compares the lanes is judged by the step alone: their shares differ between steps, so that the
+items of both lanes pooled come from different hours, whose difference would count as one of the lanes (Simpson's paradox).
+
 `alpha` is the chance that a verdict is ever wrong: that a gate which keeps its limit ever fails, or that one which breaks it
-ever passes. A rollout divides its own over the gates of all its steps (`Playbook.gate_alpha`).
+ever passes. A rollout divides its own over the gates of all its steps (`Playbook.gate_alpha`). A gate with two windows may fail
+by either, so that each fails it with half of its alpha; it passes by one alone, with all of it.
 """
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Self
@@ -36,15 +45,13 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from lanes.statistics.differences import PairedShares, difference_bounds, is_larger, is_smaller
 from lanes.statistics.means import MeanSequence
-from lanes.statistics.shares import NOTHING, SampleShare, bounds, excludes, is_above, is_below
+from lanes.statistics.shares import NOTHING, SampleShare, bounds, is_above, is_below
 from lanes.words import Lane, Verdict
 
 if TYPE_CHECKING:  # a page about a rollout needs no rules and no schemas, which take time to load
     from lanes.workload.version import Spec
 
 PROVIDER_KEEPS = timedelta(hours=24)  # a batch that is not done by then expires
-MISMATCH_ALPHA = 0.001  # the chance that a sample ratio by chance alone is ever called a mismatch
-MISMATCH = 0.001  # the smallest difference between sample ratio and split that matters
 MOST_TIMES = 5  # a dearer item counts as that many times the limit of a cost, or its estimate
 P95_TOLERATED = 0.05  # a p95 within its limit means that at most this share of items is slower
 
@@ -84,11 +91,16 @@ BEFORE = (
     Measure.ACCURACY,
     Measure.COST_USD,
 )
-PAIRED = (
-    Measure.AGREEMENT,
-    Measure.ACCURACY,
-)  # these are judged of pairs, where items go down both lanes
+# These are judged of pairs, where items go down both lanes.
+PAIRED = (Measure.AGREEMENT, Measure.ACCURACY)
 MEANS = (Measure.COST_USD, Measure.SAVING)  # these are means, the others shares of samples
+
+
+class Scope(StrEnum):
+    """The items that a gate is judged by."""
+
+    STEP = "step"  # those under the step in force
+    ROLLOUT = "rollout"  # those under all steps until now
 
 
 class Gate(BaseModel):
@@ -191,7 +203,8 @@ class Judgement:
     """A gate's verdict on a measurement, and the sentence that explains it.
 
     `between` holds the bounds of the true share on the wrong side, 0 to 1, or of its excess over the other lane, -1 to 1; for a
-    mean those of the mean, in US dollars or as a share. None without a usable number.
+    mean those of the mean, in US dollars or as a share. None without a usable number. `beside` is the judgement of the other
+    window, where the gate has two.
     """
 
     gate: Gate
@@ -199,18 +212,29 @@ class Judgement:
     verdict: Verdict
     explanation: str
     between: tuple[float, float] | None = None
+    scope: Scope = Scope.STEP
+    beside: "Judgement | None" = None
+
+    @property
+    def of_windows(self) -> "tuple[Judgement, ...]":
+        """The judgement of the step and, if there is one, that of the whole rollout."""
+        if self.beside is None:
+            return (self,)
+        return (self, self.beside) if self.scope is Scope.STEP else (self.beside, self)
 
 
 @dataclass(frozen=True)
 class Figures:
     """How many items the receiving lane answered under the step, and a measurement for each gate, in their order.
 
-    `moved` is the share to real time of what the split decided: of entities, and of items without one.
+    `moved` is the share to real time of what the split decided: of entities, and of items without one. `whole` are measurements
+    of the whole rollout, one for each of the step's `Playbook.whole_gates`; none under its first step.
     """
 
     answered: int
     measurements: list[Measurement]
     moved: SampleShare = NOTHING
+    whole: Sequence[Measurement] = ()
 
 
 def judge(gate: Gate, measured: Measurement, *, alpha: float) -> Judgement:
@@ -248,6 +272,25 @@ def judge(gate: Gate, measured: Measurement, *, alpha: float) -> Judgement:
     if measured.doubtful:
         undecided += f"; {measured.doubtful} more are out for longer than most took"
     return ruled(Verdict.INCONCLUSIVE, undecided)
+
+
+def judge_both(
+    gate: Gate, measured: Measurement, loosest: Gate, whole: Measurement | None, *, alpha: float
+) -> Judgement:
+    """Return the judgement that decides: that of the step, unless the whole rollout fails or cannot be measured.
+
+    `loosest` judges the whole rollout; None while that is what was measured of the step.
+    """
+    step = judge(gate, measured, alpha=alpha)
+    if step.verdict is Verdict.FAILED:
+        step = judge(gate, measured, alpha=alpha / 2)
+    if whole is None:
+        return step
+    of_all = replace(judge(loosest, whole, alpha=alpha / 2), scope=Scope.ROLLOUT)
+    if step.verdict is Verdict.FAILED or of_all.verdict not in (Verdict.FAILED, Verdict.ERROR):
+        return replace(step, beside=of_all)
+    said = f"over the whole rollout, {of_all.explanation}"
+    return replace(of_all, explanation=said, beside=step)
 
 
 def _compared(gate: Gate, measured: Measurement, other: Measurement, *, alpha: float) -> Judgement:
@@ -360,22 +403,6 @@ def longest_out(spec: "Spec", lane: Lane) -> timedelta:
     if lane is Lane.REALTIME:
         return timedelta(seconds=max(spec.patience_s, spec.promises.realtime_p95_s))
     return timedelta(minutes=spec.promises.batch_max_minutes) or PROVIDER_KEEPS
-
-
-def sample_ratio_mismatch(moved: SampleShare, basis_points: int) -> str | None:
-    """Return a sentence if the share that went to real time surely differs from the split by at least 0.1 points.
-
-    Then something else than the split chose between the lanes, so that they cannot be compared. The test holds at every look.
-    """
-    wanted = basis_points / 10_000
-    if moved.value is None or abs(moved.value - wanted) < MISMATCH:
-        return None
-    if not excludes(moved, wanted, alpha=MISMATCH_ALPHA):
-        return None
-    return (
-        f"the split sends {wanted:.2%} to real time, but {moved.value:.2%} of {moved.samples} items and entities went there: "
-        "something else than the split chooses, so the lanes cannot be compared"
-    )
 
 
 def confidence(alpha: float) -> str:

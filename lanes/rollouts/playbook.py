@@ -1,6 +1,7 @@
 """Playbooks: a traffic migration as a file. Reading one names the line and the field of everything that is wrong."""
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -9,13 +10,16 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from lanes.errors import PlaybookInvalid
-from lanes.rollouts.gates import BEFORE, CONFIRMING, PAIRED, Count, Gate, Measure
+from lanes.rollouts.gates import BEFORE, CONFIRMING, PAIRED, UPPER, Count, Gate, Measure
 from lanes.words import Lane
 from lanes.workload import yaml_places
 from lanes.workload.yaml_places import NotYaml
 
 FOLDER = Path(__file__).resolve().parents[2] / "migrations" / "playbooks"
 MOST_BYTES = 256 * 1024
+NAME = "^[a-z][a-z0-9-]*$"
+BLOCK_TYPE = "lanes-playbook"
+IN_BLOCK = "block:"  # before the name of a block, where a file could be named too
 LONGEST_MINUTES = 60 * 24 * 30
 APPROVAL_HOURS = 72
 MOST_PASSES = 1_000
@@ -155,7 +159,7 @@ class Playbook(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    name: str = Field(min_length=1, max_length=100, pattern="^[a-z][a-z0-9-]*$")
+    name: str = Field(min_length=1, max_length=100, pattern=NAME)
     description: str = Field(min_length=1)
     direction: Direction
     before: Precondition | None = None
@@ -175,6 +179,24 @@ class Playbook(BaseModel):
         """
         before = len(self.before.deciding) if self.before is not None else 0
         return self.alpha / (before + sum(len(step.deciding) for step in self.steps))
+
+    def whole_gates(self, number: int) -> list[Gate]:
+        """Return the gates by which a step judges the whole rollout too: those that all steps before it have as well.
+
+        Each has the loosest limit of these steps. Pairs are of the whole rollout anyhow.
+        """
+        found = list[Gate]()
+        for gate in self.steps[number].gates if number else ():
+            deciding = (each for step in self.steps[:number] for each in step.deciding)
+            alike = [gate, *(each for each in deciding if each.measure is gate.measure)]
+            if len(alike) <= number or any(
+                each.compares or self.judges_pairs(each) for each in alike
+            ):
+                continue
+            name, loosest = ("max", max) if gate.measure in UPPER else ("min", min)
+            limit = loosest(each.limit for each in alike)
+            found.append(gate.model_copy(update={name: limit}))
+        return found
 
     def judges_pairs(self, gate: Gate) -> bool:
         """Return whether a gate is judged of the items that both lanes answered."""
@@ -283,8 +305,37 @@ def load(name: str, file: str = "", *, folder: Path = FOLDER) -> Playbook:
     return parse(path.stem, text)
 
 
+def block_of(named: str) -> str | None:
+    """Return the name of the Prefect block that `block:NAME` means; None for a file.
+
+    Raises:
+        PlaybookInvalid: no block can have that name.
+    """
+    if not named.startswith(IN_BLOCK):
+        return None
+    name = named.removeprefix(IN_BLOCK)
+    if re.fullmatch(NAME, name) is None:
+        raise PlaybookInvalid(name, ['a block has a name of a-z, 0-9 and "-": write block:NAME'])
+    return name
+
+
+def of_block(name: str, data: Mapping[str, Any] | None) -> Playbook:
+    """Return the playbook of a Prefect block; `data` is what it says, None without one.
+
+    Raises:
+        PlaybookInvalid: there is no such block, or it names the lines and fields that are wrong.
+    """
+    if data is None:
+        missing = f'there is no block "{name}" of type Lanes playbook; make it under Blocks'
+        raise PlaybookInvalid(name, [missing])
+    content = str(data.get("content") or "")
+    if len(content.encode(errors="replace")) > MOST_BYTES:
+        raise PlaybookInvalid(name, ["the block is larger than 256 KiB; a playbook is not"])
+    return parse(name, content)
+
+
 def parse(name: str, text: str) -> Playbook:
-    """Read the playbook of a file; `name` is the file's, without its ending.
+    """Read the playbook of a file or block; `name` is the file's, without its ending, or the block's.
 
     Raises:
         PlaybookInvalid: it names the line and the field of every problem.
@@ -333,7 +384,10 @@ def _validated(name: str, data: Any, root: yaml.MappingNode) -> Playbook:
     if playbook.name != name:
         line = yaml_places.place(root, ["name"]).line
         raise PlaybookInvalid(
-            name, [f'line {line}, name: "{playbook.name}" is not the name of its file, "{name}"']
+            name,
+            [
+                f'line {line}, name: "{playbook.name}" is not the name of its file or block, "{name}"'
+            ],
         )
     return playbook
 

@@ -8,8 +8,12 @@ from lanes.rollouts.gates import MEANS
 from lanes.rollouts.plan import DAY_S, MINUTES_A_DAY, PlannedStep, RolloutPlan
 from lanes.rollouts.playbook import LONGEST_MINUTES
 from lanes.rollouts.rollout import Rollout
+from lanes.statistics.shares import SampleShare, excludes
 from lanes.units import counted, rate, seconds
 from lanes.words import Lane, Mode, Verdict
+
+MISMATCH_ALPHA = 0.001  # the chance that a sample ratio by chance alone is ever called a mismatch
+MISMATCH = 0.001  # the smallest difference between sample ratio and split that matters
 
 
 def of_start(plan: RolloutPlan, *, mode: Mode, values: bool, present: Rollout | None) -> str | None:
@@ -106,6 +110,22 @@ def _out_of_reach(plan: RolloutPlan, step: PlannedStep) -> str | None:
         f'step {step.number + 1} of playbook "{plan.playbook.name}" cannot pass in its time: {needs}. At today\'s traffic '
         f"{rate(a_day)} a day come, {takes}, and {holds} for {seconds(held * DAY_S)}: {longer}, move a larger "
         "share, loosen the limit, send more traffic, or try the gate with `dry_run: true`"
+    )
+
+
+def sample_ratio_mismatch(moved: SampleShare, basis_points: int) -> str | None:
+    """Return a sentence if the share that went to real time surely differs from the split by at least 0.1 points.
+
+    Then something else than the split chose between the lanes, so that they cannot be compared. The test holds at every look.
+    """
+    wanted = basis_points / 10_000
+    if moved.value is None or abs(moved.value - wanted) < MISMATCH:
+        return None
+    if not excludes(moved, wanted, alpha=MISMATCH_ALPHA):
+        return None
+    return (
+        f"the split sends {wanted:.2%} to real time, but {moved.value:.2%} of {moved.samples} items and entities went there: "
+        "something else than the split chooses, so the lanes cannot be compared"
     )
 
 

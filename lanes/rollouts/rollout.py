@@ -1,7 +1,7 @@
 """The rollout's state machine: where it stands, what its gates say, and therefore its next move."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
@@ -9,7 +9,7 @@ from typing import Any, assert_never
 from uuid import UUID
 
 from lanes.ids import RolloutId
-from lanes.rollouts.gates import Gate, Judgement, worst
+from lanes.rollouts.gates import Figures, Gate, Judgement, judge, judge_both, worst
 from lanes.rollouts.playbook import APPROVAL_HOURS, Direction, Playbook, PlaybookStep
 from lanes.words import RolloutState, Verdict
 
@@ -67,11 +67,17 @@ class Rollout:
     approved_at: datetime | None = None  # when a person approved leaving the step in force
     extended_minutes: int = 0  # what people gave the step in force beyond its `at_most_minutes`
     passes: int = 0  # looks in a row, the newest included, at which every gate passed and the step held nevertheless
+    routes_at_start: int = 0  # the newest route when the share of its first step came into force
 
     @property
     def is_open(self) -> bool:
         """Whether it may still move."""
         return self.state in OPEN
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether it asks a person to approve."""
+        return self.state is RolloutState.WAITING_APPROVAL
 
     @property
     def now_at(self) -> PlaybookStep:
@@ -81,14 +87,30 @@ class Rollout:
     @property
     def step_window(self) -> MeasuredWindow:
         """The items under the step in force."""
-        return MeasuredWindow(
-            self.workload,
-            self.consumer,
-            self.playbook.direction,
-            self.now_at.gates,
-            self.step_started_at,
-            self.routes_before,
-        )
+        whose = self.workload, self.consumer, self.playbook.direction
+        return MeasuredWindow(*whose, self.now_at.gates, self.step_started_at, self.routes_before)
+
+    @property
+    def whole_window(self) -> MeasuredWindow | None:
+        """The items under all steps until now, for the gates that judge them; None while that is the window of the step."""
+        gates = self.playbook.whole_gates(self.step)
+        if not gates or self.routes_at_start == self.routes_before:
+            return None
+        began, routes = self.started_at, self.routes_at_start
+        return replace(self.step_window, gates=gates, since=began, routes_before=routes)
+
+    def judged(self, figures: Figures) -> list[Judgement]:
+        """Return what the gates of the step in force say of these figures; of none where its share is not in force."""
+        alpha, found = self.playbook.gate_alpha, list[Judgement]()
+        loosest = {gate.measure: gate for gate in self.playbook.whole_gates(self.step)}
+        whole = {each.measure: each for each in figures.whole}
+        for gate, each in zip(self.now_at.gates, figures.measurements, strict=False):
+            if gate.measure in loosest:
+                both = loosest[gate.measure], whole.get(gate.measure)
+                found.append(judge_both(gate, each, *both, alpha=alpha))
+            else:
+                found.append(judge(gate, each, alpha=alpha))
+        return found
 
     @property
     def basis_points(self) -> int:
@@ -422,4 +444,5 @@ def rollout_of(row: Any) -> Rollout:
         row.approved_at,
         row.extended_minutes,
         row.passes,
+        row.routes_at_start,
     )

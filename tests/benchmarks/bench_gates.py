@@ -70,10 +70,10 @@ def main() -> None:
     parser.add_argument("--samples", type=int, default=20_000, help="that the oracle compares")
     given = parser.parse_args()
     playbook = load("batch-to-realtime")
-    ours = rule_of(playbook.gate_alpha)
+    ours, both = rule_of(playbook.gate_alpha), rule_of(playbook.gate_alpha / 2)
     seen: dict[str, dict[str, float]] = {
         "false alarms": {
-            "gates": false_alarms(playbook, ours, given.rollouts),
+            "gates": false_alarms(playbook, ours, both, given.rollouts),
             "unpaired": false_unpaired(given.rollouts),
             "ratio": false_ratios(given.rollouts),
             "paired": false_paired(given.rollouts),
@@ -95,7 +95,7 @@ def main() -> None:
         "false_alarm_upper": max(
             upper(each, given.rollouts) for each in seen["false alarms"].values()
         ),
-        "naive_false_alarm": false_alarms(playbook, earlier, given.rollouts),
+        "naive_false_alarm": false_alarms(playbook, earlier, None, given.rollouts),
         "pass_at_twice_limit": seen["passes at twice the limit"]["passed"],
         "items_vs_fixed": half["items"] / half["fixed"],
         "moved_when_stopped": max(
@@ -159,13 +159,21 @@ def upper(share: float, runs: int) -> float:
     return float(stats.beta.ppf(CONFIDENCE, hits + 1, runs - hits)) if hits < runs else 1.0
 
 
-def false_alarms(playbook: Playbook, rule: Rule, runs: int) -> float:
-    """Return the share of rollouts in which a gate ever fails whose truth lies at its limit."""
+def false_alarms(playbook: Playbook, rule: Rule, both: Rule | None, runs: int) -> float:
+    """Return the share of rollouts in which a gate ever fails whose truth lies at its limit; `both` judges either window."""
     drawn, failed = numpy.random.default_rng(1), numpy.zeros(runs, bool)
-    for step in playbook.steps:
+    before: dict[Measure, Counts] = {}
+    for number, step in enumerate(playbook.steps):
+        whole = {gate.measure: gate for gate in playbook.whole_gates(number)} if both else {}
         for gate in (each for each in step.gates if each.measure not in MEANS):
             wrong = counted(drawn, gate.tolerated, SPREAD, runs)
-            failed |= (wrong >= [rule(gate, each)[1] for each in SPREAD]).any(axis=1)
+            fails = both if both is not None and gate.measure in whole else rule
+            failed |= (wrong >= [fails(gate, each)[1] for each in SPREAD]).any(axis=1)
+            if gate.measure in whole:
+                of_all, loosest = before[gate.measure] + wrong, whole[gate.measure]
+                limits = [fails(loosest, number * SPREAD[-1] + each)[1] for each in SPREAD]
+                failed |= (of_all >= limits).any(axis=1)
+            before[gate.measure] = before.get(gate.measure, 0) + wrong[:, -1:]
     return float(failed.mean())
 
 
@@ -299,12 +307,7 @@ def moved_by_limit(runs: int) -> dict[str, float]:
 
 def moved_by_comparison(compare: Comparison, runs: int) -> dict[str, float]:
     """Return what was moved when a comparison with the other lane stopped it, and when that was."""
-    portions = (
-        0.05,
-        0.2,
-        0.5,
-        0.95,
-    )  # the rest of the last step is what there is to compare it with
+    portions = 0.05, 0.2, 0.5, 0.95  # the rest of the last step is what there is to compare it with
     drawn, alpha = numpy.random.default_rng(8), ALPHA / len(portions)
 
     def looked_at(step: int) -> tuple[Counts, Counts]:

@@ -1,11 +1,12 @@
 """Leading a rollout without Prefect's server: who leads, what is decided, and what is refused."""
 
+import asyncio
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 from prefect.logging import disable_run_logger
@@ -32,21 +33,23 @@ from lanes.rollouts.rollout import Advance, AskApproval, Finish, Hold, HoldReaso
 from lanes.routing.split import Split, bucket
 from lanes.store import incidents
 from lanes.store.batch import batches, ready_work
-from lanes.store.database import Database
+from lanes.store.database import Database, clock
 from lanes.store.rollouts import rollout_moves, rollouts
 from lanes.store.workload import workloads
 from lanes.words import Outcome, RolloutState, Verdict
 from tasks import collect
 from tasks.automations import BROKEN, ENDED
 from tasks.connections import Connections
-from tasks.migrate import Lead, RolloutOrder, leading
+from tasks.migrate import Lead, RolloutOrder, guarding, leading, read_playbook
 from tasks.refusal import refused
 from tasks.send_batch import send_batch
 from tests.conftest import NOON, later
 from tests.examples import admit, publish, route
 from tests.flows.conftest import Sender
+from tests.prefect_standin import PrefectStandIn
 from tests.rollouts import NAME, begin, playbook, step, write
 from tests.store.tries import claim, home, save, submit, tried
+from tests.waiting import until
 
 
 def wanted(file: str, workload: str = "letters") -> RolloutOrder:
@@ -258,6 +261,42 @@ async def test_it_holds_while_a_critical_incident_is_open_and_says_so_on_the_for
         assert isinstance(await lead.decide(later(minutes=21)), AskApproval)
 
 
+@pytest.mark.slow
+async def test_the_form_shows_the_gates_as_they_are_while_a_person_has_not_answered(
+    database_url: str, prefect: PrefectStandIn
+) -> None:
+    prefect.has_run("migrate", "PAUSED")
+    (run,) = prefect.runs
+    run.keys = {name: f"question-{name}" for name in ("schema", "response", "description")}
+    form = run.id, "question-description"
+
+    def well(connection: Connection, mark: str) -> None:
+        now = clock(connection)
+        admit(connection, *(f"{mark}{n}" for n in range(75)), now=now)
+        route(connection, now=now)
+        save(connection, *(tried(each, at=now) for each in claim(connection, now=now)), now=now)
+
+    def waiting(connection: Connection) -> None:
+        publish(connection, now=NOON)
+        begun = begin(connection, playbook(step(100, approval=True)))
+        rollouts.lead(connection, begun.id, UUID(run.id))
+        rollout_moves.apply(connection, begun, AskApproval("trial"), [], now=clock(connection))
+
+    async def says(words: str) -> None:
+        await asyncio.to_thread(until, lambda: words in prefect.inputs.get(form, ""), within_s=20)
+
+    async with Database(database_url) as db:
+        await db.run(waiting)
+        for number in (1, 2):
+            await db.run(well, f"set{number}-")
+            async with guarding(db):
+                await says(f"0.0% of {75 * number} samples")
+        (left,) = await db.run(rollouts.all_open)
+        assert left.is_waiting
+    assert [each["key"] for each in prefect.artifacts] == ["lanes-rollout-letters"] * 2
+    assert "### Plan" in prefect.artifacts[-1]["data"]
+
+
 async def test_figures_that_cannot_be_read_hold_and_decide_nothing(database_url: str) -> None:
     async with Database(database_url) as db:
         await db.run(publish, now=NOON)
@@ -290,6 +329,47 @@ def test_a_playbook_that_cannot_be_read_is_refused(
         file.write_bytes(content)
     with pytest.raises(PlaybookInvalid, match=said):
         load(NAME, str(file))
+
+
+@pytest.mark.usefixtures("quiet")
+async def test_a_block_is_a_playbook_that_an_open_rollout_keeps_as_it_was(
+    database_url: str, file: str, prefect: PrefectStandIn
+) -> None:
+    block = prefect.blocks[NAME] = {"content": Path(file).read_text()}
+    async with Database(database_url) as db:
+        await db.run(publish, now=NOON)
+        async with leading(db, wanted(f"block:{NAME}"), uuid4()) as first:
+            assert first is not None
+        block["content"] = playbook(step(20)).model_dump_json()
+        async with leading(db, None, uuid4()) as second:
+            assert second is not None
+            assert [each.percent for each in second.rollout.playbook.steps] == [10, 50]
+        assert [each.percent for each in (await read_playbook(f"block:{NAME}")).steps] == [20]
+
+
+@pytest.mark.parametrize(
+    ("named", "said"),
+    [
+        ("block:ghost", 'there is no block "ghost" of type Lanes playbook'),
+        ("block:", "write block:NAME"),
+        ("block:a/../b", "write block:NAME"),
+        ("block:large", "the block is larger than 256 KiB"),
+        ("block:empty", "line 1: a playbook is a mapping|a playbook is a mapping"),
+        ("block:wrong", "line 2, step: no field has that name"),
+        ("block:other", 'is not the name of its file or block, "other"'),
+    ],
+)
+async def test_a_block_that_cannot_be_followed_is_refused_as_a_file_is(
+    prefect: PrefectStandIn, file: str, named: str, said: str
+) -> None:
+    texts = {
+        "large": "#" * 300_000,
+        "wrong": "name: wrong\nstep: 3\n",
+        "other": Path(file).read_text(),
+    }
+    prefect.blocks |= {name: {"content": text} for name, text in texts.items()} | {"empty": {}}
+    with pytest.raises(PlaybookInvalid, match=said):
+        await read_playbook(NAME, named)
 
 
 def test_the_ready_made_playbooks_are_found_by_name() -> None:

@@ -9,7 +9,7 @@ from lanes.rollouts import plan, refusals
 from lanes.rollouts.gates import Measure, Measurement, judge, longest_out
 from lanes.rollouts.plan import Readiness, RolloutPlan, SplitTraffic
 from lanes.rollouts.playbook import Playbook
-from lanes.rollouts.rollout import MeasuredWindow
+from lanes.rollouts.rollout import MeasuredWindow, Rollout
 from lanes.store.rollouts import rollout_measures
 from lanes.store.rollouts.rollouts import WHOSE, newest_route, open_of
 from lanes.store.workload import workloads
@@ -71,6 +71,18 @@ def of_playbook(
         present=open_of(connection, name),
     )
     return made, refusal
+
+
+def of_rollout(connection: Connection, of: Rollout, *, now: datetime) -> RolloutPlan | None:
+    """Return the plan of a rollout, made again from the playbook it keeps; None while its workload's version cannot be read.
+
+    It rests on the traffic as it is now, and on the share before the rollout.
+    """
+    version = workloads.in_force(connection).get(of.workload)
+    if version is None:
+        return None
+    found = traffic(connection, of.playbook, version, of.consumer, now=now)
+    return plan.make(of.playbook, of.workload, of.consumer, of.share_before, found)
 
 
 def traffic(

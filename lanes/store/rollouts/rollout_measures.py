@@ -1,4 +1,4 @@
-"""What the lanes did with the items that the split gave them in a window: under the step in force, or lately."""
+"""What the lanes did with the items that the split gave them in a window: under a step, under all of them, or lately."""
 
 from array import array
 from collections.abc import Sequence
@@ -147,8 +147,8 @@ select count(distinct sticky) filter (where lane = 'realtime') as hits, count(di
 
 
 def take(connection: Connection, of: Rollout, *, now: datetime) -> Figures:
-    """Return the figures of the step in force, with those of the other lane where a gate compares them."""
-    window = of.step_window
+    """Return the figures of the step in force, with those of the other lane where a gate compares them, and of all steps."""
+    window, whole = of.step_window, of.whole_window
     version = workloads.in_force(connection).get(of.workload)
     if version is None:
         return Figures(0, unavailable(window.gates, "the version in force cannot be read"))
@@ -160,7 +160,8 @@ def take(connection: Connection, of: Rollout, *, now: datetime) -> Figures:
             seen.measured(gate) if of.playbook.judges_pairs(gate) else each
             for gate, each in zip(window.gates, measurements, strict=True)
         ]
-    return Figures(answered, measurements, _moved(connection, window))
+    of_whole = [] if whole is None else _measured(connection, whole, version.spec, now)[1]
+    return Figures(answered, measurements, _moved(connection, window), of_whole)
 
 
 def _measured(

@@ -74,6 +74,7 @@ def start(
         raise ActionRefused(refusal)
     assert plan.first is not None  # else it was refused
     has_own = workloads.splits(connection).has_own(name, consumer)
+    newest = newest_route(connection)
     row = connection.execute(
         insert(rollout)
         .values(
@@ -84,7 +85,8 @@ def start(
             state=RolloutState.RUNNING,
             step=plan.first,
             step_started_at=by.now,
-            routes_before=newest_route(connection),
+            routes_before=newest,
+            routes_at_start=newest,
             share_before=plan.basis_points,
             inherited_before=consumer is not None and not has_own,
             started_by=by.who,
@@ -133,7 +135,8 @@ def apply(
             _tell(connection, find(connection, seen.id), Happened.STEPPED, points, approved)
         case Enter():
             points = seen.now_at.basis_points
-            _begin_step(connection, seen, now, entered=True)
+            newest = newest_route(connection)
+            _begin_step(connection, seen, now, entered=True, routes_at_start=newest)
             _set_share(connection, seen, points, approved)
             _tell(connection, find(connection, seen.id), Happened.STEPPED, points, approved)
         case AskApproval(why):

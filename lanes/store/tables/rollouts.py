@@ -61,6 +61,9 @@ class rollout(TypedColumns):
         "What people added to the longest time of the step", default="0"
     )
     passes: Named[int] = column("Looks in a row at which every gate passed", default="0")
+    routes_at_start: Named[RouteId] = column(
+        "The newest route when its first share came into force", default="0"
+    )
 
 
 @table(index(None, "rollout_id, id"))

@@ -19,9 +19,10 @@ from tests.docs.references.markdown import block, code, document, of_each, table
 
 SHIPPED = Path(__file__).resolve().parents[3] / "migrations" / "playbooks"
 ABOUT = """
-A playbook moves a workload's undecided items between the lanes in steps that are measured. It is a YAML file; the shipped
-ones lie in `migrations/playbooks/`. Deployment `migrate` starts one, by its name or by the path of your own file; the file
-has the name of the playbook. Whatever is wrong with it is said with line and field before anything moves.
+A playbook moves a workload's undecided items between the lanes in steps that are measured. It is a YAML file, or the text of a
+Prefect block of type *Lanes playbook*; the shipped ones lie in `migrations/playbooks/`. Deployment `migrate` starts one, by its
+name, by the path of your own file or by `block:NAME`; file and block have its name. Whatever is wrong with it is
+said with line and field before anything moves. A rollout keeps the playbook as it was at its start, whatever is edited later.
 
 A rollout never passes a step for lack of data: it holds, and tells why. A failed gate sets the share before the rollout at
 once.
@@ -35,7 +36,7 @@ def listed(measures: Iterable[Measure]) -> str:
 
 
 OF_PLAYBOOK = {
-    "name": 'As its file, without the ending: a-z, 0-9 and "-".',
+    "name": 'As its file, without the ending, or its block: a-z, 0-9 and "-".',
     "description": "One sentence for the person who approves it.",
     "direction": "Which lane receives the traffic. Each step must go further this way than the one before.",
     "before": "What the batch lane must have shown before the rollout may begin.",
@@ -43,7 +44,7 @@ OF_PLAYBOOK = {
     "steps": "In their order.",
     "approval_within_hours": "How long a person who is asked may take; unanswered for longer, `on_failure` applies.",
     "on_failure": "Always the share that was in force before the rollout.",
-    "alpha": "The chance that any verdict of the rollout is ever wrong; each gate of each step has an equal part of it.",
+    "alpha": "The chance that any verdict of the rollout is ever wrong; each gate of each step has an equal part.",
 }
 OF_STEP = {
     "percent": "Share of undecided items that go to real-time while the step is in force.",
@@ -92,8 +93,9 @@ VERDICTS = f"""
 | error | it could not be measured | it holds |
 
 The bounds are a confidence sequence (Robbins, 1970): they hold at all looks together. `alpha`, divided by the number of gates
-of all steps, is the chance that those of a gate are ever wrong. `max: 0` and `min: 1` are refused, because no number of samples
-shows that nothing is wrong.
+of all steps, is the chance that those of a gate are ever wrong. A gate that all steps before have too is also judged by the
+items of the whole rollout, against the loosest of their limits, and fails by them as well. `max: 0` and `min: 1`
+are refused, because no number of samples shows that nothing is wrong.
 
 `cost_usd` and `saving` are means and have a sequence of their own (Waudby-Smith and Ramdas, 2024), which is compared with
 the limit itself. A dearer item counts as {MOST_TIMES} times the limit of `cost_usd`, or as {MOST_TIMES} times its own

@@ -1,15 +1,18 @@
-"""What a gate measures beside errors and times: corrections, labels and money."""
+"""What a gate measures beside errors and times: corrections, labels and money; and the whole rollout beside its step."""
 
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
 import pytest
 from sqlalchemy import Connection
 
-from lanes.rollouts.gates import Measurement
-from lanes.rollouts.rollout import Rollout
+from lanes.rollouts.gates import Judgement, Measurement
+from lanes.rollouts.rollout import Advance, Enter, Rollout
+from lanes.routing.split import bucket
+from lanes.statistics.shares import SampleShare
 from lanes.store.doors import items
-from lanes.store.rollouts import rollout_measures
+from lanes.store.rollouts import rollout_measures, rollout_moves, rollouts
 from lanes.words import Lane, Outcome, Verdict
 from tests.conftest import NOON, later
 from tests.examples import admit, publish, route
@@ -106,3 +109,63 @@ def test_a_saving_is_what_an_item_of_the_lane_costs_less_than_one_of_the_other(
     assert seen.samples + seen.other.samples == 40
     assert seen.other.samples == len(asked)
     assert seen.value == pytest.approx(0.5)
+
+
+ERRORS: dict[str, Any] = {"measure": "error_rate", "max": 0.3, "at_least": 5}
+REALTIME = [f"k{n}" for n in range(2_000) if bucket("letters", entity=None, key=f"k{n}") < 1_000]
+
+
+def tries(connection: Connection, *keys: str, wrong: int = 0, at: datetime) -> None:
+    """Items that the split sends to real time arrive and are answered, some of them wrongly."""
+    admit(connection, *keys, now=at)
+    route(connection, now=at)
+    done = at + timedelta(seconds=1)
+    for number, each in enumerate(claim(connection, now=at)):
+        outcome = Outcome.INVALID if number < wrong else Outcome.VALID
+        save(connection, tried(each, outcome, at=done), now=done)
+
+
+def advanced(connection: Connection, of: Rollout, *, now: datetime) -> Rollout:
+    assert rollout_moves.apply(connection, of, Advance("trial"), [], now=now)
+    return rollouts.find(connection, of.id)
+
+
+def test_a_loss_of_the_steps_together_fails_that_no_step_alone_shows(
+    connection: Connection,
+) -> None:
+    publish(connection, now=NOON, max_failures=1)
+    of = begin(connection, playbook(step(10, ERRORS), step(20, ERRORS), step(30, ERRORS, COST)))
+    said, seen = list[Judgement](), list[SampleShare]()
+    for number in range(3):
+        at = later(hours=number)
+        of = of if number == 0 else advanced(connection, of, now=at)
+        tries(connection, *REALTIME[30 * number : 30 * (number + 1)], wrong=16, at=at)
+        taken = rollout_measures.take(connection, of, now=at + timedelta(minutes=1))
+        assert taken.measurements[0].seen == SampleShare(16, 30)
+        seen.extend(each.seen for each in taken.whole)
+        said.append(judged(of, taken)[0])
+    assert seen == [SampleShare(32, 60), SampleShare(48, 90)]
+    verdicts = [f"{each.verdict} by {each.scope}" for each in said]
+    assert verdicts == ["inconclusive by step", "failed by rollout", "failed by rollout"]
+    assert [f"{each.verdict} by {each.scope}" for each in said[-1].of_windows] == [
+        "inconclusive by step",
+        "failed by rollout",
+    ]
+
+
+def test_the_whole_rollout_begins_with_the_first_share_that_it_set(connection: Connection) -> None:
+    publish(connection, now=NOON, split_percent=15)
+    book = playbook(step(10, ERRORS, approval=True), step(20, ERRORS), step(30, ERRORS))
+    of = begin(connection, book)
+    assert not of.entered
+    tries(connection, *REALTIME[:7], at=NOON)
+    assert rollout_moves.apply(connection, of, Enter("trial"), [], now=later(hours=1))
+    of = rollouts.find(connection, of.id)
+    assert of.whole_window is None
+    tries(connection, *REALTIME[7:12], at=later(hours=1))
+    assert rollout_measures.take(connection, of, now=later(hours=1)).whole == []
+    of = advanced(connection, of, now=later(hours=2))
+    tries(connection, *REALTIME[12:15], at=later(hours=2))
+    taken = rollout_measures.take(connection, of, now=later(hours=3))
+    (errors,), (whole,) = taken.measurements, taken.whole
+    assert (errors.samples, whole.samples) == (3, 8)

@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 
 from lanes.ids import RolloutId
 from lanes.promises.incident import Promise, Severity
-from lanes.report import rollout_charts
+from lanes.report import rollout_charts, rollout_plan
 from lanes.report.charts import REALTIME, WIDTH
 from lanes.report.rollout import Progress, bar, headline, question, render
-from lanes.rollouts.gates import Gate, Judgement, Measurement, judge
+from lanes.rollouts.gates import Gate, Judgement, Measurement, judge, judge_both
+from lanes.rollouts.plan import SplitTraffic, make
 from lanes.rollouts.rollout import Happened, LogEntry, Rollout, ShadowsSpent
 from lanes.routing.split import SplitRecord
 from lanes.words import RolloutState, Verdict
@@ -84,6 +85,35 @@ def test_the_cost_of_shadows_is_told_beside_their_budget() -> None:
         spent
     )
     assert "shadows" not in render(progress())
+
+
+def test_the_whole_rollout_stands_beside_the_step_and_is_named_where_it_decides() -> None:
+    alpha = ROLLOUT.playbook.gate_alpha
+    (gate,), (loosest,) = ROLLOUT.now_at.gates, ROLLOUT.playbook.whole_gates(1)
+
+    def seen(wrong: int, samples: int) -> Measurement:
+        return Measurement(gate.measure, wrong / samples, samples, wrong)
+
+    for wrong, said in ((10, "✅\u00a0passed |"), (900, "❌\u00a0failed, whole\u00a0rollout |")):
+        both = judge_both(gate, seen(0, 500), loosest, seen(wrong, 1_000), alpha=alpha)
+        shown = render(replace(progress(), judged=[both]))
+        assert f"| {said}".replace("\u00a0", " ") in shown.replace("\u00a0", " ")
+        assert "| Whole rollout |" in shown
+        assert max(line.count("|") for line in shown.splitlines()) <= 8
+    assert "| Whole rollout |" not in render(progress())
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_the_plan_tells_when_each_gate_of_the_step_in_force_can_decide(known: bool) -> None:
+    traffic = SplitTraffic(700, 7.0) if known else SplitTraffic()
+    planned = make(ROLLOUT.playbook, "letters", "desk", 0, traffic)
+    plan = rollout_plan.section(planned, ROLLOUT)
+    assert plan in render(replace(progress(), plan=plan))
+    gates = [line for line in plan.splitlines() if "error\\_rate" in line]
+    earliest = [line.replace("\u00a0", " ").split("|")[-2].strip() for line in gates]
+    assert planned.steps[1].gates[0].fewest == 81
+    assert earliest == (["-", "2026-11-26 02:52 UTC", "-"] if known else ["-"] * 3)
+    assert max(line.count("|") for line in plan.splitlines()) <= 8
 
 
 def test_the_share_is_drawn_from_the_first_entry_to_the_end_as_each_entry_set_it() -> None:

@@ -20,9 +20,9 @@ from lanes.rollouts.gates import (
     Measure,
     Measurement,
     longest_out,
-    sample_ratio_mismatch,
     worst,
 )
+from lanes.rollouts.refusals import sample_ratio_mismatch
 from lanes.statistics.differences import difference_bounds
 from lanes.statistics.means import MeanSequence
 from lanes.statistics.shares import SampleShare, bounds, clean_samples

@@ -1,16 +1,20 @@
 """Playbooks: the ready-made ones, and that a wrong one is refused with its line and field."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from lanes.errors import PlaybookInvalid
-from lanes.rollouts.gates import MEANS
+from lanes.rollouts.gates import MEANS, Gate, Measure
 from lanes.rollouts.playbook import Direction, parse
 from lanes.statistics.shares import clean_samples
 from lanes.words import Lane
+from tests.rollouts import ERRORS
+from tests.rollouts import playbook as book_of
+from tests.rollouts import step as a_step
 
 FILES = sorted((Path(__file__).resolve().parents[3] / "migrations" / "playbooks").glob("*.yaml"))
 GOOD = """\
@@ -98,6 +102,36 @@ def test_alpha_is_divided_over_the_gates_of_all_steps() -> None:
             parse("trial", GOOD + f"alpha: {refused}\n")
 
 
+def wholes(*gates_of_steps: list[dict[str, Any]]) -> list[list[Gate]]:
+    """Return the gates by which each of these steps judges the whole rollout."""
+    percents = range(10, 100, 10)
+    book = book_of(
+        *(a_step(at, *gates) for at, gates in zip(percents, gates_of_steps, strict=False))
+    )
+    return [book.whole_gates(number) for number in range(len(gates_of_steps))]
+
+
+def test_the_whole_rollout_keeps_the_loosest_limit_of_a_gate_that_all_steps_have() -> None:
+    strict, loose = {**ERRORS, "max": 0.03}, {**ERRORS, "max": 0.05, "at_least": 30}
+    slow = {"measure": "p95_s", "max": 5, "at_least": 5}
+    met = {"measure": "deadlines_met", "min": 0.9, "at_least": 5}
+    none, second, third = wholes([loose, slow, met], [strict, met | {"min": 0.8}], [strict, slow])
+    assert none == []
+    assert [(each.limit, each.at_least) for each in second] == [(0.05, 5), (0.8, 5)]
+    assert [(each.measure, each.limit) for each in third] == [(Measure.ERROR_RATE, 0.05)]
+
+
+def test_a_gate_that_compares_or_that_a_step_only_tries_is_judged_by_its_step_alone() -> None:
+    worse = {"measure": "error_rate", "worse_by": 0.02, "at_least": 5}
+    assert wholes([worse], [worse], [ERRORS]) == [[], [], []]
+    dry = {"measure": "p95_s", "max": 5, "at_least": 5, "dry_run": True}
+    deciding = dry | {"dry_run": False}
+    assert wholes([ERRORS, dry], [ERRORS, deciding])[1] == [Gate.model_validate(ERRORS)]
+    both, tried = wholes([ERRORS, deciding], [ERRORS, dry])
+    assert both == []
+    assert [each.dry_run for each in tried] == [False, True]
+
+
 def test_a_gate_that_tolerates_nothing_is_refused_because_it_never_passes() -> None:
     never = "error_rate tolerates nothing, and no number of samples proves that"
     with pytest.raises(PlaybookInvalid, match=rf"line 8, steps\.0\.gates\.0: {never}"):
@@ -170,7 +204,7 @@ def test_no_step_of_a_rollout_ever_leads_against_its_direction(share: int) -> No
         (
             "name: trial",
             "name: other",
-            'line 1, name: "other" is not the name of its file, "trial"',
+            'line 1, name: "other" is not the name of its file or block, "trial"',
         ),
         ("[{measure: p95_s", "[{{measure: p95_s", "line 12"),
         (GOOD, "", "line 1: a playbook is a mapping"),

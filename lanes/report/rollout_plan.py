@@ -1,0 +1,115 @@
+"""A rollout's plan as tables, for `lanes plan` and for the artifact of the rollout that follows it."""
+
+from collections.abc import Callable
+from datetime import timedelta
+from math import isfinite
+from typing import Any
+
+from lanes.report.rollout import limited
+from lanes.report.summary import lane_name
+from lanes.report.table import Column, Table, figure, in_markdown, label, phrase
+from lanes.rollouts.gates import confidence
+from lanes.rollouts.plan import DAY_S, PlannedGate, PlannedStep, RolloutPlan
+from lanes.rollouts.rollout import Rollout
+from lanes.units import MISSING, clock, count, counted, dollars, rate, seconds, share
+from lanes.words import Lane
+
+IF_CLEAN = "samples that pass it if none is wrong or costs anything, and how long they take"
+AT_HALF = "the same at half of what it tolerates, or if the lanes are alike (worse than)"
+POWER = "chance, at least, that it fails in its time at twice what it tolerates"
+EARLIEST = "when the gate of the step in force has these samples, if none is wrong"
+FAR_DAYS = 3_650  # later is as good as never
+MOST_ROWS = 100
+Placed = tuple[PlannedStep, PlannedGate]
+
+
+def section(of: RolloutPlan, under_way: Rollout) -> str:
+    """Return the plan for the artifact of a rollout that is under way."""
+    shown = _titled(steps(of, start="before")), _titled(gates(of, since=under_way))
+    known = of.traffic.a_day
+    traffic = "The traffic is not known yet" if known is None else f"{rate(known)} items a day come"
+    return "\n\n".join(["### Plan", f"{traffic}; the split decides their lane.", *shown])
+
+
+def _titled(table: Table[Any]) -> str:
+    return f"**{table.title}**\n\n{in_markdown(table, most=MOST_ROWS)}\n\n{table.legend}"
+
+
+def steps(of: RolloutPlan, *, start: str = "now") -> Table[PlannedStep | None]:
+    """Return what each step moves and costs, below the share without it, which `start` names."""
+
+    def percent(at: PlannedStep | None) -> float:
+        return of.basis_points / 100 if at is None else at.step.percent
+
+    def hold(at: PlannedStep | None) -> str:
+        if at is None:
+            return MISSING
+        said = counted(at.step.hold.items, "item")
+        said += "" if at.days is None else f" in {seconds(at.days * DAY_S)}"
+        return said + (", approval" if at.step.approval else "")
+
+    receiving = of.playbook.direction.receiving
+    return Table(
+        "Steps",
+        [None, *of.steps],
+        label("Step", lambda at: start if at is None else str(at.number + 1)),
+        figure("Real-time", "share of the items", lambda at: f"{percent(at):g} %"),
+        figure("Moved a day", f"items that {lane_name(receiving)} gets", lambda at: _rate(at)),
+        *(_cost_of(of, lane, percent) for lane in Lane),
+        phrase("Hold", "the answers that the step waits for, and its time", hold),
+        note="Costs are of a day, estimated; in lambda mode with the second pass.",
+    )
+
+
+def gates(of: RolloutPlan, *, since: Rollout | None = None) -> Table[Placed]:
+    """Return when each gate can decide: with the chance that it notices a loss, or for a rollout under way, from when on."""
+
+    def earliest(at: PlannedStep, each: PlannedGate) -> str:
+        days = each.takes(each.fewest)
+        if since is None or at.number != since.step or days is None or not isfinite(days):
+            return MISSING
+        began = since.step_started_at
+        return clock(began + timedelta(days=min(days, FAR_DAYS)), beside=began)
+
+    last: Column[Placed] = figure("Power", POWER, lambda each: _chance(each[1].power))
+    if since is not None:
+        last = figure("Earliest", EARLIEST, lambda each: earliest(*each))
+    return Table[Placed](
+        f"Gates, each with {confidence(of.playbook.gate_alpha)} confidence at every look",
+        [(at, each) for at in of.steps for each in at.gates],
+        label("Step", lambda each: str(each[0].number + 1)),
+        label("Gate", lambda each: _name(each[1])),
+        label("Limit", lambda each: limited(each[1].gate)),
+        figure("If clean", IF_CLEAN, lambda each: _passes(each[1], each[1].fewest)),
+        figure("At half", AT_HALF, lambda each: _passes(each[1], each[1].needed)),
+        last,
+    )
+
+
+def _cost_of(
+    of: RolloutPlan, lane: Lane, percent: Callable[[PlannedStep | None], float]
+) -> Column[PlannedStep | None]:
+    head = f"{lane_name(lane)} cost".capitalize()
+    return figure(head, "", lambda at: dollars(of.usd_a_day(lane, percent(at))))
+
+
+def _name(of: PlannedGate) -> str:
+    return f"{of.gate.measure}, dry run" if of.gate.dry_run else of.gate.measure
+
+
+def _passes(of: PlannedGate, samples: int | None) -> str:
+    if samples is None:
+        return "never"
+    days = of.takes(samples)
+    if days is None:
+        return count(samples)
+    return f"{count(samples)} in {seconds(days * DAY_S)}" if isfinite(days) else "never"
+
+
+def _chance(power: float | None) -> str:
+    """Return a chance, which is never stated as certain."""
+    return share(None if power is None else min(power, 0.9999))
+
+
+def _rate(at: PlannedStep | None) -> str:
+    return MISSING if at is None or at.a_day is None else rate(at.a_day)
