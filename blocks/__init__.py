@@ -1,1 +1,1 @@
-"""WHERE the work runs and as whom: connections and secrets, and the editor of workloads in the Prefect UI."""
+"""WHERE the work runs and as whom: connections and secrets, and the editors of workloads and playbooks in the Prefect UI."""

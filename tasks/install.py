@@ -11,6 +11,7 @@ from prefect.exceptions import ObjectNotFound
 from pydantic import SecretStr
 
 from blocks.database import DatabaseBlock
+from blocks.playbook import PlaybookBlock
 from blocks.provider import Provider
 from blocks.slack_channel import SlackChannel
 from blocks.workload import Workload
@@ -23,7 +24,13 @@ from tasks.making_known import make_known
 from tasks.publish import publish
 
 RETIRED = ("submit", "act")  # deployments of earlier releases; their runs stay
-BLOCK_TYPES: Sequence[type[Block]] = (Workload, DatabaseBlock, Provider, SlackChannel)
+BLOCK_TYPES: Sequence[type[Block]] = (
+    Workload,
+    PlaybookBlock,
+    DatabaseBlock,
+    Provider,
+    SlackChannel,
+)
 
 
 async def install(*, samples: bool) -> None:

@@ -149,9 +149,8 @@ def test_a_second_up_attaches_and_doubles_no_automation_schedule_or_block(
 def test_every_field_of_a_block_has_a_title_and_a_description(stand: RunningStand) -> None:
     types = stand.prefect.post("block_types/filter", json={"limit": 200}).json()
     ours = {each["id"]: each["slug"] for each in types if each["slug"].startswith("lanes-")}
-    assert {"lanes-workload", "lanes-database", "lanes-provider", "lanes-slack-channel"} <= set(
-        ours.values()
-    )
+    kinds = ("workload", "playbook", "database", "provider", "slack-channel")
+    assert {f"lanes-{kind}" for kind in kinds} <= set(ours.values())
     schemas = stand.prefect.post("block_schemas/filter", json={"limit": 200}).json()
     for schema in schemas:
         if schema["block_type_id"] in ours:

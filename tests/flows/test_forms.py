@@ -11,6 +11,7 @@ from prefect.utilities.schema_tools.validation import ValidationError, validate
 from pydantic import ValidationError as Invalid
 
 from blocks.database import DatabaseBlock
+from blocks.playbook import PlaybookBlock
 from blocks.provider import Provider
 from blocks.slack_channel import SlackChannel
 from blocks.workload import Workload
@@ -116,7 +117,9 @@ def shown(model: Mapping[str, Any]) -> list[str]:
     return sorted(properties, key=lambda name: properties[name].get("position", 0))
 
 
-BLOCKS = {each.__name__: each for each in (DatabaseBlock, Provider, SlackChannel, Workload)}
+BLOCKS = {
+    each.__name__: each for each in (DatabaseBlock, PlaybookBlock, Provider, SlackChannel, Workload)
+}
 APPROVAL = RolloutApproval.with_initial_data(description="Go on?").model_json_schema()
 
 

@@ -1,6 +1,7 @@
 """docs/reference/settings.md: the environment, and the blocks of the Prefect UI that hold settings."""
 
 from blocks.database import DatabaseBlock
+from blocks.playbook import PlaybookBlock
 from blocks.provider import Provider
 from blocks.slack_channel import SlackChannel
 from lanes.settings import Settings
@@ -33,6 +34,7 @@ OF_BLOCKS = {
     "Lanes database": DatabaseBlock,
     "Lanes provider": Provider,
     "Lanes Slack channel": SlackChannel,
+    "Lanes playbook": PlaybookBlock,
 }
 
 
@@ -57,6 +59,6 @@ def page() -> str:
     )
 
 
-def _fields(block: type[DatabaseBlock | Provider | SlackChannel]) -> str:
+def _fields(block: type[DatabaseBlock | PlaybookBlock | Provider | SlackChannel]) -> str:
     own = {name: field.description or "" for name, field in block.model_fields.items()}
     return model_table(block, own)
