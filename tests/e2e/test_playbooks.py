@@ -222,3 +222,55 @@ def test_a_playbook_moves_live_traffic_survives_a_crash_asks_and_is_taken_back(
     assert "rolled back at step 3 of 3, back to 0 %" in artifact["description"]
     assert "❌\u00a0failed" in artifact["data"]
     until(lambda: stand.events("lanes.rollout.rolled_back"), what="the event")
+
+
+def asked(traffic: Traffic) -> str:
+    """A rollout of half of the traffic waits for a person; return the run that asks."""
+    stand = traffic.stand
+    file = write(stand.home, step(50, ERRORS, items=FEW, approval=True), step(100), alpha=ALPHA)
+    traffic.starts_in_batch()
+    order(traffic, file)
+    until(lambda: traffic.stands_at(0), what="the start")
+    for _ in range(FEW):
+        traffic.send(1, above=50)
+        traffic.send(1, below=50)
+    until(lambda: traffic.stands_at(0, "waiting_approval"), what="the question")
+    leader = str(traffic.row().flow_run_id)
+    until(lambda: state_of(stand, leader) == "PAUSED", what="the suspension")
+    return leader
+
+
+def form(stand: RunningStand, run_id: str) -> str:
+    """What the form of a suspended run says now; nothing while it is just replaced."""
+    key = flow_run(stand, run_id)["state"]["state_details"]["run_input_keyset"]["description"]
+    said = stand.prefect.get(f"flow_runs/{run_id}/input/{key}")
+    return said.json() if said.status_code == 200 else ""
+
+
+def test_the_form_shows_the_gates_as_they_are_and_a_loss_meanwhile_takes_the_share_back(
+    stand: RunningStand, traffic: Traffic
+) -> None:
+    leader = asked(traffic)
+    until(lambda: f"of {FEW} samples" in form(stand, leader), what="the gates on the form")
+    for _ in range(3):
+        traffic.send(1, above=50)
+        traffic.send(1, below=50)
+    until(lambda: f"of {FEW + 3} samples" in form(stand, leader), what="the gates as they are now")
+    word = uuid4().hex
+    fault = {"where": "messages", "kind": "invalid_output", "match": word}
+    stand.endpoint.post("_control/faults", json=fault).raise_for_status()
+    traffic.send(4 * FEW, below=50, text=word)
+    until(lambda: traffic.row().state == "rolled_back", what="the way back")
+    assert traffic.share() == 0
+    until(lambda: state_of(stand, leader) == "CANCELLED", what="the end of the run that asked")
+
+
+def test_a_no_takes_the_share_back(stand: RunningStand, traffic: Traffic) -> None:
+    leader = asked(traffic)
+    assert answer(stand, leader, decline=True, who="bob", why="not on a Friday") == "ACCEPT"
+    until(lambda: traffic.row().state == "rolled_back", what="the way back")
+    assert traffic.share() == 0
+    until(lambda: state_of(stand, leader) == "COMPLETED", what="the end of the run that asked")
+    told = "select who, why from lanes.rollout_log where consumer = :c and event = 'declined'"
+    ((who, why),) = (tuple(each) for each in stand.rows(told, c=traffic.consumer))
+    assert (who, why) == ("bob", "not on a Friday")

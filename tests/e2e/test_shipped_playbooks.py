@@ -1,0 +1,247 @@
+"""The shipped playbooks from the first item to the last step, by a chosen clock: what their gates see, and where they end."""
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from functools import partial
+from uuid import uuid4
+
+import pytest
+from prefect.logging import disable_run_logger
+from sqlalchemy import Connection, text
+
+from lanes.ids import BatchId
+from lanes.packing import ClaimedWork
+from lanes.rollouts.rollout import (
+    Advance,
+    Approval,
+    AskApproval,
+    Finish,
+    Happened,
+    Hold,
+    Move,
+    RollBack,
+    Rollout,
+)
+from lanes.routing.split import bucket
+from lanes.store.database import Database
+from lanes.store.rollouts import rollout_moves, rollouts, shadows
+from lanes.store.workload import workloads
+from lanes.words import Lane, Outcome
+from tasks.migrate import Lead, RolloutOrder, leading
+from tests.examples import admit, publish, route
+from tests.passing_time import PassingTime
+from tests.store.tries import claim, home, save, submit, tried
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+BOOKS = pytest.mark.parametrize("name", ["batch-to-realtime", "realtime-to-batch"])
+ENOUGH, PAIRS = (
+    420,
+    110,
+)  # items on each lane, and shadows of the lane that receives: more than any gate of theirs needs
+FEW = 40  # wrong ones, with which one step shows no loss beyond 5 %, and two together do
+SHADOWED = """
+select key from unnest(cast(:keys as text[])) key
+ where (hashtextextended(key, :of) & 65535) < cast(:share as float8) * 65536
+"""
+YES, NO = Approval(True, "bob", "looks well"), Approval(False, "bob", "not on a Friday")
+
+
+@dataclass
+class Migration:
+    """A rollout by a shipped playbook, and the run that leads it."""
+
+    db: Database
+    time: PassingTime
+    lead: Lead
+
+    @property
+    def rollout(self) -> Rollout:
+        return self.lead.rollout
+
+    async def serves(self, *, wrong: int = 0, late: bool = False) -> None:
+        """As soon as the step begins items come on both lanes, whose answers come within the hour, so many of them wrong."""
+        now = await self.db.now() if late else self.rollout.step_started_at
+        await self.db.run(_served, self.rollout, wrong, now)
+        self.time.passes(hours=1)
+
+    async def looks(self) -> Move:
+        """The run that leads looks once, and does what it decides."""
+        now = await self.db.now()
+        move = await self.lead.decide(now)
+        assert await self.db.run(rollout_moves.apply, self.rollout, move, [], now=now)
+        self.lead.rollout = await self.db.run(rollouts.find, self.rollout.id)
+        return move
+
+    async def hears(self, answer: Approval) -> None:
+        await self.lead.hear(answer)
+        self.lead.rollout = await self.db.run(rollouts.find, self.rollout.id)
+
+    async def reaches_the_question(self) -> None:
+        """Everything is well until a person is asked."""
+        for _ in self.rollout.playbook.steps:
+            await self.serves()
+            if isinstance(move := await self.looks(), AskApproval):
+                return
+            assert isinstance(move, Advance)
+        raise AssertionError("no step asks")
+
+    async def share(self) -> float:
+        splits = await self.db.run(workloads.splits)
+        return splits.of("letters", None).basis_points / 100
+
+    async def told(self) -> list[Happened]:
+        return [each.event for each in await self.db.run(rollouts.log, self.rollout.id)]
+
+
+def _served(connection: Connection, of: Rollout, wrong: int, now: datetime) -> None:
+    receiving, mark = of.playbook.direction.receiving, uuid4().hex[:6]
+    moved, stay = list[str](), list[str]()
+    for key in (f"{mark}-{number}" for number in range(30_000)):
+        place = bucket("letters", entity=None, key=key)
+        is_realtime = place < of.basis_points
+        (moved if is_realtime is (receiving is Lane.REALTIME) else stay).append(key)
+    assert of.playbook.shadows is not None
+    given = {"keys": moved, "of": of.id, "share": of.playbook.shadows.share}
+    shadowed = set(connection.execute(text(SHADOWED), given).scalars())
+    chosen = sorted(moved, key=lambda key: key not in shadowed)[:PAIRS]
+    chosen += [key for key in moved if key not in shadowed][: ENOUGH - PAIRS]
+    admit(connection, *chosen, *stay[:ENOUGH], now=now, due_at=now + timedelta(hours=20))
+    route(connection, now=now)
+    shadows.owe(connection, of, now=now)
+    fails = set(chosen[-wrong:] if wrong else ())
+    while works := claim(connection, now=now, places=500):
+        _answered(connection, works, fails, now, now + timedelta(seconds=2))
+    version = workloads.in_force(connection)["letters"]
+    batch_id, works = submit(connection, version, now=now)
+    back = now + timedelta(minutes=30)
+    _answered(connection, works, fails, now, back, batch_id)
+    home(connection, batch_id, now=back)
+
+
+def _answered(
+    connection: Connection,
+    works: list[ClaimedWork],
+    fails: set[str],
+    since: datetime,
+    at: datetime,
+    batch_id: BatchId | None = None,
+) -> None:
+    outcomes = [Outcome.INVALID if each.key in fails else Outcome.VALID for each in works]
+    tries = [tried(each, outcome, at=at) for each, outcome in zip(works, outcomes, strict=True)]
+    save(
+        connection, *(replace(each, started_at=since) for each in tries), now=at, batch_id=batch_id
+    )
+
+
+@asynccontextmanager
+async def migration(db: Database, time: PassingTime, name: str) -> AsyncIterator[Migration]:
+    """A rollout that a person has just started."""
+    before = 0 if name == "batch-to-realtime" else 100
+    of = partial(publish, split_percent=before, max_failures=1, batch_expected_minutes=1)
+    await db.run(of, now=await db.now())
+    order = RolloutOrder(name, "", "letters", None, "ada", "trial")
+    with disable_run_logger():
+        async with leading(db, order, uuid4()) as lead:
+            assert lead is not None
+            yield Migration(db, time, lead)
+
+
+@BOOKS
+async def test_every_step_passes_a_person_approves_and_another_run_goes_on_where_one_was_killed(
+    db: Database, passing_time: PassingTime, name: str
+) -> None:
+    async with AsyncExitStack() as first:
+        under_way = await first.enter_async_context(migration(db, passing_time, name))
+        assert isinstance(await under_way.looks(), Hold)
+        await under_way.serves()
+        assert isinstance(await under_way.looks(), Advance)
+        begun = under_way.rollout
+    steps, shares = begun.playbook.steps, [await under_way.share()]
+    with disable_run_logger():
+        async with leading(db, None, uuid4()) as lead:
+            assert lead is not None
+            assert (lead.rollout.id, lead.rollout.step) == (begun.id, 1)
+            resumed = replace(under_way, lead=lead)
+            while True:
+                await resumed.serves()
+                move = await resumed.looks()
+                if isinstance(move, AskApproval):
+                    assert isinstance(await resumed.looks(), Hold)
+                    await resumed.hears(YES)
+                    move = await resumed.looks()
+                if isinstance(move, Finish):
+                    break
+                assert isinstance(move, Advance)
+                shares.append(await resumed.share())
+    assert shares == [each.percent for each in steps[1:]]
+    told = await resumed.told()
+    assert told.count(Happened.STEPPED) == len(steps) - 1
+    assert told.count(Happened.APPROVED) == sum(each.approval for each in steps)
+    assert told[-1] is Happened.FINISHED
+
+
+@BOOKS
+async def test_a_loss_in_a_later_step_takes_the_share_back(
+    db: Database, passing_time: PassingTime, name: str
+) -> None:
+    async with migration(db, passing_time, name) as under_way:
+        before = under_way.rollout.share_before / 100
+        await under_way.serves()
+        assert isinstance(await under_way.looks(), Advance)
+        assert await under_way.share() != before
+        await under_way.serves(wrong=60)
+        move = await under_way.looks()
+        assert isinstance(move, RollBack)
+        assert move.why.startswith("error_rate failed: 14.3% of 420 samples, at most 5.0%")
+        assert await under_way.share() == before
+
+
+@BOOKS
+async def test_a_loss_that_shows_while_a_person_is_asked_takes_the_share_back(
+    db: Database, passing_time: PassingTime, name: str
+) -> None:
+    async with migration(db, passing_time, name) as under_way:
+        await under_way.reaches_the_question()
+        await under_way.serves(wrong=150, late=True)
+        assert isinstance(await under_way.looks(), RollBack)
+        assert (await under_way.told())[-1] is Happened.ROLLED_BACK
+        assert await under_way.share() == under_way.rollout.share_before / 100
+
+
+@BOOKS
+async def test_a_no_takes_the_share_back(
+    db: Database, passing_time: PassingTime, name: str
+) -> None:
+    async with migration(db, passing_time, name) as under_way:
+        await under_way.reaches_the_question()
+        await under_way.hears(NO)
+        told = await under_way.told()
+        assert told[-2:] == [Happened.DECLINED, Happened.ROLLED_BACK]
+        assert await under_way.share() == under_way.rollout.share_before / 100
+
+
+@BOOKS
+async def test_a_question_without_an_answer_takes_the_share_back(
+    db: Database, passing_time: PassingTime, name: str
+) -> None:
+    async with migration(db, passing_time, name) as under_way:
+        await under_way.reaches_the_question()
+        passing_time.passes(hours=under_way.rollout.playbook.approval_within_hours)
+        assert isinstance(await under_way.looks(), RollBack)
+
+
+@BOOKS
+async def test_a_loss_too_small_for_one_step_is_found_in_the_whole_rollout(
+    db: Database, passing_time: PassingTime, name: str
+) -> None:
+    async with migration(db, passing_time, name) as under_way:
+        await under_way.serves(wrong=FEW)
+        assert isinstance(await under_way.looks(), Hold)
+        signed = {"who": "ada", "why": "in haste", "now": await db.now()}
+        under_way.lead.rollout = await db.run(rollout_moves.promote, "letters", **signed)
+        await under_way.serves(wrong=FEW)
+        move = await under_way.looks()
+        assert isinstance(move, RollBack)
+        assert move.why.startswith("error_rate failed: over the whole rollout, 9.")
