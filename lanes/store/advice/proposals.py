@@ -1,6 +1,6 @@
 """Proposed rollouts as rows: made and refreshed by the advice, decided by a person."""
 
-from collections.abc import Sequence
+from collections.abc import Collection
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any
@@ -47,67 +47,70 @@ def refresh(connection: Connection, advice: Advice, playbook: Playbook, *, now: 
     """Propose this playbook for the workload's consumers who surely read late, and return what is proposed now.
 
     An open proposal gets new figures and keeps what a person edited. It is withdrawn if its reasons no longer hold or if its
-    rollout would be refused. A consumer whose proposal was declined gets none for a month.
+    rollout would be refused. A consumer whose proposal was declined gets none for a month. The plans are made before the
+    workload is locked, so a proposal that changed meanwhile stays as it is.
     """
-    workloads.lock(connection, advice.workload)
-    kept = {each.consumer: each for each in _open(connection, advice.workload)}
-    declined = _declined(connection, advice.workload, now)
-    found = Review()
-    late = [each for each in advice.movable if each.consumer is not None]
-    for use in late[:MOST_PROPOSED]:
-        consumer = use.consumer or ""
+    name, found = advice.workload, Review()
+    before = _open(connection, name)
+    late = {each.consumer: each for each in advice.movable[:MOST_PROPOSED] if each.consumer}
+    contents = dict[str, dict[str, Any]]()
+    for consumer, use in late.items():
+        kept = before.get(consumer)
+        # as a person edited it
+        book = kept.playbook if kept is not None and kept.who is not None else playbook
         try:
-            if consumer in declined:
-                raise ActionRefused(declined[consumer])
-            made = _propose(connection, advice, use, playbook, kept.get(consumer), now)
+            contents[consumer] = _planned(connection, advice, use, book, now)
         except ActionRefused as refusal:
             found.refused[consumer] = str(refusal)
-        else:
-            found.proposed.append(made)
-            kept.pop(consumer, None)
-    for consumer, each in kept.items():
-        why = found.refused.get(consumer, NOT_LATE)
-        _write(connection, each.id, state=ProposalState.WITHDRAWN, who=None, why=why, at=now)
+    workloads.lock(connection, name)
+    present = _open(connection, name)
+    found.refused.update(_declined(connection, name, late, now))
+    for consumer in late:
+        kept = present.get(consumer)
+        if consumer in found.refused or (kept is None and consumer in before):
+            continue  # refused, or decided meanwhile
+        if kept is None:
+            kept = _insert(connection, name, consumer, contents[consumer], now)
+        elif kept == before.get(consumer):
+            kept = _write(connection, kept.id, **contents[consumer], at=now)
+        found.proposed.append(kept)
+    for consumer, kept in present.items():
+        if kept == before.get(consumer) and (consumer in found.refused or consumer not in late):
+            why = found.refused.get(consumer, NOT_LATE)
+            _write(connection, kept.id, state=ProposalState.WITHDRAWN, who=None, why=why, at=now)
     return found
 
 
-def _propose(
-    connection: Connection,
-    advice: Advice,
-    use: ConsumerUse,
-    playbook: Playbook,
-    kept: ProposedRollout | None,
-    now: datetime,
-) -> ProposedRollout:
-    """Insert the proposal, or refresh the open one.
+def _planned(
+    connection: Connection, advice: Advice, use: ConsumerUse, playbook: Playbook, now: datetime
+) -> dict[str, Any]:
+    """Return the playbook and figures of a proposal as columns.
 
     Raises:
         ActionRefused: its rollout would be refused, save nothing, or too little is known of its traffic.
     """
     assert advice.evidence is not None
-    if kept is not None and kept.who is not None:
-        playbook = kept.playbook  # as a person edited it
-    name, consumer = advice.workload, use.consumer
-    of: dict[str, Any] = {"name": name, "consumer": consumer, "now": now}
+    of: dict[str, Any] = {"name": advice.workload, "consumer": use.consumer, "now": now}
     plan, refusal = plans.of_playbook(connection, playbook, **of)
     if (fitted := fitting(playbook, plan.traffic)) != playbook:
-        playbook = fitted
-        plan, refusal = plans.of_playbook(connection, playbook, **of)
+        plan, refusal = plans.of_playbook(connection, fitted, **of)
     if refusal is not None:
         raise ActionRefused(refusal)
-    worth = figures(use, plan, advice.evidence.batch_expected_s)
-    if kept is not None:
-        return _write(connection, kept.id, **_content(playbook, worth), at=now)
-    values = {"workload": name, "consumer": consumer, "proposed_at": now, "at": now}
-    row = connection.execute(
-        insert(proposal).values(**values, **_content(playbook, worth)).returning(proposal)
-    ).one()
+    return _content(fitted, figures(use, plan, advice.evidence.batch_expected_s))
+
+
+def _insert(
+    connection: Connection, name: str, consumer: str, content: dict[str, Any], now: datetime
+) -> ProposedRollout:
+    """Insert a proposal and tell of it."""
+    values = {"workload": name, "consumer": consumer, "proposed_at": now, "at": now, **content}
+    row = connection.execute(insert(proposal).values(**values).returning(proposal)).one()
     payload = {
         "proposal_id": row.id,
         "consumer": consumer,
-        "playbook": playbook.name,
-        "saving_usd": worth.saving_usd,
-        "confidence": worth.confidence,
+        "playbook": row.playbook,
+        "saving_usd": row.figures["saving_usd"],
+        "confidence": row.figures["confidence"],
     }
     told = EventOut.of_workload("lanes.proposal.opened", name, payload)
     outbox.add(connection, [told], now=now)
@@ -202,16 +205,20 @@ def listing(connection: Connection, name: str | None, *, now: datetime) -> list[
     return [_read(row) for row in connection.execute(its)]
 
 
-def _open(connection: Connection, name: str) -> Sequence[ProposedRollout]:
+def _open(connection: Connection, name: str) -> dict[str, ProposedRollout]:
+    """Return the open proposals of a workload by consumer."""
     its = proposal.c.workload == name, proposal.c.state == ProposalState.OPEN
-    return [_read(row) for row in connection.execute(select(proposal).where(*its))]
+    return {row.consumer: _read(row) for row in connection.execute(select(proposal).where(*its))}
 
 
-def _declined(connection: Connection, name: str, now: datetime) -> dict[str, str]:
-    """Return the consumers whose proposal was declined within a month, with a sentence on that."""
+def _declined(
+    connection: Connection, name: str, consumers: Collection[str], now: datetime
+) -> dict[str, str]:
+    """Return which of the consumers had a proposal declined within a month, with a sentence on that."""
     columns = proposal.c
     its = columns.workload == name, columns.state == ProposalState.DECLINED
-    rows = connection.execute(select(proposal).where(*its, columns.at > now - DECLINED_FOR))
+    recent = columns.at > now - DECLINED_FOR, columns.consumer.in_(consumers)
+    rows = connection.execute(select(proposal).where(*its, *recent))
     return {
         row.consumer: f"declined by {row.who} at {row.at:%Y-%m-%d}: {row.why}; proposed again from "
         f"{barred_until(row.at):%Y-%m-%d} on"

@@ -291,5 +291,16 @@ def test_a_look_beside_a_decline_proposes_nothing_new(pool: Engine) -> None:
         assert states(connection) == [("nightly", "declined")]
 
 
+def test_a_look_beside_an_approval_proposes_nothing_new(pool: Engine) -> None:
+    made = seeded(pool)
+
+    def approve(connection: Connection) -> str:
+        return decide(connection, made, "approve")
+
+    both(pool, refresh, approve)
+    with pool.begin() as connection:
+        assert states(connection) == [("nightly", "approved")]
+
+
 def test_an_edit_without_changes_returns_the_playbook() -> None:
     assert edited(BOOK) == BOOK
