@@ -294,8 +294,8 @@ class DecideProposal(PersonAction):
         description="approve: its rollout starts at once. edit: it stays open, with what is changed below. decline: it is not "
         "proposed again for a month.",
     )
-    playbook: Line = Field(
-        default="", title="Another playbook", json_schema_extra={"enum": ["", *playbook_names()]}
+    playbook: Line | None = Field(
+        default=None, title="Another playbook", json_schema_extra={"enum": [*playbook_names()]}
     )
     """A file of migrations/playbooks, without its ending. Empty: as proposed."""
     percents: list[Annotated[float, Field(ge=0, le=100)]] = Field(default=[], title="Percents")

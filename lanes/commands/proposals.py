@@ -69,7 +69,7 @@ def proposals(
         whose = kept.workload_of(connection, ProposalId(number))
     if whose is None:
         raise WrongUsage(f"there is no proposal {number}; `lanes proposals` lists them")
-    given: dict[str, Any] = {"proposal": number, "action": do, "playbook": playbook}
+    given: dict[str, Any] = {"proposal": number, "action": do, "playbook": playbook or None}
     given |= {"percents": percents or [], "hold_hours": hold_hours}
     given |= {"who": who} if who else {}
 

@@ -1,13 +1,14 @@
 """Proposed rollouts for a terminal and as a Prefect Markdown artifact: saving, confidence, risk, and the reads behind them."""
 
 from collections.abc import Mapping, Sequence
+from math import floor
 
 from lanes.advice.evidence import LATE_SHARE, RealtimeNeed
-from lanes.advice.proposals import ProposedRollout
+from lanes.advice.proposals import ProposalFigures, ProposedRollout
 from lanes.ids import ProposalId
 from lanes.report import advice_charts, charts
 from lanes.report.links import REPORTS, linked
-from lanes.report.table import Table, figure, in_markdown, label, phrase
+from lanes.report.table import NO_BREAK, Table, figure, in_markdown, label, phrase
 from lanes.text import cell, code
 from lanes.units import counted, dollars, seconds, sentence, share
 from lanes.words import ProposalState
@@ -75,7 +76,7 @@ def table(proposed: Sequence[ProposedRollout]) -> Table[ProposedRollout]:
         figure(
             "Confidence",
             f"at least, that fewer than {share(LATE_SHARE)} are read at once; unknown reads count as such",
-            lambda of: share(of.figures.confidence),
+            lambda of: _sure(of.figures),
         ),
         figure(
             "Too early",
@@ -93,7 +94,7 @@ def said_of(of: ProposedRollout) -> list[str]:
     read = (
         f"{counted(figures.reads, 'read')} recorded, {figures.at_once:,} of them within a minute, and {figures.unknown:,} "
         f"unknown: fewer than {share(LATE_SHARE)} of the answers are read at once, with at least "
-        f"{share(figures.confidence)} confidence"
+        f"{_sure(figures)} confidence"
     )
     moves = f"{counted(round(figures.items), 'item')} a month move to batch by playbook {of.playbook.name} ({_steps(of)})"
     back = f"a batch is surely enough back in {seconds(figures.batch_s)}"
@@ -109,7 +110,12 @@ def said_of(of: ProposedRollout) -> list[str]:
 
 
 def _steps(of: ProposedRollout) -> str:
-    return ", ".join(f"{each.percent:g}" for each in of.playbook.steps) + " %"
+    return ", ".join(f"{each.percent:g}" for each in of.playbook.steps) + f"{NO_BREAK}%"
+
+
+def _sure(of: ProposalFigures) -> str:
+    """Return the confidence as a bound from below, so that it is never rounded up."""
+    return "99.9 %" if of.confidence >= 0.999 else f"{floor(100 * of.confidence)} %"
 
 
 def _state(of: ProposedRollout) -> str:

@@ -79,7 +79,7 @@ BY_PREFECT: list[tuple[str, dict[str, Any], str]] = [
     ("extend_rollout", {"hours": 721}, "721 is greater than the maximum of 720"),
     ("decide_proposal", {"action": "ship"}, "'ship' is not one of ['approve', 'edit', 'decline']"),
     ("decide_proposal", {"percents": [101]}, "101 is greater than the maximum of 100"),
-    ("decide_proposal", {"playbook": "none"}, "'none' is not one of ['', 'batch-to-realtime'"),
+    ("decide_proposal", {"playbook": "none"}, "'none' is not one of ['batch-to-realtime'"),
     ("decide_batch", {"batch": 0}, "0 is less than the minimum of 1"),
     ("decide_batch", {"batch": 10**23}, "is greater than the maximum"),
     ("replay", {"workload": "nobody"}, "'nobody' is not one of ['letters']"),

@@ -2,6 +2,7 @@
 
 import base64
 import re
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -44,7 +45,7 @@ def test_the_page_says_what_it_saves_how_sure_that_is_and_what_it_risks() -> Non
     assert page.startswith("**letters: 1 rollout to batch proposed, $12.50 a month**")
     assert "[Approve, edit or decline](/v2/form)" in page
     assert said_of(proposal()) == [
-        f"It saves $12.50 a month: 608 items a month move to batch by playbook {BOOK.name} (50, 0 %).",
+        f"It saves $12.50 a month: 608 items a month move to batch by playbook {BOOK.name} (50, 0\u00a0%).",
         "100 reads recorded, 1 of them within a minute, and 5 unknown: fewer than 20 % of the answers are read at once, "
         "with at least 98 % confidence.",
         "A batch is surely enough back in 100 min; 38 % to 43 % of the answers are read before that: 232 to 261 items a month, "
@@ -53,6 +54,14 @@ def test_the_page_says_what_it_saves_how_sure_that_is_and_what_it_risks() -> Non
     chart = drawn(page)
     for said in ("Read before a batch is back (100 min)", "Read later", "No read recorded"):
         assert said in chart
+
+
+@pytest.mark.parametrize(
+    ("confidence", "said"), [(0.7579, "75 %"), (0.9972, "99 %"), (1.0, "99.9 %")]
+)
+def test_the_confidence_is_never_rounded_up(confidence: float, said: str) -> None:
+    of = replace(proposal(), figures=replace(FIGURES, confidence=confidence))
+    assert table([of]).cells[0][4] == said
 
 
 def test_a_proposal_whose_readers_all_come_later_says_that_none_would_wait() -> None:
