@@ -75,10 +75,11 @@ def test_the_form_that_a_message_links_has_every_field_explained_and_what_is_kno
     assert browser.visit(stand.info.ui_url + sight.path, look, login=stand.login) == known
 
 
-def test_the_form_that_decides_about_a_batch_has_every_field_explained(
-    stand: RunningStand, browser: Browser
+@pytest.mark.parametrize("deployment", [Deployment.DECIDE_BATCH, Deployment.DECIDE_PROPOSAL])
+def test_a_form_that_decides_has_every_field_explained(
+    stand: RunningStand, browser: Browser, deployment: Deployment
 ) -> None:
-    sight = pages.form(stand, WantedRun(Deployment.DECIDE_BATCH))
+    sight = pages.form(stand, WantedRun(deployment))
     browser.visit(stand.info.ui_url + sight.path, sight.come, login=stand.login)
 
 
