@@ -305,8 +305,8 @@ def _gates(progress: Progress) -> str:
         figure("Needs", "samples below which it decides nothing", lambda gate: str(gate.at_least)),
         figure("Verdict", VERDICT_MEANS.format(confidence(alpha)), verdict),
         figure("Bounds", BOUNDS_MEAN, between),
-        *has_whole,
         label("Why", why),
+        *has_whole,
     )
     meanings = {NAMES[gate.measure]: MEASURES[gate.measure] for gate in gates}
     return f"{_shown(table)} {explained(meanings)}"
@@ -322,7 +322,7 @@ def _gate_in_words(of: Judgement) -> str:
     elif gate.measure not in MEANS:
         lies += f" are wrong, {share(gate.tolerated)} may be"
     dry = " (dry run)" if gate.dry_run else ""
-    over = " over the whole rollout" if of.scope is Scope.ROLLOUT else ""
+    over = ", whole rollout" if of.scope is Scope.ROLLOUT else ""
     return f"{NAMES[gate.measure]} {limited(gate)}{dry}{over}, {of.verdict}: {lies}"
 
 

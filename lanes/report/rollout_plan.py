@@ -27,8 +27,10 @@ def section(of: RolloutPlan, under_way: Rollout) -> str:
     """Return the plan for the artifact of a rollout that is under way."""
     shown = _titled(steps(of, start="before")), _titled(gates(of, since=under_way))
     known = of.traffic.a_day
-    traffic = "The traffic is not known yet" if known is None else f"{rate(known)} items a day come"
-    return "\n\n".join(["### Plan", f"{traffic}; the split decides their lane.", *shown])
+    traffic = "The traffic is not known yet."
+    if known is not None:
+        traffic = f"The split decides the lane of {rate(known)} items a day."
+    return "\n\n".join(["### Plan", traffic, *shown])
 
 
 def _titled(table: Table[Any]) -> str:
