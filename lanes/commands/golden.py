@@ -1,6 +1,7 @@
 """`lanes golden`: the labeled items of a workload that a new version answers before it is in force."""
 
 import getpass
+import json
 import sys
 from collections import Counter
 from collections.abc import Iterator
@@ -146,7 +147,7 @@ def _list(workload: str, as_json: bool) -> int:
         f"Golden set of {workload}: {counted(len(found), 'item')}",
         found,
         label("Key", lambda of: of.key),
-        label("Expected", lambda of: plain(of.expected, most=80)),
+        label("Expected", lambda of: plain(json.dumps(of.expected, ensure_ascii=False), most=80)),
         label("Added by", lambda of: of.who),
         label("When (UTC)", lambda of: f"{of.added_at:%Y-%m-%d %H:%M}"),
     )

@@ -71,7 +71,9 @@ def test_a_csv_file_names_its_columns(capsys: Told) -> None:
     assert golden("add", "golden.csv", workload="letters", columns=columns) == 0
     assert capsys.readouterr().out == "2 added\n"
     assert golden("list", workload="letters") == 0
-    assert "Golden set of letters: 2 items" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "Golden set of letters: 2 items" in told
+    assert '{"category": "a"}' in told
 
 
 @pytest.mark.usefixtures("published")
