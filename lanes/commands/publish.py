@@ -60,7 +60,7 @@ def publish(
     *,
     yes: bool = False,
     force: bool = False,
-    golden: Literal["batch", "realtime"] | None = None,
+    golden: Literal["realtime", "batch"] | None = None,
     as_json: AsJson = False,
 ) -> int:
     """Publish the workload that a YAML file defines: its block is saved, and the version is in force.
