@@ -1,5 +1,6 @@
-"""Moves a workload's traffic between the lanes by a playbook: measured, judged, approved, or taken back."""
+"""Moves a workload's traffic between the lanes, or to a new version: measured, judged, approved, or taken back."""
 
+import re
 from pathlib import PurePath
 from uuid import UUID
 
@@ -8,12 +9,15 @@ from prefect.logging import get_run_logger
 from prefect.runtime import flow_run
 from pydantic import Field
 
+from lanes.errors import ActionRefused
 from lanes.rollouts.playbook import playbook_names
 from lanes.workload.form import Form, UncheckedLine, of_workloads
 from tasks.approval import ask
 from tasks.database import database
 from tasks.migrate import RolloutOrder, leading, name_run
 from tasks.refusal import REFUSALS, refused
+
+NUMBER = re.compile("[1-9][0-9]{0,8}")  # of a version
 
 
 class Order(Form):
@@ -35,6 +39,8 @@ class Order(Form):
     """Path of a playbook of your own, as the worker sees it, or block:NAME; it takes the place of the one above."""
     consumer: UncheckedLine = Field(default="", title="Consumer")
     """Moves one consumer's split; empty moves everybody's."""
+    version: UncheckedLine = Field(default="", title="New version")
+    """Number of the candidate version that gets the share, if the playbook moves one."""
     who: UncheckedLine = Field(default="", title="Who")
     """Your name, at most 500 characters; needed to start."""
     why: UncheckedLine = Field(default="", title="Why")
@@ -50,12 +56,20 @@ class Order(Form):
         """Return the rollout to start, or None without a workload.
 
         Raises:
-            ActionRefused: it is not signed, or the database cannot store its text.
+            ActionRefused: it is not signed, its version is no number, or the database cannot store its text.
         """
         if not self.workload:
             return None
+        if self.version and not NUMBER.fullmatch(self.version):
+            raise ActionRefused("version: write the number of the candidate, such as 5")
         return RolloutOrder(
-            self.playbook, self.file, self.workload, self.consumer or None, self.who, self.why
+            self.playbook,
+            self.file,
+            self.workload,
+            self.consumer or None,
+            self.who,
+            self.why,
+            int(self.version) if self.version else None,
         ).checked()
 
 

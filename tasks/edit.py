@@ -14,10 +14,10 @@ from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
 
 from blocks.workload import Workload
 from lanes import collect_garbage_seldom
-from lanes.errors import SpecInvalid
+from lanes.errors import ActionRefused, SpecInvalid, StillLocked
 from lanes.settings import Settings
 from lanes.store.database import Database
-from lanes.store.workload import golden, workloads
+from lanes.store.workload import candidates, golden, workloads
 from lanes.store.workload.golden import Wish
 from lanes.words import GoldenState, Lane
 from lanes.workload.definition import Edit, EditOutcome, EditReply, content_hash, differences
@@ -29,9 +29,24 @@ from tasks.troubles import described
 async def edit(db: Database, wished: Edit) -> EditReply:
     """Save the block and publish it, the block first, because the next publisher reads it.
 
-    Where the block is not what the author saw, nothing is changed.
+    A candidate is stored before its block is saved, so that no publisher puts it in force. Where the block is not what the
+    author saw, nothing is changed.
     """
     spec = Spec.model_validate(wished.definition)
+    try:
+        await _prepare(db, wished, spec)
+        told = await _save(db, wished, spec)
+        if wished.candidate and told.outcome in (
+            EditOutcome.EDITED_MEANWHILE,
+            EditOutcome.NOT_SAVED,
+        ):
+            await db.run(candidates.dismiss, wished.name, spec)
+    except (ActionRefused, StillLocked) as refused:
+        return EditReply(EditOutcome.BLOCKED, str(refused))
+    return told
+
+
+async def _save(db: Database, wished: Edit, spec: Spec) -> EditReply:
     try:
         async with get_client() as client:
             if not await _saved(client, wished, spec):
@@ -54,6 +69,8 @@ async def edit(db: Database, wished: Edit) -> EditReply:
         return EditReply(EditOutcome.ONLY_SAVED, described(error))
     if version is not None and not differences(version.spec, spec):
         return EditReply(EditOutcome.PUBLISHED, trouble)
+    if wished.candidate:
+        return EditReply(EditOutcome.CANDIDATE, trouble)
     for each in newest:
         if each.state is GoldenState.RUNNING and each.hash == content_hash(spec):
             return EditReply(EditOutcome.CANDIDATE, each.sentence)
@@ -61,6 +78,15 @@ async def edit(db: Database, wished: Edit) -> EditReply:
         if each.workload == wished.name:
             return EditReply(EditOutcome.REFUSED, "; ".join(each.problems))
     return EditReply(EditOutcome.ONLY_SAVED if trouble else EditOutcome.OVERTAKEN, trouble)
+
+
+async def _prepare(db: Database, wished: Edit, spec: Spec) -> None:
+    """Store the candidate; otherwise let publishers take the content, even if it is that of a candidate."""
+    async with db.transaction() as run:
+        if wished.candidate:
+            await run(candidates.store, wished.name, spec, now=run.now)
+        else:
+            await run(candidates.dismiss, wished.name, spec)
 
 
 async def _saved(client: PrefectClient, wished: Edit, spec: Spec) -> bool:

@@ -55,6 +55,7 @@ class RolloutOrder:
     consumer: str | None
     who: str
     why: str
+    version: int | None = None  # number of the candidate that a canary moves items to
 
     def checked(self) -> "RolloutOrder":
         """Return the order after a check.
@@ -116,7 +117,8 @@ class Lead:
             figures = await self._measure(seen, now)
             self._answered = figures.answered
             self._judged = seen.judged(figures)
-            mismatch = sample_ratio_mismatch(figures.moved, seen.basis_points)
+            to = "real time" if seen.version is None else seen.goes_to
+            mismatch = sample_ratio_mismatch(figures.moved, seen.basis_points, to)
         else:
             hindered_by, mismatch = [], None
         situation = seen.situation(self._answered, hindered_by, mismatch)
@@ -291,6 +293,7 @@ async def _start(db: Database, wanted: RolloutOrder, run_id: UUID) -> Rollout:
             playbook,
             name=wanted.workload,
             consumer=wanted.consumer,
+            version=wanted.version,
             by=Signature(wanted.who, wanted.why, run.now),
             run_id=run_id,
         )

@@ -9,12 +9,12 @@ from prefect.client.schemas.objects import BlockDocument
 from prefect.logging import get_run_logger
 
 from blocks.workload import Workload
-from lanes.errors import SpecInvalid, StillLocked
+from lanes.errors import ActionRefused, SpecInvalid, StillLocked
 from lanes.promises.breaches import invalid_workload
 from lanes.store import incidents
 from lanes.store.database import Database
-from lanes.store.workload import golden, workloads
-from lanes.store.workload.golden import Wish
+from lanes.store.workload import candidates, golden, workloads
+from lanes.store.workload.golden import OfferReply, Wish
 from lanes.workload.definition import parse
 from lanes.workload.version import Version
 from tasks import making_known
@@ -43,6 +43,8 @@ async def publish(
     wishes: Mapping[str, Wish] | None = None,
 ) -> Published:
     """Put every valid block in force as a version, or make it a candidate where its workload has a golden set.
+
+    A block that says what the candidate of a canary says is left alone.
 
     `wishes` says by workload what the person who publishes it asks for.
 
@@ -99,8 +101,10 @@ async def _take(
             continue
         try:
             async with db.transaction() as run:
-                wish = wishes.get(name)
-                offered = await run(golden.publish, name, spec, wish=wish, now=run.now)
+                offered = OfferReply()
+                if not await run(candidates.is_candidate, name, spec):
+                    wish = wishes.get(name)
+                    offered = await run(golden.publish, name, spec, wish=wish, now=run.now)
             taken.moved = taken.moved or offered.moved
             if offered.refusal is not None:
                 taken.problems.append(SpecInvalid(name, [offered.refusal]))
@@ -108,6 +112,8 @@ async def _take(
             taken.problems.append(unfit)
         except StillLocked as locked:
             taken.held.append(locked)
+        except ActionRefused as refused:
+            taken.problems.append(SpecInvalid(name, [str(refused)]))
     return taken
 
 

@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
 from typing import TypeVar
@@ -23,6 +23,7 @@ from lanes.store.money import budgets, sharing
 from lanes.store.realtime import load
 from lanes.store.routing import routes, turnarounds
 from lanes.store.workload import workloads
+from lanes.store.workload.workloads import InForce
 from lanes.words import Lane
 from lanes.workload.version import Version
 from tasks.background import bounded_tasks
@@ -129,20 +130,21 @@ async def _route_some(
             _tell([])
             return 0
         stored, splits = await run(workloads.to_route, begun.workloads.keys())
-        versions = stored.versions
-        unread = [name for name, version in versions.items() if not looks_inside(version)]
+        versions, canaries = stored.versions, stored.canaries
+        either = [*versions.values(), *(each.candidate for each in canaries.values())]
+        unread = versions.keys() - {each.workload for each in either if looks_inside(each)}
         waiting = await run(
             unrouted.received, most, of=versions.keys(), waiting=begun.workloads, unread=unread
         )
-        if any(each.spec.history_items for each in versions.values()):
-            waiting = await run(history.measured, waiting, versions)
+        if any(each.spec.history_items for each in either):
+            waiting = await run(history.measured, waiting, _reading_most(stored))
         waits = any(item.arrived.due_at is not None for item in waiting)
-        waits = waits or any(each.spec.value_usd for each in versions.values())
+        waits = waits or any(each.spec.value_usd for each in either)
         prospects = await run(turnarounds.prospects, now=run.now) if waits else None
         limited = begun.workloads.keys() if begun.limited else []
         statuses = await run(budgets.statuses, limited, now=run.now) if limited else []
         looks = rooms if waiting else None
-        room = None if looks is None else await looks.of(run, versions.values(), splits)
+        room = None if looks is None else await looks.of(run, either, splits)
         guards = Guards(statuses, room)
         estimates = await run(sharing.estimates, now=run.now)
         decide_now = partial(
@@ -151,7 +153,7 @@ async def _route_some(
         routed, problems = 0, set[str]()
         async with bounded_tasks(1) as saving:
             for part in halves(waiting, halved):
-                decided, unpriced = _decided(part, versions, splits, decide_now, guards)
+                decided, unpriced = _decided(part, stored, splits, decide_now, guards)
                 await saving.begin(run, routes.save, decided, now=run.now)
                 # the statement leaves now: Postgres saves while the other half is decided
                 await asyncio.sleep(0)
@@ -164,7 +166,7 @@ async def _route_some(
 
 def _decided(
     waiting: Sequence[ReceivedItem],
-    versions: dict[str, Version],
+    stored: InForce,
     splits: Splits,
     decide_now: Callable[[ArrivedItem, Version, Splits], Route],
     guards: Guards,
@@ -176,9 +178,14 @@ def _decided(
     decided: list[tuple[ReceivedItem, Version, Route]] = []
     problems: set[str] = set()
     for item in waiting:
-        version = versions[item.arrived.workload]
+        arrived, chosen_by = item.arrived, ""
+        version, canary = stored.versions[arrived.workload], stored.canaries.get(arrived.workload)
+        if canary is not None:
+            version, chosen_by = canary.choose(version, entity=arrived.entity, key=arrived.key)
         try:
-            route = decide_now(item.arrived, version, splits)
+            route = decide_now(arrived, version, splits)
+            if chosen_by:
+                route = replace(route, explanation=f"{route.explanation}; {chosen_by}")
             if guards.room is not None and route.lane is Lane.REALTIME:
                 guards.room.add(version)
             decided.append((item, version, route))
@@ -187,6 +194,15 @@ def _decided(
                 f'items of workload "{version.workload}" wait, because they cannot be priced: {error}'
             )
     return decided, problems
+
+
+def _reading_most(stored: InForce) -> dict[str, Version]:
+    """Return for each workload the version that may read most of an item's history: in force, or the candidate."""
+    return stored.versions | {
+        name: max(stored.versions[name], each.candidate, key=lambda of: of.spec.history_items)
+        for name, each in stored.canaries.items()
+        if name in stored.versions
+    }
 
 
 def _tell(problems: list[str]) -> None:

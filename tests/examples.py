@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 from lanes.doors.item import Submission
 from lanes.ids import VersionId
 from lanes.provider.batches import BLOCK, BatchBody, custom_id
-from lanes.routing.route import decide
+from lanes.routing.route import ArrivedItem, decide
 from lanes.store.doors import history, items, unrouted
 from lanes.store.routing import routes
 from lanes.store.workload import workloads
@@ -69,18 +69,22 @@ def admit(
 
 def route(connection: Connection, *, now: datetime) -> None:
     """Everything received is routed as the router would."""
-    versions, splits = workloads.in_force(connection), workloads.splits(connection)
+    stored, splits = workloads.to_route(connection, workloads.in_force(connection))
+
+    def version_of(item: ArrivedItem) -> Version:
+        version, canary = stored.versions[item.workload], stored.canaries.get(item.workload)
+        if canary is not None:
+            version, _ = canary.choose(version, entity=item.entity, key=item.key)
+        return version
+
     routes.save(
         connection,
         [
-            (
-                item,
-                versions[item.arrived.workload],
-                decide(item.arrived, versions[item.arrived.workload], splits, now=now),
-            )
+            (item, version, decide(item.arrived, version, splits, now=now))
             for item in history.measured(
-                connection, unrouted.received(connection, 10_000), versions
+                connection, unrouted.received(connection, 10_000), stored.versions
             )
+            for version in [version_of(item.arrived)]
         ],
         now=now,
     )

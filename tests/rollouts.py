@@ -50,10 +50,15 @@ def playbook(
     return parse(NAME, text(*(steps or (step(10), step(50))), direction=direction, **others))
 
 
-def write(folder: Path, *steps: dict[str, Any], alpha: float = ALPHA) -> str:
+def write(
+    folder: Path,
+    *steps: dict[str, Any],
+    direction: str = "batch_to_realtime",
+    alpha: float = ALPHA,
+) -> str:
     """Write a playbook's file and return its path."""
     file = folder / f"{NAME}.yaml"
-    file.write_text(text(*steps, alpha=alpha))
+    file.write_text(text(*steps, direction=direction, alpha=alpha))
     return str(file)
 
 
@@ -62,14 +67,16 @@ def begin(
     book: Playbook | None = None,
     *,
     consumer: str | None = None,
+    version: int | None = None,
     now: datetime = NOON,
 ) -> Rollout:
-    """Begin a rollout of workload `letters`."""
+    """Begin a rollout of workload `letters`, or of a candidate version of it."""
     return rollout_moves.start(
         connection,
         book or playbook(),
         name="letters",
         consumer=consumer,
+        version=version,
         by=Signature("ada", "trial", now),
         run_id=None,
     )

@@ -18,7 +18,7 @@ from lanes.rollouts.plan import (
     Readiness,
     RolloutPlan,
 )
-from lanes.rollouts.playbook import BLOCK_TYPE, Playbook, block_of, load, of_block
+from lanes.rollouts.playbook import BLOCK_TYPE, Direction, Playbook, block_of, load, of_block
 from lanes.settings import Settings
 from lanes.stand import reaching
 from lanes.store.rollouts import plans
@@ -48,7 +48,7 @@ def plan(
         workload: Whose traffic would move.
         consumer: Moves this consumer's split only.
     """
-    read = _read(playbook)
+    read = read_playbook(playbook)
     with transaction() as (connection, now):
         made, refusal = plans.of_playbook(
             connection, read, name=workload, consumer=consumer, now=now
@@ -60,7 +60,7 @@ def plan(
     return 0 if refusal is None else 1
 
 
-def _read(playbook: str) -> Playbook:
+def read_playbook(playbook: str) -> Playbook:
     """Return the playbook of a name, a path or a block."""
     block = block_of(playbook)
     if block is None:
@@ -85,13 +85,15 @@ def _show(of: RolloutPlan, refusal: str | None) -> None:
 
 
 def _traffic(of: RolloutPlan) -> str:
-    known = of.traffic
+    known, moves_version = of.traffic, of.playbook.direction is Direction.VERSION
     seen = f"{counted(known.items, 'item')} in {seconds(known.days * DAY_S)}"
     if known.a_day is None:
         return (
-            f"The split decided the lane of {seen}: too few to say what comes. It takes {LEAST_ITEMS} items and "
-            f"{seconds(LEAST_DAYS * DAY_S)}; until then no start is refused for lack of traffic."
+            f"{'There were' if moves_version else 'The split decided the lane of'} {seen}: too few to say what comes. It takes "
+            f"{LEAST_ITEMS} items and {seconds(LEAST_DAYS * DAY_S)}; until then no start is refused for lack of traffic."
         )
+    if moves_version:
+        return f"{rate(known.a_day)} items a day come ({seen}), and each gets a version."
     return f"The split decides the lane of {rate(known.a_day)} items a day ({seen})."
 
 
@@ -117,7 +119,8 @@ def _notes(of: RolloutPlan) -> Iterator[str]:
         for each in at.gates:
             if each.gate.worse_by is not None:
                 known = of.traffic.known(each.gate.measure)
-                usual = f"{share(each.usual)} wrong samples of the other lane, as {'lately' if known else 'assumed'}"
+                giving = of.playbook.direction.giving
+                usual = f"{share(each.usual)} wrong samples of {giving}, as {'lately' if known else 'assumed'}"
                 yield f"Step {at.number + 1} compares {each.gate.measure} with {usual}."
         slow = [each.gate.measure for each in at.gates if _passes_late(each)]
         if slow and at.days is not None:

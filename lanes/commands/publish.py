@@ -14,6 +14,7 @@ from rich.prompt import Confirm
 from rich.text import Text
 from sqlalchemy import Engine
 
+from lanes.commands.canary import begin_canary, require_canary
 from lanes.commands.options import AsJson, Overwrite
 from lanes.commands.running import (
     WrongUsage,
@@ -58,6 +59,7 @@ SPLIT_STAYS = "split_percent counts when a workload is first published; the spli
 def publish(
     file: Path,
     *,
+    canary: str | None = None,
     yes: bool = False,
     force: bool = False,
     golden: Literal["realtime", "batch"] | None = None,
@@ -70,17 +72,21 @@ def publish(
     cannot be evaluated for one of them, or the schema refuses one, nothing is published without --force.
     Where the workload has a golden set (`lanes golden add`), the version is a candidate until both it and the version in force
     have answered the set. Then it is in force by itself, unless it is surely worse.
+    With --canary the old version stays in force: the new one is a candidate, and a rollout moves new items to it step by step.
     Exit code 0 when it is in force or a candidate, also when nothing differed; 1 when not; 2 when there is no such file.
 
     Example: lanes publish tickets.yaml
 
     Args:
+        canary: A playbook of direction version: a file of migrations/playbooks, without its ending, or the path of your own.
         yes: Publish without asking.
         force: Publish although a changed rule or input schema fails on items that came, and put the version in force at once,
             whatever its answers to the golden set are.
         golden: The lane that answers the golden set: batch with the next departure, realtime at once and at the full price.
     """
     wanted = read_definition(file, "cannot be published; nothing was changed")
+    if canary is not None and golden is not None:
+        raise WrongUsage("--canary compares the versions on new items: leave out --golden")
     with database() as pool:
         editor = Editor(Settings.read())
         seen, stands = editor.read(wanted.name), _standing(pool, wanted.name)
@@ -90,19 +96,26 @@ def publish(
         if not as_json:
             console = screen(140, highlight=False, soft_wrap=True)
             console.print(*_shown(wanted, found, stands), *_tried_before(wanted, newest), sep="\n")
+        if canary is not None:
+            require_canary(pool, canary, wanted, found)
         faults = [] if found.nothing_differs else _tried(pool, wanted, found) + unfit
         outcome = _refusal(found, faults, yes=yes, force=force, as_json=as_json)
         if outcome is None:
             definition = wanted.spec.model_dump(mode="json")
-            edit = Edit(wanted.name, definition, seen, golden or "batch", force)
+            edit = Edit(wanted.name, definition, seen, golden or "batch", force, canary is not None)
             outcome = _save(editor, edit)
         now_stands = _standing(pool, wanted.name)
         with pool.begin() as connection:
             newest = golden_sets.runs(connection, wanted.name)
+        began = dict[str, Any]()
+        if canary is not None and outcome == EditOutcome.CANDIDATE:
+            began = begin_canary(pool, canary, wanted.name)
     number = now_stands.number if isinstance(now_stands, Version) else None
     if as_json:
         told = {"golden": [each.sentence for each in newest]} if newest else {}
-        print_json({**_data(wanted, found, outcome, number), "faults": faults, **told})
+        print_json({**_data(wanted, found, outcome, number), "faults": faults, **told, **began})
+    elif began:
+        print(f"{began['said']}\nrun: {began['url']}")
     elif outcome == EditOutcome.PUBLISHED:
         hours = _hours(wanted.spec)
         print(f"{wanted.name}: version {number} is in force; its batches depart {hours}")
@@ -302,6 +315,8 @@ def _said(name: str, told: definitions.EditReply) -> str | None:
             return None
         case EditOutcome.REFUSED:
             return f'the block "{name}" is saved, and its version is not in force: {told.detail}'
+        case EditOutcome.BLOCKED:
+            return f"{told.detail}; nothing was changed"
         case EditOutcome.EDITED_MEANWHILE:
             return f'the block "{name}" was edited meanwhile: nothing was changed; the same command shows what differs now'
         case EditOutcome.NOT_SAVED:

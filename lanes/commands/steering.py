@@ -25,6 +25,7 @@ from lanes.commands.options import NONE_GIVEN, AsJson, Why
 from lanes.commands.running import WrongUsage, command, database, perform, tell, transaction
 from lanes.errors import ActionRefused
 from lanes.report.rollout import where_it_stands
+from lanes.rollouts.playbook import Direction, load, playbook_names
 from lanes.rollouts.rollout import Rollout
 from lanes.settings import Settings
 from lanes.stand import reaching
@@ -128,6 +129,10 @@ def rollout(
     who = getpass.getuser()
     match do:
         case "start":
+            if file is None and _moves_version(playbook):
+                raise ActionRefused(
+                    f'playbook "{playbook}" moves a new version: `lanes publish FILE --canary {playbook}` starts it'
+                )
             order = {"workload": workload, "playbook": playbook, "who": who, "why": why}
             order |= {"file": str(file)} if file else {}
             order |= {"consumer": consumer} if consumer else {}
@@ -146,6 +151,11 @@ def rollout(
             return ended
         case "watch":
             return _watch(workload, as_json)
+
+
+def _moves_version(playbook: str) -> bool:
+    """Return whether a playbook of this checkout moves a version; the run finds that out of any other."""
+    return playbook in playbook_names() and load(playbook).direction is Direction.VERSION
 
 
 def _start(order: dict[str, str], as_json: bool) -> int:
@@ -192,7 +202,7 @@ def _watch(workload: str, as_json: bool) -> int:
             with pool.begin() as connection:
                 seen, log = rollouts.find(connection, seen.id), rollouts.log(connection, seen.id)
             for each in log[told:]:
-                share = f"{each.basis_points / 100:g} % to real-time"
+                share = f"{each.basis_points / 100:g} % to {seen.goes_to}"
                 line = f"{each.at:%Y-%m-%d %H:%M:%S} {each.event}: {share}; {each.why} ({each.who})"
                 entry = {"event": each.event, "at": each.at, "who": each.who, "why": each.why}
                 tell(line, entry, as_json=as_json)

@@ -20,7 +20,7 @@ REMEDY = "run `lanes roles`, so that only members of its roles may connect"
 
 @dataclass(frozen=True)
 class ApprovalRequest:
-    """A rollout that asks a person to approve its `step`, counted from 0; `percent` of the traffic goes to real-time."""
+    """A rollout that asks a person to approve its `step`, counted from 0; `percent` of the traffic goes to `goes_to`."""
 
     workload: str
     rollout: int
@@ -28,6 +28,7 @@ class ApprovalRequest:
     step: int
     steps: int
     percent: float
+    goes_to: str
     limit_minutes: float
 
 
@@ -35,7 +36,7 @@ def approval_waits(request: ApprovalRequest, why: str, *, waited_minutes: float)
     """Return the breach that a rollout waits for approval."""
     said = (
         f'Rollout {request.rollout} of workload "{request.workload}" ({request.playbook}) asks for approval at step '
-        f"{request.step + 1} of {request.steps}: {why}. {request.percent:g} % go to real-time."
+        f"{request.step + 1} of {request.steps}: {why}. {request.percent:g} % go to {request.goes_to}."
     )
     figures = Verdict.FAILED, waited_minutes, request.limit_minutes, 1, said
     return Assessment(Promise.APPROVAL_WAITS, request.workload, *figures)

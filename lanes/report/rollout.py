@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from lanes.promises.incident import TERMS, Incident
@@ -64,18 +65,18 @@ MEASURES = {
     Measure.CORRECTION_RATE: "share of provisional answers that the authoritative pass corrected",
     Measure.ACCURACY: "share of labeled items whose every labeled field was answered as the label says",
     Measure.COST_USD: f"what an item was billed on average; a dearer one counts as {MOST_TIMES} times the limit",
-    Measure.SAVING: "by which part an item costs less than one of the other lane, both beside their estimate; a dearer one "
+    Measure.SAVING: "by which part an item costs less than one of {}, both beside an estimate in real time; a dearer one "
     f"counts as {MOST_TIMES} times its estimate",
 }
 BAR_MEANS = "Bar: the steps done, and the answers that the step in force still waits for."
 VERDICT_MEANS = "passed and failed with {} confidence, however often one looks; inconclusive and error hold the step"
-BOUNDS_MEAN = "at that confidence, of the true share on the wrong side, its excess over the other lane, or the cost or saving"
+BOUNDS_MEAN = "at that confidence, of the true share on the wrong side, its excess over {}, or the cost or saving"
 WHOLE_MEANS = (
     "the bounds of all steps until now, beside their loosest limit; beyond it the gate fails"
 )
 FROM_THEN_ON = "the share from then on"
 MOST_ROWS = 50
-SPLIT_CHART = "The share to real time since the rollout began"
+SPLIT_CHART = "The share to {} since the rollout began"
 GATES_CHART = "The bounds of each gate beside its limit"
 BAR = 20  # characters of the progress bar
 
@@ -115,9 +116,9 @@ def where_it_stands(of: Rollout) -> str:
     match of.state:
         case RolloutState.RUNNING | RolloutState.WAITING_APPROVAL:
             state = "waits for approval" if of.state is RolloutState.WAITING_APPROVAL else "runs"
-            return f"{of.workload}: {of.basis_points / 100:g} % to real-time, {where}, {state}"
+            return f"{of.workload}: {of.basis_points / 100:g} % to {of.goes_to}, {where}, {state}"
         case RolloutState.FINISHED:
-            return f"{of.workload}: finished at {of.now_at.percent:g} % to real-time"
+            return f"{of.workload}: finished at {of.now_at.percent:g} % to {of.goes_to}"
         case RolloutState.ROLLED_BACK | RolloutState.ABORTED:
             ended = of.state.replace("_", " ")
             return f"{of.workload}: {ended} at {where}, {of.back_to}"
@@ -136,16 +137,34 @@ def render(progress: Progress) -> str:
         f"Playbook {code(of.playbook.name)}{whose}, {started}",
         *_shadows(progress),
         *_incidents(progress),
-        charts.data_uri(rollout_charts.split(progress.log, until=progress.until), SPLIT_CHART),
-        charts.data_uri(rollout_charts.gates(bounded, _gate_in_words), GATES_CHART),
+        charts.data_uri(_split_chart(progress), SPLIT_CHART.format(_goes_to(of))),
+        charts.data_uri(
+            rollout_charts.gates(
+                bounded, partial(_gate_in_words, beside=of.playbook.direction.giving)
+            ),
+            GATES_CHART,
+        ),
         "### Steps\n\n" + _steps(progress),
         "### Gates of this step\n\n" + _gates(progress),
         *([progress.plan] if progress.plan else []),
         "### Log\n\n" + _log(progress),
-        "### Split history\n\n" + _splits(progress),
+        *(["### Split history\n\n" + _splits(progress)] if of.version is None else []),
         linked(LINKS),
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def _goes_to(of: Rollout) -> str:
+    return "real time" if of.version is None else of.goes_to
+
+
+def _split_chart(progress: Progress) -> str:
+    return rollout_charts.split(progress.log, until=progress.until, to=_goes_to(progress.rollout))
+
+
+def _share_title(of: Rollout) -> str:
+    """Return the title of a column of shares: where they go."""
+    return of.goes_to.capitalize()
 
 
 def key(workload: str) -> str:
@@ -163,11 +182,14 @@ def question(progress: Progress, *, artifact_id: str | None = None) -> str:
     of = progress.rollout
     yes = f"the rollout ends at {of.now_at.percent:g} %"
     if of.step + 1 < len(of.playbook.steps):
-        yes = f"{of.playbook.steps[of.step + 1].percent:g} % go to real-time"
+        yes = f"{of.playbook.steps[of.step + 1].percent:g} % go to {of.goes_to}"
     terms = "if the gates still pass and no critical incident is open"
     evidence = _gates(progress)
     if not of.entered:
-        yes, terms = f"{of.now_at.percent:g} % go to real-time", "if no critical incident is open"
+        yes, terms = (
+            f"{of.now_at.percent:g} % go to {of.goes_to}",
+            "if no critical incident is open",
+        )
         evidence = (
             f"The share was past step {of.asks_about + 1}, which asks for approval before anything goes further: no step of "
             "this rollout is in force yet, so no gate was judged."
@@ -194,15 +216,17 @@ def bar(progress: Progress) -> str:
 
 
 def _steps(progress: Progress) -> str:
-    steps = progress.rollout.playbook.steps
+    of, steps = progress.rollout, progress.rollout.playbook.steps
+    share_of = "of the undecided items" if of.version is None else "of the newly routed items"
     table = Table(
         "Steps",
         range(len(steps)),
         figure("Step", "", lambda number: str(number + 1)),
-        figure("Real-time", "of the undecided items", lambda at: f"{steps[at].percent:g} %"),
+        figure(_share_title(of), share_of, lambda at: f"{steps[at].percent:g} %"),
         phrase(
             "Hold",
-            "answers of the receiving lane that it waits for, and for how long at most; an approval restarts that time",
+            f"answers {'of the receiving lane' if of.version is None else 'by the new version'} that it waits for, and for how "
+            "long at most; an approval restarts that time",
             lambda number: _hold(progress, number),
         ),
         label("Approval", lambda number: _approval(progress, number)),
@@ -275,6 +299,7 @@ def _state(progress: Progress, number: int) -> str:
 def _gates(progress: Progress) -> str:
     judged = {each.gate.measure: each for each in progress.judged}
     gates, alpha = progress.rollout.now_at.gates, progress.rollout.playbook.gate_alpha
+    beside = progress.rollout.playbook.direction.giving
 
     def verdict(gate: Gate) -> str:
         if gate.measure not in judged:
@@ -289,7 +314,7 @@ def _gates(progress: Progress) -> str:
         if gate.measure not in judged or judged[gate.measure].beside is None:
             return MISSING
         of = judged[gate.measure].of_windows[1]
-        return f"{_between(of)}, {limited(of.gate)}"
+        return f"{_between(of)}, {limited(of.gate, beside)}"
 
     def why(gate: Gate) -> str:
         return judged[gate.measure].explanation if gate.measure in judged else "not judged yet"
@@ -301,18 +326,18 @@ def _gates(progress: Progress) -> str:
         "Gates of this step",
         gates,
         label("Gate", lambda gate: f"{NAMES[gate.measure]}{', dry run' if gate.dry_run else ''}"),
-        figure("Limit", "what the measure must keep", limited),
+        figure("Limit", "what the measure must keep", lambda gate: limited(gate, beside)),
         figure("Needs", "samples below which it decides nothing", lambda gate: str(gate.at_least)),
         figure("Verdict", VERDICT_MEANS.format(confidence(alpha)), verdict),
-        figure("Bounds", BOUNDS_MEAN, between),
+        figure("Bounds", BOUNDS_MEAN.format(beside), between),
         label("Why", why),
         *has_whole,
     )
-    meanings = {NAMES[gate.measure]: MEASURES[gate.measure] for gate in gates}
+    meanings = {NAMES[gate.measure]: MEASURES[gate.measure].format(beside) for gate in gates}
     return f"{_shown(table)} {explained(meanings)}"
 
 
-def _gate_in_words(of: Judgement) -> str:
+def _gate_in_words(of: Judgement, beside: str) -> str:
     """Return the line above a gate's bounds: the gate, its limit and where the true value lies."""
     gate = of.gate
     low, high = (_bound(gate, each) for each in of.between or ())
@@ -323,7 +348,7 @@ def _gate_in_words(of: Judgement) -> str:
         lies += f" are wrong, {share(gate.tolerated)} may be"
     dry = " (dry run)" if gate.dry_run else ""
     over = ", whole rollout" if of.scope is Scope.ROLLOUT else ""
-    return f"{NAMES[gate.measure]} {limited(gate)}{dry}{over}, {of.verdict}: {lies}"
+    return f"{NAMES[gate.measure]} {limited(gate, beside)}{dry}{over}, {of.verdict}: {lies}"
 
 
 def _between(of: Judgement) -> str:
@@ -344,10 +369,10 @@ def _bound(gate: Gate, value: float) -> str:
     return share(value) if gate.worse_by is None else points(value)
 
 
-def limited(gate: Gate) -> str:
-    """Return the limit of a gate, as it is shown."""
+def limited(gate: Gate, beside: str) -> str:
+    """Return the limit of a gate, as it is shown; `beside` is what it compares with."""
     if gate.worse_by is not None:
-        return f"≤ {points(gate.worse_by)} worse than the other lane"
+        return f"≤ {points(gate.worse_by)} worse than {beside}"
     if gate.measure is Measure.COST_USD:
         return f"≤ {shown(gate.measure, gate.limit)}"
     value = seconds(gate.limit) if gate.measure is Measure.P95_S else share(gate.limit)
@@ -360,7 +385,9 @@ def _log(progress: Progress) -> str:
         progress.log[-30:],
         label("When", lambda of: clock(of.at, beside=progress.now)),
         label("What", lambda of: of.event.replace("_", " ")),
-        figure("Real-time", FROM_THEN_ON, lambda of: f"{of.basis_points / 100:g} %"),
+        figure(
+            _share_title(progress.rollout), FROM_THEN_ON, lambda of: f"{of.basis_points / 100:g} %"
+        ),
         label("Who", lambda of: of.who),
         label("Why", lambda of: of.why),
     )

@@ -21,8 +21,8 @@ LEGEND = (
 )
 
 
-def split(log: Sequence[LogEntry], *, until: datetime) -> str:
-    """Draw the share to real time from the first entry on, as it was set by each."""
+def split(log: Sequence[LogEntry], *, until: datetime, to: str = "real time") -> str:
+    """Draw the share to real time, or to a version, from the first entry on, as it was set by each."""
     if not log:
         return charts.nothing("no share was set yet")
     first, last = log[0].at, max(until, log[-1].at)
@@ -44,7 +44,7 @@ def split(log: Sequence[LogEntry], *, until: datetime) -> str:
         )
         height = PLOT * each.basis_points / 10_000
         body += charts.rect(left + x, floor - max(height, 1), width, max(height, 1), REALTIME)
-    now = f"{log[-1].basis_points / 100:g} % go to real time since {clock(log[-1].at, beside=last)}"
+    now = f"{log[-1].basis_points / 100:g} % go to {to} since {clock(log[-1].at, beside=last)}"
     body += charts.text(PADDING, PADDING + 11, now, fill=REALTIME, weight=600)
     body += charts.text(left, floor + 18, clock(first, beside=last), fill=FAINT)
     body += charts.text(right, floor + 18, clock(last, beside=last), fill=FAINT, anchor="end")

@@ -28,7 +28,9 @@ def section(of: RolloutPlan, under_way: Rollout) -> str:
     shown = _titled(steps(of, start="before")), _titled(gates(of, since=under_way))
     known = of.traffic.a_day
     traffic = "The traffic is not known yet."
-    if known is not None:
+    if known is not None and under_way.version is not None:
+        traffic = f"{rate(known)} items come a day, and each gets a version."
+    elif known is not None:
         traffic = f"The split decides the lane of {rate(known)} items a day."
     return "\n\n".join(["### Plan", traffic, *shown])
 
@@ -51,15 +53,22 @@ def steps(of: RolloutPlan, *, start: str = "now") -> Table[PlannedStep | None]:
         return said + (", approval" if at.step.approval else "")
 
     receiving = of.playbook.direction.receiving
+    gets = "the new version" if receiving is None else lane_name(receiving)
     return Table(
         "Steps",
         [None, *of.steps],
         label("Step", lambda at: start if at is None else str(at.number + 1)),
-        figure("Real-time", "share of the items", lambda at: f"{percent(at):g} %"),
-        figure("Moved a day", f"items that {lane_name(receiving)} gets", lambda at: _rate(at)),
-        *(_cost_of(of, lane, percent) for lane in Lane),
+        figure(
+            "Real-time" if receiving else "New version",
+            "share of the items",
+            lambda at: f"{percent(at):g} %",
+        ),
+        figure("Moved a day", f"items that {gets} gets", lambda at: _rate(at)),
+        *(_cost_of(of, lane, percent) for lane in Lane if receiving),
         phrase("Hold", "the answers that the step waits for, and its time", hold),
-        note="Costs are of a day, estimated; in lambda mode with the second pass.",
+        note="Costs are of a day, estimated; in lambda mode with the second pass."
+        if receiving
+        else "What a new version costs is not known before it has answered.",
     )
 
 
@@ -81,7 +90,7 @@ def gates(of: RolloutPlan, *, since: Rollout | None = None) -> Table[Placed]:
         [(at, each) for at in of.steps for each in at.gates],
         label("Step", lambda each: str(each[0].number + 1)),
         label("Gate", lambda each: _name(each[1])),
-        label("Limit", lambda each: limited(each[1].gate)),
+        label("Limit", lambda each: limited(each[1].gate, of.playbook.direction.giving)),
         figure("If clean", IF_CLEAN, lambda each: _passes(each[1], each[1].fewest)),
         figure("At half", AT_HALF, lambda each: _passes(each[1], each[1].needed)),
         last,

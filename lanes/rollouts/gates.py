@@ -181,6 +181,7 @@ class Measurement:
     other: "Measurement | None" = None
     costs: Sequence[float] = ()
     pairs: PairedShares | None = None
+    called: str = "the other lane"  # whose `other` is
 
     @property
     def seen(self) -> SampleShare:
@@ -227,8 +228,8 @@ class Judgement:
 class Figures:
     """How many items the receiving lane answered under the step, and a measurement for each gate, in their order.
 
-    `moved` is the share to real time of what the split decided: of entities, and of items without one. `whole` are measurements
-    of the whole rollout, one for each of the step's `Playbook.whole_gates`; none under its first step.
+    `moved` is the share to real time, or to the new version, of what the split decided: of entities, and of items without one.
+    `whole` are measurements of the whole rollout, one for each of the step's `Playbook.whole_gates`; none under its first step.
     """
 
     answered: int
@@ -245,7 +246,8 @@ def judge(gate: Gate, measured: Measurement, *, alpha: float) -> Judgement:
     other = measured.other if gate.compares else None
     problem = _problem(gate, measured)
     if problem is None and gate.compares:
-        problem = "the other lane was not measured" if other is None else _problem(gate, other)
+        unmeasured = f"{measured.called} was not measured"
+        problem = unmeasured if other is None else _problem(gate, other)
     if problem is None and measured.value is None and _fewest(measured, other) >= gate.at_least:
         problem = f"no value of {measured.samples} samples"
     if problem is not None:
@@ -311,7 +313,7 @@ def _compared(gate: Gate, measured: Measurement, other: Measurement, *, alpha: f
     of_others = "the same" if pairs is not None else other.samples
     said = (
         f"{shown(gate.measure, measured.value)} of {measured.samples} samples, {shown(gate.measure, other.value)} of "
-        f"{of_others} on the other lane, {_limit(gate)}"
+        f"{of_others} on {measured.called}, {_limit(gate)}"
     )
     surely = f"worse, with {confidence(alpha)} confidence at every look"
     if is_worse:
@@ -339,7 +341,7 @@ def _of_means(
     if measured.value is None or _fewest(measured, other) < gate.at_least:
         return ruled(Verdict.INCONCLUSIVE, _too_few(gate, measured, other))
     of = f"{measured.samples} samples" + (
-        f" and {other.samples} on the other lane" if other else ""
+        f" and {other.samples} on {measured.called}" if other else ""
     )
     said = f"{shown(gate.measure, measured.value)} of {of}, {_limit(gate)}"
     surely = f"with {confidence(alpha)} confidence at every look"
@@ -376,7 +378,7 @@ def _fewest(measured: Measurement, other: Measurement | None) -> int:
 
 def _too_few(gate: Gate, measured: Measurement, other: Measurement | None) -> str:
     if other is not None:
-        of_each = f"{measured.samples} here and {other.samples} on the other lane"
+        of_each = f"{measured.samples} here and {other.samples} on {measured.called}"
         return f"{of_each}, of at least {gate.at_least} samples of each"
     if gate.measure is Measure.ACCURACY:
         missing = gate.at_least - measured.samples

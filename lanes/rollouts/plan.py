@@ -12,7 +12,7 @@ from math import ceil, inf, sqrt
 from statistics import NormalDist, fmean, pstdev
 
 from lanes.rollouts.gates import MEANS, UPPER, Gate, Judgement, Measure, Measurement, judge
-from lanes.rollouts.playbook import Playbook, PlaybookStep
+from lanes.rollouts.playbook import Direction, Playbook, PlaybookStep
 from lanes.statistics.differences import PairedShares
 from lanes.words import Lane, Verdict
 
@@ -311,9 +311,9 @@ class Readiness:
 
 @dataclass(frozen=True)
 class RolloutPlan:
-    """A playbook on a workload, `basis_points` of which go to real time before. `steps` are those that will be taken.
+    """A playbook on a workload, `basis_points` of which go to real time before (0 to a new version).
 
-    `before` says how its preconditions are kept; None without any.
+    `steps` are those that will be taken. `before` says how its preconditions are kept; None without any.
     """
 
     playbook: Playbook
@@ -341,9 +341,12 @@ class RolloutPlan:
         return days
 
     def usd_a_day(self, lane: Lane, percent: float) -> float | None:
-        """Return what a lane costs a day while `percent` of the items go to real time; None if that is not known."""
+        """Return what a lane costs a day while `percent` of the items go to real time; None if that is not known.
+
+        What a new version costs is not known before it has answered.
+        """
         each, a_day = self.traffic.each_usd.get(lane), self.traffic.a_day
-        if each is None or a_day is None:
+        if each is None or a_day is None or self.playbook.direction is Direction.VERSION:
             return None
         return a_day * each * (percent if lane is Lane.REALTIME else 100 - percent) / 100
 
@@ -383,8 +386,7 @@ def _planned(
 ) -> PlannedStep:
     """Return the plan of a step; the rollout holds for `held` days until its end, None without a limit."""
     step, all_items = playbook.steps[number], traffic.a_day
-    to_realtime = step.percent / 100
-    portion = to_realtime if playbook.direction.receiving is Lane.REALTIME else 1 - to_realtime
+    portion = playbook.direction.moved(step.percent) / 100
     days = _days([step])
     shadows, paid = playbook.shadows, _shadows_paid(playbook, traffic)
     share = shadows.share if shadows is not None else 0.0

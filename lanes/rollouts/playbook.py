@@ -29,33 +29,46 @@ WORDING = {"extra_forbidden": "no field has that name", "missing": "the field is
 
 
 class Direction(StrEnum):
-    """Which lane receives the traffic."""
+    """What receives the traffic: a lane, or a new version (on both lanes)."""
 
     BATCH_TO_REALTIME = "batch_to_realtime"
     REALTIME_TO_BATCH = "realtime_to_batch"
+    VERSION = "version"
 
     @property
-    def receiving(self) -> Lane:
-        """The lane whose share grows."""
-        return Lane.REALTIME if self is Direction.BATCH_TO_REALTIME else Lane.BATCH
+    def receiving(self) -> Lane | None:
+        """The lane whose share grows; None if that of a version does."""
+        return {
+            Direction.BATCH_TO_REALTIME: Lane.REALTIME,
+            Direction.REALTIME_TO_BATCH: Lane.BATCH,
+        }.get(self)
+
+    @property
+    def giving(self) -> str:
+        """What gives the traffic away, as sentences call it."""
+        return "the old version" if self is Direction.VERSION else "the other lane"
 
     @property
     def all_moved(self) -> float:
-        """The share to real-time, in percent, at which the other lane gets no items of the split."""
-        return 100 if self is Direction.BATCH_TO_REALTIME else 0
+        """The share, in percent, at which nothing is left for what gives the traffic away."""
+        return 0 if self is Direction.REALTIME_TO_BATCH else 100
+
+    def moved(self, percent: float) -> float:
+        """Return the share, in percent, of what receives the traffic at a step of `percent`."""
+        return 100 - percent if self is Direction.REALTIME_TO_BATCH else percent
 
     @property
     def none_moved(self) -> float:
-        """The share to real-time, in percent, at which the receiving lane gets no items of the split."""
+        """The share, in percent, at which what receives the traffic gets no items of the split."""
         return 100 - self.all_moved
 
     def goes_on(self, before: float, after: float) -> bool:
         """Return whether a share of `after` moves traffic further in this direction than `before`."""
-        return after > before if self is Direction.BATCH_TO_REALTIME else after < before
+        return after < before if self is Direction.REALTIME_TO_BATCH else after > before
 
 
 class Length(BaseModel):
-    """How long a step is held: until `items` split items were answered by the receiving lane under it.
+    """How long a step is held: until `items` split items were answered by the receiving lane, or version, under it.
 
     A step without enough evidence after `at_most_minutes` is taken back; an approval starts that time again. Without it, the
     step holds for as long as it takes. Time alone never passes a step.
@@ -117,7 +130,9 @@ class Precondition(BaseModel):
 
 
 class PlaybookStep(BaseModel):
-    """One stage: the share of undecided items to real-time, in percent, and what must be true before the next.
+    """One stage: the share in percent, and what must be true before the next.
+
+    It is the share of undecided items to real-time, or of all newly routed items to a new version.
 
     Every gate must have passed at `consecutive_passes` looks in a row, without one at which some gate did not.
     """
@@ -214,6 +229,13 @@ class Playbook(BaseModel):
                 raise ValueError(
                     f"steps.{number}.percent: {after:g} does not go further {self.direction.replace('_', ' ')} than {before:g}"
                 )
+        if self.direction is Direction.VERSION and (self.shadows or self.before):
+            what = "shadows" if self.shadows else "before"
+            raise ValueError(f"a new version has no `{what}`, which is about the lanes")
+        if self.direction is Direction.VERSION and self.steps[-1].percent < 100:
+            raise ValueError(
+                f"steps.{len(self.steps) - 1}.percent: the last step of a new version is 100, after which it is in force"
+            )
         for number, step in enumerate(self.steps):
             unpaired = [gate for gate in step.gates if not self.judges_pairs(gate)]
             comparing = [gate for gate in unpaired if gate.compares]
@@ -225,7 +247,8 @@ class Playbook(BaseModel):
             if comparing and step.percent == self.direction.all_moved:
                 what = "`worse_by`" if comparing[0].worse_by is not None else comparing[0].measure
                 raise ValueError(
-                    f"steps.{number}.gates: {what} compares with the other lane, which gets no items at {step.percent:g} %"
+                    f"steps.{number}.gates: {what} compares with {self.direction.giving}, which gets no items at "
+                    f"{step.percent:g} %"
                 )
         if self.direction is Direction.REALTIME_TO_BATCH:
             for number, step in enumerate(self.steps):

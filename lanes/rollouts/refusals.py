@@ -6,7 +6,7 @@ from math import ceil, inf
 from lanes.promises.incident import TERMS, Incident, IncidentState, Promise, Severity, lane_of
 from lanes.rollouts.gates import MEANS
 from lanes.rollouts.plan import DAY_S, MINUTES_A_DAY, PlannedStep, RolloutPlan
-from lanes.rollouts.playbook import LONGEST_MINUTES
+from lanes.rollouts.playbook import LONGEST_MINUTES, Direction, Playbook
 from lanes.rollouts.rollout import Rollout
 from lanes.statistics.shares import SampleShare, excludes
 from lanes.units import counted, rate, seconds
@@ -28,7 +28,11 @@ def of_start(plan: RolloutPlan, *, mode: Mode, values: bool, present: Rollout | 
             f"by {present.started_by} at {present.started_at:%Y-%m-%d %H:%M} UTC; let it end, or "
             f"run `lanes rollout abort {workload}`"
         )
-    if values:
+    if playbook.direction is Direction.VERSION and plan.consumer is not None:
+        return (
+            f'playbook "{playbook.name}" moves a version for every consumer: leave out the consumer'
+        )
+    if values and playbook.direction is not Direction.VERSION:
         return (
             f'workload "{workload}" states what an answer is worth (value_usd), and that decides before the split: no step of '
             f'playbook "{playbook.name}" would move an item; set value_usd to 0, or leave it to the value'
@@ -113,10 +117,12 @@ def _out_of_reach(plan: RolloutPlan, step: PlannedStep) -> str | None:
     )
 
 
-def sample_ratio_mismatch(moved: SampleShare, basis_points: int) -> str | None:
-    """Return a sentence if the share that went to real time surely differs from the split by at least 0.1 points.
+def sample_ratio_mismatch(
+    moved: SampleShare, basis_points: int, to: str = "real time"
+) -> str | None:
+    """Return a sentence if the share that went to real time, or to a version, surely differs from the split by 0.1 points.
 
-    Then something else than the split chose between the lanes, so that they cannot be compared. The test holds at every look.
+    Then something else than the split chose between the two, so that they cannot be compared. The test holds at every look.
     """
     wanted = basis_points / 10_000
     if moved.value is None or abs(moved.value - wanted) < MISMATCH:
@@ -124,14 +130,49 @@ def sample_ratio_mismatch(moved: SampleShare, basis_points: int) -> str | None:
     if not excludes(moved, wanted, alpha=MISMATCH_ALPHA):
         return None
     return (
-        f"the split sends {wanted:.2%} to real time, but {moved.value:.2%} of {moved.samples} items and entities went there: "
-        "something else than the split chooses, so the lanes cannot be compared"
+        f"the split sends {wanted:.2%} to {to}, but {moved.value:.2%} of {moved.samples} items and entities went there: "
+        f"something else than the split chooses, so the {'lanes' if to == 'real time' else 'versions'} cannot be compared"
+    )
+
+
+def of_order(plan: RolloutPlan, *, ordered: int | None, candidate: int | None) -> str | None:
+    """Return why a rollout cannot begin that was ordered for this version, or for none, and has this candidate."""
+    playbook, workload = plan.playbook, plan.workload
+    if playbook.direction is not Direction.VERSION:
+        if ordered is None:
+            return None
+        return not_of_a_version(playbook)
+    if candidate is None:
+        return without_candidate(plan)
+    if ordered is None:
+        return (
+            f'playbook "{playbook.name}" moves a new version: `lanes publish FILE --canary {playbook.name}` starts it, or name '
+            f"the version in the form of `migrate`; version {candidate} is the candidate"
+        )
+    if ordered != candidate:
+        return f'version {ordered} of workload "{workload}" is not its candidate, which is version {candidate}'
+    return None
+
+
+def not_of_a_version(playbook: Playbook) -> str:
+    """Return why a playbook that moves traffic between the lanes cannot lead a canary."""
+    return (
+        f'playbook "{playbook.name}" moves traffic between the lanes, not to a version: choose one of direction version, '
+        "such as new-version, or start it with `lanes rollout start`"
+    )
+
+
+def without_candidate(plan: RolloutPlan) -> str:
+    """Return why no rollout towards a version can begin while no version is stored for it."""
+    return (
+        f'workload "{plan.workload}" has no candidate version: `lanes publish FILE --canary {plan.playbook.name}` stores one '
+        "and starts the rollout"
     )
 
 
 def of_split(workload: str, consumer: str | None, present: Rollout | None) -> str | None:
     """Return why that split cannot be set by hand, while `present` is the workload's open rollout."""
-    if present is None or present.consumer != consumer:
+    if present is None or present.version is not None or present.consumer != consumer:
         return None
     return (
         f'the split of workload "{workload}" is moved by rollout {present.id} (playbook '
@@ -139,12 +180,15 @@ def of_split(workload: str, consumer: str | None, present: Rollout | None) -> st
     )
 
 
-def hindering(incidents: Iterable[Incident], receiving: Lane) -> list[Incident]:
-    """Return the critical incidents that stop a rollout towards this lane: those of the lane, and of either."""
+def hindering(incidents: Iterable[Incident], receiving: Lane | None) -> list[Incident]:
+    """Return the critical incidents that stop a rollout towards this lane: those of the lane, and of either.
+
+    None is a rollout towards a version, which every incident of a lane stops.
+    """
     return [
         each
         for each in incidents
-        if _is_critical(each) and lane_of(each.promise) in (None, receiving)
+        if _is_critical(each) and (receiving is None or lane_of(each.promise) in (None, receiving))
     ]
 
 

@@ -1,4 +1,7 @@
-"""The rollout's state machine: where it stands, what its gates say, and therefore its next move."""
+"""The rollout's state machine, one file because its row, its situation and its moves are read together.
+
+It says where a rollout stands, what its gates say, and therefore its next move.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -27,9 +30,10 @@ class Approval:
 
 @dataclass(frozen=True)
 class MeasuredWindow:
-    """The items that are measured, for these gates: those whose lane the split decided since then.
+    """The items that are measured, for these gates: those whose lane, or version, the split decided since then.
 
-    Their routes come after `routes_before`. `direction` says which lane receives the traffic and which one gives it away.
+    Their routes come after `routes_before`. `direction` says which lane receives the traffic and which one gives it away; if a
+    version does, `version` and `version_before` are the numbers of both.
     """
 
     workload: str
@@ -38,11 +42,13 @@ class MeasuredWindow:
     gates: Sequence[Gate]
     since: datetime
     routes_before: int
+    version: int | None = None
+    version_before: int | None = None
 
 
 @dataclass(frozen=True)
 class Rollout:
-    """A playbook under way, as its row says. `step` counts from 0; shares are in basis points to real-time."""
+    """A playbook under way, as its row says. `step` counts from 0; shares are in basis points to real-time, or to `version`."""
 
     id: RolloutId
     playbook: Playbook
@@ -68,6 +74,8 @@ class Rollout:
     extended_minutes: int = 0  # what people gave the step in force beyond its `at_most_minutes`
     passes: int = 0  # looks in a row, the newest included, at which every gate passed and the step held nevertheless
     routes_at_start: int = 0  # the newest route when the share of its first step came into force
+    version: int | None = None  # number of the candidate that gets the share
+    version_before: int | None = None  # number of the version that is in force meanwhile
 
     @property
     def is_open(self) -> bool:
@@ -88,7 +96,9 @@ class Rollout:
     def step_window(self) -> MeasuredWindow:
         """The items under the step in force."""
         whose = self.workload, self.consumer, self.playbook.direction
-        return MeasuredWindow(*whose, self.now_at.gates, self.step_started_at, self.routes_before)
+        since = self.step_started_at, self.routes_before
+        versions = self.version, self.version_before
+        return MeasuredWindow(*whose, self.now_at.gates, *since, *versions)
 
     @property
     def whole_window(self) -> MeasuredWindow | None:
@@ -118,8 +128,15 @@ class Rollout:
         return self.now_at.basis_points if self.entered else self.share_before
 
     @property
+    def goes_to(self) -> str:
+        """Where the share goes, as sentences call it."""
+        return "real-time" if self.version is None else f"version {self.version}"
+
+    @property
     def back_to(self) -> str:
         """What a failure, an abort or a no leads back to."""
+        if self.version is not None:
+            return f"back to version {self.version_before} for all items"
         if self.inherited_before:
             return "back to the split of the workload"
         return f"back to {self.share_before / 100:g} % to real-time"
@@ -445,4 +462,6 @@ def rollout_of(row: Any) -> Rollout:
         row.extended_minutes,
         row.passes,
         row.routes_at_start,
+        row.version,
+        row.version_before,
     )

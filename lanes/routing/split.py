@@ -1,11 +1,19 @@
-"""The split: which share of undecided items goes to real-time, and the sticky bucket that decides one item."""
+"""The splits: which share of undecided items goes to real-time, and which of all items to a candidate version.
+
+Each has a sticky bucket of its own, so that the lane of an item says nothing of its version.
+"""
 
 from dataclasses import dataclass
 from datetime import datetime
 from hashlib import blake2b
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:  # a page about a rollout needs no rules and no schemas, which take time to load
+    from lanes.workload.version import Version
 
 BUCKETS = 10_000
 SALT = "lanes.split.1"  # never changes: another salt would move items between the lanes
+VERSION_SALT = "lanes.version.1"  # never changes: another salt would move items between versions
 
 
 @dataclass(frozen=True)
@@ -32,8 +40,16 @@ class SplitRecord:
 
 def bucket(workload: str, *, entity: str | None, key: str) -> int:
     """Return the item's constant bucket, 0 to 9,999; items of one entity share it."""
-    sticky = entity if entity is not None else key
-    text = "\x1f".join((workload, SALT, sticky))
+    return _bucket(workload, SALT, entity if entity is not None else key)
+
+
+def version_bucket(workload: str, *, entity: str | None, key: str) -> int:
+    """Return the item's constant bucket of the version split, which is independent of that of the lanes."""
+    return _bucket(workload, VERSION_SALT, entity if entity is not None else key)
+
+
+def _bucket(workload: str, salt: str, sticky: str) -> int:
+    text = "\x1f".join((workload, salt, sticky))
     return int.from_bytes(blake2b(text.encode(), digest_size=8).digest()) % BUCKETS
 
 
@@ -69,4 +85,22 @@ class Splits:
         """Return whether they may send some item of a workload to real-time."""
         return any(
             split.basis_points > 0 for (name, _), split in self._of.items() if name == workload
+        )
+
+
+@dataclass(frozen=True)
+class Canary:
+    """A candidate version that gets `basis_points` of the items that its workload newly routes."""
+
+    candidate: "Version"
+    basis_points: int
+
+    def choose(self, in_force: "Version", *, entity: str | None, key: str) -> "tuple[Version, str]":
+        """Return the version of an item, and the sentence that explains it."""
+        place = version_bucket(in_force.workload, entity=entity, key=key)
+        chosen = self.candidate if place < self.basis_points else in_force
+        where = "inside" if chosen is self.candidate else "outside"
+        return chosen, (
+            f"version {chosen.number}: the canary sends {self.basis_points / 100:g} % to version {self.candidate.number}, "
+            f"and version bucket {place:,} of {BUCKETS:,} is {where}"
         )

@@ -226,13 +226,15 @@ class EditOutcome(StrEnum):
     NOT_SAVED = "not_saved"  # Prefect refused it: nothing was published
     ONLY_SAVED = "only_saved"  # the block holds it; the router publishes it as soon as it can
     OVERTAKEN = "overtaken"  # the block was saved again right after, or holds something else
+    BLOCKED = "blocked"  # a canary is open, or there is nothing to compare: nothing was done
 
 
 @dataclass(frozen=True)
 class Edit:
     """A request to save `definition` in the block of that name, if the block still holds `seen` (None: no block).
 
-    `golden` is the lane that answers the golden set; with `force` the version needs no golden run.
+    `golden` is the lane that answers the golden set; with `force` the version needs no golden run. As a `candidate` its version
+    is stored and not put in force, until its canary ends.
     """
 
     name: str
@@ -240,6 +242,7 @@ class Edit:
     seen: dict[str, Any] | None
     golden: str = "batch"
     force: bool = False
+    candidate: bool = False
 
     def as_json(self) -> str:
         return json.dumps(asdict(self))

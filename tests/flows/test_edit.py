@@ -2,11 +2,12 @@
 
 import asyncio
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from lanes.store.workload import workloads
+from lanes.store.workload import candidates, workloads
 from lanes.workload.definition import Edit, EditOutcome, EditReply
 from tasks import edit as editing
 from tasks.connections import Connections
@@ -14,6 +15,48 @@ from tasks.edit import edit
 from tests.examples import spec
 from tests.flows.test_publish import windows
 from tests.prefect_standin import PrefectStandIn
+
+
+async def test_a_candidate_is_saved_and_stored_and_no_publisher_puts_it_in_force(
+    at: Connections, prefect: PrefectStandIn
+) -> None:
+    await edit(at.db, wish(patience_s=5))
+    seen = dict(prefect.blocks["letters"])
+    told = await edit(at.db, replace(wish(seen, patience_s=7), candidate=True))
+    assert told == EditReply(EditOutcome.CANDIDATE)
+    assert prefect.blocks["letters"]["patience_s"] == 7
+    assert (await editing.publish(at.db)).problems == []
+    assert await patience(at) == 5
+    seen = dict(prefect.blocks["letters"])
+    assert (await edit(at.db, wish(seen, patience_s=7))).outcome is EditOutcome.PUBLISHED
+    assert await patience(at) == 7
+
+
+async def test_a_candidate_whose_block_could_not_be_saved_is_none(
+    at: Connections, prefect: PrefectStandIn
+) -> None:
+    await edit(at.db, wish(patience_s=5))
+    told = await edit(at.db, replace(wish(patience_s=7), candidate=True))
+    assert told == EditReply(EditOutcome.EDITED_MEANWHILE)
+    assert await at.db.run(candidates.find, "letters") is None
+
+
+async def test_while_a_canary_is_open_nothing_else_is_published_and_the_reason_is_said(
+    at: Connections, prefect: PrefectStandIn
+) -> None:
+    await edit(at.db, wish(patience_s=5))
+    seen = dict(prefect.blocks["letters"])
+    await edit(at.db, replace(wish(seen, patience_s=7), candidate=True))
+    await at.db.run(candidates.set_share, "letters", 500)
+    seen = dict(prefect.blocks["letters"])
+    told = await edit(at.db, wish(seen, patience_s=9))
+    assert told.outcome is EditOutcome.BLOCKED
+    assert "open canary of version 2" in (told.detail or "")
+    assert prefect.blocks["letters"] == seen
+    prefect.blocks["letters"]["patience_s"] = 9  # a person saves it in the UI
+    (problem,) = (await editing.publish(at.db)).problems
+    assert "open canary of version 2" in str(problem)
+    assert await patience(at) == 5
 
 
 def wish(seen: dict[str, Any] | None = None, **fields: Any) -> Edit:

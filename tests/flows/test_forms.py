@@ -50,7 +50,7 @@ ORDERS = {
     "end_split": ["workload", "consumer", "who", "why"],
     "remove_budget": ["workload", "consumer", "period", "who", "why"],
     "decide_batch": ["workload", "batch", "action", "provider_batch", "sure", "who", "why"],
-    "migrate": ["workload", "playbook", "file", "consumer", "who", "why"],
+    "migrate": ["workload", "playbook", "file", "consumer", "version", "who", "why"],
     "replay": ["workload", "version", "from_position", "to_position", "depart", "who", "why"],
     "report": ["since", "hours"],
     "set_budget": ["workload", "consumer", "period", "zone", "hard_usd", "soft_usd", "who", "why"],

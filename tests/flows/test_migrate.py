@@ -153,12 +153,13 @@ async def test_the_lane_that_receives_the_traffic_proves_itself_before_the_first
         assert isinstance(await lead.decide(later(seconds=10)), Advance)
 
 
-async def test_the_evidence_decides(database_url: str) -> None:
-    def tries(connection: Connection, outcome: Outcome, mark: str) -> None:
-        admit(connection, *(f"{mark}{n}" for n in range(75)), now=NOON)
-        route(connection, now=NOON)
-        save(connection, *(tried(each, outcome, at=later(seconds=1)) for each in claim(connection)))
+def tries(connection: Connection, outcome: Outcome, mark: str) -> None:
+    admit(connection, *(f"{mark}{n}" for n in range(75)), now=NOON)
+    route(connection, now=NOON)
+    save(connection, *(tried(each, outcome, at=later(seconds=1)) for each in claim(connection)))
 
+
+async def test_the_evidence_decides(database_url: str) -> None:
     async with Database(database_url) as db:
         await db.run(publish, now=NOON)
         lead = Lead(db, await db.run(begin, playbook(step(100))))
@@ -422,6 +423,7 @@ def test_what_a_person_does_by_hand_is_done_or_refused(connection: Connection) -
         ({"workload": "letters", "who": " ", "why": "costs"}, "who and why"),
         ({"workload": "letters", "who": "ada", "why": "a \0 in it"}, "why"),
         ({"workload": "let\0ters", "who": "ada", "why": "costs"}, "workload"),
+        ({"workload": "letters", "version": "v2", "who": "ada", "why": "costs"}, "version"),
     ],
 )
 def test_an_order_that_cannot_be_carried_out_is_refused_by_its_run_and_not_broken(

@@ -8,18 +8,19 @@ from sqlalchemy import Engine, create_engine, text
 
 from lanes.money import cost
 from lanes.money.estimates import Estimates
+from lanes.routing.split import version_bucket
 from lanes.store import work
 from lanes.store.database import Database
 from lanes.store.doors import items
 from lanes.store.locks import PATIENCE
 from lanes.store.routing import routes
 from lanes.store.settling import outcomes
-from lanes.store.workload import workloads
+from lanes.store.workload import candidates, workloads
 from lanes.words import Lane, Outcome
 from lanes.workload import prices
 from tasks import route
 from tests.conftest import NOON, later
-from tests.examples import admit, publish
+from tests.examples import admit, publish, spec
 from tests.store.tries import claimed_item, row, rows, said, tried
 
 
@@ -34,6 +35,29 @@ async def test_a_call_routes_one_bounded_chunk_with_what_is_urgent_first(
     with pool.begin() as reader:
         assert {each.key for each in rows(reader, "route_log")} == {"urgent", "a", "b"}
     assert [await route.route_received(db) for _ in range(2)] == [2, 0]
+
+
+async def test_a_canary_routes_its_share_by_the_candidate_and_says_so(
+    db: Database, pool: Engine
+) -> None:
+    rule = 'payload.text == "letter k3"'  # of the candidate alone: its rules read payloads
+    with pool.begin() as setup:
+        publish(setup, now=NOON)
+        candidates.store(setup, "letters", spec(urgent_when=rule), now=NOON)
+        candidates.set_share(setup, "letters", 5_000)
+        admit(setup, *(f"k{n}" for n in range(9)), now=NOON)
+    assert await route.route_received(db) == 9
+    with pool.begin() as reader:
+        told = {each.key: each for each in rows(reader, "route_log")}
+    for key, each in told.items():
+        place = version_bucket("letters", entity=None, key=key)
+        number, where = (2, "inside") if place < 5_000 else (1, "outside")
+        assert each.version == number
+        assert each.explanation.endswith(
+            f"; version {number}: the canary sends 50 % to version 2, and version bucket {place:,} of 10,000 is {where}"
+        )
+        assert (each.reason == "urgent_rule") is (key == "k3" and number == 2)
+    assert {each.version for each in told.values()} == {1, 2}
 
 
 async def test_the_history_that_a_batch_would_read_counts_in_its_cost(

@@ -37,9 +37,10 @@ from lanes.store.routing.sheds import QueuePlace
 from lanes.store.settling import results, story, writing
 from lanes.store.settling.listing import LOOKED_AT, page, page_before
 from lanes.store.settling.news import News
+from lanes.store.workload import candidates
 from lanes.words import Lane, Reason
 from tests.conftest import NOON, later
-from tests.examples import publish, version
+from tests.examples import publish, spec, version
 from tests.rollouts import ERRORS, begin, playbook, step
 from tests.store.tries import explained
 
@@ -467,6 +468,28 @@ def test_a_gate_reads_what_a_split_decided_since_its_step_began_and_not_the_hist
     rows = read(history, lambda: rollout_measures.take(history, at, now=NOON))
     assert rows["route"] > 20, dict(rows)
     assert sum(rows[table] for table in BIG) <= 16_000, dict(rows)
+    assert not any(rows[table] >= items_of_history // 5 for table in rows), dict(rows)
+
+
+@PLANS
+def test_a_gate_on_a_new_version_reads_what_was_routed_since_its_step_began_and_not_the_history(
+    history: Connection, items_of_history: int
+) -> None:
+    candidates.store(history, "letters", spec(patience_s=7), now=NOON)
+    candidate = candidates.find(history, "letters")
+    assert candidate is not None
+    book = playbook(step(50, ERRORS, SLOW), step(100), direction="version")
+    begun = begin(history, book, version=candidate.number)
+    before = history.execute(
+        text("select max(id) from lanes.route where decided_at < :since"),
+        {"since": later(hours=-1)},
+    ).scalar_one()
+    at = replace(
+        begun, version=begun.version_before, step_started_at=later(hours=-1), routes_before=before
+    )
+    rows = read(history, lambda: rollout_measures.take(history, at, now=NOON))
+    assert rows["route"] > 20, dict(rows)
+    assert sum(rows[table] for table in BIG) <= 30_000, dict(rows)
     assert not any(rows[table] >= items_of_history // 5 for table in rows), dict(rows)
 
 

@@ -8,13 +8,13 @@ from lanes.errors import UnknownWorkload
 from lanes.rollouts import plan, refusals
 from lanes.rollouts.gates import Measure, Measurement, judge, longest_out
 from lanes.rollouts.plan import Readiness, RolloutPlan, SplitTraffic
-from lanes.rollouts.playbook import Playbook
+from lanes.rollouts.playbook import Direction, Playbook
 from lanes.rollouts.rollout import MeasuredWindow, Rollout
 from lanes.store.rollouts import rollout_measures
 from lanes.store.rollouts.rollouts import WHOSE, newest_route, open_of
-from lanes.store.workload import workloads
+from lanes.store.workload import candidates, workloads
 from lanes.words import Lane, Mode
-from lanes.workload.version import Version
+from lanes.workload.version import Spec, Version
 
 LOOKED_BACK = timedelta(days=7)  # because the days of a week differ
 OF_EVERY_ITEM = (Measure.ERROR_RATE, Measure.P95_S)  # what every item is a sample of
@@ -23,8 +23,10 @@ MOST_ROUTES = (
 )
 RECENT_ROUTES = 20_000  # of all workloads: among these what gates measure is looked for
 
+
 # Items count in the hour in which they came, by the reason of their first route; days are too coarse for a beginning.
-TRAFFIC = f"""
+def _traffic(of: str) -> str:
+    return f"""
 select min(i.at) as first_at, coalesce(sum(i.n), 0)::bigint as items, sum(i.realtime_usd)::float8 as realtime_usd,
        sum(i.batch_usd)::float8 as batch_usd
   from (select at, workload, consumer, word, n, realtime_usd, batch_usd from lanes.figure
@@ -32,9 +34,11 @@ select min(i.at) as first_at, coalesce(sum(i.n), 0)::bigint as items, sum(i.real
         union all
         select at, workload, consumer, word, n, realtime_usd, batch_usd from lanes.figure_delta
          where kind = 'asked' and workload = :workload and at >= :since) i
- where i.word = 'split' and {WHOSE}
+ where {of}
 """
 
+
+TRAFFIC, TRAFFIC_OF_ALL = _traffic(f"i.word = 'split' and {WHOSE}"), _traffic("true")
 
 BATCHES = """
 select count(*) as batches, count(*) filter (where not is_back) as late
@@ -48,9 +52,17 @@ select count(*) as batches, count(*) filter (where not is_back) as late
 
 
 def of_playbook(
-    connection: Connection, playbook: Playbook, *, name: str, consumer: str | None, now: datetime
+    connection: Connection,
+    playbook: Playbook,
+    *,
+    name: str,
+    consumer: str | None,
+    new: Spec | None = None,
+    now: datetime,
 ) -> tuple[RolloutPlan, str | None]:
     """Return the plan of a playbook on workload `name`, and why a rollout by it cannot begin now, if anything forbids it.
+
+    A playbook that moves a version needs the workload's candidate, or one that is about to be stored (`new`).
 
     Raises:
         UnknownWorkload: no version of the workload is published.
@@ -60,16 +72,21 @@ def of_playbook(
         raise UnknownWorkload(
             f'workload "{name}" has no published version; publish it or correct the name'
         )
-    share = workloads.splits(connection).of(name, consumer).basis_points
+    moves_version = playbook.direction is Direction.VERSION
+    candidate = candidates.find(connection, name) if moves_version and new is None else None
+    receives = new or (candidate or version).spec
+    share = 0 if moves_version else workloads.splits(connection).of(name, consumer).basis_points
     found = traffic(connection, playbook, version, consumer, now=now)
     before = _readiness(connection, playbook, version, consumer, now)
     made = plan.make(playbook, name, consumer, share, found, before)
     refusal = refusals.of_start(
         made,
-        mode=version.spec.mode,
+        mode=receives.mode,
         values=bool(version.spec.value_usd),
         present=open_of(connection, name),
     )
+    if refusal is None and moves_version and candidate is None and new is None:
+        refusal = refusals.without_candidate(made)
     return made, refusal
 
 
@@ -93,10 +110,11 @@ def traffic(
     *,
     now: datetime,
 ) -> SplitTraffic:
-    """Return the items of a workload or consumer whose lane the split decided within `LOOKED_BACK`."""
+    """Return the items of a workload or consumer whose lane the split decided within `LOOKED_BACK`, or all for a version."""
     since = (now - LOOKED_BACK).replace(minute=0, second=0, microsecond=0)
     given = {"workload": version.workload, "consumer": consumer, "since": since}
-    row = connection.execute(text(TRAFFIC), given).one()
+    of_all = playbook.direction is Direction.VERSION
+    row = connection.execute(text(TRAFFIC_OF_ALL if of_all else TRAFFIC), given).one()
     if row.items <= 0:
         return SplitTraffic()
     each = {
@@ -164,6 +182,7 @@ def _recent(
         tuple(gates.values()),
         since=now - LOOKED_BACK,
         routes_before=newest_route(connection) - RECENT_ROUTES,
+        version_before=version.number,
     )
-    tried, measured = rollout_measures.of_giving_lane(connection, window, version.spec, now=now)
+    tried, measured = rollout_measures.of_giving_side(connection, window, now=now)
     return {each.measure: each for each in measured}, tried

@@ -1,15 +1,17 @@
-"""What the lanes did with the items that the split gave them in a window: under a step, under all of them, or lately."""
+"""What lanes, or versions, did with the items that the split gave them in a window: under a step, all of them, or lately."""
 
 from array import array
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from statistics import fmean
 from typing import Any
 
 from sqlalchemy import Connection, text
 
+from lanes.ids import VersionId
 from lanes.rollouts.gates import MEANS, Figures, Gate, Measure, Measurement, longest_out
+from lanes.rollouts.playbook import Direction
 from lanes.rollouts.rollout import MeasuredWindow, Rollout
 from lanes.statistics.shares import SampleShare
 from lanes.store.rollouts import shadows
@@ -21,6 +23,13 @@ from lanes.workload.version import Spec
 
 DEPARTS_WITHIN = timedelta(days=1)  # off-peak begins once a day
 SETTLES_WITHIN = timedelta(seconds=10)  # from then on every router reads the new split
+# Of a version, every item counts whose version the split of versions decided: any that was routed for the first time.
+OF_LANE = f"r.lane = :lane and {WHOSE}"
+FIRST_ROUTES = """i.workload = :workload
+     and not exists (select from lanes.route s where s.item_id = r.item_id and s.id < r.id)"""
+OF_VERSION = f"r.version_id = :version and {FIRST_ROUTES}"
+# The unit of the costs of two versions: the mean estimate of so many routes of the old one, the newest before the step.
+UNIT_OF, UNIT_WITHIN = 200, 20_000
 
 # Items pinned, urgent or due soon reach the lane whatever the split says, and prove nothing about the traffic that
 # moves. Neither do the items of a consumer that has a split of its own. An item that is still unanswered and is older
@@ -37,39 +46,56 @@ SETTLES_WITHIN = timedelta(seconds=10)  # from then on every router reads the ne
 # An item that was amended before it was answered counts anew from then on: what became of its older revision later is no
 # failure, and its due time no measure.
 # What an item cost counts once it is answered or has failed for good: before that another try may add to it.
-FIGURES_OF = f"""
+# Of a version both lanes count: a lane that gives an item away, for reasons of load, says nothing of the version. A version has
+# lost what another one was asked instead, because the provider refused it. Its items cost what all passes cost once they are
+# settled, in the unit of the old version.
+SHED = (
+    "exists (select from lanes.route s where s.item_id = i.id and s.reason || '' = 'shed' offset 0)"
+)
+ASKED_OF_ANOTHER = f"""i.revision = 0 and exists (
+           select from lanes.work w where w.item_id = i.id and w.generation = 0 and w.purpose in {ANSWERING}
+              and w.version_id <> :version offset 0)"""
+
+
+def _figures(arm: str, lost: str) -> str:
+    return f"""
 with under as materialized (
-  select i.id, i.received_at, i.due_at, i.revision, i.failed_at, max(r.decided_at) as routed_at,
+  select i.id, i.received_at, i.due_at, i.revision, i.failed_at, i.settled_at, min(r.lane) as lane,
+         max(r.decided_at) as routed_at,
          max(r.realtime_usd) as realtime_usd,
          (select v.received_at from lanes.revision v
            where v.item_id = i.id and v.number = i.revision and i.revision > 0) as amended_at,
-         exists (select from lanes.route s where s.item_id = i.id and s.reason || '' = 'shed' offset 0) as was_shed
+         {lost} as was_lost
     from lanes.route r
     join lanes.item i on i.id = r.item_id
    where r.id > :routes_before and r.id <= (select max(id) from lanes.route)  -- a plan kept for all expects few between two
-     and r.decided_at >= :since and r.lane = :lane and %s and {WHOSE} and i.canceled_at is null
+     and r.decided_at >= :since and {arm} and i.canceled_at is null
    group by i.id),
 tried as materialized (
-  select u.id, u.received_at, u.revision, u.routed_at, u.amended_at, u.due_at, u.failed_at, u.realtime_usd,
-         u.was_shed or coalesce(bool_or(a.outcome <> 'pack_refused'), false) as was_tried,
-         u.was_shed or coalesce(bool_or(a.outcome not in ('valid', 'pack_refused')), false) as has_failed,
+  select u.id, u.received_at, u.revision, u.routed_at, u.amended_at, u.due_at, u.failed_at, u.settled_at, u.lane,
+         u.realtime_usd, u.was_lost or coalesce(bool_or(a.outcome <> 'pack_refused'), false) as was_tried,
+         u.was_lost or coalesce(bool_or(a.outcome not in ('valid', 'pack_refused')), false) as has_failed,
          min(a.ended_at) filter (where a.outcome = 'valid') as answered_at,
          min(a.ended_at - a.started_at) filter (where a.outcome = 'valid') as took,
          coalesce(sum(a.cost_usd), 0) as cost_usd
     from under u
-    left join lanes.attempt a on a.item_id = u.id and a.lane = :lane and a.purpose in {ANSWERING}
+    left join lanes.attempt a on a.item_id = u.id and a.lane = any(:lanes) and a.purpose in {ANSWERING}
+     and a.version_id = coalesce(cast(:version as bigint), a.version_id)
      and (u.amended_at is null or a.ended_at < u.amended_at
           or exists (select from lanes.work w where w.id = a.work_id and w.revision = u.revision))
-   group by u.id, u.received_at, u.revision, u.routed_at, u.amended_at, u.due_at, u.failed_at, u.realtime_usd, u.was_shed),
-usual as (select percentile_cont(0.5) within group (order by took) as took from tried where answered_at is not null),
+   group by u.id, u.received_at, u.revision, u.routed_at, u.amended_at, u.due_at, u.failed_at, u.settled_at, u.lane,
+            u.realtime_usd, u.was_lost),
+usual as (
+  select lane, percentile_cont(0.5) within group (order by took) as took
+    from tried where answered_at is not null group by lane),
 placed as (
   select t.*, o.since as out_since, coalesce(t.answered_at, :now) >= t.amended_at as was_amended
     from tried t
     left join lateral (
       select max(coalesce(b.submitted_at, b.intended_at)) as since
         from lanes.work w join lanes.batch b on b.id = w.batch_id
-       where t.answered_at is null and w.item_id = t.id and w.lane = :lane and w.revision = t.revision and w.generation = 0
-         and w.purpose in {ANSWERING} and w.state = 'submitted') o on true),
+       where t.answered_at is null and w.item_id = t.id and w.lane = any(:lanes) and w.revision = t.revision
+         and w.generation = 0 and w.purpose in {ANSWERING} and w.state = 'submitted') o on true),
 counted as (
   select p.*, case when was_amended then amended_at else received_at end as since,
          case when was_amended and amended_at < due_at then null else due_at end as due_by
@@ -77,10 +103,13 @@ counted as (
 stood as materialized (
   select c.*, c.answered_at is null and not c.has_failed
               and (coalesce(c.due_by < :now, false)
-                   or :now > coalesce(c.out_since, greatest(c.routed_at, c.since) + cast(:departs_within as interval))
-                             + cast(:longest_out as interval)) as is_overdue,
+                   or :now > case c.lane
+                        when 'realtime' then coalesce(c.out_since, greatest(c.routed_at, c.since))
+                                             + cast(:longest_in_realtime as interval)
+                        else coalesce(c.out_since, greatest(c.routed_at, c.since) + cast(:departs_within as interval))
+                             + cast(:longest_in_batch as interval) end) as is_overdue,
          coalesce(c.answered_at is null and not c.has_failed and :now - c.out_since > usual.took, false) as is_long_out
-    from counted c cross join usual),
+    from counted c left join usual on usual.lane = c.lane),
 timed as (
   select extract(epoch from coalesce(answered_at, :now) - since)::float8 as seconds, answered_at
     from stood
@@ -102,14 +131,16 @@ labeled as (
     join lanes.label l on l.item_id = u.id
    cross join lateral (
      select r.output from lanes.result r
-      where r.item_id = u.id and r.lane = :lane and r.generation = 0 and r.output is not null
+      where r.item_id = u.id and r.lane = any(:lanes) and r.generation = 0 and r.output is not null
+        and r.version_id = coalesce(cast(:version as bigint), r.version_id)
       order by r.id desc limit 1) r
    cross join lateral jsonb_each(l.expected) f (field, value)
    group by u.id),
 ended as (
-  select id, coalesce(answered_at, failed_at) as ended_at, cost_usd, realtime_usd
-    from tried
-   where cast(:measures_costs as bool) and (answered_at is not null or failed_at is not null))
+  select t.id, coalesce(t.done_at, t.failed_at) as ended_at, t.cost_usd,
+         coalesce(cast(:unit_usd as numeric), t.realtime_usd) as unit_usd
+    from (select *, case when cast(:version as bigint) is null then answered_at else settled_at end as done_at from tried) t
+   where cast(:measures_costs as bool) and (t.done_at is not null or t.failed_at is not null))
 select (select count(*) from tried where answered_at is not null) as answered,
        (select count(*) from stood where was_tried or is_overdue) as tried,
        (select count(*) from stood where has_failed or is_overdue) as failed,
@@ -127,73 +158,121 @@ select (select count(*) from tried where answered_at is not null) as answered,
        (select count(*) from labeled) as labeled,
        (select count(*) from labeled where not is_right) as mistaken,
        (select array_agg(cost_usd::float8 order by ended_at, id) from ended) as costs,
-       (select array_agg((cost_usd / realtime_usd)::float8 order by ended_at, id)
-          from ended where realtime_usd > 0) as of_estimates
+       (select array_agg((cost_usd / unit_usd)::float8 order by ended_at, id)
+          from ended where unit_usd > 0) as of_estimates
 """
 
 
-FIGURES = FIGURES_OF % "r.reason = 'split'"
-FIGURES_OF_LANE = FIGURES_OF % "true"  # whatever sent the items there
+FIGURES = _figures(f"r.reason = 'split' and {OF_LANE}", SHED)
+FIGURES_OF_LANE = _figures(OF_LANE, SHED)  # whatever sent the items there
+FIGURES_OF_VERSION = _figures(OF_VERSION, ASKED_OF_ANOTHER)
+
 
 # Items of one entity share a bucket and count once. For `SETTLES_WITHIN` a router may decide by the previous split.
-MOVED = f"""
-select count(distinct sticky) filter (where lane = 'realtime') as hits, count(distinct sticky) as samples
-  from (select r.lane, coalesce(i.entity, i.key) as sticky
+def _moved_by(hit: str, decided: str) -> str:
+    return f"""
+select count(distinct sticky) filter (where is_hit) as hits, count(distinct sticky) as samples
+  from (select {hit} as is_hit, coalesce(i.entity, i.key) as sticky
           from lanes.route r
           join lanes.item i on i.id = r.item_id
          where r.id > :routes_before and r.id <= (select max(id) from lanes.route)
-           and r.decided_at >= :since and r.reason = 'split' and {WHOSE}) as decided
+           and r.decided_at >= :since and {decided}) as decided
 """
 
 
+MOVED = _moved_by("r.lane = 'realtime'", f"r.reason = 'split' and {WHOSE}")
+MOVED_TO_VERSION = _moved_by("r.version_id = :version", FIRST_ROUTES)
+
+# A unit that stays the same at every look: the items of both versions are compared by it.
+UNIT = """
+select coalesce(
+  (select avg(b.realtime_usd) from (
+     select r.realtime_usd from lanes.route r
+      where r.id <= :routes_before and r.id > :routes_before - :back and r.version_id = :version
+      order by r.id desc limit :many) b),
+  (select r.realtime_usd from lanes.route r where r.id > :routes_before and r.version_id = :version order by r.id limit 1))
+"""
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One side of a rollout: a lane with what the split gave it, or a version with what both lanes made of its items."""
+
+    spec: Spec
+    lane: Lane | None = None
+    version: VersionId | None = None
+    is_split: bool = True  # False: every item of the lane, whatever sent it there
+
+    @property
+    def statement(self) -> str:
+        """The query for its figures."""
+        if self.version is not None:
+            return FIGURES_OF_VERSION
+        return FIGURES if self.is_split else FIGURES_OF_LANE
+
+
+def _arms(connection: Connection, of: MeasuredWindow) -> tuple[Arm | None, Arm | None]:
+    """Return what receives the traffic and what gives it away; None where its version cannot be read."""
+    if of.direction is Direction.VERSION:
+        found = workloads.numbered(connection, of.workload, (of.version, of.version_before))
+        new, old = (found.get(each) for each in (of.version, of.version_before))
+        return (new and Arm(new.spec, version=new.id)), (old and Arm(old.spec, version=old.id))
+    version, lane = workloads.in_force(connection).get(of.workload), of.direction.receiving
+    if version is None or lane is None:
+        return None, None
+    return Arm(version.spec, lane), Arm(version.spec, lane.other)
+
+
 def take(connection: Connection, of: Rollout, *, now: datetime) -> Figures:
-    """Return the figures of the step in force, with those of the other lane where a gate compares them, and of all steps."""
+    """Return the figures of the step in force, with those of the giving side where a gate compares them, and of all steps."""
     window, whole = of.step_window, of.whole_window
-    version = workloads.in_force(connection).get(of.workload)
-    if version is None:
+    receiving, giving = _arms(connection, window)
+    if receiving is None or giving is None:
         return Figures(0, unavailable(window.gates, "the version in force cannot be read"))
-    answered, measurements = _measured(connection, window, version.spec, now)
+    answered, measurements = _measured(connection, window, receiving, giving, now)
     if of.playbook.shadows is not None:
-        seen = shadows.pairs(connection, of, version.spec.compare_fields)
+        seen = shadows.pairs(connection, of, receiving.spec.compare_fields)
         answered += seen.answered
         measurements = [
             seen.measured(gate) if of.playbook.judges_pairs(gate) else each
             for gate, each in zip(window.gates, measurements, strict=True)
         ]
-    of_whole = [] if whole is None else _measured(connection, whole, version.spec, now)[1]
-    return Figures(answered, measurements, _moved(connection, window), of_whole)
+    of_whole = [] if whole is None else _measured(connection, whole, receiving, giving, now)[1]
+    return Figures(answered, measurements, _moved(connection, window, receiving), of_whole)
 
 
 def _measured(
-    connection: Connection, of: MeasuredWindow, spec: Spec, now: datetime
+    connection: Connection, of: MeasuredWindow, receiving: Arm, giving: Arm, now: datetime
 ) -> tuple[int, list[Measurement]]:
-    """Return how many items the receiving lane answered, and a measurement of it for each gate."""
-    lane = of.direction.receiving
-    row = _counted(connection, of, lane, longest_out(spec, lane), now)
+    """Return how many items the receiving side answered, and a measurement of it for each gate."""
+    unit_usd = _unit_usd(connection, of, giving)
+    row = _counted(connection, of, receiving, unit_usd, now)
     measurements = [_measurement(gate, row) for gate in of.gates]
     if any(gate.compares for gate in of.gates):
-        other = _counted(connection, of, lane.other, longest_out(spec, lane.other), now)
+        other = _counted(connection, of, giving, unit_usd, now)
         measurements = [
-            _beside(each, _measurement(gate, other)) if gate.compares else each
+            _beside(each, _measurement(gate, other), of.direction.giving) if gate.compares else each
             for gate, each in zip(of.gates, measurements, strict=True)
         ]
     return row.answered, measurements
 
 
-def _beside(measured: Measurement, other: Measurement) -> Measurement:
-    """Return a measurement with that of the other lane; a saving has a value only beside it."""
+def _beside(measured: Measurement, other: Measurement, called: str) -> Measurement:
+    """Return a measurement with that of the giving side; a saving has a value only beside it."""
     value = measured.value
     if measured.measure is Measure.SAVING:
         value = 1 - value / other.value if value is not None and other.value else None
-    return replace(measured, value=value, other=other)
+    return replace(measured, value=value, other=other, called=called)
 
 
-def of_giving_lane(
-    connection: Connection, of: MeasuredWindow, spec: Spec, *, now: datetime
+def of_giving_side(
+    connection: Connection, of: MeasuredWindow, *, now: datetime
 ) -> tuple[int, list[Measurement]]:
-    """Return how many items the lane that gives its traffic away tried, and a measurement of it for each gate."""
-    lane = of.direction.receiving.other
-    row = _counted(connection, of, lane, longest_out(spec, lane), now)
+    """Return how many items the side that gives its traffic away tried, and a measurement of it for each gate."""
+    _, giving = _arms(connection, of)
+    if giving is None:
+        return 0, unavailable(of.gates, "the version in force cannot be read")
+    row = _counted(connection, of, giving, _unit_usd(connection, of, giving), now)
     return row.tried, [_measurement(gate, row) for gate in of.gates]
 
 
@@ -201,49 +280,60 @@ def of_batch_lane(
     connection: Connection, of: MeasuredWindow, spec: Spec, *, now: datetime
 ) -> list[Measurement]:
     """Return a measurement for each gate of all items that took the batch lane, whatever sent them there."""
-    longest = longest_out(spec, Lane.BATCH)
-    row = _counted(connection, of, Lane.BATCH, longest, now, statement=FIGURES_OF_LANE)
+    row = _counted(connection, of, Arm(spec, Lane.BATCH, is_split=False), None, now)
     return [_measurement(gate, row) for gate in of.gates]
 
 
-def _moved(connection: Connection, of: MeasuredWindow) -> SampleShare:
-    """Return the share to real time of what the split decided."""
+def _unit_usd(connection: Connection, of: MeasuredWindow, giving: Arm) -> float | None:
+    """Return the unit in which costs of two versions are compared; None: each item has its own estimate."""
+    if giving.version is None or all(gate.measure is not Measure.SAVING for gate in of.gates):
+        return None
+    given = {
+        "routes_before": of.routes_before,
+        "version": giving.version,
+        "many": UNIT_OF,
+        "back": UNIT_WITHIN,
+    }
+    return connection.execute(text(UNIT), given).scalar_one()
+
+
+def _moved(connection: Connection, of: MeasuredWindow, receiving: Arm) -> SampleShare:
+    """Return the share to real time, or to the new version, of what the split decided."""
     row = connection.execute(
-        text(MOVED),
+        text(MOVED if receiving.version is None else MOVED_TO_VERSION),
         {
             "routes_before": of.routes_before,
             "since": of.since + SETTLES_WITHIN,
             "workload": of.workload,
             "consumer": of.consumer,
+            "version": receiving.version,
         },
     ).one()
     return SampleShare(row.hits, row.samples)
 
 
 def _counted(
-    connection: Connection,
-    of: MeasuredWindow,
-    lane: Lane,
-    longest: timedelta,
-    now: datetime,
-    *,
-    statement: str = FIGURES,
+    connection: Connection, of: MeasuredWindow, arm: Arm, unit_usd: float | None, now: datetime
 ) -> Any:
-    """Return what a lane did with the items that the split gave it."""
+    """Return what one side did with the items that the split gave it."""
     slow_s = next((gate.limit for gate in of.gates if gate.measure is Measure.P95_S), None)
     return connection.execute(
-        text(statement),
+        text(arm.statement),
         {
             "routes_before": of.routes_before,
             "since": of.since,
-            "lane": lane,
+            "lane": arm.lane,
+            "lanes": [*Lane] if arm.lane is None else [arm.lane],
+            "version": arm.version,
             "workload": of.workload,
             "consumer": of.consumer,
             "slow_s": slow_s,
             "now": now,
-            "longest_out": longest,
-            "departs_within": timedelta(0) if lane is Lane.REALTIME else DEPARTS_WITHIN,
+            "longest_in_realtime": longest_out(arm.spec, Lane.REALTIME),
+            "longest_in_batch": longest_out(arm.spec, Lane.BATCH),
+            "departs_within": DEPARTS_WITHIN,
             "measures_costs": any(gate.measure in MEANS for gate in of.gates),
+            "unit_usd": unit_usd,
         },
     ).one()
 

@@ -38,7 +38,7 @@ from lanes.store.outbox import EventOut
 from lanes.store.rollouts import plans, shadows
 from lanes.store.rollouts.rollouts import find, hindering_incidents, newest_route
 from lanes.store.tables import rollout, rollout_event, rollout_measurement
-from lanes.store.workload import workloads
+from lanes.store.workload import candidates, workloads
 from lanes.words import RolloutState, Signature
 
 WORTH_TELLING = (
@@ -55,24 +55,30 @@ def start(
     *,
     name: str,
     consumer: str | None,
+    version: int | None = None,
     by: Signature,
     run_id: UUID | None,
 ) -> Rollout:
-    """Open a rollout of workload `name` and put the share of its first step in force.
+    """Open a rollout of workload `name`, or of its candidate `version`, and put the share of its first step in force.
 
     If the share is already past a step that asks for approval, it stays until the approval is given.
 
     Raises:
         UnknownWorkload: no version of the workload is published.
-        ActionRefused: it has an open rollout, the share is past the playbook, or a gate can never be judged or pass in time.
+        ActionRefused: it has an open rollout, the share is past the playbook, a gate can never be judged or pass in time, or
+            the playbook moves a version and that is not the candidate.
     """
     workloads.lock(connection, name)
     plan, refusal = plans.of_playbook(
         connection, playbook, name=name, consumer=consumer, now=by.now
     )
+    candidate = candidates.find(connection, name)
+    number = None if candidate is None else candidate.number
+    refusal = refusals.of_order(plan, ordered=version, candidate=number) or refusal
     if refusal is not None:
         raise ActionRefused(refusal)
     assert plan.first is not None  # else it was refused
+    before = None if version is None else workloads.current(connection, name)
     has_own = workloads.splits(connection).has_own(name, consumer)
     newest = newest_route(connection)
     row = connection.execute(
@@ -94,6 +100,8 @@ def start(
             started_at=by.now,
             flow_run_id=run_id,
             entered=plan.owed is None,
+            version=version,
+            version_before=None if before is None else before.number,
         )
         .returning(rollout)
     ).one()
@@ -147,6 +155,8 @@ def apply(
         case RollBack():
             _take_back(connection, seen, RolloutState.ROLLED_BACK, by)
         case Finish():
+            if seen.version is not None:
+                candidates.put_in_force(connection, seen.workload)
             _write(connection, seen, state=RolloutState.FINISHED, holds=None, ended_at=now)
             shadows.cancel(connection, seen.id, now=now)
             _tell(connection, seen, Happened.FINISHED, seen.now_at.basis_points, approved)
@@ -333,6 +343,7 @@ def _waits(seen: Rollout, why: str, waited: timedelta) -> Assessment:
         seen.asks_about,
         len(seen.playbook.steps),
         seen.basis_points / 100,
+        seen.goes_to,
         60 * seen.playbook.approval_within_hours,
     )
     return approval_waits(request, why, waited_minutes=waited.total_seconds() / 60)
@@ -347,16 +358,21 @@ def _take_back(connection: Connection, seen: Rollout, state: RolloutState, by: S
     _write(connection, seen, state=state, holds=None, ended_at=by.now, asked_at=None)
     shadows.cancel(connection, seen.id, now=by.now)
     _answered(connection, seen, f"The rollout is {state.replace('_', ' ')}: {by.why}", by.now)
-    if seen.inherited_before and seen.consumer is not None:
+    if seen.version is not None:
+        candidates.set_share(connection, seen.workload, None)
+    elif seen.inherited_before and seen.consumer is not None:
         signed = {"who": by.who, "why": _said(seen, by.why)}
         workloads.inherit_split(connection, seen.workload, seen.consumer, **signed, now=by.now)
     else:
         _set_share(connection, seen, seen.share_before, by)
     share = workloads.splits(connection).of(seen.workload, seen.consumer).basis_points
-    _tell(connection, seen, Happened(state), share, by)
+    _tell(connection, seen, Happened(state), 0 if seen.version is not None else share, by)
 
 
 def _set_share(connection: Connection, of: Rollout, basis_points: int, by: Signature) -> None:
+    if of.version is not None:
+        candidates.set_share(connection, of.workload, basis_points)
+        return
     split = Split(of.workload, of.consumer, basis_points)
     workloads.set_split(connection, split, who=by.who, why=_said(of, by.why), now=by.now)
 
@@ -378,6 +394,7 @@ def _tell(
         "step": of.asks_about + 1,
         "steps": len(of.playbook.steps),
         "percent": basis_points / 100,
+        "version": of.version,
         "who": by.who,
         "why": by.why,
     }

@@ -17,7 +17,8 @@ from lanes.store.asking import read_as
 from lanes.store.incidents import read_incident
 from lanes.store.literals import is_among
 from lanes.store.tables import incident, outage, rollout, rollout_event, route, split
-from lanes.store.workload import workloads
+from lanes.store.workload import candidates, workloads
+from lanes.words import Lane
 
 # The items `i` whose split a rollout moves: a consumer's, or all without a consumer that has a split of its own.
 WHOSE = """i.workload = :workload
@@ -107,17 +108,23 @@ def hindering_incidents(connection: Connection, moved: Rollout) -> list[Incident
     """Return the open critical incidents of the rollout's workload and of the lane that receives its traffic.
 
     An outage of the provider counts if it concerns the model of that lane, and so does a refused model. A refusal of the
-    account always counts.
+    account always counts. A new version receives traffic on both lanes.
     """
     receiving = moved.playbook.direction.receiving
-    version = workloads.in_force(connection).get(moved.workload)
-    model = version.spec.model_of(receiving) if version is not None else ""
+    if moved.version is None:
+        version = workloads.in_force(connection).get(moved.workload)
+    else:
+        version = candidates.find(connection, moved.workload)
+    lanes = [*Lane] if receiving is None else [receiving]
+    models = [version.spec.model_of(each) for each in lanes] if version is not None else []
     taken = exists().where(
-        outage.c.account == incident.c.subject, outage.c.model == model, outage.c.over_at.is_(None)
+        outage.c.account == incident.c.subject,
+        outage.c.model.in_(models),
+        outage.c.over_at.is_(None),
     )
     is_frozen = incident.c.promise == Promise.PROVIDER_FROZEN
     provider = and_(incident.c.workload == EVERYBODY, or_(is_frozen, taken))
-    concerned = or_(~is_frozen, incident.c.subject == model_subject(model))
+    concerned = or_(~is_frozen, incident.c.subject.in_([model_subject(each) for each in models]))
     own = and_(incident.c.workload == moved.workload, concerned)
     rows = connection.execute(
         select(incident).where(OPEN_AND_CRITICAL, or_(own, provider)).order_by(incident.c.id)

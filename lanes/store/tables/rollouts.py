@@ -38,6 +38,10 @@ class rollout(TypedColumns):
     step_started_at: Named[datetime] = column("When its share came into force")
     routes_before: Named[RouteId] = column("The newest route at that time")
     share_before: Named[int] = column("Basis points before the rollout, restored by a failure")
+    version: Named[int | None] = column(
+        "Number of the candidate version that gets the share; null: it goes to real-time"
+    )
+    version_before: Named[int | None] = column("Number of the version that is in force meanwhile")
     inherited_before: Named[bool] = column(
         "The consumer had no split of its own before; a failure restores that", default="false"
     )
@@ -74,7 +78,7 @@ class rollout_event(TypedColumns):
     rollout_id: Named[RolloutId] = Column(ForeignKey(rollout.c.id))
     event: Named[Happened] = column("What happened")
     step: Named[int] = column("The step in force afterwards, from 0")
-    basis_points: Named[int] = column("The share to real-time afterwards")
+    basis_points: Named[int] = column("The share to real-time, or to the version, afterwards")
     who: Named[str]
     why: Named[str]
     at: Named[datetime]

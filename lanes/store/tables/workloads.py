@@ -17,6 +17,12 @@ class workload(TypedColumns):
 
     name: Named[str] = column("What events, files and SQL call it", primary_key=True)
     version_id: Named[VersionId | None] = column("The version in force")
+    candidate_id: Named[VersionId | None] = column(
+        "A stored version that is not in force, and that no publisher puts in force by itself"
+    )
+    candidate_share: Named[int | None] = column(
+        "Basis points of the newly routed items that the candidate gets; null: no canary is open"
+    )
     paused_at: Named[datetime | None] = column("When it was paused: none of its work is claimed")
     submit_at: Named[datetime | None] = column(
         "Retry of a failed departure: when `collect` asks for a run of `depart`"

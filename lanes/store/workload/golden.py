@@ -22,6 +22,7 @@ from lanes.store.asking import read_as
 from lanes.store.bulk import document_of
 from lanes.store.states import OPEN_WORK
 from lanes.store.workload import workloads
+from lanes.store.workload.candidates import has_canary
 from lanes.words import GoldenState, Lane
 from lanes.workload.answer_check import AnswerCheck
 from lanes.workload.definition import content_hash
@@ -315,6 +316,7 @@ def publish(
     Raises:
         SpecInvalid: the golden set does not fit it.
         StillLocked: another transaction is publishing it, and does not end.
+        ActionRefused: a canary is open.
     """
     content = content_hash(spec)
     stands = _stands(connection, name, spec, content, wish)
@@ -423,7 +425,8 @@ def _decide(connection: Connection, run_id: int, now: datetime) -> list[GoldenRu
         return []
     run = _run(row)
     stands = workloads.current_id(connection, run.workload)
-    if stands not in (run.before_id, run.version_id):  # something else was put in force
+    # something else was put in force, or is compared with what is
+    if stands not in (run.before_id, run.version_id) or has_canary(connection, run.workload):
         _replace(connection, run, now)
     else:
         answers = connection.execute(text(ANSWERS), {"run": run.id})

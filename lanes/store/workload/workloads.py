@@ -1,7 +1,7 @@
 """Workloads, their versions and the splits in force."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cache
 from typing import Any
@@ -9,9 +9,9 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import JSONB, insert
 
-from lanes.errors import SpecInvalid, UnknownWorkload
+from lanes.errors import ActionRefused, SpecInvalid, UnknownWorkload
 from lanes.ids import VersionId
-from lanes.routing.split import Split, Splits
+from lanes.routing.split import Canary, Split, Splits
 from lanes.store.locks import PATIENCE, waiting_at_most
 from lanes.store.tables import split, version, workload
 from lanes.store.workload.known import known
@@ -21,10 +21,14 @@ from lanes.workload.version import Spec, Version
 
 @dataclass(frozen=True)
 class InForce:
-    """The versions in force by the name of their workload, and those that cannot be read, each for itself."""
+    """The versions in force by the name of their workload, and those that cannot be read, each for itself.
+
+    `canaries` are those that give a share to a candidate, where they were asked for.
+    """
 
     versions: dict[str, Version]
     unreadable: list[SpecInvalid]
+    canaries: dict[str, Canary] = field(default_factory=dict[str, Canary])
 
 
 def publish(connection: sa.Connection, name: str, spec: Spec, *, now: datetime) -> Version:
@@ -34,9 +38,9 @@ def publish(connection: sa.Connection, name: str, spec: Spec, *, now: datetime) 
 
     Raises:
         StillLocked: another transaction is publishing it, and does not end.
+        ActionRefused: a canary is open.
     """
-    content = content_hash(spec)
-    standing = connection.execute(_standing(name, content)).first()
+    standing = connection.execute(_standing(name, content_hash(spec))).first()
     if standing is not None:
         return Version(standing.id, name, standing.number, spec)
     stored = store(connection, name, spec, now=now)
@@ -58,6 +62,32 @@ def _standing(name: str, content: str) -> sa.Select[Any, int]:
     )
 
 
+def write(connection: sa.Connection, name: str, **values: Any) -> None:
+    """Write columns of a workload, which the caller has locked."""
+    connection.execute(sa.update(workload).where(workload.c.name == name).values(**values))
+
+
+def lock_without_canary(connection: sa.Connection, name: str) -> VersionId | None:
+    """Lock the workload, and return its version in force.
+
+    Raises:
+        StillLocked: another transaction is changing it and does not end in time.
+        ActionRefused: a canary is open, and would be compared with another version than the one in force when it began.
+    """
+    lock(connection, name)
+    row = connection.execute(
+        sa.select(workload.c.version_id, workload.c.candidate_share, version.c.number)
+        .join_from(workload, version, version.c.id == workload.c.candidate_id, isouter=True)
+        .where(workload.c.name == name)
+    ).first()
+    if row is not None and row.candidate_share is not None:
+        raise ActionRefused(
+            f'workload "{name}" has an open canary of version {row.number}: let it end, or run `lanes rollout abort {name}`, '
+            "before another version is published"
+        )
+    return None if row is None else row.version_id
+
+
 def lock(connection: sa.Connection, name: str) -> None:
     """Lock the workload against other changes until this transaction ends; submissions to it go on.
 
@@ -77,21 +107,22 @@ def store(connection: sa.Connection, name: str, spec: Spec, *, now: datetime) ->
 
     Raises:
         StillLocked: another transaction is publishing it, and does not end.
+        ActionRefused: a canary is open.
     """
     content = content_hash(spec)
     with waiting_at_most(connection, PATIENCE):
         connection.execute(
             insert(workload).values(name=name, created_at=now).on_conflict_do_nothing()
         )
-    lock(connection, name)
+    lock_without_canary(connection, name)
     of_this, row = version.c.workload == name, (version.c.id, version.c.number)
-    stored = connection.execute(sa.select(*row).where(of_this, version.c.hash == content)).first()
-    if stored is None:
+    found = connection.execute(sa.select(*row).where(of_this, version.c.hash == content)).first()
+    if found is None:
         last = connection.execute(
             sa.select(sa.func.coalesce(sa.func.max(version.c.number), 0)).where(of_this)
         ).scalar_one()
         values = {"hash": content, "spec": spec.model_dump(mode="json"), **_columns(spec)}
-        stored = connection.execute(
+        found = connection.execute(
             insert(version)
             .values(workload=name, number=last + 1, published_at=now, **values)
             .returning(*row)
@@ -101,13 +132,15 @@ def store(connection: sa.Connection, name: str, spec: Spec, *, now: datetime) ->
             set_split(
                 connection, Split(name, None, points), who="lanes", why="first published", now=now
             )
-    return Version(stored.id, name, stored.number, spec)
+    return Version(found.id, name, found.number, spec)
 
 
 def put_in_force(connection: sa.Connection, name: str, id: VersionId) -> None:
-    """Put a stored version of the workload in force; the workload must be locked."""
+    """Put a stored version of the workload in force, and no candidate any more; the workload must be locked."""
     its, differs = workload.c.name == name, workload.c.version_id.is_distinct_from(id)
-    connection.execute(sa.update(workload).where(its, differs).values(version_id=id))
+    connection.execute(
+        sa.update(workload).where(its, differs).values(version_id=id, candidate_id=None)
+    )
 
 
 def _columns(spec: Spec) -> dict[str, Any]:
@@ -147,11 +180,17 @@ def read_in_force(connection: sa.Connection) -> InForce:
 
 
 def to_route(connection: sa.Connection, names: Iterable[str]) -> tuple[InForce, Splits]:
-    """Return the versions in force of these workloads, and their splits."""
+    """Return the versions in force of these workloads with their canaries, and their splits."""
     rows = connection.execute(_to_route(), {"names": list(names)}).all()
-    read = known(connection, {row.id for row in rows})
+    tried = {row.candidate_id for row in rows if row.candidate_share}
+    read = known(connection, {row.id for row in rows} | tried)
     readable = {row.name: read.versions[row.id] for row in rows if row.id in read.versions}
-    return InForce(readable, read.unreadable), Splits(_own(rows))
+    canaries = {
+        row.name: Canary(read.versions[row.candidate_id], row.candidate_share)
+        for row in rows
+        if row.candidate_share and row.candidate_id in read.versions
+    }
+    return InForce(readable, read.unreadable, canaries), Splits(_own(rows))
 
 
 @cache
@@ -164,7 +203,13 @@ def _to_route() -> sa.Select[*tuple[Any, ...]]:
         .lateral("newest")
     )
     return (
-        sa.select(workload.c.name, version.c.id, *newest.c)
+        sa.select(
+            workload.c.name,
+            version.c.id,
+            workload.c.candidate_id,
+            workload.c.candidate_share,
+            *newest.c,
+        )
         .select_from(
             workload.join(version, version.c.id == workload.c.version_id).join(
                 newest, sa.true(), isouter=True
@@ -194,6 +239,16 @@ def current_id(connection: sa.Connection, name: str) -> VersionId | None:
 def versions(connection: sa.Connection, ids: Iterable[VersionId]) -> dict[VersionId, Version]:
     """Return those versions by id, without those that cannot be read."""
     return known(connection, ids).versions
+
+
+def numbered(
+    connection: sa.Connection, name: str, numbers: Iterable[int | None]
+) -> dict[int | None, Version]:
+    """Return those versions of a workload by number, without those that cannot be read."""
+    of_these = version.c.number.in_([each for each in numbers if each is not None])
+    ids = sa.select(version.c.id).where(version.c.workload == name, of_these)
+    found = versions(connection, connection.execute(ids).scalars())
+    return {each.number: each for each in found.values()}
 
 
 def one(connection: sa.Connection, id: VersionId) -> Version:

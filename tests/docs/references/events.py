@@ -170,7 +170,8 @@ OF_ROLLOUT = {
     "consumer": "Whose items it moves; null: all of the workload.",
     "step": "The step in force afterwards, from 1.",
     "steps": "How many steps the playbook has.",
-    "percent": "Share to real-time afterwards, 0 to 100.",
+    "percent": "Share to real-time, or to the version, afterwards, 0 to 100.",
+    "version": "Number of the new version that gets the share; null if real-time does.",
     "who": "Who wanted it: a person, or the rollout itself.",
     "why": "The reason, with what was measured.",
 }

@@ -19,10 +19,11 @@ from tests.docs.references.markdown import block, code, document, of_each, table
 
 SHIPPED = Path(__file__).resolve().parents[3] / "migrations" / "playbooks"
 ABOUT = """
-A playbook moves a workload's undecided items between the lanes in steps that are measured. It is a YAML file, or the text of a
-Prefect block of type *Lanes playbook*; the shipped ones lie in `migrations/playbooks/`. Deployment `migrate` starts one, by its
-name, by the path of your own file or by `block:NAME`; file and block have its name. Whatever is wrong with it is
-said with line and field before anything moves. A rollout keeps the playbook as it was at its start, whatever is edited later.
+A playbook moves a workload's undecided items between the lanes, or its new items to a new version, in steps that are measured.
+It is a YAML file, or the text of a Prefect block of type *Lanes playbook*; the shipped ones lie in `migrations/playbooks/`.
+Deployment `migrate` starts one, by its name, by the path of your own file or by `block:NAME`; file and block have its name.
+`lanes publish --canary` starts one that moves a version. Whatever is wrong with it is said with line and field before anything
+moves. A rollout keeps the playbook as it was at its start, whatever is edited later.
 
 A rollout never passes a step for lack of data: it holds, and tells why. A failed gate sets the share before the rollout at
 once.
@@ -38,7 +39,8 @@ def listed(measures: Iterable[Measure]) -> str:
 OF_PLAYBOOK = {
     "name": 'As its file, without the ending, or its block: a-z, 0-9 and "-".',
     "description": "One sentence for the person who approves it.",
-    "direction": "Which lane receives the traffic. Each step must go further this way than the one before.",
+    "direction": "Which lane receives the traffic, or that a new version does. Each step must go further this way than the one "
+    "before.",
     "before": "What the batch lane must have shown before the rollout may begin.",
     "shadows": "Sends a part of the items down the other lane too, so that both lanes answer the same items.",
     "steps": "In their order.",
@@ -47,7 +49,8 @@ OF_PLAYBOOK = {
     "alpha": "The chance that any verdict of the rollout is ever wrong; each gate of each step has an equal part.",
 }
 OF_STEP = {
-    "percent": "Share of undecided items that go to real-time while the step is in force.",
+    "percent": "Share of undecided items that go to real-time while the step is in force, or of newly routed items that go to "
+    "the new version.",
     "hold": "How much the step must see before it is left.",
     "approval": "Whether a person must approve leaving it.",
     "consecutive_passes": "At how many looks in a row every gate must have passed.",
@@ -63,18 +66,20 @@ OF_SHADOWS = {
     "budget_usd": "The most that the rollout may spend on them, in US dollars; later items have none.",
 }
 OF_HOLD = {
-    "items": "The number of items of the split that the receiving lane must have answered under the step, shadows included.",
+    "items": "The number of items of the split that the receiving lane, or version, must have answered under the step, shadows "
+    "included.",
     "at_most_minutes": "Without enough evidence for so long it is taken back; an approval starts that time again. None: it "
     "holds for as long as it takes.",
 }
 
 
 OF_GATE = {
-    "measure": "What is measured of the items of the receiving lane, since the step began; `agreement` and `accuracy` with "
-    "`shadows` of the items that both lanes answered, since the rollout began.",
+    "measure": "What is measured of the items of the receiving lane, or version, since the step began; `agreement` and "
+    "`accuracy` with `shadows` of the items that both lanes answered, since the rollout began.",
     "max": f"Largest value that passes, for {listed(UPPER)}.",
     "min": f"Smallest value that passes, for {listed(each for each in Measure if each not in UPPER)}.",
-    "worse_by": "How much larger the share of wrong samples may be than on the other lane at the same time; replaces `max` and "
+    "worse_by": "How much larger the share of wrong samples may be than on the other lane, or version, at the same time; "
+    "replaces `max` and "
     f"`min` of {listed(COMPARABLE)}.",
     "at_least": "Samples below which the gate decides nothing.",
     "dry_run": "`true`: the gate is measured, judged and shown, and decides nothing.",
@@ -83,6 +88,8 @@ OF_DIRECTIONS = {
     Direction.BATCH_TO_REALTIME: "`percent` rises from step to step",
     Direction.REALTIME_TO_BATCH: "`percent` falls; what goes to batch has no early answer, so no gate can ask for "
     "`correction_rate`, nor for `agreement` without `shadows`",
+    Direction.VERSION: "`percent` rises from step to step and ends at 100, after which the new version is in force; what is "
+    "compared with the other lane elsewhere is compared with the old version; without `before` and `shadows`",
 }
 VERDICTS = f"""
 | verdict | when | then |
@@ -100,7 +107,7 @@ are refused, because no number of samples shows that nothing is wrong.
 `cost_usd` and `saving` are means and have a sequence of their own (Waudby-Smith and Ramdas, 2024), which is compared with
 the limit itself. A dearer item counts as {MOST_TIMES} times the limit of `cost_usd`, or as {MOST_TIMES} times its own
 estimate in a `saving`, so that one item decides nothing. `saving` compares with the other lane, so the step that moves
-everything has no such gate.
+everything has no such gate. Costs of two versions are both compared with the mean estimate of the old one's newest items.
 """
 
 

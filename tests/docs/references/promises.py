@@ -109,7 +109,9 @@ def _question(name: str) -> Assessment:
     move = next_move(situation, passed, None, AT)
     assert isinstance(move, AskApproval)
     limit = 60 * playbook.approval_within_hours
-    asked = ApprovalRequest(NAME, 7, name, number, len(playbook.steps), step.percent, limit)
+    asked = ApprovalRequest(
+        NAME, 7, name, number, len(playbook.steps), step.percent, "real-time", limit
+    )
     return approval_waits(asked, move.why, waited_minutes=0)
 
 

@@ -307,7 +307,7 @@ def approval_waits(connection: Connection) -> None:
         """),
         {"now": NOON, "run": ROLLOUT},
     )
-    request = breaches.ApprovalRequest("letters", 1, "p", 0, 2, 5, 60)
+    request = breaches.ApprovalRequest("letters", 1, "p", 0, 2, 5, "real-time", 60)
     asks = breaches.approval_waits(request, "every gate passed at 5 %", waited_minutes=0)
     incidents.open(connection, asks, now=NOON)
 

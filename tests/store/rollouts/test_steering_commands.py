@@ -138,3 +138,13 @@ def test_watching_prints_what_happened_until_the_rollout_has_ended(
     out, err = capsys.readouterr()
     assert [line.split()[2] for line in out.splitlines()] == ["started:", "aborted:"]
     assert RolloutState.ABORTED in err
+
+
+def test_a_playbook_of_a_version_is_started_by_publishing_it(
+    prefect: PrefectStandIn, capsys: Told
+) -> None:
+    refused = said(
+        capsys, steering.rollout, "start", "letters", playbook="new-version", why="x", code=1
+    )
+    assert "`lanes publish FILE --canary new-version` starts it" in refused
+    assert prefect.runs == []

@@ -16,7 +16,7 @@ from lanes.commands import publish as publishing
 from lanes.commands.publish import export, publish
 from lanes.stand.editor import Editor
 from lanes.store.database import Database
-from lanes.store.workload import workloads
+from lanes.store.workload import candidates, workloads
 from lanes.workload.definition import Edit, EditReply
 from lanes.workload.definition_file import written
 from lanes.workload.version import Spec
@@ -25,6 +25,7 @@ from tests.conftest import NOON
 from tests.examples import SCHEMA, admit, spec
 from tests.examples import publish as put_in_force
 from tests.prefect_standin import PrefectStandIn
+from tests.rollouts import begin, playbook, step, write
 
 Told = pytest.CaptureFixture[str]
 
@@ -373,3 +374,74 @@ def test_what_fails_on_items_that_came_is_published_by_force_alone(
         publish(a_file(**changed, patience_s=5), yes=True) == 0
     )  # what is in force holds up no other change
     assert in_force(pool).number == 3
+
+
+@pytest.mark.usefixtures("in_this_process")
+def test_a_canary_stores_the_version_and_asks_for_its_rollout(
+    pool: Engine, prefect: PrefectStandIn, capsys: Told
+) -> None:
+    stands(pool, prefect)
+    assert publish(a_file(patience_s=7), canary="new-version", yes=True, as_json=True) == 0
+    said = data(capsys)
+    assert (said["outcome"], said["version"], said["candidate"]) == ("candidate", 1, 2)
+    assert in_force(pool).number == 1
+    assert prefect.blocks["letters"]["patience_s"] == 7
+    (asked,) = prefect.asked("migrate")
+    order = asked["order"]
+    assert (order["playbook"], order["version"]) == ("new-version", "2")
+
+
+@pytest.mark.usefixtures("in_this_process")
+def test_a_canary_by_a_playbook_of_ones_own_names_its_path(
+    pool: Engine, prefect: PrefectStandIn, capsys: Told
+) -> None:
+    stands(pool, prefect)
+    own = write(Path.cwd(), step(50), step(100), direction="version")
+    assert publish(a_file(patience_s=7), canary=own, yes=True) == 0
+    assert "version 2 is stored and not in force; asked for a rollout" in capsys.readouterr().out
+    assert prefect.runs[-1].parameters["order"]["file"] == own
+
+
+@pytest.mark.parametrize(
+    ("canary", "fields", "why"),
+    [
+        (
+            "batch-to-realtime",
+            {"patience_s": 7},
+            "moves traffic between the lanes, not to a version",
+        ),
+        ("ghost", {"patience_s": 7}, "there is no file of that name in migrations/playbooks"),
+        ("new-version", {}, 'version 1 of workload "letters" is in force already'),
+        ("new-version", {"name": "parcels"}, 'workload "parcels" has no version in force'),
+    ],
+)
+def test_what_cannot_be_a_canary_is_refused_before_anything_changes(
+    pool: Engine,
+    prefect: PrefectStandIn,
+    capsys: Told,
+    canary: str,
+    fields: dict[str, Any],
+    why: str,
+) -> None:
+    stands(pool, prefect)
+    assert publish(a_file(**fields), canary=canary, yes=True) == 1
+    assert why in capsys.readouterr().err
+    assert untouched(prefect)
+    with pool.begin() as connection:
+        assert candidates.find(connection, "letters") is None
+
+
+@pytest.mark.usefixtures("in_this_process")
+def test_nothing_is_published_while_a_canary_is_open(
+    pool: Engine, prefect: PrefectStandIn, capsys: Told
+) -> None:
+    stands(pool, prefect)
+    with pool.begin() as connection:
+        candidates.store(connection, "letters", spec(patience_s=5), now=NOON)
+        book = playbook(step(100), direction="version")
+        begin(connection, book, version=2)
+    assert publish(a_file(patience_s=9), yes=True) == 1
+    assert "open canary of version 2" in capsys.readouterr().err
+    assert publish(a_file(patience_s=9), canary="new-version", yes=True) == 1
+    assert "has an open rollout already" in capsys.readouterr().err
+    assert prefect.blocks["letters"] == spec().model_dump(mode="json")

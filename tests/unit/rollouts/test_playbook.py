@@ -17,6 +17,7 @@ from tests.rollouts import playbook as book_of
 from tests.rollouts import step as a_step
 
 FILES = sorted((Path(__file__).resolve().parents[3] / "migrations" / "playbooks").glob("*.yaml"))
+NAMED = {"new-version": Direction.VERSION}  # the others are named after their direction
 GOOD = """\
 name: trial
 description: A trial.
@@ -37,15 +38,30 @@ on_failure: share_before
 @pytest.mark.parametrize("file", FILES, ids=[file.stem for file in FILES])
 def test_the_ready_made_playbooks_can_be_followed(file: Path) -> None:
     playbook = parse(file.stem, file.read_text())
-    assert playbook.direction == file.stem.replace("-", "_")
+    assert playbook.direction == NAMED.get(file.stem, file.stem.replace("-", "_"))
     assert any(step.approval for step in playbook.steps)
     for step in playbook.steps:
         assert all(gate.at_least <= step.hold.items for gate in step.gates)
 
 
 def test_there_is_a_playbook_for_each_direction() -> None:
-    assert {file.stem.replace("-", "_") for file in FILES} == {str(each) for each in Direction}
-    assert {each.receiving for each in Direction} == set(Lane)
+    found = {parse(file.stem, file.read_text()).direction for file in FILES}
+    assert found == set(Direction)
+    assert {each.receiving for each in Direction} == {*Lane, None}
+
+
+def test_a_new_version_takes_over_upwards_and_is_in_force_at_the_end() -> None:
+    up = GOOD.replace("batch_to_realtime", "version").replace("percent: 50", "percent: 100")
+    assert parse("trial", up).direction.goes_on(10, 100)
+    with pytest.raises(PlaybookInvalid, match="the last step of a new version is 100"):
+        parse("trial", up.replace("percent: 100", "percent: 99"))
+    with pytest.raises(PlaybookInvalid, match="does not go further version than 10"):
+        parse("trial", up.replace("percent: 100", "percent: 5"))
+    with pytest.raises(PlaybookInvalid, match="a new version has no `shadows`"):
+        parse("trial", up + "shadows: {share: 0.1, budget_usd: 1}\n")
+    worse = up.replace("p95_s, max: 3", "error_rate, worse_by: 0.1")
+    with pytest.raises(PlaybookInvalid, match="compares with the old version, which gets no items"):
+        parse("trial", worse)
 
 
 def test_a_rollout_begins_with_the_first_step_that_does_not_lead_back() -> None:

@@ -1,12 +1,22 @@
 """The split: sticky buckets, and shares that only ever add or only ever take."""
 
 from collections import Counter
+from dataclasses import replace
 from operator import eq
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lanes.routing.split import BUCKETS, Split, Splits, bucket, to_realtime
+from lanes.routing.split import (
+    BUCKETS,
+    Canary,
+    Split,
+    Splits,
+    bucket,
+    to_realtime,
+    version_bucket,
+)
+from tests.examples import version
 from tests.unit.strategies import TEXT
 
 points = st.integers(0, BUCKETS)
@@ -110,4 +120,55 @@ def in_force(rows: list[tuple[str | None, int | None]]) -> Splits:
     """The newest row of each consumer counts; one without a share says that it inherits."""
     return Splits(
         [Split("letters", whose, share) for whose, share in dict(rows).items() if share is not None]
+    )
+
+
+def test_version_buckets_never_change_between_releases() -> None:
+    assert version_bucket("letters", entity=None, key="k1") == 9781
+    assert version_bucket("letters", entity="customer 7", key="k1") == 1270
+
+
+@given(TEXT, TEXT, TEXT)
+def test_items_of_one_entity_get_one_version_whatever_their_keys(
+    entity: str, key: str, other: str
+) -> None:
+    canary = Canary(version(2), 5_000)
+    in_force = version(1)
+    first, second = (
+        canary.choose(in_force, entity=entity, key=each)[0].id for each in (key, other)
+    )
+    assert first == second
+
+
+@given(points, points, TEXT, st.none() | TEXT)
+def test_a_larger_share_takes_no_item_from_the_candidate(
+    low: int, high: int, key: str, entity: str | None
+) -> None:
+    in_force, candidate = version(1), version(2)
+    before, after = (
+        Canary(candidate, share).choose(in_force, entity=entity, key=key)[0]
+        for share in sorted((low, high))
+    )
+    assert after is candidate or before is in_force
+
+
+@given(st.integers(0, 10_000))
+def test_the_version_of_an_item_is_independent_of_its_lane(start: int) -> None:
+    """A quarter of a quarter is on both sides; a shared salt would put all of it there, or nothing."""
+    keys = [f"k{start + n}" for n in range(4_000)]
+    both = sum(
+        bucket("letters", entity=None, key=key) < 2_500
+        and version_bucket("letters", entity=None, key=key) < 2_500
+        for key in keys
+    )
+    assert abs(both - 250) < 5 * (4_000 * 1 / 16 * 15 / 16) ** 0.5
+
+
+def test_a_canary_says_which_version_and_why() -> None:
+    canary = Canary(replace(version(2), number=2), 2_500)
+    place = version_bucket("letters", entity=None, key="k1")
+    _, said = canary.choose(version(1), entity=None, key="k1")
+    number, where = (2, "inside") if place < 2_500 else (1, "outside")
+    assert said == (
+        f"version {number}: the canary sends 25 % to version 2, and version bucket {place:,} of 10,000 is {where}"
     )

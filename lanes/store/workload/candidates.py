@@ -1,0 +1,85 @@
+"""Candidates: stored versions that are not in force. A canary gives one a share of the newly routed items."""
+
+from datetime import datetime
+
+import sqlalchemy as sa
+
+from lanes.errors import ActionRefused
+from lanes.store.tables import workload
+from lanes.store.workload import workloads
+from lanes.store.workload.known import known
+from lanes.store.workload.workloads import write
+from lanes.workload.definition import content_hash
+from lanes.workload.version import Spec, Version
+
+NOTHING_TO_COMPARE = 'workload "{}" has no version in force that a new one could be compared with: publish it without --canary'
+SAME_AS_IN_FORCE = (
+    'version {} of workload "{}" is in force already: change its definition, then start a canary'
+)
+
+
+def store(connection: sa.Connection, name: str, spec: Spec, *, now: datetime) -> Version:
+    """Store the version with this content as the workload's candidate, which is not in force.
+
+    Raises:
+        StillLocked: another transaction is publishing the workload, and does not end.
+        ActionRefused: a canary is open, the content is in force, or no version is.
+    """
+    standing = workloads.lock_without_canary(connection, name)
+    if standing is None:
+        raise ActionRefused(NOTHING_TO_COMPARE.format(name))
+    stored = workloads.store(connection, name, spec, now=now)
+    if stored.id == standing:
+        raise ActionRefused(SAME_AS_IN_FORCE.format(stored.number, name))
+    write(connection, name, candidate_id=stored.id)
+    return stored
+
+
+def is_candidate(connection: sa.Connection, name: str, spec: Spec) -> bool:
+    """Return whether the candidate has this content: publishers leave it alone."""
+    found = find(connection, name)
+    return found is not None and content_hash(found.spec) == content_hash(spec)
+
+
+def has_canary(connection: sa.Connection, name: str) -> bool:
+    """Return whether a canary of the workload is open."""
+    its = sa.select(workload.c.candidate_share).where(workload.c.name == name)
+    return connection.execute(its).scalar_one_or_none() is not None
+
+
+def dismiss(connection: sa.Connection, name: str, spec: Spec) -> None:
+    """Let publishers put the candidate in force if it has this content: a person wants it without a canary.
+
+    Raises:
+        StillLocked: another transaction is publishing the workload, and does not end.
+        ActionRefused: a canary is open.
+    """
+    its = sa.select(workload.c.candidate_id).where(workload.c.name == name)
+    if connection.execute(its).scalar_one_or_none() is None:
+        return
+    workloads.lock_without_canary(connection, name)
+    if is_candidate(connection, name, spec):
+        write(connection, name, candidate_id=None)
+
+
+def find(connection: sa.Connection, name: str) -> Version | None:
+    """Return the candidate of a workload, if there is one that can be read."""
+    its = sa.select(workload.c.candidate_id).where(workload.c.name == name)
+    id_ = connection.execute(its).scalar_one_or_none()
+    return None if id_ is None else known(connection, [id_]).versions.get(id_)
+
+
+def set_share(connection: sa.Connection, name: str, basis_points: int | None) -> None:
+    """Give the candidate a share of the newly routed items; None ends its canary, and it gets no item."""
+    workloads.lock(connection, name)
+    write(connection, name, candidate_share=basis_points)
+
+
+def put_in_force(connection: sa.Connection, name: str) -> None:
+    """End the canary of the candidate and put it in force for all items."""
+    workloads.lock(connection, name)
+    its = sa.select(workload.c.candidate_id).where(workload.c.name == name)
+    id_ = connection.execute(its).scalar_one()
+    assert id_ is not None  # a canary is open
+    write(connection, name, candidate_share=None)
+    workloads.put_in_force(connection, name, id_)

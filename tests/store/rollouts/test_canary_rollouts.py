@@ -1,0 +1,295 @@
+"""A rollout that moves newly routed items to a new version: its moves, what is measured by version, and what is refused."""
+
+from typing import Any
+
+import pytest
+from sqlalchemy import Connection
+
+from lanes.errors import ActionRefused
+from lanes.ids import VersionId
+from lanes.packing import ClaimedWork
+from lanes.promises.assessment import Assessment
+from lanes.promises.incident import Promise
+from lanes.rollouts.gates import Figures
+from lanes.rollouts.rollout import Advance, Finish, RollBack, Rollout
+from lanes.routing.split import Split, version_bucket
+from lanes.settling.attempts import LEAST_REFUSED
+from lanes.store import incidents, work
+from lanes.store.batch import ready_work
+from lanes.store.doors import items
+from lanes.store.rollouts import plans, rollout_measures, rollout_moves, rollouts, steering
+from lanes.store.settling import refusals
+from lanes.store.workload import candidates, workloads
+from lanes.words import Lane, Outcome, RolloutState, Verdict
+from tests.conftest import NOON, later
+from tests.examples import admit, publish, route, spec
+from tests.rollouts import ERRORS, begin, judged, playbook, step
+from tests.store.rollouts.test_items_out import keys
+from tests.store.settling.test_refusals import refused as refused_call
+from tests.store.tries import A, B, claim, events, row, rows, said, save, tried
+
+WORSE: dict[str, Any] = {"measure": "error_rate", "worse_by": 0.1, "at_least": 5}
+ACCURACY: dict[str, Any] = {"measure": "accuracy", "worse_by": 0.1, "at_least": 5}
+SAVING: dict[str, Any] = {"measure": "saving", "min": 0.2, "at_least": 5}
+COST: dict[str, Any] = {"measure": "cost_usd", "max": 0.01, "at_least": 3}
+AGREEMENT: dict[str, Any] = {"measure": "agreement", "min": 0.9, "at_least": 5}
+NEW = {"instructions": "Sort the letter well."}
+
+
+def canary(connection: Connection, *gates: dict[str, Any], **fields: Any) -> Rollout:
+    """Begin to move half of the new items of `letters` from version 1 to version 2."""
+    publish(connection, now=NOON, **fields)
+    candidates.store(connection, "letters", spec(**fields | NEW), now=NOON)
+    steps = step(50, *gates), step(100)
+    return begin(connection, playbook(*steps, direction="version"), version=2)
+
+
+def arrive(connection: Connection, *names: str, **fields: Any) -> None:
+    admit(connection, *names, now=NOON, **fields)
+    route(connection, now=NOON)
+
+
+def is_new(each: ClaimedWork) -> bool:
+    return version_bucket("letters", entity=None, key=each.key) < 5_000
+
+
+def take(connection: Connection, of: Rollout, *, seconds: float = 60) -> Figures:
+    return rollout_measures.take(connection, of, now=later(seconds=seconds))
+
+
+def share(connection: Connection) -> int | None:
+    return row(connection, "workload").candidate_share
+
+
+def versions_of_work(connection: Connection) -> dict[str, VersionId]:
+    names = {each.id: each.key for each in rows(connection, "item")}
+    return {names[each.item_id]: each.version_id for each in rows(connection, "work")}
+
+
+def test_it_starts_with_its_first_share_and_leaves_the_split_alone(connection: Connection) -> None:
+    begun = canary(connection, split_percent=30)
+    assert (begun.version, begun.version_before, begun.share_before) == (2, 1, 0)
+    assert share(connection) == 5_000
+    assert workloads.splits(connection).of("letters", None).basis_points == 3_000
+    (event,) = events(connection, "lanes.rollout.started")
+    assert (event.payload["percent"], event.payload["version"]) == (50, 2)
+    (told,) = rows(connection, "rollout_log")
+    assert (told.percent, told.version) == (50, 2)
+    moved = Split("letters", None, 4_000)
+    assert "40 %" in steering.set_split_by_hand(connection, moved, who="ada", why="x", now=NOON)
+
+
+def test_once_every_step_has_passed_the_new_version_is_in_force_for_all(
+    connection: Connection,
+) -> None:
+    begun = canary(connection)
+    arrive(connection, *keys("early", 8))
+    before = versions_of_work(connection)
+    assert rollout_moves.apply(connection, begun, Advance("well"), [], now=later(minutes=5))
+    assert share(connection) == 10_000
+    last = rollouts.find(connection, begun.id)
+    assert rollout_moves.apply(connection, last, Finish("well"), [], now=later(minutes=9))
+    new = workloads.in_force(connection)["letters"]
+    assert (new.number, share(connection), candidates.find(connection, "letters")) == (
+        2,
+        None,
+        None,
+    )
+    arrive(connection, "late")
+    assert versions_of_work(connection) == before | {"late": new.id}
+    assert len(set(before.values())) == 2
+
+
+@pytest.mark.parametrize("by_hand", [False, True])
+def test_taken_back_the_old_version_stays_and_the_candidate_gets_no_new_item(
+    connection: Connection, by_hand: bool
+) -> None:
+    begun = canary(connection)
+    arrive(connection, *keys("early", 8))
+    before = versions_of_work(connection)
+    if by_hand:
+        ended = rollout_moves.abort(connection, "letters", who="ada", why="enough", now=NOON)
+        assert ended.state is RolloutState.ABORTED
+    else:
+        assert rollout_moves.apply(connection, begun, RollBack("ill"), [], now=NOON)
+    old = workloads.in_force(connection)["letters"]
+    assert (old.number, share(connection)) == (1, None)
+    assert rollouts.find(connection, begun.id).back_to == "back to version 1 for all items"
+    arrive(connection, *keys("late", 8))
+    assert versions_of_work(connection) == before | dict.fromkeys(keys("late", 8), old.id)
+    assert candidates.is_candidate(connection, "letters", spec(**NEW))  # publishers leave it alone
+    assert begin(connection, begun.playbook, version=2).is_open
+
+
+def test_both_lanes_and_every_reason_count_by_version(connection: Connection) -> None:
+    begun = canary(connection, WORSE, split_percent=50)
+    arrive(connection, *keys("i", 30))
+    arrive(connection, *keys("urgent", 10), urgent=True)
+    arrive(connection, *keys("pinned", 10), lane=Lane.BATCH)
+    works = [*claim(connection), *claim(connection, Lane.BATCH, now=later(hours=12))]
+    assert len(works) == 50
+    bad = [each for each in works if is_new(each)][:3]
+    for each in works:
+        outcome = Outcome.INVALID if each in bad else Outcome.VALID
+        save(connection, tried(each, outcome, at=later(seconds=1)))
+    new = sum(map(is_new, works))
+    figures = take(connection, begun)
+    (compared,) = figures.measurements
+    assert figures.answered == new - 3
+    assert (compared.samples, compared.wrong) == (new, 3)
+    assert compared.other is not None
+    assert (compared.other.samples, compared.other.wrong) == (50 - new, 0)
+    (told,) = (each.explanation for each in judged(begun, figures))
+    assert f"0.0% of {50 - new} on the old version" in told
+
+
+def test_the_share_that_moved_is_counted_by_version(connection: Connection) -> None:
+    begun = canary(connection)
+    admit(connection, *keys("i", 20), now=later(seconds=20))
+    admit(connection, "a1", "a2", now=later(seconds=20), entity="ada")
+    route(connection, now=later(seconds=20))
+    new = version_bucket("letters", entity="ada", key="a1") < 5_000
+    new += sum(version_bucket("letters", entity=None, key=each) < 5_000 for each in keys("i", 20))
+    moved = take(connection, begun).moved
+    assert (moved.hits, moved.samples) == (new, 21)
+
+
+def test_what_was_routed_before_the_step_does_not_count(connection: Connection) -> None:
+    publish(connection, now=NOON, split_percent=100)
+    arrive(connection, "before")
+    begun = canary(connection, split_percent=100)
+    for each in claim(connection):
+        save(connection, tried(each))
+    figures = take(connection, begun)
+    assert (figures.answered, figures.measurements[0].samples, figures.moved.samples) == (0, 0, 0)
+
+
+def test_an_accurate_and_cheaper_version_is_seen_beside_the_old_one(connection: Connection) -> None:
+    begun = canary(connection, ACCURACY, SAVING, COST, split_percent=100)
+    names = keys("i", 40)
+    arrive(connection, *names)
+    for each in claim(connection):
+        tokens, output = (1_000, A) if is_new(each) else (2_000, B)
+        save(connection, tried(each, output=output, response=said(tokens=tokens)))
+    items.label(connection, "letters", dict.fromkeys(names, A), source="ada")
+    accuracy, saving, cost = take(connection, begun).measurements
+    assert accuracy.value == 1
+    assert accuracy.other is not None
+    assert accuracy.other.value == 0
+    assert saving.value == pytest.approx(0.5, abs=0.05)
+    assert saving.other is not None
+    assert saving.samples + saving.other.samples == 40
+    assert cost.samples == saving.samples
+
+
+def test_the_authoritative_pass_of_either_version_is_compared_and_paid(
+    connection: Connection,
+) -> None:
+    begun = canary(connection, AGREEMENT, COST, mode="lambda", split_percent=100)
+    arrive(connection, *keys("i", 20))
+    for each in claim(connection):
+        save(connection, tried(each, output=A))
+    agreement, cost = take(connection, begun).measurements
+    assert (agreement.samples, cost.samples) == (0, 0)
+    owed = claim(connection, Lane.BATCH, now=later(hours=12))
+    for each in owed:
+        save(connection, tried(each, output=B if is_new(each) else A))
+    agreement, cost = take(connection, begun).measurements
+    assert agreement.samples == agreement.wrong == cost.samples == sum(map(is_new, owed))
+
+
+def test_what_the_old_version_answered_because_the_new_one_is_refused_is_lost(
+    connection: Connection,
+) -> None:
+    begun = canary(connection, ERRORS, split_percent=100)
+    arrive(connection, *keys("i", 30))
+    new = [each for each in claim(connection) if is_new(each)]
+    for number, each in enumerate(new[:LEAST_REFUSED]):
+        save(connection, refused_call(each, at=later(seconds=number)), now=later(seconds=number))
+    gave_back = [each.claim for each in new[LEAST_REFUSED:]]
+    work.give_back(connection, gave_back, ready_at=later(seconds=9))
+    assert refusals.go_on(connection, now=later(seconds=9)) == len(new)
+    for each in claim(connection, now=later(seconds=9)):
+        save(connection, tried(each, at=later(seconds=10)))
+    figures = take(connection, begun)
+    assert figures.answered == 0
+    assert figures.measurements[0].samples == figures.measurements[0].wrong == len(new)
+
+
+def test_an_item_of_a_batch_that_does_not_return_is_overdue(connection: Connection) -> None:
+    begun = canary(connection, ERRORS, split_percent=0)
+    arrive(connection, *keys("i", 20))
+    (figures,) = take(connection, begun, seconds=3_600).measurements
+    assert figures.samples == 0
+    (figures,) = take(connection, begun, seconds=3 * 86_400).measurements
+    assert figures.samples == figures.wrong > 0
+
+
+def test_a_batch_holds_items_of_one_version(connection: Connection) -> None:
+    canary(connection, split_percent=0)
+    arrive(connection, *keys("i", 20))
+    kinds = ready_work.waiting_kinds(connection, None, now=later(hours=12))
+    numbered = workloads.numbered(connection, "letters", (1, 2))
+    assert {each.version_id for each in kinds} == {each.id for each in numbered.values()}
+
+
+def test_a_critical_incident_of_either_lane_holds_a_new_version(connection: Connection) -> None:
+    begun = canary(connection)
+    assert rollouts.hindering_incidents(connection, begun) == []
+    slow = [
+        Assessment(promise, "letters", Verdict.FAILED, 900, 5, 40, "It is slow.")
+        for promise in (Promise.REALTIME_SLOW, Promise.BATCH_FAILING)
+    ]
+    incidents.record(connection, slow, now=later(seconds=3))
+    found = rollouts.hindering_incidents(connection, begun)
+    assert {each.promise for each in found} == {each.promise for each in slow}
+
+
+def refused(connection: Connection, direction: str = "version", **given: Any) -> str:
+    percent = 100 if direction == "version" else 50
+    with pytest.raises(ActionRefused) as why:
+        begin(connection, playbook(step(percent), direction=direction), **given)
+    return str(why.value)
+
+
+def test_what_cannot_be_a_canary_is_refused(connection: Connection) -> None:
+    publish(connection, now=NOON)
+    start = "`lanes publish FILE --canary batch-to-realtime`"
+    assert f"has no candidate version: {start} stores one" in refused(connection, version=2)
+    candidates.store(connection, "letters", spec(**NEW), now=NOON)
+    assert f"moves a new version: {start} starts it" in refused(connection)
+    assert "version 3 of workload" in refused(connection, version=3)
+    assert "leave out the consumer" in refused(connection, version=2, consumer="desk")
+    told = refused(connection, "batch_to_realtime", version=2)
+    assert "choose one of direction version, such as new-version" in told
+    begin(connection)
+    assert "has an open rollout already" in refused(connection, version=2)
+
+
+def test_a_lane_rollout_is_refused_while_a_canary_is_open(connection: Connection) -> None:
+    canary(connection)
+    assert "has an open rollout already" in refused(connection, "batch_to_realtime")
+
+
+def test_agreement_can_be_a_gate_if_the_new_version_is_in_lambda_mode(
+    connection: Connection,
+) -> None:
+    publish(connection, now=NOON)
+    book = playbook(step(50, AGREEMENT), step(100), direction="version")
+    candidates.store(connection, "letters", spec(**NEW), now=NOON)
+    with pytest.raises(ActionRefused, match="not in lambda mode"):
+        begin(connection, book, version=2)
+    candidates.store(connection, "letters", spec(mode="lambda"), now=NOON)
+    assert begin(connection, book, version=3).is_open
+
+
+def test_the_plan_counts_every_item_whatever_decided_its_lane(connection: Connection) -> None:
+    publish(connection, now=NOON)
+    arrive(connection, *keys("urgent", 40), urgent=True)
+    book = playbook(step(5), step(100), direction="version")
+    made, refusal = plans.of_playbook(
+        connection, book, name="letters", consumer=None, now=later(hours=48)
+    )
+    assert made.traffic.items == 40
+    assert [each.a_day for each in made.steps] == [pytest.approx(each) for each in (1.0, 20.0)]
+    assert "has no candidate version" in (refusal or "")

@@ -1,0 +1,136 @@
+"""A candidate version: stored beside the one in force, it gets a share of the newly routed items."""
+
+from typing import Any
+
+import pytest
+from sqlalchemy import Connection, Engine
+
+from lanes.errors import ActionRefused
+from lanes.ids import VersionId
+from lanes.routing.split import version_bucket
+from lanes.store.workload import candidates, workloads
+from tests.conftest import NOON
+from tests.examples import admit, publish, route, spec
+from tests.store.tries import rows
+
+NEW: dict[str, Any] = {"patience_s": 5}
+
+
+def stored(connection: Connection) -> tuple[VersionId, VersionId]:
+    """Return the version in force, and a candidate beside it."""
+    before = publish(connection, now=NOON)
+    return before.id, candidates.store(connection, "letters", spec(**NEW), now=NOON).id
+
+
+def versions_of_work(connection: Connection) -> dict[str, VersionId]:
+    """Return the version of each item's work, by key."""
+    keys = {each.id: each.key for each in rows(connection, "item")}
+    return {keys[each.item_id]: each.version_id for each in rows(connection, "work")}
+
+
+def expected(*keys: str, share: int, old: VersionId, new: VersionId) -> dict[str, VersionId]:
+    """Return which version the keys belong to."""
+    return {
+        key: new if version_bucket("letters", entity=None, key=key) < share else old for key in keys
+    }
+
+
+def test_a_candidate_is_stored_once_and_not_in_force(connection: Connection) -> None:
+    old, new = stored(connection)
+    again = candidates.store(connection, "letters", spec(**NEW), now=NOON)
+    assert (again.id, again.number) == (new, 2)
+    assert workloads.in_force(connection)["letters"].id == old
+    assert candidates.find(connection, "letters") == again
+    admit(connection, "a", now=NOON)
+    route(connection, now=NOON)
+    assert versions_of_work(connection) == {"a": old}
+
+
+def test_publishers_leave_a_candidate_alone_until_a_person_wants_it_in_force(
+    connection: Connection,
+) -> None:
+    _, new = stored(connection)
+    assert candidates.is_candidate(connection, "letters", spec(**NEW))
+    candidates.dismiss(connection, "letters", spec(patience_s=7))
+    assert candidates.is_candidate(connection, "letters", spec(**NEW))
+    candidates.dismiss(connection, "letters", spec(**NEW))
+    assert not candidates.is_candidate(connection, "letters", spec(**NEW))
+    assert publish(connection, now=NOON, **NEW).id == new
+
+
+def test_another_version_takes_the_place_of_a_candidate(connection: Connection) -> None:
+    stored(connection)
+    publish(connection, now=NOON, patience_s=7)
+    assert candidates.find(connection, "letters") is None
+
+
+def test_what_cannot_be_a_candidate_is_refused(connection: Connection) -> None:
+    with pytest.raises(ActionRefused, match=r"no version in force .* publish it without --canary"):
+        candidates.store(connection, "letters", spec(), now=NOON)
+    publish(connection, now=NOON)
+    with pytest.raises(ActionRefused, match=r"version 1 of workload .* is in force already"):
+        candidates.store(connection, "letters", spec(), now=NOON)
+    assert len(rows(connection, "version")) == 1
+
+
+def test_nothing_is_published_while_a_canary_is_open(connection: Connection) -> None:
+    stored(connection)
+    candidates.set_share(connection, "letters", 0)
+    refused = "open canary of version 2: let it end, or run `lanes rollout abort letters`"
+    for patience_s in (NEW["patience_s"], 7):
+        with pytest.raises(ActionRefused, match=refused):
+            publish(connection, now=NOON, patience_s=patience_s)
+        with pytest.raises(ActionRefused, match=refused):
+            candidates.store(connection, "letters", spec(patience_s=patience_s), now=NOON)
+    with pytest.raises(ActionRefused, match=refused):
+        candidates.dismiss(connection, "letters", spec(**NEW))
+    assert publish(connection, now=NOON).number == 1  # in force: nothing to do
+
+
+def test_items_keep_their_version_while_the_share_moves(pool: Engine) -> None:
+    """Items are admitted by one connection before, between and after the moves of another."""
+    with pool.begin() as connection:
+        old, new = stored(connection)
+    keys = [f"k{n}" for n in range(60)]
+    wanted = dict[str, VersionId]()
+    with pool.connect() as sender, pool.connect() as mover:
+        for number, share in enumerate((0, 2_000, 10_000, None)):
+            mine = keys[number * 15 : number * 15 + 15]
+            with sender.begin():
+                admit(sender, *mine, now=NOON)
+                with mover.begin():
+                    candidates.set_share(mover, "letters", share)
+            with sender.begin():
+                route(sender, now=NOON)
+            wanted |= expected(*mine, share=share or 0, old=old, new=new)
+            with sender.begin():
+                assert versions_of_work(sender) == wanted
+    assert set(wanted.values()) == {old, new}
+
+
+def test_all_new_items_get_a_candidate_that_is_put_in_force(connection: Connection) -> None:
+    old, new = stored(connection)
+    candidates.set_share(connection, "letters", 5_000)
+    admit(connection, *(f"k{n}" for n in range(10)), now=NOON)
+    route(connection, now=NOON)
+    before = versions_of_work(connection)
+    candidates.put_in_force(connection, "letters")
+    assert workloads.in_force(connection)["letters"].id == new
+    assert candidates.find(connection, "letters") is None
+    admit(connection, "later", now=NOON)
+    route(connection, now=NOON)
+    assert versions_of_work(connection) == before | {"later": new}
+    assert set(before.values()) == {old, new}
+
+
+def test_items_of_one_entity_get_one_version(connection: Connection) -> None:
+    stored(connection)
+    candidates.set_share(connection, "letters", 5_000)
+    for entity in ("ada", "bob", "eve"):
+        keys = (f"{entity}{n}" for n in range(5))
+        admit(connection, *keys, now=NOON, entity=entity)
+    route(connection, now=NOON)
+    of_entity = dict[str, set[VersionId]]()
+    for key, version in versions_of_work(connection).items():
+        of_entity.setdefault(key[:3], set()).add(version)
+    assert [len(each) for each in of_entity.values()] == [1, 1, 1]
