@@ -6,7 +6,7 @@ ARGS ?=
 NAME ?= queue
 export PYTHONDONTWRITEBYTECODE =
 
-.PHONY: setup run test test-all check check-pyright check-ruff check-types check-imports check-migrations check-licenses check-prose screenshots bench clean
+.PHONY: setup run test test-slow test-all check check-pyright check-ruff check-types check-imports check-migrations check-licenses check-prose screenshots bench clean
 
 setup: $(VENV)/.ready
 
@@ -22,6 +22,10 @@ run: setup
 
 test: setup
 	@$(BIN)/pytest -q -n 3 --dist loadscope -m "not slow" $(ARGS)
+
+# The slow tests that need no stand; .ci/run adds them.
+test-slow: setup
+	@$(BIN)/pytest -q -n 3 --dist loadscope -m slow tests/unit tests/store $(ARGS)
 
 test-all: test
 	@$(BIN)/pytest -q -n 2 --dist loadscope -m "slow or hypothesis" --hypothesis-profile thorough $(ARGS)

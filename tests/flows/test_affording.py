@@ -28,6 +28,7 @@ async def dear(at: Connections, sender: Sender, *, chars: int = 40_000, **spec: 
     return upper_bound(version(**spec), chars, lane=Lane.BATCH, marked=False, at=NOON)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pack", [1, 4, 20])
 async def test_an_item_that_no_day_can_pay_stays_behind_alone_and_is_told_until_it_is_gone(
     at: Connections, sender: Sender, nap: Nap, pack: int
@@ -48,6 +49,7 @@ async def test_an_item_that_no_day_can_pay_stays_behind_alone_and_is_told_until_
     assert len((await evaluate(at.db)).resolved) == 1
 
 
+@pytest.mark.slow
 async def test_an_item_that_no_day_can_pay_leaves_once_its_budget_is_raised(
     at: Connections, sender: Sender, nap: Nap
 ) -> None:
@@ -60,6 +62,7 @@ async def test_an_item_that_no_day_can_pay_leaves_once_its_budget_is_raised(
     assert await sender.rows(OPEN) == []
 
 
+@pytest.mark.slow
 async def test_what_does_not_fit_today_waits_untold_and_what_fits_leaves(
     at: Connections, sender: Sender, nap: Nap
 ) -> None:

@@ -49,6 +49,7 @@ async def test_a_batch_settles_its_items_and_its_bill_equals_the_endpoints(
     assert (succeeded, missing, state) == (len(KEYS), 0, "collected")
 
 
+@pytest.mark.slow
 async def test_collecting_a_batch_twice_changes_nothing(
     at: Connections, endpoint: Endpoint, sender: Sender
 ) -> None:
@@ -65,6 +66,7 @@ async def test_collecting_a_batch_twice_changes_nothing(
     assert await sender.rows(everything) == before
 
 
+@pytest.mark.slow
 async def test_a_results_stream_that_breaks_off_is_read_again_without_doubling_anything(
     at: Connections, endpoint: Endpoint, sender: Sender
 ) -> None:
@@ -86,6 +88,7 @@ async def test_a_results_stream_that_breaks_off_is_read_again_without_doubling_a
     ]
 
 
+@pytest.mark.slow
 async def test_a_lost_answer_to_the_create_adopts_the_batch_and_pays_once(
     at: Connections, endpoint: Endpoint, sender: Sender
 ) -> None:
@@ -103,6 +106,7 @@ async def test_a_lost_answer_to_the_create_adopts_the_batch_and_pays_once(
     assert endpoint.bill()["batches_created"] == before + 1
 
 
+@pytest.mark.slow
 async def test_a_submitter_that_died_before_the_create_leaves_work_that_is_submitted_once_after_the_grace_period(
     at: Connections, endpoint: Endpoint, sender: Sender
 ) -> None:
@@ -139,6 +143,7 @@ async def test_a_second_intent_of_the_account_is_refused_while_one_is_unresolved
     assert states == [("ready", 9), ("submitted", 3)]
 
 
+@pytest.mark.slow
 async def test_a_refused_create_gives_the_work_back_unspent(
     at: Connections, endpoint: Endpoint, sender: Sender
 ) -> None:
@@ -190,6 +195,7 @@ async def test_expired_requests_return_alone_and_spend_no_retry_budget(
     assert set((await sender.states()).values()) == {"settled"}
 
 
+@pytest.mark.slow
 async def test_packs_of_a_batch_are_divided_exactly_and_a_wrong_id_is_retried_alone(
     at: Connections, endpoint: Endpoint, sender: Sender
 ) -> None:

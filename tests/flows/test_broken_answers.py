@@ -280,6 +280,7 @@ async def test_whatever_calls_are_answered_each_has_its_attempt_and_its_bill(
     assert await sender.rows(BALANCE) == [(True, True, True)]
 
 
+@pytest.mark.slow
 async def test_answers_that_all_have_one_name_are_each_booked(
     at: Connections, endpoint: Endpoint, sender: Sender, tampering: Tampering
 ) -> None:

@@ -222,6 +222,7 @@ async def test_a_drain_goes_on_by_itself_once_the_budget_is_raised(
     ]
 
 
+@pytest.mark.slow
 async def test_a_batch_keeps_its_bound_and_takes_no_more_than_is_left(
     at: Connections, sender: Sender, nap: Nap
 ) -> None:
@@ -272,6 +273,7 @@ async def test_beyond_a_soft_limit_what_may_wait_goes_to_batch_and_nothing_else(
     ]
 
 
+@pytest.mark.slow
 async def test_a_budget_is_told_at_80_and_at_100_percent_as_one_incident_that_ends_when_it_is_raised(
     at: Connections, sender: Sender
 ) -> None:

@@ -55,6 +55,7 @@ async def test_what_may_wait_goes_to_batch_once_real_time_is_full_and_what_is_bo
     assert {said[key].lane for key in ("urgent", "help", "due")} == {"realtime"}
 
 
+@pytest.mark.slow
 async def test_a_lane_that_nobody_has_timed_is_full_for_nobody(db: Database, pool: Engine) -> None:
     now = await db.now()
     with pool.begin() as sender:

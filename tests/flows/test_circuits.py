@@ -181,6 +181,7 @@ async def test_a_killed_prober_holds_the_others_up_for_no_longer_than_its_probe(
         assert took <= 5 + LONGEST_REST_S
 
 
+@pytest.mark.slow
 async def test_a_drain_that_begins_in_an_outage_asks_nothing_but_its_probe(
     at: Connections, endpoint: Endpoint, sender: Sender, prefect: PrefectStandIn
 ) -> None:
@@ -299,6 +300,7 @@ async def test_a_model_that_no_version_in_force_asks_any_more_is_probed_for_the_
     assert await sender.rows("select sum(failures) from lanes.work") == [(0,)]
 
 
+@pytest.mark.slow
 async def test_a_limit_of_one_model_holds_back_no_workload_of_another(
     at: Connections, endpoint: Endpoint, sender: Sender, prefect: PrefectStandIn
 ) -> None:

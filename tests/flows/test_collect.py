@@ -139,6 +139,7 @@ async def read_short(at: Connections, sender: Sender, batch: OpenBatch, *, times
         sender.time.passes(minutes=1)
 
 
+@pytest.mark.slow
 async def test_three_short_reads_alike_and_a_minute_apart_make_the_rest_missing_with_an_incident(
     at: Connections, endpoint: Endpoint, sender: Sender, tampering: Tampering
 ) -> None:
@@ -167,6 +168,7 @@ async def test_three_short_reads_alike_and_a_minute_apart_make_the_rest_missing_
     assert "batch_incomplete" not in [row[0] for row in await sender.rows(INCIDENTS)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("lacking", [range(12), [3, 7]])
 async def test_what_the_provider_counts_as_answered_is_never_missing_and_nothing_is_paid_again(
     at: Connections,
@@ -226,6 +228,7 @@ async def test_what_a_person_lets_go_of_a_batch_that_cannot_be_read_is_bounded_a
     assert await sender.rows("select count(*) from lanes.spend") == [(0,)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "spoiled", [{"result": None}, {}, {"result": {"type": "succeeded", "message": None}}]
 )
@@ -277,6 +280,7 @@ async def test_lines_that_come_twice_are_one_attempt_and_all_outcomes_add_up_to_
     assert await sender.rows(INCIDENTS) == []
 
 
+@pytest.mark.slow
 async def test_lines_of_other_batches_and_of_requests_that_do_not_exist_change_nothing(
     at: Connections, endpoint: Endpoint, sender: Sender, tampering: Tampering
 ) -> None:
@@ -300,6 +304,7 @@ async def test_lines_of_other_batches_and_of_requests_that_do_not_exist_change_n
     assert await sender.rows("select succeeded, items from lanes.batch_status") == [(12, 12)]
 
 
+@pytest.mark.slow
 async def test_a_batch_of_which_no_line_is_ours_is_a_strangers_and_nothing_of_ours_is_missing(
     at: Connections, endpoint: Endpoint, sender: Sender, tampering: Tampering
 ) -> None:
@@ -348,6 +353,7 @@ async def adopted(at: Connections, endpoint: Endpoint, sender: Sender) -> OpenBa
     return batch
 
 
+@pytest.mark.slow
 async def test_an_adopted_batch_of_which_no_line_can_be_read_is_neither_proved_nor_missing_however_often_it_is_read(
     at: Connections, endpoint: Endpoint, sender: Sender, tampering: Tampering
 ) -> None:
@@ -386,6 +392,7 @@ async def test_the_first_line_that_can_be_read_lets_an_adopted_batch_go_whatever
     ) == [(0, 0)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("decide", [decisions.give_up, decisions.resubmit])
 async def test_a_batch_whose_items_went_elsewhere_is_booked_to_its_last_line_and_is_never_incomplete(
     at: Connections, endpoint: Endpoint, sender: Sender, tampering: Tampering, decide: Any
@@ -482,6 +489,7 @@ async def test_trouble_of_the_account_within_a_batch_keeps_the_items_unspent_and
     assert set((await sender.states()).values()) == {"settled"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("status", "error_type"),
     [(529, "overloaded_error"), (429, "rate_limit_error"), (500, "api_error")],
@@ -498,6 +506,7 @@ async def test_an_outage_within_a_batch_spends_nothing_and_needs_nobody(
     assert await sender.rows(INCIDENTS) == []
 
 
+@pytest.mark.slow
 async def test_a_request_at_which_the_provider_fails_while_others_are_answered_spends_its_own_budget(
     at: Connections, endpoint: Endpoint, sender: Sender
 ) -> None:
@@ -509,6 +518,7 @@ async def test_a_request_at_which_the_provider_fails_while_others_are_answered_s
     ]
 
 
+@pytest.mark.slow
 async def test_a_pack_at_which_the_provider_fails_while_others_are_answered_is_asked_item_by_item_and_spends_nothing(
     at: Connections, endpoint: Endpoint, sender: Sender
 ) -> None:
@@ -522,6 +532,7 @@ async def test_a_pack_at_which_the_provider_fails_while_others_are_answered_is_a
 # -- large answers
 
 
+@pytest.mark.slow
 async def test_a_chunk_of_results_is_bounded_by_its_bytes_too(
     at: Connections, endpoint: Endpoint, sender: Sender, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -871,6 +882,7 @@ def saying(line: dict[str, Any], said: list[dict[str, Any]]) -> dict[str, Any]:
     return line
 
 
+@pytest.mark.slow
 async def test_answers_under_ids_that_an_input_guessed_are_nobodys(
     at: Connections, endpoint: Endpoint, sender: Sender, tampering: Tampering
 ) -> None:

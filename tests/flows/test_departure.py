@@ -155,6 +155,7 @@ async def test_a_run_that_only_waits_for_another_batch_says_so_and_does_not_fail
     assert "has no answer" in str(ending.message)
 
 
+@pytest.mark.slow
 async def test_another_account_is_not_kept_by_an_unresolved_create(
     at: Connections, sender: Sender, nap: Nap
 ) -> None:

@@ -31,6 +31,7 @@ STATES = "select state, count(*) from lanes.work group by 1 order by 1"
 PROMPTLY_S = 10  # far longer than an answer takes, and shorter than what would delay it
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("keep_warm", [0, 1])
 async def test_a_standing_drain_stays_warm_only_where_one_is_to_be_kept(
     at: Connections, prefect: PrefectStandIn, monkeypatch: pytest.MonkeyPatch, keep_warm: int
@@ -234,6 +235,7 @@ async def test_a_claim_whose_versions_cannot_be_read_is_given_back_at_once_and_c
     ]
 
 
+@pytest.mark.slow
 async def test_a_failure_is_weighed_before_what_was_claimed_ahead_follows(
     two_places: Connections, endpoint: Endpoint, sender: Sender, prefect: PrefectStandIn
 ) -> None:

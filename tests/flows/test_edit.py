@@ -69,6 +69,7 @@ async def patience(at: Connections) -> int | None:
     return found and found.spec.patience_s
 
 
+@pytest.mark.slow
 async def test_a_new_workload_is_a_block_a_version_in_force_and_a_schedule(
     at: Connections, prefect: PrefectStandIn
 ) -> None:
@@ -78,6 +79,7 @@ async def test_a_new_workload_is_a_block_a_version_in_force_and_a_schedule(
     assert windows(prefect) == {"letters": "0 22,23,0,1,2,3,4,5 * * *"}
 
 
+@pytest.mark.slow
 async def test_a_changed_definition_replaces_everything_that_the_block_said(
     at: Connections, prefect: PrefectStandIn
 ) -> None:
@@ -91,6 +93,7 @@ async def test_a_changed_definition_replaces_everything_that_the_block_said(
     assert await patience(at) == 7
 
 
+@pytest.mark.slow
 async def test_a_block_that_was_edited_since_its_author_looked_is_left_alone(
     at: Connections, prefect: PrefectStandIn
 ) -> None:
@@ -141,6 +144,7 @@ async def test_what_could_not_be_published_is_said_to_be_saved(
     assert prefect.blocks["letters"]["patience_s"] == 7
 
 
+@pytest.mark.slow
 async def test_a_publisher_that_read_the_old_block_does_not_bring_its_version_back(
     at: Connections, prefect: PrefectStandIn
 ) -> None:

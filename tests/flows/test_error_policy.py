@@ -157,6 +157,7 @@ async def met(at: Connections, sender: Sender, then: Then) -> None:
     assert open_ == ([(then.incident,)] if then.incident else [])
 
 
+@pytest.mark.slow
 async def test_a_lone_item_that_is_refused_again_and_again_fails(
     at: Connections, endpoint: Endpoint, sender: Sender
 ) -> None:
@@ -282,6 +283,7 @@ async def test_an_outage_of_many_turns_fails_nobody_and_opens_one_incident_that_
     assert await sender.rows("select distinct state from lanes.incident_log") == [("resolved",)]
 
 
+@pytest.mark.slow
 async def test_every_item_of_a_pack_that_faults_beside_answered_ones_is_asked_alone_and_spends_nothing(
     at: Connections, endpoint: Endpoint, sender: Sender
 ) -> None:
@@ -418,6 +420,7 @@ async def test_whatever_comes_back_of_a_create_it_is_not_tried_again(
         await departs(replace(at, opening=client, provider=brief), sender, nap, NO_ANSWER)
 
 
+@pytest.mark.slow
 async def test_a_create_that_reached_nobody_leaves_its_work_ready(
     at: Connections, sender: Sender, nap: Nap
 ) -> None:

@@ -52,6 +52,7 @@ def texts(pool: Engine) -> dict[str, str]:
         return {each.key: each.payload["text"] for each in rows(connection, "item")}
 
 
+@pytest.mark.slow
 async def test_a_key_in_a_callers_open_transaction_holds_up_none_of_its_chunk(
     db: Database, pool: Engine, reader: ArrivalReader
 ) -> None:

@@ -121,6 +121,7 @@ async def test_a_batch_that_is_refused_says_whose_it_was_and_how_many_items_it_h
     )
 
 
+@pytest.mark.slow
 async def test_every_attempt_and_every_batch_names_its_run(
     at: Connections, endpoint: Endpoint, sender: Sender
 ) -> None:

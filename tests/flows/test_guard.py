@@ -133,6 +133,7 @@ async def test_a_prefect_that_hangs_delays_no_look_and_is_asked_again(
     assert {flow: len(prefect.asked(flow)) for flow in ALL} == dict.fromkeys(ALL, 1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("broken", [{"hangs": True}, {"status": 503}, {"status": 500}])
 async def test_asking_for_a_run_ends_within_its_limit_whatever_prefect_does(
     prefect: PrefectStandIn, broken: dict[str, Any]

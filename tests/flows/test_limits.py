@@ -109,6 +109,7 @@ LIES: dict[str, Callable[[bytes, bytes], bytes]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("lie", LIES)
 async def test_headers_that_lie_stop_no_lane(
     at: Connections,
@@ -133,6 +134,7 @@ async def test_headers_that_lie_stop_no_lane(
     assert said or lie == "nothing remains for ever"
 
 
+@pytest.mark.slow
 async def test_drains_share_what_one_saw(
     at: Connections, endpoint: Endpoint, sender: Sender, prefect: PrefectStandIn
 ) -> None:

@@ -95,6 +95,7 @@ async def test_a_replaced_run_continues_from_the_row(database_url: str, file: st
         assert len(await db.run(rollouts.log, first.rollout.id)) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("quiet")
 async def test_a_resumed_run_finds_its_own_rollout_and_starts_no_second(
     database_url: str, file: str
@@ -234,6 +235,7 @@ async def test_a_rollout_is_taken_back_when_every_second_batch_never_returns(
     assert "50.0% of 20 samples" in move.why
 
 
+@pytest.mark.slow
 async def test_it_holds_while_a_critical_incident_is_open_and_says_so_on_the_form(
     database_url: str,
 ) -> None:

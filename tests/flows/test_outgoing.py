@@ -80,6 +80,7 @@ async def test_events_are_published_once_in_their_order_with_their_id_and_their_
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "broken", [{"hangs": True}, {"status": 503}, {"status": 401}, {"status": 404}]
 )
@@ -113,6 +114,7 @@ async def test_while_prefect_hangs_no_transaction_is_open_and_no_row_is_locked(
         prefect.heals()
 
 
+@pytest.mark.slow
 async def test_a_publisher_publishes_what_it_is_woken_for_and_stops_at_once(
     db: Database, prefect: PrefectStandIn
 ) -> None:
@@ -148,6 +150,7 @@ async def test_a_publisher_goes_on_when_prefect_is_back(
     await asyncio.gather(running, return_exceptions=True)
 
 
+@pytest.mark.slow
 async def test_a_publisher_that_ends_tries_once_more_and_not_for_long(
     db: Database, prefect: PrefectStandIn, monkeypatch: pytest.MonkeyPatch
 ) -> None:

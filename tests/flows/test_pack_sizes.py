@@ -64,6 +64,7 @@ async def test_in_real_time_answers_shifted_by_one_are_found_out_and_smaller_pac
     assert Decimal(str(usd)) > 0
 
 
+@pytest.mark.slow
 async def test_in_batches_too(at: Connections, endpoint: Endpoint, sender: Sender) -> None:
     endpoint.fault("batch_request", "shift", above_items=5)
     await sender.items(*KEYS, lane=Lane.BATCH, **PACKED)

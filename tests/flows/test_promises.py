@@ -448,6 +448,7 @@ async def test_a_message_says_why_leads_to_run_artifact_and_form_and_its_end_kee
     assert prefect.artifacts[-1]["description"].startswith("Resolved: ")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("trouble", ["hangs", "answers 503"])
 async def test_a_prefect_in_trouble_costs_the_pages_and_no_message(
     calls: FailedCalls, prefect: PrefectStandIn, trouble: str

@@ -90,6 +90,7 @@ async def test_a_schedule_that_a_person_added_stays(
     assert set(windows(prefect)) == {"noon", "letters"}
 
 
+@pytest.mark.slow
 async def test_a_workload_that_cannot_be_read_any_more_keeps_its_schedule_and_one_that_is_gone_does_not(
     at: Connections, database_url: str, prefect: PrefectStandIn
 ) -> None:

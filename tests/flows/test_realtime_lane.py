@@ -168,6 +168,7 @@ async def test_a_rate_limit_halves_the_pace_and_spends_no_retry_budget(
     assert (rooms, state.places.free) == ([0, 8], 16)
 
 
+@pytest.mark.slow
 async def test_an_account_without_credit_freezes_payment_and_keeps_the_work(
     at: Connections, endpoint: Endpoint, sender: Sender
 ) -> None:

@@ -234,6 +234,7 @@ async def test_a_batch_that_the_provider_forgot_is_told_and_can_be_resubmitted_a
     assert await submit(at) == len(KEYS)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("from_start", [True, False])
 async def test_a_batch_whose_results_are_archived_is_told_and_can_be_given_up_and_is_closed(
     one_tick: Connections, endpoint: Endpoint, sender: Sender, from_start: bool
@@ -295,6 +296,7 @@ def test_an_account_is_named_after_its_host_unless_it_is_given_a_name(
         assert (block.account, block.given_account) == (account, given.strip())
 
 
+@pytest.mark.slow
 async def test_an_intent_of_the_key_before_is_found_after_its_rotation(
     at: Connections, endpoint: Endpoint, sender: Sender
 ) -> None:

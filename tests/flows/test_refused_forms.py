@@ -244,6 +244,7 @@ def test_what_only_the_flow_can_tell_of_a_field_is_told_by_its_name(
         flow.validate_parameters(written(deployment, wrong))
 
 
+@pytest.mark.slow
 async def test_what_cannot_be_done_ends_the_run_as_refused_with_the_reason_and_changes_nothing(
     at: Connections, pool: Engine, prefect: PrefectStandIn, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -80,6 +80,7 @@ async def test_the_message_says_what_is_asked_and_links_to_the_run(
     assert f"{UI}/v2/runs/flow-run/{RUN}" in str(message.blocks)
 
 
+@pytest.mark.slow
 async def test_people_are_reminded_once_a_day_in_its_thread_until_it_is_decided(
     clock: ClockedDatabase, standin: SlackStandIn
 ) -> None:
@@ -101,6 +102,7 @@ async def test_people_are_reminded_once_a_day_in_its_thread_until_it_is_decided(
     )
 
 
+@pytest.mark.slow
 async def test_a_reminder_that_slack_refused_is_tried_again_and_one_that_may_have_arrived_is_not(
     clock: ClockedDatabase, standin: SlackStandIn
 ) -> None:

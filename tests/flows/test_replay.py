@@ -64,6 +64,7 @@ async def test_a_replay_goes_through_submit_and_collect_and_is_promoted_and_demo
     assert (responses, float(str(usd))) == (2 * len(KEYS), float(endpoint.bill()["usd"]))
 
 
+@pytest.mark.slow
 async def test_one_poisonous_request_of_a_replay_harms_no_neighbour(
     at: Connections, endpoint: Endpoint, sender: Sender
 ) -> None:
@@ -204,6 +205,7 @@ async def test_amendments_that_came_with_or_before_their_items_are_applied_once(
     ]
 
 
+@pytest.mark.slow
 async def test_an_amended_item_is_answered_again_and_its_correction_told(
     at: Connections, endpoint: Endpoint, sender: Sender
 ) -> None:

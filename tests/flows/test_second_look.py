@@ -41,6 +41,7 @@ async def look(at: Connections) -> int:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", list(Mode))
 async def test_due_items_of_a_stuck_batch_are_answered_in_time_and_what_comes_later_costs_what_the_endpoint_says(
     at: Connections, sender: Sender, endpoint: Endpoint, mode: Mode
@@ -69,6 +70,7 @@ async def test_due_items_of_a_stuck_batch_are_answered_in_time_and_what_comes_la
     assert float(str(spent)) == pytest.approx(float(endpoint.bill()["usd"]))
 
 
+@pytest.mark.slow
 async def test_while_their_model_answers_nobody_one_due_item_probes_it_and_the_others_are_at_risk_until_it_does(
     at: Connections, sender: Sender, endpoint: Endpoint
 ) -> None:

@@ -39,6 +39,7 @@ async def failure(status: int, body: Any = None, **headers: str) -> CallFailed:
     return met.value
 
 
+@pytest.mark.slow
 async def test_no_status_but_a_refusal_of_the_api_is_ever_the_items_fault() -> None:
     bodies = itertools.cycle(BODIES)
     for status in range(300, 600):

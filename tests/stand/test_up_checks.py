@@ -73,6 +73,7 @@ def provider(status: int) -> Iterator[str]:
         server.server_close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("status", [401, 403])
 def test_a_refused_key_ends_up_before_anything_is_started(
     home: Path, steps: Any, status: int
@@ -89,6 +90,7 @@ def test_a_refused_key_ends_up_before_anything_is_started(
     assert load_info(home) is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("status", "said"), [(200, None), (500, "answered 500"), (None, "gives no answer")]
 )

@@ -32,6 +32,7 @@ def waiting(
         route(connection, now=NOON)
 
 
+@pytest.mark.slow
 def test_work_for_a_batch_is_loaded_as_far_as_it_fits_and_one_at_least(
     connection: Connection,
 ) -> None:

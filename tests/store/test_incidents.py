@@ -186,6 +186,7 @@ def test_a_batch_is_measured_while_it_runs_and_once_more_when_it_is_over(
     assert evaluate(connection, hours=99).resolved == [log.incident_id]
 
 
+@pytest.mark.slow
 def test_realtime_latency_counts_answers_and_what_waits_too_long_but_nothing_a_person_delayed(
     connection: Connection,
 ) -> None:

@@ -1,5 +1,6 @@
 """What is kept for a while only goes when its time is over, and nothing else does."""
 
+import pytest
 from prefect.logging import disable_run_logger
 from sqlalchemy import Connection, text
 
@@ -43,6 +44,7 @@ def test_only_what_is_older_goes(connection: Connection) -> None:
     assert len(rows(connection, "spend")) == len(rows(connection, "item_status")) == 1
 
 
+@pytest.mark.slow
 async def test_everything_that_is_over_goes_and_is_counted(
     db: Database, passing_time: PassingTime
 ) -> None:

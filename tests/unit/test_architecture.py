@@ -46,6 +46,7 @@ def test_every_path_that_is_written_down_exists(page: Path) -> None:
     } == set()
 
 
+@pytest.mark.slow
 def test_no_file_is_long_without_a_reason() -> None:
     ours = modules((*ROOMS, "migrations", "packages", "tests"))
     long = {path: lines for path in ours if (lines := len(path.read_text().splitlines())) > LONGEST}

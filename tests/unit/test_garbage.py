@@ -20,6 +20,7 @@ def test_what_is_made_and_stays_is_not_looked_through() -> None:
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("program", "argument"), [("lanes.__main__", "--help"), ("lanes.stand.chain", "this")]
 )

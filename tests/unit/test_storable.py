@@ -61,6 +61,7 @@ def test_ordinary_values_are_storable(value: Any) -> None:
     assert_jsonb_takes(value)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("levels", [DEEPEST + 1, 50_000])
 def test_a_value_nested_too_deeply_is_refused_and_not_a_crash(levels: int) -> None:
     assert why_unstorable(nested(DEEPEST), "it") is None

@@ -26,6 +26,7 @@ def outcomes(endpoint: Endpoint, batch_id: str) -> dict[str, str]:
     return {line.custom_id: line.result.type for line in client.messages.batches.results(batch_id)}
 
 
+@pytest.mark.slow
 def test_results_come_complete_and_out_of_order(echo: Endpoint) -> None:
     batches = echo.client().messages.batches
     batch = batches.create(requests=batch_of([f"Item {i}" for i in range(200)]))
@@ -133,6 +134,7 @@ def test_texts_full_of_json_survive_the_cutting_of_the_body(echo: Endpoint) -> N
         assert echo.responses_about(text) == 1
 
 
+@pytest.mark.slow
 def test_a_cancelled_batch_keeps_what_succeeded_before(echo: Endpoint) -> None:
     echo.reset(turnaround_s=60)
     client = echo.client()
@@ -211,6 +213,7 @@ def test_messages_are_served_while_a_large_batch_runs(tmp_path: Path) -> None:
         assert sorted(waits)[5] < 1.0
 
 
+@pytest.mark.slow
 def test_two_stand_ins_never_share_a_home(tmp_path: Path) -> None:
     with (
         running_endpoint(tmp_path, "--engine", "echo"),

@@ -44,6 +44,7 @@ async def test_a_status_fault_is_the_error_the_sdk_knows(echo: Endpoint) -> None
     assert [rule["hits"] for rule in echo.control("GET", "faults")["data"]] == [1, 1]
 
 
+@pytest.mark.slow
 async def test_a_dropped_message_is_billed_though_no_answer_arrives(echo: Endpoint) -> None:
     echo.fault("messages", "drop", match="dropped text")
     async with echo.async_client() as client:

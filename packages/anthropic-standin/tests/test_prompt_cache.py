@@ -56,6 +56,7 @@ def test_another_prefix_is_not_read() -> None:
     assert cache.charge(MODELS["claude-opus-5-5"], asking(), 1).read_tokens == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("hits", "most"), [(0.0, 0), (1.0, 10**9)])
 def test_of_a_batch_so_large_a_part_finds_a_cached_prompt(
     echo: Endpoint, hits: float, most: int

@@ -115,6 +115,7 @@ async def test_what_could_not_be_answered_for_a_day_is_given_up(db: Database, pu
     assert [each.outcome for each in await db.run(rows, "attempt_log")] == ["given_up"]
 
 
+@pytest.mark.slow
 async def test_a_batch_whose_items_were_all_withdrawn_is_cancelled_and_costs_only_what_had_run(
     at: Connections, endpoint: Endpoint, sender: Sender
 ) -> None:
@@ -219,6 +220,7 @@ def answered_again(connection: Connection) -> None:
     save(connection, *map(tried, waiting))
 
 
+@pytest.mark.slow
 async def test_a_replay_that_has_ended_is_complete_and_its_artifact_is_written_once(
     db: Database, background: BackgroundRequests, prefect: PrefectStandIn
 ) -> None:

@@ -141,6 +141,7 @@ async def test_what_the_last_drain_has_read_wakes_no_other(
     assert await calls(db) == []
 
 
+@pytest.mark.slow
 async def test_an_event_that_occurred_long_before_it_arrived_wakes_a_drain_within_a_minute(
     db: Database, prefect: PrefectStandIn
 ) -> None:
@@ -189,6 +190,7 @@ async def test_runs_that_wait_for_a_worker_do_not_multiply_however_long_it_is_aw
     assert len(await calls(db)) == 2
 
 
+@pytest.mark.slow
 async def test_a_drain_that_an_operator_ended_is_called_for_again_only_by_what_waits(
     db: Database, put: Put, prefect: PrefectStandIn
 ) -> None:

@@ -223,6 +223,7 @@ def test_a_true_discount_of_half_comes_out_as_half_although_batch_had_the_longer
     assert found.realtime_usd == pytest.approx((here + 2 * bill) / 40)
 
 
+@pytest.mark.slow
 def test_an_amended_item_is_compared_once(connection: Connection) -> None:
     letters = publish(connection, now=NOON, mode="lambda", split_percent=100)
     admit(connection, "k", now=NOON)
@@ -249,6 +250,7 @@ def test_whole_days_without_items_count_and_canceled_items_do_not(connection: Co
     assert row(connection, "item", key="d").canceled_at is not None
 
 
+@pytest.mark.slow
 def test_the_busiest_minute_adds_what_is_folded_and_what_is_not(connection: Connection) -> None:
     publish(connection, now=NOON)
     admit(connection, *"abc", now=NOON)

@@ -328,6 +328,7 @@ def test_short_reads_are_kept_with_the_batch(connection: Connection, letters: Ve
     assert collection.short_read(connection, batch_id, {0}, now=later(minutes=3)).times == 1
 
 
+@pytest.mark.slow
 def test_counts_add_up_by_what_became_of_the_items(
     connection: Connection, letters: Version
 ) -> None:

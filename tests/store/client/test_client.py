@@ -193,6 +193,7 @@ def test_waiting_returns_the_result_and_records_one_read(pool: Engine) -> None:
         assert row(connection, "read").reader == "desk"
 
 
+@pytest.mark.slow
 def test_waiting_too_short_returns_nothing_and_records_no_read(pool: Engine) -> None:
     client.submit("letters", {"text": "x"}, key="k")
     assert client.wait("letters", "k", reader="desk", timeout_s=0) is None
@@ -241,6 +242,7 @@ async def test_nobody_waits_for_what_will_not_come(
         assert rows(connection, "read") == []
 
 
+@pytest.mark.slow
 async def test_the_asynchronous_functions_do_the_same(pool: Engine) -> None:
     sent = await client.asubmit("letters", {"text": "x"}, key="k", urgent=True)
     assert sent.outcome == "accepted"

@@ -178,6 +178,7 @@ def test_a_lost_notification_costs_one_look_more(
         waiting.result(WITHIN_S)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("unpolled")
 def test_whoever_gives_up_has_looked_at_the_end(
     pool: Engine, programs: ThreadPoolExecutor, looks: Looks

@@ -48,6 +48,7 @@ def on(connection: Connection, settings: Config) -> Config:
     return settings
 
 
+@pytest.mark.slow
 def test_a_migration_may_change_a_table_under_a_view_and_who_could_read_the_view_still_can(
     connection: Connection, tmp_path: Path
 ) -> None:

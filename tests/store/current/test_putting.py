@@ -50,6 +50,7 @@ def test_the_migrations_lead_to_what_the_files_and_the_tables_of_the_code_make(
     assert {piece.kind for piece in sql_files()} == {"function", "view", "type", "trigger"}
 
 
+@pytest.mark.slow
 def test_nothing_differs_in_a_new_database(connection: Connection) -> None:
     before = oids(connection)
     assert differences(connection, sql_files()) == []
@@ -57,7 +58,7 @@ def test_nothing_differs_in_a_new_database(connection: Connection) -> None:
     assert oids(connection) == before
 
 
-@pytest.mark.long_cases
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("done", "file"),
     [
@@ -102,6 +103,7 @@ def test_a_view_that_loses_a_column_is_made_anew(connection: Connection) -> None
     assert "purpose" not in columns(connection, "spend")
 
 
+@pytest.mark.slow
 def test_what_leans_on_something_that_is_made_anew_is_made_anew_with_it(
     connection: Connection,
 ) -> None:
@@ -142,6 +144,7 @@ def own_function(connection: Connection) -> None:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("theirs", [own_view, own_view_over_it, own_function])
 def test_somebody_elses_view_is_never_dropped(
     connection: Connection, theirs: Callable[[Connection], None]
@@ -155,6 +158,7 @@ def test_somebody_elses_view_is_never_dropped(
     assert objects(connection) == before
 
 
+@pytest.mark.slow
 def test_a_view_of_somebody_else_in_our_schema_stays_and_is_told(connection: Connection) -> None:
     connection.execute(text("create view lanes.mine as select 1 as one"))
     assert put_in_force(connection, sql_files()) == []

@@ -112,6 +112,7 @@ def test_a_role_does_its_job_also_with_plans_that_the_server_keeps(
         connection.exec_driver_sql(job, execution_options={"no_parameters": True}).all()
 
 
+@pytest.mark.slow
 def test_a_worker_answers_items_and_changes_no_schema(
     opened: dict[str, Connection], server: dict[str, str]
 ) -> None:

@@ -95,6 +95,7 @@ def test_what_an_item_said_is_nowhere_and_its_key_hash_and_costs_stay(
     assert outcomes == ["duplicate", "key_conflict"]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("letters")
 def test_what_is_younger_open_or_of_a_workload_that_keeps_for_ever_stays(
     connection: Connection,
@@ -110,6 +111,7 @@ def test_what_is_younger_open_or_of_a_workload_that_keeps_for_ever_stays(
     assert stay == {"kept", "young", "open"}
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("letters")
 def test_an_item_that_somebody_holds_is_left_for_the_next_time(
     pool: Engine, connection: Connection
@@ -123,6 +125,7 @@ def test_an_item_that_somebody_holds_is_left_for_the_next_time(
     assert empty(connection) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("letters")
 def test_a_reader_is_told_that_the_answer_is_no_longer_kept(
     pool: Engine, database_url: str, connection: Connection
@@ -142,6 +145,7 @@ def test_a_reader_is_told_that_the_answer_is_no_longer_kept(
     assert results.current(connection, "letters", "b") is None
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("letters")
 def test_a_replay_of_an_emptied_range_is_refused_and_one_of_the_rest_begins(
     connection: Connection,
@@ -203,6 +207,7 @@ def test_an_item_is_kept_from_the_last_that_happened_to_it(
     assert row(connection, "item", key="k").emptied_at is not None
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("letters")
 def test_what_was_emptied_is_neither_right_nor_wrong(connection: Connection) -> None:
     settle(connection, "a", "b")

@@ -176,6 +176,7 @@ def test_an_item_has_so_many_revisions_and_its_neighbour_is_amended(connection: 
     )
 
 
+@pytest.mark.slow
 def test_so_many_amendments_wait_for_an_item_that_never_comes(connection: Connection) -> None:
     publish(connection, now=NOON)
     assert {amend(connection, "a", number) for number in range(100)} == {"waiting"}
@@ -185,6 +186,7 @@ def test_so_many_amendments_wait_for_an_item_that_never_comes(connection: Connec
     assert amend(connection, "a", 102) == "amended"
 
 
+@pytest.mark.slow
 def test_so_many_amendments_of_a_workload_wait(connection: Connection) -> None:
     publish(connection, now=NOON)
     publish(connection, "bills", now=NOON)

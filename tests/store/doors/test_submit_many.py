@@ -296,6 +296,7 @@ def test_a_large_list_with_every_second_row_known_is_told_in_order(sql: Connecti
     ]
 
 
+@pytest.mark.slow
 def test_one_transaction_wakes_the_lanes_once_and_tells_nothing_by_it(
     pool: Engine, database_url: str
 ) -> None:

@@ -19,6 +19,7 @@ def labelled(connection: Connection) -> None:
     items.label(connection, "letters", {"k": A}, source="team")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("first", ["label", "save"])
 def test_a_label_and_an_answer_of_transactions_that_overlap_count_once(
     pool: Engine, first: str
@@ -107,6 +108,7 @@ def test_of_one_lane_and_version_the_answer_that_is_shown_counts(connection: Con
     assert accuracy(connection) == {("batch", 1, 0.0)}
 
 
+@pytest.mark.slow
 def test_a_label_stands_beside_the_answer_that_it_judges(connection: Connection) -> None:
     publish(connection, now=NOON)
     save(connection, *(tried(each, output=B) for each in [claimed_item(connection, "k")]))

@@ -33,6 +33,7 @@ def realtime(
     return DeadlineFigures("letters", Lane.REALTIME, reason, met, missed, overdue)
 
 
+@pytest.mark.slow
 def test_an_answer_by_its_due_time_met_it_and_a_later_one_missed_it(connection: Connection) -> None:
     publish(connection, now=NOON)
     admit(connection, "a", "b", now=NOON, lane=Lane.REALTIME, due_at=later(seconds=9))
@@ -52,6 +53,7 @@ def test_an_answer_by_its_due_time_met_it_and_a_later_one_missed_it(connection: 
     assert seen(connection, now=later(hours=2)) == []
 
 
+@pytest.mark.slow
 def test_what_waits_beyond_its_due_time_is_overdue_wherever_it_waits(
     connection: Connection,
 ) -> None:
@@ -70,6 +72,7 @@ def test_what_waits_beyond_its_due_time_is_overdue_wherever_it_waits(
     assert at == [realtime(overdue=2), DeadlineFigures("letters", Lane.BATCH, "pinned", 0, 0, 2)]
 
 
+@pytest.mark.slow
 def test_what_was_due_before_it_arrived_is_told_apart_and_breaks_no_promise(
     connection: Connection,
 ) -> None:
@@ -81,6 +84,7 @@ def test_what_was_due_before_it_arrived_is_told_apart_and_breaks_no_promise(
     assert figures(connection, now=later(seconds=2)) == [realtime("overdue", missed=1)]
 
 
+@pytest.mark.slow
 def test_what_was_due_after_it_arrived_but_before_it_was_routed_counts_as_due(
     connection: Connection,
 ) -> None:
@@ -97,6 +101,7 @@ def test_what_was_due_after_it_arrived_but_before_it_was_routed_counts_as_due(
     assert figures(connection, now=later(minutes=12)) == [realtime("deadline", missed=1)]
 
 
+@pytest.mark.slow
 def test_what_was_due_before_it_arrived_breaks_no_promise_whatever_its_route_says(
     connection: Connection,
 ) -> None:
@@ -128,6 +133,7 @@ def test_an_archive_that_was_due_before_it_arrived_hides_nothing_that_is_overdue
     ]
 
 
+@pytest.mark.slow
 def test_what_real_time_gave_up_for_a_late_batch_is_overdue_until_that_is_home(
     connection: Connection,
 ) -> None:
@@ -172,6 +178,7 @@ def test_a_failed_item_missed_its_due_time_until_it_is_tried_again(connection: C
     assert figures(connection, now=later(minutes=3)) == [realtime(met=1)]
 
 
+@pytest.mark.slow
 def test_the_first_answer_counts_and_no_authoritative_pass_counts_again(
     connection: Connection,
 ) -> None:

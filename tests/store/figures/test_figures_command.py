@@ -49,6 +49,7 @@ def spoiled(pool: Engine) -> object:
     return right
 
 
+@pytest.mark.slow
 def test_a_rebuild_heals_the_days_of_its_period_and_no_others(pool: Engine, capsys: Told) -> None:
     right = spoiled(pool)
     assert figures("rebuild", since="2026-11-25", until="2026-11-25T18:00:00", as_json=True) == 0
@@ -75,6 +76,7 @@ def test_a_rebuild_in_several_transactions_heals_every_day(pool: Engine) -> None
         assert stand(connection) == right
 
 
+@pytest.mark.slow
 def test_what_is_written_during_a_rebuild_is_counted_once(pool: Engine) -> None:
     with pool.connect() as writer:
         with writer.begin() as unfinished:

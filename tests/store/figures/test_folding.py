@@ -271,6 +271,7 @@ def figures_of(connection: Connection) -> dict[str, int]:
     return {row.word[:5]: row.n for row in rows}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("bad", [[0], [3], [6], [2, 3, 5]])
 def test_a_row_that_cannot_be_folded_is_set_aside_and_stops_no_other(
     connection: Connection, caplog: pytest.LogCaptureFixture, bad: list[int]
@@ -294,6 +295,7 @@ select item_id, work_id, version_id, lane, standing, 0, revision + 1, output, cr
 """
 
 
+@pytest.mark.slow
 def test_an_item_that_both_lanes_answered_twice_is_compared_once(connection: Connection) -> None:
     life = Life(connection, Mode.LAMBDA)
     for step in (

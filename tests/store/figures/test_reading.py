@@ -25,6 +25,7 @@ def put(
     route(connection, now=at)
 
 
+@pytest.mark.slow
 def test_an_open_transaction_holds_back_neither_the_folder_nor_the_figures_of_others(
     pool: Engine,
 ) -> None:
@@ -70,6 +71,7 @@ def test_one_folds_at_a_time_and_nobody_waits_for_them(pool: Engine) -> None:
             assert (folding.fold(second), routed(second)) == (0, 1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("folded", [False, True])
 def test_a_period_begins_with_its_minute_whatever_grains_hold_it(
     connection: Connection, folded: bool

@@ -40,6 +40,7 @@ def act(connection: Connection, kind: type[PersonAction], **given: Any) -> str:
     return kind(**signed | given).perform(connection, NOON).said
 
 
+@pytest.mark.slow
 def test_a_budget_is_set_shown_changed_and_removed(pool: Engine, capsys: Told) -> None:
     assert budget("letters", hard=Decimal(20), soft=Decimal(15), zone="Europe/Berlin") == 0
     said = (

@@ -20,6 +20,7 @@ from tests.store.money.budgeted import PRICE, ZERO, ZONES, put, stands
 from tests.store.tries import claimed_item, rows, said, save, tried
 
 
+@pytest.mark.slow
 def test_what_is_billed_and_what_may_have_been_counts_from_the_budgets_period_on(
     connection: Connection,
 ) -> None:
@@ -33,6 +34,7 @@ def test_what_is_billed_and_what_may_have_been_counts_from_the_budgets_period_on
     assert stands(connection, later(days=1)).used_usd == 0
 
 
+@pytest.mark.slow
 def test_a_budget_that_is_set_later_knows_what_its_period_has_cost(connection: Connection) -> None:
     publish(connection, now=NOON)
     save(connection, tried(claimed_item(connection, "a"), at=later(days=-1)))
@@ -85,6 +87,7 @@ def test_saves_go_on_while_a_new_budget_adds_up_what_was_spent_and_count_once(
         assert stands(connection).spent_usd == 3 * PRICE
 
 
+@pytest.mark.slow
 def test_a_consumer_pays_its_part_of_a_pack(connection: Connection) -> None:
     publish(connection, now=NOON)
     put(connection, consumer="crm")

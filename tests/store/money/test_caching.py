@@ -116,6 +116,7 @@ def test_calls_that_mark_and_of_which_nothing_is_cached_stop_marking(
     assert off.why == "the provider cached nothing of 40 calls: what they share is too short for it"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", [Outcome.UNSERVED, Outcome.UNKNOWN, Outcome.ERRORED])
 def test_calls_that_got_no_answer_say_nothing_of_the_cache(
     connection: Connection, fault: Outcome
@@ -132,6 +133,7 @@ def test_calls_that_got_no_answer_say_nothing_of_the_cache(
     assert weighed(connection, of, Lane.REALTIME, later(minutes=5)) is Marks.SOME
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("shared_by", "marks"), [(1, Marks.NONE), (5, Marks.SOME)])
 def test_calls_are_counted_as_they_were_and_not_as_full_packs(
     connection: Connection, shared_by: int, marks: Marks
@@ -172,7 +174,7 @@ def test_a_batch_tries_and_is_judged_by_its_requests_that_marked(connection: Con
     assert off.why == "the provider cached nothing of 20 calls: what they share is too short for it"
 
 
-@pytest.mark.long_cases
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "fault", [Outcome.ERRORED, Outcome.CANCELED, Outcome.EXPIRED, Outcome.MISSING, Outcome.UNSERVED]
 )
@@ -194,6 +196,7 @@ def test_requests_that_marked_count_as_far_as_they_were_surely_answered(
     assert weighed(connection, of, Lane.BATCH, later(hours=1)) is marks
 
 
+@pytest.mark.slow
 def test_a_batch_of_which_no_result_came_says_nothing_of_the_cache(connection: Connection) -> None:
     of = publish(connection, now=NOON, **LONG)
     batch_id, _ = away(connection, of, 30)

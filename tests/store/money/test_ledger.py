@@ -55,6 +55,7 @@ def test_a_billed_response_is_in_spend_with_its_price(connection: Connection) ->
     assert (spent.price_version, spent.billed_at) == (price_version(), later(seconds=9))
 
 
+@pytest.mark.slow
 def test_a_batch_pays_the_batch_price_and_names_its_batch(connection: Connection) -> None:
     letters = publish(connection, now=NOON)
     admit(connection, "k", now=NOON, lane=Lane.BATCH)
@@ -77,6 +78,7 @@ def test_an_unusable_answer_is_billed_all_the_same(
     assert row(connection, "spend").cost_usd == row(connection, "attempt_log").cost_usd > 0
 
 
+@pytest.mark.slow
 def test_saving_the_same_response_twice_changes_nothing(connection: Connection) -> None:
     publish(connection, now=NOON, mode="lambda")
     attempt = tried(claimed_item(connection))
@@ -87,6 +89,7 @@ def test_saving_the_same_response_twice_changes_nothing(connection: Connection) 
     assert everything(connection) == before
 
 
+@pytest.mark.slow
 def test_saving_the_same_failure_twice_spends_one_failure(connection: Connection) -> None:
     publish(connection, now=NOON)
     attempt = tried(claimed_item(connection), Outcome.INVALID)
@@ -104,6 +107,7 @@ def test_the_same_response_twice_in_one_save_is_booked_once(connection: Connecti
     assert totals(rows(connection, "attempt_log")) == totals(rows(connection, "spend"))
 
 
+@pytest.mark.slow
 def test_a_superseded_claim_writes_its_bill_and_nothing_else(connection: Connection) -> None:
     publish(connection, now=NOON)
     first = claimed_item(connection)
@@ -131,6 +135,7 @@ def test_a_superseded_failure_without_a_bill_leaves_no_trace(connection: Connect
     assert everything(connection) == before
 
 
+@pytest.mark.slow
 def test_a_pack_whose_members_fare_differently_is_still_billed_exactly(
     connection: Connection,
 ) -> None:
@@ -152,6 +157,7 @@ def test_a_pack_whose_members_fare_differently_is_still_billed_exactly(
     assert [each.shown for each in parts] == [True, False, False]
 
 
+@pytest.mark.slow
 def test_attempts_are_numbered_within_their_item(connection: Connection) -> None:
     publish(connection, now=NOON)
     a, b = claimed_item(connection, "a"), claimed_item(connection, "b")
@@ -243,6 +249,7 @@ def test_a_name_that_comes_back_with_another_answer_is_booked_apart_however_it_i
     assert totals(parts) == totals(spent)
 
 
+@pytest.mark.slow
 def test_a_claim_that_is_answered_twice_under_one_name_has_both_bills(
     connection: Connection,
 ) -> None:
@@ -256,6 +263,7 @@ def test_a_claim_that_is_answered_twice_under_one_name_has_both_bills(
     assert totals(rows(connection, "attempt_log")) == totals(rows(connection, "spend"))
 
 
+@pytest.mark.slow
 def test_what_was_booked_before_digests_were_kept_is_not_booked_again(
     connection: Connection,
 ) -> None:

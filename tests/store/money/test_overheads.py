@@ -57,6 +57,7 @@ def test_amounts_are_added_and_the_one_in_force_is_read(connection: Connection) 
     assert [each.monthly_usd for each in rows(connection, "overhead")] == [100, 50, 0]
 
 
+@pytest.mark.slow
 def test_the_report_reads_them(connection: Connection) -> None:
     publish(connection, now=NOON)
     admit(connection, "a", now=NOON)

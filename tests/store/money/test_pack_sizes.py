@@ -3,6 +3,7 @@
 from datetime import datetime, timedelta
 from decimal import Decimal
 
+import pytest
 from sqlalchemy import Connection, text
 
 from lanes.money.pack_size import PackDecision, PackPlace
@@ -65,6 +66,7 @@ def decide(connection: Connection, of: Version, now: datetime) -> list[PackDecis
     return sharing.decide_all(connection, [of], now=now)
 
 
+@pytest.mark.slow
 def test_a_size_that_hurts_is_halved_and_the_decision_keeps_its_evidence(
     connection: Connection,
 ) -> None:
@@ -92,6 +94,7 @@ def test_a_size_that_hurts_is_halved_and_the_decision_keeps_its_evidence(
     assert sharing.in_force(connection) == {PackPlace.of(of, Lane.REALTIME): made}
 
 
+@pytest.mark.slow
 def test_what_led_to_a_decision_leads_to_no_other(connection: Connection) -> None:
     of = letters(connection)
     compared(connection, of, n=200, bad=90, twice=100)
@@ -102,6 +105,7 @@ def test_what_led_to_a_decision_leads_to_no_other(connection: Connection) -> Non
     assert made.size == 5
 
 
+@pytest.mark.slow
 def test_it_grows_again_once_the_larger_size_has_rested(connection: Connection) -> None:
     of = letters(connection)
     compared(connection, of, n=200, bad=90, twice=100)
@@ -118,6 +122,7 @@ def test_it_grows_again_once_the_larger_size_has_rested(connection: Connection) 
     assert [each.size for each in rows(connection, "pack_size", "id")] == [10, 20, 10, 20]
 
 
+@pytest.mark.slow
 def test_a_workload_that_packs_nothing_is_not_looked_at_and_each_lane_stands_alone(
     connection: Connection,
 ) -> None:
@@ -130,6 +135,7 @@ def test_a_workload_that_packs_nothing_is_not_looked_at_and_each_lane_stands_alo
     assert decide(connection, single, NOON) == []
 
 
+@pytest.mark.slow
 def test_a_new_version_keeps_the_size_and_begins_its_own_evidence(connection: Connection) -> None:
     of = letters(connection)
     compared(connection, of, n=200, bad=90, twice=100)
@@ -166,6 +172,7 @@ def test_the_report_says_which_size_is_in_force_what_is_known_and_what_that_cost
     )
 
 
+@pytest.mark.slow
 def test_an_items_story_says_why_no_more_shared_its_call(connection: Connection) -> None:
     of = letters(connection)
     compared(connection, of, n=200, bad=90, twice=100)

@@ -69,6 +69,7 @@ def test_a_claim_takes_no_more_than_fits_and_the_next_goes_on_as_calls_end(
     assert not stands(connection).waits
 
 
+@pytest.mark.slow
 def test_a_workload_without_a_hard_budget_reserves_nothing(connection: Connection) -> None:
     publish(connection, now=NOON)
     put(connection, None, "1")
@@ -80,6 +81,7 @@ def test_a_workload_without_a_hard_budget_reserves_nothing(connection: Connectio
     assert stands(connection).spent_usd == PRICE
 
 
+@pytest.mark.slow
 def test_a_budget_that_is_set_while_calls_are_under_way_reserves_for_them_too(
     connection: Connection,
 ) -> None:

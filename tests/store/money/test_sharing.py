@@ -70,6 +70,7 @@ def test_it_is_read_once_in_half_a_minute(connection: Connection) -> None:
     assert [found.pack_of(of, lane) for lane in (Lane.BATCH, Lane.REALTIME)] == [2, 8]
 
 
+@pytest.mark.slow
 async def test_routes_state_what_items_cost_so(db: Database) -> None:
     now = await db.now()
 
@@ -99,6 +100,7 @@ def test_what_is_shed_is_priced_so(connection: Connection) -> None:
     assert (made.realtime_usd, made.batch_usd) == _both(estimates, of)
 
 
+@pytest.mark.slow
 def test_a_replay_and_a_decision_about_a_batch_are_priced_so(connection: Connection) -> None:
     of = publish(connection, now=NOON, **LONG)
     admit(connection, "k", now=NOON, payload={"text": "help"})

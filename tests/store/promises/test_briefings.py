@@ -712,6 +712,7 @@ def test_what_cannot_be_looked_up_in_time_says_so_and_costs_no_other_part(
     )  # the transaction goes on
 
 
+@pytest.mark.slow
 def test_a_slow_lane_without_errors_says_where_the_time_goes(connection: Connection) -> None:
     publish(connection, now=later(days=-1))
     answered(connection, "slow", 25, at=later(seconds=-10), took_s=20)
@@ -723,6 +724,7 @@ def test_a_slow_lane_without_errors_says_where_the_time_goes(connection: Connect
     )
 
 
+@pytest.mark.slow
 def test_a_first_failure_says_that_there_is_nothing_to_compare_with(connection: Connection) -> None:
     publish(connection, now=later(days=-1))
     failed(connection, "bad", [INTERNAL] * 25, at=later(seconds=-10))

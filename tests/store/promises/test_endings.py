@@ -285,6 +285,7 @@ def test_a_used_up_budget_of_a_workload_explains_what_waits_and_misses_its_due_t
     )  # those of the two workloads that have money
 
 
+@pytest.mark.slow
 def test_a_refused_model_explains_only_what_waits_for_that_model(connection: Connection) -> None:
     publish(
         connection,

@@ -188,6 +188,7 @@ def test_sessions_of_lanes_never_open_one_and_a_worker_records_what_others_take(
             admin.commit()
 
 
+@pytest.mark.slow
 def test_it_is_one_incident_however_often_it_is_looked_at_on_one_connection(
     pool: Engine, database_url: str, stranger: str
 ) -> None:

@@ -108,6 +108,7 @@ def test_waiting_for_a_turn_is_no_failure(connection: Connection, model: str | N
     assert sweep(connection, hours=1_000) == 0
 
 
+@pytest.mark.slow
 def test_real_time_work_that_comes_back_again_and_again_is_given_up(connection: Connection) -> None:
     waiting(connection)
     for hour in (1, 2, 25):
@@ -160,6 +161,7 @@ def test_batch_work_that_nobody_tried_waits_for_its_window(connection: Connectio
 LEFT_BY_BATCHES = [Outcome.EXPIRED, Outcome.CANCELED, Outcome.UNSERVED, Outcome.PACK_REFUSED]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", list(Mode))
 @pytest.mark.parametrize("outcome", LEFT_BY_BATCHES)
 def test_the_wait_for_the_first_batch_and_its_first_return_fail_nothing(
@@ -174,6 +176,7 @@ def test_the_wait_for_the_first_batch_and_its_first_return_fail_nothing(
     assert row(connection, "item_status").state == "settled"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("outcome", [Outcome.EXPIRED, Outcome.CANCELED, Outcome.UNSERVED])
 def test_batch_work_that_comes_back_again_and_again_is_given_up(
     connection: Connection, outcome: Outcome
@@ -199,12 +202,14 @@ def test_returns_within_a_few_hours_give_nothing_up(connection: Connection) -> N
     assert sweep(connection, hours=124.6) == 1
 
 
+@pytest.mark.slow
 def test_neighbours_of_a_refused_pack_are_not_given_up_for_it(connection: Connection) -> None:
     waiting(connection, Lane.BATCH)
     comes_back(connection, Outcome.PACK_REFUSED, 0, 1, 2, 3, 4)
     assert sweep(connection, hours=1_000) == 0
 
 
+@pytest.mark.slow
 def test_what_real_time_tried_before_it_was_shed_is_no_return_of_a_batch(
     connection: Connection,
 ) -> None:
@@ -249,6 +254,7 @@ def test_an_authoritative_pass_that_is_given_up_leaves_the_provisional_answer_se
     )
 
 
+@pytest.mark.slow
 def test_a_replay_ends_although_one_of_its_items_is_never_answered(connection: Connection) -> None:
     publish(connection, now=NOON)
     save(connection, tried(claimed_item(connection)))

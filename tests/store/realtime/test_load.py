@@ -4,6 +4,7 @@ from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
+import pytest
 from sqlalchemy import Connection, text, update
 
 from lanes.money.budget import Budget, Period
@@ -148,6 +149,7 @@ def test_whose_budgets_have_refused_is_known_until_their_next_period(
     assert seen(connection).refused == {("letters", None), ("letters", "crm")}
 
 
+@pytest.mark.slow
 def test_a_budget_that_is_used_up_to_the_cent_has_nothing_left_before_it_refuses_anybody(
     connection: Connection,
 ) -> None:

@@ -75,6 +75,7 @@ def test_a_late_answer_settles_an_item_that_waits_again_or_failed_by_lost_leases
     assert {each.key: each.state for each in rows(connection, "item_status")} == states
 
 
+@pytest.mark.slow
 def test_a_late_answer_does_not_revive_an_item_that_failed_by_itself_or_was_canceled(
     connection: Connection,
 ) -> None:

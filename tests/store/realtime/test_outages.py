@@ -90,6 +90,7 @@ def test_faults_that_no_answer_followed_are_no_failures_yet_an_outage_or_an_answ
     assert judged(connection, now=later(seconds=6)) == {("realtime_failing", "open")}
 
 
+@pytest.mark.slow
 def test_it_is_over_when_what_it_made_wait_was_asked_and_answers_that_came_late_of_it_break_no_promise(
     connection: Connection,
 ) -> None:
@@ -202,6 +203,7 @@ def test_what_no_outage_explains_is_told_at_once(connection: Connection) -> None
     assert told(connection) == ["provider_down", "items_failed", "realtime_slow"]
 
 
+@pytest.mark.slow
 def test_an_outage_explains_items_that_were_given_up_unanswered_and_no_others(
     connection: Connection,
 ) -> None:
@@ -283,6 +285,7 @@ def test_while_something_waits_it_is_not_over_however_long_nobody_asks(
     assert judged(connection, now=later(hours=5)) >= {("provider_down", "resolved")}
 
 
+@pytest.mark.slow
 def test_an_outage_lasts_for_as_long_as_work_by_any_version_needs_its_model_and_no_longer(
     connection: Connection,
 ) -> None:
@@ -359,6 +362,7 @@ def test_an_outage_is_opened_once_whoever_sees_it(connection: Connection) -> Non
     assert (only.workload, only.subject, only.value) == ("*", "acme", 19)
 
 
+@pytest.mark.slow
 def test_an_outage_of_two_models_is_one_incident_that_ends_when_both_answer(
     connection: Connection,
 ) -> None:

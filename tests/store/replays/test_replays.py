@@ -126,6 +126,7 @@ def test_a_reader_that_was_killed_goes_on_and_nothing_is_read_twice(connection: 
     assert len(rows(connection, "work", purpose="replay")) == 4
 
 
+@pytest.mark.slow
 def test_items_that_arrive_meanwhile_and_canceled_ones_are_left_out(connection: Connection) -> None:
     settle(connection, "a", "b")
     admit(connection, "gone", now=NOON)
@@ -218,6 +219,7 @@ def test_the_answers_of_a_replay_lie_over_the_live_ones_and_move_no_item(
     assert said.cost_usd > 0
 
 
+@pytest.mark.slow
 def test_a_replay_is_complete_once_its_last_work_ended_and_a_failed_item_harms_no_neighbour(
     connection: Connection, letters: Version
 ) -> None:
@@ -239,6 +241,7 @@ def test_a_replay_is_complete_once_its_last_work_ended_and_a_failed_item_harms_n
     assert promotions.promote(connection, "letters", now=AT)[1] == 3
 
 
+@pytest.mark.slow
 def test_promoting_makes_the_results_current_and_demoting_restores_exactly_what_was(
     connection: Connection, letters: Version
 ) -> None:
@@ -276,6 +279,7 @@ def test_a_decision_about_a_replay_never_waits_without_a_limit_for_an_open_trans
         assert promotions.promote(operator, "letters", now=AT)[1] == 4
 
 
+@pytest.mark.slow
 def test_a_demoted_replay_may_be_promoted_again_or_dropped(
     connection: Connection, letters: Version
 ) -> None:
@@ -336,6 +340,7 @@ def test_a_reader_stops_at_a_replay_that_was_dropped_meanwhile(connection: Conne
     assert replays.read_some(connection, of.id, now=AT).items == 0
 
 
+@pytest.mark.slow
 def test_items_amended_after_the_replay_and_items_still_open_keep_their_live_result(
     connection: Connection, letters: Version
 ) -> None:
@@ -430,6 +435,7 @@ def test_a_diff_counts_by_field_shows_examples_and_asks_the_labels_before_and_af
     assert promotions.compared(connection, promoted) == found
 
 
+@pytest.mark.slow
 def test_another_version_replays_in_its_own_batches(
     connection: Connection, letters: Version
 ) -> None:
@@ -442,6 +448,7 @@ def test_another_version_replays_in_its_own_batches(
     assert {each.version for each in rows(connection, "current_results")} == {2}
 
 
+@pytest.mark.slow
 def test_an_item_that_is_being_amended_is_read_once_its_amendment_is_in(pool: Engine) -> None:
     with pool.begin() as connection:
         notes = publish(connection, "notes", now=NOON)

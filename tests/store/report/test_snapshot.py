@@ -206,6 +206,7 @@ def test_a_snapshot_costs_what_was_billed_for_the_items_of_its_period(lived_in: 
     assert sum(each.cost_usd for each in seen.lanes) == billed
 
 
+@pytest.mark.slow
 def test_a_snapshot_lists_open_batches_however_old(lived_in: Connection) -> None:
     batch_id = row(lived_in, "batch_status").batch_id
     (listed,) = snapshot.take(lived_in, since=later(days=1), now=later(days=2)).batches
@@ -230,6 +231,7 @@ def test_a_snapshot_has_a_point_for_each_minute_of_each_lane(lived_in: Connectio
     ]
 
 
+@pytest.mark.slow
 def test_a_snapshot_holds_what_is_open_however_old_and_what_ended_in_its_period(
     lived_in: Connection,
 ) -> None:

@@ -32,6 +32,7 @@ def letters(pool: Engine, address: str, monkeypatch: pytest.MonkeyPatch) -> None
         begin(connection, now=two_hours_ago)
 
 
+@pytest.mark.slow
 def test_the_figures_are_those_of_the_hours_looked_back(capsys: Told) -> None:
     assert status(as_json=True) == 1
     said = json.loads(capsys.readouterr().out)

@@ -70,6 +70,7 @@ def verdicts(connection: Connection, of: Rollout, *, now: datetime) -> list[Verd
     return [each.verdict for each in judgements(connection, of, now=now)]
 
 
+@pytest.mark.slow
 def test_a_gate_never_passes_while_every_second_batch_does_not_return(
     connection: Connection,
 ) -> None:
@@ -151,6 +152,7 @@ def test_the_sample_ratio_counts_the_items_of_one_entity_once(connection: Connec
     assert 70 < hits < 131
 
 
+@pytest.mark.slow
 def test_batches_that_left_later_and_are_out_no_longer_than_usual_hold_nothing(
     connection: Connection,
 ) -> None:
@@ -163,6 +165,7 @@ def test_batches_that_left_later_and_are_out_no_longer_than_usual_hold_nothing(
     assert verdicts(connection, begun, now=later(hours=1, minutes=59)) == [Verdict.PASSED]
 
 
+@pytest.mark.slow
 def test_every_measure_of_the_step_waits_for_items_in_doubt(connection: Connection) -> None:
     begun = to_batch(connection, ERRORS, MET, P95)
     due = {"due_at": later(hours=20)}
@@ -237,6 +240,7 @@ def test_a_real_time_item_that_waits_beyond_its_patience_is_wrong_and_so_is_at_o
     assert [(each.samples, each.wrong) for each in (early, late)] == [(1, 1), (2, 2)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "outcome", [Outcome.CANCELED, Outcome.EXPIRED, Outcome.INVALID, Outcome.VALID]
 )
@@ -257,6 +261,7 @@ def test_what_becomes_of_the_older_revision_of_an_amended_item_is_no_failure(
     assert [(each.samples, each.wrong) for each in taken.measurements] == [(6, 0), (0, 0)]
 
 
+@pytest.mark.slow
 def test_an_amended_item_that_is_out_too_long_counts_from_its_amendment(
     connection: Connection,
 ) -> None:
@@ -269,6 +274,7 @@ def test_an_amended_item_that_is_out_too_long_counts_from_its_amendment(
         assert (errors.wrong, slow.wrong) == (wrong, wrong)
 
 
+@pytest.mark.slow
 def test_a_failure_before_the_amendment_and_an_answer_before_it_count(
     connection: Connection,
 ) -> None:

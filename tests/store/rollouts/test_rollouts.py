@@ -410,6 +410,7 @@ def figures(connection: Connection, *gates: dict[str, object], now: datetime) ->
     return rollout_measures.take(connection, seen, now=now)
 
 
+@pytest.mark.slow
 def test_the_figures_are_those_of_split_items_under_the_step(connection: Connection) -> None:
     publish(connection, now=NOON)
     workloads.set_split(
@@ -454,6 +455,7 @@ def test_a_consumers_rollout_measures_that_consumers_items_alone(connection: Con
     assert share(connection) == 0
 
 
+@pytest.mark.slow
 def test_missed_deadlines_and_agreement_are_measured(connection: Connection) -> None:
     met = {"measure": "deadlines_met", "min": 0.5, "at_least": 1}
     agreement = {"measure": "agreement", "min": 0.5, "at_least": 1}
@@ -616,6 +618,7 @@ def test_an_amended_item_is_compared_once_and_with_the_answer_to_the_same_revisi
     assert (agreed.samples, agreed.wrong, agreed.value) == (1, 0, 1)
 
 
+@pytest.mark.slow
 def test_the_report_compares_answers_to_the_same_revision_too(connection: Connection) -> None:
     amended_in_lambda(connection, again=B)
     (agreement,) = snapshot.take(connection, since=NOON, now=later(hours=1)).agreement

@@ -99,6 +99,7 @@ def test_what_cannot_be_looked_at_is_a_usage_error(
     assert commands.quote(file.rename(tmp_path / "letters.txt"), workload="letters") == 2
 
 
+@pytest.mark.slow
 def test_a_quote_says_of_each_lane_and_packing_what_it_costs_and_how_surely_it_is_back_by_then(
     pool: Engine, file: Path, capsys: Told
 ) -> None:
@@ -214,6 +215,7 @@ def test_budgets_are_heeded_and_what_they_would_be_brought_to_is_said(
     assert "some of them would wait for the next period" in said["notes"][0]
 
 
+@pytest.mark.slow
 def test_a_file_without_items_is_nothing_to_look_at_and_of_many_bad_lines_some_are_shown(
     tmp_path: Path, capsys: Told
 ) -> None:

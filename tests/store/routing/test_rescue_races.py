@@ -36,6 +36,7 @@ def batch_answers(batch_id: BatchId) -> Step:
     )
 
 
+@pytest.mark.slow
 def test_a_look_beside_the_collector_that_saves_takes_nothing_and_waits_for_nobody(
     pool: Engine,
 ) -> None:
@@ -49,6 +50,7 @@ def test_a_look_beside_the_collector_that_saves_takes_nothing_and_waits_for_nobo
         assert row(after, "item_status").state == "settled"
 
 
+@pytest.mark.slow
 def test_the_collector_beside_a_look_comes_back_and_settles_the_item_which_nobody_asks_any_more(
     pool: Engine,
 ) -> None:
@@ -62,6 +64,7 @@ def test_the_collector_beside_a_look_comes_back_and_settles_the_item_which_nobod
         assert claim(collector, now=LATE) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", list(Mode))
 @pytest.mark.parametrize("first", list(Lane))
 def test_a_drain_and_the_collector_that_save_at_once_show_one_answer_a_standing(
@@ -91,6 +94,7 @@ def test_a_drain_and_the_collector_that_save_at_once_show_one_answer_a_standing(
         assert len(rows(loser, "spend")) == 2
 
 
+@pytest.mark.slow
 def test_two_looks_at_once_take_an_item_once(pool: Engine) -> None:
     out(pool)
     with pool.begin() as one, pool.begin() as other:

@@ -291,6 +291,7 @@ def test_what_is_paused_is_not_looked_at(connection: Connection) -> None:
     assert list(sheds.going(connection)) == []
 
 
+@pytest.mark.slow
 def test_a_shed_item_is_locked_before_its_work_and_waits_for_nobody(pool: Engine) -> None:
     """An owner's open transaction holds one item: the others leave, and so does that one later."""
     with pool.begin() as setup:
@@ -303,6 +304,7 @@ def test_a_shed_item_is_locked_before_its_work_and_waits_for_nobody(pool: Engine
         assert shed(shedder) == 1
 
 
+@pytest.mark.slow
 def test_what_a_drain_claims_while_the_shed_runs_is_never_shed_and_what_is_shed_never_claimed(
     pool: Engine,
 ) -> None:

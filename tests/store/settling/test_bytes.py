@@ -33,6 +33,7 @@ def updates(connection: Connection) -> tuple[int, int]:
     return connection.execute(text(told)).one()._tuple()
 
 
+@pytest.mark.slow
 def test_nearly_every_answer_changes_no_index_of_its_item(pool: Engine) -> None:
     with pool.begin() as connection:
         publish(connection, now=NOON)

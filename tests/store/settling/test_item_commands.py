@@ -128,6 +128,7 @@ def test_that_real_time_shed_an_item_is_told_with_what_was_measured(
     assert f"to batch, shed: {why.why}; it may wait for a batch; about $" in shown
 
 
+@pytest.mark.slow
 def test_who_moves_an_item_on_is_said(pool: Engine, capsys: Told) -> None:
     assert "the router routes it" in explained(capsys, "new")[1]
     assert "has waited for the off-peak window since" in explained(capsys, "waiting")[1]
@@ -179,6 +180,7 @@ def test_an_item_is_canceled_until_it_is_settled(pool: Engine, capsys: Told) -> 
         }
 
 
+@pytest.mark.slow
 def test_a_forgotten_item_leaves_its_key_and_its_costs_and_nothing_that_it_said(
     pool: Engine, capsys: Told
 ) -> None:

@@ -143,6 +143,7 @@ def test_an_amended_item_shows_the_answer_to_what_it_was(
     assert (found.state, found.output, found.revision) == ("answered", A, 0)
 
 
+@pytest.mark.slow
 def test_a_replay_shows_nothing_before_it_is_promoted(connection: Connection) -> None:
     version = publish(connection, now=NOON)
     save(connection, tried(claimed_item(connection), output=A), now=later(minutes=1))

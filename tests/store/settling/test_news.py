@@ -212,6 +212,7 @@ def test_what_was_read_is_handed_out_until_it_has_arrived(pool: Engine) -> None:
 # -- transactions that commit late
 
 
+@pytest.mark.slow
 def test_an_answer_that_is_committed_after_later_ones_is_told(
     pool: Engine, open_: Callable[[], Connection]
 ) -> None:
@@ -229,6 +230,7 @@ def test_an_answer_that_is_committed_after_later_ones_is_told(
     assert gaps(news) == []
 
 
+@pytest.mark.slow
 def test_an_answer_whose_transaction_was_open_before_we_looked_is_told(
     pool: Engine, open_: Callable[[], Connection]
 ) -> None:
@@ -248,6 +250,7 @@ def test_an_answer_whose_transaction_was_open_before_we_looked_is_told(
     assert gaps(news) == []
 
 
+@pytest.mark.slow
 def test_an_answer_written_within_a_savepoint_is_told_when_its_transaction_is_committed(
     pool: Engine, open_: Callable[[], Connection]
 ) -> None:
@@ -263,6 +266,7 @@ def test_an_answer_written_within_a_savepoint_is_told_when_its_transaction_is_co
     assert heard(pool, news) == ["first"]
 
 
+@pytest.mark.slow
 def test_one_that_began_while_another_was_open_and_outlasts_it_is_told(
     pool: Engine, open_: Callable[[], Connection]
 ) -> None:
@@ -280,6 +284,7 @@ def test_one_that_began_while_another_was_open_and_outlasts_it_is_told(
     assert heard(pool, news) == ["three"]
 
 
+@pytest.mark.slow
 def test_what_is_rolled_back_is_neither_told_nor_waited_for(
     pool: Engine, open_: Callable[[], Connection]
 ) -> None:
@@ -297,6 +302,7 @@ def test_what_is_rolled_back_is_neither_told_nor_waited_for(
     assert gaps(news) == []
 
 
+@pytest.mark.slow
 def test_somebody_who_leaves_a_transaction_open_elsewhere_keeps_nothing_waiting(
     pool: Engine, open_: Callable[[], Connection]
 ) -> None:

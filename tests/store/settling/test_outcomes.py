@@ -226,6 +226,7 @@ def free_item(connection: Connection, key: str = "k", **fields: Any) -> ClaimedW
     return claimed_item(connection, key, lane=None, **fields)
 
 
+@pytest.mark.slow
 def test_a_lambda_item_that_may_wait_and_fails_in_real_time_falls_back_to_batch(
     connection: Connection,
 ) -> None:

@@ -65,6 +65,7 @@ def test_so_many_of_the_items_of_packs_are_owed_a_shadow_as_the_share_says_each_
     assert {each.pack for each in checks(connection)} == {10}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("size", "share"), [(1, SHARE), (10, 0.0)])
 def test_items_of_single_calls_and_of_workloads_that_check_nothing_owe_none(
     connection: Connection, size: int, share: float
@@ -94,6 +95,7 @@ def test_a_shadow_comes_after_everything_that_is_owed_presses_nobody_and_starts_
     }
 
 
+@pytest.mark.slow
 def test_what_says_the_same_alone_agrees_and_the_item_stays_as_it_was(
     connection: Connection,
 ) -> None:
@@ -117,6 +119,7 @@ def test_what_says_the_same_alone_agrees_and_the_item_stays_as_it_was(
     assert len(billed) == len(checks(connection))
 
 
+@pytest.mark.slow
 def test_what_says_something_else_alone_disagrees_over_the_fields_that_are_compared(
     connection: Connection,
 ) -> None:
@@ -130,6 +133,7 @@ def test_what_says_something_else_alone_disagrees_over_the_fields_that_are_compa
     assert [each.agrees for each in checks(connection)] == [False, *[True] * len(others)]
 
 
+@pytest.mark.slow
 def test_a_third_of_them_is_asked_again_and_compared_with_what_it_said_alone(
     connection: Connection,
 ) -> None:
@@ -217,6 +221,7 @@ def test_a_shadow_that_fails_or_is_outdated_compares_nothing(connection: Connect
     assert rows(connection, "work", purpose="shadow", state="ready") == []
 
 
+@pytest.mark.slow
 def test_what_was_said_alone_is_emptied_with_its_item(connection: Connection) -> None:
     publish(connection, now=NOON, realtime_pack=10, pack_check_share=SHARE)
     answered_in_packs(connection, *KEYS)
@@ -227,6 +232,7 @@ def test_what_was_said_alone_is_emptied_with_its_item(connection: Connection) ->
     assert row(connection, "pack_check", id=kept.id).alone is None
 
 
+@pytest.mark.slow
 def test_an_items_story_tells_of_its_check(connection: Connection) -> None:
     publish(connection, now=NOON, realtime_pack=10, pack_check_share=SHARE)
     answered_in_packs(connection, *KEYS)

@@ -107,6 +107,7 @@ def test_csv_has_the_fields_of_the_workloads_output(capsys: Told) -> None:
     ]
 
 
+@pytest.mark.slow
 def test_states_and_moments_choose(capsys: Told) -> None:
     assert keys(got(capsys, "--state", "settled,failed")) == ["corrected", "failed"]
     assert keys(got(capsys, "--state", "answered", "--state", "failed")) == ["failed", "answered"]

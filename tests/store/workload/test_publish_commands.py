@@ -176,6 +176,7 @@ def test_what_differs_is_shown_field_by_field_and_without_a_yes_nothing_changes(
     assert (data(capsys)["version"], in_force(pool).spec.patience_s) == (2, 5)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("in_this_process")
 @pytest.mark.parametrize(("answer", "number"), [("y\n", 2), ("n\n", 1), ("\n", 1), ("", 1)])
 def test_a_person_is_asked(
@@ -280,6 +281,7 @@ def test_a_file_that_is_not_valid_is_refused_whole_before_anybody_is_asked(
     assert prefect.requests == []
 
 
+@pytest.mark.slow
 def test_an_export_is_what_is_in_force_and_tells_of_a_block_that_says_otherwise(
     pool: Engine, prefect: PrefectStandIn, capsys: Told
 ) -> None:
@@ -319,6 +321,7 @@ def test_an_export_needs_no_prefect_and_keeps_the_authors_order(
     assert told.err.startswith("its block was not looked at: the Prefect API at ")
 
 
+@pytest.mark.slow
 def test_an_export_overwrites_no_file_unasked(
     pool: Engine, prefect: PrefectStandIn, capsys: Told
 ) -> None:

@@ -51,6 +51,7 @@ def read_or_none(workload: str, fields: dict[str, Any]) -> Submission | None:
         return None
 
 
+@pytest.mark.slow
 @given(ANY_TEXT, st.dictionaries(st.sampled_from(FIELDS) | ANY_TEXT, any_json(), max_size=6))
 def test_any_json_is_read_or_refused_and_what_is_read_can_be_stored(
     workload: str, fields: dict[str, Any]
@@ -182,6 +183,7 @@ def test_a_malformed_field_is_refused_with_what_it_should_hold(
     assert caught.value.reason == "malformed"
 
 
+@pytest.mark.slow
 @given(
     st.dictionaries(
         st.sampled_from(["key", "payload"]) | ANY_TEXT, any_json() | some_json(), max_size=3

@@ -207,6 +207,7 @@ def test_a_model_whose_answers_are_shifted_by_one_above_five_items_packs_five_fo
     assert sum(size == 5 for size in found) / len(found) > 0.9
 
 
+@pytest.mark.slow
 def test_where_every_pack_hurts_a_little_items_are_asked_alone_for_most_of_eight_weeks() -> None:
     found = weeks(lambda _: 0.85, alone=0.97, a_day=480)
     assert sum(size == 1 for size in found) / len(found) > 0.6

@@ -460,6 +460,7 @@ def test_every_chart_is_well_formed_and_690_px_wide(snapshot):
         assert chart.get("width") == "690"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("snapshot", [one_lane, two_workloads, far_too_much])
 def test_no_two_labels_of_a_chart_overlap_and_none_leaves_the_card(snapshot):
     for chart in charts_in(both(snapshot())):

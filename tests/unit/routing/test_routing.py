@@ -234,6 +234,7 @@ def test_pins_rules_urgency_and_due_times_bind_and_what_weighs_costs_and_load_do
             assert binds(reason, lane) == (None if reason in free else lane)
 
 
+@pytest.mark.slow
 @given(arrived(), arrived())
 def test_older_items_overtake_so_that_nothing_starves(one: ArrivedItem, other: ArrivedItem) -> None:
     waited = replace(one, due_at=None, received_at=later(seconds=-PLAIN.spec.patience_s))

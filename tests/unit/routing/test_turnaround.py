@@ -124,6 +124,7 @@ def test_within_knows_how_long_a_batch_has_been_out(
     assert found.by(moment - timedelta(milliseconds=1), out=out) <= probability + 1e-3
 
 
+@pytest.mark.slow
 @given(
     st.lists(
         st.tuples(st.integers(1, 150), st.booleans(), st.integers(0, 3)), min_size=1, max_size=20

@@ -78,6 +78,7 @@ ANSWERS = st.recursive(
 )
 
 
+@pytest.mark.slow
 @given(SCHEMAS, ANSWERS | any_json(TEXTS))
 def test_the_first_fault_is_the_one_that_jsonschema_names(
     schema: dict[str, Any], answer: Any

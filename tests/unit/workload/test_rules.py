@@ -137,6 +137,7 @@ print(cel.compile("1 + 1").execute({}))
 """
 
 
+@pytest.mark.slow
 def test_a_rule_is_compiled_without_the_toolkit_of_a_terminal_and_the_package_can_be_loaded_beside_it() -> (
     None
 ):

@@ -143,6 +143,7 @@ def test_values_are_counted_alike_with_and_without_their_levels(answer: Any) -> 
     assert answer_check._values(answer) == answer_check._measured(answer)[0]
 
 
+@pytest.mark.slow
 def test_the_steps_bound_what_the_checker_does() -> None:
     """The checker takes no more than a microsecond a step, here some hundred times less: counted, not timed."""
     for levels in range(1, 12):

@@ -58,6 +58,7 @@ def test_each_field_and_each_part_of_the_schema_and_the_promises_is_a_difference
     ]
 
 
+@pytest.mark.slow
 @given(some_json(), some_json())
 @example({"a": 1}, {"a": True})
 @example({"a": [0]}, {"a": [False]})
