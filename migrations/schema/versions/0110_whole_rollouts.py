@@ -3,8 +3,8 @@
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0108"
-down_revision = "0110"
+revision = "0110"
+down_revision = "0109"
 sql_in_force = "79222d7c73a5"  # migrations/schema/current/ after this revision
 
 

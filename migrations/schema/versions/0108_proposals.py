@@ -4,7 +4,7 @@ import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects.postgresql import JSONB
 
-revision = "0111"
+revision = "0108"
 down_revision = "0107"
 sql_in_force = "abc83606d11d"  # migrations/schema/current/ after this revision
 

@@ -3,8 +3,8 @@
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0109"
-down_revision = "0108"
+revision = "0111"
+down_revision = "0110"
 sql_in_force = "7b34cd067366"  # migrations/schema/current/ after this revision
 
 ADDED = {

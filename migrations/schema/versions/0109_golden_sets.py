@@ -4,8 +4,8 @@ import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import postgresql
 
-revision = "0110"
-down_revision = "0111"
+revision = "0109"
+down_revision = "0108"
 sql_in_force = "79222d7c73a5"  # migrations/schema/current/ after this revision
 
 BILLED = ("work", "response", "attempt", "figure", "figure_spread", "figure_delta")
