@@ -24,23 +24,22 @@ from lanes.rollouts.rollout import (
     RollBack,
     Rollout,
 )
-from lanes.routing.split import bucket
+from lanes.routing.split import bucket, version_bucket
 from lanes.store.database import Database
 from lanes.store.rollouts import rollout_moves, rollouts, shadows
-from lanes.store.workload import workloads
+from lanes.store.workload import candidates, workloads
 from lanes.words import Lane, Outcome
 from tasks.migrate import Lead, RolloutOrder, leading
-from tests.examples import admit, publish, route
+from tests.examples import admit, publish, route, spec
 from tests.passing_time import PassingTime
 from tests.store.tries import claim, home, save, submit, tried
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
-BOOKS = pytest.mark.parametrize("name", ["batch-to-realtime", "realtime-to-batch"])
-ENOUGH, PAIRS = (
-    420,
-    110,
-)  # items on each lane, and shadows of the lane that receives: more than any gate of theirs needs
-FEW = 40  # wrong ones, with which one step shows no loss beyond 5 %, and two together do
+BOOKS = pytest.mark.parametrize("name", ["batch-to-realtime", "realtime-to-batch", "new-version"])
+# Items on each lane, or of each version, and shadows of the lane that receives: more than any gate needs. With so few of them
+# wrong, one step shows no loss beyond 5 %, and two together do.
+ENOUGH, ENOUGH_OF_VERSION, PAIRS = 420, 700, 110
+FEW, FEW_OF_VERSION = 40, 58
 SHADOWED = """
 select key from unnest(cast(:keys as text[])) key
  where (hashtextextended(key, :of) & 65535) < cast(:share as float8) * 65536
@@ -60,10 +59,20 @@ class Migration:
     def rollout(self) -> Rollout:
         return self.lead.rollout
 
+    @property
+    def enough(self) -> int:
+        """The items on each side in a step."""
+        return ENOUGH if self.rollout.version is None else ENOUGH_OF_VERSION
+
+    @property
+    def few(self) -> int:
+        """The wrong ones that only two steps together show."""
+        return FEW if self.rollout.version is None else FEW_OF_VERSION
+
     async def serves(self, *, wrong: int = 0, late: bool = False) -> None:
         """As soon as the step begins items come on both lanes, whose answers come within the hour, so many of them wrong."""
         now = await self.db.now() if late else self.rollout.step_started_at
-        await self.db.run(_served, self.rollout, wrong, now)
+        await self.db.run(_served, self.rollout, wrong, self.enough, now)
         self.time.passes(hours=1)
 
     async def looks(self) -> Move:
@@ -88,6 +97,8 @@ class Migration:
         raise AssertionError("no step asks")
 
     async def share(self) -> float:
+        if self.rollout.version is not None:
+            return await self.db.run(_share_of_candidate)
         splits = await self.db.run(workloads.splits)
         return splits.of("letters", None).basis_points / 100
 
@@ -95,29 +106,44 @@ class Migration:
         return [each.event for each in await self.db.run(rollouts.log, self.rollout.id)]
 
 
-def _served(connection: Connection, of: Rollout, wrong: int, now: datetime) -> None:
-    receiving, mark = of.playbook.direction.receiving, uuid4().hex[:6]
-    moved, stay = list[str](), list[str]()
-    for key in (f"{mark}-{number}" for number in range(30_000)):
-        place = bucket("letters", entity=None, key=key)
-        is_realtime = place < of.basis_points
-        (moved if is_realtime is (receiving is Lane.REALTIME) else stay).append(key)
-    assert of.playbook.shadows is not None
-    given = {"keys": moved, "of": of.id, "share": of.playbook.shadows.share}
-    shadowed = set(connection.execute(text(SHADOWED), given).scalars())
-    chosen = sorted(moved, key=lambda key: key not in shadowed)[:PAIRS]
-    chosen += [key for key in moved if key not in shadowed][: ENOUGH - PAIRS]
-    admit(connection, *chosen, *stay[:ENOUGH], now=now, due_at=now + timedelta(hours=20))
+def _share_of_candidate(connection: Connection) -> float:
+    """The share in percent of the version that is tried; all once it is in force."""
+    query = "select coalesce(candidate_share, 0) / 100.0 from lanes.workload where name = 'letters'"
+    return float(connection.execute(text(query)).scalar_one())
+
+
+def _served(connection: Connection, of: Rollout, wrong: int, enough: int, now: datetime) -> None:
+    moved, stay = _keys(of)
+    chosen = moved[:enough]
+    if of.playbook.shadows is not None:
+        given = {"keys": moved, "of": of.id, "share": of.playbook.shadows.share}
+        shadowed = set(connection.execute(text(SHADOWED), given).scalars())
+        chosen = sorted(moved, key=lambda key: key not in shadowed)[:PAIRS]
+        chosen += [key for key in moved if key not in shadowed][: enough - PAIRS]
+    admit(connection, *chosen, *stay[:enough], now=now, due_at=now + timedelta(hours=20))
     route(connection, now=now)
     shadows.owe(connection, of, now=now)
     fails = set(chosen[-wrong:] if wrong else ())
     while works := claim(connection, now=now, places=500):
         _answered(connection, works, fails, now, now + timedelta(seconds=2))
+    if of.version is not None:
+        return
     version = workloads.in_force(connection)["letters"]
     batch_id, works = submit(connection, version, now=now)
     back = now + timedelta(minutes=30)
     _answered(connection, works, fails, now, back, batch_id)
     home(connection, batch_id, now=back)
+
+
+def _keys(of: Rollout) -> tuple[list[str], list[str]]:
+    """Keys of items that go to what receives the traffic, and of items that do not."""
+    receiving, mark = of.playbook.direction.receiving, uuid4().hex[:6]
+    moved, stay = list[str](), list[str]()
+    place = bucket if of.version is None else version_bucket
+    for key in (f"{mark}-{number}" for number in range(30_000)):
+        is_below = place("letters", entity=None, key=key) < of.basis_points
+        (stay if is_below is (receiving is Lane.BATCH) else moved).append(key)
+    return moved, stay
 
 
 def _answered(
@@ -138,10 +164,13 @@ def _answered(
 @asynccontextmanager
 async def migration(db: Database, time: PassingTime, name: str) -> AsyncIterator[Migration]:
     """A rollout that a person has just started."""
-    before = 0 if name == "batch-to-realtime" else 100
-    of = partial(publish, split_percent=before, max_failures=1, batch_expected_minutes=1)
-    await db.run(of, now=await db.now())
+    before, now = 0 if name == "batch-to-realtime" else 100, await db.now()
+    fields = {"split_percent": before, "max_failures": 1, "batch_expected_minutes": 1}
+    await db.run(partial(publish, **fields), now=now)
     order = RolloutOrder(name, "", "letters", None, "ada", "trial")
+    if name == "new-version":
+        stored = await db.run(candidates.store, "letters", spec(**fields, patience_s=5), now=now)
+        order = replace(order, version=stored.number)
     with disable_run_logger():
         async with leading(db, order, uuid4()) as lead:
             assert lead is not None
@@ -191,10 +220,11 @@ async def test_a_loss_in_a_later_step_takes_the_share_back(
         await under_way.serves()
         assert isinstance(await under_way.looks(), Advance)
         assert await under_way.share() != before
-        await under_way.serves(wrong=60)
+        await under_way.serves(wrong=under_way.enough // 7)
         move = await under_way.looks()
         assert isinstance(move, RollBack)
-        assert move.why.startswith("error_rate failed: 14.3% of 420 samples, at most 5.0%")
+        seen = f"14.3% of {under_way.enough} samples"
+        assert move.why.startswith(f"error_rate failed: {seen}, at most 5.0%")
         assert await under_way.share() == before
 
 
@@ -204,7 +234,7 @@ async def test_a_loss_that_shows_while_a_person_is_asked_takes_the_share_back(
 ) -> None:
     async with migration(db, passing_time, name) as under_way:
         await under_way.reaches_the_question()
-        await under_way.serves(wrong=150, late=True)
+        await under_way.serves(wrong=under_way.enough // 3, late=True)
         assert isinstance(await under_way.looks(), RollBack)
         assert (await under_way.told())[-1] is Happened.ROLLED_BACK
         assert await under_way.share() == under_way.rollout.share_before / 100
@@ -237,11 +267,11 @@ async def test_a_loss_too_small_for_one_step_is_found_in_the_whole_rollout(
     db: Database, passing_time: PassingTime, name: str
 ) -> None:
     async with migration(db, passing_time, name) as under_way:
-        await under_way.serves(wrong=FEW)
+        await under_way.serves(wrong=under_way.few)
         assert isinstance(await under_way.looks(), Hold)
         signed = {"who": "ada", "why": "in haste", "now": await db.now()}
         under_way.lead.rollout = await db.run(rollout_moves.promote, "letters", **signed)
-        await under_way.serves(wrong=FEW)
+        await under_way.serves(wrong=under_way.few)
         move = await under_way.looks()
         assert isinstance(move, RollBack)
-        assert move.why.startswith("error_rate failed: over the whole rollout, 9.")
+        assert move.why.startswith("error_rate failed: over the whole rollout, ")
