@@ -377,13 +377,13 @@ def _fewest(measured: Measurement, other: Measurement | None) -> int:
 
 
 def _too_few(gate: Gate, measured: Measurement, other: Measurement | None) -> str:
-    is_labeled = gate.measure is Measure.ACCURACY
-    needed = f"at least {gate.at_least} {'labeled items' if is_labeled else 'samples'}"
-    more = f"; label {gate.at_least - _fewest(measured, other)} more" if is_labeled else ""
-    if other is None:
-        return f"{measured.samples} of {needed}{more}"
-    of_each = f"{measured.samples} here and {other.samples} on {measured.called}"
-    return f"{of_each}, of {needed} of each{more}"
+    seen = str(measured.samples)
+    if other is not None:
+        seen = f"{measured.samples} here and {other.samples} on {measured.called}, each"
+    if gate.measure is Measure.ACCURACY:
+        missing = gate.at_least - _fewest(measured, other)
+        return f"{seen} of at least {gate.at_least} labeled items; label {missing} more"
+    return f"{seen} of at least {gate.at_least} samples"
 
 
 def points(difference: float) -> str:

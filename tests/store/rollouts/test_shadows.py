@@ -144,9 +144,7 @@ def test_accuracy_is_judged_of_the_same_items(connection: Connection) -> None:
     of = to_batch(connection, shadowing(step(100, ACCURACY), step(50, ACCURACY)))
     answered(connection, of, *keys("i", 30))
     came_back(connection, i0=B, i1=B, i2=B)
-    unlabeled = (
-        "0 here and 0 on the other lane, of at least 10 labeled items of each; label 10 more"
-    )
+    unlabeled = "0 here and 0 on the other lane, each of at least 10 labeled items; label 10 more"
     assert judgement(connection, of).explanation == unlabeled
     expected = {f"i{n}": A for n in range(25)} | {"i0": B, "i3": B}
     items.label(connection, "letters", expected, source="ada")
