@@ -366,7 +366,13 @@ def test_a_cost_says_what_is_known_of_its_mean(
 @pytest.mark.parametrize(
     ("here", "there", "samples", "verdict", "said"),
     [
-        (0.5, 1.0, 15, Verdict.INCONCLUSIVE, "15 here and 15 on the other lane, of at least 20"),
+        (
+            0.5,
+            1.0,
+            15,
+            Verdict.INCONCLUSIVE,
+            "15 here and 15 on the other lane, each of at least 20",
+        ),
         (0.5, 1.0, 100, Verdict.INCONCLUSIVE, "50.0% of 100 samples and 100 on the other lane"),
         (
             0.5,
