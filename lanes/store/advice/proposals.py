@@ -143,8 +143,9 @@ def edit(
         ActionRefused: the proposal is not open, or a rollout by the playbook could not start or would save nothing.
     """
     found = to_decide(connection, name, number)
-    of = {"name": name, "consumer": found.consumer}
-    plan, refusal = plans.of_playbook(connection, playbook, **of, now=by.now)
+    plan, refusal = plans.of_playbook(
+        connection, playbook, name=name, consumer=found.consumer, now=by.now
+    )
     if refusal is not None:
         raise ActionRefused(refusal)
     worth = priced(found.figures, plan)
