@@ -25,6 +25,7 @@ from tests.running_stand import RunningStand
 from tests.waiting import until
 
 POLL_S = 0.01
+SETTLES_S = 20.0  # runs that hold their roles already still load for some seconds
 BACKFILL_AFTER_S = 3.0  # the events are in their stride by then
 
 
@@ -70,6 +71,7 @@ def main() -> None:
 
 def measured(stand: RunningStand, sizes: EventSizes) -> dict[str, float]:
     """Seconds from when an event was due to an answer that another connection sees."""
+    time.sleep(SETTLES_S)
     one_event(stand)
     plain.deploy(stand)
     figures = of("warm", events(stand, sizes, "warm"))
