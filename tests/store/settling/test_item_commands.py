@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 from sqlalchemy import Engine
@@ -40,7 +41,12 @@ Told = pytest.CaptureFixture[str]
 def fates(pool: Engine, address: str) -> None:
     """A Lambda workload: one item corrected, one failed, one waiting for its batch, one only received."""
     with pool.begin() as connection:
-        letters = publish(connection, now=NOON, mode="lambda", max_failures=1)
+        opens = clock(connection) + timedelta(hours=2)  # a batch that leaves at once holds nothing
+        window = {
+            "off_peak_start": f"{opens:%H:%M}",
+            "off_peak_end": f"{opens + timedelta(hours=1):%H:%M}",
+        }
+        letters = publish(connection, now=NOON, mode="lambda", max_failures=1, **window)
         admit(connection, "corrected", "poisoned", now=NOON, lane=Lane.REALTIME)
         route(connection, now=NOON)
         for each in claim(connection):
