@@ -5,7 +5,7 @@ import hashlib
 import secrets
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
 from lanes.ids import VersionId, WorkId
@@ -13,6 +13,10 @@ from lanes.json_data import call_bytes
 from lanes.words import MEASURING, FlushReason, PackScope, Purpose
 
 T = TypeVar("T")
+
+AFTER_LIVE_WORK = timedelta(
+    days=1
+)  # how much later than live work shadows, golden items and replays rank
 
 MOST_BYTES = 8 * 1024**2  # of one chunk at a door; a single input may be larger
 FRAME_CHARS = 128  # the frame that names an item within a pack; as many bytes

@@ -18,7 +18,7 @@ from lanes.errors import ActionRefused, SpecInvalid, StillLocked
 from lanes.settings import Settings
 from lanes.store.database import Database
 from lanes.store.workload import candidates, golden, workloads
-from lanes.store.workload.golden import Wish
+from lanes.store.workload.golden import PublishOptions
 from lanes.words import GoldenState, Lane
 from lanes.workload.definition import Edit, EditOutcome, EditReply, content_hash, differences
 from lanes.workload.version import Spec
@@ -56,8 +56,8 @@ async def _save(db: Database, wished: Edit, spec: Spec) -> EditReply:
         return EditReply(EditOutcome.NOT_SAVED, described(error))
     trouble, problems = None, list[SpecInvalid]()
     try:
-        wish = Wish(Lane(wished.golden), wished.force)
-        published = await publish(db, wishes={wished.name: wish})
+        options = PublishOptions(Lane(wished.golden), wished.force)
+        published = await publish(db, options={wished.name: options})
         trouble, problems = published.untold, published.problems
     # the block says so all the same; whether the version is in force is looked up
     except Exception as error:

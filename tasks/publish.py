@@ -14,7 +14,7 @@ from lanes.promises.breaches import invalid_workload
 from lanes.store import incidents
 from lanes.store.database import Database
 from lanes.store.workload import candidates, golden, workloads
-from lanes.store.workload.golden import OfferReply, Wish
+from lanes.store.workload.golden import PublishOptions, PublishReply
 from lanes.workload.definition import parse
 from lanes.workload.version import Version
 from tasks import making_known
@@ -40,13 +40,13 @@ async def publish(
     db: Database,
     told: VersionsToPrefect | None = None,
     *,
-    wishes: Mapping[str, Wish] | None = None,
+    options: Mapping[str, PublishOptions] | None = None,
 ) -> Published:
     """Put every valid block in force as a version, or make it a candidate where its workload has a golden set.
 
     A block that says what the candidate of a canary says is left alone.
 
-    `wishes` says by workload what the person who publishes it asks for.
+    `options` says by workload what the person who publishes it asks for.
 
     An invalid block leaves its last version in force and opens an incident, as does a block whose version lost to the one in
     force on the golden set, and a version in force that can no longer be read. Then write the versions in force to Prefect, so
@@ -62,7 +62,7 @@ async def publish(
     async with get_client() as client:
         while taken.moved and looks < MOST_LOOKS:
             documents, looks = await client.read_block_documents_by_type(SLUG), looks + 1
-            taken = await _take(db, documents, (wishes or {}) if looks == 1 else {})
+            taken = await _take(db, documents, (options or {}) if looks == 1 else {})
     published = Published(problems=taken.problems)
     stored = await db.run(workloads.read_in_force)
     published.versions, published.problems = stored.versions, published.problems + stored.unreadable
@@ -89,7 +89,7 @@ class _Taken:
 
 
 async def _take(
-    db: Database, documents: Sequence[BlockDocument], wishes: Mapping[str, Wish]
+    db: Database, documents: Sequence[BlockDocument], options: Mapping[str, PublishOptions]
 ) -> _Taken:
     taken = _Taken()
     for document in documents:
@@ -101,10 +101,10 @@ async def _take(
             continue
         try:
             async with db.transaction() as run:
-                offered = OfferReply()
+                offered = PublishReply()
                 if not await run(candidates.is_candidate, name, spec):
-                    wish = wishes.get(name)
-                    offered = await run(golden.publish, name, spec, wish=wish, now=run.now)
+                    of_name = options.get(name)
+                    offered = await run(golden.publish, name, spec, options=of_name, now=run.now)
             taken.moved = taken.moved or offered.moved
             if offered.refusal is not None:
                 taken.problems.append(SpecInvalid(name, [offered.refusal]))

@@ -1,4 +1,4 @@
-"""How the value of an answer decays, judged by its readers: half of them have come by the half-life."""
+"""How the value of an answer decays, estimated from its reads: by the half-life, half of the readers have come."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -35,7 +35,7 @@ class ValueDecay:
         )
 
     def left(self, after_s: float) -> float:
-        """Return the share of the value, 0 to 1, that is left so long after the answer."""
+        """Return the share of the value, 0 to 1, that is left `after_s` seconds after the answer."""
         return 2.0 ** (-after_s / self.half_life_s)
 
     def is_quick(self, within_s: float) -> bool | None:

@@ -127,7 +127,7 @@ def publish(
 def _golden(
     pool: Engine, wanted: NamedSpec, found: Comparison, *, golden: str | None, force: bool
 ) -> tuple[list[GoldenRun], list[str]]:
-    """Return the newest run over the golden set, if any, and what of the set does not fit the definition."""
+    """Return the newest run over the golden set, if any, and a sentence for each item that does not fit the definition."""
     if golden is not None and force:
         raise WrongUsage("--force puts it in force without its golden set: leave out --golden")
     with pool.begin() as connection:

@@ -254,7 +254,7 @@ def _shadows(progress: Progress) -> list[str]:
     if spent is None or wanted is None:
         return []
     cost = f"{dollars(float(spent.usd))} of at most {dollars(wanted.budget_usd)}"
-    return [f"{counted(spent.shadows, 'shadow')} for {cost}: they go down the other lane, too."]
+    return [f"{counted(spent.shadows, 'shadow')} sent down the other lane, for {cost}."]
 
 
 def _approval(progress: Progress, number: int) -> str:

@@ -19,10 +19,10 @@ A gate on money has no wrong samples: `cost_usd` and `saving` are means, judged 
 A gate with `worse_by` compares the receiving lane with the other one at the same time (a concurrent control). It decides by the
 bounds of the difference of both shares (`lanes.statistics.differences`), so that a fault of both lanes fails no rollout, and
 needs `at_least` samples of each. Where items go down both lanes (`Playbook.shadows`), agreement and accuracy are judged of
-those pairs: the items are the same, so that few show a difference (`lanes.statistics.differences.PairedShares`).
+those pairs: the items are the same, so that fewer show a difference (`lanes.statistics.differences.PairedShares`).
 
 A gate that all earlier steps of a playbook have as well is judged twice at a look (`judge_both`): by the items of the step in
-force, and by those of the whole rollout. It fails if either surely fails, so that a loss counts that each step alone is too
+force, and by those of the whole rollout. It fails if either surely fails, which finds a loss that each step alone is too
 short to show. It passes by the items of the step alone: how a lane serves a small share does not tell how it serves a larger
 one, and what went well before must not hide a loss that the larger share causes. Over the whole rollout the limit is the
 loosest of these steps (`Playbook.whole_gates`): if each step keeps its own, all of their items together keep that one, however
@@ -30,8 +30,8 @@ their truths differ. A gate that compares the lanes is judged by the step alone:
 items of both lanes pooled come from different hours, whose difference would count as one of the lanes (Simpson's paradox).
 
 `alpha` is the chance that a verdict is ever wrong: that a gate which keeps its limit ever fails, or that one which breaks it
-ever passes. A rollout divides its own over the gates of all its steps (`Playbook.gate_alpha`). A gate with two windows may fail
-by either, so that each fails it with half of its alpha; it passes by one alone, with all of it.
+ever passes. A rollout divides its own over the gates of all its steps (`Playbook.gate_alpha`). A gate with two windows can fail
+by either, so each window has half of its alpha for that; it passes by the step alone, with all of it.
 """
 
 import math
@@ -181,7 +181,7 @@ class Measurement:
     other: "Measurement | None" = None
     costs: Sequence[float] = ()
     pairs: PairedShares | None = None
-    called: str = "the other lane"  # whose `other` is
+    called: str = "the other lane"  # the side that `other` measures, as sentences call it
 
     @property
     def seen(self) -> SampleShare:
@@ -281,7 +281,7 @@ def judge_both(
 ) -> Judgement:
     """Return the judgement that decides: that of the step, unless the whole rollout fails or cannot be measured.
 
-    `loosest` judges the whole rollout; None while that is what was measured of the step.
+    `loosest` judges `whole`, the measurement of the whole rollout; it is None while the step is the whole rollout.
     """
     step = judge(gate, measured, alpha=alpha)
     if step.verdict is Verdict.FAILED:

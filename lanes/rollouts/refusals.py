@@ -136,7 +136,7 @@ def sample_ratio_mismatch(
 
 
 def of_order(plan: RolloutPlan, *, ordered: int | None, candidate: int | None) -> str | None:
-    """Return why a rollout cannot begin that was ordered for this version, or for none, and has this candidate."""
+    """Return why an order for version `ordered` (None: for a lane) cannot begin while the candidate is `candidate`."""
     playbook, workload = plan.playbook, plan.workload
     if playbook.direction is not Direction.VERSION:
         if ordered is None:

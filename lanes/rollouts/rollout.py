@@ -110,7 +110,7 @@ class Rollout:
         return replace(self.step_window, gates=gates, since=began, routes_before=routes)
 
     def judged(self, figures: Figures) -> list[Judgement]:
-        """Return what the gates of the step in force say of these figures; of none where its share is not in force."""
+        """Return the judgement of each gate of the step in force; none while its share is not in force."""
         alpha, found = self.playbook.gate_alpha, list[Judgement]()
         loosest = {gate.measure: gate for gate in self.playbook.whole_gates(self.step)}
         whole = {each.measure: each for each in figures.whole}

@@ -1,6 +1,6 @@
-"""How fast something ends that ends at any moment alike: an exponential law, fitted to waits of which some go on.
+"""The half-life of waiting times that follow an exponential law, some of which have not ended yet (censored).
 
-The most likely rate is the number of waits that ended over the time that all of them took together, those that go on too
+The most likely rate is the number of waits that ended over the total time of all waits, ended or not
 (Epstein and Sobel, JASA 48, 1953). Twice the rate times that time is distributed as chi-square with twice that number of
 degrees of freedom; where time ends the look, as here, the bounds with one more end above hold (Garwood, Biometrika 28, 1936).
 Unlike the other bounds of this chapter they hold at one look, and only as far as the law does.
@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 
 class Waits(NamedTuple):
-    """Waits, `ended` of them ended; `total_s` is the time in seconds that all of them took so far."""
+    """Waiting times: `ended` of them have ended, and all of them together took `total_s` seconds so far."""
 
     ended: int
     total_s: float

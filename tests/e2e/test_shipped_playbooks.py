@@ -70,7 +70,7 @@ class Migration:
         return FEW if self.rollout.version is None else FEW_OF_VERSION
 
     async def serves(self, *, wrong: int = 0, late: bool = False) -> None:
-        """As soon as the step begins items come on both lanes, whose answers come within the hour, so many of them wrong."""
+        """Items come on both sides as soon as the step begins; they are answered within the hour, `wrong` of them wrongly."""
         now = await self.db.now() if late else self.rollout.step_started_at
         await self.db.run(_served, self.rollout, wrong, self.enough, now)
         self.time.passes(hours=1)

@@ -137,7 +137,7 @@ def approve(
 def edit(
     connection: Connection, name: str, number: ProposalId, playbook: Playbook, *, by: Signature
 ) -> str:
-    """Let an open proposal be about this playbook, and return a sentence on that; it stays open.
+    """Change the playbook of an open proposal, which stays open, and return a sentence about it.
 
     Raises:
         ActionRefused: the proposal is not open, or a rollout by the playbook could not start or would save nothing.

@@ -1,7 +1,7 @@
 """Replays: the stream is read again in chunks, each committed with its cursor, so that a killed reader goes on."""
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
@@ -10,7 +10,7 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 
 from lanes.errors import ActionRefused, StillLocked, UnknownWorkload
 from lanes.ids import GenerationId, ItemId
-from lanes.packing import HISTORY_FRAME_CHARS
+from lanes.packing import AFTER_LIVE_WORK, HISTORY_FRAME_CHARS
 from lanes.replays.replay import Generation, Preview
 from lanes.store.asking import read_as
 from lanes.store.bulk import one_of
@@ -25,7 +25,6 @@ from lanes.words import Lane, Purpose, ReplayState, Signature, WorkState
 from lanes.workload.version import Version
 
 CHUNK = 1000  # items that get their work in one transaction
-AFTER_LIVE_WORK = timedelta(days=1)  # how much later than live work a replay's is ranked
 OPEN_STATES = (ReplayState.RUNNING, ReplayState.COMPLETE)
 # written out as in the index, so that generic plans use it
 IS_REPLAY = work.c.generation > sa.literal_column("0")

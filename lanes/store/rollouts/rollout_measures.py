@@ -1,4 +1,4 @@
-"""What lanes, or versions, did with the items that the split gave them in a window: under a step, all of them, or lately."""
+"""Measurements of the items that the split gave a lane or a version: in one step, in all steps, or in recent days."""
 
 from array import array
 from collections.abc import Sequence
@@ -23,12 +23,13 @@ from lanes.workload.version import Spec
 
 DEPARTS_WITHIN = timedelta(days=1)  # off-peak begins once a day
 SETTLES_WITHIN = timedelta(seconds=10)  # from then on every router reads the new split
-# Of a version, every item counts whose version the split of versions decided: any that was routed for the first time.
+# For a version, every item counts that was routed for the first time: the version split chose its version.
 OF_LANE = f"r.lane = :lane and {WHOSE}"
 FIRST_ROUTES = """i.workload = :workload
      and not exists (select from lanes.route s where s.item_id = r.item_id and s.id < r.id)"""
 OF_VERSION = f"r.version_id = :version and {FIRST_ROUTES}"
-# The unit of the costs of two versions: the mean estimate of so many routes of the old one, the newest before the step.
+# Costs of two versions are compared in one unit: the mean estimate of the `UNIT_OF` newest routes of the old version before
+# the step, which are looked for among the `UNIT_WITHIN` newest routes.
 UNIT_OF, UNIT_WITHIN = 200, 20_000
 
 # Items pinned, urgent or due soon reach the lane whatever the split says, and prove nothing about the traffic that
@@ -46,9 +47,9 @@ UNIT_OF, UNIT_WITHIN = 200, 20_000
 # An item that was amended before it was answered counts anew from then on: what became of its older revision later is no
 # failure, and its due time no measure.
 # What an item cost counts once it is answered or has failed for good: before that another try may add to it.
-# Of a version both lanes count: a lane that gives an item away, for reasons of load, says nothing of the version. A version has
-# lost what another one was asked instead, because the provider refused it. Its items cost what all passes cost once they are
-# settled, in the unit of the old version.
+# For a version both lanes count, because a lane that gives an item away under load says nothing about the version. An item that
+# another version answered, because the provider refused this one, counts as failed. An item costs what all of its passes cost
+# once it is settled, in the unit of the old version.
 SHED = (
     "exists (select from lanes.route s where s.item_id = i.id and s.reason || '' = 'shed' offset 0)"
 )

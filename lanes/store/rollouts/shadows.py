@@ -13,11 +13,11 @@ from decimal import Decimal
 from sqlalchemy import Connection, text
 
 from lanes.ids import RolloutId
+from lanes.packing import AFTER_LIVE_WORK
 from lanes.rollouts.gates import Gate, Measure, Measurement
 from lanes.rollouts.rollout import Rollout, ShadowsSpent
 from lanes.statistics.differences import PairedShares
 from lanes.store.rollouts.rollouts import WHOSE
-from lanes.store.settling.pack_checks import AFTER_LIVE_WORK
 from lanes.store.workload import workloads
 from lanes.words import Mode
 
@@ -67,7 +67,7 @@ update lanes.work w set state = 'canceled', finished_at = :now
  where p.rollout_id = :rollout_id and w.id = p.work_id and w.state = 'ready'
 """
 
-# Items both of whose answers are known: that of the lane which receives the traffic, and that of the other.
+# Items that both lanes answered: the answer of the lane that receives the traffic, and that of the other lane.
 PAIRS = """
 with answered as (
   select p.item_id, p.lane = :receiving as is_shadow_of_receiving, coalesce(p.output, passed.output) as aside, own.output as own

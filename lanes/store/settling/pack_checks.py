@@ -6,18 +6,17 @@ rollout (`lanes.store.rollouts.shadows`) are of the other lane, and their answer
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, text
 
 from lanes.ids import VersionId, WorkId
 from lanes.money.pack_size import is_checked, is_checked_twice
+from lanes.packing import AFTER_LIVE_WORK
 from lanes.settling.settle import compare
 from lanes.store.bulk import document_of
 from lanes.store.workload.workloads import versions
-
-AFTER_LIVE_WORK = timedelta(days=1)  # shadows rank this much later than owed work
 
 
 @dataclass(frozen=True, slots=True)

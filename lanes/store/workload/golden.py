@@ -1,13 +1,13 @@
-"""Golden sets: a new version is a candidate until it has answered the labeled items of its workload; one file, one life.
+"""Golden sets: the labeled items that a new version answers before it is in force, one file because set and runs share tables.
 
-A golden item is a row of `item` that no consumer sees: its workload is none that exists (`letters/golden`), so that no key
+A golden item is a row of `item` that no consumer sees. Its workload does not exist (`letters/golden`), so that no key
 collides with a key of a consumer, no router reads it, and it counts in no figure of its workload. Its position is negative. Its
 work and its bills are of the workload itself.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from itertools import islice
 from typing import Any
 
@@ -17,6 +17,7 @@ from lanes import json_data
 from lanes.doors.filedoor import FileLine
 from lanes.errors import SpecInvalid, UnknownWorkload
 from lanes.ids import GoldenId, ItemId, VersionId, WorkId
+from lanes.packing import AFTER_LIVE_WORK
 from lanes.store import signals
 from lanes.store.asking import read_as
 from lanes.store.bulk import document_of
@@ -29,7 +30,6 @@ from lanes.workload.definition import content_hash
 from lanes.workload.golden import SHOWN, GoldenRun, GoldenScore, label_check, label_faults, score
 from lanes.workload.version import Spec
 
-AFTER_LIVE_WORK = timedelta(days=1)  # how much later than live work golden items are ranked
 HIDDEN = "/golden"  # behind the name of the workload; a name has no slash
 
 SCREENED = """
@@ -136,8 +136,8 @@ update lanes.golden_run
        lost = :lost, lost_keys = :lost_keys
  where id = :run
 """
-# Nothing is asked any more for a run that another one replaces; what a drain or a batch has is billed.
-LET_BE = """
+# A replaced run asks nothing more; calls and batches under way are billed.
+CANCEL = """
 with waits as (
   select w.id from lanes.golden_run r
     join lanes.golden_item g on g.id = any(r.golden)
@@ -183,16 +183,16 @@ class GoldenLine:
 
 
 @dataclass(frozen=True)
-class Wish:
-    """What a person who publishes asks for: the lane that answers the golden set, or by force no golden run at all."""
+class PublishOptions:
+    """Options of a person who publishes: the lane that answers the golden set, or `force` to skip the golden run."""
 
     lane: Lane = Lane.BATCH
     force: bool = False
 
 
 @dataclass(frozen=True)
-class OfferReply:
-    """What became of a definition that was offered: whether anything changed, or why the version stays out of force."""
+class PublishReply:
+    """The outcome of publishing a definition: whether anything changed, or why the version stays out of force."""
 
     moved: bool = False
     refusal: str | None = None
@@ -307,11 +307,17 @@ def unfit(connection: Connection, name: str, spec: Spec) -> list[str]:
 
 
 def publish(
-    connection: Connection, name: str, spec: Spec, *, wish: Wish | None = None, now: datetime
-) -> OfferReply:
+    connection: Connection,
+    name: str,
+    spec: Spec,
+    *,
+    options: PublishOptions | None = None,
+    now: datetime,
+) -> PublishReply:
     """Put a definition in force, or store it as a candidate where the workload has a golden set and a version in force.
 
-    The candidate replaces one that waits. Without a wish of a person a version that waits, or was refused, is let be.
+    The candidate replaces one that waits. Without options, a version that waits or was refused
+    stays as it is.
 
     Raises:
         SpecInvalid: the golden set does not fit it.
@@ -319,34 +325,34 @@ def publish(
         ActionRefused: a canary is open.
     """
     content = content_hash(spec)
-    stands = _stands(connection, name, spec, content, wish)
+    stands = _stands(connection, name, spec, content, options)
     if stands is not None:
         return stands
-    wished = wish or Wish()
+    asked = options or PublishOptions()
     stays = workloads.is_in_force(connection, name, spec)
-    if stays or wished.force or not listed(connection, name):
+    if stays or asked.force or not listed(connection, name):
         workloads.publish(connection, name, spec, now=now)
         workloads.lock(connection, name)
         _replace_open(connection, name, now)
-        return OfferReply(moved=True)
+        return PublishReply(moved=True)
     if problems := unfit(connection, name, spec):
         raise SpecInvalid(name, problems)
     version = workloads.store(connection, name, spec, now=now)
     # another publisher may have done it while this one waited for the lock
-    stands = _stands(connection, name, spec, content, wish)
+    stands = _stands(connection, name, spec, content, options)
     if stands is not None:
         return stands
     _replace_open(connection, name, now)
     before = _readable(connection, name)
     given = {"workload": name, "version": version.id, "before": before}
-    begun = connection.execute(text(BEGIN), {**given, "lane": wished.lane, "now": now})
+    begun = connection.execute(text(BEGIN), {**given, "lane": asked.lane, "now": now})
     owed = {"run": begun.scalar_one(), "now": now, "rank_at": now + AFTER_LIVE_WORK}
     connection.execute(text(OWE), owed)
     if before is None:  # there is nothing to compare it with
         workloads.put_in_force(connection, name, version.id)
     signals.wake(connection)
     decide(connection, now=now, of=name)  # every answer may be known
-    return OfferReply(moved=True)
+    return PublishReply(moved=True)
 
 
 def _readable(connection: Connection, name: str) -> VersionId | None:
@@ -359,20 +365,20 @@ def _readable(connection: Connection, name: str) -> VersionId | None:
 
 
 def _stands(
-    connection: Connection, name: str, spec: Spec, content: str, wish: Wish | None
-) -> OfferReply | None:
-    """Return what is true of a definition about which nothing is to be done, or None."""
+    connection: Connection, name: str, spec: Spec, content: str, options: PublishOptions | None
+) -> PublishReply | None:
+    """Return the reply if nothing has to be done about the definition, or None."""
     newest = next(iter(runs(connection, name)), None)
     is_open = newest is not None and newest.state is GoldenState.RUNNING
     is_its = newest is not None and newest.hash == content
     if workloads.is_in_force(connection, name, spec):
-        return OfferReply() if is_its or not is_open else None
-    if newest is None or not is_its or (wish is not None and wish.force):
+        return PublishReply() if is_its or not is_open else None
+    if newest is None or not is_its or (options is not None and options.force):
         return None
-    if is_open and (wish is None or wish.lane is newest.lane):
-        return OfferReply()
-    if newest.state is GoldenState.REFUSED and wish is None:
-        return OfferReply(refusal=newest.sentence)
+    if is_open and (options is None or options.lane is newest.lane):
+        return PublishReply()
+    if newest.state is GoldenState.REFUSED and options is None:
+        return PublishReply(refusal=newest.sentence)
     return None
 
 
@@ -383,7 +389,7 @@ def _replace_open(connection: Connection, name: str, now: datetime) -> None:
 
 
 def _replace(connection: Connection, of: GoldenRun, now: datetime) -> None:
-    connection.execute(text(LET_BE), {"run": of.id, "now": now})
+    connection.execute(text(CANCEL), {"run": of.id, "now": now})
     _end(connection, of, GoldenState.REPLACED, None, now)
 
 

@@ -12,7 +12,7 @@ from lanes.errors import SpecInvalid, UnknownWorkload
 from lanes.store import work
 from lanes.store.doors import items
 from lanes.store.workload import golden, workloads
-from lanes.store.workload.golden import OfferReply, Wish
+from lanes.store.workload.golden import PublishOptions, PublishReply
 from lanes.words import GoldenState, Lane, Outcome
 from lanes.workload.golden import GoldenRun
 from lanes.workload.version import Version
@@ -22,7 +22,7 @@ from tests.store.tries import A, B, backend, claim, row, rows, save, submit, tri
 
 KEYS = [f"g{n:02}" for n in range(12)]
 NEWER = {"instructions": "Sort the letter with care."}
-MOVED = OfferReply(moved=True)
+MOVED = PublishReply(moved=True)
 
 
 @pytest.fixture
@@ -46,9 +46,13 @@ def add(connection: Connection, *lines: FileLine) -> list[golden.GoldenLine]:
     return golden.add(connection, "letters", lines, who="ada", now=NOON)
 
 
-def offer(connection: Connection, wish: Wish | None = None, **fields: Any) -> OfferReply:
+def offer(
+    connection: Connection, options: PublishOptions | None = None, **fields: Any
+) -> PublishReply:
     """The definition is published."""
-    return golden.publish(connection, "letters", spec(**(fields or NEWER)), wish=wish, now=NOON)
+    return golden.publish(
+        connection, "letters", spec(**(fields or NEWER)), options=options, now=NOON
+    )
 
 
 def newest(connection: Connection) -> GoldenRun:
@@ -150,7 +154,7 @@ def test_a_new_version_is_a_candidate_and_both_versions_answer_the_set(
     assert {(each.workload, each.lane, each.purpose) for each in owed} == {
         ("letters", "batch", "golden")
     }
-    assert offer(connection) == OfferReply()
+    assert offer(connection) == PublishReply()
     assert len(rows(connection, "golden_run")) == 1
 
 
@@ -198,7 +202,7 @@ def test_a_version_that_is_not_surely_worse_is_in_force_once_its_last_item_is_an
         f"({bounds(run)}); lost: g00"
     )
     assert golden.decide(connection, now=NOON) == []
-    assert offer(connection) == OfferReply()
+    assert offer(connection) == PublishReply()
 
 
 def bounds(run: GoldenRun) -> str:
@@ -220,11 +224,13 @@ def test_a_version_that_is_surely_worse_stays_out_of_force_until_it_is_forced(
         f"version 1 12 ({bounds(run)}); lost: g00, g01, g02, g03, g04 and 5 more. "
         "`lanes publish --force` puts it in force anyway"
     )
-    assert offer(connection) == OfferReply(refusal=run.sentence)  # the router reads the same block
+    assert offer(connection) == PublishReply(
+        refusal=run.sentence
+    )  # the router reads the same block
     assert len(rows(connection, "golden_run")) == 1
-    assert offer(connection, Wish(force=True)) == MOVED
+    assert offer(connection, PublishOptions(force=True)) == MOVED
     assert in_force(connection) == 2
-    assert offer(connection) == OfferReply()
+    assert offer(connection) == PublishReply()
 
 
 def test_a_person_who_publishes_a_refused_version_again_has_only_what_changed_asked(
@@ -235,7 +241,7 @@ def test_a_person_who_publishes_a_refused_version_again_has_only_what_changed_as
     answer(connection, 2)
     golden.decide(connection, now=NOON)
     add(connection, *(line(key, B) for key in KEYS))  # the labels were wrong
-    assert offer(connection, Wish()) == MOVED
+    assert offer(connection, PublishOptions()) == MOVED
     assert (newest(connection).state, in_force(connection)) == (GoldenState.PASSED, 2)
     assert len(rows(connection, "work")) == 2 * len(KEYS)
 
@@ -307,7 +313,9 @@ def test_real_time_answers_the_set_where_a_person_wishes_it(
     connection: Connection, old: Version
 ) -> None:
     offer(connection)
-    assert offer(connection, Wish(Lane.REALTIME)) == MOVED  # the batch has not departed yet
+    assert (
+        offer(connection, PublishOptions(Lane.REALTIME)) == MOVED
+    )  # the batch has not departed yet
     assert newest(connection).lane is Lane.REALTIME
     waiting = claim(connection)
     assert {each.workload for each in waiting} == {"letters"}
@@ -319,7 +327,7 @@ def test_real_time_answers_the_set_where_a_person_wishes_it(
 
 
 def test_live_work_is_claimed_before_golden_items(connection: Connection, old: Version) -> None:
-    offer(connection, Wish(Lane.REALTIME))
+    offer(connection, PublishOptions(Lane.REALTIME))
     admit(connection, "live", now=later(minutes=5), lane=Lane.REALTIME)
     route(connection, now=later(minutes=5))
     first = work.claim(
@@ -344,7 +352,7 @@ def test_a_definition_that_the_set_does_not_fit_is_refused_with_items_and_fields
     assert "letter g00" not in first
     assert last == "and 7 more golden items do not fit"
     assert in_force(connection) == 1
-    offer(connection, Wish(force=True), **changed)
+    offer(connection, PublishOptions(force=True), **changed)
     assert in_force(connection) == 2
 
 
@@ -394,7 +402,7 @@ def test_two_that_publish_at_once_make_one_run(pool: Engine) -> None:
             told = others.submit(offer, beside)
             until_blocked(pool, pid)
             connection.commit()
-            assert told.result() == OfferReply()
+            assert told.result() == PublishReply()
             beside.commit()
     with pool.begin() as connection:
         assert len(rows(connection, "golden_run")) == 1

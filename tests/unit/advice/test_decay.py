@@ -19,7 +19,7 @@ CRITERION = "Value decays quickly"
 
 
 def use(took_s: float, reads: int = 1_000, **fields: Any) -> ConsumerUse:
-    """A consumer whose reads took an hour, or so many seconds, each."""
+    """A consumer each of whose reads took `took_s` seconds."""
     of: dict[str, Any] = {"routed": 2_000, "realtime": 2_000, "delays": [(took_s, reads)]}
     return ConsumerUse("desk", **{**of, "reads": reads, "later": reads, **fields})
 

@@ -81,9 +81,7 @@ def test_the_cost_of_shadows_is_told_beside_their_budget() -> None:
     book = playbook(step(20), step(50), step(80), shadows={"share": 0.1, "budget_usd": 5})
     shadowing = replace(progress(), rollout=replace(ROLLOUT, playbook=book))
     spent = replace(shadowing, shadows=ShadowsSpent(120, Decimal("0.42")))
-    assert "120 shadows for $0.420 of at most $5.00: they go down the other lane, too." in render(
-        spent
-    )
+    assert "120 shadows sent down the other lane, for $0.420 of at most $5.00." in render(spent)
     assert "shadows" not in render(progress())
 
 
