@@ -74,9 +74,10 @@ class Assessment:
     @property
     def severity(self) -> Severity:
         """How much the breach matters: critical from the promise's multiple of the limit on."""
-        multiple = TERMS[self.promise].critical_at
+        terms = TERMS[self.promise]
+        multiple = terms.critical_at
         critical = multiple == 0 or (self.limit > 0 and self.value >= self.limit * multiple)
-        return Severity.CRITICAL if critical else Severity.WARNING
+        return Severity.CRITICAL if critical else terms.mildest
 
     @property
     def ends(self) -> bool:

@@ -46,8 +46,9 @@ class Promise(StrEnum):
 
 
 class Severity(StrEnum):
-    """The importance of a breach."""
+    """The importance of a breach, mildest first."""
 
+    DIGEST = "digest"  # told in the daily digest alone
     WARNING = "warning"
     CRITICAL = "critical"
 
@@ -61,12 +62,16 @@ class IncidentState(StrEnum):
 
 @dataclass(frozen=True)
 class Terms:
-    """How a promise is named and counted, the multiple of its limit that is critical (0: always), and what to do."""
+    """How a promise is named and counted, the multiple of its limit that is critical (0: always), and what to do.
+
+    `mildest` is the severity of a breach that is not critical.
+    """
 
     title: str
     unit: str
     critical_at: float
     advice: str
+    mildest: Severity = Severity.WARNING
 
 
 TERMS: Mapping[Promise, Terms] = {

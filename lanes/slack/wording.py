@@ -20,7 +20,11 @@ from lanes.words import Lane
 EVENT_TYPE = "lanes_incident"
 MOST_SENTENCE = 900  # Slack allows 3,000, after escaping
 MOST_ERROR = 300
-MARKS = {Severity.CRITICAL: ":red_circle:", Severity.WARNING: ":large_yellow_circle:"}
+MARKS = {
+    Severity.CRITICAL: ":red_circle:",
+    Severity.WARNING: ":large_yellow_circle:",
+    Severity.DIGEST: ":large_blue_circle:",
+}
 ENDED = ":white_check_mark:"
 PAGES = {
     Promise.WORKLOAD_INVALID: "/v2/blocks",

@@ -142,7 +142,8 @@ def open(
 ) -> IncidentId | None:
     """Open an incident for the breach and return its id, or update the open one and return None.
 
-    A new one is announced, and put in the Slack outbox unless `parent_id` explains it. The severity of an open one never falls.
+    A new one is announced, and put in the Slack outbox unless `parent_id` explains it or the digest tells it. The severity of
+    an open one never falls.
     """
     figures: dict[str, Any] = {
         "severity": breach.severity,
@@ -156,14 +157,16 @@ def open(
     figures |= {name: each for name, each in met.items() if each is not None}
     of = breach.promise, breach.workload, breach.subject
     of_key = [column == value for column, value in zip(KEY, of, strict=True)]
-    stands = select(incident.c.id, incident.c.parent_id).where(_open(), *of_key)
+    stands = select(incident.c.id, incident.c.parent_id, incident.c.severity)
+    stands = stands.where(_open(), *of_key)
     known = connection.execute(stands).first()
     if known is None and (added := _added(connection, breach, figures, parent_id, now)) is not None:
         return added
-    if known is not None and known.parent_id is not None and parent_id is None:
-        _to_be_told(connection, known.id, now)
-    critical = Severity.CRITICAL
-    worst = case((incident.c.severity == critical, critical), else_=breach.severity)
+    was_told = known is None or (known.parent_id is None and known.severity is not Severity.DIGEST)
+    if known is not None and not was_told and parent_id is None:
+        _to_be_told(connection, known.id, breach.severity, now)
+    worse = list(Severity)[list(Severity).index(breach.severity) + 1 :]
+    worst = case((incident.c.severity.in_(worse), incident.c.severity), else_=breach.severity)
     written = {**figures, "severity": worst}
     before, after = (
         tuple_(*(of[name] for name in (*FIGURES, "samples"))) for of in (incident.c, written)
@@ -200,7 +203,7 @@ def _added(
     if added is None:
         return None
     if parent_id is None:
-        _to_be_told(connection, added.id, now)
+        _to_be_told(connection, added.id, breach.severity, now)
     _announce(connection, OPENED, read_incident(added), now)
     return added.id
 
@@ -285,8 +288,10 @@ def _alone(
         done.append(id_)
 
 
-def _to_be_told(connection: Connection, id: IncidentId, now: datetime) -> None:
-    """Put the incident in the Slack outbox, once."""
+def _to_be_told(connection: Connection, id: IncidentId, severity: Severity, now: datetime) -> None:
+    """Put the incident in the Slack outbox, once, unless only the digest tells it."""
+    if severity is Severity.DIGEST:
+        return
     told = upsert(slack_post).values(incident_id=id, next_try_at=now)
     connection.execute(told.on_conflict_do_nothing())
 

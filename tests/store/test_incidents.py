@@ -10,9 +10,11 @@ import pytest
 from sqlalchemy import Connection, text
 
 from lanes.money.budget import Budget, Period
+from lanes.promises import assessment
 from lanes.promises.assessment import Assessment
 from lanes.promises.breaches import invalid_workload
 from lanes.promises.incident import (
+    TERMS,
     IncidentChanges,
     IncidentState,
     Promise,
@@ -133,6 +135,24 @@ def test_the_severity_of_an_open_incident_rises_and_never_falls(connection: Conn
     for value, severity in ((7.5, "warning"), (20, "critical"), (7.5, "critical")):
         incidents.record(connection, [replace(BREACH, value=value)], now=NOON)
         assert row(connection, "incident_log").severity == severity
+
+
+def test_an_incident_of_the_digest_is_put_in_the_slack_outbox_once_it_is_a_warning(
+    connection: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    terms = {
+        **TERMS,
+        Promise.REALTIME_SLOW: replace(TERMS[Promise.REALTIME_SLOW], mildest=Severity.DIGEST),
+    }
+    monkeypatch.setattr(assessment, "TERMS", terms)
+    incidents.record(connection, [BREACH], now=NOON)
+    assert row(connection, "incident_log").severity == "digest"
+    assert rows(connection, "slack_post") == []
+    incidents.record(connection, [replace(BREACH, value=20)], now=later(minutes=1))
+    assert row(connection, "incident_log").severity == "critical"
+    incidents.record(connection, [BREACH], now=later(minutes=2))
+    assert row(connection, "incident_log").severity == "critical"
+    assert len(rows(connection, "slack_post")) == 1
 
 
 def test_exactly_the_invalid_workloads_have_an_incident(connection: Connection) -> None:

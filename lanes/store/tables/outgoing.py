@@ -26,7 +26,7 @@ class incident(sa.TypedColumns):
     promise: sa.Named[Promise] = column("Which promise is broken")
     workload: sa.Named[str] = column("It may have no published version")
     subject: sa.Named[str] = column("Such as batch 41; empty: the whole workload", default="''")
-    severity: sa.Named[Severity] = column("warning or critical; the worst so far")
+    severity: sa.Named[Severity] = column("digest, warning or critical; the worst so far")
     state: sa.Named[IncidentState] = column("open: `watch` resolves it; resolved is final")
     value: sa.Named[float] = column("The newest measurement, in the promise's unit")
     limit_value: sa.Named[float] = column("What was promised, in the same unit")

@@ -135,7 +135,7 @@ OUT: Mapping[str, DocumentedEvent] = {
             "incident_id": "Its number, as in view `incident_log`.",
             "promise": "Which one: [Promises](promises.md) lists them.",
             "subject": "The part of the workload that it is about, such as batch 41; empty: all of it.",
-            "severity": "warning or critical.",
+            "severity": "digest, warning or critical.",
             "value": "The measurement, in the unit.",
             "limit_value": "What was promised, in the unit; 0: any is too much.",
             "unit": "minutes, percent, seconds, items, calls, fields or sessions.",

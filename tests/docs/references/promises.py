@@ -30,7 +30,7 @@ from lanes.promises.breaches import (
     role_taken,
 )
 from lanes.promises.deadlines import AtRisk, DueCounts, deadline_at_risk, deadline_missed
-from lanes.promises.incident import TERMS, Incident, IncidentState, Promise, in_words
+from lanes.promises.incident import TERMS, Incident, IncidentState, Promise, Severity, in_words
 from lanes.promises.remedy import FormLink, FormTarget, commands, form
 from lanes.rollouts.gates import Judgement, Measurement
 from lanes.rollouts.playbook import parse
@@ -254,11 +254,10 @@ def _critical(promise: Promise) -> str:
     multiple = TERMS[promise].critical_at
     if multiple == 0:
         return "Always critical."
-    return (
-        "Always a warning."
-        if math.isinf(multiple)
-        else f"Critical from {multiple:g} times the limit on."
-    )
+    told = " Told in the daily digest." if TERMS[promise].mildest is Severity.DIGEST else ""
+    if math.isinf(multiple):
+        return told.strip() or "Always a warning."
+    return f"Critical from {multiple:g} times the limit on.{told}"
 
 
 def _form(asked: FormLink) -> str:

@@ -2,7 +2,7 @@
 ---   incident_id: The incident's number, as `lanes alerts` says it
 ---   promise: Which promise is broken
 ---   workload: Whose; * = every workload
----   severity: warning or critical; the worst so far
+---   severity: digest, warning or critical; the worst so far
 ---   state: open: `watch` resolves it once it is over; resolved is final
 ---   value: The newest measurement, in the unit of the promise
 ---   limit_value: What was promised, in the same unit; 0: any is too much
