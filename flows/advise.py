@@ -6,10 +6,9 @@ from pydantic import Field
 
 from lanes.money.overhead import EVERY
 from lanes.workload.form import Form, SignedLine, of_workloads
-from tasks.database import database
 from tasks.propose import review
-from tasks.refusal import REFUSALS, refused
 from tasks.report import write_advice
+from tasks.runs import REFUSALS, database, refused
 
 
 class AdviceQuestion(Form):

@@ -11,7 +11,7 @@ from tasks.publish import publish_workloads
 from tasks.second_look import looking_again
 from tasks.standing import Tenure
 from tasks.sweep.duties import sweeping
-from tasks.sweep.waker import waking
+from tasks.sweep.sweeper import waking
 
 
 @flow(name="collect", flow_run_name="batch collect", persist_result=False)

@@ -10,7 +10,7 @@ from tasks.connections import connections
 from tasks.departure import send_waiting
 from tasks.publish import publish_workloads
 from tasks.reconcile import sole_submitter
-from tasks.refusal import refused
+from tasks.runs import refused
 
 
 class Departure(Form):

@@ -13,9 +13,8 @@ from lanes.errors import ActionRefused
 from lanes.rollouts.playbook import playbook_names
 from lanes.workload.form import Form, UncheckedLine, of_workloads
 from tasks.approval import ask
-from tasks.database import database
 from tasks.migrate import RolloutOrder, leading, name_run
-from tasks.refusal import REFUSALS, refused
+from tasks.runs import REFUSALS, database, refused
 
 NUMBER = re.compile("[1-9][0-9]{0,8}")  # of a version
 

@@ -5,9 +5,8 @@ from prefect.logging import get_run_logger
 from pydantic import Field
 
 from lanes.workload.form import FARTHEST, LARGEST, Form, Line, SignedLine, of_workloads
-from tasks.database import database
-from tasks.refusal import REFUSALS, refused
 from tasks.replay import ask_to_depart, begin_replay, read_stream, write_diff
+from tasks.runs import REFUSALS, database, refused
 
 
 class Reading(Form):

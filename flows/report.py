@@ -7,9 +7,8 @@ from prefect.logging import get_run_logger
 from pydantic import Field
 
 from lanes.workload.form import Form
-from tasks.database import database
-from tasks.refusal import REFUSALS, refused
 from tasks.report import begins, write_report
+from tasks.runs import REFUSALS, database, refused
 
 
 class ReportPeriod(Form):

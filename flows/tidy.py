@@ -5,7 +5,7 @@ from prefect.logging import get_run_logger
 from pydantic import Field
 
 from lanes.workload.form import Form
-from tasks.database import database
+from tasks.runs import database
 from tasks.tidy import empty_out, sweep_out
 
 

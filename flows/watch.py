@@ -7,9 +7,9 @@ from prefect import flow
 from prefect.logging import get_run_logger
 
 from lanes.standing.roles import Role
-from tasks.database import database
 from tasks.migrate import guarding
 from tasks.outgoing import publishing
+from tasks.runs import database
 from tasks.standing import Tenure
 from tasks.watch import pause_s, watching
 

@@ -88,7 +88,7 @@ class _ErrorConsole:
 
 @cache
 def _error_console() -> Any:
-    from lanes.stand.console import Console
+    from lanes.stand.progress import Console
 
     return Console(stderr=True)
 

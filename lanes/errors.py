@@ -17,11 +17,14 @@ LanesError
  ├── DatabaseAway         the database did not answer, or not in time
  ├── TransactionUnfit     the caller's own transaction is none to do it in
  └── SetupError           the stand or the environment is not usable as it is
+      └── StandError      a part of the stand could not do what it was asked for
 
 Any call of `lanes.client` may raise DatabaseAway, SetupError and TransactionUnfit: they are about the database, and the
 driver's own error is their cause. Which calls raise the others, each says under "Raised by"; what is raised by none of
 `lanes.client` is met by commands, forms and flows, which say its text.
 """
+
+from pathlib import Path
 
 
 class LanesError(Exception):
@@ -177,3 +180,21 @@ class SetupError(LanesError):
     of the stand.
     What to do: what the text says; `lanes doctor` looks at every part.
     """
+
+
+class StandError(SetupError):
+    """A part of the stand could not do what was asked; `log` is the file whose end tells more.
+
+    Raised by: the commands of the stand, and those that ask its Prefect.
+    What to do: what the text says; `lanes doctor` looks at every part.
+    """
+
+    def __init__(self, sentence: str, *, log: Path | None = None) -> None:
+        super().__init__(sentence)
+        self.log = log
+
+    def tail(self, lines: int = 20) -> str:
+        """Return the last lines of the log, or nothing when there is none."""
+        if self.log is None or not self.log.exists():
+            return ""
+        return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])

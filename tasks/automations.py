@@ -11,7 +11,7 @@ from prefect.events.actions import ChangeFlowRunState, RunDeployment
 from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture
 
 from tasks.notice import UNANSWERED
-from tasks.refusal import REFUSED
+from tasks.runs import REFUSED
 
 BROKEN = {"prefect.flow-run.Crashed", "prefect.flow-run.Failed"}
 ENDED = {

@@ -13,7 +13,7 @@ from lanes.store import incidents
 from lanes.store.database import Database
 from lanes.store.promises import briefings
 from tasks.pages import Finder
-from tasks.troubles import described
+from tasks.runs import described
 
 
 @dataclass(frozen=True)

@@ -13,9 +13,8 @@ from lanes.store.database import Database
 from lanes.store.rollouts import rollouts
 from tasks.approval import withdraw
 from tasks.asking import ask_for_run
-from tasks.database import database
 from tasks.outgoing import publish_events
-from tasks.refusal import REFUSALS, refused
+from tasks.runs import REFUSALS, database, refused
 
 
 async def by_hand(action: PersonAction) -> str | State[str]:

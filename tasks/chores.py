@@ -7,18 +7,18 @@ from prefect.logging import get_run_logger
 
 from lanes.realtime.drains import needs_more
 from lanes.store.database import Database
-from lanes.store.realtime import backlog
-from lanes.store.realtime.backlog import call_for_drain
+from lanes.store.realtime import load
+from lanes.store.realtime.load import call_for_drain
 from lanes.store.signals import Role, holders
 from lanes.words import Lane
 from tasks.background import BackgroundTasks
 from tasks.effects import Performer
-from tasks.guard import Guard
 from tasks.making_known import VersionsToPrefect
 from tasks.outgoing import Publisher
 from tasks.publish import publish
 from tasks.router import Router
 from tasks.saving import end_lost_claims
+from tasks.standing import Guard
 from tasks.wakes import Wakes
 
 ROUTE_EVERY_S = 1.0  # longest sleep: a lost notification costs no more than this
@@ -87,7 +87,7 @@ class Chores:
         now = await self._db.now()
         if not self._router.holds or self._performer.state.held_back(now):
             return
-        waits = await self._db.look(backlog.backlog, Lane.REALTIME, now=now)
+        waits = await self._db.look(load.backlog, Lane.REALTIME, now=now)
         if needs_more(waits.ready_since, now, drains=await self._db.look(holders, Role.DRAIN)):
             await self._db.run(call_for_drain, ready=waits.ready, now=now)
 

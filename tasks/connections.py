@@ -12,7 +12,7 @@ from blocks.database import DatabaseBlock
 from blocks.provider import Provider
 from lanes.provider.client import load
 from lanes.store.database import Database
-from tasks.database import BLOCK
+from tasks.runs import BLOCK
 
 if TYPE_CHECKING:
     from anthropic import AsyncAnthropic

@@ -17,8 +17,8 @@ from lanes.store.database import Database
 from lanes.store.promises import slack_posts
 from lanes.store.rollouts import rollouts
 from tasks.briefed import Briefed, Briefer
-from tasks.database import BLOCK
 from tasks.pages import Finder, LookupLimits
+from tasks.runs import BLOCK
 
 
 async def remind(db: Database, messenger: Messenger, *, ui_url: str) -> int:

@@ -13,7 +13,7 @@ from lanes.batch.batch import BatchKind
 from lanes.batch.departure import NotCreated, Patience, next_try
 from lanes.errors import LanesError
 from lanes.provider.errors import CallFailed
-from lanes.store.batch import deadlines, ready_work
+from lanes.store.batch import ready_work
 from lanes.store.money import holds
 from lanes.store.money.holds import BudgetUsedUp
 from lanes.store.workload import workloads
@@ -96,7 +96,7 @@ async def send_waiting(
             again[kind.workload] = min(wanted, again.get(kind.workload, wanted))
     for sentence in departed.failed + departed.waiting:
         get_run_logger().warning("not submitted: %s", sentence)
-    await at.db.run(deadlines.put_off, again, of=workload)
+    await at.db.run(ready_work.put_off, again, of=workload)
     return departed
 
 

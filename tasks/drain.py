@@ -20,16 +20,14 @@ from lanes.realtime import events
 from lanes.realtime.state import DrainState
 from lanes.store.money.sharing import in_force
 from lanes.store.signals import listening
-from tasks import leases, notice, sharing
+from tasks import claiming, notice, sharing
 from tasks.background import BackgroundTasks
 from tasks.chores import FIRST_ANSWERS_S, Chores
-from tasks.claiming import QueueReader
+from tasks.claiming import Leases, QueueReader
 from tasks.connections import Connections, HostClock
 from tasks.effects import Performer
-from tasks.leases import Leases
 from tasks.notice import Notice
-from tasks.route import Rooms
-from tasks.router import Router
+from tasks.router import Rooms, Router
 from tasks.saving import passes
 from tasks.sharing import CacheMarks, LimitSharing
 from tasks.staying import Roles, Staying, roles
@@ -40,7 +38,7 @@ from tasks.wakes import Wakes
 class DrainPace:
     """How often a drain does what goes on beside its loop."""
 
-    renew_s: float = leases.EVERY_S
+    renew_s: float = claiming.EVERY_S
     share_s: float = 1.0  # limits and circuits, with the other drains
     learn_s: float = 60.0  # what calls need
     sizes_s: float = 15.0  # of packs

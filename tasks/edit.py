@@ -23,7 +23,7 @@ from lanes.words import GoldenState, Lane
 from lanes.workload.definition import Edit, EditOutcome, EditReply, content_hash, differences
 from lanes.workload.version import Spec
 from tasks.publish import SLUG, publish
-from tasks.troubles import described
+from tasks.runs import described
 
 
 async def edit(db: Database, wished: Edit) -> EditReply:

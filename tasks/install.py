@@ -19,9 +19,9 @@ from lanes.mainjob.samples import sample_workloads
 from lanes.settings import Settings
 from lanes.store.workload import workloads
 from tasks.automations import write_automations
-from tasks.database import BLOCK
 from tasks.making_known import make_known
 from tasks.publish import publish
+from tasks.runs import BLOCK
 
 RETIRED = ("submit", "act")  # deployments of earlier releases; their runs stay
 BLOCK_TYPES: Sequence[type[Block]] = (

@@ -24,7 +24,7 @@ from lanes.store.workload import workloads
 from lanes.store.workload.workloads import InForce
 from lanes.workload.form import offering
 from lanes.workload.version import Version
-from tasks.troubles import described
+from tasks.runs import described
 
 
 async def write_schedules(

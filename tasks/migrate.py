@@ -34,7 +34,7 @@ from lanes.words import Signature
 from tasks.approval import is_asking, show_again, withdraw
 from tasks.asking import ask_for_run
 from tasks.outgoing import publish_events
-from tasks.troubles import Troubles, described
+from tasks.runs import Troubles, described
 
 TICK_S = 10.0
 NEAR_TICK_S = 1.0  # with the local stand-in, whose items are answered within seconds

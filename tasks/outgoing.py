@@ -28,7 +28,7 @@ from lanes.realtime.cursor import QueueCursor
 from lanes.store import outbox
 from lanes.store.database import Database
 from lanes.store.outbox import OutboxTurn, Outgoing
-from tasks.troubles import Troubles, described
+from tasks.runs import Troubles, described
 
 MOST = 50  # events in one request: an urgent one waits no longer for the pace than these take
 MOST_BYTES = 2_000_000  # of one request with several events

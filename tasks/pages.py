@@ -29,8 +29,7 @@ from lanes.standing.runs import Deployment, departing_workload
 from lanes.text import remove_quotes
 from lanes.words import Lane
 from tasks.connections import this_run
-from tasks.database import BLOCK
-from tasks.troubles import described
+from tasks.runs import BLOCK, described
 
 T = TypeVar("T")
 NEWEST = 20  # runs that are looked through

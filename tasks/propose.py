@@ -20,8 +20,8 @@ from lanes.store.advice.advice import asked
 from lanes.store.database import Database
 from lanes.store.workload import workloads
 from tasks.outgoing import publish_events
-from tasks.refusal import REFUSALS
 from tasks.report import write_advice
+from tasks.runs import REFUSALS
 
 
 async def review(db: Database, *, days: int) -> str:

@@ -2,16 +2,228 @@
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from functools import partial
+from typing import TypeVar
+
+from prefect.logging import get_run_logger
+from sqlalchemy.exc import OperationalError
 
 from lanes.realtime.cursor import QueueCursor
-from lanes.store.database import Database
-from lanes.store.doors import unrouted
+from lanes.routing.room import Guards, Room
+from lanes.routing.route import ArrivedItem, ReceivedItem, Route, decide, looks_inside
+from lanes.routing.split import Splits
+from lanes.store import locks
+from lanes.store.database import Database, Run
+from lanes.store.doors import history, items, unrouted
 from lanes.store.doors.unrouted import RoutedUpTo
+from lanes.store.money import budgets, sharing
+from lanes.store.realtime import load
+from lanes.store.routing import routes, turnarounds
 from lanes.store.signals import RoleLock
+from lanes.store.workload import workloads
+from lanes.store.workload.workloads import InForce
+from lanes.words import Lane
+from lanes.workload.version import Version
 from tasks.arrivals import ArrivalReader
-from tasks.route import Portions, Rooms, route_received
+from tasks.background import bounded_tasks
 from tasks.wakes import Wakes
+
+T = TypeVar("T")
+MOST = 1_000  # items of one transaction
+BESIDE_ANSWERS = 200  # of one while answers are under way: what becomes urgent meanwhile waits for no more than these
+HALVED = 400  # items of one that is saved in two statements: of fewer, the second costs more than it gains
+FEW = 20  # of the first one, which has what is urgent
+
+
+@dataclass
+class Portions:
+    """The size of the next chunk: few items first, then many."""
+
+    size: int = FEW
+
+    def begin(self) -> None:
+        """Make the next portion small, because something new came that may be urgent."""
+        self.size = FEW
+
+    def go_on(self, *, busy: bool) -> None:
+        """Choose the next portion after a chunk while more waits; `busy` says that answers are under way."""
+        self.size = BESIDE_ANSWERS if busy else MOST
+
+
+def halves(of: Sequence[T], many: int) -> list[Sequence[T]]:
+    """Split a chunk of at least `many` in halves, so that one is decided while the other is saved."""
+    middle = -(-len(of) // 2)
+    return [of] if len(of) < many else [of[:middle], of[middle:]]
+
+
+WAIT = timedelta(seconds=1)  # longest wait for a lock; no other process may route meanwhile
+_told: set[str] = set()
+
+
+class Rooms:
+    """The room found by the newest look, less the work routed since.
+
+    It is that of one account, whose drains make up to `most_calls` calls at once (0: no limit).
+    """
+
+    def __init__(self, account: str, most_calls: int = 0) -> None:
+        self._account, self._most_calls = account, most_calls
+        self._room: Room | None = None
+        self._looked_at: datetime | None = None
+
+    async def of(self, run: Run, versions: Iterable[Version], splits: Splits) -> Room | None:
+        """Return the room on the real-time lane, None if it is unknown.
+
+        The last result counts while it is fresh. After that, query the load again, unless no item of these versions may choose
+        real time: their routes do not depend on the room.
+        """
+        at = self._looked_at
+        if at is not None and at <= run.now < at + LOOK_EVERY:
+            return self._room
+        if not any(may_choose_realtime(each, splits) for each in versions):
+            return None
+        account, calls = self._account, self._most_calls
+        seen = await run(load.snapshot, account=account, most_calls=calls, now=run.now)
+        self._room, self._looked_at = Room(seen, await run(sharing.known, now=run.now)), run.now
+        return self._room
+
+
+async def route_received(
+    db: Database,
+    most: int = MOST,
+    *,
+    heads: QueueCursor[RoutedUpTo] | None = None,
+    rooms: Rooms | None = None,
+    halved: int = HALVED,
+) -> int:
+    """Route about `most` received items, urgent and due ones first; return how many, 0 if none waits.
+
+    This is one bounded transaction: call it again while it routes something. It routes nothing while another router is at work.
+    Items that another transaction has locked wait, and so do items of a workload that cannot be read or priced. `heads` may
+    skip items that came before those that were routed last, until the next full look. `rooms` reports the load of real time,
+    by which some items that may wait go to batch.
+    """
+    cursor = QueueCursor[RoutedUpTo]() if heads is None else heads
+    try:
+        return await _route_some(db, most, cursor, rooms, halved)
+    except OperationalError as error:
+        if not locks.gave_up(error):
+            raise
+        said = "routing waited for a lock for %g s; trying again"
+        get_run_logger().warning(said, WAIT.total_seconds())
+        return 0
+
+
+async def _route_some(
+    db: Database, most: int, heads: QueueCursor[RoutedUpTo], rooms: Rooms | None, halved: int
+) -> int:
+    async with db.transaction() as run:
+        began = time.monotonic()
+        look = heads.look(began)
+        begun = await run(routes.begin, WAIT, since=look.since)
+        if not begun.alone:
+            return 0
+        heads.looked(look, {}, took_s=time.monotonic() - began, at=time.monotonic())
+        if begun.amended:
+            await run(items.apply_waiting, now=run.now)
+        if not begun.workloads:
+            _tell([])
+            return 0
+        stored, splits = await run(workloads.to_route, begun.workloads.keys())
+        versions, canaries = stored.versions, stored.canaries
+        either = [*versions.values(), *(each.candidate for each in canaries.values())]
+        unread = versions.keys() - {each.workload for each in either if looks_inside(each)}
+        waiting = await run(
+            unrouted.received, most, of=versions.keys(), waiting=begun.workloads, unread=unread
+        )
+        if any(each.spec.history_items for each in either):
+            waiting = await run(history.measured, waiting, _reading_most(stored))
+        waits = any(item.arrived.due_at is not None for item in waiting)
+        waits = waits or any(each.spec.value_usd for each in either)
+        prospects = await run(turnarounds.prospects, now=run.now) if waits else None
+        limited = begun.workloads.keys() if begun.limited else []
+        statuses = await run(budgets.statuses, limited, now=run.now) if limited else []
+        looks = rooms if waiting else None
+        room = None if looks is None else await looks.of(run, either, splits)
+        guards = Guards(statuses, room)
+        estimates = await run(sharing.estimates, now=run.now)
+        decide_now = partial(
+            decide, now=run.now, estimates=estimates, prospects=prospects, guards=guards
+        )
+        routed, problems = 0, set[str]()
+        async with bounded_tasks(1) as saving:
+            for part in halves(waiting, halved):
+                decided, unpriced = _decided(part, stored, splits, decide_now, guards)
+                await saving.begin(run, routes.save, decided, now=run.now)
+                # the statement leaves now: Postgres saves while the other half is decided
+                await asyncio.sleep(0)
+                routed += len(decided)
+                problems |= unpriced
+    heads.take(unrouted.came_last(waiting, before=heads.taken))
+    _tell([*map(str, stored.unreadable), *sorted(problems)])
+    return routed
+
+
+def _decided(
+    waiting: Sequence[ReceivedItem],
+    stored: InForce,
+    splits: Splits,
+    decide_now: Callable[[ArrivedItem, Version, Splits], Route],
+    guards: Guards,
+) -> tuple[list[tuple[ReceivedItem, Version, Route]], set[str]]:
+    """Decide the items' routes; return them and the problems of workloads that cannot be priced.
+
+    What goes to real time takes of its room.
+    """
+    decided: list[tuple[ReceivedItem, Version, Route]] = []
+    problems: set[str] = set()
+    for item in waiting:
+        arrived, chosen_by = item.arrived, ""
+        version, canary = stored.versions[arrived.workload], stored.canaries.get(arrived.workload)
+        if canary is not None:
+            version, chosen_by = canary.choose(version, entity=arrived.entity, key=arrived.key)
+        try:
+            route = decide_now(arrived, version, splits)
+            if chosen_by:
+                route = replace(route, explanation=f"{route.explanation}; {chosen_by}")
+            if guards.room is not None and route.lane is Lane.REALTIME:
+                guards.room.add(version)
+            decided.append((item, version, route))
+        except LookupError as error:
+            problems.add(
+                f'items of workload "{version.workload}" wait, because they cannot be priced: {error}'
+            )
+    return decided, problems
+
+
+def _reading_most(stored: InForce) -> dict[str, Version]:
+    """Return for each workload the version that may read most of an item's history: in force, or the candidate."""
+    return stored.versions | {
+        name: max(stored.versions[name], each.candidate, key=lambda of: of.spec.history_items)
+        for name, each in stored.canaries.items()
+        if name in stored.versions
+    }
+
+
+def _tell(problems: list[str]) -> None:
+    """Log each problem once for as long as it lasts."""
+    for problem in problems:
+        if problem not in _told:
+            get_run_logger().error("%s", problem)
+    _told.intersection_update(problems)
+    _told.update(problems)
+
+
+LOOK_EVERY = timedelta(seconds=5)
+
+
+def may_choose_realtime(version: Version, splits: Splits) -> bool:
+    """Return whether value or split may send an item to real time that could wait."""
+    return bool(version.spec.value_usd) or splits.reach_realtime(version.workload)
+
 
 LOOK_EVERY_S = 0.5  # how often the role is looked at: what is routed beside another router is still routed once
 

@@ -1,14 +1,99 @@
-"""A standing run: ticks until the next one waits to take over, and looks after the other standing runs meanwhile."""
+"""Standing runs: one ticks until the next waits to take over, and its guard asks for runs of roles that no process holds."""
 
 import asyncio
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Callable, Coroutine
+from datetime import datetime
+from typing import Any
 
 from prefect.logging import get_run_logger
 
-from lanes.standing.roles import Role
+from lanes.settings import Settings
+from lanes.standing.roles import LOOK_EVERY_S, Role, StandingRun, Vacancies, never_free
 from lanes.store.database import Database
-from lanes.store.signals import RoleLock
-from tasks.guard import Guard
+from lanes.store.promises import recording
+from lanes.store.signals import RoleLock, standing_roles
+from tasks.asking import ask_for_standing
+from tasks.runs import Troubles, described
+
+Ask = Callable[[StandingRun, datetime], Coroutine[Any, Any, bool]]
+
+
+class Guard:
+    """A guard of the roles, one in every long-lived process; it never fails its caller, nor makes it wait for Prefect.
+
+    `ask` asks for a run and returns whether it did (false: one is on its way); an error is logged, and it is called
+    again at the next look.
+    """
+
+    def __init__(
+        self,
+        db: Database,
+        *,
+        ask: Ask = ask_for_standing,
+        vacancies: Vacancies | None = None,
+        every_s: float = LOOK_EVERY_S,
+    ) -> None:
+        self._db, self._ask, self._every_s = db, ask, every_s
+        self._vacancies = vacancies or Vacancies()
+        self._asking: dict[str, asyncio.Task[None]] = {}
+        self._troubles = Troubles()
+        self._next_look = 0.0
+
+    async def look(self) -> None:
+        """Look at the roles, at most once every few seconds; begin to ask for each run that is due."""
+        if time.monotonic() < self._next_look:
+            return
+        self._next_look = time.monotonic() + self._every_s
+        try:
+            async with self._db.transaction() as run:
+                held, now = await run(standing_roles), run.now
+        # the caller's own work meets the same outage, and says what becomes of it
+        except Exception as error:
+            said = f"the standing roles could not be looked at ({described(error)})"
+            self._troubles.met("look", said)
+            return
+        self._troubles.over("look")
+        watched = never_free(keep_warm=Settings.read().keep_warm > 0)
+        for vacant in self._vacancies.to_ask(watched, held, now):
+            if (before := self._asking.get(vacant.flow)) is None or before.done():
+                self._asking[vacant.flow] = asyncio.create_task(self._ask_for(vacant, now))
+        await self._record_taken()
+
+    async def _record_taken(self) -> None:
+        """Record the roles that sessions of other users hold: the run that records other breaches may be the one kept out."""
+        try:
+            async with self._db.transaction() as run:
+                await run(recording.record_taken_roles, now=run.now)
+            self._troubles.over("taken roles")
+        except Exception as error:
+            said = f"roles that other users hold could not be recorded ({described(error)})"
+            self._troubles.met("taken roles", said)
+
+    async def run(self) -> None:
+        """Look until cancelled, beside everything else that the process does."""
+        while True:
+            await self.look()
+            await asyncio.sleep(self._every_s)
+
+    async def close(self) -> None:
+        """Stop asking."""
+        asking = list(self._asking.values())
+        for each in asking:
+            each.cancel()
+        await asyncio.gather(*asking, return_exceptions=True)
+
+    async def _ask_for(self, run: StandingRun, now: datetime) -> None:
+        try:
+            if await self._ask(run, now):
+                self._vacancies.asked(run.role, now)
+                said = "no process held the role of %s: asked for a run of it"
+                get_run_logger().warning(said, run.flow)
+            self._troubles.over(run.flow)
+        except Exception as error:
+            said = f"a run of {run.flow} could not be asked for, and is asked for again"
+            self._troubles.met(run.flow, f"{said} ({described(error)})")
+
 
 TAKE_OVER_S = 120.0
 

@@ -5,7 +5,6 @@ from datetime import timedelta
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from lanes.store import retention
 from lanes.store.database import Database
 from lanes.store.doors import emptying
 from lanes.store.workload import workloads
@@ -18,9 +17,9 @@ async def sweep_out(
     """Delete everything older, but the first read of each answer; return the number of rows by kind."""
     now = await db.now()
     kinds = {
-        "refused inputs": (retention.delete_refused, refused_days),
-        "amendments": (retention.delete_amendments, amendments_days),
-        "labels": (retention.delete_labels, labels_days),
+        "refused inputs": (emptying.delete_refused, refused_days),
+        "amendments": (emptying.delete_amendments, amendments_days),
+        "labels": (emptying.delete_labels, labels_days),
     }
     deleted = {**dict.fromkeys(kinds, 0), "reads": 0}
     for kind, (delete, days) in kinds.items():
@@ -29,7 +28,7 @@ async def sweep_out(
     onwards: int | None = 0
     before = now - timedelta(days=reads_days)
     while onwards is not None:
-        some = await db.run(retention.delete_reads, before=before, after=onwards)
+        some = await db.run(emptying.delete_reads, before=before, after=onwards)
         deleted["reads"] += some.rows
         onwards = some.onwards
     return deleted

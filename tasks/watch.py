@@ -20,7 +20,7 @@ from lanes.store.promises import recording
 from lanes.store.realtime import outages
 from lanes.store.workload import workloads
 from tasks.deliver import deliver_posts
-from tasks.troubles import Troubles, described
+from tasks.runs import Troubles, described
 
 EVERY_S = 5.0
 EVERY_S_NEARBY = 1.0

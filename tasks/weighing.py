@@ -11,9 +11,9 @@ from lanes.money.cost import most_answer_tokens
 from lanes.promises.briefing import FailureReport, kind_of
 from lanes.provider.client import REFUSED, CallResult
 from lanes.provider.errors import FREEZES, OF_MODEL, Action, CallFailed
-from lanes.realtime.calltime import longest_call_s
 from lanes.realtime.events import CallEnded, CallEnding, Save
 from lanes.realtime.limiter import Pack
+from lanes.realtime.pace import longest_call_s
 from lanes.settling import attempts
 from lanes.settling.attempts import CallTimes
 from lanes.settling.outcome import Attempt

@@ -5,7 +5,6 @@ from math import isfinite
 from statistics import mean, pstdev
 
 from lanes.advice.breakeven import BreakEven
-from lanes.advice.decay import decay
 from lanes.advice.evidence import (
     AT_ONCE_S,
     LATE_SHARE,
@@ -20,6 +19,7 @@ from lanes.advice.evidence import (
     Leaning,
     Pattern,
     RealtimeNeed,
+    decay,
 )
 from lanes.advice.plans import Corrections, cheapest, correction_price_usd, possible
 from lanes.units import count, counted, dollars, seconds, share

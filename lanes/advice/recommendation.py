@@ -10,17 +10,20 @@ from math import isfinite
 
 from lanes.advice.breakeven import RULE_OF_THUMB, BreakEven
 from lanes.advice.criteria import criteria
-from lanes.advice.decay import ConsumerDecay, ValueDecay, by_consumer, decay
 from lanes.advice.evidence import (
     LATE_SHARE,
     MIN_ITEMS,
     RECORDING,
+    ConsumerDecay,
     ConsumerUse,
     Criterion,
     Evidence,
     Pattern,
     Prices,
     RealtimeNeed,
+    ValueDecay,
+    by_consumer,
+    decay,
     needs,
     prices,
     projected,
@@ -28,13 +31,14 @@ from lanes.advice.evidence import (
 from lanes.advice.plans import (
     Corrections,
     Plan,
+    Sensitivity,
     as_it_is,
     cheapest,
     correction_price_usd,
     possible,
+    sensitivities,
     serves,
 )
-from lanes.advice.sensitivity import Sensitivity, sensitivities
 from lanes.money.overhead import Overheads
 from lanes.units import dollars, share
 from lanes.words import Lane, Mode

@@ -14,8 +14,8 @@ from dataclasses import dataclass, replace
 from math import fsum, inf, isfinite, sqrt
 
 from lanes.advice.breakeven import BreakEven
-from lanes.advice.decay import CONFIDENCE
 from lanes.advice.evidence import (
+    CONFIDENCE,
     MIN_WHOLE_DAYS,
     DayUse,
     Evidence,

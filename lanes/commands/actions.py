@@ -31,7 +31,7 @@ from lanes.store.locks import OWN_PATIENCE, by_itself
 from lanes.store.money import budgets, overheads
 from lanes.store.replays import promotions
 from lanes.store.rollouts import rollout_moves, steering
-from lanes.store.settling import decisions, retries, story
+from lanes.store.settling import decisions, story
 from lanes.store.workload import workloads
 from lanes.text import cell, remove_quotes
 from lanes.units import count, counted, usd
@@ -362,7 +362,7 @@ class Retry(PersonAction):
     """Keys of the items. Empty: every failed item and failed authoritative pass of the workload."""
 
     def perform(self, connection: Connection, now: datetime) -> Done:
-        retried = retries.retry(connection, self.workload, self.keys or None, now=now)
+        retried = decisions.retry(connection, self.workload, self.keys or None, now=now)
         left = sorted(set(self.keys) - set(retried))
         said = [f"{counted(len(retried), 'item')} will be tried again"]
         for key in left:

@@ -8,7 +8,7 @@ from rich.progress import Progress
 from lanes.commands.options import AsJson
 from lanes.commands.options import since as moment
 from lanes.commands.running import command, database, tell
-from lanes.stand.console import Console
+from lanes.stand.progress import Console
 from lanes.store.database import clock
 from lanes.store.figures import folding
 from lanes.store.figures.folding import Rebuilt

@@ -12,7 +12,7 @@ from lanes.commands.options import AsJson, Overwrite
 from lanes.commands.running import WrongUsage, check_file, command, print_json, put
 from lanes.doors.filedoor import Layout, count_lines, read_rows
 from lanes.errors import SpecInvalid
-from lanes.stand.console import Console
+from lanes.stand.progress import Console
 from lanes.text import plain
 from lanes.units import counted
 from lanes.workload.version import NAME

@@ -16,7 +16,7 @@ from lanes.commands.running import WrongUsage, command, perform, transaction
 from lanes.doors.filedoor import BadLine, Layout, count_lines
 from lanes.report.table import Table, label
 from lanes.settling.story import happenings, next_step, shared_context
-from lanes.stand.console import Console
+from lanes.stand.progress import Console
 from lanes.store.database import clock
 from lanes.store.doors.items import admit_file
 from lanes.store.settling import story

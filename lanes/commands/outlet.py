@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from rich.status import Status
 
 from lanes.errors import SetupError
-from lanes.stand.console import Console
+from lanes.stand.progress import Console
 
 PATIENCE_S = 1.0  # before it is said how far it is
 TOLD_EVERY_S = 10.0  # where it cannot be shown in place

@@ -16,9 +16,9 @@ from lanes.commands.running import (
     print_table,
     transaction,
 )
+from lanes.errors import StandError
 from lanes.ids import ProposalId
 from lanes.rollouts.playbook import LONGEST_MINUTES
-from lanes.stand.errors import StandError
 from lanes.standing import runs
 from lanes.store.advice import proposals as kept
 from lanes.store.workload import workloads

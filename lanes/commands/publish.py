@@ -29,8 +29,8 @@ from lanes.errors import SetupError, SpecInvalid, UnknownWorkload
 from lanes.ids import VersionId
 from lanes.routing.route import rule_faults
 from lanes.settings import Settings
-from lanes.stand.editor import Editor
 from lanes.stand.progress import progress
+from lanes.stand.reaching import Editor
 from lanes.store.database import clock
 from lanes.store.doors import items
 from lanes.store.routing import traffic

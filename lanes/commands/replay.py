@@ -13,11 +13,11 @@ from sqlalchemy import Engine
 from lanes.commands.actions import Demote, Drop, Promote
 from lanes.commands.options import NONE_GIVEN, AsJson, Why
 from lanes.commands.running import command, database, perform, print_json, tell, transaction
+from lanes.errors import StandError
 from lanes.replays.replay import Generation
 from lanes.report import replay as report
 from lanes.stand import reaching
-from lanes.stand.console import Console
-from lanes.stand.errors import StandError
+from lanes.stand.progress import Console
 from lanes.standing import runs
 from lanes.store.database import clock
 from lanes.store.replays import promotions, replays

@@ -18,7 +18,7 @@ from lanes.commands.running import WrongUsage, command, database
 from lanes.json_data import why_unstorable
 from lanes.report.listing import Csv, Format, Jsonl, JsonList, table
 from lanes.settling.listing import TOLD, Listed, ListingQuery
-from lanes.stand.console import Console
+from lanes.stand.progress import Console
 from lanes.store.database import clock
 from lanes.store.settling import listing
 from lanes.store.settling.news import News

@@ -17,6 +17,7 @@ from rich.text import Text
 
 from lanes.commands.running import WrongUsage, check_file, command, screen
 from lanes.doors.filedoor import Layout, count_lines
+from lanes.errors import StandError
 from lanes.mainjob.mainjob import MainJob, SentItems
 from lanes.mainjob.onlooker import onlooker
 from lanes.mainjob.samples import sample_workloads
@@ -25,12 +26,10 @@ from lanes.report.links import report_page
 from lanes.report.snapshot import Snapshot
 from lanes.settings import Settings
 from lanes.settling.listing import AnswerExample
-from lanes.stand.console import Console
-from lanes.stand.errors import StandError
 from lanes.stand.info import StandInfo
 from lanes.stand.login import OF_STAND
 from lanes.stand.prefect_api import PrefectApi
-from lanes.stand.progress import progress
+from lanes.stand.progress import Console, progress
 from lanes.stand.stand import Stand
 from lanes.store.database import engine
 from lanes.text import plain

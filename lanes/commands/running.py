@@ -21,7 +21,7 @@ if TYPE_CHECKING:  # a program that asks for JSON does not wait for what draws
 
     from lanes.commands.actions import Done, PersonAction
     from lanes.report.table import Table
-    from lanes.stand.console import Console
+    from lanes.stand.progress import Console
     from lanes.workload.definition_file import NamedSpec
 
 P = ParamSpec("P")
@@ -167,7 +167,7 @@ def read_definition(file: Path, refusal: str) -> "NamedSpec":
 
 def screen(width: int, **how: Any) -> "Console":
     """Return standard output to draw on: as wide as the terminal, else `width` characters."""
-    from lanes.stand.console import Console
+    from lanes.stand.progress import Console
 
     return Console(width=None if sys.stdout.isatty() else width, **how)
 

@@ -11,12 +11,12 @@ from rich.text import Text
 
 from lanes.commands.options import AsJson
 from lanes.commands.running import WrongUsage, command, print_json, print_line, tell
+from lanes.errors import StandError
 from lanes.settings import Settings
 from lanes.stand import addresses, reaching
-from lanes.stand.console import Console
 from lanes.stand.database import read_address
-from lanes.stand.errors import StandError
 from lanes.stand.info import SUPERUSER
+from lanes.stand.progress import Console
 from lanes.stand.whereabouts import database_url, stand_info
 
 

@@ -12,8 +12,8 @@ from cyclopts import Parameter, validators
 
 from lanes.commands.options import AsJson
 from lanes.commands.running import command, print_json, print_line, screen, transaction
+from lanes.errors import StandError
 from lanes.settings import Settings
-from lanes.stand.errors import StandError
 from lanes.stand.kept import Said
 from lanes.stand.runs_with import RunsWith, runs_with
 from lanes.stand.status import Condition, components

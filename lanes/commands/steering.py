@@ -23,13 +23,12 @@ from lanes.commands.actions import (
 )
 from lanes.commands.options import NONE_GIVEN, AsJson, Why
 from lanes.commands.running import WrongUsage, command, database, perform, tell, transaction
-from lanes.errors import ActionRefused
+from lanes.errors import ActionRefused, StandError
 from lanes.report.rollout import where_it_stands
 from lanes.rollouts.playbook import Direction, load, playbook_names
 from lanes.rollouts.rollout import Rollout
 from lanes.settings import Settings
 from lanes.stand import reaching
-from lanes.stand.errors import StandError
 from lanes.standing import runs
 from lanes.store.rollouts import rollouts
 from lanes.store.workload import workloads

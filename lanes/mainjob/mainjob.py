@@ -12,7 +12,7 @@ from pathlib import Path
 from sqlalchemy import Connection, Engine, text
 
 from lanes.doors.filedoor import BadLine, Layout
-from lanes.errors import SetupError
+from lanes.errors import SetupError, StandError
 from lanes.mainjob.onlooker import Onlooker
 from lanes.mainjob.scene import SampleSubmission, Scene, amendments, appeals, samples, send
 from lanes.report import page, summary
@@ -21,7 +21,6 @@ from lanes.report.snapshot import Snapshot
 from lanes.settings import Settings
 from lanes.settling.awaited import DepartRun, Movers, sentence
 from lanes.settling.listing import AnswerExample, choose
-from lanes.stand.errors import StandError
 from lanes.stand.prefect_api import PrefectApi
 from lanes.standing import runs
 from lanes.store.database import clock

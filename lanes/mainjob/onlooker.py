@@ -18,8 +18,7 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from lanes.stand.console import Console
-from lanes.stand.progress import EVERY_S
+from lanes.stand.progress import EVERY_S, Console
 
 
 class Onlooker(Protocol):

@@ -17,7 +17,7 @@ from lanes.packing import ClaimedWork, new_nonce, pack_ids
 from lanes.provider.errors import Action, CallFailed
 from lanes.provider.message import UnreadableBill, read_response
 from lanes.provider.requests import Question, Writer
-from lanes.realtime.calltime import CONNECT_S, longest_call_s
+from lanes.realtime.pace import CONNECT_S, longest_call_s
 from lanes.settling.outcome import Response
 from lanes.text import basic_auth
 

@@ -1,4 +1,7 @@
-"""How many calls may be in flight: as many places as the length of the calls needs, and fewer when the provider says so."""
+"""How many calls may be in flight, for how long each may take, and for how long its work is claimed.
+
+There are as many places as the length of the calls needs, and fewer when the provider says so.
+"""
 
 import math
 from collections import Counter
@@ -6,8 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from lanes.realtime.limiter import MAY_START, Limiter, MayStart, Pack, Wait
-from lanes.realtime.waits import WaitReason
+from lanes.realtime.limiter import MAY_START, Limiter, MayStart, Pack, Wait, WaitReason
 from lanes.routing.capacity import Need
 from lanes.workload.version import Version
 
@@ -199,3 +201,23 @@ def items_per_s(
     places = Places(most_calls or (MOST if told else UNTOLD))
     places.call_s = call_s
     return max(1, drains) * places.all / call_s * max(1.0, items_a_call)
+
+
+CONNECT_S = 5.0
+FIRST_TOKEN_S = 20.0  # the longest wait for a well provider's first token
+TOKENS_PER_S = 25.0  # the slowest that a model writes while it is well
+LONGEST_S = 600.0  # the provider asks for streaming beyond ten minutes
+MOST_PATIENCE = 4  # times as long: what was cut before may take so much longer
+# for how long work is claimed; renewed for as long as it is held, however long its call takes
+LEASE = timedelta(seconds=20)
+RENEW_EVERY = timedelta(seconds=5)
+RENEWED_WITHIN_S = 10.0  # a call begins only for work that was claimed or renewed so lately: half of its lease is left
+
+
+def longest_call_s(max_tokens: int, *, patience: int = 1) -> float:
+    """Return the seconds after which a call of at most `max_tokens` is given up, whatever trickles in.
+
+    A due time never shortens a call: the provider bills a call that was cut, and the item would only be asked again.
+    `patience` is how many times as long it may take, because calls like it were cut before.
+    """
+    return min(LONGEST_S, patience * (FIRST_TOKEN_S + max_tokens / TOKENS_PER_S))

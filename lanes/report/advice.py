@@ -7,11 +7,16 @@ from typing import Any
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from lanes.advice.decay import LONGEST_S, ConsumerDecay
-from lanes.advice.evidence import MIN_BILLED, ConsumerUse, Criterion, Leaning
-from lanes.advice.plans import Plan
+from lanes.advice.evidence import (
+    LONGEST_S,
+    MIN_BILLED,
+    ConsumerDecay,
+    ConsumerUse,
+    Criterion,
+    Leaning,
+)
+from lanes.advice.plans import Plan, Sensitivity
 from lanes.advice.recommendation import Advice, LaneCost
-from lanes.advice.sensitivity import Sensitivity
 from lanes.advice.spread import Spread, spread
 from lanes.report import advice_charts, charts
 from lanes.report import advice_numbers as numbers

@@ -6,7 +6,7 @@ Tables have at most seven columns, charts are images, and a page stays below 50 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
-from lanes.report import details, examples, pictures, summary, tables
+from lanes.report import charts, details, examples, summary, tables
 from lanes.report.links import DETAILS, INCIDENTS, REPORT, linked, versions_page
 from lanes.report.snapshot import Snapshot
 from lanes.report.table import Table, in_markdown
@@ -78,7 +78,7 @@ def _main_parts(
         yield _section(tables.lanes(snapshot), most)
     if snapshot.costs:
         cost = tables.costs(snapshot)
-        yield _section(cost, most, above=pictures.costs(snapshot))
+        yield _section(cost, most, above=charts.costs(snapshot))
     for each in (tables.deadlines(snapshot), *tables.quality(snapshot)):
         if each.rows:
             yield _section(each, most)
@@ -88,13 +88,13 @@ def _main_parts(
 
 
 def _detail_parts(snapshot: Snapshot, most: int) -> Iterator[str]:
-    charts = {details.ROUTES: pictures.routing, details.BATCHES: pictures.throughput}
+    drawn = {details.ROUTES: charts.routing, details.BATCHES: charts.throughput}
     yield f"[The report]({versions_page(REPORT)}) · figures {summary.period(snapshot)}"
     if snapshot.lanes:
-        yield "### Latency, received to answered\n\n" + pictures.latency(snapshot)
+        yield "### Latency, received to answered\n\n" + charts.latency(snapshot)
     for each in details.tables(snapshot):
         if each.rows:
-            chart = charts.get(each.title.partition(":")[0])
+            chart = drawn.get(each.title.partition(":")[0])
             yield _section(each, most, above=chart(snapshot, most) if chart else "")
     yield MEANINGS
 

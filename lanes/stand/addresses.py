@@ -7,12 +7,11 @@ from pathlib import Path
 
 from sqlalchemy.engine import URL
 
-from lanes.errors import SetupError
+from lanes.errors import SetupError, StandError
 from lanes.report.links import REPORT, report_page
 from lanes.settings import Settings
 from lanes.stand.binaries import programs
 from lanes.stand.database import read_address
-from lanes.stand.errors import StandError
 from lanes.stand.reaching import prefect, prefect_url, ui_url
 from lanes.stand.whereabouts import database_url, stand_info
 from lanes.text import LIBPQ_SECRETS, mask_address

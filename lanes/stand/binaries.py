@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
 
-from lanes.stand.errors import StandError
+from lanes.errors import StandError
 
 SYSTEM_HOME = Path("/var/lib/lanes")
 CANDIDATE_USERS = ("postgres", "nobody")

@@ -15,10 +15,10 @@ from sqlalchemy import Connection
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import DBAPIError, ProgrammingError
 
+from lanes.errors import StandError
 from lanes.settings import Settings
-from lanes.stand import vault
+from lanes.stand import runs_with
 from lanes.stand.database import check_answers, read_address
-from lanes.stand.errors import StandError
 from lanes.stand.info import STAND_IN_KEY, StandInfo
 from lanes.stand.kept import DATABASE, HEARTBEAT, PROVIDER, PROVIDER_URL
 from lanes.stand.local import POOLS, POSTGRES
@@ -331,7 +331,7 @@ def slack(patient: Patient) -> str:
         _check_address("SLACK_WEBHOOK_URL", webhook_url, secret=True)
     if has_webhook:
         return "alerts go to the webhook: one message when an incident opens and one when it ends"
-    if patient.info is not None and vault.opened(patient.info, WAYS_TO_SLACK):
+    if patient.info is not None and runs_with.opened(patient.info, WAYS_TO_SLACK):
         return (
             "not set here: alerts go where Prefect's block `lanes` of type Lanes Slack channel says"
         )

@@ -4,7 +4,7 @@ from sqlalchemy import text
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError
 
-from lanes.stand.errors import StandError
+from lanes.errors import StandError
 from lanes.stand.local import OLDEST_SERVER
 from lanes.store.engines import discreet_engine
 from lanes.text import HIDDEN, LIBPQ_SECRETS, mask_secrets

@@ -8,10 +8,10 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from lanes.errors import StandError
 from lanes.settings import Settings
 from lanes.stand import checks
 from lanes.stand.checks import NotLooked, Patient
-from lanes.stand.errors import StandError
 from lanes.stand.runs_with import runs_with
 from lanes.stand.whereabouts import find_checkout, find_home
 

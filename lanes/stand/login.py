@@ -8,7 +8,7 @@ import secrets
 from collections.abc import Mapping
 from pathlib import Path
 
-from lanes.stand.errors import StandError
+from lanes.errors import StandError
 from lanes.stand.local import write_private
 
 KEY, PAIR = "PREFECT_API_KEY", "PREFECT_API_AUTH_STRING"  # Prefect's clients read both

@@ -17,9 +17,9 @@ import psycopg
 from psycopg import sql
 from psycopg.rows import scalar_row
 
+from lanes.errors import StandError
 from lanes.stand import local
 from lanes.stand.binaries import data_directory, make_walkable, programs, server_account
-from lanes.stand.errors import StandError
 from lanes.stand.info import OWNERS, SUPERUSER, address, owner_of, password_of
 from lanes.stand.local import file_lock, write_private
 

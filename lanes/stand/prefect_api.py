@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 import httpx2
 
-from lanes.stand.errors import StandError
+from lanes.errors import StandError
 from lanes.stand.info import StandInfo
 from lanes.stand.local import LOOPBACK
 from lanes.standing.roles import NEWEST, OPEN, DeploymentRun

@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 from pydantic import TypeAdapter, ValidationError
 
-from lanes.stand.errors import StandError
+from lanes.errors import StandError
 from lanes.stand.local import birth_mark, is_same, write_private
 
 POLL_S = 0.05

@@ -1,18 +1,23 @@
-"""Showing what a longer command does, step by step, with its time."""
+"""The console of every command, and the steps of a longer one with their times.
+
+The console shows no control character of a text but those of rich itself.
+"""
 
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
-from typing import Protocol, TextIO
+from typing import IO, Protocol, TextIO
 
+from rich import console
 from rich.console import Group
 from rich.live import Live
+from rich.segment import Segment
 from rich.spinner import Spinner
 from rich.text import Text
 
-from lanes.stand.console import Console
+from lanes.text import VisibleStream, visible
 
 EVERY_S = 5.0  # lines of a log in which nothing else is said
 
@@ -158,3 +163,21 @@ def _reminded(lines: StepLines) -> Iterator[None]:
     finally:
         over.set()
         thread.join()
+
+
+class Console(console.Console):
+    """A console that writes the control characters of a text as escapes."""
+
+    def _stream(self) -> IO[str]:
+        """Return the stream beneath a `VisibleStream`, also while something live stands between."""
+        stream = console.Console.file.fget(self)  # pyright: ignore[reportOptionalCall]
+        return stream.rich_proxied_file if isinstance(stream, VisibleStream) else stream
+
+    file = property(_stream, console.Console.file.fset)  # pyright: ignore[reportIncompatibleMethodOverride]
+
+    def render(
+        self, renderable: console.RenderableType, options: console.ConsoleOptions | None = None
+    ) -> Iterable[Segment]:
+        """Render something to segments, and make the text of each visible."""
+        for segment in super().render(renderable, options):
+            yield segment if segment.control else Segment(visible(segment.text), segment.style)

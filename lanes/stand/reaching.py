@@ -1,16 +1,23 @@
-"""How a command reaches Prefect: the server that the environment names, else the one of this checkout's stand."""
+"""How a command reaches Prefect, and reads and changes the blocks of workloads there.
+
+The server is the one that the environment names, else that of this checkout's stand.
+"""
 
 import os
+import subprocess
+import sys
 from pathlib import Path
+from typing import Any
 
+from lanes.errors import StandError
 from lanes.report.links import run_page
 from lanes.settings import Settings
 from lanes.stand import login
-from lanes.stand.errors import StandError
 from lanes.stand.prefect_api import PrefectApi
-from lanes.stand.whereabouts import find_checkout, find_home, stand_info
+from lanes.stand.whereabouts import database_url, find_checkout, find_home, stand_info
 from lanes.stand.worksite import NOT_INHERITED
 from lanes.standing.runs import WantedRun
+from lanes.workload.definition import Edit, EditReply
 
 
 def prefect_url(settings: Settings) -> str:
@@ -84,3 +91,54 @@ def curl_config(settings: Settings) -> Path:
 def ui_url(api_url: str) -> str:
     """Return where its pages are."""
     return api_url.rstrip("/").removesuffix("/api")
+
+
+BLOCK_TYPE = "lanes-workload"
+ROOM = ("-P", "-m", "tasks.edit")  # no folder that we stand in hides the room
+ANSWER_S = 5.0
+LIMIT_S = 60.0
+
+
+class Editor:
+    """The blocks of the Prefect server that the environment names, or else the stand of this checkout.
+
+    Raises:
+        StandError: neither names one.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        prefect_url(settings)
+        self._settings = settings
+
+    def read(self, name: str) -> dict[str, Any] | None:
+        """Return what the block of a workload says; None without one. StandError where Prefect gives no answer."""
+        with prefect(self._settings, timeout_s=ANSWER_S) as api:
+            return api.block(BLOCK_TYPE, name)
+
+    def save(self, edit: Edit) -> EditReply:
+        """Return what became of an edit.
+
+        Raises:
+            StandError: it is not known.
+        """
+        command = [sys.executable, *ROOM]
+        variables = environment(self._settings) | {"LANES_DATABASE_URL": database_url()}
+        unknown = (
+            f'whether the block "{edit.name}" was saved is not known ({{why}}); '
+            "the same command again shows what differs then"
+        )
+        try:
+            done = subprocess.run(
+                command,
+                input=edit.as_json(),
+                env=variables,
+                text=True,
+                capture_output=True,
+                timeout=LIMIT_S,
+            )
+        except subprocess.TimeoutExpired:
+            raise StandError(unknown.format(why=f"no answer within {LIMIT_S:.0f} s")) from None
+        if done.returncode != 0:
+            why = next(iter(done.stderr.strip().splitlines()[-1:]), f"exit code {done.returncode}")
+            raise StandError(unknown.format(why=why))
+        return EditReply.read(done.stdout.strip().splitlines()[-1])

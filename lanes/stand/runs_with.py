@@ -1,12 +1,16 @@
-"""What a stand runs with, as far as one can tell in this shell, and where the shell differs."""
+"""What a stand runs with, as far as one can tell in this shell, and where the shell differs.
 
-from collections.abc import Mapping, Sequence
+Secrets that the shell lacks are read from Prefect's blocks, which hold them as `lanes up` wrote them; nothing else does.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from pydantic import SecretStr
 
+from lanes.errors import StandError
 from lanes.settings import Settings
 from lanes.stand import login
 from lanes.stand.info import STAND_IN_KEY, StandInfo, load_info
@@ -97,9 +101,7 @@ def from_vault(info: StandInfo, secrets: Mapping[str, Said]) -> dict[str, str]:
     """Return those of the secrets that the blocks of the stand's Prefect hold, with the fingerprints that were kept of them."""
     if not secrets:
         return {}
-    from lanes.stand import vault  # speaks HTTP, which most shells do without
-
-    found = vault.opened(info, secrets)
+    found = opened(info, secrets)
     return {
         each: value
         for each, value in found.items()
@@ -109,10 +111,8 @@ def from_vault(info: StandInfo, secrets: Mapping[str, Said]) -> dict[str, str]:
 
 def rewritten(info: StandInfo) -> list[str]:
     """Return the variables of the stand of which a block of its Prefect says something else by now: flows go by the block."""
-    from lanes.stand import vault
-
-    kept = {name: each for name, each in (info.settings or {}).items() if name in vault.HELD}
-    found = vault.opened(info, kept)
+    kept = {name: each for name, each in (info.settings or {}).items() if name in HELD}
+    found = opened(info, kept)
     return [
         each for each, value in found.items() if kept[each].fingerprint != fingerprint(each, value)
     ]
@@ -141,4 +141,29 @@ def _own(info: StandInfo, here: Mapping[str, Said]) -> dict[str, Said]:
         found["ANTHROPIC_BASE_URL"] = Said(info.provider_base_url)
         if PROVIDER in here:
             found[PROVIDER] = Said("", fingerprint(PROVIDER, STAND_IN_KEY))
+    return found
+
+
+BLOCK = "lanes"
+HELD = {
+    "LANES_DATABASE_URL": ("lanes-database", "url"),
+    "ANTHROPIC_API_KEY": ("lanes-provider", "api_key"),
+    "SLACK_BOT_TOKEN": ("lanes-slack-channel", "bot_token"),
+    "SLACK_WEBHOOK_URL": ("lanes-slack-channel", "webhook_url"),
+}
+ANSWER_S = 5.0
+
+
+def opened(info: StandInfo, variables: Iterable[str]) -> dict[str, str]:
+    """Return the values of these variables in Prefect's blocks, as far as it answers."""
+    from lanes.stand.prefect_api import PrefectApi  # most commands start without an HTTP client
+
+    found: dict[str, str] = {}
+    with suppress(StandError), PrefectApi.of_stand(info, timeout_s=ANSWER_S) as api:
+        for variable in variables:
+            if variable in HELD:
+                slug, field = HELD[variable]
+                value = (api.block(slug, BLOCK, with_secrets=True) or {}).get(field)
+                if isinstance(value, str):
+                    found[variable] = value
     return found

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import httpx2
 
+from lanes.errors import StandError
 from lanes.stand import chain, local, login
-from lanes.stand.errors import StandError
 from lanes.stand.info import NO_PROXY
 from lanes.stand.kept import server_settings
 from lanes.stand.local import ENDPOINT, POOLS, SERVER, SUPERVISOR

@@ -8,9 +8,9 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from lanes.errors import StandError
 from lanes.settings import Settings
 from lanes.stand.checks import key
-from lanes.stand.errors import StandError
 from lanes.stand.info import FILE, StandInfo, load_info
 from lanes.stand.kept import OWN, SLACK, differences, said
 from lanes.stand.local import ENDPOINT, POSTGRES, SERVER, Users, file_lock

@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lanes.stand.errors import StandError
+from lanes.errors import StandError
 from lanes.stand.info import StandInfo, load_info
 from lanes.stand.kept import DATABASE, PROVIDER, PROVIDER_URL
 from lanes.stand.local import ENDPOINT, OLDEST_SERVER, POOLS, POSTGRES, SERVER, SUPERVISOR

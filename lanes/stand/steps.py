@@ -10,9 +10,9 @@ from functools import partial
 from hashlib import blake2b
 from pathlib import Path
 
+from lanes.errors import StandError
 from lanes.stand import chain
 from lanes.stand.database import check_answers, read_address, shown
-from lanes.stand.errors import StandError
 from lanes.stand.local import POOLS, POSTGRES, SERVER, digest_of_secrets, write_private
 from lanes.stand.progress import StepProgress
 from lanes.stand.services import endpoint, server, supervisor, warm_workers, worker

@@ -15,9 +15,9 @@ from datetime import datetime
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
+from lanes.errors import StandError
 from lanes.promises.breaches import taken
 from lanes.settings import Settings
-from lanes.stand.errors import StandError
 from lanes.stand.prefect_api import PrefectApi
 from lanes.standing import roles
 from lanes.store.database import clock

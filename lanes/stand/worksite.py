@@ -8,9 +8,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from lanes.errors import StandError
 from lanes.settings import Settings
 from lanes.stand.database import read_address, shown
-from lanes.stand.errors import StandError
 from lanes.stand.info import PostgresInfo, ProcessInfo, StandInfo, prefect_client_environment
 from lanes.stand.local import LOOPBACK, POSTGRES, digest_of_secrets
 from lanes.stand.postgres import EmbeddedPostgres, Running

@@ -15,7 +15,7 @@ from lanes.ids import VersionId, WorkId
 from lanes.json_data import call_bytes
 from lanes.money.cost import upper_bound
 from lanes.packing import Claim, ClaimedWork
-from lanes.realtime.calltime import LEASE
+from lanes.realtime.pace import LEASE
 from lanes.settling.attempts import LOST_LEASE
 from lanes.settling.outcome import Attempt, Judgment
 from lanes.store.bulk import one_of

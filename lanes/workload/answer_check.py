@@ -15,8 +15,7 @@ from jsonschema.validators import extend
 from referencing.exceptions import Unresolvable
 
 from lanes.json_data import members, nested
-from lanes.workload.patterns import pattern, schema_validator
-from lanes.workload.schemas import SchemaFault, resolver_of
+from lanes.workload.schemas import SchemaFault, pattern, resolver_of, schema_validator
 
 MOST_STEPS = 3_000_000  # some 0.2 s
 # steps of a check that `jsonschema` may repeat; it takes some hundred times as long

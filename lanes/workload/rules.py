@@ -16,8 +16,8 @@ from typing import Any
 
 from lanes.errors import RuleFailed
 from lanes.workload import rule_cost
-from lanes.workload.patterns import pattern
 from lanes.workload.rule_cost import Token, TooComplex
+from lanes.workload.schemas import pattern
 
 FAULT = re.compile(
     r"ERROR: <input>:(?P<line>\d+):(?P<column>\d+): (?:Syntax error: )?(?P<words>.+)"

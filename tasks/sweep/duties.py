@@ -11,12 +11,12 @@ from sqlalchemy import Connection
 from lanes.money.pack_size import PackDecision
 from lanes.standing import runs
 from lanes.store.batch import doubts
-from lanes.store.batch.deadlines import pressing
+from lanes.store.batch.ready_work import pressing
 from lanes.store.database import Database
 from lanes.store.doors import items
 from lanes.store.figures import folding
 from lanes.store.money import budgets, sharing
-from lanes.store.realtime import giving_up
+from lanes.store.realtime import outages
 from lanes.store.replays import replays
 from lanes.store.settling import refusals
 from lanes.store.signals import Role, RoleLock
@@ -66,7 +66,7 @@ async def sweeping(at: Connections) -> AsyncIterator[Sweeper]:
 async def give_up(db: Database, now: datetime) -> None:
     """Give up what could not be answered for its workload's `give_up_after_h`, on either lane."""
     for lane in Lane:
-        await save(db, await db.run(giving_up.hopeless, lane, now=now))
+        await save(db, await db.run(outages.hopeless, lane, now=now))
 
 
 async def cancel_unwanted(db: Database, now: datetime) -> None:

@@ -1,13 +1,29 @@
-"""The frame of a sweep: each duty has its turn, alone and within a limit; slow requests go on beside the ticks."""
+"""The frame of a sweep, and the waker beside it.
+
+Each duty has its turn, alone and within a limit; slow requests go on beside the ticks. The waker looks every half second for
+work, items or stored events that no drain serves, and calls a drain, so that a dropped trigger costs seconds.
+"""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
 
+from lanes.realtime.drains import LOOK_EVERY_S, READ_EVERY, Calls, Unserved
+from lanes.settings import Settings
+from lanes.standing import runs
 from lanes.store.database import Database
-from tasks.troubles import Troubles, described
+from lanes.store.doors import unrouted
+from lanes.store.realtime import load
+from lanes.store.realtime.load import call_for_drain
+from lanes.store.signals import Role, holder_exists
+from lanes.words import Lane
+from tasks.arrivals import came_late, has_arrived
+from tasks.asking import ask_for_run, is_on_its_way
+from tasks.background import BackgroundTasks
+from tasks.runs import Troubles, described
 
 Act = Callable[[], Awaitable[object]]
 
@@ -75,3 +91,91 @@ class Sweeper:
                 self._began[each.name] = now
                 act = partial(each.act, now)
                 await self._background.alone(each.name, act, within_s=each.within_s)
+
+
+PREFECT_S = 5.0  # what one look waits for Prefect, each time that it asks
+
+
+class Waker:
+    """Calls a drain by an event, unless a run is on its way; after a call in vain it asks for a run as well.
+
+    `called` learns that the event waits to be published.
+    """
+
+    def __init__(
+        self, db: Database, *, called: Callable[[], None] = lambda: None, limit_s: float = PREFECT_S
+    ) -> None:
+        self._db, self._called, self._limit_s = db, called, limit_s
+        self._calls = Calls()
+        self._looked_for_late: datetime | None = None
+        self._troubles = Troubles()
+
+    async def look(self) -> None:
+        """Run `turn` now."""
+        await self.turn(await self._db.now())
+
+    async def turn(self, now: datetime) -> None:
+        """Call for a drain where something needs one that neither runs nor is on its way."""
+        if await self._db.run(holder_exists, Role.ROUTER):
+            self._calls.served()
+            return
+        if not self._calls.due(now):
+            return
+        unserved = await self._unserved(now)
+        if not unserved.needs_a_drain or await self._is_on_its_way(now):
+            return
+        in_vain = self._calls.call(now)
+        await self._db.run(
+            call_for_drain, ready=unserved.ready, received=int(unserved.received), now=now
+        )
+        self._called()
+        if in_vain:
+            run = runs.answer().once_a_minute("waiting work", now)
+            await ask_for_run(run, limit_s=self._limit_s)
+
+    async def _unserved(self, now: datetime) -> Unserved:
+        ready = (await self._db.run(load.backlog, Lane.REALTIME, now=now)).ready
+        received = await self._db.run(unrouted.any_received)
+        seen = Unserved(ready, received, keep_warm=Settings.read().keep_warm > 0)
+        if seen.needs_a_drain:
+            return seen
+        return Unserved(0, False, keep_warm=False, unread=await self._unread(now))
+
+    async def _unread(self, now: datetime) -> bool:
+        """Return whether Prefect has stored events that no drain has read; an error is tried again at the next look."""
+        try:
+            async with asyncio.timeout(self._limit_s):
+                if await has_arrived(self._db, now):
+                    return True
+                if self._looked_for_late is not None and now - self._looked_for_late < READ_EVERY:
+                    return False
+                found = await came_late(self._db, now)
+            self._looked_for_late = None if found else now
+            self._troubles.over("stored events")
+        except Exception as error:
+            said = f"stored events could not be looked at: {described(error)}"
+            self._troubles.met("stored events", said)
+            return False
+        return found
+
+    async def _is_on_its_way(self, now: datetime) -> bool:
+        """Return whether a run of `answer` is on its way; false where Prefect does not say."""
+        try:
+            on_its_way = await is_on_its_way(runs.answer(), now, limit_s=self._limit_s)
+            self._troubles.over("runs")
+        except Exception as error:
+            said = f"Prefect does not say which drains are on their way: {described(error)}"
+            self._troubles.met("runs", said)
+            return False
+        return on_its_way
+
+
+@asynccontextmanager
+async def waking(db: Database, called: Callable[[], None]) -> AsyncIterator[None]:
+    """Run a waker until the end of the block; `called` learns of every call."""
+    beside = BackgroundTasks()
+    beside.keep("silent drains", Waker(db, called=called).look, every_s=LOOK_EVERY_S)
+    try:
+        yield
+    finally:
+        await beside.close()

@@ -17,7 +17,7 @@ from lanes.batch.batch import OpenBatch
 from lanes.store.batch import batches, ready_work
 from lanes.store.database import Database, clock
 from lanes.store.doors import items as door
-from lanes.store.realtime import backlog
+from lanes.store.realtime import load
 from lanes.words import Lane
 from tasks.collect import bring_home, poll
 from tasks.connections import Connections, opening
@@ -78,7 +78,7 @@ async def _lead(url: str, endpoint_url: str, items: int) -> dict[str, float]:
                 began = time.perf_counter()
                 came += await bring_home(at, each)
                 apply_s += time.perf_counter() - began
-        left = await db.run(backlog.backlog, Lane.BATCH, now=await db.now())
+        left = await db.run(load.backlog, Lane.BATCH, now=await db.now())
     assert (sent, came, left.ready) == (items, items, 0), (
         f"{sent} sent, {came} applied, {left.ready} left"
     )

@@ -33,7 +33,7 @@ from lanes.store.doors import items
 from lanes.store.doors.unrouted import RoutedUpTo
 from lanes.words import Lane
 from lanes.workload.version import Version
-from tasks.route import MOST, Rooms, route_received
+from tasks.router import MOST, Rooms, route_received
 from tests.benchmarks.ground import Server, server, vacuumed
 from tests.benchmarks.letters import WORKLOAD, payloads
 from tests.benchmarks.pattern import RowPattern

@@ -14,7 +14,7 @@ from sqlalchemy import Connection, text
 from lanes.money.estimates import Estimates
 from lanes.store.doors import items as door
 from tasks.drain import Drain, DrainPace, drain
-from tasks.route import route_received
+from tasks.router import route_received
 from tests.benchmarks.at_its_time import Ground, standing
 from tests.benchmarks.bank_messages import Messages
 from tests.examples import publish, submission

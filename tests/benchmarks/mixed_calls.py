@@ -24,7 +24,7 @@ from lanes.store.doors import items as door
 from lanes.store.workload import workloads
 from lanes.words import Lane
 from lanes.workload.version import Version
-from tasks.route import route_received
+from tasks.router import route_received
 from tasks.saving import save
 from tests.benchmarks.at_its_time import Ground, standing
 from tests.benchmarks.bank_messages import Messages

@@ -30,7 +30,7 @@ from lanes.words import Lane
 from lanes.workload.prices import Usage
 from lanes.workload.version import Version
 from tasks.background import bounded_tasks
-from tasks.route import Rooms, route_received
+from tasks.router import Rooms, route_received
 from tasks.saving import save
 from tests.benchmarks.letters import ANSWER_TEXT, WORKLOAD, payloads, realtime
 

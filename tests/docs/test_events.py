@@ -10,7 +10,7 @@ from lanes.promises.breaches import frozen
 from lanes.promises.incident import EVERYBODY, Promise
 from lanes.store import incidents
 from lanes.store.batch import collection
-from lanes.store.realtime.backlog import call_for_drain
+from lanes.store.realtime.load import call_for_drain
 from lanes.words import Lane, Outcome
 from tests.conftest import NOON, later
 from tests.docs.references.events import out

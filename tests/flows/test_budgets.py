@@ -14,13 +14,13 @@ from lanes.realtime.limiter import Pack
 from lanes.realtime.state import USED_UP
 from lanes.store.database import Database
 from lanes.store.money import budgets
-from lanes.store.realtime import backlog, paid_claims
+from lanes.store.realtime import load, paid_claims
 from lanes.store.realtime.paid_claims import PaidClaims
 from lanes.words import Lane
 from tasks.connections import Connections
 from tasks.departure import send_waiting
 from tasks.drain import drain
-from tasks.route import route_received
+from tasks.router import route_received
 from tasks.watch import evaluate
 from tests.conftest import NOON
 from tests.examples import admit, publish, version
@@ -86,7 +86,7 @@ async def test_a_budget_of_0_pays_nothing_and_work_is_kept_without_a_failure(
     assert await sender.rows(STATES) == [("ready", 8)]
     assert await sender.rows("select sum(failures) from lanes.work") == [(0,)]
     assert await sender.rows("select count(*) from lanes.attempt") == [(0,)]
-    assert (await at.db.run(backlog.backlog, Lane.REALTIME, now=await at.db.now())).ready == 0
+    assert (await at.db.run(load.backlog, Lane.REALTIME, now=await at.db.now())).ready == 0
     sender.time.passes(hours=2)
     await evaluate(at.db)
     assert await sender.rows("select promise from lanes.incident_log where parent_id is null") == [
@@ -94,10 +94,10 @@ async def test_a_budget_of_0_pays_nothing_and_work_is_kept_without_a_failure(
     ]
     sender.time.passes(hours=24)
     assert (
-        await at.db.run(backlog.backlog, Lane.REALTIME, now=await at.db.now())
+        await at.db.run(load.backlog, Lane.REALTIME, now=await at.db.now())
     ).ready == 0  # of no period is anything paid
     await put(at.db, "1")
-    assert (await at.db.run(backlog.backlog, Lane.REALTIME, now=await at.db.now())).ready == 8
+    assert (await at.db.run(load.backlog, Lane.REALTIME, now=await at.db.now())).ready == 8
 
 
 @pytest.mark.slow

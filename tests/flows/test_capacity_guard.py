@@ -7,8 +7,8 @@ from sqlalchemy import Connection, Engine
 
 from lanes.store.database import Database
 from lanes.store.realtime.load import TIMED
-from tasks import route
-from tasks.route import Rooms
+from tasks import router
+from tasks.router import Rooms
 from tests.examples import admit, publish
 from tests.passing_time import PassingTime
 from tests.store.tries import claimed_item, rows, save, tried
@@ -39,7 +39,7 @@ async def test_what_may_wait_goes_to_batch_once_real_time_is_full_and_what_is_bo
         admit(sender, "urgent", now=now, urgent=True)
         admit(sender, "help", now=now, payload={"text": "help"})
         admit(sender, "due", now=now, due_at=now.replace(year=now.year + 1))
-    assert await route.route_received(db, 100, rooms=rooms) == 12
+    assert await router.route_received(db, 100, rooms=rooms) == 12
     with pool.begin() as reader:
         said = {each.key: each for each in rows(reader, "route_log")}
     free = [said[f"k{n}"] for n in range(9)]
@@ -62,7 +62,7 @@ async def test_a_lane_that_nobody_has_timed_is_full_for_nobody(db: Database, poo
         time_calls(sender, now=now, calls=TIMED - 1)
         publish(sender, now=now, split_percent=100, patience_s=5)
         admit(sender, *(f"k{n}" for n in range(99)), now=now)
-    assert await route.route_received(db, 100, rooms=Rooms("acme", most_calls=1)) == 99
+    assert await router.route_received(db, 100, rooms=Rooms("acme", most_calls=1)) == 99
     with pool.begin() as reader:
         assert {each.lane for each in rows(reader, "route_log")} == {"realtime"}
 
@@ -75,7 +75,7 @@ async def test_the_load_is_not_looked_at_where_nothing_goes_to_real_time_but_wha
     with pool.begin() as sender:
         publish(sender, now=now, split_percent=0)
         admit(sender, "a", now=now, urgent=True)
-    assert await route.route_received(db, rooms=rooms) == 1
+    assert await router.route_received(db, rooms=rooms) == 1
     assert rooms._room is None
 
 
@@ -90,13 +90,13 @@ async def test_what_must_go_to_real_time_takes_of_the_room_of_a_look_that_is_new
         publish(sender, now=now, split_percent=100, patience_s=5)
         publish(sender, "bound", now=now, split_percent=0, weight=100, max_share_percent=100)
         admit(sender, "first", now=now)
-    assert await route.route_received(db, rooms=rooms) == 1
+    assert await router.route_received(db, rooms=rooms) == 1
     with pool.begin() as sender:
         admit(sender, *(f"u{n}" for n in range(50)), now=now, workload="bound", urgent=True)
-    assert await route.route_received(db, rooms=rooms) == 50
+    assert await router.route_received(db, rooms=rooms) == 50
     with pool.begin() as sender:
         admit(sender, "next", now=now)
-    assert await route.route_received(db, rooms=rooms) == 1
+    assert await router.route_received(db, rooms=rooms) == 1
     with pool.begin() as reader:
         said = {each.key: each.reason for each in rows(reader, "route_log")}
     assert (said["first"], said["next"]) == ("split", "capacity")
@@ -104,7 +104,7 @@ async def test_what_must_go_to_real_time_takes_of_the_room_of_a_look_that_is_new
     with pool.begin() as sender:
         admit(sender, "later", now=await db.now(), workload="bound", urgent=True)
     looked_at = rooms._looked_at
-    assert await route.route_received(db, rooms=rooms) == 1
+    assert await router.route_received(db, rooms=rooms) == 1
     assert rooms._looked_at == looked_at
 
 
@@ -136,7 +136,7 @@ async def test_rules_that_fail_and_odd_moments_lose_no_item_and_harm_no_neighbou
             payload={},
             occurred_at=now.replace(year=2200),
         )
-    assert await route.route_received(db, 100, rooms=Rooms("acme")) == 8
+    assert await router.route_received(db, 100, rooms=Rooms("acme")) == 8
     with pool.begin() as reader:
         said = {each.key: each for each in rows(reader, "route_log")}
     assert "which this item lacks; guard it with has()" in said["k0"].explanation

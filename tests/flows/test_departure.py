@@ -11,7 +11,7 @@ from lanes.batch.batch import BatchKind
 from lanes.batch.reconcile import BatchFinding
 from lanes.errors import LanesError, UnknownWorkload
 from lanes.ids import BatchId
-from lanes.store.batch import batches, deadlines, doubts
+from lanes.store.batch import batches, doubts, ready_work
 from lanes.store.database import Database
 from lanes.words import Lane
 from tasks.connections import Connections, opening
@@ -34,7 +34,7 @@ async def intended_only(at: Connections, waiting: BatchKind) -> None:
 async def asked_for(at: Connections, *, in_minutes: float) -> list[str]:
     """The workloads for which a run of `depart` is asked by then."""
     now = await at.db.now()
-    return await at.db.run(deadlines.pressing, now=now + timedelta(minutes=in_minutes))
+    return await at.db.run(ready_work.pressing, now=now + timedelta(minutes=in_minutes))
 
 
 @pytest.mark.slow

@@ -15,10 +15,9 @@ from lanes.doors.item import Amendment
 from lanes.doors.stream import Stream, span_of
 from lanes.store.database import Database
 from lanes.store.doors import items, watermarks
-from tasks import admission, arrivals, stored_events
+from tasks import admission, arrivals
 from tasks.admission import DoorLimits
-from tasks.arrivals import ArrivalReader
-from tasks.stored_events import LookBack
+from tasks.arrivals import ArrivalReader, LookBack
 from tests.conftest import NOON
 from tests.examples import admit, publish
 from tests.store.tries import rows
@@ -192,8 +191,7 @@ def stored(monkeypatch: pytest.MonkeyPatch) -> Store:
     async def client() -> AsyncIterator[Store]:
         yield store
 
-    for module in (arrivals, stored_events):
-        monkeypatch.setattr(module, "get_client", client)
+    monkeypatch.setattr(arrivals, "get_client", client)
     return store
 
 

@@ -17,7 +17,7 @@ from lanes.standing.roles import STANDING, Role, StandingRun, Vacancies
 from lanes.store.database import Database
 from lanes.store.signals import CLASS, RoleLock
 from tasks.asking import ask_for_run, ask_for_standing
-from tasks.guard import Guard
+from tasks.standing import Guard
 from tests.conftest import NOON
 from tests.databases import Databases
 from tests.prefect_standin import PrefectStandIn

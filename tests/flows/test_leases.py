@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import Engine, text
 
 from anthropic_standin.testing import Endpoint
-from lanes.realtime.calltime import LEASE, RENEWED_WITHIN_S
+from lanes.realtime.pace import LEASE, RENEWED_WITHIN_S
 from lanes.store import work
 from lanes.words import Lane
 from tasks.connections import Connections

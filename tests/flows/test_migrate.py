@@ -41,7 +41,7 @@ from tasks import collect
 from tasks.automations import BROKEN, ENDED
 from tasks.connections import Connections
 from tasks.migrate import Lead, RolloutOrder, guarding, leading, read_playbook
-from tasks.refusal import refused
+from tasks.runs import refused
 from tasks.send_batch import send_batch
 from tests.conftest import NOON, later
 from tests.examples import admit, publish, route

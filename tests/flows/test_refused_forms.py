@@ -16,7 +16,7 @@ from sqlalchemy import Connection, Engine, text
 from lanes.store.database import Database
 from lanes.workload.form import offering
 from tasks.connections import Connections
-from tasks.refusal import REFUSED
+from tasks.runs import REFUSED
 from tests.conftest import NOON
 from tests.examples import publish
 from tests.flows.deployed import flow_of, schema_of

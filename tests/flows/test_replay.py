@@ -12,7 +12,7 @@ from lanes.words import Lane, ReplayState
 from tasks.admission import admit_events
 from tasks.connections import Connections
 from tasks.replay import begin_replay, read_stream
-from tasks.route import route_received
+from tasks.router import route_received
 from tasks.send_batch import prepare
 from tests.examples import SCHEMA, admit, publish, route, version
 from tests.flows.batches import collect_all, kind, submit

@@ -18,7 +18,7 @@ from lanes.store.settling import outcomes
 from lanes.store.workload import candidates, workloads
 from lanes.words import Lane, Outcome
 from lanes.workload import prices
-from tasks import route
+from tasks import router
 from tests.conftest import NOON, later
 from tests.examples import admit, publish, spec
 from tests.store.tries import claimed_item, row, rows, said, tried
@@ -31,10 +31,10 @@ async def test_a_call_routes_one_bounded_chunk_with_what_is_urgent_first(
         publish(setup, now=NOON)
         admit(setup, *"abcd", now=NOON)
         admit(setup, "urgent", now=NOON, urgent=True)
-    assert await route.route_received(db, 3) == 3
+    assert await router.route_received(db, 3) == 3
     with pool.begin() as reader:
         assert {each.key for each in rows(reader, "route_log")} == {"urgent", "a", "b"}
-    assert [await route.route_received(db) for _ in range(2)] == [2, 0]
+    assert [await router.route_received(db) for _ in range(2)] == [2, 0]
 
 
 async def test_a_canary_routes_its_share_by_the_candidate_and_says_so(
@@ -46,7 +46,7 @@ async def test_a_canary_routes_its_share_by_the_candidate_and_says_so(
         candidates.store(setup, "letters", spec(urgent_when=rule), now=NOON)
         candidates.set_share(setup, "letters", 5_000)
         admit(setup, *(f"k{n}" for n in range(9)), now=NOON)
-    assert await route.route_received(db) == 9
+    assert await router.route_received(db) == 9
     with pool.begin() as reader:
         told = {each.key: each for each in rows(reader, "route_log")}
     for key, each in told.items():
@@ -76,7 +76,7 @@ async def test_the_history_that_a_batch_would_read_counts_in_its_cost(
                     entity="ann",
                     occurred_at=later(minutes=n - 9),
                 )
-    assert await route.route_received(db) == 4
+    assert await router.route_received(db) == 4
     with pool.begin() as reader:
         costs = {
             (each.workload, each.key): (each.realtime_usd, each.batch_usd)
@@ -93,7 +93,7 @@ async def test_what_is_saved_in_halves_is_routed_once_in_its_order(
     with pool.begin() as setup:
         publish(setup, now=NOON)
         admit(setup, *"cabed", now=NOON)
-    assert await route.route_received(db, halved=4) == 5
+    assert await router.route_received(db, halved=4) == 5
     with pool.begin() as reader:
         assert [each.key for each in rows(reader, "item", "position")] == [*"cabed"]
         assert [each.key for each in rows(reader, "route_log")] == [*"cabed"]
@@ -106,13 +106,13 @@ async def test_a_half_that_cannot_be_decided_or_saved_takes_the_other_with_it(
     with pool.begin() as setup:
         publish(setup, now=NOON)
         admit(setup, *"abcd", now=NOON)
-    save, decided = routes.save, route.decide
-    for at, broken in ((routes, "save"), (route, "decide")):
+    save, decided = routes.save, router.decide
+    for at, broken in ((routes, "save"), (router, "decide")):
         with monkeypatch.context() as breaking:
             breaking.setattr(at, broken, failing_from("c", save if at is routes else decided))
             with pytest.raises(RuntimeError, match="at c"):
-                await route.route_received(db, halved=4)
-    assert await route.route_received(db, halved=4) == 4
+                await router.route_received(db, halved=4)
+    assert await router.route_received(db, halved=4) == 4
 
 
 def failing_from(key: str, act: Callable[..., Any]) -> Callable[..., Any]:
@@ -135,8 +135,8 @@ async def test_a_router_beside_open_transactions_routes_the_rest(
     with pool.connect() as caller, pool.connect() as etl:
         items.cancel(caller, "letters", "held")
         admit(etl, *(f"new {n}" for n in range(10)), now=NOON)
-        assert await route.route_received(db) == 1
-    assert await route.route_received(db) == 1
+        assert await router.route_received(db) == 1
+    assert await router.route_received(db) == 1
 
 
 async def test_another_router_at_work_leaves_it_to_that_one(db: Database, pool: Engine) -> None:
@@ -145,8 +145,8 @@ async def test_another_router_at_work_leaves_it_to_that_one(db: Database, pool: 
         admit(setup, "a", now=NOON)
     with pool.connect() as other:
         assert routes.begin(other, PATIENCE).alone
-        assert await route.route_received(db) == 0
-    assert await route.route_received(db) == 1
+        assert await router.route_received(db) == 0
+    assert await router.route_received(db) == 1
 
 
 async def test_a_version_that_cannot_be_read_stops_its_own_items_only(
@@ -162,11 +162,11 @@ async def test_a_version_that_cannot_be_read_stops_its_own_items_only(
                 """update lanes.version set spec = spec || '{"weight": 0}' where workload = 'broken'"""
             )
         )
-    assert [await route.route_received(db) for _ in range(2)] == [1, 0]
+    assert [await router.route_received(db) for _ in range(2)] == [1, 0]
     with pool.begin() as operator:
         assert row(operator, "route_log").workload == "letters"
         publish(operator, "broken", now=NOON, patience_s=5)
-    assert await route.route_received(db) == 1
+    assert await router.route_received(db) == 1
 
 
 def forget_price(pool: Engine, workload: str) -> None:
@@ -192,7 +192,7 @@ async def test_a_model_without_a_price_stops_the_routing_of_its_own_workload_onl
         admit(setup, "a", now=NOON, workload="gone")
         admit(setup, "a", now=NOON)
     forget_price(pool, "gone")
-    assert [await route.route_received(db) for _ in range(2)] == [1, 0]
+    assert [await router.route_received(db) for _ in range(2)] == [1, 0]
     with pool.begin() as reader:
         assert row(reader, "route_log").workload == "letters"
 

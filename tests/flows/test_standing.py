@@ -9,8 +9,7 @@ from sqlalchemy import Engine
 from lanes.standing.roles import Role, StandingRun, Vacancies
 from lanes.store.database import Database
 from lanes.store.signals import RoleLock
-from tasks.guard import Guard
-from tasks.standing import Tenure
+from tasks.standing import Guard, Tenure
 from tests.store.test_signals import cut, wanted
 
 SOON_S = 10

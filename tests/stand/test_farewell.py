@@ -22,7 +22,7 @@ from lanes.commands.run import (
 )
 from lanes.doors.item import read_submission
 from lanes.settling.listing import AnswerExample
-from lanes.stand.console import Console
+from lanes.stand.progress import Console
 from lanes.words import Lane, Standing
 from tests.conftest import NOON
 

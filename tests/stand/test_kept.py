@@ -6,12 +6,11 @@ from pathlib import Path
 import pytest
 
 from lanes.cli import app
-from lanes.errors import SetupError
+from lanes.errors import SetupError, StandError
 from lanes.settings import Settings
 from lanes.stand import whereabouts
 from lanes.stand.checks import PREFECT_SERIES
 from lanes.stand.doctor import CheckVerdict, examine
-from lanes.stand.errors import StandError
 from lanes.stand.info import PostgresInfo, StandInfo, load_info
 from lanes.stand.postgres import Running
 from lanes.stand.runs_with import RunsWith, rewritten, runs_with

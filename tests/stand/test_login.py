@@ -14,9 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lanes.cli import app
+from lanes.errors import StandError
 from lanes.settings import Settings
 from lanes.stand import login, reaching, services
-from lanes.stand.errors import StandError
 from lanes.stand.info import StandInfo
 from lanes.stand.kept import said
 from lanes.stand.postgres import Running

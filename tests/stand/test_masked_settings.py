@@ -13,12 +13,12 @@ from sqlalchemy.exc import DBAPIError
 
 from blocks.provider import Provider
 from lanes.cli import app
+from lanes.errors import StandError
 from lanes.settings import Settings
 from lanes.stand import addresses
 from lanes.stand.addresses import without_password
 from lanes.stand.database import check_answers, read_address
 from lanes.stand.doctor import examine
-from lanes.stand.errors import StandError
 from lanes.stand.services import endpoint
 from lanes.stand.worksite import Site
 from lanes.store.engines import discreet_engine

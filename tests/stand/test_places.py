@@ -12,6 +12,7 @@ import pytest
 from sqlalchemy.engine import make_url
 
 from lanes.cli import app
+from lanes.errors import StandError
 from lanes.stand.addresses import (
     password,
     psql_command,
@@ -19,7 +20,6 @@ from lanes.stand.addresses import (
     psql_program,
     without_password,
 )
-from lanes.stand.errors import StandError
 from lanes.stand.info import PostgresInfo, StandInfo
 from lanes.stand.postgres import Running
 from tests.prefect_standin import PrefectStandIn

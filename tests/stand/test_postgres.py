@@ -12,8 +12,8 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from lanes.errors import StandError
 from lanes.stand import binaries
-from lanes.stand.errors import StandError
 from lanes.stand.info import OWNERS
 from lanes.stand.local import birth_mark
 from lanes.stand.postgres import EmbeddedPostgres

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from lanes.stand.errors import StandError
+from lanes.errors import StandError
 from lanes.stand.local import birth_mark, is_same
 from lanes.stand.processes import Process, Processes
 from tests.waiting import until

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from lanes.errors import StandError
 from lanes.settings import Settings
-from lanes.stand.errors import StandError
 from lanes.stand.info import load_info, owner_of, password_of
 from lanes.stand.local import POSTGRES, Users, birth_mark
 from lanes.stand.postgres import Running

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
+from lanes.errors import StandError
 from lanes.settings import Settings
 from lanes.stand import local
-from lanes.stand.errors import StandError
 from lanes.stand.info import load_info
 from lanes.stand.local import Users, birth_mark
 from lanes.stand.progress import Silent

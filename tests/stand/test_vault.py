@@ -3,8 +3,8 @@
 from blocks.database import DatabaseBlock
 from blocks.provider import Provider
 from blocks.slack_channel import SlackChannel
-from lanes.stand import vault
-from tasks.database import BLOCK
+from lanes.stand import runs_with
+from tasks.runs import BLOCK
 
 
 def test_every_secret_of_a_block_is_looked_for_where_the_block_has_it() -> None:
@@ -17,5 +17,5 @@ def test_every_secret_of_a_block_is_looked_for_where_the_block_has_it() -> None:
     part_of_an_address = {
         ("lanes-provider", "login")
     }  # of ANTHROPIC_BASE_URL, of which the block keeps two parts
-    assert set(vault.HELD.values()) == secrets - part_of_an_address
-    assert vault.BLOCK == BLOCK
+    assert set(runs_with.HELD.values()) == secrets - part_of_an_address
+    assert runs_with.BLOCK == BLOCK

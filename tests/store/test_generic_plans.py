@@ -20,7 +20,7 @@ from lanes.store.batch import adoption, batches, doubts
 from lanes.store.figures import due
 from lanes.store.money import sharing
 from lanes.store.promises import recording, slack_posts
-from lanes.store.realtime import backlog, circuits, load, outages
+from lanes.store.realtime import circuits, load, outages
 from lanes.store.replays import replays
 from lanes.store.report import facts
 from lanes.store.rollouts import rollouts
@@ -138,7 +138,7 @@ STATEMENTS: dict[str, tuple[Callable[[Connection], Any], str]] = {
         lambda c: work.waiting(c, Lane.REALTIME, now=NOON),
         "ix_work_urgent",
     ),
-    "the backlog": (lambda c: backlog.backlog(c, Lane.REALTIME, now=NOON), "ix_work_claimable"),
+    "the backlog": (lambda c: load.backlog(c, Lane.REALTIME, now=NOON), "ix_work_claimable"),
     "claims": (
         lambda c: work.claim(
             c, Lane.REALTIME, {"letters": 3}, worker="me", lease=later() - NOON, now=NOON

@@ -31,7 +31,7 @@ from lanes.store.figures import measurements
 from lanes.store.money import budgets
 from lanes.store.promises import slack_posts
 from lanes.store.report import facts
-from lanes.store.settling import retries
+from lanes.store.settling import decisions
 from lanes.store.workload import workloads
 from lanes.words import Lane, Outcome, Verdict
 from tests.conftest import NOON, later
@@ -264,7 +264,7 @@ def test_items_given_up_count_among_the_slow_and_the_oldest_that_waits_is_known(
 def test_an_item_that_somebody_brought_back_waits_since_then(connection: Connection) -> None:
     publish(connection, now=NOON, max_failures=1)
     save(connection, tried(claimed_item(connection), Outcome.ERRORED, error="down"), now=NOON)
-    assert retries.retry(connection, "letters", None, now=later(days=1)) == ["k"]
+    assert decisions.retry(connection, "letters", None, now=later(days=1)) == ["k"]
     (seen,) = measurements.measure(connection, now=later(days=1, seconds=4)).realtime
     assert (seen.late, seen.given_up) == (0, 0)
     (seen,) = measurements.measure(connection, now=later(days=1, seconds=90)).realtime

@@ -30,7 +30,7 @@ from lanes.store import work
 from lanes.store.batch import collection, creates, doubts, ready_work
 from lanes.store.doors import items
 from lanes.store.routing import rescues, sheds
-from lanes.store.settling import outcomes, retries, story
+from lanes.store.settling import decisions, outcomes, story
 from lanes.words import Lane, Outcome
 from tests.conftest import NOON
 from tests.examples import admit, publish, route
@@ -152,7 +152,7 @@ class Interleavings(RuleBasedStateMachine):
 
     @rule(workload=st.sampled_from(sorted(WORKLOADS)))
     def an_operator_retries(self, workload: str) -> None:
-        retries.retry(self.connection, workload, None, now=self.now)
+        decisions.retry(self.connection, workload, None, now=self.now)
 
     @rule(number=st.integers(1, 3), workload=st.sampled_from(sorted(WORKLOADS)))
     def an_owner_cancels(self, number: int, workload: str) -> None:

@@ -19,7 +19,7 @@ from lanes.store.batch import creates
 from lanes.store.doors import emptying, items, unrouted
 from lanes.store.replays import replays
 from lanes.store.rollouts import rollout_moves, steering
-from lanes.store.settling import decisions, outcomes, results, retries
+from lanes.store.settling import decisions, outcomes, results
 from lanes.store.settling.results import Result
 from lanes.store.workload import workloads
 from lanes.words import Lane, Outcome, Signature
@@ -139,7 +139,7 @@ def test_an_open_retry_holds_up_none_but_what_it_retries(pool: Engine) -> None:
         save(setup, tried(failed, Outcome.ERRORED))
         free = claimed_item(setup, "free")
     with pool.connect() as caller:
-        assert retries.retry(caller, "letters", None, now=NOON) == ["failed"]
+        assert decisions.retry(caller, "letters", None, now=NOON) == ["failed"]
         with unwilling(pool) as saver:
             saved = save(saver, tried(failed, response=said("msg_late")), tried(free))
         assert (saved.answered, [each.claim for each in saved.passed_over]) == (1, [failed.claim])
@@ -440,9 +440,9 @@ def test_a_retry_leaves_what_others_hold_and_retries_the_rest(
     with pool.connect() as caller:
         cancels(caller)
         with unwilling(pool) as operator:
-            assert retries.retry(operator, "letters", keys, now=NOON) == ["free"]
+            assert decisions.retry(operator, "letters", keys, now=NOON) == ["free"]
     with unwilling(pool) as operator:
-        assert retries.retry(operator, "letters", keys, now=NOON) == ["held"]
+        assert decisions.retry(operator, "letters", keys, now=NOON) == ["held"]
 
 
 @pytest.mark.slow

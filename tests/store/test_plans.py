@@ -21,14 +21,14 @@ from lanes.routing.second_look import DoubtfulItem
 from lanes.settling.listing import ListingQuery, ResultRequest
 from lanes.settling.tail import Gap
 from lanes.stand.postgres import Running
-from lanes.store import asking, retention, work
+from lanes.store import asking, work
 from lanes.store.advice.advice import evidence
-from lanes.store.batch import batches, deadlines, doubts, ready_work
+from lanes.store.batch import batches, doubts, ready_work
 from lanes.store.doors import emptying, items, unrouted
 from lanes.store.figures import due, measurements
 from lanes.store.money import budgets, caching
 from lanes.store.promises import briefings, causes, recording, trends
-from lanes.store.realtime import backlog, giving_up, limits, load, outages
+from lanes.store.realtime import limits, load, outages
 from lanes.store.replays import replays
 from lanes.store.report import snapshot
 from lanes.store.rollouts import rollout_measures
@@ -252,16 +252,16 @@ BIG = ("item", "work", "attempt", "result", "route")
 @pytest.mark.parametrize(
     ("ask", "most"),
     [
-        (lambda c: deadlines.pressing(c, now=NOON), 100),
+        (lambda c: ready_work.pressing(c, now=NOON), 100),
         (
-            lambda c: deadlines.pressing(c, now=later(days=-29)),
+            lambda c: ready_work.pressing(c, now=later(days=-29)),
             100,
         ),  # when all is overdue, and when all is still due
         (lambda c: work.abandoned(c, now=later(minutes=1)), 200),
         (lambda c: work.abandoned(c, now=later(minutes=9)), 200),
-        (lambda c: backlog.backlog(c, Lane.REALTIME, now=later(days=1)), 3_000),
-        (lambda c: giving_up.hopeless(c, Lane.REALTIME, now=NOON), 6_000),
-        (lambda c: giving_up.hopeless(c, Lane.BATCH, now=later(days=9)), 9_000),
+        (lambda c: load.backlog(c, Lane.REALTIME, now=later(days=1)), 3_000),
+        (lambda c: outages.hopeless(c, Lane.REALTIME, now=NOON), 6_000),
+        (lambda c: outages.hopeless(c, Lane.BATCH, now=later(days=9)), 9_000),
         (
             lambda c: c.execute(text(measurements.FAILED), {"failed_since": later(days=-1)}).all(),
             100,
@@ -300,8 +300,8 @@ BIG = ("item", "work", "attempt", "result", "route")
             7 * LOOKED_AT,
         ),
         (reads_on, 100),
-        (lambda c: retention.delete_refused(c, before=later(days=-9)), 100),
-        (lambda c: retention.delete_reads(c, before=later(days=-9)), 100),
+        (lambda c: emptying.delete_refused(c, before=later(days=-9)), 100),
+        (lambda c: emptying.delete_reads(c, before=later(days=-9)), 100),
         (
             lambda c: emptying.empty_some(c, {"letters": NOON}, after=50_000, now=NOON),
             16 * emptying.LOOKED_AT,

@@ -5,9 +5,8 @@ from prefect.logging import disable_run_logger
 from sqlalchemy import Connection, text
 
 from lanes.doors.item import Amendment
-from lanes.store import retention
 from lanes.store.database import Database
-from lanes.store.doors import items
+from lanes.store.doors import emptying, items
 from lanes.store.figures import folding
 from lanes.store.settling import results
 from lanes.words import Lane
@@ -37,10 +36,10 @@ def lived_in(connection: Connection) -> None:
 
 def test_only_what_is_older_goes(connection: Connection) -> None:
     lived_in(connection)
-    assert retention.delete_refused(connection, before=later(days=1)) == 1
-    assert retention.delete_refused(connection, before=later(days=1)) == 0
+    assert emptying.delete_refused(connection, before=later(days=1)) == 1
+    assert emptying.delete_refused(connection, before=later(days=1)) == 0
     assert [each.position for each in rows(connection, "rejected_log")] == ["h"]
-    assert retention.delete_reads(connection, before=NOON).rows == 0
+    assert emptying.delete_reads(connection, before=NOON).rows == 0
     assert len(rows(connection, "spend")) == len(rows(connection, "item_status")) == 1
 
 
@@ -76,7 +75,7 @@ def test_a_read_after_old_ones_were_deleted_is_not_counted_as_the_first(
     assert counted_reads(connection) == 2
     after, gone = 0, 0
     while True:
-        some = retention.delete_reads(connection, before=later(days=1), after=after, most=2)
+        some = emptying.delete_reads(connection, before=later(days=1), after=after, most=2)
         gone += some.rows
         if some.onwards is None:
             break

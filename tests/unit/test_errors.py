@@ -11,7 +11,11 @@ from lanes.client import AsyncLanes, Lanes
 from lanes.errors import LanesError
 
 DRAWN = re.compile(r"^(?P<branch>[ │├└─]*)(?P<name>[A-Z]\w+)", re.MULTILINE)
-PUBLIC = {name: one for name, one in vars(errors).items() if inspect.isclass(one)}
+PUBLIC = {
+    name: one
+    for name, one in vars(errors).items()
+    if inspect.isclass(one) and issubclass(one, LanesError)
+}
 
 
 def tree(of: type[LanesError] = LanesError, depth: int = 0) -> Iterator[tuple[int, str]]:

@@ -17,7 +17,7 @@ from rich.text import Text
 
 from lanes import cli
 from lanes.report.listing import harmless
-from lanes.stand.console import Console
+from lanes.stand.progress import Console
 from lanes.text import CONTROLS, VisibleRecord, VisibleStream, in_json, visible
 from tests.unit.modules import ROOT
 

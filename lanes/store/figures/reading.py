@@ -5,8 +5,7 @@ from collections.abc import Iterable
 from decimal import Decimal
 from typing import Any
 
-from lanes.figures.durations import Durations
-from lanes.figures.kinds import Kind
+from lanes.figures.kinds import Durations, Kind
 from lanes.words import Lane
 
 

@@ -1,17 +1,26 @@
-"""Reads what the real-time lane has before it, once for every second look. What it means stands in `lanes.routing.load`."""
+"""The work that waits for a lane: the load that every second look reads, and the backlog that may need another drain.
 
+`lanes.routing.load` says what the load means.
+"""
+
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import Connection, text
+from sqlalchemy import ARRAY, Connection, Text, all_, func, literal, select, text
 
 from lanes.realtime.pace import items_per_s
 from lanes.routing.capacity import Need
 from lanes.routing.lane_rules import EXPECTED_CALL, LONG_OVERDUE
 from lanes.routing.load import Load, ModelRest, RankedQueue
+from lanes.store import outbox
 from lanes.store.money import budgets
+from lanes.store.outbox import EventOut
 from lanes.store.realtime import circuits, limits
 from lanes.store.signals import Role, holders
+from lanes.store.tables import work, workload
+from lanes.store.work import claimable
 from lanes.store.workload import workloads
+from lanes.words import Lane, Purpose
 
 MOST = 20_000  # items of a workload's queue that are counted, the most urgent first
 NEWEST = 200  # tries of a workload whose calls are timed
@@ -101,3 +110,35 @@ def snapshot(connection: Connection, *, account: str, most_calls: int = 0, now: 
         refused=refused,
         timed=tries >= TIMED,
     )
+
+
+@dataclass(frozen=True)
+class Backlog:
+    """What waits on a lane: how much, and since when the most urgent of it may be served."""
+
+    ready: int
+    ready_since: datetime | None
+
+
+def backlog(connection: Connection, lane: Lane, *, now: datetime) -> Backlog:
+    """Return how much work can be claimed and sent now, and since when.
+
+    Work that waits for a budget is left out, because no drain can change that, and so is work that only measures.
+    """
+    paid = work.c.workload != all_(literal(budgets.unpaid(connection, now=now), ARRAY(Text)))
+    row = connection.execute(
+        select(func.count().label("ready"), func.min(work.c.ready_at).label("since"))
+        .join(workload, workload.c.name == work.c.workload)
+        .where(claimable(lane, now), workload.c.paused_at.is_(None))
+        .where(paid, work.c.purpose != Purpose.SHADOW)
+    ).one()
+    return Backlog(row.ready, row.since)
+
+
+WAITING = "lanes.work.waiting"
+LANE = "lanes.lane.realtime"  # the resource that the event is about
+
+
+def call_for_drain(connection: Connection, *, now: datetime, **waiting: int) -> None:
+    """Call for a drain after the commit; the event says what is `waiting`, and how much of it."""
+    outbox.add(connection, [EventOut(WAITING, LANE, waiting)], now=now)

@@ -24,7 +24,7 @@ from lanes.store.literals import is_
 from lanes.store.money import ledger
 from lanes.store.realtime import paid_claims
 from lanes.store.routing import lane_changes
-from lanes.store.settling import pack_checks, refusals, retries
+from lanes.store.settling import decisions, pack_checks, refusals
 from lanes.store.settling.pack_checks import LoneAnswer, PackedAnswer
 from lanes.store.settling.savable import LockedWork, ShownResult, lock, terms
 from lanes.store.settling.writing import write
@@ -70,7 +70,7 @@ def save(
             late.append((each, row, part))
     recorded = _recorded(connection, [each.claim for each, _, _ in late])
     failed = [row.id for _, row, _ in late if row.state is WorkState.FAILED]
-    lost = retries.lost_by_leases(connection, failed)
+    lost = decisions.lost_by_leases(connection, failed)
     for each, row, part in late:
         if batch_id is None and _settles_late(each, row, lost):
             writes.in_force(each, row, part, late=True)

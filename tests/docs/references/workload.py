@@ -7,8 +7,8 @@ import yaml
 from lanes.errors import RuleFailed
 from lanes.workload.definition_file import read
 from lanes.workload.form import Promises
-from lanes.workload.patterns import MOST_KIB
 from lanes.workload.rules import LEAST_INPUT, MOST_CHARACTERS, VARIABLES, Rule
+from lanes.workload.schemas import MOST_KIB
 from lanes.workload.version import Spec
 from tests.docs.references.fields import model_table
 from tests.docs.references.markdown import block, code, document, of_each, table

@@ -11,7 +11,7 @@ import pytest
 
 from anthropic_standin.testing import Endpoint
 from lanes.store import work
-from lanes.store.batch import deadlines, ready_work
+from lanes.store.batch import ready_work
 from lanes.words import Lane
 from tasks.connections import Connections
 from tasks.send_batch import prepare
@@ -29,7 +29,7 @@ PROMPTLY_S = 3
 def said(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The warnings of the run's log."""
     warnings: list[str] = []
-    monkeypatch.setattr("tasks.troubles.get_run_logger", lambda: RunLog(warnings))
+    monkeypatch.setattr("tasks.runs.get_run_logger", lambda: RunLog(warnings))
     return warnings
 
 
@@ -128,7 +128,7 @@ async def neglected(at: Connections, sender: Sender, passing_time: PassingTime) 
     (kind,) = await at.db.run(ready_work.waiting_kinds, None, now=now)
     assert await prepare(at, kind, now=now)
     await sender.items("late", lane=Lane.BATCH)
-    await at.db.run(deadlines.put_off, {"letters": now}, of=None)
+    await at.db.run(ready_work.put_off, {"letters": now}, of=None)
     await sender.items("a", lane=Lane.REALTIME)
     lost = await at.db.run(
         work.claim,

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 import pytest
 from sqlalchemy import Connection
 
-from lanes.store.batch.deadlines import pressing, put_off
+from lanes.store.batch.ready_work import pressing, put_off
 from lanes.store.replays import replays
 from lanes.store.workload import workloads
 from lanes.words import Lane, Outcome, Signature

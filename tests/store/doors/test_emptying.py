@@ -14,7 +14,7 @@ from lanes.store.database import Database
 from lanes.store.doors import emptying, history, items
 from lanes.store.replays import promotions, replays
 from lanes.store.report import snapshot
-from lanes.store.settling import results, retries
+from lanes.store.settling import decisions, results
 from lanes.words import Lane, Outcome, Signature
 from lanes.workload import definition
 from tasks.tidy import empty_out
@@ -265,7 +265,7 @@ def test_an_emptied_item_is_not_retried_and_is_nobodys_history(connection: Conne
     save(connection, *(tried(each, Outcome.POISON) for each in claim(connection)))
     assert history.of_entity(connection, "letters", "ada", before=LATER, most=5) == (SAID,)
     empty(connection)
-    assert retries.retry(connection, "letters", None, now=LATER) == []
+    assert decisions.retry(connection, "letters", None, now=LATER) == []
     assert history.of_entity(connection, "letters", "ada", before=LATER, most=5) == ()
 
 

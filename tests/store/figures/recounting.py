@@ -8,8 +8,7 @@ from typing import Any
 
 from sqlalchemy import Connection, text
 
-from lanes.figures.durations import bucket_of
-from lanes.figures.kinds import HOURLY
+from lanes.figures.kinds import HOURLY, bucket_of
 from tests.store.tries import rows
 
 MEASURES = (

@@ -9,7 +9,7 @@ from lanes.promises.deadlines import DueCounts
 from lanes.report.figures import DeadlineFigures
 from lanes.store import asking
 from lanes.store.figures import due, folding, measurements
-from lanes.store.settling import retries
+from lanes.store.settling import decisions
 from lanes.words import Lane, Outcome
 from tests.conftest import NOON, later
 from tests.examples import admit, publish, route
@@ -168,7 +168,7 @@ def test_a_failed_item_missed_its_due_time_until_it_is_tried_again(connection: C
         now=later(seconds=3),
     )
     assert figures(connection, now=later(seconds=4)) == [realtime(missed=1)]
-    retries.retry(connection, "letters", None, now=later(minutes=1))
+    decisions.retry(connection, "letters", None, now=later(minutes=1))
     assert figures(connection, now=later(minutes=1)) == []
     save(
         connection,

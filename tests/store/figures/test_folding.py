@@ -14,7 +14,7 @@ from lanes.packing import BufferStay
 from lanes.store.batch import collection
 from lanes.store.doors import items
 from lanes.store.figures import folding
-from lanes.store.settling import retries
+from lanes.store.settling import decisions
 from lanes.store.workload import workloads
 from lanes.words import FlushReason, Mode, Outcome
 from lanes.workload.version import Version
@@ -154,7 +154,7 @@ class Life:
         self._connection.execute(text(emptied), {"key": f"k{item}"})
 
     def _retry(self) -> None:
-        retries.retry(self._connection, "letters", None, now=self._now)
+        decisions.retry(self._connection, "letters", None, now=self._now)
 
     def _fold(self, most: int) -> None:
         folding.fold(self._connection, most=most)

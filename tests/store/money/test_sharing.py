@@ -22,7 +22,7 @@ from lanes.store.tables import pack_size
 from lanes.words import Lane
 from lanes.workload.definition_file import written
 from lanes.workload.version import Version
-from tasks.route import route_received
+from tasks.router import route_received
 from tests.conftest import NOON, later
 from tests.examples import admit, publish, route, spec, version
 from tests.store.tries import intend, rows

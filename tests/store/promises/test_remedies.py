@@ -16,7 +16,7 @@ from lanes.store import incidents
 from lanes.store.money import budgets
 from lanes.store.promises import recording
 from lanes.store.replays import promotions, replays
-from lanes.store.settling import decisions, retries
+from lanes.store.settling import decisions
 from lanes.store.workload import workloads
 from lanes.words import Lane, Signature
 from tests.conftest import NOON, later
@@ -59,7 +59,7 @@ def pauses(connection: Connection, of: Incident) -> None:
 
 
 def retries_all(connection: Connection, of: Incident) -> None:
-    assert retries.retry(connection, of.workload, None, now=SOON)
+    assert decisions.retry(connection, of.workload, None, now=SOON)
 
 
 def raises_the_budget(connection: Connection, of: Incident) -> None:

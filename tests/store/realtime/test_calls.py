@@ -6,7 +6,7 @@ from pathlib import Path
 import yaml
 from sqlalchemy import Connection, text
 
-from lanes.store.realtime.backlog import call_for_drain
+from lanes.store.realtime.load import call_for_drain
 from tests.conftest import NOON
 
 

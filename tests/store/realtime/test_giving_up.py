@@ -10,10 +10,10 @@ from sqlalchemy import Connection
 from lanes.realtime.circuit import Fault
 from lanes.routing.shedding import Shed
 from lanes.store.figures import measurements
-from lanes.store.realtime import circuits, giving_up
+from lanes.store.realtime import circuits, outages
 from lanes.store.replays import replays
 from lanes.store.routing import sheds
-from lanes.store.settling import outcomes, retries
+from lanes.store.settling import decisions, outcomes
 from lanes.store.workload import workloads
 from lanes.words import Lane, Mode, Outcome, Signature
 from tests.conftest import NOON, later
@@ -26,7 +26,7 @@ def sweep(connection: Connection, *, hours: float) -> int:
     given_up = [
         attempt
         for lane in Lane
-        for attempt in giving_up.hopeless(connection, lane, now=later(hours=hours))
+        for attempt in outages.hopeless(connection, lane, now=later(hours=hours))
     ]
     outcomes.save(connection, given_up, now=later(hours=hours))
     return len(given_up)
@@ -130,7 +130,7 @@ def test_an_item_that_was_brought_back_has_a_whole_day_again(connection: Connect
     waiting(connection, Lane.BATCH)
     comes_back(connection, Outcome.EXPIRED, 0, 1, 2)
     assert sweep(connection, hours=25) == 1
-    assert retries.retry(connection, "letters", None, now=later(hours=26)) == ["k"]
+    assert decisions.retry(connection, "letters", None, now=later(hours=26)) == ["k"]
     assert sweep(connection, hours=1_000) == 0
     comes_back(connection, Outcome.EXPIRED, 1_000, 1_001, 1_002)
     assert sweep(connection, hours=1_024) == 0
@@ -238,7 +238,7 @@ def test_an_authoritative_pass_that_is_given_up_leaves_the_provisional_answer_se
     assert sweep(connection, hours=102) == 1
     item = row(connection, "item_status")
     assert (item.state, item.failure.split(":")[0]) == ("settled", "given_up")
-    assert retries.retry(connection, "letters", ["k"], now=later(hours=103)) == ["k"]
+    assert decisions.retry(connection, "letters", ["k"], now=later(hours=103)) == ["k"]
     item = row(connection, "item_status")
     assert (item.state, item.failure, row(connection, "current_results").standing) == (
         "answered",
@@ -289,5 +289,5 @@ def test_failed_items_are_news_for_a_day_and_until_they_are_brought_back(
     sweep(connection, hours=25)
     seen = measurements.measure(connection, now=later(hours=hours)).failed
     assert [(each.workload, each.items, each.key) for each in seen] == [("letters", 1, "k")] * news
-    retries.retry(connection, "letters", None, now=later(hours=26))
+    decisions.retry(connection, "letters", None, now=later(hours=26))
     assert measurements.measure(connection, now=later(hours=26)).failed == []

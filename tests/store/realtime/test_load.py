@@ -13,7 +13,7 @@ from lanes.routing.capacity import Limit, LimitKind, Need
 from lanes.routing.lane_rules import EXPECTED_CALL
 from lanes.routing.load import AddedItems, Load, ModelRest
 from lanes.store.money import budgets
-from lanes.store.realtime import backlog, circuits, limits, load
+from lanes.store.realtime import circuits, limits, load
 from lanes.store.tables import budget
 from lanes.store.workload import workloads
 from lanes.words import Lane
@@ -163,7 +163,7 @@ def test_a_budget_that_is_used_up_to_the_cent_has_nothing_left_before_it_refuses
         allowed = Budget("letters", consumer, Period.DAY, "UTC", None, hard_usd)
         budgets.put(connection, allowed, who="ada", why="test", now=NOON)
     assert (seen(connection).refused, seen(connection).waiting()) == ({("letters", "crm")}, 2)
-    assert backlog.backlog(connection, Lane.REALTIME, now=NOON).ready == 1
+    assert load.backlog(connection, Lane.REALTIME, now=NOON).ready == 1
     budgets.put(
         connection,
         Budget("letters", None, Period.DAY, "UTC", None, spent),
@@ -175,4 +175,4 @@ def test_a_budget_that_is_used_up_to_the_cent_has_nothing_left_before_it_refuses
         {("letters", None), ("letters", "crm")},
         1,
     )
-    assert backlog.backlog(connection, Lane.REALTIME, now=NOON).ready == 0
+    assert load.backlog(connection, Lane.REALTIME, now=NOON).ready == 0

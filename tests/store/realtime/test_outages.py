@@ -14,7 +14,7 @@ from lanes.realtime.circuit import Fault
 from lanes.realtime.health import ACCOUNT, Standstill
 from lanes.store import incidents
 from lanes.store.figures import measurements
-from lanes.store.realtime import circuits, giving_up, outages
+from lanes.store.realtime import circuits, outages
 from lanes.store.workload import workloads
 from lanes.words import Lane, Outcome, Verdict
 from tests.conftest import NOON, later
@@ -211,7 +211,7 @@ def test_an_outage_explains_items_that_were_given_up_unanswered_and_no_others(
     admit(connection, "a", "b", now=NOON, lane="realtime")
     route(connection, now=NOON)
     down(connection, now=later(minutes=5))
-    hopeless = giving_up.hopeless(connection, Lane.REALTIME, now=later(hours=2))
+    hopeless = outages.hopeless(connection, Lane.REALTIME, now=later(hours=2))
     save(connection, *hopeless, now=later(hours=2))
     assert ("items_failed", "open") in judged(connection, now=later(hours=2, seconds=1))
     assert told(connection) == ["provider_down"]

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Engine, text
 
 from lanes.packing import Claim
 from lanes.store import work
-from lanes.store.realtime import backlog
+from lanes.store.realtime import load
 from lanes.store.workload import workloads
 from lanes.words import Lane, Outcome
 from tests.conftest import NOON, later
@@ -207,7 +207,7 @@ def test_nothing_of_a_paused_workload_is_claimed(connection: Connection) -> None
     realtime(connection, "k", workload="invoices")
     workloads.pause(connection, "letters", since=NOON)
     assert [each.workload for each in claim(connection)] == ["invoices"]
-    assert backlog.backlog(connection, Lane.REALTIME, now=NOON).ready == 0
+    assert load.backlog(connection, Lane.REALTIME, now=NOON).ready == 0
     workloads.pause(connection, "letters", since=None)
     assert [each.workload for each in claim(connection)] == ["letters"]
 
@@ -254,13 +254,11 @@ def test_only_the_newest_claim_can_give_work_back(connection: Connection) -> Non
 
 def test_the_backlog_counts_what_could_be_claimed_and_since_when(connection: Connection) -> None:
     publish(connection, now=NOON)
-    assert backlog.backlog(connection, Lane.REALTIME, now=NOON) == backlog.Backlog(0, None)
+    assert load.backlog(connection, Lane.REALTIME, now=NOON) == load.Backlog(0, None)
     realtime(connection, "a", "b")
-    assert backlog.backlog(connection, Lane.REALTIME, now=later(minutes=3)) == backlog.Backlog(
-        2, NOON
-    )
+    assert load.backlog(connection, Lane.REALTIME, now=later(minutes=3)) == load.Backlog(2, NOON)
     claim(connection)
-    assert backlog.backlog(connection, Lane.REALTIME, now=NOON).ready == 0
+    assert load.backlog(connection, Lane.REALTIME, now=NOON).ready == 0
 
 
 @pytest.mark.slow

@@ -16,7 +16,7 @@ from lanes.money.estimates import Estimates
 from lanes.packing import history_chars
 from lanes.store.batch import adoption, batches, collection, creates, doubts
 from lanes.store.doors import items
-from lanes.store.settling import decisions, retries
+from lanes.store.settling import decisions
 from lanes.words import BatchState, Lane
 from lanes.workload.version import Version
 from tests.conftest import NOON, later
@@ -135,7 +135,7 @@ def test_a_batch_that_is_given_up_fails_its_items_until_they_are_retried(
         f"given_up: batch {batch} was given up by ada: lost"
     )
     assert row(connection, "batch").state == ("released" if state in UNCONFIRMED else "superseded")
-    assert retries.retry(connection, "letters", None, now=NOON) == ["a", "b"]
+    assert decisions.retry(connection, "letters", None, now=NOON) == ["a", "b"]
 
 
 def test_what_a_lost_batch_can_have_cost_stays_visible_and_what_will_be_booked_is_not_counted_twice(

@@ -7,8 +7,8 @@ from sqlalchemy import Connection, Engine, text
 
 from lanes.packing import ClaimedWork
 from lanes.store.replays import promotions, replays
+from lanes.store.settling import decisions, results
 from lanes.store.settling import news as news_
-from lanes.store.settling import results, retries
 from lanes.store.settling.news import News
 from lanes.words import Lane, Outcome, Signature
 from lanes.workload.version import Version
@@ -97,7 +97,7 @@ def test_a_failure_is_told_and_so_is_its_answer_after_another_chance(pool: Engin
         save(connection, tried(work, Outcome.POISON), now=later(seconds=1))
     assert heard(pool, news) == ["k"]
     with pool.begin() as connection:
-        assert retries.retry(connection, "letters", ["k"], now=later(seconds=2)) == ["k"]
+        assert decisions.retry(connection, "letters", ["k"], now=later(seconds=2)) == ["k"]
         (again,) = claim(connection, now=later(seconds=3))
     assert heard(pool, news) == []
     with pool.begin() as connection:

@@ -11,7 +11,7 @@ from lanes.packing import ClaimedWork
 from lanes.settling.story import happenings
 from lanes.store import work as work_store
 from lanes.store.doors import emptying
-from lanes.store.realtime.backlog import backlog
+from lanes.store.realtime.load import backlog
 from lanes.store.settling import story
 from lanes.words import Lane, Outcome, Purpose
 from tests.conftest import NOON, later

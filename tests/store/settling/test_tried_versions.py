@@ -5,7 +5,7 @@ from dataclasses import replace
 from sqlalchemy import Connection
 
 from lanes.settling.attempts import CallTimes, poisoned
-from lanes.store.settling import retries
+from lanes.store.settling import decisions
 from lanes.words import Lane, Outcome
 from lanes.workload.version import Version
 from tests.conftest import NOON, later
@@ -27,7 +27,7 @@ def test_a_retry_with_another_version_leaves_past_attempts_with_theirs(
     publish(connection, now=NOON)
     save(connection, tried(claimed_item(connection, "k"), Outcome.POISON))
     published_anew(connection)
-    assert retries.retry(connection, "letters", None, now=later(minutes=2)) == ["k"]
+    assert decisions.retry(connection, "letters", None, now=later(minutes=2)) == ["k"]
     (again,) = claim(connection, now=later(minutes=2))
     save(connection, tried(again))
     assert versions(connection) == [(1, "poison"), (2, "valid")]
@@ -40,7 +40,7 @@ def test_a_call_that_is_answered_after_a_retry_names_the_version_that_it_asked_w
     first = claimed_item(connection, "k")
     save(connection, tried(first, Outcome.POISON))
     published_anew(connection)
-    retries.retry(connection, "letters", None, now=later(minutes=2))
+    decisions.retry(connection, "letters", None, now=later(minutes=2))
     (late,) = poisoned([first], "too late", CallTimes(NOON, NOON))
     save(connection, replace(late, response=said()), now=later(minutes=3))
     assert versions(connection) == [(1, "poison"), (1, "poison")]
@@ -53,6 +53,6 @@ def test_a_late_result_of_a_batch_names_the_version_of_the_batch(connection: Con
     batch_id, (sent,) = submit(connection, letters)
     save(connection, tried(sent, Outcome.POISON), batch_id=batch_id)
     published_anew(connection)
-    retries.retry(connection, "letters", None, now=later(minutes=2))
+    decisions.retry(connection, "letters", None, now=later(minutes=2))
     save(connection, tried(sent, response=said()), batch_id=batch_id, now=later(minutes=3))
     assert versions(connection) == [(1, "poison"), (1, "valid")]

@@ -14,7 +14,7 @@ from sqlalchemy import Engine, text
 
 from lanes.commands import publish as publishing
 from lanes.commands.publish import export, publish
-from lanes.stand.editor import Editor
+from lanes.stand.reaching import Editor
 from lanes.store.database import Database
 from lanes.store.workload import candidates, workloads
 from lanes.workload.definition import Edit, EditReply

@@ -6,8 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lanes.advice.decay import LONGEST_S, by_consumer, decay
-from lanes.advice.evidence import ConsumerUse, Leaning
+from lanes.advice.evidence import LONGEST_S, ConsumerUse, Leaning, by_consumer, decay
 from lanes.advice.recommendation import advise
 from lanes.commands.advise import as_data
 from lanes.report import advice as report

@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 
 from lanes.advice.evidence import ConsumerUse, Evidence, LimitUse, ModelPrice, Pattern
+from lanes.advice.plans import Sensitivity
 from lanes.advice.recommendation import advise
-from lanes.advice.sensitivity import Sensitivity
 from lanes.words import Mode
 from tests.unit.advice.test_advice import evidence
 

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lanes.realtime.calltime import (
+from lanes.realtime.pace import (
     FIRST_TOKEN_S,
     LEASE,
     LONGEST_S,

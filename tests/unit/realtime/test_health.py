@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lanes.ids import WorkId
-from lanes.realtime.calltime import MOST_PATIENCE
 from lanes.realtime.health import DOWN_AFTER, LONGEST_PAUSE_S, Blame, Health, PastFaults, at_fault
+from lanes.realtime.pace import MOST_PATIENCE
 from tests.conftest import NOON, later
 
 MODEL = "claude-haiku-5-5"

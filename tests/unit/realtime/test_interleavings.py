@@ -16,7 +16,6 @@ from anthropic_standin.errors import ApiError
 from anthropic_standin.limits import AccountLimits, EndpointSettings
 from lanes.ids import WorkId
 from lanes.packing import Claim, ClaimedWork
-from lanes.realtime.calltime import LEASE
 from lanes.realtime.circuit import PROBE, Circuit, opened
 from lanes.realtime.events import (
     AskPack,
@@ -50,6 +49,7 @@ from lanes.realtime.events import (
 )
 from lanes.realtime.health import Blame
 from lanes.realtime.limiter import Pack
+from lanes.realtime.pace import LEASE
 from lanes.realtime.state import DrainState
 from lanes.routing.capacity import Limit, Need
 from lanes.words import Purpose

@@ -1,7 +1,6 @@
 """`python -m tests.unit.report.monitoring_chart` draws the chart of docs/concepts/monitoring.md as the report draws its own."""
 
-from lanes.report.charts import bars
-from lanes.report.pictures import by_batch
+from lanes.report.charts import bars, by_batch
 from tests.unit.modules import ROOT
 from tests.unit.report.test_report import a_batch
 

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.route import BESIDE_ANSWERS, FEW, HALVED, MOST, Portions, halves
+from tasks.router import BESIDE_ANSWERS, FEW, HALVED, MOST, Portions, halves
 
 
 def test_few_are_routed_first_and_all_that_a_transaction_takes_while_nobody_is_answered() -> None:

@@ -1,0 +1,60 @@
+"""What every run shares: the database that it works with, troubles that its log names once, and the end of a refused run."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from prefect.client.schemas.objects import State, StateType
+from prefect.logging import get_run_logger
+
+from blocks.database import DatabaseBlock
+from lanes.errors import (
+    ActionRefused,
+    PlaybookInvalid,
+    SetupError,
+    StillLocked,
+    UnknownItem,
+    UnknownWorkload,
+)
+from lanes.store.database import Database
+
+BLOCK = "lanes"  # the name of the block documents that `lanes up` writes
+
+
+@asynccontextmanager
+async def database() -> AsyncIterator[Database]:
+    """Provide the database of block `lanes`."""
+    block = await DatabaseBlock.aload(BLOCK)
+    async with block.connect() as db:
+        yield db
+
+
+class Troubles:
+    """The troubles of one loop, each under a name."""
+
+    def __init__(self) -> None:
+        self._said: dict[str, str] = {}
+
+    def met(self, name: str, trouble: str) -> None:
+        """Log the trouble, unless it was logged before and has not changed."""
+        if self._said.get(name) != trouble:
+            self._said[name] = trouble
+            get_run_logger().warning("%s", trouble)
+
+    def over(self, name: str) -> None:
+        """Forget the trouble, so that it is logged when it occurs again."""
+        self._said.pop(name, None)
+
+
+def described(error: BaseException) -> str:
+    """Describe an error in a line: its kind and the first line of its text."""
+    first = next(iter(str(error).splitlines()), "")
+    return f"{type(error).__name__}: {first}" if first else type(error).__name__
+
+
+REFUSALS = (ActionRefused, PlaybookInvalid, SetupError, StillLocked, UnknownItem, UnknownWorkload)
+REFUSED = "Refused"  # name of the state; Prefect's event is called after it
+
+
+def refused(reason: Exception) -> State[str]:
+    """Return the final state of a run whose wish cannot be granted; its message is the reason."""
+    return State(type=StateType.FAILED, name=REFUSED, message=str(reason))
