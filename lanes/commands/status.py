@@ -65,7 +65,7 @@ def status(*, hours: Hours = 24, as_json: AsJson = False) -> int:
 
 def _print(found: "Sequence[ComponentStatus]", runs: RunsWith, figures: "Snapshot | None") -> None:
     from lanes.report import terminal
-    from lanes.stand.console import Console
+    from lanes.stand.progress import Console
 
     console = Console(highlight=False, soft_wrap=True)
     for each in found:

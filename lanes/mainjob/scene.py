@@ -154,6 +154,8 @@ def admit_earlier(
 
 # consumers that read an answer as soon as it is there
 AT_ONCE = frozenset({"support-desk", "page", "appeals"})
+# what a reader waits out: an item whose event is still on its way is not there at first
+STILL_TO_COME = (NoResult.NOT_YET, NoResult.NO_ITEM)
 SENT_AGAIN_AFTER_S = 10.0  # an amendment that was not applied by then
 GIVEN_UP_AFTER_S = 45.0  # the longest wait for late data; the report shows a lost event
 # `collect`, which takes late items to real time, begins within seconds of a start
@@ -233,7 +235,7 @@ class Scene:
         for asked, found in zip(
             sought, results.take(connection, sought) if sought else (), strict=True
         ):
-            if found is not NoResult.NOT_YET:
+            if found not in STILL_TO_COME:
                 del self._unread[asked.workload, asked.key]
                 self._entered.discard((asked.workload, asked.key))
 

@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from lanes.realtime.limiter import MAY_START, Limiter, MayStart, Pack, Wait, WaitReason
+from lanes.realtime.limiter import MAY_START, Limiter, MayStart, Pack, Wait
+from lanes.realtime.waits import WaitReason
 from lanes.routing.capacity import Need
 from lanes.workload.version import Version
 

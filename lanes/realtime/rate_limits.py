@@ -7,8 +7,9 @@ from lanes.ids import VersionId
 from lanes.money.cost import most_answer_tokens, tokens
 from lanes.money.pack_size import most_items
 from lanes.realtime.headers import told
-from lanes.realtime.limiter import MAY_START, Limiter, MayStart, Pack, Wait, WaitReason
+from lanes.realtime.limiter import MAY_START, Limiter, MayStart, Pack, Wait
 from lanes.realtime.token_buckets import TokenBuckets
+from lanes.realtime.waits import WaitReason
 from lanes.routing.capacity import Need, Prediction, unlearned
 from lanes.words import Lane
 from lanes.workload.version import Version

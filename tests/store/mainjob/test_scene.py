@@ -90,6 +90,22 @@ def test_who_waits_reads_each_answer_once_and_the_others_read_nothing(
     assert reads() == ["support-desk"]
 
 
+def test_a_reader_waits_for_an_item_whose_event_is_not_admitted_yet(
+    pool: Engine, api: PrefectApi
+) -> None:
+    with pool.begin() as connection:
+        publish(connection, "tickets", now=NOON)
+    scene = Scene(pool, api, [DESK], [])
+    scene.look()
+    with pool.begin() as connection:
+        admit(connection, "desk", now=NOON, workload="tickets", lane=Lane.REALTIME)
+        route(connection, now=NOON)
+    answer(pool)
+    scene.look()
+    with pool.begin() as connection:
+        assert [each.reader for each in rows(connection, "read")] == ["support-desk"]
+
+
 def test_late_data_is_sent_once_its_item_is_answered_and_again_while_it_is_not_in_force(
     scene: Scene, pool: Engine, prefect: PrefectStandIn, elapsed: SceneClock
 ) -> None:
