@@ -388,7 +388,7 @@ def test_whoever_publishes_a_changed_workload_never_waits_without_a_limit(pool: 
 # -- decisions of people
 
 
-@pytest.mark.long_cases
+@pytest.mark.slow
 @pytest.mark.parametrize("held", ["batch", "work"])
 @pytest.mark.parametrize("decide", [decisions.give_up, decisions.resubmit])
 @pytest.mark.parametrize("at_provider", [True, False])
@@ -477,6 +477,7 @@ def test_whoever_holds_an_item_is_never_held_up_by_a_save_that_waits_for_it(pool
         assert (saved.passed_over, saved.late, saved.answered) == ([], 1, 0)
 
 
+@pytest.mark.slow
 def test_whoever_waits_for_a_held_item_delays_none_of_those_who_wait_with_him(pool: Engine) -> None:
     claims = two_claims(pool)
     with pool.begin() as connection:

@@ -34,6 +34,7 @@ def lived_in(connection: Connection) -> None:
     items.label(connection, "letters", {"a": {"category": "bill"}}, source="desk")
 
 
+@pytest.mark.slow
 def test_only_what_is_older_goes(connection: Connection) -> None:
     lived_in(connection)
     assert emptying.delete_refused(connection, before=later(days=1)) == 1

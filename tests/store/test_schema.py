@@ -106,7 +106,7 @@ def test_a_database_of_a_newer_checkout_is_refused_and_unchanged(
         assert revision(connection) == "9999"
 
 
-@pytest.mark.long_cases
+@pytest.mark.slow
 @pytest.mark.parametrize("start", ["empty", BEFORE, schema.BASELINE])
 def test_two_upgrades_at_once_lead_to_the_newest_schema(
     pool: Engine, database_url: str, start: str

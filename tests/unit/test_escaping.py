@@ -34,6 +34,7 @@ def acts(text: str) -> set[str]:
     return set(found) - ALLOWED
 
 
+@pytest.mark.slow
 @given(TEXTS)
 @example(HOSTILE)
 def test_no_control_character_is_left_and_all_else_stays(text: str) -> None:

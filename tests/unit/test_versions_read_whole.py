@@ -3,6 +3,8 @@
 import ast
 import re
 
+import pytest
+
 from tests.unit.modules import ROOT, modules
 
 IN_FORCE = ROOT / "migrations" / "schema" / "current"
@@ -54,6 +56,7 @@ def in_sql(query: str) -> bool:
     return IN_SQL.search(query) is not None
 
 
+@pytest.mark.slow
 def test_nobody_looks_into_a_spec() -> None:
     found = {
         str(path.relative_to(ROOT)): seen for path in modules() if (seen := looks(path.read_text()))

@@ -159,6 +159,7 @@ def test_a_result_that_may_still_be_read_at_once_is_not_called_unknown(
     assert found["digest"] == ConsumerUse("digest", 3, realtime=3)
 
 
+@pytest.mark.slow
 def test_a_consumer_who_takes_nine_of_ten_answers_by_select_is_not_advised_to_use_batch(
     connection: Connection,
 ) -> None:
@@ -287,6 +288,7 @@ def answered_by(connection: Connection, model: str, *keys: str, minutes: float) 
     )
 
 
+@pytest.mark.slow
 def test_costs_are_those_of_the_version_in_force(connection: Connection) -> None:
     answered_by(connection, "claude-haiku-5-5", *(f"old{n}" for n in range(60)), minutes=0)
     cheap = seen(connection).realtime.billed_usd / 60
@@ -319,6 +321,7 @@ def test_a_version_without_enough_bills_is_priced_by_estimates_of_its_own(
     assert (found.realtime.answered, found.of_others) == (0, 60)
 
 
+@pytest.mark.slow
 def test_only_corrections_of_the_version_in_force_count(connection: Connection) -> None:
     letters = publish(connection, now=NOON, mode="lambda", split_percent=100)
     admit(connection, "k", now=NOON)
@@ -341,6 +344,7 @@ def test_only_corrections_of_the_version_in_force_count(connection: Connection) 
     )
 
 
+@pytest.mark.slow
 def test_the_half_life_is_fitted_to_recorded_reads_and_to_how_long_the_others_have_waited(
     connection: Connection,
 ) -> None:

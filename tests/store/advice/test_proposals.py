@@ -181,6 +181,7 @@ def test_a_declined_proposal_is_not_made_again_for_a_month(connection: Connectio
     assert again.id != made.id
 
 
+@pytest.mark.slow
 def test_an_edited_proposal_stays_open_and_keeps_its_playbook_when_it_is_refreshed(
     connection: Connection,
 ) -> None:

@@ -44,6 +44,7 @@ def test_they_are_listed_for_people_and_for_programs(made: ProposedRollout, caps
     assert 'no workload "ghosts"' in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_an_approval_starts_the_rollout_and_asks_for_a_run_that_leads_it(
     made: ProposedRollout, pool: Engine, prefect: PrefectStandIn, capsys: Told
 ) -> None:

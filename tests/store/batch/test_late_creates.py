@@ -107,6 +107,7 @@ def test_work_that_was_released_stays_where_it_went_and_the_late_batch_is_cancel
     assert doubts.recall(connection, now=later(minutes=9)) == []
 
 
+@pytest.mark.slow
 def test_what_the_next_batch_answers_is_shown_whichever_of_the_two_comes_home_first(
     connection: Connection,
 ) -> None:

@@ -1,5 +1,6 @@
 """A batch that nobody wants any more is to be cancelled, and no other is."""
 
+import pytest
 from sqlalchemy import Connection, text
 
 from lanes.store.batch import doubts
@@ -40,6 +41,7 @@ def test_a_batch_that_is_the_pass_owed_is_wanted_and_so_is_one_that_may_be_a_str
     assert doubts.recall(connection, now=LATE) == []
 
 
+@pytest.mark.slow
 def test_what_is_asked_only_to_measure_is_wanted_although_its_items_are_settled(
     connection: Connection,
 ) -> None:

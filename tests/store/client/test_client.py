@@ -125,6 +125,7 @@ def test_what_no_database_can_hold_is_refused_before_it_is_asked() -> None:
             verb()
 
 
+@pytest.mark.slow
 def test_items_are_listed_with_their_answers_and_no_read_is_recorded(pool: Engine) -> None:
     client.submit("letters", {"text": "x"}, key="answered", urgent=True)
     answer(pool)
@@ -183,6 +184,7 @@ def test_a_result_is_read_and_the_read_recorded(pool: Engine) -> None:
         ]
 
 
+@pytest.mark.slow
 def test_waiting_returns_the_result_and_records_one_read(pool: Engine) -> None:
     client.submit("letters", {"text": "x"}, key="k", urgent=True)
     answer(pool)
@@ -201,6 +203,7 @@ def test_waiting_too_short_returns_nothing_and_records_no_read(pool: Engine) -> 
         assert rows(connection, "read") == []
 
 
+@pytest.mark.slow
 def test_waiting_for_a_settled_result_does_not_take_a_provisional_one(pool: Engine) -> None:
     with pool.begin() as connection:
         version = publish(connection, now=NOON, mode="lambda")

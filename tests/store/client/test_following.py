@@ -112,6 +112,7 @@ def test_that_no_answer_comes_is_told_too(
     assert coming.result(WITHIN_S).state == "failed"
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("looked")
 async def test_it_is_over_once_nothing_has_come_for_long_enough() -> None:
     assert [each.key for each in client.results("letters", follow=True, quiet_s=0)] == ["k"]
@@ -152,6 +153,7 @@ def test_all_sessions_that_end_at_once_cost_whoever_follows_no_answer(
     assert coming.result(WITHIN_S).key == "k"
 
 
+@pytest.mark.slow
 def test_what_is_answered_while_the_first_pages_come_is_told_once(
     pool: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -185,6 +187,7 @@ def test_a_database_that_goes_away_between_two_pages_costs_no_item(
     assert [each.key for each in client.results("letters", follow=True, quiet_s=0)] == ["k", "l"]
 
 
+@pytest.mark.slow
 def test_the_read_of_an_item_that_somebody_has_locked_is_recorded_once_it_is_free(
     pool: Engine, programs: ThreadPoolExecutor, looked: CountedLooks
 ) -> None:

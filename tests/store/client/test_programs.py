@@ -125,6 +125,7 @@ def test_a_handle_opens_no_more_connections_than_it_may(pool: Engine) -> None:
         assert len(sessions(pool) - before) <= 2
 
 
+@pytest.mark.slow
 def test_waiting_again_and_again_takes_one_pair_of_connections(pool: Engine) -> None:
     with pool.begin() as connection:
         admit(connection, "k", now=NOON, urgent=True)

@@ -65,6 +65,7 @@ NOT_RECORDED: dict[str, Way] = {
 }
 
 
+@pytest.mark.slow
 def test_each_way_of_taking_an_answer_records_reader_and_delay_and_a_select_records_nothing(
     pool: Engine, capsys: pytest.CaptureFixture[str]
 ) -> None:

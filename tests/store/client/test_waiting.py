@@ -109,6 +109,7 @@ def test_that_no_answer_comes_is_heard_of_too(
         waiting.result(WITHIN_S)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("unpolled")
 def test_that_an_early_answer_stands_for_good_is_heard_of(
     pool: Engine, programs: ThreadPoolExecutor, looks: Looks
@@ -190,6 +191,7 @@ def test_whoever_gives_up_has_looked_at_the_end(
         waiting.result(WITHIN_S)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("unpolled")
 async def test_one_look_serves_all_who_wait(pool: Engine, looks: Looks) -> None:
     readers = [f"reader {n}" for n in range(200)]
@@ -262,6 +264,7 @@ async def test_whoever_is_cancelled_leaves_the_others_waiting(pool: Engine, look
         assert row(connection, "read").reader == "stays"
 
 
+@pytest.mark.slow
 async def test_whoever_waits_delays_no_other_call(pool: Engine) -> None:
     """Nine programs in one: eight wait for a thread's whole life, or so they did, and the ninth submits."""
     asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(1))

@@ -98,6 +98,7 @@ def test_a_view_that_gains_a_last_column_is_replaced_as_it_stands(connection: Co
     assert columns(connection, "spend")[-1] == "one"
 
 
+@pytest.mark.slow
 def test_a_view_that_loses_a_column_is_made_anew(connection: Connection) -> None:
     assert put_in_force(connection, edited("money/spend", *A_COLUMN_LESS)) == ["money/spend"]
     assert "purpose" not in columns(connection, "spend")

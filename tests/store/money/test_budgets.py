@@ -115,7 +115,7 @@ def test_saving_twice_counts_once(connection: Connection) -> None:
     assert [each.spent_usd for each in budgets.statuses(connection, now=NOON)] == [PRICE, PRICE]
 
 
-@pytest.mark.long_cases
+@pytest.mark.slow
 @pytest.mark.parametrize("zone", ZONES)
 @pytest.mark.parametrize("period", Period)
 def test_the_database_and_the_domain_agree_when_a_period_begins_and_ends(

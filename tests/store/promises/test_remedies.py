@@ -160,7 +160,7 @@ def by_form(wanted: FormLink) -> Act:
 ELSEWHERE = (Promise.PROVIDER_DOWN, Promise.ROLE_TAKEN)
 
 
-@pytest.mark.long_cases
+@pytest.mark.slow
 @pytest.mark.parametrize("promise", [each for each in Promise if each not in ELSEWHERE])
 def test_each_remedy_that_a_message_names_ends_its_incident(
     connection: Connection, promise: Promise

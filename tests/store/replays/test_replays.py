@@ -394,6 +394,7 @@ def test_a_promoted_item_that_was_amended_is_corrected_and_a_demotion_leaves_its
     }
 
 
+@pytest.mark.slow
 def test_promotions_are_taken_back_in_the_reverse_order(
     connection: Connection, letters: Version
 ) -> None:

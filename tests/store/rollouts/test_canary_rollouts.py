@@ -121,6 +121,7 @@ def test_taken_back_the_old_version_stays_and_the_candidate_gets_no_new_item(
     assert begin(connection, begun.playbook, version=2).is_open
 
 
+@pytest.mark.slow
 def test_both_lanes_and_every_reason_count_by_version(connection: Connection) -> None:
     begun = canary(connection, WORSE, split_percent=50)
     arrive(connection, *keys("i", 30))
@@ -164,6 +165,7 @@ def test_what_was_routed_before_the_step_does_not_count(connection: Connection) 
     assert (figures.answered, figures.measurements[0].samples, figures.moved.samples) == (0, 0, 0)
 
 
+@pytest.mark.slow
 def test_an_accurate_and_cheaper_version_is_seen_beside_the_old_one(connection: Connection) -> None:
     begun = canary(connection, ACCURACY, SAVING, COST, split_percent=100)
     names = keys("i", 40)
@@ -182,6 +184,7 @@ def test_an_accurate_and_cheaper_version_is_seen_beside_the_old_one(connection: 
     assert cost.samples == saving.samples
 
 
+@pytest.mark.slow
 def test_the_authoritative_pass_of_either_version_is_compared_and_paid(
     connection: Connection,
 ) -> None:
@@ -198,6 +201,7 @@ def test_the_authoritative_pass_of_either_version_is_compared_and_paid(
     assert agreement.samples == agreement.wrong == cost.samples == sum(map(is_new, owed))
 
 
+@pytest.mark.slow
 def test_what_the_old_version_answered_because_the_new_one_is_refused_is_lost(
     connection: Connection,
 ) -> None:

@@ -130,6 +130,7 @@ def advanced(connection: Connection, of: Rollout, *, now: datetime) -> Rollout:
     return rollouts.find(connection, of.id)
 
 
+@pytest.mark.slow
 def test_a_loss_of_the_steps_together_fails_that_no_step_alone_shows(
     connection: Connection,
 ) -> None:

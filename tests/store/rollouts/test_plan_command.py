@@ -58,6 +58,7 @@ def test_a_plan_tells_of_each_step_what_moves_and_costs_and_what_its_gates_need(
     assert said["takes_days"] == pytest.approx(half["takes_days"] + whole["takes_days"])
 
 
+@pytest.mark.slow
 def test_a_plan_is_a_table_that_fits_a_terminal(
     now: datetime, tmp_path: Path, capsys: Told
 ) -> None:

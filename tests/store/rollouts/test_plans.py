@@ -109,6 +109,7 @@ def in_batch(connection: Connection, letters: Version) -> None:
         save(connection, tried(each, outcome, at=at), now=at, batch_id=batch_id)
 
 
+@pytest.mark.slow
 def test_what_the_lane_does_with_recent_items_is_measured_as_the_gates_do(
     connection: Connection,
 ) -> None:
@@ -204,6 +205,7 @@ def test_a_rollout_begins_once_the_batch_lane_has_shown_what_the_playbook_asks_f
     assert begin(connection, book, now=later(hours=2)).basis_points == 1_000
 
 
+@pytest.mark.slow
 def test_a_late_batch_forbids_a_rollout_until_newer_ones_are_in_time(
     connection: Connection,
 ) -> None:

@@ -540,6 +540,7 @@ def test_what_a_neighbour_in_its_pack_was_in_the_way_of_is_no_error_of_the_item(
     assert (errors.samples, errors.wrong) == (1, 0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("outcome", [Outcome.UNSERVED, Outcome.UNKNOWN])
 def test_overload_and_calls_without_an_answer_are_failures_of_the_lane(
     connection: Connection, outcome: Outcome

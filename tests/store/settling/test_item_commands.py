@@ -212,6 +212,7 @@ def test_a_forgotten_item_leaves_its_key_and_its_costs_and_nothing_that_it_said(
         } <= {"done", "canceled"}
 
 
+@pytest.mark.slow
 def test_what_was_refused_under_a_forgotten_key_is_erased_too(pool: Engine, capsys: Told) -> None:
     with pool.begin() as connection:
         conflict, late = (

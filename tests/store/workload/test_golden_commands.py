@@ -100,6 +100,7 @@ def test_a_lane_for_a_golden_set_needs_one(capsys: Told) -> None:
     assert publish(a_file(patience_s=5), yes=True, golden="batch", force=True) == 2
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("in_this_process")
 def test_a_candidate_its_replacement_and_its_score_are_shown_beside_what_differs(
     pool: Engine, published: PrefectStandIn, capsys: Told
@@ -127,6 +128,7 @@ def test_a_candidate_its_replacement_and_its_score_are_shown_beside_what_differs
     assert in_force(pool).spec.patience_s == 7
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("in_this_process")
 def test_a_schema_that_the_set_does_not_fit_is_not_saved(
     pool: Engine, published: PrefectStandIn, capsys: Told

@@ -394,6 +394,7 @@ def test_real_times_own_lane_is_paid_too() -> None:
     assert "Real-time lane a month" in shown(advice)
 
 
+@pytest.mark.slow
 @given(
     st.lists(
         st.builds(

@@ -33,6 +33,7 @@ def test_a_line_that_is_too_long_is_refused_and_its_neighbours_are_read(
     assert len(long.content) < 5_000
 
 
+@pytest.mark.slow
 def test_a_quoted_record_ends_with_the_longest_line(tmp_path: Path) -> None:
     part = "x" * (LONGEST_LINE * 6 // 10) + "\n"
     told = read(tmp_path / "a.csv", 'text\n"' + part * 3 + '"\nlast\n', TEXT_CELL)

@@ -102,6 +102,7 @@ def put(into: dict[str, Any], path: tuple[str, ...], value: Any) -> None:
     into[path[-1]] = value
 
 
+@pytest.mark.slow
 @given(
     schemas=st.lists(
         st.dictionaries(NAMES, SCHEMAS, min_size=1).map(lambda fields: schema(**fields)),

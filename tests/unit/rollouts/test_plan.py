@@ -198,6 +198,7 @@ def test_only_items_that_are_samples_of_a_measure_count_for_its_gate() -> None:
     assert few.sampled(Measure.DEADLINES_MET) == 1
 
 
+@pytest.mark.slow
 def test_a_comparison_expects_the_wrong_samples_that_the_other_lane_has_now() -> None:
     worse = {"measure": "error_rate", "worse_by": 0.02, "at_least": 20}
     recent = {Measure.ERROR_RATE: Measurement(Measure.ERROR_RATE, 0.01, 900, 9)}
@@ -318,6 +319,7 @@ def test_pairs_of_all_steps_count_together() -> None:
     assert made.takes == pytest.approx(4.68, abs=0.01)
 
 
+@pytest.mark.slow
 def test_pairs_show_that_a_lane_is_no_worse_with_fewer_items() -> None:
     """At half of the wrong answers alike, as the plan assumes."""
     apart = PlannedGate(

@@ -167,6 +167,7 @@ def test_the_ready_made_playbooks_say_how_many_items_their_gates_need(file: Path
         assert 0.9 * max(fewest) <= step.hold.items <= max(fewest)
 
 
+@pytest.mark.slow
 @given(st.integers(0, 10_000))
 def test_no_step_of_a_rollout_ever_leads_against_its_direction(share: int) -> None:
     for file in FILES:

@@ -2,6 +2,7 @@
 
 from collections import Counter
 
+import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -83,6 +84,7 @@ waits = st.dictionaries(
 )
 
 
+@pytest.mark.slow
 @given(waits)
 @example({"letters": (61, 1, 10), "archive": (1, 1, 69), "bills": (41, 1, 10)})
 def test_it_takes_about_as_long_as_places_are_really_divided(

@@ -183,6 +183,7 @@ loads = st.builds(
 )
 
 
+@pytest.mark.slow
 @given(arrived(pin=pins), specs, budgets, loads, st.integers(0, BUCKETS))
 def test_what_is_bound_is_never_moved_whatever_load_and_budget_say(
     each: ArrivedItem, of: Version, soft: list[BudgetStatus], seen: Load, points: int

@@ -13,6 +13,7 @@ from lanes.statistics.decay import Waits
 ALPHA = 0.05
 
 
+@pytest.mark.slow
 @given(st.lists(st.floats(0.01, 1e6), min_size=1), st.lists(st.floats(0.01, 1e6)))
 def test_the_half_life_is_that_of_scipys_fit_of_censored_waits(
     ended: list[float], going_on: list[float]

@@ -90,6 +90,7 @@ def test_the_edges_of_a_paired_difference_are_where_the_formula_puts_them(
         assert marginal(*counts) - likely.max() == pytest.approx(-log(0.05), abs=0.02)
 
 
+@pytest.mark.slow
 def test_the_bounds_of_many_items_are_near_those_of_the_oracle() -> None:
     drawn, number = numpy.random.default_rng(11), 10_000
     moved = drawn.random(number) < 0.5
@@ -103,6 +104,7 @@ def test_the_bounds_of_many_items_are_near_those_of_the_oracle() -> None:
     assert ours == pytest.approx(oracle.interval(), abs=0.02)
 
 
+@pytest.mark.slow
 def test_the_bounds_of_many_pairs_are_near_those_of_the_oracle() -> None:
     kinds = numpy.random.default_rng(12).choice([1, -1, 0], 4_000, p=[0.07, 0.02, 0.91])
     ours = PairedShares(*(int((kinds == kind).sum()) for kind in (1, -1, 0)))
@@ -138,6 +140,7 @@ def test_a_ratio_is_what_the_oracle_says_of_the_share_of_wrong_items_that_were_m
         assert (low, high) == (0, inf)
 
 
+@pytest.mark.slow
 def test_a_ratio_holds_where_both_lanes_are_worse_at_some_hours() -> None:
     drawn, wrong, cases = random.Random(19), 0, 100
     for _ in range(cases):
@@ -156,6 +159,7 @@ def test_a_ratio_holds_where_both_lanes_are_worse_at_some_hours() -> None:
     assert wrong / cases <= 0.05
 
 
+@pytest.mark.slow
 @given(pairs)
 def test_pairs_mirror_each_other(of: PairedShares) -> None:
     low, high = of.bounds(alpha=0.05)
@@ -163,6 +167,7 @@ def test_pairs_mirror_each_other(of: PairedShares) -> None:
     assert mirrored == pytest.approx((-high, -low), abs=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("moved", [0.05, 0.5])
 def test_of_many_looks_at_two_equal_lanes_none_tells_them_apart_in_19_cases_of_20(
     moved: float,
@@ -182,6 +187,7 @@ def test_of_many_looks_at_two_equal_lanes_none_tells_them_apart_in_19_cases_of_2
     assert wrong / cases <= 0.05
 
 
+@pytest.mark.slow
 def test_of_many_looks_at_pairs_of_equal_lanes_none_calls_one_worse_in_19_cases_of_20() -> None:
     drawn, wrong, cases = random.Random(17), 0, 200
     for _ in range(cases):

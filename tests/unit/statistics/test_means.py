@@ -36,6 +36,7 @@ def test_a_value_beyond_the_ends_is_refused() -> None:
         MeanSequence(2, 2, alpha=0.05)
 
 
+@pytest.mark.slow
 def test_of_a_thousand_looks_none_excludes_the_true_mean_in_19_cases_of_20() -> None:
     drawn, wrong, cases = random.Random(5), 0, 100
     for _ in range(cases):

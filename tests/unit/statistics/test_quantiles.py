@@ -57,6 +57,7 @@ def test_the_bounds_are_near_those_of_the_oracle_of_quantiles_and_narrower_in_th
     assert ours[1] - ours[0] < oracle.interval()[1] - oracle.interval()[0]
 
 
+@pytest.mark.slow
 def test_of_a_thousand_values_no_look_excludes_the_true_quantile_in_19_cases_of_20() -> None:
     drawn, wrong, cases = random.Random(7), 0, 100
     for _ in range(cases):

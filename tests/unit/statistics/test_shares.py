@@ -55,6 +55,7 @@ def test_misses_mirror_hits(of: SampleShare) -> None:
     assert other == (pytest.approx(1 - high, abs=1e-6), pytest.approx(1 - low, abs=1e-6))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("share", [0.5, 0.9, 0.99])
 def test_of_a_thousand_looks_at_a_growing_sample_none_excludes_the_truth_in_19_cases_of_20(
     share: float,
