@@ -29,6 +29,7 @@ COMMANDS = (
     "advise:advise",
     "proposals:proposals",
     "alerts:alerts",
+    "why:why",
     "figures:figures",
     "spending:budget",
     "spending:overhead",

@@ -1,7 +1,8 @@
 """The kinds of figures, their grains, and the buckets in which durations are counted.
 
 A fact is counted in the minute in which it happened, or in which its item was received or its batch intended: the outcome of a
-period's items is then a sum, however late it is known. Kinds are counted by version, except ITEM to READ, CALL and DEADLINE.
+period's items is then a sum, however late it is known. Kinds are counted by version, except ITEM, DUE to READ, CALL and
+DEADLINE.
 """
 
 from bisect import bisect_right
@@ -27,6 +28,7 @@ class Kind(StrEnum):
 
     # in the minute in which it happened
     ROUTE = "route"  # decisions; the reason; what each lane would cost
+    RAISED = "raised"  # decisions for which a rule could not be evaluated; the rule
     ATTEMPT = "attempt"  # tries; the outcome; `items` were shown
     CALL = "call"  # billed responses; no word; the items that shared them
     RESULT = "result"  # live answers; the standing; from received to answered

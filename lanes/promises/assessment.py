@@ -31,6 +31,8 @@ SHARES = frozenset(
         Promise.REALTIME_SLOW,
         Promise.REALTIME_FAILING,
         Promise.DEADLINE_MISSED,
+        Promise.ROUTING_SHIFTED,
+        Promise.GUARDS_FIRE,
     }
 )
 

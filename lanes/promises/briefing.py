@@ -75,6 +75,10 @@ UNEXPLAINED: Mapping[Promise, str] = {
     Promise.BUDGET: "nothing failed: the query below shows what it was spent on",
     Promise.DEADLINE_MISSED: "no due time of the last hour was missed any more",
     Promise.WORKLOAD_INVALID: "the sentence above names the fields at fault",
+    Promise.ROUTING_SHIFTED: "nothing was changed on purpose: the items themselves changed",
+    Promise.GUARDS_FIRE: "nothing was changed on purpose within a day",
+    Promise.CHANCE_WRONG: "batches took longer than those before them",
+    Promise.READ_LATE: "nothing failed: its readers come later",
     Promise.PROVIDER_DOWN: "the sentence above is what the last call met",
     Promise.PROVIDER_FROZEN: "the sentence above is what the last call met",
 }
@@ -92,6 +96,8 @@ NO_RUN: Mapping[Promise, str] = {
     Promise.DEADLINE_MISSED: "no run is at fault: answers came too late",
     Promise.DEADLINE_AT_RISK: "no run is at fault: batches take their time",
     Promise.ROLE_TAKEN: "no run is at fault: the session is none of Lanes",
+    Promise.RULE_RAISES: "no run is at fault: the rule is",
+    Promise.CHANCE_WRONG: "no run is at fault: batches take their time",
 }
 GROWS_UNTIL: Mapping[Promise, str] = {
     Promise.BATCH_SLOW: "the batch is home",

@@ -25,7 +25,7 @@ class DueCounts:
     """The items of a workload that met or missed their due time within the last hour, and those that are overdue now.
 
     Items that were due before they arrived do not count. `in_realtime` of the missed and overdue ones had the real-time lane by
-    their newest route.
+    their newest route. `in_batch` has by reason how many missed it of those whose newest route chose a batch.
     """
 
     workload: str
@@ -33,10 +33,11 @@ class DueCounts:
     missed: int  # answered too late, or failed
     overdue: int  # due, and neither answered nor failed
     in_realtime: int
+    in_batch: Mapping[str, Sequence[int]] = field(default_factory=dict[str, Sequence[int]])
 
 
 def deadline_missed(version: Version, counts: DueCounts | None) -> Assessment:
-    """Judge the share of due times that were missed.
+    """Judge the share of due times that were missed, also of those alone that a batch was chosen for by one reason.
 
     A standstill of one lane explains the breach if the promise would be kept without the misses of that lane.
     """
@@ -59,7 +60,17 @@ def deadline_missed(version: Version, counts: DueCounts | None) -> Assessment:
         if share_verdict(SampleShare(late - missed, due), limit) is not Verdict.FAILED
     )
     standstill = next(enough, REALTIME | BATCH)
-    figures = share_verdict(SampleShare(late, due), limit), part, limit, due, said
+    judged = share_verdict(SampleShare(late, due), limit)
+    for reason, routed in counts.in_batch.items():
+        misrouted = SampleShare(*routed)
+        if share_verdict(misrouted, limit) is Verdict.FAILED:
+            said += (
+                f" `{reason}` chose a batch for {counted(misrouted.samples, 'item')} of them, and "
+            )
+            said += f"{misrouted.hits:,} of these missed it: {share(misrouted.value)}."
+            if judged is not Verdict.FAILED:
+                judged, part, standstill = Verdict.FAILED, 100 * (misrouted.value or 0), BATCH
+    figures = judged, part, limit, due, said
     return Assessment(promise, name, *figures, quiet=not late, standstill=standstill)
 
 

@@ -43,6 +43,12 @@ class Promise(StrEnum):
     DEADLINE_MISSED = "deadline_missed"  # few items are answered after they were due
     DEADLINE_AT_RISK = "deadline_at_risk"  # what is due will be answered in time, surely enough
     ROLE_TAKEN = "role_taken"  # no session of another user holds a role of Lanes
+    RULE_RAISES = "rule_raises"  # every rule can be evaluated for every item
+    # items take their lanes for the reasons of the same hours before
+    ROUTING_SHIFTED = "routing_shifted"
+    GUARDS_FIRE = "guards_fire"  # few items are kept from real time, as in the same hours before
+    CHANCE_WRONG = "chance_wrong"  # batches are back as surely as was stated
+    READ_LATE = "read_late"  # real-time answers are read soon
 
 
 class Severity(StrEnum):
@@ -200,6 +206,42 @@ TERMS: Mapping[Promise, Terms] = {
         "A session of another user took the advisory lock of the role. Find out what it is for, then end it by the statement "
         "above, as an administrator of the database: Lanes takes the role by itself. `lanes roles` lets only members of its "
         "roles connect.",
+    ),
+    Promise.RULE_RAISES: Terms(
+        "A rule cannot be evaluated",
+        "items",
+        math.inf,
+        "It counted as not met for these items, which may have taken the wrong lane. Correct the rule, mostly by has() around "
+        "the field that it reads, try it by `lanes dry-run --with`, and publish it: that ends this.",
+    ),
+    Promise.ROUTING_SHIFTED: Terms(
+        "The mix of routes shifted",
+        "percent",
+        math.inf,
+        "`lanes why` says which reason, consumer and version moved the batch share. If the senders changed on purpose, the "
+        "new mix is the usual one after two days; else move the traffic, or correct the rule.",
+        mildest=Severity.DIGEST,
+    ),
+    Promise.GUARDS_FIRE: Terms(
+        "Items are kept from real time",
+        "percent",
+        math.inf,
+        "A soft budget, full capacity or failed calls send items to a batch that were to be answered at once. `lanes status` "
+        "says what real time can take, `lanes budget` what is spent; a lower split asks less of real time.",
+    ),
+    Promise.CHANCE_WRONG: Terms(
+        "Batches come back later than stated",
+        "percent",
+        math.inf,
+        "`lanes report --all`, section Predicted batch times, says how far off the probabilities are. They correct "
+        "themselves with each batch; until then a higher confidence sends more of what is due to real time.",
+    ),
+    Promise.READ_LATE: Terms(
+        "Real-time answers are read late",
+        "percent",
+        math.inf,
+        "These items could cost half in a batch. The weekly proposal of a rollout says what that saves: `lanes proposals`.",
+        mildest=Severity.DIGEST,
     ),
 }
 

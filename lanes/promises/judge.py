@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Protocol, TypeVar
 
 from lanes.money.budget import BudgetStatus
-from lanes.promises import answers
+from lanes.promises import answers, decisions
 from lanes.promises.assessment import Assessment
 from lanes.promises.batches import (
     BatchProgress,
@@ -19,10 +19,16 @@ from lanes.promises.batches import (
 from lanes.promises.breaches import budget_lasts
 from lanes.promises.deadlines import DueCounts, deadline_missed
 from lanes.promises.incident import Promise
+from lanes.statistics.shares import NOTHING, SampleShare
 from lanes.words import BatchState
 from lanes.workload.version import Version
 
-UNLIMITED = (Promise.AUTHORITATIVE_FAILED, Promise.ITEMS_FAILED, Promise.BATCH_INCOMPLETE)
+UNLIMITED = (
+    Promise.AUTHORITATIVE_FAILED,
+    Promise.ITEMS_FAILED,
+    Promise.BATCH_INCOMPLETE,
+    Promise.RULE_RAISES,
+)
 
 
 @dataclass(frozen=True)
@@ -40,6 +46,10 @@ class PromiseMeasurements:
     failed: Sequence[answers.RecentItems] = ()
     due: Sequence[DueCounts] = ()
     budgets: Sequence[BudgetStatus] = ()
+    raised: Sequence[decisions.RaisedRules] = ()
+    routed: Sequence[decisions.RoutedHours] = ()
+    stated: Mapping[str, SampleShare] = field(default_factory=dict[str, SampleShare])
+    reads: Sequence[decisions.ConsumerReads] = ()
     paused: frozenset[str] = field(default_factory=frozenset)
 
 
@@ -72,6 +82,12 @@ def _of_workload(
     yield batch_share(version, Promise.BATCH_INVALID, batches, now)
     yield deadline_missed(version, next(_of(measured.due, name), None))
     yield never_started(version, next(_of(measured.waiting, name), None), now)
+    yield decisions.rule_raises(name, next(_of(measured.raised, name), None), now)
+    routed = next(_of(measured.routed, name), decisions.RoutedHours(name, {}))
+    for promise in (Promise.ROUTING_SHIFTED, Promise.GUARDS_FIRE):
+        yield decisions.shares_grew(promise, routed, now)
+    yield decisions.chance_wrong(name, measured.stated.get(name, NOTHING))
+    yield decisions.read_late(name, [*_of(measured.reads, name)])
     unanswered = any(_of(measured.failed, name))
     for realtime in _of(measured.realtime, name):
         for judged in (

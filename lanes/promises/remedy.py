@@ -103,8 +103,14 @@ def commands(of: Incident) -> list[str]:
             return ["lanes doctor   # which models the account may ask", *pause]
         case Promise.DEADLINE_AT_RISK:
             return [f"lanes depart {workload}   # sends what waits for a batch now", DEADLINES]
-        case Promise.DEADLINE_MISSED:
+        case Promise.DEADLINE_MISSED | Promise.CHANCE_WRONG:
             return [DEADLINES]
+        case Promise.ROUTING_SHIFTED | Promise.GUARDS_FIRE:
+            return [f"lanes why {workload}   # which reason, consumer and version moved what"]
+        case Promise.READ_LATE:
+            return [
+                f"lanes proposals --workload {workload}   # what a batch would save; approve it there"
+            ]
         case _:
             return []
 
@@ -118,21 +124,23 @@ def form(of: Incident) -> FormLink | None:
             return _deployment(
                 "Decide about the batch", runs.decide_batch(of.workload, **_numbered(of))
             )
-        case Promise.REALTIME_SLOW | Promise.REALTIME_FAILING:
+        case Promise.REALTIME_SLOW | Promise.REALTIME_FAILING | Promise.DEADLINE_AT_RISK:
+            return _deployment("Move its traffic", runs.set_split(of.workload))
+        case Promise.ROUTING_SHIFTED | Promise.GUARDS_FIRE | Promise.READ_LATE:
             return _deployment("Move its traffic", runs.set_split(of.workload))
         case Promise.BATCH_FAILING:
             return _deployment("Pause it", runs.pause(of.workload))
         case Promise.BUDGET:
             return _deployment("Raise the budget", runs.set_budget(of.workload, **_budgeted(of)))
-        case Promise.DEADLINE_MISSED:
+        case Promise.DEADLINE_MISSED | Promise.CHANCE_WRONG:
             return FormLink("Ask for more confidence", FormTarget.BLOCK, of.workload)
-        case Promise.DEADLINE_AT_RISK:
-            return _deployment("Move its traffic", runs.set_split(of.workload))
         case Promise.PROVIDER_FROZEN if of.workload == EVERYBODY:
             return FormLink("Set the key, then `lanes up`", FormTarget.PROVIDER)
         case Promise.AUTHORITATIVE_FAILED:
             return _deployment("Replay it", runs.replay(of.workload))
         case Promise.WORKLOAD_INVALID | Promise.BATCH_INVALID | Promise.PROVIDER_FROZEN:
+            return FormLink("Edit the workload", FormTarget.BLOCK, of.workload)
+        case Promise.RULE_RAISES:
             return FormLink("Edit the workload", FormTarget.BLOCK, of.workload)
         case Promise.APPROVAL_WAITS:
             return FormLink("Answer it (Resume)", FormTarget.RUN)

@@ -67,7 +67,8 @@ class ReceivedItem:
 class Route:
     """A decision, with the sentence that explains it to an operator.
 
-    `probability` is that of a batch being back in time, where a due time was weighed against one.
+    `probability` is that of a batch being back in time, where a due time was weighed against one. `raised` names the rules
+    that could not be evaluated, with the error of each; they counted as not met.
     """
 
     lane: Lane
@@ -76,6 +77,7 @@ class Route:
     realtime_usd: Decimal
     batch_usd: Decimal
     probability: float | None = None
+    raised: Mapping[str, str] | None = None
 
     @property
     def binds(self) -> Lane | None:
@@ -105,12 +107,14 @@ def decide(
         LookupError: no price is known for one of its models.
     """
     costs = (estimates or Estimates(now)).of(version, item.characters, item.history_chars(version))
-    choice = _choose(item, version, splits, now, prospects, costs)
+    raised = dict[str, str]()
+    choice = _choose(item, version, splits, now, prospects, costs, raised)
     chosen = choice.reason is Reason.SPLIT or choice.reason is Reason.VALUE
     if chosen and choice.lane is Lane.REALTIME and guards is not NO_GUARDS:
         choice = _guarded(choice, item, version, now, guards)
     probability = None if choice.chance is None else choice.chance.probability
-    return Route(choice.lane, choice.reason, choice.said, costs.realtime, costs.batch, probability)
+    usd = costs.realtime, costs.batch
+    return Route(choice.lane, choice.reason, choice.said, *usd, probability, raised or None)
 
 
 def looks_inside(version: Version) -> bool:
@@ -123,9 +127,10 @@ def looks_inside(version: Version) -> bool:
 
 def rule_faults(item: ArrivedItem, version: Version, *, now: datetime) -> list[str]:
     """Return why rules of the version cannot be evaluated for an item; they then count as not met."""
-    variables = _variables(item, now)
-    notes = (_holds(rule, variables)[1] for rule in (version.urgent_when, version.batch_when))
-    return [note.removeprefix("; ") for note in notes if note]
+    variables, raised = _variables(item, now), dict[str, str]()
+    for name, rule in (("urgent_when", version.urgent_when), ("batch_when", version.batch_when)):
+        _holds(name, rule, variables, raised)
+    return list(raised.values())
 
 
 def fall_back(costs: Estimate, *, last: Outcome, failures: int, chance: Chance | None) -> Route:
@@ -159,6 +164,7 @@ def _choose(
     now: datetime,
     prospects: Prospects | None,
     costs: Estimate,
+    raised: dict[str, str],
 ) -> _Choice:
     if item.pin is not None:
         return _Choice(item.pin, Reason.PINNED, f"the sender asked for {item.pin}")
@@ -172,7 +178,9 @@ def _choose(
         return _Choice(Lane.REALTIME, Reason.URGENT, "the sender marked it urgent")
     variables = _variables(item, now)
     both = None if version.both_rules is None else version.both_rules.hold(variables)
-    urgent, note = _holds(version.urgent_when, variables) if both is None else (both[0], "")
+    urgent, note = (
+        (both[0], "") if both else _holds("urgent_when", version.urgent_when, variables, raised)
+    )
     if urgent:
         return _Choice(
             Lane.REALTIME, Reason.URGENT_RULE, f"urgent_when holds: {version.spec.urgent_when}"
@@ -185,7 +193,9 @@ def _choose(
         if not chance.enough:
             return _Choice(Lane.REALTIME, Reason.DEADLINE, chance.said + note, chance)
         note = f"; {chance.said}{note}"
-    late, late_note = _holds(version.batch_when, variables) if both is None else (both[1], "")
+    late, late_note = (
+        (both[1], "") if both else _holds("batch_when", version.batch_when, variables, raised)
+    )
     if late:
         return _Choice(
             Lane.BATCH, Reason.BATCH_RULE, f"batch_when holds: {spec.batch_when}{note}", chance
@@ -232,13 +242,16 @@ def _variables(item: ArrivedItem, now: datetime) -> dict[str, Any]:
     }
 
 
-def _holds(rule: Rule | None, variables: Mapping[str, Any]) -> tuple[bool, str]:
-    """Return whether a rule holds, and a note where it cannot be evaluated, which counts as not met."""
+def _holds(
+    name: str, rule: Rule | None, variables: Mapping[str, Any], raised: dict[str, str]
+) -> tuple[bool, str]:
+    """Return whether a rule holds, and a note where it cannot be evaluated: it is `raised`, and counts as not met."""
     if rule is None:
         return False, ""
     try:
         return rule.holds(variables), ""
     except RuleFailed as failure:
+        raised[name] = str(failure)
         return False, f"; {failure}"
 
 

@@ -32,7 +32,7 @@ from lanes.store.realtime import limits, load, outages
 from lanes.store.replays import replays
 from lanes.store.report import snapshot
 from lanes.store.rollouts import rollout_measures
-from lanes.store.routing import lane_changes, rescues, sheds, turnarounds
+from lanes.store.routing import lane_changes, mix, rescues, sheds, turnarounds
 from lanes.store.routing.sheds import QueuePlace
 from lanes.store.settling import results, story, writing
 from lanes.store.settling.listing import LOOKED_AT, page, page_before
@@ -335,6 +335,10 @@ BIG = ("item", "work", "attempt", "result", "route")
             0,
         ),
         (lambda c: measurements.measure(c, now=NOON), 9_000),
+        (
+            lambda c: mix.periods(asking.through(c), "letters", since=later(days=-1), until=NOON),
+            500,
+        ),
         (lambda c: snapshot.take(c, since=later(hours=-24), now=NOON), 35_000),
         (lambda c: c.execute(text("select * from lanes.accuracy")).all(), 0),
         (
@@ -422,6 +426,7 @@ BIG = ("item", "work", "attempt", "result", "route")
         "lane_latency",
         "routing_mix",
         "promises",
+        "why",
         "snapshot_of_a_day",
         "accuracy",
         "claimed",

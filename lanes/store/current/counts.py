@@ -91,6 +91,7 @@ TRY = ("version_id", "lane", "purpose")
 SPENT = ("items", "usd", "bound_usd", *COSTS, *TOKENS)
 COUNTS = (
     Count(Kind.ROUTE, "routed", "decided_at", ("version_id", "lane", *COSTS), word="reason"),
+    Count(Kind.RAISED, "raised", "decided_at", ("version_id",), word="rule"),
     Count(Kind.ATTEMPT, "tried", "ended_at", (*TRY, *SPENT), word="outcome"),
     Count(
         Kind.TRY,
@@ -118,7 +119,13 @@ COUNTS = (
     Count(Kind.COMPARED, "compared", "received_at", ("version_id", "items"), "generation = 0"),
     Count(Kind.CORRECTION, "corrected", "corrected_at", ("version_id",)),
     Count(Kind.ITEM, "stood", "received_at", ("lane", "items", *COSTS), word="word"),
-    Count(Kind.ASKED, "asked", "received_at", ("lane", "consumer", *COSTS), word="reason"),
+    Count(
+        Kind.ASKED,
+        "asked",
+        "received_at",
+        ("version_id", "lane", "consumer", *COSTS),
+        word="reason",
+    ),
     Count(Kind.URGENT, "asked", "received_at", where="urgent"),
     Count(
         Kind.DUE,
@@ -170,6 +177,12 @@ MADE = {
                    sum(r.realtime_usd) as realtime_usd, sum(r.batch_usd) as batch_usd
               from routes r group by 1, 2, 3, 4) r
      cross join lateral (select v.workload from lanes.version v where v.id = r.version_id offset 0) v)""",
+    "raised": """raised as (
+    select date_trunc('minute', r.decided_at, 'UTC') as decided_at, v.workload, r.version_id, e.rule, 1 as n
+      from routes r
+     cross join lateral (select v.workload from lanes.version v where v.id = r.version_id offset 0) v
+     cross join lateral jsonb_object_keys(r.raised) e (rule)
+     where r.raised is not null)""",
     # a valid try is held against what the route in force when it ended had said
     "tried": f"""tried as materialized (
     select date_trunc('minute', a.ended_at, 'UTC') as ended_at, date_trunc('minute', a.received_at, 'UTC') as received_at,

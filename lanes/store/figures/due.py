@@ -61,17 +61,22 @@ overdue as materialized (
      and i.canceled_at is null)
 """
 
-# Of each workload, as promises count; `in_realtime` counts the missed and overdue ones that were on real time.
+# Of each workload, as promises count; `in_realtime` counts the missed and overdue ones that were on real time, `in_batch` by
+# reason those that missed it of those that a batch was chosen for.
 BY_WORKLOAD = f"""
 with {OVERDUE},
+routed as (
+  select workload, lane, word, sum(items)::bigint as met, sum(n - items)::bigint as missed
+    from lanes.figures_since('{{deadline}}', :since) where word <> 'overdue' group by 1, 2, 3),
 decided as (
-  select workload, sum(items)::bigint as met, sum(n - items)::bigint as missed,
-         coalesce(sum(n - items) filter (where lane = 'realtime'), 0)::bigint as in_realtime
-    from lanes.figures_since('{{deadline}}', :since) where word <> 'overdue' group by 1),
+  select workload, sum(met)::bigint as met, sum(missed)::bigint as missed,
+         coalesce(sum(missed) filter (where lane = 'realtime'), 0)::bigint as in_realtime,
+         jsonb_object_agg(word, array[missed, met + missed]) filter (where lane = 'batch') as in_batch
+    from routed group by 1),
 waits as (
   select workload, count(*) as overdue, count(*) filter (where lane = 'realtime') as in_realtime from overdue group by 1)
 select workload, coalesce(d.met, 0) as met, coalesce(d.missed, 0) as missed, coalesce(w.overdue, 0) as overdue,
-       coalesce(d.in_realtime, 0) + coalesce(w.in_realtime, 0) as in_realtime
+       coalesce(d.in_realtime, 0) + coalesce(w.in_realtime, 0) as in_realtime, coalesce(d.in_batch, '{{}}') as in_batch
   from decided d full join waits w using (workload)
  where d.met + d.missed > 0 or w.overdue > 0
 """

@@ -50,7 +50,7 @@ compared as (
 routed_items as materialized (
   select i.received_at, i.workload, {NAMED}, i.urgent, i.due_at - i.received_at as due_in, i.answered_at, i.canceled_at,
          lanes.figure_stands(i.answered_at, i.settled_at, i.failed_at, i.canceled_at) as word,
-         r.lane, r.reason, r.realtime_usd, r.batch_usd, row_number() over of_item = 1 as is_first,
+         r.version_id, r.lane, r.reason, r.realtime_usd, r.batch_usd, row_number() over of_item = 1 as is_first,
          lead(r.id) over of_item is null as is_newest, 1 as n
     from lanes.item i left join lanes.route r on r.item_id = i.id {APART}
    where {RECEIVED}
@@ -60,7 +60,7 @@ stood as (
          coalesce(realtime_usd, 0) as realtime_usd, coalesce(batch_usd, 0) as batch_usd
     from routed_items where is_newest and (lane is not null or canceled_at is not null)),
 asked as (
-  select {ITS_MINUTE}, workload, consumer, urgent, due_in, lane, reason, n, realtime_usd, batch_usd
+  select {ITS_MINUTE}, workload, consumer, urgent, due_in, version_id, lane, reason, n, realtime_usd, batch_usd
     from routed_items where is_first and lane is not null and canceled_at is null),
 -- their first answers, and the first read of those from real time
 answered as materialized (

@@ -18,9 +18,10 @@ from lanes.promises.batches import JUDGED_FOR, BatchProgress, WaitingBatchWork
 from lanes.promises.deadlines import MISSED_WITHIN, DueCounts
 from lanes.promises.judge import PromiseMeasurements
 from lanes.settling.attempts import UNANSWERABLE
-from lanes.store.asking import read_as
+from lanes.store.asking import read_as, through
 from lanes.store.figures import due
 from lanes.store.money import budgets
+from lanes.store.routing import mix
 from lanes.store.states import MEASURING
 from lanes.store.work import UNASKED
 from lanes.words import BatchState, Outcome
@@ -227,5 +228,6 @@ def measure(connection: Connection, *, now: datetime) -> PromiseMeasurements:
         failed=read(RecentItems, FAILED),
         due=read(DueCounts, due.BY_WORKLOAD, {"now": now, "since": now - MISSED_WITHIN}),
         budgets=spent,
+        **mix.promised(through(connection), now=now),
         paused=frozenset(connection.execute(text(PAUSED)).scalars()),
     )

@@ -35,6 +35,11 @@ JUDGED = (
     Promise.ITEMS_FAILED,
     Promise.BUDGET,
     Promise.DEADLINE_MISSED,
+    Promise.RULE_RAISES,
+    Promise.ROUTING_SHIFTED,
+    Promise.GUARDS_FIRE,
+    Promise.CHANCE_WRONG,
+    Promise.READ_LATE,
 )
 OPEN = "select workload, promise, subject from lanes.incident where state = 'open' and promise = any(:promises)"
 PAUSED = "select name from lanes.workload where paused_at is not null"

@@ -141,4 +141,6 @@ def _row(item: ReceivedItem, version: Version, made: Route) -> dict[str, Any]:
         row["binds"] = bound_to
     if made.probability is not None:
         row["probability"] = made.probability
+    if made.raised is not None:
+        row["raised"] = made.raised
     return row

@@ -5,6 +5,7 @@ from decimal import Decimal
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import JSONB
 
 from lanes.doors.item import AmendmentOutcome
 from lanes.ids import ItemId, ResultId, RouteId, VersionId
@@ -174,6 +175,7 @@ BINDS = (
     index("ix_route_fallback", "decided_at", where="reason = 'fallback'"),
     index("ix_route_shed", "decided_at", where="reason = 'shed'"),
     index("ix_route_rescue", "decided_at", where="reason = 'rescue'"),
+    index("ix_route_raised", "version_id, id", where="raised is not null"),
 )
 class route(sa.TypedColumns):
     """Append-only decisions; the newest of an item is in force."""
@@ -190,4 +192,8 @@ class route(sa.TypedColumns):
     probability: sa.Named[float | None] = column("Stated probability that a batch is back in time")
     binds: sa.Named[Lane | None] = column(
         "The lane that it must stay on; null: it is free", sa.Computed(BINDS, persisted=False)
+    )
+    raised: sa.Named[Any | None] = column(
+        "Rules that could not be evaluated, each with its error; null: none",
+        type_=JSONB(none_as_null=True),
     )

@@ -30,6 +30,21 @@ from lanes.promises.breaches import (
     role_taken,
 )
 from lanes.promises.deadlines import AtRisk, DueCounts, deadline_at_risk, deadline_missed
+from lanes.promises.decisions import (
+    EARLIER,
+    HOUR,
+    LATE_BATCHES,
+    LATE_READS,
+    MOVED,
+    PUSHED,
+    ConsumerReads,
+    RaisedRules,
+    RoutedHours,
+    chance_wrong,
+    read_late,
+    rule_raises,
+    shares_grew,
+)
 from lanes.promises.incident import TERMS, Incident, IncidentState, Promise, Severity, in_words
 from lanes.promises.remedy import FormLink, FormTarget, commands, form
 from lanes.rollouts.gates import Judgement, Measurement
@@ -37,7 +52,9 @@ from lanes.rollouts.playbook import parse
 from lanes.rollouts.rollout import AskApproval, RolloutState, Situation, next_move
 from lanes.slack.wording import message
 from lanes.standing.roles import Role
-from lanes.words import BatchState, Verdict
+from lanes.statistics.shares import SampleShare
+from lanes.units import share
+from lanes.words import BatchState, Lane, Reason, Verdict
 from lanes.workload.form import Promises
 from lanes.workload.version import Spec, Version
 from tests.docs.references.fields import default
@@ -93,6 +110,20 @@ SPENT = BudgetStatus(
 RISK = AtRisk(
     NAME, bound=12, crowded=0, due_at=AT + timedelta(hours=2), probability=0.61, confidence=0.95
 )
+
+
+ERROR = "`payload.amount > 100` reads 'amount', which this item lacks; guard it with has()"
+RAISED = RaisedRules(
+    NAME, 3, {"urgent_when": 41}, AT - timedelta(hours=2), "t-17", {"urgent_when": ERROR}
+)
+
+
+def _routed(reason: Reason, usual: int, now: int) -> RoutedHours:
+    """Return hours in which a reason decides about more items than in those before."""
+    hour = AT.replace(minute=0)
+    split, its = f"{Lane.REALTIME} {Reason.SPLIT}", f"{Lane.REALTIME} {reason}"
+    hours = {at - ago: {split: 1_000, its: usual} for ago in EARLIER for at in (hour - HOUR, hour)}
+    return RoutedHours(NAME, hours | {at: {split: 1_000, its: now} for at in (hour - HOUR, hour)})
 
 
 def _question(name: str) -> Assessment:
@@ -152,6 +183,13 @@ EXAMPLES: Mapping[Promise, Assessment] = {
     Promise.ROLE_TAKEN: role_taken(
         Role.ROUTER, [ForeignHolder(Role.ROUTER, 4711, "grafana", "psql", "10.0.0.7")]
     ),
+    Promise.RULE_RAISES: rule_raises(NAME, RAISED, AT),
+    Promise.ROUTING_SHIFTED: shares_grew(
+        Promise.ROUTING_SHIFTED, _routed(Reason.URGENT, 60, 400), AT
+    ),
+    Promise.GUARDS_FIRE: shares_grew(Promise.GUARDS_FIRE, _routed(Reason.CAPACITY, 0, 120), AT),
+    Promise.CHANCE_WRONG: chance_wrong(NAME, SampleShare(14, 30)),
+    Promise.READ_LATE: read_late(NAME, [ConsumerReads(NAME, "digest", SampleShare(812, 940))]),
 }
 LIMITED = {
     Promise.BATCH_SLOW: "batch_max_minutes",
@@ -164,6 +202,10 @@ LIMITED = {
 OTHERWISE = {
     Promise.BATCH_NEVER_STARTED: f"{START_WITHIN.total_seconds() / 60:g} minutes after a departure of its window",
     Promise.APPROVAL_WAITS: "`approval_within_hours` of the playbook",
+    Promise.ROUTING_SHIFTED: f"{share(MOVED)} of the decisions more than usual",
+    Promise.GUARDS_FIRE: f"{share(PUSHED)} of the decisions more than usual",
+    Promise.CHANCE_WRONG: f"{share(LATE_BATCHES)} of the batches of 7 days",
+    Promise.READ_LATE: f"{share(LATE_READS)} of the reads",
     Promise.BUDGET: f"told from {100 * TOLD_AT:g} % of the hard limit on",
 }
 ANY = "any is told"

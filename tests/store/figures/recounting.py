@@ -75,6 +75,9 @@ class Recount:
                 realtime_usd=each.realtime_usd,
                 batch_usd=each.batch_usd,
             )
+            for rule in each.raised or ():
+                workload = self._items[each.item_id].workload
+                self._add(each.decided_at, workload, "raised", rule, version_id=each.version_id)
         for each in of["attempt"]:
             self._attempt(each)
         for each in of["response"]:
@@ -241,6 +244,7 @@ class Recount:
                 item.workload,
                 "asked",
                 routes[0].reason,
+                version_id=routes[0].version_id,
                 lane=routes[0].lane,
                 consumer=item.consumer,
                 realtime_usd=routes[0].realtime_usd,

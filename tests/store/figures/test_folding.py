@@ -124,6 +124,8 @@ class Life:
             mode=self._mode,
             max_failures=2,
             split_percent=80,
+            urgent_when="payload.missing > 1",
+            batch_when="payload.missing > 2" if self._versions % 2 else "",
             instructions=f"Sort it, for the {self._versions}th time.",
         )
 

@@ -20,6 +20,7 @@ from lanes.promises.batches import incomplete
 from lanes.promises.breaches import ForeignHolder, frozen, invalid_workload
 from lanes.promises.briefing import Briefing
 from lanes.promises.deadlines import AtRisk
+from lanes.promises.decisions import GUARDS
 from lanes.promises.incident import Incident, IncidentState, Promise
 from lanes.promises.judge import assess
 from lanes.realtime.circuit import Fault
@@ -349,6 +350,75 @@ def role_taken(connection: Connection) -> None:
     incidents.open(connection, breaches.role_taken(Role.ROUTER, [holder]), now=NOON)
 
 
+def rule_raises(connection: Connection) -> None:
+    publish(connection, now=later(hours=-3), urgent_when="payload.amount > 100")
+    admit(connection, "a1", "a2", now=later(hours=-2))
+    route(connection, now=later(hours=-2))
+    evaluated(connection)
+
+
+def counted_hours(connection: Connection, before: dict[str, int], now: dict[str, int]) -> None:
+    """Decisions by reason, on real time, in the same hours of the week before and in this hour and the one before.
+
+    The version was published long before.
+    """
+    long_ago = {"at": later(days=-60)}
+    connection.execute(text("update lanes.version set published_at = :at"), long_ago)
+    connection.execute(text("update lanes.split set set_at = :at"), long_ago)
+    for day in range(8):
+        for reason, n in (before if day else now).items():
+            lane = Lane.BATCH if reason in GUARDS else Lane.REALTIME
+            connection.execute(
+                text("""
+                insert into lanes.figure (grain, at, workload, version_id, lane, kind, word, n)
+                select 'hour', at, name, version_id, :lane, 'route', :reason, :n
+                  from lanes.workload, unnest(cast(:hours as timestamptz[])) at
+                """),
+                {
+                    "lane": lane,
+                    "reason": reason,
+                    "n": n,
+                    "hours": [later(days=-day), later(days=-day, hours=-1)],
+                },
+            )
+
+
+def routing_shifted(connection: Connection) -> None:
+    waiting(connection)
+    counted_hours(connection, {"split": 950, "urgent": 50}, {"split": 650, "urgent": 350})
+    evaluated(connection)
+
+
+def guards_fire(connection: Connection) -> None:
+    waiting(connection)
+    counted_hours(connection, {"split": 990}, {"split": 700, "capacity": 300})
+    evaluated(connection)
+
+
+def chance_wrong(connection: Connection) -> None:
+    publish(connection, now=later(days=-1))
+    for number in range(12):
+        admit(connection, f"k{number}", now=later(hours=-2), lane=Lane.BATCH)
+        route(connection, now=later(hours=-2))
+        version = workloads.in_force(connection)["letters"]
+        submit(connection, version, now=later(hours=-2), account=f"a{number}")
+    connection.execute(text("update lanes.batch set stated_back_at = :at"), {"at": later(hours=-1)})
+    evaluated(connection)
+
+
+def read_late(connection: Connection) -> None:
+    waiting(connection)
+    connection.execute(
+        text("""
+        insert into lanes.figure_spread (grain, at, workload, consumer, kind, buckets, counts)
+        values ('day', :day, 'letters', 'digest', 'read',
+                array[lanes.figure_bucket(interval '5 s'), lanes.figure_bucket(interval '2 h')], array[10, 90])
+        """),
+        {"day": later(hours=-12)},
+    )
+    evaluated(connection)
+
+
 @dataclass(frozen=True)
 class ScenarioMessage:
     """What the message of a scene says: of why, of the stakes and of the trend, and where it leads."""
@@ -536,6 +606,52 @@ TOLD = {
         "Steady: the role stays taken until that session ends",
         "lanes doctor",
         lacks=("No run: no run is at fault", "No sample item: it is about a session"),
+    ),
+    Promise.RULE_RAISES: ScenarioMessage(
+        rule_raises,
+        ("urgent_when: `payload.amount > 100` reads 'amount', which this item lacks",),
+        "2 unanswered items",
+        "It has just begun",
+        "Edit the workload",
+        None,
+        "a1",
+        lacks=("No run: no run is at fault",),
+    ),
+    Promise.ROUTING_SHIFTED: ScenarioMessage(
+        routing_shifted,
+        ("Nothing was changed on purpose: the items themselves changed.",),
+        f"3 {WAITING}",
+        "It has just begun",
+        "lanes why letters",
+        None,
+        "overdue-realtime",
+    ),
+    Promise.GUARDS_FIRE: ScenarioMessage(
+        guards_fire,
+        ("Nothing was changed on purpose within a day.",),
+        f"3 {WAITING}",
+        "It has just begun",
+        "lanes why letters",
+        None,
+        "overdue-realtime",
+    ),
+    Promise.CHANCE_WRONG: ScenarioMessage(
+        chance_wrong,
+        ("Batches took longer than those before them.",),
+        "12 unanswered items",
+        "It has just begun",
+        "Ask for more confidence",
+        None,
+        lacks=("No run: no run is at fault",),
+    ),
+    Promise.READ_LATE: ScenarioMessage(
+        read_late,
+        ("Nothing failed: its readers come later.",),
+        f"3 {WAITING}",
+        "It has just begun",
+        "lanes proposals --workload letters",
+        None,
+        "overdue-realtime",
     ),
 }
 

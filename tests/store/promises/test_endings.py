@@ -131,6 +131,12 @@ GONE: list[tuple[Promise, Callable[[Connection], None], dict[str, float]]] = [
     (Promise.DEADLINE_MISSED, cancel, {"minutes": 70}),
     (Promise.DEADLINE_AT_RISK, nothing_at_risk, {}),
     (Promise.ROLE_TAKEN, no_role_taken, {}),
+    (Promise.RULE_RAISES, correct, {}),
+    (Promise.ROUTING_SHIFTED, pause, {}),
+    (Promise.ROUTING_SHIFTED, correct, {"minutes": 15}),
+    (Promise.GUARDS_FIRE, pause, {}),
+    (Promise.CHANCE_WRONG, correct, {}),
+    (Promise.READ_LATE, pause, {}),
 ]
 
 

@@ -33,6 +33,8 @@ SHOWS = {
     "doctor",
     "psql",
     "diff",
+    "why",
+    "proposals",
 }  # they only tell; `resume` takes a pause back
 SOON = later(minutes=1)
 

@@ -23,6 +23,7 @@ from tests.unit.strategies import arrived
 URGENT_RULE = 'has(payload.channel) && payload.channel == "chat"'
 RULED = version(urgent_when=URGENT_RULE, batch_when="age_s > 86400.0", batch_expected_minutes=60)
 PLAIN = version(batch_expected_minutes=60)
+RULES = ("urgent_when", "batch_when")
 ALL_BATCH, ALL_REALTIME = (
     Splits([Split("letters", None, 0)]),
     Splits([Split("letters", None, BUCKETS)]),
@@ -174,10 +175,18 @@ def test_a_rule_that_cannot_be_evaluated_does_not_hold_and_the_explanation_says_
     text: str,
 ) -> None:
     each = item(payload={"n": 1, "tags": []})
-    for of in (version(urgent_when=text), version(batch_when=text)):
-        route = decide(each, of, ALL_REALTIME, now=NOON)
+    either: list[dict[str, Any]] = [{name: text} for name in RULES]
+    for rules in (*either, {**either[0], **either[1]}):
+        route = decide(each, version(**rules), ALL_REALTIME, now=NOON)
         assert (route.lane, route.reason) == (Lane.REALTIME, Reason.SPLIT)
         assert f"; `{text}`" in route.explanation
+        assert route.raised is not None
+        assert route.raised.keys() == rules.keys()
+        assert all(f"`{text}`" in error for error in route.raised.values())
+    assert (
+        decide(replace(each, urgent=True), version(urgent_when=text), ALL_REALTIME, now=NOON).raised
+        is None
+    )
 
 
 def test_the_costs_grow_with_the_payload_and_shrink_with_packing() -> None:

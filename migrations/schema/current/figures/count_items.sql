@@ -43,12 +43,12 @@ begin
        and (m.canceled <> m.canceled_before or m.answered_at is distinct from m.answered_before)),
   taken as (select * from answered),
   asked as materialized (
-    select m.at as received_at, m.workload, m.consumer, m.urgent, m.due_at - m.received_at as due_in, s.n, f.lane, f.reason,
+    select m.at as received_at, m.workload, m.consumer, m.urgent, m.due_at - m.received_at as due_in, s.n, f.version_id, f.lane, f.reason,
            s.n * f.realtime_usd as realtime_usd, s.n * f.batch_usd as batch_usd
       from moved m
      cross join lateral (select case when m.canceled then -1 else 1 end as n) s
      cross join lateral (
-        select r.lane, r.reason, r.realtime_usd, r.batch_usd from lanes.route r
+        select r.version_id, r.lane, r.reason, r.realtime_usd, r.batch_usd from lanes.route r
          where r.item_id = m.id order by r.id + 0 limit 1) f
      where m.canceled <> m.canceled_before),
   ends as (

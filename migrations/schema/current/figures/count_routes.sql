@@ -10,13 +10,14 @@ set search_path = pg_catalog, pg_temp set enable_seqscan = off set enable_sort =
 begin
   insert into lanes.figure_delta ({columns})
   with routes as (select * from added),
-  {made routed}
-  {counted routed};
+  {made routed},
+  {made raised}
+  {counted routed raised};
 
   -- Most items have their first route: they counted for nothing before.
   insert into lanes.figure_delta ({columns})
   with chosen as (
-    select a.item_id, a.id, a.lane, a.reason, a.realtime_usd, a.batch_usd, row_number() over of_item = 1 as is_first,
+    select a.item_id, a.id, a.version_id, a.lane, a.reason, a.realtime_usd, a.batch_usd, row_number() over of_item = 1 as is_first,
            lead(a.id) over of_item is null as is_newest
       from added a window of_item as (partition by a.item_id order by a.id)),
   found as materialized (
