@@ -58,7 +58,8 @@ LINKS = (
 MEASURES = {
     Measure.ERROR_RATE: "share of items with an attempt that failed or was not served, that the lane gave away, or that "
     "are out too long",
-    Measure.P95_S: "95 % of the answers came within this time; what still waits longer counts as slow",
+    Measure.P95_S: "95 % of the answers came within this time, or the part that took longer; what still waits longer counts as "
+    "slow",
     Measure.DEADLINES_MET: "share of the due items that were answered in time",
     Measure.AGREEMENT: "share of provisional answers that the authoritative pass confirmed; with shadows, share of items that "
     "both lanes answered alike",
@@ -372,7 +373,8 @@ def _bound(gate: Gate, value: float) -> str:
 def limited(gate: Gate, beside: str) -> str:
     """Return the limit of a gate, as it is shown; `beside` is what it compares with."""
     if gate.worse_by is not None:
-        return f"≤ {points(gate.worse_by)} worse than {beside}"
+        slow = f"over {seconds(gate.max)}: " if gate.max is not None else ""
+        return f"{slow}≤ {points(gate.worse_by)} worse than {beside}"
     if gate.measure is Measure.COST_USD:
         return f"≤ {shown(gate.measure, gate.limit)}"
     value = seconds(gate.limit) if gate.measure is Measure.P95_S else share(gate.limit)

@@ -44,7 +44,7 @@ from typing import TYPE_CHECKING, Annotated, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from lanes.statistics.differences import PairedShares, difference_bounds, is_larger, is_smaller
-from lanes.statistics.means import MeanSequence
+from lanes.statistics.means import capped_bounds, saving_bounds
 from lanes.statistics.shares import NOTHING, SampleShare, bounds, is_above, is_below
 from lanes.words import Lane, Verdict
 
@@ -81,7 +81,7 @@ class Measure(StrEnum):
 # These have a `max`, the others a `min`.
 UPPER = (Measure.ERROR_RATE, Measure.P95_S, Measure.CORRECTION_RATE, Measure.COST_USD)
 # These may be `worse_by`.
-COMPARABLE = (Measure.ERROR_RATE, Measure.DEADLINES_MET, Measure.ACCURACY)
+COMPARABLE = (Measure.ERROR_RATE, Measure.P95_S, Measure.DEADLINES_MET, Measure.ACCURACY)
 CONFIRMING = (Measure.AGREEMENT, Measure.CORRECTION_RATE)  # these need an authoritative pass
 # These can be judged of the batch lane before a rollout begins.
 BEFORE = (
@@ -106,8 +106,8 @@ class Scope(StrEnum):
 class Gate(BaseModel):
     """The spec of one condition. Shares are 0 to 1; `at_least` is the number of samples below which it never passes.
 
-    `worse_by` is how much larger the share of wrong samples may be than on the other lane. A gate with `dry_run` is measured,
-    judged and shown, and decides nothing.
+    `worse_by` is how much larger the share of wrong samples may be than on the other lane; with `p95_s`, samples slower than
+    `max` are wrong. A gate with `dry_run` is measured, judged and shown, and decides nothing.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -127,8 +127,10 @@ class Gate(BaseModel):
                 f"{self.measure} is not compared with the other lane; write `{wanted}`"
             )
         limits = {name for name in ("max", "min", "worse_by") if getattr(self, name) is not None}
-        if limits not in ({wanted}, {"worse_by"}):
-            or_so = " or by `worse_by`" if self.measure in COMPARABLE else ""
+        compared, or_so = {"worse_by"}, " or by `worse_by`" if self.measure in COMPARABLE else ""
+        if self.measure is Measure.P95_S:
+            compared, or_so = {"max", "worse_by"}, " (seconds), alone or with `worse_by`,"
+        if limits not in ({wanted}, compared):
             raise ValueError(f"{self.measure} is limited by `{wanted}`{or_so} and by nothing else")
         if self.measure not in (Measure.P95_S, Measure.COST_USD) and self.limit > 1:
             raise ValueError(f"{wanted}: {self.measure} is a share from 0 to 1; write 5 % as 0.05")
@@ -138,7 +140,7 @@ class Gate(BaseModel):
 
     @property
     def limit(self) -> float:
-        """The value of `max`, `min` or `worse_by`."""
+        """The value of `worse_by`, or else of `max` or `min`."""
         if self.worse_by is not None:
             return self.worse_by
         return self.max if self.max is not None else self.min or 0.0
@@ -311,10 +313,11 @@ def _compared(gate: Gate, measured: Measurement, other: Measurement, *, alpha: f
     if measured.value is None or other.value is None or _fewest(measured, other) < gate.at_least:
         return ruled(Verdict.INCONCLUSIVE, _too_few(gate, measured, other))
     of_others = "the same" if pairs is not None else other.samples
-    said = (
-        f"{shown(gate.measure, measured.value)} of {measured.samples} samples, {shown(gate.measure, other.value)} of "
-        f"{of_others} on {measured.called}, {_limit(gate)}"
-    )
+    of, than, slow = measured.value, other.value, ""
+    if gate.measure is Measure.P95_S:
+        of, than = measured.seen.value or 0.0, other.seen.value or 0.0
+        slow = f" slower than {shown(gate.measure, gate.max or 0.0)}"
+    said = f"{of:.1%} of {measured.samples} samples{slow}, {than:.1%} of {of_others} on {measured.called}, {_limit(gate)}"
     surely = f"worse, with {confidence(alpha)} confidence at every look"
     if is_worse:
         return ruled(Verdict.FAILED, f"{said}; at least {points(low)} {surely}")
@@ -331,9 +334,10 @@ def _of_means(
 ) -> Judgement:
     if other is None:
         end = MOST_TIMES * gate.limit
-        low, high = between = _mean_bounds(measured.costs, end, alpha=alpha)
+        low, high = between = capped_bounds(measured.costs, end, alpha=alpha)
     else:
-        low, high = between = _saving_bounds(measured.costs, other.costs, alpha=alpha)
+        sides = measured.costs, other.costs
+        low, high = between = saving_bounds(*sides, MOST_TIMES, alpha=alpha)
 
     def ruled(verdict: Verdict, explanation: str) -> Judgement:
         return Judgement(gate, measured, verdict, explanation, between)
@@ -356,20 +360,6 @@ def _of_means(
         return ruled(Verdict.PASSED, at_most if gate.measure in UPPER else at_least)
     undecided = f"{said}; between {shown(gate.measure, low)} and {shown(gate.measure, high)}"
     return ruled(Verdict.INCONCLUSIVE, undecided)
-
-
-def _mean_bounds(costs: Sequence[float], end: float, *, alpha: float) -> tuple[float, float]:
-    """Return bounds of the mean of costs of which none counts as more than `end`."""
-    return MeanSequence(0.0, end, alpha=alpha).add(min(each, end) for each in costs).bounds
-
-
-def _saving_bounds(
-    costs: Sequence[float], others: Sequence[float], *, alpha: float
-) -> tuple[float, float]:
-    """Return bounds of 1 minus the mean of `costs` over that of the `others`; each mean has half of `alpha`."""
-    low, high = _mean_bounds(costs, MOST_TIMES, alpha=alpha / 2)
-    other_low, other_high = _mean_bounds(others, MOST_TIMES, alpha=alpha / 2)
-    return 1 - high / other_low if other_low > 0 else -math.inf, 1 - low / other_high
 
 
 def _fewest(measured: Measurement, other: Measurement | None) -> int:

@@ -244,6 +244,13 @@ class Playbook(BaseModel):
                     f"steps.{number}.gates: {unpaired[0].measure} cannot be judged at {step.percent:g} %, where the split "
                     "sends the lane no items: before the first item moves, only agreement and accuracy by `shadows` are judged"
                 )
+            if self.direction is not Direction.VERSION and any(
+                gate.measure is Measure.P95_S for gate in comparing
+            ):
+                raise ValueError(
+                    f"steps.{number}.gates: p95_s is compared with another version only: a batch answers hours later than real "
+                    "time, whatever either does well; between the lanes write `max` without `worse_by`"
+                )
             if comparing and step.percent == self.direction.all_moved:
                 what = "`worse_by`" if comparing[0].worse_by is not None else comparing[0].measure
                 raise ValueError(

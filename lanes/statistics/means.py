@@ -6,7 +6,7 @@ where these vary little. Values lie between two known ends, in any unit, and hav
 nothing else is assumed of them. An end that is chosen by looking at the values voids the guarantee.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from math import inf, log, log1p, sqrt
 from typing import Self
 
@@ -72,3 +72,17 @@ class MeanSequence:
         self._mean = (0.5 + self._sum) / (self._number + 1)
         self._deviation += (value - self._mean) ** 2
         self._variance = (0.25 + self._deviation) / (self._number + 1)
+
+
+def capped_bounds(values: Iterable[float], end: float, *, alpha: float) -> tuple[float, float]:
+    """Return bounds of the mean of values above 0 of which none counts as more than `end`."""
+    return MeanSequence(0.0, end, alpha=alpha).add(min(each, end) for each in values).bounds
+
+
+def saving_bounds(
+    costs: Sequence[float], others: Sequence[float], end: float, *, alpha: float
+) -> tuple[float, float]:
+    """Return bounds of 1 minus the mean of `costs` over that of the `others`; each mean has half of `alpha`."""
+    low, high = capped_bounds(costs, end, alpha=alpha / 2)
+    other_low, other_high = capped_bounds(others, end, alpha=alpha / 2)
+    return 1 - high / other_low if other_low > 0 else -inf, 1 - low / other_high

@@ -69,10 +69,16 @@ class Migration:
         """The wrong ones that only two steps together show."""
         return FEW if self.rollout.version is None else FEW_OF_VERSION
 
-    async def serves(self, *, wrong: int = 0, late: bool = False) -> None:
-        """Items come on both sides as soon as the step begins; they are answered within the hour, `wrong` of them wrongly."""
+    async def serves(
+        self, *, wrong: int = 0, slow: int = 0, all_slow: bool = False, late: bool = False
+    ) -> None:
+        """Items come on both sides as soon as the step begins; they are answered within the hour, `wrong` of them wrongly.
+
+        `slow` of them are answered only after nine seconds, or all of both sides.
+        """
         now = await self.db.now() if late else self.rollout.step_started_at
-        await self.db.run(_served, self.rollout, wrong, self.enough, now)
+        slow = 2 * self.enough if all_slow else slow
+        await self.db.run(_served, self.rollout, wrong, slow, self.enough, now)
         self.time.passes(hours=1)
 
     async def looks(self) -> Move:
@@ -112,7 +118,9 @@ def _share_of_candidate(connection: Connection) -> float:
     return float(connection.execute(text(query)).scalar_one())
 
 
-def _served(connection: Connection, of: Rollout, wrong: int, enough: int, now: datetime) -> None:
+def _served(
+    connection: Connection, of: Rollout, wrong: int, slow: int, enough: int, now: datetime
+) -> None:
     moved, stay = _keys(of)
     chosen = moved[:enough]
     if of.playbook.shadows is not None:
@@ -120,12 +128,15 @@ def _served(connection: Connection, of: Rollout, wrong: int, enough: int, now: d
         shadowed = set(connection.execute(text(SHADOWED), given).scalars())
         chosen = sorted(moved, key=lambda key: key not in shadowed)[:PAIRS]
         chosen += [key for key in moved if key not in shadowed][: enough - PAIRS]
+    slowly = set([*chosen, *stay[:enough]][:slow])
     admit(connection, *chosen, *stay[:enough], now=now, due_at=now + timedelta(hours=20))
     route(connection, now=now)
     shadows.owe(connection, of, now=now)
     fails = set(chosen[-wrong:] if wrong else ())
     while works := claim(connection, now=now, places=500):
-        _answered(connection, works, fails, now, now + timedelta(seconds=2))
+        for took, is_slow in ((2, False), (9, True)):
+            some = [each for each in works if (each.key in slowly) is is_slow]
+            _answered(connection, some, fails, now, now + timedelta(seconds=took))
     if of.version is not None:
         return
     version = workloads.in_force(connection)["letters"]
@@ -226,6 +237,20 @@ async def test_a_loss_in_a_later_step_takes_the_share_back(
         seen = f"14.3% of {under_way.enough} samples"
         assert move.why.startswith(f"error_rate failed: {seen}, at most 5.0%")
         assert await under_way.share() == before
+
+
+async def test_a_new_version_that_only_becomes_slow_beside_the_old_one_is_taken_back(
+    db: Database, passing_time: PassingTime
+) -> None:
+    async with migration(db, passing_time, "new-version") as under_way:
+        await under_way.serves(all_slow=True)  # the provider is slow: so are both versions
+        assert isinstance(await under_way.looks(), Advance)
+        await under_way.serves(slow=under_way.enough // 7)
+        move = await under_way.looks()
+        assert isinstance(move, RollBack)
+        seen = f"14.3% of {under_way.enough} samples slower than 5.00 s, 0.0% of {under_way.enough} on the old version"
+        assert move.why.startswith(f"p95_s failed: {seen}, at most 5.0 points worse; at least ")
+        assert await under_way.share() == 0
 
 
 @BOOKS

@@ -317,7 +317,7 @@ def _counted(
     connection: Connection, of: MeasuredWindow, arm: Arm, unit_usd: float | None, now: datetime
 ) -> Any:
     """Return what one side did with the items that the split gave it."""
-    slow_s = next((gate.limit for gate in of.gates if gate.measure is Measure.P95_S), None)
+    slow_s = next((gate.max for gate in of.gates if gate.measure is Measure.P95_S), None)
     return connection.execute(
         text(arm.statement),
         {

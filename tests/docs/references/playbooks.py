@@ -80,7 +80,8 @@ OF_GATE = {
     "min": f"Smallest value that passes, for {listed(each for each in Measure if each not in UPPER)}.",
     "worse_by": "How much larger the share of wrong samples may be than on the other lane, or version, at the same time; "
     "replaces `max` and "
-    f"`min` of {listed(COMPARABLE)}.",
+    f"`min` of {listed(each for each in COMPARABLE if each is not Measure.P95_S)}. Beside `max` of `p95_s`, and of a new "
+    "version only: samples that took longer than `max` are wrong.",
     "at_least": "Samples below which the gate decides nothing.",
     "dry_run": "`true`: the gate is measured, judged and shown, and decides nothing.",
 }

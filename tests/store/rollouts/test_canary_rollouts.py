@@ -29,6 +29,7 @@ from tests.store.settling.test_refusals import refused as refused_call
 from tests.store.tries import A, B, claim, events, row, rows, said, save, tried
 
 WORSE: dict[str, Any] = {"measure": "error_rate", "worse_by": 0.1, "at_least": 5}
+SLOWER: dict[str, Any] = {"measure": "p95_s", "max": 5, "worse_by": 0.1, "at_least": 5}
 ACCURACY: dict[str, Any] = {"measure": "accuracy", "worse_by": 0.1, "at_least": 5}
 SAVING: dict[str, Any] = {"measure": "saving", "min": 0.2, "at_least": 5}
 COST: dict[str, Any] = {"measure": "cost_usd", "max": 0.01, "at_least": 3}
@@ -142,6 +143,23 @@ def test_both_lanes_and_every_reason_count_by_version(connection: Connection) ->
     assert (compared.other.samples, compared.other.wrong) == (50 - new, 0)
     (told,) = (each.explanation for each in judged(begun, figures))
     assert f"0.0% of {50 - new} on the old version" in told
+
+
+def test_latency_is_compared_at_the_same_time_on_both_lanes(connection: Connection) -> None:
+    begun = canary(connection, SLOWER, split_percent=100)
+    waiting = keys("waits", 10)  # for a batch
+    arrive(connection, *waiting, lane=Lane.BATCH)
+    arrive(connection, *keys("i", 60))
+    works = claim(connection)
+    new, old = ([each for each in works if is_new(each) is side] for side in (True, False))
+    for each in works:
+        is_slow = each in (*new[:4], *old[:9])
+        save(connection, tried(each, at=later(seconds=7 if is_slow else 2)))
+    (compared,) = take(connection, begun).measurements
+    waits = sum(version_bucket("letters", entity=None, key=each) < 5_000 for each in waiting)
+    assert compared.seen == (4 + waits, len(new) + waits)
+    assert compared.other is not None
+    assert compared.other.seen == (9 + 10 - waits, len(old) + 10 - waits)
 
 
 def test_the_share_that_moved_is_counted_by_version(connection: Connection) -> None:

@@ -13,7 +13,7 @@ from lanes.ids import RolloutId
 from lanes.promises.incident import Promise, Severity
 from lanes.report import rollout_charts, rollout_plan
 from lanes.report.charts import REALTIME, WIDTH
-from lanes.report.rollout import Progress, bar, headline, question, render
+from lanes.report.rollout import Progress, bar, headline, limited, question, render
 from lanes.rollouts.gates import Gate, Judgement, Measurement, judge, judge_both
 from lanes.rollouts.plan import SplitTraffic, make
 from lanes.rollouts.rollout import Happened, LogEntry, Rollout, ShadowsSpent
@@ -77,6 +77,11 @@ def test_a_gate_of_a_dry_run_says_so() -> None:
     assert "| p95, received to answered, dry run |" in shown
 
 
+def test_a_latency_beside_the_old_version_says_from_when_on_an_answer_is_slow() -> None:
+    gate = Gate.model_validate({"measure": "p95_s", "max": 5, "worse_by": 0.02, "at_least": 5})
+    assert limited(gate, "the old version") == "over 5 s: ≤ 2.0 points worse than the old version"
+
+
 def test_the_cost_of_shadows_is_told_beside_their_budget() -> None:
     book = playbook(step(20), step(50), step(80), shadows={"share": 0.1, "budget_usd": 5})
     shadowing = replace(progress(), rollout=replace(ROLLOUT, playbook=book))
@@ -138,6 +143,7 @@ def test_the_share_is_drawn_from_the_first_entry_to_the_end_as_each_entry_set_it
 LIMITS: list[dict[str, object]] = [
     {"measure": "error_rate", "max": 0.05},
     {"measure": "deadlines_met", "worse_by": 0.02},
+    {"measure": "p95_s", "max": 5, "worse_by": 0.02},
     {"measure": "cost_usd", "max": 0.002},
     {"measure": "saving", "min": 0.3},
 ]

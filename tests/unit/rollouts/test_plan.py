@@ -82,6 +82,8 @@ COMPARED = [
         (Measure.ERROR_RATE, 0.2, 0.9, 0.0, 30.0),
     )
 ]
+SLOWER = Gate(measure=Measure.P95_S, max=5, worse_by=0.05, at_least=40)
+COMPARED.append(PlannedGate(SLOWER, 0.01, 0.05, 0.02, 100.0, 7.0))
 
 
 def check_samples(of: PlannedGate, half: float) -> None:

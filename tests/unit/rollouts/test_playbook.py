@@ -62,6 +62,11 @@ def test_a_new_version_takes_over_upwards_and_is_in_force_at_the_end() -> None:
     worse = up.replace("p95_s, max: 3", "error_rate, worse_by: 0.1")
     with pytest.raises(PlaybookInvalid, match="compares with the old version, which gets no items"):
         parse("trial", worse)
+    with pytest.raises(PlaybookInvalid, match="compares with the old version, which gets no items"):
+        parse("trial", up.replace("max: 3", "max: 3, worse_by: 0.1"))
+    slower = up.replace("error_rate, max: 0.1", "p95_s, max: 3, worse_by: 0.1")
+    (gate,) = parse("trial", slower).steps[0].gates
+    assert (gate.max, gate.limit, gate.tolerated, gate.compares) == (3, 0.1, 0.1, True)
 
 
 def test_a_rollout_begins_with_the_first_step_that_does_not_lead_back() -> None:
@@ -204,7 +209,17 @@ def test_no_step_of_a_rollout_ever_leads_against_its_direction(share: int) -> No
         (
             "max: 3",
             "worse_by: 0.3",
-            "line 12, steps.1.gates.0: p95_s is not compared with the other lane; write `max`",
+            "line 12, steps.1.gates.0: p95_s is limited by `max` (seconds), alone or with `worse_by`, and by nothing else",
+        ),
+        (
+            "max: 3",
+            "max: 3, worse_by: 0.3",
+            "line 12, steps.1.gates: p95_s is compared with another version only",
+        ),
+        (
+            "error_rate, max: 0.1",
+            "cost_usd, worse_by: 0.1",
+            "line 8, steps.0.gates.0: cost_usd is not compared with the other lane; write `max`",
         ),
         (
             "gates: [{measure: p95_s, max: 3, at_least: 5}]",
