@@ -110,15 +110,16 @@ def test_a_workload_without_a_window_is_claimed_for_the_free_places() -> None:
 
 
 @pytest.mark.parametrize(
-    ("scope", "calls"), [("workload", [[1, 2, 3, 4]]), ("consumer", [[1, 3], [2], [4]])]
+    ("scope", "calls"),
+    [("workload", [[1, 3, 5], [2, 4, 6]]), ("consumer", [[1, 5], [3], [2, 4], [6]])],
 )
-def test_a_call_holds_items_of_one_consumer_where_the_workload_says_so(
+def test_a_call_holds_items_of_one_version_and_of_one_consumer_where_the_workload_says_so(
     scope: str, calls: list[list[int]]
 ) -> None:
-    of = version(9, "letters", realtime_pack=5, pack_scope=scope)
-    one = Scheduling(4, of)
-    consumers = ["crm", "shop", "crm", None]
-    one.take_in(*(claimed(n, of, consumer=each) for n, each in enumerate(consumers, 1)))
+    old, new = (version(n, "letters", realtime_pack=5, pack_scope=scope) for n in (8, 9))
+    one, consumers = Scheduling(4, old, new), ["crm", "crm", "shop", "crm", "crm", None]
+    of = enumerate(consumers, 1)
+    one.take_in(*(claimed(n, old if n % 2 else new, consumer=each) for n, each in of))
     assert one.start() == calls
 
 
