@@ -96,10 +96,6 @@ def _track(of: Judgement, y: float, color: str) -> str:
 
 def _seen(of: Judgement) -> float | None:
     """Return what was seen, in the unit of the bounds."""
-    measured, other = of.measurement, of.measurement.other
     if of.gate.measure in MEANS:
-        return measured.value
-    share = measured.seen.value
-    if of.gate.worse_by is None or share is None or other is None or other.seen.value is None:
-        return share if of.gate.worse_by is None else None
-    return share - other.seen.value
+        return of.measurement.value
+    return of.measurement.seen.value if of.gate.worse_by is None else of.measurement.excess

@@ -1,4 +1,4 @@
-"""Gates: a spec, a measurement and a verdict are three things, and only evidence passes a gate.
+"""Gates, one file because their spec, measurement and verdict are read together: only evidence passes a gate.
 
 Every measure is judged as a share of samples on the wrong side of the limit. A sample is an item, whatever was tried or
 amended of it: one that failed at a try, that the provider refused or did not answer, that was shed or is out for longer than
@@ -26,8 +26,8 @@ force, and by those of the whole rollout. It fails if either surely fails, which
 short to show. It passes by the items of the step alone: how a lane serves a small share does not tell how it serves a larger
 one, and what went well before must not hide a loss that the larger share causes. Over the whole rollout the limit is the
 loosest of these steps (`Playbook.whole_gates`): if each step keeps its own, all of their items together keep that one, however
-their truths differ. A gate that compares the lanes is judged by the step alone: their shares differ between steps, so that the
-items of both lanes pooled come from different hours, whose difference would count as one of the lanes (Simpson's paradox).
+their truths differ. A gate that compares the lanes never pools the steps (`combined`): it judges the mean of their differences,
+because the split differs between steps, and a difference of the hours would count as one of the lanes (Simpson's paradox).
 
 `alpha` is the chance that a verdict is ever wrong: that a gate which keeps its limit ever fails, or that one which breaks it
 ever passes. A rollout divides its own over the gates of all its steps (`Playbook.gate_alpha`). A gate with two windows can fail
@@ -35,16 +35,25 @@ by either, so each window has half of its alpha for that; it passes by the step 
 """
 
 import math
+from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from enum import StrEnum
+from itertools import chain
+from statistics import fmean
 from typing import TYPE_CHECKING, Annotated, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from lanes.statistics.differences import PairedShares, difference_bounds, is_larger, is_smaller
-from lanes.statistics.means import capped_bounds, saving_bounds
+from lanes.statistics.differences import (
+    PairedShares,
+    difference_bounds,
+    is_larger,
+    is_smaller,
+    observed,
+)
+from lanes.statistics.means import capped_bounds, excess_bounds, saving_bounds
 from lanes.statistics.shares import NOTHING, SampleShare, bounds, is_above, is_below
 from lanes.words import Lane, Verdict
 
@@ -171,7 +180,7 @@ class Measurement:
     `doubtful` items are out and no samples yet; they have been out for longer than half of those that came back. `other` is
     the same of the other lane, at the same time; if both lanes answered the same items, `pairs` says how. `costs` are what the
     samples cost, in the order in which they ended: in US dollars for `cost_usd`, as a multiple of their estimated price in real
-    time for `saving`.
+    time for `saving`. `strata` are the steps of a whole rollout in which both lanes have samples, if it compares them.
     """
 
     measure: Measure
@@ -184,6 +193,7 @@ class Measurement:
     costs: Sequence[float] = ()
     pairs: PairedShares | None = None
     called: str = "the other lane"  # the side that `other` measures, as sentences call it
+    strata: "Sequence[Measurement]" = ()
 
     @property
     def seen(self) -> SampleShare:
@@ -199,6 +209,46 @@ class Measurement:
     def trusted(self) -> SampleShare:
         """The same if every item in doubt were right."""
         return SampleShare(self.wrong, self.samples + self.doubtful)
+
+    @property
+    def sides(self) -> "list[tuple[Measurement, Measurement]]":
+        """What is compared, step by step: this lane and the other."""
+        return [(each, each.other) for each in self.strata or (self,) if each.other is not None]
+
+    @property
+    def excess(self) -> float | None:
+        """By how much the share of wrong samples is larger than on the other lane; None unless both have samples."""
+        sides = [(here.seen, other.seen) for here, other in self.sides]
+        return observed(sides) if sides and all(each.samples for each in chain(*sides)) else None
+
+
+def combined(steps: Sequence[Measurement]) -> Measurement:
+    """Return the measurement of these steps together; on the other lane too, a step has the weight of its samples here."""
+    newest = steps[-1]
+    sides = [each for step in steps for each in step.sides if each[0].samples and each[1].samples]
+    if newest.problem is not None or not sides:
+        return newest
+    here, there = zip(*sides, strict=True)
+
+    weights = [each.samples for each in here]
+
+    def together(of: Sequence[Measurement]) -> Measurement:
+        values = (fmean(each.costs) if each.costs else each.value or 0.0 for each in of)
+        counts = ((each.samples, each.wrong, each.doubtful) for each in of)
+        samples, wrong, doubtful = map(sum, zip(*counts, strict=True))
+        costs = array("d", chain.from_iterable(each.costs for each in of))
+        seen = Measurement(newest.measure, fmean(values, weights), samples, wrong, costs=costs)
+        return replace(seen, doubtful=doubtful)
+
+    return replace(beside(together(here), together(there), newest.called), strata=here)
+
+
+def beside(measured: Measurement, other: Measurement, called: str) -> Measurement:
+    """Return a measurement with that of the giving side; a saving has a value only beside it."""
+    value = measured.value
+    if measured.measure is Measure.SAVING:
+        value = 1 - value / other.value if value is not None and other.value else None
+    return replace(measured, value=value, other=other, called=called)
 
 
 @dataclass(frozen=True)
@@ -303,9 +353,11 @@ def _compared(gate: Gate, measured: Measurement, other: Measurement, *, alpha: f
         low, high = between = pairs.bounds(alpha=alpha)
         is_worse, is_kept = low > gate.limit, high < gate.limit
     else:
-        low, high = between = difference_bounds(measured.seen, other.seen, alpha=alpha)
-        is_worse = is_larger(measured.seen, other.seen, by=gate.limit, alpha=alpha)
-        is_kept = is_smaller(measured.doubted, other.trusted, by=gate.limit, alpha=alpha)
+        *before, now = [(here.seen, there.seen) for here, there in measured.sides]
+        low, high = between = difference_bounds(*now, alpha=alpha, before=before)
+        is_worse = is_larger(*now, by=gate.limit, alpha=alpha, before=before)
+        *before, now = [(here.doubted, there.trusted) for here, there in measured.sides]
+        is_kept = is_smaller(*now, by=gate.limit, alpha=alpha, before=before)
 
     def ruled(verdict: Verdict, explanation: str) -> Judgement:
         return Judgement(gate, measured, verdict, explanation, between)
@@ -315,7 +367,8 @@ def _compared(gate: Gate, measured: Measurement, other: Measurement, *, alpha: f
     of_others = "the same" if pairs is not None else other.samples
     of, than, slow = measured.value, other.value, ""
     if gate.measure is Measure.P95_S:
-        of, than = measured.seen.value or 0.0, other.seen.value or 0.0
+        of = measured.seen.value or 0.0
+        than = of - (measured.excess or 0.0)
         slow = f" slower than {shown(gate.measure, gate.max or 0.0)}"
     said = f"{of:.1%} of {measured.samples} samples{slow}, {than:.1%} of {of_others} on {measured.called}, {_limit(gate)}"
     surely = f"worse, with {confidence(alpha)} confidence at every look"
@@ -335,9 +388,14 @@ def _of_means(
     if other is None:
         end = MOST_TIMES * gate.limit
         low, high = between = capped_bounds(measured.costs, end, alpha=alpha)
-    else:
+    elif not measured.strata:
         sides = measured.costs, other.costs
         low, high = between = saving_bounds(*sides, MOST_TIMES, alpha=alpha)
+    else:
+        steps = [(here.costs, there.costs) for here, there in measured.sides]
+        excess = excess_bounds(steps, 1 - gate.limit, MOST_TIMES, alpha=alpha)
+        high, low = (gate.limit - each / (other.value or math.inf) for each in excess)
+        between = low, high
 
     def ruled(verdict: Verdict, explanation: str) -> Judgement:
         return Judgement(gate, measured, verdict, explanation, between)

@@ -91,7 +91,7 @@ class PlannedGate:
     it, and `costs` how costs vary. `a_day` are the samples a day, None if the traffic is not known, and `days` those that the
     step holds, None without a limit. `pairs` is how many items both lanes answer at most, by the budget of the shadows; None
     if the gate is not judged of pairs, and infinite if their cost is not known. Pairs count from the start of the rollout, and
-    so do `days` of theirs.
+    so do `days` of theirs. `windows` is 2 if the whole rollout is judged too: either then fails with half of `alpha`.
     """
 
     gate: Gate
@@ -102,6 +102,7 @@ class PlannedGate:
     days: float | None
     costs: tuple[float, ...] = (1.0,)
     pairs: float | None = None
+    windows: int = 1
 
     @cached_property
     def fewest(self) -> int | None:
@@ -158,12 +159,14 @@ class PlannedGate:
             return None
         if self.gate.measure in MEANS:
             return self._power_of_mean(min(samples, MOST_COSTS))
-        if self.judged(samples, 1.0).verdict is not Verdict.FAILED:
-            return 0.0
-        from scipy.special import bdtrc
 
         def fails(wrong: int) -> bool:
-            return self.judged(samples, wrong / samples).verdict is Verdict.FAILED
+            seen = self.judged(samples, wrong / samples, alpha=self.alpha / self.windows)
+            return seen.verdict is Verdict.FAILED
+
+        if not samples or not fails(samples):
+            return 0.0
+        from scipy.special import bdtrc
 
         wrong = _first(fails, 0, samples)
         if self.gate.worse_by is None:
@@ -176,7 +179,7 @@ class PlannedGate:
 
     def _power_of_mean(self, samples: int) -> float:
         """Return the chance that the bounds of a mean exclude the limit if the loss is true, by the central limit theorem."""
-        of = self.judged(samples, self.loss)
+        of = self.judged(samples, self.loss, alpha=self.alpha / self.windows)
         if of.between is None or of.measurement.value is None or samples < self.gate.at_least:
             return 0.0
         low, high = of.between
@@ -194,7 +197,7 @@ class PlannedGate:
             return None
         return samples / self.a_day if self.a_day else inf
 
-    def judged(self, samples: int, truth: float) -> Judgement:
+    def judged(self, samples: int, truth: float, *, alpha: float | None = None) -> Judgement:
         """Return the gate's judgement on that many samples with a true share, or mean, of `truth` and the usual other lane."""
         measured = self._imagined(samples, truth, ceil(truth * samples - 1e-9))
         if self.gate.compares:
@@ -208,7 +211,7 @@ class PlannedGate:
             pairs = PairedShares(one, another, samples - one - another)
             paired = pairs if self.pairs is not None else None
             measured = replace(measured, value=value, other=other, pairs=paired)
-        return judge(self.gate, measured, alpha=self.alpha)
+        return judge(self.gate, measured, alpha=alpha or self.alpha)
 
     @property
     def _tolerated(self) -> float:
@@ -390,6 +393,7 @@ def _planned(
     days = _days([step])
     shadows, paid = playbook.shadows, _shadows_paid(playbook, traffic)
     share = shadows.share if shadows is not None else 0.0
+    whole = {gate.measure for gate in playbook.whole_gates(number)}
 
     def planned(gate: Gate) -> PlannedGate:
         paired = playbook.judges_pairs(gate)
@@ -403,6 +407,7 @@ def _planned(
             held if paired else days,
             traffic.costs(gate.measure),
             paid * sampled if paired else None,
+            2 if gate.measure in whole else 1,
         )
 
     a_day = None if all_items is None else all_items * (portion + share * (1 - portion))

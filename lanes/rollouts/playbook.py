@@ -198,17 +198,18 @@ class Playbook(BaseModel):
     def whole_gates(self, number: int) -> list[Gate]:
         """Return the gates by which a step judges the whole rollout too: those that all steps before it have as well.
 
-        Each has the loosest limit of these steps. Pairs are of the whole rollout anyhow.
+        Each has the loosest limit of these steps. Only limits of one kind are alike: a value, or a difference (of latencies, by
+        the same `max`). Pairs are of the whole rollout anyhow.
         """
         found = list[Gate]()
         for gate in self.steps[number].gates if number else ():
             deciding = (each for step in self.steps[:number] for each in step.deciding)
             alike = [gate, *(each for each in deciding if each.measure is gate.measure)]
-            if len(alike) <= number or any(
-                each.compares or self.judges_pairs(each) for each in alike
-            ):
+            kinds = {(each.worse_by is None, each.worse_by and each.max) for each in alike}
+            if len(alike) <= number or len(kinds) > 1 or self.judges_pairs(gate):
                 continue
             name, loosest = ("max", max) if gate.measure in UPPER else ("min", min)
+            name, loosest = (name, loosest) if gate.worse_by is None else ("worse_by", max)
             limit = loosest(each.limit for each in alike)
             found.append(gate.model_copy(update={name: limit}))
         return found

@@ -32,8 +32,8 @@ class Approval:
 class MeasuredWindow:
     """The items that are measured, for these gates: those whose lane, or version, the split decided since then.
 
-    Their routes come after `routes_before`. `direction` says which lane receives the traffic and which one gives it away; if a
-    version does, `version` and `version_before` are the numbers of both.
+    Their routes come after `routes_before`, and before `until`. `direction` says which lane receives the traffic and which one
+    gives it away; if a version does, `version` and `version_before` are the numbers of both.
     """
 
     workload: str
@@ -44,6 +44,7 @@ class MeasuredWindow:
     routes_before: int
     version: int | None = None
     version_before: int | None = None
+    until: datetime | None = None  # None: until now
 
 
 @dataclass(frozen=True)

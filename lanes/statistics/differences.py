@@ -7,6 +7,11 @@ d is the true difference the ratio is at most the mixture over the truth, a mart
 chance that it ever exceeds 1 / alpha is at most alpha. It needs counts alone, holds for any number of items on either lane,
 and whatever decides which item goes where, as long as that does not depend on the item's answer.
 
+Samples of several steps (`Strata`), between which the split and the hour differ, are never pooled: the items of both lanes
+would come from different hours, whose difference would count as one of the lanes (Simpson's paradox). Every step has shares of
+its own. What is bounded is the mean of their differences, each with the weight of the step's samples on the first lane. The
+mixture is half over shares of each step apart, half over shares that all steps have in common, which is likelier where they do.
+
 Two questions are answered more sharply by a share alone. Of pairs, whether one lane is worse (`PairedShares.is_worse`): where
 both are alike, an item that is wrong on one lane only is as often wrong on either (McNemar, Psychometrika 12, 1947), which is a
 share of one half. Of other items, how many times as often those of a lane are wrong (`ratio_bounds`): of all wrong items the
@@ -15,8 +20,8 @@ test of Przyborowski and Wilenski, Biometrika 31, 1940). It holds also where bot
 which the difference does not.
 """
 
-from collections.abc import Callable
-from math import inf, lgamma, log
+from collections.abc import Callable, Sequence
+from math import exp, inf, lgamma, log, sqrt
 from typing import NamedTuple
 
 from lanes.statistics.shares import (
@@ -29,23 +34,45 @@ from lanes.statistics.shares import (
 )
 
 GOLDEN = (5**0.5 - 1) / 2
+Strata = Sequence[tuple[SampleShare, SampleShare]]  # of the one lane and of the other, step by step
 
 
-def is_larger(of: SampleShare, than: SampleShare, *, by: float, alpha: float) -> bool:
-    """Return whether the true share `of` surely exceeds that of `than` by more than `by`, -1 to 1."""
-    return _observed(of, than) > by and _excludes(of, than, by, alpha=alpha)
+def is_larger(
+    of: SampleShare, than: SampleShare, *, by: float, alpha: float, before: Strata = ()
+) -> bool:
+    """Return whether the true share `of` surely exceeds that of `than` by more than `by`, above -1 and below 1.
+
+    With the steps `before`, it is the mean of all steps.
+    """
+    strata = _comparable(of, than, before)
+    return bool(strata) and observed(strata) > by and _excludes(strata, by, alpha=alpha)
 
 
-def is_smaller(of: SampleShare, than: SampleShare, *, by: float, alpha: float) -> bool:
-    """Return whether the true share `of` surely exceeds that of `than` by less than `by`, -1 to 1."""
-    return is_larger(than, of, by=-by, alpha=alpha)
+def is_smaller(
+    of: SampleShare, than: SampleShare, *, by: float, alpha: float, before: Strata = ()
+) -> bool:
+    """Return whether the true share `of` surely exceeds that of `than` by less than `by`, likewise."""
+    strata = _comparable(of, than, before)
+    return bool(strata) and observed(strata) < by and _excludes(strata, by, alpha=alpha)
 
 
-def difference_bounds(of: SampleShare, than: SampleShare, *, alpha: float) -> tuple[float, float]:
-    """Return bounds of the true share `of` minus that of `than`, at all looks with a probability of 1 - alpha."""
-    if of.samples <= 0 or than.samples <= 0:
+def difference_bounds(
+    of: SampleShare, than: SampleShare, *, alpha: float, before: Strata = ()
+) -> tuple[float, float]:
+    """Return bounds of the true share `of` minus that of `than`, at all looks with a probability of 1 - alpha.
+
+    With the steps `before`, they are of the mean of all steps.
+    """
+    strata = _comparable(of, than, before)
+    if not strata:
         return -1.0, 1.0
-    return _edges(_observed(of, than), lambda each: _excludes(of, than, each, alpha=alpha))
+    return _edges(observed(strata), lambda each: _excludes(strata, each, alpha=alpha))
+
+
+def observed(strata: Strata) -> float:
+    """Return the mean difference of both lanes, each step with the weight of its samples on the first."""
+    number = sum(of.samples for of, _ in strata)
+    return sum(of.hits - of.samples * (than.value or 0.0) for of, than in strata) / number
 
 
 def ratio_bounds(
@@ -105,16 +132,53 @@ class PairedShares(NamedTuple):
         return mixture - most >= -log(alpha)
 
 
-def _observed(of: SampleShare, than: SampleShare) -> float:
-    return (of.value or 0.0) - (than.value or 0.0)
+def _comparable(of: SampleShare, than: SampleShare, before: Strata) -> Strata:
+    """Return the steps that have samples on both lanes."""
+    return [each for each in (*before, (of, than)) if each[0].samples and each[1].samples]
 
 
-def _excludes(of: SampleShare, than: SampleShare, difference: float, *, alpha: float) -> bool:
-    def likelihood(share: float) -> float:
-        return log_likelihood(of, min(1.0, share + difference)) + log_likelihood(than, share)
+def _excludes(strata: Strata, difference: float, *, alpha: float) -> bool:
+    lanes = [[*each] for each in zip(*strata, strict=True)]
+    apart = sum(log_mixture(each) for lane in lanes for each in lane)
+    alike = sum(log_mixture(SampleShare(*map(sum, zip(*lane, strict=True)))) for lane in lanes)
+    mixture = max(apart, alike) + log((1 + exp(-abs(apart - alike))) / 2)
+    return mixture - _most_likely(strata, difference) >= -log(alpha)
 
-    most = _largest(likelihood, max(0.0, -difference), min(1.0, 1 - difference))
-    return log_mixture(of) + log_mixture(than) - most >= -log(alpha)
+
+def _most_likely(strata: Strata, difference: float) -> float:
+    """Return the largest log-likelihood of any shares with this mean difference, above -1 and below 1.
+
+    It is the Lagrange dual: each share is pulled by the same force until their mean difference is the wanted one. A force that
+    is not quite right yields a larger value, never a smaller one.
+    """
+    number = sum(of.samples for of, _ in strata)
+    sides = [
+        (each, weight * pair[0].samples / number)
+        for pair in strata
+        for each, weight in zip(pair, (1, -1), strict=True)
+    ]
+
+    def excess(force: float) -> float:
+        return sum(weight * _pulled(of, force * weight) for of, weight in sides) - difference
+
+    sign = 1 if excess(0.0) > 0 else -1
+    weak, strong = 0.0, float(sign)
+    while sign * excess(strong) > 0:
+        weak, strong = strong, 2 * strong
+    for _ in range(STEPS // 2):  # the likelihood errs by the square of the force's error
+        middle = (weak + strong) / 2
+        weak, strong = (middle, strong) if sign * excess(middle) > 0 else (weak, middle)
+    likely = sum(log_likelihood(of, _pulled(of, strong * weight)) for of, weight in sides)
+    return likely - strong * excess(strong)
+
+
+def _pulled(of: SampleShare, force: float) -> float:
+    """Return the share p with the largest log-likelihood minus `force` times p."""
+    misses = of.samples - of.hits
+    if force < 0:
+        return 1 - _pulled(SampleShare(misses, of.samples), -force)
+    root = sqrt((of.samples - force) ** 2 + 4 * force * misses)
+    return 2 * of.hits / (of.samples + force + root)
 
 
 def _times_log(count: int, share: float) -> float:

@@ -4,6 +4,9 @@ The empirical-Bernstein confidence sequence with predictable plug-ins of Waudby-
 Statistical Society B 86, 2024, theorem 2): each value is weighted by a bet that depends on the values before it alone, larger
 where these vary little. Values lie between two known ends, in any unit, and have the same mean given those before them;
 nothing else is assumed of them. An end that is chosen by looking at the values voids the guarantee.
+
+Values whose mean changes from step to step have a sequence for each step, and their evidence is multiplied (`join`). The bounds
+are then those of a mean of the steps' means: while each of these is beyond a limit, that is too.
 """
 
 from collections.abc import Iterable, Sequence
@@ -40,6 +43,14 @@ class MeanSequence:
                 raise ValueError(f"{value:g} lies outside of its ends")
             self._take(scaled)
         return self
+
+    def join(self, step: "MeanSequence") -> None:
+        """Multiply in the evidence of the values of a step, whose mean may be another one, between the same ends."""
+        self._number += step._number
+        self._sum += step._sum
+        self._bets += step._bets
+        self._won += step._won
+        self._penalty += step._penalty
 
     @property
     def samples(self) -> int:
@@ -86,3 +97,24 @@ def saving_bounds(
     low, high = capped_bounds(costs, end, alpha=alpha / 2)
     other_low, other_high = capped_bounds(others, end, alpha=alpha / 2)
     return 1 - high / other_low if other_low > 0 else -inf, 1 - low / other_high
+
+
+def excess_bounds(
+    strata: Sequence[tuple[Sequence[float], Sequence[float]]],
+    part: float,
+    end: float,
+    *,
+    alpha: float,
+) -> tuple[float, float]:
+    """Return bounds of the mean by which a cost exceeds `part` times one of the others of the same step, over all steps.
+
+    In each step the first cost is matched with the first of the others and so on, so that costs of different steps, between
+    which the split and the hour differ, are never compared. A step bets less than it would alone: several have evidence.
+    """
+    ends = -part * end, end
+    together = MeanSequence(*ends, alpha=alpha)
+    for costs, others in strata:
+        matched = zip(costs, others, strict=False)  # the longer side has more
+        apart = (min(one, end) - part * min(other, end) for one, other in matched)
+        together.join(MeanSequence(*ends, alpha=sqrt(2 * alpha)).add(apart))
+    return together.bounds

@@ -1,4 +1,5 @@
-"""Rollouts that are looked at again and again: how often a gate is wrong, and how many items it needs.
+"""Rollouts that are looked at again and again, one file because all figures are of the same gates: how often one is wrong, and
+how many items it needs.
 
 Nothing is stored and nothing is called: samples are drawn with fixed seeds, and the product's own gates and tests judge them.
 The rollouts follow the shipped playbook `batch-to-realtime`, whose `alpha` of 5 % its sixteen gates divide; costs are
@@ -8,7 +9,8 @@ failed when the lower bound of a fixed sample (Clopper-Pearson, 99 %) lay above 
 - `false_alarm_upper`: nothing is worse than it may be, and every gate's truth lies at its limit. Each step is looked at 30
   times between 20 and 20,000 items, and led on whatever its gates say, so that all of alpha is at stake. Share of rollouts in
   which a gate ever fails, as the upper 99 % bound; the largest of this, of comparisons of two equal lanes (by difference, by
-  ratio, and of pairs) and of a mean that leaves its bounds. `naive_false_alarm` is the share by the earlier rule.
+  ratio, of pairs, and of steps whose split and errors differ) and of a mean that leaves its bounds. `naive_false_alarm` is
+  the share by the earlier rule.
 - `pass_at_twice_limit`: twice as many items are wrong as the first step tolerates; 30 looks, one every 20 items.
 - `items_vs_fixed`: half as many are wrong. Median of the items until the gate passes, over the items of the smallest fixed
   sample that passes with a power of 90 % at the same chance of error.
@@ -75,6 +77,7 @@ def main() -> None:
         "false alarms": {
             "gates": false_alarms(playbook, ours, both, given.rollouts),
             "unpaired": false_unpaired(given.rollouts),
+            "of all steps": false_of_steps(given.rollouts),
             "ratio": false_ratios(given.rollouts),
             "paired": false_paired(given.rollouts),
             "mean": false_means(given.rollouts),
@@ -190,18 +193,47 @@ def false_unpaired(runs: int) -> float:
     return float(apart.mean())
 
 
+def false_of_steps(runs: int) -> float:
+    """Return the share of rollouts in which two equal lanes ever differ over all steps; split and errors change with each."""
+    drawn, apart = numpy.random.default_rng(12), numpy.zeros(runs, bool)
+    before, known = [list[tuple[SampleShare, SampleShare]]() for _ in range(runs)], 0.0
+    for portion, share in ((0.05, 0.02), (0.2, 0.1), (0.5, 0.3)):
+        here, there = (
+            [max(1, round(each * of)) for each in SPREAD] for of in (portion, 1 - portion)
+        )
+        of, than = (counted(drawn, share, each, runs) for each in (here, there))
+        ratio = known + likelier(of, here, than, there)
+        seen = [
+            zip(map(SampleShare, one, here), map(SampleShare, other, there), strict=True)
+            for one, other in zip(of.tolist(), than.tolist(), strict=True)
+        ]
+        steps = [[*each] for each in seen]
+        for run, look in numpy.argwhere(ratio >= -numpy.log(ALPHA)):
+            apart[run] |= is_larger(*steps[run][look], by=0, alpha=ALPHA, before=before[run])
+        for run in range(runs):
+            before[run].append(steps[run][-1])
+        known = ratio[:, -1:]
+    return float(apart.mean())
+
+
 def may_differ(
     of: Counts, items: Sequence[int], than: Counts, others: Sequence[int]
 ) -> NDArray[numpy.bool_]:
-    """Return where two shares may be told apart at all: no mixture is likelier than the shares that were seen."""
+    """Return where two shares may be told apart at all."""
+    return likelier(of, items, than, others) >= -numpy.log(ALPHA)
+
+
+def likelier(
+    of: Counts, items: Sequence[int], than: Counts, others: Sequence[int]
+) -> NDArray[numpy.float64]:
+    """Return the logarithm of how much likelier two shares, as they were seen, are than one: no mixture exceeds it."""
 
     def likely(wrong: Counts, samples: Counts) -> NDArray[numpy.float64]:
         share = wrong / samples
         return special.xlogy(wrong, share) + special.xlogy(samples - wrong, 1 - share)
 
     here, there = numpy.array(items), numpy.array(others)
-    ratio = likely(of, here) + likely(than, there) - likely(of + than, here + there)
-    return ratio >= -numpy.log(ALPHA)
+    return likely(of, here) + likely(than, there) - likely(of + than, here + there)
 
 
 def false_ratios(runs: int) -> float:

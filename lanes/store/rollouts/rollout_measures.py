@@ -4,18 +4,28 @@ from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from itertools import pairwise
 from statistics import fmean
 from typing import Any
 
 from sqlalchemy import Connection, text
 
 from lanes.ids import VersionId
-from lanes.rollouts.gates import MEANS, Figures, Gate, Measure, Measurement, longest_out
+from lanes.rollouts.gates import (
+    MEANS,
+    Figures,
+    Gate,
+    Measure,
+    Measurement,
+    beside,
+    combined,
+    longest_out,
+)
 from lanes.rollouts.playbook import Direction
-from lanes.rollouts.rollout import MeasuredWindow, Rollout
+from lanes.rollouts.rollout import Happened, MeasuredWindow, Rollout
 from lanes.statistics.shares import SampleShare
 from lanes.store.rollouts import shadows
-from lanes.store.rollouts.rollouts import WHOSE
+from lanes.store.rollouts.rollouts import WHOSE, log
 from lanes.store.states import ANSWERING
 from lanes.store.workload import workloads
 from lanes.words import Lane
@@ -70,7 +80,8 @@ with under as materialized (
     from lanes.route r
     join lanes.item i on i.id = r.item_id
    where r.id > :routes_before and r.id <= (select max(id) from lanes.route)  -- a plan kept for all expects few between two
-     and r.decided_at >= :since and {arm} and i.canceled_at is null
+     and r.decided_at >= :since and r.decided_at < coalesce(cast(:until as timestamptz), 'infinity')
+     and {arm} and i.canceled_at is null
    group by i.id),
 tried as materialized (
   select u.id, u.received_at, u.revision, u.routed_at, u.amended_at, u.due_at, u.failed_at, u.settled_at, u.lane,
@@ -230,7 +241,11 @@ def take(connection: Connection, of: Rollout, *, now: datetime) -> Figures:
     receiving, giving = _arms(connection, window)
     if receiving is None or giving is None:
         return Figures(0, unavailable(window.gates, "the version in force cannot be read"))
-    answered, measurements = _measured(connection, window, receiving, giving, now)
+
+    def measured(window: MeasuredWindow) -> tuple[int, list[Measurement]]:
+        return _measured(connection, window, receiving, giving, now)
+
+    answered, measurements = measured(window)
     if of.playbook.shadows is not None:
         seen = shadows.pairs(connection, of, receiving.spec.compare_fields)
         answered += seen.answered
@@ -238,32 +253,45 @@ def take(connection: Connection, of: Rollout, *, now: datetime) -> Figures:
             seen.measured(gate) if of.playbook.judges_pairs(gate) else each
             for gate, each in zip(window.gates, measurements, strict=True)
         ]
-    of_whole = [] if whole is None else _measured(connection, whole, receiving, giving, now)[1]
-    return Figures(answered, measurements, _moved(connection, window, receiving), of_whole)
+    of_all = list[Measurement]()
+    if whole is not None:
+        pooled, compared = (
+            [gate for gate in whole.gates if gate.compares is each] for each in (False, True)
+        )
+        of_all = measured(replace(whole, gates=pooled))[1]
+        before = _steps_before(connection, of, replace(whole, gates=compared)) if compared else []
+        steps = [measured(each)[1] for each in before]
+        newest = {each.measure: each for each in measurements}
+        for place, gate in enumerate(compared):
+            of_all.append(combined([*(each[place] for each in steps), newest[gate.measure]]))
+    return Figures(answered, measurements, _moved(connection, window, receiving), of_all)
+
+
+def _steps_before(
+    connection: Connection, of: Rollout, whole: MeasuredWindow
+) -> list[MeasuredWindow]:
+    """Return the windows of the steps before the one in force."""
+    entered = (Happened.STARTED, Happened.STEPPED)
+    began = (each.at for each in log(connection, of.id) if each.event in entered)
+    return [replace(whole, since=since, until=until) for since, until in pairwise(began)]
 
 
 def _measured(
     connection: Connection, of: MeasuredWindow, receiving: Arm, giving: Arm, now: datetime
 ) -> tuple[int, list[Measurement]]:
     """Return how many items the receiving side answered, and a measurement of it for each gate."""
+    if not of.gates:
+        return 0, []
     unit_usd = _unit_usd(connection, of, giving)
     row = _counted(connection, of, receiving, unit_usd, now)
     measurements = [_measurement(gate, row) for gate in of.gates]
     if any(gate.compares for gate in of.gates):
         other = _counted(connection, of, giving, unit_usd, now)
         measurements = [
-            _beside(each, _measurement(gate, other), of.direction.giving) if gate.compares else each
+            beside(each, _measurement(gate, other), of.direction.giving) if gate.compares else each
             for gate, each in zip(of.gates, measurements, strict=True)
         ]
     return row.answered, measurements
-
-
-def _beside(measured: Measurement, other: Measurement, called: str) -> Measurement:
-    """Return a measurement with that of the giving side; a saving has a value only beside it."""
-    value = measured.value
-    if measured.measure is Measure.SAVING:
-        value = 1 - value / other.value if value is not None and other.value else None
-    return replace(measured, value=value, other=other, called=called)
 
 
 def of_giving_side(
@@ -323,6 +351,7 @@ def _counted(
         {
             "routes_before": of.routes_before,
             "since": of.since,
+            "until": of.until,
             "lane": arm.lane,
             "lanes": [*Lane] if arm.lane is None else [arm.lane],
             "version": arm.version,

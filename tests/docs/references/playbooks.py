@@ -102,8 +102,9 @@ VERDICTS = f"""
 
 The bounds are a confidence sequence (Robbins, 1970): they hold at all looks together. `alpha`, divided by the number of gates
 of all steps, is the chance that those of a gate are ever wrong. A gate that all steps before have too is also judged by the
-items of the whole rollout, against the loosest of their limits, and fails by them as well. `max: 0` and `min: 1`
-are refused, because no number of samples shows that nothing is wrong.
+items of the whole rollout, against the loosest of their limits, and fails by them as well. One with `worse_by`, or on `saving`,
+is then judged by the mean difference of all steps; items of different steps are never compared. `max: 0` and `min: 1` are
+refused, because no number of samples shows that nothing is wrong.
 
 `cost_usd` and `saving` are means and have a sequence of their own (Waudby-Smith and Ramdas, 2024), which is compared with
 the limit itself. A dearer item counts as {MOST_TIMES} times the limit of `cost_usd`, or as {MOST_TIMES} times its own

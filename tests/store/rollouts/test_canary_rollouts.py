@@ -1,5 +1,7 @@
 """A rollout that moves newly routed items to a new version: its moves, what is measured by version, and what is refused."""
 
+from datetime import timedelta
+from itertools import chain, zip_longest
 from typing import Any
 
 import pytest
@@ -7,7 +9,7 @@ from sqlalchemy import Connection
 
 from lanes.errors import ActionRefused
 from lanes.ids import VersionId
-from lanes.packing import ClaimedWork
+from lanes.packing import ClaimedWork, fill_packs
 from lanes.promises.assessment import Assessment
 from lanes.promises.incident import Promise
 from lanes.rollouts.gates import Figures
@@ -162,6 +164,40 @@ def test_latency_is_compared_at_the_same_time_on_both_lanes(connection: Connecti
     assert compared.other.seen == (9 + 10 - waits, len(old) + 10 - waits)
 
 
+@pytest.mark.slow
+def test_a_comparison_of_the_whole_rollout_takes_each_step_by_itself(
+    connection: Connection,
+) -> None:
+    publish(connection, now=NOON, split_percent=100, max_failures=1)
+    candidates.store(
+        connection, "letters", spec(split_percent=100, max_failures=1, **NEW), now=NOON
+    )
+    steps = step(20, WORSE, SAVING), step(60, WORSE, SAVING), step(100)
+    begun, sizes = begin(connection, playbook(*steps, direction="version"), version=2), []
+    for number, part in enumerate((2_000, 6_000)):
+        at = later(hours=number)
+        if number:
+            assert rollout_moves.apply(connection, begun, Advance("well"), [], now=at)
+            begun = rollouts.find(connection, begun.id)
+        names = keys(f"n{number}", 40)
+        admit(connection, *names, now=at)
+        route(connection, now=at)
+        for each in claim(connection, now=at):
+            done = at + timedelta(seconds=1)
+            save(connection, tried(each, response=said(tokens=1_000), at=done), now=done)
+        moved = sum(version_bucket("letters", entity=None, key=each) < part for each in names)
+        sizes.append((moved, 40 - moved))
+    taken = rollout_measures.take(connection, begun, now=later(hours=2))
+    assert [each.measure for each in taken.whole] == ["error_rate", "saving"]
+    for each in taken.whole:
+        assert [(here.samples, there.samples) for here, there in each.sides] == sizes
+        assert each.samples == sum(moved for moved, _ in sizes)
+    errors, saving = judged(begun, taken)
+    assert errors.beside is not None
+    assert saving.beside is not None
+    assert saving.beside.measurement.value == pytest.approx(0)
+
+
 def test_the_share_that_moved_is_counted_by_version(connection: Connection) -> None:
     begun = canary(connection)
     admit(connection, *keys("i", 20), now=later(seconds=20))
@@ -247,12 +283,25 @@ def test_an_item_of_a_batch_that_does_not_return_is_overdue(connection: Connecti
     assert figures.samples == figures.wrong > 0
 
 
-def test_a_batch_holds_items_of_one_version(connection: Connection) -> None:
+def test_a_batch_and_each_of_its_requests_hold_items_of_one_version(connection: Connection) -> None:
     canary(connection, split_percent=0)
     arrive(connection, *keys("i", 20))
     kinds = ready_work.waiting_kinds(connection, None, now=later(hours=12))
     numbered = workloads.numbered(connection, "letters", (1, 2))
     assert {each.version_id for each in kinds} == {each.id for each in numbered.values()}
+    waiting = {
+        kind.version_id: [
+            *ready_work.locked_for_batch(connection, kind, limit=99, now=later(hours=12))
+        ]
+        for kind in kinds
+    }
+    for version_id, of in waiting.items():
+        assert {each.version_id for each in of} == {version_id}
+    mixed = chain.from_iterable(zip_longest(*waiting.values()))
+    requests = [*fill_packs(filter(None, mixed), 5, most=None)]
+    assert sum(map(len, requests)) == 20
+    assert max(map(len, requests)) == 5
+    assert all(len({each.version_id for each in request}) == 1 for request in requests)
 
 
 def test_a_critical_incident_of_either_lane_holds_a_new_version(connection: Connection) -> None:

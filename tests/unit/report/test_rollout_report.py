@@ -79,7 +79,7 @@ def test_a_gate_of_a_dry_run_says_so() -> None:
 
 def test_a_latency_beside_the_old_version_says_from_when_on_an_answer_is_slow() -> None:
     gate = Gate.model_validate({"measure": "p95_s", "max": 5, "worse_by": 0.02, "at_least": 5})
-    assert limited(gate, "the old version") == "over 5 s: ≤ 2.0 points worse than the old version"
+    assert limited(gate, "the old version") == "over 5.0 s: ≤ 2.0 points worse than the old version"
 
 
 def test_the_cost_of_shadows_is_told_beside_their_budget() -> None:

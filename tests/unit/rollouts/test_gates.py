@@ -303,26 +303,6 @@ def test_a_comparison_passes_only_if_it_would_with_every_item_in_doubt_wrong_her
     assert judge(WORSE, here).verdict is verdict
 
 
-SLOWER = Gate(measure=Measure.P95_S, max=5, worse_by=0.05, at_least=20)
-
-
-@pytest.mark.parametrize(
-    ("slow", "others_slow", "verdict", "said"),
-    [
-        (900, 900, Verdict.PASSED, "90.0% of 1000 samples slower than 5.00 s, 90.0% of 1000 on "),
-        (150, 30, Verdict.FAILED, "15.0% of 1000 samples slower than 5.00 s, 3.0% of 1000 on "),
-        (30, 0, Verdict.INCONCLUSIVE, "3.0% of 1000 samples slower than 5.00 s, 0.0% of 1000 on "),
-    ],
-)
-def test_a_p95_against_the_other_side_is_judged_by_the_shares_that_are_slower_at_the_same_time(
-    slow: int, others_slow: int, verdict: Verdict, said: str
-) -> None:
-    other = Measurement(Measure.P95_S, 4.0, 1_000, others_slow)
-    seen = judge(SLOWER, Measurement(Measure.P95_S, 8.0, 1_000, slow, other=other))
-    assert seen.verdict is verdict
-    assert seen.explanation.startswith(f"{said}the other lane, at most 5.0 points worse; ")
-
-
 def test_a_comparison_without_the_other_lane_is_an_error() -> None:
     here = share(WORSE, 40, 1_000)
     broken = replace(here, other=Measurement(Measure.ERROR_RATE, None, 0, problem="no table"))

@@ -214,6 +214,19 @@ def test_a_comparison_expects_the_wrong_samples_that_the_other_lane_has_now() ->
     assert known.needed < unknown.needed
 
 
+def test_the_latency_of_a_new_version_is_planned_beside_that_of_the_old_one() -> None:
+    recent = {Measure.P95_S: Measurement(Measure.P95_S, 4.0, 900, 18)}
+    made = planned(load("new-version"), seen=traffic(2_000, recent=recent, tried=900))
+    latencies = [each for at in made.steps for each in at.gates if each.gate.measure == "p95_s"]
+    assert [each.windows for each in latencies] == [1, 2, 2]
+    for each in latencies:
+        assert (each.usual, each.loss) == pytest.approx((0.02, 0.12))
+        assert each.needed is not None
+        assert 500 < each.needed < 700
+        assert each.power is not None
+        assert each.power > 0.8
+
+
 def drawn(samples: int, share: float, runs: int, seed: int) -> list[SampleShare]:
     hits = numpy.random.default_rng(seed).binomial(samples, share, runs).tolist()
     return [SampleShare(each, samples) for each in hits]
@@ -228,6 +241,17 @@ def test_power_is_the_share_of_rollouts_whose_gate_has_failed_by_the_end_of_the_
     shares = drawn(a_day * 14, 0.1, 2_000, a_day)
     failed = [is_above(each, gate.tolerated, alpha=of.alpha) for each in shares]
     assert of.power == pytest.approx(numpy.mean(failed), abs=0.03)
+
+
+def test_a_gate_that_the_whole_rollout_judges_too_has_the_power_of_half_of_its_alpha() -> None:
+    made = planned(playbook(step(10, ERRORS), step(50, ERRORS, P95)))
+    (first,), (second, slow) = (at.gates for at in made.steps)
+    assert [each.windows for each in (first, second, slow)] == [1, 2, 1]
+    for gate in (second, spending(8, measure="cost_usd", max=0.002)):
+        half = replace(gate, windows=1, alpha=gate.alpha / 2)
+        whole = replace(gate, windows=2)
+        assert whole.power == half.power
+        assert whole.needed == replace(gate, windows=1).needed != half.needed
 
 
 @pytest.mark.parametrize("portion", [0.2, 0.5])

@@ -142,9 +142,19 @@ def test_the_whole_rollout_keeps_the_loosest_limit_of_a_gate_that_all_steps_have
     assert [(each.measure, each.limit) for each in third] == [(Measure.ERROR_RATE, 0.05)]
 
 
-def test_a_gate_that_compares_or_that_a_step_only_tries_is_judged_by_its_step_alone() -> None:
+def test_a_gate_of_another_kind_or_that_a_step_only_tries_is_judged_by_its_step_alone() -> None:
     worse = {"measure": "error_rate", "worse_by": 0.02, "at_least": 5}
-    assert wholes([worse], [worse], [ERRORS]) == [[], [], []]
+    none, both, mixed = wholes([worse], [worse | {"worse_by": 0.01}], [ERRORS])
+    assert ([each.worse_by for each in both], none, mixed) == ([0.02], [], [])
+    slower = {"measure": "p95_s", "max": 5, "worse_by": 0.02, "at_least": 5}
+    others = slower | {"worse_by": 0.05}, slower | {"max": 6}
+    book = book_of(
+        *(a_step(at, each) for at, each in zip((5, 10, 20), (slower, *others), strict=True)),
+        a_step(100),
+        direction="version",
+    )
+    assert book.whole_gates(1) == [Gate.model_validate(others[0])]
+    assert book.whole_gates(2) == []
     dry = {"measure": "p95_s", "max": 5, "at_least": 5, "dry_run": True}
     deciding = dry | {"dry_run": False}
     assert wholes([ERRORS, dry], [ERRORS, deciding])[1] == [Gate.model_validate(ERRORS)]

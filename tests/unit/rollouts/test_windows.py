@@ -1,13 +1,24 @@
-"""A gate that judges the whole rollout beside its step: by which of them it fails, and by which it passes."""
+"""A gate that judges the whole rollout beside its step: by which of them it fails, and by which it passes; and latencies."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from lanes.rollouts import gates
-from lanes.rollouts.gates import Judgement, Measurement, Scope
+from lanes.rollouts.gates import Gate, Judgement, Measure, Measurement, Scope, beside, combined
 from lanes.words import Verdict
-from tests.unit.rollouts.test_gates import ALPHA, ERRORS, judge, share
+from tests.unit.rollouts.test_gates import (
+    ALPHA,
+    ERRORS,
+    SAVING,
+    WORSE,
+    judge,
+    saving,
+    share,
+    unmeasured,
+)
 
+SLOWER = Gate(measure=Measure.P95_S, max=5, worse_by=0.05, at_least=20)
 Counts = tuple[int, int]  # wrong samples, and all of them
 COUNTS = st.integers(0, 800).flatmap(lambda most: st.tuples(st.integers(0, most), st.just(most)))
 
@@ -70,3 +81,89 @@ def test_a_gate_with_two_windows_fails_by_either_with_half_of_its_alpha(
     assert (decided.verdict is Verdict.FAILED) == any(
         each.verdict is Verdict.FAILED for each in half
     )
+
+
+def compared(*steps: tuple[Counts, Counts], gate: Gate = WORSE) -> Judgement:
+    """Return what a gate that compares the lanes says of these steps, the last of which is in force."""
+
+    def side(counts: Counts) -> Measurement:
+        return share(gate, *counts) if counts[1] else unmeasured(gate)
+
+    measured = [beside(side(of), side(than), "the old version") for of, than in steps]
+    return gates.judge_both(gate, measured[-1], gate, combined(measured), alpha=ALPHA)
+
+
+def test_a_comparison_finds_in_all_steps_a_loss_that_each_alone_is_too_short_to_show() -> None:
+    steps = [((33, 250), (8, 400)), ((33, 250), (5, 250)), ((33, 250), (5, 250))]
+    assert [compared(each).verdict for each in steps] == [Verdict.INCONCLUSIVE] * 3
+    failed = compared(*steps)
+    assert (failed.verdict, failed.scope) == (Verdict.FAILED, Scope.ROLLOUT)
+    said = "over the whole rollout, 13.2% of 750 samples, 2.0% of 900 on the old version, at most 5.0 points worse; at least "
+    assert failed.explanation.startswith(said)
+    assert failed.measurement.excess is not None
+    assert failed.between is not None
+    assert failed.between[0] < failed.measurement.excess < failed.between[1]
+
+
+def test_lanes_that_are_alike_in_each_step_are_alike_in_the_whole_rollout() -> None:
+    """Pooled, 26 of 100 items are wrong on the one lane and 7 on the other, because most of it moved in a bad hour."""
+    steps = [((2, 100), (38, 1_900)), ((300, 1_000), (300, 1_000)), ((210, 700), (30, 100))]
+    whole = compared(*steps).of_windows[1]
+    assert whole.verdict is not Verdict.FAILED
+    assert whole.measurement.excess == 0
+    assert compared(((512, 1_800), (368, 3_000))).verdict is Verdict.FAILED  # all of them pooled
+
+
+def test_a_step_without_samples_on_one_lane_says_nothing_of_the_difference() -> None:
+    step = ((30, 200), (5, 300))
+    whole = compared(((9, 9), (0, 0)), step).of_windows[1]
+    assert (whole.measurement.samples, whole.measurement.excess) == (200, 0.15 - 5 / 300)
+    assert whole.between == gates.judge(WORSE, compared(step).measurement, alpha=ALPHA / 2).between
+    assert combined([share(WORSE, 1, 9)]).samples == 9
+
+
+def test_a_latency_is_compared_step_by_step_too() -> None:
+    seen = [
+        beside(
+            Measurement(Measure.P95_S, 6.0, 300, wrong),
+            Measurement(Measure.P95_S, 3.0, 500, 10),
+            "the old version",
+        )
+        for wrong in (36, 39, 36)
+    ]
+    failed = gates.judge_both(SLOWER, seen[-1], SLOWER, combined(seen), alpha=ALPHA)
+    assert (failed.verdict, failed.scope) == (Verdict.FAILED, Scope.ROLLOUT)
+    said = "over the whole rollout, 12.3% of 900 samples slower than 5.00 s, 2.0% of 1500 on the old version"
+    assert failed.explanation.startswith(said)
+
+
+def test_a_saving_fails_by_all_steps_together_and_its_bounds_meet_the_limit_where_it_fails() -> (
+    None
+):
+    cheap, dear = ([each * 0.75, each * 1.25] * 200 for each in (0.85, 1.0))
+    step = saving(cheap, dear)
+    assert judge(SAVING, step).verdict is Verdict.INCONCLUSIVE
+    failed = gates.judge_both(SAVING, step, SAVING, combined([step] * 3), alpha=ALPHA)
+    assert (failed.verdict, failed.scope) == (Verdict.FAILED, Scope.ROLLOUT)
+    assert failed.explanation.startswith(
+        "over the whole rollout, 15.0% of 1200 samples and 1200 on "
+    )
+    assert failed.between is not None
+    assert failed.between[0] < 0.15 < failed.between[1] < SAVING.limit
+
+
+@pytest.mark.parametrize(
+    ("slow", "others_slow", "verdict", "said"),
+    [
+        (980, 980, Verdict.PASSED, "98.0% of 1000 samples slower than 5.00 s, 98.0% of 1000 on "),
+        (150, 30, Verdict.FAILED, "15.0% of 1000 samples slower than 5.00 s, 3.0% of 1000 on "),
+        (30, 0, Verdict.INCONCLUSIVE, "3.0% of 1000 samples slower than 5.00 s, 0.0% of 1000 on "),
+    ],
+)
+def test_a_p95_against_the_other_side_is_judged_by_the_shares_that_are_slower_at_the_same_time(
+    slow: int, others_slow: int, verdict: Verdict, said: str
+) -> None:
+    other = Measurement(Measure.P95_S, 4.0, 1_000, others_slow)
+    seen = judge(SLOWER, Measurement(Measure.P95_S, 8.0, 1_000, slow, other=other))
+    assert seen.verdict is verdict
+    assert seen.explanation.startswith(f"{said}the other lane, at most 5.0 points worse; ")

@@ -8,15 +8,18 @@ import pytest
 import ville
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import optimize
 
 from lanes.statistics.differences import (
     PairedShares,
+    Strata,
     difference_bounds,
     is_larger,
     is_smaller,
+    observed,
     ratio_bounds,
 )
-from lanes.statistics.shares import NOTHING, SampleShare
+from lanes.statistics.shares import NOTHING, SampleShare, log_likelihood
 
 shares = (
     st.integers(1, 300)
@@ -88,6 +91,92 @@ def test_the_edges_of_a_paired_difference_are_where_the_formula_puts_them(
         likely = one * numpy.log(share + edge) + other * numpy.log(share)
         likely += alike * numpy.log(1 - 2 * share - edge)
         assert marginal(*counts) - likely.max() == pytest.approx(-log(0.05), abs=0.02)
+
+
+@pytest.mark.slow
+@given(st.lists(st.tuples(shares, shares), min_size=1, max_size=4))
+def test_the_bounds_of_several_steps_hold_the_mean_of_their_differences(strata: Strata) -> None:
+    *before, (of, than) = strata
+    low, high = difference_bounds(of, than, alpha=0.05, before=before)
+    assert -1 <= low <= observed(strata) <= high <= 1
+    for edge, is_beyond in ((low, is_larger), (high, is_smaller)):
+        inside = edge + (1e-6 if edge == low else -1e-6)
+        if -1 < inside < 1:
+            assert not is_beyond(of, than, by=inside, alpha=0.05, before=before)
+
+
+@pytest.mark.parametrize(
+    "strata",
+    [
+        [((9, 100), (76, 1_900)), ((45, 500), (20, 500))],
+        [((30, 60), (2, 90)), ((1, 300), (9, 40)), ((0, 20), (3, 15))],
+    ],
+)
+def test_the_edges_of_several_steps_are_where_the_formula_puts_them(
+    strata: list[tuple[tuple[int, int], tuple[int, int]]],
+) -> None:
+    """The likeliest shares with a given mean difference, as another optimizer finds them."""
+    seen = [(SampleShare(*of), SampleShare(*than)) for of, than in strata]
+    sides = [each for pair in seen for each in pair]
+    weights = numpy.array([of.samples for of, _ in seen]) / sum(of.samples for of, _ in seen)
+    *before, (of, than) = seen
+
+    def unlikely(of_sides: numpy.ndarray) -> float:
+        return -sum(map(log_likelihood, sides, of_sides))
+
+    for edge in difference_bounds(of, than, alpha=0.05, before=before):
+        is_so = {"type": "eq", "fun": lambda p, edge=edge: weights @ (p[::2] - p[1::2]) - edge}
+        start = [(each.hits + 1) / (each.samples + 2) for each in sides]
+        found = optimize.minimize(
+            unlikely, start, bounds=[(1e-9, 1 - 1e-9)] * len(sides), constraints=is_so, tol=1e-9
+        )
+        assert found.success
+        apart = sum(marginal(each.hits, each.samples - each.hits) for each in sides)
+        alike = sum(
+            marginal(hits, number - hits)
+            for hits, number in (
+                [sum(each) for each in zip(*lane, strict=True)] for lane in zip(*seen, strict=True)
+            )
+        )
+        evidence = numpy.logaddexp(apart, alike) - log(2) + found.fun
+        assert evidence == pytest.approx(-log(0.05), abs=0.01)
+
+
+def test_a_loss_too_small_for_each_step_is_found_in_all_of_them() -> None:
+    steps = [(SampleShare(part // 8, part), SampleShare(35, 700)) for part in (350, 700, 700)]
+    found = [is_larger(*each, by=0, alpha=0.001) for each in steps]
+    assert found == [False, False, False]
+    *before, last = steps
+    assert is_larger(*last, by=0, alpha=0.001, before=before)
+
+
+# In each step both lanes are wrong equally often, but not in every step alike: (share moved, share wrong).
+SIMPSON = [(0.05, 0.02), (0.2, 0.1), (0.5, 0.3)]
+
+
+@pytest.mark.slow
+def test_of_steps_between_which_split_and_hour_differ_none_tells_two_equal_lanes_apart() -> None:
+    drawn, wrong, misled, cases = random.Random(23), 0, 0, 100
+    for _ in range(cases):
+        steps, failed = list[tuple[SampleShare, SampleShare]](), False
+        for portion, share in SIMPSON:
+            hits, samples = [0, 0], [0, 0]
+            before = [*steps]
+            for item in range(1, 1_001):
+                lane = drawn.random() < portion
+                samples[lane] += 1
+                hits[lane] += drawn.random() < share
+                if item % 100 == 0:
+                    of, than = (SampleShare(hits[each], samples[each]) for each in (1, 0))
+                    steps = [*before, (of, than)]
+                    failed |= is_larger(of, than, by=0, alpha=0.05, before=before)
+        of, than = (
+            [sum(each) for each in zip(*lane, strict=True)] for lane in zip(*steps, strict=True)
+        )
+        misled += is_larger(SampleShare(*of), SampleShare(*than), by=0, alpha=0.05)
+        wrong += failed
+    assert wrong / cases <= 0.05
+    assert misled == cases
 
 
 @pytest.mark.slow

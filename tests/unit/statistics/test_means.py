@@ -1,6 +1,7 @@
 """Bounds of a mean that hold at every look."""
 
 import random
+from itertools import chain
 
 import numpy
 import pytest
@@ -8,7 +9,7 @@ import ville
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lanes.statistics.means import MeanSequence
+from lanes.statistics.means import MeanSequence, excess_bounds
 
 values = st.lists(st.floats(2, 5), min_size=1, max_size=200)
 
@@ -57,3 +58,32 @@ def test_values_that_vary_little_have_narrow_bounds() -> None:
         low, high = seen.bounds
         widths.append(high - low)
     assert widths[1] < widths[0] / 4
+
+
+def spent(drawn: random.Random, items: int, mean: float) -> list[float]:
+    return [mean * drawn.uniform(0.5, 1.5) for _ in range(items)]
+
+
+@pytest.mark.slow
+def test_steps_whose_costs_differ_make_no_lane_look_dearer_in_19_cases_of_20() -> None:
+    drawn, wrong, cases = random.Random(29), 0, 60
+    steps = list[tuple[list[float], list[float]]]()
+    for _ in range(cases):
+        steps.clear()
+        for moved, stays, mean in ((20, 380, 0.5), (80, 320, 1.0), (200, 200, 3.0)):
+            steps.append(([], []))
+            for _ in range(4):
+                steps[-1][0].extend(spent(drawn, moved // 4, mean))
+                steps[-1][1].extend(spent(drawn, stays // 4, mean))
+                low, high = excess_bounds(steps, 1, 5, alpha=0.05)
+                wrong += not low <= 0 <= high
+    assert wrong / cases <= 0.05
+    moved, stays = ([*chain.from_iterable(lane)] for lane in zip(*steps, strict=True))
+    assert excess_bounds([(moved, stays)], 1, 5, alpha=0.05)[0] > 0
+
+
+def test_a_saving_that_each_step_alone_is_too_short_to_miss_is_missed_by_all_of_them() -> None:
+    drawn = random.Random(31)
+    steps = [(spent(drawn, 400, 0.8), spent(drawn, 400, 1.0)) for _ in range(3)]
+    assert [excess_bounds([each], 0.7, 5, alpha=0.01)[0] > 0 for each in steps] == [False] * 3
+    assert excess_bounds(steps, 0.7, 5, alpha=0.01)[0] > 0
