@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from functools import partial
 from typing import Any
 
 from lanes.promises.incident import TERMS, Incident
@@ -139,12 +138,7 @@ def render(progress: Progress) -> str:
         *_shadows(progress),
         *_incidents(progress),
         charts.data_uri(_split_chart(progress), SPLIT_CHART.format(_goes_to(of))),
-        charts.data_uri(
-            rollout_charts.gates(
-                bounded, partial(_gate_in_words, beside=of.playbook.direction.giving)
-            ),
-            GATES_CHART,
-        ),
+        charts.data_uri(rollout_charts.gates(bounded, _gate_in_words), GATES_CHART),
         "### Steps\n\n" + _steps(progress),
         "### Gates of this step\n\n" + _gates(progress),
         *([progress.plan] if progress.plan else []),
@@ -338,8 +332,8 @@ def _gates(progress: Progress) -> str:
     return f"{_shown(table)} {explained(meanings)}"
 
 
-def _gate_in_words(of: Judgement, beside: str) -> str:
-    """Return the line above a gate's bounds: the gate, its limit and where the true value lies."""
+def _gate_in_words(of: Judgement) -> str:
+    """Return the line above a gate's bounds, in a card's width: the gate, its limit and where the true value lies."""
     gate = of.gate
     low, high = (_bound(gate, each) for each in of.between or ())
     lies = f"{low} to {high}"
@@ -349,7 +343,8 @@ def _gate_in_words(of: Judgement, beside: str) -> str:
         lies += f" are wrong, {share(gate.tolerated)} may be"
     dry = " (dry run)" if gate.dry_run else ""
     over = ", whole rollout" if of.scope is Scope.ROLLOUT else ""
-    return f"{NAMES[gate.measure]} {limited(gate, beside)}{dry}{over}, {of.verdict}: {lies}"
+    name, _, _ = NAMES[gate.measure].partition(",")
+    return f"{name} {limited(gate)}{dry}{over}, {of.verdict}: {lies}"
 
 
 def _between(of: Judgement) -> str:
@@ -370,11 +365,11 @@ def _bound(gate: Gate, value: float) -> str:
     return share(value) if gate.worse_by is None else points(value)
 
 
-def limited(gate: Gate, beside: str) -> str:
-    """Return the limit of a gate, as it is shown; `beside` is what it compares with."""
+def limited(gate: Gate, beside: str = "") -> str:
+    """Return the limit of a gate, as it is shown; `beside` is what it compares with, if that is to be said."""
     if gate.worse_by is not None:
         slow = f"over {seconds(gate.max)}: " if gate.max is not None else ""
-        return f"{slow}≤ {points(gate.worse_by)} worse than {beside}"
+        return f"{slow}≤ {points(gate.worse_by)} worse{beside and f' than {beside}'}"
     if gate.measure is Measure.COST_USD:
         return f"≤ {shown(gate.measure, gate.limit)}"
     value = seconds(gate.limit) if gate.measure is Measure.P95_S else share(gate.limit)
