@@ -7,7 +7,7 @@ from pydantic import Field
 from lanes.errors import UnknownWorkload
 from lanes.workload.form import Form, of_workloads
 from tasks.connections import connections
-from tasks.departure import send_waiting
+from tasks.departure import check_in, send_waiting
 from tasks.publish import publish_workloads
 from tasks.reconcile import sole_submitter
 from tasks.runs import refused
@@ -33,9 +33,11 @@ async def depart(departure: Departure = Departure()) -> int | State[int] | State
     refused when the workload has no published version.
     """
     try:
-        async with connections() as at, sole_submitter(at):
-            await publish_workloads(at.db)
-            departed = await send_waiting(at, departure.workload)
+        async with connections() as at:
+            await check_in(at, departure.workload)
+            async with sole_submitter(at):
+                await publish_workloads(at.db)
+                departed = await send_waiting(at, departure.workload)
     except UnknownWorkload as reason:
         return refused(reason)
     get_run_logger().info("%d items left", departed.items)

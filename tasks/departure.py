@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -55,6 +56,11 @@ class Departed:
         return self.items
 
 
+async def check_in(at: Connections, workload: str | None) -> None:
+    """Note that a run for this workload, or for all, has begun: promise `batch_never_started` looks for it."""
+    await at.db.run(ready_work.check_in, workload, now=await at.db.now())
+
+
 async def send_waiting(
     at: Connections, workload: str | None, *, sleep: Sleep = asyncio.sleep
 ) -> Departed:
@@ -65,11 +71,12 @@ async def send_waiting(
     """
     if workload is not None:
         await at.db.run(workloads.check_known, workload)
-    departed, patience = Departed(), Patience()
+    departed, patience, sent = Departed(), Patience(), Counter[str]()
     again: dict[str, datetime] = {}
     kinds = await at.db.run(ready_work.waiting_kinds, workload, now=await at.db.now())
     for kind in kinds:
         wanted: datetime | None = None
+        before = departed.items
         try:
             await _all_of(at, kind, departed, patience, sleep)
         except Blocked as reason:
@@ -92,11 +99,12 @@ async def send_waiting(
         except Exception as error:  # whatever it is, the other kinds leave
             get_run_logger().exception("%s could not be submitted", kind.workload)
             departed.failed.append(f"{kind.workload}: {type(error).__name__}: {error}")
+        sent[kind.workload] += departed.items - before
         if wanted is not None:
             again[kind.workload] = min(wanted, again.get(kind.workload, wanted))
     for sentence in departed.failed + departed.waiting:
         get_run_logger().warning("not submitted: %s", sentence)
-    await at.db.run(ready_work.put_off, again, of=workload)
+    await at.db.run(ready_work.put_off, again, of=workload, sent=sent)
     return departed
 
 

@@ -128,7 +128,7 @@ async def _with_departure(client: PrefectClient, of: Incident, briefing: Briefin
     its = [each for each in runs if departing_workload(each.parameters) in (None, of.workload)]
     told: dict[str, Any] = {"flow_run_id": its[0].id, "no_run": ""} if its else {}
     why = _unfinished(its[0].state) if its else None
-    if not briefing.causes and (why or (why := await _nobody_runs(client))):
+    if not briefing.causes and (why or (why := await _no_run_begins(client, of.workload))):
         told["causes"] = (Cause(error=why),)
     return briefing.model_copy(update=told)
 
@@ -141,8 +141,8 @@ def _unfinished(state: State | None) -> str | None:
     return f"the newest run of `depart` is {state.name}{said}"
 
 
-async def _nobody_runs(client: PrefectClient) -> str | None:
-    """Return why no run of the batch lane begins; None where its pool is ready, or does not say."""
+async def _no_run_begins(client: PrefectClient, workload: str) -> str | None:
+    """Return why no run of `depart` begins for a workload; None where pool, deployment and schedule are ready."""
     with suppress(ObjectNotFound):
         match (await client.read_work_pool(Lane.BATCH)).status:
             case WorkPoolStatus.PAUSED:
@@ -151,6 +151,15 @@ async def _nobody_runs(client: PrefectClient) -> str | None:
                 )
             case WorkPoolStatus.NOT_READY:
                 return "no worker of the work pool `batch` is online: no run begins until `lanes up` starts one"
+    with suppress(ObjectNotFound):
+        departs = await client.read_deployment_by_name(Deployment.DEPART.address)
+        if departs.paused:
+            return "the deployment `depart` is paused in Prefect: no run begins until it is resumed"
+        its = [
+            each for each in departs.schedules if departing_workload(each.parameters) == workload
+        ]
+        if its and not any(each.active for each in its):
+            return f"the schedule of `depart` for {workload} is inactive in Prefect: no run begins until it is active"
     return None
 
 

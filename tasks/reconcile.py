@@ -14,6 +14,7 @@ from lanes.provider.batches import BatchUnknown, ProviderBatch
 from lanes.provider.errors import Action, CallFailed
 from lanes.provider.results import ResultsGone
 from lanes.store.batch import adoption, batches, doubts
+from lanes.store.routing import turnarounds
 from lanes.store.signals import Role, RoleLock
 from lanes.words import BatchState
 from tasks.connections import Connections
@@ -78,8 +79,7 @@ async def _reconcile(at: Connections, batch: OpenBatch) -> BatchFinding:
     match found.finding:
         case BatchFinding.ADOPT:
             assert found.batch_id is not None
-            minutes = await at.db.run(batches.expected_minutes, batch.version_id)
-            ends = now + timedelta(minutes=minutes)
+            ends = await at.db.run(turnarounds.expected_end, batch.id, now=now)
             await at.db.run(
                 adoption.adopted, batch.id, found.batch_id, expected_end_at=ends, now=now
             )

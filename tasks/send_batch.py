@@ -77,7 +77,6 @@ class Prepared:
     model: str
     items: int
     body: BatchBody
-    expected_minutes: int
 
 
 @task(name="submit batch", cache_policy=NO_CACHE, persist_result=False)
@@ -177,8 +176,8 @@ async def _prepared(
     finally:
         if affording is not None and affording.bounds_anything:
             await at.db.run(affording.report)
-    items, minutes = sum(map(len, writing.packs)), version.spec.batch_expected_minutes
-    return Prepared(batch_id, intent.nonce, intent.model, items, body, minutes)
+    items = sum(map(len, writing.packs))
+    return Prepared(batch_id, intent.nonce, intent.model, items, body)
 
 
 async def _marks(at: Connections, kind: BatchKind) -> tuple[Version, Marks]:
@@ -282,7 +281,7 @@ async def _created(
     at: Connections, kind: BatchKind, prepared: Prepared, created: ProviderBatch
 ) -> None:
     async with at.db.transaction() as run:
-        expected = run.now + timedelta(minutes=prepared.expected_minutes)
+        expected = await run(turnarounds.expected_end, prepared.batch_id, now=run.now)
         answer = await run(
             creates.submitted, prepared.batch_id, created.id, expected_end_at=expected, now=run.now
         )

@@ -18,6 +18,7 @@ from lanes.store.database import Database
 from lanes.store.figures import measurements
 from lanes.store.promises import recording
 from lanes.store.realtime import outages
+from lanes.store.routing import turnarounds
 from lanes.store.workload import workloads
 from tasks.deliver import deliver_posts
 from tasks.runs import Troubles, described
@@ -45,6 +46,7 @@ async def evaluate(db: Database) -> IncidentChanges:
         judged = assess(versions, seen, now)
         recorded = await run(incidents.record, judged, now=now)
         gone = await run(recording.end_gone, judged, now=now)
+    await db.run(turnarounds.expect, now=now)
     ended = [
         *gone,
         *await db.run(recording.thaw, now=now),

@@ -241,6 +241,18 @@ def deadline_at_risk(at: BrokenPromise) -> Iterator[None]:
     )  # sooner than any batch that leaves from now on is counted on
 
 
+def feed_silent(at: BrokenPromise) -> Iterator[None]:
+    """Let figures say that items came every few minutes for weeks, until three hours ago."""
+    at.stand.rows(
+        "insert into lanes.figure (grain, at, workload, lane, kind, word, n)"
+        " select 'minute', date_trunc('minute', t), :w, 'realtime', 'item', 'settled', 1"
+        " from generate_series(now() - interval '28 days', now() - interval '3 hours', interval '6 minutes') t"
+        " returning at",
+        w=at.workload,
+    )
+    yield
+
+
 def role_taken(at: BrokenPromise) -> Iterator[None]:
     """Share the role that drains share, so that no drain is kept out."""
     yield
@@ -279,6 +291,7 @@ SCENES: Mapping[Promise, Callable[[BrokenPromise], Iterator[None]]] = {
         deadline_missed,
         batch_never_started,
         deadline_at_risk,
+        feed_silent,
         role_taken,
     )
 }

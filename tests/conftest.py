@@ -21,6 +21,7 @@ from xdist.scheduler import LoadScopeScheduling
 from lanes.stand.postgres import EmbeddedPostgres, Running
 from lanes.store import schema
 from lanes.store.database import Database
+from lanes.store.figures import arrivals
 from lanes.store.money import sharing
 from lanes.store.routing import turnarounds
 from tests.databases import OWNER_MAY, Databases, Recycled, Reused, Roaming
@@ -343,6 +344,7 @@ def connection(request: pytest.FixtureRequest, reused: Reused) -> Iterator[Conne
     with request.getfixturevalue("pool").connect() if own else reused.connection() as opened:
         turnarounds.forget(opened)  # what the last one on this engine saw was never committed
         sharing.forget(opened.engine)
+        arrivals.forget(opened.engine)
         yield opened
 
 

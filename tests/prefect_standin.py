@@ -76,6 +76,7 @@ class PrefectStandIn:
         self.form_writes: list[str] = []  # the flow of each time that one was written, in order
         self.refused_forms: set[str] = set()  # the flows whose forms it does not change
         self.undeployed: set[str] = set()  # flows without a deployment
+        self.paused: set[str] = set()  # flows whose deployment is paused
         self.states: list[
             tuple[str, str]
         ] = []  # name and message of every state that a run was given, in order
@@ -373,7 +374,14 @@ class PrefectStandIn:
     def _deployment(self, flow: str) -> dict[str, Any]:
         """As the API shows it, which is the schema of its parameters too."""
         id_, theirs = self._id(flow), self.schedules.get(flow, [])
-        shown = {"id": id_, "name": flow, "flow_id": id_, "parameters": {}, "schedules": theirs}
+        shown: dict[str, Any] = {
+            "id": id_,
+            "name": flow,
+            "flow_id": id_,
+            "parameters": {},
+            "schedules": theirs,
+        }
+        shown["paused"] = flow in self.paused
         return {**shown, "parameter_openapi_schema": self.forms.get(flow)}
 
     def _id(self, flow: str) -> str:

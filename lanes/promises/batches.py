@@ -21,14 +21,20 @@ from lanes.promises.assessment import (
     verdict,
 )
 from lanes.promises.incident import TERMS, Incident, IncidentState, Promise, batch_subject, lane_of
+from lanes.routing.prospect import ENOUGH_BACK, BatchDeparture
 from lanes.statistics.shares import SampleShare
 from lanes.units import clock, counted, seconds, share
 from lanes.words import BatchState, Lane, Verdict
 from lanes.workload.version import Version
 
+MINUTE = timedelta(minutes=1)
+SOONEST = timedelta(minutes=5)  # a younger batch is not late, however fast its kind is
+USUALLY = (0.1, 0.9)  # probabilities to be back between which a batch is expected
 JUDGED_FOR = timedelta(hours=24)  # how long a collected batch counts for its workload
 # of a departure: the opening of the off-peak window, and hourly in it
 START_WITHIN = timedelta(minutes=10)
+CHECK_IN_WITHIN = timedelta(minutes=8)  # of a run of `depart`, after a departure
+NO_RUN = "None has begun since: its schedule may be inactive, its deployment or work pool paused, or no worker online."
 # States in which no item waits for the batch any more.
 CLOSED = (BatchState.COLLECTED, BatchState.SUPERSEDED, BatchState.RELEASED)
 
@@ -38,7 +44,7 @@ class BatchProgress:
     """A batch as it is now; counts are items, and `failed` ones are errored, canceled, expired or missing.
 
     `cancelled` means that Lanes cancelled it because no item needed it, `in_force` that its version is the workload's newest,
-    and `owed` that an item of its `missing` ones still needs an answer.
+    `owed` that an item of its `missing` ones still needs an answer, and `told_late` that an open incident says that it is late.
     """
 
     id: BatchId
@@ -55,14 +61,31 @@ class BatchProgress:
     cancelled: bool = False
     in_force: bool = True
     owed: bool = False
+    model: str = ""
+    requests: int = 0
+    told_late: bool = False
+
+    @property
+    def is_over(self) -> bool:
+        """Whether no item waits for it any more."""
+        return self.state in CLOSED or self.cancelled
 
 
-def batch_slow(version: Version, batch: BatchProgress, now: datetime) -> Assessment:
-    """Judge how long the batch has been open, or was open."""
-    limit, over = version.spec.promises.batch_max_minutes, batch.state in CLOSED or batch.cancelled
+def batch_slow(
+    version: Version, batch: BatchProgress, now: datetime, out: BatchDeparture | None = None
+) -> Assessment:
+    """Judge how long the batch has been open, or was open, by the law that it is `out` under and by its workload's ceiling.
+
+    The law decides once it is learned from `ENOUGH_BACK` batches. A batch that was told as late stays so until it is over,
+    whatever the law has learned meanwhile.
+    """
+    most, over = timedelta(minutes=version.spec.promises.batch_max_minutes), batch.is_over
+    if out is not None and (over or not most or out.usual_law.evidence.back < ENOUGH_BACK):
+        out = None
+    limit = (min(max(out.usual_law.late_after(most), SOONEST), most) if out else most) / MINUTE
     end = batch.over_at if over and batch.over_at else now
-    minutes = (end - batch.begun_at).total_seconds() / 60
-    open_for, promised = seconds(minutes * 60), seconds(limit * 60)
+    minutes = (end - batch.begun_at) / MINUTE
+    open_for, promised = seconds(minutes * 60), seconds(most.total_seconds())
     match batch.state:
         case BatchState.COLLECTED:
             said = f"Batch {batch.id} came back after {open_for}; {promised} were promised."
@@ -71,8 +94,13 @@ def batch_slow(version: Version, batch: BatchProgress, now: datetime) -> Assessm
         case _ if batch.cancelled:
             said = f"Batch {batch.id} was cancelled: no item of it needs an answer any more."
         case _:
-            said = f"Batch {batch.id} has been open for {open_for}; {promised} were promised. {_stuck_at(batch)}"
+            expected = f"{promised} were promised."
+            if out is not None:
+                expected = _expected(out, most, now)
+            said = f"Batch {batch.id} has been open for {open_for}; {expected} {_stuck_at(batch)}"
     judged, subject = Verdict.PASSED if over else verdict(minutes, limit), batch_subject(batch.id)
+    if batch.told_late and limit and not over and judged is Verdict.PASSED:
+        judged = Verdict.INCONCLUSIVE
     return Assessment(
         Promise.BATCH_SLOW,
         version.workload,
@@ -83,6 +111,22 @@ def batch_slow(version: Version, batch: BatchProgress, now: datetime) -> Assessm
         said,
         subject,
         REALTIME | BATCH,
+    )
+
+
+def _expected(out: BatchDeparture, most: timedelta, now: datetime) -> str:
+    """Return when the batch was expected, how rare its age is, and when it is expected now."""
+    law, age = out.usual_law, out.out
+    soon, late = (seconds(law.within(each).total_seconds()) for each in USUALLY)
+    promised = seconds(most.total_seconds())
+    still = f"{promised} were promised"
+    if age < most:
+        still = (
+            f"with a chance of {share(out.law.by(most, out=age))} within the promised {promised}"
+        )
+    return (
+        f"it was expected after {soon} to {late} by {counted(law.evidence.back, 'earlier batch')} of its size, of which "
+        f"{share(1 - law.by(age))} take as long. It is expected back at {clock(out.expected_at, beside=now)}, {still}."
     )
 
 
@@ -201,16 +245,40 @@ class WaitingBatchWork:
     last_intended_at: datetime | None
 
 
-def never_started(version: Version, waiting: WaitingBatchWork | None, now: datetime) -> Assessment:
+@dataclass(frozen=True)
+class CheckIn:
+    """The newest run of `depart` for a workload: when it began, and how many items it sent, None while it runs."""
+
+    workload: str
+    at: datetime
+    sent: int | None
+
+    def said(self, now: datetime) -> str:
+        """Return a sentence about it."""
+        end = "has not ended" if self.sent is None else f"sent {counted(self.sent, 'item')}"
+        return f" The newest run of `depart` began at {clock(self.at, beside=now)} and {end}."
+
+
+def never_started(
+    version: Version,
+    waiting: WaitingBatchWork | None,
+    now: datetime,
+    checked_in: CheckIn | None = None,
+) -> Assessment:
     """Judge by how many minutes the oldest waiting work has missed its departure.
 
-    While batches of that departure still leave, a backlog is neither a breach nor the end of one.
+    While batches of that departure still leave, a backlog is neither a breach nor the end of one. A departure to which no run
+    has checked in is told sooner than one whose run sent nothing.
     """
     promise, name = Promise.BATCH_NEVER_STARTED, version.workload
-    window, limit = version.spec.window, START_WITHIN.total_seconds() / 60
+    window, within = version.spec.window, START_WITHIN
     departure = window.next_departure(waiting.ready_since) if waiting else now
+    ran = checked_in.said(now) if checked_in else ""
+    if checked_in is not None and checked_in.at < departure:
+        within, ran = CHECK_IN_WITHIN, f"{ran} {NO_RUN}"
+    limit = within / MINUTE
     if waiting is None or departure >= now:
-        said = "Nothing waits for the batch lane that should have left."
+        said = f"Nothing waits for the batch lane that should have left.{checked_in.said(now) if checked_in else ''}"
         return Assessment(promise, name, Verdict.PASSED, 0, limit, 1, said)
     left = waiting.last_intended_at
     leaving = left is not None and departure <= left < window.next_departure(departure)
@@ -222,8 +290,9 @@ def never_started(version: Version, waiting: WaitingBatchWork | None, now: datet
     )
     if left is not None:
         said += f" The newest batch left at {clock(left, beside=now)}."
+    said += ran
     judged = verdict(minutes, limit)
-    if judged is Verdict.PASSED and now - departure > START_WITHIN:
+    if judged is Verdict.PASSED and now - departure > within:
         judged = Verdict.INCONCLUSIVE
     figures = judged, minutes, limit, waiting.items, said
     return Assessment(promise, name, *figures, standstill=BATCH)

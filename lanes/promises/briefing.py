@@ -81,14 +81,17 @@ UNEXPLAINED: Mapping[Promise, str] = {
     Promise.READ_LATE: "nothing failed: its readers come later",
     Promise.PROVIDER_DOWN: "the sentence above is what the last call met",
     Promise.PROVIDER_FROZEN: "the sentence above is what the last call met",
+    Promise.FEED_SILENT: "nothing failed in Lanes: its sender sends nothing, or does not reach a door",
 }
 UNSTAKED: Mapping[Promise, str] = {
-    Promise.APPROVAL_WAITS: "no item waits for the answer: the share in force stays"
+    Promise.APPROVAL_WAITS: "no item waits for the answer: the share in force stays",
+    Promise.FEED_SILENT: "no item waits because of it: none came",
 }
 UNSAMPLED: Mapping[Promise, str] = {
     Promise.WORKLOAD_INVALID: "it is about a block, not about an item",
     Promise.APPROVAL_WAITS: "it is about a rollout, not about an item",
     Promise.ROLE_TAKEN: "it is about a session of the database, not about an item",
+    Promise.FEED_SILENT: "it is about items that did not come",
 }
 NO_RUN: Mapping[Promise, str] = {
     Promise.WORKLOAD_INVALID: "no run is at fault: its author has to correct the block",
@@ -96,6 +99,7 @@ NO_RUN: Mapping[Promise, str] = {
     Promise.DEADLINE_MISSED: "no run is at fault: answers came too late",
     Promise.DEADLINE_AT_RISK: "no run is at fault: batches take their time",
     Promise.ROLE_TAKEN: "no run is at fault: the session is none of Lanes",
+    Promise.FEED_SILENT: "no run is at fault: nothing came in",
     Promise.RULE_RAISES: "no run is at fault: the rule is",
     Promise.CHANCE_WRONG: "no run is at fault: batches take their time",
 }
@@ -103,6 +107,7 @@ GROWS_UNTIL: Mapping[Promise, str] = {
     Promise.BATCH_SLOW: "the batch is home",
     Promise.BATCH_NEVER_STARTED: "a batch leaves",
     Promise.APPROVAL_WAITS: "a person answers",
+    Promise.FEED_SILENT: "an item arrives",
 }
 STAYS: Mapping[Promise, str] = {
     Promise.BATCH_UNCLEAR: "it keeps its items until a person decides",

@@ -22,7 +22,7 @@ READ_WITHIN = timedelta(minutes=1)  # the age of a message's figures when it is 
 class Promise(StrEnum):
     """What is promised of a workload."""
 
-    BATCH_SLOW = "batch_slow"  # no batch is open longer than its limit
+    BATCH_SLOW = "batch_slow"  # no batch takes longer than its kind does, or than its limit
     BATCH_FAILING = "batch_failing"  # few items of a batch stay without an answer
     BATCH_INVALID = "batch_invalid"  # few answers of a batch break the output schema
     BATCH_UNCLEAR = "batch_unclear"  # every batch can be collected without a person
@@ -43,6 +43,7 @@ class Promise(StrEnum):
     DEADLINE_MISSED = "deadline_missed"  # few items are answered after they were due
     DEADLINE_AT_RISK = "deadline_at_risk"  # what is due will be answered in time, surely enough
     ROLE_TAKEN = "role_taken"  # no session of another user holds a role of Lanes
+    FEED_SILENT = "feed_silent"  # items arrive as they usually do in that hour of the week
     RULE_RAISES = "rule_raises"  # every rule can be evaluated for every item
     # items take their lanes for the reasons of the same hours before
     ROUTING_SHIFTED = "routing_shifted"
@@ -206,6 +207,13 @@ TERMS: Mapping[Promise, Terms] = {
         "A session of another user took the advisory lock of the role. Find out what it is for, then end it by the statement "
         "above, as an administrator of the database: Lanes takes the role by itself. `lanes roles` lets only members of its "
         "roles connect.",
+    ),
+    Promise.FEED_SILENT: Terms(
+        "A feed fell silent",
+        "minutes",
+        math.inf,
+        "See whether its sender runs and reaches the door: `lanes doctor` looks at Lanes, view rejected_log holds what was "
+        "refused. The next item ends this, and so does a week of silence; a feed that rests on purpose can be paused.",
     ),
     Promise.RULE_RAISES: Terms(
         "A rule cannot be evaluated",

@@ -10,6 +10,7 @@ from lanes.promises import answers, decisions
 from lanes.promises.assessment import Assessment
 from lanes.promises.batches import (
     BatchProgress,
+    CheckIn,
     WaitingBatchWork,
     batch_incomplete,
     batch_share,
@@ -18,7 +19,9 @@ from lanes.promises.batches import (
 )
 from lanes.promises.breaches import budget_lasts
 from lanes.promises.deadlines import DueCounts, deadline_missed
+from lanes.promises.feeds import Feed, feed_silent
 from lanes.promises.incident import Promise
+from lanes.routing.prospect import BatchDeparture, BatchProfile, Prospects
 from lanes.statistics.shares import NOTHING, SampleShare
 from lanes.words import BatchState
 from lanes.workload.version import Version
@@ -27,6 +30,7 @@ UNLIMITED = (
     Promise.AUTHORITATIVE_FAILED,
     Promise.ITEMS_FAILED,
     Promise.BATCH_INCOMPLETE,
+    Promise.FEED_SILENT,
     Promise.RULE_RAISES,
 )
 
@@ -42,15 +46,25 @@ class PromiseMeasurements:
     batches: Sequence[BatchProgress] = ()
     realtime: Sequence[answers.RealtimeFigures] = ()
     waiting: Sequence[WaitingBatchWork] = ()
+    departures: Sequence[CheckIn] = ()
     settled: Sequence[answers.RecentItems] = ()
     failed: Sequence[answers.RecentItems] = ()
     due: Sequence[DueCounts] = ()
+    feeds: Sequence[Feed] = ()
     budgets: Sequence[BudgetStatus] = ()
     raised: Sequence[decisions.RaisedRules] = ()
     routed: Sequence[decisions.RoutedHours] = ()
     stated: Mapping[str, SampleShare] = field(default_factory=dict[str, SampleShare])
     reads: Sequence[decisions.ConsumerReads] = ()
     paused: frozenset[str] = field(default_factory=frozenset)
+    prospects: Prospects | None = None
+
+    def departure_of(self, version: Version, batch: BatchProgress) -> BatchDeparture | None:
+        """Return an open batch as it is out under its law of turnaround."""
+        if self.prospects is None or batch.is_over:
+            return None
+        of = BatchProfile(batch.model, version.spec.usual_turnaround)
+        return self.prospects.underway(of, left_at=batch.begun_at, requests=batch.requests)
 
 
 def assess(
@@ -70,7 +84,7 @@ def _of_workload(
     name = version.workload
     batches = [each for each in measured.batches if each.workload == name]
     for batch in batches:
-        yield batch_slow(version, batch, now)
+        yield batch_slow(version, batch, now, measured.departure_of(version, batch))
         if batch.state is BatchState.COLLECTED:
             yield batch_incomplete(batch, now)
     yield answers.authoritative_failed(name, next(_of(measured.settled, name), None))
@@ -81,7 +95,9 @@ def _of_workload(
     yield batch_share(version, Promise.BATCH_FAILING, batches, now)
     yield batch_share(version, Promise.BATCH_INVALID, batches, now)
     yield deadline_missed(version, next(_of(measured.due, name), None))
-    yield never_started(version, next(_of(measured.waiting, name), None), now)
+    yield from (feed_silent(each, now) for each in _of(measured.feeds, name))
+    ran = next(_of(measured.departures, name), None)
+    yield never_started(version, next(_of(measured.waiting, name), None), now, ran)
     yield decisions.rule_raises(name, next(_of(measured.raised, name), None), now)
     routed = next(_of(measured.routed, name), decisions.RoutedHours(name, {}))
     for promise in (Promise.ROUTING_SHIFTED, Promise.GUARDS_FIRE):

@@ -69,6 +69,8 @@ def commands(of: Incident) -> list[str]:
             ]
         case Promise.BATCH_INVALID | Promise.REALTIME_FAILING:
             return pause
+        case Promise.FEED_SILENT:
+            return ["lanes doctor   # whether Lanes itself is well", *pause]
         case Promise.ITEMS_FAILED:
             return [f"lanes retry {workload} --all   # once the cause is mended"]
         case Promise.BATCH_NEVER_STARTED:
@@ -128,7 +130,7 @@ def form(of: Incident) -> FormLink | None:
             return _deployment("Move its traffic", runs.set_split(of.workload))
         case Promise.ROUTING_SHIFTED | Promise.GUARDS_FIRE | Promise.READ_LATE:
             return _deployment("Move its traffic", runs.set_split(of.workload))
-        case Promise.BATCH_FAILING:
+        case Promise.BATCH_FAILING | Promise.FEED_SILENT:
             return _deployment("Pause it", runs.pause(of.workload))
         case Promise.BUDGET:
             return _deployment("Raise the budget", runs.set_budget(of.workload, **_budgeted(of)))

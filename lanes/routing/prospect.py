@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from itertools import groupby
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -11,8 +12,10 @@ from lanes.units import counted, seconds
 from lanes.workload.window import LEAD
 
 if TYPE_CHECKING:
-    from lanes.routing.turnaround import TurnaroundEvidence, Turnarounds
+    from lanes.routing.turnaround import Turnaround, TurnaroundEvidence, Turnarounds
     from lanes.workload.version import Version
+
+ENOUGH_BACK = 20  # batches that are back, from which on their law says when one is late
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,26 +115,35 @@ class BatchDeparture:
         *,
         out: timedelta = timedelta(0),
     ) -> None:
-        self._at, self._out = at, out
-        self._law = turnarounds.of(
-            batches.model, leaves_at=at, usual=batches.usual, requests=requests
+        self._at, self.out = at, out
+        self._learned = partial(
+            turnarounds.of, batches.model, leaves_at=at, usual=batches.usual, requests=requests
         )
+        self.law = self._learned()
         self.leaves = f"a batch that leaves about {at.isoformat(timespec='minutes')}"
-        self.told = _told(self._law.evidence, batches.usual)
+        self.told = _told(self.law.evidence, batches.usual)
+
+    @property
+    def usual_law(self) -> "Turnaround":
+        """Return the law that says when it is late, which no slowness changes before enough slow batches are back."""
+        return self._learned(least_back=ENOUGH_BACK)
 
     def back_by(self, due_at: datetime) -> float:
         """Return the probability that it is back by then."""
-        return self._law.by(due_at - self._at, out=self._out)
+        return self.law.by(due_at - self._at, out=self.out)
 
     def back_at(self, probability: float) -> datetime:
         """Return when it is back with this probability."""
-        return self._at + self._law.within(probability, out=self._out)
+        return self._at + self.law.within(probability, out=self.out)
+
+    @property
+    def expected_at(self) -> datetime:
+        """Return when it is expected back: as likely before as after, given how long it has been out."""
+        return self.back_at(0.5)
 
     def left(self, half_life_s: float, now: datetime) -> float:
         """Return the average remainder, when it is back, of something that halves from now on within each half-life."""
-        return 2.0 ** (-(self._at - now).total_seconds() / half_life_s) * self._law.left(
-            half_life_s
-        )
+        return 2.0 ** (-(self._at - now).total_seconds() / half_life_s) * self.law.left(half_life_s)
 
 
 class Prospects:
@@ -159,10 +171,13 @@ class Prospects:
         """Return the prospect of that version's batches of this size."""
         return Prospect(version, self._turnarounds, self._now, requests=requests)
 
-    def underway(self, version: "Version", *, left_at: datetime, requests: int) -> BatchDeparture:
-        """Return a batch of that version that is out."""
+    def underway(
+        self, of: "Version | BatchProfile", *, left_at: datetime, requests: int
+    ) -> BatchDeparture:
+        """Return a batch of that version, or of that profile, that is out."""
+        batches = of if isinstance(of, BatchProfile) else BatchProfile.of(of)
         return BatchDeparture(
-            BatchProfile.of(version), self._turnarounds, left_at, requests, out=self._now - left_at
+            batches, self._turnarounds, left_at, requests, out=self._now - left_at
         )
 
 

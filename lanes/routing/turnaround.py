@@ -26,6 +26,8 @@ ALARM = 5.0  # log likelihood ratio from which a change of the provider is assum
 # a change for the better needs more evidence and a whole day, because nights are quicker too
 DOUBT, A_DAY_S = (2.0, 86_400.0)
 STATED = 0.95  # probability at which statements are checked
+# a batch is late when it takes 10 % longer than all but 1 % of its kind: 0.65 % of those of a lognormal law do
+LATE, FALSE_ALARMS = (1.1, 0.01)
 GAIN, LIMIT = 0.1, 2.0  # of the correction: log odds for each miss, and at most
 LONGEST = 1e9  # seconds: no batch is awaited longer
 GRID = numpy.geomspace(10.0, 1e7, 257)  # seconds after departure
@@ -73,9 +75,10 @@ NOTHING = ObservedBatches.of([])
 
 
 class TurnaroundEvidence(NamedTuple):
-    """The basis of an estimate: the number of batches and their average age by weight, None without any."""
+    """The basis of an estimate: the number of batches, how many are back, and their average age by weight."""
 
     batches: int
+    back: int
     age: timedelta | None
 
 
@@ -88,9 +91,8 @@ class Turnaround:
     def __init__(self, seen: ObservedBatches, *, usual: timedelta, shift: float = 0.0) -> None:
         weight = seen.weight
         age_s = float((weight * seen.age_s).sum() / weight.sum()) if weight.sum() > 0 else math.nan
-        self.evidence = TurnaroundEvidence(
-            len(weight), None if math.isnan(age_s) else timedelta(seconds=max(age_s, 0.0))
-        )
+        age = None if math.isnan(age_s) else timedelta(seconds=max(age_s, 0.0))
+        self.evidence = TurnaroundEvidence(len(weight), int(seen.back.sum()), age)
         first = _kaplan_meier(seen, weight, usual.total_seconds())
         # the prior lies around what was seen
         out = _kaplan_meier(seen, weight, _median_s(first)) if len(weight) else first
@@ -107,6 +109,17 @@ class Turnaround:
         been = max(out.total_seconds(), 0.0)
         until = self._until_out((1.0 - probability) * self._share_out(been))
         return timedelta(seconds=min(max(until, been), LONGEST))
+
+    def late_after(self, most: timedelta) -> timedelta:
+        """Return the age from which on a batch is late, never more than `most`.
+
+        Where too many batches take longer than `most`, a miss is told before it happens: from the age on at which all but
+        1 % of the batches that come back before `most` have come back.
+        """
+        missed = 1.0 - self.by(most)
+        if missed <= FALSE_ALARMS:
+            return min(self.within(1.0 - FALSE_ALARMS) * LATE, most)
+        return min(self.within(max(1.0 - FALSE_ALARMS - missed, 1e-9)), most)
 
     def left(self, half_life_s: float) -> float:
         """Return the average remainder, when its batch is back, of something that halves: E[2^(-T / half-life)]."""
@@ -147,27 +160,42 @@ class Turnarounds:
         self._law, self._in_force = cache(self._learn), cache(self._since_change)
 
     def of(
-        self, model: str, *, leaves_at: datetime, usual: timedelta, requests: int | None = None
+        self,
+        model: str,
+        *,
+        leaves_at: datetime,
+        usual: timedelta,
+        requests: int | None = None,
+        least_back: int = 0,
     ) -> Turnaround:
-        """Return the law of a batch that leaves then, where its workload's usual time is `usual`."""
+        """Return the law of a batch that leaves then, where its workload's usual time is `usual`.
+
+        With `least_back` it is the law by which one is late: batches that are out say nothing, and those from before a change
+        at the provider count until so many of the newer ones are back.
+        """
         size = None if requests is None else bisect_right(LARGER, requests)
-        return self._law(model, size, int(leaves_at.timestamp() // 3_600 % 24), usual)
+        hour = int(leaves_at.timestamp() // 3_600 % 24)
+        return self._law(model, size, hour, usual, least_back)
 
     def _learn(
-        self, model: str, size: int | None, hour: int | None, usual: timedelta
+        self, model: str, size: int | None, hour: int | None, usual: timedelta, least_back: int
     ) -> Turnaround:
-        seen, median = self._in_force(model, usual), usual
+        seen, median = self._in_force(model, usual, least_back), usual
         if size is not None:
             seen = seen.only(_size_classes(seen) == size)
-            median = self._law(model, None, None, usual).within(0.5)
+            median = self._law(model, None, None, usual, least_back).within(0.5)
         if hour is not None:
             left_hour = (self.read_at.timestamp() - seen.age_s) // 3_600 % 24
             seen = seen.only(numpy.abs((left_hour - hour + 12) % 24 - 12) <= HOURS_BESIDE)
             if seen.weight.sum() < ENOUGH:
-                return self._law(model, size, None, usual)
+                return self._law(model, size, None, usual, least_back)
         return Turnaround(seen, usual=median, shift=correction(self.seen.get(model, NOTHING)))
 
-    def _since_change(self, model: str, usual: timedelta) -> ObservedBatches:
+    def _since_change(self, model: str, usual: timedelta, least_back: int) -> ObservedBatches:
+        if least_back:
+            newer = self._in_force(model, usual, 0)
+            seen = newer if newer.back.sum() >= least_back else self.seen.get(model, NOTHING)
+            return seen.only((seen.back == 1) | (seen.took_s < seen.age_s))
         seen = self.seen.get(model, NOTHING)
         return seen.only(slice(len(seen.age_s) - since_change(seen, usual), None))
 

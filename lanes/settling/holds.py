@@ -224,11 +224,10 @@ def _batch(work: Row, by: Holds, now: datetime) -> str | None:
         case BatchState.SUBMITTED:
             expected = batch["expected_end_at"]
             when = "" if expected is None else f", expected at {clock(expected, beside=now)}"
-            overdue = (
-                "; it is late: a batch ends within a day"
-                if expected is not None and expected < now
-                else ""
-            )
+            told = ("batch_slow", f"batch {number}")
+            late = any((e["promise"], e["subject"]) == told for e in by.incidents)
+            late = late or (expected is not None and expected < now)
+            overdue = "; it is late: a batch ends within a day" if late else ""
             return f"batch {number} has been at the provider since {clock(batch['submitted_at'], beside=now)}{when}{overdue}"
         case BatchState.ENDED:
             return f"batch {number} ended at {clock(batch['ended_at'], beside=now)}; `collect` reads its results"

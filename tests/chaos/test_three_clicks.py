@@ -45,6 +45,7 @@ TOLD = {
     Promise.BUDGET: ("Nothing more is paid", "[Raise the budget]"),
     Promise.DEADLINE_MISSED: ("on realtime, reason", "[Ask for more confidence]"),
     Promise.DEADLINE_AT_RISK: ("3 items are bound to batch", "lanes depart deadline-at-risk"),
+    Promise.FEED_SILENT: ("its sender sends nothing, or does not reach a door", "[Pause it]"),
     Promise.ROLE_TAKEN: ('of user postgres (application "report"', "lanes doctor"),
 }
 KNOWN = "Details"

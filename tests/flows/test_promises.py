@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import pytest
 from pydantic import SecretStr
@@ -16,6 +16,7 @@ from lanes.promises.assessment import Assessment
 from lanes.promises.incident import Promise
 from lanes.slack.messenger import Bot, DeliveryError, Messenger, Webhook
 from lanes.slack.wording import trial
+from lanes.standing import runs
 from lanes.store import incidents
 from lanes.store.database import Database
 from lanes.store.promises import briefings
@@ -544,6 +545,33 @@ async def test_a_batch_that_never_started_tells_that_its_pool_runs_nothing_and_l
     assert why in read
     assert f"[Its work pool] {UI}/v2/work-pools/work-pool/batch" in read
     assert "[Its work pool](/v2/work-pools/work-pool/batch)" in prefect.artifacts[-1]["data"]
+
+
+@pytest.mark.parametrize("paused", [True, False])
+async def test_a_batch_that_never_started_tells_of_a_paused_deployment_and_an_inactive_schedule(
+    story: Story, prefect: PrefectStandIn, paused: bool
+) -> None:
+    late = Assessment(
+        Promise.BATCH_NEVER_STARTED, "letters", Verdict.FAILED, 90, 10, 3, "3 items wait."
+    )
+    await story.db.run(publish, now=await story.db.now())
+    await story.record(late)
+    prefect.has_run("depart", "COMPLETED")
+    prefect.pools["batch"] = "READY"
+    if paused:
+        prefect.paused.add("depart")
+    else:
+        of_it = {"parameters": runs.depart("letters").parameters, "slug": "letters-nightly"}
+        cron = {"cron": "0 22 * * *", "timezone": "UTC"}
+        at = {"id": str(uuid4()), "active": False, "schedule": cron, **of_it}
+        prefect.schedules["depart"] = [at]
+    await story.told()
+    said = (
+        "the deployment `depart` is paused"
+        if paused
+        else "the schedule of `depart` for letters is inactive"
+    )
+    assert f"{said} in Prefect" in shown(story.message.blocks)
 
 
 async def test_an_invalid_block_is_told_with_the_place_of_its_fault_and_a_link_to_it(

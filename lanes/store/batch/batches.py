@@ -9,13 +9,13 @@ from sqlalchemy import ColumnElement, Connection, Select, and_, func, select, up
 from lanes.batch.batch import OVER, OpenBatch
 from lanes.batch.departure import OutstandingWork
 from lanes.errors import UnknownWorkload
-from lanes.ids import BatchId, VersionId
+from lanes.ids import BatchId
 from lanes.store import outbox
 from lanes.store.asking import read_as
 from lanes.store.literals import is_, is_none_of
 from lanes.store.outbox import EventOut
 from lanes.store.states import is_open_work
-from lanes.store.tables import batch, batch_doubt, item, version, work, workload
+from lanes.store.tables import batch, batch_doubt, item, work, workload
 from lanes.store.work import claimable, ready_on
 from lanes.words import BatchState, Lane, WorkState
 
@@ -73,12 +73,6 @@ def owned_ids(connection: Connection, candidates: Sequence[str]) -> set[str]:
     id_ = batch.c.provider_batch_id
     rows = connection.execute(select(id_).where(id_.in_(list(candidates))))
     return {row.provider_batch_id for row in rows if row.provider_batch_id is not None}
-
-
-def expected_minutes(connection: Connection, version_id: VersionId) -> int:
-    """Return how long a batch of a version usually takes."""
-    wanted = select(version.c.batch_expected_minutes).where(version.c.id == version_id)
-    return connection.execute(wanted).scalar_one()
 
 
 def outstanding(connection: Connection, name: str, *, now: datetime) -> OutstandingWork:

@@ -22,6 +22,8 @@ from lanes.store.work import OF_ITEM, OF_WORK, claimable, claimed
 from lanes.store.workload.workloads import in_force
 from lanes.words import ANSWERING, Lane
 
+NOTHING_SENT: Mapping[str, int] = {}
+
 
 def pressing(connection: sa.Connection, *, now: datetime) -> list[str]:
     """Return the workloads whose batch work must leave now rather than by schedule: by due time, or put off until now.
@@ -67,8 +69,32 @@ def due_before(until: Mapping[str, datetime], now: datetime) -> sa.Select[str]:
     return sa.select(asked.c.workload).select_from(asked.join(due, sa.true()))
 
 
-def put_off(connection: sa.Connection, until: Mapping[str, datetime], *, of: str | None) -> None:
-    """Note after a run for one workload, or for all, when to ask for another; other workloads wait for their schedule."""
+def check_in(connection: sa.Connection, of: str | None, *, now: datetime) -> None:
+    """Note that a run for one workload, or for all, looks for batch work from `now` on."""
+    _note(connection, of, departed_at=now, departed_items=None)
+
+
+def _note(connection: sa.Connection, of: str | None, **values: Any) -> None:
+    """Write columns of one workload, or of all; those that other transactions hold are passed over."""
+    its = sa.true() if of is None else workload.c.name == of
+    free = sa.select(workload.c.name).where(its)
+    free = free.with_for_update(key_share=True, skip_locked=True)
+    connection.execute(sa.update(workload).where(workload.c.name.in_(free)).values(**values))
+
+
+def put_off(
+    connection: sa.Connection,
+    until: Mapping[str, datetime],
+    *,
+    of: str | None,
+    sent: Mapping[str, int] = NOTHING_SENT,
+) -> None:
+    """Note after a run for one workload, or for all, what it sent, and when to ask for another.
+
+    Workloads that `until` does not name wait for their schedule.
+    """
+    items = sa.case(sent, value=workload.c.name, else_=0) if sent else 0
+    _note(connection, of, departed_items=items)
     ran = workload.c.submit_at.is_not(None) if of is None else workload.c.name == of
     over = sa.update(workload).where(ran, workload.c.name.not_in(list(until)))
     connection.execute(over.values(submit_at=None))

@@ -14,14 +14,14 @@ from lanes.promises.answers import (
     RealtimeFigures,
     RecentItems,
 )
-from lanes.promises.batches import JUDGED_FOR, BatchProgress, WaitingBatchWork
+from lanes.promises.batches import JUDGED_FOR, BatchProgress, CheckIn, WaitingBatchWork
 from lanes.promises.deadlines import MISSED_WITHIN, DueCounts
 from lanes.promises.judge import PromiseMeasurements
 from lanes.settling.attempts import UNANSWERABLE
 from lanes.store.asking import read_as, through
-from lanes.store.figures import due
+from lanes.store.figures import arrivals, due
 from lanes.store.money import budgets
-from lanes.store.routing import mix
+from lanes.store.routing import mix, turnarounds
 from lanes.store.states import MEASURING
 from lanes.store.work import UNASKED
 from lanes.words import BatchState, Outcome
@@ -32,7 +32,9 @@ SOON = timedelta(minutes=1)  # an upper bound of now: generic plans expect few r
 
 BATCHES = """
 select id, workload, state, items, succeeded, invalid, errored + canceled + expired + missing as failed, missing,
-       cancel_at is not null as cancelled, coalesce(submitted_at, intended_at) as begun_at,
+       cancel_at is not null as cancelled, coalesce(submitted_at, intended_at) as begun_at, model, requests,
+       exists (select from lanes.incident o
+                where o.state = 'open' and o.promise = 'batch_slow' and o.subject = 'batch ' || b.id) as told_late,
        case when state in ('collected', 'released') then coalesce(collected_at, ended_at) end as over_at, note,
        exists (select from lanes.workload w where w.name = b.workload and w.version_id = b.version_id) as in_force,
        missing > 0
@@ -192,6 +194,9 @@ select i.workload, count(*) as items, (array_agg(i.key order by i.failed_at desc
  group by i.workload
 """
 
+DEPARTURES = """
+select name as workload, departed_at as at, departed_items as sent from lanes.workload where departed_at is not null
+"""
 PAUSED = "select name from lanes.workload where paused_at is not null"
 
 
@@ -224,10 +229,13 @@ def measure(connection: Connection, *, now: datetime) -> PromiseMeasurements:
         batches=[read_as(BatchProgress, row, state=BatchState(row.state)) for row in batches],
         realtime=read(RealtimeFigures, REALTIME),
         waiting=read(WaitingBatchWork, WAITING, unpaid),
+        departures=read(CheckIn, DEPARTURES),
+        feeds=arrivals.feeds(connection, now=now),
         settled=read(RecentItems, SETTLED),
         failed=read(RecentItems, FAILED),
         due=read(DueCounts, due.BY_WORKLOAD, {"now": now, "since": now - MISSED_WITHIN}),
         budgets=spent,
         **mix.promised(through(connection), now=now),
         paused=frozenset(connection.execute(text(PAUSED)).scalars()),
+        prospects=turnarounds.prospects(connection, now=now),
     )

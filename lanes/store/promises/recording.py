@@ -35,6 +35,7 @@ JUDGED = (
     Promise.ITEMS_FAILED,
     Promise.BUDGET,
     Promise.DEADLINE_MISSED,
+    Promise.FEED_SILENT,
     Promise.RULE_RAISES,
     Promise.ROUTING_SHIFTED,
     Promise.GUARDS_FIRE,

@@ -3,10 +3,18 @@
 from datetime import datetime, timedelta
 from itertools import groupby
 from threading import Lock
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
-from lanes.routing.prospect import EDGES, Calibration, Prospects, StatedBin, calibrations
+from lanes.ids import BatchId
+from lanes.routing.prospect import (
+    EDGES,
+    BatchProfile,
+    Calibration,
+    Prospects,
+    StatedBin,
+    calibrations,
+)
 from lanes.store import asking
 from lanes.store.asking import Ask
 
@@ -73,6 +81,39 @@ def read(ask: Ask, *, now: datetime) -> "Turnarounds":
         {model: ObservedBatches.of([tuple(row)[1:] for row in of_it]) for model, of_it in models},
         now,
     )
+
+
+MOVED = timedelta(minutes=1)  # an expected end that moves less, or by less than a tenth, is left
+BATCHES = """
+select b.id, b.model, b.requests, b.intended_at, b.expected_end_at, v.batch_expected_minutes
+  from lanes.batch b join lanes.version v on v.id = b.version_id
+"""
+EXPECT = """
+update lanes.batch set expected_end_at = :ends
+ where id = (select id from lanes.batch where id = :id and state = 'submitted' for no key update skip locked)
+returning id
+"""
+
+
+def expected_end(connection: "Connection", batch_id: BatchId, *, now: datetime) -> datetime:
+    """Return when a batch is expected back, given how long it has been out."""
+    asked = asking.through(connection)
+    (row,) = asked(f"{BATCHES} where b.id = :id", id=batch_id)
+    return _expected_end(row, prospects(connection, now=now))
+
+
+def expect(connection: "Connection", *, now: datetime) -> None:
+    """Write when each batch at the provider is expected back; one that another transaction holds has its turn later."""
+    asked, laws = asking.through(connection), prospects(connection, now=now)
+    for row in asked(f"{BATCHES} where b.state = 'submitted' order by b.id"):
+        ends, before = _expected_end(row, laws), row.expected_end_at
+        if before is None or abs(ends - before) > max(MOVED, (ends - now) / 10):
+            asked(EXPECT, id=row.id, ends=ends)
+
+
+def _expected_end(row: Any, laws: Prospects) -> datetime:
+    of = BatchProfile(row.model, timedelta(minutes=row.batch_expected_minutes))
+    return laws.underway(of, left_at=row.intended_at, requests=row.requests).expected_at
 
 
 # sample points of the period, and routes: enough to judge by, at a constant cost

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from datetime import datetime, timedelta
+from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
@@ -25,6 +25,7 @@ from lanes.store.doors.history import lengths_of
 from lanes.store.locks import PATIENCE, waiting_at_most
 from lanes.store.money import sharing
 from lanes.store.payload import call_bytes, characters
+from lanes.store.routing import turnarounds
 from lanes.store.settling import outcomes
 from lanes.store.states import ANSWERING, OPEN_WORK
 from lanes.store.tables import attempt, batch, item, work
@@ -96,7 +97,7 @@ def _adopt(
         )
     if row.provider_batch_id is not None and row.provider_batch_id != provider_batch_id:
         adoption.let_go(connection, batch_id)
-    expected = now + timedelta(minutes=batches.expected_minutes(connection, row.version_id))
+    expected = turnarounds.expected_end(connection, batch_id, now=now)
     adoption.adopted(connection, batch_id, provider_batch_id, expected_end_at=expected, now=now)
     return f"batch {batch_id} of {row.workload} is {provider_batch_id}: `collect` fetches its results when it has ended"
 

@@ -47,7 +47,7 @@ QUERIES = {
 
 INCIDENTS = """
 select promise, subject, why, opened_at from lanes.incident
- where state = 'open' and promise in ('provider_frozen', 'batch_unclear') and workload in (:workload, '*')
+ where state = 'open' and promise in ('provider_frozen', 'batch_unclear', 'batch_slow') and workload in (:workload, '*')
  order by opened_at
 """
 BATCHES = """

@@ -27,6 +27,12 @@ class workload(TypedColumns):
     submit_at: Named[datetime | None] = column(
         "Retry of a failed departure: when `collect` asks for a run of `depart`"
     )
+    departed_at: Named[datetime | None] = column(
+        "When the newest run of `depart` began to look for its batch work"
+    )
+    departed_items: Named[int | None] = column(
+        "How many items that run sent; null: it has not ended"
+    )
     refused_version_id: Named[VersionId | None] = column(
         "The version that the provider refuses; its work waits for the next"
     )

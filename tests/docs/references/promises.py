@@ -2,8 +2,11 @@
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+
+import numpy
 
 from lanes.batch.collection import Tally
 from lanes.ids import BatchId, IncidentId, VersionId
@@ -45,11 +48,14 @@ from lanes.promises.decisions import (
     rule_raises,
     shares_grew,
 )
+from lanes.promises.feeds import LONGER, WEEK, WEEKS, ArrivalPattern, Feed, feed_silent
 from lanes.promises.incident import TERMS, Incident, IncidentState, Promise, Severity, in_words
 from lanes.promises.remedy import FormLink, FormTarget, commands, form
 from lanes.rollouts.gates import Judgement, Measurement
 from lanes.rollouts.playbook import parse
 from lanes.rollouts.rollout import AskApproval, RolloutState, Situation, next_move
+from lanes.routing.prospect import Prospects
+from lanes.routing.turnaround import ObservedBatches, Turnarounds
 from lanes.slack.wording import message
 from lanes.standing.roles import Role
 from lanes.statistics.shares import SampleShare
@@ -91,6 +97,15 @@ VERSION = Version(
 )
 BATCH = BatchProgress(
     BatchId(41), NAME, BatchState.SUBMITTED, 200, 0, 0, 0, AT - timedelta(hours=3)
+)
+LATE = replace(BATCH, begun_at=AT - timedelta(minutes=95))
+SEEN = ObservedBatches.of([(3_600, 60 * (35 + n % 30), 1, 20, 200, math.nan) for n in range(400)])
+OUT = Prospects(Turnarounds({VERSION.spec.batch_model: SEEN}, AT), AT).underway(
+    VERSION, left_at=LATE.begun_at, requests=20
+)
+PATTERN = ArrivalPattern(
+    numpy.arange(AT.timestamp() // 60 - WEEKS * WEEK - 99, AT.timestamp() // 60 - 39).astype(int),
+    int(AT.timestamp() // 60) - 40,
 )
 HOME = BatchProgress(
     BatchId(41), NAME, BatchState.COLLECTED, 200, 140, 30, 30, AT - timedelta(hours=1), over_at=AT
@@ -147,7 +162,7 @@ def _question(name: str) -> Assessment:
 
 
 EXAMPLES: Mapping[Promise, Assessment] = {
-    Promise.BATCH_SLOW: batches.batch_slow(VERSION, BATCH, AT),
+    Promise.BATCH_SLOW: batches.batch_slow(VERSION, LATE, AT, OUT),
     Promise.BATCH_FAILING: batches.batch_share(VERSION, Promise.BATCH_FAILING, [HOME], AT),
     Promise.BATCH_INVALID: batches.batch_share(VERSION, Promise.BATCH_INVALID, [HOME], AT),
     Promise.BATCH_UNCLEAR: batches.batch_unclear(
@@ -180,6 +195,7 @@ EXAMPLES: Mapping[Promise, Assessment] = {
         VERSION, DueCounts(NAME, met=66, missed=13, overdue=1, in_realtime=2)
     ),
     Promise.DEADLINE_AT_RISK: deadline_at_risk(RISK, AT),
+    Promise.FEED_SILENT: feed_silent(Feed(NAME, AT - timedelta(minutes=40), PATTERN), AT),
     Promise.ROLE_TAKEN: role_taken(
         Role.ROUTER, [ForeignHolder(Role.ROUTER, 4711, "grafana", "psql", "10.0.0.7")]
     ),
@@ -202,6 +218,7 @@ LIMITED = {
 OTHERWISE = {
     Promise.BATCH_NEVER_STARTED: f"{START_WITHIN.total_seconds() / 60:g} minutes after a departure of its window",
     Promise.APPROVAL_WAITS: "`approval_within_hours` of the playbook",
+    Promise.FEED_SILENT: f"{LONGER:g} times the longest silence of its last {WEEKS} weeks",
     Promise.ROUTING_SHIFTED: f"{share(MOVED)} of the decisions more than usual",
     Promise.GUARDS_FIRE: f"{share(PUSHED)} of the decisions more than usual",
     Promise.CHANCE_WRONG: f"{share(LATE_BATCHES)} of the batches of 7 days",

@@ -9,6 +9,7 @@ from lanes.batch.collection import Tally
 from lanes.packing import Claim
 from lanes.store.batch import batches, collection, creates, doubts, ready_work
 from lanes.store.doors import items
+from lanes.store.routing import turnarounds
 from lanes.store.workload import workloads
 from lanes.words import BatchState, Lane, Outcome
 from lanes.workload.version import Version
@@ -426,9 +427,15 @@ def test_an_item_canceled_while_its_batch_runs_is_booked_when_the_batch_ends(
     assert row(connection, "item_status").state == "canceled"
 
 
-def test_the_expected_minutes_are_those_of_the_version(connection: Connection) -> None:
+def test_a_first_batch_is_expected_after_the_usual_time_of_its_version(
+    connection: Connection,
+) -> None:
     version = publish(connection, "slow", now=NOON, batch_expected_minutes=77)
-    assert batches.expected_minutes(connection, version.id) == 77
+    admit(connection, "k", now=NOON, workload="slow", lane=Lane.BATCH)
+    route(connection, now=NOON)
+    batch_id, _ = intend(connection, version)
+    ends = turnarounds.expected_end(connection, batch_id, now=NOON)
+    assert (ends - NOON).total_seconds() / 60 == pytest.approx(77, rel=0.01)
 
 
 def test_a_nonce_names_one_batch(connection: Connection, letters: Version) -> None:

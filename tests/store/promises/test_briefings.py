@@ -40,6 +40,7 @@ from lanes.workload.definition import parse
 from tests.conftest import NOON, later
 from tests.examples import SCHEMA, admit, publish, route
 from tests.slack_standin import invalid, shown
+from tests.store.arrivals import arrived
 from tests.store.tries import claim, claimed_item, home, intend, row, save, submit, tried
 
 UI = "http://prefect.example"
@@ -350,6 +351,11 @@ def role_taken(connection: Connection) -> None:
     incidents.open(connection, breaches.role_taken(Role.ROUTER, [holder]), now=NOON)
 
 
+def feed_silent(connection: Connection) -> None:
+    arrived(connection, until=later(hours=-3))
+    evaluated(connection)
+
+
 def rule_raises(connection: Connection) -> None:
     publish(connection, now=later(hours=-3), urgent_when="payload.amount > 100")
     admit(connection, "a1", "a2", now=later(hours=-2))
@@ -606,6 +612,14 @@ TOLD = {
         "Steady: the role stays taken until that session ends",
         "lanes doctor",
         lacks=("No run: no run is at fault", "No sample item: it is about a session"),
+    ),
+    Promise.FEED_SILENT: ScenarioMessage(
+        feed_silent,
+        ("Nothing failed in Lanes: its sender sends nothing, or does not reach a door.",),
+        "No item waits because of it: none came",
+        "Grows with time, until an item arrives",
+        "Pause it",
+        lacks=("No run: no run is at fault", "No sample item: it is about items that did not come"),
     ),
     Promise.RULE_RAISES: ScenarioMessage(
         rule_raises,

@@ -131,6 +131,7 @@ GONE: list[tuple[Promise, Callable[[Connection], None], dict[str, float]]] = [
     (Promise.DEADLINE_MISSED, cancel, {"minutes": 70}),
     (Promise.DEADLINE_AT_RISK, nothing_at_risk, {}),
     (Promise.ROLE_TAKEN, no_role_taken, {}),
+    (Promise.FEED_SILENT, pause, {}),
     (Promise.RULE_RAISES, correct, {}),
     (Promise.ROUTING_SHIFTED, pause, {}),
     (Promise.ROUTING_SHIFTED, correct, {"minutes": 15}),

@@ -112,6 +112,11 @@ CASES: list[tuple[dict[str, Any], Holds, list[str]]] = [
     (OUT, batched(expected_end_at=SINCE), ["it is late"]),
     (
         OUT,
+        Holds(batches={41: BATCH}, incidents=[{**UNCLEAR, "promise": "batch_slow"}]),
+        ["expected at 13:00 UTC", "it is late"],
+    ),
+    (
+        OUT,
         batched(state="intended", create_ended_at=SINCE),
         ["no answer since 11:00 UTC", "`collect`"],
     ),

@@ -14,7 +14,7 @@
 ---   expired: Items whose request expired before it ran; not billed
 ---   missing: Items without any result, however often the results were read
 ---   submitted_at: When the provider confirmed it; null: not yet
----   expected_end_at: When it should be back, as was expected when it was submitted
+---   expected_end_at: When it is expected back, by how long such batches take and how long it has been out
 ---   ended_at: When the provider had finished it; null: not yet
 ---   collected_at: When every result was applied; null: not yet
 ---   processed: Requests that the provider is no longer processing

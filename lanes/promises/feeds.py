@@ -1,0 +1,112 @@
+"""The promise about what comes in: a feed does not fall silent against its own pattern.
+
+A silence is measured in the arrivals that it lacks: minutes with arrivals, by the hours of the week of the last four weeks,
+and of each hour and its neighbours the one with the fewest, so that a change of the clocks makes no silence. It breaks the
+promise when it lacks `LONGER` times as many as the longest earlier one that was not told. Where silences have an exponential
+tail, whatever its scale, and n were seen, that happens by chance with a probability of E[V^3] = 6 / n^3, V being the smallest
+of n uniform variables: 6 / n^2 times in four weeks, 0.0006 for the fewest that are judged. An irregular feed has long silences
+and needs a longer one; one whose days differ too much, and one that is new, are not judged.
+"""
+
+import math
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+import numpy
+from numpy.typing import NDArray
+
+from lanes.promises.assessment import Assessment
+from lanes.promises.incident import Promise
+from lanes.units import clock, counted, seconds
+from lanes.words import Verdict
+
+WEEK = 7 * 24 * 60  # in minutes
+WEEKS, LEAST_WEEKS = (4, 2)  # that are learned from, at most and at least
+# earlier silences that are needed, and how many times the longest is too long
+SILENCES, LONGER = (100, 3.0)
+MOST_TOLD = 2  # told silences of the last weeks that are taken for outages, not for the feed's way
+# standard deviation of the arrivals of a weekday, as a share of their mean, from which on a feed is irregular
+IRREGULAR = 0.3
+LEAST = 10.0  # arrivals that are lacking, at least
+SOONEST = timedelta(minutes=15)  # a shorter silence is none
+FORGOTTEN = timedelta(days=7)  # a longer one is the new pattern
+
+
+class ArrivalPattern:
+    """When items of a workload arrive: how many minutes of each hour of the week have arrivals, and how silent it was.
+
+    `minutes` are those with arrivals, counted from 1970, in order; they were read at minute `until`, and `told` counts the
+    incidents of that time.
+    """
+
+    def __init__(self, minutes: NDArray[numpy.int64], until: int, told: int = 0) -> None:
+        self.until = until
+        self.weeks = min(WEEKS, (until - int(minutes[0])) // WEEK) if len(minutes) else 0
+        begun = until - self.weeks * WEEK
+        at = minutes[minutes >= begun]
+        each = numpy.bincount(at // 60 % 168, minlength=168) / max(self.weeks, 1)
+        fewest = numpy.minimum(each, numpy.minimum(numpy.roll(each, 1), numpy.roll(each, -1)))
+        self._sum = numpy.concatenate(([0.0], fewest.cumsum()))
+        silences = numpy.sort(numpy.diff(self.expected_by(at)))
+        self.most = math.inf
+        if self.weeks >= LEAST_WEEKS and len(silences) >= SILENCES:
+            hours = numpy.bincount((at - begun) // 60, minlength=168 * self.weeks + 1)[:-1]
+            items = -numpy.log1p(-numpy.minimum(hours, 59.5) / 60)  # of Poisson arrivals
+            each_day = items.reshape(self.weeks, 7, 24).sum(axis=2)
+            varies = each_day.var(axis=0, ddof=1).mean() / (each_day.mean(axis=0) ** 2).mean()
+            if math.sqrt(varies) <= IRREGULAR:
+                longest = float(silences[-1 - min(told, MOST_TOLD)])
+                self.most = max(LEAST, LONGER * longest)
+
+    def is_of(self, last_at: datetime) -> bool:
+        """Return whether it was read within the day before `last_at`."""
+        return 0 <= last_at.timestamp() // 60 - self.until < WEEK / 7
+
+    def lacking(self, since: datetime, until: datetime) -> float:
+        """Return how many minutes with arrivals are expected in that time."""
+        before, after = self.expected_by(numpy.array([since.timestamp(), until.timestamp()]) / 60)
+        return float(after - before)
+
+    def expected_by(self, minutes: NDArray[Any]) -> NDArray[numpy.float64]:
+        """Return how many minutes with arrivals are expected from 1970 until each of these."""
+        weeks, of_week = numpy.divmod(minutes, WEEK)
+        return weeks * self._sum[-1] + numpy.interp(of_week / 60, numpy.arange(169), self._sum)
+
+
+@dataclass(frozen=True)
+class Feed:
+    """When the newest item of a workload arrived, and its pattern before that, None while it is not known."""
+
+    workload: str
+    last_at: datetime
+    pattern: ArrivalPattern | None = None
+
+    def is_silent(self, now: datetime) -> bool:
+        """Return whether its pattern is asked."""
+        return SOONEST < now - self.last_at < FORGOTTEN
+
+
+def feed_silent(feed: Feed, now: datetime) -> Assessment:
+    """Judge how long nothing has arrived; an incident ends with the next arrival, or when the silence has lasted for a week."""
+    promise, name, silent = Promise.FEED_SILENT, feed.workload, now - feed.last_at
+    minutes = silent / timedelta(minutes=1)
+    if not feed.is_silent(now):
+        said = (
+            "Items arrive."
+            if silent <= SOONEST
+            else "Nothing has arrived for a week: that is its pattern now."
+        )
+        return Assessment(promise, name, Verdict.PASSED, minutes, 0, 0, said)
+    pattern = feed.pattern
+    lacking = 0.0 if pattern is None else pattern.lacking(feed.last_at, now)
+    said = f"Nothing has arrived for {seconds(silent.total_seconds())}, since {clock(feed.last_at, beside=now)}"
+    if pattern is None or lacking <= pattern.most:
+        return Assessment(
+            promise, name, Verdict.INCONCLUSIVE, minutes, 0, 0, f"{said}, which is not unusual."
+        )
+    said += (
+        f"; by the same hours of the last {pattern.weeks} weeks, items were expected in {counted(round(lacking), 'minute')} of "
+        "that time. A healthy feed is that silent less than once in ten years."
+    )
+    return Assessment(promise, name, Verdict.FAILED, minutes, 0, round(lacking), said)

@@ -1,0 +1,156 @@
+"""What the watch measures for lateness, departures and feeds is read from where it happened."""
+
+from datetime import datetime
+
+import pytest
+from sqlalchemy import Connection, text
+
+from lanes.ids import BatchId
+from lanes.promises.assessment import Assessment
+from lanes.promises.incident import Promise
+from lanes.promises.judge import assess
+from lanes.store.batch.ready_work import check_in, put_off
+from lanes.store.figures import arrivals, measurements
+from lanes.store.routing import turnarounds
+from lanes.store.workload import workloads
+from lanes.words import Lane, Verdict
+from tests.conftest import NOON, later
+from tests.examples import admit, publish, route
+from tests.store.arrivals import arrived
+from tests.store.promises.test_endings import look
+from tests.store.tries import home, row, rows, submit
+
+
+def judged(connection: Connection, promise: Promise, *, now: datetime) -> Assessment:
+    measured = measurements.measure(connection, now=now)
+    found = assess(workloads.in_force(connection), measured, now)
+    return next(each for each in found if each.promise is promise and each.workload == "letters")
+
+
+def leaves(connection: Connection, key: str, *, at: datetime) -> BatchId:
+    admit(connection, key, now=at, lane=Lane.BATCH)
+    route(connection, now=at)
+    return submit(connection, workloads.in_force(connection)["letters"], now=at)[0]
+
+
+@pytest.fixture
+def known(connection: Connection) -> None:
+    """Thirty batches took between 30 and 60 minutes."""
+    publish(connection, now=later(days=-9), promises={"batch_max_minutes": 1440})
+    for number in range(30):
+        left = later(hours=-3 * number - 9)
+        batch = leaves(connection, f"k{number}", at=left)
+        home(connection, batch, now=left + (later(minutes=30 + 7 * number % 30) - NOON))
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("known")
+def test_a_batch_that_its_law_calls_late_is_told_long_before_its_ceiling_until_it_is_back(
+    connection: Connection,
+) -> None:
+    batch = leaves(connection, "late", at=NOON)
+    slow = ("batch_slow", "open")
+    assert slow not in look(connection, minutes=70)
+    assert slow in look(connection, hours=5)
+    told = row(connection, "incident_log", promise="batch_slow")
+    assert "by 30 earlier batches of its size" in told.sentence
+    assert told.limit_value < 300
+    connection.execute(
+        text("update lanes.batch set state = 'released' where id <> :id"), {"id": batch}
+    )
+    assert slow in look(connection, hours=13)  # its law is not known any more
+    home(connection, batch, now=later(hours=14))
+    assert slow not in look(connection, hours=14)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("known")
+def test_the_expected_end_is_that_of_the_law_and_moves_with_the_age_of_the_batch(
+    connection: Connection,
+) -> None:
+    batch = leaves(connection, "new", at=NOON)
+
+    def expected() -> float:
+        (found,) = rows(connection, "batch_status", batch_id=batch)
+        return (found.expected_end_at - NOON).total_seconds() / 60
+
+    turnarounds.expect(connection, now=later(seconds=1))
+    assert 40 < expected() < 50
+    assert (
+        turnarounds.expected_end(connection, batch, now=later(seconds=1))
+        == row(connection, "batch_status", batch_id=batch).expected_end_at
+    )
+    turnarounds.expect(connection, now=later(minutes=55))
+    assert 55 < expected() < 65
+    turnarounds.expect(connection, now=later(hours=10))
+    assert expected() > 600
+    home(connection, batch, now=later(hours=11))
+    before = expected()
+    turnarounds.expect(connection, now=later(hours=12))
+    assert expected() == before
+
+
+def test_each_run_of_depart_checks_in_for_its_workload_or_for_all(connection: Connection) -> None:
+    publish(connection, now=NOON)
+    publish(connection, "bills", now=NOON)
+    check_in(connection, "letters", now=NOON)
+    asked = "select name, departed_at, departed_items from lanes.workload order by name"
+    assert [tuple(each) for each in connection.execute(text(asked))] == [
+        ("bills", None, None),
+        ("letters", NOON, None),
+    ]
+    put_off(connection, {}, of="letters", sent={"letters": 3})
+    check_in(connection, None, now=later(hours=1))
+    put_off(connection, {}, of=None, sent={"bills": 7})
+    assert [tuple(each) for each in connection.execute(text(asked))] == [
+        ("bills", later(hours=1), 7),
+        ("letters", later(hours=1), 0),
+    ]
+
+
+def test_a_departure_without_a_run_is_told_and_says_when_the_newest_began(
+    connection: Connection,
+) -> None:
+    publish(connection, now=later(days=-1), off_peak_start="11:00", off_peak_end="12:00")
+    check_in(connection, "letters", now=later(hours=-2))
+    put_off(connection, {}, of="letters")
+    admit(connection, "k", now=later(minutes=-90), lane=Lane.BATCH)
+    route(connection, now=later(minutes=-90))
+    found = judged(connection, Promise.BATCH_NEVER_STARTED, now=later(minutes=-51))
+    assert found.verdict is Verdict.FAILED
+    assert "began at 10:00 UTC and sent 0 items. None has begun since" in found.sentence
+    check_in(connection, "letters", now=later(minutes=-52))
+    found = judged(connection, Promise.BATCH_NEVER_STARTED, now=later(minutes=-51))
+    assert found.verdict is Verdict.PASSED
+
+
+@pytest.mark.slow
+def test_a_feed_that_stopped_is_told_once_and_its_incident_ends_when_an_item_arrives(
+    connection: Connection,
+) -> None:
+    publish(connection, now=later(days=-1))
+    arrived(connection, until=NOON)
+    silent = ("feed_silent", "open")
+    assert silent not in look(connection, minutes=50)
+    assert silent in look(connection, minutes=130)
+    assert silent in look(connection, hours=20)
+    assert len(rows(connection, "incident_log")) == 1
+    admit(connection, "k", now=later(hours=21))
+    assert silent not in look(connection, hours=21)  # it waits for its route
+    route(connection, now=later(hours=21))
+    assert silent not in look(connection, hours=21, minutes=5)  # its figure is not folded yet
+    (feed,) = arrivals.feeds(connection, now=later(hours=22))
+    assert feed.last_at == later(hours=21)
+
+
+@pytest.mark.slow
+def test_a_workload_without_items_and_one_without_weeks_of_them_have_no_silence(
+    connection: Connection,
+) -> None:
+    publish(connection, now=later(days=-1))
+    publish(connection, "bills", now=later(days=-1))
+    arrived(connection, until=NOON, weeks=1.5, every_minutes=1)
+    look(connection, hours=9)
+    assert rows(connection, "incident_log") == []
+    found = arrivals.feeds(connection, now=later(hours=9))
+    assert [each.workload for each in found] == ["letters"]
