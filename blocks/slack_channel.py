@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 from prefect.blocks.core import Block, schema_extra
 from pydantic import ConfigDict, Field, SecretStr
 
+from lanes.settings import SLACK_CHANNELS
 from lanes.workload.form import arrange
 
 if TYPE_CHECKING:
@@ -32,6 +33,8 @@ class SlackChannel(Block):
     """xoxb-..., of a bot with chat:write and channels:history that was invited to the channel."""
     channel: str | None = Field(default=None, title="Channel")
     """Its id (C0123ABCD) or #name. Used with a bot token."""
+    channels: str | None = Field(default=None, title="Channels by severity", pattern=SLACK_CHANNELS)
+    """Other channels for a severity, such as critical=C0123ABCD,digest=#news. Empty: all go to the channel above."""
     webhook_url: SecretStr | None = Field(
         default=None,
         title="Webhook",
@@ -48,6 +51,7 @@ class SlackChannel(Block):
         return messenger(
             bot_token=self.bot_token,
             channel=self.channel,
+            channels=self.channels,
             webhook_url=self.webhook_url,
             api_url=self.api_url,
         )

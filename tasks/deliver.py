@@ -1,63 +1,161 @@
-"""Tells Slack of incidents from the outbox. Whatever Slack does, nothing here fails a run and nothing is lost.
+"""Tells Slack from the outboxes. Whatever Slack does, nothing here fails a run and nothing is lost.
 
 Slack is told by `watch` alone, whose role one process holds, and by a person who tries it (`lanes alerts --test`).
 """
 
 import asyncio
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
+from functools import partial
 
 from prefect.logging import get_run_logger
 from prefect.settings import get_current_settings
 
 from blocks.slack_channel import SlackChannel
-from lanes.promises.incident import SlackPost, SlackStep, delay_after, next_step
+from lanes.promises.incident import (
+    IncidentNews,
+    Promise,
+    Severity,
+    SlackPost,
+    SlackStep,
+    delay_after,
+    news_of,
+    next_step,
+)
+from lanes.report import digest
+from lanes.settings import Settings
+from lanes.slack import threads
 from lanes.slack.messenger import DeliveryError, MessagePlace, Messenger
-from lanes.slack.wording import message, reminder
+from lanes.slack.wording import SlackMessage, message, reminder
 from lanes.store.database import Database
-from lanes.store.promises import slack_posts
+from lanes.store.promises import slack_notes, slack_posts
+from lanes.store.promises.slack_notes import SlackNote
+from lanes.store.report import digests
 from lanes.store.rollouts import rollouts
 from tasks.briefed import Briefed, Briefer
 from tasks.pages import Finder, LookupLimits
 from tasks.runs import BLOCK
 
-
-async def remind(db: Database, messenger: Messenger, *, ui_url: str) -> int:
-    """Reply to each message whose question is due, once a day, and return the number of replies. A webhook has no threads."""
-    if not messenger.edits:
-        return 0
-    now, total = await db.now(), 0
-    for each in await db.run(slack_posts.due_reminders, now=now):
-        run_id = await db.run(rollouts.newest_run_of, each.incident.workload)
-        said = reminder(each.incident, now, ui_url=ui_url, run_id=run_id)
-        await db.run(slack_posts.begin_reminder, each.incident.id, now=now)
-        try:
-            await asyncio.to_thread(messenger.reply, MessagePlace(each.channel, each.ts), said)
-        except DeliveryError as problem:
-            if not problem.maybe:
-                await db.run(slack_posts.retry_reminder, each.incident.id, now=now)
-            break
-        total += 1
-    return total
-
-
 LOOKS_BACK = timedelta(days=1)  # Slack's clock is not ours; which message it is, its metadata says
 
 
 async def deliver_posts(db: Database) -> int:
-    """Deliver the posts that are due to the channel of block `lanes`; return the number of messages posted or edited.
+    """Deliver what is due to the channels of block `lanes`; return the number of messages sent or edited.
 
-    Without that block incidents stay in `incident_log`.
+    Without that block incidents stay in `incident_log`, and nothing else is told.
     """
     now = await db.now()
-    posts = await db.run(slack_posts.due, edits=True, now=now)
-    if not posts and not await db.run(slack_posts.due_reminders, now=now):
+    day = now.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    at = day + timedelta(hours=Settings.read().digest_hour)
+    digest_due = now >= at and await db.run(slack_notes.awaits_digest, day)
+    looks = (slack_posts.due_reminders, slack_notes.due, partial(slack_posts.due, edits=True))
+    if not digest_due and not any([await db.run(look, now=now) for look in looks]):
         return 0
     messenger = await _messenger()
     if messenger is None:
         await db.run(slack_posts.drop_untold)
+        await db.run(slack_notes.drop, keep_digests=False)
+        if digest_due:
+            await db.run(slack_notes.add, None, day=day.date(), now=now)
         return 0
     ui_url = str(get_current_settings().ui_url or "http://127.0.0.1:4200")
-    return await tell(db, messenger, ui_url=ui_url) + await remind(db, messenger, ui_url=ui_url)
+    told = await tell(db, messenger, ui_url=ui_url)
+    await remind(db, ui_url=ui_url)
+    told += await send(db, messenger, ui_url=ui_url)
+    if digest_due:
+        await _write_digest(db, messenger, at, ui_url)
+    return told
+
+
+async def _write_digest(db: Database, messenger: Messenger, at: datetime, ui_url: str) -> None:
+    """Put the digest of the day before `at` in the outbox."""
+    async with db.transaction() as run:
+        told = digest.parts(await run(digests.take, since=at - timedelta(days=1), now=run.now))
+        said = threads.digest(told, at.date(), ui_url=ui_url).content
+        where = {"channel": messenger.channel_of(Severity.DIGEST), "day": at.date()}
+        await run(slack_notes.add, said, **where, now=run.now)
+
+
+async def remind(db: Database, *, ui_url: str) -> None:
+    """Let people be told again, in the thread, of what waits for them; a webhook posts what a person no longer handles."""
+    now = await db.now()
+    for each in await db.run(slack_posts.due_reminders, now=now):
+        run_id = await db.run(rollouts.newest_run_of, each.incident.workload)
+        said = threads.reply(each.incident, IncidentNews.AGAIN)
+        if each.incident.promise == Promise.APPROVAL_WAITS:
+            said = reminder(each.incident, now, ui_url=ui_url, run_id=run_id)
+        async with db.transaction() as run:
+            await run(slack_posts.reminded, each.incident.id, now=run.now)
+            if each.ts is None:
+                await run(slack_posts.forget, each.incident.id)
+            else:
+                thread = {"channel": each.channel, "thread_ts": each.ts}
+                await run(slack_notes.add, said.content, **thread, now=run.now)
+
+
+async def send(db: Database, messenger: Messenger, *, ui_url: str) -> int:
+    """Send replies, messages of rollouts and digests as far as Slack accepts them; return how many."""
+    if not messenger.edits:
+        await db.run(slack_notes.drop, keep_digests=True)
+    total = 0
+    for note in await db.run(slack_notes.due, now=await db.now()):
+        try:
+            await _send_note(db, messenger, note, ui_url)
+            total += 1
+        except DeliveryError as problem:
+            if problem.maybe or problem.retry_after_s:
+                break
+    return total
+
+
+async def _send_note(db: Database, messenger: Messenger, note: SlackNote, ui_url: str) -> None:
+    """Send or edit one message.
+
+    Raises:
+        DeliveryError: it waits in the outbox.
+    """
+    async with db.transaction() as run:
+        lease = await run(slack_notes.begin, note, now=run.now)
+        of = None if note.rollout_id is None else await run(rollouts.find, note.rollout_id)
+    said = threads.rollout_message(of, ui_url=ui_url).content if of else note.content or {}
+    uid = {"event_type": "lanes_note", "event_payload": {"uid": note.uid}}
+    message = SlackMessage(said["text"], said["blocks"], uid)
+    try:
+        place = await _place(messenger, note, message)
+    except DeliveryError as problem:
+        again = delay_after(note.attempts + 1, retry_after_s=problem.retry_after_s)
+        async with db.transaction() as run:
+            tried = {"unsure": problem.maybe and note.ts is None, "next_try_at": run.now + again}
+            await run(slack_notes.not_sent, note, str(problem), **tried)
+            if problem.gone:
+                await run(slack_notes.gone, note)
+        raise
+    async with db.transaction() as run:
+        if of is None:
+            await run(slack_notes.sent, note)
+            return
+        at = {"channel": place.channel, "ts": place.ts}
+        for entry in await run(slack_notes.shown, note, **at, lease=lease):
+            reply = threads.rollout_reply(of, entry, ui_url=ui_url).content
+            thread = {"channel": place.channel, "thread_ts": place.ts}
+            await run(slack_notes.add, reply, **thread, now=run.now)
+
+
+async def _place(messenger: Messenger, note: SlackNote, message: SlackMessage) -> MessagePlace:
+    """Edit the message, or post it unless an earlier try did; return its place."""
+    place = MessagePlace(note.channel, note.ts) if note.ts is not None else None
+    if place is None and note.unsure:
+        since, thread = note.created_at - LOOKS_BACK, MessagePlace(note.channel, note.thread_ts)
+        place = await _found(messenger, note.uid, thread, since, f"message {note.id}")
+        if place is not None and note.rollout_id is None:
+            return place
+    if place is not None:
+        await asyncio.to_thread(messenger.edit, place, message)
+        return place
+    if note.thread_ts is not None:
+        thread = MessagePlace(note.channel, note.thread_ts)
+        await asyncio.to_thread(messenger.reply, thread, message)
+        return thread
+    return await asyncio.to_thread(messenger.post, message, note.channel)
 
 
 async def tell(
@@ -91,7 +189,8 @@ async def _tell_of(
         move = next_step(post, edits=messenger.edits, now=run.now)
         if move is SlackStep.NOTHING:
             return False
-        await run(slack_posts.begin, post.incident.id, posts=move is SlackStep.POST, now=run.now)
+        severity = post.incident.severity if move is SlackStep.POST else None
+        await run(slack_posts.begin, post.incident.id, posts=severity, now=run.now)
     try:
         if move is SlackStep.POST and post.unsure and await _was_posted(db, messenger, post):
             return False
@@ -99,8 +198,18 @@ async def _tell_of(
     except DeliveryError as problem:
         await _not_told(db, move, post, problem)
         raise
+    at, posted = {"channel": place.channel, "ts": place.ts}, move is SlackStep.POST
     async with db.transaction() as run:
-        await run(slack_posts.told, post.incident, channel=place.channel, ts=place.ts, now=run.now)
+        await run(slack_posts.told, post.incident, **at, posted=posted, now=run.now)
+        news = None if posted else news_of(post, run.now)
+        if news is not None:
+            said = threads.reply(post.incident, news).content
+            thread = {"channel": place.channel, "thread_ts": place.ts}
+            await run(slack_notes.add, said, **thread, now=run.now)
+        where = messenger.channel_of(post.incident.severity)
+        if news is IncidentNews.WORSE and where != messenger.channel_of(post.posted_severity):
+            said = threads.pointer(post.incident, place.channel).content
+            await run(slack_notes.add, said, channel=where, now=run.now)
     return True
 
 
@@ -114,16 +223,10 @@ async def _messenger() -> Messenger | None:
 
 async def _was_posted(db: Database, messenger: Messenger, post: SlackPost) -> bool:
     """Return whether a post without an answer arrived; if so, its message is ours again."""
-    channel = await db.run(slack_posts.channel_id)
-    uid, since = post.incident.uid, post.incident.opened_at - LOOKS_BACK
-    try:
-        place = await asyncio.to_thread(messenger.find, uid, since=since, channel=channel)
-    except DeliveryError as problem:
-        pause = problem.retry_after_s
-        if problem.maybe or pause:
-            raise DeliveryError(str(problem), maybe=True, retry_after_s=pause) from problem
-        get_run_logger().warning("incident %d may be told twice: %s", post.incident.id, problem)
-        return False
+    channel = await db.run(slack_posts.channel_id, post.posted_severity)
+    channel = channel or messenger.channel_of(post.posted_severity)
+    since, what = post.incident.opened_at - LOOKS_BACK, f"incident {post.incident.id}"
+    place = await _found(messenger, post.incident.uid, MessagePlace(channel), since, what)
     if place is None:
         return False
     async with db.transaction() as run:
@@ -132,12 +235,28 @@ async def _was_posted(db: Database, messenger: Messenger, post: SlackPost) -> bo
     return True
 
 
+async def _found(
+    messenger: Messenger, uid: str, thread: MessagePlace, since: datetime, what: str
+) -> MessagePlace | None:
+    """Return the place of a message that may have been posted, None if it was not or cannot be found."""
+    try:
+        return await asyncio.to_thread(messenger.find, uid, thread, since=since)
+    except DeliveryError as problem:
+        pause = problem.retry_after_s
+        if problem.maybe or pause:
+            raise DeliveryError(str(problem), maybe=True, retry_after_s=pause) from problem
+        get_run_logger().warning("%s may be told twice: %s", what, problem)
+        return None
+
+
 async def _send(
     messenger: Messenger, move: SlackStep, post: SlackPost, known: Briefed, ui_url: str
 ) -> MessagePlace:
-    said = message(post.incident, known.briefing, known.pages, ui_url=ui_url)
+    more = {"explains": known.explains, "ui_url": ui_url}
+    said = message(post.incident, known.briefing, known.pages, **more)
     if move is SlackStep.POST:
-        return await asyncio.to_thread(messenger.post, said)
+        where = messenger.channel_of(post.incident.severity)
+        return await asyncio.to_thread(messenger.post, said, where)
     place = MessagePlace(post.channel, post.ts)
     await asyncio.to_thread(messenger.edit, place, said)
     return place

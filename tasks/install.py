@@ -67,6 +67,7 @@ async def _write_connections(settings: Settings) -> None:
     slack = SlackChannel(
         bot_token=settings.slack_bot_token,
         channel=settings.slack_channel,
+        channels=settings.slack_channels,
         webhook_url=settings.slack_webhook_url,
         api_url=settings.slack_api_url,
     )

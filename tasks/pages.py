@@ -21,7 +21,7 @@ from blocks.provider import Provider
 from blocks.workload import Workload
 from lanes.promises.briefing import Briefing, Cause
 from lanes.promises.incident import Incident, Promise
-from lanes.promises.remedy import FormLink, FormTarget, form
+from lanes.promises.remedy import FormLink, FormTarget, form, handled_by
 from lanes.report import incident as page_of
 from lanes.report.links import artifact_page, block_page, form_page, run_page
 from lanes.slack.wording import IncidentPages
@@ -52,6 +52,7 @@ class Finder:
         self.limits, self._away = limits, False
         self._client: PrefectClient | None = None
         self._opened = AsyncExitStack()
+        self._handles: UUID | None = None
 
     async def __aenter__(self) -> Self:
         return self
@@ -72,7 +73,16 @@ class Finder:
         at = wanted and await self._asked(lambda client: _form_page(client, of, briefing, wanted))
         remedy = (wanted.label, at) if wanted and at else None
         page = await self._asked(lambda client: _incident_page(client, of, briefing, remedy, now))
-        return IncidentPages(page, "" if page else AWAY, at)
+        handling = await self._asked(self._handling)
+        handle = [handling and form_page(handling, each.parameters) for each in handled_by(of)]
+        return IncidentPages(page, "" if page else AWAY, at, *handle)
+
+    async def _handling(self, client: PrefectClient) -> UUID:
+        """Return the deployment whose form silences and acknowledges incidents, asked for once a round."""
+        if self._handles is None:
+            address = Deployment.HANDLE_INCIDENT.address
+            self._handles = (await client.read_deployment_by_name(address)).id
+        return self._handles
 
     async def _asked(self, ask: Callable[[PrefectClient], Awaitable[T]]) -> T | None:
         """Return what Prefect says, None where it does not within a few seconds. Never raises."""

@@ -19,6 +19,7 @@ METHODS = (
     "chat.update",
     "conversations.history",
     "conversations.list",
+    "conversations.replies",
 )
 
 
@@ -31,6 +32,7 @@ class PostedMessage:
     blocks: list[dict[str, Any]]
     metadata: dict[str, Any]
     edits: list[str] = field(default_factory=list)
+    channel: str = CHANNEL_ID
 
     @property
     def payload(self) -> dict[str, Any]:
@@ -56,6 +58,7 @@ class SlackStandIn:
     def __init__(self, *, clock: Callable[[], datetime] | None = None) -> None:
         """By `clock` it names its messages; without one they are far in the future, so that they are never too old."""
         self._clock = clock
+        self.channels = {CHANNEL: CHANNEL_ID}
         self.messages: list[PostedMessage] = []
         self.replies: list[tuple[str, PostedMessage]] = []
         self.hooked: list[dict[str, Any]] = []
@@ -187,13 +190,20 @@ class SlackStandIn:
             case "conversations.list":
                 return {
                     "ok": True,
-                    "channels": [{"id": CHANNEL_ID, "name": CHANNEL.removeprefix("#")}],
+                    "channels": [
+                        {"id": id_, "name": name.removeprefix("#")}
+                        for name, id_ in self.channels.items()
+                    ],
                 }
-            case "conversations.history" if said.get("channel") == CHANNEL_ID:
+            case "conversations.history" | "conversations.replies" if (
+                said.get("channel") in self.channels.values()
+            ):
+                replies = [each for thread, each in self.replies if thread == said.get("ts")]
                 found = [
                     each
-                    for each in reversed(self.messages)
+                    for each in reversed(replies if method.endswith("replies") else self.messages)
                     if float(each.ts) >= float(said.get("oldest") or 0)
+                    and each.channel == said["channel"]
                 ]
                 shown = said.get("include_all_metadata") in (True, "1", "true")
                 start, most = int(said.get("cursor") or 0), int(said.get("limit") or 100)
@@ -223,17 +233,20 @@ class SlackStandIn:
         if metadata and not {"event_type", "event_payload"} <= metadata.keys():
             return {"ok": False, "error": "invalid_metadata_format"}
         if method == "chat.postMessage":
-            if said["channel"] not in (CHANNEL, CHANNEL_ID):
+            channel = str(self.channels.get(said["channel"], said["channel"]))
+            if channel not in self.channels.values():
                 return {"ok": False, "error": "channel_not_found"}
             message = PostedMessage(self._ts(), said["text"], said["blocks"], metadata)
+            message.channel = channel
             if thread := said.get("thread_ts"):
                 self.replies.append((thread, message))  # a channel's history does not show them
             else:
                 self.messages.append(message)
-            return {"ok": True, "channel": CHANNEL_ID, "ts": message.ts}
-        if said["channel"] != CHANNEL_ID:
+            return {"ok": True, "channel": channel, "ts": message.ts}
+        if said["channel"] not in self.channels.values():
             return {"ok": False, "error": "channel_not_found"}
-        found = next((each for each in self.messages if each.ts == said["ts"]), None)
+        at = said["channel"], said["ts"]
+        found = next((each for each in self.messages if (each.channel, each.ts) == at), None)
         if found is None:
             return {"ok": False, "error": "message_not_found"}
         found.edits.append(found.text)
@@ -242,7 +255,7 @@ class SlackStandIn:
             said["blocks"],
             metadata or found.metadata,
         )
-        return {"ok": True, "channel": CHANNEL_ID, "ts": found.ts}
+        return {"ok": True, "channel": found.channel, "ts": found.ts}
 
 
 def _fields(request: BaseHTTPRequestHandler, body: bytes) -> dict[str, Any]:
@@ -300,6 +313,8 @@ def rich_texts(block: dict[str, Any]) -> list[str]:
     """Every text of a block of rich text, in order."""
     if block["type"] == "text":
         return [block["text"]]
+    if block["type"] == "channel":
+        return [f"<#{block['channel_id']}>"]
     return [text for each in block.get("elements", []) for text in rich_texts(each)]
 
 

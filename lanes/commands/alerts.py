@@ -3,10 +3,23 @@
 from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import datetime
+from typing import Annotated, Literal
+from zoneinfo import ZoneInfo
 
-from lanes.commands.options import AsJson
-from lanes.commands.running import command, print_json, print_table, tell, transaction
+from cyclopts import Parameter
+
+from lanes.commands.options import NONE_GIVEN, AsJson, Why, by
+from lanes.commands.running import (
+    WrongUsage,
+    command,
+    perform,
+    print_json,
+    print_table,
+    tell,
+    transaction,
+)
 from lanes.errors import SetupError
+from lanes.ids import IncidentId
 from lanes.promises.incident import Incident, IncidentState, in_words
 from lanes.report.table import LONGEST, Table, label, phrase
 from lanes.settings import Settings
@@ -25,16 +38,36 @@ NO_SLACK = (
 
 
 @command
-def alerts(*, all: bool = False, test: bool = False, as_json: AsJson = False) -> None:
+def alerts(
+    do: Literal["silence", "ack"] | None = None,
+    number: int | None = None,
+    *,
+    until: Annotated[str, Parameter(name=["--until", "--for"])] = "8h",
+    why: Why = NONE_GIVEN,
+    all: bool = False,
+    test: bool = False,
+    as_json: AsJson = False,
+) -> int | None:
     """Show the open incidents: which promise of which workload is broken, since when, and by how much.
 
+    ack says that you look after one until a time; its message shows that. silence tells Slack nothing of it, nor of the next
+    one of the same promise, workload and subject. If it is still open when the time has passed, Slack is told again.
+
     With --test, one test message goes to Slack as the environment sets it, and what happened is said.
-    Exit code 1 when Slack does not take the test message.
+
+    Example: lanes alerts ack 12 --for 2h --why "the provider works on it"
+
+    Exit code 1 when Slack does not take the test message or the incident is not open, 2 when there is no such incident.
 
     Args:
+        do: What to do with an incident; without it, they are listed.
+        number: Number of the incident.
+        until: To silence or acknowledge: a span such as 2h, a time of day such as 18:00 (UTC), or a moment.
         all: Resolved incidents too, the newest 200.
         test: Send one test message to Slack.
     """
+    if do is not None:
+        return _handle(do, number, until, why, as_json)
     with transaction() as (connection, now):
         states = tuple(IncidentState) if all else (IncidentState.OPEN,)
         found, untold = incidents.listed(connection, states=states), slack_posts.untold(connection)
@@ -48,6 +81,23 @@ def alerts(*, all: bool = False, test: bool = False, as_json: AsJson = False) ->
         print_table(_table(found, now), width=140)
         for id_, problem in untold.items():
             print(plain(f"Slack was not told of incident {id_} yet: {problem}", most=LONGEST))
+    return None
+
+
+def _handle(do: str, number: int | None, until: str, why: str, as_json: bool) -> int:
+    if number is None:
+        raise WrongUsage(f"{do} which? Say its number; `lanes alerts` lists them")
+    with transaction() as (connection, now):
+        of = incidents.find(connection, IncidentId(number))
+    if of is None:
+        raise WrongUsage(f"there is no incident {number}; `lanes alerts` lists them")
+
+    from lanes.commands.handling import HandleIncident
+
+    hours = (by(until, now, ZoneInfo("UTC")) - now).total_seconds() / 3600
+    action = {"ack": "acknowledge"}.get(do, do)
+    given = {"incident": number, "action": action, "hours": hours}
+    return perform(HandleIncident, of.workload, why, as_json, **given)
 
 
 def _table(found: Sequence[Incident], now: datetime) -> Table[Incident]:
@@ -72,7 +122,8 @@ def _table(found: Sequence[Incident], now: datetime) -> Table[Incident]:
 
 def _state(each: Incident) -> str:
     if each.resolved_at is None:
-        return f"open {each.because}".rstrip()
+        handled = f", {plain(each.handled, most=120)}" if each.handled else ""
+        return f"open {each.because}".rstrip() + handled
     return f"resolved after {seconds((each.resolved_at - each.opened_at).total_seconds())}"
 
 
@@ -81,6 +132,7 @@ def _test(now: datetime, as_json: bool) -> None:
     slack = messenger(
         bot_token=settings.slack_bot_token,
         channel=settings.slack_channel,
+        channels=settings.slack_channels,
         webhook_url=settings.slack_webhook_url,
         api_url=settings.slack_api_url,
     )

@@ -19,6 +19,7 @@ from lanes.stand.runs_with import RunsWith, runs_with
 from lanes.stand.status import Condition, components
 from lanes.stand.whereabouts import find_checkout, find_home
 from lanes.store.asking import by_driver, clock
+from lanes.text import plain
 from lanes.workload import prices
 
 if TYPE_CHECKING:
@@ -117,6 +118,27 @@ def report(*, all_: bool = False, hours: Hours = 24, as_json: AsJson = False) ->
         return
     page = terminal.details_page(figures) if all_ else terminal.main_page(figures, samples)
     screen(110).print(page)
+
+
+@command
+def digest(*, as_json: AsJson = False) -> None:
+    """Show the digest of the last 24 hours: what the lanes did, quality, incidents, and what needs a person.
+
+    Slack is told the same once a day, from the hour of LANES_DIGEST_HOUR on.
+    """
+    from rich.text import Text
+
+    from lanes.report.digest import parts
+    from lanes.store.report import digests
+
+    with transaction() as (connection, now):
+        told = parts(digests.take(connection, since=now - timedelta(days=1), now=now))
+    if as_json:
+        print_json(dict(told))
+        return
+    for title, lines in told:
+        screen(110).print(Text(title, "bold"))
+        screen(110).print(Text("\n".join(f"  {plain(each, most=300)}" for each in lines)))
 
 
 def _settings(runs: RunsWith) -> dict[str, Said]:

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any
 from uuid import UUID
@@ -65,6 +65,13 @@ class IncidentState(StrEnum):
 
     OPEN = "open"  # `watch` resolves it once the promise is kept again
     RESOLVED = "resolved"  # final
+
+
+class Handling(StrEnum):
+    """What a person said about an open incident, until a time."""
+
+    SILENCED = "silenced"  # Slack is told nothing of it, nor of the next one of its kind
+    ACKNOWLEDGED = "acknowledged"  # a person looks after it: Slack is told when it worsens and ends
 
 
 @dataclass(frozen=True)
@@ -260,7 +267,7 @@ class Incident:
 
     `why` is the cause, if its opener met it, `flow_run_id` the run that met it, and `block_id` the block concerned. `briefing`
     is the newest report of cause, stakes and trend (`lanes.promises.briefing`). `parent_id` is the incident that explains this
-    one, and that is told instead while it is open.
+    one, and that is told instead while it is open. `handling` is what a person said last, if anything.
     """
 
     id: IncidentId
@@ -284,6 +291,24 @@ class Incident:
     block_id: UUID | None = None
     briefing: Mapping[str, Any] | None = None
     parent_id: IncidentId | None = None
+    handling: Handling | None = None
+    handled_by: str | None = None
+    handled_why: str | None = None
+    handled_at: datetime | None = None
+    handled_until: datetime | None = None
+
+    @property
+    def handled(self) -> str:
+        """What a person said about it, as "silenced until 2026-11-24 14:00 UTC by ada: a test", or empty."""
+        if self.handling is None or self.handled_until is None:
+            return ""
+        until = self.handled_until.astimezone(UTC)
+        return f"{self.handling} until {until:%Y-%m-%d %H:%M} UTC by {self.handled_by}: {self.handled_why}"
+
+    def is_silent(self, now: datetime) -> bool:
+        """Return whether Slack is told nothing new of it now."""
+        until = self.handled_until
+        return self.handling is Handling.SILENCED and until is not None and now < until
 
     @property
     def because(self) -> str:
@@ -339,6 +364,14 @@ def batch_of_subject(subject: str) -> BatchId | None:
     return BatchId(int(number)) if said == "batch" and number.isdecimal() else None
 
 
+class IncidentNews(StrEnum):
+    """What a reply in the thread of an incident's message tells, because an edit notifies no person."""
+
+    WORSE = "worse"  # its severity rose
+    ENDED = "ended"
+    AGAIN = "again"  # it is still open when the time has passed until which a person handled it
+
+
 class SlackStep(StrEnum):
     """The next step with an incident's message."""
 
@@ -361,28 +394,29 @@ class SlackPost:
     attempts: int = 0
 
 
-@dataclass(frozen=True)
-class Reminder:
-    """An incident that waits for a person, and the place of its message."""
-
-    incident: Incident
-    channel: str | None
-    ts: str
-
-
 def next_step(post: SlackPost, *, edits: bool, now: datetime) -> SlackStep:
     """Return whether to post a new incident or its end, or to edit a message whose figures changed.
 
-    Without `edits` (a webhook), messages cannot be changed.
+    Without `edits` (a webhook), messages cannot be changed. A silenced incident is not posted.
     """
     if post.posted_state is None:
-        return SlackStep.POST
+        return SlackStep.NOTHING if post.incident.is_silent(now) else SlackStep.POST
     if post.posted_state is IncidentState.RESOLVED:
         return SlackStep.NOTHING
     can_edit = edits and post.ts is not None
     if post.incident.state is IncidentState.RESOLVED:
         return SlackStep.EDIT if can_edit else SlackStep.POST
     return SlackStep.EDIT if can_edit and _is_outdated(post, now) else SlackStep.NOTHING
+
+
+def news_of(post: SlackPost, now: datetime) -> IncidentNews | None:
+    """Return what a reply has to tell once the message of `post` is edited, if anything."""
+    if post.posted_state is None or post.incident.is_silent(now):
+        return None
+    if post.incident.state is IncidentState.RESOLVED:
+        return IncidentNews.ENDED
+    is_worse = post.posted_severity not in (None, post.incident.severity)
+    return IncidentNews.WORSE if is_worse else None
 
 
 def delay_after(attempts: int, *, retry_after_s: float | None = None) -> timedelta:
@@ -392,7 +426,9 @@ def delay_after(attempts: int, *, retry_after_s: float | None = None) -> timedel
 
 
 def _is_outdated(post: SlackPost, now: datetime) -> bool:
+    at, handled_at = post.posted_at, post.incident.handled_at
     if post.posted_severity != post.incident.severity:
         return True
-    at = post.posted_at
+    if at is not None and handled_at is not None and handled_at > at:
+        return True
     return at is not None and now - at >= EDIT_EVERY and post.incident.updated_at > at - READ_WITHIN

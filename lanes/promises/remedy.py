@@ -7,7 +7,13 @@ from enum import StrEnum
 from typing import Any
 
 from lanes.money.budget import Period
-from lanes.promises.incident import EVERYBODY, Incident, Promise, batch_of_subject
+from lanes.promises.incident import (
+    EVERYBODY,
+    Incident,
+    IncidentState,
+    Promise,
+    batch_of_subject,
+)
 from lanes.standing import runs
 from lanes.standing.runs import WantedRun
 
@@ -148,6 +154,14 @@ def form(of: Incident) -> FormLink | None:
             return FormLink("Answer it (Resume)", FormTarget.RUN)
         case _:
             return None
+
+
+def handled_by(of: Incident) -> list[WantedRun]:
+    """Return the forms that acknowledge and silence an open incident, filled in."""
+    if of.state is not IncidentState.OPEN:
+        return []
+    known = {"workload": of.workload, "incident": of.id}
+    return [runs.handle_incident(action=each, **known) for each in ("acknowledge", "silence")]
 
 
 def _spent(of: Incident) -> str:

@@ -46,6 +46,9 @@ def _standing(of: Incident, briefing: Briefing, now: datetime) -> Iterator[str]:
     yield f"| Workload | {cell(of.whose)}{subject} |"
     if of.because:
         yield f"| Why | {of.because} |"
+    if of.handled and of.resolved_at is None:
+        what, _, rest = of.handled.partition(" ")
+        yield f"| {what.capitalize()} | {cell(rest)} |"
     yield f"| Since | {clock(of.opened_at, beside=now)} |"
     if of.resolved_at is not None:
         yield from (f"| Until | {clock(of.resolved_at, beside=now)} |", "")

@@ -194,7 +194,8 @@ def _promise(of: Incident) -> str:
 
 def _incident_state(of: Incident) -> str:
     severity = of.severity if of.state is IncidentState.OPEN else ""
-    return ", ".join(filter(None, (severity, of.state, of.because)))
+    handled = of.handled if of.state is IncidentState.OPEN else ""
+    return ", ".join(filter(None, (severity, of.state, of.because, handled)))
 
 
 def _failed(lane: LaneFigures) -> str:

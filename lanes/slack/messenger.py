@@ -6,10 +6,11 @@ are repeated after a connection or server error.
 
 import http.client
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from types import MappingProxyType
 from typing import Any, Protocol
 
 from pydantic import SecretStr
@@ -25,8 +26,9 @@ from slack_sdk.http_retry.response import HttpResponse
 from slack_sdk.http_retry.state import RetryState
 
 from lanes.errors import LanesError
+from lanes.promises.incident import Severity
 from lanes.realtime.headers import retry_after_s
-from lanes.slack.wording import EVENT_TYPE, SlackMessage
+from lanes.slack.wording import SlackMessage
 
 TIMEOUT_S = 10
 SHORT_REST_S = 3  # the outbox waits out a longer `retry-after`, no thread does
@@ -39,6 +41,7 @@ GONE = {
     "channel_not_found",
     "is_archived",
     "cant_update_message",
+    "thread_not_found",
     "edit_window_closed",
 }
 REMEDIES = {
@@ -81,8 +84,12 @@ class Messenger(Protocol):
 
     edits: bool
 
-    def post(self, message: SlackMessage) -> MessagePlace:
-        """Post a new message and return its place."""
+    def channel_of(self, severity: Severity | None) -> str | None:
+        """Return the channel for this severity; None where a webhook decides."""
+        ...
+
+    def post(self, message: SlackMessage, channel: str | None = None) -> MessagePlace:
+        """Post a new message in the channel, or in the one of all, and return its place."""
         ...
 
     def edit(self, place: MessagePlace, message: SlackMessage) -> None:
@@ -93,8 +100,11 @@ class Messenger(Protocol):
         """Reply in the thread of the message at that place."""
         ...
 
-    def find(self, uid: str, *, since: datetime, channel: str | None) -> MessagePlace | None:
-        """Return the place of the incident's message, or None if Slack has none from `since` on, by its own clock."""
+    def find(self, uid: str, thread: MessagePlace, *, since: datetime) -> MessagePlace | None:
+        """Return the place of the message of that name, or None if Slack has none from `since` on, by its own clock.
+
+        It is looked for in the channel of `thread`, or in the thread if that has a `ts`.
+        """
         ...
 
 
@@ -103,17 +113,29 @@ class Bot:
 
     edits = True
 
-    def __init__(self, token: str, channel: str, api_url: str | None = None) -> None:
+    def __init__(
+        self,
+        token: str,
+        channel: str,
+        api_url: str | None = None,
+        channels: Mapping[Severity, str] = MappingProxyType({}),
+    ) -> None:
+        """Post to `channel`, or to the one that `channels` names for a severity."""
         base = f"{api_url.rstrip('/')}/" if api_url else WebClient.BASE_URL
+        self._channels = channels
         self._channel, rest = channel, _ShortRest(max_retry_count=1)
         self._once = _client(token, base, [rest])
         retrying = [ConnectionErrorRetryHandler(), ServerErrorRetryHandler(), rest]
         self._again = _client(token, base, retrying)
 
-    def post(self, message: SlackMessage) -> MessagePlace:
-        """Post a new message in the bot's channel."""
-        answer = self._send(self._channel, message)
-        return MessagePlace(answer.get("channel") or self._channel, answer.get("ts"))
+    def channel_of(self, severity: Severity | None) -> str | None:
+        """Return the channel for this severity."""
+        return self._channels.get(severity, self._channel) if severity else self._channel
+
+    def post(self, message: SlackMessage, channel: str | None = None) -> MessagePlace:
+        """Post a new message in the channel, or in the one of all."""
+        answer = self._send(channel or self._channel, message)
+        return MessagePlace(answer.get("channel") or channel or self._channel, answer.get("ts"))
 
     def edit(self, place: MessagePlace, message: SlackMessage) -> None:
         """Replace the message at that place."""
@@ -133,24 +155,27 @@ class Bot:
         with _slack_errors():
             return self._once.chat_postMessage(channel=channel, thread_ts=thread_ts, **sent)
 
-    def find(self, uid: str, *, since: datetime, channel: str | None) -> MessagePlace | None:
-        """Return the place of the incident's message; `channel` is the channel's id, if known: history knows no names."""
-        where = channel or self._channel
+    def find(self, uid: str, thread: MessagePlace, *, since: datetime) -> MessagePlace | None:
+        """Return the place of the message; the channel is looked up if it is a name: history knows no names."""
+        where = thread.channel or self._channel
         try:
-            return self._find(uid, where, since)
+            return self._find(uid, where, thread.ts, since)
         except DeliveryError as problem:
             if not problem.gone or CHANNEL_ID.fullmatch(where):
                 raise
         id_ = self._id_of(where)
-        return self._find(uid, id_, since) if id_ else None
+        return self._find(uid, id_, thread.ts, since) if id_ else None
 
-    def _find(self, uid: str, channel: str, since: datetime) -> MessagePlace | None:
-        oldest, pages = f"{since.timestamp():.6f}", self._again.conversations_history
-        for page in _pages(pages, channel=channel, oldest=oldest, include_all_metadata=True):
+    def _find(self, uid: str, channel: str, ts: str | None, since: datetime) -> MessagePlace | None:
+        asked: Any = {"channel": channel, "oldest": f"{since.timestamp():.6f}"} | (
+            {"ts": ts} if ts else {}
+        )
+        pages = self._again.conversations_replies if ts else self._again.conversations_history
+        for page in _pages(pages, **asked, include_all_metadata=True):
             for each in page["messages"]:
                 said = each.get("metadata") or {}
                 if (
-                    said.get("event_type") == EVENT_TYPE
+                    str(said.get("event_type")).startswith("lanes_")
                     and said.get("event_payload", {}).get("uid") == uid
                 ):
                     return MessagePlace(channel, each["ts"])
@@ -176,8 +201,12 @@ class Webhook:
         )
         self._client.proxy = None  # use that of the environment, which also knows exceptions
 
-    def post(self, message: SlackMessage) -> MessagePlace:
-        """Post a new message."""
+    def channel_of(self, severity: Severity | None) -> str | None:
+        """Return None: the webhook decides."""
+        return None
+
+    def post(self, message: SlackMessage, channel: str | None = None) -> MessagePlace:
+        """Post a new message in the channel of the webhook."""
         with _slack_errors():
             answer = self._client.send(text=message.text, blocks=message.blocks, unfurl_links=False)
         if answer.status_code != 200:
@@ -197,7 +226,7 @@ class Webhook:
         """Refuse: a webhook can only post."""
         raise DeliveryError("an incoming webhook has no threads")
 
-    def find(self, uid: str, *, since: datetime, channel: str | None) -> MessagePlace | None:
+    def find(self, uid: str, thread: MessagePlace, *, since: datetime) -> MessagePlace | None:
         """Return None: a webhook cannot look."""
         return None
 
@@ -208,10 +237,16 @@ def messenger(
     channel: str | None,
     webhook_url: SecretStr | None,
     api_url: str | None,
+    channels: str | None = None,
 ) -> Messenger | None:
-    """Return the bot if its token and channel are known, else the webhook, or None without either."""
+    """Return the bot if its token and channel are known, else the webhook, or None without either.
+
+    `channels` are those of severities, as "critical=C0123ABCD,digest=#news".
+    """
     if bot_token is not None and channel:
-        return Bot(bot_token.get_secret_value(), channel, api_url)
+        pairs = (each.split("=", 1) for each in (channels or "").split(",") if each)
+        named = {Severity(severity.strip()): where.strip() for severity, where in pairs}
+        return Bot(bot_token.get_secret_value(), channel, api_url, named)
     return Webhook(webhook_url.get_secret_value()) if webhook_url is not None else None
 
 

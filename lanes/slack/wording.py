@@ -1,4 +1,4 @@
-"""Incidents as Slack messages (Block Kit).
+"""Incidents as Slack messages (Block Kit), and the parts of messages.
 
 Text from outside is put in rich text, which Slack shows letter by letter: no mention, link or markup of an item takes effect.
 """
@@ -14,12 +14,13 @@ from lanes.promises.incident import TERMS, Incident, IncidentState, Promise, Sev
 from lanes.promises.remedy import commands, explain, form
 from lanes.report.links import block_page, pool_page, run_page
 from lanes.text import plain
-from lanes.units import seconds
+from lanes.units import counted, seconds
 from lanes.words import Lane
 
 EVENT_TYPE = "lanes_incident"
 MOST_SENTENCE = 900  # Slack allows 3,000, after escaping
 MOST_ERROR = 300
+MOST_NAMED = 10  # incidents that a message names
 MARKS = {
     Severity.CRITICAL: ":red_circle:",
     Severity.WARNING: ":large_yellow_circle:",
@@ -56,6 +57,8 @@ class IncidentPages:
     artifact: str | None = None
     no_artifact: str = ""
     form: str | None = None
+    acknowledge: str | None = None
+    silence: str | None = None
 
 
 def message(
@@ -63,9 +66,13 @@ def message(
     briefing: Briefing | None = None,
     pages: IncidentPages | None = None,
     *,
+    explains: Sequence[Incident] = (),
     ui_url: str,
 ) -> SlackMessage:
-    """Return the message about the incident as it stands; `ui_url` is the root of the Prefect UI."""
+    """Return the message about the incident as it stands; `explains` are the open incidents of which it is the parent.
+
+    `ui_url` is the root of the Prefect UI.
+    """
     over, root = incident.state is IncidentState.RESOLVED, ui_url.rstrip("/")
     briefing = briefing or Briefing(
         unexplained=UNTOLD, unstaked=UNTOLD, trend=UNTOLD, unsampled=UNTOLD, no_run=UNTOLD
@@ -74,17 +81,19 @@ def message(
     mark = ENDED if over else MARKS[incident.severity]
     heading = f"{TERMS[incident.promise].title}: {escaped(incident.whose, most=60)}"
     blocks = [
-        _header(f"{mark} {'Resolved: ' if over else ''}{heading}"),
-        _rich(_section(*_prose(_shown(incident.sentence, most=MOST_SENTENCE)))),
-        _fields(_ended(incident) if over else _standing(incident, briefing)),
+        header(f"{mark} {'Resolved: ' if over else ''}{heading}"),
+        rich(section(*prose(shown(incident.sentence, most=MOST_SENTENCE)))),
+        fields(_ended(incident) if over else _standing(incident, briefing)),
+        *([] if over else _said_by_people(incident)),
+        *([] if over or not explains else [_explained(explains)]),
         *(
             _was(incident, briefing)
             if over
-            else [_rich(*_causes("Why", briefing)), _what_to_do(incident, briefing)]
+            else [rich(*_causes("Why", briefing)), _what_to_do(incident, briefing)]
         ),
         {"type": "actions", "elements": _links(incident, briefing, pages, root, over=over)},
         *([] if over else _unknown(briefing, pages)),
-        _context(_footer(incident)),
+        context(_footer(incident)),
     ]
     payload = {
         "incident_id": incident.id,
@@ -106,13 +115,13 @@ def reminder(
     said = (
         f"{TERMS[incident.promise].title}: {escaped(incident.whose, most=60)}, for {waited} so far."
     )
-    said += f" Without an answer, it is rolled back {_moment(_answer_by(incident))}."
+    said += f" Without an answer, it is rolled back {moment(_answer_by(incident))}."
     page = _overview(incident) if run_id is None else run_page(run_id)
     blocks = [
-        {"type": "section", "text": _markdown(said)},
+        {"type": "section", "text": markdown(said)},
         {
             "type": "actions",
-            "elements": [_link("Open in Prefect", ui_url.rstrip("/") + page, "run")],
+            "elements": [button("Open in Prefect", ui_url.rstrip("/") + page, "run")],
         },
     ]
     return SlackMessage(
@@ -124,20 +133,14 @@ def trial(now: datetime, *, ui_url: str) -> SlackMessage:
     """Return a message that tests whether alerts arrive."""
     said = "Alerts of Lanes arrive here. This is a test: nothing is wrong."
     blocks = [
-        _header(":wave: Lanes: a test"),
-        {"type": "section", "text": _markdown(said)},
-        {"type": "actions", "elements": [_link("Open in Prefect", ui_url.rstrip("/"), "run")]},
-        _context(f"Sent {_moment(now)} by `lanes alerts --test`"),
+        header(":wave: Lanes: a test"),
+        {"type": "section", "text": markdown(said)},
+        {"type": "actions", "elements": [button("Open in Prefect", ui_url.rstrip("/"), "run")]},
+        context(f"Sent {moment(now)} by `lanes alerts --test`"),
     ]
     return SlackMessage(
         said, blocks, {"event_type": "lanes_test", "event_payload": {"sent_at": now.isoformat()}}
     )
-
-
-def escaped(text: object, *, most: int = 300) -> str:
-    """Return one line of Slack markup in which the text forms no mention and no link."""
-    line = plain(text, most=most)
-    return line.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
 def _notification(
@@ -154,10 +157,10 @@ def _notification(
 def _standing(incident: Incident, briefing: Briefing) -> list[tuple[str, str]]:
     if incident.promise == Promise.APPROVAL_WAITS:
         return _asked(incident)
-    stake = briefing.stake.in_words(_moment) if briefing.stake else escaped(briefing.unstaked)
+    stake = briefing.stake.in_words(moment) if briefing.stake else escaped(briefing.unstaked)
     return [
         ("Workload", _whose(incident)),
-        ("Since", _moment(incident.opened_at)),
+        ("Since", moment(incident.opened_at)),
         ("How bad", f"{how_bad(incident)}, {incident.severity}"),
         ("Trend", _sentence(escaped(briefing.trend))),
         ("At stake", _sentence(stake)),
@@ -168,9 +171,9 @@ def _asked(incident: Incident) -> list[tuple[str, str]]:
     """Return the fields of a question: nothing is broken, and a person decides."""
     return [
         ("Workload", _whose(incident)),
-        ("Waiting since", _moment(incident.opened_at)),
+        ("Waiting since", moment(incident.opened_at)),
         ("Who decides", "Anyone who may resume runs in Prefect"),
-        ("Without an answer", f"Rolled back {_moment(_answer_by(incident))}"),
+        ("Without an answer", f"Rolled back {moment(_answer_by(incident))}"),
         ("At stake", _sentence(UNSTAKED[Promise.APPROVAL_WAITS])),
     ]
 
@@ -179,14 +182,31 @@ def _answer_by(incident: Incident) -> datetime:
     return incident.opened_at + timedelta(minutes=incident.limit_value)
 
 
+def _said_by_people(incident: Incident) -> list[Block]:
+    """Return who silenced or acknowledged it, until when and why."""
+    if not (said := incident.handled):
+        return []
+    what, _, rest = said.partition(" ")
+    return [rich(section(bold(what.capitalize()), f" {shown(rest)}"))]
+
+
+def _explained(explains: Sequence[Incident]) -> Block:
+    """Return how many incidents it explains, and the first of them; Slack is told of them only if they outlast it."""
+    named = [f"{shown(each.whose, most=60)}: {TERMS[each.promise].title}" for each in explains]
+    more = len(named) - MOST_NAMED
+    rest = [f"{more:,} more"] if more > 0 else []
+    count = counted(len(named), "other incident")
+    return rich(section(bold("Explains"), f"  {count}:"), bullets(named[:MOST_NAMED] + rest))
+
+
 def _ended(incident: Incident) -> list[tuple[str, str]]:
     ended_at = incident.resolved_at or incident.updated_at
     lasted = seconds((ended_at - incident.opened_at).total_seconds())
-    since = _moment(incident.opened_at)
+    since = moment(incident.opened_at)
     return [
         ("Workload", _whose(incident)),
         ("Opened", since),
-        ("Lasted", f"{lasted}, until {_moment(ended_at)}"),
+        ("Lasted", f"{lasted}, until {moment(ended_at)}"),
     ]
 
 
@@ -201,27 +221,27 @@ def _was(incident: Incident, briefing: Briefing) -> list[Block]:
     if incident.why and incident.why in incident.sentence:
         return []
     if incident.why and not briefing.causes:
-        return [_rich(_section(_bold("Cause"), f"  {_shown(incident.why, most=MOST_SENTENCE)}"))]
-    return [_rich(*_causes("Cause", briefing))]
+        return [rich(section(bold("Cause"), f"  {shown(incident.why, most=MOST_SENTENCE)}"))]
+    return [rich(*_causes("Cause", briefing))]
 
 
 def _causes(title: str, briefing: Briefing) -> list[Block]:
     if not briefing.causes:
-        return [
-            _section(_bold(title), "  ", *_prose(f"{_sentence(_shown(briefing.unexplained))}."))
-        ]
+        return [section(bold(title), "  ", *prose(f"{_sentence(shown(briefing.unexplained))}."))]
     over = f"  in {briefing.counted_over}" if briefing.counted_over else " "
-    return [_section(_bold(title), over), _list(briefing.causes, briefing.more)]
+    more = [f"{briefing.more:,}x other errors"] if briefing.more else []
+    lines = [shown(_counted(each)) for each in briefing.causes] + more
+    return [section(bold(title), over), bullets(lines)]
 
 
 def _what_to_do(incident: Incident, briefing: Briefing) -> Block:
-    parts = [_section(_bold("What to do"), "  ", *_prose(TERMS[incident.promise].advice))]
-    if lines := [_shown(each) for each in commands(incident)]:
-        parts.append(_preformatted("\n".join(lines)))
+    parts = [section(bold("What to do"), "  ", *prose(TERMS[incident.promise].advice))]
+    if lines := [shown(each) for each in commands(incident)]:
+        parts.append(preformatted("\n".join(lines)))
     if briefing.sample is not None:
         of_item = explain(briefing.sample.workload, briefing.sample.key)
-        parts += [_section("What happened to one of its items:"), _preformatted(of_item)]
-    return _rich(*parts)
+        parts += [section("What happened to one of its items:"), preformatted(of_item)]
+    return rich(*parts)
 
 
 def _links(
@@ -231,14 +251,20 @@ def _links(
     wanted, links = form(incident), list[Block]()
     at = pages.form or (block_page(incident.block_id) if incident.block_id else None)
     if wanted is not None and at is not None and not over:
-        links.append(_link(wanted.label, root + at, "form"))
+        links.append(button(wanted.label, root + at, "form"))
     if briefing.flow_run_id is not None and (over or at != run_page(briefing.flow_run_id)):
-        links.append(_link("Open the run", root + run_page(briefing.flow_run_id), "run"))
+        links.append(button("Open the run", root + run_page(briefing.flow_run_id), "run"))
     if pages.artifact is not None:
-        links.append(_link("Details", root + pages.artifact, "artifact"))
+        links.append(button("Details", root + pages.artifact, "artifact"))
     if incident.promise == Promise.BATCH_NEVER_STARTED and not over:
-        links.append(_link("Its work pool", root + pool_page(Lane.BATCH), "pool"))
-    return links or [_link("Open in Prefect", root + _overview(incident), "overview")]
+        links.append(button("Its work pool", root + pool_page(Lane.BATCH), "pool"))
+    handling = {"Acknowledge": pages.acknowledge, "Silence": pages.silence}
+    links += [
+        button(name, root + page, name.lower())
+        for name, page in handling.items()
+        if page is not None and not over
+    ]
+    return links or [button("Open in Prefect", root + _overview(incident), "overview")]
 
 
 def _unknown(briefing: Briefing, pages: IncidentPages) -> list[Block]:
@@ -248,7 +274,7 @@ def _unknown(briefing: Briefing, pages: IncidentPages) -> list[Block]:
         "sample item": briefing.unsampled,
     }
     said = [f"No {part}: {escaped(reason)}." for part, reason in lacking.items() if reason]
-    return [_context(" ".join(said))] if said else []
+    return [context(" ".join(said))] if said else []
 
 
 def _overview(incident: Incident) -> str:
@@ -262,23 +288,18 @@ def _overview(incident: Incident) -> str:
 
 
 def _footer(incident: Incident) -> str:
-    asof = "" if incident.resolved_at else f" · as of {_moment(incident.updated_at)}"
+    asof = "" if incident.resolved_at else f" · as of {moment(incident.updated_at)}"
     because = f" {incident.because}" if incident.because else ""
     promise = escaped(incident.promise)
     return f"Lanes incident {incident.id}{because} · promise `{promise}`{asof} · all incidents: `lanes alerts`"
-
-
-def _moment(moment: datetime) -> str:
-    """Return a moment in the reader's time zone, or in UTC where Slack does not know it."""
-    utc = moment.astimezone(UTC)
-    return f"<!date^{int(utc.timestamp())}^{{date_short_pretty}} {{time}}|{utc:%Y-%m-%d %H:%M} UTC>"
 
 
 def _counted(cause: Cause) -> str:
     return cause.error if cause.times is None else f"{cause.times:,}x {cause.error}"
 
 
-def _shown(text: object, *, most: int = MOST_ERROR) -> str:
+def shown(text: object, *, most: int = MOST_ERROR) -> str:
+    """Return one line of rich text, which is never empty."""
     return plain(text, most=most) or "-"
 
 
@@ -286,68 +307,85 @@ def _sentence(clause: str) -> str:
     return clause[:1].upper() + clause[1:]
 
 
-def _header(text: str) -> Block:
+def escaped(text: object, *, most: int = 300) -> str:
+    """Return one line of Slack markup in which the text forms no mention and no link."""
+    line = plain(text, most=most)
+    return line.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def header(text: str) -> Block:
+    """Return a heading of at most 150 characters."""
     return {"type": "header", "text": {"type": "plain_text", "text": text[:150], "emoji": True}}
 
 
-def _fields(named: Sequence[tuple[str, str]]) -> Block:
-    return {"type": "section", "fields": [_markdown(f"*{name}*\n{value}") for name, value in named]}
+def fields(named: Sequence[tuple[str, str]]) -> Block:
+    """Return named values side by side."""
+    return {"type": "section", "fields": [markdown(f"*{name}*\n{value}") for name, value in named]}
 
 
-def _context(text: str) -> Block:
-    return {"type": "context", "elements": [_markdown(text)]}
+def context(text: str) -> Block:
+    """Return a line of small print."""
+    return {"type": "context", "elements": [markdown(text)]}
 
 
-def _markdown(text: str) -> Block:
+def markdown(text: str) -> Block:
+    """Return text of Slack markup, in which names form no links."""
     return {"type": "mrkdwn", "text": text, "verbatim": True}
 
 
-def _rich(*parts: Block) -> Block:
+def rich(*parts: Block) -> Block:
+    """Return a block of rich text."""
     return {"type": "rich_text", "elements": list(parts)}
 
 
-def _section(*texts: str | Mapping[str, Any]) -> Block:
+def section(*texts: str | Mapping[str, Any]) -> Block:
+    """Return a paragraph of rich text."""
     return {
         "type": "rich_text_section",
-        "elements": [_text(each) if isinstance(each, str) else dict(each) for each in texts],
+        "elements": [text_run(each) if isinstance(each, str) else dict(each) for each in texts],
     }
 
 
-def _list(causes: Sequence[Cause], more: int) -> Block:
-    lines = [_shown(_counted(each)) for each in causes] + (
-        [f"{more:,}x other errors"] if more else []
-    )
-    return {
-        "type": "rich_text_list",
-        "style": "bullet",
-        "elements": [_section(each) for each in lines],
-    }
+def preformatted(text: str) -> Block:
+    """Return lines in a typewriter face."""
+    return {"type": "rich_text_preformatted", "elements": [text_run(text)]}
 
 
-def _preformatted(text: str) -> Block:
-    return {"type": "rich_text_preformatted", "elements": [_text(text)]}
-
-
-def _prose(text: str) -> list[Block]:
+def prose(text: str) -> list[Block]:
     """Return the text, with code for what is in backticks."""
     parts = text.split("`")
     if len(parts) % 2 == 0:
-        return [_text(text)]
+        return [text_run(text)]
     styled = [
-        _text(each) | ({"style": {"code": True}} if number % 2 else {})
+        text_run(each) | ({"style": {"code": True}} if number % 2 else {})
         for number, each in enumerate(parts)
     ]
-    return [each for each in styled if each["text"]] or [_text("-")]
+    return [each for each in styled if each["text"]] or [text_run("-")]
 
 
-def _text(text: str) -> Block:
+def text_run(text: str) -> Block:
+    """Return rich text without a style."""
     return {"type": "text", "text": text}
 
 
-def _bold(text: str) -> Block:
+def bold(text: str) -> Block:
+    """Return bold rich text."""
     return {"type": "text", "text": text, "style": {"bold": True}}
 
 
-def _link(text: str, url: str, what: str) -> Block:
+def button(text: str, url: str, what: str) -> Block:
+    """Return a button that opens an address; `what` is unique among the buttons of a message."""
     label = {"type": "plain_text", "text": text, "emoji": False}
     return {"type": "button", "action_id": f"lanes_open_{what}", "text": label, "url": url}
+
+
+def bullets(lines: Sequence[str]) -> Block:
+    """Return a list of rich text."""
+    elements = [section(each) for each in lines]
+    return {"type": "rich_text_list", "style": "bullet", "elements": elements}
+
+
+def moment(at: datetime) -> str:
+    """Return a moment in the reader's time zone, or in UTC where Slack does not know it."""
+    utc = at.astimezone(UTC)
+    return f"<!date^{int(utc.timestamp())}^{{date_short_pretty}} {{time}}|{utc:%Y-%m-%d %H:%M} UTC>"

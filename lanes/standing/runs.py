@@ -28,6 +28,7 @@ class Deployment(StrEnum):
     REMOVE_BUDGET = "remove_budget"
     SET_OVERHEAD = "set_overhead"
     DECIDE_BATCH = "decide_batch"
+    HANDLE_INCIDENT = "handle_incident"
     HOLD_ROLLOUT = "hold_rollout"
     ABORT_ROLLOUT = "abort_rollout"
     PROMOTE_ROLLOUT = "promote_rollout"
@@ -125,6 +126,11 @@ def set_budget(workload: str, **known: Any) -> WantedRun:
 def decide_batch(workload: str, **known: Any) -> WantedRun:
     """Return the form that decides about an open batch, filled in as far as it is `known`."""
     return WantedRun(Deployment.DECIDE_BATCH, {"decision": {"workload": workload, **known}})
+
+
+def handle_incident(**known: Any) -> WantedRun:
+    """Return the form that silences or acknowledges an incident, filled in as far as it is `known`."""
+    return WantedRun(Deployment.HANDLE_INCIDENT, {"action": known})
 
 
 def decide_proposal(workload: str, proposal: int) -> WantedRun:

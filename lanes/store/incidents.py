@@ -1,7 +1,7 @@
 """Incidents: one is open per promise, workload and subject, and its events are written in the same transaction.
 
-An incident that an outage of the provider, a refusal of the account or a used-up budget explains has that incident as its
-parent. Slack is told of it if it outlasts the parent.
+An incident that an outage of the provider, a refusal of the account, a used-up budget or a taken role explains has that
+incident as its parent. Slack is told of it if it outlasts the parent.
 """
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -9,51 +9,76 @@ from datetime import datetime
 from functools import partial
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, and_, case, exists, select, text, tuple_, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    and_,
+    case,
+    delete,
+    exists,
+    select,
+    text,
+    tuple_,
+    update,
+)
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.exc import DBAPIError
 
 from lanes.ids import IncidentId
 from lanes.promises.assessment import Assessment
-from lanes.promises.breaches import DEAR, mended_workload
+from lanes.promises.breaches import DEAR, LOSSES, mended_workload, role_subject
 from lanes.promises.deadlines import MISSED_WITHIN
 from lanes.promises.incident import (
     EVERYBODY,
     TERMS,
+    Handling,
     Incident,
     IncidentChanges,
     IncidentState,
     Promise,
     Severity,
 )
+from lanes.standing.roles import Role
 from lanes.store import outbox
 from lanes.store.asking import read_as
 from lanes.store.literals import is_
 from lanes.store.outbox import EventOut
 from lanes.store.tables import incident, slack_post
-from lanes.words import Lane, Verdict
+from lanes.words import Lane, Signature, Verdict
 
 OPENED = "lanes.incident.opened"
 RESOLVED = "lanes.incident.resolved"
 KEY = (incident.c.promise, incident.c.workload, incident.c.subject)
 MOST = 200
+HANDLED = (
+    incident.c.handling,
+    incident.c.handled_by,
+    incident.c.handled_why,
+    incident.c.handled_at,
+    incident.c.handled_until,
+)
 FIGURES = ("severity", "value", "limit_value", "sentence")  # of an incident that is open
 
 CAUSES = (Promise.BUDGET,)  # those that are measured together with what they explain
+ROLES = ", ".join(
+    f"('{role_subject(role)}', array{[str(lane) for lane in Lane if lane in lanes]}::text[])"
+    for role, (_, lanes) in LOSSES.items()
+)
 # Which lanes of a workload stand still because of which open incident, or one that ended lately, then with its end: a model
-# that answers none, the account or a model that is refused, a budget of the whole workload that is used up.
+# that answers none, the account or a model that is refused, a budget of the whole workload that is used up, a taken role.
 STANDSTILLS = f"""
 with cause as (
   select * from lanes.incident
-   where promise in ('provider_down', 'provider_frozen', 'budget') and (state = 'open' or resolved_at >= :since))
-select f.name as workload, c.id, c.promise, array['realtime'] as lanes, coalesce(c.resolved_at, o.over_at) as ended_at
+   where promise in ('provider_down', 'provider_frozen', 'budget', 'role_taken') and (state = 'open' or resolved_at >= :since))
+select f.name as workload, c.id, c.promise, c.subject, array['realtime'] as lanes,
+       coalesce(c.resolved_at, o.over_at) as ended_at
   from cause c
   join lanes.outage o on o.account = c.subject and (o.over_at is null or o.over_at >= :since)
   join lanes.version v on v.realtime_model = o.model
   join lanes.workload f on f.version_id = v.id
  where c.promise = 'provider_down' and c.workload = '*'
 union all
-select f.name, c.id, c.promise,
+select f.name, c.id, c.promise, c.subject,
        case when c.promise = 'provider_frozen' and c.workload <> '*' then
          array_remove(array[case c.subject when 'model ' || v.realtime_model then 'realtime' end,
                             case c.subject when 'model ' || v.batch_model then 'batch' end], null)
@@ -66,8 +91,18 @@ select f.name, c.id, c.promise,
  where c.promise = 'provider_frozen'
     or c.promise = 'budget' and c.value >= 100
        and (c.subject in ('day budget', 'month budget') or right(c.subject, length('{DEAR}')) = '{DEAR}')
+union all
+select f.name, c.id, c.promise, c.subject, r.lanes, c.resolved_at
+  from cause c join (values {ROLES}) r (subject, lanes) on r.subject = c.subject cross join lanes.workload f
+ where c.promise = 'role_taken'
  order by id
 """
+
+# Promises of the batch lane that these causes do not break: a batch that has left is paid, and leaving needs no `collect`.
+UNAFFECTED: Mapping[Promise, set[str]] = {
+    Promise.BATCH_SLOW: {Promise.BUDGET, role_subject(Role.SUBMITTER)},
+    Promise.BATCH_NEVER_STARTED: {role_subject(Role.COLLECTOR)},
+}
 
 
 class ExplainedStandstill(NamedTuple):
@@ -76,6 +111,7 @@ class ExplainedStandstill(NamedTuple):
     workload: str
     id: IncidentId
     promise: Promise
+    subject: str
     lanes: Collection[Lane]
     ended_at: datetime | None
 
@@ -84,8 +120,8 @@ class ExplainedStandstill(NamedTuple):
         lanes = breach.standstill
         if breach.workload != self.workload or not lanes or not lanes <= set(self.lanes):
             return False
-        if breach.promise is Promise.BATCH_SLOW and self.promise == Promise.BUDGET:
-            return False  # a batch that has left is paid
+        if (of := UNAFFECTED.get(breach.promise)) and of & {self.promise, self.subject}:
+            return False
         return self.ended_at is None or breach.promise is Promise.DEADLINE_MISSED
 
 
@@ -196,6 +232,7 @@ def _added(
             opened_at=now,
             opened_value=breach.value,
             parent_id=parent_id,
+            **_silence(connection, breach, now),
         )
         .on_conflict_do_nothing(index_elements=[column.name for column in KEY], index_where=_open())
         .returning(incident)
@@ -204,6 +241,9 @@ def _added(
         return None
     if parent_id is None:
         _to_be_told(connection, added.id, breach.severity, now)
+    else:  # its message counts what it explains
+        of_parent = incident.c.id == parent_id
+        connection.execute(update(incident).where(of_parent).values(updated_at=now))
     _announce(connection, OPENED, read_incident(added), now)
     return added.id
 
@@ -230,8 +270,47 @@ def resolve(
     ).first()
     if ended is None:
         return None
-    _announce(connection, RESOLVED, read_incident(ended), now)
-    return ended.id
+    over = read_incident(ended)
+    if over.is_silent(now):
+        untold = slack_post.c.incident_id == over.id, slack_post.c.posted_state.is_(None)
+        connection.execute(delete(slack_post).where(*untold))
+    _announce(connection, RESOLVED, over, now)
+    return over.id
+
+
+def handle(
+    connection: Connection,
+    id: IncidentId,
+    workload: str,
+    handling: Handling,
+    *,
+    until: datetime,
+    by: Signature,
+) -> Incident | None:
+    """Record what a person says about an open incident of a workload, and return it; None if there is none of that number."""
+    said = {"handling": handling, "handled_until": until, "handled_at": by.now}
+    signed = {"handled_by": by.who, "handled_why": by.why, "updated_at": by.now}
+    of = _open(), incident.c.id == id, incident.c.workload == workload
+    row = connection.execute(
+        update(incident).where(*of).values(**said, **signed).returning(incident)
+    ).first()
+    return None if row is None else read_incident(row)
+
+
+def _silence(connection: Connection, breach: Assessment, now: datetime) -> dict[str, Any]:
+    """Return the silence of an earlier incident of the same key that also holds for the next one, by column."""
+    of = breach.promise, breach.workload, breach.subject
+    of_key = [column == value for column, value in zip(KEY, of, strict=True)]
+    is_silenced = is_(incident.c.handling, Handling.SILENCED), incident.c.handled_until > now
+    silence = select(*HANDLED).where(*of_key, *is_silenced).order_by(incident.c.id.desc()).limit(1)
+    row = connection.execute(silence).first()
+    return {} if row is None else dict(row._mapping)
+
+
+def explained_by(connection: Connection, id: IncidentId) -> list[Incident]:
+    """Return the open incidents that this one explains, oldest first."""
+    its = select(incident).where(_open(), incident.c.parent_id == id).order_by(incident.c.id)
+    return [read_incident(row) for row in connection.execute(its)]
 
 
 def record_invalid(
@@ -264,6 +343,12 @@ def listed(
         .limit(limit)
     )
     return [read_incident(row) for row in rows]
+
+
+def find(connection: Connection, id: IncidentId) -> Incident | None:
+    """Return the incident of that number, if any."""
+    row = connection.execute(select(incident).where(incident.c.id == id)).first()
+    return None if row is None else read_incident(row)
 
 
 def _alone(

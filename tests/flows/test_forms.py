@@ -50,6 +50,7 @@ ORDERS = {
     "end_split": ["workload", "consumer", "who", "why"],
     "remove_budget": ["workload", "consumer", "period", "who", "why"],
     "decide_batch": ["workload", "batch", "action", "provider_batch", "sure", "who", "why"],
+    "handle_incident": ["workload", "incident", "action", "hours", "who", "why"],
     "migrate": ["workload", "playbook", "file", "consumer", "version", "who", "why"],
     "replay": ["workload", "version", "from_position", "to_position", "depart", "who", "why"],
     "report": ["since", "hours"],
@@ -140,7 +141,13 @@ def test_the_workload_comes_first_and_who_and_why_come_last(deployment: str) -> 
 
 def test_blocks_and_the_approval_keep_their_order_too() -> None:
     assert shown(APPROVAL) == ["approve", "decline", "who", "why"]
-    assert shown(form_of("SlackChannel")) == ["bot_token", "channel", "webhook_url", "api_url"]
+    assert shown(form_of("SlackChannel")) == [
+        "bot_token",
+        "channel",
+        "channels",
+        "webhook_url",
+        "api_url",
+    ]
     workload = form_of("Workload")
     assert shown(workload)[:3] == ["description", "instructions", "output_schema"]
     assert shown(workload["definitions"]["Promises"])[:2] == [
@@ -205,7 +212,7 @@ def test_a_form_offers_what_is_published_by_name_and_prefect_takes_nothing_else(
     deployment: str,
 ) -> None:
     schema = offering(schema_of(deployment), ["letters", "bills"])
-    beside = ["*"] if deployment in ("advise", "set_overhead") else []
+    beside = ["*"] if deployment in ("advise", "handle_incident", "set_overhead") else []
     assert offered(schema) == [*beside, "bills", "letters"]
     ((parameter, of),) = schema["properties"].items()
     refused = [

@@ -11,12 +11,12 @@ from lanes.slack.messenger import Bot, Messenger, Webhook
 from lanes.store.database import Database
 from lanes.store.rollouts import rollout_moves, rollouts
 from lanes.words import Signature
-from tasks.deliver import remind, tell
+from tasks.deliver import remind, send, tell
 from tests.conftest import later
 from tests.examples import publish
 from tests.prefect_standin import PrefectStandIn
 from tests.rollouts import playbook, step
-from tests.slack_standin import CHANNEL, TOKEN, SlackStandIn
+from tests.slack_standin import CHANNEL, TOKEN, PostedMessage, SlackStandIn
 
 UI = "http://prefect.example"
 RUN = UUID(int=7)
@@ -62,19 +62,37 @@ async def asks(clock: ClockedDatabase) -> Rollout:
     return await clock.run(rollouts.find, begun.id)
 
 
-async def tick(clock: ClockedDatabase, messenger: Messenger, **after: float) -> int:
+async def tick(
+    clock: ClockedDatabase, standin: SlackStandIn, messenger: Messenger, **after: float
+) -> int:
     """Slack is told what it has to be told so long after noon; the number of replies."""
     clock.at = later(**after)
     await tell(clock, messenger, ui_url=UI)
-    return await remind(clock, messenger, ui_url=UI)
+    await remind(clock, ui_url=UI)
+    before = len(reminders(standin))
+    await send(clock, messenger, ui_url=UI)
+    return len(reminders(standin)) - before
+
+
+def asked(standin: SlackStandIn) -> PostedMessage:
+    """The one message about the approval."""
+    (only,) = [each for each in standin.messages if "incident_id" in each.payload]
+    return only
+
+
+def reminders(standin: SlackStandIn) -> list[PostedMessage]:
+    """What was said in its thread while it waited."""
+    threads = [each.ts for each in standin.messages if "incident_id" in each.payload]
+    said = [each for thread, each in standin.replies if thread in threads]
+    return [each for each in said if each.text.startswith("A rollout waits")]
 
 
 async def test_the_message_says_what_is_asked_and_links_to_the_run(
     clock: ClockedDatabase, standin: SlackStandIn
 ) -> None:
     await asks(clock)
-    assert await tick(clock, Bot(TOKEN, CHANNEL, standin.api_url)) == 0
-    (message,) = standin.messages
+    assert await tick(clock, standin, Bot(TOKEN, CHANNEL, standin.api_url)) == 0
+    message = asked(standin)
     assert "A rollout waits for approval: letters" in message.text
     assert "every gate passed at 100 %" in message.text
     assert f"{UI}/v2/runs/flow-run/{RUN}" in str(message.blocks)
@@ -85,19 +103,19 @@ async def test_people_are_reminded_once_a_day_in_its_thread_until_it_is_decided(
     clock: ClockedDatabase, standin: SlackStandIn
 ) -> None:
     waiting, bot = await asks(clock), Bot(TOKEN, CHANNEL, standin.api_url)
-    replies = [await tick(clock, bot, hours=hours) for hours in (0, 1, 23, 24, 25, 47, 48, 49)]
+    replies = [
+        await tick(clock, standin, bot, hours=hours) for hours in (0, 1, 23, 24, 25, 47, 48, 49)
+    ]
     assert replies == [0, 0, 0, 1, 0, 0, 1, 0]
-    (message,) = standin.messages
-    assert {thread for thread, _ in standin.replies} == {message.ts}
-    first, second = (reply for _, reply in standin.replies)
+    first, second = reminders(standin)
     assert first.text.startswith(
         "A rollout waits for approval: letters, for 24 h so far. Without an answer, it is rolled back <!date^"
     )
     assert "for 2.0 d so far" in second.text
     assert f"{UI}/v2/runs/flow-run/{RUN}" in str(first.blocks)
     await clock.run(rollout_moves.hear, waiting, Approval(True, "bob", "fine"), now=later(hours=50))
-    assert await tick(clock, bot, hours=99) == 0
-    assert standin.messages[0].text.startswith(
+    assert await tick(clock, standin, bot, hours=99) == 0
+    assert asked(standin).text.startswith(
         ":white_check_mark: Resolved: A rollout waits for approval"
     )
 
@@ -108,20 +126,24 @@ async def test_a_reminder_that_slack_refused_is_tried_again_and_one_that_may_hav
 ) -> None:
     await asks(clock)
     bot = Bot(TOKEN, CHANNEL, standin.api_url)
-    await tick(clock, bot)
+    await tick(clock, standin, bot)
     standin.fail("chat.postMessage", error="ratelimited")
-    assert [await tick(clock, bot, hours=24, minutes=minutes) for minutes in (0, 5, 10)] == [
-        0,
+    assert [
+        await tick(clock, standin, bot, hours=24, minutes=minutes) for minutes in (0, 5, 10)
+    ] == [
         0,
         1,
+        0,
     ]
     standin.fail("chat.postMessage", lost=True)
-    assert [await tick(clock, bot, hours=48, minutes=minutes) for minutes in (11, 12, 30)] == [
-        0,
+    assert [
+        await tick(clock, standin, bot, hours=48, minutes=minutes) for minutes in (11, 12, 30)
+    ] == [
+        1,
         0,
         0,
     ]
-    assert len(standin.replies) == 2
+    assert len(reminders(standin)) == 2
 
 
 async def test_a_webhook_tells_when_it_opens_and_reminds_nobody(
@@ -129,5 +151,5 @@ async def test_a_webhook_tells_when_it_opens_and_reminds_nobody(
 ) -> None:
     await asks(clock)
     hook = Webhook(standin.webhook_url)
-    assert [await tick(clock, hook, days=days) for days in (0, 1, 2)] == [0, 0, 0]
+    assert [await tick(clock, standin, hook, days=days) for days in (0, 1, 2)] == [0, 0, 0]
     assert len(standin.hooked) == 1

@@ -43,6 +43,11 @@ NAMES: list[tuple[str, dict[str, Any], str]] = [
         {"decision": {**SIGNED, "batch": 41, "action": "give_up", "sure": True}},
         "give up batch 41 of tickets",
     ),
+    (
+        "handle_incident",
+        {"action": {**SIGNED, "incident": 12, "action": "silence"}},
+        "silence incident 12 of tickets",
+    ),
     ("migrate", {"order": {"workload": "tickets"}}, "migrate tickets by batch-to-realtime"),
     (
         "migrate",

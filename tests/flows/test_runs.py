@@ -37,6 +37,7 @@ def test_a_run_that_is_asked_for_is_of_a_flow_that_takes_all_its_parameters(
         runs.set_split("letters"),
         runs.set_budget("letters", period="month", consumer="acme"),
         runs.decide_batch("letters", batch=41),
+        runs.handle_incident(workload="letters", incident=12, action="silence"),
         runs.pause("letters"),
     ],
     ids=lambda wanted: wanted.deployment,

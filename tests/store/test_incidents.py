@@ -354,7 +354,7 @@ def test_the_outbox_of_slack_remembers_a_try_whose_end_is_unknown(connection: Co
     (incident_id,) = incidents.record(connection, [BREACH], now=NOON).opened
     (post,) = slack_posts.due(connection, edits=True, now=NOON)
     assert (post.incident.id, post.posted_state, post.unsure) == (incident_id, None, False)
-    slack_posts.begin(connection, incident_id, posts=True, now=NOON)
+    slack_posts.begin(connection, incident_id, posts=Severity.WARNING, now=NOON)
     assert slack_posts.due(connection, edits=True, now=later(seconds=30)) == []
     (post,) = slack_posts.due(connection, edits=True, now=later(seconds=61))
     assert (post.unsure, post.attempts) == (True, 1)
@@ -363,7 +363,8 @@ def test_the_outbox_of_slack_remembers_a_try_whose_end_is_unknown(connection: Co
     (post,) = posts(connection)
     assert (post.ts, post.posted_state, post.unsure) == ("1.2", IncidentState.OPEN, False)
     assert post.posted_severity == Severity.WARNING
-    assert slack_posts.channel_id(connection) == "C1"
+    assert slack_posts.channel_id(connection, Severity.WARNING) == "C1"
+    assert slack_posts.channel_id(connection, Severity.CRITICAL) is None
 
 
 CHANGED = (
@@ -376,6 +377,10 @@ CHANGED = (
     "samples = 50",
     "samples = 51",
     "samples = 0",
+    "handling = 'acknowledged', handled_at = opened_at, handled_until = opened_at + interval '1 day'",
+    "handling = 'acknowledged', handled_at = opened_at + interval '1 s', handled_until = opened_at + interval '1 day'",
+    "handling = 'silenced', handled_at = opened_at + interval '1 s', handled_until = opened_at + interval '270 s'",
+    "handling = 'silenced', handled_at = opened_at, handled_until = opened_at + interval '1 day'",
 )
 SAID = (
     "posted_state = 'open'",

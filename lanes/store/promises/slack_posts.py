@@ -3,7 +3,6 @@
 A post is marked before it is sent, so that a crash in between shows.
 """
 
-from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -13,10 +12,11 @@ from lanes.ids import IncidentId
 from lanes.promises.incident import (
     EDIT_EVERY,
     READ_WITHIN,
+    Handling,
     Incident,
     IncidentState,
     Promise,
-    Reminder,
+    Severity,
     SlackPost,
 )
 from lanes.store.asking import read_as
@@ -27,7 +27,6 @@ from lanes.store.tables import incident, slack_post
 LEASE = timedelta(seconds=60)  # how long a try that began is left alone
 MOST = 50
 REMIND_EVERY = timedelta(days=1)
-RETRY = timedelta(minutes=10)  # after a reminder that Slack refused
 
 
 def due(connection: sa.Connection, *, edits: bool, now: datetime) -> list[SlackPost]:
@@ -35,7 +34,9 @@ def due(connection: sa.Connection, *, edits: bool, now: datetime) -> list[SlackP
 
     Without `edits` a message cannot be changed. Incidents that wait after a failed try come later.
     """
-    untold = slack_post.c.posted_state.is_(None)
+    posted = slack_post.c.posted_state.is_not(None)
+    silent = sa.and_(is_(incident.c.handling, Handling.SILENCED), incident.c.handled_until > now)
+    untold = sa.and_(~posted, silent.is_not(sa.true()))
     over = is_(incident.c.state, IncidentState.RESOLVED)
     changed_at = sa.case(
         (untold, incident.c.opened_at), (over, incident.c.resolved_at), else_=incident.c.updated_at
@@ -44,7 +45,11 @@ def due(connection: sa.Connection, *, edits: bool, now: datetime) -> list[SlackP
     unfinished = differs(slack_post.c.posted_state, IncidentState.RESOLVED)
     rows = connection.execute(
         all_of_them()
-        .where(unfinished, slack_post.c.next_try_at <= now, sa.or_(untold, over, outdated))
+        .where(
+            unfinished,
+            slack_post.c.next_try_at <= now,
+            sa.or_(untold, sa.and_(posted, sa.or_(over, outdated))),
+        )
         .order_by(changed_at, slack_post.c.incident_id)
         .limit(MOST)
     )
@@ -63,23 +68,40 @@ def read_post(row: Any) -> SlackPost:
 
 def _is_outdated(now: datetime) -> sa.ColumnElement[bool]:
     worse = slack_post.c.posted_severity.is_distinct_from(incident.c.severity)
+    handled = incident.c.handled_at > slack_post.c.posted_at
     unread = incident.c.updated_at > slack_post.c.posted_at - READ_WITHIN
-    return sa.or_(worse, sa.and_(slack_post.c.posted_at <= now - EDIT_EVERY, unread))
+    return sa.or_(worse, handled, sa.and_(slack_post.c.posted_at <= now - EDIT_EVERY, unread))
 
 
 def begin(
-    connection: sa.Connection, incident_id: IncidentId, *, posts: bool, now: datetime
+    connection: sa.Connection,
+    incident_id: IncidentId,
+    *,
+    posts: Severity | None,
+    now: datetime,
 ) -> None:
-    """Record that a try has begun; if it `posts` and its end is not recorded, the next one looks before it posts."""
-    attempts, unsure = slack_post.c.attempts + 1, slack_post.c.unsure | posts
-    _update(connection, incident_id, attempts=attempts, next_try_at=now + LEASE, unsure=unsure)
+    """Record that a try has begun, that `posts` with this severity or edits.
+
+    If it posts and its end is not recorded, the next one looks before it posts, in the channel of this severity.
+    """
+    attempts, unsure = slack_post.c.attempts + 1, slack_post.c.unsure | (posts is not None)
+    shown = {} if posts is None else {"posted_severity": posts}
+    tried = {"attempts": attempts, "next_try_at": now + LEASE, "unsure": unsure}
+    _update(connection, incident_id, **tried, **shown)
 
 
 def told(
-    connection: sa.Connection, of: Incident, *, channel: str | None, ts: str | None, now: datetime
+    connection: sa.Connection,
+    of: Incident,
+    *,
+    channel: str | None,
+    ts: str | None,
+    posted: bool = False,
+    now: datetime,
 ) -> None:
-    """Record that a message at that place shows the incident as it is in `of`."""
-    _told(connection, of.id, channel, ts, of.state, now, posted_severity=of.severity)
+    """Record that a message at that place shows the incident as it is in `of`; people are notified if it was `posted`."""
+    more = {"reminded_at": now} if posted else {}
+    _told(connection, of.id, channel, ts, of.state, now, posted_severity=of.severity, **more)
 
 
 def found(
@@ -91,7 +113,7 @@ def found(
     now: datetime,
 ) -> None:
     """Record the place of a message that was sent without an answer, and that shows the incident as open."""
-    _told(connection, incident_id, channel, ts, IncidentState.OPEN, now)
+    _told(connection, incident_id, channel, ts, IncidentState.OPEN, now, reminded_at=now)
 
 
 def _told(
@@ -130,9 +152,10 @@ def _update(connection: sa.Connection, incident_id: IncidentId, **values: Any) -
     connection.execute(sa.update(slack_post).where(known).values(**values))
 
 
-def channel_id(connection: sa.Connection) -> str | None:
-    """Return the id of the channel of the newest message, if any."""
-    known = sa.select(slack_post.c.channel).where(slack_post.c.channel.is_not(None))
+def channel_id(connection: sa.Connection, severity: Severity | None) -> str | None:
+    """Return the id of the channel of the newest message that shows this severity, if any."""
+    of_severity = slack_post.c.posted_severity == severity, slack_post.c.channel.is_not(None)
+    known = sa.select(slack_post.c.channel).where(*of_severity)
     newest = known.order_by(slack_post.c.incident_id.desc()).limit(1)
     return connection.execute(newest).scalar()
 
@@ -153,27 +176,28 @@ def untold(connection: sa.Connection) -> dict[IncidentId, str]:
     return {row.incident_id: row.last_error for row in rows}
 
 
-def due_reminders(connection: sa.Connection, *, now: datetime) -> Sequence[Reminder]:
-    """Return the open approvals whose message or last reminder is a day old, oldest first."""
-    told_last = sa.func.coalesce(slack_post.c.reminded_at, incident.c.opened_at)
+def due_reminders(connection: sa.Connection, *, now: datetime) -> list[SlackPost]:
+    """Return the open incidents of which people are told again, oldest first.
+
+    Those are approvals whose message or last reminder is a day old, and incidents that a person no longer handles.
+    """
+    reminded_at, until = slack_post.c.reminded_at, incident.c.handled_until
+    is_old = sa.func.coalesce(reminded_at, incident.c.opened_at) <= now - REMIND_EVERY
+    asks = sa.and_(
+        incident.c.promise == Promise.APPROVAL_WAITS, slack_post.c.ts.is_not(None), is_old
+    )
+    unhandled = sa.and_(until.is_not(None), (reminded_at < until).is_not(sa.false()))
     state = slack_post.c.posted_state
     rows = connection.execute(
-        sa.select(incident, slack_post.c.channel, slack_post.c.ts)
-        .join(slack_post, slack_post.c.incident_id == incident.c.id)
+        all_of_them()
         .where(differs(state, IncidentState.RESOLVED), is_(state, IncidentState.OPEN))
-        .where(slack_post.c.ts.is_not(None), told_last <= now - REMIND_EVERY)
-        .where(is_(incident.c.state, IncidentState.OPEN))
-        .where(incident.c.promise == Promise.APPROVAL_WAITS)
+        .where(is_(incident.c.state, IncidentState.OPEN), (until > now).is_not(sa.true()))
+        .where(sa.or_(asks, unhandled))
         .order_by(incident.c.id)
     )
-    return [Reminder(read_incident(row), row.channel, row.ts) for row in rows]
+    return [read_post(row) for row in rows]
 
 
-def begin_reminder(connection: sa.Connection, incident_id: IncidentId, *, now: datetime) -> None:
-    """Count people as reminded before the try, so that they are reminded once a day at most."""
+def reminded(connection: sa.Connection, incident_id: IncidentId, *, now: datetime) -> None:
+    """Record that a reminder is in the outbox."""
     _update(connection, incident_id, reminded_at=now)
-
-
-def retry_reminder(connection: sa.Connection, incident_id: IncidentId, *, now: datetime) -> None:
-    """Let a reminder that Slack refused be tried again in ten minutes."""
-    _update(connection, incident_id, reminded_at=now - REMIND_EVERY + RETRY)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from lanes.ids import VersionId
 from lanes.money.pack_size import PackDecision, PackEvidence, PackPlace, total
-from lanes.promises.incident import Incident, IncidentState, Promise, Severity
+from lanes.promises.incident import Handling, Incident, IncidentState, Promise, Severity
 from lanes.realtime.circuit import CircuitState
 from lanes.report.figures import (
     CapacityFigures,
@@ -33,7 +33,8 @@ with listed as (
   union all
   (select i.* from lanes.incident i where i.state = 'resolved' and i.opened_at >= :since order by i.id desc limit :most))
 select id, uid::text as uid, promise, workload, subject, severity, state, value, limit_value, samples, unit, sentence,
-       opened_at, updated_at, resolved_at, why, opened_value, flow_run_id, block_id, briefing, parent_id
+       opened_at, updated_at, resolved_at, why, opened_value, flow_run_id, block_id, briefing, parent_id,
+       handling, handled_by, handled_why, handled_at, handled_until
   from listed order by state = 'open' desc, id desc
 """
 
@@ -56,6 +57,7 @@ def incidents(ask: Ask, since: datetime, *, most: int) -> list[Incident]:
             promise=Promise(row.promise),
             severity=Severity(row.severity),
             state=IncidentState(row.state),
+            handling=row.handling and Handling(row.handling),
         )
         for row in ask(INCIDENTS, since=since, most=most)
     ]

@@ -7,6 +7,7 @@ from typing import Any, assert_never
 from uuid import UUID
 
 from sqlalchemy import Connection, insert, select, update
+from sqlalchemy.dialects.postgresql import insert as upsert
 
 from lanes.errors import ActionRefused
 from lanes.promises.assessment import Assessment
@@ -37,7 +38,7 @@ from lanes.store.literals import is_among
 from lanes.store.outbox import EventOut
 from lanes.store.rollouts import plans, shadows
 from lanes.store.rollouts.rollouts import find, hindering_incidents, newest_route
-from lanes.store.tables import rollout, rollout_event, rollout_measurement
+from lanes.store.tables import rollout, rollout_event, rollout_measurement, slack_note
 from lanes.store.workload import candidates, workloads
 from lanes.words import RolloutState, Signature
 
@@ -384,9 +385,12 @@ def _said(of: Rollout, why: str) -> str:
 def _tell(
     connection: Connection, of: Rollout, event: Happened, basis_points: int, by: Signature
 ) -> None:
-    """Write a line to the log, and the event `lanes.rollout.<event>` to the outbox."""
+    """Write a line to the log, and the event `lanes.rollout.<event>` to the outbox; Slack shows it in the rollout's thread."""
     line = LogEntry(event, of.asks_about, basis_points, by.who, by.why, by.now)
     connection.execute(insert(rollout_event).values(rollout_id=of.id, **asdict(line)))
+    shown = upsert(slack_note).values(rollout_id=of.id, created_at=by.now, next_try_at=by.now)
+    again = {"next_try_at": by.now}
+    connection.execute(shown.on_conflict_do_update(index_elements=["rollout_id"], set_=again))
     payload = {
         "rollout_id": of.id,
         "playbook": of.playbook.name,

@@ -45,6 +45,7 @@ from lanes.store.tables.outgoing import (
     incident,
     outage,
     publisher,
+    slack_note,
     slack_post,
     stored_span,
     watermark,

@@ -1,15 +1,16 @@
 """What is told to others: incidents and outages, Slack posts, events out; and how far the event stream was read."""
 
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import JSONB
 
-from lanes.ids import IncidentId
-from lanes.promises.incident import IncidentState, Promise, Severity
+from lanes.ids import IncidentId, RolloutId
+from lanes.promises.incident import Handling, IncidentState, Promise, Severity
 from lanes.realtime.circuit import CircuitState
 from lanes.store.tables.base import column, identity, index, table
+from lanes.store.tables.rollouts import rollout
 
 
 @table(
@@ -51,6 +52,11 @@ class incident(sa.TypedColumns):
     briefing: sa.Named[Any | None] = column(
         "Cause, stakes and trend as last posted", type_=JSONB(none_as_null=True)
     )
+    handling: sa.Named[Handling | None] = column("What a person said about it last; null: nothing")
+    handled_by: sa.Named[str | None] = column("Who said it")
+    handled_why: sa.Named[str | None]
+    handled_at: sa.Named[datetime | None]
+    handled_until: sa.Named[datetime | None] = column("From then on it is told again if still open")
 
 
 @table(
@@ -94,6 +100,34 @@ class slack_post(sa.TypedColumns):
     next_try_at: sa.Named[datetime] = column("Not before")
     last_error: sa.Named[str | None] = column("Why the last try failed, and what to do")
     reminded_at: sa.Named[datetime | None] = column("When its thread was last reminded")
+
+
+@table(index("ix_slack_note_due", "next_try_at, id", where="next_try_at is not null"))
+class slack_note(sa.TypedColumns):
+    """Slack messages beside those of incidents. Replies are deleted once they are sent."""
+
+    id: sa.Named[int] = identity()
+    uid: sa.Named[Any] = column(
+        "Its name in Slack's metadata", type_=sa.Uuid, default="uuidv7()", unique=True
+    )
+    rollout_id: sa.Named[RolloutId | None] = column(
+        "The rollout whose message it is", sa.ForeignKey(rollout.c.id), unique=True
+    )
+    day: sa.Named[date | None] = column("The day of a daily digest", unique=True)
+    content: sa.Named[Any | None] = column(
+        "What it says; null: its rollout says it", type_=JSONB(none_as_null=True)
+    )
+    channel: sa.Named[str | None] = column("Where it goes; null: the channel of all")
+    thread_ts: sa.Named[str | None] = column("The message to which it replies")
+    ts: sa.Named[str | None] = column("Slack's id of the rollout's message; null: not posted")
+    events: sa.Named[int] = column(
+        "The newest event of its rollout that was told", type_=sa.BigInteger, default="0"
+    )
+    created_at: sa.Named[datetime]
+    unsure: sa.Named[bool] = column("A try may have gone through: look first", default="false")
+    attempts: sa.Named[int] = column("Failed tries in a row", default="0")
+    next_try_at: sa.Named[datetime | None] = column("Not before; null: there is nothing to send")
+    last_error: sa.Named[str | None] = column("Why the last try failed, and what to do")
 
 
 # An answer that was asked for by `ack` says so.

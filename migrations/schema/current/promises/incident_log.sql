@@ -20,10 +20,16 @@
 ---   briefing: Cause, stakes and trend as they were told last, as JSON; null: nothing yet
 ---   flow_run_id: The run in Prefect that met it; null: it was measured
 ---   parent_id: The incident that explains it; null: none
+---   handling: What a person said about it last: silenced or acknowledged; null: nothing
+---   handled_by: Who said it
+---   handled_why: Why
+---   handled_at: When
+---   handled_until: Until when; it is told again then, if it is still open
 create or replace view lanes.incident_log as
 select i.id as incident_id, i.promise, i.workload, i.severity, i.state, i.value, i.limit_value, i.opened_at, i.resolved_at,
        i.subject, i.unit, i.sentence, i.updated_at, i.uid,
        p.posted_state as slack_says, p.posted_at as slack_posted_at, p.last_error as slack_error,
-       i.why, i.briefing, i.flow_run_id, i.parent_id
+       i.why, i.briefing, i.flow_run_id, i.parent_id,
+       i.handling, i.handled_by, i.handled_why, i.handled_at, i.handled_until
   from lanes.incident i
   left join lanes.slack_post p on p.incident_id = i.id;

@@ -1,0 +1,89 @@
+"""The daily digest in words, for Slack and for the terminal."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from lanes.advice.proposals import ProposedRollout
+from lanes.promises.incident import TERMS, Incident, IncidentState, Promise
+from lanes.report import summary
+from lanes.report.rollout import where_it_stands
+from lanes.report.snapshot import Snapshot
+from lanes.units import count, counted, share
+from lanes.words import ItemState, RolloutState
+
+MOST = 10  # lines of a part
+
+
+@dataclass(frozen=True)
+class DailyFigures:
+    """The figures of a day; `lacking` says for open rollouts which labels their accuracy lacks."""
+
+    snapshot: Snapshot
+    opened: int  # incidents
+    ended: int
+    proposals: Sequence[ProposedRollout]
+    lacking: Sequence[str]
+
+
+def parts(of: DailyFigures) -> list[tuple[str, list[str]]]:
+    """Return the titled parts of the digest, each with at least one line."""
+    seen = of.snapshot
+    found = [
+        ("The lanes", summary.sentences(seen) or [f"Nothing arrived {summary.period(seen)}."]),
+        ("Quality", _quality(seen)),
+        ("Incidents", _incidents(of)),
+        ("What needs a person", _needed(of) or ["Nothing."]),
+    ]
+    return [(title, _cut(lines)) for title, lines in found if lines]
+
+
+def _cut(lines: list[str]) -> list[str]:
+    more = len(lines) - MOST
+    return lines[:MOST] + ([f"{count(more)} more"] if more > 0 else [])
+
+
+def _quality(seen: Snapshot) -> list[str]:
+    agreed = [
+        f"{each.workload}: {share(each.agreement)} of {counted(each.compared, 'early answer')} confirmed by a batch."
+        for each in seen.agreement
+    ]
+    return agreed + [
+        f"{each.workload}, {summary.lane_name(each.lane)}, {each.field}: {share(each.share)} right "
+        f"({share(each.low)} to {share(each.high)}) by {counted(each.labels, 'label')}."
+        for each in seen.accuracy
+    ]
+
+
+def _incidents(of: DailyFigures) -> list[str]:
+    still = [each for each in of.snapshot.incidents if each.state is IncidentState.OPEN]
+    first = f"{count(of.opened)} opened, {count(of.ended)} ended, {count(len(still))} open."
+    return [first, *(_told(each) for each in still)]
+
+
+def _told(of: Incident) -> str:
+    handled = f" ({of.handled})" if of.handled else ""
+    return f"#{of.id} {of.severity}, {of.whose}: {TERMS[of.promise].title}. {of.sentence}{handled}"
+
+
+def _needed(of: DailyFigures) -> list[str]:
+    seen = of.snapshot
+    asked = [each for each in seen.rollouts if each.state is RolloutState.WAITING_APPROVAL]
+    held = [
+        each
+        for each in seen.incidents
+        if each.promise == Promise.BATCH_UNCLEAR and each.state is IncidentState.OPEN
+    ]
+    failed = summary.items(seen, [ItemState.FAILED])
+    return [
+        *(f"Approve or decline: {where_it_stands(each)}." for each in asked),
+        *(
+            f"Decide proposal {each.id}: {each.consumer} of {each.workload}, by {each.playbook.name}."
+            for each in of.proposals
+        ),
+        *(
+            f"Decide about {each.subject} of {each.workload}: lanes batches shows it."
+            for each in held
+        ),
+        *(f"Labels are lacking: {each}." for each in of.lacking),
+        *([f"{counted(failed, 'item')} failed: lanes retry tries them again."] if failed else []),
+    ]

@@ -1,0 +1,128 @@
+"""Replies in the threads of incidents and rollouts, the messages of rollouts, and the daily digest."""
+
+from collections.abc import Sequence
+from datetime import date
+
+from lanes.promises.incident import TERMS, Incident, IncidentNews
+from lanes.report import rollout as page_of
+from lanes.report.links import REPORT, run_page, versions_page
+from lanes.rollouts.rollout import Happened, LogEntry, Rollout
+from lanes.slack.wording import (
+    ENDED,
+    MARKS,
+    MOST_SENTENCE,
+    Block,
+    SlackMessage,
+    bold,
+    bullets,
+    button,
+    escaped,
+    header,
+    preformatted,
+    prose,
+    rich,
+    section,
+    shown,
+)
+from lanes.units import seconds
+from lanes.words import RolloutState
+
+BAR = 10  # characters of the bar of a step
+
+
+def reply(incident: Incident, news: IncidentNews) -> SlackMessage:
+    """Return the reply that notifies people of what an edit of the incident's message shows."""
+    mark, handled = (
+        MARKS[incident.severity],
+        f" It was {incident.handled}." if incident.handled else "",
+    )
+    match news:
+        case IncidentNews.WORSE:
+            said = f"{incident.severity.capitalize()} now:"
+        case IncidentNews.ENDED:
+            ended_at = incident.resolved_at or incident.updated_at
+            lasted = seconds((ended_at - incident.opened_at).total_seconds())
+            mark, said = ENDED, f"Resolved after {lasted}:"
+        case IncidentNews.AGAIN:
+            said = "Still open:"
+    told = shown(incident.sentence, most=MOST_SENTENCE)
+    return _message(
+        f"{mark} {said} {escaped(told + handled, most=MOST_SENTENCE)}",
+        rich(section(bold(said), " ", *prose(told), *([f" {shown(handled)}"] if handled else []))),
+    )
+
+
+def pointer(incident: Incident, channel: str | None) -> SlackMessage:
+    """Return the line for the channel of critical incidents about one whose message is in another channel."""
+    said = f"Critical now: {TERMS[incident.promise].title}: {shown(incident.whose, most=60)}"
+    where: Block = {"type": "channel", "channel_id": channel or ""}
+    told = f"{MARKS[incident.severity]} {escaped(said)}"
+    return _message(told, rich(section(bold(said), f". Incident {incident.id}, told in ", where)))
+
+
+def rollout_message(of: Rollout, *, ui_url: str) -> SlackMessage:
+    """Return the message of a rollout as it stands, with a picture of its steps."""
+    said, root = page_of.where_it_stands(of), ui_url.rstrip("/")
+    whose = f" for consumer {of.consumer}" if of.consumer else ""
+    signed = f"Playbook {of.playbook.name}{whose}, started by {of.started_by}: {of.why}"
+    return _message(
+        f"Rollout: {escaped(said)}",
+        header(f":twisted_rightwards_arrows: Rollout of {escaped(of.workload, most=60)}"),
+        rich(section(bold(shown(said)))),
+        rich(preformatted(picture(of))),
+        rich(section(shown(signed))),
+        {"type": "actions", "elements": _pages(of, root)},
+    )
+
+
+def rollout_reply(of: Rollout, entry: LogEntry, *, ui_url: str) -> SlackMessage:
+    """Return the reply about one event of a rollout; a question leads to the run that waits."""
+    said = entry.event.replace("_", " ").capitalize()
+    step = f"step {entry.step + 1} of {len(of.playbook.steps)}"
+    said += f" ({step}, {entry.basis_points / 100:g} % to {of.goes_to})"
+    why = f"{entry.why} ({entry.who})"
+    blocks = [rich(section(bold(said), " ", shown(why)))]
+    if entry.event is Happened.APPROVAL_ASKED:
+        blocks.append({"type": "actions", "elements": _pages(of, ui_url.rstrip("/"))})
+    return _message(f"{said}: {escaped(why)}", *blocks)
+
+
+def picture(of: Rollout) -> str:
+    """Return the steps as lines: done, in force or ahead, with the share of each as a bar."""
+
+    def line(number: int) -> str:
+        percent, mark, state = of.playbook.steps[number].percent, "·", ""
+        if number < of.step or of.state is RolloutState.FINISHED:
+            mark = "✓"
+        elif number == of.step:
+            held = f"holds: {of.holds}" if of.holds and of.state is RolloutState.RUNNING else ""
+            mark = "▶" if of.is_open else "✗"
+            state = held or str(of.state).replace("waiting_", "waits for ")
+            state = state.replace("_", " ")
+        filled = round(BAR * percent / 100)
+        bar = "█" * filled + "░" * (BAR - filled)
+        return f"{mark} {number + 1} {bar} {percent:>5g} %  {state}".rstrip()
+
+    return "\n".join(map(line, range(len(of.playbook.steps))))
+
+
+def digest(told: Sequence[tuple[str, Sequence[str]]], day: date, *, ui_url: str) -> SlackMessage:
+    """Return the digest of a day: what `lanes.report.digest` says, as lists of rich text."""
+    blocks = [header(f":newspaper: Lanes on {day:%Y-%m-%d}")]
+    for title, lines in told:
+        blocks.append(rich(section(bold(title)), bullets([shown(each) for each in lines])))
+    link = button("The report", ui_url.rstrip("/") + versions_page(REPORT), "report")
+    blocks.append({"type": "actions", "elements": [link]})
+    first = "; ".join(told[0][1]) if told else ""
+    return _message(f"Lanes on {day:%Y-%m-%d}: {escaped(first)}", *blocks)
+
+
+def _pages(of: Rollout, root: str) -> list[Block]:
+    links = [button("The rollout", root + page_of.page(of, None), "artifact")]
+    if of.flow_run_id is not None:
+        links.insert(0, button("Open the run", root + run_page(of.flow_run_id), "run"))
+    return links
+
+
+def _message(text: str, *blocks: Block) -> SlackMessage:
+    return SlackMessage(text, list(blocks), {})

@@ -1,0 +1,123 @@
+"""Slack messages beside those of incidents: replies in threads, a message for each rollout, and the daily digest.
+
+As in `slack_posts`, a try is marked before it is sent. A reply is deleted once it is sent.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import insert as upsert
+
+from lanes.ids import RolloutId
+from lanes.rollouts.rollout import LogEntry
+from lanes.store.asking import read_as
+from lanes.store.promises.slack_posts import LEASE, MOST
+from lanes.store.tables import rollout_event, slack_note, version
+
+DONE = {"unsure": False, "attempts": 0, "last_error": None}
+
+
+@dataclass(frozen=True)
+class SlackNote:
+    """A message that waits to be sent, or edited where it has a `ts`; `unsure` means that a try may have gone through."""
+
+    id: int
+    uid: str
+    rollout_id: RolloutId | None
+    content: dict[str, Any] | None
+    channel: str | None
+    thread_ts: str | None
+    ts: str | None
+    events: int
+    created_at: datetime
+    unsure: bool
+    attempts: int
+
+
+def add(connection: sa.Connection, content: Any, *, now: datetime, **where: Any) -> None:
+    """Let Slack be told this once, in the `channel`, in a thread with `thread_ts`, as the digest of a `day`.
+
+    A second digest of the same day is ignored; one without content only records that its hour has passed.
+    """
+    told = upsert(slack_note).values(content=content, created_at=now, **where)
+    when = now if content is not None else None
+    connection.execute(told.values(next_try_at=when).on_conflict_do_nothing())
+
+
+def due(connection: sa.Connection, *, now: datetime) -> list[SlackNote]:
+    """Return the messages to send or edit now, oldest first."""
+    wanted = sa.select(slack_note).where(slack_note.c.next_try_at <= now)
+    rows = connection.execute(wanted.order_by(slack_note.c.id).limit(MOST))
+    return [read_as(SlackNote, row, uid=str(row.uid)) for row in rows]
+
+
+def awaits_digest(connection: sa.Connection, day: datetime) -> bool:
+    """Return whether the digest of the day that begins then was not made yet; a stand has none on its first day."""
+    known = sa.exists().where(slack_note.c.day == day.date())
+    served = sa.exists().where(version.c.published_at < day)
+    return bool(connection.execute(sa.select(served & ~known)).scalar())
+
+
+def begin(connection: sa.Connection, note: SlackNote, *, now: datetime) -> datetime:
+    """Record that a try has begun, and return its lease; if its end is not recorded, the next one looks before it posts."""
+    lease = now + LEASE
+    tried = {"attempts": note.attempts + 1, "next_try_at": lease}
+    _update(connection, note, unsure=note.ts is None, **tried)
+    return lease
+
+
+def sent(connection: sa.Connection, note: SlackNote) -> None:
+    """Record that Slack has a reply or a digest."""
+    its = sa.delete(slack_note).where(slack_note.c.id == note.id, slack_note.c.day.is_(None))
+    connection.execute(its)
+    _update(connection, note, **DONE, next_try_at=None, content=None)
+
+
+def shown(
+    connection: sa.Connection,
+    note: SlackNote,
+    *,
+    channel: str | None,
+    ts: str | None,
+    lease: datetime,
+) -> list[LogEntry]:
+    """Record that Slack shows the rollout, and return the events that its thread was not told yet.
+
+    A rollout that moved since `begin` is due again.
+    """
+    columns, next_try_at = rollout_event.c, slack_note.c.next_try_at
+    its = sa.select(rollout_event).where(columns.rollout_id == note.rollout_id)
+    rows = connection.execute(its.where(columns.id > note.events).order_by(columns.id)).all()
+    told = max([note.events, *(row.id for row in rows)])
+    again = sa.case((next_try_at != lease, next_try_at), else_=sa.null())
+    at = {"channel": channel, "ts": ts, "events": told, "next_try_at": again}
+    _update(connection, note, **DONE, **at)
+    return [read_as(LogEntry, row) for row in rows]
+
+
+def not_sent(
+    connection: sa.Connection, note: SlackNote, error: str, *, unsure: bool, next_try_at: datetime
+) -> None:
+    """Record a failed try; the next one looks first if this one may have gone through."""
+    _update(connection, note, last_error=error, unsure=unsure, next_try_at=next_try_at)
+
+
+def gone(connection: sa.Connection, note: SlackNote) -> None:
+    """Record that the message is gone from Slack: a new one may be posted, a reply to it is given up."""
+    connection.execute(
+        sa.delete(slack_note).where(slack_note.c.id == note.id, slack_note.c.thread_ts.is_not(None))
+    )
+    _update(connection, note, ts=None)
+
+
+def drop(connection: sa.Connection, *, keep_digests: bool) -> None:
+    """Forget what waits: there is no Slack, or a webhook, which posts nothing but digests."""
+    waits = slack_note.c.next_try_at.is_not(None)
+    kept = slack_note.c.day.is_not(None) if keep_digests else sa.false()
+    connection.execute(sa.delete(slack_note).where(waits, ~kept))
+
+
+def _update(connection: sa.Connection, note: SlackNote, **values: Any) -> None:
+    connection.execute(sa.update(slack_note).where(slack_note.c.id == note.id).values(**values))

@@ -1,0 +1,37 @@
+"""Reads the figures of the daily digest."""
+
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from lanes.report.digest import DailyFigures
+from lanes.store import asking
+from lanes.store.advice import proposals
+from lanes.store.report import snapshot
+from lanes.words import ProposalState
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+INCIDENTS = """
+select count(*) filter (where opened_at >= :since) as opened, count(*) filter (where resolved_at >= :since) as ended
+  from lanes.incident where resolved_at is null or resolved_at >= :since
+"""
+# What the newest look at the accuracy of each open rollout says, where it lacks labels.
+LACKING = """
+select workload || ': ' || explanation as said
+  from (select distinct on (r.id) r.workload, m.verdict, m.explanation
+          from lanes.rollout r join lanes.rollout_measurement m on m.rollout_id = r.id and m.measure = 'accuracy'
+         where r.state in ('running', 'waiting_approval') order by r.id, m.id desc) newest
+ where verdict = 'inconclusive' order by 1
+"""
+
+
+def take(connection: "Connection", *, since: datetime, now: datetime) -> DailyFigures:
+    """Return the figures since then, with what waits for a person now."""
+    ask = asking.through(connection)
+    (changed,) = ask(INCIDENTS, since=since)
+    listed = proposals.listing(connection, None, now=now)
+    undecided = [each for each in listed if each.state is ProposalState.OPEN]
+    lacking = [row.said for row in ask(LACKING)]
+    figures = snapshot.asked(ask, since=since, now=now)
+    return DailyFigures(figures, changed.opened, changed.ended, undecided, lacking)

@@ -1,0 +1,471 @@
+"""What Slack is told in threads and once a day: each reply once, whatever happens to the process or to Slack;
+one file because all are scenes of one watch and one Slack."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from pydantic import SecretStr, ValidationError
+from sqlalchemy import text
+
+from blocks.slack_channel import SlackChannel
+from lanes.commands.handling import HandleIncident
+from lanes.errors import ActionRefused
+from lanes.promises.breaches import frozen
+from lanes.promises.incident import Severity
+from lanes.rollouts.rollout import Advance, AskApproval, RollBack, Rollout
+from lanes.settings import Settings
+from lanes.slack.messenger import Bot, Webhook
+from lanes.store import incidents
+from lanes.store.database import Database
+from lanes.store.rollouts import rollout_moves, rollouts
+from lanes.words import Signature
+from tasks import deliver
+from tasks.deliver import deliver_posts, remind, send, tell
+from tests.examples import publish
+from tests.flows.test_promises import BREACH, KEPT, UI, Story
+from tests.passing_time import PassingTime
+from tests.prefect_standin import PrefectStandIn
+from tests.rollouts import playbook, step
+from tests.slack_standin import CHANNEL, CHANNEL_ID, TOKEN, PostedMessage, SlackStandIn, shown
+
+WORSE = replace(BREACH, value=40)
+
+
+@pytest.fixture
+def standin() -> Iterator[SlackStandIn]:
+    """A Slack of the test's own."""
+    running = SlackStandIn()
+    yield running
+    running.stop()
+
+
+class Thread(Story):
+    """An incident, and everything that Slack is told."""
+
+    async def told(self) -> int:
+        """The number of messages and replies once every rest is over."""
+        waits = (
+            "select coalesce(max(next_try_at), now()) from (select next_try_at from lanes.slack_post"
+            " union all select next_try_at from lanes.slack_note) n"
+        )
+        until = await self.db.run(lambda c: c.execute(text(waits)).scalar_one())
+        self.time.passes(seconds=max(0.0, (until - await self.db.now()).total_seconds()))
+        return await self.tick()
+
+    async def tick(self) -> int:
+        """The number of messages and replies now."""
+        total = await tell(self.db, self.messenger, ui_url=UI)
+        await remind(self.db, ui_url=UI)
+        return total + await send(self.db, self.messenger, ui_url=UI)
+
+    async def handle(self, action: str, hours: float, **of: Any) -> str:
+        """A person silences or acknowledges the open incident."""
+        newest = "select id from lanes.incident where state = 'open' order by id desc limit 1"
+        number = await self.db.run(lambda c: c.execute(text(newest)).scalar_one())
+        given = {"workload": "letters", "who": "ada", "why": "a test", "incident": number, **of}
+        wanted = HandleIncident.model_validate({"action": action, "hours": hours, **given})
+        async with self.db.transaction() as run:
+            return (await run(wanted.perform, run.now)).said
+
+    @property
+    def said(self) -> list[str]:
+        """What the replies in the thread of the one message say."""
+        assert {thread for thread, _ in self.standin.replies} <= {self.message.ts}
+        return [each.text for _, each in self.standin.replies]
+
+
+@pytest.fixture
+def story(
+    db: Database, prefect: PrefectStandIn, passing_time: PassingTime, standin: SlackStandIn
+) -> Thread:
+    return Thread(db, passing_time, standin)
+
+
+async def test_an_incident_that_worsens_and_ends_is_one_message_with_two_replies(
+    story: Thread,
+) -> None:
+    await story.record(BREACH)
+    assert await story.told() == 1
+    assert story.said == []
+    await story.record(WORSE)
+    assert await story.told() == 2
+    await story.record(replace(WORSE, value=41))
+    story.time.passes(minutes=6)
+    await story.told()
+    assert story.said == [":red_circle: Critical now: It is slow."]
+    await story.record(KEPT)
+    assert await story.told() == 2
+    assert [each.split(":")[1] for each in story.said] == ["red_circle", "white_check_mark"]
+    assert "It is fast again." in story.said[1]
+    assert await story.told() == 0
+    assert await story.db.run(lambda c: c.execute(text("select from lanes.slack_note")).all()) == []
+
+
+@pytest.mark.parametrize(
+    "trouble",
+    [
+        {"status": 500},
+        {"status": 429, "retry_after": 60},
+        {"error": "not_in_channel"},
+        {"lost": True},
+    ],
+    ids=str,
+)
+async def test_whatever_becomes_of_a_reply_it_is_there_once_in_the_end(
+    story: Thread, trouble: dict[str, Any]
+) -> None:
+    await story.record(BREACH)
+    await story.told()
+    story.standin.fail("chat.postMessage", **trouble)
+    await story.record(KEPT)
+    for _ in range(4):
+        await story.told()
+    assert len(story.said) == 1
+
+
+async def test_a_reply_whose_process_died_before_it_heard_the_answer_is_found_again(
+    story: Thread, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def dies(*_: object, **__: object) -> None:
+        raise RuntimeError
+
+    await story.record(BREACH)
+    await story.told()
+    await story.record(KEPT)
+    with monkeypatch.context() as patched:
+        patched.setattr(deliver.slack_notes, "sent", dies)
+        with pytest.raises(RuntimeError):
+            await story.told()
+    assert len(story.said) == 1
+    await story.told()
+    assert len(story.said) == 1
+    assert await story.told() == 0
+
+
+async def test_a_reply_to_a_message_that_is_gone_is_given_up(story: Thread) -> None:
+    await story.record(BREACH)
+    await story.told()
+    await story.record(KEPT)
+    story.standin.fail("chat.postMessage", error="thread_not_found")
+    await story.told()
+    assert await story.told() == 0
+    assert story.standin.replies == []
+
+
+async def test_a_webhook_tells_nothing_between_the_beginning_and_the_end(
+    db: Database, prefect: PrefectStandIn, passing_time: PassingTime, standin: SlackStandIn
+) -> None:
+    story = Thread(db, passing_time, standin, Webhook(standin.webhook_url))
+    for each in (BREACH, WORSE, KEPT):
+        await story.record(each)
+        await story.told()
+    assert [each["text"].split()[1] for each in standin.hooked] == ["Warning:", "Resolved:"]
+
+
+# -- silence and acknowledge
+
+
+async def test_a_silenced_incident_tells_nothing_and_is_told_again_when_the_silence_ends(
+    story: Thread,
+) -> None:
+    await story.record(BREACH)
+    await story.told()
+    assert "is silenced until" in await story.handle("silence", 2)
+    await story.tick()
+    assert "by ada: a test" in shown(story.message.blocks)
+    await story.record(WORSE)
+    await story.tick()
+    assert story.message.text.startswith(":red_circle: Critical")
+    assert story.said == []
+    story.time.passes(hours=2, minutes=1)
+    for _ in range(3):
+        await story.tick()
+    (again,) = story.said
+    assert again.startswith(":red_circle: Still open: It is slow. It was silenced until")
+    await story.record(KEPT)
+    await story.tick()
+    assert len(story.said) == 2
+
+
+async def test_the_next_incident_of_a_silenced_kind_is_not_told_and_other_ones_are(
+    story: Thread,
+) -> None:
+    await story.record(BREACH)
+    await story.handle("silence", 24)
+    await story.tick()
+    await story.record(KEPT)
+    await story.tick()
+    assert story.standin.messages == []
+    await story.record(BREACH)
+    await story.record(replace(BREACH, workload="bills"))
+    await story.tick()
+    assert "bills" in story.message.text
+    story.time.passes(hours=24)
+    await story.tick()
+    await story.tick()
+    assert len(story.standin.messages) == 2  # the second incident of the kind is open still
+    assert story.standin.replies == []
+
+
+async def test_an_acknowledged_incident_tells_that_it_worsens_and_is_told_again_afterwards(
+    story: Thread,
+) -> None:
+    await story.record(BREACH)
+    await story.told()
+    await story.handle("acknowledge", 1)
+    await story.record(WORSE)
+    await story.tick()
+    await story.tick()
+    assert [each.split(": ")[1] for each in story.said] == ["Critical now"]
+    story.time.passes(hours=1)
+    await story.tick()
+    await story.tick()
+    assert "It was acknowledged until" in story.said[1]
+    assert len(story.said) == 2
+
+
+async def test_a_webhook_posts_anew_what_a_person_no_longer_handles(
+    db: Database, prefect: PrefectStandIn, passing_time: PassingTime, standin: SlackStandIn
+) -> None:
+    story = Thread(db, passing_time, standin, Webhook(standin.webhook_url))
+    await story.record(BREACH)
+    await story.tick()
+    await story.handle("acknowledge", 1)
+    await story.tick()
+    story.time.passes(hours=1)
+    for _ in range(3):
+        await story.tick()
+    assert [each["text"].split()[1] for each in standin.hooked] == ["Warning:", "Warning:"]
+
+
+async def test_only_an_open_incident_of_the_workload_can_be_handled(story: Thread) -> None:
+    await story.record(BREACH)
+    for wrong in ({"incident": 2_000_000_000}, {"workload": "bills"}):
+        with pytest.raises(ActionRefused, match="`lanes alerts` lists those that are"):
+            await story.handle("silence", 1, **wrong)
+
+
+# -- grouping
+
+
+async def test_the_message_of_a_cause_counts_what_it_explains(story: Thread) -> None:
+    cause = frozen("acme", 3, "401: bad key")
+    parent = await story.db.run(incidents.open, cause, now=await story.db.now())
+    await story.told()
+    for name in ("a", "b"):
+        breach, now = replace(BREACH, workload=name), await story.db.now()
+        await story.db.run(incidents.open, breach, parent_id=parent, now=now)
+    story.time.passes(minutes=5)
+    await story.told()
+    assert "Explains  2 other incidents:\n- a: Real-time is slow - b: " in shown(
+        story.message.blocks
+    )
+    assert story.said == []
+
+
+# -- severity decides the channel
+
+
+async def test_severity_decides_the_channel_and_a_critical_one_is_pointed_to(
+    story: Thread, standin: SlackStandIn
+) -> None:
+    standin.channels["#oncall"] = "C0ONCALL1"
+    channels = {Severity.CRITICAL: "#oncall"}
+    story.messenger = Bot(TOKEN, CHANNEL, standin.api_url, channels)
+    await story.record(BREACH)
+    await story.record(replace(WORSE, workload="bills"))
+    await story.told()
+    assert {each.channel for each in standin.messages} == {CHANNEL_ID, "C0ONCALL1"}
+    await story.record(WORSE)
+    await story.told()
+    (pointer,) = [each for each in standin.messages if "incident_id" not in each.payload]
+    assert pointer.channel == "C0ONCALL1"
+    assert f"told in <#{CHANNEL_ID}>" in shown(pointer.blocks)
+    ((_, reply),) = standin.replies
+    assert reply.channel == CHANNEL_ID
+
+
+async def test_an_unsure_post_is_looked_for_in_the_channel_of_its_severity(
+    story: Thread, standin: SlackStandIn
+) -> None:
+    standin.channels["#oncall"] = "C0ONCALL1"
+    story.messenger = Bot(TOKEN, CHANNEL, standin.api_url, {Severity.CRITICAL: "#oncall"})
+    await story.record(replace(BREACH, workload="bills"))
+    await story.told()
+    standin.fail("chat.postMessage", lost=True)
+    await story.record(WORSE)
+    await story.told()
+    await story.told()
+    assert len(standin.messages) == 2
+
+
+def test_the_channels_of_severities_are_read_from_the_setting(
+    standin: SlackStandIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SLACK_CHANNELS", "critical=#oncall,digest=C0NEWS001")
+    named = Settings.read().slack_channels
+    slack = SlackChannel(bot_token=SecretStr(TOKEN), channel=CHANNEL, channels=named).connect()
+    assert slack is not None
+    assert [slack.channel_of(each) for each in Severity] == ["C0NEWS001", CHANNEL, "#oncall"]
+    for wrong in ("#oncall", "critical=", "urgent=#a", "critical=#a,,digest=#b"):
+        monkeypatch.setenv("SLACK_CHANNELS", wrong)
+        with pytest.raises(ValidationError, match="SLACK_CHANNELS"):
+            Settings.read()
+
+
+# -- rollouts
+
+
+async def rollout(story: Thread) -> Rollout:
+    """A rollout of three steps has begun."""
+    now = await story.db.now()
+    await story.db.run(publish, now=now)
+    steps = playbook(step(10), step(50, approval=True), step(100))
+    by = Signature("ada", "trial", now)
+    whose = {"name": "letters", "consumer": None, "by": by, "run_id": None}
+    return await story.db.run(rollout_moves.start, steps, **whose)
+
+
+async def moves(story: Thread, move: Any) -> None:
+    """The open rollout makes this move."""
+    of = await story.db.run(rollouts.open_of, "letters")
+    assert of is not None
+    await story.db.run(rollout_moves.apply, of, move, [], now=await story.db.now())
+
+
+def of_rollout(standin: SlackStandIn) -> PostedMessage:
+    """The one message of a rollout."""
+    (only,) = [each for each in standin.messages if each.text.startswith("Rollout")]
+    return only
+
+
+async def test_a_rollout_is_one_message_that_shows_where_it_stands_with_a_reply_for_each_event(
+    story: Thread, standin: SlackStandIn
+) -> None:
+    await rollout(story)
+    await story.told()
+    await moves(story, Advance("every gate passed at 10 %"))
+    await moves(story, AskApproval("every gate passed at 50 %"))
+    for _ in range(3):
+        await story.told()
+    root = of_rollout(standin)
+    assert "▶ 2 █████░░░░░    50 %  waits for approval" in shown(root.blocks)
+    await moves(story, RollBack("error_rate failed"))
+    for _ in range(3):
+        await story.told()
+    assert "rolled back" in root.text
+    replies = [each for thread, each in standin.replies if thread == root.ts]
+    assert [each.text.split(" (")[0] for each in replies] == [
+        "Started",
+        "Stepped",
+        "Approval asked",
+        "Rolled back",
+    ]
+    assert await story.told() == 0
+
+
+async def test_a_rollouts_message_is_posted_once_whatever_becomes_of_the_process(
+    story: Thread, standin: SlackStandIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def dies(*_: object, **__: object) -> None:
+        raise RuntimeError
+
+    await rollout(story)
+    with monkeypatch.context() as patched:
+        patched.setattr(deliver.slack_notes, "shown", dies)
+        with pytest.raises(RuntimeError):
+            await story.told()
+    for _ in range(3):
+        await story.told()
+    root = of_rollout(standin)
+    assert [thread for thread, _ in standin.replies] == [root.ts]
+
+
+async def test_an_event_between_the_look_and_its_record_is_told_too(
+    story: Thread, standin: SlackStandIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await rollout(story)
+    real = deliver._place
+
+    async def meanwhile(*given: Any) -> Any:
+        if given[1].rollout_id is not None and not standin.messages:
+            await moves(story, Advance("every gate passed at 10 %"))
+        return await real(*given)
+
+    monkeypatch.setattr(deliver, "_place", meanwhile)
+    for _ in range(3):
+        await story.told()
+    assert "▶ 2" in shown(of_rollout(standin).blocks)
+    assert [each.text.split(" (")[0] for _, each in standin.replies] == ["Started", "Stepped"]
+
+
+async def test_a_webhook_is_told_nothing_of_a_rollout(
+    db: Database, prefect: PrefectStandIn, passing_time: PassingTime, standin: SlackStandIn
+) -> None:
+    story = Thread(db, passing_time, standin, Webhook(standin.webhook_url))
+    await rollout(story)
+    await story.told()
+    assert (standin.hooked, standin.messages) == ([], [])
+
+
+# -- the daily digest
+
+
+@pytest.fixture
+def delivering(story: Thread, standin: SlackStandIn, monkeypatch: pytest.MonkeyPatch) -> Thread:
+    """A stand whose digest is told at midnight, with a Slack."""
+
+    async def connected() -> Bot:
+        return Bot(TOKEN, CHANNEL, standin.api_url, {Severity.DIGEST: "#news"})
+
+    standin.channels["#news"] = "C0NEWS001"
+    monkeypatch.setenv("LANES_DIGEST_HOUR", "0")
+    monkeypatch.setattr(deliver, "_messenger", connected)
+    return story
+
+
+async def test_the_digest_is_told_once_a_day_in_its_channel_from_the_second_day_on(
+    delivering: Thread, standin: SlackStandIn
+) -> None:
+    db = delivering.db
+    await db.run(publish, now=await db.now())
+    await deliver_posts(db)
+    assert standin.messages == []
+    delivering.time.passes(days=1)
+    minor = replace(BREACH, workload="*")
+    await db.run(incidents.open, minor, now=await db.now())
+    await db.run(lambda c: c.execute(text("update lanes.incident set severity = 'digest'")))
+    await db.run(lambda c: c.execute(text("delete from lanes.slack_post")))
+    for _ in range(3):
+        await deliver_posts(db)
+    (told,) = standin.messages
+    assert told.channel == "C0NEWS001"
+    assert told.text.startswith("Lanes on ")
+    assert "1 opened, 0 ended, 1 open." in shown(told.blocks)
+    assert "digest, every workload: Real-time is slow. It is slow." in shown(told.blocks)
+    delivering.time.passes(days=1)
+    for _ in range(2):
+        await deliver_posts(db)
+    assert len(standin.messages) == 2
+
+
+async def test_without_slack_the_hour_of_the_digest_passes_and_nothing_is_kept(
+    delivering: Thread, standin: SlackStandIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+
+    async def away() -> None:
+        asked.append(1)
+
+    db = delivering.db
+    await db.run(publish, now=await db.now() - timedelta(days=2))
+    with monkeypatch.context() as patched:
+        patched.setattr(deliver, "_messenger", away)
+        for _ in range(3):
+            await deliver_posts(db)
+    assert len(asked) == 1  # the block is not read at every look
+    await deliver_posts(db)
+    assert standin.messages == []

@@ -1,0 +1,163 @@
+"""What Slack is told beside an incident's message: replies, rollouts and the daily digest."""
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from lanes.ids import IncidentId
+from lanes.promises.incident import (
+    Handling,
+    IncidentNews,
+    IncidentState,
+    Promise,
+    Severity,
+    SlackStep,
+    news_of,
+    next_step,
+)
+from lanes.report import incident as incident_page
+from lanes.rollouts.rollout import Happened, HoldReason, LogEntry
+from lanes.slack.threads import (
+    SlackMessage,
+    digest,
+    picture,
+    pointer,
+    reply,
+    rollout_message,
+    rollout_reply,
+)
+from lanes.slack.wording import IncidentPages, message
+from lanes.words import RolloutState
+from tests.conftest import NOON, later
+from tests.slack_standin import invalid, shown
+from tests.unit.report.test_rollout_report import ROLLOUT
+from tests.unit.slack.test_slack_wording import BRIEFING, HOSTILE, OPEN, OVER, TOLD, UI
+
+SILENCED = replace(
+    OPEN,
+    handling=Handling.SILENCED,
+    handled_by="ada",
+    handled_why="a test",
+    handled_at=NOON,
+    handled_until=later(hours=2),
+)
+
+
+def told(incident_change: dict[str, object], **post: object) -> IncidentNews | None:
+    """The news of a post whose incident changed, an hour after noon."""
+    of = replace(TOLD, incident=replace(OPEN, **incident_change), **post)  # pyright: ignore[reportArgumentType]
+    return news_of(of, later(hours=1))
+
+
+def test_people_are_notified_when_it_worsens_and_when_it_ends_and_not_of_a_figure() -> None:
+    over = {"state": IncidentState.RESOLVED, "resolved_at": later(hours=1)}
+    assert told({"severity": Severity.CRITICAL}) is IncidentNews.WORSE
+    assert told(over) is IncidentNews.ENDED
+    assert told({"value": 999}) is None
+    assert told(over, posted_state=None) is None
+    assert told({"severity": Severity.CRITICAL}, posted_severity=None) is None
+
+
+def test_a_silenced_incident_is_not_posted_and_tells_nothing_until_its_end() -> None:
+    silent = replace(TOLD, incident=replace(SILENCED, severity=Severity.CRITICAL))
+    untold = replace(silent, posted_state=None)
+    assert news_of(silent, later(hours=1)) is None
+    assert next_step(silent, edits=True, now=later(hours=1)) is SlackStep.EDIT
+    assert next_step(untold, edits=True, now=later(hours=1)) is SlackStep.NOTHING
+    assert next_step(untold, edits=True, now=later(hours=2)) is SlackStep.POST
+    acknowledged = replace(silent.incident, handling=Handling.ACKNOWLEDGED)
+    assert news_of(replace(silent, incident=acknowledged), later(hours=1)) is IncidentNews.WORSE
+
+
+def test_a_message_is_edited_at_once_when_a_person_handles_its_incident() -> None:
+    handled = replace(TOLD, incident=replace(SILENCED, handled_at=later(minutes=1)))
+    assert next_step(handled, edits=True, now=later(minutes=1)) is SlackStep.EDIT
+    assert (
+        next_step(replace(handled, posted_at=later(minutes=1)), edits=True, now=later(minutes=2))
+        is SlackStep.NOTHING
+    )
+
+
+def test_message_and_page_say_who_handles_it_until_when_and_why_and_link_the_forms() -> None:
+    pages = IncidentPages(acknowledge="/v2/ack", silence="/v2/silence")
+    read = shown(message(SILENCED, BRIEFING, pages, ui_url=UI).blocks)
+    assert "Silenced until 2026-11-24 14:00 UTC by ada: a test" in read
+    assert f"[Acknowledge] {UI}/v2/ack\n[Silence] {UI}/v2/silence" in read
+    page = incident_page.render(SILENCED, BRIEFING, now=NOON)
+    assert "| Silenced | until 2026-11-24 14:00 UTC by ada: a test |" in page
+    over = shown(message(OVER, BRIEFING, pages, ui_url=UI).blocks)
+    assert "[Silence]" not in over
+
+
+def test_a_parent_counts_and_names_what_it_explains() -> None:
+    def named(number: int) -> list[str]:
+        explains = [
+            replace(OPEN, id=IncidentId(n), promise=Promise.REALTIME_SLOW, workload=f"w{n}")
+            for n in range(number)
+        ]
+        said = message(OPEN, BRIEFING, explains=explains, ui_url=UI)
+        assert invalid(said.blocks) is None
+        return shown(said.blocks).splitlines()
+
+    assert "Explains  10 other incidents:" in named(10)
+    (listed,) = (line for line in named(12) if line.startswith("- w0: Real-time is slow"))
+    assert listed.endswith("- w9: Real-time is slow - 2 more")
+    assert not any(line.startswith("Explains") for line in named(0))
+
+
+def test_replies_say_what_an_edit_tells_nobody() -> None:
+    critical = replace(OPEN, severity=Severity.CRITICAL)
+    assert reply(critical, IncidentNews.WORSE).text.startswith(
+        ":red_circle: Critical now: Batch 41"
+    )
+    ended = reply(OVER, IncidentNews.ENDED).text
+    assert ended == ":white_check_mark: Resolved after 60 min: Batch 41 came back."
+    again = shown(reply(SILENCED, IncidentNews.AGAIN).blocks)
+    assert again.startswith("Still open: Batch 41 has been open")
+    assert " It was silenced until 2026-11-24 14:00 UTC by ada: a test." in again
+    assert "told in <#C9>" in shown(pointer(critical, "C9").blocks)
+
+
+def test_the_picture_of_a_rollout_shows_each_step_and_where_it_stands() -> None:
+    assert picture(replace(ROLLOUT, holds=HoldReason.INCONCLUSIVE)).splitlines() == [
+        "✓ 1 █░░░░░░░░░    10 %",
+        "▶ 2 █████░░░░░    50 %  holds: inconclusive",
+        "· 3 ██████████   100 %",
+    ]
+    back = picture(replace(ROLLOUT, state=RolloutState.ROLLED_BACK)).splitlines()
+    assert back[1] == "✗ 2 █████░░░░░    50 %  rolled back"
+    done = picture(replace(ROLLOUT, step=2, state=RolloutState.FINISHED)).splitlines()
+    assert [each[0] for each in done] == ["✓", "✓", "✓"]
+
+
+def test_the_events_of_a_rollout_are_replies_and_a_question_leads_to_its_page() -> None:
+    asked = LogEntry(Happened.APPROVAL_ASKED, 1, 5_000, "playbook", "every gate passed", NOON)
+    read = shown(rollout_reply(ROLLOUT, asked, ui_url=UI).blocks)
+    assert "Approval asked (step 2 of 3, 50 % to real-time) every gate passed (playbook)" in read
+    assert f"[The rollout] {UI}/v2/artifacts/key/lanes-rollout-letters" in read
+    held = replace(asked, event=Happened.HELD)
+    assert "[" not in shown(rollout_reply(ROLLOUT, held, ui_url=UI).blocks)
+
+
+@pytest.mark.parametrize("said", [*HOSTILE, "x" * 100_000, "<" * 5_000])
+def test_what_people_and_items_say_forms_no_mention_link_or_markup_anywhere(said: str) -> None:
+    incident = replace(
+        SILENCED, workload=said, subject=said, sentence=said, handled_by=said, handled_why=said
+    )
+    moved = replace(ROLLOUT, consumer=said, started_by=said, why=said)
+    entry = LogEntry(Happened.HELD, 0, 1_000, said, said, NOON)
+    messages: list[SlackMessage] = [
+        message(incident, explains=[incident] * 12, ui_url=UI),
+        *(reply(incident, each) for each in IncidentNews),
+        pointer(incident, "C1"),
+        rollout_message(moved, ui_url=UI),
+        rollout_reply(moved, entry, ui_url=UI),
+        digest([("Incidents", [said] * 11), (said[:60], [said])], NOON.date(), ui_url=UI),
+    ]
+    for each in messages:
+        assert invalid(each.blocks) is None
+        assert "<" not in each.text
+        marked = json.dumps([block for block in each.blocks if block["type"] != "rich_text"])
+        assert "<" not in marked.replace("<!date^", "")
+        assert len(json.dumps(each.blocks)) < 40_000
