@@ -28,6 +28,8 @@ class Provider(Block):
 
     api_key: SecretStr = Field(title="API key")
     """An Anthropic API key of a workspace used by nothing else."""
+    admin_key: SecretStr | None = Field(default=None, title="Admin key")
+    """An admin key of the organization (sk-ant-admin...), which reads the bill. Empty: the ledger is not compared with it."""
     base_url: str = Field(default="https://api.anthropic.com", title="Base URL")
     """Another address than Anthropic's own."""
     login: SecretStr | None = Field(default=None, title="Login")

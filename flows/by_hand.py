@@ -3,6 +3,7 @@
 from prefect import State, flow
 
 from lanes.commands import actions, handling
+from lanes.commands.review import LabelItem
 from tasks.by_hand import by_hand
 
 Ended = str | State[str]
@@ -137,4 +138,10 @@ async def explain(action: actions.Explain) -> Ended:
 @flow(name="preview", flow_run_name="{action.what}", persist_result=False)
 async def preview(action: actions.PreviewAction) -> Ended:
     """Tell what an item would ask and cost on each lane, with nothing sent."""
+    return await by_hand(action)
+
+
+@flow(name="label", flow_run_name="{action.what}", persist_result=False)
+async def label(action: LabelItem) -> Ended:
+    """Label an item of the review queue, and show what is left of it."""
     return await by_hand(action)

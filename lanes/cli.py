@@ -39,6 +39,7 @@ COMMANDS = (
     "publish:publish",
     "publish:export",
     "golden:golden",
+    "review:review",
     "batches:batches",
     "batches:adopt",
     "batches:resubmit",

@@ -28,6 +28,10 @@ class Settings(BaseModel):
     """Your Prefect server 3.9, for example https://prefect.example.com/api. None: the stand's own."""
     anthropic_api_key: SecretStr | None = Field(default=None, validation_alias="ANTHROPIC_API_KEY")
     """Key of an Anthropic workspace that nothing else uses. None: the local stand-in answers."""
+    anthropic_admin_key: SecretStr | None = Field(
+        default=None, validation_alias="ANTHROPIC_ADMIN_KEY"
+    )
+    """Admin key of the organization, to compare the ledger with its bill each day. None: it is not compared."""
     anthropic_base_url: str | None = Field(default=None, validation_alias="ANTHROPIC_BASE_URL")
     """Another address than Anthropic's own that speaks its API."""
     slack_bot_token: SecretStr | None = Field(default=None, validation_alias="SLACK_BOT_TOKEN")

@@ -58,6 +58,14 @@ class Purpose(StrEnum):
     GOLDEN = "golden"
 
 
+class LabelBasis(StrEnum):
+    """How the item of a label was chosen; `review` labels count in no estimate, because their items are no fair sample."""
+
+    GIVEN = "given"  # by whoever brought the label
+    UNIFORM = "uniform"  # by the uniform share of the review queue
+    REVIEW = "review"  # by the review queue, because answers to it differ
+
+
 class WorkState(StrEnum):
     """The state of a piece of work; each comment names what changes it next."""
 

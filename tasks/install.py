@@ -90,7 +90,8 @@ def _provider(settings: Settings, key: SecretStr, account: str) -> Provider:
         if settings.provider_is_local
         else {}
     )
-    return Provider(api_key=key, account=account, **given, **nearby)
+    admin = settings.anthropic_admin_key
+    return Provider(api_key=key, admin_key=admin, account=account, **given, **nearby)
 
 
 async def _write_workloads(client: PrefectClient) -> None:

@@ -2,9 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date
 from decimal import Decimal
 from uuid import UUID
 
+from lanes.money.bill import BillDifference
 from lanes.money.budget import TOLD_AT, BudgetStatus, Period
 from lanes.promises.assessment import BATCH, NOWHERE, REALTIME, Assessment
 from lanes.promises.incident import EVERYBODY, Promise
@@ -224,6 +226,13 @@ def role_taken(role: Role, holders: Sequence[ForeignHolder]) -> Assessment:
 def role_free(subject: str) -> str:
     """Return the sentence that ends that breach."""
     return f"No session of another user holds {subject} any more: Lanes takes it by itself."
+
+
+def bill_differs(day: date, found: Sequence[BillDifference]) -> Assessment:
+    """Return the breach that the provider's bill of a day is not what the ledger knows."""
+    rows = ". ".join(each.sentence for each in found)
+    said = f"The provider's bill of {day} (UTC) differs from the ledger. {rows}."
+    return Assessment.breach(Promise.BILL_DIFFERS, EVERYBODY, len(found), said, f"bill of {day}")
 
 
 def _named(holders: Sequence[ForeignHolder]) -> str:

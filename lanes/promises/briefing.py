@@ -72,6 +72,7 @@ UNEXPLAINED: Mapping[Promise, str] = {
     Promise.BATCH_NEVER_STARTED: "no batch of it was refused: no run of `depart` got that far",
     Promise.ITEMS_FAILED: "no failed item says why",
     Promise.APPROVAL_WAITS: "nothing failed: a person was asked",
+    Promise.BILL_DIFFERS: "nothing failed: the sentence above names what differs",
     Promise.BUDGET: "nothing failed: the query below shows what it was spent on",
     Promise.DEADLINE_MISSED: "no due time of the last hour was missed any more",
     Promise.WORKLOAD_INVALID: "the sentence above names the fields at fault",
@@ -86,12 +87,14 @@ UNEXPLAINED: Mapping[Promise, str] = {
 UNSTAKED: Mapping[Promise, str] = {
     Promise.APPROVAL_WAITS: "no item waits for the answer: the share in force stays",
     Promise.FEED_SILENT: "no item waits because of it: none came",
+    Promise.BILL_DIFFERS: "no item waits for it",
 }
 UNSAMPLED: Mapping[Promise, str] = {
     Promise.WORKLOAD_INVALID: "it is about a block, not about an item",
     Promise.APPROVAL_WAITS: "it is about a rollout, not about an item",
     Promise.ROLE_TAKEN: "it is about a session of the database, not about an item",
     Promise.FEED_SILENT: "it is about items that did not come",
+    Promise.BILL_DIFFERS: "it is about all responses of a day, not about an item",
 }
 NO_RUN: Mapping[Promise, str] = {
     Promise.WORKLOAD_INVALID: "no run is at fault: its author has to correct the block",
@@ -102,6 +105,7 @@ NO_RUN: Mapping[Promise, str] = {
     Promise.FEED_SILENT: "no run is at fault: nothing came in",
     Promise.RULE_RAISES: "no run is at fault: the rule is",
     Promise.CHANCE_WRONG: "no run is at fault: batches take their time",
+    Promise.BILL_DIFFERS: "no run is at fault: two books of the same day differ",
 }
 GROWS_UNTIL: Mapping[Promise, str] = {
     Promise.BATCH_SLOW: "the batch is home",
@@ -114,6 +118,7 @@ STAYS: Mapping[Promise, str] = {
     Promise.BATCH_INCOMPLETE: "a batch is counted once, when it comes back",
     Promise.WORKLOAD_INVALID: "it stays so until the block is corrected",
     Promise.ROLE_TAKEN: "the role stays taken until that session ends",
+    Promise.BILL_DIFFERS: "it is compared once a day",
 }
 
 

@@ -50,6 +50,7 @@ class Promise(StrEnum):
     GUARDS_FIRE = "guards_fire"  # few items are kept from real time, as in the same hours before
     CHANCE_WRONG = "chance_wrong"  # batches are back as surely as was stated
     READ_LATE = "read_late"  # real-time answers are read soon
+    BILL_DIFFERS = "bill_differs"  # the provider bills what the ledger knows, each day
 
 
 class Severity(StrEnum):
@@ -257,6 +258,14 @@ TERMS: Mapping[Promise, Terms] = {
         math.inf,
         "These items could cost half in a batch. The weekly proposal of a rollout says what that saves: `lanes proposals`.",
         mildest=Severity.DIGEST,
+    ),
+    Promise.BILL_DIFFERS: Terms(
+        "The bill differs from the ledger",
+        "lines",
+        math.inf,
+        "More than the ledger: another program may use the key. Less: the bill of that day may not be "
+        "complete yet; it is compared again each day. Another price: update genai-prices. It ends once they agree, or "
+        "after a week.",
     ),
 }
 

@@ -138,6 +138,8 @@ def form(of: Incident) -> FormLink | None:
             return _deployment("Move its traffic", runs.set_split(of.workload))
         case Promise.BATCH_FAILING | Promise.FEED_SILENT:
             return _deployment("Pause it", runs.pause(of.workload))
+        case Promise.BILL_DIFFERS:
+            return _deployment("Compare again", runs.reconcile())
         case Promise.BUDGET:
             return _deployment("Raise the budget", runs.set_budget(of.workload, **_budgeted(of)))
         case Promise.DEADLINE_MISSED | Promise.CHANCE_WRONG:

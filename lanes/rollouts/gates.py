@@ -194,6 +194,7 @@ class Measurement:
     pairs: PairedShares | None = None
     called: str = "the other lane"  # the side that `other` measures, as sentences call it
     strata: "Sequence[Measurement]" = ()
+    workload: str = "WORKLOAD"  # for what may be done about too few labels
 
     @property
     def seen(self) -> SampleShare:
@@ -430,7 +431,8 @@ def _too_few(gate: Gate, measured: Measurement, other: Measurement | None) -> st
         seen = f"{measured.samples} here and {other.samples} on {measured.called}, each"
     if gate.measure is Measure.ACCURACY:
         missing = gate.at_least - _fewest(measured, other)
-        return f"{seen} of at least {gate.at_least} labeled items; label {missing} more"
+        of = f"{seen} of at least {gate.at_least}"
+        return f"{of} labeled items; label {missing} more (`lanes review {measured.workload}`)"
     return f"{seen} of at least {gate.at_least} samples"
 
 

@@ -115,7 +115,8 @@ class Rollout:
         alpha, found = self.playbook.gate_alpha, list[Judgement]()
         loosest = {gate.measure: gate for gate in self.playbook.whole_gates(self.step)}
         whole = {each.measure: each for each in figures.whole}
-        for gate, each in zip(self.now_at.gates, figures.measurements, strict=False):
+        for gate, unnamed in zip(self.now_at.gates, figures.measurements, strict=False):
+            each = replace(unnamed, workload=self.workload)
             if gate.measure in loosest:
                 both = loosest[gate.measure], whole.get(gate.measure)
                 found.append(judge_both(gate, each, *both, alpha=alpha))

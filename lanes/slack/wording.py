@@ -31,6 +31,7 @@ PAGES = {
     Promise.WORKLOAD_INVALID: "/v2/blocks",
     Promise.APPROVAL_WAITS: "/v2/runs?tags=rollout",
     Promise.ROLE_TAKEN: "/v2/runs",
+    Promise.BILL_DIFFERS: "/v2/runs?tags=batch",
 }
 UNTOLD = "it was not looked up"
 Block = dict[str, Any]

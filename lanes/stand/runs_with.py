@@ -148,6 +148,7 @@ BLOCK = "lanes"
 HELD = {
     "LANES_DATABASE_URL": ("lanes-database", "url"),
     "ANTHROPIC_API_KEY": ("lanes-provider", "api_key"),
+    "ANTHROPIC_ADMIN_KEY": ("lanes-provider", "admin_key"),
     "SLACK_BOT_TOKEN": ("lanes-slack-channel", "bot_token"),
     "SLACK_WEBHOOK_URL": ("lanes-slack-channel", "webhook_url"),
 }

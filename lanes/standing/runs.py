@@ -42,6 +42,7 @@ class Deployment(StrEnum):
     FORGET = "forget"
     EXPLAIN = "explain"
     PREVIEW = "preview"
+    LABEL = "label"
     ADVISE = "advise"
     REPORT = "report"
     TIDY = "tidy"
@@ -86,6 +87,11 @@ def collect() -> WantedRun:
 def watch() -> WantedRun:
     """Return the run that judges the promises, and takes over from the one before it."""
     return WantedRun(Deployment.WATCH)
+
+
+def reconcile() -> WantedRun:
+    """Return the run that asks the provider what became of unconfirmed batches, and compares its bill."""
+    return WantedRun(Deployment.RECONCILE)
 
 
 def replay(workload: str) -> WantedRun:

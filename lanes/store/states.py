@@ -23,6 +23,9 @@ OPEN_WORK, LIVE_CLAIM, OUTSIDE_BATCHES, UNCLAIMED = map(
 )
 ANSWERING, MEASURING = listed(words.ANSWERING), listed(words.MEASURING)
 
+# A label `l` that counts in estimates.
+FAIR_LABEL = f"l.basis <> '{words.LabelBasis.REVIEW}'"
+
 # An item that has no answer yet and may still get one.
 OPEN_ITEM = "i.answered_at is null and i.settled_at is null and i.failed_at is null and i.canceled_at is null"
 UNROUTED_ITEM = "i.position is null and i.canceled_at is null"  # no router has seen it

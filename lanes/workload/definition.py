@@ -24,6 +24,7 @@ LATER: Mapping[str, Any] = {
     "half_life_s": 3600,
     "pack_check_share": 0.005,
     "input_schema": {},
+    "review_share": 0.01,
     "pack_scope": "workload",
 }
 LATER_PROMISES = {"deadline_max_missed_percent": 5}

@@ -6,7 +6,7 @@ and rules run in one engine, which takes linear time, within a limit of their co
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from hashlib import sha256
 from itertools import count
@@ -219,6 +219,16 @@ def _check_references(schema: dict[str, Any]) -> None:
             except Unresolvable:
                 said = f'"$ref": "{reference}" leads to no place in the schema'
                 raise SchemaFault(said, schema, (*path, "$ref")) from None
+
+
+def closed_fields(schema: Mapping[str, Any], of: Sequence[str] = ()) -> dict[str, list[Any]]:
+    """Return the values of each top-level field that has a closed set of them; only of these fields, where any is named."""
+    found: dict[str, list[Any]] = {}
+    for name, part in schema["properties"].items():
+        if isinstance(part, Mapping) and (not of or name in of):
+            values = part.get("enum") or ([True, False] if part.get("type") == "boolean" else [])
+            found |= {name: [*values]} if values else {}
+    return found
 
 
 def place(schema: dict[str, Any], path: Path) -> tuple[int, int]:

@@ -176,6 +176,14 @@ class Spec(BaseModel):
         description="So long after an item was received, amended or settled, whichever came last, its input, answers, errors "
         "and explanations are emptied; its key, its hash and its costs stay. 1 to 3650; 0 = for ever.",
     )
+    review_share: float = Field(
+        default=0.01,
+        ge=0,
+        le=1,
+        title="Share of items to review",
+        description="Such a share of the answered items, chosen by a hash of their keys, is always in the review queue, 0 to "
+        "1. Their labels are a fair sample: accuracy is estimated from them. 0 = none.",
+    )
     promises: Promises = Field(default_factory=Promises, title="Promises (limits)")
     """Limits that open incidents."""
 

@@ -47,6 +47,7 @@ ORDERS = {
         "why",
     ],
     "retry": ["workload", "keys", "who", "why"],
+    "label": ["workload", "key", "expected", "who", "why"],
     "end_split": ["workload", "consumer", "who", "why"],
     "remove_budget": ["workload", "consumer", "period", "who", "why"],
     "decide_batch": ["workload", "batch", "action", "provider_batch", "sure", "who", "why"],

@@ -39,6 +39,7 @@ GOOD: dict[str, tuple[str, dict[str, Any]]] = {
     "cancel": ("action", {**SIGNED, "key": "a"}),
     "explain": ("action", {**SIGNED, "key": "a"}),
     "preview": ("action", {**SIGNED, "key": "a"}),
+    "label": ("action", {**SIGNED, "key": "a", "expected": {"category": "a"}}),
     "set_split": ("split", {**SIGNED, "percent": 12}),
     "set_budget": ("budget", {**SIGNED, "hard_usd": 3}),
     "set_overhead": (
@@ -124,6 +125,10 @@ BY_THE_FLOW: list[tuple[str, dict[str, Any], str]] = [
     ("promote", {}, "was never replayed"),
     ("retry", {"workload": "nobody"}, 'workload "nobody"'),
     ("cancel", {}, 'workload "letters" has no item "a"'),
+    ("label", {}, 'workload "letters" has no item "a"'),
+    ("label", {"expected": {"category": "z"}}, "expected: its label breaks the schema at category"),
+    ("label", {"expected": {"sort": "a"}}, 'its label names "sort", which is no field'),
+    ("label", {"workload": "nobody"}, 'workload "nobody" has no published version'),
     ("explain", {}, 'workload "letters" has no item "a"'),
     ("preview", {}, 'workload "letters" has no item "a" whose input is kept'),
     ("set_split", {"workload": "nobody"}, 'no workload "nobody"; correct the name'),

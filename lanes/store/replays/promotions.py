@@ -20,7 +20,7 @@ from lanes.store.locks import PATIENCE, waiting_at_most
 from lanes.store.replays.replays import OPEN_STATES, find, finish, get, open_work, open_work_of
 from lanes.store.tables import generation, item, label, promoted, result, work
 from lanes.store.workload.workloads import one
-from lanes.words import ReplayState, WorkState
+from lanes.words import LabelBasis, ReplayState, WorkState
 
 AT_ONCE = 500  # rows held while comparing
 
@@ -149,7 +149,7 @@ def _answers(connection: Connection, of: Generation) -> Iterator[Answers]:
     shown, replayed = result.alias("shown"), result.alias("replayed")
     right = (
         select(label.c.expected)
-        .where(label.c.item_id == item.c.id)
+        .where(label.c.item_id == item.c.id, label.c.basis != LabelBasis.REVIEW)
         .order_by(label.c.labeled_at.desc(), label.c.id.desc())
         .limit(1)
         .lateral("right")

@@ -67,7 +67,8 @@ ACCURACY = """
 select workload, lane, version, field, labels, share, lanes.wilson(share, labels, -1) as low,
        lanes.wilson(share, labels, 1) as high
   from (select workload, lane, version, field, count(*) as labels, avg(correct::int)::float8 as share
-          from lanes.labeled_answers where received_at >= date_trunc('minute', cast(:since as timestamptz), 'UTC')
+          from lanes.labeled_answers
+         where basis <> 'review' and received_at >= date_trunc('minute', cast(:since as timestamptz), 'UTC')
          group by 1, 2, 3, 4) counted
  order by 1, 4, 2 desc, 3
 """

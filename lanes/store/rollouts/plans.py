@@ -1,5 +1,6 @@
 """The plan of a rollout: a playbook on the traffic of a workload as it is now."""
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, text
@@ -149,7 +150,10 @@ def _readiness(
     )
     measured = rollout_measures.of_batch_lane(connection, window, spec, now=now)
     pairs = zip(before.gates, measured, strict=True)
-    judged = [judge(gate, each, alpha=playbook.gate_alpha) for gate, each in pairs]
+    judged = [
+        judge(gate, replace(each, workload=version.workload), alpha=playbook.gate_alpha)
+        for gate, each in pairs
+    ]
     given = {
         "workload": version.workload,
         "since": window.since,

@@ -26,7 +26,7 @@ from lanes.rollouts.rollout import Happened, MeasuredWindow, Rollout
 from lanes.statistics.shares import SampleShare
 from lanes.store.rollouts import shadows
 from lanes.store.rollouts.rollouts import WHOSE, log
-from lanes.store.states import ANSWERING
+from lanes.store.states import ANSWERING, FAIR_LABEL
 from lanes.store.workload import workloads
 from lanes.words import Lane
 from lanes.workload.version import Spec
@@ -140,7 +140,7 @@ compared as (
 labeled as (
   select bool_and(coalesce(r.output -> f.field = f.value, false)) as is_right
     from under u
-    join lanes.label l on l.item_id = u.id
+    join lanes.label l on l.item_id = u.id and {FAIR_LABEL}
    cross join lateral (
      select r.output from lanes.result r
       where r.item_id = u.id and r.lane = any(:lanes) and r.generation = 0 and r.output is not null

@@ -18,6 +18,7 @@ from lanes.rollouts.gates import Gate, Measure, Measurement
 from lanes.rollouts.rollout import Rollout, ShadowsSpent
 from lanes.statistics.differences import PairedShares
 from lanes.store.rollouts.rollouts import WHOSE
+from lanes.store.states import FAIR_LABEL
 from lanes.store.workload import workloads
 from lanes.words import Mode
 
@@ -68,7 +69,7 @@ update lanes.work w set state = 'canceled', finished_at = :now
 """
 
 # Items that both lanes answered: the answer of the lane that receives the traffic, and that of the other lane.
-PAIRS = """
+PAIRS = f"""
 with answered as (
   select p.item_id, p.lane = :receiving as is_shadow_of_receiving, coalesce(p.output, passed.output) as aside, own.output as own
     from lanes.shadow_pair p
@@ -95,7 +96,7 @@ labeled as (
   select bool_and(coalesce(p.receiving -> f.field = f.value, false)) as receiving,
          bool_and(coalesce(p.giving -> f.field = f.value, false)) as giving
     from pair p
-    join lanes.label l on l.item_id = p.item_id
+    join lanes.label l on l.item_id = p.item_id and {FAIR_LABEL}
    cross join lateral jsonb_each(l.expected) f (field, value)
    group by p.item_id)
 select (select count(*) from compared) as compared,

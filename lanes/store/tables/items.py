@@ -12,7 +12,7 @@ from lanes.ids import ItemId, ResultId, RouteId, VersionId
 from lanes.routing.lane_rules import FREE
 from lanes.store.tables.base import column, identity, index, metadata, table, unenforced
 from lanes.store.tables.workloads import version, workload
-from lanes.words import Lane, Reason
+from lanes.words import LabelBasis, Lane, Reason
 
 
 @table(
@@ -140,6 +140,7 @@ class label(sa.TypedColumns):
     expected: sa.Named[Any] = column("The right values by output field")
     source: sa.Named[str] = column("Who says so")
     labeled_at: sa.Named[datetime]
+    basis: sa.Named[LabelBasis] = column("How its item was chosen", default="'given'")
 
 
 @table(

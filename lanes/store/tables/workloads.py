@@ -69,4 +69,7 @@ class version(TypedColumns):
     announces: Named[Announces] = column(
         "Answers with an event of their own: each, realtime or summary (none)"
     )
+    review_share: Named[float] = column(
+        "Share of its items whose label is asked for", default="0.01"
+    )
     published_at: Named[datetime]

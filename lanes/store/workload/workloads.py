@@ -159,6 +159,7 @@ def _columns(spec: Spec) -> dict[str, Any]:
         "max_payload_kib": spec.max_payload_kib,
         "announces": spec.announces,
         "input_schema": spec.input_schema or None,
+        "review_share": spec.review_share,
     }
 
 

@@ -31,6 +31,7 @@ from anthropic_standin.exchange import (
 from anthropic_standin.faults import Faults
 from anthropic_standin.limits import AccountLimits, EndpointSettings
 from anthropic_standin.messages_api import MessagesApi
+from anthropic_standin.organization_api import ROOT, OrganizationApi
 from anthropic_standin.paging import page_of, read_cursor
 from anthropic_standin.prompt_cache import PromptCache
 from anthropic_standin.runner import Runner, UrgentTraffic
@@ -101,6 +102,7 @@ class App:
             runner=self._runner,
             limits=self._limits,
         )
+        self._organization = OrganizationApi(bill=self._bill, faults=faults)
         self._models = [describe(model, engine.name) for model in MODELS.values()]
         self._runner.start()
 
@@ -150,6 +152,8 @@ class App:
             return await self._messages.count(request)
         if (batch := _BATCH.fullmatch(path)) is not None:
             return await self._batch(request, batch[1], batch[2])
+        if path.startswith(ROOT) and method == "GET":
+            return await self._organization.handle(request)
         if (model := _MODEL.fullmatch(path)) is not None and method == "GET":
             return self._model(request, model[1])
         raise ApiError(404, f"There is no {method} {path} here")

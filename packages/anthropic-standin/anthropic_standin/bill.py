@@ -170,6 +170,14 @@ class Bill:
         more = len(shown) > limit
         return {"data": shown[:limit], "next": shown[limit - 1]["seq"] if more else None}
 
+    def between(self, since: float, until: float) -> list[dict[str, Any]]:
+        """Return the responses that were billed in a period, in order."""
+        self.flush()
+        rows = self._database.connection().execute(
+            "SELECT * FROM bill WHERE billed_at >= ? AND billed_at < ? ORDER BY seq", (since, until)
+        )
+        return [dict(row) for row in rows]
+
     def responses_about(self, text: str) -> dict[str, Any]:
         """How many billed responses had this text in their last user message, and the first 100 message ids."""
         self.flush()

@@ -19,6 +19,8 @@ KINDS: dict[str, frozenset[str]] = {
     "batches.retrieve": ANSWERING | {"archive"},
     "batches.list": ANSWERING,
     "batches.results": ANSWERING | {"cut", "short"},
+    "organizations": ANSWERING,
+    "bill": frozenset({"omit", "repeat", "foreign"}),  # what a report says of a message
     "batch_request": ANSWERING | SPOILING | {"stall", "expire", "lose"},
 }
 

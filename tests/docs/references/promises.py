@@ -10,6 +10,7 @@ import numpy
 
 from lanes.batch.collection import Tally
 from lanes.ids import BatchId, IncidentId, VersionId
+from lanes.money.bill import BillDifference, BillKey, Tokens
 from lanes.money.budget import TOLD_AT, Budget, BudgetStatus, Period
 from lanes.promises import batches
 from lanes.promises.answers import (
@@ -26,6 +27,7 @@ from lanes.promises.breaches import (
     ApprovalRequest,
     ForeignHolder,
     approval_waits,
+    bill_differs,
     budget_lasts,
     frozen,
     invalid_workload,
@@ -161,6 +163,11 @@ def _question(name: str) -> Assessment:
     return approval_waits(asked, move.why, waited_minutes=0)
 
 
+BILL = BillDifference(
+    BillKey(AT, "claude-haiku-5-5", Lane.REALTIME),
+    Tokens(),
+    "1,840 input tokens, 62 output tokens ($0.000215) more than the ledger (from 14:00)",
+)
 EXAMPLES: Mapping[Promise, Assessment] = {
     Promise.BATCH_SLOW: batches.batch_slow(VERSION, LATE, AT, OUT),
     Promise.BATCH_FAILING: batches.batch_share(VERSION, Promise.BATCH_FAILING, [HOME], AT),
@@ -206,6 +213,7 @@ EXAMPLES: Mapping[Promise, Assessment] = {
     Promise.GUARDS_FIRE: shares_grew(Promise.GUARDS_FIRE, _routed(Reason.CAPACITY, 0, 120), AT),
     Promise.CHANCE_WRONG: chance_wrong(NAME, SampleShare(14, 30)),
     Promise.READ_LATE: read_late(NAME, [ConsumerReads(NAME, "digest", SampleShare(812, 940))]),
+    Promise.BILL_DIFFERS: bill_differs(BILL.of.at.date(), [BILL]),
 }
 LIMITED = {
     Promise.BATCH_SLOW: "batch_max_minutes",

@@ -29,6 +29,7 @@ INLINED = {
     "is_a_moment",
     "may_be_known",
     "refusal",
+    "review_chance",
     "screened",
     "too_many_amendments",
     "unreadable",

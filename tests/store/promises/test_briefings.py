@@ -14,6 +14,7 @@ from sqlalchemy import Connection, text
 from lanes.batch.collection import Tally
 from lanes.errors import SpecInvalid
 from lanes.ids import BatchId
+from lanes.money.bill import BillDifference, BillKey, Tokens
 from lanes.money.budget import Budget, Period
 from lanes.promises import breaches
 from lanes.promises.batches import incomplete
@@ -30,6 +31,7 @@ from lanes.standing.roles import Role
 from lanes.store import incidents
 from lanes.store.batch import doubts
 from lanes.store.figures import measurements
+from lanes.store.money import bill as ledger
 from lanes.store.money import budgets
 from lanes.store.promises import briefings, causes, recording
 from lanes.store.realtime import outages
@@ -425,6 +427,12 @@ def read_late(connection: Connection) -> None:
     evaluated(connection)
 
 
+def bill_differs(connection: Connection) -> None:
+    key = BillKey(later(days=-1), "claude-haiku-5-5", Lane.REALTIME)
+    said = "1,000 input tokens ($0.001) more than the ledger (from 14:00)"
+    ledger.record(connection, [BillDifference(key, Tokens(), said)], now=NOON)
+
+
 @dataclass(frozen=True)
 class ScenarioMessage:
     """What the message of a scene says: of why, of the stakes and of the trend, and where it leads."""
@@ -666,6 +674,15 @@ TOLD = {
         "lanes proposals --workload letters",
         None,
         "overdue-realtime",
+    ),
+    Promise.BILL_DIFFERS: ScenarioMessage(
+        bill_differs,
+        ("Nothing failed: the sentence above names what differs",),
+        "No item waits for it",
+        "Steady: it is compared once a day",
+        "Compare again",
+        None,
+        lacks=("No run: no run is at fault", "No sample item: it is about all responses"),
     ),
 }
 

@@ -15,6 +15,7 @@ from lanes.store import incidents
 from lanes.store.batch import doubts
 from lanes.store.doors import emptying
 from lanes.store.figures import measurements
+from lanes.store.money import bill as ledger
 from lanes.store.money import budgets
 from lanes.store.promises import recording
 from lanes.store.realtime import outages
@@ -107,6 +108,10 @@ def no_role_taken(connection: Connection) -> None:
     recording.record_taken_roles(connection, now=NOON)
 
 
+def agrees(connection: Connection) -> None:
+    ledger.record(connection, [], now=NOON)
+
+
 GONE: list[tuple[Promise, Callable[[Connection], None], dict[str, float]]] = [
     (Promise.BATCH_SLOW, cancel, {}),
     (Promise.BATCH_FAILING, correct, {"minutes": 15}),
@@ -138,6 +143,7 @@ GONE: list[tuple[Promise, Callable[[Connection], None], dict[str, float]]] = [
     (Promise.GUARDS_FIRE, pause, {}),
     (Promise.CHANCE_WRONG, correct, {}),
     (Promise.READ_LATE, pause, {}),
+    (Promise.BILL_DIFFERS, agrees, {}),
 ]
 
 

@@ -13,6 +13,7 @@ from lanes.promises.incident import Incident, Promise, batch_of_subject
 from lanes.promises.remedy import FormLink, FormTarget, commands, form
 from lanes.routing.split import Split
 from lanes.store import incidents
+from lanes.store.money import bill as ledger
 from lanes.store.money import budgets
 from lanes.store.promises import recording
 from lanes.store.replays import promotions, replays
@@ -119,6 +120,11 @@ def answers_the_question(connection: Connection, of: Incident) -> None:
     )
 
 
+def compares_again(connection: Connection, of: Incident) -> None:
+    """The bill is complete meanwhile."""
+    ledger.record(connection, [], now=SOON)
+
+
 BY_COMMAND: dict[str, Act] = {
     "depart": departs,
     "pause": pauses,
@@ -134,6 +140,7 @@ BY_FORM: dict[str, Act] = {
     "set_split": moves_it_to_batch,
     "decide_batch": gives_the_batch_up,
     "replay": replays_and_promotes,
+    "reconcile": compares_again,
 }
 BY_PLACE: dict[FormTarget, Act] = {
     FormTarget.BLOCK: edits_the_workload,

@@ -45,7 +45,7 @@ def test_corrections_are_a_share_of_what_the_authoritative_pass_compared(
 
 
 def test_an_item_is_accurate_if_every_labeled_field_is_right(connection: Connection) -> None:
-    publish(connection, now=NOON)
+    publish(connection, now=NOON, review_share=0)
     of = begin(connection, playbook(step(100, ACCURACY)))
     admit(connection, "right", "wrong", "partly", "unlabeled", now=NOON)
     admit(connection, "urgent", now=NOON, urgent=True)
@@ -55,11 +55,15 @@ def test_an_item_is_accurate_if_every_labeled_field_is_right(connection: Connect
     route(connection, now=NOON)
     expected = {"right": A, "wrong": B, "partly": A | {"other": 1}, "urgent": B, "unanswered": A}
     items.label(connection, "letters", expected, source="ada")
+    # chosen because its answers differ
+    items.label(connection, "letters", {"unlabeled": B}, source="review:ada")
     (seen,) = measured(connection, of)
     assert (seen.samples, seen.wrong) == (3, 2)
     (judgement,) = judged(of, rollout_measures.take(connection, of, now=later(seconds=60)))
     assert judgement.verdict is Verdict.INCONCLUSIVE
-    assert judgement.explanation == "3 of at least 20 labeled items; label 17 more"
+    assert judgement.explanation == (
+        "3 of at least 20 labeled items; label 17 more (`lanes review letters`)"
+    )
 
 
 def test_an_item_costs_what_all_of_its_tries_were_billed_once_it_is_done(

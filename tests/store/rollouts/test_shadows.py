@@ -141,10 +141,13 @@ def test_urgent_pinned_and_canceled_items_have_no_shadow(connection: Connection)
 
 
 def test_accuracy_is_judged_of_the_same_items(connection: Connection) -> None:
-    of = to_batch(connection, shadowing(step(100, ACCURACY), step(50, ACCURACY)))
+    book = shadowing(step(100, ACCURACY), step(50, ACCURACY))
+    of = to_batch(connection, book, review_share=0)
     answered(connection, of, *keys("i", 30))
     came_back(connection, i0=B, i1=B, i2=B)
-    unlabeled = "0 here and 0 on the other lane, each of at least 10 labeled items; label 10 more"
+    chosen = dict.fromkeys(keys("i", 3), A)  # because the lanes differ
+    items.label(connection, "letters", chosen, source="review:ada")
+    unlabeled = "0 here and 0 on the other lane, each of at least 10 labeled items; label 10 more (`lanes review letters`)"
     assert judgement(connection, of).explanation == unlabeled
     expected = {f"i{n}": A for n in range(25)} | {"i0": B, "i3": B}
     items.label(connection, "letters", expected, source="ada")

@@ -417,7 +417,7 @@ def test_a_gate_on_accuracy_says_how_many_labels_are_missing() -> None:
     gate = Gate(measure=Measure.ACCURACY, min=0.9, at_least=50)
     assert (
         judge(gate, share(gate, 1, 12)).explanation
-        == "12 of at least 50 labeled items; label 38 more"
+        == "12 of at least 50 labeled items; label 38 more (`lanes review WORKLOAD`)"
     )
 
 

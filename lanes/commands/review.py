@@ -1,0 +1,175 @@
+"""The review queue: labels at a terminal with a key for each, or by a form."""
+
+import getpass
+import json
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from datetime import datetime
+from string import ascii_lowercase, digits
+from typing import Any
+
+from pydantic import Field
+from sqlalchemy import Connection, Engine
+
+from lanes.commands.actions import Done, PersonAction
+from lanes.commands.options import AsJson
+from lanes.commands.running import WrongUsage, command, database, print_json, print_table
+from lanes.errors import ActionRefused, UnknownItem, UnknownWorkload
+from lanes.report.table import Table, in_markdown, label
+from lanes.store.database import clock
+from lanes.store.doors import items
+from lanes.store.settling import review as reviews
+from lanes.store.settling.review import ReviewedItem
+from lanes.store.workload import workloads
+from lanes.text import in_json, plain
+from lanes.units import counted
+from lanes.workload.form import Line
+from lanes.workload.golden import label_check, label_faults
+from lanes.workload.schemas import closed_fields
+from lanes.workload.version import Version
+
+SKIP, UNDO, QUIT = "s", "u", "q"
+KEYS = [each for each in digits[1:] + ascii_lowercase if each not in (SKIP, UNDO, QUIT)]
+
+
+@command
+def review(
+    workload: str, *, most: int | None = None, answers: bool = False, as_json: AsJson = False
+) -> int:
+    """Label the items whose label teaches most, one after the other, with a key for each label.
+
+    Half of them are a fair sample of all answered items: from their labels `lanes.accuracy` is estimated. The others were
+    answered in two ways: a correction, a shadow of the other lane, a check of packing. Each label is saved as it is given.
+
+    Without a terminal, or with --json, the queue is listed.
+
+    Example: lanes review tickets
+
+    Args:
+        most: How many items, from 1. Without it, those that are left of 40 a day.
+        answers: Show what was answered, which may bias the label.
+    """
+    if most is not None and most < 1:
+        raise WrongUsage("most: it is a number from 1")
+    with database() as pool:
+        with pool.begin() as connection:
+            version = _in_force(connection, workload)
+            found = reviews.queue(connection, version, now=clock(connection), most=most)
+        if as_json:
+            hidden = {"id"} if answers else {"id", "answer"}
+            told = [{n: v for n, v in asdict(each).items() if n not in hidden} for each in found]
+            print_json({"workload": workload, "items": told})
+        elif sys.stdin.isatty() and sys.stdout.isatty():
+            _label_all(pool, version, found, answers)
+        else:
+            print_table(_table(workload, found), width=120)
+    return 0
+
+
+def read_key() -> str:
+    """Return the key that is pressed next, or `QUIT` when the terminal is closed."""
+    import termios
+    import tty
+
+    terminal = sys.stdin.fileno()
+    before = termios.tcgetattr(terminal)
+    try:
+        tty.setcbreak(terminal)
+        return os.read(terminal, 1).decode(errors="replace") or QUIT
+    finally:
+        termios.tcsetattr(terminal, termios.TCSADRAIN, before)
+
+
+def _label_all(pool: Engine, of: Version, found: Sequence[ReviewedItem], answers: bool) -> None:
+    """Show each item and save its label, until the queue ends or the person quits."""
+    closed = closed_fields(of.spec.output_schema, of.spec.compare_fields)
+    fields = {name: values for name, values in closed.items() if len(values) <= len(KEYS)}
+    if not fields:
+        raise WrongUsage(
+            f'no field of "{of.workload}" has a closed set of values, a key for each: --json lists the queue, and lanes.label '
+            'with source "review" labels its items'
+        )
+    at, labeled, source = 0, set[int](), f"review:{getpass.getuser()}"
+    while at < len(found):
+        item = found[at]
+        why = f"({', '.join(item.why)})"
+        print(f"\n{at + 1} of {len(found)}  {of.workload} / {plain(item.key)}  {why}")
+        print(in_json(json.dumps(item.payload, indent=2, ensure_ascii=False)))
+        if answers:
+            print(f"answered: {in_json(json.dumps(item.answer, ensure_ascii=False))}")
+        said = _asked(fields)
+        if said == QUIT:
+            break
+        if said == UNDO:
+            at = max(at - 1, 0)
+            labeled.discard(at)
+            with pool.begin() as connection:
+                reviews.take_back(connection, found[at].id, source=source)
+            continue
+        if isinstance(said, dict):
+            with pool.begin() as connection:
+                items.label(connection, of.workload, {item.key: said}, source=source)
+            labeled.add(at)
+        at += 1
+    print(f"{len(labeled)} of {counted(len(found), 'item')} labeled")
+
+
+def _asked(fields: Mapping[str, Sequence[Any]]) -> dict[str, Any] | str:
+    """Return the label of each field, or the key that does something else."""
+    chosen: dict[str, Any] = {}
+    for field, values in fields.items():
+        of_key = dict(zip(KEYS, values, strict=False))
+        shown = "  ".join(f"{key} {plain(value)}" for key, value in of_key.items())
+        print(f"{plain(field)}:  {shown}  |  {SKIP} skip  {UNDO} undo  {QUIT} quit", flush=True)
+        while (key := read_key()) not in of_key:
+            if key in (SKIP, UNDO, QUIT):
+                return key
+        chosen[field] = of_key[key]
+    return chosen
+
+
+class LabelItem(PersonAction):
+    """Label an item of the review queue, and write the queue as a page, without inputs and answers."""
+
+    key: Line = Field(default="", title="Key")
+    """The key of the item. Empty: only the page is written."""
+    expected: dict[str, Any] = Field(default={}, title="Expected")
+    """The right value of each field, as JSON, for example {"category": "refund_request"}."""
+
+    def perform(self, connection: Connection, now: datetime) -> Done:
+        version = _in_force(connection, self.workload)
+        said, schema = "nothing was labeled", version.spec.output_schema
+        for fault in label_faults(self.expected, schema, label_check(schema)):
+            raise ActionRefused(f"expected: {fault}")
+        if self.key:
+            given, source = {self.key: self.expected}, f"review:{self.who}"
+            match items.label(connection, self.workload, given, source=source)[self.key]:
+                case "labeled":
+                    said = f"{self.workload} / {self.key} is labeled"
+                case "unknown_item":
+                    raise UnknownItem(f'workload "{self.workload}" has no item "{self.key}"')
+                case refusal:
+                    raise ActionRefused(f"expected: the label is refused as {refusal}")
+        found = reviews.queue(connection, version, now=now)
+        table = in_markdown(_table(self.workload, found), most=reviews.A_DAY)
+        page = f"# Review queue\n\n{table}\n\n`lanes review {self.workload}` shows their inputs."
+        said = f"{said}; {counted(len(found), 'item')} left to review today"
+        return Done(said, page=page, key=f"lanes-review-{self.workload}")
+
+
+def _in_force(connection: Connection, workload: str) -> Version:
+    version = workloads.current(connection, workload)
+    if version is None:
+        raise UnknownWorkload(f'workload "{workload}" has no published version')
+    return version
+
+
+def _table(workload: str, found: Sequence[ReviewedItem]) -> Table[ReviewedItem]:
+    return Table(
+        f"Review queue of {workload}: {counted(len(found), 'item')}",
+        found,
+        label("Key", lambda of: plain(of.key)),
+        label("Why", lambda of: ", ".join(of.why)),
+    )

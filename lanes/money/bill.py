@@ -1,0 +1,107 @@
+"""The provider's bill beside the ledger: what differs in a period, by model and lane.
+
+A response may be billed in the period in which it was asked or in the one in which it ended. So the ledger tells two sums:
+`least`, of the responses that belong to the period for certain, and `most`, of all that may.
+"""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
+from typing import NamedTuple
+
+from lanes.units import counted, usd
+from lanes.words import Lane
+from lanes.workload.prices import per_token
+
+KINDS = ("input", "output", "cache_read", "cache_write")
+ROUNDING_USD = Decimal(
+    "0.01"
+)  # between the tokens of a row at our prices and its cost by the provider
+Tokens = Counter[str]  # by kind; `input` excludes what the cache served or stored
+
+
+class BillKey(NamedTuple):
+    """A row of the bill: the start of its period, its model, and the lane of its service tier."""
+
+    at: datetime
+    model: str
+    lane: Lane
+
+
+@dataclass
+class LedgerRow:
+    """What the ledger knows of a row; `unknown` attempts that ended without an answer may have cost `unknown_usd`."""
+
+    least: Tokens = field(default_factory=Tokens)
+    most: Tokens = field(default_factory=Tokens)
+    unknown: int = 0
+    unknown_usd: Decimal = Decimal(0)
+
+
+@dataclass
+class ProviderRow:
+    """What the provider billed to our key, and to the whole workspace of it; `cost_usd` of the latter, if it is told."""
+
+    own: Tokens = field(default_factory=Tokens)
+    workspace: Tokens = field(default_factory=Tokens)
+    cost_usd: Decimal | None = None
+
+
+@dataclass(frozen=True)
+class BillDifference:
+    """A row on which both disagree, and the tokens of the ledger that the provider did not bill."""
+
+    of: BillKey
+    missing: Tokens
+    said: str
+
+    @property
+    def sentence(self) -> str:
+        """What differs."""
+        return f"{self.of.model} on {self.of.lane}: {self.said}"
+
+
+def compare(
+    ledger: Mapping[BillKey, LedgerRow], billed: Mapping[BillKey, ProviderRow]
+) -> list[BillDifference]:
+    """Return the rows that differ beyond rounding, in order.
+
+    Tokens that our key was billed and the ledger does not know are a surplus, unless attempts without an answer may have cost
+    as much. Tokens of the ledger that the whole workspace was not billed are missing: a key may have been replaced that day.
+    """
+    found: list[BillDifference] = []
+    for key in sorted({*ledger, *billed}):
+        ours, theirs = ledger.get(key, LedgerRow()), billed.get(key, ProviderRow())
+        surplus, missing, said = theirs.own - ours.most, ours.least - theirs.workspace, list[str]()
+        cost = _usd(surplus, key)
+        if surplus and (cost is None or cost > ours.unknown_usd):
+            said.append(f"{_shown(surplus, key)} more than the ledger")
+            if ours.unknown:
+                lost = counted(ours.unknown, "attempt")
+                said.append(f"{lost} without an answer explain at most {usd(ours.unknown_usd)}")
+        if missing:
+            said.append(f"{_shown(missing, key)} less than the ledger")
+        paid, priced = theirs.cost_usd, _usd(theirs.workspace, key)
+        if paid is not None and priced is not None and abs(paid - priced) > ROUNDING_USD:
+            said.append(f"its tokens cost {usd(paid)}, at our prices {usd(priced)}")
+        if said:
+            found.append(BillDifference(key, missing, "; ".join(said)))
+    return found
+
+
+def _usd(tokens: Tokens, of: BillKey) -> Decimal | None:
+    """Return what tokens cost at our prices; None if none is known for the model."""
+    try:
+        each = per_token(of.model, of.lane, of.at)
+    except LookupError:
+        return None
+    prices = (each.input, each.output, each.cache_read, each.cache_write(of.lane))
+    return sum((tokens[k] * price for k, price in zip(KINDS, prices, strict=True)), Decimal(0))
+
+
+def _shown(tokens: Tokens, of: BillKey) -> str:
+    cost, kinds = _usd(tokens, of), [kind for kind in KINDS if tokens[kind]]
+    told = ", ".join(counted(tokens[kind], f"{kind.replace('_', ' ')} token") for kind in kinds)
+    return told if cost is None else f"{told} ({usd(cost)})"

@@ -1,0 +1,109 @@
+"""The provider's bill, as an admin key reads it: usage and cost by period, model, service tier, key and workspace.
+
+Source: https://platform.claude.com/docs/en/api/admin-api/usage-cost (anthropic 2.13 has no resource for these reports).
+"""
+
+from collections import defaultdict
+from collections.abc import AsyncIterator, Mapping
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+import httpx2
+
+from lanes.money.bill import KINDS, BillKey, ProviderRow, Tokens
+from lanes.provider.errors import Action, CallFailed
+from lanes.provider.message import quoted
+from lanes.text import basic_auth
+from lanes.words import Lane
+
+DAY = timedelta(days=1)
+GROUPS = ["api_key_id", "workspace_id", "model", "service_tier"]
+MOST_PAGES = 200
+SILENCE_S = 30.0
+Row = Mapping[str, Any]
+
+
+async def read(
+    base_url: str,
+    keys: tuple[str, str],
+    login: str | None,
+    since: datetime,
+    until: datetime,
+    width: timedelta = DAY,
+) -> dict[BillKey, ProviderRow]:
+    """Return the rows of the bill between two moments; costs are told by the day alone.
+
+    `keys` are the admin key, and the API key whose usage is ours. If no key of the organization fits the latter, all usage is.
+
+    Raises:
+        CallFailed: the provider does not tell, or what it tells cannot be read.
+    """
+    headers = {"x-api-key": keys[0], "anthropic-version": "2023-06-01", **basic_auth(login)}
+    span = {"starting_at": since.isoformat(), "ending_at": until.isoformat(), "limit": "31"}
+    usage = {**span, "bucket_width": "1d" if width == DAY else "1h", "group_by[]": GROUPS}
+    found = defaultdict[BillKey, ProviderRow](ProviderRow)
+    client = httpx2.AsyncClient(base_url=base_url, headers=headers, timeout=SILENCE_S)
+    try:
+        async with client as http:
+            named = [each async for each in _pages(http, "api_keys", {"limit": "100"})]
+            ours = next((each for each in named if _is_of(keys[1], each)), None)
+            async for bucket in _pages(http, "usage_report/messages", usage):
+                for row in bucket["results"]:
+                    billed, tokens = found[_key_of(bucket, row)], _tokens(row)
+                    if ours is None or row["api_key_id"] == ours["id"]:
+                        billed.own.update(tokens)
+                    if ours is None or row["workspace_id"] == ours["workspace_id"]:
+                        billed.workspace.update(tokens)
+            if ours is not None and width == DAY:
+                costs = {**span, "group_by[]": ["workspace_id", "description"]}
+                async for bucket in _pages(http, "cost_report", costs):
+                    for row in bucket["results"]:
+                        if row["workspace_id"] == ours["workspace_id"] and row["model"]:
+                            billed = found[_key_of(bucket, row)]
+                            cents = Decimal(row["amount"])
+                            billed.cost_usd = (billed.cost_usd or 0) + cents / 100
+    except CallFailed:
+        raise
+    except Exception as error:  # of the transport, or of reading what should be numbers and names
+        raise _unreadable(f"no answer that can be read ({type(error).__name__})") from error
+    return found
+
+
+async def _pages(http: httpx2.AsyncClient, path: str, params: Row) -> AsyncIterator[Row]:
+    """Yield the rows of all pages; the list of keys and the reports name the next one differently."""
+    onwards: dict[str, Any] = {}
+    for _ in range(MOST_PAGES):
+        answer = await http.get(f"/v1/organizations/{path}", params={**params, **onwards})
+        if answer.status_code != 200:
+            said = f"the provider answered {answer.status_code}: {quoted(answer.text)}"
+            raise _unreadable(f"{said}; check ANTHROPIC_ADMIN_KEY")
+        page = answer.json()
+        for each in page["data"]:
+            yield each
+        if not page["has_more"]:
+            return
+        next_page = page.get("next_page")
+        onwards = {"page": next_page} if next_page else {"after_id": page["last_id"]}
+    raise ValueError("too many pages")
+
+
+def _unreadable(why: str) -> CallFailed:
+    return CallFailed(Action.RETRY, f"the provider's bill: {why}", maybe_billed=False)
+
+
+def _is_of(key: str, named: Row) -> bool:
+    """Return whether the hint of a key, its first and last characters, fits our key."""
+    first, dots, last = (named["partial_key_hint"] or "").partition("...")
+    return bool(dots) and key.startswith(first) and key.endswith(last)
+
+
+def _key_of(bucket: Row, row: Row) -> BillKey:
+    lane = Lane.BATCH if row["service_tier"] == "batch" else Lane.REALTIME
+    return BillKey(datetime.fromisoformat(bucket["starting_at"]), str(row["model"]), lane)
+
+
+def _tokens(row: Row) -> Tokens:
+    written = sum(map(int, (row["cache_creation"] or {}).values()))
+    counts = (row["uncached_input_tokens"], row["output_tokens"], row["cache_read_input_tokens"])
+    return Tokens(dict(zip(KINDS, map(int, (*counts, written)), strict=True)))
