@@ -76,13 +76,13 @@ def queue(
 ) -> list[ReviewedItem]:
     """Return `most` items, or those that are left of a day's: half of them of the uniform share, where there are as many."""
     given: dict[str, Any] = {"workload": of.workload, "now": now, "since": now - WITHIN}
-    left = A_DAY - connection.execute(text(ASKED), given).scalar_one()
-    most = max(left, 0) if most is None else most
-    given |= {"share": of.spec.review_share, "fields": of.spec.compare_fields, "most": most}
+    asked: int = connection.execute(text(ASKED), given).scalar_one()
+    wanted = max(A_DAY - asked, 0) if most is None else most
+    given |= {"share": of.spec.review_share, "fields": of.spec.compare_fields, "most": wanted}
     uniform = connection.execute(text(UNIFORM), {**given, "among": AMONG}).all()
     differ = connection.execute(text(DIFFER), {**given, "among": DIFFERING_AMONG}).all()
-    first = max(most - len(differ), (most + 1) // 2)
-    return [ReviewedItem(*row) for row in [*uniform[:first], *differ][:most]]
+    first = max(wanted - len(differ), (wanted + 1) // 2)
+    return [ReviewedItem(*row) for row in [*uniform[:first], *differ][:wanted]]
 
 
 def take_back(connection: Connection, item: ItemId, *, source: str) -> None:
