@@ -147,6 +147,7 @@ def test_both_lanes_and_every_reason_count_by_version(connection: Connection) ->
     assert f"0.0% of {50 - new} on the old version" in told
 
 
+@pytest.mark.slow
 def test_latency_is_compared_at_the_same_time_on_both_lanes(connection: Connection) -> None:
     begun = canary(connection, SLOWER, split_percent=100)
     waiting = keys("waits", 10)  # for a batch

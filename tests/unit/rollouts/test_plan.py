@@ -214,6 +214,7 @@ def test_a_comparison_expects_the_wrong_samples_that_the_other_lane_has_now() ->
     assert known.needed < unknown.needed
 
 
+@pytest.mark.slow
 def test_the_latency_of_a_new_version_is_planned_beside_that_of_the_old_one() -> None:
     recent = {Measure.P95_S: Measurement(Measure.P95_S, 4.0, 900, 18)}
     made = planned(load("new-version"), seen=traffic(2_000, recent=recent, tried=900))
