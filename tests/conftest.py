@@ -23,7 +23,7 @@ from lanes.store import schema
 from lanes.store.database import Database
 from lanes.store.figures import arrivals
 from lanes.store.money import sharing
-from lanes.store.routing import turnarounds
+from lanes.store.routing import mix, turnarounds
 from tests.databases import OWNER_MAY, Databases, Recycled, Reused, Roaming
 from tests.passing_time import PassingTime
 from tests.prefect_standin import PrefectStandIn
@@ -323,6 +323,7 @@ def db(database_url: str, roaming: Roaming, passing_time: PassingTime) -> Databa
     """Open a fresh database for asynchronous callers; its connections serve the next test too."""
     engine = roaming.async_engine(database_url)
     sharing.forget(engine.sync_engine)
+    mix.forget(engine.sync_engine)
     opened = Database(database_url, engine=engine, clock=passing_time.of_database)
     assert isinstance(opened.sessions, set)
     opened.sessions.update(roaming.async_sessions())
@@ -345,6 +346,7 @@ def connection(request: pytest.FixtureRequest, reused: Reused) -> Iterator[Conne
         turnarounds.forget(opened)  # what the last one on this engine saw was never committed
         sharing.forget(opened.engine)
         arrivals.forget(opened.engine)
+        mix.forget(opened.engine)
         yield opened
 
 

@@ -18,7 +18,7 @@ from lanes.promises.batches import JUDGED_FOR, BatchProgress, CheckIn, WaitingBa
 from lanes.promises.deadlines import MISSED_WITHIN, DueCounts
 from lanes.promises.judge import PromiseMeasurements
 from lanes.settling.attempts import UNANSWERABLE
-from lanes.store.asking import read_as, through
+from lanes.store.asking import read_as
 from lanes.store.figures import arrivals, due
 from lanes.store.money import budgets
 from lanes.store.routing import mix, turnarounds
@@ -235,7 +235,7 @@ def measure(connection: Connection, *, now: datetime) -> PromiseMeasurements:
         failed=read(RecentItems, FAILED),
         due=read(DueCounts, due.BY_WORKLOAD, {"now": now, "since": now - MISSED_WITHIN}),
         budgets=spent,
-        **mix.promised(through(connection), now=now),
+        **mix.promised(connection, now=now),
         paused=frozenset(connection.execute(text(PAUSED)).scalars()),
         prospects=turnarounds.prospects(connection, now=now),
     )

@@ -3,12 +3,16 @@
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
+from weakref import WeakKeyDictionary
 
 from lanes.promises.decisions import EARLIER, HOUR, ConsumerReads, RaisedRules, RoutedHours
 from lanes.routing.mix import LATER, RoutedCount
 from lanes.statistics.shares import SampleShare
-from lanes.store.asking import Ask
+from lanes.store.asking import Ask, through
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection, Engine
 
 WEEK = timedelta(days=7)
 
@@ -141,16 +145,30 @@ def periods(
     return found
 
 
-def promised(ask: Ask, *, now: datetime) -> dict[str, Any]:
-    """Return the measurements of the promises about routing, by their names in `PromiseMeasurements`."""
-    hour = now.replace(minute=0, second=0, microsecond=0)
-    hours = [hour - ago - more for ago in (timedelta(0), *EARLIER) for more in (HOUR, timedelta(0))]
+_earlier: "WeakKeyDictionary[Engine, tuple[datetime, Sequence[Any]]]" = WeakKeyDictionary()
+
+
+def forget(engine: "Engine") -> None:
+    """Drop the earlier hours that are kept: the next call reads the database."""
+    _earlier.pop(engine, None)
+
+
+def promised(connection: "Connection", *, now: datetime) -> dict[str, Any]:
+    """Return the measurements of the promises about routing, by their names in `PromiseMeasurements`.
+
+    Hours of earlier days do not change, and are read once an hour.
+    """
+    ask, hour = through(connection), now.replace(minute=0, second=0, microsecond=0)
+    earlier = [hour - ago - more for ago in EARLIER for more in (HOUR, timedelta(0))]
+    kept = _earlier.get(connection.engine)
+    if kept is None or kept[0] != hour:
+        kept = _earlier[connection.engine] = hour, ask(HOURS, hours=earlier)
     changed = dict[str, tuple[datetime | None, str]]()
-    for each in changes(ask, None, since=min(hours), until=now):
+    for each in changes(ask, None, since=min(earlier), until=now):
         if each.kind != "incident":
             changed.setdefault(each.workload, (each.at, each.said))
     counts = defaultdict[str, dict[datetime, Mapping[str, int]]](dict)
-    for name, at, decided in ask(HOURS, hours=hours):
+    for name, at, decided in (*kept[1], *ask(HOURS, hours=[hour - HOUR, hour])):
         counts[name][at] = decided
     return {
         "raised": [RaisedRules(*row) for row in ask(RAISED, day=now - timedelta(days=1))],
