@@ -65,6 +65,7 @@ MOST_TIMES = 5  # a dearer item counts as that many times the limit of a cost, o
 P95_TOLERATED = 0.05  # a p95 within its limit means that at most this share of items is slower
 
 Limit = Annotated[float, Field(strict=True, ge=0, allow_inf_nan=False)]
+Least = Annotated[float, Field(strict=True, ge=-1, allow_inf_nan=False)]
 Count = Annotated[int, Field(strict=True, ge=1)]
 Margin = Annotated[float, Field(strict=True, gt=0, lt=1)]
 
@@ -115,6 +116,7 @@ class Scope(StrEnum):
 class Gate(BaseModel):
     """The spec of one condition. Shares are 0 to 1; `at_least` is the number of samples below which it never passes.
 
+    A `saving` may be negative: `min: -0.5` tolerates items that cost half as much again.
     `worse_by` is how much larger the share of wrong samples may be than on the other lane; with `p95_s`, samples slower than
     `max` are wrong. A gate with `dry_run` is measured, judged and shown, and decides nothing.
     """
@@ -123,7 +125,7 @@ class Gate(BaseModel):
 
     measure: Measure
     max: Limit | None = None
-    min: Limit | None = None
+    min: Least | None = None
     worse_by: Margin | None = None
     at_least: Count
     dry_run: Annotated[bool, Field(strict=True)] = False
@@ -143,6 +145,10 @@ class Gate(BaseModel):
             raise ValueError(f"{self.measure} is limited by `{wanted}`{or_so} and by nothing else")
         if self.measure not in (Measure.P95_S, Measure.COST_USD) and self.limit > 1:
             raise ValueError(f"{wanted}: {self.measure} is a share from 0 to 1; write 5 % as 0.05")
+        if self.limit < 0 and self.measure is not Measure.SAVING:
+            raise ValueError(
+                f"min: {self.measure} is a share from 0 to 1; only a saving may be negative"
+            )
         if self.measure is Measure.COST_USD and self.limit <= 0:
             raise ValueError("max: a cost per item is above 0 US dollars")
         return self

@@ -137,8 +137,9 @@ class PlannedGate:
 
     @property
     def half(self) -> float:
-        """The true share of wrong samples, or mean cost: half of what it tolerates, or with `worse_by` as on the other lane."""
-        return self.usual if self.gate.worse_by is not None else self._tolerated / 2
+        """The true share of wrong samples, or cost: half of what it tolerates, or as on the other lane if it may be worse."""
+        may_be_worse = self.gate.worse_by is not None or self.gate.limit < 0
+        return self.usual if may_be_worse else self._tolerated / 2
 
     @property
     def loss(self) -> float:

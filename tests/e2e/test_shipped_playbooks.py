@@ -32,7 +32,7 @@ from lanes.words import Lane, Outcome
 from tasks.migrate import Lead, RolloutOrder, leading
 from tests.examples import admit, publish, route, spec
 from tests.passing_time import PassingTime
-from tests.store.tries import claim, home, save, submit, tried
+from tests.store.tries import claim, home, said, save, submit, tried
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 BOOKS = pytest.mark.parametrize("name", ["batch-to-realtime", "realtime-to-batch", "new-version"])
@@ -70,15 +70,22 @@ class Migration:
         return FEW if self.rollout.version is None else FEW_OF_VERSION
 
     async def serves(
-        self, *, wrong: int = 0, slow: int = 0, all_slow: bool = False, late: bool = False
+        self,
+        *,
+        wrong: int = 0,
+        slow: int = 0,
+        all_slow: bool = False,
+        late: bool = False,
+        times: int = 1,
     ) -> None:
         """Items come on both sides as soon as the step begins; they are answered within the hour, `wrong` of them wrongly.
 
-        `slow` of them are answered only after nine seconds, or all of both sides.
+        `slow` of them are answered only after nine seconds, or all of both sides. Those of the receiving side take `times` as
+        many tokens as the others.
         """
         now = await self.db.now() if late else self.rollout.step_started_at
         slow = 2 * self.enough if all_slow else slow
-        await self.db.run(_served, self.rollout, wrong, slow, self.enough, now)
+        await self.db.run(_served, self.rollout, wrong, slow, self.enough, now, times)
         self.time.passes(hours=1)
 
     async def looks(self) -> Move:
@@ -119,7 +126,13 @@ def _share_of_candidate(connection: Connection) -> float:
 
 
 def _served(
-    connection: Connection, of: Rollout, wrong: int, slow: int, enough: int, now: datetime
+    connection: Connection,
+    of: Rollout,
+    wrong: int,
+    slow: int,
+    enough: int,
+    now: datetime,
+    times: int,
 ) -> None:
     moved, stay = _keys(of)
     chosen = moved[:enough]
@@ -136,7 +149,11 @@ def _served(
     while works := claim(connection, now=now, places=500):
         for took, is_slow in ((2, False), (9, True)):
             some = [each for each in works if (each.key in slowly) is is_slow]
-            _answered(connection, some, fails, now, now + timedelta(seconds=took))
+            at = now + timedelta(seconds=took)
+            dear = [each for each in some if each.key in set(chosen)] if times > 1 else []
+            _answered(connection, dear, fails, now, at, tokens=times * 1_000)
+            plain = [each for each in some if each not in dear]
+            _answered(connection, plain, fails, now, at)
     if of.version is not None:
         return
     version = workloads.in_force(connection)["letters"]
@@ -164,9 +181,14 @@ def _answered(
     since: datetime,
     at: datetime,
     batch_id: BatchId | None = None,
+    *,
+    tokens: int = 1_000,
 ) -> None:
     outcomes = [Outcome.INVALID if each.key in fails else Outcome.VALID for each in works]
-    tries = [tried(each, outcome, at=at) for each, outcome in zip(works, outcomes, strict=True)]
+    tries = [
+        tried(each, outcome, at=at, response=said(tokens=tokens))
+        for each, outcome in zip(works, outcomes, strict=True)
+    ]
     save(
         connection, *(replace(each, started_at=since) for each in tries), now=at, batch_id=batch_id
     )
@@ -250,6 +272,17 @@ async def test_a_new_version_that_only_becomes_slow_beside_the_old_one_is_taken_
         assert isinstance(move, RollBack)
         seen = f"14.3% of {under_way.enough} samples slower than 5.00 s, 0.0% of {under_way.enough} on the old version"
         assert move.why.startswith(f"p95_s failed: {seen}, at most 5.0 points worse; at least ")
+        assert await under_way.share() == 0
+
+
+async def test_a_new_version_that_costs_three_times_as_much_is_taken_back(
+    db: Database, passing_time: PassingTime
+) -> None:
+    async with migration(db, passing_time, "new-version") as under_way:
+        await under_way.serves(times=3)
+        move = await under_way.looks()
+        assert isinstance(move, RollBack)
+        assert move.why.startswith("saving failed: ")
         assert await under_way.share() == 0
 
 

@@ -77,7 +77,8 @@ OF_GATE = {
     "measure": "What is measured of the items of the receiving lane, or version, since the step began; `agreement` and "
     "`accuracy` with `shadows` of the items that both lanes answered, since the rollout began.",
     "max": f"Largest value that passes, for {listed(UPPER)}.",
-    "min": f"Smallest value that passes, for {listed(each for each in Measure if each not in UPPER)}.",
+    "min": f"Smallest value that passes, for {listed(each for each in Measure if each not in UPPER)}. "
+    "Only a saving may be below 0: -0.5 lets an item cost half as much again.",
     "worse_by": "How much larger the share of wrong samples may be than on the other lane, or version, at the same time; "
     "replaces `max` and "
     f"`min` of {listed(each for each in COMPARABLE if each is not Measure.P95_S)}. Beside `max` of `p95_s`, and of a new "

@@ -207,6 +207,8 @@ def test_the_worst_verdict_decides() -> None:
         {"measure": "cost_usd", "min": 0.01, "at_least": 5},
         {"measure": "cost_usd", "max": 0, "at_least": 5, "dry_run": True},
         {"measure": "saving", "min": 30, "at_least": 5},
+        {"measure": "saving", "min": -2, "at_least": 5},
+        {"measure": "agreement", "min": -0.5, "at_least": 5},
         {"measure": "saving", "worse_by": 0.1, "at_least": 5},
         {"measure": "error_rate", "max": 0.1, "at_least": 0},
         {"measure": "error_rate", "max": float("nan"), "at_least": 5},
