@@ -15,7 +15,7 @@ from lanes.store.batch import batches, doubts, ready_work
 from lanes.store.database import Database
 from lanes.words import Lane
 from tasks.connections import Connections, opening
-from tasks.departure import Departed, NotSubmitted, send_waiting
+from tasks.departure import Departed, NotSubmitted, check_in, send_waiting
 from tasks.reconcile import reconcile_unresolved
 from tasks.send_batch import prepare
 from tests.flows.batches import collect_all, kind
@@ -72,6 +72,20 @@ async def test_a_kind_whose_version_breaks_does_not_keep_the_others(
         departed = await send_waiting(replace(at, db=newer), None, sleep=nap)
     assert departed.items == 1
     assert [sentence.split(":")[0] for sentence in departed.failed] == ["bills"]
+
+
+@pytest.mark.slow
+async def test_a_run_checks_in_when_it_begins_and_says_what_it_sent_of_each_workload(
+    at: Connections, sender: Sender, nap: Nap
+) -> None:
+    await sender.items("a", "b", lane=Lane.BATCH)
+    await sender.items("c", lane=Lane.REALTIME, workload="bills")
+    asked = "select name, departed_at is not null, departed_items from lanes.workload order by 1"
+    assert await sender.rows(asked) == [("bills", False, None), ("letters", False, None)]
+    await check_in(at, None)
+    assert await sender.rows(asked) == [("bills", True, None), ("letters", True, None)]
+    await send_waiting(at, None, sleep=nap)
+    assert await sender.rows(asked) == [("bills", True, 0), ("letters", True, 2)]
 
 
 @pytest.mark.slow
