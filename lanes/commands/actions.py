@@ -34,7 +34,7 @@ from lanes.store.rollouts import rollout_moves, steering
 from lanes.store.settling import decisions, story
 from lanes.store.workload import workloads
 from lanes.text import cell, remove_quotes
-from lanes.units import count, counted, usd
+from lanes.units import count, counted, dollars, usd
 from lanes.words import Lane, Signature
 from lanes.workload.form import LARGEST, Form, Line, SignedLine, Who, Why, of_workloads
 
@@ -318,8 +318,9 @@ class DecideProposal(PersonAction):
         playbook = edited(base, self.percents, self.hold_hours)
         if self.action == "edit":
             return Done(proposals.edit(*whose, playbook, by=by))
-        begun = proposals.approve(*whose, playbook, by=by)
-        said = f"proposal {number} is approved as rollout {begun.id}; {where_it_stands(begun)}"
+        begun, worth = proposals.approve(*whose, playbook, by=by)
+        saves = f"which saves {dollars(worth.saving_usd)} a month at the end"
+        said = f"proposal {number} is approved as rollout {begun.id}, {saves}; {where_it_stands(begun)}"
         return Done(said, {"rollout": begun.id})
 
 

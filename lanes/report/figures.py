@@ -325,6 +325,17 @@ class CircuitFigures:
 
 
 @dataclass(frozen=True)
+class OpenProposal:
+    """A rollout to batch that the advice proposes; a person has to decide."""
+
+    id: int
+    workload: str
+    consumer: str
+    saving_usd: float
+    proposed_at: datetime
+
+
+@dataclass(frozen=True)
 class WaitFigures:
     """How long items waited for their real-time call, in seconds from received to asked, with a window to gather in."""
 

@@ -19,9 +19,7 @@ MOST_BYTES = 50_000
 ROWS = (50, 25, 10, 4, 2)  # of a table; the first that keeps a page below MOST_BYTES
 MOST_ROWS = 12  # of a table of the first page
 TOO_LONG = "The report is longer than an artifact can be; `lanes report --all` shows it.\n"
-NOTHING_OPEN = (
-    "Nothing. No incident is open, every model answers and no rollout waits for approval."
-)
+NOTHING_OPEN = "Nothing. No incident is open, every model answers and no rollout is proposed or waits for approval."
 MEANINGS = "What each figure means: `docs/reference/report.md`."
 LINKS = (
     ("Failed items", '/v2/events?events=["lanes.item.failed"]'),

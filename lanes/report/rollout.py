@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from math import isfinite
 from typing import Any
 
 from lanes.promises.incident import TERMS, Incident
@@ -287,7 +288,7 @@ def _state(progress: Progress, number: int) -> str:
     if number > of.step or (of.is_open and not of.entered):
         return MISSING
     if of.state is RolloutState.RUNNING:
-        return f"▶ {progress.answered} of {of.now_at.hold.items} answered"
+        return f"▶ {progress.answered:,} of {of.now_at.hold.items:,} answered"
     return STEP_STATES[of.state]
 
 
@@ -335,8 +336,7 @@ def _gates(progress: Progress) -> str:
 def _gate_in_words(of: Judgement) -> str:
     """Return the line above a gate's bounds, in a card's width: the gate, its limit and where the true value lies."""
     gate = of.gate
-    low, high = (_bound(gate, each) for each in of.between or ())
-    lies = f"{low} to {high}"
+    lies = _between(of)
     if gate.worse_by is not None:
         lies += " worse"
     elif gate.measure not in MEANS:
@@ -351,7 +351,8 @@ def _between(of: Judgement) -> str:
     """Return the bounds of a gate, as they are shown."""
     if of.between is None:
         return MISSING
-    return " to ".join(_bound(of.gate, each) for each in of.between)
+    low, high = (_bound(of.gate, each) for each in of.between)
+    return f"{low.removesuffix(' points')} to {high}"
 
 
 def _shown(table: Table[Any]) -> str:
@@ -360,7 +361,7 @@ def _shown(table: Table[Any]) -> str:
 
 
 def _bound(gate: Gate, value: float) -> str:
-    if gate.measure in MEANS:
+    if gate.measure is Measure.COST_USD or not isfinite(value):
         return shown(gate.measure, value)
     return share(value) if gate.worse_by is None else points(value)
 

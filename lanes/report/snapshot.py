@@ -18,9 +18,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """All figures of the period from `since` to `taken_at`; of what is open, however old, incidents, rollouts and replays.
+    """All figures of the period from `since` to `taken_at`, and what is open, however old.
 
-    `advice` looks back further, over the days that it needs, and leaves out workloads without items.
+    Incidents, rollouts, proposals and replays can be open. `advice` looks back further, over the days that it needs, and leaves
+    out workloads without items.
     """
 
     taken_at: datetime
@@ -45,6 +46,7 @@ class Snapshot:
     point: timedelta = timedelta(minutes=1)  # how long each of `minutes` is
     incidents: list[Incident] = field(default_factory=list)
     rollouts: "list[Rollout]" = field(default_factory=list)
+    proposals: list[figures.OpenProposal] = field(default_factory=list)
     splits: list[figures.SplitFigures] = field(default_factory=list)
     replays: list[figures.ReplayFigures] = field(default_factory=list)
     calls: list[figures.CallFigures] = field(default_factory=list)

@@ -12,7 +12,7 @@ from lanes.report.snapshot import Snapshot
 from lanes.report.summary import OfLane, lane_name, title_of
 from lanes.report.table import Column, Table, figure, label, out_of, phrase
 from lanes.rollouts.rollout import Rollout
-from lanes.units import MISSING, aligned_usd, clock, count, rate, seconds, share, usd
+from lanes.units import MISSING, aligned_usd, clock, count, dollars, rate, seconds, share, usd
 from lanes.words import RolloutState
 
 
@@ -28,7 +28,7 @@ LANE: Column[OfLane] = label("Lane", title_of)
 
 
 def attention(snapshot: Snapshot) -> Iterator[Table[Any]]:
-    """Yield what needs a person now: open incidents, models that do not answer, rollouts that wait for approval."""
+    """Yield what needs a person now: open incidents, models that do not answer, rollouts that wait, proposed ones."""
     open_ones = [each for each in snapshot.incidents if each.state is IncidentState.OPEN]
     waiting = [each for each in snapshot.rollouts if each.state is RolloutState.WAITING_APPROVAL]
     if open_ones:
@@ -37,6 +37,8 @@ def attention(snapshot: Snapshot) -> Iterator[Table[Any]]:
         yield circuits(snapshot)
     if waiting:
         yield rollouts(waiting, "Rollouts that wait for approval")
+    if snapshot.proposals:
+        yield proposals(snapshot)
 
 
 def incidents(snapshot: Snapshot, shown: Sequence[Incident]) -> Table[Incident]:
@@ -82,6 +84,20 @@ def rollouts(shown: Sequence[Rollout], title: str = "Rollouts") -> Table[Rollout
         label("Consumer", lambda of: of.consumer or "all"),
         label("Started by", lambda of: of.started_by),
         label("Held because", lambda of: of.holds or MISSING),
+    )
+
+
+def proposals(snapshot: Snapshot) -> Table[figures.OpenProposal]:
+    """Return the rollouts to batch that wait for a person's decision."""
+    return Table(
+        "Rollouts that are proposed",
+        snapshot.proposals,
+        label("Proposal", lambda of: f"#{of.id}"),
+        WORKLOAD,
+        label("Consumer", lambda of: of.consumer),
+        figure("Saving", "monthly, off the provider's bill", lambda of: dollars(of.saving_usd)),
+        label("Since", lambda of: clock(of.proposed_at, beside=snapshot.taken_at)),
+        note="`lanes proposals` says more; approve, edit or decline each there or by form `decide_proposal`.",
     )
 
 

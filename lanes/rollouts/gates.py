@@ -308,7 +308,7 @@ def judge(gate: Gate, measured: Measurement, *, alpha: float) -> Judgement:
         unmeasured = f"{measured.called} was not measured"
         problem = unmeasured if other is None else _problem(gate, other)
     if problem is None and measured.value is None and _fewest(measured, other) >= gate.at_least:
-        problem = f"no value of {measured.samples} samples"
+        problem = f"no value of {measured.samples:,} samples"
     if problem is not None:
         return Judgement(gate, measured, Verdict.ERROR, problem)
     if gate.measure in MEANS:
@@ -323,7 +323,7 @@ def judge(gate: Gate, measured: Measurement, *, alpha: float) -> Judgement:
 
     if measured.value is None or measured.samples < gate.at_least:
         return ruled(Verdict.INCONCLUSIVE, _too_few(gate, measured, None))
-    said = f"{shown(gate.measure, measured.value)} of {measured.samples} samples, {_limit(gate)}"
+    said = f"{shown(gate.measure, measured.value)} of {measured.samples:,} samples, {_limit(gate)}"
     surely = f"are on the wrong side, with {confidence(alpha)} confidence at every look"
     if is_above(seen, gate.tolerated, alpha=alpha):
         return ruled(Verdict.FAILED, f"{said}; at least {low:.1%} {surely}")
@@ -371,13 +371,13 @@ def _compared(gate: Gate, measured: Measurement, other: Measurement, *, alpha: f
 
     if measured.value is None or other.value is None or _fewest(measured, other) < gate.at_least:
         return ruled(Verdict.INCONCLUSIVE, _too_few(gate, measured, other))
-    of_others = "the same" if pairs is not None else other.samples
+    of_others = "the same" if pairs is not None else f"{other.samples:,}"
     of, than, slow = measured.value, other.value, ""
     if gate.measure is Measure.P95_S:
         of = measured.seen.value or 0.0
         than = of - (measured.excess or 0.0)
         slow = f" slower than {shown(gate.measure, gate.max or 0.0)}"
-    said = f"{of:.1%} of {measured.samples} samples{slow}, {than:.1%} of {of_others} on {measured.called}, {_limit(gate)}"
+    said = f"{of:.1%} of {measured.samples:,} samples{slow}, {than:.1%} of {of_others} on {measured.called}, {_limit(gate)}"
     surely = f"worse, with {confidence(alpha)} confidence at every look"
     if is_worse:
         return ruled(Verdict.FAILED, f"{said}; at least {points(low)} {surely}")
@@ -409,8 +409,8 @@ def _of_means(
 
     if measured.value is None or _fewest(measured, other) < gate.at_least:
         return ruled(Verdict.INCONCLUSIVE, _too_few(gate, measured, other))
-    of = f"{measured.samples} samples" + (
-        f" and {other.samples} on {measured.called}" if other else ""
+    of = f"{measured.samples:,} samples" + (
+        f" and {other.samples:,} on {measured.called}" if other else ""
     )
     said = f"{shown(gate.measure, measured.value)} of {of}, {_limit(gate)}"
     surely = f"with {confidence(alpha)} confidence at every look"
@@ -432,9 +432,9 @@ def _fewest(measured: Measurement, other: Measurement | None) -> int:
 
 
 def _too_few(gate: Gate, measured: Measurement, other: Measurement | None) -> str:
-    seen = str(measured.samples)
+    seen = f"{measured.samples:,}"
     if other is not None:
-        seen = f"{measured.samples} here and {other.samples} on {measured.called}, each"
+        seen = f"{measured.samples:,} here and {other.samples:,} on {measured.called}, each"
     if gate.measure is Measure.ACCURACY:
         missing = gate.at_least - _fewest(measured, other)
         of = f"{seen} of at least {gate.at_least}"
@@ -480,14 +480,14 @@ def _problem(gate: Gate, measured: Measurement) -> str | None:
     if measured.measure is not gate.measure:
         return f"{measured.measure} was measured for a gate on {gate.measure}"
     if not 0 <= measured.wrong <= measured.samples:
-        return f"{measured.wrong} of {measured.samples} samples are no share"
+        return f"{measured.wrong} of {measured.samples:,} samples are no share"
     least = -math.inf if gate.measure is Measure.SAVING else 0.0
     numbers = [*measured.costs] if measured.value is None else [measured.value, *measured.costs]
     for value in numbers:
         if not (math.isfinite(value) and value >= least):
             return f"{value} is no {gate.measure}"
     if gate.measure in MEANS and len(measured.costs) != measured.samples:
-        return f"{len(measured.costs)} costs of {measured.samples} samples"
+        return f"{len(measured.costs)} costs of {measured.samples:,} samples"
     return None
 
 

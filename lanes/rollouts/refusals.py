@@ -130,7 +130,7 @@ def sample_ratio_mismatch(
     if not excludes(moved, wanted, alpha=MISMATCH_ALPHA):
         return None
     return (
-        f"the split sends {wanted:.2%} to {to}, but {moved.value:.2%} of {moved.samples} items and entities went there: "
+        f"the split sends {wanted:.2%} to {to}, but {moved.value:.2%} of {moved.samples:,} items and entities went there: "
         f"something else than the split chooses, so the {'lanes' if to == 'real time' else 'versions'} cannot be compared"
     )
 

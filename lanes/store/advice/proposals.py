@@ -119,19 +119,21 @@ def _insert(
 
 def approve(
     connection: Connection, name: str, number: ProposalId, playbook: Playbook, *, by: Signature
-) -> Rollout:
-    """Start the rollout of an open proposal by this playbook, and return it; a run of `migrate` has to lead it.
+) -> tuple[Rollout, ProposalFigures]:
+    """Start the rollout of an open proposal by this playbook, which a run of `migrate` has to lead; return it and its figures.
 
     Raises:
-        ActionRefused: the proposal is not open, or its rollout cannot start.
+        ActionRefused: the proposal is not open, or its rollout cannot start, or by another playbook would save nothing.
     """
     found = to_decide(connection, name, number)
-    signed = {"name": name, "consumer": found.consumer, "by": by}
-    begun = rollout_moves.start(connection, playbook, **signed, run_id=None)
-    content = _content(playbook, found.figures)
+    whose: dict[str, Any] = {"name": name, "consumer": found.consumer}
+    plan, _ = plans.of_playbook(connection, playbook, **whose, now=by.now)
+    begun = rollout_moves.start(connection, playbook, **whose, by=by, run_id=None)
+    worth = found.figures if playbook == found.playbook else priced(found.figures, plan)
+    content = _content(playbook, worth)
     decided = {"state": ProposalState.APPROVED, "rollout_id": begun.id}
     _write(connection, number, **decided, **content, who=by.who, why=by.why, at=by.now)
-    return begun
+    return begun, worth
 
 
 def edit(

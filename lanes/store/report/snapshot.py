@@ -94,6 +94,11 @@ select lane, date_trunc(:grain, at, 'UTC'), buckets, counts from lanes.figure_de
  where kind = 'result' and buckets is not null and at >= date_trunc(:grain, cast(:since as timestamptz), 'UTC')
 """
 
+PROPOSALS = """
+select id, workload, consumer, (figures->>'saving_usd')::float8 as saving_usd, proposed_at
+  from lanes.proposal where state = 'open' order by id desc
+"""
+
 SPLITS = """
 select workload, consumer, basis_points, who, why, set_at
   from (select distinct on (workload, consumer) * from lanes.split order by workload, consumer, id desc) newest
@@ -159,6 +164,7 @@ def asked(ask: Ask, *, since: datetime, now: datetime) -> Snapshot:
         point=LENGTHS[grain],
         incidents=facts.incidents(ask, since, most=MOST_INCIDENTS),
         rollouts=facts.rollouts(ask, since),
+        proposals=read(PROPOSALS, figures.OpenProposal),
         splits=read(SPLITS, figures.SplitFigures),
         replays=read(REPLAYS, figures.ReplayFigures),
         calls=counted.calls(),

@@ -34,6 +34,7 @@ def first_page() -> list[Table[Any]]:
     """Return every table that the first page can have."""
     return [
         tables.circuits(EMPTY),
+        tables.proposals(EMPTY),
         tables.lanes(EMPTY),
         tables.costs(EMPTY),
         tables.deadlines(EMPTY),

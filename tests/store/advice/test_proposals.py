@@ -17,6 +17,7 @@ from lanes.store.advice import proposals
 from lanes.store.advice.proposals import NOT_LATE, Review
 from lanes.store.rollouts import rollouts
 from lanes.store.workload import workloads
+from lanes.units import dollars
 from lanes.words import ProposalState, RolloutState, Signature
 from tests.conftest import NOON, later
 from tests.examples import admit, publish, route
@@ -154,7 +155,8 @@ def test_an_approved_proposal_starts_the_consumers_rollout_signed_by_who_approve
     begun = rollouts.open_of(connection, "letters")
     assert begun is not None
     assert said == (
-        f"proposal {made.id} is approved as rollout {begun.id}; letters: 50 % to real-time, step 1 of 2, runs"
+        f"proposal {made.id} is approved as rollout {begun.id}, which saves {dollars(made.figures.saving_usd)} a month at "
+        "the end; letters: 50 % to real-time, step 1 of 2, runs"
     )
     assert (begun.consumer, begun.started_by, begun.why) == ("nightly", "ada", "so")
     assert begun.flow_run_id is None  # any run of `migrate` leads it
@@ -198,6 +200,8 @@ def test_an_edited_proposal_stays_open_and_keeps_its_playbook_when_it_is_refresh
     begun = rollouts.open_of(connection, "letters")
     assert begun is not None
     assert [each.percent for each in begun.playbook.steps] == [70, 10]
+    (kept,) = proposals.listing(connection, "letters", now=later(days=3))
+    assert kept.figures.saving_usd == pytest.approx(0.9 / 0.4 * again.figures.saving_usd)
 
 
 @pytest.mark.parametrize(

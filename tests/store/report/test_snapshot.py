@@ -27,6 +27,7 @@ from lanes.words import Lane, Outcome, Signature, Verdict
 from tests.conftest import NOON, later
 from tests.examples import admit, publish, route, submission
 from tests.rollouts import begin
+from tests.store.advice.test_proposals import decide, late, refresh, seed
 from tests.store.tries import A, B, claim, row, rows, save, submit, tried
 
 
@@ -249,6 +250,18 @@ def test_a_snapshot_holds_what_is_open_however_old_and_what_ended_in_its_period(
     assert len(snapshot.take(lived_in, since=NOON, now=later(days=2)).incidents) == 1
     later_on = snapshot.take(lived_in, since=later(days=1), now=later(days=2))
     assert (later_on.rollouts, later_on.incidents) == ([], [])
+
+
+def test_a_snapshot_holds_the_open_proposals_alone(connection: Connection) -> None:
+    seed(connection, "nightly", "weekly")
+    first, second = refresh(connection, late("nightly"), late("weekly")).proposed
+    decide(connection, first, "decline")
+    (kept,) = snapshot.take(connection, since=NOON, now=later(days=3)).proposals
+    assert (kept.id, kept.consumer, kept.saving_usd) == (
+        second.id,
+        "weekly",
+        second.figures.saving_usd,
+    )
 
 
 def test_a_snapshot_says_how_traffic_is_split_and_calls_are_used(lived_in: Connection) -> None:

@@ -22,6 +22,7 @@ NAMES = frozenset(
         "Note",
         "State",
         "Incident",
+        "Proposal",
         "Promise",
         "Since",
         "What is wrong",

@@ -15,7 +15,7 @@ from lanes.money.budget import Budget, BudgetStatus, Period
 from lanes.realtime.circuit import CircuitState
 from lanes.replays.replay import diff
 from lanes.report import details, page, replay, rollout
-from lanes.report.figures import CircuitFigures
+from lanes.report.figures import CircuitFigures, OpenProposal
 from lanes.report.snapshot import Snapshot
 from lanes.report.table import LEFT, Column, Table, explained
 from lanes.report.table import in_terminal as in_console
@@ -48,6 +48,7 @@ def everything() -> Snapshot:
     return replace(
         two_workloads(),
         budgets=[BudgetStatus(BUDGET, NOON, later(hours=9), Decimal(4), Decimal(0), Decimal(1))],
+        proposals=[OpenProposal(4, "letters", "nightly", 41.5, NOON)],
         circuits=[
             CircuitFigures("acme", "claude-haiku-5-5", CircuitState.RESTING, NOON, 12, "529")
         ],

@@ -21,6 +21,7 @@ from lanes.report.figures import (
     CapacityFigures,
     CircuitFigures,
     DeadlineFigures,
+    OpenProposal,
     PackFigures,
     ReplayFigures,
     RescueFigures,
@@ -168,6 +169,13 @@ def test_only_what_needs_a_person_now_is_on_the_first_page() -> None:
     assert said(waiting) == [
         "letters: 10 % to real-time, step 1 of 2, waits for approval batch-to-realtime desk ada gathering"
     ]
+
+
+def test_a_proposed_rollout_needs_a_person() -> None:
+    proposed = OpenProposal(4, "letters", "nightly", 41.5, NOON)
+    (table,) = attention(Snapshot(later(minutes=5), NOON, proposals=[proposed]))
+    assert table.title == "Rollouts that are proposed"
+    assert said(table) == ["#4 letters nightly $41.50 12:00 UTC"]
 
 
 def test_models_that_do_not_answer_are_shown_with_their_last_error() -> None:

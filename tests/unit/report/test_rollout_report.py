@@ -94,9 +94,7 @@ def test_a_latency_beside_the_old_version_says_from_when_on_an_answer_is_slow() 
     seen = beside(new, old, "the old version")
     wide = judge_both(gate, seen, gate, combined([seen, seen]), alpha=0.05)
     drawn = re.findall(r"base64,([^)]+)", render(replace(progress(), judged=[wide])))
-    said = (
-        "p95 over 5.0 s: ≤ 2.0 points worse, whole rollout, failed: 3.9 points to 12.1 points worse"
-    )
+    said = "p95 over 5.0 s: ≤ 2.0 points worse, whole rollout, failed: 3.9 to 12.1 points worse"
     assert said in b64decode(drawn[-1]).decode()
 
 

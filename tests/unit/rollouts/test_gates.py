@@ -383,11 +383,11 @@ def test_a_cost_says_what_is_known_of_its_mean(
             1.0,
             1_000,
             Verdict.PASSED,
-            "50.0% of 1000 samples and 1000 on the other lane, at least ",
+            "50.0% of 1,000 samples and 1,000 on the other lane, at least ",
         ),
-        (1.0, 1.0, 1_000, Verdict.FAILED, "0.0% of 1000 samples"),
-        (1.5, 1.0, 1_000, Verdict.FAILED, "-50.0% of 1000 samples"),  # a loss
-        (0.7, 1.0, 1_000, Verdict.INCONCLUSIVE, "30.0% of 1000 samples"),
+        (1.0, 1.0, 1_000, Verdict.FAILED, "0.0% of 1,000 samples"),
+        (1.5, 1.0, 1_000, Verdict.FAILED, "-50.0% of 1,000 samples"),  # a loss
+        (0.7, 1.0, 1_000, Verdict.INCONCLUSIVE, "30.0% of 1,000 samples"),
     ],
 )
 def test_a_saving_compares_what_an_item_costs_on_both_lanes(
