@@ -44,7 +44,7 @@ async def publish(
 ) -> Published:
     """Put every valid block in force as a version, or make it a candidate where its workload has a golden set.
 
-    A block that says what the candidate of a canary says is left alone.
+    A block that says what the candidate of a canary says is left alone; once the canary was rolled back, an incident says so.
 
     `options` says by workload what the person who publishes it asks for.
 
@@ -101,8 +101,9 @@ async def _take(
             continue
         try:
             async with db.transaction() as run:
-                offered = PublishReply()
-                if not await run(candidates.is_candidate, name, spec):
+                if await run(candidates.is_candidate, name, spec):
+                    offered = PublishReply(refusal=await run(candidates.taken_back, name, spec))
+                else:
                     of_name = options.get(name)
                     offered = await run(golden.publish, name, spec, options=of_name, now=run.now)
             taken.moved = taken.moved or offered.moved

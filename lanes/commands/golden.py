@@ -4,19 +4,18 @@ import getpass
 import json
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
 
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Connection
 
 from lanes.commands.options import AsJson, Columns
 from lanes.commands.running import (
     WrongUsage,
     check_file,
     command,
-    database,
     print_json,
     print_table,
     tell,
@@ -27,14 +26,14 @@ from lanes.json_data import weight
 from lanes.packing import MOST_BYTES, chunks
 from lanes.report.table import Table, label
 from lanes.store.database import clock
-from lanes.store.locks import OWN_PATIENCE, in_own_transaction
 from lanes.store.workload import golden as golden_sets
 from lanes.store.workload import workloads
 from lanes.store.workload.golden import GoldenLine
 from lanes.text import plain
 from lanes.units import counted
+from lanes.workload.version import Spec
 
-CHUNK = 500  # lines of a file that are added in one transaction
+CHUNK = 500  # lines of a file that are added in one statement
 SHOWN = 20  # refused lines
 MOST_RUNS = 10
 
@@ -78,14 +77,9 @@ def golden(
 
 
 def _add(file: Path, workload: str, layout: Layout, as_json: bool) -> int:
-    check_file(file)
-    with database() as pool:
-        with pool.begin() as connection:
-            workloads.check_known(connection, workload)
-        try:
-            told = [*_added(pool, file, workload, layout)]
-        except ValueError as error:
-            raise WrongUsage(error) from error
+    with transaction() as (connection, _):
+        workloads.check_known(connection, workload)
+        told = add_file(connection, file, workload, layout)
     refused = [each for each in told if each.is_refused]
     outcomes = Counter(each.outcome for each in told)
     if as_json:
@@ -95,28 +89,37 @@ def _add(file: Path, workload: str, layout: Layout, as_json: bool) -> int:
         ", ".join(f"{number:,} {outcome}" for outcome, number in sorted(outcomes.items()))
         or "no lines"
     )
-    for each in refused[:SHOWN]:
-        print(f"{each.place}: {each.outcome}: {each.detail}", file=sys.stderr)
-    if len(refused) > SHOWN:
-        print(f"... and {len(refused) - SHOWN} more", file=sys.stderr)
+    print(*refusals(refused), sep="\n", end="\n" * bool(refused), file=sys.stderr)
     return 1 if refused else 0
 
 
-def _added(pool: Engine, file: Path, workload: str, layout: Layout) -> Iterator[GoldenLine]:
-    """Add the lines of a file in chunks, and yield the outcome of each."""
-    with pool.begin() as connection:
-        now = clock(connection)
+def refusals(told: Sequence[GoldenLine]) -> list[str]:
+    """Return a sentence for each refused line, the first ones and how many more."""
+    said = [f"{each.place}: {each.outcome}: {each.detail}" for each in told if each.is_refused]
+    return said[:SHOWN] + ([f"... and {len(said) - SHOWN} more"] if len(said) > SHOWN else [])
 
-    def add(connection: Connection, lines: list[Any]) -> list[GoldenLine]:
-        return golden_sets.add(connection, workload, lines, who=getpass.getuser(), now=now)
 
+def add_file(
+    connection: Connection, file: Path, workload: str, layout: Layout, spec: Spec | None = None
+) -> list[GoldenLine]:
+    """Add the lines of a file to the golden set, for `spec` or the version in force, and return the outcome of each.
+
+    Raises:
+        WrongUsage: there is no such file, or it cannot be read.
+    """
+    check_file(file)
+    told, now = list[GoldenLine](), clock(connection)
+    signed: dict[str, Any] = {"spec": spec, "who": getpass.getuser(), "now": now}
     every = read_lines(file, workload, layout, now=now)
-    for chunk in chunks(every, most=CHUNK, most_bytes=MOST_BYTES, weight=_weight):
-        good = [each for each in chunk if not isinstance(each, BadLine)]
-        for each in chunk:
-            if isinstance(each, BadLine):
-                yield GoldenLine(each.place, each.key, each.reason, each.detail)
-        yield from in_own_transaction(pool, OWN_PATIENCE, add, good)
+    try:
+        for chunk in chunks(every, most=CHUNK, most_bytes=MOST_BYTES, weight=_weight):
+            bad = [each for each in chunk if isinstance(each, BadLine)]
+            told += [GoldenLine(each.place, each.key, each.reason, each.detail) for each in bad]
+            good = [each for each in chunk if not isinstance(each, BadLine)]
+            told += golden_sets.add(connection, workload, good, **signed)
+    except ValueError as error:
+        raise WrongUsage(error) from error
+    return told
 
 
 def _weight(line: Any) -> int:

@@ -15,6 +15,7 @@ from rich.text import Text
 from sqlalchemy import Engine
 
 from lanes.commands.canary import begin_canary, require_canary
+from lanes.commands.golden import add_file, refusals
 from lanes.commands.options import AsJson, Overwrite
 from lanes.commands.running import (
     WrongUsage,
@@ -25,6 +26,7 @@ from lanes.commands.running import (
     read_definition,
     screen,
 )
+from lanes.doors.filedoor import Layout
 from lanes.errors import SetupError, SpecInvalid, UnknownWorkload
 from lanes.ids import VersionId
 from lanes.routing.route import rule_faults
@@ -34,8 +36,8 @@ from lanes.stand.reaching import Editor
 from lanes.store.database import clock
 from lanes.store.doors import items
 from lanes.store.routing import traffic
+from lanes.store.workload import candidates, workloads
 from lanes.store.workload import golden as golden_sets
-from lanes.store.workload import workloads
 from lanes.text import plain
 from lanes.units import counted
 from lanes.words import GoldenState
@@ -47,6 +49,7 @@ from lanes.workload.version import NAME, Spec, Version
 
 Standing = Version | SpecInvalid | None  # the version in force, or why it cannot be read
 NOTHING_DIFFERS = "nothing_differs"
+NO_GOLDEN = "leave out --golden and --golden-set"
 RULES = ("urgent_when", "batch_when")
 TRIED = 1_000  # newest items on which changed rules and a changed input schema are tried
 LONGEST_VALUE = 160  # characters of a value that differs
@@ -63,6 +66,7 @@ def publish(
     yes: bool = False,
     force: bool = False,
     golden: Literal["realtime", "batch"] | None = None,
+    golden_set: Path | None = None,
     as_json: AsJson = False,
 ) -> int:
     """Publish the workload that a YAML file defines: its block is saved, and the version is in force.
@@ -70,8 +74,9 @@ def publish(
     What differs from what is in force is shown first, and a person is asked. Without a terminal, --yes is needed.
     A changed rule, and a changed input schema, are tried on the newest items of the workload, 1,000 at most: where a rule
     cannot be evaluated for one of them, or the schema refuses one, nothing is published without --force.
-    Where the workload has a golden set (`lanes golden add`), the version is a candidate until both it and the version in force
-    have answered the set. Then it is in force by itself, unless it is surely worse.
+    Where the workload has a golden set (--golden-set, `lanes golden add`), the version is a candidate until both it and the
+    version in force have answered the set. Then it is in force by itself, unless it is surely worse. A first version has no
+    other to lose to: it is in force once it has answered the set. Items that are sent before that are refused.
     With --canary the old version stays in force: the new one is a candidate, and a rollout moves new items to it step by step.
     Exit code 0 when it is in force or a candidate, also when nothing differed; 1 when not; 2 when there is no such file.
 
@@ -83,24 +88,35 @@ def publish(
         force: Publish although a changed rule or input schema fails on items that came, and put the version in force at once,
             whatever its answers to the golden set are.
         golden: The lane that answers the golden set: batch with the next departure, realtime at once and at the full price.
+        golden_set: A JSONL or CSV file of labeled items that are added to the golden set first, as by `lanes golden add`. If a
+            line does not fit the definition, nothing is published.
     """
     wanted = read_definition(file, "cannot be published; nothing was changed")
-    if canary is not None and golden is not None:
-        raise WrongUsage("--canary compares the versions on new items: leave out --golden")
+    if canary is not None and (golden or golden_set) is not None:
+        raise WrongUsage(f"--canary compares the versions on new items: {NO_GOLDEN}")
+    if force and (golden or golden_set) is not None:
+        raise WrongUsage(f"--force puts it in force without its golden set: {NO_GOLDEN}")
     with database() as pool:
         editor = Editor(Settings.read())
         seen, stands = editor.read(wanted.name), _standing(pool, wanted.name)
         version = stands if isinstance(stands, Version) else None
         found = definitions.compare(wanted.name, wanted.spec, version, seen)
-        newest, unfit = _golden(pool, wanted, found, golden=golden, force=force)
+        newest, unfit = _golden(pool, wanted, found, golden=golden, golden_set=golden_set)
         if not as_json:
             console = screen(140, highlight=False, soft_wrap=True)
             console.print(*_shown(wanted, found, stands), *_tried_before(wanted, newest), sep="\n")
         if canary is not None:
             require_canary(pool, canary, wanted, found)
+        else:
+            unfit += _taken_back(pool, wanted)
         faults = [] if found.nothing_differs else _tried(pool, wanted, found) + unfit
         outcome = _refusal(found, faults, yes=yes, force=force, as_json=as_json)
+        if golden_set is not None and outcome == NOTHING_DIFFERS:
+            print(f"{golden_set} was not added: `lanes golden add` does that", file=sys.stderr)
         if outcome is None:
+            if golden_set is not None:  # first: no publisher may find the block without its set
+                with pool.begin() as connection:
+                    add_file(connection, golden_set, wanted.name, Layout(), wanted.spec)
             definition = wanted.spec.model_dump(mode="json")
             edit = Edit(wanted.name, definition, seen, golden or "batch", force, canary is not None)
             outcome = _save(editor, edit)
@@ -125,19 +141,31 @@ def publish(
 
 
 def _golden(
-    pool: Engine, wanted: NamedSpec, found: Comparison, *, golden: str | None, force: bool
+    pool: Engine,
+    wanted: NamedSpec,
+    found: Comparison,
+    *,
+    golden: str | None,
+    golden_set: Path | None,
 ) -> tuple[list[GoldenRun], list[str]]:
     """Return the newest run over the golden set, if any, and a sentence for each item that does not fit the definition."""
-    if golden is not None and force:
-        raise WrongUsage("--force puts it in force without its golden set: leave out --golden")
-    with pool.begin() as connection:
-        if golden is not None and not golden_sets.listed(connection, wanted.name):
-            add = f"`lanes golden add FILE --workload {wanted.name}` makes one"
-            raise WrongUsage(f'--golden: workload "{wanted.name}" has no golden set; {add}')
-        newest = golden_sets.runs(connection, wanted.name)
+    name, spec, told = wanted.name, wanted.spec, list[str]()
+    with pool.connect() as connection:  # rolled back: a person has not agreed yet
+        if golden_set is not None:
+            told += refusals(add_file(connection, golden_set, name, Layout(), spec))
+        if golden is not None and not golden_sets.listed(connection, name):
+            add = f"`lanes golden add FILE --workload {name}` or --golden-set makes one"
+            raise WrongUsage(f'--golden: workload "{name}" has no golden set; {add}')
         changed = {each.field.partition(".")[0] for each in found.changed}
-        fits = changed.isdisjoint(("input_schema", "output_schema"))
-        return newest, [] if fits else golden_sets.unfit(connection, wanted.name, wanted.spec)
+        if found.in_force is None or not changed.isdisjoint(("input_schema", "output_schema")):
+            told += golden_sets.unfit(connection, name, spec)
+        return golden_sets.runs(connection, name), told
+
+
+def _taken_back(pool: Engine, wanted: NamedSpec) -> list[str]:
+    with pool.begin() as connection:
+        said = candidates.taken_back(connection, wanted.name, wanted.spec)
+        return [said] if said else []
 
 
 def _tried_before(wanted: NamedSpec, newest: Sequence[GoldenRun]) -> Iterator[Text]:

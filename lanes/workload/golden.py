@@ -8,7 +8,8 @@ from typing import Any
 from lanes.ids import VersionId
 from lanes.json_data import is_same_json
 from lanes.statistics.differences import PairedShares
-from lanes.units import counted
+from lanes.statistics.shares import SampleShare, bounds
+from lanes.units import counted, share
 from lanes.words import GoldenState, Lane
 from lanes.workload.answer_check import AnswerCheck
 
@@ -98,7 +99,8 @@ def score(
 class GoldenRun:
     """A run over a golden set as it stands; `version` and `before` are the numbers that an operator knows.
 
-    `answered` counts the items that the version has answered so far, `score` is there once the run was judged.
+    `answered` counts the items that the version has answered so far, `score` is there once the run was judged. `is_first`: no
+    version is in force.
     """
 
     id: int
@@ -115,19 +117,25 @@ class GoldenRun:
     began_at: datetime
     ended_at: datetime | None = None
     score: GoldenScore | None = None
+    is_first: bool = False
 
     @property
     def sentence(self) -> str:
         """Say where the version stands, with the figures."""
         if self.state is GoldenState.RUNNING:
             how = f"{self.answered} of {counted(self.items, 'golden item')} answered by the {self.lane} lane"
-            return f"version {self.version} is a candidate: {how}; it is put in force by itself unless it is surely worse"
+            said = f"version {self.version} is a candidate: {how}; it is put in force by itself"
+            if self.is_first:
+                return f"{said} once all are answered. Until then items are refused: no version is in force"
+            return f"{said} unless it is surely worse"
         if self.score is None:
             return f"version {self.version} was no candidate any more before its golden set was answered"
         of, now = self.score, self.score.right_now
         if of.right_before is None:
+            low, high = map(share, bounds(SampleShare(now, of.items), alpha=SURE))
+            answered = f"answered {now} of {counted(of.items, 'golden item')} right"
             return (
-                f"version {self.version} answered {now} of {counted(of.items, 'golden item')} right"
+                f"version {self.version} {answered} (99 % bounds of its accuracy: {low} to {high})"
             )
         low, high = (100 * each for each in of.bounds())
         figures = (

@@ -7,14 +7,18 @@ from typing import Any
 
 import pytest
 
+from lanes.rollouts.rollout import RollBack
+from lanes.store.rollouts import rollout_moves
 from lanes.store.workload import candidates, workloads
 from lanes.workload.definition import Edit, EditOutcome, EditReply
 from tasks import edit as editing
 from tasks.connections import Connections
 from tasks.edit import edit
+from tests.conftest import NOON
 from tests.examples import spec
 from tests.flows.test_publish import windows
 from tests.prefect_standin import PrefectStandIn
+from tests.rollouts import begin, playbook, step
 
 
 async def test_a_candidate_is_saved_and_stored_and_no_publisher_puts_it_in_force(
@@ -39,6 +43,22 @@ async def test_a_candidate_whose_block_could_not_be_saved_is_none(
     told = await edit(at.db, replace(wish(patience_s=7), candidate=True))
     assert told == EditReply(EditOutcome.EDITED_MEANWHILE)
     assert await at.db.run(candidates.find, "letters") is None
+
+
+async def test_a_block_that_says_what_was_rolled_back_says_so_until_it_says_something_else(
+    at: Connections, prefect: PrefectStandIn
+) -> None:
+    await edit(at.db, wish(patience_s=5))
+    seen = dict(prefect.blocks["letters"])
+    await edit(at.db, replace(wish(seen, patience_s=7), candidate=True))
+    begun = await at.db.run(begin, playbook(step(50), step(100), direction="version"), version=2)
+    assert (await editing.publish(at.db)).problems == []
+    await at.db.run(rollout_moves.apply, begun, RollBack("ill"), [], now=NOON)
+    (problem,) = (await editing.publish(at.db)).problems
+    assert f"its rollout {begun.id} was rolled back: ill" in str(problem)
+    assert await patience(at) == 5
+    prefect.blocks["letters"]["patience_s"] = 5
+    assert (await editing.publish(at.db)).problems == []
 
 
 async def test_while_a_canary_is_open_nothing_else_is_published_and_the_reason_is_said(

@@ -6,11 +6,12 @@ import pytest
 
 from anthropic_standin.testing import Endpoint
 from lanes.doors.filedoor import FileLine
-from lanes.store.batch import ready_work
+from lanes.store.batch import deadlines, ready_work
 from lanes.store.workload import golden, workloads
 from lanes.words import GoldenState, Lane
 from lanes.workload.definition import Edit, EditOutcome, EditReply
 from tasks.connections import Connections
+from tasks.departure import send_waiting
 from tasks.edit import edit
 from tasks.publish import publish
 from tasks.send_batch import send_batch
@@ -80,6 +81,31 @@ async def test_a_better_prompt_answers_the_set_and_gets_in_force_by_itself(
     assert float(str(usd)) == float(endpoint.bill()["usd"])
     await publish(at.db)
     assert await in_force(at) == 2
+
+
+@pytest.mark.parametrize("lane", Lane)
+async def test_a_first_version_answers_its_set_and_gets_in_force_by_itself(
+    at: Connections, endpoint: Endpoint, sender: Sender, prefect: PrefectStandIn, lane: Lane
+) -> None:
+    lines = [FileLine(submission(key), {"category": "a"}) for key in KEYS]
+    now = await at.db.now()
+    await at.db.run(golden.add, "letters", lines, spec=spec(), who="ada", now=now)
+    told = await edit(at.db, Edit("letters", spec().model_dump(mode="json"), None, lane))
+    assert told.outcome is EditOutcome.CANDIDATE
+    await publish(at.db)  # the router reads the block
+    assert await at.db.run(workloads.in_force) == {}
+    if lane is Lane.BATCH:
+        assert await at.db.run(deadlines.pressing, now=await at.db.now()) == ["letters"]
+        assert (await send_waiting(at, "letters")).items == len(KEYS)
+        assert await at.db.run(deadlines.pressing, now=await at.db.now()) == []
+        await collect_all(at, endpoint)
+        await judge_candidates(at.db, await at.db.now())
+    else:
+        await lane_answers(at, endpoint, lane)
+    assert await in_force(at) == 1
+    (run,) = await at.db.run(golden.runs, "letters")
+    assert (run.state, run.answered) == (GoldenState.PASSED, len(KEYS))
+    assert await sender.rows("select * from lanes.item_status") == []
 
 
 @pytest.mark.parametrize("lane", Lane)

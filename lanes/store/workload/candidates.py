@@ -16,6 +16,15 @@ NOTHING_TO_COMPARE = 'workload "{}" has no version in force that a new one could
 SAME_AS_IN_FORCE = (
     'version {} of workload "{}" is in force already: change its definition, then start a canary'
 )
+TAKEN_BACK = """
+select v.number, r.id, r.state, e.why
+  from lanes.workload w
+  join lanes.version v on v.id = w.candidate_id and v.hash = :hash
+ cross join lateral (select id, state from lanes.rollout
+                      where workload = w.name and version = v.number order by id desc limit 1) r
+ cross join lateral (select why from lanes.rollout_event where rollout_id = r.id order by id desc limit 1) e
+ where w.name = :workload and r.state in ('rolled_back', 'aborted')
+"""
 
 
 def store(connection: sa.Connection, name: str, spec: Spec, *, now: datetime) -> Version:
@@ -45,6 +54,16 @@ def has_canary(connection: sa.Connection, name: str) -> bool:
     """Return whether a canary of the workload is open."""
     its = sa.select(workload.c.candidate_share).where(workload.c.name == name)
     return connection.execute(its).scalar_one_or_none() is not None
+
+
+def taken_back(connection: sa.Connection, name: str, spec: Spec) -> str | None:
+    """Return a sentence if this content is the candidate's and its canary was rolled back or aborted, else None."""
+    of = {"workload": name, "hash": content_hash(spec)}
+    row = connection.execute(sa.text(TAKEN_BACK), of).first()
+    return row and (
+        f"version {row.number} stays out of force, because its rollout {row.id} was {row.state.replace('_', ' ')}: {row.why}. "
+        f"`lanes publish --force` puts it in force anyway; publishing what `lanes export {name}` writes restores the block"
+    )
 
 
 def dismiss(connection: sa.Connection, name: str, spec: Spec) -> None:

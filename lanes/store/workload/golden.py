@@ -90,10 +90,12 @@ select g.key, g.expected, (lanes.input_refusal(cast(:schema as jsonb), g.workloa
 RUNS = """
 select r.id, r.workload, r.version_id, v.number as version, v.hash, r.before_id, b.number as before, r.lane, r.state,
        cardinality(r.golden) as items, r.began_at, r.ended_at, r.right_now, r.right_before, r.lost, r.lost_keys,
+       w.version_id is null as is_first,
        (select count(*) from lanes.golden_item g
           join lanes.golden_answer a on a.item_id = g.item_id and a.version_id = r.version_id and a.lane = r.lane
          where g.id = any(r.golden)) as answered
-  from lanes.golden_run r join lanes.version v on v.id = r.version_id left join lanes.version b on b.id = r.before_id
+  from lanes.golden_run r join lanes.workload w on w.name = r.workload join lanes.version v on v.id = r.version_id
+  left join lanes.version b on b.id = r.before_id
 """
 BEGIN = """
 insert into lanes.golden_run (workload, version_id, before_id, lane, state, golden, began_at)
@@ -199,21 +201,38 @@ class PublishReply:
 
 
 def add(
-    connection: Connection, name: str, lines: Sequence[FileLine], *, who: str, now: datetime
+    connection: Connection,
+    name: str,
+    lines: Sequence[FileLine],
+    *,
+    spec: Spec | None = None,
+    who: str,
+    now: datetime,
 ) -> list[GoldenLine]:
     """Add labeled lines to the workload's golden set, and return the outcome of each; a line replaces the item of its key.
 
+    They have to fit `spec`, which is stored and about to be published, or else the version in force.
+
     Raises:
-        UnknownWorkload: no version of it is in force.
+        UnknownWorkload: neither is there.
         SpecInvalid: the version in force cannot be read.
+        ActionRefused: a canary is open, and `spec` is given.
     """
-    workloads.check_known(connection, name)
-    workloads.lock(connection, name)
-    version = workloads.current(connection, name)
+    if spec is not None:
+        version = workloads.store(connection, name, spec, now=now)
+    else:
+        workloads.check_known(connection, name)
+        workloads.lock(connection, name)
+        version = workloads.current(connection, name)
     if version is None:
-        raise UnknownWorkload(f'workload "{name}" has no version in force; publish it first')
+        first = "publish it, with `--golden-set FILE` if this is its first"
+        raise UnknownWorkload(f'workload "{name}" has no version in force; {first}')
+    stands = workloads.current_id(connection, name)
+    # the doors screen by the version in force: for this query alone, it is this one
+    workloads.write(connection, name, version_id=version.id)
     rows = json_data.dumps([each.submission.as_row() for each in lines])
     screened = connection.execute(text(SCREENED), {"rows": rows}).all() if lines else []
+    workloads.write(connection, name, version_id=stands)
     of = {"workload": name, "now": now}
     known = {"workload": name, "keys": [row.key for row in screened]}
     present = {row.key: row for row in connection.execute(text(PRESENT), known)}
@@ -314,7 +333,7 @@ def publish(
     options: PublishOptions | None = None,
     now: datetime,
 ) -> PublishReply:
-    """Put a definition in force, or store it as a candidate where the workload has a golden set and a version in force.
+    """Put a definition in force, or store it as a candidate where the workload has a golden set.
 
     The candidate replaces one that waits. Without options, a version that waits or was refused
     stays as it is.
@@ -348,7 +367,10 @@ def publish(
     begun = connection.execute(text(BEGIN), {**given, "lane": asked.lane, "now": now})
     owed = {"run": begun.scalar_one(), "now": now, "rank_at": now + AFTER_LIVE_WORK}
     connection.execute(text(OWE), owed)
-    if before is None:  # there is nothing to compare it with
+    if workloads.current_id(connection, name) is None:
+        if asked.lane is Lane.BATCH:  # no schedule of `depart` takes it along before it is in force
+            workloads.write(connection, name, submit_at=now)
+    elif before is None:  # the version in force cannot be asked, and serves nothing
         workloads.put_in_force(connection, name, version.id)
     signals.wake(connection)
     decide(connection, now=now, of=name)  # every answer may be known

@@ -5,13 +5,28 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, Engine
 
+from lanes.commands.publish import publish as publish_file
 from lanes.errors import ActionRefused
 from lanes.ids import VersionId
+from lanes.rollouts.rollout import RollBack
 from lanes.routing.split import version_bucket
+from lanes.store.rollouts import rollout_moves
 from lanes.store.workload import candidates, workloads
 from tests.conftest import NOON
 from tests.examples import admit, publish, route, spec
+from tests.prefect_standin import PrefectStandIn
+from tests.rollouts import begin, playbook, step
 from tests.store.tries import rows
+from tests.store.workload.test_publish_commands import (
+    Told,
+    a_file,
+    in_force,
+    in_this_process,
+    prefect,
+    stands,
+)
+
+__all__ = ["in_this_process", "prefect"]
 
 NEW: dict[str, Any] = {"patience_s": 5}
 
@@ -134,3 +149,22 @@ def test_items_of_one_entity_get_one_version(connection: Connection) -> None:
     for key, version in versions_of_work(connection).items():
         of_entity.setdefault(key[:3], set()).add(version)
     assert [len(each) for each in of_entity.values()] == [1, 1, 1]
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("in_this_process")
+def test_a_version_whose_canary_was_rolled_back_is_put_in_force_by_force_alone(
+    pool: Engine, prefect: PrefectStandIn, capsys: Told
+) -> None:
+    stands(pool, prefect, patience_s=5)
+    with pool.begin() as connection:
+        publish(connection, now=NOON)
+        candidates.store(connection, "letters", spec(patience_s=5), now=NOON)
+        begun = begin(connection, playbook(step(50), step(100), direction="version"), version=1)
+        rollout_moves.apply(connection, begun, RollBack("too slow"), [], now=NOON)
+    said = f"version 1 stays out of force, because its rollout {begun.id} was rolled back: too slow. `lanes"
+    assert publish_file(a_file(patience_s=5), yes=True) == 1
+    assert said in capsys.readouterr().err
+    assert publish_file(a_file(patience_s=5), canary="new-version", yes=True) == 0
+    assert publish_file(a_file(patience_s=5), yes=True, force=True) == 0
+    assert in_force(pool).number == 1

@@ -14,7 +14,7 @@ from lanes.store.database import clock
 from lanes.store.workload import golden as golden_sets
 from tests.examples import SCHEMA
 from tests.prefect_standin import PrefectStandIn
-from tests.store.tries import A
+from tests.store.tries import A, rows
 from tests.store.workload.test_golden import KEYS, answer
 from tests.store.workload.test_publish_commands import (
     Told,
@@ -126,6 +126,61 @@ def test_a_candidate_its_replacement_and_its_score_are_shown_beside_what_differs
     assert "its version is not in force: version 3 is surely worse" in told.err
     assert publish(a_file(patience_s=7), yes=True, force=True) == 0
     assert in_force(pool).spec.patience_s == 7
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("in_this_process")
+def test_a_first_version_is_published_with_its_golden_set(
+    pool: Engine, prefect: PrefectStandIn, capsys: Told
+) -> None:
+    given = Path(a_set())
+    assert publish(a_file(), golden_set=given, yes=True) == 0
+    assert (
+        "letters: version 1 is a candidate: 0 of 12 golden items answered by the batch lane"
+        in capsys.readouterr().out
+    )
+    assert in_force(pool) is None
+    assert publish(a_file(), golden_set=given, yes=True, as_json=True) == 0
+    told = data(capsys)
+    assert (told["outcome"], told["version"]) == ("candidate", None)
+    with pool.begin() as connection:
+        now = clock(connection)
+        answer(connection, 1, *KEYS, now=now)
+        golden_sets.decide(connection, now=now)
+    assert in_force(pool).number == 1
+    assert publish(a_file(), golden_set=given) == 0
+    told = capsys.readouterr()
+    assert (
+        "version 1 answered 12 of 12 golden items right (99 % bounds of its accuracy: " in told.out
+    )
+    assert "golden.jsonl was not added: `lanes golden add` does that" in told.err
+
+
+@pytest.mark.usefixtures("in_this_process")
+def test_a_golden_set_that_does_not_fit_the_first_version_leaves_nothing_behind(
+    pool: Engine, prefect: PrefectStandIn, capsys: Told
+) -> None:
+    file = a_set(
+        {"key": "a", "payload": {"text": "one"}, "label": A},
+        {"key": "b", "payload": {"text": "two"}, "label": {"category": "z"}},
+    )
+    assert publish(a_file(), golden_set=Path(file), yes=True) == 1
+    told = capsys.readouterr().err
+    assert "golden.jsonl:2: label_mismatch: its label breaks the schema at category" in told
+    assert "nothing was changed" in told
+    assert prefect.blocks == {}
+    with pool.begin() as connection:
+        assert rows(connection, "workload") == rows(connection, "item") == []
+
+
+@pytest.mark.parametrize(
+    "more",
+    [{"force": True}, {"canary": "new-version"}, {"golden_set": Path("none.jsonl")}],
+)
+def test_a_golden_set_that_cannot_be_used_is_refused(
+    pool: Engine, prefect: PrefectStandIn, more: dict[str, Any]
+) -> None:
+    assert publish(a_file(), yes=True, **{"golden_set": Path(a_set()), **more}) == 2
 
 
 @pytest.mark.slow
