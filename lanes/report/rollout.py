@@ -9,7 +9,7 @@ from typing import Any
 from lanes.promises.incident import TERMS, Incident
 from lanes.report import charts, rollout_charts
 from lanes.report.links import REPORTS, artifact_page, linked
-from lanes.report.table import Column, Table, explained, figure, in_markdown, label, phrase
+from lanes.report.table import NO_BREAK, Table, explained, figure, in_markdown, label, phrase
 from lanes.rollouts.gates import (
     MEANS,
     MOST_TIMES,
@@ -24,7 +24,7 @@ from lanes.rollouts.gates import (
 from lanes.rollouts.rollout import LogEntry, Rollout, ShadowsSpent
 from lanes.routing.split import SplitRecord
 from lanes.text import cell, code, plain
-from lanes.units import MISSING, clock, counted, dollars, seconds, share
+from lanes.units import MISSING, clock, counted, dollars, seconds, sentence, share
 from lanes.words import RolloutState, Verdict
 
 MARKS = {
@@ -70,10 +70,10 @@ MEASURES = {
     f"counts as {MOST_TIMES} times its estimate",
 }
 BAR_MEANS = "Bar: the steps done, and the answers that the step in force still waits for."
-VERDICT_MEANS = "passed and failed with {} confidence, however often one looks; inconclusive and error hold the step"
-BOUNDS_MEAN = "at that confidence, of the true share on the wrong side, its excess over {}, or the cost or saving"
-WHOLE_MEANS = (
-    "the bounds of all steps until now, beside their loosest limit; beyond it the gate fails"
+GATES_MEAN = (
+    "A gate passes and fails with {} confidence, however often one looks; inconclusive and error hold the step. Bounds: at "
+    "that confidence, of the true share on the wrong side, its excess over {}, or the cost or saving. Whole rollout: of all "
+    "steps until now, beside their loosest limit; beyond it the gate fails."
 )
 FROM_THEN_ON = "the share from then on"
 MOST_ROWS = 50
@@ -273,7 +273,7 @@ def _hold(progress: Progress, number: int) -> str:
     minutes = of.at_most_minutes if number == of.step else hold.at_most_minutes
     if minutes is None:
         return f"{hold.items} items"
-    said = f"{hold.items} items, at most {seconds(minutes * 60)}"
+    said = f"{hold.items} items, at most {_unbroken(seconds(minutes * 60))}"
     if number != of.step or of.step_ends_at is None:
         return said
     return f"{said}, until {clock(of.step_ends_at, beside=progress.now)}"
@@ -293,44 +293,38 @@ def _state(progress: Progress, number: int) -> str:
 
 
 def _gates(progress: Progress) -> str:
+    """Return the gates as a list: the form behind Resume is too narrow for a table with sentences."""
     judged = {each.gate.measure: each for each in progress.judged}
-    gates, alpha = progress.rollout.now_at.gates, progress.rollout.playbook.gate_alpha
-    beside = progress.rollout.playbook.direction.giving
-
-    def verdict(gate: Gate) -> str:
-        if gate.measure not in judged:
-            return MISSING
-        of = judged[gate.measure]
-        return MARKS[of.verdict] + (", whole rollout" if of.scope is Scope.ROLLOUT else "")
-
-    def between(gate: Gate) -> str:
-        return _between(judged[gate.measure].of_windows[0]) if gate.measure in judged else MISSING
-
-    def whole(gate: Gate) -> str:
-        if gate.measure not in judged or judged[gate.measure].beside is None:
-            return MISSING
-        of = judged[gate.measure].of_windows[1]
-        return f"{_between(of)}, {limited(of.gate, beside)}"
-
-    def why(gate: Gate) -> str:
-        return judged[gate.measure].explanation if gate.measure in judged else "not judged yet"
-
-    has_whole = list[Column[Gate]]()
-    if any(each.beside is not None for each in progress.judged):
-        has_whole.append(figure("Whole rollout", WHOLE_MEANS, whole))
-    table = Table(
-        "Gates of this step",
-        gates,
-        label("Gate", lambda gate: f"{NAMES[gate.measure]}{', dry run' if gate.dry_run else ''}"),
-        figure("Limit", "what the measure must keep", lambda gate: limited(gate, beside)),
-        figure("Needs", "samples below which it decides nothing", lambda gate: str(gate.at_least)),
-        figure("Verdict", VERDICT_MEANS.format(confidence(alpha)), verdict),
-        figure("Bounds", BOUNDS_MEAN.format(beside), between),
-        label("Why", why),
-        *has_whole,
-    )
+    gates, playbook = progress.rollout.now_at.gates, progress.rollout.playbook
+    beside = playbook.direction.giving
+    lines = [f"- {_gate(each, judged.get(each.measure), beside)}" for each in gates]
     meanings = {NAMES[gate.measure]: MEASURES[gate.measure].format(beside) for gate in gates}
-    return f"{_shown(table)} {explained(meanings)}"
+    note = GATES_MEAN.format(confidence(playbook.gate_alpha), beside)
+    return "\n".join(lines) + f"\n\n{explained(meanings, note)}"
+
+
+def _gate(gate: Gate, of: Judgement | None, beside: str) -> str:
+    """Return a gate with its verdict, why, and the bounds of the step and of the whole rollout."""
+    dry = ", dry run" if gate.dry_run else ""
+    name = f"**{NAMES[gate.measure]} {_unbroken(limited(gate, beside))}**{dry}"
+    if of is None:
+        return f"{name}: not judged yet"
+    step, *whole = of.of_windows
+    verdict = _unbroken(MARKS[of.verdict]) + (
+        ", whole rollout" if of.scope is Scope.ROLLOUT else ""
+    )
+    bounds = f"Bounds: {_unbroken(_between(step))}"
+    for each in whole:
+        bounds += (
+            f"; whole rollout: {_unbroken(_between(each))}, {_unbroken(limited(each.gate, beside))}"
+        )
+    needs = f"needs {counted(gate.at_least, 'sample')}"
+    return f"{name}: {verdict}. {sentence(cell(of.explanation, most=300))} {bounds}; {needs}."
+
+
+def _unbroken(text: str) -> str:
+    """Return a text at whose spaces no line ends."""
+    return text.replace(" ", NO_BREAK)
 
 
 def _gate_in_words(of: Judgement) -> str:

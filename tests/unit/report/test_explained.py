@@ -1,6 +1,7 @@
 """Every figure is explained: of the report in the reference, of other pages below its table."""
 
 import io
+import re
 from collections import Counter
 from dataclasses import fields, replace
 from datetime import datetime
@@ -79,7 +80,10 @@ def test_every_figure_of_a_rollout_is_explained_and_of_the_form_that_asks_for_ap
     of = replace(of, rollout=replace(of.rollout, playbook=playbook(step(10), step(50, *GATES))))
     for shown in (rollout.render(of), rollout.question(of)):
         assert unexplained(in_artifact(shown)) == []
-        assert "| agreement |" in shown
+        gates = re.findall(r"^- \*\*(.+?) [≤≥]", shown, re.MULTILINE)
+        assert gates == [rollout.NAMES[each["measure"]] for each in GATES]
+        legend = next(each for each in shown.split("\n\n") if each.startswith("A gate passes"))
+        assert all(f". {name}: " in legend for name in (*gates, "Bounds", "Whole rollout"))
     assert "Bar: " in rollout.render(of)
 
 

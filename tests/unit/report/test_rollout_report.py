@@ -83,8 +83,8 @@ def test_a_gate_of_a_dry_run_says_so() -> None:
     dry = {"measure": "p95_s", "max": 3, "at_least": 5, "dry_run": True}
     tried = replace(ROLLOUT, playbook=playbook(step(20), step(50, ERRORS, dry), step(80)))
     shown = render(replace(progress(), rollout=tried))
-    assert "| error rate |" in shown
-    assert "| p95, received to answered, dry run |" in shown
+    assert "- **error rate " in shown
+    assert "- **p95, received to answered ≤\u00a03.0\u00a0s**, dry run: " in shown
 
 
 def test_a_latency_beside_the_old_version_says_from_when_on_an_answer_is_slow() -> None:
@@ -106,6 +106,10 @@ def test_the_cost_of_shadows_is_told_beside_their_budget() -> None:
     assert "shadows" not in render(progress())
 
 
+def asks(of: Judgement) -> Progress:
+    return replace(progress(RolloutState.WAITING_APPROVAL), judged=[of])
+
+
 def test_the_whole_rollout_stands_beside_the_step_and_is_named_where_it_decides() -> None:
     alpha = ROLLOUT.playbook.gate_alpha
     (gate,), (loosest,) = ROLLOUT.now_at.gates, ROLLOUT.playbook.whole_gates(1)
@@ -113,13 +117,17 @@ def test_the_whole_rollout_stands_beside_the_step_and_is_named_where_it_decides(
     def seen(wrong: int, samples: int) -> Measurement:
         return Measurement(gate.measure, wrong / samples, samples, wrong)
 
-    for wrong, said in ((10, "✅\u00a0passed |"), (900, "❌\u00a0failed, whole\u00a0rollout |")):
+    for wrong, said in (
+        (10, "✅ passed. "),
+        (900, "❌ failed, whole rollout. Over the whole rollout, "),
+    ):
         both = judge_both(gate, seen(0, 500), loosest, seen(wrong, 1_000), alpha=alpha)
-        shown = render(replace(progress(), judged=[both]))
-        assert f"| {said}".replace("\u00a0", " ") in shown.replace("\u00a0", " ")
-        assert "| Whole rollout |" in shown
-        assert max(line.count("|") for line in shown.splitlines()) <= 8
-    assert "| Whole rollout |" not in render(progress())
+        for shown in (render(replace(progress(), judged=[both])), question(asks(both))):
+            shown = shown.replace("\u00a0", " ")
+            assert f"- **error rate ≤ 10 %**: {said}" in shown
+            assert " Bounds: 0 % to 2 %; whole rollout: " in shown
+            assert max(line.count("|") for line in shown.splitlines()) <= 8
+    assert "; whole rollout: " not in render(progress())
 
 
 @pytest.mark.parametrize("known", [True, False])
@@ -300,7 +308,6 @@ def test_the_question_says_what_a_yes_and_a_no_lead_to() -> None:
 
 
 def test_no_line_of_the_form_ends_within_a_limit_or_a_verdict() -> None:
-    assert (
-        "| error rate | ≤\u00a010\u00a0% | 5 | ✅\u00a0passed | 0\u00a0%\u00a0to\u00a02\u00a0% |"
-        in question(progress(RolloutState.WAITING_APPROVAL))
+    assert "- **error rate ≤\u00a010\u00a0%**: ✅\u00a0passed. 0.0% of 500 samples" in question(
+        progress(RolloutState.WAITING_APPROVAL)
     )
