@@ -273,7 +273,7 @@ def _hold(progress: Progress, number: int) -> str:
     minutes = of.at_most_minutes if number == of.step else hold.at_most_minutes
     if minutes is None:
         return f"{hold.items} items"
-    said = f"{hold.items} items, at most {_unbroken(seconds(minutes * 60))}"
+    said = f"{hold.items} items, at most {seconds(minutes * 60)}"
     if number != of.step or of.step_ends_at is None:
         return said
     return f"{said}, until {clock(of.step_ends_at, beside=progress.now)}"

@@ -78,7 +78,8 @@ def _track(of: Judgement, y: float, color: str) -> str:
     start, end = (-FAR * limit if is_signed else 0.0), FAR * limit
     if gate.measure is not Measure.COST_USD:
         start, end = max(start, -1.0), min(end, 1.0)
-    end = end if end > start else start + 1.0  # a limit of nothing
+    if end <= start:  # a limit of nothing
+        start, end = (-0.5, 0.5) if is_signed else (0.0, 1.0)
 
     def across(value: float) -> float:
         return PADDING + INNER * (min(max(value, start), end) - start) / (end - start)

@@ -170,6 +170,7 @@ LIMITS: list[dict[str, object]] = [
     {"measure": "p95_s", "max": 5, "worse_by": 0.02},
     {"measure": "cost_usd", "max": 0.002},
     {"measure": "saving", "min": 0.3},
+    {"measure": "saving", "min": 0},
 ]
 
 
@@ -190,6 +191,16 @@ def test_a_gate_is_drawn_within_its_card_whatever_its_bounds(
         for name in ("x", "x1", "x2", "cx"):
             assert 0 <= float(each.get(name, 0)) <= WIDTH
         assert float(each.get("x", 0)) + float(each.get("width", 0)) <= WIDTH
+
+
+def test_a_saving_of_at_least_nothing_has_room_for_a_loss() -> None:
+    gate = Gate.model_validate({"measure": "saving", "min": 0, "at_least": 20})
+    seen = Measurement(gate.measure, -0.1, 50)
+    judged = Judgement(gate, seen, Verdict.INCONCLUSIVE, "said", (-0.2, 0.1))
+    drawn = ET.fromstring(rollout_charts.gates([judged], lambda each: each.explanation))
+    (line,) = (float(each.get("x1", "")) for each in drawn.iter() if each.tag.endswith("line"))
+    (dot,) = (float(each.get("cx", "")) for each in drawn.iter() if each.get("cx"))
+    assert dot < line == pytest.approx(WIDTH / 2)
 
 
 @pytest.mark.parametrize(
