@@ -60,7 +60,9 @@ def taken_back(connection: sa.Connection, name: str, spec: Spec) -> str | None:
     """Return a sentence if this content is the candidate's and its canary was rolled back or aborted, else None."""
     of = {"workload": name, "hash": content_hash(spec)}
     row = connection.execute(sa.text(TAKEN_BACK), of).first()
-    return row and (
+    if row is None:
+        return None
+    return (
         f"version {row.number} stays out of force, because its rollout {row.id} was {row.state.replace('_', ' ')}: {row.why}. "
         f"`lanes publish --force` puts it in force anyway; publishing what `lanes export {name}` writes restores the block"
     )
