@@ -133,7 +133,7 @@ def test_a_latency_is_compared_step_by_step_too() -> None:
     ]
     failed = gates.judge_both(SLOWER, seen[-1], SLOWER, combined(seen), alpha=ALPHA)
     assert (failed.verdict, failed.scope) == (Verdict.FAILED, Scope.ROLLOUT)
-    said = "over the whole rollout, 12.3% of 900 samples slower than 5.00 s, 2.0% of 1500 on the old version"
+    said = "over the whole rollout, 12.3% of 900 samples slower than 5.00 s, 2.0% of 1,500 on the old version"
     assert failed.explanation.startswith(said)
 
 
@@ -146,7 +146,7 @@ def test_a_saving_fails_by_all_steps_together_and_its_bounds_meet_the_limit_wher
     failed = gates.judge_both(SAVING, step, SAVING, combined([step] * 3), alpha=ALPHA)
     assert (failed.verdict, failed.scope) == (Verdict.FAILED, Scope.ROLLOUT)
     assert failed.explanation.startswith(
-        "over the whole rollout, 15.0% of 1200 samples and 1200 on "
+        "over the whole rollout, 15.0% of 1,200 samples and 1,200 on "
     )
     assert failed.between is not None
     assert failed.between[0] < 0.15 < failed.between[1] < SAVING.limit
@@ -155,9 +155,14 @@ def test_a_saving_fails_by_all_steps_together_and_its_bounds_meet_the_limit_wher
 @pytest.mark.parametrize(
     ("slow", "others_slow", "verdict", "said"),
     [
-        (980, 980, Verdict.PASSED, "98.0% of 1000 samples slower than 5.00 s, 98.0% of 1000 on "),
-        (150, 30, Verdict.FAILED, "15.0% of 1000 samples slower than 5.00 s, 3.0% of 1000 on "),
-        (30, 0, Verdict.INCONCLUSIVE, "3.0% of 1000 samples slower than 5.00 s, 0.0% of 1000 on "),
+        (980, 980, Verdict.PASSED, "98.0% of 1,000 samples slower than 5.00 s, 98.0% of 1,000 on "),
+        (150, 30, Verdict.FAILED, "15.0% of 1,000 samples slower than 5.00 s, 3.0% of 1,000 on "),
+        (
+            30,
+            0,
+            Verdict.INCONCLUSIVE,
+            "3.0% of 1,000 samples slower than 5.00 s, 0.0% of 1,000 on ",
+        ),
     ],
 )
 def test_a_p95_against_the_other_side_is_judged_by_the_shares_that_are_slower_at_the_same_time(
