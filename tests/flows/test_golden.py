@@ -6,7 +6,7 @@ import pytest
 
 from anthropic_standin.testing import Endpoint
 from lanes.doors.filedoor import FileLine
-from lanes.store.batch import deadlines, ready_work
+from lanes.store.batch import ready_work
 from lanes.store.workload import golden, workloads
 from lanes.words import GoldenState, Lane
 from lanes.workload.definition import Edit, EditOutcome, EditReply
@@ -95,9 +95,9 @@ async def test_a_first_version_answers_its_set_and_gets_in_force_by_itself(
     await publish(at.db)  # the router reads the block
     assert await at.db.run(workloads.in_force) == {}
     if lane is Lane.BATCH:
-        assert await at.db.run(deadlines.pressing, now=await at.db.now()) == ["letters"]
+        assert await at.db.run(ready_work.pressing, now=await at.db.now()) == ["letters"]
         assert (await send_waiting(at, "letters")).items == len(KEYS)
-        assert await at.db.run(deadlines.pressing, now=await at.db.now()) == []
+        assert await at.db.run(ready_work.pressing, now=await at.db.now()) == []
         await collect_all(at, endpoint)
         await judge_candidates(at.db, await at.db.now())
     else:

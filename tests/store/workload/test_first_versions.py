@@ -9,7 +9,7 @@ from lanes.doors.filedoor import FileLine
 from lanes.errors import UnknownWorkload
 from lanes.statistics import shares
 from lanes.statistics.shares import SampleShare
-from lanes.store.batch import deadlines
+from lanes.store.batch import ready_work
 from lanes.store.workload import golden, workloads
 from lanes.store.workload.golden import PublishOptions
 from lanes.units import share
@@ -38,7 +38,7 @@ def test_a_first_version_is_in_force_once_it_has_answered_its_set_whatever_its_s
         "answered. Until then items are refused: no version is in force"
     )
     assert {each.version_id for each in rows(connection, "work")} == {newest(connection).version_id}
-    assert deadlines.pressing(connection, now=NOON) == ["letters"]  # no schedule takes it along
+    assert ready_work.pressing(connection, now=NOON) == ["letters"]  # no schedule takes it along
     assert golden.decide(connection, now=NOON) == []
     answer(connection, 1, *KEYS[:3])
     (run,) = golden.decide(connection, now=NOON)
