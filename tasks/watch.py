@@ -46,6 +46,7 @@ async def evaluate(db: Database) -> IncidentChanges:
         judged = assess(versions, seen, now)
         recorded = await run(incidents.record, judged, now=now)
         gone = await run(recording.end_gone, judged, now=now)
+        await run(measurements.count, seen)
     await db.run(turnarounds.expect, now=now)
     ended = [
         *gone,

@@ -40,6 +40,9 @@ class Kind(StrEnum):
     # due items that were answered or failed, in that minute; the reason of their newest route then; `items` were in time
     DEADLINE = "deadline"
     GATHERED = "gathered"  # tries of items from a window; why they left it; their time in it
+    # counted by `watch` itself once the minute is 15 minutes old, by its promises of then (`WATCHED`)
+    TIMELY = "timely"  # items answered in real time, or late; no word; `items` began to be late
+    TRIED = "tried"  # tries in real time; no word; `items` failed
     # in which its batch was intended
     BATCH = "batch"  # batches; how they stand (`BatchState`); the items they carry; from submitted to ended
     REQUEST = "request"  # their requests; no word; the items that shared them
@@ -71,6 +74,8 @@ class Stands(StrEnum):
 
 # Folded into hours and days alone.
 HOURLY = (Kind.ASKED, Kind.DUE, Kind.URGENT, Kind.FIRST, Kind.READ, Kind.COMPARED)
+# Not counted from facts: no rebuild touches them.
+WATCHED = (Kind.TIMELY, Kind.TRIED)
 
 
 WIDTH = 1.04

@@ -1,9 +1,13 @@
 """Promises about answers: real-time answers soon, every item gets one, and every provisional one its authoritative pass."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
+from typing import NamedTuple
 
-from lanes.promises.assessment import NOWHERE, REALTIME, Assessment, share_verdict
+from lanes.figures.kinds import Kind
+from lanes.promises import burn
+from lanes.promises.assessment import NOWHERE, REALTIME, Assessment
 from lanes.promises.incident import Promise
 from lanes.statistics.shares import SampleShare
 from lanes.text import remove_quotes
@@ -20,12 +24,23 @@ SETTLED_FOR = timedelta(hours=1)  # how long a failed authoritative pass is repo
 FAILED_FOR = timedelta(hours=24)  # how long failed items are reported
 
 
+class MinuteCount(NamedTuple):
+    """What one minute of a workload adds to a share: `n` samples, `bad` of them."""
+
+    kind: Kind
+    at: datetime
+    n: int
+    bad: int
+
+
 @dataclass(frozen=True)
 class RealtimeFigures:
-    """The real-time lane of a workload over the last 15 minutes.
+    """The real-time lane of a workload over the last 15 minutes, and its shares over `burn.WINDOWS`.
 
-    `p95_s` is over `answered` items, of which `slow` were slower than promised. `late` items already wait longer than promised,
-    the oldest for `waits_s`; so do the `given_up` ones, whose wait goes on.
+    `p95_s` is over `answered` items and those that are late or given up. `late` items already wait longer than promised, the
+    oldest for `waits_s`; so do the `given_up` ones, whose wait goes on. Of `timely` a sample is an item, in the window in which
+    it was answered or began to wait longer than promised (a hit); of `tried` an attempt, and a hit failed. `aged` minutes are
+    over 15 minutes old, and not in the figures yet.
     """
 
     workload: str
@@ -36,11 +51,13 @@ class RealtimeFigures:
     failed: int
     given_up: int = 0
     waits_s: float | None = None
-    slow: int = 0
+    timely: Sequence[SampleShare] = burn.NO_WINDOWS
+    tried: Sequence[SampleShare] = burn.NO_WINDOWS
+    aged: Sequence[MinuteCount] = ()
 
 
 def realtime_slow(version: Version, figures: RealtimeFigures) -> Assessment:
-    """Judge the share of the last 15 minutes that took longer than the promised p95.
+    """Judge how fast items that take longer than the promised p95 burn the budget of 5 %.
 
     One item that waits far too long breaks the promise by itself, however few items there were.
     """
@@ -57,28 +74,35 @@ def realtime_slow(version: Version, figures: RealtimeFigures) -> Assessment:
             said += f", for up to {seconds(waits_s)}." if waits_s else "."
         if given_up:
             said += f" {counted(given_up, 'item')} {'was' if given_up == 1 else 'were'} given up."
-    slower = SampleShare(figures.slow + late + given_up, samples)
-    judged, value = share_verdict(slower, SLOWER_PERCENT if limit else 0), figures.p95_s or 0
-    if limit and judged is not Verdict.FAILED and waits_s > max(LONG_WAIT * limit, LEAST_WAIT_S):
-        judged, value = Verdict.FAILED, waits_s
-    promise, figure = Promise.REALTIME_SLOW, (judged, value, limit, samples, said)
-    quiet = not slower.hits
-    return Assessment(promise, version.workload, *figure, standstill=REALTIME, quiet=quiet)
+    percent = SLOWER_PERCENT if limit else 0
+    judged, place, fast = burn.burning(figures.timely, percent / 100)
+    seen, value, promise = figures.timely[place], figures.p95_s or 0, Promise.REALTIME_SLOW
+    if judged is Verdict.FAILED:
+        said += f" {_part(seen, percent, place, 'item', 'took longer, or wait still')}"
+    if limit and not fast and waits_s > max(LONG_WAIT * limit, LEAST_WAIT_S):
+        judged, value, fast = Verdict.FAILED, waits_s, None
+    figure = promise, version.workload, judged, value, limit, max(samples, seen.samples), said
+    quiet = not late and not figures.timely[burn.RECENT].hits
+    return Assessment(*figure, standstill=REALTIME, quiet=quiet, fast=fast)
 
 
 def realtime_failing(version: Version, figures: RealtimeFigures) -> Assessment:
-    """Judge the share of the attempts of the last 15 minutes that failed."""
-    limit, failed = version.spec.promises.realtime_max_error_percent, figures.failed
-    percent = 100 * failed / figures.attempts if figures.attempts else 0.0
-    said = "Nothing was tried in the last 15 minutes."
-    if figures.attempts:
-        said = (
-            f"{failed:,} of {counted(figures.attempts, 'attempt')} of the last 15 minutes failed: "
-            f"{share(percent / 100)}, and {share(limit / 100)} is the limit."
-        )
-    judged = share_verdict(SampleShare(failed, figures.attempts), limit)
-    promise, figure = Promise.REALTIME_FAILING, (judged, percent, limit, figures.attempts, said)
-    return Assessment(promise, version.workload, *figure, standstill=REALTIME, quiet=not failed)
+    """Judge how fast attempts that fail burn their budget."""
+    limit = version.spec.promises.realtime_max_error_percent
+    judged, place, fast = burn.burning(figures.tried, limit / 100)
+    seen, said = figures.tried[place], "Nothing was tried in the last 30 minutes."
+    if seen.samples:
+        said = _part(seen, limit, place, "attempt", "failed")
+    percent, quiet = 100 * (seen.value or 0), not figures.tried[burn.RECENT].hits
+    promise, figure = Promise.REALTIME_FAILING, (judged, percent, limit, seen.samples, said)
+    return Assessment(
+        promise, version.workload, *figure, standstill=REALTIME, quiet=quiet, fast=fast
+    )
+
+
+def _part(of: SampleShare, percent: float, place: int, noun: str, met: str) -> str:
+    part = f"{of.hits:,} of {counted(of.samples, noun)} of the last {burn.NAMES[place]}"
+    return f"{part} {met}: {share(of.value or 0)}, and {share(percent / 100)} is the limit."
 
 
 @dataclass(frozen=True)

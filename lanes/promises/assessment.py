@@ -43,7 +43,8 @@ class Assessment:
 
     `standstill` are the lanes that must all stand still to explain the breach; empty if no outage explains it. `quiet` means
     that nothing bad was seen, although not every item failed. `why` is what a run met instead of measuring, `flow_run_id`
-    that run, and `block_id` the block concerned.
+    that run, and `block_id` the block concerned. `fast` says whether an error budget burns so fast that this is critical; if it
+    is None, the multiple of the limit says so.
     """
 
     promise: Promise
@@ -59,6 +60,7 @@ class Assessment:
     why: str | None = None
     flow_run_id: UUID | None = None
     block_id: UUID | None = None
+    fast: bool | None = None
 
     @classmethod
     def breach(
@@ -75,10 +77,11 @@ class Assessment:
 
     @property
     def severity(self) -> Severity:
-        """How much the breach matters: critical from the promise's multiple of the limit on."""
+        """How much the breach matters: critical if it burns fast, or from the promise's multiple of the limit on."""
         terms = TERMS[self.promise]
         multiple = terms.critical_at
         critical = multiple == 0 or (self.limit > 0 and self.value >= self.limit * multiple)
+        critical = critical if self.fast is None else self.fast
         return Severity.CRITICAL if critical else terms.mildest
 
     @property
@@ -105,11 +108,14 @@ def verdict(value: float | None, limit: float) -> Verdict:
     return Verdict.FAILED if value > limit else Verdict.PASSED
 
 
-def share_verdict(observed: SampleShare, limit_percent: float) -> Verdict:
+def share_verdict(
+    observed: SampleShare, limit_percent: float, alpha: float = FALSE_ALARM
+) -> Verdict:
     """Judge a share by its limit, however often it is looked at; without enough evidence it is inconclusive.
 
-    It fails if the limit lies below the bounds of `lanes.statistics.shares`, and passes if its exact upper bound
-    (Clopper-Pearson, one-sided) lies below the limit. A limit of 0 promises nothing; 100 % is never exceeded.
+    It fails if the limit lies below the bounds of `lanes.statistics.shares`, which err with probability `alpha`. It passes if
+    its exact upper bound (Clopper-Pearson, one-sided) lies below the limit. A limit of 0 promises nothing; 100 % is never
+    exceeded.
     """
     limit = limit_percent / 100
     if limit == 0 or limit >= 1:
@@ -117,18 +123,18 @@ def share_verdict(observed: SampleShare, limit_percent: float) -> Verdict:
     if (
         observed.hits >= LEAST_HITS
         and observed.hits > limit * observed.samples
-        and excludes(observed, limit, alpha=FALSE_ALARM)
+        and excludes(observed, limit, alpha=alpha)
     ):
         return Verdict.FAILED
     few = (
         observed.samples > 0
         and observed.hits < limit * observed.samples
-        and _chance_of_so_few(observed, limit) <= TOO_SURE
+        and chance_of_so_few(observed, limit) <= TOO_SURE
     )
     return Verdict.PASSED if few else Verdict.INCONCLUSIVE
 
 
-def _chance_of_so_few(of: SampleShare, share: float) -> float:
+def chance_of_so_few(of: SampleShare, share: float) -> float:
     """Return the probability of at most the observed hits if each sample is one with probability `share`."""
     misses = of.samples - of.hits
     binomial = lgamma(of.samples + 1) - lgamma(of.hits + 1) - lgamma(misses + 1)

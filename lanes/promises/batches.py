@@ -12,6 +12,7 @@ from uuid import UUID
 
 from lanes.batch.collection import Tally
 from lanes.ids import BatchId
+from lanes.promises import burn
 from lanes.promises.assessment import (
     BATCH,
     LEAST_CLEAN,
@@ -30,7 +31,9 @@ from lanes.workload.version import Version
 MINUTE = timedelta(minutes=1)
 SOONEST = timedelta(minutes=5)  # a younger batch is not late, however fast its kind is
 USUALLY = (0.1, 0.9)  # probabilities to be back between which a batch is expected
-JUDGED_FOR = timedelta(hours=24)  # how long a collected batch counts for its workload
+JUDGED_FOR = timedelta(hours=24)  # how long a collected batch counts for its workload by itself
+# probability that the batches from one on ever prove a share that is not there; they are fewer than minutes
+UNPROVED = 1e-3
 # of a departure: the opening of the off-peak window, and hourly in it
 START_WITHIN = timedelta(minutes=10)
 CHECK_IN_WITHIN = timedelta(minutes=8)  # of a run of `depart`, after a departure
@@ -45,6 +48,7 @@ class BatchProgress:
 
     `cancelled` means that Lanes cancelled it because no item needed it, `in_force` that its version is the workload's newest,
     `owed` that an item of its `missing` ones still needs an answer, and `told_late` that an open incident says that it is late.
+    Several `batches` may be counted as one.
     """
 
     id: BatchId
@@ -64,6 +68,7 @@ class BatchProgress:
     model: str = ""
     requests: int = 0
     told_late: bool = False
+    batches: int = 1
 
     @property
     def is_over(self) -> bool:
@@ -192,10 +197,15 @@ def batch_incomplete(batch: BatchProgress, now: datetime) -> Assessment:
 
 
 def batch_share(
-    version: Version, promise: Promise, batches: Sequence[BatchProgress], now: datetime
+    version: Version,
+    promise: Promise,
+    batches: Sequence[BatchProgress],
+    now: datetime,
+    earlier: Sequence[BatchProgress] = (),
 ) -> Assessment:
     """Judge the newest batches of the version in force, as many together as are needed for a verdict.
 
+    The windows of their burn rate begin with each batch of the last day; the longest adds the `earlier` ones, up to 3 days.
     A batch that still runs can only break the promise, by the results that it has brought so far. An open incident also ends if
     the newest batches hold enough items and none of them is bad.
     """
@@ -204,7 +214,9 @@ def batch_share(
     limit = promises.batch_max_failure_percent if failing else promises.batch_max_invalid_percent
     what = "items have no answer" if failing else "answers break the output schema"
     pooled, home = SampleShare(0, 0), 0
-    for batch in sorted(batches, key=lambda each: each.id, reverse=True):
+    for batch in [*sorted(batches, key=lambda each: each.id, reverse=True), *earlier]:
+        if not home and batch in earlier:
+            continue
         let_go = batch.cancelled or batch.state in (BatchState.SUPERSEDED, BatchState.RELEASED)
         if let_go or not batch.in_force or (batch.over_at and now - batch.over_at > JUDGED_FOR):
             continue
@@ -218,15 +230,16 @@ def batch_share(
             observed = pooled = SampleShare(
                 pooled.hits + observed.hits, pooled.samples + observed.samples
             )
-            home += 1
+            home += batch.batches
             where = where if home == 1 else f"the last {home} batches"
-        judged = share_verdict(observed, limit)
+        judged = share_verdict(observed, limit, UNPROVED)
         quiet = collected and not observed.hits and observed.samples >= LEAST_CLEAN
         if judged is Verdict.FAILED or quiet or (judged is Verdict.PASSED and collected):
             part, samples = observed.value or 0.0, observed.samples
             said = f"{observed.hits:,} of {samples:,} {what} in {where}: {share(part)}, and {share(limit / 100)} is the limit."
             figures = judged, 100 * part, limit, samples, said
-            return Assessment(promise, version.workload, *figures, quiet=quiet)
+            fast = part >= burn.threshold(burn.FAST, limit / 100)
+            return Assessment(promise, version.workload, *figures, quiet=quiet, fast=fast)
     if pooled.samples:
         said = f"{pooled.hits:,} of {pooled.samples:,} {what} in the batches of the last 24 hours: too little to judge by."
     else:

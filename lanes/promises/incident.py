@@ -100,13 +100,13 @@ TERMS: Mapping[Promise, Terms] = {
     Promise.BATCH_FAILING: Terms(
         "Batch items fail",
         "percent",
-        4,
+        6,
         "Failed items are tried again until their retry budget is spent. Their errors are in lanes.attempt_log.",
     ),
     Promise.BATCH_INVALID: Terms(
         "Batch answers are invalid",
         "percent",
-        4,
+        6,
         "The answers break the output schema. Compare instructions, schema and model with the version before.",
     ),
     Promise.BATCH_UNCLEAR: Terms(
@@ -140,7 +140,7 @@ TERMS: Mapping[Promise, Terms] = {
     Promise.REALTIME_FAILING: Terms(
         "Real-time attempts fail",
         "percent",
-        4,
+        6,
         "Failed attempts are tried again until their retry budget is spent. Their errors are in lanes.attempt_log.",
     ),
     Promise.AUTHORITATIVE_FAILED: Terms(

@@ -40,10 +40,12 @@ class PromiseMeasurements:
     """The measurements by which promises are judged.
 
     Of `paused` workloads only single batches, failed items and budgets are judged. Breaches that an outage, a refusal of the
-    account or a used-up budget explains are judged too; that incident tells of them.
+    account or a used-up budget explains are judged too; that incident tells of them. `earlier` holds for each workload the
+    batches of its version in force that came back 1 to 3 days ago, as one.
     """
 
     batches: Sequence[BatchProgress] = ()
+    earlier: Sequence[BatchProgress] = ()
     realtime: Sequence[answers.RealtimeFigures] = ()
     waiting: Sequence[WaitingBatchWork] = ()
     departures: Sequence[CheckIn] = ()
@@ -92,8 +94,8 @@ def _of_workload(
     yield from (budget_lasts(each) for each in measured.budgets if each.budget.workload == name)
     if name in measured.paused:
         return
-    yield batch_share(version, Promise.BATCH_FAILING, batches, now)
-    yield batch_share(version, Promise.BATCH_INVALID, batches, now)
+    for promise in (Promise.BATCH_FAILING, Promise.BATCH_INVALID):
+        yield batch_share(version, promise, batches, now, [*_of(measured.earlier, name)])
     yield deadline_missed(version, next(_of(measured.due, name), None))
     yield from (feed_silent(each, now) for each in _of(measured.feeds, name))
     ran = next(_of(measured.departures, name), None)

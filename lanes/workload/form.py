@@ -85,17 +85,17 @@ class Promises(Form):
     batch_max_failure_percent: float = Field(
         default=5, ge=0, le=100, title="Batch: largest share of failures (%)"
     )
-    """Of the items of one batch: errored, expired, canceled or missing. 0 = no promise."""
+    """The error budget: of the items of batches, those errored, expired, canceled or missing. 0 = no promise."""
     batch_max_invalid_percent: float = Field(
         default=5, ge=0, le=100, title="Batch: largest share of invalid outputs (%)"
     )
-    """Of the answers of one batch: those that break the output schema. 0 = no promise."""
+    """The error budget: of the answers of batches, those that break the output schema. 0 = no promise."""
     realtime_p95_s: float = Field(default=5, ge=0, title="Real-time: p95 latency (seconds)")
-    """From received to answered, over the last 15 minutes. 0 = no promise."""
+    """From received to answered; 5 % may take longer, which is the error budget. 0 = no promise."""
     realtime_max_error_percent: float = Field(
         default=5, ge=0, le=100, title="Real-time: largest share of errors (%)"
     )
-    """Of the attempts of the last 15 minutes. 0 = no promise."""
+    """The error budget: of the attempts, those that fail. 0 = no promise."""
     deadline_max_missed_percent: float = Field(
         default=5,
         ge=0,

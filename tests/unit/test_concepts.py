@@ -1,6 +1,7 @@
 """What the concept pages say in numbers and names is what the code says."""
 
 import re
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from math import isfinite
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 from lanes import errors
 from lanes.advice.breakeven import BreakEven
 from lanes.money.overhead import ASSUMED_USD
+from lanes.promises.burn import ALERTS, FAST, NAMES, SHORT, threshold
 from lanes.promises.incident import TERMS, Promise
 from lanes.rollouts.gates import Measure
 from lanes.rollouts.playbook import ALPHA
@@ -162,17 +164,13 @@ def test_the_limits_of_promises_are_the_defaults() -> None:
 
 def test_from_which_multiple_of_its_limit_a_breach_is_critical() -> None:
     page = " ".join((DOCS / "concepts/promises-and-incidents.md").read_text().split())
-    shares = [
-        Promise.BATCH_FAILING,
-        Promise.BATCH_INVALID,
-        Promise.REALTIME_FAILING,
-        Promise.DEADLINE_MISSED,
-    ]
+    burnt = [Promise.BATCH_FAILING, Promise.BATCH_INVALID, Promise.REALTIME_FAILING]
+    assert f"A burn rate of {FAST} or more is critical" in page
     told = {
         Promise.BATCH_SLOW: 2.0,
         Promise.REALTIME_SLOW: 3,
         Promise.BATCH_NEVER_STARTED: 6,
-        **dict.fromkeys(shares, 4),
+        Promise.DEADLINE_MISSED: 4,
     }
     assert all(f"{each:g} times for " in page for each in told.values())
     at_once = (
@@ -181,10 +179,28 @@ def test_from_which_multiple_of_its_limit_a_breach_is_critical() -> None:
         Promise.PROVIDER_FROZEN,
         Promise.ROLE_TAKEN,
     )
-    told |= {Promise.BUDGET: 100 / 80, **dict.fromkeys(at_once, 0)}
+    told |= {**dict.fromkeys(burnt, FAST), Promise.BUDGET: 100 / 80, **dict.fromkeys(at_once, 0)}
     assert {
         each: terms.critical_at for each, terms in TERMS.items() if isfinite(terms.critical_at)
     } == told
+
+
+def test_the_burn_rates_and_windows_of_the_page_are_those_that_are_judged() -> None:
+    def in_words(places: Iterable[int]) -> str:
+        return ", ".join(NAMES[place] for place in dict.fromkeys(places))
+
+    said = [
+        [
+            f"{each.rate:g}",
+            f"{100 * threshold(each.rate, Promises().realtime_max_error_percent / 100):g} %",
+            in_words(reversed(each.places)),
+            in_words(SHORT[place] for place in reversed(each.places)),
+            "critical" if each.rate >= FAST else "warning",
+        ]
+        for each in ALERTS
+    ]
+    rows = table("concepts/monitoring.md", headed="burn rate")
+    assert [[cell.replace("**", "") for cell in row] for row in rows] == said
 
 
 def test_how_many_wrong_samples_prove_a_gate_failed() -> None:

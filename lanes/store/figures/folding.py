@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from sqlalchemy import Connection, Engine, func, select, text
 from sqlalchemy.exc import DBAPIError
 
-from lanes.figures.kinds import Kind
+from lanes.figures.kinds import WATCHED, Kind
 from lanes.store.current.counts import OF, SUMS
 from lanes.store.engines import is_refusal
 from lanes.store.figures.facts import CONSUMERS, FILLED, IS_BY_MINUTE, MEASURED, SUMMED, TIMED
@@ -155,11 +155,12 @@ select day, sum(n)::bigint as facts
 }) each
  group by day
 """
+COUNTED_FROM_FACTS = f"kind not in ({', '.join(repr(each.value) for each in WATCHED)})"
 EMPTIED = (
-    "delete from lanes.figure where at >= :since and at < :until",
+    f"delete from lanes.figure where at >= :since and at < :until and {COUNTED_FROM_FACTS}",
     "delete from lanes.figure_spread where at >= :since and at < :until",
     "delete from lanes.figure_peak where at >= :since and at < :until",
-    "delete from lanes.figure_delta where at >= :since and at < :until",
+    f"delete from lanes.figure_delta where at >= :since and at < :until and {COUNTED_FROM_FACTS}",
 )
 ROOM = "set local work_mem = '64MB'"
 

@@ -1,16 +1,19 @@
 """Measurements that promises are judged by; `lanes.promises` says what they mean."""
 
 from collections.abc import Mapping
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection, text
 
+from lanes.figures.kinds import WATCHED, Grain, Kind
+from lanes.promises import burn
 from lanes.promises.answers import (
     FAILED_FOR,
     FELL_BACK_WITHIN,
     RECENT,
     SETTLED_FOR,
+    MinuteCount,
     RealtimeFigures,
     RecentItems,
 )
@@ -18,6 +21,7 @@ from lanes.promises.batches import JUDGED_FOR, BatchProgress, CheckIn, WaitingBa
 from lanes.promises.deadlines import MISSED_WITHIN, DueCounts
 from lanes.promises.judge import PromiseMeasurements
 from lanes.settling.attempts import UNANSWERABLE
+from lanes.statistics.shares import SampleShare
 from lanes.store.asking import read_as
 from lanes.store.figures import arrivals, due
 from lanes.store.money import budgets
@@ -28,7 +32,16 @@ from lanes.words import BatchState, Outcome
 
 T = TypeVar("T")
 FREED_WITHIN = timedelta(days=2)  # after a refusal, waiting batch work departs within a day
+# A watch that stands still for longer loses minutes of the long windows.
+UNCOUNTED = timedelta(minutes=3)
 SOON = timedelta(minutes=1)  # an upper bound of now: generic plans expect few rows in a range
+
+# The windows of `burn`; those of hours are made of whole hours.
+SINCE = {f"since_{place}": each for place, each in enumerate(burn.WINDOWS)}
+WITHIN = [
+    f"grain = '{Grain.HOUR if each > timedelta(hours=1) else Grain.MINUTE}' and at >= :{name}"
+    for name, each in SINCE.items()
+]
 
 BATCHES = """
 select id, workload, state, items, succeeded, invalid, errored + canceled + expired + missing as failed, missing,
@@ -50,6 +63,16 @@ select id, workload, state, items, succeeded, invalid, errored + canceled + expi
     or exists (select from lanes.incident i where i.state = 'open' and i.promise in ('batch_slow', 'batch_incomplete')
                   and i.workload = b.workload and i.subject = 'batch ' || b.id)
  order by id
+"""
+
+EARLIER = """
+select 0 as id, b.workload, 'collected' as state, sum(items)::bigint as items, sum(succeeded)::bigint as succeeded,
+       sum(invalid)::bigint as invalid, sum(errored + canceled + expired + missing)::bigint as failed,
+       min(intended_at) as begun_at, count(*) as batches
+  from lanes.workload w join lanes.batch b on b.workload = w.name and b.version_id = w.version_id
+ where b.state = 'collected' and b.cancel_at is null and coalesce(collected_at, ended_at) >= :earlier_since
+   and coalesce(collected_at, ended_at) < :judged_since
+ group by b.workload
 """
 
 # An item that was given up and retried waits since the retry.
@@ -77,26 +100,34 @@ greatest(
   {_freed("realtime_model")})
 """
 
+PROMISED = f"""
+promised as (
+  select w.name, v.realtime_p95_s * interval '1 second' as promised,
+         coalesce({WELL_SINCE.replace(":recent", ":since")}, '-infinity') as well_since
+    from lanes.workload w join lanes.version v on v.id = w.version_id where w.paused_at is null)
+"""
+KINDS = ", ".join(f"'{each}'" for each in WATCHED)
+SUMS = ", ".join(
+    f"array[{', '.join(f'coalesce(sum({each}) filter (where {where}), 0)::bigint' for where in WITHIN)}] as {each}"
+    for each in ("n", "items")
+)
+
 # Latency counts items that started on the real-time lane and that no person delayed: neither amended nor paused. Items that
 # have waited longer than promised count with their age, also after a fall-back to batch, and so do items given up lately. What
 # an outage of the provider delayed or failed belongs to that incident: counting begins again after it. Faults without a later
 # answer are no failures yet: the next answer makes them some, or they begin an outage.
 REALTIME = f"""
-with promised as (
-  select w.name, v.realtime_p95_s * interval '1 second' as promised,
-         coalesce({WELL_SINCE}, '-infinity') as well_since
-    from lanes.workload w join lanes.version v on v.id = w.version_id where w.paused_at is null),
+with {PROMISED},
 answered as (
-  select a.workload, extract(epoch from a.ended_at - {BEGUN})::float8 as seconds,
-         extract(epoch from p.promised)::float8 as promised_s
+  select a.workload, {BEGUN} as begun, a.ended_at as known_at
     from promised p
-    join lanes.attempt a on a.workload = p.name and a.lane = 'realtime' and a.ended_at between :recent and :soon
+    join lanes.attempt a on a.workload = p.name and a.lane = 'realtime' and a.ended_at between :since and :soon
     join lanes.item i on i.id = a.item_id
     join lanes.work w on w.id = a.work_id
    where a.purpose = 'answer' and a.shown and i.revision = 0 and i.failure is null and i.received_at >= p.well_since
      and not exists (select from lanes.route r where r.item_id = i.id and r.lane = 'batch')),
 late as (
-  select w.workload, extract(epoch from :now - {BEGUN})::float8 as seconds
+  select w.workload, {BEGUN} as begun
     from promised p
     join {UNASKED} w on w.workload = p.name and w.lane = 'realtime'
     join lanes.item i on i.id = w.item_id
@@ -105,7 +136,7 @@ late as (
      and i.received_at >= p.well_since
      and not exists (select from lanes.route r where r.item_id = i.id and r.lane = 'batch')
   union all
-  select i.workload, extract(epoch from :now - i.received_at)::float8
+  select i.workload, i.received_at
     from lanes.route r
     join lanes.item i on i.id = r.item_id
     join promised p on p.name = i.workload
@@ -113,39 +144,79 @@ late as (
      and i.revision = 0 and i.failure is null and i.answered_at is null and i.canceled_at is null
      and i.received_at >= p.well_since
   union all
-  select i.workload, extract(epoch from :now - i.received_at)::float8
+  select i.workload, i.received_at
     from promised p join lanes.item i on i.workload = p.name
    where i.position is null and i.canceled_at is null and i.pin is distinct from 'batch'
      and i.received_at < :now - p.promised and i.received_at >= p.well_since),
 given_up as (
-  select i.workload, extract(epoch from :now - i.received_at)::float8 as seconds
-    from promised p join lanes.item i on i.workload = p.name and i.failed_at >= :recent
+  select i.workload, i.received_at as begun, i.failed_at as known_at
+    from promised p join lanes.item i on i.workload = p.name and i.failed_at >= :since
    where i.answered_at is null and i.canceled_at is null and i.revision = 0 and i.received_at >= p.well_since
      and not exists (select from lanes.route r where r.item_id = i.id and r.lane = 'batch' and r.reason <> 'fallback')),
+ended as (
+  select workload, 'answered' as kind, begun, known_at, known_at as waits_until from answered
+  union all select workload, 'late', begun, :now, :now from late
+  union all select workload, 'given up', begun, known_at, :now from given_up),
 latency as (
-  select workload, percentile_cont(0.95) within group (order by seconds) as p95_s,
-         count(*) filter (where kind = 'answered') as answered,
-         count(*) filter (where kind = 'answered' and seconds > promised_s) as slow,
-         count(*) filter (where kind = 'late') as late,
-         count(*) filter (where kind = 'given up') as given_up, max(seconds) filter (where kind = 'late') as waits_s
-    from (select workload, seconds, promised_s, 'answered' as kind from answered
-          union all select workload, seconds, 0, 'late' from late
-          union all select workload, seconds, 0, 'given up' from given_up) every_kind group by 1),
+  select workload, percentile_cont(0.95) within group (order by took_s) as p95_s,
+         count(*) filter (where kind = 'answered') as answered, count(*) filter (where kind = 'late') as late,
+         count(*) filter (where kind = 'given up') as given_up, max(took_s) filter (where kind = 'late') as waits_s
+    from (select workload, kind, extract(epoch from waits_until - begun)::float8 as took_s from ended
+           where known_at >= :recent) lately group by 1),
 tried as (
-  select a.workload, count(*) as attempts, count(*) filter (where a.outcome <> 'valid') as failed
+  select a.workload, a.ended_at, a.outcome <> 'valid' as failed
     from promised p
     cross join lateral (
       select max(b.ended_at) as ended_at from lanes.attempt b
        where b.workload = p.name and b.lane = 'realtime' and b.ended_at between :recent and :soon
          and b.message_id is not null) newest_answer
-    join lanes.attempt a on a.workload = p.name and a.lane = 'realtime' and a.ended_at between :recent and :soon
+    join lanes.attempt a on a.workload = p.name and a.lane = 'realtime' and a.ended_at between :since and :soon
                         and a.started_at >= p.well_since
-   where a.purpose not in {MEASURING} and (a.outcome not in ('unserved', 'unknown') or a.ended_at <= newest_answer.ended_at)
-   group by 1)
+   where a.purpose not in {MEASURING} and (a.outcome not in ('unserved', 'unknown') or a.ended_at <= newest_answer.ended_at)),
+attempts as (
+  select workload, count(*) as attempts, count(*) filter (where failed) as failed
+    from tried where ended_at >= :recent group by 1),
+by_minute as (
+  select workload, '{Kind.TIMELY}' as kind, date_trunc('minute', least(known_at, begun + promised), 'UTC') as at,
+         count(*) as n, count(*) filter (where kind = 'given up' or known_at > begun + promised) as bad
+    from ended join promised p on p.name = workload
+   where promised > interval '0' and least(known_at, begun + promised) >= :since group by 1, 3
+  union all
+  select workload, '{Kind.TRIED}', date_trunc('minute', ended_at, 'UTC'), count(*), count(*) filter (where failed)
+    from tried group by 1, 3),
+minutes as (
+  select workload, jsonb_agg(jsonb_build_array(kind, extract(epoch from at)::bigint, n, bad)) as minutes
+    from by_minute group by 1)
 select p.name as workload, l.p95_s, coalesce(l.answered, 0) as answered, coalesce(l.late, 0) as late,
        coalesce(t.attempts, 0) as attempts, coalesce(t.failed, 0) as failed, coalesce(l.given_up, 0) as given_up, l.waits_s,
-       coalesce(l.slow, 0) as slow
-  from promised p left join latency l on l.workload = p.name left join tried t on t.workload = p.name
+       coalesce(m.minutes, '[]') as minutes
+  from promised p left join latency l on l.workload = p.name left join attempts t on t.workload = p.name
+  left join minutes m on m.workload = p.name
+"""
+
+# Older minutes, as `watch` counted them, since the last trouble: single ones of the last hour, and whole hours.
+COUNTED = f"""
+with {PROMISED},
+added as materialized (
+  select workload, kind, at, n, items from lanes.figure_delta where kind in ({KINDS}))
+select p.name as workload, k.kind, coalesce(max(at) filter (where grain = 'minute'), :since) as until,
+       {SUMS}
+  from promised p
+ cross join unnest(array[{KINDS}]) k(kind)
+  left join lateral (
+   select 'minute' as grain, f.at, f.n, f.items from lanes.figure f
+    where f.grain = 'minute' and f.kind = k.kind and f.workload = p.name and f.at >= greatest(:since_3, p.well_since)
+   union all
+   select 'hour', f.at, f.n, f.items from lanes.figure f
+    where f.grain = 'hour' and f.kind = k.kind and f.workload = p.name and f.at >= greatest(:since_5, p.well_since)
+   union all
+   select g.grain, a.at, a.n, a.items from added a cross join (values ('minute'), ('hour')) g(grain)
+    where a.kind = k.kind and a.workload = p.name and a.at >= p.well_since) counted on true
+ group by 1, 2
+"""
+ADD = """
+insert into lanes.figure_delta (workload, kind, at, n, items)
+values (:workload, :kind, :at, :n, :bad)
 """
 
 # Work that a consumer's used-up budget does not pay for waits for that budget, and the budget's incident reports it. Refused
@@ -206,7 +277,9 @@ def measure(connection: Connection, *, now: datetime) -> PromiseMeasurements:
         "now": now,
         "soon": now + SOON,
         "recent": now - RECENT,
+        "since": _minute(now - RECENT - UNCOUNTED),
         "judged_since": now - JUDGED_FOR,
+        "earlier_since": now - burn.WINDOWS[-1],
         "settled_since": now - SETTLED_FOR,
         "failed_since": now - FAILED_FOR,
         "fell_back_since": now - FELL_BACK_WITHIN,
@@ -224,10 +297,17 @@ def measure(connection: Connection, *, now: datetime) -> PromiseMeasurements:
     def read(kind: type[T], query: str, given: Mapping[str, Any] = at) -> list[T]:
         return [read_as(kind, row) for row in connection.execute(text(query), given)]
 
-    batches = connection.execute(text(BATCHES), at)
+    batches, earlier = (
+        [
+            read_as(BatchProgress, row, state=BatchState(row.state))
+            for row in connection.execute(text(query), at)
+        ]
+        for query in (BATCHES, EARLIER)
+    )
     return PromiseMeasurements(
-        batches=[read_as(BatchProgress, row, state=BatchState(row.state)) for row in batches],
-        realtime=read(RealtimeFigures, REALTIME),
+        batches=batches,
+        earlier=earlier,
+        realtime=_realtime(connection, at, now),
         waiting=read(WaitingBatchWork, WAITING, unpaid),
         departures=read(CheckIn, DEPARTURES),
         feeds=arrivals.feeds(connection, now=now),
@@ -239,3 +319,48 @@ def measure(connection: Connection, *, now: datetime) -> PromiseMeasurements:
         paused=frozenset(connection.execute(text(PAUSED)).scalars()),
         prospects=turnarounds.prospects(connection, now=now),
     )
+
+
+def _realtime(
+    connection: Connection, at: Mapping[str, Any], now: datetime
+) -> list[RealtimeFigures]:
+    since = {name: _minute(now - each) for name, each in SINCE.items()}
+    rows = connection.execute(text(COUNTED), {"since": now - burn.WINDOWS[-1], **since})
+    counted = {(row.workload, row.kind): row for row in rows}
+    found = list[RealtimeFigures]()
+    for row in connection.execute(text(REALTIME), at):
+        minutes = [_read_minute(*each) for each in row.minutes]
+        shares, aged = list[list[SampleShare]](), list[MinuteCount]()
+        for kind in WATCHED:
+            known = counted[row.workload, kind]
+            fresh = [each for each in minutes if each.kind is kind and each.at > known.until]
+            aged += [each for each in fresh if each.at < _minute(now - RECENT)]
+            shares.append(
+                [
+                    SampleShare(
+                        bad + sum(each.bad for each in fresh if each.at >= moment),
+                        n + sum(each.n for each in fresh if each.at >= moment),
+                    )
+                    for moment, bad, n in zip(since.values(), known.items, known.n, strict=True)
+                ]
+            )
+        timely, tried = shares
+        found.append(read_as(RealtimeFigures, row, timely=timely, tried=tried, aged=aged))
+    return found
+
+
+def _read_minute(kind: str, epoch_s: int, n: int, bad: int) -> MinuteCount:
+    return MinuteCount(Kind(kind), datetime.fromtimestamp(epoch_s, UTC), n, bad)
+
+
+def _minute(moment: datetime) -> datetime:
+    return moment.replace(second=0, microsecond=0)
+
+
+def count(connection: Connection, measured: PromiseMeasurements) -> None:
+    """Count in the figures the minutes that are too old for the next measurement, once each."""
+    aged = [
+        {"workload": of.workload, **each._asdict()} for of in measured.realtime for each in of.aged
+    ]
+    if aged:
+        connection.execute(text(ADD), aged)

@@ -34,6 +34,7 @@ from lanes.promises.breaches import (
     provider_down,
     role_taken,
 )
+from lanes.promises.burn import FAST
 from lanes.promises.deadlines import AtRisk, DueCounts, deadline_at_risk, deadline_missed
 from lanes.promises.decisions import (
     EARLIER,
@@ -75,11 +76,11 @@ A promise is judged every few seconds by the standing run of `watch`. A breach i
 [`incident_log`](views.md#incident_log), one event, one message in Slack, which is edited in place until it is over. `lanes
 alerts` shows the open ones, deployment `watch` writes what is known of each into an artifact that the message links.
 
-Limits are fields of the workload, below `promises`; a limit of 0 promises nothing. A share breaks its
-promise only where its lower bound lies above the limit, with one chance in a hundred to err however often it is looked at
-(confidence sequence), and keeps it once its upper bound lies below; in between nothing changes. The incident of a share stays
-open for 15 minutes at least. A warning becomes critical from a multiple of the limit on. While the provider does not answer,
-that is one incident, and what it explains is told by it.
+Limits are fields of the workload, below `promises`; a limit of 0 promises nothing. A limit in percent is an error budget, and
+how fast it burns is judged over [several windows](../concepts/monitoring.md#burn-rates). A share breaks its promise only where
+its lower bound lies above the limit (confidence sequence, so that it does not matter how often it is looked at), and
+keeps it once its upper bound lies below; in between nothing changes. The incident of a share stays
+open for 15 minutes at least. While the provider does not answer, that is one incident, and what it explains is told by it.
 """
 AT = datetime(2026, 11, 24, 23, 30, tzinfo=UTC)
 NAME = "tickets"
@@ -112,8 +113,24 @@ PATTERN = ArrivalPattern(
 HOME = BatchProgress(
     BatchId(41), NAME, BatchState.COLLECTED, 200, 140, 30, 30, AT - timedelta(hours=1), over_at=AT
 )
+SHORT = [SampleShare(9, 60), SampleShare(20, 150), SampleShare(60, 500)]
+WINDOWS = [*SHORT, *[SampleShare(90, 900)] * 3]
 REALTIME = RealtimeFigures(
-    NAME, p95_s=8.1, answered=240, late=2, attempts=260, failed=34, waits_s=14.0, slow=28
+    NAME,
+    p95_s=8.1,
+    answered=240,
+    late=2,
+    attempts=260,
+    failed=34,
+    waits_s=14.0,
+    timely=WINDOWS,
+    tried=WINDOWS,
+)
+BURNT = (
+    Promise.BATCH_FAILING,
+    Promise.BATCH_INVALID,
+    Promise.REALTIME_FAILING,
+    Promise.REALTIME_SLOW,
 )
 BUDGET = Budget(NAME, None, Period.DAY, "UTC", Decimal(15), Decimal(20))
 SPENT = BudgetStatus(
@@ -321,6 +338,9 @@ def _critical(promise: Promise) -> str:
     multiple = TERMS[promise].critical_at
     if multiple == 0:
         return "Always critical."
+    if promise in BURNT:
+        single = f", or if one item waits {multiple:g} times as long" if multiple != FAST else ""
+        return f"Critical from {FAST} times its budget on{single}."
     told = " Told in the daily digest." if TERMS[promise].mildest is Severity.DIGEST else ""
     if math.isinf(multiple):
         return told.strip() or "Always a warning."

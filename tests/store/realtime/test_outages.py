@@ -81,7 +81,7 @@ def test_faults_that_no_answer_followed_are_no_failures_yet_an_outage_or_an_answ
     admit(connection, *(f"k{n}" for n in range(30)), now=NOON, lane="realtime")
     route(connection, now=NOON)
     *served, last = claim(connection, now=later(seconds=1))
-    served, faulted = served[:19], served[19:]
+    served, faulted = served[:14], served[14:]
     save(connection, *(tried(each, at=later(seconds=2)) for each in served), now=later(seconds=2))
     for each in faulted:
         save(connection, tried(each, Outcome.UNSERVED, at=later(seconds=3)), now=later(seconds=3))

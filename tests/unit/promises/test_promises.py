@@ -13,8 +13,10 @@ from lanes.promises.answers import RealtimeFigures, RecentItems
 from lanes.promises.assessment import Assessment, verdict
 from lanes.promises.batches import BatchProgress, WaitingBatchWork
 from lanes.promises.breaches import invalid_workload
+from lanes.promises.burn import WINDOWS
 from lanes.promises.incident import TERMS, Promise, Severity, in_words
 from lanes.promises.judge import PromiseMeasurements, assess
+from lanes.statistics.shares import SampleShare
 from lanes.words import BatchState, Verdict
 from tests.conftest import NOON, later
 from tests.examples import version
@@ -51,12 +53,13 @@ def realtime(
     waits_s: float | None = None,
     slow: int = 0,
 ) -> PromiseMeasurements:
+    """What every window of the lane has alike."""
+    hits = slow + late + given_up
+    timely = [SampleShare(hits, answered + late + given_up)] * len(WINDOWS)
+    tried = [SampleShare(failed, attempts)] * len(WINDOWS)
+    figures = (p95_s, answered, late, attempts, failed, given_up, waits_s)
     return PromiseMeasurements(
-        realtime=[
-            RealtimeFigures(
-                "letters", p95_s, answered, late, attempts, failed, given_up, waits_s, slow
-            )
-        ]
+        realtime=[RealtimeFigures("letters", *figures, timely=timely, tried=tried)]
     )
 
 
@@ -133,8 +136,8 @@ def test_a_collected_batch_with_too_many_failures_or_invalid_answers_breaks_its_
 
 
 def test_a_batch_under_way_is_judged_only_once_its_share_cannot_come_right() -> None:
-    early = PromiseMeasurements(batches=[batch(BatchState.ENDED, succeeded=10, failed=14)])
-    certain = PromiseMeasurements(batches=[batch(BatchState.ENDED, succeeded=10, failed=15)])
+    early = PromiseMeasurements(batches=[batch(BatchState.ENDED, succeeded=10, failed=16)])
+    certain = PromiseMeasurements(batches=[batch(BatchState.ENDED, succeeded=10, failed=17)])
     assert judged(Promise.BATCH_FAILING, early).verdict is Verdict.PASSED
     assert judged(Promise.BATCH_FAILING, certain).verdict is Verdict.FAILED
     promising = PromiseMeasurements(
@@ -169,6 +172,29 @@ def test_a_batch_a_night_at_twice_its_limit_is_told_once_several_nights_say_so()
     assert (
         judged(Promise.BATCH_FAILING, PromiseMeasurements(batches=nights)).verdict is Verdict.FAILED
     )
+
+
+def test_batches_of_three_days_tell_together_what_no_day_of_them_tells() -> None:
+    tonight = collected(id=9, items=100, succeeded=90, failed=10)
+    before = collected(id=0, items=400, succeeded=360, failed=40, batches=4)
+    alone = PromiseMeasurements(batches=[tonight])
+    assert judged(Promise.BATCH_FAILING, alone).verdict is Verdict.INCONCLUSIVE
+    found = judged(Promise.BATCH_FAILING, replace(alone, earlier=[before]))
+    assert (found.verdict, found.samples, found.severity) == (
+        Verdict.FAILED,
+        500,
+        Severity.WARNING,
+    )
+    assert "in the last 5 batches" in found.sentence
+    assert judged(Promise.BATCH_FAILING, PromiseMeasurements(earlier=[before])).ends
+
+
+def test_a_batch_that_burns_six_times_its_budget_is_critical() -> None:
+    severities = [
+        judged(Promise.BATCH_FAILING, PromiseMeasurements(batches=[collected(failed=bad)])).severity
+        for bad in (29, 30)
+    ]
+    assert severities == [Severity.WARNING, Severity.CRITICAL]
 
 
 def test_too_few_items_in_all_small_batches_say_nothing() -> None:
@@ -273,8 +299,8 @@ def test_a_paused_workload_is_judged_by_its_batches_only() -> None:
 
 
 def test_a_slow_or_failing_realtime_lane_breaks_its_promise() -> None:
-    assert judged(Promise.REALTIME_SLOW, realtime(p95_s=5.1, slow=15)).verdict is Verdict.FAILED
-    assert judged(Promise.REALTIME_FAILING, realtime(failed=15)).verdict is Verdict.FAILED
+    assert judged(Promise.REALTIME_SLOW, realtime(p95_s=5.1, slow=20)).verdict is Verdict.FAILED
+    assert judged(Promise.REALTIME_FAILING, realtime(failed=20)).verdict is Verdict.FAILED
     assert (
         judged(Promise.REALTIME_SLOW, realtime(p95_s=40, answered=0, late=20)).verdict
         is Verdict.FAILED
@@ -288,7 +314,7 @@ def test_what_waits_for_long_breaks_the_promise_however_little_it_is() -> None:
     one = judged(Promise.REALTIME_SLOW, realtime(p95_s=1, answered=1000, late=1, waits_s=3_600))
     assert (one.verdict, one.value) == (Verdict.FAILED, 3_600)
     assert (
-        judged(Promise.REALTIME_SLOW, realtime(p95_s=1, late=1, waits_s=59)).verdict
+        judged(Promise.REALTIME_SLOW, realtime(p95_s=1, answered=1000, late=1, waits_s=59)).verdict
         is Verdict.PASSED
     )
 
@@ -321,7 +347,7 @@ def test_too_few_samples_break_no_promise_and_end_no_incident() -> None:
 
 def test_a_realtime_incident_ends_when_clearly_below_its_limit_or_when_all_is_quiet() -> None:
     assert not judged(Promise.REALTIME_SLOW, realtime(p95_s=4.9, slow=4)).ends
-    assert judged(Promise.REALTIME_SLOW, realtime(p95_s=4.5, slow=1)).ends
+    assert judged(Promise.REALTIME_SLOW, realtime(p95_s=4.5, answered=200, slow=1)).ends
     assert judged(Promise.REALTIME_SLOW, realtime(p95_s=4.5, answered=3)).ends
     assert judged(Promise.REALTIME_SLOW, realtime(p95_s=None, answered=0)).ends
     assert not judged(Promise.REALTIME_SLOW, realtime(p95_s=60, answered=0, late=3)).ends
