@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from lanes.advice.proposals import ProposedRollout
-from lanes.promises.incident import TERMS, Incident, IncidentState, Promise
+from lanes.promises.incident import TERMS, Incident, IncidentState, Promise, Severity
 from lanes.report import summary
 from lanes.report.rollout import where_it_stands
 from lanes.report.snapshot import Snapshot
@@ -55,14 +55,19 @@ def _quality(seen: Snapshot) -> list[str]:
 
 
 def _incidents(of: DailyFigures) -> list[str]:
-    still = [each for each in of.snapshot.incidents if each.state is IncidentState.OPEN]
-    first = f"{count(of.opened)} opened, {count(of.ended)} ended, {count(len(still))} open."
-    return [first, *(_told(each) for each in still)]
+    """Return how many there were, with the open ones and those that only the digest tells, over or not."""
+    seen = of.snapshot.incidents
+    still = sum(each.state is IncidentState.OPEN for each in seen)
+    first = f"{count(of.opened)} opened, {count(of.ended)} ended, {count(still)} open."
+    told = [e for e in seen if e.state is IncidentState.OPEN or e.severity is Severity.DIGEST]
+    return [first, *map(_told, told)]
 
 
 def _told(of: Incident) -> str:
-    handled = f" ({of.handled})" if of.handled else ""
-    return f"#{of.id} {of.severity}, {of.whose}: {TERMS[of.promise].title}. {of.sentence}{handled}"
+    over = f", {of.state}" if of.state is IncidentState.RESOLVED else ""
+    handled = f" ({of.handled})" if of.handled and not over else ""
+    title = TERMS[of.promise].title
+    return f"#{of.id} {of.severity}{over}, {of.whose}: {title}. {of.sentence}{handled}"
 
 
 def _needed(of: DailyFigures) -> list[str]:

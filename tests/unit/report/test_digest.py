@@ -62,7 +62,7 @@ def test_a_digest_says_saving_deadlines_quality_incidents_and_what_waits_for_a_p
         deadlines=[DeadlineFigures("letters", Lane.BATCH, "split", 34, 2, 0)],
         agreement=[AgreementFigures("letters", 200, 6)],
         accuracy=[AccuracyFigures("letters", Lane.BATCH, 3, "category", 120, 0.93, 0.87, 0.96)],
-        incidents=[minor, held, OVER],
+        incidents=[minor, held, OVER, replace(OVER, severity=Severity.DIGEST)],
         rollouts=[replace(MOVING, state=RolloutState.WAITING_APPROVAL), MOVING],
     )
     told = dict(parts(DailyFigures(seen, 3, 2, [PROPOSED], ["letters: label 12 more"])))
@@ -77,6 +77,10 @@ def test_a_digest_says_saving_deadlines_quality_incidents_and_what_waits_for_a_p
         "#9 digest, letters: Batch runs too long. Batch 41 has been open for 3.0 h; 2.0 h were promised. "
         "(acknowledged until 2026-11-24 14:00 UTC by ada: on it)"
     )
+    assert [each.split(":")[0] for each in told["Incidents"][2:]] == [
+        "#8 warning, letters",
+        "#6 digest, resolved, letters",
+    ]
     assert told["What needs a person"] == [
         "Approve or decline: letters: 10 % to real-time, step 1 of 2, waits for approval.",
         "Decide proposal 4: nightly of letters, by batch-to-realtime.",
