@@ -104,6 +104,7 @@ async def test_an_incident_that_worsens_and_ends_is_one_message_with_two_replies
     assert await story.db.run(lambda c: c.execute(text("select from lanes.slack_note")).all()) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "trouble",
     [
@@ -145,6 +146,7 @@ async def test_a_reply_whose_process_died_before_it_heard_the_answer_is_found_ag
     assert await story.told() == 0
 
 
+@pytest.mark.slow
 async def test_a_reply_to_a_message_that_is_gone_is_given_up(story: Thread) -> None:
     await story.record(BREACH)
     await story.told()
@@ -155,6 +157,7 @@ async def test_a_reply_to_a_message_that_is_gone_is_given_up(story: Thread) -> N
     assert story.standin.replies == []
 
 
+@pytest.mark.slow
 async def test_a_webhook_tells_nothing_between_the_beginning_and_the_end(
     db: Database, prefect: PrefectStandIn, passing_time: PassingTime, standin: SlackStandIn
 ) -> None:
@@ -168,6 +171,7 @@ async def test_a_webhook_tells_nothing_between_the_beginning_and_the_end(
 # -- silence and acknowledge
 
 
+@pytest.mark.slow
 async def test_a_silenced_incident_tells_nothing_and_is_told_again_when_the_silence_ends(
     story: Thread,
 ) -> None:
@@ -190,6 +194,7 @@ async def test_a_silenced_incident_tells_nothing_and_is_told_again_when_the_sile
     assert len(story.said) == 2
 
 
+@pytest.mark.slow
 async def test_the_next_incident_of_a_silenced_kind_is_not_told_and_other_ones_are(
     story: Thread,
 ) -> None:
@@ -210,6 +215,7 @@ async def test_the_next_incident_of_a_silenced_kind_is_not_told_and_other_ones_a
     assert story.standin.replies == []
 
 
+@pytest.mark.slow
 async def test_an_acknowledged_incident_tells_that_it_worsens_and_is_told_again_afterwards(
     story: Thread,
 ) -> None:
@@ -227,6 +233,7 @@ async def test_an_acknowledged_incident_tells_that_it_worsens_and_is_told_again_
     assert len(story.said) == 2
 
 
+@pytest.mark.slow
 async def test_a_webhook_posts_anew_what_a_person_no_longer_handles(
     db: Database, prefect: PrefectStandIn, passing_time: PassingTime, standin: SlackStandIn
 ) -> None:
@@ -269,6 +276,7 @@ async def test_the_message_of_a_cause_counts_what_it_explains(story: Thread) -> 
 # -- severity decides the channel
 
 
+@pytest.mark.slow
 async def test_severity_decides_the_channel_and_a_critical_one_is_pointed_to(
     story: Thread, standin: SlackStandIn
 ) -> None:
@@ -288,6 +296,7 @@ async def test_severity_decides_the_channel_and_a_critical_one_is_pointed_to(
     assert reply.channel == CHANNEL_ID
 
 
+@pytest.mark.slow
 async def test_an_unsure_post_is_looked_for_in_the_channel_of_its_severity(
     story: Thread, standin: SlackStandIn
 ) -> None:
@@ -342,6 +351,7 @@ def of_rollout(standin: SlackStandIn) -> PostedMessage:
     return only
 
 
+@pytest.mark.slow
 async def test_a_rollout_is_one_message_that_shows_where_it_stands_with_a_reply_for_each_event(
     story: Thread, standin: SlackStandIn
 ) -> None:
@@ -384,6 +394,7 @@ async def test_a_rollouts_message_is_posted_once_whatever_becomes_of_the_process
     assert [thread for thread, _ in standin.replies] == [root.ts]
 
 
+@pytest.mark.slow
 async def test_an_event_between_the_look_and_its_record_is_told_too(
     story: Thread, standin: SlackStandIn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -427,6 +438,7 @@ def delivering(story: Thread, standin: SlackStandIn, monkeypatch: pytest.MonkeyP
     return story
 
 
+@pytest.mark.slow
 async def test_the_digest_is_told_once_a_day_in_its_channel_from_the_second_day_on(
     delivering: Thread, standin: SlackStandIn
 ) -> None:
@@ -452,6 +464,7 @@ async def test_the_digest_is_told_once_a_day_in_its_channel_from_the_second_day_
     assert len(standin.messages) == 2
 
 
+@pytest.mark.slow
 async def test_without_slack_the_hour_of_the_digest_passes_and_nothing_is_kept(
     delivering: Thread, standin: SlackStandIn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
