@@ -103,13 +103,12 @@ def shares_grew(promise: Promise, of: RoutedHours, now: datetime) -> Assessment:
     """
     guards, since = promise is Promise.GUARDS_FIRE, of.changed_at
     margin, lanes = (PUSHED, REALTIME) if guards else (MOVED, NOWHERE)
-    hours = {
-        at: _shares(each, guards=guards)
-        for at, each in of.hours.items()
-        if guards or since is None or at >= since
-    }
+    hours = of.hours
+    if since and not guards:
+        hours = {at: each for at, each in hours.items() if at >= since}
     hour = now.replace(minute=0, second=0, microsecond=0)
-    before, newest = (_grown(hours, at, margin) for at in (hour - HOUR, hour))
+    before = _grown(hours, hour - HOUR, margin, guards=guards)
+    newest = _grown(hours, hour, margin, guards=guards) if before else None
     said = "The shares of the reasons are as in the same hours of earlier days."
     verdict = Verdict.INCONCLUSIVE if before and newest != {} else Verdict.PASSED
     if before is None:
@@ -157,15 +156,16 @@ def _compared(lane_and_reason: str, guards: bool) -> tuple[str, ...]:
 
 
 def _grown(
-    hours: Mapping[datetime, Mapping[str, int]], hour: datetime, margin: float
+    hours: Mapping[datetime, Mapping[str, int]], hour: datetime, margin: float, *, guards: bool
 ) -> Mapping[str, _Growth] | None:
     """Return the shares of an hour that grew; None where it cannot be compared.
 
     The second largest share of the earlier hours is the usual one, so that one odd day hides no other; by how much it lies
     above the share of all of them together, the share has to exceed that too.
     """
-    seen, earlier = hours.get(hour, {"": 0}), [hours.get(hour - ago) for ago in EARLIER]
-    known, grown = [each for each in earlier if each and each[""] >= LEAST], dict[str, _Growth]()
+    seen, grown = _shares(hours.get(hour, {}), guards=guards), dict[str, _Growth]()
+    earlier = (_shares(hours.get(hour - ago, {}), guards=guards) for ago in EARLIER)
+    known = [each for each in earlier if each[""] >= LEAST]
     if seen[""] < LEAST or len(known) < LEAST_HOURS:
         return None
     for name in filter(None, seen):
