@@ -3,6 +3,7 @@
 from prefect import State, flow
 
 from lanes.commands import actions, handling
+from lanes.commands.quality import AcceptQuality
 from lanes.commands.review import LabelItem
 from tasks.by_hand import by_hand
 
@@ -18,6 +19,12 @@ async def pause(action: actions.Pause) -> Ended:
 @flow(name="resume", flow_run_name="{action.what}", persist_result=False)
 async def resume(action: actions.Resume) -> Ended:
     """Serve a paused workload again."""
+    return await by_hand(action)
+
+
+@flow(name="accept_quality", flow_run_name="{action.what}", persist_result=False)
+async def accept_quality(action: AcceptQuality) -> Ended:
+    """Make a workload's answers from now on the reference of their quality."""
     return await by_hand(action)
 
 

@@ -31,6 +31,7 @@ COMMANDS = (
     "proposals:proposals",
     "alerts:alerts",
     "why:why",
+    "quality:accept_quality",
     "figures:figures",
     "spending:budget",
     "spending:overhead",

@@ -42,6 +42,8 @@ LIMITS: Mapping[Promise, tuple[str, float]] = {
     Promise.REALTIME_SLOW: ("realtime_p95_s", 0.5),
     Promise.REALTIME_FAILING: ("realtime_max_error_percent", 5),
     Promise.DEADLINE_MISSED: ("deadline_max_missed_percent", 5),
+    Promise.QUALITY_DRIFT: ("quality_reference_answers", 20),
+    Promise.MODEL_CHANGED: ("quality_reference_answers", 20),
 }
 
 
@@ -253,6 +255,28 @@ def feed_silent(at: BrokenPromise) -> Iterator[None]:
     yield
 
 
+def quality_drift(at: BrokenPromise) -> Iterator[None]:
+    _after_the_reference(at, "outcome", "invalid_output")
+    yield
+
+
+def model_changed(at: BrokenPromise) -> Iterator[None]:
+    _after_the_reference(at, "served", "other_model")
+    yield
+
+
+def _after_the_reference(at: BrokenPromise, measure: str, kind: str) -> None:
+    """The first answers are as they should be, and once they are the reference, a fault spoils all others."""
+    at.send(MANY, lane="realtime")
+    learned = (
+        "select count(*) from lanes.quality where workload = :w"
+        f" and measure = '{measure}' and watch -> 'portions' <> '[]'"
+    )
+    until(lambda: at.value(learned) == 1, within_s=60, what="the reference of the answers")
+    at.fault("messages", kind, of="later letter")
+    at.send(MANY, of="later letter", lane="realtime")
+
+
 def role_taken(at: BrokenPromise) -> Iterator[None]:
     """Share the role that drains share, so that no drain is kept out."""
     yield
@@ -292,6 +316,8 @@ SCENES: Mapping[Promise, Callable[[BrokenPromise], Iterator[None]]] = {
         batch_never_started,
         deadline_at_risk,
         feed_silent,
+        quality_drift,
+        model_changed,
         role_taken,
     )
 }

@@ -74,6 +74,8 @@ UNEXPLAINED: Mapping[Promise, str] = {
     Promise.APPROVAL_WAITS: "nothing failed: a person was asked",
     Promise.BILL_DIFFERS: "nothing failed: the sentence above names what differs",
     Promise.BUDGET: "nothing failed: the query below shows what it was spent on",
+    Promise.QUALITY_DRIFT: "nothing failed: the examples above show what changed",
+    Promise.MODEL_CHANGED: "nothing failed: the provider names another model, tier, place or speed",
     Promise.DEADLINE_MISSED: "no due time of the last hour was missed any more",
     Promise.WORKLOAD_INVALID: "the sentence above names the fields at fault",
     Promise.ROUTING_SHIFTED: "nothing was changed on purpose: the items themselves changed",
@@ -85,6 +87,8 @@ UNEXPLAINED: Mapping[Promise, str] = {
     Promise.FEED_SILENT: "nothing failed in Lanes: its sender sends nothing, or does not reach a door",
 }
 UNSTAKED: Mapping[Promise, str] = {
+    Promise.QUALITY_DRIFT: "no item waits: the answers are there, and differ",
+    Promise.MODEL_CHANGED: "no item waits: the answers are there, and something else gave them",
     Promise.APPROVAL_WAITS: "no item waits for the answer: the share in force stays",
     Promise.FEED_SILENT: "no item waits because of it: none came",
     Promise.BILL_DIFFERS: "no item waits for it",
@@ -100,6 +104,8 @@ NO_RUN: Mapping[Promise, str] = {
     Promise.WORKLOAD_INVALID: "no run is at fault: its author has to correct the block",
     Promise.BATCH_NEVER_STARTED: "no run of `depart` is known that began for it",
     Promise.DEADLINE_MISSED: "no run is at fault: answers came too late",
+    Promise.QUALITY_DRIFT: "no run is at fault: the answers themselves changed",
+    Promise.MODEL_CHANGED: "no run is at fault: the provider serves something else",
     Promise.DEADLINE_AT_RISK: "no run is at fault: batches take their time",
     Promise.ROLE_TAKEN: "no run is at fault: the session is none of Lanes",
     Promise.FEED_SILENT: "no run is at fault: nothing came in",

@@ -1,4 +1,4 @@
-"""Promises and incidents: their names, units, advice and subjects, and when Slack is told of an incident."""
+"""Promises and incidents: names, units, advice and subjects, and when Slack is told: one file because the lists must agree."""
 
 import math
 from collections.abc import Mapping
@@ -42,6 +42,12 @@ class Promise(StrEnum):
     BUDGET = "budget"  # there is enough of a budget left for its period
     DEADLINE_MISSED = "deadline_missed"  # few items are answered after they were due
     DEADLINE_AT_RISK = "deadline_at_risk"  # what is due will be answered in time, surely enough
+    QUALITY_DRIFT = (
+        "quality_drift"  # answers are spread, valid and right as the first of their version
+    )
+    MODEL_CHANGED = (
+        "model_changed"  # the model that was asked for serves the answers, as it did before
+    )
     ROLE_TAKEN = "role_taken"  # no session of another user holds a role of Lanes
     FEED_SILENT = "feed_silent"  # items arrive as they usually do in that hour of the week
     RULE_RAISES = "rule_raises"  # every rule can be evaluated for every item
@@ -207,6 +213,20 @@ TERMS: Mapping[Promise, Terms] = {
         math.inf,
         "Lanes cannot move these items: they are bound to batch, or real time is full. `lanes explain` says which of each; "
         "`lanes status` says what real time can take.",
+    ),
+    Promise.QUALITY_DRIFT: Terms(
+        "Answers have changed",
+        "percent",
+        math.inf,
+        "See whether inputs like the examples are new, or only their answers. Accept answers that are right as the reference; "
+        "else correct the workload and publish it. The incident ends by itself once the share is back.",
+    ),
+    Promise.MODEL_CHANGED: Terms(
+        "The model behind the name has changed",
+        "percent",
+        math.inf,
+        "Compare labels and corrections of before and since. Name a dated model in the workload to keep one, or accept the "
+        "new one as the reference.",
     ),
     Promise.ROLE_TAKEN: Terms(
         "A role of Lanes is taken",

@@ -21,6 +21,7 @@ from lanes.promises.breaches import budget_lasts
 from lanes.promises.deadlines import DueCounts, deadline_missed
 from lanes.promises.feeds import Feed, feed_silent
 from lanes.promises.incident import Promise
+from lanes.promises.quality import WatchedFigure, quality_drift
 from lanes.routing.prospect import BatchDeparture, BatchProfile, Prospects
 from lanes.statistics.shares import NOTHING, SampleShare
 from lanes.words import BatchState
@@ -32,6 +33,8 @@ UNLIMITED = (
     Promise.BATCH_INCOMPLETE,
     Promise.FEED_SILENT,
     Promise.RULE_RAISES,
+    Promise.QUALITY_DRIFT,
+    Promise.MODEL_CHANGED,
 )
 
 
@@ -58,6 +61,7 @@ class PromiseMeasurements:
     routed: Sequence[decisions.RoutedHours] = ()
     stated: Mapping[str, SampleShare] = field(default_factory=dict[str, SampleShare])
     reads: Sequence[decisions.ConsumerReads] = ()
+    quality: Sequence[WatchedFigure] = ()  # those with a drift
     paused: frozenset[str] = field(default_factory=frozenset)
     prospects: Prospects | None = None
 
@@ -92,6 +96,7 @@ def _of_workload(
     yield answers.authoritative_failed(name, next(_of(measured.settled, name), None))
     yield answers.items_failed(name, next(_of(measured.failed, name), None))
     yield from (budget_lasts(each) for each in measured.budgets if each.budget.workload == name)
+    yield from (quality_drift(each, now) for each in _of(measured.quality, name))
     if name in measured.paused:
         return
     for promise in (Promise.BATCH_FAILING, Promise.BATCH_INVALID):

@@ -81,6 +81,8 @@ def commands(of: Incident) -> list[str]:
             return [f"lanes retry {workload} --all   # once the cause is mended"]
         case Promise.BATCH_NEVER_STARTED:
             return [f"lanes depart {workload}   # asks for a run of depart now"]
+        case Promise.QUALITY_DRIFT | Promise.MODEL_CHANGED:
+            return [f"lanes accept-quality {workload}   # answers from now on are the reference"]
         case Promise.REALTIME_SLOW:
             return ["lanes status"]
         case Promise.PROVIDER_DOWN:
@@ -142,6 +144,8 @@ def form(of: Incident) -> FormLink | None:
             return _deployment("Compare again", runs.reconcile())
         case Promise.BUDGET:
             return _deployment("Raise the budget", runs.set_budget(of.workload, **_budgeted(of)))
+        case Promise.QUALITY_DRIFT | Promise.MODEL_CHANGED:
+            return _deployment("Accept the new answers", runs.accept_quality(of.workload))
         case Promise.DEADLINE_MISSED | Promise.CHANCE_WRONG:
             return FormLink("Ask for more confidence", FormTarget.BLOCK, of.workload)
         case Promise.PROVIDER_FROZEN if of.workload == EVERYBODY:

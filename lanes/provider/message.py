@@ -11,6 +11,7 @@ MOST_BYTES = 8 * 1024 * 1024
 # of one kind in one message: a hundred times the longest prompt that a model takes
 MOST_TOKENS = 100_000_000
 LONGEST_NAME = 256  # characters of the id of a message or a batch, and of a model
+USUAL = ("standard", "batch", "not_available")  # of the tier, the place and the speed of a call
 LONGEST_SAID = 500  # characters that are kept of an error's text
 
 
@@ -45,6 +46,9 @@ def read_response(message: Any, *, request_id: str | None = None, call: str = ""
         request_id=readable_name(request_id),
         fault=fault,
         call=call,
+        tier=_unusual(message["usage"].get("service_tier")),
+        geo=_unusual(message["usage"].get("inference_geo")),
+        speed=_unusual(message["usage"].get("speed")),
     )
 
 
@@ -53,6 +57,12 @@ def readable_name(value: Any) -> str | None:
     if isinstance(value, str) and 1 <= len(value) <= LONGEST_NAME and value.isprintable():
         return value
     return None
+
+
+def _unusual(value: Any) -> str | None:
+    """Return how a call was served, or None where that is as usual."""
+    name = readable_name(value)
+    return None if name in USUAL else name
 
 
 def quoted(said: Any) -> str:

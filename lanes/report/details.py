@@ -57,6 +57,7 @@ def tables(snapshot: Snapshot) -> list[Table[Any]]:
         throughput(snapshot),
         batches(snapshot),
         batch_totals(snapshot),
+        quality(snapshot),
         deadlines(snapshot),
         calibration(snapshot),
         rescues(snapshot),
@@ -397,6 +398,23 @@ def advice(snapshot: Snapshot) -> Table[Advice]:
         label("Because", lambda of: of.because),
         label("Could move to batch", lambda of: _movable(of.movable)),
         note=f"By {ADVISED}. Every criterion with its evidence: `lanes advise WORKLOAD`.",
+    )
+
+
+def quality(snapshot: Snapshot) -> Table[figures.QualityFigures]:
+    """Return what the answers of each version said at first, and what they say now."""
+
+    def said(of: figures.QualityFigures) -> str:
+        return "; ".join(f"{name} {share(old)}, {share(new)}" for name, old, new in of.classes)
+
+    return Table(
+        "Quality of answers",
+        snapshot.quality,
+        LANE,
+        figure("Version", "", lambda of: str(of.version)),
+        phrase("Figure", "what of the answers is compared", lambda of: of.figure),
+        phrase("Reference and now", "shares among the version's first answers, and since", said),
+        phrase("State", "drifts: an incident is open", lambda of: of.state),
     )
 
 

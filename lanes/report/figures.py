@@ -173,6 +173,18 @@ class AccuracyFigures:
 
 
 @dataclass(frozen=True)
+class QualityFigures:
+    """Classes of a figure of the answers, each with its share in the reference and now; those that moved most first."""
+
+    workload: str
+    lane: Lane
+    version: int
+    figure: str
+    classes: list[tuple[str, float, float]]
+    state: str
+
+
+@dataclass(frozen=True)
 class Failure:
     """An item that got no answer, or whose authoritative pass failed."""
 

@@ -40,6 +40,7 @@ class Snapshot:
     calibration: list[Calibration] = field(default_factory=list)
     agreement: list[figures.AgreementFigures] = field(default_factory=list)
     accuracy: list[figures.AccuracyFigures] = field(default_factory=list)
+    quality: list[figures.QualityFigures] = field(default_factory=list)  # as it stands now
     failures: list[figures.Failure] = field(default_factory=list)
     refusals: list[figures.RefusalFigures] = field(default_factory=list)
     minutes: list[figures.MinuteFigures] = field(default_factory=list)

@@ -22,8 +22,8 @@ from lanes.workload.prices import Usage
 class Response:
     """A billed response of the provider; `fault` says why its answer cannot be read.
 
-    `model` is None where the response names none. `call` names the call, or the request of a batch, that it answers, because
-    the provider's own names may repeat.
+    `model` is None where the response names none, `tier`, `geo` and `speed` where they are as usual. `call` names the call,
+    or the request of a batch, that it answers, because the provider's own names may repeat.
     """
 
     message_id: str
@@ -34,6 +34,9 @@ class Response:
     request_id: str | None = None
     fault: str | None = None
     call: str = ""
+    tier: str | None = None
+    geo: str | None = None
+    speed: str | None = None
 
     def __hash__(self) -> int:
         """Hash the names alone: a response is hashed often, and texts and usage rarely tell two of them apart."""

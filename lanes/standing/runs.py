@@ -22,6 +22,7 @@ class Deployment(StrEnum):
     MIGRATE = "migrate"
     PAUSE = "pause"
     RESUME = "resume"
+    ACCEPT_QUALITY = "accept_quality"
     SET_SPLIT = "set_split"
     END_SPLIT = "end_split"
     SET_BUDGET = "set_budget"
@@ -122,6 +123,11 @@ def set_split(workload: str) -> WantedRun:
 def pause(workload: str) -> WantedRun:
     """Return the form that pauses a workload."""
     return WantedRun(Deployment.PAUSE, {"action": {"workload": workload}})
+
+
+def accept_quality(workload: str) -> WantedRun:
+    """Return the form that accepts the new answers of a workload as the reference."""
+    return WantedRun(Deployment.ACCEPT_QUALITY, {"action": {"workload": workload}})
 
 
 def set_budget(workload: str, **known: Any) -> WantedRun:

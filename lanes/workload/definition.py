@@ -27,7 +27,7 @@ LATER: Mapping[str, Any] = {
     "review_share": 0.01,
     "pack_scope": "workload",
 }
-LATER_PROMISES = {"deadline_max_missed_percent": 5}
+LATER_PROMISES = {"deadline_max_missed_percent": 5, "quality_reference_answers": 500}
 
 
 @dataclass(frozen=True)

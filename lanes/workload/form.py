@@ -104,6 +104,10 @@ class Promises(Form):
         description="Of the items that were due in the last hour, or are overdue: those answered later, or not at all. "
         "0 = no promise.",
     )
+    quality_reference_answers: int = Field(
+        default=500, ge=0, le=100_000, title="Answers: reference of their quality"
+    )
+    """With so many first answers of a version and lane later ones are compared: a day's where hours differ. 0 = no promise."""
 
 
 def _storable(said: str) -> str:

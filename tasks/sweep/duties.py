@@ -14,7 +14,7 @@ from lanes.store.batch import doubts
 from lanes.store.batch.ready_work import pressing
 from lanes.store.database import Database
 from lanes.store.doors import items
-from lanes.store.figures import folding
+from lanes.store.figures import folding, quality
 from lanes.store.money import budgets, sharing
 from lanes.store.realtime import outages
 from lanes.store.replays import replays
@@ -50,6 +50,7 @@ def duties(at: Connections, background: BackgroundRequests) -> list[Duty]:
         Duty("deadlines", partial(depart_early, db, background)),
         Duty("pack sizes", partial(decide_pack_sizes, db), every=timedelta(seconds=30)),
         Duty("figures", partial(fold, db)),
+        Duty("quality of answers", partial(watch_quality, db), every=timedelta(seconds=10)),
     ]
 
 
@@ -139,3 +140,8 @@ async def fold(db: Database, _: datetime) -> None:
         for _round in range(MOST_ROUNDS):
             if await db.run(move) < most:
                 break
+
+
+async def watch_quality(db: Database, now: datetime) -> None:
+    """Take what was answered since into the figures of the answers' quality; `watch` tells of those that drift."""
+    await db.run(quality.fold, now=now)

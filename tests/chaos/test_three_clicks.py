@@ -46,10 +46,16 @@ TOLD = {
     Promise.DEADLINE_MISSED: ("on realtime, reason", "[Ask for more confidence]"),
     Promise.DEADLINE_AT_RISK: ("3 items are bound to batch", "lanes depart deadline-at-risk"),
     Promise.FEED_SILENT: ("its sender sends nothing, or does not reach a door", "[Pause it]"),
+    Promise.QUALITY_DRIFT: ("0 % to", "[Accept the new answers]"),
+    Promise.MODEL_CHANGED: ("0 % to", "lanes accept-quality model-changed"),
     Promise.ROLE_TAKEN: ('of user postgres (application "report"', "lanes doctor"),
 }
 KNOWN = "Details"
-JUDGES = ("doctor", "status")  # exit code 1: something is wrong
+JUDGES = (
+    "doctor",
+    "status",
+    "accept-quality",
+)  # exit code 1: something is wrong, or nothing is left to do
 DOES = re.compile(r"/(create_flow_run|resume|block_documents/[^/]+|work_pools/[^/]+)$")
 
 
@@ -134,6 +140,7 @@ REMEDIES = (
     Remedy(Promise.BATCH_FAILING, "Pause it", signs_and_submits, OVER),
     Remedy(Promise.BATCH_SLOW, "Decide about the batch", gives_the_batch_up, OVER),
     Remedy(Promise.WORKLOAD_INVALID, "Edit the workload", corrects_it, OVER),
+    Remedy(Promise.QUALITY_DRIFT, "Accept the new answers", signs_and_submits, OVER),
     Remedy(Promise.APPROVAL_WAITS, "Answer it (Resume)", approves, OVER),
 )
 

@@ -28,7 +28,14 @@ ORDERS = {
     "answer": ["standing", "event_id"],
     **{
         each: ["workload", "who", "why"]
-        for each in ("pause", "resume", "hold_rollout", "abort_rollout", "promote_rollout")
+        for each in (
+            "pause",
+            "resume",
+            "hold_rollout",
+            "abort_rollout",
+            "promote_rollout",
+            "accept_quality",
+        )
     },
     **{each: ["workload", "generation", "who", "why"] for each in ("promote", "demote", "drop")},
     **{

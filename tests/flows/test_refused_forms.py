@@ -27,6 +27,7 @@ LONG = "x" * 501
 GOOD: dict[str, tuple[str, dict[str, Any]]] = {
     "depart": ("departure", {}),
     "pause": ("action", SIGNED),
+    "accept_quality": ("action", SIGNED),
     "end_split": ("action", {**SIGNED, "consumer": "desk"}),
     "remove_budget": ("action", SIGNED),
     "abort_rollout": ("action", SIGNED),
@@ -115,6 +116,7 @@ BY_THE_FLOW: list[tuple[str, dict[str, Any], str]] = [
     ("depart", {"workload": "nobody"}, 'no workload "nobody"; correct the name, or publish it'),
     ("pause", {"workload": "nobody"}, 'no workload "nobody"; correct the name'),
     ("pause", {"workload": "*"}, r'no workload "\*"; correct the name'),
+    ("accept_quality", {}, 'no answers of workload "letters" have changed; see `lanes alerts`'),
     ("end_split", {}, 'consumer "desk" of workload "letters" has no split of its own'),
     ("remove_budget", {}, "no such budget: letters, day budget; `lanes budget` shows all"),
     ("abort_rollout", {}, "no open rollout; see lanes.rollout_log"),

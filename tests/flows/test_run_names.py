@@ -12,6 +12,7 @@ NAMES: list[tuple[str, dict[str, Any], str]] = [
     ("depart", {"departure": {"workload": "tickets"}}, "depart tickets"),
     ("depart", {"departure": {}}, "depart everything"),
     ("pause", {"action": SIGNED}, "pause tickets"),
+    ("accept_quality", {"action": SIGNED}, "accept quality tickets"),
     ("abort_rollout", {"action": SIGNED}, "abort rollout tickets"),
     ("promote_rollout", {"action": SIGNED}, "promote rollout tickets"),
     ("extend_rollout", {"action": {**SIGNED, "hours": 24}}, "extend rollout tickets by 24 h"),

@@ -155,6 +155,7 @@ def test_the_limits_of_promises_are_the_defaults() -> None:
         Promise.REALTIME_SLOW: "realtime_p95_s",
         Promise.REALTIME_FAILING: "realtime_max_error_percent",
         Promise.DEADLINE_MISSED: "deadline_max_missed_percent",
+        Promise.QUALITY_DRIFT: "quality_reference_answers",
     }
     assert set(limits.values()) == set(Promises.model_fields)
     assert {each: number(told[each]) for each in limits} == {

@@ -22,8 +22,8 @@ from lanes.promises.deadlines import MISSED_WITHIN, DueCounts
 from lanes.promises.judge import PromiseMeasurements
 from lanes.settling.attempts import UNANSWERABLE
 from lanes.statistics.shares import SampleShare
-from lanes.store.asking import read_as
-from lanes.store.figures import arrivals, due
+from lanes.store.asking import read_as, through
+from lanes.store.figures import arrivals, due, reading
 from lanes.store.money import budgets
 from lanes.store.routing import mix, turnarounds
 from lanes.store.states import MEASURING
@@ -316,6 +316,7 @@ def measure(connection: Connection, *, now: datetime) -> PromiseMeasurements:
         due=read(DueCounts, due.BY_WORKLOAD, {"now": now, "since": now - MISSED_WITHIN}),
         budgets=spent,
         **mix.promised(connection, now=now),
+        quality=reading.watched(through(connection), drifted=True),
         paused=frozenset(connection.execute(text(PAUSED)).scalars()),
         prospects=turnarounds.prospects(connection, now=now),
     )

@@ -1,4 +1,4 @@
-"""Reading figures: percentiles of bucketed durations, sums, and rows of one kind."""
+"""Reading figures: percentiles of bucketed durations, sums, rows of one kind, and the quality of answers."""
 
 from collections import defaultdict
 from collections.abc import Iterable
@@ -6,7 +6,22 @@ from decimal import Decimal
 from typing import Any
 
 from lanes.figures.kinds import Durations, Kind
+from lanes.promises.quality import AnswerWatch, QualityMeasure, WatchedFigure
+from lanes.store.asking import Ask, read_as
 from lanes.words import Lane
+
+QUALITY = """
+select q.workload, v.number as version, q.lane, q.measure, q.field, q.watch,
+       array(select i.key
+               from jsonb_array_elements_text(q.watch -> 'drift' -> 'item_ids') with ordinality x (id, place)
+               join lanes.item i on i.id = cast(x.id as bigint) and i.forgotten_at is null
+              order by x.place desc) as keys
+  from lanes.quality q
+  join lanes.version v on v.id = q.version_id
+  join lanes.workload w on w.name = q.workload and q.version_id in (w.version_id, w.candidate_id)
+ where q.has_drift or not :drifted
+ order by q.workload, v.number, q.lane, q.measure, q.field
+"""
 
 
 def percentiles(durations: str, *, by: str, whole: str = "timed", **shares: float) -> str:
@@ -64,3 +79,17 @@ def summed(rows: Iterable[Any], measure: str) -> int:
 def usd_of(rows: Iterable[Any], measure: str) -> Decimal:
     """Return the sum of a column of US dollars."""
     return sum((getattr(each, measure) for each in rows), Decimal(0))
+
+
+def watched(ask: Ask, *, drifted: bool) -> list[WatchedFigure]:
+    """Return the figures of the versions that are in force or tried, or only those with a drift."""
+    return [
+        read_as(
+            WatchedFigure,
+            row,
+            lane=Lane(row.lane),
+            measure=QualityMeasure(row.measure),
+            watch=AnswerWatch.model_validate(row.watch),
+        )
+        for row in ask(QUALITY, drifted=drifted)
+    ]

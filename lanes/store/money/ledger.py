@@ -90,6 +90,9 @@ def book(
                 "price_version": priced_by + price_of,
                 "billed_at": each.ended_at,
                 "digest": said.digest,
+                "service_tier": said.tier,
+                "inference_geo": said.geo,
+                "speed": said.speed,
             }
         elif payer.purpose is Purpose.ANSWER:
             rows[said]["purpose"] = payer.purpose

@@ -17,7 +17,7 @@ from lanes.promises.briefing import SCOPES, UNEXPLAINED, AttemptFilter, ErrorCou
 from lanes.promises.deadlines import MISSED_WITHIN
 from lanes.promises.incident import EVERYBODY, Incident, Promise, batch_of_subject
 from lanes.store.asking import through
-from lanes.store.figures import due
+from lanes.store.figures import due, reading
 from lanes.store.figures.measurements import WELL_SINCE
 from lanes.store.signals import Role, holders
 from lanes.text import ABOUT_AN_INPUT, remove_quotes
@@ -145,7 +145,12 @@ def find(connection: Connection, of: Incident, *, now: datetime) -> CauseFinding
         return _missed(connection, of, now)
     scope = SCOPES.get(promise)
     if scope is None:
-        return CauseFindings(unexplained=UNEXPLAINED.get(promise, ""))
+        examples: list[ItemId] = []
+        if promise in (Promise.QUALITY_DRIFT, Promise.MODEL_CHANGED):
+            for each in reading.watched(through(connection), drifted=True):
+                if (each.workload, each.subject) == (of.workload, of.subject):
+                    examples += map(ItemId, each.examples)
+        return CauseFindings(unexplained=UNEXPLAINED.get(promise, ""), item_ids=examples)
     return _attempts(connection, of, scope, now)
 
 

@@ -6,19 +6,26 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, and_, select, text, update
 
+from lanes.errors import ActionRefused
 from lanes.ids import IncidentId
 from lanes.promises.assessment import Assessment
 from lanes.promises.breaches import DEAR, ForeignHolder, role_free, role_subject, role_taken
 from lanes.promises.deadlines import CALM_FOR, AtRisk, deadline_at_risk, nothing_at_risk
 from lanes.promises.incident import EVERYBODY, IncidentChanges, IncidentState, Promise
+from lanes.promises.quality import quality_drift
 from lanes.standing.roles import Role
 from lanes.store import incidents
+from lanes.store.asking import through
 from lanes.store.batch.doubts import WANTED
+from lanes.store.figures import reading
 from lanes.store.incidents import resolve
 from lanes.store.literals import is_
 from lanes.store.signals import CLASS
 from lanes.store.tables import incident
 from lanes.store.work import UNASKED
+from lanes.store.workload import workloads
+from lanes.units import counted
+from lanes.words import Signature
 
 SEEN_EVERY = timedelta(minutes=1)  # how often an incident notes that its items are still at risk
 MOST = 10_000  # items that are counted
@@ -41,6 +48,8 @@ JUDGED = (
     Promise.GUARDS_FIRE,
     Promise.CHANCE_WRONG,
     Promise.READ_LATE,
+    Promise.QUALITY_DRIFT,
+    Promise.MODEL_CHANGED,
 )
 OPEN = "select workload, promise, subject from lanes.incident where state = 'open' and promise = any(:promises)"
 PAUSED = "select name from lanes.workload where paused_at is not null"
@@ -105,6 +114,10 @@ select o.id, o.workload, o.subject, o.value, seen.answered or (seen.taken and no
  order by o.id
 """
 COUNTED = "update lanes.incident set value = :items, updated_at = :now where id = :id and value <> :items and state = 'open'"
+# What a person accepts is learned anew: the next answers are the reference.
+ACCEPT = "delete from lanes.quality where workload = :workload and has_drift"
+REPLACED = "Its version is not in force any more, or its quality is not watched."
+GONE_OF = {Promise.QUALITY_DRIFT: REPLACED, Promise.MODEL_CHANGED: REPLACED}
 GONE = "It holds no items any more: all were decided, answered, cancelled or removed."
 ANSWERED = "The provider accepts calls again."
 UNASKED_NOW = "Nothing waits for it any more: the next item will be asked."
@@ -132,12 +145,32 @@ def end_gone(
         if key in known or row.subject.endswith(DEAR):  # a departure resolves the latter
             continue
         is_paused = f'Workload "{row.workload}" is paused: nothing of it is asked.'
-        said = is_paused if row.workload in paused else GONE
+        said = is_paused if row.workload in paused else GONE_OF.get(row.promise, GONE)
         over.append(resolve(connection, *key, sentence=said, now=now))
     for row in connection.execute(text(DECIDED)).all():
         key = (row.promise, row.workload, row.subject)
         over.append(resolve(connection, *key, sentence=GONE, now=now))
     return [id_ for id_ in over if id_ is not None]
+
+
+def accept_quality(connection: Connection, workload: str, by: Signature) -> str:
+    """Make the answers from now on the reference of every figure of the workload that has drifted; return what is true now.
+
+    Raises:
+        UnknownWorkload: there is no such workload.
+        ActionRefused: no answers of it have drifted.
+    """
+    workloads.check_known(connection, workload)
+    found = reading.watched(through(connection), drifted=True)
+    ours = [each for each in found if each.workload == workload and each.watch.is_drifting]
+    drifted = [quality_drift(each, by.now) for each in ours]
+    if not drifted:
+        raise ActionRefused(f'no answers of workload "{workload}" have changed; see `lanes alerts`')
+    connection.execute(text(ACCEPT), {"workload": workload})
+    said = f"Accepted by {by.who}: {by.why}. The answers from now on are the reference."
+    for each in drifted:
+        resolve(connection, each.promise, workload, each.subject, sentence=said, now=by.now)
+    return f"{workload}: the answers from now on are the reference of {counted(len(drifted), 'figure')}"
 
 
 def thaw(connection: Connection, *, now: datetime) -> list[IncidentId]:

@@ -10,6 +10,7 @@ from lanes.ids import VersionId
 from lanes.money.pack_size import PackDecision, PackEvidence, PackPlace, total
 from lanes.promises.incident import Handling, Incident, IncidentState, Promise, Severity
 from lanes.realtime.circuit import CircuitState
+from lanes.report import figures
 from lanes.report.figures import (
     CapacityFigures,
     CircuitFigures,
@@ -20,6 +21,7 @@ from lanes.report.figures import (
 from lanes.routing.capacity import Limit, LimitKind, Need, WaitingItems, drain_time_s
 from lanes.routing.lane_rules import MAY_WAIT
 from lanes.store.asking import Ask, read_as
+from lanes.store.figures import reading
 from lanes.store.money import sharing as sizes
 from lanes.words import Lane
 
@@ -246,3 +248,18 @@ def _shed_figures(workload: str, items: int, usd: Decimal, row: Any) -> ShedFigu
     p50_s, p95_s = row.took_s or (None, None)
     why = row.why.partition(MAY_WAIT)[0]
     return ShedFigures(workload, items, usd, row.looked_at, row.answered, p50_s, p95_s, why)
+
+
+def quality(ask: Ask) -> list[figures.QualityFigures]:
+    """Return the classes of each figure of the answers of the versions in force that came most often, or have moved."""
+    found: list[figures.QualityFigures] = []
+    for of in reading.watched(ask, drifted=False):
+        if (watch := of.watch).portions:
+            before, now = watch.shares(now=False), watch.shares(now=True)
+            moved = [abs(a - b) + b for a, b in zip(before, now, strict=True)]
+            places = sorted(range(len(now)), key=lambda each: -moved[each])[:3]
+            told = [(watch.label(each), before[each], now[each]) for each in places if moved[each]]
+            named = (of.workload, of.lane, of.version, of.named)
+            state = "drifts" if watch.is_drifting else "steady"
+            found.append(figures.QualityFigures(*named, told, state))
+    return found

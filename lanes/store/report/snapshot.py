@@ -158,6 +158,7 @@ def asked(ask: Ask, *, since: datetime, now: datetime) -> Snapshot:
         calibration=turnarounds.of_period(ask, since=since, now=now),
         agreement=counted.agreement(),
         accuracy=read(ACCURACY, figures.AccuracyFigures),
+        quality=facts.quality(ask),
         failures=read(FAILURES, figures.Failure, most=MOST_FAILURES),
         refusals=read(REFUSALS, figures.RefusalFigures),
         minutes=_minutes(ask(MINUTES, since=since, grain=grain)),

@@ -9,6 +9,7 @@ from lanes.store.tables.figures import (
     figure_delta,
     figure_peak,
     figure_spread,
+    quality,
 )
 from lanes.store.tables.golden import golden_answer, golden_item, golden_run
 from lanes.store.tables.items import (

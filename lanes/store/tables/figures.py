@@ -2,11 +2,13 @@
 
 from datetime import datetime
 from decimal import Decimal
+from typing import Any
 
 from sqlalchemy import ARRAY, BigInteger, Column, Named, TypedColumns
 
 from lanes.figures.kinds import Grain, Kind
 from lanes.ids import VersionId
+from lanes.promises.quality import QualityMeasure
 from lanes.store.tables.base import column, identity, index, table
 from lanes.words import Lane, Purpose
 
@@ -107,3 +109,19 @@ class figure_peak(TypedColumns):
     workload: Named[str] = Column(primary_key=True)
     at: Named[datetime] = column("When the hour begins", primary_key=True)
     n: Named[int] = column("Items received in that minute, without canceled ones", type_=BigInteger)
+
+
+@table()
+class quality(TypedColumns):
+    """Figures of the answers of a version and lane, whose drift is watched."""
+
+    workload: Named[str]
+    version_id: Named[VersionId] = Column(primary_key=True)
+    lane: Named[Lane] = Column(primary_key=True)
+    measure: Named[QualityMeasure] = column(
+        "field, outcome, correction, accuracy or served", primary_key=True
+    )
+    field: Named[str] = column("Of the output; empty: none", primary_key=True)
+    watch: Named[Any] = column("Reference, newer answers and drift (lanes/promises/quality.py)")
+    has_drift: Named[bool] = column("It has met one, which may have ended")
+    updated_at: Named[datetime]

@@ -34,6 +34,9 @@ class response(sa.TypedColumns):
     price_version: sa.Named[str]
     billed_at: sa.Named[datetime]
     digest: sa.Named[str | None] = column("Tells apart two responses with one id")
+    service_tier: sa.Named[str | None] = column("Null: as asked, standard or batch")
+    inference_geo: sa.Named[str | None] = column("Where it was answered; null: not told")
+    speed: sa.Named[str | None] = column("Null: standard")
 
 
 @table(

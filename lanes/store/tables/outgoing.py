@@ -169,10 +169,13 @@ class publisher(sa.TypedColumns):
 
 @table()
 class watermark(sa.TypedColumns):
-    """How far the event stream was read."""
+    """How far the event stream, or a table, was read."""
 
     name: sa.Named[str] = sa.Column(primary_key=True)
     seen_until: sa.Named[datetime] = column("Events before it were read")
+    position: sa.Named[int | None] = column(
+        "Of a table: the last id that was read", type_=sa.BigInteger
+    )
 
 
 @table()

@@ -14,7 +14,7 @@ from anthropic_standin.token_counts import tokens_in
 from anthropic_standin.wire import new_id
 
 Processing = Literal["realtime", "batch"]
-SPOILING = frozenset({"invalid_output", "truncate", "refusal", "wrong_ids", "shift"})
+SPOILING = frozenset({"invalid_output", "truncate", "refusal", "wrong_ids", "shift", "other_model"})
 
 
 class Composer:
@@ -64,7 +64,7 @@ class Composer:
             "id": new_id("msg"),
             "type": "message",
             "role": "assistant",
-            "model": question.model.id,
+            "model": question.model.id + ("-20991231" if spoil == "other_model" else ""),
             "content": _content(question.tool, text, answer, stop),
             "stop_reason": stop,
             "stop_sequence": None,

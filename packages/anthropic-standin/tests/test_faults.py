@@ -71,6 +71,9 @@ async def test_spoilt_answers_look_like_the_real_ones(echo: Endpoint) -> None:
         wrong = json.loads(text_of(await client.messages.create(**asking("Hello"))))
         assert set(wrong) == {"unexpected"}
 
+        echo.fault("messages", "other_model", times=1)
+        assert (await client.messages.create(**asking("Hello"))).model.endswith("-20991231")
+
         echo.fault("messages", "truncate", times=1)
         cut = await client.messages.create(**asking("Hello"))
         assert cut.stop_reason == "max_tokens"

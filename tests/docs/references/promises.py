@@ -53,6 +53,13 @@ from lanes.promises.decisions import (
 )
 from lanes.promises.feeds import LONGER, WEEK, WEEKS, ArrivalPattern, Feed, feed_silent
 from lanes.promises.incident import TERMS, Incident, IncidentState, Promise, Severity, in_words
+from lanes.promises.quality import (
+    AnswerWatch,
+    Drift,
+    QualityMeasure,
+    WatchedFigure,
+    quality_drift,
+)
 from lanes.promises.remedy import FormLink, FormTarget, commands, form
 from lanes.rollouts.gates import Judgement, Measurement
 from lanes.rollouts.playbook import parse
@@ -185,6 +192,26 @@ BILL = BillDifference(
     Tokens(),
     "1,840 input tokens, 62 output tokens ($0.000215) more than the ledger (from 14:00)",
 )
+
+
+def _drifted(
+    measure: QualityMeasure, field: str, name: str, before: tuple[int, int], since: tuple[int, int]
+) -> WatchedFigure:
+    """Return a figure whose class `name` was (hits, answers) before, and is since then."""
+    hits, whole = since
+    drift = Drift(
+        place=0,
+        name=name,
+        usual='"claude-haiku-5-5"',
+        at=AT.replace(hour=14, minute=0),
+        before=before,
+        counts=(hits, whole - hits),
+        alarmed=hits / whole,
+    )
+    watch = AnswerWatch(drift=drift)
+    return WatchedFigure(NAME, 7, Lane.REALTIME, measure, field, watch, ["t-17", "t-21"])
+
+
 EXAMPLES: Mapping[Promise, Assessment] = {
     Promise.BATCH_SLOW: batches.batch_slow(VERSION, LATE, AT, OUT),
     Promise.BATCH_FAILING: batches.batch_share(VERSION, Promise.BATCH_FAILING, [HOME], AT),
@@ -220,6 +247,12 @@ EXAMPLES: Mapping[Promise, Assessment] = {
     ),
     Promise.DEADLINE_AT_RISK: deadline_at_risk(RISK, AT),
     Promise.FEED_SILENT: feed_silent(Feed(NAME, AT - timedelta(minutes=40), PATTERN), AT),
+    Promise.QUALITY_DRIFT: quality_drift(
+        _drifted(QualityMeasure.FIELD, "category", '"complaint"', (504, 4_200), (372, 1_200)), AT
+    ),
+    Promise.MODEL_CHANGED: quality_drift(
+        _drifted(QualityMeasure.SERVED, "", '"claude-haiku-5-5-b"', (0, 4_200), (40, 40)), AT
+    ),
     Promise.ROLE_TAKEN: role_taken(
         Role.ROUTER, [ForeignHolder(Role.ROUTER, 4711, "grafana", "psql", "10.0.0.7")]
     ),
@@ -240,7 +273,10 @@ LIMITED = {
     Promise.REALTIME_FAILING: "realtime_max_error_percent",
     Promise.DEADLINE_MISSED: "deadline_max_missed_percent",
 }
+REFERENCE = "quality_reference_answers"
 OTHERWISE = {
+    Promise.QUALITY_DRIFT: f"beyond chance; `{REFERENCE}` are the reference",
+    Promise.MODEL_CHANGED: "beyond chance",
     Promise.BATCH_NEVER_STARTED: f"{START_WITHIN.total_seconds() / 60:g} minutes after a departure of its window",
     Promise.APPROVAL_WAITS: "`approval_within_hours` of the playbook",
     Promise.FEED_SILENT: f"{LONGER:g} times the longest silence of its last {WEEKS} weeks",
@@ -257,7 +293,11 @@ MARKS = {":red_circle:": "🔴", ":large_yellow_circle:": "🟡"}
 def page() -> str:
     """Return the page."""
     assert all(each.verdict is Verdict.FAILED for each in EXAMPLES.values())
-    of_each(Promises.model_fields, dict.fromkeys(LIMITED.values(), ""), what="limits of promises")
+    of_each(
+        Promises.model_fields,
+        dict.fromkeys([*LIMITED.values(), REFERENCE], ""),
+        what="limits of promises",
+    )
     said = comments(Promise)
     overview = [
         (f"[{TERMS[each].title}](#{each.value})", said[each.name], _limit(each)) for each in Promise

@@ -30,7 +30,7 @@ from lanes.slack.wording import IncidentPages, SlackMessage, message
 from lanes.standing.roles import Role
 from lanes.store import incidents
 from lanes.store.batch import doubts
-from lanes.store.figures import measurements
+from lanes.store.figures import measurements, quality
 from lanes.store.money import bill as ledger
 from lanes.store.money import budgets
 from lanes.store.promises import briefings, causes, recording
@@ -42,6 +42,7 @@ from lanes.workload.definition import parse
 from tests.conftest import NOON, later
 from tests.examples import SCHEMA, admit, publish, route
 from tests.slack_standin import invalid, shown
+from tests.store import tries
 from tests.store.arrivals import arrived
 from tests.store.tries import claim, claimed_item, home, intend, row, save, submit, tried
 
@@ -77,6 +78,8 @@ def answered(
     at: datetime,
     took_s: float = 1,
     due_at: datetime | None = None,
+    output: dict[str, Any] | None = None,
+    model: str = "claude-haiku-5-5",
 ) -> None:
     """So many items that were received before and answered at that time."""
     keys = [f"{prefix}{each}" for each in range(number)]
@@ -85,7 +88,10 @@ def answered(
     route(connection, now=begun)
     save(
         connection,
-        *(tried(each, at=at) for each in claim(connection, now=begun)),
+        *(
+            tried(each, at=at, output=output, response=tries.said(model=model))
+            for each in claim(connection, now=begun)
+        ),
         now=at,
         flow_run_id=DRAIN,
     )
@@ -345,6 +351,23 @@ def deadline_at_risk(connection: Connection) -> None:
     recording.record_at_risk(
         connection, [AtRisk("letters", 1, 1, later(hours=1), 0.25, 0.95, 5_400)], now=NOON
     )
+
+
+def changed(connection: Connection, **now_said: Any) -> None:
+    """Forty answers are the reference of their version, and forty later ones say something else."""
+    publish(connection, now=later(days=-1), promises={"quality_reference_answers": 40})
+    for at, said in ((-30, {}), (-9, now_said)):
+        answered(connection, f"at{at}-", 40, at=later(minutes=at), **said)
+        quality.fold(connection, now=later(minutes=at))
+    evaluated(connection)
+
+
+def quality_drift(connection: Connection) -> None:
+    changed(connection, output={"category": "b"})
+
+
+def model_changed(connection: Connection) -> None:
+    changed(connection, model="claude-haiku-5-5-turned")
 
 
 def role_taken(connection: Connection) -> None:
@@ -611,6 +634,26 @@ TOLD = {
         "Move its traffic",
         None,
         "overdue-batch",
+        lacks=("No run: no run is at fault",),
+    ),
+    Promise.QUALITY_DRIFT: ScenarioMessage(
+        quality_drift,
+        ("Nothing failed: the examples above show what changed.",),
+        "No item waits",
+        "It has just begun",
+        "Accept the new answers",
+        None,
+        "at-9-",
+        lacks=("No run: no run is at fault",),
+    ),
+    Promise.MODEL_CHANGED: ScenarioMessage(
+        model_changed,
+        ("Nothing failed: the provider names another model, tier, place or speed.",),
+        "No item waits",
+        "It has just begun",
+        "lanes accept-quality letters",
+        None,
+        "at-9-",
         lacks=("No run: no run is at fault",),
     ),
     Promise.ROLE_TAKEN: ScenarioMessage(

@@ -125,7 +125,12 @@ def compares_again(connection: Connection, of: Incident) -> None:
     ledger.record(connection, [], now=SOON)
 
 
+def accepts_the_answers(connection: Connection, of: Incident) -> None:
+    recording.accept_quality(connection, of.workload, Signature("ada", "they are right", SOON))
+
+
 BY_COMMAND: dict[str, Act] = {
+    "accept_quality": accepts_the_answers,
     "depart": departs,
     "pause": pauses,
     "retry": retries_all,
@@ -134,6 +139,7 @@ BY_COMMAND: dict[str, Act] = {
     "replay": replays_and_promotes,
 }
 BY_FORM: dict[str, Act] = {
+    "accept_quality": accepts_the_answers,
     "depart": departs,
     "pause": pauses,
     "set_budget": raises_the_budget,

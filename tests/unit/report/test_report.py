@@ -34,6 +34,7 @@ from lanes.report.figures import (
     Failure,
     LaneFigures,
     MinuteFigures,
+    QualityFigures,
     RefusalFigures,
     RouteFigures,
     StateFigures,
@@ -169,6 +170,16 @@ def two_workloads() -> Snapshot:
         batches=[a_batch()],
         agreement=[AgreementFigures("tickets", 106, 9)],
         accuracy=[AccuracyFigures("tickets", Lane.REALTIME, 1, "category", 106, 0.868, 0.79, 0.92)],
+        quality=[
+            QualityFigures(
+                "tickets",
+                Lane.REALTIME,
+                1,
+                "field category",
+                [('"complaint"', 0.12, 0.31), ('"question"', 0.5, 0.4)],
+                "drifts",
+            )
+        ],
         failures=[Failure("tickets", "T-104", "no answer after 4 attempts: 529 overloaded")],
         refusals=[RefusalFigures("tickets", "key_conflict", 2)],
         minutes=[MinuteFigures(Lane.REALTIME, ago(m), 3, 1 + m % 3) for m in range(59, 0, -1)]
@@ -206,6 +217,10 @@ def far_too_much() -> Snapshot:
         batches=[a_batch(n, state="held", note=HOSTILE * 20) for n in range(12)],
         agreement=[AgreementFigures(n, 10, 3) for n in names],
         accuracy=[AccuracyFigures(n, Lane.BATCH, 3, HOSTILE, 10, 0.5, 0.2, 0.8) for n in names],
+        quality=[
+            QualityFigures(n, Lane.BATCH, 3, HOSTILE, [(HOSTILE, 0.5, 0.2)], "steady")
+            for n in names
+        ],
         failures=[Failure(names[0], f"{n}{HOSTILE}", "<" * 5000) for n in range(200)],
         refusals=[RefusalFigures(n, HOSTILE, 3) for n in names],
         minutes=[

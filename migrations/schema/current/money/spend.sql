@@ -13,7 +13,10 @@
 ---   cost_usd: What it costs, US dollars
 ---   price_version: Which price table said so
 ---   billed_at: When the response was served
+---   service_tier: The provider's tier that served it; null: the usual one
+---   inference_geo: Where the provider served it; null: it does not say
+---   speed: At which speed the provider served it; null: the usual one
 create or replace view lanes.spend as
 select message_id, workload, lane, purpose, model, batch_id, items, input_tokens, output_tokens,
-       cache_read_tokens, cache_write_tokens, cost_usd, price_version, billed_at
+       cache_read_tokens, cache_write_tokens, cost_usd, price_version, billed_at, service_tier, inference_geo, speed
   from lanes.response;

@@ -1,0 +1,297 @@
+"""The quality of answers, watched by version and lane: whether the shares of what they say, or of how they end, have changed.
+
+The first answers of a version on a lane are the reference, and everything after them sharpens it until the shares change.
+Answers of an open drift belong to no reference: it ends once the shares before are surely back, or a person accepts it.
+"""
+
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from math import isfinite, log
+from typing import Any
+
+from pydantic import BaseModel
+
+from lanes import json_data
+from lanes.ids import ItemId
+from lanes.promises.assessment import Assessment
+from lanes.promises.incident import Promise
+from lanes.statistics.drift import detect, thinned
+from lanes.text import plain
+from lanes.units import clock, count, share
+from lanes.words import Lane, Outcome, Verdict
+
+LOOK_EVERY, LEAST_ITEMS = timedelta(minutes=1), 20  # of a look at one figure, whichever is later
+# looks until a false alarm, of all figures of a workload together
+TEN_MONTHS = timedelta(days=300) // LOOK_EVERY
+MOST_PORTIONS = 32
+MOST_NAMES, LONGEST_CLASS = 11, 60  # classes that are told apart; further ones count together
+MOST_FIELDS = 8  # of the output schema, the first
+QUANTILES = 5
+BACK = log(1e5)  # evidence that the shares before are back
+EXAMPLES = 5
+
+Value = str | float
+
+
+class QualityMeasure(StrEnum):
+    """What is watched of the answers."""
+
+    FIELD = "field"  # of the output: its classes, the quantiles of its numbers, or its length
+    OUTCOME = "outcome"  # how attempts with an answer end: valid, invalid, refused or truncated
+    CORRECTION = "correction"  # provisional answers: agreed or corrected
+    ACCURACY = "accuracy"  # labelled fields: right or wrong
+    SERVED = "served"  # the model, tier, place or speed that the provider names
+
+
+# Shares that may only fall; of every other measure each change counts.
+GOOD: Mapping[QualityMeasure, str] = {
+    QualityMeasure.OUTCOME: Outcome.VALID,
+    QualityMeasure.CORRECTION: "agreed",
+    QualityMeasure.ACCURACY: "right",
+}
+# Answers of the reference where fewer are enough: they are rare, or alike.
+LEARNED_FROM: Mapping[QualityMeasure, int] = {
+    QualityMeasure.CORRECTION: 200,
+    QualityMeasure.ACCURACY: 200,
+    QualityMeasure.SERVED: 50,
+}
+
+
+class Portion(BaseModel, frozen=True):
+    """The answers between two looks, by class."""
+
+    at: datetime
+    counts: tuple[int, ...]
+
+
+class Drift(BaseModel, frozen=True):
+    """A share that has changed; `counts` are those since `at`, `alarmed` the share when it was noticed.
+
+    `usual` is the most frequent class before. `back` is the evidence that the shares before are back.
+    """
+
+    place: int
+    name: str
+    usual: str
+    at: datetime
+    before: tuple[int, int]
+    counts: tuple[int, ...]
+    alarmed: float
+    item_ids: tuple[int, ...] = ()
+    back: float = 0
+    ended_at: datetime | None = None
+
+    def lasting(self, seen: Sequence[int], now: datetime) -> "Drift":
+        """Return the drift after these answers; it has ended where the share before explains them far better."""
+        hits, misses = seen[self.place], sum(seen) - seen[self.place]
+        usual, moved = (self.before[0] + 0.5) / (self.before[1] + 1), self.alarmed
+        back = self.back + hits * log(usual / moved) + misses * log((1 - usual) / (1 - moved))
+        counts = tuple(map(sum, zip(self.counts, seen, strict=True)))
+        ended_at = now if back >= BACK else None
+        changes = {"back": max(0.0, back), "counts": counts, "ended_at": ended_at}
+        return self.model_copy(update=changes)
+
+
+class AnswerWatch(BaseModel, frozen=True):
+    """One figure of the answers so far: `values` until the reference is full, then its classes and the counts of each.
+
+    Classes are the `names`, all others, and the spans between the `cuts` of numbers.
+    """
+
+    values: tuple[Value, ...] = ()
+    names: tuple[str, ...] = ()
+    cuts: tuple[float, ...] = ()
+    portions: tuple[Portion, ...] = ()
+    pending: Portion | None = None
+    looked_at: datetime | None = None
+    others: dict[str, int] = {}
+    item_ids: dict[int, tuple[int, ...]] = {}
+    drift: Drift | None = None
+
+    def add(
+        self,
+        seen: Mapping[Value, Sequence[ItemId]],
+        *,
+        learn: int,
+        good: str | None,
+        tests: int,
+        now: datetime,
+    ) -> "AnswerWatch":
+        """Return the watch after these values and their items, and after a look where one is due.
+
+        `learn` answers are the reference, `good` names the class whose share may only fall, and `tests` is how many figures
+        of the workload are watched.
+        """
+        if not self.portions:
+            return self._learned(seen, learn, now)
+        pending = self.pending or Portion(at=now, counts=(0,) * self.classes)
+        counts, others, items = [*pending.counts], Counter(self.others), dict(self.item_ids)
+        for value, item_ids in seen.items():
+            place = self._place(value)
+            counts[place] += len(item_ids)
+            items[place] = (*items.get(place, ()), *item_ids)[-EXAMPLES:]
+            if place == len(self.names):
+                others[str(value)] += len(item_ids)
+        pending = Portion(at=pending.at, counts=tuple(counts))
+        others = dict(others.most_common(MOST_NAMES))
+        added = self._with(pending=pending, others=others, item_ids=items)
+        is_due = self.looked_at is None or now - self.looked_at >= LOOK_EVERY
+        return added._looked(good, tests, now) if is_due and sum(counts) >= LEAST_ITEMS else added
+
+    @property
+    def is_drifting(self) -> bool:
+        """Whether a drift is open."""
+        return self.drift is not None and self.drift.ended_at is None
+
+    @property
+    def classes(self) -> int:
+        """The number of classes."""
+        return len(self.names) + 1 + (len(self.cuts) + 1 if self.cuts else 0)
+
+    def label(self, place: int) -> str:
+        """Return a class in words."""
+        if place < len(self.names):
+            return f'"{self.names[place]}"'
+        if place == len(self.names):
+            return f'"{max(self.others, key=self.others.__getitem__)}"' if self.others else "others"
+        span = place - len(self.names) - 1
+        low = [f"above {self.cuts[span - 1]:g}"] if span else []
+        return ", ".join([*low, *(f"up to {each:g}" for each in self.cuts[span : span + 1])])
+
+    def shares(self, *, now: bool) -> tuple[float, ...]:
+        """Return the share of each class, of the reference, or of the answers since a drift, or since the reference."""
+        counts = self.portions[0].counts
+        if now:
+            counts = _added(self.portions[1:] or self.portions)
+        if now and self.drift is not None and self.drift.ended_at is None:
+            counts = self.drift.counts
+        return tuple(each / max(1, sum(counts)) for each in counts)
+
+    def _place(self, value: Value) -> int:
+        if isinstance(value, str):
+            return self.names.index(value) if value in self.names else len(self.names)
+        return len(self.names) + (1 + bisect_left(self.cuts, value) if self.cuts else 0)
+
+    def _learned(
+        self, seen: Mapping[Value, Sequence[ItemId]], learn: int, now: datetime
+    ) -> "AnswerWatch":
+        values = [*self.values, *(each for each, ids in seen.items() for _ in ids)]
+        if len(values) < learn:
+            return self._with(values=tuple(values))
+        numbers = sorted(each for each in values if not isinstance(each, str))
+        ranks = (each * len(numbers) // QUANTILES for each in range(1, QUANTILES))
+        named = Counter(each for each in values if isinstance(each, str)).most_common(MOST_NAMES)
+        learned = AnswerWatch(
+            names=tuple(name for name, _ in named),
+            cuts=tuple(sorted({numbers[each] for each in ranks})) if numbers else (),
+        )
+        places = Counter(map(learned._place, values))
+        counts = tuple(places[each] for each in range(learned.classes))
+        return learned._with(portions=(Portion(at=now, counts=counts),))
+
+    def _looked(self, good: str | None, tests: int, now: datetime) -> "AnswerWatch":
+        assert self.pending is not None
+        looked = self._with(pending=None, looked_at=now)
+        if self.drift is not None and self.drift.ended_at is None:
+            return looked._with(drift=self.drift.lasting(self.pending.counts, now))
+        portions = [*self.portions, self.pending]
+        merged = thinned([sum(each.counts) for each in portions], most=MOST_PORTIONS)
+        if merged is not None:
+            both = portions[merged : merged + 2]
+            portions[merged : merged + 2] = [Portion(at=both[0].at, counts=_added(both))]
+        watched = [each for each in range(self.classes) if good not in self.names[each : each + 1]]
+        counts = [each.counts for each in portions]
+        evidence, shift = detect(counts, watched, rises=good is not None)
+        if shift is None or evidence < log(tests * TEN_MONTHS):
+            return looked._with(portions=tuple(portions))
+        before, since = _added(portions[: shift.portion]), _added(portions[shift.portion :])
+        whole = sum(since), sum(before)
+        place = max(watched, key=lambda each: since[each] / whole[0] - before[each] / whole[1])
+        drift = Drift(
+            place=place,
+            name=self.label(place),
+            usual=self.label(before.index(max(before))),
+            at=portions[shift.portion].at,
+            before=(before[place], sum(before)),
+            counts=since,
+            alarmed=(since[place] + 0.5) / (sum(since) + 1),
+            item_ids=self.item_ids.get(place, ()),
+        )
+        reference = Portion(at=self.portions[0].at, counts=before)
+        return looked._with(portions=(reference,), drift=drift)
+
+    def _with(self, **changes: Any) -> "AnswerWatch":
+        return self.model_copy(update=changes)
+
+
+@dataclass(frozen=True)
+class WatchedFigure:
+    """A figure of the answers of a version on a lane; `keys` are those of the examples of its drift."""
+
+    workload: str
+    version: int
+    lane: Lane
+    measure: QualityMeasure
+    field: str
+    watch: AnswerWatch
+    keys: Sequence[str] = ()
+
+    @property
+    def subject(self) -> str:
+        """The subject of its incidents."""
+        return f"{self.named}, {self.lane}, version {self.version}"
+
+    @property
+    def examples(self) -> tuple[int, ...]:
+        """The items of the class that has grown, the newest last."""
+        return self.watch.drift.item_ids if self.watch.drift else ()
+
+    @property
+    def named(self) -> str:
+        """The figure in words."""
+        return f"{self.measure} {self.field}" if self.field else str(self.measure)
+
+
+def values_of(output: Mapping[str, Any], schema: Mapping[str, Any]) -> Iterator[tuple[str, Value]]:
+    """Yield what is watched of an answer: (field, class, number or length) of the first fields of its schema."""
+    for field, rules in [*schema.get("properties", {}).items()][:MOST_FIELDS]:
+        value, rules = output.get(field), rules if isinstance(rules, dict) else {}
+        if isinstance(value, str):
+            is_closed = "enum" in rules or "const" in rules
+            yield field, value[:LONGEST_CLASS] if is_closed else float(len(value))
+        elif value is None or isinstance(value, bool):
+            yield field, "null" if value is None else "true" if value else "false"
+        elif isinstance(value, list):
+            yield field, float(len(value))
+        elif isinstance(value, int | float) and abs(value) < 1e300 and isfinite(value):
+            yield field, str(value) if "enum" in rules else float(value)
+
+
+def quality_drift(figure: WatchedFigure, now: datetime) -> Assessment:
+    """Judge a figure whose watch has met a drift, which may have ended."""
+    drift = figure.watch.drift
+    assert drift is not None
+    hits, whole = drift.counts[drift.place], sum(drift.counts)
+    before, value = share(drift.before[0] / max(1, drift.before[1])), 100 * hits / max(1, whole)
+    is_served = figure.measure is QualityMeasure.SERVED
+    promise = Promise.MODEL_CHANGED if is_served else Promise.QUALITY_DRIFT
+    lane = "real-time" if figure.lane is Lane.REALTIME else "batch"
+    name, since = f"{plain(figure.named)}: {plain(drift.name)}", clock(drift.at, beside=now)
+    said = f"{name} {before} to {share(value / 100)} since {since}, {lane} lane, version {figure.version}"
+    if is_served:
+        said += f"; it was {plain(drift.usual)} before"
+    said += f". That is of {count(whole)} answers since and {count(drift.before[1])} before."
+    if figure.keys:
+        said += f" Examples: {', '.join(json_data.dumps(plain(each)) for each in figure.keys)}."
+    verdict = Verdict.FAILED
+    if drift.ended_at is not None:
+        verdict, said = Verdict.PASSED, f"{name} is back at {before}."
+    return Assessment(promise, figure.workload, verdict, value, 0, whole, said, figure.subject)
+
+
+def _added(portions: Sequence[Portion]) -> tuple[int, ...]:
+    return tuple(map(sum, zip(*(each.counts for each in portions), strict=True)))

@@ -1,0 +1,137 @@
+"""What the watch of the answers' quality reads: new attempts and labels in portions, at the same cost whatever the traffic.
+
+Nothing is written while items are answered. Of more than `MOST` new rows every n-th is read, so that the rest of a long batch
+is seen as well as its beginning. Rows that a transaction writes meanwhile may be missed: it is a sample.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Connection, text
+
+from lanes.ids import ItemId
+from lanes.promises.quality import (
+    GOOD,
+    LEARNED_FROM,
+    AnswerWatch,
+    QualityMeasure,
+    Value,
+    values_of,
+)
+from lanes.store.bulk import document_of
+from lanes.store.workload.known import known
+from lanes.words import Lane
+from lanes.workload.version import Version
+
+MOST = 4_000  # rows of a turn
+KEPT_FOR = timedelta(days=90)  # figures of versions that give no answers any more
+
+PLACES = """
+select coalesce((select position from lanes.watermark where name = :name), 0) as after,
+       coalesce((select max(id) from lanes.{table}), 0) as until
+"""
+READ_TO = """
+insert into lanes.watermark (name, seen_until, position) values (:name, :now, :until)
+on conflict (name) do update set seen_until = excluded.seen_until, position = excluded.position
+"""
+# An authoritative answer says whether the provisional one of the same revision was corrected.
+ATTEMPTS = """
+select a.item_id, a.version_id, a.lane, a.outcome, r.output, c.corrected,
+       concat_ws(', ', s.model, 'tier ' || s.service_tier, 'geo ' || s.inference_geo, 'speed ' || s.speed) as served
+  from generate_series(cast(:after as bigint) + 1, cast(:until as bigint), cast(:every as bigint)) g (id)
+  join lanes.attempt a on a.id = g.id
+  left join lanes.result r on r.item_id = a.item_id and r.work_id = a.work_id and a.shown
+  left join lateral (
+    select exists (select from lanes.correction c where c.item_id = r.item_id and c.authoritative_id = r.id) as corrected
+      from lanes.result p
+     where p.item_id = r.item_id and p.generation = r.generation and p.revision = r.revision
+       and p.standing = 'provisional' and r.standing = 'authoritative') c on true
+  left join lanes.response s on s.message_id = a.message_id
+ where a.purpose in ('answer', 'authoritative') and a.outcome in ('valid', 'invalid', 'refused', 'truncated')
+"""
+LABELS = """
+select r.item_id, r.version_id, r.lane, f.field, coalesce(r.output -> f.field = f.value, false) as is_right
+  from generate_series(cast(:after as bigint) + 1, cast(:until as bigint), cast(:every as bigint)) g (id)
+  join lanes.label l on l.id = g.id and l.basis <> 'review'
+ cross join lateral (
+   select distinct on (r.lane, r.version_id) r.item_id, r.lane, r.version_id, r.output
+     from lanes.result r where r.item_id = l.item_id and r.generation = 0 and r.output is not null
+    order by r.lane, r.version_id, r.id desc) r
+ cross join lateral jsonb_each(l.expected) f (field, value)
+"""
+KNOWN = "select version_id, lane, measure, field, watch from lanes.quality where version_id = any(:versions)"
+KEEP = """
+insert into lanes.quality
+select workload, version_id, lane, measure, field, watch, has_drift, :now
+  from json_populate_recordset(null::lanes.quality, cast(:rows as json))
+on conflict (version_id, lane, measure, field) do update
+  set watch = excluded.watch, has_drift = excluded.has_drift, updated_at = excluded.updated_at
+"""
+FORGET = "delete from lanes.quality where updated_at < :before"
+Key = tuple[Any, ...]  # id of the version, lane, measure, field
+Seen = defaultdict[Key, defaultdict[Value, list[ItemId]]]
+
+
+def fold(connection: Connection, *, now: datetime) -> None:
+    """Take in what came since the last turn, and look at the figures that are due."""
+    rows = _new(connection, ATTEMPTS, "attempt", now)
+    labels = _new(connection, LABELS, "label", now)
+    found = known(connection, {each.version_id for each in (*rows, *labels)}).versions
+    versions = {id_: of for id_, of in found.items() if of.spec.promises.quality_reference_answers}
+    seen: Seen = defaultdict(lambda: defaultdict(list))
+    for row in rows:
+        if row.version_id in versions:
+            _sort(row, versions[row.version_id], seen)
+    for row in labels:
+        of = (row.version_id, row.lane, QualityMeasure.ACCURACY, row.field)
+        seen[of]["right" if row.is_right else "wrong"].append(row.item_id)
+    stored = connection.execute(text(KNOWN), {"versions": list(versions)})
+    watches: dict[Key, Any] = {tuple(row[:4]): row.watch for row in stored}
+    tests = Counter(versions[key[0]].workload for key in watches | seen if key[0] in versions)
+    kept: list[dict[str, Any]] = []
+    for key, values in seen.items():
+        if (version := versions.get(key[0])) is None:
+            continue
+        learn, measure = version.spec.promises.quality_reference_answers, QualityMeasure(key[2])
+        watch = AnswerWatch.model_validate(watches.get(key, {})).add(
+            values,
+            learn=min(learn, LEARNED_FROM.get(measure, learn)),
+            good=GOOD.get(measure),
+            tests=tests[version.workload],
+            now=now,
+        )
+        of_watch = {"watch": watch.model_dump(mode="json"), "has_drift": watch.drift is not None}
+        named = zip(("version_id", "lane", "measure", "field"), key, strict=True)
+        kept.append({"workload": version.workload, **dict(named), **of_watch})
+    if kept:
+        connection.execute(text(KEEP), {"rows": document_of(kept), "now": now})
+        connection.execute(text(FORGET), {"before": now - KEPT_FOR})
+
+
+def _new(connection: Connection, query: str, table: str, now: datetime) -> Sequence[Any]:
+    """Return what `query` reads of the new rows of a table, or of a sample of them."""
+    name = f"quality of {table}s"
+    at = dict(connection.execute(text(PLACES.format(table=table)), {"name": name}).mappings().one())
+    if at["until"] <= at["after"]:
+        return ()
+    connection.execute(text(READ_TO), {"name": name, "now": now, "until": at["until"]})
+    at["every"] = -(-(at["until"] - at["after"]) // MOST)
+    return connection.execute(text(query), at).all()
+
+
+def _sort(row: Any, version: Version, seen: Seen) -> None:
+    """Add what an attempt says to the figures that it counts for."""
+    said: list[tuple[str, QualityMeasure, str, Value]]
+    said = [(row.lane, QualityMeasure.OUTCOME, "", row.outcome)]
+    if row.served:
+        said.append((row.lane, QualityMeasure.SERVED, "", row.served))
+    if row.corrected is not None:
+        word = "corrected" if row.corrected else "agreed"
+        said.append((Lane.REALTIME, QualityMeasure.CORRECTION, "", word))
+    if row.output is not None:
+        fields = values_of(row.output, version.spec.output_schema)
+        said += [(row.lane, QualityMeasure.FIELD, field, value) for field, value in fields]
+    for lane, measure, field, value in said:
+        seen[version.id, lane, measure, field][value].append(row.item_id)

@@ -1,0 +1,226 @@
+"""The quality of answers is read in portions of what was saved: classes, outcomes, corrections, labels, and who served them."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+from sqlalchemy import Connection, Engine, text
+
+from lanes.cli import app
+from lanes.errors import ActionRefused, UnknownWorkload
+from lanes.promises.incident import IncidentState, Promise
+from lanes.promises.judge import assess
+from lanes.promises.quality import WatchedFigure
+from lanes.provider.message import read_response
+from lanes.settling.outcome import Response
+from lanes.store import incidents
+from lanes.store.asking import through
+from lanes.store.doors import emptying, items
+from lanes.store.figures import measurements, quality, reading
+from lanes.store.promises import recording
+from lanes.store.report import snapshot
+from lanes.store.workload import workloads
+from lanes.words import Lane, Outcome, Signature
+from tests.conftest import NOON, later
+from tests.examples import admit, publish, route
+from tests.store.tries import A, B, claim, rows, save, submit, tried
+
+WATCHED = {"quality_reference_answers": 20}
+
+
+def answer(
+    connection: Connection,
+    prefix: str,
+    outputs: list[Any],
+    *,
+    minutes: float = 0,
+    response: Response | None = None,
+) -> None:
+    """An item for each output, answered in real time, and then a turn of the watch; None is an invalid answer."""
+    at = later(minutes=minutes)
+    admit(connection, *(f"{prefix}{n}" for n in range(len(outputs))), now=at, lane=Lane.REALTIME)
+    route(connection, now=at)
+    tries = [
+        tried(each, at=at, output=output, response=response)
+        if output is not None
+        else tried(each, Outcome.INVALID, at=at)
+        for each, output in zip(
+            (each for each in claim(connection, now=at) if each.key.startswith(prefix)),
+            outputs,
+            strict=True,
+        )
+    ]
+    save(connection, *tries, now=at)
+    quality.fold(connection, now=at)
+
+
+def figures(connection: Connection) -> Mapping[str, WatchedFigure]:
+    found = reading.watched(through(connection), drifted=False)
+    return {f"{each.named} {each.lane}": each for each in found}
+
+
+def looked(connection: Connection, **after: float) -> None:
+    """`watch` judges at that time after noon."""
+    now = later(**after)
+    judged = assess(workloads.in_force(connection), measurements.measure(connection, now=now), now)
+    incidents.record(connection, judged, now=now)
+    recording.end_gone(connection, judged, now=now)
+
+
+def drifts(connection: Connection, state: IncidentState = IncidentState.OPEN) -> list[str]:
+    found = incidents.listed(connection, states=[state])
+    watched = (Promise.QUALITY_DRIFT, Promise.MODEL_CHANGED)
+    return [each.sentence for each in found if each.promise in watched]
+
+
+def test_each_answer_counts_for_its_fields_its_outcome_and_who_served_it(
+    connection: Connection,
+) -> None:
+    publish(connection, now=NOON, promises=WATCHED)
+    answer(connection, "k", [A, {"category": "b", "note": "four"}, None])
+    found = figures(connection)
+    assert {name: sorted(map(str, each.watch.values)) for name, each in found.items()} == {
+        "field category realtime": ["a", "b"],
+        "field note realtime": ["4.0", "null"],
+        "outcome realtime": ["invalid", "valid", "valid"],
+        "served realtime": ["claude-haiku-5-5"] * 3,
+    }
+    answer(connection, "again", [A])
+    assert len(figures(connection)["outcome realtime"].watch.values) == 4
+
+
+def test_a_change_is_told_with_examples_and_accepted_by_a_person(connection: Connection) -> None:
+    publish(connection, now=NOON, promises=WATCHED)
+    answer(connection, "usual", [A] * 30)
+    answer(connection, "new", [B] * 60, minutes=5)
+    looked(connection, minutes=5)
+    (said,) = drifts(connection)
+    assert said.startswith('field category: "b" 0 % to 100 % since 12:05 UTC, real-time lane')
+    assert said.endswith('Examples: "new59", "new58", "new57", "new56", "new55".')
+    emptying.forget(connection, "letters", "new58", now=later(minutes=6))
+    looked(connection, minutes=6)
+    assert "new58" not in drifts(connection)[0]
+    done = recording.accept_quality(connection, "letters", Signature("ada", "new form", NOON))
+    assert done == "letters: the answers from now on are the reference of 1 figure"
+    looked(connection, minutes=7)
+    assert drifts(connection) == []
+    assert drifts(connection, IncidentState.RESOLVED) == [
+        "Accepted by ada: new form. The answers from now on are the reference."
+    ]
+    answer(connection, "more", [B] * 60, minutes=8)
+    looked(connection, minutes=8)
+    assert drifts(connection) == []
+
+
+def test_nothing_that_has_not_changed_can_be_accepted(connection: Connection) -> None:
+    publish(connection, now=NOON)
+    by = Signature("ada", "so", NOON)
+    with pytest.raises(ActionRefused, match='no answers of workload "letters" have changed'):
+        recording.accept_quality(connection, "letters", by)
+    with pytest.raises(UnknownWorkload):
+        recording.accept_quality(connection, "nobody", by)
+
+
+def test_a_model_that_changes_under_its_name_is_told_with_both_names(
+    connection: Connection,
+) -> None:
+    publish(connection, now=NOON, promises=WATCHED)
+    answer(connection, "usual", [A] * 30)
+    message = {
+        "id": "msg_tiers",
+        "model": "claude-haiku-5-5-b",
+        "content": [],
+        "usage": {
+            "input_tokens": 1,
+            "output_tokens": 1,
+            "service_tier": "priority",
+            "inference_geo": "eu",
+            "speed": "fast",
+        },
+    }
+    answer(connection, "new", [A] * 60, minutes=5, response=read_response(message))
+    looked(connection, minutes=5)
+    (said,) = drifts(connection)
+    named = "claude-haiku-5-5-b, tier priority, geo eu, speed fast"
+    assert said.startswith(f'served: "{named}" 0 % to 100 %')
+    assert 'it was "claude-haiku-5-5" before' in said
+    (bill,) = rows(connection, "spend", message_id="msg_tiers")
+    assert (bill.service_tier, bill.inference_geo, bill.speed) == ("priority", "eu", "fast")
+
+
+def test_what_is_served_as_usual_is_kept_as_null() -> None:
+    usage = {"input_tokens": 1, "output_tokens": 1, "service_tier": "batch", "speed": "standard"}
+    read = read_response({"id": "msg_1", "content": [], "usage": {**usage, "inference_geo": 3}})
+    assert (read.tier, read.geo, read.speed) == (None, None, None)
+
+
+@pytest.mark.slow
+def test_corrections_and_labels_count_once_they_are_known(connection: Connection) -> None:
+    version = publish(connection, now=NOON, mode="lambda", promises=WATCHED)
+    answer(connection, "k", [A, A, A])
+    batch_id, works = submit(connection, version, now=later(minutes=1))
+    outputs = [A, B, A]
+    tries = [tried(each, output=said) for each, said in zip(works, outputs, strict=True)]
+    save(connection, *tries, batch_id=batch_id, now=later(minutes=2))
+    items.label(connection, "letters", {"k0": A, "k1": A}, source="team")
+    quality.fold(connection, now=later(minutes=3))
+    found = figures(connection)
+    assert sorted(found["correction realtime"].watch.values, key=str) == ["agreed"] * 2 + [
+        "corrected"
+    ]
+    assert found["accuracy category realtime"].watch.values == ("right", "right")
+    assert sorted(found["accuracy category batch"].watch.values, key=str) == ["right", "wrong"]
+
+
+def test_a_long_backlog_is_sampled_evenly(
+    connection: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish(connection, now=NOON, promises=WATCHED)
+    monkeypatch.setattr(quality, "MOST", 10)
+    answer(connection, "k", [A, B] * 15)
+    assert 9 <= len(figures(connection)["outcome realtime"].watch.values) <= 10
+    read_to = "select position from lanes.watermark where name = 'quality of attempts'"
+    newest = connection.execute(text("select max(id) from lanes.attempt")).scalar_one()
+    assert connection.execute(text(read_to)).scalar_one() == newest
+
+
+def test_a_workload_that_promises_nothing_is_not_watched(connection: Connection) -> None:
+    publish(connection, now=NOON, promises={"quality_reference_answers": 0})
+    answer(connection, "k", [A] * 30)
+    assert figures(connection) == {}
+
+
+def test_a_new_version_ends_the_incident_and_is_watched_anew(connection: Connection) -> None:
+    publish(connection, now=NOON, promises=WATCHED)
+    answer(connection, "usual", [A] * 30)
+    answer(connection, "new", [B] * 60, minutes=5)
+    looked(connection, minutes=5)
+    assert drifts(connection)
+    publish(connection, now=later(minutes=6), promises=WATCHED, instructions="Sort it anew.")
+    looked(connection, minutes=6)
+    (said,) = drifts(connection, IncidentState.RESOLVED)
+    assert said.startswith("Its version is not in force any more")
+    assert figures(connection) == {}
+
+
+def test_the_report_shows_the_reference_beside_what_is_said_now(connection: Connection) -> None:
+    publish(connection, now=NOON, promises=WATCHED)
+    answer(connection, "usual", [A] * 30)
+    answer(connection, "new", [B] * 60, minutes=5)
+    taken = snapshot.take(connection, since=NOON, now=later(minutes=6))
+    (of,) = (each for each in taken.quality if each.figure == "field category")
+    assert of.state == "drifts"
+    assert of.classes == [('"b"', 0.0, 1.0), ('"a"', 1.0, 0.0)]
+
+
+def test_the_command_accepts_what_has_changed_or_says_that_nothing_has(
+    pool: Engine, address: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pool.begin() as connection:
+        publish(connection, now=NOON, promises=WATCHED)
+        answer(connection, "usual", [A] * 30)
+        answer(connection, "new", [B] * 60, minutes=5)
+    assert app(["accept-quality", "letters", "--why", "right"]) == 0
+    assert "the reference of 1 figure" in capsys.readouterr().out
+    assert app(["accept-quality", "letters"]) == 1
+    assert "no answers of workload" in capsys.readouterr().err

@@ -1,0 +1,164 @@
+"""Answers that have changed are told with what changed; they end by evidence, and no chance opens an incident."""
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+from random import Random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lanes.ids import ItemId
+from lanes.json_data import dumps, loads
+from lanes.promises.incident import Promise, Severity
+from lanes.promises.quality import (
+    AnswerWatch,
+    QualityMeasure,
+    Value,
+    WatchedFigure,
+    quality_drift,
+    values_of,
+)
+from lanes.words import Lane, Verdict
+from tests.conftest import NOON, later
+from tests.examples import SCHEMA
+
+MIX = {"complaint": 0.12, "question": 0.5, "praise": 0.38}
+
+
+def fed(
+    watch: AnswerWatch,
+    mix: dict[str, float],
+    minutes: int,
+    *,
+    at: datetime | None = None,
+    good: str | None = None,
+    items: int = 50,
+    seed: int = 1,
+) -> AnswerWatch:
+    """The watch after that many minutes of answers, each divided as `mix` says; they follow those before."""
+    random = Random(seed)
+    at = at or (watch.looked_at or NOON) + timedelta(minutes=1)
+    for minute in range(minutes):
+        said = random.choices([*mix], [*mix.values()], k=items)
+        seen: dict[Value, list[ItemId]] = {}
+        for place, each in enumerate(said):
+            seen.setdefault(each, []).append(ItemId(1_000 * minute + place))
+        now = at + timedelta(minutes=minute)
+        watch = watch.add(seen, learn=500, good=good, tests=10, now=now)
+        watch = AnswerWatch.model_validate(loads(dumps(watch.model_dump(mode="json"))))
+    return watch
+
+
+def figure(watch: AnswerWatch, measure: QualityMeasure, field: str = "") -> WatchedFigure:
+    return WatchedFigure("letters", 7, Lane.REALTIME, measure, field, watch, ["k1", 'a "b"\n'])
+
+
+def test_a_drift_says_what_moved_since_when_on_which_lane_and_version() -> None:
+    watch = fed(AnswerWatch(), MIX, 60)
+    assert watch.drift is None
+    watch = fed(watch, {"complaint": 0.31, "question": 0.35, "praise": 0.34}, 20, at=later(hours=2))
+    judged = quality_drift(
+        figure(watch, QualityMeasure.FIELD, "category"), later(hours=2, minutes=30)
+    )
+    assert (judged.promise, judged.verdict) == (Promise.QUALITY_DRIFT, Verdict.FAILED)
+    assert judged.severity is Severity.WARNING
+    assert judged.subject == "field category, realtime, version 7"
+    assert judged.sentence.startswith('field category: "complaint" 12 % to 29 %')
+    assert " since 14:00 UTC, real-time lane, version 7." in judged.sentence
+    assert judged.sentence.endswith(r'Examples: "k1", "a \"b\"".')
+    assert len(watch.drift.item_ids) == 5 if watch.drift else False
+
+
+def test_it_ends_once_the_share_is_back_and_may_come_again() -> None:
+    watch = fed(fed(AnswerWatch(), MIX, 60), {"complaint": 0.4, "question": 0.6}, 20)
+    assert watch.drift is not None
+    assert watch.drift.ended_at is None
+    still = fed(watch, {"complaint": 0.4, "question": 0.6}, 60, seed=3)
+    assert still.drift is not None
+    assert still.drift.ended_at is None
+    back = fed(watch, MIX, 30, at=later(hours=3), seed=4)
+    judged = quality_drift(figure(back, QualityMeasure.FIELD, "category"), later(hours=4))
+    assert judged.verdict is Verdict.PASSED
+    assert judged.sentence.endswith("is back at 12 %.")
+    again = fed(back, {"complaint": 0.4, "question": 0.6}, 30, at=later(hours=5), seed=5)
+    assert again.drift is not None
+    assert again.drift.ended_at is None
+
+
+def test_a_class_that_was_never_seen_is_named() -> None:
+    watch = fed(fed(AnswerWatch(), MIX, 20), {"<!channel>": 1}, 2)
+    assert watch.drift is not None
+    assert (watch.drift.name, watch.drift.usual) == ('"<!channel>"', '"question"')
+
+
+def test_a_model_that_changed_is_told_with_both_names() -> None:
+    watch = fed(fed(AnswerWatch(), {"small-1": 1}, 20), {"small-2": 1}, 1, at=later(hours=1))
+    judged = quality_drift(figure(watch, QualityMeasure.SERVED), later(hours=1, minutes=1))
+    assert judged.promise is Promise.MODEL_CHANGED
+    assert judged.sentence.startswith(
+        'served: "small-2" 0 % to 100 % since 13:00 UTC, real-time lane, version 7; it was "small-1" before.'
+    )
+
+
+def test_fewer_corrections_are_no_drift_and_more_are() -> None:
+    usual = fed(AnswerWatch(), {"agreed": 0.9, "corrected": 0.1}, 100, good="agreed")
+    better = fed(usual, {"agreed": 1}, 60, good="agreed")
+    worse = fed(usual, {"agreed": 0.8, "corrected": 0.2}, 60, good="agreed", seed=2)
+    assert better.drift is None
+    assert worse.drift is not None
+    assert worse.drift.name == '"corrected"'
+
+
+def test_numbers_are_divided_by_the_quantiles_of_the_reference() -> None:
+    random = Random(1)
+    seen: dict[Value, list[ItemId]] = {
+        random.uniform(0, 100): [ItemId(each)] for each in range(500)
+    }
+    watch = AnswerWatch().add(seen, learn=500, good=None, tests=1, now=NOON)
+    assert len(watch.cuts) == 4
+    assert watch.portions[0].counts[1:] == pytest.approx((100,) * 5, abs=1)
+    for minute in range(20):
+        longer: dict[Value, list[ItemId]] = {
+            random.uniform(60, 100): [ItemId(each)] for each in range(30)
+        }
+        watch = watch.add(longer, learn=500, good=None, tests=1, now=later(minutes=minute))
+    assert watch.drift is not None
+    assert watch.drift.name.startswith("above ")
+
+
+def test_a_look_waits_for_a_minute_and_twenty_answers() -> None:
+    watch = fed(AnswerWatch(), MIX, 20)
+    few = watch.add({"praise": [ItemId(1)] * 19}, learn=500, good=None, tests=1, now=later(hours=1))
+    assert few.pending is not None
+    one = few.add({"praise": [ItemId(1)]}, learn=500, good=None, tests=1, now=later(hours=1))
+    assert one.pending is None
+    soon = one.add(
+        {"praise": [ItemId(1)] * 90}, learn=500, good=None, tests=1, now=later(hours=1, seconds=59)
+    )
+    assert soon.pending is not None
+
+
+@given(st.recursive(st.none() | st.booleans() | st.floats() | st.integers() | st.text(), st.lists))
+def test_whatever_an_answer_holds_is_counted_or_left_out(value: object) -> None:
+    found = dict(values_of({"category": value, "note": value}, SCHEMA))
+    watch = AnswerWatch()
+    for said in found.values():
+        for _ in range(30):
+            watch = watch.add({said: [ItemId(1)]}, learn=10, good=None, tests=1, now=NOON)
+    assert loads(dumps(watch.model_dump(mode="json"))) is not None
+
+
+def test_closed_sets_count_by_class_texts_by_length() -> None:
+    found = dict(values_of({"category": "a", "note": "four", "more": 1}, SCHEMA))
+    assert found == {"category": "a", "note": 4.0}
+
+
+def test_the_shares_of_a_report_are_those_of_the_reference_and_of_now() -> None:
+    watch = fed(AnswerWatch(), {"a": 1}, 10)
+    assert watch.shares(now=False)[0] == 1
+    assert watch.shares(now=True)[0] == 1
+    drifted = fed(watch, {"b": 1}, 2)
+    assert drifted.shares(now=True)[1] == 1
+    of = figure(drifted, QualityMeasure.FIELD, "x")
+    assert replace(of, keys=()).named == "field x"
