@@ -122,4 +122,17 @@ GOALS: Mapping[str, Mapping[str, Goal]] = {
         "paired_sample_share": most(0.35),
         "oracle_difference": most(0.02),
     },
+    "watch": {
+        "quiet_incidents": most(1),
+        "week_breaches_told": least(40),
+        "outage_messages": most(1),
+        "median_delay_s": most(60),
+        "late_told_share": least(1),
+        "late_false_per_1000": most(12),
+        "drift_detected": least(0.95),
+        "drift_items": TOLD,
+        "drift_false_per_month": most(0.1),
+        "tick_s": most(0.2),
+        "opened_at_half_limit_per_day": most(0.05),
+    },
 }

@@ -31,6 +31,7 @@ pytestmark = pytest.mark.slow
         "cost",
         "doors",
         "gates",
+        "watch",
     ],
 )
 def test_a_benchmark_ends_with_the_line_that_is_promised(name: str, open_folder: Path) -> None:
