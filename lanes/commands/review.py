@@ -74,12 +74,15 @@ def read_key() -> str:
     import tty
 
     terminal = sys.stdin.fileno()
-    before = termios.tcgetattr(terminal)
     try:
-        tty.setcbreak(terminal)
-        return os.read(terminal, 1).decode(errors="replace") or QUIT
-    finally:
-        termios.tcsetattr(terminal, termios.TCSADRAIN, before)
+        before = termios.tcgetattr(terminal)
+        tty.setcbreak(terminal, termios.TCSADRAIN)  # keeps keys that were typed ahead
+        try:
+            return os.read(terminal, 1).decode(errors="replace") or QUIT
+        finally:
+            termios.tcsetattr(terminal, termios.TCSADRAIN, before)
+    except (OSError, termios.error):  # the terminal was closed
+        return QUIT
 
 
 def _label_all(pool: Engine, of: Version, found: Sequence[ReviewedItem], answers: bool) -> None:

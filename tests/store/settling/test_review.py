@@ -1,6 +1,7 @@
 """The review queue: which items it asks for, which labels are a fair sample, and a person at a terminal."""
 
 import json
+import os
 from collections.abc import Iterator
 from typing import Any
 
@@ -211,6 +212,18 @@ def test_a_key_labels_and_a_mistake_is_taken_back(
     told = capsys.readouterr().out
     assert "1 of 1" in told
     assert 'answered: {"category": "a"}' in told
+
+
+def test_keys_that_are_typed_ahead_are_kept_and_a_closed_terminal_quits(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    person, terminal = os.openpty()
+    with open(terminal) as stdin:
+        monkeypatch.setattr("sys.stdin", stdin)
+        os.write(person, b"1\n2u")
+        assert [commands.read_key() for _ in range(4)] == ["1", "\n", "2", "u"]
+        os.close(person)
+        assert commands.read_key() == "q"
 
 
 @pytest.mark.usefixtures("asked")

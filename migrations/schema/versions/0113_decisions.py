@@ -4,8 +4,8 @@ import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects.postgresql import JSONB
 
-revision = "0119"
-down_revision = "0116"
+revision = "0113"
+down_revision = "0112"
 sql_in_force = "1f9394de5876"  # migrations/schema/current/ after this revision
 
 KINDS = (

@@ -3,8 +3,8 @@
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0112"
-down_revision = "0119"
+revision = "0114"
+down_revision = "0113"
 sql_in_force = "1f9394de5876"  # migrations/schema/current/ after this revision
 
 KNOWN = (

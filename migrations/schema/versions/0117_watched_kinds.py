@@ -2,8 +2,8 @@
 
 from alembic import op
 
-revision = "0113"
-down_revision = "0117"
+revision = "0117"
+down_revision = "0116"
 sql_in_force = "63c9e9e48045"  # migrations/schema/current/ after this revision
 
 KINDS = (

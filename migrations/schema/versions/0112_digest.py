@@ -2,7 +2,7 @@
 
 from alembic import op
 
-revision = "0116"
+revision = "0112"
 down_revision = "0111"
 sql_in_force = "7b34cd067366"  # migrations/schema/current/ after this revision
 

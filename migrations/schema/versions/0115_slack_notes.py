@@ -2,8 +2,8 @@
 
 from alembic import op
 
-revision = "0121"
-down_revision = "0112"
+revision = "0115"
+down_revision = "0114"
 sql_in_force = "a68f3d5fbd25"  # migrations/schema/current/ after this revision
 
 CHANGES = """

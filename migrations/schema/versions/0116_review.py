@@ -3,8 +3,8 @@
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0117"
-down_revision = "0121"
+revision = "0116"
+down_revision = "0115"
 sql_in_force = "63c9e9e48045"  # migrations/schema/current/ after this revision
 
 PROMISES = (

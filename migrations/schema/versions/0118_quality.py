@@ -3,8 +3,8 @@
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0122"
-down_revision = "0113"
+revision = "0118"
+down_revision = "0117"
 sql_in_force = "c4a6e45010db"  # migrations/schema/current/ after this revision
 
 PROMISES = (
