@@ -92,7 +92,7 @@ def test_what_differs_is_put_in_force_alone(connection: Connection, done: str, f
 
 def test_a_view_that_gains_a_last_column_is_replaced_as_it_stands(connection: Connection) -> None:
     before = oids(connection)
-    said = edited("money/spend", ("price_version, billed_at", "price_version, billed_at, 1 as one"))
+    said = edited("money/spend", ("inference_geo, speed", "inference_geo, speed, 1 as one"))
     assert put_in_force(connection, said) == ["money/spend"]
     assert oids(connection) == before
     assert columns(connection, "spend")[-1] == "one"
@@ -184,7 +184,7 @@ def test_a_readers_open_transaction_holds_up_the_replacing_of_what_it_read_and_n
                 connection,
                 edited(
                     "money/spend",
-                    ("price_version, billed_at", "price_version, billed_at, 1 as one"),
+                    ("inference_geo, speed", "inference_geo, speed, 1 as one"),
                 ),
             )
 
