@@ -28,7 +28,7 @@ HOUR = timedelta(hours=1)
 EARLIER = tuple(timedelta(days=days) for days in (1, 2, 3, 4, 5, 6, 7, 14, 21, 28))
 LEAST_HOURS = 3  # earlier hours without which the mix of an hour is not judged
 LEAST = 20  # decisions without which an hour is not compared
-MOVED = 0.1  # a reason's share may grow by this much
+MOVED = 0.05  # a reason's share may grow by this much
 PUSHED = 0.02  # the same of a reason that keeps an item from real time
 GUARDS = frozenset({Reason.BUDGET, Reason.CAPACITY, Reason.FALLBACK, Reason.SHED})
 LATE_BATCHES = 0.05  # of the batches may come back after the time that was stated for them

@@ -73,7 +73,7 @@ def test_a_reason_that_took_more_than_in_the_same_hours_breaks_the_promise() -> 
     ("seen", "verdict"),
     [
         (routed(USUAL, USUAL), Verdict.PASSED),
-        (routed(USUAL, hour(400, urgent=40)), Verdict.PASSED),  # by less than ten points
+        (routed(USUAL, hour(400, urgent=40)), Verdict.PASSED),  # by less than five points
         (routed(USUAL, URGENT, USUAL), Verdict.PASSED),  # one hour alone
         (routed(USUAL, hour(10, urgent=6), URGENT), Verdict.INCONCLUSIVE),  # a new hour
         (routed(USUAL, hour(40, urgent=12)), Verdict.INCONCLUSIVE),  # not sure yet
