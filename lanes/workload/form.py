@@ -80,8 +80,7 @@ class Promises(Form):
     """The promises of a workload to its consumers; a breach opens an incident, and a limit of 0 is no promise."""
 
     batch_max_minutes: int = Field(default=120, ge=0, title="Batch: longest run (minutes)")
-    """A batch that is still open after this many minutes opens an incident, and sooner once it is known how long such batches
-    take. 0 = no promise."""
+    """A batch that is open longer opens an incident; sooner once it is learned how long such batches take. 0 = no promise."""
     batch_max_failure_percent: float = Field(
         default=5, ge=0, le=100, title="Batch: largest share of failures (%)"
     )

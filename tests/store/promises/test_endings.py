@@ -144,6 +144,8 @@ GONE: list[tuple[Promise, Callable[[Connection], None], dict[str, float]]] = [
     (Promise.CHANCE_WRONG, correct, {}),
     (Promise.READ_LATE, pause, {}),
     (Promise.BILL_DIFFERS, agrees, {}),
+    (Promise.QUALITY_DRIFT, correct, {}),
+    (Promise.MODEL_CHANGED, correct, {}),
 ]
 
 

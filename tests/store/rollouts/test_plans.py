@@ -196,7 +196,7 @@ def test_a_rollout_begins_once_the_batch_lane_has_shown_what_the_playbook_asks_f
     assert str(refused.value) == (
         'the batch lane does not keep what playbook "batch-to-realtime" asks for before it begins, in the last 7 days: '
         "error_rate is inconclusive, 0 of at least 10 samples; accuracy is inconclusive, 0 of at least 20 labeled items; "
-        "label 20 more; 0 of 2 batches came back. Let it gather evidence, or change `before`"
+        "label 20 more (`lanes review letters`); 0 of 2 batches came back. Let it gather evidence, or change `before`"
     )
     batch_came_back(connection, "a", after=timedelta(minutes=30))
     with pytest.raises(ActionRefused, match=r"in the last 7 days: 1 of 2 batches came back\."):

@@ -23,6 +23,7 @@ OTHERWISE = {
     "max_payload_kib": 9,
     "announces": "summary",
     "promises": {"realtime_p95_s": 2.5},
+    "review_share": 0.05,
     "input_schema": {"type": "object", "required": ["text"]},
 }
 
