@@ -61,7 +61,7 @@ class Purpose(StrEnum):
 class LabelBasis(StrEnum):
     """How the item of a label was chosen; `review` labels count in no estimate, because their items are no fair sample."""
 
-    GIVEN = "given"  # by whoever brought the label
+    GIVEN = "given"  # by the sender of the label
     UNIFORM = "uniform"  # by the uniform share of the review queue
     REVIEW = "review"  # by the review queue, because answers to it differ
 

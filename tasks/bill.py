@@ -1,4 +1,4 @@
-"""Compares the provider's bill of the last complete days with the ledger."""
+"""The comparison of the provider's bill of the last complete days with the ledger."""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta

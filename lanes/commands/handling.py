@@ -1,4 +1,4 @@
-"""What a person says about an incident until a time: that nothing of it is told, or that somebody looks after it."""
+"""The action that silences or acknowledges an open incident until an end time."""
 
 from datetime import datetime, timedelta
 from typing import Literal

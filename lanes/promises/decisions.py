@@ -1,4 +1,4 @@
-"""Promises about routing: rules can be evaluated, the mix of reasons stays, what was predicted comes true, answers are read.
+"""Promises about routing: its rules, the mix of its reasons, its predictions, and whether real-time answers are read soon.
 
 What is measured of a workload is compared with the same hours of earlier days. The bounds hold at every look from the hour or
 day on in which their counts begin, each with a chance of error of `ALPHA`. An hour has about twelve shares, so 50 workloads

@@ -83,7 +83,7 @@ class Feed:
     pattern: ArrivalPattern | None = None
 
     def is_silent(self, now: datetime) -> bool:
-        """Return whether its pattern is asked."""
+        """Return whether the silence is long enough to judge, and not so long that it is the new pattern."""
         return SOONEST < now - self.last_at < FORGOTTEN
 
 
@@ -107,6 +107,6 @@ def feed_silent(feed: Feed, now: datetime) -> Assessment:
         )
     said += (
         f"; by the same hours of the last {pattern.weeks} weeks, items were expected in {counted(round(lacking), 'minute')} of "
-        "that time. A healthy feed is that silent less than once in ten years."
+        "that time. By that pattern it is that silent less than once in ten years."
     )
     return Assessment(promise, name, Verdict.FAILED, minutes, 0, round(lacking), said)

@@ -42,19 +42,16 @@ class Promise(StrEnum):
     BUDGET = "budget"  # there is enough of a budget left for its period
     DEADLINE_MISSED = "deadline_missed"  # few items are answered after they were due
     DEADLINE_AT_RISK = "deadline_at_risk"  # what is due will be answered in time, surely enough
-    QUALITY_DRIFT = (
-        "quality_drift"  # answers are spread, valid and right as the first of their version
-    )
-    MODEL_CHANGED = (
-        "model_changed"  # the model that was asked for serves the answers, as it did before
-    )
+    # answers have the classes, outcomes and accuracy of the first ones of their version
+    QUALITY_DRIFT = "quality_drift"
+    MODEL_CHANGED = "model_changed"  # the model that serves the answers stays the same
     ROLE_TAKEN = "role_taken"  # no session of another user holds a role of Lanes
     FEED_SILENT = "feed_silent"  # items arrive as they usually do in that hour of the week
     RULE_RAISES = "rule_raises"  # every rule can be evaluated for every item
     # items take their lanes for the reasons of the same hours before
     ROUTING_SHIFTED = "routing_shifted"
     GUARDS_FIRE = "guards_fire"  # few items are kept from real time, as in the same hours before
-    CHANCE_WRONG = "chance_wrong"  # batches are back as surely as was stated
+    CHANCE_WRONG = "chance_wrong"  # batches come back in the stated time as often as stated
     READ_LATE = "read_late"  # real-time answers are read soon
     BILL_DIFFERS = "bill_differs"  # the provider bills what the ledger knows, each day
 
@@ -75,7 +72,7 @@ class IncidentState(StrEnum):
 
 
 class Handling(StrEnum):
-    """What a person said about an open incident, until a time."""
+    """How a person handles an open incident until an end time."""
 
     SILENCED = "silenced"  # Slack is told nothing of it, nor of the next one of its kind
     ACKNOWLEDGED = "acknowledged"  # a person looks after it: Slack is told when it worsens and ends

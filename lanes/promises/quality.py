@@ -1,4 +1,4 @@
-"""The quality of answers, watched by version and lane: whether the shares of what they say, or of how they end, have changed.
+"""The quality of answers by version and lane: whether the shares of their classes, or of their outcomes, have changed.
 
 The first answers of a version on a lane are the reference, and everything after them sharpens it until the shares change.
 Answers of an open drift belong to no reference: it ends once the shares before are surely back, or a person accepts it.
@@ -272,7 +272,7 @@ def values_of(output: Mapping[str, Any], schema: Mapping[str, Any]) -> Iterator[
 
 
 def quality_drift(figure: WatchedFigure, now: datetime) -> Assessment:
-    """Judge a figure whose watch has met a drift, which may have ended."""
+    """Judge a figure with a drift, open or ended."""
     drift = figure.watch.drift
     assert drift is not None
     hits, whole = drift.counts[drift.place], sum(drift.counts)

@@ -412,7 +412,7 @@ def quality(snapshot: Snapshot) -> Table[figures.QualityFigures]:
         snapshot.quality,
         LANE,
         figure("Version", "", lambda of: str(of.version)),
-        phrase("Figure", "what of the answers is compared", lambda of: of.figure),
+        phrase("Figure", "the property of the answers that is compared", lambda of: of.figure),
         phrase("Reference and now", "shares among the version's first answers, and since", said),
         phrase("State", "drifts: an incident is open", lambda of: of.state),
     )

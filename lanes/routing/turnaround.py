@@ -170,8 +170,8 @@ class Turnarounds:
     ) -> Turnaround:
         """Return the law of a batch that leaves then, where its workload's usual time is `usual`.
 
-        With `least_back` it is the law by which one is late: batches that are out say nothing, and those from before a change
-        at the provider count until so many of the newer ones are back.
+        With `least_back` it is the law by which a batch is late: open batches are left out, and batches from before a change at
+        the provider count until that number of newer ones is back.
         """
         size = None if requests is None else bisect_right(LARGER, requests)
         hour = int(leaves_at.timestamp() // 3_600 % 24)

@@ -1,4 +1,4 @@
-"""Whether the shares of classes in a stream have changed since some moment: a sequential test that may look for ever.
+"""Whether the shares of classes in a stream have changed since some moment: a test that holds however long it runs.
 
 Each look adds an e-process that begins with it, and alarms once their sum reaches a threshold (an e-detector of the
 Shiryaev-Roberts kind: Shin, Ramdas and Rinaldo, New England Journal of Statistics in Data Science 2, 2024). While nothing
@@ -7,8 +7,9 @@ later. That holds for any number of items in a look, and where earlier beginning
 
 The shares before are not known but counted: an e-process is the probability of what came since, by a mixture of shares, half
 of it around that before and half anywhere, over its probability by what came before alone (the Dirichlet-multinomial
-predictive, of a uniform prior). Its mean is 1 over all shares that the prior allows, all alike likely; a simulation in the
-tests shows how rare false alarms are for single ones. All that came before a beginning is its reference, so the test sharpens.
+predictive, of a uniform prior). Its mean is 1 over all shares that the prior allows, each equally likely; a simulation in
+the tests shows how rare false alarms are for single ones. All that came before a beginning is its reference, so the test
+sharpens.
 """
 
 from collections.abc import Collection, Sequence

@@ -106,7 +106,7 @@ class Promises(Form):
     quality_reference_answers: int = Field(
         default=500, ge=0, le=100_000, title="Answers: reference of their quality"
     )
-    """With so many first answers of a version and lane later ones are compared: a day's where hours differ. 0 = no promise."""
+    """Later answers are compared with this many first ones of a version and lane; a day's if hours differ. 0 = no promise."""
 
 
 def _storable(said: str) -> str:

@@ -38,7 +38,7 @@ Decisions = Mapping[str, int]
 
 
 class _Workload:
-    """A workload whose decisions are drawn; a shift of so many points goes to one reason from `shifts_at` on."""
+    """A workload whose decisions are drawn; from hour `shifts_at` on, one reason gains `points`."""
 
     def __init__(self, seed: int, *, to: int = 2, points: float = 0.0, shifts_at: int = 10**9):
         self._random = numpy.random.default_rng(seed)
@@ -68,7 +68,7 @@ class _Workload:
         return RoutedHours("w", {each: self.hours[each] for each in wanted if each in self.hours})
 
     def told_after(self, since: int, hours: int) -> dict[Promise, list[float]]:
-        """Return when incidents open within so many hours of hour `since`, in hours after its beginning."""
+        """Return when incidents open in the `hours` from hour `since` on, counted from its beginning."""
         found, is_open = {each: list[float]() for each in PROMISES}, set[Promise]()
         for number in range(since + hours):
             for at, known in self.hour(number, LOOKS if number >= since else 1):

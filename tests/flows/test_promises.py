@@ -504,14 +504,19 @@ async def test_an_incident_is_told_within_seconds_however_many_there_are_at_once
     assert "Not known: it could not be looked up (too many incidents at once)" in texts[1]
 
 
-async def test_a_batch_that_never_started_tells_how_the_newest_run_of_submit_ended(
-    story: Story, prefect: PrefectStandIn
-) -> None:
+async def never_started(story: Story) -> None:
+    """Items of a published workload wait, and no batch of them has left."""
     late = Assessment(
         Promise.BATCH_NEVER_STARTED, "letters", Verdict.FAILED, 90, 10, 3, "3 items wait."
     )
     await story.db.run(publish, now=await story.db.now())
     await story.record(late)
+
+
+async def test_a_batch_that_never_started_tells_how_the_newest_run_of_submit_ended(
+    story: Story, prefect: PrefectStandIn
+) -> None:
+    await never_started(story)
     prefect.has_run("depart", "FAILED")
     prefect.runs[-1].message = "letters: the provider answered 401: bad key"
     await story.told()
@@ -533,11 +538,7 @@ async def test_a_batch_that_never_started_tells_how_the_newest_run_of_submit_end
 async def test_a_batch_that_never_started_tells_that_its_pool_runs_nothing_and_leads_there(
     story: Story, prefect: PrefectStandIn, status: str, why: str
 ) -> None:
-    late = Assessment(
-        Promise.BATCH_NEVER_STARTED, "letters", Verdict.FAILED, 90, 10, 3, "3 items wait."
-    )
-    await story.db.run(publish, now=await story.db.now())
-    await story.record(late)
+    await never_started(story)
     prefect.has_run("depart", "COMPLETED")
     prefect.pools["batch"] = status
     await story.told()
@@ -551,11 +552,7 @@ async def test_a_batch_that_never_started_tells_that_its_pool_runs_nothing_and_l
 async def test_a_batch_that_never_started_tells_of_a_paused_deployment_and_an_inactive_schedule(
     story: Story, prefect: PrefectStandIn, paused: bool
 ) -> None:
-    late = Assessment(
-        Promise.BATCH_NEVER_STARTED, "letters", Verdict.FAILED, 90, 10, 3, "3 items wait."
-    )
-    await story.db.run(publish, now=await story.db.now())
-    await story.record(late)
+    await never_started(story)
     prefect.has_run("depart", "COMPLETED")
     prefect.pools["batch"] = "READY"
     if paused:

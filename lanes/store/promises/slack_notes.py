@@ -37,7 +37,7 @@ class SlackNote:
 
 
 def add(connection: sa.Connection, content: Any, *, now: datetime, **where: Any) -> None:
-    """Let Slack be told this once, in the `channel`, in a thread with `thread_ts`, as the digest of a `day`.
+    """Queue a message that Slack gets once: in the `channel`, in a thread with `thread_ts`, as the digest of a `day`.
 
     A second digest of the same day is ignored; one without content only records that its hour has passed.
     """

@@ -1,4 +1,4 @@
-"""Reads the figures of the daily digest."""
+"""The figures of the daily digest."""
 
 from datetime import datetime
 from typing import TYPE_CHECKING
