@@ -200,7 +200,7 @@ UNIT = """
 select coalesce(
   (select avg(b.realtime_usd) from (
      select r.realtime_usd from lanes.route r
-      where r.id <= :routes_before and r.id > :routes_before - :back and r.version_id = :version
+      where r.id <= :routes_before and r.id > :oldest and r.version_id = :version
       order by r.id desc limit :many) b),
   (select r.realtime_usd from lanes.route r where r.id > :routes_before and r.version_id = :version order by r.id limit 1))
 """
@@ -321,7 +321,7 @@ def _unit_usd(connection: Connection, of: MeasuredWindow, giving: Arm) -> float 
         "routes_before": of.routes_before,
         "version": giving.version,
         "many": UNIT_OF,
-        "back": UNIT_WITHIN,
+        "oldest": of.routes_before - UNIT_WITHIN,
     }
     return connection.execute(text(UNIT), given).scalar_one()
 

@@ -58,6 +58,14 @@ def test_a_plan_tells_of_each_step_what_moves_and_costs_and_what_its_gates_need(
     assert said["takes_days"] == pytest.approx(half["takes_days"] + whole["takes_days"])
 
 
+def test_a_canary_is_planned_from_the_little_that_a_new_stand_has_routed(
+    now: datetime, capsys: Told
+) -> None:
+    said = planned(capsys, "new-version", code=1)
+    assert said["items"] == 200
+    assert "error_rate needs 208 samples even if none is wrong" in said["refused"]
+
+
 @pytest.mark.slow
 def test_a_plan_is_a_table_that_fits_a_terminal(
     now: datetime, tmp_path: Path, capsys: Told
