@@ -6,7 +6,7 @@ Answers of an open drift belong to no reference: it ends once the shares before 
 
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -33,6 +33,7 @@ MOST_FIELDS = 8  # of the output schema, the first
 QUANTILES = 5
 BACK = log(1e5)  # evidence that the shares before are back
 EXAMPLES = 5
+OF_CLASS = ' of "'  # in the name of a figure, before the class whose answers alone it counts
 
 Value = str | float
 
@@ -44,6 +45,7 @@ class QualityMeasure(StrEnum):
     OUTCOME = "outcome"  # how attempts with an answer end: valid, invalid, refused or truncated
     CORRECTION = "correction"  # provisional answers: agreed or corrected
     ACCURACY = "accuracy"  # labelled fields: right or wrong
+    PACKED = "packed"  # answers of packs that were asked alone too: agreed or differed
     SERVED = "served"  # the model, tier, place or speed that the provider names
 
 
@@ -52,11 +54,13 @@ GOOD: Mapping[QualityMeasure, str] = {
     QualityMeasure.OUTCOME: Outcome.VALID,
     QualityMeasure.CORRECTION: "agreed",
     QualityMeasure.ACCURACY: "right",
+    QualityMeasure.PACKED: "agreed",
 }
 # Answers of the reference where fewer are enough: they are rare, or alike.
 LEARNED_FROM: Mapping[QualityMeasure, int] = {
     QualityMeasure.CORRECTION: 200,
     QualityMeasure.ACCURACY: 200,
+    QualityMeasure.PACKED: 200,
     QualityMeasure.SERVED: 50,
 }
 
@@ -253,22 +257,50 @@ class WatchedFigure:
     @property
     def named(self) -> str:
         """The figure in words."""
-        return f"{self.measure} {self.field}" if self.field else str(self.measure)
+        return f"{self.measure} {self.field.lstrip()}" if self.field else str(self.measure)
 
 
 def values_of(output: Mapping[str, Any], schema: Mapping[str, Any]) -> Iterator[tuple[str, Value]]:
     """Yield what is watched of an answer: (field, class, number or length) of the first fields of its schema."""
-    for field, rules in [*schema.get("properties", {}).items()][:MOST_FIELDS]:
-        value, rules = output.get(field), rules if isinstance(rules, dict) else {}
-        if isinstance(value, str):
-            is_closed = "enum" in rules or "const" in rules
-            yield field, value[:LONGEST_CLASS] if is_closed else float(len(value))
-        elif value is None or isinstance(value, bool):
-            yield field, "null" if value is None else "true" if value else "false"
-        elif isinstance(value, list):
+    for field, rules in _fields(schema):
+        value = output.get(field)
+        is_closed = value is None or isinstance(value, bool) or "enum" in rules or "const" in rules
+        if is_closed and (value is None or isinstance(value, str | int | float)):
+            yield field, _name(value)
+        elif isinstance(value, str | list):
             yield field, float(len(value))
         elif isinstance(value, int | float) and abs(value) < 1e300 and isfinite(value):
-            yield field, str(value) if "enum" in rules else float(value)
+            yield field, float(value)
+
+
+def class_of(output: Mapping[str, Any], schema: Mapping[str, Any]) -> tuple[str, str]:
+    """Return the first field that is a closed set, and the answer's class of it; empty where it is not told apart."""
+    for field, rules in _fields(schema):
+        if "enum" in rules or rules.get("type") == "boolean":
+            value, classes = output.get(field), rules.get("enum", (False, True))[:MOST_NAMES]
+            return field, _name(value) if value in classes else ""
+    return "", ""
+
+
+def with_class(field: str, name: str) -> list[str]:
+    """Return the fields of the figures that count an answer: of the whole, and of its class where that is told apart."""
+    return [field, f'{field}{OF_CLASS}{name}"'] if name else [field]
+
+
+def has_told(drifting: Collection[str], field: str) -> bool:
+    """Return whether drifts of these fields of a measure tell that of `field` too: of the whole for a class, or vice versa."""
+    wholes = {each.partition(OF_CLASS)[0] for each in drifting}
+    return field not in drifting and (field in wholes or field.partition(OF_CLASS)[0] in drifting)
+
+
+def _fields(schema: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    for field, rules in [*schema.get("properties", {}).items()][:MOST_FIELDS]:
+        if len(field) <= json_data.LONGEST_FIELD:
+            yield field, rules if isinstance(rules, dict) else {}
+
+
+def _name(value: Any) -> str:
+    return (value if isinstance(value, str) else json_data.dumps(value))[:LONGEST_CLASS]
 
 
 def quality_drift(figure: WatchedFigure, now: datetime) -> Assessment:

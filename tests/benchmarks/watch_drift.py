@@ -31,7 +31,8 @@ CHANGES: tuple[tuple[QualityMeasure, Shares, Shares], ...] = (
     ),
     (QualityMeasure.ACCURACY, {"right": 0.92, "wrong": 0.08}, {"right": 0.87, "wrong": 0.13}),
 )
-# The figures of a workload on each lane: its fields, outcomes, who served it, and what is known of both lanes.
+# The figures of a workload on each lane: its fields, outcomes, who served it, what is known of both lanes, also by class (of
+# a fifth of the answers each), and packed answers against single ones.
 FIGURES: tuple[tuple[QualityMeasure, Shares, float], ...] = (
     (QualityMeasure.FIELD, MIX, 1),
     (QualityMeasure.FIELD, {"true": 0.97, "false": 0.03}, 1),
@@ -39,6 +40,9 @@ FIGURES: tuple[tuple[QualityMeasure, Shares, float], ...] = (
     (QualityMeasure.SERVED, {"claude-haiku-5-5": 1}, 1),
     (QualityMeasure.CORRECTION, {"agreed": 0.95, "corrected": 0.05}, 0.5),
     (QualityMeasure.ACCURACY, {"right": 0.92, "wrong": 0.08}, 0.02),
+    *((QualityMeasure.CORRECTION, {"agreed": 0.95, "corrected": 0.05}, 0.1) for _ in MIX),
+    *((QualityMeasure.ACCURACY, {"right": 0.92, "wrong": 0.08}, 0.004) for _ in MIX),
+    (QualityMeasure.PACKED, {"agreed": 0.97, "differed": 0.03}, 0.005),
 )
 LANES, LEARN, ITEM = 2, 500, ItemId(1)
 TESTS = LANES * len(FIGURES)

@@ -18,7 +18,10 @@ from lanes.promises.quality import (
     AnswerWatch,
     QualityMeasure,
     Value,
+    class_of,
+    has_told,
     values_of,
+    with_class,
 )
 from lanes.store.bulk import document_of
 from lanes.store.workload.known import known
@@ -36,23 +39,29 @@ READ_TO = """
 insert into lanes.watermark (name, seen_until, position) values (:name, :now, :until)
 on conflict (name) do update set seen_until = excluded.seen_until, position = excluded.position
 """
-# An authoritative answer says whether the provisional one of the same revision was corrected.
+# An authoritative answer says whether the provisional one of its revision was corrected, a shadow whether the pack agreed.
 ATTEMPTS = """
-select a.item_id, a.version_id, a.lane, a.outcome, r.output, c.corrected,
+select a.item_id, a.version_id, a.lane, a.outcome, r.output, c.corrected, c.provisional, k.agrees,
        concat_ws(', ', s.model, 'tier ' || s.service_tier, 'geo ' || s.inference_geo, 'speed ' || s.speed) as served
   from generate_series(cast(:after as bigint) + 1, cast(:until as bigint), cast(:every as bigint)) g (id)
   join lanes.attempt a on a.id = g.id
   left join lanes.result r on r.item_id = a.item_id and r.work_id = a.work_id and a.shown
   left join lateral (
-    select exists (select from lanes.correction c where c.item_id = r.item_id and c.authoritative_id = r.id) as corrected
+    select exists (select from lanes.correction c where c.item_id = r.item_id and c.authoritative_id = r.id) as corrected,
+           p.output as provisional
       from lanes.result p
      where p.item_id = r.item_id and p.generation = r.generation and p.revision = r.revision
        and p.standing = 'provisional' and r.standing = 'authoritative') c on true
-  left join lanes.response s on s.message_id = a.message_id
- where a.purpose in ('answer', 'authoritative') and a.outcome in ('valid', 'invalid', 'refused', 'truncated')
+  left join lateral (
+    select k.agrees from lanes.pack_check k
+     where k.item_id = a.item_id and k.version_id = a.version_id and k.lane = a.lane and k.repeats is null
+       and a.purpose = 'shadow' and a.outcome = 'valid' order by k.id desc limit 1) k on true
+  left join lanes.response s on s.message_id = a.message_id and k.agrees is null
+ where a.outcome in ('valid', 'invalid', 'refused', 'truncated')
+   and (a.purpose in ('answer', 'authoritative') or k.agrees is not null)
 """
 LABELS = """
-select r.item_id, r.version_id, r.lane, f.field, coalesce(r.output -> f.field = f.value, false) as is_right
+select r.item_id, r.version_id, r.lane, f.field, r.output, coalesce(r.output -> f.field = f.value, false) as is_right
   from generate_series(cast(:after as bigint) + 1, cast(:until as bigint), cast(:every as bigint)) g (id)
   join lanes.label l on l.id = g.id and l.basis <> 'review'
  cross join lateral (
@@ -61,7 +70,10 @@ select r.item_id, r.version_id, r.lane, f.field, coalesce(r.output -> f.field = 
     order by r.lane, r.version_id, r.id desc) r
  cross join lateral jsonb_each(l.expected) f (field, value)
 """
-KNOWN = "select version_id, lane, measure, field, watch from lanes.quality where version_id = any(:versions)"
+KNOWN = """
+select version_id, lane, measure, field, watch, has_drift and watch -> 'drift' ->> 'ended_at' is null as is_drifting
+  from lanes.quality where version_id = any(:versions)
+"""
 KEEP = """
 insert into lanes.quality
 select workload, version_id, lane, measure, field, watch, has_drift, :now
@@ -85,15 +97,23 @@ def fold(connection: Connection, *, now: datetime) -> None:
         if row.version_id in versions:
             _sort(row, versions[row.version_id], seen)
     for row in labels:
-        of = (row.version_id, row.lane, QualityMeasure.ACCURACY, row.field)
-        seen[of]["right" if row.is_right else "wrong"].append(row.item_id)
-    stored = connection.execute(text(KNOWN), {"versions": list(versions)})
+        if row.version_id in versions:
+            closed, name = class_of(row.output, versions[row.version_id].spec.output_schema)
+            for field in with_class(row.field, name if closed == row.field else ""):
+                of = (row.version_id, row.lane, QualityMeasure.ACCURACY, field)
+                seen[of]["right" if row.is_right else "wrong"].append(row.item_id)
+    stored = connection.execute(text(KNOWN), {"versions": list(versions)}).all()
     watches: dict[Key, Any] = {tuple(row[:4]): row.watch for row in stored}
-    tests = Counter(versions[key[0]].workload for key in watches | seen if key[0] in versions)
+    drifting = defaultdict[Key, set[str]](set)
+    for row in stored:
+        if row.is_drifting:
+            drifting[tuple(row[:3])].add(row.field)
+    tests = Counter(versions[key[0]].workload for key in watches | seen)
     kept: list[dict[str, Any]] = []
-    for key, values in seen.items():
-        if (version := versions.get(key[0])) is None:
+    for key, values in sorted(seen.items()):  # the whole comes before its classes
+        if has_told(drifting[key[:3]], key[3]):
             continue
+        version = versions[key[0]]
         learn, measure = version.spec.promises.quality_reference_answers, QualityMeasure(key[2])
         watch = AnswerWatch.model_validate(watches.get(key, {})).add(
             values,
@@ -102,6 +122,8 @@ def fold(connection: Connection, *, now: datetime) -> None:
             tests=tests[version.workload],
             now=now,
         )
+        if watch.is_drifting:
+            drifting[key[:3]].add(key[3])
         of_watch = {"watch": watch.model_dump(mode="json"), "has_drift": watch.drift is not None}
         named = zip(("version_id", "lane", "measure", "field"), key, strict=True)
         kept.append({"workload": version.workload, **dict(named), **of_watch})
@@ -123,15 +145,19 @@ def _new(connection: Connection, query: str, table: str, now: datetime) -> Seque
 
 def _sort(row: Any, version: Version, seen: Seen) -> None:
     """Add what an attempt says to the figures that it counts for."""
+    schema = version.spec.output_schema
     said: list[tuple[str, QualityMeasure, str, Value]]
     said = [(row.lane, QualityMeasure.OUTCOME, "", row.outcome)]
+    if row.agrees is not None:
+        said = [(row.lane, QualityMeasure.PACKED, "", "agreed" if row.agrees else "differed")]
     if row.served:
         said.append((row.lane, QualityMeasure.SERVED, "", row.served))
     if row.corrected is not None:
         word = "corrected" if row.corrected else "agreed"
-        said.append((Lane.REALTIME, QualityMeasure.CORRECTION, "", word))
+        fields = with_class("", class_of(row.provisional or {}, schema)[1])
+        said += [(Lane.REALTIME, QualityMeasure.CORRECTION, field, word) for field in fields]
     if row.output is not None:
-        fields = values_of(row.output, version.spec.output_schema)
-        said += [(row.lane, QualityMeasure.FIELD, field, value) for field, value in fields]
+        values = values_of(row.output, schema)
+        said += [(row.lane, QualityMeasure.FIELD, field, value) for field, value in values]
     for lane, measure, field, value in said:
         seen[version.id, lane, measure, field][value].append(row.item_id)

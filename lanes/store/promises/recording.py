@@ -12,7 +12,7 @@ from lanes.promises.assessment import Assessment
 from lanes.promises.breaches import DEAR, ForeignHolder, role_free, role_subject, role_taken
 from lanes.promises.deadlines import CALM_FOR, AtRisk, deadline_at_risk, nothing_at_risk
 from lanes.promises.incident import EVERYBODY, IncidentChanges, IncidentState, Promise
-from lanes.promises.quality import quality_drift
+from lanes.promises.quality import OF_CLASS, quality_drift
 from lanes.standing.roles import Role
 from lanes.store import incidents
 from lanes.store.asking import through
@@ -114,8 +114,13 @@ select o.id, o.workload, o.subject, o.value, seen.answered or (seen.taken and no
  order by o.id
 """
 COUNTED = "update lanes.incident set value = :items, updated_at = :now where id = :id and value <> :items and state = 'open'"
-# What a person accepts is learned anew: the next answers are the reference.
-ACCEPT = "delete from lanes.quality where workload = :workload and has_drift"
+# What a person accepts is learned anew, with its classes, or the whole: the next answers are the reference.
+ACCEPT = f"""
+delete from lanes.quality q using lanes.quality d
+ where d.workload = :workload and d.has_drift
+   and (q.version_id, q.lane, q.measure, split_part(q.field, '{OF_CLASS}', 1))
+     = (d.version_id, d.lane, d.measure, split_part(d.field, '{OF_CLASS}', 1))
+"""
 REPLACED = "Its version is not in force any more, or its quality is not watched."
 GONE_OF = {Promise.QUALITY_DRIFT: REPLACED, Promise.MODEL_CHANGED: REPLACED}
 GONE = "It holds no items any more: all were decided, answered, cancelled or removed."

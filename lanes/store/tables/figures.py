@@ -119,7 +119,7 @@ class quality(TypedColumns):
     version_id: Named[VersionId] = Column(primary_key=True)
     lane: Named[Lane] = Column(primary_key=True)
     measure: Named[QualityMeasure] = column(
-        "field, outcome, correction, accuracy or served", primary_key=True
+        "field, outcome, correction, accuracy, packed or served", primary_key=True
     )
     field: Named[str] = column("Of the output; empty: none", primary_key=True)
     watch: Named[Any] = column("Reference, newer answers and drift (lanes/promises/quality.py)")

@@ -23,7 +23,7 @@ from lanes.store.workload import workloads
 from lanes.words import Lane, Outcome, Signature
 from tests.conftest import NOON, later
 from tests.examples import admit, publish, route
-from tests.store.tries import A, B, claim, rows, save, submit, tried
+from tests.store.tries import A, B, claim, rows, said, save, submit, tried
 
 WATCHED = {"quality_reference_answers": 20}
 
@@ -144,8 +144,10 @@ def test_a_model_that_changes_under_its_name_is_told_with_both_names(
     named = "claude-haiku-5-5-b, tier priority, geo eu, speed fast"
     assert said.startswith(f'served: "{named}" 0 % to 100 %')
     assert 'it was "claude-haiku-5-5" before' in said
-    (bill,) = rows(connection, "spend", message_id="msg_tiers")
-    assert (bill.service_tier, bill.inference_geo, bill.speed) == ("priority", "eu", "fast")
+    for view in ("spend", "attempt_log"):
+        found = rows(connection, view, message_id="msg_tiers")[0]
+        assert (found.service_tier, found.inference_geo, found.speed) == ("priority", "eu", "fast")
+        assert found.model == "claude-haiku-5-5-b"
 
 
 def test_what_is_served_as_usual_is_kept_as_null() -> None:
@@ -170,6 +172,55 @@ def test_corrections_and_labels_count_once_they_are_known(connection: Connection
     ]
     assert found["accuracy category realtime"].watch.values == ("right", "right")
     assert sorted(found["accuracy category batch"].watch.values, key=str) == ["right", "wrong"]
+    by_class = found['correction of "a" realtime'].watch.values
+    assert sorted(by_class, key=str) == ["agreed"] * 2 + ["corrected"]
+    assert found['accuracy category of "a" realtime'].watch.values == ("right", "right")
+    assert found['accuracy category of "a" batch'].watch.values == ("right",)
+    assert found['accuracy category of "b" batch'].watch.values == ("wrong",)
+
+
+def test_labels_that_are_wrong_are_told_once_and_accepted_with_their_classes(
+    connection: Connection,
+) -> None:
+    publish(connection, now=NOON, promises=WATCHED)
+    answer(connection, "k", [A] * 90)
+    items.label(connection, "letters", {f"k{n}": A for n in range(30)}, source="team")
+    quality.fold(connection, now=later(minutes=1))
+    items.label(connection, "letters", {f"k{n}": B for n in range(30, 90)}, source="team")
+    quality.fold(connection, now=later(minutes=3))
+    looked(connection, minutes=3)
+    (said,) = drifts(connection)
+    assert said.startswith('accuracy category: "wrong" 0 % to 100 % since')
+    assert figures(connection)['accuracy category of "a" realtime'].watch.drift is None
+    recording.accept_quality(connection, "letters", Signature("ada", "new labels", NOON))
+    assert {*figures(connection)} == {
+        "field category realtime",
+        "field note realtime",
+        "outcome realtime",
+        "served realtime",
+    }
+
+
+def test_an_item_that_a_pack_answered_otherwise_than_a_single_call_differs(
+    connection: Connection,
+) -> None:
+    publish(connection, now=NOON, promises=WATCHED, realtime_pack=10, pack_check_share=0.2)
+    admit(connection, *(f"k{n}" for n in range(40)), now=NOON, lane=Lane.REALTIME)
+    route(connection, now=NOON)
+    shared = said()
+    save(connection, *(tried(each, response=shared) for each in claim(connection)), now=NOON)
+    first, *others = claim(connection, now=NOON)
+    save(connection, tried(first, output=B), *(tried(each) for each in others), now=NOON)
+    while again := claim(connection, now=later(minutes=1)):  # some are asked alone twice
+        quality.fold(connection, now=NOON)
+        save(connection, *(tried(each) for each in again), now=later(minutes=1))
+    quality.fold(connection, now=later(minutes=2))
+    found = figures(connection)
+    assert sorted(map(str, found["packed realtime"].watch.values)) == [
+        *["agreed"] * len(others),
+        "differed",
+    ]
+    assert found["outcome realtime"].watch.portions[0].counts == (40, 0)
 
 
 def test_a_long_backlog_is_sampled_evenly(

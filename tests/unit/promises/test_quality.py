@@ -16,8 +16,11 @@ from lanes.promises.quality import (
     QualityMeasure,
     Value,
     WatchedFigure,
+    class_of,
+    has_told,
     quality_drift,
     values_of,
+    with_class,
 )
 from lanes.words import Lane, Verdict
 from tests.conftest import NOON, later
@@ -110,6 +113,36 @@ def test_fewer_corrections_are_no_drift_and_more_are() -> None:
     assert worse.drift.name == '"corrected"'
 
 
+def test_a_class_whose_answers_are_corrected_more_often_is_named() -> None:
+    usual = fed(AnswerWatch(), {"agreed": 0.98, "corrected": 0.02}, 100, good="agreed")
+    worse = fed(usual, {"agreed": 0.91, "corrected": 0.09}, 60, good="agreed", at=later(hours=2))
+    _, field = with_class("", "complaint")
+    judged = quality_drift(figure(worse, QualityMeasure.CORRECTION, field), later(hours=4))
+    assert judged.subject == 'correction of "complaint", realtime, version 7'
+    assert judged.sentence.startswith(
+        'correction of "complaint": "corrected" 2.1 % to 9 % since 14:03 UTC'
+    )
+
+
+def test_one_drift_is_told_of_the_whole_or_of_its_classes() -> None:
+    _, complaint = with_class("category", "complaint")
+    _, praise = with_class("category", "praise")
+    assert has_told({"category"}, complaint)
+    assert has_told({complaint}, "category")
+    assert not has_told({complaint}, praise)
+    assert not has_told({"category"}, "category_2")
+    assert has_told({""}, with_class("", "complaint")[1])
+    assert not has_told({complaint, "category"}, "category")
+    assert not has_told({complaint, "category"}, complaint)
+
+
+def test_packed_answers_that_differ_more_often_from_single_ones_are_told() -> None:
+    usual = fed(AnswerWatch(), {"agreed": 0.95, "differed": 0.05}, 100, good="agreed")
+    worse = fed(usual, {"agreed": 0.8, "differed": 0.2}, 40, good="agreed", at=later(hours=2))
+    judged = quality_drift(figure(worse, QualityMeasure.PACKED), later(hours=4))
+    assert judged.sentence.startswith('packed: "differed" 5.3 % to 21 % since 14:00')
+
+
 def test_numbers_are_divided_by_the_quantiles_of_the_reference() -> None:
     random = Random(1)
     seen: dict[Value, list[ItemId]] = {
@@ -152,6 +185,34 @@ def test_whatever_an_answer_holds_is_counted_or_left_out(value: object) -> None:
 def test_closed_sets_count_by_class_texts_by_length() -> None:
     found = dict(values_of({"category": "a", "note": "four", "more": 1}, SCHEMA))
     assert found == {"category": "a", "note": 4.0}
+
+
+@pytest.mark.parametrize(
+    ("rules", "value", "of"),
+    [
+        ({"enum": ["b", "c"]}, "c", "c"),
+        ({"enum": ["b", None]}, None, "null"),
+        ({"type": "boolean"}, True, "true"),
+        ({"enum": list("abcdefghijklmno")}, "k", "k"),
+        ({"enum": list("abcdefghijklmno")}, "l", ""),
+        ({"enum": ["x" * 90]}, "x" * 90, "x" * 60),
+        ({"enum": ["b"]}, {"b": 1}, ""),
+    ],
+)
+def test_the_class_of_an_answer_is_that_of_its_first_closed_field(
+    rules: dict[str, object], value: object, of: str
+) -> None:
+    fields = {"note": {"type": "string"}, "kind": rules, "later": {"enum": ["c"]}}
+    output = {"note": "long", "kind": value, "later": "c"}
+    assert class_of(output, {"properties": fields}) == ("kind", of)
+    assert class_of(output, {"properties": {"note": fields["note"]}}) == ("", "")
+
+
+def test_a_field_whose_name_no_index_can_hold_is_not_watched() -> None:
+    properties = {"n" * 513: {"enum": ["a"]}, "note": {"type": "string"}}
+    assert [*values_of({"n" * 513: "a", "note": "four"}, {"properties": properties})] == [
+        ("note", 4.0)
+    ]
 
 
 def test_the_shares_of_a_report_are_those_of_the_reference_and_of_now() -> None:
