@@ -1,10 +1,10 @@
-"""Watch packed answers against single ones."""
+"""Watch packed answers against single ones, and show with each attempt what served it."""
 
 from alembic import op
 
 revision = "0119"
 down_revision = "0118"
-sql_in_force = "c4a6e45010db"  # migrations/schema/current/ after this revision
+sql_in_force = "6b85413379ae"  # migrations/schema/current/ after this revision
 
 MEASURES = "measure in ('field', 'outcome', 'correction', 'accuracy', 'packed', 'served')"
 

@@ -9,7 +9,7 @@
 ---   error: What went wrong; null: nothing
 ---   request_id: The provider's name for the request; null: it told none
 ---   batch_id: The batch that carried it, as in batch_status; null: a real-time call
----   model: The model that was asked
+---   model: The model that the response names; without a response, the one that was asked
 ---   input_tokens: Its part of the input tokens, without those read from or written to the cache
 ---   output_tokens: Its part of the output tokens
 ---   cache_read_tokens: Its part of the input tokens read from the provider's cache
@@ -23,12 +23,17 @@
 ---   bound_usd: Of a call without an answer: the most it can have cost, US dollars; not in spend
 ---   flow_run_id: The run in Prefect that saved it; null: not known
 ---   version: Number of the version that was tried
+---   service_tier: The provider's tier that served it; null: the usual one
+---   inference_geo: Where the provider served it; null: it does not say
+---   speed: At which speed the provider served it; null: the usual one
 create or replace view lanes.attempt_log as
 select i.workload, i.key, a.lane, a.purpose,
        (row_number() over (partition by a.item_id order by a.id))::int as attempt,
        a.outcome, a.error, a.request_id, a.batch_id, a.model, a.input_tokens, a.output_tokens,
        a.cache_read_tokens, a.cache_write_tokens, a.cost_usd, a.latency_ms, a.started_at, a.ended_at,
-       a.message_id, a.shown, a.bound_usd, a.flow_run_id, v.number as version
+       a.message_id, a.shown, a.bound_usd, a.flow_run_id, v.number as version,
+       r.service_tier, r.inference_geo, r.speed
   from lanes.attempt a
   join lanes.item i on i.id = a.item_id
-  join lanes.version v on v.id = a.version_id;
+  join lanes.version v on v.id = a.version_id
+  left join lanes.response r on r.message_id = a.message_id;
