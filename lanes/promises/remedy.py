@@ -25,6 +25,8 @@ SPENT = (
 )
 MISSING = "select key, error, started_at from lanes.attempt_log where batch_id = {} and outcome = 'missing'"
 
+EARLIER = "select jsonb_build_object($$name$$, workload) || spec from lanes.version where workload = $${}$$ and number = {}"
+
 
 class FormTarget(StrEnum):
     """What a form belongs to in the Prefect UI."""
@@ -82,7 +84,8 @@ def commands(of: Incident) -> list[str]:
         case Promise.BATCH_NEVER_STARTED:
             return [f"lanes depart {workload}   # asks for a run of depart now"]
         case Promise.QUALITY_DRIFT | Promise.MODEL_CHANGED:
-            return [f"lanes accept-quality {workload}   # answers from now on are the reference"]
+            accepted = f"lanes accept-quality {workload}   # answers from now on are the reference"
+            return [accepted, *(_way_back(of) if of.promise is Promise.QUALITY_DRIFT else [])]
         case Promise.REALTIME_SLOW:
             return ["lanes status"]
         case Promise.PROVIDER_DOWN:
@@ -173,6 +176,19 @@ def handled_by(of: Incident) -> list[WantedRun]:
 def _spent(of: Incident) -> str:
     """Return the query for what the workload spent in the period of its budget, by lane, purpose and model."""
     return SPENT.format(of.workload.replace("'", "''"), _budgeted(of).get("period", Period.DAY))
+
+
+def _way_back(of: Incident) -> list[str]:
+    """Return how to put the version before that of the subject in force again, if there is one."""
+    number = of.subject.rpartition("version ")[2]
+    if not number.isdecimal() or (before := int(number) - 1) < 1:
+        return []
+    query = shlex.quote(EARLIER.format(of.workload, before))
+    file = shlex.quote(f"{of.workload}-{before}.yaml")
+    return [
+        f"lanes psql -Atc {query} > {file}   # writes the definition of version {before}",
+        f"lanes publish {file}   # puts that version in force again",
+    ]
 
 
 def explain(workload: str, key: str) -> str:

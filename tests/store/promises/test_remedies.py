@@ -7,6 +7,7 @@ import pytest
 from sqlalchemy import Connection, func, select, text
 
 from lanes.ids import BatchId
+from lanes.json_data import dumps
 from lanes.money.budget import Budget, Period
 from lanes.promises.deadlines import CALM_FOR
 from lanes.promises.incident import Incident, Promise, batch_of_subject
@@ -20,6 +21,7 @@ from lanes.store.replays import promotions, replays
 from lanes.store.settling import decisions
 from lanes.store.workload import workloads
 from lanes.words import Lane, Signature
+from lanes.workload import definition_file
 from tests.conftest import NOON, later
 from tests.examples import admit, publish, route
 from tests.store.promises.test_endings import broken, look, state
@@ -129,6 +131,16 @@ def accepts_the_answers(connection: Connection, of: Incident) -> None:
     recording.accept_quality(connection, of.workload, Signature("ada", "they are right", SOON))
 
 
+def publishes_the_version_before(connection: Connection, of: Incident) -> None:
+    """Its stored definition is written into a file, and that is published."""
+    before = workloads.in_force(connection)[of.workload].number - 1
+    written, published = [parsed(line)[1] for line in commands(of)[1:]]
+    assert written["arguments"][-1] == str(published["file"])
+    found = connection.execute(text(written["arguments"][1])).scalar_one()
+    given = definition_file.read(dumps(found).encode(), file=written["arguments"][-1])
+    assert workloads.publish(connection, given.name, given.spec, now=SOON).number == before
+
+
 BY_COMMAND: dict[str, Act] = {
     "accept_quality": accepts_the_answers,
     "depart": departs,
@@ -137,6 +149,7 @@ BY_COMMAND: dict[str, Act] = {
     "budget": raises_the_budget,
     "up": sets_the_key,
     "replay": replays_and_promotes,
+    "publish": publishes_the_version_before,
 }
 BY_FORM: dict[str, Act] = {
     "accept_quality": accepts_the_answers,

@@ -96,6 +96,20 @@ def test_what_was_asked_again_of_a_batch_is_looked_up_by_its_number() -> None:
     assert "batch_id = 41 and outcome = 'missing'" in given["arguments"][1]
 
 
+@pytest.mark.parametrize("subject", ["outcome, batch, version 1", "outcome", "", "version x"])
+def test_a_drift_of_a_first_version_has_no_way_back(subject: str) -> None:
+    assert len(commands(incident(Promise.QUALITY_DRIFT, subject=subject))) == 1
+
+
+def test_a_drift_offers_the_version_before() -> None:
+    _, written, published = commands(incident(Promise.QUALITY_DRIFT, "o'hara", "x, version 7"))
+    command, given = parsed(written)
+    assert (command, given["arguments"][0]) == ("psql", "-Atc")
+    assert given["arguments"][1].endswith("where workload = $$o'hara$$ and number = 6")
+    assert given["arguments"][2:] == (">", "o'hara-6.yaml")
+    assert parsed(published)[0] == "publish"
+
+
 def test_a_form_names_the_batch_that_it_is_about() -> None:
     wanted = form(incident(Promise.BATCH_UNCLEAR))
     assert wanted is not None
