@@ -41,6 +41,10 @@ DIFFERING = {
     "alone otherwise than packed": """
         select c.item_id, c.compared_at from (select * from lanes.pack_check order by id desc limit :among) c
          where not c.agrees""",
+    "class that drifts": """
+        select e.id::bigint, q.updated_at from lanes.quality q
+         cross join jsonb_array_elements_text(q.watch -> 'item_ids' -> (q.watch #>> '{drift,place}')) e (id)
+         where q.workload = :workload and q.has_drift and q.watch #> '{drift,ended_at}' = 'null'""",
 }
 EACH = " union all ".join(
     f"select *, '{why}' as why from ({items}) d (item_id, at)" for why, items in DIFFERING.items()

@@ -11,12 +11,15 @@ from sqlalchemy import Connection, Engine, text
 from lanes.commands import review as commands
 from lanes.store.database import clock
 from lanes.store.doors import items
+from lanes.store.promises import recording
 from lanes.store.settling import review
 from lanes.store.settling.review import ReviewedItem
-from lanes.words import Lane
+from lanes.store.workload import workloads
+from lanes.words import Lane, Signature
 from lanes.workload.schemas import closed_fields
 from tests.conftest import NOON, later
 from tests.examples import SCHEMA, admit, publish, route
+from tests.store.promises.test_briefings import quality_drift
 from tests.store.tries import A, B, claim, home, rows, save, submit, tried
 
 KEYS = [f"k{n:03}" for n in range(60)]
@@ -92,6 +95,24 @@ def test_the_share_comes_first_by_its_hash_and_differing_answers_fill_the_rest(
     everything = queue(connection, most=1_000)
     assert {each.key for each in everything} == set(uniform) | set(KEYS[::2])
     assert len(everything) == len({each.key for each in everything})
+
+
+@pytest.mark.slow
+def test_the_newest_answers_of_a_class_that_drifts_are_asked_for_until_the_drift_ends(
+    connection: Connection,
+) -> None:
+    quality_drift(connection)
+    version = workloads.in_force(connection)["letters"]
+    found = [
+        each.key
+        for each in review.queue(connection, version, now=NOON)
+        if "class that drifts" in each.why
+    ]
+    assert len(found) == 5
+    assert all(each.startswith("at-9-") for each in found)
+    recording.accept_quality(connection, "letters", Signature("ada", "a campaign", NOON))
+    left = review.queue(connection, version, now=NOON)
+    assert [each.why for each in left if "class that drifts" in each.why] == []
 
 
 def test_what_was_labeled_leaves_the_queue_and_a_day_asks_for_so_many(
