@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from lanes.advice.proposals import ProposedRollout
 from lanes.promises.incident import TERMS, Incident, IncidentState, Promise, Severity
+from lanes.promises.remedy import commands
 from lanes.report import summary
 from lanes.report.rollout import where_it_stands
 from lanes.report.snapshot import Snapshot
@@ -55,19 +56,21 @@ def _quality(seen: Snapshot) -> list[str]:
 
 
 def _incidents(of: DailyFigures) -> list[str]:
-    """Return how many there were, with the open ones and those that only the digest tells, over or not."""
+    """Return how many there were, with those that only the digest tells, over or not, and the other open ones."""
     seen = of.snapshot.incidents
     still = sum(each.state is IncidentState.OPEN for each in seen)
     first = f"{count(of.opened)} opened, {count(of.ended)} ended, {count(still)} open."
-    told = [e for e in seen if e.state is IncidentState.OPEN or e.severity is Severity.DIGEST]
-    return [first, *map(_told, told)]
+    only_here = [each for each in seen if each.severity is Severity.DIGEST]
+    others = [e for e in seen if e.state is IncidentState.OPEN and e not in only_here]
+    return [first, *map(_told, [*only_here, *others])]
 
 
 def _told(of: Incident) -> str:
     over = f", {of.state}" if of.state is IncidentState.RESOLVED else ""
     handled = f" ({of.handled})" if of.handled and not over else ""
-    title = TERMS[of.promise].title
-    return f"#{of.id} {of.severity}{over}, {of.whose}: {title}. {of.sentence}{handled}"
+    title, typed = TERMS[of.promise].title, commands(of) if of.severity is Severity.DIGEST else []
+    to_do = f" Type `{typed[0].partition('   #')[0]}`." if typed else ""
+    return f"#{of.id} {of.severity}{over}, {of.whose}: {title}. {of.sentence}{to_do}{handled}"
 
 
 def _needed(of: DailyFigures) -> list[str]:

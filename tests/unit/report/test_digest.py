@@ -75,11 +75,11 @@ def test_a_digest_says_saving_deadlines_quality_incidents_and_what_waits_for_a_p
     assert told["Incidents"][0] == "3 opened, 2 ended, 2 open."
     assert told["Incidents"][1] == (
         "#9 digest, letters: Batch runs too long. Batch 41 has been open for 3.0 h; 2.0 h were promised. "
-        "(acknowledged until 2026-11-24 14:00 UTC by ada: on it)"
+        "Type `lanes batches`. (acknowledged until 2026-11-24 14:00 UTC by ada: on it)"
     )
     assert [each.split(":")[0] for each in told["Incidents"][2:]] == [
-        "#8 warning, letters",
         "#6 digest, resolved, letters",
+        "#8 warning, letters",
     ]
     assert told["What needs a person"] == [
         "Approve or decline: letters: 10 % to real-time, step 1 of 2, waits for approval.",
@@ -92,6 +92,8 @@ def test_a_digest_says_saving_deadlines_quality_incidents_and_what_waits_for_a_p
 
 def test_a_part_of_many_lines_is_cut_and_says_so() -> None:
     many = [replace(BREACH, id=IncidentId(number)) for number in range(30)]
+    many[20] = replace(many[20], severity=Severity.DIGEST)
     told = dict(parts(DailyFigures(replace(QUIET, incidents=many), 30, 0, [], [])))
     assert len(told["Incidents"]) == MOST + 1
+    assert told["Incidents"][1].startswith("#20 digest")  # which nothing else tells
     assert told["Incidents"][-1] == "21 more"
