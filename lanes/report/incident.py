@@ -9,7 +9,7 @@ from lanes.promises.briefing import Briefing
 from lanes.promises.incident import TERMS, Incident, Promise, how_bad
 from lanes.promises.remedy import commands, explain
 from lanes.report import links, rollout
-from lanes.text import cell, plain
+from lanes.text import capitalized, cell, plain
 from lanes.units import MISSING, clock, count
 from lanes.words import Lane
 
@@ -61,13 +61,14 @@ def _standing(of: Incident, briefing: Briefing, now: datetime) -> Iterator[str]:
         yield f"| Unanswered | {how_bad(of)} |"
     else:
         yield f"| How bad | {how_bad(of)} |"
-    yield from (f"| Trend | {cell(briefing.trend)} |", f"| At stake | {cell(stake)} |", "")
+    yield f"| Trend | {cell(capitalized(briefing.trend))} |"
+    yield from (f"| At stake | {cell(capitalized(stake))} |", "")
 
 
 def _why(of: Incident, briefing: Briefing) -> Iterator[str]:
     yield from ("### Why", "")
     if not briefing.causes:
-        yield from (cell(of.why or f"{briefing.unexplained}.", most=MOST_ERROR), "")
+        yield from (cell(of.why or f"{capitalized(briefing.unexplained)}.", most=MOST_ERROR), "")
         return
     over = f" in {briefing.counted_over}" if briefing.counted_over else ""
     yield f"| Times | Error{over} |\n|---:|---|"

@@ -13,7 +13,7 @@ from lanes.promises.briefing import UNSTAKED, Briefing, Cause
 from lanes.promises.incident import TERMS, Incident, IncidentState, Promise, Severity, how_bad
 from lanes.promises.remedy import commands, explain, form
 from lanes.report.links import block_page, pool_page, run_page
-from lanes.text import plain
+from lanes.text import capitalized, plain
 from lanes.units import counted, seconds
 from lanes.words import Lane
 
@@ -163,8 +163,8 @@ def _standing(incident: Incident, briefing: Briefing) -> list[tuple[str, str]]:
         ("Workload", _whose(incident)),
         ("Since", moment(incident.opened_at)),
         ("How bad", f"{how_bad(incident)}, {incident.severity}"),
-        ("Trend", _sentence(escaped(briefing.trend))),
-        ("At stake", _sentence(stake)),
+        ("Trend", capitalized(escaped(briefing.trend))),
+        ("At stake", capitalized(stake)),
     ]
 
 
@@ -175,7 +175,7 @@ def _asked(incident: Incident) -> list[tuple[str, str]]:
         ("Waiting since", moment(incident.opened_at)),
         ("Who decides", "Anyone who may resume runs in Prefect"),
         ("Without an answer", f"Rolled back {moment(_answer_by(incident))}"),
-        ("At stake", _sentence(UNSTAKED[Promise.APPROVAL_WAITS])),
+        ("At stake", capitalized(UNSTAKED[Promise.APPROVAL_WAITS])),
     ]
 
 
@@ -228,7 +228,7 @@ def _was(incident: Incident, briefing: Briefing) -> list[Block]:
 
 def _causes(title: str, briefing: Briefing) -> list[Block]:
     if not briefing.causes:
-        return [section(bold(title), "  ", *prose(f"{_sentence(shown(briefing.unexplained))}."))]
+        return [section(bold(title), "  ", *prose(f"{capitalized(shown(briefing.unexplained))}."))]
     over = f"  in {briefing.counted_over}" if briefing.counted_over else " "
     more = [f"{briefing.more:,}x other errors"] if briefing.more else []
     lines = [shown(_counted(each)) for each in briefing.causes] + more
@@ -302,10 +302,6 @@ def _counted(cause: Cause) -> str:
 def shown(text: object, *, most: int = MOST_ERROR) -> str:
     """Return one line of rich text, which is never empty."""
     return plain(text, most=most) or "-"
-
-
-def _sentence(clause: str) -> str:
-    return clause[:1].upper() + clause[1:]
 
 
 def escaped(text: object, *, most: int = 300) -> str:

@@ -36,7 +36,7 @@ from lanes.store.money import budgets
 from lanes.store.promises import briefings, causes, recording
 from lanes.store.realtime import outages
 from lanes.store.workload import workloads
-from lanes.text import cell
+from lanes.text import capitalized, cell
 from lanes.words import Lane, Outcome
 from lanes.workload.definition import parse
 from tests.conftest import NOON, later
@@ -788,7 +788,7 @@ def test_its_page_in_prefect_says_the_same(connection: Connection, promise: Prom
     assert incident_page.headline(of) in page
     for cause in briefing.causes:
         assert cell(cause.error, most=400) in page
-    assert f"| Trend | {cell(briefing.trend)} |" in page
+    assert f"| Trend | {cell(capitalized(briefing.trend))} |" in page
     assert (briefing.sample is None) or f"lanes explain letters {briefing.sample.key}" in page
     over = replace(
         of, state=IncidentState.RESOLVED, resolved_at=later(hours=1), sentence="It is over."
