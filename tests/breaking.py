@@ -3,6 +3,7 @@
 A scene sets its trouble up, yields, and goes on once everything that waits for a batch has left.
 """
 
+import json
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -34,6 +35,7 @@ FIELDS: Mapping[Promise, Mapping[str, Any]] = {
     Promise.AUTHORITATIVE_FAILED: {"mode": "lambda", "max_failures": 1},
     Promise.PROVIDER_DOWN: {"realtime_model": "claude-opus-5-5"},
     Promise.PROVIDER_FROZEN: {"realtime_model": "claude-sonnet-5-5"},
+    Promise.RULE_RAISES: {"urgent_when": "payload.amount > 100"},
 }
 LIMITS: Mapping[Promise, tuple[str, float]] = {
     Promise.BATCH_SLOW: ("batch_max_minutes", 1),
@@ -255,6 +257,85 @@ def feed_silent(at: BrokenPromise) -> Iterator[None]:
     yield
 
 
+def rule_raises(at: BrokenPromise) -> Iterator[None]:
+    at.send(3)
+    yield
+
+
+def routing_shifted(at: BrokenPromise) -> Iterator[None]:
+    _hours(at, "realtime", {"split": 95, "urgent": 5}, {"split": 65, "urgent": 35})
+    yield
+
+
+def guards_fire(at: BrokenPromise) -> Iterator[None]:
+    _hours(at, "batch", {"split": 100}, {"split": 70, "capacity": 30})
+    yield
+
+
+def _hours(at: BrokenPromise, lane: str, before: Mapping[str, int], now: Mapping[str, int]) -> None:
+    """Let figures say how items were routed in these hours of the day, for a week and today."""
+    _changed_long_ago(at)
+    at.stand.rows(
+        "insert into lanes.figure (grain, at, workload, version_id, lane, kind, word, n)"
+        " select 'hour', date_trunc('hour', now(), 'UTC') + make_interval(days => -day, hours => hour), name, version_id,"
+        " :lane, 'route', word, 10 * n::int from lanes.workload, generate_series(0, 7) day, generate_series(-1, 1) hour,"
+        " jsonb_each(case when day = 0 then cast(:now as jsonb) else cast(:before as jsonb) end) f (word, n)"
+        " where name = :w returning at",
+        w=at.workload,
+        lane=lane,
+        now=json.dumps(now),
+        before=json.dumps(before),
+    )
+
+
+def _changed_long_ago(at: BrokenPromise) -> None:
+    """Let its version and split be older than all hours that are compared."""
+    for each in ("version set published_at", "split set set_at"):
+        query = f"update lanes.{each} = now() - interval '60 days' where workload = :w returning 1"
+        at.stand.rows(query, w=at.workload)
+
+
+def chance_wrong(at: BrokenPromise) -> Iterator[None]:
+    """Let seven copies of its only batch come back a minute after the time that was stated for them."""
+    at.send(1, lane="batch")
+    yield
+    collected = "select count(*) from lanes.batch where workload = :w and state = 'collected'"
+    until(lambda: at.value(collected) == 1, within_s=120, what="the batch")
+    at.stand.rows(
+        "insert into lanes.batch overriding system value select (jsonb_populate_record(b, jsonb_build_object("
+        " 'id', (select max(id) from lanes.batch) + 1000 + n, 'nonce', gen_random_uuid(),"
+        " 'provider_batch_id', 'msgbatch_' || n, 'stated_back_at', b.collected_at - interval '1 minute'))).*"
+        " from lanes.batch b, generate_series(1, 7) n where workload = :w returning id",
+        w=at.workload,
+    )
+
+
+def read_late(at: BrokenPromise) -> Iterator[None]:
+    """Let figures say that most real-time answers of today were read hours after they came."""
+    _changed_long_ago(at)
+    at.stand.rows(
+        "insert into lanes.figure_spread (grain, at, workload, consumer, kind, buckets, counts)"
+        " values ('day', date_trunc('day', now(), 'UTC'), :w, 'digest', 'read',"
+        " array[lanes.figure_bucket(interval '5 s'), lanes.figure_bucket(interval '2 h')], array[10, 90]) returning at",
+        w=at.workload,
+    )
+    yield
+
+
+def bill_differs(at: BrokenPromise) -> Iterator[None]:
+    """Let the ledger say that an answer was billed yesterday, which the provider billed today."""
+    at.send(1, lane="realtime")
+    answered = "select count(answered_at) from lanes.item_status where workload = :w"
+    until(lambda: at.value(answered) == 1, what="an answer")
+    at.stand.rows(
+        "update lanes.response set billed_at = date_trunc('day', now(), 'UTC') - interval '12 hours'"
+        " where message_id in (select message_id from lanes.attempt where workload = :w) returning message_id",
+        w=at.workload,
+    )
+    at.stand.run("reconcile")
+    yield
+
+
 def quality_drift(at: BrokenPromise) -> Iterator[None]:
     _after_the_reference(at, "outcome", "invalid_output")
     yield
@@ -316,6 +397,12 @@ SCENES: Mapping[Promise, Callable[[BrokenPromise], Iterator[None]]] = {
         batch_never_started,
         deadline_at_risk,
         feed_silent,
+        rule_raises,
+        routing_shifted,
+        guards_fire,
+        chance_wrong,
+        read_late,
+        bill_differs,
         quality_drift,
         model_changed,
         role_taken,
@@ -330,6 +417,7 @@ def break_promises(stand: RunningStand, promises: Collection[Promise]) -> None:
     plays = [SCENES[each.promise](each) for each in scenes]
     for each in plays:
         next(each)
+    stand.kill(Role.WATCHER)  # the next run reads the hours of earlier days anew
     _depart(stand)
     for each in plays:
         next(each, None)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -13,13 +14,19 @@ from typing import Any
 from uuid import uuid4
 
 import httpx2
+import psutil
 from sqlalchemy import Engine, create_engine, text
 
 from lanes.stand.info import StandInfo, load_info
 from lanes.stand.local import birth_mark
 from lanes.stand.prefect_api import credentials
 from lanes.stand.processes import Processes
+from lanes.standing.roles import Role
 
+HOLDER = """
+    select a.pid as session, a.client_port as port from pg_locks l join pg_stat_activity a using (pid)
+     where l.locktype = 'advisory' and l.granted and l.objid = :role and l.database = a.datid and a.datname = current_database()
+"""
 OWN = ("LANES_", "PREFECT_", "ANTHROPIC_", "SLACK_")
 
 
@@ -106,6 +113,22 @@ class RunningStand:
         logs = self.prefect.post("logs/filter", json=asked).raise_for_status().json()
         told = [f"{each['timestamp']} {each['name']} {each['message']}" for each in reversed(logs)]
         return "\n".join([f"the outbox: {waiting}, published by {publisher}", *told])
+
+    def holder(self, role: Role) -> Any:
+        """Return the session that holds the role, None while it is free."""
+        found = self.rows(HOLDER, role=int(role))
+        return found[0] if found else None
+
+    def kill(self, role: Role) -> int:
+        """Kill the process that holds the role, and return the session of its lock."""
+        held = self.holder(role)
+        (pid,) = {
+            each.pid
+            for each in psutil.net_connections("tcp")
+            if each.laddr and each.laddr.port == held.port and each.raddr and each.pid
+        }
+        os.kill(pid, signal.SIGKILL)
+        return held.session
 
     def cli(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run a `lanes` command."""

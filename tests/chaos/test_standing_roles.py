@@ -3,13 +3,9 @@
 One stand of its own: no other test should go without automations.
 """
 
-import os
-import signal
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-import psutil
 import pytest
 
 from lanes.standing.roles import STANDING, Role, StandingRun
@@ -20,10 +16,6 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 REPLACED_WITHIN_S = (
     75  # 20 until it is missed, 5 until the next look, and the start of a process on a busy machine
 )
-HOLDER = """
-    select a.pid as session, a.client_port as port from pg_locks l join pg_stat_activity a using (pid)
-     where l.locktype = 'advisory' and l.granted and l.objid = :role and l.database = a.datid and a.datname = current_database()
-"""
 
 
 @pytest.fixture(scope="module")
@@ -38,33 +30,15 @@ def stand(open_folder: Path) -> Iterator[RunningStand]:
         for each in automations:
             up.prefect.delete(f"automations/{each['id']}").raise_for_status()
         for each in STANDING:
-            until(lambda role=each.role: holder(up, role), what=f"a first run of {each.flow}")
+            until(lambda role=each.role: up.holder(role), what=f"a first run of {each.flow}")
         yield up
     finally:
         take_down(up)
 
 
-def holder(stand: RunningStand, role: Role) -> Any:
-    """Return the session that holds the role, None while it is free."""
-    found = stand.rows(HOLDER, role=int(role))
-    return found[0] if found else None
-
-
-def kill(stand: RunningStand, role: Role) -> int:
-    """Kill the process that holds the role, and return the session of its lock."""
-    held = holder(stand, role)
-    (pid,) = {
-        each.pid
-        for each in psutil.net_connections("tcp")
-        if each.laddr and each.laddr.port == held.port and each.raddr and each.pid
-    }
-    os.kill(pid, signal.SIGKILL)
-    return held.session
-
-
 def replaced(stand: RunningStand, role: Role, before: int) -> bool:
     """Another session holds the role."""
-    now = holder(stand, role)
+    now = stand.holder(role)
     return now is not None and now.session != before
 
 
@@ -72,7 +46,7 @@ def replaced(stand: RunningStand, role: Role, before: int) -> bool:
 def test_a_killed_standing_run_is_replaced_by_those_that_live(
     stand: RunningStand, killed: StandingRun
 ) -> None:
-    before = kill(stand, killed.role)
+    before = stand.kill(killed.role)
     until(
         lambda: replaced(stand, killed.role, before),
         within_s=REPLACED_WITHIN_S,
@@ -83,7 +57,7 @@ def test_a_killed_standing_run_is_replaced_by_those_that_live(
 def test_standing_runs_that_were_all_killed_at_once_are_replaced_by_the_supervisor(
     stand: RunningStand,
 ) -> None:
-    before = {each.role: kill(stand, each.role) for each in STANDING}
+    before = {each.role: stand.kill(each.role) for each in STANDING}
     for role, session in before.items():
         until(
             lambda r=role, s=session: replaced(stand, r, s),
