@@ -28,4 +28,5 @@ SMALL: Mapping[str, Sequence[str]] = {
     "doors": ("--items", "500", "--rounds", "1"),
     "gates": ("--rollouts", "50", "--samples", "5000"),
     "watch": ("--quick", "--items", "10000", "--rounds", "1"),
+    "quiet": ("--minutes", "2"),
 }

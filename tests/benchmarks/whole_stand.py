@@ -22,7 +22,8 @@ def whole_stand(**environment: str) -> Iterator[RunningStand]:
     with tempfile.TemporaryDirectory(prefix="lanes-bench-", ignore_cleanup_errors=True) as folder:
         Path(folder).chmod(0o755)
         print("putting up a stand", flush=True)
-        stand = put_up(Path(folder) / "stand", LANES_LOCAL_TURNAROUND_S="0", **environment)
+        asked = {"LANES_LOCAL_TURNAROUND_S": "0"} | environment
+        stand = put_up(Path(folder) / "stand", **asked)
         try:
             until(lambda: _stands(stand), what="the standing runs")
             yield stand
