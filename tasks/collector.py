@@ -13,6 +13,7 @@ from lanes.batch.batch import OpenBatch
 from lanes.ids import BatchId
 from lanes.settling.settle import BACKOFF
 from lanes.store.batch import batches, collection
+from lanes.store.doors import watermarks
 from lanes.words import BatchState
 from tasks.collect import collect_batch, poll
 from tasks.connections import Connections
@@ -42,7 +43,10 @@ class Collector:
     async def tick(self) -> None:
         """Start on every batch that the provider has, unless it rests, without waiting for any of them."""
         now = self._clock()
-        for batch in await self._at.db.run(batches.open_batches):
+        async with self._at.db.transaction() as run:
+            found = await run(batches.open_batches)
+            await run(watermarks.advance, watermarks.COLLECT, run.now)
+        for batch in found:
             is_there = batch.state in AT_PROVIDER and batch.id not in self._looking
             if is_there and self._rests.is_due(batch.id, now):
                 self._looking[batch.id] = asyncio.create_task(self._look_after(batch))

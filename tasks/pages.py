@@ -20,8 +20,8 @@ from prefect.logging import get_run_logger
 from blocks.provider import Provider
 from blocks.workload import Workload
 from lanes.promises.briefing import Briefing, Cause
-from lanes.promises.incident import Incident, Promise
-from lanes.promises.remedy import FormLink, FormTarget, form, handled_by
+from lanes.promises.incident import Incident
+from lanes.promises.remedy import KEPT_BY, FormLink, FormTarget, form, handled_by
 from lanes.report import incident as page_of
 from lanes.report.links import artifact_page, block_page, form_page, run_page
 from lanes.slack.wording import IncidentPages
@@ -62,10 +62,10 @@ class Finder:
             await self._opened.aclose()
 
     async def completed(self, of: Incident, briefing: Briefing) -> Briefing:
-        """Add what only Prefect knows: how the newest run ended that should have sent the batch."""
-        if of.promise != Promise.BATCH_NEVER_STARTED or briefing.flow_run_id is not None:
+        """Add what only Prefect knows: how the newest run ended that should have sent or collected batches."""
+        if of.promise not in KEPT_BY or briefing.flow_run_id is not None:
             return briefing
-        return await self._asked(lambda client: _with_departure(client, of, briefing)) or briefing
+        return await self._asked(lambda client: _with_run(client, of, briefing)) or briefing
 
     async def find(self, of: Incident, briefing: Briefing, *, now: datetime) -> IncidentPages:
         """Return the pages, as far as Prefect says. The artifact leads to the form too."""
@@ -128,31 +128,33 @@ async def _incident_page(
     return await write_artifact(client, key, markdown, title, flow_run_id=this_run())
 
 
-async def _with_departure(client: PrefectClient, of: Incident, briefing: Briefing) -> Briefing:
+async def _with_run(client: PrefectClient, of: Incident, briefing: Briefing) -> Briefing:
+    wanted = KEPT_BY[of.promise]
     runs = await client.read_flow_runs(
-        deployment_filter=DeploymentFilter.model_validate({"name": {"any_": [Deployment.DEPART]}}),
+        deployment_filter=DeploymentFilter.model_validate({"name": {"any_": [wanted]}}),
         flow_run_filter=FlowRunFilter.model_validate({"state": {"type": {"any_": BEGUN}}}),
         sort=FlowRunSort.START_TIME_DESC,
         limit=NEWEST,
     )
     its = [each for each in runs if departing_workload(each.parameters) in (None, of.workload)]
     told: dict[str, Any] = {"flow_run_id": its[0].id, "no_run": ""} if its else {}
-    why = _unfinished(its[0].state) if its else None
-    if not briefing.causes and (why or (why := await _no_run_begins(client, of.workload))):
-        told["causes"] = (Cause(error=why),)
+    if not briefing.causes:
+        ended = _unfinished(wanted, its[0].state) if its else None
+        why = await _no_run_begins(client, wanted, of.workload), ended
+        told["causes"] = tuple(Cause(error=each) for each in why if each)
     return briefing.model_copy(update=told)
 
 
-def _unfinished(state: State | None) -> str | None:
-    """Return why a run of `depart` sent nothing; None of one that did its work."""
+def _unfinished(of: Deployment, state: State | None) -> str | None:
+    """Return how the newest run stands; None of one that did its work."""
     if state is None or state.name == "Completed":
         return None
     said = f": {remove_quotes(state.message)}" if state.message else ""
-    return f"the newest run of `depart` is {state.name}{said}"
+    return f"the newest run of `{of}` is {state.name}{said}"
 
 
-async def _no_run_begins(client: PrefectClient, workload: str) -> str | None:
-    """Return why no run of `depart` begins for a workload; None where pool, deployment and schedule are ready."""
+async def _no_run_begins(client: PrefectClient, of: Deployment, workload: str) -> str | None:
+    """Return why no run of the deployment begins for a workload; None where pool, deployment and schedule are ready."""
     with suppress(ObjectNotFound):
         match (await client.read_work_pool(Lane.BATCH)).status:
             case WorkPoolStatus.PAUSED:
@@ -162,14 +164,14 @@ async def _no_run_begins(client: PrefectClient, workload: str) -> str | None:
             case WorkPoolStatus.NOT_READY:
                 return "no worker of the work pool `batch` is online: no run begins until `lanes up` starts one"
     with suppress(ObjectNotFound):
-        departs = await client.read_deployment_by_name(Deployment.DEPART.address)
-        if departs.paused:
-            return "the deployment `depart` is paused in Prefect: no run begins until it is resumed"
+        deployed = await client.read_deployment_by_name(of.address)
+        if deployed.paused:
+            return f"the deployment `{of}` is paused in Prefect: no run begins until it is resumed"
         its = [
-            each for each in departs.schedules if departing_workload(each.parameters) == workload
+            each for each in deployed.schedules if departing_workload(each.parameters) == workload
         ]
         if its and not any(each.active for each in its):
-            return f"the schedule of `depart` for {workload} is inactive in Prefect: no run begins until it is active"
+            return f"the schedule of `{of}` for {workload} is inactive in Prefect: no run begins until it is active"
     return None
 
 

@@ -29,6 +29,16 @@ POISON = {"status": 400, "error_type": "invalid_request_error"}
 GATE = {"measure": "error_rate", "max": 0.5, "at_least": 3}  # two of them pass after 9 items
 ALL_DAY = {"off_peak_start": "00:00", "off_peak_end": "00:00"}
 
+# `collect` goes on, and what it notes about that is dropped.
+NO_LOOKS = """
+lock table lanes.watermark in share row exclusive mode;
+update lanes.watermark set position = position - 3600 where name = 'watch';
+update lanes.watermark set seen_until = seen_until - interval '1 hour' where name = 'collect';
+update lanes.batch set submitted_at = submitted_at - interval '1 hour' where workload = 'collect-stopped';
+create function lanes.keep() returns trigger language plpgsql as 'begin return null; end';
+create trigger keep before update on lanes.watermark for each row when (old.name = 'collect') execute function lanes.keep();
+"""
+
 # What its workload's definition says beside the least, and the one promise that it makes.
 FIELDS: Mapping[Promise, Mapping[str, Any]] = {
     Promise.BATCH_NEVER_STARTED: ALL_DAY,
@@ -375,6 +385,21 @@ def role_taken(at: BrokenPromise) -> Iterator[None]:
     session.commit()
 
 
+def collect_stopped(at: BrokenPromise) -> Iterator[None]:
+    """Let the database keep that `collect` last looked an hour ago, since the other scenes need its runs."""
+    at.fault("batch_request", "stall")
+    at.send(1, lane="batch")
+    yield
+    late = BrokenPromise(at.stand, Promise.BATCH_SLOW)
+    if late.value("select count(*) from lanes.workload where name = :w"):  # explained from then on
+        until(lambda: incident_of(at.stand, late.promise), within_s=180, what="the late batch")
+    assert at.stand.info.postgres is not None
+    engine = create_engine(at.stand.info.postgres.url("lanes", role=SUPERUSER))
+    with engine.begin() as connection:
+        connection.execute(text(NO_LOOKS))
+    engine.dispose()
+
+
 # In the order in which they are set up: what pauses the pool of the batch lane comes after all that needs a run of it.
 SCENES: Mapping[Promise, Callable[[BrokenPromise], Iterator[None]]] = {
     Promise(scene.__name__): scene
@@ -406,6 +431,7 @@ SCENES: Mapping[Promise, Callable[[BrokenPromise], Iterator[None]]] = {
         quality_drift,
         model_changed,
         role_taken,
+        collect_stopped,
     )
 }
 

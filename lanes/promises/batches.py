@@ -21,7 +21,15 @@ from lanes.promises.assessment import (
     share_verdict,
     verdict,
 )
-from lanes.promises.incident import TERMS, Incident, IncidentState, Promise, batch_subject, lane_of
+from lanes.promises.incident import (
+    EVERYBODY,
+    TERMS,
+    Incident,
+    IncidentState,
+    Promise,
+    batch_subject,
+    lane_of,
+)
 from lanes.routing.prospect import ENOUGH_BACK, BatchDeparture
 from lanes.statistics.shares import SampleShare
 from lanes.units import clock, counted, seconds, share
@@ -37,6 +45,7 @@ UNPROVED = 1e-3
 # of a departure: the opening of the off-peak window, and hourly in it
 START_WITHIN = timedelta(minutes=10)
 CHECK_IN_WITHIN = timedelta(minutes=8)  # of a run of `depart`, after a departure
+COLLECT_WITHIN = timedelta(minutes=10)  # between two looks of `collect` at the open batches
 NO_RUN = "None has begun since: its schedule may be inactive, its deployment or work pool paused, or no worker online."
 # States in which no item waits for the batch any more.
 CLOSED = (BatchState.COLLECTED, BatchState.SUPERSEDED, BatchState.RELEASED)
@@ -309,6 +318,33 @@ def never_started(
         judged = Verdict.INCONCLUSIVE
     figures = judged, minutes, limit, waiting.items, said
     return Assessment(promise, name, *figures, standstill=BATCH)
+
+
+def collect_stopped(
+    batches: Iterable[BatchProgress],
+    now: datetime,
+    *,
+    looked_at: datetime | None,
+    watched_since: datetime | None,
+) -> Assessment:
+    """Judge by how many minutes no run of `collect` has looked at the open batches of all workloads.
+
+    Before `watch` itself has run for as long as that, as after a night off, it is neither a breach nor the end of one.
+    """
+    promise, limit = Promise.COLLECT_STOPPED, COLLECT_WITHIN / MINUTE
+    out = [each for each in batches if not each.is_over and each.state is not BatchState.HELD]
+    if not out:
+        return Assessment(promise, EVERYBODY, Verdict.PASSED, 0, limit, 0, "No batch is open.")
+    since = max(min(each.begun_at for each in out), looked_at or out[0].begun_at)
+    minutes, items = (now - since) / MINUTE, sum(each.items for each in out)
+    them = f"{counted(len(out), 'open batch')} with {counted(items, 'item')}"
+    judged, at = verdict(minutes, limit), clock(since, beside=now)
+    said = f"No run of `collect` has looked at {them} since {at}."
+    if judged is Verdict.PASSED:
+        said = f"`collect` looks at {them}, last at {at}."
+    elif now - (watched_since or now) <= COLLECT_WITHIN:
+        judged = Verdict.INCONCLUSIVE
+    return Assessment(promise, EVERYBODY, judged, minutes, limit, len(out), said)
 
 
 class ReportedBatch(Protocol):

@@ -70,6 +70,7 @@ UNEXPLAINED: Mapping[Promise, str] = {
     Promise.BATCH_UNCLEAR: "no reason was noted",
     Promise.BATCH_INCOMPLETE: "its results held no line for them, and give no reason",
     Promise.BATCH_NEVER_STARTED: "no batch of it was refused: no run of `depart` got that far",
+    Promise.COLLECT_STOPPED: "no run of `collect` is known that failed, and its work pool is ready",
     Promise.ITEMS_FAILED: "no failed item says why",
     Promise.APPROVAL_WAITS: "nothing failed: a person was asked",
     Promise.BILL_DIFFERS: "nothing failed: the sentence above names what differs",
@@ -103,6 +104,7 @@ UNSAMPLED: Mapping[Promise, str] = {
 NO_RUN: Mapping[Promise, str] = {
     Promise.WORKLOAD_INVALID: "no run is at fault: its author has to correct the block",
     Promise.BATCH_NEVER_STARTED: "no run of `depart` is known that began for it",
+    Promise.COLLECT_STOPPED: "no run of `collect` is known that began",
     Promise.DEADLINE_MISSED: "no run is at fault: answers came too late",
     Promise.QUALITY_DRIFT: "no run is at fault: the answers themselves changed",
     Promise.MODEL_CHANGED: "no run is at fault: the provider serves something else",
@@ -116,6 +118,7 @@ NO_RUN: Mapping[Promise, str] = {
 GROWS_UNTIL: Mapping[Promise, str] = {
     Promise.BATCH_SLOW: "the batch is home",
     Promise.BATCH_NEVER_STARTED: "a batch leaves",
+    Promise.COLLECT_STOPPED: "a run of `collect` looks at them",
     Promise.APPROVAL_WAITS: "a person answers",
     Promise.FEED_SILENT: "an item arrives",
 }

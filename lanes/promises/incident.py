@@ -29,6 +29,7 @@ class Promise(StrEnum):
     # every item of a collected batch has exactly one outcome, from a result
     BATCH_INCOMPLETE = "batch_incomplete"
     BATCH_NEVER_STARTED = "batch_never_started"  # waiting batch work leaves in its off-peak window
+    COLLECT_STOPPED = "collect_stopped"  # a run of `collect` looks at the open batches
     # 95 % of the answers come within the limit, from received to answered
     REALTIME_SLOW = "realtime_slow"
     REALTIME_FAILING = "realtime_failing"  # few attempts of the real-time lane fail
@@ -132,6 +133,13 @@ TERMS: Mapping[Promise, Terms] = {
         6,
         "Send it by hand. If that does not start, its work pool in Prefect may be paused, or have no worker online: resume it "
         "there; `lanes up` starts a worker.",
+    ),
+    Promise.COLLECT_STOPPED: Terms(
+        "Batches are not collected",
+        "minutes",
+        6,
+        "Their answers stay at the provider, and no due item is rescued. Start `collect` by hand. If that does not start, its "
+        "work pool in Prefect may be paused, or have no worker online: resume it there; `lanes up` starts a worker.",
     ),
     Promise.REALTIME_SLOW: Terms(
         "Real-time is slow",
@@ -358,6 +366,8 @@ class IncidentChanges:
 
 def lane_of(promise: Promise) -> Lane | None:
     """Return the lane that a promise is about, or None for both."""
+    if promise == Promise.COLLECT_STOPPED:
+        return Lane.BATCH
     return next((lane for lane in Lane if promise.startswith(f"{lane}_")), None)
 
 

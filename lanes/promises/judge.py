@@ -15,6 +15,7 @@ from lanes.promises.batches import (
     batch_incomplete,
     batch_share,
     batch_slow,
+    collect_stopped,
     never_started,
 )
 from lanes.promises.breaches import budget_lasts
@@ -44,7 +45,8 @@ class PromiseMeasurements:
 
     Of `paused` workloads only single batches, failed items and budgets are judged. Breaches that an outage, a refusal of the
     account or a used-up budget explains are judged too; that incident tells of them. `earlier` holds for each workload the
-    batches of its version in force that came back 1 to 3 days ago, as one.
+    batches of its version in force that came back 1 to 3 days ago, as one. `looked_at` is when a run of `collect` last looked
+    at the open batches, and `watched_since` when `watch` began to run without a gap.
     """
 
     batches: Sequence[BatchProgress] = ()
@@ -64,6 +66,8 @@ class PromiseMeasurements:
     quality: Sequence[WatchedFigure] = ()  # those with a drift
     paused: frozenset[str] = field(default_factory=frozenset)
     prospects: Prospects | None = None
+    looked_at: datetime | None = None
+    watched_since: datetime | None = None
 
     def departure_of(self, version: Version, batch: BatchProgress) -> BatchDeparture | None:
         """Return an open batch as it is out under its law of turnaround."""
@@ -76,12 +80,12 @@ class PromiseMeasurements:
 def assess(
     versions: Mapping[str, Version], measured: PromiseMeasurements, now: datetime
 ) -> list[Assessment]:
-    """Judge every promise of every published workload by its version in force."""
-    return [
-        _unless_unlimited(each)
-        for version in versions.values()
-        for each in _of_workload(version, measured, now)
-    ]
+    """Judge every promise of every published workload by its version in force, and that of `collect` for all of them."""
+    seen = {"looked_at": measured.looked_at, "watched_since": measured.watched_since}
+    judged = [collect_stopped(measured.batches, now, **seen)]
+    for version in versions.values():
+        judged += map(_unless_unlimited, _of_workload(version, measured, now))
+    return judged
 
 
 def _of_workload(

@@ -15,7 +15,7 @@ from lanes.promises.incident import (
     batch_of_subject,
 )
 from lanes.standing import runs
-from lanes.standing.runs import WantedRun
+from lanes.standing.runs import Deployment, WantedRun
 
 DEADLINES = "lanes report --all   # section Deadlines by reason, and Predicted batch times"
 SPENT = (
@@ -26,6 +26,11 @@ SPENT = (
 MISSING = "select key, error, started_at from lanes.attempt_log where batch_id = {} and outcome = 'missing'"
 
 EARLIER = "select jsonb_build_object($$name$$, workload) || spec from lanes.version where workload = $${}$$ and number = {}"
+# Promises that a run keeps which does not begin, with its deployment of the batch work pool.
+KEPT_BY = {
+    Promise.BATCH_NEVER_STARTED: Deployment.DEPART,
+    Promise.COLLECT_STOPPED: Deployment.COLLECT,
+}
 
 
 class FormTarget(StrEnum):
@@ -83,6 +88,8 @@ def commands(of: Incident) -> list[str]:
             return [f"lanes retry {workload} --all   # once the cause is mended"]
         case Promise.BATCH_NEVER_STARTED:
             return [f"lanes depart {workload}   # asks for a run of depart now"]
+        case Promise.COLLECT_STOPPED:
+            return ["lanes doctor   # whether Prefect, its workers and standing runs live"]
         case Promise.QUALITY_DRIFT | Promise.MODEL_CHANGED:
             accepted = f"lanes accept-quality {workload}   # answers from now on are the reference"
             return [accepted, *(_way_back(of) if of.promise is Promise.QUALITY_DRIFT else [])]
@@ -133,6 +140,8 @@ def form(of: Incident) -> FormLink | None:
     match of.promise:
         case Promise.BATCH_NEVER_STARTED:
             return _deployment("Let it depart now", runs.depart(of.workload))
+        case Promise.COLLECT_STOPPED:
+            return _deployment("Let it collect now", runs.collect())
         case Promise.BATCH_UNCLEAR | Promise.BATCH_SLOW:
             return _deployment(
                 "Decide about the batch", runs.decide_batch(of.workload, **_numbered(of))

@@ -7,7 +7,7 @@ from itertools import chain
 from lanes.ids import IncidentId
 from lanes.promises.briefing import Briefing
 from lanes.promises.incident import TERMS, Incident, Promise, how_bad
-from lanes.promises.remedy import commands, explain
+from lanes.promises.remedy import KEPT_BY, commands, explain
 from lanes.report import links, rollout
 from lanes.text import capitalized, cell, plain
 from lanes.units import MISSING, clock, count
@@ -96,7 +96,7 @@ def _where(of: Incident, briefing: Briefing) -> Iterator[str]:
     pages = [links.INCIDENTS, links.REPORTS]
     if briefing.flow_run_id is not None:
         pages.insert(0, ("The run", links.run_page(briefing.flow_run_id)))
-    if of.promise == Promise.BATCH_NEVER_STARTED:
+    if of.promise in KEPT_BY:
         pages.insert(0, ("Its work pool", links.pool_page(Lane.BATCH)))
     if of.promise == Promise.APPROVAL_WAITS:
         pages.insert(0, ("The rollout", links.versions_page(rollout.key(of.workload))))

@@ -11,7 +11,7 @@ from uuid import UUID
 
 from lanes.promises.briefing import UNSTAKED, Briefing, Cause
 from lanes.promises.incident import TERMS, Incident, IncidentState, Promise, Severity, how_bad
-from lanes.promises.remedy import commands, explain, form
+from lanes.promises.remedy import KEPT_BY, commands, explain, form
 from lanes.report.links import block_page, pool_page, run_page
 from lanes.text import capitalized, plain
 from lanes.units import counted, seconds
@@ -257,7 +257,7 @@ def _links(
         links.append(button("Open the run", root + run_page(briefing.flow_run_id), "run"))
     if pages.artifact is not None:
         links.append(button("Details", root + pages.artifact, "artifact"))
-    if incident.promise == Promise.BATCH_NEVER_STARTED and not over:
+    if incident.promise in KEPT_BY and not over:
         links.append(button("Its work pool", root + pool_page(Lane.BATCH), "pool"))
     handling = {"Acknowledge": pages.acknowledge, "Silence": pages.silence}
     links += [

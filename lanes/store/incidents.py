@@ -59,17 +59,22 @@ HANDLED = (
 )
 FIGURES = ("severity", "value", "limit_value", "sentence")  # of an incident that is open
 
-CAUSES = (Promise.BUDGET,)  # those that are measured together with what they explain
+CAUSES = (
+    Promise.BUDGET,
+    Promise.COLLECT_STOPPED,
+)  # those that are measured together with what they explain
 ROLES = ", ".join(
     f"('{role_subject(role)}', array{[str(lane) for lane in Lane if lane in lanes]}::text[])"
     for role, (_, lanes) in LOSSES.items()
 )
 # Which lanes of a workload stand still because of which open incident, or one that ended lately, then with its end: a model
 # that answers none, the account or a model that is refused, a budget of the whole workload that is used up, a taken role.
+# A `collect` that stopped is one for its own promises alone, which are named below.
 STANDSTILLS = f"""
 with cause as (
   select * from lanes.incident
-   where promise in ('provider_down', 'provider_frozen', 'budget', 'role_taken') and (state = 'open' or resolved_at >= :since))
+   where promise in ('provider_down', 'provider_frozen', 'budget', 'role_taken', 'collect_stopped')
+     and (state = 'open' or resolved_at >= :since))
 select f.name as workload, c.id, c.promise, c.subject, array['realtime'] as lanes,
        coalesce(c.resolved_at, o.over_at) as ended_at
   from cause c
@@ -92,9 +97,10 @@ select f.name, c.id, c.promise, c.subject,
     or c.promise = 'budget' and c.value >= 100
        and (c.subject in ('day budget', 'month budget') or right(c.subject, length('{DEAR}')) = '{DEAR}')
 union all
-select f.name, c.id, c.promise, c.subject, r.lanes, c.resolved_at
-  from cause c join (values {ROLES}) r (subject, lanes) on r.subject = c.subject cross join lanes.workload f
- where c.promise = 'role_taken'
+select f.name, c.id, c.promise, c.subject, coalesce(r.lanes, array[]::text[]), c.resolved_at
+  from cause c left join (values {ROLES}) r (subject, lanes) on r.subject = c.subject
+ cross join (select name from lanes.workload union all select '*') f
+ where c.promise in ('role_taken', 'collect_stopped')
  order by id
 """
 
@@ -103,6 +109,10 @@ UNAFFECTED: Mapping[Promise, set[str]] = {
     Promise.BATCH_SLOW: {Promise.BUDGET, role_subject(Role.SUBMITTER)},
     Promise.BATCH_NEVER_STARTED: {role_subject(Role.COLLECTOR)},
 }
+
+# What is late because batches are not collected, and the causes of that, by promise or subject.
+UNCOLLECTED = (Promise.BATCH_SLOW, Promise.COLLECT_STOPPED)
+COLLECTS_NOTHING = {Promise.COLLECT_STOPPED, role_subject(Role.COLLECTOR)}
 
 
 class ExplainedStandstill(NamedTuple):
@@ -118,7 +128,12 @@ class ExplainedStandstill(NamedTuple):
     def explains(self, breach: Assessment) -> bool:
         """Return whether the breach comes of it; missed due times do for as long as they are looked at."""
         lanes = breach.standstill
-        if breach.workload != self.workload or not lanes or not lanes <= set(self.lanes):
+        if breach.workload != self.workload:
+            return False
+        of_collect = COLLECTS_NOTHING & {self.promise, self.subject} - {breach.promise}
+        if breach.promise in UNCOLLECTED and of_collect:
+            return self.ended_at is None
+        if not lanes or not lanes <= set(self.lanes):
             return False
         if (of := UNAFFECTED.get(breach.promise)) and of & {self.promise, self.subject}:
             return False
@@ -138,12 +153,11 @@ def record(
     rows = connection.execute(stands)
     standing = {(row.promise, row.workload, row.subject): row for row in rows}
     recorded = IncidentChanges()
-    causes = [each for each in assessments if each.promise in CAUSES]
-    _record(connection, causes, standing, (), recorded, now)
-    found = connection.execute(text(STANDSTILLS), {"since": now - MISSED_WITHIN}).all()
-    explained = [ExplainedStandstill(*row) for row in found]
-    others = [each for each in assessments if each.promise not in CAUSES]
-    _record(connection, others, standing, explained, recorded, now)
+    for are_causes in (True, False):
+        found = connection.execute(text(STANDSTILLS), {"since": now - MISSED_WITHIN}).all()
+        explained = [ExplainedStandstill(*row) for row in found]
+        judged = [each for each in assessments if (each.promise in CAUSES) is are_causes]
+        _record(connection, judged, standing, explained, recorded, now)
     return recorded
 
 

@@ -35,6 +35,7 @@ TOLD = {
     Promise.BATCH_UNCLEAR: ("the provider offers no results of", "[Decide about the batch]"),
     Promise.BATCH_INCOMPLETE: ("came back without a result", "lanes psql -c"),
     Promise.BATCH_NEVER_STARTED: ("is paused in Prefect", "[Its work pool]"),
+    Promise.COLLECT_STOPPED: ("is paused in Prefect", "[Its work pool]"),
     Promise.REALTIME_SLOW: ("the calls themselves take", "[Move its traffic]"),
     Promise.REALTIME_FAILING: ("The image is upside down", "[Move its traffic]"),
     Promise.AUTHORITATIVE_FAILED: ("The page is blank", "[Replay it]"),
@@ -293,7 +294,7 @@ def opened(stand: RunningStand, promise: Promise, link: Link, page: Page) -> Non
             shown(page, page.get_by_text(about["name"]))
         case "blocks":
             PageView(link.path, lambda page: [label(page, "Instructions")]).come(page)
-        case "deployments" if promise is Promise.BILL_DIFFERS:
+        case "deployments" if promise in (Promise.BILL_DIFFERS, Promise.COLLECT_STOPPED):
             page.get_by_role("button", name="Submit", exact=True).wait_for()
         case "deployments":
             shown(page, label(page, "Workload"))

@@ -21,6 +21,7 @@ from lanes.provider.errors import CallFailed
 from lanes.provider.results import ResultsCut
 from lanes.store.batch import batches, ready_work
 from lanes.store.database import Database
+from lanes.store.doors import watermarks
 from lanes.store.promises import recording
 from lanes.store.settling import decisions
 from lanes.words import Lane
@@ -607,6 +608,16 @@ async def several(
         assert batch.provider_batch_id is not None
         endpoint.ended(batch.provider_batch_id)
     return opened
+
+
+async def test_every_tick_notes_that_collect_looks_at_the_open_batches(
+    at: Connections, many: Collector
+) -> None:
+    before = await at.db.now()
+    await many.tick()
+    looked = await at.db.run(watermarks.seen_until, watermarks.COLLECT)
+    assert looked is not None
+    assert looked >= before
 
 
 async def states(sender: Sender) -> dict[int, str]:

@@ -13,7 +13,7 @@ from sqlalchemy import Connection, text
 
 from blocks.slack_channel import SlackChannel
 from lanes.promises.assessment import Assessment
-from lanes.promises.incident import Promise
+from lanes.promises.incident import EVERYBODY, Promise
 from lanes.slack.messenger import Bot, DeliveryError, Messenger, Webhook
 from lanes.slack.wording import trial
 from lanes.standing import runs
@@ -569,6 +569,33 @@ async def test_a_batch_that_never_started_tells_of_a_paused_deployment_and_an_in
         else "the schedule of `depart` for letters is inactive"
     )
     assert f"{said} in Prefect" in shown(story.message.blocks)
+
+
+@pytest.mark.parametrize(
+    ("status", "why"),
+    [
+        ("PAUSED", ("the work pool `batch` is paused in Prefect", "is Crashed: killed")),
+        ("NOT_READY", ("no worker of the work pool `batch` is online", "is Crashed: killed")),
+        ("READY", ("the newest run of `collect` is Crashed: killed",)),
+    ],
+)
+async def test_batches_that_are_not_collected_tell_why_no_run_does_and_lead_to_what_starts_one(
+    story: Story, prefect: PrefectStandIn, status: str, why: tuple[str, ...]
+) -> None:
+    stopped = Assessment(
+        Promise.COLLECT_STOPPED, EVERYBODY, Verdict.FAILED, 25, 10, 1, "No run has looked."
+    )
+    await story.record(stopped)
+    prefect.has_run("depart", "FAILED")
+    prefect.has_run("collect", "CRASHED")
+    prefect.runs[-1].message = "killed"
+    prefect.pools["batch"] = status
+    await story.told()
+    read = shown(story.message.blocks)
+    assert all(each in read for each in why)
+    assert f"{UI}/v2/runs/flow-run/{prefect.runs[-1].id}" in read
+    assert f"[Its work pool] {UI}/v2/work-pools/work-pool/batch" in read
+    assert "[Let it collect now]" in read
 
 
 async def test_an_invalid_block_is_told_with_the_place_of_its_fault_and_a_link_to_it(

@@ -171,6 +171,7 @@ def test_from_which_multiple_of_its_limit_a_breach_is_critical() -> None:
         Promise.BATCH_SLOW: 2.0,
         Promise.REALTIME_SLOW: 3,
         Promise.BATCH_NEVER_STARTED: 6,
+        Promise.COLLECT_STOPPED: 6,
         Promise.DEADLINE_MISSED: 4,
     }
     assert all(f"{each:g} times for " in page for each in told.values())

@@ -1,4 +1,4 @@
-"""The progress of reading the event stream."""
+"""The progress of reading the event stream, and of looking at open batches."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -9,6 +9,7 @@ from sqlalchemy.dialects.postgresql import insert
 from lanes.store.tables import stored_span, watermark
 
 ARRIVALS = "arrivals"
+COLLECT = "collect"  # until when it has looked at open batches
 
 
 def seen_until(connection: Connection, name: str) -> datetime | None:

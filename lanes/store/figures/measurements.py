@@ -23,6 +23,7 @@ from lanes.promises.judge import PromiseMeasurements
 from lanes.settling.attempts import UNANSWERABLE
 from lanes.statistics.shares import SampleShare
 from lanes.store.asking import read_as, through
+from lanes.store.doors import watermarks
 from lanes.store.figures import arrivals, due, reading
 from lanes.store.money import budgets
 from lanes.store.routing import mix, turnarounds
@@ -265,6 +266,15 @@ select i.workload, count(*) as items, (array_agg(i.key order by i.failed_at desc
  group by i.workload
 """
 
+# `watch` looks, and has since `position`, in seconds since 1970; what `collect` has looked at is read on the way.
+LOOKS = """
+insert into lanes.watermark as w (name, seen_until, position)
+values ('watch', :now, extract(epoch from cast(:now as timestamptz)))
+on conflict (name) do update
+  set seen_until = greatest(w.seen_until, excluded.seen_until),
+      position = case when w.seen_until < :uncounted then excluded.position else w.position end
+returning (select seen_until from lanes.watermark where name = :collect) as looked_at, to_timestamp(position) as watched_since
+"""
 DEPARTURES = """
 select name as workload, departed_at as at, departed_items as sent from lanes.workload where departed_at is not null
 """
@@ -272,12 +282,14 @@ PAUSED = "select name from lanes.workload where paused_at is not null"
 
 
 def measure(connection: Connection, *, now: datetime) -> PromiseMeasurements:
-    """Measure every workload at `now`, in one transaction."""
+    """Measure every workload at `now`, in one transaction, and note that `watch` looks."""
     at = {
         "now": now,
         "soon": now + SOON,
         "recent": now - RECENT,
         "since": _minute(now - RECENT - UNCOUNTED),
+        "uncounted": now - UNCOUNTED,
+        "collect": watermarks.COLLECT,
         "judged_since": now - JUDGED_FOR,
         "earlier_since": now - burn.WINDOWS[-1],
         "settled_since": now - SETTLED_FOR,
@@ -319,6 +331,7 @@ def measure(connection: Connection, *, now: datetime) -> PromiseMeasurements:
         quality=reading.watched(through(connection), drifted=True),
         paused=frozenset(connection.execute(text(PAUSED)).scalars()),
         prospects=turnarounds.prospects(connection, now=now),
+        **connection.execute(text(LOOKS), at).one()._mapping,
     )
 
 

@@ -211,6 +211,8 @@ def _owed(promise: Promise, at: dict[str, Any]) -> str:
         return FAILED
     if at["batch_id"] is not None:
         return OF_BATCH
+    if promise is Promise.COLLECT_STOPPED:
+        return SUBMITTED
     return f"{WAITING} union all {SUBMITTED}" if Lane.BATCH in at["lanes"] else WAITING
 
 

@@ -112,7 +112,7 @@ def workloads_of(connection: Connection, of: Incident) -> list[str]:
     """Return the workloads that an incident concerns: those of the models that do not answer, all, or its own."""
     if of.workload != EVERYBODY:
         return [of.workload]
-    if of.promise in (Promise.PROVIDER_FROZEN, Promise.ROLE_TAKEN, Promise.BILL_DIFFERS):
+    if of.promise is not Promise.PROVIDER_DOWN:
         return list(connection.execute(text(ALL)).scalars())
     met = {"account": of.subject, "opened_at": of.opened_at}
     return list(connection.execute(text(AFFECTED), met).scalars())

@@ -36,6 +36,7 @@ JUDGED = (
     Promise.BATCH_INVALID,
     Promise.BATCH_INCOMPLETE,
     Promise.BATCH_NEVER_STARTED,
+    Promise.COLLECT_STOPPED,
     Promise.REALTIME_SLOW,
     Promise.REALTIME_FAILING,
     Promise.AUTHORITATIVE_FAILED,

@@ -169,12 +169,15 @@ class publisher(sa.TypedColumns):
 
 @table()
 class watermark(sa.TypedColumns):
-    """How far the event stream, or a table, was read."""
+    """How far the event stream, or a table, was read, and when standing runs looked last."""
 
     name: sa.Named[str] = sa.Column(primary_key=True)
-    seen_until: sa.Named[datetime] = column("Events before it were read")
+    seen_until: sa.Named[datetime] = column(
+        "Events before it were read; of `collect` and `watch`: the last look"
+    )
     position: sa.Named[int | None] = column(
-        "Of a table: the last id that was read", type_=sa.BigInteger
+        "Of a table: the last id that was read; of `watch`: when it began to look, in seconds since 1970",
+        type_=sa.BigInteger,
     )
 
 

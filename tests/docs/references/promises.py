@@ -223,6 +223,9 @@ EXAMPLES: Mapping[Promise, Assessment] = {
     Promise.BATCH_NEVER_STARTED: never_started(
         VERSION, WaitingBatchWork(NAME, 120, AT - timedelta(hours=4), None), AT
     ),
+    Promise.COLLECT_STOPPED: batches.collect_stopped(
+        [LATE], AT, looked_at=AT - timedelta(minutes=25), watched_since=LATE.begun_at
+    ),
     Promise.REALTIME_SLOW: realtime_slow(VERSION, REALTIME),
     Promise.REALTIME_FAILING: realtime_failing(VERSION, REALTIME),
     Promise.AUTHORITATIVE_FAILED: authoritative_failed(
@@ -278,6 +281,7 @@ OTHERWISE = {
     Promise.QUALITY_DRIFT: f"beyond chance; `{REFERENCE}` are the reference",
     Promise.MODEL_CHANGED: "beyond chance",
     Promise.BATCH_NEVER_STARTED: f"{START_WITHIN.total_seconds() / 60:g} minutes after a departure of its window",
+    Promise.COLLECT_STOPPED: f"{batches.COLLECT_WITHIN.total_seconds() / 60:g} minutes without a look",
     Promise.APPROVAL_WAITS: "`approval_within_hours` of the playbook",
     Promise.FEED_SILENT: f"{LONGER:g} times the longest silence of its last {WEEKS} weeks",
     Promise.ROUTING_SHIFTED: f"{share(MOVED)} of the decisions more than usual",

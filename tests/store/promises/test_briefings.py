@@ -250,6 +250,12 @@ def batch_never_started(connection: Connection) -> None:
     evaluated(connection)
 
 
+def collect_stopped(connection: Connection) -> None:
+    _open_batch(connection)
+    for minutes in range(-12, 1, 2):
+        evaluated(connection, now=later(minutes=minutes))
+
+
 def authoritative_failed(connection: Connection) -> None:
     publish(connection, now=later(days=-1), mode="lambda", max_failures=1)
     answered(connection, "k", 2, at=later(hours=-3))
@@ -547,6 +553,16 @@ TOLD = {
         "Let it depart now",
         SUBMIT,
         "overdue-batch",
+    ),
+    Promise.COLLECT_STOPPED: ScenarioMessage(
+        collect_stopped,
+        ("No run of collect is known that failed, and its work pool is ready.",),
+        f"3 {WAITING}",
+        "Grows with time, until a run of `collect` looks at them",
+        "Let it collect now",
+        None,
+        "overdue-batch",
+        lacks=("No run: no run of `collect` is known that began",),
     ),
     Promise.AUTHORITATIVE_FAILED: ScenarioMessage(
         authoritative_failed,

@@ -120,6 +120,7 @@ GONE: list[tuple[Promise, Callable[[Connection], None], dict[str, float]]] = [
     (Promise.BATCH_INCOMPLETE, cancel, {}),
     (Promise.BATCH_NEVER_STARTED, cancel, {}),
     (Promise.BATCH_NEVER_STARTED, pause, {}),
+    (Promise.COLLECT_STOPPED, cancel, {}),
     (Promise.REALTIME_SLOW, pause, {}),
     (Promise.REALTIME_SLOW, cancel, {"minutes": 30}),
     (Promise.REALTIME_FAILING, pause, {}),

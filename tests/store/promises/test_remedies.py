@@ -14,6 +14,7 @@ from lanes.promises.incident import Incident, Promise, batch_of_subject
 from lanes.promises.remedy import FormLink, FormTarget, commands, form
 from lanes.routing.split import Split
 from lanes.store import incidents
+from lanes.store.doors import watermarks
 from lanes.store.money import bill as ledger
 from lanes.store.money import budgets
 from lanes.store.promises import recording
@@ -141,6 +142,10 @@ def publishes_the_version_before(connection: Connection, of: Incident) -> None:
     assert workloads.publish(connection, given.name, given.spec, now=SOON).number == before
 
 
+def collects(connection: Connection, of: Incident) -> None:
+    watermarks.advance(connection, watermarks.COLLECT, SOON)
+
+
 BY_COMMAND: dict[str, Act] = {
     "accept_quality": accepts_the_answers,
     "depart": departs,
@@ -153,6 +158,7 @@ BY_COMMAND: dict[str, Act] = {
 }
 BY_FORM: dict[str, Act] = {
     "accept_quality": accepts_the_answers,
+    "collect": collects,
     "depart": departs,
     "pause": pauses,
     "set_budget": raises_the_budget,

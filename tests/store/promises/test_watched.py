@@ -7,9 +7,13 @@ from sqlalchemy import Connection, text
 
 from lanes.ids import BatchId
 from lanes.promises.assessment import Assessment
+from lanes.promises.breaches import ForeignHolder, role_taken
 from lanes.promises.incident import Promise
 from lanes.promises.judge import assess
+from lanes.standing.roles import Role
+from lanes.store import incidents
 from lanes.store.batch.ready_work import check_in, put_off
+from lanes.store.doors import watermarks
 from lanes.store.figures import arrivals, measurements
 from lanes.store.routing import turnarounds
 from lanes.store.workload import workloads
@@ -17,7 +21,7 @@ from lanes.words import Lane, Verdict
 from tests.conftest import NOON, later
 from tests.examples import admit, publish, route
 from tests.store.arrivals import arrived
-from tests.store.promises.test_endings import look
+from tests.store.promises.test_endings import look, told
 from tests.store.tries import home, row, rows, submit
 
 
@@ -154,3 +158,53 @@ def test_a_workload_without_items_and_one_without_weeks_of_them_have_no_silence(
     assert rows(connection, "incident_log") == []
     found = arrivals.feeds(connection, now=later(hours=9))
     assert [each.workload for each in found] == ["letters"]
+
+
+def test_a_collect_that_stopped_is_one_incident_which_explains_late_batches_until_a_run_looks(
+    connection: Connection,
+) -> None:
+    publish(connection, now=later(days=-1), promises={"batch_max_minutes": 15})
+    leaves(connection, "k", at=NOON)
+    watermarks.advance(connection, watermarks.COLLECT, NOON)
+    stopped, slow = ("collect_stopped", "open"), ("batch_slow", "open")
+    for minutes in range(0, 11, 2):
+        assert stopped not in look(connection, minutes=minutes)
+    for minutes in range(11, 20, 2):
+        assert stopped in look(connection, minutes=minutes)
+    assert slow in look(connection, minutes=20)
+    cause = row(connection, "incident_log", promise="collect_stopped")
+    assert (cause.workload, cause.limit_value, cause.severity) == ("*", 10, "warning")
+    assert row(connection, "incident_log", promise="batch_slow").parent_id == cause.incident_id
+    assert told(connection) == ["collect_stopped"]
+    assert stopped in look(connection, hours=12)  # the stand was off meanwhile
+    watermarks.advance(connection, watermarks.COLLECT, later(hours=12))
+    found = look(connection, hours=12, seconds=5)
+    assert stopped not in found
+    assert slow in look(connection, hours=12, seconds=10)
+    assert told(connection) == ["collect_stopped", "batch_slow"]  # it outlasts its cause
+
+
+def test_a_stand_that_comes_up_after_a_night_gives_collect_its_ten_minutes(
+    connection: Connection,
+) -> None:
+    publish(connection, now=later(days=-1))
+    leaves(connection, "k", at=later(hours=-9))
+    watermarks.advance(connection, watermarks.COLLECT, later(hours=-8))
+    look(connection, hours=-8)
+    for minutes in range(0, 11, 2):
+        assert ("collect_stopped", "open") not in look(connection, minutes=minutes)
+    assert ("collect_stopped", "open") in look(connection, minutes=12)
+
+
+def test_a_role_of_collect_that_is_taken_explains_that_batches_are_not_collected(
+    connection: Connection,
+) -> None:
+    publish(connection, now=later(days=-1), promises={"batch_max_minutes": 15})
+    leaves(connection, "k", at=NOON)
+    holder = ForeignHolder(Role.COLLECTOR, 4711, "grafana", "psql", None)
+    incidents.open(connection, role_taken(Role.COLLECTOR, [holder]), now=NOON)
+    for minutes in range(0, 18, 2):
+        look(connection, minutes=minutes)
+    found = look(connection, minutes=18)
+    assert found == {("role_taken", "open"), ("collect_stopped", "open"), ("batch_slow", "open")}
+    assert told(connection) == ["role_taken"]

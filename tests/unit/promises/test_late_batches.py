@@ -12,13 +12,14 @@ from lanes.ids import BatchId
 from lanes.promises.assessment import Assessment
 from lanes.promises.batches import (
     CHECK_IN_WITHIN,
+    COLLECT_WITHIN,
     START_WITHIN,
     BatchProgress,
     CheckIn,
     WaitingBatchWork,
     batch_slow,
 )
-from lanes.promises.incident import Promise
+from lanes.promises.incident import EVERYBODY, Promise, Severity
 from lanes.promises.judge import PromiseMeasurements, assess
 from lanes.routing.prospect import ENOUGH_BACK, Prospects
 from lanes.routing.turnaround import FALSE_ALARMS, Turnaround
@@ -198,3 +199,66 @@ def test_a_departure_that_found_nothing_to_send_is_healthy_and_says_so() -> None
         "The newest run of `depart` began at 11:31 UTC and sent 0 items."
     )
     assert departed(after=20, waits=False).verdict is Verdict.PASSED
+
+
+NIGHT = 12 * 60.0
+
+
+def uncollected(
+    *,
+    looked: float | None = 60,
+    watched: float | None = NIGHT,
+    out: float = 90,
+    state: BatchState = BatchState.ENDED,
+    **batch: Any,
+) -> Assessment:
+    """The promise so many minutes after the last look of `collect`, the begin of `watch` and that of the batches."""
+    batches = [
+        BatchProgress(BatchId(n), name, state, 20, 0, 0, 0, NOON - out * n * MINUTE, **batch)
+        for n, name in ((1, "letters"), (2, "bills"))
+    ]
+    looked_at, since = (None if ago is None else NOON - ago * MINUTE for ago in (looked, watched))
+    measured = PromiseMeasurements(batches=batches, looked_at=looked_at, watched_since=since)
+    found = assess({}, measured, NOON)
+    (judged,) = [each for each in found if each.promise is Promise.COLLECT_STOPPED]
+    assert (judged.workload, judged.subject) == (EVERYBODY, "")
+    return judged
+
+
+def test_open_batches_at_which_no_run_of_collect_looks_for_ten_minutes_are_told_for_all_workloads() -> (
+    None
+):
+    within = COLLECT_WITHIN / MINUTE
+    assert uncollected(looked=within).verdict is Verdict.PASSED
+    told = uncollected(looked=within + 1)
+    assert (told.verdict, told.severity) == (Verdict.FAILED, Severity.WARNING)
+    assert told.sentence == (
+        "No run of `collect` has looked at 2 open batches with 40 items since 11:49 UTC."
+    )
+    assert uncollected(looked=61).severity is Severity.CRITICAL
+    assert uncollected(looked=1).sentence.endswith("with 40 items, last at 11:59 UTC.")
+
+
+@pytest.mark.parametrize(
+    "seen",
+    [
+        {"out": 4.0, "looked": NIGHT},  # the first batches of a day
+        {"out": 4.0, "looked": None},
+        {"state": BatchState.HELD},
+        {"state": BatchState.COLLECTED},
+        {"cancelled": True},
+    ],
+)
+def test_batches_that_are_new_or_wait_for_a_person_or_for_nothing_need_no_look(
+    seen: dict[str, Any],
+) -> None:
+    assert uncollected(**seen).verdict is Verdict.PASSED
+
+
+@pytest.mark.parametrize("watched", [None, 0.1, 9.9])
+def test_after_a_night_off_collect_has_its_ten_minutes_and_an_open_incident_does_not_end(
+    watched: float | None,
+) -> None:
+    found = uncollected(looked=NIGHT, watched=watched)
+    assert (found.verdict, found.ends) == (Verdict.INCONCLUSIVE, False)
+    assert uncollected(looked=NIGHT, watched=10.1).verdict is Verdict.FAILED
