@@ -75,7 +75,7 @@ UNEXPLAINED: Mapping[Promise, str] = {
     Promise.APPROVAL_WAITS: "nothing failed: a person was asked",
     Promise.BILL_DIFFERS: "nothing failed: the sentence above names what differs",
     Promise.BUDGET: "nothing failed: the query below shows what it was spent on",
-    Promise.QUALITY_DRIFT: "nothing failed: the examples above show what changed",
+    Promise.QUALITY_DRIFT: "nothing failed: the answers themselves changed",
     Promise.MODEL_CHANGED: "nothing failed: the provider names another model, tier, place or speed",
     Promise.DEADLINE_MISSED: "no due time of the last hour was missed any more",
     Promise.WORKLOAD_INVALID: "the sentence above names the fields at fault",

@@ -175,7 +175,8 @@ def accept_quality(connection: Connection, workload: str, by: Signature) -> str:
     connection.execute(text(ACCEPT), {"workload": workload})
     said = f"Accepted by {by.who}: {by.why}. The answers from now on are the reference."
     for each in drifted:
-        resolve(connection, each.promise, workload, each.subject, sentence=said, now=by.now)
+        told = f"{each.sentence} {said}"
+        resolve(connection, each.promise, workload, each.subject, sentence=told, now=by.now)
     return f"{workload}: the answers from now on are the reference of {counted(len(drifted), 'figure')}"
 
 

@@ -104,9 +104,9 @@ def test_a_change_is_told_with_examples_and_accepted_by_a_person(connection: Con
     assert done == "letters: the answers from now on are the reference of 1 figure"
     looked(connection, minutes=7)
     assert drifts(connection) == []
-    assert drifts(connection, IncidentState.RESOLVED) == [
-        "Accepted by ada: new form. The answers from now on are the reference."
-    ]
+    (said,) = drifts(connection, IncidentState.RESOLVED)
+    assert said.startswith('field category: "b" 0 % to 100 % since 12:05 UTC')
+    assert said.endswith("Accepted by ada: new form. The answers from now on are the reference.")
     answer(connection, "more", [B] * 60, minutes=8)
     looked(connection, minutes=8)
     assert drifts(connection) == []

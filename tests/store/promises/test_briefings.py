@@ -654,7 +654,7 @@ TOLD = {
     ),
     Promise.QUALITY_DRIFT: ScenarioMessage(
         quality_drift,
-        ("Nothing failed: the examples above show what changed.",),
+        ("Nothing failed: the answers themselves changed.",),
         "No item waits",
         "It has just begun",
         "Accept the new answers",
