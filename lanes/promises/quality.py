@@ -137,7 +137,8 @@ class AnswerWatch(BaseModel, frozen=True):
         for value, item_ids in seen.items():
             place = self._place(value)
             counts[place] += len(item_ids)
-            items[place] = (*items.get(place, ()), *item_ids)[-EXAMPLES:]
+            newest = dict.fromkeys(reversed([*items.get(place, ()), *item_ids]))
+            items[place] = tuple(newest)[:EXAMPLES][::-1]
             if place == len(self.names):
                 others[str(value)] += len(item_ids)
         pending = Portion(at=pending.at, counts=tuple(counts))
@@ -314,9 +315,8 @@ def quality_drift(figure: WatchedFigure, now: datetime) -> Assessment:
     lane = "real-time" if figure.lane is Lane.REALTIME else "batch"
     name, since = f"{plain(figure.named)}: {plain(drift.name)}", clock(drift.at, beside=now)
     said = f"{name} {before} to {share(value / 100)} since {since}, {lane} lane, version {figure.version}"
-    if is_served:
-        said += f"; it was {plain(drift.usual)} before"
-    said += f". That is of {count(whole)} answers since and {count(drift.before[1])} before."
+    said += f", by {count(whole)} answers since and {count(drift.before[1])} before"
+    said += f"; it was {plain(drift.usual)}." if is_served else "."
     if figure.keys:
         said += f" Examples: {', '.join(json_data.dumps(plain(each)) for each in figure.keys)}."
     verdict = Verdict.FAILED

@@ -113,7 +113,7 @@ def digest(told: Sequence[tuple[str, Sequence[str]]], day: date, *, ui_url: str)
         blocks.append(rich(section(bold(title)), bullets([shown(each) for each in lines])))
     link = button("The report", ui_url.rstrip("/") + versions_page(REPORT), "report")
     blocks.append({"type": "actions", "elements": [link]})
-    first = "; ".join(told[0][1]) if told else ""
+    first = " ".join(told[0][1]) if told else ""
     return _message(f"Lanes on {day:%Y-%m-%d}: {escaped(first)}", *blocks)
 
 

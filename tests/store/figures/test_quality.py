@@ -143,7 +143,7 @@ def test_a_model_that_changes_under_its_name_is_told_with_both_names(
     (said,) = drifts(connection)
     named = "claude-haiku-5-5-b, tier priority, geo eu, speed fast"
     assert said.startswith(f'served: "{named}" 0 % to 100 %')
-    assert 'it was "claude-haiku-5-5" before' in said
+    assert '; it was "claude-haiku-5-5".' in said
     for view in ("spend", "attempt_log"):
         found = rows(connection, view, message_id="msg_tiers")[0]
         assert (found.service_tier, found.inference_geo, found.speed) == ("priority", "eu", "fast")

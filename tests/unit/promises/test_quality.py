@@ -68,7 +68,7 @@ def test_a_drift_says_what_moved_since_when_on_which_lane_and_version() -> None:
     assert judged.severity is Severity.WARNING
     assert judged.subject == "field category, realtime, version 7"
     assert judged.sentence.startswith('field category: "complaint" 12 % to 29 %')
-    assert " since 14:00 UTC, real-time lane, version 7." in judged.sentence
+    assert " since 14:00 UTC, real-time lane, version 7, by " in judged.sentence
     assert judged.sentence.endswith(r'Examples: "k1", "a \"b\"".')
     assert len(watch.drift.item_ids) == 5 if watch.drift else False
 
@@ -89,6 +89,15 @@ def test_it_ends_once_the_share_is_back_and_may_come_again() -> None:
     assert again.drift.ended_at is None
 
 
+def test_its_examples_are_items_of_which_each_is_named_once() -> None:
+    tried_often = [*map(ItemId, range(80))] + [ItemId(77)] * 20
+    watch = fed(AnswerWatch(), MIX, 20).add(
+        {"complaint": tried_often}, learn=500, good=None, tests=10, now=later(hours=1)
+    )
+    assert watch.drift is not None
+    assert watch.drift.item_ids == (75, 76, 78, 79, 77)
+
+
 def test_a_class_that_was_never_seen_is_named() -> None:
     watch = fed(fed(AnswerWatch(), MIX, 20), {"<!channel>": 1}, 2)
     assert watch.drift is not None
@@ -100,7 +109,8 @@ def test_a_model_that_changed_is_told_with_both_names() -> None:
     judged = quality_drift(figure(watch, QualityMeasure.SERVED), later(hours=1, minutes=1))
     assert judged.promise is Promise.MODEL_CHANGED
     assert judged.sentence.startswith(
-        'served: "small-2" 0 % to 100 % since 13:00 UTC, real-time lane, version 7; it was "small-1" before.'
+        'served: "small-2" 0 % to 100 % since 13:00 UTC, real-time lane, version 7, '
+        'by 50 answers since and 1,000 before; it was "small-1". Examples: '
     )
 
 
