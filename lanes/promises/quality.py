@@ -107,6 +107,7 @@ class AnswerWatch(BaseModel, frozen=True):
     """
 
     values: tuple[Value, ...] = ()
+    lacking: int = 0  # values until the reference is full
     names: tuple[str, ...] = ()
     cuts: tuple[float, ...] = ()
     portions: tuple[Portion, ...] = ()
@@ -186,7 +187,7 @@ class AnswerWatch(BaseModel, frozen=True):
     ) -> "AnswerWatch":
         values = [*self.values, *(each for each, ids in seen.items() for _ in ids)]
         if len(values) < learn:
-            return self._with(values=tuple(values))
+            return self._with(values=tuple(values), lacking=learn - len(values))
         numbers = sorted(each for each in values if not isinstance(each, str))
         ranks = (each * len(numbers) // QUANTILES for each in range(1, QUANTILES))
         named = Counter(each for each in values if isinstance(each, str)).most_common(MOST_NAMES)
@@ -254,6 +255,11 @@ class WatchedFigure:
     def examples(self) -> tuple[int, ...]:
         """The items of the class that has grown, the newest last."""
         return self.watch.drift.item_ids if self.watch.drift else ()
+
+    @property
+    def is_of_class(self) -> bool:
+        """Whether it counts the answers of one class alone."""
+        return OF_CLASS in self.field
 
     @property
     def named(self) -> str:

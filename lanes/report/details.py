@@ -414,7 +414,11 @@ def quality(snapshot: Snapshot) -> Table[figures.QualityFigures]:
         figure("Version", "", lambda of: str(of.version)),
         phrase("Figure", "the property of the answers that is compared", lambda of: of.figure),
         phrase("Reference and now", "shares among the version's first answers, and since", said),
-        phrase("State", "drifts: an incident is open", lambda of: of.state),
+        phrase(
+            "State",
+            "drifts: an incident is open; lacks labels: accuracy is not watched yet",
+            lambda of: of.state,
+        ),
     )
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from lanes.ids import VersionId
 from lanes.money.pack_size import PackDecision, PackEvidence, PackPlace, total
 from lanes.promises.incident import Handling, Incident, IncidentState, Promise, Severity
+from lanes.promises.quality import QualityMeasure
 from lanes.realtime.circuit import CircuitState
 from lanes.report import figures
 from lanes.report.figures import (
@@ -23,6 +24,7 @@ from lanes.routing.lane_rules import MAY_WAIT
 from lanes.store.asking import Ask, read_as
 from lanes.store.figures import reading
 from lanes.store.money import sharing as sizes
+from lanes.units import counted
 from lanes.words import Lane
 
 if TYPE_CHECKING:
@@ -251,15 +253,22 @@ def _shed_figures(workload: str, items: int, usd: Decimal, row: Any) -> ShedFigu
 
 
 def quality(ask: Ask) -> list[figures.QualityFigures]:
-    """Return the classes of each figure of the answers of the versions in force that came most often, or have moved."""
+    """Return the classes of each figure of the answers of the versions in force that came most often, or have moved.
+
+    Accuracy is named before its reference is full, with the number of labels that it lacks.
+    """
     found: list[figures.QualityFigures] = []
     for of in reading.watched(ask, drifted=False):
-        if (watch := of.watch).portions:
+        named = (of.workload, of.lane, of.version, of.named)
+        watch = of.watch
+        if watch.lacking and of.measure is QualityMeasure.ACCURACY and not of.is_of_class:
+            state = f"lacks {counted(watch.lacking, 'label')}"
+            found.append(figures.QualityFigures(*named, [], state))
+        if watch.portions:
             before, now = watch.shares(now=False), watch.shares(now=True)
             moved = [abs(a - b) + b for a, b in zip(before, now, strict=True)]
             places = sorted(range(len(now)), key=lambda each: -moved[each])[:3]
             told = [(watch.label(each), before[each], now[each]) for each in places if moved[each]]
-            named = (of.workload, of.lane, of.version, of.named)
             state = "drifts" if watch.is_drifting else "steady"
             found.append(figures.QualityFigures(*named, told, state))
     return found

@@ -18,7 +18,7 @@ from lanes.store.asking import through
 from lanes.store.doors import emptying, items
 from lanes.store.figures import measurements, quality, reading
 from lanes.store.promises import recording
-from lanes.store.report import snapshot
+from lanes.store.report import facts, snapshot
 from lanes.store.workload import workloads
 from lanes.words import Lane, Outcome, Signature
 from tests.conftest import NOON, later
@@ -177,6 +177,23 @@ def test_corrections_and_labels_count_once_they_are_known(connection: Connection
     assert found['accuracy category of "a" realtime'].watch.values == ("right", "right")
     assert found['accuracy category of "a" batch'].watch.values == ("right",)
     assert found['accuracy category of "b" batch'].watch.values == ("wrong",)
+
+
+def test_the_report_says_how_many_labels_the_watch_of_accuracy_lacks(
+    connection: Connection,
+) -> None:
+    publish(connection, now=NOON, promises=WATCHED)
+    answer(connection, "k", [A] * 40)
+    for first, last, lacking in ((0, 10, ["lacks 10 labels"]), (10, 19, ["lacks 1 label"])):
+        keys = (f"k{n}" for n in range(first, last))
+        items.label(connection, "letters", dict.fromkeys(keys, A), source="team")
+        quality.fold(connection, now=later(minutes=last))
+        told = facts.quality(through(connection))
+        assert [each.state for each in told if each.figure == "accuracy category"] == lacking
+    items.label(connection, "letters", {"k19": A}, source="team")
+    quality.fold(connection, now=later(minutes=20))
+    told = facts.quality(through(connection))
+    assert [each.state for each in told if "accuracy" in each.figure] == ["steady"] * 2
 
 
 def test_labels_that_are_wrong_are_told_once_and_accepted_with_their_classes(
