@@ -23,7 +23,7 @@ from lanes.store.doors import items
 from lanes.store.settling import review as reviews
 from lanes.store.settling.review import ReviewedItem
 from lanes.store.workload import workloads
-from lanes.text import in_json, plain
+from lanes.text import cell, code, in_json, plain
 from lanes.units import counted
 from lanes.workload.form import Line
 from lanes.workload.golden import label_check, label_faults
@@ -157,7 +157,12 @@ class LabelItem(PersonAction):
                     raise ActionRefused(f"expected: the label is refused as {refusal}")
         found = reviews.queue(connection, version, now=now)
         table = in_markdown(_table(self.workload, found), most=reviews.A_DAY)
-        page = f"# Review queue\n\n{table}\n\n`lanes review {self.workload}` shows their inputs."
+        values = (
+            f"- {code(field)}: {', '.join(code(in_json(json.dumps(each))) for each in known)}"
+            for field, known in closed_fields(schema).items()
+        )
+        page = "\n".join((f"# Review queue of {cell(self.workload)}", "", table, "", *values, ""))
+        page += f"\n`lanes review {self.workload}` shows their inputs."
         said = f"{said}; {counted(len(found), 'item')} left to review today"
         return Done(said, page=page, key=f"lanes-review-{self.workload}")
 

@@ -9,6 +9,8 @@ import pytest
 from sqlalchemy import Connection, Engine, text
 
 from lanes.commands import review as commands
+from lanes.commands.review import LabelItem
+from lanes.errors import ActionRefused, UnknownItem
 from lanes.store.database import clock
 from lanes.store.doors import items
 from lanes.store.promises import recording
@@ -245,6 +247,27 @@ def test_keys_that_are_typed_ahead_are_kept_and_a_closed_terminal_quits(
         assert [commands.read_key() for _ in range(4)] == ["1", "\n", "2", "u"]
         os.close(person)
         assert commands.read_key() == "q"
+
+
+def test_the_form_labels_an_item_and_writes_the_queue_with_the_values_that_a_label_may_have(
+    asked: Engine,
+) -> None:
+    by = {"workload": "letters", "who": "ada", "why": "my share"}
+    with asked.begin() as connection:
+        now = clock(connection)
+        done = LabelItem(**by).perform(connection, now)
+        assert done.said == "nothing was labeled; 3 items left to review today"
+        done = LabelItem(**by, key="k1", expected=A).perform(connection, now)
+        assert done.said == "letters / k1 is labeled; 2 items left to review today"
+        assert done.page.startswith("# Review queue of letters\n")
+        assert '- `category`: `"a"`, `"b"`' in done.page
+        assert "red" not in done.page
+        for key, expected, error in (
+            ("k9", A, UnknownItem),
+            ("k2", {"category": 4}, ActionRefused),
+        ):
+            with pytest.raises(error):
+                LabelItem(**by, key=key, expected=expected).perform(connection, now)
 
 
 @pytest.mark.usefixtures("asked")
