@@ -252,7 +252,7 @@ def test_keys_that_are_typed_ahead_are_kept_and_a_closed_terminal_quits(
 def test_the_form_labels_an_item_and_writes_the_queue_with_the_values_that_a_label_may_have(
     asked: Engine,
 ) -> None:
-    by = {"workload": "letters", "who": "ada", "why": "my share"}
+    by: dict[str, Any] = {"workload": "letters", "who": "ada", "why": "my share"}
     with asked.begin() as connection:
         now = clock(connection)
         done = LabelItem(**by).perform(connection, now)
