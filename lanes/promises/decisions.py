@@ -1,11 +1,14 @@
 """Promises about routing: its rules, the mix of its reasons, its predictions, and whether real-time answers are read soon.
 
-What is measured of a workload is compared with the same hours of earlier days. The bounds hold at every look from the hour or
-day on in which their counts begin, each with a chance of error of `ALPHA`. An hour has about twelve shares, so 50 workloads
-have 432,000 of them in a month, which together err less than 0.2 times where decisions are independent and an hour's shares
-are those of the same hours before; days of reads and of batches add 0.01. Where hours vary more than that, a share also has to
-lie beyond the range of the earlier hours, by as much as that range again, in two hours in a row
-(`tests/benchmarks/watch_routing.py` measures it).
+What is measured of a workload is compared with the same hours of earlier days. The newest 2, 3, 6 and 12 hours are judged
+together, so that a shift that an hour alone does not show is told once it has lasted. The bounds hold at every look from the
+hour or day on in which their counts begin, each with a chance of error of `ALPHA`; that windows end together costs nothing,
+because each of them is a series from the hour on in which it begins. An hour has about twelve shares, so 50 workloads have
+432,000 of them in a month, which together err less than 0.2 times where decisions are independent and an hour's shares are
+those of the same hours before; days of reads and of batches add 0.01. Where the hours of a window differ among themselves,
+the bound is exact at each look and nearly so over all. Where hours vary from day to day by more than chance, as many
+decisions count as one as the variance is larger. A share also has to lie beyond the range of the earlier days, by as much as
+that range again, and without its oddest hour, too (`tests/benchmarks/watch_routing.py` measures it).
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,6 +16,9 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import cache
 from typing import NamedTuple
+
+import numpy
+from numpy.typing import NDArray
 
 from lanes.promises.assessment import NOWHERE, REALTIME, Assessment
 from lanes.promises.incident import Promise
@@ -24,8 +30,9 @@ from lanes.units import clock, counted, share
 from lanes.words import Lane, Reason, Verdict
 
 ALPHA = 4e-7
-HOUR = timedelta(hours=1)
+HOUR, NOW = timedelta(hours=1), timedelta(0)
 EARLIER = tuple(timedelta(days=days) for days in (1, 2, 3, 4, 5, 6, 7, 14, 21, 28))
+WINDOWS = (2, 3, 6, 12)  # hours until now that are judged together
 LEAST_HOURS = 3  # earlier hours without which the mix of an hour is not judged
 LEAST = 20  # decisions without which an hour is not compared
 MOVED = 0.05  # a reason's share may grow by this much
@@ -48,7 +55,7 @@ class RaisedRules(NamedTuple):
 
 @dataclass(frozen=True)
 class RoutedHours:
-    """The decisions of a workload by the hour: this one, the one before, and the same hours of `EARLIER` days.
+    """The decisions of a workload by the hour: this one, those before it, and the same hours of `EARLIER` days.
 
     They are counted by lane and reason, such as "batch split". `changed_at` is when a person last changed the routing on
     purpose, which `change` names.
@@ -69,7 +76,10 @@ class ConsumerReads(NamedTuple):
 
 
 class _Growth(NamedTuple):
+    name: str
+    hours: int
     usual: float
+    limit: float
     now: SampleShare
     surely: bool
 
@@ -96,43 +106,58 @@ def _unquoted(error: str) -> str:
 
 
 def shares_grew(promise: Promise, of: RoutedHours, now: datetime) -> Assessment:
-    """Judge the shares of this hour and the one before: of each reason, or of the guards that keep items from real time.
+    """Judge the shares of the newest hours together: of each reason, or of the guards that keep items from real time.
 
     Hours before the last deliberate change are no measure of the mix of reasons, so a change is no breach. A guard that
     fires more often is one, of which a change within a day is the cause.
     """
-    guards, since = promise is Promise.GUARDS_FIRE, of.changed_at
+    guards, since, hours = promise is Promise.GUARDS_FIRE, of.changed_at, of.hours
     margin, lanes = (PUSHED, REALTIME) if guards else (MOVED, NOWHERE)
-    hours = of.hours
     if since and not guards:
         hours = {at: each for at, each in hours.items() if at >= since}
     hour = now.replace(minute=0, second=0, microsecond=0)
-    before = _grown(hours, hour - HOUR, margin, guards=guards)
-    newest = _grown(hours, hour, margin, guards=guards) if before else None
-    said = "The shares of the reasons are as in the same hours of earlier days."
-    verdict = Verdict.INCONCLUSIVE if before and newest != {} else Verdict.PASSED
-    if before is None:
-        verdict, said = Verdict.INCONCLUSIVE, "Too few earlier hours are known to compare with"
-        said += f" since {clock(since, beside=now)}, when {of.change}." if since else "."
-    sure = [
-        (name, each)
-        for name, each in (newest or {}).items()
-        if each.surely and before and name in before and before[name].surely
+    newest = [hour - number * HOUR for number in range(max(WINDOWS))]
+    grown, known = list[Sequence[_Growth]](), False
+    if guards and not any(_compared(of_it, guards) for at in newest for of_it in hours.get(at, {})):
+        newest, known = [], True
+    days = [
+        [_shares(hours.get(at - ago, {}), guards=guards) for at in newest]
+        for ago in (NOW, *EARLIER)
     ]
+    counts = {
+        name: numpy.array([[of_it.get(name, 0) for of_it in day] for day in days], float)
+        for name in sorted({name for of_it in days[0] for name in of_it})
+    }
+    whole, more = counts.get("", numpy.zeros((1, 1))), dict[str, NDArray[numpy.float64]]()
+    for name, each in counts.items():
+        more[name] = whole[0] * each[1:].sum(0) / numpy.maximum(whole[1:].sum(0), 1)
+        more[name] = (each[0] - more[name]).cumsum()
+    for length in WINDOWS if counts else ():
+        sizes = whole[:, :length].sum(1)
+        if sizes[0] >= LEAST and (sizes[1:] >= 2 * LEAST).sum() >= LEAST_HOURS:
+            known = True
+            names = [each for each, n in more.items() if n[length - 1] > margin * sizes[0]]
+            found = (_growth(name, counts, length, margin) for name in names)
+            grown.append([each for each in found if each])
+    sure = next(filter(None, ([each for each in of_it if each.surely] for of_it in grown)), [])
+    verdict = Verdict.INCONCLUSIVE if any(grown) or not known else Verdict.PASSED
+    said = "The shares of the reasons are as in the same hours of earlier days."
+    if not known:
+        said = "Too few earlier hours are known to compare with"
+        said += f" since {clock(since, beside=now)}, when {of.change}." if since else "."
     figures = verdict, 0.0, 100 * margin, 0
     if sure:
-        sure.sort(key=lambda each: each[1].usual - (each[1].now.value or 0))
+        sure.sort(key=lambda each: each.usual - (each.now.value or 0))
         told = (
-            f"{name} took {share(each.now.value)} (usually at most {share(each.usual)})"
-            for name, each in sure
+            f"{each.name} took {share(each.now.value)} (usually at most {share(each.usual)})"
+            for each in sure
         )
-        usual, (hits, samples), _ = sure[0][1]
-        said = f"Of {counted(samples, 'decision')} since {clock(hour, beside=now)}, {'; '.join(told)}, "
-        said += "as in the hour before."
-        figures = Verdict.FAILED, 100 * hits / samples, 100 * (usual + margin), samples
+        (hits, samples), begun = sure[0].now, clock(hour - (sure[0].hours - 1) * HOUR, beside=now)
+        said = f"Of {counted(samples, 'decision')} since {begun}, {'; '.join(told)}."
+        figures = Verdict.FAILED, 100 * hits / samples, 100 * sure[0].limit, samples
     why = of.change if guards and since and now - since < EARLIER[0] else None
     found = Assessment(promise, of.workload, *figures, said, standstill=lanes, why=why)
-    return replace(found, quiet=before is None)
+    return replace(found, quiet=not known)
 
 
 def _shares(of: Mapping[str, int], *, guards: bool) -> dict[str, int]:
@@ -155,28 +180,45 @@ def _compared(lane_and_reason: str, guards: bool) -> tuple[str, ...]:
     return () if is_guard else (name, "what must be real-time") if must else (name,)
 
 
-def _grown(
-    hours: Mapping[datetime, Mapping[str, int]], hour: datetime, margin: float, *, guards: bool
-) -> Mapping[str, _Growth] | None:
-    """Return the shares of an hour that grew; None where it cannot be compared.
+def _growth(
+    name: str, counts: Mapping[str, NDArray[numpy.float64]], length: int, margin: float
+) -> _Growth | None:
+    """Return how a share grew in the first `length` hours; `counts` have a row a day from today on, newest hour first.
 
-    The second largest share of the earlier hours is the usual one, so that one odd day hides no other; by how much it lies
-    above the share of all of them together, the share has to exceed that too.
+    Each hour is compared with the same hour of earlier days. The day with the largest share is left out, so that one odd day
+    hides no other; the largest of the others is usual. The share has to exceed it by the range of the days and by the margin,
+    without its oddest hour, too, and it has to exceed it in the last two hours. Where hours differ from day to day by more than
+    chance, so many decisions count as one.
     """
-    seen, grown = _shares(hours.get(hour, {}), guards=guards), dict[str, _Growth]()
-    earlier = (_shares(hours.get(hour - ago, {}), guards=guards) for ago in EARLIER)
-    known = [each for each in earlier if each[""] >= LEAST]
-    if seen[""] < LEAST or len(known) < LEAST_HOURS:
+    comparable = (counts[""][0] > 0) & (counts[""][1:].sum(0) > 0)
+    hits, sizes = counts[name] * comparable, counts[""] * comparable
+    now, seen = hits[0, :length], sizes[0, :length]
+    of_days, known = hits[:, :length].sum(1), sizes[:, :length].sum(1)
+    kept = known >= 2 * LEAST
+    kept[0] = False
+    if not seen.sum() or kept.sum() < LEAST_HOURS:
         return None
-    for name in filter(None, seen):
-        least, *_, usual, _ = sorted(each.get(name, 0) / each[""] for each in known)
-        by, now = max(margin, usual - least), SampleShare(seen[name], seen[""])
-        if (now.value or 0) > usual + by:
-            hits, all_of_them = (sum(each.get(of, 0) for each in known) for of in (name, ""))
-            whole = SampleShare(hits, all_of_them)
-            above = min(usual + by - (whole.value or 0), 1.0)
-            grown[name] = _Growth(usual, now, is_larger(now, whole, by=above, alpha=ALPHA))
-    return grown
+    kept[numpy.argmax(numpy.where(kept, of_days / numpy.maximum(known, 1), -1))] = False
+    whole = sizes[kept].sum(0)
+    usual = hits[kept].sum(0) / numpy.maximum(whole, 1)
+    more = hits - sizes * usual
+    by_chance = (whole * usual * (1 - usual)).sum() * (1 - 1 / kept.sum())
+    spread = max(1.0, (more[kept] ** 2).sum() / by_chance) if by_chance else 1.0
+    days = more[kept, :length].sum(1) / known[kept]
+    most = max(0.0, days.max())
+    limit = most + max(margin, numpy.ptp(days))
+    over, lately = more[0, :length] - limit * seen, more[0, :2] - most * sizes[0, :2]
+    rest = seen.sum() - seen[over.argmax()]
+    odd = rest >= LEAST and over.sum() <= over.max()
+    if over.sum() <= 0 or lately.sum() <= 0 or odd or not whole[:length][seen > 0].all():
+        return None
+    expected = (now - more[0, :length]).sum() / seen.sum()
+    weight = (whole[:length][seen > 0] / seen[seen > 0]).min() * seen.sum() / spread
+    than = SampleShare(expected * weight, weight)
+    alike = SampleShare(now.sum() / spread, seen.sum() / spread)
+    surely = rest >= LEAST and is_larger(alike, than, by=most, alpha=ALPHA)
+    shown = SampleShare(int(now.sum()), int(seen.sum()))
+    return _Growth(name, length, expected + most, expected + limit, shown, bool(surely))
 
 
 def chance_wrong(name: str, late: SampleShare) -> Assessment:

@@ -1,4 +1,4 @@
-"""The promises about the mix of routes, looked at every ten minutes of a month: false incidents, and shifts that are told.
+"""The promises about the mix of routes, looked at twice an hour for a month: false incidents, and shifts that are told.
 
 Nothing is stored: decisions are drawn with fixed seeds, and `shares_grew` judges them. 50 workloads decide 60 to 6,000 items an
 hour, by a day's and a week's rhythm. The share of each reason differs by the hour of the day, and from day to day as a beta
@@ -16,7 +16,7 @@ from datetime import UTC, datetime, timedelta
 
 import numpy
 
-from lanes.promises.decisions import EARLIER, HOUR, RoutedHours, shares_grew
+from lanes.promises.decisions import EARLIER, HOUR, WINDOWS, RoutedHours, shares_grew
 from lanes.promises.incident import Promise
 from lanes.words import Verdict
 
@@ -30,7 +30,7 @@ REASONS = (
 )
 USUAL = numpy.array([0.3, 0.35, 0.1, 0.1, 0.14, 0.01])
 BEGAN = datetime(2026, 9, 28, tzinfo=UTC)  # a Monday
-LOOKS = 6  # of an hour
+LOOKS = 2  # of an hour
 BEFORE, WITHIN = 28, 3  # days of history, and hours in which a shift is told
 PROMISES = (Promise.ROUTING_SHIFTED, Promise.GUARDS_FIRE)
 SHIFTS = {Promise.ROUTING_SHIFTED: (2, 0.15, 0.4), Promise.GUARDS_FIRE: (5, 0.1, 0.3)}
@@ -64,7 +64,8 @@ class _Workload:
             yield at + look * HOUR / looks - timedelta(seconds=1), self._known(at)
 
     def _known(self, at: datetime) -> RoutedHours:
-        wanted = (each - ago for ago in (timedelta(0), *EARLIER) for each in (at - HOUR, at))
+        newest = [at - number * HOUR for number in range(max(WINDOWS))]
+        wanted = (each - ago for ago in (timedelta(0), *EARLIER) for each in newest)
         return RoutedHours("w", {each: self.hours[each] for each in wanted if each in self.hours})
 
     def told_after(self, since: int, hours: int) -> dict[Promise, list[float]]:

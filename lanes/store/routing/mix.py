@@ -6,7 +6,14 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple
 from weakref import WeakKeyDictionary
 
-from lanes.promises.decisions import EARLIER, HOUR, ConsumerReads, RaisedRules, RoutedHours
+from lanes.promises.decisions import (
+    EARLIER,
+    HOUR,
+    WINDOWS,
+    ConsumerReads,
+    RaisedRules,
+    RoutedHours,
+)
 from lanes.routing.mix import LATER, RoutedCount
 from lanes.statistics.shares import SampleShare
 from lanes.store.asking import Ask, through
@@ -156,10 +163,11 @@ def forget(engine: "Engine") -> None:
 def promised(connection: "Connection", *, now: datetime) -> dict[str, Any]:
     """Return the measurements of the promises about routing, by their names in `PromiseMeasurements`.
 
-    Hours of earlier days do not change, and are read once an hour.
+    Hours that are over for an hour hardly change, and are read once an hour.
     """
     ask, hour = through(connection), now.replace(minute=0, second=0, microsecond=0)
-    earlier = [hour - ago - more for ago in EARLIER for more in (HOUR, timedelta(0))]
+    newest = [hour - number * HOUR for number in range(max(WINDOWS))]
+    earlier = [*newest[2:], *(at - ago for ago in EARLIER for at in newest)]
     kept = _earlier.get(connection.engine)
     if kept is None or kept[0] != hour:
         kept = _earlier[connection.engine] = hour, ask(HOURS, hours=earlier)
@@ -168,7 +176,7 @@ def promised(connection: "Connection", *, now: datetime) -> dict[str, Any]:
         if each.kind != "incident":
             changed.setdefault(each.workload, (each.at, each.said))
     counts = defaultdict[str, dict[datetime, Mapping[str, int]]](dict)
-    for name, at, decided in (*kept[1], *ask(HOURS, hours=[hour - HOUR, hour])):
+    for name, at, decided in (*kept[1], *ask(HOURS, hours=newest[:2])):
         counts[name][at] = decided
     return {
         "raised": [RaisedRules(*row) for row in ask(RAISED, day=now - timedelta(days=1))],

@@ -48,12 +48,12 @@ def test_a_rule_that_raises_is_counted_for_its_version_with_its_error_and_the_ne
     assert measured(connection, minutes=7)["raised"] == []
 
 
-def test_the_hours_are_this_one_the_one_before_and_the_same_ones_of_earlier_days(
+def test_the_hours_are_the_newest_twelve_and_the_same_ones_of_earlier_days(
     connection: Connection,
 ) -> None:
     publish(connection, now=later(days=-60))
     for ago in (*EARLIER, timedelta(days=8), timedelta(0)):
-        for at in (NOON - ago, NOON - ago - HOUR, NOON - ago - 2 * HOUR):
+        for at in (NOON - ago - number * HOUR for number in (0, 1, 11, 12)):
             admit(connection, f"{at}", f"{at} urgent", now=at, urgent=True)
             route(connection, now=at)
     folding.fold(connection)
@@ -61,7 +61,7 @@ def test_the_hours_are_this_one_the_one_before_and_the_same_ones_of_earlier_days
     route(connection, now=NOON)
     (routed,) = measured(connection, minutes=30)["routed"]
     assert sorted(routed.hours) == sorted(
-        at - ago for ago in (*EARLIER, timedelta(0)) for at in (NOON, NOON - HOUR)
+        NOON - ago - number * HOUR for ago in (*EARLIER, timedelta(0)) for number in (0, 1, 11)
     )
     assert routed.hours[NOON - HOUR] == {"realtime urgent": 2}
     assert routed.hours[NOON] == {"realtime urgent": 2, "batch split": 1}
