@@ -141,6 +141,9 @@ def test_every_state_promise_and_measure_is_told() -> None:
     assert {row[0] for row in table("concepts/promises-and-incidents.md", headed="promise")} == set(
         map(str, Promise)
     )
+    handled = [row[0] for row in table("how-to/handle-an-incident.md", headed="promise")]
+    named = {name for cell in handled for name in re.findall(r"[a-z]+_[a-z_]+|budget", cell)}
+    assert named == {*map(str, Promise)}
     assert [row[0] for row in table("concepts/rollouts.md", headed="measure")] == list(
         map(str, Measure)
     )
