@@ -55,6 +55,7 @@ from lanes.statistics.differences import (
 )
 from lanes.statistics.means import capped_bounds, excess_bounds, saving_bounds
 from lanes.statistics.shares import NOTHING, SampleShare, bounds, is_above, is_below
+from lanes.units import share
 from lanes.words import Lane, Verdict
 
 if TYPE_CHECKING:  # a page about a rollout needs no rules and no schemas, which take time to load
@@ -326,10 +327,10 @@ def judge(gate: Gate, measured: Measurement, *, alpha: float) -> Judgement:
     said = f"{shown(gate.measure, measured.value)} of {measured.samples:,} samples, {_limit(gate)}"
     surely = f"are on the wrong side, with {confidence(alpha)} confidence at every look"
     if is_above(seen, gate.tolerated, alpha=alpha):
-        return ruled(Verdict.FAILED, f"{said}; at least {low:.1%} {surely}")
+        return ruled(Verdict.FAILED, f"{said}; at least {share(low)} {surely}")
     if gate.keeps(measured.value) and _surely_keeps(gate, measured.doubted, alpha=alpha):
-        return ruled(Verdict.PASSED, f"{said}; at most {high:.1%} {surely}")
-    undecided = f"{said}; between {low:.1%} and {high:.1%} are on the wrong side"
+        return ruled(Verdict.PASSED, f"{said}; at most {share(high)} {surely}")
+    undecided = f"{said}; between {share(low)} and {share(high)} are on the wrong side"
     if measured.doubtful:
         undecided += f"; {measured.doubtful} more are out for longer than most took"
     return ruled(Verdict.INCONCLUSIVE, undecided)
@@ -377,7 +378,8 @@ def _compared(gate: Gate, measured: Measurement, other: Measurement, *, alpha: f
         of = measured.seen.value or 0.0
         than = of - (measured.excess or 0.0)
         slow = f" slower than {shown(gate.measure, gate.max or 0.0)}"
-    said = f"{of:.1%} of {measured.samples:,} samples{slow}, {than:.1%} of {of_others} on {measured.called}, {_limit(gate)}"
+    said = f"{share(of)} of {measured.samples:,} samples{slow}, {share(than)} of {of_others} on {measured.called}"
+    said += f", {_limit(gate)}"
     surely = f"worse, with {confidence(alpha)} confidence at every look"
     if is_worse:
         return ruled(Verdict.FAILED, f"{said}; at least {points(low)} {surely}")
@@ -497,7 +499,7 @@ def shown(measure: Measure, value: float) -> str:
         return "unknown"
     if measure is Measure.COST_USD:
         return f"${value:.3g}"
-    return f"{value:.2f} s" if measure is Measure.P95_S else f"{value:.1%}"
+    return f"{value:.2f} s" if measure is Measure.P95_S else share(value)
 
 
 def _limit(gate: Gate) -> str:

@@ -256,8 +256,8 @@ async def test_a_loss_in_a_later_step_takes_the_share_back(
         await under_way.serves(wrong=under_way.enough // 7)
         move = await under_way.looks()
         assert isinstance(move, RollBack)
-        seen = f"14.3% of {under_way.enough} samples"
-        assert move.why.startswith(f"error_rate failed: {seen}, at most 5.0%")
+        seen = f"14 % of {under_way.enough} samples"
+        assert move.why.startswith(f"error_rate failed: {seen}, at most 5 %")
         assert await under_way.share() == before
 
 
@@ -270,7 +270,7 @@ async def test_a_new_version_that_only_becomes_slow_beside_the_old_one_is_taken_
         await under_way.serves(slow=under_way.enough // 7)
         move = await under_way.looks()
         assert isinstance(move, RollBack)
-        seen = f"14.3% of {under_way.enough} samples slower than 5.00 s, 0.0% of {under_way.enough} on the old version"
+        seen = f"14 % of {under_way.enough} samples slower than 5.00 s, 0 % of {under_way.enough} on the old version"
         assert move.why.startswith(f"p95_s failed: {seen}, at most 5.0 points worse; at least ")
         assert await under_way.share() == 0
 

@@ -226,13 +226,13 @@ async def test_a_rollout_is_taken_back_when_every_second_batch_never_returns(
     held = await lead.decide(await at.db.now())
     assert isinstance(held, Hold)
     assert held.why.endswith(
-        "0.0% of 10 samples, at most 10.0%; between 0.0% and 45.6% are on the wrong side; "
+        "0 % of 10 samples, at most 10 %; between 0 % and 46 % are on the wrong side; "
         "10 more are out for longer than most took"
     )
     sender.time.passes(hours=2)
     move = await lead.decide(await at.db.now())
     assert isinstance(move, RollBack)
-    assert "50.0% of 20 samples" in move.why
+    assert "50 % of 20 samples" in move.why
 
 
 @pytest.mark.slow
@@ -293,7 +293,7 @@ async def test_the_form_shows_the_gates_as_they_are_while_a_person_has_not_answe
         for number in (1, 2):
             await db.run(well, f"set{number}-")
             async with guarding(db):
-                await says(f"0.0% of {75 * number} samples")
+                await says(f"0 % of {75 * number} samples")
         (left,) = await db.run(rollouts.all_open)
         assert left.is_waiting
     assert [each["key"] for each in prefect.artifacts] == ["lanes-rollout-letters"] * 2

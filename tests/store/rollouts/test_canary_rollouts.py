@@ -144,7 +144,7 @@ def test_both_lanes_and_every_reason_count_by_version(connection: Connection) ->
     assert compared.other is not None
     assert (compared.other.samples, compared.other.wrong) == (50 - new, 0)
     (told,) = (each.explanation for each in judged(begun, figures))
-    assert f"0.0% of {50 - new} on the old version" in told
+    assert f"0 % of {50 - new} on the old version" in told
 
 
 @pytest.mark.slow

@@ -90,7 +90,7 @@ def test_a_gate_never_passes_while_every_second_batch_does_not_return(
     )
     assert (
         doubted.explanation
-        == "0.0% of 50 samples, at most 30.0%; between 0.0% and 12.9% are on the wrong side; "
+        == "0 % of 50 samples, at most 30 %; between 0 % and 13 % are on the wrong side; "
         "49 more are out for longer than most took"
     )
     (late,) = judgements(connection, begun, now=later(minutes=122))

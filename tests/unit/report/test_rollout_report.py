@@ -319,6 +319,6 @@ def test_the_question_says_what_a_yes_and_a_no_lead_to() -> None:
 
 
 def test_no_line_of_the_form_ends_within_a_limit_or_a_verdict() -> None:
-    assert "- **error rate ≤\u00a010\u00a0%**: ✅\u00a0passed. 0.0% of 500 samples" in question(
+    assert "- **error rate ≤\u00a010\u00a0%**: ✅\u00a0passed. 0 % of 500 samples" in question(
         progress(RolloutState.WAITING_APPROVAL)
     )

@@ -142,14 +142,14 @@ def test_a_smaller_alpha_needs_more_samples_to_pass_and_to_fail() -> None:
 def test_a_verdict_says_what_is_known_of_the_true_share() -> None:
     failed = judge(ERRORS, share(ERRORS, 20, 20)).explanation
     assert failed == (
-        "100.0% of 20 samples, at most 5.0%; at least 73.9% are on the wrong side, with 95 % confidence at every look"
+        "100 % of 20 samples, at most 5 %; at least 74 % are on the wrong side, with 95 % confidence at every look"
     )
     passed = judge(ERRORS, share(ERRORS, 0, 200)).explanation
     assert passed == (
-        "0.0% of 200 samples, at most 5.0%; at most 4.1% are on the wrong side, with 95 % confidence at every look"
+        "0 % of 200 samples, at most 5 %; at most 4.1 % are on the wrong side, with 95 % confidence at every look"
     )
     undecided = judge(ERRORS, share(ERRORS, 1, 50)).explanation
-    assert undecided.startswith("2.0% of 50 samples, at most 5.0%; between 0.0% and ")
+    assert undecided.startswith("2 % of 50 samples, at most 5 %; between <0.1 % and ")
 
 
 def test_a_gate_that_tolerates_everything_passes_and_one_that_tolerates_nothing_never_does() -> (
@@ -377,17 +377,17 @@ def test_a_cost_says_what_is_known_of_its_mean(
             Verdict.INCONCLUSIVE,
             "15 here and 15 on the other lane, each of at least 20",
         ),
-        (0.5, 1.0, 100, Verdict.INCONCLUSIVE, "50.0% of 100 samples and 100 on the other lane"),
+        (0.5, 1.0, 100, Verdict.INCONCLUSIVE, "50 % of 100 samples and 100 on the other lane"),
         (
             0.5,
             1.0,
             1_000,
             Verdict.PASSED,
-            "50.0% of 1,000 samples and 1,000 on the other lane, at least ",
+            "50 % of 1,000 samples and 1,000 on the other lane, at least ",
         ),
-        (1.0, 1.0, 1_000, Verdict.FAILED, "0.0% of 1,000 samples"),
-        (1.5, 1.0, 1_000, Verdict.FAILED, "-50.0% of 1,000 samples"),  # a loss
-        (0.7, 1.0, 1_000, Verdict.INCONCLUSIVE, "30.0% of 1,000 samples"),
+        (1.0, 1.0, 1_000, Verdict.FAILED, "0 % of 1,000 samples"),
+        (1.5, 1.0, 1_000, Verdict.FAILED, "-50 % of 1,000 samples"),  # a loss
+        (0.7, 1.0, 1_000, Verdict.INCONCLUSIVE, "30 % of 1,000 samples"),
     ],
 )
 def test_a_saving_compares_what_an_item_costs_on_both_lanes(

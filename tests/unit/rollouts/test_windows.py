@@ -35,7 +35,7 @@ def test_a_loss_that_each_step_alone_is_too_short_to_show_fails_the_whole_rollou
     assert after(*steps[:2]).verdict is Verdict.INCONCLUSIVE
     failed = after(*steps)
     assert (failed.verdict, failed.scope) == (Verdict.FAILED, Scope.ROLLOUT)
-    assert failed.explanation.startswith("over the whole rollout, 11.7% of 300 samples, at most 5")
+    assert failed.explanation.startswith("over the whole rollout, 12 % of 300 samples, at most 5")
 
 
 def test_a_loss_in_an_early_step_fails_a_later_one_that_is_clean_until_it_is_diluted() -> None:
@@ -98,7 +98,7 @@ def test_a_comparison_finds_in_all_steps_a_loss_that_each_alone_is_too_short_to_
     assert [compared(each).verdict for each in steps] == [Verdict.INCONCLUSIVE] * 3
     failed = compared(*steps)
     assert (failed.verdict, failed.scope) == (Verdict.FAILED, Scope.ROLLOUT)
-    said = "over the whole rollout, 13.2% of 750 samples, 2.0% of 900 on the old version, at most 5.0 points worse; at least "
+    said = "over the whole rollout, 13 % of 750 samples, 2 % of 900 on the old version, at most 5.0 points worse; at least "
     assert failed.explanation.startswith(said)
     assert failed.measurement.excess is not None
     assert failed.between is not None
@@ -133,7 +133,7 @@ def test_a_latency_is_compared_step_by_step_too() -> None:
     ]
     failed = gates.judge_both(SLOWER, seen[-1], SLOWER, combined(seen), alpha=ALPHA)
     assert (failed.verdict, failed.scope) == (Verdict.FAILED, Scope.ROLLOUT)
-    said = "over the whole rollout, 12.3% of 900 samples slower than 5.00 s, 2.0% of 1,500 on the old version"
+    said = "over the whole rollout, 12 % of 900 samples slower than 5.00 s, 2 % of 1,500 on the old version"
     assert failed.explanation.startswith(said)
 
 
@@ -146,7 +146,7 @@ def test_a_saving_fails_by_all_steps_together_and_its_bounds_meet_the_limit_wher
     failed = gates.judge_both(SAVING, step, SAVING, combined([step] * 3), alpha=ALPHA)
     assert (failed.verdict, failed.scope) == (Verdict.FAILED, Scope.ROLLOUT)
     assert failed.explanation.startswith(
-        "over the whole rollout, 15.0% of 1,200 samples and 1,200 on "
+        "over the whole rollout, 15 % of 1,200 samples and 1,200 on "
     )
     assert failed.between is not None
     assert failed.between[0] < 0.15 < failed.between[1] < SAVING.limit
@@ -155,13 +155,13 @@ def test_a_saving_fails_by_all_steps_together_and_its_bounds_meet_the_limit_wher
 @pytest.mark.parametrize(
     ("slow", "others_slow", "verdict", "said"),
     [
-        (980, 980, Verdict.PASSED, "98.0% of 1,000 samples slower than 5.00 s, 98.0% of 1,000 on "),
-        (150, 30, Verdict.FAILED, "15.0% of 1,000 samples slower than 5.00 s, 3.0% of 1,000 on "),
+        (980, 980, Verdict.PASSED, "98 % of 1,000 samples slower than 5.00 s, 98 % of 1,000 on "),
+        (150, 30, Verdict.FAILED, "15 % of 1,000 samples slower than 5.00 s, 3 % of 1,000 on "),
         (
             30,
             0,
             Verdict.INCONCLUSIVE,
-            "3.0% of 1,000 samples slower than 5.00 s, 0.0% of 1,000 on ",
+            "3 % of 1,000 samples slower than 5.00 s, 0 % of 1,000 on ",
         ),
     ],
 )
