@@ -148,9 +148,10 @@ def shares_grew(promise: Promise, of: RoutedHours, now: datetime) -> Assessment:
     figures = verdict, 0.0, 100 * margin, 0
     if sure:
         sure.sort(key=lambda each: each.usual - (each.now.value or 0))
+        once = {each.now: each for each in reversed(sure)}  # the sum of one share is that share
         told = (
             f"{each.name} took {share(each.now.value)} (usually at most {share(each.usual)})"
-            for each in sure
+            for each in reversed(once.values())
         )
         (hits, samples), begun = sure[0].now, clock(hour - (sure[0].hours - 1) * HOUR, beside=now)
         said = f"Of {counted(samples, 'decision')} since {begun}, {'; '.join(told)}."
