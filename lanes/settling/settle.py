@@ -42,7 +42,7 @@ class Obligation:
     """The work that an attempt was for; `failures` counts what was spent before it.
 
     `item_answered` includes answers of older revisions. `others_open` says that other open work is owed for the item's newest
-    revision, `may_wait` that a batch would be soon enough.
+    revision, `may_wait` that a batch would be soon enough, `other_model` that it would ask another model than real time.
     """
 
     purpose: Purpose
@@ -56,6 +56,7 @@ class Obligation:
     item_answered: bool = False
     others_open: bool = False
     may_wait: bool = True
+    other_model: bool = False
     compare_fields: tuple[str, ...] = ()
 
 
@@ -169,7 +170,7 @@ def _unanswered(
         return Consequence(WorkState.FAILED, failures, failure=said)
     if of.others_open:  # the last of them to fail decides
         return Consequence(WorkState.FAILED, failures, failure=said)
-    if _falls_back(of) and judged.outcome not in HOPELESS:
+    if _falls_back(of, judged.outcome):
         return Consequence(
             WorkState.FAILED,
             failures,
@@ -181,14 +182,17 @@ def _unanswered(
     return Consequence(WorkState.FAILED, failures, fails=True, failure=said)
 
 
-def _falls_back(of: Obligation) -> bool:
-    """Return whether a batch answers what real time could not; work that must be real-time is never left to a batch."""
-    return (
-        of.purpose is Purpose.ANSWER
-        and of.mode is Mode.LAMBDA
-        and of.lane is Lane.REALTIME
-        and of.may_wait
-    )
+def _falls_back(of: Obligation, last: Outcome) -> bool:
+    """Return whether a batch answers what real time could not; work that must be real-time is never left to a batch.
+
+    A batch is not asked where it would fail in the same way. The provider refuses a poisoned input on both lanes. Where the
+    model refused, or its answers could not be used until the retry budget was spent, a batch asks anew only with another
+    model, or in Lambda mode, which owes that pass anyway. Faults, timeouts, lost claims and work that was given up say nothing
+    of the input.
+    """
+    repeats = last in ANSWERED and of.mode is Mode.PLAIN and not of.other_model
+    free = of.purpose is Purpose.ANSWER and of.lane is Lane.REALTIME and of.may_wait
+    return free and not repeats and last not in HOPELESS
 
 
 def _rest(outcome: Outcome, failures: int) -> timedelta:

@@ -37,7 +37,7 @@ from tests.examples import admit, publish, route
 from tests.store.tries import LEASE, A, B, claim, intent, rows, said, tried
 
 WORKLOADS = {"plain": "plain", "corrected": "lambda"}
-SPLITS = {"plain": 0, "corrected": 40}  # batches may be rescued, and real time may fall back
+SPLITS = {"plain": 60, "corrected": 40}  # batches may be rescued, and real time may fall back
 FAILURES = {"plain": 2, "corrected": 1}  # one retries, the other soon comes to its end
 OUTCOMES = st.sampled_from([Outcome.VALID] * 3 + [Outcome.INVALID, Outcome.ERRORED, Outcome.POISON])
 BATCH_OUTCOMES = st.sampled_from(

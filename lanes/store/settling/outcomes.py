@@ -138,7 +138,7 @@ class _Writes:
         self.attempts: list[tuple[Attempt, bool]] = []
         self.owed: list[WorkId] = []
         self.handed_over: list[tuple[LockedWork, Outcome]] = []
-        self.rescued: list[ItemId] = []  # rescued items that one of their lanes settled
+        self.rescued: list[ItemId] = []  # settled items whose other lane may have work
         self._packed: list[PackedAnswer] = []
         self._alone: list[LoneAnswer] = []
         self._golden: list[tuple[WorkId, Any]] = []
@@ -166,7 +166,7 @@ class _Writes:
             given |= {"moves_item": True, "settles": True, "failure": then.failure}
         elif then.fails:
             given |= {"moves_item": True, "fails": True, "failure": then.failure}
-        if then.settles and row.rescued:
+        if then.settles and (row.rescued or late):  # a lost claim may have fallen back
             self.rescued.append(row.item_id)
         elif row.terms.purpose is Purpose.GOLDEN and output is not None:
             self._golden.append((row.id, output))

@@ -186,6 +186,7 @@ class LockedWork:
             item_answered=of_item.answered,
             others_open=bool(of_item.open_work - {self.id}),
             may_wait=may_wait(of_item.bound_to, self.chance),
+            other_model=terms.batch_model != terms.realtime_model,
             compare_fields=terms.compare_fields,
         )
 

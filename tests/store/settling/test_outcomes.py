@@ -16,17 +16,19 @@ from lanes.store import work as work_store
 from lanes.store.batch import doubts
 from lanes.store.doors import items
 from lanes.store.doors.items import amend
-from lanes.store.settling import outcomes
+from lanes.store.settling import decisions, outcomes
 from lanes.words import Lane, Outcome
 from lanes.workload.version import Version
 from tests.conftest import NOON, later
 from tests.examples import admit, publish, route
 from tests.store.tries import (
+    LEASE,
     A,
     B,
     claim,
     claimed_item,
     events,
+    home,
     intend,
     row,
     rows,
@@ -242,12 +244,65 @@ def test_a_lambda_item_that_may_wait_and_fails_in_real_time_falls_back_to_batch(
     assert rows(connection, "correction_log") == []
 
 
-def test_a_fall_back_is_a_route_with_its_reason_and_both_costs(connection: Connection) -> None:
-    letters = publish(connection, now=NOON, mode="lambda", max_failures=1, split_percent=100)
+def test_a_plain_item_that_may_wait_fails_only_once_both_lanes_spent_their_retry_budgets(
+    connection: Connection,
+) -> None:
+    letters = publish(connection, now=NOON, max_failures=2, split_percent=100)
+    save(connection, tried(free_item(connection), Outcome.ERRORED))
+    for again in claim(connection, now=later(minutes=1)):
+        save(connection, tried(again, Outcome.UNKNOWN, bound_usd=Decimal("0.01")))
+    assert (state(connection), events(connection, "lanes.item.failed")) == ("routed", [])
+    for hour, left in ((1, "routed"), (2, "failed")):
+        batch_id, (work,) = submit(connection, letters, now=later(hours=hour))
+        save(connection, tried(work, Outcome.INVALID), batch_id=batch_id, now=later(hours=hour))
+        home(connection, batch_id, now=later(hours=hour))
+        assert state(connection) == left
+    assert [(each.lane, each.state, each.failures) for each in rows(connection, "work", "id")] == [
+        ("realtime", "failed", 2),
+        ("batch", "failed", 2),
+    ]
+    assert len(events(connection, "lanes.item.failed")) == 1
+    assert decisions.retry(connection, "letters", None, now=later(hours=3)) == ["k"]
+    batch_id, (work,) = submit(connection, letters, now=later(hours=3))
+    save(connection, tried(work, output=B), batch_id=batch_id, now=later(hours=4))
+    assert (state(connection), row(connection, "current_results").output) == ("settled", B)
+    assert rows(connection, "correction_log") == []
+    assert [each.items for each in rows(connection, "spend")] == [1, 1, 1]
+
+
+@pytest.mark.parametrize(
+    ("batch_model", "handed_over"), [("claude-haiku-5-5", False), ("claude-sonnet-5-5", True)]
+)
+def test_a_plain_item_whose_answers_cannot_be_used_goes_only_to_another_model(
+    connection: Connection, batch_model: str, handed_over: bool
+) -> None:
+    publish(connection, now=NOON, max_failures=1, split_percent=100, batch_model=batch_model)
+    save(connection, tried(free_item(connection), Outcome.REFUSED))
+    assert state(connection) == ("routed" if handed_over else "failed")
+    assert len(rows(connection, "route_log")) == 1 + handed_over
+
+
+def test_a_late_answer_of_a_lost_claim_settles_a_plain_item_and_its_batch_is_not_asked(
+    connection: Connection,
+) -> None:
+    publish(connection, now=NOON, max_failures=1, split_percent=100)
+    slow = free_item(connection)
+    save(connection, *work_store.abandoned(connection, now=NOON + 2 * LEASE))
+    assert row(connection, "item_status").route_reason == "fallback"
+    save(connection, tried(slow, output=B), now=later(hours=1))
+    assert (state(connection), row(connection, "current_results").output) == ("settled", B)
+    assert [each.state for each in rows(connection, "work", "id")] == ["done", "canceled"]
+
+
+@pytest.mark.parametrize("mode", ["plain", "lambda"])
+def test_a_fall_back_is_a_route_with_its_reason_and_both_costs(
+    connection: Connection, mode: str
+) -> None:
+    letters = publish(connection, now=NOON, mode=mode, max_failures=1, split_percent=100)
     payload = {"text": "x" * 400}
     save(
         connection,
-        tried(free_item(connection, payload=payload), Outcome.INVALID),
+        tried(free_item(connection, payload=payload), Outcome.ERRORED),
         now=later(seconds=2),
     )
     first, second = rows(connection, "route_log", "decided_at")
@@ -259,7 +314,7 @@ def test_a_fall_back_is_a_route_with_its_reason_and_both_costs(connection: Conne
     )
     assert (
         second.explanation
-        == "real time could not answer it: invalid (after 1 failed attempt); it may wait for a batch"
+        == "real time could not answer it: errored (after 1 failed attempt); it may wait for a batch"
     )
     expected = Estimates(NOON).of(letters, len(json.dumps(payload)))
     assert (second.realtime_usd, second.batch_usd) == (expected.realtime, expected.batch)
@@ -308,16 +363,17 @@ BINDING: list[dict[str, Any]] = [
 ]
 
 
+@pytest.mark.parametrize("mode", ["plain", "lambda"])
 @pytest.mark.parametrize("asked", BINDING)
-def test_a_lambda_item_that_must_be_realtime_keeps_its_budget_there_then_fails_and_is_told(
-    connection: Connection, asked: dict[str, Any]
+def test_an_item_that_must_be_realtime_keeps_its_budget_there_then_fails_and_is_told(
+    connection: Connection, asked: dict[str, Any], mode: str
 ) -> None:
-    publish(connection, now=NOON, mode="lambda", max_failures=2, split_percent=100)
+    publish(connection, now=NOON, mode=mode, max_failures=2, split_percent=100)
     save(connection, tried(claimed_item(connection, **asked), Outcome.INVALID))
     assert state(connection) == "routed"
     (again,) = claim(connection, now=later(seconds=1))
-    save(connection, tried(again, Outcome.INVALID, error="nonsense"))
-    assert row(connection, "item_status").failure == "invalid: nonsense (after 2 failed attempts)"
+    save(connection, tried(again, Outcome.ERRORED, error="nonsense"))
+    assert row(connection, "item_status").failure == "errored: nonsense (after 2 failed attempts)"
     assert [(each.lane, each.state) for each in rows(connection, "work")] == [
         ("realtime", "failed")
     ]

@@ -41,6 +41,7 @@ obligations = st.builds(
     item_answered=st.booleans(),
     others_open=st.booleans(),
     may_wait=st.booleans(),
+    other_model=st.booleans(),
     compare_fields=st.sampled_from([(), ("category",)]),
 )
 attempts = st.sampled_from(
@@ -297,6 +298,39 @@ def test_with_lambda_a_spent_realtime_budget_hands_an_item_that_may_wait_to_the_
     assert (then.work_state, then.fails, then.owes) == (WorkState.FAILED, False, BatchDebt.ANSWER)
 
 
+# What a batch answers in plain mode after real time could not, by how the last attempt ended: whether it asks the same model,
+# or another. Attempts that spend no retry budget, or that only batches have, are not among them.
+HANDED_OVER = {
+    Outcome.ERRORED: (True, True),
+    Outcome.UNKNOWN: (True, True),
+    Outcome.GIVEN_UP: (True, True),
+    Outcome.INVALID: (False, True),
+    Outcome.REFUSED: (False, True),
+    Outcome.TRUNCATED: (False, True),
+    Outcome.POISON: (False, False),
+}
+
+
+@pytest.mark.parametrize("outcome", HANDED_OVER)
+@pytest.mark.parametrize("other_model", [False, True])
+def test_in_plain_mode_a_batch_is_asked_what_real_time_could_not_answer_unless_it_would_fail_alike(
+    outcome: Outcome, other_model: bool
+) -> None:
+    handed_over = HANDED_OVER[outcome][other_model]
+    then = fails(plain(failures=2, other_model=other_model), outcome)
+    assert (then.work_state, then.fails) == (WorkState.FAILED, not handed_over)
+    assert then.owes is (BatchDebt.ANSWER if handed_over else None)
+
+
+@given(obligations, attempts, outputs)
+def test_a_batch_is_never_asked_instead_of_itself_nor_for_what_must_be_realtime(
+    of: Obligation, judged: Judgment, provisional: dict[str, Any] | None
+) -> None:
+    then = consequence(of, judged, provisional=provisional, now=NOON)
+    if then.owes is not None and then.failure is not None:
+        assert (of.lane, of.purpose, of.may_wait) == (Lane.REALTIME, Purpose.ANSWER, True)
+
+
 def test_where_an_answer_of_an_older_revision_stands_the_batch_lane_owes_its_pass_and_no_route() -> (
     None
 ):
@@ -306,8 +340,9 @@ def test_where_an_answer_of_an_older_revision_stands_the_batch_lane_owes_its_pas
 
 @pytest.mark.parametrize("outcome", [each for each in UNANSWERED if each not in FREE])
 def test_what_must_be_realtime_is_never_handed_to_the_batch_lane(outcome: Outcome) -> None:
-    then = fails(lambda_(failures=2, may_wait=False), outcome)
-    assert (then.work_state, then.fails, then.owes) == (WorkState.FAILED, True, None)
+    for of in (lambda_(failures=2, may_wait=False), plain(failures=2, may_wait=False)):
+        then = fails(of, outcome)
+        assert (then.work_state, then.fails, then.owes) == (WorkState.FAILED, True, None)
 
 
 # "work fails while other work of the item is open: nothing yet: an item fails only when none of its work is open"
