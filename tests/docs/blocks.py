@@ -79,3 +79,13 @@ def around() -> list[Path]:
 def to_run(page: Path) -> list[FencedBlock]:
     """Those of its blocks that a reader is to run here, in their order."""
     return [each for each in blocks(page) if each.is_run]
+
+
+def table(page: str, *, headed: str) -> list[list[str]]:
+    """The cells of the table of a page whose heading row begins with that cell."""
+    lines = (DOCS / page).read_text().splitlines()
+    found = lines[
+        lines.index(next(each for each in lines if each.startswith(f"| {headed} |"))) + 2 :
+    ]
+    rows = found[: next(number for number, each in enumerate(found) if not each.startswith("|"))]
+    return [[cell.strip().strip("`") for cell in row.strip("|").split(" | ")] for row in rows]

@@ -4,7 +4,6 @@ import re
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from math import isfinite
-from pathlib import Path
 
 import pytest
 
@@ -21,8 +20,8 @@ from lanes.words import ItemState, Lane, Reason
 from lanes.workload.form import Promises
 from lanes.workload.prices import Usage, cost
 from lanes.workload.version import Spec
+from tests.docs.blocks import DOCS, table
 
-DOCS = Path(__file__).resolve().parents[2] / "docs"
 DAY = datetime(2026, 11, 26, tzinfo=UTC)  # of the list prices that the pages name
 SHARED, OWN, ANSWER = 4000, 200, 80  # tokens of the item that they reckon with
 MODELS = {
@@ -33,16 +32,6 @@ MODELS = {
 AT_THE_DOOR = list(Reason)[
     : list(Reason).index(Reason.FALLBACK)
 ]  # the others come to what was routed already
-
-
-def table(page: str, *, headed: str) -> list[list[str]]:
-    """The cells of the table of a page whose heading row begins with that cell."""
-    lines = (DOCS / page).read_text().splitlines()
-    found = lines[
-        lines.index(next(each for each in lines if each.startswith(f"| {headed} |"))) + 2 :
-    ]
-    rows = found[: next(number for number, each in enumerate(found) if not each.startswith("|"))]
-    return [[cell.strip().strip("`") for cell in row.strip("|").split(" | ")] for row in rows]
 
 
 def number(text: str) -> float:
