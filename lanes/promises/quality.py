@@ -13,7 +13,7 @@ from enum import StrEnum
 from math import isfinite, log
 from typing import Any
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
 from lanes import json_data
 from lanes.ids import ItemId
@@ -116,6 +116,16 @@ class AnswerWatch(BaseModel, frozen=True):
     others: dict[str, int] = {}
     item_ids: dict[int, tuple[int, ...]] = {}
     drift: Drift | None = None
+
+    @classmethod
+    def stored(cls, watch: Any) -> "AnswerWatch":
+        """Return a stored watch, or a new one if this release cannot read what another one wrote."""
+        try:
+            read = cls.model_validate(watch)
+        except ValidationError:
+            return cls()
+        counted = [each.counts for each in (*read.portions, read.pending, read.drift) if each]
+        return read if all(len(each) == read.classes for each in counted) else cls()
 
     def add(
         self,
@@ -307,6 +317,8 @@ def _fields(schema: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]
 
 
 def _name(value: Any) -> str:
+    if isinstance(value, float) and value.is_integer():  # JSON's 1.0 is 1
+        value = int(value)
     return (value if isinstance(value, str) else json_data.dumps(value))[:LONGEST_CLASS]
 
 

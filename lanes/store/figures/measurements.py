@@ -296,6 +296,7 @@ def measure(connection: Connection, *, now: datetime) -> PromiseMeasurements:
         "failed_since": now - FAILED_FOR,
         "fell_back_since": now - FELL_BACK_WITHIN,
     }
+    looks = connection.execute(text(LOOKS), at).one()
     spent = budgets.statuses(connection, now=now)
     used_up = [each.budget for each in spent if each.is_used_up]
     of_consumers = [each for each in used_up if each.consumer is not None]
@@ -331,7 +332,7 @@ def measure(connection: Connection, *, now: datetime) -> PromiseMeasurements:
         quality=reading.watched(through(connection), drifted=True),
         paused=frozenset(connection.execute(text(PAUSED)).scalars()),
         prospects=turnarounds.prospects(connection, now=now),
-        **connection.execute(text(LOOKS), at).one()._mapping,
+        **looks._mapping,
     )
 
 
@@ -343,6 +344,8 @@ def _realtime(
     counted = {(row.workload, row.kind): row for row in rows}
     found = list[RealtimeFigures]()
     for row in connection.execute(text(REALTIME), at):
+        if (row.workload, WATCHED[0]) not in counted:  # published or resumed since
+            continue
         minutes = [_read_minute(*each) for each in row.minutes]
         shares, aged = list[list[SampleShare]](), list[MinuteCount]()
         for kind in WATCHED:

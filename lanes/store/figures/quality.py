@@ -115,7 +115,7 @@ def fold(connection: Connection, *, now: datetime) -> None:
             continue
         version = versions[key[0]]
         learn, measure = version.spec.promises.quality_reference_answers, QualityMeasure(key[2])
-        watch = AnswerWatch.model_validate(watches.get(key, {})).add(
+        watch = AnswerWatch.stored(watches.get(key, {})).add(
             values,
             learn=min(learn, LEARNED_FROM.get(measure, learn)),
             good=GOOD.get(measure),

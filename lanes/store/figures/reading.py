@@ -83,13 +83,14 @@ def usd_of(rows: Iterable[Any], measure: str) -> Decimal:
 
 def watched(ask: Ask, *, drifted: bool) -> list[WatchedFigure]:
     """Return the figures of the versions that are in force or tried, or only those with a drift."""
-    return [
+    found = [
         read_as(
             WatchedFigure,
             row,
             lane=Lane(row.lane),
             measure=QualityMeasure(row.measure),
-            watch=AnswerWatch.model_validate(row.watch),
+            watch=AnswerWatch.stored(row.watch),
         )
         for row in ask(QUALITY, drifted=drifted)
     ]
+    return [each for each in found if each.watch.drift or not drifted]

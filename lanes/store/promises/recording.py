@@ -115,6 +115,10 @@ select o.id, o.workload, o.subject, o.value, seen.answered or (seen.taken and no
  order by o.id
 """
 COUNTED = "update lanes.incident set value = :items, updated_at = :now where id = :id and value <> :items and state = 'open'"
+# Rows that those who read or write such figures lock first, each until its transaction ends.
+READERS = """
+select from lanes.watermark where name in ('quality of attempts', 'quality of labels', 'watch') order by name for update
+"""
 # What a person accepts is learned anew, with its classes, or the whole: the next answers are the reference.
 ACCEPT = f"""
 delete from lanes.quality q using lanes.quality d
@@ -167,6 +171,7 @@ def accept_quality(connection: Connection, workload: str, by: Signature) -> str:
         ActionRefused: no answers of it have drifted.
     """
     workloads.check_known(connection, workload)
+    connection.execute(text(READERS))
     found = reading.watched(through(connection), drifted=True)
     ours = [each for each in found if each.workload == workload and each.watch.is_drifting]
     drifted = [quality_drift(each, by.now) for each in ours]

@@ -1,9 +1,10 @@
 """The windows of burn rates: recent minutes from the facts, older ones from the figures, and each sample in one minute."""
 
 from datetime import datetime
+from typing import Any
 
 import pytest
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, Engine, event, text
 
 from lanes.promises import burn
 from lanes.promises.answers import RealtimeFigures
@@ -128,3 +129,19 @@ def test_without_a_promised_time_nothing_is_late_for_later_looks(connection: Con
     seen = look(connection, later(minutes=17))
     assert {tuple(each) for each in seen.timely} == {(0, 0)}
     assert {each.kind for each in seen.aged} == {"tried"}
+
+
+def test_a_workload_that_is_published_during_a_look_is_measured_by_the_next(pool: Engine) -> None:
+    def meanwhile(*of: Any) -> None:
+        if "given_up as" in of[2] and unpublished:
+            with pool.begin() as other:
+                publish(other, unpublished.pop(), now=NOON)
+
+    unpublished = ["bills"]
+    with pool.begin() as connection:
+        publish(connection, now=NOON)
+    event.listen(pool, "before_cursor_execute", meanwhile)
+    for known in ({"letters"}, {"letters", "bills"}):
+        with pool.begin() as connection:
+            seen = measurements.measure(connection, now=NOON)
+        assert {each.workload for each in seen.realtime} == known

@@ -1,6 +1,7 @@
 """The quality of answers is read in portions of what was saved: classes, outcomes, corrections, labels, and who served them."""
 
 from collections.abc import Mapping
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -24,6 +25,7 @@ from lanes.words import Lane, Outcome, Signature
 from tests.conftest import NOON, later
 from tests.examples import admit, publish, route
 from tests.store.tries import A, B, claim, rows, said, save, submit, tried
+from tests.waiting import until
 
 WATCHED = {"quality_reference_answers": 20}
 
@@ -292,3 +294,60 @@ def test_the_command_accepts_what_has_changed_or_says_that_nothing_has(
     assert "the reference of 1 figure" in capsys.readouterr().out
     assert app(["accept-quality", "letters"]) == 1
     assert "no answers of workload" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("other", ['{"cuts": "a"}', '{"names": []}', '{"drift": {"place": 9}}'])
+def test_a_figure_that_another_release_wrote_otherwise_is_learned_anew_and_stops_no_other(
+    connection: Connection, other: str
+) -> None:
+    publish(connection, now=NOON, promises=WATCHED)
+    answer(connection, "usual", [A] * 30)
+    answer(connection, "new", [B] * 60, minutes=5)
+    write = (
+        "update lanes.quality set watch = watch || cast(:other as jsonb) where field = 'category'"
+    )
+    connection.execute(text(write), {"other": other})
+    looked(connection, minutes=5)
+    answer(connection, "more", [A] * 10, minutes=6)
+    looked(connection, minutes=6)
+    found = figures(connection)
+    assert found["field category realtime"].watch.values == ("a",) * 10
+    assert found["outcome realtime"].watch.portions
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("reader", "step"), [(measurements, "measure"), (quality, "document_of")])
+def test_what_a_person_accepts_while_it_is_read_stays_accepted(
+    pool: Engine, monkeypatch: pytest.MonkeyPatch, reader: Any, step: str
+) -> None:
+    with pool.begin() as connection:
+        publish(connection, now=NOON, promises=WATCHED)
+        answer(connection, "usual", [A] * 30)
+        answer(connection, "new", [B] * 60, minutes=5)
+        looked(connection, minutes=5)
+
+    def accept() -> None:
+        with pool.begin() as other:
+            recording.accept_quality(other, "letters", Signature("ada", "right", NOON))
+
+    def meanwhile(*of: Any, **more: Any) -> Any:
+        """What `step` returns, and a person accepts before that is used."""
+        found = original(*of, **more)
+        person.start()
+        with pool.connect() as other:
+            until(lambda: not person.is_alive() or other.execute(waits).scalar_one())
+        return found
+
+    waits = text("select count(*) from pg_locks where not granted")
+    person, original = Thread(target=accept), getattr(reader, step)
+    with pool.begin() as connection, monkeypatch.context() as patched:
+        patched.setattr(reader, step, meanwhile)
+        if reader is quality:
+            answer(connection, "more", [B], minutes=6)
+        else:
+            looked(connection, minutes=6)
+    person.join()
+    with pool.begin() as connection:
+        looked(connection, minutes=7)
+        assert drifts(connection) == []
+        assert len(drifts(connection, IncidentState.RESOLVED)) == 1

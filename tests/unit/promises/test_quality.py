@@ -207,6 +207,7 @@ def test_closed_sets_count_by_class_texts_by_length() -> None:
         ({"enum": list("abcdefghijklmno")}, "l", ""),
         ({"enum": ["x" * 90]}, "x" * 90, "x" * 60),
         ({"enum": ["b"]}, {"b": 1}, ""),
+        ({"enum": [1, 2.5]}, 1.0, "1"),
     ],
 )
 def test_the_class_of_an_answer_is_that_of_its_first_closed_field(
