@@ -99,22 +99,22 @@ async def send(db: Database, messenger: Messenger, *, ui_url: str) -> int:
     total = 0
     for note in await db.run(slack_notes.due, now=await db.now()):
         try:
-            await _send_note(db, messenger, note, ui_url)
-            total += 1
+            total += await _send_note(db, messenger, note, ui_url)
         except DeliveryError as problem:
             if problem.maybe or problem.retry_after_s:
                 break
     return total
 
 
-async def _send_note(db: Database, messenger: Messenger, note: SlackNote, ui_url: str) -> None:
-    """Send or edit one message.
+async def _send_note(db: Database, messenger: Messenger, note: SlackNote, ui_url: str) -> bool:
+    """Send or edit one message; return False if another process does.
 
     Raises:
         DeliveryError: it waits in the outbox.
     """
     async with db.transaction() as run:
-        lease = await run(slack_notes.begin, note, now=run.now)
+        if (lease := await run(slack_notes.begin, note, now=run.now)) is None:
+            return False
         of = None if note.rollout_id is None else await run(rollouts.find, note.rollout_id)
     said = threads.rollout_message(of, ui_url=ui_url).content if of else note.content or {}
     uid = {"event_type": "lanes_note", "event_payload": {"uid": note.uid}}
@@ -132,12 +132,13 @@ async def _send_note(db: Database, messenger: Messenger, note: SlackNote, ui_url
     async with db.transaction() as run:
         if of is None:
             await run(slack_notes.sent, note)
-            return
+            return True
         at = {"channel": place.channel, "ts": place.ts}
         for entry in await run(slack_notes.shown, note, **at, lease=lease):
             reply = threads.rollout_reply(of, entry, ui_url=ui_url).content
             thread = {"channel": place.channel, "thread_ts": place.ts}
             await run(slack_notes.add, reply, **thread, now=run.now)
+    return True
 
 
 async def _place(messenger: Messenger, note: SlackNote, message: SlackMessage) -> MessagePlace:
@@ -186,13 +187,17 @@ async def _tell_of(
         DeliveryError: its post is back in the outbox.
     """
     async with db.transaction() as run:
-        move = next_step(post, edits=messenger.edits, now=run.now)
+        move, now = next_step(post, edits=messenger.edits, now=run.now), run.now
         if move is SlackStep.NOTHING:
             return False
         severity = post.incident.severity if move is SlackStep.POST else None
-        await run(slack_posts.begin, post.incident.id, posts=severity, now=run.now)
+        if not await run(slack_posts.begin, post.incident.id, posts=severity, now=run.now):
+            return False
     try:
         if move is SlackStep.POST and post.unsure and await _was_posted(db, messenger, post):
+            return False
+        if post.posted_state is None and post.incident.is_silent(now):
+            await db.run(slack_posts.not_told, post.incident.id, None, maybe=False, next_try_at=now)
             return False
         place = await _send(messenger, move, post, await briefer.brief(post.incident), ui_url)
     except DeliveryError as problem:
@@ -223,16 +228,16 @@ async def _messenger() -> Messenger | None:
 
 async def _was_posted(db: Database, messenger: Messenger, post: SlackPost) -> bool:
     """Return whether a post without an answer arrived; if so, its message is ours again."""
-    channel = await db.run(slack_posts.channel_id, post.posted_severity)
-    channel = channel or messenger.channel_of(post.posted_severity)
+    named = map(messenger.channel_of, (post.posted_severity, None))
     since, what = post.incident.opened_at - LOOKS_BACK, f"incident {post.incident.id}"
-    place = await _found(messenger, post.incident.uid, MessagePlace(channel), since, what)
-    if place is None:
-        return False
-    async with db.transaction() as run:
-        at = {"channel": place.channel, "ts": place.ts}
-        await run(slack_posts.found, post.incident.id, **at, now=run.now)
-    return True
+    for channel in dict.fromkeys([*await db.run(slack_posts.channels), *named]):
+        where = MessagePlace(channel)
+        if place := await _found(messenger, post.incident.uid, where, since, what):
+            async with db.transaction() as run:
+                at = {"channel": place.channel, "ts": place.ts}
+                await run(slack_posts.found, post.incident.id, **at, now=run.now)
+            return True
+    return False
 
 
 async def _found(

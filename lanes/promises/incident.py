@@ -340,9 +340,9 @@ class Incident:
         return f"{self.handling} until {until:%Y-%m-%d %H:%M} UTC by {self.handled_by}: {self.handled_why}"
 
     def is_silent(self, now: datetime) -> bool:
-        """Return whether Slack is told nothing new of it now."""
-        until = self.handled_until
-        return self.handling is Handling.SILENCED and until is not None and now < until
+        """Return whether Slack is told nothing new of it now; if it ended in silence, nothing ever."""
+        until, at = self.handled_until, self.resolved_at or now
+        return self.handling is Handling.SILENCED and until is not None and at < until
 
     @property
     def because(self) -> str:
@@ -433,10 +433,12 @@ class SlackPost:
 def next_step(post: SlackPost, *, edits: bool, now: datetime) -> SlackStep:
     """Return whether to post a new incident or its end, or to edit a message whose figures changed.
 
-    Without `edits` (a webhook), messages cannot be changed. A silenced incident is not posted.
+    Without `edits` (a webhook), messages cannot be changed. A silenced incident is not posted, but one that may have been is
+    looked for.
     """
     if post.posted_state is None:
-        return SlackStep.NOTHING if post.incident.is_silent(now) else SlackStep.POST
+        is_silent = post.incident.is_silent(now) and not post.unsure
+        return SlackStep.NOTHING if is_silent else SlackStep.POST
     if post.posted_state is IncidentState.RESOLVED:
         return SlackStep.NOTHING
     can_edit = edits and post.ts is not None

@@ -133,8 +133,13 @@ class Bot:
         return self._channels.get(severity, self._channel) if severity else self._channel
 
     def post(self, message: SlackMessage, channel: str | None = None) -> MessagePlace:
-        """Post a new message in the channel, or in the one of all."""
-        answer = self._send(channel or self._channel, message)
+        """Post a new message in the channel; in the one of all without it, or where Slack refuses it."""
+        try:
+            answer = self._send(channel or self._channel, message)
+        except DeliveryError as refused:
+            if channel in (None, self._channel) or refused.maybe or refused.retry_after_s:
+                raise
+            return self.post(message)
         return MessagePlace(answer.get("channel") or channel or self._channel, answer.get("ts"))
 
     def edit(self, place: MessagePlace, message: SlackMessage) -> None:

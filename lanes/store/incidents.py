@@ -286,8 +286,8 @@ def resolve(
         return None
     over = read_incident(ended)
     if over.is_silent(now):
-        untold = slack_post.c.incident_id == over.id, slack_post.c.posted_state.is_(None)
-        connection.execute(delete(slack_post).where(*untold))
+        untold = slack_post.c.posted_state.is_(None) & ~slack_post.c.unsure
+        connection.execute(delete(slack_post).where(slack_post.c.incident_id == over.id, untold))
     _announce(connection, RESOLVED, over, now)
     return over.id
 

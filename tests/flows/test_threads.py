@@ -1,6 +1,7 @@
 """What Slack is told in threads and once a day: each reply once, whatever happens to the process or to Slack;
 one file because all are scenes of one watch and one Slack."""
 
+import asyncio
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
@@ -127,6 +128,31 @@ async def test_whatever_becomes_of_a_reply_it_is_there_once_in_the_end(
     assert len(story.said) == 1
 
 
+@pytest.mark.slow
+async def test_replies_arrive_in_the_order_of_what_they_tell(story: Thread) -> None:
+    await story.record(BREACH)
+    await story.told()
+    await story.record(WORSE)
+    story.standin.fail("chat.postMessage", status=500, times=4)
+    for _ in range(4):
+        await story.told()
+    await story.record(replace(KEPT, limit=0))  # ends at once
+    await story.tick()
+    for _ in range(2):
+        await story.told()
+    assert [each.split(":")[1] for each in story.said] == ["red_circle", "white_check_mark"]
+
+
+@pytest.mark.slow
+async def test_two_watches_at_once_tell_everything_once(story: Thread) -> None:
+    for each in (BREACH, WORSE, KEPT):
+        await story.record(each)
+        for _ in range(2):
+            await asyncio.gather(story.tick(), story.tick())
+    assert story.message.text.startswith(":white_check_mark: Resolved")
+    assert len(story.said) == 2
+
+
 async def test_a_reply_whose_process_died_before_it_heard_the_answer_is_found_again(
     story: Thread, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -192,6 +218,26 @@ async def test_a_silenced_incident_tells_nothing_and_is_told_again_when_the_sile
     await story.record(KEPT)
     await story.tick()
     assert len(story.said) == 2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("trouble", [{"lost": True}, {"status": 500}], ids=str)
+async def test_an_unsure_post_of_an_incident_that_ends_in_silence_is_found_and_not_repeated(
+    story: Thread, trouble: dict[str, Any]
+) -> None:
+    await story.record(BREACH)
+    story.standin.fail("chat.postMessage", **trouble)
+    await story.told()
+    await story.handle("silence", 1)
+    await story.record(KEPT)
+    for _ in range(3):
+        await story.told()
+    story.time.passes(hours=1)
+    await story.tick()
+    assert [each.text[:10] for each in story.standin.messages] == [":white_che"] * (
+        "lost" in trouble
+    )
+    assert story.said == [] if "lost" in trouble else story.standin.replies == []
 
 
 @pytest.mark.slow
@@ -297,18 +343,33 @@ async def test_severity_decides_the_channel_and_a_critical_one_is_pointed_to(
 
 
 @pytest.mark.slow
-async def test_an_unsure_post_is_looked_for_in_the_channel_of_its_severity(
+async def test_what_the_channel_of_its_severity_refuses_is_told_in_the_one_of_all(
     story: Thread, standin: SlackStandIn
+) -> None:
+    story.messenger = Bot(TOKEN, CHANNEL, standin.api_url, {Severity.CRITICAL: "#oncall"})
+    standin.fail("chat.postMessage", error="channel_not_found")
+    await story.record(WORSE)
+    assert await story.told() == 1
+    assert story.message.channel == CHANNEL_ID
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("worsens", [False, True])
+async def test_an_unsure_post_is_looked_for_in_the_channel_of_its_severity(
+    story: Thread, standin: SlackStandIn, worsens: bool
 ) -> None:
     standin.channels["#oncall"] = "C0ONCALL1"
     story.messenger = Bot(TOKEN, CHANNEL, standin.api_url, {Severity.CRITICAL: "#oncall"})
     await story.record(replace(BREACH, workload="bills"))
     await story.told()
+    if worsens:  # then a message in the channel of all shows a critical incident
+        await story.record(replace(WORSE, workload="bills"))
+        await story.told()
     standin.fail("chat.postMessage", lost=True)
     await story.record(WORSE)
     await story.told()
     await story.told()
-    assert len(standin.messages) == 2
+    assert len([each for each in standin.messages if "incident_id" in each.payload]) == 2
 
 
 def test_the_channels_of_severities_are_read_from_the_setting(

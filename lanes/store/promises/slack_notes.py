@@ -4,7 +4,7 @@ As in `slack_posts`, a try is marked before it is sent. A reply is deleted once 
 """
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
@@ -16,6 +16,7 @@ from lanes.store.asking import read_as
 from lanes.store.promises.slack_posts import LEASE, MOST
 from lanes.store.tables import rollout_event, slack_note, version
 
+REPLIES_WAIT = timedelta(hours=1)
 DONE = {"unsure": False, "attempts": 0, "last_error": None}
 
 
@@ -47,8 +48,13 @@ def add(connection: sa.Connection, content: Any, *, now: datetime, **where: Any)
 
 
 def due(connection: sa.Connection, *, now: datetime) -> list[SlackNote]:
-    """Return the messages to send or edit now, oldest first."""
-    wanted = sa.select(slack_note).where(slack_note.c.next_try_at <= now)
+    """Return the messages to send or edit now, oldest first; a reply waits an hour at most for those before in its thread."""
+    before, columns = slack_note.alias(), slack_note.c
+    waits = before.c.next_try_at.is_not(None) & (before.c.created_at > now - REPLIES_WAIT)
+    is_next = ~sa.exists().where(
+        before.c.thread_ts == columns.thread_ts, before.c.id < columns.id, waits
+    )
+    wanted = sa.select(slack_note).where(columns.next_try_at <= now, is_next)
     rows = connection.execute(wanted.order_by(slack_note.c.id).limit(MOST))
     return [read_as(SlackNote, row, uid=str(row.uid)) for row in rows]
 
@@ -60,12 +66,15 @@ def awaits_digest(connection: sa.Connection, day: datetime) -> bool:
     return bool(connection.execute(sa.select(served & ~known)).scalar())
 
 
-def begin(connection: sa.Connection, note: SlackNote, *, now: datetime) -> datetime:
-    """Record that a try has begun, and return its lease; if its end is not recorded, the next one looks before it posts."""
-    lease = now + LEASE
-    tried = {"attempts": note.attempts + 1, "next_try_at": lease}
-    _update(connection, note, unsure=note.ts is None, **tried)
-    return lease
+def begin(connection: sa.Connection, note: SlackNote, *, now: datetime) -> datetime | None:
+    """Record that a try has begun, and return its lease, or None if another one has begun since.
+
+    If its end is not recorded, the next one looks before it posts.
+    """
+    tried = {"attempts": note.attempts + 1, "next_try_at": now + LEASE, "unsure": note.ts is None}
+    its = sa.update(slack_note).where(slack_note.c.id == note.id, slack_note.c.next_try_at <= now)
+    begun = its.values(tried).returning(slack_note.c.next_try_at)
+    return connection.execute(begun).scalar_one_or_none()
 
 
 def sent(connection: sa.Connection, note: SlackNote) -> None:

@@ -3,6 +3,7 @@
 A post is marked before it is sent, so that a crash in between shows.
 """
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -35,8 +36,9 @@ def due(connection: sa.Connection, *, edits: bool, now: datetime) -> list[SlackP
     Without `edits` a message cannot be changed. Incidents that wait after a failed try come later.
     """
     posted = slack_post.c.posted_state.is_not(None)
-    silent = sa.and_(is_(incident.c.handling, Handling.SILENCED), incident.c.handled_until > now)
-    untold = sa.and_(~posted, silent.is_not(sa.true()))
+    at = sa.func.coalesce(incident.c.resolved_at, now)
+    silent = sa.and_(is_(incident.c.handling, Handling.SILENCED), incident.c.handled_until > at)
+    untold = sa.and_(~posted, slack_post.c.unsure | silent.is_not(sa.true()))
     over = is_(incident.c.state, IncidentState.RESOLVED)
     changed_at = sa.case(
         (untold, incident.c.opened_at), (over, incident.c.resolved_at), else_=incident.c.updated_at
@@ -79,15 +81,17 @@ def begin(
     *,
     posts: Severity | None,
     now: datetime,
-) -> None:
-    """Record that a try has begun, that `posts` with this severity or edits.
+) -> bool:
+    """Record that a try has begun, that `posts` with this severity or edits; return False if another one has begun since.
 
-    If it posts and its end is not recorded, the next one looks before it posts, in the channel of this severity.
+    If it posts and its end is not recorded, the next one looks before it posts.
     """
     attempts, unsure = slack_post.c.attempts + 1, slack_post.c.unsure | (posts is not None)
     shown = {} if posts is None else {"posted_severity": posts}
     tried = {"attempts": attempts, "next_try_at": now + LEASE, "unsure": unsure}
-    _update(connection, incident_id, **tried, **shown)
+    its = slack_post.c.incident_id == incident_id, slack_post.c.next_try_at <= now
+    begun = sa.update(slack_post).where(*its).values(**tried, **shown)
+    return connection.execute(begun).rowcount == 1
 
 
 def told(
@@ -133,7 +137,7 @@ def _told(
 def not_told(
     connection: sa.Connection,
     incident_id: IncidentId,
-    error: str,
+    error: str | None,
     *,
     maybe: bool,
     next_try_at: datetime,
@@ -152,12 +156,13 @@ def _update(connection: sa.Connection, incident_id: IncidentId, **values: Any) -
     connection.execute(sa.update(slack_post).where(known).values(**values))
 
 
-def channel_id(connection: sa.Connection, severity: Severity | None) -> str | None:
-    """Return the id of the channel of the newest message that shows this severity, if any."""
-    of_severity = slack_post.c.posted_severity == severity, slack_post.c.channel.is_not(None)
-    known = sa.select(slack_post.c.channel).where(*of_severity)
-    newest = known.order_by(slack_post.c.incident_id.desc()).limit(1)
-    return connection.execute(newest).scalar()
+def channels(connection: sa.Connection) -> Sequence[str | None]:
+    """Return the ids of the channels of the newest messages."""
+    known = sa.select(slack_post.c.channel).where(slack_post.c.channel.is_not(None))
+    newest = known.group_by(slack_post.c.channel).order_by(
+        sa.func.max(slack_post.c.incident_id).desc()
+    )
+    return connection.execute(newest.limit(len(Severity))).scalars().all()
 
 
 def drop_untold(connection: sa.Connection) -> None:
