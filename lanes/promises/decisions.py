@@ -120,19 +120,17 @@ def shares_grew(promise: Promise, of: RoutedHours, now: datetime) -> Assessment:
     grown, known = list[Sequence[_Growth]](), False
     if guards and not any(_compared(of_it, guards) for at in newest for of_it in hours.get(at, {})):
         newest, known = [], True
-    days = [
-        [_shares(hours.get(at - ago, {}), guards=guards) for at in newest]
-        for ago in (NOW, *EARLIER)
-    ]
-    counts = {
-        name: numpy.array([[of_it.get(name, 0) for of_it in day] for day in days], float)
-        for name in sorted({name for of_it in days[0] for name in of_it})
-    }
-    whole, more = counts.get("", numpy.zeros((1, 1))), dict[str, NDArray[numpy.float64]]()
+    days = [[hours.get(at - ago, {}) for at in newest] for ago in (NOW, *EARLIER)]
+    counts = {"": numpy.array([[sum(each.values()) for each in day] for day in days], float)}
+    for decided in sorted({each for day in days for of_it in day for each in of_it}):
+        for name in _compared(decided, guards):
+            seen = numpy.array([[each.get(decided, 0) for each in day] for day in days], float)
+            counts[name] = counts[name] + seen if name in counts else seen
+    whole, more = counts[""], dict[str, NDArray[numpy.float64]]()
     for name, each in counts.items():
         more[name] = whole[0] * each[1:].sum(0) / numpy.maximum(whole[1:].sum(0), 1)
         more[name] = (each[0] - more[name]).cumsum()
-    for length in WINDOWS if counts else ():
+    for length in WINDOWS:
         sizes = whole[:, :length].sum(1)
         if sizes[0] >= LEAST and (sizes[1:] >= 2 * LEAST).sum() >= LEAST_HOURS:
             known = True
@@ -159,15 +157,6 @@ def shares_grew(promise: Promise, of: RoutedHours, now: datetime) -> Assessment:
     why = of.change if guards and since and now - since < EARLIER[0] else None
     found = Assessment(promise, of.workload, *figures, said, standstill=lanes, why=why)
     return replace(found, quiet=not known)
-
-
-def _shares(of: Mapping[str, int], *, guards: bool) -> dict[str, int]:
-    """Count the decisions of an hour by what is compared, and all of them as ""."""
-    found = {"": sum(of.values())}
-    for each, n in of.items():
-        for name in _compared(each, guards):
-            found[name] = found.get(name, 0) + n
-    return found
 
 
 @cache

@@ -16,6 +16,7 @@
 import argparse
 import statistics
 import time
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 
 from sqlalchemy import create_engine
@@ -44,21 +45,25 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="simulate less; for a test")
     given = parser.parse_args()
     began, parts = time.perf_counter(), dict[str, float]()
-    for part in (watch_late, watch_burn, watch_drift, watch_routing):
-        parts |= part.measure(quick=given.quick)
-        print(f"{part.__name__}: done after {time.perf_counter() - began:.0f} s", flush=True)
-    quiet = {
-        "burn rates": float(
-            watch_burn.quiet_month(**({"workloads": 2, "days": 2} if given.quick else {}))
-        ),
-        "drifts": float(watch_drift.quiet_month(workloads=2 if given.quick else WORKLOADS)),
-        "routing": parts["routing_false"],
-    }
+    month = {"workloads": 2, "days": 2} if given.quick else {}
+    with ProcessPoolExecutor() as beside:
+        measures = (watch_routing, watch_drift, watch_burn, watch_late)
+        asked = {of: beside.submit(of.measure, quick=given.quick) for of in measures}
+        drifts = beside.submit(watch_drift.quiet_month, workloads=month.get("workloads", WORKLOADS))
+        burning = beside.submit(watch_burn.quiet_month, **month)
+        for of, each in reversed(asked.items()):
+            parts |= each.result()
+            print(f"{of.__name__}: done after {time.perf_counter() - began:.0f} s", flush=True)
+        quiet = {
+            "burn rates": float(burning.result()),
+            "drifts": float(drifts.result()),
+            "routing": parts["routing_false"],
+        }
     week = watch_burn.bad_week(breaches=3 if given.quick else BURNS)
-    drifts = round(DRIFTS * parts["drift_detected"])
+    told_drifts = round(DRIFTS * parts["drift_detected"])
     figures = parts | {
         "quiet_incidents": sum(quiet.values()),
-        "week_breaches_told": float(sum(each.told for each in week) + drifts),
+        "week_breaches_told": float(sum(each.told for each in week) + told_drifts),
         "outage_messages": float(outage_messages()),
         "median_delay_s": statistics.median(each.delay_s for each in week),
         "tick_s": tick_s(given.items, given.rounds),
