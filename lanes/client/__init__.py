@@ -28,6 +28,7 @@ from lanes.client.handle import Lanes
 from lanes.client.shorthands import (
     aamend,
     acancel,
+    acorrections,
     alabel,
     amend,
     aread_result,
@@ -36,6 +37,7 @@ from lanes.client.shorthands import (
     asubmit_many,
     await_result,
     cancel,
+    corrections,
     label,
     read_result,
     results,
@@ -45,10 +47,11 @@ from lanes.client.shorthands import (
 )
 from lanes.client.verbs import Fields, Sent
 from lanes.settling.listing import Listed
-from lanes.store.settling.results import Result
+from lanes.store.settling.results import CorrectedRead, Result
 
 __all__ = [
     "AsyncLanes",
+    "CorrectedRead",
     "Fields",
     "Lanes",
     "Listed",
@@ -56,6 +59,7 @@ __all__ = [
     "Sent",
     "aamend",
     "acancel",
+    "acorrections",
     "alabel",
     "amend",
     "aread_result",
@@ -64,6 +68,7 @@ __all__ = [
     "asubmit_many",
     "await_result",
     "cancel",
+    "corrections",
     "label",
     "read_result",
     "results",

@@ -11,13 +11,14 @@ from sqlalchemy import URL, Connection
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from lanes.client import following, lookout, verbs
-from lanes.client.following import Following
+from lanes.client.following import CorrectionWatch, Following
 from lanes.client.places import async_place
 from lanes.client.verbs import CHUNK, Fields, Sent, Verbs
 from lanes.json_data import weight
 from lanes.settling.listing import Listed, ListingQuery
 from lanes.store.database import clock
-from lanes.store.settling.results import Result
+from lanes.store.settling import results
+from lanes.store.settling.results import CorrectedRead, Result
 from lanes.store.workload import workloads
 
 MOST_BYTES = 1024**2  # of one transaction; writing them down as JSON takes some 5 ms
@@ -146,6 +147,19 @@ class AsyncLanes:
             for each in page.items:
                 yield each
             onwards = page.onwards
+
+    async def corrections(
+        self, reader: str, *, follow: bool = False, quiet_s: float | None = None
+    ) -> AsyncGenerator[CorrectedRead]:
+        """See `Lanes.corrections`. Where you leave it before its end, close it (`contextlib.aclosing`)."""
+        if not follow:
+            for each in await self._run(results.to_correct, reader):
+                yield each
+            return
+        watch = CorrectionWatch(reader)
+        async with aclosing(following.afollow(self._place, watch, quiet_s)) as told:
+            async for each in told:
+                yield each
 
     async def _run(self, verb: Callable[[Connection, *Args], T], *args: *Args) -> T:
         return await self._place.run(lambda opened: opened.run_sync(verb, *args))

@@ -10,6 +10,7 @@ import time
 from collections.abc import AsyncGenerator, Generator, Sequence
 from contextlib import suppress
 from functools import partial
+from typing import Protocol, TypeVar
 
 from sqlalchemy import Connection
 
@@ -21,12 +22,33 @@ from lanes.settling.listing import Listed, ListingPage, ListingQuery
 from lanes.store.database import clock
 from lanes.store.settling import listing, results
 from lanes.store.settling.news import News
+from lanes.store.settling.results import CorrectedRead
 
 RELOOK_S = 2.0  # the longest time between two looks, which finds what sent no notification
 APART_S = 0.05  # the shortest, while more and more is committed,
 SHARE = 4  # and at least this multiple of the time that a look takes
 OUTAGE_S = 60.0  # how long a database that is away is waited for,
 AGAIN_S = 1.0  # and how soon it is tried again
+
+
+T = TypeVar("T")
+
+
+class Follower(Protocol[T]):
+    """What is followed, look by look."""
+
+    def look(self, connection: Connection, /) -> list[T]:
+        """Return what is new; the same until it has `arrived`."""
+        ...
+
+    def arrived(self) -> None:
+        """Note that what was found was received."""
+        ...
+
+    @property
+    def more(self) -> bool:
+        """Whether another look finds more at once."""
+        ...
 
 
 class Following:
@@ -84,6 +106,29 @@ class Following:
         return not self._heard or self._news.more
 
 
+class CorrectionWatch:
+    """The corrected answers that a reader took: those that are known, then each as it comes."""
+
+    more = False
+
+    def __init__(self, reader: str) -> None:
+        self._reader = reader
+        self._told, self._found = set[tuple[object, ...]](), list[CorrectedRead]()
+
+    def look(self, connection: Connection) -> list[CorrectedRead]:
+        """Return what the follower has not received."""
+        self._found = results.to_correct(connection, self._reader)
+        return [each for each in self._found if _name(each) not in self._told]
+
+    def arrived(self) -> None:
+        """Note that the follower has received what was found."""
+        self._told = {_name(each) for each in self._found}
+
+
+def _name(of: CorrectedRead) -> tuple[object, ...]:
+    return of.workload, of.key, of.read_at, repr(of.output)
+
+
 class Rhythm:
     """When the next look is due, and when the last was, by the host's time."""
 
@@ -123,7 +168,7 @@ class Rhythm:
         return max(0.0, min(RELOOK_S, self._arrived_at + self._quiet_s - time.monotonic()))
 
 
-def follow(place: Pool | Joined, following: Following, quiet_s: float | None) -> Generator[Listed]:
+def follow(place: Pool | Joined, following: Follower[T], quiet_s: float | None) -> Generator[T]:
     """Return the items, then each new one; end after `quiet_s` seconds without any (None: never)."""
     roused, rhythm = threading.Event(), Rhythm(quiet_s)
     ear = Ear(place.address(), roused.set)
@@ -153,8 +198,8 @@ def follow(place: Pool | Joined, following: Following, quiet_s: float | None) ->
 
 
 async def afollow(
-    place: AsyncPool | AsyncJoined, following: Following, quiet_s: float | None
-) -> AsyncGenerator[Listed]:
+    place: AsyncPool | AsyncJoined, following: Follower[T], quiet_s: float | None
+) -> AsyncGenerator[T]:
     """Follow as `follow` does, without blocking the event loop."""
     roused, rhythm = asyncio.Event(), Rhythm(quiet_s)
     ear = Ear(place.address(), partial(_rouse, asyncio.get_running_loop(), roused))

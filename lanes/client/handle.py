@@ -7,14 +7,15 @@ from typing import Any, Self, TypeVar, TypeVarTuple, Unpack
 from sqlalchemy import URL, Connection, Engine
 
 from lanes.client import following, lookout, verbs
-from lanes.client.following import Following
+from lanes.client.following import CorrectionWatch, Following
 from lanes.client.places import place
 from lanes.client.verbs import CHUNK, Fields, Sent, Verbs
 from lanes.json_data import weight
 from lanes.packing import MOST_BYTES, chunks
 from lanes.settling.listing import Listed, ListingQuery
 from lanes.store.database import clock
-from lanes.store.settling.results import Result
+from lanes.store.settling import results
+from lanes.store.settling.results import CorrectedRead, Result
 from lanes.store.workload import workloads
 
 Args = TypeVarTuple("Args")
@@ -207,6 +208,28 @@ class Lanes:
                 page = verbs.page(connection, wanted, onwards, reader)
             yield from page.items
             onwards = page.onwards
+
+    def corrections(
+        self, reader: str, *, follow: bool = False, quiet_s: float | None = None
+    ) -> Generator[CorrectedRead]:
+        """Return what a reader has to undo: answers that they took and that were corrected since, of all workloads.
+
+        Each has both outputs. It is returned again by the next call until the reader reads the item again (`read_result`), so
+        read it once you have undone what the first answer led to. With `follow`, the generator goes on with each correction
+        that comes, for as long as `results` does.
+
+            for each in lanes.corrections("crm", follow=True):
+                undo(each.key, each.taken, each.output)
+                lanes.read_result(each.workload, each.key, reader="crm")
+
+        Raises:
+            DatabaseAway: the database does not answer; once one follows, not for a minute.
+            TransactionUnfit: the handle works within a transaction, in which following is impossible.
+        """
+        if follow:
+            yield from following.follow(self._place, CorrectionWatch(reader), quiet_s)
+        else:
+            yield from self._run(results.to_correct, reader)
 
     def _run(self, verb: Callable[[Connection, *Args], T], *args: *Args) -> T:
         return self._place.run(lambda connection: verb(connection, *args))

@@ -13,6 +13,7 @@ from sqlalchemy import Connection, text
 from lanes.store.tables import SCHEMA
 
 DOORS = ("amend", "cancel", "label", "submit", "submit_item", "submit_many")
+READ = ("read_result", "reads_to_correct")
 
 
 class DatabaseRole(StrEnum):
@@ -80,7 +81,7 @@ def grant(connection: Connection) -> None:
     here = {"schema": SCHEMA}
     functions = connection.execute(_FUNCTIONS, here).all()
     doors = [each.called for each in functions if each.proname in DOORS]
-    results = [each.called for each in functions if each.proname == "read_result"]
+    results = [each.called for each in functions if each.proname in READ]
     views = connection.execute(_VIEWS, here).scalars().all()
     called = connection.execute(_OF_VIEWS, here).scalars().all()
     intake, reader, worker = DatabaseRole.INTAKE, DatabaseRole.READER, DatabaseRole.WORKER

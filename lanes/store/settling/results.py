@@ -28,6 +28,27 @@ class Result:
     is_settled: bool
 
 
+@dataclass(frozen=True)
+class CorrectedRead:
+    """An answer that a reader took and that was corrected since: `taken` is what they read, `output` what stands now."""
+
+    workload: str
+    key: str
+    taken: dict[str, Any]
+    output: dict[str, Any]
+    changed_fields: list[str]
+    read_at: datetime
+    corrected_at: datetime
+
+
+def to_correct(connection: Connection, reader: str) -> list[CorrectedRead]:
+    """Return what this reader has to undo, the oldest correction first, until they read the item again."""
+    rows = connection.execute(
+        text("select * from lanes.reads_to_correct(:reader)"), {"reader": reader}
+    )
+    return [read_as(CorrectedRead, row) for row in rows]
+
+
 def current(connection: Connection, workload: str, key: str) -> Result | None:
     """Return the item's current result, None while there is none.
 

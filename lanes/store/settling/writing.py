@@ -15,10 +15,11 @@ from sqlalchemy.dialects.postgresql import JSONB, Insert, insert
 from lanes.ids import BatchId
 from lanes.store import signals
 from lanes.store.bulk import Row, split, split_records
-from lanes.store.tables import attempt, batch, correction, event_outbox, item, result, work
+from lanes.store.tables import attempt, batch, correction, event_outbox, item, read, result, work
 from lanes.store.tables.base import Moment, Usd
 from lanes.words import WorkState
 
+MOST_READERS = 20  # named in the event of a correction
 ANSWERED, CORRECTED, FAILED = "lanes.item.answered", "lanes.item.corrected", "lanes.item.failed"
 
 TRIED = (  # the columns of an attempt beside its claim
@@ -304,6 +305,19 @@ def _corrections(each: sa.CTE, live: sa.CTE) -> sa.CTE:
     return insert(correction).from_select(list(values), made).cte("corrections")
 
 
+def _readers(each: sa.CTE) -> sa.ColumnElement[Any]:
+    """Return who read the answer that is corrected, at most `MOST_READERS` names."""
+    readers = (
+        sa.select(read.c.reader)
+        .where(read.c.item_id == each.c.item_id, read.c.result_id == each.c.provisional_id)
+        .distinct()
+        .order_by(read.c.reader)
+        .limit(MOST_READERS)
+        .correlate(each)
+    )
+    return sa.func.array(readers.scalar_subquery())
+
+
 def _events(each: sa.CTE, items: sa.CTE) -> sa.CTE:
     """Emit the items' events: failed first, then answered and corrected in order."""
 
@@ -333,6 +347,7 @@ def _events(each: sa.CTE, items: sa.CTE) -> sa.CTE:
             each.c.changed_fields.is_not(None),
             turn=1,
             changed_fields=each.c.changed_fields,
+            readers=_readers(each),
         ),
     ).subquery("said")
     values = {

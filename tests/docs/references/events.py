@@ -55,6 +55,9 @@ OF_ITEM = {
     "key": "Key of the item.",
     "lane": "The lane that answered, or failed: realtime or batch.",
 }
+READERS = {
+    "readers": "Who read the answer that was replaced, at most 20 names; `lanes.reads_to_correct` has both outputs."
+}
 ACKED = {"ack": "True where its sender asked to be told; else absent."}
 OF_BATCH = {
     "batch_id": "Its number, as in view `batch_status`.",
@@ -95,7 +98,7 @@ OUT: Mapping[str, DocumentedEvent] = {
     ),
     "lanes.item.corrected": DocumentedEvent(
         "An authoritative answer replaced a different one.",
-        OF_ITEM | {"changed_fields": "Which of the compared fields differ."} | ACKED,
+        OF_ITEM | {"changed_fields": "Which of the compared fields differ."} | READERS | ACKED,
     ),
     "lanes.item.failed": DocumentedEvent(
         "An item was given up; `lanes retry` brings it back.",

@@ -38,6 +38,7 @@ CALLED = [
     "cancel",
     "label",
     "read_result",
+    "reads_to_correct",
 ]  # by senders and readers
 DEFAULT = re.compile(r"(?P<name>\w+) (?P<kind>[\w ]+?) DEFAULT [^,]+")
 OF_FUNCTIONS = """

@@ -221,6 +221,26 @@ def test_waiting_for_a_settled_result_does_not_take_a_provisional_one(pool: Engi
     assert (late.output, late.is_settled) == (B, True)
 
 
+async def test_who_follows_corrections_gets_each_once_with_both_outputs(pool: Engine) -> None:
+    with pool.begin() as connection:
+        version = publish(connection, now=NOON, mode="lambda")
+    client.submit("letters", {"text": "x"}, key="k", urgent=True)
+    answer(pool)
+    assert client.read_result("letters", "k", reader="desk") is not None
+    assert list(client.corrections("desk")) == []
+    told = client.acorrections("desk", follow=True)
+    coming = asyncio.ensure_future(anext(told))
+    with pool.begin() as connection:
+        batch_id, (work,) = submit(connection, version)
+        save(connection, tried(work, output=B), batch_id=batch_id)
+    found = await coming
+    assert (found.key, found.taken, found.output) == ("k", A, B)
+    assert list(client.corrections("desk")) == [found]
+    assert client.read_result("letters", "k", reader="desk") is not None
+    assert list(client.corrections("desk", follow=True, quiet_s=0)) == []
+    await told.aclose()
+
+
 @pytest.mark.parametrize(
     ("key", "before", "error"),
     [

@@ -182,7 +182,12 @@ def test_a_correction_says_what_changed_and_by_how_much(connection: Connection) 
     assert (corrected.changed_fields, corrected.distance) == (["category"], 0.5)
     assert corrected.corrected_at == later(hours=1)
     (event,) = events(connection, "lanes.item.corrected")
-    assert event.payload == {"key": "k", "lane": "batch", "changed_fields": ["category"]}
+    assert event.payload == {
+        "key": "k",
+        "lane": "batch",
+        "changed_fields": ["category"],
+        "readers": [],
+    }
 
 
 @pytest.mark.parametrize(

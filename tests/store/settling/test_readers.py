@@ -3,13 +3,15 @@
 import pytest
 from sqlalchemy import Connection, text
 
+from lanes.doors.item import Amendment
 from lanes.settling.listing import NoResult, ResultRequest
 from lanes.store.doors import items
 from lanes.store.settling import results
+from lanes.store.workload.workloads import in_force
 from lanes.words import Lane, Outcome, Standing
 from tests.conftest import NOON, later
 from tests.examples import admit, publish, route
-from tests.store.tries import A, B, claim, claimed_item, row, rows, save, submit, tried
+from tests.store.tries import A, B, claim, claimed_item, events, row, rows, save, submit, tried
 
 
 @pytest.fixture(autouse=True)
@@ -218,3 +220,67 @@ def test_many_who_wait_are_each_told_in_order_and_only_what_they_take_is_a_read(
         early,
     ]
     assert sorted(each.reader for each in rows(connection, "read")) == ["b", "h"]
+
+
+# -- corrections
+
+
+def corrected(connection: Connection, *readers: str) -> None:
+    """Item "k" is answered `A` in real time, which these read, and `B` by its batch."""
+    letters = publish(connection, now=NOON, mode="lambda")
+    save(connection, tried(claimed_item(connection), output=A))
+    for each in readers:
+        read_as(connection, each)
+    batch_id, (work,) = submit(connection, letters, now=later(minutes=1))
+    save(connection, tried(work, output=B), batch_id=batch_id, now=later(hours=1))
+
+
+def read_as(connection: Connection, reader: str) -> None:
+    connection.execute(
+        text("select from lanes.read_result('letters', 'k', :reader)"), {"reader": reader}
+    )
+
+
+def test_who_took_an_answer_that_was_corrected_is_told_both_outputs_until_they_read_it_again(
+    connection: Connection,
+) -> None:
+    corrected(connection, "crm")
+    (found,) = results.to_correct(connection, "crm")
+    assert (found.workload, found.key, found.taken, found.output) == ("letters", "k", A, B)
+    assert (found.changed_fields, found.corrected_at) == (["category"], later(hours=1))
+    assert results.to_correct(connection, "others") == []
+    read_as(connection, "crm")
+    assert results.to_correct(connection, "crm") == []
+
+
+def test_a_reader_is_told_what_stands_now_however_often_it_was_corrected_and_nothing_if_it_came_back(
+    connection: Connection,
+) -> None:
+    corrected(connection, "crm")
+    for minute, output, told in ((70, {"category": "b", "note": "x"}, 1), (80, A, 0)):
+        said = Amendment("letters", "k", {"text": f"at {minute}"})
+        items.amend(connection, said, door="client", now=later(minutes=minute))
+        letters = in_force(connection)["letters"]
+        batch_id, (work,) = submit(
+            connection, letters, now=later(minutes=minute), account=output["category"]
+        )
+        save(
+            connection, tried(work, output=output), batch_id=batch_id, now=later(minutes=minute + 1)
+        )
+        found = results.to_correct(connection, "crm")
+        assert [(each.taken, each.output) for each in found] == [(A, output)] * told
+
+
+def test_the_event_of_a_correction_names_who_read_the_answer_before(connection: Connection) -> None:
+    corrected(connection, "zoe", "crm", "crm")
+    read_as(connection, "late")
+    (event,) = events(connection, "lanes.item.corrected")
+    assert event.payload["readers"] == ["crm", "zoe"]
+
+
+def test_the_event_of_a_correction_that_concerns_no_reader_names_none(
+    connection: Connection,
+) -> None:
+    corrected(connection)
+    (event,) = events(connection, "lanes.item.corrected")
+    assert event.payload["readers"] == []
