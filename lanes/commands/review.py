@@ -51,8 +51,8 @@ def review(
         most: How many items, from 1. Without it, those that are left of 40 a day.
         answers: Show what was answered, which may bias the label.
     """
-    if most is not None and most < 1:
-        raise WrongUsage("most: it is a number from 1")
+    if most is not None and not 1 <= most <= reviews.AMONG:
+        raise WrongUsage(f"most: it is a number from 1 to {reviews.AMONG:,}")
     with database() as pool:
         with pool.begin() as connection:
             version = _in_force(connection, workload)
@@ -113,8 +113,11 @@ def _label_all(pool: Engine, of: Version, found: Sequence[ReviewedItem], answers
             continue
         if isinstance(said, dict):
             with pool.begin() as connection:
-                items.label(connection, of.workload, {item.key: said}, source=source)
-            labeled.add(at)
+                given = items.label(connection, of.workload, {item.key: said}, source=source)
+            if given[item.key] == "labeled":
+                labeled.add(at)
+            else:
+                print(f"{plain(item.key)}: the label is refused as {given[item.key]}")
         at += 1
     print(f"{len(labeled)} of {counted(len(found), 'item')} labeled")
 

@@ -1,6 +1,7 @@
 """`lanes why`: why the share of batch changed, from the figures of the routes."""
 
 from collections.abc import Iterable
+from datetime import timedelta
 
 from lanes.commands.options import AsJson
 from lanes.commands.options import since as moment
@@ -17,6 +18,7 @@ from lanes.text import plain
 from lanes.units import MISSING, clock
 from lanes.words import Reason
 
+LONGEST = timedelta(days=36_500)
 # The kinds of change that may be behind a reason.
 BEHIND = {Reason.SPLIT: ("split", "rollout"), **dict.fromkeys(GUARDS, ("incident", "budget"))}
 
@@ -39,7 +41,8 @@ def why(workload: str | None = None, *, since: str = "1d", as_json: AsJson = Fal
     with transaction() as (connection, now):
         if workload is not None:
             workloads.check_known(connection, workload)
-        began, ask = moment(since, now, "--since "), asking.through(connection)
+        began = max(moment(since, now, "--since "), now - LONGEST)
+        ask = asking.through(connection)
         if began >= now:
             raise WrongUsage(f'--since "{since}" has not passed yet')
         routed = mix.periods(ask, workload, since=began, until=now)

@@ -60,14 +60,17 @@ async def read(
                 async for bucket in _pages(http, "cost_report", costs):
                     for row in bucket["results"]:
                         if row["workspace_id"] == ours["workspace_id"] and row["model"]:
-                            billed = found[_key_of(bucket, row)]
-                            cents = Decimal(row["amount"])
+                            if (currency := row.get("currency", "USD")) != "USD":
+                                raise _unreadable(f"its costs are in {currency}, not in USD")
+                            billed, cents = found[_key_of(bucket, row)], Decimal(row["amount"])
+                            if not cents.is_finite():
+                                raise ValueError("a cost that is no number")
                             billed.cost_usd = (billed.cost_usd or 0) + cents / 100
+        return {key: row for key, row in found.items() if since <= key.at < until}
     except CallFailed:
         raise
     except Exception as error:  # of the transport, or of reading what should be numbers and names
         raise _unreadable(f"no answer that can be read ({type(error).__name__})") from error
-    return found
 
 
 async def _pages(http: httpx2.AsyncClient, path: str, params: Row) -> AsyncIterator[Row]:
@@ -77,7 +80,8 @@ async def _pages(http: httpx2.AsyncClient, path: str, params: Row) -> AsyncItera
         answer = await http.get(f"/v1/organizations/{path}", params={**params, **onwards})
         if answer.status_code != 200:
             said = f"the provider answered {answer.status_code}: {quoted(answer.text)}"
-            raise _unreadable(f"{said}; check ANTHROPIC_ADMIN_KEY")
+            is_refused = answer.status_code in (401, 403, 404)
+            raise _unreadable(f"{said}; check ANTHROPIC_ADMIN_KEY" if is_refused else said)
         page = answer.json()
         for each in page["data"]:
             yield each
@@ -89,7 +93,10 @@ async def _pages(http: httpx2.AsyncClient, path: str, params: Row) -> AsyncItera
 
 
 def _unreadable(why: str) -> CallFailed:
-    return CallFailed(Action.RETRY, f"the provider's bill: {why}", maybe_billed=False)
+    said = f"the provider's bill: {why}"
+    if not why.endswith("ADMIN_KEY"):
+        said += "; nothing was compared, and it is read again tomorrow"
+    return CallFailed(Action.RETRY, said, maybe_billed=False)
 
 
 def _is_of(key: str, named: Row) -> bool:

@@ -152,6 +152,37 @@ async def test_a_refused_admin_key_says_what_to_check_and_ends_nothing(
     assert state == "open"
 
 
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"currency": "EUR"}, "its costs are in EUR, not in USD"),
+        ({"amount": "NaN"}, "no answer that can be read (ValueError)"),
+        ({"model": 3, "amount": {}}, "no answer that can be read (TypeError)"),
+        ({"starting_at": "2026-01-01"}, "no answer that can be read (TypeError)"),
+        ({"starting_at": "2026-01-01T00:00:00Z"}, ""),  # a day that was not asked for
+    ],
+    ids=str,
+)
+async def test_a_bill_of_another_shape_is_no_difference(
+    at: Connections, sender: Sender, monkeypatch: pytest.MonkeyPatch, wrong: Any, said: str
+) -> None:
+    row = {"workspace_id": None, "model": "claude-haiku-5-5", "service_tier": "standard"}
+    row |= {"amount": "100", "currency": "USD", "starting_at": "2026-11-28T00:00:00Z", **wrong}
+    key = {"id": "apikey_1", "partial_key_hint": "x...x", "workspace_id": None}
+
+    async def pages(_: Any, path: str, __: Any) -> AsyncIterator[Any]:
+        if path == "api_keys":
+            yield key
+        if path == "cost_report":
+            yield {"starting_at": row["starting_at"], "results": [row]}
+
+    monkeypatch.setattr("lanes.provider.bill._pages", pages)
+    (told,) = await compared(at)
+    assert told.endswith("it is read again tomorrow" if said else "agrees with the ledger")
+    assert said in told
+    assert await sender.rows(INCIDENTS) == []
+
+
 async def test_without_an_admin_key_nothing_is_compared(at: Connections) -> None:
     provider = at.provider.model_copy(update={"admin_key": None})
     assert await compared(Connections(at.db, at.opening, provider)) == []

@@ -13,12 +13,12 @@ BACK_TO = timedelta(minutes=WEEKS * WEEK) + A_DAY
 
 # An item that waits for its route is counted by no figure yet: its feed is not silent.
 LAST = """
-with added as (select workload, max(at) as at from lanes.figure_delta where kind = 'item' group by 1)
+with added as (select workload, max(at) as at from lanes.figure_delta where kind = 'item' and at <= :now group by 1)
 select f.name as workload,
        case when exists (select from lanes.item i where i.workload = f.name and i.position is null and i.canceled_at is null)
             then :now else greatest(a.at, (
               select m.at from lanes.figure m
-               where m.grain = 'minute' and m.kind = 'item' and m.word <> 'canceled' and m.workload = f.name
+               where m.grain = 'minute' and m.kind = 'item' and m.word <> 'canceled' and m.workload = f.name and m.at <= :now
                order by m.at desc limit 1)) end as last_at
   from lanes.workload f left join added a on a.workload = f.name
  where f.version_id is not null and f.paused_at is null

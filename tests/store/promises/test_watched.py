@@ -145,6 +145,10 @@ def test_a_feed_that_stopped_is_told_once_and_its_incident_ends_when_an_item_arr
     assert silent not in look(connection, hours=21, minutes=5)  # its figure is not folded yet
     (feed,) = arrivals.feeds(connection, now=later(hours=22))
     assert feed.last_at == later(hours=21)
+    admit(connection, "ahead", now=later(days=9))  # by a clock that was wrong
+    route(connection, now=later(days=9))
+    (feed,) = arrivals.feeds(connection, now=later(hours=22))
+    assert feed.last_at == later(hours=21)
 
 
 @pytest.mark.slow

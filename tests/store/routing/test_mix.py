@@ -168,5 +168,6 @@ def test_one_command_says_why_the_share_fell_and_what_happened_meanwhile(
     assert sum(each["change"] for each in of["parts"]) == pytest.approx(of["now"] - of["before"])
     assert [each["kind"] for each in told["changes"]] == ["incident"]
     assert app(["why", "nothing"]) == 2
+    assert app(["why", "--since", "0001-01-01"]) == 0
     assert app(["why", "--since", "2099-01-01"]) == 2
     assert "has not passed yet" in capsys.readouterr().err

@@ -201,12 +201,14 @@ def asked(pool: Engine, address: str) -> Engine:
     return pool
 
 
-def typed(pool: Engine, keys: str, monkeypatch: pytest.MonkeyPatch, **how: Any) -> None:
+def typed(
+    pool: Engine, keys: str, monkeypatch: pytest.MonkeyPatch, user: str = "ada", **how: Any
+) -> None:
     given: Iterator[str] = iter(keys)
     monkeypatch.setattr(commands, "read_key", lambda: next(given))
     monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
     monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
-    monkeypatch.setattr("getpass.getuser", lambda: "ada")
+    monkeypatch.setattr("getpass.getuser", lambda: user)
     assert commands.review("letters", **how) == 0
     assert next(given, None) is None
 
@@ -235,6 +237,15 @@ def test_a_key_labels_and_a_mistake_is_taken_back(
     told = capsys.readouterr().out
     assert "1 of 1" in told
     assert 'answered: {"category": "a"}' in told
+
+
+def test_a_label_that_is_refused_is_not_counted(
+    asked: Engine, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    typed(asked, "1q", monkeypatch, user="a" * 600)
+    told = capsys.readouterr().out
+    assert "the label is refused as malformed" in told
+    assert told.endswith("0 of 3 items labeled\n")
 
 
 def test_keys_that_are_typed_ahead_are_kept_and_a_closed_terminal_quits(
@@ -283,7 +294,9 @@ def test_without_a_terminal_the_queue_is_listed(capsys: pytest.CaptureFixture[st
 
 
 @pytest.mark.usefixtures("asked")
-@pytest.mark.parametrize(("name", "how"), [("letters", {"most": 0}), ("parcels", {})])
+@pytest.mark.parametrize(
+    ("name", "how"), [("letters", {"most": 0}), ("letters", {"most": 1 << 63}), ("parcels", {})]
+)
 def test_a_review_of_nothing_is_refused(name: str, how: dict[str, Any]) -> None:
     assert commands.review(name, **how) == 2
 
