@@ -16,7 +16,7 @@ from lanes.stand.info import SUPERUSER
 from lanes.standing.roles import Role
 from lanes.store.signals import CLASS
 from lanes.workload.form import Promises
-from tests.earlier import waits_since
+from tests.earlier import published_before, waits_since
 from tests.examples import SCHEMA
 from tests.pages import block_of, of_models
 from tests.rollouts import step, write
@@ -57,6 +57,9 @@ LIMITS: Mapping[Promise, tuple[str, float]] = {
     Promise.QUALITY_DRIFT: ("quality_reference_answers", 20),
     Promise.MODEL_CHANGED: ("quality_reference_answers", 20),
 }
+
+# Promises that compare with hours since the last change, which therefore has to be older.
+LONG_AGO = (Promise.ROUTING_SHIFTED, Promise.GUARDS_FIRE, Promise.READ_LATE)
 
 
 @dataclass(frozen=True)
@@ -284,7 +287,6 @@ def guards_fire(at: BrokenPromise) -> Iterator[None]:
 
 def _hours(at: BrokenPromise, lane: str, before: Mapping[str, int], now: Mapping[str, int]) -> None:
     """Let figures say how items were routed in these hours of the day, for a week and today."""
-    _changed_long_ago(at)
     at.stand.rows(
         "insert into lanes.figure (grain, at, workload, version_id, lane, kind, word, n)"
         " select 'hour', date_trunc('hour', now(), 'UTC') + make_interval(days => -day, hours => hour), name, version_id,"
@@ -296,13 +298,6 @@ def _hours(at: BrokenPromise, lane: str, before: Mapping[str, int], now: Mapping
         now=json.dumps(now),
         before=json.dumps(before),
     )
-
-
-def _changed_long_ago(at: BrokenPromise) -> None:
-    """Let its version and split be older than all hours that are compared."""
-    for each in ("version set published_at", "split set set_at"):
-        query = f"update lanes.{each} = now() - interval '60 days' where workload = :w returning 1"
-        at.stand.rows(query, w=at.workload)
 
 
 def chance_wrong(at: BrokenPromise) -> Iterator[None]:
@@ -322,7 +317,6 @@ def chance_wrong(at: BrokenPromise) -> Iterator[None]:
 
 def read_late(at: BrokenPromise) -> Iterator[None]:
     """Let figures say that most real-time answers of today were read hours after they came."""
-    _changed_long_ago(at)
     at.stand.rows(
         "insert into lanes.figure_spread (grain, at, workload, consumer, kind, buckets, counts)"
         " values ('day', date_trunc('day', now(), 'UTC'), :w, 'digest', 'read',"
@@ -333,13 +327,15 @@ def read_late(at: BrokenPromise) -> Iterator[None]:
 
 
 def bill_differs(at: BrokenPromise) -> Iterator[None]:
-    """Let the ledger say that an answer was billed yesterday, which the provider billed today."""
+    """Let the ledger hold an answer of yesterday that the provider did not bill."""
     at.send(1, lane="realtime")
     answered = "select count(answered_at) from lanes.item_status where workload = :w"
     until(lambda: at.value(answered) == 1, what="an answer")
     at.stand.rows(
-        "update lanes.response set billed_at = date_trunc('day', now(), 'UTC') - interval '12 hours'"
-        " where message_id in (select message_id from lanes.attempt where workload = :w) returning message_id",
+        "insert into lanes.response overriding system value"
+        " select (jsonb_populate_record(r, jsonb_build_object('id', r.id + 1000000, 'message_id', 'msg_of_yesterday',"
+        " 'billed_at', date_trunc('day', now(), 'UTC') - interval '12 hours'))).*"
+        " from lanes.response r where workload = :w returning id",
         w=at.workload,
     )
     at.stand.run("reconcile")
@@ -464,6 +460,8 @@ def _publish(stand: RunningStand, scenes: Collection[BrokenPromise]) -> None:
     """Save the blocks of their workloads, until they are in force and forms offer them."""
     known = block_of(stand, "archive")
     for each in scenes:
+        if each.promise in LONG_AGO:
+            published_before(stand, each.workload, each.definition(), days=60)
         block = {"name": each.workload, "data": each.definition()}
         of_type = {
             "block_schema_id": known["block_schema_id"],

@@ -1,7 +1,9 @@
 """A history for a whole stand: the product's own functions did it, at a time that is long past."""
 
 import asyncio
+from collections.abc import Callable
 from datetime import datetime, timedelta
+from typing import Any
 
 from prefect.logging import disable_run_logger
 from pydantic import SecretStr
@@ -17,10 +19,19 @@ from lanes.store.doors import unrouted
 from lanes.store.routing import routes
 from lanes.store.workload import workloads
 from lanes.words import Lane
+from lanes.workload.definition import parse
 from tasks.connections import Connections, opening
 from tasks.send_batch import send_batch
 from tests.examples import admit
 from tests.running_stand import RunningStand
+
+
+def published_before(
+    stand: RunningStand, workload: str, definition: dict[str, Any], *, days: float
+) -> None:
+    """Publish a workload in the past; its block, once it is saved, changes nothing."""
+    spec = parse(workload, definition)
+    asyncio.run(_as_of(stand, timedelta(days=days), workloads.publish, workload, spec))
 
 
 def batch_that_left(stand: RunningStand, workload: str, key: str, *, hours: float) -> BatchId:
@@ -71,10 +82,12 @@ def _waits(connection: Connection, workload: str, key: str, *, now: datetime) ->
 
 def waits_since(stand: RunningStand, workload: str, key: str, *, hours: float) -> None:
     """Let an item wait for the batch lane that was admitted and routed in the past."""
-    asyncio.run(_waiting(stand, workload, key, timedelta(hours=hours)))
+    asyncio.run(_as_of(stand, timedelta(hours=hours), _waits, workload, key))
 
 
-async def _waiting(stand: RunningStand, workload: str, key: str, ago: timedelta) -> None:
+async def _as_of(
+    stand: RunningStand, ago: timedelta, does: Callable[..., Any], *given: Any
+) -> None:
     def then(connection: Connection) -> datetime:
         return clock(connection) - ago
 
@@ -82,4 +95,4 @@ async def _waiting(stand: RunningStand, workload: str, key: str, ago: timedelta)
         Database(stand.environment["LANES_DATABASE_URL"], clock=then) as db,
         db.transaction() as run,
     ):
-        await run(_waits, workload, key, now=run.now)
+        await run(does, *given, now=run.now)
