@@ -119,7 +119,7 @@ class RunningStand:
         found = self.rows(HOLDER, role=int(role))
         return found[0] if found else None
 
-    def kill(self, role: Role) -> int:
+    def kill_holder(self, role: Role) -> int:
         """Kill the process that holds the role, and return the session of its lock."""
         held = self.holder(role)
         (pid,) = {

@@ -46,7 +46,7 @@ def replaced(stand: RunningStand, role: Role, before: int) -> bool:
 def test_a_killed_standing_run_is_replaced_by_those_that_live(
     stand: RunningStand, killed: StandingRun
 ) -> None:
-    before = stand.kill(killed.role)
+    before = stand.kill_holder(killed.role)
     until(
         lambda: replaced(stand, killed.role, before),
         within_s=REPLACED_WITHIN_S,
@@ -57,7 +57,7 @@ def test_a_killed_standing_run_is_replaced_by_those_that_live(
 def test_standing_runs_that_were_all_killed_at_once_are_replaced_by_the_supervisor(
     stand: RunningStand,
 ) -> None:
-    before = {each.role: stand.kill(each.role) for each in STANDING}
+    before = {each.role: stand.kill_holder(each.role) for each in STANDING}
     for role, session in before.items():
         until(
             lambda r=role, s=session: replaced(stand, r, s),
