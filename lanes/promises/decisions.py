@@ -1,14 +1,15 @@
 """Promises about routing: its rules, the mix of its reasons, its predictions, and whether real-time answers are read soon.
 
-What is measured of a workload is compared with the same hours of earlier days. The newest 2, 3, 6 and 12 hours are judged
-together, so that a shift that an hour alone does not show is told once it has lasted. The bounds hold at every look from the
-hour or day on in which their counts begin, each with a chance of error of `ALPHA`; that windows end together costs nothing,
-because each of them is a series from the hour on in which it begins. An hour has about twelve shares, so 50 workloads have
-432,000 of them in a month, which together err less than 0.2 times where decisions are independent and an hour's shares are
-those of the same hours before; days of reads and of batches add 0.01. Where the hours of a window differ among themselves,
-the bound is exact at each look and nearly so over all. Where hours vary from day to day by more than chance, as many
-decisions count as one as the variance is larger. A share also has to lie beyond the range of the earlier days, by as much as
-that range again, and without its oddest hour, too (`tests/benchmarks/watch_routing.py` measures it).
+The counts of a workload are compared with those of the same hours of earlier days. The newest 2, 3, 6 and 12 hours are judged
+together, so that a shift too small to prove in an hour is told once it has lasted. Each window is a series that begins with its
+first hour, and its bound holds at every look from then on, with a chance of error of `ALPHA`. An hour has about twelve shares,
+so 50 workloads have 432,000 of them in a month. Together these err less than 0.2 times if decisions are independent and if the
+shares of an hour are the same each day; reads and batches add 0.01. If the hours of a window have different shares, its bound
+is exact at each look, and nearly exact over all looks.
+
+If an hour varies from day to day by more than chance, its decisions are no independent samples: their number is divided by the
+ratio of the variances. A share also has to exceed the range of the earlier days by that range again, even without its oddest
+hour (`tests/benchmarks/watch_routing.py` measures it).
 """
 
 from collections.abc import Mapping, Sequence
@@ -30,7 +31,7 @@ from lanes.units import clock, counted, share
 from lanes.words import Lane, Reason, Verdict
 
 ALPHA = 4e-7
-HOUR, NOW = timedelta(hours=1), timedelta(0)
+HOUR, TODAY = timedelta(hours=1), timedelta(0)
 EARLIER = tuple(timedelta(days=days) for days in (1, 2, 3, 4, 5, 6, 7, 14, 21, 28))
 WINDOWS = (2, 3, 6, 12)  # hours until now that are judged together
 LEAST_HOURS = 3  # earlier hours without which the mix of an hour is not judged
@@ -116,27 +117,8 @@ def shares_grew(promise: Promise, of: RoutedHours, now: datetime) -> Assessment:
     if since and not guards:
         hours = {at: each for at, each in hours.items() if at >= since}
     hour = now.replace(minute=0, second=0, microsecond=0)
-    newest = [hour - number * HOUR for number in range(max(WINDOWS))]
-    grown, known = list[Sequence[_Growth]](), False
-    if guards and not any(_compared(of_it, guards) for at in newest for of_it in hours.get(at, {})):
-        newest, known = [], True
-    days = [[hours.get(at - ago, {}) for at in newest] for ago in (NOW, *EARLIER)]
-    counts = {"": numpy.array([[sum(each.values()) for each in day] for day in days], float)}
-    for decided in sorted({each for day in days for of_it in day for each in of_it}):
-        for name in _compared(decided, guards):
-            seen = numpy.array([[each.get(decided, 0) for each in day] for day in days], float)
-            counts[name] = counts[name] + seen if name in counts else seen
-    whole, more = counts[""], dict[str, NDArray[numpy.float64]]()
-    for name, each in counts.items():
-        more[name] = whole[0] * each[1:].sum(0) / numpy.maximum(whole[1:].sum(0), 1)
-        more[name] = (each[0] - more[name]).cumsum()
-    for length in WINDOWS:
-        sizes = whole[:, :length].sum(1)
-        if sizes[0] >= LEAST and (sizes[1:] >= 2 * LEAST).sum() >= LEAST_HOURS:
-            known = True
-            names = [each for each, n in more.items() if n[length - 1] > margin * sizes[0]]
-            found = (_growth(name, counts, length, margin) for name in names)
-            grown.append([each for each in found if each])
+    grown = _grown(hours, hour, margin, guards=guards)
+    known, grown = grown is not None, grown or ()
     sure = next(filter(None, ([each for each in of_it if each.surely] for of_it in grown)), [])
     verdict = Verdict.INCONCLUSIVE if any(grown) or not known else Verdict.PASSED
     said = "The shares of the reasons are as in the same hours of earlier days."
@@ -159,6 +141,33 @@ def shares_grew(promise: Promise, of: RoutedHours, now: datetime) -> Assessment:
     return replace(found, quiet=not known)
 
 
+def _grown(
+    hours: Mapping[datetime, Mapping[str, int]], hour: datetime, margin: float, *, guards: bool
+) -> Sequence[Sequence[_Growth]] | None:
+    """Return the shares that grew in each window until `hour`; None where no window can be compared."""
+    newest = [hour - number * HOUR for number in range(max(WINDOWS))]
+    if guards and not any(_compared(each, guards) for at in newest for each in hours.get(at, {})):
+        return ()
+    days = [[hours.get(at - ago, {}) for at in newest] for ago in (TODAY, *EARLIER)]
+    counts = {"": numpy.array([[sum(each.values()) for each in day] for day in days], float)}
+    for decided in sorted({each for day in days for of_hour in day for each in of_hour}):
+        for name in _compared(decided, guards):
+            seen = numpy.array([[each.get(decided, 0) for each in day] for day in days], float)
+            counts[name] = counts[name] + seen if name in counts else seen
+    whole, more = counts[""], dict[str, NDArray[numpy.float64]]()
+    for name, each in counts.items():
+        expected = whole[0] * each[1:].sum(0) / numpy.maximum(whole[1:].sum(0), 1)
+        more[name] = (each[0] - expected).cumsum()
+    grown = list[Sequence[_Growth]]()
+    for length in WINDOWS:
+        sizes = whole[:, :length].sum(1)
+        if sizes[0] >= LEAST and (sizes[1:] >= 2 * LEAST).sum() >= LEAST_HOURS:
+            names = [each for each, n in more.items() if n[length - 1] > margin * sizes[0]]
+            found = (_growth(name, counts, length, margin) for name in names)
+            grown.append([each for each in found if each])
+    return grown or None
+
+
 @cache
 def _compared(lane_and_reason: str, guards: bool) -> tuple[str, ...]:
     """Return the shares for which such a decision counts: of the guards, or else of the other reasons."""
@@ -177,8 +186,8 @@ def _growth(
 
     Each hour is compared with the same hour of earlier days. The day with the largest share is left out, so that one odd day
     hides no other; the largest of the others is usual. The share has to exceed it by the range of the days and by the margin,
-    without its oddest hour, too, and it has to exceed it in the last two hours. Where hours differ from day to day by more than
-    chance, so many decisions count as one.
+    even without its oddest hour, and it has to exceed the usual share in the last two hours. If hours vary from day to day by
+    more than chance, the number of decisions is divided by the ratio of the variances.
     """
     comparable = (counts[""][0] > 0) & (counts[""][1:].sum(0) > 0)
     hits, sizes = counts[name] * comparable, counts[""] * comparable

@@ -340,7 +340,7 @@ class Incident:
         return f"{self.handling} until {until:%Y-%m-%d %H:%M} UTC by {self.handled_by}: {self.handled_why}"
 
     def is_silent(self, now: datetime) -> bool:
-        """Return whether Slack is told nothing new of it now; if it ended in silence, nothing ever."""
+        """Return whether Slack is told nothing new of it now; one that ended while it was silenced is never told."""
         until, at = self.handled_until, self.resolved_at or now
         return self.handling is Handling.SILENCED and until is not None and at < until
 

@@ -291,7 +291,7 @@ def values_of(output: Mapping[str, Any], schema: Mapping[str, Any]) -> Iterator[
 
 
 def class_of(output: Mapping[str, Any], schema: Mapping[str, Any]) -> tuple[str, str]:
-    """Return the first field that is a closed set, and the answer's class of it; empty where it is not told apart."""
+    """Return the first field with a closed set of values, and the answer's class; both empty where there is none."""
     for field, rules in _fields(schema):
         if "enum" in rules or rules.get("type") == "boolean":
             value, classes = output.get(field), rules.get("enum", (False, True))[:MOST_NAMES]
@@ -305,7 +305,7 @@ def with_class(field: str, name: str) -> list[str]:
 
 
 def has_told(drifting: Collection[str], field: str) -> bool:
-    """Return whether drifts of these fields of a measure tell that of `field` too: of the whole for a class, or vice versa."""
+    """Return whether a drift of `field` is told by those of `drifting`: the whole tells of its classes, and they of it."""
     wholes = {each.partition(OF_CLASS)[0] for each in drifting}
     return field not in drifting and (field in wholes or field.partition(OF_CLASS)[0] in drifting)
 

@@ -25,8 +25,8 @@ SPENT = (
 )
 MISSING = "select key, error, started_at from lanes.attempt_log where batch_id = {} and outcome = 'missing'"
 
-EARLIER = "select jsonb_build_object($$name$$, workload) || spec from lanes.version where workload = $${}$$ and number = {}"
-# Promises that a run keeps which does not begin, with its deployment of the batch work pool.
+DEFINITION = "select jsonb_build_object($$name$$, workload) || spec from lanes.version where workload = $${}$$ and number = {}"
+# Promises that break where no run of a deployment begins; it belongs to the batch work pool.
 KEPT_BY = {
     Promise.BATCH_NEVER_STARTED: Deployment.DEPART,
     Promise.COLLECT_STOPPED: Deployment.COLLECT,
@@ -192,7 +192,7 @@ def _way_back(of: Incident) -> list[str]:
     number = of.subject.rpartition("version ")[2]
     if not number.isdecimal() or (before := int(number) - 1) < 1:
         return []
-    query = shlex.quote(EARLIER.format(of.workload, before))
+    query = shlex.quote(DEFINITION.format(of.workload, before))
     file = shlex.quote(f"{of.workload}-{before}.yaml")
     return [
         f"lanes psql -Atc {query} > {file}   # writes the definition of version {before}",

@@ -133,7 +133,7 @@ class Bot:
         return self._channels.get(severity, self._channel) if severity else self._channel
 
     def post(self, message: SlackMessage, channel: str | None = None) -> MessagePlace:
-        """Post a new message in the channel; in the one of all without it, or where Slack refuses it."""
+        """Post a new message in the channel, or in the default one if none is given or Slack refuses it."""
         try:
             answer = self._send(channel or self._channel, message)
         except DeliveryError as refused:

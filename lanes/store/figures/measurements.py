@@ -266,7 +266,7 @@ select i.workload, count(*) as items, (array_agg(i.key order by i.failed_at desc
  group by i.workload
 """
 
-# `watch` looks, and has since `position`, in seconds since 1970; what `collect` has looked at is read on the way.
+# Notes that `watch` looks, and since when it has looked without a gap; returns that and when `collect` looked last.
 LOOKS = """
 insert into lanes.watermark as w (name, seen_until, position)
 values ('watch', :now, extract(epoch from cast(:now as timestamptz)))

@@ -163,7 +163,7 @@ def forget(engine: "Engine") -> None:
 def promised(connection: "Connection", *, now: datetime) -> dict[str, Any]:
     """Return the measurements of the promises about routing, by their names in `PromiseMeasurements`.
 
-    Hours that are over for an hour hardly change, and are read once an hour.
+    Hours that ended an hour ago or earlier hardly change, and are read once an hour.
     """
     ask, hour = through(connection), now.replace(minute=0, second=0, microsecond=0)
     newest = [hour - number * HOUR for number in range(max(WINDOWS))]

@@ -160,7 +160,7 @@ DEPARTURE = NOON - 30 * MINUTE
 def departed(
     *, after: float, ran: float | None = None, sent: int | None = 0, waits: bool = True
 ) -> Assessment:
-    """The promise so many minutes after a departure, whose newest run began so many minutes after it."""
+    """Judge the promise some minutes after a departure, for a newest run that began some minutes after it."""
     now, ready = DEPARTURE + after * MINUTE, DEPARTURE - 60 * MINUTE
     measured = PromiseMeasurements(
         waiting=[WaitingBatchWork("letters", 7, ready, None)] if waits else [],
@@ -212,7 +212,7 @@ def uncollected(
     state: BatchState = BatchState.ENDED,
     **batch: Any,
 ) -> Assessment:
-    """The promise so many minutes after the last look of `collect`, the begin of `watch` and that of the batches."""
+    """Judge the promise by the minutes since the last look of `collect`, the start of `watch` and the oldest batch."""
     batches = [
         BatchProgress(BatchId(n), name, state, 20, 0, 0, 0, NOON - out * n * MINUTE, **batch)
         for n, name in ((1, "letters"), (2, "bills"))
