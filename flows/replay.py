@@ -4,13 +4,14 @@ from prefect import State, flow
 from prefect.logging import get_run_logger
 from pydantic import Field
 
+from lanes.replays.replay import Selection
 from lanes.workload.form import FARTHEST, LARGEST, Form, Line, SignedLine, of_workloads
 from tasks.replay import ask_to_depart, begin_replay, read_stream, write_diff
 from tasks.runs import REFUSALS, database, refused
 
 
-class Reading(Form):
-    """Which workload to read again, by which version, from where to where, and on whose word."""
+class ReplayRange(Form):
+    """The part of which workload's stream is read again, and by which version."""
 
     workload: SignedLine = Field(title="Workload", json_schema_extra=of_workloads())
     """The published workload to read again."""
@@ -20,6 +21,11 @@ class Reading(Form):
     """First place in the stream; empty: its beginning."""
     to_position: int | None = Field(default=None, ge=1, le=FARTHEST, title="To position")
     """Last place in the stream; empty is the newest item."""
+
+
+class Reading(Selection, ReplayRange):
+    """Which items of a workload to read again, by which version, and on whose word."""
+
     depart: bool = Field(default=True, title="Depart at once")
     """Yes sends its batches now; no leaves them for the off-peak window."""
     who: SignedLine = Field(default="operator", title="Who")
@@ -47,8 +53,8 @@ async def replay(reading: Reading) -> str | State[str]:
                 db,
                 reading.workload,
                 version_no=reading.version,
-                first=reading.from_position,
-                last=reading.to_position,
+                reads=(reading.from_position, reading.to_position),
+                selection=Selection.within(reading),
                 who=reading.who,
                 why=reading.why,
             )

@@ -5,7 +5,7 @@ from prefect.artifacts import acreate_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.logging import get_run_logger
 
-from lanes.replays.replay import Generation
+from lanes.replays.replay import EVERYTHING, Generation, Selection
 from lanes.report import replay as report
 from lanes.standing import runs
 from lanes.store.database import Database
@@ -23,21 +23,23 @@ async def begin_replay(
     workload: str,
     *,
     version_no: int | None,
-    first: int | None,
-    last: int | None,
+    reads: tuple[int | None, int | None],
+    selection: Selection = EVERYTHING,
     who: str,
     why: str,
 ) -> Generation:
     """Return the workload's open replay: a new one, or the one like it whose reader went away.
 
+    `reads` are its first and last position.
+
     Raises:
         ActionRefused: another replay is open, or there is no such version or range.
     """
+    first, last = reads
     async with db.transaction() as run:
         by = Signature(who, why, run.now)
-        begun = await run(
-            replays.begin, workload, version_no=version_no, first=first, last=last, by=by
-        )
+        asked = {"version_no": version_no, "first": first, "last": last, "selection": selection}
+        begun = await run(replays.begin, workload, **asked, by=by)
     read = begun.cursor_position + 1, begun.to_position
     get_run_logger().info("%s reads positions %d to %d", begun.name, *read)
     return begun
@@ -53,7 +55,7 @@ async def read_stream(db: Database, of: Generation) -> Generation:
             seen = await run(replays.read_some, of.id, now=run.now)
         if seen.cursor_position == before:  # dropped meanwhile
             break
-    get_run_logger().info("%s: %d items have work", seen.name, seen.items)
+    get_run_logger().info("%s: %s", seen.name, report.progress(seen))
     return seen
 
 

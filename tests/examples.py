@@ -9,6 +9,7 @@ from sqlalchemy import Connection
 from lanes.doors.item import Submission
 from lanes.ids import VersionId
 from lanes.provider.batches import BLOCK, BatchBody, custom_id
+from lanes.replays.replay import Selection
 from lanes.routing.route import ArrivedItem, decide
 from lanes.store.doors import history, items, unrouted
 from lanes.store.routing import routes
@@ -16,6 +17,7 @@ from lanes.store.workload import workloads
 from lanes.workload.definition import parse
 from lanes.workload.version import Spec, Version
 
+FORCED = Selection(force=True)  # items are asked again, although nothing changed
 SCHEMA = {
     "type": "object",
     "properties": {"category": {"type": "string", "enum": ["a", "b"]}, "note": {"type": "string"}},

@@ -3,7 +3,8 @@
 import getpass
 import sys
 from dataclasses import asdict, dataclass
-from typing import Annotated
+from datetime import datetime
+from typing import Annotated, Any
 
 from cyclopts import Parameter
 from rich.markdown import Markdown
@@ -12,16 +13,16 @@ from sqlalchemy import Engine
 
 from lanes.commands.actions import Demote, Drop, Promote
 from lanes.commands.options import NONE_GIVEN, AsJson, Why
+from lanes.commands.options import since as moment
 from lanes.commands.running import command, database, perform, print_json, tell, transaction
 from lanes.errors import StandError
-from lanes.replays.replay import Generation
+from lanes.replays.replay import Generation, Only, Selection
 from lanes.report import replay as report
 from lanes.stand import reaching
 from lanes.stand.progress import Console
 from lanes.standing import runs
 from lanes.store.database import clock
 from lanes.store.replays import promotions, replays
-from lanes.units import counted, usd
 from lanes.words import ReplayState, Signature
 
 DECIDED = (ReplayState.RUNNING, ReplayState.COMPLETE, ReplayState.PROMOTED, ReplayState.DEMOTED)
@@ -30,15 +31,39 @@ DECIDED = (ReplayState.RUNNING, ReplayState.COMPLETE, ReplayState.PROMOTED, Repl
 @Parameter(name="*")
 @dataclass(frozen=True)
 class StreamPart:
-    """The part of a workload's stream that a replay reads.
+    """The part of a workload's stream that a replay reads, and which of its items it asks.
 
     Attributes:
         first: First position of the stream.
         last: Last position of the stream; else the newest.
+        since: Only items received since: a span such as 2h or 7d, or a moment.
+        until: Only items received before, as --since.
+        keys: Only this item; may be repeated.
+        where: Only items of which this CEL expression was true as they arrived, over what rules read.
+        only: Only labeled items, those with differing answers, or those that failed.
+        answered_by: Only items whose current answer is of the version with this number.
+        force: Ask items again that would be asked exactly as they were.
     """
 
     first: Annotated[int | None, Parameter(name="--from")] = None
     last: Annotated[int | None, Parameter(name="--to")] = None
+    since: str | None = None
+    until: str | None = None
+    keys: Annotated[tuple[str, ...], Parameter(name="--key")] = ()
+    where: str = ""
+    only: Only | None = None
+    answered_by: int | None = None
+    force: Annotated[bool, Parameter(negative="")] = False
+
+    def selection(self, now: datetime) -> Selection:
+        """Return the conditions on items.
+
+        Raises:
+            WrongUsage: a moment cannot be read.
+        """
+        given = {name: getattr(self, name) for name in Selection.model_fields}
+        spans = {name: given[name] for name in ("since", "until") if given[name] is not None}
+        return Selection(**given | {name: moment(spans[name], now, f"--{name} ") for name in spans})
 
 
 @command
@@ -54,33 +79,31 @@ def replay(
 ) -> None:
     """Read a workload's stream again with a version of choice, on the batch lane, beside what is shown.
 
-    A replay that was cut short goes on where it stopped. Exit code 1 when it is refused: unknown version, another
-    replay open, nothing to read.
+    An item that would be asked exactly as its answer was keeps it, unless forced. The same replay again, or one without
+    conditions, goes on where one was cut short. Exit code 1 when it is refused: unknown version, another replay open,
+    nothing to read.
 
     Args:
         version: Number of the version that answers; else the one in force.
-        preview: Only say how many items and what they would cost.
+        preview: Only say how many items are asked or left out, and what they would cost.
         depart: Send its batches at once rather than in the off-peak window.
     """
-    which = {"version_no": version, "first": part.first, "last": part.last}
+    which: dict[str, Any] = {"version_no": version, "first": part.first, "last": part.last}
     with database() as pool:
         with pool.begin() as connection:
             now = clock(connection)
+            which["selection"] = part.selection(now)
             if preview:
                 seen = replays.preview(connection, workload, **which, now=now)
-                where = f"at positions {seen.from_position} to {seen.to_position}"
-                price = f"about {usd(seen.batch_usd)} on the batch lane"
-                said = f"{counted(seen.items, 'item')} {where} with version {seen.version}, {price}"
-                tell(said, asdict(seen), as_json=as_json)
+                tell(report.previewed(seen), asdict(seen), as_json=as_json)
                 return
             who = getpass.getuser()
             begun = replays.begin(connection, workload, **which, by=Signature(who, why, now))
         whole = _read_whole(pool, begun)
     asked = depart and _ask_to_depart(workload)
-    items = counted(whole.items, "item")
-    said = f"{whole.name}: {items} will be answered by version {whole.version}"
+    said = f"{whole.name}: {report.progress(whole)}"
     said += "; its batches leave now" if asked else "; the deployment `depart` sends them off-peak"
-    tell(said, {**asdict(whole), "departure_asked": asked}, as_json=as_json)
+    tell(said, {**_told(whole), "departure_asked": asked}, as_json=as_json)
 
 
 @command
@@ -95,7 +118,7 @@ def diff(workload: str, *, generation: int | None = None, as_json: AsJson = Fals
         of = promotions.choose(connection, workload, generation, preferred=DECIDED)
         found = promotions.compared(connection, of)
     if as_json:
-        print_json({**asdict(of), "share": found.share, "diff": asdict(found)})
+        print_json({**_told(of), "share": found.share, "diff": asdict(found)})
     else:
         Console().print(Markdown(report.render(of, found)))
 
@@ -136,6 +159,11 @@ def drop(
         generation: Which replay; else the one to be decided about.
     """
     return perform(Drop, workload, why, as_json, generation=generation)
+
+
+def _told(of: Generation) -> dict[str, Any]:
+    selection = of.selection.model_dump(mode="json", exclude_defaults=True)
+    return {**asdict(of), "selection": selection}
 
 
 def _read_whole(pool: Engine, of: Generation) -> Generation:

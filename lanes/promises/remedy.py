@@ -72,7 +72,7 @@ def commands(of: Incident) -> list[str]:
             return [*asked, f"lanes depart {workload}   # asks them again now: answers end this"]
         case Promise.AUTHORITATIVE_FAILED:
             return [
-                f"lanes replay {workload}   # once the cause is mended: asks all of it again, in batch",
+                f"lanes replay {workload} --only failed   # once the cause is mended: asks these again, in batch",
                 f"lanes diff {workload}   # what that would change; `lanes promote` makes it count",
             ]
         case Promise.BATCH_FAILING:

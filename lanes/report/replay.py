@@ -4,11 +4,11 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from lanes.replays.replay import Agreement, Diff, Generation
+from lanes.replays.replay import Agreement, Diff, Generation, Preview
 from lanes.report.links import REPORTS, linked
 from lanes.report.table import Table, explained, figure, in_markdown, label
 from lanes.text import cell, plain
-from lanes.units import MISSING, count, counted, share
+from lanes.units import MISSING, count, counted, share, usd
 from lanes.words import ReplayState
 
 MOST_BYTES = 50_000
@@ -16,6 +16,8 @@ LONGEST_OUTPUT = 240
 FACTS = {
     "Read": "positions of the stream, of those requested",
     "Items with work": "that the replay answers",
+    "Unchanged": "items that would be asked as they were: they keep their answers",
+    "Erased": "selected items whose payload is gone",
     "Answered by both": "items with a current answer and one of the replay",
     "Would change": "where a compared field differs",
 }
@@ -32,8 +34,34 @@ def headline(of: Generation, found: Diff) -> str:
     """Summarise the replay in one line, for the description of the artifact."""
     said = f"Generation {of.number}, version {of.version}: {of.state}"
     if not found.items:
-        return f"{said}, nothing answered yet"
-    return f"{said}, {share(found.share)} of {counted(found.items, 'item')} would change"
+        return f"{said}, nothing answered yet{_left_out(of)}"
+    return f"{said}, {share(found.share)} of {counted(found.items, 'item')} would change{_left_out(of)}"
+
+
+def progress(of: Generation) -> str:
+    """Say how many items the replay asks, and how many it leaves out."""
+    said = f"{counted(of.items, 'item')} will be answered by version {of.version}"
+    return said + _left_out(of)
+
+
+def previewed(seen: Preview) -> str:
+    """Say what a replay would ask, leave out and cost on each lane."""
+    said = f"{counted(seen.items, 'item')} at positions {seen.from_position} to {seen.to_position} with version {seen.version}"
+    said += f", about {usd(seen.batch_usd)} on the batch lane ({usd(seen.realtime_usd)} in real time){_left_out(seen)}"
+    if seen.examples:
+        said += f"; for example {', '.join(plain(key, most=60) for key in seen.examples)}"
+    if seen.unmet:
+        said += f"; {counted(seen.unmet, 'item')} cannot be tried by the condition: {seen.unmet_because}"
+    return said
+
+
+def _left_out(of: Generation | Preview) -> str:
+    said = (
+        f"; {count(of.skipped)} would be asked as they were and keep their answers"
+        if of.skipped
+        else ""
+    )
+    return said + (f"; {count(of.erased)} were erased and are left out" if of.erased else "")
 
 
 def render(of: Generation, found: Diff) -> str:
@@ -63,6 +91,9 @@ def _facts(of: Generation, found: Diff) -> str:
     rows = [
         ("Read", read),
         ("Items with work", count(of.items)),
+        ("Unchanged", count(of.skipped)),
+        ("Erased", count(of.erased)),
+        ("Selected by", cell(of.selection.said) or MISSING),
         ("Answered by both", count(found.items)),
         ("Would change", changes),
         ("Requested by", cell(of.who)),

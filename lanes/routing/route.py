@@ -127,7 +127,7 @@ def looks_inside(version: Version) -> bool:
 
 def rule_faults(item: ArrivedItem, version: Version, *, now: datetime) -> list[str]:
     """Return why rules of the version cannot be evaluated for an item; they then count as not met."""
-    variables, raised = _variables(item, now), dict[str, str]()
+    variables, raised = rule_variables(item, now), dict[str, str]()
     for name, rule in (("urgent_when", version.urgent_when), ("batch_when", version.batch_when)):
         _holds(name, rule, variables, raised)
     return list(raised.values())
@@ -176,7 +176,7 @@ def _choose(
         )
     if item.urgent:
         return _Choice(Lane.REALTIME, Reason.URGENT, "the sender marked it urgent")
-    variables = _variables(item, now)
+    variables = rule_variables(item, now)
     both = None if version.both_rules is None else version.both_rules.hold(variables)
     urgent, note = (
         (both[0], "") if both else _holds("urgent_when", version.urgent_when, variables, raised)
@@ -233,7 +233,8 @@ def _guarded(
     return _Choice(Lane.BATCH, Reason.CAPACITY, f"{full}; {choice.said}", choice.chance)
 
 
-def _variables(item: ArrivedItem, now: datetime) -> dict[str, Any]:
+def rule_variables(item: ArrivedItem, now: datetime) -> dict[str, Any]:
+    """Return what rules read of an item at that moment."""
     return {
         "payload": item.payload,
         "age_s": (now - item.occurred_at).total_seconds(),

@@ -14,7 +14,7 @@ from tasks.connections import Connections
 from tasks.replay import begin_replay, read_stream
 from tasks.router import route_received
 from tasks.send_batch import prepare
-from tests.examples import SCHEMA, admit, publish, route, version
+from tests.examples import FORCED, SCHEMA, admit, publish, route, version
 from tests.flows.batches import collect_all, kind, submit
 from tests.flows.conftest import Sender
 from tests.flows.realtime import answer
@@ -25,7 +25,13 @@ TURNED = {
     "properties": {"category": {"type": "string", "enum": ["b", "a"]}},
 }  # the echo engine picks by place
 CURRENT = "select key, output, generation, standing from lanes.current_results order by key"
-BEGIN = {"version_no": None, "first": None, "last": None, "who": "ada", "why": "another prompt"}
+BEGIN = {
+    "version_no": None,
+    "reads": (None, None),
+    "selection": FORCED,
+    "who": "ada",
+    "why": "another prompt",
+}
 
 
 async def test_a_replay_goes_through_submit_and_collect_and_is_promoted_and_demoted(

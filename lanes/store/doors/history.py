@@ -28,7 +28,7 @@ UNSENT = """(
    cross join (values (cast(:workload as text), cast(:most as int), cast(:consumer as text), cast(:apart as boolean))
               ) v (workload, most, consumer, apart)) a"""
 SENT = """(
-  select i.id as place, i.workload, i.entity, i.occurred_at as moment, i.consumer, s.most, s.apart
+  select i.id as place, i.workload, i.entity, i.occurred_at as moment, i.consumer, i.position, s.most, s.apart
     from unnest(cast(:ids as bigint[]), cast(:most as int[]), cast(:apart as boolean[])) s (id, most, apart)
     join lanes.item i on i.id = s.id) a"""
 OF_WORK = """(
@@ -36,15 +36,24 @@ OF_WORK = """(
          cast(:apart as boolean) as apart
     from lanes.work w join lanes.item i on i.id = w.item_id
    where w.id = any(cast(:works as bigint[])) and i.entity is not null) a"""
-# The newest items of the entity that occurred strictly before the moment. Canceled and emptied items tell nothing, and
-# `apart` nor do those of another consumer.
-EARLIER = """
+TELLS = "e.canceled_at is null and e.emptied_at is null"
+
+
+def _earlier(which: str) -> str:
+    """Join the newest items of the entity that occurred strictly before the moment; `apart` only those of the same consumer."""
+    return f"""
  cross join lateral (
-   select e.payload, e.occurred_at, e.id from lanes.item e
-    where e.workload = a.workload and e.entity = a.entity and e.occurred_at < a.moment
-      and e.canceled_at is null and e.emptied_at is null
+   select e.payload, e.occurred_at, e.id, e.position, e.revision, {TELLS} as tells from lanes.item e
+    where e.workload = a.workload and e.entity = a.entity and e.occurred_at < a.moment and {which}
       and (not a.apart or e.consumer is not distinct from a.consumer)
     order by e.occurred_at desc, e.id desc limit a.most) e"""
+
+
+EARLIER = _earlier(TELLS)  # canceled and emptied items tell nothing
+STEADY = f"""
+select a.place, count(*)::int as earlier,
+       bool_and(coalesce(e.tells and e.revision = 0 and e.position between 1 and a.position - 1, false)) as steady
+  from {SENT} {_earlier("true")} group by a.place"""
 
 
 def _said(of: str) -> str:
@@ -121,6 +130,30 @@ def lengths(
     apart_ones = [id_ in apart for id_ in reading]
     found = _found(connection, _lengths(SENT), **asked, apart=apart_ones)
     return {id_: tuple(row.length for row in rows) for id_, rows in found.items()}
+
+
+def unsteady(
+    connection: Connection,
+    most: Mapping[ItemId, tuple[int, int]],
+    *,
+    apart: Collection[ItemId] = (),
+) -> set[ItemId]:
+    """Return the items whose history may have changed; `most` says how many were read then and would be read now.
+
+    An item's history is the same where it is read to the same depth, or has no item beyond the smaller one, and each of its
+    items stands before it in the stream and was never amended, canceled or emptied: the router gives positions after the
+    commit, so such an item was there, as it is now, whenever this one was asked.
+    """
+    deepest = {id_: max(depths) for id_, depths in most.items() if any(depths)}
+    if not deepest:
+        return set()
+    asked = {"ids": [*deepest], "most": [*deepest.values()]}
+    found = _found(connection, STEADY, **asked, apart=[id_ in apart for id_ in deepest])
+    return {
+        id_
+        for id_, (row,) in found.items()
+        if not row.steady or (len({*most[id_]}) > 1 and row.earlier > min(most[id_]))
+    }
 
 
 def lengths_of(connection: Connection, versions: Mapping[ItemId, Version | None]) -> Lengths:

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from datetime import datetime
-from decimal import Decimal
 from typing import Any
 
 import sqlalchemy as sa
@@ -10,13 +9,14 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 
 from lanes.errors import ActionRefused, StillLocked, UnknownWorkload
 from lanes.ids import GenerationId, ItemId
-from lanes.packing import AFTER_LIVE_WORK, HISTORY_FRAME_CHARS
-from lanes.replays.replay import Generation, Preview
+from lanes.packing import AFTER_LIVE_WORK, history_chars
+from lanes.replays.replay import EVERYTHING, Generation, Preview, Selection
 from lanes.store.asking import read_as
 from lanes.store.bulk import one_of
 from lanes.store.literals import is_, is_among
 from lanes.store.locks import PATIENCE, waiting_at_most
 from lanes.store.money import sharing
+from lanes.store.replays import selecting
 from lanes.store.states import is_open_work
 from lanes.store.tables import generation, item, version, work, workload
 from lanes.store.workload import workloads
@@ -29,17 +29,6 @@ OPEN_STATES = (ReplayState.RUNNING, ReplayState.COMPLETE)
 # written out as in the index, so that generic plans use it
 IS_REPLAY = work.c.generation > sa.literal_column("0")
 
-SIZES = sa.text("""
-select chars, history, count(*) as items
-  from (select position, length(payload::text) as chars,
-               case when entity is null then 0 else coalesce(sum(length(payload::text) + :frame) over (
-                 partition by entity order by occurred_at, id rows between :history preceding and 1 preceding), 0) end
-                 as history
-          from lanes.item where workload = :workload and canceled_at is null) as sized
- where position between :first and :last
- group by chars, history
-""")
-
 
 def preview(
     connection: sa.Connection,
@@ -49,22 +38,35 @@ def preview(
     first: int | None,
     last: int | None,
     now: datetime,
+    selection: Selection = EVERYTHING,
 ) -> Preview:
-    """Return what such a replay would read and cost, without writing anything.
+    """Return what such a replay would ask, leave out and cost, without writing anything.
 
     Raises:
-        UnknownWorkload, ActionRefused: there is no such workload or version, or items of the range were emptied.
+        UnknownWorkload, ActionRefused: there is no such workload or version, the selection cannot be met, or items of a whole
+            range were emptied.
     """
+    selection.check()
     by = _version(connection, name, version_no)
     first, last = first or 1, _last(connection, name, last)
-    _refuse_emptied(connection, name, first, last)
-    asked = {"workload": name, "first": first, "last": last}
-    asked |= {"history": by.spec.history_items, "frame": HISTORY_FRAME_CHARS}
-    items, usd, estimates = 0, Decimal(0), sharing.estimates(connection, now=now)
-    for row in connection.execute(SIZES, asked):
-        items += row.items
-        usd += row.items * estimates.of(by, row.chars, int(row.history)).batch
-    return Preview(name, by.number, first, last, items, usd)
+    _refuse_emptied(connection, name, first, last, selection)
+    found = Preview(name, by.number, first, last)
+    cursor, estimates = first - 1, sharing.estimates(connection, now=now)
+    while cursor < last:
+        part = selecting.part(connection, by, selection, cursor, last, limit=CHUNK)
+        told = selecting.lengths(connection, part.asked, by)
+        for row in part.asked:
+            each = estimates.of(by, row.length, history_chars(told.get(row.id, ())))
+            found.realtime_usd += each.realtime
+            found.batch_usd += each.batch
+        found.items += len(part.asked)
+        found.skipped += part.skipped
+        found.erased += part.erased
+        found.unmet += part.unmet
+        found.unmet_because = found.unmet_because or part.unmet_because
+        found.examples += [row.key for row in part.asked[: 3 - len(found.examples)]]
+        cursor = part.end
+    return found
 
 
 def begin(
@@ -75,13 +77,17 @@ def begin(
     first: int | None,
     last: int | None,
     by: Signature,
+    selection: Selection = EVERYTHING,
 ) -> Generation:
     """Return the workload's open replay: a new one, or an equal one whose reader is gone.
 
+    What is not given is that of the open one: its version, its range and its selection.
+
     Raises:
-        UnknownWorkload, ActionRefused: no such workload or version, nothing to read, what there was to read was emptied,
-            or another replay is open.
+        UnknownWorkload, ActionRefused: no such workload or version, a selection that cannot be met, nothing to read, what
+            there was to read was emptied, or another replay is open.
     """
+    selection.check()
     workloads.lock(connection, name)
     version_ = _version(connection, name, version_no)
     present = find(connection, name, states=OPEN_STATES)
@@ -90,12 +96,14 @@ def begin(
             version_no in (None, present.version)
             and first in (None, present.from_position)
             and (last is None or last >= present.to_position)
+            and selection in (EVERYTHING, present.selection)
         )
         if alike and not present.read_whole:
             return present
+        with_those = f", {said}" if (said := present.selection.said) else ""
         raise ActionRefused(
             f"{present.name} is {present.state} (positions {present.from_position} to {present.to_position}, version "
-            f"{present.version}); promote or drop it before another replay"
+            f"{present.version}{with_those}); promote or drop it before another replay"
         )
     if last is not None and (first or 1) > last:
         raise ActionRefused(
@@ -107,11 +115,15 @@ def begin(
         raise ActionRefused(
             f'workload "{name}" has no items from position {first} on, {newest}: nothing to replay'
         )
-    if not connection.execute(sa.select(sa.exists(_stream(name, first - 1, last)))).scalar_one():
+    there = sa.exists().where(selecting.selected(version_, selection, first - 1, last))
+    if not selection.said:
+        there = there.where(item.c.canceled_at.is_(None))
+    if not connection.execute(sa.select(there)).scalar_one():
+        which = f" with {selection.said}" if selection.said else ""
         raise ActionRefused(
-            f'workload "{name}" has no items at positions {first} to {last}: nothing to replay'
+            f'workload "{name}" has no items at positions {first} to {last}{which}: nothing to replay'
         )
-    _refuse_emptied(connection, name, first, last)
+    _refuse_emptied(connection, name, first, last, selection)
     newest = sa.func.coalesce(sa.func.max(generation.c.number), 0)
     number = sa.select(newest + 1).where(generation.c.workload == name)
     connection.execute(
@@ -123,6 +135,7 @@ def begin(
             from_position=first,
             to_position=last,
             cursor_position=first - 1,
+            selection=selection.model_dump(mode="json", exclude_defaults=True),
             who=by.who,
             why=by.why,
             created_at=by.now,
@@ -145,13 +158,12 @@ def read_some(
     of = get(connection, id)
     if of.state is not ReplayState.RUNNING or of.read_whole:
         return of
-    stream = _stream(of.workload, of.cursor_position, of.to_position).order_by(item.c.position)
-    chunk = connection.execute(stream.limit(limit)).all()
-    added = _owe(connection, of, [row.id for row in chunk], now) if chunk else 0
-    cursor = chunk[-1].position if len(chunk) == limit else of.to_position
-    moved = sa.update(generation).where(generation.c.id == id)
-    items = generation.c["items"] + added
-    connection.execute(moved.values(cursor_position=cursor, items=items))
+    by, rest = workloads.one(connection, of.version_id), (of.cursor_position, of.to_position)
+    part = selecting.part(connection, by, of.selection, *rest, limit=limit)
+    added = _owe(connection, of, [row.id for row in part.asked], now) if part.asked else 0
+    counts = {"items": of.items + added, "skipped": of.skipped + part.skipped}
+    counts |= {"erased": of.erased + part.erased, "cursor_position": part.end}
+    connection.execute(sa.update(generation).where(generation.c.id == id).values(counts))
     return get(connection, id)
 
 
@@ -213,21 +225,20 @@ def _generations() -> sa.Select[Any]:
 
 
 def _generation(row: Any) -> Generation:
-    return read_as(Generation, row, version=row.version_no)
+    selection = Selection.model_validate(row.selection)
+    return read_as(Generation, row, version=row.version_no, selection=selection)
 
 
-def _stream(name: str, after: int, last: int) -> sa.Select[ItemId, int | None]:
-    """Match the items of the workload within a range of the stream."""
-    within = item.c.workload == name, item.c.position > after, item.c.position <= last
-    return sa.select(item.c.id, item.c.position).where(*within, item.c.canceled_at.is_(None))
-
-
-def _refuse_emptied(connection: sa.Connection, name: str, first: int, last: int) -> None:
-    """Check that no item of the range was emptied.
+def _refuse_emptied(
+    connection: sa.Connection, name: str, first: int, last: int, selection: Selection
+) -> None:
+    """Check that no item of a whole range was emptied; a selection leaves such items out, counted.
 
     Raises:
         ActionRefused: some were emptied by their age; the sentence says from where on none was.
     """
+    if selection.said:
+        return
     items, newest = sa.func.count().label("items"), sa.func.max(item.c.position).label("newest")
     within = item.c.workload == name, item.c.position.between(first, last)
     emptied = sa.select(items, newest).where(*within, item.c.emptied_at.is_not(None))

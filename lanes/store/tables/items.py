@@ -26,6 +26,7 @@ from lanes.words import LabelBasis, Lane, Reason
         "id",
         where="position is null and canceled_at is null",
     ),
+    index("ix_item_forgotten", "workload, forgotten_at", where="forgotten_at is not null"),
     index("ix_item_failure", "id", where="failure is not null"),
     index("ix_item_failed", "workload, failed_at", where="failed_at is not null"),
     index("ix_item_entity", "workload, entity, occurred_at", where="entity is not null"),

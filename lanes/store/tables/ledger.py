@@ -142,6 +142,9 @@ class generation(sa.TypedColumns):
     to_position: sa.Named[int] = column("Last position that it reads", type_=sa.BigInteger)
     cursor_position: sa.Named[int] = column("Work exists up to here", type_=sa.BigInteger)
     items: sa.Named[int] = column("Items with work", default="0")  # pyright: ignore[reportIncompatibleMethodOverride]
+    selection: sa.Named[Any] = column("Its conditions on items; {}: none", default="'{}'")
+    skipped: sa.Named[int] = column("Items that would be asked as they were", default="0")
+    erased: sa.Named[int] = column("Selected items without a payload any more", default="0")
     who: sa.Named[str]
     why: sa.Named[str]
     created_at: sa.Named[datetime]

@@ -33,7 +33,7 @@ from tasks.sweep.duties import (
 )
 from tasks.sweep.sweeper import BackgroundRequests
 from tests.conftest import NOON, later
-from tests.examples import admit, publish, route
+from tests.examples import FORCED, admit, publish, route
 from tests.flows.conftest import Sender, until
 from tests.flows.sweep.conftest import Put
 from tests.flows.test_saving import refuse
@@ -213,7 +213,13 @@ def answered_again(connection: Connection) -> None:
     route(connection, now=NOON)
     save(connection, *map(tried, claim(connection)))
     begun = replays.begin(
-        connection, "letters", version_no=None, first=None, last=None, by=Signature("ada", "", NOON)
+        connection,
+        "letters",
+        version_no=None,
+        first=None,
+        last=None,
+        selection=FORCED,
+        by=Signature("ada", "", NOON),
     )
     replays.read_some(connection, begun.id, now=NOON)
     _, waiting = submit(connection, letters)

@@ -19,7 +19,7 @@ from lanes.words import Lane, Outcome, Signature
 from lanes.workload import definition
 from tasks.tidy import empty_out
 from tests.conftest import NOON, later
-from tests.examples import admit, publish, route, spec, submission
+from tests.examples import FORCED, admit, publish, route, spec, submission
 from tests.store.tries import claim, row, rows, said_somewhere, save, submit, tried
 
 SECRET = "Winterbourne"
@@ -234,6 +234,7 @@ def test_a_replay_that_was_promoted_before_is_compared_by_what_still_says_someth
         version_no=None,
         first=None,
         last=None,
+        selection=FORCED,
         by=Signature("ada", "", LATER),
     )
     of = replays.read_some(connection, of.id, now=LATER)

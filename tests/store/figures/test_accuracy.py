@@ -11,7 +11,7 @@ from lanes.store.replays import promotions, replays
 from lanes.store.settling import outcomes
 from lanes.words import Lane, Signature
 from tests.conftest import NOON, later
-from tests.examples import admit, publish, route
+from tests.examples import FORCED, admit, publish, route
 from tests.store.tries import A, B, claimed_item, row, rows, save, submit, tried
 
 
@@ -49,6 +49,7 @@ def replayed(connection: Connection, *, answer: dict[str, str]) -> None:
         version_no=None,
         first=None,
         last=None,
+        selection=FORCED,
         by=Signature("ada", "", later(hours=1)),
     )
     replays.read_some(connection, of.id, now=later(hours=1))

@@ -12,6 +12,7 @@ from lanes.money.budget import Budget, Period
 from lanes.promises.deadlines import CALM_FOR
 from lanes.promises.incident import Incident, Promise, batch_of_subject
 from lanes.promises.remedy import FormLink, FormTarget, commands, form
+from lanes.replays.replay import Selection
 from lanes.routing.split import Split
 from lanes.store import incidents
 from lanes.store.doors import watermarks
@@ -84,6 +85,7 @@ def replays_and_promotes(connection: Connection, of: Incident) -> None:
         version_no=None,
         first=None,
         last=None,
+        selection=Selection(only="failed"),
         by=Signature("ada", "test", SOON),
     )
     replays.read_some(connection, begun.id, now=SOON)

@@ -17,7 +17,7 @@ from lanes.store.settling import decisions, outcomes
 from lanes.store.workload import workloads
 from lanes.words import Lane, Mode, Outcome, Signature
 from tests.conftest import NOON, later
-from tests.examples import admit, publish, route
+from tests.examples import FORCED, admit, publish, route
 from tests.store.tries import claim, claimed_item, events, home, row, rows, save, submit, tried
 
 
@@ -259,7 +259,13 @@ def test_a_replay_ends_although_one_of_its_items_is_never_answered(connection: C
     publish(connection, now=NOON)
     save(connection, tried(claimed_item(connection)))
     of = replays.begin(
-        connection, "letters", version_no=None, first=None, last=None, by=Signature("ada", "", NOON)
+        connection,
+        "letters",
+        version_no=None,
+        first=None,
+        last=None,
+        selection=FORCED,
+        by=Signature("ada", "", NOON),
     )
     replays.read_some(connection, of.id, limit=10, now=NOON)
     comes_back(connection, Outcome.UNSERVED, 0, 10)

@@ -17,6 +17,7 @@ from tests.conftest import NOON, later
 from tests.examples import admit, publish, route
 from tests.store.tries import A, B, claim, row, rows, save, submit, tried
 
+FORCED = commands.StreamPart(force=True)
 Told = pytest.CaptureFixture[str]
 
 
@@ -52,8 +53,8 @@ def answer(pool: Engine, letters: Version) -> None:
 def test_a_replay_is_previewed_begun_compared_promoted_demoted_and_dropped(
     pool: Engine, letters: Version, capsys: Told
 ) -> None:
-    assert said(capsys, commands.replay, preview=True)["items"] == 3
-    begun = said(capsys, commands.replay, why="a better prompt")
+    assert said(capsys, commands.replay, part=FORCED, preview=True)["items"] == 3
+    begun = said(capsys, commands.replay, part=FORCED, why="a better prompt")
     assert (begun["number"], begun["items"], begun["departure_asked"], begun["state"]) == (
         1,
         3,
@@ -83,8 +84,8 @@ def test_commands_speak_in_sentences_and_refuse_with_the_reason(
     assert 'workload "letters" was never replayed' in err
     assert 'no workload "ghosts" has a published version' in err
     assert "its versions are 1 to 1" in err
-    assert commands.replay("letters", preview=True) == 0
-    assert commands.replay("letters") == 0
+    assert commands.replay("letters", part=FORCED, preview=True) == 0
+    assert commands.replay("letters", part=FORCED) == 0
     answer(pool, letters)
     assert commands.diff("letters") == 0
     assert commands.promote("letters") == 0
@@ -98,10 +99,11 @@ def test_a_command_goes_on_with_a_replay_whose_reader_was_killed(
     pool: Engine, capsys: Told
 ) -> None:
     asked = {"version_no": None, "first": None, "last": None, "by": Signature("ada", "", NOON)}
+    asked |= {"selection": FORCED.selection(NOON)}
     with pool.begin() as connection:
         begun = replays.begin(connection, "letters", **asked)
         replays.read_some(connection, begun.id, limit=1, now=NOON)
-    assert said(capsys, commands.replay)["items"] == 3
+    assert said(capsys, commands.replay, part=FORCED)["items"] == 3
     with pool.connect() as connection:
         assert len(rows(connection, "work", purpose="replay")) == 3
 

@@ -17,7 +17,7 @@ from lanes.store.replays import promotions, replays
 from lanes.words import Lane, Outcome, ReplayState, Signature
 from lanes.workload.version import Version
 from tests.conftest import NOON, later
-from tests.examples import admit, publish, route
+from tests.examples import FORCED, admit, publish, route
 from tests.store.tries import (
     A,
     B,
@@ -54,6 +54,7 @@ def begin(connection: Connection, **asked: Any) -> Generation:
         "first": None,
         "last": None,
         "by": Signature("ada", "", AT),
+        "selection": FORCED,
         **asked,
     }
     return replays.begin(connection, "letters", **wanted)
@@ -175,7 +176,9 @@ def test_a_second_replay_is_refused_while_one_is_open_and_begun_once_it_was_drop
 
 def test_a_preview_counts_and_estimates_and_writes_nothing(connection: Connection) -> None:
     settle(connection, *KEYS)
-    seen = replays.preview(connection, "letters", version_no=None, first=2, last=None, now=AT)
+    seen = replays.preview(
+        connection, "letters", version_no=None, first=2, last=None, selection=FORCED, now=AT
+    )
     assert (seen.items, seen.version, seen.from_position, seen.to_position) == (3, 1, 2, 4)
     assert seen.batch_usd > 0
     assert rows(connection, "generation") == []
@@ -185,7 +188,8 @@ def test_a_preview_counts_the_history_that_a_version_with_full_data_reads(
     connection: Connection,
 ) -> None:
     full = publish(connection, now=NOON, history_items=2)
-    admit(connection, *KEYS, now=NOON, entity="ann")
+    for hour, key in enumerate(KEYS):
+        admit(connection, key, now=NOON, entity="ann", occurred_at=later(hours=hour))
     route(connection, now=NOON)
     asked = {"first": None, "last": None, "now": AT}
     plain = replays.preview(connection, "letters", version_no=1, **asked)
@@ -455,7 +459,7 @@ def test_an_item_that_is_being_amended_is_read_once_its_amendment_is_in(pool: En
         notes = publish(connection, "notes", now=NOON)
         admit(connection, "k", now=NOON, workload="notes")
         route(connection, now=NOON)
-        asked = {"version_no": None, "first": None, "last": None}
+        asked = {"version_no": None, "first": None, "last": None, "selection": FORCED}
         by = Signature("ada", "", AT)
         of = replays.begin(connection, notes.workload, **asked, by=by)
     with ThreadPoolExecutor(1) as beside, pool.connect() as amending, pool.connect() as reading:

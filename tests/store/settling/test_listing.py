@@ -17,7 +17,7 @@ from lanes.store.settling.listing import among, page, page_before, schemas
 from lanes.words import ItemState, Lane, Outcome, Signature
 from lanes.workload.version import Version
 from tests.conftest import NOON, later
-from tests.examples import admit, publish, route
+from tests.examples import FORCED, admit, publish, route
 from tests.store.tries import A, B, claim, claimed_item, rows, save, submit, tried
 
 LETTERS = ListingQuery("letters")
@@ -148,7 +148,13 @@ def test_a_replay_shows_nothing_before_it_is_promoted(connection: Connection) ->
     version = publish(connection, now=NOON)
     save(connection, tried(claimed_item(connection), output=A), now=later(minutes=1))
     again = replays.begin(
-        connection, "letters", version_no=None, first=None, last=None, by=Signature("ada", "", NOON)
+        connection,
+        "letters",
+        version_no=None,
+        first=None,
+        last=None,
+        selection=FORCED,
+        by=Signature("ada", "", NOON),
     )
     replays.read_some(connection, again.id, now=NOON)
     batch_id, (work,) = submit(connection, version)

@@ -13,7 +13,7 @@ from lanes.store.settling.news import News
 from lanes.words import Lane, Outcome, Signature
 from lanes.workload.version import Version
 from tests.conftest import NOON, later
-from tests.examples import admit, publish, route
+from tests.examples import FORCED, admit, publish, route
 from tests.store.tries import A, B, claim, said, save, submit, tried
 
 
@@ -166,6 +166,7 @@ def test_a_replay_is_told_when_it_is_promoted_and_when_that_is_taken_back(pool: 
             version_no=None,
             first=None,
             last=None,
+            selection=FORCED,
             by=Signature("ada", "", NOON),
         )
         replays.read_some(connection, again.id, now=NOON)

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from lanes.errors import ActionRefused
 from lanes.ids import GenerationId, VersionId
+from lanes.provider.requests import Question, parameters
 from lanes.replays.replay import (
     MOST_EXAMPLES,
     Answers,
@@ -18,10 +19,12 @@ from lanes.replays.replay import (
     check_droppable,
     check_promotable,
     diff,
+    sent,
 )
 from lanes.report import replay as report
-from lanes.words import ReplayState
+from lanes.words import Lane, ReplayState
 from tests.conftest import NOON
+from tests.examples import SCHEMA, version
 
 COMPLETE = Generation(
     GenerationId(7),
@@ -164,3 +167,25 @@ def test_hostile_text_stays_within_its_cell_and_a_huge_artifact_below_its_bound(
     assert "<b>" not in said
     assert "[x](http://" not in said
     assert "\\[x\\]" in said
+
+
+@pytest.mark.parametrize("lane", Lane)
+def test_two_versions_send_the_same_exactly_if_their_requests_are_the_same(lane: Lane) -> None:
+    others: dict[str, Any] = {
+        "instructions": "Sort.",
+        "output_schema": {**SCHEMA, "required": []},
+        "realtime_model": "claude-opus-5-5",
+        "batch_model": "claude-opus-5-5",
+        "max_output_tokens": 77,
+        "patience_s": 5,
+        "buffer_s": 1,
+        "mode": "lambda",
+        "history_items": 4,
+        "split_percent": 3,
+    }
+    asked = [Question("", {"text": "k"})]
+    plain = version()
+    for name, value in others.items():
+        changed = version(**{name: value})
+        same = parameters(changed, lane, asked) == parameters(plain, lane, asked)
+        assert same == (sent(changed, lane) == sent(plain, lane)), name

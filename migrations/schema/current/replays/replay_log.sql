@@ -8,6 +8,9 @@
 ---   to_position: Last position of the stream that it reads
 ---   cursor_position: Everything up to here has its work
 ---   items: How many items got work
+---   skipped: How many would be asked exactly as their current answer was, and keep it
+---   erased: How many of the selected items have no payload any more
+---   selection: The conditions that its items meet, by name; {} for none
 ---   answered: How many of them it answered
 ---   open: How many of them are still under way
 ---   failed: How many of them failed
@@ -21,7 +24,7 @@
 ---   dropped_at: When it was forgotten; null: never
 create or replace view lanes.replay_log as
 select g.workload, g.number as generation, v.number as version, g.state, g.from_position, g.to_position,
-       g.cursor_position, g.items,
+       g.cursor_position, g.items, g.skipped, g.erased, g.selection,
        coalesce(o.answered, 0)::int as answered, coalesce(w.open, 0)::int as open, coalesce(w.failed, 0)::int as failed,
        coalesce(w.cost_usd, 0) as cost_usd, g.who, g.why,
        g.created_at, g.completed_at, g.promoted_at, g.demoted_at, g.dropped_at

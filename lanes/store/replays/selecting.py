@@ -1,0 +1,186 @@
+"""What a replay makes of a part of the stream: the items that it asks, and those that it leaves out."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import sqlalchemy as sa
+
+from lanes.errors import RuleFailed, SpecInvalid
+from lanes.ids import ItemId, VersionId
+from lanes.replays.replay import Selection, sent
+from lanes.routing.route import ArrivedItem, rule_variables
+from lanes.store.asking import read_as
+from lanes.store.doors import history
+from lanes.store.payload import characters
+from lanes.store.tables import (
+    attempt,
+    correction,
+    item,
+    label,
+    pack_check,
+    result,
+    shadow_pair,
+    version,
+)
+from lanes.store.workload import workloads
+from lanes.words import LabelBasis, Lane
+from lanes.workload.version import Version
+
+OF_ITEM = ("id", "position", "key", "entity", "revision", "consumer", "failure", "received_at")
+OF_RULE = ("payload", "occurred_at", "due_at", "urgent", "pin")
+SHOWN = result.alias("shown")  # the current answer, in a condition
+IS_GONE = sa.or_(item.c.forgotten_at.is_not(None), item.c.emptied_at.is_not(None))
+
+
+@dataclass
+class ReplayPart:
+    """A part of the stream up to `end`; `unmet` items could not be tried by the selection's rule."""
+
+    end: int
+    asked: list[Any] = field(default_factory=list[Any])
+    skipped: int = 0
+    erased: int = 0
+    unmet: int = 0
+    unmet_because: str = ""
+
+
+def selected(of: Version, by: Selection, after: int, last: int) -> sa.ColumnElement[bool]:
+    """Match the items of a version's workload within a range of the stream that meet the conditions, but for the rule."""
+    met = [item.c.workload == of.workload, item.c.position > after, item.c.position <= last]
+    met.append(sa.or_(item.c.canceled_at.is_(None), item.c.forgotten_at.is_not(None)))
+    if by.since is not None:
+        met.append(item.c.received_at >= by.since)
+    if by.until is not None:
+        met.append(item.c.received_at < by.until)
+    if by.keys:
+        met.append(item.c.key.in_(by.keys))
+    if by.answered_by is not None:
+        number = version.c.workload == of.workload, version.c.number == by.answered_by
+        its_id = sa.select(version.c.id).where(*number).scalar_subquery()
+        answer = SHOWN.c.id == item.c.result_id, SHOWN.c.version_id == its_id
+        met.append(sa.exists().where(*answer))
+    if by.only == "labeled":
+        met.append(_has(label, label.c.basis != LabelBasis.REVIEW))
+    elif by.only == "failed":
+        met.append(item.c.failure.is_not(None))
+    elif by.only == "differing":
+        met.append(_differs(of.spec.compare_fields))
+    return sa.and_(*met)
+
+
+def part(
+    connection: sa.Connection, by: Version, chosen: Selection, after: int, last: int, *, limit: int
+) -> ReplayPart:
+    """Return what a replay by that version asks of the next `limit` items of the range that meet the conditions.
+
+    Raises:
+        ActionRefused: the rule cannot be compiled.
+    """
+    rule = chosen.rule()
+    told = attempt.c.work_id == result.c.work_id, attempt.c.shown
+    same = attempt.c.message_id.is_not_distinct_from(result.c.message_id)
+    tried = sa.select(attempt.c.version_id, attempt.c.lane).where(*told, same)
+    tried = tried.order_by(attempt.c.id.desc()).limit(1).lateral("tried")
+    query = sa.select(
+        *(item.c[name] for name in (*OF_ITEM, *(OF_RULE if rule else ()))),
+        characters(item.c.payload).label("length"),
+        IS_GONE.label("is_gone"),
+        tried.c.version_id.label("asked_version"),
+        tried.c.lane.label("asked_lane"),
+        result.c.revision.label("asked_revision"),
+    ).select_from(
+        item.outerjoin(result, result.c.id == item.c.result_id).outerjoin(tried, sa.true())
+    )
+    met = selected(by, chosen, after, last)
+    rows = connection.execute(query.where(met).order_by(item.c.position).limit(limit)).all()
+    found = ReplayPart(rows[-1].position if len(rows) == limit else last)
+    for row in rows:
+        if row.is_gone:
+            found.erased += 1
+            continue
+        try:
+            if rule is None or rule.holds(_variables(by.workload, row)):
+                found.asked.append(row)
+        except RuleFailed as failure:
+            found.unmet += 1
+            found.unmet_because = found.unmet_because or f"{row.key}: {failure}"
+    if not chosen.force:
+        alike = _alike(connection, found.asked, by)
+        found.skipped = len(alike)
+        found.asked = [row for row in found.asked if row.id not in alike]
+    return found
+
+
+def lengths(connection: sa.Connection, rows: Sequence[Any], by: Version) -> history.Lengths:
+    """Return the characters of the earlier items that a batch of the version reads with each of the items."""
+    told = [row.id for row in rows if row.entity is not None]
+    apart = told if history.is_apart(by.spec.pack_scope) else ()
+    return history.lengths(connection, dict.fromkeys(told, by.spec.history_items), apart=apart)
+
+
+def _alike(connection: sa.Connection, rows: Sequence[Any], by: Version) -> set[ItemId]:
+    """Return the items that the version would ask in a batch exactly as their current answer was asked.
+
+    That is derived: from the two versions, on the lanes that they are asked on (an attempt names the version that was tried);
+    from the revision that was answered; and from the history that both read. Where it cannot be, the item is asked again:
+    without an answer to its newest revision, if its authoritative pass failed, if an earlier version cannot be read any more,
+    if one of the two may pack (an item shares its prompt with its neighbours), if they keep consumers apart differently, or
+    if it read a history and any item was forgotten since it was received (which entity that had been is erased, too). A
+    release of Lanes that writes prompts differently is not seen: force asks anew.
+    """
+    asked = {row.asked_version for row in rows if row.asked_version is not None}
+    before = {id_: _readable(connection, id_) for id_ in asked}
+    forgotten = sa.select(sa.func.max(item.c.forgotten_at))
+    forgotten = forgotten.where(item.c.workload == by.workload, item.c.forgotten_at.is_not(None))
+    last_forgotten = connection.execute(forgotten).scalar_one()
+    same = dict[ItemId, tuple[int, int]]()
+    for row in rows:
+        was = before.get(row.asked_version)
+        if was is None or row.asked_revision != row.revision or row.failure is not None:
+            continue
+        if not _asks_as(was, row.asked_lane, by):
+            continue
+        depths = was.spec.history_items * (row.asked_lane == Lane.BATCH), by.spec.history_items
+        if row.entity is None or not any(depths):
+            same[row.id] = 0, 0
+        elif was.spec.pack_scope is by.spec.pack_scope and (
+            not depths[0] or last_forgotten is None or last_forgotten < row.received_at
+        ):
+            same[row.id] = depths
+    apart = set(same) if history.is_apart(by.spec.pack_scope) else set[ItemId]()
+    return set(same) - history.unsteady(connection, same, apart=apart)
+
+
+def _asks_as(was: Version, lane: Lane, by: Version) -> bool:
+    """Return whether calls on that lane send what batches of the version `by` send, besides the item and its history."""
+    alone = was.spec.pack_of(lane) == by.spec.pack_of(Lane.BATCH) == 1
+    return alone and sent(was, lane) == sent(by, Lane.BATCH)
+
+
+def _readable(connection: sa.Connection, id: VersionId) -> Version | None:
+    try:
+        return workloads.one(connection, id)
+    except SpecInvalid:
+        return None
+
+
+def _variables(workload: str, row: Any) -> dict[str, Any]:
+    return rule_variables(read_as(ArrivedItem, row, workload=workload), row.received_at)
+
+
+def _has(of: Any, *met: sa.ColumnElement[bool]) -> sa.ColumnElement[bool]:
+    return sa.exists().where(of.c.item_id == item.c.id, *met)
+
+
+def _differs(fields: Sequence[str]) -> sa.ColumnElement[bool]:
+    """Match items with a correction, or a shadow or pack check that disagrees in one of the fields (empty: any of them)."""
+    aside, shown = shadow_pair.c.output, SHOWN.c.output
+    differs = [aside[name].is_distinct_from(shown[name]) for name in fields] or [aside != shown]
+    answer = sa.exists().where(SHOWN.c.id == item.c.result_id, sa.or_(*differs))
+    pair = aside.is_not(None), shadow_pair.c.revision == item.c.revision
+    return sa.or_(
+        _has(correction),
+        _has(shadow_pair, *pair, answer),
+        _has(pack_check, pack_check.c.agrees.is_(False)),
+    )
