@@ -38,7 +38,7 @@ class StreamPart:
         last: Last position of the stream; else the newest.
         since: Only items received since: a span such as 2h or 7d, or a moment.
         until: Only items received before, as --since.
-        keys: Only this item; may be repeated.
+        key: Only this item; may be repeated.
         where: Only items of which this CEL expression was true as they arrived, over what rules read.
         only: Only labeled items, those with differing answers, or those that failed.
         answered_by: Only items whose current answer is of the version with this number.
@@ -49,7 +49,7 @@ class StreamPart:
     last: Annotated[int | None, Parameter(name="--to")] = None
     since: str | None = None
     until: str | None = None
-    keys: Annotated[tuple[str, ...], Parameter(name="--key")] = ()
+    key: tuple[str, ...] = ()
     where: str = ""
     only: Only | None = None
     answered_by: int | None = None

@@ -34,7 +34,7 @@ class Selection(Form):
     """Only items received from this moment on; empty: from the first."""
     until: Moment | None = Field(default=None, title="Received until")
     """Only items received before this moment; empty: to the newest."""
-    keys: tuple[SignedLine, ...] = Field(default=(), max_length=MOST_KEYS, title="Keys")
+    key: tuple[SignedLine, ...] = Field(default=(), max_length=MOST_KEYS, title="Keys")
     """Only items with these keys, at most 1,000; empty: any key."""
     where: Annotated[str, StringConstraints(strip_whitespace=True)] = Field(
         default="", max_length=MOST_CHARACTERS, title="Where (CEL)"

@@ -67,7 +67,7 @@ ORDERS = {
         "to_position",
         "since",
         "until",
-        "keys",
+        "key",
         "where",
         "only",
         "answered_by",

@@ -53,8 +53,8 @@ def selected(of: Version, by: Selection, after: int, last: int) -> sa.ColumnElem
         met.append(item.c.received_at >= by.since)
     if by.until is not None:
         met.append(item.c.received_at < by.until)
-    if by.keys:
-        met.append(item.c.key.in_(by.keys))
+    if by.key:
+        met.append(item.c.key.in_(by.key))
     if by.answered_by is not None:
         number = version.c.workload == of.workload, version.c.number == by.answered_by
         its_id = sa.select(version.c.id).where(*number).scalar_subquery()
