@@ -6,7 +6,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 
 revision = "0122"
 down_revision = "0121"
-sql_in_force = "d95cafdf87c3"  # migrations/schema/current/ after this revision
+sql_in_force = "6f4e19d9e179"  # migrations/schema/current/ after this revision
 
 
 def upgrade() -> None:
