@@ -61,9 +61,11 @@ class StreamPart:
         Raises:
             WrongUsage: a moment cannot be read.
         """
-        given = {name: getattr(self, name) for name in Selection.model_fields}
-        spans = {name: given[name] for name in ("since", "until") if given[name] is not None}
-        return Selection(**given | {name: moment(spans[name], now, f"--{name} ") for name in spans})
+        given: dict[str, Any] = {name: getattr(self, name) for name in Selection.model_fields}
+        for name in ("since", "until"):
+            if given[name] is not None:
+                given[name] = moment(given[name], now, f"--{name} ")
+        return Selection(**given)
 
 
 @command
