@@ -27,6 +27,8 @@ COMMANDS = (
     "items:retry",
     "items:cancel",
     "items:forget",
+    "jobs:jobs",
+    "jobs:job",
     "advise:advise",
     "proposals:proposals",
     "alerts:alerts",

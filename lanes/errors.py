@@ -3,7 +3,7 @@
 LanesError
  ├── SpecInvalid          a workload's definition cannot be published
  ├── UnknownWorkload      no workload of that name has a published version
- ├── UnknownItem          the workload has no item of that key
+ ├── UnknownItem          the workload has no item of that key, or no job has that name
  ├── NeverAnswered        the item gets no answer unless a person does something
  │    ├── ItemFailed      its work was given up
  │    ├── ItemCanceled    its owner withdrew it
@@ -57,11 +57,11 @@ class UnknownWorkload(LanesError):
 
 
 class UnknownItem(LanesError):
-    """The workload has no item of that key.
+    """The workload has no item of that key, or no job has that name.
 
-    Raised by: `cancel`, `label`, `wait`.
-    What to do: correct the key, or submit the item first. One sent as an event exists only once it is admitted, a second or two
-    later.
+    Raised by: `cancel`, `label`, `wait`; `Job.status` and `Job.wait`.
+    What to do: correct the key or name (`lanes jobs` lists the newest), or submit the item first. One sent as an event exists
+    only once it is admitted, a second or two later.
     """
 
 
@@ -101,8 +101,8 @@ class Refused(LanesError):
     """An input was not admitted; `reason` is one word, the text says what to do.
 
     Raised by: every call that is about one item, and `results`. `submit_many` raises it for no input: it returns an outcome
-    for each, and `Sent.raise_for_refusal` raises it for one of them.
-    What to do: correct what the text names. After `key_conflict` use another key, or `amend`.
+    for each, and `Sent.raise_for_refusal` raises it for one of them. It raises it for a job whose name another one has.
+    What to do: correct what the text names. After `key_conflict` use another key, or `amend`; after `job_conflict` another job.
     """
 
     def __init__(self, reason: str, detail: str) -> None:

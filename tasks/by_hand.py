@@ -33,8 +33,10 @@ async def perform(db: Database, action: PersonAction) -> str:
     Raises:
         UnknownWorkload, UnknownItem, ActionRefused, StillLocked: it cannot be done, and why.
     """
-    async with db.transaction() as run:
-        done = await run(action.perform, run.now)
+    done = None
+    while done is None or done.left:
+        async with db.transaction() as run:
+            done = await run(action.perform, run.now)
     get_run_logger().info("%s (%s: %s)", done.said, action.who, action.why)
     if done.page:
         await acreate_markdown_artifact(done.page, key=done.key, description=action.what)

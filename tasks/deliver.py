@@ -156,7 +156,9 @@ async def _place(messenger: Messenger, note: SlackNote, message: SlackMessage) -
         thread = MessagePlace(note.channel, note.thread_ts)
         await asyncio.to_thread(messenger.reply, thread, message)
         return thread
-    return await asyncio.to_thread(messenger.post, message, note.channel)
+    is_digest = note.channel == Severity.DIGEST
+    where = messenger.channel_of(Severity.DIGEST) if is_digest else note.channel
+    return await asyncio.to_thread(messenger.post, message, where)
 
 
 async def tell(

@@ -23,7 +23,9 @@ from lanes.promises.briefing import Briefing, Cause
 from lanes.promises.incident import Incident
 from lanes.promises.remedy import KEPT_BY, FormLink, FormTarget, form, handled_by
 from lanes.report import incident as page_of
+from lanes.report import job as page_of_job
 from lanes.report.links import artifact_page, block_page, form_page, run_page
+from lanes.settling.jobs import JobStatus
 from lanes.slack.wording import IncidentPages
 from lanes.standing.runs import Deployment, departing_workload
 from lanes.text import remove_quotes
@@ -114,6 +116,13 @@ async def write_artifact(
     body = wanted.model_dump(mode="json", exclude_unset=True)
     made = await client.request("POST", "/artifacts/", json=body)
     return artifact_page(key, made.json()["id"])
+
+
+async def write_job(of: JobStatus, now: datetime) -> None:
+    """Write the page of a job, a new version of its artifact."""
+    page, title = page_of_job.render(of, now), page_of_job.headline(of)
+    async with get_client() as client:
+        await write_artifact(client, page_of_job.key(of), page, title, flow_run_id=this_run())
 
 
 async def _incident_page(

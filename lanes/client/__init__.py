@@ -25,6 +25,7 @@ completely typed (`py.typed`), and stay. All others may change with any release.
 
 from lanes.client.ahandle import AsyncLanes
 from lanes.client.handle import Lanes
+from lanes.client.jobs import AsyncJob, Job
 from lanes.client.shorthands import (
     aamend,
     acancel,
@@ -38,6 +39,7 @@ from lanes.client.shorthands import (
     await_result,
     cancel,
     corrections,
+    job,
     label,
     read_result,
     results,
@@ -46,13 +48,17 @@ from lanes.client.shorthands import (
     wait,
 )
 from lanes.client.verbs import Fields, Sent
+from lanes.settling.jobs import JobStatus
 from lanes.settling.listing import Listed
 from lanes.store.settling.results import CorrectedRead, Result
 
 __all__ = [
+    "AsyncJob",
     "AsyncLanes",
     "CorrectedRead",
     "Fields",
+    "Job",
+    "JobStatus",
     "Lanes",
     "Listed",
     "Result",
@@ -69,6 +75,7 @@ __all__ = [
     "await_result",
     "cancel",
     "corrections",
+    "job",
     "label",
     "read_result",
     "results",

@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from lanes.client import following, lookout, verbs
 from lanes.client.following import CorrectionWatch, Following
+from lanes.client.jobs import AsyncJob
 from lanes.client.places import async_place
 from lanes.client.verbs import CHUNK, Fields, Sent, Verbs
 from lanes.json_data import weight
@@ -60,12 +61,23 @@ class AsyncLanes:
         [sent] = await self.submit_many(workload, [{"payload": payload, "key": key, **fields}])
         return sent.raise_for_refusal()
 
-    async def submit_many(self, workload: str, inputs: Iterable[Mapping[str, Any]]) -> list[Sent]:
+    async def submit_many(
+        self,
+        workload: str,
+        inputs: Iterable[Mapping[str, Any]],
+        *,
+        job: str | None = None,
+        due_at: datetime | str | None = None,
+    ) -> list[Sent]:
         """See `Lanes.submit_many`; fewer large ones go to a transaction, so that the loop has its turns."""
+        if job is not None or due_at is not None:
+            inputs = [each async for each in by_turns(inputs)]
+            order = await asyncio.to_thread(verbs.job_order, job, inputs, due_at)
+            await self._run(self._verbs.begin_job, order, workload)
         sent: list[Sent] = []
-        chunk: list[Mapping[str, Any]] = []
+        chunk: list[verbs.Placed] = []
         held = 0
-        async for each in by_turns(inputs):
+        async for each in by_turns(verbs.placed(inputs, job)):
             chunk.append(each)
             held += weight(each)
             if len(chunk) >= CHUNK or held >= MOST_BYTES:
@@ -73,12 +85,16 @@ class AsyncLanes:
                 chunk, held = [], 0
         if chunk:
             sent += await self._admit(workload, chunk)
+        if job is not None:
+            await self._run(self._verbs.close_job, job, sent)
         return sent
 
-    async def _admit(self, workload: str, chunk: list[Mapping[str, Any]]) -> list[Sent]:
+    async def _admit(self, workload: str, chunk: list[verbs.Placed]) -> list[Sent]:
         async def admit(connection: AsyncConnection) -> list[Sent]:
             now = await connection.run_sync(clock)
-            asked = [verbs.read(workload, each, now) async for each in by_turns(chunk)]
+            asked = [
+                verbs.read(workload, each, now, place) async for place, each in by_turns(chunk)
+            ]
             return await connection.run_sync(self._verbs.admit, asked, now)
 
         return await self._place.run(admit)
@@ -160,6 +176,10 @@ class AsyncLanes:
         async with aclosing(following.afollow(self._place, watch, quiet_s)) as told:
             async for each in told:
                 yield each
+
+    def job(self, name: str) -> AsyncJob:
+        """See `Lanes.job`."""
+        return AsyncJob(name, lambda name: self._run(verbs.job_status, name))
 
     async def _run(self, verb: Callable[[Connection, *Args], T], *args: *Args) -> T:
         return await self._place.run(lambda opened: opened.run_sync(verb, *args))

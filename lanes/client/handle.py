@@ -8,6 +8,7 @@ from sqlalchemy import URL, Connection, Engine
 
 from lanes.client import following, lookout, verbs
 from lanes.client.following import CorrectionWatch, Following
+from lanes.client.jobs import Job
 from lanes.client.places import place
 from lanes.client.verbs import CHUNK, Fields, Sent, Verbs
 from lanes.json_data import weight
@@ -83,25 +84,43 @@ class Lanes:
         [sent] = self.submit_many(workload, [{"payload": payload, "key": key, **fields}])
         return sent.raise_for_refusal()
 
-    def submit_many(self, workload: str, inputs: Iterable[Mapping[str, Any]]) -> list[Sent]:
+    def submit_many(
+        self,
+        workload: str,
+        inputs: Iterable[Mapping[str, Any]],
+        *,
+        job: str | None = None,
+        due_at: datetime | str | None = None,
+    ) -> list[Sent]:
         """Admit many inputs, 500 to a transaction, or fewer where they are large, and return an outcome for each, in order.
 
         An input has a `payload`, and the other fields of an event: `key`, and `Fields`. A refused input harms no other, and
         raises nothing: its outcome is the reason (`Sent.refused`, `Sent.raise_for_refusal`), and it is kept in `rejected_log`.
 
+        With a `job` they are followed as one (`Lanes.job`). An input without a key is known by its place there, so that the
+        whole call may be repeated; the inputs without a due time are due at `due_at`.
+
         Raises:
+            Refused: `job_conflict`: a job of that name holds something else; nothing is sent.
             StillLocked: another transaction has submitted one of the keys and does not end; the chunks before it are admitted.
         """
+        if job is not None or due_at is not None:
+            inputs = list(inputs)
+            order = verbs.job_order(job, inputs, due_at)
+            self._run(self._verbs.begin_job, order, workload)
         sent: list[Sent] = []
-        for chunk in chunks(inputs, most=CHUNK, most_bytes=MOST_BYTES, weight=weight):
+        placed = verbs.placed(inputs, job)
+        for chunk in chunks(placed, most=CHUNK, most_bytes=MOST_BYTES, weight=weight):
             sent += self._run(self._admit, workload, chunk)
+        if job is not None:
+            self._run(self._verbs.close_job, job, sent)
         return sent
 
     def _admit(
-        self, connection: Connection, workload: str, chunk: Sequence[Mapping[str, Any]]
+        self, connection: Connection, workload: str, chunk: Sequence[verbs.Placed]
     ) -> list[Sent]:
         now = clock(connection)
-        asked = [verbs.read(workload, each, now) for each in chunk]
+        asked = [verbs.read(workload, each, now, place) for place, each in chunk]
         return self._verbs.admit(connection, asked, now)
 
     def amend(
@@ -230,6 +249,10 @@ class Lanes:
             yield from following.follow(self._place, CorrectionWatch(reader), quiet_s)
         else:
             yield from self._run(results.to_correct, reader)
+
+    def job(self, name: str) -> Job:
+        """Return the job of that name, to ask for its status or to wait for its end."""
+        return Job(name, lambda name: self._run(verbs.job_status, name))
 
     def _run(self, verb: Callable[[Connection, *Args], T], *args: *Args) -> T:
         return self._place.run(lambda connection: verb(connection, *args))

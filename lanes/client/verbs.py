@@ -1,7 +1,9 @@
 """The verbs of the client, each as a query within an open transaction, which the caller commits."""
 
+import hashlib
 import json
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Concatenate, ParamSpec, TypedDict, TypeVar
@@ -10,8 +12,16 @@ from uuid import uuid4
 from sqlalchemy import Connection
 
 from lanes import errors
-from lanes.doors.item import Admission, Refusal, Submission, read_amendment, read_submission
+from lanes.doors.item import (
+    Admission,
+    JobOrder,
+    Refusal,
+    Submission,
+    read_amendment,
+    read_submission,
+)
 from lanes.json_data import why_unfit_label, why_unstorable
+from lanes.settling.jobs import JobStatus
 from lanes.settling.listing import (
     TOLD,
     ListingPage,
@@ -21,8 +31,9 @@ from lanes.settling.listing import (
     emptied,
 )
 from lanes.store.database import clock
-from lanes.store.doors import items
+from lanes.store.doors import items, jobs
 from lanes.store.locks import by_itself, patiently
+from lanes.store.settling import jobs as job_store
 from lanes.store.settling import listing, results
 from lanes.store.settling.results import Result
 from lanes.store.workload import workloads
@@ -47,6 +58,7 @@ class Fields(TypedDict, total=False):
     entity: str | None
     lane: str | None
     ack: bool
+    job: str | None
 
 
 @dataclass(frozen=True)
@@ -102,6 +114,16 @@ class Verbs:
             admitted = self._patiently(connection, items.admit, submitted, door=DOOR, now=now)
         outcomes = map(_sent, submitted, admitted)
         return [_not_sent(each) if isinstance(each, Refusal) else next(outcomes) for each in asked]
+
+    def begin_job(self, connection: Connection, order: JobOrder, workload: str) -> str:
+        """Begin the job; see `lanes.store.doors.jobs.begin`."""
+        now = clock(connection)
+        return self._patiently(connection, jobs.begin, order, workload, now)
+
+    def close_job(self, connection: Connection, name: str, sent: Sequence[Sent]) -> None:
+        """Record that all of the job was sent."""
+        outcomes = Counter(each.outcome for each in sent)
+        self._patiently(connection, jobs.close, name, outcomes, clock(connection))
 
     def amend(
         self,
@@ -168,14 +190,49 @@ class Verbs:
         return waits(connection, self._patience, query, *args, **kwargs)
 
 
-def read(workload: str, fields: object, now: datetime) -> Submission | Refusal:
+Placed = tuple[
+    str | None, Mapping[str, Any]
+]  # an input and, of one that is sent with a job, its place there
+
+
+def job_order(
+    job: str | None, inputs: Sequence[Mapping[str, Any]], due_at: datetime | str | None
+) -> JobOrder:
+    """Return the job that these inputs are.
+
+    Raises:
+        Refused: its name, its due time or the inputs cannot be read.
+    """
+    if job is None:
+        raise _malformed('"due_at" of all inputs is that of their job: name the job')
+    given = {"payload": {}, "job": job, "due_at": due_at}
+    read = read_submission("", given, place=job, sent_at=datetime.now(UTC))
+    try:
+        said = json.dumps(inputs, default=str, skipkeys=True)
+    except (ValueError, RecursionError) as error:
+        raise _malformed(f'the inputs of job "{job}" are no JSON: {error}') from None
+    return JobOrder(job, hashlib.sha256(said.encode()).digest(), read.due_at)
+
+
+def placed(inputs: Iterable[Mapping[str, Any]], job: str | None) -> Iterator[Placed]:
+    """Yield each input with its job and its place there, which names an item without a key; without a job as it is."""
+    for number, each in enumerate(inputs, 1):
+        if job is None or not isinstance(each, Mapping):
+            yield None, each
+        else:
+            yield f"{job}:{number}", {"job": job, **each}
+
+
+def read(
+    workload: str, fields: object, now: datetime, place: str | None = None
+) -> Submission | Refusal:
     """Return the input as a submission, or its refusal where it is malformed."""
     try:
         if not isinstance(fields, Mapping):
             is_ = type(fields).__name__
             raise _malformed(f'an input is a JSON object (a dict) with a "payload", not {is_}')
         given = {**fields, "payload": plain(fields.get("payload"))}
-        place = str(given.get("key") or uuid4())
+        place = place or str(given.get("key") or uuid4())
         return read_submission(workload, given, place=place, sent_at=now.astimezone(UTC))
     except errors.Refused as refused:
         return _refusal(workload, fields, refused)
@@ -238,6 +295,12 @@ def sought(workload: str, key: str, reader: str, *, settled: bool = False) -> Re
     """
     name, key = text_of(workload, "the workload's name"), text_of(key, "key")
     return ResultRequest(name, key, text_of(reader, "reader"), settled)
+
+
+def job_status(connection: Connection, name: str) -> JobStatus:
+    """Return how the job stands; see `lanes.client.jobs.Job.status`."""
+    name = text_of(name, "the job's name")
+    return job_store.status(connection, name, now=clock(connection))
 
 
 def text_of(value: object, where: str) -> str:

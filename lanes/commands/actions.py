@@ -52,8 +52,7 @@ Consumer = Annotated[Line, Field(title="Consumer")]
 class Done:
     """What an action did: a sentence that says what is true now, and data for programs.
 
-    `whole` is false where a part of the action could not be done. `page` is Markdown that answers a question at length, for
-    the artifact `key`; most actions have none.
+    `whole`: no part is missing. `left`: the same again does more. `page`: Markdown for the artifact `key`; most have none.
     """
 
     said: str
@@ -61,6 +60,7 @@ class Done:
     page: str = ""
     key: str = ""
     whole: bool = True
+    left: bool = False
 
 
 class PersonAction(Form):

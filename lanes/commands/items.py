@@ -4,6 +4,7 @@ import sys
 from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 from rich.markup import escape
 from rich.progress import Progress
@@ -12,8 +13,9 @@ from sqlalchemy import Engine
 from lanes.commands import running
 from lanes.commands.actions import Cancel, Forget, Retry
 from lanes.commands.options import NONE_GIVEN, AsJson, Columns, Why
+from lanes.commands.options import by as moment
 from lanes.commands.running import WrongUsage, command, perform, transaction
-from lanes.doors.filedoor import BadLine, Layout, count_lines
+from lanes.doors.filedoor import BadLine, Layout, count_lines, job_of
 from lanes.report.table import Table, label
 from lanes.settling.story import happenings, next_step, shared_context
 from lanes.stand.progress import Console
@@ -32,26 +34,32 @@ def submit(
     *,
     workload: str,
     columns: Columns = Columns(),
+    job: str | None = None,
+    due: str | None = None,
     as_json: AsJson = False,
 ) -> int:
-    """Submit every line of a JSONL or CSV file as an item.
+    """Submit every line of a JSONL or CSV file as an item, and the file as a job: `lanes job NAME --follow` follows it.
 
     A line is an event's payload ({"key", "payload", "due_at", ...}), or with --field a row whose column holds the
     text. A bad line is reported with its number and kept in lanes.rejected_log; the others are admitted.
     Exit code 0 all admitted, 1 some refused, 2 the file cannot be read at all.
+
+    Args:
+        job: Its name. The default: the file's, with a part of its digest behind it where another job is called so.
+        due: When its lines without a due time are due: a time of day (UTC), a span such as 8h, or an ISO 8601 moment.
     """
     running.check_file(file)
     with running.database() as pool:
         try:
-            outcomes, bad = _admitted(pool, file, workload, columns)
+            name, outcomes, bad = _admitted(pool, file, workload, columns, (job, due))
         except ValueError as error:
             raise WrongUsage(error) from error
     if as_json:
         lines = [{"place": b.place, "reason": b.reason, "detail": b.detail} for b in bad]
-        running.print_json({"outcomes": outcomes, "refused": lines})
+        running.print_json({"job": name, "outcomes": outcomes, "refused": lines})
     else:
-        told = (f"{number:,} {outcome}" for outcome, number in sorted(outcomes.items()))
-        print(", ".join(told) or "no lines")
+        told = [f"{number:,} {outcome}" for outcome, number in sorted(outcomes.items())]
+        print(f"{', '.join(told)} (job {plain(name)})" if told else "no lines")
         for each in bad[:SHOWN]:
             print(f"{each.place}: {each.reason}: {each.detail}", file=sys.stderr)
         if len(bad) > SHOWN:
@@ -60,19 +68,22 @@ def submit(
 
 
 def _admitted(
-    pool: Engine, file: Path, workload: str, layout: Layout
-) -> tuple[Counter[str], list[BadLine]]:
+    pool: Engine, file: Path, workload: str, layout: Layout, named: tuple[str | None, str | None]
+) -> tuple[str | None, Counter[str], list[BadLine]]:
     outcomes: Counter[str] = Counter()
     bad: list[BadLine] = []
     with pool.begin() as connection:
         now = clock(connection)
+    name, due = named
+    job = job_of(file, layout, name, None if due is None else moment(due, now, ZoneInfo("UTC")))
     with Progress(console=Console(stderr=True), transient=True) as bars:
         bar = bars.add_task(escape(file.name), total=count_lines(file))
-        for admitted in admit_file(pool, file, workload, layout, now=now):
+        for admitted in admit_file(pool, file, workload, layout, job=job, now=now):
+            name = admitted.job
             outcomes += admitted.outcomes
             bad += admitted.bad
             bars.update(bar, completed=sum(outcomes.values()))
-    return outcomes, bad
+    return name, outcomes, bad
 
 
 @command

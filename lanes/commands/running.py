@@ -36,7 +36,7 @@ class WrongUsage(ValueError):
 def command(run: Callable[P, int | None]) -> Callable[P, int]:
     """Turn the function into a command: it returns its exit code, and an error becomes one sentence on standard error.
 
-    0 unless the function says otherwise; 2 for wrong usage, an unknown workload or item; 1 for any other error of Lanes.
+    0 unless the function says otherwise; 2 for wrong usage, an unknown workload, item or job; 1 for any other error of Lanes.
     """
 
     @wraps(run)
@@ -123,7 +123,8 @@ def perform(
             with pool.begin() as connection:
                 return action.perform(connection, clock(connection))
 
-        done = repeated(once)
+        while (done := repeated(once)).left:
+            pass
     tell(done.said, {"workload": workload, "said": done.said, **done.data}, as_json=as_json)
     return 0 if done.whole else 1
 

@@ -1,16 +1,17 @@
 """Files as a door: JSONL and CSV, read line by line; a bad line is a refusal with its number, and harms no other."""
 
 import csv
+import hashlib
 import itertools
 import json
 from collections import Counter, deque
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from lanes.doors.item import FIELDS, Submission, read_submission
+from lanes.doors.item import FIELDS, JobOrder, Submission, read_submission
 from lanes.errors import Refused
 from lanes.json_data import why_unfit_label
 from lanes.units import counted
@@ -70,8 +71,9 @@ TextLine = tuple[int, "str | Refused", str]  # number, the text or why it is non
 
 @dataclass
 class Admitted:
-    """What became of some lines: the keys that exist now, every outcome, and the refused lines."""
+    """What became of some lines of a job: the keys that exist now, every outcome, and the refused lines."""
 
+    job: str
     keys: list[str] = field(default_factory=list)
     outcomes: Counter[str] = field(default_factory=Counter)
     bad: list[BadLine] = field(default_factory=list)
@@ -98,8 +100,7 @@ def read_lines(
         ValueError: the file is neither .jsonl nor .csv, or its header cannot be read, lacks a named column or holds
             one twice.
     """
-    # a file's name need not be Unicode, a key must
-    name = path.name.encode(errors="replace").decode()
+    name = _name(path)
     for number, content, fields in read_rows(path, layout):
         place = f"{name}:{number}"
         if isinstance(fields, Refused):
@@ -111,6 +112,24 @@ def read_lines(
             named = fields.get(layout.key or "key")
             key = None if named is None else str(named)
             yield BadLine(place, refusal.reason, str(refusal), content, key)
+
+
+def job_of(
+    path: Path, layout: Layout, name: str | None = None, due_at: datetime | None = None
+) -> JobOrder:
+    """Return the job of a file: of this name, else of the file's, with the digest behind it where another job has that."""
+    with path.open("rb") as file:
+        read = hashlib.file_digest(file, "sha256")
+    read.update(json.dumps(asdict(layout)).encode())
+    if name is not None:
+        return JobOrder(name, read.digest(), due_at)
+    name = _name(path)
+    return JobOrder(name, read.digest(), due_at, f"{name}-{read.hexdigest()[:8]}")
+
+
+def _name(path: Path) -> str:
+    """Return the file's name, which need not be Unicode, as a text that can be stored."""
+    return path.name.encode(errors="replace").decode()
 
 
 def read_item(text: str, workload: str, layout: Layout, *, place: str, now: datetime) -> FileLine:

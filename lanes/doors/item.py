@@ -27,6 +27,7 @@ FIELDS = [
     "entity",
     "lane",
     "ack",
+    "job",
 ]
 KNOWN = frozenset(FIELDS)
 AMENDING = ("key", "payload", "occurred_at")
@@ -55,11 +56,12 @@ class Submission:
     entity: str | None = None
     lane: Lane | None = None
     ack: bool = False
+    job: str | None = None
 
     def as_row(self) -> dict[str, Any]:
         """Return the JSON object that `lanes.admit` reads, without missing fields."""
         row: dict[str, Any] = {}
-        for name in ("workload", "payload", "place", "key", "consumer", "entity", "lane"):
+        for name in ("workload", "payload", "place", "key", "consumer", "entity", "lane", "job"):
             if (said := getattr(self, name)) is not None:
                 row[name] = said
         for name in ("due_at", "occurred_at"):
@@ -69,6 +71,19 @@ class Submission:
             if getattr(self, name):
                 row[name] = True
         return row
+
+
+@dataclass(frozen=True)
+class JobOrder:
+    """A job that is sent as a whole. Its digest tells whether the same is sent again.
+
+    Where another job has its name, it is called `otherwise`, or refused without one.
+    """
+
+    name: str
+    digest: bytes
+    due_at: datetime | None = None
+    otherwise: str | None = None
 
 
 @dataclass(frozen=True)
@@ -137,6 +152,7 @@ def read_submission(
         entity=_text(fields, "entity"),
         lane=_lane(fields),
         ack=_flag(fields, "ack"),
+        job=_text(fields, "job"),
     )
 
 

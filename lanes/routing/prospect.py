@@ -83,6 +83,11 @@ class Prospect:
         """Return the due time up to which leaving with the schedule is too risky."""
         return self._scheduled.back_at(self.confidence)
 
+    @property
+    def scheduled(self) -> "BatchDeparture":
+        """Return the batch that leaves with the schedule."""
+        return self._scheduled
+
     def chance(self, due_at: datetime) -> Chance:
         """Return the chance of an item due then, by the schedule where that suffices, else by an early departure."""
         probability, by = self._scheduled.back_by(due_at), self._scheduled

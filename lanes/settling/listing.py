@@ -8,7 +8,7 @@ from enum import StrEnum
 from itertools import groupby
 from typing import Any
 
-from lanes.ids import ItemId
+from lanes.ids import ItemId, JobId
 from lanes.words import ItemState, Lane, Standing
 
 # the states that followers hear of
@@ -46,16 +46,22 @@ class Listed:
 
 @dataclass(frozen=True)
 class ListingQuery:
-    """A selection of a workload's items: those in one of the states (any, where none is named) that changed since then."""
+    """A selection of a workload's items: those in one of the states (any, where none is named) that changed since then.
+
+    With a `job_id`, only those of that job.
+    """
 
     workload: str
     states: Collection[ItemState] = ()
     since: datetime | None = None
+    job_id: JobId | None = None
 
     def told(self) -> "ListingQuery":
         """Return the selection of items that a follower hears of; it names no state where a follower hears of none."""
         return ListingQuery(
-            self.workload, [each for each in TOLD if not self.states or each in self.states]
+            self.workload,
+            [each for each in TOLD if not self.states or each in self.states],
+            job_id=self.job_id,
         )
 
 

@@ -1,12 +1,14 @@
-"""Replies in the threads of incidents and rollouts, the messages of rollouts, and the daily digest."""
+"""Replies in the threads of incidents and rollouts, the messages of rollouts and jobs, and the daily digest."""
 
 from collections.abc import Sequence
-from datetime import date
+from datetime import date, datetime
 
 from lanes.promises.incident import TERMS, Incident, IncidentNews
+from lanes.report import job as page_of_job
 from lanes.report import rollout as page_of
 from lanes.report.links import REPORT, run_page, versions_page
 from lanes.rollouts.rollout import Happened, LogEntry, Rollout
+from lanes.settling.jobs import JobStatus
 from lanes.slack.wording import (
     ENDED,
     MARKS,
@@ -104,6 +106,15 @@ def picture(of: Rollout) -> str:
         return f"{mark} {number + 1} {bar} {percent:>5g} %  {state}".rstrip()
 
     return "\n".join(map(line, range(len(of.playbook.steps))))
+
+
+def job_message(of: JobStatus, now: datetime, *, ui_url: str) -> SlackMessage:
+    """Return the message that tells of the end of a job, which Slack gets once."""
+    said = page_of_job.headline(of)
+    page = ui_url.rstrip("/") + versions_page(page_of_job.key(of))
+    lines = bullets([shown(each) for each in page_of_job.outlook(of, now)])
+    link: Block = {"type": "actions", "elements": [button("The job", page, "artifact")]}
+    return _message(escaped(said), rich(section(bold(shown(said))), lines), link)
 
 
 def digest(told: Sequence[tuple[str, Sequence[str]]], day: date, *, ui_url: str) -> SlackMessage:

@@ -6,9 +6,12 @@ from datetime import datetime, timedelta
 from functools import partial
 
 from prefect.logging import get_run_logger
+from prefect.settings import get_current_settings
 from sqlalchemy import Connection
 
 from lanes.money.pack_size import PackDecision
+from lanes.promises.incident import Severity
+from lanes.slack import threads
 from lanes.standing import runs
 from lanes.store.batch import doubts
 from lanes.store.batch.ready_work import pressing
@@ -16,15 +19,17 @@ from lanes.store.database import Database
 from lanes.store.doors import items
 from lanes.store.figures import folding, quality
 from lanes.store.money import budgets, sharing
+from lanes.store.promises import slack_notes
 from lanes.store.realtime import outages
 from lanes.store.replays import replays
-from lanes.store.settling import refusals
+from lanes.store.settling import jobs, refusals
 from lanes.store.signals import Role, RoleLock
 from lanes.store.workload import golden, workloads
 from lanes.units import counted
 from lanes.words import Lane
 from tasks.asking import ask_for_run
 from tasks.connections import Connections
+from tasks.pages import write_job
 from tasks.reconcile import reconcile_unresolved
 from tasks.replay import write_diff
 from tasks.saving import end_lost_claims, save
@@ -46,6 +51,7 @@ def duties(at: Connections, background: BackgroundRequests) -> list[Duty]:
         Duty("late data", partial(amend_arrived, db)),
         Duty("batches without an answer", partial(look_for_batches, at, background)),
         Duty("replays", partial(finish_replays, db, background)),
+        Duty("jobs", partial(finish_jobs, db, background), every=timedelta(seconds=5)),
         Duty("golden sets", partial(judge_candidates, db)),
         Duty("deadlines", partial(depart_early, db, background)),
         Duty("pack sizes", partial(decide_pack_sizes, db), every=timedelta(seconds=30)),
@@ -105,6 +111,20 @@ async def finish_replays(db: Database, background: BackgroundRequests, now: date
     for complete in await db.run(replays.finish, now=now):
         name = f"the report of {complete.name}"
         background.send(name, partial(write_diff, db, complete), within_s=PREFECT_S)
+
+
+async def finish_jobs(db: Database, background: BackgroundRequests, now: datetime) -> None:
+    """Tell of the jobs that are done: by an event, in Slack's channel of digests, and on a page."""
+    await db.run(jobs.fold)
+    ui_url = str(get_current_settings().ui_url or "http://127.0.0.1:4200")
+    async with db.transaction() as run:
+        done = await run(jobs.finish, now=now)
+        for each in done:
+            said = threads.job_message(each, now, ui_url=ui_url).content
+            await run(slack_notes.add, said, channel=Severity.DIGEST, now=now)
+    for each in done:
+        name = f"the page of job {each.job_id}"
+        background.send(name, partial(write_job, each, now), within_s=PREFECT_S)
 
 
 async def judge_candidates(db: Database, now: datetime) -> None:

@@ -11,6 +11,7 @@ from lanes.promises.incident import EVERYBODY, Promise
 from lanes.store import incidents
 from lanes.store.batch import collection
 from lanes.store.realtime.load import call_for_drain
+from lanes.store.settling import jobs
 from lanes.words import Lane, Outcome
 from tests.conftest import NOON, later
 from tests.docs.references.events import out
@@ -43,6 +44,14 @@ def batch_events(connection: Connection) -> None:
     outcomes: dict[str, int] = dict.fromkeys(("succeeded", "errored", "canceled", "expired"), 0)
     collection.ended(connection, batch_id, at=NOON, now=NOON, outcomes=outcomes)
     collection.collected(connection, batch_id, now=NOON)
+
+
+def job_events(connection: Connection) -> None:
+    """Withdraw the only item of a job."""
+    publish(connection, now=NOON)
+    admit(connection, "k", now=NOON, job="mine")
+    jobs.cancel(connection, "mine", now=NOON)
+    jobs.finish(connection, now=later(minutes=1))
 
 
 def incident_events(connection: Connection) -> None:
@@ -82,6 +91,7 @@ def calls_for_drains(connection: Connection) -> None:
     [
         item_events,
         batch_events,
+        job_events,
         incident_events,
         rollout_events,
         proposals_made,

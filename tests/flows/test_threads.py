@@ -4,7 +4,7 @@ one file because all are scenes of one watch and one Slack."""
 import asyncio
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -18,14 +18,18 @@ from lanes.promises.breaches import frozen
 from lanes.promises.incident import Severity
 from lanes.rollouts.rollout import Advance, AskApproval, RollBack, Rollout
 from lanes.settings import Settings
+from lanes.settling.jobs import JobStatus
 from lanes.slack.messenger import Bot, Webhook
 from lanes.store import incidents
 from lanes.store.database import Database
 from lanes.store.rollouts import rollout_moves, rollouts
+from lanes.store.settling import jobs
 from lanes.words import Signature
 from tasks import deliver
 from tasks.deliver import deliver_posts, remind, send, tell
-from tests.examples import publish
+from tasks.sweep import duties
+from tasks.sweep.sweeper import BackgroundRequests
+from tests.examples import admit, publish
 from tests.flows.test_promises import BREACH, KEPT, UI, Story
 from tests.passing_time import PassingTime
 from tests.prefect_standin import PrefectStandIn
@@ -543,3 +547,27 @@ async def test_without_slack_the_hour_of_the_digest_passes_and_nothing_is_kept(
     assert len(asked) == 1  # the block is not read at every look
     await deliver_posts(db)
     assert standin.messages == []
+
+
+async def test_a_job_that_is_done_is_told_once_in_the_channel_of_digests_and_on_its_page(
+    delivering: Thread, standin: SlackStandIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    db, background = delivering.db, BackgroundRequests()
+    pages: list[str] = []
+
+    async def written(of: JobStatus, now: datetime) -> None:
+        pages.append(of.job)
+
+    monkeypatch.setattr(duties, "write_job", written)
+    await db.run(publish, now=await db.now())
+    await db.run(admit, "k", now=await db.now(), job="mine")
+    await db.run(jobs.cancel, "mine", now=await db.now())
+    for _ in range(2):
+        delivering.time.passes(minutes=1)
+        await duties.finish_jobs(db, background, await db.now())
+        await background.done()
+        await deliver_posts(db)
+    (told,) = standin.messages
+    assert told.channel == "C0NEWS001"
+    assert told.text == "Job mine of letters is done: 1 of 1 item over (1 canceled)"
+    assert pages == ["mine"]

@@ -1,7 +1,8 @@
 """The doors: admission of items and files by the database's functions, amendments, refusals, labels and cancellation."""
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import datetime
 from functools import cache
 from pathlib import Path
@@ -11,11 +12,19 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
 from lanes import json_data
-from lanes.doors.filedoor import Admitted, BadLine, FileLine, Layout, read_lines
-from lanes.doors.item import KEY_LIMIT, Admission, Amendment, Refusal, Submission
+from lanes.doors.filedoor import Admitted, BadLine, FileLine, Layout, job_of, read_lines
+from lanes.doors.item import (
+    KEY_LIMIT,
+    Admission,
+    Amendment,
+    JobOrder,
+    Refusal,
+    Submission,
+)
 from lanes.errors import UnknownItem
 from lanes.json_data import replace_unstorable, weight
 from lanes.packing import MOST_BYTES, chunks
+from lanes.store.doors import jobs
 from lanes.store.locks import OWN_PATIENCE, in_own_transaction
 from lanes.store.payload import size_of
 from lanes.store.tables import item, rejected
@@ -160,17 +169,32 @@ def apply_waiting(connection: sa.Connection, *, now: datetime) -> int:
 
 
 def admit_file(
-    pool: sa.Engine, path: Path, workload: str, layout: Layout, *, now: datetime
+    pool: sa.Engine,
+    path: Path,
+    workload: str,
+    layout: Layout,
+    *,
+    job: JobOrder | None = None,
+    now: datetime,
 ) -> Iterator[Admitted]:
-    """Admit the lines of a file, and yield the outcomes of each chunk once it is committed.
+    """Admit the lines of a file as a job, called like the file unless told, and yield the outcomes of each committed chunk.
 
     Raises:
+        Refused: a job of that name holds something else; nothing is admitted.
         StillLocked: another transaction has submitted one of the keys and does not end; the chunks before it are admitted.
         ValueError: the file is neither .jsonl nor .csv, or its header lacks a named column.
     """
     lines = read_lines(path, workload, layout, now=now)
+    outcomes = Counter[str]()
+    name = in_own_transaction(
+        pool, OWN_PATIENCE, jobs.begin, job or job_of(path, layout), workload, now
+    )
     for chunk in chunks(lines, most=CHUNK, most_bytes=MOST_BYTES, weight=_weight):
-        yield in_own_transaction(pool, OWN_PATIENCE, _admit_lines, chunk, path.name, workload, now)
+        of = path.name, workload, name, now
+        told = in_own_transaction(pool, OWN_PATIENCE, _admit_lines, chunk, *of)
+        outcomes += told.outcomes
+        yield told
+    in_own_transaction(pool, OWN_PATIENCE, jobs.close, name, outcomes, now)
 
 
 def _weight(line: FileLine | BadLine) -> int:
@@ -182,15 +206,17 @@ def _admit_lines(
     chunk: list[FileLine | BadLine],
     door: str,
     workload: str,
+    job: str,
     now: datetime,
 ) -> Admitted:
     lines = [each for each in chunk if isinstance(each, FileLine)]
-    told = Admitted(bad=[each for each in chunk if isinstance(each, BadLine)])
+    told = Admitted(job, bad=[each for each in chunk if isinstance(each, BadLine)])
     told.outcomes.update(each.reason for each in told.bad)
     if told.bad:
         bad = [Refusal(workload, b.place, b.reason, b.detail, b.content, b.key) for b in told.bad]
         refuse(connection, bad, door=door, now=now)
-    admissions = admit(connection, [each.submission for each in lines], door=door, now=now)
+    asked = [replace(each.submission, job=each.submission.job or job) for each in lines]
+    admissions = admit(connection, asked, door=door, now=now)
     right: dict[str, dict[str, object]] = {}
     for line, admission in zip(lines, admissions, strict=True):
         told.outcomes[admission.outcome] += 1

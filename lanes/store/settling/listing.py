@@ -48,6 +48,7 @@ select s.item_id, s.key, s.state, coalesce(r.lane, s.lane) as lane, r.standing, 
  where s.workload = :workload
    and (cast(:states as text[]) is null or s.state = any (:states))
    and (cast(:since as timestamptz) is null or stood.changed_at >= :since)
+   and (cast(:job_id as bigint) is null or i.job_id = :job_id)
 """
 # Both sides of the join are bounded, so that neither is read beyond.
 BETWEEN = f"{LISTED} and s.item_id between :first and :last and i.id between :first and :last order by s.item_id"
@@ -58,6 +59,8 @@ AMONG = f"{LISTED} and s.item_id = any (:ids) and i.id = any (:ids) order by s.i
 def page(connection: Connection, wanted: ListingQuery, *, onwards: int = 0) -> ListingPage:
     """Return the first wanted items received from there on; a page may be empty although more follow."""
     later = select(item.c.id).where(item.c.id >= onwards).order_by(item.c.id).limit(LOOKED_AT)
+    if wanted.job_id is not None:
+        later = later.where(item.c.job_id == wanted.job_id)
     last = connection.execute(select(func.max(later.subquery().c.id))).scalar_one()
     if last is None:
         return ListingPage()
@@ -103,7 +106,8 @@ def schemas(connection: Connection, of: str) -> list[dict[str, Any]]:
 
 def _given(wanted: ListingQuery) -> dict[str, Any]:
     states = [str(each) for each in wanted.states] or None
-    return {"workload": wanted.workload, "states": states, "since": wanted.since}
+    given = {"workload": wanted.workload, "states": states, "since": wanted.since}
+    return given | {"job_id": wanted.job_id}
 
 
 def _some(

@@ -16,6 +16,8 @@ from lanes.store.tables.items import (
     amendment,
     item,
     item_position,
+    job,
+    job_use,
     label,
     rejected,
     revision,

@@ -8,15 +8,51 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import JSONB
 
 from lanes.doors.item import AmendmentOutcome
-from lanes.ids import ItemId, ResultId, RouteId, VersionId
+from lanes.ids import ItemId, JobId, ResultId, RouteId, VersionId
 from lanes.routing.lane_rules import FREE
 from lanes.store.tables.base import column, identity, index, metadata, table, unenforced
 from lanes.store.tables.workloads import version, workload
 from lanes.words import LabelBasis, Lane, Reason
 
 
+class JobCounts(sa.TypedColumns):
+    """The items of a job by how they stand, and their cost."""
+
+    received: sa.Named[int] = column("Items that exist because of it", default="0")
+    answered: sa.Named[int] = column("Provisionally", default="0")
+    settled: sa.Named[int] = column(default="0")
+    failed: sa.Named[int] = column(default="0")
+    canceled: sa.Named[int] = column(default="0")
+    usd: sa.Named[Decimal] = column("Billed", default="0")
+
+
+@table(index("ix_job_open", "id", where="done_at is null"))
+class job(JobCounts):
+    """Items that were submitted together and are followed as one; its counts lack `job_use`."""
+
+    id: sa.Named[JobId] = identity()
+    name: sa.Named[str] = column("Names it among the jobs of all workloads", unique=True)
+    workload: sa.Named[str] = sa.Column(sa.ForeignKey(workload.c.name))
+    digest: sa.Named[bytes | None] = column("SHA-256 of all of it; null: sent item by item")
+    sent: sa.Named[int | None] = column("Inputs sent as a whole; null: not known yet")
+    refused: sa.Named[int | None] = column("Of these, how many the door refused")
+    due_at: sa.Named[datetime | None] = column("Of items without a due time of their own")
+    created_at: sa.Named[datetime]
+    closed_at: sa.Named[datetime | None] = column("When all of it was sent as a whole")
+    done_at: sa.Named[datetime | None] = column("When all of it was found over, and told")
+
+
+@table(index(None, "job_id"))
+class job_use(JobCounts):
+    """What transactions added to the counts of jobs, until `collect` moves it there."""
+
+    id: sa.Named[int] = identity()
+    job_id: sa.Named[JobId] = sa.Column(unenforced(job.c.id))
+
+
 @table(
     sa.UniqueConstraint("workload", "key"),
+    index("ix_item_job", "job_id, id", where="job_id is not null"),
     index("uq_item_position", "position", unique=True, where="position is not null"),
     index(
         "ix_item_received",
@@ -72,6 +108,7 @@ class item(sa.TypedColumns):
         "When its content was deleted by age; keys and costs stay"
     )
     failure: sa.Named[str | None] = column("Why it, or its authoritative pass, failed")
+    job_id: sa.Named[JobId | None] = column("Its first job", unenforced(job.c.id))
 
 
 item_position = sa.Sequence("item_position", metadata=metadata)

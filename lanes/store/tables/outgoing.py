@@ -117,7 +117,7 @@ class slack_note(sa.TypedColumns):
     content: sa.Named[Any | None] = column(
         "What it says; null: its rollout says it", type_=JSONB(none_as_null=True)
     )
-    channel: sa.Named[str | None] = column("Where it goes; null: the channel of all")
+    channel: sa.Named[str | None] = column("Where it goes, or digest; null: the channel of all")
     thread_ts: sa.Named[str | None] = column("The message to which it replies")
     ts: sa.Named[str | None] = column("Slack's id of the rollout's message; null: not posted")
     events: sa.Named[int] = column(

@@ -41,6 +41,7 @@ ARRIVED = {
     "entity": "Whom the item is about: the split keeps all items of an entity on one side.",
     "lane": "realtime or batch: pins the item.",
     "ack": "True: its sender is told of its admission and of its answer, whatever the workload announces.",
+    "job": "Name of the job that the item is part of: `lanes job NAME` follows all of them as one.",
 }
 AMENDED = {
     "key": "Key of the item. It may come before its item: then it waits.",
@@ -103,6 +104,17 @@ OUT: Mapping[str, DocumentedEvent] = {
     "lanes.item.failed": DocumentedEvent(
         "An item was given up; `lanes retry` brings it back.",
         OF_ITEM | {"reason": "Why, as a sentence."} | ACKED,
+    ),
+    "lanes.job.done": DocumentedEvent(
+        "Every item of a job is settled, failed or canceled; again where failed ones were tried again.",
+        {
+            "job": "Name of the job.",
+            "received": "Items that exist because of it.",
+            "settled": "Those with an authoritative answer.",
+            "failed": "Those that were given up; `lanes job NAME --retry` brings them back.",
+            "canceled": "Those that were withdrawn.",
+            "cost_usd": "What they cost, US dollars.",
+        },
     ),
     "lanes.batch.submitted": DocumentedEvent("The provider has a batch.", OF_BATCH | REQUESTS),
     "lanes.batch.ended": DocumentedEvent(

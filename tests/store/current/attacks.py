@@ -43,7 +43,7 @@ ATTACKS = {
         "select nextval('lanes.item_id_seq')",
         "select setval('lanes.item_id_seq', 1)",
         "select * from lanes.admit('[]', 'event', 'infinity')",
-        "select lanes.admit_one('letters', '{}', 'x', null, null, null, false, null, null, 'event', 'infinity')",
+        "select lanes.admit_one('letters', '{}', 'x', null, null, null, false, null, null, null, 'event', 'infinity')",
         "select * from lanes.take_amendment('letters', 'answered', '{}', 'event', at => 'infinity')",
         "select lanes.apply_amendment(1, '{}', 'sql', null, 'infinity', 'infinity')",
         "select lanes.apply_waiting()",

@@ -27,6 +27,7 @@ INLINED = {
     "figures_since",
     "in_a_zone",
     "is_a_moment",
+    "job_refusal",
     "may_be_known",
     "refusal",
     "review_chance",

@@ -11,20 +11,27 @@ declare
   told lanes.screened_input[];
   born bigint[];
 begin
+  if inputs @? '$[*].job' then
+    perform lanes.begin_job(of.job, of.workload, at)
+       from (select distinct input->>'job' as job, coalesce(of_workload, input->>'workload') as workload
+               from jsonb_array_elements(inputs) input order by 1, 2) of;
+  end if;
   with seen as materialized (
     select s.*, nextval('lanes.item_id_seq') as number
       from (select * from lanes.screened(inputs, of_workload, nameless) order by place) s),
   taken as (
     insert into lanes.item (id, workload, key, payload, content_hash, consumer, entity, urgent, ack, pin, due_at,
-                            occurred_at, received_at, source)
+                            occurred_at, received_at, source, job_id)
     overriding system value
     select s.number, s.workload, s.key, s.payload, s.content_hash, s.consumer, s.entity, s.urgent, s.ack, s.lane, s.due_at,
-           coalesce(s.occurred_at, at), at, door
+           coalesce(s.occurred_at, at), at, door, s.job_id
       from seen s
      where s.refusal is null
      order by s.workload collate "C", s.key collate "C", s.place
     on conflict (workload, key) do nothing
-    returning item.id)
+    returning item.id, item.job_id),
+  of_jobs as (
+    insert into lanes.job_use (job_id, received) select job_id, count(*) from taken where job_id is not null group by 1)
   select array(select row(s.place, s.workload, s.key, s.content_hash, s.ack, s.source_place, coalesce(s.refusal, 'accepted'),
                           s.detail, false)::lanes.screened_input
                  from seen s order by s.place),

@@ -2,7 +2,7 @@
 --- Admits one input as lanes.admit does; without a key it is known by its content, where its workload asks so, or by a
 --- made-up one
 create or replace function lanes.admit_one(workload text, payload jsonb, key text, due_at timestamptz, consumer text, entity text,
-                                           urgent boolean, lane text, occurred_at timestamptz, door text,
+                                           urgent boolean, lane text, occurred_at timestamptz, job text, door text,
                                            at timestamptz default clock_timestamp())
 returns lanes.admitted
 language plpgsql set search_path = pg_catalog, pg_temp as $$
@@ -16,21 +16,29 @@ declare
   known_hash bytea;
   is_forgotten boolean;
   wrong text[];
+  its lanes.job;
 begin
   select v.dedupe, v.max_payload_kib, v.input_schema into dedupe, max_payload_kib, input_schema
     from lanes.workload w join lanes.version v on v.id = w.version_id where w.name = admit_one.workload;
+  if job is not null then
+    perform lanes.begin_job(job, workload, at);
+    select j.* into its from lanes.job j where j.name = admit_one.job;
+  end if;
   known_as := coalesce(key, case when dedupe = 'content' then encode(hash, 'hex') end, uuidv7()::text);
   wrong := coalesce(
     lanes.refusal(false, '{}', workload, max_payload_kib, payload, said, known_as, consumer, entity, lane,
-                  to_jsonb(due_at) #>> '{}', to_jsonb(occurred_at) #>> '{}'),
+                  to_jsonb(due_at) #>> '{}', to_jsonb(occurred_at) #>> '{}', job),
+    lanes.job_refusal(its.name, its.workload, its.closed_at, workload),
     lanes.input_refusal(input_schema, workload, payload));
   if wrong is null then
     insert into lanes.item (workload, key, payload, content_hash, consumer, entity, urgent, pin, due_at, occurred_at, received_at,
-                            source)
+                            source, job_id)
     values (admit_one.workload, known_as, admit_one.payload, hash, admit_one.consumer, admit_one.entity,
-            coalesce(admit_one.urgent, false), admit_one.lane, admit_one.due_at, coalesce(admit_one.occurred_at, at), at, door)
+            coalesce(admit_one.urgent, false), admit_one.lane, coalesce(admit_one.due_at, its.due_at),
+            coalesce(admit_one.occurred_at, at), at, door, its.id)
     on conflict on constraint uq_item_workload_key do nothing;
     if found then
+      insert into lanes.job_use (job_id, received) select its.id, 1 where its.id is not null;
       perform pg_notify('lanes', '');
       return row('accepted', known_as, null)::lanes.admitted;
     end if;

@@ -11,9 +11,7 @@ begin
   if target.id is null then return 'unknown_item'; end if;
   if target.canceled_at is not null then return 'canceled'; end if;
   if target.settled_at is not null then return 'settled'; end if;
-  update lanes.item set canceled_at = at where item.id = target.id;
-  update lanes.work set state = 'canceled', finished_at = at
-   where work.item_id = target.id and work.state in ('ready', 'claimed');
+  perform lanes.cancel_items(array[target.id], at);
   perform pg_notify('lanes', '');
   return 'canceled';
 end $$;

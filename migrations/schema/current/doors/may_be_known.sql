@@ -4,5 +4,5 @@ create or replace function lanes.may_be_known(reason text)
 returns boolean
 language sql immutable
 begin atomic
-  select reason in ('payload_too_large', 'schema_mismatch');
+  select reason in ('payload_too_large', 'schema_mismatch', 'job_conflict');
 end;

@@ -5,7 +5,7 @@
 --- max_payload_kib; said is the payload as text
 create or replace function lanes.refusal(only_arguments boolean, input jsonb, workload text, max_payload_kib int, payload jsonb,
                                          said text, key text, consumer text, entity text, lane text, due_at text,
-                                         occurred_at text)
+                                         occurred_at text, job text)
 returns text[]
 language sql stable
 begin atomic
@@ -13,10 +13,10 @@ begin atomic
     when jsonb_typeof(input) <> 'object' then array['malformed', 'an input must be a JSON object']
     when max_payload_kib is null then array['unknown_workload', format(
       'workload "%s" has no published version; publish it or correct the name', left(workload, 512))]
-    when only_arguments and input - '{payload,key,due_at,consumer,entity,urgent,lane,occurred_at}'::text[] <> '{}'
+    when only_arguments and input - '{payload,key,due_at,consumer,entity,urgent,lane,occurred_at,job}'::text[] <> '{}'
       then array['malformed', format(
-        'unknown field %s; allowed are payload, key, due_at, consumer, entity, urgent, lane and occurred_at',
-        lanes.field_names(input - '{payload,key,due_at,consumer,entity,urgent,lane,occurred_at}'::text[]))]
+        'unknown field %s; allowed are payload, key, due_at, consumer, entity, urgent, lane, occurred_at and job',
+        lanes.field_names(input - '{payload,key,due_at,consumer,entity,urgent,lane,occurred_at,job}'::text[]))]
     when jsonb_typeof(payload) is distinct from 'object' then array['malformed', '"payload" must be a JSON object']
     when lanes.unreadable(payload) is not null then array['malformed', 'payload ' || lanes.unreadable(payload)]
     when not lanes.is_a_moment(due_at) then array['malformed',
@@ -32,6 +32,8 @@ begin atomic
     when jsonb_typeof(input->'entity') not in ('string', 'null') or length(entity) not between 1 and 512
       then array['malformed', '"entity" must be a text of 1 to 512 characters']
     when lane not in ('realtime', 'batch') then array['malformed', '"lane" must be realtime or batch']
+    when jsonb_typeof(input->'job') not in ('string', 'null') or length(job) not between 1 and 512
+      then array['malformed', '"job" must be a text of 1 to 512 characters']
     when octet_length(said) > max_payload_kib * 1024 then array['payload_too_large', format(
       'the payload has %s bytes, workload "%s" takes %s KiB; shorten it or raise max_payload_kib',
       octet_length(said), workload, max_payload_kib)]

@@ -4,7 +4,7 @@
 create or replace function lanes.screened(inputs jsonb, of_workload text default null, nameless text default null)
 returns table (place int, workload text, key text, payload jsonb, content_hash bytea, due_at timestamptz,
                occurred_at timestamptz, urgent boolean, consumer text, entity text, lane text, ack boolean,
-               source_place text, refusal text, detail text)
+               source_place text, refusal text, detail text, job_id bigint)
 language sql stable
 begin atomic
   with given as (
@@ -13,7 +13,7 @@ begin atomic
            list.input->'payload' as payload, (list.input->'payload')::text as said,
            list.input->>'due_at' as due_at, list.input->>'occurred_at' as occurred_at, list.input->>'urgent' as urgent,
            list.input->>'consumer' as consumer, list.input->>'entity' as entity, list.input->>'lane' as lane,
-           list.input->'ack' = 'true' as ack
+           list.input->>'job' as job, list.input->'ack' = 'true' as ack
       from jsonb_array_elements(inputs) with ordinality as list (input, place)
     offset 0),
   hashed as (
@@ -21,25 +21,28 @@ begin atomic
       from given
     offset 0),
   named as (
-    select hashed.*, version.max_payload_kib, version.input_schema,
+    select hashed.*, version.max_payload_kib, version.input_schema, its.id as job_id, its.due_at as due_with_job,
+           lanes.job_refusal(its.name, its.workload, its.closed_at, hashed.workload) as job_wrong,
            coalesce(given_key, case when version.dedupe = 'content' then encode(content_hash, 'hex') end, given_place,
                     nameless || '-' || place) as key
       from hashed
       left join lanes.workload on workload.name = hashed.workload
       left join lanes.version on version.id = workload.version_id
+      left join lanes.job its on its.name = hashed.job
     offset 0),
   judged as (
     select named.*, coalesce(
              lanes.refusal(nameless is not null, input, named.workload, max_payload_kib, payload, said, named.key, consumer,
-                           entity, lane, due_at, occurred_at),
+                           entity, lane, due_at, occurred_at, job),
+             job_wrong,
              lanes.input_refusal(input_schema, named.workload, payload)) as wrong
       from named
     offset 0)
   select j.place, j.workload, j.key, j.payload, j.content_hash,
-         case when wrong is null then lanes.in_a_zone(j.due_at)::timestamptz end,
+         case when wrong is null then coalesce(lanes.in_a_zone(j.due_at)::timestamptz, j.due_with_job) end,
          case when wrong is null then lanes.in_a_zone(j.occurred_at)::timestamptz end,
          case when wrong is null then coalesce(j.urgent::boolean, false) end,
          j.consumer, j.entity, j.lane, coalesce(j.ack, false), coalesce(given_place, given_key, j.place::text),
-         wrong[1], wrong[2]
+         wrong[1], wrong[2], j.job_id
     from judged j;
 end;

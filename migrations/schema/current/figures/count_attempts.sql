@@ -1,14 +1,17 @@
---- Counts new attempts in the figures
+--- Counts new attempts in the figures, and their cost in that of their jobs
 create or replace function lanes.count_attempts()
 returns trigger
 language plpgsql security definer
 set search_path = pg_catalog, pg_temp set enable_seqscan = off set enable_sort = off set enable_memoize = off as $$
 begin
+  with tries as materialized (
+    select a.*, i.received_at, i.job_id from added a
+     cross join lateral (select i.received_at, i.job_id from lanes.item i where i.id = a.item_id offset 0) i),
+  of_jobs as (
+    insert into lanes.job_use (job_id, usd)
+    select job_id, sum(cost_usd) from tries where job_id is not null group by 1)
   insert into lanes.figure_delta ({columns})
-  with tries as (
-    select a.*, i.received_at from added a
-     cross join lateral (select i.received_at from lanes.item i where i.id = a.item_id offset 0) i),
-  {made tried}
+  with {made tried}
   {counted tried};
   return null;
 end $$;

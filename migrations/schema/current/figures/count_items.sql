@@ -1,14 +1,13 @@
 -- Most updates of an item move it nowhere. How it stood is joined by hash (`enable_nestloop`), also where a plan was made for one.
---- Counts each change of items in the figures
+--- Counts each change of items in the figures, and in their jobs
 create or replace function lanes.count_items()
 returns trigger
 language plpgsql security definer
 set search_path = pg_catalog, pg_temp set enable_seqscan = off set enable_sort = off set enable_memoize = off set enable_nestloop = off as $$
 begin
-  insert into lanes.figure_delta ({columns})
   with moved as materialized (
     select m.*, r.lane, r.realtime_usd, r.batch_usd
-      from (select n.id, date_trunc('minute', n.received_at, 'UTC') as at, n.workload, n.consumer, n.received_at, n.due_at, n.urgent,
+      from (select n.id, n.job_id, date_trunc('minute', n.received_at, 'UTC') as at, n.workload, n.consumer, n.received_at, n.due_at, n.urgent,
                    o.answered_at as answered_before, n.answered_at, o.failed_at as failed_before, n.failed_at,
                    o.canceled_at is not null as canceled_before, n.canceled_at is not null as canceled,
                    lanes.figure_stands(o.answered_at, o.settled_at, o.failed_at, o.canceled_at) as word_before,
@@ -20,7 +19,15 @@ begin
       left join lateral (
         select r.lane, r.realtime_usd, r.batch_usd from lanes.route r
          where r.item_id = m.id order by r.id + 0 desc limit 1) r on true),
-  stood as (
+  of_jobs as (
+    insert into lanes.job_use (job_id, answered, settled, failed, canceled)
+    select job_id, sum((word = 'answered')::int - (word_before = 'answered')::int),
+           sum((word = 'settled')::int - (word_before = 'settled')::int),
+           sum((word = 'failed')::int - (word_before = 'failed')::int),
+           sum((word = 'canceled')::int - (word_before = 'canceled')::int)
+      from moved where job_id is not null group by 1)
+  insert into lanes.figure_delta ({columns})
+  with stood as (
     select at as received_at, workload, lane, word, 1 as n, (answered_at is not null)::int as items,
            coalesce(realtime_usd, 0) as realtime_usd, coalesce(batch_usd, 0) as batch_usd
       from moved where lane is not null or canceled

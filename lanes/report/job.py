@@ -1,0 +1,70 @@
+"""A job in words: a sentence, a table of jobs, and its page in the Prefect UI."""
+
+import re
+from collections.abc import Sequence
+from datetime import datetime
+
+from lanes.report.table import Table, figure, label, phrase
+from lanes.routing.prospect import percent
+from lanes.settling.jobs import JobStatus
+from lanes.text import cell, plain
+from lanes.units import clock, count, counted, usd
+
+COUNTS = (
+    "waiting",
+    "answered",
+    "settled",
+    "failed",
+    "canceled",
+    "duplicates",
+    "refused",
+)
+
+
+def key(of: JobStatus) -> str:
+    """Return the key of the artifact with the job's page."""
+    return f"lanes-job-{re.sub('[^a-z0-9]+', '-', of.job.lower()).strip('-')[:80]}".rstrip("-")
+
+
+def headline(of: JobStatus) -> str:
+    """Return in one line how far the job is."""
+    told = {name: getattr(of, name) for name in COUNTS}
+    parts = ", ".join(f"{count(number)} {name}" for name, number in told.items() if number)
+    over = f"{count(of.over)} of {counted(of.received, 'item')} over"
+    whose = f"Job {plain(of.job, most=80)} of {plain(of.workload, most=60)}"
+    return f"{whose} is {of.state}: {over}{parts and f' ({parts})'}"
+
+
+def outlook(of: JobStatus, now: datetime) -> list[str]:
+    """Return sentences: what it costs, when it is expected to end, and why items failed."""
+    told = [f"Cost: {usd(of.cost_usd)}."]
+    if not of.is_done and of.estimated_usd is not None:
+        told = [f"Cost: {usd(of.cost_usd)} so far, about {usd(of.estimated_usd)} in the end."]
+    if of.expected_end_at is not None and of.probability is not None:
+        ends, chance = clock(of.expected_end_at, beside=now), percent(of.probability)
+        told.append(f"Its batches are back by {ends} with a probability of {chance}.")
+    reasons = of.failures.items()
+    return told + [f"{counted(items, 'item')} failed: {plain(why)}" for why, items in reasons]
+
+
+def render(of: JobStatus, now: datetime) -> str:
+    """Return the page."""
+    lines = "\n".join(f"- {cell(each, most=400)}" for each in outlook(of, now))
+    does = "`--results FILE` writes its answers, `--retry` tries failed items again, `--cancel` withdraws open ones"
+    return f"# {cell(headline(of), most=400)}\n\n{lines}\n\n`lanes job NAME` shows it in a terminal: {does}.\n"
+
+
+def listed(of: Sequence[JobStatus], now: datetime) -> Table[JobStatus]:
+    """Return jobs as a table."""
+    return Table(
+        "Jobs, the newest first",
+        of,
+        label("Job", lambda each: plain(each.job, most=40)),
+        label("Workload", lambda each: plain(each.workload, most=30)),
+        label("State", lambda each: each.state),
+        phrase("Since", "its first input came", lambda each: clock(each.created_at, beside=now)),
+        figure("Items", "that exist because of it", lambda each: count(each.received)),
+        figure("Over", "settled, failed or canceled", lambda each: count(each.over)),
+        figure("Failed", "", lambda each: count(each.failed)),
+        figure("Cost", "so far", lambda each: usd(each.cost_usd)),
+    )

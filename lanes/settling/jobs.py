@@ -1,0 +1,74 @@
+"""Jobs: items that were submitted together, followed as one."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
+from enum import StrEnum
+from typing import Any
+
+from lanes.ids import JobId
+from lanes.routing.prospect import BatchDeparture
+
+
+class JobState(StrEnum):
+    """Where a job stands."""
+
+    SENDING = "sending"  # as a whole, and not all of it has arrived
+    OPEN = "open"  # some of its items are still owed something
+    DONE = "done"  # every item is settled, failed or canceled
+
+
+@dataclass(frozen=True)
+class JobStatus:
+    """A job as it stands; counts are items, as view `job_status` says.
+
+    `failures` holds the most frequent reasons of failures, each with its items. `estimated_usd` is the cost in the end. With
+    `probability`, 0 to 1, all its batches are back by `expected_end_at`. None: not known.
+    """
+
+    job_id: JobId
+    job: str
+    workload: str
+    state: JobState
+    sent: int | None
+    received: int
+    waiting: int
+    answered: int
+    settled: int
+    failed: int
+    canceled: int
+    duplicates: int | None
+    refused: int | None
+    cost_usd: Decimal
+    due_at: datetime | None
+    created_at: datetime
+    closed_at: datetime | None
+    done_at: datetime | None
+    failures: Mapping[str, int] = field(default_factory=dict)
+    estimated_usd: Decimal | None = None
+    expected_end_at: datetime | None = None
+    probability: float | None = None
+
+    def told(self) -> dict[str, Any]:
+        """Return what the event says that tells of its end."""
+        counts = {
+            name: getattr(self, name) for name in ("received", "settled", "failed", "canceled")
+        }
+        return {"job": self.job, **counts, "cost_usd": float(self.cost_usd)}
+
+    @property
+    def over(self) -> int:
+        """How many items are settled, failed or canceled."""
+        return self.settled + self.failed + self.canceled
+
+    @property
+    def is_done(self) -> bool:
+        """Whether nothing of it is owed any more."""
+        return self.state is JobState.DONE
+
+
+def expected_end(batches: Sequence[BatchDeparture], probability: float) -> datetime | None:
+    """Return when all of these batches are back with this probability, as if each took its own time; None without one."""
+    each = probability ** (1 / max(len(batches), 1))
+    return max((batch.back_at(each) for batch in batches), default=None)

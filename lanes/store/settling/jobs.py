@@ -1,0 +1,164 @@
+"""Jobs as they stand, what a person does to one, and which are done."""
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+import sqlalchemy as sa
+
+from lanes.errors import UnknownItem
+from lanes.routing.prospect import BatchProfile
+from lanes.settling.jobs import JobState, JobStatus, expected_end
+from lanes.store import outbox, signals
+from lanes.store.asking import read_as
+from lanes.store.outbox import EventOut
+from lanes.store.routing import turnarounds
+from lanes.store.settling import decisions
+from lanes.store.states import ANSWERING, OPEN_WORK
+from lanes.store.tables import item, job
+from lanes.store.workload import workloads
+from lanes.words import BatchState, Lane, Mode
+
+MOST_REASONS = 5
+SAMPLED = 1_000  # items, spread evenly, by which cost and end are estimated
+AT_ONCE = 5_000  # items of a job that one transaction cancels
+NOT_OVER = "i.settled_at is null and i.failed_at is null and i.canceled_at is null"
+
+NEWEST = sa.text("""
+select s.* from lanes.job_status s
+ where s.job_id in (select id from lanes.job order by id desc limit :most) order by s.job_id desc
+""")
+STATUS = sa.text("select * from lanes.job_status where job_id = :job_id")
+SPAN = sa.text("select min(id) as first, max(id) as last from lanes.item where job_id = :job_id")
+FAILURES = sa.text("""
+select i.failure, count(*) as items from lanes.item i
+ where i.id between :first and :last and i.failure is not null and i.job_id = :job_id group by 1 order by 2 desc, 1 limit :most
+""")
+# Of items spread evenly over the job, the open ones. Each still costs its answer by its newest route and, where that corrects,
+# the authoritative pass; its open work says which batch it waits for.
+REMAINING = sa.text(f"""
+select case when i.answered_at is not null or r.lane = 'batch' then r.batch_usd
+            else r.realtime_usd + case when :corrects then r.batch_usd else 0 end end as usd,
+       w.lane, b.id as batch_id, b.model, b.requests, b.intended_at, b.state, v.batch_expected_minutes
+  from (select distinct n.id from generate_series(cast(:first as bigint), :last, :step) g
+         cross join lateral (
+           select i.id from lanes.item i where i.job_id = :job_id and i.id >= g order by i.id limit 1) n) n
+  join lanes.item i on i.id = n.id and {NOT_OVER}
+  left join lateral (select * from lanes.route r where r.item_id = i.id order by r.id desc limit 1) r on true
+  left join lateral (
+    select * from lanes.work w
+     where w.item_id = i.id and w.generation = 0 and w.purpose in {ANSWERING} and w.state in {OPEN_WORK}
+     order by w.id desc limit 1) w on true
+  left join lanes.batch b on b.id = w.batch_id
+  left join lanes.version v on v.id = b.version_id
+""")
+CANCEL = sa.text(f"""
+select lanes.cancel_items(
+  array(select i.id from lanes.item i where i.job_id = :job_id and {NOT_OVER} order by i.id limit :most), :now)
+""")
+# A job that comes item by item is done a minute after its last item. One that another transaction holds is looked at later.
+QUIET = timedelta(minutes=1)
+DONE = sa.text("""
+update lanes.job j set done_at = :now from lanes.job_status s
+ where s.job_id = j.id and s.waiting + s.answered = 0
+   and j.id in (select id from lanes.job where done_at is null for no key update skip locked)
+   and (j.closed_at is not null or j.digest is null and :quiet >= (
+          select i.received_at from lanes.item i where i.job_id = j.id order by i.id desc limit 1))
+returning j.name
+""")
+FOLD = sa.text("""
+with added as (select * from lanes.job_use order by id limit :most),
+free as (select id from lanes.job where id in (select job_id from added) for no key update skip locked),
+moved as (delete from lanes.job_use u using added s, free f where u.id = s.id and f.id = s.job_id returning u.*)
+update lanes.job j
+   set received = j.received + m.received, answered = j.answered + m.answered, settled = j.settled + m.settled,
+       failed = j.failed + m.failed, canceled = j.canceled + m.canceled, usd = j.usd + m.usd
+  from (select job_id, sum(received) as received, sum(answered) as answered, sum(settled) as settled, sum(failed) as failed,
+               sum(canceled) as canceled, sum(usd) as usd from moved group by 1) m
+ where j.id = m.job_id
+""")
+FOLDED = 20_000  # rows moved in one transaction
+
+
+def newest(connection: sa.Connection, *, most: int) -> list[JobStatus]:
+    """Return the newest jobs, without estimates."""
+    return [_status(row) for row in connection.execute(NEWEST, {"most": most})]
+
+
+def status(connection: sa.Connection, name: str, *, now: datetime) -> JobStatus:
+    """Return the job as it stands, with its failures and estimates.
+
+    Raises:
+        UnknownItem: there is none of that name.
+    """
+    its: dict[str, Any] = {"job_id": _job(connection, name).id}
+    found = _status(connection.execute(STATUS, its).one())
+    its |= connection.execute(SPAN, its).one()._asdict()
+    if found.failed:
+        reasons = connection.execute(FAILURES, {**its, "most": MOST_REASONS})
+        found = replace(found, failures={each.failure: each.items for each in reasons})
+    version, left = (
+        workloads.in_force(connection).get(found.workload),
+        found.waiting + found.answered,
+    )
+    if not left or version is None:
+        return replace(found, estimated_usd=None if left else found.cost_usd)
+    its["step"] = 1 + (its["last"] - its["first"]) // SAMPLED
+    its["corrects"] = version.spec.mode is Mode.LAMBDA
+    sample = connection.execute(REMAINING, its).all()
+    costs = [each.usd for each in sample if each.usd is not None]
+    usd = found.cost_usd + left * sum(costs, Decimal(0)) / len(costs) if costs else None
+    laws, batches = turnarounds.prospects(connection, now=now), []
+    for each in {row.batch_id: row for row in sample if row.state == BatchState.SUBMITTED}.values():
+        of = BatchProfile(each.model, timedelta(minutes=each.batch_expected_minutes))
+        batches.append(laws.underway(of, left_at=each.intended_at, requests=each.requests))
+    if any(each.lane == Lane.BATCH and each.batch_id is None for each in sample):
+        batches.append(laws.of(version).scheduled)
+    ends, sure = expected_end(batches, version.spec.confidence), version.spec.confidence
+    estimates = {"expected_end_at": ends, "probability": sure if ends else None}
+    return replace(found, estimated_usd=usd, **estimates)
+
+
+def _status(row: Any) -> JobStatus:
+    return read_as(JobStatus, row, state=JobState(row.state))
+
+
+def cancel(connection: sa.Connection, name: str, *, now: datetime) -> int:
+    """Withdraw up to `AT_ONCE` open items of the job, and return how many; zero once none is open."""
+    its = {"job_id": _job(connection, name).id, "most": AT_ONCE, "now": now}
+    canceled = connection.execute(CANCEL, its).scalar_one()
+    signals.wake(connection)
+    return canceled
+
+
+def retry(connection: sa.Connection, name: str, *, now: datetime) -> int:
+    """Let the failed items of the job wait again, as `decisions.retry` does, and return how many; its end is told again."""
+    of = _job(connection, name)
+    failed = sa.select(item.c.key).where(item.c.job_id == of.id, item.c.failure.is_not(None))
+    keys = connection.execute(failed).scalars().all()
+    again = decisions.retry(connection, of.workload, keys, now=now)
+    anew = sa.update(job).where(job.c.id == of.id).values(done_at=None)
+    connection.execute(anew)
+    return len(again)
+
+
+def fold(connection: sa.Connection) -> None:
+    """Move what transactions added to the counts of jobs into the jobs; without it they are slower to read, never wrong."""
+    connection.execute(FOLD, {"most": FOLDED})
+
+
+def finish(connection: sa.Connection, *, now: datetime) -> list[JobStatus]:
+    """Tell by an event of each job that is done and was not told, and return these jobs."""
+    names = connection.execute(DONE, {"now": now, "quiet": now - QUIET}).scalars().all()
+    done = [status(connection, each, now=now) for each in names]
+    events = [EventOut.of_workload("lanes.job.done", each.workload, each.told()) for each in done]
+    outbox.add(connection, events, now=now)
+    return done
+
+
+def _job(connection: sa.Connection, name: str) -> Any:
+    found = connection.execute(sa.select(job).where(job.c.name == name)).first()
+    if found is None:
+        raise UnknownItem(f'there is no job "{name}"; `lanes jobs` lists the newest')
+    return found

@@ -1,0 +1,221 @@
+"""Jobs as they stand: progress, failures, cost and end; and what a person does to one."""
+
+import json
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Connection, Engine
+
+from lanes.commands import jobs as commands
+from lanes.errors import UnknownItem
+from lanes.settling.jobs import JobState, JobStatus
+from lanes.store.settling import jobs
+from lanes.words import Lane, Outcome
+from tests.conftest import NOON, later
+from tests.examples import admit, publish, route
+from tests.store.tries import claim, events, home, row, rows, save, submit, tried
+
+Told = pytest.CaptureFixture[str]
+
+
+def status(connection: Connection, name: str = "mine") -> JobStatus:
+    return jobs.status(connection, name, now=later(minutes=1))
+
+
+def closed(connection: Connection, name: str = "mine") -> None:
+    """The job was sent as a whole."""
+    connection.exec_driver_sql(
+        f"update lanes.job set digest = '', sent = 4, refused = 0, closed_at = created_at where name = '{name}'"
+    )
+
+
+@pytest.fixture
+def mixed(connection: Connection) -> Connection:
+    """As `mix`, in the test's transaction."""
+    mix(connection)
+    return connection
+
+
+def mix(connection: Connection) -> None:
+    """A job of four items in real time: one settled, one failed, two claimed."""
+    publish(connection, now=NOON, max_failures=1)
+    admit(connection, "a", "b", "c", "d", now=NOON, lane=Lane.REALTIME, job="mine")
+    admit(connection, "other", now=NOON, lane=Lane.REALTIME)
+    route(connection, now=NOON)
+    found = {each.key: each for each in claim(connection)}
+    save(connection, tried(found["a"]), tried(found["other"]), tried(found["b"], Outcome.POISON))
+
+
+def test_a_status_counts_the_items_of_the_job_alone(mixed: Connection) -> None:
+    found = status(mixed)
+    assert (found.received, found.settled, found.failed, found.waiting) == (4, 1, 1, 2)
+    (reason,) = found.failures
+    assert found.failures[reason] == 1
+    assert found.cost_usd == row(mixed, "item_status", key="a").cost_usd > 0
+    assert found.state is JobState.OPEN
+
+
+def test_the_cost_in_the_end_adds_what_the_routes_of_the_open_items_say(mixed: Connection) -> None:
+    found = status(mixed)
+    each = row(mixed, "route_log", key="c").realtime_usd
+    assert found.estimated_usd == pytest.approx(found.cost_usd + 2 * each)
+    assert found.expected_end_at is None
+
+
+def test_the_end_is_when_all_batches_are_back_with_the_confidence_of_the_workload(
+    connection: Connection,
+) -> None:
+    letters = publish(connection, now=NOON)
+    admit(connection, "a", now=NOON, lane=Lane.BATCH, job="mine")
+    route(connection, now=NOON)
+    waits = status(connection)
+    submit(connection, letters)
+    out = status(connection)
+    assert waits.expected_end_at is not None
+    assert out.expected_end_at is not None
+    assert out.expected_end_at > NOON
+    assert waits.probability == out.probability == letters.spec.confidence
+
+
+def test_a_job_is_done_once_every_item_is_over(mixed: Connection) -> None:
+    closed(mixed)
+    assert not status(mixed).is_done
+    assert jobs.cancel(mixed, "mine", now=NOON) == 2
+    found = status(mixed)
+    assert (found.settled, found.failed, found.canceled, found.is_done) == (1, 1, 2, True)
+    assert jobs.cancel(mixed, "mine", now=NOON) == 0
+    assert found.estimated_usd == found.cost_usd
+
+
+def test_canceling_in_the_middle_of_a_batch_bills_and_shows_nothing(
+    connection: Connection,
+) -> None:
+    letters = publish(connection, now=NOON)
+    admit(connection, "a", "b", now=NOON, lane=Lane.BATCH, job="mine")
+    route(connection, now=NOON)
+    batch_id, works = submit(connection, letters)
+    admit(connection, "c", now=NOON, lane=Lane.BATCH, job="mine")
+    route(connection, now=NOON)
+    assert jobs.cancel(connection, "mine", now=NOON) == 3
+    save(connection, *map(tried, works), batch_id=batch_id)
+    home(connection, batch_id)
+    found = status(connection)
+    assert (found.canceled, found.settled) == (3, 0)
+    assert found.cost_usd > Decimal(0)
+    assert rows(connection, "current_results") == []
+
+
+def test_failed_items_of_the_job_are_tried_again_and_no_others(mixed: Connection) -> None:
+    admit(mixed, "stranger", now=NOON, lane=Lane.REALTIME)
+    route(mixed, now=NOON)
+    (stranger,) = claim(mixed)
+    save(mixed, tried(stranger, Outcome.POISON))
+    assert jobs.retry(mixed, "mine", now=NOON) == 1
+    assert status(mixed).failed == 0
+    assert row(mixed, "item_status", key="stranger").state == "failed"
+
+
+def test_an_unknown_job_is_told(connection: Connection) -> None:
+    for act in (jobs.status, jobs.cancel, jobs.retry):
+        with pytest.raises(UnknownItem, match='no job "nothing"; `lanes jobs`'):
+            act(connection, "nothing", now=NOON)
+
+
+def test_a_job_that_was_sent_as_a_whole_is_told_once_when_it_is_done(mixed: Connection) -> None:
+    closed(mixed)
+    assert jobs.finish(mixed, now=NOON) == []
+    jobs.cancel(mixed, "mine", now=NOON)
+    (done,) = jobs.finish(mixed, now=later(seconds=1))
+    assert jobs.finish(mixed, now=later(seconds=2)) == []
+    (told,) = events(mixed, "lanes.job.done")
+    assert told.resource == "lanes.workload.letters"
+    assert told.payload == done.told()
+    assert (told.payload["settled"], told.payload["failed"], told.payload["canceled"]) == (1, 1, 2)
+    assert jobs.retry(mixed, "mine", now=NOON) == 1
+    assert not status(mixed).is_done
+    (again,) = claim(mixed)
+    save(mixed, tried(again))
+    assert [each.settled for each in jobs.finish(mixed, now=later(seconds=3))] == [2]
+
+
+def test_a_job_that_comes_item_by_item_is_done_a_minute_after_its_last_item(
+    mixed: Connection,
+) -> None:
+    jobs.cancel(mixed, "mine", now=NOON)
+    assert jobs.finish(mixed, now=later(seconds=59)) == []
+    assert not status(mixed).is_done
+    assert len(jobs.finish(mixed, now=later(seconds=60))) == 1
+    assert status(mixed).is_done
+
+
+def test_a_job_that_is_still_being_sent_is_not_done(mixed: Connection) -> None:
+    mixed.exec_driver_sql("update lanes.job set digest = ''")
+    jobs.cancel(mixed, "mine", now=NOON)
+    assert jobs.finish(mixed, now=later(hours=1)) == []
+    assert status(mixed).state is JobState.SENDING
+
+
+def test_folding_changes_no_count(mixed: Connection) -> None:
+    before = status(mixed)
+    for _ in range(2):
+        jobs.fold(mixed)
+        assert status(mixed) == before
+    assert rows(mixed, "job_use") == []
+
+
+@pytest.fixture
+def address_of_mixed(pool: Engine, address: str) -> None:
+    with pool.begin() as connection:
+        mix(connection)
+        closed(connection)
+
+
+@pytest.mark.usefixtures("address_of_mixed")
+class TestCommands:
+    """`lanes jobs` and `lanes job`."""
+
+    def test_jobs_are_listed(self, capsys: Told) -> None:
+        assert commands.jobs(as_json=True) == 0
+        (told,) = json.loads(capsys.readouterr().out)
+        assert (told["job"], told["received"], told["settled"]) == ("mine", 4, 1)
+        assert commands.jobs() == 0
+        assert "mine" in capsys.readouterr().out
+
+    def test_a_job_is_shown_canceled_and_followed_to_its_end(self, capsys: Told) -> None:
+        assert commands.job("mine") == 0
+        said = capsys.readouterr().out
+        assert (
+            "Job mine of letters is open: 2 of 4 items over (2 waiting, 1 settled, 1 failed)."
+            in said
+        )
+        assert " so far, about $" in said
+        assert "1 item failed: " in said
+        assert commands.job("mine", retry=True) == 0
+        assert "1 item will be tried again." in capsys.readouterr().out
+        assert commands.job("mine", cancel=True) == 0
+        assert (
+            "Job mine of letters is done: 4 of 4 items over (1 settled, 3 canceled)"
+            in capsys.readouterr().out
+        )
+        assert commands.job("mine", follow=True) == 0
+        assert "mine: 4 of 4" in capsys.readouterr().err
+
+    def test_its_answers_are_written_to_a_file(self, tmp_path: Path) -> None:
+        file = tmp_path / "answers.jsonl"
+        assert commands.job("mine", results=file) == 0
+        lines = [json.loads(line) for line in file.read_text().splitlines()]
+        assert [(each["key"], each["state"]) for each in lines] == [
+            ("a", "settled"),
+            ("b", "failed"),
+            ("c", "working"),
+            ("d", "working"),
+        ]
+
+    def test_wrong_calls_are_told(self, capsys: Told, tmp_path: Path) -> None:
+        assert commands.job("nothing") == 2
+        assert commands.job("mine", cancel=True, retry=True) == 2
+        assert commands.job("mine", results=tmp_path / "no folder" / "x") == 1
+        said = capsys.readouterr().err
+        assert 'there is no job "nothing"' in said
+        assert "cannot be written: No such file" in said
