@@ -14,6 +14,8 @@ from typing import Any, Concatenate, Final, ParamSpec, TypeVar
 
 from lanes.client.ahandle import AsyncLanes
 from lanes.client.handle import Lanes
+from lanes.client.jobs import AsyncJob
+from lanes.settling.jobs import JobStatus
 from lanes.stand.whereabouts import database_url
 
 P = ParamSpec("P")
@@ -138,3 +140,12 @@ aread_result: Final = _of_ahandle(AsyncLanes.read_result)
 await_result: Final = _of_ahandle(AsyncLanes.wait, "await_result")
 aresults: Final = _each_of_ahandle(AsyncLanes.results)
 acorrections: Final = _each_of_ahandle(AsyncLanes.corrections)
+
+
+def ajob(name: str) -> AsyncJob:
+    """See `Lanes.job`."""
+
+    async def look(name: str) -> JobStatus:
+        return await (await ahandle()).job(name).status()
+
+    return AsyncJob(name, look)
