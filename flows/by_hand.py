@@ -5,7 +5,7 @@ from prefect import State, flow
 from lanes.commands import actions, handling
 from lanes.commands.quality import AcceptQuality
 from lanes.commands.review import LabelItem
-from tasks.by_hand import by_hand
+from tasks.by_hand import by_hand, show_replay
 
 Ended = str | State[str]
 
@@ -103,13 +103,13 @@ async def decide_proposal(action: actions.DecideProposal) -> Ended:
 @flow(name="promote", flow_run_name="{action.what}", persist_result=False)
 async def promote(action: actions.Promote) -> Ended:
     """Show a complete replay's results to readers."""
-    return await by_hand(action)
+    return await show_replay(action)
 
 
 @flow(name="demote", flow_run_name="{action.what}", persist_result=False)
 async def demote(action: actions.Demote) -> Ended:
     """Take a promotion back."""
-    return await by_hand(action)
+    return await show_replay(action)
 
 
 @flow(name="drop", flow_run_name="{action.what}", persist_result=False)

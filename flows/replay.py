@@ -5,6 +5,7 @@ from prefect.logging import get_run_logger
 from pydantic import Field
 
 from lanes.replays.replay import Selection
+from lanes.report import replay as report
 from lanes.workload.form import FARTHEST, LARGEST, Form, Line, SignedLine, of_workloads
 from tasks.replay import ask_to_depart, begin_replay, read_stream, write_diff
 from tasks.runs import REFUSALS, database, refused
@@ -61,7 +62,7 @@ async def replay(reading: Reading) -> str | State[str]:
             read = await read_stream(db, begun)
             if reading.depart:
                 await ask_to_depart(reading.workload)
-            said = await write_diff(db, read)
+            said = report.headline(read, await write_diff(db, read))
     except REFUSALS as reason:
         return refused(reason)
     get_run_logger().info("%s", said)

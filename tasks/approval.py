@@ -13,6 +13,9 @@ from prefect.logging import get_run_logger
 from prefect.states import Cancelled
 from pydantic import ConfigDict, Field, StrictBool, ValidationError, model_validator
 
+from lanes.replays.replay import Generation
+from lanes.report.links import versions_page
+from lanes.report.replay import key_of
 from lanes.rollouts.rollout import Approval, Rollout
 from lanes.workload.form import Who, Why, arrange
 
@@ -43,23 +46,46 @@ class RolloutApproval(RunInput):
         return self
 
 
+class ReplayApproval(RolloutApproval):
+    """The same form for a change of what readers get."""
+
+    approve: StrictBool | None = Field(default=None, title="Approve")
+    """On: it is done now, and readers get the other results."""
+    decline: StrictBool | None = Field(default=None, title="Decline")
+    """On: readers keep what they get. Switch on this or the one above."""
+
+
 async def ask(rollout: Rollout, question: str, page: str) -> Approval | None:
-    """Return a person's answer, None when what came in breaks the form; `page` is where the rollout's figures are.
+    """Return a person's answer, None when what came in breaks the form; `page` is where the rollout's figures are."""
+    what = f"{rollout.workload} waits for approval at {rollout.basis_points / 100:g} %"
+    key = f"rollout-{rollout.id}-question-{rollout.asked}"
+    return await _answer(RolloutApproval, question, key=key, what=what, page=page)
+
+
+async def ask_about_replay(of: Generation, action: str, question: str) -> Approval | None:
+    """Return a person's answer to whether the replay is promoted or demoted, as `ask` does."""
+    what, page = f"{of.name} waits for approval to {action} it", versions_page(key_of(of))
+    key = f"replay-{of.id}-{action}"
+    return await _answer(ReplayApproval, question, key=key, what=what, page=page)
+
+
+async def _answer(
+    form: type[RolloutApproval], question: str, *, key: str, what: str, page: str
+) -> Approval | None:
+    """Return a person's answer to the question `key`, None when what came in breaks the form.
 
     On the first call the run is suspended and its process ends. Once resumed, the run begins anew and this call,
-    under the same number of the question, returns the answer.
+    under the same key, returns the answer.
     """
-    form = RolloutApproval.with_initial_data(description=question)
+    asking = form.with_initial_data(description=question)
     try:
         given = await suspend_flow_run(  # pyright: ignore[reportGeneralTypeIssues]
-            wait_for_input=form, timeout=None, key=f"rollout-{rollout.id}-question-{rollout.asked}"
+            wait_for_input=asking, timeout=None, key=key
         )
     except Pause:
         get_run_logger().info(
-            "%s waits for approval at %g %%: open this run in the UI, choose Resume in the menu with the three dots, "
-            "and fill the form in. Figures: %s",
-            rollout.workload,
-            rollout.basis_points / 100,
+            "%s: open this run in the UI, choose Resume in the menu with the three dots, and fill the form in. Figures: %s",
+            what,
             page,
         )
         raise

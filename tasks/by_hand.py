@@ -7,13 +7,17 @@ from prefect.artifacts import acreate_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.logging import get_run_logger
 
-from lanes.commands.actions import AbortRollout, DecideProposal, PersonAction
+from lanes.commands.actions import AbortRollout, DecideProposal, Demote, PersonAction, Promote
+from lanes.errors import ActionRefused
+from lanes.report import replay as report
 from lanes.standing import runs
 from lanes.store.database import Database
+from lanes.store.replays import promotions
 from lanes.store.rollouts import rollouts
-from tasks.approval import withdraw
+from tasks.approval import ask_about_replay, withdraw
 from tasks.asking import ask_for_run
 from tasks.outgoing import publish_events
+from tasks.replay import write_diff
 from tasks.runs import REFUSALS, database, refused
 
 
@@ -22,6 +26,38 @@ async def by_hand(action: PersonAction) -> str | State[str]:
     try:
         async with database() as db:
             return await perform(db, action)
+    except REFUSALS as reason:
+        return refused(reason)
+
+
+async def show_replay(action: Promote | Demote) -> str | State[str]:
+    """Promote or demote a replay, by default once a person has seen the diff on a form and approved it.
+
+    The answer signs the action. What cannot be done now is refused before a person is asked.
+    """
+    if not action.ask_first:
+        return await by_hand(action)
+    verb, which = (
+        ("promote", promotions.promotable)
+        if isinstance(action, Promote)
+        else ("demote", promotions.demotable)
+    )
+    try:
+        async with database() as db:
+            async with db.transaction() as run:
+                of = await run(which, action.workload, action.generation, now=run.now)
+            question = report.question(of, await write_diff(db, of), verb)
+            answer = await ask_about_replay(of, verb, question)
+            if answer is None:
+                raise ActionRefused(
+                    f"{of.name} stays {of.state}: switch on one of the two, and sign it; run the form again"
+                )
+            if not answer.approved:
+                said = f"{of.name} stays {of.state}: {answer.who} declined ({answer.why})"
+                get_run_logger().info("%s", said)
+                return said
+            signed = {"who": answer.who, "why": answer.why, "generation": of.number}
+            return await perform(db, action.model_copy(update=signed))
     except REFUSALS as reason:
         return refused(reason)
 

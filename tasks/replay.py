@@ -5,7 +5,7 @@ from prefect.artifacts import acreate_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.logging import get_run_logger
 
-from lanes.replays.replay import EVERYTHING, Generation, Selection
+from lanes.replays.replay import EVERYTHING, Diff, Generation, Selection
 from lanes.report import replay as report
 from lanes.standing import runs
 from lanes.store.database import Database
@@ -65,10 +65,9 @@ async def ask_to_depart(workload: str) -> None:
 
 
 @task(name="write replay diff", cache_policy=NO_CACHE, persist_result=False)
-async def write_diff(db: Database, of: Generation) -> str:
-    """Return the newest version of artifact `lanes-replay-<workload>` shows what the replay would change; its headline."""
+async def write_diff(db: Database, of: Generation) -> Diff:
+    """Write what the replay changes as the newest version of artifact `lanes-replay-<workload>`, and return it."""
     found = await db.run(promotions.compared, of)
-    said = report.headline(of, found)
-    page = report.render(of, found)
-    await acreate_markdown_artifact(page, key=f"lanes-replay-{of.workload}", description=said)
-    return said
+    page, said = report.render(of, found), report.headline(of, found)
+    await acreate_markdown_artifact(page, key=report.key_of(of), description=said)
+    return found

@@ -1,4 +1,4 @@
-"""The actions of a person: one class for each, which Prefect shows as a form and the command line fills in.
+"""The actions of a person, one file because each is a short form, which Prefect shows and the command line fills in.
 
 `perform` does the same for both, within the caller's transaction.
 """
@@ -337,11 +337,18 @@ class ReplayAction(PersonAction):
         return Done(said, {**asdict(of), "changed": changed})
 
 
-class Promote(ReplayAction):
+class ShowReplay(ReplayAction):
+    """A change of what readers get."""
+
+    ask_first: bool = Field(default=True, title="Ask first")
+    """Yes shows what it changes on a form behind Resume, and waits for approval; no does it at once."""
+
+
+class Promote(ShowReplay):
     """Let readers get the results of a complete replay from now on."""
 
 
-class Demote(ReplayAction):
+class Demote(ShowReplay):
     """Take a promotion back; readers get the results from before it."""
 
 

@@ -10,14 +10,19 @@ from pydantic import AfterValidator, ConfigDict, Field, StringConstraints
 
 from lanes.errors import ActionRefused
 from lanes.ids import GenerationId, VersionId
+from lanes.json_data import dumps
 from lanes.money.cost import most_answer_tokens
 from lanes.settling.settle import compare
+from lanes.statistics.differences import PairedShares
+from lanes.statistics.shares import SampleShare, bounds
 from lanes.words import Lane, ReplayState
 from lanes.workload.form import LARGEST, Form, SignedLine
 from lanes.workload.rules import MOST_CHARACTERS, Rule, RuleSyntaxError
+from lanes.workload.schemas import closed_fields
 from lanes.workload.version import Version
 
-MOST_EXAMPLES = 10
+EXAMPLES_OF_A_KIND = 3
+ALPHA = 0.05  # of the bounds that a diff shows
 MOST_KEYS = 1_000
 
 
@@ -178,22 +183,63 @@ class Example:
 
 @dataclass
 class Agreement:
-    """Of the labels of one field: how many each side got right."""
+    """Of the labels of one field or class: how many each side got right, and how many only one of them did."""
 
     labels: int = 0
     current_right: int = 0
     replayed_right: int = 0
+    only_current: int = 0
+    only_replayed: int = 0
+
+    def add(self, current: bool, replayed: bool) -> None:
+        """Count a label, by whether each side agrees with it."""
+        self.labels += 1
+        self.current_right += current
+        self.replayed_right += replayed
+        self.only_current += current and not replayed
+        self.only_replayed += replayed and not current
+
+    @property
+    def gain(self) -> tuple[float, float]:
+        """Return the bounds of the accuracy of the replay minus that of what is shown, -1 to 1, at 95 %."""
+        alike = self.labels - self.only_current - self.only_replayed
+        return PairedShares(self.only_replayed, self.only_current, alike).bounds(alpha=ALPHA)
+
+
+@dataclass
+class ClassChange:
+    """Of the items that are shown in one class: how many would change it, and what the labels of the class say."""
+
+    items: int = 0
+    changed: int = 0
+    agreement: Agreement = field(default_factory=Agreement)
+
+
+@dataclass
+class ChangeKind:
+    """A kind of change: a compared field that goes from one of its closed values to another, or differs in any other way."""
+
+    field_name: str
+    change: str
+    items: int = 0
+    examples: list[Example] = field(default_factory=list)
 
 
 @dataclass
 class Diff:
-    """What a replay would change. `differing` counts items over the compared fields, `fields` over every field."""
+    """What a replay would change. `differing` counts items over the compared fields, `fields` over every field.
+
+    `classes` are the values of `class_field`, the first field with a closed set of them: empty without one. `kinds` are of the
+    compared fields, the most frequent first.
+    """
 
     items: int = 0
     differing: int = 0
     fields: dict[str, int] = field(default_factory=dict)
     agreement: dict[str, Agreement] = field(default_factory=dict)
-    examples: list[Example] = field(default_factory=list)
+    class_field: str = ""
+    classes: dict[str, ClassChange] = field(default_factory=dict)
+    kinds: list[ChangeKind] = field(default_factory=list)
 
     @property
     def share(self) -> float | None:
@@ -201,29 +247,69 @@ class Diff:
         return self.differing / self.items if self.items else None
 
 
-def diff(answers: Iterable[Answers], compare_fields: Sequence[str] = ()) -> Diff:
-    """Return what the replayed answers would change, by `compare_fields` (empty: all fields)."""
-    found = Diff()
+def change_bounds(changed: int, items: int) -> tuple[float, float]:
+    """Return the bounds of the share that would change, 0 to 1, at 95 %."""
+    return bounds(SampleShare(changed, items), alpha=ALPHA)
+
+
+def diff(
+    answers: Iterable[Answers], compare_fields: Sequence[str] = (), schema: Mapping[str, Any] = {}
+) -> Diff:
+    """Return what the replayed answers would change, by `compare_fields` (empty: all fields).
+
+    `schema` is that of the version in force: its closed fields tell classes and kinds of change apart.
+    """
+    closed = closed_fields(schema) if schema else {}
+    found, kinds = Diff(class_field=next(iter(closed), "")), dict[tuple[str, str], ChangeKind]()
     for each in answers:
         found.items += 1
-        everywhere = compare(dict(each.current), dict(each.replayed), ())
+        current, replayed = dict(each.current), dict(each.replayed)
+        everywhere = compare(current, replayed, ())
         for name in everywhere.changed_fields if everywhere else ():
             found.fields[name] = found.fields.get(name, 0) + 1
-        counted = compare(dict(each.current), dict(each.replayed), tuple(compare_fields))
+        counted = everywhere and compare(current, replayed, tuple(compare_fields))
         if counted is not None:
             found.differing += 1
-            if len(found.examples) < MOST_EXAMPLES:
-                found.examples.append(
-                    Example(
-                        each.key, counted.changed_fields, dict(each.current), dict(each.replayed)
-                    )
-                )
+            example = Example(each.key, counted.changed_fields, current, replayed)
+            for name in counted.changed_fields:
+                said = _change(current.get(name), replayed.get(name), closed.get(name))
+                kind = kinds.setdefault((name, said), ChangeKind(name, said))
+                kind.items += 1
+                if len(kind.examples) < EXAMPLES_OF_A_KIND:
+                    kind.examples.append(example)
+        _count_class(found, each, closed)
         for name, right in (each.expected or {}).items():
             tally = found.agreement.setdefault(name, Agreement())
-            tally.labels += 1
-            tally.current_right += name in each.current and _agree(right, each.current[name])
-            tally.replayed_right += name in each.replayed and _agree(right, each.replayed[name])
+            tally.add(*(name in of and _agree(right, of[name]) for of in (current, replayed)))
+    found.kinds = sorted(
+        kinds.values(), key=lambda kind: (-kind.items, kind.field_name, kind.change)
+    )
     return found
+
+
+def _count_class(found: Diff, of: Answers, closed: Mapping[str, Sequence[Any]]) -> None:
+    """Count the item in the class that is shown, and its label in the class that is right."""
+    name, missing = found.class_field, object()
+    if not name:
+        return
+    shown, then = of.current.get(name, missing), of.replayed.get(name, missing)
+    if shown in closed[name]:
+        its = found.classes.setdefault(_value(shown), ClassChange())
+        its.items += 1
+        its.changed += not _agree(shown, then)
+    right = (of.expected or {}).get(name, missing)
+    if right in closed[name]:
+        its = found.classes.setdefault(_value(right), ClassChange())
+        its.agreement.add(_agree(right, shown), _agree(right, then))
+
+
+def _change(now: Any, then: Any, closed: Sequence[Any] | None) -> str:
+    """Say a change of a closed field by its values; empty where the field may say anything."""
+    return f"{_value(now)} → {_value(then)}" if closed and now in closed and then in closed else ""
+
+
+def _value(of: Any) -> str:
+    return of if isinstance(of, str) else dumps(of)
 
 
 def _agree(one: Any, other: Any) -> bool:

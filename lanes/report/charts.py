@@ -33,12 +33,18 @@ FONT = 'font-family="Geist,Inter,system-ui,sans-serif" font-size="12"'
 
 @dataclass(frozen=True)
 class Bar:
-    """A horizontal bar: `value` sets its length, `shown` is written at its end."""
+    """A horizontal bar: `value` sets its length, `shown` is written at its end, a line shows what lies `between`."""
 
     label: str
     value: float
     shown: str
     color: str = NEUTRAL
+    between: tuple[float, float] | None = None
+
+    @property
+    def reach(self) -> float:
+        """How far it is drawn."""
+        return max(self.value, self.between[1]) if self.between else self.value
 
 
 @dataclass(frozen=True)
@@ -57,18 +63,22 @@ def bars(groups: Sequence[Group], *, same_scale: bool = True, empty: str = "no d
     label_width = min(max(text_width(bar.label) for bar in every), 0.36 * INNER) + 12
     value_width = max(text_width(bar.shown) for bar in every) + 10
     room = max(INNER - label_width - value_width, 40)
-    longest = max(bar.value for bar in every)
+    longest = max(bar.reach for bar in every)
     left, y, body = PADDING + label_width, PADDING, ""
     for group in groups:
         if group.heading:
             body += text(PADDING, y + 15, fit(group.heading, INNER), weight=600)
             y += ROW
-        top = longest if same_scale else max((bar.value for bar in group.bars), default=0)
+        top = longest if same_scale else max((bar.reach for bar in group.bars), default=0)
         for bar in group.bars:
             width = max(room * bar.value / top, LEAST) if bar.value > 0 else 0
             body += text(PADDING, y + 15, fit(bar.label, label_width - 10))
             body += rect(left, y + 3, width, ROW - 8, bar.color)
-            body += text(left + width + 8, y + 15, bar.shown, weight=600)
+            end = left + width
+            if bar.between is not None and top > 0:
+                low, end = (left + room * each / top for each in bar.between)
+                body += rect(low, y + 10, max(end - low, 1), 2, INK)
+            body += text(max(end, left + width) + 8, y + 15, bar.shown, weight=600)
             y += ROW
         y += 8
     return card(y - 8 + PADDING, body)

@@ -4,30 +4,54 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from lanes.replays.replay import Agreement, Diff, Generation, Preview
-from lanes.report.links import REPORTS, linked
-from lanes.report.table import Table, explained, figure, in_markdown, label
+from lanes.replays.replay import Agreement, ChangeKind, Diff, Generation, Preview, change_bounds
+from lanes.report import charts
+from lanes.report.charts import NEUTRAL, REALTIME, Bar, Group, data_uri
+from lanes.report.links import REPORTS, linked, versions_page
+from lanes.report.table import (
+    Column,
+    Table,
+    explained,
+    figure,
+    in_markdown,
+    label,
+    left_out,
+    phrase,
+)
 from lanes.text import cell, plain
 from lanes.units import MISSING, count, counted, share, usd
 from lanes.words import ReplayState
 
 MOST_BYTES = 50_000
 LONGEST_OUTPUT = 240
+MOST_KINDS = 30  # of change in the artifact
+MOST_CLASSES = 40
+EXAMPLES_ON_FORM = 5
+MOST_BARS = 12
+PALE = "#9ca3af"  # the line of the bounds is seen on it
+BETWEEN = "with bounds that hold however often one looks, at 95 %"
 FACTS = {
     "Read": "positions of the stream, of those requested",
     "Items with work": "that the replay answers",
     "Unchanged": "items that would be asked as they were: they keep their answers",
     "Erased": "selected items whose payload is gone",
+    "Selected by": "the conditions that its items met; without any all items of its range",
     "Answered by both": "items with a current answer and one of the replay",
     "Would change": "where a compared field differs",
 }
 NEXT = {
     ReplayState.RUNNING: "Its work is in progress. Readers see no change until it is promoted.",
-    ReplayState.COMPLETE: "Promote it with `lanes promote {workload}`, or drop it with `lanes drop {workload}`.",
+    ReplayState.COMPLETE: "Promote it with `lanes promote {workload}` or the form "
+    "[promote](/v2/deployments?flowOrDeploymentName=promote), or drop it with `lanes drop {workload}`.",
     ReplayState.PROMOTED: "Its results are current. `lanes demote {workload}` restores the earlier ones.",
     ReplayState.DEMOTED: "The earlier results are shown again. Promote it again, or drop it.",
     ReplayState.DROPPED: "It is dropped.",
 }
+
+
+def key_of(of: Generation) -> str:
+    """Return the key of the artifact."""
+    return f"lanes-replay-{of.workload}"
 
 
 def headline(of: Generation, found: Diff) -> str:
@@ -35,7 +59,12 @@ def headline(of: Generation, found: Diff) -> str:
     said = f"Generation {of.number}, version {of.version}: {of.state}"
     if not found.items:
         return f"{said}, nothing answered yet{_left_out(of)}"
-    return f"{said}, {share(found.share)} of {counted(found.items, 'item')} would change{_left_out(of)}"
+    return f"{said}, {headline_of(found)}{_left_out(of)}"
+
+
+def headline_of(found: Diff) -> str:
+    """Return the share of items that would change."""
+    return f"{share(found.share)} of {counted(found.items, 'item')} would change"
 
 
 def progress(of: Generation) -> str:
@@ -65,20 +94,36 @@ def _left_out(of: Generation | Preview) -> str:
 
 
 def render(of: Generation, found: Diff) -> str:
-    """Render the whole artifact below 50 KB; examples are left out from the end until it fits."""
-    most = len(found.examples)
+    """Render the whole artifact below 50 KB; kinds of change are left out from the end until it fits."""
+    most = min(len(found.kinds), MOST_KINDS)
     while len((artifact := _rendered(of, found, most)).encode()) >= MOST_BYTES and most > 0:
         most -= 1
     return artifact
+
+
+def question(of: Generation, found: Diff, action: str) -> str:
+    """Return what the person is asked who may promote or demote the replay: its diff, and what approval leads to."""
+    now = "the results of the replay" if action == "promote" else "the results from before it"
+    parts = [
+        f"**{cell(headline(of, found))}.**",
+        _fields(found),
+        _classes(found),
+        _kinds(found, EXAMPLES_ON_FORM),
+        f"Approve: readers get {now}. Decline: they keep what they get.",
+        f"The whole diff, with its picture: [{key_of(of)}]({versions_page(key_of(of))})",
+    ]
+    return "\n\n".join(filter(None, parts))
 
 
 def _rendered(of: Generation, found: Diff, most: int) -> str:
     parts = [
         f"# Replay of {cell(of.workload)}",
         f"**{cell(headline(of, found))}.** {NEXT[of.state].format(workload=of.workload)}",
+        picture(found),
         _facts(of, found),
         _fields(found),
-        _examples(found, most),
+        _classes(found),
+        _kinds(found, most),
         linked((("Replay runs", "/v2/runs?tags=replay"), REPORTS)),
     ]
     return "\n\n".join(filter(None, parts)) + "\n"
@@ -110,12 +155,6 @@ def _fields(found: Diff) -> str:
     names = sorted(changed, key=lambda name: (-changed[name], name))
     if not names:
         return "### Fields\n\nEvery answer is the same."
-
-    def labelled(said: Callable[[Agreement], str]) -> Callable[[str], str]:
-        return lambda name: said(found.agreement[name]) if name in found.agreement else MISSING
-
-    right_now = labelled(lambda of: share(of.current_right / of.labels))
-    right_then = labelled(lambda of: share(of.replayed_right / of.labels))
     table = Table(
         "Fields",
         names,
@@ -124,26 +163,137 @@ def _fields(found: Diff) -> str:
             "Changed", "items in which it differs, compared or not", lambda of: count(changed[of])
         ),
         figure(
-            "Share", "of the items answered by both", lambda of: share(changed[of] / found.items)
+            "Share",
+            f"of the items answered by both, {BETWEEN}",
+            lambda of: _share_of(changed[of], found.items),
         ),
-        figure("Labels", "labels for the field", labelled(lambda of: count(of.labels))),
-        figure("Right now", "share of labels that the current answer agrees with", right_now),
-        figure("Right in the replay", "the same for the replay's answer", right_then),
+        *_labels(lambda name: found.agreement.get(name, Agreement())),
     )
     return f"### Fields\n\n{in_markdown(table, most=len(names))}\n\n{table.legend}"
 
 
-def _examples(found: Diff, most: int) -> str:
-    if not most:
+def _classes(found: Diff) -> str:
+    if not found.classes:
+        return ""
+    names = sorted(found.classes, key=lambda name: (-found.classes[name].changed, name))
+    of = found.classes.__getitem__
+    table = Table(
+        f"Classes of {plain(found.class_field, most=60)}",
+        names,
+        label("Class", lambda name: plain(name, most=60)),
+        figure("Items", "items that are shown in the class", lambda name: count(of(name).items)),
+        figure(
+            "Changed", "of them, items that get another class", lambda name: count(of(name).changed)
+        ),
+        figure(
+            "Share",
+            f"of its items, {BETWEEN}",
+            lambda name: _share_of(of(name).changed, of(name).items),
+        ),
+        *_labels(lambda name: of(name).agreement),
+    )
+    legend = explained({each.head: each.meaning for each in table.columns[1:4]})
+    return f"### {cell(table.title)}\n\n{in_markdown(table, most=MOST_CLASSES)}\n\n{legend}"
+
+
+def _labels(agreement: Callable[[str], Agreement]) -> tuple[Column[str], ...]:
+    """Return the columns about the labels of a field or class."""
+
+    def labelled(said: Callable[[Agreement], str]) -> Callable[[str], str]:
+        return lambda name: said(agreement(name)) if agreement(name).labels else MISSING
+
+    return (
+        figure("Labels", "labels that say what is right", labelled(lambda of: count(of.labels))),
+        figure(
+            "Right now",
+            "share of labels that the current answer agrees with",
+            labelled(lambda of: share(of.current_right / of.labels)),
+        ),
+        figure(
+            "Right in the replay",
+            "the same for the replay's answer",
+            labelled(lambda of: share(of.replayed_right / of.labels)),
+        ),
+        figure(
+            "Gain",
+            f"percentage points by which the replay is more often right, {BETWEEN}",
+            labelled(_gained),
+        ),
+    )
+
+
+def _gained(of: Agreement) -> str:
+    low, high = of.gain
+    seen = (of.replayed_right - of.current_right) / of.labels
+    return f"{100 * seen:+.0f} ({100 * low:+.0f} to {100 * high:+.0f})"
+
+
+def _share_of(changed: int, items: int) -> str:
+    if not items:
+        return MISSING
+    low, high = change_bounds(changed, items)
+    return f"{share(changed / items)} ({share(low)} to {share(high)})"
+
+
+def picture(found: Diff) -> str:
+    """Draw the shares that would change and the accuracy of both sides, as a Markdown image; empty without an item."""
+    if not found.items:
+        return ""
+    changes = [("All items", found.differing, found.items)]
+    by_share = sorted(found.classes.items(), key=lambda each: -each[1].changed)
+    changes += [(name, of.changed, of.items) for name, of in by_share[:MOST_BARS] if of.items]
+    bars = [
+        Bar(
+            plain(name, most=40),
+            changed / items,
+            _share_of(changed, items),
+            PALE,
+            change_bounds(changed, items),
+        )
+        for name, changed, items in changes
+    ]
+    groups = [Group("Answers that would change", bars)]
+    for name, of in sorted(found.agreement.items()):
+        now, then = of.current_right / of.labels, of.replayed_right / of.labels
+        heading = f"{plain(name, most=40)}: right by {counted(of.labels, 'label')}"
+        sides = ("Now", now, NEUTRAL), ("In the replay", then, REALTIME)
+        groups.append(
+            Group(
+                heading,
+                [Bar(side, of_side, share(of_side), color) for side, of_side, color in sides],
+            )
+        )
+    alt = f"{headline_of(found)}, by class and by label"
+    return data_uri(charts.bars(groups[: 1 + MOST_BARS]), alt)
+
+
+def _kinds(found: Diff, most: int) -> str:
+    shown = found.kinds[:most]
+    if not shown:
         return ""
     table = Table(
-        f"Examples of {counted(found.differing, 'changed answer')}",
-        found.examples[:most],
-        label("Key", lambda of: plain(of.key, most=60)),
-        label("Now", lambda of: _some(of.current, of.changed_fields)),
-        label("In the replay", lambda of: _some(of.replayed, of.changed_fields)),
+        f"{counted(len(found.kinds), 'kind')} of change in {counted(found.differing, 'answer')}",
+        shown,
+        label("Field", lambda of: plain(of.field_name, most=60)),
+        phrase(
+            "Change",
+            "from the value now to that in the replay, where the schema lists the field's values",
+            lambda of: plain(of.change, most=120) or "another value",
+        ),
+        figure("Items", "items that change in this way", lambda of: count(of.items)),
+        phrase("For example", "keys of up to three of them; the answers are of the first", _keys),
+        label("Now", lambda of: _some(of.examples[0].current, of.examples[0].changed_fields)),
+        label(
+            "In the replay",
+            lambda of: _some(of.examples[0].replayed, of.examples[0].changed_fields),
+        ),
     )
-    return f"### {table.title}\n\n{in_markdown(table, most=most)}"
+    left = f"\n\n{out}" if (out := left_out(len(found.kinds), most)) else ""
+    return f"### {table.title}\n\n{in_markdown(table, most=most)}{left}\n\n{table.legend}"
+
+
+def _keys(of: ChangeKind) -> str:
+    return ", ".join(plain(each.key, most=40) for each in of.examples)
 
 
 def _some(output: Mapping[str, Any], names: list[str]) -> str:

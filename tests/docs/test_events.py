@@ -11,6 +11,7 @@ from lanes.promises.incident import EVERYBODY, Promise
 from lanes.store import incidents
 from lanes.store.batch import collection
 from lanes.store.realtime.load import call_for_drain
+from lanes.store.replays import promotions
 from lanes.store.settling import jobs
 from lanes.words import Lane, Outcome
 from tests.conftest import NOON, later
@@ -18,6 +19,7 @@ from tests.docs.references.events import out
 from tests.examples import admit, publish, route
 from tests.rollouts import begin
 from tests.store.advice.test_proposals import refresh, seed
+from tests.store.replays.test_replays import replayed, settle
 from tests.store.tries import A, B, claimed_item, save, submit, tried
 
 DOCUMENTED = out()
@@ -86,6 +88,15 @@ def calls_for_drains(connection: Connection) -> None:
     call_for_drain(connection, ready=3, received=1, now=NOON)
 
 
+def replay_events(connection: Connection) -> None:
+    """Promote a replay, and take that back."""
+    letters = publish(connection, now=NOON)
+    settle(connection, "k")
+    replayed(connection, letters, {"k": B})
+    promotions.promote(connection, "letters", now=NOON)
+    promotions.demote(connection, "letters", now=NOON)
+
+
 @pytest.mark.parametrize(
     "happens",
     [
@@ -96,6 +107,7 @@ def calls_for_drains(connection: Connection) -> None:
         rollout_events,
         proposals_made,
         calls_for_drains,
+        replay_events,
     ],
 )
 def test_an_event_says_what_the_reference_says(

@@ -4,6 +4,7 @@ from uuid import uuid4
 
 import pytest
 
+from tests.e2e.test_playbooks import answer, flow_run, state_of
 from tests.running_stand import RunningStand, data
 from tests.waiting import until
 
@@ -11,8 +12,20 @@ SHOWN = "select key, output, generation, created_at from lanes.current_results w
 REPLAYS = "select state, generation from lanes.replay_log where workload = 'archive' order by generation desc limit 1"
 
 
+def answered(stand: RunningStand, form: str, *, approve: bool) -> None:
+    """Run the form, read the diff that it shows, and answer it."""
+    run_id = stand.run(form, {"action": {"workload": "archive", "who": "ada", "why": "the form"}})
+    until(lambda: state_of(stand, run_id) == "PAUSED", within_s=60, what="the question")
+    keyset = flow_run(stand, run_id)["state"]["state_details"]["run_input_keyset"]
+    shown = stand.prefect.get(f"flow_runs/{run_id}/input/{keyset['description']}")
+    question = shown.raise_for_status().json()
+    assert "0 % of 4 items would change" in question
+    assert answer(stand, run_id, approve=approve, who="bob", why="looked at it") == "ACCEPT"
+    until(lambda: state_of(stand, run_id) == "COMPLETED", within_s=60, what="the end of the run")
+
+
 @pytest.mark.slow
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(300)
 def test_an_amended_item_is_corrected_and_a_replay_is_promoted_and_demoted(
     stand: RunningStand,
 ) -> None:
@@ -51,6 +64,12 @@ def test_an_amended_item_is_corrected_and_a_replay_is_promoted_and_demoted(
     assert (promoted.returncode, data(promoted)["changed"]) == (0, 4)
     assert {each.generation for each in stand.rows(SHOWN, k=keys)} == {generation}
     assert stand.cli("demote", "archive").returncode == 0
+    assert stand.rows(SHOWN, k=keys) == live
+    answered(stand, "promote", approve=False)
+    assert stand.rows(SHOWN, k=keys) == live
+    answered(stand, "promote", approve=True)
+    assert {each.generation for each in stand.rows(SHOWN, k=keys)} == {generation}
+    answered(stand, "demote", approve=True)
     assert stand.rows(SHOWN, k=keys) == live
     artifact = stand.prefect.get("artifacts/lanes-replay-archive/latest").raise_for_status().json()
     assert artifact["description"].startswith(f"Generation {generation}, version")

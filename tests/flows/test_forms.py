@@ -16,7 +16,7 @@ from blocks.provider import Provider
 from blocks.slack_channel import SlackChannel
 from blocks.workload import Workload
 from lanes.workload.form import BESIDE, offering
-from tasks.approval import RolloutApproval
+from tasks.approval import ReplayApproval, RolloutApproval
 from tasks.making_known import ASKING
 from tests.flows.deployed import fields, flow_of, offered, schema_of
 
@@ -37,7 +37,11 @@ ORDERS = {
             "accept_quality",
         )
     },
-    **{each: ["workload", "generation", "who", "why"] for each in ("promote", "demote", "drop")},
+    **{
+        each: ["workload", "generation", "ask_first", "who", "why"]
+        for each in ("promote", "demote")
+    },
+    "drop": ["workload", "generation", "who", "why"],
     **{
         each: ["workload", "key", "who", "why"]
         for each in ("cancel", "forget", "explain", "preview")
@@ -166,7 +170,10 @@ def test_the_workload_comes_first_and_who_and_why_come_last(deployment: str) -> 
 
 
 def test_blocks_and_the_approval_keep_their_order_too() -> None:
-    assert shown(APPROVAL) == ["approve", "decline", "who", "why"]
+    of_replay = ReplayApproval.with_initial_data(description="Promote it?").model_json_schema()
+    assert [shown(each) for each in (APPROVAL, of_replay)] == 2 * [
+        ["approve", "decline", "who", "why"]
+    ]
     assert shown(form_of("SlackChannel")) == [
         "bot_token",
         "channel",

@@ -16,9 +16,12 @@ from lanes.replays.replay import (
     check_promotable,
     diff,
 )
+from lanes.store import outbox
 from lanes.store.locks import PATIENCE, waiting_at_most
+from lanes.store.outbox import EventOut
 from lanes.store.replays.replays import OPEN_STATES, find, finish, get, open_work, open_work_of
-from lanes.store.tables import generation, item, label, promoted, result, work
+from lanes.store.settling.writing import MOST_READERS
+from lanes.store.tables import generation, item, label, promoted, read, result, work
 from lanes.store.workload.workloads import one
 from lanes.words import LabelBasis, ReplayState, WorkState
 
@@ -27,8 +30,8 @@ AT_ONCE = 500  # rows held while comparing
 
 def compared(connection: Connection, of: Generation) -> Diff:
     """Return what the replay's answers so far would change of the current results, or have changed once promoted."""
-    fields = one(connection, of.version_id).spec.compare_fields
-    return diff(_answers(connection, of), fields)
+    spec = one(connection, of.version_id).spec
+    return diff(_answers(connection, of), spec.compare_fields, spec.output_schema)
 
 
 def choose(
@@ -56,6 +59,20 @@ def choose(
     return found
 
 
+def promotable(
+    connection: Connection, name: str, number: int | None = None, *, now: datetime
+) -> Generation:
+    """Return the replay that `promote` would show now.
+
+    Raises:
+        ActionRefused: its work is open, or it is not complete.
+    """
+    finish(connection, now=now)
+    of = _locked(connection, choose(connection, name, number, preferred=OPEN_STATES))
+    check_promotable(of, open_work(connection, of))
+    return of
+
+
 def promote(
     connection: Connection, name: str, number: int | None = None, *, now: datetime
 ) -> tuple[Generation, int]:
@@ -67,9 +84,7 @@ def promote(
         ActionRefused: its work is open, or it is not complete.
         StillLocked: another open transaction holds one of its items.
     """
-    finish(connection, now=now)
-    of = _locked(connection, choose(connection, name, number, preferred=OPEN_STATES))
-    check_promotable(of, open_work(connection, of))
+    of = promotable(connection, name, number, now=now)
     items = (
         select(item.c.id).where(_promotable(of)).order_by(item.c.id).with_for_update(key_share=True)
     )
@@ -89,8 +104,22 @@ def promote(
         .values(result_id=promoted.c.after_id)
         .returning(item.c.id)
     ).all()
+    _tell(connection, of, ReplayState.PROMOTED, len(changed), now=now)
     _move(connection, of, ReplayState.PROMOTED, promoted_at=now)
     return get(connection, of.id), len(changed)
+
+
+def demotable(
+    connection: Connection, name: str, number: int | None = None, *, now: datetime
+) -> Generation:
+    """Return the replay that `demote` would take back; `now` is not needed, as for its counterpart.
+
+    Raises:
+        ActionRefused: it is not promoted, or another replay was promoted over it.
+    """
+    of = _locked(connection, choose(connection, name, number, preferred=(ReplayState.PROMOTED,)))
+    check_demotable(of, _promoted_later(connection, of))
+    return of
 
 
 def demote(
@@ -104,8 +133,7 @@ def demote(
         ActionRefused: it is not promoted, or another replay was promoted over it.
         StillLocked: another open transaction holds one of its items.
     """
-    of = _locked(connection, choose(connection, name, number, preferred=(ReplayState.PROMOTED,)))
-    check_demotable(of, _promoted_later(connection, of))
+    of = demotable(connection, name, number, now=now)
     mine = and_(promoted.c.generation_id == of.id, promoted.c.item_id == item.c.id)
     with waiting_at_most(connection, PATIENCE):
         restored = connection.execute(
@@ -114,6 +142,7 @@ def demote(
             .values(result_id=promoted.c.before_id)
             .returning(item.c.id)
         ).all()
+    _tell(connection, of, ReplayState.DEMOTED, len(restored), now=now)
     connection.execute(delete(promoted).where(promoted.c.generation_id == of.id))
     _move(connection, of, ReplayState.DEMOTED, demoted_at=now)
     return get(connection, of.id), len(restored)
@@ -217,6 +246,25 @@ def _promoted_later(connection: Connection, of: Generation) -> int | None:
         .order_by(generation.c.promoted_at.desc())
         .limit(1)
     ).scalar_one_or_none()
+
+
+def _tell(
+    connection: Connection, of: Generation, state: ReplayState, changed: int, *, now: datetime
+) -> None:
+    """Tell of a promotion or demotion, with up to `MOST_READERS` names of those who read an answer that it replaces."""
+    replaced = promoted.c.before_id if state is ReplayState.PROMOTED else promoted.c.after_id
+    readers = (
+        select(read.c.reader)
+        .join(promoted, and_(promoted.c.item_id == read.c.item_id, replaced == read.c.result_id))
+        .where(promoted.c.generation_id == of.id)
+        .distinct()
+        .order_by(read.c.reader)
+        .limit(MOST_READERS)
+    )
+    names = [*connection.execute(readers).scalars()]
+    says = {"generation": of.number, "version": of.version, "items": changed, "readers": names}
+    told = EventOut.of_workload(f"lanes.replay.{state}", of.workload, says)
+    outbox.add(connection, [told], now=now)
 
 
 def _move(connection: Connection, of: Generation, state: ReplayState, **moments: datetime) -> None:

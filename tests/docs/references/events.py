@@ -179,6 +179,12 @@ PROPOSED = DocumentedEvent(
 RESOLVED = DocumentedEvent(
     "A promise is kept again.", {**OUT["lanes.incident.opened"].says, "sentence": "How it ended."}
 )
+OF_REPLAY = {
+    "generation": "Number of the replay, as in view `replay_log`.",
+    "version": "Number of the version that answered it.",
+    "items": "How many items show another result now.",
+    "readers": "Who read an answer that was replaced, at most 20 names; `lanes.reads_to_correct` has both outputs.",
+}
 OF_ROLLOUT = {
     "rollout_id": "Its number, as in view `rollout_log`.",
     "playbook": "Name of its playbook.",
@@ -219,6 +225,8 @@ def out() -> dict[str, DocumentedEvent]:
     return {name: told for name, told in OUT.items() if told is not waiting} | {
         "lanes.incident.resolved": RESOLVED,
         "lanes.proposal.opened": PROPOSED,
+        "lanes.replay.promoted": DocumentedEvent("Readers get a replay's results.", OF_REPLAY),
+        "lanes.replay.demoted": DocumentedEvent("A promotion was taken back.", OF_REPLAY),
         **rollouts,
         "lanes.work.waiting": waiting,
     }

@@ -14,6 +14,7 @@ from lanes.errors import ActionRefused, StillLocked, UnknownWorkload
 from lanes.replays.replay import Generation
 from lanes.store.doors import items
 from lanes.store.replays import promotions, replays
+from lanes.store.settling import results
 from lanes.words import Lane, Outcome, ReplayState, Signature
 from lanes.workload.version import Version
 from tests.conftest import NOON, later
@@ -284,6 +285,32 @@ def test_a_decision_about_a_replay_never_waits_without_a_limit_for_an_open_trans
 
 
 @pytest.mark.slow
+def test_readers_of_replaced_answers_hear_of_a_promotion_and_of_its_demotion(
+    connection: Connection, letters: Version
+) -> None:
+    settle(connection, *KEYS)
+    results.read(connection, "letters", "a", reader="desk")
+    results.read(connection, "letters", "b", reader="crm")
+    of = replayed(connection, letters, {"b": A})
+    assert results.to_correct(connection, "desk") == []
+    promotions.promote(connection, "letters", now=AT)
+    (found,) = results.to_correct(connection, "desk")
+    assert (found.key, found.taken, found.output, found.corrected_at) == ("a", A, B, AT)
+    assert found.changed_fields == ["category"]
+    assert results.to_correct(connection, "crm") == []  # the same answer
+    results.read(connection, "letters", "a", reader="desk")
+    assert results.to_correct(connection, "desk") == []
+    promotions.demote(connection, "letters", now=AT)
+    (back,) = results.to_correct(connection, "desk")
+    assert (back.taken, back.output) == (B, A)
+    told = [each for each in rows(connection, "event_outbox") if ".replay." in each.event]
+    says = {"generation": of.number, "version": 1, "items": len(KEYS)}
+    assert [(each.event, each.payload) for each in told] == [
+        ("lanes.replay.promoted", {**says, "readers": ["crm", "desk"]}),
+        ("lanes.replay.demoted", {**says, "readers": ["desk"]}),
+    ]
+
+
 def test_a_demoted_replay_may_be_promoted_again_or_dropped(
     connection: Connection, letters: Version
 ) -> None:
@@ -429,10 +456,11 @@ def test_a_diff_counts_by_field_shows_examples_and_asks_the_labels_before_and_af
     found = promotions.compared(connection, of)
     assert (found.items, found.differing, found.share) == (4, 3, 0.75)
     assert found.fields == {"category": 3, "note": 1}
-    assert [(each.key, each.changed_fields) for each in found.examples] == [
-        ("a", ["category"]),
-        ("b", ["category"]),
-        ("c", ["category", "note"]),
+    assert [
+        (of.field_name, of.change, [each.key for each in of.examples]) for of in found.kinds
+    ] == [
+        ("category", "a → b", ["a", "b", "c"]),
+        ("note", "", ["c"]),
     ]
     agreement = found.agreement["category"]
     assert (agreement.labels, agreement.current_right, agreement.replayed_right) == (3, 1, 2)

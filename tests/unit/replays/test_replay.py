@@ -11,7 +11,7 @@ from lanes.errors import ActionRefused
 from lanes.ids import GenerationId, VersionId
 from lanes.provider.requests import Question, parameters
 from lanes.replays.replay import (
-    MOST_EXAMPLES,
+    EXAMPLES_OF_A_KIND,
     Answers,
     Diff,
     Generation,
@@ -57,12 +57,50 @@ def answers(key: str, now: Any, then: Any, expected: dict[str, Any] | None = Non
 def test_a_diff_counts_the_items_that_would_change_and_names_their_fields() -> None:
     found = diff([answers("k1", "a", "b"), answers("k2", "a", "a")])
     assert (found.items, found.differing, found.share, found.fields) == (2, 1, 0.5, {"category": 1})
-    assert [each.key for each in found.examples] == ["k1"]
+    (kind,) = found.kinds
+    assert (kind.field_name, kind.change, kind.items) == ("category", "", 1)
+    assert [each.key for each in kind.examples] == ["k1"]
+
+
+CLOSED = {"properties": {"category": {"enum": ["a", "b", "c"]}, "note": {"type": "string"}}}
+
+
+def test_kinds_of_change_are_told_apart_where_the_schema_closes_a_field() -> None:
+    given_answers = [answers(f"k{n}", "a", "b") for n in range(5)] + [answers("m", "b", "c")]
+    note = Answers("n", {"category": "a", "note": "x"}, {"category": "a", "note": "y"})
+    found = diff([*given_answers, note], (), CLOSED)
+    kinds = [(of.field_name, of.change, of.items, len(of.examples)) for of in found.kinds]
+    assert kinds == [
+        ("category", "a → b", 5, EXAMPLES_OF_A_KIND),
+        ("category", "b → c", 1, 1),
+        ("note", "", 1, 1),
+    ]
+
+
+def test_classes_count_their_own_items_and_labels() -> None:
+    right = {"category": "b"}
+    given_answers = [
+        answers("1", "a", "b", right),
+        answers("2", "a", "a"),
+        answers("3", "b", "a", right),
+    ]
+    found = diff(given_answers, (), CLOSED)
+    classes = {name: (of.items, of.changed) for name, of in found.classes.items()}
+    assert (found.class_field, classes) == ("category", {"a": (2, 1), "b": (1, 1)})
+    labeled = found.classes["b"].agreement
+    assert (labeled.labels, labeled.only_current, labeled.only_replayed) == (2, 1, 1)
+
+
+def test_the_bounds_of_the_gain_exclude_none_only_with_enough_labels() -> None:
+    few = diff([answers(str(n), "a", "b", {"category": "b"}) for n in range(3)])
+    many = diff([answers(str(n), "a", "b", {"category": "b"}) for n in range(60)])
+    (low_of_few, _), (low, high) = (each.agreement["category"].gain for each in (few, many))
+    assert low_of_few < 0 < low <= high <= 1
 
 
 def test_only_the_compared_fields_make_an_item_differ_but_every_field_is_counted() -> None:
     found = diff([answers("k", "a", "b")], ["note"])
-    assert (found.differing, found.fields, found.examples) == (0, {"category": 1}, [])
+    assert (found.differing, found.fields, found.kinds) == (0, {"category": 1}, [])
 
 
 def test_labels_are_asked_of_both_sides() -> None:
@@ -87,12 +125,13 @@ def test_a_diff_with_itself_is_empty_and_shares_stay_within_bounds(
     given_answers: list[Answers],
 ) -> None:
     same = diff([replace(each, replayed=each.current) for each in given_answers])
-    assert (same.differing, same.fields, same.examples) == (0, {}, [])
+    assert (same.differing, same.fields, same.kinds) == (0, {}, [])
     found = diff(given_answers)
     assert found.items == len(given_answers)
     assert found.differing <= found.items
     assert all(0 < changed <= found.differing for changed in found.fields.values())
-    assert len(found.examples) == min(found.differing, MOST_EXAMPLES)
+    assert sum(of.items for of in found.kinds) == sum(found.fields.values())
+    assert all(len(of.examples) == min(of.items, EXAMPLES_OF_A_KIND) for of in found.kinds)
     assert all(max(t.current_right, t.replayed_right) <= t.labels for t in found.agreement.values())
 
 
@@ -146,8 +185,11 @@ def test_the_artifact_says_what_would_change_and_what_to_do_next() -> None:
     )
     said = report.render(COMPLETE, found).replace("\u00a0", " ")
     assert "`lanes promote letters`" in said
-    assert "| category | 1 | 50 % | 1 | 0 % | 100 % |" in said
-    assert '| k1 | {"category": "a"} | {"category": "b"} |' in said
+    assert (
+        "| category | 1 | 50 % (0.8 % to 99.2 %) | 1 | 0 % | 100 % | +100 (-97 to +100) |" in said
+    )
+    assert '| category | another value | 1 | k1 | {"category": "a"} | {"category": "b"} |' in said
+    assert "![50 % of 2 items would change, by class and by label](data:image/svg+xml" in said
 
 
 @pytest.mark.parametrize("state", list(ReplayState))
