@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Generator, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from prefect import task
@@ -11,12 +11,12 @@ from prefect.logging import get_run_logger
 from sqlalchemy import Connection
 
 from lanes import packing
-from lanes.batch.batch import BatchKind, CreateAnswer, Intent
+from lanes.batch.batch import PRIMER, BatchKind, CreateAnswer, Intent
 from lanes.batch.departure import NotCreated, fill, whole_from
 from lanes.errors import LanesError
 from lanes.ids import BatchId
 from lanes.json_data import octets, weight
-from lanes.money.caching import Marks, is_marked
+from lanes.money.caching import Marks, PrimerStep
 from lanes.money.pack_size import PackSizes
 from lanes.packing import Claim, ClaimedWork
 from lanes.promises.breaches import refused
@@ -26,8 +26,9 @@ from lanes.provider.client import questions
 from lanes.provider.errors import FREEZES, OF_MODEL, Action, CallFailed
 from lanes.provider.requests import Writer
 from lanes.store import incidents
-from lanes.store.batch import adoption, batches, creates, doubts, ready_work
+from lanes.store.batch import adoption, batches, creates, doubts, priming, ready_work
 from lanes.store.batch.affording import Affording
+from lanes.store.batch.priming import CachePlan
 from lanes.store.doors import history
 from lanes.store.money import caching, holds, sharing
 from lanes.store.routing import turnarounds
@@ -50,6 +51,7 @@ class BatchSize:
     items: int = 100_000
     bytes: int = provider.MOST_BYTES // 2  # leaves room for how the body is encoded
     read: int = 500
+    requests: int = provider.MOST_REQUESTS
 
 
 class Blocked(LanesError):
@@ -141,15 +143,17 @@ async def prepare(
 async def _prepared(
     at: Connections, kind: BatchKind, body: BatchBody, now: datetime | None, most: BatchSize
 ) -> Prepared | None:
-    version, marks = await _marks(at, kind)
+    version, plan = await _planned(at, kind)
+    primer_until = plan.until if plan.step is PrimerStep.SEND else None
     affording: Affording | None = None
     try:
         async with at.db.transaction() as run:
             now = now or run.now
             taken = await run(adoption.unsure_counts, at.provider.account)
-            writing = _Writing(version, body, taken, marks)
-            affording = await run(Affording, version, marks=marks, now=now)
-            fitted = await run(_write, writing, affording, kind, most=most, taken=taken, now=now)
+            writing = _Writing(version, body, taken, plan.marked)
+            affording = await run(Affording, version, marked=plan.marked, now=now)
+            size = replace(most, requests=1) if primer_until else most
+            fitted = await run(_write, writing, affording, kind, most=size, taken=taken, now=now)
             if fitted and not writing.packs:
                 said = f"{counted(fitted, 'request')} could not be told apart from a batch that is still to be found"
                 raise Blocked(f"{said}; see `lanes batches`", now + DECIDED_AFTER)
@@ -159,6 +163,7 @@ async def _prepared(
                 return None
             body.seal()
             prospects = await run(turnarounds.prospects, now=now)
+            stated_back_at = primer_until or prospects.of(version).stated_back_at
             intent = Intent(
                 nonce=writing.nonce,
                 account=at.provider.account,
@@ -168,10 +173,13 @@ async def _prepared(
                 bytes=body.size,
                 body_hash=body.sha256,
                 flow_run_id=at.flow_run_id,
-                stated_back_at=prospects.of(version).stated_back_at,
+                stated_back_at=stated_back_at,
+                note=PRIMER if primer_until else None,
             )
             packs, marked = writing.packs, writing.marked
             batch_id = await run(creates.intend, intent, packs, marked=marked, now=now)
+            if primer_until:
+                await run(ready_work.hold, kind.workload, primer_until)
             await run(holds.reserve, batch_id, affording.bounds(writing.packs), now=now)
     finally:
         if affording is not None and affording.bounds_anything:
@@ -180,23 +188,31 @@ async def _prepared(
     return Prepared(batch_id, intent.nonce, intent.model, items, body)
 
 
-async def _marks(at: Connections, kind: BatchKind) -> tuple[Version, Marks]:
-    """Return the version and how requests of its batches mark their prefix, committed before anything is locked."""
+async def _planned(at: Connections, kind: BatchKind) -> tuple[Version, CachePlan]:
+    """Return the version and which requests of its next batch mark their prefix, committed before anything is locked.
+
+    Raises:
+        Blocked: the batch waits for a primer.
+    """
     async with at.db.transaction() as run:
-        version = await run(workloads.one, kind.version_id)
+        version, now = await run(workloads.one, kind.version_id), run.now
         try:
-            return version, (await run(caching.weigh, version, Lane.BATCH, now=run.now)).marks
+            marks = (await run(caching.weigh, version, Lane.BATCH, now=now)).marks
         except LookupError:  # no price is known for its model: nothing says that it pays
-            return version, Marks.NONE
+            marks = Marks.NONE
+        plan = await run(priming.plan, version, marks, now=now)
+    if plan.step is PrimerStep.WAIT and plan.until is not None:
+        raise Blocked(plan.said, plan.until)
+    return version, plan
 
 
 class _Writing:
     """The requests of a batch while they are written; memory holds only the claims of what was written."""
 
     def __init__(
-        self, version: Version, body: BatchBody, taken: Collection[int], marks: Marks
+        self, version: Version, body: BatchBody, taken: Collection[int], marked: range
     ) -> None:
-        self.version, self.nonce, self._marks = version, packing.new_nonce(), marks
+        self.version, self.nonce, self._marked = version, packing.new_nonce(), marked
         self.packs: list[tuple[Claim, ...]] = []
         self.earlier: history.History = {}  # of the work that is still to be written, or may be written again
         self._body, self._writer, self._whole = body, Writer(version, Lane.BATCH), whole_from(taken)
@@ -212,12 +228,12 @@ class _Writing:
     @property
     def marked(self) -> int:
         """Return how many requests mark their prefix."""
-        return sum(is_marked(self._marks, number) for number in range(len(self.packs)))
+        return sum(number in self._marked for number in range(len(self.packs)))
 
     def add(self, pack: Sequence[ClaimedWork]) -> None:
         """Write the pack as the next request."""
         number = len(self.packs)
-        alone, marked = len(pack) == 1, is_marked(self._marks, number)
+        alone, marked = len(pack) == 1, number in self._marked
         ids = [packing.ALONE] if alone else packing.pack_ids(self.nonce, number, len(pack))
         asked = self._writer.write(questions(pack, ids, self.earlier), marked=marked)
         self._body.add(provider.custom_id(self.nonce, number), asked)
@@ -255,7 +271,7 @@ def _write(
         connection, kind, limit=most.items, most_bytes=most.bytes, now=now
     )
     read = _with_history(connection, affording.read(waiting), writing, most.read)
-    bounds = {"most_requests": provider.MOST_REQUESTS, "most_bytes": most.bytes}
+    bounds = {"most_requests": most.requests, "most_bytes": most.bytes}
     with closing(waiting), closing(read) as each:
         weigh, scope = writing.weigh, version.spec.pack_scope
         calls = packing.fill_packs(each, size, most=most_bytes, weigh=weigh, scope=scope)

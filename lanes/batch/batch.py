@@ -15,6 +15,9 @@ UNCONFIRMED = (
     BatchState.HELD,
 )  # the provider has not said that it has the batch
 AT_PROVIDER = (BatchState.SUBMITTED, BatchState.ENDED)  # and its work belongs to it
+PRIMER = (
+    "primes the provider's cache for the batches after it"  # the note of a batch of one request
+)
 OVER = (BatchState.COLLECTED, BatchState.RELEASED)  # finished
 
 
@@ -39,6 +42,7 @@ class Intent:
     body_hash: str
     flow_run_id: UUID | None = None
     stated_back_at: datetime | None = None
+    note: str | None = None
 
 
 class CreateAnswer(StrEnum):

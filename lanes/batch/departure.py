@@ -18,6 +18,7 @@ class OutstandingWork:
 
     `ready` items leave with the next batch, `resting` ones not before `rested_at`. `in_the_way` are batches whose create
     has no answer yet: their account sends no other batch before. `held` batches keep their items until a person decides.
+    `primer` is a batch of one request for which the ready items wait, until `primer_until` at the latest.
     """
 
     workload: str
@@ -31,6 +32,8 @@ class OutstandingWork:
     held: int
     held_batches: tuple[int, ...]
     in_the_way: tuple[int, ...]
+    primer: int | None = None
+    primer_until: datetime | None = None
 
     @property
     def may_leave(self) -> bool:
@@ -56,6 +59,12 @@ def announcement(of: OutstandingWork, now: datetime) -> str:
     if of.ready and of.in_the_way:
         rest.insert(
             0, f"they leave once the create of {_batches(of.in_the_way)} is answered or looked into"
+        )
+    if of.ready and of.primer_until is not None:
+        until = clock(of.primer_until, beside=now)
+        rest.insert(
+            0,
+            f"they leave once batch {of.primer}, which primes the provider's cache, is back, at {until} at the latest",
         )
     return ": ".join([said, "; ".join(rest)]) if rest else said
 

@@ -6,6 +6,7 @@ for five minutes, a batch for an hour. Below the model's minimum marking does no
 """
 
 import math
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -13,7 +14,7 @@ from decimal import Decimal
 from enum import StrEnum
 
 from lanes.backoff import Backoff
-from lanes.ids import VersionId
+from lanes.ids import BatchId, VersionId
 from lanes.units import counted, seconds
 from lanes.words import Lane
 from lanes.workload.prices import Usage, per_token
@@ -25,7 +26,13 @@ PROBED, APART = (
     20,
     10,
 )  # marked requests of a batch on trial: every tenth of the first ones
+EVERY = range(sys.maxsize)
 PROBED_EVERY_S = 1.0  # on trial a drain marks one call in this time: simultaneous calls read nothing of each other
+SHORTEST_CACHED = 1_024  # tokens: no model caches a shorter prefix
+WARM_FOR = timedelta(minutes=50)  # of the hour: requests of a batch are not processed at once
+PRIMES_FOR = Decimal(
+    "0.01"
+)  # US dollars: what a primer has to save, because all others wait for it
 LONGEST_REST = timedelta(days=30)
 NOTHING_RESTS = timedelta(
     days=7
@@ -244,14 +251,68 @@ def _expects(seen: CacheUse, lane: Lane) -> str:
     return f"with {came} a hit rate of {seen.expected(lane):.2f} is expected"
 
 
-def is_marked(marks: Marks, number: int) -> bool:
-    """Return whether the request with this number, from 0, marks its prefix.
+def marked_requests(marks: Marks, *, warm: bool | None = None) -> range:
+    """Return the numbers, from 0, of a batch's requests that mark their prefix.
 
-    The few are spread, because requests that are processed together cannot read what one of them writes.
+    `warm` says whether an earlier batch left the prefix in the cache; None where it is probably too short for one. Requests
+    of one batch hardly read what others of it write: a cold batch marks its first request only, for the batches after it, and
+    a trial without a warm cache spreads its few.
     """
-    return marks is Marks.ALL or (
-        marks is Marks.SOME and number % APART == APART - 1 and number < APART * PROBED
-    )
+    match marks, warm:
+        case Marks.NONE, _:
+            return range(0)
+        case _, False:
+            return range(1)
+        case Marks.ALL, _:
+            return EVERY
+        case _, True:
+            return range(PROBED)
+        case _:
+            return range(APART - 1, APART * PROBED, APART)
+
+
+class PrimerStep(StrEnum):
+    """What a departing batch does about a primer: a batch of one marked request, which others wait for to read its prefix."""
+
+    NONE = "none"  # it leaves whole
+    SEND = "send"  # its first request leaves as a primer
+    WAIT = "wait"  # it waits for the primer that is out
+
+
+@dataclass(frozen=True)
+class BatchCache:
+    """What earlier marked batches of a version left in the provider's cache.
+
+    `warm` says that one was answered lately. `primer` is a batch of one request that is out, and is expected back by `until`;
+    `primed` says that such a batch is out, or was lately, whatever became of it.
+    """
+
+    warm: bool = False
+    primer: BatchId | None = None
+    until: datetime | None = None
+    primed: bool = False
+
+    def step(self, *, saves: Decimal, endangers: bool, now: datetime) -> PrimerStep:
+        """Return the step of a batch for which a primer saves `saves` US dollars, and whether waiting `endangers` a due time.
+
+        A primer that brought nothing is not repeated while it could still be remembered.
+        """
+        if self.warm or endangers or saves < PRIMES_FOR:
+            return PrimerStep.NONE
+        if self.until is not None and now < self.until:
+            return PrimerStep.WAIT
+        return PrimerStep.NONE if self.primed else PrimerStep.SEND
+
+
+def primer_saves(requests: int, shared: int, *, model: str, at: datetime) -> Decimal:
+    """Return what a primer saves in US dollars when that many requests share a prefix of `shared` tokens.
+
+    It writes the prefix once and the others read it, where each would pay for it. It costs where they are few.
+
+    Raises:
+        LookupError: no price is known for the model.
+    """
+    return saved_usd(max(0, requests - 1) * shared, shared, model=model, lane=Lane.BATCH, at=at)
 
 
 class Marking:

@@ -30,6 +30,7 @@ class Holds:
     # by model, as the provider told them lately
     limits: Mapping[str, Sequence[Limit]] = field(default_factory=dict[str, Sequence[Limit]])
     batches: Mapping[int, Row] = field(default_factory=dict[int, Row])  # those that own its work
+    primer: Row | None = None  # the batch that primes the cache, and for which its workload waits
     departs_at: datetime | None = None  # when `depart` is next scheduled for its workload
     waits: Sequence[
         CallWait
@@ -52,6 +53,7 @@ def held(work: Row, by: Holds, now: datetime) -> str | None:
                 _circuit,
                 _back_off,
                 _limit,
+                _primer,
                 _window,
                 _turn,
             )
@@ -180,6 +182,18 @@ def _turn(work: Row, by: Holds, now: datetime) -> str | None:
         return None
     most = by.waits[0]
     return f"waits for its turn among {counted(most.calls, 'call')} of its workload: {most.reason.said}"
+
+
+def _primer(work: Row, by: Holds, now: datetime) -> str | None:
+    """Explain that the batches of its version wait for the first one, whose prefix they read from the provider's cache."""
+    primer = by.primer
+    if work["lane"] != Lane.BATCH or primer is None or primer["version_id"] != work["version_id"]:
+        return None
+    until = clock(primer["stated_back_at"], beside=now)
+    return (
+        f"waits for batch {primer['id']}, which primes the provider's cache for it: it leaves when that batch is back, at "
+        f"{until} at the latest, or sooner if a due time needs it"
+    )
 
 
 def _window(work: Row, by: Holds, now: datetime) -> str | None:

@@ -15,7 +15,7 @@ from lanes.store.batch import batches, ready_work
 from lanes.store.database import Database
 from tasks.collect import bring_home, poll
 from tasks.connections import Connections, opening
-from tasks.send_batch import send_batch
+from tasks.send_batch import Blocked, send_batch
 from tests.flows.conftest import asked_at
 from tests.passing_time import PassingTime
 from tests.prefect_standin import PrefectStandIn
@@ -31,17 +31,24 @@ class Ground:
 
     async def batched(self) -> int:
         """Everything that waits for a batch left in batches, and all are home; how many items they carried."""
-        sent = 0
-        for kind in await self.at.db.run(
-            ready_work.waiting_kinds, None, now=await self.at.db.now()
-        ):
-            while more := await send_batch.fn(self.at, kind):
-                sent += more
-        for each in await self.at.db.run(batches.open_batches):
-            assert each.provider_batch_id is not None
-            self.endpoint.ended(each.provider_batch_id)
-            assert await poll(self.at, each)
-            await bring_home(self.at, each)
+        sent, waits = 0, True
+        while waits:
+            waits = False
+            for kind in await self.at.db.run(
+                ready_work.waiting_kinds, None, now=await self.at.db.now()
+            ):
+                try:
+                    while more := await send_batch.fn(self.at, kind):
+                        sent += more
+                except Blocked:  # until its primer is home
+                    waits = True
+            out = await self.at.db.run(batches.open_batches)
+            assert out or not waits
+            for each in out:
+                assert each.provider_batch_id is not None
+                self.endpoint.ended(each.provider_batch_id)
+                assert await poll(self.at, each)
+                await bring_home(self.at, each)
         return sent
 
 

@@ -5,7 +5,8 @@ bare calls were found to have, at the same packs. That is done where nearly all 
 where a third does, and the worse is told: of the rounds after the first ones, in which Lanes finds out whether caching pays
 (with them it is `learning_vs_optimum`). No pack is checked by answers alone: what that costs is told apart in the report.
 `agreement` is that of packed answers with those of each item alone, by the stand-in's embedding model.
-`ledger_difference_usd` is the ledger against the bill, over calls of every kind.
+`ledger_difference_usd` is the ledger against the bill, over calls of every kind. `cold_primer_ratio` is a cold batch with a
+primer over one without marks, unpacked; `cold_marked_ratio` the same of one whose requests all mark.
 """
 
 import argparse
@@ -13,7 +14,7 @@ from collections.abc import Mapping
 from decimal import Decimal
 from pathlib import Path
 
-from tests.benchmarks import agreeing, cost_life, cost_plans, mixed_calls
+from tests.benchmarks import agreeing, cold_batch, cost_life, cost_plans, mixed_calls
 from tests.benchmarks.bank_messages import HOME, SHARED_TOKENS, Messages, messages
 from tests.benchmarks.cost_life import WORKLOAD, CostSizes
 from tests.benchmarks.ground import Server, server
@@ -60,6 +61,7 @@ def main() -> None:
     parser.add_argument(
         "--compared", type=int, default=1_000, help="items that are also asked alone"
     )
+    parser.add_argument("--cold", type=int, default=500, help="items of a cold batch")
     parser.add_argument("--texts", type=Path, default=HOME, help="where BANKING77 is")
     given = parser.parse_args()
     of, sizes = messages(given.texts), CostSizes(given.items)
@@ -71,11 +73,13 @@ def main() -> None:
             for name, hits in REGIMES.items()
         }
         mixed = mixed_calls.lead(ground.database(of_lanes=True), of, given.calls)
+        cold = cold_batch.lead(ground.database(of_lanes=True), of, given.cold)
     agreed = agreeing.agreement(
         version(workload=WORKLOAD, **of.spec, **PACKS), of.payloads(given.compared)
     )
     differences = [
         float(mixed.difference),
+        float(cold.difference),
         *(each["ledger_difference_usd"] for each in seen.values()),
     ]
     figures = {
@@ -83,6 +87,8 @@ def main() -> None:
         "vs_optimum": max(each["vs_optimum"] for each in seen.values()),
         "agreement": agreed,
         "ledger_difference_usd": max(differences),
+        "cold_primer_ratio": float(cold.primed / cold.plain),
+        "cold_marked_ratio": float(cold.marked / cold.plain),
     }
     sizes_told = {name: value for name, value in vars(given).items() if name != "texts"}
     tell(
@@ -93,7 +99,7 @@ def main() -> None:
         shared_tokens=SHARED_TOKENS,
         texts=of.said,
         seen=seen,
-        more={"calls": mixed.calls, **mixed.kinds},
+        more={"calls": mixed.calls, **mixed.kinds, **cold.tokens},
     )
 
 

@@ -87,24 +87,24 @@ async def _lead(
         # what comes is further apart by the time of the benchmark
         async with drain(ground.at, standing=False, pace=DrainPace(trial_s=0)) as opened:
             for number in range(rounds):
-                before = _billed(ground)
+                before = billed(ground)
                 payloads = messages.payloads(sizes.items, first=number * sizes.items)
                 done = await _urgent(ground, opened, sizes, payloads, done)
                 done = await _others(ground, sizes.others(payloads), done)
-                usd.append(_billed(ground) - before)
+                usd.append(billed(ground) - before)
                 print(f"round {number + 1} of {rounds}: ${usd[-1]:.6f}", flush=True)
                 ground.time.passes(seconds=sizes.rounds_apart_s)
         (spent,) = await ground.at.db.run(lambda c: c.execute(text(SPENT)).one())
         stands = await ground.at.db.run(lambda c: c.execute(text(STANDS)).all())
         told = {row.lane: f"{row.marks}: {row.why}" for row in stands}
-        return Led(usd, abs(_billed(ground) - spent), told)
+        return Led(usd, abs(billed(ground) - spent), told)
 
 
 async def _urgent(
     ground: Ground, opened: Drain, sizes: CostSizes, payloads: Sequence[dict[str, str]], done: int
 ) -> int:
     for some in sizes.urgent(payloads):
-        await _send(ground, some, done, urgent=True)
+        await send(ground, some, done, urgent=True)
         done += len(some)
         async with asyncio.timeout(PROMPTLY_S):
             while await _settled(ground) < done:
@@ -117,16 +117,17 @@ async def _urgent(
 
 
 async def _others(ground: Ground, payloads: Sequence[dict[str, str]], done: int) -> int:
-    await _send(ground, payloads, done, urgent=False)
+    await send(ground, payloads, done, urgent=False)
     assert await ground.batched() == len(payloads)
     done += len(payloads)
     assert await _settled(ground) == done
     return done
 
 
-async def _send(
+async def send(
     ground: Ground, payloads: Sequence[dict[str, str]], first: int, *, urgent: bool
 ) -> None:
+    """Admit the payloads as items, numbered from `first` on, and route them."""
     now = await ground.at.db.now()
     sent = [
         submission(f"{first + place:07d}", WORKLOAD, payload=payload, urgent=urgent)
@@ -145,5 +146,6 @@ async def _settled(ground: Ground) -> int:
     return await ground.at.db.run(lambda c: c.execute(text(SETTLED)).scalar_one())
 
 
-def _billed(ground: Ground) -> Decimal:
+def billed(ground: Ground) -> Decimal:
+    """Return all that the stand-in billed so far, in US dollars."""
     return Decimal(ground.endpoint.bill()["usd"])

@@ -106,6 +106,8 @@ GOALS: Mapping[str, Mapping[str, Goal]] = {
         "vs_optimum": most(1.05),
         "agreement": least(0.97),
         "ledger_difference_usd": most(0),
+        "cold_primer_ratio": most(0.3),
+        "cold_marked_ratio": TOLD,
     },
     "doors": {
         "submit_per_s": least(5_000),

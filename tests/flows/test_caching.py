@@ -6,16 +6,12 @@ import pytest
 
 from anthropic_standin.echo import EchoEngine
 from anthropic_standin.testing import Endpoint
-from lanes.batch.batch import BatchKind
 from lanes.money.cost import shared_tokens
-from lanes.store.batch import batches, ready_work
-from lanes.store.database import Database
 from lanes.words import Lane
-from tasks import collect
 from tasks.connections import Connections
 from tasks.drain import Drain, DrainPace, drain
-from tasks.send_batch import send_batch
 from tests.examples import version
+from tests.flows.batches import collect_all, submit
 from tests.flows.conftest import Sender
 from tests.flows.test_limits import until_answered
 from tests.prefect_standin import PrefectStandIn
@@ -94,21 +90,14 @@ async def test_a_prefix_that_is_too_short_is_given_up(
 async def batched(
     at: Connections, endpoint: Endpoint, sender: Sender, items: int, prefix: str
 ) -> None:
-    """Send a batch of `items` items, and collect it."""
+    """Send `items` items in batches, a primer first where one is due, and collect them."""
     await sender.items(
         *(f"{prefix}{n:03d}" for n in range(items)), lane=Lane.BATCH, instructions=LONG
     )
-    (kind,) = await kinds(at.db)
-    assert await send_batch.fn(at, kind) == items
-    for batch in await at.db.run(batches.open_batches):
-        assert batch.provider_batch_id is not None
-        endpoint.ended(batch.provider_batch_id)
-        assert await collect.poll(at, batch)
-        await collect.bring_home(at, batch)
-
-
-async def kinds(db: Database) -> list[BatchKind]:
-    return [*await db.run(ready_work.waiting_kinds, None, now=await db.now())]
+    sent = 0
+    while sent < items:
+        sent += await submit(at)
+        await collect_all(at, endpoint)
 
 
 @pytest.mark.slow
@@ -126,7 +115,8 @@ async def test_a_batch_finds_out_with_few_requests_and_then_all_are_marked_or_no
     )  # those that are worked off together each write: chance may put many there
     endpoint.reset(batch_cache_hits=hits)
     await batched(at, endpoint, sender, 400, "a")
-    assert await sender.rows("select marked_requests from lanes.batch") == [(20,)]
+    sent = "select requests, marked_requests from lanes.batch order by id"
+    assert await sender.rows(sent) == [(1, 1), (399, 20)]
     tried = endpoint.bill()
     sender.time.passes(minutes=5)
     await batched(at, endpoint, sender, 400, "b")

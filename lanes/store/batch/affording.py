@@ -13,7 +13,6 @@ from sqlalchemy import Connection, text
 from lanes.ids import BudgetId, IncidentId, WorkId
 from lanes.json_data import call_bytes
 from lanes.money.budget import Budget
-from lanes.money.caching import Marks, is_marked
 from lanes.money.cost import pack_bound
 from lanes.packing import FRAME_CHARS, Claim, ClaimedWork, chunks
 from lanes.promises.assessment import Assessment
@@ -74,15 +73,15 @@ class TooDear:
 class Affording:
     """The budgets of one workload while a batch of it is written; without any, everything passes.
 
-    `marks` says which requests mark their prefix, and may cost more. The remainders are read without a lock: `reserve` checks
-    them again.
+    `marked` are the requests that mark their prefix, and may cost more. The remainders are read without a lock: `reserve`
+    checks them again.
     """
 
     def __init__(
-        self, connection: Connection, version: Version, *, marks: Marks = Marks.NONE, now: datetime
+        self, connection: Connection, version: Version, *, marked: range = range(0), now: datetime
     ) -> None:
         of = [each for each in budgets.limited(connection) if each.workload == version.workload]
-        self._connection, self._version, self._marks, self._now = connection, version, marks, now
+        self._connection, self._version, self._marked, self._now = connection, version, marked, now
         self._limited = {each.id: each for each in of}
         self._everybodys = [each.id for each in of if each.consumer is None]
         self._consumers: dict[str, list[BudgetId]] = {}
@@ -216,7 +215,7 @@ class Affording:
         sums: dict[BudgetId, Decimal] = {}
         for number, pack in enumerate(packs, first):
             size = sum(self._sizes[claim] for claim in pack)
-            marked = is_marked(self._marks, number)
+            marked = number in self._marked
             bound = pack_bound(
                 self._version, size, items=len(pack), lane=Lane.BATCH, marked=marked, at=self._now
             )

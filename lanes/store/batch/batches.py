@@ -12,6 +12,7 @@ from lanes.errors import UnknownWorkload
 from lanes.ids import BatchId
 from lanes.store import outbox
 from lanes.store.asking import read_as
+from lanes.store.batch.ready_work import awaited_primer
 from lanes.store.literals import is_, is_none_of
 from lanes.store.outbox import EventOut
 from lanes.store.states import is_open_work
@@ -101,6 +102,7 @@ def outstanding(connection: Connection, name: str, *, now: datetime) -> Outstand
     waits = item.c.position.is_(None), item.c.canceled_at.is_(None)
     unrouted = select(func.count()).where(item.c.workload == name, *waits)
     its_held = is_(batch.c.state, BatchState.HELD), batch.c.workload == name
+    primer = awaited_primer(connection, name) or {}
     return OutstandingWork(
         name,
         known.paused_at,
@@ -108,6 +110,8 @@ def outstanding(connection: Connection, name: str, *, now: datetime) -> Outstand
         unrouted=connection.execute(unrouted).scalar_one(),
         held_batches=_batches(connection, *its_held),
         in_the_way=_batches(connection, is_(batch.c.state, BatchState.INTENDED)),
+        primer=primer.get("id"),
+        primer_until=primer.get("stated_back_at"),
     )
 
 

@@ -5,7 +5,7 @@ from datetime import datetime
 
 from sqlalchemy import ColumnElement, Connection, and_, case, exists, or_, select, text
 
-from lanes.batch.batch import OpenBatch
+from lanes.batch.batch import PRIMER, OpenBatch
 from lanes.batch.collection import COUNTS, ShortReads, Tally, counted, counts
 from lanes.ids import BatchId
 from lanes.json_data import replace_unstorable
@@ -182,7 +182,7 @@ def collected(connection: Connection, batch_id: BatchId, *, now: datetime) -> Ta
         batch.c.state.in_([BatchState.ENDED, BatchState.SUPERSEDED]),
         state=case((superseded, BatchState.RELEASED), else_=BatchState.COLLECTED),
         collected_at=now,
-        note=case((superseded, batch.c.note)),
+        note=case((superseded | (batch.c.note == PRIMER), batch.c.note)),
     )
     if row is None:
         return None

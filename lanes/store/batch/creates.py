@@ -6,7 +6,7 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
-from lanes.batch.batch import AT_PROVIDER, CreateAnswer, Intent
+from lanes.batch.batch import AT_PROVIDER, PRIMER, CreateAnswer, Intent
 from lanes.ids import BatchId
 from lanes.packing import Claim
 from lanes.store.batch import batches, doubts
@@ -90,7 +90,8 @@ def submitted(
         doubts.disown(connection, row.account, row.provider_batch_id, batch_id, now=now)
     released = row.state in (BatchState.RELEASED, BatchState.SUPERSEDED)
     late = "its create was answered after that, so it is cancelled"
-    note = f"{row.note}; {late}" if released else None
+    kept = PRIMER if row.note == PRIMER else None
+    note = f"{row.note}; {late}" if released else kept
     batches.change(
         connection,
         batch_id,

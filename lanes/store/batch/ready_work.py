@@ -11,33 +11,74 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import Connection, Select, and_, select
 
-from lanes.batch.batch import BatchKind
+from lanes.batch.batch import AT_PROVIDER, BatchKind
 from lanes.packing import ClaimedWork
 from lanes.routing.lane_rules import EXPECTED_CALL
+from lanes.routing.prospect import Prospect
+from lanes.store.literals import is_among
 from lanes.store.payload import size_of, streamed
 from lanes.store.routing import turnarounds
-from lanes.store.tables import item, work, workload
+from lanes.store.tables import batch, item, work, workload
 from lanes.store.tables.base import Moment
 from lanes.store.work import OF_ITEM, OF_WORK, claimable, claimed
 from lanes.store.workload.workloads import in_force
-from lanes.words import ANSWERING, Lane
+from lanes.words import ANSWERING, BatchState, Lane
 
+OUT = (BatchState.INTENDED, *AT_PROVIDER)  # its results may come
 NOTHING_SENT: Mapping[str, int] = {}
 
 
 def pressing(connection: sa.Connection, *, now: datetime) -> list[str]:
     """Return the workloads whose batch work must leave now rather than by schedule: by due time, or put off until now.
 
-    Paused workloads are left out, and so are those that were put off until later.
+    Paused workloads are left out, and so are those that were put off until later, unless they wait for a primer only.
     """
     is_due = sa.or_(workload.c.submit_at.is_(None), workload.c.submit_at <= now)
-    names = sa.select(workload.c.name).where(workload.c.paused_at.is_(None), is_due)
-    going = set(connection.execute(names).scalars())
+    waits = sa.case((workload.c.submit_at > now, workload.c.submit_at)).label("waits_until")
+    names = sa.select(workload.c.name, waits).where(
+        workload.c.paused_at.is_(None), is_due | _has_primer(out=True)
+    )
+    going = {row.name: row.waits_until for row in connection.execute(names)}
     prospects = turnarounds.prospects(connection, now=now)
-    versions = in_force(connection).items()
-    until = {name: prospects.of(each).presses_until for name, each in versions if name in going}
+    until = dict[str, datetime]()
+    for name, each in in_force(connection).items():
+        if name in going:
+            of, waits_until = prospects.of(each), going[name]
+            until[name] = safe_from(of, waits_until, now) if waits_until else of.presses_until
     due = set(connection.execute(due_before(until, now)).scalars()) if until else set[str]()
     return sorted(due | _put_off(connection, now))
+
+
+def safe_from(of: Prospect, waits_until: datetime, now: datetime) -> datetime:
+    """Return the due time from which on an item can wait until then, and then be back in time with its batch."""
+    return waits_until + (of.back_at - now)
+
+
+def _has_primer(*, out: bool) -> sa.ColumnElement[bool]:
+    """Match a workload that was put off until a primer is back; it is `out`, or is not any more."""
+    return sa.exists().where(_is_awaited(), is_among(batch.c.state, OUT) == out)
+
+
+def awaited_primer(connection: sa.Connection, name: str) -> Mapping[str, Any] | None:
+    """Return the batch whose prefix in the provider's cache the workload waits for, None when it waits for none."""
+    its = workload.c.name == name, _is_awaited(), is_among(batch.c.state, OUT)
+    row = connection.execute(sa.select(batch).where(*its)).mappings().first()
+    return None if row is None else dict(row)
+
+
+def _is_awaited() -> sa.ColumnElement[bool]:
+    """Match a primer until whose stated return its workload was put off."""
+    return and_(
+        batch.c.workload == workload.c.name,
+        batch.c.stated_back_at == workload.c.submit_at,
+        batch.c.requests == 1,
+        batch.c.marked_requests == 1,
+    )
+
+
+def hold(connection: sa.Connection, name: str, until: datetime) -> None:
+    """Put the workload off until a primer is back; a workload that another transaction holds is passed over."""
+    _note(connection, name, submit_at=until)
 
 
 def due_before(until: Mapping[str, datetime], now: datetime) -> sa.Select[str]:
@@ -105,7 +146,7 @@ def put_off(
 
 def _put_off(connection: sa.Connection, now: datetime) -> set[str]:
     waits = sa.exists().where(work.c.workload == workload.c.name, claimable(Lane.BATCH, now))
-    due = workload.c.submit_at <= now, workload.c.paused_at.is_(None)
+    due = (workload.c.submit_at <= now) | _has_primer(out=False), workload.c.paused_at.is_(None)
     put_off = sa.select(workload.c.name).where(*due, waits)
     return set(connection.execute(put_off).scalars())
 

@@ -12,6 +12,7 @@ from lanes.settling.holds import Holds, Row
 from lanes.settling.story import ItemRecords
 from lanes.store import asking
 from lanes.store.asking import read_as
+from lanes.store.batch.ready_work import awaited_primer
 from lanes.store.money import budgets, caching
 from lanes.store.realtime import call_waits, circuits, limits
 from lanes.store.states import OPEN_WORK, UNROUTED_ITEM
@@ -106,6 +107,7 @@ def holds(connection: Connection, item: Row, work: Sequence[Row], *, now: dateti
         {model: (account, circuit) for (account, model), circuit in open_circuits},
         limits.known(connection, account, since=now - limits.FRESH) if account else {},
         {each["id"]: each for each in batches},
+        awaited_primer(connection, workload),
         in_force.spec.window.next_departure(now) if in_force else None,
         [each for each in waits if each.workload == workload],
     )

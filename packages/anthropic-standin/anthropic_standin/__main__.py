@@ -32,8 +32,14 @@ def main() -> None:
     parser.add_argument(
         "--batch-cache-hits",
         type=float,
-        default=0.8,
-        help="part of a batch that finds a prompt cached",
+        default=1.0,
+        help="part of a batch that finds what earlier ones cached",
+    )
+    parser.add_argument(
+        "--batch-own-hits",
+        type=float,
+        default=0.0,
+        help="part of these that also finds what its own batch cached",
     )
     for limit in LIMITS:
         parser.add_argument(
@@ -48,7 +54,11 @@ def main() -> None:
     given = parser.parse_args()
     limits = {limit: getattr(given, limit) for limit in LIMITS}
     settings = EndpointSettings(
-        given.turnaround_s, given.latency_s, **limits, batch_cache_hits=given.batch_cache_hits
+        given.turnaround_s,
+        given.latency_s,
+        **limits,
+        batch_cache_hits=given.batch_cache_hits,
+        batch_own_hits=given.batch_own_hits,
     )
     serve(
         home=given.home,

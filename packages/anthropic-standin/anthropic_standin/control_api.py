@@ -87,7 +87,7 @@ class ControlApi:
             negative = name != "clock_ahead_s" and isinstance(value, int | float) and value < 0
             if isinstance(value, bool) or not isinstance(value, int | float) or negative:
                 raise invalid(f"{name}: should be a number of at least 0, not {value!r}")
-            if name == "batch_cache_hits" and value > 1:
+            if name in ("batch_cache_hits", "batch_own_hits") and value > 1:
                 raise invalid(f"{name}: should be at most 1, not {value!r}")
             if name in LIMITS and value < 1:
                 raise invalid(f"{name}: should be at least 1, or null for no limit")

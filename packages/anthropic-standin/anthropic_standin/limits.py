@@ -31,8 +31,10 @@ class EndpointSettings:
     """The same for input tokens that no prompt cache served."""
     output_tokens_per_minute: float | None = None
     """The same for output tokens."""
-    batch_cache_hits: float = 0.8
-    """Which part of a batch's requests that mark a prompt, 0 to 1, comes where others' are cached."""
+    batch_cache_hits: float = 1.0
+    """Which part of a batch's requests that mark a prompt, 0 to 1, comes where earlier batches' and calls' are cached."""
+    batch_own_hits: float = 0.0
+    """Which part of these also finds what other requests of its own batch wrote; users measured none."""
     clock_ahead_s: float = 0.0
     """How far its clock is ahead of this machine's: what happens from now on happens at that time."""
 

@@ -78,6 +78,7 @@ class Runner:
         self._generation = faults.generation
         self._awake = threading.Event()
         self._closed = False
+        self._begun: dict[str, int] = {}  # by batch, the prompts that were cached when it began
         self._thread = threading.Thread(target=self._run, name="batches", daemon=True)
 
     def start(self) -> None:
@@ -214,19 +215,23 @@ class Runner:
         ]
         questions = [job.question for job in asked if job.question is not None]
         began = self._composer.begins()
+        first = self._begun.setdefault(batch.id, began)
         answers = dict(
             zip((job.place for job in asked), self._engine.answer_many(questions), strict=True)
         )
-        return [self._finished(batch, job, answers.get(job.place), began) for job in jobs]
+        return [self._finished(batch, job, answers.get(job.place), first, began) for job in jobs]
 
-    def _reads(self, job: _Job) -> bool:
-        """Whether it comes where a prompt is cached: such a part does of the requests that mark one, evenly spread."""
+    def _reads(self, job: _Job) -> tuple[bool, bool]:
+        """Whether it comes where a prompt is cached, and where one of its own batch is: such parts do, evenly spread."""
         if job.question is None or not is_marked(job.question.params):
-            return False
-        hits, self._marked = self._settings.batch_cache_hits, self._marked + 1
-        return math.floor(self._marked * hits) > math.floor((self._marked - 1) * hits)
+            return False, False
+        self._marked += 1
+        reads = _falls_on(self._marked, self._settings.batch_cache_hits)
+        return reads, _falls_on(self._marked, self._settings.batch_own_hits)
 
-    def _finished(self, batch: StoredBatch, job: _Job, answer: Any, began: int) -> Finished:
+    def _finished(
+        self, batch: StoredBatch, job: _Job, answer: Any, first: int, began: int
+    ) -> Finished:
         kind = job.fault.kind if job.fault else ""
         if job.error is not None:
             result = {"type": "errored", "error": job.error.body()}
@@ -239,13 +244,14 @@ class Runner:
             return _without_answer(job.place, job.custom_id, "expired")
         now = self._clock.now()
         spoil = kind if kind in SPOILING else None
+        reads, reads_own = self._reads(job)
         message = self._composer.message(
             job.question,
             answer,
             processing="batch",
             now=now,
-            began=began,
-            reads=self._reads(job),
+            began=began if reads_own else first,
+            reads=reads,
             spoil=spoil,
         )
         entry = Entry(message, "batch", job.question.text, now, batch.id, job.custom_id)
@@ -255,6 +261,11 @@ class Runner:
             else _line(job.custom_id, {"type": "succeeded", "message": message})
         )
         return Finished(job.place, "succeeded", line, entry)
+
+
+def _falls_on(number: int, share: float) -> bool:
+    """Whether the evenly spread part of that size holds the thing of that number, from 1."""
+    return math.floor(number * share) > math.floor((number - 1) * share)
 
 
 def due_by(batch: StoredBatch, now: float, turnaround_s: float) -> int:

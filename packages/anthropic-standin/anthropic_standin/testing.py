@@ -89,7 +89,8 @@ class Endpoint:
             "turnaround_s": 0,
             "latency_s": 0,
             "clock_ahead_s": 0,
-            "batch_cache_hits": 0.8,
+            "batch_cache_hits": 1,
+            "batch_own_hits": 0,
             **unlimited,
         }
         self.control("POST", "settings", {**usual, **settings})

@@ -56,17 +56,13 @@ def test_another_prefix_is_not_read() -> None:
     assert cache.charge(MODELS["claude-opus-5-5"], asking(), 1).read_tokens == 0
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(("hits", "most"), [(0.0, 0), (1.0, 10**9)])
-def test_of_a_batch_so_large_a_part_finds_a_cached_prompt(
-    echo: Endpoint, hits: float, most: int
-) -> None:
-    echo.reset(batch_cache_hits=hits)
-    rule = f"Rule {hits}. " * 4_000
-    system = [{"type": "text", "text": rule, "cache_control": {"type": "ephemeral", "ttl": "1h"}}]
+def reads(echo: Endpoint, rule: str, requests: int) -> int:
+    """How many requests of a batch read the rule, which all mark; the others wrote it."""
+    mark = {"type": "ephemeral", "ttl": "1h"}
+    system = [{"type": "text", "text": rule * 4_000, "cache_control": mark}]
     client = echo.client()
     batch = client.messages.batches.create(
-        requests=batch_of([f"Item {n}" for n in range(200)], system=system)
+        requests=batch_of([f"Item {n}" for n in range(requests)], system=system)
     )
     echo.ended(batch.id)
     used = [
@@ -75,6 +71,23 @@ def test_of_a_batch_so_large_a_part_finds_a_cached_prompt(
         if line.result.type == "succeeded"
     ]
     read = sum(1 for each in used if each.cache_read_input_tokens)
+    assert sum(1 for each in used if each.cache_creation_input_tokens) == requests - read
+    return read
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("hits", "most"), [(0.0, 0), (1.0, 10**9)])
+def test_of_a_batch_so_large_a_part_finds_a_cached_prompt(
+    echo: Endpoint, hits: float, most: int
+) -> None:
+    echo.reset(batch_cache_hits=hits, batch_own_hits=hits)
+    read = reads(echo, f"Rule {hits}. ", 200)
     assert read <= most
     assert (read > 0) is (hits > 0)
-    assert sum(1 for each in used if each.cache_creation_input_tokens) == 200 - read
+
+
+@pytest.mark.slow
+def test_a_batch_reads_what_an_earlier_one_wrote_and_nothing_of_its_own(echo: Endpoint) -> None:
+    echo.reset()
+    assert [reads(echo, "A rule. ", requests) for requests in (200, 200)] == [0, 200]
+    assert [reads(echo, "Another rule. ", requests) for requests in (1, 200)] == [0, 200]

@@ -3,13 +3,14 @@
 import math
 from dataclasses import replace
 from datetime import timedelta
+from decimal import Decimal
 from itertools import pairwise
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lanes.ids import VersionId
+from lanes.ids import BatchId, VersionId
 from lanes.money.caching import (
     APART,
     LONGEST_REST,
@@ -17,15 +18,18 @@ from lanes.money.caching import (
     PROBED,
     PROBED_EVERY_S,
     TERMS,
+    BatchCache,
     CachePrices,
     CacheUse,
     CachingDecision,
     Marking,
     Marks,
+    PrimerStep,
     begun,
     cache_prices,
     decide,
-    is_marked,
+    marked_requests,
+    primer_saves,
     saved_usd,
 )
 from lanes.words import Lane
@@ -101,11 +105,68 @@ def test_real_time_is_tried_once_enough_calls_come_within_the_five_minutes() -> 
 def test_a_batch_is_tried_with_few_of_its_requests_apart_from_each_other() -> None:
     tried = decide(begun(BATCH, now=NOON), CacheUse(), BATCH, lane=Lane.BATCH, now=NOON)
     assert tried.marks is Marks.SOME
-    marked = [number for number in range(100_000) if is_marked(tried.marks, number)]
+    marked = [number for number in range(100_000) if number in marked_requests(tried.marks)]
     assert len(marked) == PROBED
     assert {second - first for first, second in pairwise(marked)} == {APART}
-    assert not any(is_marked(Marks.NONE, number) for number in range(100))
-    assert all(is_marked(Marks.ALL, number) for number in range(100))
+    assert not any(number in marked_requests(Marks.NONE) for number in range(100))
+    assert all(number in marked_requests(Marks.ALL) for number in range(100_000))
+
+
+def test_a_cold_batch_marks_its_first_request_only_and_a_warm_one_need_not_spread_its_few() -> None:
+    for marks in (Marks.SOME, Marks.ALL):
+        assert [*marked_requests(marks, warm=False)] == [0]
+    assert not [*marked_requests(Marks.NONE, warm=True), *marked_requests(Marks.NONE, warm=False)]
+    assert [*marked_requests(Marks.SOME, warm=True)] == [*range(PROBED)]
+    assert marked_requests(Marks.ALL, warm=True) == marked_requests(Marks.ALL)
+
+
+@given(st.integers(0, 100_000), st.integers(0, 90_000))
+def test_a_primer_saves_what_one_write_and_reads_cost_less_than_plain_tokens(
+    requests: int, shared: int
+) -> None:
+    saved = primer_saves(requests, shared, model=HAIKU, at=NOON)
+    each = {
+        kind: cost(Usage(**{kind: shared}), model=HAIKU, lane=Lane.BATCH, at=NOON)
+        for kind in ("input", "cache_read", "cache_write_1h")
+    }
+    if requests:
+        primed = each["cache_write_1h"] + (requests - 1) * each["cache_read"]
+        assert saved == requests * each["input"] - primed
+    assert (saved > 0) is (requests > 2 and shared > 0)
+
+
+HOUR, ENOUGH = later(hours=1), Decimal("0.01")
+
+
+@pytest.mark.parametrize(
+    ("cache", "saves", "endangers", "step"),
+    [
+        (BatchCache(), ENOUGH, False, PrimerStep.SEND),
+        (BatchCache(), ENOUGH / 2, False, PrimerStep.NONE),
+        (BatchCache(), ENOUGH, True, PrimerStep.NONE),
+        (BatchCache(warm=True), ENOUGH, False, PrimerStep.NONE),
+        (
+            BatchCache(warm=True, primer=BatchId(1), until=HOUR, primed=True),
+            ENOUGH,
+            False,
+            PrimerStep.NONE,
+        ),
+        (BatchCache(primer=BatchId(1), until=HOUR, primed=True), ENOUGH, False, PrimerStep.WAIT),
+        (BatchCache(primer=BatchId(1), until=HOUR, primed=True), ENOUGH, True, PrimerStep.NONE),
+        (
+            BatchCache(primer=BatchId(1), until=HOUR, primed=True),
+            ENOUGH / 2,
+            False,
+            PrimerStep.NONE,
+        ),
+        (BatchCache(primer=BatchId(1), until=NOON, primed=True), ENOUGH, False, PrimerStep.NONE),
+        (BatchCache(primed=True), ENOUGH, False, PrimerStep.NONE),
+    ],
+)
+def test_others_wait_for_a_primer_only_where_it_pays_and_endangers_nothing(
+    cache: BatchCache, saves: Decimal, endangers: bool, step: PrimerStep
+) -> None:
+    assert cache.step(saves=saves, endangers=endangers, now=NOON) is step
 
 
 @pytest.mark.parametrize("lane", Lane)

@@ -46,6 +46,7 @@ BATCH: dict[str, Any] = {
     "expected_end_at": NOON + HOUR,
     "ended_at": None,
 }
+PRIMER = {**BATCH, "version_id": 1, "stated_back_at": NOON + HOUR}
 
 
 def work(lane: Lane = Lane.REALTIME, **fields: Any) -> dict[str, Any]:
@@ -108,6 +109,11 @@ CASES: list[tuple[dict[str, Any], Holds, list[str]]] = [
         Holds(departs_at=NOON + HOUR),
         ["off-peak window since 11:00 UTC", "13:00 UTC", "`lanes depart letters`"],
     ),
+    (
+        {**BATCHED, "version_id": 1},
+        Holds(primer=PRIMER, departs_at=NOON + HOUR),
+        ["waits for batch 41", "primes the provider's cache", "13:00 UTC at the latest"],
+    ),
     (OUT, batched(), ["batch 41", "since 11:00 UTC", "expected at 13:00 UTC"]),
     (OUT, batched(expected_end_at=SINCE), ["it is late"]),
     (
@@ -161,6 +167,8 @@ FREE: list[tuple[dict[str, Any], Holds]] = [
     (READY, Holds(incidents=[{**KEY, "subject": "model claude-opus-5-5"}])),
     (READY, Holds(limits={MODEL: [Limit(LimitKind.REQUESTS, 50, 40, later(seconds=30), NOON)]})),
     (BATCHED, Holds(departs_at=later(seconds=30))),
+    ({**BATCHED, "version_id": 2}, Holds(primer=PRIMER)),
+    ({**READY, "version_id": 1}, Holds(primer=PRIMER)),
     (work(state="claimed"), Holds(paused_at=SINCE)),
 ]
 
