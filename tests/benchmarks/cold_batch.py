@@ -18,6 +18,7 @@ from tests.benchmarks.cost_plans import FreshProvider
 from tests.examples import publish
 
 OWN_CHARS, COLD_H = 760, 2
+LENGTHENED = 400  # characters: Haiku caches nothing below 4,096 tokens
 FIELDS = ("summary", "reason")  # of 40 tokens each
 SHAPE = {
     "type": "object",
@@ -50,7 +51,8 @@ def lead(url: str, messages: Messages, items: int) -> ColdBatch:
 async def _lead(url: str, messages: Messages, items: int) -> ColdBatch:
     async with standing(url) as ground:
         now = await ground.at.db.now()
-        spec = {"instructions": messages.spec["instructions"], "output_schema": SHAPE}
+        rules = messages.spec["instructions"]
+        spec = {"instructions": rules + rules[:LENGTHENED], "output_schema": SHAPE}
         answers = {"max_output_tokens": 120, "expected_output_tokens": 80}
         version = await ground.at.db.run(
             lambda c: publish(
