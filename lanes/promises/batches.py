@@ -259,12 +259,16 @@ def batch_share(
 
 @dataclass(frozen=True)
 class WaitingBatchWork:
-    """Work of a workload that waits for a batch: how much, since when, and when the newest batch was intended."""
+    """Work of a workload that waits for a batch: how much, since when, and when the newest batch was intended.
+
+    Until `primer_until` it waits for a primer of the provider's cache.
+    """
 
     workload: str
     items: int
     ready_since: datetime
     last_intended_at: datetime | None
+    primer_until: datetime | None = None
 
 
 @dataclass(frozen=True)
@@ -295,6 +299,8 @@ def never_started(
     promise, name = Promise.BATCH_NEVER_STARTED, version.workload
     window, within = version.spec.window, START_WITHIN
     departure = window.next_departure(waiting.ready_since) if waiting else now
+    if waiting is not None and waiting.primer_until is not None:
+        departure = max(departure, waiting.primer_until)
     ran = checked_in.said(now) if checked_in else ""
     if checked_in is not None and checked_in.at < departure:
         within, ran = CHECK_IN_WITHIN, f"{ran} {NO_RUN}"

@@ -26,6 +26,12 @@ ANSWERING, MEASURING = listed(words.ANSWERING), listed(words.MEASURING)
 # A label `l` that counts in estimates.
 FAIR_LABEL = f"l.basis <> '{words.LabelBasis.REVIEW}'"
 
+# A batch that primes the provider's cache, and until whose stated return its workload was put off.
+AWAITED_PRIMER = (
+    "batch.workload = workload.name and batch.stated_back_at = workload.submit_at"
+    " and batch.requests = 1 and batch.marked_requests = 1"
+)
+
 # An item that has no answer yet and may still get one.
 OPEN_ITEM = "i.answered_at is null and i.settled_at is null and i.failed_at is null and i.canceled_at is null"
 UNROUTED_ITEM = "i.position is null and i.canceled_at is null"  # no router has seen it

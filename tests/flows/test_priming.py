@@ -17,6 +17,7 @@ from lanes.money.caching import WARM_FOR
 from lanes.provider import batches as provider
 from lanes.settling.story import next_step
 from lanes.store.batch import batches, ready_work
+from lanes.store.figures import measurements
 from lanes.store.settling import story
 from lanes.words import Lane
 from tasks import send_batch
@@ -51,6 +52,13 @@ async def held_until(sender: Sender) -> datetime:
     return until
 
 
+async def should_leave(at: Connections) -> datetime:
+    """Until when the work waits, as the promises see it."""
+    (seen,) = (await at.db.run(measurements.measure, now=await at.db.now())).waiting
+    assert seen.primer_until is not None
+    return seen.primer_until
+
+
 @pytest.mark.slow
 async def test_the_others_wait_for_the_primer_and_then_read_what_it_wrote(
     at: Connections, endpoint: Endpoint, sender: Sender, nap: Nap
@@ -72,9 +80,11 @@ async def test_the_others_wait_for_the_primer_and_then_read_what_it_wrote(
     assert "they leave once batch 1, which primes the provider's cache" in announcement(
         outstanding, now
     )
+    assert await should_leave(at) == await held_until(sender)
     sender.time.passes(minutes=5)
     await collect_all(at, endpoint)
     assert await asked_for(at) == ["letters"]
+    assert now + timedelta(minutes=5) <= await should_leave(at) <= await at.db.now()
     assert (await send_waiting(at, None, sleep=nap)).ending() == ITEMS - 1
     assert await sender.rows(SENT) == [(1, 1), (99, 20)]
     await collect_all(at, endpoint)

@@ -18,6 +18,7 @@ from lanes.routing.prospect import Prospect
 from lanes.store.literals import is_among
 from lanes.store.payload import size_of, streamed
 from lanes.store.routing import turnarounds
+from lanes.store.states import AWAITED_PRIMER
 from lanes.store.tables import batch, item, work, workload
 from lanes.store.tables.base import Moment
 from lanes.store.work import OF_ITEM, OF_WORK, claimable, claimed
@@ -56,24 +57,17 @@ def safe_from(of: Prospect, waits_until: datetime, now: datetime) -> datetime:
 
 def _has_primer(*, out: bool) -> sa.ColumnElement[bool]:
     """Match a workload that was put off until a primer is back; it is `out`, or is not any more."""
-    return sa.exists().where(_is_awaited(), is_among(batch.c.state, OUT) == out)
+    is_out = is_among(batch.c.state, OUT) == out
+    awaited = sa.exists().select_from(batch).where(sa.text(AWAITED_PRIMER), is_out)
+    return awaited.correlate(workload)
 
 
 def awaited_primer(connection: sa.Connection, name: str) -> Mapping[str, Any] | None:
     """Return the batch whose prefix in the provider's cache the workload waits for, None when it waits for none."""
-    its = workload.c.name == name, _is_awaited(), is_among(batch.c.state, OUT)
-    row = connection.execute(sa.select(batch).where(*its)).mappings().first()
+    its = sa.text(AWAITED_PRIMER), workload.c.name == name, is_among(batch.c.state, OUT)
+    joined = batch.join(workload, workload.c.name == batch.c.workload)
+    row = connection.execute(sa.select(batch).select_from(joined).where(*its)).mappings().first()
     return None if row is None else dict(row)
-
-
-def _is_awaited() -> sa.ColumnElement[bool]:
-    """Match a primer until whose stated return its workload was put off."""
-    return and_(
-        batch.c.workload == workload.c.name,
-        batch.c.stated_back_at == workload.c.submit_at,
-        batch.c.requests == 1,
-        batch.c.marked_requests == 1,
-    )
 
 
 def hold(connection: sa.Connection, name: str, until: datetime) -> None:

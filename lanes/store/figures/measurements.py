@@ -27,7 +27,7 @@ from lanes.store.doors import watermarks
 from lanes.store.figures import arrivals, due, reading
 from lanes.store.money import budgets
 from lanes.store.routing import mix, turnarounds
-from lanes.store.states import MEASURING
+from lanes.store.states import AWAITED_PRIMER, MEASURING
 from lanes.store.work import UNASKED
 from lanes.words import BatchState, Outcome
 
@@ -230,7 +230,10 @@ select f.name as workload, waits.items,
          select {_freed("batch_model")}
            from lanes.workload w join lanes.version v on v.id = w.version_id where w.name = f.name))
          as ready_since,
-       (select max(b.intended_at) from lanes.batch b where b.workload = f.name and b.state <> 'released') as last_intended_at
+       (select max(b.intended_at) from lanes.batch b where b.workload = f.name and b.state <> 'released') as last_intended_at,
+       (select max(case when state in ('intended', 'submitted', 'ended') then stated_back_at
+                        else coalesce(collected_at, ended_at, intended_at) end)
+          from lanes.batch, lanes.workload where workload.name = f.name and {AWAITED_PRIMER}) as primer_until
   from (
     select workload, count(*) as items, min(ready_at) as ready_since from (
     select w.workload, w.ready_at from lanes.work w

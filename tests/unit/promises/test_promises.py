@@ -261,6 +261,16 @@ def test_while_batches_leave_a_backlog_neither_breaks_the_promise_nor_ends_its_i
     assert not found.ends
 
 
+def test_work_that_waits_for_a_primer_should_leave_once_that_is_back() -> None:
+    (seen,) = waiting(since=2, intended=0.9).waiting
+    for until, expected in ((1, Verdict.PASSED), (-5, Verdict.PASSED), (-12, Verdict.FAILED)):
+        held = replace(seen, primer_until=later(minutes=until))
+        found = judged(
+            Promise.BATCH_NEVER_STARTED, PromiseMeasurements(waiting=[held]), **NOON_WINDOW
+        )
+        assert (found.verdict, found.value) == (expected, max(0, -until)), until
+
+
 def test_a_worker_that_died_just_after_the_opening_is_told_when_the_next_departure_was_missed() -> (
     None
 ):
