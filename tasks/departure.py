@@ -3,7 +3,7 @@
 import asyncio
 import random
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -13,15 +13,19 @@ from prefect.logging import get_run_logger
 from lanes.batch.batch import BatchKind
 from lanes.batch.departure import NotCreated, Patience, next_try
 from lanes.errors import LanesError
+from lanes.promises.breaches import CONTEXT, unreadable_context
+from lanes.promises.incident import IncidentState, Promise
 from lanes.provider.errors import CallFailed
+from lanes.store import incidents
 from lanes.store.batch import ready_work
+from lanes.store.doors.references import ReferenceFailed
 from lanes.store.money import holds
 from lanes.store.money.holds import BudgetUsedUp
 from lanes.store.workload import workloads
 from tasks.connections import Connections
 from tasks.send_batch import BatchSize, Blocked, TooLarge, send_batch
 
-# when a used-up budget is looked at again: other batches may have given back
+# when a used-up budget is looked at again, as other batches may have given back; and a context that could not be read
 MONEY_AGAIN = timedelta(minutes=5)
 WAITING = "Waiting"  # name of the state of a run that another batch of its account stopped
 
@@ -72,7 +76,7 @@ async def send_waiting(
     if workload is not None:
         await at.db.run(workloads.check_known, workload)
     departed, patience, sent = Departed(), Patience(), Counter[str]()
-    again: dict[str, datetime] = {}
+    again, unread = dict[str, datetime](), dict[str, str]()
     kinds = await at.db.run(ready_work.waiting_kinds, workload, now=await at.db.now())
     for kind in kinds:
         wanted: datetime | None = None
@@ -87,6 +91,10 @@ async def send_waiting(
             now = await at.db.now()
             await at.db.run(holds.refused, reason.budgets, now=now)
             wanted = now + MONEY_AGAIN
+        except ReferenceFailed as reason:
+            departed.waiting.append(f"{kind.workload}: {reason}")
+            unread[kind.workload] = str(reason)
+            wanted = await at.db.now() + MONEY_AGAIN
         except CallFailed as failure:
             departed.failed.append(f"{kind.workload}: {failure}")
             wanted = next_try(
@@ -102,10 +110,25 @@ async def send_waiting(
         sent[kind.workload] += departed.items - before
         if wanted is not None:
             again[kind.workload] = min(wanted, again.get(kind.workload, wanted))
+    await _tell_unread(at, workload, unread)
     for sentence in departed.failed + departed.waiting:
         get_run_logger().warning("not submitted: %s", sentence)
     await at.db.run(ready_work.put_off, again, of=workload, sent=sent)
     return departed
+
+
+async def _tell_unread(at: Connections, workload: str | None, unread: Mapping[str, str]) -> None:
+    """Report workloads whose context cannot be read, and end the reports of those that were tried and can."""
+    async with at.db.transaction() as run:
+        for name, why in unread.items():
+            await run(incidents.open, unreadable_context(name, why), now=run.now)
+        stands = await run(incidents.listed, states=[IncidentState.OPEN])
+        for each in stands:
+            tried = workload in (None, each.workload) and each.workload not in unread
+            if tried and (each.promise, each.subject) == (Promise.BATCH_NEVER_STARTED, CONTEXT):
+                of = each.promise, each.workload, each.subject
+                said = f'The context of workload "{each.workload}" can be read again.'
+                await run(incidents.resolve, *of, sentence=said, now=run.now)
 
 
 async def _all_of(

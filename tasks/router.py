@@ -139,7 +139,7 @@ async def _route_some(
         waiting = await run(
             unrouted.received, most, of=versions.keys(), waiting=begun.workloads, unread=unread
         )
-        if any(each.spec.history_items for each in either):
+        if any(each.spec.context.depth for each in either):
             waiting = await run(history.measured, waiting, _reading_most(stored))
         waits = any(item.arrived.due_at is not None for item in waiting)
         waits = waits or any(each.spec.value_usd for each in either)
@@ -202,7 +202,7 @@ def _decided(
 def _reading_most(stored: InForce) -> dict[str, Version]:
     """Return for each workload the version that may read most of an item's history: in force, or the candidate."""
     return stored.versions | {
-        name: max(stored.versions[name], each.candidate, key=lambda of: of.spec.history_items)
+        name: max(stored.versions[name], each.candidate, key=lambda of: of.spec.context.depth)
         for name, each in stored.canaries.items()
         if name in stored.versions
     }

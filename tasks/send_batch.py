@@ -15,7 +15,7 @@ from lanes.batch.batch import PRIMER, BatchKind, CreateAnswer, Intent
 from lanes.batch.departure import NotCreated, fill, whole_from
 from lanes.errors import LanesError
 from lanes.ids import BatchId
-from lanes.json_data import octets, weight
+from lanes.json_data import weight
 from lanes.money.caching import Marks, PrimerStep
 from lanes.money.pack_size import PackSizes
 from lanes.packing import Claim, ClaimedWork
@@ -29,7 +29,7 @@ from lanes.store import incidents
 from lanes.store.batch import adoption, batches, creates, doubts, priming, ready_work
 from lanes.store.batch.affording import Affording
 from lanes.store.batch.priming import CachePlan
-from lanes.store.doors import history
+from lanes.store.doors import history, references
 from lanes.store.money import caching, holds, sharing
 from lanes.store.routing import turnarounds
 from lanes.store.workload import workloads
@@ -92,6 +92,7 @@ async def send_batch(at: Connections, kind: BatchKind, *, most: BatchSize = Batc
         TooLarge: it takes fewer items at once, and the work is ready again.
         Blocked: a batch of the account must be resolved first.
         BudgetUsedUp: less of a budget is left than it may cost.
+        ReferenceFailed: reference rows cannot be read, and the work stays ready.
     """
     await _unblocked(at)
     prepared = await prepare(at, kind, most=most)
@@ -243,9 +244,9 @@ class _Writing:
                 self.earlier.pop(each.claim.work_id, None)
 
     def weigh(self, each: ClaimedWork) -> int:
-        """Return the bytes that an item takes of a request, with its history."""
+        """Return the bytes that an item takes of a request, with its context."""
         told = self.earlier.get(each.claim.work_id, ())
-        return packing.item_bytes(each) + sum(octets(it) + packing.FRAME_CHARS for it in told)
+        return packing.item_bytes(each) + sum(part.most_bytes for part in told)
 
     def keep(self, requests: int) -> None:
         """Keep only the first `requests`."""
@@ -281,16 +282,28 @@ def _write(
 def _with_history(
     connection: Connection, waiting: Iterator[ClaimedWork], writing: _Writing, at_once: int
 ) -> Generator[ClaimedWork]:
-    """Yield the work after loading its entities' earlier items, no further than it is written."""
-    most, scope = writing.version.spec.history_items, writing.version.spec.pack_scope
-    if most == 0:
+    """Yield the work after loading its context, no further than it is written."""
+    if not writing.version.spec.context.parts:
         yield from waiting
         return
     for part in packing.chunks(
         waiting, most=at_once, most_bytes=HISTORY_BYTES, weight=lambda each: weight(each.payload)
     ):
-        writing.earlier |= history.load(connection, part, most, scope=scope)
+        writing.earlier |= _context(connection, part, writing.version)
         yield from part
+
+
+def _context(
+    connection: Connection, part: Sequence[ClaimedWork], version: Version
+) -> history.History:
+    """Return what a batch reads besides these items."""
+    found = history.load(connection, part, version)
+    keyed = {
+        each.claim.work_id: {"payload": each.payload, "consumer": each.consumer} for each in part
+    }
+    for id_, rows in references.load(connection, version, keyed).items():
+        found[id_] = (*found.get(id_, ()), *rows)
+    return found
 
 
 async def _created(

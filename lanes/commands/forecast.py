@@ -189,7 +189,7 @@ def _with_history(
 
     A batch reads them, which costs.
     """
-    most, reading = version.spec.history_items, iter(lines)
+    most, reading = version.spec.context.entity.items, iter(lines)
     told = dict[str, list[tuple[datetime, int]]]()
     while most and (part := list(islice(reading, AT_ONCE))):
         asking = {
@@ -199,7 +199,7 @@ def _with_history(
         }
         with pool.begin() as connection:
             places = list(asking.values())
-            stored = history.lengths_before(connection, version.workload, places, most)
+            stored = history.lengths_before(connection, version, places)
         for (place, (entity, at)), found in zip(asking.items(), stored, strict=True):
             line, of_file = part[place], told.setdefault(entity, [])
             assert isinstance(line, FileLine)

@@ -26,12 +26,13 @@ from lanes.report.summary import lane_name, reason_name
 from lanes.report.table import Table, label
 from lanes.routing.forecast import LaneConditions, arrived
 from lanes.routing.split import Split, Splits
-from lanes.store.doors import history, items
+from lanes.store.doors import history, items, references
 from lanes.store.money import sharing
 from lanes.store.routing import turnarounds
 from lanes.store.workload import workloads
 from lanes.text import plain
 from lanes.units import count, usd
+from lanes.words import Lane
 from lanes.workload import definition_file as workload_file
 from lanes.workload.version import NAME, Version
 
@@ -46,6 +47,7 @@ def preview(
     item: Annotated[Path, Parameter(allow_leading_hyphen=True)],
     line: Annotated[int | None, Parameter(validator=Positive)] = None,
     columns: Columns = Columns(),
+    lane: Lane | None = None,
     as_json: AsJson = False,
 ) -> None:
     """Show the exact request of one item on each lane, its tokens and price (estimates), and the route it would get.
@@ -59,6 +61,7 @@ def preview(
         workload: Name of a published workload, or path of a workload file.
         item: A JSON, JSONL or CSV file; - is JSON on standard input.
         line: Its line in a JSONL or CSV file; else the first.
+        lane: Show the request of this lane alone.
     """
     file = None if NAME.fullmatch(workload) else Path(workload)
     for each in (file, item):
@@ -81,7 +84,7 @@ def preview(
     if as_json:
         running.print_json(_data(version, found, payload, told))
     else:
-        _print(version, found, told)
+        _print(version, found, told, lane)
 
 
 def conditions(connection: Connection, now: datetime) -> LaneConditions:
@@ -145,35 +148,32 @@ def previewed(
     """Return what the item would ask and cost, and its payload as the database would hold it.
 
     Raises:
-        SetupError: no price is known for a model of the workload.
+        SetupError: no price is known for a model of the workload, or reference rows cannot be read.
     """
     payload, size = items.as_stored(connection, sent.payload)
-    earlier = history.of_entity(
-        connection,
-        version.workload,
-        sent.entity,
-        before=sent.occurred_at or now,
-        most=version.spec.history_items,
-        consumer=sent.consumer,
-        scope=version.spec.pack_scope,
-    )
+    before, consumer = sent.occurred_at or now, sent.consumer
+    read = history.of_entity(connection, version, sent.entity, before=before, consumer=consumer)
+    keyed = {"": {"payload": payload, "consumer": consumer}}
     try:
+        rows = references.load(connection, version, keyed).get("", ())
         told = preview_item(
             arrived(replace(sent, payload=payload), now),
             version,
             lanes,
             keyed=sent.key is not None,
             payload_bytes=size,
-            history=earlier,
+            context=(*read, *rows),
             now=now,
         )
+    except references.ReferenceFailed as failure:
+        raise SetupError(f"a batch could not be sent now: {failure}") from None
     except LookupError as unpriced:
         said = f"the item cannot be priced: {unpriced}"
         raise SetupError(f'{said}; correct the model of "{version.workload}"') from None
     return told, payload
 
 
-def _print(version: Version, found: FileLine, told: ItemPreview) -> None:
+def _print(version: Version, found: FileLine, told: ItemPreview, lane: Lane | None) -> None:
     console = running.screen(110, highlight=False, soft_wrap=True)
     whose = f"version {version.number}" if version.number else "as its file says"
     item = f"One item of {version.workload} ({whose}), from {plain(found.submission.place)}"
@@ -197,6 +197,10 @@ def _print(version: Version, found: FileLine, told: ItemPreview) -> None:
     running.print_table(estimates, width=110)
     for note in told.notes:
         console.print(Text(f"Note: {note}"))
+    if lane is not None:
+        (shown,) = (each for each in told.lanes if each.lane is lane)
+        print(f"\nThe {lane_name(lane)} request:\n{_pretty(shown.request)}")
+        return
     print(f"\nThe {lane_name(realtime.lane)} request:\n{_pretty(realtime.request)}")
     is_same = batch.request == realtime.request
     then = " is the same." if is_same else f":\n{_pretty(batch.request)}"

@@ -34,7 +34,7 @@ from lanes.settings import Settings
 from lanes.stand.progress import progress
 from lanes.stand.reaching import Editor
 from lanes.store.database import clock
-from lanes.store.doors import items
+from lanes.store.doors import items, references
 from lanes.store.routing import traffic
 from lanes.store.workload import candidates, workloads
 from lanes.store.workload import golden as golden_sets
@@ -73,7 +73,8 @@ def publish(
 
     What differs from what is in force is shown first, and a person is asked. Without a terminal, --yes is needed.
     A changed rule, and a changed input schema, are tried on the newest items of the workload, 1,000 at most: where a rule
-    cannot be evaluated for one of them, or the schema refuses one, nothing is published without --force.
+    cannot be evaluated for one of them, or the schema refuses one, nothing is published without --force. Nor is it where
+    reference rows of its context cannot be read.
     Where the workload has a golden set (--golden-set, `lanes golden add`), the version is a candidate until both it and the
     version in force have answered the set. Then it is in force by itself, unless it is surely worse. A first version has no
     other to lose to: it is in force once it has answered the set. Items that are sent before that are refused.
@@ -109,6 +110,9 @@ def publish(
             require_canary(pool, canary, wanted, found)
         else:
             unfit += _taken_back(pool, wanted)
+        faults = [] if found.nothing_differs else _tried(pool, wanted, found) + unfit
+        with pool.begin() as connection:
+            unfit += references.check(connection, wanted.spec.context)
         faults = [] if found.nothing_differs else _tried(pool, wanted, found) + unfit
         outcome = _refusal(found, faults, yes=yes, force=force, as_json=as_json)
         if golden_set is not None and outcome == NOTHING_DIFFERS:

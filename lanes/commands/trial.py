@@ -64,11 +64,12 @@ def try_definition(
         trial = Trial(version, Version(CHANGED, name, version.number, wanted.spec))
         trying, unread = TrialRun(trial, splits, known, now, shares), 0
         read = any(looks_inside(each) for each in (trial.in_force, trial.changed))
-        history = max(each.spec.history_items for each in (trial.in_force, trial.changed))
+        contexts = [each.spec.context for each in (trial.in_force, trial.changed)]
+        deepest = max(contexts, key=lambda of: of.depth)
         try:
             with counting(f"Trying {name}", "items decided") as counted_so_far:
                 came = traffic.received_since(
-                    pool, name, since=began_at, most=most, read=read, history=history
+                    pool, name, since=began_at, most=most, read=read, context=deepest
                 )
                 for seen in came:
                     for item in seen.items:

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 
 from lanes.json_data import octets
 from lanes.money.caching import written
-from lanes.packing import FRAME_CHARS, HISTORY_RULE
+from lanes.packing import FRAME_CHARS
 from lanes.words import Lane
+from lanes.workload.context import rule
 from lanes.workload.prices import Usage, cost
 
 if TYPE_CHECKING:
@@ -52,9 +53,9 @@ def shared_tokens(spec: "Spec") -> int:
 def prompt_tokens(spec: "Spec", pack: int, payload_chars: int, history_chars: int = 0) -> Decimal:
     """Estimate the input tokens of an item, with its part of what a pack of `pack` items shares.
 
-    `history_chars` are those of its earlier items that are asked with it: a rule explains them once in a call.
+    `history_chars` are those of the context that is asked with it: a rule explains it once in a call.
     """
-    shared = shared_tokens(spec) + (tokens(HISTORY_RULE) if history_chars else 0)
+    shared = shared_tokens(spec) + (tokens(rule(spec.context.parts)) if history_chars else 0)
     return Decimal(shared) / pack + tokens(payload_chars + history_chars)
 
 
@@ -84,8 +85,8 @@ def pack_bound(
     """
     spec = version.spec
     shared = shared_bytes(spec)
-    if spec.history_items and lane is Lane.BATCH:
-        shared += octets(HISTORY_RULE)
+    if lane is Lane.BATCH and (parts := spec.context.parts):
+        shared += octets(rule(parts))
     own = size + (items - 1) * FRAME_CHARS  # the frame includes one item's name
     output = items * (spec.max_output_tokens + PACK_MARGIN_TOKENS)
     plain = Usage(input=shared + own, output=output)

@@ -10,8 +10,8 @@ from lanes.ids import VersionId
 from lanes.money.caching import HitRates, cache_prices
 from lanes.money.cost import shared_tokens, tokens
 from lanes.money.pack_size import PackSizes
-from lanes.packing import HISTORY_RULE
 from lanes.words import Lane
+from lanes.workload.context import rule
 from lanes.workload.prices import per_token
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ class Rate:
     answer: Decimal
 
     def of(self, own: int, *, told: bool = False) -> Decimal:
-        """Return the price of an item with `own` input tokens of its own; `told` says that some of them are its history."""
+        """Return the price of an item with `own` input tokens of its own; `told` says that some of them are context."""
         shared = self.shared + self.rule if told else self.shared
         return ((shared + own) * self.into + self.answer).quantize(NANO_USD)
 
@@ -99,11 +99,13 @@ class Estimates:
     def of(self, version: "Version", payload_chars: int, history_chars: int = 0) -> Estimate:
         """Return what an item of `payload_chars` characters would cost on each lane.
 
-        `history_chars` are those of its earlier items: the batch lane reads them, real time does not.
+        `history_chars` are those of its earlier items and revisions. The batch lane reads them, and reference rows, which count
+        with the most that they may have; real time does not.
 
         Raises:
             LookupError: no price is known for one of its models.
         """
+        history_chars += version.spec.context.reference_chars
         own, told = (
             tokens(payload_chars),
             tokens(payload_chars + history_chars) if history_chars else 0,
@@ -135,7 +137,7 @@ class Estimates:
         )
         if hit_rate is not None:
             factor = Decimal(cache_prices(spec.model_of(lane), lane, at=self._day).factor(hit_rate))
-        rule = tokens(HISTORY_RULE) * factor / pack
+        told = tokens(rule(spec.context.parts)) * factor / pack
         return Rate(
-            shared * factor / pack, rule, each.input, spec.expected_output_tokens * each.output
+            shared * factor / pack, told, each.input, spec.expected_output_tokens * each.output
         )

@@ -16,6 +16,7 @@ from lanes.units import clock, counted, sentence, usd
 from lanes.words import Lane, Verdict
 
 DEAR = ": item too dear"  # how the subject ends of an incident about items that a whole budget cannot pay
+CONTEXT = "context"  # the subject of incidents about a context that cannot be read
 MOST_NAMED = 3  # sessions that a sentence names
 REMEDY = "run `lanes roles`, so that only members of its roles may connect"
 
@@ -57,6 +58,15 @@ def mended_workload(workload: str, why: str | None) -> str:
     """Return the sentence that ends that breach; `why` is what was wrong."""
     was = f"; it could not because of {why}" if why else ""
     return f'The block of workload "{workload}" can be published again{was}.'
+
+
+def unreadable_context(workload: str, why: str) -> Assessment:
+    """Return the breach that batches of a workload cannot leave, because what they would read is missing or slow."""
+    said = (
+        f'Batch work of workload "{workload}" waits, because its context cannot be read: {why}. It leaves with the first run '
+        "of `depart` that can read it."
+    )
+    return Assessment.breach(Promise.BATCH_NEVER_STARTED, workload, 0, said, CONTEXT, why=why)
 
 
 def model_subject(model: str) -> str:

@@ -20,6 +20,7 @@ from lanes.provider.requests import Question, Writer
 from lanes.realtime.pace import CONNECT_S, longest_call_s
 from lanes.settling.outcome import Response
 from lanes.text import basic_auth
+from lanes.workload.context import ContextPart
 
 if TYPE_CHECKING:
     from anthropic import AsyncAnthropic, RequestOptions
@@ -134,10 +135,10 @@ class CallResult:
 def questions(
     pack: Sequence[ClaimedWork],
     ids: Sequence[str],
-    history: Mapping[WorkId, tuple[dict[str, Any], ...]] | None = None,
+    context: Mapping[WorkId, tuple[ContextPart, ...]] | None = None,
 ) -> list[Question]:
-    """Return the questions of a pack with these ids; `history` holds earlier payloads by id of the work."""
-    known = history or {}
+    """Return the questions of a pack with these ids; `context` is by id of the work."""
+    known = context or {}
     return [
         Question(id_, each.payload, known.get(each.claim.work_id, ()))
         for id_, each in zip(ids, pack, strict=True)

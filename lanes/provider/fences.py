@@ -1,4 +1,4 @@
-"""Fences in a prompt: where an item, a part of its history, or a field begins and ends.
+"""Fences in a prompt: where an item, a part of its context, or a field begins and ends.
 
 No input closes its own fence or opens another.
 """
@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Iterable
 from functools import lru_cache
 
-ITEM, HISTORY = "item", "history"
+ITEM, HISTORY = "item", "history"  # every tag of ours begins with one of them
 ALIKE = {"i": "i\u0131\u0130", "s": "s\u017f"}  # the Turkish i and the long s fold to them
 WIDE = 0xFEE0  # from a letter to its full-width form
 BRACKET = "<\uff1c\ufe64"  # also full-width and small
@@ -35,7 +35,7 @@ FENCE = re.compile(
 
 
 def escaped(text: str) -> str:
-    """Return the text without anything that could be taken for the fence of an item or a history."""
+    """Return the text without anything that could be taken for the fence of an item or a part of its context."""
     return FENCE.sub(ENTITY, text) if _has_bracket(text) else text
 
 
@@ -66,6 +66,7 @@ def item(id: str, content: str) -> str:
     return f'<{ITEM} id="{id}">\n{content}\n</{ITEM}>'
 
 
-def history(content: str) -> str:
-    """Return an earlier payload, which must be escaped."""
-    return f"<{HISTORY}>\n{content}\n</{HISTORY}>\n"
+def part(tag: str, content: str, name: str = "") -> str:
+    """Return a part of an item's context, whose content must be escaped."""
+    named = f' name="{name}"' if name else ""
+    return f"<{tag}{named}>\n{content}\n</{tag}>\n"

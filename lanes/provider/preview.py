@@ -6,7 +6,6 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from lanes.json_data import characters
 from lanes.money.cost import prompt_tokens
 from lanes.money.estimates import Estimates
 from lanes.packing import history_chars
@@ -16,6 +15,7 @@ from lanes.routing.route import ArrivedItem, Route, decide
 from lanes.routing.split import BUCKETS, Splits
 from lanes.units import counted
 from lanes.words import Lane, Reason
+from lanes.workload.context import CUT, ContextPart, Part, part_chars
 from lanes.workload.version import Version
 
 
@@ -51,37 +51,37 @@ def preview(
     *,
     keyed: bool,
     payload_bytes: int,
-    history: Sequence[dict[str, Any]],
+    context: Sequence[ContextPart],
     now: datetime,
 ) -> ItemPreview:
-    """Return what the item would ask and cost: `item` and `history` are as the database would hold them, oldest first.
+    """Return what the item would ask and cost: `item` and `context` are as the database would hold them, oldest first.
 
     `keyed` says that the sender named the item. Budgets and the load of real time are left out.
 
     Raises:
         LookupError: no price is known for one of its models.
     """
-    item = replace(item, earlier=tuple(characters(payload) for payload in reversed(history)))
+    history = [part_chars(each) for each in context if each.part is Part.HISTORY]
+    item = replace(item, earlier=tuple(reversed(history)))
     estimates = Estimates(now, lanes.sharing)
     route = decide(
         item, version, lanes.splits, now=now, estimates=estimates, prospects=lanes.prospects
     )
     packs = {lane: lanes.sharing.pack_of(version, lane) for lane in Lane}
-    earlier = {Lane.REALTIME: (), Lane.BATCH: tuple(history)}
+    read = {Lane.REALTIME: (), Lane.BATCH: tuple(context)}
+    told = {
+        Lane.REALTIME: 0,
+        Lane.BATCH: history_chars(history) + version.spec.context.reference_chars,
+    }
     costs = {Lane.REALTIME: route.realtime_usd, Lane.BATCH: route.batch_usd}
     asked = tuple(
         Asked(
             lane=lane,
             model=version.spec.model_of(lane),
-            request=parameters(version, lane, [Question("1", dict(item.payload), earlier[lane])]),
+            request=parameters(version, lane, [Question("1", dict(item.payload), read[lane])]),
             pack=packs[lane],
             input_tokens=round(
-                prompt_tokens(
-                    version.spec,
-                    packs[lane],
-                    item.characters,
-                    history_chars(map(characters, earlier[lane])),
-                )
+                prompt_tokens(version.spec, packs[lane], item.characters, told[lane])
             ),
             output_tokens=version.spec.expected_output_tokens,
             usd=costs[lane],
@@ -100,7 +100,16 @@ def preview(
     if history:
         seen = counted(len(history), "earlier item")
         notes.append(f"a batch also sees {seen} of its entity, which its estimates count")
+    for of, part in zip(version.spec.context.reference, _rows(context), strict=True):
+        cut = "; what is beyond rows or bytes is cut" if part.said.endswith(CUT) else ""
+        notes.append(
+            f'a batch also sees rows of {of.relation} as "{of.name}", of which its estimates count {of.bytes:,} bytes{cut}'
+        )
     return ItemPreview(route, asked, tuple(notes))
+
+
+def _rows(context: Sequence[ContextPart]) -> list[ContextPart]:
+    return [each for each in context if each.part is Part.REFERENCE]
 
 
 def _of_size(version: Version, payload_bytes: int) -> Iterator[str]:

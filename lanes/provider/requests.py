@@ -11,9 +11,9 @@ from lanes import json_data
 from lanes.ids import VersionId
 from lanes.money.caching import TERMS
 from lanes.money.cost import most_answer_tokens
-from lanes.packing import HISTORY_RULE
 from lanes.provider import fences
 from lanes.words import Lane
+from lanes.workload.context import ContextPart, Part, rule
 from lanes.workload.schemas import self_contained
 from lanes.workload.version import Version
 
@@ -27,11 +27,11 @@ PACK_RULE = (
 
 @dataclass(frozen=True)
 class Question:
-    """One item as a call sees it: `id` names it within a pack, `history` are earlier payloads of its entity, oldest first."""
+    """One item as a call sees it: `id` names it within a pack, `context` is what a batch reads besides it, in order."""
 
     id: str
     payload: dict[str, Any]
-    history: tuple[dict[str, Any], ...] = ()
+    context: tuple[ContextPart, ...] = ()
 
 
 def parameters(
@@ -50,8 +50,8 @@ class Writer:
 
     def __init__(self, version: Version, lane: Lane) -> None:
         self.version, self._lane = version, lane
-        # By the number of questions, whether some have a history, and whether it is marked.
-        self._frames: dict[tuple[int, bool, bool], tuple[bytes, bytes]] = {}
+        # By the number of questions, the parts of context that they have, and whether it is marked.
+        self._frames: dict[tuple[int, frozenset[Part], bool], tuple[bytes, bytes]] = {}
 
     def write(self, questions: Sequence[Question], *, marked: bool = False) -> bytes:
         """Return the body of a request as JSON; if `marked`, the provider caches what requests share."""
@@ -59,7 +59,7 @@ class Writer:
         frame = self._frames.get(kind) or self._frame(kind)
         return _json(_content(questions)).join(frame)
 
-    def _frame(self, kind: tuple[int, bool, bool]) -> tuple[bytes, bytes]:
+    def _frame(self, kind: tuple[int, frozenset[Part], bool]) -> tuple[bytes, bytes]:
         """Return what stands before the content of the message, and behind it."""
         before, after = (_json(part) for part in _shared(self.version, self._lane, *kind))
         frame = before[:-1] + b',"messages":[{"role":"user","content":', b"}]," + after[1:]
@@ -88,23 +88,23 @@ def _json(value: Any) -> bytes:
     return json_data.dumps(value).encode()
 
 
-def _told(questions: Sequence[Question]) -> bool:
-    """Return whether one of the questions has a history, which a rule then explains."""
-    return any(each.history for each in questions)
+def _told(questions: Sequence[Question]) -> frozenset[Part]:
+    """Return the parts of context that the questions have, which a rule explains."""
+    return frozenset(kind for each in questions for part in each.context for kind in part.kinds)
 
 
 def _shared(
-    version: Version, lane: Lane, questions: int, told: bool, marked: bool
+    version: Version, lane: Lane, questions: int, told: frozenset[Part], marked: bool
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return the fields that all requests of a version with `questions` questions share: those before and after `messages`.
 
-    `told`: some of the questions have a history.
+    `told`: the parts of context that the questions have.
 
     The mark stands behind the instructions: the answer's schema, which the provider puts before them, is cached with them.
     """
     spec = version.spec
     packed = questions > 1
-    system = spec.instructions + (PACK_RULE if packed else "") + (HISTORY_RULE if told else "")
+    system = spec.instructions + (PACK_RULE if packed else "") + rule(told)
     mark = {"type": "ephemeral", "ttl": TERMS[lane].ttl}
     before = {
         "model": spec.model_of(lane),
@@ -131,7 +131,7 @@ def _askable(schema: str, packed: bool) -> dict[str, Any]:
 
 
 def _content(questions: Sequence[Question]) -> str:
-    if len(questions) == 1 and not questions[0].history:
+    if len(questions) == 1 and not questions[0].context:
         return _fields(questions[0].payload)  # nothing is fenced
     if len(questions) == 1:
         return _rendered(questions[0])
@@ -139,12 +139,20 @@ def _content(questions: Sequence[Question]) -> str:
 
 
 def _rendered(question: Question) -> str:
-    """Return the payload's only text as it is, otherwise each field in a tag of its own name; history comes first.
+    """Return the payload's only text as it is, otherwise each field in a tag of its own name; its context comes first.
 
     Every fence within is ours.
     """
-    earlier = (fences.history(fences.escaped(_fields(payload))) for payload in question.history)
-    return "".join(earlier) + fences.escaped(_fields(question.payload))
+    return "".join(map(_part, question.context)) + fences.escaped(_fields(question.payload))
+
+
+def _part(of: ContextPart) -> str:
+    content = fences.escaped(of.said if isinstance(of.said, str) else _fields(of.said))
+    for tag, value in ((Part.ANSWER, of.answer), (Part.LABEL, of.label)):
+        if value is not None:
+            said = fences.escaped(json.dumps(value, ensure_ascii=False))
+            content += "\n" + fences.part(tag, said)
+    return fences.part(of.part, content, of.name)
 
 
 def _fields(payload: dict[str, Any]) -> str:

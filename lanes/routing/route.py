@@ -51,7 +51,7 @@ class ArrivedItem:
 
     def history_chars(self, version: Version) -> int:
         """Return the characters of its history that a batch of the version reads with it."""
-        return history_chars(self.earlier[: version.spec.history_items]) if self.earlier else 0
+        return history_chars(self.earlier[: version.spec.context.depth]) if self.earlier else 0
 
 
 @dataclass(frozen=True)

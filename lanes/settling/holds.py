@@ -50,6 +50,7 @@ def held(work: Row, by: Holds, now: datetime) -> str | None:
                 _paused,
                 _frozen,
                 _unpaid,
+                _context,
                 _circuit,
                 _back_off,
                 _limit,
@@ -140,6 +141,18 @@ def _reserved(work: Row, by: Holds, now: datetime) -> str | None:
         return None
     since = f" since {clock(waits.refused_at, beside=now)}" if waits.refused_at else ""
     return f"has waited for reserved money{since}: {waits.said}; it goes on by itself as calls and batches end"
+
+
+def _context(work: Row, by: Holds, now: datetime) -> str | None:
+    """Explain that what its batch would read besides it is missing, forbidden or slow."""
+    found = [e for e in by.incidents if e["subject"] == "context" and work["lane"] == Lane.BATCH]
+    if not found:
+        return None
+    since = clock(found[0]["opened_at"], beside=now)
+    return (
+        f"has waited since {since}, because its context cannot be read ({found[0]['why']}); `depart` tries it again by itself, "
+        f"or at once by `lanes depart {work['workload']}`"
+    )
 
 
 def _circuit(work: Row, by: Holds, now: datetime) -> str | None:

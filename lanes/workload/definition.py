@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from lanes.errors import SpecInvalid
 from lanes.json_data import is_same_json, why_unstorable
+from lanes.workload.context import Context
 from lanes.workload.rules import RuleSyntaxError
 from lanes.workload.schemas import SchemaFault
 from lanes.workload.version import NAME, Spec, Version
@@ -26,6 +27,7 @@ LATER: Mapping[str, Any] = {
     "input_schema": {},
     "review_share": 0.01,
     "pack_scope": "workload",
+    "context": Context().model_dump(mode="json"),
 }
 LATER_PROMISES = {"deadline_max_missed_percent": 5, "quality_reference_answers": 500}
 
@@ -113,6 +115,9 @@ def content_hash(spec: Spec) -> str:
     """Return 64 hexadecimal digits, equal for equal definitions whatever the order of their keys."""
     content = spec.model_dump(mode="json")
     content["promises"] = _without(LATER_PROMISES, content["promises"])
+    # as versions had it before there was a context
+    content["history_items"] = content["context"]["entity"]["items"]
+    content["context"]["entity"]["items"] = 0
     sorted_content = json.dumps(_without(LATER, content), sort_keys=True, ensure_ascii=False)
     return hashlib.sha256(sorted_content.encode()).hexdigest()
 

@@ -15,12 +15,18 @@ from pydantic import BaseModel
 
 from lanes.errors import SpecInvalid
 from lanes.workload import yaml_places
+from lanes.workload.context import Context, EntityHistory, Reference
 from lanes.workload.definition import Problem, examine
 from lanes.workload.form import Promises
 from lanes.workload.version import Spec
 from lanes.workload.yaml_places import NotYaml, TextPlace
 
-FIELDS = ("name", *Spec.model_fields)
+WITHIN: Mapping[str, type[BaseModel]] = {
+    "promises": Promises,
+    "context": Context,
+    "entity": EntityHistory,
+    "reference": Reference,
+}
 MOST_BYTES = 1024 * 1024
 WIDTH = 110
 BEHIND = "\n\n# A comment\nbehind: 0\n"  # an entry must read back the same with this behind it
@@ -99,7 +105,8 @@ def _worded(problem: Problem) -> str:
         return f"{problem.field}: the field is missing"
     if problem.kind != "extra_forbidden":
         return f"{problem.field}: {problem.said}"
-    known = list(Promises.model_fields) if problem.path[0] == "promises" else list(FIELDS)
+    names = [each for each in problem.path[:-1] if isinstance(each, str)]
+    known = list(WITHIN[names[-1]].model_fields) if names else ["name", *Spec.model_fields]
     near = get_close_matches(str(problem.path[-1]), known, n=1)
     return f"{problem.field}: no field has that name" + (
         f"; did you mean {near[0]}?" if near else ""

@@ -7,12 +7,20 @@ from datetime import time, timedelta
 from functools import cached_property
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from lanes.ids import VersionId
 from lanes.words import Announces, Lane, Mode, PackScope
 from lanes.workload import prices
 from lanes.workload.answer_check import AnswerCheck, check_affordable, check_size
+from lanes.workload.context import STORED, Context
 from lanes.workload.form import Promises
 from lanes.workload.rules import Rule, RulePair
 from lanes.workload.schemas import (
@@ -24,8 +32,6 @@ from lanes.workload.schemas import (
 from lanes.workload.window import TIME_OF_DAY, Window, zone_of
 
 NAME = re.compile(r"[a-z][a-z0-9-]{0,62}")
-# validation context of a published version, which was valid when it was published
-STORED = {"stored": True}
 
 
 class Spec(BaseModel):
@@ -160,8 +166,8 @@ class Spec(BaseModel):
         description="Which answers send the event lanes.item.answered. each: every one. realtime: those of the real-time lane. "
         "summary: none. Failures, corrections, rejections, counts of batches, and items sent with `ack` always send theirs.",
     )
-    history_items: int = Field(default=0, ge=0, le=50, title="History for the authoritative pass")
-    """How many earlier items of the same entity the authoritative pass sees, 0 to 50."""
+    context: Context = Field(default_factory=Context, title="Context of batches")
+    """What a batch reads besides its item."""
     weight: int = Field(default=1, ge=1, le=100, title="Weight")
     """Share of the real-time lane relative to other workloads when all of them wait, 1 to 100."""
     max_share_percent: int = Field(
@@ -186,6 +192,15 @@ class Spec(BaseModel):
     )
     promises: Promises = Field(default_factory=Promises, title="Promises (limits)")
     """Limits that open incidents."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _says_context(cls, data: Any) -> Any:
+        """Read `history_items`, as earlier releases wrote it, as the context that it was."""
+        if not isinstance(data, dict) or "history_items" not in data:
+            return data
+        said = {name: value for name, value in data.items() if name != "history_items"}
+        return {"context": {"entity": {"items": data["history_items"]}}} | said
 
     @field_validator("output_schema")
     @classmethod

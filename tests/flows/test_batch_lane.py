@@ -19,6 +19,7 @@ from lanes.store.batch import batches
 from lanes.store.doors import history
 from lanes.store.settling import outcomes
 from lanes.words import Lane, Outcome
+from lanes.workload.version import Version
 from tasks import collect
 from tasks.connections import Connections
 from tasks.reconcile import reconcile_unresolved, unconfirmed
@@ -305,10 +306,10 @@ async def test_items_with_their_histories_fill_a_batch_by_bytes_and_the_rest_fol
     load = history.load
 
     def counted(
-        connection: Connection, claimed: Sequence[ClaimedWork], most: int, **more: Any
+        connection: Connection, claimed: Sequence[ClaimedWork], version: Version
     ) -> history.History:
         loaded.append(len(claimed))
-        return load(connection, claimed, most, **more)
+        return load(connection, claimed, version)
 
     monkeypatch.setattr(history, "load", counted)
     await send_batch.fn(at, await kind(at), most=BatchSize(bytes=20_000, read=2))

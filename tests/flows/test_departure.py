@@ -5,19 +5,23 @@ from datetime import timedelta
 
 import pytest
 from prefect.client.schemas.objects import State
+from sqlalchemy import text
 
 from anthropic_standin.testing import Endpoint
 from lanes.batch.batch import BatchKind
 from lanes.batch.reconcile import BatchFinding
 from lanes.errors import LanesError, UnknownWorkload
 from lanes.ids import BatchId
+from lanes.settling.story import next_step
 from lanes.store.batch import batches, doubts, ready_work
 from lanes.store.database import Database
+from lanes.store.settling.story import records
 from lanes.words import Lane
 from tasks.connections import Connections, opening
 from tasks.departure import Departed, NotSubmitted, check_in, send_waiting
 from tasks.reconcile import reconcile_unresolved
 from tasks.send_batch import prepare
+from tasks.watch import evaluate
 from tests.flows.batches import collect_all, kind
 from tests.flows.conftest import Nap, Sender
 from tests.flows.test_batch_lane import KEYS
@@ -245,3 +249,29 @@ async def test_a_run_that_failed_and_waits_tells_both() -> None:
 async def test_a_workload_that_nobody_published_is_refused_by_name(at: Connections) -> None:
     with pytest.raises(UnknownWorkload, match='there is no workload "nobody"'):
         await send_waiting(at, "nobody")
+
+
+async def test_items_wait_for_reference_rows_that_cannot_be_read_and_others_leave(
+    at: Connections, sender: Sender, nap: Nap
+) -> None:
+    facts = {"name": "facts", "relation": "ops.facts", "key": "payload.text", "column": "said"}
+    await sender.items("a", lane=Lane.BATCH, context={"reference": [facts]})
+    await sender.items("a", lane=Lane.BATCH, workload="notes")
+    departed = await send_waiting(at, None, sleep=nap)
+    assert departed.items == 1
+    (said,) = departed.waiting
+    assert said == 'letters: reference "facts": there is no table or view ops.facts; create it'
+    assert await asked_for(at, in_minutes=5) == ["letters"]
+    opened = "select workload, subject, state, why from lanes.incident where promise = 'batch_never_started'"
+    ((*of, state, why),) = await sender.rows(opened)
+    assert (of, state) == (["letters", "context"], "open")
+    assert said.endswith(str(why))
+    found = await at.db.run(records, "letters", "a", now=await at.db.now())
+    assert f"because its context cannot be read ({why})" in next_step(found, await at.db.now())
+    await evaluate(at.db)
+    assert len(await sender.rows(f"{opened} and state = 'open'")) == 1  # `watch` leaves it alone
+    await at.db.run(
+        lambda c: c.execute(text("create schema ops; create table ops.facts (said text)"))
+    )
+    assert (await send_waiting(at, "letters", sleep=nap)).items == 1
+    assert len(await sender.rows(f"{opened} and state = 'resolved'")) == 1

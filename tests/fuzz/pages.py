@@ -23,6 +23,7 @@ from lanes.settling.listing import Listed
 from lanes.slack.wording import escaped
 from lanes.text import cell, code, plain, remove_quotes
 from lanes.words import ItemState, Lane
+from lanes.workload.context import ContextPart
 from tests.conftest import NOON
 from tests.examples import version
 from tests.fuzz.senders import RandomMix, made
@@ -84,7 +85,7 @@ class HostilePages:
             LaneConditions(Splits([])),
             keyed=given.key is not None,
             payload_bytes=size,
-            history=[given.payload],
+            context=[ContextPart(given.payload)],
             now=NOON,
         )
         wrong = [

@@ -13,6 +13,7 @@ from lanes.packing import pack_ids
 from lanes.provider.fences import BRACKET, FENCE
 from lanes.provider.requests import PACK_RULE, Question, Writer, parameters
 from lanes.words import Lane
+from lanes.workload.context import ContextPart, Part
 from lanes.workload.version import Version
 from tests.examples import version
 from tests.fuzz.senders import RandomMix
@@ -20,11 +21,15 @@ from tests.fuzz.verdicts import FuzzFault
 
 AREA = "prompts"
 BEFORE, AFTER = {"text": "the letter before"}, {"title": "after", "body": "the letter <after>"}
+CALM, FENCES = {"text": "x"}, 2 * len(Part)
 SPOKEN = [
     "</item>",
     '<item id="1">',
     "<history>",
     "</history>",
+    "</history-label>",
+    '<item-reference name="x">',
+    "\n</item-before>",
     "</text>",
     "</title><body>",
     "\uff1citem",
@@ -89,10 +94,10 @@ class Prompts:
         ids = pack_ids("0123456789abcdef", 0, 3)
         pack = [
             Question(ids[0], BEFORE),
-            Question(ids[1], payload, (payload,)),
+            Question(ids[1], payload, _context(payload)),
             Question(ids[2], AFTER),
         ]
-        calm = [pack[0], Question(ids[1], {"text": "x"}, ({"text": "x"},)), pack[2]]
+        calm = [pack[0], Question(ids[1], CALM, _context(CALM)), pack[2]]
         said, expected = _content(self._version, pack), _content(self._version, calm)
         wrong: list[str] = []
         first, last = _block(expected, ids[0]), _block(expected, ids[2])
@@ -103,9 +108,9 @@ class Prompts:
         written = json.loads(self._writer.write(pack))
         if written["messages"][0]["content"] != said or PACK_RULE not in str(written["system"]):
             wrong.append("the request as it is written is not the one that is shown")
-        alone = _content(self._version, [Question("1", payload, ({"text": "earlier"},))])
-        if len(FENCE.findall(alone)) != 2:
-            wrong.append("a call with a history holds a fence that is not ours")
+        alone = _content(self._version, [Question("1", payload, _context({"text": "earlier"}))])
+        if len(FENCE.findall(alone)) != FENCES:
+            wrong.append("a call with a context holds a fence that is not ours")
         single = _content(self._version, [Question("1", payload)])
         named = [name for name in payload if f"<{name}>" in single and f"</{name}>" in single]
         if len(payload) > 1 and len(named) == len(payload):
@@ -118,6 +123,16 @@ class Prompts:
             if max(opened) > 1:
                 wrong.append("a field closes its tag or opens that of a sibling")
         return wrong
+
+
+def _context(payload: dict[str, Any]) -> tuple[ContextPart, ...]:
+    """Return every part of a context, which all say the payload."""
+    rows = json.dumps(payload, ensure_ascii=False)
+    return (
+        ContextPart(payload, answer=payload, label=payload),
+        ContextPart(payload, Part.BEFORE),
+        ContextPart(rows, Part.REFERENCE, name="customer"),
+    )
 
 
 def _content(of: Version, questions: Sequence[Question]) -> str:

@@ -19,6 +19,7 @@ from lanes.provider.client import connect
 from lanes.provider.errors import CallFailed
 from lanes.provider.requests import Question, Writer, parameters
 from lanes.words import Lane
+from lanes.workload.context import ContextPart
 from tests.examples import SCHEMA, batch_body, version
 from tests.provider.test_results import HOST, VIEW
 
@@ -163,7 +164,7 @@ def test_a_written_request_is_the_json_of_its_parameters(
     payloads: list[Any], schema: Any, told: bool, marked: bool
 ) -> None:
     of = version(output_schema=schema, instructions="Sort „it“.\n", batch_pack=3)
-    history = ({"text": "before"},) if told else ()
+    history = (ContextPart({"text": "before"}),) if told else ()
     questions = [Question(str(number), payload, history) for number, payload in enumerate(payloads)]
     writer = Writer(of, Lane.BATCH)
     expected = parameters(of, Lane.BATCH, questions, marked=marked)

@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
 from functools import partial
-from typing import Any
 
 from sqlalchemy import Connection, text
 
@@ -14,7 +13,7 @@ from lanes.ids import BudgetId, IncidentId, WorkId
 from lanes.json_data import call_bytes
 from lanes.money.budget import Budget
 from lanes.money.cost import pack_bound
-from lanes.packing import FRAME_CHARS, Claim, ClaimedWork, chunks
+from lanes.packing import Claim, ClaimedWork, chunks
 from lanes.promises.assessment import Assessment
 from lanes.promises.breaches import DEAR, too_dear
 from lanes.promises.incident import Promise
@@ -23,9 +22,10 @@ from lanes.store.money import budgets, holds
 from lanes.store.money.budgets import HardBudget
 from lanes.store.money.holds import BudgetUsedUp
 from lanes.words import Lane
+from lanes.workload.context import ContextPart
 from lanes.workload.version import Version
 
-Earlier = Mapping[WorkId, Sequence[Mapping[str, Any]]]
+Earlier = Mapping[WorkId, Sequence[ContextPart]]
 READ_AT_ONCE = 500  # works whose consumers are read together
 READ_BYTES = 1024**2
 # Without a workload: those of which nothing waits for a batch any more, or whose budgets were set since.
@@ -118,7 +118,7 @@ class Affording:
     ) -> Iterator[list[ClaimedWork]]:
         """Yield the packs in order, without the items for which too little is left: those after them may fit.
 
-        It stops where nothing at all would fit. `earlier` are the earlier items of entities.
+        It stops where nothing at all would fit. `earlier` is what a batch reads besides each item.
         """
         if not self._rests:
             yield from packs
@@ -129,7 +129,7 @@ class Affording:
                 return
             for each in pack:
                 told = earlier.get(each.claim.work_id, ())
-                history = sum(call_bytes(payload) + FRAME_CHARS for payload in told)
+                history = sum(part.most_bytes for part in told)
                 self._sizes[each.claim] = call_bytes(each.payload) + history
             kept = self._within(pack, left, number)
             if not kept:

@@ -1,10 +1,10 @@
-"""Full data: what an entity's earlier items said, for the passes that are authoritative, and how long that is.
+"""Full data: what an entity's earlier items said, and an amended item before, for what a batch reads; and how long that is.
 
 Where a workload keeps its consumers apart (`pack_scope: consumer`), an item is told only what the same consumer sent.
 """
 
 from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -15,55 +15,86 @@ from lanes.ids import ItemId, WorkId
 from lanes.packing import ClaimedWork
 from lanes.routing.route import ReceivedItem
 from lanes.words import PackScope
+from lanes.workload.context import WITHIN, Context, ContextPart, Part, frame_chars
 from lanes.workload.version import Version
 
-History = dict[WorkId, tuple[dict[str, Any], ...]]
+History = dict[WorkId, tuple[ContextPart, ...]]
 Lengths = dict[ItemId, tuple[int, ...]]
 
 # What is asked for, as a relation `a`: the entities of items that were not sent yet, by their number; items by their id; or
-# work by its id.
+# work by its id. :most, :days and :before bound what is read.
 UNSENT = """(
-  select s.*, v.*
-    from unnest(cast(:entities as text[]), cast(:moments as timestamptz[])) with ordinality s (entity, moment, place)
-   cross join (values (cast(:workload as text), cast(:most as int), cast(:consumer as text), cast(:apart as boolean))
-              ) v (workload, most, consumer, apart)) a"""
-SENT = """(
-  select i.id as place, i.workload, i.entity, i.occurred_at as moment, i.consumer, i.position, s.most, s.apart
-    from unnest(cast(:ids as bigint[]), cast(:most as int[]), cast(:apart as boolean[])) s (id, most, apart)
-    join lanes.item i on i.id = s.id) a"""
-OF_WORK = """(
-  select w.id as place, i.workload, i.entity, i.occurred_at as moment, i.consumer, cast(:most as int) as most,
-         cast(:apart as boolean) as apart
+  select s.*, cast(:workload as text) as workload, cast(:consumer as text) as consumer, cast(null as bigint) as item_id,
+         0 as revision
+    from unnest(cast(:entities as text[]), cast(:moments as timestamptz[])) with ordinality s (entity, moment, place)) a"""
+OF_ITEM = "i.workload, i.entity, i.occurred_at as moment, i.consumer, i.id as item_id, i.revision"
+SENT = f"""(
+  select i.id as place, {OF_ITEM}
+    from unnest(cast(:ids as bigint[])) s (id) join lanes.item i on i.id = s.id) a"""
+OF_WORK = f"""(
+  select w.id as place, {OF_ITEM}
     from lanes.work w join lanes.item i on i.id = w.item_id
-   where w.id = any(cast(:works as bigint[])) and i.entity is not null) a"""
+   where w.id = any(cast(:works as bigint[]))) a"""
 TELLS = "e.canceled_at is null and e.emptied_at is null"
 
 
-def _earlier(which: str) -> str:
-    """Join the newest items of the entity that occurred strictly before the moment; `apart` only those of the same consumer."""
+def _earlier(which: str, *, most: str, apart: str, since: str = "true") -> str:
+    """Select the newest items of the entity that occurred before the moment; `apart` only those of the same consumer."""
     return f"""
+   select e.payload, e.occurred_at, e.id, e.result_id, e.position, e.revision, {TELLS} as tells from lanes.item e
+    where e.workload = a.workload and e.entity = a.entity and e.occurred_at < a.moment and {which} and {since}
+      and (not {apart} or e.consumer is not distinct from a.consumer)
+    order by e.occurred_at desc, e.id desc limit {most}"""
+
+
+# Canceled and emptied items tell nothing. Revisions of the item itself come nearer to it than any other item.
+NEAR = "(:days = 0 or e.occurred_at >= a.moment - make_interval(days => :days))"
+READ = f"""
  cross join lateral (
-   select e.payload, e.occurred_at, e.id, e.position, e.revision, {TELLS} as tells from lanes.item e
-    where e.workload = a.workload and e.entity = a.entity and e.occurred_at < a.moment and {which}
-      and (not a.apart or e.consumer is not distinct from a.consumer)
-    order by e.occurred_at desc, e.id desc limit a.most) e"""
-
-
-EARLIER = _earlier(TELLS)  # canceled and emptied items tell nothing
+   select false as own, e.payload, e.occurred_at, e.id, r.output as answer, l.expected as label
+     from ({_earlier(TELLS, most=":most", apart=":apart", since=NEAR)}) e
+     left join lanes.result r on r.id = e.result_id and :results
+     left join lateral (
+       select expected from lanes.label where item_id = e.id and :labels order by labeled_at desc, id desc limit 1) l on true
+   union all
+   select true, v.payload, v.received_at, v.number, null, null
+     from (select * from lanes.revision v
+            where v.item_id = a.item_id and v.number < a.revision and not v.outdated
+            order by v.number desc limit :before) v) e"""
 STEADY = f"""
 select a.place, count(*)::int as earlier,
        bool_and(coalesce(e.tells and e.revision = 0 and e.position between 1 and a.position - 1, false)) as steady
-  from {SENT} {_earlier("true")} group by a.place"""
+  from (
+  select i.id as place, i.workload, i.entity, i.occurred_at as moment, i.consumer, i.position, s.most, s.apart
+    from unnest(cast(:ids as bigint[]), cast(:most as int[]), cast(:apart as boolean[])) s (id, most, apart)
+    join lanes.item i on i.id = s.id) a
+ cross join lateral ({_earlier("true", most="a.most", apart="a.apart")}) e group by a.place"""
 
 
 def _said(of: str) -> str:
-    return f"select a.place, e.payload from {of} {EARLIER} order by a.place, e.occurred_at, e.id"
+    return f"select a.place, e.* from {of} {READ} order by a.place, e.own, e.occurred_at, e.id"
+
+
+MORE = frame_chars(Part.BEFORE) - frame_chars(Part.HISTORY)
 
 
 def _lengths(of: str) -> str:
     return f"""
-select a.place, e.occurred_at, length(e.payload::text) as length from {of} {EARLIER}
- order by a.place, e.occurred_at desc, e.id desc"""
+select a.place, e.occurred_at,
+       length(e.payload::text) + coalesce(length(e.answer::text) + {WITHIN[Part.ANSWER]}, 0)
+       + coalesce(length(e.label::text) + {WITHIN[Part.LABEL]}, 0) + case when e.own then {MORE} else 0 end as length
+  from {of} {READ} order by a.place, e.own desc, e.occurred_at desc, e.id desc"""
+
+
+def _bounds(context: Context, *, apart: bool) -> dict[str, Any]:
+    entity = context.entity
+    own = {"results": entity.results, "labels": entity.labels, "before": context.amendments}
+    return {"most": entity.items, "days": entity.days, "apart": apart, **own}
+
+
+def _part(row: Any) -> ContextPart:
+    part = Part.BEFORE if row.own else Part.HISTORY
+    return ContextPart(row.payload, part, row.answer, row.label)
 
 
 def is_apart(scope: PackScope) -> bool:
@@ -81,54 +112,46 @@ def _found(connection: Connection, query: str, **asked: Any) -> Mapping[Any, Seq
 
 def of_entity(
     connection: Connection,
-    workload: str,
+    version: Version,
     entity: str | None,
     *,
     before: datetime,
-    most: int,
     consumer: str | None = None,
-    scope: PackScope = PackScope.WORKLOAD,
-) -> tuple[dict[str, Any], ...]:
+) -> tuple[ContextPart, ...]:
     """Return what `load` would find for an item that was not sent yet and occurred then."""
-    if most == 0 or entity is None:
+    if version.spec.context.entity.items == 0 or entity is None:
         return ()
-    asked = {"entities": [entity], "moments": [before], "workload": workload, "most": most}
-    who = {"consumer": consumer, "apart": is_apart(scope)}
-    return tuple(row.payload for row in _found(connection, _said(UNSENT), **asked, **who)[1])
+    asked = {"entities": [entity], "moments": [before], "workload": version.workload}
+    bounds = _bounds(version.spec.context, apart=is_apart(version.spec.pack_scope))
+    found = _found(connection, _said(UNSENT), **asked, **bounds, consumer=consumer)
+    return tuple(map(_part, found[1]))
 
 
-def load(
-    connection: Connection,
-    claimed: Sequence[ClaimedWork],
-    most: int,
-    *,
-    scope: PackScope = PackScope.WORKLOAD,
-) -> History:
-    """Return the newest payloads of up to `most` earlier items of each item's entity, oldest first, by id of the work.
+def load(connection: Connection, claimed: Sequence[ClaimedWork], version: Version) -> History:
+    """Return the newest earlier items of each item's entity and revisions of its own, oldest first, by id of the work.
 
-    Work without history is left out.
+    Work without any is left out.
     """
-    if most == 0 or not claimed:
+    if version.spec.context.depth == 0 or not claimed:
         return {}
-    asked = {"works": [each.claim.work_id for each in claimed], "most": most}
-    found = _found(connection, _said(OF_WORK), **asked, apart=is_apart(scope))
-    return {id_: tuple(row.payload for row in rows) for id_, rows in found.items()}
+    works = [each.claim.work_id for each in claimed]
+    bounds = _bounds(version.spec.context, apart=is_apart(version.spec.pack_scope))
+    found = _found(connection, _said(OF_WORK), works=works, **bounds)
+    return {id_: tuple(map(_part, rows)) for id_, rows in found.items()}
 
 
 def lengths(
-    connection: Connection, most: Mapping[ItemId, int], *, apart: Collection[ItemId] = ()
+    connection: Connection, ids: Iterable[ItemId], context: Context, *, apart: bool = False
 ) -> Lengths:
-    """Return the characters of what `load` would find for each item, newest first; `most` says how many of each are read.
+    """Return the characters of what `load` would find for each item, newest first.
 
-    Items without history are left out, and nothing is asked where none is read. Those in `apart` are told only what their
-    consumer sent.
+    Items without any are left out, and nothing is asked where none is read. If `apart`, they are told only what their consumer
+    sent.
     """
-    reading = {id_: number for id_, number in most.items() if number}
-    if not reading:
+    wanted = list(ids)
+    if context.depth == 0 or not wanted:
         return {}
-    asked = {"ids": [*reading], "most": [*reading.values()]}
-    apart_ones = [id_ in apart for id_ in reading]
-    found = _found(connection, _lengths(SENT), **asked, apart=apart_ones)
+    found = _found(connection, _lengths(SENT), ids=wanted, **_bounds(context, apart=apart))
     return {id_: tuple(row.length for row in rows) for id_, rows in found.items()}
 
 
@@ -158,18 +181,23 @@ def unsteady(
 
 def lengths_of(connection: Connection, versions: Mapping[ItemId, Version | None]) -> Lengths:
     """Return `lengths` of these items as their versions read them; one that cannot be read any more reads none."""
-    known = {id_: each.spec for id_, each in versions.items() if each is not None}
-    apart = {id_ for id_, spec in known.items() if is_apart(spec.pack_scope)}
-    most = {id_: spec.history_items for id_, spec in known.items()}
-    return lengths(connection, most, apart=apart)
+    items = defaultdict[int, list[ItemId]](list)
+    known = {each.id: each for each in versions.values() if each is not None}
+    for id_, each in versions.items():
+        if each is not None:
+            items[each.id].append(id_)
+    found: Lengths = {}
+    for id_, each in known.items():
+        apart = is_apart(each.spec.pack_scope)
+        found |= lengths(connection, items[id_], each.spec.context, apart=apart)
+    return found
 
 
 def measured(
     connection: Connection, waiting: Sequence[ReceivedItem], versions: Mapping[str, Version]
 ) -> list[ReceivedItem]:
-    """Return the items with the lengths of the history that their workload's version reads: a batch costs more by it."""
-    told = [each for each in waiting if each.arrived.entity is not None]
-    found = lengths_of(connection, {each.id: versions[each.arrived.workload] for each in told})
+    """Return the items with the lengths of the context that their workload's version reads: a batch costs more by it."""
+    found = lengths_of(connection, {each.id: versions[each.arrived.workload] for each in waiting})
     return [
         replace(each, arrived=replace(each.arrived, earlier=found[each.id]))
         if each.id in found
@@ -179,16 +207,17 @@ def measured(
 
 
 def lengths_before(
-    connection: Connection, workload: str, asked: Sequence[tuple[str, datetime]], most: int
+    connection: Connection, version: Version, asked: Sequence[tuple[str, datetime]]
 ) -> list[list[tuple[datetime, int]]]:
     """Return when the earlier items of an entity occurred before a moment, and their characters, newest first.
 
     One list for each (entity, moment) that is asked for, in their order: items that were not sent yet.
     """
-    if most == 0 or not asked:
+    context = version.spec.context
+    if context.entity.items == 0 or not asked:
         return [[] for _ in asked]
     entities, moments = ([each[place] for each in asked] for place in (0, 1))
-    of = {"entities": entities, "moments": moments, "workload": workload, "most": most}
-    found = _found(connection, _lengths(UNSENT), **of, consumer=None, apart=False)
+    of = {"entities": entities, "moments": moments, "workload": version.workload, "consumer": None}
+    found = _found(connection, _lengths(UNSENT), **of, **_bounds(context, apart=False))
     rows = (found.get(place, ()) for place in range(1, len(asked) + 1))
     return [[(row.occurred_at, row.length) for row in of] for of in rows]

@@ -9,7 +9,14 @@ from sqlalchemy import Connection, and_, select, text, update
 from lanes.errors import ActionRefused
 from lanes.ids import IncidentId
 from lanes.promises.assessment import Assessment
-from lanes.promises.breaches import DEAR, ForeignHolder, role_free, role_subject, role_taken
+from lanes.promises.breaches import (
+    CONTEXT,
+    DEAR,
+    ForeignHolder,
+    role_free,
+    role_subject,
+    role_taken,
+)
 from lanes.promises.deadlines import CALM_FOR, AtRisk, deadline_at_risk, nothing_at_risk
 from lanes.promises.incident import EVERYBODY, IncidentChanges, IncidentState, Promise
 from lanes.promises.quality import OF_CLASS, quality_drift
@@ -152,7 +159,7 @@ def end_gone(
     over = list[IncidentId | None]()
     for row in connection.execute(text(OPEN), {"promises": [*JUDGED]}).all():
         key = (row.promise, row.workload, row.subject)
-        if key in known or row.subject.endswith(DEAR):  # a departure resolves the latter
+        if key in known or row.subject.endswith((DEAR, CONTEXT)):  # a departure resolves these
             continue
         is_paused = f'Workload "{row.workload}" is paused: nothing of it is asked.'
         said = is_paused if row.workload in paused else GONE_OF.get(row.promise, GONE)

@@ -25,6 +25,7 @@ from lanes.store.tables import (
 )
 from lanes.store.workload import workloads
 from lanes.words import LabelBasis, Lane
+from lanes.workload.context import Part
 from lanes.workload.version import Version
 
 OF_ITEM = ("id", "position", "key", "entity", "revision", "consumer", "failure", "received_at")
@@ -114,9 +115,8 @@ def part(
 
 def lengths(connection: sa.Connection, rows: Sequence[Any], by: Version) -> history.Lengths:
     """Return the characters of the earlier items that a batch of the version reads with each of the items."""
-    told = [row.id for row in rows if row.entity is not None]
-    apart = told if history.is_apart(by.spec.pack_scope) else ()
-    return history.lengths(connection, dict.fromkeys(told, by.spec.history_items), apart=apart)
+    apart = history.is_apart(by.spec.pack_scope)
+    return history.lengths(connection, [row.id for row in rows], by.spec.context, apart=apart)
 
 
 def _alike(connection: sa.Connection, rows: Sequence[Any], by: Version) -> set[ItemId]:
@@ -125,9 +125,10 @@ def _alike(connection: sa.Connection, rows: Sequence[Any], by: Version) -> set[I
     That is derived: from the two versions, on the lanes that they are asked on (an attempt names the version that was tried);
     from the revision that was answered; and from the history that both read. Where it cannot be, the item is asked again:
     without an answer to its newest revision, if its authoritative pass failed, if an earlier version cannot be read any more,
-    if one of the two may pack (an item shares its prompt with its neighbours), if they keep consumers apart differently, or
-    if it read a history and any item was forgotten since it was received (which entity that had been is erased, too). A
-    release of Lanes that writes prompts differently is not seen: force asks anew.
+    if one of the two may pack (an item shares its prompt with its neighbours), if one reads more than what earlier items of
+    any age said (answers, labels and reference rows change), if they keep consumers apart differently, or if it read a
+    history and any item was forgotten since it was received (which entity that had been is erased, too). A release of Lanes
+    that writes prompts differently is not seen: force asks anew.
     """
     asked = {row.asked_version for row in rows if row.asked_version is not None}
     before = {id_: _readable(connection, id_) for id_ in asked}
@@ -141,7 +142,8 @@ def _alike(connection: sa.Connection, rows: Sequence[Any], by: Version) -> set[I
             continue
         if not _asks_as(was, row.asked_lane, by):
             continue
-        depths = was.spec.history_items * (row.asked_lane == Lane.BATCH), by.spec.history_items
+        items = was.spec.context.entity.items, by.spec.context.entity.items
+        depths = items[0] * (row.asked_lane == Lane.BATCH), items[1]
         if row.entity is None or not any(depths):
             same[row.id] = 0, 0
         elif was.spec.pack_scope is by.spec.pack_scope and (
@@ -155,7 +157,9 @@ def _alike(connection: sa.Connection, rows: Sequence[Any], by: Version) -> set[I
 def _asks_as(was: Version, lane: Lane, by: Version) -> bool:
     """Return whether calls on that lane send what batches of the version `by` send, besides the item and its history."""
     alone = was.spec.pack_of(lane) == by.spec.pack_of(Lane.BATCH) == 1
-    return alone and sent(was, lane) == sent(by, Lane.BATCH)
+    contexts = [by.spec.context, *([was.spec.context] if lane is Lane.BATCH else [])]
+    plain = all(of.parts <= {Part.HISTORY} and not of.entity.days for of in contexts)
+    return alone and plain and sent(was, lane) == sent(by, Lane.BATCH)
 
 
 def _readable(connection: sa.Connection, id: VersionId) -> Version | None:

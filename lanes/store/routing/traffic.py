@@ -13,9 +13,11 @@ from lanes.store.asking import read_as
 from lanes.store.doors.history import lengths
 from lanes.store.payload import characters
 from lanes.store.tables import item
+from lanes.workload.context import Context
 
 STEP = 500  # items of all workloads that are looked at by one statement, by their numbers: an index gives them
 PATIENCE_S = 30  # longest that such a statement may take
+NOTHING = Context()
 OF_ITEM = ("key", "received_at", "occurred_at", "consumer", "entity", "urgent", "pin", "due_at")
 
 
@@ -28,11 +30,17 @@ class Seen:
 
 
 def received_since(
-    pool: Engine, workload: str, *, since: datetime, most: int, read: bool, history: int = 0
+    pool: Engine,
+    workload: str,
+    *,
+    since: datetime,
+    most: int,
+    read: bool,
+    context: Context = NOTHING,
 ) -> Iterator[Seen]:
     """Yield up to `most` items received since then, in steps, each in a short transaction of its own.
 
-    Without `read` their payloads are measured but not loaded. `history` is how many earlier items of each item's entity are
+    Without `read` their payloads are measured but not loaded. The `context` that a batch would read of each item is
     measured too.
     """
     before, left = ItemId(2**62), most
@@ -43,7 +51,7 @@ def received_since(
             step = connection.execute(_step(before)).one()
             if step.first is None or step.last < since:
                 return
-            seen = _of(connection, workload, since, step.first, before, read, history)
+            seen = _of(connection, workload, since, step.first, before, read, context)
         left -= len(seen.items)
         before = step.first
         yield Seen(seen.items[: len(seen.items) + min(left, 0)], seen.unread)
@@ -63,7 +71,7 @@ def _of(
     first: ItemId,
     before: ItemId,
     read: bool,
-    history: int,
+    context: Context,
 ) -> Seen:
     payload, gone_at = item.c.payload, func.coalesce(item.c.forgotten_at, item.c.emptied_at)
     rows = connection.execute(
@@ -74,7 +82,7 @@ def _of(
         .order_by(item.c.id.desc())
     ).all()
     here = [row for row in rows if not row.is_gone]
-    told = lengths(connection, {row.id: history for row in here if row.entity is not None})
+    told = lengths(connection, [row.id for row in here], context)
     items = [_arrived(workload, row, read, told.get(row.id, ())) for row in here]
     return Seen(items, len(rows) - len(here))
 

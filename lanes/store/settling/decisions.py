@@ -232,7 +232,7 @@ def _stakes(connection: Connection, row: Any, now: datetime) -> Stakes:
     ).all()
     told = lengths_of(connection, {each.id: version for each in owned})
     chars = Counter((each.chars, history_chars(told.get(each.id, ()))) for each in owned)
-    sizes = Counter(each.size + _history_bytes(told.get(each.id, ())) for each in owned)
+    sizes = Counter(each.size + _told_bytes(version, told.get(each.id, ())) for each in owned)
     again = most = None
     if version is not None:  # None where it cannot be read any more
         estimates = sharing.estimates(connection, now=now)
@@ -249,12 +249,13 @@ def _sizes(
 ) -> dict[WorkId, int]:
     """Return the most bytes of each row's item in a call, with its history, by id of the work and in their order."""
     told = lengths_of(connection, {each.item_id: version for each in rows})
-    return {each.id: each.size + _history_bytes(told.get(each.item_id, ())) for each in rows}
+    return {each.id: each.size + _told_bytes(version, told.get(each.item_id, ())) for each in rows}
 
 
-def _history_bytes(lengths: Sequence[int]) -> int:
-    """Return the most bytes that earlier items of these characters can take in a call."""
-    return MOST_BYTES_PER_CHAR * history_chars(lengths)
+def _told_bytes(version: Version | None, lengths: Sequence[int]) -> int:
+    """Return the most bytes that reference rows, and earlier items of these characters, can take in a call."""
+    rows = 0 if version is None else version.spec.context.reference_chars
+    return MOST_BYTES_PER_CHAR * (history_chars(lengths) + rows)
 
 
 def _bound_of(version: Version | None, size: int, row: Any, now: datetime) -> Decimal:

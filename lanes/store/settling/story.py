@@ -48,7 +48,8 @@ QUERIES = {
 
 INCIDENTS = """
 select promise, subject, why, opened_at from lanes.incident
- where state = 'open' and promise in ('provider_frozen', 'batch_unclear', 'batch_slow') and workload in (:workload, '*')
+ where state = 'open' and workload in (:workload, '*')
+   and (promise in ('provider_frozen', 'batch_unclear', 'batch_slow') or subject = 'context')
  order by opened_at
 """
 BATCHES = """

@@ -7,7 +7,8 @@ import re
 from dataclasses import dataclass
 
 _ITEM = re.compile(r'<item id="([^"]*)">\n?(.*?)\n?</item>', re.DOTALL)
-_HISTORY = re.compile(r"<history>(.*?)</history>", re.DOTALL)
+_CONTEXT = re.compile(r"<(history|item-before|item-reference)(?: [^>]*)?>(.*?)</\1>", re.DOTALL)
+_WITHIN = re.compile(r"<(history-\w+)>.*?</\1>", re.DOTALL)
 _FIELD = re.compile(
     r"^<(?P<name>[A-Za-z_][\w-]*)>(?P<value>.*?)</(?P=name)>$", re.DOTALL | re.MULTILINE
 )
@@ -29,11 +30,12 @@ class Item:
 
 
 def read_item(text: str, id: str | None = None) -> Item:
-    """Return the item in a text, with its `<history>` blocks set apart."""
-    if "<history>" not in text:
+    """Return the item in a text, with its context set apart: `<history>` blocks, earlier revisions and reference rows."""
+    parts = _CONTEXT.findall(text)
+    if not parts:
         return Item(_said(text), id=id)
-    history = tuple(_said(part) for part in _HISTORY.findall(text))
-    return Item(_said(_HISTORY.sub("", text)), history, id)
+    history = tuple(_said(_WITHIN.sub("", part)) for tag, part in parts if tag == "history")
+    return Item(_said(_CONTEXT.sub("", text)), history, id)
 
 
 def _said(text: str) -> str:

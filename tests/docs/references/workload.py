@@ -5,6 +5,7 @@ from typing import Any
 import yaml
 
 from lanes.errors import RuleFailed
+from lanes.workload.context import Context, EntityHistory, Reference
 from lanes.workload.definition_file import read
 from lanes.workload.form import Promises
 from lanes.workload.rules import LEAST_INPUT, MOST_CHARACTERS, VARIABLES, Rule
@@ -120,6 +121,11 @@ def page() -> str:
         " ".join((Promises.__doc__ or "").split())
         + " [Promises](promises.md) says what each tells in Slack.",
         model_table(Promises),
+        "## Context",
+        " ".join((Context.__doc__ or "").split())
+        + " [Lambda](../concepts/lambda.md#full-data) shows an example. `entity` has the fields of the second table, an entry "
+        "of `reference` those of the third.",
+        *map(model_table, (Context, EntityHistory, Reference)),
         "## Rules",
         OF_RULES,
         table(("variable", "what it is"), [(code(name), said) for name, said in variables.items()]),

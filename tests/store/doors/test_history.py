@@ -1,7 +1,9 @@
 """The history of an entity, as the authoritative pass sees it."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 from sqlalchemy import Connection
 
@@ -16,6 +18,7 @@ from lanes.store.batch import ready_work
 from lanes.store.doors import history, items
 from lanes.store.routing import sheds
 from lanes.words import Lane
+from lanes.workload.context import Context, ContextPart, EntityHistory
 from lanes.workload.version import Version
 from tests.conftest import NOON, later
 from tests.examples import admit, publish, route, submission
@@ -44,17 +47,17 @@ def seen(connection: Connection, letters: Version, most: int = 5) -> dict[str, l
     waiting = ready_work.lock_for_batch(
         connection, BatchKind("letters", letters.id), limit=100, now=NOON
     )
-    found = history.load(connection, waiting, most, scope=letters.spec.pack_scope)
+    found = history.load(connection, waiting, limited(letters, most))
     sizes = history.lengths_of(
         connection, dict.fromkeys(ids(connection).values(), limited(letters, most))
     )
     for each in waiting:  # what is counted is what is read
-        payloads = found.get(each.claim.work_id, ())
+        payloads = said(found.get(each.claim.work_id, ()))
         assert sizes.get(ids(connection)[each.key], ()) == tuple(
             characters(payload) for payload in reversed(payloads)
         )
     return {
-        each.key: [payload["text"] for payload in found.get(each.claim.work_id, ())]
+        each.key: [payload["text"] for payload in said(found.get(each.claim.work_id, ()))]
         for each in waiting
     }
 
@@ -64,7 +67,12 @@ def ids(connection: Connection) -> dict[str, ItemId]:
 
 
 def limited(letters: Version, most: int) -> Version:
-    return replace(letters, spec=letters.spec.model_copy(update={"history_items": most}))
+    context = Context(entity=EntityHistory(items=most))
+    return replace(letters, spec=letters.spec.model_copy(update={"context": context}))
+
+
+def said(parts: Sequence[ContextPart]) -> list[Any]:
+    return [each.said for each in parts]
 
 
 def test_earlier_items_of_the_entity_are_seen_oldest_first(connection: Connection) -> None:
@@ -97,24 +105,11 @@ def test_an_item_is_told_nothing_of_another_consumer_where_its_workload_keeps_th
         "e": ["letter b"],
         "f": ["letter c"],
     }
-    (told,) = history.of_entity(
-        connection,
-        "letters",
-        "ann",
-        before=later(days=1),
-        most=1,
-        consumer="crm",
-        scope=apart.spec.pack_scope,
-    )
-    assert told == {"text": "letter d"}
-    assert (
-        len(
-            history.of_entity(
-                connection, "letters", "ann", before=later(days=1), most=9, consumer="crm"
-            )
-        )
-        == 6
-    )
+    at = later(days=1)
+    (told,) = history.of_entity(connection, limited(apart, 1), "ann", before=at, consumer="crm")
+    assert told.said == {"text": "letter d"}
+    together = limited(publish(connection, now=NOON), 9)
+    assert len(history.of_entity(connection, together, "ann", before=at, consumer="crm")) == 6
 
 
 def test_only_the_nearest_are_seen_and_none_of_the_same_moment_another_workload_or_canceled(
@@ -144,7 +139,7 @@ def test_an_earlier_item_is_seen_as_it_was_amended(connection: Connection) -> No
 def test_what_items_that_were_not_sent_yet_would_read_is_measured_by_entity_and_moment(
     connection: Connection,
 ) -> None:
-    publish(connection, now=NOON)
+    letters = publish(connection, now=NOON)
     for key, hours in (("a", 1), ("bb", 2), ("ccc", 3)):
         put(connection, key, hours=hours)
     asked = [
@@ -153,14 +148,14 @@ def test_what_items_that_were_not_sent_yet_would_read_is_measured_by_entity_and_
         ("ann", NOON + timedelta(hours=2)),
         ("ann", NOON),
     ]
-    found = history.lengths_before(connection, "letters", asked, 2)
+    found = history.lengths_before(connection, limited(letters, 2), asked)
     assert [[length - len('{"text": "letter "}') for _, length in each] for each in found] == [
         [3, 2],
         [],
         [1],
         [],
     ]
-    assert history.lengths_before(connection, "letters", asked, 0) == [[], [], [], []]
+    assert history.lengths_before(connection, letters, asked) == [[], [], [], []]
 
 
 def test_a_route_says_what_a_batch_costs_with_the_history_it_reads(connection: Connection) -> None:

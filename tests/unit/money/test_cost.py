@@ -19,6 +19,7 @@ from lanes.money.pack_size import PackDecision, PackPlace, PackSizes, most_bytes
 from lanes.packing import FRAME_CHARS, pack_ids
 from lanes.provider.requests import Question, Writer
 from lanes.words import Lane
+from lanes.workload.context import ContextPart
 from lanes.workload.prices import Usage, cost
 from tests.conftest import NOON, later
 from tests.examples import version
@@ -164,7 +165,8 @@ def test_the_bound_of_a_call_covers_a_token_for_every_byte_of_its_body(
     letters = version(
         batch_pack=7, realtime_pack=7, output_schema=schema, instructions=instructions
     )
-    told = tuple(history) if lane is Lane.BATCH else ()
+    parts = [ContextPart(each, answer=each, label=each) for each in history]
+    told = tuple(parts) if lane is Lane.BATCH else ()
     ids = pack_ids("0123456789abcdef", 0, len(pack))
     body = Writer(letters, lane).write(
         [Question(id_, each, told) for id_, each in zip(ids, pack, strict=True)], marked=marked
@@ -174,7 +176,7 @@ def test_the_bound_of_a_call_covers_a_token_for_every_byte_of_its_body(
         {"model": letters.spec.model_of(lane), "lane": lane, "at": NOON},
     )
     own = len(json_data.dumps(json.loads(body)["messages"][0]["content"]).encode())
-    sizes = [call_bytes(each) + sum(call_bytes(one) + FRAME_CHARS for one in told) for each in pack]
+    sizes = [call_bytes(each) + sum(one.most_bytes for one in told) for each in pack]
     bound = pack_bound(letters, sum(sizes), items=len(pack), lane=lane, marked=marked, at=NOON)
     assert bound >= cost(Usage(input=len(body), output=most), **day)
     if marked:

@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 from lanes.json_data import characters, octets
 from lanes.money.cost import CHARS_PER_TOKEN, pack_bound, prompt_tokens
 from lanes.money.estimates import Estimates
-from lanes.packing import HISTORY_RULE, history_chars
+from lanes.packing import history_chars
 from lanes.provider import fences
 from lanes.provider.requests import PACK_RULE, Question, parameters
 from lanes.words import Lane
+from lanes.workload.context import HISTORY_RULE, ContextPart, Part
 from lanes.workload.prices import Usage, cost, per_token
 from tests.conftest import NOON
 from tests.examples import version
@@ -28,7 +29,7 @@ def questions(
     *of: tuple[dict[str, Any], list[dict[str, Any]]], told: bool = True
 ) -> list[Question]:
     return [
-        Question(str(number), payload, tuple(earlier) if told else ())
+        Question(str(number), payload, tuple(map(ContextPart, earlier)) if told else ())
         for number, (payload, earlier) in enumerate(of)
     ]
 
@@ -63,7 +64,7 @@ def test_the_rule_says_what_a_model_has_to_know_of_it() -> None:
         "follows the last",
     ):
         assert said in HISTORY_RULE
-    assert fences.history("x").startswith("<history>")
+    assert fences.part(Part.HISTORY, "x").startswith("<history>")
 
 
 @given(QUESTIONS)
