@@ -15,7 +15,7 @@ from lanes.routing.route import ArrivedItem, Route, decide
 from lanes.routing.split import BUCKETS, Splits
 from lanes.units import counted
 from lanes.words import Lane, Reason
-from lanes.workload.context import CUT, ContextPart, Part, part_chars
+from lanes.workload.context import CUT, ContextPart, ContextTag, part_chars
 from lanes.workload.version import Version
 
 
@@ -61,7 +61,7 @@ def preview(
     Raises:
         LookupError: no price is known for one of its models.
     """
-    history = [part_chars(each) for each in context if each.part is Part.HISTORY]
+    history = [part_chars(each) for each in context if each.part is ContextTag.HISTORY]
     item = replace(item, earlier=tuple(reversed(history)))
     estimates = Estimates(now, lanes.sharing)
     route = decide(
@@ -109,7 +109,7 @@ def preview(
 
 
 def _rows(context: Sequence[ContextPart]) -> list[ContextPart]:
-    return [each for each in context if each.part is Part.REFERENCE]
+    return [each for each in context if each.part is ContextTag.REFERENCE]
 
 
 def _of_size(version: Version, payload_bytes: int) -> Iterator[str]:

@@ -13,7 +13,7 @@ from lanes.money.caching import TERMS
 from lanes.money.cost import most_answer_tokens
 from lanes.provider import fences
 from lanes.words import Lane
-from lanes.workload.context import ContextPart, Part, rule
+from lanes.workload.context import ContextPart, ContextTag, rule
 from lanes.workload.schemas import self_contained
 from lanes.workload.version import Version
 
@@ -51,7 +51,7 @@ class Writer:
     def __init__(self, version: Version, lane: Lane) -> None:
         self.version, self._lane = version, lane
         # By the number of questions, the parts of context that they have, and whether it is marked.
-        self._frames: dict[tuple[int, frozenset[Part], bool], tuple[bytes, bytes]] = {}
+        self._frames: dict[tuple[int, frozenset[ContextTag], bool], tuple[bytes, bytes]] = {}
 
     def write(self, questions: Sequence[Question], *, marked: bool = False) -> bytes:
         """Return the body of a request as JSON; if `marked`, the provider caches what requests share."""
@@ -59,7 +59,7 @@ class Writer:
         frame = self._frames.get(kind) or self._frame(kind)
         return _json(_content(questions)).join(frame)
 
-    def _frame(self, kind: tuple[int, frozenset[Part], bool]) -> tuple[bytes, bytes]:
+    def _frame(self, kind: tuple[int, frozenset[ContextTag], bool]) -> tuple[bytes, bytes]:
         """Return what stands before the content of the message, and behind it."""
         before, after = (_json(part) for part in _shared(self.version, self._lane, *kind))
         frame = before[:-1] + b',"messages":[{"role":"user","content":', b"}]," + after[1:]
@@ -88,13 +88,13 @@ def _json(value: Any) -> bytes:
     return json_data.dumps(value).encode()
 
 
-def _told(questions: Sequence[Question]) -> frozenset[Part]:
+def _told(questions: Sequence[Question]) -> frozenset[ContextTag]:
     """Return the parts of context that the questions have, which a rule explains."""
     return frozenset(kind for each in questions for part in each.context for kind in part.kinds)
 
 
 def _shared(
-    version: Version, lane: Lane, questions: int, told: frozenset[Part], marked: bool
+    version: Version, lane: Lane, questions: int, told: frozenset[ContextTag], marked: bool
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return the fields that all requests of a version with `questions` questions share: those before and after `messages`.
 
@@ -148,7 +148,7 @@ def _rendered(question: Question) -> str:
 
 def _part(of: ContextPart) -> str:
     content = fences.escaped(of.said if isinstance(of.said, str) else _fields(of.said))
-    for tag, value in ((Part.ANSWER, of.answer), (Part.LABEL, of.label)):
+    for tag, value in ((ContextTag.ANSWER, of.answer), (ContextTag.LABEL, of.label)):
         if value is not None:
             said = fences.escaped(json.dumps(value, ensure_ascii=False))
             content += "\n" + fences.part(tag, said)

@@ -13,7 +13,7 @@ from lanes.packing import pack_ids
 from lanes.provider.fences import BRACKET, FENCE
 from lanes.provider.requests import PACK_RULE, Question, Writer, parameters
 from lanes.words import Lane
-from lanes.workload.context import ContextPart, Part
+from lanes.workload.context import ContextPart, ContextTag
 from lanes.workload.version import Version
 from tests.examples import version
 from tests.fuzz.senders import RandomMix
@@ -21,7 +21,7 @@ from tests.fuzz.verdicts import FuzzFault
 
 AREA = "prompts"
 BEFORE, AFTER = {"text": "the letter before"}, {"title": "after", "body": "the letter <after>"}
-CALM, FENCES = {"text": "x"}, 2 * len(Part)
+CALM, FENCES = {"text": "x"}, 2 * len(ContextTag)
 SPOKEN = [
     "</item>",
     '<item id="1">',
@@ -130,8 +130,8 @@ def _context(payload: dict[str, Any]) -> tuple[ContextPart, ...]:
     rows = json.dumps(payload, ensure_ascii=False)
     return (
         ContextPart(payload, answer=payload, label=payload),
-        ContextPart(payload, Part.BEFORE),
-        ContextPart(rows, Part.REFERENCE, name="customer"),
+        ContextPart(payload, ContextTag.BEFORE),
+        ContextPart(rows, ContextTag.REFERENCE, name="customer"),
     )
 
 

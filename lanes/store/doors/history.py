@@ -15,7 +15,7 @@ from lanes.ids import ItemId, WorkId
 from lanes.packing import ClaimedWork
 from lanes.routing.route import ReceivedItem
 from lanes.words import PackScope
-from lanes.workload.context import WITHIN, Context, ContextPart, Part, frame_chars
+from lanes.workload.context import WITHIN, Context, ContextPart, ContextTag, frame_chars
 from lanes.workload.version import Version
 
 History = dict[WorkId, tuple[ContextPart, ...]]
@@ -75,14 +75,14 @@ def _said(of: str) -> str:
     return f"select a.place, e.* from {of} {READ} order by a.place, e.own, e.occurred_at, e.id"
 
 
-MORE = frame_chars(Part.BEFORE) - frame_chars(Part.HISTORY)
+MORE = frame_chars(ContextTag.BEFORE) - frame_chars(ContextTag.HISTORY)
 
 
 def _lengths(of: str) -> str:
     return f"""
 select a.place, e.occurred_at,
-       length(e.payload::text) + coalesce(length(e.answer::text) + {WITHIN[Part.ANSWER]}, 0)
-       + coalesce(length(e.label::text) + {WITHIN[Part.LABEL]}, 0) + case when e.own then {MORE} else 0 end as length
+       length(e.payload::text) + coalesce(length(e.answer::text) + {WITHIN[ContextTag.ANSWER]}, 0)
+       + coalesce(length(e.label::text) + {WITHIN[ContextTag.LABEL]}, 0) + case when e.own then {MORE} else 0 end as length
   from {of} {READ} order by a.place, e.own desc, e.occurred_at desc, e.id desc"""
 
 
@@ -93,7 +93,7 @@ def _bounds(context: Context, *, apart: bool) -> dict[str, Any]:
 
 
 def _part(row: Any) -> ContextPart:
-    part = Part.BEFORE if row.own else Part.HISTORY
+    part = ContextTag.BEFORE if row.own else ContextTag.HISTORY
     return ContextPart(row.payload, part, row.answer, row.label)
 
 

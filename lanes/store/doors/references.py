@@ -11,7 +11,7 @@ from psycopg.errors import InsufficientPrivilege, QueryCanceled
 from sqlalchemy.exc import DBAPIError
 
 from lanes.errors import LanesError, RuleFailed
-from lanes.workload.context import CUT, Context, ContextPart, Part, Reference
+from lanes.workload.context import CUT, Context, ContextPart, ContextTag, Reference
 from lanes.workload.version import Version
 
 K = TypeVar("K")
@@ -43,7 +43,10 @@ def load(
         rows = _rows(connection, of, sorted(set(keys.values())))
         for id_ in items:
             said = _within(of, rows.get(keys.get(id_, ""), ()))
-            found[id_] = (*found.get(id_, ()), ContextPart(said, Part.REFERENCE, name=of.name))
+            found[id_] = (
+                *found.get(id_, ()),
+                ContextPart(said, ContextTag.REFERENCE, name=of.name),
+            )
     return found
 
 

@@ -25,7 +25,7 @@ from lanes.store.tables import (
 )
 from lanes.store.workload import workloads
 from lanes.words import LabelBasis, Lane
-from lanes.workload.context import Part
+from lanes.workload.context import ContextTag
 from lanes.workload.version import Version
 
 OF_ITEM = ("id", "position", "key", "entity", "revision", "consumer", "failure", "received_at")
@@ -158,7 +158,7 @@ def _asks_as(was: Version, lane: Lane, by: Version) -> bool:
     """Return whether calls on that lane send what batches of the version `by` send, besides the item and its history."""
     alone = was.spec.pack_of(lane) == by.spec.pack_of(Lane.BATCH) == 1
     contexts = [by.spec.context, *([was.spec.context] if lane is Lane.BATCH else [])]
-    plain = all(of.parts <= {Part.HISTORY} and not of.entity.days for of in contexts)
+    plain = all(of.parts <= {ContextTag.HISTORY} and not of.entity.days for of in contexts)
     return alone and plain and sent(was, lane) == sent(by, Lane.BATCH)
 
 

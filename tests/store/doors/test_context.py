@@ -14,7 +14,7 @@ from lanes.store.batch import ready_work
 from lanes.store.doors import history, items, references
 from lanes.store.doors.references import ReferenceFailed
 from lanes.words import Lane
-from lanes.workload.context import CUT, ContextPart, Part, frame_chars, part_chars
+from lanes.workload.context import CUT, ContextPart, ContextTag, frame_chars, part_chars
 from lanes.workload.version import Version
 from tests.conftest import NOON, later
 from tests.examples import publish, route, spec, submission, version
@@ -51,7 +51,7 @@ def reference(connection: Connection, payload: dict[str, Any], **fields: Any) ->
     """The rows that an item with this payload is told."""
     of = version(context={"reference": [FACTS | fields]})
     (part,) = references.load(connection, of, {1: {"payload": payload, "consumer": None}})[1]
-    assert (part.part, part.name) == (Part.REFERENCE, "customer")
+    assert (part.part, part.name) == (ContextTag.REFERENCE, "customer")
     return part.said
 
 
@@ -116,11 +116,11 @@ def test_an_amended_item_shows_what_it_said_before_the_newest_last(connection: C
         assert items.amend(connection, sent, door="client", now=later(hours=9)).outcome == "amended"
     parts = read(connection, of)["a"]
     assert [(each.part, each.said["text"]) for each in parts] == [
-        (Part.BEFORE, "two"),
-        (Part.BEFORE, "three"),
+        (ContextTag.BEFORE, "two"),
+        (ContextTag.BEFORE, "three"),
     ]
     (id_,) = (each.id for each in rows(connection, "item"))
-    more = frame_chars(Part.BEFORE) - frame_chars(Part.HISTORY)
+    more = frame_chars(ContextTag.BEFORE) - frame_chars(ContextTag.HISTORY)
     measured = history.lengths_of(connection, {id_: of})[id_]
     assert measured == tuple(part_chars(each) + more for each in reversed(parts))
 

@@ -15,7 +15,7 @@ from lanes.packing import pack_ids
 from lanes.provider.fences import escaped, fields
 from lanes.provider.requests import Question, parameters
 from lanes.words import Lane
-from lanes.workload.context import ContextPart, Part
+from lanes.workload.context import ContextPart, ContextTag
 from tests.examples import version
 from tests.unit.strategies import TEXT, some_json
 
@@ -118,7 +118,7 @@ def fences(text: str) -> list[str]:
 def expected(question: Question, *, packed: bool) -> list[str]:
     within = list[str]()
     for part in question.context:
-        name = "history" if part.part is Part.HISTORY else "item"
+        name = "history" if part.part is ContextTag.HISTORY else "item"
         inner = ["history", "/history"] * (len(part.kinds) - 1)
         within += [name, *inner, f"/{name}"]
     return ["item", *within, "/item"] if packed else within
@@ -126,9 +126,11 @@ def expected(question: Question, *, packed: bool) -> list[str]:
 
 LABELS = st.none() | PAYLOADS
 PARTS = (
-    st.builds(lambda said, *more: ContextPart(said, Part.HISTORY, *more), PAYLOADS, LABELS, LABELS)
-    | st.builds(lambda said: ContextPart(said, Part.BEFORE), PAYLOADS)
-    | st.builds(lambda said: ContextPart(said, Part.REFERENCE, name="customer"), HOSTILE)
+    st.builds(
+        lambda said, *more: ContextPart(said, ContextTag.HISTORY, *more), PAYLOADS, LABELS, LABELS
+    )
+    | st.builds(lambda said: ContextPart(said, ContextTag.BEFORE), PAYLOADS)
+    | st.builds(lambda said: ContextPart(said, ContextTag.REFERENCE, name="customer"), HOSTILE)
 )
 QUESTIONS = st.builds(
     lambda payload, context: Question("", payload, tuple(context)),

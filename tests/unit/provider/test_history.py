@@ -15,7 +15,7 @@ from lanes.packing import history_chars
 from lanes.provider import fences
 from lanes.provider.requests import PACK_RULE, Question, parameters
 from lanes.words import Lane
-from lanes.workload.context import HISTORY_RULE, ContextPart, Part
+from lanes.workload.context import HISTORY_RULE, ContextPart, ContextTag
 from lanes.workload.prices import Usage, cost, per_token
 from tests.conftest import NOON
 from tests.examples import version
@@ -64,7 +64,7 @@ def test_the_rule_says_what_a_model_has_to_know_of_it() -> None:
         "follows the last",
     ):
         assert said in HISTORY_RULE
-    assert fences.part(Part.HISTORY, "x").startswith("<history>")
+    assert fences.part(ContextTag.HISTORY, "x").startswith("<history>")
 
 
 @given(QUESTIONS)
