@@ -18,7 +18,7 @@ from lanes.units import counted
 from lanes.words import Outcome, Signature
 from tests.conftest import NOON
 from tests.docs.blocks import table
-from tests.examples import admit, publish, route
+from tests.examples import FORCED, admit, publish, route
 from tests.store import late
 from tests.store.tries import B, claim, home, row, rows, save, submit, tried
 
@@ -76,9 +76,8 @@ class ItemLife:
         if self.mode != "Kappa" and not always:
             return
         by = Signature("ada", "", self.passes())
-        of = replays.begin(
-            self.connection, "letters", version_no=None, first=None, last=None, by=by
-        )
+        asked = {"version_no": None, "first": None, "last": None, "selection": FORCED}
+        of = replays.begin(self.connection, "letters", **asked, by=by)
         while not of.read_whole:
             of = replays.read_some(self.connection, of.id, limit=10, now=self.now)
         self.replay = of.id
