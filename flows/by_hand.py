@@ -3,6 +3,7 @@
 from prefect import State, flow
 
 from lanes.commands import actions, handling
+from lanes.commands.jobs import JobAction
 from lanes.commands.quality import AcceptQuality
 from lanes.commands.review import LabelItem
 from tasks.by_hand import by_hand, show_replay
@@ -121,6 +122,12 @@ async def drop(action: actions.Drop) -> Ended:
 @flow(name="retry", flow_run_name="{action.what}", persist_result=False)
 async def retry(action: actions.Retry) -> Ended:
     """Give failed items another chance."""
+    return await by_hand(action)
+
+
+@flow(name="job", flow_run_name="{action.what}", persist_result=False)
+async def job(action: JobAction) -> Ended:
+    """Show a job, withdraw its open items, or try its failed ones again."""
     return await by_hand(action)
 
 

@@ -19,6 +19,7 @@ from prefect.logging import get_run_logger
 
 from blocks.provider import Provider
 from blocks.workload import Workload
+from lanes.ids import JobId
 from lanes.promises.briefing import Briefing, Cause
 from lanes.promises.incident import Incident
 from lanes.promises.remedy import KEPT_BY, FormLink, FormTarget, form, handled_by
@@ -118,11 +119,29 @@ async def write_artifact(
     return artifact_page(key, made.json()["id"])
 
 
-async def write_job(of: JobStatus, now: datetime) -> None:
-    """Write the page of a job, a new version of its artifact."""
-    page, title = page_of_job.render(of, now), page_of_job.headline(of)
-    async with get_client() as client:
-        await write_artifact(client, page_of_job.key(of), page, title, flow_run_id=this_run())
+class JobPages:
+    """The pages of jobs, each an artifact that changes in place while this run lives."""
+
+    def __init__(self) -> None:
+        self._written: dict[JobId, tuple[str, str]] = {}  # its id, and what it says
+
+    async def write(self, of: JobStatus, now: datetime) -> None:
+        """Write the page of the job, where it says something new."""
+        page, title = page_of_job.render(of, now), page_of_job.headline(of)
+        id_, said = self._written.get(of.job_id, ("", ""))
+        if page == said:
+            return
+        async with get_client() as client:
+            if id_:
+                body, at = {"data": page, "description": title}, {"id": id_}
+                await client.request("PATCH", "/artifacts/{id}", json=body, path_params=at)
+            else:
+                key, run_id = page_of_job.key(of), this_run()
+                at_page = await write_artifact(client, key, page, title, flow_run_id=run_id)
+                id_ = at_page.rpartition("/")[2]
+        self._written[of.job_id] = id_, page
+        if of.is_done:
+            del self._written[of.job_id]
 
 
 async def _incident_page(

@@ -68,12 +68,13 @@ class AsyncLanes:
         *,
         job: str | None = None,
         due_at: datetime | str | None = None,
+        budget_usd: float | None = None,
     ) -> list[Sent]:
         """See `Lanes.submit_many`; fewer large ones go to a transaction, so that the loop has its turns."""
-        if job is not None or due_at is not None:
+        if job is not None or due_at is not None or budget_usd is not None:
             inputs = [each async for each in by_turns(inputs)]
-            order = await asyncio.to_thread(verbs.job_order, job, inputs, due_at)
-            await self._run(self._verbs.begin_job, order, workload)
+            order = await asyncio.to_thread(verbs.job_order, job, inputs, due_at, budget_usd)
+            await self._run(self._verbs.begin_job, order, workload, inputs)
         sent: list[Sent] = []
         chunk: list[verbs.Placed] = []
         held = 0

@@ -91,6 +91,7 @@ class Lanes:
         *,
         job: str | None = None,
         due_at: datetime | str | None = None,
+        budget_usd: float | None = None,
     ) -> list[Sent]:
         """Admit many inputs, 500 to a transaction, or fewer where they are large, and return an outcome for each, in order.
 
@@ -98,16 +99,17 @@ class Lanes:
         raises nothing: its outcome is the reason (`Sent.refused`, `Sent.raise_for_refusal`), and it is kept in `rejected_log`.
 
         With a `job` they are followed as one (`Lanes.job`). An input without a key is known by its place there, so that the
-        whole call may be repeated; the inputs without a due time are due at `due_at`.
+        whole call may be repeated; the inputs without a due time are due at `due_at`, and where they are quoted at more than
+        `budget_usd` none is sent.
 
         Raises:
-            Refused: `job_conflict`: a job of that name holds something else; nothing is sent.
+            Refused: `job_conflict`: a job of that name holds something else; `job_budget`: it costs more. Nothing is sent.
             StillLocked: another transaction has submitted one of the keys and does not end; the chunks before it are admitted.
         """
-        if job is not None or due_at is not None:
+        if job is not None or due_at is not None or budget_usd is not None:
             inputs = list(inputs)
-            order = verbs.job_order(job, inputs, due_at)
-            self._run(self._verbs.begin_job, order, workload)
+            order = verbs.job_order(job, inputs, due_at, budget_usd)
+            self._run(self._verbs.begin_job, order, workload, inputs)
         sent: list[Sent] = []
         placed = verbs.placed(inputs, job)
         for chunk in chunks(placed, most=CHUNK, most_bytes=MOST_BYTES, weight=weight):

@@ -18,6 +18,7 @@ from lanes.doors.item import (
     Refusal,
     Submission,
     read_amendment,
+    read_budget,
     read_submission,
 )
 from lanes.json_data import why_unfit_label, why_unstorable
@@ -115,9 +116,18 @@ class Verbs:
         outcomes = map(_sent, submitted, admitted)
         return [_not_sent(each) if isinstance(each, Refusal) else next(outcomes) for each in asked]
 
-    def begin_job(self, connection: Connection, order: JobOrder, workload: str) -> str:
-        """Begin the job; see `lanes.store.doors.jobs.begin`."""
+    def begin_job(
+        self,
+        connection: Connection,
+        order: JobOrder,
+        workload: str,
+        inputs: Sequence[Mapping[str, Any]],
+    ) -> str:
+        """Begin the job of these inputs, unless they are above its budget; see `lanes.store.doors.jobs.begin`."""
         now = clock(connection)
+        sent = (read(workload, each, now, place) for place, each in placed(inputs, order.name))
+        items = (each for each in sent if isinstance(each, Submission))
+        job_store.check_budget(connection, order, workload, items, now=now)
         return self._patiently(connection, jobs.begin, order, workload, now)
 
     def close_job(self, connection: Connection, name: str, sent: Sequence[Sent]) -> None:
@@ -196,7 +206,10 @@ Placed = tuple[
 
 
 def job_order(
-    job: str | None, inputs: Sequence[Mapping[str, Any]], due_at: datetime | str | None
+    job: str | None,
+    inputs: Sequence[Mapping[str, Any]],
+    due_at: datetime | str | None,
+    budget_usd: float | None,
 ) -> JobOrder:
     """Return the job that these inputs are.
 
@@ -204,14 +217,15 @@ def job_order(
         Refused: its name, its due time or the inputs cannot be read.
     """
     if job is None:
-        raise _malformed('"due_at" of all inputs is that of their job: name the job')
+        raise _malformed('"due_at" and "budget_usd" of all inputs are their job\'s: name the job')
     given = {"payload": {}, "job": job, "due_at": due_at}
     read = read_submission("", given, place=job, sent_at=datetime.now(UTC))
     try:
         said = json.dumps(inputs, default=str, skipkeys=True)
     except (ValueError, RecursionError) as error:
         raise _malformed(f'the inputs of job "{job}" are no JSON: {error}') from None
-    return JobOrder(job, hashlib.sha256(said.encode()).digest(), read.due_at)
+    digest = hashlib.sha256(said.encode()).digest()
+    return JobOrder(job, digest, read.due_at, read_budget(budget_usd))
 
 
 def placed(inputs: Iterable[Mapping[str, Any]], job: str | None) -> Iterator[Placed]:

@@ -3,6 +3,7 @@
 import sys
 from collections import Counter
 from dataclasses import asdict
+from datetime import datetime
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -15,13 +16,14 @@ from lanes.commands.actions import Cancel, Forget, Retry
 from lanes.commands.options import NONE_GIVEN, AsJson, Columns, Why
 from lanes.commands.options import by as moment
 from lanes.commands.running import WrongUsage, command, perform, transaction
-from lanes.doors.filedoor import BadLine, Layout, count_lines, job_of
+from lanes.doors.filedoor import BadLine, FileLine, Layout, count_lines, job_of, read_lines
+from lanes.doors.item import JobOrder, read_budget
 from lanes.report.table import Table, label
 from lanes.settling.story import happenings, next_step, shared_context
 from lanes.stand.progress import Console
 from lanes.store.database import clock
 from lanes.store.doors.items import admit_file
-from lanes.store.settling import story
+from lanes.store.settling import jobs, story
 from lanes.text import plain
 from lanes.units import usd
 
@@ -36,6 +38,7 @@ def submit(
     columns: Columns = Columns(),
     job: str | None = None,
     due: str | None = None,
+    budget: float | None = None,
     as_json: AsJson = False,
 ) -> int:
     """Submit every line of a JSONL or CSV file as an item, and the file as a job: `lanes job NAME --follow` follows it.
@@ -47,11 +50,19 @@ def submit(
     Args:
         job: Its name. The default: the file's, with a part of its digest behind it where another job is called so.
         due: When its lines without a due time are due: a time of day (UTC), a span such as 8h, or an ISO 8601 moment.
+        budget: US dollars: where its lines are quoted at more, none is sent.
     """
     running.check_file(file)
     with running.database() as pool:
         try:
-            name, outcomes, bad = _admitted(pool, file, workload, columns, (job, due))
+            with pool.begin() as connection:
+                now = clock(connection)
+                due_at = None if due is None else moment(due, now, ZoneInfo("UTC"))
+                order = job_of(file, columns, job, due_at, read_budget(budget))
+                lines = read_lines(file, workload, columns, now=now)
+                sent = (each.submission for each in lines if isinstance(each, FileLine))
+                jobs.check_budget(connection, order, workload, sent, now=now)
+            name, outcomes, bad = _admitted(pool, file, workload, columns, order, now)
         except ValueError as error:
             raise WrongUsage(error) from error
     if as_json:
@@ -68,14 +79,10 @@ def submit(
 
 
 def _admitted(
-    pool: Engine, file: Path, workload: str, layout: Layout, named: tuple[str | None, str | None]
-) -> tuple[str | None, Counter[str], list[BadLine]]:
-    outcomes: Counter[str] = Counter()
+    pool: Engine, file: Path, workload: str, layout: Layout, job: JobOrder, now: datetime
+) -> tuple[str, Counter[str], list[BadLine]]:
+    name, outcomes = job.name, Counter[str]()
     bad: list[BadLine] = []
-    with pool.begin() as connection:
-        now = clock(connection)
-    name, due = named
-    job = job_of(file, layout, name, None if due is None else moment(due, now, ZoneInfo("UTC")))
     with Progress(console=Console(stderr=True), transient=True) as bars:
         bar = bars.add_task(escape(file.name), total=count_lines(file))
         for admitted in admit_file(pool, file, workload, layout, job=job, now=now):

@@ -15,7 +15,7 @@ from lanes.commands.options import NONE_GIVEN, AsJson, Why
 from lanes.commands.outlet import counting
 from lanes.commands.results import pages
 from lanes.commands.running import command
-from lanes.errors import SetupError
+from lanes.errors import ActionRefused, SetupError
 from lanes.mainjob.onlooker import onlooker
 from lanes.report import job as report
 from lanes.report.listing import Jsonl
@@ -46,9 +46,12 @@ class JobAction(PersonAction):
 
     def perform(self, connection: Connection, now: datetime) -> Done:
         """Do it within this transaction; a large job is canceled by several."""
+        found = kept.status(connection, self.job, now=now)
+        if found.workload != self.workload:
+            raise ActionRefused(f'job "{self.job}" is of workload "{found.workload}"')
         doing = {"cancel": kept.cancel, "retry": kept.retry}.get(self.action)
         changed = doing(connection, self.job, now=now) if doing else 0
-        found = kept.status(connection, self.job, now=now)
+        found = kept.status(connection, self.job, now=now) if doing else found
         said = report.headline(found)
         if self.action == "retry":
             said = f"{counted(changed, 'item')} will be tried again. {said}"

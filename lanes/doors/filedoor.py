@@ -8,6 +8,7 @@ from collections import Counter, deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -115,16 +116,18 @@ def read_lines(
 
 
 def job_of(
-    path: Path, layout: Layout, name: str | None = None, due_at: datetime | None = None
+    path: Path,
+    layout: Layout,
+    name: str | None = None,
+    due_at: datetime | None = None,
+    budget_usd: Decimal | None = None,
 ) -> JobOrder:
     """Return the job of a file: of this name, else of the file's, with the digest behind it where another job has that."""
     with path.open("rb") as file:
         read = hashlib.file_digest(file, "sha256")
     read.update(json.dumps(asdict(layout)).encode())
-    if name is not None:
-        return JobOrder(name, read.digest(), due_at)
-    name = _name(path)
-    return JobOrder(name, read.digest(), due_at, f"{name}-{read.hexdigest()[:8]}")
+    otherwise = None if name else f"{_name(path)}-{read.hexdigest()[:8]}"
+    return JobOrder(name or _name(path), read.digest(), due_at, budget_usd, otherwise)
 
 
 def _name(path: Path) -> str:

@@ -8,11 +8,13 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from enum import StrEnum
 from typing import Any
 
 from lanes.errors import Refused
 from lanes.json_data import why_unstorable
+from lanes.units import counted, usd
 from lanes.words import Lane
 
 KEY_LIMIT = 512  # characters of a key, consumer or entity
@@ -30,6 +32,7 @@ FIELDS = [
     "job",
 ]
 KNOWN = frozenset(FIELDS)
+MOST_USD = 1e9
 AMENDING = ("key", "payload", "occurred_at")
 MOST_NAMED = 5  # unknown fields that a refusal names
 LONGEST_NAMED = 40  # characters of each
@@ -83,7 +86,32 @@ class JobOrder:
     name: str
     digest: bytes
     due_at: datetime | None = None
+    budget_usd: Decimal | None = None
     otherwise: str | None = None
+
+    def check_quote(self, items: int, quoted_usd: Decimal) -> None:
+        """Refuse these items where they are quoted at more than the budget.
+
+        Raises:
+            Refused: they are above it.
+        """
+        if self.budget_usd is not None and quoted_usd > self.budget_usd:
+            of = f"{counted(items, 'item')} of {usd(quoted_usd)}, its budget is {usd(self.budget_usd)}"
+            said = f'job "{self.name}" is quoted at {of}; raise it, or send less'
+            raise Refused("job_budget", said)
+
+
+def read_budget(given: object) -> Decimal | None:
+    """Return the budget of a job, if there is one.
+
+    Raises:
+        Refused: it is no amount.
+    """
+    if given is None:
+        return None
+    if isinstance(given, int | float | Decimal) and 0 <= float(given) <= MOST_USD:
+        return Decimal(str(given))
+    raise Refused("malformed", "a job's budget must be 0 to 1,000,000,000 US dollars")
 
 
 @dataclass(frozen=True)

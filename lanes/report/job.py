@@ -23,7 +23,8 @@ COUNTS = (
 
 def key(of: JobStatus) -> str:
     """Return the key of the artifact with the job's page."""
-    return f"lanes-job-{re.sub('[^a-z0-9]+', '-', of.job.lower()).strip('-')[:80]}".rstrip("-")
+    name = re.sub("[^a-z0-9]+", "-", of.job.lower())[:80]
+    return f"lanes-job-{of.job_id}-{name.strip('-')}".rstrip("-")
 
 
 def headline(of: JobStatus) -> str:
@@ -37,12 +38,15 @@ def headline(of: JobStatus) -> str:
 
 def outlook(of: JobStatus, now: datetime) -> list[str]:
     """Return sentences: what it costs, when it is expected to end, and why items failed."""
-    told = [f"Cost: {usd(of.cost_usd)}."]
+    costs, ends = usd(of.cost_usd), of.cost_usd
     if not of.is_done and of.estimated_usd is not None:
-        told = [f"Cost: {usd(of.cost_usd)} so far, about {usd(of.estimated_usd)} in the end."]
+        costs, ends = f"{costs} so far, about {usd(of.estimated_usd)} in the end", of.estimated_usd
+    if of.budget_usd is not None:
+        costs += f", {'above' if ends > of.budget_usd else 'of'} its budget of {usd(of.budget_usd)}"
+    told = [f"Cost: {costs}."]
     if of.expected_end_at is not None and of.probability is not None:
-        ends, chance = clock(of.expected_end_at, beside=now), percent(of.probability)
-        told.append(f"Its batches are back by {ends} with a probability of {chance}.")
+        by, chance = clock(of.expected_end_at, beside=now), percent(of.probability)
+        told.append(f"It is done by {by} with a probability of {chance}.")
     reasons = of.failures.items()
     return told + [f"{counted(items, 'item')} failed: {plain(why)}" for why, items in reasons]
 

@@ -2,9 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
+from math import sqrt
+from statistics import NormalDist
 from typing import Any
 
 from lanes.ids import JobId
@@ -24,7 +26,7 @@ class JobStatus:
     """A job as it stands; counts are items, as view `job_status` says.
 
     `failures` holds the most frequent reasons of failures, each with its items. `estimated_usd` is the cost in the end. With
-    `probability`, 0 to 1, all its batches are back by `expected_end_at`. None: not known.
+    `probability`, 0 to 1, the job is done by `expected_end_at`. None: not known.
     """
 
     job_id: JobId
@@ -41,6 +43,7 @@ class JobStatus:
     duplicates: int | None
     refused: int | None
     cost_usd: Decimal
+    budget_usd: Decimal | None
     due_at: datetime | None
     created_at: datetime
     closed_at: datetime | None
@@ -68,7 +71,23 @@ class JobStatus:
         return self.state is JobState.DONE
 
 
-def expected_end(batches: Sequence[BatchDeparture], probability: float) -> datetime | None:
-    """Return when all of these batches are back with this probability, as if each took its own time; None without one."""
-    each = probability ** (1 / max(len(batches), 1))
-    return max((batch.back_at(each) for batch in batches), default=None)
+@dataclass(frozen=True)
+class RealtimeRest:
+    """Items that wait for real time at `now`, of which `per_s` are answered in a second."""
+
+    now: datetime
+    items: float
+    per_s: float
+
+    def back_at(self, probability: float) -> datetime:
+        """Return when all are answered with this probability, if answers come independently at this pace."""
+        more = NormalDist().inv_cdf(probability) * sqrt(self.items)
+        return self.now + timedelta(seconds=max(self.items + more, 0) / self.per_s)
+
+
+def expected_end(
+    parts: Sequence[BatchDeparture | RealtimeRest], probability: float
+) -> datetime | None:
+    """Return when all parts are over with this probability, as if each took its own time; None without one."""
+    each = probability ** (1 / max(len(parts), 1))
+    return max((part.back_at(each) for part in parts), default=None)

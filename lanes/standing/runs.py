@@ -39,6 +39,7 @@ class Deployment(StrEnum):
     DEMOTE = "demote"
     DROP = "drop"
     RETRY = "retry"
+    JOB = "job"
     CANCEL = "cancel"
     FORGET = "forget"
     EXPLAIN = "explain"

@@ -1,6 +1,6 @@
 """What `collect` does at its ticks for work that nothing else moves on: a function for each duty of the sweep."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 from functools import partial
@@ -11,6 +11,7 @@ from sqlalchemy import Connection
 
 from lanes.money.pack_size import PackDecision
 from lanes.promises.incident import Severity
+from lanes.settling.jobs import JobStatus
 from lanes.slack import threads
 from lanes.standing import runs
 from lanes.store.batch import doubts
@@ -29,7 +30,7 @@ from lanes.units import counted
 from lanes.words import Lane
 from tasks.asking import ask_for_run
 from tasks.connections import Connections
-from tasks.pages import write_job
+from tasks.pages import JobPages
 from tasks.reconcile import reconcile_unresolved
 from tasks.replay import write_diff
 from tasks.saving import end_lost_claims, save
@@ -37,12 +38,13 @@ from tasks.sweep.sweeper import BackgroundRequests, Duty, Sweeper
 
 PREFECT_S = 10.0  # the longest that Prefect is waited for; `lanes diff` works without it
 PROVIDER_S = 60.0  # the provider's list is read page by page
+SHOWN_JOBS = 10  # open ones whose pages are kept up to date
 MOST_ROUNDS = 10  # of one turn of folding; readers add what is left
 
 
 def duties(at: Connections, background: BackgroundRequests) -> list[Duty]:
     """Return the duties of a sweep, in the order of their turns."""
-    db = at.db
+    db, pages = at.db, JobPages()
     return [
         Duty("lost claims", partial(end_lost_claims, db)),
         Duty("give up", partial(give_up, db), every=timedelta(minutes=5)),  # reads all that waits
@@ -51,7 +53,8 @@ def duties(at: Connections, background: BackgroundRequests) -> list[Duty]:
         Duty("late data", partial(amend_arrived, db)),
         Duty("batches without an answer", partial(look_for_batches, at, background)),
         Duty("replays", partial(finish_replays, db, background)),
-        Duty("jobs", partial(finish_jobs, db, background), every=timedelta(seconds=5)),
+        Duty("jobs", partial(finish_jobs, db, background, pages), every=timedelta(seconds=5)),
+        Duty("pages", partial(show_jobs, db, background, pages), every=timedelta(seconds=15)),
         Duty("golden sets", partial(judge_candidates, db)),
         Duty("deadlines", partial(depart_early, db, background)),
         Duty("pack sizes", partial(decide_pack_sizes, db), every=timedelta(seconds=30)),
@@ -113,7 +116,9 @@ async def finish_replays(db: Database, background: BackgroundRequests, now: date
         background.send(name, partial(write_diff, db, complete), within_s=PREFECT_S)
 
 
-async def finish_jobs(db: Database, background: BackgroundRequests, now: datetime) -> None:
+async def finish_jobs(
+    db: Database, background: BackgroundRequests, pages: JobPages, now: datetime
+) -> None:
     """Tell of the jobs that are done: by an event, in Slack's channel of digests, and on a page."""
     await db.run(jobs.fold)
     ui_url = str(get_current_settings().ui_url or "http://127.0.0.1:4200")
@@ -122,9 +127,23 @@ async def finish_jobs(db: Database, background: BackgroundRequests, now: datetim
         for each in done:
             said = threads.job_message(each, now, ui_url=ui_url).content
             await run(slack_notes.add, said, channel=Severity.DIGEST, now=now)
-    for each in done:
-        name = f"the page of job {each.job_id}"
-        background.send(name, partial(write_job, each, now), within_s=PREFECT_S)
+    _show(done, background, pages, now)
+
+
+async def show_jobs(
+    db: Database, background: BackgroundRequests, pages: JobPages, now: datetime
+) -> None:
+    """Write the pages of the newest open jobs anew."""
+    open_ones = await db.run(jobs.unfinished, most=SHOWN_JOBS, now=now)
+    _show(open_ones, background, pages, now)
+
+
+def _show(
+    of: Iterable[JobStatus], background: BackgroundRequests, pages: JobPages, now: datetime
+) -> None:
+    for each in of:
+        name = f"the page of job {each.job_id}, {each.state}"
+        background.send(name, partial(pages.write, each, now), within_s=PREFECT_S)
 
 
 async def judge_candidates(db: Database, now: datetime) -> None:

@@ -58,6 +58,7 @@ ORDERS = {
         "why",
     ],
     "retry": ["workload", "keys", "who", "why"],
+    "job": ["workload", "job", "action", "who", "why"],
     "label": ["workload", "key", "expected", "who", "why"],
     "end_split": ["workload", "consumer", "who", "why"],
     "remove_budget": ["workload", "consumer", "period", "who", "why"],

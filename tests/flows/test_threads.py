@@ -27,6 +27,7 @@ from lanes.store.settling import jobs
 from lanes.words import Signature
 from tasks import deliver
 from tasks.deliver import deliver_posts, remind, send, tell
+from tasks.pages import JobPages
 from tasks.sweep import duties
 from tasks.sweep.sweeper import BackgroundRequests
 from tests.examples import admit, publish
@@ -553,21 +554,23 @@ async def test_a_job_that_is_done_is_told_once_in_the_channel_of_digests_and_on_
     delivering: Thread, standin: SlackStandIn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     db, background = delivering.db, BackgroundRequests()
-    pages: list[str] = []
+    shown: list[str] = []
 
-    async def written(of: JobStatus, now: datetime) -> None:
-        pages.append(of.job)
+    async def written(_: JobPages, of: JobStatus, now: datetime) -> None:
+        shown.append(f"{of.job} {of.state}")
 
-    monkeypatch.setattr(duties, "write_job", written)
+    monkeypatch.setattr(JobPages, "write", written)
     await db.run(publish, now=await db.now())
     await db.run(admit, "k", now=await db.now(), job="mine")
+    await duties.show_jobs(db, background, JobPages(), await db.now())
+    await background.done()
     await db.run(jobs.cancel, "mine", now=await db.now())
     for _ in range(2):
         delivering.time.passes(minutes=1)
-        await duties.finish_jobs(db, background, await db.now())
+        await duties.finish_jobs(db, background, JobPages(), await db.now())
         await background.done()
         await deliver_posts(db)
     (told,) = standin.messages
     assert told.channel == "C0NEWS001"
     assert told.text == "Job mine of letters is done: 1 of 1 item over (1 canceled)"
-    assert pages == ["mine"]
+    assert shown == ["mine open", "mine done"]

@@ -12,9 +12,12 @@ from lanes.store.tables import job
 
 # The same that is sent again goes on where it was; nothing begins for a workload that no version is in force for.
 BEGIN = sa.text("""
-insert into lanes.job (name, workload, digest, due_at, created_at)
-select :name, w.name, :digest, :due_at, :now from lanes.workload w where w.name = :workload and w.version_id is not null
-on conflict (name) do update set closed_at = null, due_at = coalesce(excluded.due_at, job.due_at)
+insert into lanes.job (name, workload, digest, due_at, budget_usd, created_at)
+select :name, w.name, :digest, :due_at, :budget_usd, :now from lanes.workload w
+ where w.name = :workload and w.version_id is not null
+on conflict (name) do update
+   set closed_at = null, due_at = coalesce(excluded.due_at, job.due_at),
+       budget_usd = coalesce(excluded.budget_usd, job.budget_usd)
  where job.digest = excluded.digest and job.workload = excluded.workload
 """)
 
@@ -25,7 +28,8 @@ def begin(connection: sa.Connection, order: JobOrder, workload: str, now: dateti
     Raises:
         Refused: a job of that name holds something else.
     """
-    given = {"digest": order.digest, "due_at": order.due_at, "workload": workload, "now": now}
+    given = {"digest": order.digest, "due_at": order.due_at, "budget_usd": order.budget_usd}
+    given |= {"workload": workload, "now": now}
     there: Any = None
     for name in filter(None, (order.name, order.otherwise)):
         connection.execute(BEGIN, {"name": name, **given})

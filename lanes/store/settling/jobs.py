@@ -1,5 +1,7 @@
 """Jobs as they stand, what a person does to one, and which are done."""
 
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -7,11 +9,15 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from lanes.doors.filedoor import FileLine
+from lanes.doors.item import JobOrder, Submission
 from lanes.errors import UnknownItem
-from lanes.routing.prospect import BatchProfile
-from lanes.settling.jobs import JobState, JobStatus, expected_end
+from lanes.routing.forecast import LaneConditions, forecast
+from lanes.routing.prospect import BatchDeparture, BatchProfile
+from lanes.settling.jobs import JobState, JobStatus, RealtimeRest, expected_end
 from lanes.store import outbox, signals
 from lanes.store.asking import read_as
+from lanes.store.money import sharing
 from lanes.store.outbox import EventOut
 from lanes.store.routing import turnarounds
 from lanes.store.settling import decisions
@@ -22,6 +28,7 @@ from lanes.words import BatchState, Lane, Mode
 
 MOST_REASONS = 5
 SAMPLED = 1_000  # items, spread evenly, by which cost and end are estimated
+PACE_OF = timedelta(minutes=2)  # by which the pace of real time is measured
 AT_ONCE = 5_000  # items of a job that one transaction cancels
 NOT_OVER = "i.settled_at is null and i.failed_at is null and i.canceled_at is null"
 
@@ -31,9 +38,11 @@ select s.* from lanes.job_status s
 """)
 STATUS = sa.text("select * from lanes.job_status where job_id = :job_id")
 SPAN = sa.text("select min(id) as first, max(id) as last from lanes.item where job_id = :job_id")
-FAILURES = sa.text("""
+# Without a failure: the items that were answered since then.
+RECENT = sa.text("""
 select i.failure, count(*) as items from lanes.item i
- where i.id between :first and :last and i.failure is not null and i.job_id = :job_id group by 1 order by 2 desc, 1 limit :most
+ where i.id between :first and :last and i.job_id = :job_id and (i.failure is not null or i.answered_at >= :since)
+ group by 1 order by i.failure is not null, 2 desc, 1 limit :most + 1
 """)
 # Of items spread evenly over the job, the open ones. Each still costs its answer by its newest route and, where that corrects,
 # the authoritative pass; its open work says which batch it waits for.
@@ -95,33 +104,75 @@ def status(connection: sa.Connection, name: str, *, now: datetime) -> JobStatus:
     its: dict[str, Any] = {"job_id": _job(connection, name).id}
     found = _status(connection.execute(STATUS, its).one())
     its |= connection.execute(SPAN, its).one()._asdict()
-    if found.failed:
-        reasons = connection.execute(FAILURES, {**its, "most": MOST_REASONS})
-        found = replace(found, failures={each.failure: each.items for each in reasons})
     version, left = (
         workloads.in_force(connection).get(found.workload),
         found.waiting + found.answered,
     )
+    answered, of = 0, min(PACE_OF, max(now - found.created_at, timedelta(seconds=1)))
+    if left or found.failed:
+        its |= {"since": now - of, "most": MOST_REASONS}
+        reasons = {row.failure: row.items for row in connection.execute(RECENT, its)}
+        answered = reasons.pop(None, 0)
+        found = replace(found, failures=reasons)
     if not left or version is None:
         return replace(found, estimated_usd=None if left else found.cost_usd)
     its["step"] = 1 + (its["last"] - its["first"]) // SAMPLED
     its["corrects"] = version.spec.mode is Mode.LAMBDA
     sample = connection.execute(REMAINING, its).all()
     costs = [each.usd for each in sample if each.usd is not None]
-    usd = found.cost_usd + left * sum(costs, Decimal(0)) / len(costs) if costs else None
-    laws, batches = turnarounds.prospects(connection, now=now), []
+    more = left * sum(costs, Decimal(0)) / len(costs) if costs else None
+    laws = turnarounds.prospects(connection, now=now)
+    parts: list[BatchDeparture | RealtimeRest] = []
     for each in {row.batch_id: row for row in sample if row.state == BatchState.SUBMITTED}.values():
-        of = BatchProfile(each.model, timedelta(minutes=each.batch_expected_minutes))
-        batches.append(laws.underway(of, left_at=each.intended_at, requests=each.requests))
-    if any(each.lane == Lane.BATCH and each.batch_id is None for each in sample):
-        batches.append(laws.of(version).scheduled)
-    ends, sure = expected_end(batches, version.spec.confidence), version.spec.confidence
+        model = BatchProfile(each.model, timedelta(minutes=each.batch_expected_minutes))
+        parts.append(laws.underway(model, left_at=each.intended_at, requests=each.requests))
+    waiting = Counter(each.lane for each in sample if each.batch_id is None)
+    if waiting[Lane.BATCH] or (its["corrects"] and waiting[Lane.REALTIME]):
+        parts.append(laws.of(version).scheduled)
+    if waiting[Lane.REALTIME]:
+        rest = left * waiting[Lane.REALTIME] / len(sample)
+        pace = answered / of.total_seconds()
+        parts = [*parts, RealtimeRest(now, rest, pace)] if pace else []
+    ends, sure = expected_end(parts, version.spec.confidence), version.spec.confidence
     estimates = {"expected_end_at": ends, "probability": sure if ends else None}
-    return replace(found, estimated_usd=usd, **estimates)
+    in_all = None if more is None else found.cost_usd + more
+    return replace(found, estimated_usd=in_all, **estimates)
 
 
 def _status(row: Any) -> JobStatus:
     return read_as(JobStatus, row, state=JobState(row.state))
+
+
+def check_budget(
+    connection: sa.Connection,
+    order: JobOrder,
+    workload: str,
+    sent: Iterable[Submission],
+    *,
+    now: datetime,
+) -> None:
+    """Refuse a job whose items are quoted at more than its budget, as routed where real time has room, without history.
+
+    Raises:
+        Refused: it is above its budget.
+    """
+    version = workloads.in_force(connection).get(workload)
+    if order.budget_usd is None or version is None:
+        return
+    laws = turnarounds.prospects(connection, now=now)
+    lanes = LaneConditions(
+        workloads.splits(connection), laws, sharing=sharing.known(connection, now=now)
+    )
+    lines = (FileLine(each, None) for each in sent)
+    found = forecast(lines, version, lanes, now=now, by=order.due_at)
+    order.check_quote(found.items, found.as_routed_usd)
+
+
+def unfinished(connection: sa.Connection, *, most: int, now: datetime) -> list[JobStatus]:
+    """Return the newest jobs whose end was not told, with estimates."""
+    wanted = sa.select(job.c.name).where(job.c.done_at.is_(None)).order_by(job.c.id.desc())
+    names = connection.execute(wanted.limit(most)).scalars().all()
+    return [status(connection, each, now=now) for each in names]
 
 
 def cancel(connection: sa.Connection, name: str, *, now: datetime) -> int:

@@ -37,6 +37,7 @@ class job(JobCounts):
     sent: sa.Named[int | None] = column("Inputs sent as a whole; null: not known yet")
     refused: sa.Named[int | None] = column("Of these, how many the door refused")
     due_at: sa.Named[datetime | None] = column("Of items without a due time of their own")
+    budget_usd: sa.Named[Decimal | None] = column("What it may be quoted at; null: no limit")
     created_at: sa.Named[datetime]
     closed_at: sa.Named[datetime | None] = column("When all of it was sent as a whole")
     done_at: sa.Named[datetime | None] = column("When all of it was found over, and told")

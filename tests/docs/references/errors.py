@@ -23,6 +23,7 @@ OF_REFUSALS = {
     "too_many_amendments": "Of an item, or for items that never came, no more amendments are kept: `detail` says which.",
     "schema_mismatch": "The payload breaks the workload's `input_schema`: `detail` names the path and the rule.",
     "job_conflict": "A job of this name holds other content, or items of another workload: name another job.",
+    "job_budget": "The items of a job are quoted at more than its budget: raise it, or send less.",
     "key_conflict": "An item of this key says something else: amend it, or use another key.",
     "not_utf8": "A line of a file is not UTF-8: save the file as UTF-8.",
     "broken_line": "A line of a file is not JSON, has other columns than its header, or is longer than 16 MiB.",

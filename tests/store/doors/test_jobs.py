@@ -2,11 +2,13 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import Connection, Engine, text
 
 from lanes.client import Lanes
+from lanes.commands.items import submit as submit_file
 from lanes.doors.filedoor import Layout, job_of
 from lanes.errors import Refused
 from lanes.store.doors import items
@@ -122,6 +124,37 @@ def test_items_without_a_due_time_are_due_with_their_job(pool: Engine, letters: 
             later(hours=1),
             later(hours=2),
         ]
+
+
+def test_a_job_that_is_quoted_at_more_than_its_budget_is_refused_and_nothing_is_sent(
+    pool: Engine, letters: None
+) -> None:
+    inputs = [{"key": key, "payload": {"text": "x"}} for key in "ab"]
+    with Lanes(pool) as client:
+        with pytest.raises(
+            Refused, match=r'job "mine" is quoted at 2 items of \$.+, its budget is \$0; raise it'
+        ) as refused:
+            client.submit_many("letters", inputs, job="mine", budget_usd=0)
+        with pool.begin() as connection:
+            assert rows(connection, "item") == rows(connection, "job") == []
+        client.submit_many("letters", inputs, job="mine", budget_usd=5)
+        assert client.job("mine").status().budget_usd == 5
+    assert refused.value.reason == "job_budget"
+
+
+@pytest.mark.parametrize("budget", [-1, float("nan"), 1e10, "much"])
+def test_a_budget_that_is_no_amount_is_refused(pool: Engine, letters: None, budget: Any) -> None:
+    with Lanes(pool) as client, pytest.raises(Refused, match="budget must be 0 to 1,000,000,000"):
+        client.submit_many("letters", [], job="mine", budget_usd=budget)
+
+
+def test_a_file_above_its_budget_is_refused(
+    address: str, pool: Engine, letters: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = jsonl(tmp_path, "one", "two")
+    assert submit_file(path, workload="letters", budget=0) == 1
+    assert "is quoted at 2 items of $" in capsys.readouterr().err
+    assert submit_file(path, workload="letters", budget=1) == 0
 
 
 def test_events_and_sql_name_a_job_item_by_item(connection: Connection) -> None:

@@ -3,12 +3,14 @@
 import json
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import Connection, Engine
 
 from lanes.commands import jobs as commands
-from lanes.errors import UnknownItem
+from lanes.errors import ActionRefused, UnknownItem
+from lanes.report import job as report
 from lanes.settling.jobs import JobState, JobStatus
 from lanes.store.settling import jobs
 from lanes.words import Lane, Outcome
@@ -60,7 +62,44 @@ def test_the_cost_in_the_end_adds_what_the_routes_of_the_open_items_say(mixed: C
     found = status(mixed)
     each = row(mixed, "route_log", key="c").realtime_usd
     assert found.estimated_usd == pytest.approx(found.cost_usd + 2 * each)
-    assert found.expected_end_at is None
+
+
+def test_the_end_of_real_time_follows_the_pace_of_the_last_two_minutes(mixed: Connection) -> None:
+    of_minute = status(mixed)
+    assert of_minute.expected_end_at is not None
+    assert later(minutes=3) < of_minute.expected_end_at < later(minutes=10)  # one a minute, 2 left
+    assert of_minute.probability == 0.95
+    idle = jobs.status(mixed, "mine", now=later(minutes=3))
+    assert (idle.expected_end_at, idle.probability) == (None, None)
+
+
+def test_a_lambda_item_in_real_time_ends_with_the_batch_that_confirms_it(
+    connection: Connection,
+) -> None:
+    publish(connection, now=NOON, mode="lambda")
+    admit(connection, "a", "b", now=NOON, lane=Lane.REALTIME, job="mine")
+    route(connection, now=NOON)
+    (first, _) = claim(connection)
+    save(connection, tried(first))
+    found = status(connection)
+    assert found.expected_end_at is not None
+    assert found.expected_end_at > later(minutes=30)
+
+
+def test_a_form_for_the_job_of_another_workload_changes_nothing(mixed: Connection) -> None:
+    asked: dict[str, Any] = {"job": "mine", "action": "cancel", "who": "ada", "why": "so"}
+    with pytest.raises(ActionRefused, match='job "mine" is of workload "letters"'):
+        commands.JobAction(workload="notes", **asked).perform(mixed, NOON)
+    assert status(mixed).canceled == 0
+    assert commands.JobAction(workload="letters", **asked).perform(mixed, NOON).left
+    assert status(mixed).canceled == 2
+
+
+def test_the_cost_is_told_beside_the_budget(mixed: Connection) -> None:
+    mixed.exec_driver_sql("update lanes.job set budget_usd = 1")
+    assert "in the end, of its budget of $1.00." in report.outlook(status(mixed), NOON)[0]
+    mixed.exec_driver_sql("update lanes.job set budget_usd = 0.00001")
+    assert ", above its budget of $" in report.outlook(status(mixed), NOON)[0]
 
 
 def test_the_end_is_when_all_batches_are_back_with_the_confidence_of_the_workload(

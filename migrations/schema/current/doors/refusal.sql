@@ -32,7 +32,7 @@ begin atomic
     when jsonb_typeof(input->'entity') not in ('string', 'null') or length(entity) not between 1 and 512
       then array['malformed', '"entity" must be a text of 1 to 512 characters']
     when lane not in ('realtime', 'batch') then array['malformed', '"lane" must be realtime or batch']
-    when jsonb_typeof(input->'job') not in ('string', 'null') or length(job) not between 1 and 512
+    when job is not null and (jsonb_typeof(input->'job') <> 'string' or length(job) not between 1 and 512)
       then array['malformed', '"job" must be a text of 1 to 512 characters']
     when octet_length(said) > max_payload_kib * 1024 then array['payload_too_large', format(
       'the payload has %s bytes, workload "%s" takes %s KiB; shorten it or raise max_payload_kib',

@@ -21,22 +21,21 @@ begin atomic
       from given
     offset 0),
   named as (
-    select hashed.*, version.max_payload_kib, version.input_schema, its.id as job_id, its.due_at as due_with_job,
-           lanes.job_refusal(its.name, its.workload, its.closed_at, hashed.workload) as job_wrong,
+    select hashed.*, version.max_payload_kib, version.input_schema,
            coalesce(given_key, case when version.dedupe = 'content' then encode(content_hash, 'hex') end, given_place,
                     nameless || '-' || place) as key
       from hashed
       left join lanes.workload on workload.name = hashed.workload
       left join lanes.version on version.id = workload.version_id
-      left join lanes.job its on its.name = hashed.job
     offset 0),
   judged as (
-    select named.*, coalesce(
+    select named.*, its.id as job_id, its.due_at as due_with_job, coalesce(
              lanes.refusal(nameless is not null, input, named.workload, max_payload_kib, payload, said, named.key, consumer,
-                           entity, lane, due_at, occurred_at, job),
-             job_wrong,
+                           entity, lane, named.due_at, occurred_at, job),
+             lanes.job_refusal(its.name, its.workload, its.closed_at, named.workload),
              lanes.input_refusal(input_schema, named.workload, payload)) as wrong
       from named
+      left join lanes.job its on its.name = named.job
     offset 0)
   select j.place, j.workload, j.key, j.payload, j.content_hash,
          case when wrong is null then coalesce(lanes.in_a_zone(j.due_at)::timestamptz, j.due_with_job) end,

@@ -13,6 +13,7 @@
 ---   duplicates: Inputs that were items before, of another job or of none; null: not known
 ---   refused: Inputs that the door refused, as in rejected_log; null: not known
 ---   cost_usd: What its items cost so far, US dollars
+---   budget_usd: What it may be quoted at before it is sent, US dollars; null: no limit
 ---   due_at: When items without a due time of their own are due; null: at no time
 ---   created_at: When its first input came
 ---   closed_at: When all of it was sent; null: not yet, or it is sent item by item
@@ -26,7 +27,7 @@ select j.name as job, j.workload,
        j.sent, c.received, c.received - c.answered - c.settled - c.failed - c.canceled as waiting, c.answered, c.settled,
        c.failed, c.canceled,
        case when j.closed_at is not null then greatest(j.sent - j.refused - c.received, 0) end as duplicates, j.refused,
-       c.cost_usd, j.due_at, j.created_at, j.closed_at, j.done_at, j.id as job_id
+       c.cost_usd, j.budget_usd, j.due_at, j.created_at, j.closed_at, j.done_at, j.id as job_id
   from lanes.job j
  cross join lateral (
    select (j.received + coalesce(sum(u.received), 0))::int as received,
