@@ -202,6 +202,10 @@ async def _planned(at: Connections, kind: BatchKind) -> tuple[Version, CachePlan
         except LookupError:  # no price is known for its model: nothing says that it pays
             marks = Marks.NONE
         plan = await run(priming.plan, version, marks, now=now)
+        if plan.step is PrimerStep.SEND and 1 in await run(
+            adoption.unsure_counts, at.provider.account
+        ):  # a batch of one request could not be told apart
+            plan = replace(plan, step=PrimerStep.NONE)
     if plan.step is PrimerStep.WAIT and plan.until is not None:
         raise Blocked(plan.said, plan.until)
     return version, plan

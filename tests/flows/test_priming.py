@@ -13,10 +13,11 @@ import pytest
 from anthropic_standin.testing import Endpoint
 from lanes.batch.batch import PRIMER
 from lanes.batch.departure import announcement
+from lanes.ids import BatchId
 from lanes.money.caching import WARM_FOR
 from lanes.provider import batches as provider
 from lanes.settling.story import next_step
-from lanes.store.batch import batches, ready_work
+from lanes.store.batch import batches, doubts, ready_work
 from lanes.store.figures import measurements
 from lanes.store.settling import story
 from lanes.words import Lane
@@ -24,7 +25,7 @@ from tasks import send_batch
 from tasks.connections import Connections
 from tasks.departure import send_waiting
 from tasks.reconcile import reconcile_unresolved
-from tests.flows.batches import collect_all
+from tests.flows.batches import collect_all, kind
 from tests.flows.conftest import Nap, Sender
 from tests.flows.test_caching import LONG, SHARED, SHORT
 from tests.flows.test_late_creates import Killed
@@ -178,6 +179,33 @@ async def test_a_primer_that_failed_lets_the_others_leave_at_once(
     await sender.work_rests()
     assert (await send_waiting(at, None, sleep=nap)).ending() == ITEMS
     assert await sender.rows(SENT) == [(1, 1), (ITEMS, 1)]
+
+
+@pytest.mark.slow
+async def test_where_a_batch_of_one_request_could_not_be_told_apart_none_is_sent(
+    at: Connections, sender: Sender, nap: Nap
+) -> None:
+    await sender.items("a", lane=Lane.BATCH, workload="bills")
+    assert await send_batch.prepare(at, await kind(at)) is not None
+    await at.db.run(doubts.hold, BatchId(1), note="several fit", now=await at.db.now())
+    await waiting(sender, "a")
+    assert (await send_waiting(at, None, sleep=nap)).ending() == ITEMS
+    assert (await sender.rows(SENT))[1:] == [(ITEMS, 1)]
+
+
+@pytest.mark.slow
+async def test_a_batch_of_which_a_few_items_failed_leaves_a_warm_cache_too(
+    at: Connections, endpoint: Endpoint, sender: Sender, nap: Nap
+) -> None:
+    await waiting(sender, "a", 30)
+    await sender.items("z", lane=Lane.BATCH, payload={"text": "poor"}, instructions=LONG)
+    endpoint.fault("batch_request", "expire", match="poor")
+    assert (await send_waiting(at, None, sleep=nap)).ending() == 31
+    await collect_all(at, endpoint)
+    sender.time.passes(minutes=30)
+    await waiting(sender, "b")
+    await send_waiting(at, None, sleep=nap)
+    assert (await sender.rows(SENT))[1:] == [(ITEMS + 1, 20)]
 
 
 class Walk:

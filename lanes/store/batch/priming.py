@@ -31,12 +31,10 @@ from lanes.workload.version import Version
 
 COUNTED = 100_000  # items of the next batch
 
-# The version's newest batches that marked requests. One that was never created wrote nothing; of one that came home, a request
-# that marked was surely answered.
+# The version's newest batches that marked requests. One that was never created wrote nothing; of one of which most items were
+# answered, a request that marked probably was.
 LEFT_IN_CACHE = """
-select coalesce(bool_or(state = 'collected' and ended_at > :lately
-                        and (marked_requests > items - answered
-                             or marked_requests = requests and answered > 0)), false) as warm,
+select coalesce(bool_or(state = 'collected' and ended_at > :lately and 2 * answered > items), false) as warm,
        max(id) filter (where is_primer and is_out) as primer,
        max(stated_back_at) filter (where is_primer and is_out) as until,
        coalesce(bool_or(is_primer and (is_out or coalesce(ended_at, intended_at) > :lately)), false) as primed
