@@ -99,6 +99,12 @@ class Standing(StrEnum):
     AUTHORITATIVE = "authoritative"
 
 
+class SettledReason(StrEnum):
+    """Why an item was settled on its provisional answer, where no pass failed."""
+
+    NOT_SAMPLED = "not_sampled"  # its second pass was left out
+
+
 class Reason(StrEnum):
     """Why a route chose its lane, in the order in which the rules are asked."""
 

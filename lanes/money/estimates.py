@@ -1,5 +1,6 @@
 """Estimates of what an item costs on each lane, as calls share their context at present."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
@@ -10,7 +11,7 @@ from lanes.ids import VersionId
 from lanes.money.caching import HitRates, cache_prices
 from lanes.money.cost import shared_tokens, tokens
 from lanes.money.pack_size import PackSizes
-from lanes.words import Lane
+from lanes.words import Lane, Mode
 from lanes.workload.context import rule
 from lanes.workload.prices import per_token
 
@@ -23,19 +24,27 @@ CACHED_BY_ALL = 4_096  # tokens: no model's shortest prefix that is cached is lo
 
 @dataclass(frozen=True)
 class Sharing:
-    """The pack sizes in force, and the cache's hit rates of calls that all mark; by default full packs and no cache."""
+    """The pack sizes in force, and the cache's hit rates of calls that all mark; by default full packs and no cache.
+
+    `passes` are the shares of early answers that get a second pass, of versions that leave some out.
+    """
 
     sizes: PackSizes = field(default_factory=PackSizes)
     hit_rates: HitRates = field(default_factory=dict[tuple[VersionId, Lane], float])
+    passes: Mapping[VersionId, float] = field(default_factory=dict[VersionId, float])
 
     def pack_of(self, version: "Version", lane: Lane) -> int:
         """Return how many items of the version share a full call."""
         return self.sizes.of(version, lane)
 
-    def like(self, version: "Version", *others: "Version") -> "Sharing":
-        """Return the same sharing, with the version's hit rates for the other versions too.
+    def passes_of(self, version: "Version") -> float:
+        """Return the share of the version's real-time answers that get a second pass, as far as is known."""
+        return self.passes.get(version.id, 1.0) if version.spec.mode is Mode.LAMBDA else 0.0
 
-        That holds on lanes where they ask the same model and share a prefix that is surely long enough for the cache.
+    def like(self, version: "Version", *others: "Version") -> "Sharing":
+        """Return the same sharing, with the version's second passes and hit rates for the other versions too.
+
+        The latter holds on lanes where they ask the same model and share a prefix that is surely long enough for the cache.
         """
         alike = {
             (each.id, lane): rate
@@ -45,7 +54,11 @@ class Sharing:
             and each.spec.model_of(lane) == version.spec.model_of(lane)
             and _is_cached(each, version)
         }
-        return Sharing(self.sizes, {**self.hit_rates, **alike})
+        passes = dict(self.passes)
+        for each in others:
+            if version.id in passes and each.spec.second_pass == version.spec.second_pass:
+                passes[each.id] = passes[version.id]
+        return Sharing(self.sizes, {**self.hit_rates, **alike}, passes)
 
 
 def _is_cached(other: "Version", version: "Version") -> bool:

@@ -58,6 +58,7 @@ def tables(snapshot: Snapshot) -> list[Table[Any]]:
         batches(snapshot),
         batch_totals(snapshot),
         quality(snapshot),
+        second_passes(snapshot),
         deadlines(snapshot),
         calibration(snapshot),
         rescues(snapshot),
@@ -246,6 +247,26 @@ def pack_sizes(snapshot: Snapshot) -> Table[figures.PackFigures]:
         label("Since", since),
         label("Because", lambda of: of.why or MISSING),
         figure("Checks", "cost of the comparisons", lambda of: usd(of.checks_usd)),
+    )
+
+
+def second_passes(snapshot: Snapshot) -> Table[figures.SecondPassFigures]:
+    """Return how many early answers were left without a second pass, and the risk that was taken."""
+
+    def checked(of: figures.SecondPassFigures) -> str:
+        since = "" if of.since is None else f" since {clock(of.since, beside=snapshot.taken_at)}"
+        return f"{'sample' if of.sampled else 'all'}{since}"
+
+    return Table(
+        "Second passes",
+        snapshot.second_passes,
+        WORKLOAD,
+        phrase("Class", "of the early answer; other: told apart no further", lambda of: of.name),
+        phrase("Checked", "all that pass the check, or a sample", checked),
+        figure("Left out", "of the early answers", lambda of: out_of(of.saved, of.answers)),
+        figure("Saved", "by that", lambda of: usd(of.saved_usd)),
+        figure("Agreed", "newest fair comparisons", lambda of: _agreed(of.agreement)),
+        figure("Wrong", "left out, surely at most", lambda of: count(of.most_missed)),
     )
 
 

@@ -1,4 +1,4 @@
-"""The figures of a report: what was read of the lanes, one class for each table or chart."""
+"""The figures of a report, one file because each is only the row of a table or chart and its units."""
 
 import math
 from collections.abc import Iterable, Mapping
@@ -446,3 +446,21 @@ class ShedFigures:
     p50_s: float | None
     p95_s: float | None
     why: str
+
+
+@dataclass(frozen=True)
+class SecondPassFigures:
+    """The second passes of a class of early answers of the version in force, and what is known of those that were left out.
+
+    `since` is when only the sample, or all, began to be checked; `most_missed` are wrong and left out, surely at most.
+    """
+
+    workload: str
+    name: str
+    sampled: bool
+    since: datetime | None
+    answers: int
+    saved: int
+    saved_usd: Decimal | None
+    agreement: SampleShare
+    most_missed: int

@@ -39,6 +39,7 @@ class Snapshot:
     deadlines: list[figures.DeadlineFigures] = field(default_factory=list)
     calibration: list[Calibration] = field(default_factory=list)
     agreement: list[figures.AgreementFigures] = field(default_factory=list)
+    second_passes: list[figures.SecondPassFigures] = field(default_factory=list)
     accuracy: list[figures.AccuracyFigures] = field(default_factory=list)
     quality: list[figures.QualityFigures] = field(default_factory=list)  # as it stands now
     failures: list[figures.Failure] = field(default_factory=list)

@@ -17,7 +17,7 @@ from lanes.routing.room import Guards, Room
 from lanes.routing.route import ArrivedItem, Route, decide
 from lanes.routing.split import Splits
 from lanes.units import usd
-from lanes.words import Lane, Mode, Reason
+from lanes.words import Lane, Reason
 from lanes.workload.version import Version
 
 MOST_EXAMPLES = 20
@@ -142,12 +142,12 @@ class Forecast:
     notes: list[str] = field(default_factory=list)
     bad: list[BadLine] = field(default_factory=list)
 
-    def add(self, place: str, route: Route, *, corrects: bool) -> None:
-        """Add an item; `corrects` says that its real-time answer owes an authoritative pass."""
+    def add(self, place: str, route: Route, *, passes: float) -> None:
+        """Add an item, of whose kind a share of `passes` gets an authoritative pass after real time."""
         self.items += 1
         self.all_realtime_usd += route.realtime_usd
         self.all_batch_usd += route.batch_usd
-        self.as_routed_usd += as_routed_usd(route, corrects=corrects)
+        self.as_routed_usd += as_routed_usd(route, passes=passes)
         self.routes[route.lane, route.reason] += 1
         if len(self.examples) < MOST_EXAMPLES:
             self.examples.append(
@@ -155,11 +155,11 @@ class Forecast:
             )
 
 
-def as_routed_usd(route: Route, *, corrects: bool) -> Decimal:
-    """Return an item's cost on the lane of its route, with the authoritative pass where one is owed."""
+def as_routed_usd(route: Route, *, passes: float) -> Decimal:
+    """Return an item's cost on the lane of its route, with its share of authoritative passes after real time."""
     if route.lane is Lane.BATCH:
         return route.batch_usd
-    return route.realtime_usd + (route.batch_usd if corrects else 0)
+    return route.realtime_usd + route.batch_usd * Decimal(passes)
 
 
 def forecast(
@@ -197,7 +197,7 @@ def forecast(
         )
         if room is not None and route.lane is Lane.REALTIME:
             room.add(version)
-        found.add(line.submission.place, route, corrects=version.spec.mode is Mode.LAMBDA)
+        found.add(line.submission.place, route, passes=lanes.sharing.passes_of(version))
         size, told = item.characters, item.history_chars(version)
         plans.add(
             alone=estimates.of(plans.alone, size, told), packed=estimates.of(version, size, told)

@@ -14,6 +14,7 @@ if TYPE_CHECKING:  # a page about a rollout needs no rules and no schemas, which
 BUCKETS = 10_000
 SALT = "lanes.split.1"  # never changes: another salt would move items between the lanes
 VERSION_SALT = "lanes.version.1"  # never changes: another salt would move items between versions
+SAMPLE_SALT = "lanes.second_pass.1"  # never changes: the sample of second passes stays
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,11 @@ def bucket(workload: str, *, entity: str | None, key: str) -> int:
 def version_bucket(workload: str, *, entity: str | None, key: str) -> int:
     """Return the item's constant bucket of the version split, which is independent of that of the lanes."""
     return _bucket(workload, VERSION_SALT, entity if entity is not None else key)
+
+
+def is_sampled(workload: str, key: str, share: float) -> bool:
+    """Return whether the item is in the uniform sample, a share of 0 to 1, of those that get a second pass."""
+    return _bucket(workload, SAMPLE_SALT, key) < share * BUCKETS
 
 
 def _bucket(workload: str, salt: str, sticky: str) -> int:

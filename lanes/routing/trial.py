@@ -16,7 +16,7 @@ from lanes.routing.forecast import as_routed_usd
 from lanes.routing.prospect import Prospects
 from lanes.routing.route import ArrivedItem, Route, decide, rule_faults
 from lanes.routing.split import Splits
-from lanes.words import Lane, Mode, Reason
+from lanes.words import Lane, Reason
 from lanes.workload.version import Version
 
 if TYPE_CHECKING:
@@ -80,6 +80,7 @@ class TrialRun:
     ) -> None:
         self.trial, self._splits, self._turnarounds = trial, splits, turnarounds
         sharing = (sharing or Sharing()).like(trial.in_force, trial.changed)
+        self._sharing = sharing
         self._estimates, self._prospects = Estimates(now, sharing), Prospects(turnarounds, now)
         self._minute = now
 
@@ -112,7 +113,7 @@ class TrialRun:
             estimates=self._estimates,
             prospects=self._prospects,
         )
-        side.usd += as_routed_usd(route, corrects=version.spec.mode is Mode.LAMBDA)
+        side.usd += as_routed_usd(route, passes=self._sharing.passes_of(version))
         if route.lane is Lane.BATCH and item.due_at is not None and item.due_at > at:
             side.late += 1 - self._prospects.of(version).chance(item.due_at).probability
         if faults := rule_faults(item, version, now=at):

@@ -42,7 +42,8 @@ class Obligation:
     """The work that an attempt was for; `failures` counts what was spent before it.
 
     `item_answered` includes answers of older revisions. `others_open` says that other open work is owed for the item's newest
-    revision, `may_wait` that a batch would be soon enough, `other_model` that it would ask another model than real time.
+    revision, `may_wait` that a batch would be soon enough, `other_model` that it would ask another model than real time,
+    `not_sampled` that a provisional answer stays without its second pass.
     """
 
     purpose: Purpose
@@ -57,6 +58,7 @@ class Obligation:
     others_open: bool = False
     may_wait: bool = True
     other_model: bool = False
+    not_sampled: bool = False
     compare_fields: tuple[str, ...] = ()
 
 
@@ -134,8 +136,12 @@ def _answered(
         if provisional is not None:
             return done
         # open batch work is the pass that is owed
-        owes = None if of.others_open else BatchDebt.PASS
-        return Consequence(WorkState.DONE, of.failures, standing=Standing.PROVISIONAL, owes=owes)
+        settles = of.not_sampled and not of.others_open
+        owes = None if of.others_open or settles else BatchDebt.PASS
+        standing = Standing.PROVISIONAL
+        return Consequence(
+            WorkState.DONE, of.failures, standing=standing, owes=owes, settles=settles
+        )
     shown = earlier if provisional is None else provisional
     correction = compare(shown, output, of.compare_fields) if shown is not None else None
     return Consequence(

@@ -8,7 +8,16 @@ from itertools import pairwise
 from lanes.money.caching import CachingDecision
 from lanes.settling.holds import Holds, Row, held
 from lanes.units import counted, seconds, usd
-from lanes.words import OPEN_WORK, ItemState, Lane, Outcome, Purpose, Reason, WorkState
+from lanes.words import (
+    OPEN_WORK,
+    ItemState,
+    Lane,
+    Outcome,
+    Purpose,
+    Reason,
+    SettledReason,
+    WorkState,
+)
 
 
 @dataclass(frozen=True)
@@ -56,6 +65,8 @@ def happenings(of: ItemRecords) -> list[StoryEvent]:
     told += _each(of.checks, "repeated_at", "compared", _repeated)
     if item["settled_at"] is not None:
         why = f"on the provisional answer: {item['failure']}" if item["failure"] else ""
+        if item["settled_reason"] == SettledReason.NOT_SAMPLED:
+            why = "on the provisional answer: its second pass was not sampled"
         told.append(StoryEvent(item["settled_at"], "settled", why))
     if item["emptied_at"] is not None:
         why = "by its age: its workload keeps what items say for a while only"

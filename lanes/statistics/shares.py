@@ -85,17 +85,17 @@ def bounds(of: SampleShare, *, alpha: float) -> tuple[float, float]:
     return (edge(0.0) if of.hits else 0.0), (edge(1.0) if misses else 1.0)
 
 
-def clean_samples(share: float, *, alpha: float) -> int:
-    """Return how many samples without a hit show that the true share is smaller than `share`, above 0.
+def clean_samples(share: float, *, alpha: float, hits: int = 0) -> int:
+    """Return how many samples with so few `hits` show that the true share is smaller than `share`, above 0.
 
     It is the fewest samples with which `is_below` can be true.
     """
-    few, many = 0, 1
-    while not is_below(SampleShare(0, many), share, alpha=alpha):
+    few, many = hits, hits + 1
+    while not is_below(SampleShare(hits, many), share, alpha=alpha):
         few, many = many, 2 * many
     while many - few > 1:
         middle = (few + many) // 2
-        if is_below(SampleShare(0, middle), share, alpha=alpha):
+        if is_below(SampleShare(hits, middle), share, alpha=alpha):
             many = middle
         else:
             few = middle

@@ -11,10 +11,11 @@ from pydantic import ValidationError
 
 from lanes.errors import SpecInvalid
 from lanes.json_data import is_same_json, why_unstorable
+from lanes.words import Mode
 from lanes.workload.context import Context
-from lanes.workload.rules import RuleSyntaxError
+from lanes.workload.rules import OF_ANSWERS, Rule, RuleSyntaxError
 from lanes.workload.schemas import SchemaFault
-from lanes.workload.version import NAME, Spec, Version
+from lanes.workload.version import NAME, SecondPass, Spec, Version
 
 ABSENT = object()
 # Fields that came after versions had been published: left out at this value, so that those are known again.
@@ -28,6 +29,7 @@ LATER: Mapping[str, Any] = {
     "review_share": 0.01,
     "pack_scope": "workload",
     "context": Context().model_dump(mode="json"),
+    "second_pass": SecondPass().model_dump(mode="json"),
 }
 LATER_PROMISES = {"deadline_max_missed_percent": 5, "quality_reference_answers": 500}
 
@@ -90,7 +92,25 @@ def examine(name: str, data: dict[str, Any]) -> tuple[Spec | None, list[Problem]
         problems.append(
             Problem(("compare_fields",), f"{', '.join(unknown)} is not a property of output_schema")
         )
-    return spec, problems
+    return spec, [*problems, *_of_second_pass(spec)]
+
+
+def _of_second_pass(spec: Spec) -> Iterator[Problem]:
+    """Yield what contradicts the rest of the definition in its second pass."""
+    of, fields, place = spec.second_pass, spec.output_schema["properties"], "second_pass"
+    if spec.mode is Mode.PLAIN and of != SecondPass():
+        said = "an answer in plain mode has no second pass; set mode to lambda, or remove this"
+        yield Problem((place,), said)
+    rules = fields.get(of.confidence_field)
+    kind = rules.get("type") if isinstance(rules, dict) else None
+    if of.confidence_below and kind not in ("number", "integer"):
+        said = f'"{of.confidence_field}" is not a number in output_schema; name a property of type number'
+        yield Problem((place, "confidence_field"), said)
+    read = Rule(of.when, OF_ANSWERS).fields if of.when else None
+    unknown = [each for each in read or () if each not in fields]
+    if unknown:
+        said = f"{', '.join(unknown)} is not a property of output_schema"
+        yield Problem((place, "when"), said)
 
 
 def problems_of(error: ValidationError) -> list[Problem]:

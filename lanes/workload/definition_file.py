@@ -18,11 +18,12 @@ from lanes.workload import yaml_places
 from lanes.workload.context import Context, EntityHistory, Reference
 from lanes.workload.definition import Problem, examine
 from lanes.workload.form import Promises
-from lanes.workload.version import Spec
+from lanes.workload.version import SecondPass, Spec
 from lanes.workload.yaml_places import NotYaml, TextPlace
 
 WITHIN: Mapping[str, type[BaseModel]] = {
     "promises": Promises,
+    "second_pass": SecondPass,
     "context": Context,
     "entity": EntityHistory,
     "reference": Reference,

@@ -7,7 +7,7 @@ size of what it reads, and for patterns by the length of the texts that they are
 import logging
 import re
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from importlib.machinery import PathFinder
 from importlib.util import find_spec, module_from_spec
@@ -32,9 +32,9 @@ MOST_INPUT = 1 << 24
 MOST_COMPARED = 2_000_000
 # Our `matches`, as long as the name, so that faults keep their columns; CEL's own compiles a pattern each time.
 MATCHES, OURS = "matches", "_match_"
-PAYLOAD = re.compile(r"\bpayload\b")
-FIELD = re.compile(r"\bpayload\s*\.\s*(\w+)\b(?!\s*\()")  # not a function of the whole payload
+FIELD = r"\b{}\s*\.\s*(\w+)\b(?!\s*\()"  # of the object, not a function of the whole of it
 VARIABLES = ("payload", "age_s", "due_in_s", "consumer")
+OF_ANSWERS = ("output",)
 
 
 @cache
@@ -64,18 +64,18 @@ class RuleSyntaxError(ValueError):
 
 
 class Rule:
-    """A compiled expression.
+    """A compiled expression over `variables`, of which the first is an object.
 
     Raises:
         RuleSyntaxError: the text is not CEL.
         ValueError: it reads a variable that rules do not have; the message says which.
     """
 
-    def __init__(self, text: str) -> None:
-        self.text = text
+    def __init__(self, text: str, variables: Sequence[str] = VARIABLES) -> None:
+        self.text, self._known = text, variables
         self._too_complex, self._most, self._program = "", 0, None
         self._variables, self._matches = set[str](), list[Token]()
-        self._fields, self._others = None, list[str]()
+        self.fields, self._others = None, list[str]()
         try:
             self._compile(text)
         except TooComplex as error:
@@ -96,12 +96,12 @@ class Rule:
             raise _syntax_error(str(error)) from None
         bound = set(BINDS.findall(text))
         self._variables = set(self._program.variables())
-        self._fields = _fields_read(text)
-        self._others = [name for name in VARIABLES if name != "payload" and name in self._variables]
-        unknown = sorted(self._variables - bound - set(VARIABLES))
+        self.fields = _fields_read(text, self._known[0])
+        self._others = [name for name in self._known[1:] if name in self._variables]
+        unknown = sorted(self._variables - bound - set(self._known))
         if unknown:
             raise ValueError(
-                f"`{text}` reads {', '.join(unknown)}; rules have {', '.join(VARIABLES)}"
+                f"`{text}` reads {', '.join(unknown)}; rules have {', '.join(self._known)}"
             )
         self._most = rule_cost.largest_input(text, MOST_UNITS, MOST_INPUT)
 
@@ -169,7 +169,7 @@ class Rule:
         if self._program is None:
             raise RuleFailed(f"`{_short(self.text)}` would take too long: {self._too_large()}")
         read = self._read_of(variables)
-        if rule_cost.size(read.get("payload"), self._most) > self._most:
+        if rule_cost.size(read.get(self._known[0]), self._most) > self._most:
             raise RuleFailed(f"`{self.text}` would take too long: {self._too_large()}")
         compared = None
         if self._matches:
@@ -198,11 +198,11 @@ class Rule:
     def _read_of(self, variables: Mapping[str, Any]) -> dict[str, Any]:
         """Return only the variables that the rule reads, because an evaluation first copies all it is given."""
         read = {name: variables[name] for name in self._others}
-        if "payload" in self._variables:
-            payload = variables["payload"]
-            if self._fields is not None and payload is not None:
-                payload = {name: payload[name] for name in self._fields if name in payload}
-            read["payload"] = payload
+        if self._known[0] in self._variables:
+            whole = variables[self._known[0]]
+            if self.fields is not None and whole is not None:
+                whole = {name: whole[name] for name in self.fields if name in whole}
+            read[self._known[0]] = whole
         return read
 
 
@@ -272,10 +272,10 @@ def _short(text: str) -> str:
     return text if len(text) <= 200 else f"{text[:197]}..."
 
 
-def _fields_read(text: str) -> list[str] | None:
-    """Return the fields of a payload that an expression can read; None: perhaps all."""
-    fields = FIELD.findall(text)
-    return fields if len(fields) == len(PAYLOAD.findall(text)) else None
+def _fields_read(text: str, of: str) -> list[str] | None:
+    """Return the fields of the object `of` that an expression can read; None: perhaps all."""
+    fields = re.findall(FIELD.format(of), text)
+    return fields if len(fields) == len(re.findall(rf"\b{of}\b", text)) else None
 
 
 def _syntax_error(said: str) -> RuleSyntaxError:

@@ -1,7 +1,7 @@
 """A workload's definition, its immutable versions, and their share of the real-time lane."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import time, timedelta
 from functools import cached_property
@@ -21,8 +21,8 @@ from lanes.words import Announces, Lane, Mode, PackScope
 from lanes.workload import prices
 from lanes.workload.answer_check import AnswerCheck, check_affordable, check_size
 from lanes.workload.context import STORED, Context
-from lanes.workload.form import Promises
-from lanes.workload.rules import Rule, RulePair
+from lanes.workload.form import Form, Promises
+from lanes.workload.rules import OF_ANSWERS, VARIABLES, Rule, RulePair
 from lanes.workload.schemas import (
     check_askable,
     check_input_price,
@@ -32,6 +32,44 @@ from lanes.workload.schemas import (
 from lanes.workload.window import TIME_OF_DAY, Window, zone_of
 
 NAME = re.compile(r"[a-z][a-z0-9-]{0,62}")
+
+
+class SecondPass(Form):
+    """Which early answers of a Lambda workload get their authoritative pass; without `risk` and a check, all of them do.
+
+    An answer that fails the check always gets it. The others get it until answers of their class have surely been good
+    enough for `risk`, or not at all where only a check is stated; then a uniform sample of them gets it.
+    """
+
+    risk: float = Field(default=0, ge=0, le=0.5, title="Stated risk")
+    """Largest share of a class's early answers that may stay wrong unchecked, 0 to 0.5. 0 = not stated."""
+    sample: float = Field(default=0.1, ge=0.001, le=1, title="Uniform sample")
+    """Share of the items, by a hash of their keys, whose answer is checked whatever it says, 0.001 to 1."""
+    confidence_below: float = Field(default=0, ge=0, title="Check answers less confident than")
+    """An answer whose stated confidence is below this fails the check. 0 = confidence is not asked."""
+    confidence_field: str = Field(default="confidence", title="Field of the stated confidence")
+    """Number of the output that states it."""
+    when: str = Field(default="", title="Check answers when (CEL)")
+    """True of an answer that fails the check. Over output. Example: output.category == "legal". Empty = never."""
+
+    @field_validator("when")
+    @classmethod
+    def _compiles(cls, text: str, info: ValidationInfo) -> str:
+        return _priced(text, OF_ANSWERS, info)
+
+    @property
+    def is_stated(self) -> bool:
+        """Whether some answers may stay without their second pass."""
+        return bool(self.risk or self.confidence_below or self.when)
+
+
+def _priced(text: str, variables: Sequence[str], info: ValidationInfo) -> str:
+    """Return a rule's text, which compiles and, unless it is stored, can be evaluated at a bounded cost."""
+    if text:
+        rule = Rule(text, variables)
+        if info.context is not STORED:
+            rule.check_price()
+    return text
 
 
 class Spec(BaseModel):
@@ -166,6 +204,8 @@ class Spec(BaseModel):
         description="Which answers send the event lanes.item.answered. each: every one. realtime: those of the real-time lane. "
         "summary: none. Failures, corrections, rejections, counts of batches, and items sent with `ack` always send theirs.",
     )
+    second_pass: SecondPass = Field(default_factory=SecondPass, title="Second pass (lambda)")
+    """Which early answers get their authoritative pass: unless you say otherwise, all."""
     context: Context = Field(default_factory=Context, title="Context of batches")
     """What a batch reads besides its item."""
     weight: int = Field(default=1, ge=1, le=100, title="Weight")
@@ -227,11 +267,7 @@ class Spec(BaseModel):
     @field_validator("urgent_when", "batch_when")
     @classmethod
     def _compiles(cls, text: str, info: ValidationInfo) -> str:
-        if text:
-            rule = Rule(text)
-            if info.context is not STORED:
-                rule.check_price()
-        return text
+        return _priced(text, VARIABLES, info)
 
     @field_validator("off_peak_start", "off_peak_end")
     @classmethod
@@ -305,6 +341,12 @@ class Version:
     def batch_when(self) -> Rule | None:
         """The compiled rule, if the workload has one."""
         return Rule(self.spec.batch_when) if self.spec.batch_when else None
+
+    @cached_property
+    def fails_when(self) -> Rule | None:
+        """The compiled check of early answers, if the workload has one."""
+        when = self.spec.second_pass.when
+        return Rule(when, OF_ANSWERS) if when else None
 
     @cached_property
     def both_rules(self) -> RulePair | None:

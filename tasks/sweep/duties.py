@@ -23,7 +23,7 @@ from lanes.store.money import budgets, sharing
 from lanes.store.promises import slack_notes
 from lanes.store.realtime import outages
 from lanes.store.replays import replays
-from lanes.store.settling import jobs, refusals
+from lanes.store.settling import jobs, refusals, second_passes
 from lanes.store.signals import Role, RoleLock
 from lanes.store.workload import golden, workloads
 from lanes.units import counted
@@ -60,6 +60,7 @@ def duties(at: Connections, background: BackgroundRequests) -> list[Duty]:
         Duty("pack sizes", partial(decide_pack_sizes, db), every=timedelta(seconds=30)),
         Duty("figures", partial(fold, db)),
         Duty("quality of answers", partial(watch_quality, db), every=timedelta(seconds=10)),
+        Duty("second passes", partial(sample_passes, db), every=timedelta(seconds=30)),
     ]
 
 
@@ -184,3 +185,8 @@ async def fold(db: Database, _: datetime) -> None:
 async def watch_quality(db: Database, now: datetime) -> None:
     """Take what was answered since into the figures of the answers' quality; `watch` tells of those that drift."""
     await db.run(quality.fold, now=now)
+
+
+async def sample_passes(db: Database, now: datetime) -> None:
+    """Decide of which classes of early answers only a sample gets its second pass."""
+    await db.run(second_passes.fold, now=now)

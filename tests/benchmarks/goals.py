@@ -108,6 +108,8 @@ GOALS: Mapping[str, Mapping[str, Goal]] = {
         "ledger_difference_usd": most(0),
         "cold_primer_ratio": most(0.3),
         "cold_marked_ratio": TOLD,
+        "second_passes_saved": least(0.6),
+        "corrections_missed": most(0.1),  # the stated risk
     },
     "doors": {
         "submit_per_s": least(5_000),

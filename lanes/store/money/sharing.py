@@ -47,7 +47,8 @@ def known(connection: "Connection", *, now: datetime) -> Sharing:
     if kept is not None and kept[0] <= now < kept[0] + KEPT_FOR:
         return kept[1]
     ask = asking.through(connection)
-    found = Sharing(PackSizes(sharing.decided(ask)), caching.hit_rates(ask))
+    passes = {VersionId(row.version_id): row.share for row in ask(PASSES)}
+    found = Sharing(PackSizes(sharing.decided(ask)), caching.hit_rates(ask), passes)
     with _lock:
         _kept[connection.engine] = now, found
     return found
@@ -61,6 +62,7 @@ def forget(engine: "Engine") -> None:
 
 BACK_TO = timedelta(days=28)  # what was compared before says nothing of the model as it is
 MOST = 2_000  # comparisons of each kind, the newest: bounds hardly narrow beyond
+PASSES = "select version_id, share from lanes.second_pass"
 REMEMBERED = timedelta(days=90)  # how long it is known how often a size hurt
 
 IN_FORCE = """

@@ -272,3 +272,30 @@ def quality(ask: Ask) -> list[figures.QualityFigures]:
             state = "drifts" if watch.is_drifting else "steady"
             found.append(figures.QualityFigures(*named, told, state))
     return found
+
+
+SECOND_PASSES = """
+select f.name as workload, c.key as name, c.value as record
+  from lanes.workload f join lanes.second_pass s on s.version_id = f.version_id cross join lateral jsonb_each(s.classes) c
+ order by 1, 2
+"""
+
+
+def second_passes(ask: Ask) -> list[figures.SecondPassFigures]:
+    """Return each class of early answers of the versions in force that may leave out second passes, as counted so far."""
+    rows = ask(SECOND_PASSES)
+    if not rows:
+        return []
+    from lanes.promises.second_pass import ClassRecord
+
+    found: list[figures.SecondPassFigures] = []
+    for row in rows:
+        of = ClassRecord.model_validate(row.record)
+        usd = of.saved * of.usd / of.passes if of.passes else None
+        name, counts = row.name or "other", (of.answers, of.saved, usd, of.agreement)
+        found.append(
+            figures.SecondPassFigures(
+                row.workload, name, of.sampled, of.since, *counts, of.most_missed
+            )
+        )
+    return found

@@ -157,6 +157,7 @@ def asked(ask: Ask, *, since: datetime, now: datetime) -> Snapshot:
         deadlines=due.by_reason(ask, since=since, now=now),
         calibration=turnarounds.of_period(ask, since=since, now=now),
         agreement=counted.agreement(),
+        second_passes=facts.second_passes(ask),
         accuracy=read(ACCURACY, figures.AccuracyFigures),
         quality=facts.quality(ask),
         failures=read(FAILURES, figures.Failure, most=MOST_FAILURES),

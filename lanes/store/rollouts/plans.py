@@ -11,10 +11,11 @@ from lanes.rollouts.gates import Measure, Measurement, judge, longest_out
 from lanes.rollouts.plan import Readiness, RolloutPlan, SplitTraffic
 from lanes.rollouts.playbook import Direction, Playbook
 from lanes.rollouts.rollout import MeasuredWindow, Rollout
+from lanes.store.money import sharing
 from lanes.store.rollouts import rollout_measures
 from lanes.store.rollouts.rollouts import WHOSE, newest_route, open_of
 from lanes.store.workload import candidates, workloads
-from lanes.words import Lane, Mode
+from lanes.words import Lane
 from lanes.workload.version import Spec, Version
 
 LOOKED_BACK = timedelta(days=7)  # because the days of a week differ
@@ -122,8 +123,8 @@ def traffic(
         Lane.REALTIME: row.realtime_usd / row.items,
         Lane.BATCH: row.batch_usd / row.items,
     }
-    if version.spec.mode is Mode.LAMBDA:
-        each[Lane.REALTIME] += each[Lane.BATCH]  # the authoritative pass
+    passes = sharing.known(connection, now=now).passes_of(version)
+    each[Lane.REALTIME] += each[Lane.BATCH] * passes  # the authoritative pass
     measured, tried = _recent(connection, playbook, version, consumer, now)
     days = (now - row.first_at) / timedelta(days=1)
     return SplitTraffic(row.items, days, each, measured, tried)

@@ -195,11 +195,11 @@ class _Writes:
         may_correct = row.terms.mode is Mode.LAMBDA or of_item.shown is not None
         if may_correct or judged.outcome is not Outcome.VALID:
             shown = {"provisional": of_item.provisional, "earlier": of_item.earlier}
-            return consequence(row.obligation(), judged, **shown, now=self.now)
+            return consequence(row.obligation(judged.output or {}), judged, **shown, now=self.now)
         alike = (row.terms, row.failures, row.is_newest_revision, of_item.canceled, of_item.settled)
         then = self._answers.get(alike)
         if then is None:
-            owed = row.obligation()
+            owed = row.obligation({})
             then = self._answers[alike] = consequence(owed, judged, provisional=None, now=self.now)
         return then
 

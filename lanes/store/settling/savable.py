@@ -10,6 +10,7 @@ import sqlalchemy as sa
 
 from lanes.errors import StillLocked
 from lanes.ids import ItemId, ResultId, VersionId, WorkId
+from lanes.promises.second_pass import SecondPasses
 from lanes.routing.lane_rules import may_wait
 from lanes.routing.prospect import Chance
 from lanes.settling.outcome import Attempt
@@ -20,9 +21,10 @@ from lanes.store.literals import is_
 from lanes.store.locks import waiting_at_most
 from lanes.store.routing import turnarounds
 from lanes.store.states import is_answering, is_open_work
-from lanes.store.tables import item, result, route, version, work
+from lanes.store.tables import item, result, route, second_pass, version, work
 from lanes.store.workload.workloads import versions
 from lanes.words import ANSWERING, Announces, Lane, Mode, Outcome, Purpose, Standing, WorkState
+from lanes.workload.version import Version
 
 NONE = Chance(0.0, enough=False, said="its version cannot be read")
 _ids = sa.bindparam("ids", type_=sa.ARRAY(work.c.id.type))
@@ -48,6 +50,7 @@ class WorkTerms:
     max_failures: int
     compare_fields: tuple[str, ...]
     announces: Announces
+    passes: SecondPasses | None = None  # which of its provisional answers get one
 
     def model(self, lane: Lane) -> str:
         """Return the model that this lane asks."""
@@ -69,7 +72,10 @@ def terms(connection: sa.Connection, attempts: Iterable[Attempt]) -> Mapping[Wor
     """Return the terms of the attempts' work, by its id, without locking."""
     ids = list({each.claim.work_id for each in attempts})
     rows = connection.execute(_common(), {"ids": ids}).all()
-    return {id_: common for row in rows for common in [_terms(row)] for id_ in row.ids}
+    lambdas = {row.version_id for row in rows if _may_leave_out(row)}
+    readable = versions(connection, lambdas) if lambdas else dict[VersionId, Version]()
+    of_rows = [(row, _terms(row, readable.get(row.version_id))) for row in rows]
+    return {id_: common for row, common in of_rows for id_ in row.ids}
 
 
 @cache
@@ -84,9 +90,12 @@ def _common() -> sa.Select[*tuple[Any, ...]]:
     of_work = [of.c[name] for name in OF_WORK]
     of_version = [version.c[name] for name in OF_VERSION]
     return (
-        sa.select(*of_work, *of_version, sa.func.array_agg(of.c.id).label("ids"))
+        sa.select(
+            *of_work, *of_version, second_pass.c.sampled, sa.func.array_agg(of.c.id).label("ids")
+        )
         .join(version, version.c.id == of.c.version_id)
-        .group_by(*of_work, version.c.id)
+        .join(second_pass, second_pass.c.version_id == of.c.version_id, isouter=True)
+        .group_by(*of_work, version.c.id, second_pass.c.version_id)
     )
 
 
@@ -108,8 +117,15 @@ def _purpose() -> sa.ColumnElement[Purpose]:
     return sa.case((is_pass, authoritative), else_=work.c.purpose)
 
 
-def _terms(row: Any) -> WorkTerms:
-    return read_as(WorkTerms, row, compare_fields=tuple(row.compare_fields))
+def _may_leave_out(row: Any) -> bool:
+    return row.mode is Mode.LAMBDA and row.lane is Lane.REALTIME and row.purpose is Purpose.ANSWER
+
+
+def _terms(row: Any, of: Version | None) -> WorkTerms:
+    passes = None
+    if of is not None and of.spec.second_pass.is_stated:
+        passes = SecondPasses(of, row.sampled or ())
+    return read_as(WorkTerms, row, compare_fields=tuple(row.compare_fields), passes=passes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,9 +187,10 @@ class LockedWork:
     of_item: LockedItem
     chance: Chance | None = None
 
-    def obligation(self) -> Obligation:
-        """Return what `settle` needs to know of it."""
+    def obligation(self, output: Mapping[str, Any]) -> Obligation:
+        """Return what `settle` needs to know of it; `output` is that of a valid answer, empty for none."""
         terms, of_item = self.terms, self.of_item
+        passes = terms.passes if output else None
         return Obligation(
             purpose=terms.purpose,
             lane=terms.lane,
@@ -187,6 +204,7 @@ class LockedWork:
             others_open=bool(of_item.open_work - {self.id}),
             may_wait=may_wait(of_item.bound_to, self.chance),
             other_model=terms.batch_model != terms.realtime_model,
+            not_sampled=passes is not None and passes.leaves_out(of_item.key, output),
             compare_fields=terms.compare_fields,
         )
 

@@ -17,7 +17,7 @@ from lanes.store import signals
 from lanes.store.bulk import Row, split, split_records
 from lanes.store.tables import attempt, batch, correction, event_outbox, item, read, result, work
 from lanes.store.tables.base import Moment, Usd
-from lanes.words import WorkState
+from lanes.words import SettledReason, Standing, WorkState
 
 MOST_READERS = 20  # named in the event of a correction
 ANSWERED, CORRECTED, FAILED = "lanes.item.answered", "lanes.item.corrected", "lanes.item.failed"
@@ -250,6 +250,9 @@ def _items(each: sa.CTE, live: sa.CTE) -> sa.CTE:
             sa.func.max(live.c.id).label("result_id"),
             sa.func.bool_or(each.c.settles).label("settles"),
             sa.func.bool_or(each.c.fails).label("fails"),
+            sa.func.bool_or(sa.and_(each.c.settles, each.c.standing == Standing.PROVISIONAL)).label(
+                "is_left"
+            ),
             sa.func.max(each.c.failure).label("failure"),
         )
         .join_from(each, live, live.c.work_id == each.c.work_id, isouter=True)
@@ -258,6 +261,7 @@ def _items(each: sa.CTE, live: sa.CTE) -> sa.CTE:
         .cte("of_item")
     )
     answered = of_item.c.result_id.is_not(None)
+    not_sampled = sa.literal(SettledReason.NOT_SAMPLED, item.c.settled_reason.type)
     return (
         sa.update(item)
         .where(item.c.id == of_item.c.item_id)
@@ -269,6 +273,11 @@ def _items(each: sa.CTE, live: sa.CTE) -> sa.CTE:
             settled_at=sa.case(
                 (of_item.c.settles, sa.func.coalesce(item.c.settled_at, _now)),
                 else_=item.c.settled_at,
+            ),
+            settled_reason=sa.case(
+                (of_item.c.is_left, not_sampled),
+                (of_item.c.settles, sa.null()),
+                else_=item.c.settled_reason,
             ),
             failed_at=sa.case(
                 (of_item.c.fails, _now), (answered, sa.null()), else_=item.c.failed_at

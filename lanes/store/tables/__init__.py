@@ -69,4 +69,4 @@ from lanes.store.tables.work import (
     pack_size,
     work,
 )
-from lanes.store.tables.workloads import version, workload
+from lanes.store.tables.workloads import second_pass, version, workload

@@ -12,7 +12,7 @@ from lanes.ids import ItemId, JobId, ResultId, RouteId, VersionId
 from lanes.routing.lane_rules import FREE
 from lanes.store.tables.base import column, identity, index, metadata, table, unenforced
 from lanes.store.tables.workloads import version, workload
-from lanes.words import LabelBasis, Lane, Reason
+from lanes.words import LabelBasis, Lane, Reason, SettledReason
 
 
 class JobCounts(sa.TypedColumns):
@@ -102,6 +102,9 @@ class item(sa.TypedColumns):
     result_id: sa.Named[ResultId | None] = column("Its current result")
     answered_at: sa.Named[datetime | None] = column("When it got its first answer")
     settled_at: sa.Named[datetime | None] = column("When it got its authoritative answer")
+    settled_reason: sa.Named[SettledReason | None] = column(
+        "Why it stays with its provisional answer; null: it does not, or its pass failed"
+    )
     failed_at: sa.Named[datetime | None] = column("When its last work was given up")
     canceled_at: sa.Named[datetime | None]
     forgotten_at: sa.Named[datetime | None] = column("When a person erased its content")

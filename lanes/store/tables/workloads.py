@@ -73,3 +73,14 @@ class version(TypedColumns):
         "Share of its items whose label is asked for", default="0.01"
     )
     published_at: Named[datetime]
+
+
+@table()
+class second_pass(TypedColumns):
+    """What the second passes of a version have shown, for those that leave some of them out."""
+
+    version_id: Named[VersionId] = Column(ForeignKey(version.c.id), primary_key=True)
+    sampled: Named[list[str]] = column("Classes of answers of which only a sample is checked")
+    share: Named[float] = column("Expected share of its early answers that get a second pass")
+    classes: Named[Any] = column("The record of each class (lanes/promises/second_pass.py)")
+    updated_at: Named[datetime]

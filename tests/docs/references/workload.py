@@ -10,7 +10,7 @@ from lanes.workload.definition_file import read
 from lanes.workload.form import Promises
 from lanes.workload.rules import LEAST_INPUT, MOST_CHARACTERS, VARIABLES, Rule
 from lanes.workload.schemas import MOST_KIB
-from lanes.workload.version import Spec
+from lanes.workload.version import SecondPass, Spec
 from tests.docs.references.fields import model_table
 from tests.docs.references.markdown import block, code, document, of_each, table
 
@@ -117,6 +117,10 @@ def page() -> str:
         block("yaml", EXAMPLE.strip()),
         "## Fields",
         model_table(Spec),
+        "## Second pass",
+        " ".join((SecondPass.__doc__ or "").split())
+        + " [Lambda](../concepts/lambda.md#pay-for-the-second-pass-where-it-is-needed) says how it is decided.",
+        model_table(SecondPass),
         "## Promises",
         " ".join((Promises.__doc__ or "").split())
         + " [Promises](promises.md) says what each tells in Slack.",

@@ -37,9 +37,11 @@ from lanes.report.figures import (
     QualityFigures,
     RefusalFigures,
     RouteFigures,
+    SecondPassFigures,
     StateFigures,
 )
 from lanes.report.snapshot import Snapshot
+from lanes.statistics.shares import SampleShare
 from lanes.text import cell, code, plain
 from lanes.units import aligned_usd, clock, counted, seconds, share, usd
 from lanes.words import BatchState, Lane, Reason
@@ -178,6 +180,19 @@ def two_workloads() -> Snapshot:
                 "field category",
                 [('"complaint"', 0.12, 0.31), ('"question"', 0.5, 0.4)],
                 "drifts",
+            )
+        ],
+        second_passes=[
+            SecondPassFigures(
+                "tickets",
+                "other",
+                True,
+                NOW,
+                4_000,
+                3_000,
+                Decimal("0.7"),
+                SampleShare(98, 100),
+                80,
             )
         ],
         failures=[Failure("tickets", "T-104", "no answer after 4 attempts: 529 overloaded")],

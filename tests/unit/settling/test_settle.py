@@ -42,6 +42,7 @@ obligations = st.builds(
     others_open=st.booleans(),
     may_wait=st.booleans(),
     other_model=st.booleans(),
+    not_sampled=st.booleans(),
     compare_fields=st.sampled_from([(), ("category",)]),
 )
 attempts = st.sampled_from(
@@ -94,6 +95,12 @@ def test_with_lambda_a_realtime_answer_is_provisional_and_owes_one_authoritative
     assert valid(lambda_()) == Consequence(
         WorkState.DONE, 0, standing=Standing.PROVISIONAL, owes=BatchDebt.PASS
     )
+
+
+def test_an_answer_whose_second_pass_is_left_out_settles_the_item_at_once() -> None:
+    then = valid(lambda_(not_sampled=True))
+    assert then == Consequence(WorkState.DONE, 0, standing=Standing.PROVISIONAL, settles=True)
+    assert not valid(lambda_(not_sampled=True, others_open=True)).settles
 
 
 def test_a_second_provisional_answer_is_not_shown_and_owes_no_second_pass() -> None:

@@ -13,7 +13,7 @@ from lanes.errors import SpecInvalid
 from lanes.words import Lane, Mode
 from lanes.workload.definition import content_hash, parse
 from lanes.workload.form import Promises
-from lanes.workload.version import Spec
+from lanes.workload.version import SecondPass, Spec
 from tests.examples import SCHEMA, spec, stored_version, version
 from tests.unit.strategies import ANY_TEXT, any_json
 
@@ -190,6 +190,31 @@ def test_an_output_schema_may_refer_to_its_own_definitions() -> None:
         ({"urgent_when": "\ud800"}, "urgent_when: not a CEL expression"),
         ({"batch_when": "colour == 1"}, "batch_when: `colour == 1` reads colour"),
         (
+            {"second_pass": {"risk": 0.05}},
+            "second_pass: an answer in plain mode has no second pass; set mode to lambda, or remove this",
+        ),
+        ({"mode": "lambda", "second_pass": {"sample": 0}}, "second_pass.sample: "),
+        (
+            {"mode": "lambda", "second_pass": {"when": "output.("}},
+            "second_pass.when, line 1, column 8: no viable alternative at input",
+        ),
+        (
+            {"mode": "lambda", "second_pass": {"when": "payload.n > 3"}},
+            "second_pass.when: `payload.n > 3` reads payload; rules have output",
+        ),
+        (
+            {"mode": "lambda", "second_pass": {"when": "output.colour == 1"}},
+            "second_pass.when: colour is not a property of output_schema",
+        ),
+        (
+            {
+                "mode": "lambda",
+                "second_pass": {"confidence_below": 0.8, "confidence_field": "note"},
+            },
+            'second_pass.confidence_field: "note" is not a number in output_schema; '
+            "name a property of type number",
+        ),
+        (
             {"compare_fields": ["category", "colour"]},
             "compare_fields: colour is not a property of output_schema",
         ),
@@ -251,7 +276,7 @@ def test_each_lane_has_its_own_model_and_pack() -> None:
 
 
 def test_every_field_of_the_form_has_a_title_and_a_description() -> None:
-    for model in (Spec, Promises):
+    for model in (Spec, SecondPass, Promises):
         for name, field in model.model_fields.items():
             assert field.title, name
             assert field.description, name

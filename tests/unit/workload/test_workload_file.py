@@ -14,7 +14,7 @@ from lanes.workload import yaml_places
 from lanes.workload.definition import content_hash, parse
 from lanes.workload.definition_file import written
 from lanes.workload.form import Promises
-from lanes.workload.version import Spec
+from lanes.workload.version import SecondPass, Spec
 from lanes.workload.yaml_places import NotYaml
 from tests.examples import spec
 from tests.unit.strategies import TEXT, some_json
@@ -104,7 +104,7 @@ def test_a_file_explains_every_field_in_the_words_of_the_form_and_keeps_defaults
         "letters", spec(patience_s=5), heading=["Letters."], notes={"weight": "Ask Ada first."}
     )
     unfolded = " ".join(line.strip().lstrip("# ") for line in text.split("\n"))
-    for model in (Spec, Promises):
+    for model in (Spec, SecondPass, Promises):
         for field, about in model.model_fields.items():
             assert f"{about.title}: {about.description}" in unfolded, field
     assert text.startswith("# Letters.\nname: letters\n")

@@ -27,8 +27,8 @@ begin
           apply_amendment.received_at, happened, coalesce(happened < target.as_of, false));
   if happened < target.as_of then return 'outdated'; end if;
   update lanes.item
-     set payload = apply_amendment.payload, revision = newest, as_of = happened, settled_at = null, failed_at = null, failure = null,
-         emptied_at = null
+     set payload = apply_amendment.payload, revision = newest, as_of = happened, settled_at = null, settled_reason = null, failed_at = null,
+         failure = null, emptied_at = null
    where id = target.id;
 
   -- Unanswered work is owed for the newest revision instead. New rows, so that a claim under way, which

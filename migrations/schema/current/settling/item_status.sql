@@ -22,6 +22,7 @@
 ---   source: The door it came by: event, sql, client or a file's name
 ---   failure: Why it failed, or why its authoritative pass did; null: neither
 ---   emptied_at: When what it said was emptied by its age; null: it is still kept
+---   settled_reason: not_sampled: its provisional answer stands, and its second pass was left out; null: any other end
 create or replace view lanes.item_status as
 select i.workload, i.key,
        coalesce((select w.lane from lanes.work w
@@ -43,7 +44,7 @@ select i.workload, i.key,
        end as state,
        r.reason as route_reason, i.received_at, i.due_at, i.answered_at, i.settled_at,
        coalesce(a.attempts, 0)::int as attempts, coalesce(a.cost_usd, 0) as cost_usd,
-       i.id as item_id, i.consumer, i.entity, i.revision, i.position, i.source, i.failure, i.emptied_at
+       i.id as item_id, i.consumer, i.entity, i.revision, i.position, i.source, i.failure, i.emptied_at, i.settled_reason
   from lanes.item i
   left join lateral (select lane, reason from lanes.route where item_id = i.id order by id desc limit 1) r on true
   left join lateral (select count(*) as attempts, sum(cost_usd) as cost_usd

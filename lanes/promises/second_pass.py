@@ -1,0 +1,188 @@
+"""Which early answers of a Lambda workload get their second pass: all, a uniform sample, or those that fail a check.
+
+The sample is drawn by a hash of the item's key, so no answer decides whether it is checked. A class of answers is only sampled
+once two bounds hold, each at every look (`lanes.statistics.shares`):
+
+- over the newest comparisons, its answers surely agree with the second pass in more than 1 - risk;
+- its wrong answers that stay unchecked are surely at most `risk` of all its answers. A wrong answer is in the sample with a
+  known probability, so this bound holds however the quality changes. Passes that have not come back count as wrong.
+
+Where the newest comparisons surely agree less, those before them are forgotten: the class is checked in full again.
+"""
+
+from collections.abc import Collection, Mapping
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from lanes.errors import RuleFailed
+from lanes.money.pack_size import total
+from lanes.promises.quality import class_of
+from lanes.routing.split import is_sampled
+from lanes.statistics.shares import NOTHING, SampleShare, clean_samples, is_above, is_below
+from lanes.workload.version import SecondPass, Version
+
+ALPHA = 0.05  # the chance that a bound of a class ever errs
+NEWEST, PORTION = 2_000, 20  # comparisons that count, and those that are counted together
+
+
+class ClassRecord(BaseModel):
+    """The early answers of a class so far; `drawn` are those of the uniform sample that passed the check.
+
+    Of these, `checked` have been compared and `caught` were wrong; `corrected` were wrong of the others. `portions` are the
+    newest comparisons, oldest first. `sampled` says that only the sample is checked, `since` since when.
+    """
+
+    answers: int = 0
+    failed_check: int = 0
+    saved: int = 0  # settled without a second pass
+    drawn: int = 0
+    checked: int = 0
+    caught: int = 0
+    corrected: int = 0
+    passes: int = 0  # all second passes that came back, and their cost
+    usd: Decimal = Decimal(0)
+    portions: list[SampleShare] = []
+    most_missed: int = 0  # answers that were not checked and are wrong, surely at most
+    sampled: bool = False
+    since: datetime | None = None
+
+    @property
+    def agreement(self) -> SampleShare:
+        """The newest comparisons."""
+        return total(self.portions)
+
+    def checked_share(self, of: SecondPass) -> float:
+        """Return the share of its next answers that get a second pass, as far as is known."""
+        failing = (self.failed_check + 1) / (self.answers + 1)
+        return failing + (1 - failing) * of.sample if self.sampled or not of.risk else 1.0
+
+    def add(self, **more: Any) -> None:
+        """Count more answers or passes."""
+        for name, n in more.items():
+            setattr(self, name, getattr(self, name) + n)
+
+    def compare(self, *, agrees: bool) -> None:
+        """Count one more comparison."""
+        if not self.portions or self.portions[-1].samples >= PORTION:
+            self.portions.append(NOTHING)
+        hits, samples = self.portions[-1]
+        self.portions[-1] = SampleShare(hits + agrees, samples + 1)
+
+    def look(self, of: SecondPass, now: datetime) -> None:
+        """Decide whether only the sample is checked from now on."""
+        newest = NOTHING
+        for first in reversed(range(len(self.portions))):
+            newest = total((newest, self.portions[first]))
+            fewer = is_below(newest, 1 - of.risk, alpha=ALPHA)
+            if fewer or newest.samples >= NEWEST:
+                self.portions = self.portions[first:]
+                break
+        caught = self.caught + max(0, self.drawn - self.checked)
+        wrong = clean_samples(of.sample, alpha=ALPHA, hits=caught) - 1 if of.sample < 1 else caught
+        self.most_missed = min(self.saved, max(0, wrong - caught - self.corrected))
+        is_safe = of.risk > 0 and self.most_missed <= of.risk * self.answers
+        sampled = is_safe and is_above(newest, 1 - of.risk, alpha=ALPHA)
+        if sampled is not self.sampled:
+            self.sampled, self.since = sampled, now
+
+
+class SecondPasses:
+    """The second passes of a version: `sampled` are the classes of which only the sample is checked."""
+
+    def __init__(self, version: Version, sampled: Collection[str] = ()) -> None:
+        self.version, self._of = version, version.spec.second_pass
+        self.sampled = frozenset(sampled)
+
+    def leaves_out(self, key: str, output: Mapping[str, Any]) -> bool:
+        """Return whether an early answer of the item stays without a second pass."""
+        if not self._of.is_stated or self.draws(key):
+            return False
+        if self._of.risk and self.class_of(output) not in self.sampled:
+            return False
+        return not self.fails_check(output)
+
+    def draws(self, key: str) -> bool:
+        """Return whether the item is in the uniform sample."""
+        return is_sampled(self.version.workload, key, self._of.sample)
+
+    def class_of(self, output: Mapping[str, Any]) -> str:
+        """Return the class of an answer; empty where it is not told apart."""
+        return class_of(output, self.version.spec.output_schema)[1]
+
+    def fails_check(self, output: Mapping[str, Any]) -> bool:
+        """Return whether an answer fails the workload's check; one that cannot be checked does."""
+        if self._of.confidence_below:
+            stated = output.get(self._of.confidence_field)
+            if not isinstance(stated, int | float) or stated < self._of.confidence_below:
+                return True
+        rule = self.version.fails_when
+        try:
+            return rule is not None and rule.holds({"output": output})
+        except RuleFailed:
+            return True
+
+
+class PassRecords:
+    """The records of a version's classes, as answers and comparisons come in."""
+
+    def __init__(self, version: Version, records: Mapping[str, Any] | None = None) -> None:
+        self.of = version.spec.second_pass
+        try:
+            read = {
+                name: ClassRecord.model_validate(each) for name, each in (records or {}).items()
+            }
+        except ValidationError:  # of another release
+            read = dict[str, ClassRecord]()
+        self.by_class = read
+        self.passes = SecondPasses(version, {name for name, each in read.items() if each.sampled})
+
+    def answer(self, key: str, output: Mapping[str, Any], *, saved: bool) -> None:
+        """Count an early answer, which was `saved` its second pass or not."""
+        fails = self.passes.fails_check(output)
+        drawn = not fails and self.passes.draws(key)
+        of_class = self._of(self.passes.class_of(output))
+        of_class.add(answers=1, failed_check=fails, saved=saved, drawn=drawn)
+
+    def compare(
+        self, key: str, output: Mapping[str, Any], *, agrees: bool, owed_at_once: bool, usd: Decimal
+    ) -> None:
+        """Count the second pass of an early answer; `owed_at_once` says that nothing but the answer decided on it.
+
+        It is evidence if it was drawn, or came while all answers of its class were checked: no other is a fair sample.
+        """
+        name, drawn = self.passes.class_of(output), self.passes.draws(key)
+        of_class = self._of(name)
+        of_class.add(passes=1, usd=usd)
+        if self.passes.fails_check(output):
+            return
+        if drawn:
+            of_class.add(checked=1, caught=not agrees)
+        else:
+            of_class.add(corrected=not agrees)
+        if drawn or (owed_at_once and name not in self.passes.sampled):
+            of_class.compare(agrees=agrees)
+
+    def look(self, now: datetime) -> SecondPasses:
+        """Decide on every class anew; return what holds from now on."""
+        for each in self.by_class.values():
+            each.look(self.of, now)
+        sampled = {name for name, each in self.by_class.items() if each.sampled}
+        self.passes = SecondPasses(self.passes.version, sampled)
+        return self.passes
+
+    def stored(self) -> dict[str, Any]:
+        """Return the records as JSON data."""
+        return {name: each.model_dump(mode="json") for name, each in self.by_class.items()}
+
+    @property
+    def checked_share(self) -> float:
+        """The share of the next early answers that get a second pass, as far as is known; 1 where nothing is."""
+        answers = sum(each.answers for each in self.by_class.values())
+        shares = (each.answers * each.checked_share(self.of) for each in self.by_class.values())
+        return sum(shares) / answers if answers else 1.0
+
+    def _of(self, name: str) -> ClassRecord:
+        return self.by_class.setdefault(name, ClassRecord())
