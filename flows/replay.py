@@ -27,7 +27,7 @@ class ReplayRange(Form):
 class Reading(Selection, ReplayRange):
     """Which items of a workload to read again, by which version, and on whose word."""
 
-    depart: bool = Field(default=True, title="Depart at once")
+    depart: bool = Field(default=False, title="Depart at once")
     """Yes sends its batches now; no leaves them for the off-peak window."""
     who: SignedLine = Field(default="operator", title="Who")
     """Who asks for it, 1 to 500 characters."""

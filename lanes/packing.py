@@ -10,13 +10,15 @@ from typing import Any, TypeVar
 
 from lanes.ids import VersionId, WorkId
 from lanes.json_data import call_bytes
-from lanes.words import MEASURING, FlushReason, PackScope, Purpose
+from lanes.words import ANSWERING, MEASURING, FlushReason, PackScope, Purpose
 
 T = TypeVar("T")
 
 AFTER_LIVE_WORK = timedelta(
     days=1
 )  # how much later than live work shadows, golden items and replays rank
+# real-time replays: however long one takes, no live work comes to rank behind it
+AFTER_ALL_LIVE_WORK = timedelta(days=365)
 
 MOST_BYTES = 8 * 1024**2  # of one chunk at a door; a single input may be larger
 FRAME_CHARS = 128  # the frame that names an item within a pack; as many bytes
@@ -72,13 +74,13 @@ class ClaimedWork:
 
     @property
     def measures(self) -> bool:
-        """Whether its answer is only compared: no sender waits for it."""
-        return self.purpose in MEASURING
+        """Whether no sender waits for its answer: live work goes first, and it takes only what that leaves."""
+        return self.purpose not in ANSWERING
 
     @property
     def travels_alone(self) -> bool:
         """Whether its call must hold no other item: it failed before, may have spoiled a pack, or only measures."""
-        return self.alone or self.failures > 0 or self.measures
+        return self.alone or self.failures > 0 or self.purpose in MEASURING
 
 
 Weigh = Callable[[ClaimedWork], int]

@@ -53,7 +53,7 @@ async def read_stream(db: Database, of: Generation) -> Generation:
         before = seen.cursor_position
         async with db.transaction() as run:
             seen = await run(replays.read_some, of.id, now=run.now)
-        if seen.cursor_position == before:  # dropped meanwhile
+        if seen.cursor_position == before:  # dropped or paused meanwhile
             break
     get_run_logger().info("%s: %s", seen.name, report.progress(seen))
     return seen

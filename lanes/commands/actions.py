@@ -86,17 +86,28 @@ class PersonAction(Form):
         raise NotImplementedError
 
 
-class Pause(PersonAction):
+class ServingAction(PersonAction):
+    """An action on all that is asked of a workload, or on its replay alone."""
+
+    replay: bool = Field(default=False, title="Only its replay")
+    """On: its open replay; its items are served as before. Off: all of it."""
+
+
+class Pause(ServingAction):
     """Stop serving a workload; its items are admitted and routed, and wait."""
 
     def perform(self, connection: Connection, now: datetime) -> Done:
+        if self.replay:
+            return Done(promotions.pause(connection, self.workload, now=now))
         return Done(steering.pause(connection, self.workload, now=now))
 
 
-class Resume(PersonAction):
+class Resume(ServingAction):
     """Serve a paused workload again."""
 
     def perform(self, connection: Connection, now: datetime) -> Done:
+        if self.replay:
+            return Done(promotions.resume(connection, self.workload, now=now))
         return Done(steering.resume(connection, self.workload))
 
 

@@ -4,7 +4,7 @@ import getpass
 import sys
 from dataclasses import asdict, dataclass
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 from rich.markdown import Markdown
@@ -23,7 +23,7 @@ from lanes.stand.progress import Console
 from lanes.standing import runs
 from lanes.store.database import clock
 from lanes.store.replays import promotions, replays
-from lanes.words import ReplayState, Signature
+from lanes.words import Lane, ReplayState, Signature
 
 DECIDED = (ReplayState.RUNNING, ReplayState.COMPLETE, ReplayState.PROMOTED, ReplayState.DEMOTED)
 
@@ -43,6 +43,7 @@ class StreamPart:
         only: Only labeled items, those with differing answers, or those that failed.
         answered_by: Only items whose current answer is of the version with this number.
         force: Ask items again that would be asked exactly as they were.
+        lane: The lane that asks: batch, or realtime, where it takes only what live work leaves.
     """
 
     first: Annotated[int | None, Parameter(name="--from")] = None
@@ -54,6 +55,7 @@ class StreamPart:
     only: Only | None = None
     answered_by: int | None = None
     force: Annotated[bool, Parameter(negative="")] = False
+    lane: Literal["realtime", "batch"] = "batch"
 
     def selection(self, now: datetime) -> Selection:
         """Return the conditions on items.
@@ -76,10 +78,10 @@ def replay(
     part: StreamPart = StreamPart(),
     why: Why = NONE_GIVEN,
     preview: bool = False,
-    depart: Annotated[bool, Parameter(negative="--no-depart")] = True,
+    depart: Annotated[bool, Parameter(negative="")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Read a workload's stream again with a version of choice, on the batch lane, beside what is shown.
+    """Read a workload's stream again with a version of choice, beside what is shown.
 
     An item that would be asked exactly as its answer was keeps it, unless forced. The same replay again, or one without
     conditions, goes on where one was cut short. Exit code 1 when it is refused: unknown version, another replay open,
@@ -87,7 +89,7 @@ def replay(
 
     Args:
         version: Number of the version that answers; else the one in force.
-        preview: Only say how many items are asked or left out, and what they would cost.
+        preview: Only say how many items are asked or left out, and what they would cost and when they end on each lane.
         depart: Send its batches at once rather than in the off-peak window.
     """
     which: dict[str, Any] = {"version_no": version, "first": part.first, "last": part.last}
@@ -104,7 +106,12 @@ def replay(
         whole = _read_whole(pool, begun)
     asked = depart and _ask_to_depart(workload)
     said = f"{whole.name}: {report.progress(whole)}"
-    said += "; its batches leave now" if asked else "; the deployment `depart` sends them off-peak"
+    if whole.lane is Lane.REALTIME:
+        said += " in real time, as live work leaves room"
+    else:
+        said += (
+            "; its batches leave now" if asked else "; its batches leave off-peak (`--depart`: now)"
+        )
     tell(said, {**_told(whole), "departure_asked": asked}, as_json=as_json)
 
 
@@ -170,12 +177,13 @@ def _told(of: Generation) -> dict[str, Any]:
 
 def _read_whole(pool: Engine, of: Generation) -> Generation:
     with Progress(console=Console(stderr=True), transient=True) as bars:
-        bar = bars.add_task("reading", total=of.to_position - of.from_position + 1)
+        bar, seen = bars.add_task("reading", total=of.to_position - of.from_position + 1), of
         while True:
+            was = seen.cursor_position
             with pool.begin() as connection:
                 seen = replays.read_some(connection, of.id, now=clock(connection))
             bars.update(bar, completed=seen.cursor_position - seen.from_position + 1)
-            if seen.read_whole or seen.state is not ReplayState.RUNNING:
+            if seen.read_whole or seen.cursor_position == was:
                 return seen
 
 

@@ -35,24 +35,35 @@ from lanes.store.workload import workloads
 from lanes.words import RolloutState
 
 LOOK_S = 2.0
+OnlyReplay = Annotated[bool, Parameter(negative="")]
 
 
 @command
-def pause(workload: str, *, why: Why = NONE_GIVEN, as_json: AsJson = False) -> int:
+def pause(
+    workload: str, *, replay: OnlyReplay = False, why: Why = NONE_GIVEN, as_json: AsJson = False
+) -> int:
     """Stop serving a workload. Its items are admitted and routed, and wait; answers that are under way are collected.
 
     Exit code 2 when there is no such workload.
+
+    Args:
+        replay: Pause only its running replay; its items are served as before.
     """
-    return perform(Pause, workload, why, as_json)
+    return perform(Pause, workload, why, as_json, replay=replay)
 
 
 @command
-def resume(workload: str, *, why: Why = NONE_GIVEN, as_json: AsJson = False) -> int:
+def resume(
+    workload: str, *, replay: OnlyReplay = False, why: Why = NONE_GIVEN, as_json: AsJson = False
+) -> int:
     """Serve a paused workload again.
 
     Exit code 2 when there is no such workload.
+
+    Args:
+        replay: Resume only its paused replay.
     """
-    return perform(Resume, workload, why, as_json)
+    return perform(Resume, workload, why, as_json, replay=replay)
 
 
 @command

@@ -109,7 +109,7 @@ class Buffer:
         joined: dict[Group, int] = {}
         for each in claimed:
             version = versions[each.version_id]
-            if each.travels_alone or not self._gathers(version):
+            if each.travels_alone or each.measures or not self._gathers(version):
                 at_once.append(each)
                 continue
             group = (each.version_id, each.shares_with(version.spec.pack_scope))

@@ -42,7 +42,7 @@ class Pack:
 
     @property
     def measures(self) -> bool:
-        """Whether it is a shadow: no one waits for its answer."""
+        """Whether it is a shadow or of a replay: no sender waits for its answer."""
         return self.items[0].measures
 
     @property

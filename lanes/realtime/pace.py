@@ -22,13 +22,14 @@ MOST = 500  # calls in flight if it does: a drain never needs more than it can k
 LEAST = 16  # places, however short the calls
 CALLS_PER_S = 320  # what one drain keeps up with: longer calls get more places, up to the bound
 AHEAD_S = 0.2  # how long it may take to claim work and ask it
+YIELDS = 0.5  # of the places: the most that shadows and replays have together, so that live work finds one free
 MEMORY = 0.9  # weight of the known call length against the newest call
 
 
 class Places(Limiter):
     """The places for calls. Little's law gives their number from the length of the calls.
 
-    Shadows have at most half of the places, so that other work finds one free.
+    Shadows and replays have at most half of the places, so that other work finds one free.
     """
 
     def __init__(self, most: int = UNTOLD, *, bounded: bool = True) -> None:
@@ -74,10 +75,10 @@ class Places(Limiter):
         self.call_s = seconds if self.call_s == 0 else MEMORY * self.call_s + (1 - MEMORY) * seconds
 
     def admits(self, pack: Pack, now: datetime) -> MayStart | Wait:
-        """Admit a pack while a place is free, and a shadow while shadows have less than half of the places."""
+        """Admit a pack while a place is free, and one that no sender waits for while such have less than half of them."""
         if self.free == 0:
             return Wait(None, WaitReason.PLACES)
-        if pack.measures and self._measuring.total() >= max(1, self.all // 2):
+        if pack.measures and self._measuring.total() >= max(1, int(self.all * YIELDS)):
             return Wait(None, WaitReason.SHADOW)
         return MAY_START
 

@@ -46,7 +46,7 @@ class CallNeeds:
             most_answer_tokens(version.spec, len(pack.items)),
         )
         if pack.measures:
-            return need  # a shadow is alone, and so no usual call
+            return need  # shadows are alone, and so no usual calls
         while len(self._newest) >= KEPT and version.id not in self._newest:
             del self._newest[next(iter(self._newest))]
         self._newest[version.id] = version, need

@@ -31,7 +31,7 @@ Moment = Annotated[datetime, AfterValidator(lambda at: at if at.tzinfo else at.r
 
 
 class Selection(Form):
-    """Which items of its range a replay asks: those that meet every condition given here."""
+    """What a replay asks of its range: the items that meet every condition given here, on one lane."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -51,11 +51,13 @@ class Selection(Form):
     """Only items whose current answer is of the version with this number; empty: of any."""
     force: bool = Field(default=False, title="Ask unchanged items too")
     """Yes asks items again that would be asked exactly as they were; no keeps their answers."""
+    lane: Literal["realtime", "batch"] = Field(default="batch", title="Lane")
+    """The lane that asks: batch, or realtime, where it takes only what live work leaves."""
 
     @property
     def said(self) -> str:
         """Return the conditions that were given, empty without one."""
-        given = self.model_dump(mode="json", exclude_defaults=True, exclude={"force"})
+        given = self.model_dump(mode="json", exclude_defaults=True, exclude={"force", "lane"})
         return ", ".join(f"{name} {value}" for name, value in given.items())
 
     def rule(self) -> Rule | None:
@@ -127,11 +129,17 @@ class Generation:
     skipped: int = 0
     erased: int = 0
     selection: Selection = EVERYTHING
+    paused_at: datetime | None = None
 
     @property
     def name(self) -> str:
         """What sentences call it."""
         return f'generation {self.number} of "{self.workload}"'
+
+    @property
+    def lane(self) -> Lane:
+        """The lane that asks its items."""
+        return Lane(self.selection.lane)
 
     @property
     def read_whole(self) -> bool:
@@ -144,7 +152,9 @@ class Preview:
     """What a replay would ask, leave out and cost, estimated in US dollars.
 
     `items` would be asked: `examples` are the first keys. `skipped` would be asked as they were, `erased` have no payload any
-    more, and `unmet` could not be tried by the condition over an item: `unmet_because` is the first reason.
+    more, and `unmet` could not be tried by the condition over an item: `unmet_because` is the first reason. It `ends` by then
+    with the `probability`, 0 to 1: batches that leave by schedule, or real time beside the live work of the busier hours of
+    a week; a lane that such hours fill has no end.
     """
 
     workload: str
@@ -159,6 +169,8 @@ class Preview:
     realtime_usd: Decimal = Decimal(0)
     batch_usd: Decimal = Decimal(0)
     examples: list[str] = field(default_factory=list[str])
+    probability: float = 0.0
+    ends: dict[Lane, datetime] = field(default_factory=dict[Lane, datetime])
 
 
 @dataclass(frozen=True)
@@ -316,6 +328,11 @@ def _agree(one: Any, other: Any) -> bool:
     return compare({"value": one}, {"value": other}, ()) is None
 
 
+def resumes(of: Generation) -> str:
+    """Return how the paused replay goes on."""
+    return f"`lanes resume {of.workload} --replay` lets it go on"
+
+
 def check_promotable(of: Generation, open_work: int) -> None:
     """Check that the replay may be promoted.
 
@@ -324,6 +341,8 @@ def check_promotable(of: Generation, open_work: int) -> None:
     """
     if of.state in (ReplayState.PROMOTED, ReplayState.DROPPED):
         raise ActionRefused(f"{of.name} is {of.state}; only a complete replay can be promoted")
+    if of.paused_at is not None:
+        raise ActionRefused(f"{of.name} is paused: {resumes(of)}")
     if not of.read_whole:
         raise ActionRefused(
             f"{of.name} has not read its whole range: ask for the same replay again, it goes on there"

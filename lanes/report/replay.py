@@ -18,9 +18,10 @@ from lanes.report.table import (
     left_out,
     phrase,
 )
+from lanes.routing.prospect import percent
 from lanes.text import cell, plain
 from lanes.units import MISSING, count, counted, share, usd
-from lanes.words import ReplayState
+from lanes.words import Lane, ReplayState
 
 MOST_BYTES = 50_000
 LONGEST_OUTPUT = 240
@@ -76,7 +77,13 @@ def progress(of: Generation) -> str:
 def previewed(seen: Preview) -> str:
     """Say what a replay would ask, leave out and cost on each lane."""
     said = f"{counted(seen.items, 'item')} at positions {seen.from_position} to {seen.to_position} with version {seen.version}"
-    said += f", about {usd(seen.batch_usd)} on the batch lane ({usd(seen.realtime_usd)} in real time){_left_out(seen)}"
+    prices = {
+        f"{usd(seen.batch_usd)} on the batch lane": Lane.BATCH,
+        f"{usd(seen.realtime_usd)} in real time": Lane.REALTIME,
+    }
+    ends = {lane: f"by {end:%Y-%m-%d %H:%M} UTC" for lane, end in seen.ends.items()}
+    each = (f"{said} ({ends.get(lane, 'no room now')})" for said, lane in prices.items())
+    said += f", about {', '.join(each)}, {percent(seen.probability)} sure{_left_out(seen)}"
     if seen.examples:
         said += f"; for example {', '.join(plain(key, most=60) for key in seen.examples)}"
     if seen.unmet:

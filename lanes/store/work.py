@@ -24,7 +24,7 @@ from lanes.store.payload import octets
 from lanes.store.tables import budget, item, work, workload
 from lanes.store.tables.base import Moment
 from lanes.store.workload.workloads import versions
-from lanes.words import ANSWERING, MEASURING, OUTSIDE_BATCHES, Lane, Outcome, WorkState
+from lanes.words import ANSWERING, OUTSIDE_BATCHES, Lane, Outcome, WorkState
 from lanes.workload.version import Version
 
 # Ready or claimed, each by its own index: as a table.
@@ -257,8 +257,8 @@ def _claim(lane: Lane, *, chosen: bool) -> sa.Select[*tuple[Any, ...]]:
 
 
 def claimed(row: Any) -> ClaimedWork:
-    """Read a row of work joined with its item; work that only measures has neither a due time nor urgency."""
-    presses = row.purpose not in MEASURING
+    """Read a row of work joined with its item; only owed answers have a due time and urgency."""
+    presses = row.purpose in ANSWERING
     return ClaimedWork(
         Claim(row.id, row.claim_no),
         row.version_id,

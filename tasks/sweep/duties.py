@@ -22,7 +22,7 @@ from lanes.store.figures import folding, quality
 from lanes.store.money import budgets, sharing
 from lanes.store.promises import slack_notes
 from lanes.store.realtime import outages
-from lanes.store.replays import replays
+from lanes.store.replays import promotions, replays
 from lanes.store.settling import jobs, refusals, second_passes
 from lanes.store.signals import Role, RoleLock
 from lanes.store.workload import golden, workloads
@@ -111,7 +111,8 @@ async def look_for_batches(at: Connections, background: BackgroundRequests, _: d
 
 
 async def finish_replays(db: Database, background: BackgroundRequests, now: datetime) -> None:
-    """Complete the replays whose work has ended, and write their reports."""
+    """Complete the replays whose work has ended, and write their reports; hold what paused ones have open again."""
+    await db.run(promotions.hold, now=now)
     for complete in await db.run(replays.finish, now=now):
         name = f"the report of {complete.name}"
         background.send(name, partial(write_diff, db, complete), within_s=PREFECT_S)

@@ -29,14 +29,13 @@ ORDERS = {
     **{
         each: ["workload", "who", "why"]
         for each in (
-            "pause",
-            "resume",
             "hold_rollout",
             "abort_rollout",
             "promote_rollout",
             "accept_quality",
         )
     },
+    **{each: ["workload", "replay", "who", "why"] for each in ("pause", "resume")},
     **{
         each: ["workload", "generation", "ask_first", "who", "why"]
         for each in ("promote", "demote")
@@ -77,6 +76,7 @@ ORDERS = {
         "only",
         "answered_by",
         "force",
+        "lane",
         "depart",
         "who",
         "why",

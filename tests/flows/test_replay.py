@@ -7,6 +7,8 @@ from prefect.events import Event, Resource
 from sqlalchemy import Connection
 
 from anthropic_standin.testing import Endpoint
+from lanes.replays.replay import Selection
+from lanes.store.batch import ready_work
 from lanes.store.replays import promotions, replays
 from lanes.words import Lane, ReplayState
 from tasks.admission import admit_events
@@ -17,7 +19,7 @@ from tasks.send_batch import prepare
 from tests.examples import FORCED, SCHEMA, admit, publish, route, version
 from tests.flows.batches import collect_all, kind, submit
 from tests.flows.conftest import Sender
-from tests.flows.realtime import answer
+from tests.flows.realtime import answer, claim
 
 KEYS = [f"k{n:02d}" for n in range(12)]
 TURNED = {
@@ -239,3 +241,40 @@ async def test_an_amended_item_is_answered_again_and_its_correction_told(
     assert revision == number + 1
     assert await sender.states() == {"k": "settled"}
     assert await sender.rows("select changed_fields from lanes.correction_log") == [(["category"],)]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("lane", Lane)
+async def test_a_replay_by_a_condition_is_killed_resumed_paused_compared_and_promoted_on_each_lane(
+    at: Connections, endpoint: Endpoint, sender: Sender, lane: Lane
+) -> None:
+    await sender.items(*KEYS, lane=Lane.BATCH)
+    await submit(at)
+    await collect_all(at, endpoint)
+    now = await at.db.now()
+    await at.db.run(lambda c: publish(c, now=now, output_schema=TURNED))
+    some = Selection(where="payload.text != 'letter k03'", lane=lane.value)
+    asked = {**BEGIN, "selection": some}
+
+    begun = await begin_replay.fn(at.db, "letters", **asked)
+    await at.db.run(replays.read_some, begun.id, limit=5, now=now)  # and its reader dies
+    await at.db.run(promotions.pause, "letters", now=now)
+    assert await claim(at) == []
+    assert await at.db.run(ready_work.waiting_kinds, None, now=await at.db.now()) == []
+    await at.db.run(promotions.resume, "letters", now=await at.db.now())
+    again = await begin_replay.fn(at.db, "letters", **asked)
+    assert (await read_stream.fn(at.db, again)).items == len(KEYS) - 1
+    if lane is Lane.BATCH:
+        await submit(at)
+        await collect_all(at, endpoint)
+    await answer(at)
+
+    (complete,) = await at.db.run(replays.finish, now=await at.db.now())
+    found = await at.db.run(promotions.compared, complete)
+    assert (found.items, found.share) == (len(KEYS) - 1, 1.0)
+    await at.db.run(promotions.promote, "letters", now=await at.db.now())
+    shown = "select generation, lane, count(*) from lanes.current_results group by 1, 2 order by 1"
+    assert await sender.rows(shown) == [(0, "batch", 1), (1, lane, len(KEYS) - 1)]
+    assert endpoint.bill()["responses"] == 2 * len(KEYS) - 1, "nothing was paid twice"
+    ((usd,),) = await sender.rows("select sum(cost_usd) from lanes.spend")
+    assert float(str(usd)) == float(endpoint.bill()["usd"])

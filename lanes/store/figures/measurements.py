@@ -27,7 +27,7 @@ from lanes.store.doors import watermarks
 from lanes.store.figures import arrivals, due, reading
 from lanes.store.money import budgets
 from lanes.store.routing import mix, turnarounds
-from lanes.store.states import AWAITED_PRIMER, MEASURING
+from lanes.store.states import ANSWERING, AWAITED_PRIMER
 from lanes.store.work import UNASKED
 from lanes.words import BatchState, Outcome
 
@@ -173,7 +173,7 @@ tried as (
          and b.message_id is not null) newest_answer
     join lanes.attempt a on a.workload = p.name and a.lane = 'realtime' and a.ended_at between :since and :soon
                         and a.started_at >= p.well_since
-   where a.purpose not in {MEASURING} and (a.outcome not in ('unserved', 'unknown') or a.ended_at <= newest_answer.ended_at)),
+   where a.purpose in {ANSWERING} and (a.outcome not in ('unserved', 'unknown') or a.ended_at <= newest_answer.ended_at)),
 attempts as (
   select workload, count(*) as attempts, count(*) filter (where failed) as failed
     from tried where ended_at >= :recent group by 1),

@@ -8,11 +8,12 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import ARRAY, Connection, Text, all_, func, literal, select, text
 
+from lanes.figures.kinds import Kind
 from lanes.realtime.pace import items_per_s
-from lanes.routing.capacity import Need
+from lanes.routing.capacity import Need, quantile
 from lanes.routing.lane_rules import EXPECTED_CALL, LONG_OVERDUE
 from lanes.routing.load import Load, ModelRest, RankedQueue
-from lanes.store import outbox
+from lanes.store import outbox, states
 from lanes.store.money import budgets
 from lanes.store.outbox import EventOut
 from lanes.store.realtime import circuits, limits
@@ -20,12 +21,13 @@ from lanes.store.signals import Role, holders
 from lanes.store.tables import work, workload
 from lanes.store.work import claimable
 from lanes.store.workload import workloads
-from lanes.words import Lane, Purpose
+from lanes.words import ANSWERING, Lane
 
 MOST = 20_000  # items of a workload's queue that are counted, the most urgent first
 NEWEST = 200  # tries of a workload whose calls are timed
 TIMED = 20  # tries: of fewer the first ones, which connect, tell little
 USUAL = timedelta(days=1)  # what an item takes is the mean since then
+A_WEEK = timedelta(days=7)
 OF_LATE = timedelta(hours=1)  # calls since then are timed
 # ranks, from now on
 STEPS_MINUTES = (0, 0.5, 1, 2, 3, 5, 7, 10, 15, 20, 30, 45, 60, 120, 240, 480)
@@ -38,7 +40,7 @@ select f.name as workload, v.realtime_model as model, width_bucket(w.rank_at, ca
   from lanes.workload f
  cross join lateral (
    select w.rank_at, w.version_id from lanes.work w
-    where w.lane = 'realtime' and w.state = 'ready' and w.workload = f.name
+    where w.lane = 'realtime' and w.state = 'ready' and w.workload = f.name and w.purpose in {states.ANSWERING}
     order by w.rank_at, w.id limit {MOST}) w
   join lanes.version v on v.id = w.version_id
  where f.paused_at is null
@@ -47,7 +49,7 @@ select f.name as workload, v.realtime_model as model, width_bucket(w.rank_at, ca
 union all
 select w.workload, v.realtime_model, 0, count(*)
   from lanes.work w join lanes.version v on v.id = w.version_id
- where w.state = 'claimed' and w.lane = 'realtime'
+ where w.state = 'claimed' and w.lane = 'realtime' and w.purpose in {states.ANSWERING}
  group by 1, 2
 """
 
@@ -68,6 +70,12 @@ select v.realtime_model as model, count(*) as tries, count(distinct a.message_id
     order by a.ended_at desc limit {NEWEST}) a
  where a.message_id is not null
  group by 1
+"""
+
+HOURS = f"""
+select at, sum(n) as n from lanes.figure
+ where grain = 'hour' and kind = '{Kind.ATTEMPT}' and lane = 'realtime' and purpose in {states.ANSWERING} and at >= :since
+ group by at order by at
 """
 
 
@@ -112,6 +120,16 @@ def snapshot(connection: Connection, *, account: str, most_calls: int = 0, now: 
     )
 
 
+def live_per_s(connection: Connection, share: float, *, now: datetime) -> float:
+    """Return how many live items a second are asked at most in that share of the hours, 0 to 1, of the last week."""
+    rows = connection.execute(text(HOURS), {"since": now - A_WEEK}).all()
+    if not rows:
+        return 0.0
+    hours = max(len(rows), int((now - rows[0].at) / timedelta(hours=1)))
+    asked = [0.0] * (hours - len(rows)) + [float(row.n) for row in rows]
+    return quantile(asked, share) / 3_600
+
+
 @dataclass(frozen=True)
 class Backlog:
     """What waits on a lane: how much, and since when the most urgent of it may be served."""
@@ -130,7 +148,7 @@ def backlog(connection: Connection, lane: Lane, *, now: datetime) -> Backlog:
         select(func.count().label("ready"), func.min(work.c.ready_at).label("since"))
         .join(workload, workload.c.name == work.c.workload)
         .where(claimable(lane, now), workload.c.paused_at.is_(None))
-        .where(paid, work.c.purpose != Purpose.SHADOW)
+        .where(paid, work.c.purpose.in_(ANSWERING))
     ).one()
     return Backlog(row.ready, row.since)
 

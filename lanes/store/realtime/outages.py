@@ -23,7 +23,7 @@ from lanes.settling.outcome import Attempt
 from lanes.store.incidents import open, resolve
 from lanes.store.money import budgets
 from lanes.store.realtime import circuits
-from lanes.store.states import MEASURING
+from lanes.store.states import ANSWERING
 from lanes.store.tables import outage
 from lanes.store.work import UNASKED
 from lanes.units import counted
@@ -52,7 +52,7 @@ update lanes.outage o set over_at = :now, state = 'closed', next_probe_at = null
      select from lanes.workload f
        join {UNASKED} w on w.workload = f.name and w.lane = 'realtime'
        join lanes.version v on v.id = w.version_id and v.realtime_model = o.model
-      where f.paused_at is null and f.name <> all(cast(:unpaid as text[])) and w.purpose not in {MEASURING}
+      where f.paused_at is null and f.name <> all(cast(:unpaid as text[])) and w.purpose in {ANSWERING}
         and (seen.answered_at is null or w.generation = 0 and w.failures = 0 and w.waits_since < seen.answered_at))
 returning o.account, seen.answered_at is not null as answered
 """

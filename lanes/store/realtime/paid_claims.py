@@ -17,6 +17,7 @@ from lanes.json_data import call_bytes
 from lanes.money.cost import upper_bound
 from lanes.money.reserving import ReserveCandidate, ReserveResult, reserve
 from lanes.packing import Claim, ClaimedWork
+from lanes.realtime.pace import LEASE
 from lanes.store import asking
 from lanes.store.bulk import one_of, rows_of
 from lanes.store.literals import is_
@@ -123,6 +124,7 @@ def _bound_claims(connection: Connection, names: Set[str], now: datetime) -> set
         is_(work.c.state, WorkState.CLAIMED),
         is_(work.c.lane, Lane.REALTIME),
         work.c.bound_usd.is_(None),
+        work.c.lease_until < now + 10 * LEASE,  # a paused replay asks nothing
         one_of(list(names), work.c.workload),
     )
     wanted = select(work.c.id, work.c.workload, work.c.version_id, item.c.payload)

@@ -1,7 +1,7 @@
 """Replays: the stream is read again in chunks, each committed with its cursor, so that a killed reader goes on."""
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
@@ -9,14 +9,19 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 
 from lanes.errors import ActionRefused, StillLocked, UnknownWorkload
 from lanes.ids import GenerationId, ItemId
-from lanes.packing import AFTER_LIVE_WORK, history_chars
-from lanes.replays.replay import EVERYTHING, Generation, Preview, Selection
+from lanes.packing import AFTER_ALL_LIVE_WORK, AFTER_LIVE_WORK, history_chars
+from lanes.realtime.pace import YIELDS
+from lanes.replays.replay import EVERYTHING, Generation, Preview, Selection, resumes
+from lanes.routing.room import Room
 from lanes.store.asking import read_as
 from lanes.store.bulk import one_of
 from lanes.store.literals import is_, is_among
 from lanes.store.locks import PATIENCE, waiting_at_most
 from lanes.store.money import sharing
+from lanes.store.realtime import limits, load
 from lanes.store.replays import selecting
+from lanes.store.routing import turnarounds
+from lanes.store.signals import wake
 from lanes.store.states import is_open_work
 from lanes.store.tables import generation, item, version, work, workload
 from lanes.store.workload import workloads
@@ -66,7 +71,22 @@ def preview(
         found.unmet_because = found.unmet_because or part.unmet_because
         found.examples += [row.key for row in part.asked[: 3 - len(found.examples)]]
         cursor = part.end
+    _expect(connection, found, by, now)
     return found
+
+
+def _expect(connection: sa.Connection, of: Preview, by: Version, now: datetime) -> None:
+    """Write when the replay ends on each lane, with the confidence of its version."""
+    of.probability, sharing_ = by.spec.confidence, sharing.known(connection, now=now)
+    requests = -(-of.items // sharing_.pack_of(by, Lane.BATCH))
+    prospect = turnarounds.prospects(connection, now=now).of_size(by, max(1, requests))
+    of.ends[Lane.BATCH] = prospect.presses_until
+    lane = load.snapshot(connection, account=limits.newest_account(connection) or "", now=now)
+    asked = load.live_per_s(connection, of.probability, now=now)
+    free = min(lane.per_s * YIELDS, lane.per_s - asked)
+    if free > 0:
+        takes_s = Room(lane, sharing_).takes_s(by, of.items) * lane.per_s / free
+        of.ends[Lane.REALTIME] = now + timedelta(seconds=takes_s)
 
 
 def begin(
@@ -98,8 +118,10 @@ def begin(
             and (last is None or last >= present.to_position)
             and selection in (EVERYTHING, present.selection)
         )
-        if alike and not present.read_whole:
+        if alike and not present.read_whole and present.paused_at is None:
             return present
+        if present.paused_at is not None:
+            raise ActionRefused(f"{present.name} is paused: {resumes(present)}, or drop it")
         with_those = f", {said}" if (said := present.selection.said) else ""
         raise ActionRefused(
             f"{present.name} is {present.state} (positions {present.from_position} to {present.to_position}, version "
@@ -151,12 +173,12 @@ def read_some(
 ) -> Generation:
     """Create the work of the next items of the range, move the cursor past them, and return the replay.
 
-    A replay that was dropped meanwhile stays as it is.
+    A replay that was dropped or paused meanwhile stays as it is.
     """
     row = sa.select(generation.c.id).where(generation.c.id == id)
     connection.execute(row.with_for_update(key_share=True)).one()
     of = get(connection, id)
-    if of.state is not ReplayState.RUNNING or of.read_whole:
+    if of.state is not ReplayState.RUNNING or of.read_whole or of.paused_at is not None:
         return of
     by, rest = workloads.one(connection, of.version_id), (of.cursor_position, of.to_position)
     part = selecting.part(connection, by, of.selection, *rest, limit=limit)
@@ -164,6 +186,8 @@ def read_some(
     counts = {"items": of.items + added, "skipped": of.skipped + part.skipped}
     counts |= {"erased": of.erased + part.erased, "cursor_position": part.end}
     connection.execute(sa.update(generation).where(generation.c.id == id).values(counts))
+    if of.lane is Lane.REALTIME:
+        wake(connection)
     return get(connection, id)
 
 
@@ -277,13 +301,13 @@ def _work(of: Generation, row: Any, now: datetime) -> dict[str, Any]:
         "item_id": row.id,
         "workload": of.workload,
         "version_id": of.version_id,
-        "lane": Lane.BATCH,
+        "lane": of.lane,
         "purpose": Purpose.REPLAY,
         "revision": row.revision,
         "generation": of.number,
         "state": WorkState.READY,
         "ready_at": now,
-        "rank_at": now + AFTER_LIVE_WORK,
+        "rank_at": now + (AFTER_LIVE_WORK if of.lane is Lane.BATCH else AFTER_ALL_LIVE_WORK),
         "waits_since": now,
     }
 

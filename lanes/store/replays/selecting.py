@@ -78,7 +78,7 @@ def part(
     Raises:
         ActionRefused: the rule cannot be compiled.
     """
-    rule = chosen.rule()
+    rule, lane = chosen.rule(), Lane(chosen.lane)
     told = attempt.c.work_id == result.c.work_id, attempt.c.shown
     same = attempt.c.message_id.is_not_distinct_from(result.c.message_id)
     tried = sa.select(attempt.c.version_id, attempt.c.lane).where(*told, same)
@@ -107,7 +107,7 @@ def part(
             found.unmet += 1
             found.unmet_because = found.unmet_because or f"{row.key}: {failure}"
     if not chosen.force:
-        alike = _alike(connection, found.asked, by)
+        alike = _alike(connection, found.asked, by, lane)
         found.skipped = len(alike)
         found.asked = [row for row in found.asked if row.id not in alike]
     return found
@@ -119,8 +119,8 @@ def lengths(connection: sa.Connection, rows: Sequence[Any], by: Version) -> hist
     return history.lengths(connection, [row.id for row in rows], by.spec.context, apart=apart)
 
 
-def _alike(connection: sa.Connection, rows: Sequence[Any], by: Version) -> set[ItemId]:
-    """Return the items that the version would ask in a batch exactly as their current answer was asked.
+def _alike(connection: sa.Connection, rows: Sequence[Any], by: Version, lane: Lane) -> set[ItemId]:
+    """Return the items that the version would ask on the lane exactly as their current answer was asked.
 
     That is derived: from the two versions, on the lanes that they are asked on (an attempt names the version that was tried);
     from the revision that was answered; and from the history that both read. Where it cannot be, the item is asked again:
@@ -140,10 +140,10 @@ def _alike(connection: sa.Connection, rows: Sequence[Any], by: Version) -> set[I
         was = before.get(row.asked_version)
         if was is None or row.asked_revision != row.revision or row.failure is not None:
             continue
-        if not _asks_as(was, row.asked_lane, by):
+        if not _asks_as((was, row.asked_lane), (by, lane)):
             continue
         items = was.spec.context.entity.items, by.spec.context.entity.items
-        depths = items[0] * (row.asked_lane == Lane.BATCH), items[1]
+        depths = items[0] * (row.asked_lane == Lane.BATCH), items[1] * (lane is Lane.BATCH)
         if row.entity is None or not any(depths):
             same[row.id] = 0, 0
         elif was.spec.pack_scope is by.spec.pack_scope and (
@@ -154,12 +154,13 @@ def _alike(connection: sa.Connection, rows: Sequence[Any], by: Version) -> set[I
     return set(same) - history.unsteady(connection, same, apart=apart)
 
 
-def _asks_as(was: Version, lane: Lane, by: Version) -> bool:
-    """Return whether calls on that lane send what batches of the version `by` send, besides the item and its history."""
-    alone = was.spec.pack_of(lane) == by.spec.pack_of(Lane.BATCH) == 1
-    contexts = [by.spec.context, *([was.spec.context] if lane is Lane.BATCH else [])]
+def _asks_as(was: tuple[Version, Lane], by: tuple[Version, Lane]) -> bool:
+    """Return whether both versions send the same on their lanes, besides the item and its history."""
+    asks = was, by
+    alone = all(version.spec.pack_of(lane) == 1 for version, lane in asks)
+    contexts = [version.spec.context for version, lane in asks if lane is Lane.BATCH]
     plain = all(of.parts <= {ContextTag.HISTORY} and not of.entity.days for of in contexts)
-    return alone and plain and sent(was, lane) == sent(by, Lane.BATCH)
+    return alone and plain and sent(*was) == sent(*by)
 
 
 def _readable(connection: sa.Connection, id: VersionId) -> Version | None:

@@ -108,7 +108,7 @@ recent as (
 ready as (
   select workload, count(*) as items from (
     select workload from lanes.work
-     where lane = 'realtime' and state = 'ready' and purpose not in ('shadow', 'golden')
+     where lane = 'realtime' and state = 'ready' and purpose not in ('shadow', 'golden', 'replay')
        and workload in (select workload from asked)
     union all
     select workload from lanes.work where lane = 'realtime' and state = 'claimed') w

@@ -107,7 +107,8 @@ select workload, consumer, basis_points, who, why, set_at
 """
 
 REPLAYS = """
-select workload, generation, version, state, items, answered, failed, cost_usd
+select workload, generation, version, case when paused_at is null then state else 'paused' end as state, items, answered,
+       failed, cost_usd
   from lanes.replay_log
  where state in ('running', 'complete') or created_at >= :since or promoted_at >= :since or demoted_at >= :since
  order by workload, generation desc

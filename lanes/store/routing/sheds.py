@@ -9,6 +9,7 @@ from sqlalchemy import Connection, select, text
 from lanes.ids import WorkId
 from lanes.routing.shedding import QueuedWork, Shed
 from lanes.store.routing import lane_changes
+from lanes.store.states import ANSWERING
 from lanes.store.tables import workload
 from lanes.store.workload.workloads import in_force
 from lanes.words import Lane, Purpose, Reason
@@ -23,7 +24,7 @@ select w.id, w.workload, w.version_id, w.purpose, w.binds, w.rank_at, w.due_at, 
   from unnest(cast(:workloads as text[])) asked(workload)
  cross join lateral (
    select w.id from lanes.work w
-    where w.lane = 'realtime' and w.state = 'ready' and w.workload = asked.workload
+    where w.lane = 'realtime' and w.state = 'ready' and w.workload = asked.workload and w.purpose in {ANSWERING}
       and (w.rank_at, w.id) < (cast(:rank_at as timestamptz), cast(:id as bigint))
     order by w.rank_at desc, w.id desc limit {CHUNK}) of_queue
  cross join lateral (select * from lanes.work w where w.id = of_queue.id offset 0) w
@@ -38,7 +39,8 @@ select asked.workload, w.items
  cross join lateral (
    select count(*) as items from (
      select from lanes.work w
-      where w.lane = 'realtime' and w.state = 'ready' and w.workload = asked.workload limit {MOST}) w) w
+      where w.lane = 'realtime' and w.state = 'ready' and w.workload = asked.workload and w.purpose in {ANSWERING}
+      limit {MOST}) w) w
 """
 
 

@@ -142,27 +142,28 @@ class generation(sa.TypedColumns):
     to_position: sa.Named[int] = column("Last position that it reads", type_=sa.BigInteger)
     cursor_position: sa.Named[int] = column("Work exists up to here", type_=sa.BigInteger)
     items: sa.Named[int] = column("Items with work", default="0")  # pyright: ignore[reportIncompatibleMethodOverride]
-    selection: sa.Named[Any] = column("Its conditions on items; {}: none", default="'{}'")
+    selection: sa.Named[Any] = column(
+        "Its conditions on items, and its lane; {}: none, batch", default="'{}'"
+    )
     skipped: sa.Named[int] = column("Items that would be asked as they were", default="0")
     erased: sa.Named[int] = column("Selected items without a payload any more", default="0")
     who: sa.Named[str]
     why: sa.Named[str]
     created_at: sa.Named[datetime]
+    paused_at: sa.Named[datetime | None] = column("Since when a person pauses it")
     completed_at: sa.Named[datetime | None] = column("When the last of its work ended")
     promoted_at: sa.Named[datetime | None]
     demoted_at: sa.Named[datetime | None]
     dropped_at: sa.Named[datetime | None]
 
 
-@table(index(None, "item_id"))
+@table()
 class promoted(sa.TypedColumns):
     """What a promotion replaced, for its demotion."""
 
-    generation_id: sa.Named[GenerationId] = sa.Column(
-        sa.ForeignKey(generation.c.id), primary_key=True
-    )
-    item_id: sa.Named[ItemId] = sa.Column(sa.ForeignKey(item.c.id), primary_key=True)
+    generation_id: sa.Named[GenerationId] = sa.Column(unenforced(generation.c.id), primary_key=True)
+    item_id: sa.Named[ItemId] = sa.Column(unenforced(item.c.id), primary_key=True)
     before_id: sa.Named[ResultId] = column(
-        "The result that demote restores", sa.ForeignKey(result.c.id)
+        "The result that demote restores", unenforced(result.c.id)
     )
-    after_id: sa.Named[ResultId] = column("The replay's result", sa.ForeignKey(result.c.id))
+    after_id: sa.Named[ResultId] = column("The replay's result", unenforced(result.c.id))

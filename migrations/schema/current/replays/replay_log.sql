@@ -10,7 +10,7 @@
 ---   items: How many items got work
 ---   skipped: How many would be asked exactly as their current answer was, and keep it
 ---   erased: How many of the selected items have no payload any more
----   selection: The conditions that its items meet, by name; {} for none
+---   selection: The conditions that its items meet, by name, and its lane, if that is realtime; {} for none
 ---   answered: How many of them it answered
 ---   open: How many of them are still under way
 ---   failed: How many of them failed
@@ -22,12 +22,13 @@
 ---   promoted_at: When its results became the current ones; null: never
 ---   demoted_at: When that was taken back; null: never
 ---   dropped_at: When it was forgotten; null: never
+---   paused_at: Since when it is paused; null: it is not
 create or replace view lanes.replay_log as
 select g.workload, g.number as generation, v.number as version, g.state, g.from_position, g.to_position,
        g.cursor_position, g.items, g.skipped, g.erased, g.selection,
        coalesce(o.answered, 0)::int as answered, coalesce(w.open, 0)::int as open, coalesce(w.failed, 0)::int as failed,
        coalesce(w.cost_usd, 0) as cost_usd, g.who, g.why,
-       g.created_at, g.completed_at, g.promoted_at, g.demoted_at, g.dropped_at
+       g.created_at, g.completed_at, g.promoted_at, g.demoted_at, g.dropped_at, g.paused_at
   from lanes.generation g
   join lanes.version v on v.id = g.version_id
   left join lateral (

@@ -1,0 +1,137 @@
+"""A replay in real time beside live work: what it is claimed after, what it is hidden from, and how it is paused."""
+
+from collections.abc import Sequence
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import Connection, text
+
+from lanes.doors.item import Amendment
+from lanes.errors import ActionRefused
+from lanes.packing import ClaimedWork
+from lanes.replays.replay import Generation, Selection
+from lanes.store.doors import items
+from lanes.store.realtime import load
+from lanes.store.replays import promotions, replays
+from lanes.store.routing import sheds
+from lanes.words import Lane, ReplayState
+from lanes.workload.version import Version
+from tests.conftest import later
+from tests.examples import admit, route
+from tests.store.replays.test_replays import AT, KEYS, begin, letters, read, settle
+from tests.store.tries import B, claim, row, rows, save, tried
+
+__all__ = ["letters"]
+IN_REALTIME = Selection(force=True, lane="realtime")
+DAYS_LATER = later(days=40)
+
+
+def begun(connection: Connection) -> Generation:
+    settle(connection, *KEYS)
+    return read(connection, begin(connection, selection=IN_REALTIME))
+
+
+def keys(claimed: Sequence[ClaimedWork]) -> list[str]:
+    return [each.key for each in claimed]
+
+
+def test_a_replay_in_real_time_is_answered_by_a_drain_and_promoted(
+    connection: Connection, letters: Version
+) -> None:
+    of = begun(connection)
+    save(connection, *(tried(each, output=B, at=AT) for each in claim(connection, now=AT)), now=AT)
+    assert [each.state for each in replays.finish(connection, now=AT)] == [ReplayState.COMPLETE]
+    assert {(each.lane, each.generation) for each in rows(connection, "result", generation=1)} == {
+        ("realtime", of.number)
+    }
+    assert promotions.promote(connection, "letters", now=AT)[1] == len(KEYS)
+    assert {each.output["category"] for each in rows(connection, "current_results")} == {"b"}
+
+
+def test_live_work_is_claimed_before_a_replay_however_old_that_is(connection: Connection) -> None:
+    begun(connection)
+    admit(connection, "new", now=DAYS_LATER, lane=Lane.REALTIME)
+    route(connection, now=DAYS_LATER)
+    claimed = claim(connection, now=DAYS_LATER)
+    assert keys(claimed) == ["new", *KEYS]
+    assert [each.measures for each in claimed] == [False, True, True, True, True]
+    assert not any(each.travels_alone for each in claimed), "its items may share calls"
+
+
+def test_no_router_scaler_or_shedder_counts_a_replay_as_load(connection: Connection) -> None:
+    begun(connection)
+    assert load.snapshot(connection, account="acme", now=AT).queues == []
+    assert load.backlog(connection, Lane.REALTIME, now=AT).ready == 0
+    assert sheds.standing(connection, ["letters"]) == {"letters": 0}
+    assert sheds.last(connection, ["letters"]).waiting == []
+    claim(connection, now=AT)
+    assert load.snapshot(connection, account="acme", now=AT).queues == []
+
+
+@pytest.mark.parametrize("lane", Lane)
+def test_a_paused_replay_asks_nothing_until_it_is_resumed(
+    connection: Connection, letters: Version, lane: Lane
+) -> None:
+    settle(connection, *KEYS)
+    of = read(connection, begin(connection, selection=Selection(force=True, lane=lane.value)))
+    assert "`lanes resume letters --replay`" in promotions.pause(connection, "letters", now=AT)
+    assert row(connection, "replay_log").paused_at == AT
+    assert row(connection, "replay_log").open == len(KEYS)
+    assert rows(connection, "work", state="ready") == []
+    assert replays.finish(connection, now=AT) == []
+    with pytest.raises(ActionRefused, match="is paused"):
+        begin(connection)
+    with pytest.raises(ActionRefused, match="is paused"):
+        promotions.promote(connection, "letters", now=AT)
+    items.amend(connection, Amendment("letters", "a", {"text": "n"}), door="client", now=AT)
+    promotions.hold(connection, now=AT)  # the work of the amended item, too
+    assert rows(connection, "work", state="ready", purpose="replay") == []
+    assert "goes on" in promotions.resume(connection, "letters", now=AT + timedelta(hours=1))
+    with pytest.raises(ActionRefused, match="is not paused"):
+        promotions.resume(connection, "letters", now=AT)
+    ready = rows(connection, "work", state="ready", purpose="replay")
+    assert {(each.lane, each.claimed_by) for each in ready} == {(lane, None)}
+    assert len(ready) == of.items == len(KEYS)
+
+
+def test_a_pause_stops_the_reading_and_the_same_replay_reads_on_once_resumed(
+    connection: Connection,
+) -> None:
+    settle(connection, *KEYS)
+    of = replays.read_some(connection, begin(connection).id, limit=1, now=AT)
+    promotions.pause(connection, "letters", now=AT)
+    assert replays.read_some(connection, of.id, now=AT).cursor_position == of.cursor_position
+    assert "ask for the same replay again" in promotions.resume(connection, "letters", now=AT)
+    assert read(connection, begin(connection)).items == len(KEYS)
+
+
+def test_no_lost_claim_is_made_of_a_paused_replay(connection: Connection) -> None:
+    begun(connection)
+    promotions.pause(connection, "letters", now=AT)
+    lapsed = "select count(*) from lanes.work where state = 'claimed' and lease_until < :then"
+    then = {"then": AT + timedelta(days=365)}
+    assert connection.execute(text(lapsed), then).scalar_one() == 0
+
+
+def test_only_a_running_replay_can_be_paused(connection: Connection) -> None:
+    with pytest.raises(ActionRefused, match="was never replayed"):
+        promotions.pause(connection, "letters", now=AT)
+    of = begun(connection)
+    promotions.drop(connection, "letters", now=AT)
+    with pytest.raises(ActionRefused, match=f"{of.name} is dropped: only a running"):
+        promotions.pause(connection, "letters", now=AT)
+
+
+def test_a_preview_says_when_each_lane_ends(connection: Connection) -> None:
+    settle(connection, *KEYS)
+    asked = {"version_no": None, "first": None, "last": None, "selection": IN_REALTIME}
+    seen = replays.preview(connection, "letters", **asked, now=AT)
+    assert (seen.items, seen.probability) == (len(KEYS), 0.95)
+    assert AT < seen.ends[Lane.REALTIME] < seen.ends[Lane.BATCH]
+    busy = (
+        "insert into lanes.figure (grain, at, workload, lane, purpose, kind, word, n) "
+        "values ('hour', date_trunc('hour', cast(:at as timestamptz)) - interval '1 hour', 'letters', 'realtime', 'answer', "
+        "'attempt', 'valid', 100000000)"
+    )
+    connection.execute(text(busy), {"at": AT})
+    assert Lane.REALTIME not in replays.preview(connection, "letters", **asked, now=AT).ends
