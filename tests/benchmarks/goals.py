@@ -111,6 +111,12 @@ GOALS: Mapping[str, Mapping[str, Goal]] = {
         "second_passes_saved": least(0.6),
         "corrections_missed": most(0.1),  # the stated risk
     },
+    "replay": {
+        "promote_s": most(1.0),
+        "live_p99_ratio": most(1.2),
+        "paid_again": most(0),
+        "differing_call_share": most(0.055),
+    },
     "doors": {
         "submit_per_s": least(5_000),
         "submit_many_per_s": least(20_000),

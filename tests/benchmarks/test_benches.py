@@ -29,6 +29,7 @@ pytestmark = pytest.mark.slow
         "drain",
         "routing",
         "cost",
+        "replay",
         "doors",
         "gates",
         "watch",

@@ -5,7 +5,7 @@ from alembic import op
 
 revision = "0127"
 down_revision = "0126"
-sql_in_force = "ae5629158ddf"  # migrations/schema/current/ after this revision
+sql_in_force = "cab13218915e"  # migrations/schema/current/ after this revision
 
 
 def upgrade() -> None:
