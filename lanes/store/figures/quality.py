@@ -23,6 +23,7 @@ from lanes.promises.quality import (
     values_of,
     with_class,
 )
+from lanes.routing.split import is_sampled
 from lanes.store.bulk import document_of
 from lanes.store.workload.known import known
 from lanes.words import Lane
@@ -41,14 +42,14 @@ on conflict (name) do update set seen_until = excluded.seen_until, position = ex
 """
 # An authoritative answer says whether the provisional one of its revision was corrected, a shadow whether the pack agreed.
 ATTEMPTS = """
-select a.item_id, a.version_id, a.lane, a.outcome, r.output, c.corrected, c.provisional, k.agrees,
+select a.item_id, a.version_id, a.lane, a.outcome, r.output, c.corrected, c.provisional, c.key, k.agrees,
        concat_ws(', ', s.model, 'tier ' || s.service_tier, 'geo ' || s.inference_geo, 'speed ' || s.speed) as served
   from generate_series(cast(:after as bigint) + 1, cast(:until as bigint), cast(:every as bigint)) g (id)
   join lanes.attempt a on a.id = g.id
   left join lanes.result r on r.item_id = a.item_id and r.work_id = a.work_id and a.shown
   left join lateral (
     select exists (select from lanes.correction c where c.item_id = r.item_id and c.authoritative_id = r.id) as corrected,
-           p.output as provisional
+           p.output as provisional, (select i.key from lanes.item i where i.id = p.item_id) as key
       from lanes.result p
      where p.item_id = r.item_id and p.generation = r.generation and p.revision = r.revision
        and p.standing = 'provisional' and r.standing = 'authoritative') c on true
@@ -152,7 +153,10 @@ def _sort(row: Any, version: Version, seen: Seen) -> None:
         said = [(row.lane, QualityMeasure.PACKED, "", "agreed" if row.agrees else "differed")]
     if row.served:
         said.append((row.lane, QualityMeasure.SERVED, "", row.served))
-    if row.corrected is not None:
+    of = version.spec.second_pass
+    # what a check or a class has chosen is no fair sample of the version's answers
+    is_fair = not of.is_stated or is_sampled(version.workload, row.key or "", of.sample)
+    if row.corrected is not None and is_fair:
         word = "corrected" if row.corrected else "agreed"
         fields = with_class("", class_of(row.provisional or {}, schema)[1])
         said += [(Lane.REALTIME, QualityMeasure.CORRECTION, field, word) for field in fields]

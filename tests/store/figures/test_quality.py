@@ -13,6 +13,7 @@ from lanes.promises.incident import IncidentState, Promise
 from lanes.promises.judge import assess
 from lanes.promises.quality import WatchedFigure
 from lanes.provider.message import read_response
+from lanes.routing.split import is_sampled
 from lanes.settling.outcome import Response
 from lanes.store import incidents
 from lanes.store.asking import through
@@ -179,6 +180,21 @@ def test_corrections_and_labels_count_once_they_are_known(connection: Connection
     assert found['accuracy category of "a" realtime'].watch.values == ("right", "right")
     assert found['accuracy category of "a" batch'].watch.values == ("right",)
     assert found['accuracy category of "b" batch'].watch.values == ("wrong",)
+
+
+def test_of_a_version_that_leaves_out_second_passes_only_the_uniform_sample_is_watched(
+    connection: Connection,
+) -> None:
+    second_pass = {"when": 'output.category == "a"', "sample": 0.3}
+    fields = {"promises": WATCHED, "second_pass": second_pass}
+    version = publish(connection, now=NOON, mode="lambda", **fields)
+    answer(connection, "k", [A] * 18)
+    batch_id, works = submit(connection, version, now=later(minutes=1))
+    save(connection, *map(tried, works), batch_id=batch_id, now=later(minutes=2))
+    quality.fold(connection, now=later(minutes=3))
+    drawn = sum(is_sampled("letters", f"k{n}", 0.3) for n in range(18))
+    assert 0 < drawn < 18
+    assert len(figures(connection)["correction realtime"].watch.values) == drawn
 
 
 def test_the_report_says_how_many_labels_the_watch_of_accuracy_lacks(
