@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from cyclopts import Parameter
+from cyclopts import Parameter, validators
 from rich.markdown import Markdown
 from rich.progress import Progress
 from sqlalchemy import Engine
@@ -44,6 +44,7 @@ class StreamPart:
         answered_by: Only items whose current answer is of the version with this number.
         force: Ask items again that would be asked exactly as they were.
         lane: The lane that asks: batch, or realtime, where it takes only what live work leaves.
+        shadow: The share, 0 to 1, of the items after its range that it answers too, to be compared, until it is promoted.
     """
 
     first: Annotated[int | None, Parameter(name="--from")] = None
@@ -56,6 +57,7 @@ class StreamPart:
     answered_by: int | None = None
     force: Annotated[bool, Parameter(negative="")] = False
     lane: Literal["realtime", "batch"] = "batch"
+    shadow: Annotated[float, Parameter(validator=validators.Number(gte=0, lte=1))] = 0.0
 
     def selection(self, now: datetime) -> Selection:
         """Return the conditions on items.

@@ -53,11 +53,15 @@ class Selection(Form):
     """Yes asks items again that would be asked exactly as they were; no keeps their answers."""
     lane: Literal["realtime", "batch"] = Field(default="batch", title="Lane")
     """The lane that asks: batch, or realtime, where it takes only what live work leaves."""
+    shadow: float = Field(default=0.0, ge=0, le=1, title="Shadow")
+    """The share, 0 to 1, of the items after its range that it answers too, to be compared, until it is promoted."""
 
     @property
     def said(self) -> str:
         """Return the conditions that were given, empty without one."""
-        given = self.model_dump(mode="json", exclude_defaults=True, exclude={"force", "lane"})
+        given = self.model_dump(
+            mode="json", exclude_defaults=True, exclude={"force", "lane", "shadow"}
+        )
         return ", ".join(f"{name} {value}" for name, value in given.items())
 
     def rule(self) -> Rule | None:

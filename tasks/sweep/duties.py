@@ -111,7 +111,8 @@ async def look_for_batches(at: Connections, background: BackgroundRequests, _: d
 
 
 async def finish_replays(db: Database, background: BackgroundRequests, now: datetime) -> None:
-    """Complete the replays whose work has ended, and write their reports; hold what paused ones have open again."""
+    """Complete the replays whose work has ended, and write their reports; shadow what arrives, and hold what is paused."""
+    await db.run(replays.shadow, now=now)
     await db.run(promotions.hold, now=now)
     for complete in await db.run(replays.finish, now=now):
         name = f"the report of {complete.name}"

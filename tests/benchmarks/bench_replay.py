@@ -37,6 +37,7 @@ from tests.benchmarks.telling import tell
 from tests.examples import publish
 
 GAP_S = 0.05  # between two urgent items
+SETTLES_S = 2.0  # after a pause or its end
 CALL_S = 0.1  # that the stand-in takes for an answer
 ITEMS = """
 insert into lanes.item (id, workload, key, payload, content_hash, entity, occurred_at, received_at, source, position,
@@ -189,6 +190,7 @@ def _beside(
             for name in ("without", "with"):
                 if name == "with":
                     _paused(pool, promotions.resume)
+                time.sleep(SETTLES_S)
                 took[name] += _urgent(drain, f"u{number}-{name}-", urgent)
                 if name == "with":
                     assert _replayed(pool).state == "running", "the replay ended too soon"
@@ -220,7 +222,7 @@ def _beside(
 def _read(url: str, *, killed_at: int = 0, pool: Engine | None = None) -> None:
     """Run `lanes replay`; with `killed_at` its process is killed once it has read so far."""
     around = {name: value for name, value in os.environ.items() if not name.startswith(OWN)}
-    asked = [sys.executable, "-m", "lanes.cli", "replay", WORKLOAD, "--force", "--lane", "realtime"]
+    asked = [sys.executable, "-m", "lanes", "replay", WORKLOAD, "--force", "--lane", "realtime"]
     process = subprocess.Popen(asked, env=around | {"LANES_DATABASE_URL": url})
     if pool is not None:
         while process.poll() is None and _cursor(pool) < killed_at:

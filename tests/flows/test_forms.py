@@ -77,6 +77,7 @@ ORDERS = {
         "answered_by",
         "force",
         "lane",
+        "shadow",
         "depart",
         "who",
         "why",

@@ -47,6 +47,7 @@ with changed as (
   update lanes.item i set result_id = r.id
     from lanes.result r
    where i.workload = :workload and i.settled_at is not null and i.canceled_at is null and i.result_id is not null
+     and i.position <= :last
      and r.item_id = i.id and r.generation = :number and r.generation > 0 and r.revision = i.revision
   returning i.id, old.result_id as before_id, r.id as after_id)
 insert into lanes.promoted (generation_id, item_id, before_id, after_id)
@@ -111,8 +112,9 @@ def promote(
         StillLocked: another open transaction holds one of its items.
     """
     of = promotable(connection, name, number, now=now)
-    given = {"workload": of.workload, "number": of.number, "id": of.id}
+    given = {"workload": of.workload, "number": of.number, "id": of.id, "last": of.to_position}
     with waiting_at_most(connection, PATIENCE):
+        _cancel(connection, of, now)  # shadows
         connection.execute(text(MEMORY))
         changed = connection.execute(text(PROMOTE), given).rowcount
     _tell(connection, of, ReplayState.PROMOTED, changed, now=now)
@@ -175,14 +177,9 @@ def drop(
     )
     check_droppable(of)
     with waiting_at_most(connection, PATIENCE):
-        canceled = connection.execute(
-            update(work)
-            .where(open_work_of(of))
-            .values(state=WorkState.CANCELED, finished_at=now)
-            .returning(work.c.id)
-        ).all()
+        canceled = _cancel(connection, of, now)
     _move(connection, of, ReplayState.DROPPED, dropped_at=now)
-    return get(connection, of.id), len(canceled)
+    return get(connection, of.id), canceled
 
 
 def pause(connection: Connection, name: str, *, now: datetime) -> str:
@@ -313,6 +310,12 @@ def _tell(
     says = {"generation": of.number, "version": of.version, "items": changed, "readers": names}
     told = EventOut.of_workload(f"lanes.replay.{state}", of.workload, says)
     outbox.add(connection, [told], now=now)
+
+
+def _cancel(connection: Connection, of: Generation, now: datetime) -> int:
+    """Cancel the replay's open work, and return how much it was."""
+    ended = {"state": WorkState.CANCELED, "finished_at": now}
+    return connection.execute(update(work).where(open_work_of(of)).values(ended)).rowcount
 
 
 def _move(

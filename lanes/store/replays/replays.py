@@ -13,6 +13,7 @@ from lanes.packing import AFTER_ALL_LIVE_WORK, AFTER_LIVE_WORK, history_chars
 from lanes.realtime.pace import YIELDS
 from lanes.replays.replay import EVERYTHING, Generation, Preview, Selection, resumes
 from lanes.routing.room import Room
+from lanes.routing.split import is_sampled
 from lanes.store.asking import read_as
 from lanes.store.bulk import one_of
 from lanes.store.literals import is_, is_among
@@ -186,14 +187,29 @@ def read_some(
     counts = {"items": of.items + added, "skipped": of.skipped + part.skipped}
     counts |= {"erased": of.erased + part.erased, "cursor_position": part.end}
     connection.execute(sa.update(generation).where(generation.c.id == id).values(counts))
-    if of.lane is Lane.REALTIME:
-        wake(connection)
     return get(connection, id)
 
 
+def shadow(connection: sa.Connection, *, now: datetime) -> None:
+    """Let open replays answer their share of the next items after their ranges, which the live version answers too."""
+    wants = generation.c.selection.op("?")("shadow"), generation.c.paused_at.is_(None)
+    read = generation.c.cursor_position >= generation.c.to_position
+    asking = _generations().where(is_among(generation.c.state, OPEN_STATES), read, *wants)
+    for of in map(_generation, connection.execute(asking).all()):
+        by, chosen = workloads.one(connection, of.version_id), of.selection
+        last = _last(connection, of.workload, None)
+        part = selecting.part(connection, by, chosen, of.cursor_position, last, limit=CHUNK)
+        taken = [row.id for row in part.asked if is_sampled(of.name, row.key, chosen.shadow)]
+        _owe(connection, of, taken, now)
+        moved = sa.update(generation).where(generation.c.id == of.id)
+        connection.execute(moved.values(cursor_position=max(part.end, of.cursor_position)))
+
+
 def finish(connection: sa.Connection, *, now: datetime) -> list[Generation]:
-    """Complete the replays whose last work ended, and return each once."""
-    still_open = sa.exists().where(of_generation(), is_open_work())
+    """Complete the replays whose last work ended, shadows apart, and return each once."""
+    still_open = sa.exists().where(
+        of_generation(), is_open_work(), _is_within(generation.c.to_position)
+    )
     done = connection.execute(
         sa.update(generation)
         .where(
@@ -208,9 +224,14 @@ def finish(connection: sa.Connection, *, now: datetime) -> list[Generation]:
 
 
 def open_work(connection: sa.Connection, of: Generation) -> int:
-    """Count the replay's work that has not ended."""
-    count = sa.select(sa.func.count()).select_from(work).where(open_work_of(of))
+    """Count the replay's work that has not ended, shadows apart."""
+    rows = sa.select(sa.func.count()).select_from(work)
+    count = rows.where(open_work_of(of), _is_within(of.to_position))
     return connection.execute(count).scalar_one()
+
+
+def _is_within(to_position: Any) -> sa.ColumnElement[bool]:
+    return sa.exists().where(item.c.id == work.c.item_id, item.c.position <= to_position)
 
 
 def open_work_of(of: Generation) -> sa.ColumnElement[bool]:
@@ -292,6 +313,8 @@ def _owe(connection: sa.Connection, of: Generation, ids: Sequence[ItemId], now: 
         standing = connection.execute(wanted).all()
     if not standing:
         return 0
+    if of.lane is Lane.REALTIME:
+        wake(connection)
     rows = upsert(work).on_conflict_do_nothing().returning(work.c.id)
     return len(connection.execute(rows, [_work(of, row, now) for row in standing]).all())
 

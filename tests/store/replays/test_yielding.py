@@ -19,7 +19,7 @@ from lanes.workload.version import Version
 from tests.conftest import later
 from tests.examples import admit, route
 from tests.store.replays.test_replays import AT, KEYS, begin, letters, read, settle
-from tests.store.tries import B, claim, row, rows, save, tried
+from tests.store.tries import B, claim, row, rows, save, submit, tried
 
 __all__ = ["letters"]
 IN_REALTIME = Selection(force=True, lane="realtime")
@@ -135,3 +135,33 @@ def test_a_preview_says_when_each_lane_ends(connection: Connection) -> None:
     )
     connection.execute(text(busy), {"at": AT})
     assert Lane.REALTIME not in replays.preview(connection, "letters", **asked, now=AT).ends
+
+
+def test_a_replay_shadows_later_items_until_it_is_promoted_and_never_shows_that(
+    connection: Connection, letters: Version
+) -> None:
+    settle(connection, *KEYS)
+    of = read(connection, begin(connection, selection=Selection(force=True, shadow=1)))
+    settle(connection, "later")
+    replays.shadow(connection, now=AT)
+    replays.shadow(connection, now=AT)
+    _, waiting = submit(connection, letters, now=AT)
+    assert keys(waiting) == [*KEYS, "later"]
+    save(connection, *(tried(each, output=B, at=AT) for each in waiting), now=AT)
+    settle(connection, "last")
+    replays.shadow(connection, now=AT)
+    assert [each.id for each in replays.finish(connection, now=AT)] == [of.id], "a shadow is open"
+    assert promotions.compared(connection, replays.get(connection, of.id)).items == len(KEYS) + 1
+    assert promotions.promote(connection, "letters", now=AT)[1] == len(KEYS)
+    assert rows(connection, "work", state="ready") == []
+    shown = {each.key: each.generation for each in rows(connection, "current_results")}
+    assert shown == dict.fromkeys(KEYS, 1) | {"later": 0, "last": 0}
+
+
+def test_a_share_of_the_later_items_is_shadowed(connection: Connection) -> None:
+    settle(connection, *KEYS)
+    read(connection, begin(connection, selection=Selection(force=True, shadow=0.5)))
+    settle(connection, *(f"n{number}" for number in range(100)))
+    replays.shadow(connection, now=AT)
+    owed = len(rows(connection, "work", purpose="replay")) - len(KEYS)
+    assert 25 < owed < 75
