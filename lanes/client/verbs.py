@@ -125,9 +125,9 @@ class Verbs:
     ) -> str:
         """Begin the job of these inputs, unless they are above its budget; see `lanes.store.doors.jobs.begin`."""
         now = clock(connection)
-        sent = (read(workload, each, now, place) for place, each in placed(inputs, order.name))
-        items = (each for each in sent if isinstance(each, Submission))
-        job_store.check_budget(connection, order, workload, items, now=now)
+        asked = (read(workload, each, now, place) for place, each in placed(inputs, order.name))
+        sent = (each for each in asked if isinstance(each, Submission))
+        job_store.check_budget(connection, order, workload, sent, now=now)
         return self._patiently(connection, jobs.begin, order, workload, now)
 
     def close_job(self, connection: Connection, name: str, sent: Sequence[Sent]) -> None:
@@ -200,9 +200,8 @@ class Verbs:
         return waits(connection, self._patience, query, *args, **kwargs)
 
 
-Placed = tuple[
-    str | None, Mapping[str, Any]
-]  # an input and, of one that is sent with a job, its place there
+# An input and, of one that is sent with a job, its place there.
+Placed = tuple[str | None, Mapping[str, Any]]
 
 
 def job_order(

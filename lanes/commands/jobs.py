@@ -124,6 +124,8 @@ def _followed(pool: Engine, name: str) -> tuple[JobStatus, datetime]:
         with onlooker() as shown:
             while True:
                 total = max(found.received, (found.sent or 0) - (found.refused or 0))
+                if found.answered:
+                    shown.counts("answered", found.answered + found.over, total)
                 shown.counts(plain(name, most=30), found.over, total)
                 shown.waits(" ".join(report.outlook(found, now)))
                 if found.is_done:

@@ -96,9 +96,9 @@ class JobOrder:
             Refused: they are above it.
         """
         if self.budget_usd is not None and quoted_usd > self.budget_usd:
-            of = f"{counted(items, 'item')} of {usd(quoted_usd)}, its budget is {usd(self.budget_usd)}"
-            said = f'job "{self.name}" is quoted at {of}; raise it, or send less'
-            raise Refused("job_budget", said)
+            quote = f"{usd(quoted_usd)} for {counted(items, 'item')}"
+            said = f'job "{self.name}" is quoted at {quote}, above its budget of {usd(self.budget_usd)}'
+            raise Refused("job_budget", f"{said}; raise the budget, or send less")
 
 
 def read_budget(given: object) -> Decimal | None:

@@ -10,15 +10,8 @@ from lanes.settling.jobs import JobStatus
 from lanes.text import cell, plain
 from lanes.units import clock, count, counted, usd
 
-COUNTS = (
-    "waiting",
-    "answered",
-    "settled",
-    "failed",
-    "canceled",
-    "duplicates",
-    "refused",
-)
+WIDTH = 40  # of a progress bar
+COUNTS = ("waiting", "answered", "settled", "failed", "canceled", "duplicates", "refused")
 
 
 def key(of: JobStatus) -> str:
@@ -46,16 +39,22 @@ def outlook(of: JobStatus, now: datetime) -> list[str]:
     told = [f"Cost: {costs}."]
     if of.expected_end_at is not None and of.probability is not None:
         by, chance = clock(of.expected_end_at, beside=now), percent(of.probability)
-        told.append(f"It is done by {by} with a probability of {chance}.")
+        told.append(f"Expected to be done by {by}, with a probability of {chance}.")
     reasons = of.failures.items()
     return told + [f"{counted(items, 'item')} failed: {plain(why)}" for why, items in reasons]
 
 
 def render(of: JobStatus, now: datetime) -> str:
     """Return the page."""
-    lines = "\n".join(f"- {cell(each, most=400)}" for each in outlook(of, now))
-    does = "`--results FILE` writes its answers, `--retry` tries failed items again, `--cancel` withdraws open ones"
-    return f"# {cell(headline(of), most=400)}\n\n{lines}\n\n`lanes job NAME` shows it in a terminal: {does}.\n"
+    title, _, counts = headline(of).rpartition(": ")
+    share = (of.over + of.answered) / max(of.received, 1)
+    bar = f"`{'█' * int(WIDTH * share):░<{WIDTH}}` {100 * share:.0f} % no longer wait"
+    lines = "\n".join(f"- {cell(each, most=400)}" for each in (f"{counts}.", *outlook(of, now)))
+    does = (
+        "`lanes job NAME --follow` shows it in a terminal, and `--results FILE` writes its answers."
+    )
+    form = "The form [`job`](/v2/deployments?flowOrDeploymentName=job) withdraws open items, or tries failed ones again."
+    return f"# {cell(title, most=400)}\n\n{bar}\n\n{lines}\n\n{does} {form}\n"
 
 
 def listed(of: Sequence[JobStatus], now: datetime) -> Table[JobStatus]:

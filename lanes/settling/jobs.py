@@ -55,10 +55,8 @@ class JobStatus:
 
     def told(self) -> dict[str, Any]:
         """Return what the event says that tells of its end."""
-        counts = {
-            name: getattr(self, name) for name in ("received", "settled", "failed", "canceled")
-        }
-        return {"job": self.job, **counts, "cost_usd": float(self.cost_usd)}
+        names = ("job", "received", "settled", "failed", "canceled")
+        return {name: getattr(self, name) for name in names} | {"cost_usd": float(self.cost_usd)}
 
     @property
     def over(self) -> int:
@@ -85,9 +83,10 @@ class RealtimeRest:
         return self.now + timedelta(seconds=max(self.items + more, 0) / self.per_s)
 
 
-def expected_end(
-    parts: Sequence[BatchDeparture | RealtimeRest], probability: float
-) -> datetime | None:
+JobPart = BatchDeparture | RealtimeRest
+
+
+def expected_end(parts: Sequence[JobPart], probability: float) -> datetime | None:
     """Return when all parts are over with this probability, as if each took its own time; None without one."""
     each = probability ** (1 / max(len(parts), 1))
     return max((part.back_at(each) for part in parts), default=None)

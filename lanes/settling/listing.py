@@ -58,11 +58,8 @@ class ListingQuery:
 
     def told(self) -> "ListingQuery":
         """Return the selection of items that a follower hears of; it names no state where a follower hears of none."""
-        return ListingQuery(
-            self.workload,
-            [each for each in TOLD if not self.states or each in self.states],
-            job_id=self.job_id,
-        )
+        told = [each for each in TOLD if not self.states or each in self.states]
+        return ListingQuery(self.workload, told, job_id=self.job_id)
 
 
 @dataclass(frozen=True)

@@ -38,7 +38,7 @@ from tasks.sweep.sweeper import BackgroundRequests, Duty, Sweeper
 
 PREFECT_S = 10.0  # the longest that Prefect is waited for; `lanes diff` works without it
 PROVIDER_S = 60.0  # the provider's list is read page by page
-SHOWN_JOBS = 10  # open ones whose pages are kept up to date
+SHOWN_JOBS = 30  # the newest, whose pages are kept up to date while they are open
 MOST_ROUNDS = 10  # of one turn of folding; readers add what is left
 
 

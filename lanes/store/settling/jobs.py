@@ -13,8 +13,8 @@ from lanes.doors.filedoor import FileLine
 from lanes.doors.item import JobOrder, Submission
 from lanes.errors import UnknownItem
 from lanes.routing.forecast import LaneConditions, forecast
-from lanes.routing.prospect import BatchDeparture, BatchProfile
-from lanes.settling.jobs import JobState, JobStatus, RealtimeRest, expected_end
+from lanes.routing.prospect import BatchProfile
+from lanes.settling.jobs import JobPart, JobState, JobStatus, RealtimeRest, expected_end
 from lanes.store import outbox, signals
 from lanes.store.asking import read_as
 from lanes.store.money import sharing
@@ -38,11 +38,13 @@ select s.* from lanes.job_status s
 """)
 STATUS = sa.text("select * from lanes.job_status where job_id = :job_id")
 SPAN = sa.text("select min(id) as first, max(id) as last from lanes.item where job_id = :job_id")
-# Without a failure: the items that were answered since then.
-RECENT = sa.text("""
+FAILURES = sa.text("""
 select i.failure, count(*) as items from lanes.item i
- where i.id between :first and :last and i.job_id = :job_id and (i.failure is not null or i.answered_at >= :since)
- group by 1 order by i.failure is not null, 2 desc, 1 limit :most + 1
+ where i.id between :first and :last and i.failure is not null and i.job_id = :job_id group by 1 order by 2 desc, 1 limit :most
+""")
+ANSWERED = sa.text("""
+select count(distinct i.id) from lanes.attempt a join lanes.item i on i.id = a.item_id and i.job_id = :job_id
+ where a.workload = :workload and a.lane = 'realtime' and a.ended_at >= :since and i.answered_at >= :since
 """)
 # Of items spread evenly over the job, the open ones. Each still costs its answer by its newest route and, where that corrects,
 # the authoritative pass; its open work says which batch it waits for.
@@ -104,16 +106,11 @@ def status(connection: sa.Connection, name: str, *, now: datetime) -> JobStatus:
     its: dict[str, Any] = {"job_id": _job(connection, name).id}
     found = _status(connection.execute(STATUS, its).one())
     its |= connection.execute(SPAN, its).one()._asdict()
-    version, left = (
-        workloads.in_force(connection).get(found.workload),
-        found.waiting + found.answered,
-    )
-    answered, of = 0, min(PACE_OF, max(now - found.created_at, timedelta(seconds=1)))
-    if left or found.failed:
-        its |= {"since": now - of, "most": MOST_REASONS}
-        reasons = {row.failure: row.items for row in connection.execute(RECENT, its)}
-        answered = reasons.pop(None, 0)
-        found = replace(found, failures=reasons)
+    if found.failed:
+        reasons = connection.execute(FAILURES, {**its, "most": MOST_REASONS})
+        found = replace(found, failures={each.failure: each.items for each in reasons})
+    left = found.waiting + found.answered
+    version = workloads.in_force(connection).get(found.workload)
     if not left or version is None:
         return replace(found, estimated_usd=None if left else found.cost_usd)
     its["step"] = 1 + (its["last"] - its["first"]) // SAMPLED
@@ -122,7 +119,7 @@ def status(connection: sa.Connection, name: str, *, now: datetime) -> JobStatus:
     costs = [each.usd for each in sample if each.usd is not None]
     more = left * sum(costs, Decimal(0)) / len(costs) if costs else None
     laws = turnarounds.prospects(connection, now=now)
-    parts: list[BatchDeparture | RealtimeRest] = []
+    parts = list[JobPart]()
     for each in {row.batch_id: row for row in sample if row.state == BatchState.SUBMITTED}.values():
         model = BatchProfile(each.model, timedelta(minutes=each.batch_expected_minutes))
         parts.append(laws.underway(model, left_at=each.intended_at, requests=each.requests))
@@ -131,12 +128,15 @@ def status(connection: sa.Connection, name: str, *, now: datetime) -> JobStatus:
         parts.append(laws.of(version).scheduled)
     if waiting[Lane.REALTIME]:
         rest = left * waiting[Lane.REALTIME] / len(sample)
-        pace = answered / of.total_seconds()
+        of = min(PACE_OF, max(now - found.created_at, timedelta(seconds=1)))
+        its |= {"workload": found.workload, "since": now - of}
+        pace = connection.execute(ANSWERED, its).scalar_one() / of.total_seconds()
         parts = [*parts, RealtimeRest(now, rest, pace)] if pace else []
-    ends, sure = expected_end(parts, version.spec.confidence), version.spec.confidence
-    estimates = {"expected_end_at": ends, "probability": sure if ends else None}
     in_all = None if more is None else found.cost_usd + more
-    return replace(found, estimated_usd=in_all, **estimates)
+    found = replace(found, estimated_usd=in_all)
+    sure = version.spec.confidence
+    ends = expected_end(parts, sure)
+    return replace(found, expected_end_at=ends, probability=sure) if ends else found
 
 
 def _status(row: Any) -> JobStatus:
@@ -160,19 +160,17 @@ def check_budget(
     if order.budget_usd is None or version is None:
         return
     laws = turnarounds.prospects(connection, now=now)
-    lanes = LaneConditions(
-        workloads.splits(connection), laws, sharing=sharing.known(connection, now=now)
-    )
+    shared = sharing.known(connection, now=now)
+    lanes = LaneConditions(workloads.splits(connection), laws, sharing=shared)
     lines = (FileLine(each, None) for each in sent)
     found = forecast(lines, version, lanes, now=now, by=order.due_at)
     order.check_quote(found.items, found.as_routed_usd)
 
 
 def unfinished(connection: sa.Connection, *, most: int, now: datetime) -> list[JobStatus]:
-    """Return the newest jobs whose end was not told, with estimates."""
-    wanted = sa.select(job.c.name).where(job.c.done_at.is_(None)).order_by(job.c.id.desc())
-    names = connection.execute(wanted.limit(most)).scalars().all()
-    return [status(connection, each, now=now) for each in names]
+    """Return those of the newest jobs whose end was not told, with estimates."""
+    found = newest(connection, most=most)
+    return [status(connection, each.job, now=now) for each in found if each.done_at is None]
 
 
 def cancel(connection: sa.Connection, name: str, *, now: datetime) -> int:

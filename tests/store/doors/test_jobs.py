@@ -132,7 +132,8 @@ def test_a_job_that_is_quoted_at_more_than_its_budget_is_refused_and_nothing_is_
     inputs = [{"key": key, "payload": {"text": "x"}} for key in "ab"]
     with Lanes(pool) as client:
         with pytest.raises(
-            Refused, match=r'job "mine" is quoted at 2 items of \$.+, its budget is \$0; raise it'
+            Refused,
+            match=r'job "mine" is quoted at \$.+ for 2 items, above its budget of \$0; raise',
         ) as refused:
             client.submit_many("letters", inputs, job="mine", budget_usd=0)
         with pool.begin() as connection:
@@ -153,7 +154,7 @@ def test_a_file_above_its_budget_is_refused(
 ) -> None:
     path = jsonl(tmp_path, "one", "two")
     assert submit_file(path, workload="letters", budget=0) == 1
-    assert "is quoted at 2 items of $" in capsys.readouterr().err
+    assert " for 2 items, above its budget of $0" in capsys.readouterr().err
     assert submit_file(path, workload="letters", budget=1) == 0
 
 

@@ -73,6 +73,13 @@ def test_the_end_of_real_time_follows_the_pace_of_the_last_two_minutes(mixed: Co
     assert (idle.expected_end_at, idle.probability) == (None, None)
 
 
+def test_the_page_shows_how_far_the_job_is(mixed: Connection) -> None:
+    page = report.render(status(mixed), NOON)
+    assert page.startswith("# Job mine of letters is open\n")
+    assert f"`{'█' * 20}{'░' * 20}` 50 % no longer wait" in page
+    assert "- 2 of 4 items over (2 waiting, 1 settled, 1 failed)." in page
+
+
 def test_a_lambda_item_in_real_time_ends_with_the_batch_that_confirms_it(
     connection: Connection,
 ) -> None:
