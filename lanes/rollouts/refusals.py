@@ -16,10 +16,18 @@ MISMATCH_ALPHA = 0.001  # the chance that a sample ratio by chance alone is ever
 MISMATCH = 0.001  # the smallest difference between sample ratio and split that matters
 
 
-def of_start(plan: RolloutPlan, *, mode: Mode, values: bool, present: Rollout | None) -> str | None:
+def of_start(
+    plan: RolloutPlan,
+    *,
+    mode: Mode,
+    values: bool,
+    present: Rollout | None,
+    leaves_out: bool = False,
+) -> str | None:
     """Return why a rollout by this plan cannot begin.
 
-    `values` means that the workload states the value of an answer, and `present` is its open rollout.
+    `values` means that the workload states the value of an answer, `leaves_out` that some early answers get no second pass, and
+    `present` is its open rollout.
     """
     playbook, workload = plan.playbook, plan.workload
     if present is not None:
@@ -42,6 +50,11 @@ def of_start(plan: RolloutPlan, *, mode: Mode, values: bool, present: Rollout | 
         return (
             f'playbook "{playbook.name}" has a gate on {confirming}, but workload "{workload}" is not in lambda mode: nothing '
             "compares its answers; remove the gate, change the mode, or add `shadows` to the playbook"
+        )
+    if confirming is not None and leaves_out:
+        return (
+            f'playbook "{playbook.name}" has a gate on {confirming}, but workload "{workload}" leaves out second passes '
+            "(second_pass): those that it has are no fair sample; remove the gate, or add `shadows` to the playbook"
         )
     if plan.first is None:
         return (

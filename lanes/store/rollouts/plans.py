@@ -86,6 +86,7 @@ def of_playbook(
         mode=receives.mode,
         values=bool(version.spec.value_usd),
         present=open_of(connection, name),
+        leaves_out=receives.second_pass.is_stated,
     )
     if refusal is None and moves_version and candidate is None and new is None:
         refusal = refusals.without_candidate(made)

@@ -166,7 +166,7 @@ def owe(connection: Connection, of: Rollout, *, now: datetime) -> None:
         "consumer": of.consumer,
         "routes_before": of.routes_before,
         "since": of.step_started_at,
-        "has_pass": version.spec.mode is Mode.LAMBDA,
+        "has_pass": version.spec.mode is Mode.LAMBDA and not version.spec.second_pass.is_stated,
         "share": shadows.share,
         "left": Decimal(str(shadows.budget_usd)) - spent(connection, of.id).usd,
         "most": MOST,

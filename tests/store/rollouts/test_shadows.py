@@ -184,6 +184,14 @@ def test_a_lambda_item_needs_no_shadow_where_its_authoritative_pass_answers(
     assert shadows.spent(connection, of.id).usd == 0
 
 
+def test_a_lambda_item_needs_a_shadow_where_its_workload_leaves_out_second_passes(
+    connection: Connection,
+) -> None:
+    of = to_batch(connection, mode="lambda", second_pass={"when": 'output.category == "b"'})
+    answered(connection, of, *keys("i", 12))
+    assert len(owed(connection)) == 12
+
+
 def test_real_time_shadows_compare_the_lanes_of_a_batch_workload(connection: Connection) -> None:
     book = shadowing(step(0, AGREEMENT), step(20, AGREEMENT), direction="batch_to_realtime")
     publish(connection, now=NOON, split_percent=0)

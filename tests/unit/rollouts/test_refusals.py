@@ -49,12 +49,14 @@ def refused(
     basis_points: int = 0,
     present: Rollout | None = None,
     agreement: bool = False,
+    leaves_out: bool = False,
     book: Playbook | None = None,
     traffic: SplitTraffic | None = None,
 ) -> str | None:
     book = book or (playbook(step(10, AGREEMENT)) if agreement else playbook())
     made = plan.make(book, "letters", None, basis_points, traffic or SplitTraffic())
-    return refusals.of_start(made, mode=mode, values=values, present=present)
+    more = {"values": values, "leaves_out": leaves_out}
+    return refusals.of_start(made, mode=mode, present=present, **more)
 
 
 def incident(promise: Promise, subject: str = "", **fields: Any) -> Incident:
@@ -94,6 +96,9 @@ def test_a_workload_has_one_open_rollout_at_most() -> None:
 
 def test_a_gate_that_can_never_be_judged_is_refused() -> None:
     assert "is not in lambda mode" in str(refused(agreement=True))
+    assert refused(agreement=True, mode=Mode.LAMBDA) is None
+    said = str(refused(agreement=True, mode=Mode.LAMBDA, leaves_out=True))
+    assert "leaves out second passes (second_pass): those that it has are no fair sample" in said
 
 
 def test_a_workload_whose_value_decides_before_the_split_has_nothing_that_a_rollout_moves() -> None:
