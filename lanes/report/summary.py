@@ -1,9 +1,10 @@
 """What a snapshot means, in words: the headline, a run in brief, savings, and how far batches are."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, fields
 from datetime import datetime
 from decimal import Decimal
+from itertools import groupby
 from operator import attrgetter
 from typing import Protocol
 
@@ -181,8 +182,8 @@ def headline(snapshot: Snapshot) -> str:
 
 
 def sentences(snapshot: Snapshot) -> list[str]:
-    """Return a run in brief, as far as there was any: lanes, waits, sharing, corrections, due times, rescues and cost."""
-    parts = (_lanes, _waiting, _shared, _corrected, _due, _rescued, _saved)
+    """Return a run in brief, as far as there was any: lanes, waits, sharing, second passes, due times, rescues and cost."""
+    parts = (_lanes, _waiting, _shared, _corrected, _left_out, _due, _rescued, _saved)
     return [sentence for part in parts for sentence in part(snapshot)]
 
 
@@ -221,6 +222,17 @@ def _corrected(snapshot: Snapshot) -> list[str]:
         for each in snapshot.agreement
         if each.corrected
     ]
+
+
+def _left_out(snapshot: Snapshot) -> Iterator[str]:
+    for name, found in groupby(snapshot.second_passes, key=lambda each: each.workload):
+        classes = [each for each in found if each.saved]
+        saved = sum(each.saved for each in classes)
+        usd_ = sum((each.saved_usd or Decimal(0) for each in classes), Decimal(0))
+        wrong = sum(each.most_missed for each in classes)
+        if saved:
+            what = counted(saved, "early answer")
+            yield f"{what} of {name} got no second pass so far, which saved {usd(usd_)}; at most {count(wrong)} are wrong."
 
 
 def _due(snapshot: Snapshot) -> list[str]:

@@ -11,10 +11,12 @@ from lanes.report.figures import (
     DeadlineFigures,
     LaneFigures,
     RescueFigures,
+    SecondPassFigures,
     StateFigures,
     WindowFigures,
 )
 from lanes.report.snapshot import Snapshot
+from lanes.statistics.shares import SampleShare
 from lanes.words import Lane
 from tests.conftest import NOON
 
@@ -42,6 +44,12 @@ def test_a_run_is_told_by_lanes_waits_sharing_corrections_due_times_rescues_and_
         states=[StateFigures("a", "settled", 30)],
         windows=[WindowFigures("b", 48, 0.4, 9.6, {}), WindowFigures("a", 3, 0.1, 1.0, {})],
         agreement=[AgreementFigures("a", 107, 38), AgreementFigures("b", 5, 0)],
+        second_passes=[
+            SecondPassFigures(
+                "a", n, True, NOON, 900, saved, usd, SampleShare(99, 100), saved // 30
+            )
+            for n, saved, usd in (("x", 600, Decimal("0.06")), ("y", 0, None), ("z", 60, None))
+        ],
         deadlines=[DeadlineFigures("a", Lane.REALTIME, "deadline", 3, 1, 0)],
         call_waits=[CallWait("a", WaitReason.PLACES, 3)],
         rescues=[RescueFigures("b", 2, 2, 0, Decimal("0.1"), Decimal(0))],
@@ -53,6 +61,7 @@ def test_a_run_is_told_by_lanes_waits_sharing_corrections_due_times_rescues_and_
         f"3 calls of a wait now: {WaitReason.PLACES.said}.",
         "48 items of b shared calls, 9.6 items a call.",
         "38 of 107 early answers of a were corrected by a batch.",
+        "660 early answers of a got no second pass so far, which saved $0.0600; at most 22 are wrong.",
         "3 of 4 due items answered in time.",
         "2 items of b were rescued from a late batch; 2 of them in time.",
         "Cost $3.00; all of it in real time would have cost $4.00: 25 % saved.",
