@@ -45,7 +45,8 @@ select given.place, told.outcome, told.detail, told.key
   from json_array_elements_text(cast(:said as json)) with ordinality as given (said, place)
  cross join lateral (select cast(given.said as jsonb) as input offset 0) read
  cross join lateral lanes.submit_item('single', input->'payload', input->>'key', (input->>'due_at')::timestamptz,
-   input->>'consumer', input->>'entity', (input->>'urgent')::boolean, input->>'lane', (input->>'occurred_at')::timestamptz) told
+   input->>'consumer', input->>'entity', (input->>'urgent')::boolean, input->>'lane', (input->>'occurred_at')::timestamptz,
+   input->>'job') told
  order by given.place
 """
 STORED = """
@@ -53,6 +54,7 @@ select key, payload, consumer, entity, urgent, pin, due_at, nullif(occurred_at, 
   from lanes.item where workload = :door
 """
 REFUSED = "select place, reason, detail from lanes.rejected where workload = :door"
+JOBLESS = "delete from lanes.job_use; delete from lanes.job"  # whose names all doors share
 EMPTY = "delete from lanes.event_outbox; delete from lanes.rejected; delete from lanes.item"
 
 
@@ -130,6 +132,7 @@ class Doors:
         places = _places(len(given))
         with self._pool.begin() as connection:
             stored = _stored(connection, door)
+            connection.execute(text(JOBLESS))
         for each, place in zip(given, places, strict=True):
             _, outcome, detail, key = told[place]
             each.verdicts[door] = DoorVerdict(
@@ -193,6 +196,7 @@ class Doors:
                 place: (reason, detail)
                 for place, reason, detail in connection.execute(text(REFUSED), {"door": door})
             }
+            connection.execute(text(JOBLESS))
         for each, place in zip(given, places, strict=True):
             if place in refused:
                 each.verdicts[door] = DoorVerdict(*refused[place])

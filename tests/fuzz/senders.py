@@ -10,7 +10,17 @@ from hypothesis import strategies as st
 from tests.fuzz.drawing import drawn
 from tests.unit.strategies import ANY_TEXT
 
-FIELDS = ("key", "consumer", "entity", "lane", "urgent", "due_at", "occurred_at", "payload")
+FIELDS = (
+    "key",
+    "consumer",
+    "entity",
+    "lane",
+    "job",
+    "urgent",
+    "due_at",
+    "occurred_at",
+    "payload",
+)
 DEEP = 99  # levels around which the doors begin to refuse
 
 
@@ -190,6 +200,7 @@ VALUES: dict[str, st.SearchStrategy[str]] = {
     "key": NAMES | st.integers(0, 10**6).map(str),
     "consumer": NAMES,
     "entity": NAMES,
+    "job": NAMES,
     "lane": st.sampled_from(
         ['"realtime"', '"batch"', '"Realtime"', '"express"', '["batch"]', '""', "null"]
     )
