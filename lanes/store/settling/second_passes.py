@@ -39,7 +39,7 @@ NEW = """
 select i.key, coalesce(p.version_id, r.version_id) as version_id, coalesce(p.output, r.output) as output,
        i.settled_reason is not null as saved, p.id is not null as is_pass, w.waits_since = p.created_at as owed_at_once,
        exists (select from lanes.correction c where c.item_id = r.item_id and c.authoritative_id = r.id) as corrected,
-       (select sum(a.cost_usd) from lanes.attempt a where a.item_id = r.item_id and a.work_id = r.work_id) as usd
+       (select coalesce(sum(a.cost_usd), 0) from lanes.attempt a where a.item_id = r.item_id and a.work_id = r.work_id) as usd
   from lanes.result r
   join lanes.item i on i.id = r.item_id
   join lanes.work w on w.id = r.work_id
@@ -75,7 +75,8 @@ def fold(connection: Connection, *, now: datetime) -> None:
     at = {"name": NAME, "most": MOST, "before": now - LAG, "now": now, "versions": list(known)}
     at |= connection.execute(text(PLACES), at).mappings().one()
     connection.execute(text(READ_TO), at)
-    for row in connection.execute(text(NEW), at):
+    told = connection.execute(text(NEW), at).all()
+    for row in told:
         of, output, agrees = known[row.version_id], row.output or {}, not row.corrected
         if row.is_pass:
             at_once = row.owed_at_once
@@ -83,8 +84,10 @@ def fold(connection: Connection, *, now: datetime) -> None:
         else:
             of.answer(row.key, output, saved=row.saved)
     rows: list[dict[str, Any]] = []
-    for id_, of in known.items():
+    for id_ in {row.version_id for row in told}:
+        of = known[id_]
         sampled = sorted(of.look(now).sampled)
         learned = {"share": of.checked_share, "classes": of.stored()}
         rows.append({"version_id": id_, "sampled": sampled, **learned})
-    connection.execute(text(KEEP), {"rows": document_of(rows), "now": now})
+    if rows:
+        connection.execute(text(KEEP), {"rows": document_of(rows), "now": now})

@@ -109,6 +109,7 @@ def test_a_class_is_sampled_once_its_passes_agreed_often_enough_and_is_not_once_
             "update lanes.second_pass set classes = jsonb_set(classes, '{a,portions}', '[[0, 20]]')"
         )
     )
+    answer(connection, "more", hours=5)
     second_passes.fold(connection, now=later(hours=6))
     answer(connection, "full", hours=7)
     assert row(connection, "item_status", key="full").state == "answered"
