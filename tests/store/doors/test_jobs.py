@@ -7,12 +7,14 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, Engine, text
 
+from lanes import client
 from lanes.client import Lanes
 from lanes.commands.items import submit as submit_file
 from lanes.doors.filedoor import Layout, job_of
-from lanes.errors import Refused
+from lanes.errors import Refused, UnknownItem
 from lanes.store.doors import items
 from lanes.store.doors.items import admit_file
+from lanes.store.settling import jobs as settled
 from tests.conftest import NOON, later
 from tests.examples import publish, submission
 from tests.store.tries import rows
@@ -156,6 +158,22 @@ def test_a_file_above_its_budget_is_refused(
     assert submit_file(path, workload="letters", budget=0) == 1
     assert " for 2 items, above its budget of $0" in capsys.readouterr().err
     assert submit_file(path, workload="letters", budget=1) == 0
+
+
+async def test_programs_wait_for_the_end_of_a_job(
+    address: str, pool: Engine, letters: None
+) -> None:
+    inputs = [{"payload": {"text": "x"}}] * 3
+    sent = await client.asubmit_many("letters", inputs, job="mine", budget_usd=5)
+    assert [each.outcome for each in sent] == ["accepted"] * 3
+    assert not client.job("mine").wait(timeout_s=0).is_done
+    assert not (await client.ajob("mine").wait(timeout_s=0)).is_done
+    with pool.begin() as connection:
+        settled.cancel(connection, "mine", now=NOON)
+    assert client.job("mine").wait() == await client.ajob("mine").wait()
+    assert client.job("mine").wait().is_done
+    with pytest.raises(UnknownItem, match='no job "yours"'):
+        await client.ajob("yours").wait()
 
 
 def test_events_and_sql_name_a_job_item_by_item(connection: Connection) -> None:
