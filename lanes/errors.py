@@ -101,7 +101,8 @@ class Refused(LanesError):
     """An input was not admitted; `reason` is one word, the text says what to do.
 
     Raised by: every call that is about one item, and `results`. `submit_many` raises it for no input: it returns an outcome
-    for each, and `Sent.raise_for_refusal` raises it for one of them. It raises it for a job whose name another one has.
+    for each, and `Sent.raise_for_refusal` raises it for one of them. It raises it for a job whose name another one has, or that
+    is quoted above its budget.
     What to do: correct what the text names. After `key_conflict` use another key, or `amend`; after `job_conflict` another job.
     """
 
