@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 from lanes.ids import VersionId, WorkId
@@ -109,6 +110,7 @@ class QueueReader:
     leases: Leases
     claimed: list[ClaimedWork] = field(default_factory=list[ClaimedWork])
     _but: Sequence[VersionId] = ()
+    _before: datetime | None = None
     _limited: Set[str] = frozenset()
 
     async def perform(
@@ -124,11 +126,12 @@ class QueueReader:
                 return [await self._claim_all(effect)]
 
     async def _look(self, look: events.LookAtQueue) -> events.Event:
-        now, began = self.run.now, time.monotonic()
+        now, began, self._before = self.run.now, time.monotonic(), look.before
         needed = await self.run(circuits.needed, look.needed, now=now) if look.needed else None
         if look.passed_over:
             self._but = await self.run(circuits.by_models, look.passed_over)
-        seen = await self.run(work.waiting, Lane.REALTIME, since=look.since, but=self._but, now=now)
+        of = {"since": look.since, "but": self._but, "before": look.before}
+        seen = await self.run(work.waiting, Lane.REALTIME, **of, now=now)
         self._limited, took_s = seen.limited, time.monotonic() - began
         return events.QueueSeen(seen.versions, seen.since, needed, took_s)
 
@@ -176,6 +179,6 @@ class QueueReader:
         self.claimed += claimed
 
     def _how(self, order: events.ClaimOrder) -> dict[str, Any]:
-        within = work.ClaimBounds(order.since, self._but, order.only)
+        within = work.ClaimBounds(order.since, self._but, order.only, self._before)
         worker = f"{socket.gethostname()}:{os.getpid()}"
         return {"worker": worker, "lease": LEASE, "within": within}

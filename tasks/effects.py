@@ -38,6 +38,7 @@ MOST = 500  # calls whose items are saved in one transaction
 BESIDE_S = 0.5  # how long a write may delay the next one; after that they go on beside each other
 MANY = 16  # with this many calls in flight, answers that end in a moment are saved together:
 APART_S = 0.05  # from the start of one write to that of the next
+ASIDE_S = 0.5  # for which answers that no sender waits for are gathered, so that few of their writes delay live ones
 AGAIN_S = 1.0  # between two tries to write what others hold
 CLOSING_S = 120.0  # how long a drain that ends waits for others
 T = TypeVar("T")
@@ -89,14 +90,16 @@ class Performer:
         self.many, self.apart_s = MANY, APART_S
         self._at, self._wakes, self._renewed, self._marks = at, wakes, renewed, marks
         self._calls, self._writes = set[asyncio.Task[None]](), set[asyncio.Task[None]]()
-        self._queue = asyncio.Queue[events.Effect]()
+        self._queue, self._aside = asyncio.Queue[events.Effect](), asyncio.Queue[events.Effect]()
         self._writers = Writers(Lane.REALTIME)
         self._writing = asyncio.create_task(self._write_on())
+        self._writing_aside = asyncio.create_task(self._write_aside())
 
     @property
     def busy(self) -> bool:
         """Whether calls are in flight, or something is not written yet."""
-        return bool(self._calls or self._writes) or not self._queue.empty()
+        waits = not self._queue.empty() or not self._aside.empty()
+        return bool(self._calls or self._writes) or waits
 
     def tell(self, event: events.Event) -> list[events.Effect]:
         """Tell the state of an event, perform the effects, and return those that only the drain's loop performs.
@@ -121,6 +124,8 @@ class Performer:
             match effect:
                 case events.AskPack():
                     self._run(self._ask(effect), self._calls)
+                case events.Save(call) if call.pack.measures:
+                    self._aside.put_nowait(effect)
                 case (
                     events.Save() | events.GiveBack() | events.ReportFreeze() | events.CircuitNews()
                 ):
@@ -144,9 +149,10 @@ class Performer:
                 len(self.state.claims),
             )
         finally:
-            for task in (self._writing, *self._writes):
+            tasks = self._writing, self._writing_aside, *self._writes
+            for task in tasks:
                 task.cancel()
-            await asyncio.gather(self._writing, *self._writes, return_exceptions=True)
+            await asyncio.gather(*tasks, return_exceptions=True)
             self.failures.sum_up()
 
     async def _ask(self, ask: events.AskPack) -> None:
@@ -199,13 +205,26 @@ class Performer:
     async def _write_on(self) -> None:
         """Write effects, as many together as have come; a write that must wait for others delays no later one."""
         while True:
-            batch, began = WriteBatch(), time.monotonic()
-            batch.add(await self._queue.get())
-            while not self._queue.empty() and len(batch.saves) < MOST:
-                batch.add(self._queue.get_nowait())
-            await asyncio.wait({self._run(self._write(batch), self._writes)}, timeout=BESIDE_S)
-            if len(self._calls) >= self.many:
+            first, began = await self._queue.get(), time.monotonic()
+            await asyncio.wait({self._write_from(self._queue, first)}, timeout=BESIDE_S)
+            if sum(self.state.places.owed.values()) >= self.many:
                 await asyncio.sleep(began + self.apart_s - time.monotonic())
+
+    async def _write_aside(self) -> None:
+        """Write what no sender waits for, one write after the other, beside the others."""
+        while True:
+            await asyncio.sleep(ASIDE_S)
+            await asyncio.wait({self._write_from(self._aside, await self._aside.get())})
+
+    def _write_from(
+        self, queue: asyncio.Queue[events.Effect], first: events.Effect
+    ) -> asyncio.Task[None]:
+        """Begin to write the effect with those that wait behind it."""
+        batch = WriteBatch()
+        batch.add(first)
+        while not queue.empty() and len(batch.saves) < MOST:
+            batch.add(queue.get_nowait())
+        return self._run(self._write(batch), self._writes)
 
     async def _write(self, batch: WriteBatch) -> None:
         """Write everything, and try again until it is written."""

@@ -211,12 +211,13 @@ class LookAtQueue(Effect):
     """Read the waiting work, and answer with `QueueSeen`.
 
     From the ranks `since` on, for workloads that are named; not what asks the models `passed_over`. If `needed` names models,
-    also read the most urgent work for them.
+    also read the most urgent work for them. Only work that ranks `before` a moment is read and claimed, if it is given.
     """
 
     since: Mapping[str, datetime]
     passed_over: Set[str]
     needed: Set[str]
+    before: datetime | None = None
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from lanes.json_data import characters
 from lanes.packing import Claim, ClaimedWork
 from lanes.realtime.waits import WaitReason
 from lanes.routing.capacity import WINDOW, Need
+from lanes.words import Purpose
 from lanes.workload.version import Entitlement, Version
 
 
@@ -44,6 +45,11 @@ class Pack:
     def measures(self) -> bool:
         """Whether it is a shadow or of a replay: no sender waits for its answer."""
         return self.items[0].measures
+
+    @property
+    def replays(self) -> bool:
+        """Whether it is of a replay."""
+        return self.items[0].purpose is Purpose.REPLAY
 
     @property
     def work(self) -> list[WorkId]:

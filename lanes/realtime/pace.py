@@ -7,7 +7,7 @@ import math
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from lanes.realtime.limiter import MAY_START, Limiter, MayStart, Pack, Wait
 from lanes.realtime.waits import WaitReason
@@ -23,6 +23,8 @@ LEAST = 16  # places, however short the calls
 CALLS_PER_S = 320  # what one drain keeps up with: longer calls get more places, up to the bound
 AHEAD_S = 0.2  # how long it may take to claim work and ask it
 YIELDS = 0.5  # of the places: the most that shadows and replays have together, so that live work finds one free
+# less of them for replays, while live work was asked within the last seconds: their answers take time of the drain
+YIELDS_TO_LIVE, LIVE_FOR = 1 / 16, timedelta(seconds=10)
 MEMORY = 0.9  # weight of the known call length against the newest call
 
 
@@ -36,6 +38,7 @@ class Places(Limiter):
         self.most, self._bounded = most, bounded  # bounded: a person set the bound, and it stands
         self.call_s = 0.0  # smoothed length of a call
         self._running, self._measuring = Counter[str](), Counter[str]()  # by workload
+        self._replaying, self._live_until = 0, datetime.min.replace(tzinfo=UTC)
 
     @property
     def all(self) -> int:
@@ -80,17 +83,24 @@ class Places(Limiter):
             return Wait(None, WaitReason.PLACES)
         if pack.measures and self._measuring.total() >= max(1, int(self.all * YIELDS)):
             return Wait(None, WaitReason.SHADOW)
+        beside = max(1, int(self.all * YIELDS_TO_LIVE))
+        if pack.replays and now < self._live_until and self._replaying >= beside:
+            return Wait(None, WaitReason.SHADOW)
         return MAY_START
 
     def started(self, pack: Pack, now: datetime) -> None:
         """Take a place."""
         self._running[pack.workload] += 1
         self._measuring[pack.workload] += pack.measures
+        self._replaying += pack.replays
+        if not pack.measures:
+            self._live_until = now + LIVE_FOR
 
     def ended(self, pack: Pack, used: Need | None, now: datetime) -> None:
         """Free the place."""
         self._running -= Counter({pack.workload: 1})
         self._measuring -= Counter({pack.workload: int(pack.measures)})
+        self._replaying -= pack.replays
 
 
 @dataclass

@@ -15,7 +15,7 @@ from datetime import UTC, datetime, timedelta
 
 from lanes.ids import WorkId
 from lanes.money.pack_size import PackSizes
-from lanes.packing import Claim, ClaimedWork
+from lanes.packing import AFTER_LIVE_WORK, Claim, ClaimedWork
 from lanes.realtime import events
 from lanes.realtime.buffer import ServiceTimes
 from lanes.realtime.circuit import Circuit, Fault
@@ -28,6 +28,8 @@ from lanes.realtime.scheduler import Scheduler
 
 TICK = timedelta(seconds=1)  # the longest sleep: a lost notification costs no more than this
 SHADOW_REST = timedelta(seconds=30)  # how long a shadow makes way for owed work
+# between two looks that find replays and shadows too, so that their claims delay few of live work
+ASIDE_EVERY = timedelta(seconds=0.5)
 UNREADABLE_REST = timedelta(minutes=1)  # of work whose version cannot be read
 # between two looks at a used-up budget: it may be raised, or a new period begin
 USED_UP = timedelta(seconds=2)
@@ -65,6 +67,7 @@ class DrainState:
         self._look: QueueLook[datetime] | None = None  # under way
         self._seen = events.QueueSeen({}, {})
         self._wanted: dict[str, int] = {}
+        self._aside_at, self._aside_waits = now, False
         self._probing: dict[str, Circuit] = {}
         self._claimed_at = datetime.min.replace(tzinfo=UTC)
         self._news = True  # work may be ready that no look has seen
@@ -146,6 +149,7 @@ class DrainState:
         wakes = (
             now + TICK,
             self.scheduler.next_moment(now),
+            self._aside_at if self._aside_waits and self._aside_at > now else None,
             now + timedelta(seconds=self.cursor.rest_s(now.timestamp()) or 1),
         )
         return [*effects, events.Sleep(min(each for each in wakes if each is not None))]
@@ -172,7 +176,10 @@ class DrainState:
         elif self._needed and now - self._sought_at < SEEK_EVERY:
             needed.clear()
         passed_over = self.scheduler.passed_over(now)
-        return [*effects, events.LookAtQueue(self._look.since, passed_over, needed)]
+        before = now + AFTER_LIVE_WORK / 2
+        if now >= self._aside_at:
+            self._aside_at, before = now + ASIDE_EVERY, None
+        return [*effects, events.LookAtQueue(self._look.since, passed_over, needed, before)]
 
     def _queue_seen(self, seen: events.QueueSeen, now: datetime) -> list[events.Effect]:
         self._seen = seen
@@ -222,6 +229,8 @@ class DrainState:
             return self._give_back([each.claim for each in event.claimed], now)
         self._move_cursor(look, event, now)
         self.scheduler.budget.used_up(event.used_up, now + USED_UP)
+        if self._aside_at >= now + ASIDE_EVERY / 2:  # it was a look at all that waits
+            self._aside_waits = any(each.measures for each in event.claimed)
         taken = Counter(each.workload for each in event.claimed)
         all_taken = all(taken[name] < self._wanted.get(name, 0) for name in self._seen.waiting)
         self._left = bool(not all_taken or event.is_full or event.held_back or self._needed)

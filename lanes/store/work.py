@@ -29,6 +29,7 @@ from lanes.workload.version import Version
 
 # Ready or claimed, each by its own index: as a table.
 UNASKED = "(select * from lanes.work where state = 'ready' union all select * from lanes.work where state = 'claimed')"
+EVER = timedelta(days=36_500)  # no work ranks so late
 MOST_BYTES = 32 * 1024**2  # payloads of one claim
 # What `claimed` reads of work and of its item, beside id and claim_no.
 OF_WORK = ("workload", "version_id", "purpose", "failures", "rank_at", "alone")
@@ -47,6 +48,7 @@ _now = sa.bindparam("now", type_=Moment)
 # ids of the versions to leave out, or to claim alone
 _but, _only = (sa.bindparam(name, type_=sa.ARRAY(sa.BigInteger)) for name in ("but", "only"))
 # `+ 0`: without statistics, by which one version in use would be all or nothing
+_before = sa.bindparam("before", type_=Moment)  # ranks from it on are left out
 _askable = work.c.version_id + 0 != sa.all_(_but)
 _LISTS = {  # of workloads, how much of each is asked for, and from which rank on
     "workload": sa.bindparam("of_workload", type_=sa.ARRAY(sa.Text)),
@@ -83,15 +85,19 @@ def waiting(
     *,
     since: Mapping[str, datetime] | None = None,
     but: Sequence[VersionId] = (),
+    before: datetime | None = None,
     now: datetime,
 ) -> WaitingWork:
     """Return the waiting work, without paused workloads, unreadable versions and the versions in `but`.
 
-    Where `since` names a workload, only its work of that rank or later is looked for, and what its sender marked urgent.
+    Where `since` names a workload, only its work of that rank or later is looked for, and what its sender marked urgent; work
+    that ranks `before` a moment alone, if one is given.
     """
     from_ = since or {}
     asked: dict[str, Any] = {"of_workload": list(from_), "of_since": list(from_.values())}
-    rows = connection.execute(_waiting(lane), {**asked, "but": list(but), "now": now}).all()
+    rows = connection.execute(
+        _waiting(lane), {**asked, "but": list(but), "before": before or now + EVER, "now": now}
+    ).all()
     readable = versions(connection, [row.id for row in rows])
     there = [row for row in rows if row.id in readable]
     return WaitingWork(
@@ -111,7 +117,8 @@ def _waiting(lane: Lane) -> sa.Select[*tuple[Any, ...]]:
     here = work.c.workload == workload.c.name, claimable(lane, _now), _askable
     head = sa.select(work.c.rank_at, work.c.version_id).where(*here)
     head = head.order_by(work.c.rank_at, work.c.id).limit(1)
-    first = head.where(work.c.rank_at >= _from(heads)).lateral("first")
+    within = work.c.rank_at >= _from(heads), work.c.rank_at < _before
+    first = head.where(*within).lateral("first")
     # by its own index, whatever was taken behind it
     urgent = head.where(sa.text("work.urgent")).lateral("urgent")
     before = sa.func.coalesce(urgent.c.rank_at < first.c.rank_at, first.c.rank_at.is_(None))
@@ -189,13 +196,14 @@ def _urgent(
 class ClaimBounds:
     """What a claim looks for: work from the rank `since` of its workload on, and not that of the versions in `but`.
 
-    Where `only` names versions, only their work. The workloads share `most_bytes`: each has at least one claim, and at most one
-    beyond its part.
+    It ranks `before` a moment, if one is given. Where `only` names versions, only their work. The workloads share `most_bytes`:
+    each has at least one claim, and at most one beyond its part.
     """
 
     since: Mapping[str, datetime] = field(default_factory=dict[str, datetime])
     but: Sequence[VersionId] = ()
     only: Sequence[VersionId] = ()
+    before: datetime | None = None
     most_bytes: int = MOST_BYTES
 
 
@@ -218,6 +226,7 @@ def claim(
     of = within or ClaimBounds()
     asked = {_LISTS[each].key: value for each, value in _asked(most, of.since).items()} | {
         "now": now,
+        "before": of.before or now + EVER,
         "by": worker,
         "until": now + lease,
         "bytes": of.most_bytes // len(most),
@@ -231,7 +240,7 @@ def claim(
 def _claim(lane: Lane, *, chosen: bool) -> sa.Select[*tuple[Any, ...]]:
     """Build the statement that claims the most urgent work of each :of_workload, up to :of_places and :bytes."""
     whose = work.c.version_id == sa.any_(_only) if chosen else _askable
-    picked = _urgent(lane, _LISTS, _now, whose).cte("picked")
+    picked = _urgent(lane, _LISTS, _now, whose, work.c.rank_at < _before).cte("picked")
     size, order = octets(item.c.payload), (picked.c.rank_at, picked.c.id)
     before = sa.func.sum(size).over(partition_by=picked.c.workload, order_by=order) - size
     weighed = (

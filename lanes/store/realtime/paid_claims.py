@@ -103,6 +103,8 @@ def _candidates(
         of = [one_of(list(within.only), work.c.version_id)]
     elif within.but:
         of = [~one_of(list(within.but), work.c.version_id)]
+    if within.before is not None:
+        of.append(work.c.rank_at < within.before)
     picked = most_urgent(Lane.REALTIME, most, *of, since=within.since, now=now).cte("picked")
     size, order = octets(item.c.payload), (picked.c.rank_at, picked.c.id)
     before = func.sum(size).over(partition_by=picked.c.workload, order_by=order) - size

@@ -10,6 +10,7 @@ from lanes.doors.item import Amendment
 from lanes.errors import ActionRefused
 from lanes.packing import ClaimedWork
 from lanes.replays.replay import Generation, Selection
+from lanes.store import work
 from lanes.store.doors import items
 from lanes.store.realtime import load
 from lanes.store.replays import promotions, replays
@@ -165,3 +166,14 @@ def test_a_share_of_the_later_items_is_shadowed(connection: Connection) -> None:
     replays.shadow(connection, now=AT)
     owed = len(rows(connection, "work", purpose="replay")) - len(KEYS)
     assert 25 < owed < 75
+
+
+def test_a_look_before_a_rank_finds_live_work_alone(connection: Connection) -> None:
+    begun(connection)
+    before = AT + timedelta(hours=12)
+    assert work.waiting(connection, Lane.REALTIME, before=before, now=AT).versions == {}
+    within = work.ClaimBounds(before=before)
+    asked = {"worker": "w", "lease": timedelta(seconds=20), "now": AT}
+    found = work.claim(connection, Lane.REALTIME, {"letters": 9}, within=within, **asked)
+    assert found == []
+    assert len(work.claim(connection, Lane.REALTIME, {"letters": 9}, **asked)) == len(KEYS)
