@@ -1,11 +1,11 @@
 """A replay beside live traffic: how fast it is promoted, what it delays, what it pays again, and how little it asks.
 
-`promote_s` is the promotion of a complete replay, while another connection reads current results: each of its reads must see one
-generation alone. `live_p99_ratio` is the median over the rounds of the 99th percentile of urgent items beside a real-time replay,
-over that of the same round while the replay is paused. The reader of that replay is killed, its drain is ended and another one
-goes on: `paid_again` counts what the stand-in's bill holds beyond one response an item, and the ledger must equal the bill.
-`differing_call_share` is the share of items that a replay asks of a version that reads one earlier item, where 5 % of the items
-have one.
+`promote_s` is the promotion of a complete replay, while another connection reads current results: each of its reads must
+see one generation alone. `live_p99_ratio` is the median over the rounds of the 99th percentile of urgent items beside a
+real-time replay, over that of the same round while the replay is paused. The reader of that replay is killed, its drain is
+ended and another one goes on: `paid_again` counts what the stand-in's bill holds beyond one response an item, and the
+ledger must equal the bill. `differing_call_share` is the share of items that a replay asks of a version that reads one
+earlier item, where 5 % of the items have one.
 """
 
 import argparse
