@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lanes.realtime.limiter import Pack
+from lanes.realtime.limiter import MayStart, Pack
 from lanes.realtime.pace import (
     CALLS_PER_S,
     DEFAULT_WAIT,
@@ -17,6 +17,7 @@ from lanes.realtime.pace import (
     Backpressure,
     Places,
 )
+from lanes.words import Purpose
 from lanes.workload.version import Version
 from tests.conftest import NOON, later
 from tests.examples import version
@@ -196,3 +197,20 @@ def test_a_bound_that_a_person_set_stands_and_without_one_the_length_of_calls_de
         each.limits_are_told()
         each.answered(1.0)
     assert (bound.all, free.all) == (64, 320)
+
+
+def test_a_replay_has_half_of_the_places_and_a_few_of_them_while_live_work_comes() -> None:
+    places = Places(32)
+    places.answered(1.0)
+
+    def asks(pack: Pack, seconds: float) -> bool:
+        if may := isinstance(places.admits(pack, later(seconds=seconds)), MayStart):
+            places.started(pack, later(seconds=seconds))
+        return may
+
+    live = Pack(HAIKU, [claimed(1, HAIKU)], NOON)
+    replayed = Pack(HAIKU, [claimed(2, HAIKU, purpose=Purpose.REPLAY)], NOON)
+    assert asks(live, 0)
+    assert [asks(replayed, seconds) for seconds in (1, 2, 9)] == [True, True, False]
+    assert sum(asks(replayed, 10) for _ in range(20)) == 14
+    assert asks(live, 11), "live work finds places free"

@@ -447,16 +447,3 @@ def test_packs_are_as_large_as_evidence_allows() -> None:
     assert one.wanted(BILLS) == {"bills": 8}
     one.take_in(*some(*range(4), of=BILLS))
     assert one.start() == [[0, 1], [2, 3]]
-
-
-def test_a_replay_has_half_of_the_places_and_a_few_of_them_while_live_work_comes() -> None:
-    one = Scheduling(32)
-    one.state.places.answered(1.0)
-    rank = later(days=365)
-    replays = [claimed(number, rank_at=rank, purpose=Purpose.REPLAY) for number in range(100, 150)]
-    one.take_in(claimed(1), *replays[:20])
-    assert one.start() == [[1], [100], [101]]
-    assert one.start(later(seconds=9)) == []
-    assert len(one.start(later(seconds=10))) == 14
-    one.take_in(*replays[20:])
-    assert one.start(later(seconds=11)) == []
