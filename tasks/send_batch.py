@@ -14,7 +14,7 @@ from lanes import packing
 from lanes.batch.batch import PRIMER, BatchKind, CreateAnswer, Intent
 from lanes.batch.departure import NotCreated, fill, whole_from
 from lanes.errors import LanesError
-from lanes.ids import BatchId
+from lanes.ids import BatchId, WorkId
 from lanes.json_data import weight
 from lanes.money.caching import Marks, PrimerStep
 from lanes.money.pack_size import PackSizes
@@ -32,9 +32,11 @@ from lanes.store.batch.priming import CachePlan
 from lanes.store.doors import history, references
 from lanes.store.money import caching, holds, sharing
 from lanes.store.routing import turnarounds
+from lanes.store.settling import late_context
 from lanes.store.workload import workloads
 from lanes.units import counted
 from lanes.words import Lane
+from lanes.workload.context import fingerprint
 from lanes.workload.version import Version
 from tasks.connections import Connections
 from tasks.reconcile import create_of
@@ -179,6 +181,7 @@ async def _prepared(
             )
             packs, marked = writing.packs, writing.marked
             batch_id = await run(creates.intend, intent, packs, marked=marked, now=now)
+            await run(late_context.note, writing.read)
             if primer_until:
                 await run(ready_work.hold, kind.workload, primer_until)
             await run(holds.reserve, batch_id, affording.bounds(writing.packs), now=now)
@@ -219,6 +222,9 @@ class _Writing:
     ) -> None:
         self.version, self.nonce, self._marked = version, packing.new_nonce(), marked
         self.packs: list[tuple[Claim, ...]] = []
+        self.read = dict[
+            WorkId, dict[str, list[str]]
+        ]()  # digests of the contexts of what was written
         self.earlier: history.History = {}  # of the work that is still to be written, or may be written again
         self._body, self._writer, self._whole = body, Writer(version, Lane.BATCH), whole_from(taken)
 
@@ -243,6 +249,9 @@ class _Writing:
         asked = self._writer.write(questions(pack, ids, self.earlier), marked=marked)
         self._body.add(provider.custom_id(self.nonce, number), asked)
         self.packs.append(tuple(each.claim for each in pack))
+        if self.version.spec.corrects_late:
+            works = [each.claim.work_id for each in pack]
+            self.read |= {id_: fingerprint(self.earlier.get(id_, ())) for id_ in works}
         if len(self.packs) >= self._whole:
             for each in pack:
                 self.earlier.pop(each.claim.work_id, None)
@@ -293,21 +302,12 @@ def _with_history(
     for part in packing.chunks(
         waiting, most=at_once, most_bytes=HISTORY_BYTES, weight=lambda each: weight(each.payload)
     ):
-        writing.earlier |= _context(connection, part, writing.version)
+        works = {
+            each.claim.work_id: {"payload": each.payload, "consumer": each.consumer}
+            for each in part
+        }
+        writing.earlier |= references.read(connection, writing.version, works)
         yield from part
-
-
-def _context(
-    connection: Connection, part: Sequence[ClaimedWork], version: Version
-) -> history.History:
-    """Return what a batch reads besides these items."""
-    found = history.load(connection, part, version)
-    keyed = {
-        each.claim.work_id: {"payload": each.payload, "consumer": each.consumer} for each in part
-    }
-    for id_, rows in references.load(connection, version, keyed).items():
-        found[id_] = (*found.get(id_, ()), *rows)
-    return found
 
 
 async def _created(

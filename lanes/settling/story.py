@@ -18,6 +18,7 @@ from lanes.words import (
     SettledReason,
     WorkState,
 )
+from lanes.workload.context import LATE
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ def happenings(of: ItemRecords) -> list[StoryEvent]:
     """Return everything that happened to the item, oldest first."""
     item = of.item
     told = [StoryEvent(item["received_at"], "received", _door(item))]
-    told += _each(of.revisions, "received_at", "amended", _revision)
+    told += [StoryEvent(each["received_at"], *_revision(each)) for each in of.revisions]
     told += _each(of.routes[:1], "decided_at", "routed", _route)
     told += _each(of.attempts, "ended_at", "tried", _attempt)
     told += [
@@ -110,9 +111,12 @@ def _door(item: Row) -> str:
     return ", ".join([f"through the door {item['source']}", *of, *due])
 
 
-def _revision(revision: Row) -> str:
+def _revision(revision: Row) -> tuple[str, str]:
     said = f"revision {revision['revision']}"
-    return f"{said}, outdated: what is in force occurred later" if revision["outdated"] else said
+    if revision["source"] == LATE:
+        return "asked again", f"{said}, because its context changed: {revision['position']}"
+    outdated = ", outdated: what is in force occurred later" if revision["outdated"] else ""
+    return "amended", said + outdated
 
 
 def _moved(before: Row, route: Row) -> str:

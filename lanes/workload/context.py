@@ -1,18 +1,22 @@
 """The context of a workload: what a batch may read besides its item, and the rules that explain each part to the model."""
 
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 from functools import cache
 from typing import Any
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
-from lanes.json_data import call_bytes, characters
+from lanes.json_data import call_bytes, characters, dumps
 from lanes.packing import FRAME_CHARS
 from lanes.workload.form import Form
 from lanes.workload.rules import Rule
 
 STORED = {"stored": True}  # validation context of a published version, valid when it was published
+LATE = "late_context"  # the source of a revision that asks again because the context changed
 CUT = "(more rows or bytes were cut)"
 NOT_OURS = "a schema of your own: rows of Lanes and of the database are no reference"
 
@@ -66,6 +70,9 @@ class ContextPart:
     answer: Any = None
     label: Any = None
     name: str = ""  # of a reference
+    id: int = 0  # of an earlier item; and since when it says this, and has its label
+    said_at: datetime | None = None
+    labeled_at: datetime | None = None
 
     @property
     def kinds(self) -> frozenset[ContextTag]:
@@ -85,6 +92,41 @@ def part_chars(of: ContextPart) -> int:
     within = ((ContextTag.ANSWER, of.answer), (ContextTag.LABEL, of.label))
     told = [characters(value) + WITHIN[part] for part, value in within if value is not None]
     return characters(of.said) + sum(told)
+
+
+def fingerprint(parts: Iterable[ContextPart]) -> dict[str, list[str]]:
+    """Return digests of what late context may change: earlier items, their labels, and reference rows.
+
+    Answers of earlier items are left out: a corrected one would ask again for every item after it.
+    """
+    found = dict[str, list[str]]()
+    for each in parts:
+        if each.part is ContextTag.HISTORY:
+            found.setdefault("history", []).append(_digest(each.id, each.said))
+            if each.label is not None:
+                found.setdefault("label", []).append(_digest(each.id, each.label))
+        elif each.part is ContextTag.REFERENCE:
+            found.setdefault("reference", []).append(_digest(each.name, each.said))
+    return found
+
+
+def _digest(*said: Any) -> str:
+    return hashlib.blake2b(dumps(said).encode(), digest_size=6).hexdigest()
+
+
+def late(
+    parts: Sequence[ContextPart], before: Mapping[str, Sequence[str]] | None, settled_at: datetime
+) -> list[str]:
+    """Return what of the context came since the pass that read `before`; an earlier item that is gone is no news.
+
+    Without a pass that read one, it is what arrived after the item was settled; of reference rows nothing is known.
+    """
+    if before is None:
+        moments = [("history", each.said_at) for each in parts]
+        moments += [("label", each.labeled_at) for each in parts]
+        return sorted({name for name, at in moments if at is not None and at > settled_at})
+    now = fingerprint(parts)
+    return sorted(name for name, each in now.items() if set(each) - set(before.get(name, ())))
 
 
 class EntityHistory(Form):
@@ -162,6 +204,12 @@ class Context(Form):
     """How many of its earlier payloads an amended item shows, the newest ones, 0 to 10."""
     reference: list[Reference] = Field(default_factory=list, max_length=4, title="Reference rows")
     """Tables or views of yours whose rows the batch reads, at most 4."""
+    horizon_days: int = Field(default=7, ge=0, le=90, title="Late context corrects for (days)")
+    """How long after an item was received late context asks for one more pass, in mode lambda, 0 to 90. 0 = never."""
+    budget_usd: float = Field(
+        default=1, ge=0, le=1_000_000, title="Late context: budget (US dollars)"
+    )
+    """What the passes for late context may cost a day, estimated, 0 to 1000000; the rest waits for the next day."""
 
     @model_validator(mode="after")
     def _has_names(self) -> "Context":

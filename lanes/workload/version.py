@@ -313,6 +313,12 @@ class Spec(BaseModel):
         return Window(start, end, zone_of(self.timezone))
 
     @property
+    def corrects_late(self) -> bool:
+        """Whether context that comes late asks for one more authoritative pass."""
+        is_read = self.mode is Mode.LAMBDA and self.context.parts
+        return bool(is_read and self.context.horizon_days)
+
+    @property
     def usual_turnaround(self) -> timedelta:
         """How long half of the submitted batches take at most until their answers are here."""
         return timedelta(minutes=self.batch_expected_minutes)

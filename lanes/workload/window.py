@@ -42,6 +42,19 @@ class Window:
         )
         return min(each for each in fires if each > now)
 
+    def opened(self, now: datetime) -> datetime | None:
+        """Return when the window that is open now has opened, in UTC; None while it is closed."""
+        today = now.astimezone(self.zone).date()
+        for day in (today, today - timedelta(days=1)):
+            last = day if self.end > self.start else day + timedelta(days=1)
+            began, ended = (
+                datetime.combine(on, at, self.zone).astimezone(UTC)
+                for on, at in ((day, self.start), (last, self.end))
+            )
+            if began <= now < ended:
+                return began
+        return None
+
     def cron(self) -> str:
         """Return a schedule that fires at the start and then hourly while the window is open, in local time."""
         hours = "*" if self.start == self.end else ",".join(map(str, self._hours()))

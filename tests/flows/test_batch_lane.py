@@ -1,6 +1,6 @@
 """The batch lane from submit to collect, and every way in which it can be interrupted."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any, cast
 
@@ -10,13 +10,13 @@ from sqlalchemy import Connection
 from anthropic_standin.testing import Endpoint
 from lanes.batch.collection import REPEATED
 from lanes.batch.reconcile import BatchFinding
-from lanes.packing import ClaimedWork
+from lanes.ids import WorkId
 from lanes.provider import batches as provider
 from lanes.provider.errors import CallFailed
 from lanes.provider.results import ResultsCut
 from lanes.settling.outcome import Attempt, SaveResult
 from lanes.store.batch import batches
-from lanes.store.doors import history
+from lanes.store.doors import history, references
 from lanes.store.settling import outcomes
 from lanes.words import Lane, Outcome
 from lanes.workload.version import Version
@@ -303,15 +303,15 @@ async def test_items_with_their_histories_fill_a_batch_by_bytes_and_the_rest_fol
 
     await at.db.run(put)
     loaded: list[int] = []
-    load = history.load
+    read = references.read
 
     def counted(
-        connection: Connection, claimed: Sequence[ClaimedWork], version: Version
+        connection: Connection, version: Version, works: Mapping[WorkId, Any]
     ) -> history.History:
-        loaded.append(len(claimed))
-        return load(connection, claimed, version)
+        loaded.append(len(works))
+        return read(connection, version, works)
 
-    monkeypatch.setattr(history, "load", counted)
+    monkeypatch.setattr(references, "read", counted)
     await send_batch.fn(at, await kind(at), most=BatchSize(bytes=20_000, read=2))
     ((requests, size),) = await sender.rows("select requests, bytes from lanes.batch")
     assert 0 < cast(int, requests) < 20

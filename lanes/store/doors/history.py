@@ -12,10 +12,9 @@ from typing import Any
 from sqlalchemy import Connection, text
 
 from lanes.ids import ItemId, WorkId
-from lanes.packing import ClaimedWork
 from lanes.routing.route import ReceivedItem
 from lanes.words import PackScope
-from lanes.workload.context import WITHIN, Context, ContextPart, ContextTag, frame_chars
+from lanes.workload.context import LATE, WITHIN, Context, ContextPart, ContextTag, frame_chars
 from lanes.workload.version import Version
 
 History = dict[WorkId, tuple[ContextPart, ...]]
@@ -41,25 +40,31 @@ TELLS = "e.canceled_at is null and e.emptied_at is null"
 def _earlier(which: str, *, most: str, apart: str, since: str = "true") -> str:
     """Select the newest items of the entity that occurred before the moment; `apart` only those of the same consumer."""
     return f"""
-   select e.payload, e.occurred_at, e.id, e.result_id, e.position, e.revision, {TELLS} as tells from lanes.item e
+   select e.payload, e.occurred_at, e.id, e.result_id, e.position, e.revision, greatest(e.as_of, e.received_at) as said_at,
+          {TELLS} as tells
+     from lanes.item e
     where e.workload = a.workload and e.entity = a.entity and e.occurred_at < a.moment and {which} and {since}
       and (not {apart} or e.consumer is not distinct from a.consumer)
     order by e.occurred_at desc, e.id desc limit {most}"""
 
 
-# Canceled and emptied items tell nothing. Revisions of the item itself come nearer to it than any other item.
+# Canceled and emptied items tell nothing. Revisions of the item itself come nearer to it than any other item; one that was
+# asked again for late context stands there once.
 NEAR = "(:days = 0 or e.occurred_at >= a.moment - make_interval(days => :days))"
 READ = f"""
  cross join lateral (
-   select false as own, e.payload, e.occurred_at, e.id, r.output as answer, l.expected as label
+   select false as own, e.payload, e.occurred_at, e.id, e.said_at, r.output as answer, l.expected as label, l.labeled_at
      from ({_earlier(TELLS, most=":most", apart=":apart", since=NEAR)}) e
      left join lanes.result r on r.id = e.result_id and :results
      left join lateral (
-       select expected from lanes.label where item_id = e.id and :labels order by labeled_at desc, id desc limit 1) l on true
+       select expected, labeled_at from lanes.label where item_id = e.id and :labels
+        order by labeled_at desc, id desc limit 1) l on true
    union all
-   select true, v.payload, v.received_at, v.number, null, null
+   select true, v.payload, v.received_at, v.number, null, null, null, null
      from (select * from lanes.revision v
             where v.item_id = a.item_id and v.number < a.revision and not v.outdated
+              and not exists (select from lanes.revision n
+                               where n.item_id = v.item_id and n.number = v.number + 1 and n.source = '{LATE}')
             order by v.number desc limit :before) v) e"""
 STEADY = f"""
 select a.place, count(*)::int as earlier,
@@ -93,8 +98,10 @@ def _bounds(context: Context, *, apart: bool) -> dict[str, Any]:
 
 
 def _part(row: Any) -> ContextPart:
-    part = ContextTag.BEFORE if row.own else ContextTag.HISTORY
-    return ContextPart(row.payload, part, row.answer, row.label)
+    if row.own:
+        return ContextPart(row.payload, ContextTag.BEFORE)
+    moments = {"said_at": row.said_at, "labeled_at": row.labeled_at}
+    return ContextPart(row.payload, answer=row.answer, label=row.label, id=row.id, **moments)
 
 
 def is_apart(scope: PackScope) -> bool:
@@ -118,7 +125,7 @@ def of_entity(
     before: datetime,
     consumer: str | None = None,
 ) -> tuple[ContextPart, ...]:
-    """Return what `load` would find for an item that was not sent yet and occurred then."""
+    """Return what `of_work` would find for an item that was not sent yet and occurred then."""
     if version.spec.context.entity.items == 0 or entity is None:
         return ()
     asked = {"entities": [entity], "moments": [before], "workload": version.workload}
@@ -127,23 +134,22 @@ def of_entity(
     return tuple(map(_part, found[1]))
 
 
-def load(connection: Connection, claimed: Sequence[ClaimedWork], version: Version) -> History:
+def of_work(connection: Connection, works: Sequence[WorkId], version: Version) -> History:
     """Return the newest earlier items of each item's entity and revisions of its own, oldest first, by id of the work.
 
     Work without any is left out.
     """
-    if version.spec.context.depth == 0 or not claimed:
+    if version.spec.context.depth == 0 or not works:
         return {}
-    works = [each.claim.work_id for each in claimed]
     bounds = _bounds(version.spec.context, apart=is_apart(version.spec.pack_scope))
-    found = _found(connection, _said(OF_WORK), works=works, **bounds)
+    found = _found(connection, _said(OF_WORK), works=list(works), **bounds)
     return {id_: tuple(map(_part, rows)) for id_, rows in found.items()}
 
 
 def lengths(
     connection: Connection, ids: Iterable[ItemId], context: Context, *, apart: bool = False
 ) -> Lengths:
-    """Return the characters of what `load` would find for each item, newest first.
+    """Return the characters of what `of_work` would find for each item, newest first.
 
     Items without any are left out, and nothing is asked where none is read. If `apart`, they are told only what their consumer
     sent.

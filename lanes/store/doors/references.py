@@ -11,6 +11,8 @@ from psycopg.errors import InsufficientPrivilege, QueryCanceled
 from sqlalchemy.exc import DBAPIError
 
 from lanes.errors import LanesError, RuleFailed
+from lanes.ids import WorkId
+from lanes.store.doors import history
 from lanes.workload.context import CUT, Context, ContextPart, ContextTag, Reference
 from lanes.workload.version import Version
 
@@ -47,6 +49,20 @@ def load(
                 *found.get(id_, ()),
                 ContextPart(said, ContextTag.REFERENCE, name=of.name),
             )
+    return found
+
+
+def read(
+    connection: sa.Connection, version: Version, works: Mapping[WorkId, Mapping[str, Any]]
+) -> history.History:
+    """Return the whole context of each work, in the order of the prompt, given the variables of its keys.
+
+    Raises:
+        ReferenceFailed: reference rows cannot be read; the transaction goes on.
+    """
+    found = history.of_work(connection, [*works], version)
+    for id_, rows in load(connection, version, works).items():
+        found[id_] = (*found.get(id_, ()), *rows)
     return found
 
 

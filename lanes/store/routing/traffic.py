@@ -48,16 +48,16 @@ def received_since(
         with pool.begin() as connection:
             connection.execute(text("set transaction read only"))
             connection.execute(select(func.set_config("statement_timeout", f"{PATIENCE_S}s", True)))
-            step = connection.execute(_step(before)).one()
-            if step.first is None or step.last < since:
+            part = connection.execute(step(before)).one()
+            if part.first is None or part.last < since:
                 return
-            seen = _of(connection, workload, since, step.first, before, read, context)
+            seen = _of(connection, workload, since, part.first, before, read, context)
         left -= len(seen.items)
-        before = step.first
+        before = part.first
         yield Seen(seen.items[: len(seen.items) + min(left, 0)], seen.unread)
 
 
-def _step(before: ItemId) -> Select[*tuple[Any, ...]]:
+def step(before: ItemId) -> Select[*tuple[Any, ...]]:
     """Select where the next step begins, and when the newest of its items came."""
     earlier = select(item.c.id, item.c.received_at).where(item.c.id < before)
     ids = earlier.order_by(item.c.id.desc()).limit(STEP).subquery()

@@ -21,9 +21,10 @@ from lanes.store.literals import is_
 from lanes.store.locks import waiting_at_most
 from lanes.store.routing import turnarounds
 from lanes.store.states import is_answering, is_open_work
-from lanes.store.tables import item, result, route, second_pass, version, work
+from lanes.store.tables import item, result, revision, route, second_pass, version, work
 from lanes.store.workload.workloads import versions
 from lanes.words import ANSWERING, Announces, Lane, Mode, Outcome, Purpose, Standing, WorkState
+from lanes.workload.context import LATE
 from lanes.workload.version import Version
 
 NONE = Chance(0.0, enough=False, said="its version cannot be read")
@@ -308,6 +309,14 @@ def _show(
         of_item = items[row.item_id]
         of_item.shown = ShownResult(row.output, row.id)
         of_item.is_earlier = row.revision != shown[row.item_id][1]
+    if older := {id_ for id_ in shown if items[id_].is_earlier}:
+        # asked again for late context: the answer that is shown is to what the item still says
+        same = revision.c.item_id == item.c.id, revision.c.number == item.c.revision
+        late = sa.select(item.c.id).where(
+            *same, one_of(older, item.c.id), revision.c.source == LATE
+        )
+        for id_ in connection.execute(late).scalars():
+            items[id_].is_earlier = False
 
 
 def _look_around(connection: sa.Connection, rows: Sequence[LockedWork], now: datetime) -> None:

@@ -15,9 +15,20 @@ from sqlalchemy.dialects.postgresql import JSONB, Insert, insert
 from lanes.ids import BatchId
 from lanes.store import signals
 from lanes.store.bulk import Row, split, split_records
-from lanes.store.tables import attempt, batch, correction, event_outbox, item, read, result, work
+from lanes.store.tables import (
+    attempt,
+    batch,
+    correction,
+    event_outbox,
+    item,
+    read,
+    result,
+    revision,
+    work,
+)
 from lanes.store.tables.base import Moment, Usd
 from lanes.words import SettledReason, Standing, WorkState
+from lanes.workload.context import LATE
 
 MOST_READERS = 20  # named in the event of a correction
 ANSWERED, CORRECTED, FAILED = "lanes.item.answered", "lanes.item.corrected", "lanes.item.failed"
@@ -327,6 +338,13 @@ def _readers(each: sa.CTE) -> sa.ColumnElement[Any]:
     return sa.func.array(readers.scalar_subquery())
 
 
+def _late(each: sa.CTE) -> sa.ColumnElement[Any]:
+    """Return what of the item's context had changed, where that asked for the answer."""
+    of = revision.c.item_id == each.c.item_id, revision.c.number == each.c.revision
+    late = sa.select(revision.c.place).where(*of, revision.c.source == LATE)
+    return late.correlate(each).scalar_subquery()
+
+
 def _events(each: sa.CTE, items: sa.CTE) -> sa.CTE:
     """Emit the items' events: failed first, then answered and corrected in order."""
 
@@ -357,6 +375,7 @@ def _events(each: sa.CTE, items: sa.CTE) -> sa.CTE:
             turn=1,
             changed_fields=each.c.changed_fields,
             readers=_readers(each),
+            late_context=_late(each),
         ),
     ).subquery("said")
     values = {

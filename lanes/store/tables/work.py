@@ -5,6 +5,7 @@ from decimal import Decimal
 from typing import Any
 
 from sqlalchemy import BigInteger, Column, ForeignKey, Named, TypedColumns, Uuid
+from sqlalchemy.dialects.postgresql import JSONB
 
 from lanes.ids import BatchId, ItemId, VersionId, WorkId
 from lanes.store.tables.base import column, identity, index, table, unenforced
@@ -147,6 +148,10 @@ class work(TypedColumns):
     batch_id: Named[BatchId | None] = column("The batch that owns it", ForeignKey(batch.c.id))
     bound_usd: Named[Decimal | None] = column(
         "US dollars reserved of hard budgets; while ready: more than is left, so it rests"
+    )
+    context: Named[Any | None] = column(
+        "Digests of the context that it was asked with, which late context is compared with",
+        type_=JSONB(none_as_null=True),
     )
     waits_since: Named[datetime] = column("When it was routed, moved or retried last")
     finished_at: Named[datetime | None]

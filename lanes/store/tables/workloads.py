@@ -40,6 +40,10 @@ class workload(TypedColumns):
     refused_at: Named[datetime | None] = column(
         "When it was refused; equal to paused_at while that pauses it"
     )
+    late_context: Named[Any | None] = column(
+        "Which items were compared with their context in the newest window, and what that costs",
+        type_=JSONB(none_as_null=True),
+    )
     created_at: Named[datetime]
 
 

@@ -12,12 +12,18 @@ from anthropic_standin.shapes import LabelChoice, fill_pack, fill_single, pack_p
 
 
 class EchoChooser:
-    """Chooses by checksum of the item's text and the property's name; model, system prompt and history play no part."""
+    """Chooses by checksum of the item's text and the property's name; model, system prompt and history play no part.
+
+    A label of an earlier item is followed where it is one of the labels.
+    """
 
     def __init__(self, item: Item) -> None:
+        self._told = item.label
         self._sum = zlib.crc32(item.text.encode())
 
     def pick(self, choice: LabelChoice) -> Any:
+        if (told := self._told.get(choice.name)) in choice.labels:
+            return told
         return choice.labels[zlib.crc32(choice.name.encode(), self._sum) % len(choice.labels)]
 
     def certainty(self) -> float:

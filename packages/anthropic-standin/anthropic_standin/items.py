@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import html
+import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 _ITEM = re.compile(r'<item id="([^"]*)">\n?(.*?)\n?</item>', re.DOTALL)
 _CONTEXT = re.compile(r"<(history|item-before|item-reference)(?: [^>]*)?>(.*?)</\1>", re.DOTALL)
+_LABEL = re.compile(r"<history-label>(.*?)</history-label>", re.DOTALL)
 _WITHIN = re.compile(r"<(history-\w+)>.*?</\1>", re.DOTALL)
 _FIELD = re.compile(
     r"^<(?P<name>[A-Za-z_][\w-]*)>(?P<value>.*?)</(?P=name)>$", re.DOTALL | re.MULTILINE
@@ -18,11 +20,15 @@ SENTENCE_CHARACTERS = 160
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """What is to be judged: `text` without the history, and the earlier items of the history, oldest first."""
+    """What is to be judged: `text` without its context, and the earlier items of the history, oldest first.
+
+    `label` is the newest label of an earlier item.
+    """
 
     text: str
     history: tuple[str, ...] = ()
     id: str | None = None
+    label: dict[str, object] = field(default_factory=dict[str, object])
 
     def first_sentence(self) -> str:
         """Return the first sentence of the text, at most 160 characters."""
@@ -35,7 +41,8 @@ def read_item(text: str, id: str | None = None) -> Item:
     if not parts:
         return Item(_said(text), id=id)
     history = tuple(_said(_WITHIN.sub("", part)) for tag, part in parts if tag == "history")
-    return Item(_said(_CONTEXT.sub("", text)), history, id)
+    labels = [json.loads(html.unescape(said)) for said in _LABEL.findall(text)]
+    return Item(_said(_CONTEXT.sub("", text)), history, id, labels[-1] if labels else {})
 
 
 def _said(text: str) -> str:

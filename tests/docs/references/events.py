@@ -99,7 +99,13 @@ OUT: Mapping[str, DocumentedEvent] = {
     ),
     "lanes.item.corrected": DocumentedEvent(
         "An authoritative answer replaced a different one.",
-        OF_ITEM | {"changed_fields": "Which of the compared fields differ."} | READERS | ACKED,
+        OF_ITEM
+        | {
+            "changed_fields": "Which of the compared fields differ.",
+            "late_context": "What of its context came late (history, label, reference), where that asked for it; else null.",
+        }
+        | READERS
+        | ACKED,
     ),
     "lanes.item.failed": DocumentedEvent(
         "An item was given up; `lanes retry` brings it back.",

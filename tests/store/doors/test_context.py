@@ -43,7 +43,7 @@ def read(connection: Connection, of: Version) -> dict[str, tuple[ContextPart, ..
     route(connection, now=now)
     kind = BatchKind(of.workload, of.id)
     waiting = ready_work.lock_for_batch(connection, kind, limit=99, now=now)
-    found = history.load(connection, waiting, of)
+    found = history.of_work(connection, [each.claim.work_id for each in waiting], of)
     return {each.key: found.get(each.claim.work_id, ()) for each in waiting}
 
 

@@ -47,7 +47,9 @@ def seen(connection: Connection, letters: Version, most: int = 5) -> dict[str, l
     waiting = ready_work.lock_for_batch(
         connection, BatchKind("letters", letters.id), limit=100, now=NOON
     )
-    found = history.load(connection, waiting, limited(letters, most))
+    found = history.of_work(
+        connection, [each.claim.work_id for each in waiting], limited(letters, most)
+    )
     sizes = history.lengths_of(
         connection, dict.fromkeys(ids(connection).values(), limited(letters, most))
     )

@@ -187,6 +187,7 @@ def test_a_correction_says_what_changed_and_by_how_much(connection: Connection) 
         "lane": "batch",
         "changed_fields": ["category"],
         "readers": [],
+        "late_context": None,
     }
 
 

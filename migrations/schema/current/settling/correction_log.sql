@@ -7,10 +7,12 @@
 ---   changed_fields: Fields that differ, of those that the workload compares
 ---   distance: Share of the compared fields that changed, 0 to 1
 ---   corrected_at: When it was corrected
+---   late_context: What of the item's context came late (history, label, reference), where that asked for it; else null
 create or replace view lanes.correction_log as
 select i.workload, i.key, c.generation, p.output as provisional_output, a.output as authoritative_output,
-       c.changed_fields, c.distance, c.corrected_at
+       c.changed_fields, c.distance, c.corrected_at, v.place as late_context
   from lanes.correction c
   join lanes.item i on i.id = c.item_id
   join lanes.result p on p.id = c.provisional_id
-  join lanes.result a on a.id = c.authoritative_id;
+  join lanes.result a on a.id = c.authoritative_id
+  left join lanes.revision v on v.item_id = c.item_id and v.number = a.revision and v.source = 'late_context';
