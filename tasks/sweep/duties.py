@@ -23,7 +23,7 @@ from lanes.store.money import budgets, sharing
 from lanes.store.promises import slack_notes
 from lanes.store.realtime import outages
 from lanes.store.replays import promotions, replays
-from lanes.store.settling import jobs, refusals, second_passes
+from lanes.store.settling import jobs, late_context, refusals, second_passes
 from lanes.store.signals import Role, RoleLock
 from lanes.store.workload import golden, workloads
 from lanes.units import counted
@@ -51,6 +51,7 @@ def duties(at: Connections, background: BackgroundRequests) -> list[Duty]:
         Duty("unwanted batches", partial(cancel_unwanted, db), every=timedelta(minutes=1)),
         Duty("versions that the provider refuses", partial(move_refused, db)),
         Duty("late data", partial(amend_arrived, db)),
+        Duty("late context", partial(correct_late, db), every=timedelta(minutes=1)),
         Duty("batches without an answer", partial(look_for_batches, at, background)),
         Duty("replays", partial(finish_replays, db, background)),
         Duty("jobs", partial(finish_jobs, db, background, pages), every=timedelta(seconds=5)),
@@ -97,6 +98,12 @@ async def move_refused(db: Database, now: datetime) -> None:
 async def amend_arrived(db: Database, now: datetime) -> None:
     """Apply amendments that came before their items to those that have arrived since."""
     await db.run(items.apply_waiting, now=now)
+
+
+async def correct_late(db: Database, now: datetime) -> None:
+    """Owe one more pass for settled items whose context has changed, in the windows of their workloads."""
+    for sentence in await db.run(late_context.owe, now=now):
+        get_run_logger().info("%s", sentence)
 
 
 async def look_for_batches(at: Connections, background: BackgroundRequests, _: datetime) -> None:

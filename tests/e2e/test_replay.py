@@ -1,9 +1,15 @@
 """Late data and a replay in a whole stand: corrected, promoted, taken back."""
 
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import pytest
+from sqlalchemy import text
 
+from lanes.client import Lanes
+from lanes.words import Lane
 from tests.e2e.test_playbooks import answer, flow_run, state_of
 from tests.running_stand import RunningStand, data
 from tests.waiting import until
@@ -22,6 +28,63 @@ def answered(stand: RunningStand, form: str, *, approve: bool) -> None:
     assert "0 % of 4 items would change" in question
     assert answer(stand, run_id, approve=approve, who="bob", why="looked at it") == "ACCEPT"
     until(lambda: state_of(stand, run_id) == "COMPLETED", within_s=60, what="the end of the run")
+
+
+CASES = """
+name: cases
+instructions: Sort the case.
+output_schema:
+  type: object
+  properties: {category: {type: string, enum: [a, b, c]}}
+  required: [category]
+  additionalProperties: false
+mode: lambda
+off_peak_start: "00:00"
+off_peak_end: "00:00"
+context:
+  entity: {items: 2, labels: true}
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_a_late_label_corrects_an_answer_that_a_reader_had_taken(
+    stand: RunningStand, tmp_path: Path
+) -> None:
+    (tmp_path / "cases.yaml").write_text(CASES)
+    assert stand.cli("publish", str(tmp_path / "cases.yaml"), "--yes").returncode == 0
+    lanes = Lanes(stand.environment["LANES_DATABASE_URL"])
+    first, second = keys = [f"{uuid4().hex[:8]}-{n}" for n in range(2)]
+    for minute, key in enumerate(keys):
+        at = datetime(2026, 1, 1, 0, minute, tzinfo=UTC)
+        more = {"entity": first, "lane": Lane.BATCH, "occurred_at": at}
+        lanes.submit("cases", {"text": f"Case {key}"}, key=key, **more)
+
+    def settle() -> None:
+        until(lambda: stand.state("cases", second) in ("routed", "answered"), what="the work")
+        stand.run("depart", {"departure": {"workload": "cases"}})
+        until(lambda: stand.state("cases", second) == "settled", within_s=90, what="the answers")
+
+    settle()
+    taken = lanes.read_result("cases", second, reader="crm")
+    assert taken is not None
+    right = next(each for each in "abc" if each != taken.output["category"])
+    lanes.label("cases", first, {"category": right})
+    with stand.pool.begin() as connection:  # a new day
+        connection.execute(text("update lanes.workload set late_context = null"))
+    until(lambda: stand.state("cases", second) != "settled", within_s=120, what="the late context")
+    settle()
+    (undo,) = lanes.corrections("crm")
+    assert (undo.key, undo.taken, undo.output) == (second, taken.output, {"category": right})
+    (corrected,) = stand.rows("select * from lanes.correction_log where workload = 'cases'")
+    assert (corrected.key, corrected.late_context) == (second, "label")
+
+    def told() -> list[dict[str, Any]]:
+        events = (each["payload"] for each in stand.events("lanes.item.corrected"))
+        return [each for each in events if each["key"] == second]
+
+    (event,) = until(told, what="the event")
+    assert (event["late_context"], event["readers"]) == ("label", ["crm"])
 
 
 @pytest.mark.slow

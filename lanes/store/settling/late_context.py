@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
 from sqlalchemy import Connection, text
@@ -22,7 +23,7 @@ from lanes.workload.context import LATE, ContextTag, fingerprint, late, part_cha
 from lanes.workload.version import Version
 
 STEPS = 4  # of `traffic.STEP` items of all workloads, for each workload by one turn
-NEWEST = 2**62
+DONE, NEWEST = ItemId(0), ItemId(2**62)
 BEGUN = "select late_context from lanes.workload where name = :name and paused_at is null for no key update skip locked"
 WRITE = "update lanes.workload set late_context = cast(:state as jsonb) where name = :name"
 NOTE = """
@@ -68,7 +69,7 @@ class LateRound:
     """How far the items of a workload were compared in the window that opened then: all but those below `before`."""
 
     opened: str
-    before: int = NEWEST
+    before: ItemId = NEWEST
     items: int = 0
     usd: float = 0
 
@@ -97,7 +98,7 @@ def owe(connection: Connection, *, now: datetime) -> list[str]:
         state = LateRound(opened.isoformat())
         if row.late_context is not None and row.late_context["opened"] == state.opened:
             state = LateRound(**row.late_context)
-        if state.before == 0:
+        if state.before == DONE:
             continue
         try:
             with connection.begin_nested():
@@ -107,9 +108,7 @@ def owe(connection: Connection, *, now: datetime) -> list[str]:
             continue
         connection.execute(text(WRITE), {"name": version.workload, "state": dumps(vars(state))})
         if ending:
-            what = (
-                f"{counted(state.items, 'item')} of {version.workload} for about {usd(state.usd)}"
-            )
+            what = f"{counted(state.items, 'item')} of {version.workload} for about {usd(Decimal(str(state.usd)))}"
             told.append(f"late context asks again for {what}{ending}")
     return told
 
@@ -120,13 +119,13 @@ def _compare(connection: Connection, version: Version, state: LateRound, now: da
     for _ in range(STEPS):
         part = connection.execute(traffic.step(state.before)).one()
         if part.first is None or part.last < since:
-            state.before = 0
+            state.before = DONE
             return ", the last of them"
         asked = {"name": version.workload, "since": since, "first": part.first}
         rows = connection.execute(text(SETTLED), {**asked, "before": state.before}).all()
         state.before = part.first
         if not _owe(connection, version, rows, state, now):
-            state.before = 0
+            state.before = DONE
             return ": the budget of the day is used up"
     return ""
 

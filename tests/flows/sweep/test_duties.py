@@ -26,6 +26,7 @@ from tasks.sweep.duties import (
     amend_arrived,
     cancel_unwanted,
     depart_early,
+    duties,
     finish_replays,
     fold,
     give_up,
@@ -34,6 +35,7 @@ from tasks.sweep.duties import (
 from tasks.sweep.sweeper import BackgroundRequests
 from tests.conftest import NOON, later
 from tests.examples import FORCED, admit, publish, route
+from tests.flows.batches import collect_all, submit_and_end
 from tests.flows.conftest import Sender, until
 from tests.flows.sweep.conftest import Put
 from tests.flows.test_saving import refuse
@@ -319,3 +321,27 @@ async def test_what_was_added_is_folded_and_says_the_same(db: Database, put: Put
     await fold(db, NOON)
     assert await db.run(unfolded) == 0
     assert await db.run(decided) == before
+
+
+async def test_a_late_label_asks_again_for_what_a_batch_has_read(
+    at: Connections, endpoint: Endpoint, sender: Sender
+) -> None:
+    now = await at.db.now()
+    context = {"entity": {"items": 2, "labels": True}}
+    all_day = {"off_peak_start": "00:00", "off_peak_end": "00:00"}
+
+    def begin(connection: Connection) -> None:
+        publish(connection, now=now, mode="lambda", context=context, **all_day)
+        for days, key in enumerate("ba", start=1):
+            at = now - timedelta(days=days)
+            admit(connection, key, now=now, lane=Lane.BATCH, entity="ann", occurred_at=at)
+        route(connection, now=now)
+
+    await at.db.run(begin)
+    await submit_and_end(at, endpoint)
+    await collect_all(at, endpoint)
+    await sender.rows("select lanes.label('letters', 'a', '{\"category\": \"b\"}')")
+    (turn,) = (each for each in duties(at, BackgroundRequests()) if each.name == "late context")
+    with disable_run_logger():
+        await turn.act(await at.db.now())
+    assert await sender.states() == {"a": "settled", "b": "answered"}
