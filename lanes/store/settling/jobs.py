@@ -74,17 +74,21 @@ DONE = sa.text("""
 update lanes.job j set done_at = :now from lanes.job_status s
  where s.job_id = j.id and s.waiting + s.answered = 0
    and j.id in (select id from lanes.job where done_at is null for no key update skip locked)
-   and (j.closed_at is not null or j.digest is null and :quiet >= (
-          select i.received_at from lanes.item i where i.job_id = j.id order by i.id desc limit 1))
+   and (j.closed_at is not null or j.digest is null and :quiet >= coalesce(
+          (select i.received_at from lanes.item i where i.job_id = j.id order by i.id desc limit 1), j.created_at))
 returning j.name
 """)
+# Items that came since the end of their job was told open it again; all before them came a minute earlier.
 FOLD = sa.text("""
 with added as (select * from lanes.job_use order by id limit :most),
 free as (select id from lanes.job where id in (select job_id from added) for no key update skip locked),
 moved as (delete from lanes.job_use u using added s, free f where u.id = s.id and f.id = s.job_id returning u.*)
 update lanes.job j
    set received = j.received + m.received, answered = j.answered + m.answered, settled = j.settled + m.settled,
-       failed = j.failed + m.failed, canceled = j.canceled + m.canceled, usd = j.usd + m.usd
+       failed = j.failed + m.failed, canceled = j.canceled + m.canceled, usd = j.usd + m.usd,
+       done_at = case when m.received = 0 or j.digest is not null or j.done_at - cast(:quiet as interval) >= (
+                        select i.received_at from lanes.item i where i.job_id = j.id order by i.id desc limit 1)
+                      then j.done_at end
   from (select job_id, sum(received) as received, sum(answered) as answered, sum(settled) as settled, sum(failed) as failed,
                sum(canceled) as canceled, sum(usd) as usd from moved group by 1) m
  where j.id = m.job_id
@@ -187,14 +191,15 @@ def retry(connection: sa.Connection, name: str, *, now: datetime) -> int:
     failed = sa.select(item.c.key).where(item.c.job_id == of.id, item.c.failure.is_not(None))
     keys = connection.execute(failed).scalars().all()
     again = decisions.retry(connection, of.workload, keys, now=now)
-    anew = sa.update(job).where(job.c.id == of.id).values(done_at=None)
-    connection.execute(anew)
+    if again:
+        anew = sa.update(job).where(job.c.id == of.id).values(done_at=None)
+        connection.execute(anew)
     return len(again)
 
 
 def fold(connection: sa.Connection) -> None:
-    """Move what transactions added to the counts of jobs into the jobs; without it they are slower to read, never wrong."""
-    connection.execute(FOLD, {"most": FOLDED})
+    """Move what transactions added to the counts of jobs into the jobs; what is new in one is told once it is done again."""
+    connection.execute(FOLD, {"most": FOLDED, "quiet": QUIET})
 
 
 def finish(connection: sa.Connection, *, now: datetime) -> list[JobStatus]:

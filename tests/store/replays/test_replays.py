@@ -311,6 +311,30 @@ def test_readers_of_replaced_answers_hear_of_a_promotion_and_of_its_demotion(
     ]
 
 
+@pytest.mark.slow
+def test_a_reader_of_an_early_answer_undoes_what_the_promoted_one_changes_since_it_was_promoted(
+    connection: Connection,
+) -> None:
+    early, confirmed, again = ({**A, "category": each} for each in "abc")
+    notes = publish(connection, "notes", now=NOON, mode="lambda")
+    admit(connection, "n", now=NOON, workload="notes", lane=Lane.REALTIME)
+    route(connection, now=NOON)
+    save(connection, *(tried(each, output=early) for each in claim(connection)))
+    results.read(connection, "notes", "n", reader="desk")
+    _, owed = submit(connection, notes, now=NOON)
+    save(connection, *(tried(each, output=confirmed) for each in owed), now=NOON)
+    (found,) = results.to_correct(connection, "desk")
+    assert (found.output, found.corrected_at) == (confirmed, NOON)
+    by = Signature("ada", "", AT)
+    asked = {"version_no": None, "first": None, "last": None, "selection": FORCED}
+    read(connection, replays.begin(connection, "notes", **asked, by=by))
+    _, waiting = submit(connection, notes, now=AT)
+    save(connection, *(tried(each, output=again) for each in waiting), now=AT)
+    promotions.promote(connection, "notes", now=AT)
+    (found,) = results.to_correct(connection, "desk")
+    assert (found.taken, found.output, found.corrected_at) == (early, again, AT)
+
+
 def test_a_demoted_replay_may_be_promoted_again_or_dropped(
     connection: Connection, letters: Version
 ) -> None:

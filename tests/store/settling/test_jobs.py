@@ -195,6 +195,37 @@ def test_a_job_that_comes_item_by_item_is_done_a_minute_after_its_last_item(
     assert status(mixed).is_done
 
 
+def test_a_job_that_got_items_after_its_end_was_told_is_told_again_and_no_duplicate_does_that(
+    mixed: Connection,
+) -> None:
+    jobs.cancel(mixed, "mine", now=NOON)
+    assert len(jobs.finish(mixed, now=later(minutes=1))) == 1
+    admit(mixed, "a", now=later(minutes=2), lane=Lane.REALTIME, job="mine")
+    jobs.fold(mixed)
+    assert jobs.finish(mixed, now=later(minutes=5)) == []
+    admit(mixed, "e", now=later(minutes=6), lane=Lane.REALTIME, job="mine")
+    jobs.fold(mixed)
+    assert [each.job for each in jobs.unfinished(mixed, most=9, now=later(minutes=6))] == ["mine"]
+    jobs.cancel(mixed, "mine", now=later(minutes=6))
+    assert [each.received for each in jobs.finish(mixed, now=later(minutes=7))] == [5]
+
+
+def test_a_job_whose_inputs_were_all_items_before_is_done(mixed: Connection) -> None:
+    admit(mixed, "a", "b", now=NOON, lane=Lane.REALTIME, job="again")
+    assert jobs.finish(mixed, now=later(seconds=59)) == []
+    (done,) = jobs.finish(mixed, now=later(seconds=60))
+    assert (done.job, done.received, done.is_done) == ("again", 0, True)
+
+
+def test_a_retry_of_nothing_does_not_tell_of_the_end_again(connection: Connection) -> None:
+    publish(connection, now=NOON)
+    admit(connection, "a", now=NOON, lane=Lane.REALTIME, job="mine")
+    jobs.cancel(connection, "mine", now=NOON)
+    assert len(jobs.finish(connection, now=later(minutes=1))) == 1
+    assert jobs.retry(connection, "mine", now=later(minutes=1)) == 0
+    assert jobs.finish(connection, now=later(minutes=2)) == []
+
+
 def test_a_job_that_is_still_being_sent_is_not_done(mixed: Connection) -> None:
     mixed.exec_driver_sql("update lanes.job set digest = ''")
     jobs.cancel(mixed, "mine", now=NOON)

@@ -5,9 +5,10 @@ returns table (workload text, key text, taken jsonb, output jsonb, changed_field
                corrected_at timestamptz)
 language sql stable security definer set search_path = pg_catalog, pg_temp as $$
   select i.workload, i.key, t.output, s.output,
-         coalesce(c.changed_fields, array(select f.name from jsonb_object_keys(t.output || s.output) f (name)
-                                           where t.output -> f.name is distinct from s.output -> f.name order by f.name)),
-         r.read_at, coalesce(c.corrected_at, g.moved_at) as corrected_at
+         case when c.authoritative_id = s.id then c.changed_fields
+              else array(select f.name from jsonb_object_keys(t.output || s.output) f (name)
+                          where t.output -> f.name is distinct from s.output -> f.name order by f.name) end,
+         r.read_at, case when c.authoritative_id = s.id then c.corrected_at else coalesce(g.moved_at, c.corrected_at) end
     from (select distinct on (l.item_id) l.item_id, l.result_id, l.read_at from lanes.read l
            where l.reader = coalesce(nullif(left(reads_to_correct.reader, 512), ''), 'unknown') and l.result_id is not null
            order by l.item_id, l.read_at desc, l.id desc) r
