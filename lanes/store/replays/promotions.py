@@ -178,7 +178,7 @@ def drop(
     check_droppable(of)
     with waiting_at_most(connection, PATIENCE):
         canceled = _cancel(connection, of, now)
-    _move(connection, of, ReplayState.DROPPED, dropped_at=now)
+    _move(connection, of, ReplayState.DROPPED, dropped_at=now, paused_at=None)
     return get(connection, of.id), canceled
 
 
@@ -200,12 +200,15 @@ def pause(connection: Connection, name: str, *, now: datetime) -> str:
 def hold(connection: Connection, *, now: datetime) -> None:
     """Claim the waiting work of paused replays, also what was given back or failed since, so that no lane finds it."""
     paused = select(generation.c.id).where(generation.c.paused_at.is_not(None))
-    if not connection.execute(paused).first():
+    # One that is being resumed is passed over: nothing would ever free what is claimed of it.
+    locked = paused.with_for_update(key_share=True, skip_locked=True)
+    ids = connection.execute(locked).scalars().all()
+    if not ids:
         return
     waits = (
         select(work.c.id)
         .select_from(work.join(generation, of_generation()))
-        .where(generation.c.paused_at.is_not(None), is_(work.c.state, WorkState.READY))
+        .where(generation.c.id.in_(ids), is_(work.c.state, WorkState.READY))
     )
     held = {"claimed_by": HELD, "claim_no": work.c.claim_no + 1, "lease_until": now + FOR_EVER}
     rows = waits.with_for_update(of=work, key_share=True, skip_locked=True).cte("waits")

@@ -191,11 +191,15 @@ def read_some(
 
 
 def shadow(connection: sa.Connection, *, now: datetime) -> None:
-    """Let open replays answer their share of the next items after their ranges, which the live version answers too."""
+    """Let open replays answer their share of the next items after their ranges, which the live version answers too.
+
+    One that is being promoted or dropped is passed over.
+    """
     wants = generation.c.selection.op("?")("shadow"), generation.c.paused_at.is_(None)
     read = generation.c.cursor_position >= generation.c.to_position
     asking = _generations().where(is_among(generation.c.state, OPEN_STATES), read, *wants)
-    for of in map(_generation, connection.execute(asking).all()):
+    free = asking.with_for_update(of=generation, key_share=True, skip_locked=True)
+    for of in map(_generation, connection.execute(free).all()):
         by, chosen = workloads.one(connection, of.version_id), of.selection
         last = _last(connection, of.workload, None)
         part = selecting.part(connection, by, chosen, of.cursor_position, last, limit=CHUNK)

@@ -1,10 +1,11 @@
 """A replay in real time beside live work: what it is claimed after, what it is hidden from, and how it is paused."""
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
 from datetime import timedelta
 
 import pytest
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, Engine, text
 
 from lanes.doors.item import Amendment
 from lanes.errors import ActionRefused
@@ -123,6 +124,29 @@ def test_only_a_running_replay_can_be_paused(connection: Connection) -> None:
         promotions.pause(connection, "letters", now=AT)
 
 
+def test_a_replay_that_was_dropped_while_it_was_paused_does_not_go_on(
+    connection: Connection,
+) -> None:
+    begun(connection)
+    promotions.pause(connection, "letters", now=AT)
+    promotions.drop(connection, "letters", now=AT)
+    with pytest.raises(ActionRefused, match="is not paused"):
+        promotions.resume(connection, "letters", now=AT)
+
+
+def test_nothing_is_held_of_a_replay_that_is_being_resumed(
+    connection: Connection, pool: Engine
+) -> None:
+    begun(connection)
+    promotions.pause(connection, "letters", now=AT)
+    items.amend(connection, Amendment("letters", "a", {"text": "n"}), door="client", now=AT)
+    connection.commit()
+    with pool.begin() as duty, pool.begin() as person:
+        promotions.resume(person, "letters", now=AT)
+        promotions.hold(duty, now=AT)
+    assert rows(connection, "work", claimed_by=promotions.HELD) == []
+
+
 def test_a_preview_says_when_each_lane_ends(connection: Connection) -> None:
     settle(connection, *KEYS)
     asked = {"version_no": None, "first": None, "last": None, "selection": IN_REALTIME}
@@ -157,6 +181,24 @@ def test_a_replay_shadows_later_items_until_it_is_promoted_and_never_shows_that(
     assert rows(connection, "work", state="ready") == []
     shown = {each.key: each.generation for each in rows(connection, "current_results")}
     assert shown == dict.fromkeys(KEYS, 1) | {"later": 0, "last": 0}
+
+
+@pytest.mark.slow
+def test_a_replay_that_is_being_dropped_shadows_nothing_more(
+    connection: Connection, pool: Engine
+) -> None:
+    settle(connection, *KEYS)
+    read(connection, begin(connection, selection=Selection(force=True, shadow=1)))
+    settle(connection, "later")
+    connection.commit()
+    with ThreadPoolExecutor(1) as beside, pool.connect() as person, pool.connect() as duty:
+        promotions.drop(person, "letters", now=AT)
+        shadowing = beside.submit(replays.shadow, duty, now=AT)
+        wait([shadowing], timeout=0.5)
+        person.commit()
+        shadowing.result(timeout=20)
+        duty.commit()
+    assert rows(connection, "work", state="ready", purpose="replay") == []
 
 
 def test_a_share_of_the_later_items_is_shadowed(connection: Connection) -> None:
