@@ -31,6 +31,7 @@ from lanes.store.promises import slack_notes, slack_posts
 from lanes.store.promises.slack_notes import SlackNote
 from lanes.store.report import digests
 from lanes.store.rollouts import rollouts
+from lanes.store.settling import jobs
 from tasks.briefed import Briefed, Briefer
 from tasks.pages import Finder, LookupLimits
 from tasks.runs import BLOCK
@@ -93,11 +94,12 @@ async def remind(db: Database, *, ui_url: str) -> None:
 
 
 async def send(db: Database, messenger: Messenger, *, ui_url: str) -> int:
-    """Send replies, messages of rollouts and digests as far as Slack accepts them; return how many."""
+    """Send replies, messages of rollouts and jobs, and digests as far as Slack accepts them; return how many."""
+    due = await db.run(slack_notes.due, now=await db.now())
     if not messenger.edits:
         await db.run(slack_notes.drop, keep_digests=True)
     total = 0
-    for note in await db.run(slack_notes.due, now=await db.now()):
+    for note in due:
         try:
             total += await _send_note(db, messenger, note, ui_url)
         except DeliveryError as problem:
@@ -116,7 +118,12 @@ async def _send_note(db: Database, messenger: Messenger, note: SlackNote, ui_url
         if (lease := await run(slack_notes.begin, note, now=run.now)) is None:
             return False
         of = None if note.rollout_id is None else await run(rollouts.find, note.rollout_id)
-    said = threads.rollout_message(of, ui_url=ui_url).content if of else note.content or {}
+        job = None if note.job_id is None else await run(jobs.status, note.job_id, now=run.now)
+    said = note.content or {}
+    if of is not None:
+        said = threads.rollout_message(of, ui_url=ui_url).content
+    if job is not None:
+        said = threads.job_message(job, run.now, ui_url=ui_url).content
     uid = {"event_type": "lanes_note", "event_payload": {"uid": note.uid}}
     message = SlackMessage(said["text"], said["blocks"], uid)
     try:
@@ -130,24 +137,33 @@ async def _send_note(db: Database, messenger: Messenger, note: SlackNote, ui_url
                 await run(slack_notes.gone, note)
         raise
     async with db.transaction() as run:
-        if of is None:
+        if of is None and job is None:
             await run(slack_notes.sent, note)
             return True
-        at = {"channel": place.channel, "ts": place.ts}
-        for entry in await run(slack_notes.shown, note, **at, lease=lease):
-            reply = threads.rollout_reply(of, entry, ui_url=ui_url).content
+        at = {"channel": place.channel, "ts": place.ts, "ended_at": job and job.done_at}
+        news = await run(slack_notes.shown, note, **at, lease=lease)
+        replies = [threads.rollout_reply(of, each, ui_url=ui_url) for each in news if of]
+        is_in_thread = place.ts is not None and (note.ts is not None or note.unsure)
+        if job and job.done_at not in (None, note.ended_at) and is_in_thread:
+            replies.append(threads.job_reply(job, run.now))
+        for each in replies:
             thread = {"channel": place.channel, "thread_ts": place.ts}
-            await run(slack_notes.add, reply, **thread, now=run.now)
+            await run(slack_notes.add, each.content, **thread, now=run.now)
     return True
 
 
 async def _place(messenger: Messenger, note: SlackNote, message: SlackMessage) -> MessagePlace:
     """Edit the message, or post it unless an earlier try did; return its place."""
-    place = MessagePlace(note.channel, note.ts) if note.ts is not None else None
+    is_digest = note.channel == Severity.DIGEST
+    where = messenger.channel_of(Severity.DIGEST) if is_digest else note.channel
+    place = MessagePlace(where, note.ts) if note.ts is not None else None
     if place is None and note.unsure:
-        since, thread = note.created_at - LOOKS_BACK, MessagePlace(note.channel, note.thread_ts)
-        place = await _found(messenger, note.uid, thread, since, f"message {note.id}")
-        if place is not None and note.rollout_id is None:
+        since, what = note.created_at - LOOKS_BACK, f"message {note.id}"
+        default = messenger.channel_of(None)
+        for home in dict.fromkeys((where or default, where if note.thread_ts else default)):
+            thread = MessagePlace(home, note.thread_ts)
+            place = place or await _found(messenger, note.uid, thread, since, what)
+        if place is not None and note.rollout_id is None and note.job_id is None:
             return place
     if place is not None:
         await asyncio.to_thread(messenger.edit, place, message)
@@ -156,8 +172,6 @@ async def _place(messenger: Messenger, note: SlackNote, message: SlackMessage) -
         thread = MessagePlace(note.channel, note.thread_ts)
         await asyncio.to_thread(messenger.reply, thread, message)
         return thread
-    is_digest = note.channel == Severity.DIGEST
-    where = messenger.channel_of(Severity.DIGEST) if is_digest else note.channel
     return await asyncio.to_thread(messenger.post, message, where)
 
 

@@ -103,7 +103,7 @@ def job(
             asked = {"job": name, "action": "cancel" if cancel else "retry"}
             return running.perform(JobAction, found.workload, why, as_json, **asked)
         if follow:
-            found, now = _followed(pool, name)
+            found, now = _followed(pool, found, now)
         if results is not None:
             _write(pool, found, results)
     told = "\n".join([f"{report.headline(found)}.", *report.outlook(found, now)])
@@ -117,21 +117,20 @@ def _look(pool: Engine, name: str) -> tuple[JobStatus, datetime]:
         return kept.status(connection, name, now=now), now
 
 
-def _followed(pool: Engine, name: str) -> tuple[JobStatus, datetime]:
+def _followed(pool: Engine, found: JobStatus, now: datetime) -> tuple[JobStatus, datetime]:
     """Show how far the job is until it is done, or until Ctrl-C, and return how it stood last."""
-    found, now = _look(pool, name)
     try:
         with onlooker() as shown:
             while True:
                 total = max(found.received, (found.sent or 0) - (found.refused or 0))
                 if found.answered:
                     shown.counts("answered", found.answered + found.over, total)
-                shown.counts(plain(name, most=30), found.over, total)
+                shown.counts(plain(found.job, most=30), found.over, total)
                 shown.waits(" ".join(report.outlook(found, now)))
                 if found.is_done:
                     break
                 time.sleep(POLL_S)
-                found, now = _look(pool, name)
+                found, now = _look(pool, found.job)
     except KeyboardInterrupt:
         pass
     return found, now

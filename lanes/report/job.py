@@ -44,17 +44,22 @@ def outlook(of: JobStatus, now: datetime) -> list[str]:
     return told + [f"{counted(items, 'item')} failed: {plain(why)}" for why, items in reasons]
 
 
+def bar(of: JobStatus, mark: str = "") -> str:
+    """Return how many of its items are answered or over, as a bar between marks and in percent."""
+    share = (of.over + of.answered) / max(of.received, 1)
+    filled = "█" * int(WIDTH * share)
+    return f"{mark}{filled:░<{WIDTH}}{mark} {100 * share:.0f} % no longer wait"
+
+
 def render(of: JobStatus, now: datetime) -> str:
     """Return the page."""
     title, _, counts = headline(of).rpartition(": ")
-    share = (of.over + of.answered) / max(of.received, 1)
-    bar = f"`{'█' * int(WIDTH * share):░<{WIDTH}}` {100 * share:.0f} % no longer wait"
     lines = "\n".join(f"- {cell(each, most=400)}" for each in (f"{counts}.", *outlook(of, now)))
     does = (
         "`lanes job NAME --follow` shows it in a terminal, and `--results FILE` writes its answers."
     )
     form = "The form [`job`](/v2/deployments?flowOrDeploymentName=job) withdraws open items, or tries failed ones again."
-    return f"# {cell(title, most=400)}\n\n{bar}\n\n{lines}\n\n{does} {form}\n"
+    return f"# {cell(title, most=400)}\n\n{bar(of, '`')}\n\n{lines}\n\n{does} {form}\n"
 
 
 def listed(of: Sequence[JobStatus], now: datetime) -> Table[JobStatus]:

@@ -109,12 +109,22 @@ def picture(of: Rollout) -> str:
 
 
 def job_message(of: JobStatus, now: datetime, *, ui_url: str) -> SlackMessage:
-    """Return the message that tells of the end of a job, which Slack gets once."""
+    """Return the message of a job as it stands."""
     said = page_of_job.headline(of)
     page = ui_url.rstrip("/") + versions_page(page_of_job.key(of))
-    lines = bullets([shown(each) for each in page_of_job.outlook(of, now)])
+    told = section(bold(shown(said))), preformatted(page_of_job.bar(of)), _outlook(of, now)
     link: Block = {"type": "actions", "elements": [button("The job", page, "artifact")]}
-    return _message(escaped(said), rich(section(bold(shown(said))), lines), link)
+    return _message(escaped(said), rich(*told), link)
+
+
+def job_reply(of: JobStatus, now: datetime) -> SlackMessage:
+    """Return the reply that notifies people of the end of a job."""
+    said = f"All done: {page_of_job.headline(of).rpartition(': ')[2]}"
+    return _message(escaped(said), rich(section(bold(said)), _outlook(of, now)))
+
+
+def _outlook(of: JobStatus, now: datetime) -> Block:
+    return bullets([shown(each) for each in page_of_job.outlook(of, now)])
 
 
 def digest(told: Sequence[tuple[str, Sequence[str]]], day: date, *, ui_url: str) -> SlackMessage:

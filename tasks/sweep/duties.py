@@ -6,13 +6,10 @@ from datetime import datetime, timedelta
 from functools import partial
 
 from prefect.logging import get_run_logger
-from prefect.settings import get_current_settings
 from sqlalchemy import Connection
 
 from lanes.money.pack_size import PackDecision
-from lanes.promises.incident import Severity
 from lanes.settling.jobs import JobStatus
-from lanes.slack import threads
 from lanes.standing import runs
 from lanes.store.batch import doubts
 from lanes.store.batch.ready_work import pressing
@@ -38,7 +35,7 @@ from tasks.sweep.sweeper import BackgroundRequests, Duty, Sweeper
 
 PREFECT_S = 10.0  # the longest that Prefect is waited for; `lanes diff` works without it
 PROVIDER_S = 60.0  # the provider's list is read page by page
-SHOWN_JOBS = 30  # the newest, whose pages are kept up to date while they are open
+SHOWN_JOBS = 30  # the newest, which are kept up to date while they are open
 MOST_ROUNDS = 10  # of one turn of folding; readers add what is left
 
 
@@ -129,22 +126,23 @@ async def finish_replays(db: Database, background: BackgroundRequests, now: date
 async def finish_jobs(
     db: Database, background: BackgroundRequests, pages: JobPages, now: datetime
 ) -> None:
-    """Tell of the jobs that are done: by an event, in Slack's channel of digests, and on a page."""
+    """Tell of the jobs that are done: by an event, in Slack, and on a page."""
     await db.run(jobs.fold)
-    ui_url = str(get_current_settings().ui_url or "http://127.0.0.1:4200")
     async with db.transaction() as run:
         done = await run(jobs.finish, now=now)
         for each in done:
-            said = threads.job_message(each, now, ui_url=ui_url).content
-            await run(slack_notes.add, said, channel=Severity.DIGEST, now=now)
+            await run(slack_notes.tell_job, each, now=now)
     _show(done, background, pages, now)
 
 
 async def show_jobs(
     db: Database, background: BackgroundRequests, pages: JobPages, now: datetime
 ) -> None:
-    """Write the pages of the newest open jobs anew."""
-    open_ones = await db.run(jobs.unfinished, most=SHOWN_JOBS, now=now)
+    """Show the newest open jobs anew: on their pages, and in Slack."""
+    async with db.transaction() as run:
+        open_ones = await run(jobs.unfinished, most=SHOWN_JOBS, now=now)
+        for each in open_ones:
+            await run(slack_notes.tell_job, each, now=now)
     _show(open_ones, background, pages, now)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from pydantic import SecretStr, ValidationError
-from sqlalchemy import text
+from sqlalchemy import Connection, text
 
 from blocks.slack_channel import SlackChannel
 from lanes.commands.handling import HandleIncident
@@ -24,7 +24,7 @@ from lanes.store import incidents
 from lanes.store.database import Database
 from lanes.store.rollouts import rollout_moves, rollouts
 from lanes.store.settling import jobs
-from lanes.words import Signature
+from lanes.words import Outcome, Signature
 from tasks import deliver
 from tasks.deliver import deliver_posts, remind, send, tell
 from tasks.pages import JobPages
@@ -36,6 +36,7 @@ from tests.passing_time import PassingTime
 from tests.prefect_standin import PrefectStandIn
 from tests.rollouts import playbook, step
 from tests.slack_standin import CHANNEL, CHANNEL_ID, TOKEN, PostedMessage, SlackStandIn, shown
+from tests.store import tries
 
 WORSE = replace(BREACH, value=40)
 
@@ -550,27 +551,255 @@ async def test_without_slack_the_hour_of_the_digest_passes_and_nothing_is_kept(
     assert standin.messages == []
 
 
-async def test_a_job_that_is_done_is_told_once_in_the_channel_of_digests_and_on_its_page(
-    delivering: Thread, standin: SlackStandIn, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    db, background = delivering.db, BackgroundRequests()
-    shown: list[str] = []
+# -- jobs
+
+
+class JobThread(Thread):
+    """Jobs, and everything that Slack is told."""
+
+    shown: list[str]
+
+    async def begins(self, items: int = 100, *, job: str = "mine") -> None:
+        """So many items of a job wait."""
+        keys = [f"{job} {number}" for number in range(items)]
+        await self.db.run(admit, *keys, now=await self.db.now(), job=job)
+
+    async def cancels(self, job: str = "mine") -> None:
+        """What is open of the job is withdrawn, and it is quiet for a minute."""
+        await self.db.run(jobs.cancel, job, now=await self.db.now())
+        self.time.passes(minutes=1)
+
+    async def fails(self) -> None:
+        """One more item of the job failed."""
+
+        def one(connection: Connection, *, now: datetime) -> None:
+            tries.save(
+                connection,
+                tries.tried(tries.claimed_item(connection, now=now, job="mine"), Outcome.POISON),
+                now=now,
+            )
+
+        await self.db.run(one, now=await self.db.now())
+
+    async def retried(self) -> None:
+        """A person lets it wait again."""
+        assert await self.db.run(jobs.retry, "mine", now=await self.db.now()) == 1
+
+    async def sweeps(self, seconds: float = 0) -> None:
+        """Time passes, `collect` has its turn, and Slack is told what is due then."""
+        self.time.passes(seconds=seconds)
+        now, background = await self.db.now(), BackgroundRequests()
+        await duties.finish_jobs(self.db, background, JobPages(), now)
+        await duties.show_jobs(self.db, background, JobPages(), now)
+        await background.done()
+        for _ in range(2):
+            await send(self.db, self.messenger, ui_url=UI)
+
+    @property
+    def replied(self) -> list[str]:
+        """What the replies in the threads of messages say."""
+        roots = {each.ts for each in self.standin.messages}
+        assert {thread for thread, _ in self.standin.replies} <= roots
+        return [each.text for _, each in self.standin.replies]
+
+
+@pytest.fixture
+async def thread(
+    db: Database,
+    prefect: PrefectStandIn,
+    passing_time: PassingTime,
+    standin: SlackStandIn,
+    monkeypatch: pytest.MonkeyPatch,
+) -> JobThread:
+    """A stand with a channel for digests, which shows pages to the test alone."""
+    it = JobThread(db, passing_time, standin)
+    it.shown = []
 
     async def written(_: JobPages, of: JobStatus, now: datetime) -> None:
-        shown.append(f"{of.job} {of.state}")
+        it.shown.append(f"{of.job} {of.state}")
 
     monkeypatch.setattr(JobPages, "write", written)
-    await db.run(publish, now=await db.now())
-    await db.run(admit, "k", now=await db.now(), job="mine")
-    await duties.show_jobs(db, background, JobPages(), await db.now())
-    await background.done()
-    await db.run(jobs.cancel, "mine", now=await db.now())
-    for _ in range(2):
-        delivering.time.passes(minutes=1)
-        await duties.finish_jobs(db, background, JobPages(), await db.now())
-        await background.done()
-        await deliver_posts(db)
+    standin.channels["#news"] = "C0NEWS001"
+    it.messenger = Bot(TOKEN, CHANNEL, standin.api_url, {Severity.DIGEST: "#news"})
+    await db.run(publish, now=await db.now(), max_failures=1)
+    return it
+
+
+@pytest.mark.slow
+async def test_a_job_is_one_message_edited_once_a_minute_with_a_reply_at_each_end(
+    thread: JobThread, standin: SlackStandIn
+) -> None:
+    await thread.begins(99)
+    await thread.fails()
+    for _ in range(9):  # two minutes
+        await thread.sweeps(seconds=15)
+    (root,) = standin.messages
+    assert root.channel == "C0NEWS001"
+    assert len(root.edits) == 2
+    assert root.text == "Job mine of letters is open: 1 of 100 items over (99 waiting, 1 failed)"
+    assert f"{'░' * 40} 1 % no longer wait" in shown(root.blocks)
+    assert "Cost: " in shown(root.blocks)
+    assert thread.replied == []
+    await thread.cancels()
+    for _ in range(3):
+        await thread.sweeps(seconds=60)
+    assert root.text == "Job mine of letters is done: 100 of 100 items over (1 failed, 99 canceled)"
+    assert thread.replied == ["All done: 100 of 100 items over (1 failed, 99 canceled)"]
+    await thread.retried()
+    await thread.sweeps(seconds=60)
+    assert "is open" in root.text
+    await thread.cancels()
+    for _ in range(3):
+        await thread.sweeps(seconds=60)
+    assert len(thread.replied) == 2
+    assert standin.messages == [root]
+
+
+async def test_the_reply_at_the_end_says_why_items_failed(
+    thread: JobThread, standin: SlackStandIn
+) -> None:
+    await thread.begins()
+    await thread.sweeps()
+    fail = text("update lanes.item set failed_at = received_at, failure = 'no schema'")
+    await thread.db.run(lambda c: c.execute(fail))
+    await thread.sweeps(seconds=60)
+    assert thread.replied == ["All done: 100 of 100 items over (100 failed)"]
+    assert "- 100 items failed: no schema" in shown(standin.replies[0][1].blocks)
+
+
+async def test_a_job_that_is_over_before_a_look_is_one_message(
+    thread: JobThread, standin: SlackStandIn
+) -> None:
+    await thread.begins()
+    await thread.db.run(jobs.cancel, "mine", now=await thread.db.now())
+    await thread.sweeps()
+    assert standin.messages == []
+    for _ in range(3):
+        await thread.sweeps(seconds=60)
     (told,) = standin.messages
     assert told.channel == "C0NEWS001"
-    assert told.text == "Job mine of letters is done: 1 of 1 item over (1 canceled)"
-    assert shown == ["mine open", "mine done"]
+    assert told.text == "Job mine of letters is done: 100 of 100 items over (100 canceled)"
+    assert (told.edits, thread.replied) == ([], [])
+    assert thread.shown.count("mine done") == 1
+
+
+async def test_a_small_job_has_a_page_and_no_message(
+    thread: JobThread, standin: SlackStandIn
+) -> None:
+    await thread.begins(99)
+    await thread.sweeps()
+    await thread.cancels()
+    for _ in range(2):
+        await thread.sweeps(seconds=60)
+    assert standin.messages == []
+    assert thread.shown == ["mine open", "mine done"]
+
+
+@pytest.mark.slow
+async def test_a_webhook_posts_one_message_at_each_end_of_a_job(
+    thread: JobThread, standin: SlackStandIn
+) -> None:
+    thread.messenger = Webhook(standin.webhook_url)
+    await thread.begins(99)
+    for _ in range(5):
+        await thread.sweeps(seconds=30)
+    assert standin.hooked == []
+    await thread.fails()
+    await thread.cancels()
+    for _ in range(3):
+        await thread.sweeps(seconds=60)
+    (told,) = standin.hooked
+    assert told["text"].endswith("is done: 100 of 100 items over (1 failed, 99 canceled)")
+    await thread.retried()
+    await thread.sweeps(seconds=60)
+    await thread.cancels()
+    await thread.sweeps()
+    assert len(standin.hooked) == 2
+    assert (standin.messages, standin.replies) == ([], [])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("ends", [False, True])
+@pytest.mark.parametrize("refused", [False, True])
+async def test_a_post_of_a_job_without_an_answer_is_looked_for_and_never_repeated(
+    thread: JobThread, standin: SlackStandIn, ends: bool, refused: bool
+) -> None:
+    if refused:  # by the channel of digests: then it is posted in the one of all
+        standin.fail("chat.postMessage", error="is_archived")
+    standin.fail("chat.postMessage", lost=True)
+    await thread.begins()
+    await thread.sweeps()
+    if ends:
+        await thread.cancels()
+    for _ in range(4):
+        await thread.sweeps(seconds=60)
+    (root,) = standin.messages
+    assert ("is done" in root.text) is ends
+    assert thread.replied == ["All done: 100 of 100 items over (100 canceled)"] * ends
+
+
+async def test_a_reply_of_a_job_without_an_answer_is_not_repeated(
+    thread: JobThread, standin: SlackStandIn
+) -> None:
+    await thread.begins()
+    await thread.sweeps()
+    await thread.cancels()
+    standin.fail("chat.postMessage", lost=True)
+    for _ in range(4):
+        await thread.sweeps(seconds=60)
+    assert len(thread.replied) == 1
+
+
+@pytest.mark.slow
+async def test_an_end_between_the_look_and_its_record_is_told_too(
+    thread: JobThread, standin: SlackStandIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await thread.begins()
+    await thread.sweeps()
+    real, ended = deliver._place, list[int]()
+
+    async def meanwhile(*given: Any) -> Any:
+        if given[1].job_id is not None and not ended:
+            ended.append(1)
+            await thread.cancels()
+            now, background = await thread.db.now(), BackgroundRequests()
+            await duties.finish_jobs(thread.db, background, JobPages(), now)
+            await background.done()
+        return await real(*given)
+
+    monkeypatch.setattr(deliver, "_place", meanwhile)
+    for _ in range(3):
+        await thread.sweeps(seconds=60)
+    assert "is done" in standin.messages[0].text
+    assert len(thread.replied) == 1
+
+
+@pytest.mark.slow
+async def test_only_the_newest_open_jobs_have_a_message(
+    thread: JobThread, standin: SlackStandIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(duties, "SHOWN_JOBS", 2)
+    for name in ("a", "b", "c"):
+        await thread.begins(job=name)
+    await thread.sweeps()
+    assert {each.text.split()[1] for each in standin.messages} == {"b", "c"}
+
+
+async def test_without_slack_an_open_job_is_not_looked_at_more_than_once_a_minute(
+    thread: JobThread, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+
+    async def away() -> None:
+        asked.append(1)
+
+    monkeypatch.setattr(deliver, "_messenger", away)
+    monkeypatch.setenv("LANES_DIGEST_HOUR", "23")
+    await thread.begins()
+    for _ in range(9):  # two minutes
+        now, background = await thread.db.now(), BackgroundRequests()
+        await duties.show_jobs(thread.db, background, JobPages(), now)
+        await background.done()
+        await deliver_posts(thread.db)
+        thread.time.passes(seconds=15)
+    assert len(asked) == 3

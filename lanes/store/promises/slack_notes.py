@@ -1,4 +1,4 @@
-"""Slack messages beside those of incidents: replies in threads, a message for each rollout, and the daily digest.
+"""Slack messages beside those of incidents: replies in threads, a message for each rollout and large job, and the daily digest.
 
 As in `slack_posts`, a try is marked before it is sent. A reply is deleted once it is sent.
 """
@@ -10,13 +10,17 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert as upsert
 
-from lanes.ids import RolloutId
+from lanes.ids import JobId, RolloutId
+from lanes.promises.incident import Severity
 from lanes.rollouts.rollout import LogEntry
+from lanes.settling.jobs import JobStatus
 from lanes.store.asking import read_as
 from lanes.store.promises.slack_posts import LEASE, MOST
-from lanes.store.tables import rollout_event, slack_note, version
+from lanes.store.tables import job, rollout_event, slack_note, version
 
 REPLIES_WAIT = timedelta(hours=1)
+JOB_ITEMS = 100  # a smaller job has no message
+JOB_EVERY = timedelta(minutes=1)  # at least, between two edits of the message of an open job
 DONE = {"unsure": False, "attempts": 0, "last_error": None}
 
 
@@ -27,11 +31,13 @@ class SlackNote:
     id: int
     uid: str
     rollout_id: RolloutId | None
+    job_id: JobId | None
     content: dict[str, Any] | None
     channel: str | None
     thread_ts: str | None
     ts: str | None
     events: int
+    ended_at: datetime | None
     created_at: datetime
     unsure: bool
     attempts: int
@@ -45,6 +51,19 @@ def add(connection: sa.Connection, content: Any, *, now: datetime, **where: Any)
     told = upsert(slack_note).values(content=content, created_at=now, **where)
     when = now if content is not None else None
     connection.execute(told.values(next_try_at=when).on_conflict_do_nothing())
+
+
+def tell_job(connection: sa.Connection, of: JobStatus, *, now: datetime) -> None:
+    """Let the job's message show how it stands: at once if it is done, else `JOB_EVERY`."""
+    if of.received < JOB_ITEMS or (of.over == of.received and of.done_at is None):
+        return  # the second: its end follows
+    columns = slack_note.c
+    its = {"job_id": of.job_id, "channel": Severity.DIGEST, "ended_at": of.done_at}
+    shown = upsert(slack_note).values(**its, created_at=now, next_try_at=now)
+    is_old = columns.next_try_at.is_(None) & (columns.shown_at <= now - JOB_EVERY)
+    wanted = is_old if of.done_at is None else sa.true()
+    again = {"index_elements": ["job_id"], "set_": {"next_try_at": now}, "where": wanted}
+    connection.execute(shown.on_conflict_do_update(**again))
 
 
 def due(connection: sa.Connection, *, now: datetime) -> list[SlackNote]:
@@ -91,10 +110,11 @@ def shown(
     channel: str | None,
     ts: str | None,
     lease: datetime,
+    ended_at: datetime | None = None,
 ) -> list[LogEntry]:
-    """Record that Slack shows the rollout, and return the events that its thread was not told yet.
+    """Record that Slack shows the rollout or job, and return the rollout's events that its thread was not told yet.
 
-    A rollout that moved since `begin` is due again.
+    What moved since `begin` is due again. `ended_at` is the end of the job.
     """
     columns, next_try_at = rollout_event.c, slack_note.c.next_try_at
     its = sa.select(rollout_event).where(columns.rollout_id == note.rollout_id)
@@ -102,7 +122,8 @@ def shown(
     told = max([note.events, *(row.id for row in rows)])
     again = sa.case((next_try_at != lease, next_try_at), else_=sa.null())
     at = {"channel": channel, "ts": ts, "events": told, "next_try_at": again}
-    _update(connection, note, **DONE, **at)
+    last = {"shown_at": lease - LEASE, "ended_at": ended_at or note.ended_at}
+    _update(connection, note, **DONE, **at, **last)
     return [read_as(LogEntry, row) for row in rows]
 
 
@@ -122,9 +143,13 @@ def gone(connection: sa.Connection, note: SlackNote) -> None:
 
 
 def drop(connection: sa.Connection, *, keep_digests: bool) -> None:
-    """Forget what waits: there is no Slack, or a webhook, which posts nothing but digests."""
-    waits = slack_note.c.next_try_at.is_not(None)
-    kept = slack_note.c.day.is_not(None) if keep_digests else sa.false()
+    """Forget what waits: there is no Slack, or a webhook, which posts nothing but digests and ends of jobs."""
+    columns = slack_note.c
+    waits, is_job = columns.next_try_at.is_not(None), columns.job_id.is_not(None)
+    is_end = sa.exists().where(job.c.id == columns.job_id, job.c.done_at.is_not(None))
+    kept = columns.day.is_not(None) | is_end if keep_digests else sa.false()
+    later = {"next_try_at": None, "shown_at": columns.next_try_at}
+    connection.execute(sa.update(slack_note).where(waits, is_job, ~kept).values(later))
     connection.execute(sa.delete(slack_note).where(waits, ~kept))
 
 

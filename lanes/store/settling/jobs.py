@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from lanes.doors.filedoor import FileLine
 from lanes.doors.item import JobOrder, Submission
 from lanes.errors import UnknownItem
+from lanes.ids import JobId
 from lanes.routing.forecast import LaneConditions, forecast
 from lanes.routing.prospect import BatchProfile
 from lanes.settling.jobs import JobPart, JobState, JobStatus, RealtimeRest, expected_end
@@ -101,11 +102,11 @@ def newest(connection: sa.Connection, *, most: int) -> list[JobStatus]:
     return [_status(row) for row in connection.execute(NEWEST, {"most": most})]
 
 
-def status(connection: sa.Connection, name: str, *, now: datetime) -> JobStatus:
+def status(connection: sa.Connection, name: str | JobId, *, now: datetime) -> JobStatus:
     """Return the job as it stands, with its failures and estimates.
 
     Raises:
-        UnknownItem: there is none of that name.
+        UnknownItem: there is none of that name or number.
     """
     its: dict[str, Any] = {"job_id": _job(connection, name).id}
     found = _status(connection.execute(STATUS, its).one())
@@ -136,10 +137,8 @@ def status(connection: sa.Connection, name: str, *, now: datetime) -> JobStatus:
         its |= {"workload": found.workload, "since": now - of}
         pace = connection.execute(ANSWERED, its).scalar_one() / of.total_seconds()
         parts = [*parts, RealtimeRest(now, rest, pace)] if pace else []
-    in_all = None if more is None else found.cost_usd + more
-    found = replace(found, estimated_usd=in_all)
-    sure = version.spec.confidence
-    ends = expected_end(parts, sure)
+    found = replace(found, estimated_usd=None if more is None else found.cost_usd + more)
+    ends = expected_end(parts, sure := version.spec.confidence)
     return replace(found, expected_end_at=ends, probability=sure) if ends else found
 
 
@@ -192,8 +191,7 @@ def retry(connection: sa.Connection, name: str, *, now: datetime) -> int:
     keys = connection.execute(failed).scalars().all()
     again = decisions.retry(connection, of.workload, keys, now=now)
     if again:
-        anew = sa.update(job).where(job.c.id == of.id).values(done_at=None)
-        connection.execute(anew)
+        connection.execute(sa.update(job).where(job.c.id == of.id).values(done_at=None))
     return len(again)
 
 
@@ -211,8 +209,9 @@ def finish(connection: sa.Connection, *, now: datetime) -> list[JobStatus]:
     return done
 
 
-def _job(connection: sa.Connection, name: str) -> Any:
-    found = connection.execute(sa.select(job).where(job.c.name == name)).first()
+def _job(connection: sa.Connection, name: str | JobId) -> Any:
+    its = job.c.name == name if isinstance(name, str) else job.c.id == name
+    found = connection.execute(sa.select(job).where(its)).first()
     if found is None:
         raise UnknownItem(f'there is no job "{name}"; `lanes jobs` lists the newest')
     return found

@@ -6,10 +6,11 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import JSONB
 
-from lanes.ids import IncidentId, RolloutId
+from lanes.ids import IncidentId, JobId, RolloutId
 from lanes.promises.incident import Handling, IncidentState, Promise, Severity
 from lanes.realtime.circuit import CircuitState
 from lanes.store.tables.base import column, identity, index, table
+from lanes.store.tables.items import job
 from lanes.store.tables.rollouts import rollout
 
 
@@ -113,16 +114,23 @@ class slack_note(sa.TypedColumns):
     rollout_id: sa.Named[RolloutId | None] = column(
         "The rollout whose message it is", sa.ForeignKey(rollout.c.id), unique=True
     )
+    job_id: sa.Named[JobId | None] = column(
+        "The job whose message it is", sa.ForeignKey(job.c.id), unique=True
+    )
     day: sa.Named[date | None] = column("The day of a daily digest", unique=True)
     content: sa.Named[Any | None] = column(
-        "What it says; null: its rollout says it", type_=JSONB(none_as_null=True)
+        "What it says; null: its rollout or job says it", type_=JSONB(none_as_null=True)
     )
     channel: sa.Named[str | None] = column("Where it goes, or digest; null: the channel of all")
     thread_ts: sa.Named[str | None] = column("The message to which it replies")
-    ts: sa.Named[str | None] = column("Slack's id of the rollout's message; null: not posted")
+    ts: sa.Named[str | None] = column(
+        "Slack's id of the message of a rollout or job; null: not posted"
+    )
     events: sa.Named[int] = column(
         "The newest event of its rollout that was told", type_=sa.BigInteger, default="0"
     )
+    shown_at: sa.Named[datetime | None] = column("When it showed its job or rollout last")
+    ended_at: sa.Named[datetime | None] = column("The end of its job that was told last")
     created_at: sa.Named[datetime]
     unsure: sa.Named[bool] = column("A try may have gone through: look first", default="false")
     attempts: sa.Named[int] = column("Failed tries in a row", default="0")

@@ -2,10 +2,11 @@
 
 import json
 from dataclasses import replace
+from decimal import Decimal
 
 import pytest
 
-from lanes.ids import IncidentId
+from lanes.ids import IncidentId, JobId
 from lanes.promises.incident import (
     Handling,
     IncidentNews,
@@ -18,9 +19,12 @@ from lanes.promises.incident import (
 )
 from lanes.report import incident as incident_page
 from lanes.rollouts.rollout import Happened, HoldReason, LogEntry
+from lanes.settling.jobs import JobState, JobStatus
 from lanes.slack.threads import (
     SlackMessage,
     digest,
+    job_message,
+    job_reply,
     picture,
     pointer,
     reply,
@@ -41,6 +45,29 @@ SILENCED = replace(
     handled_why="a test",
     handled_at=NOON,
     handled_until=later(hours=2),
+)
+
+JOB = JobStatus(
+    job_id=JobId(3),
+    job="mine",
+    workload="letters",
+    state=JobState.OPEN,
+    sent=None,
+    received=200,
+    waiting=150,
+    answered=0,
+    settled=40,
+    failed=10,
+    canceled=0,
+    duplicates=None,
+    refused=None,
+    cost_usd=Decimal("1.5"),
+    budget_usd=None,
+    due_at=None,
+    created_at=NOON,
+    closed_at=None,
+    done_at=None,
+    failures={"no answer fits": 10},
 )
 
 
@@ -140,17 +167,29 @@ def test_the_events_of_a_rollout_are_replies_and_a_question_leads_to_its_page() 
     assert "[" not in shown(rollout_reply(ROLLOUT, held, ui_url=UI).blocks)
 
 
+def test_the_message_of_a_job_has_a_bar_and_its_reply_says_why_items_failed() -> None:
+    message = shown(job_message(JOB, NOON, ui_url=UI).blocks)
+    assert f"{'█' * 10}{'░' * 30} 25 % no longer wait" in message
+    assert f"[The job] {UI}/v2/artifacts/key/lanes-job-3-mine" in message
+    reply = job_reply(JOB, NOON)
+    assert reply.text == "All done: 50 of 200 items over (150 waiting, 40 settled, 10 failed)"
+    assert "- 10 items failed: no answer fits" in shown(reply.blocks)
+
+
 @pytest.mark.parametrize("said", [*HOSTILE, "x" * 100_000, "<" * 5_000])
 def test_what_people_and_items_say_forms_no_mention_link_or_markup_anywhere(said: str) -> None:
     incident = replace(
         SILENCED, workload=said, subject=said, sentence=said, handled_by=said, handled_why=said
     )
+    job = replace(JOB, job=said, workload=said, failures={said: 10})
     moved = replace(ROLLOUT, consumer=said, started_by=said, why=said)
     entry = LogEntry(Happened.HELD, 0, 1_000, said, said, NOON)
     messages: list[SlackMessage] = [
         message(incident, explains=[incident] * 12, ui_url=UI),
         *(reply(incident, each) for each in IncidentNews),
         pointer(incident, "C1"),
+        job_message(job, NOON, ui_url=UI),
+        job_reply(job, NOON),
         rollout_message(moved, ui_url=UI),
         rollout_reply(moved, entry, ui_url=UI),
         digest([("Incidents", [said] * 11), (said[:60], [said])], NOON.date(), ui_url=UI),
