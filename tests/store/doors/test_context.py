@@ -181,6 +181,14 @@ def test_a_relation_that_cannot_be_read_says_why_and_spoils_no_transaction(
     assert facts.execute(text("show statement_timeout")).scalar_one() != "200ms"
 
 
+def test_publishing_names_what_cannot_be_read(facts: Connection) -> None:
+    context = version(context={"reference": [FACTS]}).spec.context
+    assert references.check(facts, context) == []
+    facts.execute(text("drop table ops.facts"))
+    said = 'reference "customer": there is no table or view ops.facts; create it'
+    assert references.check(facts, context) == [said]
+
+
 def test_a_forbidden_relation_names_the_grants(facts: Connection) -> None:
     facts.execute(text("create role stranger"))
     facts.execute(text("set role stranger"))

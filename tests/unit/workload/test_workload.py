@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from lanes.errors import SpecInvalid
 from lanes.words import Lane, Mode
 from lanes.workload.definition import content_hash, parse
+from lanes.workload.definition_file import read, written
 from lanes.workload.form import Promises
 from lanes.workload.version import SecondPass, Spec
 from tests.examples import SCHEMA, spec, stored_version, version
@@ -54,6 +55,28 @@ def test_an_unknown_time_zone_is_refused(zone: str) -> None:
 @pytest.mark.parametrize("confidence", [0.4999, 0.9991, 1, 0, -1, "high", None, float("nan")])
 def test_a_confidence_outside_its_bounds_is_refused(confidence: object) -> None:
     assert problems(confidence=confidence)[0].startswith("confidence: ")
+
+
+def test_a_history_of_an_earlier_release_is_the_same_definition_as_a_context() -> None:
+    before = spec(history_items=5)
+    assert before.context.entity.items == 5
+    assert content_hash(before) == content_hash(spec(context={"entity": {"items": 5}}))
+    assert content_hash(before).startswith("6261efbecdcd")  # as version 1 had it
+    assert content_hash(spec(history_items=0)) == content_hash(spec())
+    labeled = spec(context={"entity": {"items": 5, "labels": True}})
+    assert content_hash(labeled) != content_hash(before)
+
+
+def test_a_context_is_written_as_a_file_that_reads_back_the_same() -> None:
+    facts = {"name": "c", "relation": "ops.facts", "key": "payload.c", "column": "c"}
+    of = spec(context={"entity": {"items": 5, "labels": True}, "reference": [facts]})
+    again = read(written("letters", of, heading=[]).encode(), file="letters.yaml").spec
+    assert again == of
+    misspelt = written("letters", of, heading=[]).replace("labels: true", "label: true").encode()
+    with pytest.raises(
+        SpecInvalid, match=r"context\.entity\.label: no field has that name; did you mean labels"
+    ):
+        read(misspelt, file="letters.yaml")
 
 
 def test_a_version_from_before_there_was_a_confidence_asks_for_95_per_cent_and_keeps_its_hash() -> (
