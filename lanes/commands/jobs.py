@@ -1,6 +1,7 @@
 """`lanes jobs` and `lanes job`: items that were submitted together, followed and handled as one; and the form `job`."""
 
 import time
+from contextlib import suppress
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
@@ -119,20 +120,17 @@ def _look(pool: Engine, name: str) -> tuple[JobStatus, datetime]:
 
 def _followed(pool: Engine, found: JobStatus, now: datetime) -> tuple[JobStatus, datetime]:
     """Show how far the job is until it is done, or until Ctrl-C, and return how it stood last."""
-    try:
-        with onlooker() as shown:
-            while True:
-                total = max(found.received, (found.sent or 0) - (found.refused or 0))
-                if found.answered:
-                    shown.counts("answered", found.answered + found.over, total)
-                shown.counts(plain(found.job, most=30), found.over, total)
-                shown.waits(" ".join(report.outlook(found, now)))
-                if found.is_done:
-                    break
-                time.sleep(POLL_S)
-                found, now = _look(pool, found.job)
-    except KeyboardInterrupt:
-        pass
+    with suppress(KeyboardInterrupt), onlooker() as shown:
+        while True:
+            total = max(found.received, (found.sent or 0) - (found.refused or 0))
+            if found.answered:
+                shown.counts("answered", found.answered + found.over, total)
+            shown.counts(plain(found.job, most=30), found.over, total)
+            shown.waits(" ".join(report.outlook(found, now)))
+            if found.is_done:
+                break
+            time.sleep(POLL_S)
+            found, now = _look(pool, found.job)
     return found, now
 
 
