@@ -29,12 +29,12 @@ from lanes.store.figures import due, measurements
 from lanes.store.money import budgets, caching
 from lanes.store.promises import briefings, causes, recording, trends
 from lanes.store.realtime import limits, load, outages
-from lanes.store.replays import replays
+from lanes.store.replays import promotions, replays
 from lanes.store.report import snapshot
 from lanes.store.rollouts import rollout_measures
 from lanes.store.routing import lane_changes, mix, rescues, sheds, turnarounds
 from lanes.store.routing.sheds import QueuePlace
-from lanes.store.settling import results, story, writing
+from lanes.store.settling import jobs, results, story, writing
 from lanes.store.settling.listing import LOOKED_AT, page, page_before
 from lanes.store.settling.news import News
 from lanes.store.workload import candidates
@@ -58,11 +58,12 @@ PLANS = pytest.mark.parametrize("plans", ["force_custom_plan", "force_generic_pl
 FILL = """
 with item as (
   insert into lanes.item (workload, key, payload, content_hash, occurred_at, received_at, source, position, due_at,
-                          answered_at, settled_at, failed_at, failure)
+                          answered_at, settled_at, failed_at, failure, job_id)
   select 'letters', 'k' || n, '{"text": "letter"}', '', at, at, 'sql', n,
          case when n % 3 = 0 then at + interval '1 hour' end,
          case when n <= :history then at end, case when n <= :history and n % 1000 > 0 then at end,
-         case when n <= :history and n % 1000 = 0 then at end, case when n % 1000 = 0 then 'broken' end
+         case when n <= :history and n % 1000 = 0 then at end, case when n % 1000 = 0 then 'broken' end,
+         case when n > :history - 1000 then 1 when n % (:history / 100) = 0 then 2 end
     from (select n, :now - (:history - n) * interval '30 days' / :history as at from generate_series(1, :history + 2000) n) each
   returning id, position, received_at, due_at),
 done as (
@@ -113,6 +114,13 @@ select distinct grain, date_trunc(grain, at, 'UTC'), 'letters', lane, purpose, k
 """
 
 
+# One of the newest items, most of which wait, and one whose items lie wide apart.
+JOBS = """
+insert into lanes.job (name, workload, received, settled, created_at)
+values ('new', 'letters', 3000, 1000, :now), ('wide', 'letters', 100, 100, :now)
+"""
+
+
 @pytest.fixture(scope="module")
 def old(postgres: Running, items_of_history: int) -> Iterator[Engine]:
     """A database with a history of 30 days, 2,000 items that wait, and a replay."""
@@ -140,6 +148,7 @@ def old(postgres: Running, items_of_history: int) -> Iterator[Engine]:
             """),
             {"version": letters.id, "last": items_of_history + 2000, "now": NOON},
         )
+        connection.execute(text(JOBS), {"now": NOON})
     with pool.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         connection.execute(text("vacuum analyze"))
     yield pool
@@ -269,6 +278,11 @@ BIG = ("item", "work", "attempt", "result", "route")
         (lambda c: c.execute(text(measurements.WAITING), UNPAID).all(), 3_000),
         (lambda c: c.execute(text("select * from lanes.replay_log")).all(), 30_000),
         (lambda c: replays.finish(c, now=NOON), 100),
+        (lambda c: replays.shadow(c, now=NOON), 100),
+        (lambda c: promotions.hold(c, now=NOON), 100),
+        (jobs.fold, 100),
+        (lambda c: jobs.finish(c, now=later(days=1)), 5_000),
+        (lambda c: jobs.unfinished(c, most=9, now=NOON), 25_000),
         (lambda c: replays.open_work(c, replays.get(c, GenerationId(1))), 6_000),
         (lambda c: work.waiting(c, Lane.BATCH, now=later(days=1)), 3_000),
         (lambda c: sheds.last(c, ["letters"]), 1_600),
@@ -401,6 +415,11 @@ BIG = ("item", "work", "attempt", "result", "route")
         "waiting",
         "replay_log",
         "replays_finished",
+        "shadows of replays",
+        "paused replays",
+        "counts of jobs",
+        "done jobs",
+        "open jobs",
         "open_work_of_a_replay",
         "workloads_waiting",
         "end_of_a_queue",

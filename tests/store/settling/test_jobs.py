@@ -1,22 +1,28 @@
 """Jobs as they stand: progress, failures, cost and end; and what a person does to one."""
 
 import json
+from contextlib import suppress
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from sqlalchemy import Connection, Engine
 
 from lanes.commands import jobs as commands
+from lanes.doors.item import Amendment
 from lanes.errors import ActionRefused, UnknownItem
 from lanes.report import job as report
 from lanes.settling.jobs import JobState, JobStatus
+from lanes.store.doors import emptying, items
 from lanes.store.settling import jobs
 from lanes.words import Lane, Outcome
+from lanes.workload.version import Version
 from tests.conftest import NOON, later
 from tests.examples import admit, publish, route
-from tests.store.tries import claim, events, home, row, rows, save, submit, tried
+from tests.store.tries import A, claim, events, home, row, rows, save, submit, tried
 
 Told = pytest.CaptureFixture[str]
 
@@ -239,6 +245,70 @@ def test_folding_changes_no_count(mixed: Connection) -> None:
         jobs.fold(mixed)
         assert status(mixed) == before
     assert rows(mixed, "job_use") == []
+
+
+DONE_TO_A_JOB = ("admit", "answer", "fail", "batch", "amend", "cancel", "forget", "retry", "fold")
+FACTS = """
+select count(*)::int as received,
+       count(*) filter (where canceled_at is not null)::int as canceled,
+       count(*) filter (where canceled_at is null and failed_at is not null)::int as failed,
+       count(*) filter (where canceled_at is null and failed_at is null and settled_at is not null)::int as settled,
+       count(*) filter (where canceled_at is null and failed_at is null and settled_at is null
+                          and answered_at is not null)::int as answered,
+       (select coalesce(sum(a.cost_usd), 0) from lanes.attempt a join lanes.item o on o.id = a.item_id
+         where o.job_id is not null) as cost_usd
+  from lanes.item where job_id is not null
+"""
+
+
+@pytest.mark.slow
+@given(
+    st.sampled_from(["plain", "lambda"]),
+    st.lists(st.tuples(st.sampled_from(DONE_TO_A_JOB), st.sampled_from("abc")), max_size=16),
+)
+def test_whatever_happens_the_counts_of_a_job_are_those_of_its_items(
+    connection: Connection, mode: str, done: list[tuple[str, str]]
+) -> None:
+    with connection.begin_nested() as nested:
+        version = publish(connection, now=NOON, mode=mode, max_failures=1)
+        admit(connection, "other", now=NOON, lane=Lane.REALTIME)
+        admit(connection, "a", now=NOON, lane=Lane.REALTIME, job="mine")
+        route(connection, now=NOON)
+        for number, (what, key) in enumerate(done):
+            _do(connection, version, what, key, number)
+            facts = connection.exec_driver_sql(FACTS).one()._asdict()
+            found = row(connection, "job_status")
+            assert {name: getattr(found, name) for name in facts} == facts, (what, key)
+        nested.rollback()
+
+
+def _do(connection: Connection, version: Version, what: str, key: str, number: int) -> None:
+    now = later(minutes=number)
+    with suppress(UnknownItem, ActionRefused):
+        if what == "admit":
+            admit(connection, key, now=now, lane=Lane.REALTIME, job="mine")
+            route(connection, now=now)
+        elif what in ("answer", "fail"):
+            outcome = Outcome.VALID if what == "answer" else Outcome.POISON
+            claimed = claim(connection, now=now)
+            save(connection, *(tried(each, outcome, at=now) for each in claimed), now=now)
+        elif what == "batch" and rows(connection, "work", state="ready", lane="batch"):
+            batch_id, works = submit(connection, version, now=now)
+            output = {**A, "category": "c"}
+            save(connection, *(tried(w, output=output, at=now) for w in works), batch_id=batch_id)
+        elif what == "amend":
+            items.amend(
+                connection, Amendment("letters", key, {"n": number}), door="client", now=now
+            )
+            route(connection, now=now)
+        elif what == "cancel":
+            items.cancel(connection, "letters", key)
+        elif what == "forget":
+            emptying.forget(connection, "letters", key, now=now)
+        elif what == "retry":
+            jobs.retry(connection, "mine", now=now)
+        elif what == "fold":
+            jobs.fold(connection)
 
 
 @pytest.fixture
