@@ -117,7 +117,9 @@ class Shedder:
             self._before = END
             return 0
         if self._line is None or self._before == END:
-            self._line = shedding.line(going, await self._db.look(sheds.standing, names))
+            self._line = shedding.line(
+                going, await self._db.look(sheds.standing, names, now=run.now)
+            )
         left = 0
         for _ in range(MOST_CHUNKS):
             left += await self._shed_chunk(shedding, self._line, names)
@@ -129,7 +131,7 @@ class Shedder:
 
     async def _shed_chunk(self, shedding: Shedding, line: QueueAhead, names: Sequence[str]) -> int:
         async with self._db.transaction() as run:
-            found = await run(sheds.last, names, before=self._before)
+            found = await run(sheds.last, names, before=self._before, now=run.now)
             known = await run(workloads.versions, {each.version_id for each in found.waiting})
             leaving = shedding.leaving(found.waiting, known, line)
             moved = await run(sheds.save, leaving, now=run.now) if leaving else 0

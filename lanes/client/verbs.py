@@ -200,6 +200,7 @@ class Verbs:
         return waits(connection, self._patience, query, *args, **kwargs)
 
 
+NO_MOMENT = datetime(2000, 1, 1, tzinfo=UTC)  # no time of a job counts from when it is sent
 # An input and, of one that is sent with a job, its place there.
 Placed = tuple[str | None, Mapping[str, Any]]
 
@@ -218,7 +219,7 @@ def job_order(
     if job is None:
         raise _malformed('"due_at" and "budget_usd" of all inputs are their job\'s: name the job')
     given = {"payload": {}, "job": job, "due_at": due_at}
-    read = read_submission("", given, place=job, sent_at=datetime.now(UTC))
+    read = read_submission("", given, place=job, sent_at=NO_MOMENT)
     try:
         said = json.dumps(inputs, default=str, skipkeys=True)
     except (ValueError, RecursionError) as error:

@@ -145,8 +145,11 @@ STATEMENTS: dict[str, tuple[Callable[[Connection], Any], str]] = {
         ),
         "ix_work_claimable",
     ),
-    "how long a queue is": (lambda c: sheds.standing(c, ["letters"]), "ix_work_claimable"),
-    "the end of a queue": (lambda c: sheds.last(c, ["letters"]), "ix_work_claimable"),
+    "how long a queue is": (
+        lambda c: sheds.standing(c, ["letters"], now=NOON),
+        "ix_work_claimable",
+    ),
+    "the end of a queue": (lambda c: sheds.last(c, ["letters"], now=NOON), "ix_work_claimable"),
     "what becomes of what is shed": (
         lambda c: facts.sheds(through(c), SHED, since=NOON),
         "ix_route_shed",

@@ -147,7 +147,7 @@ class Interleavings(RuleBasedStateMachine):
 
     @rule(workload=st.sampled_from(sorted(WORKLOADS)), number=st.integers(1, 3))
     def what_may_wait_is_shed(self, workload: str, number: int) -> None:
-        latest = sheds.last(self.connection, [workload]).waiting[:number]
+        latest = sheds.last(self.connection, [workload], now=NOON).waiting[:number]
         sheds.save(self.connection, {each.id: SHED for each in latest}, now=self.now)
 
     @rule(workload=st.sampled_from(sorted(WORKLOADS)))

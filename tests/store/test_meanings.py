@@ -177,7 +177,7 @@ def is_replayed_and_taken_back(of: ItemLife) -> None:
 
 def is_shed(of: ItemLife) -> None:
     of.arrives()
-    waiting = sheds.last(of.connection, ["letters"]).waiting
+    waiting = sheds.last(of.connection, ["letters"], now=NOON).waiting
     down = Shed("the model has not answered for a while")
     assert sheds.save(of.connection, {each.id: down for each in waiting}, now=of.passes()) == 1
     of.batch()

@@ -285,13 +285,16 @@ BIG = ("item", "work", "attempt", "result", "route")
         (lambda c: jobs.unfinished(c, most=9, now=NOON), 25_000),
         (lambda c: replays.open_work(c, replays.get(c, GenerationId(1))), 6_000),
         (lambda c: work.waiting(c, Lane.BATCH, now=later(days=1)), 3_000),
-        (lambda c: sheds.last(c, ["letters"]), 1_600),
-        (lambda c: sheds.standing(c, ["letters"]), 1_100),
-        (lambda c: sheds.last(c, ["letters"], before=QueuePlace(later(minutes=1), 0)), 100),
+        (lambda c: sheds.last(c, ["letters"], now=NOON), 1_600),
+        (lambda c: sheds.standing(c, ["letters"], now=NOON), 1_100),
+        (
+            lambda c: sheds.last(c, ["letters"], before=QueuePlace(later(minutes=1), 0), now=NOON),
+            100,
+        ),
         (
             lambda c: lane_changes.free_to_move(
                 c,
-                dict.fromkeys(each.id for each in sheds.last(c, ["letters"]).waiting),
+                dict.fromkeys(each.id for each in sheds.last(c, ["letters"], now=NOON).waiting),
                 off=Lane.REALTIME,
                 once=(Reason.SHED,),
             ),

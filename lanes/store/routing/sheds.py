@@ -7,9 +7,9 @@ from datetime import datetime
 from sqlalchemy import Connection, select, text
 
 from lanes.ids import WorkId
+from lanes.packing import AFTER_ALL_LIVE_WORK
 from lanes.routing.shedding import QueuedWork, Shed
 from lanes.store.routing import lane_changes
-from lanes.store.states import ANSWERING
 from lanes.store.tables import workload
 from lanes.store.workload.workloads import in_force
 from lanes.words import Lane, Purpose, Reason
@@ -18,13 +18,13 @@ from lanes.workload.version import Version
 MOST = 100_000  # items of a queue that are counted: work behind them would wait too long anyway
 CHUNK = 500  # works of one transaction
 
-# The end of these workloads' queue before a place, the latest rank first.
+# The end of these workloads' queue before a place, the latest rank first; replays rank after `until`.
 LAST = f"""
 select w.id, w.workload, w.version_id, w.purpose, w.binds, w.rank_at, w.due_at, i.consumer
   from unnest(cast(:workloads as text[])) asked(workload)
  cross join lateral (
    select w.id from lanes.work w
-    where w.lane = 'realtime' and w.state = 'ready' and w.workload = asked.workload and w.purpose in {ANSWERING}
+    where w.lane = 'realtime' and w.state = 'ready' and w.workload = asked.workload and w.rank_at < :until
       and (w.rank_at, w.id) < (cast(:rank_at as timestamptz), cast(:id as bigint))
     order by w.rank_at desc, w.id desc limit {CHUNK}) of_queue
  cross join lateral (select * from lanes.work w where w.id = of_queue.id offset 0) w
@@ -39,7 +39,7 @@ select asked.workload, w.items
  cross join lateral (
    select count(*) as items from (
      select from lanes.work w
-      where w.lane = 'realtime' and w.state = 'ready' and w.workload = asked.workload and w.purpose in {ANSWERING}
+      where w.lane = 'realtime' and w.state = 'ready' and w.workload = asked.workload and w.rank_at < :until
       limit {MOST}) w) w
 """
 
@@ -70,17 +70,19 @@ def going(connection: Connection) -> dict[str, Version]:
     return {name: version for name, version in in_force(connection).items() if name not in paused}
 
 
-def standing(connection: Connection, workloads: Sequence[str]) -> dict[str, int]:
+def standing(connection: Connection, workloads: Sequence[str], *, now: datetime) -> dict[str, int]:
     """Count the items of each of these workloads that wait for real time, at most `MOST` of each."""
-    rows = connection.execute(text(STANDING), {"workloads": list(workloads)})
+    given = {"workloads": list(workloads), "until": now + AFTER_ALL_LIVE_WORK / 2}
+    rows = connection.execute(text(STANDING), given)
     return {row.workload: row.items for row in rows}
 
 
 def last(
-    connection: Connection, workloads: Sequence[str], *, before: QueuePlace = END
+    connection: Connection, workloads: Sequence[str], *, before: QueuePlace = END, now: datetime
 ) -> QueueTail:
     """Return the `CHUNK` of latest rank before a place in the real-time queue of these workloads, the latest first."""
     given = {"workloads": list(workloads), "rank_at": before.rank_at, "id": before.id}
+    given["until"] = now + AFTER_ALL_LIVE_WORK / 2
     rows = connection.execute(text(LAST), given).all()
     found = [
         QueuedWork(

@@ -182,7 +182,7 @@ def test_a_shed_route_counts_the_history_that_its_batch_reads(connection: Connec
     for n in range(2):
         admit(connection, f"k{n}", now=NOON, entity="ann", occurred_at=later(hours=n - 3))
     route(connection, now=NOON)
-    leaving = sheds.last(connection, ["letters"]).waiting
+    leaving = sheds.last(connection, ["letters"], now=NOON).waiting
     assert (
         sheds.save(connection, {each.id: Shed("it answers nobody") for each in leaving}, now=NOON)
         == 2

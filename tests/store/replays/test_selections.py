@@ -278,7 +278,9 @@ def test_an_item_is_asked_again_if_its_history_changed_meanwhile(
                 ),
             ) == ["c"]
         case "cancel":
-            connection.execute(text("update lanes.item set canceled_at = now() where key = 'b'"))
+            connection.execute(
+                text("update lanes.item set canceled_at = :now where key = 'b'"), {"now": AT}
+            )
             assert asked(connection, Selection()) == ["c"]
         case "forget":
             emptying.forget(connection, "letters", "b", now=AT)

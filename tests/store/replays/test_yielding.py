@@ -64,8 +64,8 @@ def test_no_router_scaler_or_shedder_counts_a_replay_as_load(connection: Connect
     begun(connection)
     assert load.snapshot(connection, account="acme", now=AT).queues == []
     assert load.backlog(connection, Lane.REALTIME, now=AT).ready == 0
-    assert sheds.standing(connection, ["letters"]) == {"letters": 0}
-    assert sheds.last(connection, ["letters"]).waiting == []
+    assert sheds.standing(connection, ["letters"], now=AT) == {"letters": 0}
+    assert sheds.last(connection, ["letters"], now=AT).waiting == []
     claim(connection, now=AT)
     assert load.snapshot(connection, account="acme", now=AT).queues == []
 

@@ -334,7 +334,9 @@ def test_what_was_shed_says_how_many_why_what_it_saved_and_how_long_it_took(
     letters = publish(connection, now=NOON, split_percent=100)
     admit(connection, *"abc", now=NOON)
     route(connection, now=NOON)
-    waiting = sorted(sheds.last(connection, ["letters"]).waiting, key=lambda each: each.id)
+    waiting = sorted(
+        sheds.last(connection, ["letters"], now=NOON).waiting, key=lambda each: each.id
+    )
     for minute, each in enumerate(waiting[:2]):
         sheds.save(connection, {each.id: Shed(f"reason {minute}")}, now=later(minutes=minute))
     batch_id, (first, _) = submit(connection, letters, now=later(minutes=2))

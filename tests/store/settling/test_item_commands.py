@@ -124,7 +124,7 @@ def test_that_real_time_shed_an_item_is_told_with_what_was_measured(
         admit(connection, "free", now=later(minutes=12))
         route(connection, now=later(minutes=12))
         why = Shed("claude-haiku-5-5 has not answered since 12:10 UTC: 529: overloaded")
-        leaving = {each.id: why for each in sheds.last(connection, ["letters"]).waiting}
+        leaving = {each.id: why for each in sheds.last(connection, ["letters"], now=NOON).waiting}
         assert sheds.save(connection, leaving, now=later(minutes=13)) >= 1
     what, then = explained(capsys, "free")
     assert what == ["received", "routed", "shed"]
