@@ -29,7 +29,7 @@ SMALL: Mapping[str, Sequence[str]] = {
         "--promoted",
         "1000",
         "--items",
-        "3000",
+        "2000",
         "--urgent",
         "20",
         "--rounds",
