@@ -23,8 +23,9 @@ LEAST = 16  # places, however short the calls
 CALLS_PER_S = 320  # what one drain keeps up with: longer calls get more places, up to the bound
 AHEAD_S = 0.2  # how long it may take to claim work and ask it
 YIELDS = 0.5  # of the places: the most that shadows and replays have together, so that live work finds one free
-# less of them for replays, while live work was asked within the last seconds: their answers take time of the drain
+# Less for replays, while live work was asked within the last seconds: each call takes time of the drain.
 YIELDS_TO_LIVE, LIVE_FOR = 1 / 16, timedelta(seconds=10)
+REPLAYS_EVERY = timedelta(seconds=0.1)  # between the starts of two calls of replays
 MEMORY = 0.9  # weight of the known call length against the newest call
 
 
@@ -38,7 +39,8 @@ class Places(Limiter):
         self.most, self._bounded = most, bounded  # bounded: a person set the bound, and it stands
         self.call_s = 0.0  # smoothed length of a call
         self._running, self._measuring = Counter[str](), Counter[str]()  # by workload
-        self._replaying, self._live_until = 0, datetime.min.replace(tzinfo=UTC)
+        self._replaying = 0
+        self._live_until = self._replays_at = datetime.min.replace(tzinfo=UTC)
 
     @property
     def all(self) -> int:
@@ -83,16 +85,24 @@ class Places(Limiter):
             return Wait(None, WaitReason.PLACES)
         if pack.measures and self._measuring.total() >= max(1, int(self.all * YIELDS)):
             return Wait(None, WaitReason.SHADOW)
-        beside = max(1, int(self.all * YIELDS_TO_LIVE))
-        if pack.replays and now < self._live_until and self._replaying >= beside:
-            return Wait(None, WaitReason.SHADOW)
+        if pack.replays and self.serves_live(now):
+            if self._replaying >= max(1, int(self.all * YIELDS_TO_LIVE)):
+                return Wait(None, WaitReason.SHADOW)
+            if now < self._replays_at:
+                return Wait(self._replays_at, WaitReason.SHADOW)
         return MAY_START
+
+    def serves_live(self, now: datetime) -> bool:
+        """Return whether live work was asked within the last seconds."""
+        return now < self._live_until
 
     def started(self, pack: Pack, now: datetime) -> None:
         """Take a place."""
         self._running[pack.workload] += 1
         self._measuring[pack.workload] += pack.measures
-        self._replaying += pack.replays
+        if pack.replays:
+            self._replaying += 1
+            self._replays_at = now + REPLAYS_EVERY
         if not pack.measures:
             self._live_until = now + LIVE_FOR
 

@@ -22,6 +22,7 @@ from lanes.workload.version import Version
 PEEK = timedelta(seconds=0.5)
 # until the next claim, once work that is owed was found behind shadows
 AGAIN = timedelta(seconds=0.05)
+ASIDE = 5  # calls of shadows and replays that are claimed at once beside live work
 
 
 class Scheduler:
@@ -68,11 +69,14 @@ class Scheduler:
 
     # Claiming
 
-    def wanted(self, waiting: Mapping[str, Version], now: datetime) -> dict[str, int]:
+    def wanted(
+        self, waiting: Mapping[str, Version], now: datetime, *, aside: bool = False
+    ) -> dict[str, int]:
         """Return how many items to claim of each workload that has work, by its version.
 
         Enough for its free places and a few that are soon free, or for the window that it gathers in. One item, which may be
-        owed, if shadows wait here and the last claim found nothing else.
+        owed, if shadows wait here and the last claim found nothing else. Few of each in a look that finds replays too, `aside`
+        of live work that is being served: a large claim would delay that.
         """
         direct = {name: version for name, version in waiting.items() if version.spec.buffer_s == 0}
         most = {
@@ -87,6 +91,11 @@ class Scheduler:
         self._peek(direct, most, now)
         if any(pack.measures for pack in self._waiting):
             most |= {name: min(most[name], 1) for name in self._only_shadows & most.keys()}
+        if aside and self._places.serves_live(now):
+            most = {
+                name: min(number, ASIDE * self._size(waiting[name]))
+                for name, number in most.items()
+            }
         return {name: number for name, number in most.items() if number > 0}
 
     def take_in(

@@ -67,7 +67,7 @@ class DrainState:
         self._look: QueueLook[datetime] | None = None  # under way
         self._seen = events.QueueSeen({}, {})
         self._wanted: dict[str, int] = {}
-        self._aside_at, self._aside_waits = now, False
+        self._aside_at, self._aside_waits, self._looks_aside = now, False, False
         self._probing: dict[str, Circuit] = {}
         self._claimed_at = datetime.min.replace(tzinfo=UTC)
         self._news = True  # work may be ready that no look has seen
@@ -176,8 +176,8 @@ class DrainState:
         elif self._needed and now - self._sought_at < SEEK_EVERY:
             needed.clear()
         passed_over = self.scheduler.passed_over(now)
-        before = now + AFTER_LIVE_WORK / 2
-        if now >= self._aside_at:
+        before, self._looks_aside = now + AFTER_LIVE_WORK / 2, now >= self._aside_at
+        if self._looks_aside:
             self._aside_at, before = now + ASIDE_EVERY, None
         return [*effects, events.LookAtQueue(self._look.since, passed_over, needed, before)]
 
@@ -209,7 +209,7 @@ class DrainState:
 
     def _claim(self, now: datetime) -> list[events.Effect]:
         probes: list[events.ClaimOrder] = []
-        self._wanted = self.scheduler.wanted(self._seen.waiting, now)
+        self._wanted = self.scheduler.wanted(self._seen.waiting, now, aside=self._looks_aside)
         unasked = self.scheduler.unasked_probes(now) if self._needed else set[str]()
         for first in self._needed:
             name = first.version.workload
@@ -229,7 +229,7 @@ class DrainState:
             return self._give_back([each.claim for each in event.claimed], now)
         self._move_cursor(look, event, now)
         self.scheduler.budget.used_up(event.used_up, now + USED_UP)
-        if self._aside_at >= now + ASIDE_EVERY / 2:  # it was a look at all that waits
+        if self._looks_aside:
             self._aside_waits = any(each.measures for each in event.claimed)
         taken = Counter(each.workload for each in event.claimed)
         all_taken = all(taken[name] < self._wanted.get(name, 0) for name in self._seen.waiting)

@@ -17,6 +17,8 @@ from lanes.realtime.pace import (
     Backpressure,
     Places,
 )
+from lanes.realtime.scheduler import ASIDE
+from lanes.realtime.state import DrainState
 from lanes.words import Purpose
 from lanes.workload.version import Version
 from tests.conftest import NOON, later
@@ -211,6 +213,18 @@ def test_a_replay_has_half_of_the_places_and_a_few_of_them_while_live_work_comes
     live = Pack(HAIKU, [claimed(1, HAIKU)], NOON)
     replayed = Pack(HAIKU, [claimed(2, HAIKU, purpose=Purpose.REPLAY)], NOON)
     assert asks(live, 0)
-    assert [asks(replayed, seconds) for seconds in (1, 2, 9)] == [True, True, False]
+    times = (1, 1.09, 2, 9)
+    assert [asks(replayed, seconds) for seconds in times] == [True, False, True, False]
     assert sum(asks(replayed, 10) for _ in range(20)) == 14
     assert asks(live, 11), "live work finds places free"
+
+
+def test_a_look_that_finds_replays_too_claims_little_while_live_work_is_served() -> None:
+    scheduler = DrainState(NOON, most_calls=16, jitter=lambda: 1.0).scheduler
+    waiting = {"letters": HAIKU}
+    assert scheduler.wanted(waiting, NOON, aside=True) == {"letters": 16}
+    scheduler.take_in([claimed(1, HAIKU)], {HAIKU.id: HAIKU}, NOON)
+    scheduler.start(NOON)
+    assert scheduler.wanted(waiting, NOON) == {"letters": 15}
+    assert scheduler.wanted(waiting, NOON, aside=True) == {"letters": ASIDE}
+    assert scheduler.wanted(waiting, later(minutes=1), aside=True) == {"letters": 15}
