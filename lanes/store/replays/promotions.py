@@ -37,6 +37,7 @@ from lanes.store.workload.workloads import one
 from lanes.words import LabelBasis, ReplayState, WorkState
 
 AT_ONCE = 500  # rows held while comparing
+MEMORY = "64MB"  # that a promotion may take before it writes to disk; until its transaction ends
 HELD = "a paused replay"  # in place of a worker, for as long as it is paused
 FOR_EVER = timedelta(days=36_500)
 

@@ -122,7 +122,7 @@ item_position = sa.Sequence("item_position", metadata=metadata)
 class revision(sa.TypedColumns):
     """Every payload of an amended item, the first included."""
 
-    item_id: sa.Named[ItemId] = sa.Column(sa.ForeignKey(item.c.id), primary_key=True)
+    item_id: sa.Named[ItemId] = sa.Column(unenforced(item.c.id), primary_key=True)
     number: sa.Named[int] = column("0 = as admitted, then one more per amendment", primary_key=True)
     payload: sa.Named[Any]
     source: sa.Named[str] = column("The door: event, sql, client or a file's name")
@@ -178,7 +178,7 @@ class label(sa.TypedColumns):
     """The right answers according to a person or a source, for accuracy."""
 
     id: sa.Named[int] = identity()
-    item_id: sa.Named[ItemId] = sa.Column(sa.ForeignKey(item.c.id))
+    item_id: sa.Named[ItemId] = sa.Column(unenforced(item.c.id))
     expected: sa.Named[Any] = column("The right values by output field")
     source: sa.Named[str] = column("Who says so")
     labeled_at: sa.Named[datetime]

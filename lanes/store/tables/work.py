@@ -182,7 +182,7 @@ class pack_check(TypedColumns):
     """Packed items that a shadow also answers alone."""
 
     id: Named[int] = identity()
-    item_id: Named[ItemId] = Column(ForeignKey(item.c.id))
+    item_id: Named[ItemId] = Column(unenforced(item.c.id))
     work_id: Named[WorkId] = column("The work that was packed", ForeignKey(work.c.id))
     version_id: Named[VersionId] = Column(ForeignKey(version.c.id))
     lane: Named[Lane]
