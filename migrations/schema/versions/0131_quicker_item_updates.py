@@ -1,4 +1,4 @@
-"""Update items without a look at what refers to them: whatever writes such a row reads its item, and no item is deleted."""
+"""Update items without a look at most rows that refer to them: their writers read the item, and no item is deleted."""
 
 from alembic import op
 
@@ -12,7 +12,6 @@ OF_ITEMS = (
     "golden_item",
     "label",
     "pack_check",
-    "read",
     "revision",
     "shadow_pair",
 )
