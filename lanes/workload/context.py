@@ -6,14 +6,16 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from lanes.json_data import call_bytes, characters, dumps
 from lanes.packing import FRAME_CHARS
 from lanes.workload.form import Form
-from lanes.workload.rules import Rule
+
+if TYPE_CHECKING:
+    from lanes.workload.rules import Rule
 
 STORED = {"stored": True}  # validation context of a published version, valid when it was published
 LATE = "late_context"  # the source of a revision that asks again because the context changed
@@ -177,7 +179,7 @@ class Reference(Form):
     @field_validator("key")
     @classmethod
     def _compiles(cls, text: str, info: ValidationInfo) -> str:
-        rule = Rule(text)
+        rule = _compiled(text)
         if timed := [name for name in ("age_s", "due_in_s") if rule.reads(name)]:
             raise ValueError(f"`{text}` reads {timed[0]}; a key has payload and consumer")
         if info.context is not STORED:
@@ -185,13 +187,15 @@ class Reference(Form):
         return text
 
     @property
-    def rule(self) -> Rule:
+    def rule(self) -> "Rule":
         """The compiled key."""
         return _compiled(self.key)
 
 
 @cache
-def _compiled(key: str) -> Rule:
+def _compiled(key: str) -> "Rule":
+    from lanes.workload.rules import Rule  # what only reads a version needs none
+
     return Rule(key)
 
 
