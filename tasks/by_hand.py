@@ -37,15 +37,14 @@ async def show_replay(action: Promote | Demote) -> str | State[str]:
     """
     if not action.ask_first:
         return await by_hand(action)
-    verb, which = (
-        ("promote", promotions.promotable)
-        if isinstance(action, Promote)
-        else ("demote", promotions.demotable)
-    )
+    which = action.workload, action.generation
     try:
         async with database() as db:
             async with db.transaction() as run:
-                of = await run(which, action.workload, action.generation, now=run.now)
+                if isinstance(action, Promote):
+                    verb, of = "promote", await run(promotions.promotable, *which, now=run.now)
+                else:
+                    verb, of = "demote", await run(promotions.demotable, *which)
             question = report.question(of, await write_diff(db, of), verb)
             answer = await ask_about_replay(of, verb, question)
             if answer is None:

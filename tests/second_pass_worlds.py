@@ -50,7 +50,7 @@ def lead(
     delay: int = 200,
     seed: int = 1,
 ) -> LedWorld:
-    """Return what became of so many answers: a look `every` so many, second passes back after `delay` more."""
+    """Return the records after that many answers, with a look `every` few of them and second passes `delay` answers late."""
     drawn, names = Random(seed), [f"class{n}" for n in range(len(classes))]
     category = {"type": "string", "enum": names}
     schema = {

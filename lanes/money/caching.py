@@ -284,7 +284,7 @@ class BatchCache:
     """What earlier marked batches of a version left in the provider's cache.
 
     `warm` says that one was answered lately. `primer` is a batch of one request that is out, and is expected back by `until`;
-    `primed` says that such a batch is out, or was lately, whatever became of it.
+    `primed` says that such a batch is out, or was lately, also if it failed.
     """
 
     warm: bool = False

@@ -119,7 +119,7 @@ def _digest(*said: Any) -> str:
 def late(
     parts: Sequence[ContextPart], before: Mapping[str, Sequence[str]] | None, settled_at: datetime
 ) -> list[str]:
-    """Return what of the context came since the pass that read `before`; an earlier item that is gone is no news.
+    """Return the parts of the context that came after the pass that read `before`; an earlier item that is gone does not count.
 
     Without a pass that read one, it is what arrived after the item was settled; of reference rows nothing is known.
     """

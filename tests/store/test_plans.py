@@ -531,7 +531,7 @@ select 'letters', 'archived ' || n, cast('{}' as jsonb), '', :now, :now, 'sql',
 SHED = """
 insert into lanes.route (id, item_id, version_id, lane, reason, explanation, realtime_usd, batch_usd, decided_at)
 overriding system value  -- before all others, so that only who asks for what was shed meets them
-select -id, id, 1, 'batch', 'shed', 'it answers nobody', 0, 0, :now from lanes.item order by id limit 20000
+select -id, id, 1, 'batch', 'shed', 'no model answers', 0, 0, :now from lanes.item order by id limit 20000
 """
 
 

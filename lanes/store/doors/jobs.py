@@ -42,7 +42,7 @@ def begin(connection: sa.Connection, order: JobOrder, workload: str, now: dateti
 
 
 def close(connection: sa.Connection, name: str, outcomes: Mapping[str, int], now: datetime) -> None:
-    """Record that all of the job was sent, with these outcomes; what is new in it is told again once it is done."""
+    """Record that all of the job was sent, with these outcomes; a job with new items is told again at its next end."""
     sent, accepted = sum(outcomes.values()), outcomes.get("accepted", 0)
     values = {"sent": sent, "closed_at": now}
     values["refused"] = sent - accepted - outcomes.get("duplicate", 0)

@@ -123,10 +123,8 @@ def promote(
     return get(connection, of.id), changed
 
 
-def demotable(
-    connection: Connection, name: str, number: int | None = None, *, now: datetime
-) -> Generation:
-    """Return the replay that `demote` would take back; `now` is not needed, as for its counterpart.
+def demotable(connection: Connection, name: str, number: int | None = None) -> Generation:
+    """Return the replay that `demote` would take back.
 
     Raises:
         ActionRefused: it is not promoted, or another replay was promoted over it.
@@ -147,7 +145,7 @@ def demote(
         ActionRefused: it is not promoted, or another replay was promoted over it.
         StillLocked: another open transaction holds one of its items.
     """
-    of = demotable(connection, name, number, now=now)
+    of = demotable(connection, name, number)
     mine = and_(promoted.c.generation_id == of.id, promoted.c.item_id == item.c.id)
     with waiting_at_most(connection, PATIENCE):
         restored = connection.execute(

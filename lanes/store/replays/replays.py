@@ -102,7 +102,7 @@ def begin(
 ) -> Generation:
     """Return the workload's open replay: a new one, or an equal one whose reader is gone.
 
-    What is not given is that of the open one: its version, its range and its selection.
+    Version, range and selection default to those of the open one.
 
     Raises:
         UnknownWorkload, ActionRefused: no such workload or version, a selection that cannot be met, nothing to read, what

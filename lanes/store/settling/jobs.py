@@ -196,7 +196,7 @@ def retry(connection: sa.Connection, name: str, *, now: datetime) -> int:
 
 
 def fold(connection: sa.Connection) -> None:
-    """Move what transactions added to the counts of jobs into the jobs; what is new in one is told once it is done again."""
+    """Move what transactions added to the counts of jobs into the jobs; a job with new items is told again at its next end."""
     connection.execute(FOLD, {"most": FOLDED, "quiet": QUIET})
 
 

@@ -34,7 +34,7 @@ READ_TO = """
 insert into lanes.watermark (name, seen_until, position) values (:name, :now, :until)
 on conflict (name) do update set seen_until = excluded.seen_until, position = excluded.position
 """
-# Provisional answers, and the second passes of such, of the version that gave the answer.
+# Provisional answers and their second passes, each with the version that gave the provisional answer.
 NEW = """
 select i.key, coalesce(p.version_id, r.version_id) as version_id, coalesce(p.output, r.output) as output,
        i.settled_reason is not null as saved, p.id is not null as is_pass, w.waits_since = p.created_at as owed_at_once,

@@ -339,7 +339,7 @@ def _readers(each: sa.CTE) -> sa.ColumnElement[Any]:
 
 
 def _late(each: sa.CTE) -> sa.ColumnElement[Any]:
-    """Return what of the item's context had changed, where that asked for the answer."""
+    """Return the parts of the context whose change caused the pass, null if it was due anyway."""
     of = revision.c.item_id == each.c.item_id, revision.c.number == each.c.revision
     late = sa.select(revision.c.place).where(*of, revision.c.source == LATE)
     return late.correlate(each).scalar_subquery()

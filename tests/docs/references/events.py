@@ -102,7 +102,8 @@ OUT: Mapping[str, DocumentedEvent] = {
         OF_ITEM
         | {
             "changed_fields": "Which of the compared fields differ.",
-            "late_context": "What of its context came late (history, label, reference), where that asked for it; else null.",
+            "late_context": "Parts of the context that came late and caused this second pass: history, label, reference; "
+            "null: it was due anyway.",
         }
         | READERS
         | ACKED,

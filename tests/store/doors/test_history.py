@@ -184,7 +184,7 @@ def test_a_shed_route_counts_the_history_that_its_batch_reads(connection: Connec
     route(connection, now=NOON)
     leaving = sheds.last(connection, ["letters"], now=NOON).waiting
     assert (
-        sheds.save(connection, {each.id: Shed("it answers nobody") for each in leaving}, now=NOON)
+        sheds.save(connection, {each.id: Shed("no model answers") for each in leaving}, now=NOON)
         == 2
     )
     own = len('{"text": "letter k0"}')

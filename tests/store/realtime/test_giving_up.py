@@ -218,7 +218,7 @@ def test_what_real_time_tried_before_it_was_shed_is_no_return_of_a_batch(
         (mine,) = claim(connection, now=later(hours=hour))
         save(connection, tried(mine, Outcome.UNSERVED, at=later(hours=hour)), now=later(hours=hour))
     (left,) = sheds.last(connection, ["letters"], now=NOON).waiting
-    assert sheds.save(connection, {left.id: Shed("it answers nobody")}, now=later(hours=23)) == 1
+    assert sheds.save(connection, {left.id: Shed("no model answers")}, now=later(hours=23)) == 1
     comes_back(connection, Outcome.EXPIRED, 1_000, 1_010)
     assert sweep(connection, hours=1_100) == 0
     comes_back(connection, Outcome.EXPIRED, 1_100)

@@ -565,7 +565,7 @@ def test_what_the_lane_had_to_shed_is_a_failed_sample_so_that_no_lane_looks_well
     route(connection, now=now)
     waiting = sheds.last(connection, ["letters"], now=NOON).waiting
     left = min(waiting, key=lambda each: each.id)
-    assert sheds.save(connection, {left.id: Shed("it answers nobody")}, now=now) == 1
+    assert sheds.save(connection, {left.id: Shed("no model answers")}, now=now) == 1
     errors, _ = rollout_measures.take(connection, begun, now=now).measurements
     assert (errors.samples, errors.wrong) == (6, 1)
     _, slow = rollout_measures.take(connection, begun, now=now + timedelta(seconds=3)).measurements
@@ -584,7 +584,7 @@ def test_a_rollout_whose_load_is_shed_fails_its_gate(connection: Connection) -> 
     admit(connection, *(f"k{n}" for n in range(20)), now=NOON)
     route(connection, now=NOON)
     leaving = {
-        each.id: Shed("it answers nobody")
+        each.id: Shed("no model answers")
         for each in sheds.last(connection, ["letters"], now=NOON).waiting
     }
     assert sheds.save(connection, leaving, now=NOON) == 20

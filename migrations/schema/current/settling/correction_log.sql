@@ -7,7 +7,7 @@
 ---   changed_fields: Fields that differ, of those that the workload compares
 ---   distance: Share of the compared fields that changed, 0 to 1
 ---   corrected_at: When it was corrected
----   late_context: What of the item's context came late (history, label, reference), where that asked for it; else null
+---   late_context: Parts of the context that came late and caused this second pass: history, label, reference; null: it was due anyway
 create or replace view lanes.correction_log as
 select i.workload, i.key, c.generation, p.output as provisional_output, a.output as authoritative_output,
        c.changed_fields, c.distance, c.corrected_at, v.place as late_context
