@@ -23,8 +23,9 @@ def answered(stand: RunningStand, form: str, *, approve: bool) -> None:
     run_id = stand.run(form, {"action": {"workload": "archive", "who": "ada", "why": "the form"}})
     until(lambda: state_of(stand, run_id) == "PAUSED", within_s=60, what="the question")
     keyset = flow_run(stand, run_id)["state"]["state_details"]["run_input_keyset"]
-    shown = stand.prefect.get(f"flow_runs/{run_id}/input/{keyset['description']}")
-    question = shown.raise_for_status().json()
+    place = f"flow_runs/{run_id}/input/{keyset['description']}"  # written after the state
+    until(lambda: stand.prefect.get(place).is_success, what="what the form shows")
+    question = stand.prefect.get(place).json()
     assert "0 % of 4 items would change" in question
     assert answer(stand, run_id, approve=approve, who="bob", why="looked at it") == "ACCEPT"
     until(lambda: state_of(stand, run_id) == "COMPLETED", within_s=60, what="the end of the run")
