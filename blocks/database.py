@@ -1,6 +1,7 @@
 """Where the application's Postgres is."""
 
 from prefect.blocks.core import Block
+from prefect.runtime import flow_run
 from pydantic import ConfigDict, Field, SecretStr
 
 from lanes.store.database import Database
@@ -20,6 +21,10 @@ class DatabaseBlock(Block):
     url: SecretStr = Field(title="Address")
     """postgresql+psycopg://user:password@host:port/database"""
 
+    direct_url: SecretStr | None = Field(default=None, title="Address without pooler")
+    """The same database without the pooler (PgBouncer) of `Address`, for roles and LISTEN. Empty: that address."""
+
     def connect(self) -> Database:
         """Return a pool of connections; close it, or use it as a context manager."""
-        return Database(self.url.get_secret_value())
+        direct = None if self.direct_url is None else self.direct_url.get_secret_value()
+        return Database(self.url.get_secret_value(), direct_url=direct, part=flow_run.flow_name)

@@ -24,6 +24,10 @@ class Settings(BaseModel):
     """Folder of the stand's state: processes, logs, the embedded Postgres, the addresses of its parts."""
     database_url: SecretStr | None = Field(default=None, validation_alias="LANES_DATABASE_URL")
     """Your Postgres, 18 or newer: postgresql://user:password@host/database. None: the embedded one."""
+    direct_database_url: SecretStr | None = Field(
+        default=None, validation_alias="LANES_DIRECT_DATABASE_URL"
+    )
+    """The same database without the pooler (PgBouncer) of LANES_DATABASE_URL, for roles, LISTEN and migrations. None: that."""
     prefect_api_url: str | None = Field(default=None, validation_alias="PREFECT_API_URL")
     """Your Prefect server 3.9, for example https://prefect.example.com/api. None: the stand's own."""
     anthropic_api_key: SecretStr | None = Field(default=None, validation_alias="ANTHROPIC_API_KEY")
@@ -57,7 +61,7 @@ class Settings(BaseModel):
     local_turnaround_s: float = Field(default=6.0, validation_alias="LANES_LOCAL_TURNAROUND_S")
     """Seconds that a batch takes in the local stand-in."""
 
-    @field_validator("database_url")
+    @field_validator("database_url", "direct_database_url")
     @classmethod
     def _names_the_driver(cls, url: SecretStr | None) -> SecretStr | None:
         """Name the driver in an address as psql accepts it."""

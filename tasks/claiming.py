@@ -43,7 +43,7 @@ class Leases:
         self._db, self._held, self._every_s, self.loop_s = db, held, every_s, LOOP_S
         # when the statement began that claimed or renewed it last
         self._renewed_at: dict[Claim, float] = {}
-        self._engine = engine(db.url, most=2)
+        self._engine = engine(db.url, most=2, part="claims")
         self._alive_at = time.monotonic()
         self._closed = threading.Event()
         self._thread = threading.Thread(target=self._run, name="leases", daemon=True)

@@ -60,7 +60,8 @@ async def remove_retired(client: PrefectClient) -> None:
 async def _write_connections(settings: Settings) -> None:
     """Write the blocks as the environment says; without a key in it, the provider block stays as it is."""
     if settings.database_url is not None:
-        await DatabaseBlock(url=settings.database_url).asave(BLOCK, overwrite=True)
+        where = {"url": settings.database_url, "direct_url": settings.direct_database_url}
+        await DatabaseBlock.model_validate(where).asave(BLOCK, overwrite=True)
     if settings.anthropic_api_key is not None:
         account, key = await _named_account(), settings.anthropic_api_key
         await _provider(settings, key, account).asave(BLOCK, overwrite=True)

@@ -302,7 +302,7 @@ async def _start(db: Database, wanted: RolloutOrder, run_id: UUID) -> Rollout:
 async def _take(
     stack: AsyncExitStack, db: Database, rollout: Rollout, *, within_s: float = 0
 ) -> bool:
-    lock = await stack.enter_async_context(RoleLock(db.url, rollouts.lock_key(rollout.id)))
+    lock = await stack.enter_async_context(RoleLock(db.direct_url, rollouts.lock_key(rollout.id)))
     if await lock.try_take() or (within_s and await lock.take_over(within_s=within_s)):
         return True
     get_run_logger().info("another run leads rollout %d; leaving it to that one", rollout.id)

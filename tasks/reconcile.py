@@ -31,7 +31,7 @@ async def sole_submitter(at: Connections) -> AsyncIterator[None]:
     Raises:
         LanesError: another submitter took longer than ten minutes.
     """
-    async with RoleLock(at.db.url, Role.SUBMITTER) as role:
+    async with RoleLock(at.db.direct_url, Role.SUBMITTER) as role:
         if not await role.take_over(within_s=WAIT_S):
             raise LanesError(
                 "another run has been submitting for ten minutes; see its log, then run depart again"

@@ -104,7 +104,7 @@ class Tenure:
     def __init__(
         self, db: Database, role: Role, *, every_s: float, guard: Guard | None = None
     ) -> None:
-        self._lock = RoleLock(db.url, role)
+        self._lock = RoleLock(db.direct_url, role)
         self._every_s = every_s
         self._guard = guard or Guard(db)
         self._guarding: asyncio.Task[None] | None = None

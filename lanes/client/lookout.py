@@ -29,7 +29,7 @@ from lanes.settling.listing import NoResult, ResultRequest
 from lanes.store.engines import discreet_async_engine
 from lanes.store.settling import results
 from lanes.store.settling.results import Result
-from lanes.store.signals import LIMITS, listening
+from lanes.store.signals import listening
 
 
 @dataclass(eq=False)
@@ -78,7 +78,6 @@ class Looker:
             pool_size=1,
             max_overflow=0,
             pool_pre_ping=True,
-            connect_args=LIMITS,
             isolation_level="READ COMMITTED",
         )
         try:

@@ -14,11 +14,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from lanes.client.failures import typed
 from lanes.errors import Deadlocked, SetupError, TransactionUnfit
+from lanes.settings import Settings
 from lanes.stand.database import DRIVER, read_address
 from lanes.stand.whereabouts import database_url
 from lanes.store.engines import discreet_async_engine, discreet_engine
 from lanes.store.locks import TRIES, repeated
-from lanes.store.signals import LIMITS
 
 KEPT = 2  # connections that stay open between two calls
 # admission looks again at what others committed while it waited for them
@@ -183,7 +183,7 @@ def place(where: str | URL | Engine | Connection | None, most: int) -> Pool | Jo
             return Joined(where)
         case None | str() | URL():
             url = _read(where)
-            return Pool(discreet_engine(url, **_how(url, most)), owned=True)
+            return Pool(discreet_engine(url, **_how(most)), owned=True)
     raise TypeError(
         f"Lanes works on an address, an Engine or a Connection of SQLAlchemy, not on {type(where).__name__}"
     )
@@ -202,7 +202,7 @@ def async_place(
             return AsyncJoined(where)
         case None | str() | URL():
             url = _read(where)
-            return AsyncPool(discreet_async_engine(url, **_how(url, most)), owned=True)
+            return AsyncPool(discreet_async_engine(url, **_how(most)), owned=True)
     raise TypeError(
         f"AsyncLanes works on an address, an AsyncEngine or an AsyncConnection of SQLAlchemy, not on {type(where).__name__}"
     )
@@ -214,11 +214,9 @@ def _read(where: str | URL | None) -> URL:
     return read_address(address) if where is None else read_address(address, "the given address")
 
 
-def _how(url: URL, most: int) -> dict[str, Any]:
+def _how(most: int) -> dict[str, Any]:
     kept = min(KEPT, most)
-    limits = {name: value for name, value in LIMITS.items() if name not in url.query}
-    sizes = {"pool_size": kept, "max_overflow": most - kept}
-    return {**sizes, "pool_pre_ping": True, "connect_args": limits}
+    return {"pool_size": kept, "max_overflow": most - kept, "pool_pre_ping": True}
 
 
 def _check_driver(given: Engine | Connection | AsyncEngine | AsyncConnection) -> None:
@@ -246,6 +244,10 @@ def _address(url: URL) -> str:
             "the engine does not say where it connects to, and waiting takes a connection of its own: wait on a handle of the "
             "database's address"
         )
+    settings = Settings.read()
+    own, direct = settings.database_url, settings.direct_database_url
+    if own is not None and direct is not None and read_address(own.get_secret_value()) == url:
+        return direct.get_secret_value()  # a pooler passes no NOTIFY on
     return url.render_as_string(hide_password=False)
 
 

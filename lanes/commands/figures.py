@@ -34,7 +34,7 @@ def figures(
         since: A span such as 2h or 7d, or a moment; else from the first fact on.
         until: As --since; else until now.
     """
-    with database() as pool:
+    with database(direct=True) as pool:
         with pool.begin() as connection:
             now = clock(connection)
         first = None if since is None else moment(since, now)

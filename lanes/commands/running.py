@@ -59,15 +59,18 @@ def command(run: Callable[P, int | None]) -> Callable[P, int]:
 
 
 @contextmanager
-def database() -> "Iterator[Engine]":
-    """Open the database of Lanes; an error within names the variable by which this shell differs from the stand."""
+def database(*, direct: bool = False) -> "Iterator[Engine]":
+    """Open the database of Lanes, `direct` without a pooler.
+
+    An error within names the variable by which this shell differs from the stand.
+    """
     from sqlalchemy.exc import DBAPIError
 
     from lanes.stand.whereabouts import database_url
     from lanes.store.database import engine
 
     try:
-        pool = engine(database_url())
+        pool = engine(database_url(direct=direct))
         try:
             yield pool
         except DBAPIError as error:

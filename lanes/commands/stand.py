@@ -191,4 +191,4 @@ def _administrator() -> str:
     own = info.postgres if info is not None and "database" in info.embedded else None
     if own is not None and (named is None or named.get_secret_value() == own.url("lanes")):
         return own.url("lanes", role=SUPERUSER)
-    return read_address(database_url()).render_as_string(hide_password=False)
+    return read_address(database_url(direct=True)).render_as_string(hide_password=False)

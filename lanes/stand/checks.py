@@ -18,7 +18,7 @@ from sqlalchemy.exc import DBAPIError, ProgrammingError
 from lanes.errors import StandError
 from lanes.settings import Settings
 from lanes.stand import runs_with
-from lanes.stand.database import check_answers, read_address
+from lanes.stand.database import check_own, read_address, shown
 from lanes.stand.info import STAND_IN_KEY, StandInfo
 from lanes.stand.kept import DATABASE, HEARTBEAT, PROVIDER, PROVIDER_URL
 from lanes.stand.local import POOLS, POSTGRES
@@ -57,11 +57,8 @@ class Patient:
     def database_url(self) -> URL:
         """Return the address of a database that answers. Raises StandError with what is wrong with it."""
         self.check_known(DATABASE)
-        own = self.settings.database_url
-        if own is not None:
-            address = read_address(own.get_secret_value())
-            check_answers(address)
-            return address
+        if self.settings.database_url is not None:
+            return check_own(self.settings)[0]
         running = EmbeddedPostgres(self.home / POSTGRES).running()
         if running is None:
             raise StandError(
@@ -163,7 +160,11 @@ def shell(patient: Patient) -> str:
 def database(patient: Patient) -> str:
     url = patient.database_url()
     whose = "yours" if patient.settings.database_url is not None else "embedded"
-    return f"{whose}, at {url.host}:{url.port}/{url.database}"
+    direct = patient.settings.direct_database_url
+    beside = (
+        f", without pooler at {shown(read_address(direct.get_secret_value()))}" if direct else ""
+    )
+    return f"{whose}, at {url.host}:{url.port}/{url.database}{beside}"
 
 
 def schema(patient: Patient) -> str:
@@ -388,7 +389,7 @@ def _models_of_workloads(patient: Patient) -> dict[str, str]:
 
 
 def _asked(patient: Patient, query: Callable[[Connection], T]) -> T:
-    engine = discreet_engine(patient.usable_database(), connect_args={"connect_timeout": 5})
+    engine = discreet_engine(patient.usable_database())
     try:
         with engine.connect() as connection:
             return query(connection)

@@ -5,16 +5,21 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError
 
 from lanes.errors import StandError
+from lanes.settings import Settings
+from lanes.stand.kept import DATABASE, DIRECT
 from lanes.stand.local import OLDEST_SERVER
-from lanes.store.engines import discreet_engine
+from lanes.store.engines import discreet_engine, refuse_pooler
 from lanes.text import HIDDEN, LIBPQ_SECRETS, mask_secrets
 
 DRIVER = "postgresql+psycopg"
 ACCEPTED = ("postgresql", "postgres", DRIVER)
+WHICH = """
+    select current_setting('server_version_num')::int / 10000, pg_postmaster_start_time(), current_database()
+"""
 EXAMPLE = "postgresql://user:password@host:5432/database"
 
 
-def read_address(text_: str, called: str = "LANES_DATABASE_URL") -> URL:
+def read_address(text_: str, called: str = DATABASE) -> URL:
     """Return the address with the driver that Lanes uses.
 
     Raises:
@@ -38,15 +43,40 @@ def shown(url: URL) -> str:
     return f"{url.host or 'a local socket'}{f':{url.port}' if url.port else ''}/{url.database}"
 
 
-def check_answers(url: URL) -> None:
-    """Check that the database answers and is new enough; raise StandError with what is wrong."""
-    engine = discreet_engine(url, connect_args={"connect_timeout": 5})
+def check_own(settings: Settings) -> tuple[URL, URL]:
+    """Return the addresses of the user's database, for work and without a pooler, once both answer.
+
+    Raises:
+        StandError: one does not, they lead to two databases, or a pooler stands where roles and migrations need none.
+    """
+    assert settings.database_url is not None
+    url = read_address(settings.database_url.get_secret_value())
+    if settings.direct_database_url is None:
+        check_answers(url, direct=True)
+        return url, url
+    direct = read_address(settings.direct_database_url.get_secret_value(), DIRECT)
+    if check_answers(url) != check_answers(direct, DIRECT, direct=True):
+        raise StandError(
+            f"LANES_DATABASE_URL ({shown(url)}) and {DIRECT} ({shown(direct)}) lead to two databases: set both to the same "
+            "database, one through the pooler and one without it"
+        )
+    return url, direct
+
+
+def check_answers(url: URL, called: str = DATABASE, *, direct: bool = False) -> tuple[object, ...]:
+    """Check that the database answers and is new enough, `direct` without a pooler; return what tells it from others.
+
+    Raises:
+        StandError: it is not so.
+    """
+    engine = discreet_engine(url)
     try:
         with engine.connect() as connection:
-            row = connection.execute(text("SHOW server_version_num"))
-            version = int(row.scalar_one()) // 10_000
+            version, *which = connection.execute(text(WHICH)).one()
+            if direct:
+                refuse_pooler(connection)
     except (DBAPIError, UnicodeError) as error:
-        raise StandError(_explained(url, error)) from error
+        raise StandError(_explained(url, error, called)) from error
     finally:
         engine.dispose()
     if version < OLDEST_SERVER:
@@ -54,12 +84,13 @@ def check_answers(url: URL) -> None:
             f"the database at {shown(url)} is Postgres {version}, and Lanes needs {OLDEST_SERVER} or newer: "
             "upgrade it, or unset LANES_DATABASE_URL to use the embedded one"
         )
+    return tuple(which)
 
 
-def _explained(url: URL, error: Exception) -> str:
+def _explained(url: URL, error: Exception, called: str) -> str:
     """Explain in a sentence which part of the address is wrong and what to do."""
     said = " ".join(str(error).split()).casefold()
-    where = f"the database at {shown(url)} (LANES_DATABASE_URL)"
+    where = f"the database at {shown(url)} ({called})"
     refusals = ("authentication failed", "no password supplied", "no pg_hba.conf entry")
     if any(each in said for each in refusals):
         return f"{where} refuses user {url.username or '(none)'}: correct the user or the password"

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from sqlalchemy.engine import URL
 
 DATABASE = "LANES_DATABASE_URL"
+DIRECT = "LANES_DIRECT_DATABASE_URL"
 PREFECT = "PREFECT_API_URL"
 HEARTBEAT = "LANES_HEARTBEAT_URL"
 PROVIDER = "ANTHROPIC_API_KEY"
@@ -134,7 +135,7 @@ def server_settings(environment: Mapping[str, str]) -> dict[str, str]:
 
 def fingerprint(variable: str, secret: str) -> str:
     """Return the same for the same secret, on every machine; guessing a secret by it is slow, and cannot be sure."""
-    told = _as_one_writes_it(secret) if variable == DATABASE else secret
+    told = _as_one_writes_it(secret) if variable in (DATABASE, DIRECT) else secret
     return hashlib.scrypt(told.encode(), salt=f"lanes {variable}".encode(), dklen=4, **COST).hex()
 
 
@@ -150,7 +151,7 @@ def differences(
 
 def _public(variable: str, clear: str) -> str:
     """Return the part of a secret that may be shown."""
-    if variable == DATABASE:
+    if variable in (DATABASE, DIRECT):
         return place_of(clear) or _place(clear)
     return _host(clear) if variable == HEARTBEAT or has_secret(clear) else ""
 

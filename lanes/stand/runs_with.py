@@ -147,6 +147,7 @@ def _own(info: StandInfo, here: Mapping[str, Said]) -> dict[str, Said]:
 BLOCK = "lanes"
 HELD = {
     "LANES_DATABASE_URL": ("lanes-database", "url"),
+    "LANES_DIRECT_DATABASE_URL": ("lanes-database", "direct_url"),
     "ANTHROPIC_API_KEY": ("lanes-provider", "api_key"),
     "ANTHROPIC_ADMIN_KEY": ("lanes-provider", "admin_key"),
     "SLACK_BOT_TOKEN": ("lanes-slack-channel", "bot_token"),

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from lanes.errors import StandError
 from lanes.stand import chain
-from lanes.stand.database import check_answers, read_address, shown
+from lanes.stand.database import check_own, shown
 from lanes.stand.local import POOLS, POSTGRES, SERVER, digest_of_secrets, write_private
 from lanes.stand.progress import StepProgress
 from lanes.stand.services import endpoint, server, supervisor, warm_workers, worker
@@ -108,12 +108,16 @@ def database(site: Site) -> str:
         if postgres.moved:
             notes.append(postgres.moved)
     if site.settings.database_url is None:
+        if site.settings.direct_database_url is not None:
+            raise StandError(
+                "LANES_DIRECT_DATABASE_URL is set and LANES_DATABASE_URL is not: set both, or neither"
+            )
         assert site.postgres is not None
         site.database_url = site.postgres.url("lanes")
     else:
-        address = read_address(site.settings.database_url.get_secret_value())
-        check_answers(address)
+        address, direct = check_own(site.settings)
         site.database_url = address.render_as_string(hide_password=False)
+        site.direct_url = direct.render_as_string(hide_password=False)
         notes.insert(0, f"yours at {shown(address)}")
     return "; ".join(notes)
 
@@ -123,7 +127,7 @@ def schema(site: Site) -> str:
     from lanes.store.schema import upgrade
 
     assert site.database_url is not None
-    upgrade(site.database_url)
+    upgrade(site.direct_url or site.database_url)
     return "at the newest version"
 
 

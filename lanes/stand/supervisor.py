@@ -19,6 +19,7 @@ from lanes.errors import StandError
 from lanes.promises.breaches import taken
 from lanes.settings import Settings
 from lanes.stand.prefect_api import PrefectApi
+from lanes.stand.whereabouts import database_url
 from lanes.standing import roles
 from lanes.store.database import clock
 from lanes.store.engines import discreet_engine
@@ -26,11 +27,7 @@ from lanes.store.promises import recording
 from lanes.store.signals import standing_roles
 
 PREFECT_S = 5.0
-DATABASE = {
-    "connect_timeout": 5,
-    "options": "-c statement_timeout=5000",
-    "tcp_user_timeout": 15_000,
-}
+DATABASE = {"options": "-c statement_timeout=5000"}
 
 Say = Callable[[str], None]
 
@@ -127,8 +124,7 @@ def _log(sentence: str) -> None:
 def main() -> None:
     """Supervise until stopped."""
     settings = Settings.read()
-    assert settings.database_url is not None
-    url = settings.database_url.get_secret_value()
+    url = database_url(direct=True)
     pool = discreet_engine(url, pool_size=1, pool_pre_ping=True, connect_args=dict(DATABASE))
     with PrefectApi(os.environ["PREFECT_API_URL"], timeout_s=PREFECT_S) as api:
         Supervisor(pool, api, say=_log, keep_warm=settings.keep_warm > 0).run()

@@ -6,7 +6,7 @@ import lanes
 from lanes.errors import SetupError
 from lanes.settings import Settings
 from lanes.stand.info import StandInfo, load_info
-from lanes.stand.kept import DATABASE
+from lanes.stand.kept import DATABASE, DIRECT
 from lanes.stand.runs_with import from_vault
 
 
@@ -26,25 +26,27 @@ def stand_info(settings: Settings) -> StandInfo | None:
     return load_info(find_home(settings, find_checkout().resolve()))
 
 
-def database_url() -> str:
-    """Return the database's address: from this shell, else from the stand's Prefect block.
+def database_url(*, direct: bool = False) -> str:
+    """Return the database's address, `direct` without a pooler: from this shell, else from the stand's Prefect block.
 
     Raises:
         SetupError: neither the environment nor a stand says so.
     """
     settings = Settings.read()
     if settings.database_url is not None:
-        return settings.database_url.get_secret_value()
+        found = (settings.direct_database_url if direct else None) or settings.database_url
+        return found.get_secret_value()
     info = stand_info(settings)
     if info is None:
         raise SetupError("no database is known: run `lanes up`, or set LANES_DATABASE_URL")
     if "database" in info.embedded:
         return _own(info)
-    secrets = (
-        {DATABASE: info.settings[DATABASE]} if info.settings and DATABASE in info.settings else {}
-    )
-    if (known := from_vault(info, secrets)) and DATABASE in known:
-        return known[DATABASE]
+    wanted = [DIRECT, DATABASE] if direct else [DATABASE]
+    kept = info.settings or {}
+    known = from_vault(info, {each: kept[each] for each in wanted if each in kept})
+    for each in wanted:
+        if each in known:
+            return known[each]
     raise SetupError(
         f"the stand of this checkout runs on your database at {info.database}, and no block of its Prefect tells how to get "
         "in: set LANES_DATABASE_URL as where `lanes up` ran"

@@ -36,6 +36,7 @@ class Site:
     samples: bool = False  # publish the sample workloads into the user's own database too
     postgres: Running | None = None
     database_url: str | None = None
+    direct_url: str | None = None
     prefect_api_url: str | None = None
     provider_base_url: str | None = None
     started: list[str] = field(default_factory=list)
@@ -106,6 +107,7 @@ class Site:
         said = self.info().environment()
         if self.database_url is not None:
             said["LANES_DATABASE_URL"] = self.database_url
+            said["LANES_DIRECT_DATABASE_URL"] = self.direct_url or self.database_url
         # Flow runs are started as `python -m flows`: that must be the Python that runs us.
         folders = [str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)]
         path = os.pathsep.join(folders)

@@ -3,12 +3,16 @@
 A command that only reads starts in half the time without SQLAlchemy.
 """
 
+import os
 import re
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import fields
 from datetime import datetime
 from functools import lru_cache
+from pathlib import Path
+from platform import node
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from lanes import json_data
@@ -18,6 +22,19 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+# The client's side: a connection whose other end is gone is noticed within 10 seconds. Sockets of this machine ignore these.
+LIMITS = {
+    "connect_timeout": 5,
+    "keepalives": 1,
+    "keepalives_idle": 4,
+    "keepalives_interval": 2,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 10_000,
+}
+POOLED = (
+    "{place} is behind a pooler such as PgBouncer, and roles, LISTEN and migrations need a session of Postgres itself: set "
+    "LANES_DIRECT_DATABASE_URL to the address of Postgres, and leave LANES_DATABASE_URL to the pooler"
+)
 CLOCK = "select clock_timestamp() as now"
 NAMED = re.compile(r"(?<![:\w]):(\w+)(?!:)")  # as in SQLAlchemy: a cast is none
 
@@ -64,8 +81,10 @@ def by_driver(url: str) -> Iterator[Ask]:
     from psycopg.rows import namedtuple_row
     from psycopg.types.json import set_json_loads
 
-    address = plain_url(url)
-    with psycopg.connect(address, connect_timeout=5, row_factory=namedtuple_row) as connection:
+    address, how = plain_url(url), libpq_options()
+    with psycopg.connect(
+        address, row_factory=namedtuple_row, prepare_threshold=None, **how
+    ) as connection:
         set_json_loads(json_data.loads, connection)
 
         def ask(question: str, /, **given: object) -> Sequence[Any]:
@@ -77,6 +96,19 @@ def by_driver(url: str) -> Iterator[Ask]:
 @lru_cache(maxsize=256)
 def _for_driver(question: str) -> bytes:
     return NAMED.sub(r"%(\1)s", question.replace("%", "%%")).encode()
+
+
+def libpq_options(part: str | None = None) -> dict[str, Any]:
+    """Return LIMITS, and the name of the session in `pg_stat_activity`: the part of Lanes, its host and its process.
+
+    `part` is the program's name by default. `application_name` in an address, and PGAPPNAME, take precedence.
+    """
+    if part is None:
+        program = Path(sys.argv[0] or "python")
+        part = program.parent.name if program.stem == "__main__" else program.stem
+    # Postgres cuts a name after 63 bytes.
+    name = f"lanes {part[:20]}@{node()[:28]}:{os.getpid()}"
+    return {**LIMITS, "fallback_application_name": name}
 
 
 # An address that SQLAlchemy and the driver read alike, except for the name of the driver.

@@ -26,14 +26,16 @@ def clock(connection: Connection) -> datetime:
     return connection.execute(_CLOCK).scalar_one()
 
 
-def engine(url: str, *, most: int = 6) -> Engine:
+def engine(url: str, *, most: int = 6, part: str | None = None) -> Engine:
     """Return a pool for a client or a command: it keeps two connections and opens up to `most`."""
-    return discreet_engine(url, pool_size=2, max_overflow=most - 2, pool_pre_ping=True)
+    return discreet_engine(url, part=part, pool_size=2, max_overflow=most - 2, pool_pre_ping=True)
 
 
-def _async_engine(url: str) -> "AsyncEngine":
+def _async_engine(url: str, part: str | None) -> "AsyncEngine":
     """Return a pool that reuses the connection used last, so that few of them prepare the same statements."""
-    made = discreet_async_engine(url, pool_size=KEPT, max_overflow=MOST - KEPT, pool_use_lifo=True)
+    made = discreet_async_engine(
+        url, part=part, pool_size=KEPT, max_overflow=MOST - KEPT, pool_use_lifo=True
+    )
     give_out_alive(made.sync_engine)
     return made
 
@@ -54,19 +56,22 @@ class Run:
 class Database:
     """A runner of queries for asynchronous callers. Close it, or use it as a context manager.
 
-    An `engine` for `url` may be passed in, to keep its compiled statements. `clock` gives the time of each transaction, and
-    `sessions` are the database sessions of its connections.
+    `url` may be that of a pooler such as PgBouncer; `direct_url` is the same database without one, for roles and LISTEN. An
+    `engine` for `url` may be passed in, to keep its compiled statements. `clock` gives the time of each transaction, and
+    `sessions` are the database sessions of its connections, which `part` of Lanes names.
     """
 
     def __init__(
         self,
         url: str,
         *,
+        direct_url: str | None = None,
+        part: str | None = None,
         engine: "AsyncEngine | None" = None,
         clock: Callable[[Connection], datetime] = clock,
     ) -> None:
-        self.url, self.clock = url, clock
-        self._engine = engine or _async_engine(url)
+        self.url, self.direct_url, self.clock = url, direct_url or url, clock
+        self._engine = engine or _async_engine(url, part)
         self._one_by_one = self._engine.execution_options(isolation_level="AUTOCOMMIT")
         self.sessions = sessions_of(self._engine.sync_engine)
 

@@ -6,16 +6,18 @@ An error's text ends in logs, in the state of a run and in an attempt; payloads 
 import select
 import time
 from collections.abc import Collection
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, LiteralString
 from weakref import WeakKeyDictionary
 
 import psycopg
-from sqlalchemy import Engine, create_engine, event
-from sqlalchemy.engine import URL, ExceptionContext
+from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy.engine import URL, ExceptionContext, make_url
 from sqlalchemy.exc import DBAPIError, InvalidatePoolError
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from lanes import json_data
+from lanes.errors import SetupError
+from lanes.store.asking import POOLED, libpq_options
 from lanes.text import mask_secrets
 
 if TYPE_CHECKING:
@@ -27,21 +29,78 @@ NO_VALUE = "22012"  # except for a division by zero
 REFUSES = ("22", "23", "54")
 
 
-def discreet_engine(url: str | URL, **how: Any) -> Engine:
-    """Return an engine for synchronous callers."""
-    engine = create_engine(url, hide_parameters=True, json_deserializer=json_data.loads, **how)
-    event.listen(engine, "handle_error", _say_less)
+def discreet_engine(url: str | URL, *, part: str | None = None, **how: Any) -> Engine:
+    """Return an engine for synchronous callers; `part` of Lanes names its sessions."""
+    engine = create_engine(url, **_how(url, part, how))
+    _listen(engine)
     return engine
 
 
-def discreet_async_engine(url: str | URL, **how: Any) -> "AsyncEngine":
-    """Return an engine for asynchronous callers."""
+def discreet_async_engine(url: str | URL, *, part: str | None = None, **how: Any) -> "AsyncEngine":
+    """Return an engine for asynchronous callers; `part` of Lanes names its sessions."""
     # The mapper comes with it: a command does without.
     from sqlalchemy.ext.asyncio import create_async_engine
 
-    made = create_async_engine(url, hide_parameters=True, json_deserializer=json_data.loads, **how)
-    event.listen(made.sync_engine, "handle_error", _say_less)
+    made = create_async_engine(url, **_how(url, part, how))
+    _listen(made.sync_engine)
     return made
+
+
+def _how(url: str | URL, part: str | None, how: dict[str, Any]) -> dict[str, Any]:
+    given = make_url(url).query
+    limits = {name: each for name, each in libpq_options(part).items() if name not in given}
+    arguments = limits | how.get("connect_args", {})
+    fixed = {"hide_parameters": True, "json_deserializer": json_data.loads}
+    return {**fixed, **how, "connect_args": arguments}
+
+
+def _listen(engine: Engine) -> None:
+    event.listen(engine, "handle_error", _say_less)
+    event.listen(engine, "connect", _begin_session)
+
+
+# The server's side of LIMITS: the locks of a client that is cut off end within 15 seconds.
+OF_SESSION = {
+    "tcp_keepalives_idle": "4",
+    "tcp_keepalives_interval": "2",
+    "tcp_keepalives_count": "3",
+    "tcp_user_timeout": "10s",
+    "client_connection_check_interval": "4s",
+    "idle_in_transaction_session_timeout": "5min",
+}
+# Behind a pooler the driver was told another process id, and nothing is set: it would outlive us in a session that others use.
+BEGIN_SESSION: LiteralString = """
+    select pg_backend_pid(), count(set_config(name, setting, false))
+      from unnest(%s::text[], %s::text[]) given (name, setting) where pg_backend_pid() = %s
+"""
+
+
+def session_arguments(told: int, **more: str) -> tuple[list[str], list[str], int]:
+    """Return the arguments of BEGIN_SESSION for a connection whose driver was `told` this process id."""
+    given = OF_SESSION | more
+    return list(given), list(given.values()), told
+
+
+def _begin_session(connection: Any, entry: ConnectionPoolEntry) -> None:
+    """Give a new connection its limits, and note its session; behind a pooler it has none, and prepares no statements."""
+    driver: Any = entry.driver_connection
+    told, commits = driver.info.backend_pid, connection.autocommit
+    connection.autocommit = True
+    cursor = connection.cursor()
+    cursor.execute(BEGIN_SESSION, session_arguments(told))
+    found = cursor.fetchone()[0]
+    cursor.close()
+    connection.autocommit = commits
+    entry.info["pooled"] = found != told
+    if found != told:
+        driver.prepare_threshold = None
+
+
+def refuse_pooler(connection: Connection) -> None:
+    """Raise SetupError where a pooler stands between this connection and Postgres."""
+    if connection.info.get("pooled"):
+        of = connection.engine.url
+        raise SetupError(POOLED.format(place=f"the database at {of.host}:{of.port}/{of.database}"))
 
 
 def is_refusal(error: Exception) -> bool:
@@ -111,8 +170,10 @@ def sessions_of(engine: Engine) -> Collection[int]:
 def _keep(ours: set[int], engine: Engine) -> None:
     def opened(_: Any, entry: ConnectionPoolEntry) -> None:
         driver: Any = entry.driver_connection
-        entry.info["session"] = driver.info.backend_pid
-        ours.add(driver.info.backend_pid)
+        # behind a pooler each transaction may have another session, which others have too
+        if not entry.info["pooled"]:
+            entry.info["session"] = driver.info.backend_pid
+            ours.add(driver.info.backend_pid)
 
     def closed(_: Any, entry: ConnectionPoolEntry) -> None:
         ours.discard(entry.info.get("session", 0))

@@ -15,8 +15,10 @@ from psycopg.conninfo import make_conninfo
 from sqlalchemy import ColumnElement, Connection, func, select, text
 
 from lanes.backoff import Backoff
+from lanes.errors import SetupError
 from lanes.standing.roles import STANDING, Role
-from lanes.store.asking import plain_url
+from lanes.store.asking import POOLED, libpq_options, place_of, plain_url
+from lanes.store.engines import BEGIN_SESSION, session_arguments
 
 CHANNEL = "lanes"
 CLASS = 7_016  # first key of each role's advisory lock
@@ -24,19 +26,6 @@ LEAVE_S = 1.0  # limit for handing a role back
 KEEP_WITHIN_S = 30.0  # how long a role waits for an unreachable database
 STATEMENT_S = 10.0  # limit of a statement; waiting for a role has its own
 RECONNECT = Backoff.of_seconds(0.1, 5.0)  # between two tries to connect
-LIMITS = {
-    "connect_timeout": 5,
-    "keepalives": 1,
-    "keepalives_idle": 5,
-    "keepalives_interval": 3,
-    "keepalives_count": 3,
-    "tcp_user_timeout": 15_000,
-}
-# The server's side: a holder that vanishes from the network frees its role within about 15 seconds.
-LIMITS_OF_SESSION: LiteralString = """
-    select set_config('statement_timeout', %s, false), set_config('tcp_keepalives_idle', '5', false),
-           set_config('tcp_keepalives_interval', '3', false), set_config('tcp_keepalives_count', '3', false)
-"""
 HELD = """
     select objid from pg_locks
      where locktype = 'advisory' and granted and classid = :class and objid = any(:roles)
@@ -115,15 +104,20 @@ async def _reconnect(url: str) -> psycopg.AsyncConnection:
 
 
 async def _listener(url: str) -> psycopg.AsyncConnection:
-    return await _connect(url, f"listen {CHANNEL}")
+    return await _connect(url, "listen", f"listen {CHANNEL}")
 
 
-async def _connect(url: str, first: LiteralString | None = None) -> psycopg.AsyncConnection:
+async def _connect(
+    url: str, part: str, first: LiteralString | None = None
+) -> psycopg.AsyncConnection:
     """Open a session with limits on each wait, which notices when its other end is gone.
 
     When cancelled, it is opened and then closed: Postgres keeps a half-open session for a minute.
+
+    Raises:
+        SetupError: a pooler stands in front of Postgres.
     """
-    address = make_conninfo(plain_url(url), **LIMITS)
+    address = make_conninfo(plain_url(url), **libpq_options(part))
     connecting = asyncio.create_task(psycopg.AsyncConnection.connect(address, autocommit=True))
     try:
         connection = await asyncio.shield(connecting)
@@ -132,7 +126,13 @@ async def _connect(url: str, first: LiteralString | None = None) -> psycopg.Asyn
             await (await connecting).close()
         raise
     try:
-        await connection.execute(LIMITS_OF_SESSION, (_ms(STATEMENT_S),))
+        told = connection.info.backend_pid
+        limits = session_arguments(told, statement_timeout=_ms(STATEMENT_S))
+        row = await (await connection.execute(BEGIN_SESSION, limits)).fetchone()
+        if row is None or row[0] != told:
+            raise SetupError(
+                POOLED.format(place=f"the database at {place_of(url) or 'its address'}")
+            )
         if first is not None:
             await connection.execute(first)
     except BaseException:
@@ -150,6 +150,7 @@ class RoleLock:
 
     def __init__(self, url: str, role: int) -> None:
         self._url, self._key = url, (CLASS, int(role))
+        self._part = role.name.lower() if isinstance(role, Role) else "rollout"
         self._connection: psycopg.AsyncConnection | None = None
         self.held = False
 
@@ -248,7 +249,7 @@ class RoleLock:
         """Return the connection, or a new one, which holds nothing, if it is missing or lost."""
         if self._connection is None or self._connection.closed:
             await self._close()
-            self._connection = await _connect(self._url)
+            self._connection = await _connect(self._url, self._part)
         return self._connection
 
     async def _close(self) -> None:

@@ -1,4 +1,4 @@
-"""Run the migrations on the caller's connection, or else on LANES_DATABASE_URL.
+"""Run the migrations on the caller's connection, or else on LANES_DIRECT_DATABASE_URL or LANES_DATABASE_URL.
 
 Names resolve in `pg_catalog` alone, so an object that a role planted in another schema is never taken for a built-in one.
 After the newest migration, migrations/schema/current/ and the comments of lanes/store/tables/ are put in force.
@@ -9,10 +9,11 @@ import os
 from alembic import context
 from sqlalchemy import Connection, text
 
+from lanes.stand.kept import DATABASE, DIRECT
 from lanes.store.current import roles
 from lanes.store.current.files import sql_files
 from lanes.store.current.in_force import PLUGIN, put_comments, put_in_force
-from lanes.store.engines import discreet_engine
+from lanes.store.engines import discreet_engine, refuse_pooler
 from lanes.store.tables import SCHEMA, metadata
 from lanes.store.tables.figures import PARTS
 
@@ -23,6 +24,7 @@ def _run(connection: Connection) -> None:
     if roles.schema_owner(connection) is None:
         connection.execute(text(f"create schema {SCHEMA}"))
     applied: list[object] = []
+    refuse_pooler(connection)
     context.configure(
         connection=connection,
         target_metadata=metadata,
@@ -52,5 +54,5 @@ given = context.config.attributes.get("connection")
 if given is not None:
     _run(given)
 else:
-    with discreet_engine(os.environ["LANES_DATABASE_URL"]).begin() as opened:
+    with discreet_engine(os.environ.get(DIRECT) or os.environ[DATABASE]).begin() as opened:
         _run(opened)

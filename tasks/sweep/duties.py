@@ -107,7 +107,7 @@ async def look_for_batches(at: Connections, background: BackgroundRequests, _: d
     """Look for batches whose create brought no answer and whose submitter is gone, in the provider's list."""
 
     async def reconcile() -> None:
-        async with RoleLock(at.db.url, Role.SUBMITTER) as role:
+        async with RoleLock(at.db.direct_url, Role.SUBMITTER) as role:
             if await role.try_take():  # else the submitter at work does it
                 await reconcile_unresolved(at)
 

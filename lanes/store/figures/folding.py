@@ -10,7 +10,7 @@ from sqlalchemy.exc import DBAPIError
 
 from lanes.figures.kinds import WATCHED, Kind
 from lanes.store.current.counts import OF, SUMS
-from lanes.store.engines import is_refusal
+from lanes.store.engines import is_refusal, refuse_pooler
 from lanes.store.figures.facts import CONSUMERS, FILLED, IS_BY_MINUTE, MEASURED, SUMMED, TIMED
 from lanes.store.locks import PATIENCE, waiting_at_most
 
@@ -224,8 +224,10 @@ def rebuild(
 
     Raises:
         StillLocked: another transaction has folded or rebuilt for longer than a second.
+        SetupError: a pooler stands in front of Postgres, and the lock is one of the session.
     """
     with pool.connect().execution_options(isolation_level="REPEATABLE READ") as connection:
+        refuse_pooler(connection)
         with connection.begin(), waiting_at_most(connection, PATIENCE):
             connection.execute(select(func.pg_advisory_lock(FOLDING)))
         try:

@@ -1,0 +1,146 @@
+"""Work goes through a pooler in transaction mode; roles, LISTEN and migrations refuse one. Sessions have names and limits."""
+
+import asyncio
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Connection, Engine, text
+
+from lanes.errors import SetupError, StandError
+from lanes.settings import Settings
+from lanes.stand.database import check_own
+from lanes.store import engines, signals
+from lanes.store.database import Database, engine
+from lanes.store.figures import folding
+from lanes.store.schema import upgrade
+from lanes.store.signals import Role, RoleLock, listening, wake
+from tests.conftest import NOON
+from tests.examples import admit, publish
+from tests.poolers import needs_pgbouncer, pooler
+
+LIMITS = ("tcp_keepalives_idle", "tcp_user_timeout", "idle_in_transaction_session_timeout")
+OTHER_PID = engines.BEGIN_SESSION.replace("select pg_backend_pid()", "select pg_backend_pid() + 1")
+REFUSAL = "is behind a pooler such as PgBouncer, .* set LANES_DIRECT_DATABASE_URL to the address of Postgres"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    made = tmp_path_factory.mktemp("pgbouncer")
+    for each in (made, *made.parents[:3]):
+        each.chmod(0o755)
+    return made
+
+
+@pytest.fixture
+def pooled(database_url: str, folder: Path) -> Iterator[str]:
+    """The address of a pooler whose clients take turns on one session."""
+    with pooler(database_url, folder, mode="transaction", size=1) as url:
+        yield url
+
+
+def limits(connection: Connection) -> list[str]:
+    return [
+        connection.execute(text(f"select current_setting('{each}')")).scalar_one()
+        for each in LIMITS
+    ]
+
+
+def name(connection: Connection) -> str:
+    return connection.execute(text("select current_setting('application_name')")).scalar_one()
+
+
+async def test_a_session_names_its_part_its_host_and_its_process(
+    database_url: str, pool: Engine
+) -> None:
+    async with (
+        Database(database_url, part="drain") as db,
+        RoleLock(database_url, Role.ROUTER) as role,
+        listening(database_url),
+    ):
+        await role.try_take()
+        told = await db.run(name)
+        with pool.connect() as connection:
+            seen = text(
+                "select application_name from pg_stat_activity where application_name like :of"
+            )
+            found = connection.execute(seen, {"of": f"lanes %@%:{os.getpid()}"}).scalars().all()
+    host = os.uname().nodename[:28]
+    wanted = {f"lanes {part}@{host}:{os.getpid()}" for part in ("drain", "router", "listen")}
+    assert told in wanted
+    assert wanted <= set(found)
+
+
+async def test_sessions_end_when_their_client_is_gone_and_transactions_when_it_does_nothing(
+    database_url: str,
+) -> None:
+    async with Database(database_url) as db:
+        told, _, idle = await db.run(limits)
+    assert (told, idle) == ("4", "5min") or (told, idle) == ("0", "5min")  # by a socket: no TCP
+
+
+async def test_a_role_and_a_listener_refuse_a_pooler_and_say_what_to_set(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(signals, "BEGIN_SESSION", OTHER_PID)
+    with pytest.raises(SetupError, match=REFUSAL):
+        await RoleLock(database_url, Role.ROUTER).try_take()
+    with pytest.raises(SetupError, match=REFUSAL):
+        async with listening(database_url):
+            pass
+
+
+async def test_a_migration_and_a_rebuild_refuse_a_pooler(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engines, "BEGIN_SESSION", OTHER_PID)
+    with pytest.raises(SetupError, match=REFUSAL):
+        upgrade(database_url)
+    through = engine(database_url)
+    with pytest.raises(SetupError, match=REFUSAL):
+        folding.rebuild(through, since=None, until=NOON, told=lambda *_: None)
+    through.dispose()
+
+
+def settings(url: str, direct: str | None = None) -> Settings:
+    given = {"LANES_DATABASE_URL": url, "LANES_DIRECT_DATABASE_URL": direct}
+    return Settings.model_validate({name: each for name, each in given.items() if each})
+
+
+@needs_pgbouncer
+def test_a_stand_behind_a_pooler_needs_a_direct_address_of_the_same_database(
+    database_url: str, own_database_url: str, pooled: str
+) -> None:
+    with pytest.raises(SetupError, match=REFUSAL):
+        check_own(settings(pooled))
+    with pytest.raises(SetupError, match=REFUSAL):
+        check_own(settings(database_url, pooled))
+    with pytest.raises(StandError, match="lead to two databases"):
+        check_own(settings(pooled, own_database_url))
+    work, direct = check_own(settings(pooled, database_url))
+    assert work.port != direct.port
+
+
+@needs_pgbouncer
+async def test_work_through_a_pooler_prepares_nothing_sets_nothing_and_hears_every_commit(
+    database_url: str, pooled: str
+) -> None:
+    async with (
+        Database(pooled, direct_url=database_url) as one,
+        Database(pooled, direct_url=database_url) as two,
+        listening(one.direct_url, but=one.sessions) as heard,
+    ):
+        await one.run(publish, now=NOON)
+        for number in range(8):  # psycopg prepares a statement the fifth time
+            for db in (one, two):
+                await db.run(admit, f"{number}-{id(db)}", now=NOON)
+        assert not one.sessions  # another client has the same session
+        heard.clear()
+        await two.run(wake)
+        async with asyncio.timeout(10):
+            await heard.wait()
+        prepared = "select count(*) from pg_prepared_statements"
+        assert await one.run(lambda c: c.execute(text(prepared)).scalar_one()) == 0
+        assert (await one.run(limits))[2] == "0"
+        assert (await one.run(name)).startswith("lanes ")
