@@ -12,6 +12,7 @@ from tasks.second_look import looking_again
 from tasks.standing import Tenure
 from tasks.sweep.duties import sweeping
 from tasks.sweep.sweeper import waking
+from tasks.webhooks import delivering
 
 
 @flow(name="collect", flow_run_name="batch collect", persist_result=False)
@@ -21,6 +22,7 @@ async def collect() -> int:
         connections() as at,
         Tenure(at.db, Role.COLLECTOR, every_s=at.provider.poll_s) as tenure,
         publishing(at.db) as publisher,
+        delivering(at.db),
         waking(at.db, publisher.wake.set),
         sweeping(at) as sweeper,
         collecting(at) as collector,

@@ -20,6 +20,8 @@ class Retention(Form):
     """What is right according to a source, 30 to 3650."""
     reads_days: int = Field(default=400, ge=30, le=3650, title="Reads (days)")
     """Of the consumption ledger, 30 to 3650."""
+    webhooks_days: int = Field(default=7, ge=1, le=3650, title="Events of webhooks (days)")
+    """For replays, 1 to 3650; what a webhook has not taken by then it does not get."""
 
 
 @flow(name="tidy", flow_run_name="tidy", persist_result=False)

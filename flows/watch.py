@@ -12,6 +12,7 @@ from tasks.outgoing import publishing
 from tasks.runs import database
 from tasks.standing import Tenure
 from tasks.watch import pause_s, watching
+from tasks.webhooks import delivering
 
 
 @flow(name="watch", flow_run_name="promise watch", persist_result=False)
@@ -21,6 +22,7 @@ async def watch() -> int:
         database() as db,
         Tenure(db, Role.WATCHER, every_s=pause_s()) as tenure,
         publishing(db),
+        delivering(db),
         guarding(db),
         watching(db) as watcher,
     ):

@@ -6,15 +6,16 @@ from datetime import timedelta
 
 @dataclass(frozen=True, slots=True)
 class Backoff:
-    """A rest that starts at `first` and doubles with every failure, up to `longest`."""
+    """A rest that starts at `first` and grows by `factor` with every failure, up to `longest`."""
 
     first: timedelta
     longest: timedelta
+    factor: int = 2
 
     @classmethod
-    def of_seconds(cls, first: float, longest: float) -> "Backoff":
+    def of_seconds(cls, first: float, longest: float, *, factor: int = 2) -> "Backoff":
         """Return a back-off whose bounds are given in seconds."""
-        return cls(timedelta(seconds=first), timedelta(seconds=longest))
+        return cls(timedelta(seconds=first), timedelta(seconds=longest), factor)
 
     def after(self, failures: int, *, draw: float = 1.0) -> timedelta:
         """Return the rest after `failures` failures in a row; without a failure there is none.
@@ -23,7 +24,7 @@ class Backoff:
         """
         if failures <= 0:
             return timedelta(0)
-        rest = min(self.first * 2 ** min(failures - 1, 20), self.longest)
+        rest = min(self.first * self.factor ** min(failures - 1, 20), self.longest)
         return rest * (0.5 + draw / 2)
 
     def seconds_after(self, failures: int, *, draw: float = 1.0) -> float:

@@ -32,6 +32,7 @@ COMMANDS = (
     "advise:advise",
     "proposals:proposals",
     "alerts:alerts",
+    "webhooks:webhooks",
     "why:why",
     "quality:accept_quality",
     "figures:figures",

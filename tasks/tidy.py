@@ -5,6 +5,7 @@ from datetime import timedelta
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
+from lanes.store import webhooks
 from lanes.store.database import Database
 from lanes.store.doors import emptying
 from lanes.store.workload import workloads
@@ -12,7 +13,13 @@ from lanes.store.workload import workloads
 
 @task(name="delete what is over", cache_policy=NO_CACHE, persist_result=False)
 async def sweep_out(
-    db: Database, *, refused_days: int, amendments_days: int, labels_days: int, reads_days: int
+    db: Database,
+    *,
+    refused_days: int,
+    amendments_days: int,
+    labels_days: int,
+    reads_days: int,
+    webhooks_days: int,
 ) -> dict[str, int]:
     """Delete everything older, but the first read of each answer; return the number of rows by kind."""
     now = await db.now()
@@ -20,6 +27,7 @@ async def sweep_out(
         "refused inputs": (emptying.delete_refused, refused_days),
         "amendments": (emptying.delete_amendments, amendments_days),
         "labels": (emptying.delete_labels, labels_days),
+        "events of webhooks": (webhooks.delete_old, webhooks_days),
     }
     deleted = {**dict.fromkeys(kinds, 0), "reads": 0}
     for kind, (delete, days) in kinds.items():

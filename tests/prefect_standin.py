@@ -184,6 +184,12 @@ class PrefectStandIn:
                 return 200, {"id": str(uuid4()), "name": "Lanes workload", "slug": slug}
             case ["block_types", _] if method == "PATCH":
                 return 204, None
+            case ["block_schemas", "filter"]:
+                return 200, [{"id": str(uuid4())}]
+            case ["block_documents", id_] if method == "DELETE":
+                (name,) = [name for name in self.blocks if self._block(name)["id"] == id_]
+                del self.blocks[name]
+                return 204, None
             case ["block_schemas", "checksum", checksum]:
                 return 200, {
                     "id": str(uuid4()),

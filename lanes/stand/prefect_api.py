@@ -122,6 +122,26 @@ class PrefectApi:
         answer = self._send("GET", path, allowed=(404,))
         return None if answer.status_code == 404 else answer.json()["data"]
 
+    def keep_secret(self, name: str, value: str | None) -> None:
+        """Keep the value in the secret block of that name; None deletes the block."""
+        path = "block_types/slug/secret"
+        answer = self._send("GET", f"{path}/block_documents/name/{name}", allowed=(404,))
+        known = None if answer.status_code == 404 else f"block_documents/{answer.json()['id']}"
+        if value is None:
+            if known:
+                self._send("DELETE", known, allowed=(404,))
+            return
+        data: dict[str, Any] = {"data": {"value": value}}
+        if known:
+            self._send("PATCH", known, data)
+            return
+        kind = self._get(path)["id"]
+        schemas = self._post(
+            "block_schemas/filter", {"block_schemas": {"block_type_id": {"any_": [kind]}}}
+        )
+        about = {"name": name, "block_type_id": kind, "block_schema_id": schemas[0]["id"]}
+        self._post("block_documents/", {**about, **data})
+
     def emit(self, events: Sequence[Mapping[str, Any]]) -> None:
         """Send the events in one request; the server answers before it has stored them."""
         self._send("POST", "events", list(events))

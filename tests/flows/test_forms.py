@@ -87,7 +87,7 @@ ORDERS = {
     "set_overhead": ["workload", "lane", "kind", "monthly_usd", "from_date", "who", "why"],
     "set_split": ["workload", "percent", "consumer", "who", "why"],
     "depart": ["workload"],
-    "tidy": ["refused_days", "amendments_days", "labels_days", "reads_days"],
+    "tidy": ["refused_days", "amendments_days", "labels_days", "reads_days", "webhooks_days"],
 }
 NOTHING_GIVEN: dict[str, dict[str, Any]] = {
     "promote": {

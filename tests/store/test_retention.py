@@ -50,7 +50,9 @@ async def test_everything_that_is_over_goes_and_is_counted(
 ) -> None:
     await db.run(lived_in)
     kept = {"refused_days": 90, "amendments_days": 90, "labels_days": 400, "reads_days": 400}
+    kept |= {"webhooks_days": 7}
     of_each = {"refused inputs": 2, "amendments": 2, "labels": 0, "reads": 0}
+    of_each |= {"events of webhooks": 0}
     with disable_run_logger():
         passing_time.passes(days=399)
         assert await sweep_out.fn(db, **kept) == of_each

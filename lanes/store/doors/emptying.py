@@ -66,8 +66,11 @@ OF_ITEM = (
     " canceled_at = coalesce(canceled_at, :now), forgotten_at = :now where id = :item",
     f"update lanes.work set state = 'canceled', finished_at = :now where item_id = :item and state in {OUTSIDE_BATCHES}",
     "delete from lanes.label where item_id = :item",
-    "update lanes.event_outbox set payload = payload - 'reason' - 'detail'"
-    " where resource = 'lanes.workload.' || :workload and payload->>'key' = :key",
+    *(
+        f"update lanes.{table} set payload = payload - 'reason' - 'detail'"
+        " where resource = 'lanes.workload.' || :workload and payload->>'key' = :key"
+        for table in ("event_outbox", "webhook_event")
+    ),
 )
 
 

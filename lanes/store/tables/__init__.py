@@ -52,6 +52,9 @@ from lanes.store.tables.outgoing import (
     slack_post,
     stored_span,
     watermark,
+    webhook,
+    webhook_event,
+    webhook_try,
 )
 from lanes.store.tables.rollouts import (
     proposal,

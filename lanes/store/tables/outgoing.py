@@ -166,6 +166,69 @@ class event_outbox(sa.TypedColumns):
 
 
 @table()
+class webhook(sa.TypedColumns):
+    """A subscriber that gets events as signed requests. Block `lanes-webhook-NAME` of Prefect holds its address and secrets."""
+
+    id: sa.Named[int] = identity()
+    name: sa.Named[str] = column(unique=True)
+    host: sa.Named[str] = column("Scheme, host and port of its address; the rest may be secret")
+    types: sa.Named[list[str]] = column("The names of the events that it gets")
+    workload: sa.Named[str | None] = column("Only events about this workload; null: about any")
+    allows_private: sa.Named[bool] = column("It may be in a private network, and without TLS")
+    sends_outputs: sa.Named[bool] = column("Events of answers hold the answer")
+    secrets_no: sa.Named[int] = column("Rises when its block changes", default="1")
+    position: sa.Named[int] = column(
+        "Events up to it were delivered, given up, or are in webhook_try", type_=sa.BigInteger
+    )
+    failures: sa.Named[int] = column("Failed requests in a row", default="0")
+    rests: sa.Named[int] = column("Rests of its circuit in a row; 0: it is closed", default="0")
+    rest_until: sa.Named[datetime | None] = column("Nothing is sent before")
+    last_error: sa.Named[str | None] = column("Why the last request failed")
+    delivered_at: sa.Named[datetime | None] = column("When it took an event last")
+    holder: sa.Named[str | None] = column("Who delivers to it, or did last")
+    lease_until: sa.Named[datetime | None] = column("When another may deliver to it")
+    created_at: sa.Named[datetime]
+
+
+@table(index("ix_webhook_event_new", "id", where="position is null"))
+class webhook_event(sa.TypedColumns):
+    """Events that a webhook wants, written with the fact and kept for replays; `tidy` deletes them by age."""
+
+    id: sa.Named[Any] = column("The event's id, and webhook-id", type_=sa.Uuid, primary_key=True)
+    position: sa.Named[int | None] = column(
+        "Its place in the order of all, given once it was committed",
+        type_=sa.BigInteger,
+        unique=True,
+    )
+    event: sa.Named[str]
+    resource: sa.Named[str]
+    payload: sa.Named[Any]
+    occurred_at: sa.Named[datetime]
+
+
+@table(index(None, "webhook_id, subject"))
+class webhook_try(sa.TypedColumns):
+    """Events that a webhook did not take, or that wait behind such a one of the same item."""
+
+    position: sa.Named[int] = column(
+        None,
+        sa.ForeignKey(webhook_event.c.position, ondelete="cascade"),
+        type_=sa.BigInteger,
+        primary_key=True,
+    )
+    webhook_id: sa.Named[int] = column(
+        None,
+        sa.ForeignKey(webhook.c.id, ondelete="cascade"),
+        type_=sa.BigInteger,
+        primary_key=True,
+    )
+    subject: sa.Named[str] = column("The item, job or incident whose events keep their order")
+    attempts: sa.Named[int]
+    next_try_at: sa.Named[datetime | None] = column("Not before; null: it was given up")
+    last_error: sa.Named[str | None]
+
+
+@table()
 class publisher(sa.TypedColumns):
     """Who may publish from an outbox now: a lease instead of a lock."""
 

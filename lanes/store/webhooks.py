@@ -1,0 +1,327 @@
+"""Webhooks out: events in the order in which they were committed, how far each subscriber got, and what it did not take."""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import insert
+
+from lanes.backoff import Backoff
+from lanes.errors import ActionRefused
+from lanes.store.tables import watermark, webhook, webhook_event, webhook_try
+
+STREAM = "webhooks"
+MOST_STAMPED = 5_000
+MOST_TRIES = 7
+AGAIN = Backoff.of_seconds(5, 5 * 3600, factor=5)  # 5 s, 25 s, 2 min, 10 min, 52 min, 4 h
+OPENS_AFTER = 5  # failed requests in a row
+REST = Backoff.of_seconds(15, 900)  # of an open circuit, which one request ends or prolongs
+LONGEST_WISH = timedelta(hours=1)  # that a subscriber's Retry-After is followed
+
+OUTPUTS = sa.text(
+    "select key, output from lanes.current_results where workload = :workload and key = any (:keys)"
+)
+
+Subscriber = sa.Row[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class KeptEvent:
+    """An event of the stream, and how often this subscriber was sent it in vain."""
+
+    id: str
+    position: int
+    event: str
+    resource: str
+    payload: dict[str, Any]
+    occurred_at: datetime
+    attempts: int = 0
+
+    @property
+    def subject(self) -> str:
+        """What the event is about: the events of one subject keep their order."""
+        of = ("key", "job", "batch_id", "incident_id", "rollout_id")
+        found = next((f"{each} {self.payload[each]}" for each in of if each in self.payload), "")
+        return f"{self.resource} {found}"
+
+
+@dataclass(frozen=True, slots=True)
+class WebhookPage:
+    """What to send to a subscriber now, what waits `behind` an event of the same subject, and how far that leads."""
+
+    to: Subscriber
+    send: list[KeptEvent]
+    behind: list[KeptEvent]
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class WebhookReply:
+    """How one request ended: `error` is None where the subscriber took the event."""
+
+    error: str | None
+    retry_after: timedelta = timedelta(0)
+
+
+def stamp(connection: sa.Connection, *, now: datetime) -> int:
+    """Give the events committed so far their positions; return the number of events.
+
+    One transaction at a time does this, so whoever reads position N reads all before it.
+    """
+    stream, new = watermark.c.name == STREAM, sa.exists().where(sa.text("position is null"))
+    last = sa.select(watermark.c.position).where(stream, new.select_from(webhook_event))
+    last = last.with_for_update(skip_locked=True)
+    if (before := connection.execute(last).scalar()) is None:
+        return 0
+    stamped = connection.execute(
+        sa.text("""
+            update lanes.webhook_event e set position = :before + n.number
+              from (select id, row_number() over (order by id) as number
+                      from (select id from lanes.webhook_event where position is null order by id limit :most) f) n
+             where e.id = n.id
+        """),
+        {"before": before, "most": MOST_STAMPED},
+    ).rowcount
+    if stamped:
+        moved = sa.update(watermark).where(stream)
+        connection.execute(moved.values(position=before + stamped, seen_until=now))
+    return stamped
+
+
+def due(connection: sa.Connection, *, now: datetime) -> list[int]:
+    """Return the ids of the subscribers that can be sent something now, and to which nothing delivers."""
+    last = sa.select(watermark.c.position).where(watermark.c.name == STREAM).scalar_subquery()
+    tried = sa.exists().where(
+        webhook_try.c.webhook_id == webhook.c.id, webhook_try.c.next_try_at <= now
+    )
+    wanted = sa.select(webhook.c.id).where(*_free(now), sa.or_(webhook.c.position < last, tried))
+    return list(connection.execute(wanted).scalars())
+
+
+def _free(now: datetime) -> list[sa.ColumnElement[bool]]:
+    moments = webhook.c.lease_until, webhook.c.rest_until
+    return [sa.or_(each.is_(None), each <= now) for each in moments]
+
+
+def take(
+    connection: sa.Connection, id_: int, most: int, *, holder: str, lease: timedelta, now: datetime
+) -> WebhookPage | None:
+    """Return the next events for a subscriber, at most `most`; None if there are none, or another process delivers to it.
+
+    While its circuit is open, that is a single one. The lease keeps other processes away while the events are sent.
+    """
+    ours = sa.select(webhook).where(webhook.c.id == id_, *_free(now))
+    to = connection.execute(ours.with_for_update(skip_locked=True)).one_or_none()
+    if to is None:
+        return None
+    most = 1 if to.rests else most
+    last = connection.scalar(sa.select(watermark.c.position).where(watermark.c.name == STREAM)) or 0
+    again = _again(connection, id_, most, now)
+    fresh = _fresh(connection, to, most - len(again)) if len(again) < most else []
+    end = (
+        last if len(again) + len(fresh) < most else max([to.position, *(e.position for e in fresh)])
+    )
+    held = {each.subject for each in again} | _held(connection, id_, fresh)
+    send = [*again, *(each for each in fresh if each.subject not in held)]
+    behind = [each for each in fresh if each.subject in held]
+    send = _with_outputs(connection, send) if to.sends_outputs else send
+    if send or behind:
+        change(connection, id_, holder=holder, lease_until=now + lease)
+        return WebhookPage(to, send, behind, end)
+    if end > to.position:
+        change(connection, id_, position=end)
+    return None
+
+
+def _with_outputs(connection: sa.Connection, send: Sequence[KeptEvent]) -> list[KeptEvent]:
+    """Add the answers in force to the events that tell of one; an answer that was emptied is null."""
+    telling = [each for each in send if each.event.endswith((".answered", ".corrected"))]
+    keys = defaultdict[str, list[str]](list)
+    for each in telling:
+        keys[each.resource].append(each.payload["key"])
+    outputs = {
+        (of, row.key): {"output": row.output}
+        for of, wanted in keys.items()
+        for row in connection.execute(
+            OUTPUTS, {"workload": of.removeprefix("lanes.workload."), "keys": wanted}
+        )
+    }
+    of_each = (outputs.get((each.resource, each.payload.get("key")), {}) for each in send)
+    return [
+        replace(each, payload=each.payload | of) for each, of in zip(send, of_each, strict=True)
+    ]
+
+
+def _fresh(connection: sa.Connection, to: Subscriber, most: int) -> list[KeptEvent]:
+    of = webhook_event.c
+    wanted = [of.position > to.position, of.event.in_(to.types)]
+    if to.workload is not None:
+        wanted.append(of.resource == f"lanes.workload.{to.workload}")
+    found = sa.select(webhook_event).where(*wanted).order_by(of.position).limit(most)
+    return [_kept(row) for row in connection.execute(found)]
+
+
+def _again(connection: sa.Connection, id_: int, most: int, now: datetime) -> list[KeptEvent]:
+    """Return the events that are due for another try, of each subject the first only."""
+    earlier, of = webhook_try.alias("earlier"), webhook_try.c
+    blocked = sa.exists().where(
+        earlier.c.webhook_id == id_,
+        earlier.c.subject == of.subject,
+        earlier.c.position < of.position,
+        earlier.c.next_try_at.is_not(None),
+    )
+    found = (
+        sa.select(webhook_event, of.attempts)
+        .join(webhook_try, of.position == webhook_event.c.position)
+        .where(of.webhook_id == id_, of.next_try_at <= now, ~blocked)
+        .order_by(of.next_try_at, of.position)
+        .limit(most)
+    )
+    return [_kept(row, row.attempts) for row in connection.execute(found)]
+
+
+def _held(connection: sa.Connection, id_: int, fresh: Sequence[KeptEvent]) -> set[str]:
+    """Return the subjects of which an earlier event waits to be tried again."""
+    of, subjects = webhook_try.c, [each.subject for each in fresh]
+    waits = (of.webhook_id == id_, of.next_try_at.is_not(None), of.subject.in_(subjects))
+    return (
+        set(connection.execute(sa.select(of.subject).where(*waits)).scalars()) if fresh else set()
+    )
+
+
+def _kept(row: Any, attempts: int = 0) -> KeptEvent:
+    what = row.event, row.resource, row.payload, row.occurred_at
+    return KeptEvent(str(row.id), row.position, *what, attempts)
+
+
+def save(
+    connection: sa.Connection,
+    page: WebhookPage,
+    replies: Mapping[int, WebhookReply],
+    *,
+    holder: str,
+    now: datetime,
+) -> bool:
+    """Save how the requests ended, by position; return False if another process delivers meanwhile, or a person moved it.
+
+    An event without a reply was not sent: it waits.
+    """
+    to, failed = page.to, [each for each in replies.values() if each.error is not None]
+    taken = len(failed) < len(replies)
+    failures = 0 if taken else to.failures + len(failed)
+    opens = failed and not taken and (to.rests or failures >= OPENS_AFTER)
+    rests = to.rests + 1 if opens else 0 if taken else to.rests
+    rest = max([REST.after(rests), *(min(each.retry_after, LONGEST_WISH) for each in failed)])
+    values: dict[str, Any] = {"position": page.end, "lease_until": now, "failures": failures}
+    values |= {"rests": rests, "rest_until": now + rest if rest else None}
+    values |= {"last_error": failed[-1].error} if failed else {}
+    values |= {"delivered_at": now, "last_error": None} if taken and not failed else {}
+    ours = (webhook.c.id == to.id, webhook.c.holder == holder, webhook.c.lease_until > now)
+    unmoved = webhook.c.position == to.position
+    saved = sa.update(webhook).where(*ours, unmoved).values(**values).returning(webhook.c.id)
+    if connection.execute(saved).scalar() is None:
+        return False
+    took = [position for position, reply in replies.items() if reply.error is None]
+    gone = webhook_try.c.webhook_id == to.id, webhook_try.c.position.in_(took)
+    connection.execute(sa.delete(webhook_try).where(*gone))
+    waits = [_try(to, each, replies.get(each.position), now) for each in [*page.send, *page.behind]]
+    if rows := [each for each in waits if each["position"] not in took]:
+        new = insert(webhook_try).values(rows)
+        changed = {name: new.excluded[name] for name in ("attempts", "next_try_at", "last_error")}
+        connection.execute(
+            new.on_conflict_do_update(index_elements=["webhook_id", "position"], set_=changed)
+        )
+    return True
+
+
+def _try(
+    to: Subscriber, each: KeptEvent, reply: WebhookReply | None, now: datetime
+) -> dict[str, Any]:
+    attempts = each.attempts + (reply is not None)
+    again = None if attempts >= MOST_TRIES else now + AGAIN.after(attempts)
+    error = reply.error if reply else None
+    key = {"webhook_id": to.id, "position": each.position, "subject": each.subject}
+    return {**key, "attempts": attempts, "next_try_at": again, "last_error": error}
+
+
+def leave(connection: sa.Connection, *, holder: str, now: datetime) -> None:
+    """Let others deliver from now on."""
+    ours = webhook.c.holder == holder, webhook.c.lease_until > now
+    connection.execute(sa.update(webhook).where(*ours).values(lease_until=now))
+
+
+def add(connection: sa.Connection, *, now: datetime, **values: Any) -> None:
+    """Add a subscriber; it gets the events that are written from now on."""
+    first = insert(watermark).values(name=STREAM, seen_until=now, position=0)
+    connection.execute(first.on_conflict_do_nothing())
+    last = sa.select(watermark.c.position).where(watermark.c.name == STREAM).scalar_subquery()
+    connection.execute(sa.insert(webhook).values(position=last, created_at=now, **values))
+
+
+def find(connection: sa.Connection, name: str) -> Subscriber | None:
+    """Return the subscriber of that name."""
+    return connection.execute(sa.select(webhook).where(webhook.c.name == name)).one_or_none()
+
+
+def listed(connection: sa.Connection) -> Sequence[sa.Row[Any]]:
+    """Return all subscribers with the number of events ahead of each, of those that wait for a try, and of those given up."""
+    of = webhook_try.c
+    last = sa.select(watermark.c.position).where(watermark.c.name == STREAM).scalar_subquery()
+    waits = sa.func.count(of.next_try_at).label("waiting")
+    given_up = (sa.func.count(of.position) - sa.func.count(of.next_try_at)).label("given_up")
+    found = sa.select(webhook, last.label("last"), waits, given_up)
+    of_all = found.outerjoin(webhook_try, of.webhook_id == webhook.c.id).group_by(webhook.c.id)
+    return connection.execute(of_all.order_by(webhook.c.name)).all()
+
+
+def change(connection: sa.Connection, id_: int, **values: Any) -> None:
+    """Change columns of a subscriber."""
+    connection.execute(sa.update(webhook).where(webhook.c.id == id_).values(**values))
+
+
+def remove(connection: sa.Connection, id_: int) -> None:
+    """Remove a subscriber, and what waits for it."""
+    connection.execute(sa.delete(webhook).where(webhook.c.id == id_))
+
+
+def replay(
+    connection: sa.Connection,
+    to: Subscriber,
+    *,
+    position: int | None = None,
+    since: datetime | None = None,
+    now: datetime,
+) -> int:
+    """Send a subscriber everything from a position or moment on again, else what was given up; return the number of events.
+
+    Raises:
+        ActionRefused: the position was not given yet.
+    """
+    of, tries = webhook_event.c, webhook_try.c
+    ours = tries.webhook_id == to.id
+    if position is None and since is None:
+        again = sa.update(webhook_try).where(ours, tries.next_try_at.is_(None))
+        return connection.execute(again.values(next_try_at=now, attempts=0)).rowcount
+    if position is None:
+        first = sa.select(sa.func.min(of.position)).where(of.occurred_at >= since)
+        if (position := connection.execute(first).scalar()) is None:
+            return 0
+    if position > to.position + 1:
+        raise ActionRefused(
+            f'webhook "{to.name}" is at position {to.position}: it gets everything behind it anyway'
+        )
+    change(connection, to.id, position=position - 1, failures=0, rests=0, rest_until=None)
+    connection.execute(sa.delete(webhook_try).where(ours, tries.position >= position))
+    ahead = sa.select(sa.func.count()).where(of.position >= position, of.event.in_(to.types))
+    return connection.execute(ahead).scalar_one()
+
+
+def delete_old(connection: sa.Connection, *, before: datetime, most: int = MOST_STAMPED) -> int:
+    """Delete some events from before a moment, and what waits of them; return the number of events, 0 when none is left."""
+    of = webhook_event.c
+    old = sa.select(of.id).where(of.occurred_at < before).order_by(of.id).limit(most)
+    gone = sa.delete(webhook_event).where(of.id.in_(old.with_for_update(skip_locked=True)))
+    return connection.execute(gone).rowcount

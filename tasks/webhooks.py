@@ -1,0 +1,145 @@
+"""Deliver events to webhooks in the background: a subscriber that is slow or away delays only itself."""
+
+import asyncio
+import os
+import socket
+from collections import defaultdict
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+from datetime import datetime, timedelta
+from uuid import uuid4
+
+from prefect.blocks.system import Secret
+
+from lanes.store import webhooks
+from lanes.store.database import Database
+from lanes.store.webhooks import KeptEvent, WebhookPage, WebhookReply
+from lanes.webhooks import TIMEOUT_S, Undelivered, WebhookKeys, WebhookReceiver, block_name, body_of
+from tasks.background import BackgroundTasks
+from tasks.runs import Troubles, described
+
+PAGE = 32  # events that are sent at once
+EVERY_S = 0.5
+OPENED_S = 3.0  # longest wait for Prefect's answer about a block
+
+
+async def load_keys(name: str) -> WebhookKeys:
+    """Load the address and the secrets of a subscriber from its block."""
+    async with asyncio.timeout(OPENED_S):
+        block: Secret[str] = await Secret.aload(block_name(name))
+    return WebhookKeys.read(block.value.get_secret_value())
+
+
+class Deliverer:
+    """Delivers for as long as its task runs; one process at a time delivers to a subscriber, by a lease."""
+
+    def __init__(
+        self,
+        db: Database,
+        *,
+        keys: Callable[[str], Awaitable[WebhookKeys]] = load_keys,
+        timeout_s: float = TIMEOUT_S,
+        most: int = PAGE,
+    ) -> None:
+        self._db, self._load, self._timeout_s, self._most = db, keys, timeout_s, most
+        self._name = f"{socket.gethostname()}:{os.getpid()}:{uuid4().hex[:8]}"
+        self._lease = timedelta(seconds=4 * timeout_s)
+        self._keys: dict[int, tuple[int, WebhookKeys]] = {}  # with their secrets_no
+        self._under_way: dict[int, asyncio.Task[None]] = {}
+        self._troubles = Troubles()
+
+    async def look(self) -> None:
+        """Give new events their positions, and begin to deliver to each subscriber that is due."""
+        async with self._db.transaction() as run:
+            while await run(webhooks.stamp, now=run.now) == webhooks.MOST_STAMPED:
+                pass
+            due = await run(webhooks.due, now=run.now)
+        for id_ in due:
+            if (task := self._under_way.get(id_)) is None or task.done():
+                self._under_way[id_] = asyncio.create_task(self._serve(id_))
+
+    async def close(self) -> None:
+        """Stop delivering: what is being sent is sent again by the next process."""
+        for task in self._under_way.values():
+            task.cancel()
+        await asyncio.gather(*self._under_way.values(), return_exceptions=True)
+        with suppress(Exception):  # the lease ends by itself
+            async with asyncio.timeout(OPENED_S), self._db.transaction() as run:
+                await run(webhooks.leave, holder=self._name, now=run.now)
+
+    async def deliver(self) -> None:
+        """Deliver what is due to everyone, once."""
+        await self.look()
+        await asyncio.gather(*self._under_way.values())
+
+    async def _serve(self, id_: int) -> None:
+        try:
+            while await self._deliver_page(id_):
+                pass
+            self._troubles.over(str(id_))
+        except Exception as error:
+            self._troubles.met(str(id_), f"events wait for webhook {id_}: {described(error)}")
+
+    async def _deliver_page(self, id_: int) -> bool:
+        """Deliver the next events; return whether there may be more."""
+        ours = {"holder": self._name}
+        async with self._db.transaction() as run:
+            page = await run(webhooks.take, id_, self._most, lease=self._lease, now=run.now, **ours)
+            now = run.now
+        if page is None:
+            return False
+        try:
+            keys = await self._keys_of(page)
+        except Exception as error:
+            why = f"its block {block_name(page.to.name)} cannot be read: {described(error)}"
+            rests = {"last_error": why, "rest_until": now + webhooks.REST.first}
+            await self._db.run(webhooks.change, id_, lease_until=now, **rests)
+            raise
+        replies = await self._send(page, keys, now)
+        async with self._db.transaction() as run:
+            return await run(webhooks.save, page, replies, now=run.now, **ours)
+
+    async def _keys_of(self, page: WebhookPage) -> WebhookKeys:
+        known, keys = self._keys.get(page.to.id, (0, None))
+        if keys is None or known != page.to.secrets_no:
+            keys = await self._load(page.to.name)
+            self._keys[page.to.id] = (page.to.secrets_no, keys)
+        return keys
+
+    async def _send(
+        self, page: WebhookPage, keys: WebhookKeys, now: datetime
+    ) -> dict[int, WebhookReply]:
+        """Send the events of each subject in their order, up to the first that is not taken, and subjects side by side."""
+        chains, replies = defaultdict[str, list[KeptEvent]](list), dict[int, WebhookReply]()
+        for each in page.send:
+            chains[each.subject].append(each)
+        ends = asyncio.get_running_loop().time() + 2 * self._timeout_s
+
+        async def send(chain: list[KeptEvent]) -> None:
+            for each in chain:
+                body = body_of(each.event, each.resource, each.payload, each.occurred_at)
+                try:
+                    await receiver.post(each.id, body, now)
+                except Undelivered as error:
+                    replies[each.position] = WebhookReply(str(error), error.retry_after)
+                    return
+                replies[each.position] = WebhookReply(None)
+                if asyncio.get_running_loop().time() > ends:
+                    return
+
+        private = {"allows_private": page.to.allows_private, "timeout_s": self._timeout_s}
+        async with WebhookReceiver(keys, **private) as receiver:
+            await asyncio.gather(*(send(chain) for chain in chains.values()))
+        return replies
+
+
+@asynccontextmanager
+async def delivering(db: Database) -> AsyncIterator[None]:
+    """Deliver to webhooks until the end of the block."""
+    deliverer, beside = Deliverer(db), BackgroundTasks()
+    beside.keep("webhooks", deliverer.look, every_s=EVERY_S)
+    try:
+        yield
+    finally:
+        await beside.close()
+        await deliverer.close()

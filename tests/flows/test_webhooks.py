@@ -1,0 +1,437 @@
+"""Webhooks reach subscribers over HTTP, signed, whatever these do; a subscriber that fails delays only itself."""
+
+import asyncio
+from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy import Connection, text
+from standardwebhooks import webhooks as library
+
+from lanes.store import outbox, webhooks
+from lanes.store.database import Database
+from lanes.webhooks import USUAL, WebhookKeys
+from lanes.words import Lane
+from tasks.webhooks import Deliverer
+from tests.conftest import NOON
+from tests.examples import admit, publish, route
+from tests.flows.conftest import until
+from tests.passing_time import PassingTime
+from tests.store.tries import claim, save, tried
+from tests.webhook_receiver import Receiver
+
+RESOURCE = "lanes.workload.letters"
+
+
+@pytest.fixture
+def receive() -> Iterator[Callable[[], Receiver]]:
+    """Return what starts another receiver."""
+    running = list[Receiver]()
+
+    def start() -> Receiver:
+        running.append(Receiver())
+        return running[-1]
+
+    yield start
+    for each in running:
+        each.stop()
+
+
+class Subscribers:
+    """The webhooks of a test, with their keys where the block of Prefect would be."""
+
+    def __init__(self, db: Database) -> None:
+        self.db, self.keys, self.loads = db, dict[str, WebhookKeys](), 0
+
+    async def add(self, receiver: Receiver, name: str = "crm", **values: Any) -> None:
+        """Add the receiver as a subscriber."""
+        self.keys[name] = keys = WebhookKeys.new(receiver.url)
+        receiver.secrets = [keys.secrets[0][0]]
+        about = {"host": "h", "types": list(USUAL), "workload": None}
+        about |= {"allows_private": True, "sends_outputs": False}
+        async with self.db.transaction() as run:
+            await run(webhooks.add, name=name, **{**about, **values}, now=run.now)
+
+    async def load(self, name: str) -> WebhookKeys:
+        self.loads += 1
+        return self.keys[name]
+
+    def deliverer(self, **how: Any) -> Deliverer:
+        return Deliverer(self.db, keys=self.load, **{"timeout_s": 1.0, **how})
+
+    async def told(self, *keys: str, event: str = "lanes.item.answered", **payload: Any) -> None:
+        """Events about items of these keys are committed, each in a transaction of its own."""
+        for key in keys:
+            out = outbox.EventOut(event, RESOURCE, {"key": key, **payload})
+            await self.db.run(outbox.add, [out], now=NOON)
+
+    async def one(self, name: str = "crm") -> Any:
+        return next(each for each in await self.db.run(webhooks.listed) if each.name == name)
+
+
+@pytest.fixture
+def subscribers(
+    db: Database, passing_time: PassingTime, monkeypatch: pytest.MonkeyPatch
+) -> Subscribers:
+    """No webhook so far. The library of receivers lives in the time of the test."""
+
+    class ReceiversClock(datetime):
+        @classmethod
+        def now(cls, tz: Any = None) -> "datetime":  # pyright: ignore[reportIncompatibleMethodOverride]
+            return datetime.fromtimestamp(passing_time.of_host(), tz)
+
+    monkeypatch.setattr(library, "datetime", ReceiversClock)
+    return Subscribers(db)
+
+
+async def test_an_event_is_signed_and_named_by_its_id(
+    subscribers: Subscribers, receive: Callable[[], Receiver], db: Database
+) -> None:
+    crm = receive()
+    await subscribers.add(crm)
+    await subscribers.told("a", lane="realtime")
+    await subscribers.deliverer().deliver()
+    ids = await db.run(
+        lambda c: c.execute(text("select id::text from lanes.event_outbox")).scalars().all()
+    )
+    assert crm.ids == ids
+    assert crm.taken == [
+        {
+            "type": "lanes.item.answered",
+            "timestamp": "2026-11-24T12:00:00+00:00",
+            "data": {"workload": "letters", "key": "a", "lane": "realtime"},
+        }
+    ]
+
+
+async def test_a_subscriber_gets_its_kinds_of_events_of_its_workload_from_its_beginning_on(
+    subscribers: Subscribers, receive: Callable[[], Receiver]
+) -> None:
+    crm, failures = receive(), receive()
+    await subscribers.told("before")
+    await subscribers.add(crm, workload="parcels")
+    await subscribers.add(failures, "failures", types=["lanes.item.failed"])
+    await subscribers.told("a")
+    await subscribers.told("b", event="lanes.item.failed")
+    await subscribers.deliverer().deliver()
+    assert (crm.taken, failures.keys) == ([], ["b"])
+    assert (await subscribers.one()).position == (await subscribers.one("failures")).position == 1
+
+
+@pytest.mark.slow
+async def test_the_answer_in_force_is_sent_where_it_is_asked_for(
+    subscribers: Subscribers, receive: Callable[[], Receiver], db: Database
+) -> None:
+    def answered(connection: Connection) -> None:
+        publish(connection, now=NOON)
+        for key in ("a", "open"):
+            admit(connection, key, now=NOON, lane=Lane.REALTIME)
+        route(connection, now=NOON)
+        save(connection, tried(claim(connection)[0], output={"category": "bill"}))
+
+    crm = receive()
+    await subscribers.add(crm, sends_outputs=True)
+    await db.run(answered)
+    await subscribers.told("open", event="lanes.item.failed")
+    await subscribers.deliverer().deliver()
+    assert {each["data"]["key"]: each["data"].get("output") for each in crm.taken} == {
+        "a": {"category": "bill"},
+        "open": None,
+    }
+
+
+async def test_without_a_subscriber_no_event_is_kept(
+    subscribers: Subscribers, db: Database
+) -> None:
+    await subscribers.told("a")
+    count = text("select count(*) from lanes.webhook_event")
+    assert await db.run(lambda connection: connection.execute(count).scalar_one()) == 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("fault", [500, 404, "hangs", "resets", 302])
+async def test_an_event_is_sent_seven_times_under_one_id_and_then_waits_for_a_replay(
+    subscribers: Subscribers,
+    receive: Callable[[], Receiver],
+    passing_time: PassingTime,
+    fault: int | str,
+) -> None:
+    crm = receive()
+    crm.says, crm.location = lambda _: fault, crm.url
+    await subscribers.add(crm)
+    await subscribers.told("a")
+    deliverer = subscribers.deliverer(timeout_s=0.1)
+    for _ in range(10):
+        await deliverer.deliver()
+        passing_time.passes(hours=5)
+    assert len(crm.ids) == webhooks.MOST_TRIES
+    assert len({*crm.ids}) == 1
+    one = await subscribers.one()
+    assert (one.waiting, one.given_up, one.position) == (0, 1, 1)
+    crm.says = lambda _: 200
+    async with subscribers.db.transaction() as run:
+        assert await run(webhooks.replay, one, now=run.now) == 1
+    await deliverer.deliver()
+    assert crm.keys == ["a"]
+
+
+async def test_the_attempts_of_an_event_spread_over_five_hours(
+    subscribers: Subscribers, receive: Callable[[], Receiver], passing_time: PassingTime
+) -> None:
+    waits = [webhooks.AGAIN.after(each) for each in range(1, webhooks.MOST_TRIES)]
+    assert waits == sorted(waits)
+    assert timedelta(hours=5) < sum(waits, timedelta(0)) < timedelta(hours=6)
+    crm = receive()
+    crm.says = lambda _: 500
+    await subscribers.add(crm)
+    await subscribers.told("a")
+    deliverer = subscribers.deliverer()
+    for wait in (waits[0] / 2, waits[0] / 2, waits[1] / 2, waits[1] / 2):
+        await deliverer.deliver()
+        passing_time.passes(seconds=wait.total_seconds())
+    assert len(crm.ids) == 2
+
+
+async def test_a_dead_subscriber_rests_and_is_asked_one_request_at_a_time(
+    subscribers: Subscribers, receive: Callable[[], Receiver], passing_time: PassingTime
+) -> None:
+    crm = receive()
+    crm.says = lambda _: 503
+    await subscribers.add(crm)
+    await subscribers.told(*"abcdefgh")
+    deliverer = subscribers.deliverer(most=5)
+    await deliverer.deliver()
+    assert len(crm.ids) == 5
+    await deliverer.deliver()
+    passing_time.passes(seconds=14)
+    await deliverer.deliver()
+    assert len(crm.ids) == 5  # its circuit is open
+    passing_time.passes(seconds=2)
+    await deliverer.deliver()
+    assert len(crm.ids) == 6
+    crm.says = lambda _: 200
+    for _ in range(4):
+        passing_time.passes(minutes=2)
+        await deliverer.deliver()
+    assert sorted(crm.keys) == [*"abcdefgh"]
+    assert (await subscribers.one()).rests == 0
+
+
+async def test_a_subscriber_that_asks_for_patience_gets_it(
+    subscribers: Subscribers, receive: Callable[[], Receiver], passing_time: PassingTime
+) -> None:
+    crm = receive()
+    crm.says = lambda _: 429
+    crm.retry_after = "120"
+    await subscribers.add(crm)
+    await subscribers.told("a")
+    deliverer = subscribers.deliverer()
+    for seconds in (0, 100, 30):
+        passing_time.passes(seconds=seconds)
+        await deliverer.deliver()
+    assert len(crm.ids) == 2
+
+
+async def test_one_that_hangs_delays_no_other(
+    subscribers: Subscribers, receive: Callable[[], Receiver]
+) -> None:
+    slow, quick = receive(), receive()
+    slow.says = lambda _: "hangs"
+    await subscribers.add(slow, "slow")
+    await subscribers.add(quick, "quick")
+    deliverer = subscribers.deliverer(timeout_s=5)
+    await subscribers.told("a")
+    await deliverer.look()
+    await until(lambda: quick.keys == ["a"] and slow.asked)
+    await subscribers.told("b")
+    await deliverer.look()
+    await until(lambda: quick.keys == ["a", "b"])
+    await deliverer.close()
+
+
+@pytest.mark.slow
+async def test_events_of_one_item_keep_their_order_whatever_fails(
+    subscribers: Subscribers, receive: Callable[[], Receiver], passing_time: PassingTime
+) -> None:
+    crm, failed = receive(), set[str]()
+
+    def once(event: dict[str, Any]) -> int:
+        name = f"{event['data']['key']} {event['data']['n']}"
+        known = name in failed or event["data"]["n"] == 1
+        failed.add(name)
+        return 200 if known else 500
+
+    crm.says = once
+    await subscribers.add(crm)
+    for n in range(3):
+        await subscribers.told("a", "b", "c", n=n)
+    deliverer = subscribers.deliverer(most=4)
+    for _ in range(12):
+        await deliverer.deliver()
+        passing_time.passes(minutes=1)
+    for key in "abc":
+        assert [each["data"]["n"] for each in crm.taken if each["data"]["key"] == key] == [0, 1, 2]
+
+
+async def test_a_kill_between_request_and_save_repeats_the_event_under_its_id(
+    subscribers: Subscribers,
+    receive: Callable[[], Receiver],
+    passing_time: PassingTime,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    crm = receive()
+    await subscribers.add(crm)
+    await subscribers.told("a", "b")
+    with monkeypatch.context() as killed:
+        killed.setattr(webhooks, "save", lambda *_, **__: 1 / 0)
+        await subscribers.deliverer().deliver()
+    assert sorted(crm.keys) == ["a", "b"]
+    await subscribers.deliverer().deliver()
+    assert len(crm.keys) == 2  # the lease of the dead process is respected
+    passing_time.passes(seconds=5)
+    await subscribers.deliverer().deliver()
+    assert sorted(crm.keys) == ["a", "a", "b", "b"]
+    assert len({*crm.ids}) == 2
+
+
+async def test_a_process_that_lost_its_lease_saves_nothing(
+    subscribers: Subscribers, receive: Callable[[], Receiver], passing_time: PassingTime
+) -> None:
+    crm = receive()
+    await subscribers.add(crm)
+    await subscribers.told("a")
+
+    def slow(_: Any) -> int:
+        passing_time.passes(minutes=1)
+        return 200
+
+    crm.says = slow
+    await subscribers.deliverer().deliver()
+    assert (await subscribers.one()).position == 0
+
+
+@pytest.mark.slow
+async def test_two_processes_deliver_each_event_once(
+    subscribers: Subscribers, receive: Callable[[], Receiver]
+) -> None:
+    crm, mail = receive(), receive()
+    await subscribers.add(crm)
+    await subscribers.add(mail, "mail")
+    keys = [str(n) for n in range(40)]
+    await subscribers.told(*keys)
+    both = subscribers.deliverer(most=7), subscribers.deliverer(most=7)
+    await asyncio.gather(*(each.deliver() for each in both))
+    for receiver in (crm, mail):
+        assert sorted(receiver.keys) == sorted(keys)
+
+
+async def test_for_a_day_after_a_rotation_both_secrets_sign(
+    subscribers: Subscribers,
+    receive: Callable[[], Receiver],
+    passing_time: PassingTime,
+    db: Database,
+) -> None:
+    crm = receive()
+    await subscribers.add(crm)
+    deliverer = subscribers.deliverer()
+    await subscribers.told("a")
+    await deliverer.deliver()
+    old, to = subscribers.keys["crm"], await subscribers.one()
+    subscribers.keys["crm"] = new = old.rotated(await db.now())
+    await db.run(webhooks.change, to.id, secrets_no=to.secrets_no + 1)
+    crm.secrets = [old.secrets[0][0], new.secrets[0][0]]
+    await subscribers.told("b")
+    await deliverer.deliver()
+    assert (crm.keys, subscribers.loads) == (["a", "b"], 2)
+    passing_time.passes(hours=25)
+    crm.secrets = crm.secrets[1:]
+    await subscribers.told("c")
+    await deliverer.deliver()
+    assert crm.keys == ["a", "b", "c"]
+    assert new.signatures("i", "{}", await db.now()).count("v1,") == 1
+    assert WebhookKeys.read(new.stored()) == new
+
+
+async def test_a_replay_sends_everything_from_a_position_again_under_the_same_ids(
+    subscribers: Subscribers, receive: Callable[[], Receiver]
+) -> None:
+    crm = receive()
+    await subscribers.add(crm)
+    await subscribers.told(*"abcd")
+    deliverer = subscribers.deliverer(most=1)
+    await deliverer.deliver()
+    async with subscribers.db.transaction() as run:
+        to = await run(webhooks.find, "crm")
+        assert to is not None
+        assert await run(webhooks.replay, to, position=3, now=run.now) == 2
+    await deliverer.deliver()
+    assert crm.keys == [*"abcdcd"]
+    assert crm.ids[4:] == crm.ids[2:4]
+
+
+async def test_private_addresses_are_refused_when_the_connection_is_made(
+    subscribers: Subscribers, receive: Callable[[], Receiver]
+) -> None:
+    crm = receive()
+    crm.url = crm.url.replace("127.0.0.1", "localhost")
+    await subscribers.add(crm, allows_private=False)
+    await subscribers.told("a")
+    await subscribers.deliverer().deliver()
+    assert crm.asked == []
+    assert "which is not a public address" in (await subscribers.one()).last_error
+
+
+async def test_a_redirect_is_not_followed(
+    subscribers: Subscribers, receive: Callable[[], Receiver]
+) -> None:
+    crm, inner = receive(), receive()
+    crm.says, crm.location = lambda _: 307, inner.url
+    await subscribers.add(crm)
+    await subscribers.told("a")
+    await subscribers.deliverer().deliver()
+    assert (len(crm.asked), inner.asked) == (1, [])
+    assert (await subscribers.one()).last_error == "HTTP 307 (redirects are not followed)"
+
+
+async def test_an_event_that_is_too_large_is_not_sent(
+    subscribers: Subscribers, receive: Callable[[], Receiver]
+) -> None:
+    crm = receive()
+    await subscribers.add(crm)
+    await subscribers.told("a", reason="x" * 300_000)
+    await subscribers.told("b")
+    await subscribers.deliverer().deliver()
+    assert crm.keys == ["b"]
+
+
+async def test_a_block_that_cannot_be_read_costs_no_attempt(
+    subscribers: Subscribers, receive: Callable[[], Receiver], passing_time: PassingTime
+) -> None:
+    crm = receive()
+    await subscribers.add(crm)
+    keys = subscribers.keys.pop("crm")
+    await subscribers.told("a")
+    deliverer = subscribers.deliverer()
+    await deliverer.deliver()
+    assert "lanes-webhook-crm" in (await subscribers.one()).last_error
+    subscribers.keys["crm"] = keys
+    passing_time.passes(minutes=1)
+    await deliverer.deliver()
+    assert crm.keys == ["a"]
+
+
+async def test_an_event_of_an_older_transaction_that_commits_late_is_delivered_too(
+    subscribers: Subscribers, receive: Callable[[], Receiver], db: Database
+) -> None:
+    crm = receive()
+    await subscribers.add(crm)
+    deliverer = subscribers.deliverer()
+    async with db.transaction() as run:
+        late = outbox.EventOut("lanes.item.failed", RESOURCE, {"key": "late"})
+        await run(outbox.add, [late], now=NOON)
+        await subscribers.told("a")
+        await deliverer.deliver()
+        assert crm.keys == ["a"]
+    await deliverer.deliver()
+    assert crm.keys == ["a", "late"]

@@ -1,0 +1,89 @@
+"""A program that receives webhooks over HTTP, verifies them with the library, and fails in the ways that programs do."""
+
+import json
+import socket
+import struct
+import threading
+from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+from standardwebhooks import Webhook
+
+Verdict = int | str  # a status, or hangs or resets
+Event = dict[str, Any]
+
+
+class Receiver:
+    """Takes every event until `says` says otherwise; `taken` are the verified events in their order."""
+
+    def __init__(self) -> None:
+        self.secrets: list[str] = []  # of which each signs; empty: nothing is verified
+        self.says: Callable[[Event], Verdict] = lambda _: 200
+        self.location = self.retry_after = ""
+        self.ids: list[str] = []  # webhook-id of each request, in order
+        self.asked: list[Event] = []
+        self.taken: list[Event] = []
+        self._ending, self._lock = threading.Event(), threading.Lock()
+        receiver = self
+
+        class HookHandler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_POST(self) -> None:
+                receiver._receive(self)
+
+            do_GET = do_POST
+
+            def log_message(self, format: str, *args: Any) -> None:
+                return
+
+        class HookServer(ThreadingHTTPServer):
+            daemon_threads = True
+            request_queue_size = 100
+
+            def handle_error(self, request: Any, client_address: Any) -> None:
+                return
+
+        self._server = HookServer(("127.0.0.1", 0), HookHandler)
+        self.port = self._server.server_address[1]
+        self.url = f"http://127.0.0.1:{self.port}/hooks?token=t-1"
+        threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True).start()
+
+    def stop(self) -> None:
+        """Stop answering; what hangs is let go."""
+        self._ending.set()
+        self._server.shutdown()
+        self._server.server_close()
+
+    @property
+    def keys(self) -> list[str]:
+        """The keys of the items of the events that were taken, in order."""
+        return [each["data"]["key"] for each in self.taken]
+
+    def _receive(self, request: BaseHTTPRequestHandler) -> None:
+        body = request.rfile.read(int(request.headers.get("Content-Length") or 0))
+        event = json.loads(body or b"{}")
+        for secret in self.secrets:
+            Webhook(secret).verify(body, dict(request.headers))
+        with self._lock:
+            self.ids.append(request.headers["webhook-id"])
+            self.asked.append(event)
+            verdict = self.says(event)
+            if verdict == 200:
+                self.taken.append(event)
+        if verdict == "hangs":
+            self._ending.wait(20)
+            return
+        if verdict == "resets":
+            at_once = struct.pack("ii", 1, 0)
+            request.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, at_once)
+            request.close_connection = True
+            request.connection.close()
+            return
+        request.send_response(int(verdict))
+        for name, value in (("Location", self.location), ("Retry-After", self.retry_after)):
+            if value:
+                request.send_header(name, value)
+        request.send_header("Content-Length", "0")
+        request.end_headers()
