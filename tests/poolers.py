@@ -26,6 +26,7 @@ unix_socket_dir =
 auth_type = any
 pool_mode = {mode}
 default_pool_size = {size}
+max_client_conn = 300
 max_prepared_statements = 0
 """
 

@@ -18,7 +18,7 @@ from lanes.stand.kept import Said
 from lanes.stand.runs_with import RunsWith, runs_with
 from lanes.stand.status import Condition, components
 from lanes.stand.whereabouts import find_checkout, find_home
-from lanes.store.asking import by_driver, clock
+from lanes.store.asking import ON_STANDBY, by_driver
 from lanes.text import plain
 from lanes.workload import prices
 
@@ -39,7 +39,7 @@ def status(*, hours: Hours = 24, as_json: AsJson = False) -> int:
 
     All of that is about the stand, not about this shell: where their settings differ, the variable is named with what to do.
     `lanes report` has sample answers too, and `lanes report --all` everything else. JSON has all figures.
-    Exit code 1 when something that should run does not answer.
+    Exit code 1 when something that should run does not answer, or the figures cannot be read.
 
     Args:
         hours: Hours to look back.
@@ -52,19 +52,26 @@ def status(*, hours: Hours = 24, as_json: AsJson = False) -> int:
         # while the database answers: advice asks for prices, and for the law of batches
         beside.submit(prices.load)
         beside.submit(import_module, "lanes.routing.turnaround")
-        figures = _figures(hours, runs)
+        figures, lacking = _figures(hours, runs)
         found = asked.result()
     if as_json:
         from pydantic_core import to_jsonable_python
 
         shown = None if figures is None else to_jsonable_python(figures)
-        print_json({"components": [*map(asdict, found)], **_kept(runs), "figures": shown})
+        whole = {"components": [*map(asdict, found)], **_kept(runs), "figures": shown}
+        print_json({**whole, "lacking": lacking})
     else:
-        _print(found, runs, figures)
-    return 0 if all(each.condition in WELL for each in found) else 1
+        _print(found, runs, figures, lacking)
+    unread = figures is None and lacking is not None
+    return 1 if unread or any(each.condition not in WELL for each in found) else 0
 
 
-def _print(found: "Sequence[ComponentStatus]", runs: RunsWith, figures: "Snapshot | None") -> None:
+def _print(
+    found: "Sequence[ComponentStatus]",
+    runs: RunsWith,
+    figures: "Snapshot | None",
+    lacking: str | None,
+) -> None:
     from lanes.report import terminal
     from lanes.stand.progress import Console
 
@@ -79,6 +86,8 @@ def _print(found: "Sequence[ComponentStatus]", runs: RunsWith, figures: "Snapsho
     for each in runs.differences:
         sentence = each.sentence.removeprefix(f"{each.variable}: ")
         print_line(console, "differs", each.variable, sentence)
+    if lacking is not None:
+        print_line(console, "lacking", "figures", lacking)
     if figures is not None:
         print()
         wide = screen(110)
@@ -169,14 +178,18 @@ def _newest_report(runs: RunsWith) -> str | None:
     return None
 
 
-def _figures(hours: int, runs: RunsWith) -> "Snapshot | None":
-    """Return what the lanes did in the last hours; None while no database of Lanes answers."""
+def _figures(hours: int, runs: RunsWith) -> "tuple[Snapshot | None, str | None]":
+    """Return what the lanes did in the last hours, None while no database of Lanes answers, and what is lacking and why."""
     url = runs.database_url()
     if url is None:
-        return None
-    with suppress(psycopg.Error), by_driver(url) as ask:
-        from lanes.store.report import snapshot
+        return None, None
+    try:
+        with by_driver(url) as ask:
+            from lanes.store.report import snapshot
 
-        now = clock(ask)
-        return snapshot.asked(ask, since=now - timedelta(hours=hours), now=now)
-    return None
+            (row,) = ask("select clock_timestamp() as now, pg_is_in_recovery() as on_standby")
+            figures = snapshot.asked(ask, since=row.now - timedelta(hours=hours), now=row.now)
+            return figures, ON_STANDBY if row.on_standby else None
+    except psycopg.Error as error:
+        said = error.diag.message_primary or "it gives no answer"
+        return None, f"the database was not read ({said}): run `lanes doctor`"

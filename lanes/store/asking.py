@@ -35,6 +35,11 @@ POOLED = (
     "{place} is behind a pooler such as PgBouncer, and roles, LISTEN and migrations need a session of Postgres itself: set "
     "LANES_DIRECT_DATABASE_URL to the address of Postgres, and leave LANES_DATABASE_URL to the pooler"
 )
+# Postgres refuses to read unlogged tables on a standby, which has none of their rows.
+UNLOGGED = re.compile(r"\blanes\.(capacity|call_wait)\b")
+ON_STANDBY = (
+    "the database is a standby, which has neither the provider's limits nor why calls wait now"
+)
 CLOCK = "select clock_timestamp() as now"
 NAMED = re.compile(r"(?<![:\w]):(\w+)(?!:)")  # as in SQLAlchemy: a cast is none
 
@@ -51,7 +56,10 @@ def through(connection: "Connection") -> Ask:
     """Ask through SQLAlchemy on this connection, which may belong to an asynchronous engine."""
     from sqlalchemy import text
 
+    on_standby = is_standby(connection.connection.driver_connection)
+
     def ask(question: str, /, **given: object) -> Sequence[Any]:
+        question = _less_unlogged(question) if on_standby else question
         return connection.execute(text(question), given).all()
 
     return ask
@@ -86,11 +94,22 @@ def by_driver(url: str) -> Iterator[Ask]:
         address, row_factory=namedtuple_row, prepare_threshold=None, **how
     ) as connection:
         set_json_loads(json_data.loads, connection)
+        on_standby = is_standby(connection)
 
         def ask(question: str, /, **given: object) -> Sequence[Any]:
+            question = _less_unlogged(question) if on_standby else question
             return connection.execute(_for_driver(question), given).fetchall()
 
         yield ask
+
+
+def is_standby(driver: Any) -> bool:
+    """Return whether a connection of the driver leads to a standby, which can only be read."""
+    return driver.info.parameter_status("in_hot_standby") == "on"
+
+
+def _less_unlogged(question: str) -> str:
+    return UNLOGGED.sub(r"(select (null::lanes.\1).* where false)", question)
 
 
 @lru_cache(maxsize=256)

@@ -8,6 +8,7 @@ from sqlalchemy import Connection, func, literal_column, select
 from sqlalchemy.dialects.postgresql import insert
 
 from lanes.routing.capacity import Limit, LimitKind, MeasuredTry
+from lanes.store import asking
 from lanes.store.bulk import rows_of
 from lanes.store.literals import is_
 from lanes.store.payload import characters
@@ -60,8 +61,10 @@ def known(connection: Connection, account: str, *, since: datetime) -> dict[str,
 
 def newest_account(connection: Connection) -> str | None:
     """Return the account whose limits were stated last; None without one."""
-    newest = select(capacity.c.account).order_by(capacity.c.seen_at.desc()).limit(1)
-    return connection.execute(newest).scalar_one_or_none()
+    newest = asking.through(connection)(
+        "select account from lanes.capacity order by seen_at desc limit 1"
+    )
+    return newest[0].account if newest else None
 
 
 def tries(connection: Connection, workload: str, *, now: datetime) -> list[MeasuredTry]:
