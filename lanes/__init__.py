@@ -2,6 +2,11 @@
 
 import atexit
 import gc
+from pathlib import Path
+
+PACKAGES = Path(__file__).resolve().parents[1]  # the folder of lanes, blocks, tasks and flows
+INSTALLED = Path(__file__).resolve().with_name("files")  # where a wheel has them
+FILES = INSTALLED if INSTALLED.is_dir() else PACKAGES  # of prefect.yaml, alembic.ini, migrations/
 
 
 def collect_garbage_seldom() -> None:

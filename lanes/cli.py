@@ -15,6 +15,8 @@ from lanes.text import VisibleStream, make_logs_visible
 COMMANDS = (
     "stand:up",
     "stand:down",
+    "stand:deploy",
+    "stand:worker",
     "status:status",
     "status:report",
     "status:digest",

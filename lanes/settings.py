@@ -6,6 +6,7 @@ Pydantic alone reads them, because pydantic-settings loads support for files and
 import os
 import re
 from pathlib import Path
+from socket import gethostname
 from typing import Self
 from urllib.parse import urlsplit
 
@@ -22,6 +23,8 @@ class Settings(BaseModel):
 
     home: Path = Field(default=Path(".lanes"), validation_alias="LANES_HOME")
     """Folder of the stand's state: processes, logs, the embedded Postgres, the addresses of its parts."""
+    host_name: str | None = Field(default=None, pattern=r"^[\w.-]+$", validation_alias="LANES_HOST")
+    """Name of this machine in the names of its workers; machines of one Prefect have different ones. None: its host name."""
     database_url: SecretStr | None = Field(default=None, validation_alias="LANES_DATABASE_URL")
     """Your Postgres, 18 or newer: postgresql://user:password@host/database. None: the embedded one."""
     direct_database_url: SecretStr | None = Field(
@@ -120,6 +123,11 @@ class Settings(BaseModel):
                     value if isinstance(value, SecretStr) else str(value)
                 )
         return found
+
+    @property
+    def host(self) -> str:
+        """The name of this machine."""
+        return self.host_name or gethostname()
 
     @property
     def provider_is_local(self) -> bool:

@@ -1,7 +1,6 @@
 """The automations that no deployment owns, upserted by name from `automations.yaml`."""
 
 from datetime import timedelta
-from importlib import resources
 from typing import Any
 
 import yaml
@@ -10,6 +9,7 @@ from prefect.client.schemas.objects import StateType
 from prefect.events.actions import ChangeFlowRunState, RunDeployment
 from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture
 
+from lanes.stand.deploying import AUTOMATIONS, SILENT_RUNS
 from tasks.notice import UNANSWERED
 from tasks.runs import REFUSED
 
@@ -27,7 +27,7 @@ SILENT_AFTER = timedelta(seconds=100)  # runs send a heartbeat every 30 seconds 
 
 async def write_automations(client: PrefectClient) -> None:
     """Write each automation of the file to Prefect once, as the file says."""
-    declared = yaml.safe_load(resources.files("tasks").joinpath("automations.yaml").read_text())
+    declared = yaml.safe_load(AUTOMATIONS.read_text())
     for automation in [*[await _replacing(client, each) for each in declared], _silent_runs()]:
         await _upsert(client, automation)
 
@@ -60,7 +60,7 @@ def _silent_runs() -> AutomationCore:
     """Return the automation that marks a run without a heartbeat as crashed, so that it is replaced."""
     crashed = {"state": StateType.CRASHED, "message": "no heartbeat for 100 seconds"}
     return AutomationCore(
-        name="lanes-mark-silent-runs",
+        name=SILENT_RUNS,
         description="A run without a heartbeat for 100 seconds is marked crashed",
         trigger=EventTrigger(
             match={"prefect.resource.id": "prefect.flow-run.*"},  # pyright: ignore[reportArgumentType]

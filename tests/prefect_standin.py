@@ -75,6 +75,8 @@ class PrefectStandIn:
         ] = {}  # by flow, the schema of its deployment's parameters
         self.form_writes: list[str] = []  # the flow of each time that one was written, in order
         self.refused_forms: set[str] = set()  # the flows whose forms it does not change
+        self.deployed: dict[str, dict[str, Any]] = {}  # all deployments as a list shows them
+        self.automations: dict[str, dict[str, Any]] = {}
         self.undeployed: set[str] = set()  # flows without a deployment
         self.paused: set[str] = set()  # flows whose deployment is paused
         self.states: list[
@@ -261,6 +263,10 @@ class PrefectStandIn:
                     {"start_time": datetime.fromtimestamp(at, UTC).isoformat(), "count": n}
                     for at, n in spans.items()
                 ]
+            case ["deployments", "filter"] if "deployments" not in said:
+                return 200, list(self.deployed.values())
+            case ["automations", "filter"]:
+                return 200, list(self.automations.values())
             case ["deployments", "filter"]:
                 asked = said["deployments"]["name"]["any_"]
                 return 200, [

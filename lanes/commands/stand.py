@@ -4,7 +4,7 @@ import os
 import sys
 from collections.abc import Mapping
 from dataclasses import asdict
-from typing import Annotated
+from typing import Annotated, Literal
 
 from cyclopts import Parameter
 from rich.text import Text
@@ -56,6 +56,43 @@ def down(*, as_json: AsJson = False) -> None:
         print_json({"stopped": ended})
     elif not ended:
         print("nothing was running")
+
+
+@command
+def deploy(*, samples: bool = False, as_json: AsJson = False) -> None:
+    """Write what all hosts share: schema, work pools, deployments, blocks and automations, into your own Postgres and Prefect.
+
+    Run it once for each release, before `lanes worker` starts on the hosts; `lanes up` on one machine does both. It starts no
+    process. Safe to repeat, and two at once run one after the other.
+
+    Args:
+        samples: Publish the sample workloads too.
+    """
+    from lanes.stand.progress import progress
+    from lanes.stand.stand import Stand
+
+    with progress() as shown:
+        release = Stand(Settings.read()).deploy(shown, samples=samples)
+    tell(f"deployed release {release}", {"release": release}, as_json=as_json)
+
+
+@command
+def worker(*, pool: tuple[Literal["realtime", "batch"], ...] | None = None) -> int:
+    """Run this host's workers in the foreground, and a supervisor that replaces standing runs; they log to standard output.
+
+    For systemd, Docker and Kubernetes. SIGTERM or Ctrl-C ends the runs and the workers in order. Exit code 1 when a worker ends
+    by itself.
+
+    Example: lanes worker --pool realtime
+
+    Args:
+        pool: The work pool that is served; repeat it for both. The default: both.
+    """
+    from lanes.stand.local import POOLS
+    from lanes.stand.serving import serve
+
+    settings = Settings.read()
+    return serve(pool or tuple(POOLS), settings, reaching.environment(settings))
 
 
 @command

@@ -9,13 +9,14 @@ from typing import Annotated, Any, Literal, Self
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from lanes import FILES
 from lanes.errors import PlaybookInvalid
 from lanes.rollouts.gates import BEFORE, CONFIRMING, PAIRED, UPPER, Count, Gate, Measure
 from lanes.words import Lane
 from lanes.workload import yaml_places
 from lanes.workload.yaml_places import NotYaml
 
-FOLDER = Path(__file__).resolve().parents[2] / "migrations" / "playbooks"
+FOLDER = FILES / "migrations" / "playbooks"
 MOST_BYTES = 256 * 1024
 NAME = "^[a-z][a-z0-9-]*$"
 BLOCK_TYPE = "lanes-playbook"

@@ -10,14 +10,13 @@ from typing import TypeVar
 from urllib.parse import urlsplit
 
 import httpx2
-import yaml
 from sqlalchemy import Connection
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import DBAPIError, ProgrammingError
 
 from lanes.errors import StandError
 from lanes.settings import Settings
-from lanes.stand import runs_with
+from lanes.stand import deploying, runs_with
 from lanes.stand.database import check_own, read_address, shown
 from lanes.stand.info import STAND_IN_KEY, StandInfo
 from lanes.stand.kept import DATABASE, HEARTBEAT, PROVIDER, PROVIDER_URL
@@ -203,18 +202,12 @@ def workers(patient: Patient) -> str:
 
 
 def deployments(patient: Patient) -> str:
-    file = patient.checkout / "prefect.yaml"
-    try:
-        wanted = {str(each["name"]) for each in yaml.safe_load(file.read_text())["deployments"]}
-    except (OSError, yaml.YAMLError, KeyError, TypeError) as error:
-        raise StandError(
-            f"{file} cannot be read as deployments: restore it from the repository"
-        ) from error
+    wanted = deploying.declared()
     with patient.usable_prefect() as api:
-        missing = sorted(wanted - set(api.deployments()))
-    if missing:
-        raise StandError(f"Prefect lacks the deployments {', '.join(missing)}: run `lanes up`")
-    return f"all {len(wanted)} present"
+        wrong = deploying.shortcomings(api, wanted)
+    if wrong:
+        raise StandError(f"{'; '.join(wrong)}: run `lanes up`, or `lanes deploy`")
+    return f"all {len(wanted)} and their automations as release {deploying.release()} has them"
 
 
 def blocks(patient: Patient) -> str:

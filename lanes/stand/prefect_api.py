@@ -100,15 +100,21 @@ class PrefectApi:
         answer = self._send("POST", path, {"limit": PAGE}, allowed=(404,))
         return [] if answer.status_code == 404 else answer.json()
 
-    def deployments(self) -> dict[str, str]:
-        """Return the id of every deployment, by name."""
-        found: dict[str, str] = {}
+    def deployments(self) -> dict[str, dict[str, Any]]:
+        """Return every deployment, by name."""
+        return self._by_name("deployments")
+
+    def automations(self) -> dict[str, dict[str, Any]]:
+        """Return every automation, by name."""
+        return self._by_name("automations")
+
+    def _by_name(self, kind: str) -> dict[str, dict[str, Any]]:
+        found: list[dict[str, Any]] = []
         while True:
             asked = {"limit": PAGE, "offset": len(found), "sort": "NAME_ASC"}
-            page = self._post("deployments/filter", asked)
-            found.update({str(each["name"]): str(each["id"]) for each in page})
+            found += (page := self._post(f"{kind}/filter", asked))
             if len(page) < PAGE:
-                return found
+                return {str(each["name"]): each for each in found}
 
     def block_documents(self) -> list[tuple[str, str]]:
         """Return (type slug, name) of every named block."""
@@ -161,15 +167,16 @@ class PrefectApi:
         asked = {"flow_runs": wanted, "sort": "EXPECTED_START_TIME_DESC", "limit": NEWEST}
         return [_seen(each) for each in self._post("flow_runs/filter", asked)]
 
-    def cancel_open(self, flows: Sequence[str], *, why: str) -> int:
-        """Cancel the runs of these flows' deployments that a worker has taken, and return their number.
+    def cancel_open(self, flows: Sequence[str], runs: Sequence[str] | None, *, why: str) -> int:
+        """Cancel runs of these flows' deployments that a worker has taken (`runs`: only these), and return their number.
 
         Prefect does not notify the runs, so they go on. Call this before ending their processes: otherwise Prefect counts the
         runs as crashed.
         """
         wanted = {
             "deployments": {"name": {"any_": list(flows)}},
-            "flow_runs": {"state": {"type": {"any_": ["PENDING", "RUNNING"]}}},
+            "flow_runs": {"state": {"type": {"any_": ["PENDING", "RUNNING"]}}}
+            | ({} if runs is None else {"id": {"any_": list(runs)}}),
             "limit": PAGE,
         }
         found = self._post("flow_runs/filter", wanted)

@@ -16,6 +16,7 @@ from lanes.errors import StandError
 from lanes.stand.local import birth_mark, is_same, write_private
 
 POLL_S = 0.05
+RUN_ID = "PREFECT__FLOW_RUN_ID"  # in the environment of a run's process
 
 
 @dataclass(frozen=True)
@@ -171,6 +172,15 @@ class Processes:
             return AS_JSON.validate_json(file.read_bytes())
         except (OSError, ValidationError):
             return None
+
+
+def runs_below(pid: int) -> list[str]:
+    """Return the ids of the Prefect runs whose processes this process started, as their environments tell them."""
+    found: set[str] = set()
+    for each in _descendants(pid):
+        with contextlib.suppress(psutil.Error):
+            found |= {psutil.Process(each).environ().get(RUN_ID, "")}
+    return sorted(found - {""})
 
 
 def _descendants(pid: int) -> dict[int, str]:

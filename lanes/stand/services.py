@@ -9,6 +9,7 @@ from pathlib import Path
 import httpx2
 
 from lanes.errors import StandError
+from lanes.settings import Settings
 from lanes.stand import chain, local, login
 from lanes.stand.info import NO_PROXY
 from lanes.stand.kept import server_settings
@@ -149,7 +150,7 @@ def warm_workers(site: Site) -> str:
 
 def worker(site: Site, pool: str) -> str:
     """Let the worker of the pool begin, and wait until Prefect sees it online."""
-    name, begins = f"{pool}-1", _begins(site, pool)
+    name, begins = worker_name(pool, site.settings), _begins(site, pool)
     with site.prefect() as api:
         before = {each["name"]: each["last_heartbeat_time"] for each in api.workers(pool)}
         process, _ = _ensure_worker(site, pool)
@@ -171,13 +172,24 @@ def _ensure_worker(site: Site, pool: str) -> tuple[Process, bool]:
     environment = site.environment(**WORKER_SETTINGS)
     depends_on = {key: environment.get(key, "") for key in WORKER_DEPENDS_ON} | WORKER_SETTINGS
     begins, name = _begins(site, pool), f"worker-{pool}"
-    start = ("worker", "start", "--pool", pool, "--type", "process", "--name", f"{pool}-1")
-    commands = [("tasks.warm_worker", str(begins)), ("prefect", *start)]
+    start = worker_command(pool, site.settings)
+    commands = [("tasks.warm_worker", str(begins)), start]
     command = python("-m", "lanes.stand.chain", *chain.join(commands))
     process, started = site.ensure(name, command, environment=environment, depends_on=depends_on)
     if started:
         begins.unlink(missing_ok=True)
     return process, started
+
+
+def worker_name(pool: str, settings: Settings) -> str:
+    """Return the name of this host's worker of the pool in Prefect, which stays over restarts."""
+    return f"{pool}-{settings.host}"
+
+
+def worker_command(pool: str, settings: Settings) -> tuple[str, ...]:
+    """Return the arguments of Python's `-m` that start this host's worker of the pool."""
+    name = worker_name(pool, settings)
+    return ("prefect", "worker", "start", "--pool", pool, "--name", name, "--type", "process")
 
 
 def _begins(site: Site, pool: str) -> Path:

@@ -11,18 +11,19 @@ from pathlib import Path
 from lanes.errors import StandError
 from lanes.settings import Settings
 from lanes.stand.checks import key
+from lanes.stand.deploying import release
 from lanes.stand.info import FILE, StandInfo, load_info
-from lanes.stand.kept import OWN, SLACK, differences, said
+from lanes.stand.kept import DATABASE, OWN, PREFECT, SLACK, differences, said
 from lanes.stand.local import ENDPOINT, POSTGRES, SERVER, Users, file_lock
 from lanes.stand.postgres import EmbeddedPostgres
 from lanes.stand.prefect_api import PrefectApi
 from lanes.stand.processes import Processes
 from lanes.stand.progress import Silent, StepProgress
 from lanes.stand.runs_with import less_own, runs_with
-from lanes.stand.steps import StandStep, all_steps, run_steps
+from lanes.stand.steps import DEPLOYED, StandStep, all_steps, run_steps
+from lanes.stand.supervisor import cancel_standing
 from lanes.stand.whereabouts import find_checkout, find_home
 from lanes.stand.worksite import Site
-from lanes.standing.roles import STANDING
 
 LAST = (ENDPOINT, SERVER)
 WORKER = "worker-"
@@ -105,6 +106,26 @@ class Stand:
             info.save()
         return Up(info, tuple(site.started))
 
+    def deploy(self, progress: StepProgress | None = None, *, samples: bool = False) -> str:
+        """Write what all hosts share to the user's own Postgres and Prefect, start no process; return the release.
+
+        Raises:
+            StandError: one of the two is not named, or a step fails.
+        """
+        progress = progress or Silent()
+        needs = {DATABASE: self.settings.database_url, PREFECT: self.settings.prefect_api_url}
+        if lacking := [name for name, value in needs.items() if value is None]:
+            raise StandError(
+                f"{' and '.join(lacking)} must name servers that every host reaches: set them; on one machine, `lanes up` "
+                "deploys to servers of its own"
+            )
+        with self._lock():
+            if (warning := self._try_key(self.settings)) is not None:
+                progress.says(warning)
+            site = Site(self.settings, self.home, self.checkout, samples=samples)
+            run_steps([each for each in self.steps if each.name in DEPLOYED], site, progress)
+        return release()
+
     def leave(self, progress: StepProgress | None = None) -> tuple[str, ...]:
         """Leave the stand; the last user to leave ends what was started for users only.
 
@@ -157,8 +178,8 @@ class Stand:
 
         running = [p for p in self.processes.recorded() if wanted(p.name)]
         first = [p for p in running if p.name not in LAST]
-        if any(p.name.startswith(WORKER) for p in first):
-            self._cancel_standing_runs()
+        if workers := [p.pid for p in first if p.name.startswith(WORKER) and p.alive]:
+            self._cancel_standing_runs(workers)
         for group in (first, [p for p in running if p.name in LAST]):
             if group:
                 with ThreadPoolExecutor(max_workers=len(group)) as pool:
@@ -177,13 +198,14 @@ class Stand:
             (self.home / FILE).unlink(missing_ok=True)
         return tuple(ended)
 
-    def _cancel_standing_runs(self) -> None:
-        """Show the standing runs as cancelled in our Prefect, so that none crashed or is replaced."""
+    def _cancel_standing_runs(self, workers: Sequence[int]) -> None:
+        """Show the standing runs as cancelled in Prefect, so that none crashed; in the user's own those of our workers."""
         info = load_info(self.home)
-        if info is None or "prefect" not in info.embedded:
+        if info is None:
             return
+        ours = None if "prefect" in info.embedded else workers
         with suppress(StandError), PrefectApi.of_stand(info, timeout_s=PREFECT_S) as api:
-            api.cancel_open([each.flow for each in STANDING], why="the stand was stopped")
+            cancel_standing(api, ours, why="the stand was stopped")
 
 
 def _joined(settings: Settings, before: StandInfo | None, home: Path) -> Settings:

@@ -126,10 +126,14 @@ def _prefect(runs: RunsWith, home: Path) -> ComponentStatus:
     return _ours(SERVER, process, page, answers=answers)
 
 
-def _worker(_: RunsWith, home: Path, *, pool: str) -> ComponentStatus:
+def _worker(runs: RunsWith, home: Path, *, pool: str) -> ComponentStatus:
     name = f"worker-{pool}"
     process, info = _process(home, name), load_info(home)
-    online = process is not None and info is not None and _online(info, pool)
+    online = (
+        process is not None
+        and info is not None
+        and _online(info, pool, f"{pool}-{runs.settings.host}")
+    )
     return _ours(name, process, f"pool {pool}", answers=online)
 
 
@@ -148,13 +152,13 @@ def _process(home: Path, name: str) -> "Process | None":
     return Processes(records, home / "logs").find(name)
 
 
-def _online(info: StandInfo, pool: str) -> bool:
+def _online(info: StandInfo, pool: str, worker: str) -> bool:
     from lanes.stand.prefect_api import PrefectApi
 
     try:
         with PrefectApi.of_stand(info, timeout_s=LIMIT_S) as api:
             online = [each["name"] for each in api.workers(pool) if each["status"] == "ONLINE"]
-            return f"{pool}-1" in online
+            return worker in online
     except StandError:
         return False
 

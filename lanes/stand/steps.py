@@ -1,17 +1,15 @@
 """The steps of `up`: what each makes true, what it needs first, and how they run beside each other."""
 
-import json
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
-from hashlib import blake2b
-from pathlib import Path
 
+from lanes import FILES
 from lanes.errors import StandError
-from lanes.stand import chain
+from lanes.stand import chain, deploying
 from lanes.stand.database import check_own, shown
 from lanes.stand.local import POOLS, POSTGRES, SERVER, digest_of_secrets, write_private
 from lanes.stand.progress import StepProgress
@@ -23,41 +21,7 @@ from lanes.store.database import clock
 from lanes.store.engines import discreet_engine
 from lanes.store.signals import standing_roles
 
-ROOMS = ("flows", "tasks", "blocks", "lanes")
-
-
-def source_digest(checkout: Path) -> str:
-    """Hash what deployments are made of: prefect.yaml, the code, the playbooks that a form offers, and their place."""
-    digest = blake2b(str(checkout).encode(), digest_size=16)
-    sources = [file for room in ROOMS for file in (checkout / room).rglob("*.py")]
-    sources += (checkout / "migrations" / "playbooks").glob("*.yaml")
-    for file in [checkout / "prefect.yaml", *sorted(sources)]:
-        digest.update(str(file.relative_to(checkout)).encode())
-        digest.update(file.read_bytes())
-    return digest.hexdigest()
-
-
-def values_digest(values: Mapping[str, str], home: Path) -> str:
-    """Return a digest that changes whenever one of the values does; without the key of this home it says nothing of them."""
-    return digest_of_secrets(home, [json.dumps(dict(values), sort_keys=True)])
-
-
-def is_current(stamp: Path, source: str, present: Mapping[str, str]) -> bool:
-    """Return whether the last deployment came from this source, and all it made is still there under its id."""
-    try:
-        said = json.loads(stamp.read_text())
-        made: dict[str, str] = said["deployments"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return False
-    return said.get("source") == source and bool(made) and made.items() <= present.items()
-
-
-def remember(stamp: Path, source: str, present: Mapping[str, str]) -> None:
-    """Write into the stamp that `present` (id by name) came from this source."""
-    write_private(stamp, json.dumps({"source": source, "deployments": dict(present)}, indent=2))
-
-
-DEPLOY = ("prefect", "--no-prompt", "deploy", "--all")
+DEPLOY = ("prefect", "--no-prompt", "deploy", "--all", "--prefect-file")
 INSTALL = ("tasks.install",)
 SAMPLES = "--samples"
 INSTALL_LIMIT_S = 300
@@ -92,6 +56,9 @@ def all_steps() -> list[StandStep]:
         ),
         StandStep("supervisor", "Supervisor", supervisor, after=("schema", "server", "standing")),
     ]
+
+
+DEPLOYED = ("database", "schema", "server", "pools", "install", "standing")  # not on each host
 
 
 def database(site: Site) -> str:
@@ -140,33 +107,29 @@ def pools(site: Site) -> str:
 
 
 def install(site: Site) -> str:
-    """Write deployments, blocks, versions, schedules and automations of this checkout to Prefect.
+    """Write deployments, blocks, versions, schedules and automations of this release to Prefect, one deploy at a time.
 
-    What an earlier `up` wrote from the same source and values is trusted, unless this one is thorough.
+    Deployments are compared with those in Prefect. Blocks that an earlier `up` wrote from the same values are trusted, unless
+    this one is thorough.
     """
-    if not (site.checkout / "prefect.yaml").exists():
-        raise StandError(
-            f"{site.checkout} holds no prefect.yaml: run this inside a checkout of Lanes"
-        )
-    environment = site.environment()
-    deployed, complete = site.home / "deployed.json", site.home / "installed.json"
-    source = source_digest(site.checkout)
-    values = {name: value for name, value in environment.items() if name.startswith(INSTALLED_FROM)}
+    from lanes.store.schema import one_deploy
+
+    assert site.database_url is not None
+    environment = site.environment(**{deploying.VERSION: deploying.release()})
+    values = sorted(each for each in environment.items() if each[0].startswith(INSTALLED_FROM))
     command_line = installing(site)
-    everything = source + values_digest({**values, "install": " ".join(command_line)}, site.home)
-    with site.prefect() as api:
-        present = api.deployments()
-        has_deployments = is_current(deployed, source, present)
-        site.renewed = not is_current(complete, everything, present)
+    stamp, wanted = site.home / "installed", deploying.declared()
+    made_from = digest_of_secrets(site.home, [*command_line, *map("=".join, values)])
+    with site.prefect() as api, one_deploy(site.direct_url or site.database_url):
+        stale = bool(deploying.shortcomings(api, wanted))
+        site.renewed = stale or not stamp.exists() or stamp.read_text() != made_from
         if not site.thorough and not site.renewed:
-            return f"{len(present)} deployments unchanged"
-        commands = [command_line] if has_deployments else [DEPLOY, command_line]
-        command = python("-m", "lanes.stand.chain", *chain.join(commands))
+            return f"{len(wanted)} deployments unchanged"
+        deploy = [(*DEPLOY, str(FILES / "prefect.yaml"))] if stale else []
+        command = python("-m", "lanes.stand.chain", *chain.join([*deploy, command_line]))
         site.run("install", command, environment=environment, limit_s=INSTALL_LIMIT_S)
-        present = api.deployments()
-    remember(deployed, source, present)
-    remember(complete, everything, present)
-    return f"{len(present)} deployments {'up to date' if has_deployments else 'written'}"
+    write_private(stamp, made_from)
+    return f"{len(wanted)} deployments {'written' if stale else 'up to date'}"
 
 
 def installing(site: Site) -> tuple[str, ...]:

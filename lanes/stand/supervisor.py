@@ -9,7 +9,7 @@ LANES_DATABASE_URL and PREFECT_API_URL, and never ends by itself.
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 
 from sqlalchemy import Engine
@@ -19,7 +19,7 @@ from lanes.errors import StandError
 from lanes.promises.breaches import taken
 from lanes.settings import Settings
 from lanes.stand.prefect_api import PrefectApi
-from lanes.stand.whereabouts import database_url
+from lanes.stand.processes import runs_below
 from lanes.standing import roles
 from lanes.store.database import clock
 from lanes.store.engines import discreet_engine
@@ -42,6 +42,17 @@ def ask_for_standing(api: PrefectApi, run: roles.StandingRun, now: datetime) -> 
         return False
     api.run(roles.replacement(run, now))
     return True
+
+
+def cancel_standing(api: PrefectApi, workers: Sequence[int] | None, *, why: str) -> None:
+    """Show the standing runs as cancelled, those of all workers or of the workers with these pids.
+
+    Raises:
+        StandError: Prefect gives no usable answer.
+    """
+    runs = None if workers is None else [run for pid in workers for run in runs_below(pid)]
+    if runs != []:
+        api.cancel_open([each.flow for each in roles.STANDING], runs, why=why)
 
 
 class Supervisor:
@@ -121,14 +132,24 @@ def _log(sentence: str) -> None:
     print(f"{time.strftime('%H:%M:%S')} {sentence}", file=sys.stderr, flush=True)
 
 
-def main() -> None:
-    """Supervise until stopped."""
-    settings = Settings.read()
-    url = database_url(direct=True)
-    pool = discreet_engine(url, pool_size=1, pool_pre_ping=True, connect_args=dict(DATABASE))
-    with PrefectApi(os.environ["PREFECT_API_URL"], timeout_s=PREFECT_S) as api:
-        Supervisor(pool, api, say=_log, keep_warm=settings.keep_warm > 0).run()
+def supervisor(environment: Mapping[str, str]) -> Supervisor:
+    """Return the supervisor of the database and the Prefect that the environment names.
+
+    Raises:
+        StandError: the environment names no database.
+    """
+    settings = Settings.model_validate(
+        {name: value for name, value in environment.items() if value}
+    )
+    url = settings.direct_database_url or settings.database_url
+    if url is None:
+        raise StandError("no database is named: set LANES_DATABASE_URL")
+    pool = discreet_engine(
+        url.get_secret_value(), pool_size=1, pool_pre_ping=True, connect_args=dict(DATABASE)
+    )
+    api = PrefectApi(environment["PREFECT_API_URL"], environment=environment, timeout_s=PREFECT_S)
+    return Supervisor(pool, api, say=_log, keep_warm=settings.keep_warm > 0)
 
 
 if __name__ == "__main__":
-    main()
+    supervisor(os.environ).run()

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-import lanes
+from lanes import FILES, INSTALLED
 from lanes.errors import SetupError
 from lanes.settings import Settings
 from lanes.stand.info import StandInfo, load_info
@@ -11,9 +11,8 @@ from lanes.stand.runs_with import from_vault
 
 
 def find_checkout() -> Path:
-    """Return the folder that holds prefect.yaml: where this code lies, else where we are."""
-    beside_code = Path(lanes.__file__).resolve().parents[1]
-    return beside_code if (beside_code / "prefect.yaml").exists() else Path.cwd()
+    """Return the checkout that holds this code; of an installed package, the folder where we are."""
+    return Path.cwd() if FILES == INSTALLED else FILES
 
 
 def find_home(settings: Settings, checkout: Path) -> Path:

@@ -108,10 +108,7 @@ class Site:
         if self.database_url is not None:
             said["LANES_DATABASE_URL"] = self.database_url
             said["LANES_DIRECT_DATABASE_URL"] = self.direct_url or self.database_url
-        # Flow runs are started as `python -m flows`: that must be the Python that runs us.
-        folders = [str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)]
-        path = os.pathsep.join(folders)
-        return self.base_environment() | said | {"PATH": path} | more
+        return self.base_environment() | said | path_to_python() | more
 
     def ensure(
         self,
@@ -202,6 +199,12 @@ class Site:
     def check_canceled(self) -> None:
         if self.canceled.is_set():
             raise StandError("another step failed, so this one was given up")
+
+
+def path_to_python() -> dict[str, str]:
+    """Return a PATH on which `python`, which starts flow runs, is the Python that runs us."""
+    folders = [str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)]
+    return {"PATH": os.pathsep.join(folders)}
 
 
 def python(*arguments: str) -> list[str]:

@@ -1,6 +1,7 @@
 """Upgrades of the database to the newest schema (migrations/schema), and what is pending."""
 
-from pathlib import Path
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from alembic import command
 from alembic.config import Config
@@ -11,14 +12,18 @@ from psycopg.errors import InsufficientPrivilege
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import ProgrammingError
 
+from lanes import FILES
 from lanes.errors import SetupError
 from lanes.store.current import roles
 from lanes.store.current.roles import become_owner, schema_owner
 from lanes.store.engines import discreet_engine
 from lanes.store.tables import SCHEMA
 
-CHECKOUT = Path(__file__).resolve().parents[2]
 ONE_AT_A_TIME = 7_016_001  # advisory lock: two upgrades at once run one after the other
+UNLIMITED = """
+    select set_config(name, '0', true) from unnest(array[
+        'statement_timeout', 'lock_timeout', 'idle_in_transaction_session_timeout']) as name
+"""
 BASELINE = "0100"
 # Migrations 0001 to 0074 led to the tables of the baseline, and were never part of a release.
 LAST_BEFORE_BASELINE = "0074"
@@ -31,8 +36,8 @@ TOO_OLD = (
 
 
 def config() -> Config:
-    """Return Alembic's settings for this checkout."""
-    return Config(CHECKOUT / "alembic.ini")
+    """Return Alembic's settings."""
+    return Config(FILES / "alembic.ini")
 
 
 def upgrade(url: str) -> None:
@@ -58,6 +63,22 @@ def upgrade(url: str) -> None:
                     f"the database cannot be moved to this checkout's schema ({error}): it was made by a newer one. "
                     "Use that checkout, or another LANES_DATABASE_URL; the embedded one starts anew after `make clean`"
                 ) from error
+    finally:
+        engine.dispose()
+
+
+@contextmanager
+def one_deploy(url: str) -> Iterator[None]:
+    """Hold the lock of upgrades inside the block: two deploys, or a deploy and an upgrade, run one after the other.
+
+    The lock belongs to a transaction, so that it holds through a pooler too; nothing else is done in it.
+    """
+    engine = discreet_engine(url)
+    try:
+        with engine.begin() as connection:
+            connection.execute(text(UNLIMITED))
+            connection.execute(text("select pg_advisory_xact_lock(:key)"), {"key": ONE_AT_A_TIME})
+            yield
     finally:
         engine.dispose()
 

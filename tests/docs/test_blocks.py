@@ -33,6 +33,7 @@ ELSEWHERE = {
     "up": "tests/running_stand.py",
     "down": "tests/running_stand.py",
     "run": "tests/e2e/test_sample_run.py",
+    "worker": "tests/deployments/test_hosts.py",
     "accept-quality": "tests/store/figures/test_quality.py",
     "adopt": "tests/store/batch/test_batch_commands.py",
     "resubmit": "tests/store/batch/test_batch_commands.py",

@@ -211,15 +211,17 @@ def test_a_prefect_that_gives_no_answer_or_is_too_old_is_a_sentence(
 def test_missing_workers_deployments_and_blocks_are_named(
     home: Path, serve: Callable[[Answers], str]
 ) -> None:
-    (home / "prefect.yaml").write_text("deployments:\n- name: answer\n- name: depart\n")
+    step = {"prefect.deployments.steps.set_working_directory": {"directory": "/their/checkout"}}
+    answer = {"name": "answer", "id": "1", "pull_steps": [step], "path": None}
     answers: Answers = {
         "/api/health": (200, True),
         "/api/work_pools/realtime": (200, {"name": "realtime"}),
         "/api/work_pools/realtime/workers/filter": (
             200,
-            [{"name": "realtime-1", "status": "OFFLINE"}],
+            [{"name": "realtime-alpha", "status": "OFFLINE"}],
         ),
-        "/api/deployments/filter": (200, [{"name": "answer", "id": "1"}]),
+        "/api/deployments/filter": (200, [answer]),
+        "/api/automations/filter": (200, []),
         "/api/block_documents/filter": (
             200,
             [{"name": "a", "block_type": {"slug": "lanes-database"}}],
@@ -228,8 +230,10 @@ def test_missing_workers_deployments_and_blocks_are_named(
     url = f"{serve(answers)}/api"
     workers = "no worker of the work pool `realtime` is online: run `lanes up`"
     assert found(home, "workers", PREFECT_API_URL=url).sentence == workers
-    deployments = "Prefect lacks the deployments depart: run `lanes up`"
-    assert found(home, "deployments", PREFECT_API_URL=url).sentence == deployments
+    deployments = found(home, "deployments", PREFECT_API_URL=url).sentence
+    assert "Prefect lacks the deployments abort_rollout, " in deployments
+    assert "answer load their code from /their/checkout, a folder of one machine" in deployments
+    assert deployments.endswith(": run `lanes up`, or `lanes deploy`")
     blocks = "Prefect lacks blocks of type lanes-provider, lanes-workload: run `lanes up`"
     assert found(home, "blocks", PREFECT_API_URL=url).sentence == blocks
 

@@ -10,12 +10,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
 from graphlib import TopologicalSorter
-from pathlib import Path
 
+from lanes import FILES
 from lanes.store.current.counts import filled_in
 from lanes.store.tables import SCHEMA
 
-FOLDER = Path(__file__).resolve().parents[3] / "migrations" / "schema" / "current"
+FOLDER = FILES / "migrations" / "schema" / "current"
 
 _HEAD = re.compile(
     rf"^create (?:or replace )?(?:(?P<kind>function|view|type) {SCHEMA}\.(?P<name>\w+)"

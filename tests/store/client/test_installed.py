@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-import sysconfig
 from pathlib import Path
 
 import pytest
@@ -12,8 +11,8 @@ from tests.conftest import NOON
 from tests.examples import admit
 from tests.store.client.ends import answer
 from tests.store.tries import A
+from tests.wheel import installed, run
 
-UV = Path(sys.executable).with_name("uv")
 PYRIGHT = Path(sys.executable).with_name("pyright")
 PROGRAM = """
 import asyncio
@@ -51,26 +50,7 @@ for item in client.results("letters", follow="yes"):
 
 @pytest.fixture(scope="module")
 def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Of an environment of its own: Lanes as its wheel has it; what that needs is this checkout's."""
-    folder = tmp_path_factory.mktemp("installed")
-    checkout = Path(__file__).parents[3]
-    _run(UV, "build", "--quiet", "--wheel", "--out-dir", folder, checkout, within=folder)
-    _run(sys.executable, "-m", "venv", "--without-pip", folder / "venv", within=folder)
-    found = folder / "venv/bin/python"
-    (wheel,) = folder.glob("*.whl")
-    _run(UV, "pip", "install", "--quiet", "--no-deps", "--python", found, wheel, within=folder)
-    (site,) = folder.glob("venv/lib/*/site-packages")
-    (site / "needs.pth").write_text(sysconfig.get_path("purelib"))
-    return found
-
-
-def _run(*command: object, within: Path, **variables: str) -> str:
-    asked = [str(each) for each in command]
-    ran = subprocess.run(
-        asked, cwd=within, env=variables or None, capture_output=True, text=True, check=False
-    )
-    assert ran.returncode == 0, ran.stdout + ran.stderr
-    return ran.stdout
+    return installed(tmp_path_factory.mktemp("installed"))
 
 
 @pytest.mark.slow
@@ -78,17 +58,16 @@ def test_a_program_of_somebody_elses_is_checked_and_follows(
     python: Path, tmp_path: Path, pool: Engine, database_url: str
 ) -> None:
     (tmp_path / "program.py").write_text(PROGRAM)
-    _run(PYRIGHT, "--pythonpath", python, "--level", "warning", "program.py", within=tmp_path)
+    run(PYRIGHT, "--pythonpath", python, "--level", "warning", "program.py", within=tmp_path)
     with pool.begin() as connection:
         admit(connection, "k", now=NOON, urgent=True)
     answer(pool)
-    said = _run(
+    said = run(
         python,
         "program.py",
         database_url,
         within=tmp_path,
-        LANES_DATABASE_URL=database_url,
-        PATH="/usr/bin:/bin",
+        variables={"LANES_DATABASE_URL": database_url, "PATH": "/usr/bin:/bin"},
     )
     where, *rest = said.splitlines()
     assert Path(where).is_relative_to(python.parents[1])

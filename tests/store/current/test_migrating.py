@@ -38,7 +38,7 @@ def later(folder: Path, *, done: str = "pass", sql_in_force: str = "") -> Config
     (folder / "9000_later.py").write_text(script)
     settings.set_main_option("path_separator", "space")
     settings.set_main_option(
-        "version_locations", f"{schema.CHECKOUT}/migrations/schema/versions {folder}"
+        "version_locations", f"{schema.FILES}/migrations/schema/versions {folder}"
     )
     return settings
 

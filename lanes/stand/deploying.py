@@ -1,0 +1,79 @@
+"""What this release declares for Prefect, what Prefect has of it, and how the two differ."""
+
+from collections import defaultdict
+from collections.abc import Mapping
+from hashlib import blake2b
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from lanes import FILES, PACKAGES
+from lanes.errors import StandError
+from lanes.stand.prefect_api import PrefectApi
+
+ROOMS = ("flows", "tasks", "blocks", "lanes")
+AUTOMATIONS = PACKAGES / "tasks" / "automations.yaml"
+SILENT_RUNS = "lanes-mark-silent-runs"  # the automation that no file declares
+VERSION = "LANES_RELEASE"  # of each deployment, in prefect.yaml
+DECLARED = ("entrypoint", "version", "work_pool")
+STORED = {"work_pool": "work_pool_name"}  # fields that Prefect calls otherwise
+
+
+def release(packages: Path = PACKAGES, files: Path = FILES) -> str:
+    """Return the version of Lanes with a digest of its source; each deployment has it as its version."""
+    digest = blake2b(digest_size=4)
+    sources = [(packages, file) for room in ROOMS for file in (packages / room).rglob("*.py")]
+    sources += [(files, file) for file in (files / "migrations" / "playbooks").glob("*.yaml")]
+    for folder, file in [(files, files / "prefect.yaml"), *sorted(sources)]:
+        digest.update(str(file.relative_to(folder)).encode())
+        digest.update(file.read_bytes())
+    return f"{metadata.version('lanes')}+{digest.hexdigest()}"
+
+
+def declared(file: Path = FILES / "prefect.yaml") -> dict[str, dict[str, Any]]:
+    """Return the deployments of prefect.yaml, by name.
+
+    Raises:
+        StandError: the file cannot be read as deployments.
+    """
+    try:
+        return {str(each["name"]): each for each in yaml.safe_load(file.read_text())["deployments"]}
+    except (OSError, yaml.YAMLError, KeyError, TypeError) as error:
+        raise StandError(
+            f"{file} cannot be read as deployments: restore it from the repository"
+        ) from error
+
+
+def shortcomings(
+    api: PrefectApi, wanted: Mapping[str, Mapping[str, Any]], ours: str | None = None
+) -> list[str]:
+    """Return in sentences how the deployments and automations in Prefect differ from those of this release (`ours`)."""
+    present, automations, ours = api.deployments(), api.automations(), ours or release()
+    found: dict[str, list[str]] = defaultdict(list)
+    names = [SILENT_RUNS, *(each["name"] for each in yaml.safe_load(AUTOMATIONS.read_text()))]
+    for name, says in sorted(wanted.items()):
+        names += [each["name"] for each in says.get("triggers", ())]
+        if (has := present.get(name)) is None:
+            found["Prefect lacks the deployments {}"].append(name)
+            continue
+        if folder := has.get("path") or _folders(has):
+            found[f"{{}} load their code from {folder}, a folder of one machine"].append(name)
+        for field in (each for each in DECLARED if each in says):
+            wants = ours if field == "version" else says[field]
+            wants = wants["name"] if field == "work_pool" else wants
+            if (is_now := has.get(STORED.get(field, field))) != wants:
+                found[f"{{}} have {field} {is_now}, not {wants}"].append(name)
+    for name in names:
+        if (automation := automations.get(name)) is None:
+            found["Prefect lacks the automations {}"].append(name)
+        elif not automation["enabled"]:
+            found["the automations {} are switched off"].append(name)
+    return [what.format(", ".join(which)) for what, which in found.items()]
+
+
+def _folders(deployment: Mapping[str, Any]) -> str:
+    """Return the folders that the pull steps of a deployment enter."""
+    steps = (values for step in deployment.get("pull_steps") or () for values in step.values())
+    return ", ".join(str(values.get("directory", values)) for values in steps)

@@ -1,0 +1,112 @@
+"""The release that deployments are of, and how those in Prefect may differ from it."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lanes.stand.deploying import SILENT_RUNS, declared, release, shortcomings
+from lanes.stand.prefect_api import PrefectApi
+from tests.prefect_standin import PrefectStandIn
+
+OURS = "0.1.0+abcd"
+WANTED = {
+    name: {
+        "name": name,
+        "entrypoint": f"flows.{name}",
+        "version": "",
+        "work_pool": {"name": "batch"},
+    }
+    for name in ("collect", "watch")
+}
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    (tmp_path / "flows").mkdir()
+    (tmp_path / "flows" / "answer.py").write_text("one")
+    (tmp_path / "prefect.yaml").write_text("deployments: []")
+    return tmp_path
+
+
+@pytest.mark.parametrize("file", ["flows/answer.py", "prefect.yaml", "flows/new.py"])
+def test_a_changed_or_new_file_is_another_release_and_another_place_is_not(
+    checkout: Path, tmp_path_factory: pytest.TempPathFactory, file: str
+) -> None:
+    before = release(checkout, checkout)
+    moved = checkout.rename(tmp_path_factory.mktemp("elsewhere") / "moved")
+    assert release(moved, moved) == before
+    (moved / file).write_text("two")
+    assert release(moved, moved) != before
+
+
+def test_every_deployment_is_of_the_release_and_has_no_steps_of_a_machine() -> None:
+    assert {each["version"] for each in declared().values()} == {"{{ $LANES_RELEASE }}"}
+    assert all("pull" not in each for each in declared().values())
+
+
+@pytest.fixture
+def server(prefect: PrefectStandIn) -> PrefectStandIn:
+    """A server that has it all as this release says."""
+    prefect.deployed = {
+        name: {
+            "name": name,
+            "entrypoint": each["entrypoint"],
+            "version": OURS,
+            "work_pool_name": "batch",
+            "pull_steps": [],
+            "path": None,
+        }
+        for name, each in WANTED.items()
+    }
+    names = [
+        SILENT_RUNS,
+        *(f"lanes-replace-{each}" for each in ("answer", "collect", "watch", "migrate")),
+    ]
+    prefect.automations = {name: {"name": name, "enabled": True} for name in names}
+    return prefect
+
+
+@pytest.fixture
+def api(server: PrefectStandIn) -> Iterator[PrefectApi]:
+    with PrefectApi(server.api_url, environment={}) as opened:
+        yield opened
+
+
+def test_a_server_that_has_what_the_release_says_differs_in_nothing(api: PrefectApi) -> None:
+    assert shortcomings(api, WANTED, OURS) == []
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        (
+            {
+                "pull_steps": [
+                    {"prefect.deployments.steps.set_working_directory": {"directory": "/a"}}
+                ]
+            },
+            "watch load their code from /a, a folder of one machine",
+        ),
+        ({"path": "/b"}, "watch load their code from /b, a folder of one machine"),
+        ({"version": "0.0.9+old"}, f"watch have version 0.0.9+old, not {OURS}"),
+        ({"entrypoint": "mine.py:watch"}, "watch have entrypoint mine.py:watch, not flows.watch"),
+        ({"work_pool_name": None}, "watch have work_pool None, not batch"),
+    ],
+)
+def test_a_deployment_that_was_changed_is_named(
+    server: PrefectStandIn, api: PrefectApi, changed: dict[str, Any], said: str
+) -> None:
+    server.deployed["watch"] |= changed
+    assert shortcomings(api, WANTED, OURS) == [said]
+
+
+def test_what_is_missing_or_switched_off_is_named(server: PrefectStandIn, api: PrefectApi) -> None:
+    del server.deployed["collect"], server.automations[SILENT_RUNS]
+    server.automations["lanes-replace-watch"]["enabled"] = False
+    assert shortcomings(api, WANTED, OURS) == [
+        "Prefect lacks the deployments collect",
+        f"Prefect lacks the automations {SILENT_RUNS}",
+        "the automations lanes-replace-watch are switched off",
+    ]
