@@ -14,7 +14,6 @@ from lanes.stand import login
 from lanes.stand.local import KEY, digest_of_secrets, write_private
 from lanes.stand.postgres import EmbeddedPostgres
 from lanes.stand.processes import Processes
-from lanes.stand.steps import remember, values_digest
 from tests.prefect_standin import PrefectStandIn
 from tests.stand.shells import put_up
 from tests.unit.modules import ROOT
@@ -25,16 +24,16 @@ def mode(file: Path) -> int:
 
 
 def test_a_stamp_is_its_owners_only_and_no_guess_is_confirmed_by_it(tmp_path: Path) -> None:
-    values = {"ANTHROPIC_API_KEY": "sk-geheim"}
-    digest = values_digest(values, tmp_path)
-    remember(tmp_path / "installed.json", digest, {"answer": "1"})
-    assert mode(tmp_path / "installed.json") == mode(tmp_path / KEY) == 0o600
-    assert digest == values_digest(values, tmp_path)
-    assert digest != values_digest({"ANTHROPIC_API_KEY": "sk-other"}, tmp_path)
-    assert digest != values_digest(values, tmp_path / "another"), (
+    values = ["ANTHROPIC_API_KEY=sk-geheim"]
+    digest = digest_of_secrets(tmp_path, values)
+    write_private(tmp_path / "installed", digest)
+    assert mode(tmp_path / "installed") == mode(tmp_path / KEY) == 0o600
+    assert digest == digest_of_secrets(tmp_path, values)
+    assert digest != digest_of_secrets(tmp_path, ["ANTHROPIC_API_KEY=sk-other"])
+    assert digest != digest_of_secrets(tmp_path / "another", values), (
         "whoever reads the stamp alone cannot try a guess"
     )
-    assert blake2b(b'{"ANTHROPIC_API_KEY": "sk-geheim"}', digest_size=16).hexdigest() != digest
+    assert blake2b(b"ANTHROPIC_API_KEY=sk-geheim", digest_size=16).hexdigest() != digest
 
 
 @pytest.mark.slow
@@ -49,8 +48,7 @@ def test_every_file_has_the_mode_that_the_page_about_security_says(
         )
     )
     put_up(home, prefect)
-    for name in ("installed.json", "deployed.json"):
-        remember(home / name, values_digest({}, home), {"answer": "1"})
+    write_private(home / "installed", digest_of_secrets(home, []))
     login.keep(home, "lanes:geheim")
     login.of_user(home, {"PREFECT_API_KEY": "geheim"})
     processes = Processes(home / "processes", home / "logs")
@@ -75,7 +73,7 @@ def test_every_file_has_the_mode_that_the_page_about_security_says(
         assert "READY" in endpoint.stdout.readline()
         endpoint.terminate()
     assert {name: f"{mode(home / name):04o}" for name in told} == told
-    assert len(told) == 11
+    assert len(told) == 10
 
 
 def test_a_file_that_others_could_read_is_replaced_by_one_that_they_cannot(tmp_path: Path) -> None:
