@@ -37,11 +37,10 @@ class NotLooked(Exception):
 class Patient:
     """One checkout, its stand, and what that runs with, as they are now."""
 
-    def __init__(self, runs: RunsWith, home: Path, checkout: Path) -> None:
+    def __init__(self, runs: RunsWith, home: Path) -> None:
         self.runs = runs
         self.settings = runs.settings
         self.home = home
-        self.checkout = checkout
         self._lock = RLock()
 
     @property

@@ -67,7 +67,7 @@ def examine(
             return [Finding("settings", CheckVerdict.WRONG, _unreadable(error))]
     checkout = (checkout or find_checkout()).resolve()
     home = home or find_home(settings, checkout)
-    patient = Patient(runs_with(settings, home), home, checkout)
+    patient = Patient(runs_with(settings, home), home)
     with ThreadPoolExecutor(max_workers=len(CHECKS)) as pool:
         findings = pool.map(lambda each: _look(each[0], each[1], patient), CHECKS)
         return [Finding("settings", CheckVerdict.OK, "every variable can be read"), *findings]
