@@ -17,8 +17,6 @@ ROOMS = ("flows", "tasks", "blocks", "lanes")
 AUTOMATIONS = PACKAGES / "tasks" / "automations.yaml"
 SILENT_RUNS = "lanes-mark-silent-runs"  # the automation that no file declares
 VERSION = "LANES_RELEASE"  # of each deployment, in prefect.yaml
-DECLARED = ("entrypoint", "version", "work_pool")
-STORED = {"work_pool": "work_pool_name"}  # fields that Prefect calls otherwise
 
 
 def release(packages: Path = PACKAGES, files: Path = FILES) -> str:
@@ -60,11 +58,10 @@ def shortcomings(
             continue
         if folder := has.get("path") or _folders(has):
             found[f"{{}} load their code from {folder}, a folder of one machine"].append(name)
-        for field in (each for each in DECLARED if each in says):
-            wants = ours if field == "version" else says[field]
-            wants = wants["name"] if field == "work_pool" else wants
-            if (is_now := has.get(STORED.get(field, field))) != wants:
-                found[f"{{}} have {field} {is_now}, not {wants}"].append(name)
+        wants = {"version": ours, "entrypoint": says["entrypoint"]}
+        wants["work_pool_name"] = says["work_pool"]["name"]
+        for field in (each for each in wants if has.get(each) != wants[each]):
+            found[f"{{}} have {field} {has.get(field)}, not {wants[field]}"].append(name)
     for name in names:
         if (automation := automations.get(name)) is None:
             found["Prefect lacks the automations {}"].append(name)

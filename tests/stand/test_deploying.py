@@ -92,7 +92,7 @@ def test_a_server_that_has_what_the_release_says_differs_in_nothing(api: Prefect
         ({"path": "/b"}, "watch load their code from /b, a folder of one machine"),
         ({"version": "0.0.9+old"}, f"watch have version 0.0.9+old, not {OURS}"),
         ({"entrypoint": "mine.py:watch"}, "watch have entrypoint mine.py:watch, not flows.watch"),
-        ({"work_pool_name": None}, "watch have work_pool None, not batch"),
+        ({"work_pool_name": None}, "watch have work_pool_name None, not batch"),
     ],
 )
 def test_a_deployment_that_was_changed_is_named(
