@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Annotated, Literal
 
@@ -196,8 +196,8 @@ def _become(command_line: list[str], environment: Mapping[str, str]) -> None:
 
 
 @command
-def roles(*, shared: bool = False, as_json: AsJson = False) -> None:
-    """Create the database roles lanes_intake, lanes_reader, lanes_worker and lanes_owner, and give each what it may do.
+def roles(*, shared: bool = False, tenant: Sequence[str] = (), as_json: AsJson = False) -> None:
+    """Create the database roles lanes_intake, lanes_reader, lanes_tenant, lanes_worker and lanes_owner with their rights.
 
     The schema is brought up to date and belongs to lanes_owner from then on. Only members of the roles may connect. Grant a
     role to a login: `grant lanes_intake to my_app`. Needs a superuser, or a user with CREATEROLE that owns database and schema;
@@ -209,11 +209,17 @@ def roles(*, shared: bool = False, as_json: AsJson = False) -> None:
 
     Args:
         shared: Other programs use this database: logins that may connect now keep that right.
+        tenant: LOGIN=CONSUMER lets a login with role lanes_tenant read what is of a consumer, and nothing of others. May be
+            repeated. LOGIN= takes everything from the login.
     """
     from lanes.store.current.roles import DatabaseRole
     from lanes.store.schema import set_up_roles
 
-    created = set_up_roles(_administrator(), shared=shared)
+    pairs = [each.partition("=") for each in tenant]
+    if unclear := [login for login, sign, _ in pairs if not (login and sign)]:
+        raise WrongUsage(f'--tenant {unclear[0]}: write LOGIN=CONSUMER, such as crm="support-desk"')
+    bound = [(login, consumer) for login, _, consumer in pairs]
+    created = set_up_roles(_administrator(), shared=shared, tenants=bound)
     made = f"created {', '.join(created)}" if created else "all were there"
     who = "only members of these roles may connect to the database"
     said = f"{', '.join(DatabaseRole)}: {made}\n{'who could connect still can' if shared else who}"

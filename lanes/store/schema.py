@@ -1,6 +1,6 @@
 """Upgrades of the database to the newest schema (migrations/schema), and what is pending."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from alembic import command
@@ -83,13 +83,15 @@ def one_deploy(url: str) -> Iterator[None]:
         engine.dispose()
 
 
-def set_up_roles(url: str, *, shared: bool) -> list[str]:
+def set_up_roles(url: str, *, shared: bool, tenants: Sequence[tuple[str, str]] = ()) -> list[str]:
     """Create the database roles, hand them the newest schema, and return those that were missing. Safe to repeat.
 
-    `shared`: other programs use the database too, and logins that may connect now keep that right.
+    `shared`: other programs use the database too, and logins that may connect now keep that right. `tenants` are pairs of a
+    login and a consumer whose items it may read.
 
     Raises:
         SetupError: the user may not do that.
+        ActionRefused: there is no such login.
     """
     engine = discreet_engine(url)
     try:
@@ -103,6 +105,7 @@ def set_up_roles(url: str, *, shared: bool) -> list[str]:
                 roles.close_database(connection)
             become_owner(connection)
             roles.grant(connection)
+            roles.bind(connection, tenants)
     except ProgrammingError as error:
         if not isinstance(error.orig, InsufficientPrivilege):
             raise

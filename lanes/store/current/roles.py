@@ -10,10 +10,12 @@ from typing import LiteralString
 
 from sqlalchemy import Connection, text
 
+from lanes.errors import ActionRefused
 from lanes.store.tables import SCHEMA
 
 DOORS = ("amend", "cancel", "label", "submit", "submit_item", "submit_many")
 READ = ("read_result", "reads_to_correct")
+OWN = ("own_consumers", "own_result")
 
 
 class DatabaseRole(StrEnum):
@@ -21,6 +23,7 @@ class DatabaseRole(StrEnum):
 
     INTAKE = "lanes_intake"  # sends items through the doors; reads nothing
     READER = "lanes_reader"  # reads views and results
+    TENANT = "lanes_tenant"  # reads what is of the consumers that are bound to its login
     WORKER = "lanes_worker"  # runs Lanes: flows, tasks, commands and the client
     OWNER = "lanes_owner"  # owns the schema; migrations and doors have its rights
 
@@ -96,6 +99,30 @@ def grant(connection: Connection) -> None:
         f"revoke insert, update, delete on {SCHEMA}.alembic_version from {worker}",
     ):
         connection.execute(text(statement))
+    if (tenant := DatabaseRole.TENANT) in _existing(connection):
+        own = [each.called for each in functions if each.proname in OWN]
+        mine = [each for each in views if each.startswith(f"{SCHEMA}.own_")]
+        connection.execute(text(f"grant usage on schema {SCHEMA} to {tenant}"))
+        connection.execute(text(f"grant execute on function {', '.join(own)} to {tenant}"))
+        connection.execute(text(f"grant select on {', '.join(mine)} to {tenant}"))
+
+
+def bind(connection: Connection, tenants: Sequence[tuple[str, str]]) -> None:
+    """Let logins read what is of a consumer; an empty consumer takes everything from a login.
+
+    Raises:
+        ActionRefused: there is no such login.
+    """
+    for login, consumer in tenants:
+        about = {"login": login, "consumer": consumer}
+        found = text("select from pg_roles where rolname = :login and rolcanlogin")
+        if consumer and connection.execute(found, about).first() is None:
+            raise ActionRefused(
+                f'there is no login "{login}": create it in role lanes_tenant first'
+            )
+        said = "insert into lanes.tenant values (:login, :consumer) on conflict do nothing"
+        taken = "delete from lanes.tenant where login = :login"
+        connection.execute(text(said if consumer else taken), about)
 
 
 def create(connection: Connection) -> list[str]:

@@ -23,6 +23,7 @@ from lanes.store.tables.items import (
     revision,
     route,
     split,
+    tenant,
 )
 from lanes.store.tables.ledger import (
     attempt,

@@ -26,6 +26,14 @@ class JobCounts(sa.TypedColumns):
     usd: sa.Named[Decimal] = column("Billed", default="0")
 
 
+@table()
+class tenant(sa.TypedColumns):
+    """A consumer whose items a login with role `lanes_tenant` may read."""
+
+    login: sa.Named[str] = sa.Column(primary_key=True)
+    consumer: sa.Named[str] = sa.Column(primary_key=True)
+
+
 @table(index("ix_job_open", "id", where="done_at is null"))
 class job(JobCounts):
     """Items that were submitted together and are followed as one; its counts lack `job_use`."""

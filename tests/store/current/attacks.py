@@ -70,6 +70,15 @@ ATTACKS = {
         "select * from lanes.figures_since('{call}', now())",
         "select * from lanes.read_result('letters', 'answered', 'me', 'infinity')",
     ),
+    "app_tenant": (
+        *ANYBODY,
+        "insert into lanes.tenant values ('app_tenant', 'shop')",
+        "select * from lanes.read_result('twofold', 'shop item', 'me')",
+        "select * from lanes.reads_to_correct('app_rival')",
+        "select lanes.submit('letters', '{}')",
+        "set session authorization app_rival",
+        "set role app_rival",
+    ),
     "app_worker": (
         *ANYBODY,
         "update lanes.work set rank_at = '-infinity'",
@@ -99,5 +108,9 @@ JOBS = {
             if each.kind == "view"
         ),
         "select * from lanes.read_result('letters', 'answered', 'me')",
+    ),
+    "app_tenant": (
+        "select * from lanes.own_items",
+        "select * from lanes.own_result('twofold', 'desk item')",
     ),
 }

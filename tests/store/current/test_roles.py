@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import psycopg
@@ -9,7 +10,7 @@ import pytest
 from alembic import command
 from psycopg.errors import CheckViolation, InsufficientPrivilege
 from sqlalchemy import Connection, DateTime, create_engine, make_url, text
-from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import DBAPIError, OperationalError, ProgrammingError
 
 from lanes.cli import app
 from lanes.errors import SetupError
@@ -24,16 +25,19 @@ from tests.databases import Databases
 from tests.examples import admit, publish, route
 from tests.store.current.attacks import ATTACKS, JOBS
 from tests.store.current.test_migrating import later, on
-from tests.store.tries import claim, save, tried
+from tests.store.tries import claim, claimed_item, save, submit, tried
 
 PASSWORD = "of-a-test"
 LOGINS = {
     "app_intake": DatabaseRole.INTAKE,
     "app_reader": DatabaseRole.READER,
+    "app_tenant": DatabaseRole.TENANT,
+    "app_rival": DatabaseRole.TENANT,
     "app_worker": DatabaseRole.WORKER,
     "app_owner": DatabaseRole.OWNER,
     "app_stranger": None,
 }
+OWN_OF = {"app_tenant": "desk", "app_rival": "shop"}
 KEPT_PLANS = 200  # executions on one connection: the server plans without values since the sixth
 
 
@@ -56,7 +60,10 @@ def server(databases: Databases, postgres: Running) -> Iterator[dict[str, str]]:
             admit(connection, "answered", "waits", "withdrawn", now=NOON, lane=Lane.REALTIME)
             route(connection, now=NOON)
             save(connection, *(tried(each) for each in claim(connection) if each.key == "answered"))
+            for consumer in OWN_OF.values():
+                answered_for(connection, consumer)
         engine.dispose()
+        schema.set_up_roles(admin, shared=False, tenants=[*OWN_OF.items()])
         address = make_url(url).set(password=PASSWORD)
         yield {
             "admin": admin,
@@ -69,6 +76,16 @@ def server(databases: Databases, postgres: Running) -> Iterator[dict[str, str]]:
         databases.drop(url)
         for login in LOGINS:
             superuser.execute(f"drop role {login}".encode())
+
+
+def answered_for(connection: Connection, consumer: str) -> None:
+    """Answer an item of a consumer and correct the answer; the consumer's name is in every text of it."""
+    twofold = publish(connection, "twofold", now=NOON, mode="lambda")
+    about = {"consumer": consumer, "entity": consumer, "payload": {"text": consumer}}
+    work = claimed_item(connection, f"{consumer} item", workload="twofold", **about)
+    save(connection, tried(work, output={"category": consumer}))
+    batch_id, (owed,) = submit(connection, twofold)
+    save(connection, tried(owed, output={"category": f"{consumer}, corrected"}), batch_id=batch_id)
 
 
 @pytest.fixture
@@ -110,6 +127,59 @@ def test_a_role_does_its_job_also_with_plans_that_the_server_keeps(
     connection = opened[login]
     for _ in range(KEPT_PLANS):
         connection.exec_driver_sql(job, execution_options={"no_parameters": True}).all()
+
+
+@pytest.mark.parametrize(("login", "other"), [("app_tenant", "shop"), ("app_rival", "desk")])
+def test_a_tenant_sees_rows_of_its_own_and_none_of_another_through_anything(
+    opened: dict[str, Connection], login: str, other: str
+) -> None:
+    connection, own, seen = opened[login], OWN_OF[login], dict[str, str]()
+    ours = "from pg_class where relnamespace = 'lanes'::regnamespace and relkind not in ('i', 'I', 'c')"
+    for each in connection.execute(text(f"select oid::regclass::text {ours}")).scalars().all():
+        with suppress(ProgrammingError), connection.begin_nested():  # permission denied
+            seen[each] = str(connection.execute(text(f"select t::text from {each} t")).all())
+    assert seen.keys() == {f"lanes.own_{each}" for each in ("items", "results", "corrections")}
+    assert {each: (own in said, other in said) for each, said in seen.items()} == dict.fromkeys(
+        seen, (True, False)
+    )
+    callable_ = """select oid::regprocedure::text from pg_proc
+                    where pronamespace = 'lanes'::regnamespace and has_function_privilege(oid, 'execute')"""
+    assert set(connection.execute(text(callable_)).scalars()) == {
+        "lanes.own_consumers()",
+        "lanes.own_result(text,text)",
+    }
+    assert connection.execute(text("select lanes.own_consumers()")).scalar_one() == [own]
+    result = text("select output from lanes.own_result('twofold', :key)")
+    assert connection.execute(result, {"key": f"{other} item"}).all() == []
+    answer = connection.execute(result, {"key": f"{own} item"}).scalar_one()
+    assert answer == {"category": f"{own}, corrected"}
+
+
+def test_no_condition_of_a_tenant_is_tried_on_rows_of_others(
+    opened: dict[str, Connection],
+) -> None:
+    for view, column in (("own_items", "key"), ("own_results", "output ->> 'category'")):
+        for login, other in (("app_tenant", "shop"), ("app_rival", "desk")):
+            fails_on_all = text(f"select 1 from lanes.{view} where ({column})::int > 0")
+            with pytest.raises(DBAPIError) as refused:
+                opened[login].execute(fails_on_all)
+            assert other not in str(refused.value.orig)
+            opened[login].rollback()
+
+
+def test_a_login_is_bound_to_consumers_by_the_command(
+    server: dict[str, str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("LANES_DATABASE_URL", server["admin"])
+    keys = "select key from lanes.own_items order by 1"
+    for bound, seen in (("app_rival=", []), ("app_rival=shop", [("shop item",)])):
+        assert app(["roles", "--tenant", bound]) == 0
+        with psycopg.connect(server["app_rival"].replace("+psycopg", "")) as rival:
+            assert rival.execute(keys).fetchall() == seen
+    assert app(["roles", "--tenant", "nobody=shop"]) == 1
+    assert 'there is no login "nobody"' in capsys.readouterr().err
+    assert app(["roles", "--tenant", "app_rival"]) == 2
+    assert "write LOGIN=CONSUMER" in capsys.readouterr().err
 
 
 @pytest.mark.slow
@@ -268,7 +338,7 @@ def test_the_command_sets_up_the_roles_and_says_who_may_connect(
     monkeypatch.setenv("LANES_DATABASE_URL", server["admin"])
     assert app(["roles"]) == 0
     assert (
-        "lanes_intake, lanes_reader, lanes_worker, lanes_owner: all were there\nonly members"
+        "lanes_intake, lanes_reader, lanes_tenant, lanes_worker, lanes_owner: all were there\nonly members"
         in capsys.readouterr().out
     )
     assert app(["roles", "--shared", "--json"]) == 0
