@@ -139,7 +139,7 @@ class CacheMarks:
         return self._marking.marks(version.id, at=time.monotonic())
 
     async def look(self) -> None:
-        """Mark as was decided last, by whichever drain, and log what changes."""
+        """Mark prefixes as the newest decision of any drain says, and log what changes."""
         found: dict[VersionId, Marks] = {}
         for version in self._state.rates.needs.versions:
             async with self._db.transaction() as run:

@@ -1,4 +1,4 @@
-"""A job of a program: how it stands, and waiting for its end."""
+"""A job as a Python program sees it: its status, and waiting for its end."""
 
 import asyncio
 import time
@@ -12,16 +12,16 @@ POLL_S = 1.0
 
 @dataclass(frozen=True)
 class Job:
-    """Items that were submitted together under this name, by whichever door."""
+    """Items that were submitted together under one name, from a file, by event, in SQL or by a client."""
 
     name: str
     look: Callable[[str], JobStatus]
 
     def status(self) -> JobStatus:
-        """Return how it stands: progress, failures, cost, and its expected end.
+        """Return the progress, failures, cost and expected end of the job.
 
         Raises:
-            UnknownItem: there is none of that name.
+            UnknownItem: no job has that name.
         """
         return self.look(self.name)
 
@@ -29,7 +29,7 @@ class Job:
         """Return its status once it is done, or when `timeout_s` seconds have passed (`is_done` says which).
 
         Raises:
-            UnknownItem: there is none of that name.
+            UnknownItem: no job has that name.
         """
         until = time.monotonic() + timeout_s
         while not (found := self.status()).is_done and (left := until - time.monotonic()) > 0:

@@ -65,8 +65,10 @@ class Drained:
 
 
 @contextmanager
-def one_drain(url: str, endpoint_url: str, *, most_calls: int) -> Iterator[Drained]:
-    """Run a warm drain: it has answered an item before the block begins. Prefect is a stand-in."""
+def one_drain(
+    url: str, endpoint_url: str, *, most_calls: int, first: int = -1
+) -> Iterator[Drained]:
+    """Run a drain; item `first` was answered before the block begins. Prefect is a stand-in."""
     pool = create_engine(url)
     with pool.begin() as connection:
         realtime(connection, now=clock(connection))
@@ -86,8 +88,9 @@ def one_drain(url: str, endpoint_url: str, *, most_calls: int) -> Iterator[Drain
         assert process.stdout is not None
         assert process.stdout.readline() == "READY\n", "the drain did not start"
         drained = Drained(process.pid, url, pool)
-        drained.send(-1, 1)
-        drained.until_answered(1)
+        answered = drained.answered()
+        drained.send(first, 1)
+        drained.until_answered(answered + 1)
         yield drained
     finally:
         process.terminate()

@@ -118,7 +118,8 @@ async def _urgent(
 
 async def _others(ground: Ground, payloads: Sequence[dict[str, str]], done: int) -> int:
     await send(ground, payloads, done, urgent=False)
-    assert await ground.batched() == len(payloads)
+    sent = await ground.batched()
+    assert sent == len(payloads), f"{sent} items left in batches, of {len(payloads)}"
     done += len(payloads)
     assert await _settled(ground) == done
     return done

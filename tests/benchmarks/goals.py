@@ -78,6 +78,14 @@ GOALS: Mapping[str, Mapping[str, Goal]] = {
         "shed_share": least(0.9),
         "paid_twice": most(0),
     },
+    "hosts": {
+        "p99_vs_embedded": most(1.5),
+        "speedup_two_hosts": least(1.8),
+        "takeover_s": most(15),
+        "lost": most(0),
+        "doubled": most(0),
+        "paid_twice": most(0),
+    },
     "calls": {"vs_bare": least(0.9), "vs_async_batch_llm": least(1.0)},
     "figures": {
         "snapshot_ms": most(150),

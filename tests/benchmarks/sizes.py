@@ -25,6 +25,7 @@ SMALL: Mapping[str, Sequence[str]] = {
         "--compared",
         "40",
     ),
+    "hosts": ("--seconds", "5", "--items", "500", "--matrix", "100"),
     "replay": (
         "--promoted",
         "1000",

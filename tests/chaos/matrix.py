@@ -1,0 +1,185 @@
+"""Faults of two hosts, one after the other, while items arrive; and what was lost, doubled or paid twice in the end."""
+
+import itertools
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import uuid4
+
+from tests.fleet import Fleet
+from tests.waiting import until
+
+WORKLOAD = "tickets"
+CUT_S = 20.0  # longer than a session of a host that was cut off lives
+REST_S = 5.0  # between two faults
+SENDERS = 8
+ENDS_WITHIN_S = 300
+SLOWEST = """
+select coalesce(extract(epoch from max(answered_at - received_at)), 0)::float8
+  from lanes.item where key like :some and received_at >= :begins and received_at < :ends
+"""
+DOUBLED = """
+select count(*) from (select item_id from lanes.result r join lanes.item i on i.id = item_id where i.key like :some
+ group by item_id, r.generation, r.revision, standing having count(*) > 1) d
+"""
+LOST = "select :items - count(*) from lanes.item where key like :some and answered_at is not null"
+UNDER_WAY = "select count(*) from lanes.work where state in ('claimed', 'submitted')"
+REPEATED = """
+select coalesce(sum(times - 1), 0) from (select count(*) as times from lanes.attempt a join lanes.item i on i.id = a.item_id
+ where i.key like :some and purpose = 'answer' and outcome = 'valid' group by item_id, a.lane) a
+"""
+UNKNOWN = "select count(*) from lanes.attempt where outcome = 'unknown'"
+SPENT = "select count(*) as responses, count(batch_id) as of_batches from lanes.spend"
+OURS = "select provider_batch_id from lanes.batch_status"
+
+
+@dataclass(frozen=True)
+class Fault:
+    """Something that breaks, and is whole again when `act` returns."""
+
+    name: str
+    act: Callable[[Fleet], None]
+
+
+@dataclass(frozen=True)
+class Struck:
+    """A fault that happened, how long it lasted, and the slowest answer to what arrived from it to the next, in seconds."""
+
+    name: str
+    lasted_s: float
+    slowest_s: float
+
+
+@dataclass(frozen=True)
+class MatrixReport:
+    """What the run lost, doubled and paid twice; `unknown` counts the calls that were in flight at a kill."""
+
+    struck: Sequence[Struck]
+    items: int
+    lost: int
+    doubled: int
+    paid_twice: int
+    unknown: int
+
+    def table(self) -> str:
+        """Return the faults as lines of text."""
+        lines = [f"{'fault':<28}{'lasted s':>10}{'slowest answer s':>18}"]
+        lines += [
+            f"{each.name:<28}{each.lasted_s:>10.1f}{each.slowest_s:>18.1f}" for each in self.struck
+        ]
+        sums = f"lost {self.lost}, doubled {self.doubled}, paid twice {self.paid_twice}"
+        return "\n".join(
+            [*lines, f"{self.items} items: {sums}; {self.unknown} calls in flight at a kill"]
+        )
+
+
+def restarted(part: str) -> Fault:
+    """Return the kill and the start of a shared process."""
+    return Fault(f"kill {part}", lambda fleet: fleet.restart(part))
+
+
+def host_killed(name: str) -> Fault:
+    """Return the kill of every process of a host, and its start."""
+
+    def act(fleet: Fleet) -> None:
+        fleet.hosts[name].kill()
+        fleet.hosts[name].start()
+
+    return Fault(f"kill host {name}", act)
+
+
+def cut_off(name: str) -> Fault:
+    """Return the cut of a host's cable for `CUT_S` seconds."""
+
+    def act(fleet: Fleet) -> None:
+        fleet.hosts[name].cut_off()
+        time.sleep(CUT_S)
+        fleet.hosts[name].connect()
+
+    return Fault(f"cut off host {name}", act)
+
+
+def faults(fleet: Fleet) -> list[Fault]:
+    """Return every fault of the fleet: each process in turn, each host, and each cable where one can be cut."""
+    shared = [restarted(part) for part in fleet.parts if part != "standin"]
+    hosts = [host_killed(name) for name in fleet.hosts]
+    cables = [cut_off(each.name) for each in fleet.hosts.values() if each.cable is not None]
+    return [*shared, Fault("kill postgres", lambda fleet: fleet.crash_postgres()), *hosts, *cables]
+
+
+def run_matrix(fleet: Fleet, items: int, *, per_s: float) -> MatrixReport:
+    """Send the items, `per_s` a second, strike with every fault meanwhile, and wait until the last answer is there."""
+    word = uuid4().hex[:8]
+    some = f"{word}-%"
+    began: list[tuple[str, datetime, float]] = []
+    with ThreadPoolExecutor(1) as beside:
+        sending = beside.submit(_send_all, fleet, word, items, per_s)
+        for fault in faults(fleet):
+            time.sleep(REST_S)
+            at, start = _value(fleet, "select now()"), time.monotonic()
+            fault.act(fleet)
+            began.append((fault.name, at, time.monotonic() - start))
+            print(f"{fault.name}: whole again after {began[-1][2]:.1f} s", flush=True)
+        sending.result()
+    depart(fleet)
+    given = {"some": some, "items": items}
+    until(lambda: not _value(fleet, LOST, **given), within_s=ENDS_WITHIN_S, what="every answer")
+    until(lambda: not _value(fleet, UNDER_WAY), within_s=ENDS_WITHIN_S, what="the end of the work")
+    moments = [*(at for _, at, _ in began), _value(fleet, "select now()")]
+    slowest = [
+        _value(fleet, SLOWEST, some=some, begins=begins, ends=ends)
+        for begins, ends in itertools.pairwise(moments)
+    ]
+    struck = [Struck(each[0], each[2], slow) for each, slow in zip(began, slowest, strict=True)]
+    doubled, unknown = _value(fleet, DOUBLED, some=some), _value(fleet, UNKNOWN)
+    lost = _value(fleet, LOST, **given)
+    return MatrixReport(struck, items, lost, doubled, paid_twice(fleet, some, unknown), unknown)
+
+
+def paid_twice(fleet: Fleet, some: str, unknown: int) -> int:
+    """Count what the provider billed beyond the ledger and the calls in flight at a kill, and answers paid again."""
+    view = fleet.view
+    bill = view.endpoint.get("_control/bill").json()
+    listed = view.endpoint.get("v1/messages/batches?limit=100", headers={"x-api-key": "x"}).json()
+    (spent,) = view.rows(SPENT)
+    ours = {each.provider_batch_id for each in view.rows(OURS)}
+    strangers = [each for each in listed["data"] if each["id"] not in ours]
+    of_batches = sum(each["request_counts"]["succeeded"] for each in listed["data"])
+    beyond = max(0, bill["responses"] - spent.responses - unknown)
+    return (
+        beyond
+        + abs(of_batches - spent.of_batches)
+        + len(strangers)
+        + int(_value(fleet, REPEATED, some=some))
+    )
+
+
+def depart(fleet: Fleet) -> None:
+    """Ask for the batches of what waits for one."""
+    fleet.view.run("depart", {"departure": {"workload": WORKLOAD}})
+
+
+def _send_all(fleet: Fleet, word: str, items: int, per_s: float) -> None:
+    began = time.monotonic()
+    with ThreadPoolExecutor(SENDERS) as senders:
+        sending = []
+        for nth in range(items):
+            time.sleep(max(0, began + nth / per_s - time.monotonic()))
+            sending.append(senders.submit(_send, fleet, f"{word}-{nth:05d}", nth))
+        for each in sending:
+            each.result()
+
+
+def _send(fleet: Fleet, key: str, nth: int) -> None:
+    fields: dict[str, Any] = {"urgent": True} if nth % 3 == 0 else {"lane": "realtime"}
+    if nth % 10 == 1:
+        fields = {"lane": "batch"}
+    payload = {"key": key, "payload": {"text": f"Letter {key}"}, **fields}
+    fleet.view.emit(WORKLOAD, payload)
+
+
+def _value(fleet: Fleet, query: str, **values: Any) -> Any:
+    return fleet.view.value(query, **values)

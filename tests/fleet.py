@@ -1,0 +1,440 @@
+"""Two hosts that run Lanes, and what they share: Postgres behind PgBouncer, two Prefect API replicas, Valkey, the stand-in.
+
+Every process listens on 127.0.0.1. A host is a network namespace with a name of its own where this machine permits one: what
+it sends to 127.0.0.1 reaches the shared parts, until its cable is cut. Elsewhere a host is a folder and a name, and cannot be
+cut off.
+"""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from functools import cache, partial
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import psutil
+from sqlalchemy import create_engine
+from sqlalchemy.engine import make_url
+
+from lanes.stand.info import STAND_IN_KEY, StandInfo, load_info
+from lanes.stand.postgres import EmbeddedPostgres
+from lanes.stand.prefect_api import credentials
+from lanes.stand.services import SERVER_SETTINGS, WORKER_SETTINGS
+from tests.poolers import CONFIGURATION, free_port
+from tests.running_stand import OWN, RunningStand, cli
+from tests.waiting import until
+
+PROGRAMS = ("pgbouncer", "haproxy", "valkey-server")
+LOGIN = "admin:fleet"
+HOST = "LANES_TEST_HOST"  # in the environment of every process of a host
+STARTS_WITHIN_S = 120
+TAKEN_WITHIN_S = 120
+REDIS = {
+    "PREFECT_MESSAGING_BROKER": "prefect_redis.messaging",
+    "PREFECT_MESSAGING_CACHE": "prefect_redis.messaging",
+    "PREFECT_SERVER_EVENTS_CAUSAL_ORDERING": "prefect_redis.ordering",
+    "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect_redis.lease_storage",
+    "PREFECT_SERVER_WORKER_CHANNEL_CLEANUP_QUEUE_STORAGE": "prefect_redis.cleanup_queue",
+    "PREFECT_REDIS_MESSAGING_PUBLISHER_BATCH_SIZE": "1",
+    "PREFECT_SERVER_DATABASE_MIGRATE_ON_START": "false",
+}
+HAPROXY = """
+global
+  maxconn 2000
+defaults
+  mode http
+  timeout connect 2s
+  timeout check 3s
+  timeout client 300s
+  timeout server 300s
+  timeout tunnel 3600s
+  option redispatch
+  retries 3
+  retry-on conn-failure empty-response 503
+frontend api
+  bind 127.0.0.1:{port}
+  default_backend replicas
+backend replicas
+  balance roundrobin
+  option httpchk GET /api/health
+  default-server check inter 1s fall 2 rise 1
+  server one 127.0.0.1:{one}
+  server two 127.0.0.1:{two}
+"""
+
+
+def missing_programs() -> str:
+    """Return the programs that a fleet needs and this machine lacks, separated by commas."""
+    return ", ".join(each for each in PROGRAMS if shutil.which(each, path=_path()) is None)
+
+
+@cache
+def may_cut_cables() -> bool:
+    """Return whether this machine permits network namespaces and address translation."""
+    if os.geteuid() != 0 or not all(map(shutil.which, ("ip", "iptables", "unshare"))):
+        return False
+    name = f"lanes-try-{os.getpid()}"
+    if subprocess.run(["ip", "netns", "add", name], capture_output=True).returncode != 0:
+        return False
+    subprocess.run(["ip", "netns", "del", name], check=True)
+    return subprocess.run(["iptables", "-t", "nat", "-L"], capture_output=True).returncode == 0
+
+
+@dataclass
+class FleetPart:
+    """One process that is started, killed and started again with the same command."""
+
+    name: str
+    command: Sequence[str]
+    environment: Mapping[str, str]
+    logs: Path
+    process: subprocess.Popen[bytes] | None = field(default=None, init=False)
+
+    def start(self) -> None:
+        """Start the process; its output is added to its log."""
+        with (self.logs / f"{self.name}.log").open("ab") as log:
+            self.process = subprocess.Popen(
+                self.command,
+                env=dict(self.environment),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                cwd=self.logs,
+            )
+
+    def end(self, how: signal.Signals = signal.SIGKILL) -> None:
+        """Send a signal to the process and wait for its end."""
+        if self.process is not None and self.process.poll() is None:
+            self.process.send_signal(how)
+            self.process.wait(60)
+
+    @property
+    def is_up(self) -> bool:
+        """Return whether the process runs."""
+        return self.process is not None and self.process.poll() is None
+
+
+@dataclass
+class HostNode:
+    """One host: its name, its folder, and the worker of Lanes that it runs."""
+
+    name: str
+    worker: FleetPart
+    namespace: str | None
+    cable: str | None
+
+    def start(self) -> None:
+        """Start the worker of the host."""
+        self.worker.start()
+
+    def pids(self) -> list[int]:
+        """Return the processes of the host."""
+        found: list[int] = []
+        for each in psutil.process_iter():
+            try:
+                if each.environ().get(HOST) == self.name and each.status() != "zombie":
+                    found.append(each.pid)
+            except (psutil.NoSuchProcess, psutil.AccessDenied):
+                continue
+        return found
+
+    def kill(self) -> None:
+        """Kill every process of the host at once."""
+        while pids := self.pids():
+            for pid in pids:
+                try:
+                    os.kill(pid, signal.SIGKILL)
+                except ProcessLookupError:
+                    continue
+        self.worker.end()
+
+    def cut_off(self) -> None:
+        """Cut the cable of the host: its connections stay open and carry nothing."""
+        assert self.cable is not None
+        _do("ip", "link", "set", self.cable, "down")
+
+    def connect(self) -> None:
+        """Mend the cable of the host."""
+        assert self.cable is not None
+        _do("ip", "link", "set", self.cable, "up")
+
+
+class FleetView(RunningStand):
+    """A fleet as one who has all its addresses sees it; an event is sent until the API takes it."""
+
+    def emit(
+        self, workload: str, payload: Mapping[str, Any], *, event: str = "lanes.item.arrived"
+    ) -> str:
+        end = time.monotonic() + TAKEN_WITHIN_S
+        while True:
+            try:
+                return super().emit(workload, payload, event=event)
+            except httpx2.HTTPError:
+                if time.monotonic() > end:
+                    raise
+                time.sleep(0.5)
+
+
+@dataclass
+class Fleet:
+    """What hosts share, the hosts, and the view of a person who has every address."""
+
+    folder: Path
+    parts: dict[str, FleetPart]
+    hosts: dict[str, HostNode]
+    view: FleetView
+    environment: dict[str, str]
+    postgres: EmbeddedPostgres
+
+    def crash_postgres(self) -> None:
+        """Kill the server of Postgres, and start it again."""
+        running = self.postgres.running()
+        assert running is not None
+        os.kill(running.pid, signal.SIGKILL)
+        self.postgres.start()
+
+    def restart(self, part: str) -> None:
+        """Kill a shared process and start it again."""
+        self.parts[part].end()
+        self.parts[part].start()
+
+    def lanes(self, *words: str) -> subprocess.CompletedProcess[str]:
+        """Run a command of Lanes in the home of the person who deploys."""
+        return cli(self.environment, *words)
+
+
+@contextmanager
+def fleet(
+    hosts: Sequence[str] = ("a", "b"),
+    *,
+    pool_mode: str = "transaction",
+    faketime: Mapping[str, str] | None = None,
+    **settings: str,
+) -> Iterator[Fleet]:
+    """Run the shared parts, deploy Lanes once, and start a worker on each host; end everything at the end.
+
+    `faketime` gives hosts a clock that differs, as `{"b": "+30s"}`. `settings` are variables of every process of Lanes, and
+    `latency_s` that of the stand-in.
+    """
+    with tempfile.TemporaryDirectory(prefix="lanes-fleet-", ignore_cleanup_errors=True) as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        with ExitStack() as opened:
+            parts = _Parts(folder, opened)
+            environment = _shared(parts, pool_mode, settings.pop("latency_s", "0")) | settings
+            person = environment | {"LANES_HOME": str(folder / "person")}
+            done = cli(person, "deploy")
+            assert done.returncode == 0, done.stdout + done.stderr
+            nodes = {
+                each: _host(parts, each, number, environment, (faketime or {}).get(each))
+                for number, each in enumerate(hosts, 1)
+            }
+            view = _view(opened, folder / "person", person)
+            for each in nodes.values():
+                each.start()
+            yield Fleet(folder, parts.made, nodes, view, person, parts.postgres)
+
+
+class _Parts:
+    """The processes of a fleet by name, ended in the opposite order."""
+
+    def __init__(self, folder: Path, opened: ExitStack) -> None:
+        self.folder, self.opened = folder, opened
+        self.made: dict[str, FleetPart] = {}
+        self.logs = folder / "logs"
+        self.logs.mkdir()
+        self.postgres = EmbeddedPostgres(folder / "postgres")
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(OWN)}
+        self.base = kept | {"PATH": _path(), "PYTHONUNBUFFERED": "1"}
+
+    def run(self, name: str, *command: str, **more: str) -> FleetPart:
+        """Start a process that ends with the fleet."""
+        part = FleetPart(name, command, self.base | more, self.logs)
+        part.start()
+        self.opened.callback(part.end)
+        self.made[name] = part
+        return part
+
+    def write(self, name: str, content: str) -> str:
+        """Write a file that every user may read, and return its path."""
+        path = self.folder / name
+        path.write_text(content)
+        return str(path)
+
+
+def _shared(parts: _Parts, pool_mode: str, latency_s: str) -> dict[str, str]:
+    """Start what the hosts share, and return the environment of everything that belongs to the fleet."""
+    running = parts.postgres.start()
+    parts.opened.callback(parts.postgres.stop)
+    pooler, valkey, one, two, proxy, standin = (free_port() for _ in range(6))
+    url = make_url(running.url("lanes"))
+    given = {"host": url.host, "port": url.port, "user": url.username, "password": url.password}
+    of_pooler = {"database": url.database, "listens": pooler, "mode": pool_mode, "size": 40}
+    ini = parts.write("pgbouncer.ini", CONFIGURATION.format(**given, **of_pooler))
+    parts.run("pgbouncer", "pgbouncer", "-u", "nobody", "-q", ini)
+    kept = ("--dir", str(parts.folder), "--appendonly", "yes", "--save", "")
+    parts.run("valkey", "valkey-server", "--port", str(valkey), "--bind", "127.0.0.1", *kept)
+    of_server = SERVER_SETTINGS | REDIS
+    of_server |= {
+        "PREFECT_SERVER_DATABASE_CONNECTION_URL": running.url("prefect", "asyncpg"),
+        "PREFECT_SERVER_API_AUTH_STRING": LOGIN,
+        "PREFECT_REDIS_MESSAGING_URL": f"redis://127.0.0.1:{valkey}/0",
+        "PREFECT_REDIS_WORKER_CLEANUP_QUEUE_URL": f"redis://127.0.0.1:{valkey}/0",
+        "PREFECT_SERVER_DOCKET_URL": f"redis://127.0.0.1:{valkey}/1",
+        "PREFECT_HOME": str(parts.folder / "prefect"),
+    }
+    prefect = (sys.executable, "-m", "prefect")
+    migrated = subprocess.run(
+        [*prefect, "server", "database", "upgrade", "-y"],
+        env=parts.base | of_server,
+        capture_output=True,
+        text=True,
+    )
+    assert migrated.returncode == 0, migrated.stdout + migrated.stderr
+    for name, port in (("api-one", one), ("api-two", two)):
+        serve = ("server", "start", "--no-services", "--host", "127.0.0.1", "--port", str(port))
+        parts.run(name, *prefect, *serve, **of_server)
+        health = f"http://127.0.0.1:{port}/api/health"  # a first start registers blocks: one alone
+        until(partial(_answers, health), within_s=STARTS_WITHIN_S, what=name)
+    address = f"http://127.0.0.1:{proxy}/api"
+    client = {"PREFECT_API_URL": address, "PREFECT_API_AUTH_STRING": LOGIN}
+    parts.run("services", *prefect, "server", "services", "start", **of_server | client)
+    config = parts.write("haproxy.cfg", HAPROXY.format(port=proxy, one=one, two=two))
+    parts.run("proxy", "haproxy", "-f", config, "-db")
+    where = ("--home", str(parts.folder / "standin"), "--port", str(standin))
+    how = ("--engine", "echo", "--turnaround-s", "1", "--latency-s", latency_s)
+    parts.run("standin", sys.executable, "-m", "anthropic_standin", *where, *how)
+    until(lambda: _answers(f"{address}/health"), within_s=STARTS_WITHIN_S, what="the API")
+    provider = f"http://127.0.0.1:{standin}"
+    until(lambda: _answers(f"{provider}/healthz"), within_s=STARTS_WITHIN_S, what="the stand-in")
+    pooled = url.set(port=pooler).render_as_string(hide_password=False)
+    of_lanes = {
+        "LANES_DATABASE_URL": pooled,
+        "LANES_DIRECT_DATABASE_URL": url.render_as_string(hide_password=False),
+        "ANTHROPIC_BASE_URL": provider,
+        "ANTHROPIC_API_KEY": STAND_IN_KEY,
+        "PREFECT_HOME": str(parts.folder / "prefect-client"),
+    }
+    return parts.base | client | of_lanes | WORKER_SETTINGS
+
+
+def _host(
+    parts: _Parts, name: str, number: int, environment: Mapping[str, str], clock: str | None
+) -> HostNode:
+    """Prepare a host whose worker is not started yet."""
+    home = parts.folder / name
+    own = {
+        **environment,
+        HOST: name,
+        "LANES_HOME": str(home),
+        "PREFECT_HOME": str(home / "prefect"),
+    }
+    command: list[str] = [sys.executable, "-m", "lanes", "worker"]
+    if clock is not None:
+        command = ["faketime", "-f", clock, *command]
+    namespace = cable = None
+    if may_cut_cables():
+        namespace, cable = _namespace(parts.opened, name, number)
+        said = f'hostname {name} && exec "$@"'
+        command = [
+            "ip",
+            "netns",
+            "exec",
+            namespace,
+            "unshare",
+            "--uts",
+            "sh",
+            "-c",
+            said,
+            "sh",
+            *command,
+        ]
+    node = HostNode(name, FleetPart(f"worker-{name}", command, own, parts.logs), namespace, cable)
+    parts.opened.callback(node.kill)
+    return node
+
+
+def _namespace(opened: ExitStack, name: str, number: int) -> tuple[str, str]:
+    """Make a namespace whose 127.0.0.1 is this machine's, and return its name and its cable."""
+    namespace, cable = f"lanes-{os.getpid()}-{name}", f"ln{os.getpid() % 100_000}{name}"[:15]
+    net = f"10.{77 + os.getpid() % 100}.{number}"
+    inside = ("ip", "netns", "exec", namespace)
+    translated = ("-p", "tcp", "-d", f"{net}.1", "-j", "DNAT", "--to-destination", "127.0.0.1")
+    _do("ip", "netns", "add", namespace)
+    opened.callback(_do, "ip", "netns", "del", namespace)
+    _do("ip", "link", "add", cable, "type", "veth", "peer", "name", "eth0", "netns", namespace)
+    _do("ip", "addr", "add", f"{net}.1/24", "dev", cable)
+    _do("ip", "link", "set", cable, "up")
+    _do("sysctl", "-qw", f"net.ipv4.conf.{cable}.route_localnet=1")
+    _do("iptables", "-w", "-t", "nat", "-A", "PREROUTING", "-i", cable, *translated)
+    opened.callback(
+        _do, "iptables", "-w", "-t", "nat", "-D", "PREROUTING", "-i", cable, *translated
+    )
+    # Postgres knows this machine's own address only.
+    local = ("-s", f"{net}.2", "-p", "tcp", "-j", "SNAT", "--to-source", "127.0.0.1")
+    _do("iptables", "-w", "-t", "nat", "-A", "INPUT", *local)
+    opened.callback(_do, "iptables", "-w", "-t", "nat", "-D", "INPUT", *local)
+    _do(*inside, "ip", "addr", "add", f"{net}.2/24", "dev", "eth0")
+    _do(*inside, "ip", "link", "set", "eth0", "up")
+    _do(*inside, "ip", "link", "set", "lo", "up")
+    _do(*inside, "sysctl", "-qw", "net.ipv4.conf.all.route_localnet=1")
+    out = ("-p", "tcp", "-d", "127.0.0.1", "-j", "DNAT", "--to-destination", f"{net}.1")
+    _do(*inside, "iptables", "-w", "-t", "nat", "-A", "OUTPUT", *out)
+    _do(
+        *inside,
+        "iptables",
+        "-w",
+        "-t",
+        "nat",
+        "-A",
+        "POSTROUTING",
+        "-o",
+        "eth0",
+        "-j",
+        "MASQUERADE",
+    )
+    return namespace, cable
+
+
+def _view(opened: ExitStack, home: Path, environment: dict[str, str]) -> FleetView:
+    """Return what a test asks of the fleet; it reads Postgres directly."""
+    info = load_info(home) or StandInfo(home, home, (), "", environment["PREFECT_API_URL"])
+    client = httpx2.Client(
+        base_url=f"{environment['PREFECT_API_URL']}/",
+        headers=credentials(environment),
+        trust_env=False,
+        timeout=20,
+    )
+    endpoint = httpx2.Client(
+        base_url=f"{environment['ANTHROPIC_BASE_URL']}/", trust_env=False, timeout=20
+    )
+    pool = create_engine(environment["LANES_DIRECT_DATABASE_URL"], pool_pre_ping=True)
+    for each in (pool.dispose, client.close, endpoint.close):
+        opened.callback(each)
+    return FleetView(home, environment, environment, info, frozenset(), pool, client, endpoint)
+
+
+def _answers(url: str) -> bool:
+    try:
+        headers = credentials({"PREFECT_API_AUTH_STRING": LOGIN})
+        return httpx2.get(url, timeout=5, trust_env=False, headers=headers).is_success
+    except httpx2.HTTPError:
+        time.sleep(0.2)
+        return False
+
+
+def _do(*command: str) -> None:
+    subprocess.run(command, check=True, capture_output=True)
+
+
+def _path() -> str:
+    return os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/sbin"])
