@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -97,9 +98,11 @@ class FleetPart:
     environment: Mapping[str, str]
     logs: Path
     process: subprocess.Popen[bytes] | None = field(default=None, init=False)
+    is_wanted: bool = field(default=False, init=False)
 
     def start(self) -> None:
         """Start the process; its output is added to its log."""
+        self.is_wanted = True
         with (self.logs / f"{self.name}.log").open("ab") as log:
             self.process = subprocess.Popen(
                 self.command,
@@ -113,14 +116,16 @@ class FleetPart:
 
     def end(self, how: signal.Signals = signal.SIGKILL) -> None:
         """Send a signal to the process and wait for its end."""
+        self.is_wanted = False
         if self.process is not None and self.process.poll() is None:
             self.process.send_signal(how)
             self.process.wait(60)
 
-    @property
-    def is_up(self) -> bool:
-        """Return whether the process runs."""
-        return self.process is not None and self.process.poll() is None
+    def keep(self) -> None:
+        """Start the process again if it ended by itself, as systemd does."""
+        if self.is_wanted and self.process is not None and self.process.poll() is not None:
+            print(f"{self.name} ended by itself with {self.process.returncode}", flush=True)
+            self.start()
 
 
 @dataclass
@@ -149,6 +154,7 @@ class HostNode:
 
     def kill(self) -> None:
         """Kill every process of the host at once."""
+        self.worker.is_wanted = False
         while pids := self.pids():
             for pid in pids:
                 try:
@@ -232,7 +238,7 @@ def fleet(
             parts = _Parts(folder, opened)
             environment = _shared(parts, pool_mode, settings.pop("latency_s", "0")) | settings
             person = environment | {"LANES_HOME": str(folder / "person")}
-            done = cli(person, "deploy")
+            done = cli(person, "deploy", "--samples")
             assert done.returncode == 0, done.stdout + done.stderr
             nodes = {
                 each: _host(parts, each, number, environment, (faketime or {}).get(each))
@@ -241,7 +247,29 @@ def fleet(
             view = _view(opened, folder / "person", person)
             for each in nodes.values():
                 each.start()
+            opened.enter_context(
+                _kept([*parts.made.values(), *(each.worker for each in nodes.values())])
+            )
             yield Fleet(folder, parts.made, nodes, view, person, parts.postgres)
+
+
+@contextmanager
+def _kept(parts: Sequence[FleetPart]) -> Iterator[None]:
+    """Start again within a second what ends by itself."""
+    over = threading.Event()
+
+    def keep() -> None:
+        while not over.wait(1):
+            for each in parts:
+                each.keep()
+
+    keeper = threading.Thread(target=keep)
+    keeper.start()
+    try:
+        yield
+    finally:
+        over.set()
+        keeper.join()
 
 
 class _Parts:
@@ -331,7 +359,7 @@ def _host(
     parts: _Parts, name: str, number: int, environment: Mapping[str, str], clock: str | None
 ) -> HostNode:
     """Prepare a host whose worker is not started yet."""
-    home = parts.folder / name
+    (home := parts.folder / name).mkdir()
     own = {
         **environment,
         HOST: name,

@@ -13,7 +13,7 @@ pytestmark = [
 
 
 def test_two_hosts_lose_double_and_repay_nothing() -> None:
-    with fleet(faketime={"b": "+30s"}) as running:
+    with fleet(faketime={"b": "+30s"}, latency_s="0.2") as running:
         report = run_matrix(running, 2_000, per_s=20)
         print(report.table())
     assert (report.lost, report.doubled, report.paid_twice) == (0, 0, 0)
