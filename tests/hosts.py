@@ -1,0 +1,162 @@
+"""Processes that are killed and started again, and hosts that are killed and cut off, for tests.
+
+A host is a network namespace with a name of its own where this machine permits one: what it sends to 127.0.0.1 reaches this
+machine, until its cable is cut. Elsewhere a host is a name, and cannot be cut off.
+"""
+
+import os
+import shutil
+import signal
+import subprocess
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+
+import psutil
+
+HOST = "LANES_TEST_HOST"  # in the environment of every process of a host
+
+
+@cache
+def may_cut_cables() -> bool:
+    """Return whether this machine permits network namespaces and address translation."""
+    if os.geteuid() != 0 or not all(map(shutil.which, ("ip", "iptables", "unshare"))):
+        return False
+    name = f"lanes-try-{os.getpid()}"
+    if subprocess.run(["ip", "netns", "add", name], capture_output=True).returncode != 0:
+        return False
+    subprocess.run(["ip", "netns", "del", name], check=True)
+    return subprocess.run(["iptables", "-t", "nat", "-L"], capture_output=True).returncode == 0
+
+
+@dataclass
+class FleetPart:
+    """One process that is started, killed and started again with the same command."""
+
+    name: str
+    command: Sequence[str]
+    environment: Mapping[str, str]
+    logs: Path
+    process: subprocess.Popen[bytes] | None = field(default=None, init=False)
+    is_wanted: bool = field(default=False, init=False)
+
+    def start(self) -> None:
+        """Start the process; its output is added to its log."""
+        self.is_wanted = True
+        with (self.logs / f"{self.name}.log").open("ab") as log:
+            self.process = subprocess.Popen(
+                self.command,
+                env=dict(self.environment),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                cwd=self.logs,
+            )
+
+    def end(self, how: signal.Signals = signal.SIGKILL) -> None:
+        """Send a signal to the process and wait for its end."""
+        self.is_wanted = False
+        if self.process is not None and self.process.poll() is None:
+            self.process.send_signal(how)
+            self.process.wait(60)
+
+    def keep(self) -> None:
+        """Start the process again if it ended by itself, as systemd does."""
+        if self.is_wanted and self.process is not None and self.process.poll() is not None:
+            print(f"{self.name} ended by itself with {self.process.returncode}", flush=True)
+            self.start()
+
+
+@dataclass
+class HostNode:
+    """One host: its name, its folder, and the worker of Lanes that it runs."""
+
+    name: str
+    worker: FleetPart
+    namespace: str | None
+    cable: str | None
+
+    def start(self) -> None:
+        """Start the worker of the host."""
+        self.worker.start()
+
+    def pids(self) -> list[int]:
+        """Return the processes of the host."""
+        found: list[int] = []
+        for each in psutil.process_iter():
+            try:
+                if each.environ().get(HOST) == self.name and each.status() != "zombie":
+                    found.append(each.pid)
+            except (psutil.NoSuchProcess, psutil.AccessDenied):
+                continue
+        return found
+
+    def kill(self) -> None:
+        """Kill every process of the host at once."""
+        self.worker.is_wanted = False
+        while pids := self.pids():
+            for pid in pids:
+                try:
+                    os.kill(pid, signal.SIGKILL)
+                except ProcessLookupError:
+                    continue
+        self.worker.end()
+
+    def cut_off(self) -> None:
+        """Cut the cable of the host: its connections stay open and carry nothing."""
+        assert self.cable is not None
+        _do("ip", "link", "set", self.cable, "down")
+
+    def connect(self) -> None:
+        """Mend the cable of the host."""
+        assert self.cable is not None
+        _do("ip", "link", "set", self.cable, "up")
+
+
+def namespace_of(opened: ExitStack, name: str, number: int) -> tuple[str, str]:
+    """Make a namespace whose 127.0.0.1 is this machine's, and return its name and its cable."""
+    namespace, cable = f"lanes-{os.getpid()}-{name}", f"ln{os.getpid() % 100_000}{name}"[:15]
+    net = f"10.{77 + os.getpid() % 100}.{number}"
+    inside = ("ip", "netns", "exec", namespace)
+    translated = ("-p", "tcp", "-d", f"{net}.1", "-j", "DNAT", "--to-destination", "127.0.0.1")
+    _do("ip", "netns", "add", namespace)
+    opened.callback(_do, "ip", "netns", "del", namespace)
+    _do("ip", "link", "add", cable, "type", "veth", "peer", "name", "eth0", "netns", namespace)
+    _do("ip", "addr", "add", f"{net}.1/24", "dev", cable)
+    _do("ip", "link", "set", cable, "up")
+    _do("sysctl", "-qw", f"net.ipv4.conf.{cable}.route_localnet=1")
+    _do("iptables", "-w", "-t", "nat", "-A", "PREROUTING", "-i", cable, *translated)
+    opened.callback(
+        _do, "iptables", "-w", "-t", "nat", "-D", "PREROUTING", "-i", cable, *translated
+    )
+    # Postgres knows this machine's own address only.
+    local = ("-s", f"{net}.2", "-p", "tcp", "-j", "SNAT", "--to-source", "127.0.0.1")
+    _do("iptables", "-w", "-t", "nat", "-A", "INPUT", *local)
+    opened.callback(_do, "iptables", "-w", "-t", "nat", "-D", "INPUT", *local)
+    _do(*inside, "ip", "addr", "add", f"{net}.2/24", "dev", "eth0")
+    _do(*inside, "ip", "link", "set", "eth0", "up")
+    _do(*inside, "ip", "link", "set", "lo", "up")
+    _do(*inside, "sysctl", "-qw", "net.ipv4.conf.all.route_localnet=1")
+    out = ("-p", "tcp", "-d", "127.0.0.1", "-j", "DNAT", "--to-destination", f"{net}.1")
+    _do(*inside, "iptables", "-w", "-t", "nat", "-A", "OUTPUT", *out)
+    _do(
+        *inside,
+        "iptables",
+        "-w",
+        "-t",
+        "nat",
+        "-A",
+        "POSTROUTING",
+        "-o",
+        "eth0",
+        "-j",
+        "MASQUERADE",
+    )
+    return namespace, cable
+
+
+def _do(*command: str) -> None:
+    subprocess.run(command, check=True, capture_output=True)
