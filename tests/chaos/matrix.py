@@ -37,7 +37,7 @@ OURS = "select provider_batch_id from lanes.batch_status"
 
 
 @dataclass(frozen=True)
-class Fault:
+class HostFault:
     """Something that breaks, and is whole again when `act` returns."""
 
     name: str
@@ -76,22 +76,22 @@ class MatrixReport:
         )
 
 
-def restarted(part: str) -> Fault:
+def restarted(part: str) -> HostFault:
     """Return the kill and the start of a shared process."""
-    return Fault(f"kill {part}", lambda fleet: fleet.restart(part))
+    return HostFault(f"kill {part}", lambda fleet: fleet.restart(part))
 
 
-def host_killed(name: str) -> Fault:
+def host_killed(name: str) -> HostFault:
     """Return the kill of every process of a host, and its start."""
 
     def act(fleet: Fleet) -> None:
         fleet.hosts[name].kill()
         fleet.hosts[name].start()
 
-    return Fault(f"kill host {name}", act)
+    return HostFault(f"kill host {name}", act)
 
 
-def cut_off(name: str) -> Fault:
+def cut_off(name: str) -> HostFault:
     """Return the cut of a host's cable for `CUT_S` seconds."""
 
     def act(fleet: Fleet) -> None:
@@ -99,15 +99,20 @@ def cut_off(name: str) -> Fault:
         time.sleep(CUT_S)
         fleet.hosts[name].connect()
 
-    return Fault(f"cut off host {name}", act)
+    return HostFault(f"cut off host {name}", act)
 
 
-def faults(fleet: Fleet) -> list[Fault]:
+def faults(fleet: Fleet) -> list[HostFault]:
     """Return every fault of the fleet: each process in turn, each host, and each cable where one can be cut."""
     shared = [restarted(part) for part in fleet.parts if part != "standin"]
     hosts = [host_killed(name) for name in fleet.hosts]
     cables = [cut_off(each.name) for each in fleet.hosts.values() if each.cable is not None]
-    return [*shared, Fault("kill postgres", lambda fleet: fleet.crash_postgres()), *hosts, *cables]
+    return [
+        *shared,
+        HostFault("kill postgres", lambda fleet: fleet.crash_postgres()),
+        *hosts,
+        *cables,
+    ]
 
 
 def run_matrix(fleet: Fleet, items: int, *, per_s: float) -> MatrixReport:
