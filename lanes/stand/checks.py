@@ -26,6 +26,7 @@ from lanes.stand.prefect_api import PrefectApi, is_local
 from lanes.stand.runs_with import RunsWith, rewritten
 from lanes.store.engines import discreet_engine
 from lanes.text import basic_auth, mask_address, split_login
+from lanes.units import counted
 
 ANTHROPIC = "https://api.anthropic.com"
 
@@ -301,6 +302,18 @@ def standing(patient: Patient) -> str:
     if found := _asked(patient, taken_roles):
         raise StandError("; ".join(taken(role, holders) for role, holders in found.items()))
     return "no role is held by a session that is none of Lanes"
+
+
+def webhooks(patient: Patient) -> str:
+    from lanes.store.webhooks import listed
+
+    found = _asked(patient, listed)
+    away = [f'webhook "{each.name}" rests: {each.last_error}' for each in found if each.rests]
+    lost = [f'"{each.name}" was not sent {each.given_up}' for each in found if each.given_up]
+    if away or lost:
+        again = "`lanes webhooks test NAME` tries one, `lanes webhooks replay NAME` sends what was given up"
+        raise StandError("; ".join([*away, *lost, again]))
+    return f"{counted(len(found), 'webhook')} set, none in trouble" if found else "none is set"
 
 
 def slack(patient: Patient) -> str:

@@ -47,6 +47,7 @@ CHECKS: Sequence[tuple[str, Callable[[Patient], str]]] = (
     ("models", checks.models),
     ("circuits", checks.circuits),
     ("standing", checks.standing),
+    ("webhooks", checks.webhooks),
     ("slack", checks.slack),
     ("heartbeat", checks.heartbeat),
 )

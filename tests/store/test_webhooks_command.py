@@ -2,12 +2,18 @@
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 from sqlalchemy import Engine, text
 
 from lanes.commands.webhooks import WebhookOptions, webhooks
+from lanes.errors import StandError
+from lanes.settings import Settings
+from lanes.stand import checks
+from lanes.stand.checks import Patient
+from lanes.stand.runs_with import runs_with
 from lanes.store import outbox
 from lanes.webhooks import EVENTS
 from tests.conftest import NOON
@@ -136,6 +142,19 @@ def test_a_replay_says_how_many_events_are_sent_again(
     assert "1 event will be sent to crm again" in capsys.readouterr().out
     assert webhooks("replay", "crm", options=WebhookOptions(since="1s")) == 0
     assert "0 events" in capsys.readouterr().out
+
+
+def test_the_doctor_tells_of_a_webhook_that_rests_or_gave_up(
+    crm: Receiver, pool: Engine, tmp_path: Path
+) -> None:
+    patient = Patient(runs_with(Settings.read(), tmp_path), tmp_path)
+    assert checks.webhooks(patient) == "none is set"
+    add(crm)
+    assert checks.webhooks(patient) == "1 webhook set, none in trouble"
+    with pool.begin() as connection:
+        connection.execute(text("update lanes.webhook set rests = 1, last_error = 'HTTP 503'"))
+    with pytest.raises(StandError, match='webhook "crm" rests: HTTP 503; `lanes webhooks test'):
+        checks.webhooks(patient)
 
 
 def test_every_event_that_is_documented_can_be_asked_for() -> None:
