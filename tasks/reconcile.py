@@ -1,24 +1,37 @@
 """The submitter's role, and the search for batches whose create brought no answer, which only its holder may run."""
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from datetime import datetime, timedelta
 
 from prefect.logging import get_run_logger
 
 from lanes.batch.batch import UNCONFIRMED, OpenBatch
-from lanes.batch.reconcile import BatchFinding, ListedBatch, LostCreate, find, over_at, span
+from lanes.batch.orphans import RequestLabel, read_label
+from lanes.batch.reconcile import (
+    MARGIN,
+    BatchFinding,
+    CreationSpan,
+    ListedBatch,
+    LostCreate,
+    find,
+    over_at,
+    span,
+)
 from lanes.errors import LanesError
 from lanes.provider import batches as provider
 from lanes.provider.batches import BatchUnknown, ProviderBatch
 from lanes.provider.errors import Action, CallFailed
-from lanes.provider.results import ResultsGone
-from lanes.store.batch import adoption, batches, doubts
+from lanes.provider.results import RequestResult, ResultsCut, ResultsGone, results
+from lanes.settling.outcome import Response
+from lanes.store.batch import adoption, batches, doubts, orphans
+from lanes.store.batch.orphans import Orphan
 from lanes.store.routing import turnarounds
 from lanes.store.signals import Role, RoleLock
 from lanes.words import BatchState
 from tasks.connections import Connections
 
+BEFORE_COPY = timedelta(hours=1)  # from when on batches are looked at: a copy takes time
 MOST_AHEAD = timedelta(days=1)  # that the provider's clock may be from ours
 SEVERAL = "several batches at the provider fit it"
 WAIT_S = 600.0  # how long a submitter waits for the one before
@@ -43,9 +56,11 @@ async def sole_submitter(at: Connections) -> AsyncIterator[None]:
 async def reconcile_unresolved(at: Connections) -> BatchFinding | None:
     """Adopt, release or hold the account's unresolved batch, or wait on; return the finding, None when there is none.
 
-    Held batches are searched for again from time to time.
+    Held batches are searched for again from time to time. A restored database adopts its orphans first: a batch whose
+    create is without an answer may be one of them.
     """
     found: BatchFinding | None = None
+    await adopt_orphans(at)
     for batch in await at.db.run(adoption.to_search, at.provider.account, now=await at.db.now()):
         try:
             finding = await _reconcile(at, batch)
@@ -56,6 +71,64 @@ async def reconcile_unresolved(at: Connections) -> BatchFinding | None:
         if batch.state is BatchState.INTENDED or found is None:
             found = finding
     return found
+
+
+async def adopt_orphans(at: Connections) -> None:
+    """Adopt the batches that left after the copy that this database was restored from, each once it has ended.
+
+    No batch leaves before every one of them is known: their items may be among those that wait here.
+    """
+    before = await at.db.now()
+    copy = await at.db.run(orphans.copied, now=before)
+    if copy is None:
+        return
+    log = get_run_logger()
+    try:
+        listing = await provider.listing(await at.client())
+        ahead = _ahead(listing.answered_at, before, await at.db.now())
+        left = CreationSpan(copy.as_of + ahead - BEFORE_COPY, copy.noticed + ahead + MARGIN)
+        listed = [
+            each
+            for each in await listing.since(left.first)
+            if each.created_at is None or each.created_at in left
+        ]
+        ids = [each.id for each in listed]
+        known = await at.db.run(batches.owned_ids, ids)
+        known |= await at.db.run(doubts.strangers, at.provider.account, ids)
+        is_open = False
+        for each in listed:
+            if each.id not in known:
+                is_open |= not each.ended
+                if each.ended and (said := await _adopt(at, each)):
+                    log.warning("%s", said)
+    except (CallFailed, ResultsCut) as failure:
+        log.warning("batches that left after the copy could not be looked for: %s", failure)
+        return
+    if not is_open:
+        await at.db.run(orphans.searched, copy)
+
+
+async def _adopt(at: Connections, seen: ProviderBatch) -> str | None:
+    """Adopt an ended batch of the provider by the labels of its requests; return what was done, None where it is not ours."""
+    nonce, labels, said = "", dict[int, RequestLabel](), dict[int, Response]()
+    told = results(await at.client(), seen.id, requests=seen.requests)
+    try:
+        async with aclosing(told) as chunks:
+            async for chunk in chunks:
+                for line in chunk:
+                    label = read_label(line.label)
+                    nonce = nonce or (line.nonce if label else "")
+                    if label is None or line.nonce != nonce:
+                        continue
+                    labels[line.number] = label
+                    if isinstance(line, RequestResult) and isinstance(line.said, Response):
+                        said[line.number] = line.said
+                if not labels:
+                    return None
+    except (BatchUnknown, ResultsGone) as gone:
+        return f"{seen.id} cannot be read any more: {gone}"
+    orphan = Orphan(seen, at.provider.account, nonce, labels, said)
+    return await at.db.run(orphans.adopt, orphan, now=await at.db.now())
 
 
 async def _reconcile(at: Connections, batch: OpenBatch) -> BatchFinding:

@@ -13,6 +13,7 @@ from sqlalchemy import Connection
 from lanes import packing
 from lanes.batch.batch import PRIMER, BatchKind, CreateAnswer, Intent
 from lanes.batch.departure import NotCreated, fill, whole_from
+from lanes.batch.orphans import version_tag, write_label
 from lanes.errors import LanesError
 from lanes.ids import BatchId, WorkId
 from lanes.json_data import weight
@@ -26,7 +27,7 @@ from lanes.provider.client import questions
 from lanes.provider.errors import FREEZES, OF_MODEL, Action, CallFailed
 from lanes.provider.requests import Writer
 from lanes.store import incidents
-from lanes.store.batch import adoption, batches, creates, doubts, priming, ready_work
+from lanes.store.batch import adoption, batches, creates, doubts, orphans, priming, ready_work
 from lanes.store.batch.affording import Affording
 from lanes.store.batch.priming import CachePlan
 from lanes.store.doors import history, references
@@ -37,12 +38,14 @@ from lanes.store.workload import workloads
 from lanes.units import counted
 from lanes.words import Lane
 from lanes.workload.context import fingerprint
+from lanes.workload.definition import content_hash
 from lanes.workload.version import Version
 from tasks.connections import Connections
 from tasks.reconcile import create_of
 
 # payloads of works whose histories are loaded at once: those of their entities are of that kind, and there are several each
 HISTORY_BYTES = 1024**2
+ORPHANS_AGAIN = timedelta(minutes=1)
 DECIDED_AFTER = timedelta(minutes=10)  # how often a held batch is looked at for a decision
 
 
@@ -114,6 +117,10 @@ async def send_batch(at: Connections, kind: BatchKind, *, most: BatchSize = Batc
 
 
 async def _unblocked(at: Connections) -> None:
+    now = await at.db.now()
+    if await at.db.run(orphans.copied, now=now):
+        said = "the database was restored, and batches that left after its copy are still open at the provider"
+        raise Blocked(f"{said}; see `lanes doctor --after-restore`", now + ORPHANS_AGAIN)
     open_ = await at.db.run(batches.unresolved, at.provider.account)
     if open_ is not None:
         until = create_of(at, open_).over_at + timedelta(seconds=at.provider.listing_grace_s)
@@ -227,6 +234,7 @@ class _Writing:
         ]()  # digests of the contexts of what was written
         self.earlier: history.History = {}  # of the work that is still to be written, or may be written again
         self._body, self._writer, self._whole = body, Writer(version, Lane.BATCH), whole_from(taken)
+        self._tag = version_tag(content_hash(version.spec))
 
     def __len__(self) -> int:
         return len(self.packs)
@@ -247,7 +255,8 @@ class _Writing:
         alone, marked = len(pack) == 1, number in self._marked
         ids = [packing.ALONE] if alone else packing.pack_ids(self.nonce, number, len(pack))
         asked = self._writer.write(questions(pack, ids, self.earlier), marked=marked)
-        self._body.add(provider.custom_id(self.nonce, number), asked)
+        name = provider.custom_id(self.nonce, number, write_label(self._tag, pack))
+        self._body.add(name, asked)
         self.packs.append(tuple(each.claim for each in pack))
         if self.version.spec.corrects_late:
             works = [each.claim.work_id for each in pack]

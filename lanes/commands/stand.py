@@ -96,14 +96,22 @@ def worker(*, pool: tuple[Literal["realtime", "batch"], ...] | None = None) -> i
 
 
 @command
-def doctor(*, as_json: AsJson = False) -> int:
+def doctor(*, after_restore: bool = False, as_json: AsJson = False) -> int:
     """Check settings, database, schema, Prefect, workers, deployments, blocks, provider, models and Slack.
 
     Each is ok, or one sentence says what is wrong and what to do. Exit code 1 when something is wrong.
-    """
-    from lanes.stand.doctor import all_well, examine
 
-    findings = examine()
+    `lanes doctor --after-restore` says how old the rows of a restored database are, which batches of the provider left since
+    then, which items are lost, and from where events are read and published. From then on no batch leaves until `collect` has
+    adopted the batches that are ours. Safe to repeat.
+
+    Args:
+        after_restore: Look at what a backup lacks, after it was restored.
+    """
+    from lanes.stand.after_restore import CHECKS as AFTER_RESTORE
+    from lanes.stand.doctor import CHECKS, all_well, examine
+
+    findings = examine(of=AFTER_RESTORE if after_restore else CHECKS)
     if as_json:
         print_json([asdict(finding) for finding in findings])
     else:

@@ -28,7 +28,9 @@ BATCHES = "/v1/messages/batches"
 KIND = "message_batch"
 BATCH_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:-]{0,255}")  # safe in a path
 COUNTS = ("processing", "succeeded", "errored", "canceled", "expired")
-CUSTOM_ID = re.compile(r"(?P<nonce>[0-9a-f]+)-(?P<number>0|[1-9][0-9]{0,8})")
+CUSTOM_ID = re.compile(
+    r"(?P<nonce>[0-9a-f]+)-(?P<number>0|[1-9][0-9]{0,8})(?:-(?P<label>[A-Za-z0-9_-]+))?"
+)
 
 
 BLOCK = 1024 * 1024  # bytes read and sent at once
@@ -193,9 +195,9 @@ def batch_failed(error: Exception) -> CallFailed:
     return BatchUnknown(told.action, said, maybe_billed=False, request_id=told.request_id)
 
 
-def custom_id(nonce: str, number: int) -> str:
-    """Return the name of a request in its batch; the nonce proves whose batch it is."""
-    return f"{nonce}-{number}"
+def custom_id(nonce: str, number: int, label: str = "") -> str:
+    """Return the name of a request in its batch; the nonce proves whose batch it is, the label names its work."""
+    return f"{nonce}-{number}-{label}" if label else f"{nonce}-{number}"
 
 
 async def create(

@@ -26,7 +26,9 @@ from lanes.words import Outcome
 MOST_LINES = 500
 MOST_BYTES = 4 * 1024 * 1024  # of lines in one chunk
 KEPT_BYTES = 64 * 1024  # of a line that is too long: enough to see which request it is of
-NAMED = re.compile(rb'"custom_id"\s*:\s*"(?P<nonce>[0-9a-f]{1,64})-(?P<number>0|[1-9][0-9]{0,8})"')
+NAMED = re.compile(
+    rb'"custom_id"\s*:\s*"(?P<nonce>[0-9a-f]{1,64})-(?P<number>0|[1-9][0-9]{0,8})(?:-(?P<label>[A-Za-z0-9_-]{1,64}))?"'
+)
 
 
 class ResultsCut(LanesError):
@@ -55,6 +57,7 @@ class RequestResult:
     nonce: str
     number: int
     said: Response | RequestFault | Judgment
+    label: str = ""
 
     @property
     def is_fault(self) -> bool:
@@ -69,6 +72,7 @@ class Unreadable:
     why: str
     nonce: str = ""
     number: int = -1
+    label: str = ""
 
 
 class _TooLong(bytes):
@@ -213,27 +217,29 @@ class _LineParts:
 
 def read_line(line: bytes) -> RequestResult | Unreadable:
     """Return the result that a line holds. No line raises, whatever it is."""
-    nonce, number = "", -1
+    nonce, number, label = "", -1, ""
     try:
         if isinstance(line, _TooLong) or len(line) > LONGEST_LINE:
             raise ValueError(f"it is longer than {LONGEST_LINE:,} bytes")
         said = json_data.loads(line)
-        nonce, number = _request(said["custom_id"])
-        return RequestResult(nonce, number, _said(said["result"], said["custom_id"]))
+        nonce, number, label = _request(said["custom_id"])
+        return RequestResult(nonce, number, _said(said["result"], said["custom_id"]), label)
     except UnreadableBill as error:
-        return Unreadable(str(error), nonce, number)
+        return Unreadable(str(error), nonce, number, label)
     except (
         Exception
     ) as error:  # the shape of a line is the provider's: whatever it holds, the others are read
         if not nonce and (named := NAMED.search(line)):
             nonce, number = named["nonce"].decode(), int(named["number"])
-        return Unreadable(quoted(f"{type(error).__name__}: {error}"), nonce, number)
+            label = (named["label"] or b"").decode()
+        return Unreadable(quoted(f"{type(error).__name__}: {error}"), nonce, number, label)
 
 
-def _request(custom_id: str) -> tuple[str, int]:
-    """Return the nonce and the number of the request that has this name."""
-    match = CUSTOM_ID.fullmatch(custom_id)
-    return (match["nonce"], int(match["number"])) if match else (custom_id, -1)
+def _request(custom_id: str) -> tuple[str, int, str]:
+    """Return the nonce, the number and the label of the request that has this name."""
+    if match := CUSTOM_ID.fullmatch(custom_id):
+        return match["nonce"], int(match["number"]), match["label"] or ""
+    return custom_id, -1, ""
 
 
 def _said(result: dict[str, Any], call: str) -> Response | RequestFault | Judgment:

@@ -169,7 +169,7 @@ def database(patient: Patient) -> str:
 def schema(patient: Patient) -> str:
     from lanes.store.schema import pending
 
-    missing = _asked(patient, pending)
+    missing = asked(patient, pending)
     if missing:
         raise StandError(
             f"the database lacks {len(missing)} migrations (the next is {missing[0]}): run `lanes up`"
@@ -225,8 +225,8 @@ def blocks(patient: Patient) -> str:
 
 
 def provider(patient: Patient) -> str:
-    base, key = _provider(patient)
-    answer, at = _ask(base, key, MODELS), mask_address(base)
+    base, key = provider_of(patient)
+    answer, at = ask(base, key, MODELS), mask_address(base)
     _check_accepted(answer, base)
     if answer.status_code == 404:
         raise StandError(
@@ -250,7 +250,7 @@ def key(settings: Settings) -> str | None:
         return None
     base = settings.anthropic_base_url or ANTHROPIC
     try:
-        answer = _ask(base, settings.anthropic_api_key.get_secret_value(), MODELS)
+        answer = ask(base, settings.anthropic_api_key.get_secret_value(), MODELS)
     except StandError as unreachable:
         return f"{unreachable}; the key could not be tried, and what waits is asked once the provider answers"
     _check_accepted(answer, base)
@@ -274,7 +274,7 @@ def models(patient: Patient) -> str:
     base, key = patient.provider
     wanted = _models_of_workloads(patient)
     for model, workload in sorted(wanted.items()):
-        answer, at = _ask(base, key, f"/v1/models/{model}"), mask_address(base)
+        answer, at = ask(base, key, f"/v1/models/{model}"), mask_address(base)
         if answer.status_code == 404:
             raise StandError(
                 f'{at} knows no model "{model}", which workload "{workload}" uses: correct it in its block'
@@ -288,7 +288,7 @@ def circuits(patient: Patient) -> str:
     from lanes.store.database import clock
     from lanes.store.realtime.circuits import open_ones
 
-    unasked, now = _asked(patient, lambda connection: (open_ones(connection), clock(connection)))
+    unasked, now = asked(patient, lambda connection: (open_ones(connection), clock(connection)))
     if unasked:
         said = [each.said(model, account, now) for (account, model), each in unasked.items()]
         raise StandError("; ".join([*said, IN_AN_OUTAGE]))
@@ -299,7 +299,7 @@ def standing(patient: Patient) -> str:
     from lanes.promises.breaches import taken
     from lanes.store.promises.recording import taken_roles
 
-    if found := _asked(patient, taken_roles):
+    if found := asked(patient, taken_roles):
         raise StandError("; ".join(taken(role, holders) for role, holders in found.items()))
     return "no role is held by a session that is none of Lanes"
 
@@ -361,7 +361,7 @@ def _check_address(variable: str, url: str, *, secret: bool = False) -> None:
         raise StandError(f"{variable}{shown} is not an http address: correct or unset it")
 
 
-def _provider(patient: Patient) -> tuple[str, str]:
+def provider_of(patient: Patient) -> tuple[str, str]:
     if patient.provider is None:
         raise StandError(
             "no model provider: start the local stand-in with `lanes up`, or set ANTHROPIC_API_KEY"
@@ -369,7 +369,7 @@ def _provider(patient: Patient) -> tuple[str, str]:
     return patient.provider
 
 
-def _ask(base: str, key: str, path: str) -> httpx2.Response:
+def ask(base: str, key: str, path: str) -> httpx2.Response:
     bare, login = split_login(base)
     headers = {"x-api-key": key, "anthropic-version": API_VERSION, **basic_auth(login)}
     try:
@@ -388,12 +388,12 @@ def _models_of_workloads(patient: Patient) -> dict[str, str]:
 
     return {
         model: version.workload
-        for version in _asked(patient, in_force).values()
+        for version in asked(patient, in_force).values()
         for model in (version.spec.realtime_model, version.spec.batch_model)
     }
 
 
-def _asked(patient: Patient, query: Callable[[Connection], T]) -> T:
+def asked(patient: Patient, query: Callable[[Connection], T]) -> T:
     engine = discreet_engine(patient.usable_database())
     try:
         with engine.connect() as connection:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from lanes.errors import StandError
+from lanes.errors import SetupError
 from lanes.settings import Settings
 from lanes.stand import checks
 from lanes.stand.checks import NotLooked, Patient
@@ -33,7 +33,8 @@ class Finding:
     sentence: str
 
 
-CHECKS: Sequence[tuple[str, Callable[[Patient], str]]] = (
+Checks = Sequence[tuple[str, Callable[[Patient], str]]]
+CHECKS: Checks = (
     ("python", checks.python_version),
     ("home", checks.home),
     ("shell", checks.shell),
@@ -54,7 +55,11 @@ CHECKS: Sequence[tuple[str, Callable[[Patient], str]]] = (
 
 
 def examine(
-    settings: Settings | None = None, home: Path | None = None, checkout: Path | None = None
+    settings: Settings | None = None,
+    home: Path | None = None,
+    checkout: Path | None = None,
+    *,
+    of: Checks = CHECKS,
 ) -> list[Finding]:
     """Run every check in order, without starting or changing anything; each takes about 10 s at most.
 
@@ -69,8 +74,8 @@ def examine(
     checkout = (checkout or find_checkout()).resolve()
     home = home or find_home(settings, checkout)
     patient = Patient(runs_with(settings, home), home)
-    with ThreadPoolExecutor(max_workers=len(CHECKS)) as pool:
-        findings = pool.map(lambda each: _look(each[0], each[1], patient), CHECKS)
+    with ThreadPoolExecutor(max_workers=len(of)) as pool:
+        findings = pool.map(lambda each: _look(each[0], each[1], patient), of)
         return [Finding("settings", CheckVerdict.OK, "every variable can be read"), *findings]
 
 
@@ -84,7 +89,7 @@ def _look(name: str, check: Callable[[Patient], str], patient: Patient) -> Findi
         return Finding(name, CheckVerdict.OK, check(patient))
     except NotLooked as reason:
         return Finding(name, CheckVerdict.NOT_LOOKED, str(reason))
-    except StandError as error:
+    except SetupError as error:
         return Finding(name, CheckVerdict.WRONG, str(error))
 
 

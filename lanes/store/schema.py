@@ -7,7 +7,6 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from alembic.util import CommandError
 from psycopg.errors import InsufficientPrivilege
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import ProgrammingError
@@ -33,6 +32,11 @@ TOO_OLD = (
     "a database of your own with pg_dump); then empty it, with `make clean` or `drop schema lanes cascade`, and run `lanes "
     'up`. To keep the data instead, see "The database is too old" in docs/troubleshooting.md'
 )
+TOO_NEW = (
+    "Database %s is at migration %s, and this release of Lanes knows those up to %s: it was made by a newer one, and there "
+    "is no way back. Nothing was changed. Start the newer release again, or restore the backup from before its upgrade (see "
+    "docs/how-to/back-up-and-restore.md), or set another LANES_DATABASE_URL"
+)
 
 
 def config() -> Config:
@@ -50,19 +54,14 @@ def upgrade(url: str) -> None:
     try:
         with engine.begin() as connection:
             connection.execute(text("select pg_advisory_xact_lock(:key)"), {"key": ONE_AT_A_TIME})
+            _revision(connection)
             if not become_owner(connection):
                 _refuse_to_migrate(connection, str(engine.url.username))
                 return
             settings = config()
             settings.attributes["connection"] = connection
             _adopt(connection)
-            try:
-                command.upgrade(settings, "head")
-            except CommandError as error:
-                raise SetupError(
-                    f"the database cannot be moved to this checkout's schema ({error}): it was made by a newer one. "
-                    "Use that checkout, or another LANES_DATABASE_URL; the embedded one starts anew after `make clean`"
-                ) from error
+            command.upgrade(settings, "head")
     finally:
         engine.dispose()
 
@@ -132,12 +131,15 @@ def _revision(connection: Connection) -> str | None:
     """Return the revision of the database; None: it has no schema yet.
 
     Raises:
-        SetupError: it is too old.
+        SetupError: it is too old, or a newer release upgraded it.
     """
     context = MigrationContext.configure(connection, opts={"version_table_schema": SCHEMA})
     have = context.get_current_revision()
     if have is not None and have < LAST_BEFORE_BASELINE:
         raise SetupError(TOO_OLD % have)
+    newest = ScriptDirectory.from_config(config()).get_current_head() or ""
+    if have is not None and have > newest:
+        raise SetupError(TOO_NEW % (connection.engine.url.database, have, newest))
     return have
 
 

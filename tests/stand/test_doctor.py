@@ -15,9 +15,11 @@ from sqlalchemy import Engine, text
 from lanes.realtime.circuit import Fault
 from lanes.settings import Settings
 from lanes.stand import local
+from lanes.stand.after_restore import CHECKS as AFTER_RESTORE
 from lanes.stand.doctor import CheckVerdict, Finding, all_well, examine
 from lanes.stand.info import STAND_IN_KEY, StandInfo
 from lanes.stand.postgres import Running
+from lanes.store.batch.orphans import copied
 from lanes.store.realtime import circuits
 from lanes.store.signals import CLASS, Role
 from tests.conftest import NOON, later
@@ -299,3 +301,45 @@ def test_half_a_slack_setting_is_wrong_and_none_is_a_note(
     assert finding.verdict is verdict
     assert said in finding.sentence
     assert "xoxb" not in finding.sentence
+
+
+def test_after_a_restore_it_says_what_the_copy_lacks_and_holds_batches_back(
+    home: Path, pool: Engine, database_url: str, serve: Callable[[Answers], str]
+) -> None:
+    listed = {
+        "id": "msgbatch_1",
+        "processing_status": "in_progress",
+        "created_at": later(minutes=1).isoformat(),
+    }
+    page: Answers = {
+        "/v1/messages/batches": (200, {"data": [listed], "has_more": False, "last_id": "x"})
+    }
+    given = {
+        "LANES_DATABASE_URL": database_url,
+        "ANTHROPIC_API_KEY": "k",
+        "ANTHROPIC_BASE_URL": serve(page),
+    }
+    with pool.begin() as connection:
+        copied(connection, now=NOON)
+        connection.execute(text("update lanes.watermark set position = position + 1"))
+    with pytest.MonkeyPatch.context() as patched:
+        for variable, value in given.items():
+            patched.setenv(variable, value)
+        by_name = {each.check: each for each in examine(None, home, home, of=AFTER_RESTORE)}
+    assert by_name["copy"].sentence.startswith("its rows are as of 2026-11-24 12:00:00 UTC")
+    assert by_name["orphans"].verdict is CheckVerdict.WRONG
+    assert "open at the provider and unknown here: msgbatch_1" in by_name["orphans"].sentence
+    assert by_name["lost"].sentence == "0 batches adopted, with every item"
+    with pool.begin() as connection:
+        assert copied(connection, now=NOON) is not None
+
+
+def test_a_database_of_a_newer_release_is_named_with_what_to_do(
+    home: Path, pool: Engine, database_url: str
+) -> None:
+    with pool.begin() as connection:
+        connection.execute(text("update lanes.alembic_version set version_num = '9999'"))
+    finding = found(home, "schema", LANES_DATABASE_URL=database_url)
+    assert finding.verdict is CheckVerdict.WRONG
+    assert "at migration 9999" in finding.sentence
+    assert "restore the backup from before its upgrade" in finding.sentence

@@ -12,6 +12,7 @@ from lanes.json_data import replace_unstorable
 from lanes.packing import Claim
 from lanes.realtime.health import PastFaults, at_fault
 from lanes.store.batch import batches, doubts
+from lanes.store.batch.orphans import is_orphan
 from lanes.store.bulk import one_of
 from lanes.store.tables import attempt, batch, batch_doubt, batch_member
 from lanes.words import BatchState, Outcome
@@ -182,7 +183,7 @@ def collected(connection: Connection, batch_id: BatchId, *, now: datetime) -> Ta
         batch.c.state.in_([BatchState.ENDED, BatchState.SUPERSEDED]),
         state=case((superseded, BatchState.RELEASED), else_=BatchState.COLLECTED),
         collected_at=now,
-        note=case((superseded | (batch.c.note == PRIMER), batch.c.note)),
+        note=case((superseded | (batch.c.note == PRIMER) | is_orphan(), batch.c.note)),
     )
     if row is None:
         return None

@@ -39,11 +39,18 @@ def intend(
         )
         .returning(batch.c.id)
     ).scalar_one()
+    own(connection, batch_id, packs)
+    return batch_id
+
+
+def own(connection: sa.Connection, batch_id: BatchId, packs: Sequence[Sequence[Claim]]) -> None:
+    """Give the batch the claimed work, of which each pack is one request; an older claim is only booked with it."""
     connection.execute(_members(batch_id, packs))
     of_batch = sa.and_(batch_member.c.batch_id == batch_id, batch_member.c.work_id == work.c.id)
-    taken = sa.update(work).where(of_batch).values(state=WorkState.SUBMITTED, batch_id=batch_id)
-    connection.execute(taken.values(claim_no=batch_member.c.claim_no, lease_until=None))
-    return batch_id
+    newest = batch_member.c.claim_no > work.c.claim_no
+    taken = sa.update(work).where(of_batch, newest)
+    owned = {"state": WorkState.SUBMITTED, "batch_id": batch_id, "lease_until": None}
+    connection.execute(taken.values(claim_no=batch_member.c.claim_no, **owned))
 
 
 def _members(batch_id: BatchId, packs: Sequence[Sequence[Claim]]) -> sa.Insert:

@@ -1,0 +1,130 @@
+"""The checks of `lanes doctor --after-restore`: what a copy of the database lacks, and what becomes of it."""
+
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Connection, text
+
+from lanes.batch.orphans import Copy
+from lanes.errors import StandError
+from lanes.provider.batches import BATCHES, ProviderBatch, read_batch
+from lanes.stand import checks
+from lanes.stand.checks import Patient, ask, asked, provider_of
+from lanes.units import counted
+
+KEPT = timedelta(days=29)  # how long the provider keeps results
+OPEN = """
+select (select count(*) from lanes.work where state = 'claimed') as claims,
+       (select count(*) from lanes.batch where state in ('intended', 'held', 'submitted', 'ended')) as batches
+"""
+POSITIONS = """
+select (select count(*) from lanes.event_outbox) as outbox,
+       (select seen_until from lanes.watermark where name = 'arrivals') as arrivals
+"""
+
+
+def copy(patient: Patient) -> str:
+    found = asked(patient, _copy)
+    return (
+        f"its rows are as of {_at(found.as_of)}; `collect` looks for batches that left since then, and no batch leaves before "
+        "they are known"
+    )
+
+
+def orphans(patient: Patient) -> str:
+    from lanes.store.batch.batches import owned_ids
+
+    since = asked(patient, _copy).as_of
+    listed = {each.id: each for each in _listed(patient, since)}
+    known = asked(patient, lambda connection: owned_ids(connection, [*listed]))
+    unknown = [each for id_, each in listed.items() if id_ not in known]
+    if unclear := [_said(each) for each in unknown if not each.ended]:
+        raise StandError(
+            f"open at the provider and unknown here: {', '.join(unclear)}. Each is adopted once it has ended, if it is ours; "
+            "keep `collect` running, and ask again"
+        )
+    left = f"; not ours, or to be adopted now: {', '.join(map(_said, unknown))}" if unknown else ""
+    return f"{counted(len(listed), 'batch')} at the provider since the copy, {len(known)} known here{left}"
+
+
+def lost(patient: Patient) -> str:
+    from lanes.store.batch.orphans import notes
+
+    found = asked(patient, notes)
+    if lacking := [f"batch {id_}: {note}" for id_, note in found if "send them again" in note]:
+        raise StandError("; ".join(lacking))
+    return f"{counted(len(found), 'batch')} adopted, with every item"
+
+
+def in_flight(patient: Patient) -> str:
+    row = asked(patient, lambda connection: connection.execute(text(OPEN)).one())
+    return (
+        f"{counted(row.batches, 'batch')} open in the copy, which `collect` collects; {counted(row.claims, 'claim')} "
+        "of calls, which end after 20 s: their items are tried again, and what those calls cost is booked as `unknown`"
+    )
+
+
+def positions(patient: Patient) -> str:
+    row = asked(patient, lambda connection: connection.execute(text(POSITIONS)).one())
+    read = "the event stream was not read yet"
+    if row.arrivals is not None:
+        read = f"the event stream is read again from {_at(row.arrivals)}, as far as Prefect keeps events (7 days)"
+    return (
+        f"{counted(row.outbox, 'event')} in the outbox are published, under their old ids if they were before; {read}; items "
+        "that came since the copy by SQL, a file or the client have to be sent again, under their keys"
+    )
+
+
+CHECKS: Sequence[tuple[str, Callable[[Patient], str]]] = (
+    ("database", checks.database),
+    ("schema", checks.schema),
+    ("copy", copy),
+    ("orphans", orphans),
+    ("lost", lost),
+    ("in flight", in_flight),
+    ("positions", positions),
+)
+
+
+def _copy(connection: Connection) -> Copy:
+    """Return what the copy is; where it is not known to be one, have orphans of the last 29 days searched for."""
+    from lanes.store.batch.orphans import copied, search
+    from lanes.store.database import clock
+
+    now = clock(connection)
+    found = copied(connection, now=now)
+    if found is None:
+        search(connection, now - KEPT, now=now)
+        found = Copy(now, now - KEPT)
+    connection.commit()
+    return found
+
+
+def _listed(patient: Patient, since: datetime) -> list[ProviderBatch]:
+    base, key = provider_of(patient)
+    found: list[ProviderBatch] = []
+    after = ""
+    while True:
+        answer = ask(base, key, f"{BATCHES}?limit=100{after}")
+        if answer.status_code >= 400:
+            raise StandError(
+                f"the provider's batches cannot be listed: it answered {answer.status_code}"
+            )
+        page: Any = answer.json()
+        for each in map(read_batch, page["data"]):
+            if each.created_at is not None and each.created_at < since:
+                return found
+            found.append(each)
+        if not page["has_more"]:
+            return found
+        after = f"&after_id={page['last_id']}"
+
+
+def _said(batch: ProviderBatch) -> str:
+    requests = "" if batch.requests is None else f" ({counted(batch.requests, 'request')})"
+    return f"{batch.id}{requests}"
+
+
+def _at(moment: datetime) -> str:
+    return f"{moment:%Y-%m-%d %H:%M:%S} UTC"

@@ -1,0 +1,168 @@
+"""A database that was restored from a copy: batches that left after it are found at the provider, and paid once."""
+
+from decimal import Decimal
+
+import pytest
+from sqlalchemy import Engine, text
+
+from anthropic_standin.testing import Endpoint
+from lanes.batch.orphans import ADOPTED
+from lanes.store.batch import batches
+from lanes.words import Lane
+from tasks import collect
+from tasks.connections import Connections
+from tasks.reconcile import reconcile_unresolved
+from tasks.send_batch import Blocked
+from tests.flows.batches import collect_all, submit
+from tests.flows.conftest import Sender
+from tests.flows.test_reconcile import stranger
+
+KEYS = tuple(f"key-{number}" for number in range(5))
+# What a copy that was made before the batch left holds of it, in another database.
+RESTORED = """
+update lanes.work set state = 'ready', batch_id = null, claim_no = claim_no - 1, context = null where state = 'submitted';
+delete from lanes.batch_member; delete from lanes.batch_doubt; delete from lanes.budget_hold; delete from lanes.event_outbox;
+delete from lanes.batch;
+update lanes.watermark set position = position + 1 where name = 'database'
+"""
+
+
+async def sent(at: Connections, sender: Sender, *keys: str, **spec: object) -> str:
+    """Send a batch of these keys; return its id at the provider."""
+    await sender.items(*keys, lane=Lane.BATCH, **spec)  # pyright: ignore[reportArgumentType]
+    await submit(at)
+    (batch,) = await at.db.run(batches.open_batches)
+    assert batch.provider_batch_id is not None
+    return batch.provider_batch_id
+
+
+def restored(pool: Engine, *lost: str) -> None:
+    """Restore a copy from before the batch left, and before these keys came."""
+    with pool.begin() as connection:
+        for statement in RESTORED.split(";"):
+            connection.execute(text(statement))
+        for key in lost:
+            for statement in (
+                "delete from lanes.work using lanes.item i where i.id = item_id and key = :k",
+                "delete from lanes.route using lanes.item i where i.id = item_id and key = :k",
+                "delete from lanes.item where key = :k",
+            ):
+                connection.execute(text(statement), {"k": key})
+
+
+@pytest.mark.parametrize("pack", [1, 3])
+async def test_a_batch_that_left_after_the_copy_answers_its_items_and_is_paid_once(
+    at: Connections, endpoint: Endpoint, sender: Sender, pool: Engine, pack: int
+) -> None:
+    endpoint.fault("batches.create", "stall")
+    orphan = await sent(at, sender, *KEYS, batch_pack=pack)
+    restored(pool)
+    with pytest.raises(Blocked, match="the database was restored"):
+        await submit(at)
+    await reconcile_unresolved(at)
+    with pytest.raises(Blocked):  # it is still open
+        await submit(at)
+    endpoint.control("DELETE", "faults")
+    endpoint.ended(orphan)
+    await reconcile_unresolved(at)
+    await collect_all(at, endpoint)
+    assert set((await sender.states()).values()) == {"settled"}
+    ((state, note, valid),) = await sender.rows("select state, note, succeeded from lanes.batch")
+    assert (state, valid) == ("collected", len(KEYS))
+    assert str(note) == f"{ADOPTED} as {orphan}"
+    ((responses,),) = await sender.rows("select count(*) from lanes.spend")
+    assert responses == -(-5 // pack) == endpoint.bill()["responses"]
+    assert await at.db.run(batches.open_batches) == []
+
+
+async def test_answers_to_items_that_the_copy_lacks_are_booked_and_reported(
+    at: Connections, endpoint: Endpoint, sender: Sender, pool: Engine
+) -> None:
+    orphan = await sent(at, sender, *KEYS)
+    restored(pool, *KEYS[:2])
+    endpoint.ended(orphan)
+    await reconcile_unresolved(at)
+    await collect_all(at, endpoint)
+    assert set((await sender.states()).values()) == {"settled"}
+    ((note, items),) = await sender.rows("select note, items from lanes.batch")
+    assert "2 items of it came after the copy" in str(note)
+    assert items == 3
+    ((responses, usd),) = await sender.rows("select count(*), sum(cost_usd) from lanes.spend")
+    assert (responses, usd) == (len(KEYS), Decimal(endpoint.bill()["usd"]))
+
+
+async def test_a_batch_of_which_the_copy_has_no_item_is_booked(
+    at: Connections, endpoint: Endpoint, sender: Sender, pool: Engine
+) -> None:
+    orphan = await sent(at, sender, *KEYS)
+    restored(pool, *KEYS)
+    endpoint.ended(orphan)
+    await reconcile_unresolved(at)
+    assert await sender.rows("select state, items from lanes.batch") == [("collected", 0)]
+    assert await sender.rows("select count(*) from lanes.spend") == [(len(KEYS),)]
+
+
+async def test_a_number_that_now_stands_for_another_item_takes_no_answer_of_the_lost_one(
+    at: Connections, endpoint: Endpoint, sender: Sender, pool: Engine
+) -> None:
+    orphan = await sent(at, sender, *KEYS)
+    restored(pool)
+    with pool.begin() as connection:
+        connection.execute(
+            text("""update lanes.item set payload = '{"text": "other"}' where key = 'key-0'""")
+        )
+    endpoint.ended(orphan)
+    await reconcile_unresolved(at)
+    await collect_all(at, endpoint)
+    assert {key for key, state in (await sender.states()).items() if state != "settled"} == {
+        "key-0"
+    }
+    sender.time.passes(minutes=1)
+    assert await submit(at) == 1
+
+
+async def test_batches_of_others_are_left_alone_and_hold_up_nothing_once_they_have_ended(
+    at: Connections, endpoint: Endpoint, sender: Sender, pool: Engine
+) -> None:
+    await sender.items(*KEYS, lane=Lane.BATCH)
+    await reconcile_unresolved(at)
+    foreign = await stranger(at)
+    restored(pool)
+    endpoint.ended(foreign)
+    await reconcile_unresolved(at)
+    assert await sender.rows("select count(*) from lanes.batch") == [(0,)]
+    assert await submit(at) == len(KEYS)
+
+
+async def test_a_database_that_stays_where_it_is_searches_for_nothing(
+    at: Connections, endpoint: Endpoint, sender: Sender
+) -> None:
+    await stranger(at)
+    await sender.items(*KEYS, lane=Lane.BATCH)
+    for _ in range(2):
+        await reconcile_unresolved(at)
+    assert await submit(at) == len(KEYS)
+
+
+async def test_the_create_that_the_copy_was_waiting_for_is_known_by_its_nonce(
+    at: Connections, endpoint: Endpoint, sender: Sender, pool: Engine
+) -> None:
+    orphan = await sent(at, sender, *KEYS)
+    await stranger(at)
+    with pool.begin() as connection:
+        connection.execute(
+            text(
+                "update lanes.batch set state = 'intended', provider_batch_id = null, submitted_at = null"
+            )
+        )
+        connection.execute(
+            text("update lanes.watermark set position = position + 1 where name = 'database'")
+        )
+    endpoint.ended(orphan)
+    sender.time.passes(minutes=30)
+    await reconcile_unresolved(at)
+    (batch,) = await at.db.run(batches.open_batches)
+    assert batch.provider_batch_id == orphan
+    assert await collect.poll(at, batch)
+    await collect.bring_home(at, batch)
+    assert set((await sender.states()).values()) == {"settled"}
