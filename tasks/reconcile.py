@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from prefect.logging import get_run_logger
 
 from lanes.batch.batch import UNCONFIRMED, OpenBatch
-from lanes.batch.orphans import RequestLabel, read_label
+from lanes.batch.orphans import Copy, RequestLabel, read_label
 from lanes.batch.reconcile import (
     MARGIN,
     BatchFinding,
@@ -99,7 +99,7 @@ async def adopt_orphans(at: Connections) -> None:
         for each in listed:
             if each.id not in known:
                 is_open |= not each.ended
-                if each.ended and (said := await _adopt(at, each)):
+                if each.ended and (said := await _adopt(at, each, copy)):
                     log.warning("%s", said)
     except (CallFailed, ResultsCut) as failure:
         log.warning("batches that left after the copy could not be looked for: %s", failure)
@@ -108,7 +108,7 @@ async def adopt_orphans(at: Connections) -> None:
         await at.db.run(orphans.searched, copy)
 
 
-async def _adopt(at: Connections, seen: ProviderBatch) -> str | None:
+async def _adopt(at: Connections, seen: ProviderBatch, copy: Copy) -> str | None:
     """Adopt an ended batch of the provider by the labels of its requests; return what was done, None where it is not ours."""
     nonce, labels, said = "", dict[int, RequestLabel](), dict[int, Response]()
     told = results(await at.client(), seen.id, requests=seen.requests)
@@ -127,7 +127,7 @@ async def _adopt(at: Connections, seen: ProviderBatch) -> str | None:
                     return None
     except (BatchUnknown, ResultsGone) as gone:
         return f"{seen.id} cannot be read any more: {gone}"
-    orphan = Orphan(seen, at.provider.account, nonce, labels, said)
+    orphan = Orphan(seen, at.provider.account, copy.noticed, nonce, labels, said)
     return await at.db.run(orphans.adopt, orphan, now=await at.db.now())
 
 

@@ -91,6 +91,25 @@ async def test_answers_to_items_that_the_copy_lacks_are_booked_and_reported(
     assert (responses, usd) == (len(KEYS), Decimal(endpoint.bill()["usd"]))
 
 
+async def test_of_a_pack_that_the_copy_has_in_part_each_item_gets_its_own_answer(
+    at: Connections, endpoint: Endpoint, sender: Sender, pool: Engine
+) -> None:
+    orphan = await sent(at, sender, *KEYS, batch_pack=3)
+    restored(pool, KEYS[0], KEYS[4])
+    endpoint.ended(orphan)
+    await reconcile_unresolved(at)
+    await collect_all(at, endpoint)
+    assert set((await sender.states()).values()) == {"settled"}
+    assert await sender.rows("select count(*) from lanes.result") == [(3,)]
+    shown = "select count(*) from lanes.attempt where shown and outcome = 'valid' and claim_no > 0"
+    assert await sender.rows(shown) == [(3,)]
+    ((responses, usd),) = await sender.rows("select count(*), sum(cost_usd) from lanes.spend")
+    assert (responses, usd) == (2, Decimal(endpoint.bill()["usd"]))
+    assert await sender.rows("select count(*) from lanes.incident_log where state = 'open'") == [
+        (0,)
+    ]
+
+
 async def test_a_batch_of_which_the_copy_has_no_item_is_booked(
     at: Connections, endpoint: Endpoint, sender: Sender, pool: Engine
 ) -> None:

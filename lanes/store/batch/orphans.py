@@ -46,10 +46,14 @@ select seen_until, to_timestamp(position) as as_of from noticed
 
 @dataclass(frozen=True)
 class Orphan:
-    """A batch of the provider with the nonce, labels and billed responses of its requests, by their numbers."""
+    """A batch of the provider with the nonce, labels and billed responses of its requests, by their numbers.
+
+    Work that waits only since the copy was `noticed` has a number that was given away again.
+    """
 
     seen: ProviderBatch
     account: str
+    noticed: datetime
     nonce: str
     labels: Mapping[int, RequestLabel] = field(default_factory=dict)
     said: Mapping[int, Response] = field(default_factory=dict)
@@ -116,20 +120,18 @@ def adopt(connection: sa.Connection, of: Orphan, *, now: datetime) -> str | None
     version = _version(connection, of.labels.values())
     if version is None:
         return None
-    works = _works(connection, {id_ for each in of.labels.values() for id_ in each.work_ids})
     requests = max([of.seen.requests or 0, *(number + 1 for number in of.labels)])
     packs: list[Sequence[Claim]] = [()] * requests
-    lost = dict[int, RequestLabel]()
-    for number, label in of.labels.items():
-        pack = [works[id_] for id_ in label.work_ids if id_ in works]
-        if len(pack) == len(label.work_ids) and digest(pack) == label.digest:
-            packs[number] = [each.claim for each in pack]
-        else:
-            lost[number] = label
+    lost = dict(of.labels)
+    for number, pack in _found(connection, of).items():
+        packs[number] = pack
+        del lost[number]
     items = sum(map(len, packs))
     note = f"{ADOPTED} as {of.seen.id}"
-    if lost:
-        gone = counted(sum(len(each.work_ids) for each in lost.values()), "item")
+    missing = sum(len(each.work_ids) for each in lost.values())
+    missing += sum(claim.number < 0 for pack in packs for claim in pack)
+    if missing:
+        gone = counted(missing, "item")
         note += f"; {gone} of it came after the copy, so their answers are booked and lost: send them again"
     begun_at = min(of.seen.created_at or now, now)
     batch_id = connection.execute(
@@ -176,8 +178,36 @@ def _version(connection: sa.Connection, labels: Collection[RequestLabel]) -> Ver
     return None
 
 
-def _works(connection: sa.Connection, ids: Collection[WorkId]) -> dict[WorkId, ClaimedWork]:
-    """Return the works by id, locked: with a new claim where they are ready for a batch, else with one that is over."""
+def _found(connection: sa.Connection, of: Orphan) -> dict[int, list[Claim]]:
+    """Return the claims of the requests whose work is here, by request.
+
+    A whole request is proved or disproved by its digest. A place whose item the copy lacks stands for an older claim of another
+    one, so that its part of the bill is booked.
+    """
+    works = _works(
+        connection, {id_ for each in of.labels.values() for id_ in each.work_ids}, of.noticed
+    )
+    found, partly, disproved = dict[int, list[Claim]](), dict[int, list[Claim]](), 0
+    for number, label in of.labels.items():
+        pack = [works[id_] for id_ in label.work_ids if id_ in works]
+        if len(pack) == len(label.work_ids):
+            if digest(pack) == label.digest:
+                found[number] = [each.claim for each in pack]
+            else:
+                disproved += 1
+        elif pack:
+            other = pack[0].claim.work_id
+            partly[number] = [
+                works[id_].claim if id_ in works else Claim(other, -1 - slot)
+                for slot, id_ in enumerate(label.work_ids)
+            ]
+    return found | partly if found or not disproved else found
+
+
+def _works(
+    connection: sa.Connection, ids: Collection[WorkId], noticed: datetime
+) -> dict[WorkId, ClaimedWork]:
+    """Return the works of the copy by id, locked: with a new claim where ready for a batch, else with one that is over."""
     ready = (work.c.state == WorkState.READY) & (work.c.lane == Lane.BATCH)
     rows = connection.execute(
         sa.select(
@@ -187,7 +217,7 @@ def _works(connection: sa.Connection, ids: Collection[WorkId]) -> dict[WorkId, C
             *(item.c[name] for name in OF_ITEM),
         )
         .join(item, item.c.id == work.c.item_id)
-        .where(one_of(ids, work.c.id))
+        .where(one_of(ids, work.c.id), work.c.waits_since <= noticed)
         .order_by(work.c.id)
         .with_for_update(of=work, key_share=True)
     )
