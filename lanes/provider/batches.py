@@ -29,7 +29,7 @@ KIND = "message_batch"
 BATCH_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:-]{0,255}")  # safe in a path
 COUNTS = ("processing", "succeeded", "errored", "canceled", "expired")
 CUSTOM_ID = re.compile(
-    r"(?P<nonce>[0-9a-f]+)-(?P<number>0|[1-9][0-9]{0,8})(?:-(?P<label>[A-Za-z0-9_-]+))?"
+    r"(?P<nonce>[0-9a-f]+)-(?:(?P<label>[A-Za-z0-9_-]+)-)?(?P<number>0|[1-9][0-9]{0,8})"
 )
 
 
@@ -197,7 +197,7 @@ def batch_failed(error: Exception) -> CallFailed:
 
 def custom_id(nonce: str, number: int, label: str = "") -> str:
     """Return the name of a request in its batch; the nonce proves whose batch it is, the label names its work."""
-    return f"{nonce}-{number}-{label}" if label else f"{nonce}-{number}"
+    return f"{nonce}-{label}-{number}" if label else f"{nonce}-{number}"
 
 
 async def create(

@@ -27,7 +27,7 @@ MOST_LINES = 500
 MOST_BYTES = 4 * 1024 * 1024  # of lines in one chunk
 KEPT_BYTES = 64 * 1024  # of a line that is too long: enough to see which request it is of
 NAMED = re.compile(
-    rb'"custom_id"\s*:\s*"(?P<nonce>[0-9a-f]{1,64})-(?P<number>0|[1-9][0-9]{0,8})(?:-(?P<label>[A-Za-z0-9_-]{1,64}))?"'
+    rb'"custom_id"\s*:\s*"(?P<nonce>[0-9a-f]{1,64})-(?:(?P<label>[A-Za-z0-9_-]{1,64})-)?(?P<number>0|[1-9][0-9]{0,8})"'
 )
 
 

@@ -95,7 +95,7 @@ def spoiling(told: Callable[[dict[str, Any], int], bytes], nonce: str) -> Callab
 
     def body(honest: bytes) -> bytes:
         numbered = {
-            int(line["custom_id"].removeprefix(f"{nonce}-")): line
+            int(line["custom_id"].removeprefix(f"{nonce}-").rpartition("-")[2]): line
             for line in map(json.loads, honest.splitlines())
         }
         return b"".join(told(line, number) + b"\n" for number, line in numbered.items())

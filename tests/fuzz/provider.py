@@ -101,7 +101,7 @@ class BothLanes:
         said: dict[str, bytes] = {}
 
         def spoil(custom_id: str, line: dict[str, Any]) -> bytes | None:
-            key = keys[custom_id]
+            key = keys[_unlabeled(custom_id)]
             if key in neighbours:
                 return None
             return said.setdefault(key, answers.line(line))
@@ -112,9 +112,9 @@ class BothLanes:
             "select state from lanes.batch_status where batch_id = :id", id=batch.id
         )
         billed = {
-            keys[custom_id]: message
+            keys[_unlabeled(custom_id)]: message
             for custom_id, message in self._spoiling.billed.items()
-            if custom_id in keys
+            if _unlabeled(custom_id) in keys
         }
         faults = [
             FuzzFault("crash", "batch", why, _shown(said)) for why in [*broke, *self._heard()]
@@ -284,6 +284,11 @@ def _is_unbilled(said: bytes) -> bool:
         return NAMED in line and line["result"]["type"] in UNBILLED
     except (ValueError, RecursionError, KeyError, TypeError):
         return False
+
+
+def _unlabeled(custom_id: str) -> str:
+    """Return the nonce and the number of a request."""
+    return f"{custom_id.partition('-')[0]}-{custom_id.rpartition('-')[2]}"
 
 
 def _shown(said: dict[str, bytes]) -> str:

@@ -1,6 +1,8 @@
 """The schema moves forward, once, from the baseline on."""
 
+import re
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 from alembic import command
@@ -33,6 +35,15 @@ EVERYTHING = text("""
      order by 1, 2, 3
 """)
 BEFORE = schema.LAST_BEFORE_BASELINE
+RELEASED = (
+    "0131"  # the newest migration of the release before, whose drains still run after an upgrade
+)
+BREAKS_OLD_CODE = re.compile(
+    r"\bdrop (table|column|schema)\b|\brename (column |constraint )?\w+ to\b|\brename to\b|\bset not null\b"
+    r"|\balter (column )?\w+ type\b|\bop\.(drop_column|drop_table|rename_table)\b|\bnullable=False\b(?!.*server_default)"
+    r"|\badd (column )?(?:if not exists )?\w+ (?!.*\bdefault\b)[^,;()]*\bnot null\b",
+    re.I,
+)
 
 
 def everything(connection: Connection) -> list[tuple[str, ...]]:
@@ -62,6 +73,36 @@ def as_before_the_baseline(connection: Connection) -> None:
         names = f"figure_spread_{column}_not_null to figure_hist_{column}_not_null"
         connection.execute(text(f"alter table lanes.figure_spread rename constraint {names}"))
     set_revision(connection, BEFORE)
+
+
+@pytest.mark.parametrize(
+    "each",
+    [
+        each
+        for each in sorted((schema.CHECKOUT / "migrations/schema/versions").glob("*.py"))
+        if each.name[:4] > RELEASED
+    ],
+    ids=lambda each: each.stem,
+)
+def test_code_of_the_release_before_runs_on_the_schema_of_a_new_migration(each: Path) -> None:
+    assert BREAKS_OLD_CODE.findall(each.read_text()) == []
+
+
+@pytest.mark.parametrize(
+    "breaks",
+    [
+        "alter table lanes.work drop column alone",
+        "alter table lanes.work rename to works",
+        "alter table lanes.work alter column alone type text",
+        "alter table lanes.work alter alone set not null",
+        "alter table lanes.work add urgent boolean not null",
+    ],
+)
+def test_a_migration_that_breaks_old_code_is_recognized(breaks: str) -> None:
+    assert BREAKS_OLD_CODE.search(breaks)
+    assert not BREAKS_OLD_CODE.search(
+        "alter table lanes.work add x int not null default 0, drop constraint ck_x"
+    )
 
 
 def test_upgrading_twice_changes_nothing(pool: Engine, database_url: str) -> None:
