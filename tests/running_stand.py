@@ -148,13 +148,20 @@ def put_up(home: Path, **more: str) -> RunningStand:
     assert done.returncode == 0, done.stderr
     info = load_info(home)
     assert info is not None
+    return opened(home, asked, info, frozenset(data(done)["started"]))
+
+
+def opened(
+    home: Path, asked: dict[str, str], info: StandInfo, started: frozenset[str]
+) -> RunningStand:
+    """Return the ways into a stand that is up."""
     environment = asked | info.environment()
     return RunningStand(
         home,
         asked,
         environment,
         info,
-        frozenset(data(done)["started"]),
+        started,
         create_engine(environment["LANES_DATABASE_URL"]),
         httpx2.Client(
             base_url=f"{info.prefect_api_url}/",

@@ -1,0 +1,118 @@
+"""The release before is upgraded while its drains hold calls and its batch is open: they finish, and new ones go on.
+
+The release before is a recorded commit, taken from git's history: its code runs on this checkout's packages.
+"""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+
+from lanes.stand.info import load_info
+from lanes.store import schema
+from tests.chaos.test_kills import Prey, until
+from tests.running_stand import OWN, data, opened, put_up, take_down
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+RELEASED = "b46ebbf5"  # the release before; its newest migration is `RELEASED` in tests/store/test_schema.py
+CALLS, OLD, NEW = 16, 30, 10
+
+
+@pytest.fixture(scope="module")
+def release(open_folder: Path, checkout: Path) -> Path:
+    """Return a checkout of the release before, or skip where git does not have it."""
+    folder = open_folder / "release"
+    folder.mkdir()
+    command = ["git", "-C", str(checkout), "archive", "--format=tar", RELEASED]
+    try:
+        packed = subprocess.run(command, capture_output=True)
+    except FileNotFoundError:
+        pytest.skip("git is not installed")
+    if packed.returncode:
+        pytest.skip(f"the history of git has no {RELEASED}")
+    subprocess.run(["tar", "-x", "-C", str(folder)], input=packed.stdout, check=True)
+    return folder
+
+
+def by_release(
+    release: Path, environment: dict[str, str], *arguments: str
+) -> subprocess.CompletedProcess[str]:
+    """Run a `lanes` command of the release before."""
+    return subprocess.run(
+        [sys.executable, "-m", "lanes", *arguments],
+        env=environment | {"PYTHONPATH": str(release)},
+        cwd=release,
+        text=True,
+        capture_output=True,
+        timeout=240,
+    )
+
+
+@pytest.fixture
+def old(open_folder: Path, release: Path) -> Iterator[Prey]:
+    """A stand that the release before put up; this one takes it down."""
+    home = open_folder / "upgraded"
+    asked = {name: value for name, value in os.environ.items() if not name.startswith(OWN)}
+    asked |= {
+        "LANES_HOME": str(home),
+        "LANES_LOCAL_ENGINE": "echo",
+        "LANES_LOCAL_TURNAROUND_S": "1",
+    }
+    done = by_release(release, asked, "up", "--json")
+    assert done.returncode == 0, done.stderr
+    info = load_info(home)
+    assert info is not None
+    stand = Prey(**vars(opened(home, asked, info, frozenset(data(done)["started"]))))
+    yield stand
+    take_down(stand)
+
+
+def test_drains_of_the_release_before_finish_and_new_ones_go_on(old: Prey, release: Path) -> None:
+    calls, batch, new = (uuid4().hex[:8] for _ in range(3))
+    old.fault("batches.create", "stall")
+    old.put("archive", OLD, batch, lane="batch")
+    until(lambda: old.states(batch)["routed"] == OLD, what="the routes")
+    old.run("depart", {"departure": {"workload": "archive"}})
+    until(
+        lambda: old.value("select count(*) from lanes.batch where state = 'submitted'"),
+        what="a batch",
+    )
+    old.fault("messages", "latency", latency_s=4)
+    old.put("tickets", CALLS, calls, urgent=True)
+    until(lambda: old.states(calls)["working"], what="calls in flight")
+
+    put_up(old.home)
+    old.heal()
+    old.put("tickets", NEW, new, urgent=True)
+    for word, items in ((calls, CALLS), (new, NEW)):
+        until(
+            lambda word=word, items=items: (
+                old.states(word)["answered"] + old.states(word)["settled"] == items
+            ),
+            what="answers",
+        )
+        told = "select count(*), count(distinct item_id) from lanes.attempt_log where key like :k and purpose = 'answer'"
+        assert tuple(old.rows(told.replace("item_id", "key"), k=f"{word}-%")[0]) == (items, items)
+        assert old.endpoint.get(f"_control/texts?contains={word}").json()["responses"] == items
+    until(lambda: set(old.states(batch)) == {"settled"}, what="the batch")
+    with old.pool.begin() as connection:
+        assert schema.pending(connection) == []
+
+    refused = by_release(release, old.asked, "up")
+    if schema_of(release) < newest():
+        assert refused.returncode == 1
+        assert "made by a newer one" in refused.stderr
+
+
+def schema_of(checkout: Path) -> str:
+    """Return the newest migration of a checkout."""
+    return max(each.name[:4] for each in (checkout / "migrations/schema/versions").glob("*.py"))
+
+
+def newest() -> str:
+    """Return the newest migration of this checkout."""
+    return schema_of(schema.CHECKOUT)
