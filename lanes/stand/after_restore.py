@@ -20,7 +20,9 @@ select (select count(*) from lanes.work where state = 'claimed') as claims,
 """
 POSITIONS = """
 select (select count(*) from lanes.event_outbox) as outbox,
-       (select seen_until from lanes.watermark where name = 'arrivals') as arrivals
+       (select seen_until from lanes.watermark where name = 'arrivals') as arrivals,
+       (select count(*) from lanes.webhook) as webhooks,
+       (select count(*) from lanes.webhook_event where position > (select min(position) from lanes.webhook)) as to_deliver
 """
 
 
@@ -71,7 +73,8 @@ def positions(patient: Patient) -> str:
     if row.arrivals is not None:
         read = f"the event stream is read again from {_at(row.arrivals)}, as far as Prefect keeps events (7 days)"
     return (
-        f"{counted(row.outbox, 'event')} in the outbox are published, under their old ids if they were before; {read}; items "
+        f"{counted(row.outbox, 'event')} in the outbox are published, under their old ids if they were before; "
+        f"{counted(row.webhooks, 'webhook')} go on from their position, with {counted(row.to_deliver, 'event')}; {read}; items "
         "that came since the copy by SQL, a file or the client have to be sent again, under their keys"
     )
 
