@@ -12,6 +12,7 @@ from uuid import uuid4
 
 import pytest
 
+from lanes import FILES
 from lanes.stand.info import load_info
 from lanes.store import schema
 from tests.chaos.test_kills import Prey, until
@@ -125,4 +126,4 @@ def schema_of(checkout: Path) -> str:
 
 def newest() -> str:
     """Return the newest migration of this checkout."""
-    return schema_of(schema.CHECKOUT)
+    return schema_of(FILES)

@@ -8,6 +8,7 @@ import pytest
 from alembic import command
 from sqlalchemy import Connection, Engine, text
 
+from lanes import FILES
 from lanes.errors import SetupError
 from lanes.store import schema
 from lanes.store.tables import metadata
@@ -79,7 +80,7 @@ def as_before_the_baseline(connection: Connection) -> None:
     "each",
     [
         each
-        for each in sorted((schema.CHECKOUT / "migrations/schema/versions").glob("*.py"))
+        for each in sorted((FILES / "migrations/schema/versions").glob("*.py"))
         if each.name[:4] > RELEASED
     ],
     ids=lambda each: each.stem,
