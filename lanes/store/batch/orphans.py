@@ -205,7 +205,7 @@ def _found(connection: sa.Connection, of: Orphan) -> dict[int, list[Claim]]:
 
 
 def _works(
-    connection: sa.Connection, ids: Collection[WorkId], noticed: datetime
+    connection: sa.Connection, ids: set[WorkId], noticed: datetime
 ) -> dict[WorkId, ClaimedWork]:
     """Return the works of the copy by id, locked: with a new claim where ready for a batch, else with one that is over."""
     ready = (work.c.state == WorkState.READY) & (work.c.lane == Lane.BATCH)
