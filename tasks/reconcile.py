@@ -127,7 +127,16 @@ async def _adopt(at: Connections, seen: ProviderBatch, copy: Copy) -> str | None
                     return None
     except (BatchUnknown, ResultsGone) as gone:
         return f"{seen.id} cannot be read any more: {gone}"
-    orphan = Orphan(seen, at.provider.account, copy.noticed, nonce, labels, said)
+    orphan = Orphan(
+        seen.id,
+        seen.requests,
+        seen.created_at,
+        at.provider.account,
+        copy.noticed,
+        nonce,
+        labels,
+        said,
+    )
     return await at.db.run(orphans.adopt, orphan, now=await at.db.now())
 
 

@@ -10,7 +10,6 @@ from sqlalchemy.dialects.postgresql import insert
 from lanes.batch.orphans import ADOPTED, Copy, RequestLabel, digest, version_tag
 from lanes.ids import BatchId, WorkId
 from lanes.packing import Claim, ClaimedWork
-from lanes.provider.batches import ProviderBatch
 from lanes.settling.outcome import Attempt, Judgment, PackShare, Response
 from lanes.store.batch import batches, creates
 from lanes.store.bulk import one_of
@@ -51,7 +50,9 @@ class Orphan:
     Work that waits only since the copy was `noticed` has a number that was given away again.
     """
 
-    seen: ProviderBatch
+    provider_batch_id: str
+    requests: int | None
+    created_at: datetime | None
     account: str
     noticed: datetime
     nonce: str
@@ -115,25 +116,25 @@ def adopt(connection: sa.Connection, of: Orphan, *, now: datetime) -> str | None
     """
     known = sa.select(batch.c.id).where(batch.c.nonce == of.nonce)
     if (ours := connection.execute(known).scalar()) is not None:
-        creates.submitted(connection, ours, of.seen.id, expected_end_at=now, now=now)
+        creates.submitted(connection, ours, of.provider_batch_id, expected_end_at=now, now=now)
         return f"batch {ours}: its create was answered after the copy"
     version = _version(connection, of.labels.values())
     if version is None:
         return None
-    requests = max([of.seen.requests or 0, *(number + 1 for number in of.labels)])
+    requests = max([of.requests or 0, *(number + 1 for number in of.labels)])
     packs: list[Sequence[Claim]] = [()] * requests
     lost = dict(of.labels)
     for number, pack in _found(connection, of).items():
         packs[number] = pack
         del lost[number]
     items = sum(map(len, packs))
-    note = f"{ADOPTED} as {of.seen.id}"
+    note = f"{ADOPTED} as {of.provider_batch_id}"
     missing = sum(len(each.work_ids) for each in lost.values())
     missing += sum(claim.number < 0 for pack in packs for claim in pack)
     if missing:
         gone = counted(missing, "item")
         note += f"; {gone} of it came after the copy, so their answers are booked and lost: send them again"
-    begun_at = min(of.seen.created_at or now, now)
+    begun_at = min(of.created_at or now, now)
     batch_id = connection.execute(
         sa.insert(batch)
         .values(
@@ -147,7 +148,7 @@ def adopt(connection: sa.Connection, of: Orphan, *, now: datetime) -> str | None
             items=items,
             bytes=0,
             body_hash="",
-            provider_batch_id=of.seen.id,
+            provider_batch_id=of.provider_batch_id,
             intended_at=begun_at,
             submitted_at=begun_at,
             expected_end_at=now,
