@@ -307,7 +307,7 @@ def standing(patient: Patient) -> str:
 def webhooks(patient: Patient) -> str:
     from lanes.store.webhooks import listed
 
-    found = _asked(patient, listed)
+    found = asked(patient, listed)
     away = [f'webhook "{each.name}" rests: {each.last_error}' for each in found if each.rests]
     lost = [f'"{each.name}" was not sent {each.given_up}' for each in found if each.given_up]
     if away or lost:
