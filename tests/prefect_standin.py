@@ -180,6 +180,8 @@ class PrefectStandIn:
 
     def _answer(self, method: str, path: str, said: Any) -> tuple[int, Any]:
         match path.split("/"):
+            case ["health"]:
+                return 200, True
             case ["admin", "version"]:
                 return 200, version("prefect")
             case ["block_types", "slug", slug]:

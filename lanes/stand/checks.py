@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from pathlib import Path
 from threading import RLock
@@ -15,6 +16,7 @@ from sqlalchemy.engine import URL
 from sqlalchemy.exc import DBAPIError, ProgrammingError
 
 from lanes.errors import StandError
+from lanes.realtime.drains import ARRIVALS_THROTTLE
 from lanes.settings import Settings
 from lanes.stand import deploying, runs_with
 from lanes.stand.database import check_own, read_address, shown
@@ -29,6 +31,12 @@ from lanes.text import basic_auth, mask_address, split_login
 from lanes.units import counted
 
 ANTHROPIC = "https://api.anthropic.com"
+CALLING = (
+    "lanes.item.arrived",
+    "lanes.work.waiting",
+)  # events on which an automation starts a drain
+FIRED = "prefect.automation.triggered"
+FIRES_WITHIN, EVENTS_OF = timedelta(minutes=1), timedelta(hours=1)
 
 
 class NotLooked(Exception):
@@ -208,6 +216,20 @@ def deployments(patient: Patient) -> str:
     if wrong:
         raise StandError(f"{'; '.join(wrong)}: run `lanes up`, or `lanes deploy`")
     return f"all {len(wanted)} and their automations as release {deploying.release()} has them"
+
+
+def automations(patient: Patient) -> str:
+    now = datetime.now(UTC)
+    with patient.usable_prefect() as api:
+        came = api.newest_event(*CALLING, since=now - EVENTS_OF, until=now - FIRES_WITHIN)
+        since = (came or now) - ARRIVALS_THROTTLE - FIRES_WITHIN
+        fired = api.newest_event(FIRED, since=since, until=now)
+    if came is not None and fired is None:
+        raise StandError(
+            f"an event that starts a drain came at {came:%H:%M} UTC, and no automation has fired since {since:%H:%M}: restart "
+            "Prefect's background services (`prefect server services start`). Until then, drains and workers replace lost runs"
+        )
+    return "they fire" if came is not None else "no event has called for one in the last hour"
 
 
 def blocks(patient: Patient) -> str:

@@ -43,6 +43,7 @@ CHECKS: Checks = (
     ("prefect", checks.prefect),
     ("workers", checks.workers),
     ("deployments", checks.deployments),
+    ("automations", checks.automations),
     ("blocks", checks.blocks),
     ("provider", checks.provider),
     ("models", checks.models),

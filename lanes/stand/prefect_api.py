@@ -148,6 +148,13 @@ class PrefectApi:
         about = {"name": name, "block_type_id": kind, "block_schema_id": schemas[0]["id"]}
         self._post("block_documents/", {**about, **data})
 
+    def newest_event(self, *names: str, since: datetime, until: datetime) -> datetime | None:
+        """Return when the newest event of these names occurred within that time; None if there was none."""
+        within = {"since": since.isoformat(), "until": until.isoformat()}
+        wanted = {"event": {"name": names}, "occurred": within, "order": "DESC"}
+        found = self._post("events/filter", {"filter": wanted, "limit": 1})["events"]
+        return datetime.fromisoformat(found[0]["occurred"]) if found else None
+
     def emit(self, events: Sequence[Mapping[str, Any]]) -> None:
         """Send the events in one request; the server answers before it has stored them."""
         self._send("POST", "events", list(events))
@@ -167,16 +174,14 @@ class PrefectApi:
         asked = {"flow_runs": wanted, "sort": "EXPECTED_START_TIME_DESC", "limit": NEWEST}
         return [_seen(each) for each in self._post("flow_runs/filter", asked)]
 
-    def cancel_open(self, flows: Sequence[str], runs: Sequence[str] | None, *, why: str) -> int:
-        """Cancel runs of these flows' deployments that a worker has taken (`runs`: only these), and return their number.
+    def cancel_open(self, flows: Sequence[str], *, why: str) -> int:
+        """Cancel the runs of these flows' deployments that a worker has taken, and return their number.
 
-        Prefect does not notify the runs, so they go on. Call this before ending their processes: otherwise Prefect counts the
-        runs as crashed.
+        Prefect does not notify the runs: those that still have a process go on.
         """
         wanted = {
             "deployments": {"name": {"any_": list(flows)}},
-            "flow_runs": {"state": {"type": {"any_": ["PENDING", "RUNNING"]}}}
-            | ({} if runs is None else {"id": {"any_": list(runs)}}),
+            "flow_runs": {"state": {"type": {"any_": ["PENDING", "RUNNING"]}}},
             "limit": PAGE,
         }
         found = self._post("flow_runs/filter", wanted)

@@ -4,6 +4,7 @@ import json
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from lanes.store.realtime import circuits
 from lanes.store.signals import CLASS, Role
 from tests.conftest import NOON, later
 from tests.databases import Databases
+from tests.prefect_standin import PrefectStandIn
 
 Answers = dict[str, tuple[int, object]]
 EVERY_VARIABLE = [str(each.validation_alias) for each in Settings.model_fields.values()]
@@ -343,3 +345,22 @@ def test_a_database_of_a_newer_release_is_named_with_what_to_do(
     assert finding.verdict is CheckVerdict.WRONG
     assert "at migration 9999" in finding.sentence
     assert "restore the backup from before its upgrade" in finding.sentence
+
+
+def test_automations_that_are_silent_although_events_came_are_reported(
+    home: Path, prefect: PrefectStandIn
+) -> None:
+    def ago(minutes: int) -> datetime:
+        return datetime.now(UTC) - timedelta(minutes=minutes)
+
+    def look() -> Finding:
+        return found(home, "automations", PREFECT_API_URL=prefect.api_url)
+
+    assert look().sentence == "no event has called for one in the last hour"
+    prefect.has_stored("lanes.item.arrived", ago(5))
+    assert look().verdict is CheckVerdict.WRONG
+    assert "no automation has fired since" in look().sentence
+    prefect.has_stored("prefect.automation.triggered", ago(20))
+    assert look().verdict is CheckVerdict.WRONG
+    prefect.has_stored("prefect.automation.triggered", ago(14))  # the trigger rests for ten minutes
+    assert look().sentence == "they fire"
