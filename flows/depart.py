@@ -10,7 +10,7 @@ from tasks.connections import connections
 from tasks.departure import check_in, send_waiting
 from tasks.publish import publish_workloads
 from tasks.reconcile import sole_submitter
-from tasks.runs import refused
+from tasks.runs import refused, stop_signals
 
 
 class Departure(Form):
@@ -37,7 +37,8 @@ async def depart(departure: Departure = Departure()) -> int | State[int] | State
             await check_in(at, departure.workload)
             async with sole_submitter(at):
                 await publish_workloads(at.db)
-                departed = await send_waiting(at, departure.workload)
+                with stop_signals() as stop:
+                    departed = await send_waiting(at, departure.workload, stop=stop)
     except UnknownWorkload as reason:
         return refused(reason)
     get_run_logger().info("%d items left", departed.items)

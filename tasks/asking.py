@@ -1,7 +1,7 @@
 """Asks Prefect for runs of deployments: the one road of this room. Asking has a limit in time, and waits for no run."""
 
 import asyncio
-from datetime import datetime, timedelta
+from datetime import datetime
 from uuid import UUID
 
 from prefect import get_client
@@ -13,6 +13,7 @@ from prefect.client.schemas.sorting import FlowRunSort
 from lanes.standing.roles import (
     NEWEST,
     OPEN,
+    SOON,
     DeploymentRun,
     StandingRun,
     may_take_role,
@@ -73,7 +74,7 @@ async def _seen(client: PrefectClient, deployment: UUID, now: datetime) -> list[
         {
             "deployment_id": {"any_": [deployment]},
             "state": {"type": {"any_": OPEN}},
-            "expected_start_time": {"before_": now + timedelta(seconds=1)},
+            "expected_start_time": {"before_": now + SOON},
         }
     )
     runs = await client.read_flow_runs(

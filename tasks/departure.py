@@ -66,9 +66,15 @@ async def check_in(at: Connections, workload: str | None) -> None:
 
 
 async def send_waiting(
-    at: Connections, workload: str | None, *, sleep: Sleep = asyncio.sleep
+    at: Connections,
+    workload: str | None,
+    *,
+    sleep: Sleep = asyncio.sleep,
+    stop: asyncio.Event | None = None,
 ) -> Departed:
     """Try every kind of waiting work; what could not leave stays ready, and the next run for it is asked for.
+
+    Once `stop` is set, the batch that is being created is recorded, and no other is created.
 
     Raises:
         UnknownWorkload: no workload of that name has a published version.
@@ -78,11 +84,12 @@ async def send_waiting(
     departed, patience, sent = Departed(), Patience(), Counter[str]()
     again, unread = dict[str, datetime](), dict[str, str]()
     kinds = await at.db.run(ready_work.waiting_kinds, workload, now=await at.db.now())
+    stop = stop or asyncio.Event()
     for kind in kinds:
         wanted: datetime | None = None
         before = departed.items
         try:
-            await _all_of(at, kind, departed, patience, sleep)
+            await _all_of(at, kind, departed, patience, sleep, stop)
         except Blocked as reason:
             departed.waiting.append(f"{kind.workload}: {reason}")
             wanted = reason.until
@@ -132,11 +139,22 @@ async def _tell_unread(at: Connections, workload: str | None, unread: Mapping[st
 
 
 async def _all_of(
-    at: Connections, kind: BatchKind, departed: Departed, patience: Patience, sleep: Sleep
+    at: Connections,
+    kind: BatchKind,
+    departed: Departed,
+    patience: Patience,
+    sleep: Sleep,
+    stop: asyncio.Event,
 ) -> None:
-    """Send as many batches as it takes. One that is too large is halved, and a busy provider is waited for."""
+    """Send as many batches as it takes. One that is too large is halved, and a busy provider is waited for.
+
+    Raises:
+        Blocked: the run was asked to stop.
+    """
     most = BatchSize()
     while True:
+        if stop.is_set():
+            raise Blocked("the run was asked to stop", await at.db.now())
         try:
             items = await send_batch(at, kind, most=most)
         except TooLarge as refused:
@@ -146,7 +164,7 @@ async def _all_of(
             if failure.as_create is not NotCreated.FOR_NOW:
                 raise
             pause = patience.pause(retry_after_s=failure.retry_after_s, chance=random.random())
-            if pause is None:
+            if pause is None or stop.is_set():
                 raise
             get_run_logger().info("%s is tried again in %.1f s: %s", kind.workload, pause, failure)
             await sleep(pause)

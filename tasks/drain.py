@@ -4,6 +4,7 @@
 """
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
@@ -11,6 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from prefect.client.schemas.objects import State
+from prefect.logging import get_run_logger
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as NoConnectionFree
 
@@ -18,8 +20,9 @@ from lanes.money.caching import PROBED_EVERY_S
 from lanes.money.pack_size import PackSizes
 from lanes.realtime import events
 from lanes.realtime.state import DrainState
+from lanes.settings import Settings
 from lanes.store.money.sharing import in_force
-from lanes.store.signals import listening
+from lanes.store.signals import Role, holder_exists, listening
 from tasks import claiming, notice, sharing
 from tasks.background import BackgroundTasks
 from tasks.chores import FIRST_ANSWERS_S, Chores
@@ -28,8 +31,10 @@ from tasks.connections import Connections, HostClock
 from tasks.effects import Performer
 from tasks.notice import Notice
 from tasks.router import Rooms, Router
+from tasks.runs import stop_signals
 from tasks.saving import passes
 from tasks.sharing import CacheMarks, LimitSharing
+from tasks.standing import ask_for_successor
 from tasks.staying import Roles, Staying, roles
 from tasks.wakes import Wakes
 
@@ -61,7 +66,8 @@ class Drain:
         sizes: PackSizes,
         pace: DrainPace,
     ) -> None:
-        self._at, self._heard, self.wakes = at, heard, Wakes()
+        self._at, self._held, self._heard, self.wakes = at, held, heard, Wakes()
+        self._ends_at: float | None = None  # by the steady clock, once it was asked to stop
         self.state = state = DrainState(now, most_calls=at.provider.most_calls, sizes=sizes)
         self.leases = Leases(at.db, state.claims, every_s=pace.renew_s)
         self.marks = CacheMarks(at.db, state, trial_s=pace.trial_s)
@@ -130,7 +136,14 @@ class Drain:
         """
         if self._error is not None:
             raise self._error
-        return await self._staying.goes_on()
+        return self._ends_at is None and await self._staying.goes_on()
+
+    def stop(self) -> None:
+        """Claim no more, and end within `LANES_GRACE_S` seconds, whatever calls are in flight."""
+        grace_s = Settings.read().grace_s
+        get_run_logger().info("asked to stop: calls in flight have %g s", grace_s)
+        self._ends_at = time.monotonic() + grace_s
+        self.wakes.loop.set()
 
     async def turn(self) -> None:
         """Claim and ask what may be now, then wait for something to happen: an event, or the end of a window or a rest."""
@@ -159,19 +172,29 @@ class Drain:
                     raise TypeError(f"a tick has no effect {effect}")
 
     async def close(self) -> None:
-        """Give back what was not asked; wait until calls in flight are answered and saved."""
-        await self._beside.close()
+        """Release the roles and give back what was not asked; wait until calls in flight are answered and saved."""
         await self._staying.close()
         await self._chores.close()
+        kept_warm = self._held.keeper.held
+        await self._held.release()
+        await self._beside.close()
         if self._looking is not None:
             await self._looking
         self.performer.tell(events.Stop())
         try:
-            await self.performer.close()
+            if self._ends_at is not None and kept_warm:
+                await self._call_for_successor()
+            await self.performer.close(by=self._ends_at)
         finally:
             await self._to_the_last.close()
             await self._notice.close()
         await self._chores.tell_the_rest()
+
+    async def _call_for_successor(self) -> None:
+        """Ask for the drain that is kept warm next, unless one that lives takes that role."""
+        with suppress(DBAPIError, NoConnectionFree):
+            if not await self._at.db.look(holder_exists, Role.DRAIN):
+                await ask_for_successor(self._at.db, Role.KEEPER)
 
     async def _look(self, look: events.LookAtQueue) -> None:
         """Look at the queue and claim, step by step on one connection."""
@@ -209,12 +232,13 @@ async def drain(
     ):
         sizes = PackSizes(await at.db.look(in_force))
         opened = Drain(at, held, heard, await at.db.now(), sizes, pace)
-        try:
-            with suppress(DBAPIError):
-                await opened.hear_circuits()  # before anything is asked
-            yield opened
-        finally:
+        with stop_signals(opened.stop):
             try:
-                await opened.close()
+                with suppress(DBAPIError):
+                    await opened.hear_circuits()  # before anything is asked
+                yield opened
             finally:
-                opened.leases.close()  # what is held still is another drain's once its lease ends
+                try:
+                    await opened.close()
+                finally:
+                    opened.leases.close()  # what is held still is another drain's once its lease ends

@@ -18,9 +18,10 @@ from sqlalchemy.exc import TimeoutError as NoConnectionFree
 from lanes.packing import Claim, ClaimedWork
 from lanes.promises.breaches import frozen, unknown_model
 from lanes.provider.client import CallResult, answer
-from lanes.provider.errors import unforeseen
+from lanes.provider.errors import Action, CallFailed, unforeseen
 from lanes.provider.requests import Writers
 from lanes.realtime import events
+from lanes.realtime.health import Blame
 from lanes.realtime.state import DrainState
 from lanes.routing.capacity import Need
 from lanes.settling.outcome import Attempt
@@ -41,6 +42,7 @@ APART_S = 0.05  # from the start of one write to that of the next
 ASIDE_S = 0.5  # for which answers that no sender waits for are gathered, so that few of their writes delay live ones
 AGAIN_S = 1.0  # between two tries to write what others hold
 CLOSING_S = 120.0  # how long a drain that ends waits for others
+SAVING_S = 5.0  # of the time in which a drain has to stop, what is left for saving
 T = TypeVar("T")
 
 
@@ -91,7 +93,7 @@ class Performer:
         self._at, self._wakes, self._renewed, self._marks = at, wakes, renewed, marks
         self._calls, self._writes = set[asyncio.Task[None]](), set[asyncio.Task[None]]()
         self._queue, self._aside = asyncio.Queue[events.Effect](), asyncio.Queue[events.Effect]()
-        self._writers = Writers(Lane.REALTIME)
+        self._writers, self._ends_soon = Writers(Lane.REALTIME), False
         self._writing = asyncio.create_task(self._write_on())
         self._writing_aside = asyncio.create_task(self._write_aside())
 
@@ -134,11 +136,19 @@ class Performer:
                     others.append(effect)
         return others
 
-    async def close(self) -> None:
-        """Wait until calls in flight have ended and everything is written, but for what others hold to the last."""
+    async def close(self, *, by: float | None = None) -> None:
+        """Wait until calls in flight have ended and everything is written, but for what others hold to the last.
+
+        Ends by that moment of the steady clock: calls that last too long are cut, and their attempts are `unknown`.
+        """
+        self._ends_soon = by is not None
         try:
-            await asyncio.gather(*self._calls)
-            async with asyncio.timeout(CLOSING_S):
+            if self._calls:
+                left_s = None if by is None else max(0.0, by - SAVING_S - time.monotonic())
+                _, cut = await asyncio.wait(self._calls, timeout=left_s)
+                for each in cut:
+                    each.cancel()
+            async with asyncio.timeout(CLOSING_S if by is None else by - time.monotonic()):
                 while self.busy:
                     if under_way := {*self._calls, *self._writes}:
                         await asyncio.wait(under_way, timeout=BESIDE_S)
@@ -165,7 +175,7 @@ class Performer:
             self.tell(events.HeadersHeard(pack, headers))
 
         async def begin(part: Sequence[ClaimedWork]) -> Sequence[ClaimedWork]:
-            if self._renewed(each.claim for each in part):
+            if not self._ends_soon and self._renewed(each.claim for each in part):
                 return part
             not_asked.extend(part)
             for each in part:
@@ -191,6 +201,13 @@ class Performer:
                     for each in (*called.pack, *called.untried):
                         left.pop(each.claim, None)
                     self.tell(call_ended(pack, called, self.clock()))
+        except asyncio.CancelledError:  # the drain has to end: nothing is learned from it
+            failure = CallFailed(
+                Action.RETRY, "cut, because the drain had to stop", maybe_billed=True
+            )
+            ended = CallResult([*left.values()], 0, time.monotonic(), failure=failure)
+            self.perform([events.Save(call_ended(pack, ended, self.clock()), Blame.PROVIDER)])
+            requests, is_known = requests + 1, False
         except Exception as error:  # unforeseen: its items have their attempts all the same
             get_run_logger().error("a pack of %s broke", pack.workload, exc_info=error)
             broken = CallResult([*left.values()], 0, time.monotonic(), failure=unforeseen(error))

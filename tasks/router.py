@@ -268,7 +268,7 @@ class Router:
         if not self.reads:
             self._reading = asyncio.create_task(ArrivalReader(self._db, self._wakes.received).run())
         portions = Portions()
-        while True:
+        while await self._is_ours():
             began = time.monotonic()
             heads, rooms = self._heads, self._rooms
             if not await route_received(self._db, portions.size, heads=heads, rooms=rooms):
@@ -290,9 +290,11 @@ class Router:
             self._reading = None
 
     async def _is_ours(self) -> bool:
+        """Look at the role now and then: it is taken if it is free, and released for a newer drain that waits for it."""
         if time.monotonic() >= self._look_at:
-            await self._role.try_take()
             self._look_at = time.monotonic() + self._look_every_s
+            if await self._role.try_take() and await self._role.wanted_by_another():
+                await self._role.release()
         return self._role.held
 
     async def _received_within(self, seconds: float) -> bool:

@@ -1,7 +1,9 @@
-"""What every run shares: the database that it works with, troubles that its log names once, and the end of a refused run."""
+"""What every run shares: its database, troubles that its log names once, the signal to stop, and the end of a refused run."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import asyncio
+import signal
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 
 from prefect.client.schemas.objects import State, StateType
 from prefect.logging import get_run_logger
@@ -26,6 +28,36 @@ async def database() -> AsyncIterator[Database]:
     block = await DatabaseBlock.aload(BLOCK)
     async with block.connect() as db:
         yield db
+
+
+@contextmanager
+def stop_signals(stop: Callable[[], object] = lambda: None) -> Iterator[asyncio.Event]:
+    """Provide an event that is set, and call `stop`, when the process is asked to end.
+
+    Prefect's own handler would end the run in the middle of its work.
+
+    Workers, `lanes down`, systemd and Kubernetes send SIGTERM, terminals SIGINT. Later signals change nothing, until the
+    process has ended: the run first reports its end to Prefect. Outside the main thread, signals are not handled.
+    """
+    loop, asked = asyncio.get_running_loop(), asyncio.Event()
+
+    def stop_once() -> None:
+        if not asked.is_set():
+            asked.set()
+            stop()
+
+    before = {each: signal.getsignal(each) for each in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        for each in before:
+            loop.add_signal_handler(each, stop_once)
+    except (RuntimeError, ValueError):
+        before = {}
+    try:
+        yield asked
+    finally:
+        for each, handler in before.items():
+            loop.remove_signal_handler(each)
+            signal.signal(each, signal.SIG_IGN if asked.is_set() else handler)
 
 
 class Troubles:

@@ -3,18 +3,27 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import AsyncExitStack, suppress
 from datetime import datetime
 from typing import Any
 
 from prefect.logging import get_run_logger
 
 from lanes.settings import Settings
-from lanes.standing.roles import LOOK_EVERY_S, Role, StandingRun, Vacancies, never_free
+from lanes.standing.roles import (
+    LOOK_EVERY_S,
+    STANDING,
+    Role,
+    StandingRun,
+    Vacancies,
+    never_free,
+    replacement,
+)
 from lanes.store.database import Database
 from lanes.store.promises import recording
 from lanes.store.signals import RoleLock, standing_roles
-from tasks.asking import ask_for_standing
-from tasks.runs import Troubles, described
+from tasks.asking import ask_for_run, ask_for_standing
+from tasks.runs import Troubles, described, stop_signals
 
 Ask = Callable[[StandingRun, datetime], Coroutine[Any, Any, bool]]
 
@@ -54,7 +63,7 @@ class Guard:
             self._troubles.met("look", said)
             return
         self._troubles.over("look")
-        watched = never_free(keep_warm=Settings.read().keep_warm > 0)
+        watched = never_free(keep_warm=Settings.read().keep_warm)
         for vacant in self._vacancies.to_ask(watched, held, now):
             if (before := self._asking.get(vacant.flow)) is None or before.done():
                 self._asking[vacant.flow] = asyncio.create_task(self._ask_for(vacant, now))
@@ -95,6 +104,16 @@ class Guard:
             self._troubles.met(run.flow, f"{said} ({described(error)})")
 
 
+async def ask_for_successor(db: Database, role: Role) -> None:
+    """Ask for the run that takes a standing run's role over from a run that was asked to stop; a failure is logged."""
+    (run,) = [each for each in STANDING if each.role is role]
+    try:
+        await ask_for_run(replacement(run, await db.now()))
+    except Exception as error:
+        said = "this run was asked to stop, and could not ask for another run of %s (%s)"
+        get_run_logger().warning(said, run.flow, described(error))
+
+
 TAKE_OVER_S = 120.0
 
 
@@ -104,39 +123,47 @@ class Tenure:
     def __init__(
         self, db: Database, role: Role, *, every_s: float, guard: Guard | None = None
     ) -> None:
+        self._db, self._role = db, role
         self._lock = RoleLock(db.direct_url, role)
         self._every_s = every_s
         self._guard = guard or Guard(db)
-        self._guarding: asyncio.Task[None] | None = None
+        self._open = AsyncExitStack()
 
     async def __aenter__(self) -> "Tenure":
-        await self._lock.__aenter__()
-        self._guarding = asyncio.create_task(self._guard.run())
+        await self._open.enter_async_context(self._lock)
+        self._open.push_async_callback(self._guard.close)
+        guarding = asyncio.create_task(self._guard.run())
+        self._open.push_async_callback(asyncio.gather, guarding, return_exceptions=True)
+        self._open.callback(guarding.cancel)
         return self
 
     async def __aexit__(self, *error: object) -> None:
-        if self._guarding is not None:
-            self._guarding.cancel()
-            await asyncio.gather(self._guarding, return_exceptions=True)
-        await self._guard.close()
-        await self._lock.__aexit__(*error)
+        await self._open.aclose()
 
     async def ticks(self) -> AsyncIterator[int]:
         """Yield a number from 0 at each tick; none if the run before does not hand over within two minutes.
 
         A role that was lost with its connection is taken anew before the next tick; when another run has it by then,
-        there is none.
+        there is none. A run that is asked to stop releases the role, asks for its successor, and ticks no more.
         """
         if not await self._lock.take_over(within_s=TAKE_OVER_S):
             get_run_logger().warning("the run before did not hand over; leaving the work to it")
             return
+        stop = self._open.enter_context(stop_signals())
         number = 0
-        while await self._lock.keep():
+        while not stop.is_set():
+            if not await self._lock.keep():
+                get_run_logger().warning(
+                    "the role was lost with its connection, and another run has it; leaving the work to it"
+                )
+                return
             if await self._lock.wanted_by_another():
                 return
             yield number
             number += 1
-            await asyncio.sleep(self._every_s)
-        get_run_logger().warning(
-            "the role was lost with its connection, and another run has it; leaving the work to it"
-        )
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._every_s):
+                    await stop.wait()
+        get_run_logger().info("asked to stop: the role is released, and another run is asked for")
+        await self._lock.release()
+        await ask_for_successor(self._db, self._role)

@@ -15,11 +15,12 @@ from sqlalchemy.exc import TimeoutError as NoConnectionFree
 from lanes.realtime.drains import Sight, stays
 from lanes.settings import Settings
 from lanes.store.database import Database
-from lanes.store.signals import Role, RoleLock, holder_exists, holders
+from lanes.store.signals import Role, RoleLock, held_elsewhere, holder_exists, holders
 
 LOOK_EVERY_S = 0.5  # how often roles are looked at
 AWAY_S = 120.0  # how long a database may be away before the run ends
 TAKE_OVER_S = 60.0  # how long a standing drain waits for the one that is kept warm
+ROUTER_S = 10.0  # how long it then waits for the router
 
 
 @dataclass(frozen=True)
@@ -29,19 +30,32 @@ class Roles:
     alive: RoleLock  # shared by all drains: it tells how many there are
     router: RoleLock
     keeper: RoleLock
+    standby: RoleLock
+
+    async def release(self) -> None:
+        """Free all of them, so that other drains take them before this one has ended."""
+        held = self.router, self.keeper, self.standby, self.alive
+        await asyncio.gather(*(each.release() for each in held))
 
 
 @asynccontextmanager
 async def roles(url: str, *, standing: bool) -> AsyncIterator[Roles]:
-    """Provide the roles of a drain; a standing one waits up to a minute to replace the one kept warm."""
+    """Provide the roles of a drain.
+
+    A standing one waits up to a minute to replace the one kept warm, and then up to ten seconds to replace the router: both
+    roles move to the newest release, however busy the drains of an older one are.
+    """
     async with AsyncExitStack() as stack:
         alive = await stack.enter_async_context(RoleLock(url, Role.DRAIN))
         await alive.share()
         router = await stack.enter_async_context(RoleLock(url, Role.ROUTER))
         keeper = await stack.enter_async_context(RoleLock(url, Role.KEEPER))
+        # opens no session unless it is asked for
+        standby = stack.push_async_exit(RoleLock(url, Role.STANDBY))
         if standing and _keeps_warm():
             await keeper.take_over(within_s=TAKE_OVER_S)
-        yield Roles(alive, router, keeper)
+            await router.take_over(within_s=ROUTER_S)
+        yield Roles(alive, router, keeper, standby)
 
 
 class Staying:
@@ -102,12 +116,17 @@ class Staying:
         return goes_on
 
     async def _looks(self) -> bool:
-        alive, keeper = self._roles.alive, self._roles.keeper
+        alive, keeper, standby = self._roles.alive, self._roles.keeper, self._roles.standby
         await alive.share()
         if _keeps_warm():
             await keeper.try_take()
+        if Settings.read().keep_warm > 1:
+            if await self._db.look(held_elsewhere, Role.KEEPER):
+                await standby.try_take()
+            else:
+                await standby.release()
         sight = Sight(
-            keeps=keeper.held,
+            keeps=keeper.held or standby.held,
             wanted_by_successor=keeper.held and await keeper.wanted_by_another(),
             keeper_exists=await self._db.look(holder_exists, Role.KEEPER),
             idle_since=self._idle_since(),

@@ -10,7 +10,7 @@ import time
 from importlib import import_module
 from pathlib import Path
 
-LOADED = ("prefect.cli.worker", "prefect.workers.process")
+LOADED = ("prefect.cli.worker", "tasks.worker")
 LOOK_S = 0.05
 
 

@@ -25,13 +25,13 @@ class Sight:
 def stays(sight: Sight, now: datetime) -> bool:
     """Return whether the drain goes on.
 
-    A keeper stays until its successor waits; the others until they have been idle, and not at all when more drains run
-    than are of use.
+    A keeper stays until its successor waits, however busy it is; the others until they have been idle, and not at all when
+    more drains run than are of use.
     """
-    if sight.busy:
+    if sight.keeps and sight.wanted_by_successor:
+        return False
+    if sight.busy or sight.keeps:
         return True
-    if sight.keeps:
-        return not sight.wanted_by_successor
     if sight.drains > MOST_DRAINS:
         return False
     idle = now - sight.idle_since

@@ -16,7 +16,6 @@ from lanes.errors import StandError
 from lanes.stand.local import birth_mark, is_same, write_private
 
 POLL_S = 0.05
-RUN_ID = "PREFECT__FLOW_RUN_ID"  # in the environment of a run's process
 
 
 @dataclass(frozen=True)
@@ -121,7 +120,7 @@ class Processes:
             return child.poll()
         return None if process.alive else -1
 
-    def stop(self, process: Process, *, grace_s: float = 10.0) -> bool:
+    def stop(self, process: Process, grace_s: float = 10.0) -> bool:
         """End the process and what it started: ask first, kill after `grace_s` seconds.
 
         Return False, and send no signal, if the pid no longer belongs to this process.
@@ -172,15 +171,6 @@ class Processes:
             return AS_JSON.validate_json(file.read_bytes())
         except (OSError, ValidationError):
             return None
-
-
-def runs_below(pid: int) -> list[str]:
-    """Return the ids of the Prefect runs whose processes this process started, as their environments tell them."""
-    found: set[str] = set()
-    for each in _descendants(pid):
-        with contextlib.suppress(psutil.Error):
-            found |= {psutil.Process(each).environ().get(RUN_ID, "")}
-    return sorted(found - {""})
 
 
 def _descendants(pid: int) -> dict[int, str]:

@@ -7,15 +7,12 @@ import threading
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 
-from lanes.errors import StandError
 from lanes.settings import Settings
-from lanes.stand.prefect_api import PrefectApi
 from lanes.stand.services import WORKER_SETTINGS, worker_command
-from lanes.stand.supervisor import cancel_standing, supervisor
+from lanes.stand.supervisor import supervisor
 from lanes.stand.worksite import path_to_python, python
 
 LOOK_S = 0.2
-PREFECT_S = 5.0
 
 
 def serve(pools: Sequence[str], settings: Settings, environment: Mapping[str, str]) -> int:
@@ -33,21 +30,9 @@ def serve(pools: Sequence[str], settings: Settings, environment: Mapping[str, st
     workers = [subprocess.Popen(each, env=variables, start_new_session=True) for each in commands]
     while all(each.poll() is None for each in workers) and not stopping.wait(LOOK_S):
         pass
-    _end([each.pid for each in workers], environment)
+    for each in workers:  # and their runs, which the workers wait for
+        with suppress(ProcessLookupError):
+            os.killpg(each.pid, signal.SIGTERM)
     for each in workers:
         each.wait()
     return 0 if stopping.is_set() else 1
-
-
-def _end(workers: Sequence[int], environment: Mapping[str, str]) -> None:
-    """Cancel the standing runs of the workers, and ask workers and runs to end: a worker waits for its runs."""
-    with (
-        suppress(StandError),
-        PrefectApi(
-            environment["PREFECT_API_URL"], environment=environment, timeout_s=PREFECT_S
-        ) as api,
-    ):
-        cancel_standing(api, workers, why="the worker was stopped")
-    for pid in workers:
-        with suppress(ProcessLookupError):
-            os.killpg(pid, signal.SIGTERM)

@@ -21,12 +21,11 @@ from lanes.stand.processes import Processes
 from lanes.stand.progress import Silent, StepProgress
 from lanes.stand.runs_with import less_own, runs_with
 from lanes.stand.steps import DEPLOYED, StandStep, all_steps, run_steps
-from lanes.stand.supervisor import cancel_standing
 from lanes.stand.whereabouts import find_checkout, find_home
-from lanes.stand.worksite import Site
+from lanes.stand.worksite import WORKER, Site, grace_s_of
+from lanes.standing.roles import STANDING
 
 LAST = (ENDPOINT, SERVER)
-WORKER = "worker-"
 LOOK_EVERY_S = 2.0
 PREFECT_S = 5.0  # the longest that one question to Prefect holds up a stop
 
@@ -167,8 +166,8 @@ class Stand:
     ) -> tuple[str, ...]:
         """Stop the running processes of `names` (None: all).
 
-        Workers stop first, so that their flow runs can end while Prefect still listens, and Postgres last. Standing
-        runs are cancelled before their workers stop, so that they do not count as crashed.
+        Workers stop first, so that their flow runs can finish their calls and end while Prefect still listens, and Postgres
+        last. Standing runs that did not end by themselves are cancelled, so that they do not count as crashed.
         """
         progress = progress or Silent()
         ended: list[str] = []
@@ -178,16 +177,21 @@ class Stand:
 
         running = [p for p in self.processes.recorded() if wanted(p.name)]
         first = [p for p in running if p.name not in LAST]
-        if workers := [p.pid for p in first if p.name.startswith(WORKER) and p.alive]:
-            self._cancel_standing_runs(workers)
+        workers = [p for p in first if p.name.startswith(WORKER)]
+        if any(p.alive for p in workers):
+            grace_s = self.settings.grace_s
+            progress.says(f"runs have up to {grace_s:g} s (LANES_GRACE_S) to finish their calls")
         for group in (first, [p for p in running if p.name in LAST]):
             if group:
+                graces = [grace_s_of(p, self.settings) for p in group]
                 with ThreadPoolExecutor(max_workers=len(group)) as pool:
-                    ends = zip(group, pool.map(self.processes.stop, group), strict=True)
+                    ends = zip(group, pool.map(self.processes.stop, group, graces), strict=True)
                     for process, stopped in ends:
                         if stopped:
                             ended.append(process.name)
                             progress.says(f"stopped {process.name}")
+            if group is first and workers:
+                self._cancel_standing_runs()
         if wanted(POSTGRES):
             postgres = EmbeddedPostgres(self.home / POSTGRES)
             if postgres.running() is not None:
@@ -198,14 +202,13 @@ class Stand:
             (self.home / FILE).unlink(missing_ok=True)
         return tuple(ended)
 
-    def _cancel_standing_runs(self, workers: Sequence[int]) -> None:
-        """Show the standing runs as cancelled in Prefect, so that none crashed; in the user's own those of our workers."""
+    def _cancel_standing_runs(self) -> None:
+        """Show the standing runs that did not end by themselves as cancelled in our Prefect, so that none crashed."""
         info = load_info(self.home)
-        if info is None:
+        if info is None or "prefect" not in info.embedded:
             return
-        ours = None if "prefect" in info.embedded else workers
         with suppress(StandError), PrefectApi.of_stand(info, timeout_s=PREFECT_S) as api:
-            cancel_standing(api, ours, why="the stand was stopped")
+            api.cancel_open([each.flow for each in STANDING], why="the stand was stopped")
 
 
 def _joined(settings: Settings, before: StandInfo | None, home: Path) -> Settings:

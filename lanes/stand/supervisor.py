@@ -9,7 +9,7 @@ LANES_DATABASE_URL and PREFECT_API_URL, and never ends by itself.
 import os
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from datetime import datetime
 
 from sqlalchemy import Engine
@@ -19,7 +19,6 @@ from lanes.errors import StandError
 from lanes.promises.breaches import taken
 from lanes.settings import Settings
 from lanes.stand.prefect_api import PrefectApi
-from lanes.stand.processes import runs_below
 from lanes.standing import roles
 from lanes.store.database import clock
 from lanes.store.engines import discreet_engine
@@ -38,21 +37,10 @@ def ask_for_standing(api: PrefectApi, run: roles.StandingRun, now: datetime) -> 
     Raises:
         StandError: Prefect did not say that it will run.
     """
-    if roles.may_take_role(api.open_runs(run.next.deployment, due_before=now), now):
+    if roles.may_take_role(api.open_runs(run.next.deployment, due_before=now + roles.SOON), now):
         return False
     api.run(roles.replacement(run, now))
     return True
-
-
-def cancel_standing(api: PrefectApi, workers: Sequence[int] | None, *, why: str) -> None:
-    """Show the standing runs as cancelled, those of all workers or of the workers with these pids.
-
-    Raises:
-        StandError: Prefect gives no usable answer.
-    """
-    runs = None if workers is None else [run for pid in workers for run in runs_below(pid)]
-    if runs != []:
-        api.cancel_open([each.flow for each in roles.STANDING], runs, why=why)
 
 
 class Supervisor:
@@ -65,7 +53,7 @@ class Supervisor:
         *,
         say: Say,
         vacancies: roles.Vacancies | None = None,
-        keep_warm: bool = True,
+        keep_warm: int = 1,
     ) -> None:
         self._pool, self._api, self._say = pool, api, say
         self._vacancies = vacancies or roles.Vacancies()
@@ -148,7 +136,7 @@ def supervisor(environment: Mapping[str, str]) -> Supervisor:
         url.get_secret_value(), pool_size=1, pool_pre_ping=True, connect_args=dict(DATABASE)
     )
     api = PrefectApi(environment["PREFECT_API_URL"], environment=environment, timeout_s=PREFECT_S)
-    return Supervisor(pool, api, say=_log, keep_warm=settings.keep_warm > 0)
+    return Supervisor(pool, api, say=_log, keep_warm=settings.keep_warm)
 
 
 if __name__ == "__main__":

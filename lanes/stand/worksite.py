@@ -18,6 +18,9 @@ from lanes.stand.prefect_api import PrefectApi
 from lanes.stand.processes import Process, Processes
 
 POLL_S = 0.1
+WORKER = "worker-"  # begins the names of workers
+STOP_S = 10.0  # how long a process has to end
+MARGIN_S = 15.0  # how much longer than its runs a worker has
 NOT_INHERITED = ("PYTHONDONTWRITEBYTECODE", "ANTHROPIC_AUTH_TOKEN")
 
 
@@ -150,7 +153,7 @@ class Site:
                 f"{current.name} runs with other settings{named} and another run is using it: wait for that run, or "
                 "end the stand with `lanes down`"
             )
-        self.processes.stop(current)
+        self.processes.stop(current, grace_s_of(current, self.settings))
 
     def run(
         self, name: str, command: Sequence[str], *, environment: Mapping[str, str], limit_s: float
@@ -205,6 +208,11 @@ def path_to_python() -> dict[str, str]:
     """Return a PATH on which `python`, which starts flow runs, is the Python that runs us."""
     folders = [str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)]
     return {"PATH": os.pathsep.join(folders)}
+
+
+def grace_s_of(process: Process, settings: Settings) -> float:
+    """Return how many seconds the process has to end before it is killed."""
+    return settings.grace_s + MARGIN_S if process.name.startswith(WORKER) else STOP_S
 
 
 def python(*arguments: str) -> list[str]:

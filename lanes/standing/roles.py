@@ -5,19 +5,22 @@ makes one run, and `may_take_role` ensure that together they request one run.
 """
 
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import IntEnum
 
 from lanes.standing import runs
 from lanes.standing.runs import WantedRun
 
-LOOK_EVERY_S = 5.0
-FREE_FOR = timedelta(seconds=20)  # longer than a run requested otherwise takes to begin
-# between requests; at least the minute in the key of a `replacement`
-AGAIN_AFTER = timedelta(seconds=60)
-PENDING_FOR = timedelta(seconds=60)  # a worker took the run and starts its process
-BEGINNING_FOR = timedelta(seconds=60)  # the process loads its packages and opens its connections
+LOOK_EVERY_S = 2.0
+FREE_FOR = timedelta(seconds=1.5)  # at two looks in a row
+SOON = timedelta(seconds=5)  # a run that is due by then is on its way, as those of automations are
+KEY_S = 20  # requests within this time are one run
+AGAIN_AFTER = timedelta(seconds=30)  # between requests; longer than KEY_S
+PENDING_FOR = timedelta(
+    seconds=60
+)  # a worker took the run and starts its process, which loads its packages
+BEGINNING_FOR = timedelta(seconds=20)  # the process opens its connections
 OPEN = ("SCHEDULED", "PENDING", "RUNNING")  # states of the runs that are looked at
 NEWEST = 20  # of a deployment's runs in these states
 
@@ -31,6 +34,7 @@ class Role(IntEnum):
     WATCHER = 13  # ticks `watch`
     SUBMITTER = 14  # creates batches, one at a time
     DRAIN = 15  # shared: every drain holds it, so that they can be counted
+    STANDBY = 16  # stays warm on another host than the keeper's, where two drains are kept warm
 
 
 @dataclass(frozen=True)
@@ -53,9 +57,13 @@ STANDING = (
 )
 
 
-def never_free(*, keep_warm: bool) -> Sequence[StandingRun]:
-    """Return the runs whose role must be held; the keeper's may be free if no drain is kept warm."""
-    return [each for each in STANDING if keep_warm or each.role is not Role.KEEPER]
+SPARE = StandingRun(Role.STANDBY, runs.answer())
+
+
+def never_free(*, keep_warm: int) -> Sequence[StandingRun]:
+    """Return the runs whose role must be held while so many drains are kept warm."""
+    held = [each for each in STANDING if keep_warm or each.role is not Role.KEEPER]
+    return [*held, SPARE] if keep_warm > 1 else held
 
 
 class Vacancies:
@@ -84,13 +92,14 @@ class Vacancies:
         return due
 
     def asked(self, role: Role, now: datetime) -> None:
-        """Record that a run was requested; it has a minute to take the role."""
+        """Record that a run was requested; it has half a minute to take the role."""
         self._asked_at[role] = now
 
 
 def replacement(of: StandingRun, now: datetime) -> WantedRun:
-    """Return the run that takes the free role: the same run for all requests of a minute."""
-    return of.next.once_a_minute(f"standing {of.role.name.lower()}", now)
+    """Return the run that takes the free role: the same run for all requests of 20 seconds."""
+    key = f"standing {of.role.name.lower()} {int(now.timestamp()) // KEY_S}"
+    return replace(of.next, key=key)
 
 
 @dataclass(frozen=True)
@@ -114,7 +123,7 @@ def _may_come(run: DeploymentRun, now: datetime) -> bool:
     age = now - run.since
     match run.state:
         case "SCHEDULED":
-            return age >= timedelta(0)
+            return age >= -SOON
         case "PENDING":
             return age < PENDING_FOR
         case "RUNNING":

@@ -16,7 +16,7 @@ from sqlalchemy.exc import DBAPIError, InvalidatePoolError
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from lanes import json_data
-from lanes.errors import StandError
+from lanes.errors import SetupError
 from lanes.store.asking import POOLED, libpq_options
 from lanes.text import mask_secrets
 
@@ -97,10 +97,10 @@ def _begin_session(connection: Any, entry: ConnectionPoolEntry) -> None:
 
 
 def refuse_pooler(connection: Connection) -> None:
-    """Raise StandError where a pooler stands between this connection and Postgres."""
+    """Raise SetupError where a pooler stands between this connection and Postgres."""
     if connection.info.get("pooled"):
         of = connection.engine.url
-        raise StandError(POOLED.format(place=f"the database at {of.host}:{of.port}/{of.database}"))
+        raise SetupError(POOLED.format(place=f"the database at {of.host}:{of.port}/{of.database}"))
 
 
 def is_refusal(error: Exception) -> bool:

@@ -8,6 +8,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager, suppress
+from platform import node
 from typing import LiteralString
 
 import psycopg
@@ -16,7 +17,7 @@ from sqlalchemy import ColumnElement, Connection, func, select, text
 
 from lanes.backoff import Backoff
 from lanes.errors import SetupError
-from lanes.standing.roles import STANDING, Role
+from lanes.standing.roles import SPARE, STANDING, Role
 from lanes.store.asking import POOLED, libpq_options, place_of, plain_url
 from lanes.store.engines import BEGIN_SESSION, session_arguments
 
@@ -27,7 +28,7 @@ KEEP_WITHIN_S = 30.0  # how long a role waits for an unreachable database
 STATEMENT_S = 10.0  # limit of a statement; waiting for a role has its own
 RECONNECT = Backoff.of_seconds(0.1, 5.0)  # between two tries to connect
 HELD = """
-    select objid from pg_locks
+    select objid, pid from pg_locks
      where locktype = 'advisory' and granted and classid = :class and objid = any(:roles)
        and database = (select oid from pg_database where datname = current_database())
 """
@@ -44,6 +45,7 @@ _NOTIFY = select(func.pg_notify(CHANNEL, ""))
 __all__ = [
     "Role",
     "RoleLock",
+    "held_elsewhere",
     "held_roles",
     "holder_exists",
     "holders",
@@ -159,6 +161,9 @@ class RoleLock:
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        await self.release()
+
+    async def release(self) -> None:
         """Free the role; if the database does not answer, it frees the role once it notices that we are gone."""
         try:
             if self.held and self._connection is not None:
@@ -267,7 +272,14 @@ def held_roles(connection: Connection, roles: Collection[int]) -> set[int]:
 
 def standing_roles(connection: Connection) -> set[int]:
     """Return which roles of standing runs are held now."""
-    return held_roles(connection, [each.role for each in STANDING])
+    return held_roles(connection, [each.role for each in (*STANDING, SPARE)])
+
+
+def held_elsewhere(connection: Connection, role: int) -> bool:
+    """Return whether a process of another host holds the role now, by the name of its session."""
+    holder = f"select application_name from ({HELD}) held join pg_stat_activity using (pid)"
+    found = connection.execute(text(holder), {"class": CLASS, "roles": [int(role)]}).scalars()
+    return any(f"@{node()[:28]}:" not in (name or "") for name in found)
 
 
 def holder_exists(connection: Connection, role: int) -> bool:

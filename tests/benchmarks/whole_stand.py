@@ -34,7 +34,7 @@ def whole_stand(**environment: str) -> Iterator[RunningStand]:
 def _stands(stand: RunningStand) -> bool:
     """Whether every standing run holds its role; `lanes up` only asks for them."""
     with stand.pool.connect() as connection:
-        return standing_roles(connection) >= {each.role for each in never_free(keep_warm=False)}
+        return standing_roles(connection) >= {each.role for each in never_free(keep_warm=0)}
 
 
 def drains(stand: RunningStand) -> int:

@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from functools import partial
+from platform import node
 
 import pytest
 from sqlalchemy import Engine
@@ -25,7 +26,7 @@ from tasks.wakes import Wakes
 from tests.examples import admit
 from tests.flows.conftest import Sender
 from tests.prefect_standin import PrefectStandIn
-from tests.store.test_signals import cut
+from tests.store.test_signals import cut, wanted
 
 STATES = "select state, count(*) from lanes.work group by 1 order by 1"
 PROMPTLY_S = 10  # far longer than an answer takes, and shorter than what would delay it
@@ -56,6 +57,22 @@ async def test_a_reader_whose_connection_died_reads_no_more_once_another_has_its
         assert not router.reads
 
 
+async def test_a_busy_router_hands_over_to_the_newer_drain_that_waits_for_its_role(
+    at: Connections, prefect: PrefectStandIn
+) -> None:
+    async with RoleLock(at.db.url, Role.ROUTER) as old, RoleLock(at.db.url, Role.ROUTER) as new:
+        router = Router(at.db, old, Wakes(), busy=lambda: True, look_every_s=0)
+        await router.turn()
+        assert router.reads
+        taking = asyncio.create_task(new.take_over(within_s=PROMPTLY_S))
+        await wanted(old)
+        await router.turn()
+        assert await taking
+        assert not router.reads
+        await router.turn()
+        assert not router.holds
+
+
 async def turns(opened: Drain, done: Callable[[], Awaitable[bool]]) -> None:
     """The drain goes on as `flows.answer` has it, until it is done."""
     while not await done():
@@ -71,6 +88,23 @@ async def until_answered(opened: Drain, sender: Sender, *keys: str) -> None:
         return wanted <= {str(key) for (key,) in rows}
 
     await turns(opened, answered)
+
+
+@pytest.mark.parametrize(("keeper", "stands_by"), [("here", False), ("elsewhere", True)])
+async def test_of_two_drains_that_are_kept_warm_the_second_stands_by_on_another_host(
+    at: Connections,
+    prefect: PrefectStandIn,
+    monkeypatch: pytest.MonkeyPatch,
+    keeper: str,
+    stands_by: bool,
+) -> None:
+    monkeypatch.setenv("LANES_KEEP_WARM", "2")
+    host = {"here": node(), "elsewhere": "another"}[keeper]
+    named = f"{at.db.direct_url}?application_name=lanes keeper@{host}:1"
+    async with RoleLock(named, Role.KEEPER) as held, drain(at, standing=False) as opened:
+        assert await held.try_take()
+        assert await opened.stays()
+        assert await at.db.run(holder_exists, Role.STANDBY) is stands_by
 
 
 @pytest.mark.slow

@@ -57,7 +57,7 @@ def batch_worker(home: Path, prefect: PrefectStandIn) -> Stand:
     return Stand(Settings(), home, home, steps=[StandStep("worker-batch", "Worker", worker)])
 
 
-def test_stopping_a_stand_cancels_its_standing_runs_before_their_workers_end(
+def test_stopping_a_stand_cancels_its_standing_runs_that_do_not_end_with_their_workers(
     home: Path, prefect: PrefectStandIn
 ) -> None:
     for flow, state in (

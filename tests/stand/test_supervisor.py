@@ -25,7 +25,7 @@ def api(prefect: PrefectStandIn) -> Iterator[PrefectApi]:
         yield opened
 
 
-def supervisor(pool: Engine, api: PrefectApi, said: list[str], **options: bool) -> Supervisor:
+def supervisor(pool: Engine, api: PrefectApi, said: list[str], **options: int) -> Supervisor:
     """One that asks for a role as soon as it sees it free."""
     return Supervisor(
         pool, api, say=said.append, vacancies=Vacancies(free_for=timedelta(0)), **options
@@ -63,7 +63,7 @@ def test_all_three_are_asked_for_when_nobody_lives(
 def test_without_a_warm_drain_none_is_asked_for(
     pool: Engine, prefect: PrefectStandIn, api: PrefectApi
 ) -> None:
-    supervisor(pool, api, [], keep_warm=False).look()
+    supervisor(pool, api, [], keep_warm=0).look()
     assert {each.flow for each in prefect.runs} == {"collect", "watch"}
 
 
@@ -87,7 +87,7 @@ def test_an_outage_of_prefect_is_said_once_and_waited_out(
     pool: Engine, prefect: PrefectStandIn, api: PrefectApi, trouble: dict[str, Any]
 ) -> None:
     prefect.breaks(**trouble)
-    looker = supervisor(pool, api, said := [], keep_warm=False)
+    looker = supervisor(pool, api, said := [], keep_warm=0)
     looker.look()
     looker.look()
     assert len(said) == 2  # one of each run

@@ -8,13 +8,9 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Connection, Engine, text
 
-from lanes.client import Lanes
 from lanes.errors import SetupError, StandError
 from lanes.settings import Settings
-from lanes.stand import checks
-from lanes.stand.checks import Patient
 from lanes.stand.database import check_own
-from lanes.stand.runs_with import RunsWith
 from lanes.store import engines, signals
 from lanes.store.database import Database, engine
 from lanes.store.figures import folding
@@ -23,7 +19,6 @@ from lanes.store.signals import Role, RoleLock, listening, wake
 from tests.conftest import NOON
 from tests.examples import admit, publish
 from tests.poolers import needs_pgbouncer, pooler
-from tests.store.client.ends import answer
 
 LIMITS = ("tcp_keepalives_idle", "tcp_user_timeout", "idle_in_transaction_session_timeout")
 OTHER_PID = engines.BEGIN_SESSION.replace("select pg_backend_pid()", "select pg_backend_pid() + 1")
@@ -125,36 +120,6 @@ def test_a_stand_behind_a_pooler_needs_a_direct_address_of_the_same_database(
         check_own(settings(pooled, own_database_url))
     work, direct = check_own(settings(pooled, database_url))
     assert work.port != direct.port
-
-
-@needs_pgbouncer
-def test_doctor_finds_a_pooler_where_roles_need_none(
-    database_url: str, pooled: str, tmp_path: Path
-) -> None:
-    def found(given: Settings) -> str:
-        return checks.database(Patient(RunsWith(given), tmp_path))
-
-    with pytest.raises(StandError, match=REFUSAL):
-        found(settings(pooled))
-    assert ", without pooler at " in found(settings(pooled, database_url))
-
-
-@needs_pgbouncer
-def test_a_client_behind_a_pooler_waits_at_the_direct_address(
-    database_url: str, pooled: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    through = engine(pooled)
-    with through.begin() as connection:
-        publish(connection, now=NOON)
-        admit(connection, "k", now=NOON, urgent=True)
-    monkeypatch.setenv("LANES_DATABASE_URL", pooled)
-    with Lanes() as lanes:
-        with pytest.raises(SetupError, match=REFUSAL):
-            lanes.wait("letters", "k", reader="desk")
-        monkeypatch.setenv("LANES_DIRECT_DATABASE_URL", database_url)
-        answer(through)
-        assert lanes.wait("letters", "k", reader="desk") is not None
-    through.dispose()
 
 
 @needs_pgbouncer

@@ -224,7 +224,7 @@ def rebuild(
 
     Raises:
         StillLocked: another transaction has folded or rebuilt for longer than a second.
-        StandError: a pooler stands in front of Postgres, and the lock is one of the session.
+        SetupError: a pooler stands in front of Postgres, and the lock is one of the session.
     """
     with pool.connect().execution_options(isolation_level="REPEATABLE READ") as connection:
         refuse_pooler(connection)

@@ -36,7 +36,7 @@ def sees(
         (sees(9_999, keeps=True, keeper=True), True),
         (sees(9_999, keeps=True, keeper=True, wanted=True), False),
         (sees(0, keeps=True, keeper=True, wanted=True), False),
-        (sees(0, keeps=True, keeper=True, wanted=True, busy=True), True),
+        (sees(0, keeps=True, keeper=True, wanted=True, busy=True), False),
         (sees(9, keeper=True), True),
         (sees(10, keeper=True), False),
         (sees(9_999, keeper=True, busy=True), True),

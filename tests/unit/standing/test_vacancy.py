@@ -9,7 +9,9 @@ import yaml
 from lanes.standing import runs
 from lanes.standing.roles import (
     BEGINNING_FOR,
+    LOOK_EVERY_S,
     PENDING_FOR,
+    SOON,
     STANDING,
     DeploymentRun,
     Role,
@@ -31,28 +33,28 @@ def due(vacancies: Vacancies, *free: Role, s: float) -> set[Role]:
 
 
 @pytest.mark.parametrize("role", [each.role for each in STANDING])
-def test_a_role_that_has_been_free_for_20_seconds_is_asked_for(role: Role) -> None:
+def test_a_role_that_is_free_at_two_looks_is_asked_for(role: Role) -> None:
     seen = Vacancies()
     assert due(seen, role, s=0) == set()
-    assert due(seen, role, s=19.9) == set()
-    assert due(seen, role, s=20) == {role}
+    assert due(seen, role, s=1.4) == set()
+    assert due(seen, role, s=LOOK_EVERY_S) == {role}
 
 
 def test_a_role_that_was_held_in_between_counts_as_free_from_anew() -> None:
     seen = Vacancies()
     assert due(seen, Role.COLLECTOR, s=0) == set()
-    assert due(seen, s=15) == set()
-    assert due(seen, Role.COLLECTOR, s=25) == set()
-    assert due(seen, Role.COLLECTOR, s=45) == {Role.COLLECTOR}
+    assert due(seen, s=1) == set()
+    assert due(seen, Role.COLLECTOR, s=2) == set()
+    assert due(seen, Role.COLLECTOR, s=4) == {Role.COLLECTOR}
 
 
-def test_a_role_is_asked_for_once_and_again_a_minute_later_if_it_is_still_free() -> None:
+def test_a_role_is_asked_for_once_and_again_half_a_minute_later_if_it_is_still_free() -> None:
     seen = Vacancies()
     due(seen, Role.WATCHER, s=0)
     assert due(seen, Role.WATCHER, s=20) == {Role.WATCHER}
     seen.asked(Role.WATCHER, later(seconds=21))
-    assert due(seen, Role.WATCHER, s=80) == set()
-    assert due(seen, Role.WATCHER, s=81) == {Role.WATCHER}
+    assert due(seen, Role.WATCHER, s=50) == set()
+    assert due(seen, Role.WATCHER, s=51) == {Role.WATCHER}
 
 
 def test_an_asking_that_failed_is_repeated_at_the_next_look() -> None:
@@ -74,25 +76,26 @@ def test_a_role_that_was_filled_and_is_free_again_is_asked_for_without_resting()
 def test_roles_are_free_each_for_itself() -> None:
     seen = Vacancies()
     due(seen, Role.COLLECTOR, s=0)
-    due(seen, Role.COLLECTOR, Role.KEEPER, s=10)
-    assert due(seen, Role.COLLECTOR, Role.KEEPER, s=20) == {Role.COLLECTOR}
-    assert due(seen, *ALL, s=30) == {Role.COLLECTOR, Role.KEEPER}
+    due(seen, Role.COLLECTOR, Role.KEEPER, s=1)
+    assert due(seen, Role.COLLECTOR, Role.KEEPER, s=2) == {Role.COLLECTOR}
+    assert due(seen, *ALL, s=3) == {Role.COLLECTOR, Role.KEEPER}
 
 
 def test_the_keepers_role_may_be_free_where_no_drain_is_kept_warm() -> None:
-    assert {each.role for each in never_free(keep_warm=True)} == ALL
-    assert {each.role for each in never_free(keep_warm=False)} == {Role.COLLECTOR, Role.WATCHER}
+    assert {each.role for each in never_free(keep_warm=2)} == {*ALL, Role.STANDBY}
+    assert {each.role for each in never_free(keep_warm=1)} == ALL
+    assert {each.role for each in never_free(keep_warm=0)} == {Role.COLLECTOR, Role.WATCHER}
 
 
-def test_lookers_of_one_minute_ask_under_one_key_and_never_under_that_of_another_role_or_of_the_next_asking() -> (
+def test_lookers_of_20_seconds_ask_under_one_key_and_never_under_that_of_another_role_or_of_the_next_asking() -> (
     None
 ):
     keeper, collector, _ = STANDING
-    assert replacement(keeper, NOON) == replacement(keeper, later(seconds=59))
+    assert replacement(keeper, NOON) == replacement(keeper, later(seconds=19))
     asked = [
         replacement(keeper, NOON),
         replacement(collector, NOON),
-        replacement(keeper, later(seconds=60)),
+        replacement(keeper, later(seconds=20)),
     ]
     assert len({each.key for each in asked}) == 3
 
@@ -106,6 +109,7 @@ def test_lookers_of_one_minute_ask_under_one_key_and_never_under_that_of_another
             timedelta(days=2),
             True,
         ),  # late: no worker took it, and none would take another
+        ("SCHEDULED", -SOON, True),  # of an automation
         ("SCHEDULED", timedelta(minutes=-30), False),  # the hourly run of the future
         ("PENDING", PENDING_FOR - timedelta(seconds=1), True),
         ("PENDING", PENDING_FOR, False),

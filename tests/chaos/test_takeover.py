@@ -1,0 +1,115 @@
+"""Of two hosts that share a Postgres and a Prefect, one dies with everything that runs there: the other takes its roles.
+
+The hosts are the workers, the supervisor and the runs of one stand, and the same of a second one beside it. The stand's
+automations are deleted: nothing of Lanes needs them.
+"""
+
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import psutil
+import pytest
+
+from lanes.stand.local import POOLS
+from lanes.standing.roles import BEGINNING_FOR, Role
+from tests.running_stand import RunningStand, put_up, take_down
+from tests.waiting import until
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
+WITHIN_S = 15
+ROLES = (Role.ROUTER, Role.KEEPER, Role.COLLECTOR, Role.WATCHER)
+
+
+@pytest.fixture(scope="module")
+def stand(open_folder: Path) -> Iterator[RunningStand]:
+    up = put_up(open_folder / "hosts")
+    for each in up.prefect.post("automations/filter", json={"limit": 200}).json():
+        up.prefect.delete(f"automations/{each['id']}").raise_for_status()
+    try:
+        yield up
+    finally:
+        take_down(up)
+
+
+def kill(processes: Iterable[int]) -> None:
+    """Kill these processes and everything that they started, as the end of their host does."""
+    family = [psutil.Process(pid) for pid in processes]
+    family += [child for each in family for child in each.children(recursive=True)]
+    for each in family:
+        with suppress(psutil.NoSuchProcess):
+            each.kill()
+
+
+@pytest.fixture(scope="module")
+def other_host(stand: RunningStand, open_folder: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """`lanes worker` beside the workers and the supervisor of the stand."""
+    said = {"LANES_HOST": "other", "LANES_HOME": str(open_folder / "other")}
+    running = subprocess.Popen(
+        [sys.executable, "-m", "lanes", "worker"], env=stand.environment | said
+    )
+    yield running
+    if running.poll() is None:
+        kill([running.pid])
+
+
+def test_the_roles_of_a_host_that_dies_are_taken_by_the_other_within_15_seconds(
+    stand: RunningStand, other_host: subprocess.Popen[bytes]
+) -> None:
+    for pool in POOLS:
+        until(
+            lambda pool=pool: (
+                "ONLINE"
+                in {
+                    each["status"]
+                    for each in stand.prefect.post(
+                        f"work_pools/{pool}/workers/filter", json={}
+                    ).json()
+                    if each["name"] == f"{pool}-other"
+                }
+            ),
+            within_s=90,
+            what=f"the other worker of {pool}",
+        )
+    before = {role: until(lambda r=role: stand.holder(r), what=role.name).session for role in ROLES}
+    time.sleep(BEGINNING_FOR.total_seconds())  # no run that has just begun hides a free role
+    hosts = [each.pid for each in stand.info.processes if each.name.startswith(("worker", "super"))]
+    died = time.monotonic()
+    kill(hosts)
+    taken: dict[Role, float] = {}
+    while len(taken) < len(ROLES) and time.monotonic() - died < 120:
+        for role in set(ROLES) - taken.keys():
+            now = stand.holder(role)
+            if now is not None and now.session != before[role]:
+                taken[role] = round(time.monotonic() - died, 1)
+        time.sleep(0.1)
+    print("takeover_s", {role.name: taken.get(role) for role in ROLES})
+    assert taken.keys() == set(ROLES)
+    assert max(taken.values()) <= WITHIN_S
+
+
+def test_a_host_that_is_asked_to_end_waits_until_its_drain_has_saved_every_call(
+    stand: RunningStand, other_host: subprocess.Popen[bytes]
+) -> None:
+    stand.endpoint.post("_control/faults", json={"where": "messages", "kind": "stall"})
+    put = (
+        "select lanes.submit('tickets', jsonb_build_object('text', 'Paper ' || k, 'title', 'k'), key => 's' || k,"
+        " urgent => true) from generate_series(1, 16) k"
+    )
+    stand.rows(put)
+    claimed = "select count(*) from lanes.work where state = 'claimed'"
+    until(lambda: stand.value(claimed) == 16, within_s=90, what="16 claims")
+    other_host.send_signal(signal.SIGTERM)
+    until(lambda: stand.holder(Role.ROUTER) is None, within_s=20, what="a free role")
+    assert other_host.poll() is None
+    stand.endpoint.delete("_control/faults")
+    assert other_host.wait(60) == 0
+    attempts = "select outcome, count(*) from lanes.attempt_log where key like 's%' group by 1"
+    assert [tuple(each) for each in stand.rows(attempts)] == [("valid", 16)]
+    runs = {"deployments": {"name": {"any_": ["answer"]}}, "sort": "START_TIME_DESC", "limit": 1}
+    (newest,) = stand.prefect.post("flow_runs/filter", json=runs).json()
+    assert newest["state_name"] == "Completed"
