@@ -4,7 +4,9 @@ A drain that cannot read or write them goes on with what it sees itself.
 """
 
 import time
+from dataclasses import replace
 from datetime import datetime
+from platform import node
 
 from prefect.logging import get_run_logger
 from sqlalchemy.exc import DBAPIError
@@ -102,7 +104,7 @@ async def publish_circuit(
             circuit = await at.db.run(circuits.answered, account, model, began_at=began_at)
             heard.append(events.CircuitMoved(model, circuit))
         if (fault := news.fault) is not None:
-            now = await at.db.now()
+            now, fault = await at.db.now(), replace(fault, host=node())
             if state.is_news(model, fault, now):
                 circuit = await at.db.run(
                     outages.faulted, account, model, fault, flow_run_id=at.flow_run_id, now=now

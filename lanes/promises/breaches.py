@@ -120,13 +120,27 @@ def refused_version(
 
 
 def provider_down(
-    account: str, models: Sequence[str], calls: int, why: str, *, flow_run_id: UUID | None = None
+    account: str,
+    models: Sequence[str],
+    calls: int,
+    why: str,
+    *,
+    host: str | None = None,
+    flow_run_id: UUID | None = None,
 ) -> Assessment:
-    """Return the breach that these models of an account have answered none of the last `calls` calls."""
+    """Return the breach that these models of an account have answered none of the last `calls` calls.
+
+    `host`: all of them were made there, and there are drains on other hosts.
+    """
     last = counted(calls, "real-time call")
+    alone = (
+        f"All of them were made on host {host}, none on another: check its network. "
+        if host
+        else ""
+    )
     said = (
-        f"{' and '.join(models)} answered none of the last {last}: {why}. Items that need them wait, keep their rank and spend "
-        "no retry budget."
+        f"{' and '.join(models)} answered none of the last {last}: {why}. {alone}"
+        "Items that need them wait, keep their rank and spend no retry budget."
     )
     more, promise = {"why": why, "flow_run_id": flow_run_id}, Promise.PROVIDER_DOWN
     return Assessment.breach(promise, EVERYBODY, calls, said, account, **more)

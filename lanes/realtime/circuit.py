@@ -42,7 +42,7 @@ class Fault:
     """A call that began at `began_at` got no answer.
 
     The drain that asked was answered nothing since `failing_since`, in `faults` calls in a row. `turn` is that of the
-    circuit whose probe it was, None: it was none.
+    circuit whose probe it was, None: it was none. `host` asked.
     """
 
     why: str
@@ -50,6 +50,7 @@ class Fault:
     began_at: datetime
     failing_since: datetime
     turn: int | None = None
+    host: str | None = None
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,7 @@ class Circuit:
     next_probe_at: datetime | None  # None: it is closed
     rests: int = 1  # of them in a row, the one under way too
     turn: int = 0
+    host: str | None = None  # whose calls alone got no answer; None: those of several hosts
 
     @property
     def is_open(self) -> bool:
@@ -102,8 +104,10 @@ class Circuit:
             return self
         rests = self.rests + 1 if self.is_open else 1
         faults = max(self.faults + 1 if self.is_open else 0, fault.faults)
+        host = fault.host if fault.host == self.host or not self.is_open else None
         rested = self._moved(CircuitState.RESTING, now + rest(rests))
-        return replace(rested, rests=rests, faults=faults, why=fault.why, faulted_at=now)
+        more = {"rests": rests, "faults": faults, "why": fault.why, "faulted_at": now, "host": host}
+        return replace(rested, **more)
 
     def told_nothing(self, now: datetime) -> "Circuit":
         """Return the circuit after a probe that showed nothing, such as a limit: it rests as long again."""
@@ -127,7 +131,9 @@ class Circuit:
 
 def opened(fault: Fault, now: datetime) -> Circuit:
     """Return the circuit of a model after a fault that opens it."""
-    return Circuit(0, CircuitState.RESTING, now, now, fault.faults, fault.why, now + rest(1))
+    until = now + rest(1)
+    faults, why, host = fault.faults, fault.why, fault.host
+    return Circuit(0, CircuitState.RESTING, now, now, faults, why, until, host=host)
 
 
 def rest(rests: int) -> timedelta:

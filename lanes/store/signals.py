@@ -32,6 +32,11 @@ HELD = """
      where locktype = 'advisory' and granted and classid = :class and objid = any(:roles)
        and database = (select oid from pg_database where datname = current_database())
 """
+# As `libpq_options` names the sessions of this role.
+DRAIN_HOSTS = """
+    select distinct split_part(split_part(application_name, '@', 2), ':', 1) from pg_stat_activity
+     where datname = current_database() and application_name like 'lanes drain@%'
+"""
 WAITERS: LiteralString = """
     select exists (select from pg_locks
      where locktype = 'advisory' and not granted and classid = %s and objid = %s
@@ -290,6 +295,11 @@ def holder_exists(connection: Connection, role: int) -> bool:
 def holders(connection: Connection, role: int) -> int:
     """Return how many processes hold the role now; more than one only if it is shared."""
     return len(connection.execute(text(HELD), {"class": CLASS, "roles": [int(role)]}).all())
+
+
+def drain_hosts(connection: Connection) -> set[str]:
+    """Return the hosts of the drains whose sessions this user may see."""
+    return set(connection.execute(text(DRAIN_HOSTS)).scalars())
 
 
 def _ms(seconds: float) -> str:

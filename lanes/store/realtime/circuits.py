@@ -210,7 +210,7 @@ def _unchanged(since: Circuit) -> tuple[ColumnElement[bool], ...]:
 
 
 def _written(circuit: Circuit) -> dict[str, Any]:
-    names = ("faulted_at", "faults", "why", "state", "next_probe_at", "rests", "turn")
+    names = ("faulted_at", "faults", "why", "state", "next_probe_at", "rests", "turn", "host")
     return {name: getattr(circuit, name) for name in names}
 
 

@@ -23,6 +23,7 @@ from lanes.settling.outcome import Attempt
 from lanes.store.incidents import open, resolve
 from lanes.store.money import budgets
 from lanes.store.realtime import circuits
+from lanes.store.signals import drain_hosts
 from lanes.store.states import ANSWERING
 from lanes.store.tables import outage
 from lanes.store.work import UNASKED
@@ -79,7 +80,10 @@ def faulted(
     if moved:
         down = _down(connection, account)
         models, calls = [each.model for each in down], sum(each.faults for each in down)
-        breach = provider_down(account, models, calls, fault.why, flow_run_id=flow_run_id)
+        failing = {each.host for each in down}
+        alone = failing.pop() if len(failing) == 1 and len(drain_hosts(connection)) > 1 else None
+        why, run = fault.why, flow_run_id
+        breach = provider_down(account, models, calls, why, host=alone, flow_run_id=run)
         open(connection, breach, now=now)
     return circuit
 
@@ -133,7 +137,7 @@ def as_told(
 
 
 def _down(connection: Connection, account: str) -> list[Any]:
-    columns = (outage.c.model, outage.c.faults)
+    columns = (outage.c.model, outage.c.faults, outage.c.host)
     open_ = select(*columns).where(outage.c.account == account, outage.c.over_at.is_(None))
     return list(connection.execute(open_.order_by(outage.c.model)))
 

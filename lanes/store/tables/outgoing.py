@@ -83,6 +83,7 @@ class outage(sa.TypedColumns):
     )
     rests: sa.Named[int] = column("Rests in a row, each longer than the last")
     turn: sa.Named[int] = column("Rises with each change of the circuit; fences older decisions")
+    host: sa.Named[str | None] = column("The host whose calls alone failed; null: several")
     over_at: sa.Named[datetime | None] = column("When it ended; null: `watch` ends it")
 
 

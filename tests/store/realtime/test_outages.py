@@ -4,7 +4,7 @@ from dataclasses import replace
 from datetime import datetime
 
 import pytest
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, Engine, create_engine, text
 
 from lanes.promises.assessment import REALTIME, Assessment
 from lanes.promises.breaches import frozen, unknown_model
@@ -53,6 +53,30 @@ def judged(connection: Connection, *, now: datetime) -> set[tuple[str, str]]:
 def asked(connection: Connection, outcome: Outcome, *, at: datetime) -> None:
     for each in claim(connection, now=at):
         save(connection, tried(each, outcome, at=at), now=at)
+
+
+def test_an_outage_of_one_host_among_several_names_it(database_url: str, pool: Engine) -> None:
+    hosts = [
+        create_engine(database_url, connect_args={"application_name": f"lanes drain@{host}:1"})
+        for host in ("ham", "fra")
+    ]
+    at = iter(later(seconds=n) for n in range(0, 60, 20))
+
+    def faulted(host: str) -> str:
+        now = next(at)
+        fault = Fault("connection refused", 3, now, now, host=host)
+        with pool.begin() as connection:
+            outages.faulted(connection, "acme", MODEL, fault, now=now)
+            return rows(connection, "incident_log")[-1].sentence
+
+    named = "All of them were made on host ham, none on another: check its network."
+    with hosts[0].connect():
+        assert named not in faulted("ham")  # there is no other host
+        with hosts[1].connect():
+            assert named in faulted("ham")
+            assert named not in faulted("fra")
+    for each in hosts:
+        each.dispose()
 
 
 @pytest.mark.slow
