@@ -75,6 +75,7 @@ class PrefectStandIn:
         ] = {}  # by flow, the schema of its deployment's parameters
         self.form_writes: list[str] = []  # the flow of each time that one was written, in order
         self.refused_forms: set[str] = set()  # the flows whose forms it does not change
+        self.workers: dict[str, list[tuple[str, str]]] = {}  # name and status, by pool
         self.deployed: dict[str, dict[str, Any]] = {}  # all deployments as a list shows them
         self.automations: dict[str, dict[str, Any]] = {}
         self.undeployed: set[str] = set()  # flows without a deployment
@@ -267,6 +268,9 @@ class PrefectStandIn:
                 ]
             case ["deployments", "filter"] if "deployments" not in said:
                 return 200, list(self.deployed.values())
+            case ["work_pools", pool, "workers", "filter"] if pool in self.workers:
+                theirs = self.workers[pool]
+                return 200, [{"name": name, "status": status} for name, status in theirs]
             case ["automations", "filter"]:
                 return 200, list(self.automations.values())
             case ["deployments", "filter"]:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:  # a program that asks for JSON does not wait for what draws
     from lanes.workload.definition_file import NamedSpec
 
 P = ParamSpec("P")
-MARKS = {"running": "green", "yours": "green", "ok": "green", "set": "green"}
+MARKS = {"running": "green", "yours": "green", "ok": "green", "set": "green", "online": "green"}
 MARKS |= {"silent": "red", "wrong": "red"}
 
 

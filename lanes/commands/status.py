@@ -16,7 +16,7 @@ from lanes.errors import StandError
 from lanes.settings import Settings
 from lanes.stand.kept import Said
 from lanes.stand.runs_with import RunsWith, runs_with
-from lanes.stand.status import Condition, components
+from lanes.stand.status import Condition, components, told_by_hosts, workers
 from lanes.stand.whereabouts import find_checkout, find_home
 from lanes.store.asking import ON_STANDBY, by_driver
 from lanes.text import plain
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from lanes.report.snapshot import Snapshot
+    from lanes.stand.fleet import FleetWorker
     from lanes.stand.status import ComponentStatus
 
 Hours = Annotated[int, Parameter(validator=validators.Number(gte=1, lte=720))]
@@ -47,27 +48,30 @@ def status(*, hours: Hours = 24, as_json: AsJson = False) -> int:
     settings = Settings.read()
     home = find_home(settings, find_checkout().resolve())
     runs = runs_with(settings, home)
-    with ThreadPoolExecutor(2) as beside:
+    with ThreadPoolExecutor(3) as beside:
         asked = beside.submit(components, runs, home)
+        listed = beside.submit(lambda: workers(runs, told=told_by_hosts(runs)))
         # while the database answers: advice asks for prices, and for the law of batches
         beside.submit(prices.load)
         beside.submit(import_module, "lanes.routing.turnaround")
         figures, lacking = _figures(hours, runs)
-        found = asked.result()
+        found, fleet = asked.result(), listed.result()
     if as_json:
         from pydantic_core import to_jsonable_python
 
         shown = None if figures is None else to_jsonable_python(figures)
-        whole = {"components": [*map(asdict, found)], **_kept(runs), "figures": shown}
+        parts = {"components": [*map(asdict, found)], "workers": [*map(asdict, fleet)]}
+        whole = {**parts, **_kept(runs), "figures": shown}
         print_json({**whole, "lacking": lacking})
     else:
-        _print(found, runs, figures, lacking)
+        _print(found, fleet, runs, figures, lacking)
     unread = figures is None and lacking is not None
     return 1 if unread or any(each.condition not in WELL for each in found) else 0
 
 
 def _print(
     found: "Sequence[ComponentStatus]",
+    fleet: "Sequence[FleetWorker]",
     runs: RunsWith,
     figures: "Snapshot | None",
     lacking: str | None,
@@ -81,6 +85,8 @@ def _print(
         said = ", ".join(f"{name} {value}" for name, value in where.items() if value is not None)
         detail = f"{each.detail} ({said})" if said else each.detail
         print_line(console, each.condition, each.name, detail)
+    for worker in fleet:
+        print_line(console, "online" if worker.is_online else "offline", "worker", str(worker))
     for variable, value in _settings(runs).items():
         print_line(console, "set", variable, str(value))
     for each in runs.differences:

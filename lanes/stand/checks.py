@@ -20,12 +20,14 @@ from lanes.realtime.drains import ARRIVALS_THROTTLE
 from lanes.settings import Settings
 from lanes.stand import deploying, runs_with
 from lanes.stand.database import check_own, read_address, shown
+from lanes.stand.fleet import HostReport, fleet, reports, troubles
 from lanes.stand.info import STAND_IN_KEY, StandInfo
 from lanes.stand.kept import DATABASE, HEARTBEAT, PROVIDER, PROVIDER_URL
 from lanes.stand.local import POOLS, POSTGRES
 from lanes.stand.postgres import EmbeddedPostgres
 from lanes.stand.prefect_api import PrefectApi, is_local
 from lanes.stand.runs_with import RunsWith, rewritten
+from lanes.store.asking import by_driver
 from lanes.store.engines import discreet_engine
 from lanes.text import basic_auth, mask_address, split_login
 from lanes.units import counted
@@ -79,6 +81,11 @@ class Patient:
             if isinstance(self._database, StandError):
                 raise NotLooked("the database has to answer first")
             return self._database
+
+    def reports(self) -> list[HostReport]:
+        """Return what the supervisors of all hosts tell."""
+        with by_driver(self.usable_database().render_as_string(hide_password=False)) as ask:
+            return reports(ask)
 
     def usable_prefect(self) -> PrefectApi:
         """Return a client of a server that answers, for a check that is about something else."""
@@ -206,7 +213,11 @@ def workers(patient: Patient) -> str:
                 raise StandError(f"Prefect has no work pool `{pool}`: run `lanes up`")
             if not any(worker["status"] == "ONLINE" for worker in api.workers(pool)):
                 raise StandError(f"no worker of the work pool `{pool}` is online: run `lanes up`")
-    return f"one or more online in {' and '.join(POOLS)}"
+        told = patient.reports()
+        found = [each for each in fleet(api, told) if each.is_online]
+    if wrong := troubles(told):
+        raise StandError("; ".join(wrong))
+    return f"online: {', '.join(map(str, found))}"
 
 
 def deployments(patient: Patient) -> str:

@@ -11,6 +11,7 @@ import httpx2
 from lanes.errors import StandError
 from lanes.settings import Settings
 from lanes.stand import chain, local, login
+from lanes.stand.deploying import release
 from lanes.stand.info import NO_PROXY
 from lanes.stand.kept import server_settings
 from lanes.stand.local import ENDPOINT, POOLS, SERVER, SUPERVISOR
@@ -55,6 +56,7 @@ WORKER_DEPENDS_ON = (
     "SLACK_API_URL",
 )
 SUPERVISOR_DEPENDS_ON = (
+    "LANES_HOST",
     "LANES_DATABASE_URL",
     "LANES_DIRECT_DATABASE_URL",
     "LANES_KEEP_WARM",
@@ -202,6 +204,7 @@ def supervisor(site: Site) -> str:
     """Start the process that replaces standing runs whose role is free."""
     environment = site.environment()
     depends_on = {key: environment.get(key, "") for key in SUPERVISOR_DEPENDS_ON}
+    depends_on["release"] = release()
     command = python("-m", "lanes.stand.supervisor")
     _, started = site.ensure(SUPERVISOR, command, environment=environment, depends_on=depends_on)
     return "started" if started else "runs already"

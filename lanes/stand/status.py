@@ -4,6 +4,7 @@ What a question needs is loaded when it is asked: where nothing was ever put up,
 """
 
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
@@ -11,7 +12,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lanes.errors import StandError
-from lanes.stand.info import StandInfo, load_info
 from lanes.stand.kept import DATABASE, PROVIDER, PROVIDER_URL
 from lanes.stand.local import ENDPOINT, OLDEST_SERVER, POOLS, POSTGRES, SERVER, SUPERVISOR
 from lanes.stand.runs_with import RunsWith
@@ -19,6 +19,9 @@ from lanes.store.asking import place_of
 from lanes.text import mask_address
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from lanes.stand.fleet import FleetWorker, HostReport
     from lanes.stand.processes import Process
 
 LIMIT_S = 5  # of each question; they are asked beside each other
@@ -127,19 +130,50 @@ def _prefect(runs: RunsWith, home: Path) -> ComponentStatus:
 
 
 def _worker(runs: RunsWith, home: Path, *, pool: str) -> ComponentStatus:
-    name = f"worker-{pool}"
-    process, info = _process(home, name), load_info(home)
-    online = (
-        process is not None
-        and info is not None
-        and _online(info, pool, f"{pool}-{runs.settings.host}")
-    )
-    return _ours(name, process, f"pool {pool}", answers=online)
+    name, process = f"worker-{pool}", _process(home, f"worker-{pool}")
+    online = [each.name for each in workers(runs, [pool], told=()) if each.is_online]
+    if process is None and online:
+        return ComponentStatus(name, Condition.YOURS, f"pool {pool}: {', '.join(online)}")
+    answers = f"{pool}-{runs.settings.host}" in online
+    return _ours(name, process, f"pool {pool}", answers=answers)
 
 
-def _supervisor(_: RunsWith, home: Path) -> ComponentStatus:
+def _supervisor(runs: RunsWith, home: Path) -> ComponentStatus:
     process = _process(home, SUPERVISOR)
+    if process is None and (told := told_by_hosts(runs)):
+        hosts = ", ".join(each.host for each in told)
+        return ComponentStatus(SUPERVISOR, Condition.YOURS, f"runs on {hosts}")
     return _ours(SUPERVISOR, process, "replaces standing runs that died", answers=True)
+
+
+def told_by_hosts(runs: RunsWith) -> "Sequence[HostReport]":
+    """Return what the supervisors of all hosts tell; nothing where no database answers."""
+    url = runs.database_url()
+    if url is None:
+        return ()
+    import psycopg
+
+    from lanes.stand.fleet import reports
+    from lanes.store.asking import by_driver
+
+    with suppress(psycopg.Error), by_driver(url) as ask:
+        return reports(ask)
+    return ()
+
+
+def workers(
+    runs: RunsWith, pools: "Iterable[str]" = POOLS, *, told: "Sequence[HostReport]"
+) -> "Sequence[FleetWorker]":
+    """Return the workers of all hosts, with what their supervisors told; none where no Prefect answers."""
+    url = runs.settings.prefect_api_url or (runs.info and runs.info.prefect_api_url)
+    if not url:
+        return ()
+    from lanes.stand.fleet import fleet
+    from lanes.stand.prefect_api import PrefectApi
+
+    with suppress(StandError), PrefectApi.at(url, runs.info, timeout_s=LIMIT_S) as api:
+        return fleet(api, told, pools)
+    return ()
 
 
 def _process(home: Path, name: str) -> "Process | None":
@@ -150,17 +184,6 @@ def _process(home: Path, name: str) -> "Process | None":
     from lanes.stand.processes import Processes
 
     return Processes(records, home / "logs").find(name)
-
-
-def _online(info: StandInfo, pool: str, worker: str) -> bool:
-    from lanes.stand.prefect_api import PrefectApi
-
-    try:
-        with PrefectApi.of_stand(info, timeout_s=LIMIT_S) as api:
-            online = [each["name"] for each in api.workers(pool) if each["status"] == "ONLINE"]
-            return worker in online
-    except StandError:
-        return False
 
 
 def _ours(name: str, process: "Process | None", detail: str, *, answers: bool) -> ComponentStatus:

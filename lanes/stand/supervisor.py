@@ -12,12 +12,14 @@ import time
 from collections.abc import Callable, Mapping
 from datetime import datetime
 
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import SQLAlchemyError
 
 from lanes.errors import StandError
 from lanes.promises.breaches import taken
 from lanes.settings import Settings
+from lanes.stand.deploying import release
+from lanes.stand.fleet import HostReport
 from lanes.stand.prefect_api import PrefectApi
 from lanes.standing import roles
 from lanes.store.database import clock
@@ -27,6 +29,8 @@ from lanes.store.signals import standing_roles
 
 PREFECT_S = 5.0
 DATABASE = {"options": "-c statement_timeout=5000"}
+
+NAME_SESSION = "select set_config('application_name', :name, false)"
 
 Say = Callable[[str], None]
 
@@ -54,11 +58,13 @@ class Supervisor:
         say: Say,
         vacancies: roles.Vacancies | None = None,
         keep_warm: int = 1,
+        host: tuple[str, str] | None = None,
     ) -> None:
         self._pool, self._api, self._say = pool, api, say
         self._vacancies = vacancies or roles.Vacancies()
         self._watched = roles.never_free(keep_warm=keep_warm)
         self._troubles: dict[str, str] = {}
+        self._host = host  # its name, and the release of Lanes on it
         # sessions that hold a role and are none of Lanes, as they were told last
         self._foreign: list[str] = []
 
@@ -71,8 +77,10 @@ class Supervisor:
     def look(self) -> None:
         """Ask for each run whose role has been free for a while, as far as database and Prefect answer; record taken roles."""
         try:
-            with self._pool.connect() as connection:
-                held, now = standing_roles(connection), clock(connection)
+            with self._pool.begin() as connection:
+                asked, now, told = time.time(), clock(connection), time.time()
+                self._report((asked + told) / 2 - now.timestamp(), connection)
+                held = standing_roles(connection)
         except SQLAlchemyError as error:
             self._met("the database", error)
             return
@@ -80,6 +88,12 @@ class Supervisor:
         for run in self._vacancies.to_ask(self._watched, held, now):
             self._ask_for(run, now)
         self._record_taken()
+
+    def _report(self, offset_s: float, connection: Connection) -> None:
+        """Name the session after the host, its release and how far its clock is ahead: status and doctor read that."""
+        if self._host is not None:
+            named = {"name": HostReport(*self._host, offset_s).session}
+            connection.execute(text(NAME_SESSION), named)
 
     def _record_taken(self) -> None:
         """Record the roles that sessions of other users hold, and name each such session once."""
@@ -136,7 +150,9 @@ def supervisor(environment: Mapping[str, str]) -> Supervisor:
         url.get_secret_value(), pool_size=1, pool_pre_ping=True, connect_args=dict(DATABASE)
     )
     api = PrefectApi(environment["PREFECT_API_URL"], environment=environment, timeout_s=PREFECT_S)
-    return Supervisor(pool, api, say=_log, keep_warm=settings.keep_warm)
+    return Supervisor(
+        pool, api, say=_log, keep_warm=settings.keep_warm, host=(settings.host, release())
+    )
 
 
 if __name__ == "__main__":

@@ -113,6 +113,13 @@ def test_a_worker_in_the_foreground_has_the_name_of_its_host_runs_flows_and_ends
             if (path := f"work_pools/{pool}/workers/filter")
         }
         assert names == {"realtime": {"realtime-alpha"}, "batch": {"batch-alpha", "batch-beta"}}
+        said = diagnosis(beta, lanes, tmp_path)["workers"]
+        of_beta = f"batch-beta (release {deployments(shared)['report']['version']}, clock +0.0 s)"
+        assert said["verdict"] == "ok"
+        assert of_beta in said["sentence"]
+        shown = run(lanes, "status", within=tmp_path, variables=beta)
+        assert "yours      worker-realtime pool realtime: realtime-alpha" in shown
+        assert f"online     worker          {of_beta}" in shown
         until(lambda: _running(shared, "collect") - lost, within_s=90)
     finally:
         worker.terminate()

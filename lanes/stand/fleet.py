@@ -1,0 +1,95 @@
+"""The workers of all hosts, as Prefect lists them, with what each host's supervisor tells in the name of its session."""
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from lanes.stand.local import POOLS
+from lanes.stand.prefect_api import PrefectApi
+from lanes.store.asking import Ask
+
+MOST_OFFSET_S = 5.0  # between a host's clock and that of Postgres
+LONGEST_HOST = (
+    32  # last characters, which tell pods apart: Postgres cuts the name of a session after 63 bytes
+)
+SESSION = re.compile(r"lanes@(?P<host>\S+) (?P<release>\S+) (?P<offset>[+-]\d+\.\d)s")
+SESSIONS = """
+    select application_name as name from pg_stat_activity
+     where datname = current_database() and application_name like 'lanes@%'
+"""
+
+
+@dataclass(frozen=True)
+class HostReport:
+    """What a supervisor tells of its host: the release of Lanes, and how far its clock is ahead of Postgres's."""
+
+    host: str
+    release: str
+    offset_s: float
+
+    @property
+    def session(self) -> str:
+        """The name of the supervisor's session."""
+        offset = max(-9_999.0, min(self.offset_s, 9_999.0))
+        return f"lanes@{self.host[-LONGEST_HOST:]} {self.release} {offset:+.1f}s"
+
+
+@dataclass(frozen=True)
+class FleetWorker:
+    """A worker in Prefect; `report` is None where no supervisor runs on its host."""
+
+    name: str
+    pool: str
+    is_online: bool
+    report: HostReport | None
+
+    def __str__(self) -> str:
+        if self.report is None:
+            return f"{self.name} (release and clock unknown: no supervisor runs beside it)"
+        return f"{self.name} (release {self.report.release}, clock {self.report.offset_s:+.1f} s)"
+
+
+def reports(ask: Ask) -> list[HostReport]:
+    """Return what the supervisors tell now."""
+    found = [SESSION.fullmatch(each.name) for each in ask(SESSIONS)]
+    return [HostReport(s["host"], s["release"], float(s["offset"])) for s in found if s]
+
+
+def fleet(
+    api: PrefectApi, told: Sequence[HostReport], pools: Iterable[str] = POOLS
+) -> list[FleetWorker]:
+    """Return the workers of the pools, those that ended lately too.
+
+    Raises:
+        StandError: Prefect gives no usable answer.
+    """
+    of = {each.host: each for each in told}
+    return [
+        FleetWorker(
+            each["name"],
+            pool,
+            each["status"] == "ONLINE",
+            of.get(each["name"].removeprefix(f"{pool}-")[-LONGEST_HOST:]),
+        )
+        for pool in pools
+        for each in api.workers(pool)
+    ]
+
+
+def troubles(told: Sequence[HostReport]) -> list[str]:
+    """Return in sentences what is wrong with hosts: one name for two of them, or a clock that is off."""
+    twice = [host for host, count in Counter(each.host for each in told).items() if count > 1]
+    found = [
+        f"two supervisors tell that they run on {host}, and their workers have the same names: set LANES_HOST to another name "
+        "on one of the machines, or run `lanes worker` and `lanes up` on one machine only once"
+        for host in twice
+    ]
+    for each in told:
+        if abs(each.offset_s) >= MOST_OFFSET_S:
+            way = "ahead of" if each.offset_s > 0 else "behind"
+            found.append(
+                f"the clock of {each.host} is {abs(each.offset_s):.1f} s {way} that of Postgres: synchronize it (NTP), because "
+                "Prefect judges runs by it, and marks healthy ones as crashed"
+            )
+    return found
