@@ -8,7 +8,6 @@ from prefect import get_client
 from prefect.blocks.core import Block
 from prefect.client.orchestration import PrefectClient
 from prefect.exceptions import ObjectNotFound
-from pydantic import SecretStr
 
 from blocks.database import DatabaseBlock
 from blocks.playbook import PlaybookBlock
@@ -17,6 +16,7 @@ from blocks.slack_channel import SlackChannel
 from blocks.workload import Workload
 from lanes.mainjob.samples import sample_workloads
 from lanes.settings import Settings
+from lanes.stand.prefect_api import is_local
 from lanes.store.workload import workloads
 from tasks.automations import write_automations
 from tasks.making_known import make_known
@@ -63,8 +63,7 @@ async def _write_connections(settings: Settings) -> None:
         where = {"url": settings.database_url, "direct_url": settings.direct_database_url}
         await DatabaseBlock.model_validate(where).asave(BLOCK, overwrite=True)
     if settings.anthropic_api_key is not None:
-        account, key = await _named_account(), settings.anthropic_api_key
-        await _provider(settings, key, account).asave(BLOCK, overwrite=True)
+        await provider_block(settings, await _present_provider()).asave(BLOCK, overwrite=True)
     slack = SlackChannel(
         bot_token=settings.slack_bot_token,
         channel=settings.slack_channel,
@@ -76,23 +75,35 @@ async def _write_connections(settings: Settings) -> None:
         await slack.asave(BLOCK, overwrite=True)
 
 
-async def _named_account() -> str:
-    """Return the account's name that a person gave the provider block, empty without one: it stays whatever key is set."""
+async def _present_provider() -> Provider | None:
     try:
-        return (await Provider.aload(BLOCK)).given_account
+        return await Provider.aload(BLOCK)
     except ValueError:  # no such block yet
-        return ""
+        return None
 
 
-def _provider(settings: Settings, key: SecretStr, account: str) -> Provider:
+def provider_block(settings: Settings, present: Provider | None) -> Provider:
+    """Return the block with keys and address as the environment says; all else that people set in it stays."""
+    kept: dict[str, object] = {}
+    if present is not None:
+        names = ("most_calls", "poll_s", "listing_grace_s", "create_within_s")
+        written = {each: Provider.model_fields[each].default for each in names}
+        written |= _nearby(is_local(present.base_url))
+        values = {each: getattr(present, each) for each in names}
+        kept = {each: value for each, value in values.items() if value != written[each]}
+        kept["account"] = present.given_account
     given = {"base_url": settings.anthropic_base_url} if settings.anthropic_base_url else {}
-    nearby = (
-        {"poll_s": 1.0, "listing_grace_s": 5, "create_within_s": 30}
-        if settings.provider_is_local
-        else {}
-    )
-    admin = settings.anthropic_admin_key
-    return Provider(api_key=key, admin_key=admin, account=account, **given, **nearby)
+    keys = {"api_key": settings.anthropic_api_key, "admin_key": settings.anthropic_admin_key}
+    near = _nearby(settings.provider_is_local)
+    block = Provider.model_validate({**keys, **given, **near, **kept})
+    if present is not None and block.login is None and block.base_url == present.base_url:
+        block.login = present.login
+    return block
+
+
+def _nearby(is_near: bool) -> dict[str, float]:
+    """Return what is written for a provider on this machine, which is quick to poll."""
+    return {"poll_s": 1.0, "listing_grace_s": 5, "create_within_s": 30} if is_near else {}
 
 
 async def _write_workloads(client: PrefectClient) -> None:

@@ -8,11 +8,13 @@ import pytest
 from prefect import get_client
 from sqlalchemy import text
 
+from blocks.provider import Provider
+from lanes.settings import Settings
 from lanes.store.database import Database
 from lanes.store.workload import workloads
 from tasks import making_known
 from tasks.connections import Connections
-from tasks.install import RETIRED, remove_retired
+from tasks.install import RETIRED, provider_block, remove_retired
 from tasks.making_known import VersionsToPrefect
 from tasks.publish import publish
 from tests.examples import spec
@@ -336,3 +338,32 @@ async def test_a_deployment_of_an_earlier_release_is_removed_once(prefect: Prefe
         await remove_retired(client)
         await remove_retired(client)
     assert prefect.undeployed == set(RETIRED)
+
+
+NEAR = "http://127.0.0.1:8080"
+FAR = "https://api.anthropic.com"
+
+
+def given(key: str, **variables: str) -> Settings:
+    return Settings.model_validate({"ANTHROPIC_API_KEY": key, **variables})
+
+
+def test_what_people_set_in_the_provider_block_outlasts_another_install() -> None:
+    first = provider_block(given("old", ANTHROPIC_BASE_URL=FAR), None)
+    edited = {"most_calls": 7, "poll_s": 5, "account": "research", "login": "user:password"}
+    present = Provider.model_validate({**first.model_dump(), **edited, "api_key": "old"})
+    again = provider_block(given("new", ANTHROPIC_BASE_URL=FAR), present)
+    assert again.api_key.get_secret_value() == "new"
+    assert (again.most_calls, again.poll_s, again.account) == (7, 5, "research")
+    assert again.login is not None
+    assert again.login.get_secret_value() == "user:password"
+    assert again.listing_grace_s == first.listing_grace_s
+
+
+def test_what_was_written_for_the_stand_in_does_not_stay_for_a_real_provider() -> None:
+    near = provider_block(given("stand-in", ANTHROPIC_BASE_URL=NEAR), None)
+    assert (near.poll_s, near.listing_grace_s, near.create_within_s) == (1, 5, 30)
+    far = provider_block(given("real"), near)
+    assert (far.base_url, far.account) == (FAR, "api.anthropic.com")
+    assert (far.poll_s, far.listing_grace_s, far.create_within_s) == (30, 600, 600)
+    assert provider_block(given("stand-in", ANTHROPIC_BASE_URL=NEAR), far) == near
