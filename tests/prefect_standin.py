@@ -360,7 +360,6 @@ class PrefectStandIn:
                 each.shown(self._id(each.flow))
                 for each in self.runs
                 if each.flow in flows and each.state in states
-                if each.id in wanted.get("id", {}).get("any_", [each.id])
             ]
         (deployment,) = wanted["deployment_id"]["any_"]
         states = wanted["state"]["type"]["any_"]

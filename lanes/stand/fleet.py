@@ -31,7 +31,7 @@ class HostReport:
     @property
     def session(self) -> str:
         """The name of the supervisor's session."""
-        offset = max(-9_999.0, min(self.offset_s, 9_999.0))
+        offset = round(max(-9_999.0, min(self.offset_s, 9_999.0)), 1) + 0.0  # never -0.0
         return f"lanes@{self.host[-LONGEST_HOST:]} {self.release} {offset:+.1f}s"
 
 

@@ -47,6 +47,11 @@ def test_a_supervisor_names_its_session_after_its_host_its_release_and_its_clock
         assert reports(ask) == []
 
 
+@pytest.mark.parametrize("offset_s", [-0.04, 0.0, 0.04])
+def test_no_clock_is_said_to_be_behind_by_nothing(offset_s: float) -> None:
+    assert HostReport("alpha", RELEASE, offset_s).session.endswith(" +0.0s")
+
+
 def test_the_longest_report_is_cut_by_no_limit_of_postgres(database_url: str) -> None:
     longest = HostReport("h" * 80, "0.10.0+58dae29f", -1e9)
     assert len(longest.session) <= 63

@@ -1,28 +1,15 @@
-"""Which changes of the environment ask for new workers and a new supervisor, and what ends with them."""
+"""Which changes of the environment ask for new workers and a new supervisor."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 
 from lanes.settings import Settings
-from lanes.stand.prefect_api import PrefectApi
-from lanes.stand.processes import runs_below
 from lanes.stand.services import supervisor, warm_workers, worker_name
-from lanes.stand.supervisor import cancel_standing
 from lanes.stand.worksite import Site
 from tests.prefect_standin import PrefectStandIn
-from tests.waiting import until
-
-# a worker that started a run
-PARENT = """
-import os, subprocess, sys
-subprocess.run(["sleep", "60"], env={**os.environ, "PREFECT__FLOW_RUN_ID": sys.argv[1]})
-"""
 
 
 @pytest.fixture
@@ -73,29 +60,3 @@ def test_hosts_have_workers_of_different_names_which_stay(
     assert "batch-alpha" in first
     assert "batch-beta" in other
     assert worker_name("batch", Settings()) == f"batch-{Settings().host}"
-
-
-def test_only_standing_runs_of_the_workers_that_end_are_shown_as_cancelled(
-    prefect: PrefectStandIn,
-) -> None:
-    for flow in ("collect", "collect", "report"):
-        prefect.has_run(flow, "RUNNING")
-    ours, theirs, report = prefect.runs
-    worker = subprocess.Popen([sys.executable, "-c", PARENT, ours.id])
-    try:
-        until(lambda: runs_below(worker.pid) == [ours.id])
-        with PrefectApi(prefect.api_url, environment={}) as api:
-            cancel_standing(api, [worker.pid], why="the stand was stopped")
-            assert [each.state for each in (ours, theirs, report)] == [
-                "CANCELLED",
-                "RUNNING",
-                "RUNNING",
-            ]
-            cancel_standing(api, [], why="no worker of ours runs")
-            assert theirs.state == "RUNNING"
-            cancel_standing(api, None, why="the stand was stopped")
-            assert theirs.state == "CANCELLED"
-    finally:
-        for child in psutil.Process(worker.pid).children():
-            child.kill()
-        worker.wait()
