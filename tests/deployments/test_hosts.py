@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -114,14 +113,6 @@ def test_a_worker_in_the_foreground_has_the_name_of_its_host_runs_flows_and_ends
             if (path := f"work_pools/{pool}/workers/filter")
         }
         assert names == {"realtime": {"realtime-alpha"}, "batch": {"batch-alpha", "batch-beta"}}
-        said = diagnosis(beta, lanes, tmp_path)["workers"]
-        assert said["verdict"] == "ok", said
-        ours = re.search(r"batch-beta \(release (\S+), clock [+-]0\.\d s\)", said["sentence"])
-        assert ours is not None, said
-        assert ours[1] == deployments(shared)["report"]["version"]
-        shown = run(lanes, "status", within=tmp_path, variables=beta)
-        assert "yours      worker-realtime pool realtime: realtime-alpha" in shown
-        assert f"online     worker          batch-beta (release {ours[1]}, clock " in shown
         until(lambda: _running(shared, "collect") - lost, within_s=90)
     finally:
         worker.terminate()
