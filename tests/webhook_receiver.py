@@ -2,10 +2,12 @@
 
 import json
 import socket
+import ssl
 import struct
 import threading
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 from standardwebhooks import Webhook
@@ -17,10 +19,11 @@ Event = dict[str, Any]
 class Receiver:
     """Takes every event until `says` says otherwise; `taken` are the verified events in their order."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, certificate: Path | None = None) -> None:
         self.secrets: list[str] = []  # of which each signs; empty: nothing is verified
         self.says: Callable[[Event], Verdict] = lambda _: 200
         self.location = self.retry_after = ""
+        self.hosts: list[str] = []  # of each request, in order
         self.ids: list[str] = []  # webhook-id of each request, in order
         self.asked: list[Event] = []
         self.taken: list[Event] = []
@@ -46,6 +49,10 @@ class Receiver:
                 return
 
         self._server = HookServer(("127.0.0.1", 0), HookHandler)
+        if certificate is not None:
+            speaks = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+            speaks.load_cert_chain(certificate)
+            self._server.socket = speaks.wrap_socket(self._server.socket, server_side=True)
         self.port = self._server.server_address[1]
         self.url = f"http://127.0.0.1:{self.port}/hooks?token=t-1"
         threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True).start()
@@ -67,6 +74,7 @@ class Receiver:
         for secret in self.secrets:
             Webhook(secret).verify(body, dict(request.headers))
         with self._lock:
+            self.hosts.append(request.headers["host"])
             self.ids.append(request.headers["webhook-id"])
             self.asked.append(event)
             verdict = self.says(event)
