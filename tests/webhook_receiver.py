@@ -12,6 +12,13 @@ from typing import Any
 
 from standardwebhooks import Webhook
 
+from lanes.store import outbox, webhooks
+from lanes.store.database import Database
+from lanes.webhooks import USUAL, WebhookKeys
+from tasks.webhooks import Deliverer
+from tests.conftest import NOON
+
+RESOURCE = "lanes.workload.letters"
 Verdict = int | str  # a status, or hangs or resets
 Event = dict[str, Any]
 
@@ -95,3 +102,35 @@ class Receiver:
                 request.send_header(name, value)
         request.send_header("Content-Length", "0")
         request.end_headers()
+
+
+class Subscribers:
+    """The webhooks of a test, with their keys where the block of Prefect would be."""
+
+    def __init__(self, db: Database) -> None:
+        self.db, self.keys, self.loads = db, dict[str, WebhookKeys](), 0
+
+    async def add(self, receiver: Receiver, name: str = "crm", **values: Any) -> None:
+        """Add the receiver as a subscriber."""
+        self.keys[name] = keys = WebhookKeys.new(receiver.url)
+        receiver.secrets = [keys.secrets[0][0]]
+        about = {"host": "h", "types": list(USUAL), "workload": None}
+        about |= {"consumer": None, "allows_private": True, "sends_outputs": False}
+        async with self.db.transaction() as run:
+            await run(webhooks.add, name=name, **{**about, **values}, now=run.now)
+
+    async def load(self, name: str) -> WebhookKeys:
+        self.loads += 1
+        return self.keys[name]
+
+    def deliverer(self, **how: Any) -> Deliverer:
+        return Deliverer(self.db, keys=self.load, **{"timeout_s": 1.0, **how})
+
+    async def told(self, *keys: str, event: str = "lanes.item.answered", **payload: Any) -> None:
+        """Events about items of these keys are committed, each in a transaction of its own."""
+        for key in keys:
+            out = outbox.EventOut(event, RESOURCE, {"key": key, **payload})
+            await self.db.run(outbox.add, [out], now=NOON)
+
+    async def one(self, name: str = "crm") -> Any:
+        return next(each for each in await self.db.run(webhooks.listed) if each.name == name)

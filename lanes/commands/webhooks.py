@@ -46,6 +46,7 @@ class WebhookOptions:
         url: For add: the address, https. It is kept as a secret; the list shows its host.
         types: For add: the events, with commas, or all. Without it: answers, corrections, failures, jobs done and incidents.
         workload: For add: only events about this workload.
+        consumer: For add: only events about items of this consumer.
         outputs: For add: events of answers and corrections hold the answer. Without it the receiver reads it itself.
         allow_private: For add: the receiver may have a private address, such as 10.0.0.5, and no TLS.
         from_: For replay: the position, as `webhook_event` and the list have it, from which on everything is sent again.
@@ -55,6 +56,7 @@ class WebhookOptions:
     url: str | None = None
     types: str | None = None
     workload: str | None = None
+    consumer: str | None = None
     outputs: bool = False
     allow_private: bool = False
     from_: Annotated[int | None, Parameter(name="--from")] = None
@@ -117,7 +119,12 @@ def _add(
         )
     host = origin(options.url, allows_private=options.allow_private)
     keys = WebhookKeys.new(options.url)
-    about = {"host": host, "types": types, "workload": options.workload}
+    about = {
+        "host": host,
+        "types": types,
+        "workload": options.workload,
+        "consumer": options.consumer,
+    }
     _keep(name, keys)
     may = {"allows_private": options.allow_private, "sends_outputs": options.outputs}
     kept.add(connection, name=name, **about, **may, now=now)
@@ -204,7 +211,7 @@ def _list(found: Sequence[Any], now: datetime, *, as_json: bool) -> None:
                 found,
                 label("Name", lambda of: of.name),
                 label("Host", lambda of: plain(of.host, most=60)),
-                label("Workload", lambda of: of.workload or "all"),
+                label("Of", lambda of: plain(of.consumer or of.workload or "all", most=40)),
                 label("Position", lambda of: str(of.position)),
                 phrase("Ahead", ahead, lambda of: str(of.last - of.position)),
                 phrase("Again", "events that are tried again", lambda of: str(of.waiting)),

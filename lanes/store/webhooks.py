@@ -155,13 +155,19 @@ def _with_outputs(connection: sa.Connection, send: Sequence[KeptEvent]) -> list[
     ]
 
 
-def _fresh(connection: sa.Connection, to: Subscriber, most: int) -> list[KeptEvent]:
+def _beyond(position: int, to: Subscriber) -> list[sa.ColumnElement[bool]]:
+    """Match the events beyond a position that a subscriber wants."""
     of = webhook_event.c
-    wanted = [of.position > to.position, of.event.in_(to.types)]
+    wanted = [of.position > position, of.event.in_(to.types)]
     if to.workload is not None:
         wanted.append(of.resource == f"lanes.workload.{to.workload}")
-    found = sa.select(webhook_event).where(*wanted).order_by(of.position).limit(most)
-    return [_kept(row) for row in connection.execute(found)]
+    return wanted if to.consumer is None else [*wanted, of.consumer == to.consumer]
+
+
+def _fresh(connection: sa.Connection, to: Subscriber, most: int) -> list[KeptEvent]:
+    found = sa.select(webhook_event).where(*_beyond(to.position, to))
+    first = found.order_by(webhook_event.c.position).limit(most)
+    return [_kept(row) for row in connection.execute(first)]
 
 
 def _again(connection: sa.Connection, id_: int, most: int, now: datetime) -> list[KeptEvent]:
@@ -315,7 +321,7 @@ def replay(
         )
     change(connection, to.id, position=position - 1, failures=0, rests=0, rest_until=None)
     connection.execute(sa.delete(webhook_try).where(ours, tries.position >= position))
-    ahead = sa.select(sa.func.count()).where(of.position >= position, of.event.in_(to.types))
+    ahead = sa.select(sa.func.count(of.id)).where(*_beyond(position - 1, to))
     return connection.execute(ahead).scalar_one()
 
 

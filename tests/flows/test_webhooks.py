@@ -11,17 +11,14 @@ from standardwebhooks import webhooks as library
 
 from lanes.store import outbox, webhooks
 from lanes.store.database import Database
-from lanes.webhooks import USUAL, WebhookKeys
+from lanes.webhooks import WebhookKeys
 from lanes.words import Lane
-from tasks.webhooks import Deliverer
 from tests.conftest import NOON
 from tests.examples import admit, publish, route
 from tests.flows.conftest import until
 from tests.passing_time import PassingTime
 from tests.store.tries import claim, save, tried
-from tests.webhook_receiver import Receiver
-
-RESOURCE = "lanes.workload.letters"
+from tests.webhook_receiver import RESOURCE, Receiver, Subscribers
 
 
 @pytest.fixture
@@ -36,38 +33,6 @@ def receive() -> Iterator[Callable[[], Receiver]]:
     yield start
     for each in running:
         each.stop()
-
-
-class Subscribers:
-    """The webhooks of a test, with their keys where the block of Prefect would be."""
-
-    def __init__(self, db: Database) -> None:
-        self.db, self.keys, self.loads = db, dict[str, WebhookKeys](), 0
-
-    async def add(self, receiver: Receiver, name: str = "crm", **values: Any) -> None:
-        """Add the receiver as a subscriber."""
-        self.keys[name] = keys = WebhookKeys.new(receiver.url)
-        receiver.secrets = [keys.secrets[0][0]]
-        about = {"host": "h", "types": list(USUAL), "workload": None}
-        about |= {"allows_private": True, "sends_outputs": False}
-        async with self.db.transaction() as run:
-            await run(webhooks.add, name=name, **{**about, **values}, now=run.now)
-
-    async def load(self, name: str) -> WebhookKeys:
-        self.loads += 1
-        return self.keys[name]
-
-    def deliverer(self, **how: Any) -> Deliverer:
-        return Deliverer(self.db, keys=self.load, **{"timeout_s": 1.0, **how})
-
-    async def told(self, *keys: str, event: str = "lanes.item.answered", **payload: Any) -> None:
-        """Events about items of these keys are committed, each in a transaction of its own."""
-        for key in keys:
-            out = outbox.EventOut(event, RESOURCE, {"key": key, **payload})
-            await self.db.run(outbox.add, [out], now=NOON)
-
-    async def one(self, name: str = "crm") -> Any:
-        return next(each for each in await self.db.run(webhooks.listed) if each.name == name)
 
 
 @pytest.fixture
@@ -139,6 +104,26 @@ async def test_the_answer_in_force_is_sent_where_it_is_asked_for(
         "a": {"category": "bill"},
         "open": None,
     }
+
+
+async def test_a_subscriber_may_get_events_about_items_of_one_consumer_only(
+    subscribers: Subscribers, receive: Callable[[], Receiver], db: Database
+) -> None:
+    def admitted(connection: Connection) -> None:
+        publish(connection, now=NOON)
+        for consumer in ("desk", "shop", None):
+            admit(connection, f"of {consumer}", now=NOON, consumer=consumer, ack=True)
+
+    desk, any_ = receive(), receive()
+    types = ["lanes.item.accepted", "lanes.item.failed", "lanes.job.done"]
+    await subscribers.add(desk, types=types, consumer="desk")
+    await subscribers.add(any_, "any", types=types)
+    await db.run(admitted)
+    await subscribers.told("of shop", "of desk", "of no item", event="lanes.item.failed")
+    await subscribers.told("of desk", event="lanes.job.done")
+    await subscribers.deliverer().deliver()
+    assert desk.keys == ["of desk", "of desk"]
+    assert len(any_.keys) == 7
 
 
 async def test_without_a_subscriber_no_event_is_kept(

@@ -11,9 +11,8 @@ from sqlalchemy import text
 
 from lanes.store import webhooks
 from lanes.store.database import Database
-from tests.flows.test_webhooks import Subscribers
 from tests.passing_time import PassingTime
-from tests.webhook_receiver import Receiver
+from tests.webhook_receiver import Receiver, Subscribers
 
 Happening = st.tuples(st.sampled_from("ab"), st.sampled_from([200, 500, "resets", "killed"]))
 

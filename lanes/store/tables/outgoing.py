@@ -175,6 +175,7 @@ class webhook(sa.TypedColumns):
     host: sa.Named[str] = column("Scheme, host and port of its address; the rest may be secret")
     types: sa.Named[list[str]] = column("The names of the events that it gets")
     workload: sa.Named[str | None] = column("Only events about this workload; null: about any")
+    consumer: sa.Named[str | None] = column("Only events about its items; null: of any")
     allows_private: sa.Named[bool] = column("It may be in a private network, and without TLS")
     sends_outputs: sa.Named[bool] = column("Events of answers hold the answer")
     secrets_no: sa.Named[int] = column("Rises when its block changes", default="1")
@@ -204,6 +205,7 @@ class webhook_event(sa.TypedColumns):
     event: sa.Named[str]
     resource: sa.Named[str]
     payload: sa.Named[Any]
+    consumer: sa.Named[str | None] = column("The consumer of its item; null: it has none")
     occurred_at: sa.Named[datetime]
 
 
