@@ -20,6 +20,7 @@ from tasks.runs import Troubles, described
 
 PAGE = 32  # events that are sent at once
 EVERY_S = 0.5
+SAVED = timedelta(seconds=10)  # within which what came of them is saved, also on a busy machine
 OPENED_S = 3.0  # longest wait for Prefect's answer about a block
 
 
@@ -43,7 +44,7 @@ class Deliverer:
     ) -> None:
         self._db, self._load, self._timeout_s, self._most = db, keys, timeout_s, most
         self._name = f"{socket.gethostname()}:{os.getpid()}:{uuid4().hex[:8]}"
-        self._lease = timedelta(seconds=4 * timeout_s)
+        self._lease = timedelta(seconds=3 * timeout_s) + SAVED  # the requests of a page end before
         self._keys: dict[int, tuple[int, WebhookKeys]] = {}  # with their secrets_no
         self._under_way: dict[int, asyncio.Task[None]] = {}
         self._troubles = Troubles()

@@ -124,7 +124,7 @@ class Subscribers:
         return self.keys[name]
 
     def deliverer(self, **how: Any) -> Deliverer:
-        return Deliverer(self.db, keys=self.load, **{"timeout_s": 1.0, **how})
+        return Deliverer(self.db, keys=self.load, **{"timeout_s": 5.0, **how})
 
     async def told(self, *keys: str, event: str = "lanes.item.answered", **payload: Any) -> None:
         """Events about items of these keys are committed, each in a transaction of its own."""

@@ -274,7 +274,7 @@ async def test_a_kill_between_request_and_save_repeats_the_event_under_its_id(
     assert sorted(crm.keys) == ["a", "b"]
     await subscribers.deliverer().deliver()
     assert len(crm.keys) == 2  # the lease of the dead process is respected
-    passing_time.passes(seconds=5)
+    passing_time.passes(seconds=30)
     await subscribers.deliverer().deliver()
     assert sorted(crm.keys) == ["a", "a", "b", "b"]
     assert len({*crm.ids}) == 2
