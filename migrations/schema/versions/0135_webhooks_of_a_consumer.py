@@ -2,8 +2,8 @@
 
 from alembic import op
 
-revision = "0134"
-down_revision = "0133"
+revision = "0135"
+down_revision = "0134"
 sql_in_force = "e370197069d6"  # migrations/schema/current/ after this revision
 
 
