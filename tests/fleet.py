@@ -109,9 +109,11 @@ class Fleet:
         self.postgres.start()
 
     def restart(self, part: str) -> None:
-        """Kill a shared process and start it again."""
-        self.parts[part].end()
-        self.parts[part].start()
+        """Kill a shared process, start it again, and wait until it answers."""
+        again = self.parts[part]
+        again.end()
+        again.start()
+        until(again.answers, within_s=STARTS_WITHIN_S, what=part)
 
     def lanes(self, *words: str) -> subprocess.CompletedProcess[str]:
         """Run a command of Lanes in the home of the person who deploys."""
@@ -230,9 +232,9 @@ def _shared(parts: _Parts, pool_mode: str, latency_s: str) -> dict[str, str]:
     assert migrated.returncode == 0, migrated.stdout + migrated.stderr
     for name, port in (("api-one", one), ("api-two", two)):
         serve = ("server", "start", "--no-services", "--host", "127.0.0.1", "--port", str(port))
-        parts.run(name, *prefect, *serve, **of_server)
-        health = f"http://127.0.0.1:{port}/api/health"  # a first start registers blocks: one alone
-        until(partial(_answers, health), within_s=STARTS_WITHIN_S, what=name)
+        part = parts.run(name, *prefect, *serve, **of_server)
+        part.answers = partial(_answers, f"http://127.0.0.1:{port}/api/health")
+        until(part.answers, within_s=STARTS_WITHIN_S, what=name)  # a first start registers blocks
     address = f"http://127.0.0.1:{proxy}/api"
     client = {"PREFECT_API_URL": address, "PREFECT_API_AUTH_STRING": LOGIN}
     parts.run("services", *prefect, "server", "services", "start", **of_server | client)

@@ -8,7 +8,7 @@ import os
 import shutil
 import signal
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import cache
@@ -39,6 +39,7 @@ class FleetPart:
     command: Sequence[str]
     environment: Mapping[str, str]
     logs: Path
+    answers: Callable[[], bool] = lambda: True  # once it has started
     process: subprocess.Popen[bytes] | None = field(default=None, init=False)
     is_wanted: bool = field(default=False, init=False)
 

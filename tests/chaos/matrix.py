@@ -14,7 +14,7 @@ from tests.waiting import until
 
 WORKLOAD = "tickets"
 CUT_S = 20.0  # longer than a session of a host that was cut off lives
-REST_S = 5.0  # between two faults
+REST_S = 3.0  # between two faults
 SENDERS = 8
 ENDS_WITHIN_S = 300
 SLOWEST = """
