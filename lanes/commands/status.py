@@ -18,7 +18,7 @@ from lanes.stand.kept import Said
 from lanes.stand.runs_with import RunsWith, runs_with
 from lanes.stand.status import Condition, components, told_by_hosts, workers
 from lanes.stand.whereabouts import find_checkout, find_home
-from lanes.store.asking import ON_STANDBY, by_driver
+from lanes.store.asking import ON_STANDBY, by_driver, clock
 from lanes.text import plain
 from lanes.workload import prices
 
@@ -193,8 +193,8 @@ def _figures(hours: int, runs: RunsWith) -> "tuple[Snapshot | None, str | None]"
         with by_driver(url) as ask:
             from lanes.store.report import snapshot
 
-            (row,) = ask("select clock_timestamp() as now, pg_is_in_recovery() as on_standby")
-            figures = snapshot.asked(ask, since=row.now - timedelta(hours=hours), now=row.now)
+            now, (row,) = clock(ask), ask("select pg_is_in_recovery() as on_standby")
+            figures = snapshot.asked(ask, since=now - timedelta(hours=hours), now=now)
             return figures, ON_STANDBY if row.on_standby else None
     except psycopg.Error as error:
         said = error.diag.message_primary or "it gives no answer"

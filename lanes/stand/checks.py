@@ -3,7 +3,7 @@
 import os
 import sys
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from functools import cached_property
 from pathlib import Path
 from threading import RLock
@@ -28,6 +28,7 @@ from lanes.stand.postgres import EmbeddedPostgres
 from lanes.stand.prefect_api import PrefectApi, is_local
 from lanes.stand.runs_with import RunsWith, rewritten
 from lanes.store.asking import by_driver
+from lanes.store.database import clock
 from lanes.store.engines import discreet_engine
 from lanes.text import basic_auth, mask_address, split_login
 from lanes.units import counted
@@ -230,7 +231,7 @@ def deployments(patient: Patient) -> str:
 
 
 def automations(patient: Patient) -> str:
-    now = datetime.now(UTC)
+    now = asked(patient, clock)
     with patient.usable_prefect() as api:
         came = api.newest_event(*CALLING, since=now - EVENTS_OF, until=now - FIRES_WITHIN)
         since = (came or now) - ARRIVALS_THROTTLE - FIRES_WITHIN

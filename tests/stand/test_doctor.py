@@ -348,13 +348,14 @@ def test_a_database_of_a_newer_release_is_named_with_what_to_do(
 
 
 def test_automations_that_are_silent_although_events_came_are_reported(
-    home: Path, prefect: PrefectStandIn
+    home: Path, prefect: PrefectStandIn, database_url: str
 ) -> None:
     def ago(minutes: int) -> datetime:
         return datetime.now(UTC) - timedelta(minutes=minutes)
 
     def look() -> Finding:
-        return found(home, "automations", PREFECT_API_URL=prefect.api_url)
+        own = {"PREFECT_API_URL": prefect.api_url, "LANES_DATABASE_URL": database_url}
+        return found(home, "automations", **own)
 
     assert look().sentence == "no event has called for one in the last hour"
     prefect.has_stored("lanes.item.arrived", ago(5))
