@@ -4,6 +4,7 @@ from prefect.blocks.core import Block
 from prefect.runtime import flow_run
 from pydantic import ConfigDict, Field, SecretStr
 
+from blocks.slack_channel import in_order
 from lanes.store.database import Database
 
 
@@ -11,7 +12,10 @@ class DatabaseBlock(Block):
     """The Postgres that holds items, work, results and the ledger."""
 
     model_config = ConfigDict(
-        title="Database", hide_input_in_errors=True, use_attribute_docstrings=True
+        title="Database",
+        json_schema_extra=in_order,
+        hide_input_in_errors=True,
+        use_attribute_docstrings=True,
     )
 
     _block_type_name = "Lanes database"

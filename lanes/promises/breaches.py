@@ -212,6 +212,7 @@ LOSSES: Mapping[Role, tuple[str, frozenset[Lane]]] = {
     Role.COLLECTOR: ("no batch is collected", BATCH),
     Role.WATCHER: ("no other promise is judged, and Slack hears of nothing", NOWHERE),
     Role.SUBMITTER: ("no batch is submitted", BATCH),
+    Role.STANDBY: ("no second drain is kept warm on another host", NOWHERE),
     Role.DRAIN: ("no drain starts, or drains are counted wrong", REALTIME),
 }
 
