@@ -255,5 +255,6 @@ def test_every_role_says_what_stands_still_and_what_is_at_stake_is_of_its_lanes(
         Role.COLLECTOR: 3,
         Role.WATCHER: 0,
         Role.SUBMITTER: 3,
+        Role.STANDBY: 0,
         Role.DRAIN: 3,
     }
