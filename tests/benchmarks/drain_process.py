@@ -20,7 +20,6 @@ from tasks.drain import drain
 async def answer(url: str, endpoint_url: str, most_calls: int) -> None:
     """Answer real-time work until this process is ended."""
     over = asyncio.Event()
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, over.set)
     provider = Provider(api_key=SecretStr("x"), base_url=endpoint_url, most_calls=most_calls)
     async with (
         Database(url) as db,
@@ -28,6 +27,8 @@ async def answer(url: str, endpoint_url: str, most_calls: int) -> None:
         drain(Connections(db, client, provider), standing=False) as opened,
     ):
         client.add_done_callback(keep_what_is_loaded)
+        # in place of the drain's own handler, which ends a run that asks `stays` only
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, over.set)
         print("READY", flush=True)
         while not over.is_set():
             await opened.stays()

@@ -25,10 +25,10 @@ def api(prefect: PrefectStandIn) -> Iterator[PrefectApi]:
         yield opened
 
 
-def supervisor(pool: Engine, api: PrefectApi, said: list[str], **options: int) -> Supervisor:
+def supervisor(pool: Engine, api: PrefectApi, said: list[str], *, keep_warm: int = 1) -> Supervisor:
     """One that asks for a role as soon as it sees it free."""
     return Supervisor(
-        pool, api, say=said.append, vacancies=Vacancies(free_for=timedelta(0)), **options
+        pool, api, say=said.append, vacancies=Vacancies(free_for=timedelta(0)), keep_warm=keep_warm
     )
 
 
