@@ -69,7 +69,7 @@ class Deliverer:
                 await run(webhooks.leave, holder=self._name, now=run.now)
 
     async def deliver(self) -> None:
-        """Deliver what is due to everyone, once."""
+        """Deliver once to each subscriber what is due."""
         await self.look()
         await asyncio.gather(*self._under_way.values())
 

@@ -11,9 +11,8 @@ from prefect.workers.process import ProcessWorker, ProcessWorkerResult
 
 from lanes.settings import Settings
 
-MARGIN_S = (
-    10.0  # how much longer than LANES_GRACE_S a worker waits: a run also reports its end to Prefect
-)
+# How much longer than LANES_GRACE_S a worker waits: a run also reports its end to Prefect.
+MARGIN_S = 10.0
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # it takes the place of Prefect's own, by the type of the pools

@@ -13,16 +13,15 @@ from lanes.ids import VersionId, WorkId
 from lanes.json_data import dumps
 from lanes.packing import ClaimedWork
 
-MOST_BYTES = (
-    30  # of a label: a custom_id has 64 characters, of which the nonce and the number take 23
-)
+# Of a label: a custom_id has 64 characters, of which the nonce and the number take 23.
+MOST_BYTES = 30
 VERSION_BYTES, DIGEST_BYTES = 2, 3
 ADOPTED = "adopted after a restore"  # begins the note of such a batch
 
 
 @dataclass(frozen=True)
 class Copy:
-    """A database that was restored, or promoted: it was `noticed` to be one, and its rows are as of `as_of`."""
+    """A database that was restored or promoted: `noticed` is when Lanes found out, `as_of` the moment of its newest rows."""
 
     noticed: datetime
     as_of: datetime
@@ -30,7 +29,7 @@ class Copy:
 
 @dataclass(frozen=True)
 class RequestLabel:
-    """What the name of a request says of its work, in the order of their slots."""
+    """The version and the works that the name of a request states, in the order of their slots."""
 
     version: bytes
     digest: bytes
@@ -56,7 +55,7 @@ def write_label(tag: bytes, pack: Sequence[ClaimedWork]) -> str:
 
 
 def read_label(label: str) -> RequestLabel | None:
-    """Return what a label says, None where it is none of ours."""
+    """Return what a label says, None if Lanes did not write it."""
     try:
         whole = base64.urlsafe_b64decode(label + "=" * (-len(label) % 4))
     except ValueError:

@@ -34,10 +34,8 @@ from lanes.text import basic_auth, mask_address, split_login
 from lanes.units import counted
 
 ANTHROPIC = "https://api.anthropic.com"
-CALLING = (
-    "lanes.item.arrived",
-    "lanes.work.waiting",
-)  # events on which an automation starts a drain
+# Events on which an automation starts a drain.
+CALLING = ("lanes.item.arrived", "lanes.work.waiting")
 FIRED = "prefect.automation.triggered"
 FIRES_WITHIN, EVENTS_OF = timedelta(minutes=1), timedelta(hours=1)
 

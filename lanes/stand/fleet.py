@@ -10,9 +10,8 @@ from lanes.stand.prefect_api import PrefectApi
 from lanes.store.asking import Ask
 
 MOST_OFFSET_S = 5.0  # between a host's clock and that of Postgres
-LONGEST_HOST = (
-    32  # last characters, which tell pods apart: Postgres cuts the name of a session after 63 bytes
-)
+# The last characters, which tell pods apart: Postgres cuts the name of a session after 63 bytes.
+LONGEST_HOST = 32
 SESSION = re.compile(r"lanes@(?P<host>\S+) (?P<release>\S+) (?P<offset>[+-]\d+\.\d)s")
 SESSIONS = """
     select application_name as name from pg_stat_activity

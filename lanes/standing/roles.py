@@ -17,9 +17,8 @@ FREE_FOR = timedelta(seconds=1.5)  # at two looks in a row
 SOON = timedelta(seconds=5)  # a run that is due by then is on its way, as those of automations are
 KEY_S = 20  # requests within this time are one run
 AGAIN_AFTER = timedelta(seconds=30)  # between requests; longer than KEY_S
-PENDING_FOR = timedelta(
-    seconds=60
-)  # a worker took the run and starts its process, which loads its packages
+# A worker took the run and starts its process, which loads its packages.
+PENDING_FOR = timedelta(seconds=60)
 BEGINNING_FOR = timedelta(seconds=20)  # the process opens its connections
 OPEN = ("SCHEDULED", "PENDING", "RUNNING")  # states of the runs that are looked at
 NEWEST = 20  # of a deployment's runs in these states
@@ -61,7 +60,7 @@ SPARE = StandingRun(Role.STANDBY, runs.answer())
 
 
 def never_free(*, keep_warm: int) -> Sequence[StandingRun]:
-    """Return the runs whose role must be held while so many drains are kept warm."""
+    """Return the runs whose role must be held while `keep_warm` drains are kept warm."""
     held = [each for each in STANDING if keep_warm or each.role is not Role.KEEPER]
     return [*held, SPARE] if keep_warm > 1 else held
 

@@ -30,7 +30,7 @@ Subscriber = sa.Row[Any]
 
 @dataclass(frozen=True, slots=True)
 class KeptEvent:
-    """An event of the stream, and how often this subscriber was sent it in vain."""
+    """An event of the stream, and how many requests with it this subscriber did not take."""
 
     id: str
     position: int
@@ -69,7 +69,7 @@ class WebhookReply:
 def stamp(connection: sa.Connection, *, now: datetime) -> int:
     """Give the events committed so far their positions; return the number of events.
 
-    One transaction at a time does this, so whoever reads position N reads all before it.
+    One transaction at a time does this, so a reader who sees position N also sees every event before it.
     """
     stream, new = watermark.c.name == STREAM, sa.exists().where(sa.text("position is null"))
     last = sa.select(watermark.c.position).where(stream, new.select_from(webhook_event))
@@ -137,7 +137,7 @@ def take(
 
 
 def _with_outputs(connection: sa.Connection, send: Sequence[KeptEvent]) -> list[KeptEvent]:
-    """Add the answers in force to the events that tell of one; an answer that was emptied is null."""
+    """Add the answers in force to the events about one; an answer that was emptied is null."""
     telling = [each for each in send if each.event.endswith((".answered", ".corrected"))]
     keys = defaultdict[str, list[str]](list)
     for each in telling:

@@ -38,7 +38,7 @@ def lanes(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def beta(shared: RunningStand, tmp_path: Path) -> dict[str, str]:
-    """The environment of the host beta, to which the servers are somebody's own."""
+    """The environment of the host beta, which uses the servers of the host alpha."""
     return shared.environment | {
         "LANES_HOME": str(tmp_path / "home"),
         "LANES_HOST": "beta",

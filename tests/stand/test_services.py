@@ -16,7 +16,7 @@ from tests.prefect_standin import PrefectStandIn
 def needed(
     home: Path, prefect: PrefectStandIn, monkeypatch: pytest.MonkeyPatch
 ) -> dict[str, list[Any]]:
-    """What each process of a stand with a Prefect of somebody's own was made from, in order."""
+    """What each process of a stand on a Prefect server of the user was made from, in order."""
     made: dict[str, list[Any]] = {}
 
     def ensure(site: Site, name: str, command: Any, *, depends_on: Any, **_: Any) -> Any:
