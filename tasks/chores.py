@@ -19,6 +19,7 @@ from tasks.publish import publish
 from tasks.router import Router
 from tasks.saving import end_lost_claims
 from tasks.standing import Guard
+from tasks.staying import DrainLimit
 from tasks.wakes import Wakes
 
 ROUTE_EVERY_S = 1.0  # longest sleep: a lost notification costs no more than this
@@ -31,8 +32,16 @@ PREFECT_S = 10.0  # what a chore may wait for Prefect
 class Chores:
     """They have begun; each goes on alone until they are closed."""
 
-    def __init__(self, db: Database, router: Router, performer: Performer, wakes: Wakes) -> None:
+    def __init__(
+        self,
+        db: Database,
+        router: Router,
+        performer: Performer,
+        wakes: Wakes,
+        limit: DrainLimit,
+    ) -> None:
         self._db, self._router, self._performer, self._wakes = db, router, performer, wakes
+        self._limit = limit
         self._guard, self._publisher = Guard(db), Publisher(db, wake=wakes.telling)
         self._told, self._said = VersionsToPrefect(), set[str]()
         self._summed_up = 0
@@ -88,7 +97,8 @@ class Chores:
         if not self._router.holds or self._performer.state.held_back(now):
             return
         waits = await self._db.look(load.backlog, Lane.REALTIME, now=now)
-        if needs_more(waits.ready_since, now, drains=await self._db.look(holders, Role.DRAIN)):
+        drains = await self._db.look(holders, Role.DRAIN)
+        if needs_more(waits.ready_since, now, drains=drains, most=self._limit.most):
             await self._db.run(call_for_drain, ready=waits.ready, now=now)
 
     async def _sum_up(self) -> None:

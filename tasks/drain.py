@@ -35,7 +35,7 @@ from tasks.runs import stop_signals
 from tasks.saving import passes
 from tasks.sharing import CacheMarks, LimitSharing
 from tasks.standing import ask_for_successor
-from tasks.staying import Roles, Staying, roles
+from tasks.staying import DrainLimit, Roles, Staying, roles
 from tasks.wakes import Wakes
 
 
@@ -49,6 +49,7 @@ class DrainPace:
     sizes_s: float = 15.0  # of packs
     caching_s: float = 15.0
     trial_s: float = PROBED_EVERY_S  # between the marked calls of a version on trial
+    limit_s: float = 60.0  # the number of drains that the work pool admits
     notice_s: float = 5.0
     notice_limit_s: float = notice.LIMIT_S  # how long Prefect may take to accept a notice
     first_answers_s: float = FIRST_ANSWERS_S
@@ -79,16 +80,18 @@ class Drain:
         self._looking: asyncio.Task[None] | None = None
         self._error: Exception | None = None  # of a look, which ends the drain
         self._sleeps_until, self._expired = now, False
+        self._limit = DrainLimit()
         self._staying = Staying(
             at.db,
             held,
+            self._limit,
             busy=lambda: performer.busy or bool(state.claims),
             idle_since=lambda: state.idle_since,
         )
         self._notice = Notice(at, state.standstills, limit_s=pace.notice_limit_s)
         rooms = Rooms(at.provider.account, at.provider.most_calls)
         router = Router(at.db, held.router, self.wakes, busy=lambda: performer.busy, rooms=rooms)
-        self._chores = Chores(at.db, router, performer, self.wakes)
+        self._chores = Chores(at.db, router, performer, self.wakes, self._limit)
         self._to_the_last, self._beside = BackgroundTasks(), BackgroundTasks()
         self._to_the_last.keep("leases", self.leases.live, every_s=1.0)
         self._keep_beside(pace)
@@ -101,6 +104,7 @@ class Drain:
         keep("pack sizes", self._learn_sizes, every_s=pace.sizes_s)
         keep("cache marks", self.marks.look, every_s=pace.caching_s, after_s=late)
         keep("what others commit", self._hear, every_s=0)
+        keep("the limit of drains", self._limit.read, every_s=pace.limit_s)
         keep("the run's own state", self._notice.look, every_s=pace.notice_s)
 
     async def share_limits(self) -> None:

@@ -8,16 +8,18 @@ from dataclasses import dataclass
 from datetime import datetime
 
 import psycopg
+from prefect import get_client
 from prefect.logging import get_run_logger
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as NoConnectionFree
 
-from lanes.realtime.drains import Sight, stays
+from lanes.realtime.drains import POOL, Sight, most_drains, stays
 from lanes.settings import Settings
 from lanes.store.database import Database
 from lanes.store.signals import Role, RoleLock, held_elsewhere, holder_exists, holders
 
 LOOK_EVERY_S = 0.5  # how often roles are looked at
+PREFECT_S = 10.0  # how long Prefect may take to tell the limit of the pool
 AWAY_S = 120.0  # how long a database may be away before the run ends
 TAKE_OVER_S = 60.0  # how long a standing drain waits for the one that is kept warm
 ROUTER_S = 10.0  # how long it then waits for the router
@@ -58,6 +60,22 @@ async def roles(url: str, *, standing: bool) -> AsyncIterator[Roles]:
         yield Roles(alive, router, keeper, standby)
 
 
+class DrainLimit:
+    """How many drains are of use on all hosts together; `most` is None until the work pool was read once."""
+
+    def __init__(self) -> None:
+        self.most: int | None = None
+
+    async def read(self) -> None:
+        """Read the pool's concurrency limit. While Prefect gives no answer, the limit that was read last holds.
+
+        Raises:
+            TimeoutError, httpx.HTTPError, PrefectException: Prefect gave no answer.
+        """
+        async with asyncio.timeout(PREFECT_S), get_client() as client:
+            self.most = most_drains((await client.read_work_pool(POOL)).concurrency_limit)
+
+
 class Staying:
     """Looks at the roles every half second, beside the answers.
 
@@ -68,11 +86,13 @@ class Staying:
         self,
         db: Database,
         roles: Roles,
+        limit: DrainLimit,
         *,
         busy: Callable[[], bool],
         idle_since: Callable[[], datetime],
     ) -> None:
-        self._db, self._roles, self._busy, self._idle_since = db, roles, busy, idle_since
+        self._db, self._roles, self._limit = db, roles, limit
+        self._busy, self._idle_since = busy, idle_since
         self._look_at, self._database_seen = 0.0, time.monotonic()
         self._looking: asyncio.Task[bool] | None = None
         self._goes_on: bool | None = None
@@ -132,6 +152,7 @@ class Staying:
             idle_since=self._idle_since(),
             busy=self._busy(),
             drains=await self._db.look(holders, Role.DRAIN),
+            most=self._limit.most,
         )
         return stays(sight, await self._db.now())
 

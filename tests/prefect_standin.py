@@ -66,7 +66,9 @@ class PrefectStandIn:
             str, dict[str, Any]
         ] = {}  # what each block of a workload says, by its name
         self.schedules: dict[str, list[dict[str, Any]]] = {}  # by flow, as the API shows them
-        self.pools: dict[str, str] = {}  # the status of each work pool that it knows, by name
+        # the status of each work pool that it knows, by name
+        self.pools: dict[str, str] = {"realtime": "READY"}
+        self.limits: dict[str, int] = {}  # of runs at once, by pool
         self.schedule_writes = 0
         self.answers: dict[str, Any] = {}  # by run that was resumed, what it was given
         self.inputs: dict[tuple[str, str], Any] = {}  # by run and key, what its form says
@@ -327,9 +329,17 @@ class PrefectStandIn:
                 return 200, [
                     each for each in reversed(self.artifacts) if each[field] in wanted["any_"]
                 ][: said["limit"]]
+            case ["work_pools"] if said["name"] in self.pools:
+                return 409, {"detail": "exists"}
+            case ["work_pools"]:
+                self.pools[said["name"]] = "READY"
+                if (limit := said["concurrency_limit"]) is not None:
+                    self.limits[said["name"]] = limit
+                return 201, said
             case ["work_pools", name] if name in self.pools:
                 queue = {"id": str(uuid4()), "default_queue_id": str(uuid4()), "type": "process"}
-                return 200, {"name": name, "status": self.pools[name], **queue}
+                limit = {"concurrency_limit": self.limits.get(name)}
+                return 200, {"name": name, "status": self.pools[name], **limit, **queue}
             case ["flow_runs", id_] if found := [each for each in self.runs if each.id == id_]:
                 return 200, found[0].shown(id_)
             case _:

@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 LINGER = timedelta(seconds=90)  # how long a drain without a successor waits for something to do
-MOST_DRAINS = 4  # at once; each is a process with places of its own
+POOL = "realtime"  # the work pool whose concurrency limit bounds the drains of all hosts
+POOL_LIMIT = 5  # of a new pool, and what a pool without a limit counts as
 PATIENCE = timedelta(seconds=10)  # how long a drain lingers beside the keeper
 # work that waited this long, while the provider takes calls, needs another drain
 LATE = timedelta(seconds=5)
@@ -20,6 +21,15 @@ class Sight:
     idle_since: datetime  # when it last did something
     busy: bool  # it has calls in flight
     drains: int  # that run now, this one among them
+    most: int | None  # of them are of use; None while that is not known
+
+
+def most_drains(limit: int | None) -> int:
+    """Return how many drains are of use where the pool admits `limit` runs at once.
+
+    One place stays free for the run that takes over from the drain that is kept warm.
+    """
+    return max(1, (POOL_LIMIT if limit is None else limit) - 1)
 
 
 def stays(sight: Sight, now: datetime) -> bool:
@@ -32,18 +42,22 @@ def stays(sight: Sight, now: datetime) -> bool:
         return False
     if sight.busy or sight.keeps:
         return True
-    if sight.drains > MOST_DRAINS:
+    if sight.most is not None and sight.drains > sight.most:
         return False
     idle = now - sight.idle_since
     return idle < (PATIENCE if sight.keeper_exists else LINGER)
 
 
-def needs_more(waits_since: datetime | None, now: datetime, *, drains: int) -> bool:
-    """Return whether waiting work needs another drain beside those that run.
+def needs_more(
+    waits_since: datetime | None, now: datetime, *, drains: int, most: int | None
+) -> bool:
+    """Return whether waiting work needs another drain beside those that run; no more are called while `most` is not known.
 
     `waits_since` is when the oldest of it could have been claimed.
     """
-    return waits_since is not None and now - waits_since > LATE and drains < MOST_DRAINS
+    if waits_since is None or most is None:
+        return False
+    return now - waits_since > LATE and drains < most
 
 
 ARRIVALS_THROTTLE = timedelta(minutes=10)  # the trigger of arrivals fires at most once in this time

@@ -20,7 +20,7 @@ from lanes.realtime.drains import ARRIVALS_THROTTLE
 from lanes.settings import Settings
 from lanes.stand import deploying, runs_with
 from lanes.stand.database import check_own, read_address, shown
-from lanes.stand.fleet import HostReport, fleet, reports, troubles
+from lanes.stand.fleet import HostReport, check_places, fleet, reports, troubles
 from lanes.stand.info import STAND_IN_KEY, StandInfo
 from lanes.stand.kept import DATABASE, HEARTBEAT, PROVIDER, PROVIDER_URL
 from lanes.stand.local import POOLS, POSTGRES
@@ -208,15 +208,16 @@ def prefect(patient: Patient) -> str:
 def workers(patient: Patient) -> str:
     with patient.usable_prefect() as api:
         for pool in POOLS:
-            if api.work_pool(pool) is None:
+            if (found := api.work_pool(pool)) is None:
                 raise StandError(f"Prefect has no work pool `{pool}`: run `lanes up`")
+            check_places(found, keep_warm=patient.settings.keep_warm)
             if not any(worker["status"] == "ONLINE" for worker in api.workers(pool)):
                 raise StandError(f"no worker of the work pool `{pool}` is online: run `lanes up`")
         told = patient.reports()
-        found = [each for each in fleet(api, told) if each.is_online]
+        online = [each for each in fleet(api, told) if each.is_online]
     if wrong := troubles(told):
         raise StandError("; ".join(wrong))
-    return f"online: {', '.join(map(str, found))}"
+    return f"online: {', '.join(map(str, online))}"
 
 
 def deployments(patient: Patient) -> str:

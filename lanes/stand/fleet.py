@@ -2,9 +2,12 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
+from lanes.errors import StandError
+from lanes.realtime.drains import POOL
 from lanes.stand.local import POOLS
 from lanes.stand.prefect_api import PrefectApi
 from lanes.store.asking import Ask
@@ -74,6 +77,16 @@ def fleet(
         for pool in pools
         for each in api.workers(pool)
     ]
+
+
+def check_places(pool: Mapping[str, Any], *, keep_warm: int) -> None:
+    """Raise StandError where the pool of the drains admits too few runs for those that are kept warm and their successor."""
+    limit, least = pool.get("concurrency_limit"), keep_warm + 1
+    if pool["name"] == POOL and limit is not None and limit < least:
+        raise StandError(
+            f"the work pool `{POOL}` admits {limit} runs at once, and {least} are needed: a drain that takes over runs beside "
+            f"those that are kept warm. Run `prefect work-pool set-concurrency-limit {POOL} {least}`, or set more"
+        )
 
 
 def troubles(told: Sequence[HostReport]) -> list[str]:

@@ -89,9 +89,10 @@ class PrefectApi:
         answer = self._send("GET", f"work_pools/{name}", allowed=(404,))
         return None if answer.status_code == 404 else answer.json()
 
-    def create_work_pool(self, name: str, *, description: str) -> bool:
-        """Create a process pool of that name; return False if it exists."""
-        body = {"name": name, "type": "process", "description": description}
+    def create_work_pool(self, name: str, *, description: str, limit: int | None) -> bool:
+        """Create a process pool that runs up to `limit` at once; return False if it exists, which stays as it is."""
+        about = {"description": description, "concurrency_limit": limit}
+        body = {"name": name, "type": "process", **about}
         return self._send("POST", "work_pools/", body, allowed=(409,)).status_code != 409
 
     def workers(self, pool: str) -> list[dict[str, Any]]:

@@ -9,6 +9,7 @@ from functools import partial
 
 from lanes import FILES
 from lanes.errors import StandError
+from lanes.realtime.drains import POOL, POOL_LIMIT
 from lanes.stand import chain, deploying
 from lanes.stand.database import check_own, shown
 from lanes.stand.local import POOLS, POSTGRES, SERVER, digest_of_secrets, write_private
@@ -99,10 +100,15 @@ def schema(site: Site) -> str:
 
 
 def pools(site: Site) -> str:
-    """Create the two work pools."""
+    """Create the two work pools, and leave those that exist as they are."""
+    limits = {POOL: POOL_LIMIT}
     with site.prefect() as api:
         create = api.create_work_pool
-        created = [name for name, text in POOLS.items() if create(name, description=text)]
+        created = [
+            name
+            for name, text in POOLS.items()
+            if create(name, description=text, limit=limits.get(name))
+        ]
     return f"created {', '.join(created)}" if created else "present"
 
 

@@ -8,6 +8,7 @@ from functools import partial
 from platform import node
 
 import pytest
+from prefect.exceptions import PrefectHTTPStatusError
 from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
 
@@ -22,6 +23,7 @@ from tasks.background import BackgroundTasks
 from tasks.connections import Connections
 from tasks.drain import Drain, drain
 from tasks.router import Router
+from tasks.staying import DrainLimit, Staying, roles
 from tasks.wakes import Wakes
 from tests.examples import admit
 from tests.flows.conftest import Sender
@@ -105,6 +107,41 @@ async def test_of_two_drains_that_are_kept_warm_the_second_stands_by_on_another_
         assert await held.try_take()
         assert await opened.stays()
         assert await at.db.run(holder_exists, Role.STANDBY) is stands_by
+
+
+@pytest.mark.parametrize(("limit", "goes_on"), [(3, False), (4, True), (None, True)])
+async def test_the_limit_of_the_work_pool_bounds_the_drains_of_all_hosts(
+    at: Connections, prefect: PrefectStandIn, limit: int | None, goes_on: bool
+) -> None:
+    if limit is not None:
+        prefect.limits["realtime"] = limit
+    others = [RoleLock(at.db.direct_url, Role.DRAIN) for _ in range(2)]
+    async with AsyncExitStack() as stack:
+        for each in others:
+            await (await stack.enter_async_context(each)).share()
+        keeper = await stack.enter_async_context(RoleLock(at.db.direct_url, Role.KEEPER))
+        assert await keeper.try_take()
+        held = await stack.enter_async_context(roles(at.db.direct_url, standing=False))
+        limit_of_drains, now = DrainLimit(), await at.db.now()
+        await limit_of_drains.read()
+        staying = Staying(at.db, held, limit_of_drains, busy=lambda: False, idle_since=lambda: now)
+        assert await staying.goes_on() is goes_on
+
+
+async def test_the_limit_of_the_work_pool_that_was_read_last_holds_while_prefect_is_away(
+    prefect: PrefectStandIn,
+) -> None:
+    prefect.limits["realtime"] = 9
+    limit = DrainLimit()
+    await limit.read()
+    prefect.breaks(status=403)
+    with pytest.raises(PrefectHTTPStatusError):
+        await limit.read()
+    assert limit.most == 8
+    prefect.heals()
+    prefect.limits["realtime"] = 3
+    await limit.read()
+    assert limit.most == 2
 
 
 @pytest.mark.slow

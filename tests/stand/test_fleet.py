@@ -7,7 +7,16 @@ import psycopg
 import pytest
 from sqlalchemy import Engine
 
-from lanes.stand.fleet import LONGEST_HOST, FleetWorker, HostReport, fleet, reports, troubles
+from lanes.errors import StandError
+from lanes.stand.fleet import (
+    LONGEST_HOST,
+    FleetWorker,
+    HostReport,
+    check_places,
+    fleet,
+    reports,
+    troubles,
+)
 from lanes.stand.prefect_api import PrefectApi
 from lanes.stand.supervisor import Supervisor
 from lanes.store.asking import by_driver, plain_url
@@ -79,6 +88,24 @@ def test_each_worker_has_its_host_s_report_and_none_has_another_s(prefect: Prefe
         f"realtime-alpha (release {RELEASE}, clock +0.1 s)",
         "batch-beta (release and clock unknown: no supervisor runs beside it)",
     ]
+
+
+@pytest.mark.parametrize(
+    ("name", "limit", "keep_warm"),
+    [("realtime", None, 2), ("realtime", 3, 2), ("realtime", 2, 1), ("batch", 1, 2)],
+)
+def test_a_pool_with_a_place_for_the_drain_that_takes_over_is_well(
+    name: str, limit: int | None, keep_warm: int
+) -> None:
+    check_places({"name": name, "concurrency_limit": limit}, keep_warm=keep_warm)
+
+
+@pytest.mark.parametrize(("limit", "keep_warm", "least"), [(0, 0, 1), (1, 1, 2), (2, 2, 3)])
+def test_a_pool_without_a_place_for_the_drain_that_takes_over_is_named_with_the_command(
+    limit: int, keep_warm: int, least: int
+) -> None:
+    with pytest.raises(StandError, match=f"set-concurrency-limit realtime {least}`"):
+        check_places({"name": "realtime", "concurrency_limit": limit}, keep_warm=keep_warm)
 
 
 @pytest.mark.parametrize(("offset_s", "said"), [(90, "90.0 s ahead of"), (-5, "5.0 s behind")])

@@ -1,4 +1,4 @@
-"""Which standing runs `lanes up` asks for: all where anything of them is new, else those whose role nobody holds."""
+"""Which work pools `lanes up` creates, and which standing runs it asks for: all of new code, else those of free roles."""
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
@@ -9,7 +9,7 @@ import pytest_asyncio
 
 from lanes.settings import Settings
 from lanes.stand.local import SERVER
-from lanes.stand.steps import standing
+from lanes.stand.steps import pools, standing
 from lanes.stand.worksite import Site
 from lanes.standing.roles import STANDING
 from lanes.store.signals import RoleLock
@@ -67,3 +67,14 @@ def test_a_role_that_nobody_holds_is_asked_for_once(site: Site, prefect: Prefect
     assert standing(site) == f"asked for {', '.join(FLOWS)}"
     assert standing(site) == "run on"  # those are on their way
     assert len(prefect.runs) == len(FLOWS)
+
+
+def test_a_new_pool_of_drains_has_a_limit_that_stays_as_a_person_sets_it(
+    site: Site, prefect: PrefectStandIn
+) -> None:
+    prefect.pools.clear()
+    assert pools(site) == "created realtime, batch"
+    assert prefect.limits == {"realtime": 5}
+    prefect.limits["realtime"] = 9
+    assert pools(site) == "present"
+    assert prefect.limits == {"realtime": 9}

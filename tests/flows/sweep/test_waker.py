@@ -7,6 +7,7 @@ import pytest
 
 from lanes.doors.stream import OVERLAP, span_of
 from lanes.realtime.drains import ARRIVALS_THROTTLE, CALLS_THROTTLE, IN_VAIN_AFTER, LOOK_EVERY_S
+from lanes.standing.roles import BEGINNING_FOR
 from lanes.store.database import Database
 from lanes.store.doors import watermarks
 from lanes.store.signals import Role, RoleLock
@@ -171,7 +172,7 @@ async def test_a_burst_calls_for_no_drain_while_one_is_on_its_way(
     await put(*(f"k{number}" for number in range(50)), lane=Lane.REALTIME)
     prefect.has_run("answer", state)
     now = await db.now()
-    await looks(Waker(db), now + LOOK, now + timedelta(seconds=20))
+    await looks(Waker(db), now + LOOK, now + BEGINNING_FOR - LOOK)
     assert await calls(db) == []
 
 

@@ -8,10 +8,11 @@ from lanes.realtime.drains import (
     CALLS_THROTTLE,
     IN_VAIN_AFTER,
     LATE,
-    MOST_DRAINS,
+    POOL_LIMIT,
     Calls,
     Sight,
     Unserved,
+    most_drains,
     needs_more,
     stays,
 )
@@ -26,8 +27,9 @@ def sees(
     keeper: bool = False,
     busy: bool = False,
     drains: int = 1,
+    most: int | None = 4,
 ) -> Sight:
-    return Sight(keeps, wanted, keeper, later(seconds=-idle_s), busy, drains)
+    return Sight(keeps, wanted, keeper, later(seconds=-idle_s), busy, drains, most)
 
 
 @pytest.mark.parametrize(
@@ -52,10 +54,24 @@ def test_a_keeper_stays_until_its_successor_waits_and_the_others_until_they_have
 
 
 def test_a_drain_too_many_leaves_before_it_claims_anything_and_the_keeper_never_does() -> None:
-    assert stays(sees(keeper=True, drains=MOST_DRAINS), NOON)
-    assert not stays(sees(keeper=True, drains=MOST_DRAINS + 1), NOON)
-    assert stays(sees(keeper=True, drains=MOST_DRAINS + 1, busy=True), NOON)
-    assert stays(sees(keeps=True, keeper=True, drains=MOST_DRAINS + 1), NOON)
+    assert stays(sees(keeper=True, drains=4), NOON)
+    assert not stays(sees(keeper=True, drains=5), NOON)
+    assert stays(sees(keeper=True, drains=5, busy=True), NOON)
+    assert stays(sees(keeps=True, keeper=True, drains=5), NOON)
+
+
+@pytest.mark.parametrize(("limit", "most"), [(None, 4), (POOL_LIMIT, 4), (9, 8), (2, 1), (1, 1)])
+def test_the_limit_of_the_pool_admits_one_run_more_than_drains_so_that_one_can_take_over(
+    limit: int | None, most: int
+) -> None:
+    assert most_drains(limit) == most
+
+
+def test_while_the_limit_of_the_pool_is_not_known_no_drain_leaves_by_it_and_none_is_called() -> (
+    None
+):
+    assert stays(sees(keeper=True, drains=99, most=None), NOON)
+    assert not needs_more(NOON - 10 * LATE, NOON, drains=1, most=None)
 
 
 @pytest.mark.parametrize(
@@ -70,18 +86,18 @@ def test_a_drain_too_many_leaves_before_it_claims_anything_and_the_keeper_never_
 def test_another_drain_is_called_by_the_age_of_what_waits_however_little_it_is(
     waited: timedelta, more: bool
 ) -> None:
-    assert needs_more(NOON - waited, NOON, drains=1) is more
+    assert needs_more(NOON - waited, NOON, drains=1, most=4) is more
 
 
 def test_no_drain_is_called_when_nothing_waits() -> None:
-    assert not needs_more(None, NOON, drains=1)
+    assert not needs_more(None, NOON, drains=1, most=4)
 
 
 def test_no_drain_is_called_that_would_leave_at_once() -> None:
-    assert [
-        needs_more(NOON - 10 * LATE, NOON, drains=drains)
-        for drains in (MOST_DRAINS - 1, MOST_DRAINS)
-    ] == [True, False]
+    assert [needs_more(NOON - 10 * LATE, NOON, drains=drains, most=4) for drains in (3, 4)] == [
+        True,
+        False,
+    ]
 
 
 A_MOMENT = timedelta(seconds=0.1)
