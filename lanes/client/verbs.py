@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import sys
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -60,6 +61,7 @@ class Fields(TypedDict, total=False):
     lane: str | None
     ack: bool
     job: str | None
+    traceparent: str | None
 
 
 @dataclass(frozen=True)
@@ -221,7 +223,7 @@ def job_order(
     given = {"payload": {}, "job": job, "due_at": due_at}
     read = read_submission("", given, place=job, sent_at=NO_MOMENT)
     try:
-        said = json.dumps(inputs, default=str, skipkeys=True)
+        said = json.dumps(list(map(_untraced, inputs)), default=str, skipkeys=True)
     except (ValueError, RecursionError) as error:
         raise _malformed(f'the inputs of job "{job}" are no JSON: {error}') from None
     digest = hashlib.sha256(said.encode()).digest()
@@ -229,12 +231,34 @@ def job_order(
 
 
 def placed(inputs: Iterable[Mapping[str, Any]], job: str | None) -> Iterator[Placed]:
-    """Yield each input with its job and its place there, which names an item without a key; without a job as it is."""
+    """Yield each input with its job and its place there, which names an item without a key; without a job as it is.
+
+    An input that says nothing of a trace belongs to the span that is current in this program, if OpenTelemetry is in use.
+    """
+    traceparent = current_traceparent()
     for number, each in enumerate(inputs, 1):
+        if traceparent is not None and isinstance(each, Mapping):
+            each = {"traceparent": traceparent, **each}
         if job is None or not isinstance(each, Mapping):
             yield None, each
         else:
             yield f"{job}:{number}", {"job": job, **each}
+
+
+def _untraced(given: object) -> object:
+    """Return an input without its trace: the same inputs, sent again, are the same job."""
+    if not isinstance(given, Mapping):
+        return given
+    return {name: value for name, value in given.items() if name != "traceparent"}
+
+
+def current_traceparent() -> str | None:
+    """Return the traceparent of the current span, or None. A program that has not loaded OpenTelemetry has none."""
+    trace = sys.modules.get("opentelemetry.trace")
+    of = None if trace is None else trace.get_current_span().get_span_context()
+    if of is None or not of.is_valid:
+        return None
+    return f"00-{of.trace_id:032x}-{of.span_id:016x}-{int(of.trace_flags):02x}"
 
 
 def read(

@@ -30,8 +30,11 @@ FIELDS = [
     "lane",
     "ack",
     "job",
+    "traceparent",
 ]
 KNOWN = frozenset(FIELDS)
+# of a row, beside its times and flags
+TEXTS = ("workload", "payload", "place", "key", "consumer", "entity", "lane", "job", "traceparent")
 MOST_USD = 1e9
 AMENDING = ("key", "payload", "occurred_at")
 MOST_NAMED = 5  # unknown fields that a refusal names
@@ -46,7 +49,10 @@ MOMENT = re.compile(
 
 @dataclass(frozen=True)
 class Submission:
-    """One well-formed input, not admitted yet. Times are aware; `place` names it within its source."""
+    """One well-formed input, not admitted yet. Times are aware; `place` names it within its source.
+
+    `traceparent` is a hint, which `lanes.trace_context` reads.
+    """
 
     workload: str
     payload: dict[str, Any]
@@ -60,11 +66,12 @@ class Submission:
     lane: Lane | None = None
     ack: bool = False
     job: str | None = None
+    traceparent: str | None = None
 
     def as_row(self) -> dict[str, Any]:
         """Return the JSON object that `lanes.admit` reads, without missing fields."""
         row: dict[str, Any] = {}
-        for name in ("workload", "payload", "place", "key", "consumer", "entity", "lane", "job"):
+        for name in TEXTS:
             if (said := getattr(self, name)) is not None:
                 row[name] = said
         for name in ("due_at", "occurred_at"):
@@ -181,6 +188,7 @@ def read_submission(
         lane=_lane(fields),
         ack=_flag(fields, "ack"),
         job=_text(fields, "job"),
+        traceparent=_hint(fields, "traceparent"),
     )
 
 
@@ -249,6 +257,13 @@ def _text(fields: Mapping[str, Any], name: str) -> str | None:
         raise _malformed(f'"{name}" must be a text of 1 to {KEY_LIMIT} characters')
     _check_storable(value, name)
     return value
+
+
+def _hint(fields: Mapping[str, Any], name: str) -> str | None:
+    """Return a text that harms nothing if it is left out: None where it is none, or cannot be stored."""
+    value = fields.get(name)
+    is_text = isinstance(value, str) and why_unstorable(value, name) is None
+    return value if is_text else None
 
 
 def _flag(fields: Mapping[str, Any], name: str) -> bool:

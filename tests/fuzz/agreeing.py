@@ -13,7 +13,7 @@ from tests.fuzz.verdicts import FuzzFault
 AREA = "doors"
 SIZE = re.compile("has [0-9]+ bytes")
 ROUNDED = re.compile("[.][0-9]{7}")
-ARGUMENTS = ("key", "consumer", "entity", "lane", "job")
+ARGUMENTS = ("key", "consumer", "entity", "lane", "job", "traceparent")
 
 
 @dataclass(frozen=True)

@@ -46,11 +46,11 @@ select given.place, told.outcome, told.detail, told.key
  cross join lateral (select cast(given.said as jsonb) as input offset 0) read
  cross join lateral lanes.submit_item('single', input->'payload', input->>'key', (input->>'due_at')::timestamptz,
    input->>'consumer', input->>'entity', (input->>'urgent')::boolean, input->>'lane', (input->>'occurred_at')::timestamptz,
-   input->>'job') told
+   input->>'job', input->>'traceparent') told
  order by given.place
 """
 STORED = """
-select key, payload, consumer, entity, urgent, pin, due_at, nullif(occurred_at, received_at) as occurred_at
+select key, payload, consumer, entity, urgent, pin, due_at, nullif(occurred_at, received_at) as occurred_at, trace
   from lanes.item where workload = :door
 """
 REFUSED = "select place, reason, detail from lanes.rejected where workload = :door"
@@ -237,7 +237,7 @@ def _stored(connection: Connection, door: str) -> dict[str, tuple[Any, ...]]:
 
 def _harmed(door: str, stored: dict[str, tuple[Any, ...]], neighbours: int) -> list[str]:
     expected = {
-        f"neighbour {n}": ({"text": f"letter {n}"}, None, None, False, None, None, None)
+        f"neighbour {n}": ({"text": f"letter {n}"}, None, None, False, None, None, None, None)
         for n in range(neighbours)
     }
     wrong = [key for key, item in expected.items() if stored.get(key) != item]

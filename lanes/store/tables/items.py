@@ -121,6 +121,9 @@ class item(sa.TypedColumns):
     )
     failure: sa.Named[str | None] = column("Why it, or its authoritative pass, failed")
     job_id: sa.Named[JobId | None] = column("Its first job", unenforced(job.c.id))
+    trace: sa.Named[bytes | None] = column(
+        "Trace id, span id and flags of its sender's traceparent, 25 bytes; null: it gave none"
+    )
 
 
 item_position = sa.Sequence("item_position", metadata=metadata)

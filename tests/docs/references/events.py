@@ -42,6 +42,7 @@ ARRIVED = {
     "lane": "realtime or batch: pins the item.",
     "ack": "True: its sender is told of its admission and of its answer, whatever the workload announces.",
     "job": "Name of the job that the item is part of: `lanes job NAME` follows all of them as one.",
+    "traceparent": "W3C trace context of its sender: the item joins that trace. What is none is ignored, and the item is kept.",
 }
 AMENDED = {
     "key": "Key of the item. It may come before its item: then it waits.",

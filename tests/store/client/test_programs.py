@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from time import monotonic
 
 import pytest
+from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags, use_span
 from sqlalchemy import Engine, text
 
 from lanes import client
@@ -136,3 +137,31 @@ def test_waiting_again_and_again_takes_one_pair_of_connections(pool: Engine) -> 
         assert client.wait("letters", "k", reader=f"{number}") is not None
         seen |= sessions(pool) - before
     assert len(seen) == 2
+
+
+def test_what_a_program_sends_within_a_span_joins_its_trace(pool: Engine) -> None:
+    span = SpanContext(0x4BF9, 0xF067, is_remote=False, trace_flags=TraceFlags(1))
+    of_span = bytes.fromhex(f"{0x4BF9:032x}{0xF067:016x}01")
+    other = f"00-{'a' * 32}-{'b' * 16}-00"
+
+    async def send_async() -> None:
+        async with AsyncLanes() as lanes:
+            await lanes.submit("letters", {"text": "x"}, key="async")
+
+    with use_span(NonRecordingSpan(span)):
+        for _ in range(2):  # in another span it is the same job
+            client.submit_many("letters", [{"payload": {"text": "x"}}], job="week")
+        client.submit("letters", {"text": "x"}, key="another", traceparent=other)
+        client.submit("letters", {"text": "x"}, key="none", traceparent=None)
+        asyncio.run(send_async())
+    client.submit("letters", {"text": "x"}, key="outside")
+    client.submit_many("letters", [{"payload": {"text": "x"}, "traceparent": other}], job="week")
+    with pool.begin() as connection:
+        kept = {each.key: each.trace for each in rows(connection, "item")}
+    assert kept == {
+        "week:1": of_span,
+        "another": bytes.fromhex(f"{'a' * 32}{'b' * 16}00"),
+        "none": None,
+        "async": of_span,
+        "outside": None,
+    }

@@ -33,6 +33,7 @@ INLINED = {
     "review_chance",
     "screened",
     "too_many_amendments",
+    "trace_context",
     "unreadable",
     "wilson",
 }

@@ -313,3 +313,32 @@ def test_whoever_submits_an_item_is_told_its_outcome_its_key_and_why(sql: Connec
     assert (first.outcome, twin.outcome) == ("accepted", "duplicate")
     assert first.key == twin.key
     assert row(sql, "item", workload="twins").key == first.key
+
+
+PARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+TRACE = bytes.fromhex(PARENT.replace("-", "")[2:])
+
+
+@pytest.mark.parametrize(
+    ("said", "kept"),
+    [
+        (PARENT, TRACE),
+        (f"cc{PARENT[2:]}", TRACE),
+        (f"cc{PARENT[2:]}-what a later version adds", TRACE),
+        (f"ff{PARENT[2:]}", None),
+        (f"{PARENT}-more", None),
+        (f"{PARENT}\n", None),
+        (PARENT.upper(), None),
+        (f"00-{'0' * 32}-00f067aa0ba902b7-01", None),
+        (f"00-4bf92f3577b34da6a3ce929d0e0e4736-{'0' * 16}-01", None),
+        ("", None),
+        (ODD, None),
+    ],
+)
+def test_an_item_keeps_the_trace_of_its_sender_and_one_with_an_unreadable_trace_is_kept(
+    sql: Connection, said: str, kept: bytes | None
+) -> None:
+    one = "select lanes.submit('letters', '{}', 'k', traceparent => :said)"
+    assert sql.execute(text(one), {"said": said}).scalar_one() == "accepted"
+    items.admit(sql, [submission("j", traceparent=said)], door="client", now=NOON)
+    assert [each.trace for each in rows(sql, "item")] == [kept, kept]

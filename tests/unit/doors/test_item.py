@@ -82,6 +82,7 @@ def test_a_submission_carries_what_its_sender_said() -> None:
         entity="customer 7",
         lane="batch",
         ack=True,
+        traceparent="00-4b-00-01",
     )
     assert said == Submission(
         workload="letters",
@@ -95,6 +96,7 @@ def test_a_submission_carries_what_its_sender_said() -> None:
         entity="customer 7",
         lane=Lane.BATCH,
         ack=True,
+        traceparent="00-4b-00-01",
     )
 
 
@@ -237,3 +239,8 @@ def test_a_payload_as_deep_as_a_parser_allows_is_refused_and_not_a_crash() -> No
     deep = json.loads('{"payload": ' + '{"a":' * 900 + "1" + "}" * 900 + "}")
     with pytest.raises(Refused, match="nested deeper"):
         read(**deep)
+
+
+@pytest.mark.parametrize("said", [7, ["00"], {"a": 1}, True, "half a \ud800", "a \x00 in it"])
+def test_a_traceparent_that_is_no_text_is_left_out(said: object) -> None:
+    assert read(traceparent=said) == read()

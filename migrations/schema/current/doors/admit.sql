@@ -21,10 +21,10 @@ begin
       from (select * from lanes.screened(inputs, of_workload, nameless) order by place) s),
   taken as (
     insert into lanes.item (id, workload, key, payload, content_hash, consumer, entity, urgent, ack, pin, due_at,
-                            occurred_at, received_at, source, job_id)
+                            occurred_at, received_at, source, job_id, trace)
     overriding system value
     select s.number, s.workload, s.key, s.payload, s.content_hash, s.consumer, s.entity, s.urgent, s.ack, s.lane, s.due_at,
-           coalesce(s.occurred_at, at), at, door, s.job_id
+           coalesce(s.occurred_at, at), at, door, s.job_id, s.trace
       from seen s
      where s.refusal is null
      order by s.workload collate "C", s.key collate "C", s.place

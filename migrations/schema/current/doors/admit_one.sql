@@ -2,8 +2,8 @@
 --- Admits one input as lanes.admit does; without a key it is known by its content, where its workload asks so, or by a
 --- made-up one
 create or replace function lanes.admit_one(workload text, payload jsonb, key text, due_at timestamptz, consumer text, entity text,
-                                           urgent boolean, lane text, occurred_at timestamptz, job text, door text,
-                                           at timestamptz default clock_timestamp())
+                                           urgent boolean, lane text, occurred_at timestamptz, job text, traceparent text,
+                                           door text, at timestamptz default clock_timestamp())
 returns lanes.admitted
 language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
@@ -32,10 +32,10 @@ begin
     lanes.input_refusal(input_schema, workload, payload));
   if wrong is null then
     insert into lanes.item (workload, key, payload, content_hash, consumer, entity, urgent, pin, due_at, occurred_at, received_at,
-                            source, job_id)
+                            source, job_id, trace)
     values (admit_one.workload, known_as, admit_one.payload, hash, admit_one.consumer, admit_one.entity,
             coalesce(admit_one.urgent, false), admit_one.lane, coalesce(admit_one.due_at, its.due_at),
-            coalesce(admit_one.occurred_at, at), at, door, its.id)
+            coalesce(admit_one.occurred_at, at), at, door, its.id, lanes.trace_context(traceparent))
     on conflict on constraint uq_item_workload_key do nothing;
     if found then
       insert into lanes.job_use (job_id, received) select its.id, 1 where its.id is not null;

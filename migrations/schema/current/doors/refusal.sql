@@ -13,10 +13,10 @@ begin atomic
     when jsonb_typeof(input) <> 'object' then array['malformed', 'an input must be a JSON object']
     when max_payload_kib is null then array['unknown_workload', format(
       'workload "%s" has no published version; publish it or correct the name', left(workload, 512))]
-    when only_arguments and input - '{payload,key,due_at,consumer,entity,urgent,lane,occurred_at,job}'::text[] <> '{}'
+    when only_arguments and input - '{payload,key,due_at,consumer,entity,urgent,lane,occurred_at,job,traceparent}'::text[] <> '{}'
       then array['malformed', format(
-        'unknown field %s; allowed are payload, key, due_at, consumer, entity, urgent, lane, occurred_at and job',
-        lanes.field_names(input - '{payload,key,due_at,consumer,entity,urgent,lane,occurred_at,job}'::text[]))]
+        'unknown field %s; allowed are payload, key, due_at, consumer, entity, urgent, lane, occurred_at, job and traceparent',
+        lanes.field_names(input - '{payload,key,due_at,consumer,entity,urgent,lane,occurred_at,job,traceparent}'::text[]))]
     when jsonb_typeof(payload) is distinct from 'object' then array['malformed', '"payload" must be a JSON object']
     when lanes.unreadable(payload) is not null then array['malformed', 'payload ' || lanes.unreadable(payload)]
     when not lanes.is_a_moment(due_at) then array['malformed',

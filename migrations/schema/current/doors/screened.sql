@@ -4,7 +4,7 @@
 create or replace function lanes.screened(inputs jsonb, of_workload text default null, nameless text default null)
 returns table (place int, workload text, key text, payload jsonb, content_hash bytea, due_at timestamptz,
                occurred_at timestamptz, urgent boolean, consumer text, entity text, lane text, ack boolean,
-               source_place text, refusal text, detail text, job_id bigint)
+               source_place text, refusal text, detail text, job_id bigint, trace bytea)
 language sql stable
 begin atomic
   with given as (
@@ -13,7 +13,8 @@ begin atomic
            list.input->'payload' as payload, (list.input->'payload')::text as said,
            list.input->>'due_at' as due_at, list.input->>'occurred_at' as occurred_at, list.input->>'urgent' as urgent,
            list.input->>'consumer' as consumer, list.input->>'entity' as entity, list.input->>'lane' as lane,
-           list.input->>'job' as job, list.input->'ack' = 'true' as ack
+           list.input->>'job' as job, list.input->'ack' = 'true' as ack,
+           lanes.trace_context(list.input->>'traceparent') as trace
       from jsonb_array_elements(inputs) with ordinality as list (input, place)
     offset 0),
   hashed as (
@@ -42,6 +43,6 @@ begin atomic
          case when wrong is null then lanes.in_a_zone(j.occurred_at)::timestamptz end,
          case when wrong is null then coalesce(j.urgent::boolean, false) end,
          j.consumer, j.entity, j.lane, coalesce(j.ack, false), coalesce(given_place, given_key, j.place::text),
-         wrong[1], wrong[2], j.job_id
+         wrong[1], wrong[2], j.job_id, j.trace
     from judged j;
 end;
