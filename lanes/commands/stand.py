@@ -81,7 +81,7 @@ def worker(*, pool: tuple[Literal["realtime", "batch"], ...] | None = None) -> i
     """Run this host's workers in the foreground, and a supervisor that replaces standing runs; they log to standard output.
 
     For systemd, Docker and Kubernetes. SIGTERM or Ctrl-C ends the runs and the workers in order. Exit code 1 when a worker ends
-    by itself.
+    by itself, when Prefect does not accept the login any more, or at the start when a newer release has made the schema.
 
     Example: lanes worker --pool realtime
 

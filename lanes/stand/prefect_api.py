@@ -18,6 +18,10 @@ from lanes.standing.runs import Deployment, WantedRun
 PAGE = 200
 
 
+class LoginRefused(StandError):
+    """The Prefect server does not accept our login."""
+
+
 def credentials(environment: Mapping[str, str]) -> dict[str, str]:
     """Return the header that a protected server asks for, from Prefect's own two settings."""
     if key := environment.get("PREFECT_API_KEY"):
@@ -237,7 +241,7 @@ class PrefectApi:
                 f"the Prefect API at {self.url} gives no answer ({type(error).__name__}): start it, or correct PREFECT_API_URL"
             ) from error
         if answer.status_code in (401, 403):
-            raise StandError(
+            raise LoginRefused(
                 f"the Prefect API at {self.url} refuses us: set PREFECT_API_KEY or PREFECT_API_AUTH_STRING"
             )
         if answer.status_code >= 400 and answer.status_code not in allowed:

@@ -3,36 +3,65 @@
 import os
 import signal
 import subprocess
+import sys
 import threading
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 
+from lanes.errors import StandError
 from lanes.settings import Settings
+from lanes.stand.prefect_api import LoginRefused, PrefectApi
 from lanes.stand.services import WORKER_SETTINGS, worker_command
 from lanes.stand.supervisor import supervisor
 from lanes.stand.worksite import path_to_python, python
 
 LOOK_S = 0.2
+LOGIN_EVERY_S = 10.0
+ROTATED = (
+    "%s. The workers end, with exit code 1: where the login was changed, whatever starts `lanes worker` again has to give it "
+    "the new one"
+)
 
 
 def serve(pools: Sequence[str], settings: Settings, environment: Mapping[str, str]) -> int:
-    """Run a worker for each pool until SIGTERM or SIGINT; return the exit code, 1 if a worker ended by itself.
+    """Run a worker for each pool until SIGTERM or SIGINT; return the exit code.
+
+    It is 1 if a worker ended by itself, or Prefect does not accept the login any more.
 
     Raises:
         StandError: the environment names no database.
+        SetupError: a newer release has made the schema.
     """
-    stopping = threading.Event()
+    watching = supervisor(environment)
+    watching.check_schema()
+    stopping, refused = threading.Event(), threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopping.set())
-    threading.Thread(target=supervisor(environment).run, daemon=True).start()
+    threading.Thread(target=watching.run, daemon=True).start()
+    threading.Thread(target=_watch_login, args=(environment, refused), daemon=True).start()
     variables = {**WORKER_SETTINGS, **environment, **path_to_python()}
     commands = (python("-m", *worker_command(pool, settings)) for pool in pools)
     workers = [subprocess.Popen(each, env=variables, start_new_session=True) for each in commands]
-    while all(each.poll() is None for each in workers) and not stopping.wait(LOOK_S):
-        pass
+    while all(each.poll() is None for each in workers) and not refused.is_set():
+        if stopping.wait(LOOK_S):
+            break
     for each in workers:  # and their runs, which the workers wait for
         with suppress(ProcessLookupError):
             os.killpg(each.pid, signal.SIGTERM)
     for each in workers:
         each.wait()
-    return 0 if stopping.is_set() else 1
+    return 0 if stopping.is_set() and not refused.is_set() else 1
+
+
+def _watch_login(environment: Mapping[str, str], refused: threading.Event) -> None:
+    """Set the event once Prefect refuses the login, and say so; a server that is away is waited out."""
+    with PrefectApi(environment["PREFECT_API_URL"], environment=environment) as api:
+        while not refused.is_set():
+            try:
+                api.version()
+            except LoginRefused as error:
+                print(ROTATED % error, file=sys.stderr, flush=True)
+                refused.set()
+            except StandError:
+                pass
+            refused.wait(LOGIN_EVERY_S)

@@ -10,6 +10,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from datetime import datetime
 
 from sqlalchemy import Connection, Engine, text
@@ -22,6 +23,7 @@ from lanes.stand.deploying import release
 from lanes.stand.fleet import HostReport
 from lanes.stand.prefect_api import PrefectApi
 from lanes.standing import roles
+from lanes.store import schema
 from lanes.store.database import clock
 from lanes.store.engines import discreet_engine
 from lanes.store.promises import recording
@@ -73,6 +75,15 @@ class Supervisor:
         while True:
             self.look()
             time.sleep(roles.LOOK_EVERY_S)
+
+    def check_schema(self) -> None:
+        """Refuse a schema that a newer release has made; a database that is away is waited out.
+
+        Raises:
+            SetupError: code of this release may not work on the schema.
+        """
+        with suppress(SQLAlchemyError), self._pool.connect() as connection:
+            schema.pending(connection)
 
     def look(self) -> None:
         """Ask for each run whose role has been free for a while, as far as database and Prefect answer; record taken roles."""

@@ -122,6 +122,17 @@ def test_a_worker_in_the_foreground_has_the_name_of_its_host_runs_flows_and_ends
     assert _running(shared, "collect") == lost
 
 
+def test_a_worker_with_a_login_that_was_replaced_says_so_and_ends_with_an_error(
+    lanes: Path, beta: dict[str, str], tmp_path: Path
+) -> None:
+    replaced = beta | {"PREFECT_API_AUTH_STRING": "lanes:replaced"}
+    ended = subprocess.run(
+        [lanes, "worker"], cwd=tmp_path, env=replaced, text=True, capture_output=True, timeout=90
+    )
+    assert ended.returncode == 1
+    assert "refuses us: set PREFECT_API_KEY or PREFECT_API_AUTH_STRING" in ended.stderr
+
+
 def _state(stand: RunningStand, run_id: str) -> str:
     return stand.prefect.get(f"flow_runs/{run_id}").json()["state_type"]
 

@@ -1,0 +1,59 @@
+"""When the workers of a host do not start, and when they end by themselves."""
+
+import signal
+from collections.abc import Iterator
+
+import pytest
+from sqlalchemy import Engine, text
+
+from lanes.errors import SetupError
+from lanes.settings import Settings
+from lanes.stand import serving
+from tests.prefect_standin import PrefectStandIn
+
+WAITS = ("http.server", "0", "--bind", "127.0.0.1")  # until it is asked to end
+
+
+@pytest.fixture
+def started(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+    """The pools whose workers, programs that only wait, are started in the test; its signals are as before afterwards."""
+    pools: list[str] = []
+
+    def command(pool: str, settings: Settings) -> tuple[str, ...]:
+        pools.append(pool)
+        return WAITS
+
+    monkeypatch.setattr(serving, "worker_command", command)
+    before = {each: signal.getsignal(each) for each in (signal.SIGTERM, signal.SIGINT)}
+    yield pools
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.fixture
+def environment(database_url: str, prefect: PrefectStandIn) -> dict[str, str]:
+    return {"LANES_DATABASE_URL": database_url, "PREFECT_API_URL": prefect.api_url}
+
+
+def test_no_worker_starts_on_the_schema_of_a_newer_release(
+    pool: Engine, environment: dict[str, str], started: list[str]
+) -> None:
+    with pool.begin() as connection:
+        connection.execute(text("update lanes.alembic_version set version_num = '9999'"))
+    with pytest.raises(SetupError, match="it was made by a newer one, and there is no way back"):
+        serving.serve(["realtime", "batch"], Settings(), environment)
+    assert started == []
+
+
+def test_the_workers_end_with_an_error_once_prefect_refuses_their_login(
+    environment: dict[str, str],
+    started: list[str],
+    prefect: PrefectStandIn,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    prefect.breaks(status=401)
+    assert serving.serve(["realtime", "batch"], Settings(), environment) == 1
+    assert started == ["realtime", "batch"]
+    said = capfd.readouterr().err
+    assert "refuses us: set PREFECT_API_KEY or PREFECT_API_AUTH_STRING" in said
+    assert "The workers end, with exit code 1: where the login was changed" in said
