@@ -38,6 +38,7 @@ COMMANDS = (
     "why:why",
     "quality:accept_quality",
     "figures:figures",
+    "metrics:metrics",
     "spending:budget",
     "spending:overhead",
     "init:init",

@@ -36,7 +36,7 @@ POOLED = (
     "LANES_DIRECT_DATABASE_URL to the address of Postgres, and leave LANES_DATABASE_URL to the pooler"
 )
 # Postgres refuses to read unlogged tables on a standby, which has none of their rows.
-UNLOGGED = re.compile(r"\blanes\.(capacity|call_wait)\b")
+UNLOGGED = re.compile(r"\blanes\.(capacity|call_wait|limit_status)\b")
 ON_STANDBY = (
     "the database is a standby, which has neither the provider's limits nor why calls wait now"
 )

@@ -8,6 +8,7 @@ from tests.docs.references import (
     commands,
     errors,
     events,
+    metrics,
     playbooks,
     promises,
     report,
@@ -30,5 +31,6 @@ def pages(connection: Connection) -> dict[str, str]:
         "events.md": events.page(),
         "promises.md": promises.page(),
         "report.md": report.page(),
+        "metrics.md": metrics.page(),
         "errors.md": errors.page(),
     }

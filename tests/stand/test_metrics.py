@@ -1,0 +1,119 @@
+"""`lanes metrics` answers scrapes with a reader's rights, in both formats, also while Postgres is away."""
+
+import threading
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import psycopg
+import pytest
+from prometheus_client.openmetrics import parser as openmetrics
+from prometheus_client.parser import text_string_to_metric_families
+from sqlalchemy import Engine, make_url
+
+from lanes.cli import app
+from lanes.stand.info import SUPERUSER
+from lanes.stand.metrics import server
+from lanes.stand.postgres import Running
+from lanes.store.database import engine
+from lanes.store.report import metrics
+from lanes.words import Lane
+from tests.conftest import NOON
+from tests.examples import admit, publish, route
+from tests.store.tries import claim, save, tried
+
+OPENMETRICS = "application/openmetrics-text; version=1.0.0"
+
+
+@contextmanager
+def served(pool: Engine) -> Iterator[str]:
+    """Serve the metrics of a database; yields the address."""
+    with server(pool, "127.0.0.1", 0) as serving:
+        thread = threading.Thread(target=serving.serve_forever, args=(0.01,))
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{serving.server_address[1]}"
+        finally:
+            serving.shutdown()
+            thread.join()
+
+
+def get(url: str, accept: str = "text/plain") -> tuple[str, str]:
+    """Return the content type and the text."""
+    asked = urllib.request.Request(url, headers={"Accept": accept})
+    with urllib.request.urlopen(asked) as answer:
+        return answer.headers["Content-Type"], answer.read().decode()
+
+
+def series(told: str) -> dict[str, set[str]]:
+    """Return the labels of each series of an exposition, by its name."""
+    samples = [it for each in text_string_to_metric_families(told) for it in each.samples]
+    return {it.name: set(it.labels) for it in samples if not it.name.endswith("_created")}
+
+
+@pytest.fixture
+def worked(pool: Engine) -> Engine:
+    with pool.begin() as connection:
+        publish(connection, now=NOON)
+        admit(connection, "one", "two", now=NOON, lane=Lane.REALTIME)
+        route(connection, now=NOON)
+        save(connection, *(tried(each) for each in claim(connection)))
+    return pool
+
+
+def test_a_scrape_tells_metrics_with_the_labels_that_are_declared(worked: Engine) -> None:
+    with served(worked) as url:
+        kind, told = get(f"{url}/metrics")
+    assert kind.startswith("text/plain")
+    found, declared = series(told), metrics.exposed()
+    assert found["lanes_up"] == set()
+    assert {name: declared[name] for name in found} == found
+    assert "# HELP lanes_spend_usd_total US dollars billed by the provider.\n" in told
+
+
+def test_a_scraper_that_asks_for_it_gets_openmetrics_with_the_beginning_of_counters(
+    worked: Engine,
+) -> None:
+    with served(worked) as url:
+        kind, told = get(f"{url}/metrics", OPENMETRICS)
+    assert kind.startswith("application/openmetrics-text")
+    families = {each.name: each for each in openmetrics.text_string_to_metric_families(told)}
+    assert "lanes_spend_usd" in families
+    assert told.endswith("# EOF\n")
+
+
+def test_while_postgres_is_away_a_scrape_says_so_and_then_goes_on(
+    worked: Engine, database_url: str, postgres: Running
+) -> None:
+    name, pool = make_url(database_url).database, engine(database_url)
+    superuser = psycopg.connect(
+        postgres.url("postgres", role=SUPERUSER).replace("+psycopg", ""), autocommit=True
+    )
+    with served(pool) as url, superuser as admin:
+        assert "lanes_up 1.0" in get(f"{url}/metrics")[1]
+        admin.execute(f'alter database "{name}" allow_connections false'.encode())
+        try:
+            admin.execute(
+                "select pg_terminate_backend(pid) from pg_stat_activity where datname = %s", [name]
+            )
+            _, told = get(f"{url}/metrics")
+            assert {"lanes_up", "lanes_scrape_seconds"} == set(series(told))
+            assert "lanes_up 0.0" in told
+            assert get(f"{url}/healthz")[1] == "ok\n"
+        finally:
+            admin.execute(f'alter database "{name}" allow_connections true'.encode())
+        assert "lanes_up 1.0" in get(f"{url}/metrics")[1]
+    pool.dispose()
+
+
+def test_a_name_that_nothing_answers_to_is_not_found(worked: Engine) -> None:
+    with served(worked) as url, pytest.raises(urllib.error.HTTPError, match="404"):
+        get(f"{url}/")
+
+
+def test_the_figures_are_printed_once(
+    address: str, pool: Engine, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert app(["metrics", "--once"]) == 0
+    assert "lanes_up 1.0" in capsys.readouterr().out

@@ -1,0 +1,120 @@
+"""The metrics agree with what happened, and one statement reads them."""
+
+import re
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from decimal import Decimal
+
+import pytest
+from sqlalchemy import Connection, text
+
+from lanes.store import asking
+from lanes.store.figures import folding
+from lanes.store.report import metrics
+from lanes.store.report.metrics import METRICS, SUM, MetricKind
+from lanes.words import Lane, Outcome
+from tests.conftest import NOON, later
+from tests.examples import admit, publish, route
+from tests.store.tries import claim, save, submit, tried
+
+TEN_MINUTES_LATER = later(minutes=10)
+NEXT_MONTH = NOON + timedelta(days=14)
+Samples = Mapping[tuple[str, ...], float]
+
+
+def read(connection: Connection, name: str, *, now: datetime = TEN_MINUTES_LATER) -> Samples:
+    scrape = metrics.read(asking.through(connection), now=now)
+    return {tuple(each.labels): each.value for each in scrape.samples.get(name, [])}
+
+
+@pytest.fixture
+def worked(connection: Connection) -> Connection:
+    """Four items: one answered after three seconds, one given back unanswered, one in a batch, one not routed."""
+    version = publish(connection, now=NOON)
+    admit(connection, "quick", "lost", now=NOON, lane=Lane.REALTIME)
+    admit(connection, "slow", now=NOON, lane=Lane.BATCH)
+    route(connection, now=NOON)
+    quick, lost = claim(connection)
+    save(
+        connection,
+        tried(quick, at=later(seconds=3)),
+        tried(lost, Outcome.UNKNOWN, at=later(seconds=3), bound_usd=Decimal("0.25")),
+        now=later(seconds=3),
+    )
+    submit(connection, version)
+    admit(connection, "new", now=later(minutes=5), urgent=True)
+    return connection
+
+
+def test_counters_count_what_happened_by_workload_and_lane(worked: Connection) -> None:
+    assert read(worked, "lanes_items_received_total") == {("letters",): 3}
+    assert read(worked, "lanes_answers_total") == {("letters", "realtime", "authoritative"): 1}
+    assert read(worked, "lanes_attempts_total") == {
+        ("letters", "realtime", "valid"): 1,
+        ("letters", "realtime", "unknown"): 1,
+    }
+    assert read(worked, "lanes_spend_unknown_usd_total")["letters", "realtime"] == 0.25
+    assert read(worked, "lanes_tokens_total")["letters", "realtime", "input"] == 1_000
+    billed = worked.execute(text("select sum(cost_usd)::float8 from lanes.spend")).scalar_one()
+    assert read(worked, "lanes_spend_usd_total") == {("letters", "realtime"): billed}
+
+
+def test_items_are_counted_by_their_state_without_a_look_at_them(worked: Connection) -> None:
+    assert read(worked, "lanes_items") == {
+        ("letters", "realtime", "settled"): 1,
+        ("letters", "realtime", "open"): 1,
+        ("letters", "batch", "open"): 1,
+    }
+    assert not re.search(r"lanes\.(item|item_status|result|attempt)\b", metrics.statement())
+
+
+def test_the_first_in_order_tells_how_long_it_has_waited(worked: Connection) -> None:
+    waits = read(worked, "lanes_oldest_waiting_seconds")
+    assert waits["letters", "", "true"] == 300
+    assert waits["letters", "realtime", "false"] == 600
+
+
+def test_an_answer_falls_into_the_buckets_that_hold_its_time(worked: Connection) -> None:
+    folding.fold(worked)
+    of = read(worked, "lanes_answer_seconds")
+    assert {le: n for (_, _, le), n in of.items() if le not in (SUM, "+Inf") and n} == {
+        str(float(bound)): 1 for bound in metrics.BOUNDS_S if bound > 3
+    }
+    assert of["letters", "realtime", "+Inf"] == 1
+    assert of["letters", "realtime", SUM] == pytest.approx(3, rel=0.04)
+
+
+def test_a_counter_begins_anew_with_the_month_and_keeps_its_labels(worked: Connection) -> None:
+    ask = asking.through(worked)
+    after = metrics.read(ask, now=NEXT_MONTH)
+    assert (after.since.day, after.since.month) == (1, 12)
+    assert read(worked, "lanes_answers_total", now=NEXT_MONTH) == {
+        ("letters", "realtime", "authoritative"): 0
+    }
+    assert read(worked, "lanes_items", now=NEXT_MONTH)["letters", "realtime", "settled"] == 1
+
+
+def test_an_open_batch_is_counted_with_its_age(worked: Connection) -> None:
+    ((of, batches),) = read(worked, "lanes_batches_open").items()
+    assert (of[0], batches) == ("letters", 1)
+    assert read(worked, "lanes_batch_oldest_seconds")[of] == 600
+    late = NOON + timedelta(hours=23)
+    assert read(worked, "lanes_batches_late", now=late) == {("letters",): 1}
+
+
+def test_every_role_is_told_also_when_nothing_holds_it(worked: Connection) -> None:
+    held = read(worked, "lanes_roles_held")
+    assert held["router",] == 0
+    worked.execute(text("select pg_advisory_xact_lock(7016, 10)"))
+    assert read(worked, "lanes_roles_held") == {**held, ("router",): 1}
+    assert set(read(worked, "lanes_role_holders").values()) == {1}
+
+
+def test_every_metric_has_a_name_as_prometheus_wants_it() -> None:
+    names = [each.name for each in METRICS]
+    assert len(set(names)) == len(names)
+    for each in METRICS:
+        assert re.fullmatch(r"lanes_[a-z_]+", each.name)
+        assert each.name.endswith("_total") == (each.kind is MetricKind.COUNTER)
+        assert each.help.endswith(".")
+        assert not {"key", "item", "entity"} & set(each.labels)
