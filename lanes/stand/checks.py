@@ -27,6 +27,7 @@ from lanes.stand.local import POOLS, POSTGRES
 from lanes.stand.postgres import EmbeddedPostgres
 from lanes.stand.prefect_api import PrefectApi, is_local
 from lanes.stand.runs_with import RunsWith, rewritten
+from lanes.stand.services import FLUSH_RETRIES, SERVER_SETTINGS
 from lanes.store.asking import by_driver
 from lanes.store.database import clock
 from lanes.store.engines import discreet_engine
@@ -196,13 +197,16 @@ def prefect(patient: Patient) -> str:
     if url is None:
         raise StandError("no Prefect server runs: start it with `lanes up`, or set PREFECT_API_URL")
     with patient.prefect() as api:
-        version = api.version()
+        version, retries = api.version(), api.flush_retries()
     if not version.startswith(f"{PREFECT_SERIES}."):
         raise StandError(
             f"the Prefect server at {url} has version {version}, and Lanes needs {PREFECT_SERIES}: upgrade "
             "it, or unset PREFECT_API_URL to use the embedded one"
         )
-    return f"version {version} at {url}"
+    drops = ""
+    if retries is not None and retries < int(SERVER_SETTINGS[FLUSH_RETRIES]):
+        drops = f"; after {retries} failed writes to its database it drops events: set {FLUSH_RETRIES} there"
+    return f"version {version} at {url}{drops}"
 
 
 def workers(patient: Patient) -> str:

@@ -88,6 +88,14 @@ class PrefectApi:
     def version(self) -> str:
         return str(self._get("admin/version"))
 
+    def flush_retries(self) -> int | None:
+        """Return how often the server writes events again before it drops them; None when it does not say."""
+        try:
+            services = self._get("admin/settings")["server"]["services"]
+            return int(services["event_persister"]["max_flush_retries"])
+        except (StandError, KeyError, TypeError, ValueError):
+            return None
+
     def work_pool(self, name: str) -> dict[str, Any] | None:
         """Return the pool, or None when there is none of that name."""
         answer = self._send("GET", f"work_pools/{name}", allowed=(404,))

@@ -1,15 +1,35 @@
-"""Two hosts behind PgBouncer, Valkey and two API replicas, each of which is killed or cut off in turn."""
+"""Two hosts behind PgBouncer, Valkey and two API replicas: each is killed or cut off in turn, and they keep common bounds."""
+
+import time
+from collections.abc import Iterator
+from uuid import uuid4
 
 import pytest
 
-from tests.chaos.matrix import run_matrix
-from tests.fleet import fleet, missing_programs
+from lanes.client import Lanes
+from lanes.realtime.circuit import LONGEST_REST_S
+from tests.chaos.matrix import WORKLOAD, run_matrix
+from tests.fleet import Fleet, fleet, missing_programs
+from tests.waiting import until
 
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.timeout(1500),
     pytest.mark.skipif(bool(missing_programs()), reason=f"this machine lacks {missing_programs()}"),
 ]
+STARTS_WITHIN_S = 180
+ENDS_WITHIN_S = 300
+OUTAGE_S = 20
+DRAINS = """
+select count(distinct split_part(split_part(application_name, '@', 2), ':', 1)) from pg_stat_activity
+ where datname = current_database() and application_name like 'lanes answer@%'
+"""
+ANSWERED_BY = "select count(distinct claimed_by) from lanes.work w join lanes.item i on i.id = w.item_id where i.key like :some"
+ANSWERED = "select count(*) from lanes.item where key like :some and answered_at is not null"
+CLAIMED = "select count(*) from lanes.work where state = 'claimed'"
+OPEN = "select count(*) from lanes.outage where over_at is null"
+SPENT = "select spent_usd + unknown_usd from lanes.budget_status where workload = :workload"
+REFUSED = "select refused_at is not null from lanes.budget_status where workload = :workload"
 
 
 def test_two_hosts_lose_double_and_repay_nothing() -> None:
@@ -17,3 +37,75 @@ def test_two_hosts_lose_double_and_repay_nothing() -> None:
         report = run_matrix(running, 2_000, per_s=20)
         print(report.table())
     assert (report.lost, report.doubled, report.paid_twice) == (0, 0, 0)
+
+
+@pytest.fixture(scope="module")
+def two_hosts() -> Iterator[Fleet]:
+    """Two hosts with a drain each, whose clocks differ by 30 seconds."""
+    with fleet(faketime={"b": "+30s"}, latency_s="0.5", LANES_KEEP_WARM="2") as running:
+        until(
+            lambda: running.view.value(DRAINS) == 2,
+            within_s=STARTS_WITHIN_S,
+            what="a drain on each host",
+        )
+        yield running
+
+
+def send(running: Fleet, items: int) -> str:
+    """Send items for real time, and return what their keys are like."""
+    word = uuid4().hex[:8]
+    keys = [f"{word}-{nth:04d}" for nth in range(items)]
+    inputs = [
+        {"key": key, "payload": {"text": f"Letter {key}"}, "lane": "realtime"} for key in keys
+    ]
+    with Lanes(running.view.environment["LANES_DATABASE_URL"]) as lanes:
+        lanes.submit_many(WORKLOAD, inputs)
+    return f"{word}-%"
+
+
+def wait_for_answers(running: Fleet, some: str, items: int) -> None:
+    until(
+        lambda: running.view.value(ANSWERED, some=some) == items,
+        within_s=ENDS_WITHIN_S,
+        what="every answer",
+    )
+
+
+def test_both_hosts_answer_and_keep_one_limit_of_the_provider(two_hosts: Fleet) -> None:
+    endpoint = two_hosts.view.endpoint
+    endpoint.post("_control/settings", json={"requests_per_minute": 240}).raise_for_status()
+    some = send(two_hosts, 400)
+    wait_for_answers(two_hosts, some, 400)
+    endpoint.post("_control/settings", json={"requests_per_minute": None}).raise_for_status()
+    assert two_hosts.view.value(ANSWERED_BY, some=some) == 2
+    assert endpoint.get("_control/limits").json()["refused"] == 0
+
+
+def test_both_hosts_keep_one_circuit(two_hosts: Fleet) -> None:
+    endpoint = two_hosts.view.endpoint
+    down = {"where": "messages", "kind": "status", "status": 529}
+    endpoint.post("_control/faults", json=down).raise_for_status()
+    some = send(two_hosts, 100)
+    until(lambda: two_hosts.view.value(OPEN) == 1, within_s=60, what="an open circuit")
+    time.sleep(3)  # what was in flight ends, and both drains hear of the circuit
+    before = asked(two_hosts)
+    time.sleep(OUTAGE_S)
+    assert 2 <= asked(two_hosts) - before <= 3 + OUTAGE_S / LONGEST_REST_S
+    endpoint.delete("_control/faults").raise_for_status()
+    wait_for_answers(two_hosts, some, 100)
+
+
+def test_both_hosts_keep_one_budget(two_hosts: Fleet) -> None:
+    done = two_hosts.lanes("budget", WORKLOAD, "--hard", "1", "--why", "a trial")
+    assert done.returncode == 0, done.stdout + done.stderr
+    send(two_hosts, 400)
+    until(lambda: two_hosts.view.value(REFUSED), within_s=ENDS_WITHIN_S, what="a refused claim")
+    until(lambda: not two_hosts.view.value(CLAIMED), within_s=60, what="the end of the calls")
+    assert 0 < two_hosts.view.value(SPENT) <= 1
+
+
+def asked(running: Fleet) -> int:
+    """Return how many calls the outage has refused."""
+    return sum(
+        rule["hits"] for rule in running.view.endpoint.get("_control/faults").json()["faults"]
+    )

@@ -212,6 +212,22 @@ def test_a_prefect_that_gives_no_answer_or_is_too_old_is_a_sentence(
     )
 
 
+def test_a_prefect_that_drops_events_after_a_few_failed_writes_is_told(
+    home: Path, serve: Callable[[Answers], str]
+) -> None:
+    persister = {"max_flush_retries": 5}
+    settings = {"server": {"services": {"event_persister": persister}}}
+    answers: Answers = {
+        "/api/admin/version": (200, "3.9.1"),
+        "/api/admin/settings": (200, settings),
+    }
+    url = f"{serve(answers)}/api"
+    said = "after 5 failed writes to its database it drops events: set PREFECT_SERVER_SERVICES_EVENT_PERSISTER"
+    assert said in found(home, "prefect", PREFECT_API_URL=url).sentence
+    persister["max_flush_retries"] = 1_000_000
+    assert "drops" not in found(home, "prefect", PREFECT_API_URL=url).sentence
+
+
 def test_missing_workers_deployments_and_blocks_are_named(
     home: Path, serve: Callable[[Answers], str]
 ) -> None:
