@@ -10,13 +10,13 @@ import socket
 import threading
 import time
 from collections.abc import Iterable, Mapping, Sequence, Set
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
 from lanes.ids import VersionId, WorkId
 from lanes.json_data import weight
-from lanes.packing import Claim, ClaimedWork
+from lanes.packing import AFTER_LIVE_WORK, Claim, ClaimedWork
 from lanes.realtime import events
 from lanes.realtime.pace import LEASE, RENEW_EVERY, RENEWED_WITHIN_S
 from lanes.store import work
@@ -133,7 +133,10 @@ class QueueReader:
         of = {"since": look.since, "but": self._but, "before": look.before}
         seen = await self.run(work.waiting, Lane.REALTIME, **of, now=now)
         self._limited, took_s = seen.limited, time.monotonic() - began
-        return events.QueueSeen(seen.versions, seen.since, needed, took_s)
+        live = now + AFTER_LIVE_WORK / 2
+        found = await self.run(work.waiting_consumers, look.turns) if look.turns else {}
+        consumers = {name: [e for e in of_it if e.rank_at < live] for name, of_it in found.items()}
+        return events.QueueSeen(seen.versions, seen.since, needed, took_s, consumers)
 
     async def _claim_all(self, wanted: events.ClaimWork) -> events.Event:
         """Claim the probes, then the rest.
@@ -142,35 +145,56 @@ class QueueReader:
         """
         for order in wanted.probes:
             hard = {each.workload for each in await self.run(budgets.limited)}
-            await self._claim(order, hard)
-            await self._claim_paid(order, hard)
-        probes = len(self.claimed)
-        await self._claim(wanted.rest, self._limited)
-        paid = await self._claim_paid(wanted.rest, self._limited)
+            await self._claim(order.most, self._bounds(order), hard)
+        probes, rest = len(self.claimed), wanted.rest
+        by_rank = {name: most for name, most in rest.most.items() if name not in rest.turns}
+        paid = [await self._claim(by_rank, self._bounds(rest), self._limited)]
+        for name in rest.turns:
+            paid += await self._claim_in_turn(name, rest)
+        self.claimed[probes:] = sorted(self.claimed[probes:], key=lambda each: each.rank_at)
         claimed, ids = self.claimed, {each.version_id for each in self.claimed}
         versions = await self.run(workloads.versions, ids) if ids else {}
         most_bytes = work.MOST_BYTES // max(1, len(wanted.rest.most)) // 2
         is_full = sum(weight(each.payload) for each in claimed) >= most_bytes
-        return events.WorkClaimed(
-            claimed, versions, probes, paid.held_back, paid.stopped, is_full=is_full
+        held_back = {name for each in paid for name in each.held_back}
+        stopped = {name for each in paid for name in each.stopped}
+        return events.WorkClaimed(claimed, versions, probes, held_back, stopped, is_full=is_full)
+
+    async def _claim_in_turn(self, name: str, order: events.ClaimOrder) -> list[PaidClaims]:
+        """Claim urgent and due work of one workload first, then the turns of its consumers, then the rest by rank.
+
+        The last step finds something only where a consumer has less work than turns: another takes them.
+        """
+        turn, before, paid = order.turns[name], len(self.claimed), list[PaidClaims]()
+        how = self._bounds(order)
+        how = replace(how, most_bytes=how.most_bytes // (3 * len(order.most)))
+        latest = (
+            turn.pressing_before if how.before is None else min(turn.pressing_before, how.before)
         )
+        pressing = replace(how, since={}, before=latest, pressing=True)
+        for step in (pressing, replace(how, turns=turn.places(1)), how):
+            left = order.most[name] - (len(self.claimed) - before)
+            if left > 0:
+                bounds = replace(step, turns=turn.places(left)) if step.turns else step
+                paid.append(await self._claim({name: left}, bounds, self._limited))
+        return paid
 
-    async def _claim(self, order: events.ClaimOrder, limited: Set[str]) -> None:
-        """Claim work of workloads without a hard budget."""
-        most = {name: number for name, number in order.most.items() if name not in limited}
-        if most:
+    async def _claim(
+        self, most: Mapping[str, int], within: work.ClaimBounds, limited: Set[str]
+    ) -> PaidClaims:
+        """Claim work; for workloads with a hard budget, in a transaction of its own, which reserves its money."""
+        free = {name: number for name, number in most.items() if name not in limited}
+        worker = f"{socket.gethostname()}:{os.getpid()}"
+        how: dict[str, Any] = {"worker": worker, "lease": LEASE, "within": within}
+        if free:
             began, now = time.monotonic(), self.run.now
-            claimed = await self.run(work.claim, Lane.REALTIME, most, now=now, **self._how(order))
-            self._take(claimed, began)
-
-    async def _claim_paid(self, order: events.ClaimOrder, limited: Set[str]) -> PaidClaims:
-        """Claim work of workloads with a hard budget, in a transaction of its own, which reserves its money."""
-        most = {name: number for name, number in order.most.items() if name in limited}
-        if not most:
+            self._take(await self.run(work.claim, Lane.REALTIME, free, now=now, **how), began)
+        if len(free) == len(most):
             return PaidClaims()
         began = time.monotonic()
         async with self.db.transaction() as run:
-            paid = await run(paid_claims.claim, most, now=run.now, **self._how(order))
+            of = {name: number for name, number in most.items() if name in limited}
+            paid = await run(paid_claims.claim, of, now=run.now, **how)
         self._take(paid.claimed, began)
         return paid
 
@@ -178,7 +202,5 @@ class QueueReader:
         self.leases.claimed((each.claim for each in claimed), at=began)
         self.claimed += claimed
 
-    def _how(self, order: events.ClaimOrder) -> dict[str, Any]:
-        within = work.ClaimBounds(order.since, self._but, order.only, self._before)
-        worker = f"{socket.gethostname()}:{os.getpid()}"
-        return {"worker": worker, "lease": LEASE, "within": within}
+    def _bounds(self, order: events.ClaimOrder) -> work.ClaimBounds:
+        return work.ClaimBounds(order.since, self._but, order.only, self._before)

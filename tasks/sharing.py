@@ -16,6 +16,7 @@ from lanes.money.caching import Marking, Marks
 from lanes.realtime import events
 from lanes.realtime.circuit import Circuit
 from lanes.realtime.state import DrainState
+from lanes.realtime.waits import WaitReason
 from lanes.routing.capacity import learn
 from lanes.store.database import Database, Run
 from lanes.store.money import caching, sharing
@@ -53,7 +54,11 @@ class LimitSharing:
         }
         drains = None
         async with self._at.db.statements() as run:
-            if waits := self._state.scheduler.reasons(run.now):
+            waits = self._state.scheduler.reasons(run.now)
+            # of each consumer at least one call waits
+            for name, consumers in self._state.turns.waiting.items():
+                waits[name, WaitReason.TURN] = consumers
+            if waits:
                 await run(call_waits.report, waits, now=run.now)
             newest = await run(limits.exchange, self._at.provider.account, news, now=run.now)
             if self._rounds % COUNT_DRAINS_EVERY == 0:

@@ -1,7 +1,7 @@
 """The events that a drain's state machine takes, and the effects that it requests of its shell."""
 
 from collections.abc import Mapping, Sequence, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
@@ -11,6 +11,7 @@ from lanes.packing import Claim, ClaimedWork
 from lanes.realtime.circuit import Circuit, Fault
 from lanes.realtime.health import Blame
 from lanes.realtime.limiter import Pack
+from lanes.realtime.turns import TurnOrder, WaitingConsumer
 from lanes.routing.capacity import Limit, Need, Prediction
 from lanes.workload.version import Version
 
@@ -62,12 +63,16 @@ class QueueSeen(Event):
     """The waiting work: by workload, the version and rank of its most urgent work.
 
     `needed`: work that would ask the models that `LookAtQueue` named, None where it named none. The look took `took_s`.
+    `consumers`: those whose work waits in the workloads that it named for turns.
     """
 
     waiting: Mapping[str, Version]
     since: Mapping[str, datetime]
     needed: Sequence[Needed] | None = None
     took_s: float = 0.0
+    consumers: Mapping[str, Sequence[WaitingConsumer]] = field(
+        default_factory=dict[str, Sequence[WaitingConsumer]]
+    )
 
 
 @dataclass(frozen=True)
@@ -212,12 +217,14 @@ class LookAtQueue(Effect):
 
     From the ranks `since` on, for workloads that are named; not what asks the models `passed_over`. If `needed` names models,
     also read the most urgent work for them. Only work that ranks `before` a moment is read and claimed, if it is given.
+    `turns`: workloads whose waiting consumers are listed, from behind a name on.
     """
 
     since: Mapping[str, datetime]
     passed_over: Set[str]
     needed: Set[str]
     before: datetime | None = None
+    turns: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
 @dataclass(frozen=True)
@@ -229,11 +236,15 @@ class TakeProbes(Effect):
 
 @dataclass(frozen=True)
 class ClaimOrder:
-    """Claim up to `most` items by workload, from the ranks `since` on; `only`: of these versions."""
+    """Claim up to `most` items by workload, from the ranks `since` on; `only`: of these versions.
+
+    In the workloads of `turns`, urgent and due work goes first, then each consumer has its turns, then the rank decides.
+    """
 
     most: Mapping[str, int]
     since: Mapping[str, datetime]
     only: Sequence[VersionId] = ()
+    turns: Mapping[str, TurnOrder] = field(default_factory=dict[str, TurnOrder])
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,7 @@ from lanes.realtime.limiter import Pack
 from lanes.realtime.pace import UNTOLD, Backpressure, Places
 from lanes.realtime.rate_limits import RateLimits
 from lanes.realtime.scheduler import Scheduler
+from lanes.realtime.turns import ConsumerTurns, TurnOrder
 
 TICK = timedelta(seconds=1)  # the longest sleep: a lost notification costs no more than this
 SHADOW_REST = timedelta(seconds=30)  # how long a shadow makes way for owed work
@@ -63,7 +64,8 @@ class DrainState:
         self.answered = 0  # items that were brought to an attempt
         self.idle_since = now  # when there was last something to do
         self._stopped = False
-        self.cursor = QueueCursor[datetime]()
+        self.cursor, self.turns = QueueCursor[datetime](), ConsumerTurns()
+        self._orders: dict[str, TurnOrder] = {}  # of the look under way
         self._look: QueueLook[datetime] | None = None  # under way
         self._seen = events.QueueSeen({}, {})
         self._wanted: dict[str, int] = {}
@@ -179,7 +181,8 @@ class DrainState:
         before, self._looks_aside = now + AFTER_LIVE_WORK / 2, now >= self._aside_at
         if self._looks_aside:
             self._aside_at, before = now + ASIDE_EVERY, None
-        return [*effects, events.LookAtQueue(self._look.since, passed_over, needed, before)]
+        turns = self.turns.looks_at
+        return [*effects, events.LookAtQueue(self._look.since, passed_over, needed, before, turns)]
 
     def _queue_seen(self, seen: events.QueueSeen, now: datetime) -> list[events.Effect]:
         self._seen = seen
@@ -210,6 +213,12 @@ class DrainState:
     def _claim(self, now: datetime) -> list[events.Effect]:
         probes: list[events.ClaimOrder] = []
         self._wanted = self.scheduler.wanted(self._seen.waiting, now, aside=self._looks_aside)
+        self._orders = {}
+        for name in self._seen.consumers.keys() & self._wanted.keys() & self._seen.waiting.keys():
+            spec, waiting = self._seen.waiting[name].spec, self._seen.consumers[name]
+            order = self.turns.order(name, spec, waiting, self._wanted[name])
+            if order is not None:
+                self._orders[name] = order
         unasked = self.scheduler.unasked_probes(now) if self._needed else set[str]()
         for first in self._needed:
             name = first.version.workload
@@ -221,7 +230,8 @@ class DrainState:
                 break
         if not probes and not self._wanted:
             return self._work_claimed(events.WorkClaimed([], {}), now)
-        return [events.ClaimWork(probes, events.ClaimOrder(self._wanted, self._seen.since))]
+        rest = events.ClaimOrder(self._wanted, self._seen.since, turns=self._orders)
+        return [events.ClaimWork(probes, rest)]
 
     def _work_claimed(self, event: events.WorkClaimed, now: datetime) -> list[events.Effect]:
         look, self._look = self._look, None
@@ -231,6 +241,7 @@ class DrainState:
         self.scheduler.budget.used_up(event.used_up, now + USED_UP)
         if self._looks_aside:
             self._aside_waits = any(each.measures for each in event.claimed)
+        self.turns.claimed(event.claimed[event.probes :], self._wanted, self._seen.waiting.keys())
         taken = Counter(each.workload for each in event.claimed)
         all_taken = all(taken[name] < self._wanted.get(name, 0) for name in self._seen.waiting)
         self._left = bool(not all_taken or event.is_full or event.held_back or self._needed)
@@ -248,12 +259,15 @@ class DrainState:
     ) -> None:
         """Remember up to which rank each workload's queue was claimed.
 
-        Shadows rank behind everything that is still to come, so they move nothing, nor does work of a budget that holds back.
+        Shadows rank behind everything that is still to come, so they move nothing, nor does work of a budget that holds back,
+        or that was claimed in turns.
         """
         behind = [
             each
             for each in event.claimed[event.probes :]
-            if not each.measures and each.workload not in event.held_back
+            if not each.measures
+            and each.workload not in event.held_back
+            and each.workload not in self._orders
         ]
         last = {each.workload: each.rank_at for each in behind}
         if not look.whole:  # urgent work was found before the cursor, and leaves it where it is

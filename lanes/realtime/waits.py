@@ -15,6 +15,7 @@ class WaitReason(StrEnum):
     SHADOW = "shadow"
     PLACES = "places"
     SHARE = "share"
+    TURN = "turn"
     RATE_LIMIT = "rate_limit"
 
     @property
@@ -32,6 +33,7 @@ SAID = {
     WaitReason.SHADOW: "it is a shadow or of a replay, and work that is owed an answer goes first; it ends by itself",
     WaitReason.PLACES: "every place for calls is taken; it ends when a call ends",
     WaitReason.SHARE: "the free places belong to other workloads; it ends when a call of its own workload ends",
+    WaitReason.TURN: "its workload's consumers take turns by their weights while items of several wait; it ends by itself",
     WaitReason.RATE_LIMIT: "the provider's rate limit leaves too little for it; it ends by itself within a minute",
 }
 

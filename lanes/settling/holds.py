@@ -7,7 +7,7 @@ from typing import Any
 
 from lanes.money.budget import BudgetStatus
 from lanes.realtime.circuit import Circuit
-from lanes.realtime.waits import CallWait
+from lanes.realtime.waits import CallWait, WaitReason
 from lanes.routing.capacity import RESERVE, Limit
 from lanes.units import clock, counted, usd
 from lanes.words import BatchState, Lane, WorkState
@@ -193,6 +193,9 @@ def _turn(work: Row, by: Holds, now: datetime) -> str | None:
     """Explain what holds its workload's calls back in the drains, by the reason that most of them wait for."""
     if work["lane"] != Lane.REALTIME or not by.waits:
         return None
+    turns = (each for each in by.waits if each.reason is WaitReason.TURN)
+    if work["state"] == WorkState.READY and (turn := next(turns, None)) is not None:
+        return f"waits for its turn: {turn.reason.said}"
     most = by.waits[0]
     return f"waits for its turn among {counted(most.calls, 'call')} of its workload: {most.reason.said}"
 

@@ -5,6 +5,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
+from enum import StrEnum
 from functools import cache
 from typing import Any
 
@@ -16,6 +17,7 @@ from lanes.json_data import call_bytes
 from lanes.money.cost import upper_bound
 from lanes.packing import Claim, ClaimedWork
 from lanes.realtime.pace import LEASE
+from lanes.realtime.turns import MOST_CONSUMERS, WaitingConsumer
 from lanes.settling.attempts import LOST_LEASE
 from lanes.settling.outcome import Attempt, Judgment
 from lanes.store.bulk import one_of
@@ -31,6 +33,26 @@ from lanes.workload.version import Version
 UNASKED = "(select * from lanes.work where state = 'ready' union all select * from lanes.work where state = 'claimed')"
 EVER = timedelta(days=36_500)  # no work ranks so late
 MOST_BYTES = 32 * 1024**2  # payloads of one claim
+# The consumers whose work waits, from behind a name on, each with the rank of its most urgent: one place of the index for each.
+CONSUMERS = f"""
+with recursive asked as (select * from unnest(cast(:workloads as text[]), cast(:after as text[])) t (workload, after)),
+consumers as (
+  select a.workload, first.consumer, first.rank_at, 1 as nth
+    from asked a cross join lateral (
+      select w.consumer, w.rank_at from lanes.work w
+       where w.lane = 'realtime' and w.state = 'ready' and w.workload = a.workload
+         and w.consumer >= '' and (w.consumer > a.after or a.after = '')
+       order by w.consumer, w.rank_at, w.id limit 1) first
+  union all
+  select c.workload, following.consumer, following.rank_at, c.nth + 1
+    from consumers c cross join lateral (
+      select w.consumer, w.rank_at from lanes.work w
+       where w.lane = 'realtime' and w.state = 'ready' and w.workload = c.workload and w.consumer >= ''
+         and w.consumer > c.consumer
+       order by w.consumer, w.rank_at, w.id limit 1) following
+   where c.nth < {MOST_CONSUMERS})
+select workload, consumer, rank_at from consumers order by workload, nth
+"""
 # What `claimed` reads of work and of its item, beside id and claim_no.
 OF_WORK = ("workload", "version_id", "purpose", "failures", "rank_at", "alone")
 OF_ITEM = ("key", "payload", "due_at", "urgent", "consumer")
@@ -50,11 +72,14 @@ _but, _only = (sa.bindparam(name, type_=sa.ARRAY(sa.BigInteger)) for name in ("b
 # `+ 0`: without statistics, by which one version in use would be all or nothing
 _before = sa.bindparam("before", type_=Moment)  # ranks from it on are left out
 _askable = work.c.version_id + 0 != sa.all_(_but)
-_LISTS = {  # of workloads, how much of each is asked for, and from which rank on
+_LISTS = {  # of workloads, how much of each is asked for, from which rank on, and of which consumer
     "workload": sa.bindparam("of_workload", type_=sa.ARRAY(sa.Text)),
     "places": sa.bindparam("of_places", type_=sa.ARRAY(sa.Integer)),
     "since": sa.bindparam("of_since", type_=sa.ARRAY(Moment)),
+    "consumer": sa.bindparam("of_consumer", type_=sa.ARRAY(sa.Text)),
 }
+_in_turn = sa.literal_column("work.consumer >= ''", sa.Boolean)  # as the indexes of turns say it
+_presses = sa.or_(work.c.urgent, work.c.due_at.is_not(None))
 
 
 def ready_on(lane: Lane) -> sa.ColumnElement[bool]:
@@ -65,6 +90,20 @@ def ready_on(lane: Lane) -> sa.ColumnElement[bool]:
 def claimable(lane: Lane, now: datetime | sa.ColumnElement[datetime]) -> sa.ColumnElement[bool]:
     """Match work that is ready on this lane and whose rest is over."""
     return sa.and_(ready_on(lane), work.c.ready_at <= now)
+
+
+def waiting_consumers(
+    connection: sa.Connection, after: Mapping[str, str]
+) -> dict[str, list[WaitingConsumer]]:
+    """Return the consumers whose real-time work waits in each workload of `after`, by name, from behind the name there on.
+
+    Those of whom only replays and shadows wait are among them, with a rank behind all live work.
+    """
+    given = {"workloads": list(after), "after": list(after.values())}
+    found: dict[str, list[WaitingConsumer]] = {}
+    for row in connection.execute(sa.text(CONSUMERS), given):
+        found.setdefault(row.workload, []).append(WaitingConsumer(row.consumer, row.rank_at))
+    return found
 
 
 @dataclass(frozen=True)
@@ -158,19 +197,25 @@ def _from(of: sa.FromClause) -> sa.ColumnElement[datetime]:
 def most_urgent(
     lane: Lane,
     places: Mapping[str, int],
+    within: "ClaimBounds",
     *only: sa.ColumnElement[bool],
-    since: Mapping[str, datetime] | None = None,
     now: datetime,
 ) -> sa.Select[Any]:
     """Select the most urgent work of each workload, locked; work locked by others is passed over."""
-    given = _asked(places, since)
+    given = _asked(places, within)
     lists = {each: sa.literal(given[each], kind.type) for each, kind in _LISTS.items()}
-    return _urgent(lane, lists, sa.literal(now), *only)
+    return _urgent(lane, lists, sa.literal(now), *only, kind=within.kind)
 
 
-def _asked(places: Mapping[str, int], since: Mapping[str, datetime] | None) -> dict[str, Any]:
-    ranks = [(since or {}).get(name) for name in places]
-    return {"workload": list(places), "places": list(places.values()), "since": ranks}
+def _asked(places: Mapping[str, int], within: "ClaimBounds") -> dict[str, Any]:
+    if within.turns:
+        (workload_,) = places
+        turns, most = list(within.turns), list(within.turns.values())
+        whose = [workload_] * len(turns)
+        return {"workload": whose, "places": most, "since": [None] * len(turns), "consumer": turns}
+    ranks = [within.since.get(name) for name in places]
+    most = list(places.values())
+    return {"workload": list(places), "places": most, "since": ranks, "consumer": [""] * len(most)}
 
 
 def _urgent(
@@ -178,13 +223,22 @@ def _urgent(
     given: Mapping[str, sa.ColumnElement[Any]],
     now: sa.ColumnElement[datetime],
     *only: sa.ColumnElement[bool],
+    kind: "ClaimKind",
 ) -> sa.Select[*tuple[Any, ...]]:
-    asked = _table("asked", given, workload=sa.Text(), places=sa.Integer(), since=Moment)
+    columns = {"workload": sa.Text(), "places": sa.Integer(), "since": Moment}
+    asked = _table("asked", given, **columns, consumer=sa.Text())
+    order: list[sa.ColumnElement[Any]] = [work.c.rank_at, work.c.id]
+    if kind is ClaimKind.PRESSING:
+        only = (*only, _presses, _in_turn)
+    elif kind is ClaimKind.TURNS:
+        # as a range and an order, so that no plan reads a flood of another consumer by the rank alone
+        only = (*only, work.c.consumer.between(asked.c.consumer, asked.c.consumer), _in_turn)
+        order.insert(0, work.c.consumer)
     head = (
         sa.select(work.c.id, work.c.item_id, work.c.rank_at)
         .where(work.c.workload == asked.c.workload, claimable(lane, now))
         .where(work.c.rank_at >= _from(asked), *only)
-        .order_by(work.c.rank_at, work.c.id)
+        .order_by(*order)
         .limit(asked.c.places)
         .with_for_update(key_share=True, skip_locked=True)
         .lateral("head")
@@ -192,11 +246,20 @@ def _urgent(
     return sa.select(asked.c.workload, *head.c).select_from(asked.join(head, sa.true()))
 
 
+class ClaimKind(StrEnum):
+    """Which work of a workload a claim takes, the most urgent first."""
+
+    ANY = "any"
+    PRESSING = "pressing"  # urgent or due
+    TURNS = "turns"  # that of some consumers, so much of each
+
+
 @dataclass(frozen=True)
 class ClaimBounds:
     """What a claim looks for: work from the rank `since` of its workload on, and not that of the versions in `but`.
 
-    It ranks `before` a moment, if one is given. Where `only` names versions, only their work. The workloads share `most_bytes`:
+    It ranks `before` a moment, if one is given. Where `only` names versions, only their work; where `pressing`, only what is
+    urgent or due; where `turns` names consumers, so much of each of them, of one workload. The workloads share `most_bytes`:
     each has at least one claim, and at most one beyond its part.
     """
 
@@ -205,6 +268,15 @@ class ClaimBounds:
     only: Sequence[VersionId] = ()
     before: datetime | None = None
     most_bytes: int = MOST_BYTES
+    pressing: bool = False
+    turns: Mapping[str, int] = field(default_factory=dict[str, int])
+
+    @property
+    def kind(self) -> ClaimKind:
+        """Which work it takes."""
+        if self.turns:
+            return ClaimKind.TURNS
+        return ClaimKind.PRESSING if self.pressing else ClaimKind.ANY
 
 
 def claim(
@@ -224,7 +296,7 @@ def claim(
     if not most:
         return []
     of = within or ClaimBounds()
-    asked = {_LISTS[each].key: value for each, value in _asked(most, of.since).items()} | {
+    asked = {_LISTS[each].key: value for each, value in _asked(most, of).items()} | {
         "now": now,
         "before": of.before or now + EVER,
         "by": worker,
@@ -232,15 +304,15 @@ def claim(
         "bytes": of.most_bytes // len(most),
         **({"only": list(of.only)} if of.only else {"but": list(of.but)}),
     }
-    statement = _claim(lane, chosen=bool(of.only))
+    statement = _claim(lane, of.kind, chosen=bool(of.only))
     return [claimed(row) for row in connection.execute(statement, asked).all()]
 
 
 @cache
-def _claim(lane: Lane, *, chosen: bool) -> sa.Select[*tuple[Any, ...]]:
+def _claim(lane: Lane, kind: ClaimKind, *, chosen: bool) -> sa.Select[*tuple[Any, ...]]:
     """Build the statement that claims the most urgent work of each :of_workload, up to :of_places and :bytes."""
     whose = work.c.version_id == sa.any_(_only) if chosen else _askable
-    picked = _urgent(lane, _LISTS, _now, whose, work.c.rank_at < _before).cte("picked")
+    picked = _urgent(lane, _LISTS, _now, whose, work.c.rank_at < _before, kind=kind).cte("picked")
     size, order = octets(item.c.payload), (picked.c.rank_at, picked.c.id)
     before = sa.func.sum(size).over(partition_by=picked.c.workload, order_by=order) - size
     weighed = (

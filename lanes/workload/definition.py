@@ -30,6 +30,7 @@ LATER: Mapping[str, Any] = {
     "pack_scope": "workload",
     "context": Context().model_dump(mode="json"),
     "second_pass": SecondPass().model_dump(mode="json"),
+    "consumers": {},
 }
 LATER_PROMISES = {"deadline_max_missed_percent": 5, "quality_reference_answers": 500}
 

@@ -5,12 +5,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import time, timedelta
 from functools import cached_property
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    StringConstraints,
     ValidationInfo,
     field_validator,
     model_validator,
@@ -70,6 +71,17 @@ def _priced(text: str, variables: Sequence[str], info: ValidationInfo) -> str:
         if info.context is not STORED:
             rule.check_price()
     return text
+
+
+class ConsumerTerms(Form):
+    """How a workload serves one consumer."""
+
+    weight: int = Field(default=1, ge=1, le=100, title="Weight")
+    """Share of the workload's real-time calls relative to other consumers while items of both wait, 1 to 100."""
+
+
+# as the doors accept it
+ConsumerName = Annotated[str, StringConstraints(min_length=1, max_length=512)]
 
 
 class Spec(BaseModel):
@@ -214,6 +226,12 @@ class Spec(BaseModel):
         default=75, ge=1, le=100, title="Largest share of the real-time lane (%)"
     )
     """Bound on what one workload may take while others wait, 1 to 100."""
+    consumers: dict[ConsumerName, ConsumerTerms] = Field(
+        default_factory=dict,
+        max_length=100,
+        title="Consumers",
+        description='How single consumers are served, up to 100. Example: {"shop": {"weight": 2}}. Others have weight 1.',
+    )
     keep_payload_days: int = Field(
         default=0,
         ge=0,
@@ -297,6 +315,11 @@ class Spec(BaseModel):
             ValidationError: it cannot be read.
         """
         return cls.model_validate(data, extra="ignore", context=STORED)
+
+    def weight_of(self, consumer: str) -> int:
+        """Return the weight of a consumer among those of the workload."""
+        terms = self.consumers.get(consumer)
+        return 1 if terms is None else terms.weight
 
     def model_of(self, lane: Lane) -> str:
         """Return the model that answers on `lane`."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -63,6 +64,11 @@ def connection(
             opened.execute(text(f"set {setting}"))
         yield opened
     engine.dispose()
+
+
+def claimed(connection: Connection, **within: Any) -> None:
+    bounds, how = work.ClaimBounds(**within), {"worker": "me", "lease": timedelta(minutes=1)}
+    work.claim(connection, Lane.REALTIME, {"letters": 3}, within=bounds, now=NOON, **how)
 
 
 def plans(connection: Connection, of: Callable[[Connection], Any]) -> str:
@@ -145,6 +151,9 @@ STATEMENTS: dict[str, tuple[Callable[[Connection], Any], str]] = {
         ),
         "ix_work_claimable",
     ),
+    "claims in turns": (lambda c: claimed(c, turns={"shop": 1}), "ix_work_turn"),
+    "claims of what presses": (lambda c: claimed(c, pressing=True), "ix_work_pressing"),
+    "whose work waits": (lambda c: work.waiting_consumers(c, {"letters": ""}), "ix_work_turn"),
     "how long a queue is": (
         lambda c: sheds.standing(c, ["letters"], now=NOON),
         "ix_work_claimable",

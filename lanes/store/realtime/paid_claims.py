@@ -105,7 +105,7 @@ def _candidates(
         of = [~one_of(list(within.but), work.c.version_id)]
     if within.before is not None:
         of.append(work.c.rank_at < within.before)
-    picked = most_urgent(Lane.REALTIME, most, *of, since=within.since, now=now).cte("picked")
+    picked = most_urgent(Lane.REALTIME, most, within, *of, now=now).cte("picked")
     size, order = octets(item.c.payload), (picked.c.rank_at, picked.c.id)
     before = func.sum(size).over(partition_by=picked.c.workload, order_by=order) - size
     of_work = [work.c[name] for name in ("id", "claim_no", *OF_WORK)]

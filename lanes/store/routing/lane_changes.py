@@ -65,9 +65,9 @@ marked as (
    where w.id = g.work_id and not g.moves and g.reason = 'rescue'),
 owed as (
   insert into lanes.work (item_id, workload, version_id, lane, purpose, revision, generation, state, ready_at, rank_at, due_at,
-                          binds, rescued, waits_since)
+                          binds, rescued, consumer, waits_since)
   select w.item_id, w.workload, w.version_id, g.lane, 'answer', w.revision, w.generation, 'ready', :now, g.rank_at, w.due_at,
-         g.binds, g.reason = 'rescue', :now
+         g.binds, g.reason = 'rescue', w.consumer, :now
     from given g join lanes.work w on w.id = g.work_id where not g.moves order by w.item_id
   on conflict do nothing),
 routed as (

@@ -100,7 +100,14 @@ def _saved() -> sa.Select[None]:
         sa.update(item)
         .where(item.c.id == numbered.c.item_id)
         .values(position=numbered.c.position)
-        .returning(item.c.id, item.c.workload, item.c.revision, item.c.due_at, item.c.urgent)
+        .returning(
+            item.c.id,
+            item.c.workload,
+            item.c.revision,
+            item.c.due_at,
+            item.c.urgent,
+            item.c.consumer,
+        )
         .cte("placed")
     )
     of_route = {each: given.c[each] for each in TOLD} | {"decided_at": now}
@@ -119,6 +126,7 @@ def _saved() -> sa.Select[None]:
         "due_at": placed.c.due_at,
         "binds": given.c.binds,
         "urgent": placed.c.urgent,
+        "consumer": sa.func.coalesce(placed.c.consumer, ""),
         "waits_since": now,
     }
     owed = sa.select(*of_work.values()).join_from(placed, given, given.c.item_id == placed.c.id)

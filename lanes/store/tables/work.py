@@ -92,6 +92,17 @@ class disowned(TypedColumns):
 @table(
     index("ix_work_claimable", "lane, workload, rank_at, id", where="state = 'ready'"),
     index("ix_work_urgent", "lane, workload, rank_at, id", where="state = 'ready' and urgent"),
+    # `consumer >= ''` is true of all: only claims in turns say it, so that no other statement is planned with these
+    index(
+        "ix_work_turn",
+        "lane, workload, consumer, rank_at, id",
+        where="state = 'ready' and consumer >= ''",
+    ),
+    index(
+        "ix_work_pressing",
+        "lane, workload, rank_at, id",
+        where="state = 'ready' and (urgent or due_at is not null) and consumer >= ''",
+    ),
     index(
         "uq_work_open",
         "item_id, lane, purpose, generation, revision",
@@ -145,6 +156,10 @@ class work(TypedColumns):
     )
     alone: Named[bool] = column("It is asked alone: it may have spoiled its pack", default="false")
     urgent: Named[bool] = column("Its item was urgent when it was routed", default="false")
+    consumer: Named[str] = column(
+        "The consumer of its item, whose work takes turns with that of others; empty: none, or it only measures",
+        default="''",
+    )
     batch_id: Named[BatchId | None] = column("The batch that owns it", ForeignKey(batch.c.id))
     bound_usd: Named[Decimal | None] = column(
         "US dollars reserved of hard budgets; while ready: more than is left, so it rests"

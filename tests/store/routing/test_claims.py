@@ -153,7 +153,8 @@ def test_who_looks_at_what_waits_knows_from_which_rank_on_to_claim(connection: C
 def test_a_claim_from_a_rank_on_reads_nothing_before_it(connection: Connection, plans: str) -> None:
     publish(connection, now=NOON)
     connection.execute(text(f"set local plan_cache_mode = {plans}"))
-    query = work.most_urgent(Lane.REALTIME, {"letters": 16}, since={"letters": NOON}, now=NOON)
+    within = work.ClaimBounds({"letters": NOON})
+    query = work.most_urgent(Lane.REALTIME, {"letters": 16}, within, now=NOON)
     plan = explained(connection, query, name="claiming_on")
     (condition,) = [line for line in plan.splitlines() if "Index Cond" in line]
     assert "rank_at >= " in condition
@@ -269,7 +270,7 @@ def test_the_claim_query_stays_on_its_index_with_20000_rows(
     letters = publish(connection, now=NOON)
     crowd(connection, letters, Lane.REALTIME, done_every=2)
     connection.execute(text(f"set local plan_cache_mode = {plans}"))
-    query = work.most_urgent(Lane.REALTIME, {"letters": 16}, now=NOON)
+    query = work.most_urgent(Lane.REALTIME, {"letters": 16}, work.ClaimBounds(), now=NOON)
     plan = explained(connection, query, name="claiming")
     assert "ix_work_claimable" in plan
     assert "Seq Scan on work" not in plan

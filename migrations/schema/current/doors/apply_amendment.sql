@@ -35,10 +35,10 @@ begin
   -- has read the older payload, never takes them. What only measured the older one's answer is over. What a lane still has
   -- under way of a revision before that is owed nothing: the item may have changed its lane since.
   insert into lanes.work (item_id, workload, version_id, lane, purpose, revision, generation, state, ready_at, rank_at,
-                          due_at, binds, rescued, waits_since)
+                          due_at, binds, rescued, consumer, waits_since)
   select distinct on (w.lane, w.purpose, w.generation)
          w.item_id, w.workload, w.version_id, w.lane, w.purpose, newest, w.generation, 'ready', at, w.rank_at, w.due_at, w.binds,
-         w.rescued, at
+         w.rescued, w.consumer, at
     from lanes.work w
    where w.item_id = target.id and w.state in ('ready', 'claimed', 'submitted')
      and (w.generation > 0 or w.purpose <> 'shadow' and target.result_id is null)
@@ -55,10 +55,11 @@ begin
         and not exists (select from lanes.work w where w.item_id = target.id and w.revision = newest
                                                    and w.purpose in ('answer', 'authoritative')) then
     insert into lanes.work (item_id, workload, version_id, lane, purpose, revision, state, ready_at, rank_at, due_at, binds,
-                            rescued, waits_since)
+                            rescued, consumer, waits_since)
     select target.id, target.workload, f.version_id, r.lane, 'answer', newest, 'ready', at, coalesce(before.rank_at, at),
            target.due_at, r.binds,
-           exists (select from lanes.work w where w.item_id = target.id and w.generation = 0 and w.rescued), at
+           exists (select from lanes.work w where w.item_id = target.id and w.generation = 0 and w.rescued),
+           coalesce(target.consumer, ''), at
       from lanes.workload f
      cross join (select lane, binds from lanes.route where route.item_id = target.id order by id desc limit 1) r
       left join (select rank_at from lanes.work where work.item_id = target.id and work.generation = 0
