@@ -9,16 +9,17 @@ from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import quote
 
-import anthropic
 import httpx2
-from anthropic import AsyncAnthropic, RequestOptions
 
 from lanes import json_data
 from lanes.provider.errors import Action, CallFailed
 from lanes.provider.transport import failed
+
+if TYPE_CHECKING:
+    from anthropic import AsyncAnthropic, RequestOptions
 
 MOST_REQUESTS = 100_000
 MOST_BYTES = 256 * 1024 * 1024
@@ -74,7 +75,7 @@ class Listing:
     """The account's batches, newest first; `answered_at` is the provider's clock, if it was sent."""
 
     answered_at: datetime | None
-    _client: AsyncAnthropic
+    _client: "AsyncAnthropic"
     _first: Any
 
     async def since(self, moment: datetime) -> list[ProviderBatch]:
@@ -188,8 +189,10 @@ class BatchBody:
 
 def batch_failed(error: Exception) -> CallFailed:
     """Return the failure for an exception of a call about one batch: BatchUnknown if no batch has its id."""
+    from anthropic import NotFoundError
+
     told = failed(error)
-    if not isinstance(error, anthropic.NotFoundError):
+    if not isinstance(error, NotFoundError):
         return told
     said = f"the provider has no such batch: {error.message}"
     return BatchUnknown(told.action, said, maybe_billed=False, request_id=told.request_id)
@@ -201,7 +204,7 @@ def custom_id(nonce: str, number: int, label: str = "") -> str:
 
 
 async def create(
-    client: AsyncAnthropic, body: BatchBody, *, within_s: float = 600
+    client: "AsyncAnthropic", body: BatchBody, *, within_s: float = 600
 ) -> ProviderBatch:
     """Create the batch at the provider. Must be called once: a second call would be a second paid batch.
 
@@ -224,7 +227,7 @@ async def create(
         raise failed(error) from error
 
 
-async def retrieve(client: AsyncAnthropic, batch_id: str) -> ProviderBatch:
+async def retrieve(client: "AsyncAnthropic", batch_id: str) -> ProviderBatch:
     """Return the batch as it is now.
 
     Raises:
@@ -241,7 +244,7 @@ async def retrieve(client: AsyncAnthropic, batch_id: str) -> ProviderBatch:
         raise batch_failed(error) from error
 
 
-async def cancel(client: AsyncAnthropic, batch_id: str) -> None:
+async def cancel(client: "AsyncAnthropic", batch_id: str) -> None:
     """Ask the provider to begin no more requests of the batch.
 
     Raises:
@@ -253,7 +256,7 @@ async def cancel(client: AsyncAnthropic, batch_id: str) -> None:
         raise batch_failed(error) from error
 
 
-async def listing(client: AsyncAnthropic) -> Listing:
+async def listing(client: "AsyncAnthropic") -> Listing:
     """Open the list of the account's batches at the newest.
 
     Raises:
@@ -304,7 +307,7 @@ def read_batch(view: Any) -> ProviderBatch:
     )
 
 
-async def _get_page(client: AsyncAnthropic, **after: str) -> httpx2.Response:
+async def _get_page(client: "AsyncAnthropic", **after: str) -> httpx2.Response:
     return await client.get(
         BATCHES, cast_to=httpx2.Response, options={"params": {"limit": 100, **after}}
     )

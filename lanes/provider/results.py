@@ -6,11 +6,10 @@ from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import httpx2
-from anthropic import AsyncAnthropic, RequestOptions
 
 from lanes import json_data
 from lanes.errors import LanesError
@@ -18,10 +17,13 @@ from lanes.provider.batches import BATCHES, CUSTOM_ID, batch_failed, retrieve
 from lanes.provider.errors import Action, CallFailed, told
 from lanes.provider.message import MOST_BYTES as LONGEST_LINE
 from lanes.provider.message import UnreadableBill, quoted, read_response
-from lanes.provider.transport import STREAMED, TRANSPORT
+from lanes.provider.transport import STREAMED, errors
 from lanes.settling.outcome import Judgment, Response
 from lanes.units import counted
 from lanes.words import Outcome
+
+if TYPE_CHECKING:
+    from anthropic import AsyncAnthropic, RequestOptions
 
 MOST_LINES = 500
 MOST_BYTES = 4 * 1024 * 1024  # of lines in one chunk
@@ -80,7 +82,7 @@ class _TooLong(bytes):
 
 
 async def results(
-    client: AsyncAnthropic,
+    client: "AsyncAnthropic",
     batch_id: str,
     *,
     most: int = MOST_LINES,
@@ -108,7 +110,7 @@ async def results(
         async with aclosing(_chunks(bounded, most, most_bytes)) as chunks:
             async for chunk in chunks:
                 yield chunk
-    except TRANSPORT as error:
+    except errors() as error:
         if raw is not None:
             raise ResultsCut(
                 f"the results of {batch_id} broke off: {type(error).__name__}"
@@ -119,7 +121,7 @@ async def results(
             await raw.aclose()
 
 
-async def _opened(client: AsyncAnthropic, batch_id: str) -> httpx2.Response:
+async def _opened(client: "AsyncAnthropic", batch_id: str) -> httpx2.Response:
     """Open the results where everything else is asked: the key is sent, and the address that a batch names may be any."""
     options: RequestOptions = {"headers": {STREAMED: "stream", "Accept": "application/binary"}}
     path = f"{BATCHES}/{quote(batch_id, safe='')}/results"

@@ -1,26 +1,25 @@
 """The SDK and its transport: how its exceptions are read, and how much is held of an answer.
 
-Loading the SDK takes over a second, so only callers of the provider import this. A small compressed body can hold a thousand
+Loading the SDK takes over a second, so the functions that need it import it. A small compressed body can hold a thousand
 times its size, so answers are bounded as they are decoded, by a hook of the client that holds for what the SDK reads too.
 """
 
 from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING
 
-import aiohttp
-import anthropic
 import httpx2
 
 from lanes.provider.errors import OF_MODEL, Action, CallFailed, of_answer, unforeseen
 from lanes.provider.message import MOST_BYTES, quoted, readable_name
 from lanes.realtime.headers import retry_after_s
 
+if TYPE_CHECKING:
+    from anthropic import APIStatusError
+
 # The SDK marks requests whose answer is read as it comes: the results of a batch.
 STREAMED = "x-stainless-raw-response"
 ENCODING = "content-encoding"
 _NEVER_SENT = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout)
-_NOT_CONNECTED = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
-# A reset in mid-stream is not an error of the SDK.
-TRANSPORT = (anthropic.APIError, httpx2.HTTPError, aiohttp.ClientError)
 
 
 class TooLong(httpx2.ReadError):
@@ -65,11 +64,21 @@ class _Bounded(httpx2.AsyncByteStream):
         await self._raw.aclose()
 
 
+def errors() -> tuple[type[Exception], ...]:
+    """Return what calls raise; a reset in mid-stream is not an error of the SDK."""
+    import aiohttp
+    import anthropic
+
+    return anthropic.APIError, httpx2.HTTPError, aiohttp.ClientError
+
+
 def failed(error: Exception) -> CallFailed:
     """Return the failure for an exception of the SDK, of its transport, or of reading the answer.
 
     Source: anthropic 2.13, which has an error class for each status and code.
     """
+    import anthropic
+
     if isinstance(too_long := error.__cause__ or error, TooLong):
         return CallFailed(Action.RETRY, str(too_long), maybe_billed=True)
     if not isinstance(error, anthropic.APIStatusError):
@@ -95,14 +104,15 @@ def _never_sent(error: BaseException) -> bool:
     The SDK also reports a connection that was lost with the request on it as a connect error; aiohttp's error below it tells
     them apart.
     """
+    import aiohttp
+
+    not_connected = aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError
     below = error.__cause__
-    lost = isinstance(below, aiohttp.ClientConnectionError) and not isinstance(
-        below, _NOT_CONNECTED
-    )
+    lost = isinstance(below, aiohttp.ClientConnectionError) and not isinstance(below, not_connected)
     return isinstance(error, _NEVER_SENT) and not lost
 
 
-def _message(error: anthropic.APIStatusError) -> str:
+def _message(error: "APIStatusError") -> str:
     body = error.body
     said = body.get("error") if isinstance(body, dict) else None
     message = said.get("message") if isinstance(said, dict) else str(error)

@@ -12,8 +12,8 @@ from enum import IntEnum
 from lanes.standing import runs
 from lanes.standing.runs import WantedRun
 
-LOOK_EVERY_S = 2.0
-FREE_FOR = timedelta(seconds=1.5)  # at two looks in a row
+LOOK_EVERY_S = 1.0
+FREE_FOR = timedelta(seconds=0.75)  # at two looks in a row
 SOON = timedelta(seconds=5)  # a run that is due by then is on its way, as those of automations are
 KEY_S = 20  # requests within this time are one run
 AGAIN_AFTER = timedelta(seconds=30)  # between requests; longer than KEY_S

@@ -10,13 +10,14 @@ import sys
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path
 
 import psutil
 import pytest
 
 from lanes.stand.local import POOLS
-from lanes.standing.roles import BEGINNING_FOR, Role
+from lanes.standing.roles import BEGINNING_FOR, STANDING, Role
 from tests.running_stand import RunningStand, put_up, take_down
 from tests.waiting import until
 
@@ -57,6 +58,24 @@ def other_host(stand: RunningStand, open_folder: Path) -> Iterator[subprocess.Po
         kill([running.pid])
 
 
+def stages(stand: RunningStand, flow: str, since: datetime) -> list[dict[str, float]]:
+    """Return when the runs that were asked for since then were created, and came into each of their states."""
+    found: list[dict[str, float]] = []
+    runs = {"deployments": {"name": {"any_": [flow]}}, "sort": "EXPECTED_START_TIME_ASC"}
+    for run in stand.prefect.post("flow_runs/filter", json=runs).json():
+        if datetime.fromisoformat(run["created"]) > since:
+            states = stand.prefect.get("flow_run_states/", params={"flow_run_id": run["id"]}).json()
+            moments = [("CREATED", run["created"])]
+            moments += [(each["type"], each["timestamp"]) for each in states]
+            found.append(
+                {
+                    name: round((datetime.fromisoformat(at) - since).total_seconds(), 1)
+                    for name, at in moments
+                }
+            )
+    return found
+
+
 def test_the_roles_of_a_host_that_dies_are_taken_by_the_other_within_15_seconds(
     stand: RunningStand, other_host: subprocess.Popen[bytes]
 ) -> None:
@@ -78,7 +97,7 @@ def test_the_roles_of_a_host_that_dies_are_taken_by_the_other_within_15_seconds(
     before = {role: until(lambda r=role: stand.holder(r), what=role.name).session for role in ROLES}
     time.sleep(BEGINNING_FOR.total_seconds())  # no run that has just begun hides a free role
     hosts = [each.pid for each in stand.info.processes if each.name.startswith(("worker", "super"))]
-    died = time.monotonic()
+    died, died_at = time.monotonic(), datetime.now(UTC)
     kill(hosts)
     taken: dict[Role, float] = {}
     while len(taken) < len(ROLES) and time.monotonic() - died < 120:
@@ -88,6 +107,8 @@ def test_the_roles_of_a_host_that_dies_are_taken_by_the_other_within_15_seconds(
                 taken[role] = round(time.monotonic() - died, 1)
         time.sleep(0.1)
     print("takeover_s", {role.name: taken.get(role) for role in ROLES})
+    for each in STANDING:
+        print("stages_s", each.flow, stages(stand, each.flow, died_at))
     assert taken.keys() == set(ROLES)
     assert max(taken.values()) <= WITHIN_S
 

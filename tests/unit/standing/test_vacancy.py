@@ -36,7 +36,7 @@ def due(vacancies: Vacancies, *free: Role, s: float) -> set[Role]:
 def test_a_role_that_is_free_at_two_looks_is_asked_for(role: Role) -> None:
     seen = Vacancies()
     assert due(seen, role, s=0) == set()
-    assert due(seen, role, s=1.4) == set()
+    assert due(seen, role, s=0.7) == set()
     assert due(seen, role, s=LOOK_EVERY_S) == {role}
 
 
@@ -76,7 +76,7 @@ def test_a_role_that_was_filled_and_is_free_again_is_asked_for_without_resting()
 def test_roles_are_free_each_for_itself() -> None:
     seen = Vacancies()
     due(seen, Role.COLLECTOR, s=0)
-    due(seen, Role.COLLECTOR, Role.KEEPER, s=1)
+    due(seen, Role.COLLECTOR, Role.KEEPER, s=1.5)
     assert due(seen, Role.COLLECTOR, Role.KEEPER, s=2) == {Role.COLLECTOR}
     assert due(seen, *ALL, s=3) == {Role.COLLECTOR, Role.KEEPER}
 
