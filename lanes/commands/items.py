@@ -2,6 +2,7 @@
 
 import sys
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
@@ -18,14 +19,15 @@ from lanes.commands.options import by as moment
 from lanes.commands.running import WrongUsage, command, perform, transaction
 from lanes.doors.filedoor import BadLine, FileLine, Layout, count_lines, job_of, read_lines
 from lanes.doors.item import JobOrder, read_budget
-from lanes.report.table import Table, label
+from lanes.report.table import Table, figure, label
 from lanes.settling.story import happenings, next_step, shared_context
+from lanes.settling.trace import Span, tree
 from lanes.stand.progress import Console
 from lanes.store.database import clock
 from lanes.store.doors.items import admit_file
-from lanes.store.settling import jobs, story
+from lanes.store.settling import jobs, story, traces
 from lanes.text import plain
-from lanes.units import usd
+from lanes.units import seconds, usd
 
 SHOWN = 20  # bad lines
 
@@ -94,13 +96,20 @@ def _admitted(
 
 
 @command
-def explain(workload: str, key: str, *, as_json: AsJson = False) -> None:
+def explain(workload: str, key: str, *, trace: bool = False, as_json: AsJson = False) -> None:
     """Say what happened to an item, in order, and who moves it on.
 
     Exit code 2 when there is no such item.
+
+    Args:
+        trace: Print its trace instead, as a tree with durations: what OpenTelemetry is sent, made of the same facts.
     """
     with transaction() as (connection, now):
         found = story.records(connection, workload, key, now=now)
+        spans = traces.whole(connection, found.item["item_id"]) if trace else []
+    if trace:
+        _print_trace(f"{workload} / {plain(key)}", spans, as_json=as_json)
+        return
     told, then, shared = happenings(found), next_step(found, now), shared_context(found)
     if as_json:
         happened = [asdict(each) for each in told]
@@ -119,6 +128,47 @@ def explain(workload: str, key: str, *, as_json: AsJson = False) -> None:
     print(f"Next: {plain(then, most=400)}")
     for each in shared:
         print(f"Cache: {plain(each, most=400)}")
+
+
+def _print_trace(name: str, spans: Sequence[Span], *, as_json: bool) -> None:
+    if as_json:
+        running.print_json({"spans": [_as_json(each) for each in spans]})
+        return
+    lines = tree(spans)
+    others = list(dict.fromkeys(each.trace_id for each in lines))[1:]
+    table = Table(
+        f"{name}: trace {lines[0].trace_id}",
+        lines,
+        label("Span", lambda of: f"└{'─' * (2 * of.depth - 1)} {of.name}" if of.depth else of.name),
+        figure("After", "since the item came", lambda of: seconds(of.after_s)),
+        figure(
+            "Took",
+            "until it ended",
+            lambda of: "goes on" if of.took_s is None else seconds(of.took_s),
+        ),
+        label("How", lambda of: of.says),
+    )
+    running.print_table(table, width=120)
+    for each in others:
+        print(f"Linked: trace {each}")
+
+
+def _as_json(span: Span) -> dict[str, object]:
+    """Return a span as OTLP's JSON names its parts."""
+    return {
+        "traceId": span.ref.trace_id.hex(),
+        "spanId": span.ref.span_id.hex(),
+        "parentSpanId": None if span.parent is None else span.parent.hex(),
+        "name": span.name,
+        "kind": span.kind,
+        "startTime": span.began_at,
+        "endTime": span.ended_at,
+        "attributes": span.says,
+        "links": [
+            {"traceId": each.trace_id.hex(), "spanId": each.span_id.hex()} for each in span.links
+        ],
+        "error": span.failure,
+    }
 
 
 @command

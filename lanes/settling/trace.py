@@ -1,0 +1,392 @@
+"""The trace of an item: a span for the item, each decision, each call, each batch and each correction, made of stored facts.
+
+All ids follow from the facts: every process computes the same ones, and a span that is made again is the same span. A call or
+batch that serves several items has a trace of its own, with links to the spans of its items, which have links to it. A span
+says ids, counts, models and words of Lanes: no payload, answer, key or error text.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from hashlib import blake2b
+from typing import NamedTuple
+
+from lanes.ids import BatchId, ItemId
+from lanes.units import counted
+from lanes.words import Lane, Outcome, Purpose
+
+PROVIDER = "anthropic"
+MOST_LINKS = 128  # of a call or batch, as OpenTelemetry bounds it
+LASTING = (Purpose.ANSWER, Purpose.AUTHORITATIVE)
+# what a line of the tree says of a span, by the attributes that it has
+TOLD = ("lanes.route.reason", "lanes.purpose", "lanes.outcome")
+
+Value = str | int
+
+
+class SpanKind(StrEnum):
+    """The role of a span, as OpenTelemetry names it."""
+
+    INTERNAL = "internal"
+    CLIENT = "client"
+    CONSUMER = "consumer"
+
+
+class SpanRef(NamedTuple):
+    """The ids of a span."""
+
+    trace_id: bytes  # 16
+    span_id: bytes  # 8
+
+
+class Span(NamedTuple):
+    """Something that took time. `told_with` is the attempt whose save completes it; None while nothing does."""
+
+    ref: SpanRef
+    parent: bytes | None
+    name: str
+    kind: SpanKind
+    began_at: datetime
+    ended_at: datetime | None
+    says: Mapping[str, Value]
+    links: Sequence[SpanRef] = ()
+    unlinked: int = 0  # links beyond the most
+    failure: str | None = None
+    told_with: int | None = None
+
+
+class TracedItem(NamedTuple):
+    """An item; `trace` is what `lanes.trace_context` kept of its sender."""
+
+    id: ItemId
+    workload: str
+    received_at: datetime
+    trace: bytes | None
+    answered_at: datetime | None
+    failed_at: datetime | None
+    canceled_at: datetime | None
+
+
+class TracedRoute(NamedTuple):
+    """A decision about the item's lane."""
+
+    item_id: ItemId
+    id: int
+    lane: str
+    reason: str
+    version: int
+    decided_at: datetime
+
+
+class TracedAttempt(NamedTuple):
+    """A try at the item, with the call or the batch that carried it; `asked` is the model that was asked."""
+
+    item_id: ItemId
+    id: int
+    work_id: int
+    claim_no: int
+    lane: str
+    purpose: str
+    outcome: str
+    asked: str
+    model: str
+    shown: bool
+    started_at: datetime
+    ended_at: datetime
+    gathered_ms: int | None
+    input_tokens: int
+    output_tokens: int
+    cache_read_tokens: int
+    cache_write_tokens: int
+    message_id: str | None
+    response_id: int | None
+    billed_at: datetime | None
+    sharers: int | None
+    batch_id: BatchId | None
+    intended_at: datetime | None
+
+
+class TracedCorrection(NamedTuple):
+    """A correction; `work_id` is the work whose answer replaced the one that was shown."""
+
+    item_id: ItemId
+    id: int
+    work_id: int
+    corrected_at: datetime
+
+
+class TracedBatch(NamedTuple):
+    """A batch that was collected."""
+
+    id: BatchId
+    workload: str
+    model: str
+    requests: int
+    items: int
+    intended_at: datetime
+    collected_at: datetime
+
+
+@dataclass(frozen=True)
+class ItemFacts:
+    """What is stored of one item's way, each in the order of its ids."""
+
+    item: TracedItem
+    routes: Sequence[TracedRoute]
+    attempts: Sequence[TracedAttempt]
+    corrections: Sequence[TracedCorrection]
+
+
+def item_ref(item: TracedItem) -> SpanRef:
+    """Return the ids of the item's span; its trace is its sender's, or else follows from the item."""
+    own = _root("item", item.id, item.received_at)
+    return own if item.trace is None else SpanRef(item.trace[:16], own.span_id)
+
+
+def attempt_ref(item: TracedItem, attempt_id: int) -> SpanRef:
+    """Return the ids of the span of an attempt."""
+    root = item_ref(item)
+    return SpanRef(root.trace_id, _child(root, "attempt", attempt_id))
+
+
+def spans(of: ItemFacts) -> list[Span]:
+    """Return the spans of one item: its own, then those below it as they began.
+
+    The item's span ends with its first answer, failure or withdrawal; what follows is still below it.
+    """
+    root = item_ref(of.item)
+    below = [*_routes(of, root), *_attempts(of, root), *_corrections(of, root)]
+    return [_item(of, root), *sorted(below, key=lambda each: each.began_at)]
+
+
+def _item(of: ItemFacts, root: SpanRef) -> Span:
+    item, last = of.item, of.attempts[-1].id if of.attempts else None
+    shown = (each.id for each in of.attempts if each.shown and each.purpose in LASTING)
+    if item.answered_at is not None:
+        ended_at, told_with, failure = item.answered_at, next(shown, last), None
+    else:
+        ended_at, told_with = item.failed_at or item.canceled_at, last
+        failure = "failed" if item.failed_at is not None else None
+    return Span(
+        root,
+        None if item.trace is None else item.trace[16:24],
+        f"item {item.workload}",
+        SpanKind.CONSUMER,
+        item.received_at,
+        ended_at,
+        {"lanes.item.id": item.id, "lanes.workload": item.workload},
+        failure=failure,
+        told_with=None if ended_at is None else told_with,
+    )
+
+
+def _routes(of: ItemFacts, root: SpanRef) -> Iterable[Span]:
+    """Yield the decisions. The first took since the item came; others are moments. Each is told with the attempt it led to."""
+    tried = sorted((each.started_at, each.id) for each in of.attempts)
+    for place, each in enumerate(of.routes):
+        yield Span(
+            SpanRef(root.trace_id, _child(root, "route", each.id)),
+            root.span_id,
+            f"route {each.lane}",
+            SpanKind.INTERNAL,
+            of.item.received_at if place == 0 else each.decided_at,
+            each.decided_at,
+            {
+                "lanes.lane": each.lane,
+                "lanes.route.reason": each.reason,
+                "lanes.version": each.version,
+            },
+            told_with=next((id for at, id in tried if at >= each.decided_at), None),
+        )
+
+
+def _attempts(of: ItemFacts, root: SpanRef) -> Iterable[Span]:
+    """Yield a span for each attempt: the call itself, or the item's part of one that served several items."""
+    for each in of.attempts:
+        shared = _carrier(each)
+        says: dict[str, Value] = {
+            "lanes.workload": of.item.workload,
+            "lanes.lane": each.lane,
+            "lanes.purpose": each.purpose,
+            "lanes.outcome": each.outcome,
+        }
+        if each.gathered_ms is not None:
+            says["lanes.gathered_ms"] = each.gathered_ms
+        if each.batch_id is not None:
+            says["lanes.batch.id"] = each.batch_id
+        part = is_part(each)
+        if not part:
+            says |= _call(each, [each])
+        yield Span(
+            SpanRef(root.trace_id, _child(root, "attempt", each.id)),
+            root.span_id,
+            f"part of chat {each.asked}" if part else f"chat {each.asked}",
+            SpanKind.INTERNAL if part else SpanKind.CLIENT,
+            each.started_at,
+            max(each.started_at, each.ended_at),
+            says,
+            links=() if shared is None else (shared,),
+            failure=_failure(each),
+            told_with=each.id,
+        )
+
+
+def _corrections(of: ItemFacts, root: SpanRef) -> Iterable[Span]:
+    """Yield the corrections, each below the attempt that brought it."""
+    shown = {each.work_id: each.id for each in of.attempts if each.shown}
+    for each in of.corrections:
+        by = shown.get(each.work_id)
+        yield Span(
+            SpanRef(root.trace_id, _child(root, "correction", each.id)),
+            root.span_id if by is None else _child(root, "attempt", by),
+            "correction",
+            SpanKind.INTERNAL,
+            each.corrected_at,
+            each.corrected_at,
+            {"lanes.workload": of.item.workload},
+            told_with=by,
+        )
+
+
+def is_part(of: TracedAttempt) -> bool:
+    """Return whether the attempt is a part of a real-time call that served several items."""
+    return of.batch_id is None and _carrier(of) is not None
+
+
+def call_span(sharers: Sequence[tuple[TracedItem, TracedAttempt]]) -> Span:
+    """Return the span of a call that served several items, which are given in the order of their attempts."""
+    of = [attempt for _, attempt in sharers]
+    item, first = sharers[0]
+    ref = _carrier(first)
+    assert ref is not None
+    return Span(
+        ref,
+        None,
+        f"chat {first.asked}",
+        SpanKind.CLIENT,
+        first.started_at,
+        max(first.started_at, first.ended_at),
+        {
+            "lanes.workload": item.workload,
+            "lanes.lane": first.lane,
+            "lanes.call.items": first.sharers or 1,
+            **_call(first, of),
+        },
+        links=[attempt_ref(item, attempt.id) for item, attempt in sharers[:MOST_LINKS]],
+        unlinked=max(0, len(sharers) - MOST_LINKS),
+        told_with=first.id,
+    )
+
+
+def batch_span(batch: TracedBatch, members: Sequence[SpanRef]) -> Span:
+    """Return the span of a batch, from its intent until it was collected; `members` are spans of its items, not all of them."""
+    return Span(
+        _root("batch", batch.id, batch.intended_at),
+        None,
+        f"batch {batch.model}",
+        SpanKind.CLIENT,
+        batch.intended_at,
+        batch.collected_at,
+        {
+            "gen_ai.provider.name": PROVIDER,
+            "gen_ai.request.model": batch.model,
+            "lanes.batch.id": batch.id,
+            "lanes.batch.items": batch.items,
+            "lanes.batch.requests": batch.requests,
+            "lanes.lane": Lane.BATCH.value,
+            "lanes.workload": batch.workload,
+        },
+        links=members[:MOST_LINKS],
+        unlinked=max(0, batch.items - MOST_LINKS),
+    )
+
+
+@dataclass(frozen=True)
+class SpanLine:
+    """A span in the tree that people see: `depth` levels below its root, and its times counted from the first span."""
+
+    name: str
+    depth: int
+    after_s: float
+    took_s: float | None
+    says: str
+    trace_id: str
+
+
+def tree(of: Sequence[Span]) -> list[SpanLine]:
+    """Return the spans as a tree, each below its parent; a parent that is not among them makes a root."""
+    known, below = {each.ref for each in of}, defaultdict[SpanRef | None, list[Span]](list)
+    for each in of:
+        parent = None if each.parent is None else SpanRef(each.ref.trace_id, each.parent)
+        below[parent if parent in known else None].append(each)
+    began_at = min((each.began_at for each in of), default=None)
+
+    def lines(parent: SpanRef | None, depth: int) -> Iterator[SpanLine]:
+        for each in below[parent]:
+            took = (
+                None if each.ended_at is None else (each.ended_at - each.began_at).total_seconds()
+            )
+            after = (each.began_at - began_at).total_seconds() if began_at is not None else 0.0
+            yield SpanLine(each.name, depth, after, took, _said(each), each.ref.trace_id.hex())
+            yield from lines(each.ref, depth + 1)
+
+    return list(lines(None, 0))
+
+
+def _said(of: Span) -> str:
+    """Say what tells a span apart from its neighbours, and how many spans it is linked with."""
+    said = [str(of.says[name]) for name in TOLD if name in of.says]
+    if (tokens := of.says.get("gen_ai.usage.input_tokens")) is not None:
+        said.append(f"{tokens} tokens in, {of.says['gen_ai.usage.output_tokens']} out")
+    if (batch := of.says.get("lanes.batch.id")) is not None:
+        said.append(f"batch {batch}")
+    if linked := len(of.links) + of.unlinked:
+        said.append(f"linked with {counted(linked, 'span')}")
+    return ", ".join(said)
+
+
+def _carrier(of: TracedAttempt) -> SpanRef | None:
+    """Return the span of the batch, or of the call of several items, that carried an attempt; None if it was its own call."""
+    if of.batch_id is not None and of.intended_at is not None:
+        return _root("batch", of.batch_id, of.intended_at)
+    if of.response_id is not None and of.billed_at is not None and (of.sharers or 1) > 1:
+        return _root("call", of.response_id, of.billed_at)
+    return None
+
+
+def _call(one: TracedAttempt, parts: Sequence[TracedAttempt]) -> dict[str, Value]:
+    """Return what the conventions for generative AI name: of the call that these are the parts of."""
+    says: dict[str, Value] = {
+        "gen_ai.operation.name": "chat",
+        "gen_ai.provider.name": PROVIDER,
+        "gen_ai.request.model": one.asked,
+    }
+    if one.message_id is not None:
+        read = sum(each.cache_read_tokens for each in parts)
+        wrote = sum(each.cache_write_tokens for each in parts)
+        says["gen_ai.response.id"] = one.message_id
+        says["gen_ai.response.model"] = one.model
+        # by convention those of the cache are counted in
+        says["gen_ai.usage.input_tokens"] = sum(each.input_tokens for each in parts) + read + wrote
+        says["gen_ai.usage.output_tokens"] = sum(each.output_tokens for each in parts)
+        if read:
+            says["gen_ai.usage.cache_read.input_tokens"] = read
+        if wrote:
+            says["gen_ai.usage.cache_write.input_tokens"] = wrote
+    return says
+
+
+def _failure(of: TracedAttempt) -> str | None:
+    return None if of.outcome == Outcome.VALID else of.outcome
+
+
+def _root(kind: str, number: int, at: datetime) -> SpanRef:
+    """Return ids that follow from a row's number and its moment, which tells the rows of two databases apart."""
+    made = blake2b(f"{kind} {number} {at.timestamp()!r}".encode(), digest_size=24).digest()
+    return SpanRef(made[:16], made[16:])
+
+
+def _child(root: SpanRef, kind: str, number: int) -> bytes:
+    return blake2b(f"{kind} {number}".encode(), digest_size=8, key=root.span_id).digest()
