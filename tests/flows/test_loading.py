@@ -5,10 +5,10 @@ import sys
 
 import pytest
 
+SDK = ("aiohttp", "anthropic")
 LATER = (
-    "aiohttp",
+    *SDK,
     "alembic",
-    "anthropic",
     "cel.cel",
     "genai_prices",
     "httpx2",
@@ -18,12 +18,25 @@ LATER = (
 )
 
 
+def loaded(flow: str, *modules: str) -> list[str]:
+    """Return which of these modules the import of a flow loads."""
+    program = f"import sys, flows.{flow}; print(*set({modules}) & sys.modules.keys())"
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    return done.stdout.split()
+
+
 @pytest.mark.slow
 def test_a_drain_begins_without_the_sdk_the_rules_and_the_prices_which_load_beside_what_it_does_first() -> (
     None
 ):
-    program = f"import sys, flows.answer; print(*set({LATER}) & sys.modules.keys())"
-    done = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, check=True
-    )
-    assert done.stdout.split() == []
+    assert loaded("answer", *LATER) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("flow", ["collect", "watch"])
+def test_a_standing_run_begins_without_the_sdk_because_its_role_is_free_until_then(
+    flow: str,
+) -> None:
+    assert loaded(flow, *SDK) == []
