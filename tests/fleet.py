@@ -56,7 +56,6 @@ defaults
   timeout tunnel 3600s
   option redispatch
   retries 3
-  retry-on conn-failure empty-response 503
 frontend api
   bind 127.0.0.1:{port}
   default_backend replicas
