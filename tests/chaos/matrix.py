@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
@@ -17,10 +17,7 @@ CUT_S = 20.0  # longer than a session of a host that was cut off lives
 REST_S = 3.0  # between two faults
 SENDERS = 8
 ENDS_WITHIN_S = 300
-SLOWEST = """
-select coalesce(extract(epoch from max(answered_at - occurred_at)), 0)::float8 from lanes.item
- where key like :some and key not like '%1' and occurred_at >= :begins and occurred_at < :ends
-"""
+ANSWERS = "select key, answered_at from lanes.item where key like :some and key not like '%1'"
 DOUBLED = """
 select count(*) from (select item_id from lanes.result r join lanes.item i on i.id = item_id where i.key like :some
  group by item_id, r.generation, r.revision, standing having count(*) > 1) d
@@ -46,7 +43,7 @@ class HostFault:
 
 @dataclass(frozen=True)
 class Struck:
-    """A fault that happened, how long it lasted, and the slowest real-time answer to an event from then on."""
+    """A fault that happened, how long it lasted, and the slowest real-time answer to an event that was due from then on."""
 
     name: str
     lasted_s: float
@@ -124,21 +121,32 @@ def run_matrix(fleet: Fleet, items: int, *, per_s: float) -> MatrixReport:
         sending = beside.submit(_send_all, fleet, word, items, per_s)
         for fault in faults(fleet):
             time.sleep(REST_S)
-            at, start = _value(fleet, "select now()"), time.monotonic()
+            at, start = datetime.now(UTC), time.monotonic()
             fault.act(fleet)
             began.append((fault.name, at, time.monotonic() - start))
             print(f"{fault.name}: whole again after {began[-1][2]:.1f} s", flush=True)
-        sending.result()
+        due = sending.result()
     depart(fleet)
     given = {"some": some, "items": items}
     until(lambda: not _value(fleet, LOST, **given), within_s=ENDS_WITHIN_S, what="every answer")
     until(lambda: not _value(fleet, UNDER_WAY), within_s=ENDS_WITHIN_S, what="the end of the work")
-    moments = [*(at for _, at, _ in began), _value(fleet, "select now()")]
+    answers = {row.key: row.answered_at for row in fleet.view.rows(ANSWERS, some=some)}
+    moments = [*(at for _, at, _ in began), datetime.now(UTC)]
     slowest = [
-        _value(fleet, SLOWEST, some=some, begins=begins, ends=ends)
+        max(
+            (
+                answers[key] - at
+                for key, at in due.items()
+                if key in answers and begins <= at < ends
+            ),
+            default=timedelta(),
+        )
         for begins, ends in itertools.pairwise(moments)
     ]
-    struck = [Struck(each[0], each[2], slow) for each, slow in zip(began, slowest, strict=True)]
+    struck = [
+        Struck(name, lasted_s, slow.total_seconds())
+        for (name, _, lasted_s), slow in zip(began, slowest, strict=True)
+    ]
     doubled, unknown = _value(fleet, DOUBLED, some=some), _value(fleet, UNKNOWN)
     lost = _value(fleet, LOST, **given)
     return MatrixReport(struck, items, lost, doubled, paid_twice(fleet, some, unknown), unknown)
@@ -167,15 +175,18 @@ def depart(fleet: Fleet) -> None:
     fleet.view.run("depart", {"departure": {"workload": WORKLOAD}})
 
 
-def _send_all(fleet: Fleet, word: str, items: int, per_s: float) -> None:
-    began = time.monotonic()
+def _send_all(fleet: Fleet, word: str, items: int, per_s: float) -> dict[str, datetime]:
+    """Send the items and return when each was due, by its key."""
+    began, first = time.monotonic(), datetime.now(UTC)
+    due = {f"{word}-{nth:05d}": first + timedelta(seconds=nth / per_s) for nth in range(items)}
     with ThreadPoolExecutor(SENDERS) as senders:
         sending = []
-        for nth in range(items):
+        for nth, key in enumerate(due):
             time.sleep(max(0, began + nth / per_s - time.monotonic()))
-            sending.append(senders.submit(_send, fleet, f"{word}-{nth:05d}", nth))
+            sending.append(senders.submit(_send, fleet, key, nth))
         for each in sending:
             each.result()
+    return due
 
 
 def _send(fleet: Fleet, key: str, nth: int) -> None:
