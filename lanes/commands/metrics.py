@@ -9,6 +9,9 @@ from cyclopts import Parameter, validators
 
 from lanes.commands.running import command, database
 from lanes.errors import SetupError
+from lanes.settings import Settings
+from lanes.stand.runs_with import runs_with
+from lanes.stand.whereabouts import find_checkout, find_home
 
 
 @command
@@ -34,12 +37,14 @@ def metrics(
     """
     from lanes.stand.metrics import exposition, server
 
+    settings = Settings.read()
+    runs = runs_with(settings, find_home(settings, find_checkout().resolve()))
     with database() as pool:
         if once:
-            sys.stdout.write(exposition(pool))
+            sys.stdout.write(exposition(pool, runs))
             return
         try:
-            serving = server(pool, host, port)
+            serving = server(pool, runs, host, port)
         except OSError as error:
             said = f"{host}:{port} cannot be used: {error.strerror}; name another --port"
             raise SetupError(said) from None

@@ -1,8 +1,11 @@
 """The endpoint that Prometheus scrapes: GET /metrics reads the figures, GET /healthz says that the program runs."""
 
 import logging
+import math
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -19,14 +22,19 @@ from prometheus_client.registry import Collector
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
+from lanes.stand.fleet import FleetWorker, HostReport, reports
+from lanes.stand.runs_with import RunsWith
+from lanes.stand.status import workers
 from lanes.store import asking
 from lanes.store.asking import clock
 from lanes.store.report import metrics
 from lanes.store.report.metrics import (
+    CLOCK_OFFSET,
     METRICS,
     SCRAPE_SECONDS,
     SUM,
     UP,
+    WORKERS,
     Metric,
     MetricKind,
     MetricSample,
@@ -36,29 +44,66 @@ from lanes.store.report.metrics import (
 log = logging.getLogger(__name__)
 
 
+ASKED_EVERY_S = 15.0  # Prefect, beside the scrapes
+BELIEVED_S = 60.0
+
+
+class WorkerCounts:
+    """How many workers Prefect lists, asked beside the scrapes: an answer of Prefect takes longer than one of the database."""
+
+    def __init__(self, runs: RunsWith) -> None:
+        self._runs = runs
+        self._beside = ThreadPoolExecutor(1, thread_name_prefix="workers")
+        self._asked_at = self._known_at = -math.inf
+        self._known: Sequence[MetricSample] = ()
+
+    def known(self, told: Sequence[HostReport], *, wait: bool = False) -> Sequence[MetricSample]:
+        """Return the newest counts of the last minute. Ask again where they are old, and `wait` for that if told so."""
+        if time.monotonic() - self._asked_at >= ASKED_EVERY_S:
+            self._asked_at = time.monotonic()
+            asked = self._beside.submit(self._ask, told)
+            if wait:
+                asked.result()
+        return self._known if time.monotonic() - self._known_at < BELIEVED_S else ()
+
+    def _ask(self, told: Sequence[HostReport]) -> None:
+        found = Counter(
+            (each.pool, each.report.release if each.report else "", _status(each))
+            for each in workers(self._runs, told=told)
+        )
+        if found:
+            self._known = [MetricSample(labels, n) for labels, n in sorted(found.items())]
+            self._known_at = time.monotonic()
+
+
+def _status(worker: FleetWorker) -> str:
+    return "online" if worker.is_online else "offline"
+
+
 class FiguresCollector(Collector):
     """Reads all metrics from the database for each scrape; while it does not answer there is `lanes_up 0` alone."""
 
-    def __init__(self, pool: Engine) -> None:
+    def __init__(self, pool: Engine, counts: WorkerCounts, *, once: bool = False) -> None:
         self._pool, self._answers = pool.execution_options(isolation_level="AUTOCOMMIT"), True
+        self._counts, self._once = counts, once
 
     def collect(self) -> Iterator[Family]:
         """Yield a family of each metric that has samples."""
         began = time.perf_counter()
         scrape = self._scrape()
         took = time.perf_counter() - began
+        samples = {} if scrape is None else scrape.samples
         of_program = {UP.name: float(scrape is not None), SCRAPE_SECONDS.name: took}
+        samples |= {name: [MetricSample((), value)] for name, value in of_program.items()}
         for each in METRICS:
-            if each.name in of_program:
-                yield family(each, [MetricSample((), of_program[each.name])])
-            elif scrape is not None and (samples := scrape.samples.get(each.name)):
-                yield family(each, samples, since=scrape.since)
+            if each.name in samples:
+                yield family(each, samples[each.name], since=scrape and scrape.since)
 
     def _scrape(self) -> Scrape | None:
         try:
             with self._pool.connect() as connection:
                 ask = asking.through(connection)
-                scrape = metrics.read(ask, now=clock(ask))
+                scrape, told = metrics.read(ask, now=clock(ask)), reports(ask)
         except SQLAlchemyError as error:
             if self._answers:
                 log.error("the database gives no figures: %s", getattr(error, "orig", error))
@@ -67,6 +112,10 @@ class FiguresCollector(Collector):
         if not self._answers:
             log.warning("the database gives figures again")
         self._answers = True
+        offsets = [MetricSample((each.host, each.release), each.offset_s) for each in told]
+        counted = self._counts.known(told, wait=self._once)
+        found = {CLOCK_OFFSET.name: offsets, WORKERS.name: counted}
+        scrape.samples.update({name: each for name, each in found.items() if each})
         return scrape
 
 
@@ -128,25 +177,25 @@ class _Handler(BaseHTTPRequestHandler):
         """Say nothing of a request: there is one every few seconds."""
 
 
-def registry(pool: Engine) -> CollectorRegistry:
-    """Return the registry of one database; nothing is read before a scrape."""
+def registry(pool: Engine, runs: RunsWith, *, once: bool = False) -> CollectorRegistry:
+    """Return the registry of one stand; nothing is read before a scrape."""
     made = CollectorRegistry(auto_describe=False)
-    made.register(FiguresCollector(pool))
+    made.register(FiguresCollector(pool, WorkerCounts(runs), once=once))
     return made
 
 
-def exposition(pool: Engine) -> str:
+def exposition(pool: Engine, runs: RunsWith) -> str:
     """Return the figures as /metrics shows them."""
-    return generate_latest(registry(pool)).decode()
+    return generate_latest(registry(pool, runs, once=True)).decode()
 
 
-def server(pool: Engine, host: str, port: int) -> ThreadingHTTPServer:
+def server(pool: Engine, runs: RunsWith, host: str, port: int) -> ThreadingHTTPServer:
     """Return a server that is bound to the address; `serve_forever` answers scrapes.
 
     Raises:
         OSError: the address cannot be used.
     """
-    handler = type("MetricsHandler", (_Handler,), {"registry": registry(pool)})
+    handler = type("MetricsHandler", (_Handler,), {"registry": registry(pool, runs)})
     made = ThreadingHTTPServer((host, port), handler)
     made.daemon_threads = True
     return made

@@ -4,6 +4,7 @@
 and two hosts, over that of `lanes up`. `speedup_two_hosts` is the items a second of two drains over those of one, in calls of
 200 ms. `takeover_s` is the longest time from the kill of every process of a host until another one holds a role of its.
 `lost`, `doubled` and `paid_twice` are of the whole matrix of faults.
+`scrape_ms` is the median time of a scrape of `lanes metrics` with a long history.
 """
 
 import argparse
@@ -19,6 +20,7 @@ from tests.arrivals import arrive
 from tests.benchmarks.answering import one_drain
 from tests.benchmarks.bench_events import quantile
 from tests.benchmarks.ground import Server, server
+from tests.benchmarks.observing import scrape_ms
 from tests.benchmarks.standin_home import standin
 from tests.benchmarks.telling import installed, tell
 from tests.benchmarks.whole_stand import whole_stand
@@ -45,6 +47,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=60, help="of each series of events")
     parser.add_argument("--items", type=int, default=6_000, help="that one and two drains answer")
     parser.add_argument("--matrix", type=int, default=2_000, help="items while faults happen")
+    parser.add_argument("--history", type=int, default=1_000_000, help="items at a scrape")
     given = parser.parse_args()
     if missing := missing_programs():
         parser.error(f"this machine lacks {missing}")
@@ -54,6 +57,8 @@ def main() -> None:
     with server() as ground, standin(latency_s=CALL_S) as endpoint:
         one = _items_a_second(ground, endpoint.url, given.items, drains=1)
         two = _items_a_second(ground, endpoint.url, given.items, drains=2)
+    with server() as ground:
+        scraped = scrape_ms(ground, given.history)
     with fleet() as running:
         until(lambda: _all_held(running), within_s=STANDS_WITHIN_S, what="every role")
         hosts = _p99(running.view, given.rate, given.seconds)
@@ -68,6 +73,7 @@ def main() -> None:
         "lost": report.lost,
         "doubled": report.doubled,
         "paid_twice": report.paid_twice,
+        "scrape_ms": scraped,
     }
     more = {"embedded_p99_s": embedded, "hosts_p99_s": hosts, "one_drain": one, "two_drains": two}
     faults = {each.name: each.slowest_s for each in report.struck}

@@ -85,6 +85,7 @@ GOALS: Mapping[str, Mapping[str, Goal]] = {
         "lost": most(0),
         "doubled": most(0),
         "paid_twice": most(0),
+        "scrape_ms": most(50),
     },
     "calls": {"vs_bare": least(0.9), "vs_async_batch_llm": least(1.0)},
     "figures": {

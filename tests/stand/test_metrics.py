@@ -1,5 +1,7 @@
 """`lanes metrics` answers scrapes with a reader's rights, in both formats, also while Postgres is away."""
 
+import subprocess
+import sys
 import threading
 import urllib.error
 import urllib.request
@@ -13,23 +15,29 @@ from prometheus_client.parser import text_string_to_metric_families
 from sqlalchemy import Engine, make_url
 
 from lanes.cli import app
+from lanes.settings import Settings
+from lanes.stand.fleet import HostReport
 from lanes.stand.info import SUPERUSER
-from lanes.stand.metrics import server
+from lanes.stand.metrics import exposition, server
 from lanes.stand.postgres import Running
+from lanes.stand.runs_with import RunsWith
 from lanes.store.database import engine
 from lanes.store.report import metrics
 from lanes.words import Lane
 from tests.conftest import NOON
 from tests.examples import admit, publish, route
+from tests.prefect_standin import PrefectStandIn
+from tests.stand.test_fleet import telling
 from tests.store.tries import claim, save, tried
 
+NO_STAND = RunsWith(Settings())
 OPENMETRICS = "application/openmetrics-text; version=1.0.0"
 
 
 @contextmanager
-def served(pool: Engine) -> Iterator[str]:
+def served(pool: Engine, runs: RunsWith = NO_STAND) -> Iterator[str]:
     """Serve the metrics of a database; yields the address."""
-    with server(pool, "127.0.0.1", 0) as serving:
+    with server(pool, runs, "127.0.0.1", 0) as serving:
         thread = threading.Thread(target=serving.serve_forever, args=(0.01,))
         thread.start()
         try:
@@ -105,6 +113,28 @@ def test_while_postgres_is_away_a_scrape_says_so_and_then_goes_on(
             admin.execute(f'alter database "{name}" allow_connections true'.encode())
         assert "lanes_up 1.0" in get(f"{url}/metrics")[1]
     pool.dispose()
+
+
+def test_workers_are_counted_by_pool_and_release_and_hosts_tell_their_clock(
+    worked: Engine, database_url: str, prefect: PrefectStandIn
+) -> None:
+    prefect.workers = {"realtime": [("realtime-alpha", "ONLINE"), ("realtime-beta", "OFFLINE")]}
+    runs = RunsWith(Settings.model_validate({"PREFECT_API_URL": prefect.api_url}))
+    with telling(database_url, HostReport("alpha", "1.2.3", -0.4)):
+        told = exposition(worked, runs)
+    assert 'lanes_workers{pool="realtime",release="1.2.3",status="online"} 1.0' in told
+    assert 'lanes_workers{pool="realtime",release="",status="offline"} 1.0' in told
+    assert 'lanes_host_clock_offset_seconds{host="alpha",release="1.2.3"} -0.4' in told
+
+
+@pytest.mark.slow
+def test_sigterm_ends_it(address: str, worked: Engine) -> None:
+    command = [sys.executable, "-m", "lanes", "metrics", "--port", "0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert "lanes_up 1.0" in get(process.stdout.readline().strip())[1]
+        process.terminate()
+        assert process.wait(10) == 0
 
 
 def test_a_name_that_nothing_answers_to_is_not_found(worked: Engine) -> None:

@@ -1,5 +1,6 @@
 """The files of deploy/ agree with each other and with the code; tools that a machine lacks skip their test."""
 
+import inspect
 import json
 import re
 import shutil
@@ -11,6 +12,7 @@ import pytest
 import yaml
 
 from lanes.cli import app
+from lanes.commands.metrics import metrics
 from lanes.settings import Settings
 
 DEPLOY = Path(__file__).resolve().parents[2] / "deploy"
@@ -73,11 +75,24 @@ def test_every_variable_is_one_that_the_settings_or_their_program_know() -> None
 
 def test_every_address_of_the_stack_names_a_service_of_it() -> None:
     told = _text("compose.yaml") + _text("haproxy.cfg")
+    scraped = yaml.safe_load(_text("prometheus.yml"))["scrape_configs"][0]["static_configs"]
+    told += "".join(f"://{target}/" for each in scraped for target in each["targets"])
     named = set(re.findall(r"(?:@|://)([a-z][a-z0-9-]*)[:/]", told))
     named |= set(re.findall(r"server api-\d ([a-z0-9-]+):", told))
     assert named - {"hub", "0"} <= SERVICES.keys()
     awaited = {name for each in SERVICES.values() for name in each.get("depends_on", {})}
     assert awaited <= SERVICES.keys()
+
+
+def test_prometheus_asks_where_the_metrics_are_served() -> None:
+    port = str(inspect.signature(metrics).parameters["port"].default)
+    assert f'"metrics:{port}"' in _text("prometheus.yml")
+    deployment, service = yaml.safe_load_all(_text("kubernetes/metrics.yaml"))
+    (container,) = deployment["spec"]["template"]["spec"]["containers"]
+    assert [each["containerPort"] for each in container["ports"]] == [int(port)]
+    assert service["metadata"]["annotations"]["prometheus.io/port"] == port
+    assert service["spec"]["selector"] == deployment["spec"]["selector"]["matchLabels"]
+    run("promtool", "check", "config", "prometheus.yml")
 
 
 def test_the_files_that_the_stack_mounts_exist() -> None:

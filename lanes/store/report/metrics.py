@@ -4,7 +4,7 @@ The queries need the rights of `lanes_reader` only. They read views, and no rela
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -65,7 +65,7 @@ class Scrape:
     """All samples of one moment, by the name of their metric; counters count since `since`."""
 
     since: datetime
-    samples: Mapping[str, Sequence[MetricSample]]
+    samples: dict[str, Sequence[MetricSample]]
 
 
 # What counters and states of items are summed from: once for all of them. A label that was seen within 30 days stays at a new
@@ -136,10 +136,24 @@ UP = Metric("lanes_up", "1 if the database answered this scrape, else 0.", GAUGE
 SCRAPE_SECONDS = Metric(
     "lanes_scrape_seconds", "How long the database took to answer this scrape.", GAUGE
 )
+WORKERS = Metric(
+    "lanes_workers",
+    "Workers that Prefect lists, online or offline (ended lately); release is empty where no supervisor runs beside them.",
+    GAUGE,
+    ("pool", "release", "status"),
+)
+CLOCK_OFFSET = Metric(
+    "lanes_host_clock_offset_seconds",
+    "How far the clock of a host is ahead of that of Postgres, as its supervisor tells.",
+    GAUGE,
+    ("host", "release"),
+)
 
 METRICS: Sequence[Metric] = (
     UP,
     SCRAPE_SECONDS,
+    WORKERS,
+    CLOCK_OFFSET,
     Metric(
         "lanes_items_received_total",
         "Items received and routed, each once.",
@@ -392,7 +406,7 @@ def read(ask: Ask, *, now: datetime) -> Scrape:
             since = datetime.fromtimestamp(row.value, now.tzinfo)
         else:
             found[METRICS[row.metric].name].append(MetricSample(row.labels, row.value))
-    return Scrape(since, found)
+    return Scrape(since, {**found})
 
 
 def exposed(metrics: Iterable[Metric] = METRICS) -> dict[str, set[str]]:
