@@ -217,8 +217,8 @@ def roles(*, shared: bool = False, tenant: Sequence[str] = (), as_json: AsJson =
 
     Args:
         shared: Other programs use this database: logins that may connect now keep that right.
-        tenant: LOGIN=CONSUMER lets a login with role lanes_tenant read what is of a consumer, and nothing of others. May be
-            repeated. LOGIN= takes everything from the login.
+        tenant: LOGIN=CONSUMER binds a login to a consumer: with role lanes_tenant it reads what is of it, with lanes_intake it
+            sends for it, and neither for others. May be repeated. LOGIN= takes everything from the login.
     """
     from lanes.store.current.roles import DatabaseRole
     from lanes.store.schema import set_up_roles

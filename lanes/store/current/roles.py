@@ -108,7 +108,9 @@ def grant(connection: Connection) -> None:
 
 
 def bind(connection: Connection, tenants: Sequence[tuple[str, str]]) -> None:
-    """Let logins read what is of a consumer; an empty consumer takes everything from a login.
+    """Let logins read what is of a consumer, and send for it alone; an empty consumer takes everything from a login.
+
+    Such a login stays bound, to nothing: a login that nothing is said of may send for all.
 
     Raises:
         ActionRefused: there is no such login.
@@ -120,9 +122,11 @@ def bind(connection: Connection, tenants: Sequence[tuple[str, str]]) -> None:
             raise ActionRefused(
                 f'there is no login "{login}": create it in role lanes_tenant first'
             )
+        others = "" if consumer else " or true"
+        gone = f"delete from lanes.tenant where login = :login and (consumer = ''{others})"
+        connection.execute(text(gone), about)
         said = "insert into lanes.tenant values (:login, :consumer) on conflict do nothing"
-        taken = "delete from lanes.tenant where login = :login"
-        connection.execute(text(said if consumer else taken), about)
+        connection.execute(text(said), about)
 
 
 def create(connection: Connection) -> list[str]:

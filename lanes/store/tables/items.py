@@ -28,7 +28,7 @@ class JobCounts(sa.TypedColumns):
 
 @table()
 class tenant(sa.TypedColumns):
-    """A consumer whose items a login with role `lanes_tenant` may read."""
+    """A consumer that a login is bound to: it reads and sends items of no other; an empty one: of none."""
 
     login: sa.Named[str] = sa.Column(primary_key=True)
     consumer: sa.Named[str] = sa.Column(primary_key=True)

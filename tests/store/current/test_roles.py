@@ -1,7 +1,6 @@
 """Each database role does its job, also with plans that the server keeps, and is refused whatever else it tries."""
 
 import json
-from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -9,98 +8,23 @@ import psycopg
 import pytest
 from alembic import command
 from psycopg.errors import CheckViolation, InsufficientPrivilege
-from sqlalchemy import Connection, DateTime, create_engine, make_url, text
+from sqlalchemy import Connection, DateTime, create_engine, text
 from sqlalchemy.exc import DBAPIError, OperationalError, ProgrammingError
 
 from lanes.cli import app
 from lanes.errors import SetupError
-from lanes.stand.info import SUPERUSER
-from lanes.stand.postgres import Running
 from lanes.store import schema
 from lanes.store.current.roles import DatabaseRole
 from lanes.store.tables import metadata
 from lanes.words import Lane
 from tests.conftest import NOON
-from tests.databases import Databases
 from tests.examples import admit, publish, route
 from tests.store.current.attacks import ATTACKS, JOBS
+from tests.store.current.conftest import OWN_OF
 from tests.store.current.test_migrating import later, on
-from tests.store.tries import claim, claimed_item, save, submit, tried
+from tests.store.tries import claim, save, tried
 
-PASSWORD = "of-a-test"
-LOGINS = {
-    "app_intake": DatabaseRole.INTAKE,
-    "app_reader": DatabaseRole.READER,
-    "app_tenant": DatabaseRole.TENANT,
-    "app_rival": DatabaseRole.TENANT,
-    "app_worker": DatabaseRole.WORKER,
-    "app_owner": DatabaseRole.OWNER,
-    "app_stranger": None,
-}
-OWN_OF = {"app_tenant": "desk", "app_rival": "shop"}
 KEPT_PLANS = 200  # executions on one connection: the server plans without values since the sixth
-
-
-@pytest.fixture(scope="module")
-def server(databases: Databases, postgres: Running) -> Iterator[dict[str, str]]:
-    """The addresses of a database with the roles set up, by login; it has an answered item, and some that wait."""
-    url = databases.make()
-    name = make_url(url).database or ""
-    admin = postgres.url(name, role=SUPERUSER)
-    with psycopg.connect(postgres.url("postgres", None), autocommit=True) as superuser:
-        superuser.execute("set scram_iterations = 1")
-        schema.set_up_roles(admin, shared=False)
-        for login, role in LOGINS.items():
-            superuser.execute(f"create role {login} login password '{PASSWORD}'".encode())
-            if role is not None:
-                superuser.execute(f"grant {role} to {login}".encode())
-        engine = create_engine(url)
-        with engine.begin() as connection:
-            publish(connection, now=NOON)
-            admit(connection, "answered", "waits", "withdrawn", now=NOON, lane=Lane.REALTIME)
-            route(connection, now=NOON)
-            save(connection, *(tried(each) for each in claim(connection) if each.key == "answered"))
-            for consumer in OWN_OF.values():
-                answered_for(connection, consumer)
-        engine.dispose()
-        schema.set_up_roles(admin, shared=False, tenants=[*OWN_OF.items()])
-        address = make_url(url).set(password=PASSWORD)
-        yield {
-            "admin": admin,
-            "before": url,
-            **{
-                each: address.set(username=each).render_as_string(hide_password=False)
-                for each in LOGINS
-            },
-        }
-        databases.drop(url)
-        for login in LOGINS:
-            superuser.execute(f"drop role {login}".encode())
-
-
-def answered_for(connection: Connection, consumer: str) -> None:
-    """Answer an item of a consumer and correct the answer; the consumer's name is in every text of it."""
-    twofold = publish(connection, "twofold", now=NOON, mode="lambda")
-    about = {"consumer": consumer, "entity": consumer, "payload": {"text": consumer}}
-    work = claimed_item(connection, f"{consumer} item", workload="twofold", **about)
-    save(connection, tried(work, output={"category": consumer}))
-    batch_id, (owed,) = submit(connection, twofold)
-    save(connection, tried(owed, output={"category": f"{consumer}, corrected"}), batch_id=batch_id)
-
-
-@pytest.fixture
-def opened(server: dict[str, str]) -> Iterator[dict[str, Connection]]:
-    """A connection of each login, which commits nothing."""
-    engines = {
-        each: create_engine(server[each])
-        for each in ("admin", "before", *LOGINS)
-        if each != "app_stranger"
-    }
-    connections = {each: engine.connect() for each, engine in engines.items()}
-    yield connections
-    for each, engine in engines.items():
-        connections[each].close()
-        engine.dispose()
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
   told lanes.screened_input[];
   born bigint[];
+  own text[] := lanes.own_consumers();
 begin
   if inputs @? '$[*].job' then
     perform lanes.begin_job(of.job, of.workload, at)
@@ -50,7 +51,7 @@ begin
                       when m.outcome <> 'accepted' then m.detail
                       when m.known_hash <> m.content_hash then lanes.conflict(m.workload, m.key) end,
                  m.is_forgotten)::lanes.screened_input
-        from (select s.*, i.content_hash as known_hash, i.forgotten_at is not null as is_forgotten,
+        from (select s.*, case when lanes.is_own(own, i.consumer) then i.content_hash else '' end as known_hash, i.forgotten_at is not null as is_forgotten,
                      i.id in (select unnest(born)) and s.outcome = 'accepted'
                      and row_number() over (partition by i.id order by s.outcome <> 'accepted', s.place) = 1 as is_new
                 from unnest(told) s

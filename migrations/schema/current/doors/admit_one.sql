@@ -17,6 +17,7 @@ declare
   is_forgotten boolean;
   wrong text[];
   its lanes.job;
+  own text[] := lanes.own_consumers();
 begin
   select v.dedupe, v.max_payload_kib, v.input_schema into dedupe, max_payload_kib, input_schema
     from lanes.workload w join lanes.version v on v.id = w.version_id where w.name = admit_one.workload;
@@ -28,6 +29,7 @@ begin
   wrong := coalesce(
     lanes.refusal(false, '{}', workload, max_payload_kib, payload, said, known_as, consumer, entity, lane,
                   to_jsonb(due_at) #>> '{}', to_jsonb(occurred_at) #>> '{}', job),
+    lanes.sender_refusal(own, consumer, its.id),
     lanes.job_refusal(its.name, its.workload, its.closed_at, workload),
     lanes.input_refusal(input_schema, workload, payload));
   if wrong is null then
@@ -43,14 +45,15 @@ begin
       return row('accepted', known_as, null)::lanes.admitted;
     end if;
     -- A second snapshot: it has the item that another committed while we waited for it.
-    select i.content_hash, i.forgotten_at is not null into known_hash, is_forgotten
+    select case when lanes.is_own(own, i.consumer) then i.content_hash end, i.forgotten_at is not null into known_hash, is_forgotten
       from lanes.item i where i.workload = admit_one.workload and i.key = known_as;
     if known_hash = hash then
       return row('duplicate', known_as, null)::lanes.admitted;
     end if;
     wrong := array['key_conflict', lanes.conflict(workload, known_as)];
   elsif lanes.may_be_known(wrong[1])
-        and exists (select from lanes.item i where i.workload = admit_one.workload and i.key = known_as and i.content_hash = hash) then
+        and exists (select from lanes.item i where i.workload = admit_one.workload and i.key = known_as and i.content_hash = hash
+                       and lanes.is_own(own, i.consumer)) then
     return row('duplicate', known_as, null)::lanes.admitted;
   end if;
   perform lanes.refuse(door, known_as, workload, known_as, wrong[1], wrong[2],

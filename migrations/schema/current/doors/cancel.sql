@@ -8,7 +8,7 @@ declare
 begin
   select i.* into target from lanes.item i
    where i.workload = cancel.workload and i.key = cancel.key and (i.position is null or i.position > 0) for no key update;
-  if target.id is null then return 'unknown_item'; end if;
+  if target.id is null or not lanes.is_own(lanes.own_consumers(), target.consumer) then return 'unknown_item'; end if;
   if target.canceled_at is not null then return 'canceled'; end if;
   if target.settled_at is not null then return 'settled'; end if;
   perform lanes.cancel_items(array[target.id], at);

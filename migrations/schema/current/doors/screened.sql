@@ -33,6 +33,7 @@ begin atomic
     select named.*, its.id as job_id, its.due_at as due_with_job, coalesce(
              lanes.refusal(nameless is not null, input, named.workload, max_payload_kib, payload, said, named.key, consumer,
                            entity, lane, named.due_at, occurred_at, job),
+             lanes.sender_refusal((select lanes.own_consumers()), consumer, its.id),
              lanes.job_refusal(its.name, its.workload, its.closed_at, named.workload),
              lanes.input_refusal(input_schema, named.workload, payload)) as wrong
       from named

@@ -14,8 +14,14 @@ declare
 begin
   select s.refusal, s.detail into refusal, sentence
     from lanes.screened(jsonb_build_array(jsonb_build_object(
-           'workload', workload, 'payload', payload, 'key', key, 'place', place,
-           'occurred_at', occurred_at))) s;
+           'workload', workload, 'payload', payload, 'key', key, 'place', place, 'occurred_at', occurred_at,
+           'consumer', (select i.consumer from lanes.item i
+                         where i.workload = take_amendment.workload and i.key = take_amendment.key)))) s;
+  if refusal = 'foreign_consumer' then  -- whether there is such an item of another consumer, it is not to learn
+    select wrong[1], wrong[2] into refusal, sentence
+      from (select array['unknown_item', format('workload "%s" has no item "%s" of a consumer of login "%s"; send it first',
+                                                workload, key, session_user)]) told (wrong);
+  end if;
   if refusal is null and key is null then
     refusal := 'malformed';
     sentence := 'an amendment needs the key of its item';

@@ -1,4 +1,5 @@
---- The consumers whose items the login of this session may read: `lanes roles --tenant` binds them
+--- The consumers that the login of this session is bound to by `lanes roles --tenant`: it reads and sends items of no other.
+--- Empty where it is not bound: then it reads none, and a sender may name any
 create or replace function lanes.own_consumers()
 returns text[]
 language sql stable security definer set search_path = pg_catalog, pg_temp as $$
