@@ -16,7 +16,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import cache
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
+
+import numpy
+from numpy.typing import NDArray
 
 from lanes.promises.assessment import NOWHERE, REALTIME, Assessment
 from lanes.promises.incident import Promise
@@ -26,10 +29,6 @@ from lanes.statistics.shares import NOTHING, SampleShare, is_above
 from lanes.text import QUOTED
 from lanes.units import clock, counted, share
 from lanes.words import Lane, Reason, Verdict
-
-if TYPE_CHECKING:  # a drain loads this module, and judges nothing
-    import numpy
-    from numpy.typing import NDArray
 
 ALPHA = 4e-7
 HOUR, TODAY = timedelta(hours=1), timedelta(0)
@@ -149,15 +148,13 @@ def _grown(
     newest = [hour - number * HOUR for number in range(max(WINDOWS))]
     if guards and not any(_compared(each, guards) for at in newest for each in hours.get(at, {})):
         return ()
-    import numpy
-
     days = [[hours.get(at - ago, {}) for at in newest] for ago in (TODAY, *EARLIER)]
     counts = {"": numpy.array([[sum(each.values()) for each in day] for day in days], float)}
     for decided in sorted({each for day in days for of_hour in day for each in of_hour}):
         for name in _compared(decided, guards):
             seen = numpy.array([[each.get(decided, 0) for each in day] for day in days], float)
             counts[name] = counts[name] + seen if name in counts else seen
-    whole, more = counts[""], dict[str, "NDArray[numpy.float64]"]()
+    whole, more = counts[""], dict[str, NDArray[numpy.float64]]()
     for name, each in counts.items():
         expected = whole[0] * each[1:].sum(0) / numpy.maximum(whole[1:].sum(0), 1)
         more[name] = (each[0] - expected).cumsum()
@@ -183,7 +180,7 @@ def _compared(lane_and_reason: str, guards: bool) -> tuple[str, ...]:
 
 
 def _growth(
-    name: str, counts: Mapping[str, "NDArray[numpy.float64]"], length: int, margin: float
+    name: str, counts: Mapping[str, NDArray[numpy.float64]], length: int, margin: float
 ) -> _Growth | None:
     """Return how a share grew in the first `length` hours; `counts` have a row a day from today on, newest hour first.
 
@@ -192,8 +189,6 @@ def _growth(
     even without its oddest hour, and it has to exceed the usual share in the last two hours. If hours vary from day to day by
     more than chance, the number of decisions is divided by the ratio of the variances.
     """
-    import numpy
-
     comparable = (counts[""][0] > 0) & (counts[""][1:].sum(0) > 0)
     hits, sizes = counts[name] * comparable, counts[""] * comparable
     now, seen = hits[0, :length], sizes[0, :length]

@@ -7,9 +7,9 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from psycopg.errors import InsufficientPrivilege
+from psycopg.errors import DeadlockDetected, InsufficientPrivilege
 from sqlalchemy import Connection, text
-from sqlalchemy.exc import ProgrammingError
+from sqlalchemy.exc import OperationalError, ProgrammingError
 
 from lanes import FILES
 from lanes.errors import SetupError
@@ -18,6 +18,7 @@ from lanes.store.current.roles import become_owner, schema_owner
 from lanes.store.engines import discreet_engine
 from lanes.store.tables import SCHEMA
 
+TRIES = 20  # of an upgrade; a deadlock is noticed after a second
 ONE_AT_A_TIME = 7_016_001  # advisory lock: two upgrades at once run one after the other
 UNLIMITED = """
     select set_config(name, '0', true) from unnest(array[
@@ -47,23 +48,41 @@ def config() -> Config:
 def upgrade(url: str) -> None:
     """Upgrade the database at `url` to the newest schema. Safe to repeat and to run twice at once.
 
+    A migration and a transaction of a running process may lock the same tables in another order. Then Postgres ends one of
+    the two; an upgrade that was ended has changed nothing, and begins again.
+
     Raises:
-        SetupError: a newer checkout made the database, or it is too old, or the user may not change it.
+        SetupError: a newer checkout made the database, or it is too old, or the user may not change it, or each try was ended
+            by a deadlock.
     """
     engine = discreet_engine(url)
     try:
-        with engine.begin() as connection:
-            connection.execute(text("select pg_advisory_xact_lock(:key)"), {"key": ONE_AT_A_TIME})
-            _revision(connection)
-            if not become_owner(connection):
-                _refuse_to_migrate(connection, str(engine.url.username))
+        for _ in range(TRIES):
+            try:
+                with engine.begin() as connection:
+                    _upgrade(connection)
                 return
-            settings = config()
-            settings.attributes["connection"] = connection
-            _adopt(connection)
-            command.upgrade(settings, "head")
+            except OperationalError as error:
+                if not isinstance(error.orig, DeadlockDetected):
+                    raise
+        raise SetupError(
+            f"running processes lock the tables that the upgrade changes; {TRIES} tries ended in a deadlock, and nothing was "
+            "changed. Run it again, or stop the workers first"
+        )
     finally:
         engine.dispose()
+
+
+def _upgrade(connection: Connection) -> None:
+    connection.execute(text("select pg_advisory_xact_lock(:key)"), {"key": ONE_AT_A_TIME})
+    _revision(connection)
+    if not become_owner(connection):
+        _refuse_to_migrate(connection, str(connection.engine.url.username))
+        return
+    settings = config()
+    settings.attributes["connection"] = connection
+    _adopt(connection)
+    command.upgrade(settings, "head")
 
 
 @contextmanager

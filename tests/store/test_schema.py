@@ -167,6 +167,32 @@ def test_two_upgrades_at_once_lead_to_the_newest_schema(
         assert everything(connection) == new
 
 
+WAITS = """
+    select count(*) from pg_locks where not granted and relation = 'lanes.item'::regclass
+"""
+
+
+@pytest.mark.slow
+def test_an_upgrade_that_deadlocks_with_a_running_transaction_is_tried_again(
+    pool: Engine, database_url: str
+) -> None:
+    with pool.begin() as connection:
+        new = everything(connection)
+        recreate(connection, "0135")  # the next migration changes table item
+    with ThreadPoolExecutor(1) as thread, pool.connect() as other, pool.connect() as watcher:
+        with other.begin():
+            other.execute(text("set local deadlock_timeout = '1min'"))  # the upgrade is the victim
+            other.execute(text("lock table lanes.item in access share mode"))
+            upgrading = thread.submit(schema.upgrade, database_url)
+            while not watcher.execute(text(WAITS)).scalar_one():
+                watcher.rollback()
+            lock = text("select pg_advisory_xact_lock(:key)")
+            other.execute(lock, {"key": schema.ONE_AT_A_TIME})
+        upgrading.result()
+    with pool.begin() as connection:
+        assert everything(connection) == new
+
+
 @pytest.mark.parametrize("too_old", ["0001", "0056", "0073"])
 def test_a_database_from_before_that_is_refused_with_what_to_do_and_unchanged(
     pool: Engine, database_url: str, too_old: str

@@ -83,28 +83,10 @@ greatest(i.received_at, case when exists (select from lanes.attempt e where e.it
 """
 
 
-def _freed(model: str) -> str:
-    """Return SQL for when workload `w` was last refused or out of budget, by a model of its version `v`; null: not lately."""
-    return f"""
-(select max(o.resolved_at) from lanes.incident o
-  where o.state = 'resolved' and o.resolved_at >= :recent
-    and (o.workload = '*' and o.promise = 'provider_frozen'
-         or o.workload = w.name and (o.promise = 'provider_frozen' and o.subject = 'model ' || v.{model}
-                                     or o.promise = 'budget' and o.subject in ('day budget', 'month budget'))))
-"""
-
-
-# When the last trouble of the real-time lane ended that was not the fault of the workload's items.
-WELL_SINCE = f"""
-greatest(
-  (select max(o.over_at) from lanes.outage o where o.model = v.realtime_model and o.over_at >= :recent),
-  {_freed("realtime_model")})
-"""
-
 PROMISED = f"""
 promised as (
   select w.name, v.realtime_p95_s * interval '1 second' as promised,
-         coalesce({WELL_SINCE.replace(":recent", ":since")}, '-infinity') as well_since
+         coalesce({reading.WELL_SINCE.replace(":recent", ":since")}, '-infinity') as well_since
     from lanes.workload w join lanes.version v on v.id = w.version_id where w.paused_at is null)
 """
 KINDS = ", ".join(f"'{each}'" for each in WATCHED)
@@ -227,7 +209,7 @@ with unpaid as (
   select * from unnest(cast(:unpaid_workloads as text[]), cast(:unpaid_consumers as text[])) u (workload, consumer))
 select f.name as workload, waits.items,
        greatest(waits.ready_since, (
-         select {_freed("batch_model")}
+         select {reading.freed("batch_model")}
            from lanes.workload w join lanes.version v on v.id = w.version_id where w.name = f.name))
          as ready_since,
        (select max(b.intended_at) from lanes.batch b where b.workload = f.name and b.state <> 'released') as last_intended_at,

@@ -24,6 +24,25 @@ select q.workload, v.number as version, q.lane, q.measure, q.field, q.watch,
 """
 
 
+def freed(model: str) -> str:
+    """Return SQL for when workload `w` was last refused or out of budget, by a model of its version `v`; null: not lately."""
+    return f"""
+(select max(o.resolved_at) from lanes.incident o
+  where o.state = 'resolved' and o.resolved_at >= :recent
+    and (o.workload = '*' and o.promise = 'provider_frozen'
+         or o.workload = w.name and (o.promise = 'provider_frozen' and o.subject = 'model ' || v.{model}
+                                     or o.promise = 'budget' and o.subject in ('day budget', 'month budget'))))
+"""
+
+
+# When the last trouble of the real-time lane ended that was not the fault of the workload's items.
+WELL_SINCE = f"""
+greatest(
+  (select max(o.over_at) from lanes.outage o where o.model = v.realtime_model and o.over_at >= :recent),
+  {freed("realtime_model")})
+"""
+
+
 def percentiles(durations: str, *, by: str, whole: str = "timed", **shares: float) -> str:
     """Return a query of percentiles in seconds, named by their keywords, for each group of `by`; `whole` names the count.
 

@@ -18,7 +18,6 @@ from lanes.promises.deadlines import MISSED_WITHIN
 from lanes.promises.incident import EVERYBODY, Incident, Promise, batch_of_subject
 from lanes.store.asking import through
 from lanes.store.figures import due, reading
-from lanes.store.figures.measurements import WELL_SINCE
 from lanes.store.signals import Role, holders
 from lanes.text import ABOUT_AN_INPUT, remove_quotes
 from lanes.units import counted, seconds
@@ -88,7 +87,7 @@ select distinct f.name
 ALL = "select name from lanes.workload where version_id is not null order by name"
 # As the promises measure: failures of an outage belong to the incident of the outage.
 WELL = f"""
-select {WELL_SINCE} from lanes.workload w join lanes.version v on v.id = w.version_id where w.name = :workload
+select {reading.WELL_SINCE} from lanes.workload w join lanes.version v on v.id = w.version_id where w.name = :workload
 """
 PAYLOADS = "select id, payload from lanes.item where id = any(:ids)"
 NEWEST_RUN = """
