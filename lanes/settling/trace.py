@@ -145,6 +145,11 @@ def item_ref(item: TracedItem) -> SpanRef:
     return own if item.trace is None else SpanRef(item.trace[:16], own.span_id)
 
 
+def trace_id_of(item_id: ItemId, received_at: datetime, trace: bytes | None) -> bytes:
+    """Return the id of an item's trace."""
+    return item_ref(TracedItem(item_id, "", received_at, trace, None, None, None)).trace_id
+
+
 def attempt_ref(item: TracedItem, attempt_id: int) -> SpanRef:
     """Return the ids of the span of an attempt."""
     root = item_ref(item)

@@ -3,12 +3,12 @@
 import logging
 import math
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from datetime import datetime
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import (
@@ -19,6 +19,7 @@ from prometheus_client.core import (
 from prometheus_client.exposition import choose_encoder, generate_latest
 from prometheus_client.metrics_core import Metric as Family
 from prometheus_client.registry import Collector
+from prometheus_client.samples import Exemplar
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -35,10 +36,11 @@ from lanes.store.report.metrics import (
     SUM,
     UP,
     WORKERS,
+    Examples,
     Metric,
     MetricKind,
     MetricSample,
-    Scrape,
+    Samples,
 )
 
 log = logging.getLogger(__name__)
@@ -90,20 +92,21 @@ class FiguresCollector(Collector):
     def collect(self) -> Iterator[Family]:
         """Yield a family of each metric that has samples."""
         began = time.perf_counter()
-        scrape = self._scrape()
+        found = self._read()
         took = time.perf_counter() - began
-        samples = {} if scrape is None else scrape.samples
-        of_program = {UP.name: float(scrape is not None), SCRAPE_SECONDS.name: took}
+        samples, examples = found or ({}, {})
+        of_program = {UP.name: float(found is not None), SCRAPE_SECONDS.name: took}
         samples |= {name: [MetricSample((), value)] for name, value in of_program.items()}
         for each in METRICS:
             if each.name in samples:
-                yield family(each, samples[each.name], since=scrape and scrape.since)
+                yield family(each, samples[each.name], examples)
 
-    def _scrape(self) -> Scrape | None:
+    def _read(self) -> tuple[Samples, Examples] | None:
         try:
             with self._pool.connect() as connection:
                 ask = asking.through(connection)
-                scrape, told = metrics.read(ask, now=clock(ask)), reports(ask)
+                samples, told = metrics.read(ask, now=clock(ask)), reports(ask)
+                examples = metrics.examples(ask)
         except SQLAlchemyError as error:
             if self._answers:
                 log.error("the database gives no figures: %s", getattr(error, "orig", error))
@@ -114,38 +117,39 @@ class FiguresCollector(Collector):
         self._answers = True
         offsets = [MetricSample((each.host, each.release), each.offset_s) for each in told]
         counted = self._counts.known(told, wait=self._once)
-        found = {CLOCK_OFFSET.name: offsets, WORKERS.name: counted}
-        scrape.samples.update({name: each for name, each in found.items() if each})
-        return scrape
+        more = {CLOCK_OFFSET.name: offsets, WORKERS.name: counted}
+        return samples | {name: each for name, each in more.items() if each}, examples
 
 
-def family(
-    metric: Metric, samples: Sequence[MetricSample], since: datetime | None = None
-) -> Family:
-    """Return the samples of a metric as the exposition wants them; counters have counted since then."""
-    created = None if since is None else since.timestamp()
-    match metric.kind:
-        case MetricKind.GAUGE:
-            gauge = GaugeMetricFamily(metric.name, metric.help, labels=metric.labels)
-            for each in samples:
-                gauge.add_metric(each.labels, each.value)
-            return gauge
-        case MetricKind.COUNTER:
-            counter = CounterMetricFamily(metric.name, metric.help, labels=metric.labels)
-            for each in samples:
-                counter.add_metric(each.labels, each.value, created=created)
-            return counter
-        case MetricKind.HISTOGRAM:
-            histogram = HistogramMetricFamily(metric.name, metric.help, labels=metric.labels)
-            for labels in dict.fromkeys(tuple(each.labels[:-1]) for each in samples):
-                of = {
-                    each.labels[-1]: each.value
-                    for each in samples
-                    if tuple(each.labels[:-1]) == labels
-                }
-                total = of.pop(SUM)
-                histogram.add_metric(labels, list(of.items()), sum_value=total)
-            return histogram
+def family(metric: Metric, samples: Sequence[MetricSample], examples: Examples) -> Family:
+    """Return the samples of a metric as the exposition wants them; `examples` go with the buckets of durations."""
+    if metric.kind is MetricKind.HISTOGRAM:
+        return _histogram(metric, samples, examples)
+    kinds = {MetricKind.GAUGE: GaugeMetricFamily, MetricKind.COUNTER: CounterMetricFamily}
+    made = kinds[metric.kind](metric.name, metric.help, labels=metric.labels)
+    for each in samples:
+        made.add_metric(each.labels, each.value)
+    return made
+
+
+def _histogram(
+    metric: Metric, samples: Sequence[MetricSample], examples: Examples
+) -> HistogramMetricFamily:
+    made = HistogramMetricFamily(metric.name, metric.help, labels=metric.labels)
+    of_each = defaultdict[tuple[str, ...], dict[str, float]](dict)
+    for each in samples:
+        *labels, bound = each.labels
+        of_each[tuple(labels)][bound] = each.value
+    for labels, counts in of_each.items():
+        total, example = counts.pop(SUM), examples.get(labels)
+        buckets: list[Any] = [(each, counts[each]) for each in sorted(counts, key=float)]
+        if example is not None:
+            place = next(n for n, (le, _) in enumerate(buckets) if example.seconds <= float(le))
+            buckets[place] += (
+                Exemplar({"trace_id": example.trace_id}, example.seconds, example.at.timestamp()),
+            )
+        made.add_metric(labels, buckets, sum_value=total)
+    return made
 
 
 class _Handler(BaseHTTPRequestHandler):

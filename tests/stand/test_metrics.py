@@ -22,6 +22,7 @@ from lanes.stand.metrics import exposition, server
 from lanes.stand.postgres import Running
 from lanes.stand.runs_with import RunsWith
 from lanes.store.database import engine
+from lanes.store.figures import folding
 from lanes.store.report import metrics
 from lanes.words import Lane
 from tests.conftest import NOON
@@ -57,7 +58,7 @@ def get(url: str, accept: str = "text/plain") -> tuple[str, str]:
 def series(told: str) -> dict[str, set[str]]:
     """Return the labels of each series of an exposition, by its name."""
     samples = [it for each in text_string_to_metric_families(told) for it in each.samples]
-    return {it.name: set(it.labels) for it in samples if not it.name.endswith("_created")}
+    return {each.name: set(each.labels) for each in samples}
 
 
 @pytest.fixture
@@ -80,14 +81,20 @@ def test_a_scrape_tells_metrics_with_the_labels_that_are_declared(worked: Engine
     assert "# HELP lanes_spend_usd_total US dollars billed by the provider.\n" in told
 
 
-def test_a_scraper_that_asks_for_it_gets_openmetrics_with_the_beginning_of_counters(
+def test_a_scraper_that_asks_for_it_gets_openmetrics_with_examples_of_answers(
     worked: Engine,
 ) -> None:
+    with worked.begin() as connection:
+        folding.fold(connection)
     with served(worked) as url:
         kind, told = get(f"{url}/metrics", OPENMETRICS)
     assert kind.startswith("application/openmetrics-text")
     families = {each.name: each for each in openmetrics.text_string_to_metric_families(told)}
     assert "lanes_spend_usd" in families
+    [example] = [
+        each.exemplar for each in families["lanes_answer_seconds"].samples if each.exemplar
+    ]
+    assert (example.value, len(example.labels["trace_id"])) == (0, 32)
     assert told.endswith("# EOF\n")
 
 

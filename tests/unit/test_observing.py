@@ -75,6 +75,12 @@ def test_a_name_that_is_mistyped_is_noticed() -> None:
 def test_every_alert_has_a_case_in_which_it_fires() -> None:
     tried = (DEPLOY / "alerts.test.yml").read_text()
     assert [each["alert"] for each in alerts() if each["alert"] not in tried] == []
+    given = [
+        each["series"]
+        for case in yaml.safe_load(tried)["tests"]
+        for each in case.get("input_series", ())
+    ]
+    assert [each for each in given if unknown(each)] == []
 
 
 def test_every_metric_is_on_the_dashboard_or_in_an_alert() -> None:

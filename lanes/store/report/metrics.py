@@ -10,14 +10,21 @@ from datetime import datetime
 from enum import StrEnum
 from functools import cache
 from math import floor, log
+from operator import attrgetter
 
 from lanes.figures.kinds import WIDTH, Kind
+from lanes.ids import ItemId
+from lanes.settling.trace import trace_id_of
 from lanes.standing.roles import Role
 from lanes.store.asking import Ask
 from lanes.store.signals import CLASS
+from lanes.words import Outcome
 
 # Upper bounds of the buckets of durations, in seconds: from a call to the 24 hours of a batch.
-BOUNDS_S = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3_600, 7_200, 14_400, 43_200, 86_400)
+BOUNDS_S = (
+    *(0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600),
+    *(1_800, 3_600, 7_200, 14_400, 43_200, 86_400),
+)
 SUM = "sum"  # the label of the row that holds a histogram's sum
 COUNTED = (
     Kind.ROUTE,
@@ -61,11 +68,18 @@ class MetricSample:
 
 
 @dataclass(frozen=True)
-class Scrape:
-    """All samples of one moment, by the name of their metric; counters count since `since`."""
+class MetricExample:
+    """An answer of a workload and lane: its trace, its time from received to answered, and when it was given."""
 
-    since: datetime
-    samples: dict[str, Sequence[MetricSample]]
+    trace_id: str
+    seconds: float
+    at: datetime
+
+
+Samples = dict[
+    str, Sequence[MetricSample]
+]  # by the name of their metric, in the order of their labels
+Examples = dict[tuple[str, ...], MetricExample]  # by the labels of `lanes_answer_seconds`
 
 
 # What counters and states of items are summed from: once for all of them. A label that was seen within 30 days stays at a new
@@ -113,14 +127,14 @@ def _slots() -> str:
 
 ROLES = ", ".join(f"({each.value}, '{each.name.lower()}')" for each in Role)
 BOUNDS = ", ".join(f"'{each}'" for each in [*map(float, BOUNDS_S), "+Inf"])
+# By bucket first: the sum of each is computed once for all days.
 LATENCY = f"""
 select t.workload, t.lane, b.le, b.value
   from (select h.workload, h.lane, array_agg(h.slot) as slots, array_agg(h.n) as counts, sum(h.seconds) as seconds
-          from (select h.workload, h.lane, {_slots()} as slot, sum(h.n) as n,
-                       sum(h.n * lanes.figure_seconds(h.bucket)) as seconds
-                  from lanes.figure_hist h
-                 where h.grain = 'day' and h.kind = '{Kind.RESULT}' and h.at >= (select began from month)
-                 group by 1, 2, 3) h
+          from (select h.workload, h.lane, {_slots()} as slot, h.n, h.n * lanes.figure_seconds(h.bucket) as seconds
+                  from (select workload, lane, bucket, sum(n) as n from lanes.figure_hist
+                         where grain = 'day' and kind = '{Kind.RESULT}' and at >= (select began from month)
+                         group by 1, 2, 3) h) h
          group by 1, 2) t
  cross join lateral (
    select b.le, (select coalesce(sum(c.n), 0) from unnest(t.slots, t.counts) c (slot, n)
@@ -128,6 +142,44 @@ select t.workload, t.lane, b.le, b.value
      from unnest(array[{BOUNDS}]) with ordinality b (le, place)
    union all
    select '{SUM}', t.seconds) b
+"""
+# A queue in which nothing waits is told too, and so is an outcome that did not occur: a first one is then seen as a rise.
+WAITING = f"""
+select f.workload, l.lane, u.urgent, coalesce({_since("b.since")}, 0)
+  from lanes.workload_status f
+ cross join (values (null), ('realtime'), ('batch')) l (lane) cross join (values (true), (false)) u (urgent)
+  left join lanes.backlog b on b.queue in ('received', 'ready') and b.workload = f.workload and b.urgent = u.urgent
+                           and b.lane is not distinct from l.lane
+"""
+OUTCOMES = ", ".join(f"('{each}')" for each in Outcome)
+ATTEMPTS = f"""
+select t.workload, t.lane, o.outcome, coalesce(c.n, 0)
+  from (select distinct workload, lane from counted where kind = '{Kind.ATTEMPT}') t
+ cross join (values {OUTCOMES}) o (outcome)
+  left join counted c on c.kind = '{Kind.ATTEMPT}' and c.workload = t.workload and c.lane = t.lane and c.word = o.outcome
+"""
+CORRECTIONS = f"""
+select f.workload, coalesce(sum(c.n), 0)
+  from lanes.workload_status f left join counted c on c.kind = '{Kind.CORRECTION}' and c.workload = f.workload group by 1
+"""
+BATCHES_OPEN = """
+select f.workload, s.state, count(b.state)
+  from lanes.workload_status f cross join (values ('intended'), ('submitted'), ('ended'), ('held')) s (state)
+  left join open_batch b on b.workload = f.workload and b.state = s.state
+ group by 1, 2
+"""
+BATCHES_LATE = """
+select f.workload, count(b.state)
+  from lanes.workload_status f
+  left join open_batch b on b.workload = f.workload and b.state = 'submitted' and b.expected_end_at < :now
+ group by 1
+"""
+BATCH_OLDEST = f"""
+select f.workload, coalesce({_since("min(b.intended_at)")}, 0)
+  from lanes.workload_status f left join open_batch b on b.workload = f.workload group by 1
+"""
+EXAMPLES = """
+select workload, lane, item_id, trace, received_at, ended_at from lanes.newest_answers
 """
 OF_WORKLOAD = ("workload", "lane")
 OF_LIMIT = ("account", "model", "kind")
@@ -180,14 +232,14 @@ METRICS: Sequence[Metric] = (
         "Authoritative answers that replaced a different provisional one.",
         COUNTER,
         ("workload",),
-        _summed(Kind.CORRECTION, "n", "workload"),
+        CORRECTIONS,
     ),
     Metric(
         "lanes_attempts_total",
         "Tries to answer an item, by how they ended; unknown may have been billed.",
         COUNTER,
         (*OF_WORKLOAD, "outcome"),
-        _summed(Kind.ATTEMPT, "n", "workload", "lane", "word"),
+        ATTEMPTS,
     ),
     Metric(
         "lanes_due_items_total",
@@ -205,7 +257,7 @@ METRICS: Sequence[Metric] = (
     ),
     Metric(
         "lanes_answer_seconds",
-        "Time from received to answered, right within 4 %.",
+        "Time from received to answered, right within 4 %, until half a minute ago.",
         MetricKind.HISTOGRAM,
         OF_WORKLOAD,
         LATENCY,
@@ -255,31 +307,31 @@ METRICS: Sequence[Metric] = (
     ),
     Metric(
         "lanes_oldest_waiting_seconds",
-        "How long the first item in order has waited: to be routed (lane is empty), or for a call or a batch.",
+        "How long the first item in order has waited: to be routed (lane is empty), or for a call or a batch; 0: none waits.",
         GAUGE,
         (*OF_WORKLOAD, "urgent"),
-        f"select workload, lane, urgent, {_since('since')} from lanes.backlog where queue in ('received', 'ready')",
+        WAITING,
     ),
     Metric(
         "lanes_batches_open",
         "Batches that are not collected: intended, submitted, ended or held (a person decides).",
         GAUGE,
         ("workload", "state"),
-        "select workload, state, count(*) from open_batch group by 1, 2",
+        BATCHES_OPEN,
     ),
     Metric(
         "lanes_batch_oldest_seconds",
-        "Age of the oldest batch that is not collected.",
+        "Age of the oldest batch that is not collected; 0: none is open.",
         GAUGE,
-        ("workload", "state"),
-        f"select workload, state, {_since('min(intended_at)')} from open_batch group by 1, 2",
+        ("workload",),
+        BATCH_OLDEST,
     ),
     Metric(
         "lanes_batches_late",
         "Submitted batches that should have ended by now, as long as such batches usually take.",
         GAUGE,
         ("workload",),
-        "select workload, count(*) filter (where state = 'submitted' and expected_end_at < :now) from open_batch group by 1",
+        BATCHES_LATE,
     ),
     Metric(
         "lanes_budget_used_ratio",
@@ -311,7 +363,7 @@ METRICS: Sequence[Metric] = (
     ),
     Metric(
         "lanes_roles_held",
-        "How many sessions hold a role; 0 of router, keeper, collector or watcher means that its work stands still.",
+        "How many sessions hold a role; 0 of collector or watcher means that its work stands still.",
         GAUGE,
         ("role",),
         f"select r.name, count(h.role) from (values {ROLES}) r (number, name) left join held h on h.role = r.number"
@@ -391,22 +443,28 @@ def statement() -> str:
         parts.append(
             f"select {place} as metric, array[{told}] as labels, value::float8 as value from ({metric.query}) q ({named})"
         )
-    return COMMON + "\nunion all\n".join([*parts, SINCE])
+    return COMMON + "\nunion all\n".join(parts)
 
 
-SINCE = "select -1, array[]::text[], extract(epoch from began)::float8 from month"
-
-
-def read(ask: Ask, *, now: datetime) -> Scrape:
+def read(ask: Ask, *, now: datetime) -> Samples:
     """Return every sample at `now`."""
-    found = defaultdict[str, list[MetricSample]](list)
-    since = now
+    found = defaultdict[int, list[MetricSample]](list)
     for row in ask(statement(), now=now):
-        if row.metric < 0:
-            since = datetime.fromtimestamp(row.value, now.tzinfo)
-        else:
-            found[METRICS[row.metric].name].append(MetricSample(row.labels, row.value))
-    return Scrape(since, {**found})
+        found[row.metric].append(MetricSample(row.labels, row.value))
+    by_labels = attrgetter("labels")
+    return {METRICS[each].name: sorted(samples, key=by_labels) for each, samples in found.items()}
+
+
+def examples(ask: Ask) -> Examples:
+    """Return the newest answer of each workload and lane."""
+    return {
+        (row.workload, row.lane): MetricExample(
+            trace_id_of(ItemId(row.item_id), row.received_at, row.trace).hex(),
+            (row.ended_at - row.received_at).total_seconds(),
+            row.ended_at,
+        )
+        for row in ask(EXAMPLES)
+    }
 
 
 def exposed(metrics: Iterable[Metric] = METRICS) -> dict[str, set[str]]:

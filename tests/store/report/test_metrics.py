@@ -12,6 +12,7 @@ from lanes.store import asking
 from lanes.store.figures import folding
 from lanes.store.report import metrics
 from lanes.store.report.metrics import METRICS, SUM, MetricKind
+from lanes.store.settling import traces
 from lanes.words import Lane, Outcome
 from tests.conftest import NOON, later
 from tests.examples import admit, publish, route
@@ -23,8 +24,8 @@ Samples = Mapping[tuple[str, ...], float]
 
 
 def read(connection: Connection, name: str, *, now: datetime = TEN_MINUTES_LATER) -> Samples:
-    scrape = metrics.read(asking.through(connection), now=now)
-    return {tuple(each.labels): each.value for each in scrape.samples.get(name, [])}
+    found = metrics.read(asking.through(connection), now=now)
+    return {tuple(each.labels): each.value for each in found.get(name, [])}
 
 
 @pytest.fixture
@@ -50,8 +51,7 @@ def test_counters_count_what_happened_by_workload_and_lane(worked: Connection) -
     assert read(worked, "lanes_items_received_total") == {("letters",): 3}
     assert read(worked, "lanes_answers_total") == {("letters", "realtime", "authoritative"): 1}
     assert read(worked, "lanes_attempts_total") == {
-        ("letters", "realtime", "valid"): 1,
-        ("letters", "realtime", "unknown"): 1,
+        ("letters", "realtime", each): each in ("valid", "unknown") for each in Outcome
     }
     assert read(worked, "lanes_spend_unknown_usd_total")["letters", "realtime"] == 0.25
     assert read(worked, "lanes_tokens_total")["letters", "realtime", "input"] == 1_000
@@ -72,6 +72,8 @@ def test_the_first_in_order_tells_how_long_it_has_waited(worked: Connection) -> 
     waits = read(worked, "lanes_oldest_waiting_seconds")
     assert waits["letters", "", "true"] == 300
     assert waits["letters", "realtime", "false"] == 600
+    assert waits["letters", "realtime", "true"] == 0
+    assert len(waits) == 6
 
 
 def test_an_answer_falls_into_the_buckets_that_hold_its_time(worked: Connection) -> None:
@@ -85,9 +87,6 @@ def test_an_answer_falls_into_the_buckets_that_hold_its_time(worked: Connection)
 
 
 def test_a_counter_begins_anew_with_the_month_and_keeps_its_labels(worked: Connection) -> None:
-    ask = asking.through(worked)
-    after = metrics.read(ask, now=NEXT_MONTH)
-    assert (after.since.day, after.since.month) == (1, 12)
     assert read(worked, "lanes_answers_total", now=NEXT_MONTH) == {
         ("letters", "realtime", "authoritative"): 0
     }
@@ -95,9 +94,11 @@ def test_a_counter_begins_anew_with_the_month_and_keeps_its_labels(worked: Conne
 
 
 def test_an_open_batch_is_counted_with_its_age(worked: Connection) -> None:
-    ((of, batches),) = read(worked, "lanes_batches_open").items()
-    assert (of[0], batches) == ("letters", 1)
-    assert read(worked, "lanes_batch_oldest_seconds")[of] == 600
+    batches = read(worked, "lanes_batches_open")
+    assert sum(batches.values()) == 1
+    assert len(batches) == 4
+    assert read(worked, "lanes_batch_oldest_seconds") == {("letters",): 600}
+    assert read(worked, "lanes_batches_late") == {("letters",): 0}
     late = NOON + timedelta(hours=23)
     assert read(worked, "lanes_batches_late", now=late) == {("letters",): 1}
 
@@ -108,6 +109,24 @@ def test_every_role_is_told_also_when_nothing_holds_it(worked: Connection) -> No
     worked.execute(text("select pg_advisory_xact_lock(7016, 10)"))
     assert read(worked, "lanes_roles_held") == {**held, ("router",): 1}
     assert set(read(worked, "lanes_role_holders").values()) == {1}
+
+
+def test_the_newest_answer_of_a_lane_is_an_example_with_the_trace_of_its_sender(
+    connection: Connection,
+) -> None:
+    publish(connection, now=NOON)
+    sent = {"own": None, "theirs": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"}
+    ids = list[str]()
+    for place, (key, traceparent) in enumerate(sent.items()):
+        admit(connection, key, now=NOON, lane=Lane.REALTIME, traceparent=traceparent)
+        route(connection, now=NOON)
+        save(connection, *(tried(each, at=later(seconds=3 + place)) for each in claim(connection)))
+        (example,) = metrics.examples(asking.through(connection)).values()
+        assert (example.seconds, example.at) == (3 + place, later(seconds=3 + place))
+        ids.append(example.trace_id)
+    own = connection.execute(text("select id from lanes.item where key = 'own'")).scalar_one()
+    assert ids[0] == traces.whole(connection, own)[0].ref.trace_id.hex()
+    assert ids[1] == "0af7651916cd43dd8448eb211c80319c"
 
 
 def test_every_metric_has_a_name_as_prometheus_wants_it() -> None:
