@@ -10,6 +10,7 @@ from sqlalchemy import create_engine
 
 from lanes.commands.advise import advise
 from lanes.commands.items import explain
+from lanes.commands.metrics import metrics
 from lanes.commands.status import report, status
 from lanes.stand.postgres import EmbeddedPostgres
 from lanes.store.asking import ON_STANDBY, UNLOGGED
@@ -64,6 +65,15 @@ def test_commands_that_read_the_limits_of_the_provider_find_none(
     assert not report(all_=True)
     assert not explain("letters", "a")
     assert "letters" in capsys.readouterr().out
+
+
+def test_metrics_leave_out_roles_and_limits(capsys: pytest.CaptureFixture[str]) -> None:
+    metrics(once=True)
+    said = capsys.readouterr().out
+    assert "lanes_up 1.0" in said
+    assert 'lanes_items{lane="batch",state="open",workload="letters"} 1.0' in said
+    assert "lanes_roles_held" not in said
+    assert "lanes_provider_limit" not in said
 
 
 def test_every_unlogged_table_is_left_out() -> None:

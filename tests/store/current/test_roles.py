@@ -13,8 +13,10 @@ from sqlalchemy.exc import DBAPIError, OperationalError, ProgrammingError
 
 from lanes.cli import app
 from lanes.errors import SetupError
-from lanes.store import schema
+from lanes.stand import fleet
+from lanes.store import asking, schema
 from lanes.store.current.roles import DatabaseRole
+from lanes.store.report import metrics
 from lanes.store.tables import metadata
 from lanes.words import Lane
 from tests.conftest import NOON
@@ -51,6 +53,13 @@ def test_a_role_does_its_job_also_with_plans_that_the_server_keeps(
     connection = opened[login]
     for _ in range(KEPT_PLANS):
         connection.exec_driver_sql(job, execution_options={"no_parameters": True}).all()
+
+
+def test_a_reader_reads_every_metric(opened: dict[str, Connection]) -> None:
+    ask = asking.through(opened["app_reader"])
+    assert metrics.read(ask, now=NOON)["lanes_answers_total"]
+    assert metrics.examples(ask)
+    assert fleet.reports(ask) == []
 
 
 @pytest.mark.parametrize(("login", "other"), [("app_tenant", "shop"), ("app_rival", "desk")])
