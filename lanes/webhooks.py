@@ -25,6 +25,7 @@ from lanes.rollouts.rollout import Happened
 
 TIMEOUT_S = 10.0  # of one request, with the look-up of its address and the reply
 LARGEST = 256 * 1024  # bytes of one request
+GONE = 410  # the status by which a receiver ends its subscription
 MOST_REPLY = 16 * 1024  # bytes that are read of a reply; nothing of it is kept
 OVERLAP = timedelta(hours=24)  # for which a replaced secret signs too
 NAT64 = ip_network("64:ff9b::/96")
@@ -137,11 +138,13 @@ def is_public(address: str) -> bool:
 
 
 class Undelivered(Exception):
-    """A subscriber did not take an event; the text says why, without its address."""
+    """A subscriber did not take an event; the text says why, without its address. `gone`: it wants none from now on."""
 
-    def __init__(self, why: str, retry_after: timedelta = timedelta(0)) -> None:
+    def __init__(
+        self, why: str, retry_after: timedelta = timedelta(0), *, gone: bool = False
+    ) -> None:
         super().__init__(why)
-        self.retry_after = retry_after
+        self.retry_after, self.gone = retry_after, gone
 
 
 class WebhookReceiver:
@@ -204,7 +207,8 @@ class WebhookReceiver:
         if not 200 <= reply.status_code < 300:
             moved = " (redirects are not followed)" if 300 <= reply.status_code < 400 else ""
             after = _retry_after(reply.headers.get("retry-after", ""), now)
-            raise Undelivered(f"HTTP {reply.status_code}{moved}", after)
+            gone = reply.status_code == GONE
+            raise Undelivered(f"HTTP {reply.status_code}{moved}", after, gone=gone)
 
     async def _look_up(self) -> str:
         """Return the IP address to connect to, after checking every one to which the name resolves.

@@ -2,17 +2,18 @@
 
 import asyncio
 import os
+import secrets
 import socket
 from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from datetime import datetime, timedelta
-from uuid import uuid4
 
 from prefect.blocks.system import Secret
 
 from lanes.store import webhooks
 from lanes.store.database import Database
+from lanes.store.signals import RoleLock
 from lanes.store.webhooks import KeptEvent, WebhookPage, WebhookReply
 from lanes.webhooks import TIMEOUT_S, Undelivered, WebhookKeys, WebhookReceiver, block_name, body_of
 from tasks.background import BackgroundTasks
@@ -32,7 +33,11 @@ async def load_keys(name: str) -> WebhookKeys:
 
 
 class Deliverer:
-    """Delivers for as long as its task runs; one process at a time delivers to a subscriber, by a lease."""
+    """Delivers for as long as its task runs; one process at a time delivers to a subscriber.
+
+    It does so by a lease, which ends with the process: the session lock of its number says that it lives. A process that lost
+    its session stops what it is sending, because another may deliver from then on.
+    """
 
     def __init__(
         self,
@@ -43,7 +48,9 @@ class Deliverer:
         most: int = PAGE,
     ) -> None:
         self._db, self._load, self._timeout_s, self._most = db, keys, timeout_s, most
-        self._name = f"{socket.gethostname()}:{os.getpid()}:{uuid4().hex[:8]}"
+        number = secrets.randbits(27) | 1 << 27  # above those of roles and rollouts
+        self._name = f"{socket.gethostname()}:{os.getpid()}:{number:07x}"
+        self._alive = RoleLock(db.direct_url, webhooks.number_of(self._name), part="webhooks")
         self._lease = timedelta(seconds=3 * timeout_s) + SAVED  # the requests of a page end before
         self._keys: dict[int, tuple[int, WebhookKeys]] = {}  # with their secrets_no
         self._under_way: dict[int, asyncio.Task[None]] = {}
@@ -51,6 +58,10 @@ class Deliverer:
 
     async def look(self) -> None:
         """Give new events their positions, and begin to deliver to each subscriber that is due."""
+        if not await self._alive.holds():
+            await self._stop()
+            if not await self._alive.try_take():
+                return
         async with self._db.transaction() as run:
             while await run(webhooks.stamp, now=run.now) == webhooks.MOST_STAMPED:
                 pass
@@ -61,12 +72,16 @@ class Deliverer:
 
     async def close(self) -> None:
         """Stop delivering: what is being sent is sent again by the next process."""
-        for task in self._under_way.values():
-            task.cancel()
-        await asyncio.gather(*self._under_way.values(), return_exceptions=True)
+        await self._stop()
         with suppress(Exception):  # the lease ends by itself
             async with asyncio.timeout(OPENED_S), self._db.transaction() as run:
                 await run(webhooks.leave, holder=self._name, now=run.now)
+        await self._alive.release()
+
+    async def _stop(self) -> None:
+        for task in self._under_way.values():
+            task.cancel()
+        await asyncio.gather(*self._under_way.values(), return_exceptions=True)
 
     async def deliver(self) -> None:
         """Deliver once to each subscriber what is due."""
@@ -122,7 +137,7 @@ class Deliverer:
                 try:
                     await receiver.post(each.id, body, now)
                 except Undelivered as error:
-                    replies[each.position] = WebhookReply(str(error), error.retry_after)
+                    replies[each.position] = WebhookReply(str(error), error.retry_after, error.gone)
                     return
                 replies[each.position] = WebhookReply(None)
                 if asyncio.get_running_loop().time() > ends:

@@ -4,8 +4,10 @@ A scene sets its trouble up, yields, and goes on once everything that waits for 
 """
 
 import json
+import threading
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any
 
 from sqlalchemy import create_engine, text
@@ -342,6 +344,22 @@ def bill_differs(at: BrokenPromise) -> Iterator[None]:
     yield
 
 
+def webhook_gone(at: BrokenPromise) -> Iterator[None]:
+    """Let a receiver on this machine answer 410 to the event of an answer."""
+
+    class GoneHandler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.send_response(410)
+            self.end_headers()
+
+    receiver = HTTPServer(("127.0.0.1", 0), GoneHandler)
+    threading.Thread(target=receiver.serve_forever, daemon=True).start()
+    url = f"http://127.0.0.1:{receiver.server_address[1]}/"
+    at.stand.cli("webhooks", "add", at.workload, "--url", url, "--allow-private")
+    at.send(1, lane="realtime")
+    yield
+
+
 def quality_drift(at: BrokenPromise) -> Iterator[None]:
     _after_the_reference(at, "outcome", "invalid_output")
     yield
@@ -424,6 +442,7 @@ SCENES: Mapping[Promise, Callable[[BrokenPromise], Iterator[None]]] = {
         chance_wrong,
         read_late,
         bill_differs,
+        webhook_gone,
         quality_drift,
         model_changed,
         role_taken,

@@ -109,6 +109,7 @@ class Subscribers:
 
     def __init__(self, db: Database) -> None:
         self.db, self.keys, self.loads = db, dict[str, WebhookKeys](), 0
+        self._running = list[Deliverer]()
 
     async def add(self, receiver: Receiver, name: str = "crm", **values: Any) -> None:
         """Add the receiver as a subscriber."""
@@ -124,7 +125,20 @@ class Subscribers:
         return self.keys[name]
 
     def deliverer(self, **how: Any) -> Deliverer:
-        return Deliverer(self.db, keys=self.load, **{"timeout_s": 5.0, **how})
+        """Return a process that delivers; it lives until it is killed, or the test ends."""
+        self._running.append(Deliverer(self.db, keys=self.load, **{"timeout_s": 5.0, **how}))
+        return self._running[-1]
+
+    async def kill(self, process: Deliverer) -> None:
+        """End the session that says that a process lives."""
+        self._running.remove(process)
+        await process._alive.release()
+
+    async def close(self) -> None:
+        """Let all processes end."""
+        for each in self._running:
+            await each.close()
+        self._running.clear()
 
     async def told(self, *keys: str, event: str = "lanes.item.answered", **payload: Any) -> None:
         """Events about items of these keys are committed, each in a transaction of its own."""

@@ -74,7 +74,8 @@ def webhooks(
     """Show who gets events as webhooks, add and remove subscribers, and send events to them again.
 
     add makes a subscriber and prints its secret, once: the receiver checks signatures with it (Standard Webhooks).
-    test sends one event, lanes.webhook.test, from this machine, and says what came back; a success ends a rest.
+    test sends one event, lanes.webhook.test, from this machine, and says what came back; a success ends a rest,
+    and lets a webhook that had answered 410 Gone get events again.
     replay sends again what was given up after seven attempts or, with --from or --since, everything from there on.
     rotate makes another secret and prints it. For a day both secrets sign, so the receiver can change over.
 
@@ -149,7 +150,7 @@ def _test(
         took_ms = round(asyncio.run(send()) * 1000)
     except Undelivered as problem:
         raise SetupError(f"webhook {to.name} did not take the test event: {problem}") from None
-    kept.change(connection, to.id, failures=0, rests=0, rest_until=None)
+    kept.reopen(connection, to, now=now)
     return {"said": f"webhook {to.name} took the test event in {took_ms} ms", "took_ms": took_ms}
 
 
@@ -177,7 +178,7 @@ def _remove(
 ) -> dict[str, Any]:
     with prefect(Settings.read()) as api:
         api.keep_secret(block_name(to.name), None)
-    kept.remove(connection, to.id)
+    kept.remove(connection, to, now=now)
     return {"said": f"webhook {to.name} is removed; nothing is sent to it any more"}
 
 
@@ -227,7 +228,9 @@ def _list(found: Sequence[Any], now: datetime, *, as_json: bool) -> None:
                 label(
                     "State",
                     lambda of: (
-                        f"rests until {clock(of.rest_until, beside=now)}"
+                        f"gone since {clock(of.gone_at, beside=now)}"
+                        if of.gone_at
+                        else f"rests until {clock(of.rest_until, beside=now)}"
                         if of.rest_until
                         else "open"
                     ),

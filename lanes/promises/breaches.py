@@ -260,6 +260,15 @@ def bill_differs(day: date, found: Sequence[BillDifference]) -> Assessment:
     return Assessment.breach(Promise.BILL_DIFFERS, EVERYBODY, len(found), said, f"bill of {day}")
 
 
+def webhook_gone(name: str, host: str) -> Assessment:
+    """Return the breach that a webhook's receiver ended its subscription."""
+    said = (
+        f"The receiver of webhook {name} at {host} answered HTTP 410 Gone: it wants no more events. None is sent to it until "
+        f"`lanes webhooks test {name}` is taken; they wait for 7 days."
+    )
+    return Assessment.breach(Promise.WEBHOOK_GONE, EVERYBODY, 1, said, f"webhook {name}")
+
+
 def _named(holders: Sequence[ForeignHolder]) -> str:
     more = len(holders) - MOST_NAMED
     rest = [f"{more} more"] if more > 0 else []

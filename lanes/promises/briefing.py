@@ -74,6 +74,7 @@ UNEXPLAINED: Mapping[Promise, str] = {
     Promise.ITEMS_FAILED: "no failed item says why",
     Promise.APPROVAL_WAITS: "nothing failed: a person was asked",
     Promise.BILL_DIFFERS: "nothing failed: the sentence above names what differs",
+    Promise.WEBHOOK_GONE: "its receiver said so",
     Promise.BUDGET: "nothing failed: the query below shows what it was spent on",
     Promise.QUALITY_DRIFT: "nothing failed: the answers themselves changed",
     Promise.MODEL_CHANGED: "nothing failed: the provider names another model, tier, place or speed",
@@ -93,6 +94,7 @@ UNSTAKED: Mapping[Promise, str] = {
     Promise.APPROVAL_WAITS: "no item waits for the answer: the share in force stays",
     Promise.FEED_SILENT: "no item waits because of it: none came",
     Promise.BILL_DIFFERS: "no item waits for it",
+    Promise.WEBHOOK_GONE: "no item waits for it: its events do",
 }
 UNSAMPLED: Mapping[Promise, str] = {
     Promise.WORKLOAD_INVALID: "it is about a block, not about an item",
@@ -100,6 +102,7 @@ UNSAMPLED: Mapping[Promise, str] = {
     Promise.ROLE_TAKEN: "it is about a session of the database, not about an item",
     Promise.FEED_SILENT: "it is about items that did not come",
     Promise.BILL_DIFFERS: "it is about all responses of a day, not about an item",
+    Promise.WEBHOOK_GONE: "it is about a receiver, not about an item",
 }
 NO_RUN: Mapping[Promise, str] = {
     Promise.WORKLOAD_INVALID: "no run is at fault: its author has to correct the block",
@@ -114,6 +117,7 @@ NO_RUN: Mapping[Promise, str] = {
     Promise.RULE_RAISES: "no run is at fault: the rule is",
     Promise.CHANCE_WRONG: "no run is at fault: batches take their time",
     Promise.BILL_DIFFERS: "no run is at fault: two books of the same day differ",
+    Promise.WEBHOOK_GONE: "no run is at fault: the receiver wants no events",
 }
 GROWS_UNTIL: Mapping[Promise, str] = {
     Promise.BATCH_SLOW: "the batch is home",
@@ -128,6 +132,7 @@ STAYS: Mapping[Promise, str] = {
     Promise.WORKLOAD_INVALID: "it stays so until the block is corrected",
     Promise.ROLE_TAKEN: "the role stays taken until that session ends",
     Promise.BILL_DIFFERS: "it is compared once a day",
+    Promise.WEBHOOK_GONE: "nothing is sent until the receiver takes a test event",
 }
 
 

@@ -55,6 +55,7 @@ class Promise(StrEnum):
     CHANCE_WRONG = "chance_wrong"  # batches come back in the stated time as often as stated
     READ_LATE = "read_late"  # real-time answers are read soon
     BILL_DIFFERS = "bill_differs"  # the provider bills what the ledger knows, each day
+    WEBHOOK_GONE = "webhook_gone"  # no receiver of a webhook ends its subscription (HTTP 410)
 
 
 class Severity(StrEnum):
@@ -291,6 +292,13 @@ TERMS: Mapping[Promise, Terms] = {
         "More than the ledger: another program may use the key. Less: the bill of that day may not be "
         "complete yet; it is compared again each day. Another price: update genai-prices. It ends once they agree, or "
         "after a week.",
+    ),
+    Promise.WEBHOOK_GONE: Terms(
+        "A webhook's receiver is gone",
+        "webhooks",
+        math.inf,
+        "If its program ended on purpose, remove the webhook. If not, mend the receiver and test it: that ends this, and what "
+        "waited is sent.",
     ),
 }
 

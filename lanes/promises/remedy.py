@@ -103,6 +103,12 @@ def commands(of: Incident) -> list[str]:
             return [
                 "lanes doctor   # which sessions hold roles of Lanes, and the statement that ends each"
             ]
+        case Promise.WEBHOOK_GONE:
+            name = shlex.quote(of.subject.rpartition(" ")[2])
+            return [
+                f"lanes webhooks test {name}   # once it answers again: what waits is sent",
+                f"lanes webhooks remove {name}   # if its program ended on purpose",
+            ]
         case Promise.BUDGET:
             return [
                 f"lanes budget {workload}   # shows it; --hard or --soft sets it",

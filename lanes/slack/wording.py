@@ -32,6 +32,7 @@ PAGES = {
     Promise.APPROVAL_WAITS: "/v2/runs?tags=rollout",
     Promise.ROLE_TAKEN: "/v2/runs",
     Promise.BILL_DIFFERS: "/v2/runs?tags=batch",
+    Promise.WEBHOOK_GONE: "/v2/blocks",
 }
 UNTOLD = "it was not looked up"
 Block = dict[str, Any]

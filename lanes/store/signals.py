@@ -149,15 +149,15 @@ async def _connect(
 
 
 class RoleLock:
-    """A process's hold on a role, or on one rollout.
+    """A process's hold on a role, or on the number of a rollout or of itself; `part` names the session of a number.
 
     The database releases it when the process or its connection dies. `held` is the state when it was last checked: call
     `holds`, `try_take` or `keep` before each use.
     """
 
-    def __init__(self, url: str, role: int) -> None:
+    def __init__(self, url: str, role: int, *, part: str = "rollout") -> None:
         self._url, self._key = url, (CLASS, int(role))
-        self._part = role.name.lower() if isinstance(role, Role) else "rollout"
+        self._part = role.name.lower() if isinstance(role, Role) else part
         self._connection: psycopg.AsyncConnection | None = None
         self.held = False
 

@@ -11,6 +11,10 @@ from sqlalchemy.dialects.postgresql import insert
 
 from lanes.backoff import Backoff
 from lanes.errors import ActionRefused
+from lanes.promises.breaches import webhook_gone
+from lanes.promises.incident import EVERYBODY, Promise
+from lanes.store import incidents
+from lanes.store.signals import CLASS
 from lanes.store.tables import watermark, webhook, webhook_event, webhook_try
 
 STREAM = "webhooks"
@@ -25,7 +29,19 @@ OUTPUTS = sa.text(
     "select key, output from lanes.current_results where workload = :workload and key = any (:keys)"
 )
 
+# Whether the process that holds a lease lives: it holds the lock of its number, which ends with its session.
+ALIVE = f"""
+exists (select from pg_locks where locktype = 'advisory' and granted and classid = {CLASS}
+           and objid = ('x' || right(webhook.holder, 7))::bit(28)::int::oid
+           and database = (select oid from pg_database where datname = current_database()))
+"""
+
 Subscriber = sa.Row[Any]
+
+
+def number_of(holder: str) -> int:
+    """Return the number whose lock a process holds while it delivers: the last seven digits of its name."""
+    return int(holder[-7:], 16)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +80,7 @@ class WebhookReply:
 
     error: str | None
     retry_after: timedelta = timedelta(0)
+    gone: bool = False
 
 
 def stamp(connection: sa.Connection, *, now: datetime) -> int:
@@ -102,8 +119,9 @@ def due(connection: sa.Connection, *, now: datetime) -> list[int]:
 
 
 def _free(now: datetime) -> list[sa.ColumnElement[bool]]:
-    moments = webhook.c.lease_until, webhook.c.rest_until
-    return [sa.or_(each.is_(None), each <= now) for each in moments]
+    lease, rest = webhook.c.lease_until, webhook.c.rest_until
+    unleased = sa.or_(lease.is_(None), lease <= now, ~sa.literal_column(ALIVE, sa.Boolean))
+    return [unleased, sa.or_(rest.is_(None), rest <= now), webhook.c.gone_at.is_(None)]
 
 
 def take(
@@ -111,7 +129,7 @@ def take(
 ) -> WebhookPage | None:
     """Return the next events for a subscriber, at most `most`; None if there are none, or another process delivers to it.
 
-    While its circuit is open, that is a single one. The lease keeps other processes away while the events are sent.
+    While its circuit is open, that is a single one. The lease keeps others away until the events are sent, or its process dies.
     """
     ours = sa.select(webhook).where(webhook.c.id == id_, *_free(now))
     to = connection.execute(ours.with_for_update(skip_locked=True)).one_or_none()
@@ -230,6 +248,9 @@ def save(
     saved = sa.update(webhook).where(*ours, unmoved).values(**values).returning(webhook.c.id)
     if connection.execute(saved).scalar() is None:
         return False
+    if any(each.gone for each in failed):
+        change(connection, to.id, gone_at=now)
+        incidents.open(connection, webhook_gone(to.name, to.host), now=now)
     took = [position for position, reply in replies.items() if reply.error is None]
     gone = webhook_try.c.webhook_id == to.id, webhook_try.c.position.in_(took)
     connection.execute(sa.delete(webhook_try).where(*gone))
@@ -288,9 +309,21 @@ def change(connection: sa.Connection, id_: int, **values: Any) -> None:
     connection.execute(sa.update(webhook).where(webhook.c.id == id_).values(**values))
 
 
-def remove(connection: sa.Connection, id_: int) -> None:
+def remove(connection: sa.Connection, to: Subscriber, *, now: datetime) -> None:
     """Remove a subscriber, and what waits for it."""
-    connection.execute(sa.delete(webhook).where(webhook.c.id == id_))
+    connection.execute(sa.delete(webhook).where(webhook.c.id == to.id))
+    _end_incident(connection, to, f"Webhook {to.name} was removed.", now=now)
+
+
+def reopen(connection: sa.Connection, to: Subscriber, *, now: datetime) -> None:
+    """End the rest of a subscriber that takes events, and send to it again if it had said that it is gone."""
+    change(connection, to.id, failures=0, rests=0, rest_until=None, gone_at=None)
+    _end_incident(connection, to, f"Webhook {to.name} takes events again.", now=now)
+
+
+def _end_incident(connection: sa.Connection, to: Subscriber, said: str, *, now: datetime) -> None:
+    of = Promise.WEBHOOK_GONE, EVERYBODY, webhook_gone(to.name, to.host).subject
+    incidents.resolve(connection, *of, sentence=said, now=now)
 
 
 def replay(

@@ -1,12 +1,13 @@
 """Webhooks reach subscribers over HTTP, signed, whatever these do; a subscriber that fails delays only itself."""
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, text
+import pytest_asyncio
+from sqlalchemy import Connection, Engine, text
 from standardwebhooks import webhooks as library
 
 from lanes.store import outbox, webhooks
@@ -35,10 +36,10 @@ def receive() -> Iterator[Callable[[], Receiver]]:
         each.stop()
 
 
-@pytest.fixture
-def subscribers(
+@pytest_asyncio.fixture
+async def subscribers(
     db: Database, passing_time: PassingTime, monkeypatch: pytest.MonkeyPatch
-) -> Subscribers:
+) -> AsyncIterator[Subscribers]:
     """No webhook so far. The library of receivers lives in the time of the test."""
 
     class ReceiversClock(datetime):
@@ -47,7 +48,9 @@ def subscribers(
             return datetime.fromtimestamp(passing_time.of_host(), tz)
 
     monkeypatch.setattr(library, "datetime", ReceiversClock)
-    return Subscribers(db)
+    those = Subscribers(db)
+    yield those
+    await those.close()
 
 
 async def test_an_event_is_signed_and_named_by_its_id(
@@ -203,6 +206,30 @@ async def test_a_dead_subscriber_rests_and_is_asked_one_request_at_a_time(
     assert (await subscribers.one()).rests == 0
 
 
+async def test_a_receiver_that_is_gone_gets_nothing_until_it_takes_a_test_event(
+    subscribers: Subscribers,
+    receive: Callable[[], Receiver],
+    passing_time: PassingTime,
+    db: Database,
+) -> None:
+    crm = receive()
+    crm.says = lambda _: 410
+    await subscribers.add(crm, types=["lanes.item.answered"])
+    await subscribers.told("a")
+    deliverer = subscribers.deliverer()
+    for _ in range(3):
+        await deliverer.deliver()
+        passing_time.passes(hours=1)
+    assert len(crm.ids) == 1
+    incidents = text("select state from lanes.incident where promise = 'webhook_gone'")
+    assert await db.run(lambda c: c.execute(incidents).all()) == [("open",)]
+    crm.says = lambda _: 200
+    await db.run(webhooks.reopen, await subscribers.one(), now=await db.now())
+    assert await db.run(lambda c: c.execute(incidents).all()) == [("resolved",)]
+    await deliverer.deliver()
+    assert crm.keys == ["a"]
+
+
 async def test_a_subscriber_that_asks_for_patience_gets_it(
     subscribers: Subscribers, receive: Callable[[], Receiver], passing_time: PassingTime
 ) -> None:
@@ -262,7 +289,6 @@ async def test_events_of_one_item_keep_their_order_whatever_fails(
 async def test_a_kill_between_request_and_save_repeats_the_event_under_its_id(
     subscribers: Subscribers,
     receive: Callable[[], Receiver],
-    passing_time: PassingTime,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     crm = receive()
@@ -270,14 +296,35 @@ async def test_a_kill_between_request_and_save_repeats_the_event_under_its_id(
     await subscribers.told("a", "b")
     with monkeypatch.context() as killed:
         killed.setattr(webhooks, "save", lambda *_, **__: 1 / 0)
-        await subscribers.deliverer().deliver()
+        dying = subscribers.deliverer()
+        await dying.deliver()
     assert sorted(crm.keys) == ["a", "b"]
-    await subscribers.deliverer().deliver()
-    assert len(crm.keys) == 2  # the lease of the dead process is respected
-    passing_time.passes(seconds=30)
-    await subscribers.deliverer().deliver()
+    living = subscribers.deliverer()
+    await living.deliver()
+    assert len(crm.keys) == 2  # the lease of a process that lives is respected
+    await subscribers.kill(dying)
+    await living.deliver()
     assert sorted(crm.keys) == ["a", "a", "b", "b"]
     assert len({*crm.ids}) == 2
+
+
+async def test_a_process_whose_session_is_lost_stops_sending_and_goes_on_with_a_new_one(
+    subscribers: Subscribers, receive: Callable[[], Receiver], pool: Engine
+) -> None:
+    crm = receive()
+    crm.says = lambda _: "hangs"
+    await subscribers.add(crm)
+    await subscribers.told("a")
+    deliverer = subscribers.deliverer()
+    await deliverer.look()
+    await until(lambda: crm.asked)
+    ends = "select pg_terminate_backend(pid) from pg_stat_activity where application_name like 'lanes webhooks@%'"
+    with pool.connect() as connection:
+        assert connection.execute(text(ends)).all() == [(True,)]
+    crm.says = lambda _: 200
+    while not crm.taken:
+        await deliverer.look()
+    assert crm.ids == [crm.ids[0]] * 2
 
 
 async def test_a_process_that_lost_its_lease_saves_nothing(

@@ -47,11 +47,14 @@ async def _delivers_all(url: str, happenings: list[tuple[str, Any]], most: int) 
                 await subscribers.told(key, n=n)
                 if fault == "killed":
                     webhooks.save = lambda *_, **__: False
-                await subscribers.deliverer(most=most).deliver()
+                process = subscribers.deliverer(most=most)
+                await process.deliver()
                 webhooks.save = save
-                time.passes(minutes=1)
+                await (subscribers.kill(process) if fault == "killed" else subscribers.close())
+                time.passes(seconds=7)
             for _ in range(9):
                 await subscribers.deliverer(most=most).deliver()
+                await subscribers.close()
                 time.passes(minutes=60)
         finally:
             webhooks.save = save

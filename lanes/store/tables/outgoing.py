@@ -185,6 +185,7 @@ class webhook(sa.TypedColumns):
     failures: sa.Named[int] = column("Failed requests in a row", default="0")
     rests: sa.Named[int] = column("Rests of its circuit in a row; 0: it is closed", default="0")
     rest_until: sa.Named[datetime | None] = column("Nothing is sent before")
+    gone_at: sa.Named[datetime | None] = column("When it said that it is gone: nothing is sent")
     last_error: sa.Named[str | None] = column("Why the last request failed")
     delivered_at: sa.Named[datetime | None] = column("When it took an event last")
     holder: sa.Named[str | None] = column("Who delivers to it, or did last")

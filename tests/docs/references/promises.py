@@ -33,6 +33,7 @@ from lanes.promises.breaches import (
     invalid_workload,
     provider_down,
     role_taken,
+    webhook_gone,
 )
 from lanes.promises.burn import FAST
 from lanes.promises.deadlines import AtRisk, DueCounts, deadline_at_risk, deadline_missed
@@ -266,6 +267,7 @@ EXAMPLES: Mapping[Promise, Assessment] = {
     Promise.GUARDS_FIRE: shares_grew(Promise.GUARDS_FIRE, _routed(Reason.CAPACITY, 0, 120), AT),
     Promise.CHANCE_WRONG: chance_wrong(NAME, SampleShare(14, 30)),
     Promise.READ_LATE: read_late(NAME, [ConsumerReads(NAME, "digest", SampleShare(812, 940))]),
+    Promise.WEBHOOK_GONE: webhook_gone("crm", "https://crm.example.com"),
     Promise.BILL_DIFFERS: bill_differs(BILL.of.at.date(), [BILL]),
 }
 LIMITED = {

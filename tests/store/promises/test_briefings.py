@@ -28,7 +28,7 @@ from lanes.realtime.circuit import Fault
 from lanes.report import incident as incident_page
 from lanes.slack.wording import IncidentPages, SlackMessage, message
 from lanes.standing.roles import Role
-from lanes.store import incidents
+from lanes.store import incidents, webhooks
 from lanes.store.batch import doubts
 from lanes.store.figures import measurements, quality
 from lanes.store.money import bill as ledger
@@ -37,6 +37,7 @@ from lanes.store.promises import briefings, causes, recording
 from lanes.store.realtime import outages
 from lanes.store.workload import workloads
 from lanes.text import capitalized, cell
+from lanes.webhooks import USUAL
 from lanes.words import Lane, Outcome
 from lanes.workload.definition import parse
 from tests.conftest import NOON, later
@@ -462,6 +463,18 @@ def bill_differs(connection: Connection) -> None:
     ledger.record(connection, [BillDifference(key, Tokens(), said)], now=NOON)
 
 
+def webhook_gone(connection: Connection) -> None:
+    about = {"host": "https://crm.example.com", "types": list(USUAL), "workload": None}
+    may = {"allows_private": False, "sends_outputs": False}
+    webhooks.add(connection, name="crm", consumer=None, **about, **may, now=NOON)
+    to = webhooks.find(connection, "crm")
+    assert to is not None
+    webhooks.change(connection, to.id, holder="h", lease_until=later(hours=1))
+    page = webhooks.WebhookPage(to, [], [], 0)
+    replies = {1: webhooks.WebhookReply("HTTP 410", gone=True)}
+    assert webhooks.save(connection, page, replies, holder="h", now=NOON)
+
+
 @dataclass(frozen=True)
 class ScenarioMessage:
     """What the message of a scene says: of why, of the stakes and of the trend, and where it leads."""
@@ -742,6 +755,15 @@ TOLD = {
         "Compare again",
         None,
         lacks=("No run: no run is at fault", "No sample item: it is about all responses"),
+    ),
+    Promise.WEBHOOK_GONE: ScenarioMessage(
+        webhook_gone,
+        ("Its receiver said so",),
+        "No item waits for it",
+        "Steady: nothing is sent until the receiver takes a test event",
+        "lanes webhooks test crm",
+        None,
+        lacks=("No run: no run is at fault", "No sample item: it is about a receiver"),
     ),
 }
 

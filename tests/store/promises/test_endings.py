@@ -11,7 +11,7 @@ from lanes.promises.breaches import frozen, unknown_model
 from lanes.promises.deadlines import CALM_FOR
 from lanes.promises.incident import Incident, IncidentState, Promise
 from lanes.promises.judge import assess
-from lanes.store import incidents
+from lanes.store import incidents, webhooks
 from lanes.store.batch import doubts
 from lanes.store.doors import emptying
 from lanes.store.figures import measurements
@@ -112,6 +112,12 @@ def agrees(connection: Connection) -> None:
     ledger.record(connection, [], now=NOON)
 
 
+def webhook_removed(connection: Connection) -> None:
+    to = webhooks.find(connection, "crm")
+    assert to is not None
+    webhooks.remove(connection, to, now=NOON)
+
+
 GONE: list[tuple[Promise, Callable[[Connection], None], dict[str, float]]] = [
     (Promise.BATCH_SLOW, cancel, {}),
     (Promise.BATCH_FAILING, correct, {"minutes": 15}),
@@ -145,6 +151,7 @@ GONE: list[tuple[Promise, Callable[[Connection], None], dict[str, float]]] = [
     (Promise.CHANCE_WRONG, correct, {}),
     (Promise.READ_LATE, pause, {}),
     (Promise.BILL_DIFFERS, agrees, {}),
+    (Promise.WEBHOOK_GONE, webhook_removed, {}),
     (Promise.QUALITY_DRIFT, correct, {}),
     (Promise.MODEL_CHANGED, correct, {}),
 ]

@@ -14,7 +14,7 @@ from lanes.promises.incident import Incident, Promise, batch_of_subject
 from lanes.promises.remedy import FormLink, FormTarget, commands, form
 from lanes.replays.replay import Selection
 from lanes.routing.split import Split
-from lanes.store import incidents
+from lanes.store import incidents, webhooks
 from lanes.store.doors import watermarks
 from lanes.store.money import bill as ledger
 from lanes.store.money import budgets
@@ -148,7 +148,15 @@ def collects(connection: Connection, of: Incident) -> None:
     watermarks.advance(connection, watermarks.COLLECT, SOON)
 
 
+def reopens_the_webhook(connection: Connection, of: Incident) -> None:
+    """Its receiver takes a test event."""
+    to = webhooks.find(connection, "crm")
+    assert to is not None
+    webhooks.reopen(connection, to, now=SOON)
+
+
 BY_COMMAND: dict[str, Act] = {
+    "webhooks": reopens_the_webhook,
     "accept_quality": accepts_the_answers,
     "depart": departs,
     "pause": pauses,
