@@ -23,13 +23,13 @@ from lanes.stand.postgres import Running
 from lanes.stand.runs_with import RunsWith
 from lanes.store.database import engine
 from lanes.store.figures import folding
-from lanes.store.report import metrics
 from lanes.words import Lane
 from tests.conftest import NOON
 from tests.examples import admit, publish, route
 from tests.prefect_standin import PrefectStandIn
 from tests.stand.test_fleet import telling
 from tests.store.tries import claim, save, tried
+from tests.unit.test_observing import exposed
 
 NO_STAND = RunsWith(Settings())
 OPENMETRICS = "application/openmetrics-text; version=1.0.0"
@@ -75,7 +75,7 @@ def test_a_scrape_tells_metrics_with_the_labels_that_are_declared(worked: Engine
     with served(worked) as url:
         kind, told = get(f"{url}/metrics")
     assert kind.startswith("text/plain")
-    found, declared = series(told), metrics.exposed()
+    found, declared = series(told), exposed()
     assert found["lanes_up"] == set()
     assert {name: declared[name] for name in found} == found
     assert "# HELP lanes_spend_usd_total US dollars billed by the provider.\n" in told

@@ -8,8 +8,22 @@ from typing import Any
 import pytest
 import yaml
 
-from lanes.store.report.metrics import exposed
+from lanes.store.report.metrics import METRICS, MetricKind
 from tests.unit.test_deploy import DEPLOY, run
+
+
+def exposed() -> dict[str, set[str]]:
+    """Return the labels of each series that Prometheus stores, by its name."""
+    found: dict[str, set[str]] = {}
+    for each in METRICS:
+        labels = set(each.labels)
+        if each.kind is MetricKind.HISTOGRAM:
+            found |= {f"{each.name}_sum": labels, f"{each.name}_count": labels}
+            found[f"{each.name}_bucket"] = labels | {"le"}
+        else:
+            found[each.name] = labels
+    return found
+
 
 SERIES: Mapping[str, set[str]] = exposed()
 OF_PROMETHEUS = {"job", "instance"}

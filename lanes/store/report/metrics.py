@@ -4,7 +4,7 @@ The queries need the rights of `lanes_reader` only. They read views, and no rela
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -26,15 +26,7 @@ BOUNDS_S = (
     *(1_800, 3_600, 7_200, 14_400, 43_200, 86_400),
 )
 SUM = "sum"  # the label of the row that holds a histogram's sum
-COUNTED = (
-    Kind.ROUTE,
-    Kind.ATTEMPT,
-    Kind.CALL,
-    Kind.RESULT,
-    Kind.CORRECTION,
-    Kind.DEADLINE,
-    Kind.ITEM,
-)
+TOKENS = {"input": "input", "output": "output", "cached": "cache_read", "written": "cache_write"}
 
 
 class MetricKind(StrEnum):
@@ -76,9 +68,7 @@ class MetricExample:
     at: datetime
 
 
-Samples = dict[
-    str, Sequence[MetricSample]
-]  # by the name of their metric, in the order of their labels
+Samples = dict[str, Sequence[MetricSample]]  # by the name of their metric, and in order
 Examples = dict[tuple[str, ...], MetricExample]  # by the labels of `lanes_answer_seconds`
 
 
@@ -92,7 +82,7 @@ counted as materialized (
          sum(f.bound_usd * f.this) as bound_usd, sum(f.input * f.this) as input, sum(f.output * f.this) as output,
          sum(f.cached * f.this) as cached, sum(f.written * f.this) as written
     from (select d.*, (d.day >= (select began from month))::int as this from lanes.daily_figures d
-           where d.kind in ({", ".join(f"'{each}'" for each in COUNTED)})
+           where d.kind in ('route', 'attempt', 'call', 'result', 'correction', 'deadline', 'item')
              and d.day >= date_trunc('day', cast(:now as timestamptz), 'UTC') - interval '30 days') f
    group by 1, 2, 3, 4),
 open_batch as materialized (
@@ -110,9 +100,9 @@ def _since(at: str) -> str:
     return f"greatest(0, extract(epoch from cast(:now as timestamptz) - {at}))"
 
 
-def _summed(kind: Kind, value: str, *labels: str, where: str = "true") -> str:
+def _summed(kind: Kind, value: str, *labels: str) -> str:
     by = ", ".join(labels)
-    return f"select {by}, sum({value}) from counted where kind = '{kind}' and {where} group by {by}"
+    return f"select {by}, sum({value}) from counted where kind = '{kind}' group by {by}"
 
 
 def _tokens(value: str, name: str) -> str:
@@ -178,9 +168,7 @@ BATCH_OLDEST = f"""
 select f.workload, coalesce({_since("min(b.intended_at)")}, 0)
   from lanes.workload_status f left join open_batch b on b.workload = f.workload group by 1
 """
-EXAMPLES = """
-select workload, lane, item_id, trace, received_at, ended_at from lanes.newest_answers
-"""
+EXAMPLES = "select workload, lane, item_id, trace, received_at, ended_at from lanes.newest_answers"
 OF_WORKLOAD = ("workload", "lane")
 OF_LIMIT = ("account", "model", "kind")
 COUNTER, GAUGE = MetricKind.COUNTER, MetricKind.GAUGE
@@ -288,15 +276,7 @@ METRICS: Sequence[Metric] = (
         "Billed tokens: input (without cached ones), output, cache_read or cache_write.",
         COUNTER,
         (*OF_WORKLOAD, "kind"),
-        " union all ".join(
-            _tokens(value, name)
-            for value, name in {
-                "input": "input",
-                "output": "output",
-                "cached": "cache_read",
-                "written": "cache_write",
-            }.items()
-        ),
+        " union all ".join(_tokens(value, name) for value, name in TOKENS.items()),
     ),
     Metric(
         "lanes_items",
@@ -465,16 +445,3 @@ def examples(ask: Ask) -> Examples:
         )
         for row in ask(EXAMPLES)
     }
-
-
-def exposed(metrics: Iterable[Metric] = METRICS) -> dict[str, set[str]]:
-    """Return the labels of each series that Prometheus stores, by its name."""
-    found: dict[str, set[str]] = {}
-    for each in metrics:
-        labels = set(each.labels)
-        if each.kind is MetricKind.HISTOGRAM:
-            found |= {f"{each.name}_sum": labels, f"{each.name}_count": labels}
-            found[f"{each.name}_bucket"] = labels | {"le"}
-        else:
-            found[each.name] = labels
-    return found
