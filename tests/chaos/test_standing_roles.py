@@ -13,9 +13,7 @@ from tests.running_stand import RunningStand, put_up, take_down
 from tests.waiting import until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
-REPLACED_WITHIN_S = (
-    75  # 20 until it is missed, 5 until the next look, and the start of a process on a busy machine
-)
+REPLACED_WITHIN_S = 75  # 20 while the one before may begin, and the start of a process
 
 
 @pytest.fixture(scope="module")
