@@ -224,7 +224,7 @@ METRICS: Sequence[Metric] = (
     ),
     Metric(
         "lanes_attempts_total",
-        "Tries to answer an item, by how they ended; unknown may have been billed.",
+        "Tries to answer an item, shadows and replays too, by how they ended; unknown may have been billed.",
         COUNTER,
         (*OF_WORKLOAD, "outcome"),
         ATTEMPTS,
