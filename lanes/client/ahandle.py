@@ -16,7 +16,7 @@ from lanes.client.jobs import AsyncJob
 from lanes.client.places import async_place
 from lanes.client.verbs import CHUNK, Fields, Sent, Verbs
 from lanes.json_data import weight
-from lanes.settling.listing import Listed, ListingQuery
+from lanes.settling.listing import BEGIN, Listed, ListingPlace, ListingQuery
 from lanes.store.database import clock
 from lanes.store.settling import results
 from lanes.store.settling.results import CorrectedRead, Result
@@ -157,7 +157,7 @@ class AsyncLanes:
                     yield each
             return
         await self._run(workloads.check_known, wanted.workload)
-        onwards: int | None = 0
+        onwards: ListingPlace | None = BEGIN
         while onwards is not None:
             async with self._place.transaction() as connection:
                 page = await connection.run_sync(verbs.page, wanted, onwards, reader)

@@ -18,7 +18,7 @@ from lanes.client.lookout import Ear
 from lanes.client.places import AsyncJoined, AsyncPool, Joined, Pool
 from lanes.errors import DatabaseAway
 from lanes.ids import ItemId
-from lanes.settling.listing import Listed, ListingPage, ListingQuery
+from lanes.settling.listing import BEGIN, Listed, ListingPage, ListingQuery
 from lanes.store.database import clock
 from lanes.store.settling import listing, results
 from lanes.store.settling.news import News
@@ -59,7 +59,7 @@ class Following:
 
     def __init__(self, connection: Connection, wanted: ListingQuery, reader: str | None) -> None:
         self._wanted, self._reader = wanted, reader
-        self._page = ListingPage(onwards=0)
+        self._page = ListingPage(onwards=BEGIN)
         self._onwards = self._page.onwards
         self._began_at = clock(connection)
         self._news = News(connection, wanted.workload)

@@ -13,7 +13,7 @@ from lanes.client.places import place
 from lanes.client.verbs import CHUNK, Fields, Sent, Verbs
 from lanes.json_data import weight
 from lanes.packing import MOST_BYTES, chunks
-from lanes.settling.listing import Listed, ListingQuery
+from lanes.settling.listing import BEGIN, Listed, ListingPlace, ListingQuery
 from lanes.store.database import clock
 from lanes.store.settling import results
 from lanes.store.settling.results import CorrectedRead, Result
@@ -223,7 +223,7 @@ class Lanes:
             return
         with self._place.transaction() as connection:
             workloads.check_known(connection, wanted.workload)
-        onwards: int | None = 0
+        onwards: ListingPlace | None = BEGIN
         while onwards is not None:
             with self._place.transaction() as connection:
                 page = verbs.page(connection, wanted, onwards, reader)

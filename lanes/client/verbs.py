@@ -27,6 +27,7 @@ from lanes.settling.jobs import JobStatus
 from lanes.settling.listing import (
     TOLD,
     ListingPage,
+    ListingPlace,
     ListingQuery,
     NoResult,
     ResultRequest,
@@ -292,7 +293,9 @@ def _refusal(workload: object, fields: object, refused: errors.Refused) -> Refus
     return Refusal(str(workload), str(uuid4()), refused.reason, str(refused), content, named)
 
 
-def page(connection: Connection, of: ListingQuery, onwards: int, reader: str | None) -> ListingPage:
+def page(
+    connection: Connection, of: ListingQuery, onwards: ListingPlace, reader: str | None
+) -> ListingPage:
     """Return the next of the items asked for; what the reader, where there is one, reads of them is recorded."""
     found = listing.page(connection, of, onwards=onwards)
     results.record_reads(connection, of.workload, found.items, reader)

@@ -17,7 +17,7 @@ from lanes.commands.outlet import Outlet, ReaderLeft, counting
 from lanes.commands.running import WrongUsage, command, database
 from lanes.json_data import why_unstorable
 from lanes.report.listing import Csv, Format, Jsonl, JsonList, table
-from lanes.settling.listing import TOLD, Listed, ListingQuery
+from lanes.settling.listing import BEGIN, END, TOLD, Listed, ListingPlace, ListingQuery
 from lanes.stand.progress import Console
 from lanes.store.database import clock
 from lanes.store.settling import listing
@@ -178,7 +178,7 @@ def _show(pool: Engine, wanted: ListingQuery, news: News | None, reader: str | N
 
 def pages(pool: Engine, wanted: ListingQuery, reader: str | None) -> Iterator[list[Listed]]:
     """Yield all wanted items a page at a time, and record their reads; no transaction is open between two pages."""
-    onwards: int | None = 0
+    onwards: ListingPlace | None = BEGIN
     while onwards is not None:
         with pool.begin() as connection:
             found = listing.page(connection, wanted, onwards=onwards)
@@ -190,13 +190,12 @@ def pages(pool: Engine, wanted: ListingQuery, reader: str | None) -> Iterator[li
 def newest(pool: Engine, wanted: ListingQuery, *, most: int) -> list[Listed]:
     """Return the last items that were received, the newest at the end."""
     found: list[Listed] = []
-    before: int | None = None
-    while len(found) < most:
+    before: ListingPlace | None = END
+    while before is not None and len(found) < most:
         with pool.begin() as connection:
-            page = listing.page_before(connection, wanted, before=before)
+            page = listing.page(connection, wanted, onwards=before, order=listing.NEWEST_FIRST)
         found += page.items
-        if (before := page.onwards) is None:
-            break
+        before = page.onwards
     return found[:most][::-1]
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field, fields
-from datetime import datetime
+from datetime import UTC, datetime
 from decimal import Decimal
 from enum import StrEnum
 from itertools import groupby
@@ -62,12 +62,24 @@ class ListingQuery:
         return ListingQuery(self.workload, told, job_id=self.job_id)
 
 
+@dataclass(frozen=True, order=True)
+class ListingPlace:
+    """A place in the order in which items were received: that of an item, which is left behind."""
+
+    received_at: datetime
+    item_id: ItemId
+
+
+BEGIN = ListingPlace(datetime.min.replace(tzinfo=UTC), ItemId(0))
+END = ListingPlace(datetime.max.replace(tzinfo=UTC), ItemId(2**63 - 1))
+
+
 @dataclass(frozen=True)
 class ListingPage:
-    """Some items, and where the next page starts; None where it was the last."""
+    """Some items, and the place after which the next page starts; None where it was the last."""
 
     items: list[Listed] = field(default_factory=list)
-    onwards: int | None = None
+    onwards: ListingPlace | None = None
 
 
 FIELDS = tuple(each.name for each in fields(Listed))

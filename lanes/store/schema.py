@@ -1,7 +1,8 @@
 """Upgrades of the database to the newest schema (migrations/schema), and what is pending."""
 
+import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from alembic import command
 from alembic.config import Config
@@ -10,12 +11,13 @@ from alembic.script import ScriptDirectory
 from psycopg.errors import DeadlockDetected, InsufficientPrivilege
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import OperationalError, ProgrammingError
+from sqlalchemy.pool import NullPool
 
 from lanes import FILES
 from lanes.errors import SetupError
 from lanes.store.current import roles
 from lanes.store.current.roles import become_owner, schema_owner
-from lanes.store.engines import discreet_engine
+from lanes.store.engines import discreet_engine, refuse_pooler
 from lanes.store.tables import SCHEMA
 
 TRIES = 20  # of an upgrade; a deadlock is noticed after a second
@@ -24,6 +26,9 @@ UNLIMITED = """
     select set_config(name, '0', true) from unnest(array[
         'statement_timeout', 'lock_timeout', 'idle_in_transaction_session_timeout']) as name
 """
+_INDEXING = {"key": 7_016_002}  # advisory lock: one upgrade at a time builds indexes
+_IS_VALID = "select indisvalid from pg_index where indexrelid = to_regclass(:name)"
+POLL_S = 0.5
 BASELINE = "0100"
 # Migrations 0001 to 0074 led to the tables of the baseline, and were never part of a release.
 LAST_BEFORE_BASELINE = "0074"
@@ -48,17 +53,20 @@ def config() -> Config:
 def upgrade(url: str) -> None:
     """Upgrade the database at `url` to the newest schema. Safe to repeat and to run twice at once.
 
-    A migration and a transaction of a running process may lock the same tables in another order. Then Postgres ends one of
-    the two; an upgrade that was ended has changed nothing, and begins again.
+    Indexes on tables that are in use are built first, while others write on. Everything else is one transaction. A migration
+    and a transaction of a running process may lock the same tables in another order. Then Postgres ends one of the two; an
+    upgrade that was ended has changed nothing else, and begins again.
 
     Raises:
         SetupError: a newer checkout made the database, or it is too old, or the user may not change it, or each try was ended
             by a deadlock.
     """
-    engine = discreet_engine(url)
+    engine = discreet_engine(url, poolclass=NullPool)  # the first session keeps its role and limits
     try:
         for _ in range(TRIES):
             try:
+                with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+                    _build_indexes(connection)
                 with engine.begin() as connection:
                     _upgrade(connection)
                 return
@@ -160,6 +168,41 @@ def _revision(connection: Connection) -> str | None:
     if have is not None and have > newest:
         raise SetupError(TOO_NEW % (connection.engine.url.database, have, newest))
     return have
+
+
+def _build_indexes(connection: Connection) -> None:
+    """Build the indexes of pending migrations while the tables are in use, outside of any transaction.
+
+    A migration that has `indexes` creates those that are still missing: on an empty database, or on a column of its own. An
+    index that an interrupted build left behind is dropped and built again.
+    """
+    if _revision(connection) is None or not (wanted := _pending_indexes(connection)):
+        return
+    refuse_pooler(connection)
+    connection.execute(text(UNLIMITED.replace("true", "false")))
+    if not become_owner(connection, local=False):
+        return  # `upgrade` refuses, or finds nothing to do
+    # A build waits for open snapshots, also for that of a session that waits for a lock: so this lock, which ends with the
+    # session, is polled.
+    while not connection.execute(text("select pg_try_advisory_lock(:key)"), _INDEXING).scalar_one():
+        time.sleep(POLL_S)
+    for name, made in wanted.items():
+        _build_index(connection, name, made)
+
+
+def _pending_indexes(connection: Connection) -> dict[str, str]:
+    script = ScriptDirectory.from_config(config())
+    modules = (script.get_revision(each).module for each in pending(connection))
+    return {name: made for each in modules for name, made in getattr(each, "indexes", {}).items()}
+
+
+def _build_index(connection: Connection, name: str, made: str) -> None:
+    state = connection.execute(text(_IS_VALID), {"name": f"{SCHEMA}.{name}"}).scalar_one_or_none()
+    if state is False:
+        connection.execute(text(f"drop index concurrently {SCHEMA}.{name}"))
+    if not state:
+        with suppress(ProgrammingError):  # a table or column that a pending migration adds
+            connection.execute(text(f"create index concurrently {name} {made}"))
 
 
 def _adopt(connection: Connection) -> None:

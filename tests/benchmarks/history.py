@@ -1,8 +1,9 @@
-"""A history of any size, written set by set: items of thirty days in three workloads, and everything that became of them.
+"""A history of any size, written set by set: items of thirty days, and everything that became of them.
 
 It varies as real traffic does: days and nights, lanes, reasons, consumers, failures, retries, provisional answers and their
-authoritative passes, corrections, reads, labels, batches. What is younger than three hours still waits for its batch. The
-figures are not written here: the product counts them from these facts.
+authoritative passes, corrections, reads, labels, batches, a job. What is younger than three hours still waits for its batch.
+Beside three workloads with many items, `seldom` has a hundred and `idle` none. The figures are not written here: the product
+counts them from these facts.
 """
 
 from collections.abc import Iterator
@@ -26,7 +27,8 @@ with drawn as (
            + interval '1 day' * (30.0 * n / :items - 0.1 * sin(2 * pi() * 30.0 * n / :items)) as received_at
     from generate_series(1, cast(:items as int)) n),
 sorted as (
-  select d.*, case when kind < 0.5 then 'tickets' when kind < 0.8 then 'letters' else 'archive' end as workload
+  select d.*, case when n % greatest(:items / 100, 2) = 1 then 'seldom' when kind < 0.5 then 'tickets'
+                   when kind < 0.8 then 'letters' else 'archive' end as workload
     from drawn d),
 routed as (
   select s.*,
@@ -50,13 +52,15 @@ select n, workload, received_at, road, reason, call_ms, left_at, back_at, first_
             when first_at <= :now then 'answered' else 'waiting' end as fate,
        workload = 'tickets' and road = 'realtime' and fate between 0.012 and 0.996 and first_at <= :now as provisional,
        workload = 'tickets' and road = 'realtime' and fate between 0.012 and 0.996 and back_at <= :now as confirmed,
-       case workload when 'tickets' then :tickets when 'letters' then :letters else :archive end as version_id
+       case workload when 'tickets' then :tickets when 'letters' then :letters when 'archive' then :archive
+                     else :seldom end as version_id
   from told t
 """
 
 ITEMS = """
 insert into lanes.item (id, workload, key, payload, content_hash, consumer, entity, urgent, pin, due_at, occurred_at,
-                        received_at, source, position, result_id, answered_at, settled_at, failed_at, canceled_at, failure)
+                        received_at, source, position, result_id, answered_at, settled_at, failed_at, canceled_at, failure,
+                        job_id)
 overriding system value
 select n, workload, 'k' || n, jsonb_build_object('text', 'Letter ' || n || ': where is my parcel?', 'pages', n % 40),
        decode(md5(n::text), 'hex'),
@@ -68,8 +72,17 @@ select n, workload, 'k' || n, jsonb_build_object('text', 'Letter ' || n || ': wh
        case when fate = 'answered' then first_at end,
        case when confirmed then back_at when fate = 'answered' and not provisional then first_at end,
        case when fate = 'failed' then first_at end, case when fate = 'canceled' then received_at end,
-       case when fate = 'failed' then 'invalid: the answer breaks the schema' end
+       case when fate = 'failed' then 'invalid: the answer breaks the schema' end,
+       case when workload = 'archive' then 1 end
   from public.seed order by n
+"""
+
+JOBS = """
+insert into lanes.job (id, name, workload, received, settled, failed, canceled, usd, created_at)
+overriding system value
+select 1, 'archive', 'archive', count(*), count(*) filter (where fate = 'answered'), count(*) filter (where fate = 'failed'),
+       count(*) filter (where fate = 'canceled'), 0.00005 * count(*), min(received_at)
+  from public.seed where workload = 'archive'
 """
 
 ROUTES = """
@@ -192,6 +205,7 @@ select n, jsonb_build_object('category', case when differs < 0.1 then 'b' else '
 
 STEPS = {
     "drawn": SEED,
+    "jobs": JOBS,
     "items": ITEMS,
     "routes": ROUTES,
     "batches drawn": SEED_BATCHES,
@@ -207,7 +221,7 @@ STEPS = {
     "reads": READS,
     "labels": LABELS,
 }
-NUMBERED = ("item", "work", "batch", "result")
+NUMBERED = ("item", "work", "batch", "result", "job")
 
 
 def write(connection: Connection, items: int) -> None:
@@ -220,7 +234,9 @@ def write(connection: Connection, items: int) -> None:
             connection, "letters", now=began, urgent_when="payload.pages > 30", split_percent=65
         ),
         "archive": publish(connection, "archive", now=began, split_percent=0),
+        "seldom": publish(connection, "seldom", now=began, split_percent=65),
     }
+    publish(connection, "idle", now=began, split_percent=65)
     _write(connection, versions, items=items, now=now)
 
 

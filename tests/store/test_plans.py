@@ -14,11 +14,11 @@ from psycopg import sql
 from sqlalchemy import Connection, Engine, create_engine, event, text
 
 from lanes.batch.batch import BatchKind
-from lanes.ids import GenerationId, IncidentId, VersionId
+from lanes.ids import GenerationId, IncidentId, ItemId, VersionId
 from lanes.promises.incident import EVERYBODY, Incident, IncidentState, Promise, Severity
 from lanes.realtime.circuit import Fault
 from lanes.routing.second_look import DoubtfulItem
-from lanes.settling.listing import ListingQuery, ResultRequest
+from lanes.settling.listing import BEGIN, ListingPlace, ListingQuery, ResultRequest
 from lanes.settling.tail import Gap
 from lanes.stand.postgres import Running
 from lanes.store import asking, work
@@ -35,7 +35,7 @@ from lanes.store.rollouts import rollout_measures
 from lanes.store.routing import lane_changes, mix, rescues, sheds, turnarounds
 from lanes.store.routing.sheds import QueuePlace
 from lanes.store.settling import jobs, results, story, writing
-from lanes.store.settling.listing import LOOKED_AT, page, page_before
+from lanes.store.settling.listing import LOOKED_AT, NEWEST_FIRST, page
 from lanes.store.settling.news import News
 from lanes.store.workload import candidates
 from lanes.words import Lane, Reason
@@ -254,6 +254,8 @@ YORE = later(days=-30)
 BEHIND = {"workloads": ["letters"], "due": [NOON], "ids": [0], "until": later(hours=2)}
 SLOW = {"measure": "p95_s", "max": 2, "at_least": 2}
 AN_HOUR_AGO = "cast(:now as timestamptz) - interval '1 hour'"
+NEWEST = ListingPlace(later(days=1), ItemId(2**31 - 1))
+MIDDLE = ListingPlace(later(days=-15), ItemId(50_000))
 BIG = ("item", "work", "attempt", "result", "route")
 
 
@@ -311,10 +313,21 @@ BIG = ("item", "work", "attempt", "result", "route")
             ),
             100,
         ),
-        (lambda c: page(c, ListingQuery("letters"), onwards=50_000), 7 * LOOKED_AT),
+        (lambda c: page(c, ListingQuery("letters"), onwards=MIDDLE), 8 * LOOKED_AT),
         (
-            lambda c: page_before(c, ListingQuery("letters", since=NOON), before=50_000),
-            7 * LOOKED_AT,
+            lambda c: page(c, ListingQuery("letters"), onwards=MIDDLE, order=NEWEST_FIRST),
+            8 * LOOKED_AT,
+        ),
+        (lambda c: page(c, ListingQuery("bills"), onwards=BEGIN), 10),
+        (
+            lambda c: page(c, ListingQuery("letters", since=later(hours=-1)), onwards=BEGIN),
+            12 * LOOKED_AT,
+        ),
+        (
+            lambda c: page(
+                c, ListingQuery("letters", since=NOON), onwards=NEWEST, order=NEWEST_FIRST
+            ),
+            8 * LOOKED_AT,
         ),
         (reads_on, 100),
         (lambda c: emptying.delete_refused(c, before=later(days=-9)), 100),
@@ -437,6 +450,9 @@ BIG = ("item", "work", "attempt", "result", "route")
         "who_is_answered",
         "page",
         "page_before",
+        "page of another workload",
+        "pages since a moment",
+        "pages since a moment, newest first",
         "news",
         "refused_of_long_ago",
         "reads_of_long_ago",

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from alembic import command
 from sqlalchemy import Connection, Engine, text
+from sqlalchemy.exc import OperationalError
 
 from lanes import FILES
 from lanes.errors import SetupError
@@ -212,3 +213,53 @@ def test_a_database_from_before_that_is_refused_with_what_to_do_and_unchanged(
         assert everything(connection) == before
         assert revision(connection) == too_old
         assert connection.execute(text("select count(*) from lanes.workload")).scalar_one() == 1
+
+
+HELD = "select count(*) from pg_stat_activity where query like 'create index concurrently%' and wait_event_type = 'Lock'"
+ITEM = "insert into lanes.item (workload, key, payload, content_hash, occurred_at, received_at, source) "
+ITEM += "values ('letters', :key, '{}', '', :now, :now, 'sql')"
+
+
+@pytest.mark.slow
+def test_an_upgrade_builds_indexes_while_others_write(pool: Engine, database_url: str) -> None:
+    with pool.begin() as connection:
+        new = everything(connection)
+        recreate(connection, "0141")  # the next migration has indexes
+    with ThreadPoolExecutor(1) as thread, pool.connect() as held, pool.connect() as watcher:
+        with held.begin():
+            held.execute(text(ITEM), {"key": "held", "now": NOON})
+            upgrading = thread.submit(schema.upgrade, database_url)
+            while not watcher.execute(text(HELD)).scalar_one():
+                watcher.rollback()
+            with pool.begin() as other:
+                other.execute(text("set local lock_timeout = '1s'"))
+                other.execute(text(ITEM), {"key": "other", "now": NOON})
+        upgrading.result()
+    with pool.begin() as connection:
+        assert everything(connection) == new
+
+
+@pytest.mark.slow
+def test_an_index_that_an_interrupted_upgrade_left_behind_is_built_again(
+    pool: Engine, database_url: str
+) -> None:
+    with pool.begin() as connection:
+        new = everything(connection)
+        recreate(connection, "0141")
+    with ThreadPoolExecutor(1) as thread, pool.connect() as held, pool.connect() as watcher:
+        with held.begin():
+            held.execute(text(ITEM), {"key": "held", "now": NOON})
+            upgrading = thread.submit(schema.upgrade, database_url)
+            while not watcher.execute(text(HELD)).scalar_one():
+                watcher.rollback()
+            building = HELD.replace("count(*)", "pg_terminate_backend(pid)")
+            watcher.execute(text(building))
+        with pytest.raises(OperationalError):
+            upgrading.result()
+    with pool.begin() as connection:
+        broken = "select count(*) from pg_index where not indisvalid"
+        assert connection.execute(text(broken)).scalar_one() == 1
+    schema.upgrade(database_url)
+    with pool.begin() as connection:
+        assert everything(connection) == new
+        assert connection.execute(text(broken)).scalar_one() == 0

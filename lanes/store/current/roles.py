@@ -51,13 +51,13 @@ select nspowner::regrole::text as owner, pg_has_role(nspowner, 'set') as may_be,
 """)
 
 
-def become_owner(connection: Connection) -> bool:
-    """Act as the schema's owner until the transaction ends, and return whether we may."""
+def become_owner(connection: Connection, *, local: bool = True) -> bool:
+    """Act as the schema's owner until the transaction ends (`local`) or the session does, and return whether we may."""
     found = connection.execute(_OWNER, {"schema": SCHEMA}).one_or_none()
     if found is None or found.is_us:
         return True
     if found.may_be:
-        connection.execute(text(f"set local role {found.owner}"))
+        connection.execute(text(f"set {'local ' if local else ''}role {found.owner}"))
     return found.may_be
 
 

@@ -5,10 +5,11 @@ slow reader holds back neither vacuum nor other transactions.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, func, select, text
+from sqlalchemy import Connection, TextClause, select, text
 
 from lanes.errors import UnknownWorkload
 from lanes.ids import ItemId
@@ -17,17 +18,21 @@ from lanes.settling.listing import (
     AnswerExample,
     Listed,
     ListingPage,
+    ListingPlace,
     ListingQuery,
     choose,
 )
 from lanes.store.asking import read_as
-from lanes.store.tables import item, version, workload
+from lanes.store.tables import version, workload
 from lanes.store.workload import workloads
 from lanes.store.workload.workloads import versions
 from lanes.words import ItemState, Lane, Standing
 from lanes.workload.version import Version
 
-LOOKED_AT = 2_000  # items of all workloads that one page looks at
+LOOKED_AT = 2_000  # items of the workload that one page looks at
+PASSED_OVER = (
+    100_000  # items that are passed over at once, where none of a page is in the wanted states
+)
 FETCHED = 100  # rows of one fetch
 MOST_BYTES = 4 * 1024**2  # outputs of one page
 LISTED = """
@@ -51,41 +56,125 @@ select s.item_id, s.key, s.state, coalesce(r.lane, s.lane) as lane, r.standing, 
    and (cast(:job_id as bigint) is null or i.job_id = :job_id)
 """
 # Both sides of the join are bounded, so that neither is read beyond.
-BETWEEN = f"{LISTED} and s.item_id between :first and :last and i.id between :first and :last order by s.item_id"
-BACKWARDS = f"{BETWEEN} desc"
-AMONG = f"{LISTED} and s.item_id = any (:ids) and i.id = any (:ids) order by s.item_id"
+AMONG = f"{LISTED} and s.item_id = any (:ids) and i.id = any (:ids) order by s.received_at {{order}}, s.item_id {{order}}"
+
+# The items of one page, in the order of an index.
+WINDOW = """
+select i.received_at, i.id as item_id from lanes.item i
+ where i.workload = :workload and (i.received_at, i.id) {beyond} (:at, :id)
+ order by i.received_at {order}, i.id {order} limit :most
+"""
+OF_JOB = """
+select i.received_at, i.id as item_id from lanes.item i
+ where i.job_id = :job_id and i.id {beyond} :id order by i.id {order} limit :most
+"""
+# What changed since a moment, of the workload's items beyond a place: received since then, or before and answered, settled,
+# canceled or failed since; or with a newer answer than that; or of a replay that was promoted or demoted. Upper bounds let a
+# generic plan expect few rows. What is read of results is bounded by the first item that was certainly received later.
+CHANGED = """
+with changed as materialized (
+  (select i.received_at, i.id from lanes.item i
+    where i.workload = :workload and i.received_at >= :since and (i.received_at, i.id) {beyond} (:at, :id)
+    order by i.received_at {order}, i.id {order} limit 1)
+  union all
+  select i.received_at, i.id from lanes.item i
+   where i.received_at < :since
+     and (i.answered_at >= :since and i.answered_at < 'infinity' or i.settled_at >= :since and i.settled_at < 'infinity'
+          or i.canceled_at >= :since and i.canceled_at < 'infinity')
+     and i.workload = :workload
+  union all
+  select i.received_at, i.id from lanes.item i
+   where i.workload = :workload and i.failed_at >= :since and i.failed_at < 'infinity'
+  union all
+  select i.received_at, i.id from lanes.result r join lanes.item i on i.id = r.item_id
+   where r.created_at >= :since and r.created_at < 'infinity' and i.workload = :workload and i.received_at < :since
+     and r.item_id < (select coalesce(min(n.id), 9223372036854775807) from (
+       select n.id from lanes.item n
+        where n.workload = :workload and n.received_at >= cast(:since as timestamptz) + interval '1 hour'
+        order by n.received_at limit 1) n)
+  union all
+  select i.received_at, i.id
+    from lanes.generation g
+    join lanes.result r on r.generation = g.number and r.generation > 0
+    join lanes.item i on i.id = r.item_id and i.workload = g.workload
+   where g.workload = :workload and greatest(g.promoted_at, g.demoted_at) >= :since)
+select received_at, id as item_id from changed where (received_at, id) {beyond} (:at, :id)
+ order by received_at {order}, id {order} limit 1
+"""
+# Of many items beyond a place, the first that may be in one of the states; or else the last of them. Work tells routed items
+# from those that are worked on, and is not read here.
+IN_STATES = """
+with looked_at as materialized (
+  select i.received_at, i.id,
+         case when i.canceled_at is not null then 'canceled' when i.settled_at is not null then 'settled'
+              when i.failed_at is not null then 'failed' when i.answered_at is not null then 'answered'
+              when i.position is null then 'received' else 'working' end as state
+    from lanes.item i
+   where i.workload = :workload and (i.received_at, i.id) {beyond} (:at, :id)
+   order by i.received_at {order}, i.id {order} limit :many)
+(select received_at, id as item_id, true as may_be from looked_at
+  where state = any (:states) or state = 'working' and 'routed' = any (:states)
+  order by received_at {order}, id {order} limit 1)
+ union all
+(select received_at, id, false from looked_at order by received_at {reverse}, id {reverse} limit 1)
+"""
 
 
-def page(connection: Connection, wanted: ListingQuery, *, onwards: int = 0) -> ListingPage:
-    """Return the first wanted items received from there on; a page may be empty although more follow."""
-    later = select(item.c.id).where(item.c.id >= onwards).order_by(item.c.id).limit(LOOKED_AT)
-    if wanted.job_id is not None:
-        later = later.where(item.c.job_id == wanted.job_id)
-    last = connection.execute(select(func.max(later.subquery().c.id))).scalar_one()
-    if last is None:
-        return ListingPage()
-    found, cut_at = _some(connection, BETWEEN, wanted, first=onwards, last=last)
-    return ListingPage(found, (cut_at or last) + 1)
+@dataclass(frozen=True)
+class ListingOrder:
+    """The statements that list items in one of both orders."""
+
+    step: int
+    window: TextClause
+    of_job: TextClause
+    changed: TextClause
+    in_states: TextClause
+    among: TextClause
 
 
-def page_before(
-    connection: Connection, wanted: ListingQuery, *, before: int | None = None
+def _order(step: int, beyond: str, order: str) -> ListingOrder:
+    how = {"beyond": beyond, "order": order, "reverse": "desc" if order == "asc" else "asc"}
+    made = (each.format(**how) for each in (WINDOW, OF_JOB, CHANGED, IN_STATES, AMONG))
+    return ListingOrder(step, *map(text, made))
+
+
+OLDEST_FIRST = _order(1, ">", "asc")
+NEWEST_FIRST = _order(-1, "<", "desc")
+
+
+def page(
+    connection: Connection,
+    wanted: ListingQuery,
+    *,
+    onwards: ListingPlace,
+    order: ListingOrder = OLDEST_FIRST,
 ) -> ListingPage:
-    """Return the same in reverse, the last received first; `onwards` is the next page's `before`."""
-    earlier = select(item.c.id).order_by(item.c.id.desc()).limit(LOOKED_AT)
-    window = (earlier if before is None else earlier.where(item.c.id < before)).subquery()
-    ends = select(func.min(window.c.id), func.max(window.c.id))
-    first, last = connection.execute(ends).one()
-    if first is None:
+    """Return the first wanted items beyond that place; a page may be empty although more follow."""
+    given = {**_given(wanted), "most": LOOKED_AT, "at": onwards.received_at, "id": onwards.item_id}
+    window = order.window if wanted.job_id is None else order.of_job
+    looked_at = [ListingPlace(*row) for row in connection.execute(window, given)]
+    if not looked_at:
         return ListingPage()
-    found, cut_at = _some(connection, BACKWARDS, wanted, first=first, last=last)
-    return ListingPage(found, cut_at or first)
+    ids = [each.item_id for each in looked_at]
+    found, is_cut = _some(connection, order.among, {**given, "ids": ids})
+    last = ListingPlace(found[-1].received_at, found[-1].item_id) if is_cut else looked_at[-1]
+    if found or wanted.job_id is not None or not (wanted.since or wanted.states):
+        return ListingPage(found, last)
+    beyond = {**given, "at": last.received_at, "id": last.item_id}
+    if wanted.since is not None:
+        row = connection.execute(order.changed, beyond).one_or_none()
+    else:
+        row = connection.execute(order.in_states, {**beyond, "many": PASSED_OVER}).first()
+    if row is None:
+        return ListingPage()
+    step = order.step if wanted.since is not None or row.may_be else 0
+    return ListingPage(onwards=ListingPlace(row.received_at, ItemId(row.item_id - step)))
 
 
 def among(connection: Connection, wanted: ListingQuery, ids: Sequence[ItemId]) -> list[Listed]:
     """Return those of these items that are wanted."""
-    rows = connection.execute(text(AMONG), {**_given(wanted), "ids": list(ids)}) if ids else ()
-    return [_one(row) for row in rows]
+    given = {**_given(wanted), "ids": list(ids)}
+    return [_one(row) for row in connection.execute(OLDEST_FIRST.among, given)] if ids else []
 
 
 def schemas(connection: Connection, of: str) -> list[dict[str, Any]]:
@@ -111,20 +200,18 @@ def _given(wanted: ListingQuery) -> dict[str, Any]:
 
 
 def _some(
-    connection: Connection, query: str, wanted: ListingQuery, **where: int
-) -> tuple[list[Listed], int | None]:
-    """Return rows until their outputs have `MOST_BYTES`, and the last item's id if that cut them."""
+    connection: Connection, query: TextClause, given: dict[str, Any]
+) -> tuple[list[Listed], bool]:
+    """Return rows until their outputs have `MOST_BYTES`, and whether that cut them."""
     found: list[Listed] = []
     size = 0
-    with connection.execute(
-        text(query).execution_options(stream_results=True), {**_given(wanted), **where}
-    ) as rows:
+    with connection.execute(query.execution_options(stream_results=True), given) as rows:
         while part := rows.fetchmany(FETCHED):
             found += map(_one, part)
             size += sum(row.bytes for row in part)
             if size >= MOST_BYTES:
-                return found, found[-1].item_id
-    return found, None
+                return found, True
+    return found, False
 
 
 def _one(row: Any) -> Listed:

@@ -74,6 +74,12 @@ class job_use(JobCounts):
     index("ix_item_forgotten", "workload, forgotten_at", where="forgotten_at is not null"),
     index("ix_item_failure", "id", where="failure is not null"),
     index("ix_item_failed", "workload, failed_at", where="failed_at is not null"),
+    index("ix_item_listed", "workload, received_at, id"),
+    index(
+        "ix_item_moments",
+        "received_at, answered_at, settled_at, canceled_at",
+        postgresql_using="brin",
+    ),
     index("ix_item_entity", "workload, entity, occurred_at", where="entity is not null"),
     postgresql_with={"fillfactor": 50},
     checked_moments=("as_of", "due_at", "occurred_at", "received_at"),
@@ -230,6 +236,7 @@ BINDS = (
     index("ix_route_shed", "decided_at", where="reason = 'shed'"),
     index("ix_route_rescue", "decided_at", where="reason = 'rescue'"),
     index("ix_route_raised", "version_id, id", where="raised is not null"),
+    index("ix_route_decided_at", "decided_at", postgresql_using="brin"),
 )
 class route(sa.TypedColumns):
     """Append-only decisions; the newest of an item is in force."""

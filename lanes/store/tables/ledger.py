@@ -42,6 +42,7 @@ class response(sa.TypedColumns):
 @table(
     index(None, "item_id"),
     index(None, "workload, lane, ended_at"),
+    index("ix_attempt_moments", "ended_at, started_at, batch_id", postgresql_using="brin"),
     index(
         "uq_attempt_once", "work_id", "claim_no", sa.text("coalesce(message_id, '')"), unique=True
     ),
@@ -81,6 +82,7 @@ class attempt(sa.TypedColumns):
 @table(
     sa.UniqueConstraint("item_id", "generation", "revision", "standing"),
     index("ix_result_overlay", "generation, item_id", where="generation > 0"),
+    index("ix_result_created_at", "created_at", postgresql_using="brin"),
 )
 class result(sa.TypedColumns):
     """Answers; the first valid one of a standing wins."""

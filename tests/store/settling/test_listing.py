@@ -1,7 +1,8 @@
 """The items of a workload with their current answers, a page at a time."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import datetime
+from itertools import chain
 
 import pytest
 from sqlalchemy import Connection, Engine, text
@@ -9,11 +10,18 @@ from sqlalchemy import Connection, Engine, text
 from lanes.doors.item import Amendment
 from lanes.errors import UnknownWorkload
 from lanes.ids import ItemId
-from lanes.settling.listing import Listed, ListingPage, ListingQuery
+from lanes.settling.listing import BEGIN, END, Listed, ListingPage, ListingPlace, ListingQuery
 from lanes.store.doors import emptying, items
 from lanes.store.replays import promotions, replays
 from lanes.store.settling import listing
-from lanes.store.settling.listing import among, page, page_before, schemas
+from lanes.store.settling.listing import (
+    NEWEST_FIRST,
+    OLDEST_FIRST,
+    ListingOrder,
+    among,
+    page,
+    schemas,
+)
 from lanes.words import ItemState, Lane, Outcome, Signature
 from lanes.workload.version import Version
 from tests.conftest import NOON, later
@@ -23,14 +31,18 @@ from tests.store.tries import A, B, claim, claimed_item, rows, save, submit, tri
 LETTERS = ListingQuery("letters")
 
 
-def listed(connection: Connection, wanted: ListingQuery = LETTERS) -> list[Listed]:
-    found: list[Listed] = []
-    onwards: int | None = 0
+def looked(
+    connection: Connection, wanted: ListingQuery, begin: ListingPlace, order: ListingOrder
+) -> Iterator[list[Listed]]:
+    onwards: ListingPlace | None = begin
     while onwards is not None:
-        seen = page(connection, wanted, onwards=onwards)
-        found += seen.items
+        seen = page(connection, wanted, onwards=onwards, order=order)
+        yield seen.items
         onwards = seen.onwards
-    return found
+
+
+def listed(connection: Connection, wanted: ListingQuery = LETTERS) -> list[Listed]:
+    return list(chain.from_iterable(looked(connection, wanted, BEGIN, OLDEST_FIRST)))
 
 
 def one(connection: Connection, wanted: ListingQuery = LETTERS) -> Listed:
@@ -40,6 +52,11 @@ def one(connection: Connection, wanted: ListingQuery = LETTERS) -> Listed:
 
 def keys(connection: Connection, wanted: ListingQuery = LETTERS) -> list[str]:
     return [each.key for each in listed(connection, wanted)]
+
+
+def backwards(connection: Connection, wanted: ListingQuery = LETTERS) -> list[str]:
+    pages = looked(connection, wanted, END, NEWEST_FIRST)
+    return [each.key for each in chain.from_iterable(pages)]
 
 
 @pytest.fixture
@@ -185,7 +202,12 @@ def test_what_was_forgotten_is_not_shown(connection: Connection, letters: Versio
 
 
 @pytest.mark.usefixtures("fates")
-def test_the_items_of_some_states_are_chosen_as_the_view_names_them(connection: Connection) -> None:
+@pytest.mark.parametrize(("looked_at", "passed_over"), [(2_000, 100_000), (1, 100_000), (1, 2)])
+def test_the_items_of_some_states_are_chosen_as_the_view_names_them(
+    connection: Connection, looked_at: int, passed_over: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(listing, "LOOKED_AT", looked_at)
+    monkeypatch.setattr(listing, "PASSED_OVER", passed_over)
     assert keys(connection) == [
         "settled",
         "failed",
@@ -197,6 +219,7 @@ def test_the_items_of_some_states_are_chosen_as_the_view_names_them(connection: 
     ]
     for state in ItemState:
         assert keys(connection, ListingQuery("letters", [state])) == [str(state)]
+        assert backwards(connection, ListingQuery("letters", [state])) == [str(state)]
     assert keys(connection, ListingQuery("letters", [ItemState.FAILED, ItemState.SETTLED])) == [
         "settled",
         "failed",
@@ -207,6 +230,7 @@ def test_the_items_of_some_states_are_chosen_as_the_view_names_them(connection: 
 
 
 @pytest.mark.usefixtures("fates")
+@pytest.mark.parametrize("looked_at", [listing.LOOKED_AT, 1])
 @pytest.mark.parametrize(
     ("since", "found"),
     [
@@ -218,12 +242,33 @@ def test_the_items_of_some_states_are_chosen_as_the_view_names_them(connection: 
     ],
 )
 def test_only_what_changed_since_a_moment_is_found(
-    connection: Connection, since: datetime, found: list[str]
+    connection: Connection,
+    since: datetime,
+    found: list[str],
+    looked_at: int,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(listing, "LOOKED_AT", looked_at)
     changed = ListingQuery("letters", since=since)
-    assert [
-        key for key in keys(connection, changed) if key != "canceled"
-    ] == found  # whose clock is the database's
+    # the clock of what was canceled is the database's
+    assert [key for key in keys(connection, changed) if key != "canceled"] == found
+    back = [key for key in backwards(connection, changed) if key != "canceled"]
+    assert back == found[::-1]
+
+
+def test_pages_pass_over_items_that_have_not_changed(
+    connection: Connection, letters: Version, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(listing, "LOOKED_AT", 1)
+    for number in range(20):
+        admit(connection, f"{number}", now=later(minutes=number), lane=Lane.REALTIME)
+    route(connection, now=later(hours=1))
+    (asked,) = [each for each in claim(connection, now=later(hours=1)) if each.key == "10"]
+    save(connection, tried(asked), now=later(hours=2))
+    changed = ListingQuery("letters", since=later(hours=2))
+    for order, begin in ((OLDEST_FIRST, BEGIN), (NEWEST_FIRST, END)):
+        looks = list(looked(connection, changed, begin, order))
+        assert [[each.key for each in items] for items in looks] == [[], ["10"], []]
 
 
 def test_another_workload_has_its_own_items(connection: Connection, letters: Version) -> None:
@@ -270,19 +315,13 @@ def test_pages_together_hold_every_item_once_forwards_and_backwards(
     save(connection, *(tried(each) for each in claim(connection)))
     limit(monkeypatch)
     assert keys(connection) == [str(number) for number in range(10)]
-    found: list[str] = []
-    sizes: list[int] = []
-    seen = page_before(connection, LETTERS)
-    while seen.onwards is not None:
-        found += [each.key for each in seen.items]
-        sizes.append(len(seen.items))
-        seen = page_before(connection, LETTERS, before=seen.onwards)
-    assert found == [str(number) for number in reversed(range(10))]
-    assert max(sizes) <= 2
+    assert backwards(connection) == [str(number) for number in reversed(range(10))]
+    assert max(map(len, looked(connection, LETTERS, END, NEWEST_FIRST))) <= 3
 
 
 def test_without_any_item_there_is_no_page(connection: Connection, letters: Version) -> None:
-    assert page(connection, LETTERS) == page_before(connection, LETTERS) == ListingPage()
+    assert page(connection, LETTERS, onwards=BEGIN) == ListingPage()
+    assert page(connection, LETTERS, onwards=END, order=NEWEST_FIRST) == ListingPage()
 
 
 def test_nothing_is_held_between_two_pages(pool: Engine) -> None:
@@ -290,7 +329,7 @@ def test_nothing_is_held_between_two_pages(pool: Engine) -> None:
         publish(connection, now=NOON)
         admit(connection, "a", "b", now=NOON)
     with pool.begin() as connection:
-        page(connection, LETTERS)
+        page(connection, LETTERS, onwards=BEGIN)
     with pool.begin() as connection:
         open_ = "select count(*) from pg_stat_activity where datname = current_database() and backend_xmin is not null"
         assert connection.execute(text(f"{open_} and pid <> pg_backend_pid()")).scalar_one() == 0

@@ -1,3 +1,4 @@
+-- A try is numbered by a count of its own item's: a window over all of them would keep conditions of a reader off the tables.
 --- One row a try for one item; the parts of a packed call sum exactly to spend
 ---   workload: Name of the workload; NAME/golden where the item is of the golden set of NAME
 ---   key: Names the item within its workload
@@ -28,7 +29,7 @@
 ---   speed: At which speed the provider served it; null: the usual one
 create or replace view lanes.attempt_log as
 select i.workload, i.key, a.lane, a.purpose,
-       (row_number() over (partition by a.item_id order by a.id))::int as attempt,
+       (select count(*) from lanes.attempt b where b.item_id = a.item_id and b.id <= a.id)::int as attempt,
        a.outcome, a.error, a.request_id, a.batch_id, a.model, a.input_tokens, a.output_tokens,
        a.cache_read_tokens, a.cache_write_tokens, a.cost_usd, a.latency_ms, a.started_at, a.ended_at,
        a.message_id, a.shown, a.bound_usd, a.flow_run_id, v.number as version,

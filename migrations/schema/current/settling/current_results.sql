@@ -1,3 +1,4 @@
+-- A result is joined by its item as well, so that a condition on results finds the items by their primary key.
 --- One row an answered item: its current result
 ---   workload: Name of the workload
 ---   key: Names the item within its workload
@@ -14,5 +15,5 @@ create or replace view lanes.current_results as
 select i.workload, i.key, r.output, r.standing, r.generation, r.lane, r.created_at,
        v.number as version, r.revision, i.consumer, i.entity
   from lanes.item i
-  join lanes.result r on r.id = i.result_id
+  join lanes.result r on r.id = i.result_id and r.item_id = i.id
   join lanes.version v on v.id = r.version_id;
