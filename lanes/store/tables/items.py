@@ -80,6 +80,7 @@ class job_use(JobCounts):
         "received_at, answered_at, settled_at, canceled_at",
         postgresql_using="brin",
     ),
+    index("ix_item_consumer", "consumer, id", where="consumer is not null"),
     index("ix_item_entity", "workload, entity, occurred_at", where="entity is not null"),
     postgresql_with={"fillfactor": 50},
     checked_moments=("as_of", "due_at", "occurred_at", "received_at"),

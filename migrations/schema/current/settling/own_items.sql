@@ -1,3 +1,4 @@
+-- As in own_corrections, no condition of a reader is tried on rows of others.
 -- A barrier: no condition of a reader is tried on rows of others, where an error or its time could reveal them.
 --- Of `item_status`, the items of the login's own consumers
 ---   workload: Name of the workload
@@ -13,4 +14,5 @@
 ---   failure: Why it failed, or why its authoritative pass did; null: neither
 create or replace view lanes.own_items with (security_barrier) as
 select workload, key, lane, state, received_at, due_at, answered_at, settled_at, consumer, entity, failure
-  from lanes.item_status where consumer = any ((select lanes.own_consumers())::text[]);
+  from lanes.item_status where consumer = any ((select lanes.own_consumers())::text[])
+offset 0;

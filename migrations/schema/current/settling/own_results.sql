@@ -1,3 +1,4 @@
+-- As in own_corrections, no condition of a reader is tried on rows of others.
 --- Of `current_results`, the answers to items of the login's own consumers
 ---   workload: Name of the workload
 ---   key: Names the item within its workload
@@ -10,4 +11,5 @@
 ---   entity: What the item is about; null: not named
 create or replace view lanes.own_results with (security_barrier) as
 select workload, key, output, standing, generation, lane, created_at, consumer, entity
-  from lanes.current_results where consumer = any ((select lanes.own_consumers())::text[]);
+  from lanes.current_results where consumer = any ((select lanes.own_consumers())::text[])
+offset 0;
