@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 
 LINGER = timedelta(seconds=90)  # how long a drain without a successor waits for something to do
 POOL = "realtime"  # the work pool whose concurrency limit bounds the drains of all hosts
-POOL_LIMIT = 5  # of a new pool, and what a pool without a limit counts as
+POOL_LIMIT = 8  # of a new pool, and what a pool without a limit counts as
 PATIENCE = timedelta(seconds=10)  # how long a drain lingers beside the keeper
 # work that waited this long, while the provider takes calls, needs another drain
 LATE = timedelta(seconds=5)
@@ -27,9 +27,10 @@ class Sight:
 def most_drains(limit: int | None) -> int:
     """Return how many drains are of use where the pool admits `limit` runs at once.
 
-    One place stays free for the run that takes over from the drain that is kept warm.
+    Half of the places stay free for those that take over: the drains of a new release start while the old ones finish, and
+    those of a host that died keep their places until Prefect notices it.
     """
-    return max(1, (POOL_LIMIT if limit is None else limit) - 1)
+    return max(1, (POOL_LIMIT if limit is None else limit) // 2)
 
 
 def stays(sight: Sight, now: datetime) -> bool:

@@ -80,12 +80,12 @@ def fleet(
 
 
 def check_places(pool: Mapping[str, Any], *, keep_warm: int) -> None:
-    """Raise StandError where the pool of the drains admits too few runs for those that are kept warm and their successor."""
-    limit, least = pool.get("concurrency_limit"), keep_warm + 1
+    """Raise StandError where the pool of the drains admits too few runs for those that are kept warm and their successors."""
+    limit, least = pool.get("concurrency_limit"), 2 * max(1, keep_warm)
     if pool["name"] == POOL and limit is not None and limit < least:
         raise StandError(
             f"the work pool `{POOL}` admits {limit} runs at once, and {least} are needed: a drain that takes over runs beside "
-            f"those that are kept warm. Run `prefect work-pool set-concurrency-limit {POOL} {least}`, or set more"
+            f"the one before it. Run `prefect work-pool set-concurrency-limit {POOL} {least}`, or set more"
         )
 
 

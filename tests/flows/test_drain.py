@@ -109,7 +109,7 @@ async def test_of_two_drains_that_are_kept_warm_the_second_stands_by_on_another_
         assert await at.db.run(holder_exists, Role.STANDBY) is stands_by
 
 
-@pytest.mark.parametrize(("limit", "goes_on"), [(3, False), (4, True), (None, True)])
+@pytest.mark.parametrize(("limit", "goes_on"), [(5, False), (6, True), (None, True)])
 async def test_the_limit_of_the_work_pool_bounds_the_drains_of_all_hosts(
     at: Connections, prefect: PrefectStandIn, limit: int | None, goes_on: bool
 ) -> None:
@@ -131,7 +131,7 @@ async def test_the_limit_of_the_work_pool_bounds_the_drains_of_all_hosts(
 async def test_the_limit_of_the_work_pool_that_was_read_last_holds_while_prefect_is_away(
     prefect: PrefectStandIn,
 ) -> None:
-    prefect.limits["realtime"] = 9
+    prefect.limits["realtime"] = 16
     limit = DrainLimit()
     await limit.read()
     prefect.breaks(status=403)
@@ -139,7 +139,7 @@ async def test_the_limit_of_the_work_pool_that_was_read_last_holds_while_prefect
         await limit.read()
     assert limit.most == 8
     prefect.heals()
-    prefect.limits["realtime"] = 3
+    prefect.limits["realtime"] = 4
     await limit.read()
     assert limit.most == 2
 

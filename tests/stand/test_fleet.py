@@ -92,7 +92,7 @@ def test_each_worker_has_its_host_s_report_and_none_has_another_s(prefect: Prefe
 
 @pytest.mark.parametrize(
     ("name", "limit", "keep_warm"),
-    [("realtime", None, 2), ("realtime", 3, 2), ("realtime", 2, 1), ("batch", 1, 2)],
+    [("realtime", None, 2), ("realtime", 4, 2), ("realtime", 2, 0), ("batch", 1, 2)],
 )
 def test_a_pool_with_a_place_for_the_drain_that_takes_over_is_well(
     name: str, limit: int | None, keep_warm: int
@@ -100,7 +100,7 @@ def test_a_pool_with_a_place_for_the_drain_that_takes_over_is_well(
     check_places({"name": name, "concurrency_limit": limit}, keep_warm=keep_warm)
 
 
-@pytest.mark.parametrize(("limit", "keep_warm", "least"), [(0, 0, 1), (1, 1, 2), (2, 2, 3)])
+@pytest.mark.parametrize(("limit", "keep_warm", "least"), [(0, 0, 2), (1, 1, 2), (3, 2, 4)])
 def test_a_pool_without_a_place_for_the_drain_that_takes_over_is_named_with_the_command(
     limit: int, keep_warm: int, least: int
 ) -> None:

@@ -74,7 +74,7 @@ def test_a_new_pool_of_drains_has_a_limit_that_stays_as_a_person_sets_it(
 ) -> None:
     prefect.pools.clear()
     assert pools(site) == "created realtime, batch"
-    assert prefect.limits == {"realtime": 5}
-    prefect.limits["realtime"] = 9
+    assert prefect.limits == {"realtime": 8}
+    prefect.limits["realtime"] = 16
     assert pools(site) == "present"
-    assert prefect.limits == {"realtime": 9}
+    assert prefect.limits == {"realtime": 16}

@@ -60,8 +60,8 @@ def test_a_drain_too_many_leaves_before_it_claims_anything_and_the_keeper_never_
     assert stays(sees(keeps=True, keeper=True, drains=5), NOON)
 
 
-@pytest.mark.parametrize(("limit", "most"), [(None, 4), (POOL_LIMIT, 4), (9, 8), (2, 1), (1, 1)])
-def test_the_limit_of_the_pool_admits_one_run_more_than_drains_so_that_one_can_take_over(
+@pytest.mark.parametrize(("limit", "most"), [(None, 4), (POOL_LIMIT, 4), (17, 8), (2, 1), (1, 1)])
+def test_the_limit_of_the_pool_admits_twice_as_many_runs_as_drains_so_that_each_can_be_replaced(
     limit: int | None, most: int
 ) -> None:
     assert most_drains(limit) == most
