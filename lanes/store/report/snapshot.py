@@ -62,13 +62,14 @@ select batch_id, workload, model, state, requests, processed, items, succeeded, 
  order by batch_id desc limit :most
 """
 
-# As in the view `accuracy`, of the period's items.
+# As in the view `accuracy`, of the period's items, which cannot be labeled before it.
 ACCURACY = """
 select workload, lane, version, field, labels, share, lanes.wilson(share, labels, -1) as low,
        lanes.wilson(share, labels, 1) as high
   from (select workload, lane, version, field, count(*) as labels, avg(correct::int)::float8 as share
           from lanes.labeled_answers
          where basis <> 'review' and received_at >= date_trunc('minute', cast(:since as timestamptz), 'UTC')
+           and labeled_at >= date_trunc('minute', cast(:since as timestamptz), 'UTC')
          group by 1, 2, 3, 4) counted
  order by 1, 4, 2 desc, 3
 """

@@ -101,22 +101,24 @@ with changed as materialized (
 select received_at, id as item_id from changed where (received_at, id) {beyond} (:at, :id)
  order by received_at {order}, id {order} limit 1
 """
-# Of many items beyond a place, the first that may be in one of the states; or else the last of them. Work tells routed items
-# from those that are worked on, and is not read here.
+# The items of one page that may be in one of the states, among many. Work tells routed items from those that are worked on,
+# and is not read here.
 IN_STATES = """
-with looked_at as materialized (
+select received_at, id as item_id from (
   select i.received_at, i.id,
          case when i.canceled_at is not null then 'canceled' when i.settled_at is not null then 'settled'
               when i.failed_at is not null then 'failed' when i.answered_at is not null then 'answered'
               when i.position is null then 'received' else 'working' end as state
     from lanes.item i
    where i.workload = :workload and (i.received_at, i.id) {beyond} (:at, :id)
-   order by i.received_at {order}, i.id {order} limit :many)
-(select received_at, id as item_id, true as may_be from looked_at
-  where state = any (:states) or state = 'working' and 'routed' = any (:states)
-  order by received_at {order}, id {order} limit 1)
- union all
-(select received_at, id, false from looked_at order by received_at {reverse}, id {reverse} limit 1)
+   order by i.received_at {order}, i.id {order} limit :many) looked_at
+ where state = any (:states) or state = 'working' and 'routed' = any (:states)
+ order by received_at {order}, id {order} limit :most
+"""
+LAST_OF_MANY = """
+select i.received_at, i.id as item_id from lanes.item i
+ where i.workload = :workload and (i.received_at, i.id) {beyond} (:at, :id)
+ order by i.received_at {order}, i.id {order} offset :many - 1 limit 1
 """
 
 
@@ -129,13 +131,13 @@ class ListingOrder:
     of_job: TextClause
     changed: TextClause
     in_states: TextClause
+    last_of_many: TextClause
     among: TextClause
 
 
 def _order(step: int, beyond: str, order: str) -> ListingOrder:
-    how = {"beyond": beyond, "order": order, "reverse": "desc" if order == "asc" else "asc"}
-    made = (each.format(**how) for each in (WINDOW, OF_JOB, CHANGED, IN_STATES, AMONG))
-    return ListingOrder(step, *map(text, made))
+    each = WINDOW, OF_JOB, CHANGED, IN_STATES, LAST_OF_MANY, AMONG
+    return ListingOrder(step, *(text(one.format(beyond=beyond, order=order)) for one in each))
 
 
 OLDEST_FIRST = _order(1, ">", "asc")
@@ -150,25 +152,28 @@ def page(
     order: ListingOrder = OLDEST_FIRST,
 ) -> ListingPage:
     """Return the first wanted items beyond that place; a page may be empty although more follow."""
-    given = {**_given(wanted), "most": LOOKED_AT, "at": onwards.received_at, "id": onwards.item_id}
+    given = {**_given(wanted), "most": LOOKED_AT, "many": PASSED_OVER}
+    given |= {"at": onwards.received_at, "id": onwards.item_id}
     window = order.window if wanted.job_id is None else order.of_job
-    looked_at = [ListingPlace(*row) for row in connection.execute(window, given)]
-    if not looked_at:
-        return ListingPage()
+    is_sifted = bool(wanted.states) and wanted.job_id is None and wanted.since is None
+    looked_at = _places(connection, order.in_states if is_sifted else window, given)
+    last = looked_at[-1] if looked_at else None
+    if is_sifted and len(looked_at) < LOOKED_AT:
+        last = next(iter(_places(connection, order.last_of_many, given)), None)
     ids = [each.item_id for each in looked_at]
     found, is_cut = _some(connection, order.among, {**given, "ids": ids})
-    last = ListingPlace(found[-1].received_at, found[-1].item_id) if is_cut else looked_at[-1]
-    if found or wanted.job_id is not None or not (wanted.since or wanted.states):
+    if is_cut:
+        last = ListingPlace(found[-1].received_at, found[-1].item_id)
+    if found or last is None or wanted.since is None or wanted.job_id is not None:
         return ListingPage(found, last)
     beyond = {**given, "at": last.received_at, "id": last.item_id}
-    if wanted.since is not None:
-        row = connection.execute(order.changed, beyond).one_or_none()
-    else:
-        row = connection.execute(order.in_states, {**beyond, "many": PASSED_OVER}).first()
-    if row is None:
-        return ListingPage()
-    step = order.step if wanted.since is not None or row.may_be else 0
-    return ListingPage(onwards=ListingPlace(row.received_at, ItemId(row.item_id - step)))
+    changed = _places(connection, order.changed, beyond)
+    places = (ListingPlace(each.received_at, ItemId(each.item_id - order.step)) for each in changed)
+    return ListingPage(onwards=next(places, None))
+
+
+def _places(connection: Connection, query: TextClause, given: dict[str, Any]) -> list[ListingPlace]:
+    return [ListingPlace(*row) for row in connection.execute(query, given)]
 
 
 def among(connection: Connection, wanted: ListingQuery, ids: Sequence[ItemId]) -> list[Listed]:

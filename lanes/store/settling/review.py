@@ -19,14 +19,18 @@ WITHIN = timedelta(days=30)
 AMONG, DIFFERING_AMONG = 200_000, 20_000  # the newest items, and the newest answers that differ
 
 ANSWERED = "i.answered_at is not null and i.canceled_at is null and i.emptied_at is null and i.forgotten_at is null"
+# The answers are read of those that are chosen.
 UNIFORM = f"""
 select i.id, i.key, i.payload, r.output, array['uniform'] as why
-  from (select i.id, i.workload, i.key, i.payload, i.result_id from lanes.item i
-         where i.workload = :workload and i.received_at >= :since and {ANSWERED} order by i.id desc limit :among) i
+  from (select i.*, lanes.review_chance(i.workload, i.key) as chance
+          from (select i.id, i.workload, i.key, i.payload, i.result_id from lanes.item i
+                 where i.workload = :workload and i.received_at >= :since and {ANSWERED}
+                 order by i.received_at desc, i.id desc limit :among) i
+         where lanes.review_chance(i.workload, i.key) < :share
+           and not exists (select from lanes.label l where l.item_id = i.id and l.basis <> 'given')
+         order by chance limit :most) i
   join lanes.result r on r.id = i.result_id
- where lanes.review_chance(i.workload, i.key) < :share
-   and not exists (select from lanes.label l where l.item_id = i.id and l.basis <> 'given')
- order by lanes.review_chance(i.workload, i.key) limit :most
+ order by i.chance
 """
 # Why a label would teach much: each returns such items, of all workloads or of `:workload`, and when that was seen. Another
 # reason joins here.

@@ -171,7 +171,7 @@ def test_what_advice_rests_on_is_a_recount_of_its_facts(lived: tuple[Connection,
     since = (now - snapshot.ADVICE_OVER).replace(minute=0, second=0, microsecond=0)
     taken = snapshot.take(connection, since=since, now=now).advice
     advice = {each.workload: each.evidence for each in taken if each.evidence}
-    assert advice.keys() == {"tickets", "letters", "archive"}
+    assert advice.keys() == {"tickets", "letters", "archive", "seldom"}
     for workload, found in advice.items():
         of = {"workload": workload}
         consumers = {each.consumer: each for each in found.consumers}
