@@ -1,6 +1,7 @@
 """Deletes and empties rows by their age, in small transactions."""
 
 from datetime import timedelta
+from functools import partial
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
@@ -8,6 +9,7 @@ from prefect.cache_policies import NO_CACHE
 from lanes.store import webhooks
 from lanes.store.database import Database
 from lanes.store.doors import emptying
+from lanes.store.figures import arrivals, folding
 from lanes.store.workload import workloads
 
 
@@ -28,6 +30,10 @@ async def sweep_out(
         "amendments": (emptying.delete_amendments, amendments_days),
         "labels": (emptying.delete_labels, labels_days),
         "events of webhooks": (webhooks.delete_old, webhooks_days),
+        "minutes of figures": (
+            partial(folding.delete_minutes, learned=arrivals.BACK_TO),
+            folding.MINUTES_KEPT.days,
+        ),
     }
     deleted = {**dict.fromkeys(kinds, 0), "reads": 0}
     for kind, (delete, days) in kinds.items():

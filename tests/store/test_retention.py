@@ -1,5 +1,7 @@
 """What is kept for a while only goes when its time is over, and nothing else does."""
 
+from datetime import timedelta
+
 import pytest
 from prefect.logging import disable_run_logger
 from sqlalchemy import Connection, text
@@ -52,7 +54,7 @@ async def test_everything_that_is_over_goes_and_is_counted(
     kept = {"refused_days": 90, "amendments_days": 90, "labels_days": 400, "reads_days": 400}
     kept |= {"webhooks_days": 7}
     of_each = {"refused inputs": 2, "amendments": 2, "labels": 0, "reads": 0}
-    of_each |= {"events of webhooks": 0}
+    of_each |= {"events of webhooks": 0, "minutes of figures": 0}
     with disable_run_logger():
         passing_time.passes(days=399)
         assert await sweep_out.fn(db, **kept) == of_each
@@ -93,6 +95,35 @@ def test_a_read_after_old_ones_were_deleted_is_not_counted_as_the_first(
     folding.fold(connection)
     folding.rebuild_here(connection, until=later(days=30))
     assert counted_reads(connection) == 2
+
+
+MINUTES = "select distinct workload, at from lanes.figure where grain = 'minute' order by 1, 2"
+WHOLE = "select workload, kind, word, sum(n) as n from lanes.figure where grain = :grain group by 1, 2, 3 order by 1, 2, 3"
+
+
+def test_old_minutes_of_figures_go_but_not_those_that_a_silent_feed_has_taught(
+    connection: Connection,
+) -> None:
+    for name in ("letters", "bills"):
+        publish(connection, name, now=NOON)
+        admit(connection, "old", now=NOON, workload=name, lane=Lane.REALTIME)
+    admit(connection, "new", now=later(days=40), lane=Lane.REALTIME)
+    route(connection, now=later(days=40))
+    save(connection, *(tried(each) for each in claim(connection)), now=later(days=40))
+    folding.fold(connection)
+    kept = [tuple(connection.execute(text(WHOLE), {"grain": g}).all()) for g in ("hour", "day")]
+    old = {"before": later(days=5), "learned": timedelta(days=29)}
+    gone = folding.delete_minutes(connection, **old)
+    assert gone > 0
+    assert [tuple(row) for row in connection.execute(text(MINUTES))] == [
+        ("bills", NOON),
+        ("bills", later(days=40)),
+        ("letters", later(days=40)),
+    ]
+    assert kept == [
+        tuple(connection.execute(text(WHOLE), {"grain": g}).all()) for g in ("hour", "day")
+    ]
+    assert folding.delete_minutes(connection, **old) == 0
 
 
 def read_at(connection: Connection, key: str, *, seconds: int) -> None:

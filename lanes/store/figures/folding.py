@@ -124,6 +124,40 @@ def move(connection: Connection, most: int) -> int:
         return 1
 
 
+MINUTES_KEPT = timedelta(
+    days=35
+)  # longer than the 30 days for which anything is asked from a minute on
+OLD_MINUTES = """
+delete from lanes.{table} where ctid = any(array(
+  select old.ctid
+    from lanes.workload w
+   cross join unnest(cast(:kinds as text[])) k (kind)
+   cross join lateral (
+     select f.ctid from lanes.{table} f
+      where f.grain = 'minute' and f.kind = k.kind and f.workload = w.name
+        and f.at < least(:before, (
+          select i.at from lanes.figure i
+           where i.grain = 'minute' and i.kind = 'item' and i.word <> 'canceled' and i.workload = w.name
+           order by i.at desc limit 1) - cast(:learned as interval))
+      order by f.at limit :most) old
+   limit :most))
+"""
+
+
+def delete_minutes(connection: Connection, *, before: datetime, learned: timedelta) -> int:
+    """Delete some minutes from before a moment; return how many, 0 when none is left or another transaction folds.
+
+    Hours and days stay. Of each workload the minutes before its last item stay, from which its feed's pattern is `learned`.
+    """
+    if not may_fold(connection):
+        return 0
+    given = {"kinds": [*Kind], "before": before, "learned": learned, "most": MOST}
+    tables = "figure_minute", "figure_spread_minute"
+    return sum(
+        connection.execute(text(OLD_MINUTES.format(table=each)), given).rowcount for each in tables
+    )
+
+
 def _moved(connection: Connection, most: int) -> int:
     done = connection.execute(text(MOVED), {"most": most}).one()
     if done.hours:

@@ -1,5 +1,5 @@
 -- One pass over counts and durations, so that a condition on workload, lane or minute reaches all of them.
---- Seconds from received to answered, right within 2 %, and the share of failed tries, by minute
+--- Seconds from received to answered, right within 2 %, and the share of failed tries, by minute, of the last 35 days
 ---   workload: Name of the workload
 ---   lane: The lane that answered
 ---   minute: The minute in which the answers came and the tries ended
