@@ -6,7 +6,7 @@ from pydantic import Field
 
 from lanes.workload.form import Form
 from tasks.runs import database
-from tasks.tidy import empty_out, sweep_out
+from tasks.tidy import archive_out, empty_out, sweep_out
 
 
 class Retention(Form):
@@ -26,10 +26,12 @@ class Retention(Form):
 
 @flow(name="tidy", flow_run_name="tidy", persist_result=False)
 async def tidy(retention: Retention = Retention()) -> dict[str, int]:  # noqa: B008
-    """Delete what has outlived its retention, empty old items, and return the number of rows of each kind."""
+    """Delete what has outlived its retention, empty and archive old items, and return the number of rows of each kind."""
     async with database() as db:
         deleted = await sweep_out(db, **retention.model_dump())
         emptied = await empty_out(db)
+        archived = await archive_out(db)
     said = ", ".join(f"{number:,} {kind}" for kind, number in deleted.items())
-    get_run_logger().info("deleted %s; emptied %s items", said, f"{emptied:,}")
-    return {**deleted, "emptied items": emptied}
+    told = "deleted %s; emptied %s items; archived %s items"
+    get_run_logger().info(told, said, f"{emptied:,}", f"{archived:,}")
+    return {**deleted, "emptied items": emptied, "archived items": archived}

@@ -52,6 +52,7 @@ COMMANDS = (
     "batches:resubmit",
     "batches:give_up",
     "results:results",
+    "archive:archive",
     "batches:depart",
     "stand:url",
     "stand:psql",

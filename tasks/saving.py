@@ -91,6 +91,9 @@ async def save(
     if done.apart:
         said = "the provider gave %d answers the names of others: they are booked apart, as %s"
         get_run_logger().error(said, len(done.apart), ", ".join(sorted(done.apart)[:3]))
+    if done.archived:
+        said = "%d attempts came for items that are archived: they are booked, and nothing else"
+        get_run_logger().warning(said, done.archived)
     if done.passed_over:
         said = "%d attempts wait: their items are in open transactions"
         get_run_logger().warning(said, len(done.passed_over))

@@ -1,14 +1,15 @@
-"""Deletes and empties rows by their age, in small transactions."""
+"""Deletes, empties and archives rows by their age, in small transactions."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
+from typing import Literal
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from lanes.store import webhooks
 from lanes.store.database import Database
-from lanes.store.doors import emptying
+from lanes.store.doors import archives, emptying
 from lanes.store.figures import arrivals, folding
 from lanes.store.workload import workloads
 
@@ -50,13 +51,37 @@ async def sweep_out(
 
 @task(name="empty what is over", cache_policy=NO_CACHE, persist_result=False)
 async def empty_out(db: Database) -> int:
-    """Empty the items that are older than their workload keeps them, and return their number."""
-    now = await db.now()
-    versions = await db.run(workloads.in_force)
-    kept = {name: each.spec.keep_payload_days for name, each in versions.items()}
-    before = {name: now - timedelta(days=days) for name, days in kept.items() if days}
+    """Empty the items that are older than their workload keeps them, also archived ones, and return their number."""
+    before, now = await _before(db, "keep_payload_days")
     emptied, onwards = 0, 0 if before else None
     while onwards is not None:
         some = await db.run(emptying.empty_some, before, after=onwards, now=now)
         emptied, onwards = emptied + some.items, some.onwards
+    onwards = 0 if before else None
+    while onwards is not None:
+        items, onwards = await db.run(emptying.empty_archive, before, after=onwards, now=now)
+        emptied += items
     return emptied
+
+
+@task(name="archive what is over", cache_policy=NO_CACHE, persist_result=False)
+async def archive_out(db: Database) -> int:
+    """Archive the items that have been over for as long as their workload says, and return their number."""
+    before, now = await _before(db, "archive_after_days")
+    untold = await db.run(archives.untold_since) or now
+    before = {name: min(moment, untold) for name, moment in before.items()}
+    archived, onwards = 0, 0 if before else None
+    while onwards is not None:
+        some = await db.run(archives.archive_some, before, after=onwards, now=now)
+        archived, onwards = archived + some.items, some.onwards
+    return archived
+
+
+async def _before(
+    db: Database, field: Literal["keep_payload_days", "archive_after_days"]
+) -> tuple[dict[str, datetime], datetime]:
+    """Return the moment that lies so many days before now, by workload that says a number, and now."""
+    now = await db.now()
+    versions = await db.run(workloads.in_force)
+    days = {name: getattr(each.spec, field) for name, each in versions.items()}
+    return {name: now - timedelta(days=each) for name, each in days.items() if each}, now

@@ -31,6 +31,7 @@ from lanes.settling.listing import (
     ListingQuery,
     NoResult,
     ResultRequest,
+    archived,
     emptied,
 )
 from lanes.store.database import clock
@@ -184,6 +185,8 @@ class Verbs:
         match self._patiently(connection, items.label, workload, {key: right}, source=source)[key]:
             case "unknown_item":
                 raise missing(connection, workload, key)
+            case "archived":
+                raise errors.Refused("archived", archived(workload, key))
             case "malformed":
                 raise _malformed(LABEL_NEEDS)
 

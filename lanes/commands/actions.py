@@ -24,9 +24,10 @@ from lanes.report.rollout import where_it_stands
 from lanes.report.summary import lane_name, reason_name
 from lanes.rollouts.playbook import LONGEST_MINUTES, load, playbook_names
 from lanes.routing.split import Split
+from lanes.settling.listing import archived
 from lanes.settling.story import happenings, next_step, shared_context
 from lanes.store.advice import proposals
-from lanes.store.doors import emptying, items
+from lanes.store.doors import archives, emptying, items
 from lanes.store.locks import OWN_PATIENCE, by_itself
 from lanes.store.money import budgets, overheads
 from lanes.store.replays import promotions
@@ -408,6 +409,8 @@ class Cancel(ItemAction):
                 return Done(f"{self.workload} / {self.key} is canceled", done)
             case "settled":
                 raise ActionRefused(f"{self.workload} / {self.key} is settled; nothing was changed")
+            case "archived":
+                raise ActionRefused(archived(self.workload, self.key))
             case _:
                 raise UnknownItem(f'workload "{self.workload}" has no item "{self.key}"')
 
@@ -425,7 +428,9 @@ class Explain(ItemAction):
     """Show what happened to an item, and what moves it on."""
 
     def perform(self, connection: Connection, now: datetime) -> Done:
-        found = story.records(connection, self.workload, self.key, now=now)
+        with archives.at_hand(connection, self.workload, self.key) as archived_at:
+            of = self.workload, self.key
+            found = story.records(connection, *of, now=now, archived_at=archived_at)
         unquoted = [{**of, "error": remove_quotes(of["error"] or "")} for of in found.attempts]
         found = replace(found, attempts=unquoted)
         table = "| When (UTC) | What | How |\n|---|---|---|"

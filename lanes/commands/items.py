@@ -24,6 +24,7 @@ from lanes.settling.story import happenings, next_step, shared_context
 from lanes.settling.trace import Span, tree
 from lanes.stand.progress import Console
 from lanes.store.database import clock
+from lanes.store.doors import archives
 from lanes.store.doors.items import admit_file
 from lanes.store.settling import jobs, story, traces
 from lanes.text import plain
@@ -104,8 +105,11 @@ def explain(workload: str, key: str, *, trace: bool = False, as_json: AsJson = F
     Args:
         trace: Print its trace instead, as a tree with durations: what OpenTelemetry is sent, made of the same facts.
     """
-    with transaction() as (connection, now):
-        found = story.records(connection, workload, key, now=now)
+    with (
+        transaction() as (connection, now),
+        archives.at_hand(connection, workload, key) as archived_at,
+    ):
+        found = story.records(connection, workload, key, now=now, archived_at=archived_at)
         spans = traces.whole(connection, found.item["item_id"]) if trace else []
     if trace:
         _print_trace(f"{workload} / {plain(key)}", spans, as_json=as_json)

@@ -83,7 +83,9 @@ def results(
         reader: Who takes the answers: it is recorded that they were read, and when.
     """
     states = _states(state or [], follow)
-    _check_form(form, as_json, follow)
+    check_form(form, as_json)
+    if follow and as_json:
+        raise WrongUsage("a JSON list that is followed has no end: give --jsonl with --follow")
     _check_reader(reader)
     for each in (signal.SIGINT, signal.SIGTERM) if follow else ():
         # both end it; in the background of a script too, where a shell starts processes deaf to Ctrl-C
@@ -114,11 +116,10 @@ def results(
     return 0
 
 
-def _check_form(form: RowForm, as_json: bool, follow: bool) -> None:
+def check_form(form: RowForm, as_json: bool) -> None:
+    """Check that one form is asked for at most."""
     if form.csv + form.jsonl + as_json > 1:
         raise WrongUsage("give one of --csv, --jsonl and --json")
-    if follow and as_json:
-        raise WrongUsage("a JSON list that is followed has no end: give --jsonl with --follow")
 
 
 def _check_reader(reader: str | None) -> None:

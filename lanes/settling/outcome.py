@@ -128,6 +128,7 @@ class SaveResult:
     `passed_over` attempts belong to items or work that another transaction holds: their cost is in the ledger, and nothing else
     of them was written. Nothing at all was written of those that the database `refused`. The `stopped` workloads are not asked,
     because the provider refuses their version. `apart` are the names of responses whose own name another response has.
+    Of the `archived` ones, whose items were archived meanwhile, only the bill was written.
     """
 
     outcomes: Counter[Outcome] = field(default_factory=Counter)
@@ -138,6 +139,7 @@ class SaveResult:
     refused: list[Attempt] = field(default_factory=list)
     stopped: frozenset[str] = frozenset()
     apart: frozenset[str] = frozenset()
+    archived: int = 0
 
     def __add__(self, more: "SaveResult") -> "SaveResult":
         """Return the sum of two saves."""
@@ -150,6 +152,7 @@ class SaveResult:
             self.refused + more.refused,
             self.stopped | more.stopped,
             self.apart | more.apart,
+            self.archived + more.archived,
         )
 
 

@@ -46,6 +46,7 @@ class ItemRecords:
     holds: Holds  # what may hold its open work
     # of the version of its workload that is in force
     caching: Sequence[tuple[Lane, CachingDecision]] = ()
+    archived_at: datetime | None = None
 
 
 def happenings(of: ItemRecords) -> list[StoryEvent]:
@@ -72,6 +73,9 @@ def happenings(of: ItemRecords) -> list[StoryEvent]:
     if item["emptied_at"] is not None:
         why = "by its age: its workload keeps what items say for a while only"
         told.append(StoryEvent(item["emptied_at"], "emptied", why))
+    if of.archived_at is not None:
+        why = "by its age: its workload keeps rows in their tables for a while only"
+        told.append(StoryEvent(of.archived_at, "archived", why))
     return sorted(told, key=lambda each: each.at)
 
 
@@ -94,6 +98,8 @@ def next_step(of: ItemRecords, now: datetime) -> str:
             return "the router routes it: see `lanes status` for a drain that runs"
         case ItemState.FAILED if of.item["emptied_at"] is not None:
             return "Done: its input was emptied by its age, so it cannot be retried"
+        case _ if of.archived_at is not None:
+            return "Done: it is archived, and nothing amends, labels or retries it any more"
         case ItemState.FAILED:
             return f"Failed; to try again: lanes retry {of.item['workload']} --key {of.item['key']}"
         case _:

@@ -21,6 +21,7 @@ ABSENT = object()
 # Fields that came after versions had been published: left out at this value, so that those are known again.
 LATER: Mapping[str, Any] = {
     "keep_payload_days": 0,
+    "archive_after_days": 0,
     "confidence": 0.95,
     "value_usd": 0,
     "half_life_s": 3600,

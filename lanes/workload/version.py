@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import time, timedelta
 from functools import cached_property
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 from pydantic import (
     BaseModel,
@@ -32,6 +32,7 @@ from lanes.workload.schemas import (
 )
 from lanes.workload.window import TIME_OF_DAY, Window, zone_of
 
+ARCHIVED_DAYS = 32  # the least: budgets count a whole month, and the provider keeps results of batches for 29 days
 NAME = re.compile(r"[a-z][a-z0-9-]{0,62}")
 
 
@@ -240,6 +241,14 @@ class Spec(BaseModel):
         description="So long after an item was received, amended or settled, whichever came last, its input, answers, errors "
         "and explanations are emptied; its key, its hash and its costs stay. 1 to 3650; 0 = for ever.",
     )
+    archive_after_days: int = Field(
+        default=0,
+        ge=0,
+        le=3650,
+        title="Archive items (days)",
+        description="So long after the last event of an item that is over, its rows move to the archive, where `lanes archive "
+        "query` reads them; nothing amends, labels or retries it any more. 32 to 3650; 0 = never.",
+    )
     review_share: float = Field(
         default=0.01,
         ge=0,
@@ -259,6 +268,21 @@ class Spec(BaseModel):
             return data
         said = {name: value for name, value in data.items() if name != "history_items"}
         return {"context": {"entity": {"items": data["history_items"]}}} | said
+
+    @model_validator(mode="after")
+    def _archives_what_nothing_reads(self) -> Self:
+        days, entity = self.archive_after_days, self.context.entity
+        if not days:
+            return self
+        read = (entity.days or 3651) if entity.items else 0
+        least = max(ARCHIVED_DAYS, read, self.context.horizon_days if self.corrects_late else 0)
+        if days < least:
+            raise ValueError(
+                f"archive_after_days is {days}, and must be at least {ARCHIVED_DAYS}, context.entity.days and "
+                "context.horizon_days, as far as these are used: a month's budget, late context and the history of entities "
+                "read items that are over; raise it, or limit what is read"
+            )
+        return self
 
     @field_validator("output_schema")
     @classmethod

@@ -14,7 +14,7 @@ from lanes.realtime.health import PastFaults, at_fault
 from lanes.store.batch import batches, doubts
 from lanes.store.batch.orphans import is_orphan
 from lanes.store.bulk import one_of
-from lanes.store.tables import attempt, batch, batch_doubt, batch_member
+from lanes.store.tables import attempt, batch, batch_doubt, batch_member, work
 from lanes.words import BatchState, Outcome
 
 # What is known of requests that faulted, each by its works; of earlier faults, the attempts of its batches tell.
@@ -109,8 +109,9 @@ def own_faults(
 
 
 def outstanding(connection: Connection, batch_id: BatchId) -> dict[int, list[Claim]]:
-    """Return the claims of the batch that have no attempt yet, by the number of their request."""
-    return _claims(connection, batch_id, ~exists().where(_OF_CLAIM))
+    """Return the claims of the batch that have no attempt yet, by the number of their request; archived work owes none."""
+    is_kept = exists().where(work.c.id == batch_member.c.work_id)
+    return _claims(connection, batch_id, and_(is_kept, ~exists().where(_OF_CLAIM)))
 
 
 def given_up(connection: Connection, batch_id: BatchId) -> set[int]:

@@ -61,8 +61,8 @@ class Orphan:
 
 
 @dataclass(frozen=True)
-class _LostWork:
-    """Work that the copy lacks, which its version pays for."""
+class LostWork:
+    """Work that the database lacks, which its version pays for: the copy never had it, or it was archived."""
 
     version: Version
     purpose: Purpose = Purpose.ANSWER
@@ -247,4 +247,4 @@ def _book(
         for said, label in lost.values()
     ]
     if made:
-        ledger.book(connection, made, {nothing: _LostWork(version)}, batch_id=batch_id)
+        ledger.book(connection, made, {nothing: LostWork(version)}, batch_id=batch_id)

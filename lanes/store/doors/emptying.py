@@ -5,13 +5,16 @@ walked from its beginning by the items' numbers, because an index would make adm
 """
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Table, delete, select, text
 
-from lanes.errors import UnknownItem
-from lanes.ids import ItemId
+from lanes.errors import StillLocked, UnknownItem
+from lanes.ids import ArchiveId, ItemId
+from lanes.store.doors import archives
 from lanes.store.states import OPEN_WORK, OUTSIDE_BATCHES
 from lanes.store.tables import amendment, label, rejected
 
@@ -39,7 +42,8 @@ update lanes.item i set payload = '{{}}', failure = null, emptied_at = :now
           join unnest(cast(:names as text[]), cast(:moments as timestamptz[])) s (name, before)
             on s.name = i.workload
            and greatest(i.received_at, i.answered_at, i.settled_at, i.failed_at, i.canceled_at) < s.before
-         where i.id > :after and i.id <= :last and i.emptied_at is null and i.forgotten_at is null
+         where i.id > :after and i.id <= :last and (cast(:items as bigint[]) is null or i.id = any (:items))
+           and i.emptied_at is null and i.forgotten_at is null
            and not exists (select from lanes.revision v where v.item_id = i.id and v.received_at >= s.before)
            and (i.settled_at is not null or i.failed_at is not null or i.canceled_at is not null)
            and not exists (select from lanes.work w where w.item_id = i.id and w.state in {OPEN_WORK})
@@ -56,14 +60,27 @@ ERASE = (
     "update lanes.attempt set error = null where item_id = any (:items) and error is not null",
     "update lanes.route set explanation = :why where item_id = any (:items)",
 )
+OLD_ARCHIVES = text("""
+select a.id, a.workload
+  from lanes.archive a
+  join unnest(cast(:names as text[]), cast(:moments as timestamptz[])) s (name, before)
+    on s.name = a.workload and a.said_since < s.before
+ where a.id > :after order by a.id limit 1
+   for no key update of a skip locked
+""")
 AT_THE_DOOR = (
     "update lanes.rejected set content = '', detail = 'forgotten' where workload = :workload and (key = :key or place = :key)",
     "update lanes.amendment set payload = null, outcome = coalesce(outcome, 'canceled'),"
     " decided_at = coalesce(decided_at, :now) where workload = :workload and key = :key",
 )
-OF_ITEM = (
+# What was archived is counted as it was.
+ITEM = (
     "update lanes.item set payload = '{}', entity = null, failure = null, result_id = null,"
-    " canceled_at = coalesce(canceled_at, :now), forgotten_at = :now where id = :item",
+    " canceled_at = case when archive_id is null then coalesce(canceled_at, :now) else canceled_at end,"
+    " forgotten_at = :now where id = :item"
+)
+OF_ITEM = (
+    ITEM,
     f"update lanes.work set state = 'canceled', finished_at = :now where item_id = :item and state in {OUTSIDE_BATCHES}",
     "delete from lanes.label where item_id = :item",
     *(
@@ -100,11 +117,38 @@ def empty_some(
     if last is None or not keepers:
         return Emptied(0, None)
     names, moments = [row.name for row in keepers], [row.before for row in keepers]
-    given = {"names": names, "moments": moments, "after": after, "last": last, "now": now}
+    given = {"names": names, "moments": moments, "after": after, "last": last}
+    return Emptied(_empty(connection, given | {"items": None, "now": now}), last)
+
+
+def empty_archive(
+    connection: Connection, before: Mapping[str, datetime], *, after: int, now: datetime
+) -> tuple[int, ArchiveId | None]:
+    """Empty the items of the next archive that holds older content, and return their number and the archive, if any.
+
+    An archive of which another transaction holds items is left for the next time.
+    """
+    names, moments = list(before), list(before.values())
+    given = {"names": names, "moments": moments, "after": after, "now": now}
+    row = connection.execute(OLD_ARCHIVES, given).first()
+    if row is None:
+        return 0, None
+    emptied = list[int]()
+
+    def change(items: list[ItemId]) -> None:
+        of = given | {"items": items, "after": min(items) - 1, "last": max(items)}
+        emptied.append(_empty(connection, of))
+
+    with suppress(StillLocked):
+        archives.rewrite(connection, row.id, None, change)
+    return sum(emptied), row.id
+
+
+def _empty(connection: Connection, given: Mapping[str, Any]) -> int:
     items = list(connection.execute(OVER, given).scalars())
     if items:
         erase(connection, items, WHY)
-    return Emptied(len(items), last)
+    return len(items)
 
 
 def erase(connection: Connection, items: Sequence[ItemId], why: str) -> None:
@@ -125,12 +169,20 @@ def forget(connection: Connection, workload: str, key: str, *, now: datetime) ->
     """
     of = {"workload": workload, "key": key, "now": now}
     found = text(
-        "select id from lanes.item where workload = :workload and key = :key for no key update"
+        "select id, archive_id from lanes.item where workload = :workload and key = :key for no key update"
     )
-    item = connection.execute(found, of).scalar_one_or_none()
+    row = connection.execute(found, of).first()
+    item = None if row is None else row.id
     refused = sum(connection.execute(text(statement), of).rowcount for statement in AT_THE_DOOR)
     if item is None and not refused:
         raise UnknownItem(f'workload "{workload}" has no item "{key}"')
+    if row is not None and row.archive_id is not None:
+
+        def change(items: list[ItemId]) -> None:
+            connection.execute(text(ITEM), {**of, "item": item})
+            erase(connection, items, "forgotten")
+
+        archives.rewrite(connection, row.archive_id, [row.id], change)
     for statement in OF_ITEM:
         connection.execute(text(statement), {**of, "item": item})
     if item is not None:

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from sqlalchemy import Connection, Engine, func, select, text
 from sqlalchemy.exc import DBAPIError
 
+from lanes.errors import ActionRefused
 from lanes.figures.kinds import WATCHED, Kind
 from lanes.store.current.counts import OF, SUMS
 from lanes.store.engines import is_refusal, refuse_pooler
@@ -254,9 +255,11 @@ def rebuild(
 ) -> list[Rebuilt]:
     """Rebuild every day (UTC) of a period, `most` facts per transaction, while no other transaction folds.
 
-    `told` is called with each day and their number.
+    `told` is called with each day and their number. Days from which facts are archived stay as they are: by default the
+    period begins after them.
 
     Raises:
+        ActionRefused: the period begins before that.
         StillLocked: another transaction has folded or rebuilt for longer than a second.
         SetupError: a pooler stands in front of Postgres, and the lock is one of the session.
     """
@@ -266,7 +269,7 @@ def rebuild(
             connection.execute(select(func.pg_advisory_lock(FOLDING)))
         try:
             with connection.begin():
-                wanted = days(connection, since, until)
+                wanted = days(connection, _whole_since(connection, since), until)
             for some in periods(wanted, most):
                 with connection.begin():
                     rebuild_days(connection, some)
@@ -276,6 +279,22 @@ def rebuild(
             with connection.begin():
                 connection.execute(select(func.pg_advisory_unlock(FOLDING)))
     return wanted
+
+
+def _whole_since(connection: Connection, since: datetime | None) -> datetime | None:
+    """Return `since`, or the first day of which no fact is archived.
+
+    Raises:
+        ActionRefused: facts of `since` or later are archived.
+    """
+    last = connection.execute(text("select max(last_at) from lanes.archive")).scalar()
+    whole = last and _day_of(last) + DAY
+    if whole and since and _day_of(since) < whole:
+        raise ActionRefused(
+            f"facts of {last:%Y-%m-%d} and earlier are archived, so these days stay as they are: rebuild from "
+            f"{whole:%Y-%m-%d} on"
+        )
+    return since or whole
 
 
 def rebuild_here(connection: Connection, *, until: datetime) -> None:

@@ -294,8 +294,9 @@ def _refuse_emptied(
     found = connection.execute(emptied).one()
     if found.items:
         raise ActionRefused(
-            f'{counted(found.items, "item")} of "{name}" at positions {first} to {found.newest} were emptied by their age '
-            f"(keep_payload_days of the workload): there is nothing to read again; replay from position {found.newest + 1} on"
+            f'{counted(found.items, "item")} of "{name}" at positions {first} to {found.newest} were emptied or archived by '
+            "their age (keep_payload_days, archive_after_days): there is nothing to read again; "
+            f"replay from position {found.newest + 1} on"
         )
 
 

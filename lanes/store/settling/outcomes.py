@@ -19,6 +19,7 @@ from lanes.routing.route import fall_back
 from lanes.settling.outcome import Attempt, SaveResult, each_once
 from lanes.settling.settle import BatchDebt, Consequence, consequence, told_alone
 from lanes.store.batch import collection
+from lanes.store.batch.orphans import LostWork
 from lanes.store.bulk import one_of
 from lanes.store.literals import is_
 from lanes.store.money import ledger
@@ -29,8 +30,9 @@ from lanes.store.settling.pack_checks import LoneAnswer, PackedAnswer
 from lanes.store.settling.savable import LockedWork, ShownResult, lock, terms
 from lanes.store.settling.writing import write
 from lanes.store.states import is_answering
-from lanes.store.tables import attempt, work
+from lanes.store.tables import attempt, batch, work
 from lanes.store.workload import golden
+from lanes.store.workload.workloads import versions
 from lanes.words import LIVE_CLAIM, OUTSIDE_BATCHES, Lane, Mode, Outcome, Purpose, WorkState
 
 
@@ -46,13 +48,19 @@ def save(
     """Save the attempts with their consequences, each once; attempts whose rows others hold are passed over.
 
     A claim that is no longer in force writes only its attempt and its bill, unless its answer is valid and its item has none
-    because the lease was lost. Saving an attempt twice changes nothing. With `wait`, each row that others hold is waited for at
-    most that long. `flow_run_id` is the run that made the attempts.
+    because the lease was lost. Of archived work only the bill is written. Saving an attempt twice changes nothing. With `wait`,
+    each row that others hold is waited for at most that long. `flow_run_id` is the run that made the attempts.
     """
     once = [_storable(each) for each in each_once(attempts)]
     if not once:
         return SaveResult()
     known = terms(connection, once)
+    gone = [each for each in once if each.claim.work_id not in known]
+    if gone:
+        once = [each for each in once if each.claim.work_id in known]
+        _book_archived(connection, gone, batch_id)
+    if not once:
+        return SaveResult(archived=len(gone))
     booked = ledger.book(connection, once, known, batch_id=batch_id)
     once, stopped = refusals.weigh(
         connection, booked.attempts, known, flow_run_id=flow_run_id, now=now
@@ -60,6 +68,7 @@ def save(
     rows = lock(connection, once, known, now=now, wait=wait)
     writes, late = _Writes(now, batch_id), list[tuple[Attempt, LockedWork, BillPart]]()
     writes.saved.stopped, writes.saved.apart = stopped, booked.apart
+    writes.saved.archived = len(gone)
     for each, part in zip(once, booked.parts, strict=True):
         row = rows.get(each.claim.work_id)
         if row is None:
@@ -83,6 +92,19 @@ def save(
     ended = [row.id for row in over if row.state is not WorkState.READY]
     paid_claims.end_reserves(connection, ended)
     return writes.saved
+
+
+def _book_archived(
+    connection: Connection, gone: Sequence[Attempt], batch_id: BatchId | None
+) -> None:
+    """Book the responses to work that was archived; its version is the one that was tried."""
+    wanted = select(batch.c.version_id).where(batch.c.id == batch_id)
+    of_batch = None if batch_id is None else connection.execute(wanted).scalar()
+    tried = {each.claim.work_id: each.version_id or of_batch for each in gone if each.response}
+    known = versions(connection, {id_ for id_ in tried.values() if id_ is not None})
+    payers = {of: LostWork(known[id_]) for of, id_ in tried.items() if id_ and id_ in known}
+    paid = [each for each in gone if each.claim.work_id in payers]
+    ledger.book(connection, paid, payers, batch_id=batch_id)
 
 
 def _storable(each: Attempt) -> Attempt:

@@ -62,17 +62,25 @@ def current(connection: Connection, workload: str, key: str) -> Result | None:
         .where(item.c.workload == workload, item.c.key == key)
     ).first()
     if row is None:
+        row = connection.execute(ARCHIVED, {"workload": workload, "key": key}).first()
+    if row is None:
         return None
     if row.output is None:
         raise AnswerEmptied(emptied(workload, key))
     return read_as(Result, row, workload=workload, key=key, is_settled=row.settled_at is not None)
 
 
+ARCHIVED = text("""
+select a.*, i.settled_at
+  from lanes.item i cross join lateral lanes.archived_result(i.id) a
+ where i.workload = :workload and i.key = :key and i.archive_id is not null
+""")
 STANDINGS = text("""
-select i.id, i.result_id is not null and i.emptied_at is null and (i.settled_at is not null or not s.settled) as answered,
+select i.id, i.result_id is not null and (i.emptied_at is null or i.archive_id is not null)
+             and (i.settled_at is not null or not s.settled) as answered,
        case when f.name is null then 'no workload'
             when i.id is null then 'no item'
-            when i.canceled_at is not null then 'canceled'
+            when i.canceled_at is not null or i.forgotten_at is not null then 'canceled'
             when i.emptied_at is not null and i.result_id is not null then 'emptied'
             when i.failed_at is not null then 'failed'
             else 'not yet' end as otherwise
@@ -117,6 +125,9 @@ def take(connection: Connection, sought: Sequence[ResultRequest]) -> list[Result
     }
     for row in connection.execute(TAKEN, taken):
         place, _ = answered[row.nth - 1]
+        if row.output is None:
+            found[place] = NoResult.EMPTIED
+            continue
         found[place] = read_as(Result, row, standing=Standing(row.standing), lane=Lane(row.lane))
     return found
 

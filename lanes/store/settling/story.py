@@ -58,8 +58,15 @@ select b.*, d.create_ended_at from lanes.batch b left join lanes.batch_doubt d o
 """
 
 
-def records(connection: Connection, workload: str, key: str, *, now: datetime) -> ItemRecords:
-    """Return everything about one item.
+def records(
+    connection: Connection,
+    workload: str,
+    key: str,
+    *,
+    now: datetime,
+    archived_at: datetime | None = None,
+) -> ItemRecords:
+    """Return everything about one item; one that is archived is at hand, and `archived_at` says since when.
 
     Raises:
         UnknownItem: the workload has no item of that key.
@@ -80,6 +87,7 @@ def records(connection: Connection, workload: str, key: str, *, now: datetime) -
         found[0],
         **kept,
         holds=holds(connection, found[0], kept["work"], now=now),
+        archived_at=archived_at,
         caching=[
             (lane, how) for _, lane, how in caching.states(asking.through(connection), workload)
         ],

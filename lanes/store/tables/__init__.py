@@ -14,6 +14,7 @@ from lanes.store.tables.figures import (
 from lanes.store.tables.golden import golden_answer, golden_item, golden_run
 from lanes.store.tables.items import (
     amendment,
+    archive,
     item,
     item_position,
     job,

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import JSONB
 
 from lanes.doors.item import AmendmentOutcome
-from lanes.ids import ItemId, JobId, ResultId, RouteId, VersionId
+from lanes.ids import ArchiveId, ItemId, JobId, ResultId, RouteId, VersionId
 from lanes.routing.lane_rules import FREE
 from lanes.store.tables.base import column, identity, index, metadata, table, unenforced
 from lanes.store.tables.workloads import version, workload
@@ -57,6 +57,22 @@ class job_use(JobCounts):
 
     id: sa.Named[int] = identity()
     job_id: sa.Named[JobId] = sa.Column(unenforced(job.c.id))
+
+
+@table(index(None, "workload, id"))
+class archive(sa.TypedColumns):
+    """What `tidy` moved here of items that are over: their rows, of up to a hundred of a workload and month together."""
+
+    id: sa.Named[ArchiveId] = identity()
+    workload: sa.Named[str] = sa.Column(unenforced(workload.c.name))
+    items: sa.Named[int] = column("How many")  # pyright: ignore[reportIncompatibleMethodOverride]
+    first_at: sa.Named[datetime] = column("When the first of them was received")
+    last_at: sa.Named[datetime] = column("When the last of their facts happened")
+    said_since: sa.Named[datetime | None] = column(
+        "The last event of the oldest one whose content is kept; null: of none"
+    )
+    archived_at: sa.Named[datetime]
+    document: sa.Named[Any] = column("Their rows, by item and by table", type_=sa.JSON)
 
 
 @table(
@@ -125,6 +141,10 @@ class item(sa.TypedColumns):
     forgotten_at: sa.Named[datetime | None] = column("When a person erased its content")
     emptied_at: sa.Named[datetime | None] = column(
         "When its content was deleted by age; keys and costs stay"
+    )
+    archive_id: sa.Named[ArchiveId | None] = column(
+        "Where its content, routes, work, attempts and results are; null: in their tables",
+        unenforced(archive.c.id),
     )
     failure: sa.Named[str | None] = column("Why it, or its authoritative pass, failed")
     job_id: sa.Named[JobId | None] = column("Its first job", unenforced(job.c.id))

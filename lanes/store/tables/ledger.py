@@ -107,8 +107,8 @@ class correction(sa.TypedColumns):
     id: sa.Named[int] = identity()
     item_id: sa.Named[ItemId] = sa.Column(unenforced(item.c.id))
     generation: sa.Named[int]
-    provisional_id: sa.Named[ResultId] = sa.Column(sa.ForeignKey(result.c.id))
-    authoritative_id: sa.Named[ResultId] = sa.Column(sa.ForeignKey(result.c.id))
+    provisional_id: sa.Named[ResultId] = sa.Column(unenforced(result.c.id))
+    authoritative_id: sa.Named[ResultId] = sa.Column(unenforced(result.c.id))
     changed_fields: sa.Named[list[str]]
     distance: sa.Named[float] = column("Share of the compared fields that changed, 0 to 1")
     corrected_at: sa.Named[datetime]
@@ -121,7 +121,7 @@ class read(sa.TypedColumns):
     id: sa.Named[int] = identity()
     item_id: sa.Named[ItemId] = sa.Column(sa.ForeignKey(item.c.id))
     reader: sa.Named[str] = column("Who asked")
-    result_id: sa.Named[ResultId | None] = column("Null: none yet", sa.ForeignKey(result.c.id))
+    result_id: sa.Named[ResultId | None] = column("Null: none yet", unenforced(result.c.id))
     read_at: sa.Named[datetime]
 
 

@@ -112,7 +112,7 @@ class shadow_pair(TypedColumns):
     revision: Named[int] = column("Which revision of the item is compared")
     lane: Named[Lane] = column("The lane that the item did not take by the split")
     work_id: Named[WorkId | None] = column(
-        "The shadow; null: the authoritative pass is the other answer", ForeignKey(work.c.id)
+        "The shadow; null: the authoritative pass is the other answer", unenforced(work.c.id)
     )
     estimated_usd: Named[Decimal] = column("What the shadow was estimated to cost")
     asked_at: Named[datetime]

@@ -27,6 +27,7 @@ OF_REFUSALS = {
     "unknown_item": "A bound login amends an item that is not there, or not of its consumers: send the item first.",
     "job_budget": "The items of a job are quoted at more than its budget: raise it, or send less.",
     "key_conflict": "An item of this key says something else: amend it, or use another key.",
+    "archived": "The item is archived, and changes no more: submit its input under another key.",
     "not_utf8": "A line of a file is not UTF-8: save the file as UTF-8.",
     "broken_line": "A line of a file is not JSON, has other columns than its header, or is longer than 16 MiB.",
 }

@@ -197,7 +197,7 @@ def test_erased_items_of_a_selection_are_left_out_and_counted(connection: Connec
     seen = look(connection, forced(since=NOON))
     assert (seen.items, seen.erased) == (1, 3)
     assert asked(connection, forced(since=NOON)) == ["d"]
-    with pytest.raises(ActionRefused, match=r"2 items .* were emptied by their age"):
+    with pytest.raises(ActionRefused, match=r"2 items .* were emptied or archived by"):
         begin(connection, forced())
 
 

@@ -1,6 +1,6 @@
 -- Of two amendments the one that occurred later is in force, whichever is read first.
 --- The item's revision in force is this payload, and what it owes is owed for it: amended, duplicate, canceled, or outdated
---- (kept: the amendment in force occurred later)
+--- (kept: the amendment in force occurred later); archived: nothing is changed
 create or replace function lanes.apply_amendment(item_id bigint, payload jsonb, source text, place text, received_at timestamptz,
                                       at timestamptz, occurred_at timestamptz default null)
 returns text
@@ -11,6 +11,7 @@ declare
   happened timestamptz := least(coalesce(occurred_at, received_at), received_at);  -- a fast clock shuts out no later amendment
 begin
   select i.* into target from lanes.item i where i.id = apply_amendment.item_id for no key update;
+  if target.archive_id is not null then return 'archived'; end if;
   if target.canceled_at is not null then return 'canceled'; end if;
   if target.payload::text = payload::text and target.emptied_at is null then
     update lanes.item set as_of = happened

@@ -19,7 +19,9 @@ begin
   loop
     said := lanes.apply_amendment(each.item_id, each.payload, each.source, each.place, each.received_at, at,
                                   each.occurred_at);
-    update lanes.amendment a set outcome = said, decided_at = at, payload = null where a.id = each.id;
+    update lanes.amendment a set outcome = case said when 'archived' then 'canceled' else said end, decided_at = at,
+           payload = null
+     where a.id = each.id;
     applied := applied + 1;
   end loop;
   return applied;

@@ -11,6 +11,7 @@ begin
   if target.id is null or not lanes.is_own(lanes.own_consumers(), target.consumer) then return 'unknown_item'; end if;
   if target.canceled_at is not null then return 'canceled'; end if;
   if target.settled_at is not null then return 'settled'; end if;
+  if target.archive_id is not null then return 'archived'; end if;
   perform lanes.cancel_items(array[target.id], at);
   perform pg_notify('lanes', '');
   return 'canceled';

@@ -16,6 +16,7 @@ begin
   if octet_length(expected::text) > 65536 then return 'label_too_large'; end if;
   select i.id into target from lanes.item i where i.workload = label.workload and i.key = label.key and lanes.is_own(lanes.own_consumers(), i.consumer);
   if target is null then return 'unknown_item'; end if;
+  if exists (select from lanes.item i where i.id = target and i.archive_id is not null) then return 'archived'; end if;
   if (select count(*) >= 100 and count(*) filter (where l.source = label.source) = 0 from lanes.label l where l.item_id = target) then
     return 'too_many_labels';
   end if;

@@ -54,6 +54,12 @@ begin
       refusal := 'canceled';
       sentence := format('item "%s" of workload "%s" was canceled; submit it under another key', key, workload);
     end if;
+    if outcome = 'archived' then
+      delete from lanes.amendment a where a.id = taken;
+      select wrong[1], wrong[2] into refusal, sentence
+        from (select array['archived', format('item "%s" of workload "%s" was archived, and changes no more; submit it under '
+                                              'another key', key, workload)] as wrong) w;
+    end if;
     update lanes.amendment a set outcome = take_amendment.outcome, decided_at = at, payload = null where a.id = taken;
   end if;
 

@@ -2,7 +2,7 @@
 -- sent it, and so does one that was rescued and is answered, whose batch owes the pass. Replays and shadows never move an item.
 -- That revision can fail while an older answer is still shown: failed is asked before answered. Items of golden sets have
 -- negative positions and are of no consumer's business.
---- One row an item: where it stands now
+--- One row an item that is not archived: where it stands now
 ---   workload: Name of the workload
 ---   key: Names the item within its workload
 ---   lane: The lane of its open work, else of its newest route; null: not routed yet
@@ -49,4 +49,4 @@ select i.workload, i.key,
   left join lateral (select lane, reason from lanes.route where item_id = i.id order by id desc limit 1) r on true
   left join lateral (select count(*) as attempts, sum(cost_usd) as cost_usd
                        from lanes.attempt where item_id = i.id) a on true
- where i.position is null or i.position > 0;
+ where (i.position is null or i.position > 0) and i.archive_id is null;
