@@ -45,11 +45,12 @@ def serve(pools: Sequence[str], settings: Settings, environment: Mapping[str, st
     while all(each.poll() is None for each in workers) and not refused.is_set():
         if stopping.wait(LOOK_S):
             break
-    for each in workers:  # and their runs, which the workers wait for
-        with suppress(ProcessLookupError):
-            os.killpg(each.pid, signal.SIGTERM)
+    for each in workers:  # a worker takes no more runs before it asks its own to stop
+        each.terminate()
     for each in workers:
         each.wait()
+        with suppress(ProcessLookupError):  # the runs of a worker that ended by itself
+            os.killpg(each.pid, signal.SIGTERM)
     return 0 if stopping.is_set() and not refused.is_set() else 1
 
 
