@@ -76,6 +76,29 @@ def test_the_first_in_order_tells_how_long_it_has_waited(worked: Connection) -> 
     assert len(waits) == 6
 
 
+REPLAYED = """
+insert into lanes.work (item_id, workload, version_id, lane, purpose, revision, generation, state, ready_at, rank_at,
+                        waits_since)
+select w.item_id, w.workload, w.version_id, 'realtime', 'replay', 0, n, 'ready', :now, :now + interval '9 days', :now
+  from lanes.work w cross join generate_series(1, 2000) n where w.state = 'ready' and w.lane = 'realtime'
+"""
+
+
+def test_a_long_replay_neither_counts_as_waiting_nor_makes_a_scrape_long(
+    worked: Connection,
+) -> None:
+    worked.execute(text(REPLAYED), {"now": NOON - timedelta(days=1)})
+    waits = read(worked, "lanes_oldest_waiting_seconds")
+    assert waits["letters", "realtime", "false"] == 600
+    worked.execute(text("update lanes.work set state = 'done' where purpose = 'answer'"))
+    assert read(worked, "lanes_oldest_waiting_seconds")["letters", "realtime", "false"] == 0
+    worked.execute(text("analyze lanes.work"))
+    told = worked.execute(text("explain (analyze) select * from lanes.backlog")).scalars().all()
+    told = "\n".join(told)
+    looked_at = re.findall(r"Scan.* on work .*rows=([\d.]+) loops|Removed by Filter: (\d+)", told)
+    assert 0 < max(float(kept or removed) for kept, removed in looked_at) <= 200
+
+
 def test_an_answer_falls_into_the_buckets_that_hold_its_time(worked: Connection) -> None:
     folding.fold(worked)
     of = read(worked, "lanes_answer_seconds")

@@ -1,4 +1,5 @@
--- Work is not counted here: a long queue takes as long to count. `since` of items and work is that of the first in order.
+-- Work is not counted here: a long queue takes as long to count. `since` of items and work is that of the first in order. It is
+-- looked for among the first 200 of a queue, because a replay may fill the rest: its work has later ranks.
 --- One row a queue in which something waits, and since when
 ---   queue: received (items that no router has seen), ready (work for a lane), events (for Prefect), slack, webhook, or figures
 ---     (what is not folded yet)
@@ -17,19 +18,18 @@ select 'received' as queue, f.name as workload, null::text as lane, u.urgent, nu
     where i.workload = f.name and i.urgent = u.urgent and i.position is null and i.canceled_at is null
     order by i.due_at, i.id limit 1) first
 union all
-select 'ready', f.name, l.lane, true, null, null, first.waits_since
-  from lanes.workload f cross join (values ('realtime'), ('batch')) l (lane)
+select 'ready', f.name, l.lane, u.urgent, null, null, first.waits_since
+  from lanes.workload f cross join (values ('realtime'), ('batch')) l (lane) cross join (values (true), (false)) u (urgent)
  cross join lateral (
-   select w.waits_since from lanes.work w
-    where w.workload = f.name and w.lane = l.lane and w.state = 'ready' and w.urgent and w.purpose in ('answer', 'authoritative')
-    order by w.rank_at, w.id limit 1) first
-union all
-select 'ready', f.name, l.lane, false, null, null, first.waits_since
-  from lanes.workload f cross join (values ('realtime'), ('batch')) l (lane)
- cross join lateral (
-   select w.waits_since from lanes.work w
-    where w.workload = f.name and w.lane = l.lane and w.state = 'ready' and not w.urgent
-      and w.purpose in ('answer', 'authoritative')
+   select w.waits_since
+     from ((select w.waits_since, w.purpose, w.urgent, w.rank_at, w.id from lanes.work w
+             where u.urgent and w.workload = f.name and w.lane = l.lane and w.state = 'ready' and w.urgent
+             order by w.rank_at, w.id limit 200)
+           union all
+           (select w.waits_since, w.purpose, w.urgent, w.rank_at, w.id from lanes.work w
+             where not u.urgent and w.workload = f.name and w.lane = l.lane and w.state = 'ready'
+             order by w.rank_at, w.id limit 200)) w
+    where w.urgent = u.urgent and w.purpose in ('answer', 'authoritative')
     order by w.rank_at, w.id limit 1) first
 union all
 select 'events', null, null, null, null, count(*), min(e.occurred_at)
