@@ -41,7 +41,7 @@ from lanes.text import remove_quotes
 from lanes.units import counted
 from lanes.words import BatchState, Outcome, Verdict
 from lanes.workload.version import Version
-from tasks import reconcile
+from tasks import reconcile, tracing
 from tasks.background import bounded_tasks
 from tasks.connections import Connections
 from tasks.saving import save
@@ -326,6 +326,7 @@ class ResultReading:
             )
             if complete and complete.verdict is Verdict.FAILED:
                 await run(incidents.open, complete, now=run.now)
+        tracing.note_batch(self._batch.id)
         if complete and complete.verdict is Verdict.FAILED:
             get_run_logger().error("%s", complete.sentence)
         if strays := self._lines.strays():

@@ -13,6 +13,7 @@ from blocks.provider import Provider
 from lanes.provider.client import load
 from lanes.store.database import Database
 from tasks.runs import BLOCK
+from tasks.tracing import tracing
 
 if TYPE_CHECKING:
     from anthropic import AsyncAnthropic
@@ -45,7 +46,8 @@ async def connections() -> AsyncIterator[Connections]:
     provider, where = await asyncio.gather(Provider.aload(BLOCK), DatabaseBlock.aload(BLOCK))
     async with opening(provider) as client, where.connect() as db:
         client.add_done_callback(keep_what_is_loaded)
-        yield Connections(db, client, provider, this_run())
+        async with tracing(db.url):
+            yield Connections(db, client, provider, this_run())
 
 
 @asynccontextmanager

@@ -24,6 +24,7 @@ from lanes.store import work
 from lanes.store.database import Database
 from lanes.store.engines import is_refusal
 from lanes.store.settling import outcomes
+from tasks import tracing
 
 T = TypeVar("T")
 Sleep = Callable[[float], Awaitable[object]]
@@ -97,6 +98,7 @@ async def save(
     if done.passed_over:
         said = "%d attempts wait: their items are in open transactions"
         get_run_logger().warning(said, len(done.passed_over))
+    tracing.note(done.recorded)
     return done
 
 

@@ -46,6 +46,7 @@ SPOKEN = {
     "MIT license": "MIT",
     "Apache 2.0": "Apache-2.0",
     "Apache Software License": "Apache-2.0",
+    "3-Clause BSD License": "BSD-3-Clause",
     "BSD License": "BSD-3-Clause",
     "ISC License (ISCL)": "ISC",
     "Python Software Foundation License": "PSF-2.0",

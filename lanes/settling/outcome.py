@@ -129,12 +129,14 @@ class SaveResult:
     of them was written. Nothing at all was written of those that the database `refused`. The `stopped` workloads are not asked,
     because the provider refuses their version. `apart` are the names of responses whose own name another response has.
     Of the `archived` ones, whose items were archived meanwhile, only the bill was written.
+    `recorded` are the claims of the new attempts.
     """
 
     outcomes: Counter[Outcome] = field(default_factory=Counter)
     answered: int = 0
     corrected: int = 0
     late: int = 0
+    recorded: list[Claim] = field(default_factory=list)
     passed_over: list[Attempt] = field(default_factory=list)
     refused: list[Attempt] = field(default_factory=list)
     stopped: frozenset[str] = frozenset()
@@ -148,6 +150,7 @@ class SaveResult:
             self.answered + more.answered,
             self.corrected + more.corrected,
             self.late + more.late,
+            self.recorded + more.recorded,
             self.passed_over + more.passed_over,
             self.refused + more.refused,
             self.stopped | more.stopped,

@@ -203,7 +203,7 @@ def _routes(of: ItemFacts, root: SpanRef) -> Iterable[Span]:
                 "lanes.route.reason": each.reason,
                 "lanes.version": each.version,
             },
-            told_with=next((id for at, id in tried if at >= each.decided_at), None),
+            told_with=next((id for at, id in tried if place == 0 or at >= each.decided_at), None),
         )
 
 
@@ -221,9 +221,9 @@ def _attempts(of: ItemFacts, root: SpanRef) -> Iterable[Span]:
             says["lanes.gathered_ms"] = each.gathered_ms
         if each.batch_id is not None:
             says["lanes.batch.id"] = each.batch_id
-        part = is_part(each)
+        part = shared is not None and each.batch_id is None
         if not part:
-            says |= _call(each, [each])
+            says |= _call(each)
         yield Span(
             SpanRef(root.trace_id, _child(root, "attempt", each.id)),
             root.span_id,
@@ -277,7 +277,7 @@ def call_span(sharers: Sequence[tuple[TracedItem, TracedAttempt]]) -> Span:
             "lanes.workload": item.workload,
             "lanes.lane": first.lane,
             "lanes.call.items": first.sharers or 1,
-            **_call(first, of),
+            **_call(_sum(of)),
         },
         links=[attempt_ref(item, attempt.id) for item, attempt in sharers[:MOST_LINKS]],
         unlinked=max(0, len(sharers) - MOST_LINKS),
@@ -361,26 +361,35 @@ def _carrier(of: TracedAttempt) -> SpanRef | None:
     return None
 
 
-def _call(one: TracedAttempt, parts: Sequence[TracedAttempt]) -> dict[str, Value]:
-    """Return what the conventions for generative AI name: of the call that these are the parts of."""
+def _call(of: TracedAttempt) -> dict[str, Value]:
+    """Return what the conventions for generative AI name of a call."""
     says: dict[str, Value] = {
         "gen_ai.operation.name": "chat",
         "gen_ai.provider.name": PROVIDER,
-        "gen_ai.request.model": one.asked,
+        "gen_ai.request.model": of.asked,
     }
-    if one.message_id is not None:
-        read = sum(each.cache_read_tokens for each in parts)
-        wrote = sum(each.cache_write_tokens for each in parts)
-        says["gen_ai.response.id"] = one.message_id
-        says["gen_ai.response.model"] = one.model
+    if of.message_id is not None:
+        read, wrote = of.cache_read_tokens, of.cache_write_tokens
+        says["gen_ai.response.id"] = of.message_id
+        says["gen_ai.response.model"] = of.model
         # by convention those of the cache are counted in
-        says["gen_ai.usage.input_tokens"] = sum(each.input_tokens for each in parts) + read + wrote
-        says["gen_ai.usage.output_tokens"] = sum(each.output_tokens for each in parts)
+        says["gen_ai.usage.input_tokens"] = of.input_tokens + read + wrote
+        says["gen_ai.usage.output_tokens"] = of.output_tokens
         if read:
             says["gen_ai.usage.cache_read.input_tokens"] = read
         if wrote:
             says["gen_ai.usage.cache_write.input_tokens"] = wrote
     return says
+
+
+def _sum(parts: Sequence[TracedAttempt]) -> TracedAttempt:
+    """Return the call that these attempts are the parts of: the first, with the tokens of all."""
+    return parts[0]._replace(
+        input_tokens=sum(each.input_tokens for each in parts),
+        output_tokens=sum(each.output_tokens for each in parts),
+        cache_read_tokens=sum(each.cache_read_tokens for each in parts),
+        cache_write_tokens=sum(each.cache_write_tokens for each in parts),
+    )
 
 
 def _failure(of: TracedAttempt) -> str | None:
@@ -389,9 +398,9 @@ def _failure(of: TracedAttempt) -> str | None:
 
 def _root(kind: str, number: int, at: datetime) -> SpanRef:
     """Return ids that follow from a row's number and its moment, which tells the rows of two databases apart."""
-    made = blake2b(f"{kind} {number} {at.timestamp()!r}".encode(), digest_size=24).digest()
+    made = blake2b(f"{kind} {number} {at.timestamp()}".encode(), digest_size=24).digest()
     return SpanRef(made[:16], made[16:])
 
 
 def _child(root: SpanRef, kind: str, number: int) -> bytes:
-    return blake2b(f"{kind} {number}".encode(), digest_size=8, key=root.span_id).digest()
+    return blake2b(b"%b%b %d" % (root.span_id, kind.encode(), number), digest_size=8).digest()

@@ -4,10 +4,11 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 from sqlalchemy import Engine, create_engine, text
 
@@ -18,7 +19,7 @@ from tests.prefect_standin import PrefectStandIn
 
 POLL_S = 0.05
 STALLED_S = 120.0
-OWN = ("LANES_", "PREFECT_", "ANTHROPIC_", "SLACK_")
+OWN = ("LANES_", "PREFECT_", "ANTHROPIC_", "SLACK_", "OTEL_")
 ANSWERED = "select count(*) from lanes.work where state = 'done'"
 
 
@@ -66,9 +67,17 @@ class Drained:
 
 @contextmanager
 def one_drain(
-    url: str, endpoint_url: str, *, most_calls: int, first: int = -1
+    url: str,
+    endpoint_url: str,
+    *,
+    most_calls: int,
+    first: int = -1,
+    more: Mapping[str, str] = MappingProxyType({}),
 ) -> Iterator[Drained]:
-    """Run a drain; item `first` was answered before the block begins. Prefect is a stand-in."""
+    """Run a drain; item `first` was answered before the block begins. Prefect is a stand-in.
+
+    `more` are further variables of its environment.
+    """
     pool = create_engine(url)
     with pool.begin() as connection:
         realtime(connection, now=clock(connection))
@@ -78,6 +87,7 @@ def one_drain(
         "LANES_DATABASE_URL": url,
         "PREFECT_API_URL": prefect.api_url,
         "PREFECT_LOGGING_LEVEL": "CRITICAL",
+        **more,
     }
     asked = [sys.executable, "-m", "tests.benchmarks.drain_process", endpoint_url, str(most_calls)]
     root = Path(__file__).parents[2]

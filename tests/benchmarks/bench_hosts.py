@@ -4,7 +4,8 @@
 and two hosts, over that of `lanes up`. `speedup_two_hosts` is the items a second of two drains over those of one, in calls of
 200 ms. `takeover_s` is the longest time from the kill of every process of a host until another one holds a role of its.
 `lost`, `doubled` and `paid_twice` are of the whole matrix of faults.
-`scrape_ms` is the median time of a scrape of `lanes metrics` with a long history.
+`scrape_ms` is the median time of a scrape of `lanes metrics` with a long history. `tracing_cost` is how much more
+processor time an item takes a drain that sends the traces of all items.
 """
 
 import argparse
@@ -20,7 +21,7 @@ from tests.arrivals import arrive
 from tests.benchmarks.answering import one_drain
 from tests.benchmarks.bench_events import quantile
 from tests.benchmarks.ground import Server, server
-from tests.benchmarks.observing import scrape_ms
+from tests.benchmarks.observing import scrape_ms, tracing_cost
 from tests.benchmarks.standin_home import standin
 from tests.benchmarks.telling import installed, tell
 from tests.benchmarks.whole_stand import whole_stand
@@ -57,6 +58,7 @@ def main() -> None:
     with server() as ground, standin(latency_s=CALL_S) as endpoint:
         one = _items_a_second(ground, endpoint.url, given.items, drains=1)
         two = _items_a_second(ground, endpoint.url, given.items, drains=2)
+        tracing = tracing_cost(ground, endpoint.url, given.items // 2, ratio=1)
     with server() as ground:
         scraped = scrape_ms(ground, given.history)
     with fleet() as running:
@@ -74,6 +76,7 @@ def main() -> None:
         "doubled": report.doubled,
         "paid_twice": report.paid_twice,
         "scrape_ms": scraped,
+        "tracing_cost": tracing,
     }
     more = {"embedded_p99_s": embedded, "hosts_p99_s": hosts, "one_drain": one, "two_drains": two}
     faults = {each.name: each.slowest_s for each in report.struck}

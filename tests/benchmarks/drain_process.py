@@ -15,6 +15,7 @@ from blocks.provider import Provider
 from lanes.store.database import Database
 from tasks.connections import Connections, keep_what_is_loaded, opening
 from tasks.drain import drain
+from tasks.tracing import tracing
 
 
 async def answer(url: str, endpoint_url: str, most_calls: int) -> None:
@@ -24,6 +25,7 @@ async def answer(url: str, endpoint_url: str, most_calls: int) -> None:
     async with (
         Database(url) as db,
         opening(provider) as client,
+        tracing(url),
         drain(Connections(db, client, provider), standing=False) as opened,
     ):
         client.add_done_callback(keep_what_is_loaded)

@@ -86,6 +86,7 @@ GOALS: Mapping[str, Mapping[str, Goal]] = {
         "doubled": most(0),
         "paid_twice": most(0),
         "scrape_ms": most(50),
+        "tracing_cost": most(0.05),  # every trace sampled
     },
     "calls": {"vs_bare": least(0.9), "vs_async_batch_llm": least(1.0)},
     "figures": {

@@ -1,4 +1,4 @@
-"""What it costs to be observed: a scrape of `lanes metrics` with a long history."""
+"""What it costs to be observed: a scrape of `lanes metrics` with a long history, and the traces of a drain's items."""
 
 import http.client
 import statistics
@@ -9,12 +9,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from urllib.parse import urlsplit
 
+import psutil
 from sqlalchemy import create_engine
 
 from tests.benchmarks import figures_of, history
+from tests.benchmarks.answering import Drained, one_drain
 from tests.benchmarks.ground import Server, vacuumed
+from tests.otlp_receiver import OtlpReceiver, otlp_receiver
+from tests.waiting import until
 
 ROUNDS = 30
+PAIRS = 7
+SPANS = 3  # of an item: its own, its route and its call
 ACCEPTED = "application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5"
 
 
@@ -61,3 +67,58 @@ def _scrape(asking: http.client.HTTPConnection, path: str) -> float:
     took = (time.perf_counter() - began) * 1_000
     assert b"lanes_up 1.0" in told, told
     return took
+
+
+def tracing_cost(ground: Server, endpoint_url: str, items: int, ratio: float) -> float:
+    """Return by how much sending traces raises a drain's processor seconds for an item: 0.05 is 5 %.
+
+    Two drains take turns with the same number of items; the share is the median of the pairs. `ratio` is the share of traces
+    that is sampled. The time of the thread that makes and sends the spans counts in.
+    """
+    with otlp_receiver() as collector:
+        sampled = {
+            "OTEL_EXPORTER_OTLP_ENDPOINT": collector.url,
+            "OTEL_TRACES_SAMPLER": "parentbased_traceidratio",
+            "OTEL_TRACES_SAMPLER_ARG": str(ratio),
+        }
+        plain, traced = (ground.database(of_lanes=True) for _ in range(2))
+        with (
+            one_drain(plain, endpoint_url, most_calls=0) as off,
+            one_drain(traced, endpoint_url, most_calls=0, more=sampled) as on,
+        ):
+            shares: list[float] = []
+            for number in range(PAIRS):
+                first = number * items
+                with_traces, spans_took_s = _cost(on, first, items, collector, ratio)
+                without, _ = _cost(off, first, items, idle_s=spans_took_s)
+                shares.append(with_traces / without - 1)
+                us = f"{without / items * 1e6:.0f} us, with traces {with_traces / items * 1e6:.0f} us"
+                print(f"an item: {us}", flush=True)
+    return statistics.median(shares)
+
+
+def _cost(
+    drain: Drained,
+    first: int,
+    items: int,
+    collector: OtlpReceiver | None = None,
+    ratio: float = 1,
+    *,
+    idle_s: float = 0,
+) -> tuple[float, float]:
+    """Return the processor seconds of the drain for these items, and how long their spans took to arrive after them.
+
+    Without a collector it idles for as long.
+    """
+    process = psutil.Process(drain.pid)
+    answered = drain.answered()
+    sent = 0 if collector is None else len(collector.spans)
+    began = sum(process.cpu_times()[:2])
+    drain.send(first, items)
+    drain.until_answered(answered + items)
+    ended = time.perf_counter()
+    if collector is not None:
+        least = sent + int(items * ratio * SPANS * 0.9)
+        until(lambda: len(collector.spans) >= least, within_s=60, what="the spans")
+    time.sleep(idle_s)
+    return sum(process.cpu_times()[:2]) - began, time.perf_counter() - ended

@@ -342,6 +342,7 @@ class _Writes:
             counted[each.judged.outcome] += 1
             self.saved.outcomes[each.judged.outcome] += 1
             self.saved.late += late
+            self.saved.recorded.append(each.claim)
             if each.claim in of_claim:
                 counted[of_claim[each.claim]] -= 1
             of_claim[each.claim] = each.judged.outcome

@@ -12,7 +12,6 @@ from lanes.settling.trace import (
     MOST_LINKS,
     ItemFacts,
     Span,
-    SpanRef,
     TracedAttempt,
     TracedBatch,
     TracedCorrection,
@@ -77,6 +76,7 @@ select {ITEM}, a.id as attempt_id
 """)
 OF_ITEM = len(TracedItem._fields)
 Sharers = list[tuple[TracedItem, TracedAttempt]]
+Member = tuple[TracedItem, int]  # with the number of its attempt
 T = TypeVar("T")
 
 
@@ -117,14 +117,13 @@ def sharers(connection: Connection, messages: Collection[str]) -> list[Sharers]:
 
 def batches(
     connection: Connection, ids: Collection[BatchId]
-) -> list[tuple[TracedBatch, list[SpanRef]]]:
-    """Return the batches of these ids that were collected, each with the spans of its first items."""
-    told: list[tuple[TracedBatch, list[SpanRef]]] = []
+) -> list[tuple[TracedBatch, list[Member]]]:
+    """Return the batches of these ids that were collected, each with its first members."""
+    told: list[tuple[TracedBatch, list[Member]]] = []
     for row in connection.execute(BATCHES, {"ids": list(ids)}).all():
         batch = TracedBatch._make(row)
         members = connection.execute(MEMBERS, {"id": batch.id}).all()
-        refs = [attempt_ref(TracedItem._make(each[:OF_ITEM]), each.attempt_id) for each in members]
-        told.append((batch, refs))
+        told.append((batch, [(TracedItem._make(it[:OF_ITEM]), it[OF_ITEM]) for it in members]))
     return told
 
 
@@ -134,7 +133,14 @@ def whole(connection: Connection, item_id: ItemId) -> list[Span]:
     messages = {each.message_id for each in of.attempts if each.message_id and is_part(each)}
     carried = {each.batch_id for each in of.attempts if each.batch_id is not None}
     calls = map(call_span, sharers(connection, messages))
-    return [*spans(of), *calls, *(batch_span(*each) for each in batches(connection, carried))]
+    return [
+        *spans(of),
+        *calls,
+        *(
+            batch_span(each, [attempt_ref(*member) for member in members])
+            for each, members in batches(connection, carried)
+        ),
+    ]
 
 
 def _by_item(rows: Iterable[T]) -> dict[ItemId, list[T]]:

@@ -1,0 +1,157 @@
+"""Spans on their way to OpenTelemetry: which are sampled, how they are written as OTLP, and where they go.
+
+The SDK reads the OTEL_* variables: sampler, resource, endpoint, headers, certificates, time limit. Its own spans and encoder
+are not used, because they take ten times as long, 30 µs a span. The extra `lanes[otel]` brings it.
+"""
+
+import logging
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+from importlib.metadata import version
+
+from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.common.v1.common_pb2 import AnyValue, InstrumentationScope, KeyValue
+from opentelemetry.proto.resource.v1.resource_pb2 import Resource as WrittenResource
+from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, Status
+from opentelemetry.proto.trace.v1.trace_pb2 import Span as WrittenSpan
+from opentelemetry.sdk.resources import SERVICE_NAME, SERVICE_VERSION, Resource
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags, set_span_in_context
+
+from lanes.settling.trace import Span, SpanKind, TracedItem, Value, item_ref
+from lanes.text import mask_address
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+MICROSECOND = timedelta(microseconds=1)
+KINDS = {
+    SpanKind.INTERNAL: WrittenSpan.SPAN_KIND_INTERNAL,
+    SpanKind.CLIENT: WrittenSpan.SPAN_KIND_CLIENT,
+    SpanKind.CONSUMER: WrittenSpan.SPAN_KIND_CONSUMER,
+}
+IS_SAMPLED, KNOWS_PARENT, HAS_REMOTE_PARENT = 0x1, 0x100, 0x200  # flags of a span
+UNNAMED = "unknown_service"
+KEPT_ATTRIBUTES = 4_096
+LENGTH_DELIMITED = 2  # the wire type of a message
+
+
+class ExportFailed(Exception):
+    """The collector did not take spans; the text says where and why."""
+
+
+class _Exporter(OTLPSpanExporter):
+    """The SDK's exporter for requests that are written already. `_client` is its own: the tests notice when it changes."""
+
+    def send(self, request: bytes) -> None:
+        """Send a request; repeat it after passing troubles, within the time limit.
+
+        Raises:
+            ExportFailed: it was not taken.
+        """
+        told = self._client.export(request)
+        if not told.success:
+            why = told.error or f"HTTP {told.status_code} {told.reason or ''}".rstrip()
+            raise ExportFailed(f"{mask_address(self._endpoint)}: {why}")
+
+
+class OpenTelemetry:
+    """The sampler and the exporter that the OTEL_* variables describe."""
+
+    def __init__(self) -> None:
+        # its lines would repeat ours for every request
+        logging.getLogger(OTLPSpanExporter.__module__).disabled = True
+        self._sampler = TracerProvider(shutdown_on_exit=False).sampler
+        self._exporter = _Exporter()
+        resource = WrittenResource()
+        for name, value in _resource().items():
+            resource.attributes.add(key=name).value.string_value = value
+        self._resource = ResourceSpans(resource=resource).SerializeToString()
+        scope = InstrumentationScope(name="lanes", version=version("lanes"))
+        self._scope = ScopeSpans(scope=scope).SerializeToString()
+
+    def samples(self, item: TracedItem) -> bool:
+        """Return whether the trace of an item is recorded: by its sender's flag, or else by its own trace id."""
+        ref, parent = item_ref(item), None
+        if (said := item.trace) is not None:
+            flags = TraceFlags(said[24])
+            of = SpanContext(int.from_bytes(ref.trace_id), int.from_bytes(said[16:24]), True, flags)
+            parent = set_span_in_context(NonRecordingSpan(of))
+        told = self._sampler.should_sample(parent, int.from_bytes(ref.trace_id), "item")
+        return told.decision.is_sampled()
+
+    def send(self, spans: Sequence[bytes]) -> None:
+        """Send spans that `written` returned.
+
+        Raises:
+            ExportFailed: the collector did not take them.
+        """
+        fields = (_field(ScopeSpans.SPANS_FIELD_NUMBER, each) for each in spans)
+        scoped = b"".join((self._scope, *fields))
+        whole = self._resource + _field(ResourceSpans.SCOPE_SPANS_FIELD_NUMBER, scoped)
+        self._exporter.send(_field(ExportTraceServiceRequest.RESOURCE_SPANS_FIELD_NUMBER, whole))
+
+    def written(self, span: Span) -> bytes:
+        """Return the span as `send` takes it."""
+        return written(span)
+
+    def close(self) -> None:
+        """Give up what is being sent."""
+        self._exporter.shutdown()
+
+
+def written(span: Span) -> bytes:
+    """Return the span as OTLP writes it; attributes, which repeat, are written once and kept."""
+    parent, flags = span.parent, IS_SAMPLED | KNOWS_PARENT
+    if parent is not None and span.kind is SpanKind.CONSUMER:
+        flags |= HAS_REMOTE_PARENT
+    made = WrittenSpan(
+        trace_id=span.ref.trace_id,
+        span_id=span.ref.span_id,
+        parent_span_id=parent or b"",
+        flags=flags,
+        name=span.name,
+        kind=KINDS[span.kind],
+        start_time_unix_nano=_nanoseconds(span.began_at),
+        end_time_unix_nano=_nanoseconds(span.ended_at or span.began_at),
+    )
+    for each in span.links:
+        made.links.add(trace_id=each.trace_id, span_id=each.span_id, flags=IS_SAMPLED)
+    if span.unlinked:
+        made.dropped_links_count = span.unlinked
+    if span.failure is not None:
+        made.status.code = Status.STATUS_CODE_ERROR
+    attributes = [_attribute(name, value) for name, value in span.says.items()]
+    return b"".join((made.SerializeToString(), *attributes))
+
+
+@lru_cache(KEPT_ATTRIBUTES)
+def _attribute(name: str, value: Value) -> bytes:
+    """Return an attribute as a field of its span: fields of one message may be written apart and put together."""
+    is_number = isinstance(value, int)
+    said = AnyValue(int_value=value) if is_number else AnyValue(string_value=value)
+    pair = KeyValue(key=name, value=said).SerializeToString()
+    return _field(WrittenSpan.ATTRIBUTES_FIELD_NUMBER, pair)
+
+
+def _field(number: int, body: bytes) -> bytes:
+    """Return a message as a field of another one, as protobuf writes it: its number, its length and itself."""
+    head, size = bytearray((number << 3 | LENGTH_DELIMITED,)), len(body)
+    while size > 0x7F:
+        head.append(size & 0x7F | 0x80)
+        size >>= 7
+    head.append(size)
+    return bytes(head) + body
+
+
+def _nanoseconds(moment: datetime) -> int:
+    return (moment - EPOCH) // MICROSECOND * 1_000
+
+
+def _resource() -> Mapping[str, str]:
+    """Return what sends the spans: OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES, else service `lanes` of this release."""
+    said = Resource.create().attributes
+    own = {SERVICE_VERSION: version("lanes")}
+    if str(said.get(SERVICE_NAME, UNNAMED)).startswith(UNNAMED):
+        own[SERVICE_NAME] = "lanes"
+    return own | {name: str(value) for name, value in said.items() if name not in own}

@@ -1,0 +1,201 @@
+"""The traces of what was saved, sent to OpenTelemetry by a thread of its own: saving only notes what was saved.
+
+It is off unless OTEL_EXPORTER_OTLP_ENDPOINT names a collector. Where that does not answer, only spans are lost.
+"""
+
+import asyncio
+import os
+import threading
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from itertools import chain
+from typing import TYPE_CHECKING, Protocol
+
+from prefect.logging import get_run_logger
+
+from lanes.ids import BatchId
+from lanes.packing import Claim
+from lanes.settling.trace import (
+    Span,
+    TracedItem,
+    attempt_ref,
+    batch_span,
+    call_span,
+    is_part,
+    spans,
+)
+from lanes.store.database import engine
+from lanes.store.settling import traces
+
+if TYPE_CHECKING:
+    from logging import Logger, LoggerAdapter
+
+    from sqlalchemy import Connection, Engine
+
+ENDPOINTS = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
+MOST_NOTED = 20_000  # attempts that wait; of more, the oldest are left out
+MOST = 500  # attempts whose spans are sent in one request
+EVERY_S = 2.0  # longest wait of an attempt
+CLOSING_S = 5.0  # how long a run that ends waits for its last spans
+
+
+class SpanSink(Protocol):
+    """Where spans go, and whose are wanted there."""
+
+    def samples(self, item: TracedItem) -> bool: ...
+    def written(self, span: Span) -> bytes: ...
+    def send(self, spans: Sequence[bytes]) -> None: ...
+    def close(self) -> None: ...
+
+
+class Tracer:
+    """Notes what was saved, and sends its spans from a thread."""
+
+    def __init__(
+        self,
+        pool: "Engine",
+        open_sink: Callable[[], SpanSink],
+        log: "Logger | LoggerAdapter[Logger]",
+    ) -> None:
+        self._pool, self._open_sink, self._log = pool, open_sink, log
+        self._sink: SpanSink | None = None
+        self._claims = deque[Claim](maxlen=MOST_NOTED)
+        self._batches = deque[BatchId](maxlen=MOST_NOTED)
+        self._trouble = False
+        self._full, self._closing = threading.Event(), threading.Event()
+        self._thread = threading.Thread(target=self._run, name="traces", daemon=True)
+        self._thread.start()
+
+    def note(self, claims: Sequence[Claim]) -> None:
+        """Have the spans sent that these saved attempts complete."""
+        self._claims.extend(claims)
+        if len(self._claims) >= MOST:
+            self._full.set()
+
+    def note_batch(self, batch_id: BatchId) -> None:
+        """Have the span of a collected batch sent."""
+        self._batches.append(batch_id)
+
+    def close(self, within_s: float = CLOSING_S) -> None:
+        """Send what is noted, and end; what takes longer is left out."""
+        self._closing.set()
+        self._full.set()
+        self._thread.join(within_s)
+        if self._sink is not None:
+            self._sink.close()
+        self._pool.dispose()
+
+    def _run(self) -> None:
+        try:
+            sink = self._sink = self._open_sink()
+        except Exception as error:
+            self._log.warning('no traces: %s; they need the extra "lanes[otel]"', error)
+            return
+        while not (self._closing.is_set() and not self._claims and not self._batches):
+            if not self._closing.is_set():
+                self._full.wait(EVERY_S)
+                self._full.clear()
+            try:
+                self._flush(sink)
+            except Exception as error:  # of the database or of the collector
+                self._tell(error)
+                if self._closing.is_set():
+                    return
+
+    def _flush(self, sink: SpanSink) -> None:
+        while self._claims or self._batches:
+            claims = [self._claims.popleft() for _ in range(min(MOST, len(self._claims)))]
+            batches = [self._batches.popleft() for _ in range(len(self._batches))]
+            with self._pool.connect() as connection:
+                made = chain(
+                    _of_items(connection, claims, sink), _of_batches(connection, batches, sink)
+                )
+                # One by one: thousands of them at once would have the garbage collector look at everything.
+                told = [sink.written(each) for each in made]
+            if told:
+                sink.send(told)
+                if self._trouble:
+                    self._log.info("traces are sent again")
+                self._trouble = False
+
+    def _tell(self, error: Exception) -> None:
+        """Say that spans are lost, once until they are sent again."""
+        if not self._trouble:
+            self._log.warning("spans are lost until traces can be sent again: %s", error)
+        self._trouble = True
+
+
+def _of_items(connection: "Connection", claims: Sequence[Claim], sink: SpanSink) -> Iterator[Span]:
+    """Yield the spans that the attempts of these claims complete, of the items that are sampled."""
+    saved = traces.saved(connection, claims)
+    sampled = list(filter(sink.samples, traces.items(connection, saved.keys())))
+    if not sampled:
+        return
+    told_with = {id for ids in saved.values() for id in ids}
+    shared = set[str]()
+    for of in traces.facts(connection, sampled):
+        for each in spans(of):
+            if each.told_with in told_with:
+                yield each
+        shared |= {
+            each.message_id
+            for each in of.attempts
+            if each.message_id and each.id in told_with and is_part(each)
+        }
+    for call in map(call_span, traces.sharers(connection, shared)):
+        if call.told_with in told_with:
+            yield call
+
+
+def _of_batches(connection: "Connection", ids: Sequence[BatchId], sink: SpanSink) -> Iterator[Span]:
+    """Yield the spans of these batches where some of their items are sampled, with links to those."""
+    for batch, members in traces.batches(connection, ids):
+        sampled = [attempt_ref(item, id) for item, id in members if sink.samples(item)]
+        if sampled:
+            yield batch_span(batch, sampled)
+
+
+_tracers: list[Tracer] = []
+
+
+def note(claims: Sequence[Claim]) -> None:
+    """Have the spans sent that these saved attempts complete, where traces are on."""
+    for each in _tracers if claims else ():
+        each.note(claims)
+
+
+def note_batch(batch_id: BatchId) -> None:
+    """Have the span of a collected batch sent, where traces are on."""
+    for each in _tracers:
+        each.note_batch(batch_id)
+
+
+def is_asked_for(environment: Mapping[str, str] = os.environ) -> bool:
+    """Return whether the OTEL_* variables ask for traces."""
+    if environment.get("OTEL_SDK_DISABLED", "").lower() == "true":
+        return False
+    exporters = environment.get("OTEL_TRACES_EXPORTER") or "otlp"
+    return "otlp" in exporters.split(",") and any(environment.get(each) for each in ENDPOINTS)
+
+
+@asynccontextmanager
+async def tracing(url: str) -> AsyncIterator[None]:
+    """Send the traces of what is saved meanwhile, if the environment asks for it; `url` is the database's."""
+    if not is_asked_for():
+        yield
+        return
+    tracer = Tracer(engine(url, most=2, part="traces"), _open_telemetry, get_run_logger())
+    _tracers.append(tracer)
+    try:
+        yield
+    finally:
+        _tracers.remove(tracer)
+        await asyncio.to_thread(tracer.close)
+
+
+def _open_telemetry() -> SpanSink:
+    """Return what the OTEL_* variables describe; its packages take half a second to load."""
+    from tasks.otlp import OpenTelemetry
+
+    return OpenTelemetry()
