@@ -308,6 +308,7 @@ async def test_a_kill_between_request_and_save_repeats_the_event_under_its_id(
     assert len({*crm.ids}) == 2
 
 
+@pytest.mark.slow
 async def test_a_process_whose_session_is_lost_stops_sending_and_goes_on_with_a_new_one(
     subscribers: Subscribers, receive: Callable[[], Receiver], pool: Engine
 ) -> None:

@@ -63,7 +63,8 @@ with item as (
          case when n % 3 = 0 then at + interval '1 hour' end,
          case when n <= :history then at end, case when n <= :history and n % 1000 > 0 then at end,
          case when n <= :history and n % 1000 = 0 then at end, case when n % 1000 = 0 then 'broken' end,
-         case when n > :history - 1000 then 1 when n % (:history / 100) = 0 then 2 end, case when n > :history - 10000 and n % 2 = 0 then 'desk' end
+         case when n > :history - 1000 then 1 when n % (:history / 100) = 0 then 2 end,
+         case when n > :history - 10000 and n % 2 = 0 then 'desk' end
     from (select n, :now - (:history - n) * interval '30 days' / :history as at from generate_series(1, :history + 2000) n) each
   returning id, position, received_at, due_at),
 done as (
