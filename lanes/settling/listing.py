@@ -69,6 +69,10 @@ class ListingPlace:
     received_at: datetime
     item_id: ItemId
 
+    def given(self) -> dict[str, object]:
+        """Return the parameters of a query for what is beyond it."""
+        return {"at": self.received_at, "id": self.item_id}
+
 
 BEGIN = ListingPlace(datetime.min.replace(tzinfo=UTC), ItemId(0))
 END = ListingPlace(datetime.max.replace(tzinfo=UTC), ItemId(2**63 - 1))

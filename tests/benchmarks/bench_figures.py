@@ -1,5 +1,6 @@
 """Reading figures with one million items of history: report, status, promises and advice, and the cost for a claim.
 
+`slowest_read_ms` is of the views of the contract and of the pages of `lanes results`, as people ask them.
 A question is asked once unmeasured and then several times; the median counts. Claims alternate between this database and one
 that holds only the same waiting work; the ratio is that of their 99th percentiles.
 """
@@ -17,7 +18,7 @@ from sqlalchemy import Engine, create_engine, text
 from lanes.store import work
 from lanes.store.database import clock
 from lanes.words import Lane
-from tests.benchmarks import figures_of, history
+from tests.benchmarks import figures_of, history, reads
 from tests.benchmarks.figures_of import Question
 from tests.benchmarks.ground import Server, server, vacuumed
 from tests.benchmarks.letters import WORKLOAD, realtime
@@ -55,18 +56,27 @@ def main() -> None:
         print(f"history: written and analyzed in {seeded_s:.0f} s", flush=True)
         rebuilt = _rebuilt(full)
         vacuumed(_url(full))
+        slowest_ms, slowest = reads.slowest(full, given.rounds)
         figures = {
             "snapshot_ms": _asked(full, "snapshot", figures_of.report, given.rounds),
             "watch_ms": _asked(full, "watch", figures_of.promises, given.rounds),
             "advice_ms": _asked(full, "advice", figures_of.advice, given.rounds),
             "status_ms": _timed("status", lambda: figures_of.status(_url(full)), given.rounds),
             "rebuild_rows_per_s": rebuilt,
+            "slowest_read_ms": slowest_ms,
         }
         claims = _claims(full, empty)
         full.dispose()
         empty.dispose()
     figures["claim_p99_ratio"] = claims["p99_ms_with"] / claims["p99_ms_without"]
-    tell("figures", figures, **vars(given), seeded_s=round(seeded_s), claims=claims)
+    tell(
+        "figures",
+        figures,
+        **vars(given),
+        seeded_s=round(seeded_s),
+        claims=claims,
+        slowest=slowest,
+    )
 
 
 def _database(ground: Server) -> Engine:

@@ -322,7 +322,7 @@ BIG = ("item", "work", "attempt", "result", "route")
         (lambda c: page(c, ListingQuery("bills"), onwards=BEGIN), 10),
         (
             lambda c: page(c, ListingQuery("letters", since=later(hours=-1)), onwards=BEGIN),
-            12 * LOOKED_AT,
+            16 * LOOKED_AT,
         ),
         (
             lambda c: page(

@@ -14,6 +14,8 @@ from sqlalchemy import Connection, TextClause, select, text
 from lanes.errors import UnknownWorkload
 from lanes.ids import ItemId
 from lanes.settling.listing import (
+    BEGIN,
+    END,
     MOST,
     AnswerExample,
     Listed,
@@ -58,6 +60,9 @@ select s.item_id, s.key, s.state, coalesce(r.lane, s.lane) as lane, r.standing, 
 # Both sides of the join are bounded, so that neither is read beyond.
 AMONG = f"{LISTED} and s.item_id = any (:ids) and i.id = any (:ids) order by s.received_at {{order}}, s.item_id {{order}}"
 
+# Postgres plans a cursor for its first tenth of the rows, which takes ten times as long for all of them.
+ALL_ARE_READ = text("select set_config('cursor_tuple_fraction', '1', true)")
+
 # The items of one page, in the order of an index.
 WINDOW = """
 select i.received_at, i.id as item_id from lanes.item i
@@ -69,25 +74,30 @@ select i.received_at, i.id as item_id from lanes.item i
  where i.job_id = :job_id and i.id {beyond} :id order by i.id {order} limit :most
 """
 # What changed since a moment, of the workload's items beyond a place: received since then, or before and answered, settled,
-# canceled or failed since; or with a newer answer than that; or of a replay that was promoted or demoted. Upper bounds let a
-# generic plan expect few rows. What is read of results is bounded by the first item that was certainly received later.
+# canceled or failed since; or with a newer answer than that; or of a replay that was promoted or demoted. A plan that knows the
+# moment overrates how many of the old items changed since: it is told by a sub-select, and with an upper bound. What is read of
+# results is bounded by the first item that was certainly received later.
 CHANGED = """
 with changed as materialized (
   (select i.received_at, i.id from lanes.item i
-    where i.workload = :workload and i.received_at >= :since and (i.received_at, i.id) {beyond} (:at, :id)
+    where i.workload = :workload and i.received_at >= :since
+      and (i.received_at, i.id) {beyond} (:since_at, :since_id)
     order by i.received_at {order}, i.id {order} limit 1)
   union all
   select i.received_at, i.id from lanes.item i
-   where i.received_at < :since
-     and (i.answered_at >= :since and i.answered_at < 'infinity' or i.settled_at >= :since and i.settled_at < 'infinity'
-          or i.canceled_at >= :since and i.canceled_at < 'infinity')
-     and i.workload = :workload
+   where i.received_at < (select cast(:since as timestamptz)) and i.workload = :workload
+     and (i.answered_at >= (select cast(:since as timestamptz)) and i.answered_at < 'infinity'
+          or i.settled_at >= (select cast(:since as timestamptz)) and i.settled_at < 'infinity'
+          or i.canceled_at >= (select cast(:since as timestamptz)) and i.canceled_at < 'infinity')
   union all
   select i.received_at, i.id from lanes.item i
    where i.workload = :workload and i.failed_at >= :since and i.failed_at < 'infinity'
   union all
-  select i.received_at, i.id from lanes.result r join lanes.item i on i.id = r.item_id
-   where r.created_at >= :since and r.created_at < 'infinity' and i.workload = :workload and i.received_at < :since
+  select i.received_at, i.id from lanes.result r
+   cross join lateral (
+     select i.received_at, i.id from lanes.item i
+      where i.id = r.item_id and i.workload = :workload and i.received_at < :since offset 0) i
+   where r.created_at >= (select cast(:since as timestamptz)) and r.created_at < 'infinity'
      and r.item_id < (select coalesce(min(n.id), 9223372036854775807) from (
        select n.id from lanes.item n
         where n.workload = :workload and n.received_at >= cast(:since as timestamptz) + interval '1 hour'
@@ -153,9 +163,14 @@ def page(
 ) -> ListingPage:
     """Return the first wanted items beyond that place; a page may be empty although more follow."""
     given = {**_given(wanted), "most": LOOKED_AT, "many": PASSED_OVER}
-    given |= {"at": onwards.received_at, "id": onwards.item_id}
+    is_since = wanted.since is not None and wanted.job_id is None
+    if is_since and onwards in (BEGIN, END):
+        if (first := _before_change(connection, order, given, onwards)) is None:
+            return ListingPage()
+        onwards = first
+    given |= onwards.given()
+    is_sifted = bool(wanted.states) and wanted.job_id is None and not is_since
     window = order.window if wanted.job_id is None else order.of_job
-    is_sifted = bool(wanted.states) and wanted.job_id is None and wanted.since is None
     looked_at = _places(connection, order.in_states if is_sifted else window, given)
     last = looked_at[-1] if looked_at else None
     if is_sifted and len(looked_at) < LOOKED_AT:
@@ -164,12 +179,20 @@ def page(
     found, is_cut = _some(connection, order.among, {**given, "ids": ids})
     if is_cut:
         last = ListingPlace(found[-1].received_at, found[-1].item_id)
-    if found or last is None or wanted.since is None or wanted.job_id is not None:
-        return ListingPage(found, last)
-    beyond = {**given, "at": last.received_at, "id": last.item_id}
-    changed = _places(connection, order.changed, beyond)
-    places = (ListingPlace(each.received_at, ItemId(each.item_id - order.step)) for each in changed)
-    return ListingPage(onwards=next(places, None))
+    elif is_since and last is not None and not found:
+        last = _before_change(connection, order, given, last)
+    return ListingPage(found, last)
+
+
+def _before_change(
+    connection: Connection, order: ListingOrder, given: dict[str, Any], beyond: ListingPlace
+) -> ListingPlace | None:
+    """Return the place before the next item that has changed; None where none has."""
+    start = max(beyond, ListingPlace(given["since"], ItemId(0))) if order.step > 0 else beyond
+    places = {"since_at": start.received_at, "since_id": start.item_id, **beyond.given()}
+    for each in _places(connection, order.changed, given | places):
+        return ListingPlace(each.received_at, ItemId(each.item_id - order.step))
+    return None
 
 
 def _places(connection: Connection, query: TextClause, given: dict[str, Any]) -> list[ListingPlace]:
@@ -210,6 +233,7 @@ def _some(
     """Return rows until their outputs have `MOST_BYTES`, and whether that cut them."""
     found: list[Listed] = []
     size = 0
+    connection.execute(ALL_ARE_READ)
     with connection.execute(query.execution_options(stream_results=True), given) as rows:
         while part := rows.fetchmany(FETCHED):
             found += map(_one, part)

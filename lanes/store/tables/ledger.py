@@ -82,7 +82,7 @@ class attempt(sa.TypedColumns):
 @table(
     sa.UniqueConstraint("item_id", "generation", "revision", "standing"),
     index("ix_result_overlay", "generation, item_id", where="generation > 0"),
-    index("ix_result_created_at", "created_at", postgresql_using="brin"),
+    index("ix_result_moments", "created_at, item_id", postgresql_using="brin"),
 )
 class result(sa.TypedColumns):
     """Answers; the first valid one of a standing wins."""
