@@ -17,6 +17,7 @@ from lanes.promises.incident import EVERYBODY, Promise
 from lanes.stand.info import SUPERUSER
 from lanes.standing.roles import Role
 from lanes.store.signals import CLASS
+from lanes.webhooks import TEST
 from lanes.workload.form import Promises
 from tests.earlier import published_before, waits_since
 from tests.examples import SCHEMA
@@ -345,11 +346,12 @@ def bill_differs(at: BrokenPromise) -> Iterator[None]:
 
 
 def webhook_gone(at: BrokenPromise) -> Iterator[None]:
-    """Let a receiver on this machine answer 410 to the event of an answer."""
+    """Let a receiver on this machine answer 410 to the event of an answer; it takes a test event."""
 
     class GoneHandler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
-            self.send_response(410)
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            self.send_response(204 if TEST.encode() in body else 410)
             self.end_headers()
 
     receiver = HTTPServer(("127.0.0.1", 0), GoneHandler)

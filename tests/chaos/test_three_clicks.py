@@ -53,7 +53,7 @@ TOLD = {
     Promise.RULE_RAISES: ("reads 'amount', which this item lacks", "[Edit the workload]"),
     Promise.GUARDS_FIRE: ("Nothing was changed on purpose within a day", "lanes why guards-fire"),
     Promise.CHANCE_WRONG: ("Batches took longer", "[Ask for more confidence]"),
-    Promise.WEBHOOK_GONE: ("its receiver said so", "lanes webhooks test"),
+    Promise.WEBHOOK_GONE: ("receiver said so", "lanes webhooks test webhook-gone"),
     Promise.BILL_DIFFERS: ("the sentence above names what differs", "[Compare again]"),
     Promise.ROLE_TAKEN: ('of user postgres (application "report"', "lanes doctor"),
 }
