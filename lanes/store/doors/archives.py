@@ -111,15 +111,30 @@ select :workload, count(*), min(i.received_at), max(greatest({OVER_AT}, f.at)), 
 returning id
 """)
 READ_BACK = "lanes.archive a cross join json_each(a.document) e"
-DIFFERS = """
-select count(*)
+
+
+def _differing(name: str, of_item: str, by: str) -> str:
+    """Select a table and how many of its rows are not in the document as they are; none where all are."""
+    return f"""
+select '{name}' as name, count(*) as number
   from (select r from lanes.{name} r where r.{of_item} = any (:items)) here (r)
-  full join (select p from {read_back}
-              cross join lateral jsonb_populate_recordset(null::lanes.{name}, (e.value -> '{name}')::jsonb) p
-              where a.id = :archive) kept (p)
-    on (kept.p).{of_item} = (here.r).{of_item} and (kept.p).{by} = (here.r).{by}
- where here.r is distinct from kept.p
+  full join (select p from kept
+              cross join lateral jsonb_populate_recordset(null::lanes.{name}, kept.rows -> '{name}') p) there (p)
+    on (there.p).{of_item} = (here.r).{of_item} and (there.p).{by} = (here.r).{by}
+ where here.r is distinct from there.p
+having count(*) > 0
 """
+
+
+DIFFERS = text(
+    f"with kept as materialized (select e.value::jsonb as rows from {READ_BACK} where a.id = :archive)"
+    + " union all ".join(
+        [
+            _differing("item", "id", "id"),
+            *(_differing(name, "item_id", by) for name, by in MOVED.items()),
+        ]
+    )
+)
 LEFT = text("""
 update lanes.item
    set payload = '{}', failure = null, trace = null, emptied_at = coalesce(emptied_at, :now), archive_id = :archive
@@ -220,20 +235,14 @@ def _move(connection: Connection, workload: str, items: Sequence[ItemId], now: d
     """Write a document, compare it with the rows, each by each, and delete these."""
     of = {"items": list(items), "now": now}
     of["archive"] = connection.execute(KEEP, of | {"workload": workload}).scalar_one()
-    for name in ("item", *MOVED):
-        if differ := connection.execute(_differs(name), of).scalar_one():
-            raise ArchiveDiffers(
-                f"{differ} rows of lanes.{name} are not in the archive of {workload} as they are: nothing was moved; "
-                "report this, and set archive_after_days of the workload to 0 meanwhile"
-            )
+    for name, number in connection.execute(DIFFERS, of).all():
+        raise ArchiveDiffers(
+            f"{number} rows of lanes.{name} are not in the archive of {workload} as they are: nothing was moved; "
+            "report this, and set archive_after_days of the workload to 0 meanwhile"
+        )
     for name in reversed(MOVED):
         connection.execute(text(f"delete from lanes.{name} where item_id = any (:items)"), of)
     connection.execute(LEFT, of)
-
-
-def _differs(name: str) -> TextClause:
-    of_item, by = ("id", "id") if name == "item" else ("item_id", MOVED[name])
-    return text(DIFFERS.format(name=name, of_item=of_item, by=by, read_back=READ_BACK))
 
 
 def place_of(connection: Connection, workload: str, key: str) -> tuple[ItemId, ArchiveId] | None:
