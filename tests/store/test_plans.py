@@ -497,6 +497,32 @@ def test_what_is_asked_all_the_time_reads_what_waits_and_not_the_history(
     assert not any(rows[table] >= items_of_history // 2 for table in rows), dict(rows)
 
 
+OF_VIEWS = {
+    "item_status by key": "select * from lanes.item_status where workload = 'letters' and key = 'k50000'",
+    "newest items": "select * from lanes.item_status where workload = 'letters' order by received_at desc limit 50",
+    "items of none": "select * from lanes.item_status where workload = 'bills' order by received_at desc limit 50",
+    "failed items": "select * from lanes.item_status where workload = 'letters' and state = 'failed'"
+    " order by received_at desc limit 5",
+    "attempts of an item": "select * from lanes.attempt_log where workload = 'letters' and key = 'k50000'",
+    "attempts of an hour": f"select * from lanes.attempt_log where ended_at > {AN_HOUR_AGO}",
+    "routes of an item": "select * from lanes.route_log where workload = 'letters' and key = 'k50000'",
+    "results of an hour": f"select * from lanes.current_results where workload = 'letters' and created_at > {AN_HOUR_AGO}",
+    "corrections to undo": "select * from lanes.reads_to_correct('desk')",
+}
+
+
+@pytest.mark.parametrize("plans", ["force_custom_plan"])
+@pytest.mark.parametrize("query", OF_VIEWS.values(), ids=OF_VIEWS)
+def test_a_view_that_is_asked_for_an_item_or_an_hour_reads_no_history(
+    history: Connection, items_of_history: int, query: str
+) -> None:
+    rows = read(
+        history, lambda: history.execute(text(query), {"now": NOON} if ":now" in query else {})
+    )
+    assert sum(rows[table] for table in BIG) <= 20_000, dict(rows)
+    assert not any(rows[table] >= items_of_history // 4 for table in rows), dict(rows)
+
+
 @PLANS
 @pytest.mark.parametrize("consumer", [None, "desk"])
 def test_a_gate_reads_what_a_split_decided_since_its_step_began_and_not_the_history(
