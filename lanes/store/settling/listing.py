@@ -66,7 +66,7 @@ ALL_ARE_READ = text("select set_config('cursor_tuple_fraction', '1', true)")
 # The items of one page, in the order of an index.
 WINDOW = """
 select i.received_at, i.id as item_id from lanes.item i
- where i.workload = :workload and (i.received_at, i.id) {beyond} (:at, :id)
+ where i.workload = :workload and (i.received_at, i.id) {beyond} (:at, :id) and i.archive_id is null
  order by i.received_at {order}, i.id {order} limit :most
 """
 OF_JOB = """
@@ -115,14 +115,14 @@ select received_at, id as item_id from changed where (received_at, id) {beyond} 
 # and is not read here.
 IN_STATES = """
 select received_at, id as item_id from (
-  select i.received_at, i.id,
+  select i.received_at, i.id, i.archive_id,
          case when i.canceled_at is not null then 'canceled' when i.settled_at is not null then 'settled'
               when i.failed_at is not null then 'failed' when i.answered_at is not null then 'answered'
               when i.position is null then 'received' else 'working' end as state
     from lanes.item i
    where i.workload = :workload and (i.received_at, i.id) {beyond} (:at, :id)
    order by i.received_at {order}, i.id {order} limit :many) looked_at
- where state = any (:states) or state = 'working' and 'routed' = any (:states)
+ where archive_id is null and (state = any (:states) or state = 'working' and 'routed' = any (:states))
  order by received_at {order}, id {order} limit :most
 """
 LAST_OF_MANY = """

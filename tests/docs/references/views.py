@@ -15,6 +15,10 @@ them may change. In psql, `\\d+ lanes.item_status` shows the same comments.
 
 Moments are `timestamptz`. Costs are US dollars. To take a result and record who read it, call `lanes.read_result(workload,
 key, reader)`.
+
+A question by workload and key, by a moment, or for the newest items of a workload (`item_status`, `order by received_at
+desc`) is answered quickly after years. Ask a log for its newest rows with a time:
+`where decided_at > now() - interval '1 day' order by decided_at desc`.
 """
 COLUMNS = text("""
 select c.relname as view, obj_description(c.oid, 'pg_class') as said, a.attname as name,
