@@ -19,7 +19,7 @@ from tasks.webhooks import delivering
 async def collect() -> int:
     """Collect batches until the next run takes over; return the number of items."""
     async with (
-        connections() as at,
+        connections(calls_at_once=False) as at,  # its role is free until it has it
         Tenure(at.db, Role.COLLECTOR, every_s=at.provider.poll_s) as tenure,
         publishing(at.db) as publisher,
         delivering(at.db),
@@ -28,8 +28,9 @@ async def collect() -> int:
         collecting(at) as collector,
         looking_again(at),
     ):
-        await publish_workloads(at.db)
-        async for _ in tenure.ticks():
+        async for number in tenure.ticks():
+            if number == 0:
+                await publish_workloads(at.db)
             await collector.tick()
             await sweeper.sweep()
     get_run_logger().info("%d items collected by this run", collector.items)

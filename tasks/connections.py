@@ -2,7 +2,7 @@
 
 import asyncio
 import gc
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -25,41 +25,69 @@ from prefect.runtime import flow_run
 
 @dataclass(frozen=True)
 class Connections:
-    """An open database, a provider whose client opens beside what a run does first, and which run works with them."""
+    """An open database, a provider whose client opens beside what a run does, and which run works with them."""
 
     db: Database
-    opening: "asyncio.Future[AsyncAnthropic]"
+    opening: "ProviderClient"
     provider: Provider
     flow_run_id: UUID | None = None
 
     async def client(self) -> "AsyncAnthropic":
         """Wait for the provider's client; raise what kept it from opening."""
-        return await asyncio.shield(self.opening)
+        return await asyncio.shield(self.opening.begin())
+
+
+class ProviderClient:
+    """The provider's client, which opens on a thread, because its packages take over a second to load."""
+
+    def __init__(self, provider: Provider, opened: Callable[[object], object]) -> None:
+        self._provider, self._opened = provider, opened
+        self._opening: asyncio.Task[AsyncAnthropic] | None = None
+
+    def begin(self) -> "asyncio.Task[AsyncAnthropic]":
+        """Open it, once."""
+        if self._opening is None:
+            self._opening = asyncio.create_task(asyncio.to_thread(self._provider.connect))
+            self._opening.add_done_callback(self._opened)
+        return self._opening
+
+    async def close(self) -> None:
+        """Close it, once it has opened."""
+        if self._opening is None:
+            return
+        await asyncio.wait({self._opening})
+        if not self._opening.cancelled() and self._opening.exception() is None:
+            await self._opening.result().close()
 
 
 @asynccontextmanager
-async def connections() -> AsyncIterator[Connections]:
-    """Provide the database and the provider of the `lanes` blocks; the SDK loads meanwhile."""
-    loading = asyncio.create_task(asyncio.to_thread(load))
-    # opening a client raises it again
-    loading.add_done_callback(lambda done: done.cancelled() or done.exception())
+async def connections(*, calls_at_once: bool = True) -> AsyncIterator[Connections]:
+    """Provide the database and the provider of the `lanes` blocks; the SDK loads meanwhile, or else at the first call."""
+    if calls_at_once:
+        loading = asyncio.create_task(asyncio.to_thread(load))
+        # opening a client raises it again
+        loading.add_done_callback(lambda done: done.cancelled() or done.exception())
     provider, where = await asyncio.gather(Provider.aload(BLOCK), DatabaseBlock.aload(BLOCK))
-    async with opening(provider) as client, where.connect() as db:
-        client.add_done_callback(keep_what_is_loaded)
+    async with (
+        opening(provider, opened=keep_what_is_loaded) as client,
+        where.connect() as db,
+    ):
+        if calls_at_once:
+            client.begin()
         async with tracing(db.url):
             yield Connections(db, client, provider, this_run())
 
 
 @asynccontextmanager
-async def opening(provider: Provider) -> "AsyncIterator[asyncio.Future[AsyncAnthropic]]":
-    """Open the provider's client on a thread, because its packages take over a second to load."""
-    client = asyncio.create_task(asyncio.to_thread(provider.connect))
+async def opening(
+    provider: Provider, *, opened: Callable[[object], object] = lambda _: None
+) -> AsyncIterator[ProviderClient]:
+    """Provide a client of the provider, and close it; `opened` is called once it has opened."""
+    client = ProviderClient(provider, opened)
     try:
         yield client
     finally:
-        await asyncio.wait({client})
-        if not client.cancelled() and client.exception() is None:
-            await client.result().close()
+        await client.close()
 
 
 def keep_what_is_loaded(_: object) -> None:

@@ -24,11 +24,11 @@ async def answer(url: str, endpoint_url: str, most_calls: int) -> None:
     provider = Provider(api_key=SecretStr("x"), base_url=endpoint_url, most_calls=most_calls)
     async with (
         Database(url) as db,
-        opening(provider) as client,
+        opening(provider, opened=keep_what_is_loaded) as client,
         tracing(url),
         drain(Connections(db, client, provider), standing=False) as opened,
     ):
-        client.add_done_callback(keep_what_is_loaded)
+        client.begin()
         # in place of the drain's own handler, which ends a run that asks `stays` only
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, over.set)
         print("READY", flush=True)
