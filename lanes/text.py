@@ -1,13 +1,19 @@
-"""Text made safe to show: control characters and markup escaped, secrets masked, quotations of inputs removed.
+"""Text made safe to show: control characters and markup escaped, secrets masked, quotations of inputs removed; lines of logs.
 
 A secret in an address is its login (`scheme://user:password@host`), or a field that is named like one: `?password=`,
 `?sslpassword=`, `?api_key=`, and the same in the `key=value` form of libpq.
 """
 
 import base64
+import json
 import logging
+import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from datetime import UTC, datetime
+from types import MappingProxyType, MethodType
 from typing import Any, TextIO
 from urllib.parse import unquote, urlsplit, urlunsplit
 
@@ -122,9 +128,62 @@ class VisibleRecord(logging.LogRecord):
         return said.replace("\n", "\\n") if self.name.startswith(ONE_LINE_LOGGERS) else said
 
 
+LOG_FORMAT = "LANES_LOG_FORMAT"
+_log_ids: ContextVar[Mapping[str, object]] = ContextVar(
+    "the ids of what is logged", default=MappingProxyType({})
+)
+
+
+@contextmanager
+def log_ids(**ids: object) -> Iterator[None]:
+    """Add ids, such as `batch=41`, to everything that is logged as JSON meanwhile."""
+    token = _log_ids.set({**_log_ids.get(), **ids})
+    try:
+        yield
+    finally:
+        _log_ids.reset(token)
+
+
+class JsonLine(logging.Formatter):
+    """A log record as one line of JSON: time, level, logger, message, and the ids of `log_ids` and of the run."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line; a record that is not a `VisibleRecord` is escaped too."""
+        at = datetime.fromtimestamp(record.created, UTC)
+        said: dict[str, object] = {
+            "time": at.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": visible(record.getMessage()),
+            **_log_ids.get(),
+        }
+        if (run := getattr(record, "flow_run_id", None)) is not None:
+            said["run"] = run
+        if record.exc_info and record.exc_info[0] is not None:
+            said["error"] = record.exc_text or visible(self.formatException(record.exc_info))
+        return in_json(json.dumps(said, ensure_ascii=False, default=str))
+
+
+def logs_are_json() -> bool:
+    """Return whether the environment asks for logs as JSON."""
+    return os.environ.get(LOG_FORMAT) == "json"
+
+
 def make_logs_visible() -> None:
-    """Make every logger of this process write `VisibleRecord`s."""
+    """Make every logger of this process write `VisibleRecord`s, as JSON where the environment asks for it."""
     logging.setLogRecordFactory(VisibleRecord)
+    if not logs_are_json():
+        return
+    root = logging.getLogger()
+    if not root.handlers:
+        root.addHandler(logging.StreamHandler())
+    known = logging.Logger.manager.loggerDict.values()
+    loggers = [root, *(each for each in known if isinstance(each, logging.Logger))]
+    for handler in {handler for each in loggers for handler in each.handlers}:
+        if isinstance(handler, logging.StreamHandler):
+            handler.setFormatter(JsonLine())
+            # Prefect's own wraps, colours and replaces; the handler stays, because Prefect finds it by its name
+            handler.emit = MethodType(logging.StreamHandler.emit, handler)
 
 
 def mask_secrets(text: str) -> str:

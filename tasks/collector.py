@@ -14,6 +14,7 @@ from lanes.ids import BatchId
 from lanes.settling.settle import BACKOFF
 from lanes.store.batch import batches, collection
 from lanes.store.doors import watermarks
+from lanes.text import log_ids
 from lanes.words import BatchState
 from tasks.collect import collect_batch, poll
 from tasks.connections import Connections
@@ -67,12 +68,13 @@ class Collector:
             await asyncio.gather(*late, return_exceptions=True)
 
     async def _look_after(self, batch: OpenBatch) -> None:
-        try:
-            await self._bring_home(batch)
-        except Exception as error:
-            await self._troubled(batch, f"{type(error).__name__}: {error}")
-        finally:
-            self._looking.pop(batch.id, None)
+        with log_ids(batch=batch.id):
+            try:
+                await self._bring_home(batch)
+            except Exception as error:
+                await self._troubled(batch, f"{type(error).__name__}: {error}")
+            finally:
+                self._looking.pop(batch.id, None)
 
     async def _bring_home(self, batch: OpenBatch) -> None:
         if batch.state in POLLED:

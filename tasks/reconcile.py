@@ -28,6 +28,7 @@ from lanes.store.batch import adoption, batches, doubts, orphans
 from lanes.store.batch.orphans import Orphan
 from lanes.store.routing import turnarounds
 from lanes.store.signals import Role, RoleLock
+from lanes.text import log_ids
 from lanes.words import BatchState
 from tasks.connections import Connections
 
@@ -62,12 +63,13 @@ async def reconcile_unresolved(at: Connections) -> BatchFinding | None:
     found: BatchFinding | None = None
     await adopt_orphans(at)
     for batch in await at.db.run(adoption.to_search, at.provider.account, now=await at.db.now()):
-        try:
-            finding = await _reconcile(at, batch)
-        except CallFailed as failure:
-            said = "batch %d without an answer could not be looked for: %s"
-            get_run_logger().warning(said, batch.id, failure)
-            finding = BatchFinding.WAIT
+        with log_ids(batch=batch.id):
+            try:
+                finding = await _reconcile(at, batch)
+            except CallFailed as failure:
+                said = "batch %d without an answer could not be looked for: %s"
+                get_run_logger().warning(said, batch.id, failure)
+                finding = BatchFinding.WAIT
         if batch.state is BatchState.INTENDED or found is None:
             found = finding
     return found

@@ -23,7 +23,8 @@ from lanes.settling.outcome import Attempt, SaveResult, each_once
 from lanes.store import work
 from lanes.store.database import Database
 from lanes.store.engines import is_refusal
-from lanes.store.settling import outcomes
+from lanes.store.settling import outcomes, traces
+from lanes.text import log_ids
 from tasks import tracing
 
 T = TypeVar("T")
@@ -77,7 +78,10 @@ async def save(
         refused: Attempt, why: Exception, wait: timedelta | None
     ) -> SaveResult:
         said = "the attempt of work %d cannot be saved"
-        get_run_logger().error(said, refused.claim.work_id, exc_info=why)
+        work_id = refused.claim.work_id
+        ids = await outlasting(lambda: db.look(traces.log_ids_of, work_id), sleep=sleep)
+        with log_ids(**ids):
+            get_run_logger().error(said, work_id, exc_info=why)
         without = unsavable(refused, type(why).__name__)
         return SaveResult(refused=[refused]) if without == refused else await saved([without], wait)
 

@@ -35,6 +35,7 @@ from lanes.store.money import caching, holds, sharing
 from lanes.store.routing import turnarounds
 from lanes.store.settling import late_context
 from lanes.store.workload import workloads
+from lanes.text import log_ids
 from lanes.units import counted
 from lanes.words import Lane
 from lanes.workload.context import fingerprint
@@ -103,16 +104,17 @@ async def send_batch(at: Connections, kind: BatchKind, *, most: BatchSize = Batc
     prepared = await prepare(at, kind, most=most)
     if prepared is None:
         return 0
-    try:
-        with prepared.body as body:
-            within_s = at.provider.create_within_s
-            created = await provider.create(await at.client(), body, within_s=within_s)
-    except CallFailed as failure:
-        await _not_created(at, kind, prepared, failure)
-        if failure.action is Action.SPLIT and prepared.items > 1:
-            raise TooLarge(str(failure), prepared.items) from failure
-        raise
-    await _created(at, kind, prepared, created)
+    with log_ids(batch=prepared.batch_id):
+        try:
+            with prepared.body as body:
+                within_s = at.provider.create_within_s
+                created = await provider.create(await at.client(), body, within_s=within_s)
+        except CallFailed as failure:
+            await _not_created(at, kind, prepared, failure)
+            if failure.action is Action.SPLIT and prepared.items > 1:
+                raise TooLarge(str(failure), prepared.items) from failure
+            raise
+        await _created(at, kind, prepared, created)
     return prepared.items
 
 

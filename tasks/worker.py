@@ -12,10 +12,13 @@ from prefect.states import Scheduled
 from prefect.workers.process import ProcessJobConfiguration, ProcessWorker, ProcessWorkerResult
 
 from lanes.settings import Settings
+from lanes.text import make_logs_visible
 
 # How much longer than LANES_GRACE_S a worker waits: a run also reports its end to Prefect.
 MARGIN_S = 10.0
 LOOK_S = 0.1
+
+make_logs_visible()
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # it takes the place of Prefect's own, by the type of the pools

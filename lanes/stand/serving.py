@@ -3,7 +3,6 @@
 import os
 import signal
 import subprocess
-import sys
 import threading
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -12,7 +11,7 @@ from lanes.errors import StandError
 from lanes.settings import Settings
 from lanes.stand.prefect_api import LoginRefused, PrefectApi
 from lanes.stand.services import WORKER_SETTINGS, worker_command
-from lanes.stand.supervisor import supervisor
+from lanes.stand.supervisor import log_line, supervisor
 from lanes.stand.worksite import path_to_python, python
 
 LOOK_S = 0.2
@@ -61,7 +60,7 @@ def _watch_login(environment: Mapping[str, str], refused: threading.Event) -> No
             try:
                 api.version()
             except LoginRefused as error:
-                print(ROTATED % error, file=sys.stderr, flush=True)
+                log_line(ROTATED % error)
                 refused.set()
             except StandError:
                 pass

@@ -6,6 +6,7 @@ Drains and standing runs look after each other; when all of them died at once, t
 LANES_DATABASE_URL and PREFECT_API_URL, and never ends by itself.
 """
 
+import logging
 import os
 import sys
 import time
@@ -28,6 +29,7 @@ from lanes.store.database import clock
 from lanes.store.engines import discreet_engine
 from lanes.store.promises import recording
 from lanes.store.signals import standing_roles
+from lanes.text import logs_are_json, make_logs_visible
 
 PREFECT_S = 5.0
 DATABASE = {"options": "-c statement_timeout=5000"}
@@ -141,7 +143,11 @@ class Supervisor:
         self._troubles[what] = trouble
 
 
-def _log(sentence: str) -> None:
+def log_line(sentence: str) -> None:
+    """Write a line of the log to standard error."""
+    if logs_are_json():
+        logging.getLogger(__name__).warning("%s", sentence)
+        return
     print(f"{time.strftime('%H:%M:%S')} {sentence}", file=sys.stderr, flush=True)
 
 
@@ -162,9 +168,10 @@ def supervisor(environment: Mapping[str, str]) -> Supervisor:
     )
     api = PrefectApi(environment["PREFECT_API_URL"], environment=environment, timeout_s=PREFECT_S)
     return Supervisor(
-        pool, api, say=_log, keep_warm=settings.keep_warm, host=(settings.host, release())
+        pool, api, say=log_line, keep_warm=settings.keep_warm, host=(settings.host, release())
     )
 
 
 if __name__ == "__main__":
+    make_logs_visible()
     supervisor(os.environ).run()

@@ -4,8 +4,11 @@ import ast
 import io
 import json
 import logging
+import os
 import re
+import subprocess
 import sys
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -18,7 +21,7 @@ from rich.text import Text
 from lanes import cli
 from lanes.report.listing import harmless
 from lanes.stand.progress import Console
-from lanes.text import CONTROLS, VisibleRecord, VisibleStream, in_json, visible
+from lanes.text import CONTROLS, JsonLine, VisibleRecord, VisibleStream, in_json, log_ids, visible
 from tests.unit.modules import ROOT
 
 HOSTILE = "\x1b]0;owned\x07\x1b[2J\x9b31m\x7f\x08\u202eevil\u2066\u2028next\ud800\r"
@@ -130,6 +133,56 @@ def test_a_log_line_holds_no_control_character_and_ours_no_second_line(
     assert not acts(out.getvalue())
     assert "ValueError: the provider said \\x1b]0;owned" in out.getvalue()
     assert ("\n2026-01-01 ERROR forged" in out.getvalue()) == (name == "httpx")
+
+
+def test_a_log_line_in_json_is_one_line_whatever_it_quotes_and_names_its_ids() -> None:
+    out = io.StringIO()
+    logger, handler = logging.getLogger("lanes.test_escaping.json"), logging.StreamHandler(out)
+    handler.setFormatter(JsonLine())
+    logger.addHandler(handler)
+    logger.propagate = False
+    forged = f'{HOSTILE}"}}\n{{"level": "error", "message": "forged\ud800'
+    try:
+        with log_ids(item=7), log_ids(batch=41, trace="4bf9"):
+            logger.warning("it says %s", forged, extra={"flow_run_id": "r-1"})
+        try:
+            raise ValueError(forged)
+        except ValueError:
+            logger.exception("it failed")
+    finally:
+        logger.removeHandler(handler)
+    assert not acts(out.getvalue())
+    out.getvalue().encode()
+    warned, failed = map(json.loads, out.getvalue().splitlines())
+    assert datetime.fromisoformat(warned.pop("time")).tzinfo is not None
+    assert warned == {
+        "level": "warning",
+        "logger": "lanes.test_escaping.json",
+        "message": visible(f"it says {forged}"),
+        "item": 7,
+        "batch": 41,
+        "trace": "4bf9",
+        "run": "r-1",
+    }
+    assert failed["message"] == "it failed"
+    assert failed["error"].startswith("Traceback")
+    assert "batch" not in failed
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("module", ["flows", "tasks.worker"])
+def test_runs_and_workers_log_in_json_where_a_setting_says_so(module: str) -> None:
+    said = (
+        f"import {module}, logging; logging.getLogger('prefect.flow_runs').error('it :bug: failed')"
+    )
+    for form, starts in (("json", '{"time": "20'), ("text", "")):
+        around = {**os.environ, "LANES_LOG_FORMAT": form, "PREFECT_LOGGING_TO_API_ENABLED": "false"}
+        ran = subprocess.run(
+            [sys.executable, "-c", said], env=around, cwd=ROOT, capture_output=True, text=True
+        )
+        [line] = [each for each in ran.stderr.splitlines() if "failed" in each]
+        assert line.startswith(starts)
+        assert ('"message": "it :bug: failed"' in line) == (form == "json")
 
 
 def test_flows_log_visible_records() -> None:

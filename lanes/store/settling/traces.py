@@ -6,7 +6,7 @@ from typing import TypeVar
 
 from sqlalchemy import Connection, text
 
-from lanes.ids import BatchId, ItemId
+from lanes.ids import BatchId, ItemId, WorkId
 from lanes.packing import Claim
 from lanes.settling.trace import (
     MOST_LINKS,
@@ -21,6 +21,7 @@ from lanes.settling.trace import (
     batch_span,
     call_span,
     is_part,
+    item_ref,
     spans,
 )
 
@@ -74,6 +75,7 @@ select {ITEM}, a.id as attempt_id
   join lanes.item i on i.id = a.item_id
  where m.batch_id = :id order by m.request_no, m.slot limit {MOST_LINKS}
 """)
+ITEM_OF_WORK = text("select item_id from lanes.work where id = :id")
 OF_ITEM = len(TracedItem._fields)
 Sharers = list[tuple[TracedItem, TracedAttempt]]
 Member = tuple[TracedItem, int]  # with the number of its attempt
@@ -92,6 +94,13 @@ def saved(connection: Connection, claims: Collection[Claim]) -> dict[ItemId, set
 def items(connection: Connection, ids: Iterable[ItemId]) -> list[TracedItem]:
     """Return the items of these ids."""
     return [TracedItem._make(row) for row in connection.execute(ITEMS, {"ids": sorted(ids)})]
+
+
+def log_ids_of(connection: Connection, work_id: WorkId) -> dict[str, object]:
+    """Return the ids of the item of some work and of its trace, for a line of the log."""
+    item_id = connection.execute(ITEM_OF_WORK, {"id": work_id}).scalar_one_or_none()
+    found = [] if item_id is None else items(connection, [item_id])
+    return {"item": found[0].id, "trace": item_ref(found[0]).trace_id.hex()} if found else {}
 
 
 def facts(connection: Connection, of: Sequence[TracedItem]) -> list[ItemFacts]:

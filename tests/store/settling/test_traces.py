@@ -6,6 +6,7 @@ import pytest
 from sqlalchemy import Connection, Engine
 
 from lanes.commands import items as commands
+from lanes.ids import WorkId
 from lanes.settling.trace import Span, SpanKind, SpanRef
 from lanes.store.settling import traces
 from lanes.words import Lane, Outcome
@@ -167,3 +168,11 @@ def test_explain_prints_the_trace_as_a_tree(
     assert (
         SpanRef(bytes.fromhex(linked["traceId"]), bytes.fromhex(linked["spanId"])) == spans[-1].ref
     )
+
+
+def test_a_line_of_the_log_names_the_item_and_the_trace_of_its_work(connection: Connection) -> None:
+    publish(connection, now=NOON)
+    work = claimed_item(connection, traceparent=PARENT)
+    told = traces.log_ids_of(connection, work.claim.work_id)
+    assert told == {"item": row(connection, "item").id, "trace": TRACE.hex()}
+    assert traces.log_ids_of(connection, WorkId(-1)) == {}
