@@ -231,7 +231,7 @@ class Spec(BaseModel):
         default_factory=dict,
         max_length=100,
         title="Consumers",
-        description='How single consumers are served, up to 100. Example: {"shop": {"weight": 2}}. Others have weight 1.',
+        description='How single consumers are served, up to 100. Example: {"shop": {"weight": 2}}. Those not named: weight 1.',
     )
     keep_payload_days: int = Field(
         default=0,

@@ -35,7 +35,8 @@ def kind(annotation: Any) -> str:
     if origin in (list, tuple):
         return f"list: {kind(within[0])}"
     if origin is dict:
-        return "JSON object"
+        models = isinstance(within[1], type) and issubclass(within[1], BaseModel)
+        return "mapping of names to mappings" if models else "JSON object"
     if isinstance(annotation, type) and issubclass(annotation, StrEnum):
         return listed(each.value for each in annotation)
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
@@ -46,6 +47,8 @@ def kind(annotation: Any) -> str:
 def bounds(field: FieldInfo) -> str:
     """Return the bounds of a value, and whose; empty where it has none."""
     found = _constraints(field)
+    if get_origin(field.annotation) is dict:
+        return f"up to {found['max_length']} entries" if "max_length" in found else ""
     least, most = found.get("ge"), found.get("le")
     if least is not None and most is not None:
         return f"{least} to {most}"

@@ -10,7 +10,7 @@ from lanes.workload.definition_file import read
 from lanes.workload.form import Promises
 from lanes.workload.rules import LEAST_INPUT, MOST_CHARACTERS, VARIABLES, Rule
 from lanes.workload.schemas import MOST_KIB
-from lanes.workload.version import SecondPass, Spec
+from lanes.workload.version import ConsumerTerms, SecondPass, Spec
 from tests.docs.references.fields import model_table
 from tests.docs.references.markdown import block, code, document, of_each, table
 
@@ -121,6 +121,10 @@ def page() -> str:
         " ".join((SecondPass.__doc__ or "").split())
         + " [Lambda](../concepts/lambda.md#pay-for-the-second-pass-where-it-is-needed) says how it is decided.",
         model_table(SecondPass),
+        "## Consumers",
+        " ".join((ConsumerTerms.__doc__ or "").split())
+        + " [Lanes and items](../concepts/lanes-and-items.md#the-real-time-lane) says how they take turns.",
+        model_table(ConsumerTerms),
         "## Promises",
         " ".join((Promises.__doc__ or "").split())
         + " [Promises](promises.md) says what each tells in Slack.",

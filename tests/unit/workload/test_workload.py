@@ -256,6 +256,26 @@ def test_a_field_at_fault_is_named(fields: dict[str, Any], said: str) -> None:
     assert problems(**fields)[0].startswith(said)
 
 
+@pytest.mark.parametrize(
+    ("terms", "said"),
+    [
+        ({"shop": {"weight": 0}}, "consumers.shop.weight: "),
+        ({"shop": {"heft": 2}}, "consumers.shop.heft: "),
+        ({"": {"weight": 2}}, "consumers."),
+        ({f"c{number}": {} for number in range(101)}, "consumers: "),
+    ],
+)
+def test_a_fault_in_the_terms_of_a_consumer_is_named(terms: dict[str, Any], said: str) -> None:
+    assert problems(consumers=terms)[0].startswith(said)
+
+
+def test_terms_of_consumers_are_read_back_as_they_were_written_and_none_keep_the_hash() -> None:
+    of = spec(consumers={"shop": {"weight": 2}})
+    assert read(written("letters", of, heading=[]).encode(), file="letters.yaml").spec == of
+    assert (of.weight_of("shop"), of.weight_of("crm"), of.weight_of("")) == (2, 1, 1)
+    assert content_hash(of) != content_hash(spec(consumers={})) == content_hash(spec())
+
+
 def test_json_that_the_editor_could_not_read_is_told_as_what_it_is() -> None:
     with pytest.raises(
         SpecInvalid,
