@@ -28,6 +28,13 @@ UNLIMITED = """
 """
 _INDEXING = {"key": 7_016_002}  # advisory lock: one upgrade at a time builds indexes
 _IS_VALID = "select indisvalid from pg_index where indexrelid = to_regclass(:name)"
+_WITHOUT_STATISTICS = f"""
+select distinct c.relname
+  from pg_class c join pg_attribute a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped
+ where c.relnamespace = to_regnamespace('{SCHEMA}') and c.relkind = 'r' and c.reltuples > 0
+   and not exists (select from pg_stats s
+                    where s.schemaname = '{SCHEMA}' and s.tablename = c.relname and s.attname = a.attname)
+"""
 POLL_S = 0.5
 BASELINE = "0100"
 # Migrations 0001 to 0074 led to the tables of the baseline, and were never part of a release.
@@ -55,7 +62,7 @@ def upgrade(url: str) -> None:
 
     Indexes on tables that are in use are built first, while others write on. Everything else is one transaction. A migration
     and a transaction of a running process may lock the same tables in another order. Then Postgres ends one of the two; an
-    upgrade that was ended has changed nothing else, and begins again.
+    upgrade that was ended has changed nothing else, and begins again. At last come statistics of new columns.
 
     Raises:
         SetupError: a newer checkout made the database, or it is too old, or the user may not change it, or each try was ended
@@ -69,6 +76,8 @@ def upgrade(url: str) -> None:
                     _build_indexes(connection)
                 with engine.begin() as connection:
                     _upgrade(connection)
+                with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+                    _analyze(connection)
                 return
             except OperationalError as error:
                 if not isinstance(error.orig, DeadlockDetected):
@@ -91,6 +100,13 @@ def _upgrade(connection: Connection) -> None:
     settings.attributes["connection"] = connection
     _adopt(connection)
     command.upgrade(settings, "head")
+
+
+def _analyze(connection: Connection) -> None:
+    """Gather statistics of tables that got columns, without which plans take a new column for mostly filled."""
+    if become_owner(connection, local=False):
+        for table in connection.execute(text(_WITHOUT_STATISTICS)).scalars().all():
+            connection.execute(text(f"analyze {SCHEMA}.{table}"))
 
 
 @contextmanager

@@ -263,3 +263,15 @@ def test_an_index_that_an_interrupted_upgrade_left_behind_is_built_again(
     with pool.begin() as connection:
         assert everything(connection) == new
         assert connection.execute(text(broken)).scalar_one() == 0
+
+
+@pytest.mark.slow
+def test_an_upgrade_gathers_the_statistics_of_new_columns(pool: Engine, database_url: str) -> None:
+    known = "select count(*) from pg_stats where schemaname = 'lanes' and tablename = 'item' and attname = 'archive_id'"
+    with pool.begin() as connection:
+        connection.execute(text(ITEM), {"key": "k", "now": NOON})
+        connection.execute(text("analyze lanes.item (id)"))  # as if the others were added since
+        assert connection.execute(text(known)).scalar_one() == 0
+    schema.upgrade(database_url)
+    with pool.begin() as connection:
+        assert connection.execute(text(known)).scalar_one() == 1
