@@ -81,7 +81,7 @@ CHANGED = """
 with changed as materialized (
   (select i.received_at, i.id from lanes.item i
     where i.workload = :workload and i.received_at >= :since
-      and (i.received_at, i.id) {beyond} (:since_at, :since_id)
+      and (i.received_at, i.id) {beyond} {start}
     order by i.received_at {order}, i.id {order} limit 1)
   union all
   select i.received_at, i.id from lanes.item i
@@ -145,9 +145,18 @@ class ListingOrder:
     among: TextClause
 
 
+# Where items that were received since a moment begin beyond a place: an index is entered by one bound only.
+START = {
+    ">": "(greatest(cast(:at as timestamptz), :since), case when :at < cast(:since as timestamptz) then 0 else :id end)",
+    "<": "(:at, :id)",
+}
+
+
 def _order(step: int, beyond: str, order: str) -> ListingOrder:
     each = WINDOW, OF_JOB, CHANGED, IN_STATES, LAST_OF_MANY, AMONG
-    return ListingOrder(step, *(text(one.format(beyond=beyond, order=order)) for one in each))
+    return ListingOrder(
+        step, *(text(one.format(beyond=beyond, order=order, start=START[beyond])) for one in each)
+    )
 
 
 OLDEST_FIRST = _order(1, ">", "asc")
@@ -188,9 +197,7 @@ def _before_change(
     connection: Connection, order: ListingOrder, given: dict[str, Any], beyond: ListingPlace
 ) -> ListingPlace | None:
     """Return the place before the next item that has changed; None where none has."""
-    start = max(beyond, ListingPlace(given["since"], ItemId(0))) if order.step > 0 else beyond
-    places = {"since_at": start.received_at, "since_id": start.item_id, **beyond.given()}
-    for each in _places(connection, order.changed, given | places):
+    for each in _places(connection, order.changed, given | beyond.given()):
         return ListingPlace(each.received_at, ItemId(each.item_id - order.step))
     return None
 
