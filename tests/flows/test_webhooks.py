@@ -1,4 +1,5 @@
-"""Webhooks reach subscribers over HTTP, signed, whatever these do; a subscriber that fails delays only itself."""
+"""Webhooks reach subscribers over HTTP, signed, whatever these do; a subscriber that fails delays only itself: one
+file because all ask the same receiver."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
