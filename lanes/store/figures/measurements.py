@@ -247,7 +247,7 @@ select i.workload, count(*) as items, (array_agg(i.key order by i.failed_at desc
        coalesce((array_agg(i.failure order by i.failed_at desc, i.id))[1], 'no reason is known') as reason,
        count(*) filter (where starts_with(i.failure, '{Outcome.GIVEN_UP}: {UNANSWERABLE}')) as unanswered
   from lanes.workload w join lanes.item i on i.workload = w.name
- where i.failed_at >= :failed_since and i.settled_at is null and i.canceled_at is null
+ where i.failed_at >= :failed_since and coalesce(i.settled_at, i.canceled_at) is null  -- so that `ix_item_failed` is used alone
  group by i.workload
 """
 
