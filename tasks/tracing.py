@@ -128,11 +128,10 @@ class Tracer:
 
 def _of_items(connection: "Connection", claims: Sequence[Claim], sink: SpanSink) -> Iterator[Span]:
     """Yield the spans that the attempts of these claims complete, of the items that are sampled."""
-    saved = traces.saved(connection, claims)
-    sampled = list(filter(sink.samples, traces.items(connection, saved.keys())))
+    items, told_with = traces.saved(connection, claims)
+    sampled = list(filter(sink.samples, items))
     if not sampled:
         return
-    told_with = {id for ids in saved.values() for id in ids}
     shared = set[str]()
     for of in traces.facts(connection, sampled):
         for each in spans(of):

@@ -58,7 +58,7 @@ def main() -> None:
     with server() as ground, standin(latency_s=CALL_S) as endpoint:
         one = _items_a_second(ground, endpoint.url, given.items, drains=1)
         two = _items_a_second(ground, endpoint.url, given.items, drains=2)
-        tracing = tracing_cost(ground, endpoint.url, given.items // 2, ratio=1)
+        tracing = tracing_cost(ground, endpoint.url, given.items // 4, ratio=1)
     with server() as ground:
         scraped = scrape_ms(ground, given.history)
     with fleet() as running:

@@ -12,6 +12,7 @@ from prefect.logging import disable_run_logger
 from pydantic import SecretStr
 
 from blocks.provider import Provider
+from lanes import collect_garbage_seldom
 from lanes.store.database import Database
 from tasks.connections import Connections, keep_what_is_loaded, opening
 from tasks.drain import drain
@@ -38,5 +39,6 @@ async def answer(url: str, endpoint_url: str, most_calls: int) -> None:
 
 
 if __name__ == "__main__":
+    collect_garbage_seldom()
     with disable_run_logger():
         asyncio.run(answer(os.environ["LANES_DATABASE_URL"], sys.argv[1], int(sys.argv[2])))

@@ -54,10 +54,13 @@ select c.item_id, c.id, s.work_id, c.corrected_at
   from lanes.correction c join lanes.result s on s.id = c.authoritative_id
  where c.item_id = any(:ids) order by c.id
 """)
-SAVED = text("""
-select a.item_id, a.id
+SAVED = text(f"""
+select {ITEM}, a.id
   from unnest(cast(:works as bigint[]), cast(:numbers as int[])) of (work_id, claim_no)
   join lanes.attempt a on a.work_id = of.work_id and a.claim_no = of.claim_no
+  join lanes.item i on i.id = a.item_id
+ where coalesce(i.position, 0) >= 0
+ order by i.id
 """)
 SHARERS = text(f"""
 select {ITEM}, {ATTEMPT}
@@ -82,13 +85,12 @@ Member = tuple[TracedItem, int]  # with the number of its attempt
 T = TypeVar("T")
 
 
-def saved(connection: Connection, claims: Collection[Claim]) -> dict[ItemId, set[int]]:
-    """Return the attempts of these claims, by item."""
+def saved(connection: Connection, claims: Collection[Claim]) -> tuple[list[TracedItem], set[int]]:
+    """Return the items of these claims, and their attempts."""
     works, numbers = [each.work_id for each in claims], [each.number for each in claims]
-    found = defaultdict[ItemId, set[int]](set)
-    for item_id, attempt_id in connection.execute(SAVED, {"works": works, "numbers": numbers}):
-        found[item_id].add(attempt_id)
-    return found
+    rows = connection.execute(SAVED, {"works": works, "numbers": numbers}).all()
+    found = {row[0]: row for row in rows}
+    return [TracedItem._make(row[:OF_ITEM]) for row in found.values()], {row[-1] for row in rows}
 
 
 def items(connection: Connection, ids: Iterable[ItemId]) -> list[TracedItem]:
