@@ -1,6 +1,5 @@
 """A preview is what is sent: its requests are compared with what leaves for the provider, its route with the router's."""
 
-import asyncio
 import json
 from collections.abc import AsyncIterator
 from datetime import timedelta
@@ -13,13 +12,14 @@ from anthropic import AsyncAnthropic, DefaultAsyncHttpxClient
 from sqlalchemy import Connection, text
 
 from anthropic_standin.testing import Endpoint
+from blocks.provider import Provider
 from lanes.commands.preview import preview
 from lanes.store.batch import ready_work
 from lanes.store.database import clock
 from lanes.store.doors import items
 from lanes.words import Lane
 from lanes.workload.context import CUT
-from tasks.connections import Connections
+from tasks.connections import Connections, ProviderClient
 from tasks.send_batch import send_batch
 from tests.examples import SCHEMA, publish, route, submission
 from tests.flows.conftest import Sender
@@ -64,15 +64,16 @@ def wire() -> Wire:
 
 
 @pytest_asyncio.fixture
-async def watched(at: Connections, endpoint: Endpoint, wire: Wire) -> AsyncIterator[Connections]:
+async def watched(
+    at: Connections, endpoint: Endpoint, wire: Wire, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Connections]:
     """The same connections, with a look at what leaves."""
     http = DefaultAsyncHttpxClient(event_hooks={"request": [wire]})
     async with AsyncAnthropic(
         api_key="x", base_url=endpoint.url, max_retries=0, http_client=http
     ) as client:
-        opened = asyncio.get_running_loop().create_future()
-        opened.set_result(client)
-        yield Connections(at.db, opened, at.provider)
+        monkeypatch.setattr(Provider, "connect", lambda _: client)
+        yield Connections(at.db, ProviderClient(at.provider, str), at.provider)
 
 
 @pytest.fixture
