@@ -32,9 +32,7 @@ from lanes.words import ItemState, Lane, Standing
 from lanes.workload.version import Version
 
 LOOKED_AT = 2_000  # items of the workload that one page looks at
-PASSED_OVER = (
-    100_000  # items that are passed over at once, where none of a page is in the wanted states
-)
+PASSED_OVER = 100_000  # items that a page looks at for the wanted states
 FETCHED = 100  # rows of one fetch
 MOST_BYTES = 4 * 1024**2  # outputs of one page
 LISTED = """
@@ -57,8 +55,10 @@ select s.item_id, s.key, s.state, coalesce(r.lane, s.lane) as lane, r.standing, 
    and (cast(:since as timestamptz) is null or stood.changed_at >= :since)
    and (cast(:job_id as bigint) is null or i.job_id = :job_id)
 """
-# Both sides of the join are bounded, so that neither is read beyond.
-AMONG = f"{LISTED} and s.item_id = any (:ids) and i.id = any (:ids) order by s.received_at {{order}}, s.item_id {{order}}"
+# Both sides of the join are bounded, so that neither is read beyond. Items of a job come by their numbers, as in their index.
+AMONG = f"""{LISTED}
+   and s.item_id = any (:ids) and i.id = any (:ids)
+ order by case when cast(:job_id as bigint) is null then s.received_at end {{order}}, s.item_id {{order}}"""
 
 # Postgres plans a cursor for its first tenth of the rows, which takes ten times as long for all of them.
 ALL_ARE_READ = text("select set_config('cursor_tuple_fraction', '1', true)")

@@ -9,7 +9,7 @@ from sqlalchemy import Connection, Engine, text
 
 from lanes.doors.item import Amendment
 from lanes.errors import UnknownWorkload
-from lanes.ids import ItemId
+from lanes.ids import ItemId, JobId
 from lanes.settling.listing import BEGIN, END, Listed, ListingPage, ListingPlace, ListingQuery
 from lanes.store.doors import emptying, items
 from lanes.store.replays import promotions, replays
@@ -317,6 +317,21 @@ def test_pages_together_hold_every_item_once_forwards_and_backwards(
     assert keys(connection) == [str(number) for number in range(10)]
     assert backwards(connection) == [str(number) for number in reversed(range(10))]
     assert max(map(len, looked(connection, LETTERS, END, NEWEST_FIRST))) <= 3
+
+
+def test_pages_of_a_job_hold_every_item_once_in_any_order_of_arrival(
+    connection: Connection, letters: Version, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for key, minutes in (("late", 2), ("early", 0), ("between", 1)):
+        admit(connection, key, now=later(minutes=minutes), lane=Lane.REALTIME, job="mine")
+    route(connection, now=later(minutes=3))
+    save(connection, *(tried(each) for each in claim(connection, now=later(minutes=3))))
+    monkeypatch.setattr(listing, "FETCHED", 1)
+    monkeypatch.setattr(listing, "MOST_BYTES", 1)
+    job_id = connection.execute(text("select id from lanes.job")).scalar_one()
+    of_job = ListingQuery("letters", job_id=JobId(job_id))
+    assert keys(connection, of_job) == ["late", "early", "between"]
+    assert keys(connection) == ["early", "between", "late"]
 
 
 def test_without_any_item_there_is_no_page(connection: Connection, letters: Version) -> None:
