@@ -8,6 +8,7 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 
@@ -111,12 +112,18 @@ def test_every_console_is_ours() -> None:
                 assert "Console" not in {each.name for each in node.names}, file
 
 
-@pytest.mark.parametrize("name", ["prefect.flow_runs", "lanes.store", "httpx"])
-def test_a_log_line_holds_no_control_character_and_ours_no_second_line(
-    name: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def visible_records() -> Iterator[None]:
+    """Log as every process of Lanes does."""
     before = logging.getLogRecordFactory()
     logging.setLogRecordFactory(VisibleRecord)
+    yield
+    logging.setLogRecordFactory(before)
+
+
+@pytest.mark.usefixtures("visible_records")
+@pytest.mark.parametrize("name", ["prefect.flow_runs", "lanes.store", "httpx"])
+def test_a_log_line_holds_no_control_character_and_ours_no_second_line(name: str) -> None:
     out = io.StringIO()
     logger, handler = logging.getLogger(f"{name}.test_escaping"), logging.StreamHandler(out)
     logger.addHandler(handler)
@@ -129,12 +136,12 @@ def test_a_log_line_holds_no_control_character_and_ours_no_second_line(
             logger.exception("it failed")
     finally:
         logger.removeHandler(handler)
-        logging.setLogRecordFactory(before)
     assert not acts(out.getvalue())
     assert "ValueError: the provider said \\x1b]0;owned" in out.getvalue()
     assert ("\n2026-01-01 ERROR forged" in out.getvalue()) == (name == "httpx")
 
 
+@pytest.mark.usefixtures("visible_records")
 def test_a_log_line_in_json_is_one_line_whatever_it_quotes_and_names_its_ids() -> None:
     out = io.StringIO()
     logger, handler = logging.getLogger("lanes.test_escaping.json"), logging.StreamHandler(out)
@@ -158,7 +165,7 @@ def test_a_log_line_in_json_is_one_line_whatever_it_quotes_and_names_its_ids() -
     assert warned == {
         "level": "warning",
         "logger": "lanes.test_escaping.json",
-        "message": visible(f"it says {forged}"),
+        "message": visible(f"it says {forged}").replace("\n", "\\n"),
         "item": 7,
         "batch": 41,
         "trace": "4bf9",
