@@ -72,10 +72,11 @@ def upgrade(url: str) -> None:
     try:
         for _ in range(TRIES):
             try:
-                with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-                    _build_indexes(connection)
-                with engine.begin() as connection:
-                    _upgrade(connection)
+                # Its lock lasts until the upgrade has ended: another one would build anew what a later migration drops.
+                with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as session:
+                    _build_indexes(session)
+                    with engine.begin() as connection:
+                        _upgrade(connection)
                 with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
                     _analyze(connection)
                 return
@@ -192,7 +193,7 @@ def _build_indexes(connection: Connection) -> None:
     A migration that has `indexes` creates those that are still missing: on an empty database, or on a column of its own. An
     index that an interrupted build left behind is dropped and built again.
     """
-    if _revision(connection) is None or not (wanted := _pending_indexes(connection)):
+    if _revision(connection) is None or not _pending_indexes(connection):
         return
     refuse_pooler(connection)
     connection.execute(text(UNLIMITED.replace("true", "false")))
@@ -202,7 +203,7 @@ def _build_indexes(connection: Connection) -> None:
     # session, is polled.
     while not connection.execute(text("select pg_try_advisory_lock(:key)"), _INDEXING).scalar_one():
         time.sleep(POLL_S)
-    for name, made in wanted.items():
+    for name, made in _pending_indexes(connection).items():
         _build_index(connection, name, made)
 
 

@@ -50,7 +50,8 @@ UNPAID = {
     "unpaid_workloads": ["letters"],
     "unpaid_consumers": ["mail"],
 }
-HISTORIES = [100_000, pytest.param(1_000_000, marks=pytest.mark.slow)]
+pytestmark = pytest.mark.slow  # a history takes seconds to write
+HISTORIES = [100_000, 1_000_000]
 _numbers = itertools.count(1)
 TYPES = {datetime: "timestamptz", timedelta: "interval", int: "integer"}
 PLANS = pytest.mark.parametrize("plans", ["force_custom_plan", "force_generic_plan"])

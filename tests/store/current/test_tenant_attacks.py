@@ -9,6 +9,7 @@ from psycopg.errors import InsufficientPrivilege
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
 
+pytestmark = pytest.mark.slow
 OTHER = {"app_desk": ("app_shop", "shop"), "app_shop": ("app_desk", "desk")}
 RELATIONS = """
 select c.oid::regclass::text from pg_class c
