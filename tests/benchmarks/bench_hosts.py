@@ -78,10 +78,11 @@ def main() -> None:
         "scrape_ms": scraped,
         "tracing_cost": tracing,
     }
-    more = {"embedded_p99_s": embedded, "hosts_p99_s": hosts, "one_drain": one, "two_drains": two}
-    faults = {each.name: each.slowest_s for each in report.struck}
+    slowest = {each.name: each.slowest_s for each in report.struck}
+    seen = {"one drain": one, "two drains": two, "slowest answer in s": slowest}
+    more = {"embedded_p99_s": embedded, "hosts_p99_s": hosts}
     peers = installed("prefect", "prefect-redis")
-    tell("hosts", figures, **vars(given), more=more | {"slowest_answer_s": faults}, peers=peers)
+    tell("hosts", figures, **vars(given), seen=seen, more=more, peers=peers)
 
 
 def _p99(stand: RunningStand, rate: float, seconds: float) -> float:

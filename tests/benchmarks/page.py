@@ -30,7 +30,7 @@ def render(told: Sequence[Mapping[str, Any]]) -> str:
 def _section(told: Mapping[str, Any]) -> str:
     name = told["bench"]
     doc = importlib.import_module(f"tests.benchmarks.bench_{name}").__doc__ or ""
-    rows = [_row(figure, told["figures"][figure], name) for figure in GOALS[name]]
+    rows = [_row(figure, told["figures"].get(figure), name) for figure in GOALS[name]]
     parts = [
         f"## {name}",
         doc.strip(),
