@@ -80,7 +80,7 @@ async def archive_out(db: Database) -> int:
 async def _before(
     db: Database, field: Literal["keep_payload_days", "archive_after_days"]
 ) -> tuple[dict[str, datetime], datetime]:
-    """Return the moment that lies so many days before now, by workload that says a number, and now."""
+    """Return the moment that is a workload's number of days before now, by workload with such a number, and now."""
     now = await db.now()
     versions = await db.run(workloads.in_force)
     days = {name: getattr(each.spec, field) for name, each in versions.items()}

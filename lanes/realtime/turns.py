@@ -1,8 +1,8 @@
 """Turns of consumers: how a drain divides a workload's places while items of several consumers wait for them.
 
 Start-time fair queueing: a consumer's virtual time rises with each item that it was served, by its weight, and the consumer
-whose time is least is next. One that comes back starts at the least time of those that waited, so that nobody saves up turns.
-Only a workload whose last claim was filled is looked at: where everything that waits is claimed, nobody needs a turn.
+whose time is least is next. One that comes back starts at the least time of those that waited, so that no turns are saved up.
+Only a workload whose last claim was filled is looked at: where everything that waits is claimed, no turns are needed.
 """
 
 from collections import Counter
@@ -86,7 +86,7 @@ class ConsumerTurns:
     def claimed(
         self, work: Iterable[ClaimedWork], asked: Mapping[str, int], seen: Set[str]
     ) -> None:
-        """Count what was claimed of what was `asked` for; unused turns, and what others took of them, count for nobody.
+        """Count what was claimed of what was `asked` for; turns that a consumer did not use count for no consumer.
 
         `seen` are the workloads in which something waited.
         """
