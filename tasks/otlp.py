@@ -44,7 +44,7 @@ class _Exporter(OTLPSpanExporter):
     """The SDK's exporter for requests that are written already. `_client` is its own: the tests notice when it changes."""
 
     def send(self, request: bytes) -> None:
-        """Send a request; repeat it after passing troubles, within the time limit.
+        """Send a request, and retry transient failures within the time limit.
 
         Raises:
             ExportFailed: it was not taken.
@@ -96,7 +96,7 @@ class OpenTelemetry:
         return written(span)
 
     def close(self) -> None:
-        """Give up what is being sent."""
+        """Stop the exporter; a request under way is abandoned."""
         self._exporter.shutdown()
 
 
@@ -149,7 +149,7 @@ def _nanoseconds(moment: datetime) -> int:
 
 
 def _resource() -> Mapping[str, str]:
-    """Return what sends the spans: OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES, else service `lanes` of this release."""
+    """Return the sender of the spans: OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES, else service `lanes` of this release."""
     said = Resource.create().attributes
     own = {SERVICE_VERSION: version("lanes")}
     if str(said.get(SERVICE_NAME, UNNAMED)).startswith(UNNAMED):

@@ -68,13 +68,13 @@ class Tracer:
         self._thread.start()
 
     def note(self, claims: Sequence[Claim]) -> None:
-        """Have the spans sent that these saved attempts complete."""
+        """Queue the spans that these saved attempts complete."""
         self._claims.extend(claims)
         if len(self._claims) >= MOST:
             self._full.set()
 
     def note_batch(self, batch_id: BatchId) -> None:
-        """Have the span of a collected batch sent."""
+        """Queue the span of a collected batch."""
         self._batches.append(batch_id)
 
     def close(self, within_s: float = CLOSING_S) -> None:
@@ -159,13 +159,13 @@ _tracers: list[Tracer] = []
 
 
 def note(claims: Sequence[Claim]) -> None:
-    """Have the spans sent that these saved attempts complete, where traces are on."""
+    """Queue the spans that these saved attempts complete, where traces are on."""
     for each in _tracers if claims else ():
         each.note(claims)
 
 
 def note_batch(batch_id: BatchId) -> None:
-    """Have the span of a collected batch sent, where traces are on."""
+    """Queue the span of a collected batch, where traces are on."""
     for each in _tracers:
         each.note_batch(batch_id)
 

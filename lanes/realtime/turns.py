@@ -40,7 +40,7 @@ class TurnOrder:
 
 
 class ConsumerTurns:
-    """What the waiting consumers of each workload were served of late."""
+    """How much each waiting consumer of a workload was served lately."""
 
     def __init__(self) -> None:
         self._filled: set[str] = set()  # workloads whose last claim may have left something
@@ -62,7 +62,7 @@ class ConsumerTurns:
     def order(
         self, workload: str, spec: Spec, waiting: Sequence[WaitingConsumer], places: int
     ) -> TurnOrder | None:
-        """Return whose the next places are; None where fewer than two consumers wait."""
+        """Return the order in which consumers get the next places; None where fewer than two wait."""
         self._orders.pop(workload, None)
         full = len(waiting) == MOST_CONSUMERS
         self._after[workload] = waiting[-1].consumer if full else ""

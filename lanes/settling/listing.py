@@ -120,7 +120,7 @@ def emptied(workload: str, key: str) -> str:
 
 
 def archived(workload: str, key: str) -> str:
-    """Explain that nothing is changed of the item any more."""
+    """Explain that an archived item is not changed any more."""
     return (
         f'item "{key}" of workload "{workload}" is archived (archive_after_days of the workload), and changes no more: submit '
         "its input under another key"

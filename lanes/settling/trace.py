@@ -131,7 +131,7 @@ class TracedBatch(NamedTuple):
 
 @dataclass(frozen=True)
 class ItemFacts:
-    """What is stored of one item's way, each in the order of its ids."""
+    """The stored facts of one item, each kind in the order of its ids."""
 
     item: TracedItem
     routes: Sequence[TracedRoute]
@@ -188,7 +188,7 @@ def _item(of: ItemFacts, root: SpanRef) -> Span:
 
 
 def _routes(of: ItemFacts, root: SpanRef) -> Iterable[Span]:
-    """Yield the decisions. The first took since the item came; others are moments. Each is told with the attempt it led to."""
+    """Yield the decisions: the first lasts from the item's arrival, others are moments. Each is told with the next attempt."""
     tried = sorted((each.started_at, each.id) for each in of.attempts)
     for place, each in enumerate(of.routes):
         yield Span(

@@ -82,7 +82,7 @@ def _status(worker: FleetWorker) -> str:
 
 
 class FiguresCollector(Collector):
-    """Reads all metrics from the database for each scrape; while it does not answer there is `lanes_up 0` alone."""
+    """Reads all metrics from the database for each scrape; while that is away, `lanes_up` is 0 and they are left out."""
 
     def __init__(self, pool: Engine, counts: WorkerCounts, *, once: bool = False) -> None:
         self._pool, self._answers = pool.execution_options(isolation_level="AUTOCOMMIT"), True

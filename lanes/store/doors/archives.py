@@ -1,4 +1,4 @@
-"""The archive: items that are over leave their tables, some hundred together, and can be read as if they were there.
+"""The archive: items that are over leave their tables, up to a hundred together, and can be read as if they were there.
 
 An item keeps its row, without content: its key, its digest and its moments. So it stays a duplicate or a conflict at every
 door, whatever another transaction has seen. Its other rows stand in one document with those of its neighbours. A reader puts
@@ -232,7 +232,7 @@ class _Chunk:
 
 
 def _move(connection: Connection, workload: str, items: Sequence[ItemId], now: datetime) -> None:
-    """Write a document, compare it with the rows, each by each, and delete these."""
+    """Write a document, compare it with the rows one by one, and delete the rows."""
     of = {"items": list(items), "now": now}
     of["archive"] = connection.execute(KEEP, of | {"workload": workload}).scalar_one()
     for name, number in connection.execute(DIFFERS, of).all():
@@ -254,7 +254,7 @@ def place_of(connection: Connection, workload: str, key: str) -> tuple[ItemId, A
 
 @contextmanager
 def at_hand(connection: Connection, workload: str, key: str) -> Iterator[datetime | None]:
-    """Let every query of the block find the item of that key, also where it is archived: since when, else None."""
+    """Let every query of the block find the item of that key, even if archived; yield when it was archived, or None."""
     place = place_of(connection, workload, key)
     if place is None:
         yield None
@@ -270,7 +270,7 @@ def at_hand(connection: Connection, workload: str, key: str) -> Iterator[datetim
 def brought_back(
     connection: Connection, archive: ArchiveId, items: Sequence[ItemId] | None = None
 ) -> Iterator[list[ItemId]]:
-    """Put archived items (None: all of that archive) back for the block, and yield their ids; it changes nothing for good.
+    """Put archived items (None: all of that archive) back for the block, yield their ids, and undo it afterwards.
 
     Everything that the block writes is undone too.
 

@@ -25,13 +25,13 @@ def sent(connection: Connection, consumer: str | None, *names: str, **fields: An
 
 @pytest.fixture
 def flooded(connection: Connection) -> Connection:
-    """A hundred items of one consumer before two of another and one of nobody; one item of the flood is due, one urgent."""
+    """A hundred items of one consumer, one due and one urgent, before two of another and one without a consumer."""
     publish(connection, now=NOON)
     sent(connection, "crm", *(f"crm {n:03d}" for n in range(98)))
     sent(connection, "crm", "crm due", due_at=later(seconds=30))
     sent(connection, "crm", "crm urgent", urgent=True)
     sent(connection, "shop", "shop 1", "shop 2")
-    sent(connection, None, "nobody's")
+    sent(connection, None, "without consumer")
     route(connection, now=NOON)
     return connection
 
@@ -65,7 +65,12 @@ def test_at_most_so_many_consumers_are_listed_at_once(connection: Connection) ->
 
 def test_a_claim_in_turns_takes_so_much_of_each_consumer(flooded: Connection) -> None:
     within = work.ClaimBounds(turns={"crm": 1, "shop": 5, "": 1})
-    assert set(keys(claim(flooded, 7, within))) == {"crm urgent", "shop 1", "shop 2", "nobody's"}
+    assert set(keys(claim(flooded, 7, within))) == {
+        "crm urgent",
+        "shop 1",
+        "shop 2",
+        "without consumer",
+    }
 
 
 def test_a_claim_of_urgent_and_due_work_takes_it_by_rank_of_all_consumers(
@@ -81,7 +86,7 @@ def test_a_workload_with_a_hard_budget_is_claimed_in_turns_too(flooded: Connecti
     within = work.ClaimBounds(turns={"shop": 1, "": 1})
     how = {**HOW, "now": later(minutes=1)}
     paid = paid_claims.claim(flooded, {"letters": 2}, within=within, **how)
-    assert set(keys(paid.claimed)) == {"shop 1", "nobody's"}
+    assert set(keys(paid.claimed)) == {"shop 1", "without consumer"}
 
 
 def test_work_keeps_its_consumer_when_it_is_amended(flooded: Connection) -> None:

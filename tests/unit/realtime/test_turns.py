@@ -81,7 +81,7 @@ def test_who_comes_back_has_saved_up_no_turns_and_owes_none() -> None:
     assert Counter(queue.claim("crm", "mail", "shop", places=30))["shop"] == 10
 
 
-def test_a_turn_without_work_counts_for_nobody() -> None:
+def test_a_turn_without_work_counts_for_no_consumer() -> None:
     queue = Queue(weighted({}))
     assert Counter(queue.claim("crm", "shop", places=10, have={"crm": 10, "shop": 1})) == {
         "crm": 5,
