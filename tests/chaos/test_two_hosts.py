@@ -91,7 +91,11 @@ def test_both_hosts_keep_one_circuit(two_hosts: Fleet) -> None:
     endpoint.post("_control/faults", json=down).raise_for_status()
     some = send(two_hosts, 100)
     until(lambda: two_hosts.view.value(OPEN) == 1, within_s=60, what="an open circuit")
-    time.sleep(3)  # what was in flight ends, and both drains hear of the circuit
+    until(
+        lambda: two_hosts.view.value(CLAIMED) <= 1,
+        within_s=60,
+        what="the end of what was in flight",
+    )
     before = asked(two_hosts)
     time.sleep(OUTAGE_S)
     assert 2 <= asked(two_hosts) - before <= 3 + OUTAGE_S / LONGEST_REST_S
