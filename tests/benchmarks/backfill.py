@@ -46,10 +46,10 @@ def admit(
     return time.perf_counter() - began
 
 
-def admitted_and_routed(stand: RunningStand, workload: str, items: int) -> HostSpan:
+def admitted_and_routed(stand: RunningStand, workload: str, items: int, *, prefix: str) -> HostSpan:
     """They are admitted, and the router has seen all of them."""
     began = time.perf_counter()
-    took = admit(stand, workload, items)
+    took = admit(stand, workload, items, prefix=prefix)
     print(f"backfill: {items:,} items admitted in {took:.1f} s", flush=True)
     until(
         lambda: not stand.value(UNROUTED, workload=workload),

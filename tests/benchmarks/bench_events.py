@@ -2,16 +2,20 @@
 
 A stand of its own keeps no drain warm. Events arrive at a fixed rate, a third of them urgent: first alone, then while SQL
 admits a backfill of another workload in one transaction (those count that were due from its beginning until its last item was
-routed). The plain ones start one flow run each through an automation, a worker and the same endpoint, one at a time on an idle
-machine; each cold event comes when the last drain has gone. The model takes no time.
+routed), and then beside another backfill while processes compute without a pause (`--busy`, 2 of them). The plain ones start
+one flow run each through an automation, a worker and the same endpoint, one at a time on an idle machine; each cold event
+comes when the last drain has gone. The model takes no time.
 """
 
 import argparse
 import math
+import multiprocessing
+import os
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 
 import numpy
@@ -36,6 +40,7 @@ class EventSizes:
     rate: float
     seconds: float
     items: int
+    busy: int
     plain: int
     cold: int
     sql: int
@@ -52,6 +57,9 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=60, help="of each series")
     parser.add_argument(
         "--items", type=int, default=20_000, help="that SQL admits beside the second series"
+    )
+    parser.add_argument(
+        "--busy", type=int, default=2, help="processes that compute beside the last series; 0: none"
     )
     parser.add_argument("--plain", type=int, default=10)
     parser.add_argument(
@@ -82,15 +90,13 @@ def measured(stand: RunningStand, sizes: EventSizes) -> dict[str, float]:
     by_flow_run = series("plain", sizes.plain, lambda: plain.flow_run(stand))
     figures |= {"plain_p50_s": median(by_flow_run), "plain_lost": sizes.plain - len(by_flow_run)}
     one_event(stand)
-    arrivals, backfill = events_beside_a_backfill(stand, sizes)
-    beside = of(
-        "backfill", [each for each in arrivals if backfill.began <= each.due <= backfill.routed]
-    )
-    figures |= beside | {"urgent_p99_backfill_s": beside["backfill_urgent_p99_s"]}
-    figures |= {
-        "admitted_s": backfill.admitted - backfill.began,
-        "routed_s": backfill.routed - backfill.began,
-    }
+    quiet = beside_a_backfill(stand, sizes, "backfill")
+    figures |= quiet | {"urgent_p99_backfill_s": quiet["backfill_urgent_p99_s"]}
+    figures["urgent_p99_busy_s"] = math.nan
+    if sizes.busy:
+        with computing(sizes.busy):
+            busy = beside_a_backfill(stand, sizes, "busy")
+        figures |= busy | {"urgent_p99_busy_s": busy["busy_urgent_p99_s"]}
     figures["cold_p50_s"] = median(series("cold", sizes.cold, lambda: from_nothing(stand)))
     return figures | {"cold_vs_plain": figures["cold_p50_s"] / figures["plain_p50_s"]}
 
@@ -130,19 +136,43 @@ def events(stand: RunningStand, sizes: EventSizes, name: str) -> list[Arrival]:
     )
 
 
-def events_beside_a_backfill(
-    stand: RunningStand, sizes: EventSizes
-) -> tuple[list[Arrival], HostSpan]:
-    """Events while SQL admits items of another workload, which go to the batch lane; and when that went on."""
+def beside_a_backfill(stand: RunningStand, sizes: EventSizes, name: str) -> dict[str, float]:
+    """Events while SQL admits items of another workload, which go to the batch lane; and how long that went on."""
 
     def send() -> HostSpan:
         time.sleep(BACKFILL_AFTER_S)
-        return admitted_and_routed(stand, "archive", sizes.items)
+        return admitted_and_routed(stand, "archive", sizes.items, prefix=f"{name}-")
 
     with ThreadPoolExecutor(1) as beside:
         sending = beside.submit(send)
-        arrivals = events(stand, sizes, "backfill")
-        return arrivals, sending.result()
+        arrivals = events(stand, sizes, name)
+        span = sending.result()
+    counted = [each for each in arrivals if span.began <= each.due <= span.routed]
+    return of(name, counted) | {
+        f"{name}_admitted_s": span.admitted - span.began,
+        f"{name}_routed_s": span.routed - span.began,
+    }
+
+
+@contextmanager
+def computing(processes: int) -> Iterator[None]:
+    """Keep so many processors busy for the length of the block; the processes end with this one too."""
+    context = multiprocessing.get_context("spawn")
+    hogs = [context.Process(target=_compute, daemon=True) for _ in range(processes)]
+    for each in hogs:
+        each.start()
+    try:
+        yield
+    finally:
+        for each in hogs:
+            each.kill()
+            each.join()
+
+
+def _compute() -> None:
+    parent = os.getppid()
+    while os.getppid() == parent:
+        sum(range(1_000_000))
 
 
 def series(name: str, number: int, measure: Callable[[], float | None]) -> Sequence[float]:

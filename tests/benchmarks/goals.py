@@ -58,6 +58,7 @@ GOALS: Mapping[str, Mapping[str, Goal]] = {
         "warm_p50_s": most(0.1),
         "warm_p99_s": most(0.5),
         "urgent_p99_backfill_s": most(1.0),
+        "urgent_p99_busy_s": most(3.0),
         "plain_p50_s": TOLD,
         "plain_lost": TOLD,
         "cold_p50_s": TOLD,
