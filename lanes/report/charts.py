@@ -2,7 +2,7 @@
 
 import base64
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from html import escape as escape_xml
@@ -139,11 +139,12 @@ def fit(words: str, width: float) -> str:
 
 @dataclass(frozen=True)
 class Series:
-    """Durations in seconds at moments, ordered by time."""
+    """Values at moments, ordered by time: seconds, unless `said` writes them otherwise."""
 
     heading: str
     points: Sequence[tuple[datetime, float]]
     color: str
+    said: Callable[[float], str] = seconds
 
 
 def lines(series: Sequence[Series], *, step: timedelta, empty: str = "no data yet") -> str:
@@ -160,7 +161,8 @@ def lines(series: Sequence[Series], *, step: timedelta, empty: str = "no data ye
     span = (last - first).total_seconds()
     stride = max(step.total_seconds(), span / MOST_POINTS)
     scales = [_scale(max(value for _, value in each.points)) for each in drawn]
-    left = PADDING + max(text_width(seconds(tick)) for scale in scales for tick in scale) + 10
+    ticks = [each.said(tick) for each, scale in zip(drawn, scales, strict=True) for tick in scale]
+    left = PADDING + max(map(text_width, ticks)) + 10
     room = WIDTH - PADDING - 10 - left
     body = ""
     for place, (each, scale) in enumerate(zip(drawn, scales, strict=True)):
@@ -172,7 +174,7 @@ def lines(series: Sequence[Series], *, step: timedelta, empty: str = "no data ye
         ]
         body += _panel_heading(each, top, beside=last)
         for tick in scale:
-            body += _gridline(left, left + room, floor_y - PLOT * tick / scale[-1], seconds(tick))
+            body += _gridline(left, left + room, floor_y - PLOT * tick / scale[-1], each.said(tick))
         body += _curve(points, each.color, bridge=JOINED_WITHIN * room * stride / span)
     height = PADDING + len(drawn) * PANEL
     body += text(left, height, clock(first, beside=last), fill=FAINT)
@@ -183,7 +185,8 @@ def lines(series: Sequence[Series], *, step: timedelta, empty: str = "no data ye
 def _panel_heading(series: Series, top: float, *, beside: datetime) -> str:
     peak = max(value for _, value in series.points)
     at, last = series.points[-1]
-    said = f"{series.heading}: {seconds(last)} at {clock(at, beside=beside)}, the last one; highest {seconds(peak)}"
+    at_last = f"{series.said(last)} at {clock(at, beside=beside)}, the last one"
+    said = f"{series.heading}: {at_last}; highest {series.said(peak)}"
     return text(PADDING, top + 11, fit(said, WIDTH - 2 * PADDING), fill=series.color, weight=600)
 
 

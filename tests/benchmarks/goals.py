@@ -89,6 +89,11 @@ GOALS: Mapping[str, Mapping[str, Goal]] = {
         "scrape_ms": most(50),
         "tracing_cost": most(0.05),  # every trace sampled
     },
+    "soak": {
+        "p99_ratio": most(1.1),
+        "rss_growth_mb": most(20),
+        "dead_rows_ratio": most(0.2),  # where autovacuum begins by default
+    },
     "calls": {"vs_bare": least(0.9), "vs_async_batch_llm": least(1.0)},
     "figures": {
         "snapshot_ms": most(150),

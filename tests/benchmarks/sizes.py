@@ -8,6 +8,7 @@ SMALL: Mapping[str, Sequence[str]] = {
     "events": ("--seconds", "6", "--items", "1000", "--plain", "2", "--cold", "0", "--sql", "20"),
     "burst": ("--events", "200", "--items", "500"),
     "outage": ("--items", "60", "--outage-s", "30"),
+    "soak": ("--minutes", "3", "--rate", "20", "--chart", "/dev/null"),
     "calls": ("--calls", "300", "--rounds", "1"),
     "figures": ("--items", "10000", "--rounds", "1"),
     "deadlines": ("--seeds", "1", "--days", "4", "--items-a-day", "500", "--worlds", "2"),

@@ -1,0 +1,255 @@
+"""A soak: a stand at 80 % of its own rate for half an hour, while a forgotten transaction stays open for a third of it.
+
+SQL submits items in real time, and Prefect gets two events a second. The rate is measured before: a backlog on the same stand.
+The middle third has the transaction, which holds back vacuum. Latencies are from received to answered.
+
+- `p99_ratio`: the 99th percentile of the last minute over that of the first.
+- `rss_growth_mb`: the most that the memory of one process of Lanes grew since the end of its first minute.
+- `dead_rows_ratio`: dead over live rows of all tables of Lanes, at most, in the last sixth of the time.
+
+![99th percentile of each minute, memory of the largest process, and dead over live rows.](docs/soak.svg)
+"""
+
+import argparse
+import math
+import threading
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from functools import partial
+from pathlib import Path
+
+import psutil
+import psycopg
+
+from lanes.report.charts import BATCH, NEUTRAL, REALTIME, Series, lines
+from lanes.store.asking import plain_url
+from tests.arrivals import arrive
+from tests.benchmarks.bench_outage import publish
+from tests.benchmarks.memory import resident_mb
+from tests.benchmarks.running_costs import SESSIONS, of_each, used
+from tests.benchmarks.telling import tell
+from tests.benchmarks.whole_stand import drains, whole_stand
+from tests.running_stand import RunningStand
+from tests.waiting import until
+
+CHART = Path(__file__).parents[2] / "docs/soak.svg"
+BACKLOG = 5_000
+EVENTS_PER_S = 2.0
+CHUNKS_PER_S = 4
+SAMPLES = 180  # of memory and of rows
+SUBMIT = """
+select count(*) from (
+  select lanes.submit('letters', jsonb_build_object('text', 'Letter ' || n), 'soak-' || n) as outcome
+    from generate_series(cast(:since as int), cast(:until as int) - 1) n offset 0) s
+ where outcome = 'accepted'
+"""
+ITEMS = "select count(*) from lanes.item"
+OPEN = "select count(*) from lanes.item where answered_at is null and failed_at is null"
+ROWS = """
+select relname as name, n_dead_tup as dead, n_live_tup as live
+  from pg_stat_user_tables where schemaname = 'lanes'
+"""
+MINUTES = """
+select extract(epoch from received_at - cast(:since as timestamptz))::int / 60 as minute,
+       percentile_cont(0.99) within group
+         (order by extract(epoch from coalesce(answered_at, clock_timestamp()) - received_at)) as p99_s
+  from lanes.item
+ where received_at >= :since and received_at < :until
+ group by 1 order by 1
+"""
+
+
+@dataclass
+class Course:
+    """What was seen over the time of a soak."""
+
+    memory: dict[int, list[tuple[datetime, float]]] = field(
+        default_factory=dict[int, list[tuple[datetime, float]]]
+    )  # MB of each process
+    dead: list[tuple[datetime, float]] = field(
+        default_factory=list[tuple[datetime, float]]
+    )  # rows over live ones
+    largest: dict[str, int] = field(default_factory=dict[str, int])  # dead rows of a table, at most
+    sessions: int = 0  # of Lanes, at most
+
+    def growth_mb(self) -> float:
+        """Return the growth of the process that grew most since the end of its first minute."""
+        warm = (
+            [mb for at, mb in each if at - each[0][0] >= timedelta(minutes=1)]
+            for each in self.memory.values()
+        )
+        return max((each[-1] - each[0] for each in warm if each), default=math.nan)
+
+    def dead_at_the_end(self) -> float:
+        """Return the largest ratio of the last sixth."""
+        return max(ratio for _, ratio in self.dead[-math.ceil(len(self.dead) / 6) :])
+
+    def largest_process(self) -> Sequence[tuple[datetime, float]]:
+        """Return the memory of the largest process at each sample."""
+        most: dict[datetime, float] = {}
+        for at, mb in (point for each in self.memory.values() for point in each):
+            most[at] = max(mb, most.get(at, 0))
+        return sorted(most.items())
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--minutes", type=int, default=30, help="at least 3")
+    parser.add_argument(
+        "--rate", type=float, default=0, help="items a second; 0 measures it, and takes 80 %%"
+    )
+    parser.add_argument("--chart", type=Path, default=CHART)
+    given = parser.parse_args()
+    with whole_stand() as stand:
+        publish(stand)
+        measured = reached(stand) if not given.rate else math.nan
+        rate = given.rate or 0.8 * measured
+        course = Course()
+        before, sent = used(stand), stand.value(ITEMS)
+        began = soak(stand, rate, given.minutes, course)
+        over = timedelta(minutes=given.minutes)
+        minutes = stand.rows(MINUTES, since=began, until=began + over)
+        items = stand.value(ITEMS) - sent
+        each_took = of_each(before, used(stand), items)
+        last = drains(stand)
+    p99 = [(began + timedelta(minutes=each.minute), float(each.p99_s)) for each in minutes]
+    given.chart.write_text(drawn(p99, course, over))
+    figures = {
+        "p99_ratio": p99[-1][1] / p99[0][1],
+        "rss_growth_mb": course.growth_mb(),
+        "dead_rows_ratio": course.dead_at_the_end(),
+    }
+    more = {
+        "reached_per_s": measured,
+        "rate_per_s": rate,
+        "items": items,
+        "first_p99_s": p99[0][1],
+        "last_p99_s": p99[-1][1],
+        "highest_p99_s": max(each for _, each in p99),
+        "highest_dead_rows_ratio": max(ratio for _, ratio in course.dead),
+        "highest_mb": max(mb for _, mb in course.largest_process()),
+        "sessions": course.sessions,
+        "drains": last,
+        **each_took,
+    }
+    worst = sorted(course.largest.items(), key=lambda each: -each[1])[:6]
+    print("dead rows at most:", ", ".join(f"{name} {dead:,}" for name, dead in worst), flush=True)
+    tell("soak", figures, minutes=given.minutes, more=more)
+
+
+def reached(stand: RunningStand) -> float:
+    """Return the items a second at which the stand answers a backlog, from half of it on: by then its drains have started."""
+    submit(stand, 0, BACKLOG)
+    counted = partial(stand.value, OPEN)
+    until(lambda: counted() <= BACKLOG / 2, within_s=300, what="half of the backlog")
+    began, left = time.perf_counter(), counted()
+    until(lambda: not counted(), within_s=300, what="the backlog")
+    rate = left / (time.perf_counter() - began)
+    print(f"reached: {rate:.0f} items a second by {drains(stand)} drains", flush=True)
+    return rate
+
+
+def submit(stand: RunningStand, since: int, before: int) -> None:
+    """Submit the items of these numbers in one transaction."""
+    accepted = stand.value(SUBMIT, since=since, until=before)
+    assert accepted == before - since, f"{accepted} were accepted"
+
+
+def soak(stand: RunningStand, rate: float, minutes: int, course: Course) -> datetime:
+    """Send items at that rate, look at memory and rows meanwhile, and return when it began."""
+    seconds = 60 * minutes
+    stops = threading.Event()
+    with ThreadPoolExecutor(2) as beside, ExitStack() as held:
+        began: datetime = stand.value("select clock_timestamp()")
+        start = time.perf_counter()
+        number = round(seconds * EVENTS_PER_S)
+        events = beside.submit(arrive, stand, "letters", number, per_s=EVENTS_PER_S, poll_s=0.1)
+        looking = beside.submit(look, stand, course, stops, every_s=seconds / SAMPLES)
+        sent, transaction = BACKLOG, 0
+        for chunk in range(seconds * CHUNKS_PER_S):
+            passed = chunk / CHUNKS_PER_S
+            time.sleep(max(0.0, start + passed - time.perf_counter()))
+            if transaction == 0 and passed >= seconds / 3:
+                transaction = 1
+                held.enter_context(forgotten(stand))
+            if transaction == 1 and passed >= 2 * seconds / 3:
+                transaction = 2
+                held.close()
+            before = BACKLOG + round(rate * (passed + 1 / CHUNKS_PER_S))
+            submit(stand, sent, before)
+            sent = before
+            if chunk % (60 * CHUNKS_PER_S) == 0:
+                print(said(stand, passed, course), flush=True)
+        events.result()
+        stops.set()
+        looking.result()
+    until(lambda: not stand.value(OPEN), within_s=300, what="the last answers")
+    return began
+
+
+def forgotten(stand: RunningStand) -> psycopg.Connection:
+    """Open a transaction with a snapshot, which ends with the connection."""
+    connection = psycopg.connect(plain_url(stand.environment["LANES_DATABASE_URL"]))
+    connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
+    connection.execute("select 1 from lanes.item limit 1")
+    return connection
+
+
+def look(stand: RunningStand, course: Course, stops: threading.Event, *, every_s: float) -> None:
+    """Record memory and rows until it is told to stop."""
+    home = str(stand.home)
+    while not stops.wait(every_s):
+        now: datetime = stand.value("select clock_timestamp()")
+        for pid in lanes_processes(home):
+            try:
+                course.memory.setdefault(pid, []).append((now, resident_mb(pid)))
+            except psutil.NoSuchProcess:
+                continue  # a run that has ended
+        rows = stand.rows(ROWS)
+        for each in rows:
+            course.largest[each.name] = max(each.dead, course.largest.get(each.name, 0))
+        course.sessions = max(course.sessions, stand.value(SESSIONS))
+        dead, live = sum(each.dead for each in rows), sum(each.live for each in rows)
+        course.dead.append((now, dead / max(1, live)))
+
+
+def lanes_processes(home: str) -> list[int]:
+    """Return the processes of runs on the stand of that folder."""
+    found: list[int] = []
+    for each in psutil.process_iter(["cmdline"]):
+        if (each.info["cmdline"] or [])[-2:] == ["-m", "flows"]:
+            try:
+                if each.environ().get("LANES_HOME") == home:
+                    found.append(each.pid)
+            except (psutil.NoSuchProcess, psutil.AccessDenied):
+                continue
+    return found
+
+
+def said(stand: RunningStand, passed: float, course: Course) -> str:
+    """Return how it goes, in words."""
+    waiting = stand.value(OPEN)
+    if not course.dead:
+        return f"second {passed:.0f}: {waiting:,} items wait"
+    return (
+        f"second {passed:.0f}: {waiting:,} items wait, {drains(stand)} drains, "
+        f"{course.largest_process()[-1][1]:.0f} MB, dead over live rows {course.dead[-1][1]:.3f}"
+    )
+
+
+def drawn(p99: Sequence[tuple[datetime, float]], course: Course, over: timedelta) -> str:
+    """Draw the three courses over one axis of time."""
+    series = [
+        Series("p99 of each minute", p99, REALTIME),
+        Series("Largest process", course.largest_process(), BATCH, "{:,.0f} MB".format),
+        Series("Dead over live rows", course.dead, NEUTRAL, "{:.2f}".format),
+    ]
+    return lines(series, step=over / len(p99)) + "\n"
+
+
+if __name__ == "__main__":
+    main()
