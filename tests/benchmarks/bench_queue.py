@@ -1,9 +1,10 @@
 """Submit to complete: items a second through admission, routing, claims and settling, without any provider call.
 
-Beside Lanes stands its floor, bare psycopg that leaves the same rows (compared column by column after every round), and two
-general queues, which store no answers. Each gets the same payloads on the same server, submits all of them and completes all
-of them with an answer made on the spot. Lanes completes while it submits, as it runs; the others do so, or submit everything
-first, whichever is faster.
+Beside Lanes stand its floor, bare psycopg that leaves the same rows (compared column by column after every round), the floor of
+migration 0146, which does not change, and two general queues, which store no answers. Each gets the same payloads on the same
+server, submits all of them and completes all of them with an answer made on the spot. Lanes completes while it submits, as it
+runs; the others do so, or submit everything first, whichever is faster. `bytes_per_item` is what as many items again add to the
+tables of items, beside their payloads, once the dead rows of the first were vacuumed.
 """
 
 import argparse
@@ -11,19 +12,26 @@ from collections.abc import Callable
 from functools import partial
 from operator import itemgetter
 
+import psycopg
 from sqlalchemy import create_engine
 
 from lanes.store.asking import plain_url
 from lanes.store.database import clock
 from tests.benchmarks import held
 from tests.benchmarks.ground import Server, server, vacuumed
+from tests.benchmarks.kept_floor import kept_database, kept_pattern
 from tests.benchmarks.letters import realtime
-from tests.benchmarks.pattern import RowPattern
+from tests.benchmarks.pattern import OF_ITEMS, RowPattern
 from tests.benchmarks.peers import pgqueuer_jobs, procrastinate_jobs
 from tests.benchmarks.realtime_floor import RealtimeFloor
 from tests.benchmarks.realtime_life import RealtimeLife
 from tests.benchmarks.rounds import take_turns
 from tests.benchmarks.telling import installed, tell
+
+SIZES = """
+select sum(pg_total_relation_size(relid))::float from pg_statio_user_tables where schemaname = 'lanes' and relname = any (%s)
+"""
+PAYLOADS = "select sum(pg_column_size(payload))::float from lanes.item"
 
 
 class QueueBench:
@@ -34,36 +42,56 @@ class QueueBench:
         self._pattern: RowPattern | None = None
 
     def lanes(self) -> dict[str, float]:
-        """Items a second, bytes of WAL and statements an item."""
+        """Items a second, bytes of WAL, bytes at rest and statements an item."""
         url = self._of_lanes()
+        life = RealtimeLife(url)
         with self._ground.metered(url) as cost:
-            took = RealtimeLife(url).lead(self._items)
+            took = life.lead(self._items)
         self._pattern = RowPattern(plain_url(url))
+        before = _at_rest(url)
+        life.lead(self._items)
+        grown = _at_rest(url) - before
         self._ground.drop(url)
         return {
             "per_s": self._items / took,
             "wal_per_item": cost.wal / self._items,
+            "bytes_per_item": grown / self._items,
             "statements_per_item": cost.statements / self._items,
         }
 
     def floor(self) -> dict[str, float]:
         """Items a second and bytes of WAL an item of bare psycopg, which left the same rows: the faster of its two ways."""
-        both = [self._floor(beside=False), self._floor(beside=True)]
+        assert self._pattern is not None
+        pattern = self._pattern
+        return self._faster(self._of_lanes, lambda url: pattern, is_checked=True)
+
+    def kept(self) -> dict[str, float]:
+        """The same of the floor of an earlier migration."""
+        return self._faster(
+            lambda: kept_database(self._ground),
+            lambda url: kept_pattern(url, self._items),
+            is_checked=False,
+        )
+
+    def _faster(
+        self, database: Callable[[], str], pattern: Callable[[str], RowPattern], *, is_checked: bool
+    ) -> dict[str, float]:
+        both: list[dict[str, float]] = []
+        for beside in (False, True):
+            url = database()
+            left = pattern(url)
+            floor = RealtimeFloor(plain_url(url), left)
+            with self._ground.metered(url) as cost:
+                took = floor.lead(beside=beside)
+            if is_checked:
+                left.check(plain_url(url))
+            self._ground.drop(url)
+            both.append({"per_s": self._items / took, "wal_per_item": cost.wal / self._items})
         print(
             f"all admitted first {both[0]['per_s']:,.0f} a second, beside each other {both[1]['per_s']:,.0f}",
             flush=True,
         )
         return max(both, key=itemgetter("per_s"))
-
-    def _floor(self, *, beside: bool) -> dict[str, float]:
-        assert self._pattern is not None
-        url = self._of_lanes()
-        floor = RealtimeFloor(plain_url(url), self._pattern)
-        with self._ground.metered(url) as cost:
-            took = floor.lead(beside=beside)
-        self._pattern.check(plain_url(url))
-        self._ground.drop(url)
-        return {"per_s": self._items / took, "wal_per_item": cost.wal / self._items}
 
     def peer(self, seconds: Callable[..., float]) -> dict[str, float]:
         """Jobs a second of a general queue, in the faster of its two ways."""
@@ -88,6 +116,15 @@ class QueueBench:
         return url
 
 
+def _at_rest(url: str) -> float:
+    """Return the bytes of the tables of items with their indexes, without the payloads, after a vacuum."""
+    vacuumed(url)
+    with psycopg.connect(plain_url(url)) as connection:
+        (sizes,) = connection.execute(SIZES, [list(OF_ITEMS)]).fetchone() or (0.0,)
+        (payloads,) = connection.execute(PAYLOADS).fetchone() or (0.0,)
+    return sizes - payloads
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--items", type=int, default=20_000)
@@ -107,6 +144,7 @@ def main() -> None:
         contenders = {
             "lanes": queue.lanes,
             "floor": queue.floor,
+            "kept floor": queue.kept,
             "pgqueuer": partial(queue.peer, pgqueuer_jobs.seconds),
             "procrastinate": partial(queue.peer, procrastinate_jobs.seconds),
         }
@@ -116,9 +154,12 @@ def main() -> None:
     figures = {
         "items_per_s": rate["lanes"],
         "vs_same_rows": rate["lanes"] / rate["floor"],
+        "vs_old_floor": rate["lanes"] / rate["kept floor"],
         "vs_pgqueuer": rate["lanes"] / rate["pgqueuer"],
         "vs_procrastinate": rate["lanes"] / rate["procrastinate"],
         "wal_vs_floor": seen["lanes"]["wal_per_item"] / seen["floor"]["wal_per_item"],
+        "wal_per_item": seen["lanes"]["wal_per_item"],
+        "bytes_per_item": seen["lanes"]["bytes_per_item"],
         "statements_per_item": seen["lanes"]["statements_per_item"],
         "held_ratio": kept["held_ratio"],
     }

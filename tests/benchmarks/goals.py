@@ -40,10 +40,13 @@ TOLD = Goal()
 GOALS: Mapping[str, Mapping[str, Goal]] = {
     "queue": {
         "items_per_s": TOLD,
-        "vs_same_rows": least(0.7),
-        "vs_pgqueuer": least(1.7),
+        "vs_same_rows": least(0.6),
+        "vs_old_floor": least(0.8),
+        "vs_pgqueuer": least(0.75),
         "vs_procrastinate": least(15),
         "wal_vs_floor": most(1.0),
+        "wal_per_item": most(3_200),
+        "bytes_per_item": TOLD,
         "statements_per_item": most(0.05),
         "held_ratio": least(0.8),
     },
