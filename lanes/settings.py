@@ -58,7 +58,8 @@ class Settings(BaseModel):
     digest_hour: int = Field(default=8, ge=0, le=23, validation_alias="LANES_DIGEST_HOUR")
     """Hour of the day (UTC) from which on Slack is told the daily digest."""
     keep_warm: int = Field(default=1, ge=0, le=2, validation_alias="LANES_KEEP_WARM")
-    """Drains that run while nothing arrives. With 0 the first item waits for a run to start; 2 run on two hosts."""
+    """Drains that run while nothing arrives; 2 run on two hosts. With 0 the first item waits for a run to start, for which
+    the worker keeps a process ready (some 200 MB)."""
     grace_s: float = Field(default=30.0, gt=0, validation_alias="LANES_GRACE_S")
     """Seconds that a run has to end once it is asked to stop, by SIGTERM: it finishes its calls, and saves them."""
     log_format: Literal["text", "json"] = Field(default="text", validation_alias="LANES_LOG_FORMAT")

@@ -1,6 +1,10 @@
-"""Prefect's process worker, which ends after its runs: Prefect's own kills their processes when it is asked to end."""
+"""Prefect's process worker, which ends after its runs: Prefect's own kills their processes when it is asked to end.
+
+Where no drain is kept warm, it keeps a process ready for the next one.
+"""
 
 import warnings
+from contextlib import suppress
 from typing import Any
 from uuid import UUID
 
@@ -8,11 +12,14 @@ import anyio
 import anyio.abc
 import psutil
 from prefect.client.schemas.objects import FlowRun
+from prefect.runner import _starter_engine
 from prefect.states import Scheduled
 from prefect.workers.process import ProcessJobConfiguration, ProcessWorker, ProcessWorkerResult
 
+from lanes.realtime.drains import POOL
 from lanes.settings import Settings
 from lanes.text import make_logs_visible
+from tasks.preloaded import PreloadedProcess
 
 # How much longer than LANES_GRACE_S a worker waits: a run also reports its end to Prefect.
 MARGIN_S = 10.0
@@ -30,6 +37,10 @@ with warnings.catch_warnings():
             super().__init__(*args, **kwargs)
             self._under_way: set[UUID] = set()
             self._ends = False
+            self._preloaded = PreloadedProcess()
+            if self._work_pool_name == POOL and not Settings.read().keep_warm:
+                # Prefect's own seam: its starters look the function up in their module
+                _starter_engine.run_process = self._preloaded.run  # pyright: ignore[reportPrivateImportUsage]
 
         async def run(
             self,
@@ -47,10 +58,14 @@ with warnings.catch_warnings():
                 return await super().run(flow_run, configuration, task_status)
             finally:
                 self._under_way.discard(flow_run.id)
+                if not self._under_way and not self._ends:
+                    with suppress(OSError):  # the next run starts as Prefect starts it
+                        await self._preloaded.prepare()
 
         async def teardown(self, *exc_info: Any) -> None:
             """Ask the runs to stop, and wait for them; those that take too long are killed, as Prefect does it."""
             self._ends = True
+            await self._preloaded.close()
             if self._under_way:
                 await self._end_runs(Settings.read().grace_s + MARGIN_S)
             await super().teardown(*exc_info)
