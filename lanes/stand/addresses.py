@@ -13,10 +13,10 @@ from lanes.settings import Settings
 from lanes.stand.binaries import programs
 from lanes.stand.database import read_address
 from lanes.stand.reaching import prefect, prefect_url, ui_url
+from lanes.stand.runs_with import ANTHROPIC
 from lanes.stand.whereabouts import database_url, stand_info
 from lanes.text import LIBPQ_SECRETS, mask_address
 
-ANTHROPIC = "https://api.anthropic.com"
 PREFECT_S = 5.0
 LIBPQ = "postgresql"
 

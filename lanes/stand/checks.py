@@ -26,7 +26,7 @@ from lanes.stand.kept import DATABASE, HEARTBEAT, PROVIDER, PROVIDER_URL
 from lanes.stand.local import POOLS, POSTGRES
 from lanes.stand.postgres import EmbeddedPostgres
 from lanes.stand.prefect_api import PrefectApi, is_local
-from lanes.stand.runs_with import RunsWith, rewritten
+from lanes.stand.runs_with import ANTHROPIC, RunsWith, provider_in, rewritten
 from lanes.stand.services import FLUSH_RETRIES, SERVER_SETTINGS
 from lanes.store.asking import by_driver
 from lanes.store.database import clock
@@ -34,7 +34,6 @@ from lanes.store.engines import discreet_engine
 from lanes.text import basic_auth, mask_address, split_login
 from lanes.units import counted
 
-ANTHROPIC = "https://api.anthropic.com"
 # Events on which an automation starts a drain.
 CALLING = ("lanes.item.arrived", "lanes.work.waiting")
 FIRED = "prefect.automation.triggered"
@@ -109,16 +108,20 @@ class Patient:
 
     @cached_property
     def provider(self) -> tuple[str, str] | None:
-        """(base address, key) of the model provider; None while the embedded one does not run. Raises NotLooked."""
+        """(base address, key) of the model provider, which a shell without a key reads from Prefect's block; None without one.
+
+        Raises:
+            NotLooked: the stand has a key that this shell does not have.
+        """
         self.check_known(PROVIDER)
         self.check_known(PROVIDER_URL)  # without it the key would go to another host
         key = self.settings.anthropic_api_key
         if key is not None:
             base = self.settings.anthropic_base_url or ANTHROPIC
             return base.rstrip("/"), key.get_secret_value()
-        if self.info is None or self.info.provider_base_url is None:
-            return None
-        return self.info.provider_base_url, STAND_IN_KEY
+        if self.info is not None and self.info.provider_base_url is not None:
+            return self.info.provider_base_url, STAND_IN_KEY
+        return provider_in(self.prefect()) if self.prefect_url is not None else None
 
     @cached_property
     def _database(self) -> URL | StandError:
@@ -131,7 +134,7 @@ class Patient:
 OLDEST_PYTHON = (3, 11)
 WAYS_TO_SLACK = ("SLACK_BOT_TOKEN", "SLACK_WEBHOOK_URL")
 PREFECT_SERIES = "3.9"
-REQUIRED_BLOCKS = ("lanes-database", "lanes-provider", "lanes-workload")
+REQUIRED_BLOCKS = ("lanes-database", "lanes-provider")
 API_VERSION = "2023-06-01"
 MODELS = "/v1/models?limit=1"
 IN_AN_OUTAGE = (
@@ -165,10 +168,10 @@ def shell(patient: Patient) -> str:
     if differing:
         return f"what this shell lacks, the stand has: {'; '.join(each.sentence for each in differing)}"
     if patient.info is None:
-        return "counts: no stand is up"
+        return "no stand is up: the variables of this shell count"
     if patient.info.settings is None:
-        return "counts: what the stand runs with was not kept; `lanes up` keeps it"
-    return "as the stand runs"
+        return "the variables of this shell count: those of the stand were not kept, and `lanes up` keeps them"
+    return "has the settings of the stand"
 
 
 def database(patient: Patient) -> str:
@@ -216,7 +219,9 @@ def workers(patient: Patient) -> str:
                 raise StandError(f"Prefect has no work pool `{pool}`: run `lanes up`")
             check_places(found, keep_warm=patient.settings.keep_warm)
             if not any(worker["status"] == "ONLINE" for worker in api.workers(pool)):
-                raise StandError(f"no worker of the work pool `{pool}` is online: run `lanes up`")
+                raise StandError(
+                    f"no worker of the work pool `{pool}` is online: run `lanes worker`, or `lanes up`"
+                )
         told = patient.reports()
         online = [each for each in fleet(api, told) if each.is_online]
     if wrong := troubles(told):
@@ -229,7 +234,9 @@ def deployments(patient: Patient) -> str:
     with patient.usable_prefect() as api:
         wrong = deploying.shortcomings(api, wanted)
     if wrong:
-        raise StandError(f"{'; '.join(wrong)}: run `lanes up`, or `lanes deploy`")
+        raise StandError(
+            f"{'; '.join(wrong)}: run `lanes up` or `lanes deploy` with the release that shall be in force"
+        )
     return f"all {len(wanted)} and their automations as release {deploying.release()} has them"
 
 
@@ -273,8 +280,7 @@ def provider(patient: Patient) -> str:
         raise StandError(
             f"{at} answered {answer.status_code} to a question for its models: try again later"
         )
-    embedded = patient.settings.anthropic_api_key is None
-    return f"local stand-in at {at}" if embedded else f"{at} accepts the key"
+    return f"local stand-in at {at}" if key == STAND_IN_KEY else f"{at} accepts the key"
 
 
 def key(settings: Settings) -> str | None:
@@ -329,7 +335,7 @@ def circuits(patient: Patient) -> str:
     if unasked:
         said = [each.said(model, account, now) for (account, model), each in unasked.items()]
         raise StandError("; ".join([*said, IN_AN_OUTAGE]))
-    return "every model is asked"
+    return "no circuit is open: every model takes calls"
 
 
 def standing(patient: Patient) -> str:
@@ -338,7 +344,7 @@ def standing(patient: Patient) -> str:
 
     if found := asked(patient, taken_roles):
         raise StandError("; ".join(taken(role, holders) for role, holders in found.items()))
-    return "no role is held by a session that is none of Lanes"
+    return "no session outside Lanes holds a role"
 
 
 def webhooks(patient: Patient) -> str:

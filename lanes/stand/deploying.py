@@ -20,12 +20,17 @@ VERSION = "LANES_RELEASE"  # of each deployment, in prefect.yaml
 
 
 def release(packages: Path = PACKAGES, files: Path = FILES) -> str:
-    """Return the version of Lanes with a digest of its source; each deployment has it as its version."""
+    """Return the version of Lanes with a digest of its source; each deployment has it as its version.
+
+    A wheel and the checkout that it was built from have the same: in the wheel `files` is a folder in `packages`.
+    """
     digest = blake2b(digest_size=4)
-    sources = [(packages, file) for room in ROOMS for file in (packages / room).rglob("*.py")]
+    found = [(packages, file) for room in ROOMS for file in (packages / room).rglob("*.py")]
+    sources = [each for each in found if files == packages or files not in each[1].parents]
     sources += [(files, file) for file in (files / "migrations" / "playbooks").glob("*.yaml")]
-    for folder, file in [(files, files / "prefect.yaml"), *sorted(sources)]:
-        digest.update(str(file.relative_to(folder)).encode())
+    named = sorted((str(file.relative_to(folder)), file) for folder, file in sources)
+    for name, file in [("prefect.yaml", files / "prefect.yaml"), *named]:
+        digest.update(name.encode())
         digest.update(file.read_bytes())
     return f"{metadata.version('lanes')}+{digest.hexdigest()}"
 
@@ -57,17 +62,23 @@ def shortcomings(
             found["Prefect lacks the deployments {}"].append(name)
             continue
         if folder := has.get("path") or _folders(has):
-            found[f"{{}} load their code from {folder}, a folder of one machine"].append(name)
+            found[
+                f"the deployments {{}} load their code from {folder}, a folder of one machine"
+            ].append(name)
         wants = {"version": ours, "entrypoint": says["entrypoint"]}
         wants["work_pool_name"] = says["work_pool"]["name"]
         for field in (each for each in wants if has.get(each) != wants[each]):
-            found[f"{{}} have {field} {has.get(field)}, not {wants[field]}"].append(name)
+            found[f"the deployments {{}} have {field} {has.get(field)}, not {wants[field]}"].append(
+                name
+            )
     for name in names:
         if (automation := automations.get(name)) is None:
             found["Prefect lacks the automations {}"].append(name)
         elif not automation["enabled"]:
             found["the automations {} are switched off"].append(name)
-    return [what.format(", ".join(which)) for what, which in found.items()]
+    every, short = f"the deployments {', '.join(sorted(wanted))}", f"all {len(wanted)} deployments"
+    said = [what.format(", ".join(which)) for what, which in found.items()]
+    return [each.replace(every, short) for each in said]
 
 
 def _folders(deployment: Mapping[str, Any]) -> str:

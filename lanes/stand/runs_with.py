@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pydantic import SecretStr
 
@@ -24,6 +25,9 @@ from lanes.stand.kept import (
     fingerprint,
     said,
 )
+
+if TYPE_CHECKING:
+    from lanes.stand.prefect_api import PrefectApi
 
 
 @dataclass(frozen=True)
@@ -144,6 +148,7 @@ def _own(info: StandInfo, here: Mapping[str, Said]) -> dict[str, Said]:
     return found
 
 
+ANTHROPIC = "https://api.anthropic.com"  # where the block names no other address
 BLOCK = "lanes"
 HELD = {
     "LANES_DATABASE_URL": ("lanes-database", "url"),
@@ -169,3 +174,12 @@ def opened(info: StandInfo, variables: Iterable[str]) -> dict[str, str]:
                 if isinstance(value, str):
                     found[variable] = value
     return found
+
+
+def provider_in(api: "PrefectApi") -> tuple[str, str] | None:
+    """Return (base address, key) of the model provider that Prefect's block names; None without a block or an answer."""
+    with suppress(StandError), api:
+        block = api.block("lanes-provider", BLOCK, with_secrets=True) or {}
+        if isinstance(key := block.get("api_key"), str):
+            return str(block.get("base_url") or ANTHROPIC).rstrip("/"), key
+    return None

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from lanes.errors import StandError
 from lanes.stand.kept import DATABASE, PROVIDER, PROVIDER_URL
 from lanes.stand.local import ENDPOINT, OLDEST_SERVER, POOLS, POSTGRES, SERVER, SUPERVISOR
-from lanes.stand.runs_with import RunsWith
+from lanes.stand.runs_with import ANTHROPIC, RunsWith, provider_in
 from lanes.store.asking import place_of
 from lanes.text import mask_address
 
@@ -107,8 +107,14 @@ def _provider(runs: RunsWith, home: Path) -> ComponentStatus:
     if PROVIDER_URL in runs.unknown:
         return ComponentStatus(ENDPOINT, Condition.UNKNOWN, runs.missing(PROVIDER_URL))
     if runs.settings.anthropic_api_key is not None or PROVIDER in runs.unknown:
-        address = mask_address(runs.settings.anthropic_base_url or "https://api.anthropic.com")
+        address = mask_address(runs.settings.anthropic_base_url or ANTHROPIC)
         return ComponentStatus(ENDPOINT, Condition.YOURS, f"{address} (`lanes doctor` asks it)")
+    if runs.info is None and (url := runs.settings.prefect_api_url):
+        from lanes.stand.prefect_api import PrefectApi
+
+        if (found := provider_in(PrefectApi(url, timeout_s=LIMIT_S))) is not None:
+            said = f"{mask_address(found[0])}, as its block in Prefect says"
+            return ComponentStatus(ENDPOINT, Condition.YOURS, said)
     process = _process(home, ENDPOINT)
     url = f"http://127.0.0.1:{process.port}" if process else ""
     return _ours(ENDPOINT, process, url, answers=bool(url) and _answers(f"{url}/healthz"))

@@ -41,6 +41,22 @@ def test_a_changed_or_new_file_is_another_release_and_another_place_is_not(
     assert release(moved, moved) != before
 
 
+def test_a_wheel_has_the_release_of_its_checkout(checkout: Path) -> None:
+    for name in (
+        "lanes/text.py",
+        "tasks/store.py",
+        "migrations/env.py",
+        "migrations/playbooks/p.yaml",
+    ):
+        (checkout / name).parent.mkdir(parents=True, exist_ok=True)
+        (checkout / name).write_text(name)
+    before, installed = release(checkout, checkout), checkout / "lanes" / "files"
+    installed.mkdir()
+    for name in ("prefect.yaml", "migrations"):
+        (checkout / name).rename(installed / name)
+    assert release(checkout, installed) == before
+
+
 def test_every_deployment_is_of_the_release_and_has_no_steps_of_a_machine() -> None:
     assert {each["version"] for each in declared().values()} == {"{{ $LANES_RELEASE }}"}
     assert all("pull" not in each for each in declared().values())
@@ -87,12 +103,15 @@ def test_a_server_that_has_what_the_release_says_differs_in_nothing(api: Prefect
                     {"prefect.deployments.steps.set_working_directory": {"directory": "/a"}}
                 ]
             },
-            "watch load their code from /a, a folder of one machine",
+            "the deployments watch load their code from /a, a folder of one machine",
         ),
-        ({"path": "/b"}, "watch load their code from /b, a folder of one machine"),
-        ({"version": "0.0.9+old"}, f"watch have version 0.0.9+old, not {OURS}"),
-        ({"entrypoint": "mine.py:watch"}, "watch have entrypoint mine.py:watch, not flows.watch"),
-        ({"work_pool_name": None}, "watch have work_pool_name None, not batch"),
+        ({"path": "/b"}, "the deployments watch load their code from /b, a folder of one machine"),
+        ({"version": "0.0.9+old"}, f"the deployments watch have version 0.0.9+old, not {OURS}"),
+        (
+            {"entrypoint": "mine.py:watch"},
+            "the deployments watch have entrypoint mine.py:watch, not flows.watch",
+        ),
+        ({"work_pool_name": None}, "the deployments watch have work_pool_name None, not batch"),
     ],
 )
 def test_a_deployment_that_was_changed_is_named(
@@ -100,6 +119,16 @@ def test_a_deployment_that_was_changed_is_named(
 ) -> None:
     server.deployed["watch"] |= changed
     assert shortcomings(api, WANTED, OURS) == [said]
+
+
+def test_what_is_true_of_all_deployments_is_said_without_their_names(
+    server: PrefectStandIn, api: PrefectApi
+) -> None:
+    for each in server.deployed.values():
+        each["version"] = "0.0.9+old"
+    assert shortcomings(api, WANTED, OURS) == [
+        f"all 2 deployments have version 0.0.9+old, not {OURS}"
+    ]
 
 
 def test_what_is_missing_or_switched_off_is_named(server: PrefectStandIn, api: PrefectApi) -> None:

@@ -109,7 +109,10 @@ def test_a_model_that_answers_nobody_is_a_sentence_until_it_answers(
     home: Path, database_url: str, pool: Engine
 ) -> None:
     well = found(home, "circuits", LANES_DATABASE_URL=database_url)
-    assert (well.verdict, well.sentence) == (CheckVerdict.OK, "every model is asked")
+    assert (well.verdict, well.sentence) == (
+        CheckVerdict.OK,
+        "no circuit is open: every model takes calls",
+    )
     fault = Fault("the provider answered 529: Overloaded", 3, NOON, NOON)
     with pool.begin() as connection:
         circuits.faulted(connection, "acme", "claude-haiku-5-5", fault, now=NOON)
@@ -248,13 +251,16 @@ def test_missing_workers_deployments_and_blocks_are_named(
         ),
     }
     url = f"{serve(answers)}/api"
-    workers = "no worker of the work pool `realtime` is online: run `lanes up`"
+    workers = "no worker of the work pool `realtime` is online: run `lanes worker`, or `lanes up`"
     assert found(home, "workers", PREFECT_API_URL=url).sentence == workers
     deployments = found(home, "deployments", PREFECT_API_URL=url).sentence
     assert "Prefect lacks the deployments abort_rollout, " in deployments
-    assert "answer load their code from /their/checkout, a folder of one machine" in deployments
-    assert deployments.endswith(": run `lanes up`, or `lanes deploy`")
-    blocks = "Prefect lacks blocks of type lanes-provider, lanes-workload: run `lanes up`"
+    assert (
+        "the deployments answer load their code from /their/checkout, a folder of one machine"
+        in deployments
+    )
+    assert deployments.endswith("`lanes deploy` with the release that shall be in force")
+    blocks = "Prefect lacks blocks of type lanes-provider: run `lanes up`"
     assert found(home, "blocks", PREFECT_API_URL=url).sentence == blocks
 
 
@@ -287,6 +293,18 @@ def test_the_stand_in_is_called_what_it_is(home: Path, serve: Callable[[Answers]
     ).save()
     assert found(home, "provider").sentence == f"local stand-in at {base}"
     assert STAND_IN_KEY not in found(home, "provider").sentence
+
+
+def test_a_machine_without_a_key_asks_the_provider_of_the_block(
+    home: Path, prefect: PrefectStandIn, serve: Callable[[Answers], str]
+) -> None:
+    prefect.blocks["lanes"] = {"api_key": "sk-secret", "base_url": "http://127.0.0.1:1"}
+    silent = found(home, "provider", PREFECT_API_URL=prefect.api_url)
+    assert "gives no answer (ConnectError)" in silent.sentence
+    base = serve({"/v1/models": (200, {"data": []})})
+    prefect.blocks["lanes"]["base_url"] = base
+    well = found(home, "provider", PREFECT_API_URL=prefect.api_url)
+    assert (well.verdict, well.sentence) == (CheckVerdict.OK, f"{base} accepts the key")
 
 
 @pytest.mark.parametrize(

@@ -72,6 +72,17 @@ def test_a_secret_that_no_block_tells_is_unknown(home: Path, prefect: PrefectSta
     assert by_name["heartbeat"].sentence == "pinged at hc.example.com"
 
 
+def test_a_machine_that_only_runs_workers_shows_the_provider_of_the_block(
+    home: Path, prefect: PrefectStandIn
+) -> None:
+    runs = RunsWith(Settings.model_validate({"PREFECT_API_URL": prefect.api_url}))
+    assert components(runs, home)[1].condition is Condition.STOPPED
+    prefect.blocks["lanes"] = {"api_key": "sk-geheim", "base_url": "https://llm.example.com"}
+    endpoint = components(runs, home)[1]
+    assert endpoint.condition is Condition.YOURS
+    assert endpoint.detail == "https://llm.example.com, as its block in Prefect says"
+
+
 def test_a_shell_that_says_what_the_stand_does_needs_no_block(
     home: Path, prefect: PrefectStandIn
 ) -> None:
@@ -210,7 +221,7 @@ def test_doctor_looks_at_the_stand_and_finds_a_shell_that_says_otherwise_wrong(
     assert found(**OURS)["shell"] == {
         "check": "shell",
         "verdict": "ok",
-        "sentence": "as the stand runs",
+        "sentence": "has the settings of the stand",
     }
     lacks = found()["shell"]
     assert lacks["verdict"] == "ok"
@@ -242,7 +253,9 @@ def test_doctor_knows_of_a_slack_that_only_a_block_says(
 def test_doctor_says_that_it_cannot_compare_where_nothing_was_kept(home: Path) -> None:
     StandInfo(home, home, (), "db.invalid:5432/letters", "http://127.0.0.1:1/api").save()
     by_name = {each.check: each for each in examine(Settings(), home, home)}
-    assert by_name["shell"].sentence.startswith("counts: what the stand runs with was not kept")
+    assert by_name["shell"].sentence.endswith(
+        "those of the stand were not kept, and `lanes up` keeps them"
+    )
 
 
 def test_a_shell_that_set_nothing_reaches_the_stands_own_database(
