@@ -1,6 +1,6 @@
 """Every benchmark, one after the other, each in a process of its own.
 
-BENCHMARKS.md and BENCHMARKS.json are written after each of them.
+BENCHMARKS.md, BENCHMARKS.json and docs/reference/sizing.md are written after each of them.
 """
 
 import argparse
@@ -17,6 +17,8 @@ from tests.benchmarks.endings import end_as_asked
 from tests.benchmarks.goals import GOALS
 from tests.benchmarks.page import render
 from tests.benchmarks.sizes import SMALL
+from tests.docs.references import sizing
+from tests.docs.references.pages import FOLDER
 
 ROOT = Path(__file__).parents[2]
 TURNS = ("queue", "batch", "calls", "figures", "routing", "doors")  # they have rounds
@@ -53,6 +55,8 @@ def main() -> None:
         told = {each: told[each] for each in GOALS if each in told}
         kept.write_text(json.dumps(told, indent=1) + "\n")
         page.write_text(render([*told.values()]))
+        if not given.small:
+            (FOLDER / "sizing.md").write_text(sizing.page())
     print(json.dumps({"bench": "all", "page": str(page), "failed": failed, "benches": told}))
     print(f"benches={len(given.only) - len(failed)} failed={len(failed)}")
     sys.exit(bool(failed))

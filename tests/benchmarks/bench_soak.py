@@ -16,7 +16,7 @@ import threading
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
@@ -54,7 +54,7 @@ select relname as name, n_dead_tup as dead, n_live_tup as live
   from pg_stat_user_tables where schemaname = 'lanes'
 """
 MINUTES = """
-select extract(epoch from received_at - cast(:since as timestamptz))::int / 60 as minute,
+select floor(extract(epoch from received_at - cast(:since as timestamptz)) / 60)::int as minute,
        percentile_cont(0.99) within group
          (order by extract(epoch from coalesce(answered_at, clock_timestamp()) - received_at)) as p99_s
   from lanes.item
@@ -67,22 +67,23 @@ select extract(epoch from received_at - cast(:since as timestamptz))::int / 60 a
 class Course:
     """What was seen over the time of a soak."""
 
-    memory: dict[int, list[tuple[datetime, float]]] = field(
-        default_factory=dict[int, list[tuple[datetime, float]]]
-    )  # MB of each process
+    memory: dict[str, list[tuple[datetime, float]]] = field(
+        default_factory=dict[str, list[tuple[datetime, float]]]
+    )  # MB of each process, by its flow and number
     dead: list[tuple[datetime, float]] = field(
         default_factory=list[tuple[datetime, float]]
     )  # rows over live ones
     largest: dict[str, int] = field(default_factory=dict[str, int])  # dead rows of a table, at most
     sessions: int = 0  # of Lanes, at most
+    sent_late_s: float = 0.0  # at most
 
-    def growth_mb(self) -> float:
-        """Return the growth of the process that grew most since the end of its first minute."""
-        warm = (
-            [mb for at, mb in each if at - each[0][0] >= timedelta(minutes=1)]
-            for each in self.memory.values()
-        )
-        return max((each[-1] - each[0] for each in warm if each), default=math.nan)
+    def growths_mb(self) -> dict[str, float]:
+        """Return how much each process grew since the end of its first minute."""
+        warm = {
+            name: [mb for at, mb in each if at - each[0][0] >= timedelta(minutes=1)]
+            for name, each in self.memory.items()
+        }
+        return {name: each[-1] - each[0] for name, each in warm.items() if each}
 
     def dead_at_the_end(self) -> float:
         """Return the largest ratio of the last sixth."""
@@ -118,9 +119,10 @@ def main() -> None:
         last = drains(stand)
     p99 = [(began + timedelta(minutes=each.minute), float(each.p99_s)) for each in minutes]
     given.chart.write_text(drawn(p99, course, over))
+    grown = course.growths_mb()
     figures = {
         "p99_ratio": p99[-1][1] / p99[0][1],
-        "rss_growth_mb": course.growth_mb(),
+        "rss_growth_mb": max(grown.values(), default=math.nan),
         "dead_rows_ratio": course.dead_at_the_end(),
     }
     more = {
@@ -132,12 +134,14 @@ def main() -> None:
         "highest_p99_s": max(each for _, each in p99),
         "highest_dead_rows_ratio": max(ratio for _, ratio in course.dead),
         "highest_mb": max(mb for _, mb in course.largest_process()),
+        "sent_late_s": course.sent_late_s,
         "sessions": course.sessions,
         "drains": last,
         **each_took,
     }
     worst = sorted(course.largest.items(), key=lambda each: -each[1])[:6]
     print("dead rows at most:", ", ".join(f"{name} {dead:,}" for name, dead in worst), flush=True)
+    print("MB grown:", ", ".join(f"{name} {mb:.1f}" for name, mb in grown.items()), flush=True)
     tell("soak", figures, minutes=given.minutes, more=more)
 
 
@@ -172,7 +176,9 @@ def soak(stand: RunningStand, rate: float, minutes: int, course: Course) -> date
         sent, transaction = BACKLOG, 0
         for chunk in range(seconds * CHUNKS_PER_S):
             passed = chunk / CHUNKS_PER_S
-            time.sleep(max(0.0, start + passed - time.perf_counter()))
+            late_s = time.perf_counter() - start - passed
+            course.sent_late_s = max(course.sent_late_s, late_s)
+            time.sleep(max(0.0, -late_s))
             if transaction == 0 and passed >= seconds / 3:
                 transaction = 1
                 held.enter_context(forgotten(stand))
@@ -204,11 +210,9 @@ def look(stand: RunningStand, course: Course, stops: threading.Event, *, every_s
     home = str(stand.home)
     while not stops.wait(every_s):
         now: datetime = stand.value("select clock_timestamp()")
-        for pid in lanes_processes(home):
-            try:
-                course.memory.setdefault(pid, []).append((now, resident_mb(pid)))
-            except psutil.NoSuchProcess:
-                continue  # a run that has ended
+        for name, pid in lanes_processes(home):
+            with suppress(psutil.NoSuchProcess):  # a run that has ended
+                course.memory.setdefault(name, []).append((now, resident_mb(pid)))
         rows = stand.rows(ROWS)
         for each in rows:
             course.largest[each.name] = max(each.dead, course.largest.get(each.name, 0))
@@ -217,16 +221,15 @@ def look(stand: RunningStand, course: Course, stops: threading.Event, *, every_s
         course.dead.append((now, dead / max(1, live)))
 
 
-def lanes_processes(home: str) -> list[int]:
-    """Return the processes of runs on the stand of that folder."""
-    found: list[int] = []
+def lanes_processes(home: str) -> list[tuple[str, int]]:
+    """Return the processes of runs on the stand of that folder, with a name for each."""
+    found: list[tuple[str, int]] = []
     for each in psutil.process_iter(["cmdline"]):
         if (each.info["cmdline"] or [])[-2:] == ["-m", "flows"]:
-            try:
-                if each.environ().get("LANES_HOME") == home:
-                    found.append(each.pid)
-            except (psutil.NoSuchProcess, psutil.AccessDenied):
-                continue
+            with suppress(psutil.NoSuchProcess, psutil.AccessDenied):
+                around = each.environ()
+                if around.get("LANES_HOME") == home:
+                    found.append((f"{around.get('PREFECT__FLOW_NAME')} {each.pid}", each.pid))
     return found
 
 
@@ -248,7 +251,8 @@ def drawn(p99: Sequence[tuple[datetime, float]], course: Course, over: timedelta
         Series("Largest process", course.largest_process(), BATCH, "{:,.0f} MB".format),
         Series("Dead over live rows", course.dead, NEUTRAL, "{:.2f}".format),
     ]
-    return lines(series, step=over / len(p99)) + "\n"
+    # the points of minutes are five steps apart, which a line may bridge
+    return lines(series, step=max(over / SAMPLES, timedelta(seconds=12))) + "\n"
 
 
 if __name__ == "__main__":

@@ -131,6 +131,12 @@ select i.received_at, i.id as item_id from lanes.item i
  order by i.received_at {order}, i.id {order} offset :many - 1 limit 1
 """
 
+# Each half reads a partial index.
+UNDER_WAY = text("""
+select exists (select from lanes.work where workload = :workload and state = 'claimed')
+    or exists (select from lanes.work where workload = :workload and state = 'submitted')
+""")
+
 
 @dataclass(frozen=True)
 class ListingOrder:
@@ -172,6 +178,8 @@ def page(
 ) -> ListingPage:
     """Return the first wanted items beyond that place; a page may be empty although more follow."""
     given = {**_given(wanted), "most": LOOKED_AT, "many": PASSED_OVER}
+    if {*wanted.states} == {ItemState.WORKING} and not connection.scalar(UNDER_WAY, given):
+        return ListingPage()  # without a look at every item
     is_since = wanted.since is not None and wanted.job_id is None
     if is_since and onwards in (BEGIN, END):
         if (first := _before_change(connection, order, given, onwards)) is None:

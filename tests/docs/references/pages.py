@@ -13,6 +13,7 @@ from tests.docs.references import (
     promises,
     report,
     settings,
+    sizing,
     views,
     workload,
 )
@@ -32,5 +33,6 @@ def pages(connection: Connection) -> dict[str, str]:
         "promises.md": promises.page(),
         "report.md": report.page(),
         "metrics.md": metrics.page(),
+        "sizing.md": sizing.page(),
         "errors.md": errors.page(),
     }

@@ -339,6 +339,18 @@ def test_without_any_item_there_is_no_page(connection: Connection, letters: Vers
     assert page(connection, LETTERS, onwards=END, order=NEWEST_FIRST) == ListingPage()
 
 
+def test_one_page_says_that_nothing_is_worked_on(
+    connection: Connection, letters: Version, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(listing, "PASSED_OVER", 1)
+    admit(connection, "a", "b", "c", now=NOON, lane=Lane.REALTIME)
+    route(connection, now=NOON)
+    working = ListingQuery("letters", [ItemState.WORKING])
+    assert list(looked(connection, working, BEGIN, OLDEST_FIRST)) == [[]]
+    claim(connection, now=later(minutes=1))
+    assert sorted(keys(connection, working)) == ["a", "b", "c"]
+
+
 def test_nothing_is_held_between_two_pages(pool: Engine) -> None:
     with pool.begin() as connection:
         publish(connection, now=NOON)
