@@ -23,10 +23,11 @@ NEW_ZONE = "UTC"  # of a budget without a zone
 ALONE = timedelta(seconds=0.5)  # longest wait for savers; shorter than Postgres's deadlock timeout
 
 # Sums what was billed before the budget existed; later saves count themselves. While this lock is held no transaction is
-# saving, so no row with a smaller number than the newest can still appear.
+# saving, so no row with a smaller number than the newest can still appear. Responses have no index by number: the newest is the
+# last that was given out.
 LOCKED = "lock table lanes.response, lanes.attempt in share row exclusive mode"
 NEWEST = """
-select (select coalesce(max(id), 0) from lanes.response) as responses,
+select (select case when is_called then last_value else 0 end from lanes.response_id_seq) as responses,
        (select coalesce(max(id), 0) from lanes.attempt) as attempts
 """
 EVERYBODYS = """

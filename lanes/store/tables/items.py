@@ -251,7 +251,6 @@ BINDS = (
 
 @table(
     index(None, "item_id, id"),
-    index("ix_route_split", "lane, id", where="reason = 'split'"),
     index("ix_route_stated", "decided_at", where="probability is not null and lane = 'batch'"),
     index("ix_route_fallback", "decided_at", where="reason = 'fallback'"),
     index("ix_route_shed", "decided_at", where="reason = 'shed'"),

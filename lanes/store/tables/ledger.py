@@ -14,11 +14,11 @@ from lanes.store.tables.workloads import version, workload
 from lanes.words import FlushReason, Lane, Outcome, Purpose, ReplayState, Standing
 
 
-@table(index("ix_response_billed_at", "billed_at", postgresql_using="brin"))
+@table(index("ix_response_moments", "billed_at, id", postgresql_using="brin"))
 class response(sa.TypedColumns):
     """The ledger: each billed response that reached us, once."""
 
-    id: sa.Named[int] = identity()
+    id: sa.Named[int] = column("Their order", sa.Identity(always=True), type_=sa.BigInteger)
     message_id: sa.Named[str] = column("The provider's id: billed once, booked once", unique=True)
     workload: sa.Named[str]
     lane: sa.Named[Lane]

@@ -125,6 +125,7 @@ class disowned(TypedColumns):
     index("ix_work_bound", "workload", where="bound_usd is not null"),
     index("ix_work_replay", "workload, generation, state", where="generation > 0"),
     index(None, "item_id"),
+    postgresql_with={"fillfactor": 70},  # most claims and ends of claims stay in their page
 )
 class work(TypedColumns):
     """One obligation to process an item on a lane."""

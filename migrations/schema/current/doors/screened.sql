@@ -1,4 +1,5 @@
--- Each step has its expressions evaluated once: `offset 0` keeps it from being merged into the next.
+-- Each step has its expressions evaluated once: `offset 0` keeps it from being merged into the next. A function that is called
+-- for each input costs a few microseconds: the one that asks who sends is called for bound senders alone.
 --- Each input of a list with its key and hash, and with a refusal where it cannot be admitted. Where nameless is given they
 --- are of that workload, hold what lanes.submit takes, and are called nameless and their number if they have no key
 create or replace function lanes.screened(inputs jsonb, of_workload text default null, nameless text default null)
@@ -33,7 +34,8 @@ begin atomic
     select named.*, its.id as job_id, its.due_at as due_with_job, coalesce(
              lanes.refusal(nameless is not null, input, named.workload, max_payload_kib, payload, said, named.key, consumer,
                            entity, lane, named.due_at, occurred_at, job),
-             lanes.sender_refusal((select lanes.own_consumers()), consumer, its.id),
+             case when (select lanes.own_consumers()) <> '{}'
+                  then lanes.sender_refusal((select lanes.own_consumers()), consumer, its.id) end,
              lanes.job_refusal(its.name, its.workload, its.closed_at, named.workload),
              lanes.input_refusal(input_schema, named.workload, payload)) as wrong
       from named
