@@ -214,6 +214,7 @@ class GoldenState(StrEnum):
 
 
 # Named sets of states; `lanes.store.states` has them as SQL.
+BLOCK = "lanes"  # the name of the block documents that `lanes up` writes
 OPEN_WORK = (WorkState.READY, WorkState.CLAIMED, WorkState.SUBMITTED)  # an attempt is still owed
 LIVE_CLAIM = (WorkState.CLAIMED, WorkState.SUBMITTED)  # a drain or a batch has it: it may save
 OUTSIDE_BATCHES = (WorkState.READY, WorkState.CLAIMED)  # open, and no batch owns it

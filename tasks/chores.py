@@ -1,6 +1,7 @@
 """What a drain does beside its loop: routing, housekeeping, events out. Neither a backlog nor Prefect delays an answer."""
 
 import asyncio
+from collections.abc import Sequence
 from contextlib import suppress
 
 from prefect.logging import get_run_logger
@@ -11,8 +12,8 @@ from lanes.store.realtime import load
 from lanes.store.realtime.load import call_for_drain
 from lanes.store.signals import Role, holders
 from lanes.words import Lane
+from tasks.account_drain import FIRST_ANSWERS_S, AccountDrain
 from tasks.background import BackgroundTasks
-from tasks.effects import Performer
 from tasks.making_known import VersionsToPrefect
 from tasks.outgoing import Publisher
 from tasks.publish import publish
@@ -24,7 +25,7 @@ from tasks.wakes import Wakes
 
 ROUTE_EVERY_S = 1.0  # longest sleep: a lost notification costs no more than this
 CHORES_EVERY_S = 5.0
-FIRST_ANSWERS_S = 2.0  # a drain that begins has them first: what woke it has waited for its process
+
 SUMMARY_EVERY_S = 60.0
 PREFECT_S = 10.0  # what a chore may wait for Prefect
 
@@ -36,11 +37,11 @@ class Chores:
         self,
         db: Database,
         router: Router,
-        performer: Performer,
+        accounts: Sequence[AccountDrain],
         wakes: Wakes,
         limit: DrainLimit,
     ) -> None:
-        self._db, self._router, self._performer, self._wakes = db, router, performer, wakes
+        self._db, self._router, self._accounts, self._wakes = db, router, accounts, wakes
         self._limit = limit
         self._guard, self._publisher = Guard(db), Publisher(db, wake=wakes.telling)
         self._told, self._said = VersionsToPrefect(), set[str]()
@@ -94,7 +95,8 @@ class Chores:
     async def _call_for_more(self) -> None:
         """Call for another drain if work waits too long although the provider accepts calls."""
         now = await self._db.now()
-        if not self._router.holds or self._performer.state.held_back(now):
+        held_back = all(each.state.held_back(now) for each in self._accounts)
+        if not self._router.holds or held_back:
             return
         waits = await self._db.look(load.backlog, Lane.REALTIME, now=now)
         drains = await self._db.look(holders, Role.DRAIN)
@@ -103,8 +105,9 @@ class Chores:
 
     async def _sum_up(self) -> None:
         """Log once a minute what was done, if anything was."""
-        answered = self._performer.state.answered
+        answered = sum(each.state.answered for each in self._accounts)
         if (done := answered - self._summed_up) > 0:
             get_run_logger().info("%d items since the last summary, %d in all", done, answered)
         self._summed_up = answered
-        self._performer.failures.sum_up()
+        for each in self._accounts:
+            each.performer.failures.sum_up()

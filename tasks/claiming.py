@@ -26,6 +26,7 @@ from lanes.store.realtime import circuits, paid_claims
 from lanes.store.realtime.paid_claims import PaidClaims
 from lanes.store.workload import workloads
 from lanes.words import Lane
+from tasks.connections import Connections
 from tasks.sharing import take_probes
 
 EVERY_S = RENEW_EVERY.total_seconds()
@@ -105,7 +106,7 @@ class Leases:
 class QueueReader:
     """One look at the queue and its claims, on one connection whose statements are committed one by one."""
 
-    db: Database
+    at: Connections
     run: Run
     leases: Leases
     claimed: list[ClaimedWork] = field(default_factory=list[ClaimedWork])
@@ -127,11 +128,12 @@ class QueueReader:
 
     async def _look(self, look: events.LookAtQueue) -> events.Event:
         now, began, self._before = self.run.now, time.monotonic(), look.before
-        needed = await self.run(circuits.needed, look.needed, now=now) if look.needed else None
+        here = {"provider": self.at.name, "now": now}
+        needed = await self.run(circuits.needed, look.needed, **here) if look.needed else None
         if look.passed_over:
             self._but = await self.run(circuits.by_models, look.passed_over)
         of = {"since": look.since, "but": self._but, "before": look.before}
-        seen = await self.run(work.waiting, Lane.REALTIME, **of, now=now)
+        seen = await self.run(work.waiting, Lane.REALTIME, **of, **here)
         self._limited, took_s = seen.limited, time.monotonic() - began
         live = now + AFTER_LIVE_WORK / 2
         found = await self.run(work.waiting_consumers, look.turns) if look.turns else {}
@@ -192,7 +194,7 @@ class QueueReader:
         if len(free) == len(most):
             return PaidClaims()
         began = time.monotonic()
-        async with self.db.transaction() as run:
+        async with self.at.db.transaction() as run:
             of = {name: number for name, number in most.items() if name in limited}
             paid = await run(paid_claims.claim, of, now=run.now, **how)
         self._take(paid.claimed, began)

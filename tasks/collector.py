@@ -77,14 +77,15 @@ class Collector:
                 self._looking.pop(batch.id, None)
 
     async def _bring_home(self, batch: OpenBatch) -> None:
+        at = await self._at.of(batch.provider)
         if batch.state in POLLED:
             async with self._polling:
-                ended = await poll(self._at, batch)
+                ended = await poll(at, batch)
             if not ended:
                 await self._well(batch)
                 return
         async with self._collecting, asyncio.timeout(LONGEST_S):
-            home = await collect_batch(self._at, batch)
+            home = await collect_batch(at, batch)
         self.items += home.items
         if home.trouble is None:
             await self._well(batch)

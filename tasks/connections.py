@@ -2,39 +2,122 @@
 
 import asyncio
 import gc
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 from uuid import UUID
 
+from prefect.logging import get_run_logger
+from prefect.runtime import flow_run
+
 from blocks.database import DatabaseBlock
 from blocks.provider import Provider
+from lanes.errors import SetupError
 from lanes.provider.client import load
 from lanes.store.database import Database
-from tasks.runs import BLOCK
+from lanes.store.workload import accounts
+from lanes.store.workload.accounts import LaneAccount
+from lanes.words import BLOCK
 from tasks.tracing import tracing
 
 if TYPE_CHECKING:
     from anthropic import AsyncAnthropic
-import time
-from datetime import datetime, timedelta
-
-from prefect.runtime import flow_run
 
 
 @dataclass(frozen=True)
 class Connections:
-    """An open database, a provider whose client opens beside what a run does, and which run works with them."""
+    """An open database, a provider whose client opens beside what a run does, and which run works with them.
+
+    `name` is that of the provider's block; `accounts` opens the blocks of other accounts, None where there is only one.
+    """
 
     db: Database
     opening: "ProviderClient"
     provider: Provider
     flow_run_id: UUID | None = None
+    name: str = BLOCK
+    accounts: "Accounts | None" = None
 
     async def client(self) -> "AsyncAnthropic":
         """Wait for the provider's client; raise what kept it from opening."""
         return await asyncio.shield(self.opening.begin())
+
+    @property
+    def lane_account(self) -> LaneAccount:
+        """What the load of the real-time lane is looked up by."""
+        return LaneAccount(self.provider.account, self.provider.most_calls, self.name)
+
+    async def of(self, name: str) -> "Connections":
+        """Return the same with the account of another provider block.
+
+        Raises:
+            SetupError: it cannot be loaded.
+        """
+        return self if self.accounts is None else await self.accounts.of(name)
+
+    async def each_account(self) -> Sequence["Connections"]:
+        """Return the same for each account that a workload or an open batch names.
+
+        A block that cannot be loaded is logged and left out: what names it waits.
+        """
+        return [self] if self.accounts is None else await self.accounts.all()
+
+    @property
+    def unopened(self) -> Collection[str]:
+        """The provider blocks that are in use, and could not be loaded."""
+        return [] if self.accounts is None else self.accounts.failed
+
+
+class Accounts:
+    """The accounts of one run, by the name of their provider block; each is opened when it is first needed."""
+
+    def __init__(
+        self, main: Connections, load: Callable[[str], Awaitable[Provider]] = Provider.aload
+    ) -> None:
+        self.main, self._load = replace(main, accounts=self), load
+        self._opened = {main.name: self.main}
+        self._stack, self._lock = AsyncExitStack(), asyncio.Lock()
+        self.failed: set[str] = set()  # blocks in use that could not be loaded
+
+    async def all(self) -> Sequence[Connections]:
+        """Open what is in use, tell the database what the accounts are called, and return them."""
+        async with self.main.db.transaction() as run:
+            called = {name: each.provider.account for name, each in self._opened.items()}
+            in_use = await run(accounts.note, called, now=run.now)
+        self.failed &= in_use
+        for name in sorted(in_use - self._opened.keys()):
+            try:
+                await self.of(name)
+            except SetupError as error:
+                if name not in self.failed:
+                    get_run_logger().error("%s", error)
+                self.failed.add(name)
+        return [*self._opened.values()]
+
+    async def of(self, name: str) -> Connections:
+        """Return the account of that block. Raises `SetupError` if it cannot be loaded."""
+        async with self._lock:
+            if name not in self._opened:
+                try:
+                    provider = await self._load(name)
+                except ValueError as error:  # there is no such block, or its content is invalid
+                    raise SetupError(
+                        f'block "Lanes provider/{name}" cannot be loaded ({type(error).__name__}): create it in Prefect, or '
+                        "correct the workloads that name it"
+                    ) from error
+                client = await self._stack.enter_async_context(opening(provider))
+                self._opened[name] = replace(
+                    self.main, opening=client, provider=provider, name=name
+                )
+                self.failed.discard(name)
+        return self._opened[name]
+
+    async def close(self) -> None:
+        """Close the clients of all accounts but the first, which its opener closes."""
+        await self._stack.aclose()
 
 
 class ProviderClient:
@@ -74,8 +157,12 @@ async def connections(*, calls_at_once: bool = True) -> AsyncIterator[Connection
     ):
         if calls_at_once:
             client.begin()
+        opened = Accounts(Connections(db, client, provider, this_run()))
         async with tracing(db.url):
-            yield Connections(db, client, provider, this_run())
+            try:
+                yield opened.main
+            finally:
+                await opened.close()
 
 
 @asynccontextmanager

@@ -32,9 +32,9 @@ from lanes.store.promises.slack_notes import SlackNote
 from lanes.store.report import digests
 from lanes.store.rollouts import rollouts
 from lanes.store.settling import jobs
+from lanes.words import BLOCK
 from tasks.briefed import Briefed, Briefer
 from tasks.pages import Finder, LookupLimits
-from tasks.runs import BLOCK
 
 LOOKS_BACK = timedelta(days=1)  # Slack's clock is not ours; which message it is, its metadata says
 

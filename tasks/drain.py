@@ -1,14 +1,12 @@
-"""A running `answer`: a shell that performs the effects of a drain's state, and reports events to it.
+"""A running `answer`: a shell that performs the effects of its states, one for each account, and reports events to them.
 
 `lanes.realtime.state` makes the decisions. In the role of router, a drain also admits and routes what arrived.
 """
 
 import asyncio
 import time
-from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
 from datetime import datetime
 
 from prefect.client.schemas.objects import State
@@ -16,47 +14,29 @@ from prefect.logging import get_run_logger
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as NoConnectionFree
 
-from lanes.money.caching import PROBED_EVERY_S
 from lanes.money.pack_size import PackSizes
-from lanes.realtime import events
-from lanes.realtime.state import DrainState
+from lanes.realtime.health import Standstills
 from lanes.settings import Settings
 from lanes.store.money.sharing import in_force
 from lanes.store.signals import Role, holder_exists, listening
-from tasks import claiming, notice, sharing
+from lanes.store.workload.accounts import LaneAccount
+from tasks.account_drain import AccountDrain, DrainPace
 from tasks.background import BackgroundTasks
-from tasks.chores import FIRST_ANSWERS_S, Chores
-from tasks.claiming import Leases, QueueReader
-from tasks.connections import Connections, HostClock
-from tasks.effects import Performer
+from tasks.chores import Chores
+from tasks.connections import Connections
 from tasks.notice import Notice
 from tasks.router import Rooms, Router
 from tasks.runs import stop_signals
-from tasks.saving import passes
-from tasks.sharing import CacheMarks, LimitSharing
 from tasks.standing import ask_for_successor
 from tasks.staying import DrainLimit, Roles, Staying, roles
 from tasks.wakes import Wakes
 
 
-@dataclass(frozen=True)
-class DrainPace:
-    """How often a drain does what goes on beside its loop."""
-
-    renew_s: float = claiming.EVERY_S
-    share_s: float = 1.0  # limits and circuits, with the other drains
-    learn_s: float = 60.0  # what calls need
-    sizes_s: float = 15.0  # of packs
-    caching_s: float = 15.0
-    trial_s: float = PROBED_EVERY_S  # between the marked calls of a version on trial
-    limit_s: float = 60.0  # the number of drains that the work pool admits
-    notice_s: float = 5.0
-    notice_limit_s: float = notice.LIMIT_S  # how long Prefect may take to accept a notice
-    first_answers_s: float = FIRST_ANSWERS_S
-
-
 class Drain:
-    """The shell around one drain's state: its loop, and its background tasks."""
+    """The shell around the accounts of one drain: its loop, its roles, and its background tasks.
+
+    `main` is the account of the connections it was opened with; others join as workloads name them.
+    """
 
     def __init__(
         self,
@@ -68,65 +48,56 @@ class Drain:
         pace: DrainPace,
     ) -> None:
         self._at, self._held, self._heard, self.wakes = at, held, heard, Wakes()
+        self._sizes, self._pace = sizes, pace
         self._ends_at: float | None = None  # by the steady clock, once it was asked to stop
-        self.state = state = DrainState(now, most_calls=at.provider.most_calls, sizes=sizes)
-        self.leases = Leases(at.db, state.claims, every_s=pace.renew_s)
-        self.marks = CacheMarks(at.db, state, trial_s=pace.trial_s)
-        self._limits = LimitSharing(at, state)
-        renewed, marks = self.leases.last, self.marks.marks
-        self.performer = performer = Performer(
-            at, state, HostClock(now), self.wakes, renewed=renewed, marks=marks
-        )
-        self._looking: asyncio.Task[None] | None = None
-        self._error: Exception | None = None  # of a look, which ends the drain
-        self._sleeps_until, self._expired = now, False
-        self._limit = DrainLimit()
+        self._expired, self._limit = False, DrainLimit()
         self._staying = Staying(
             at.db,
             held,
             self._limit,
-            busy=lambda: performer.busy or bool(state.claims),
-            idle_since=lambda: state.idle_since,
+            busy=lambda: any(each.busy for each in self.accounts),
+            idle_since=lambda: max(each.state.idle_since for each in self.accounts),
         )
-        self._notice = Notice(at, state.standstills, limit_s=pace.notice_limit_s)
-        rooms = Rooms(at.provider.account, at.provider.most_calls)
-        router = Router(at.db, held.router, self.wakes, busy=lambda: performer.busy, rooms=rooms)
-        self._chores = Chores(at.db, router, performer, self.wakes, self._limit)
-        self._to_the_last, self._beside = BackgroundTasks(), BackgroundTasks()
-        self._to_the_last.keep("leases", self.leases.live, every_s=1.0)
-        self._keep_beside(pace)
-
-    def _keep_beside(self, pace: DrainPace) -> None:
-        keep, late = self._beside.keep, pace.first_answers_s
-        keep("the provider's limits", self.share_limits, every_s=pace.share_s)
-        keep("circuits", self.hear_circuits, every_s=pace.share_s)
-        keep("what calls need", self.learn_needs, every_s=pace.learn_s, after_s=late)
-        keep("pack sizes", self._learn_sizes, every_s=pace.sizes_s)
-        keep("cache marks", self.marks.look, every_s=pace.caching_s, after_s=late)
+        self.main = self._opened(at, now)
+        self.accounts = [self.main]
+        self._notice = Notice(at, self._standstills, limit_s=pace.notice_limit_s)
+        router = Router(
+            at.db,
+            held.router,
+            self.wakes,
+            busy=lambda: any(each.performer.busy for each in self.accounts),
+            rooms=Rooms(lambda: [each.at.lane_account for each in self.accounts]),
+        )
+        self._chores = Chores(at.db, router, self.accounts, self.wakes, self._limit)
+        self._beside = BackgroundTasks()
+        keep = self._beside.keep
         keep("what others commit", self._hear, every_s=0)
         keep("the limit of drains", self._limit.read, every_s=pace.limit_s)
         keep("the run's own state", self._notice.look, every_s=pace.notice_s)
+        keep("accounts", self.open_accounts, every_s=pace.accounts_s)
 
-    async def share_limits(self) -> None:
-        """Exchange the provider's limits with the other drains."""
-        self.performer.tell(await self._limits.exchange())
+    def _opened(self, at: Connections, now: datetime) -> AccountDrain:
+        outlasts = self._staying.outlasts
+        return AccountDrain(at, self.wakes, now, self._sizes, self._pace, outlasts=outlasts)
 
-    async def hear_circuits(self) -> None:
-        """Learn which models are in an outage."""
-        self.performer.tell(await sharing.hear_circuits(self._at))
-        self.wakes.loop.set()
+    def _standstills(self) -> Mapping[LaneAccount, Standstills]:
+        return {each.at.lane_account: each.state.standstills for each in self.accounts}
 
-    async def learn_needs(self) -> None:
-        """Learn what calls took of late."""
-        self.performer.tell(await sharing.learn_needs(self._at, self.state))
-
-    async def _learn_sizes(self) -> None:
-        self.performer.tell(await sharing.learn_sizes(self._at))
+    async def open_accounts(self) -> None:
+        """Serve the accounts that workloads name from now on, too."""
+        served = {each.at.name for each in self.accounts}
+        for at in await self._at.each_account():
+            if at.name not in served and self._ends_at is None:
+                joined = self._opened(at, await at.db.now())
+                with suppress(DBAPIError):
+                    await joined.hear_circuits()  # before anything is asked
+                self.accounts.append(joined)
+                self.wakes.work_is_ready()
 
     @property
     def answered(self) -> int:
         """How many items it has brought to an attempt."""
-        return self.state.answered
+        return sum(each.state.answered for each in self.accounts)
 
     def ending(self) -> int | State[int]:
         """Return the result of its run: the number of items, or the state that the provider does not answer."""
@@ -138,8 +109,9 @@ class Drain:
         Raises:
             DBAPIError, psycopg.Error: the database was away for longer than two minutes.
         """
-        if self._error is not None:
-            raise self._error
+        for each in self.accounts:
+            if each.error is not None:
+                raise each.error
         return self._ends_at is None and await self._staying.goes_on()
 
     def stop(self) -> None:
@@ -153,7 +125,9 @@ class Drain:
         """Claim and ask what may be now, then wait for something to happen: an event, or the end of a window or a rest."""
         await self._at.client()  # work is claimed once it can be asked
         self.advance()
-        pause_s = (self._sleeps_until - self.performer.clock()).total_seconds()
+        pause_s = min(
+            (each.sleeps_until - each.performer.clock()).total_seconds() for each in self.accounts
+        )
         try:
             async with asyncio.timeout(max(0.0, pause_s)):
                 await self.wakes.loop.wait()
@@ -162,18 +136,10 @@ class Drain:
         self.wakes.loop.clear()
 
     def advance(self) -> None:
-        """Tell the state of the time, and perform what follows."""
-        if self.wakes.looks():
-            self.performer.tell(events.WorkMayBeReady())
-        expired, self._expired = self._expired, False
-        for effect in self.performer.tell(events.Tick(expired)):
-            match effect:
-                case events.LookAtQueue():
-                    self._looking = asyncio.create_task(self._look(effect))
-                case events.Sleep(until):
-                    self._sleeps_until = until
-                case _:
-                    raise TypeError(f"a tick has no effect {effect}")
+        """Tell the state of each account of the time, and perform what follows."""
+        looks, expired, self._expired = self.wakes.looks(), self._expired, False
+        for each in self.accounts:
+            each.advance(looks=looks, expired=expired)
 
     async def close(self) -> None:
         """Release the roles and give back what was not asked; wait until calls in flight are answered and saved."""
@@ -182,42 +148,30 @@ class Drain:
         kept_warm = self._held.keeper.held
         await self._held.release()
         await self._beside.close()
-        if self._looking is not None:
-            await self._looking
-        self.performer.tell(events.Stop())
+        for each in self.accounts:
+            await each.stop()
         try:
             if self._ends_at is not None and kept_warm:
                 await self._call_for_successor()
-            await self.performer.close(by=self._ends_at)
         finally:
-            await self._to_the_last.close()
+            closing = (each.close(by=self._ends_at) for each in self.accounts)
+            failed = await asyncio.gather(*closing, return_exceptions=True)
             await self._notice.close()
+        for error in failed:
+            if isinstance(error, BaseException):
+                raise error
         await self._chores.tell_the_rest()
+
+    def close_leases(self) -> None:
+        """Renew no claim any more: what is held still is another drain's once its lease ends."""
+        for each in self.accounts:
+            each.leases.close()
 
     async def _call_for_successor(self) -> None:
         """Ask for the drain that is kept warm next, unless one that lives takes that role."""
         with suppress(DBAPIError, NoConnectionFree):
             if not await self._at.db.look(holder_exists, Role.DRAIN):
                 await ask_for_successor(self._at.db, Role.KEEPER)
-
-    async def _look(self, look: events.LookAtQueue) -> None:
-        """Look at the queue and claim, step by step on one connection."""
-        reader: QueueReader | None = None
-        try:
-            async with self._at.db.statements() as run:
-                self.performer.clock.read(run.now)
-                reader = QueueReader(self._at.db, run, self.leases)
-                steps = deque[events.LookAtQueue | events.TakeProbes | events.ClaimWork]([look])
-                while steps:
-                    for event in await reader.perform(steps.popleft()):
-                        steps.extend(self.performer.tell(event))  # pyright: ignore[reportArgumentType]
-        except Exception as error:
-            claims = [each.claim for each in reader.claimed] if reader else []
-            self.performer.tell(events.LookFailed(claims))
-            is_away = isinstance(error, DBAPIError | NoConnectionFree) and passes(error)
-            if not is_away or not self._staying.outlasts(error):
-                self._error = error
-        self.wakes.loop.set()
 
     async def _hear(self) -> None:
         await self._heard.wait()
@@ -239,10 +193,10 @@ async def drain(
         with stop_signals(opened.stop):
             try:
                 with suppress(DBAPIError):
-                    await opened.hear_circuits()  # before anything is asked
+                    await opened.main.hear_circuits()  # before anything is asked
                 yield opened
             finally:
                 try:
                     await opened.close()
                 finally:
-                    opened.leases.close()  # what is held still is another drain's once its lease ends
+                    opened.close_leases()

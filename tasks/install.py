@@ -18,10 +18,10 @@ from lanes.mainjob.samples import sample_workloads
 from lanes.settings import Settings
 from lanes.stand.prefect_api import is_local
 from lanes.store.workload import workloads
+from lanes.words import BLOCK
 from tasks.automations import write_automations
 from tasks.making_known import make_known
 from tasks.publish import publish
-from tasks.runs import BLOCK
 
 RETIRED = ("submit", "act")  # deployments of earlier releases; their runs stay
 BLOCK_TYPES: Sequence[type[Block]] = (

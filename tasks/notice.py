@@ -5,7 +5,8 @@ Beside the answers, and within a limit: Prefect delays none of them.
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 
 from prefect import get_client
@@ -17,6 +18,7 @@ from lanes.realtime.health import Standstill, Standstills
 from lanes.report import outage
 from lanes.store.promises import briefings
 from lanes.store.realtime import outages
+from lanes.store.workload.accounts import LaneAccount
 from lanes.words import Lane
 from tasks.connections import Connections
 from tasks.pages import write_artifact
@@ -29,10 +31,17 @@ CLOSING_S = 3.0
 
 
 class Notice:
-    """The notice of one drain. `close` it before its run ends, so that nothing follows the run's last state."""
+    """The notice of one drain, whose `standstills` are by account.
+
+    `close` it before its run ends, so that nothing follows the run's last state.
+    """
 
     def __init__(
-        self, at: Connections, standstills: Standstills, *, limit_s: float = LIMIT_S
+        self,
+        at: Connections,
+        standstills: Callable[[], Mapping[LaneAccount, Standstills]],
+        *,
+        limit_s: float = LIMIT_S,
     ) -> None:
         self._at, self._standstills, self._limit_s = at, standstills, limit_s
         self._told: tuple[str, ...] = ()
@@ -44,7 +53,7 @@ class Notice:
 
     async def look(self) -> None:
         """Publish the outage, or its end, in the run's state if that is news. Raises the errors of Prefect and the database."""
-        whom = tuple(each.whom for each in self._standstills.all)
+        whom = tuple(each.whom for each in _of_all(self._open()))
         lasts = bool(whom) and time.monotonic() - self._written > AGAIN_S
         if whom != self._told or lasts:
             self._telling = asyncio.create_task(self._tell(whom))
@@ -59,17 +68,26 @@ class Notice:
 
     def ending(self, answered: int) -> int | State[int]:
         """Return what the run ends with: in an outage it is red where nothing else was answered, and says so in any case."""
-        if not self._standstills.all:
+        standing = self._standing or _of_all(self._open())
+        if not any(self._open().values()):
             return answered
-        standing = self._standing or self._standstills.all
         said = f"{outage.message(standing, now=standing[0].since)}; {answered:,} items were answered by this run"
-        type_ = StateType.FAILED if self._standstills.full else StateType.COMPLETED
+        since = standing[0].since
+        none = all(each.none_answered_since(since) for each in self._standstills().values())
+        type_ = StateType.FAILED if none else StateType.COMPLETED
         return State(type=type_, name=UNANSWERED, message=said)
+
+    def _open(self) -> Mapping[LaneAccount, Sequence[Standstill]]:
+        return {account: each.all for account, each in self._standstills().items()}
 
     async def _tell(self, whom: tuple[str, ...]) -> None:
         async with self._at.db.transaction() as run:
-            now, account = run.now, self._at.provider.account
-            standing = await run(outages.as_told, account, self._standstills.all)
+            now = run.now
+            told = {
+                account: await run(outages.as_told, account.name, each)
+                for account, each in self._open().items()
+            }
+        standing = _of_all(told)
         if not all(each.bad for each in standing) and not self._waited:
             # an incident is about to be written: the next look tells what it says
             self._waited = True
@@ -101,3 +119,13 @@ class Notice:
         page, said = outage.render(standing, stake, now=now), outage.headline(standing)
         run_id = self._at.flow_run_id
         await write_artifact(client, outage.KEY, page, said, flow_run_id=run_id)
+
+
+def _of_all(standing: Mapping[LaneAccount, Sequence[Standstill]]) -> list[Standstill]:
+    """Return the standstills of all accounts, the oldest first; each names its account where there are several."""
+    found = [
+        each if len(standing) == 1 else replace(each, whom=f"{each.whom} of account {account.name}")
+        for account, of_it in standing.items()
+        for each in of_it
+    ]
+    return sorted(found, key=lambda each: (each.since, each.whom))

@@ -30,9 +30,9 @@ from lanes.settling.jobs import JobStatus
 from lanes.slack.wording import IncidentPages
 from lanes.standing.runs import Deployment, departing_workload
 from lanes.text import remove_quotes
-from lanes.words import Lane
+from lanes.words import BLOCK, Lane
 from tasks.connections import this_run
-from tasks.runs import BLOCK, described
+from tasks.runs import described
 
 T = TypeVar("T")
 NEWEST = 20  # runs that are looked through

@@ -55,13 +55,19 @@ async def sole_submitter(at: Connections) -> AsyncIterator[None]:
 
 
 async def reconcile_unresolved(at: Connections) -> BatchFinding | None:
-    """Adopt, release or hold the account's unresolved batch, or wait on; return the finding, None when there is none.
+    """Adopt, release or hold the unresolved batch of each account, or wait on; return the finding, None when there is none.
 
     Held batches are searched for again from time to time. A restored database adopts its orphans first: a batch whose
     create is without an answer may be one of them.
     """
     found: BatchFinding | None = None
     await adopt_orphans(at)
+    for each in await at.each_account():
+        found = await _reconcile_account(each, found)
+    return found
+
+
+async def _reconcile_account(at: Connections, found: BatchFinding | None) -> BatchFinding | None:
     for batch in await at.db.run(adoption.to_search, at.provider.account, now=await at.db.now()):
         with log_ids(batch=batch.id):
             try:
@@ -80,11 +86,18 @@ async def adopt_orphans(at: Connections) -> None:
 
     No batch leaves before every one of them is known: their items may be among those that wait here.
     """
-    before = await at.db.now()
-    copy = await at.db.run(orphans.copied, now=before)
+    copy = await at.db.run(orphans.copied, now=await at.db.now())
     if copy is None:
         return
-    log = get_run_logger()
+    accounts = await at.each_account()
+    left = [await _adopt_from(each, copy) for each in accounts]
+    if not any(left) and not at.unopened:
+        await at.db.run(orphans.searched, copy)
+
+
+async def _adopt_from(at: Connections, copy: Copy) -> bool:
+    """Adopt the ended orphans of one account; return whether others are open, or could not be looked for."""
+    log, before = get_run_logger(), await at.db.now()
     try:
         listing = await provider.listing(await at.client())
         ahead = _ahead(listing.answered_at, before, await at.db.now())
@@ -105,9 +118,8 @@ async def adopt_orphans(at: Connections) -> None:
                     log.warning("%s", said)
     except (CallFailed, ResultsCut) as failure:
         log.warning("batches that left after the copy could not be looked for: %s", failure)
-        return
-    if not is_open:
-        await at.db.run(orphans.searched, copy)
+        return True
+    return is_open
 
 
 async def _adopt(at: Connections, seen: ProviderBatch, copy: Copy) -> str | None:
@@ -138,6 +150,7 @@ async def _adopt(at: Connections, seen: ProviderBatch, copy: Copy) -> str | None
         nonce,
         labels,
         said,
+        at.name,
     )
     return await at.db.run(orphans.adopt, orphan, now=await at.db.now())
 

@@ -12,7 +12,7 @@ from prefect.logging import get_run_logger
 from sqlalchemy.exc import OperationalError
 
 from lanes.realtime.cursor import QueueCursor
-from lanes.routing.room import Guards, Room
+from lanes.routing.room import AccountRooms, Guards, Room
 from lanes.routing.route import ArrivedItem, ReceivedItem, Route, decide, looks_inside
 from lanes.routing.split import Splits
 from lanes.store import locks
@@ -24,8 +24,9 @@ from lanes.store.realtime import load
 from lanes.store.routing import routes, turnarounds
 from lanes.store.signals import RoleLock
 from lanes.store.workload import workloads
+from lanes.store.workload.accounts import LaneAccount
 from lanes.store.workload.workloads import InForce
-from lanes.words import Lane
+from lanes.words import BLOCK, Lane
 from lanes.workload.version import Version
 from tasks.arrivals import ArrivalReader
 from tasks.background import bounded_tasks
@@ -66,15 +67,17 @@ _told: set[str] = set()
 class Rooms:
     """The room found by the newest look, less the work routed since.
 
-    It is that of one account, whose drains make up to `most_calls` calls at once (0: no limit).
+    Each account has its own; `accounts` returns those that answer now.
     """
 
-    def __init__(self, account: str, most_calls: int = 0) -> None:
-        self._account, self._most_calls = account, most_calls
-        self._room: Room | None = None
+    def __init__(self, accounts: Callable[[], Sequence[LaneAccount]]) -> None:
+        self._accounts = accounts
+        self._room: AccountRooms | None = None
         self._looked_at: datetime | None = None
 
-    async def of(self, run: Run, versions: Iterable[Version], splits: Splits) -> Room | None:
+    async def of(
+        self, run: Run, versions: Iterable[Version], splits: Splits
+    ) -> AccountRooms | None:
         """Return the room on the real-time lane, None if it is unknown.
 
         The last result counts while it is fresh. After that, query the load again, unless no item of these versions may choose
@@ -85,9 +88,12 @@ class Rooms:
             return self._room
         if not any(may_choose_realtime(each, splits) for each in versions):
             return None
-        account, calls = self._account, self._most_calls
-        seen = await run(load.snapshot, account=account, most_calls=calls, now=run.now)
-        self._room, self._looked_at = Room(seen, await run(sharing.known, now=run.now)), run.now
+        shared = await run(sharing.known, now=run.now)
+        rooms = dict[str, Room]()
+        for each in self._accounts():
+            seen = await run(load.snapshot, each, now=run.now)
+            rooms[each.provider or BLOCK] = Room(seen, shared)
+        self._room, self._looked_at = AccountRooms(rooms), run.now
         return self._room
 
 

@@ -18,8 +18,7 @@ from lanes.errors import (
     UnknownWorkload,
 )
 from lanes.store.database import Database
-
-BLOCK = "lanes"  # the name of the block documents that `lanes up` writes
+from lanes.words import BLOCK
 
 
 @asynccontextmanager

@@ -4,13 +4,14 @@ Real time takes over late items of batches, at the latest moment at which it can
 serve now, and may wait, leaves for a batch.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from datetime import datetime
 from functools import partial
 
 from prefect.logging import get_run_logger
 
-from lanes.promises.deadlines import risks
+from lanes.promises.deadlines import AtRisk, risks
 from lanes.routing.load import Load, ModelRest
 from lanes.routing.second_look import BOUND_AHEAD, LOOKS_EVERY, looked_until, rescue, weigh
 from lanes.routing.shedding import QueueAhead, Shedding
@@ -21,18 +22,20 @@ from lanes.store.realtime import circuits, load
 from lanes.store.routing import rescues, sheds, turnarounds
 from lanes.store.routing.sheds import END
 from lanes.store.workload import workloads
+from lanes.store.workload.accounts import LaneAccount
 from lanes.units import counted
+from lanes.workload.version import Version
 from tasks.background import BackgroundTasks
 from tasks.connections import Connections
 
 MOST_CHUNKS = 40  # of one look, each a transaction; the next look goes on from there
-Look = Callable[[Load], Awaitable[object]]
+Look = Callable[[Mapping[LaneAccount, Load]], Awaitable[object]]  # the load by account
 
 
 @asynccontextmanager
 async def looking_again(at: Connections) -> AsyncIterator[None]:
     """Keep looking again beside the run, and stop at the end."""
-    looks: list[Look] = [partial(rescue_late, at.db), Shedder(at.db, at.provider.account).look]
+    looks: list[Look] = [partial(rescue_late, at.db), Shedders(at.db).look]
     background = BackgroundTasks()
     look = partial(look_again, at, looks)
     background.keep("the second look", look, every_s=LOOKS_EVERY.total_seconds())
@@ -43,13 +46,16 @@ async def looking_again(at: Connections) -> AsyncIterator[None]:
 
 
 async def look_again(at: Connections, looks: Sequence[Look]) -> None:
-    """Give each look the lane as it is now.
+    """Give each look the lane as it is now, as each account answers it.
 
     Raises:
         ExceptionGroup: some of them failed; the others went on.
     """
-    now, of = await at.db.now(), at.provider
-    seen = await at.db.look(load.snapshot, account=of.account, most_calls=of.most_calls, now=now)
+    accounts, now = await at.each_account(), await at.db.now()
+    seen = {
+        each.lane_account: await at.db.look(load.snapshot, each.lane_account, now=now)
+        for each in accounts
+    }
     broken: list[Exception] = []
     for each in looks:
         try:
@@ -60,33 +66,60 @@ async def look_again(at: Connections, looks: Sequence[Look]) -> None:
         raise ExceptionGroup("; ".join(f"{type(each).__name__}: {each}" for each in broken), broken)
 
 
-async def rescue_late(db: Database, lane: Load) -> int:
-    """Let real time take over the due items that must begin now; return how many.
+async def rescue_late(db: Database, lanes: Mapping[LaneAccount, Load]) -> int:
+    """Let real time take over the due items that must begin now, of each account by its load; return how many.
 
     Chunks are committed one by one, so that drains start on the first at once. What is at risk has its incident.
     """
-    now = lane.at
+    now = max(lane.at for lane in lanes.values())
     async with db.transaction() as run:
         known = await run(workloads.in_force)
-        furthest = looked_until(lane, known.values(), dict.fromkeys(known, rescues.PASSED_OVER))
+        furthest = _looked_until(lanes, known, dict.fromkeys(known, rescues.PASSED_OVER))
         numbers = await run(rescues.numbers, until=furthest, now=now)
-        due = await run(rescues.due, until=looked_until(lane, known.values(), numbers), now=now)
+        due = await run(rescues.due, until=_looked_until(lanes, known, numbers), now=now)
         bound = await run(rescues.bound, until=now + BOUND_AHEAD, now=now)
         if not due and not bound:
             await run(recording.record_at_risk, [], now=now)
             return 0
         prospects = await run(turnarounds.prospects, now=now)
-    looked = rescue(weigh([*due, *bound], prospects, now=now), lane, now=now)
-    taken = 0
-    for first in range(0, len(looked.taken), rescues.CHUNK):
-        part = looked.taken[first : first + rescues.CHUNK]
-        async with db.transaction() as run:
-            taken += await run(rescues.take, part, now=run.now)
-    await db.run(recording.record_at_risk, risks(looked.at_risk, lane), now=now)
+    doubtful, taken, at_risk = weigh([*due, *bound], prospects, now=now), 0, list[AtRisk]()
+    for lane in lanes.values():
+        of_lane = [each for each in doubtful if lane.answers(each.of.version.workload)]
+        looked = rescue(of_lane, lane, now=now)
+        at_risk += risks(looked.at_risk, lane)
+        for first in range(0, len(looked.taken), rescues.CHUNK):
+            part = looked.taken[first : first + rescues.CHUNK]
+            async with db.transaction() as run:
+                taken += await run(rescues.take, part, now=run.now)
+    await db.run(recording.record_at_risk, at_risk, now=now)
     if taken:
         said = "%s rescued: their batches are unlikely to be back in time"
         get_run_logger().info(said, counted(taken, "item"))
     return taken
+
+
+def _looked_until(
+    lanes: Mapping[LaneAccount, Load], known: Mapping[str, Version], due: Mapping[str, int]
+) -> datetime:
+    of_each = (
+        (lane, [of for name, of in known.items() if lane.answers(name)]) for lane in lanes.values()
+    )
+    return max(looked_until(lane, versions, due) for lane, versions in of_each)
+
+
+class Shedders:
+    """The shedder of each account."""
+
+    def __init__(self, db: Database) -> None:
+        self._db, self._of = db, dict[LaneAccount, Shedder]()
+
+    async def look(self, lanes: Mapping[LaneAccount, Load]) -> int:
+        """Shed what has to leave of the next part of each account's queue; return how much that was."""
+        left = 0
+        for account, lane in lanes.items():
+            shedder = self._of.setdefault(account, Shedder(self._db, account.name))
+            left += await shedder.look(lane)
+        return left
 
 
 class Shedder:
@@ -103,7 +136,8 @@ class Shedder:
     async def look(self, lane: Load) -> int:
         """Shed what has to leave of the next part of the queue; return how much that was."""
         async with self._db.transaction() as run:
-            going = await run(sheds.going)
+            of_all = await run(sheds.going)
+            going = {name: of for name, of in of_all.items() if lane.answers(name)}
             rests = [
                 ModelRest(model, each.since, each.why)
                 for (account, model), each in (await run(circuits.not_closed, now=run.now)).items()

@@ -99,7 +99,9 @@ async def send_batch(at: Connections, kind: BatchKind, *, most: BatchSize = Batc
         Blocked: a batch of the account must be resolved first.
         BudgetUsedUp: less of a budget is left than it may cost.
         ReferenceFailed: reference rows cannot be read, and the work stays ready.
+        SetupError: the provider block of the workload cannot be loaded, and the work stays ready.
     """
+    at = await at.of(kind.provider)
     await _unblocked(at)
     prepared = await prepare(at, kind, most=most)
     if prepared is None:
@@ -179,6 +181,7 @@ async def _prepared(
             intent = Intent(
                 nonce=writing.nonce,
                 account=at.provider.account,
+                provider=at.name,
                 workload=kind.workload,
                 version_id=kind.version_id,
                 model=version.spec.batch_model,

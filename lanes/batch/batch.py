@@ -8,7 +8,7 @@ from uuid import UUID
 
 from lanes.ids import BatchId, VersionId
 from lanes.units import counted, usd
-from lanes.words import BatchState
+from lanes.words import BLOCK, BatchState
 
 UNCONFIRMED = (
     BatchState.INTENDED,
@@ -27,6 +27,7 @@ class BatchKind:
 
     workload: str
     version_id: VersionId
+    provider: str = BLOCK  # the block of the account that it is sent to
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,7 @@ class Intent:
     flow_run_id: UUID | None = None
     stated_back_at: datetime | None = None
     note: str | None = None
+    provider: str = BLOCK  # the block of the account
 
 
 class CreateAnswer(StrEnum):
@@ -72,6 +74,7 @@ class OpenBatch:
     unproved: bool = False  # adopted from the provider's list; no result has proved it yet
     unknown_since: datetime | None = None
     cancel_at: datetime | None = None
+    provider: str = BLOCK  # the block of the account
 
     @property
     def begun_at(self) -> datetime:

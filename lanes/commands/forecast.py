@@ -32,10 +32,9 @@ from lanes.store import asking
 from lanes.store.database import clock
 from lanes.store.doors import history
 from lanes.store.money import budgets, overheads, sharing
-from lanes.store.realtime import limits
 from lanes.store.realtime import load as lane_load
 from lanes.store.routing import turnarounds
-from lanes.store.workload import workloads
+from lanes.store.workload import accounts, workloads
 from lanes.text import plain
 from lanes.units import MISSING, count, counted, seconds, share, usd
 from lanes.words import Lane
@@ -147,9 +146,7 @@ def _look(file: Path, workload: str, layout: Layout, show: Show, as_json: bool, 
                 workloads.splits(connection),
                 turnarounds.prospects(connection, now=now),
                 budgets.statuses(connection, [workload], now=now),
-                lane_load.snapshot(  # by the limits of the account that asked last
-                    connection, account=limits.newest_account(connection) or "", now=now
-                ),
+                lane_load.snapshot(connection, accounts.of_workload(connection, workload), now=now),
                 sharing.known(connection, now=now),
             )
             kept = overheads.of_each(asking.through(connection), [workload], now=now)[workload]

@@ -253,11 +253,12 @@ def role_free(subject: str) -> str:
     return f"No session of another user holds {subject} any more: Lanes takes it by itself."
 
 
-def bill_differs(day: date, found: Sequence[BillDifference]) -> Assessment:
-    """Return the breach that the provider's bill of a day is not what the ledger knows."""
-    rows = ". ".join(each.sentence for each in found)
-    said = f"The provider's bill of {day} (UTC) differs from the ledger. {rows}."
-    return Assessment.breach(Promise.BILL_DIFFERS, EVERYBODY, len(found), said, f"bill of {day}")
+def bill_differs(day: date, found: Sequence[BillDifference], *, account: str = "") -> Assessment:
+    """Return the breach that the provider's bill of a day, where there are several for an account, is not the ledger's."""
+    rows, whose = ". ".join(each.sentence for each in found), account and f" for account {account}"
+    said = f"The provider's bill of {day} (UTC){whose} differs from the ledger. {rows}."
+    subject = f"bill of {day}{whose}"
+    return Assessment.breach(Promise.BILL_DIFFERS, EVERYBODY, len(found), said, subject)
 
 
 def webhook_gone(name: str, host: str) -> Assessment:

@@ -256,12 +256,9 @@ class Standstills:
         """The open standstills, the oldest first."""
         return sorted(self._open.values(), key=lambda each: (each.since, each.whom))
 
-    @property
-    def full(self) -> bool:
-        """Whether nothing at all was answered since the first of them began."""
-        return bool(self._open) and (
-            self._answered_at is None or self._answered_at < self.all[0].since
-        )
+    def none_answered_since(self, moment: datetime) -> bool:
+        """Return whether nothing at all was answered since then."""
+        return self._answered_at is None or self._answered_at < moment
 
     def met(self, whom: str, why: str, *, calls: int | None = None, now: datetime) -> None:
         """Note a call without an answer; `calls` in a row if that is known, else one more than before."""

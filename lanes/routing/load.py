@@ -7,7 +7,7 @@ each as its share has places for meanwhile, and no more than wait.
 import math
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Collection, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import cached_property
@@ -117,6 +117,7 @@ class Load:
     rests: Mapping[str, ModelRest] = field(default_factory=dict[str, ModelRest])
     refused: Set[tuple[str, str | None]] = frozenset[tuple[str, str | None]]()
     timed: bool = True
+    workloads: Collection[str] | None = None  # that its account answers; None: all
     _own: dict[tuple[str, int], Own] = field(
         default_factory=dict[tuple[str, int], Own], init=False, repr=False, compare=False
     )
@@ -126,6 +127,10 @@ class Load:
         repr=False,
         compare=False,
     )
+
+    def answers(self, workload: str) -> bool:
+        """Return whether the lane's account answers the workload."""
+        return self.workloads is None or workload in self.workloads
 
     def as_known(self) -> "Load":
         """Return the lane as far as it was measured, for senders of work to batches: unmeasured places bound nothing."""

@@ -1,6 +1,6 @@
 """Whether real time has room for items that may wait: behind its queue, within its limits and without the reserve."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -92,12 +92,29 @@ class Room:
         return more
 
 
+class AccountRooms:
+    """The rooms of all accounts, by provider block: an item takes of the one that its version names."""
+
+    def __init__(self, rooms: Mapping[str, Room]) -> None:
+        self._of = rooms
+
+    def add(self, version: Version) -> None:
+        """Add an item ahead of the next one of its account."""
+        if (room := self._of.get(version.spec.provider)) is not None:
+            room.add(version)
+
+    def lacks(self, version: Version, within: timedelta, *, now: datetime) -> str | None:
+        """Return what `Room.lacks` says; None also where the account is not open yet."""
+        room = self._of.get(version.spec.provider)
+        return None if room is None else room.lacks(version, within, now=now)
+
+
 @dataclass(frozen=True)
 class Guards:
     """What may send an item that may wait to a batch: a budget beyond its soft limit, or real time without room."""
 
     budgets: Sequence[BudgetStatus] = ()
-    room: Room | None = None  # None: real time has room
+    room: Room | AccountRooms | None = None  # None: real time has room
 
 
 NO_GUARDS = Guards()

@@ -25,6 +25,7 @@ from lanes.stand.kept import (
     fingerprint,
     said,
 )
+from lanes.words import BLOCK
 
 if TYPE_CHECKING:
     from lanes.stand.prefect_api import PrefectApi
@@ -149,7 +150,6 @@ def _own(info: StandInfo, here: Mapping[str, Said]) -> dict[str, Said]:
 
 
 ANTHROPIC = "https://api.anthropic.com"  # where the block names no other address
-BLOCK = "lanes"
 HELD = {
     "LANES_DATABASE_URL": ("lanes-database", "url"),
     "LANES_DIRECT_DATABASE_URL": ("lanes-database", "direct_url"),

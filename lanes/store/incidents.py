@@ -80,7 +80,7 @@ select f.name as workload, c.id, c.promise, c.subject, array['realtime'] as lane
   from cause c
   join lanes.outage o on o.account = c.subject and (o.over_at is null or o.over_at >= :since)
   join lanes.version v on v.realtime_model = o.model
-  join lanes.workload f on f.version_id = v.id
+  join lanes.workload f on f.version_id = v.id and coalesce(f.account, o.account) = o.account
  where c.promise = 'provider_down' and c.workload = '*'
 union all
 select f.name, c.id, c.promise, c.subject,
@@ -91,7 +91,8 @@ select f.name, c.id, c.promise, c.subject,
        else array['realtime', 'batch'] end,
        c.resolved_at
   from cause c
-  join lanes.workload f on c.workload in ('*', f.name)
+  join lanes.workload f on c.workload = f.name or c.workload = '*'
+   and (c.promise <> 'provider_frozen' or coalesce(f.account, c.subject) = c.subject)
   join lanes.version v on v.id = f.version_id
  where c.promise = 'provider_frozen'
     or c.promise = 'budget' and c.value >= 100

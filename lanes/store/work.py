@@ -71,6 +71,7 @@ _now = sa.bindparam("now", type_=Moment)
 _but, _only = (sa.bindparam(name, type_=sa.ARRAY(sa.BigInteger)) for name in ("but", "only"))
 # `+ 0`: without statistics, by which one version in use would be all or nothing
 _before = sa.bindparam("before", type_=Moment)  # ranks from it on are left out
+_provider = sa.bindparam("provider", type_=sa.Text)  # the block of the account; null: of all
 _askable = work.c.version_id + 0 != sa.all_(_but)
 _LISTS = {  # of workloads, how much of each is asked for, from which rank on, and of which consumer
     "workload": sa.bindparam("of_workload", type_=sa.ARRAY(sa.Text)),
@@ -125,9 +126,12 @@ def waiting(
     since: Mapping[str, datetime] | None = None,
     but: Sequence[VersionId] = (),
     before: datetime | None = None,
+    provider: str | None = None,
     now: datetime,
 ) -> WaitingWork:
     """Return the waiting work, without paused workloads, unreadable versions and the versions in `but`.
+
+    Where `provider` names a block, only that of the workloads which its account answers.
 
     Where `since` names a workload, only its work of that rank or later is looked for, and what its sender marked urgent; work
     that ranks `before` a moment alone, if one is given.
@@ -135,7 +139,14 @@ def waiting(
     from_ = since or {}
     asked: dict[str, Any] = {"of_workload": list(from_), "of_since": list(from_.values())}
     rows = connection.execute(
-        _waiting(lane), {**asked, "but": list(but), "before": before or now + EVER, "now": now}
+        _waiting(lane),
+        {
+            **asked,
+            "but": list(but),
+            "before": before or now + EVER,
+            "provider": provider,
+            "now": now,
+        },
     ).all()
     readable = versions(connection, [row.id for row in rows])
     there = [row for row in rows if row.id in readable]
@@ -174,6 +185,7 @@ def _waiting(lane: Lane) -> sa.Select[*tuple[Any, ...]]:
         .outerjoin(first, sa.true())
         .outerjoin(urgent, sa.true())
         .where(
+            workload.c.provider == sa.func.coalesce(_provider, workload.c.provider),
             workload.c.paused_at.is_(None),
             sa.func.coalesce(first.c.rank_at, urgent.c.rank_at).is_not(None),
         )

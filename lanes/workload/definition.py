@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from lanes.errors import SpecInvalid
 from lanes.json_data import is_same_json, why_unstorable
-from lanes.words import Mode
+from lanes.words import BLOCK, Mode
 from lanes.workload.context import Context
 from lanes.workload.rules import OF_ANSWERS, Rule, RuleSyntaxError
 from lanes.workload.schemas import SchemaFault
@@ -32,6 +32,7 @@ LATER: Mapping[str, Any] = {
     "context": Context().model_dump(mode="json"),
     "second_pass": SecondPass().model_dump(mode="json"),
     "consumers": {},
+    "provider": BLOCK,
 }
 LATER_PROMISES = {"deadline_max_missed_percent": 5, "quality_reference_answers": 500}
 

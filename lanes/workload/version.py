@@ -18,7 +18,7 @@ from pydantic import (
 )
 
 from lanes.ids import VersionId
-from lanes.words import Announces, Lane, Mode, PackScope
+from lanes.words import BLOCK, Announces, Lane, Mode, PackScope
 from lanes.workload import prices
 from lanes.workload.answer_check import AnswerCheck, check_affordable, check_size
 from lanes.workload.context import STORED, Context
@@ -227,6 +227,14 @@ class Spec(BaseModel):
         default=75, ge=1, le=100, title="Largest share of the real-time lane (%)"
     )
     """Bound on what one workload may take while others wait, 1 to 100."""
+    provider: str = Field(
+        default=BLOCK,
+        pattern=NAME.pattern + "$",
+        max_length=63,
+        title="Provider",
+        description='Name of the "Lanes provider" block that answers: its account is billed, its limits and outages count. '
+        "`lanes up` writes block lanes; create others for other accounts.",
+    )
     consumers: dict[ConsumerName, ConsumerTerms] = Field(
         default_factory=dict,
         max_length=100,

@@ -31,6 +31,7 @@ from lanes.store.asking import plain_url
 from lanes.store.database import Database, clock
 from lanes.store.doors import items
 from lanes.store.doors.unrouted import RoutedUpTo
+from lanes.store.workload.accounts import LaneAccount
 from lanes.words import Lane
 from lanes.workload.version import Version
 from tasks.router import MOST, Rooms, route_received
@@ -150,7 +151,11 @@ class Intake:
         os.environ["LANES_DATABASE_URL"] = url
         async with Database(url) as db:
             await db.now()
-            heads, rooms, left = QueueCursor[RoutedUpTo](), Rooms("acme"), self._number
+            heads, rooms, left = (
+                QueueCursor[RoutedUpTo](),
+                Rooms(lambda: [LaneAccount("acme")]),
+                self._number,
+            )
             began = time.perf_counter()
             with disable_run_logger():
                 while left > 0:

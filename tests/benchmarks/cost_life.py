@@ -13,7 +13,8 @@ from sqlalchemy import Connection, text
 
 from lanes.money.estimates import Estimates
 from lanes.store.doors import items as door
-from tasks.drain import Drain, DrainPace, drain
+from tasks.account_drain import DrainPace
+from tasks.drain import Drain, drain
 from tasks.router import route_received
 from tests.benchmarks.at_its_time import Ground, standing
 from tests.benchmarks.bank_messages import Messages
@@ -112,7 +113,7 @@ async def _urgent(
                 opened.wakes.work_is_ready()
                 await opened.turn()
         ground.time.passes(seconds=sizes.apart_s)
-        await opened.marks.look()
+        await opened.main.marks.look()
     return done
 
 

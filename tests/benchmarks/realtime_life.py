@@ -26,6 +26,7 @@ from lanes.store import work
 from lanes.store.database import Database
 from lanes.store.doors.unrouted import RoutedUpTo
 from lanes.store.signals import listening
+from lanes.store.workload.accounts import LaneAccount
 from lanes.words import Lane
 from lanes.workload.prices import Usage
 from lanes.workload.version import Version
@@ -50,7 +51,7 @@ class RealtimeLife:
             QueueCursor[RoutedUpTo](),
             QueueCursor[datetime](),
         )  # as long as those of a drain
-        self._rooms = Rooms("acme")
+        self._rooms = Rooms(lambda: [LaneAccount("acme")])
 
     def lead(self, items: int) -> float:
         """Send and answer that many more items, and return the seconds."""

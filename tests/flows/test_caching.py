@@ -8,8 +8,9 @@ from anthropic_standin.echo import EchoEngine
 from anthropic_standin.testing import Endpoint
 from lanes.money.cost import shared_tokens
 from lanes.words import Lane
+from tasks.account_drain import DrainPace
 from tasks.connections import Connections
-from tasks.drain import Drain, DrainPace, drain
+from tasks.drain import Drain, drain
 from tests.examples import version
 from tests.flows.batches import collect_all, submit
 from tests.flows.conftest import Sender
@@ -40,7 +41,7 @@ async def answered(
 async def looks(opened: Drain, sender: Sender, **after: float) -> None:
     """The drain looks at its cache, so much later."""
     sender.time.passes(**after)
-    await opened.marks.look()
+    await opened.main.marks.look()
 
 
 # Calls on trial need not be a second apart: each is asked after the other. A drain looks when a test says so.

@@ -7,6 +7,7 @@ from sqlalchemy import Connection, Engine
 
 from lanes.store.database import Database
 from lanes.store.realtime.load import TIMED
+from lanes.store.workload.accounts import LaneAccount
 from tasks import router
 from tasks.router import Rooms
 from tests.examples import admit, publish
@@ -29,7 +30,9 @@ async def test_what_may_wait_goes_to_batch_once_real_time_is_full_and_what_is_bo
     db: Database, pool: Engine
 ) -> None:
     now = await db.now()
-    rooms = Rooms("acme", most_calls=1)  # one call at once, of a second: an item a second
+    rooms = Rooms(
+        lambda: [LaneAccount("acme", most_calls=1)]
+    )  # one call at once, of a second: an item a second
     with pool.begin() as sender:
         time_calls(sender, now=now)
         publish(
@@ -62,7 +65,12 @@ async def test_a_lane_that_nobody_has_timed_is_full_for_nobody(db: Database, poo
         time_calls(sender, now=now, calls=TIMED - 1)
         publish(sender, now=now, split_percent=100, patience_s=5)
         admit(sender, *(f"k{n}" for n in range(99)), now=now)
-    assert await router.route_received(db, 100, rooms=Rooms("acme", most_calls=1)) == 99
+    assert (
+        await router.route_received(
+            db, 100, rooms=Rooms(lambda: [LaneAccount("acme", most_calls=1)])
+        )
+        == 99
+    )
     with pool.begin() as reader:
         assert {each.lane for each in rows(reader, "route_log")} == {"realtime"}
 
@@ -70,7 +78,7 @@ async def test_a_lane_that_nobody_has_timed_is_full_for_nobody(db: Database, poo
 async def test_the_load_is_not_looked_at_where_nothing_goes_to_real_time_but_what_must(
     db: Database, pool: Engine
 ) -> None:
-    rooms = Rooms("acme")
+    rooms = Rooms(lambda: [LaneAccount("acme")])
     now = await db.now()
     with pool.begin() as sender:
         publish(sender, now=now, split_percent=0)
@@ -83,7 +91,7 @@ async def test_the_load_is_not_looked_at_where_nothing_goes_to_real_time_but_wha
 async def test_what_must_go_to_real_time_takes_of_the_room_of_a_look_that_is_new_still(
     db: Database, pool: Engine, passing_time: PassingTime
 ) -> None:
-    rooms = Rooms("acme", most_calls=1)
+    rooms = Rooms(lambda: [LaneAccount("acme", most_calls=1)])
     now = await db.now()
     with pool.begin() as sender:
         time_calls(sender, now=now)
@@ -136,7 +144,7 @@ async def test_rules_that_fail_and_odd_moments_lose_no_item_and_harm_no_neighbou
             payload={},
             occurred_at=now.replace(year=2200),
         )
-    assert await router.route_received(db, 100, rooms=Rooms("acme")) == 8
+    assert await router.route_received(db, 100, rooms=Rooms(lambda: [LaneAccount("acme")])) == 8
     with pool.begin() as reader:
         said = {each.key: each for each in rows(reader, "route_log")}
     assert "which this item lacks; guard it with has()" in said["k0"].explanation

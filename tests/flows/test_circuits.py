@@ -16,8 +16,9 @@ from lanes.store.database import Database
 from lanes.store.realtime import circuits, outages
 from lanes.words import Lane
 from tasks import sharing
+from tasks.account_drain import DrainPace
 from tasks.connections import Connections
-from tasks.drain import Drain, DrainPace, drain
+from tasks.drain import Drain, drain
 from tasks.watch import evaluate
 from tests.flows.conftest import Sender
 from tests.flows.realtime import a_state
@@ -190,7 +191,9 @@ async def test_a_drain_that_begins_in_an_outage_asks_nothing_but_its_probe(
     now = await at.db.now()
     await at.db.run(outages.faulted, at.provider.account, MODEL, Fault("529", 3, now, now), now=now)
     async with drain(at, standing=False, pace=SHARED_OFTEN) as opened:
-        assert opened.state.health.circuits.any_open(await at.db.now())  # before it claims anything
+        assert opened.main.state.health.circuits.any_open(
+            await at.db.now()
+        )  # before it claims anything
         await turns(opened, sender=sender, until=after(3))
     assert hits(endpoint) <= 2
 

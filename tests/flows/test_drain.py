@@ -186,7 +186,7 @@ async def test_what_gathers_takes_no_place_and_a_pack_larger_than_the_places_fil
 async def first_answered(opened: Drain, sender: Sender) -> None:
     """Answer the first item, by a call so short that two more calls are claimed ahead from then on."""
     await until_answered(opened, sender, "first")
-    opened.state.places.call_s = 0.01
+    opened.main.state.places.call_s = 0.01
 
 
 async def claim_ahead(opened: Drain, endpoint: Endpoint, sender: Sender) -> None:
@@ -204,7 +204,7 @@ async def test_explain_names_the_reason_for_which_a_claimed_item_is_not_asked(
     await sender.items("first", lane=Lane.REALTIME)
     async with drain(two_places, standing=False) as opened:
         await claim_ahead(opened, endpoint, sender)
-        await opened.share_limits()
+        await opened.main.share_limits()
         now = await two_places.db.now()
         kept = await two_places.db.run(records, "letters", "d", now=now)
         said = next_step(kept, now)

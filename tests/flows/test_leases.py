@@ -10,8 +10,9 @@ from anthropic_standin.testing import Endpoint
 from lanes.realtime.pace import LEASE, RENEWED_WITHIN_S
 from lanes.store import work
 from lanes.words import Lane
+from tasks.account_drain import DrainPace
 from tasks.connections import Connections
-from tasks.drain import DrainPace, drain
+from tasks.drain import drain
 from tests.flows.conftest import Sender
 from tests.flows.test_drain import PROMPTLY_S, turns, until_answered, work_is
 from tests.prefect_standin import PrefectStandIn
@@ -111,7 +112,7 @@ async def test_what_a_drain_holds_is_renewed_no_more_when_its_loop_stands_still_
     await sender.items("a", lane=Lane.REALTIME, buffer_s=5, realtime_pack=20)
     async with drain(at, standing=False) as opened:
         await turns(opened, lambda: work_is(sender, claimed=1))
-        leases = opened.leases
+        leases = opened.main.leases
         await asyncio.to_thread(leases.renew)
         ((until,),) = await sender.rows("select lease_until from lanes.work")
         leases.loop_s = -1.0
@@ -132,7 +133,7 @@ async def test_a_drain_asks_nothing_for_claims_that_it_could_not_renew_lately(
     async with drain(at, standing=False) as opened:
         await turns(opened, lambda: work_is(sender, claimed=1))
         long_ago = time.monotonic() - RENEWED_WITHIN_S
-        opened.leases.claimed(opened.state.claims.values(), at=long_ago)
+        opened.main.leases.claimed(opened.main.state.claims.values(), at=long_ago)
         await sender.items("b", **packed)  # it fills the pack
 
         async def given_back() -> bool:

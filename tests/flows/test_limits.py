@@ -129,7 +129,7 @@ async def test_headers_that_lie_stop_no_lane(
     await sender.items(*(f"k{n}" for n in range(18)), lane=Lane.REALTIME)
     async with drain(at, standing=False) as opened:
         await until_answered(opened, sender, 18, by_step_s=20)
-        await opened.share_limits()
+        await opened.main.share_limits()
     assert len(said) == len(set(said))
     assert said or lie == "nothing remains for ever"
 
@@ -142,11 +142,11 @@ async def test_drains_share_what_one_saw(
     await sender.items("a", lane=Lane.REALTIME)
     async with drain(at, standing=False) as one, drain(at, standing=False) as other:
         await until_answered(one, sender, 1)
-        await one.share_limits()
-        await other.share_limits()
-        ((model, seen),) = other.state.rates.buckets.seen().items()
+        await one.main.share_limits()
+        await other.main.share_limits()
+        ((model, seen),) = other.main.state.rates.buckets.seen().items()
         assert {each.kind: each.limit for each in seen}[LimitKind.REQUESTS] == 30
-        assert other.state.rates.buckets.drains == 2
+        assert other.main.state.rates.buckets.drains == 2
     rows = await sender.rows(
         "select account, model, kind, limit_, remaining from lanes.capacity where kind = 'requests'"
     )
@@ -158,10 +158,10 @@ async def test_places_are_bounded_by_the_block_or_where_it_says_nothing_by_the_c
 ) -> None:
     await sender.items("a", lane=Lane.REALTIME)
     async with drain(at, standing=False) as opened:
-        assert opened.state.places.most == 64
+        assert opened.main.state.places.most == 64
         await until_answered(opened, sender, 1)
-        await opened.share_limits()
-        assert opened.state.places.most == 500
+        await opened.main.share_limits()
+        assert opened.main.state.places.most == 500
 
 
 @pytest.mark.slow
@@ -171,9 +171,9 @@ async def test_what_calls_took_is_learned_for_the_next(
     await sender.items(*(f"k{n}" for n in range(25)), lane=Lane.REALTIME)
     async with drain(at, standing=False) as opened:
         await until_answered(opened, sender, 25)
-        await opened.learn_needs()
-        (version,) = opened.state.rates.needs.versions
+        await opened.main.learn_needs()
+        (version,) = opened.main.state.rates.needs.versions
         seen = await at.db.look(limits.tries, "letters", now=await at.db.now())
         assert len(seen) == 25
-        predicted = opened.state.rates.needs.of(Pack(version, [claimed(1, version)], NOON))
+        predicted = opened.main.state.rates.needs.of(Pack(version, [claimed(1, version)], NOON))
         assert 0 < predicted.input < 400  # the frame that is assumed of what nobody saw

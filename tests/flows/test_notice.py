@@ -11,8 +11,9 @@ from prefect.client.schemas.objects import State, StateType
 from anthropic_standin.testing import Endpoint
 from lanes.words import Lane
 from tasks import notice
+from tasks.account_drain import DrainPace
 from tasks.connections import Connections
-from tasks.drain import Drain, DrainPace, drain
+from tasks.drain import Drain, drain
 from tests.flows.conftest import RUN, Sender
 from tests.flows.test_drain import PROMPTLY_S, turns, until_answered
 from tests.prefect_standin import PrefectStandIn, StoredRun

@@ -1,6 +1,7 @@
 """The loop of the second look: a batch that is stuck at a real endpoint, due items, and a chosen clock."""
 
 import asyncio
+from collections.abc import Mapping
 from datetime import timedelta
 
 import pytest
@@ -11,6 +12,7 @@ from lanes.routing.load import Load
 from lanes.store.batch import batches
 from lanes.store.database import Database
 from lanes.store.realtime import circuits, load
+from lanes.store.workload.accounts import LaneAccount
 from lanes.words import Mode, Outcome
 from tasks import collect, second_look
 from tasks.connections import Connections
@@ -36,9 +38,8 @@ async def stuck(at: Connections, sender: Sender, endpoint: Endpoint, mode: Mode)
 async def look(at: Connections) -> int:
     """One look at the lane as it is; how many items were rescued."""
     now = await at.db.now()
-    return await rescue_late(
-        at.db, await at.db.look(load.snapshot, account=at.provider.account, now=now)
-    )
+    of = at.lane_account
+    return await rescue_late(at.db, {of: await at.db.look(load.snapshot, of, now=now)})
 
 
 @pytest.mark.slow
@@ -110,11 +111,11 @@ async def test_one_look_that_breaks_does_not_keep_the_other_from_seeing_its_acco
         circuits.faulted, at.provider.account, model, Fault("529", 3, now, now), now=now
     )
 
-    async def breaks(_: Load) -> None:
+    async def breaks(_: Mapping[LaneAccount, Load]) -> None:
         raise ValueError("no")
 
-    async def looks(seen: Load) -> None:
-        looked.append(seen)
+    async def looks(seen: Mapping[LaneAccount, Load]) -> None:
+        looked.extend(seen.values())
 
     with pytest.raises(ExceptionGroup, match="ValueError: no"):
         await look_again(at, [breaks, looks])
@@ -128,7 +129,7 @@ async def test_the_loop_rescues_by_itself_and_ends_with_its_run(
     sender.time.passes(hours=5, minutes=59, seconds=45)
     taken: asyncio.Queue[int] = asyncio.Queue()
 
-    async def told(db: Database, seen: Load) -> None:
+    async def told(db: Database, seen: Mapping[LaneAccount, Load]) -> None:
         taken.put_nowait(await rescue_late(db, seen))
 
     monkeypatch.setattr(second_look, "rescue_late", told)

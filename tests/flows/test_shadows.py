@@ -53,7 +53,7 @@ async def test_what_only_measures_moves_no_queue_on_to_its_own_late_rank(
     await sender.items(*KEYS, lane=Lane.REALTIME, **packed)
     async with drain(at, standing=False) as opened:
         # a look through the whole queue takes long, and is not repeated
-        opened.state.cursor = QueueCursor(slow_s=-1, rest_s=1_000_000)
+        opened.main.state.cursor = QueueCursor(slow_s=-1, rest_s=1_000_000)
         await turns(opened, lambda: over(sender))
         await sender.items("new", lane=Lane.REALTIME, **packed)
         async with asyncio.timeout(PROMPTLY_S):

@@ -16,6 +16,7 @@ from lanes.store.database import Database
 from lanes.store.money import budgets
 from lanes.store.realtime import circuits, limits, load
 from lanes.store.routing import sheds
+from lanes.store.workload.accounts import LaneAccount
 from lanes.words import Lane
 from tasks.second_look import Shedder
 from tests.conftest import NOON
@@ -106,7 +107,8 @@ async def test_what_does_not_fit_the_providers_limits_leaves_by_what_its_headers
     told = Limit(LimitKind.REQUESTS, 6, 0, now + timedelta(minutes=1), now)
     await db.run(limits.exchange, "acme", {MODEL: [told]}, now=now)
     assert (
-        await Shedder(db, "acme").look(await db.run(load.snapshot, account="acme", now=now)) == 10
+        await Shedder(db, "acme").look(await db.run(load.snapshot, LaneAccount("acme"), now=now))
+        == 10
     )
     said = {each.explanation for each in await db.run(rows, "route_log", reason="shed")}
     assert sum(f"what waits for {MODEL} before it takes 100 s, " in each for each in said) == 1

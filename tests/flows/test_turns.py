@@ -54,7 +54,7 @@ async def test_a_flood_of_one_consumer_leaves_others_their_turns_by_weight(
 
     async with drain(two, standing=False) as opened:
         await turns(opened, lambda: _answered(sender, 20))
-        await opened.share_limits()
+        await opened.main.share_limits()
         now = await at.db.now()
         said = next_step(await at.db.run(records, "letters", FLOOD[-1], now=now), now)
         await turns(opened, shop_is_answered)

@@ -4,7 +4,7 @@ from blocks.database import DatabaseBlock
 from blocks.provider import Provider
 from blocks.slack_channel import SlackChannel
 from lanes.stand import runs_with
-from tasks.runs import BLOCK
+from lanes.words import BLOCK
 
 
 def test_every_secret_of_a_block_is_looked_for_where_the_block_has_it() -> None:

@@ -27,6 +27,7 @@ from lanes.store.report import facts
 from lanes.store.rollouts import rollouts
 from lanes.store.routing import rescues, sheds
 from lanes.store.tables import slack_post
+from lanes.store.workload.accounts import LaneAccount
 from lanes.words import Lane, Verdict
 from tests.conftest import NOON, later
 from tests.databases import Databases
@@ -218,11 +219,11 @@ STATEMENTS: dict[str, tuple[Callable[[Connection], Any], str]] = {
         "ix_work_due_of_workload",
     ),
     "the queues of real time": (
-        lambda c: load.snapshot(c, account="acme", now=NOON),
+        lambda c: load.snapshot(c, LaneAccount("acme"), now=NOON),
         "ix_work_claimable",
     ),
     "what real time is asking": (
-        lambda c: load.snapshot(c, account="acme", now=NOON),
+        lambda c: load.snapshot(c, LaneAccount("acme"), now=NOON),
         "ix_work_claimed",
     ),
     "batches that nobody wants": (lambda c: doubts.recall(c, now=NOON), "ix_work_submitted"),

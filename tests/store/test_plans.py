@@ -38,6 +38,7 @@ from lanes.store.settling import jobs, results, story, writing
 from lanes.store.settling.listing import LOOKED_AT, NEWEST_FIRST, page
 from lanes.store.settling.news import News
 from lanes.store.workload import candidates
+from lanes.store.workload.accounts import LaneAccount
 from lanes.words import Lane, Reason
 from tests.conftest import NOON, later
 from tests.examples import publish, spec, version
@@ -417,7 +418,7 @@ BIG = ("item", "work", "attempt", "result", "route")
         (lambda c: c.execute(text(rescues.BEHIND), BEHIND).all(), 900),
         (tells_of_what_is_bound, 1_800),
         (rescues_what_is_late, 6_000),
-        (lambda c: load.snapshot(c, account="acme", now=NOON), 2_500),
+        (lambda c: load.snapshot(c, LaneAccount("acme"), now=NOON), 2_500),
         (lambda c: doubts.recall(c, now=NOON), 100),
         (caches, 100),
     ],

@@ -18,7 +18,7 @@ from lanes.store.tables import batch, item, watermark, work
 from lanes.store.work import OF_ITEM, OF_WORK, claimed
 from lanes.store.workload import workloads
 from lanes.units import counted
-from lanes.words import BatchState, Lane, Outcome, Purpose, WorkState
+from lanes.words import BLOCK, BatchState, Lane, Outcome, Purpose, WorkState
 from lanes.workload.definition import content_hash
 from lanes.workload.version import Version
 
@@ -58,6 +58,7 @@ class Orphan:
     nonce: str
     labels: Mapping[int, RequestLabel] = field(default_factory=dict)
     said: Mapping[int, Response] = field(default_factory=dict)
+    provider: str = BLOCK  # the block of the account
 
 
 @dataclass(frozen=True)
@@ -140,6 +141,7 @@ def adopt(connection: sa.Connection, of: Orphan, *, now: datetime) -> str | None
         .values(
             nonce=of.nonce,
             account=of.account,
+            provider=of.provider,
             workload=version.workload,
             version_id=version.id,
             model=version.spec.batch_model,

@@ -154,13 +154,13 @@ def waiting_kinds(connection: Connection, name: str | None, *, now: datetime) ->
     if name is not None:
         wanted = and_(wanted, work.c.workload == name)
     rows = connection.execute(
-        select(work.c.workload, work.c.version_id)
+        select(work.c.workload, work.c.version_id, workload.c.provider)
         .join(workload, workload.c.name == work.c.workload)
         .where(wanted)
         .distinct()
         .order_by(work.c.workload, work.c.version_id)
     )
-    return [BatchKind(row.workload, row.version_id) for row in rows]
+    return [BatchKind(row.workload, row.version_id, row.provider) for row in rows]
 
 
 def lock_for_batch(

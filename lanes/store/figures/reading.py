@@ -29,7 +29,7 @@ def freed(model: str) -> str:
     return f"""
 (select max(o.resolved_at) from lanes.incident o
   where o.state = 'resolved' and o.resolved_at >= :recent
-    and (o.workload = '*' and o.promise = 'provider_frozen'
+    and (o.workload = '*' and o.promise = 'provider_frozen' and coalesce(w.account, o.subject) = o.subject
          or o.workload = w.name and (o.promise = 'provider_frozen' and o.subject = 'model ' || v.{model}
                                      or o.promise = 'budget' and o.subject in ('day budget', 'month budget'))))
 """
@@ -38,7 +38,8 @@ def freed(model: str) -> str:
 # When the last trouble of the real-time lane ended that was not the fault of the workload's items.
 WELL_SINCE = f"""
 greatest(
-  (select max(o.over_at) from lanes.outage o where o.model = v.realtime_model and o.over_at >= :recent),
+  (select max(o.over_at) from lanes.outage o
+    where o.model = v.realtime_model and coalesce(w.account, o.account) = o.account and o.over_at >= :recent),
   {freed("realtime_model")})
 """
 

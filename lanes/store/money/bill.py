@@ -1,7 +1,7 @@
 """What the ledger knows of the provider's bill, by period, model and lane, and the incidents about it."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import groupby
 from typing import Any
@@ -25,8 +25,9 @@ SERVED = """
          r.output_tokens as output, r.cache_read_tokens as cache_read, r.cache_write_tokens as cache_write,
          r.billed_at + interval '1 minute' as last,
          case when r.batch_id is null then r.billed_at - interval '10 minutes' else b.intended_at end as first
-    from lanes.response r left join lanes.batch b on b.id = r.batch_id
-   where r.billed_at >= :since - interval '1 minute' and r.billed_at < :until + interval '2 days'"""
+    from lanes.response r left join lanes.batch b on b.id = r.batch_id left join lanes.workload f on f.name = r.workload
+   where coalesce(b.account, f.account, :account) = :account
+     and r.billed_at >= :since - interval '1 minute' and r.billed_at < :until + interval '2 days'"""
 PERIODS = "generate_series(cast(:since as timestamptz), :until - cast(:width as interval), :width, 'UTC') p (at)"
 SUMS = ", ".join(f"'{kind}', coalesce(sum({kind}) {{within}}, 0)" for kind in KINDS)
 LEDGER = f"""
@@ -36,7 +37,7 @@ select at, model, lane, json_build_object({SUMS.format(within="filter (where fir
 """
 UNKNOWN = f"""
 select at, a.model, a.lane, count(*) as attempts, sum(a.bound_usd) as usd
-  from {PERIODS} join lanes.workload f on true
+  from {PERIODS} join lanes.workload f on coalesce(f.account, :account) = :account
   join lanes.attempt a on a.workload = f.name and a.lane in ('realtime', 'batch') and a.ended_at >= at
    and a.ended_at < :until + interval '2 days' and a.started_at < at + :width
  where a.bound_usd <> 0 and not {ANSWERED} group by 1, 2, 3
@@ -51,10 +52,10 @@ select message_id from ({SERVED}) s
 
 
 def ledger(
-    connection: Connection, since: datetime, until: datetime, width: timedelta
+    connection: Connection, account: str, since: datetime, until: datetime, width: timedelta
 ) -> dict[BillKey, LedgerRow]:
-    """Return what the ledger knows of each period of `width` between two moments, by model and lane."""
-    given = {"since": since, "until": until, "width": width}
+    """Return what the ledger knows of an account in each period of `width` between two moments, by model and lane."""
+    given = {"account": account, "since": since, "until": until, "width": width}
     found = defaultdict[BillKey, LedgerRow](LedgerRow)
     for row in connection.execute(text(LEDGER), given):
         found[_key(row)] = LedgerRow(Tokens(row.least), Tokens(row.most))
@@ -68,20 +69,38 @@ def _key(row: Any) -> BillKey:
     return BillKey(row.at.astimezone(UTC), row.model, Lane(row.lane))
 
 
-def examples(connection: Connection, of: BillDifference, width: timedelta) -> Sequence[str]:
-    """Return ids of responses of the ledger that the missing tokens may be of."""
+def examples(
+    connection: Connection, account: str, of: BillDifference, width: timedelta
+) -> Sequence[str]:
+    """Return ids of responses of the account in the ledger that the missing tokens may be of."""
     at, model, lane = of.of
     sums = {kind: of.missing[kind] for kind in KINDS}
     given = {"since": at, "until": at + width, "model": model, "lane": lane, **sums}
+    given["account"] = account
     return connection.execute(text(FIT), given).scalars().all() if of.missing else []
 
 
-def record(connection: Connection, found: Sequence[BillDifference], *, now: datetime) -> None:
-    """Keep an incident open for each day that differs, and end those of all other days."""
-    by_day = groupby(found, lambda each: each.of.at.date())
-    breaches = [bill_differs(day, [*rows]) for day, rows in by_day]
+def record(
+    connection: Connection,
+    found: Mapping[str, Sequence[BillDifference]],
+    *,
+    complete: bool = True,
+    now: datetime,
+) -> None:
+    """Keep an incident open for each day on which an account's bill differs.
+
+    `found` has the differences by account; "" stands for the only one. If they are `complete`, incidents of all other days
+    end.
+    """
+    breaches = [
+        bill_differs(day, [*rows], account=account)
+        for account, differences in found.items()
+        for day, rows in groupby(differences, lambda each: each.of.at.date())
+    ]
     for each in breaches:
         incidents.open(connection, each, now=now)
+    if not complete:
+        return
     column, differ = incident.c, {each.subject for each in breaches}
     is_open = is_(column.state, IncidentState.OPEN)
     known = select(column.subject).where(is_open, column.promise == Promise.BILL_DIFFERS)

@@ -81,10 +81,13 @@ select distinct f.name
   from lanes.outage o
   join lanes.version v on v.realtime_model = o.model
   join lanes.workload f on f.version_id = v.id
- where o.account = :account and (o.over_at is null or o.over_at >= :opened_at)
+ where o.account = :account and coalesce(f.account, o.account) = o.account and (o.over_at is null or o.over_at >= :opened_at)
  order by 1
 """
 ALL = "select name from lanes.workload where version_id is not null order by name"
+OF_ACCOUNT = """
+select name from lanes.workload where version_id is not null and coalesce(account, :account) = :account order by name
+"""
 # As the promises measure: failures of an outage belong to the incident of the outage.
 WELL = f"""
 select {reading.WELL_SINCE} from lanes.workload w join lanes.version v on v.id = w.version_id where w.name = :workload
@@ -108,9 +111,11 @@ class CauseFindings:
 
 
 def workloads_of(connection: Connection, of: Incident) -> list[str]:
-    """Return the workloads that an incident concerns: those of the models that do not answer, all, or its own."""
+    """Return the workloads that an incident concerns: those of the account or models that do not answer, all, or its own."""
     if of.workload != EVERYBODY:
         return [of.workload]
+    if of.promise is Promise.PROVIDER_FROZEN:
+        return list(connection.execute(text(OF_ACCOUNT), {"account": of.subject}).scalars())
     if of.promise is not Promise.PROVIDER_DOWN:
         return list(connection.execute(text(ALL)).scalars())
     met = {"account": of.subject, "opened_at": of.opened_at}

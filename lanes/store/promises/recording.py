@@ -82,6 +82,10 @@ select o.workload, o.promise, o.subject
 # What a refusal of the account holds, or of a model to a workload: work that is asked for, and items that are not routed.
 # It is over once a call or a batch that began later went well, or once nothing is held. That a batch is taken proves nothing
 # where the trouble showed within one: there only an answer does. Of a refused version, `lanes.store.settling.refusals` says.
+# It concerns the workloads that the account answers, or the one of the incident.
+CONCERNS = (
+    "(o.workload = f.name or o.workload = '*' and coalesce(f.account, o.subject) = o.subject)"
+)
 IS_OF = """
 (o.workload = '*' or o.subject = 'model ' || case held.lane when 'batch' then v.batch_model else v.realtime_model end)
 """
@@ -101,7 +105,7 @@ select o.id, o.workload, o.subject, o.value, seen.answered or (seen.taken and no
               select f.version_id, coalesce(n.pin, 'realtime') from lanes.item n
                where n.workload = f.name and n.position is null and n.canceled_at is null and f.version_id is not null) held
             join lanes.version v on v.id = held.version_id
-           where o.workload in ('*', f.name) and f.paused_at is null and {IS_OF}
+           where {CONCERNS} and f.paused_at is null and {IS_OF}
            limit {MOST}) held) as items
   from lanes.incident o
  cross join lateral (
@@ -110,14 +114,14 @@ select o.id, o.workload, o.subject, o.value, seen.answered or (seen.taken and no
               join lanes.attempt a on a.workload = f.name and a.ended_at > o.opened_at and a.started_at > o.opened_at
               join lanes.work held on held.id = a.work_id
               join lanes.version v on v.id = held.version_id
-             where o.workload in ('*', f.name) and a.outcome = 'valid' and {IS_OF}) as answered,
+             where {CONCERNS} and a.outcome = 'valid' and {IS_OF}) as answered,
           exists (
             select from lanes.batch b
-             where o.workload in ('*', b.workload) and b.submitted_at > o.opened_at
+             where (o.workload = b.workload or o.workload = '*' and b.account = o.subject) and b.submitted_at > o.opened_at
                and (o.workload = '*' or o.subject = 'model ' || b.model)) as taken,
           exists (
             select from lanes.workload f join lanes.attempt a on a.workload = f.name and a.ended_at >= o.opened_at
-             where o.workload in ('*', f.name) and a.lane = 'batch' and a.outcome = 'unserved') as within) seen
+             where {CONCERNS} and a.lane = 'batch' and a.outcome = 'unserved') as within) seen
  where o.state = 'open' and o.promise = 'provider_frozen' and o.subject not like 'version %'
  order by o.id
 """

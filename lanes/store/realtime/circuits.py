@@ -30,12 +30,13 @@ TRIES = 5  # to change one that others change at the same time
 # Between two moments a plan kept for all expects few.
 OTHERS_ARE_ANSWERED = """
 select exists (
-  select from (select distinct workload from lanes.version where realtime_model = :model) f
+  select from (select distinct workload from lanes.version where realtime_model = :model) m
+   join lanes.workload f on f.name = m.workload and coalesce(f.account, :account) = :account
    cross join lateral (
      select from lanes.attempt a
        join lanes.work w on w.id = a.work_id
        join lanes.version v on v.id = w.version_id
-      where a.workload = f.workload and a.lane = 'realtime' and a.ended_at between :since and :soon
+      where a.workload = f.name and a.lane = 'realtime' and a.ended_at between :since and :soon
         and a.started_at > :since and a.message_id is not null and v.realtime_model = :model
       limit 1) a)
 """
@@ -50,7 +51,7 @@ select first.version_id, first.rank_at
     where w.lane = 'realtime' and w.state = 'ready' and w.workload = f.name and w.ready_at <= :now
       and v.realtime_model = m.realtime_model
     order by w.rank_at, w.id limit 1) first
- where f.paused_at is null
+ where f.paused_at is null and f.provider = coalesce(cast(:provider as text), f.provider)
 """
 LATELY = timedelta(minutes=1)  # an answer from before says nothing of now
 SOON = timedelta(minutes=1)  # nothing of this moment is later
@@ -64,13 +65,23 @@ def by_models(connection: Connection, models: Collection[str]) -> list[VersionId
     return list(connection.execute(wanted).scalars())
 
 
-def needed(connection: Connection, models: Collection[str], *, now: datetime) -> list[Needed]:
+def needed(
+    connection: Connection,
+    models: Collection[str],
+    *,
+    provider: str | None = None,
+    now: datetime,
+) -> list[Needed]:
     """Return the most urgent claimable real-time work for each workload and model among `models`, the most urgent first.
+
+    Where `provider` names a block, only for the workloads which its account answers.
 
     It is judged by the version of the work, which need not be the version in force. Reads the queues of workloads that ever
     asked one of the models until it finds such work: meant for the models of an outage.
     """
-    rows = connection.execute(text(NEEDED), {"models": list(models), "now": now}).all()
+    rows = connection.execute(
+        text(NEEDED), {"models": list(models), "provider": provider, "now": now}
+    ).all()
     readable = versions(connection, [row.version_id for row in rows])
     there = [row for row in rows if row.version_id in readable]
     found = [Needed(readable[row.version_id], row.rank_at) for row in there]
@@ -129,7 +140,7 @@ def faulted(
     for _ in range(TRIES):
         before = _of(connection, account, model)
         begins = before is None or not before.is_open
-        if begins and _others_are_answered(connection, model, fault, now):
+        if begins and _others_are_answered(connection, account, model, fault, now):
             return None, False
         after = opened(fault, now) if before is None else before.faulted(fault, now)
         if after == before:
@@ -181,9 +192,11 @@ def _changed(
     return _of(connection, account, model)
 
 
-def _others_are_answered(connection: Connection, model: str, fault: Fault, now: datetime) -> bool:
+def _others_are_answered(
+    connection: Connection, account: str, model: str, fault: Fault, now: datetime
+) -> bool:
     since = max(fault.failing_since, now - LATELY)
-    given = {"model": model, "since": since, "soon": now + SOON}
+    given = {"account": account, "model": model, "since": since, "soon": now + SOON}
     return connection.execute(text(OTHERS_ARE_ANSWERED), given).scalar_one()
 
 

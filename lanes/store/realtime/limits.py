@@ -8,7 +8,6 @@ from sqlalchemy import Connection, func, literal_column, select
 from sqlalchemy.dialects.postgresql import insert
 
 from lanes.routing.capacity import Limit, LimitKind, MeasuredTry
-from lanes.store import asking
 from lanes.store.bulk import rows_of
 from lanes.store.literals import is_
 from lanes.store.payload import characters
@@ -57,14 +56,6 @@ def known(connection: Connection, account: str, *, since: datetime) -> dict[str,
         limit = Limit(LimitKind(row.kind), row.limit_, row.remaining, row.reset_at, row.seen_at)
         found[row.model].append(limit)
     return dict(found)
-
-
-def newest_account(connection: Connection) -> str | None:
-    """Return the account whose limits were stated last; None without one."""
-    newest = asking.through(connection)(
-        "select account from lanes.capacity order by seen_at desc limit 1"
-    )
-    return newest[0].account if newest else None
 
 
 def tries(connection: Connection, workload: str, *, now: datetime) -> list[MeasuredTry]:

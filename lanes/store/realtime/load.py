@@ -20,7 +20,8 @@ from lanes.store.realtime import circuits, limits
 from lanes.store.signals import Role, holders
 from lanes.store.tables import work, workload
 from lanes.store.work import claimable
-from lanes.store.workload import workloads
+from lanes.store.workload import accounts, workloads
+from lanes.store.workload.accounts import LaneAccount
 from lanes.words import ANSWERING, Lane
 
 MOST = 20_000  # items of a workload's queue that are counted, the most urgent first
@@ -44,12 +45,13 @@ select f.name as workload, v.realtime_model as model, width_bucket(w.rank_at, ca
     order by w.rank_at, w.id limit {MOST}) w
   join lanes.version v on v.id = w.version_id
  where f.paused_at is null
-   and f.name <> all(cast(:unpaid as text[]))
+   and f.name <> all(cast(:unpaid as text[])) and f.name = any(cast(:names as text[]))
  group by 1, 2, 3
 union all
 select w.workload, v.realtime_model, 0, count(*)
   from lanes.work w join lanes.version v on v.id = w.version_id
  where w.state = 'claimed' and w.lane = 'realtime' and w.purpose in {states.ANSWERING}
+   and w.workload = any(cast(:names as text[]))
  group by 1, 2
 """
 
@@ -68,7 +70,7 @@ select v.realtime_model as model, count(*) as tries, count(distinct a.message_id
    select a.message_id, a.latency_ms from lanes.attempt a
     where a.workload = f.name and a.lane = 'realtime' and a.ended_at >= :since
     order by a.ended_at desc limit {NEWEST}) a
- where a.message_id is not null
+ where a.message_id is not null and f.name = any(cast(:names as text[]))
  group by 1
 """
 
@@ -79,33 +81,39 @@ select at, sum(n) as n from lanes.figure
 """
 
 
-def snapshot(connection: Connection, *, account: str, most_calls: int = 0, now: datetime) -> Load:
-    """Return the load of the lane at `now`; `most_calls` is the bound set for the calls of a drain, 0 for none."""
+def snapshot(connection: Connection, of: LaneAccount, *, now: datetime) -> Load:
+    """Return the load of the lane at `now`, as far as this account answers."""
+    names = accounts.served_by(connection, of.provider)
     refused = budgets.used_up(connection, now=now)
     unpaid = [name for name, consumer in refused if consumer is None]
     edges = [now + timedelta(minutes=each) for each in STEPS_MINUTES]
     ranks = [LONG_OVERDUE, *edges]
-    rows = connection.execute(text(QUEUES), {"edges": edges, "unpaid": unpaid})
+    rows = connection.execute(text(QUEUES), {"edges": edges, "unpaid": unpaid, "names": names})
     queues = [RankedQueue(row.workload, row.model, ranks[row.place], row.items) for row in rows]
     used = connection.execute(text(NEEDS), {"since": now - USUAL})
     needs = {row.workload: Need(row.input, row.output, row.requests) for row in used}
-    calls = connection.execute(text(CALLS), {"since": now - OF_LATE}).all()
-    known = limits.known(connection, account, since=now - limits.FRESH)
+    calls = connection.execute(text(CALLS), {"since": now - OF_LATE, "names": names}).all()
+    known = limits.known(connection, of.name, since=now - limits.FRESH)
     tries = sum(each.tries for each in calls)
     took_s = sum(each.mean_s * each.tries for each in calls)
     mean_s = took_s / tries if tries else EXPECTED_CALL.total_seconds()
     per_s = items_per_s(
         max(mean_s, 0.001),
         items_a_call=tries / sum(each.calls for each in calls) if tries else 1,
-        most_calls=most_calls,
+        most_calls=of.most_calls,
         told=bool(known),
         drains=holders(connection, Role.DRAIN),
     )
     longest = {each.model: max(EXPECTED_CALL, timedelta(seconds=each.most_s)) for each in calls}
     # A circuit without probes rests too: its queue is empty, so no call shows whether the model answers.
-    down = ((name, of) for name, of in circuits.known(connection, account).items() if of.is_open)
-    rests = {name: ModelRest(name, of.since, of.why) for name, of in down}
-    entitled = {name: each.entitlement for name, each in workloads.in_force(connection).items()}
+    down = (
+        (name, circuit)
+        for name, circuit in circuits.known(connection, of.name).items()
+        if circuit.is_open
+    )
+    rests = {name: ModelRest(name, each.since, each.why) for name, each in down}
+    in_force = workloads.in_force(connection).items()
+    entitled = {name: each.entitlement for name, each in in_force if name in names}
     return Load(
         now,
         per_s,
@@ -117,6 +125,7 @@ def snapshot(connection: Connection, *, account: str, most_calls: int = 0, now: 
         rests=rests,
         refused=refused,
         timed=tries >= TIMED,
+        workloads=None if of.provider is None else names,
     )
 
 

@@ -40,11 +40,13 @@ update lanes.outage o set over_at = :now, state = 'closed', next_probe_at = null
   from (
     select o.id,
            (select min(a.started_at)
-              from (select distinct workload from lanes.version where realtime_model = o.model) f
-              join lanes.attempt a on a.workload = f.workload and a.lane = 'realtime' and a.ended_at > o.faulted_at
+              from lanes.workload f
+              join (select distinct workload from lanes.version where realtime_model = o.model) m on m.workload = f.name
+              join lanes.attempt a on a.workload = f.name and a.lane = 'realtime' and a.ended_at > o.faulted_at
               join lanes.work w on w.id = a.work_id
               join lanes.version v on v.id = w.version_id
-             where v.realtime_model = o.model and a.started_at > o.faulted_at and a.message_id is not null) as answered_at
+             where coalesce(f.account, o.account) = o.account and v.realtime_model = o.model
+               and a.started_at > o.faulted_at and a.message_id is not null) as answered_at
       from lanes.outage o
      where o.over_at is null) seen
  where o.id = seen.id
@@ -53,7 +55,8 @@ update lanes.outage o set over_at = :now, state = 'closed', next_probe_at = null
      select from lanes.workload f
        join {UNASKED} w on w.workload = f.name and w.lane = 'realtime'
        join lanes.version v on v.id = w.version_id and v.realtime_model = o.model
-      where f.paused_at is null and f.name <> all(cast(:unpaid as text[])) and w.purpose in {ANSWERING}
+      where coalesce(f.account, o.account) = o.account and f.paused_at is null
+        and f.name <> all(cast(:unpaid as text[])) and w.purpose in {ANSWERING}
         and (seen.answered_at is null or w.generation = 0 and w.failures = 0 and w.waits_since < seen.answered_at))
 returning o.account, seen.answered_at is not null as answered
 """

@@ -19,13 +19,13 @@ from lanes.store.bulk import one_of
 from lanes.store.literals import is_, is_among
 from lanes.store.locks import PATIENCE, waiting_at_most
 from lanes.store.money import sharing
-from lanes.store.realtime import limits, load
+from lanes.store.realtime import load
 from lanes.store.replays import selecting
 from lanes.store.routing import turnarounds
 from lanes.store.signals import wake
 from lanes.store.states import is_open_work
 from lanes.store.tables import generation, item, version, work, workload
-from lanes.store.workload import workloads
+from lanes.store.workload import accounts, workloads
 from lanes.units import counted
 from lanes.words import Lane, Purpose, ReplayState, Signature, WorkState
 from lanes.workload.version import Version
@@ -82,7 +82,7 @@ def _expect(connection: sa.Connection, of: Preview, by: Version, now: datetime) 
     requests = -(-of.items // sharing_.pack_of(by, Lane.BATCH))
     prospect = turnarounds.prospects(connection, now=now).of_size(by, max(1, requests))
     of.ends[Lane.BATCH] = prospect.presses_until
-    lane = load.snapshot(connection, account=limits.newest_account(connection) or "", now=now)
+    lane = load.snapshot(connection, accounts.of_workload(connection, by.workload), now=now)
     asked = load.live_per_s(connection, of.probability, now=now)
     free = min(lane.per_s * YIELDS, lane.per_s - asked)
     if free > 0:

@@ -5,7 +5,7 @@
 
 from uuid import UUID
 
-from sqlalchemy import Connection, and_, exists, func, literal_column, or_, select, update
+from sqlalchemy import Connection, and_, exists, func, literal_column, or_, select, true, update
 
 from lanes.ids import RolloutId, RouteId
 from lanes.promises.breaches import model_subject
@@ -17,7 +17,7 @@ from lanes.store.asking import read_as
 from lanes.store.incidents import read_incident
 from lanes.store.literals import is_among
 from lanes.store.tables import incident, outage, rollout, rollout_event, route, split
-from lanes.store.workload import candidates, workloads
+from lanes.store.workload import accounts, candidates, workloads
 from lanes.words import Lane
 
 # The items `i` whose split a rollout moves: a consumer's, or all without a consumer that has a split of its own.
@@ -107,8 +107,8 @@ def split_history(
 def hindering_incidents(connection: Connection, moved: Rollout) -> list[Incident]:
     """Return the open critical incidents of the rollout's workload and of the lane that receives its traffic.
 
-    An outage of the provider counts if it concerns the model of that lane, and so does a refused model. A refusal of the
-    account always counts. A new version receives traffic on both lanes.
+    Those of the provider count if they are of the account that answers the workload: an outage if it concerns the model of
+    that lane, and so does a refused model, a refusal of the account always. A new version receives traffic on both lanes.
     """
     receiving = moved.playbook.direction.receiving
     if moved.version is None:
@@ -123,7 +123,9 @@ def hindering_incidents(connection: Connection, moved: Rollout) -> list[Incident
         outage.c.over_at.is_(None),
     )
     is_frozen = incident.c.promise == Promise.PROVIDER_FROZEN
-    provider = and_(incident.c.workload == EVERYBODY, or_(is_frozen, taken))
+    account = accounts.of_workload(connection, moved.workload).name
+    its = incident.c.subject == account if account else true()
+    provider = and_(incident.c.workload == EVERYBODY, its, or_(is_frozen, taken))
     concerned = or_(~is_frozen, incident.c.subject.in_([model_subject(each) for each in models]))
     own = and_(incident.c.workload == moved.workload, concerned)
     rows = connection.execute(

@@ -16,7 +16,7 @@ from lanes.store.batch.ready_work import awaited_primer
 from lanes.store.money import budgets, caching
 from lanes.store.realtime import call_waits, circuits, limits
 from lanes.store.states import OPEN_WORK, UNROUTED_ITEM
-from lanes.store.workload import workloads
+from lanes.store.workload import accounts, workloads
 from lanes.words import BatchState, Lane, Purpose, WorkState
 
 OF_ITEM = "workload = :workload and key = :key"
@@ -48,7 +48,7 @@ QUERIES = {
 
 INCIDENTS = """
 select promise, subject, why, opened_at from lanes.incident
- where state = 'open' and workload in (:workload, '*')
+ where state = 'open' and (workload = :workload or workload = '*' and (:account = '' or subject = :account))
    and (promise in ('provider_frozen', 'batch_unclear', 'batch_slow') or subject = 'context')
  order by opened_at
 """
@@ -97,14 +97,14 @@ def records(
 def holds(connection: Connection, item: Row, work: Sequence[Row], *, now: datetime) -> Holds:
     """Load what may hold the open work of the item."""
     workload = item["workload"]
+    account = accounts.of_workload(connection, workload).name
 
     def read(query: str, **given: Any) -> list[Row]:
-        at = {"workload": workload, **given}
+        at = {"workload": workload, "account": account, **given}
         return [dict(row) for row in connection.execute(text(query), at).mappings()]
 
     (paused,) = read("select paused_at from lanes.workload where name = :workload")
     open_circuits = circuits.open_ones(connection).items()
-    account = limits.newest_account(connection)
     in_force = workloads.current(connection, workload)
     statuses = budgets.statuses(connection, [workload], now=now)
     batches = read(BATCHES, ids=[each["batch_id"] for each in work if each["batch_id"] is not None])
@@ -113,8 +113,8 @@ def holds(connection: Connection, item: Row, work: Sequence[Row], *, now: dateti
         paused["paused_at"],
         [each for each in statuses if each.budget.pays_for(workload, item["consumer"])],
         read(INCIDENTS),
-        {model: (account, circuit) for (account, model), circuit in open_circuits},
-        limits.known(connection, account, since=now - limits.FRESH) if account else {},
+        {model: (of, circuit) for (of, model), circuit in open_circuits if account in ("", of)},
+        limits.known(connection, account, since=now - limits.FRESH),
         {each["id"]: each for each in batches},
         awaited_primer(connection, workload),
         in_force.spec.window.next_departure(now) if in_force else None,

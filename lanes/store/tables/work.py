@@ -31,6 +31,7 @@ class batch(TypedColumns):
     id: Named[BatchId] = identity()
     nonce: Named[str] = column("First part of every custom_id; proves that it is ours", unique=True)
     account: Named[str] = column("Name of the provider account that pays")
+    provider: Named[str] = column("The provider block of that account", default="'lanes'")
     workload: Named[str] = Column(ForeignKey(workload.c.name))
     version_id: Named[VersionId] = Column(ForeignKey(version.c.id))
     model: Named[str]

@@ -23,6 +23,13 @@ class workload(TypedColumns):
     candidate_share: Named[int | None] = column(
         "Basis points of the newly routed items that the candidate gets; null: no canary is open"
     )
+    provider: Named[str] = column("The provider block of the version in force", default="'lanes'")
+    account: Named[str | None] = column(
+        "Name of the account that this block bills; null: no run has opened it"
+    )
+    account_since: Named[datetime | None] = column(
+        "When another account took over; null: it has had one only"
+    )
     paused_at: Named[datetime | None] = column("When it was paused: none of its work is claimed")
     submit_at: Named[datetime | None] = column(
         "Retry of a failed departure: when `collect` asks for a run of `depart`"
@@ -59,6 +66,7 @@ class version(TypedColumns):
     mode: Named[Mode] = column("plain, or lambda: early answers are provisional")
     realtime_model: Named[str] = column("Model of the real-time lane")
     batch_model: Named[str] = column("Model of the batch lane")
+    provider: Named[str] = column("The provider block whose account answers", default="'lanes'")
     max_failures: Named[int] = column("Failed attempts after which work is given up")
     give_up_after_h: Named[int] = column("Hours after which unanswered items fail")
     batch_expected_minutes: Named[int] = column("How long a batch of it usually takes")

@@ -138,8 +138,11 @@ def store(connection: sa.Connection, name: str, spec: Spec, *, now: datetime) ->
 def put_in_force(connection: sa.Connection, name: str, id: VersionId) -> None:
     """Put a stored version of the workload in force, and no candidate any more; the workload must be locked."""
     its, differs = workload.c.name == name, workload.c.version_id.is_distinct_from(id)
+    provider = sa.select(version.c.provider).where(version.c.id == id).scalar_subquery()
     connection.execute(
-        sa.update(workload).where(its, differs).values(version_id=id, candidate_id=None)
+        sa.update(workload)
+        .where(its, differs)
+        .values(version_id=id, candidate_id=None, provider=provider)
     )
 
 
@@ -149,6 +152,7 @@ def _columns(spec: Spec) -> dict[str, Any]:
         "mode": spec.mode,
         "realtime_model": spec.realtime_model,
         "batch_model": spec.batch_model,
+        "provider": spec.provider,
         "max_failures": spec.max_failures,
         "give_up_after_h": spec.give_up_after_h,
         "batch_expected_minutes": spec.batch_expected_minutes,

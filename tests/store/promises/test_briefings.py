@@ -460,7 +460,7 @@ def read_late(connection: Connection) -> None:
 def bill_differs(connection: Connection) -> None:
     key = BillKey(later(days=-1), "claude-haiku-5-5", Lane.REALTIME)
     said = "1,000 input tokens ($0.001) more than the ledger (from 14:00)"
-    ledger.record(connection, [BillDifference(key, Tokens(), said)], now=NOON)
+    ledger.record(connection, {"": [BillDifference(key, Tokens(), said)]}, now=NOON)
 
 
 def webhook_gone(connection: Connection) -> None:

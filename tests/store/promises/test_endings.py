@@ -109,7 +109,7 @@ def no_role_taken(connection: Connection) -> None:
 
 
 def agrees(connection: Connection) -> None:
-    ledger.record(connection, [], now=NOON)
+    ledger.record(connection, {}, now=NOON)
 
 
 def webhook_removed(connection: Connection) -> None:

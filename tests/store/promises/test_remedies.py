@@ -127,7 +127,7 @@ def answers_the_question(connection: Connection, of: Incident) -> None:
 
 def compares_again(connection: Connection, of: Incident) -> None:
     """The bill is complete meanwhile."""
-    ledger.record(connection, [], now=SOON)
+    ledger.record(connection, {}, now=SOON)
 
 
 def accepts_the_answers(connection: Connection, of: Incident) -> None:

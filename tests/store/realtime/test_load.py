@@ -16,6 +16,7 @@ from lanes.store.money import budgets
 from lanes.store.realtime import circuits, limits, load
 from lanes.store.tables import budget
 from lanes.store.workload import workloads
+from lanes.store.workload.accounts import LaneAccount
 from lanes.words import Lane
 from lanes.workload.version import Entitlement
 from tests.conftest import NOON, later
@@ -26,7 +27,7 @@ MODEL = "claude-haiku-5-5"
 
 
 def seen(connection: Connection, **more: Any) -> Load:
-    return load.snapshot(connection, account="acme", now=NOON, **more)
+    return load.snapshot(connection, LaneAccount("acme", **more), now=NOON)
 
 
 def test_what_waits_is_counted_by_its_rank_and_what_is_being_asked_ranks_first(

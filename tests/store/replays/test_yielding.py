@@ -16,6 +16,7 @@ from lanes.store.doors import items
 from lanes.store.realtime import load
 from lanes.store.replays import promotions, replays
 from lanes.store.routing import sheds
+from lanes.store.workload.accounts import LaneAccount
 from lanes.words import Lane, ReplayState
 from lanes.workload.version import Version
 from tests.conftest import later
@@ -62,12 +63,12 @@ def test_live_work_is_claimed_before_a_replay_however_old_that_is(connection: Co
 
 def test_no_router_scaler_or_shedder_counts_a_replay_as_load(connection: Connection) -> None:
     begun(connection)
-    assert load.snapshot(connection, account="acme", now=AT).queues == []
+    assert load.snapshot(connection, LaneAccount("acme"), now=AT).queues == []
     assert load.backlog(connection, Lane.REALTIME, now=AT).ready == 0
     assert sheds.standing(connection, ["letters"], now=AT) == {"letters": 0}
     assert sheds.last(connection, ["letters"], now=AT).waiting == []
     claim(connection, now=AT)
-    assert load.snapshot(connection, account="acme", now=AT).queues == []
+    assert load.snapshot(connection, LaneAccount("acme"), now=AT).queues == []
 
 
 @pytest.mark.parametrize("lane", Lane)

@@ -22,14 +22,12 @@ def test_an_outage_lasts_from_its_first_sight_until_the_model_answers() -> None:
     assert not seen.all
 
 
-def test_it_is_full_where_nothing_was_answered_since_it_began() -> None:
+def test_it_tells_whether_anything_was_answered_since_a_moment() -> None:
     seen = Standstills()
-    assert not seen.full
+    assert seen.none_answered_since(NOON)
     seen.answered(OTHER, NOON)
-    seen.met(MODEL, "529", calls=3, now=later(minutes=1))
-    assert seen.full
-    seen.answered(OTHER, later(minutes=2))
-    assert not seen.full
+    assert not seen.none_answered_since(NOON)
+    assert seen.none_answered_since(later(minutes=1))
 
 
 def test_an_account_is_over_with_any_answer_and_a_refused_model_with_one_of_its_own() -> None:
