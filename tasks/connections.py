@@ -16,7 +16,9 @@ from prefect.runtime import flow_run
 from blocks.database import DatabaseBlock
 from blocks.provider import Provider
 from lanes.errors import SetupError
+from lanes.promises.breaches import frozen
 from lanes.provider.client import load
+from lanes.store import incidents
 from lanes.store.database import Database
 from lanes.store.workload import accounts
 from lanes.store.workload.accounts import LaneAccount
@@ -84,18 +86,21 @@ class Accounts:
 
     async def all(self) -> Sequence[Connections]:
         """Open what is in use, tell the database what the accounts are called, and return them."""
-        async with self.main.db.transaction() as run:
-            called = {name: each.provider.account for name, each in self._opened.items()}
-            in_use = await run(accounts.note, called, now=run.now)
+        in_use = await self._note()
         self.failed &= in_use
-        for name in sorted(in_use - self._opened.keys()):
-            try:
-                await self.of(name)
-            except SetupError as error:
-                if name not in self.failed:
-                    get_run_logger().error("%s", error)
-                self.failed.add(name)
+        if missing := in_use - self._opened.keys():
+            for name in sorted(missing):
+                try:
+                    await self.of(name)
+                except SetupError as error:
+                    await self._tell(name, error)
+            await self._note()
         return [*self._opened.values()]
+
+    async def _note(self) -> set[str]:
+        called = {name: each.provider.account for name, each in self._opened.items()}
+        async with self.main.db.transaction() as run:
+            return await run(accounts.note, called, now=run.now)
 
     async def of(self, name: str) -> Connections:
         """Return the account of that block. Raises `SetupError` if it cannot be loaded."""
@@ -114,6 +119,17 @@ class Accounts:
                 )
                 self.failed.discard(name)
         return self._opened[name]
+
+    async def _tell(self, name: str, error: SetupError) -> None:
+        """Log once that a block cannot be loaded, and keep an incident open while work waits for it."""
+        if name not in self.failed:
+            get_run_logger().error("%s", error)
+        self.failed.add(name)
+        async with self.main.db.transaction() as run:
+            account, items = await run(accounts.held, name)
+            if items:
+                breach = frozen(account, items, str(error), flow_run_id=self.main.flow_run_id)
+                await run(incidents.open, breach, now=run.now)
 
     async def close(self) -> None:
         """Close the clients of all accounts but the first, which its opener closes."""

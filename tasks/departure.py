@@ -12,7 +12,7 @@ from prefect.logging import get_run_logger
 
 from lanes.batch.batch import BatchKind
 from lanes.batch.departure import NotCreated, Patience, next_try
-from lanes.errors import LanesError
+from lanes.errors import LanesError, SetupError
 from lanes.promises.breaches import CONTEXT, unreadable_context
 from lanes.promises.incident import IncidentState, Promise
 from lanes.provider.errors import CallFailed
@@ -25,7 +25,8 @@ from lanes.store.workload import workloads
 from tasks.connections import Connections
 from tasks.send_batch import BatchSize, Blocked, TooLarge, send_batch
 
-# when a used-up budget is looked at again, as other batches may have given back; and a context that could not be read
+# when a used-up budget is looked at again, as other batches may have given back; a context that could not be read, and a
+# provider block that could not be loaded
 MONEY_AGAIN = timedelta(minutes=5)
 WAITING = "Waiting"  # name of the state of a run that another batch of its account stopped
 
@@ -101,6 +102,9 @@ async def send_waiting(
         except ReferenceFailed as reason:
             departed.waiting.append(f"{kind.workload}: {reason}")
             unread[kind.workload] = str(reason)
+            wanted = await at.db.now() + MONEY_AGAIN
+        except SetupError as reason:
+            departed.failed.append(f"{kind.workload}: {reason}")
             wanted = await at.db.now() + MONEY_AGAIN
         except CallFailed as failure:
             departed.failed.append(f"{kind.workload}: {failure}")

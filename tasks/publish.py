@@ -1,13 +1,15 @@
 """Publishes what operators edited: each workload block that changed becomes a version."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from prefect import get_client, task
 from prefect.cache_policies import NO_CACHE
+from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.objects import BlockDocument
 from prefect.logging import get_run_logger
 
+from blocks.provider import Provider
 from blocks.workload import Workload
 from lanes.errors import ActionRefused, SpecInvalid, StillLocked
 from lanes.promises.breaches import invalid_workload
@@ -15,6 +17,7 @@ from lanes.store import incidents
 from lanes.store.database import Database
 from lanes.store.workload import candidates, golden, workloads
 from lanes.store.workload.golden import PublishOptions, PublishReply
+from lanes.words import BLOCK
 from lanes.workload.definition import parse
 from lanes.workload.version import Version
 from tasks import making_known
@@ -62,7 +65,8 @@ async def publish(
     async with get_client() as client:
         while taken.moved and looks < MOST_LOOKS:
             documents, looks = await client.read_block_documents_by_type(SLUG), looks + 1
-            taken = await _take(db, documents, (options or {}) if looks == 1 else {})
+            providers = await _providers(client, documents)
+            taken = await _take(db, documents, (options or {}) if looks == 1 else {}, providers)
     published = Published(problems=taken.problems)
     stored = await db.run(workloads.read_in_force)
     published.versions, published.problems = stored.versions, published.problems + stored.unreadable
@@ -88,14 +92,28 @@ class _Taken:
     held: list[StillLocked] = field(default_factory=list)
 
 
+async def _providers(client: PrefectClient, documents: Sequence[BlockDocument]) -> set[str]:
+    """Return the provider blocks that a workload may name; others than `lanes` are looked up only if one is named."""
+    if all(each.data.get("provider", BLOCK) == BLOCK for each in documents):
+        return {BLOCK}
+    there = await client.read_block_documents_by_type(Provider.get_block_type_slug())
+    return {BLOCK, *(each.name or "" for each in there)}
+
+
 async def _take(
-    db: Database, documents: Sequence[BlockDocument], options: Mapping[str, PublishOptions]
+    db: Database,
+    documents: Sequence[BlockDocument],
+    options: Mapping[str, PublishOptions],
+    providers: Collection[str],
 ) -> _Taken:
     taken = _Taken()
     for document in documents:
         name = document.name or ""
         try:
             spec = parse(name, document.data)
+            if spec.provider not in providers:
+                said = f'provider: there is no block "Lanes provider/{spec.provider}"; create it, or name another'
+                raise SpecInvalid(name, [said])
         except SpecInvalid as problem:
             taken.problems.append(problem)
             continue

@@ -62,6 +62,7 @@ class PrefectStandIn:
         self.requests: list[str] = []
         self.headers: list[dict[str, str]] = []  # of each request, by their names in small letters
         self.runs: list[StoredRun] = []
+        self.provider_blocks = ["lanes"]
         self.blocks: dict[
             str, dict[str, Any]
         ] = {}  # what each block of a workload says, by its name
@@ -204,6 +205,10 @@ class PrefectStandIn:
                     "checksum": checksum,
                     "fields": {},
                 }
+            case ["block_types", "slug", "lanes-provider", "block_documents"]:
+                return 200, [
+                    self._block("letters", {}) | {"name": name} for name in self.provider_blocks
+                ]
             case ["block_types", "slug", _, "block_documents"]:
                 return 200, [self._block(name, data) for name, data in self.blocks.items()]
             case ["block_types", "slug", _, "block_documents", "name", name]:

@@ -33,6 +33,7 @@ from lanes.store.database import clock
 from lanes.store.engines import discreet_engine
 from lanes.text import basic_auth, mask_address, split_login
 from lanes.units import counted
+from lanes.words import BLOCK
 
 # Events on which an automation starts a drain.
 CALLING = ("lanes.item.arrived", "lanes.work.waiting")
@@ -314,17 +315,45 @@ def _check_accepted(answer: httpx2.Response, base: str) -> None:
 def models(patient: Patient) -> str:
     if patient.provider is None:
         raise NotLooked("the model provider has to run first")
-    base, key = patient.provider
-    wanted = _models_of_workloads(patient)
-    for model, workload in sorted(wanted.items()):
+    wanted, of = _models_of_workloads(patient), {BLOCK: patient.provider}
+    for (block, model), workload in sorted(wanted.items()):
+        if block not in of:
+            of[block] = _provider_of_block(patient, block, workload)
+        base, key = of[block]
         answer, at = ask(base, key, f"/v1/models/{model}"), mask_address(base)
+        if answer.status_code in (401, 403):
+            raise StandError(
+                f"{at} refuses the key of provider block {block} ({answer.status_code}): set a valid one in the block, then run "
+                "`lanes up`"
+            )
         if answer.status_code == 404:
             raise StandError(
                 f'{at} knows no model "{model}", which workload "{workload}" uses: correct it in its block'
             )
         if answer.status_code >= 400:
             raise NotLooked(f"the provider answered {answer.status_code} for {model}")
-    return f"{', '.join(sorted(wanted))} known" if wanted else "no workload is published yet"
+    if not wanted:
+        return "no workload is published yet"
+    others = "".join(f", for provider block {block}" for block in sorted(of.keys() - {BLOCK}))
+    return f"{', '.join(sorted({model for _, model in wanted}))} known{others}"
+
+
+def _provider_of_block(patient: Patient, block: str, workload: str) -> tuple[str, str]:
+    """Return the base address and the key of another provider block.
+
+    Raises:
+        StandError: there is none.
+    """
+    with patient.usable_prefect() as api:
+        held = api.block("lanes-provider", block, with_secrets=True)
+    if held is None:
+        raise StandError(
+            f'workload "{workload}" names provider block "{block}", and Prefect has none of that name: create it, or correct the '
+            "workload"
+        )
+    bare, login = str(held.get("base_url") or ANTHROPIC).rstrip("/"), held.get("login")
+    base = bare.replace("://", f"://{login}@", 1) if login else bare
+    return base, str(held.get("api_key") or "")
 
 
 def circuits(patient: Patient) -> str:
@@ -425,12 +454,12 @@ def ask(base: str, key: str, path: str) -> httpx2.Response:
         ) from error
 
 
-def _models_of_workloads(patient: Patient) -> dict[str, str]:
-    """Return the name of one workload that uses it, by model."""
+def _models_of_workloads(patient: Patient) -> dict[tuple[str, str], str]:
+    """Return the name of one workload that uses it, by provider block and model."""
     from lanes.store.workload.workloads import in_force
 
     return {
-        model: version.workload
+        (version.spec.provider, model): version.workload
         for version in asked(patient, in_force).values()
         for model in (version.spec.realtime_model, version.spec.batch_model)
     }

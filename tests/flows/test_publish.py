@@ -311,6 +311,21 @@ class SavedMeanwhile(dict[str, dict[str, object]]):
         return read
 
 
+async def test_a_workload_that_names_no_provider_block_is_refused_and_its_neighbour_published(
+    at: Connections, prefect: PrefectStandIn
+) -> None:
+    edit(prefect, "bills", provider="eu")
+    published = await publish(at.db)
+    assert set(published.versions) == {"letters"}
+    (problem,) = published.problems
+    assert problem.problems == [
+        'provider: there is no block "Lanes provider/eu"; create it, or name another'
+    ]
+    prefect.provider_blocks.append("eu")
+    published = await publish(at.db)
+    assert (set(published.versions), published.problems) == ({"bills", "letters"}, [])
+
+
 async def test_a_block_that_is_saved_while_it_is_read_is_in_force_as_it_was_saved_last(
     at: Connections, prefect: PrefectStandIn
 ) -> None:

@@ -25,6 +25,7 @@ from lanes.store.realtime import circuits
 from lanes.store.signals import CLASS, Role
 from tests.conftest import NOON, later
 from tests.databases import Databases
+from tests.examples import publish
 from tests.prefect_standin import PrefectStandIn
 
 Answers = dict[str, tuple[int, object]]
@@ -284,6 +285,42 @@ def test_a_provider_at_a_wrong_address_is_a_sentence(
         home, "provider", ANTHROPIC_API_KEY="k", ANTHROPIC_BASE_URL=f"http://{local.LOOPBACK}:1"
     )
     assert "gives no answer (ConnectError)" in nobody.sentence
+
+
+@pytest.mark.parametrize(
+    ("status", "block", "said"),
+    [
+        (200, {"api_key": "sk-eu"}, "claude-haiku-5-5 known, for provider block eu"),
+        (401, {"api_key": "sk-eu"}, "refuses the key of provider block eu (401): set a valid one"),
+        (404, {"api_key": "sk-eu"}, 'knows no model "claude-haiku-5-5", which workload "letters"'),
+        (200, None, 'workload "letters" names provider block "eu", and Prefect has none'),
+    ],
+)
+def test_the_models_of_another_account_are_looked_up_by_its_own_block(
+    home: Path,
+    serve: Callable[[Answers], str],
+    database_url: str,
+    pool: Engine,
+    status: int,
+    block: dict[str, str] | None,
+    said: str,
+) -> None:
+    with pool.begin() as connection:
+        publish(connection, now=NOON, provider="eu")
+    there = serve({"/v1/models/claude-haiku-5-5": (status, {})})
+    path = "/api/block_types/slug/lanes-provider/block_documents/name/eu"
+    held = (404, {}) if block is None else (200, {"data": {**block, "base_url": there}})
+    url = serve({"/api/health": (200, True), path: held}) + "/api"
+    finding = found(
+        home,
+        "models",
+        LANES_DATABASE_URL=database_url,
+        PREFECT_API_URL=url,
+        ANTHROPIC_API_KEY="k",
+        ANTHROPIC_BASE_URL=serve({}),
+    )
+    assert said in finding.sentence
+    assert "sk-eu" not in finding.sentence
 
 
 def test_the_stand_in_is_called_what_it_is(home: Path, serve: Callable[[Answers], str]) -> None:

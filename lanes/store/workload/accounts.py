@@ -4,11 +4,24 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Connection, case, func, select, true, union, update
+from sqlalchemy import Connection, func, select, text, true, union
 
 from lanes.batch.batch import OVER
-from lanes.store.literals import is_none_of
-from lanes.store.tables import batch, workload
+from lanes.store.literals import is_, is_none_of
+from lanes.store.tables import batch, work, workload
+from lanes.words import WorkState
+
+MOST = 10_000  # items that are counted
+NOTE = """
+with opened as (select * from unnest(cast(:blocks as text[]), cast(:accounts as text[])) o (provider, account)),
+stale as (
+  select f.name, o.account
+    from lanes.workload f join opened o on o.provider = f.provider
+   where f.account is distinct from o.account
+     for no key update of f skip locked)
+update lanes.workload f set account = s.account, account_since = case when f.account is null then f.account_since else :now end
+  from stale s where s.name = f.name
+"""
 
 
 @dataclass(frozen=True)
@@ -30,24 +43,10 @@ def note(connection: Connection, opened: Mapping[str, str], *, now: datetime) ->
     `opened` holds the accounts by block. In use is a block that a workload or an open batch names. A workload that is locked
     is noted by the next call.
     """
-    of = workload.c
-    rows = connection.execute(select(of.name, of.provider, of.account)).all()
-    known = {row.name: (opened.get(row.provider, row.account), row.account) for row in rows}
-    stale = {name: account for name, (account, noted) in known.items() if account != noted}
-    if stale:
-        free = (
-            select(of.name)
-            .where(of.name.in_(stale))
-            .with_for_update(key_share=True, skip_locked=True)
-        )
-        since = case((of.account.is_not(None), now), else_=of.account_since)
-        connection.execute(
-            update(workload)
-            .where(of.name.in_(free.scalar_subquery()))
-            .values(account=case(stale, value=of.name), account_since=since)
-        )
+    given = {"blocks": list(opened), "accounts": list(opened.values()), "now": now}
+    connection.execute(text(NOTE), given)
     is_open = is_none_of(batch.c.state, OVER)
-    in_use = union(select(of.provider), select(batch.c.provider).where(is_open))
+    in_use = union(select(workload.c.provider), select(batch.c.provider).where(is_open))
     return set(connection.execute(in_use).scalars())
 
 
@@ -62,6 +61,16 @@ def served_by(connection: Connection, provider: str | None) -> list[str]:
     """Return the workloads that the account of this provider block answers; None: all workloads."""
     its = true() if provider is None else workload.c.provider == provider
     return [*connection.execute(select(workload.c.name).where(its)).scalars()]
+
+
+def held(connection: Connection, provider: str) -> tuple[str, int]:
+    """Return the account of a block that cannot be loaded, or else its name, and how much work waits for it, at most `MOST`."""
+    its = select(workload.c.name).where(workload.c.provider == provider)
+    account = select(func.max(workload.c.account)).where(workload.c.provider == provider)
+    waits = is_(work.c.state, WorkState.READY), work.c.workload.in_(its)
+    some = select(work.c.id).where(*waits).limit(MOST).subquery()
+    called = connection.execute(account).scalar_one() or provider
+    return called, connection.execute(select(func.count()).select_from(some)).scalar_one()
 
 
 def last_change(connection: Connection) -> datetime | None:
