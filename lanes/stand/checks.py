@@ -317,13 +317,18 @@ def models(patient: Patient) -> str:
         raise NotLooked("the model provider has to run first")
     wanted, of = _models_of_workloads(patient), {BLOCK: patient.provider}
     for (block, model), workload in sorted(wanted.items()):
+        if block not in of and (found := provider_in(patient.usable_prefect(), block)) is not None:
+            of[block] = found
         if block not in of:
-            of[block] = _provider_of_block(patient, block, workload)
+            raise StandError(
+                f'workload "{workload}" names provider block "{block}", which Prefect does not have: create it, or correct the '
+                "workload"
+            )
         base, key = of[block]
         answer, at = ask(base, key, f"/v1/models/{model}"), mask_address(base)
         if answer.status_code in (401, 403):
             raise StandError(
-                f"{at} refuses the key of provider block {block} ({answer.status_code}): set a valid one in the block, then run "
+                f"{at} refuses the key of provider block {block} ({answer.status_code}): set a valid one there, then run "
                 "`lanes up`"
             )
         if answer.status_code == 404:
@@ -336,24 +341,6 @@ def models(patient: Patient) -> str:
         return "no workload is published yet"
     others = "".join(f", for provider block {block}" for block in sorted(of.keys() - {BLOCK}))
     return f"{', '.join(sorted({model for _, model in wanted}))} known{others}"
-
-
-def _provider_of_block(patient: Patient, block: str, workload: str) -> tuple[str, str]:
-    """Return the base address and the key of another provider block.
-
-    Raises:
-        StandError: there is none.
-    """
-    with patient.usable_prefect() as api:
-        held = api.block("lanes-provider", block, with_secrets=True)
-    if held is None:
-        raise StandError(
-            f'workload "{workload}" names provider block "{block}", and Prefect has none of that name: create it, or correct the '
-            "workload"
-        )
-    bare, login = str(held.get("base_url") or ANTHROPIC).rstrip("/"), held.get("login")
-    base = bare.replace("://", f"://{login}@", 1) if login else bare
-    return base, str(held.get("api_key") or "")
 
 
 def circuits(patient: Patient) -> str:

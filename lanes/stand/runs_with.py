@@ -176,10 +176,11 @@ def opened(info: StandInfo, variables: Iterable[str]) -> dict[str, str]:
     return found
 
 
-def provider_in(api: "PrefectApi") -> tuple[str, str] | None:
-    """Return (base address, key) of the model provider that Prefect's block names; None without a block or an answer."""
+def provider_in(api: "PrefectApi", name: str = BLOCK) -> tuple[str, str] | None:
+    """Return (base address, key) of the model provider that a block of Prefect names; None without the block or an answer."""
     with suppress(StandError), api:
-        block = api.block("lanes-provider", BLOCK, with_secrets=True) or {}
+        block = api.block("lanes-provider", name, with_secrets=True) or {}
+        base, login = str(block.get("base_url") or ANTHROPIC).rstrip("/"), block.get("login")
         if isinstance(key := block.get("api_key"), str):
-            return str(block.get("base_url") or ANTHROPIC).rstrip("/"), key
+            return (base.replace("://", f"://{login}@", 1) if login else base), key
     return None

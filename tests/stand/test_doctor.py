@@ -293,7 +293,7 @@ def test_a_provider_at_a_wrong_address_is_a_sentence(
         (200, {"api_key": "sk-eu"}, "claude-haiku-5-5 known, for provider block eu"),
         (401, {"api_key": "sk-eu"}, "refuses the key of provider block eu (401): set a valid one"),
         (404, {"api_key": "sk-eu"}, 'knows no model "claude-haiku-5-5", which workload "letters"'),
-        (200, None, 'workload "letters" names provider block "eu", and Prefect has none'),
+        (200, None, 'workload "letters" names provider block "eu", which Prefect does not have'),
     ],
 )
 def test_the_models_of_another_account_are_looked_up_by_its_own_block(
