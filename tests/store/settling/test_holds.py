@@ -17,7 +17,7 @@ from lanes.store import incidents
 from lanes.store.money import budgets
 from lanes.store.realtime import circuits, limits
 from lanes.store.settling import story
-from lanes.store.workload import workloads
+from lanes.store.workload import accounts, workloads
 from lanes.words import Lane
 from tests.conftest import NOON, later
 from tests.examples import admit, publish, route
@@ -64,6 +64,7 @@ def back_off(connection: Connection) -> None:
 def reach_limit(connection: Connection) -> None:
     reached = Limit(LimitKind.REQUESTS, 50, 0, later(seconds=60), NOON)
     limits.exchange(connection, "acme", {MODEL: [reached]}, now=NOON)
+    accounts.note(connection, {"lanes": "acme"}, now=NOON)
 
 
 CAUSES: list[tuple[Callable[[Connection], None], str]] = [

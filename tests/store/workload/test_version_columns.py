@@ -14,6 +14,7 @@ OTHERWISE = {
     "mode": "lambda",
     "realtime_model": "claude-opus-5-5",
     "batch_model": "claude-sonnet-5-5",
+    "provider": "eu",
     "max_failures": 7,
     "give_up_after_h": 3,
     "batch_expected_minutes": 77,
