@@ -2,9 +2,9 @@
 
 from alembic import op
 
-revision = "0147"
-down_revision = "0146"
-sql_in_force = "9eb681bd63b1"  # migrations/schema/current/ after this revision
+revision = "0148"
+down_revision = "0147"
+sql_in_force = "4e0e2ebb2214" # migrations/schema/current/ after this revision
 
 MOMENTS = ("paused_at", "submit_at", "refused_at", "created_at", "departed_at", "account_since")
 FINITE = " and ".join(f"isfinite({each})" for each in MOMENTS)
