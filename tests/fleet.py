@@ -208,6 +208,7 @@ def _shared(parts: _Parts, pool_mode: str, latency_s: str) -> dict[str, str]:
     url = make_url(running.url("lanes"))
     given = {"host": url.host, "port": url.port, "user": url.username, "password": url.password}
     of_pooler = {"database": url.database, "listens": pooler, "mode": pool_mode, "size": 40}
+    of_pooler["prepared"] = 200  # PgBouncer's default
     ini = parts.write("pgbouncer.ini", CONFIGURATION.format(**given, **of_pooler))
     parts.run("pgbouncer", "pgbouncer", "-u", "nobody", "-q", ini)
     kept = ("--dir", str(parts.folder), "--appendonly", "yes", "--save", "")

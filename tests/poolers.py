@@ -27,7 +27,7 @@ auth_type = any
 pool_mode = {mode}
 default_pool_size = {size}
 max_client_conn = 300
-max_prepared_statements = 0
+max_prepared_statements = {prepared}
 """
 
 
@@ -38,15 +38,16 @@ def free_port() -> int:
 
 
 @contextmanager
-def pooler(url: str, folder: Path, *, mode: str, size: int = 20) -> Iterator[str]:
-    """Return the address of `url` through a PgBouncer of its own; it knows no prepared statements."""
+def pooler(
+    url: str, folder: Path, *, mode: str, size: int = 20, prepared: int = 0
+) -> Iterator[str]:
+    """Return the address of `url` through a PgBouncer of its own, which keeps that many prepared statements."""
     assert PROGRAM is not None
     of, port = make_url(url), free_port()
     file = folder / f"pgbouncer-{port}.ini"
     values = {"host": of.host, "port": of.port, "user": of.username, "password": of.password}
-    file.write_text(
-        CONFIGURATION.format(**values, database=of.database, listens=port, mode=mode, size=size)
-    )
+    how = {"listens": port, "mode": mode, "size": size, "prepared": prepared}
+    file.write_text(CONFIGURATION.format(**values, database=of.database, **how))
     file.chmod(0o644)
     command = [PROGRAM, "-u", "nobody", "-q", str(file)]
     log = file.with_suffix(".log").open("w")

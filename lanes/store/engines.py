@@ -50,7 +50,11 @@ def _how(url: str | URL, part: str | None, how: dict[str, Any]) -> dict[str, Any
     given = make_url(url).query
     limits = {name: each for name, each in libpq_options(part).items() if name not in given}
     arguments = limits | how.get("connect_args", {})
-    fixed = {"hide_parameters": True, "json_deserializer": json_data.loads}
+    fixed = {
+        "hide_parameters": True,
+        "json_deserializer": json_data.loads,
+        "skip_autocommit_rollback": True,  # a look without a transaction has nothing to roll back
+    }
     return {**fixed, **how, "connect_args": arguments}
 
 
@@ -75,6 +79,12 @@ BEGIN_SESSION: LiteralString = """
 """
 
 
+# Prepared itself, it sees its own name unless the pooler gave it another one, to keep it for its client.
+IS_KEPT: LiteralString = """
+    select not exists (select from pg_prepared_statements where name = '_pg3_0')
+"""
+
+
 def session_arguments(told: int, **more: str) -> tuple[list[str], list[str], int]:
     """Return the arguments of BEGIN_SESSION for a connection whose driver was `told` this process id."""
     given = OF_SESSION | more
@@ -82,7 +92,10 @@ def session_arguments(told: int, **more: str) -> tuple[list[str], list[str], int
 
 
 def _begin_session(connection: Any, entry: ConnectionPoolEntry) -> None:
-    """Give a new connection its limits, and note its session; behind a pooler it has none, and prepares no statements."""
+    """Give a new connection its limits, and note its session.
+
+    Behind a pooler it has no session, and prepares statements only if the pooler keeps them for its clients.
+    """
     driver: Any = entry.driver_connection
     told, commits = driver.info.backend_pid, connection.autocommit
     connection.autocommit = True
@@ -92,8 +105,32 @@ def _begin_session(connection: Any, entry: ConnectionPoolEntry) -> None:
     cursor.close()
     connection.autocommit = commits
     entry.info["pooled"] = found != told
-    if found != told:
+    if found != told and not _keeps_prepared(connection, driver):
         driver.prepare_threshold = None
+
+
+def _keeps_prepared(connection: Any, driver: Any) -> bool:
+    """Return whether the pooler brings a client's prepared statements to each session that it gives the client.
+
+    PgBouncer does so from 1.22 on, with `max_prepared_statements`. A libpq before 17 cannot tell it which ones are over.
+    """
+    if not psycopg.capabilities.has_send_close_prepared():
+        return False
+    before, commits = driver.prepare_threshold, connection.autocommit
+    driver.prepare_threshold, connection.autocommit = 0, False  # prepares the first statement
+    try:
+        cursor = connection.cursor()
+        cursor.execute(IS_KEPT)
+        kept = bool(cursor.fetchone()[0])
+        if not kept:
+            cursor.execute("deallocate all")  # the session that it was prepared in is not ours
+        cursor.close()
+        connection.commit()
+    except psycopg.Error:  # another client has left a statement of that name in the session
+        connection.rollback()
+        kept = False
+    driver.prepare_threshold, connection.autocommit = before, commits
+    return kept
 
 
 def refuse_pooler(connection: Connection) -> None:

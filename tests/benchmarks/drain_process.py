@@ -24,7 +24,7 @@ async def answer(url: str, endpoint_url: str, most_calls: int) -> None:
     over = asyncio.Event()
     provider = Provider(api_key=SecretStr("x"), base_url=endpoint_url, most_calls=most_calls)
     async with (
-        Database(url) as db,
+        Database(url, direct_url=os.environ.get("LANES_DIRECT_DATABASE_URL")) as db,
         opening(provider, opened=keep_what_is_loaded) as client,
         tracing(url),
         drain(Connections(db, client, provider), standing=False) as opened,

@@ -4,9 +4,11 @@ import asyncio
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import Connection, Engine, text
+from sqlalchemy.exc import DBAPIError
 
 from lanes.errors import SetupError, StandError
 from lanes.settings import Settings
@@ -144,3 +146,42 @@ async def test_work_through_a_pooler_prepares_nothing_sets_nothing_and_hears_eve
         assert await one.run(lambda c: c.execute(text(prepared)).scalar_one()) == 0
         assert (await one.run(limits))[2] == "0"
         assert (await one.run(name)).startswith("lanes ")
+
+
+@needs_pgbouncer
+async def test_a_pooler_that_keeps_prepared_statements_is_given_some(
+    database_url: str, folder: Path
+) -> None:
+    kept = pooler(database_url, folder, mode="transaction", size=2, prepared=200)
+    with kept as url:
+        async with Database(url) as one, Database(url) as two:
+            await one.run(publish, now=NOON)
+            for number in range(12):  # the clients take turns on both sessions
+                for db in (one, two):
+                    await asyncio.gather(
+                        *(db.run(admit, f"{number}-{id(db)}-{i}", now=NOON) for i in "ab")
+                    )
+            with pytest.raises(DBAPIError):  # a rollback makes psycopg forget them all
+                await one.run(lambda c: c.execute(text("select 1 / 0")))
+            for number in range(6):
+                await asyncio.gather(
+                    *(db.run(admit, f"later {number}-{id(db)}", now=NOON) for db in (one, two))
+                )
+            names = "select name from pg_prepared_statements where statement like '%lanes.admit%'"
+            found = await two.run(lambda c: c.execute(text(names)).scalars().all())
+    assert found
+    assert all(each.startswith("PGBOUNCER_") for each in found)
+
+
+@needs_pgbouncer
+@pytest.mark.parametrize("mode", ["transaction", "session"])
+async def test_a_pooler_that_keeps_none_is_left_without_the_one_that_asked(
+    database_url: str, folder: Path, mode: str
+) -> None:
+    found = text("select count(*) from pg_prepared_statements")
+    with pooler(database_url, folder, mode=mode, size=1) as url:
+        for _ in range(2):
+            async with Database(url) as db:
+                assert await db.run(lambda c: c.execute(found).scalar_one()) == 0
+                driver: Any = await db.run(lambda c: c.connection.driver_connection)
+                assert driver.prepare_threshold is None
