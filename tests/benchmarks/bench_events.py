@@ -4,7 +4,7 @@ A stand of its own keeps no drain warm. Events arrive at a fixed rate, a third o
 admits a backfill of another workload in one transaction (those count that were due from its beginning until its last item was
 routed), and then beside another backfill while processes compute without a pause (`--busy`, 2 of them). The plain ones start
 one flow run each through an automation, a worker and the same endpoint, one at a time on an idle machine; each cold event
-comes when the last drain has gone. The model takes no time.
+comes 10 s after the last drain has gone, when the worker has made a process ready for the next. The model takes no time.
 """
 
 import argparse
@@ -30,6 +30,7 @@ from tests.waiting import until
 
 POLL_S = 0.01
 SETTLES_S = 20.0  # runs that hold their roles already still load for some seconds
+READY_S = 10.0  # after a drain has left, its process ends, and another one loads
 BACKFILL_AFTER_S = 3.0  # the events are in their stride by then
 
 
@@ -192,6 +193,7 @@ def series(name: str, number: int, measure: Callable[[], float | None]) -> Seque
 def from_nothing(stand: RunningStand) -> float:
     """Send an urgent event that must start its drain."""
     until(lambda: not drains(stand), within_s=300, what="the last drain's leaving")
+    time.sleep(READY_S)
     return one_event(stand)
 
 

@@ -6,7 +6,7 @@ from sqlalchemy import Connection
 
 from lanes.stand.addresses import names
 from tests.docs.blocks import CHECKOUT
-from tests.docs.references import commands, errors, promises, settings, workload
+from tests.docs.references import commands, errors, promises, settings, sizing, workload
 from tests.docs.references.glossary import comments
 from tests.docs.references.pages import FOLDER, pages
 from tests.docs.references.words import STANDINGS, WORDS
@@ -57,3 +57,8 @@ def test_the_reasons_of_the_doors_are_all_told() -> None:
         *re.findall(r'Refused\("(\w+)"', python),
     }
     assert said == set(errors.OF_REFUSALS)
+
+
+def test_sizes_count_archived_items_as_their_decision_measured_them() -> None:
+    decision = (CHECKOUT / "docs" / "decisions" / "0025-archive.md").read_text()
+    assert f"{sizing.ARCHIVED:,} bytes remain of an item" in decision
