@@ -214,9 +214,17 @@ async def _form_page(
             slug = Workload.get_block_type_slug()
             return await _block_page(client, of.block_id, wanted.name, slug)
         case FormTarget.PROVIDER:
-            return await _block_page(client, None, BLOCK, Provider.get_block_type_slug())
+            return await _provider_page(client, of.subject)
         case FormTarget.RUN:
             return None if briefing.flow_run_id is None else run_page(briefing.flow_run_id)
+
+
+async def _provider_page(client: PrefectClient, account: str) -> str:
+    """Return the editor of the provider block of that account; that of block `lanes` where none has it."""
+    slug = Provider.get_block_type_slug()
+    there = await client.read_block_documents_by_type(slug)
+    its = [each.id for each in there if each.data.get("account") == account]
+    return await _block_page(client, its[0] if its else None, BLOCK, slug)
 
 
 async def _block_page(client: PrefectClient, known: UUID | None, name: str, slug: str) -> str:

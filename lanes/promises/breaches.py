@@ -77,7 +77,10 @@ def model_subject(model: str) -> str:
 def frozen(account: str, items: int, why: str, *, flow_run_id: UUID | None = None) -> Assessment:
     """Return the breach that the provider refuses the account until a person acts; `items` wait, on both lanes."""
     more = {"why": why, "flow_run_id": flow_run_id}
-    said, promise = f"Nothing is paid on either lane: {why}", Promise.PROVIDER_FROZEN
+    said, promise = (
+        f"Account {account} pays for nothing on either lane: {why}",
+        Promise.PROVIDER_FROZEN,
+    )
     return Assessment.breach(promise, EVERYBODY, items, said, account, **more)
 
 

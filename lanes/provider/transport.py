@@ -87,7 +87,7 @@ def failed(error: Exception) -> CallFailed:
     action = of_answer(error.status_code, error.type, message, error.error_code)
     detail = f"the provider answered {error.status_code}: {quoted(message)}"
     if action in (Action.MISCONFIGURED, *OF_MODEL):
-        detail += "; check ANTHROPIC_API_KEY, ANTHROPIC_BASE_URL and the workload's models"
+        detail += "; check key and address of the provider block (lanes: ANTHROPIC_API_KEY, ANTHROPIC_BASE_URL) and the models"
     return CallFailed(
         action,
         detail,

@@ -61,7 +61,7 @@ async def test_what_an_address_or_a_proxy_says_is_a_settings_fault_and_no_batch_
     met = await failure(status, location="http://elsewhere.test/")
     assert met.action is Action.MISCONFIGURED
     assert met.action in FREEZES
-    assert "check ANTHROPIC_API_KEY, ANTHROPIC_BASE_URL" in str(met)
+    assert "check key and address of the provider block" in str(met)
     assert met.as_create is NotCreated.FOR_GOOD
 
 
