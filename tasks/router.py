@@ -12,6 +12,7 @@ from prefect.logging import get_run_logger
 from sqlalchemy.exc import OperationalError
 
 from lanes.realtime.cursor import QueueCursor
+from lanes.routing.portions import FEW, MOST, Portions
 from lanes.routing.room import AccountRooms, Guards, Room
 from lanes.routing.route import ArrivedItem, ReceivedItem, Route, decide, looks_inside
 from lanes.routing.split import Splits
@@ -33,25 +34,16 @@ from tasks.background import bounded_tasks
 from tasks.wakes import Wakes
 
 T = TypeVar("T")
-MOST = 1_000  # items of one transaction
-BESIDE_ANSWERS = 200  # of one while answers are under way: what becomes urgent meanwhile waits for no more than these
 HALVED = 400  # items of one that is saved in two statements: of fewer, the second costs more than it gains
-FEW = 20  # of the first one, which has what is urgent
 
 
-@dataclass
-class Portions:
-    """The size of the next chunk: few items first, then many."""
+@dataclass(frozen=True)
+class RoutedPortion:
+    """How many items one transaction routed, how many of them were urgent, and how long the first of those had waited."""
 
-    size: int = FEW
-
-    def begin(self) -> None:
-        """Make the next portion small, because something new came that may be urgent."""
-        self.size = FEW
-
-    def go_on(self, *, busy: bool) -> None:
-        """Choose the next portion after a chunk while more waits; `busy` says that answers are under way."""
-        self.size = BESIDE_ANSWERS if busy else MOST
+    items: int = 0
+    urgent: int = 0
+    waited_s: float = 0.0
 
 
 def halves(of: Sequence[T], many: int) -> list[Sequence[T]]:
@@ -105,7 +97,20 @@ async def route_received(
     rooms: Rooms | None = None,
     halved: int = HALVED,
 ) -> int:
-    """Route about `most` received items, urgent and due ones first; return how many, 0 if none waits.
+    """Route about `most` received items as `route_portion` does; return how many, 0 if none waits."""
+    return (await route_portion(db, most, heads=heads, rooms=rooms, halved=halved)).items
+
+
+async def route_portion(
+    db: Database,
+    most: int,
+    *,
+    most_urgent: int = 0,
+    heads: QueueCursor[RoutedUpTo] | None = None,
+    rooms: Rooms | None = None,
+    halved: int = HALVED,
+) -> RoutedPortion:
+    """Route about `most` received items, urgent and due ones first, and up to `most_urgent` urgent ones even if that is more.
 
     This is one bounded transaction: call it again while it routes something. It routes nothing while another router is at work.
     Items that another transaction has locked wait, and so do items of a workload that cannot be read or priced. `heads` may
@@ -114,36 +119,46 @@ async def route_received(
     """
     cursor = QueueCursor[RoutedUpTo]() if heads is None else heads
     try:
-        return await _route_some(db, most, cursor, rooms, halved)
+        return await _route_some(db, most, most_urgent, cursor, rooms, halved)
     except OperationalError as error:
         if not locks.gave_up(error):
             raise
         said = "routing waited for a lock for %g s; trying again"
         get_run_logger().warning(said, WAIT.total_seconds())
-        return 0
+        return RoutedPortion()
 
 
 async def _route_some(
-    db: Database, most: int, heads: QueueCursor[RoutedUpTo], rooms: Rooms | None, halved: int
-) -> int:
+    db: Database,
+    most: int,
+    most_urgent: int,
+    heads: QueueCursor[RoutedUpTo],
+    rooms: Rooms | None,
+    halved: int,
+) -> RoutedPortion:
     async with db.transaction() as run:
         began = time.monotonic()
         look = heads.look(began)
         begun = await run(routes.begin, WAIT, since=look.since)
         if not begun.alone:
-            return 0
+            return RoutedPortion()
         heads.looked(look, {}, took_s=time.monotonic() - began, at=time.monotonic())
         if begun.amended:
             await run(items.apply_waiting, now=run.now)
         if not begun.workloads:
             _tell([])
-            return 0
+            return RoutedPortion()
         stored, splits = await run(workloads.to_route, begun.workloads.keys())
         versions, canaries = stored.versions, stored.canaries
         either = [*versions.values(), *(each.candidate for each in canaries.values())]
         unread = versions.keys() - {each.workload for each in either if looks_inside(each)}
         waiting = await run(
-            unrouted.received, most, of=versions.keys(), waiting=begun.workloads, unread=unread
+            unrouted.received,
+            most,
+            most_urgent=most_urgent,
+            of=versions.keys(),
+            waiting=begun.workloads,
+            unread=unread,
         )
         if any(each.spec.context.depth for each in either):
             waiting = await run(history.measured, waiting, _reading_most(stored))
@@ -170,7 +185,11 @@ async def _route_some(
                 problems |= unpriced
     heads.take(unrouted.came_last(waiting, before=heads.taken))
     _tell([*map(str, stored.unreadable), *sorted(problems)])
-    return routed
+    came = [each.arrived.received_at for each in waiting if each.arrived.urgent]
+    if not came:
+        return RoutedPortion(routed)
+    waited_s = (run.now - min(came)).total_seconds() + time.monotonic() - began
+    return RoutedPortion(routed, len(came), waited_s)
 
 
 def _decided(
@@ -249,7 +268,7 @@ class Router:
     ) -> None:
         self._db, self._role, self._wakes, self._busy = db, role, wakes, busy
         self._look_every_s, self._look_at = look_every_s, float("-inf")
-        self._heads, self._rooms = QueueCursor[RoutedUpTo](), rooms
+        self._heads, self._rooms, self._portions = QueueCursor[RoutedUpTo](), rooms, Portions()
         self._reading: asyncio.Task[None] | None = None
 
     @property
@@ -267,25 +286,36 @@ class Router:
         return self._heads.rest_s(time.monotonic())
 
     async def turn(self) -> None:
-        """Route a chunk of what was received and is not held, then rest as long as that took."""
+        """Route what was received and is not held, in portions between which a backlog rests."""
         if not await self._is_ours():
             await self.close()  # it may have been ours until its connection was lost
             return
         if not self.reads:
             self._reading = asyncio.create_task(ArrivalReader(self._db, self._wakes.received).run())
-        portions = Portions()
+        portions, heads = self._portions, self._heads
+        portions.begin()
         while await self._is_ours():
             began = time.monotonic()
-            heads, rooms = self._heads, self._rooms
-            if not await route_received(self._db, portions.size, heads=heads, rooms=rooms):
+            size, urgent = portions.size(began), portions.urgent
+            routed = await route_portion(
+                self._db, size, most_urgent=urgent, heads=heads, rooms=self._rooms
+            )
+            if not routed.items:
                 return
             self._wakes.work_is_ready()
-            took = time.monotonic() - began
-            since = heads.look(time.monotonic()).since
-            if not await self._db.look(unrouted.any_received, since=since):
+            ended = time.monotonic()
+            portions.routed(
+                size,
+                ended - began,
+                urgent=routed.urgent,
+                waited_s=routed.waited_s,
+                busy=self._busy(),
+                at=ended,
+            )
+            if not await self._db.look(unrouted.any_received, since=heads.look(ended).since):
                 return
-            portions.go_on(busy=self._busy())
-            if self._busy() and await self._received_within(took):
+            came = await self._received_within(portions.rest_s(time.monotonic()))
+            if came and size > FEW:  # no backlog waits behind ever new small portions
                 portions.begin()
 
     async def close(self) -> None:
@@ -304,7 +334,7 @@ class Router:
         return self._role.held
 
     async def _received_within(self, seconds: float) -> bool:
-        """Return whether something new came within that time."""
+        """Return whether something new came within that time, and wait no longer."""
         try:
             async with asyncio.timeout(seconds):
                 await self._wakes.routing.wait()

@@ -37,6 +37,21 @@ async def test_a_call_routes_one_bounded_chunk_with_what_is_urgent_first(
     assert [await router.route_received(db) for _ in range(2)] == [2, 0]
 
 
+async def test_many_urgent_items_of_a_flood_share_one_portion_before_a_few_others(
+    db: Database, pool: Engine
+) -> None:
+    with pool.begin() as setup:
+        publish(setup, now=NOON)
+        publish(setup, "archive", now=NOON)
+        admit(setup, *"abcd", now=NOON, workload="archive")
+        admit(setup, *"uvwxyz", now=NOON, urgent=True)
+    first = await router.route_portion(db, 2, most_urgent=10)
+    assert (first.items, first.urgent) == (7, 6)
+    assert first.waited_s > 0  # since noon of a day long ago
+    second = await router.route_portion(db, 2, most_urgent=10)
+    assert (second.items, second.urgent, second.waited_s) == (2, 0, 0)
+
+
 async def test_a_canary_routes_its_share_by_the_candidate_and_says_so(
     db: Database, pool: Engine
 ) -> None:

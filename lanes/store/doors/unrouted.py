@@ -138,6 +138,7 @@ def received(
     connection: sa.Connection,
     limit: int,
     *,
+    most_urgent: int = 0,
     most_bytes: int = MOST_BYTES,
     of: Collection[str] | None = None,
     waiting: Mapping[str, Begins] | None = None,
@@ -146,20 +147,23 @@ def received(
 ) -> list[ReceivedItem]:
     """Lock and return unrouted items, urgent and due ones first: about `limit`, with payloads of about `most_bytes`.
 
-    They cannot be canceled or amended until this transaction ends. The workloads (those in `of`, or all) share the number and
+    Up to `most_urgent` urgent ones are among them even if that is more. They cannot be canceled or amended until this
+    transaction ends. The workloads (those in `of`, or all) share the number and
     the bytes, so that a flood of one never delays the others. `waiting` says which workloads have some and where these begin;
     otherwise `since` bounds the search. Items that other transactions hold are skipped. Payloads of workloads in `unread` are
     only measured.
     """
     there = which_have_received(connection, since=since) if waiting is None else waiting
     asked = sorted(name for name in there if of is None or name in of)
+    of_urgent = most_urgent // max(1, sum(there[name].urgent for name in asked))
     found: list[ReceivedItem] = []
     for name in asked:
         most, left = max(1, limit // len(asked)), most_bytes // len(asked)
         for part, begin in there[name].parts():
-            given = {"of_workload": name, "most": most} | begin
+            here = max(most, of_urgent) if part is URGENT else most
+            given = {"of_workload": name, "most": here} | begin
             query = _head(read=name not in unread, part=part)
-            rows = bounded(connection, query, given, most=most, most_bytes=left)
+            rows = bounded(connection, query, given, most=here, most_bytes=left)
             found += [_received(row, read=name not in unread) for row in rows]
             most, left = most - len(rows), left - sum(row.bytes for row in rows)
             if most <= 0 or left <= 0:

@@ -1,33 +1,122 @@
-"""How much is routed at a time."""
+"""How much is routed at a time, and how long a backlog rests."""
+
+from dataclasses import dataclass
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.router import BESIDE_ANSWERS, FEW, HALVED, MOST, Portions, halves
+from lanes.routing.portions import FEW, LEAST, LONGEST_REST, MOST, WITHIN_S, Portions
+from tasks.router import HALVED, halves
 
 
-def test_few_are_routed_first_and_all_that_a_transaction_takes_while_nobody_is_answered() -> None:
-    portions = Portions()
-    assert portions.size == FEW
-    portions.go_on(busy=False)
-    assert portions.size == MOST
+@dataclass(frozen=True)
+class Measured:
+    """What a router measured."""
+
+    seconds: float
+    waited_s: float = 0.0
+    urgent: int = 0
+    busy: bool = True
 
 
-def test_what_is_new_waits_for_no_large_chunk() -> None:
-    portions = Portions(size=MOST)
-    portions.begin()
-    assert portions.size == FEW
+class MeasuringRouter:
+    """A router that measures its portions, and its clock."""
+
+    def __init__(self) -> None:
+        self.portions, self.at = Portions(), 0.0
+
+    def route(self, portion: Measured) -> int:
+        """Route a portion, and return its size."""
+        size = self.portions.size(self.at)
+        self.at += portion.seconds
+        how = {"urgent": portion.urgent, "waited_s": portion.waited_s, "busy": portion.busy}
+        self.portions.routed(size, portion.seconds, **how, at=self.at)
+        return size
+
+    def rest(self) -> float:
+        """Let the rest pass, and return it."""
+        rest_s = self.portions.rest_s(self.at)
+        self.at += rest_s
+        return rest_s
 
 
-@given(st.lists(st.booleans(), max_size=30))
-def test_a_backlog_is_never_routed_by_the_few_however_busy_a_drain_and_slow_a_machine_is(
-    busy: list[bool],
+def grown() -> MeasuringRouter:
+    """Return portions that have grown as large as they become."""
+    clock = MeasuringRouter()
+    while clock.route(Measured(WITHIN_S / 4, busy=False)) < MOST:
+        pass
+    return clock
+
+
+def test_what_came_first_is_routed_in_a_small_portion_and_a_backlog_behind_it() -> None:
+    clock = MeasuringRouter()
+    assert [clock.route(Measured(0.01, busy=False)) for _ in range(3)] == [FEW, LEAST, 2 * LEAST]
+
+
+def test_what_comes_beside_a_backlog_waits_for_no_large_portion() -> None:
+    clock = grown()
+    clock.portions.begin()
+    assert clock.route(Measured(0.01, busy=False)) == FEW
+    assert clock.route(Measured(0.01, busy=False)) == MOST
+
+
+def test_while_a_backlog_rests_small_portions_are_routed() -> None:
+    clock = grown()
+    assert clock.route(Measured(0.1)) == MOST
+    assert clock.route(Measured(0.02)) == FEW
+    assert clock.rest() > 0
+    assert clock.route(Measured(0.02)) == MOST
+
+
+def test_a_backlog_rests_longer_the_later_urgent_items_are() -> None:
+    rests: list[float] = []
+    for late in (0.5, 1, 3, 100):
+        clock = grown()
+        clock.route(Measured(0.1, waited_s=late * WITHIN_S, urgent=1))
+        rests.append(clock.rest() / 0.1)
+    assert [round(each, 6) for each in rests] == [1, 1, 3, LONGEST_REST]
+
+
+def test_a_flood_of_urgent_items_is_routed_at_once() -> None:
+    clock = MeasuringRouter()
+    assert clock.portions.urgent == FEW
+    clock.route(Measured(0.01, urgent=FEW))
+    assert clock.portions.urgent == MOST
+    clock.route(Measured(0.01, urgent=5))
+    assert clock.portions.urgent == FEW
+
+
+portions = st.builds(
+    Measured, st.floats(0.001, 10), st.floats(0, 1_000), st.integers(0, MOST), st.booleans()
+)
+
+
+@given(st.lists(portions, max_size=60))
+def test_a_backlog_always_goes_on_and_is_fast_again_once_everything_is_in_time(
+    before: list[Measured],
 ) -> None:
-    portions = Portions()
-    for each in busy:
-        portions.begin()
-        portions.go_on(busy=each)
-        assert BESIDE_ANSWERS <= portions.size <= MOST
+    clock = MeasuringRouter()
+    for each in before:
+        clock.rest()
+        clock.portions.begin()
+        assert clock.route(each) == FEW
+        assert LEAST <= clock.route(each) <= MOST
+        assert clock.portions.rest_s(clock.at) <= LONGEST_REST * each.seconds * 1.001
+    clock.rest()
+    sizes = [clock.route(Measured(WITHIN_S / 2, busy=False)) for _ in range(30)]
+    assert sizes[-1] == MOST
+
+
+@given(st.floats(0.0002, 0.1))
+def test_portions_settle_at_what_is_routed_in_time(per_item_s: float) -> None:
+    clock, took = MeasuringRouter(), list[float]()
+    for _ in range(60):
+        clock.rest()
+        seconds = 0.01 + per_item_s * clock.portions.size(clock.at)
+        clock.route(Measured(seconds))
+        took.append(seconds)
+    longest = 0.01 + per_item_s * LEAST
+    assert max(took[30:]) <= max(WITHIN_S + per_item_s * LEAST, longest)
 
 
 @given(st.integers(0, 2 * HALVED))
