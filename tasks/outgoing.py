@@ -122,8 +122,10 @@ class Publisher:
             TimeoutError, httpx.HTTPError, PrefectException, NothingTaken: Prefect takes none now; those not taken wait.
         """
         total, refused, until = 0, list[Outgoing](), time.monotonic() + within_s
+        has_turn, looks = True, 0
         try:
             while (taken := await self._take(refused)).events or taken.after:
+                looks += 1
                 if taken.after:
                     if time.monotonic() + taken.after.total_seconds() > until:
                         break
@@ -144,8 +146,11 @@ class Publisher:
                     refused.clear()
                 if len(taken.events) < self._most and len(offered.taken) == len(fitting):
                     break  # all that waited then; what came meanwhile has woken us
+            else:
+                has_turn = looks > 0
         finally:
-            await self._leave()
+            if has_turn:
+                await self._leave()
         if refused:
             first = _named(refused[0])
             raise NothingTaken(f"Prefect refuses every one of {len(refused)}, such as {first}")

@@ -25,7 +25,7 @@ from sqlalchemy.engine import make_url
 from lanes.stand.info import STAND_IN_KEY, StandInfo, load_info
 from lanes.stand.postgres import EmbeddedPostgres
 from lanes.stand.prefect_api import credentials
-from lanes.stand.services import SERVER_SETTINGS, WORKER_SETTINGS
+from lanes.stand.services import SERVER_SETTINGS
 from tests.hosts import HOST, FleetPart, HostNode, may_cut_cables, namespace_of
 from tests.poolers import CONFIGURATION, free_port
 from tests.running_stand import OWN, RunningStand, cli
@@ -254,7 +254,7 @@ def _shared(parts: _Parts, pool_mode: str, latency_s: str) -> dict[str, str]:
         "ANTHROPIC_API_KEY": STAND_IN_KEY,
         "PREFECT_HOME": str(parts.folder / "prefect-client"),
     }
-    return parts.base | client | of_lanes | WORKER_SETTINGS
+    return parts.base | client | of_lanes
 
 
 def _host(

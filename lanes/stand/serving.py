@@ -14,6 +14,8 @@ from lanes.stand.services import WORKER_SETTINGS, worker_command
 from lanes.stand.supervisor import log_line, supervisor
 from lanes.stand.worksite import path_to_python, python
 
+# A poll takes Prefect's API 22 ms of processor time: many machines poll seldom, and one of them soon.
+POLLS = {"PREFECT_WORKER_QUERY_SECONDS": "2"}
 LOOK_S = 0.2
 LOGIN_EVERY_S = 10.0
 ROTATED = (
@@ -38,7 +40,7 @@ def serve(pools: Sequence[str], settings: Settings, environment: Mapping[str, st
         signal.signal(number, lambda *_: stopping.set())
     threading.Thread(target=watching.run, daemon=True).start()
     threading.Thread(target=_watch_login, args=(environment, refused), daemon=True).start()
-    variables = {**WORKER_SETTINGS, **environment, **path_to_python()}
+    variables = worker_environment(environment)
     commands = (python("-m", *worker_command(pool, settings)) for pool in pools)
     workers = [subprocess.Popen(each, env=variables, start_new_session=True) for each in commands]
     while all(each.poll() is None for each in workers) and not refused.is_set():
@@ -51,6 +53,11 @@ def serve(pools: Sequence[str], settings: Settings, environment: Mapping[str, st
         with suppress(ProcessLookupError):  # the runs of a worker that ended by itself
             os.killpg(each.pid, signal.SIGTERM)
     return 0 if stopping.is_set() and not refused.is_set() else 1
+
+
+def worker_environment(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables of a worker, of which those of the host come first."""
+    return {**WORKER_SETTINGS, **POLLS, **environment, **path_to_python()}
 
 
 def _watch_login(environment: Mapping[str, str], refused: threading.Event) -> None:

@@ -80,6 +80,16 @@ async def test_events_are_published_once_in_their_order_with_their_id_and_their_
     )
 
 
+async def test_a_publisher_that_finds_nothing_writes_nothing(db: Database) -> None:
+    turn = text("select xmin::text, lease_until from lanes.publisher")
+    publisher = Publisher(db)
+    await add(db, "1")
+    assert await publisher.publish() == 1
+    left = await db.run(lambda connection: connection.execute(turn).one())
+    assert await publisher.publish() == 0
+    assert await db.run(lambda connection: connection.execute(turn).one()) == left
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "broken", [{"hangs": True}, {"status": 503}, {"status": 401}, {"status": 404}]

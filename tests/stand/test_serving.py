@@ -57,3 +57,9 @@ def test_the_workers_end_with_an_error_once_prefect_refuses_their_login(
     said = capfd.readouterr().err
     assert "refuses us: set PREFECT_API_KEY or PREFECT_API_AUTH_STRING" in said
     assert "The workers end, with exit code 1: where the login was changed" in said
+
+
+def test_workers_of_many_machines_poll_every_two_seconds_unless_their_host_says_otherwise() -> None:
+    polls = "PREFECT_WORKER_QUERY_SECONDS"
+    assert serving.worker_environment({})[polls] == "2"
+    assert serving.worker_environment({polls: "5"})[polls] == "5"
