@@ -70,7 +70,7 @@ async def _differences(
     assert of.admin_key is not None
     keys = of.admin_key.get_secret_value(), of.api_key.get_secret_value()
     billed = await bill.read(of.base_url, keys, login, since, until, width)
-    known = await at.db.run(ledger.ledger, of.account, since, until, width)
+    known = await at.db.run(ledger.ledger, at.name, since, until, width)
     return compare(known, billed)
 
 
@@ -80,5 +80,5 @@ async def _with_requests(
     day, *row = of.of
     within = [h.of.at for h in hours if [*h.of[1:]] == row and day <= h.of.at < day + DAY]
     named = [f"from {each:%H:%M}" for each in within]
-    named += await at.db.run(ledger.examples, at.provider.account, of, DAY)
+    named += await at.db.run(ledger.examples, at.name, of, DAY)
     return replace(of, said=f"{of.said} ({', '.join(named)})") if named else of

@@ -10,6 +10,8 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 from uuid import UUID
 
+import httpx
+from prefect.exceptions import PrefectException
 from prefect.logging import get_run_logger
 from prefect.runtime import flow_run
 
@@ -83,6 +85,7 @@ class Accounts:
         self._opened = {main.name: self.main}
         self._stack, self._lock = AsyncExitStack(), asyncio.Lock()
         self.failed: set[str] = set()  # blocks in use that could not be loaded
+        self._noted: set[str] = set()
 
     async def all(self) -> Sequence[Connections]:
         """Open what is in use, tell the database what the accounts are called, and return them."""
@@ -94,13 +97,20 @@ class Accounts:
                     await self.of(name)
                 except SetupError as error:
                     await self._tell(name, error)
+                except (httpx.HTTPError, PrefectException) as error:
+                    self.failed.add(name)
+                    said = "Prefect does not give block Lanes provider/%s (%s); asked again soon"
+                    get_run_logger().warning(said, name, type(error).__name__)
             await self._note()
         return [*self._opened.values()]
 
     async def _note(self) -> set[str]:
         called = {name: each.provider.account for name, each in self._opened.items()}
         async with self.main.db.transaction() as run:
-            return await run(accounts.note, called, now=run.now)
+            new = called.keys() - self._noted
+            in_use = await run(accounts.note, called, new=new, now=run.now)
+        self._noted |= new
+        return in_use
 
     async def of(self, name: str) -> Connections:
         """Return the account of that block. Raises `SetupError` if it cannot be loaded."""

@@ -26,7 +26,7 @@ SERVED = """
          r.billed_at + interval '1 minute' as last,
          case when r.batch_id is null then r.billed_at - interval '10 minutes' else b.intended_at end as first
     from lanes.response r left join lanes.batch b on b.id = r.batch_id left join lanes.workload f on f.name = r.workload
-   where coalesce(b.account, f.account, :account) = :account
+   where coalesce(b.provider, f.provider) = :provider
      and r.billed_at >= :since - interval '1 minute' and r.billed_at < :until + interval '2 days'"""
 PERIODS = "generate_series(cast(:since as timestamptz), :until - cast(:width as interval), :width, 'UTC') p (at)"
 SUMS = ", ".join(f"'{kind}', coalesce(sum({kind}) {{within}}, 0)" for kind in KINDS)
@@ -37,7 +37,7 @@ select at, model, lane, json_build_object({SUMS.format(within="filter (where fir
 """
 UNKNOWN = f"""
 select at, a.model, a.lane, count(*) as attempts, sum(a.bound_usd) as usd
-  from {PERIODS} join lanes.workload f on coalesce(f.account, :account) = :account
+  from {PERIODS} join lanes.workload f on f.provider = :provider
   join lanes.attempt a on a.workload = f.name and a.lane in ('realtime', 'batch') and a.ended_at >= at
    and a.ended_at < :until + interval '2 days' and a.started_at < at + :width
  where a.bound_usd <> 0 and not {ANSWERED} group by 1, 2, 3
@@ -52,10 +52,10 @@ select message_id from ({SERVED}) s
 
 
 def ledger(
-    connection: Connection, account: str, since: datetime, until: datetime, width: timedelta
+    connection: Connection, provider: str, since: datetime, until: datetime, width: timedelta
 ) -> dict[BillKey, LedgerRow]:
-    """Return what the ledger knows of an account in each period of `width` between two moments, by model and lane."""
-    given = {"account": account, "since": since, "until": until, "width": width}
+    """Return what the ledger knows of a block's account in each period of `width` between two moments, by model and lane."""
+    given = {"provider": provider, "since": since, "until": until, "width": width}
     found = defaultdict[BillKey, LedgerRow](LedgerRow)
     for row in connection.execute(text(LEDGER), given):
         found[_key(row)] = LedgerRow(Tokens(row.least), Tokens(row.most))
@@ -70,13 +70,13 @@ def _key(row: Any) -> BillKey:
 
 
 def examples(
-    connection: Connection, account: str, of: BillDifference, width: timedelta
+    connection: Connection, provider: str, of: BillDifference, width: timedelta
 ) -> Sequence[str]:
-    """Return ids of responses of the account in the ledger that the missing tokens may be of."""
+    """Return ids of responses of a block's account in the ledger that the missing tokens may be of."""
     at, model, lane = of.of
     sums = {kind: of.missing[kind] for kind in KINDS}
     given = {"since": at, "until": at + width, "model": model, "lane": lane, **sums}
-    given["account"] = account
+    given["provider"] = provider
     return connection.execute(text(FIT), given).scalars().all() if of.missing else []
 
 

@@ -28,7 +28,7 @@ class workload(TypedColumns):
         "Name of the account that this block bills; null: no run has opened it"
     )
     account_since: Named[datetime | None] = column(
-        "When another account took over; null: it has had one only"
+        "When it moved to this account from that of another block; null: it never did"
     )
     paused_at: Named[datetime | None] = column("When it was paused: none of its work is claimed")
     submit_at: Named[datetime | None] = column(

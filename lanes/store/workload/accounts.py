@@ -1,6 +1,6 @@
 """The accounts that answer the workloads: each workload names a provider block, and the block an account."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -18,8 +18,11 @@ stale as (
   select f.name, o.account
     from lanes.workload f join opened o on o.provider = f.provider
    where f.account is distinct from o.account
+     and (f.account is null or o.provider = any(cast(:renamed as text[])) or f.account in (select account from opened))
      for no key update of f skip locked)
-update lanes.workload f set account = s.account, account_since = case when f.account is null then f.account_since else :now end
+update lanes.workload f
+   set account = s.account,
+       account_since = case when f.account in (select account from opened) then :now else f.account_since end
   from stale s where s.name = f.name
 """
 
@@ -37,13 +40,21 @@ class LaneAccount:
     provider: str | None = None
 
 
-def note(connection: Connection, opened: Mapping[str, str], *, now: datetime) -> set[str]:
+def note(
+    connection: Connection,
+    opened: Mapping[str, str],
+    *,
+    new: Collection[str] = (),
+    now: datetime,
+) -> set[str]:
     """Note at the workloads the account of each opened provider block, and return the names of all blocks in use.
 
-    `opened` holds the accounts by block. In use is a block that a workload or an open batch names. A workload that is locked
-    is noted by the next call.
+    `opened` holds the accounts by block. Of the `new` ones a run has read the names just now: others that read them earlier do
+    not write an old name again. In use is a block that a workload or an open batch names. A workload that is locked is noted
+    by the next call.
     """
     given = {"blocks": list(opened), "accounts": list(opened.values()), "now": now}
+    given["renamed"] = list(new)
     connection.execute(text(NOTE), given)
     is_open = is_none_of(batch.c.state, OVER)
     in_use = union(select(workload.c.provider), select(batch.c.provider).where(is_open))
@@ -74,5 +85,5 @@ def held(connection: Connection, provider: str) -> tuple[str, int]:
 
 
 def last_change(connection: Connection) -> datetime | None:
-    """Return when a workload moved to another account last; None if none ever did."""
+    """Return when a workload moved to another block's account last; None if none ever did."""
     return connection.execute(select(func.max(workload.c.account_since))).scalar_one()

@@ -38,6 +38,17 @@ def test_a_version_with_another_block_moves_its_workload_once_it_is_in_force(
     assert accounts.last_change(connection) == later(hours=2)
 
 
+def test_a_run_that_read_an_old_name_of_the_account_does_not_write_it_again(
+    connection: Connection,
+) -> None:
+    publish(connection, "letters", now=NOON)
+    accounts.note(connection, {"lanes": "old"}, new=["lanes"], now=NOON)
+    accounts.note(connection, {"lanes": "new"}, new=["lanes"], now=NOON)
+    accounts.note(connection, {"lanes": "old"}, now=NOON)
+    assert accounts.of_workload(connection, "letters").name == "new"
+    assert accounts.last_change(connection) is None
+
+
 def test_the_hash_of_a_version_that_names_no_block_is_as_before(connection: Connection) -> None:
     first = publish(connection, "letters", now=NOON)
     assert publish(connection, "letters", now=NOON, provider="lanes").id == first.id
