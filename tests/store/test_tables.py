@@ -1,4 +1,7 @@
-"""Columns of a closed set: the database allows the words of the code and no others, and a row holds them as words."""
+"""Columns of a closed set: the database allows the words of the code and no others, and a row holds them as words.
+
+And no row of an item costs a look at a row that its statement has read.
+"""
 
 import pytest
 from sqlalchemy import Connection, literal_column, select, text
@@ -13,6 +16,12 @@ CHECKS = text("""
     select a.attrelid::regclass || '.' || a.attname as of, pg_get_constraintdef(c.oid) as allows
       from pg_constraint c join pg_attribute a on a.attrelid = c.conrelid and a.attnum = any(c.conkey)
      where connamespace = 'lanes'::regnamespace and contype = 'c' and conname like '%\\_known' and coninhcount = 0
+""")
+ENFORCED = text("""
+    select conname from pg_constraint
+     where contype = 'f' and conenforced
+       and conrelid::regclass::text in ('lanes.item', 'lanes.route', 'lanes.work', 'lanes.batch_member', 'lanes.response',
+                                        'lanes.attempt', 'lanes.result', 'lanes.read')
 """)
 WORDS = {
     f"{table.fullname}.{column.name}": set(column.type.words.__members__.values())
@@ -66,3 +75,7 @@ def test_a_row_holds_words_and_nothing_where_there_is_none(connection: Connectio
 def test_a_text_that_is_no_word_is_said_with_those_that_are(connection: Connection) -> None:
     with pytest.raises(LookupError, match="'sideways' in the database is no Lane: realtime, batch"):
         connection.execute(select(literal_column("'sideways'", Word(Lane)))).all()
+
+
+def test_no_row_that_an_item_leaves_is_checked_against_another(connection: Connection) -> None:
+    assert connection.execute(ENFORCED).scalars().all() == []

@@ -24,7 +24,7 @@ class response(sa.TypedColumns):
     lane: sa.Named[Lane]
     purpose: sa.Named[Purpose]
     model: sa.Named[str]
-    batch_id: sa.Named[BatchId | None] = sa.Column(sa.ForeignKey(batch.c.id))
+    batch_id: sa.Named[BatchId | None] = sa.Column(unenforced(batch.c.id))
     items: sa.Named[int] = column("How many items shared the call")  # pyright: ignore[reportIncompatibleMethodOverride]
     input_tokens: sa.Named[int]
     output_tokens: sa.Named[int]
@@ -62,7 +62,7 @@ class attempt(sa.TypedColumns):
     error: sa.Named[str | None]
     request_id: sa.Named[str | None]
     message_id: sa.Named[str | None]
-    batch_id: sa.Named[BatchId | None] = sa.Column(sa.ForeignKey(batch.c.id))
+    batch_id: sa.Named[BatchId | None] = sa.Column(unenforced(batch.c.id))
     model: sa.Named[str]
     input_tokens: sa.Named[int]
     output_tokens: sa.Named[int]
@@ -119,7 +119,7 @@ class read(sa.TypedColumns):
     """The consumption ledger: who read a result, and when."""
 
     id: sa.Named[int] = identity()
-    item_id: sa.Named[ItemId] = sa.Column(sa.ForeignKey(item.c.id))
+    item_id: sa.Named[ItemId] = sa.Column(unenforced(item.c.id))
     reader: sa.Named[str] = column("Who asked")
     result_id: sa.Named[ResultId | None] = column("Null: none yet", unenforced(result.c.id))
     read_at: sa.Named[datetime]

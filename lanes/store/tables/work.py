@@ -162,7 +162,7 @@ class work(TypedColumns):
         "The consumer of its item, whose work takes turns with that of others; empty: none, or it only measures",
         default="''",
     )
-    batch_id: Named[BatchId | None] = column("The batch that owns it", ForeignKey(batch.c.id))
+    batch_id: Named[BatchId | None] = column("The batch that owns it", unenforced(batch.c.id))
     bound_usd: Named[Decimal | None] = column(
         "US dollars reserved of hard budgets; while ready: more than is left, so it rests"
     )
@@ -178,7 +178,7 @@ class work(TypedColumns):
 class batch_member(TypedColumns):
     """The work that each request of a batch carries; late results find their items by it."""
 
-    batch_id: Named[BatchId] = Column(ForeignKey(batch.c.id), primary_key=True)
+    batch_id: Named[BatchId] = Column(unenforced(batch.c.id), primary_key=True)
     request_no: Named[int] = column("Last part of the custom_id, from 0", primary_key=True)
     slot: Named[int] = column("Place within the pack, from 0", primary_key=True)
     work_id: Named[WorkId] = Column(unenforced(work.c.id))
