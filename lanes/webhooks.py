@@ -202,6 +202,8 @@ class WebhookReceiver:
                     await reply.aclose()
         except TimeoutError:
             raise Undelivered(f"no reply within {self._timeout_s:g} s") from None
+        except socket.gaierror:
+            raise Undelivered(f"no name server knows the host {self._url.host}") from None
         except (httpx2.HTTPError, httpx2.InvalidURL, OSError, UnicodeError) as error:
             raise Undelivered(f"no reply ({type(error).__name__})") from None
         if not 200 <= reply.status_code < 300:

@@ -81,7 +81,7 @@ def worker(*, pool: tuple[Literal["realtime", "batch"], ...] | None = None) -> i
     """Run this host's workers in the foreground, and a supervisor that replaces standing runs; they log to standard output.
 
     For systemd, Docker and Kubernetes. SIGTERM or Ctrl-C ends the runs and the workers in order. Exit code 1 when a worker ends
-    by itself, when Prefect does not accept the login any more, or at the start when a newer release has made the schema.
+    by itself, when Prefect does not accept the login any more, or at the start when the schema is not that of this release.
 
     Example: lanes worker --pool realtime
 
@@ -228,9 +228,10 @@ def roles(*, shared: bool = False, tenant: Sequence[str] = (), as_json: AsJson =
         raise WrongUsage(f'--tenant {unclear[0]}: write LOGIN=CONSUMER, such as crm="support-desk"')
     bound = [(login, consumer) for login, _, consumer in pairs]
     created = set_up_roles(_administrator(), shared=shared, tenants=bound)
-    made = f"created {', '.join(created)}" if created else "all were there"
-    who = "only members of these roles may connect to the database"
-    said = f"{', '.join(DatabaseRole)}: {made}\n{'who could connect still can' if shared else who}"
+    made = f"created {', '.join(created)}" if created else f"all there: {', '.join(DatabaseRole)}"
+    who = "logins that could connect still can" if shared else "only their members may connect"
+    of = [f"{login} is bound to {consumer or 'no consumer'}" for login, consumer in bound]
+    said = "\n".join([f"roles {made}", f"database: {who}", *of])
     data = {"roles": list(DatabaseRole), "created": created, "shared": shared}
     tell(said, data, as_json=as_json)
 

@@ -203,9 +203,7 @@ def _list(found: Sequence[Any], now: datetime, *, as_json: bool) -> None:
     elif not found:
         print("There is no webhook; `lanes webhooks add NAME --url URL` adds one.")
     else:
-        ahead = (
-            "events that were not sent yet; the position of the newest is the webhook's and these"
-        )
+        ahead = "events after its position, which were not sent yet"
         print_table(
             Table(
                 "Webhooks",

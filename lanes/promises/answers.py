@@ -78,7 +78,7 @@ def realtime_slow(version: Version, figures: RealtimeFigures) -> Assessment:
     judged, place, fast = burn.burning(figures.timely, percent / 100)
     seen, value, promise = figures.timely[place], figures.p95_s or 0, Promise.REALTIME_SLOW
     if judged is Verdict.FAILED:
-        said += f" {_part(seen, percent, place, 'item', 'took longer, or wait still')}"
+        said += f" {_part(seen, percent, place, 'item', 'took longer, or still wait')}"
     if limit and not fast and waits_s > max(LONG_WAIT * limit, LEAST_WAIT_S):
         judged, value, fast = Verdict.FAILED, waits_s, None
     figure = promise, version.workload, judged, value, limit, max(samples, seen.samples), said

@@ -52,7 +52,7 @@ def deadline_missed(version: Version, counts: DueCounts | None) -> Assessment:
     said = f"{late:,} of {counted(due, 'item')} that were due missed it within the last hour: {share(part / 100)}, and "
     said += f"{share(limit / 100)} is the limit."
     if counts.overdue:
-        said += f" {counted(counts.overdue, 'item')} of them {'waits' if counts.overdue == 1 else 'wait'} still."
+        said += f" {counted(counts.overdue, 'item')} of them still {'waits' if counts.overdue == 1 else 'wait'}."
     of_lanes = ((REALTIME, counts.in_realtime), (BATCH, late - counts.in_realtime))
     enough = (
         lane

@@ -27,18 +27,22 @@ select (select count(*) from lanes.event_outbox) as outbox,
 
 
 def copy(patient: Patient) -> str:
-    found = asked(patient, _copy)
-    return (
-        f"its rows are as of {_at(found.as_of)}; `collect` looks for batches that left since then, and no batch leaves before "
-        "they are known"
-    )
+    found = asked(patient, _copied)
+    if found is None:
+        return "every batch that left since the copy is known"
+    batches = f"batches that left since its rows: {_at(found.as_of)}"
+    if (
+        found.noticed - found.as_of >= KEPT
+    ):  # no copy was noticed: an earlier call had them searched for
+        batches = f"batches of the last {KEPT.days} days"
+    return f"`collect` looks for {batches}; no batch leaves before they are known"
 
 
 def orphans(patient: Patient) -> str:
     from lanes.store.batch.batches import owned_ids
 
-    since = asked(patient, _copy).as_of
-    listed = {each.id: each for each in _listed(patient, since)}
+    found, is_new = asked(patient, _search)
+    listed = {each.id: each for each in _listed(patient, found.as_of)}
     known = asked(patient, lambda connection: owned_ids(connection, [*listed]))
     unknown = [each for id_, each in listed.items() if id_ not in known]
     if unclear := [_said(each) for each in unknown if not each.ended]:
@@ -46,7 +50,12 @@ def orphans(patient: Patient) -> str:
             f"open at the provider and unknown here: {', '.join(unclear)}. Each is adopted once it has ended, if it is ours; "
             "keep `collect` running, and ask again"
         )
-    left = f"; not ours, or to be adopted now: {', '.join(map(_said, unknown))}" if unknown else ""
+    ended = ", ".join(map(_said, unknown))
+    if unknown and not is_new:
+        raise StandError(
+            f"ended at the provider and unknown here: {ended}. `collect` adopts those that are ours, within a minute; ask again"
+        )
+    left = f"; not ours, unless the search that begins now adopts them: {ended}" if unknown else ""
     return f"{counted(len(listed), 'batch')} at the provider since the copy, {len(known)} known here{left}"
 
 
@@ -90,18 +99,27 @@ CHECKS: Sequence[tuple[str, Callable[[Patient], str]]] = (
 )
 
 
-def _copy(connection: Connection) -> Copy:
-    """Return what the copy is; where it is not known to be one, have orphans of the last 29 days searched for."""
-    from lanes.store.batch.orphans import copied, search
+def _copied(connection: Connection) -> Copy | None:
+    """Return what the copy is; None where it is not known to be one, or all of its orphans are known."""
+    from lanes.store.batch.orphans import copied
     from lanes.store.database import clock
 
-    now = clock(connection)
-    found = copied(connection, now=now)
-    if found is None:
-        search(connection, now - KEPT, now=now)
-        found = Copy(now, now - KEPT)
+    found = copied(connection, now=clock(connection))
     connection.commit()
     return found
+
+
+def _search(connection: Connection) -> tuple[Copy, bool]:
+    """Return since when orphans are searched for; without a search, begin one of the last 29 days and return True with it."""
+    from lanes.store.batch.orphans import search
+    from lanes.store.database import clock
+
+    if (found := _copied(connection)) is not None:
+        return found, False
+    now = clock(connection)
+    search(connection, now - KEPT, now=now)
+    connection.commit()
+    return Copy(now, now - KEPT), True
 
 
 def _listed(patient: Patient, since: datetime) -> list[ProviderBatch]:

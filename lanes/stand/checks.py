@@ -260,7 +260,8 @@ def blocks(patient: Patient) -> str:
         present = api.block_documents()
     missing = sorted(set(REQUIRED_BLOCKS) - {slug for slug, _ in present})
     if missing:
-        raise StandError(f"Prefect lacks blocks of type {', '.join(missing)}: run `lanes up`")
+        what = f"Prefect lacks blocks of type {', '.join(missing)}"
+        raise StandError(f"{what}: set ANTHROPIC_API_KEY and run `lanes deploy`, or run `lanes up`")
     if patient.info is not None and (others := rewritten(patient.info)):
         raise StandError(
             f"blocks hold something else than {', '.join(others)} of this stand, and flows go by blocks: a person edited them, "

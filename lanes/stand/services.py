@@ -15,8 +15,9 @@ from lanes.stand.deploying import release
 from lanes.stand.info import NO_PROXY
 from lanes.stand.kept import server_settings
 from lanes.stand.local import ENDPOINT, POOLS, SERVER, SUPERVISOR
-from lanes.stand.prefect_api import PrefectApi
+from lanes.stand.prefect_api import PrefectApi, is_local
 from lanes.stand.processes import Process
+from lanes.stand.runs_with import ANTHROPIC, provider_in
 from lanes.stand.worksite import POLL_S, Site, python
 from lanes.text import mask_address
 
@@ -76,8 +77,9 @@ def endpoint(site: Site) -> str:
     if not site.embeds_provider:
         own = site.settings.anthropic_base_url
         site.provider_base_url = mask_address(own) if own else None
-        return f"yours at {site.provider_base_url or 'https://api.anthropic.com'}"
+        return f"yours at {site.provider_base_url or ANTHROPIC}"
     settings = site.settings
+    _check_unclaimed(settings)
 
     def serve(port: int) -> bool:
         where = ("--home", str(site.home / ENDPOINT), "--port", str(port))
@@ -99,6 +101,19 @@ def endpoint(site: Site) -> str:
     port, started = _on_its_port(site, ENDPOINT, serve)
     site.provider_base_url = f"http://{local.LOOPBACK}:{port}"
     return f"local stand-in ({settings.local_engine}) {_how(started)} port {port}"
+
+
+def _check_unclaimed(settings: Settings) -> None:
+    """Raise StandError where a Prefect server of the user names a provider that the stand-in would replace for all machines."""
+    if settings.prefect_api_url is None:
+        return
+    found = provider_in(PrefectApi(settings.prefect_api_url))
+    if found is not None and not is_local(found[0]):
+        raise StandError(
+            f"Prefect's block names the provider {mask_address(found[0])}, and this shell sets no ANTHROPIC_API_KEY, so that "
+            "`lanes up` would put the local stand-in in its place for every machine: set the key, or run `lanes worker`, which "
+            "needs none"
+        )
 
 
 def server(site: Site) -> str:

@@ -31,7 +31,7 @@ def serve(pools: Sequence[str], settings: Settings, environment: Mapping[str, st
 
     Raises:
         StandError: the environment names no database.
-        SetupError: a newer release has made the schema.
+        SetupError: the schema is that of another release, newer or older.
     """
     watching = supervisor(environment)
     watching.check_schema()

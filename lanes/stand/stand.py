@@ -19,7 +19,7 @@ from lanes.stand.postgres import EmbeddedPostgres
 from lanes.stand.prefect_api import PrefectApi
 from lanes.stand.processes import Processes
 from lanes.stand.progress import Silent, StepProgress
-from lanes.stand.runs_with import less_own, runs_with
+from lanes.stand.runs_with import less_own, provider_in, runs_with
 from lanes.stand.steps import DEPLOYED, StandStep, all_steps, run_steps
 from lanes.stand.whereabouts import find_checkout, find_home
 from lanes.stand.worksite import WORKER, Site, grace_s_of
@@ -27,6 +27,7 @@ from lanes.standing.roles import STANDING
 
 LAST = (ENDPOINT, SERVER)
 LOOK_EVERY_S = 2.0
+NO_PROVIDER = "nothing is answered yet: Prefect has no provider block. Set ANTHROPIC_API_KEY, and run `lanes deploy` again"
 PREFECT_S = 5.0  # the longest that one question to Prefect holds up a stop
 
 
@@ -123,6 +124,9 @@ class Stand:
                 progress.says(warning)
             site = Site(self.settings, self.home, self.checkout, samples=samples)
             run_steps([each for each in self.steps if each.name in DEPLOYED], site, progress)
+            api = PrefectApi(str(self.settings.prefect_api_url))
+            if self.settings.anthropic_api_key is None and provider_in(api) is None:
+                progress.says(NO_PROVIDER)
         return release()
 
     def leave(self, progress: StepProgress | None = None) -> tuple[str, ...]:

@@ -110,9 +110,12 @@ def _provider(runs: RunsWith, home: Path) -> ComponentStatus:
         address = mask_address(runs.settings.anthropic_base_url or ANTHROPIC)
         return ComponentStatus(ENDPOINT, Condition.YOURS, f"{address} (`lanes doctor` asks it)")
     if runs.info is None and (url := runs.settings.prefect_api_url):
-        from lanes.stand.prefect_api import PrefectApi
+        from lanes.stand.prefect_api import PrefectApi, is_local
 
-        if (found := provider_in(PrefectApi(url, timeout_s=LIMIT_S))) is not None:
+        found = provider_in(PrefectApi(url, timeout_s=LIMIT_S))
+        if found is not None and not is_local(
+            found[0]
+        ):  # that is a stand-in, which `lanes down` stops
             said = f"{mask_address(found[0])}, as its block in Prefect says"
             return ComponentStatus(ENDPOINT, Condition.YOURS, said)
     process = _process(home, ENDPOINT)

@@ -17,7 +17,7 @@ from datetime import datetime
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import SQLAlchemyError
 
-from lanes.errors import StandError
+from lanes.errors import SetupError, StandError
 from lanes.promises.breaches import taken
 from lanes.settings import Settings
 from lanes.stand.deploying import release
@@ -30,6 +30,7 @@ from lanes.store.engines import discreet_engine
 from lanes.store.promises import recording
 from lanes.store.signals import standing_roles
 from lanes.text import logs_are_json, make_logs_visible
+from lanes.units import counted
 
 PREFECT_S = 5.0
 DATABASE = {"options": "-c statement_timeout=5000"}
@@ -79,13 +80,17 @@ class Supervisor:
             time.sleep(roles.LOOK_EVERY_S)
 
     def check_schema(self) -> None:
-        """Refuse a schema that a newer release has made; a database that is away is waited out.
+        """Refuse the schema of another release, newer or older; a database that is away is waited out.
 
         Raises:
             SetupError: code of this release may not work on the schema.
         """
         with suppress(SQLAlchemyError), self._pool.connect() as connection:
-            schema.pending(connection)
+            if missing := schema.pending(connection):
+                raise SetupError(
+                    f"the database lacks {counted(len(missing), 'migration')} of this release (the next is {missing[0]}): run "
+                    "`lanes deploy` with it first; workers of the release before may run on meanwhile"
+                )
 
     def look(self) -> None:
         """Ask for each run whose role has been free for a while, as far as database and Prefect answer; record taken roles."""

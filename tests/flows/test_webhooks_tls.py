@@ -68,3 +68,14 @@ async def test_tls_is_checked_against_the_name_at_the_checked_address(
         receiver.stop()
     assert looked_up == [host]
     assert receiver.hosts == [f"{host}:{receiver.port}"] * 2 * taken
+
+
+async def test_a_host_that_no_name_server_knows_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    def getaddrinfo(*_: Any) -> list[Any]:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+    keys = WebhookKeys.new("https://nowhere.example.test/hooks")
+    async with WebhookReceiver(keys, allows_private=False) as opened:
+        with pytest.raises(Undelivered, match="no name server knows the host nowhere"):
+            await opened.post("id", "{}", datetime.now(UTC))

@@ -20,7 +20,7 @@ from lanes.stand.after_restore import CHECKS as AFTER_RESTORE
 from lanes.stand.doctor import CheckVerdict, Finding, all_well, examine
 from lanes.stand.info import STAND_IN_KEY, StandInfo
 from lanes.stand.postgres import Running
-from lanes.store.batch.orphans import copied
+from lanes.store.batch.orphans import copied, searched
 from lanes.store.realtime import circuits
 from lanes.store.signals import CLASS, Role
 from tests.conftest import NOON, later
@@ -261,8 +261,8 @@ def test_missing_workers_deployments_and_blocks_are_named(
         in deployments
     )
     assert deployments.endswith("`lanes deploy` with the release that shall be in force")
-    blocks = "Prefect lacks blocks of type lanes-provider: run `lanes up`"
-    assert found(home, "blocks", PREFECT_API_URL=url).sentence == blocks
+    blocks = found(home, "blocks", PREFECT_API_URL=url).sentence
+    assert blocks.startswith("Prefect lacks blocks of type lanes-provider: set ANTHROPIC_API_KEY")
 
 
 def test_a_provider_that_refuses_the_key_is_a_sentence_without_the_key(
@@ -395,16 +395,30 @@ def test_after_a_restore_it_says_what_the_copy_lacks_and_holds_batches_back(
     with pool.begin() as connection:
         copied(connection, now=NOON)
         connection.execute(text("update lanes.watermark set position = position + 1"))
-    with pytest.MonkeyPatch.context() as patched:
-        for variable, value in given.items():
-            patched.setenv(variable, value)
-        by_name = {each.check: each for each in examine(None, home, home, of=AFTER_RESTORE)}
-    assert by_name["copy"].sentence.startswith("its rows are as of 2026-11-24 12:00:00 UTC")
+
+    def look() -> dict[str, Finding]:
+        with pytest.MonkeyPatch.context() as patched:
+            for variable, value in given.items():
+                patched.setenv(variable, value)
+            return {each.check: each for each in examine(None, home, home, of=AFTER_RESTORE)}
+
+    by_name = look()
+    assert "left since its rows: 2026-11-24 12:00:00 UTC" in by_name["copy"].sentence
     assert by_name["orphans"].verdict is CheckVerdict.WRONG
     assert "open at the provider and unknown here: msgbatch_1" in by_name["orphans"].sentence
     assert by_name["lost"].sentence == "0 batches adopted, with every item"
+    listed["processing_status"] = "ended"
+    by_name = look()
+    assert by_name["orphans"].verdict is CheckVerdict.WRONG
+    assert "ended at the provider and unknown here: msgbatch_1" in by_name["orphans"].sentence
     with pool.begin() as connection:
-        assert copied(connection, now=NOON) is not None
+        found = copied(connection, now=NOON)
+        assert found is not None
+        searched(connection, found)
+    by_name = look()
+    assert by_name["orphans"].verdict is CheckVerdict.OK
+    assert "not ours, unless the search that begins now" in by_name["orphans"].sentence
+    assert "looks for batches of the last 29 days" in look()["copy"].sentence
 
 
 def test_a_database_of_a_newer_release_is_named_with_what_to_do(

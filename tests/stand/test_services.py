@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
+from lanes.errors import StandError
 from lanes.settings import Settings
-from lanes.stand.services import supervisor, warm_workers, worker_name
+from lanes.stand.services import endpoint, supervisor, warm_workers, worker_name
 from lanes.stand.worksite import Site
 from tests.prefect_standin import PrefectStandIn
 
@@ -60,3 +61,13 @@ def test_hosts_have_workers_of_different_names_which_stay(
     assert "batch-alpha" in first
     assert "batch-beta" in other
     assert worker_name("batch", Settings()) == f"batch-{Settings().host}"
+
+
+def test_the_stand_in_takes_the_place_of_no_provider_that_other_machines_use(
+    home: Path, prefect: PrefectStandIn, needed: dict[str, list[Any]]
+) -> None:
+    prefect.blocks["lanes"] = {"api_key": "sk-geheim", "base_url": "https://llm.example.com"}
+    settings = Settings.model_validate({"PREFECT_API_URL": prefect.api_url})
+    with pytest.raises(StandError, match=r"names the provider https://llm\.example\.com, and this"):
+        endpoint(Site(settings, home, home))
+    assert needed == {}

@@ -45,6 +45,17 @@ def test_no_worker_starts_on_the_schema_of_a_newer_release(
     assert started == []
 
 
+def test_no_worker_starts_before_its_release_was_deployed(
+    pool: Engine, environment: dict[str, str], started: list[str]
+) -> None:
+    with pool.begin() as connection:
+        connection.execute(text("update lanes.alembic_version set version_num = '0140'"))
+    said = r"of this release \(the next is 0141\): run `lanes deploy`"
+    with pytest.raises(SetupError, match=said):
+        serving.serve(["realtime", "batch"], Settings(), environment)
+    assert started == []
+
+
 def test_the_workers_end_with_an_error_once_prefect_refuses_their_login(
     environment: dict[str, str],
     started: list[str],

@@ -17,9 +17,10 @@ from lanes.stand import local
 from lanes.stand.info import load_info
 from lanes.stand.local import Users, birth_mark
 from lanes.stand.progress import Silent
-from lanes.stand.stand import Stand
+from lanes.stand.stand import NO_PROVIDER, Stand
 from lanes.stand.steps import StandStep, installing
 from lanes.stand.worksite import Site
+from tests.prefect_standin import PrefectStandIn
 
 OWN = "postgresql://me@127.0.0.1:5432/mine"
 
@@ -169,3 +170,14 @@ def test_the_samples_go_into_an_own_database_only_on_request(
 ) -> None:
     site = Site(settings(**with_settings), home, home, samples=asked)
     assert ("--samples" in installing(site)) is publishes
+
+
+def test_a_deploy_without_a_key_says_that_nothing_is_answered_until_prefect_has_a_provider(
+    home: Path, prefect: PrefectStandIn
+) -> None:
+    heard = HeardWarnings()
+    own = settings(LANES_DATABASE_URL=OWN, PREFECT_API_URL=prefect.api_url)
+    Stand(own, home, home, steps=[]).deploy(heard)
+    prefect.blocks["lanes"] = {"api_key": "sk-geheim"}
+    Stand(own, home, home, steps=[]).deploy(heard)
+    assert heard.said == [NO_PROVIDER]

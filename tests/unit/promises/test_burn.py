@@ -130,7 +130,7 @@ def test_slow_answers_burn_a_budget_of_five_percent() -> None:
     timely = windows((30, 50), (30, 500), (30, 3_000))
     found = realtime_slow(version(), RealtimeFigures("letters", 9, 3_000, 0, 0, 0, timely=timely))
     assert (found.verdict, found.severity, found.value) == (Verdict.FAILED, Severity.CRITICAL, 9)
-    assert "30 of 50 items of the last minute took longer, or wait still: 60 %" in found.sentence
+    assert "30 of 50 items of the last minute took longer, or still wait: 60 %" in found.sentence
 
 
 @given(growing(), st.floats(0.001, 0.9))

@@ -50,7 +50,7 @@ def test_the_share_of_missed_due_times_breaks_the_promise_beyond_its_limit(
 
 def test_its_sentence_says_how_many_of_how_many_and_what_waits() -> None:
     assert deadline_missed(LETTERS, due(90, 9, 1)).sentence == (
-        "10 of 100 items that were due missed it within the last hour: 10 %, and 5 % is the limit. 1 item of them waits still."
+        "10 of 100 items that were due missed it within the last hour: 10 %, and 5 % is the limit. 1 item of them still waits."
     )
 
 
