@@ -103,7 +103,7 @@ LIMITS = """
 select distinct on (f.name, c.kind) f.name as workload, c.kind, c.limit_, c.remaining, c.reset_at, c.seen_at
   from lanes.workload f
   join lanes.version v on v.id = f.version_id
-  join lanes.capacity c on c.model = v.realtime_model
+  join lanes.capacity c on c.model = v.realtime_model and c.account = coalesce(f.account, c.account)
  where f.name = any(:workloads) and c.seen_at >= :since
  order by f.name, c.kind, c.seen_at desc
 """

@@ -35,7 +35,7 @@ asking as (
     from lanes.version v
     join lanes.workload w on w.version_id = v.id
    cross join lateral (values ('batch', v.batch_model), ('realtime', v.realtime_model)) l(lane, model)
-   where l.model = :model)
+   where l.model = :model and coalesce(w.account, :account) = :account)
 select f.request, f.beside_answers,
        exists (
          select from asking of join lanes.attempt a on a.workload = of.name and a.lane = of.lane and a.ended_at > f.first_at
@@ -43,7 +43,9 @@ select f.request, f.beside_answers,
        exists (
          select from asking of join lanes.attempt a on a.workload = of.name and a.lane = of.lane and a.ended_at > :begun_at
           where a.message_id is not null) as answered_meanwhile,
-       exists (select from lanes.outage o where o.model = :model and o.over_at is null and o.state <> 'closed')
+       exists (
+         select from lanes.outage o
+          where o.account = :account and o.model = :model and o.over_at is null and o.state <> 'closed')
        or exists (
          select from asking of join lanes.attempt a on a.workload = of.name and a.lane = 'batch' and a.ended_at > f.last_at
           where of.lane = 'batch' and a.outcome = 'unserved' and a.work_id <> all(cast(:works as bigint[]))) as others_faulted
@@ -97,7 +99,7 @@ def own_faults(
     """Return the faulted requests that are to blame themselves, in a batch of which no request was answered."""
     if not faulted:
         return set()
-    each = [(number, claim.work_id) for number, claims in faulted.items() for claim in claims]
+    asked = {**given, "account": of.account, "model": of.model, "begun_at": of.begun_at}
     given = {"requests": [number for number, _ in each], "works": [work for _, work in each]}
     asked = {**given, "model": of.model, "begun_at": of.begun_at}
     rows = connection.execute(text(PAST_FAULTS), asked).all()

@@ -163,6 +163,7 @@ down as materialized (
   select m.id as version_id, min(o.began_at) as began_at
     from lanes.outage o
     join lanes.version m on m.realtime_model = o.model
+    join lanes.workload f on f.name = m.workload and coalesce(f.account, o.account) = o.account
    where o.over_at is null and o.state <> 'closed' and :lane = 'realtime'
    group by m.id),
 failing as materialized (

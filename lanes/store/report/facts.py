@@ -92,13 +92,14 @@ select account, model, kind, limit_, remaining, reset_at, seen_at
   from lanes.capacity where seen_at >= :shown_since order by account, model, kind
 """
 
-# Work that waits in real time by the model that its workload asks, what a call of it took on average, and how many items the
+# Work that waits in real time by the account and model that it asks, what a call of it took on average, and how many items the
 # model answered of late.
 WAITING_WORK = """
-with known as (select distinct model from lanes.capacity where seen_at >= :shown_since),
+with known as (select distinct account, model from lanes.capacity where seen_at >= :shown_since),
 asked as (
-  select f.name as workload, v.realtime_model as model
-    from lanes.workload f join lanes.version v on v.id = f.version_id join known k on k.model = v.realtime_model),
+  select f.name as workload, k.account, k.model
+    from lanes.workload f join lanes.version v on v.id = f.version_id
+    join known k on k.model = v.realtime_model and coalesce(f.account, k.account) = k.account),
 calls as (
   select workload, sum(n) as calls, sum(items) as items, sum(input + written) as input, sum(output) as output
     from lanes.figures_since('{call}', :usual_since) where lane = 'realtime' group by 1),
@@ -113,7 +114,7 @@ ready as (
     union all
     select workload from lanes.work where lane = 'realtime' and state = 'claimed') w
    group by 1)
-select a.model, coalesce(r.items, 0)::bigint as waiting, coalesce(n.items, 0)::float8 as answered,
+select a.account, a.model, coalesce(r.items, 0)::bigint as waiting, coalesce(n.items, 0)::float8 as answered,
        coalesce(c.calls / nullif(c.items, 0), 1)::float8 as requests,
        coalesce(c.input / nullif(c.items, 0), 0)::float8 as input,
        coalesce(c.output / nullif(c.items, 0), 0)::float8 as output
@@ -131,13 +132,10 @@ def capacity(ask: Ask, *, now: datetime) -> list[CapacityFigures]:
         )
     if not limits:
         return []
-    asked = defaultdict[str, list[Any]](list)
+    asked = defaultdict[tuple[str, str], list[Any]](list)
     for row in ask(WAITING_WORK, **at):
-        asked[row.model].append(row)
-    return [
-        _capacity(account, model, told, asked[model], now)
-        for (account, model), told in limits.items()
-    ]
+        asked[row.account, row.model].append(row)
+    return [_capacity(*of, told, asked[of], now) for of, told in limits.items()]
 
 
 def _capacity(
