@@ -99,9 +99,9 @@ def own_faults(
     """Return the faulted requests that are to blame themselves, in a batch of which no request was answered."""
     if not faulted:
         return set()
-    asked = {**given, "account": of.account, "model": of.model, "begun_at": of.begun_at}
+    each = [(number, claim.work_id) for number, claims in faulted.items() for claim in claims]
     given = {"requests": [number for number, _ in each], "works": [work for _, work in each]}
-    asked = {**given, "model": of.model, "begun_at": of.begun_at}
+    asked = {**given, "account": of.account, "model": of.model, "begun_at": of.begun_at}
     rows = connection.execute(text(PAST_FAULTS), asked).all()
     return at_fault(
         {row.request: PastFaults(row.beside_answers, row.answered_since) for row in rows},
