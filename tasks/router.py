@@ -312,7 +312,8 @@ class Router:
                 busy=self._busy(),
                 at=ended,
             )
-            if not await self._db.look(unrouted.any_received, since=heads.look(ended).since):
+            since = heads.look(ended).since
+            if routed.items < size and not await self._db.look(unrouted.any_received, since=since):
                 return
             came = await self._received_within(portions.rest_s(time.monotonic()))
             if came and size > FEW:  # no backlog waits behind ever new small portions

@@ -7,7 +7,7 @@ assumes nothing of the machine: it measures how long its portions take, and how 
 FEW = 20  # of the first portion after something came: it may be urgent, and waits for no more than these
 LEAST = 100  # of a backlog's portion: fewer cost mostly their transaction
 MOST = 1_000  # items of one transaction
-WITHIN_S = 0.1  # how long a portion may take, and an urgent item may wait for its route
+WITHIN_S = 0.1  # how much longer than a small portion another may take, and how long an urgent item may wait for its route
 LONGEST_REST = 9.0  # in portions: a backlog has a tenth of the time, however late urgent items are
 
 
@@ -15,13 +15,13 @@ class Portions:
     """The sizes of the router's portions, and the rests of a backlog between them. Moments are seconds of any one clock.
 
     The size of a backlog's portions grows by `LEAST` while everything is in time, and is halved when a portion takes too long
-    or an urgent item waited too long. While answers are under way a backlog rests after each portion: as long as that took,
-    and longer in proportion as urgent items are late.
+    or an urgent item waited too long. Where a small portion takes long too, others may take longer. While answers are under
+    way a backlog rests after each portion: as long as that took, and longer in proportion as urgent items are late.
     """
 
     def __init__(self) -> None:
         self.urgent = FEW  # urgent items that the next portion may take beyond its size
-        self._backlog, self._late = LEAST, 0.0
+        self._backlog, self._late, self._few_s = LEAST, 0.0, 0.0
         self._is_new, self._rests_until = True, float("-inf")
 
     def begin(self) -> None:
@@ -48,8 +48,9 @@ class Portions:
         self.urgent = MOST if urgent >= self.urgent else FEW
         self._late = max(waited_s / WITHIN_S, self._late / 2)
         if size <= FEW:
+            self._few_s = seconds
             return
-        if max(self._late, seconds / WITHIN_S) > 1:
+        if self._late > 1 or seconds > self._few_s + WITHIN_S:
             self._backlog = max(LEAST, self._backlog // 2)
         else:
             self._backlog = min(MOST, self._backlog + LEAST)

@@ -115,8 +115,16 @@ def test_portions_settle_at_what_is_routed_in_time(per_item_s: float) -> None:
         seconds = 0.01 + per_item_s * clock.portions.size(clock.at)
         clock.route(Measured(seconds))
         took.append(seconds)
-    longest = 0.01 + per_item_s * LEAST
-    assert max(took[30:]) <= max(WITHIN_S + per_item_s * LEAST, longest)
+    assert max(took[30:]) <= took[0] + WITHIN_S + per_item_s * LEAST
+
+
+def test_portions_are_not_made_small_where_a_small_one_takes_long_too() -> None:
+    clock = MeasuringRouter()
+    sizes = [
+        clock.route(Measured(1 + clock.portions.size(clock.at) / 20_000, busy=False))
+        for _ in range(20)
+    ]
+    assert sizes[-1] == MOST
 
 
 @given(st.integers(0, 2 * HALVED))
