@@ -10,7 +10,8 @@ from lanes.batch.orphans import Copy
 from lanes.errors import StandError
 from lanes.provider.batches import BATCHES, ProviderBatch, read_batch
 from lanes.stand import checks
-from lanes.stand.checks import Patient, ask, asked, provider_of
+from lanes.stand.checks import ask, provider_of
+from lanes.stand.patient import Patient, asked
 from lanes.units import counted
 
 KEPT = timedelta(days=29)  # how long the provider keeps results

@@ -1,36 +1,26 @@
-"""The checks of `lanes doctor`, and what they look at. Each returns what is well, or raises StandError with what is wrong."""
+"""The checks of `lanes doctor`. Each returns what is well, or raises StandError with what is wrong."""
 
 import os
 import sys
-from collections.abc import Callable
 from datetime import timedelta
-from functools import cached_property
-from pathlib import Path
-from threading import RLock
-from typing import TypeVar
 from urllib.parse import urlsplit
 
 import httpx2
-from sqlalchemy import Connection
-from sqlalchemy.engine import URL
-from sqlalchemy.exc import DBAPIError, ProgrammingError
 
 from lanes.errors import StandError
 from lanes.realtime.drains import ARRIVALS_THROTTLE
 from lanes.settings import Settings
 from lanes.stand import deploying, runs_with
-from lanes.stand.database import check_own, read_address, shown
-from lanes.stand.fleet import HostReport, check_places, fleet, reports, troubles
-from lanes.stand.info import STAND_IN_KEY, StandInfo
-from lanes.stand.kept import DATABASE, HEARTBEAT, PROVIDER, PROVIDER_URL
-from lanes.stand.local import POOLS, POSTGRES
-from lanes.stand.postgres import EmbeddedPostgres
-from lanes.stand.prefect_api import PrefectApi, is_local
-from lanes.stand.runs_with import ANTHROPIC, RunsWith, provider_in, rewritten
+from lanes.stand.database import read_address, shown
+from lanes.stand.fleet import check_places, fleet, troubles
+from lanes.stand.info import STAND_IN_KEY
+from lanes.stand.kept import HEARTBEAT
+from lanes.stand.local import POOLS
+from lanes.stand.patient import NotLooked, Patient, asked
+from lanes.stand.prefect_api import is_local
+from lanes.stand.runs_with import ANTHROPIC, provider_in, rewritten
 from lanes.stand.services import FLUSH_RETRIES, SERVER_SETTINGS
-from lanes.store.asking import by_driver
 from lanes.store.database import clock
-from lanes.store.engines import discreet_engine
 from lanes.text import basic_auth, mask_address, split_login
 from lanes.units import counted
 from lanes.words import BLOCK
@@ -39,99 +29,6 @@ from lanes.words import BLOCK
 CALLING = ("lanes.item.arrived", "lanes.work.waiting")
 FIRED = "prefect.automation.triggered"
 FIRES_WITHIN, EVENTS_OF = timedelta(minutes=1), timedelta(hours=1)
-
-
-class NotLooked(Exception):
-    """The check could not be made because of what another check finds wrong."""
-
-
-class Patient:
-    """One checkout, its stand, and what that runs with, as they are now."""
-
-    def __init__(self, runs: RunsWith, home: Path) -> None:
-        self.runs = runs
-        self.settings = runs.settings
-        self.home = home
-        self._lock = RLock()
-
-    @property
-    def info(self) -> StandInfo | None:
-        return self.runs.info
-
-    def check_known(self, variable: str) -> None:
-        """Raise NotLooked where the stand has a secret that this shell does not have."""
-        if variable in self.runs.unknown:
-            raise NotLooked(self.runs.missing(variable))
-
-    def database_url(self) -> URL:
-        """Return the address of a database that answers. Raises StandError with what is wrong with it."""
-        self.check_known(DATABASE)
-        if self.settings.database_url is not None:
-            return check_own(self.settings)[0]
-        running = EmbeddedPostgres(self.home / POSTGRES).running()
-        if running is None:
-            raise StandError(
-                f"the embedded Postgres in {self.home} does not run: start it with `lanes up`"
-            )
-        return read_address(running.url("lanes"))
-
-    def usable_database(self) -> URL:
-        """Return the database's address for a check that is about something else."""
-        with self._lock:
-            if isinstance(self._database, StandError):
-                raise NotLooked("the database has to answer first")
-            return self._database
-
-    def reports(self) -> list[HostReport]:
-        """Return what the supervisors of all hosts tell."""
-        with by_driver(self.usable_database().render_as_string(hide_password=False)) as ask:
-            return reports(ask)
-
-    def usable_prefect(self) -> PrefectApi:
-        """Return a client of a server that answers, for a check that is about something else."""
-        if self.prefect_url is None:
-            raise NotLooked("the Prefect server has to run first")
-        api = self.prefect()
-        if not api.healthy():
-            raise NotLooked("the Prefect server has to answer first")
-        return api
-
-    def prefect(self) -> PrefectApi:
-        """Return a client of the Prefect server, which `prefect_url` has to name."""
-        assert self.prefect_url is not None
-        return PrefectApi.at(self.prefect_url, self.info, timeout_s=5)
-
-    @cached_property
-    def prefect_url(self) -> str | None:
-        if self.settings.prefect_api_url is not None:
-            return self.settings.prefect_api_url
-        return self.info.prefect_api_url if self.info is not None else None
-
-    @cached_property
-    def provider(self) -> tuple[str, str] | None:
-        """(base address, key) of the model provider, which a shell without a key reads from Prefect's block; None without one.
-
-        Raises:
-            NotLooked: the stand has a key that this shell does not have.
-        """
-        self.check_known(PROVIDER)
-        self.check_known(PROVIDER_URL)  # without it the key would go to another host
-        key = self.settings.anthropic_api_key
-        if key is not None:
-            base = self.settings.anthropic_base_url or ANTHROPIC
-            return base.rstrip("/"), key.get_secret_value()
-        if self.info is not None and self.info.provider_base_url is not None:
-            return self.info.provider_base_url, STAND_IN_KEY
-        return provider_in(self.prefect()) if self.prefect_url is not None else None
-
-    @cached_property
-    def _database(self) -> URL | StandError:
-        try:
-            return self.database_url()
-        except StandError as error:
-            return error
-
-
 OLDEST_PYTHON = (3, 11)
 WAYS_TO_SLACK = ("SLACK_BOT_TOKEN", "SLACK_WEBHOOK_URL")
 PREFECT_SERIES = "3.9"
@@ -142,7 +39,6 @@ IN_AN_OUTAGE = (
     "see the provider's status page: what waits is kept, what may wait leaves for a batch by itself, and where it lasts, "
     "another Real-time model of a workload answers what arrives from then on"
 )
-T = TypeVar("T")
 
 
 def python_version(patient: Patient) -> str:
@@ -191,7 +87,7 @@ def schema(patient: Patient) -> str:
     missing = asked(patient, pending)
     if missing:
         raise StandError(
-            f"the database lacks {len(missing)} migrations (the next is {missing[0]}): run `lanes up`"
+            f"the database lacks {len(missing)} migrations (the next is {missing[0]}): run `lanes up` or `lanes deploy`"
         )
     return "at the newest version"
 
@@ -217,7 +113,9 @@ def workers(patient: Patient) -> str:
     with patient.usable_prefect() as api:
         for pool in POOLS:
             if (found := api.work_pool(pool)) is None:
-                raise StandError(f"Prefect has no work pool `{pool}`: run `lanes up`")
+                raise StandError(
+                    f"Prefect has no work pool `{pool}`: run `lanes up` or `lanes deploy`"
+                )
             check_places(found, keep_warm=patient.settings.keep_warm)
             if not any(worker["status"] == "ONLINE" for worker in api.workers(pool)):
                 raise StandError(
@@ -451,16 +349,3 @@ def _models_of_workloads(patient: Patient) -> dict[tuple[str, str], str]:
         for version in asked(patient, in_force).values()
         for model in (version.spec.realtime_model, version.spec.batch_model)
     }
-
-
-def asked(patient: Patient, query: Callable[[Connection], T]) -> T:
-    engine = discreet_engine(patient.usable_database())
-    try:
-        with engine.connect() as connection:
-            return query(connection)
-    except ProgrammingError as error:
-        raise StandError("the database holds no tables of Lanes: run `lanes up`") from error
-    except DBAPIError as error:
-        raise NotLooked("the database has to answer first") from error
-    finally:
-        engine.dispose()

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from lanes.errors import SetupError
 from lanes.settings import Settings
 from lanes.stand import checks
-from lanes.stand.checks import NotLooked, Patient
+from lanes.stand.patient import NotLooked, Patient
 from lanes.stand.runs_with import runs_with
 from lanes.stand.whereabouts import find_checkout, find_home
 

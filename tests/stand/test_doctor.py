@@ -196,7 +196,7 @@ def test_an_empty_database_lacks_the_migrations(home: Path, postgres: Running) -
     assert found(home, "database", LANES_DATABASE_URL=address).verdict is CheckVerdict.OK
     finding = found(home, "schema", LANES_DATABASE_URL=address)
     assert finding.verdict is CheckVerdict.WRONG
-    assert finding.sentence.endswith("run `lanes up`")
+    assert finding.sentence.endswith("run `lanes up` or `lanes deploy`")
 
 
 def test_a_prefect_that_gives_no_answer_or_is_too_old_is_a_sentence(

@@ -12,7 +12,7 @@ from lanes.commands.webhooks import WebhookOptions, webhooks
 from lanes.errors import StandError
 from lanes.settings import Settings
 from lanes.stand import checks
-from lanes.stand.checks import Patient
+from lanes.stand.patient import Patient
 from lanes.stand.runs_with import runs_with
 from lanes.store import outbox
 from lanes.webhooks import EVENTS

@@ -36,8 +36,11 @@ def begin(connection: sa.Connection, order: JobOrder, workload: str, now: dateti
         there = connection.execute(sa.select(job).where(job.c.name == name)).first()
         if there is None or (there.digest, there.workload) == (order.digest, workload):
             return name
-    said = f'job "{there.name}" of {there.created_at:%Y-%m-%d %H:%M} UTC holds other content of workload'
-    said += f' "{there.workload}"; name another job, or send the same content again'
+    said = f'job "{there.name}" of {there.created_at:%Y-%m-%d %H:%M} UTC holds '
+    if there.digest == order.digest:
+        said += f'this content for workload "{there.workload}"; name another job for workload "{workload}"'
+    else:
+        said += f'other content of workload "{there.workload}"; name another job, or send the same content again'
     raise Refused("job_conflict", said)
 
 

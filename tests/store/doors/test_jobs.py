@@ -76,6 +76,17 @@ def test_another_file_of_that_name_is_a_job_of_its_own_unless_the_name_was_given
     assert told.job == f"week.jsonl-{job_of(other, Layout()).digest.hex()[:8]}"
 
 
+def test_a_file_sent_for_another_workload_under_its_job_is_refused_as_such(
+    pool: Engine, letters: None, tmp_path: Path
+) -> None:
+    path = jsonl(tmp_path, "one")
+    list(admit_file(pool, path, "letters", Layout(), now=NOON))
+    named = job_of(path, Layout(), "week.jsonl")
+    said = 'holds this content for workload "letters"; name another job for workload "notes"'
+    with pytest.raises(Refused, match=said):
+        list(admit_file(pool, path, "notes", Layout(), job=named, now=NOON))
+
+
 def test_an_item_keeps_its_first_job_and_is_a_duplicate_of_the_second(
     pool: Engine, letters: None, tmp_path: Path
 ) -> None:
