@@ -1,12 +1,26 @@
 """Which account answers which workload, as the database knows it."""
 
+import pytest
 from sqlalchemy import Connection, Engine, text
 
+from lanes.promises.breaches import frozen
+from lanes.promises.incident import Incident, IncidentState
+from lanes.realtime.circuit import Fault
+from lanes.settling.story import next_step
+from lanes.store import incidents
+from lanes.store.promises import causes, recording
+from lanes.store.realtime import load, outages
+from lanes.store.rollouts import rollouts
+from lanes.store.settling import story
 from lanes.store.workload import accounts
 from lanes.store.workload.accounts import LaneAccount
+from lanes.words import Lane
 from tests.conftest import NOON, later
-from tests.examples import publish
-from tests.store.tries import row
+from tests.examples import admit, publish, route
+from tests.rollouts import begin
+from tests.store.tries import claim, row, save, tried
+
+MODEL = "claude-haiku-5-5"
 
 
 def test_a_workload_has_the_account_of_its_block_from_when_a_run_opened_that(
@@ -70,3 +84,62 @@ def test_a_workload_that_another_transaction_holds_is_noted_by_the_next_call(poo
         with noting.begin():
             accounts.note(noting, {"lanes": "acme"}, now=NOON)
             assert row(noting, "workload", name="bills").account == "acme"
+
+
+def trouble_abroad(connection: Connection, abroad: str = "bills") -> list[Incident]:
+    """Two workloads ask the same model of two accounts; one account does not answer, and then refuses."""
+    for name in ("letters", "bills"):
+        provider = "eu" if name == abroad else "lanes"
+        publish(connection, name, now=NOON, provider=provider)
+        admit(connection, f"of {name}", now=NOON, workload=name, lane=Lane.REALTIME)
+    route(connection, now=NOON)
+    accounts.note(connection, {"lanes": "acme", "eu": "acme-eu"}, now=NOON)
+    outages.faulted(connection, "acme-eu", MODEL, Fault("529", 5, NOON, NOON), now=NOON)
+    incidents.open(connection, frozen("acme-eu", 1, "402: no credit"), now=NOON)
+    return incidents.listed(connection, states=[IncidentState.OPEN])
+
+
+def test_incidents_of_an_account_concern_its_own_workloads(connection: Connection) -> None:
+    for each in trouble_abroad(connection):
+        assert causes.workloads_of(connection, each) == ["bills"]
+
+
+def test_what_waits_is_explained_by_the_troubles_of_its_own_account(connection: Connection) -> None:
+    trouble_abroad(connection)
+    told = {
+        name: next_step(story.records(connection, name, f"of {name}", now=NOON), NOON)
+        for name in ("letters", "bills")
+    }
+    assert told["letters"].endswith("a drain claims it")
+    assert "402: no credit" in told["bills"]
+
+
+def test_an_account_that_is_refused_is_over_by_its_own_workloads_alone(
+    connection: Connection,
+) -> None:
+    trouble_abroad(connection)
+    of = {each.workload: each for each in claim(connection, now=NOON)}
+    save(connection, tried(of["letters"], at=later(minutes=1)), now=later(minutes=1))
+    assert recording.thaw(connection, now=later(minutes=2)) == []
+    save(connection, tried(of["bills"], at=later(minutes=3)), now=later(minutes=3))
+    assert len(recording.thaw(connection, now=later(minutes=4))) == 1
+
+
+def test_a_model_down_at_one_account_rests_in_its_load_alone(connection: Connection) -> None:
+    trouble_abroad(connection)
+    rests = {
+        name: set(load.snapshot(connection, LaneAccount(name, 0, provider), now=NOON).rests)
+        for name, provider in (("acme", "lanes"), ("acme-eu", "eu"))
+    }
+    assert rests == {"acme": set(), "acme-eu": {MODEL}}
+
+
+@pytest.mark.parametrize(
+    ("abroad", "hindered"), [("bills", []), ("letters", ["provider_down", "provider_frozen"])]
+)
+def test_a_rollout_is_hindered_by_the_troubles_of_its_own_account(
+    connection: Connection, abroad: str, hindered: list[str]
+) -> None:
+    trouble_abroad(connection, abroad)
+    found = rollouts.hindering_incidents(connection, begin(connection))
+    assert [each.promise for each in found] == hindered
