@@ -4,7 +4,7 @@ SQL submits items in real time, and Prefect gets two events a second. The rate i
 The middle third has the transaction, which holds back vacuum. Latencies are from received to answered.
 
 - `p99_ratio`: the 99th percentile of the last minute over that of the first.
-- `rss_growth_mb`: the most that the memory of one process of Lanes grew since the end of its first minute.
+- `rss_growth_mb`: the most that the memory of a process of Lanes grew after it had run for a sixth of the time.
 - `dead_rows_ratio`: dead over live rows of all tables of Lanes, at most, in the last sixth of the time.
 
 ![99th percentile of each minute, memory of the largest process, and dead over live rows.](docs/soak.svg)
@@ -77,10 +77,10 @@ class Course:
     sessions: int = 0  # of Lanes, at most
     sent_late_s: float = 0.0  # at most
 
-    def growths_mb(self) -> dict[str, float]:
-        """Return how much each process grew since the end of its first minute."""
+    def growths_mb(self, warm_up: timedelta) -> dict[str, float]:
+        """Return how much each process grew since the end of its warm-up."""
         warm = {
-            name: [mb for at, mb in each if at - each[0][0] >= timedelta(minutes=1)]
+            name: [mb for at, mb in each if at - each[0][0] >= warm_up]
             for name, each in self.memory.items()
         }
         return {name: each[-1] - each[0] for name, each in warm.items() if each}
@@ -119,7 +119,7 @@ def main() -> None:
         last = drains(stand)
     p99 = [(began + timedelta(minutes=each.minute), float(each.p99_s)) for each in minutes]
     given.chart.write_text(drawn(p99, course, over))
-    grown = course.growths_mb()
+    grown = course.growths_mb(over / 6)
     figures = {
         "p99_ratio": p99[-1][1] / p99[0][1],
         "rss_growth_mb": max(grown.values(), default=math.nan),
