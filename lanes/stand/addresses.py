@@ -12,8 +12,9 @@ from lanes.report.links import REPORT, report_page
 from lanes.settings import Settings
 from lanes.stand.binaries import programs
 from lanes.stand.database import read_address
+from lanes.stand.prefect_api import PrefectApi
 from lanes.stand.reaching import prefect, prefect_url, ui_url
-from lanes.stand.runs_with import ANTHROPIC
+from lanes.stand.runs_with import ANTHROPIC, provider_in
 from lanes.stand.whereabouts import database_url, stand_info
 from lanes.text import LIBPQ_SECRETS, mask_address
 
@@ -79,6 +80,10 @@ def _provider(settings: Settings) -> str:
     if settings.anthropic_api_key is not None:
         return mask_address(settings.anthropic_base_url or ANTHROPIC).rstrip("/")
     info = stand_info(settings)
+    if info is None and settings.prefect_api_url is not None:
+        found = provider_in(PrefectApi(settings.prefect_api_url, timeout_s=PREFECT_S))
+        if found is not None:
+            return mask_address(found[0])
     if info is None or info.provider_base_url is None:
         raise StandError("no model provider is known: run `lanes up`, or set ANTHROPIC_API_KEY")
     return info.provider_base_url

@@ -144,7 +144,7 @@ def _worker(runs: RunsWith, home: Path, *, pool: str) -> ComponentStatus:
     if process is None and online:
         return ComponentStatus(name, Condition.YOURS, f"pool {pool}: {', '.join(online)}")
     answers = f"{pool}-{runs.settings.host}" in online
-    return _ours(name, process, f"pool {pool}", answers=answers)
+    return _ours(name, process, f"pool {pool}", answers=answers, start=_start(runs))
 
 
 def _supervisor(runs: RunsWith, home: Path) -> ComponentStatus:
@@ -152,7 +152,13 @@ def _supervisor(runs: RunsWith, home: Path) -> ComponentStatus:
     if process is None and (told := told_by_hosts(runs)):
         hosts = ", ".join(each.host for each in told)
         return ComponentStatus(SUPERVISOR, Condition.YOURS, f"runs on {hosts}")
-    return _ours(SUPERVISOR, process, "replaces standing runs that died", answers=True)
+    does = "replaces standing runs that died"
+    return _ours(SUPERVISOR, process, does, answers=True, start=_start(runs))
+
+
+def _start(runs: RunsWith) -> str:
+    """Return the commands that start workers here, where a Prefect server of the user may serve several machines."""
+    return "`lanes worker` or `lanes up`" if runs.settings.prefect_api_url else "`lanes up`"
 
 
 def told_by_hosts(runs: RunsWith) -> "Sequence[HostReport]":
@@ -195,9 +201,16 @@ def _process(home: Path, name: str) -> "Process | None":
     return Processes(records, home / "logs").find(name)
 
 
-def _ours(name: str, process: "Process | None", detail: str, *, answers: bool) -> ComponentStatus:
+def _ours(
+    name: str,
+    process: "Process | None",
+    detail: str,
+    *,
+    answers: bool,
+    start: str = "`lanes up`",
+) -> ComponentStatus:
     if process is None:
-        return ComponentStatus(name, Condition.STOPPED, "start it with `lanes up`")
+        return ComponentStatus(name, Condition.STOPPED, f"start it with {start}")
     condition = Condition.RUNNING if answers else Condition.SILENT
     return ComponentStatus(name, condition, detail, process.pid, process.port, process.log)
 

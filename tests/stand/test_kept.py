@@ -76,7 +76,9 @@ def test_a_machine_that_only_runs_workers_shows_the_provider_of_the_block(
     home: Path, prefect: PrefectStandIn
 ) -> None:
     runs = RunsWith(Settings.model_validate({"PREFECT_API_URL": prefect.api_url}))
-    assert components(runs, home)[1].condition is Condition.STOPPED
+    endpoint, *_, supervisor = components(runs, home)[1:]
+    assert endpoint.condition is Condition.STOPPED
+    assert supervisor.detail == "start it with `lanes worker` or `lanes up`"
     prefect.blocks["lanes"] = {"api_key": "stand-in", "base_url": "http://127.0.0.1:1"}
     assert components(runs, home)[1].condition is Condition.STOPPED
     prefect.blocks["lanes"] = {"api_key": "sk-geheim", "base_url": "https://llm.example.com"}

@@ -120,6 +120,14 @@ def test_without_anything_up_it_is_said_what_to_do_with_exit_code_1(capsys: Told
     assert addresses(capsys, code=1) == dict.fromkeys(("prefect", "report", "database", "provider"))
 
 
+def test_a_machine_without_a_key_or_a_stand_names_the_provider_of_the_block(
+    prefect: PrefectStandIn, capsys: Told, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PREFECT_API_URL", prefect.api_url)
+    prefect.blocks["lanes"] = {"api_key": "sk-geheim", "base_url": "https://llm.example.com"}
+    assert addresses(capsys, "provider") == {"provider": "https://llm.example.com"}
+
+
 def test_a_prefect_that_does_not_answer_leaves_the_other_addresses(
     capsys: Told, up: StandInfo, monkeypatch: pytest.MonkeyPatch
 ) -> None:
