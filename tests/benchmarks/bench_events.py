@@ -29,6 +29,10 @@ from tests.running_stand import RunningStand
 from tests.waiting import until
 
 POLL_S = 0.01
+IN_LANES = """
+select extract(epoch from answered_at - received_at)::float8 as seconds
+  from lanes.item where workload = 'tickets' and key = any(:keys)
+"""
 SETTLES_S = 20.0  # runs that hold their roles already still load for some seconds
 READY_S = 10.0  # after a drain has left, its process ends, and another one loads
 BACKFILL_AFTER_S = 3.0  # the events are in their stride by then
@@ -83,7 +87,7 @@ def measured(stand: RunningStand, sizes: EventSizes) -> dict[str, float]:
     time.sleep(SETTLES_S)
     one_event(stand)
     plain.deploy(stand)
-    figures = of("warm", events(stand, sizes, "warm"))
+    figures = of("warm", events(stand, sizes, "warm"), stand)
     for door, by in {"sql": direct_doors.by_sql, "client": direct_doors.by_client}.items():
         took = by(stand, sizes.sql)
         figures |= {f"{door}_p50_s": quantile(took, 0.5), f"{door}_p99_s": quantile(took, 0.99)}
@@ -102,13 +106,17 @@ def measured(stand: RunningStand, sizes: EventSizes) -> dict[str, float]:
     return figures | {"cold_vs_plain": figures["cold_p50_s"] / figures["plain_p50_s"]}
 
 
-def of(name: str, arrivals: Sequence[Arrival]) -> dict[str, float]:
+def of(name: str, arrivals: Sequence[Arrival], stand: RunningStand) -> dict[str, float]:
     """Return the percentiles of some events, of all and of the urgent ones, and how late the sender was."""
+    keys = [each.key for each in arrivals if each.is_urgent]
+    in_lanes = [row.seconds for row in stand.rows(IN_LANES, keys=keys)]
     all_of_them = [each.latency_s for each in arrivals]
     urgent = [each.latency_s for each in arrivals if each.is_urgent]
     return {
         f"{name}_urgent_p50_s": quantile(urgent, 0.5),
         f"{name}_urgent_p99_s": quantile(urgent, 0.99),
+        f"{name}_in_lanes_p50_s": quantile(in_lanes, 0.5),
+        f"{name}_in_lanes_p99_s": quantile(in_lanes, 0.99),
         f"{name}_p50_s": quantile(all_of_them, 0.5),
         f"{name}_p99_s": quantile(all_of_them, 0.99),
         f"{name}_sent_late_p99_s": quantile([each.late_s for each in arrivals], 0.99),
@@ -149,7 +157,7 @@ def beside_a_backfill(stand: RunningStand, sizes: EventSizes, name: str) -> dict
         arrivals = events(stand, sizes, name)
         span = sending.result()
     counted = [each for each in arrivals if span.began <= each.due <= span.routed]
-    return of(name, counted) | {
+    return of(name, counted, stand) | {
         f"{name}_admitted_s": span.admitted - span.began,
         f"{name}_routed_s": span.routed - span.began,
     }
