@@ -98,7 +98,7 @@ class archive(sa.TypedColumns):
     ),
     index("ix_item_consumer", "consumer, id", where="consumer is not null"),
     index("ix_item_entity", "workload, entity, occurred_at", where="entity is not null"),
-    postgresql_with={"fillfactor": 50},
+    postgresql_with={"fillfactor": 60},
     checked_moments=("as_of", "due_at", "occurred_at", "received_at"),
 )
 class item(sa.TypedColumns):
