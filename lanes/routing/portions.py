@@ -7,7 +7,7 @@ assumes nothing of the machine: it measures how long its portions take, and how 
 FEW = 20  # of the first portion after something came: it may be urgent, and waits for no more than these
 LEAST = 100  # of a backlog's portion: fewer cost mostly their transaction
 MOST = 1_000  # items of one transaction
-WITHIN_S = 0.1  # how much longer than a small portion another may take, and how long an urgent item may wait for its route
+WITHIN_S = 0.05  # how much longer than a small portion another may take, and how long an urgent item may wait for its route
 LONGEST_REST = 9.0  # in portions: a backlog has a tenth of the time, however late urgent items are
 
 

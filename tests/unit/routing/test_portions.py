@@ -62,10 +62,10 @@ def test_what_comes_beside_a_backlog_waits_for_no_large_portion() -> None:
 
 def test_while_a_backlog_rests_small_portions_are_routed() -> None:
     clock = grown()
-    assert clock.route(Measured(0.1)) == MOST
-    assert clock.route(Measured(0.02)) == FEW
+    assert clock.route(Measured(WITHIN_S / 2)) == MOST
+    assert clock.route(Measured(WITHIN_S / 4)) == FEW
     assert clock.rest() > 0
-    assert clock.route(Measured(0.02)) == MOST
+    assert clock.route(Measured(WITHIN_S / 4)) == MOST
 
 
 def test_a_backlog_rests_longer_the_later_urgent_items_are() -> None:
