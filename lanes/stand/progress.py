@@ -29,7 +29,7 @@ class StepProgress(Protocol):
 
     def ended(self, title: str, note: str, seconds: float) -> None: ...
 
-    def failed(self, title: str, seconds: float) -> None: ...
+    def failed(self, title: str, seconds: float, *, why: str = "failed") -> None: ...
 
     def says(self, sentence: str) -> None: ...
 
@@ -41,7 +41,7 @@ class Silent:
 
     def ended(self, title: str, note: str, seconds: float) -> None: ...
 
-    def failed(self, title: str, seconds: float) -> None: ...
+    def failed(self, title: str, seconds: float, *, why: str = "failed") -> None: ...
 
     def says(self, sentence: str) -> None: ...
 
@@ -65,9 +65,9 @@ class StepLines:
         self._leave(title)
         self.says(f"{title}: {note} ({seconds:.1f} s)")
 
-    def failed(self, title: str, seconds: float) -> None:
+    def failed(self, title: str, seconds: float, *, why: str = "failed") -> None:
         self._leave(title)
-        self.says(f"{title}: failed ({seconds:.1f} s)")
+        self.says(f"{title}: {why} ({seconds:.1f} s)")
 
     def says(self, sentence: str) -> None:
         # the reader has ended, as `tee` does after Ctrl-C: the work goes on
@@ -118,9 +118,10 @@ class Steps:
         took = (f"  {seconds:.1f} s", "cyan")
         self._print(Text.assemble(("✓ ", "green"), title, (f"  {note}", "dim"), took))
 
-    def failed(self, title: str, seconds: float) -> None:
+    def failed(self, title: str, seconds: float, *, why: str = "failed") -> None:
         self._leave(title)
-        self._print(Text.assemble(("✗ ", "red"), title, (f"  {seconds:.1f} s", "cyan")))
+        took = (f"  {seconds:.1f} s", "cyan")
+        self._print(Text.assemble(("✗ ", "red"), title, (f"  {why}", "dim"), took))
 
     def says(self, sentence: str) -> None:
         self._print(Text(sentence, style="dim"))

@@ -16,7 +16,7 @@ from lanes.stand.local import POOLS, POSTGRES, SERVER, digest_of_secrets, write_
 from lanes.stand.progress import StepProgress
 from lanes.stand.services import endpoint, server, supervisor, warm_workers, worker
 from lanes.stand.supervisor import ask_for_standing
-from lanes.stand.worksite import Site, python
+from lanes.stand.worksite import Site, StepGivenUp, python
 from lanes.standing.roles import STANDING
 from lanes.store.database import clock
 from lanes.store.engines import discreet_engine
@@ -208,7 +208,8 @@ def _run(step: StandStep, site: Site, progress: StepProgress) -> None:
     begin = time.monotonic()
     try:
         note = step.run(site)
-    except BaseException:
-        progress.failed(step.title, time.monotonic() - begin)
+    except BaseException as error:
+        why = "given up" if isinstance(error, StepGivenUp) else "failed"
+        progress.failed(step.title, time.monotonic() - begin, why=why)
         raise
     progress.ended(step.title, note, time.monotonic() - begin)

@@ -24,6 +24,10 @@ MARGIN_S = 15.0  # how much longer than its runs a worker has
 NOT_INHERITED = ("PYTHONDONTWRITEBYTECODE", "ANTHROPIC_AUTH_TOKEN")
 
 
+class StepGivenUp(StandError):
+    """A step ends because another one failed."""
+
+
 @dataclass
 class Site:
     """One checkout's stand while it is being put up. A step writes what the steps after it read.
@@ -201,7 +205,7 @@ class Site:
 
     def check_canceled(self) -> None:
         if self.canceled.is_set():
-            raise StandError("another step failed, so this one was given up")
+            raise StepGivenUp("another step failed, so this one was given up")
 
 
 def path_to_python() -> dict[str, str]:

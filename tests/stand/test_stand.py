@@ -1,5 +1,6 @@
 """Putting a stand up and taking it down, with small steps in place of the real ones."""
 
+import io
 import json
 import os
 import signal
@@ -17,7 +18,7 @@ from lanes.settings import Settings
 from lanes.stand.info import load_info, owner_of, password_of
 from lanes.stand.local import POSTGRES, Users, birth_mark
 from lanes.stand.postgres import Running
-from lanes.stand.progress import Silent
+from lanes.stand.progress import Silent, StepLines
 from lanes.stand.stand import Stand
 from lanes.stand.steps import StandStep, database, run_steps
 from lanes.stand.worksite import Site
@@ -136,8 +137,14 @@ def test_the_first_failure_ends_the_waiting_of_the_other_steps(home: Path) -> No
         waits.wait(10)
         raise StandError("the cause")
 
+    out = io.StringIO()
+    steps = StandStep("wait", "Waiting", wait), StandStep("fail", "Failing", fail)
     with pytest.raises(StandError, match="the cause"):
-        stand(home, StandStep("wait", "wait", wait), StandStep("fail", "fail", fail)).up()
+        stand(home, *steps).up(StepLines(out))
+    assert [line.partition(" (")[0] for line in out.getvalue().splitlines()] == [
+        "Failing: failed",
+        "Waiting: given up",
+    ]
     assert stand(home).processes.recorded() == []
 
 
