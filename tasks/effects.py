@@ -37,6 +37,7 @@ from tasks.weighing import FailureLog, attempts_of, call_ended
 
 MOST = 500  # calls whose items are saved in one transaction
 BESIDE_S = 0.5  # how long a write may delay the next one; after that they go on beside each other
+URGENT_BESIDE_S = 0.1  # the same, once an urgent answer waits
 MANY = 16  # with this many calls in flight, answers that end in a moment are saved together:
 APART_S = 0.05  # from the start of one write to that of the next
 ASIDE_S = 0.5  # for which answers that no sender waits for are gathered, so that few of their writes delay live ones
@@ -94,6 +95,7 @@ class Performer:
         self._calls, self._writes = set[asyncio.Task[None]](), set[asyncio.Task[None]]()
         self._queue, self._aside = asyncio.Queue[events.Effect](), asyncio.Queue[events.Effect]()
         self._writers, self._ends_soon = Writers(Lane.REALTIME), False
+        self._urgent_waits = False  # an urgent answer, for its write
         self._writing = asyncio.create_task(self._write_on())
         self._writing_aside = asyncio.create_task(self._write_aside())
 
@@ -131,6 +133,8 @@ class Performer:
                 case (
                     events.Save() | events.GiveBack() | events.ReportFreeze() | events.CircuitNews()
                 ):
+                    if isinstance(effect, events.Save):
+                        self._urgent_waits |= any(each.urgent for each in effect.call.items)
                     self._queue.put_nowait(effect)
                 case _:
                     others.append(effect)
@@ -223,7 +227,12 @@ class Performer:
         """Write effects, as many together as have come; a write that must wait for others delays no later one."""
         while True:
             first, began = await self._queue.get(), time.monotonic()
-            await asyncio.wait({self._write_from(self._queue, first)}, timeout=BESIDE_S)
+            self._urgent_waits = False
+            writing = self._write_from(self._queue, first)
+            while not writing.done() and time.monotonic() < began + BESIDE_S:
+                await asyncio.wait({writing}, timeout=URGENT_BESIDE_S)
+                if self._urgent_waits:
+                    break
             if sum(self.state.places.owed.values()) >= self.many:
                 await asyncio.sleep(began + self.apart_s - time.monotonic())
 

@@ -5,12 +5,10 @@ A lone item is tried in a silent lane, so that nothing proves that the model ans
 answered neighbours follows below.
 """
 
-import asyncio
 from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
-from sqlalchemy import text
 
 from anthropic_standin.testing import Endpoint
 from lanes.provider import client as provider_client
@@ -343,23 +341,6 @@ async def test_an_answer_that_no_judge_can_read_is_billed_and_spoils_no_other(
     await sender.items(*(f"r{number}" for number in range(6)), lane=Lane.REALTIME)
     assert await answer(at) == {Outcome.VALID: 5, Outcome.INVALID: 1}
     assert await sender.rows("select count(*) from lanes.spend") == [(6,)]
-
-
-async def test_an_answer_for_an_item_in_somebodys_open_transaction_is_kept_and_delays_no_neighbour(
-    at: Connections, sender: Sender
-) -> None:
-    await sender.items("a", "held", "z", lane=Lane.REALTIME)
-    async with at.db.transaction() as run:
-        held = "select id from lanes.item where key = 'held' for no key update"  # as an open cancel or amend does
-        await run(lambda c: c.execute(text(held)).all())
-        asking = asyncio.create_task(answer(at))
-        while await sender.states() != {"a": "settled", "held": "working", "z": "settled"}:
-            assert not asking.done()
-        assert await sender.rows("select count(*) from lanes.spend") == [(3,)]
-    await asking
-    assert set((await sender.states()).values()) == {"settled"}
-    assert await sender.rows("select count(*) from lanes.spend") == [(3,)]
-    assert await sender.rows("select count(*) from lanes.attempt_log") == [(3,)]
 
 
 @dataclass(frozen=True)
