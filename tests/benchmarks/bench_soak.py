@@ -167,7 +167,8 @@ def soak(stand: RunningStand, rate: float, minutes: int, course: Course) -> date
     """Send items at that rate, look at memory and rows meanwhile, and return when it began."""
     seconds = 60 * minutes
     stops = threading.Event()
-    with ThreadPoolExecutor(2) as beside, ExitStack() as held:
+    with ThreadPoolExecutor(2) as beside, ExitStack() as ending, ExitStack() as held:
+        ending.callback(stops.set)  # after an error, too
         began: datetime = stand.value("select clock_timestamp()")
         start = time.perf_counter()
         number = round(seconds * EVENTS_PER_S)
