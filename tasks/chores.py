@@ -72,10 +72,7 @@ class Chores:
             async with asyncio.timeout(min(ROUTE_EVERY_S, self._router.rest_s() or ROUTE_EVERY_S)):
                 await self._wakes.routing.wait()
         self._wakes.routing.clear()
-        try:
-            await self._router.turn()
-        finally:
-            self._wakes.all_is_routed()
+        await self._router.turn()
 
     async def _rescue(self) -> None:
         await end_lost_claims(self._db, await self._db.now())

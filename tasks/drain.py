@@ -185,7 +185,7 @@ async def drain(
 ) -> AsyncIterator[Drain]:
     """Open a drain with its roles; a standing one first waits to take the place of the drain that is kept warm."""
     async with (
-        listening(at.db.direct_url, but=at.db.sessions) as heard,
+        listening(at.db.direct_url, but=at.db.sessions, of=at.db.sender) as heard,
         roles(at.db.direct_url, standing=standing) as held,
     ):
         sizes = PackSizes(await at.db.look(in_force))

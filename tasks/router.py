@@ -286,12 +286,21 @@ class Router:
         return self._heads.rest_s(time.monotonic())
 
     async def turn(self) -> None:
-        """Route what was received and is not held, in portions between which a backlog rests."""
+        """Route what was received and is not held, in portions between which a backlog rests.
+
+        A drain that does not route looks for work later than the router, and so finds what the router leaves.
+        """
         if not await self._is_ours():
             await self.close()  # it may have been ours until its connection was lost
             return
         if not self.reads:
             self._reading = asyncio.create_task(ArrivalReader(self._db, self._wakes.received).run())
+        try:
+            await self._route()
+        finally:
+            self._wakes.all_is_routed()
+
+    async def _route(self) -> None:
         portions, heads = self._portions, self._heads
         portions.begin()
         while await self._is_ours():

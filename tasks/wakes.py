@@ -17,8 +17,8 @@ class Wakes:
     def others_committed(self) -> None:
         """Wake every part after a foreign commit: it may have brought an item, ready work or an event.
 
-        Received items are routed first, so that one look for work finds them too. If routing takes long, the look does not wait
-        for it.
+        Received items are routed first, so that one look for work finds them too. If routing takes long, or another drain does
+        it, the look does not wait for it.
         """
         self.routing.set()
         self.telling.set()

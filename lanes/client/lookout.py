@@ -2,7 +2,7 @@
 
 One thread of the process serves all who wait on one address, over two connections that close a moment after the last has
 left: one hears NOTIFY, the other looks for all of them in one query. Under load the channel is busy and its notifications
-carry nothing, so those that follow a look closely share the next one. A lost notification, an end without one, and a
+carry no key, so those that follow a look closely share the next one. A lost notification, an end without one, and a
 connection that was lost unnoticed delay an answer by `RELOOK_S` at most. A follower of a workload's answers looks on a
 connection of its own handle, and is woken here.
 """

@@ -4,11 +4,18 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
+from uuid import uuid4
 
 from sqlalchemy import Connection, Engine, text
 
 from lanes.store.asking import CLOCK
-from lanes.store.engines import discreet_async_engine, discreet_engine, give_out_alive, sessions_of
+from lanes.store.engines import (
+    SENDER,
+    discreet_async_engine,
+    discreet_engine,
+    give_out_alive,
+    sessions_of,
+)
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
@@ -58,7 +65,7 @@ class Database:
 
     `url` may be that of a pooler such as PgBouncer; `direct_url` is the same database without one, for roles and LISTEN. An
     `engine` for `url` may be passed in, to keep its compiled statements. `clock` gives the time of each transaction, and
-    `sessions` are the database sessions of its connections, which `part` of Lanes names.
+    `sessions` are the database sessions of its connections, which `part` of Lanes names. Its notifications name `sender`.
     """
 
     def __init__(
@@ -72,20 +79,22 @@ class Database:
     ) -> None:
         self.url, self.direct_url, self.clock = url, direct_url or url, clock
         self._engine = engine or _async_engine(url, part)
-        self._one_by_one = self._engine.execution_options(isolation_level="AUTOCOMMIT")
+        self.sender = uuid4().hex[:12]
+        self._transactions = self._engine.execution_options(**{SENDER: self.sender})
+        self._one_by_one = self._transactions.execution_options(isolation_level="AUTOCOMMIT")
         self.sessions = sessions_of(self._engine.sync_engine)
 
     async def run(
         self, query: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs
     ) -> T:
         """Return what `query` returns; commit its writes, or none of them if it raises."""
-        async with self._engine.begin() as connection:
+        async with self._transactions.begin() as connection:
             return await connection.run_sync(query, *args, **kwargs)
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Run]:
         """Run several queries in one transaction, with the yielded runner."""
-        async with self._engine.begin() as connection:
+        async with self._transactions.begin() as connection:
             yield Run(connection, await connection.run_sync(self.clock))
 
     @asynccontextmanager

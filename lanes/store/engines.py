@@ -23,6 +23,7 @@ from lanes.text import mask_secrets
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
 
+SENDER = "sender"  # the execution option that says whose connection one is: all that a notification carries
 BAD_VALUE = "22"  # SQLSTATE class "data exception": the message quotes the value,
 NO_VALUE = "22012"  # except for a division by zero
 # classes of SQLSTATE: data, integrity, and limits such as the size of an index row

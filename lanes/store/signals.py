@@ -13,13 +13,13 @@ from typing import LiteralString
 
 import psycopg
 from psycopg.conninfo import make_conninfo
-from sqlalchemy import ColumnElement, Connection, func, select, text
+from sqlalchemy import ColumnElement, Connection, Text, bindparam, func, select, text
 
 from lanes.backoff import Backoff
 from lanes.errors import SetupError
 from lanes.standing.roles import SPARE, STANDING, Role
 from lanes.store.asking import POOLED, libpq_options, place_of, plain_url
-from lanes.store.engines import BEGIN_SESSION, session_arguments
+from lanes.store.engines import BEGIN_SESSION, SENDER, session_arguments
 
 CHANNEL = "lanes"
 CLASS = 7_016  # first key of each role's advisory lock
@@ -45,7 +45,6 @@ WAITERS: LiteralString = """
 WAITING_LIMITS: LiteralString = """
     select set_config('lock_timeout', %s, false), set_config('statement_timeout', %s, false)
 """
-_NOTIFY = select(func.pg_notify(CHANNEL, ""))
 
 __all__ = [
     "Role",
@@ -62,22 +61,33 @@ __all__ = [
 
 def wake(connection: Connection) -> None:
     """Wake all listeners (drains, publishers) once this transaction has committed; several wakes are one."""
-    connection.execute(_NOTIFY)
+    connection.execute(_NOTIFY, sender(connection))
 
 
 def waking() -> ColumnElement[None]:
-    """Return `wake` as a part of the statement that writes."""
-    return func.pg_notify(CHANNEL, "")
+    """Return `wake` as a part of the statement that writes, to which `sender` gives a parameter."""
+    return func.pg_notify(CHANNEL, bindparam(SENDER, "", type_=Text))
+
+
+_NOTIFY = select(waking())
+
+
+def sender(connection: Connection) -> dict[str, str]:
+    """Return the parameter of `waking`: whose connection this is, by which its owner knows its own notifications."""
+    return {SENDER: connection.get_execution_options().get(SENDER, "")}
 
 
 @asynccontextmanager
-async def listening(url: str, *, but: Collection[int] = ()) -> AsyncIterator[asyncio.Event]:
+async def listening(
+    url: str, *, but: Collection[int] = (), of: str = ""
+) -> AsyncIterator[asyncio.Event]:
     """Yield an event that is set whenever another session has committed something for a drain, or may have.
 
-    Commits of the sessions in `but` do not set it: their owner knows of them.
+    Commits of the sessions in `but` and of the sender `of` do not set it: their owner knows of them. Behind a pooler a sender
+    has no sessions of its own.
     """
     heard = asyncio.Event()
-    task = asyncio.create_task(_listen(url, await _listener(url), heard, but))
+    task = asyncio.create_task(_listen(url, await _listener(url), heard, but, of))
     try:
         yield heard
     finally:
@@ -86,14 +96,18 @@ async def listening(url: str, *, but: Collection[int] = ()) -> AsyncIterator[asy
 
 
 async def _listen(
-    url: str, connection: psycopg.AsyncConnection, heard: asyncio.Event, but: Collection[int]
+    url: str,
+    connection: psycopg.AsyncConnection,
+    heard: asyncio.Event,
+    but: Collection[int],
+    of: str,
 ) -> None:
     """Listen until cancelled. After a lost connection the event is set: commits may have gone unheard."""
     while True:
         with suppress(psycopg.Error):
             async with connection:
                 async for each in connection.notifies():
-                    if each.pid not in but:
+                    if each.pid not in but and not (of and each.payload == of):
                         heard.set()
         heard.set()  # the caller's next query meets the same outage and reports it
         connection = await _reconnect(url)

@@ -75,6 +75,23 @@ async def test_a_busy_router_hands_over_to_the_newer_drain_that_waits_for_its_ro
         assert not router.holds
 
 
+async def test_the_router_looks_for_work_at_once_and_another_drain_for_what_is_left(
+    at: Connections, prefect: PrefectStandIn
+) -> None:
+    wakes = Wakes(routed_within_s=60)
+    assert wakes.looks()
+    wakes.others_committed()
+    async with RoleLock(at.db.url, Role.ROUTER) as one, RoleLock(at.db.url, Role.ROUTER) as other:
+        router = Router(at.db, one, wakes, busy=lambda: False, look_every_s=0)
+        assert await other.try_take()
+        await router.turn()
+        assert not wakes.looks()
+        await other.release()
+        await router.turn()
+        assert wakes.looks()
+        await router.close()
+
+
 async def turns(opened: Drain, done: Callable[[], Awaitable[bool]]) -> None:
     """The drain goes on as `flows.answer` has it, until it is done."""
     while not await done():

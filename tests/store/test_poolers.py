@@ -19,7 +19,7 @@ from lanes.store.figures import folding
 from lanes.store.schema import upgrade
 from lanes.store.signals import Role, RoleLock, listening, wake
 from tests.conftest import NOON
-from tests.examples import admit, publish
+from tests.examples import admit, publish, route
 from tests.poolers import needs_pgbouncer, pooler
 
 LIMITS = ("tcp_keepalives_idle", "tcp_user_timeout", "idle_in_transaction_session_timeout")
@@ -131,7 +131,7 @@ async def test_work_through_a_pooler_prepares_nothing_sets_nothing_and_hears_eve
     async with (
         Database(pooled, direct_url=database_url) as one,
         Database(pooled, direct_url=database_url) as two,
-        listening(one.direct_url, but=one.sessions) as heard,
+        listening(one.direct_url, but=one.sessions, of=one.sender) as heard,
     ):
         await one.run(publish, now=NOON)
         for number in range(8):  # psycopg prepares a statement the fifth time
@@ -146,6 +146,31 @@ async def test_work_through_a_pooler_prepares_nothing_sets_nothing_and_hears_eve
         assert await one.run(lambda c: c.execute(text(prepared)).scalar_one()) == 0
         assert (await one.run(limits))[2] == "0"
         assert (await one.run(name)).startswith("lanes ")
+
+
+@needs_pgbouncer
+async def test_behind_a_pooler_too_a_drain_is_not_woken_by_what_it_routes(
+    database_url: str, pooled: str
+) -> None:
+    async with (
+        Database(pooled, direct_url=database_url) as one,
+        Database(pooled, direct_url=database_url) as two,
+        listening(database_url) as all_commits,
+        listening(database_url, but=one.sessions, of=one.sender) as others,
+        asyncio.timeout(20),
+    ):
+        await one.run(publish, now=NOON)
+        for router, is_own in ((one, True), (two, False)):
+            await router.run(admit, f"of {router.sender}", now=NOON)
+            await asyncio.gather(all_commits.wait(), others.wait())
+            all_commits.clear()
+            others.clear()
+            await router.run(route, now=NOON)
+            await all_commits.wait()
+            if is_own:
+                assert not others.is_set()
+            else:
+                await others.wait()
 
 
 @needs_pgbouncer

@@ -86,7 +86,8 @@ def save(
     """Give each item its position, its route and its work, and notify drains."""
     if not decided:
         return
-    connection.execute(_saved(), split([_row(*each) for each in decided]) | {"now": now})
+    given = split([_row(*each) for each in decided]) | {"now": now}
+    connection.execute(_saved(), given | signals.sender(connection))
 
 
 @cache

@@ -102,6 +102,7 @@ def write(
     `fresh` says that none can be, because each claim is in force and its work locked.
     """
     params = split(given) | {"batch": batch_id, "flow_run": flow_run_id, "now": now}
+    params |= signals.sender(connection)
     row = connection.execute(statement(fresh=fresh), params).one()
     return frozenset(row.known or ())
 
