@@ -21,7 +21,7 @@ ENFORCED = text("""
     select conname from pg_constraint
      where contype = 'f' and conenforced
        and conrelid::regclass::text in ('lanes.item', 'lanes.route', 'lanes.work', 'lanes.batch_member', 'lanes.response',
-                                        'lanes.attempt', 'lanes.result', 'lanes.read')
+                                        'lanes.attempt', 'lanes.result')
 """)
 WORDS = {
     f"{table.fullname}.{column.name}": set(column.type.words.__members__.values())

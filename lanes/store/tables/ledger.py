@@ -119,7 +119,7 @@ class read(sa.TypedColumns):
     """The consumption ledger: who read a result, and when."""
 
     id: sa.Named[int] = identity()
-    item_id: sa.Named[ItemId] = sa.Column(unenforced(item.c.id))
+    item_id: sa.Named[ItemId] = sa.Column(sa.ForeignKey(item.c.id))
     reader: sa.Named[str] = column("Who asked")
     result_id: sa.Named[ResultId | None] = column("Null: none yet", unenforced(result.c.id))
     read_at: sa.Named[datetime]
