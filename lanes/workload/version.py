@@ -227,14 +227,8 @@ class Spec(BaseModel):
         default=75, ge=1, le=100, title="Largest share of the real-time lane (%)"
     )
     """Bound on what one workload may take while others wait, 1 to 100."""
-    provider: str = Field(
-        default=BLOCK,
-        pattern=NAME.pattern + "$",
-        max_length=63,
-        title="Provider",
-        description='Name of the "Lanes provider" block that answers: its account is billed, its limits and outages count. '
-        "`lanes up` writes block lanes; create others for other accounts.",
-    )
+    provider: str = Field(default=BLOCK, pattern=f"^{NAME.pattern}$", title="Provider")
+    """Name of the "Lanes provider" block whose account answers and is billed; `lanes up` writes block lanes."""
     consumers: dict[ConsumerName, ConsumerTerms] = Field(
         default_factory=dict,
         max_length=100,

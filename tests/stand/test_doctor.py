@@ -311,14 +311,8 @@ def test_the_models_of_another_account_are_looked_up_by_its_own_block(
     path = "/api/block_types/slug/lanes-provider/block_documents/name/eu"
     held = (404, {}) if block is None else (200, {"data": {**block, "base_url": there}})
     url = serve({"/api/health": (200, True), path: held}) + "/api"
-    finding = found(
-        home,
-        "models",
-        LANES_DATABASE_URL=database_url,
-        PREFECT_API_URL=url,
-        ANTHROPIC_API_KEY="k",
-        ANTHROPIC_BASE_URL=serve({}),
-    )
+    shell = {"ANTHROPIC_API_KEY": "k", "ANTHROPIC_BASE_URL": serve({})}
+    finding = found(home, "models", LANES_DATABASE_URL=database_url, PREFECT_API_URL=url, **shell)
     assert said in finding.sentence
     assert "sk-eu" not in finding.sentence
 

@@ -269,6 +269,11 @@ def test_a_fault_in_the_terms_of_a_consumer_is_named(terms: dict[str, Any], said
     assert problems(consumers=terms)[0].startswith(said)
 
 
+@pytest.mark.parametrize("name", ["", "EU", "my eu", "a" * 64, "eu\n"])
+def test_a_provider_block_has_a_name_that_prefect_takes(name: str) -> None:
+    assert problems(provider=name)[0].startswith("provider: ")
+
+
 def test_terms_of_consumers_are_read_back_as_they_were_written_and_none_keep_the_hash() -> None:
     of = spec(consumers={"shop": {"weight": 2}})
     assert read(written("letters", of, heading=[]).encode(), file="letters.yaml").spec == of
