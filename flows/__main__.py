@@ -13,7 +13,7 @@ from lanes import collect_garbage_seldom
 
 
 def wait() -> None:
-    """Load what a run of `answer` needs, and begin where the run does; end if whoever started this has ended."""
+    """Load what a run of `answer` needs, then wait for the run, and end if the worker that started this process has ended."""
     import prefect.engine
     import prefect.flow_engine  # noqa: F401
 

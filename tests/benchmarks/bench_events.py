@@ -165,7 +165,7 @@ def beside_a_backfill(stand: RunningStand, sizes: EventSizes, name: str) -> dict
 
 @contextmanager
 def computing(processes: int) -> Iterator[None]:
-    """Keep so many processors busy for the length of the block; the processes end with this one too."""
+    """Keep this number of processors busy for the length of the block; the processes end with this one too."""
     context = multiprocessing.get_context("spawn")
     hogs = [context.Process(target=_compute, daemon=True) for _ in range(processes)]
     for each in hogs:

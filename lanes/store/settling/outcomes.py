@@ -77,11 +77,14 @@ def save(
             writes.in_force(each, row, part)
         else:
             late.append((each, row, part))
-    recorded = _recorded(connection, [each.claim for each, _, _ in late])
+    recorded, booked_before = _recorded(connection, [each.claim for each, _, _ in late])
     failed = [row.id for _, row, _ in late if row.state is WorkState.FAILED]
     lost = decisions.lost_by_leases(connection, failed)
     for each, row, part in late:
-        if batch_id is None and _settles_late(each, row, lost):
+        is_news = (
+            each.response is None or (each.claim, each.response.message_id) not in booked_before
+        )
+        if batch_id is None and is_news and _settles_late(each, row, lost):
             writes.in_force(each, row, part, late=True)
         elif each.response is not None or _tells_something(
             each, row, batch_id, {*recorded, *writes.claims}
@@ -115,16 +118,20 @@ def _storable(each: Attempt) -> Attempt:
     return replace(each, judged=replace(each.judged, error=replace_unstorable(error)))
 
 
-def _recorded(connection: Connection, claims: Sequence[Claim]) -> dict[Claim, Outcome]:
-    """Return the newest outcome of those claims that have attempts."""
+def _recorded(
+    connection: Connection, claims: Sequence[Claim]
+) -> tuple[dict[Claim, Outcome], set[tuple[Claim, str | None]]]:
+    """Return the newest outcome of those claims that have attempts, and the messages of all of these attempts."""
     if not claims:
-        return {}
+        return {}, set()
+    columns = attempt.c.work_id, attempt.c.claim_no, attempt.c.outcome, attempt.c.message_id
     rows = connection.execute(
-        select(attempt.c.work_id, attempt.c.claim_no, attempt.c.outcome)
+        select(*columns)
         .where(one_of({each.work_id for each in claims}, attempt.c.work_id))
         .order_by(attempt.c.id)
     )
-    return {Claim(row.work_id, row.claim_no): row.outcome for row in rows}
+    of = [(Claim(row.work_id, row.claim_no), row) for row in rows]
+    return {claim: row.outcome for claim, row in of}, {(claim, row.message_id) for claim, row in of}
 
 
 def _settles_late(each: Attempt, row: LockedWork, lost: Collection[WorkId]) -> bool:

@@ -768,3 +768,18 @@ def test_failures_and_corrections_are_announced_whatever_the_workload_says(
     (failed,) = events(connection, "lanes.item.failed")
     assert failed.payload["key"] == "bad"
     assert events(connection, "lanes.item.answered") == []
+
+
+def test_a_late_answer_that_was_recorded_shows_nothing_when_it_is_saved_again_after_a_retry(
+    connection: Connection,
+) -> None:
+    publish(connection, now=NOON)
+    asked = claimed_item(connection)
+    save(connection, tried(asked, Outcome.POISON))
+    late = tried(asked)
+    save(connection, late)
+    assert decisions.retry(connection, "letters", None, now=NOON) == ["k"]
+    before = [rows(connection, name) for name in ("attempt", "result", "item", "response")]
+    save(connection, late)
+    assert [rows(connection, name) for name in ("attempt", "result", "item", "response")] == before
+    assert rows(connection, "result") == []
