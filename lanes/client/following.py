@@ -174,8 +174,8 @@ def follow(place: Pool | Joined, following: Follower[T], quiet_s: float | None) 
     ear = Ear(place.address(), roused.set)
     try:
         while True:
-            ear.listen()
             roused.clear()
+            ear.listen()
             rhythm.begin()
             try:
                 with place.transaction() as connection:
@@ -205,8 +205,8 @@ async def afollow(
     ear = Ear(place.address(), partial(_rouse, asyncio.get_running_loop(), roused))
     try:
         while True:
-            ear.listen()
             roused.clear()
+            ear.listen()
             rhythm.begin()
             try:
                 async with place.transaction() as connection:

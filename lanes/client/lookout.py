@@ -107,6 +107,7 @@ class Looker:
 RELOOK_S = 2.0  # the longest between two looks for everybody
 APART_S = 0.05  # the shortest between two such looks,
 SHARE = 4  # and at least this multiple of the time that a look takes
+AGAIN_S = 0.5  # how soon a follower hears of a lookout that failed
 LINGER_S = 1.0  # how long the connections outlive the last who waits
 ANSWER_WITHIN_S = 10.0  # for the last look before a caller's time is up
 
@@ -210,6 +211,8 @@ class Lookout:
                 left = list(self._waiting)
             for each in left:
                 each.fail(_reason(error))
+            time.sleep(AGAIN_S)
+            self._rouse()  # who follows looks, and starts another lookout
 
     async def _serve(self) -> None:
         async with (

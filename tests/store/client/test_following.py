@@ -2,11 +2,12 @@
 
 import asyncio
 import threading
-from collections.abc import Generator
+from collections.abc import AsyncIterator, Generator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import aclosing, closing
+from contextlib import aclosing, asynccontextmanager, closing
 
 import pytest
+from psycopg import OperationalError
 from sqlalchemy import Connection, Engine, text
 
 from lanes import client
@@ -150,6 +151,30 @@ def test_all_sessions_that_end_at_once_cost_whoever_follows_no_answer(
         )
     pool.dispose()
     answer(pool)
+    assert coming.result(WITHIN_S).key == "k"
+
+
+def test_a_listener_that_cannot_connect_costs_whoever_follows_no_answer(
+    pool: Engine,
+    programs: ThreadPoolExecutor,
+    looked: CountedLooks,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(lookout, "AGAIN_S", 0.01)
+    ends = iter([True])
+    listening = lookout.listening
+
+    @asynccontextmanager
+    async def killed(url: str) -> AsyncIterator[asyncio.Event]:
+        if next(ends, False):
+            await asyncio.to_thread(looked.until, 1)
+            answer(pool)
+            raise OperationalError("the session was ended while it connected")
+        async with listening(url) as heard:
+            yield heard
+
+    monkeypatch.setattr(lookout, "listening", killed)
+    coming = programs.submit(first, client.results("letters", states=ANSWERED, follow=True))
     assert coming.result(WITHIN_S).key == "k"
 
 
