@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 ENDPOINTS = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
 MOST_NOTED = 20_000  # attempts that wait; of more, the oldest are left out
-MOST = 500  # attempts whose spans are sent in one request
+MOST = 2_000  # attempts whose spans are sent in one request, some 1.5 MB
 EVERY_S = 2.0  # longest wait of an attempt
 CLOSING_S = 5.0  # how long a run that ends waits for its last spans
 
