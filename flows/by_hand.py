@@ -2,10 +2,9 @@
 
 from prefect import State, flow
 
-from lanes.commands import actions, handling
+from lanes.commands import actions, alerts
 from lanes.commands.jobs import JobAction
-from lanes.commands.quality import AcceptQuality
-from lanes.commands.review import LabelItem
+from lanes.commands.review import AcceptQuality, LabelItem
 from tasks.by_hand import by_hand, show_replay
 
 Ended = str | State[str]
@@ -66,7 +65,7 @@ async def decide_batch(decision: actions.DecideBatch) -> Ended:
 
 
 @flow(name="handle_incident", flow_run_name="{action.what}", persist_result=False)
-async def handle_incident(action: handling.HandleIncident) -> Ended:
+async def handle_incident(action: alerts.HandleIncident) -> Ended:
     """Silence or acknowledge an incident for some time."""
     return await by_hand(action)
 

@@ -24,7 +24,7 @@ from prefect.logging import get_run_logger
 
 from lanes.backoff import Backoff
 from lanes.errors import LanesError
-from lanes.realtime.cursor import QueueCursor
+from lanes.realtime.turns import QueueCursor
 from lanes.store import outbox
 from lanes.store.database import Database
 from lanes.store.outbox import OutboxTurn, Outgoing

@@ -11,7 +11,7 @@ from typing import TypeVar
 from prefect.logging import get_run_logger
 from sqlalchemy.exc import OperationalError
 
-from lanes.realtime.cursor import QueueCursor
+from lanes.realtime.turns import QueueCursor
 from lanes.routing.portions import FEW, MOST, Portions
 from lanes.routing.room import AccountRooms, Guards, Room
 from lanes.routing.route import ArrivedItem, ReceivedItem, Route, decide, looks_inside

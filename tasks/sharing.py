@@ -15,8 +15,8 @@ from lanes.ids import VersionId
 from lanes.money.caching import Marking, Marks
 from lanes.realtime import events
 from lanes.realtime.circuit import Circuit
+from lanes.realtime.limiter import WaitReason
 from lanes.realtime.state import DrainState
-from lanes.realtime.waits import WaitReason
 from lanes.routing.capacity import learn
 from lanes.store.database import Database, Run
 from lanes.store.money import caching, sharing

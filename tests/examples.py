@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 from lanes.doors.item import Submission
 from lanes.ids import VersionId
 from lanes.provider.batches import BLOCK, BatchBody, custom_id
-from lanes.replays.replay import Selection
+from lanes.replays import Selection
 from lanes.routing.route import ArrivedItem, decide
 from lanes.store.doors import history, items, unrouted
 from lanes.store.routing import routes

@@ -4,7 +4,6 @@ from dataclasses import replace
 from math import isfinite
 from statistics import mean, pstdev
 
-from lanes.advice.breakeven import BreakEven
 from lanes.advice.evidence import (
     AT_ONCE_S,
     LATE_SHARE,
@@ -21,7 +20,7 @@ from lanes.advice.evidence import (
     RealtimeNeed,
     decay,
 )
-from lanes.advice.plans import Corrections, cheapest, correction_price_usd, possible
+from lanes.advice.plans import BreakEven, Corrections, cheapest, correction_price_usd, possible
 from lanes.units import count, counted, dollars, seconds, share
 
 MOST = 0.5

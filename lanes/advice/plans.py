@@ -1,20 +1,78 @@
-"""The ways to serve a month of a workload, what each costs, which costs least, and what else it would be otherwise.
+"""Ways to serve a month of a workload: what each costs, which costs least, and from which volume on a hybrid pays off.
 
-What a plan costs is the provider's bill, what keeping the lanes takes that it runs, and what its wrong answers lose: those that
-a later, authoritative pass would correct and that it has none for. The cheapest of the plans that serve every item that needs
-real-time is never dearer than staying as it is, where that serves them too: what each costs is linear in the share of the
-items that real-time answers, so that nothing between the ends is cheaper than both (the property is a test).
+A plan costs the provider's bill, what the lanes that it runs cost to keep, and what its wrong answers lose: those that a later,
+authoritative pass would correct, if the plan has no such pass. Of the plans that serve every item that needs real-time, the
+cheapest never costs more than the present plan, if that serves them too: cost is linear in the share of the items that
+real-time answers, so nothing between the ends is cheaper than both (the property is a test).
+
+All amounts are US dollars; `share` is the part of the items, 0 to 1, that needs real-time.
 """
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from math import inf
 
-from lanes.advice.breakeven import BreakEven
 from lanes.advice.evidence import Evidence, ModelPrice, Pattern, RealtimeNeed
 from lanes.units import count, share
 from lanes.words import Mode
 
+RULE_OF_THUMB = 0.2  # "under 20 % of the items need real-time: build the batch lane"
 NEARLY = 1e-9  # shares that are this close are one
+
+
+@dataclass(frozen=True)
+class BreakEven:
+    """One month of a workload: `items` at `realtime_usd` each; batch is cheaper by `discount`; its lane costs `fixed_usd`.
+
+    A discount of 0 or below means that batch saves nothing. `realtime_fixed_usd` is what the real-time lane costs.
+    """
+
+    items: float
+    realtime_usd: float
+    discount: float
+    fixed_usd: float
+    realtime_fixed_usd: float = 0
+
+    @property
+    def batch_usd(self) -> float:
+        """An item on the batch lane, the provider's bill alone."""
+        return self.realtime_usd * (1 - self.discount)
+
+    @property
+    def share(self) -> float:
+        """r* = 1 - F / (N c d): at this real-time share the saving pays exactly for the lane. -inf: it never does."""
+        possible = self.items * self.realtime_usd * self.discount
+        return 1 - self.fixed_usd / possible if possible > 0 else -inf
+
+    def bill(self, items: float, share: float) -> float:
+        """Return the provider's bill in US dollars for `items` items: `share` of them on real-time, the others on batch."""
+        return items * self.realtime_usd * (1 - (1 - share) * self.discount)
+
+    def volume(self, share: float) -> float:
+        """Return the items a month from which a hybrid pays at that real-time share; inf if it never does."""
+        saved_per_item = self.realtime_usd * (1 - share) * self.discount
+        return self.fixed_usd / saved_per_item if saved_per_item > 0 else inf
+
+    def saving(self, share: float) -> float:
+        """Return what a hybrid takes off a month's bill, (1 - r) d of it, before the cost of the lane."""
+        return self.items * self.realtime_usd * (1 - share) * self.discount
+
+    def net(self, share: float) -> float:
+        """Return the saving less the cost of the lane; negative if the lane costs more than it saves."""
+        return self.saving(share) - self.fixed_usd
+
+    @property
+    def batch_net(self) -> float:
+        """What batch alone saves against real-time alone, each lane paid; negative: it costs more."""
+        return self.net(0) + self.realtime_fixed_usd
+
+    def realtime_month(self, items: float) -> float:
+        """Return the monthly cost in US dollars of `items` items on real-time alone, including the lane's fixed cost."""
+        return self.bill(items, 1) + self.realtime_fixed_usd
+
+    def hybrid_month(self, items: float, share: float) -> float:
+        """Return the monthly cost in US dollars of `items` items on both lanes, including the fixed costs of both."""
+        return self.bill(items, share) + self.realtime_fixed_usd + self.fixed_usd
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from math import isfinite
 
-from lanes.advice.breakeven import RULE_OF_THUMB, BreakEven
 from lanes.advice.criteria import criteria
 from lanes.advice.evidence import (
     LATE_SHARE,
@@ -29,6 +28,8 @@ from lanes.advice.evidence import (
     projected,
 )
 from lanes.advice.plans import (
+    RULE_OF_THUMB,
+    BreakEven,
     Corrections,
     Plan,
     Sensitivity,

@@ -13,7 +13,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from math import fsum, inf, isfinite, sqrt
 
-from lanes.advice.breakeven import BreakEven
 from lanes.advice.evidence import (
     CONFIDENCE,
     MIN_WHOLE_DAYS,
@@ -24,6 +23,7 @@ from lanes.advice.evidence import (
     prices,
     projected,
 )
+from lanes.advice.plans import BreakEven
 from lanes.advice.recommendation import Advice
 
 

@@ -22,7 +22,7 @@ from psycopg import Error as DriverError
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from lanes.client.failures import tell
+from lanes.client.places import tell
 from lanes.client.verbs import never
 from lanes.errors import DatabaseAway, LanesError
 from lanes.settling.listing import NoResult, ResultRequest

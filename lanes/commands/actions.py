@@ -19,7 +19,7 @@ from lanes.errors import ActionRefused, UnknownItem, UnknownWorkload
 from lanes.ids import BatchId, ProposalId
 from lanes.money.budget import Budget, Period
 from lanes.money.overhead import EVERY, Overhead, OverheadKind
-from lanes.replays.replay import Generation
+from lanes.replays import Generation
 from lanes.report.rollout import where_it_stands
 from lanes.report.summary import lane_name, reason_name
 from lanes.rollouts.playbook import LONGEST_MINUTES, load, playbook_names

@@ -1,13 +1,16 @@
-"""`lanes alerts`: the incidents, and whether Slack can be told of them."""
+"""`lanes alerts`: the incidents, silencing or acknowledging one until an end time, and whether Slack can be told of them."""
 
 from collections.abc import Sequence
 from dataclasses import asdict
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Annotated, Literal
 from zoneinfo import ZoneInfo
 
 from cyclopts import Parameter
+from pydantic import Field
+from sqlalchemy import Connection
 
+from lanes.commands.actions import Done, PersonAction
 from lanes.commands.options import NONE_GIVEN, AsJson, Why, by
 from lanes.commands.running import (
     WrongUsage,
@@ -18,9 +21,10 @@ from lanes.commands.running import (
     tell,
     transaction,
 )
-from lanes.errors import SetupError
+from lanes.errors import ActionRefused, SetupError
 from lanes.ids import IncidentId
-from lanes.promises.incident import Incident, IncidentState, in_words
+from lanes.money.overhead import EVERY
+from lanes.promises.incident import Handling, Incident, IncidentState, in_words
 from lanes.report.table import LONGEST, Table, label, phrase
 from lanes.settings import Settings
 from lanes.slack.messenger import DeliveryError, messenger
@@ -30,11 +34,15 @@ from lanes.store import incidents
 from lanes.store.promises import slack_posts
 from lanes.text import plain
 from lanes.units import MISSING, clock, seconds
+from lanes.words import Signature
+from lanes.workload.form import LARGEST, SignedLine, of_workloads
 
 NO_SLACK = (
     "Slack is not set: set SLACK_BOT_TOKEN and SLACK_CHANNEL, or SLACK_WEBHOOK_URL. Until then incidents stay in "
     "lanes.incident_log"
 )
+LONGEST_HOURS = 24 * 30
+HANDLINGS = {"silence": Handling.SILENCED, "acknowledge": Handling.ACKNOWLEDGED}
 
 
 @command
@@ -91,8 +99,6 @@ def _handle(do: str, number: int | None, until: str, why: str, as_json: bool) ->
         of = incidents.find(connection, IncidentId(number))
     if of is None:
         raise WrongUsage(f"there is no incident {number}; `lanes alerts` lists them")
-
-    from lanes.commands.handling import HandleIncident
 
     hours = (by(until, now, ZoneInfo("UTC")) - now).total_seconds() / 3600
     action = {"ack": "acknowledge"}.get(do, do)
@@ -153,3 +159,34 @@ def _ui_url(settings: Settings) -> str:
         return info.ui_url
     api_url = settings.prefect_api_url or "http://127.0.0.1:4200/api"
     return api_url.removesuffix("/").removesuffix("/api")
+
+
+class HandleIncident(PersonAction):
+    """Silence or acknowledge an open incident for some time. If it is still open then, people are told again."""
+
+    workload: SignedLine = Field(title="Workload", json_schema_extra=of_workloads(EVERY))
+    """The workload of the incident; * for one of all workloads."""
+    incident: int = Field(ge=1, le=LARGEST, title="Incident")
+    """Its number, from 1; its message and `lanes alerts` show it."""
+    action: Literal["silence", "acknowledge"] = Field(
+        title="Action",
+        description="silence: nothing of it is told, nor of the next one of the same promise, workload and subject. "
+        "acknowledge: you look after it; people are told when it worsens or ends.",
+    )
+    hours: float = Field(default=8, gt=0, le=LONGEST_HOURS, title="Hours")
+    """For how long, up to 720 hours."""
+
+    @property
+    def what(self) -> str:
+        """The name of the run, with the incident."""
+        return f"{self.action} incident {self.incident} of {self.workload}"
+
+    def perform(self, connection: Connection, now: datetime) -> Done:
+        until, by = now + timedelta(hours=self.hours), Signature(self.who, self.why, now)
+        of, handling = IncidentId(self.incident), HANDLINGS[self.action]
+        handled = incidents.handle(connection, of, self.workload, handling, until=until, by=by)
+        if handled is None:
+            raise ActionRefused(
+                f"no incident {self.incident} of {self.workload} is open: `lanes alerts` lists those that are"
+            )
+        return Done(f"incident {self.incident} is {handled.handled}", {"until": until})

@@ -16,7 +16,7 @@ from lanes.commands.options import NONE_GIVEN, AsJson, Why
 from lanes.commands.options import since as moment
 from lanes.commands.running import command, database, perform, print_json, tell, transaction
 from lanes.errors import StandError
-from lanes.replays.replay import Generation, Only, Selection
+from lanes.replays import Generation, Only, Selection
 from lanes.report import replay as report
 from lanes.stand import reaching
 from lanes.stand.progress import Console

@@ -1,4 +1,4 @@
-"""The review queue: labels at a terminal with a key for each, or by a form."""
+"""Review and quality: labels at a terminal with a key for each, or by a form; and accepting answers that have changed."""
 
 import getpass
 import json
@@ -14,17 +14,19 @@ from pydantic import Field
 from sqlalchemy import Connection, Engine
 
 from lanes.commands.actions import Done, PersonAction
-from lanes.commands.options import AsJson
-from lanes.commands.running import WrongUsage, command, database, print_json, print_table
+from lanes.commands.options import NONE_GIVEN, AsJson, Why
+from lanes.commands.running import WrongUsage, command, database, perform, print_json, print_table
 from lanes.errors import ActionRefused, UnknownItem, UnknownWorkload
 from lanes.report.table import Table, in_markdown, label
 from lanes.store.database import clock
 from lanes.store.doors import items
+from lanes.store.promises import recording
 from lanes.store.settling import review as reviews
 from lanes.store.settling.review import ReviewedItem
 from lanes.store.workload import workloads
 from lanes.text import cell, code, in_json, plain
 from lanes.units import counted
+from lanes.words import Signature
 from lanes.workload.form import Line
 from lanes.workload.golden import label_check, label_faults
 from lanes.workload.schemas import closed_fields
@@ -184,3 +186,20 @@ def _table(workload: str, found: Sequence[ReviewedItem]) -> Table[ReviewedItem]:
         label("Key", lambda of: plain(of.key)),
         label("Why", lambda of: ", ".join(of.why)),
     )
+
+
+class AcceptQuality(PersonAction):
+    """Make the answers from now on the reference of every figure that has drifted."""
+
+    def perform(self, connection: Connection, now: datetime) -> Done:
+        by = Signature(self.who, self.why, now)
+        return Done(recording.accept_quality(connection, self.workload, by))
+
+
+@command
+def accept_quality(workload: str, *, why: Why = NONE_GIVEN, as_json: AsJson = False) -> int:
+    """Accept answers that have changed: those from now on are the reference, and the incidents about them end.
+
+    Exit code 1 when no answers of the workload have changed, 2 when there is no such workload.
+    """
+    return perform(AcceptQuality, workload, why, as_json)

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
-from lanes.figures.kinds import Kind
-from lanes.promises import burn
+from lanes.figures import Kind
+from lanes.promises import assessment
 from lanes.promises.assessment import NOWHERE, REALTIME, Assessment
 from lanes.promises.incident import Promise
 from lanes.statistics.shares import SampleShare
@@ -51,8 +51,8 @@ class RealtimeFigures:
     failed: int
     given_up: int = 0
     waits_s: float | None = None
-    timely: Sequence[SampleShare] = burn.NO_WINDOWS
-    tried: Sequence[SampleShare] = burn.NO_WINDOWS
+    timely: Sequence[SampleShare] = assessment.NO_WINDOWS
+    tried: Sequence[SampleShare] = assessment.NO_WINDOWS
     aged: Sequence[MinuteCount] = ()
 
 
@@ -75,25 +75,25 @@ def realtime_slow(version: Version, figures: RealtimeFigures) -> Assessment:
         if given_up:
             said += f" {counted(given_up, 'item')} {'was' if given_up == 1 else 'were'} given up."
     percent = SLOWER_PERCENT if limit else 0
-    judged, place, fast = burn.burning(figures.timely, percent / 100)
+    judged, place, fast = assessment.burning(figures.timely, percent / 100)
     seen, value, promise = figures.timely[place], figures.p95_s or 0, Promise.REALTIME_SLOW
     if judged is Verdict.FAILED:
         said += f" {_part(seen, percent, place, 'item', 'took longer, or still wait')}"
     if limit and not fast and waits_s > max(LONG_WAIT * limit, LEAST_WAIT_S):
         judged, value, fast = Verdict.FAILED, waits_s, None
     figure = promise, version.workload, judged, value, limit, max(samples, seen.samples), said
-    quiet = not late and not figures.timely[burn.RECENT].hits
+    quiet = not late and not figures.timely[assessment.RECENT].hits
     return Assessment(*figure, standstill=REALTIME, quiet=quiet, fast=fast)
 
 
 def realtime_failing(version: Version, figures: RealtimeFigures) -> Assessment:
     """Judge how fast attempts that fail burn their budget."""
     limit = version.spec.promises.realtime_max_error_percent
-    judged, place, fast = burn.burning(figures.tried, limit / 100)
+    judged, place, fast = assessment.burning(figures.tried, limit / 100)
     seen, said = figures.tried[place], "Nothing was tried in the last 30 minutes."
     if seen.samples:
         said = _part(seen, limit, place, "attempt", "failed")
-    percent, quiet = 100 * (seen.value or 0), not figures.tried[burn.RECENT].hits
+    percent, quiet = 100 * (seen.value or 0), not figures.tried[assessment.RECENT].hits
     promise, figure = Promise.REALTIME_FAILING, (judged, percent, limit, seen.samples, said)
     return Assessment(
         promise, version.workload, *figure, standstill=REALTIME, quiet=quiet, fast=fast
@@ -101,7 +101,7 @@ def realtime_failing(version: Version, figures: RealtimeFigures) -> Assessment:
 
 
 def _part(of: SampleShare, percent: float, place: int, noun: str, met: str) -> str:
-    part = f"{of.hits:,} of {counted(of.samples, noun)} of the last {burn.NAMES[place]}"
+    part = f"{of.hits:,} of {counted(of.samples, noun)} of the last {assessment.NAMES[place]}"
     return f"{part} {met}: {share(of.value or 0)}, and {share(percent / 100)} is the limit."
 
 

@@ -12,7 +12,7 @@ from uuid import UUID
 
 from lanes.batch.collection import Tally
 from lanes.ids import BatchId
-from lanes.promises import burn
+from lanes.promises import assessment
 from lanes.promises.assessment import (
     BATCH,
     LEAST_CLEAN,
@@ -247,7 +247,7 @@ def batch_share(
             part, samples = observed.value or 0.0, observed.samples
             said = f"{observed.hits:,} of {samples:,} {what} in {where}: {share(part)}, and {share(limit / 100)} is the limit."
             figures = judged, 100 * part, limit, samples, said
-            fast = part >= burn.threshold(burn.FAST, limit / 100)
+            fast = part >= assessment.threshold(assessment.FAST, limit / 100)
             return Assessment(promise, version.workload, *figures, quiet=quiet, fast=fast)
     if pooled.samples:
         said = f"{pooled.hits:,} of {pooled.samples:,} {what} in the batches of the last 24 hours: too little to judge by."

@@ -1,8 +1,11 @@
-"""How questions become the parameters of one Messages request, on both lanes alike."""
+"""How questions become the parameters of one Messages request, on both lanes alike.
+
+Fences mark where an item, a part of its context, or a field begins and ends; no input closes its own fence or opens another.
+"""
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -11,7 +14,6 @@ from lanes import json_data
 from lanes.ids import VersionId
 from lanes.money.caching import TERMS
 from lanes.money.cost import most_answer_tokens
-from lanes.provider import fences
 from lanes.words import Lane
 from lanes.workload.context import ContextPart, ContextTag, rule
 from lanes.workload.schemas import self_contained
@@ -23,6 +25,14 @@ PACK_RULE = (
     '\n\nThe message holds several independent items, each in <item id="...">. Answer every one of them from its own '
     "content alone, and give its id back with its answer."
 )
+ITEM, HISTORY = "item", "history"  # every tag of ours begins with one of them
+ALIKE = {"i": "i\u0131\u0130", "s": "s\u017f"}  # the Turkish i and the long s fold to them
+WIDE = 0xFEE0  # from a letter to its full-width form
+BRACKET = "<\uff1c\ufe64"  # also full-width and small
+ANY_BRACKET = re.compile(f"[{BRACKET}]")
+MOST_FIELDS = 32  # of whose names a bracket is compared with each; beyond, every bracket is escaped
+ENTITY = "&lt;"
+BETWEEN = f"(?:[^\\w{BRACKET}]|_)*"  # what is neither letter nor digit
 
 
 @dataclass(frozen=True)
@@ -135,7 +145,7 @@ def _content(questions: Sequence[Question]) -> str:
         return _fields(questions[0].payload)  # nothing is fenced
     if len(questions) == 1:
         return _rendered(questions[0])
-    return "\n".join(fences.item(each.id, _rendered(each)) for each in questions)
+    return "\n".join(item(each.id, _rendered(each)) for each in questions)
 
 
 def _rendered(question: Question) -> str:
@@ -143,16 +153,16 @@ def _rendered(question: Question) -> str:
 
     Every fence within is ours.
     """
-    return "".join(map(_part, question.context)) + fences.escaped(_fields(question.payload))
+    return "".join(map(_part, question.context)) + escaped(_fields(question.payload))
 
 
 def _part(of: ContextPart) -> str:
-    content = fences.escaped(of.said if isinstance(of.said, str) else _fields(of.said))
+    content = escaped(of.said if isinstance(of.said, str) else _fields(of.said))
     for tag, value in ((ContextTag.ANSWER, of.answer), (ContextTag.LABEL, of.label)):
         if value is not None:
-            said = fences.escaped(json.dumps(value, ensure_ascii=False))
-            content += "\n" + fences.part(tag, said)
-    return fences.part(of.part, content, of.name)
+            said = escaped(json.dumps(value, ensure_ascii=False))
+            content += "\n" + part(tag, said)
+    return part(of.part, content, of.name)
 
 
 def _fields(payload: dict[str, Any]) -> str:
@@ -162,7 +172,7 @@ def _fields(payload: dict[str, Any]) -> str:
             return only
     if not all(TAG.match(name) for name in payload):
         return json.dumps(payload, ensure_ascii=False, indent=1)
-    return fences.fields(
+    return fields(
         (name, value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
         for name, value in payload.items()
     )
@@ -186,3 +196,58 @@ def _pack_schema(schema: dict[str, Any]) -> dict[str, Any]:
         "additionalProperties": False,
     }
     return packed | ({"$defs": schema["$defs"]} if "$defs" in schema else {})
+
+
+def _spelled(word: str) -> str:
+    """Return a pattern of the word in any case and width, with anything but letters in between."""
+    letters = (
+        f"[{ALIKE.get(letter, letter)}{chr(ord(letter) + WIDE)}]"
+        for letter in word.lower()
+        if letter.isalnum()
+    )
+    return BETWEEN.join(letters)
+
+
+# A bracket and, behind anything but letters and digits, a fence's name. No two parts of it can match the same character,
+# so that it takes linear time whatever an input holds.
+FENCE = re.compile(
+    f"[{BRACKET}](?={BETWEEN}(?:{_spelled(ITEM)}|{_spelled(HISTORY)}))", re.IGNORECASE
+)
+
+
+def escaped(text: str) -> str:
+    """Return the text without anything that could be taken for the fence of an item or a part of its context."""
+    return FENCE.sub(ENTITY, text) if _has_bracket(text) else text
+
+
+def fields(values: Iterable[tuple[str, str]]) -> str:
+    """Return texts, each in a tag of its name; no text holds what could be taken for one of these tags."""
+    named = list(values)
+    escape = _of_fields(tuple(name for name, _ in named))
+    return "\n".join(f"<{name}>{escape(value)}</{name}>" for name, value in named)
+
+
+@lru_cache(maxsize=256)
+def _of_fields(names: tuple[str, ...]) -> Callable[[str], str]:
+    """Return what escapes the tags of these fields in a text."""
+    fence = ANY_BRACKET
+    if len(names) <= MOST_FIELDS and sum(map(len, names)) <= MOST_FIELDS * MOST_FIELDS:
+        words = "|".join(map(_spelled, names))
+        fence = re.compile(f"[{BRACKET}](?={BETWEEN}(?:{words})(?![^\\W_]))", re.IGNORECASE)
+    return lambda text: fence.sub(ENTITY, text) if _has_bracket(text) else text
+
+
+def _has_bracket(text: str) -> bool:
+    """Return whether a bracket stands in the text; a quick look, because most have none."""
+    return "<" in text or "\uff1c" in text or "\ufe64" in text
+
+
+def item(id: str, content: str) -> str:
+    """Return an item of a pack; its content must be escaped, except for our own fences."""
+    return f'<{ITEM} id="{id}">\n{content}\n</{ITEM}>'
+
+
+def part(tag: str, content: str, name: str = "") -> str:
+    """Return a part of an item's context, whose content must be escaped."""
+    named = f' name="{name}"' if name else ""
+    return f"<{tag}{named}>\n{content}\n</{tag}>\n"

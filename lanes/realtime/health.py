@@ -23,9 +23,8 @@ from enum import StrEnum
 from lanes.backoff import Backoff
 from lanes.ids import WorkId
 from lanes.realtime.circuit import Circuit, Fault, KnownCircuits
-from lanes.realtime.limiter import MAY_START, Limiter, MayStart, Pack, Wait
+from lanes.realtime.limiter import MAY_START, Limiter, MayStart, Pack, Wait, WaitReason
 from lanes.realtime.pace import MOST_PATIENCE
-from lanes.realtime.waits import WaitReason
 from lanes.routing.capacity import Need
 from lanes.workload.version import Version
 

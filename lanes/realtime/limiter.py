@@ -1,4 +1,4 @@
-"""One protocol for every reason to wait.
+"""One protocol for every reason to wait, and the reasons in words for people.
 
 The scheduler asks each limiter in order; the first that says `Wait` gives the reason.
 A limiter holds the state of one concern. It learns which calls start and end, so it needs no other counter of them.
@@ -7,15 +7,58 @@ A limiter holds the state of one concern. It learns which calls start and end, s
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from enum import StrEnum
 from functools import cached_property
 
 from lanes.ids import WorkId
 from lanes.json_data import characters
 from lanes.packing import Claim, ClaimedWork
-from lanes.realtime.waits import WaitReason
 from lanes.routing.capacity import WINDOW, Need
 from lanes.words import Purpose
 from lanes.workload.version import Entitlement, Version
+
+
+class WaitReason(StrEnum):
+    """Why a pack waits; `said` names the cause and what ends the wait."""
+
+    FROZEN = "frozen"
+    SLOWED = "slowed"
+    CIRCUIT = "circuit"
+    RECOVERING = "recovering"
+    BUDGET = "budget"
+    SHADOW = "shadow"
+    PLACES = "places"
+    SHARE = "share"
+    TURN = "turn"
+    RATE_LIMIT = "rate_limit"
+
+    @property
+    def said(self) -> str:
+        """The cause in words, and what ends it."""
+        return SAID[self]
+
+
+SAID = {
+    WaitReason.FROZEN: "the provider refuses the account or the version; it ends with the first call that is accepted",
+    WaitReason.SLOWED: "the provider limited its model; it ends at the time that the provider named",
+    WaitReason.CIRCUIT: "its model is in an outage; it ends with the first call that is answered",
+    WaitReason.RECOVERING: "its model failed lately and gets one more call for each answer; it ends by itself",
+    WaitReason.BUDGET: "its hard budget is used up; it ends when the budget is raised or a new period begins",
+    WaitReason.SHADOW: "it is a shadow or of a replay, and work that is owed an answer goes first; it ends by itself",
+    WaitReason.PLACES: "every place for calls is taken; it ends when a call ends",
+    WaitReason.SHARE: "the free places belong to other workloads; it ends when a call of its own workload ends",
+    WaitReason.TURN: "its workload's consumers take turns by their weights while items of several wait; it ends by itself",
+    WaitReason.RATE_LIMIT: "the provider's rate limit leaves too little for it; it ends by itself within a minute",
+}
+
+
+@dataclass(frozen=True)
+class CallWait:
+    """Calls of a workload that wait in a drain for the same reason."""
+
+    workload: str
+    reason: WaitReason
+    calls: int
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,8 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from lanes.realtime.limiter import MAY_START, Limiter, MayStart, Pack, Wait
-from lanes.realtime.waits import WaitReason
+from lanes.realtime.limiter import MAY_START, Limiter, MayStart, Pack, Wait, WaitReason
 from lanes.routing.capacity import Need
 from lanes.workload.version import Version
 

@@ -10,10 +10,9 @@ from lanes.packing import ClaimedWork, packs
 from lanes.realtime.buffer import Buffer, ServiceTimes
 from lanes.realtime.circuit import Circuit
 from lanes.realtime.health import Health
-from lanes.realtime.limiter import BudgetLimit, FairShare, Limiter, Pack, Wait, divide
+from lanes.realtime.limiter import BudgetLimit, FairShare, Limiter, Pack, Wait, WaitReason, divide
 from lanes.realtime.pace import Backpressure, Places
-from lanes.realtime.rate_limits import RateLimits
-from lanes.realtime.waits import WaitReason
+from lanes.realtime.token_buckets import RateLimits
 from lanes.routing.capacity import Need
 from lanes.words import Lane
 from lanes.workload.version import Version

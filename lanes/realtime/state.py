@@ -19,13 +19,12 @@ from lanes.packing import AFTER_LIVE_WORK, Claim, ClaimedWork
 from lanes.realtime import events
 from lanes.realtime.buffer import ServiceTimes
 from lanes.realtime.circuit import Circuit, Fault
-from lanes.realtime.cursor import QueueCursor, QueueLook
 from lanes.realtime.health import ACCOUNT, Health, Standstills
 from lanes.realtime.limiter import Pack
 from lanes.realtime.pace import UNTOLD, Backpressure, Places
-from lanes.realtime.rate_limits import RateLimits
 from lanes.realtime.scheduler import Scheduler
-from lanes.realtime.turns import ConsumerTurns, TurnOrder
+from lanes.realtime.token_buckets import RateLimits
+from lanes.realtime.turns import ConsumerTurns, QueueCursor, QueueLook, TurnOrder
 
 TICK = timedelta(seconds=1)  # the longest sleep: a lost notification costs no more than this
 SHADOW_REST = timedelta(seconds=30)  # how long a shadow makes way for owed work

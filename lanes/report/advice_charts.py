@@ -4,9 +4,8 @@ from collections.abc import Sequence
 from decimal import Decimal
 from math import inf, isfinite
 
-from lanes.advice.breakeven import BreakEven
 from lanes.advice.evidence import Pattern
-from lanes.advice.plans import Plan
+from lanes.advice.plans import BreakEven, Plan
 from lanes.advice.proposals import ProposalFigures
 from lanes.advice.recommendation import Advice
 from lanes.advice.spread import Interval

@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from lanes.replays.replay import Agreement, ChangeKind, Diff, Generation, Preview, change_bounds
+from lanes.replays import Agreement, ChangeKind, Diff, Generation, Preview, change_bounds
 from lanes.report import charts
 from lanes.report.charts import NEUTRAL, REALTIME, Bar, Group, data_uri
 from lanes.report.links import REPORTS, linked, versions_page

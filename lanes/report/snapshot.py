@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from lanes.advice.recommendation import Advice
 from lanes.money.budget import BudgetStatus
 from lanes.promises.incident import Incident
-from lanes.realtime.waits import CallWait
+from lanes.realtime.limiter import CallWait
 from lanes.report import figures
 from lanes.routing.prospect import Calibration
 

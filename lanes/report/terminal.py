@@ -6,7 +6,7 @@ from typing import Any
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from lanes.report import details, examples, summary, tables
+from lanes.report import details, page, summary, tables
 from lanes.report.page import NOTHING_OPEN
 from lanes.report.snapshot import Snapshot
 from lanes.report.table import Table, in_terminal
@@ -41,7 +41,7 @@ def _main_parts(snapshot: Snapshot, samples: Sequence[AnswerExample]) -> Iterato
         if each.rows:
             yield in_terminal(each, below=each.note)
     if samples:
-        yield examples.render(samples)
+        yield page.render(samples)
     yield Text(EVERYTHING_ELSE, "dim")
 
 

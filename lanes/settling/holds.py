@@ -7,7 +7,7 @@ from typing import Any
 
 from lanes.money.budget import BudgetStatus
 from lanes.realtime.circuit import Circuit
-from lanes.realtime.waits import CallWait, WaitReason
+from lanes.realtime.limiter import CallWait, WaitReason
 from lanes.routing.capacity import RESERVE, Limit
 from lanes.units import clock, counted, usd
 from lanes.words import BatchState, Lane, WorkState

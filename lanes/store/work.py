@@ -303,7 +303,7 @@ def claim(
 ) -> list[ClaimedWork]:
     """Claim up to `most` of the most urgent work of each workload for `worker` until the lease ends, most urgent first.
 
-    The returned claim number fences every later write. Why a claim starts at a rank: `lanes.realtime.cursor`.
+    The returned claim number fences every later write. Why a claim starts at a rank: `lanes.realtime.turns`.
     """
     if not most:
         return []

@@ -21,7 +21,7 @@ failed when the lower bound of a fixed sample (Clopper-Pearson, 99 %) lay above 
 - `paired_sample_share`: the same loss, 80 % of the errors are shared. Items until a test of pairs sees it, over those of the
   test of other items on each lane, half on either; medians.
 - `oracle_difference`: the largest difference of our bounds and those of `ville`, without its intersections. Bounds of a share
-  and of a mean are the same ones at every look; for quantiles and differences `ville` has other sequences, which are compared
+  and of a mean are the same ones at every look; for differences `ville` has other sequences, which are compared
   at 5,000 to 20,000 samples.
 """
 
@@ -37,7 +37,7 @@ from scipy import special, stats
 
 from lanes.rollouts.gates import MEANS, Gate, Measure, Measurement, judge
 from lanes.rollouts.playbook import Playbook, load
-from lanes.statistics import quantiles, shares
+from lanes.statistics import shares
 from lanes.statistics.differences import (
     PairedShares,
     difference_bounds,
@@ -446,7 +446,7 @@ def against_oracle(samples: int) -> dict[str, float]:
     """Return the largest difference of each sequence from the oracle's."""
     drawn = numpy.random.default_rng(10)
     few, some = min(3_000, samples), min(5_000, samples)
-    hits, costs, ranks = drawn.random(few) < BASE, drawn.beta(2, 18, few), drawn.random(samples)
+    hits, costs = drawn.random(few) < BASE, drawn.beta(2, 18, few)
     share = ville.BernoulliCS(ALPHA, intersect=False).fit(hits)
     mean = ville.EmpiricalBernsteinCS(alpha=ALPHA, intersect=False).fit(costs)
     sequence = MeanSequence(0, 1, alpha=ALPHA)
@@ -456,7 +456,6 @@ def against_oracle(samples: int) -> dict[str, float]:
         of_share.append(apart(shares.bounds(SampleShare(count, number + 1), alpha=ALPHA), oracle))
         oracle = mean.lower_[number], mean.upper_[number]
         of_mean.append(apart(sequence.add([float(cost)]).bounds, oracle))
-    p95 = ville.QuantileCS(0.95, ALPHA, t_opt=samples, intersect=False).fit(ranks)
     moved = drawn.random(samples) < 0.5
     wrong = drawn.random(samples) < numpy.where(moved, BASE + LOSS, BASE)
     lanes = [SampleShare(int(wrong[each].sum()), int(each.sum())) for each in (moved, ~moved)]
@@ -467,7 +466,6 @@ def against_oracle(samples: int) -> dict[str, float]:
     return {
         "share": max(of_share),
         "mean": max(of_mean),
-        "p95": apart(quantiles.bounds(sorted(ranks.tolist()), 0.95, alpha=ALPHA), p95.interval()),
         "difference": apart(difference_bounds(*lanes, alpha=ALPHA), unpaired.interval()),
         "paired": apart(pairs.bounds(alpha=ALPHA), paired.interval()),
     }

@@ -19,7 +19,7 @@ from prefect.logging import disable_run_logger
 from sqlalchemy import create_engine
 
 from lanes.money.estimates import Estimates
-from lanes.realtime.cursor import QueueCursor
+from lanes.realtime.turns import QueueCursor
 from lanes.routing.capacity import WINDOW, Limit, LimitKind
 from lanes.routing.load import Load, RankedQueue
 from lanes.routing.prospect import Prospects

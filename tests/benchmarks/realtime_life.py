@@ -19,7 +19,7 @@ from prefect.logging import disable_run_logger
 from lanes import client
 from lanes.money.estimates import Estimates
 from lanes.packing import ClaimedWork
-from lanes.realtime.cursor import QueueCursor
+from lanes.realtime.turns import QueueCursor
 from lanes.settling.attempts import CallTimes, answered
 from lanes.settling.outcome import Attempt, Response, SaveResult
 from lanes.store import work

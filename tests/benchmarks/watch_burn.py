@@ -14,7 +14,7 @@ import numpy as np
 from scipy.special import xlogy
 
 from lanes.ids import BatchId
-from lanes.promises import burn
+from lanes.promises import assessment
 from lanes.promises.answers import RealtimeFigures, realtime_failing, realtime_slow
 from lanes.promises.assessment import LEAST_HITS, Assessment
 from lanes.promises.batches import JUDGED_FOR, UNPROVED, BatchProgress, batch_share
@@ -44,7 +44,7 @@ class SampledTraffic:
         ends = (np.arange(len(self.samples)) + 1) * LOOK_S
         of = [np.concatenate([[0], np.cumsum(each)]) for each in (self.bad, self.samples)]
         found: list[list[Counts]] = [[], []]
-        for window in burn.WINDOWS:
+        for window in assessment.WINDOWS:
             since = (ends - int(window.total_seconds())) // 60 * 60
             if window > HOUR:
                 since = -(-since // 3600) * 3600
@@ -88,7 +88,7 @@ def openings(traffic: SampledTraffic, judge: Judge, budget: float) -> Iterator[i
     hits, samples = traffic.windows()
     share = hits / np.maximum(samples, 1)
     gain = xlogy(hits, share / budget) + xlogy(samples - hits, (1 - share) / (1 - budget))
-    proved = (gain >= -log(burn.UNPROVED)) & (share > budget) & (hits >= LEAST_HITS)
+    proved = (gain >= -log(assessment.UNPROVED)) & (share > budget) & (hits >= LEAST_HITS)
 
     def look(slot: int) -> Assessment:
         return judge(tuple(map(SampleShare, hits[:, slot].tolist(), samples[:, slot].tolist())))
@@ -128,7 +128,7 @@ def judged_batches(promise: Promise, batches: list[BatchProgress], now: datetime
     """Judge the batches of 3 days as `measurements.measure` divides them."""
     ages = [(now - each.begun_at, each) for each in batches]
     day = [each for age, each in ages if age <= JUDGED_FOR]
-    before = [each for age, each in ages if JUDGED_FOR < age <= burn.WINDOWS[-1]]
+    before = [each for age, each in ages if JUDGED_FOR < age <= assessment.WINDOWS[-1]]
     if not before:
         return batch_share(version(), promise, day, now)
     names = ("items", "succeeded", "invalid", "failed")
@@ -146,7 +146,7 @@ def false_batches(random: np.random.Generator, *, days: float) -> int:
         known, is_open = list[BatchProgress](), False
         for number in range(int(days * timedelta(days=1) / every)):
             at, bad = NOON + number * every, int(random.binomial(size, rate))
-            known = [each for each in known if at - each.begun_at <= burn.WINDOWS[-1]]
+            known = [each for each in known if at - each.begun_at <= assessment.WINDOWS[-1]]
             known.append(
                 collected(number + 1, size, bad, at, invalid=promise is Promise.BATCH_INVALID)
             )
@@ -209,7 +209,7 @@ def _breach(random: np.random.Generator, promise: Promise) -> BreachTold:
     suffices = next(
         slot
         for slot, seen in enumerate(map(SampleShare, hits, samples), onset)
-        if seen.hits >= LEAST_HITS and is_above(seen, budget, alpha=burn.UNPROVED)
+        if seen.hits >= LEAST_HITS and is_above(seen, budget, alpha=assessment.UNPROVED)
     )
     delay_s = 0.0 if told is None else max(0, told - suffices) * LOOK_S
     return BreachTold(promise, told is not None, delay_s)

@@ -13,7 +13,7 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
 
 from anthropic_standin.testing import Endpoint
-from lanes.realtime.waits import WaitReason
+from lanes.realtime.limiter import WaitReason
 from lanes.settling.story import next_step
 from lanes.store.settling.story import records
 from lanes.store.signals import Role, RoleLock, holder_exists

@@ -11,7 +11,7 @@ from prefect.client.orchestration import PrefectClient
 from prefect.exceptions import PrefectException
 from sqlalchemy import Connection, text
 
-from lanes.realtime.cursor import QueueCursor
+from lanes.realtime.turns import QueueCursor
 from lanes.store import outbox
 from lanes.store.database import Database
 from tasks import outgoing

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from lanes.realtime.cursor import QueueCursor
+from lanes.realtime.turns import QueueCursor
 from lanes.words import Lane
 from tasks.connections import Connections
 from tasks.drain import drain

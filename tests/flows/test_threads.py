@@ -12,7 +12,7 @@ from pydantic import SecretStr, ValidationError
 from sqlalchemy import Connection, text
 
 from blocks.slack_channel import SlackChannel
-from lanes.commands.handling import HandleIncident
+from lanes.commands.alerts import HandleIncident
 from lanes.errors import ActionRefused
 from lanes.promises.breaches import frozen
 from lanes.promises.incident import Severity

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from lanes.realtime.waits import WaitReason
+from lanes.realtime.limiter import WaitReason
 from lanes.settling.story import next_step
 from lanes.store.settling.story import records
 from lanes.words import Lane

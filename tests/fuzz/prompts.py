@@ -10,8 +10,7 @@ from typing import Any
 
 from lanes.json_data import why_unstorable
 from lanes.packing import pack_ids
-from lanes.provider.fences import BRACKET, FENCE
-from lanes.provider.requests import PACK_RULE, Question, Writer, parameters
+from lanes.provider.requests import BRACKET, FENCE, PACK_RULE, Question, Writer, parameters
 from lanes.words import Lane
 from lanes.workload.context import ContextPart, ContextTag
 from lanes.workload.version import Version

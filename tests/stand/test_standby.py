@@ -9,8 +9,8 @@ import pytest
 from sqlalchemy import create_engine
 
 from lanes.commands.advise import advise
+from lanes.commands.figures import metrics
 from lanes.commands.items import explain
-from lanes.commands.metrics import metrics
 from lanes.commands.status import report, status
 from lanes.stand.postgres import EmbeddedPostgres
 from lanes.store.asking import ON_STANDBY, UNLOGGED

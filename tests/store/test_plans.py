@@ -19,7 +19,6 @@ from lanes.promises.incident import EVERYBODY, Incident, IncidentState, Promise,
 from lanes.realtime.circuit import Fault
 from lanes.routing.second_look import DoubtfulItem
 from lanes.settling.listing import BEGIN, ListingPlace, ListingQuery, ResultRequest
-from lanes.settling.tail import Gap
 from lanes.stand.postgres import Running
 from lanes.store import asking, work
 from lanes.store.advice.advice import evidence
@@ -36,7 +35,7 @@ from lanes.store.routing import lane_changes, mix, rescues, sheds, turnarounds
 from lanes.store.routing.sheds import QueuePlace
 from lanes.store.settling import jobs, results, story, writing
 from lanes.store.settling.listing import LOOKED_AT, NEWEST_FIRST, page
-from lanes.store.settling.news import News
+from lanes.store.settling.news import Gap, News
 from lanes.store.workload import candidates
 from lanes.store.workload.accounts import LaneAccount
 from lanes.words import Lane, Reason

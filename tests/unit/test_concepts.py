@@ -8,9 +8,9 @@ from math import isfinite
 import pytest
 
 from lanes import errors
-from lanes.advice.breakeven import BreakEven
+from lanes.advice.plans import BreakEven
 from lanes.money.overhead import ASSUMED_USD
-from lanes.promises.burn import ALERTS, FAST, NAMES, SHORT, threshold
+from lanes.promises.assessment import ALERTS, FAST, NAMES, SHORT, threshold
 from lanes.promises.incident import TERMS, Promise
 from lanes.rollouts.gates import Measure
 from lanes.rollouts.playbook import ALPHA

@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from lanes.cli import app
-from lanes.commands.metrics import metrics
+from lanes.commands.figures import metrics
 from lanes.settings import Settings
 
 DEPLOY = Path(__file__).resolve().parents[2] / "deploy"

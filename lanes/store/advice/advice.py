@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from lanes.advice.evidence import AT_ONCE_S, LATER_S, ConsumerUse, Evidence, LimitUse
 from lanes.errors import UnknownWorkload
-from lanes.figures.kinds import Durations, Kind
+from lanes.figures import Durations, Kind
 from lanes.ids import VersionId
 from lanes.money.budget import month_usd
 from lanes.money.cost import shared_tokens

@@ -8,7 +8,7 @@ from typing import Any
 
 from lanes.advice.evidence import MODELS, DayUse, LaneUse, ModelPrice
 from lanes.advice.savings import Billed, PriceList, Savings, TokenPrices, savings
-from lanes.figures.kinds import Durations
+from lanes.figures import Durations
 from lanes.ids import VersionId
 from lanes.routing.lane_rules import binds
 from lanes.store.figures.reading import of_kind, summed, usd_of

@@ -6,8 +6,8 @@ from typing import Any, TypeVar
 
 from sqlalchemy import Connection, text
 
-from lanes.figures.kinds import WATCHED, Grain, Kind
-from lanes.promises import burn
+from lanes.figures import WATCHED, Grain, Kind
+from lanes.promises import assessment
 from lanes.promises.answers import (
     FAILED_FOR,
     FELL_BACK_WITHIN,
@@ -38,7 +38,7 @@ UNCOUNTED = timedelta(minutes=3)
 SOON = timedelta(minutes=1)  # an upper bound of now: generic plans expect few rows in a range
 
 # The windows of `burn`; those of hours are made of whole hours.
-SINCE = {f"since_{place}": each for place, each in enumerate(burn.WINDOWS)}
+SINCE = {f"since_{place}": each for place, each in enumerate(assessment.WINDOWS)}
 WITHIN = [
     f"grain = '{Grain.HOUR if each > timedelta(hours=1) else Grain.MINUTE}' and at >= :{name}"
     for name, each in SINCE.items()
@@ -276,7 +276,7 @@ def measure(connection: Connection, *, now: datetime) -> PromiseMeasurements:
         "uncounted": now - UNCOUNTED,
         "collect": watermarks.COLLECT,
         "judged_since": now - JUDGED_FOR,
-        "earlier_since": now - burn.WINDOWS[-1],
+        "earlier_since": now - assessment.WINDOWS[-1],
         "settled_since": now - SETTLED_FOR,
         "failed_since": now - FAILED_FOR,
         "fell_back_since": now - FELL_BACK_WITHIN,
@@ -325,7 +325,7 @@ def _realtime(
     connection: Connection, at: Mapping[str, Any], now: datetime
 ) -> list[RealtimeFigures]:
     since = {name: _minute(now - each) for name, each in SINCE.items()}
-    rows = connection.execute(text(COUNTED), {"since": now - burn.WINDOWS[-1], **since})
+    rows = connection.execute(text(COUNTED), {"since": now - assessment.WINDOWS[-1], **since})
     counted = {(row.workload, row.kind): row for row in rows}
     found = list[RealtimeFigures]()
     for row in connection.execute(text(REALTIME), at):

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from decimal import Decimal
 from typing import Any
 
-from lanes.figures.kinds import Durations, Kind
+from lanes.figures import Durations, Kind
 from lanes.promises.quality import AnswerWatch, QualityMeasure, WatchedFigure
 from lanes.store.asking import Ask, read_as
 from lanes.words import Lane

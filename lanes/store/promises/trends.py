@@ -4,7 +4,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, text
 
-from lanes.figures.kinds import Kind
+from lanes.figures import Kind
 from lanes.promises.answers import RECENT, SETTLED_FOR
 from lanes.promises.briefing import compared, enough, since_opening, too_few, usual_turnaround
 from lanes.promises.deadlines import MISSED_WITHIN

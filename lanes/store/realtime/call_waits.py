@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from lanes.realtime.waits import CallWait, WaitReason
+from lanes.realtime.limiter import CallWait, WaitReason
 from lanes.store.asking import Ask
 
 if TYPE_CHECKING:

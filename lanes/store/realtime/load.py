@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import ARRAY, Connection, Text, all_, func, literal, select, text
 
-from lanes.figures.kinds import Kind
+from lanes.figures import Kind
 from lanes.realtime.pace import items_per_s
 from lanes.routing.capacity import Need, quantile
 from lanes.routing.lane_rules import EXPECTED_CALL, LONG_OVERDUE

@@ -14,8 +14,8 @@ from sqlalchemy import ColumnElement, Connection, and_, func, select, update
 
 from lanes.ids import VersionId, WorkId
 from lanes.json_data import call_bytes
+from lanes.money.budget import ReserveCandidate, ReserveResult, reserve
 from lanes.money.cost import upper_bound
-from lanes.money.reserving import ReserveCandidate, ReserveResult, reserve
 from lanes.packing import Claim, ClaimedWork
 from lanes.realtime.pace import LEASE
 from lanes.store import asking

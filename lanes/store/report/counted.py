@@ -6,7 +6,7 @@ from decimal import Decimal
 from itertools import groupby
 from typing import Any
 
-from lanes.figures.kinds import Durations, Kind
+from lanes.figures import Durations, Kind
 from lanes.report import figures
 from lanes.store.asking import Ask
 from lanes.store.figures.reading import added_up, of_kind, summed, usd_of

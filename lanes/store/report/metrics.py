@@ -12,7 +12,7 @@ from functools import cache
 from math import floor, log
 from operator import attrgetter
 
-from lanes.figures.kinds import WIDTH, Kind
+from lanes.figures import WIDTH, Kind
 from lanes.ids import ItemId
 from lanes.settling.trace import trace_id_of
 from lanes.standing.roles import Role

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from lanes.advice.recommendation import Advice, advise
-from lanes.figures.kinds import Grain, Stands
+from lanes.figures import Grain, Stands
 from lanes.report import figures
 from lanes.report.snapshot import Snapshot
 from lanes.store import asking

@@ -9,7 +9,7 @@ from lanes.ids import BatchId, BudgetId, VersionId
 from lanes.money.budget import Period
 from lanes.money.caching import Marks
 from lanes.money.overhead import OverheadKind
-from lanes.realtime.waits import WaitReason
+from lanes.realtime.limiter import WaitReason
 from lanes.routing.capacity import LimitKind
 from lanes.store.tables.base import column, identity, index, table
 from lanes.store.tables.work import batch

@@ -21,7 +21,7 @@ from lanes.promises.answers import (
     realtime_failing,
     realtime_slow,
 )
-from lanes.promises.assessment import Assessment
+from lanes.promises.assessment import FAST, Assessment
 from lanes.promises.batches import START_WITHIN, BatchProgress, WaitingBatchWork, never_started
 from lanes.promises.breaches import (
     ApprovalRequest,
@@ -35,7 +35,6 @@ from lanes.promises.breaches import (
     role_taken,
     webhook_gone,
 )
-from lanes.promises.burn import FAST
 from lanes.promises.deadlines import AtRisk, DueCounts, deadline_at_risk, deadline_missed
 from lanes.promises.decisions import (
     EARLIER,

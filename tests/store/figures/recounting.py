@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import Connection, text
 
-from lanes.figures.kinds import HOURLY, bucket_of
+from lanes.figures import HOURLY, bucket_of
 from tests.store.tries import rows
 
 MEASURES = (

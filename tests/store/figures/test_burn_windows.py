@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, Engine, event, text
 
-from lanes.promises import burn
+from lanes.promises import assessment
 from lanes.promises.answers import RealtimeFigures
 from lanes.store.figures import folding, measurements
 from lanes.store.realtime import outages
@@ -18,7 +18,7 @@ from tests.store.realtime.test_outages import down
 from tests.store.tries import claim, claimed_item, row, rows, save, tried
 
 ERRORS = ["down"] * 7
-MINUTE, FIVE, HALF_HOUR, HOUR, SIX_HOURS, DAYS = range(len(burn.WINDOWS))
+MINUTE, FIVE, HALF_HOUR, HOUR, SIX_HOURS, DAYS = range(len(assessment.WINDOWS))
 
 
 def look(connection: Connection, now: datetime) -> RealtimeFigures:

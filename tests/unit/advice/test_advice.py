@@ -12,9 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from lanes.advice.breakeven import BreakEven
 from lanes.advice.evidence import ConsumerUse, Evidence, LaneUse, Leaning, Pattern
-from lanes.advice.plans import Corrections, cheapest, correction_price_usd, possible
+from lanes.advice.plans import BreakEven, Corrections, cheapest, correction_price_usd, possible
 from lanes.advice.recommendation import Advice, advise
 from lanes.commands.advise import as_data
 from lanes.money.overhead import Overheads

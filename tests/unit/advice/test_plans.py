@@ -6,9 +6,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lanes.advice.breakeven import BreakEven
 from lanes.advice.evidence import ConsumerUse, Evidence, LaneUse, Pattern
-from lanes.advice.plans import Corrections, as_it_is, correction_price_usd, plan, possible, serves
+from lanes.advice.plans import (
+    BreakEven,
+    Corrections,
+    as_it_is,
+    correction_price_usd,
+    plan,
+    possible,
+    serves,
+)
 from lanes.advice.recommendation import advise
 from lanes.money.overhead import Overheads
 from lanes.words import Mode

@@ -9,8 +9,8 @@ import numpy
 import pytest
 from scipy.stats import t
 
-from lanes.advice.breakeven import BreakEven
 from lanes.advice.evidence import ConsumerUse, DayUse, Evidence, LaneUse
+from lanes.advice.plans import BreakEven
 from lanes.advice.recommendation import advise
 from lanes.advice.spread import Interval, spread
 from lanes.words import Mode

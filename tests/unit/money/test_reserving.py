@@ -7,8 +7,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lanes.ids import BudgetId, WorkId
-from lanes.money.budget import Budget, BudgetStatus, Period
-from lanes.money.reserving import BATCHES_REST, CALLS_REST, ReserveCandidate, ReserveResult, reserve
+from lanes.money.budget import (
+    BATCHES_REST,
+    CALLS_REST,
+    Budget,
+    BudgetStatus,
+    Period,
+    ReserveCandidate,
+    ReserveResult,
+    reserve,
+)
 from tests.conftest import NOON
 
 ZERO = Decimal(0)

@@ -7,10 +7,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binom
 
-from lanes.promises import burn
+from lanes.promises import assessment
 from lanes.promises.answers import RealtimeFigures, realtime_failing, realtime_slow
-from lanes.promises.assessment import LEAST_HITS, Assessment
-from lanes.promises.burn import ALERTS, FAST, SHORT, UNPROVED, WINDOWS, burning, threshold
+from lanes.promises.assessment import (
+    ALERTS,
+    FAST,
+    LEAST_HITS,
+    SHORT,
+    UNPROVED,
+    WINDOWS,
+    Assessment,
+    burning,
+    threshold,
+)
 from lanes.promises.incident import Severity
 from lanes.statistics.shares import SampleShare, bounds
 from lanes.words import Verdict
@@ -149,7 +158,7 @@ def test_the_bench_finds_no_opening_at_half_of_the_limit() -> None:
 
 
 def test_the_bench_can_fail(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(burn, "UNPROVED", 1e9)
+    monkeypatch.setattr(assessment, "UNPROVED", 1e9)
     assert watch_burn.measure(quick=True)["opened_at_half_limit_per_day"] > 0.05
 
 

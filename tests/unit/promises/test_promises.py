@@ -10,10 +10,9 @@ from hypothesis import strategies as st
 
 from lanes.ids import BatchId
 from lanes.promises.answers import RealtimeFigures, RecentItems
-from lanes.promises.assessment import Assessment, verdict
+from lanes.promises.assessment import WINDOWS, Assessment, verdict
 from lanes.promises.batches import BatchProgress, WaitingBatchWork
 from lanes.promises.breaches import invalid_workload
-from lanes.promises.burn import WINDOWS
 from lanes.promises.incident import TERMS, Promise, Severity, in_words
 from lanes.promises.judge import PromiseMeasurements, assess
 from lanes.statistics.shares import SampleShare

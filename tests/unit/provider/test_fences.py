@@ -12,8 +12,7 @@ from hypothesis import strategies as st
 
 from anthropic_standin.items import read_pack
 from lanes.packing import pack_ids
-from lanes.provider.fences import escaped, fields
-from lanes.provider.requests import Question, parameters
+from lanes.provider.requests import Question, escaped, fields, parameters
 from lanes.words import Lane
 from lanes.workload.context import ContextPart, ContextTag
 from tests.examples import version

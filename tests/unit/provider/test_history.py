@@ -12,7 +12,7 @@ from lanes.json_data import characters, octets
 from lanes.money.cost import CHARS_PER_TOKEN, pack_bound, prompt_tokens
 from lanes.money.estimates import Estimates
 from lanes.packing import history_chars
-from lanes.provider import fences
+from lanes.provider import requests
 from lanes.provider.requests import PACK_RULE, Question, parameters
 from lanes.words import Lane
 from lanes.workload.context import HISTORY_RULE, ContextPart, ContextTag
@@ -64,7 +64,7 @@ def test_the_rule_says_what_a_model_has_to_know_of_it() -> None:
         "follows the last",
     ):
         assert said in HISTORY_RULE
-    assert fences.part(ContextTag.HISTORY, "x").startswith("<history>")
+    assert requests.part(ContextTag.HISTORY, "x").startswith("<history>")
 
 
 @given(QUESTIONS)

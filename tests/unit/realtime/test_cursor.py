@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lanes.realtime.cursor import REST_S, SLOW_S, QueueCursor
+from lanes.realtime.turns import REST_S, SLOW_S, QueueCursor
 from tests.conftest import later
 
 SLOW = {"took_s": 0.2, "at": 0.2}

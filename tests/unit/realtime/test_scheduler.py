@@ -12,9 +12,8 @@ from lanes.money.pack_size import PackDecision, PackPlace, PackSizes
 from lanes.packing import ClaimedWork
 from lanes.realtime.circuit import Fault
 from lanes.realtime.circuit import opened as opens
-from lanes.realtime.limiter import Pack
+from lanes.realtime.limiter import Pack, WaitReason
 from lanes.realtime.state import DrainState
-from lanes.realtime.waits import WaitReason
 from lanes.routing.capacity import Need
 from lanes.words import Lane, Purpose
 from lanes.workload.version import Version

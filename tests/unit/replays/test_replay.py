@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from lanes.errors import ActionRefused
 from lanes.ids import GenerationId, VersionId
 from lanes.provider.requests import Question, parameters
-from lanes.replays.replay import (
+from lanes.replays import (
     EXAMPLES_OF_A_KIND,
     Answers,
     Diff,

@@ -14,7 +14,7 @@ from rich.console import Console
 from lanes.commands import forecast
 from lanes.money.budget import Budget, BudgetStatus, Period
 from lanes.realtime.circuit import CircuitState
-from lanes.replays.replay import diff
+from lanes.replays import diff
 from lanes.report import details, page, replay, rollout
 from lanes.report.figures import CircuitFigures, OpenProposal
 from lanes.report.snapshot import Snapshot

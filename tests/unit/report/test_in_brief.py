@@ -3,7 +3,7 @@
 from datetime import timedelta
 from decimal import Decimal
 
-from lanes.realtime.waits import CallWait, WaitReason
+from lanes.realtime.limiter import CallWait, WaitReason
 from lanes.report import summary
 from lanes.report.figures import (
     AgreementFigures,

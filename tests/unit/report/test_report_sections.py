@@ -10,7 +10,7 @@ from lanes.advice.recommendation import advise
 from lanes.ids import IncidentId, RolloutId
 from lanes.promises.incident import Incident, IncidentState, Promise, Severity
 from lanes.realtime.circuit import CircuitState
-from lanes.realtime.waits import CallWait, WaitReason
+from lanes.realtime.limiter import CallWait, WaitReason
 from lanes.report import summary
 from lanes.report.details import tables
 from lanes.report.figures import (

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 from rich.console import Console
 
-from lanes.report.examples import answer, asked, how, render
+from lanes.report.page import answer, asked, how, render
 from lanes.settling.listing import AnswerExample, choose
 from lanes.words import Lane, Standing
 

@@ -8,7 +8,7 @@ import pytest
 
 from lanes.money.budget import Budget, BudgetStatus, Period
 from lanes.realtime.circuit import Circuit, CircuitState
-from lanes.realtime.waits import CallWait, WaitReason
+from lanes.realtime.limiter import CallWait, WaitReason
 from lanes.routing.capacity import Limit, LimitKind
 from lanes.settling.holds import Holds, held
 from lanes.words import Lane

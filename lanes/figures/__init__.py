@@ -1,1 +1,0 @@
-"""Facts folded into minutes, hours and days: the one source of everything measured over time."""

@@ -1,1 +1,0 @@
-"""Generations of answers: replay, difference, promotion."""
