@@ -12,6 +12,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 Event = dict[str, Any]
+PROVIDER_BLOCK = UUID(int=770)  # id of the provider block `lanes`; those of the others follow
 BLOCK = UUID(int=77)  # id of the first block; those of the others follow
 
 
@@ -62,7 +63,7 @@ class PrefectStandIn:
         self.requests: list[str] = []
         self.headers: list[dict[str, str]] = []  # of each request, by their names in small letters
         self.runs: list[StoredRun] = []
-        self.provider_blocks = ["lanes"]
+        self.provider_blocks: dict[str, dict[str, Any]] = {"lanes": {}}  # as `blocks`
         self.blocks: dict[
             str, dict[str, Any]
         ] = {}  # what each block of a workload says, by its name
@@ -206,9 +207,9 @@ class PrefectStandIn:
                     "fields": {},
                 }
             case ["block_types", "slug", "lanes-provider", "block_documents"]:
-                return 200, [
-                    self._block("letters", {}) | {"name": name} for name in self.provider_blocks
-                ]
+                return 200, [self._provider_block(name) for name in self.provider_blocks]
+            case ["block_types", "slug", "lanes-provider", "block_documents", "name", name]:
+                return 200, self._provider_block(name)
             case ["block_types", "slug", _, "block_documents"]:
                 return 200, [self._block(name, data) for name, data in self.blocks.items()]
             case ["block_types", "slug", _, "block_documents", "name", name]:
@@ -426,12 +427,19 @@ class PrefectStandIn:
 
     def _block(self, name: str, data: dict[str, Any] | None = None) -> dict[str, Any]:
         """Return a workload's block as the API shows it."""
-        id_ = UUID(int=BLOCK.int + list(self.blocks).index(name))
-        said = self.blocks[name] if data is None else data
-        return {
-            "id": str(id_),
-            "name": name,
-            "data": said,
-            "block_type_id": str(uuid4()),
-            "block_schema_id": str(uuid4()),
-        }
+        number = BLOCK.int + list(self.blocks).index(name)
+        return _document(number, name, self.blocks[name] if data is None else data)
+
+    def _provider_block(self, name: str) -> dict[str, Any]:
+        number = PROVIDER_BLOCK.int + list(self.provider_blocks).index(name)
+        return _document(number, name, self.provider_blocks[name])
+
+
+def _document(number: int, name: str, data: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "id": str(UUID(int=number)),
+        "name": name,
+        "data": data,
+        "block_type_id": str(uuid4()),
+        "block_schema_id": str(uuid4()),
+    }

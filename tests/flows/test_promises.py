@@ -30,7 +30,7 @@ from tasks.watch import Watcher
 from tests.conftest import NOON
 from tests.examples import admit, publish, route, spec
 from tests.passing_time import PassingTime
-from tests.prefect_standin import BLOCK, PrefectStandIn
+from tests.prefect_standin import BLOCK, PROVIDER_BLOCK, PrefectStandIn
 from tests.slack_standin import (
     CHANNEL,
     CHANNEL_ID,
@@ -596,6 +596,20 @@ async def test_batches_that_are_not_collected_tell_why_no_run_does_and_lead_to_w
     assert f"{UI}/v2/runs/flow-run/{prefect.runs[-1].id}" in read
     assert f"[Its work pool] {UI}/v2/work-pools/work-pool/batch" in read
     assert "[Let it collect now]" in read
+
+
+@pytest.mark.parametrize(("account", "place"), [("acme-eu", 1), ("127.0.0.1", 0)])
+async def test_an_account_that_is_refused_is_told_with_a_link_to_its_own_block(
+    story: Story, prefect: PrefectStandIn, account: str, place: int
+) -> None:
+    prefect.provider_blocks["eu"] = {"account": "acme-eu"}
+    await story.record(
+        replace(BREACH, promise=Promise.PROVIDER_FROZEN, workload=EVERYBODY, subject=account)
+    )
+    await story.told()
+    block = UUID(int=PROVIDER_BLOCK.int + place)
+    link = f"[Set the key, then `lanes up`] {UI}/v2/blocks/block/{block}/edit"
+    assert link in shown(story.message.blocks)
 
 
 async def test_an_invalid_block_is_told_with_the_place_of_its_fault_and_a_link_to_it(

@@ -321,7 +321,7 @@ async def test_a_workload_that_names_no_provider_block_is_refused_and_its_neighb
     assert problem.problems == [
         'provider: there is no block "Lanes provider/eu"; create it, or name another'
     ]
-    prefect.provider_blocks.append("eu")
+    prefect.provider_blocks["eu"] = {}
     published = await publish(at.db)
     assert (set(published.versions), published.problems) == ({"bills", "letters"}, [])
 
