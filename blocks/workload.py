@@ -1,7 +1,13 @@
-"""The editor of workloads in the Prefect UI. Only `tasks.publish` reads it; everything else reads versions."""
+"""The editors of workloads and playbooks in the Prefect UI.
+
+Only `tasks.publish` reads the blocks of workloads; everything else reads versions. Playbooks are also files in
+`migrations/playbooks`.
+"""
 
 from prefect.blocks.core import Block
+from pydantic import ConfigDict, Field
 
+from lanes.rollouts.playbook import BLOCK_TYPE
 from lanes.workload.version import Spec
 
 
@@ -15,3 +21,16 @@ class Workload(Block, Spec):  # pyright: ignore[reportIncompatibleMethodOverride
     _block_type_name = "Lanes workload"
     _block_type_slug = "lanes-workload"
     _description = "One kind of AI work: instructions, output schema, models, rules and promises."
+
+
+class PlaybookBlock(Block):
+    """A traffic migration, as a file of migrations/playbooks states it; a rollout that has begun keeps what it said then."""
+
+    model_config = ConfigDict(title="Playbook", use_attribute_docstrings=True)
+
+    _block_type_name = "Lanes playbook"
+    _block_type_slug = BLOCK_TYPE
+    _description = "How a workload's traffic moves between the lanes: steps, gates and approvals."
+
+    content: str = Field(min_length=1, title="Playbook")
+    """YAML as in migrations/playbooks; its name is the block's. It is checked when a rollout or `lanes plan` reads it."""

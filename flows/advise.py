@@ -6,8 +6,7 @@ from pydantic import Field
 
 from lanes.money.overhead import EVERY
 from lanes.workload.form import Form, SignedLine, of_workloads
-from tasks.propose import review
-from tasks.report import write_advice
+from tasks.report import review, write_advice
 from tasks.runs import REFUSALS, database, refused
 
 

@@ -17,13 +17,12 @@ from lanes.money.pack_size import PackSizes
 from lanes.realtime import events
 from lanes.realtime.state import DrainState
 from tasks import claiming, notice, sharing
-from tasks.background import BackgroundTasks
+from tasks.background import BackgroundTasks, Wakes
 from tasks.claiming import Leases, QueueReader
 from tasks.connections import Connections, HostClock
 from tasks.effects import Performer
 from tasks.saving import passes
 from tasks.sharing import CacheMarks, LimitSharing
-from tasks.wakes import Wakes
 
 FIRST_ANSWERS_S = 2.0  # a drain that begins has them first: what woke it has waited for its process
 

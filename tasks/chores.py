@@ -13,7 +13,7 @@ from lanes.store.realtime.load import call_for_drain
 from lanes.store.signals import Role, holders
 from lanes.words import Lane
 from tasks.account_drain import FIRST_ANSWERS_S, AccountDrain
-from tasks.background import BackgroundTasks
+from tasks.background import BackgroundTasks, Wakes
 from tasks.making_known import VersionsToPrefect
 from tasks.outgoing import Publisher
 from tasks.publish import publish
@@ -21,7 +21,6 @@ from tasks.router import Router
 from tasks.saving import end_lost_claims
 from tasks.standing import Guard
 from tasks.staying import DrainLimit
-from tasks.wakes import Wakes
 
 ROUTE_EVERY_S = 1.0  # longest sleep: a lost notification costs no more than this
 CHORES_EVERY_S = 5.0

@@ -21,7 +21,7 @@ from lanes.store.money.sharing import in_force
 from lanes.store.signals import Role, holder_exists, listening
 from lanes.store.workload.accounts import LaneAccount
 from tasks.account_drain import AccountDrain, DrainPace
-from tasks.background import BackgroundTasks
+from tasks.background import BackgroundTasks, Wakes
 from tasks.chores import Chores
 from tasks.connections import Connections
 from tasks.notice import Notice
@@ -29,7 +29,6 @@ from tasks.router import Rooms, Router
 from tasks.runs import stop_signals
 from tasks.standing import ask_for_successor
 from tasks.staying import DrainLimit, Roles, Staying, roles
-from tasks.wakes import Wakes
 
 
 class Drain:

@@ -29,10 +29,10 @@ from lanes.store import incidents
 from lanes.words import Lane, Outcome
 from lanes.workload.prices import Usage
 from lanes.workload.version import Version
+from tasks.background import Wakes
 from tasks.connections import Connections, HostClock
 from tasks.saving import give_back, passes, save
 from tasks.sharing import publish_circuit
-from tasks.wakes import Wakes
 from tasks.weighing import FailureLog, attempts_of, call_ended
 
 MOST = 500  # calls whose items are saved in one transaction

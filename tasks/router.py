@@ -30,8 +30,7 @@ from lanes.store.workload.workloads import InForce
 from lanes.words import BLOCK, Lane
 from lanes.workload.version import Version
 from tasks.arrivals import ArrivalReader
-from tasks.background import bounded_tasks
-from tasks.wakes import Wakes
+from tasks.background import Wakes, bounded_tasks
 
 T = TypeVar("T")
 HALVED = 400  # items of one that is saved in two statements: of fewer, the second costs more than it gains

@@ -35,7 +35,7 @@ from lanes.settling.listing import (
     emptied,
 )
 from lanes.store.database import clock
-from lanes.store.doors import items, jobs
+from lanes.store.doors import items
 from lanes.store.locks import by_itself, patiently
 from lanes.store.settling import jobs as job_store
 from lanes.store.settling import listing, results
@@ -127,17 +127,17 @@ class Verbs:
         workload: str,
         inputs: Sequence[Mapping[str, Any]],
     ) -> str:
-        """Begin the job of these inputs, unless they are above its budget; see `lanes.store.doors.jobs.begin`."""
+        """Begin the job of these inputs, unless they are above its budget; see `lanes.store.doors.items.begin`."""
         now = clock(connection)
         asked = (read(workload, each, now, place) for place, each in placed(inputs, order.name))
         sent = (each for each in asked if isinstance(each, Submission))
         job_store.check_budget(connection, order, workload, sent, now=now)
-        return self._patiently(connection, jobs.begin, order, workload, now)
+        return self._patiently(connection, items.begin, order, workload, now)
 
     def close_job(self, connection: Connection, name: str, sent: Sequence[Sent]) -> None:
         """Record that all of the job was sent."""
         outcomes = Counter(each.outcome for each in sent)
-        self._patiently(connection, jobs.close, name, outcomes, clock(connection))
+        self._patiently(connection, items.close, name, outcomes, clock(connection))
 
     def amend(
         self,

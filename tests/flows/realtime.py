@@ -16,9 +16,9 @@ from lanes.store import work
 from lanes.store.money import sharing
 from lanes.store.workload import workloads
 from lanes.words import Lane, Outcome
+from tasks.background import Wakes
 from tasks.connections import Connections, HostClock
 from tasks.effects import Performer
-from tasks.wakes import Wakes
 from tests.conftest import NOON
 
 

@@ -19,12 +19,11 @@ from lanes.store.settling.story import records
 from lanes.store.signals import Role, RoleLock, holder_exists
 from lanes.store.workload import workloads
 from lanes.words import Lane
-from tasks.background import BackgroundTasks
+from tasks.background import BackgroundTasks, Wakes
 from tasks.connections import Connections
 from tasks.drain import Drain, drain
 from tasks.router import Router
 from tasks.staying import DrainLimit, Staying, roles
-from tasks.wakes import Wakes
 from tests.examples import admit
 from tests.flows.conftest import Sender
 from tests.prefect_standin import PrefectStandIn

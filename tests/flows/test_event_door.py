@@ -15,9 +15,8 @@ from lanes.doors.item import Amendment
 from lanes.doors.stream import Stream, span_of
 from lanes.store.database import Database
 from lanes.store.doors import items, watermarks
-from tasks import admission, arrivals
-from tasks.admission import DoorLimits
-from tasks.arrivals import ArrivalReader, LookBack
+from tasks import arrivals
+from tasks.arrivals import ArrivalReader, DoorLimits, LookBack
 from tests.conftest import NOON
 from tests.examples import admit, publish
 from tests.store.tries import rows
@@ -36,7 +35,7 @@ def reader(db: Database) -> ArrivalReader:
 
 
 def event(
-    key: str, text: str = "hello", *, name: str = admission.ARRIVED, ago: timedelta = timedelta(0)
+    key: str, text: str = "hello", *, name: str = arrivals.ARRIVED, ago: timedelta = timedelta(0)
 ) -> Event:
     resource = Resource.model_validate({"prefect.resource.id": "lanes.workload.letters"})
     occurred = Event.model_fields["occurred"].get_default(call_default_factory=True) - ago
@@ -88,7 +87,7 @@ async def test_many_locked_keys_cost_a_bounded_number_of_waits(
         admit(caller, *caller_keys, now=NOON)
         tried.clear()
         events = [event(key) for key in caller_keys]
-        left = await admission.admit_events(db, events, now=NOON, limits=limits)
+        left = await arrivals.admit_events(db, events, now=NOON, limits=limits)
     assert len(left) == 100
     assert len(tried) <= 5 + 7  # and once each for the parts that were left
 
@@ -102,12 +101,12 @@ async def test_amendments_of_an_item_in_an_open_transaction_are_taken_afterwards
         items.amend(caller, late, door="client", now=NOON)
         await reader.admit(
             [
-                event("held", "one", name=admission.AMENDED),
-                event("free", "one", name=admission.AMENDED),
-                event("held", "two", name=admission.AMENDED),
+                event("held", "one", name=arrivals.AMENDED),
+                event("free", "one", name=arrivals.AMENDED),
+                event("held", "two", name=arrivals.AMENDED),
             ]
         )
-        await reader.admit([event("held", "three", name=admission.AMENDED)])
+        await reader.admit([event("held", "three", name=arrivals.AMENDED)])
         assert texts(pool) == {"held": "hello", "free": "one"}
         caller.commit()
     for text in ("one", "two", "three"):
@@ -289,7 +288,7 @@ async def test_streamed_events_beyond_the_queue_are_read_from_the_store_and_none
 async def test_an_event_whose_resource_cannot_be_stored_is_a_refusal_and_harms_none_of_its_chunk(
     db: Database, pool: Engine, reader: ArrivalReader
 ) -> None:
-    def odd(resource: str, name: str = admission.ARRIVED) -> Event:
+    def odd(resource: str, name: str = arrivals.ARRIVED) -> Event:
         return event("odd", name=name).model_copy(
             update={"resource": Resource.model_validate({"prefect.resource.id": resource})}
         )
@@ -305,7 +304,7 @@ async def test_an_event_whose_resource_cannot_be_stored_is_a_refusal_and_harms_n
         [
             event("a"),
             *map(odd, hostile),
-            *(odd(each, admission.AMENDED) for each in hostile),
+            *(odd(each, arrivals.AMENDED) for each in hostile),
             event("b"),
         ]
     )
@@ -339,6 +338,6 @@ async def test_fewer_large_events_are_admitted_in_one_transaction(
     limits = DoorLimits(events=8, bytes=50_000)
     large = [event(f"l{n}", "x" * 20_000) for n in range(7)]
     small = [event(f"s{n:02d}") for n in range(20)]
-    await admission.admit_events(db, [*large, *small], now=NOON, limits=limits)
+    await arrivals.admit_events(db, [*large, *small], now=NOON, limits=limits)
     assert asked == [3, 3, 8, 8, 5]
     assert len(texts(pool)) == 27

@@ -11,10 +11,9 @@ from prefect.utilities.schema_tools.validation import ValidationError, validate
 from pydantic import ValidationError as Invalid
 
 from blocks.database import DatabaseBlock
-from blocks.playbook import PlaybookBlock
 from blocks.provider import Provider
 from blocks.slack_channel import SlackChannel
-from blocks.workload import Workload
+from blocks.workload import PlaybookBlock, Workload
 from lanes.workload.form import BESIDE, offering
 from tasks.approval import ReplayApproval, RolloutApproval
 from tasks.making_known import ASKING

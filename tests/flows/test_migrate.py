@@ -38,8 +38,8 @@ from lanes.store.rollouts import rollout_moves, rollouts
 from lanes.store.workload import workloads
 from lanes.words import Outcome, RolloutState, Verdict
 from tasks import collect
-from tasks.automations import BROKEN, ENDED
 from tasks.connections import Connections
+from tasks.install import BROKEN, ENDED
 from tasks.migrate import Lead, RolloutOrder, guarding, leading, read_playbook
 from tasks.runs import refused
 from tasks.send_batch import send_batch

@@ -66,13 +66,13 @@ def called(db: Database, monkeypatch: pytest.MonkeyPatch) -> Any:
     for module in ("flows.advise", "tasks.by_hand"):
         monkeypatch.setattr(import_module(module), "database", database)
     for module, name in (
-        ("tasks.propose", "write_advice"),
-        ("tasks.propose", "propose"),
+        ("tasks.report", "write_advice"),
+        ("tasks.report", "propose"),
         ("tasks.by_hand", "perform"),
         ("tasks.migrate", "make_move"),
     ):
         monkeypatch.setattr(import_module(module), name, getattr(import_module(module), name).fn)
-    monkeypatch.setattr("tasks.propose.load", lambda _: BOOK)
+    monkeypatch.setattr("tasks.report.load", lambda _: BOOK)
 
     async def call(deployment: str, **parameters: Any) -> Any:
         flow = flow_of(deployment)

@@ -11,7 +11,7 @@ from lanes.replays import Selection
 from lanes.store.batch import ready_work
 from lanes.store.replays import promotions, replays
 from lanes.words import Lane, ReplayState
-from tasks.admission import admit_events
+from tasks.arrivals import admit_events
 from tasks.connections import Connections
 from tasks.replay import begin_replay, read_stream
 from tasks.router import route_received

@@ -7,7 +7,7 @@ from sqlalchemy import Engine
 
 from lanes.store.database import Database
 from lanes.store.signals import listening, wake
-from tasks.wakes import Wakes
+from tasks.background import Wakes
 from tests.flows.conftest import until
 
 

@@ -24,7 +24,7 @@ from sqlalchemy import Connection, Engine, text
 from lanes.doors.filedoor import Layout
 from lanes.store.database import Database
 from lanes.store.doors.items import admit_file
-from tasks.admission import ARRIVED, PREFIX, admit_events
+from tasks.arrivals import ARRIVED, PREFIX, admit_events
 from tests.examples import publish
 from tests.fuzz.agreeing import AREA, DoorVerdict, Input, apart, compared
 from tests.fuzz.verdicts import FuzzFault

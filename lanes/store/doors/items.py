@@ -1,4 +1,4 @@
-"""The doors: admission of items and files by the database's functions, amendments, refusals, labels and cancellation."""
+"""The doors: jobs, items and files admitted by the database's functions; amendments, refusals, labels and cancellation."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,13 +21,12 @@ from lanes.doors.item import (
     Refusal,
     Submission,
 )
-from lanes.errors import UnknownItem
+from lanes.errors import Refused, UnknownItem
 from lanes.json_data import replace_unstorable, weight
 from lanes.packing import MOST_BYTES, chunks
-from lanes.store.doors import jobs
 from lanes.store.locks import OWN_PATIENCE, in_own_transaction
 from lanes.store.payload import size_of
-from lanes.store.tables import item, rejected
+from lanes.store.tables import item, job, rejected
 from lanes.store.tables.base import Moment
 
 CONTENT_LIMIT = 65_536  # characters of a refused input that are kept
@@ -36,6 +35,16 @@ REFUSE = sa.text("""
 select lanes.refuse(:door, r.place, r.workload, nullif(r.key, ''), r.reason, r.detail, r.content, :now)
   from jsonb_to_recordset(cast(:rows as jsonb))
        as r (workload text, place text, reason text, detail text, content text, key text)
+""")
+# The same that is sent again goes on where it was; nothing begins for a workload that no version is in force for.
+BEGIN = sa.text("""
+insert into lanes.job (name, workload, digest, due_at, budget_usd, created_at)
+select :name, w.name, :digest, :due_at, :budget_usd, :now from lanes.workload w
+ where w.name = :workload and w.version_id is not null
+on conflict (name) do update
+   set closed_at = null, due_at = coalesce(excluded.due_at, job.due_at),
+       budget_usd = coalesce(excluded.budget_usd, job.budget_usd)
+ where job.digest = excluded.digest and job.workload = excluded.workload
 """)
 
 
@@ -186,15 +195,13 @@ def admit_file(
     """
     lines = read_lines(path, workload, layout, now=now)
     outcomes = Counter[str]()
-    name = in_own_transaction(
-        pool, OWN_PATIENCE, jobs.begin, job or job_of(path, layout), workload, now
-    )
+    name = in_own_transaction(pool, OWN_PATIENCE, begin, job or job_of(path, layout), workload, now)
     for chunk in chunks(lines, most=CHUNK, most_bytes=MOST_BYTES, weight=_weight):
         of = path.name, workload, name, now
         told = in_own_transaction(pool, OWN_PATIENCE, _admit_lines, chunk, *of)
         outcomes += told.outcomes
         yield told
-    in_own_transaction(pool, OWN_PATIENCE, jobs.close, name, outcomes, now)
+    in_own_transaction(pool, OWN_PATIENCE, close, name, outcomes, now)
 
 
 def _weight(line: FileLine | BadLine) -> int:
@@ -229,3 +236,35 @@ def _admit_lines(
             right[admission.key] = line.expected
     label(connection, workload, right, source=door)
     return told
+
+
+def begin(connection: sa.Connection, order: JobOrder, workload: str, now: datetime) -> str:
+    """Begin the job, or go on with the same one, and return its name.
+
+    Raises:
+        Refused: a job of that name holds something else.
+    """
+    given = {"digest": order.digest, "due_at": order.due_at, "budget_usd": order.budget_usd}
+    given |= {"workload": workload, "now": now}
+    there: Any = None
+    for name in filter(None, (order.name, order.otherwise)):
+        connection.execute(BEGIN, {"name": name, **given})
+        there = connection.execute(sa.select(job).where(job.c.name == name)).first()
+        if there is None or (there.digest, there.workload) == (order.digest, workload):
+            return name
+    said = f'job "{there.name}" of {there.created_at:%Y-%m-%d %H:%M} UTC holds '
+    if there.digest == order.digest:
+        said += f'this content for workload "{there.workload}"; name another job for workload "{workload}"'
+    else:
+        said += f'other content of workload "{there.workload}"; name another job, or send the same content again'
+    raise Refused("job_conflict", said)
+
+
+def close(connection: sa.Connection, name: str, outcomes: Mapping[str, int], now: datetime) -> None:
+    """Record that all of the job was sent, with these outcomes; a job with new items is told again at its next end."""
+    sent, accepted = sum(outcomes.values()), outcomes.get("accepted", 0)
+    values = {"sent": sent, "closed_at": now}
+    values["refused"] = sent - accepted - outcomes.get("duplicate", 0)
+    if accepted:
+        values["done_at"] = None
+    connection.execute(sa.update(job).where(job.c.name == name).values(**values))

@@ -11,10 +11,12 @@ from lanes.store.tables.figures import (
     figure_spread,
     quality,
 )
-from lanes.store.tables.golden import golden_answer, golden_item, golden_run
 from lanes.store.tables.items import (
     amendment,
     archive,
+    golden_answer,
+    golden_item,
+    golden_run,
     item,
     item_position,
     job,

@@ -1,9 +1,9 @@
 """docs/reference/settings.md: the environment, and the blocks of the Prefect UI that hold settings."""
 
 from blocks.database import DatabaseBlock
-from blocks.playbook import PlaybookBlock
 from blocks.provider import Provider
 from blocks.slack_channel import SlackChannel
+from blocks.workload import PlaybookBlock
 from lanes.settings import Settings
 from tests.docs.references.fields import default, described, model_table
 from tests.docs.references.markdown import code, document, table

@@ -12,7 +12,7 @@ from lanes.store.database import Database
 from lanes.store.doors import watermarks
 from lanes.store.signals import Role, RoleLock
 from lanes.words import Lane
-from tasks.admission import AMENDED, ARRIVED
+from tasks.arrivals import AMENDED, ARRIVED
 from tasks.sweep.sweeper import Waker
 from tests.conftest import NOON
 from tests.flows.sweep.conftest import Put
