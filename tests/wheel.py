@@ -10,9 +10,9 @@ UV = Path(sys.executable).with_name("uv")
 CHECKOUT = Path(__file__).parents[1]
 
 
-def installed(folder: Path) -> Path:
+def installed(folder: Path, checkout: Path = CHECKOUT) -> Path:
     """Build the wheel and install it in `folder`; return the Python of that environment."""
-    run(UV, "build", "--quiet", "--wheel", "--out-dir", folder, CHECKOUT, within=folder)
+    run(UV, "build", "--quiet", "--wheel", "--out-dir", folder, checkout, within=folder)
     run(sys.executable, "-m", "venv", "--without-pip", folder / "venv", within=folder)
     found = folder / "venv/bin/python"
     (wheel,) = folder.glob("*.whl")

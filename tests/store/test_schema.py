@@ -38,7 +38,7 @@ EVERYTHING = text("""
 """)
 BEFORE = schema.LAST_BEFORE_BASELINE
 RELEASED = (
-    "0131"  # the newest migration of the release before, whose drains still run after an upgrade
+    "0146"  # the newest migration of the release before, whose drains still run after an upgrade
 )
 BREAKS_OLD_CODE = re.compile(
     r"\bdrop (table|column|schema)\b|\brename (column |constraint )?\w+ to\b|\brename to\b|\bset not null\b"
