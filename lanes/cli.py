@@ -32,7 +32,7 @@ COMMANDS = (
     "jobs:jobs",
     "jobs:job",
     "advise:advise",
-    "proposals:proposals",
+    "advise:proposals",
     "alerts:alerts",
     "webhooks:webhooks",
     "why:why",

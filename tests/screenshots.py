@@ -15,7 +15,7 @@ from tests.browser import LACKING, WIDTH, Browser, program
 from tests.pages import PageView
 from tests.running_stand import RunningStand, put_up, take_down
 from tests.slack_standin import SlackStandIn
-from tests.unit.test_screenshots import FOLDER, MOST_BYTES
+from tests.unit.test_deploy import FOLDER, MOST_BYTES
 from tests.waiting import until
 from tests.walking import buttons
 

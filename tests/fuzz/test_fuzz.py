@@ -1,8 +1,17 @@
-"""Each area of `make fuzz`, for a few seconds."""
+"""Each area of `make fuzz` for a few seconds, and that SQL, event and file doors agree on every input."""
+
+from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sqlalchemy import Engine
 
+from lanes.store.database import Database
+from tests.conftest import NOON
 from tests.fuzz.areas import AREAS, RoundSizes
+from tests.fuzz.doors import Doors
+from tests.fuzz.senders import inputs
 
 SEED = 1
 SMALL = RoundSizes(fragments=10, inputs=60, batched=24, called=12)
@@ -14,3 +23,28 @@ async def test_hostile_cases_harm_nothing(area: str, database_url: str) -> None:
     async with AREAS[area](database_url, SMALL) as one_round:
         cases, faults = await one_round(SEED)
     assert (cases > 0, list(map(str, faults))) == (True, [])
+
+
+@pytest.fixture
+def doors(pool: Engine, db: Database, tmp_path: Path) -> Doors:
+    opened = Doors(pool, db, tmp_path)
+    opened.open(now=NOON)
+    return opened
+
+
+@pytest.mark.slow
+@given(st.lists(inputs(), min_size=1, max_size=20))
+async def test_the_doors_accept_with_the_same_item_or_refuse_with_the_same_words_and_harm_no_neighbour(
+    doors: Doors, said: list[str]
+) -> None:
+    faults = await doors.faults(said)
+    assert not faults, "\n".join(map(str, faults))
+
+
+@pytest.mark.parametrize("given", [f'"urgent":{"1" * 5_000}', f'"key":{"[" * 2_000}{"]" * 2_000}'])
+async def test_inputs_of_one_key_are_kept_apart_where_only_sql_reads_one_of_them(
+    doors: Doors, given: str
+) -> None:
+    only_sql = f'{{{given},"key":"same","urgent":null,"payload":{{"text":"a"}}}}'
+    faults = await doors.faults([only_sql, '{"key":"same","payload":{"text":"b"}}'])
+    assert not faults, "\n".join(map(str, faults))

@@ -1,5 +1,6 @@
-"""What a stand keeps of secrets is for its owner only, and confirms no guess."""
+"""What a stand keeps: secrets are for its owner only and confirm no guess, and its file is read whole or not at all."""
 
+import json
 import re
 import stat
 import subprocess
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from lanes.stand import login
+from lanes.stand.info import StandInfo, load_info
 from lanes.stand.local import KEY, digest_of_secrets, write_private
 from lanes.stand.postgres import EmbeddedPostgres
 from lanes.stand.processes import Processes
@@ -93,3 +95,21 @@ def test_steps_that_run_beside_each_other_share_one_key(tmp_path: Path) -> None:
 def test_a_broken_key_is_made_anew(tmp_path: Path) -> None:
     (tmp_path / KEY).write_text("no key")
     assert digest_of_secrets(tmp_path, ["a"]) == digest_of_secrets(tmp_path, ["a"])
+
+
+@pytest.mark.parametrize(
+    "written",
+    ["", "{", "null", '{"settings": {"SLACK_CHANNEL": {"shown": 1}}}', '{"prefect_api_url": null}'],
+)
+def test_a_file_that_is_broken_is_no_stand(home: Path, written: str) -> None:
+    whole = StandInfo(
+        home, home, (), "db.invalid:5432/letters", "http://127.0.0.1:1/api", settings={}
+    )
+    whole.save()
+    kept = home / "stand.json"
+    assert load_info(home) == whole
+    broken = json.loads(written) if written.startswith("{") and written != "{" else None
+    kept.write_text(
+        written if broken is None else json.dumps(json.loads(kept.read_text()) | broken)
+    )
+    assert load_info(home) is None

@@ -8,14 +8,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, Engine, text
+from sqlalchemy import Connection, Engine, literal, select, text
+from sqlalchemy.dialects.postgresql import JSONB
 
-from lanes import client
+from lanes import client, json_data
 from lanes.batch.batch import BatchKind
 from lanes.doors.filedoor import Layout
 from lanes.store import payload, work
 from lanes.store.batch import ready_work
 from lanes.store.doors import items, unrouted
+from lanes.store.payload import characters, octets
 from lanes.words import Lane
 from tests.conftest import NOON
 from tests.examples import admit, publish, route
@@ -174,3 +176,25 @@ def test_a_file_admits_fewer_large_lines_at_once(
     told = list(items.admit_file(pool, file, "letters", Layout(), now=NOON))
     assert sum(len(each.keys) for each in told) == 20
     assert transactions == [9, 9, 2]
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {},
+        {"text": "plain"},
+        {"text": 'quoted "twice"\n\t\\ and / so', "empty": ""},
+        {"text": "für 🎉", "n": 12, "share": 0.25, "yes": True, "no": False, "nothing": None},
+        {"nested": {"list": [1, [2, {"three": "3"}], []]}, "b": 1, "a": 2},
+        {"control": "\x01\x1f\x7f"},
+    ],
+)
+def test_the_database_counts_what_python_counts(
+    connection: Connection, value: dict[str, Any]
+) -> None:
+    stored = literal(json.dumps(value)).cast(JSONB)
+    row = connection.execute(
+        select(characters(stored).label("characters"), octets(stored).label("octets"))
+    ).one()
+    assert row.characters == json_data.characters(value)
+    assert row.octets == len(json.dumps(value, ensure_ascii=False).encode())

@@ -1,4 +1,7 @@
-"""The files of deploy/ agree with each other and with the code; tools that a machine lacks skip their test."""
+"""Files of deploy/ agree with each other and with the code, the set-up runs only hashed files, pictures in docs/ are shown.
+
+Tools that a machine lacks skip their test.
+"""
 
 import inspect
 import json
@@ -14,6 +17,7 @@ import yaml
 from lanes.cli import app
 from lanes.commands.figures import metrics
 from lanes.settings import Settings
+from tests.unit.modules import ROOT
 
 DEPLOY = Path(__file__).resolve().parents[2] / "deploy"
 COMPOSE: dict[str, Any] = yaml.safe_load((DEPLOY / "compose.yaml").read_text())
@@ -22,6 +26,9 @@ POOLS = ("docker", "kubernetes")
 OURS = {str(each.validation_alias) for each in Settings.model_fields.values()}
 OF_OTHERS = re.compile(r"PREFECT_|POSTGRES_|PYTHON|UV_|PATH$")
 LONGEST_CALL_S = 60
+FOLDER = ROOT / "docs/screenshots"
+MOST, MOST_BYTES = 6, 150_000
+SHOWN = re.compile(r"!\[[^]]+\]\((?:\.\./)*screenshots/([\w-]+\.png)\)")
 
 
 def manifests() -> list[dict[str, Any]]:
@@ -178,3 +185,38 @@ def _text(name: str) -> str:
 def _everything() -> str:
     files = [each for each in DEPLOY.rglob("*") if each.is_file()]
     return "\n".join(each.read_text() for each in files)
+
+
+def test_there_are_few_pictures_and_each_is_small() -> None:
+    pictures = list(FOLDER.iterdir())
+    assert 0 < len(pictures) <= MOST
+    for each in pictures:
+        assert each.read_bytes().startswith(b"\x89PNG"), each.name
+        assert each.stat().st_size <= MOST_BYTES, each.name
+
+
+def test_every_picture_is_shown_on_a_page_and_every_picture_shown_is_there() -> None:
+    shown = {
+        name for page in (ROOT / "docs").rglob("*.md") for name in SHOWN.findall(page.read_text())
+    }
+    assert shown == {each.name for each in FOLDER.iterdir()}
+
+
+def test_the_first_program_that_setup_installs_is_verified_by_its_hash() -> None:
+    told = subprocess.run(
+        ["make", "-n", "-B", "setup"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout
+    installs = [line for line in told.splitlines() if "pip install" in line]
+    assert len(installs) == 1
+    assert {"--require-hashes", "--no-deps", "--only-binary"} <= set(installs[0].split())
+    named = re.search(r"-r (\S+)", installs[0])
+    assert named is not None
+    wanted = [
+        line for line in (ROOT / named[1]).read_text().splitlines() if not line.startswith("#")
+    ]
+    assert re.fullmatch(r"uv==[\d.]+ \\", wanted[0])
+    assert len(wanted) > 10, "one hash for each platform"
+    assert all(re.fullmatch(r" {4}--hash=sha256:[0-9a-f]{64}(?: \\)?", line) for line in wanted[1:])
+    assert [
+        line for line in told.splitlines() if "uv sync" in line and "--frozen" not in line
+    ] == []

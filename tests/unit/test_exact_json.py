@@ -1,4 +1,4 @@
-"""JSON is read as the standard library reads it, whatever it holds, and written so that it reads the same."""
+"""JSON is read as the standard library reads it, written so that it reads the same, measured, and stored if jsonb takes it."""
 
 import json
 import math
@@ -11,7 +11,9 @@ from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from lanes import json_data
-from tests.unit.strategies import any_json
+from lanes.json_data import DEEPEST, characters, weight, why_unstorable
+from tests.conftest import NOON
+from tests.unit.strategies import any_json, some_json
 
 
 def outcome(read: Callable[[Any], Any], text: str | bytes) -> str:
@@ -83,3 +85,76 @@ def test_a_value_that_json_does_not_know_is_written_by_what_stands_for_it() -> N
     assert json_data.dumps([Decimal("0.10"), 2**70], default=str) == f'["0.10",{2**70}]'
     with pytest.raises(TypeError, match="Decimal"):
         json_data.dumps(Decimal(1))
+
+
+@given(some_json())
+def test_a_weight_is_about_the_size_as_json(value: dict[str, Any]) -> None:
+    assert characters(value) / 5 - 20 <= weight(value) <= characters(value) * 9 + 20
+
+
+def test_characters_are_counted_as_they_are_read_and_weighed_as_such() -> None:
+    assert characters({"text": "für"}) == len('{"text": "für"}')
+    assert weight("für") == 3 + 2
+
+
+def test_a_value_that_contains_itself_is_weighed() -> None:
+    alone: list[Any] = []
+    alone.append(alone)
+    assert weight(alone) == 0
+    assert weight({"text": "four", "rest": alone}) < 100
+
+
+def assert_jsonb_takes(value: Any) -> None:
+    """Fails when the value cannot be written as JSON, or holds what jsonb refuses."""
+    written = json.dumps(value, ensure_ascii=False, allow_nan=False)
+    written.encode()
+    assert "\\u0000" not in json.dumps(value).replace("\\\\", "")
+
+
+def nested(levels: int) -> Any:
+    value: Any = 1
+    for level in range(levels):
+        value = [value] if level % 2 else {"a": value}
+    return value
+
+
+@given(any_json())
+def test_what_is_storable_can_be_written_as_jsonb(value: Any) -> None:
+    if why_unstorable(value, "it") is None:
+        assert_jsonb_takes(value)
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        ("a\x00b", "it holds the character NUL"),
+        ({"a": ["\x00"]}, "it.a[0] holds the character NUL"),
+        ({"\x00": 1}, "it holds the character NUL"),
+        ("\ud800", "unpaired surrogate"),
+        ({"\udfff": 1}, "unpaired surrogate"),
+        (math.nan, "nan, which is not JSON"),
+        ([-math.inf], "it holds a number beyond 1e308"),
+        pytest.param([10**5000], "it holds a number beyond 1e308", id="5000 digits"),
+        pytest.param({"a": -(10**308) - 1}, "it holds a number beyond 1e308", id="309 digits"),
+        ({1: "a"}, "the key 1, which is no text"),
+        (NOON, "of the type datetime"),
+        (b"bytes", "of the type bytes"),
+    ],
+)
+def test_what_jsonb_refuses_is_named_with_its_place(value: Any, said: str) -> None:
+    assert said in str(why_unstorable(value, "it"))
+
+
+@pytest.mark.parametrize(
+    "value", ["", "\U0001f600 é", 0, -(10**308), 1e308, None, True, [], {}, {"": []}, (1, 2)]
+)
+def test_ordinary_values_are_storable(value: Any) -> None:
+    assert why_unstorable(value, "it") is None
+    assert_jsonb_takes(value)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("levels", [DEEPEST + 1, 50_000])
+def test_a_value_nested_too_deeply_is_refused_and_not_a_crash(levels: int) -> None:
+    assert why_unstorable(nested(DEEPEST), "it") is None
+    assert "nested deeper than 100 levels" in str(why_unstorable(nested(levels), "it"))

@@ -1,14 +1,27 @@
-"""Which items share a call: nothing is lost, nothing is mixed, and what failed once travels alone."""
+"""Packs, ids within a pack, and chunks: no item is lost or mixed, and an item that failed once travels alone."""
 
+import itertools
+import re
 from collections import Counter
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from lanes.ids import VersionId, WorkId
-from lanes.packing import Claim, ClaimedWork, avoid_counts, fill_packs, packs
+from lanes.packing import (
+    Claim,
+    ClaimedWork,
+    avoid_counts,
+    chunks,
+    fill_packs,
+    new_nonce,
+    pack_ids,
+    packs,
+)
 from lanes.words import PackScope, Purpose
 from tests.conftest import NOON
+
+NONCES = st.binary(min_size=8, max_size=8).map(bytes.hex)
 
 
 def claimed(
@@ -151,3 +164,39 @@ def test_a_pack_is_divided_where_one_request_could_not_be_told_apart() -> None:
     assert [len(each) for each in avoid_counts([pack], {1})] == [2, 3]
     assert [len(each) for each in avoid_counts([pack], {1, 2})] == [2, 1, 2]
     assert avoid_counts([pack[:1]], {1}) == []
+
+
+@given(st.lists(st.integers(0, 50), max_size=60), st.integers(1, 10), st.integers(1, 100))
+def test_no_chunk_has_more_than_it_may_but_for_its_last_input(
+    sizes: list[int], most: int, most_bytes: int
+) -> None:
+    made = list(chunks(sizes, most=most, most_bytes=most_bytes, weight=lambda size: size))
+    assert list(itertools.chain(*made)) == sizes
+    for chunk in made:
+        assert 1 <= len(chunk) <= most
+        assert sum(chunk[:-1]) < most_bytes
+    for chunk in made[:-1]:  # none ends too early
+        assert len(chunk) == most or sum(chunk) >= most_bytes
+
+
+def test_an_endless_source_is_read_as_far_as_it_is_asked_for() -> None:
+    numbers = itertools.count()
+    assert next(chunks(numbers, most=10, most_bytes=3, weight=lambda _: 1)) == [0, 1, 2]
+    assert next(numbers) == 3
+
+
+@given(NONCES, st.integers(0, 100_000), st.integers(1, 100))
+def test_ids_are_derived_again_and_stand_apart(nonce: str, request_no: int, items: int) -> None:
+    ids = pack_ids(nonce, request_no, items)
+    assert ids == pack_ids(nonce, request_no, items)
+    assert len(set(ids)) == items
+    assert all(re.fullmatch("[a-z2-7]{8}", each) for each in ids)
+
+
+@given(NONCES, st.integers(0, 100_000))
+def test_an_id_of_one_request_or_batch_names_nothing_in_another(
+    nonce: str, request_no: int
+) -> None:
+    here = set(pack_ids(nonce, request_no, 20))
+    assert here.isdisjoint(pack_ids(nonce, request_no + 1, 20))
+    assert here.isdisjoint(pack_ids(new_nonce(), request_no, 20))

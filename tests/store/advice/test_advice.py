@@ -20,7 +20,7 @@ from tests.conftest import NOON, later
 from tests.examples import admit, publish, route
 from tests.store.tries import A, B, claim, row, said, save, submit, tried
 from tests.unit.advice.test_advice import leanings
-from tests.unit.advice.test_reads import READ
+from tests.unit.advice.test_decay import READ
 
 
 def seen(

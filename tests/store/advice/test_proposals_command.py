@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import Engine
 
 from lanes.advice.proposals import ProposedRollout
-from lanes.commands.proposals import proposals
+from lanes.commands.advise import proposals
 from lanes.standing.runs import Deployment
 from lanes.store.database import clock
 from lanes.store.rollouts import rollouts

@@ -1,13 +1,17 @@
-"""What the provider's limits leave, as drains share it: the newest wins."""
+"""What the provider's limits leave, as drains share it: the newest wins; the call for a drain, and what hears it."""
 
 from datetime import datetime
+from fnmatch import fnmatch
+from pathlib import Path
 
+import yaml
 from sqlalchemy import Connection, text
 
 from lanes.routing.capacity import Limit, LimitKind
 from lanes.store import asking
 from lanes.store.advice.advice import evidence
 from lanes.store.realtime import limits
+from lanes.store.realtime.load import call_for_drain
 from lanes.store.report import facts
 from lanes.words import Lane
 from tests.conftest import NOON, later
@@ -68,3 +72,15 @@ def test_the_report_and_advice_have_what_is_left_and_how_long_what_waits_takes(
     assert seen.drain_s == max(30 / (10 / 300), 30)
     (use,) = evidence(connection, "letters", since=NOON, now=later(minutes=2)).limits
     assert (use.name, use.per_minute, use.each, use.told_s) == ("requests", 60, 1, 118)
+
+
+def test_the_trigger_of_answer_hears_a_call(connection: Connection, checkout: Path) -> None:
+    call_for_drain(connection, ready=3, received=1, now=NOON)
+    (said,) = connection.execute(
+        text("select event, resource, payload, occurred_at from lanes.event_outbox")
+    )
+    assert (said.payload, said.occurred_at) == ({"ready": 3, "received": 1}, NOON)
+    declared = yaml.safe_load((checkout / "prefect.yaml").read_text())["deployments"]
+    triggers = next(each["triggers"] for each in declared if each["name"] == "answer")
+    (hears,) = [each for each in triggers if said.event in each["expect"]]
+    assert fnmatch(said.resource, hears["match"]["prefect.resource.id"])

@@ -1,11 +1,18 @@
-"""A batch and what is certain of it."""
+"""A batch: what is certain of it, how its items add up, and how long a run waits for a busy provider before it leaves."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from lanes.batch.batch import AT_PROVIDER, OVER, UNCONFIRMED, OpenBatch
+from lanes.batch.collection import COUNTED, Tally, counts
+from lanes.batch.departure import Patience
 from lanes.ids import BatchId, VersionId
-from lanes.words import BatchState
+from lanes.words import BatchState, Outcome
 from tests.conftest import NOON
+
+ELSEWHERE = {Outcome.GIVEN_UP}  # no request of a batch ends so
+chances = st.floats(0, 1)
 
 
 def batch(state: BatchState, *, unproved: bool = False) -> OpenBatch:
@@ -36,3 +43,60 @@ def test_a_batch_may_still_have_to_be_found_until_the_provider_confirmed_it_or_a
 ) -> None:
     assert batch(state).unsure is (state in UNCONFIRMED)
     assert batch(state, unproved=True).unsure is (state in UNCONFIRMED or state in AT_PROVIDER)
+
+
+def test_every_outcome_of_a_request_counts_under_one_column() -> None:
+    assert COUNTED.keys() == set(Outcome) - ELSEWHERE
+    assert counts(
+        {Outcome.REFUSED: 2, Outcome.INVALID: 1, Outcome.VALID: 4, Outcome.GIVEN_UP: 9}
+    ) == {
+        "invalid": 3,
+        "succeeded": 4,
+    }
+
+
+def test_a_later_outcome_of_a_claim_takes_the_earlier_one_back() -> None:
+    assert counts({Outcome.VALID: 1, Outcome.MISSING: -1}) == {"succeeded": 1, "missing": -1}
+
+
+@pytest.mark.parametrize(
+    ("tally", "surplus", "wrong"),
+    [
+        (Tally(3, 3, 0), 0, 0),
+        (Tally(3, 3, 2), 0, 2),
+        (Tally(3, 4, 0), 1, 1),
+        (Tally(3, 1, 1), -2, 3),
+    ],
+)
+def test_a_batch_is_whole_when_every_item_has_one_outcome_from_a_result_of_its_own(
+    tally: Tally, surplus: int, wrong: int
+) -> None:
+    assert (tally.surplus, tally.wrong) == (surplus, wrong)
+
+
+@given(st.lists(st.tuples(st.none() | st.floats(0, 1e7), chances), max_size=30))
+def test_the_pauses_of_a_run_never_add_up_to_more_than_its_patience(
+    busy: list[tuple[float | None, float]],
+) -> None:
+    patience = Patience(60)
+    pauses = [patience.pause(retry_after_s=after, chance=chance) for after, chance in busy]
+    assert sum(pause or 0 for pause in pauses) <= 60.0001
+
+
+@given(st.floats(0, 40), chances)
+def test_a_pause_is_at_least_as_long_as_the_provider_says(after: float, chance: float) -> None:
+    pause = Patience(60).pause(retry_after_s=after, chance=chance)
+    assert pause is not None
+    assert after <= pause
+
+
+def test_pauses_double_up_to_a_bound_and_are_short_again_after_an_answer() -> None:
+    patience = Patience(1_000)
+    pauses = [patience.pause(retry_after_s=None, chance=0) for _ in range(6)]
+    assert pauses == [2, 4, 8, 16, 30, 30]
+    patience.answered()
+    assert patience.pause(retry_after_s=None, chance=1) == 3
+
+
+def test_a_provider_that_names_days_is_left_to_a_later_run() -> None:
+    assert Patience(60).pause(retry_after_s=86_400, chance=0) is None

@@ -1,10 +1,17 @@
-"""What is said before a workload's batch leaves, or why it does not."""
+"""What is reported before a workload's batch leaves, and what fits a batch: by number, by size, by distinct request counts."""
 
+import itertools
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from lanes.batch.departure import OutstandingWork, announcement
+from lanes.batch.departure import OutstandingWork, announcement, fill, whole_from
+from lanes.ids import VersionId, WorkId
+from lanes.packing import Claim, ClaimedWork
+from lanes.words import Purpose
 from tests.conftest import NOON, later
 
 EMPTY = OutstandingWork(
@@ -20,6 +27,7 @@ EMPTY = OutstandingWork(
     held_batches=(),
     in_the_way=(),
 )
+PER_REQUEST = 10  # bytes of a body besides its items
 
 
 @pytest.mark.parametrize(
@@ -58,3 +66,117 @@ def test_only_what_is_ready_and_not_paused_may_leave() -> None:
     assert not EMPTY.may_leave
     assert replace(EMPTY, ready=1).may_leave
     assert not replace(EMPTY, ready=1, paused_at=NOON).may_leave
+
+
+def packs(*sizes: int) -> list[list[ClaimedWork]]:
+    numbers = itertools.count(1)
+
+    def claimed(number: int) -> ClaimedWork:
+        return ClaimedWork(
+            Claim(WorkId(number), 1),
+            VersionId(1),
+            "letters",
+            f"k{number}",
+            {},
+            Purpose.ANSWER,
+            0,
+            NOON,
+        )
+
+    return [[claimed(next(numbers)) for _ in range(size)] for size in sizes]
+
+
+class Written:
+    """The requests of a batch, each with its number when it was added."""
+
+    def __init__(self) -> None:
+        self.requests: list[tuple[int, list[ClaimedWork]]] = []
+
+    def __len__(self) -> int:
+        return len(self.requests)
+
+    @property
+    def size(self) -> int:
+        return sum(PER_REQUEST + len(pack) for _, pack in self.requests)
+
+    @property
+    def packs(self) -> list[list[ClaimedWork]]:
+        return [pack for _, pack in self.requests]
+
+    def add(self, pack: Sequence[ClaimedWork]) -> None:
+        self.requests.append((len(self.requests), [*pack]))
+
+    def keep(self, requests: int) -> None:
+        del self.requests[requests:]
+
+
+def fit(
+    given_packs: list[list[ClaimedWork]],
+    *,
+    most_requests: int = 100,
+    most_bytes: int = 10_000,
+    taken: Collection[int] = (),
+) -> Written:
+    found = Written()
+    fitted = fill(
+        found, iter(given_packs), most_requests=most_requests, most_bytes=most_bytes, taken=taken
+    )
+    assert bool(fitted) == bool(given_packs)
+    return found
+
+
+def ids(of: Sequence[Sequence[ClaimedWork]]) -> list[int]:
+    return [each.claim.work_id for pack in of for each in pack]
+
+
+def test_requests_are_numbered_in_their_order_and_the_rest_waits() -> None:
+    found = fit(packs(2, 2, 2), most_requests=2)
+    assert [number for number, _ in found.requests] == [0, 1]
+    assert ids(found.packs) == [1, 2, 3, 4]
+    assert len(fit(packs(2, 2, 2), most_bytes=2 * 12)) == 2
+    assert len(fit(packs(2, 2, 2), most_bytes=3 * 12 - 1)) == 2
+
+
+def test_what_is_larger_than_a_batch_leaves_alone_and_is_never_left_behind() -> None:
+    assert len(fit(packs(50, 1), most_bytes=20)) == 1
+    assert len(fit([])) == 0
+
+
+def test_a_number_that_is_taken_is_left_for_a_smaller_one_or_a_larger_one() -> None:
+    assert len(fit(packs(1, 1, 1), taken={3})) == 2
+    assert len(fit(packs(4), taken={1})) == 2
+    assert len(fit(packs(1), taken={1})) == 0
+
+
+def test_a_number_that_is_taken_only_by_what_did_not_fit_is_not_used() -> None:
+    assert len(fit(packs(1, 1, 1), most_bytes=2 * 11, taken={2})) == 1
+    assert (
+        len(fit(packs(2, 2), most_bytes=12, taken={1})) == 0
+    )  # divided it would not fit, and whole it could not be found
+
+
+@given(
+    st.lists(st.integers(1, 6), max_size=12),
+    st.integers(1, 12),
+    st.integers(1, 200),
+    st.sets(st.integers(1, 14), max_size=14),
+)
+def test_a_batch_is_a_beginning_of_what_waits_within_its_bounds_and_told_apart(
+    sizes: list[int], most_requests: int, most_bytes: int, taken: set[int]
+) -> None:
+    waiting = packs(*sizes)
+    found = fit(waiting, most_requests=most_requests, most_bytes=most_bytes, taken=taken)
+    assert ids(found.packs) == ids(waiting)[: sum(map(len, found.packs))]
+    assert len(found) not in taken
+    assert len(found) <= 1 or found.size <= most_bytes
+    assert bool(found) or not waiting or taken
+
+
+@given(st.lists(st.integers(1, 6), max_size=12), st.sets(st.integers(1, 14), max_size=14))
+def test_no_pack_is_divided_once_there_are_as_many_as_a_smaller_free_number(
+    sizes: list[int], taken: set[int]
+) -> None:
+    waiting = packs(*sizes)
+    found = fit(waiting, taken=taken)
+    if len(waiting) >= whole_from(taken):
+        assert found.packs == waiting[: len(found)]

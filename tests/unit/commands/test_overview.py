@@ -1,4 +1,4 @@
-"""The overview of the commands, and what is loaded for it and for the domain."""
+"""The overview and the help of the commands, and what is loaded for them and for the domain."""
 
 import subprocess
 import sys
@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from lanes import cli
+from lanes.cli import app
 
 HEAVY = (
     "anthropic",
@@ -60,3 +61,13 @@ def test_a_chapter_of_the_domain_loads_no_driver_no_sdk_and_no_table_of_prices(
     chapter: str,
 ) -> None:
     assert loaded(f"import {chapter}") == ("", set())
+
+
+@pytest.mark.parametrize("name", ["results", "depart", "url", "psql"])
+def test_help_has_an_example_and_the_exit_codes(
+    name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    app([name, "--help"])
+    said = " ".join(capsys.readouterr().out.split())
+    assert said.count(f"lanes {name}") > 1  # besides the usage
+    assert "xit code" in said

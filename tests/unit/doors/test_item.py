@@ -21,7 +21,7 @@ from lanes.errors import Refused
 from lanes.words import Lane
 from tests.conftest import NOON, later
 from tests.unit.strategies import ANY_TEXT, any_json, some_json
-from tests.unit.test_storable import assert_jsonb_takes
+from tests.unit.test_exact_json import assert_jsonb_takes
 
 PAYLOADS = some_json() | st.dictionaries(ANY_TEXT, any_json(), max_size=3)
 PLAUSIBLE = {

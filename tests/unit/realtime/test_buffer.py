@@ -1,4 +1,4 @@
-"""The buffer: who waits for whom, and for how long at most."""
+"""The buffer: which item waits for which, for how long at most, and how long a call may take."""
 
 import random
 from dataclasses import replace
@@ -13,12 +13,22 @@ from hypothesis import strategies as st
 from lanes.ids import VersionId, WorkId
 from lanes.packing import Claim, ClaimedWork, packs
 from lanes.realtime.buffer import UNSURE, Buffer, ServiceTimes
+from lanes.realtime.pace import (
+    FIRST_TOKEN_S,
+    LEASE,
+    LONGEST_S,
+    MOST_PATIENCE,
+    RENEW_EVERY,
+    RENEWED_WITHIN_S,
+    longest_call_s,
+)
 from lanes.words import FlushReason, Purpose
 from lanes.workload.version import Version
 from tests.conftest import NOON, later
 from tests.examples import version
 
 ONE = VersionId(1)
+tokens = st.integers(16, 50 * 32_032)
 
 
 def claimed(
@@ -371,3 +381,25 @@ def test_more_items_never_take_less_and_nothing_takes_less_than_no_time(
 ) -> None:
     times = learned(*calls)
     assert 0 <= times.takes_s(ONE, items) <= times.takes_s(ONE, items + 1)
+
+
+@given(tokens, st.integers(1, MOST_PATIENCE))
+def test_a_call_is_always_given_up_at_some_time_and_never_before_it_can_have_begun(
+    max_tokens: int, patience: int
+) -> None:
+    assert (
+        FIRST_TOKEN_S
+        <= longest_call_s(max_tokens)
+        <= longest_call_s(max_tokens, patience=patience)
+        <= LONGEST_S
+    )
+
+
+def test_a_longer_answer_gets_more_time_and_so_does_what_was_cut_before() -> None:
+    assert longest_call_s(300) == 32
+    assert longest_call_s(3_000) == 140
+    assert longest_call_s(300, patience=2) == 64
+
+
+def test_a_lease_outlasts_two_renewals_that_fail_after_the_call_began() -> None:
+    assert LEASE.total_seconds() >= RENEWED_WITHIN_S + 2 * RENEW_EVERY.total_seconds()

@@ -26,11 +26,11 @@ from tests.conftest import NOON, later
 from tests.docs.references.report import first_page
 from tests.rollouts import ERRORS, playbook, step
 from tests.unit.modules import ROOT
-from tests.unit.replays.test_replay import COMPLETE, answers
 from tests.unit.report.explaining import NAMES, in_artifact, in_terminal, unexplained
 from tests.unit.report.test_report import two_workloads
 from tests.unit.report.test_report_sections import steered
 from tests.unit.report.test_rollout_report import progress
+from tests.unit.test_replays import COMPLETE, answers
 
 BUDGET = Budget("tickets", None, Period.DAY, "UTC", Decimal(5), Decimal(9))
 GATES = [

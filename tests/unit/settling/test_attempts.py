@@ -1,15 +1,18 @@
-"""What a try means for each of its items, on either lane."""
+"""What a try means for each of its items, on either lane, and which answers have an event of their own."""
 
 from collections.abc import Sequence
 from datetime import timedelta
 from typing import cast
+
+import pytest
 
 from lanes.ids import WorkId
 from lanes.packing import Claim
 from lanes.settling import attempts
 from lanes.settling.attempts import LOST, CallTimes
 from lanes.settling.outcome import Judgment, Response
-from lanes.words import Outcome
+from lanes.settling.settle import told_alone
+from lanes.words import Announces, Lane, Outcome
 from lanes.workload.prices import Usage
 from tests.conftest import NOON, later
 from tests.examples import version
@@ -58,3 +61,25 @@ def test_what_no_result_was_read_for_is_missing_and_not_billed() -> None:
     assert (first.claim, second.claim) == tuple(CLAIMS)
     assert (first.judged, first.response, first.latency_ms) == (LOST, None, 0)
     assert first.ended_at - first.started_at == timedelta(hours=1)
+
+
+@pytest.mark.parametrize(
+    ("announces", "of"),
+    [
+        (Announces.EACH, {Lane.REALTIME, Lane.BATCH}),
+        (Announces.REALTIME, {Lane.REALTIME}),
+        (Announces.SUMMARY, set()),
+    ],
+)
+def test_a_workload_says_which_answers_are_told_one_by_one(
+    announces: Announces, of: set[Lane]
+) -> None:
+    assert {lane for lane in Lane if told_alone(announces, lane, acknowledged=False)} == of
+
+
+@pytest.mark.parametrize("announces", list(Announces))
+@pytest.mark.parametrize("lane", list(Lane))
+def test_an_item_that_asked_for_an_acknowledgement_has_its_answer_told_always(
+    announces: Announces, lane: Lane
+) -> None:
+    assert told_alone(announces, lane, acknowledged=True)

@@ -14,7 +14,7 @@ from lanes.workload.prices import Usage
 from lanes.workload.version import Version
 from tests.examples import stored_version, version
 from tests.unit.strategies import any_json
-from tests.unit.test_storable import assert_jsonb_takes
+from tests.unit.test_exact_json import assert_jsonb_takes
 
 LETTERS = version()
 FREE = stored_version(output_schema={"type": "object", "properties": {"a": {}}})

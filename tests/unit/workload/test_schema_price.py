@@ -1,4 +1,4 @@
-"""A check of an answer takes a limited number of steps, whatever its schema and the answer say."""
+"""A check of an answer or an input takes a limited number of steps, whatever its schema and the answer say."""
 
 from typing import Any
 
@@ -6,9 +6,12 @@ import jsonschema_rs
 import pytest
 from hypothesis import given
 
+from lanes.errors import SpecInvalid
 from lanes.workload import answer_check
 from lanes.workload.answer_check import MOST_STEPS, AnswerCheck, SchemaCosts, check_affordable
-from lanes.workload.schemas import SchemaFault
+from lanes.workload.definition import content_hash
+from lanes.workload.schemas import SchemaFault, check_input_price
+from tests.examples import spec
 from tests.unit.strategies import any_json
 
 DOUBLING = {
@@ -38,6 +41,41 @@ TREE = {
         }
     },
 }
+SOUND: list[dict[str, Any]] = [
+    {},
+    {"type": "object"},
+    {
+        "type": "object",
+        "properties": {"text": {"type": ["string", "null"], "description": "x"}},
+        "required": ["text"],
+    },
+    {
+        "type": "object",
+        "properties": {"pattern": {"type": "string"}},
+        "additionalProperties": False,
+    },
+    {
+        "type": "object",
+        "properties": {"tags": {"type": "array", "items": {"enum": ["$ref"]}}},
+        "$comment": "x",
+    },
+]
+WRONG: list[tuple[dict[str, Any], str]] = [
+    ({"type": "array"}, "the root must have"),
+    ({"properties": {"text": {"type": "string"}}}, "the root must have"),
+    ({"type": "object", "required": "text"}, "not of type 'array'"),
+    (
+        {"type": "object", "properties": {"text": {"pattern": "a+"}}},
+        r'"pattern" is not checked at the doors; .*perties/text',
+    ),
+    ({"type": "object", "properties": {"text": {"$ref": "#"}}}, r'"\$ref" is not checked'),
+    ({"type": "object", "anyOf": [{"required": ["a"]}]}, '"anyOf" is not checked'),
+    ({"type": "object", "properties": {"text": True}}, "write a schema instead of true"),
+    (
+        {"type": "object", "additionalProperties": {"type": "string"}},
+        '"additionalProperties" is true or false',
+    ),
+]
 
 
 def nested(name: str, levels: int, innermost: Any = 1) -> Any:
@@ -150,3 +188,36 @@ def test_the_steps_bound_what_the_checker_does() -> None:
         answer = nested("x", levels)
         faults = list(jsonschema_rs.Draft202012Validator(DOUBLING).iter_errors(answer))
         assert len(faults) <= SchemaCosts(DOUBLING).of(answer)
+
+
+@pytest.mark.parametrize("schema", SOUND)
+def test_what_the_doors_can_check_is_published(schema: dict[str, Any]) -> None:
+    assert spec(input_schema=schema).input_schema == schema
+
+
+@pytest.mark.parametrize(("schema", "said"), WRONG)
+def test_what_the_doors_cannot_check_is_refused_with_its_place(
+    schema: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(SpecInvalid, match=said):
+        spec(input_schema=schema)
+
+
+def test_a_version_from_before_input_schemas_is_known_again() -> None:
+    assert content_hash(spec()) == content_hash(spec(input_schema={}))
+    assert content_hash(spec()) != content_hash(spec(input_schema={"type": "object"}))
+
+
+def test_a_schema_that_costs_the_database_too_much_is_refused_when_it_is_published() -> None:
+    check_input_price(
+        {"type": "object", "properties": {"a": {"enum": [str(number) for number in range(500)]}}}
+    )
+    with pytest.raises(
+        SchemaFault, match='"enum" has more than 500 values; say them in the instructions instead'
+    ):
+        check_input_price(
+            {
+                "type": "object",
+                "properties": {"a": {"enum": [str(number) for number in range(501)]}},
+            }
+        )
