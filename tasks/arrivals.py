@@ -17,7 +17,7 @@ from typing import Any
 from prefect import get_client
 from prefect.client.orchestration import PrefectClient
 from prefect.events import Event
-from prefect.events.clients import get_events_subscriber
+from prefect.events.clients import PrefectEventSubscriber, get_events_subscriber
 from prefect.events.filters import EventFilter, EventNameFilter, EventOccurredFilter, EventOrder
 from prefect.logging import get_run_logger
 
@@ -186,10 +186,8 @@ class ArrivalReader:
     async def _stream(self) -> None:
         while True:
             try:
-                wanted = EventFilter(event=EventNameFilter(name=[ARRIVED, AMENDED]))  # pyright: ignore[reportCallIssue]
-                subscribed = get_events_subscriber(filter=wanted, reconnection_attempts=2)
-                async with subscribed as subscriber:
-                    async for event in subscriber:
+                async with subscribed() as events:
+                    async for event in events:
                         self.take(event)
             # the websocket client raises many kinds; the sweep covers the gap
             except Exception as error:
@@ -295,6 +293,12 @@ class ArrivalReader:
                 self._admitted()
 
 
+def subscribed() -> PrefectEventSubscriber:
+    """Return a subscription to the stream of arrivals, which begins with those of the last minute."""
+    wanted = EventFilter(event=EventNameFilter(name=[ARRIVED, AMENDED]))  # pyright: ignore[reportCallIssue]
+    return get_events_subscriber(filter=wanted, reconnection_attempts=2)
+
+
 PAGE = 50  # the most stored events the server gives at once
 COUNT: Any = "/events/count-by/time"  # a path that the client's types do not know
 MINUTES = SPAN.total_seconds() / 60
@@ -335,11 +339,16 @@ def _occurred(since: datetime, until: datetime) -> EventFilter:
 MOST_PAGES = 200  # read in one look; a span that was begun is read to its end
 
 
+async def unread_since(db: Database, now: datetime) -> datetime:
+    """Return the moment from which events may be unread."""
+    return (await db.run(watermarks.seen_until, watermarks.ARRIVALS) or now) - OVERLAP
+
+
 async def has_arrived(db: Database, now: datetime) -> bool:
     """Return whether something is stored that occurred later than `OVERLAP` before the last reading."""
-    since = await db.run(watermarks.seen_until, watermarks.ARRIVALS) or now
+    since = await unread_since(db, now)
     async with get_client() as client:
-        async for _ in pages(client, since - OVERLAP, now + OVERLAP, of=1):
+        async for _ in pages(client, since, now + OVERLAP, of=1):
             return True
     return False
 

@@ -65,6 +65,8 @@ ARRIVALS_THROTTLE = timedelta(minutes=10)  # the trigger of arrivals fires at mo
 CALLS_THROTTLE = timedelta(seconds=30)  # that of calls
 IN_VAIN_AFTER = timedelta(seconds=5)  # a trigger that works has a run on its way by then
 LOOK_EVERY_S = 0.5  # where no drain lives, an item waits for half of that, and for its process
+# a heard arrival calls a drain after that, unless the trigger has made a run by then
+TRIGGER_S = 0.2
 READ_EVERY = timedelta(minutes=1)  # how often late events are looked for, as a drain does
 
 

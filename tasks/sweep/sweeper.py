@@ -1,17 +1,18 @@
 """The frame of a sweep, and the waker beside it.
 
 Each duty has its turn, alone and within a limit; slow requests go on beside the ticks. The waker looks every half second for
-work, items or stored events that no drain serves, and calls a drain, so that a dropped trigger costs seconds.
+work, items or stored events that no drain serves, and calls a drain, so that a dropped trigger costs seconds. Where no drain is
+kept warm, it also hears arrivals in the event stream, up to a second before Prefect has stored them.
 """
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
 
-from lanes.realtime.drains import LOOK_EVERY_S, READ_EVERY, Calls, Unserved
+from lanes.realtime.drains import LOOK_EVERY_S, READ_EVERY, TRIGGER_S, Calls, Unserved
 from lanes.settings import Settings
 from lanes.standing import runs
 from lanes.store.database import Database
@@ -20,7 +21,7 @@ from lanes.store.realtime import load
 from lanes.store.realtime.load import call_for_drain
 from lanes.store.signals import Role, holder_exists
 from lanes.words import Lane
-from tasks.arrivals import came_late, has_arrived
+from tasks.arrivals import came_late, has_arrived, subscribed, unread_since
 from tasks.asking import ask_for_run, is_on_its_way
 from tasks.background import BackgroundTasks
 from tasks.runs import Troubles, described
@@ -108,16 +109,41 @@ class Waker:
         self._db, self._called, self._limit_s = db, called, limit_s
         self._calls = Calls()
         self._looked_for_late: datetime | None = None
+        self._is_served = True  # until a look finds no drain
+        self.heard = asyncio.Event()
+        self._newest: datetime | None = None  # event that was heard since a drain was last seen
         self._troubles = Troubles()
 
     async def look(self) -> None:
-        """Run `turn` now."""
+        """Run `turn` half a second after the last look, or soon after an arrival was heard."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LOOK_EVERY_S):
+                await self.heard.wait()
+                await asyncio.sleep(TRIGGER_S)
+        self.heard.clear()
         await self.turn(await self._db.now())
+
+    async def listen(self) -> None:
+        """Hear arrivals in the event stream until a drain reads it; where one is kept warm, its absence is enough."""
+        if self._is_served or Settings.read().keep_warm:
+            return
+        async with subscribed() as events:
+            async for event in events:
+                if self._is_served:
+                    return
+                self.hear(event.occurred)
+
+    def hear(self, occurred: datetime) -> None:
+        """Look soon for whether the event that occurred then is unread."""
+        self._newest = max(occurred, self._newest or occurred)
+        self.heard.set()
 
     async def turn(self, now: datetime) -> None:
         """Call for a drain where something needs one that neither runs nor is on its way."""
-        if await self._db.run(holder_exists, Role.ROUTER):
+        self._is_served = await self._db.run(holder_exists, Role.ROUTER)
+        if self._is_served:
             self._calls.served()
+            self._newest = None
             return
         if not self._calls.due(now):
             return
@@ -142,7 +168,9 @@ class Waker:
         return Unserved(0, False, keep_warm=False, unread=await self._unread(now))
 
     async def _unread(self, now: datetime) -> bool:
-        """Return whether Prefect has stored events that no drain has read; an error is tried again at the next look."""
+        """Return whether events were heard or stored that no drain has read; an error is tried again at the next look."""
+        if self._newest is not None and self._newest >= await unread_since(self._db, now):
+            return True
         try:
             async with asyncio.timeout(self._limit_s):
                 if await has_arrived(self._db, now):
@@ -173,8 +201,9 @@ class Waker:
 @asynccontextmanager
 async def waking(db: Database, called: Callable[[], None]) -> AsyncIterator[None]:
     """Run a waker until the end of the block; `called` learns of every call."""
-    beside = BackgroundTasks()
-    beside.keep("silent drains", Waker(db, called=called).look, every_s=LOOK_EVERY_S)
+    beside, waker = BackgroundTasks(), Waker(db, called=called)
+    beside.keep("silent drains", waker.look, every_s=0)
+    beside.keep("the event stream", waker.listen, every_s=LOOK_EVERY_S)
     try:
         yield
     finally:

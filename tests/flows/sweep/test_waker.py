@@ -1,9 +1,16 @@
 """The waker: real locks, a chosen clock, and a Prefect that answers over HTTP, or does not."""
 
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 from typing import Any
+from uuid import uuid4
 
 import pytest
+from prefect.settings import PREFECT_API_URL, temporary_settings
+from websockets.asyncio.server import ServerConnection, serve
 
 from lanes.doors.stream import OVERLAP, span_of
 from lanes.realtime.drains import ARRIVALS_THROTTLE, CALLS_THROTTLE, IN_VAIN_AFTER, LOOK_EVERY_S
@@ -91,6 +98,97 @@ async def test_an_arrival_whose_trigger_was_lost_or_throttled_costs_seconds(
     assert len(await calls(db)) == 1
     await waker.turn(arrived + LOOK + IN_VAIN_AFTER)
     assert prefect.asked("answer") == [{}]
+
+
+@asynccontextmanager
+async def streams(*occurred: datetime) -> AsyncIterator[None]:
+    """Prefect's event stream, which brings arrivals of these moments and stays open."""
+
+    async def stream(connection: ServerConnection) -> None:
+        await connection.recv()
+        await connection.send(json.dumps({"type": "auth_success"}))
+        wanted = json.loads(await connection.recv())["filter"]
+        assert ARRIVED in wanted["event"]["name"]
+        resource = {"prefect.resource.id": "lanes.workload.letters"}
+        for each in occurred:
+            event = {"id": str(uuid4()), "event": ARRIVED, "occurred": each.isoformat()}
+            message = {"type": "event", "event": event | {"resource": resource}}
+            await connection.send(json.dumps(message))
+        await connection.wait_closed()
+
+    async with serve(stream, "127.0.0.1", 0) as server:
+        port = next(iter(server.sockets)).getsockname()[1]
+        with temporary_settings({PREFECT_API_URL: f"http://127.0.0.1:{port}/api"}):
+            yield
+
+
+async def listens(waker: Waker) -> None:
+    """The waker listens until it has heard something, or a drain reads."""
+    listening = asyncio.create_task(waker.listen())
+    hearing = asyncio.create_task(waker.heard.wait())
+    await asyncio.wait([listening, hearing], return_when=asyncio.FIRST_COMPLETED)
+    for each in (listening, hearing):
+        each.cancel()
+    await asyncio.gather(listening, hearing, return_exceptions=True)
+
+
+async def test_an_arrival_is_heard_in_the_stream_before_prefect_has_stored_it(
+    db: Database, prefect: PrefectStandIn
+) -> None:
+    await read_until(db, NOON)
+    waker = Waker(db)
+    await waker.turn(NOON)
+    async with streams(NOON + LOOK):
+        await listens(waker)
+    assert waker.heard.is_set()
+    await waker.turn(NOON + LOOK)
+    assert len(await calls(db)) == 1
+
+
+async def test_the_stream_is_not_read_while_a_drain_reads_it(
+    db: Database, prefect: PrefectStandIn
+) -> None:
+    waker = Waker(db)
+    async with RoleLock(db.url, Role.ROUTER) as router:
+        assert await router.try_take()
+        await waker.turn(NOON)
+    async with streams(NOON):
+        await listens(waker)
+    assert not waker.heard.is_set()
+
+
+async def test_the_stream_is_not_read_where_a_drain_is_kept_warm(
+    db: Database, prefect: PrefectStandIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LANES_KEEP_WARM", "1")
+    waker = Waker(db)
+    await waker.turn(NOON)
+    async with streams(NOON):
+        await listens(waker)
+    assert not waker.heard.is_set()
+
+
+async def test_an_arrival_that_the_last_drain_has_read_wakes_no_other(
+    db: Database, prefect: PrefectStandIn
+) -> None:
+    await read_until(db, NOON)
+    waker = Waker(db)
+    waker.hear(NOON - OVERLAP - LOOK)
+    await waker.turn(NOON)
+    assert await calls(db) == []
+
+
+async def test_what_was_heard_is_forgotten_once_a_drain_reads(
+    db: Database, prefect: PrefectStandIn
+) -> None:
+    await read_until(db, NOON)
+    waker = Waker(db)
+    waker.hear(NOON + SINCE)  # by a clock that is ahead
+    async with RoleLock(db.url, Role.ROUTER) as router:
+        assert await router.try_take()
+        await waker.turn(NOON)
+    await waker.turn(NOON)
+    assert await calls(db) == []
 
 
 async def test_late_data_that_arrives_while_no_drain_lives_is_no_different(
