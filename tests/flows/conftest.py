@@ -28,12 +28,16 @@ from tests.prefect_standin import PrefectStandIn
 RUN = UUID(int=4711)  # the flow run that everything in a test is part of
 
 
-@pytest.fixture(scope="session")
-def host() -> Iterator[Host]:
-    """Where the stand-ins of all tests answer."""
+def running_host() -> Iterator[Host]:
+    """Provide a host, which has one stand-in at a time."""
     running = Host()
     yield running
     running.stop()
+
+
+host = pytest.fixture(
+    running_host, scope="session", name="host"
+)  # the stand-ins of all tests answer here
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ from tasks.departure import send_waiting
 from tasks.drain import drain
 from tasks.reconcile import reconcile_unresolved
 from tasks.second_look import look_again
-from tests.flows.conftest import Nap, Sender
+from tests.flows.conftest import Nap, Sender, running_host
 from tests.flows.test_drain import turns
 from tests.passing_time import PassingTime
 from tests.prefect_standin import PrefectStandIn
@@ -30,12 +30,7 @@ OPEN = "select promise, subject from lanes.incident where state = 'open' and par
 REFUSED = {"status": 401, "error_type": "authentication_error", "message": "invalid x-api-key"}
 
 
-@pytest.fixture(scope="module")
-def another_host() -> Iterator[Host]:
-    """A host has one stand-in at a time."""
-    running = Host()
-    yield running
-    running.stop()
+another_host = pytest.fixture(running_host, scope="module", name="another_host")
 
 
 @pytest.fixture

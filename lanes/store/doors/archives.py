@@ -44,22 +44,26 @@ select least((select min(occurred_at) from lanes.event_outbox),
                where e.position is null or e.position > (select min(w.position) from lanes.webhook w)
                   or exists (select from lanes.webhook_try t where t.position = e.position and t.next_try_at is not null)))
 """)
-# An open rollout or replay reads old items.
-KEEPERS = text("""
+# An open replay reads old items: the workload is skipped until the replay is promoted or dropped. A new replay waits for this
+# lock; a workload whose replay is just beginning is skipped.
+WITHOUT_REPLAY = """
 select f.name, s.before
   from unnest(cast(:names as text[]), cast(:moments as timestamptz[])) s (name, before)
   join lanes.workload f on f.name = s.name
  where not exists (select from lanes.generation g where g.workload = f.name and g.state in ('running', 'complete'))
-   and not exists (select from lanes.rollout o where o.workload = f.name and o.state in ('running', 'waiting_approval'))
+   {more}
  order by f.name
    for share of f skip locked
-""")
+"""
+NO_ROLLOUT = """
+   and not exists (select from lanes.rollout o where o.workload = f.name and o.state in ('running', 'waiting_approval'))
+"""
 WINDOW = text("""
 select max(id) as last
   from (select id from lanes.item where id > :after order by id limit :most) looked_at
 """)
 SETTLED_BATCH = listed([BatchState.COLLECTED, BatchState.RELEASED])
-# Nothing refers to these items any more: no work, batch, job, label, waiting amendment or promotion, and no reader has to
+# No open thing refers to these items: no work, batch, job, label, waiting amendment or promotion, and no reader has to
 # undo what they took. JSON's null would come back as no value.
 FREE = f"""
 select i.id, i.workload, date_trunc('month', i.received_at, 'UTC') as month,
@@ -167,8 +171,8 @@ class ArchiveDiffers(LanesError):
 
 
 @dataclass(frozen=True)
-class Archived:
-    """The number of archived items, and the item to go on after; None at the end of the stream."""
+class OldItems:
+    """The number of items that were archived or emptied, and the item to go on after; None at the end of the stream."""
 
     items: int
     onwards: ItemId | None
@@ -179,6 +183,22 @@ def untold_since(connection: Connection) -> datetime | None:
     return connection.execute(UNTOLD).scalar_one()
 
 
+def next_items(
+    connection: Connection, before: Mapping[str, datetime], *, after: int, most: int, more: str = ""
+) -> dict[str, Any] | None:
+    """Lock the workloads whose old items nothing open reads; return them and the range of the next items as parameters.
+
+    `more` is a further condition of workload `f`. None: the stream has ended, or no workload is free.
+    """
+    given = {"names": list(before), "moments": list(before.values())}
+    free = connection.execute(text(WITHOUT_REPLAY.format(more=more)), given).all()
+    last = connection.execute(WINDOW, {"after": after, "most": most}).scalar_one()
+    if last is None or not free:
+        return None
+    names, moments = [row.name for row in free], [row.before for row in free]
+    return {"names": names, "moments": moments, "after": after, "last": last}
+
+
 def archive_some(
     connection: Connection,
     before: Mapping[str, datetime],
@@ -186,7 +206,7 @@ def archive_some(
     after: int,
     most: int = LOOKED_AT,
     now: datetime,
-) -> Archived:
+) -> OldItems:
     """Archive those of the next items that were over before their workload's moment, and to which nothing open refers.
 
     Items that other transactions hold are left for the next time.
@@ -194,13 +214,10 @@ def archive_some(
     Raises:
         ArchiveDiffers: a document does not hold what the tables hold; roll the transaction back.
     """
-    kept = {"names": list(before), "moments": list(before.values())}
-    keepers = connection.execute(KEEPERS, kept).all()
-    last = connection.execute(WINDOW, {"after": after, "most": most}).scalar_one()
-    if last is None or not keepers:
-        return Archived(0, None)
-    names, moments = [row.name for row in keepers], [row.before for row in keepers]
-    given = {"names": names, "moments": moments, "after": after, "last": last}
+    given = next_items(connection, before, after=after, most=most, more=NO_ROLLOUT)
+    if given is None:
+        return OldItems(0, None)
+    last = given["last"]
     chunks, items, size = defaultdict[Any, list[_Chunk]](list), 0, 0
     for row in connection.execute(text(FREE), given):
         if row.bytes > MOST_BYTES:
@@ -217,7 +234,7 @@ def archive_some(
     for (workload, _), its in chunks.items():
         for chunk in its:
             _move(connection, workload, chunk.items, now)
-    return Archived(items, last)
+    return OldItems(items, last)
 
 
 @dataclass

@@ -21,20 +21,6 @@ from lanes.store.tables import amendment, label, rejected
 LOOKED_AT = 5_000  # items of one transaction
 WHY = "emptied by its age"
 
-# A workload with an open replay is skipped until the replay is promoted or dropped, because the replay reads the payloads. A
-# new replay waits for this lock; a workload whose replay is just beginning is skipped.
-KEEPERS = text("""
-select f.name, s.before
-  from unnest(cast(:names as text[]), cast(:moments as timestamptz[])) s (name, before)
-  join lanes.workload f on f.name = s.name
- where not exists (select from lanes.generation g where g.workload = f.name and g.state in ('running', 'complete'))
- order by f.name
-   for share of f skip locked
-""")
-WINDOW = text("""
-select max(id) as last
-  from (select id from lanes.item where id > :after order by id limit :most) looked_at
-""")
 OVER = text(f"""
 update lanes.item i set payload = '{{}}', failure = null, emptied_at = :now
   from (select i.id
@@ -91,14 +77,6 @@ OF_ITEM = (
 )
 
 
-@dataclass(frozen=True)
-class Emptied:
-    """The number of emptied items, and the item to go on after; None at the end of the stream."""
-
-    items: int
-    onwards: ItemId | None
-
-
 def empty_some(
     connection: Connection,
     before: Mapping[str, datetime],
@@ -106,19 +84,16 @@ def empty_some(
     after: int,
     most: int = LOOKED_AT,
     now: datetime,
-) -> Emptied:
+) -> archives.OldItems:
     """Empty the finished items among the next ones of the stream whose last event is before their workload's moment.
 
     Items that other transactions hold are left for the next time.
     """
-    kept = {"names": list(before), "moments": list(before.values())}
-    keepers = connection.execute(KEEPERS, kept).all()
-    last = connection.execute(WINDOW, {"after": after, "most": most}).scalar_one()
-    if last is None or not keepers:
-        return Emptied(0, None)
-    names, moments = [row.name for row in keepers], [row.before for row in keepers]
-    given = {"names": names, "moments": moments, "after": after, "last": last}
-    return Emptied(_empty(connection, given | {"items": None, "now": now}), last)
+    given = archives.next_items(connection, before, after=after, most=most)
+    if given is None:
+        return archives.OldItems(0, None)
+    emptied = _empty(connection, given | {"items": None, "now": now})
+    return archives.OldItems(emptied, given["last"])
 
 
 def empty_archive(

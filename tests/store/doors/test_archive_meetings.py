@@ -15,7 +15,7 @@ from lanes.packing import ClaimedWork
 from lanes.settling.outcome import SaveResult
 from lanes.store.database import Database
 from lanes.store.doors import archives, emptying, items
-from lanes.store.doors.archives import Archived
+from lanes.store.doors.archives import OldItems
 from lanes.store.settling import outcomes, results
 from lanes.words import Lane
 from lanes.workload import definition
@@ -178,7 +178,7 @@ def test_an_archiver_that_dies_moves_nothing_and_the_next_one_everything_once(po
         assert rows(connection, "archive") == []
         assert archive(connection) == 1
         assert archives.archive_some(connection, {"letters": LATER}, after=0, now=LATER) == (
-            Archived(0, rows(connection, "item")[0].id)
+            OldItems(0, rows(connection, "item")[0].id)
         )
         assert len(rows(connection, "archive")) == 1
 
