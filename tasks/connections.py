@@ -177,10 +177,7 @@ async def connections(*, calls_at_once: bool = True) -> AsyncIterator[Connection
         # opening a client raises it again
         loading.add_done_callback(lambda done: done.cancelled() or done.exception())
     provider, where = await asyncio.gather(Provider.aload(BLOCK), DatabaseBlock.aload(BLOCK))
-    async with (
-        opening(provider, opened=keep_what_is_loaded) as client,
-        where.connect() as db,
-    ):
+    async with opening(provider, opened=keep_what_is_loaded) as client, where.connect() as db:
         if calls_at_once:
             client.begin()
         opened = Accounts(Connections(db, client, provider, this_run()))

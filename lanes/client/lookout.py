@@ -74,11 +74,7 @@ class Looker:
     async def open(cls, url: str) -> AsyncIterator[Self]:
         """Provide a looker that connects when it is first needed."""
         pool = discreet_async_engine(
-            url,
-            pool_size=1,
-            max_overflow=0,
-            pool_pre_ping=True,
-            isolation_level="READ COMMITTED",
+            url, pool_size=1, max_overflow=0, pool_pre_ping=True, isolation_level="READ COMMITTED"
         )
         try:
             yield cls(pool)

@@ -14,14 +14,7 @@ from lanes.commands.running import command, print_json, print_table, screen, tra
 from lanes.errors import ActionRefused
 from lanes.report import rollout_plan
 from lanes.rollouts import refusals
-from lanes.rollouts.plan import (
-    DAY_S,
-    LEAST_DAYS,
-    LEAST_ITEMS,
-    PlannedGate,
-    Readiness,
-    RolloutPlan,
-)
+from lanes.rollouts.plan import DAY_S, LEAST_DAYS, LEAST_ITEMS, PlannedGate, Readiness, RolloutPlan
 from lanes.rollouts.playbook import BLOCK_TYPE, Direction, Playbook, block_of, load, of_block
 from lanes.settings import Settings
 from lanes.stand import reaching

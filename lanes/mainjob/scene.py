@@ -10,12 +10,7 @@ from uuid import UUID, uuid4
 from sqlalchemy import Connection, Engine, text
 
 from lanes.doors.item import read_submission
-from lanes.mainjob.samples import (
-    sample_amendments,
-    sample_appeals,
-    sample_items,
-    sample_workloads,
-)
+from lanes.mainjob.samples import sample_amendments, sample_appeals, sample_items, sample_workloads
 from lanes.routing.prospect import Prospects
 from lanes.routing.route import decide
 from lanes.settling.listing import NoResult, ResultRequest

@@ -22,10 +22,7 @@ from lanes.workload.prices import Usage, per_token
 MARGIN = 0.05  # of the hit rate: the extra that a lane needs to be turned on
 CERTAIN = 100  # calls after which a close hit rate is decided too
 Z = 2.0  # standard deviations by which fewer calls must miss the threshold
-PROBED, APART = (
-    20,
-    10,
-)  # marked requests of a batch on trial: every tenth of the first ones
+PROBED, APART = (20, 10)  # marked requests of a batch on trial: every tenth of the first ones
 EVERY = range(sys.maxsize)
 PROBED_EVERY_S = 1.0  # on trial a drain marks one call in this time: simultaneous calls read nothing of each other
 SHORTEST_CACHED = 1_024  # tokens: no model caches a shorter prefix

@@ -7,13 +7,7 @@ from enum import StrEnum
 from typing import Any
 
 from lanes.money.budget import Period
-from lanes.promises.incident import (
-    EVERYBODY,
-    Incident,
-    IncidentState,
-    Promise,
-    batch_of_subject,
-)
+from lanes.promises.incident import EVERYBODY, Incident, IncidentState, Promise, batch_of_subject
 from lanes.standing import runs
 from lanes.standing.runs import Deployment, WantedRun
 

@@ -48,13 +48,7 @@ class Scheduler:
         )
         self._sizes, self._share, self.budget = sizes, FairShare(), BudgetLimit()
         # in the order in which they are asked: the first that says `Wait` gives the reason
-        self._limiters: tuple[Limiter, ...] = (
-            backpressure,
-            health,
-            places,
-            self._share,
-            rates,
-        )
+        self._limiters: tuple[Limiter, ...] = (backpressure, health, places, self._share, rates)
         self._bounds: tuple[Limiter, ...] = (backpressure, health, rates)
         self._buffer = Buffer(self._size, times.takes_s)
         self._versions: Mapping[VersionId, Version] = {}  # of what gathers or waits
@@ -211,10 +205,7 @@ class Scheduler:
 
     def passed_over(self, now: datetime) -> set[str]:
         """Return the models of which nothing is claimed now, so that work for other models is found behind theirs."""
-        return {
-            *self._health.circuits.open_models(now),
-            *self._backpressure.resting_models(now),
-        }
+        return {*self._health.circuits.open_models(now), *self._backpressure.resting_models(now)}
 
     # Giving up
 

@@ -110,9 +110,7 @@ def _is_free(of: RoutedCount) -> bool:
 
 
 def _split_rate(
-    of: Sequence[RoutedCount],
-    share: Callable[[Iterable[RoutedCount]], _Both],
-    otherwise: _Both,
+    of: Sequence[RoutedCount], share: Callable[[Iterable[RoutedCount]], _Both], otherwise: _Both
 ) -> _Both:
     """Return how often the split chose a batch; of a period without such items as in the other, or else `otherwise`."""
     pool = share(filter(_is_free, of))

@@ -25,13 +25,7 @@ PROVIDER = "ANTHROPIC_API_KEY"
 PROVIDER_URL = "ANTHROPIC_BASE_URL"
 # how the stand serves what is not set
 OWN = {DATABASE: "its own Postgres", PREFECT: "its own server", PROVIDER: "its local stand-in"}
-SLACK = (
-    "SLACK_BOT_TOKEN",
-    "SLACK_CHANNEL",
-    "SLACK_CHANNELS",
-    "SLACK_WEBHOOK_URL",
-    "SLACK_API_URL",
-)
+SLACK = ("SLACK_BOT_TOKEN", "SLACK_CHANNEL", "SLACK_CHANNELS", "SLACK_WEBHOOK_URL", "SLACK_API_URL")
 KEEPS_SLACK = "a `lanes up` that knows no Slack leaves the one in Prefect's block as it is"
 PREFECT_CREDENTIALS = (login.KEY, login.PAIR)  # Prefect reads them itself
 OF_SERVER = "PREFECT_SERVER_"

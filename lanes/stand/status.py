@@ -202,12 +202,7 @@ def _process(home: Path, name: str) -> "Process | None":
 
 
 def _ours(
-    name: str,
-    process: "Process | None",
-    detail: str,
-    *,
-    answers: bool,
-    start: str = "`lanes up`",
+    name: str, process: "Process | None", detail: str, *, answers: bool, start: str = "`lanes up`"
 ) -> ComponentStatus:
     if process is None:
         return ComponentStatus(name, Condition.STOPPED, f"start it with {start}")

@@ -93,13 +93,7 @@ COUNTS = (
     Count(Kind.ROUTE, "routed", "decided_at", ("version_id", "lane", *COSTS), word="reason"),
     Count(Kind.RAISED, "raised", "decided_at", ("version_id",), word="rule"),
     Count(Kind.ATTEMPT, "tried", "ended_at", (*TRY, *SPENT), word="outcome"),
-    Count(
-        Kind.TRY,
-        "tried",
-        "received_at",
-        (*TRY, *SPENT, "first_at", "last_at"),
-        word="outcome",
-    ),
+    Count(Kind.TRY, "tried", "received_at", (*TRY, *SPENT, "first_at", "last_at"), word="outcome"),
     Count(Kind.BUFFER, "tried", "ended_at", TRY, "waited is not null", took="waited"),
     Count(
         Kind.GATHERED,

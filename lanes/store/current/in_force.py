@@ -17,12 +17,7 @@ from alembic.util import PriorityDispatchResult
 from psycopg.errors import DuplicateObject, InvalidFunctionDefinition, InvalidTableDefinition
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError, ProgrammingError
-from sqlalchemy.schema import (
-    DropColumnComment,
-    DropTableComment,
-    SetColumnComment,
-    SetTableComment,
-)
+from sqlalchemy.schema import DropColumnComment, DropTableComment, SetColumnComment, SetTableComment
 
 from lanes.errors import SetupError
 from lanes.store.current.files import SqlFile, fingerprint, sql_files

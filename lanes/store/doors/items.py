@@ -13,14 +13,7 @@ from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
 from lanes import json_data
 from lanes.doors.filedoor import Admitted, BadLine, FileLine, Layout, job_of, read_lines
-from lanes.doors.item import (
-    KEY_LIMIT,
-    Admission,
-    Amendment,
-    JobOrder,
-    Refusal,
-    Submission,
-)
+from lanes.doors.item import KEY_LIMIT, Admission, Amendment, JobOrder, Refusal, Submission
 from lanes.errors import Refused, UnknownItem
 from lanes.json_data import replace_unstorable, weight
 from lanes.packing import MOST_BYTES, chunks

@@ -76,11 +76,7 @@ def _is_outdated(now: datetime) -> sa.ColumnElement[bool]:
 
 
 def begin(
-    connection: sa.Connection,
-    incident_id: IncidentId,
-    *,
-    posts: Severity | None,
-    now: datetime,
+    connection: sa.Connection, incident_id: IncidentId, *, posts: Severity | None, now: datetime
 ) -> bool:
     """Record that a try has begun, that `posts` with this severity or edits; return False if another one has begun since.
 

@@ -66,11 +66,7 @@ def by_models(connection: Connection, models: Collection[str]) -> list[VersionId
 
 
 def needed(
-    connection: Connection,
-    models: Collection[str],
-    *,
-    provider: str | None = None,
-    now: datetime,
+    connection: Connection, models: Collection[str], *, provider: str | None = None, now: datetime
 ) -> list[Needed]:
     """Return the most urgent claimable real-time work for each workload and model among `models`, the most urgent first.
 

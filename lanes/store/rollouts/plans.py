@@ -120,10 +120,7 @@ def traffic(
     row = connection.execute(text(TRAFFIC_OF_ALL if of_all else TRAFFIC), given).one()
     if row.items <= 0:
         return SplitTraffic()
-    each = {
-        Lane.REALTIME: row.realtime_usd / row.items,
-        Lane.BATCH: row.batch_usd / row.items,
-    }
+    each = {Lane.REALTIME: row.realtime_usd / row.items, Lane.BATCH: row.batch_usd / row.items}
     passes = sharing.known(connection, now=now).passes_of(version)
     each[Lane.REALTIME] += each[Lane.BATCH] * passes  # the authoritative pass
     measured, tried = _recent(connection, playbook, version, consumer, now)

@@ -6,14 +6,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple
 from weakref import WeakKeyDictionary
 
-from lanes.promises.decisions import (
-    EARLIER,
-    HOUR,
-    WINDOWS,
-    ConsumerReads,
-    RaisedRules,
-    RoutedHours,
-)
+from lanes.promises.decisions import EARLIER, HOUR, WINDOWS, ConsumerReads, RaisedRules, RoutedHours
 from lanes.routing.mix import LATER, RoutedCount
 from lanes.statistics.shares import SampleShare
 from lanes.store.asking import Ask, through

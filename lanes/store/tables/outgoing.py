@@ -221,10 +221,7 @@ class webhook_try(sa.TypedColumns):
         primary_key=True,
     )
     webhook_id: sa.Named[int] = column(
-        None,
-        sa.ForeignKey(webhook.c.id, ondelete="cascade"),
-        type_=sa.BigInteger,
-        primary_key=True,
+        None, sa.ForeignKey(webhook.c.id, ondelete="cascade"), type_=sa.BigInteger, primary_key=True
     )
     subject: sa.Named[str] = column("The item, job or incident whose events keep their order")
     attempts: sa.Named[int]

@@ -101,8 +101,7 @@ class rollout_measurement(TypedColumns):
 
 
 @table(
-    index("ix_shadow_pair_item", "item_id"),
-    index("uq_shadow_pair_work", "work_id", unique=True),
+    index("ix_shadow_pair_item", "item_id"), index("uq_shadow_pair_work", "work_id", unique=True)
 )
 class shadow_pair(TypedColumns):
     """Items of a rollout that both lanes answer, so that the lanes can be compared on the same items."""

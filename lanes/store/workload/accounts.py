@@ -41,11 +41,7 @@ class LaneAccount:
 
 
 def note(
-    connection: Connection,
-    opened: Mapping[str, str],
-    *,
-    new: Collection[str] = (),
-    now: datetime,
+    connection: Connection, opened: Mapping[str, str], *, new: Collection[str] = (), now: datetime
 ) -> set[str]:
     """Note at the workloads the account of each opened provider block, and return the names of all blocks in use.
 
