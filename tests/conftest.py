@@ -48,12 +48,7 @@ UNHURRIED = [
     HealthCheck.large_base_example,
     HealthCheck.function_scoped_fixture,
 ]
-settings.register_profile(
-    "quick",
-    max_examples=12,
-    deadline=None,
-    suppress_health_check=UNHURRIED,
-)
+settings.register_profile("quick", max_examples=12, deadline=None, suppress_health_check=UNHURRIED)
 settings.register_profile("thorough", settings.get_profile("quick"), max_examples=80)
 settings.load_profile("quick")
 

@@ -1,21 +1,26 @@
 """Workloads and items as tests need them: each call names only what matters to the test."""
 
 import json
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection
 
 from lanes.doors.item import Submission
-from lanes.ids import VersionId
+from lanes.ids import IncidentId, VersionId
+from lanes.promises.incident import Incident, IncidentState, Promise, Severity
 from lanes.provider.batches import BLOCK, BatchBody, custom_id
-from lanes.replays import Selection
+from lanes.replays import Generation, Selection
 from lanes.routing.route import ArrivedItem, decide
 from lanes.store.doors import history, items, unrouted
+from lanes.store.replays import replays
 from lanes.store.routing import routes
 from lanes.store.workload import workloads
+from lanes.words import Signature
 from lanes.workload.definition import parse
 from lanes.workload.version import Spec, Version
+from tests.conftest import NOON
 
 FORCED = Selection(force=True)  # items are asked again, although nothing changed
 SCHEMA = {
@@ -29,6 +34,38 @@ SCHEMA = {
 def spec(**fields: Any) -> Spec:
     """Return a valid workload definition."""
     return parse("letters", {"instructions": "Sort the letter.", "output_schema": SCHEMA, **fields})
+
+
+def incident_of(
+    promise: Promise, workload: str = "letters", subject: str = "", **fields: Any
+) -> Incident:
+    """Return an open incident with a warning."""
+    made = Incident(
+        IncidentId(7),
+        "uid",
+        promise,
+        workload,
+        subject,
+        Severity.WARNING,
+        IncidentState.OPEN,
+        9,
+        5,
+        20,
+        "items",
+        "It is so.",
+        NOON,
+        NOON,
+        None,
+    )
+    return replace(made, **fields)
+
+
+def begin_replay(
+    connection: Connection, name: str = "letters", *, now: datetime = NOON, **asked: Any
+) -> Generation:
+    """Begin a replay by the version in force, by default of all items, although nothing changed."""
+    asked = {"version_no": None, "first": None, "last": None, "selection": FORCED} | asked
+    return replays.begin(connection, name, by=Signature("ada", "", now), **asked)
 
 
 def version(id: int = 1, workload: str = "letters", **fields: Any) -> Version:

@@ -1,17 +1,19 @@
 """Playbooks and rollouts as tests need them: each call names only what matters to the test."""
 
 import json
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection
 
+from lanes.ids import RolloutId
 from lanes.rollouts.gates import Figures, Judgement
 from lanes.rollouts.playbook import ALPHA, Playbook, parse
 from lanes.rollouts.rollout import Rollout
 from lanes.store.rollouts import rollout_moves
-from lanes.words import Signature
+from lanes.words import RolloutState, Signature
 from tests.conftest import NOON
 
 NAME = "batch-to-realtime"
@@ -51,15 +53,36 @@ def playbook(
 
 
 def write(
-    folder: Path,
-    *steps: dict[str, Any],
-    direction: str = "batch_to_realtime",
-    alpha: float = ALPHA,
+    folder: Path, *steps: dict[str, Any], direction: str = "batch_to_realtime", alpha: float = ALPHA
 ) -> str:
     """Write a playbook's file and return its path."""
     file = folder / f"{NAME}.yaml"
     file.write_text(text(*steps, direction=direction, alpha=alpha))
     return str(file)
+
+
+def rollout_of(book: Playbook | None = None, **fields: Any) -> Rollout:
+    """Return a rollout of workload `letters` that runs its first step."""
+    made = Rollout(
+        RolloutId(7),
+        book or playbook(),
+        "letters",
+        None,
+        RolloutState.RUNNING,
+        0,
+        NOON,
+        0,
+        0,
+        None,
+        0,
+        None,
+        "ada",
+        "trial",
+        NOON,
+        None,
+        None,
+    )
+    return replace(made, **fields)
 
 
 def begin(

@@ -70,12 +70,7 @@ def main() -> None:
         empty.dispose()
     figures["claim_p99_ratio"] = claims["p99_ms_with"] / claims["p99_ms_without"]
     tell(
-        "figures",
-        figures,
-        **vars(given),
-        seeded_s=round(seeded_s),
-        claims=claims,
-        slowest=slowest,
+        "figures", figures, **vars(given), seeded_s=round(seeded_s), claims=claims, slowest=slowest
     )
 
 

@@ -38,12 +38,7 @@ from scipy import special, stats
 from lanes.rollouts.gates import MEANS, Gate, Measure, Measurement, judge
 from lanes.rollouts.playbook import Playbook, load
 from lanes.statistics import shares
-from lanes.statistics.differences import (
-    PairedShares,
-    difference_bounds,
-    is_larger,
-    is_smaller,
-)
+from lanes.statistics.differences import PairedShares, difference_bounds, is_larger, is_smaller
 from lanes.statistics.means import MeanSequence
 from lanes.statistics.shares import SampleShare
 from lanes.words import Verdict

@@ -165,10 +165,5 @@ GOALS: Mapping[str, Mapping[str, Goal]] = {
         "tick_s": most(0.2),
         "opened_at_half_limit_per_day": most(0.05),
     },
-    "quiet": {
-        "incidents": most(0),
-        "messages": most(0),
-        "items": TOLD,
-        "unsettled": most(0),
-    },
+    "quiet": {"incidents": most(0), "messages": most(0), "items": TOLD, "unsettled": most(0)},
 }

@@ -27,10 +27,7 @@ def test_every_item_is_asked_and_paid_once_through_a_pooler(
     open_folder: Path, own_database_url: str, mode: str, size: int
 ) -> None:
     with pooler(own_database_url, open_folder, mode=mode, size=size) as pooled:
-        addresses = {
-            "LANES_DATABASE_URL": pooled,
-            "LANES_DIRECT_DATABASE_URL": own_database_url,
-        }
+        addresses = {"LANES_DATABASE_URL": pooled, "LANES_DIRECT_DATABASE_URL": own_database_url}
         stand = put_up(open_folder / f"pooled-{mode}", **addresses)
         stand.pool = create_engine(own_database_url)
         try:

@@ -62,10 +62,7 @@ def _plain(url: str) -> str:
 
 
 def test_a_restored_copy_collects_adopts_and_answers_everything_and_pays_no_batch_twice(
-    open_folder: Path,
-    provider: EndpointProcess,
-    postgres: Running,
-    monkeypatch: pytest.MonkeyPatch,
+    open_folder: Path, provider: EndpointProcess, postgres: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     programs = Path(_program()).parent
     monkeypatch.setenv("PATH", f"{programs}{os.pathsep}{os.environ['PATH']}")

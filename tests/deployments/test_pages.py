@@ -5,33 +5,18 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page
 
-from lanes.ids import IncidentId
-from lanes.promises.incident import Incident, IncidentState, Promise, Severity
+from lanes.promises.incident import Promise
 from lanes.promises.remedy import FormLink, form
 from lanes.standing.runs import Deployment, WantedRun
 from tests import pages
 from tests.browser import Browser, value
-from tests.conftest import NOON
+from tests.examples import incident_of
 from tests.running_stand import RunningStand
 
 pytestmark = pytest.mark.slow
 
-SLOW = Incident(
-    IncidentId(7),
-    "uid",
-    Promise.REALTIME_SLOW,
-    "tickets",
-    "",
-    Severity.WARNING,
-    IncidentState.OPEN,
-    9,
-    5,
-    40,
-    "seconds",
-    "It is slow.",
-    NOON,
-    NOON,
-    None,
+SLOW = incident_of(
+    Promise.REALTIME_SLOW, "tickets", samples=40, unit="seconds", sentence="It is slow."
 )
 
 

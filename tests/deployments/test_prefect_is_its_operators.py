@@ -130,11 +130,7 @@ def test_a_foreign_page_in_the_operators_own_browser_gets_nothing_and_moves_noth
             },
             "pause": {
                 "parameters": {
-                    "action": {
-                        "workload": "tickets",
-                        "who": "foreign",
-                        "why": "foreign",
-                    }
+                    "action": {"workload": "tickets", "who": "foreign", "why": "foreign"}
                 },
                 "job_variables": {"command": "true"},
             },

@@ -24,6 +24,7 @@ from tasks.connections import Connections, opening
 from tests.examples import admit, publish, route
 from tests.passing_time import PassingTime
 from tests.prefect_standin import PrefectStandIn
+from tests.slack_standin import SlackStandIn
 
 RUN = UUID(int=4711)  # the flow run that everything in a test is part of
 
@@ -87,6 +88,14 @@ def prefect(prefect: PrefectStandIn) -> Iterator[PrefectStandIn]:
     """A Prefect server of the test's own, which everything in the test takes for its server."""
     with asked_at(prefect.api_url), disable_run_logger():
         yield prefect
+
+
+@pytest.fixture
+def standin() -> Iterator[SlackStandIn]:
+    """A Slack of the test's own."""
+    running = SlackStandIn()
+    yield running
+    running.stop()
 
 
 class Sender:

@@ -91,11 +91,7 @@ async def answered(at: Connections, sender: Sender, *keys: str) -> None:
 
 
 async def test_each_account_answers_and_is_billed_for_its_own_workloads(
-    both: Connections,
-    endpoint: Endpoint,
-    abroad: Endpoint,
-    sender: Sender,
-    prefect: PrefectStandIn,
+    both: Connections, endpoint: Endpoint, abroad: Endpoint, sender: Sender, prefect: PrefectStandIn
 ) -> None:
     await sender.items("a", "b", lane=Lane.REALTIME, workload="letters")
     await sender.items("c", lane=Lane.REALTIME, workload="bills", provider="eu")
@@ -209,11 +205,7 @@ async def test_the_load_of_one_account_is_none_of_another_s(
 
 
 async def test_the_bill_of_each_account_is_compared_with_what_it_answered(
-    at: Connections,
-    blocks: Blocks,
-    abroad: Endpoint,
-    sender: Sender,
-    prefect: PrefectStandIn,
+    at: Connections, blocks: Blocks, abroad: Endpoint, sender: Sender, prefect: PrefectStandIn
 ) -> None:
     now = await at.db.now()
     noon = now.replace(hour=12, minute=0, second=0) + timedelta(days=1)

@@ -256,10 +256,7 @@ async def test_a_line_without_a_result_is_read_again_and_spoils_no_other(
 
 @pytest.mark.slow
 async def test_lines_that_come_twice_are_one_attempt_and_all_outcomes_add_up_to_the_items(
-    at: Connections,
-    endpoint: Endpoint,
-    sender: Sender,
-    tampering: Tampering,
+    at: Connections, endpoint: Endpoint, sender: Sender, tampering: Tampering
 ) -> None:
     await sender.items(*KEYS, lane=Lane.BATCH, batch_pack=3)
     endpoint.fault("batch_request", "wrong_ids", times=1)
@@ -375,10 +372,7 @@ async def test_an_adopted_batch_of_which_no_line_can_be_read_is_neither_proved_n
 
 
 async def test_the_first_line_that_can_be_read_lets_an_adopted_batch_go_whatever_stands_before_or_behind_it(
-    at: Connections,
-    endpoint: Endpoint,
-    sender: Sender,
-    tampering: Tampering,
+    at: Connections, endpoint: Endpoint, sender: Sender, tampering: Tampering
 ) -> None:
     await sender.items(*KEYS, lane=Lane.BATCH)
     batch = await adopted(at, endpoint, sender)

@@ -27,12 +27,7 @@ ORDERS = {
     "answer": ["standing", "event_id"],
     **{
         each: ["workload", "who", "why"]
-        for each in (
-            "hold_rollout",
-            "abort_rollout",
-            "promote_rollout",
-            "accept_quality",
-        )
+        for each in ("hold_rollout", "abort_rollout", "promote_rollout", "accept_quality")
     },
     **{each: ["workload", "replay", "who", "why"] for each in ("pause", "resume")},
     **{
@@ -89,9 +84,7 @@ ORDERS = {
     "tidy": ["refused_days", "amendments_days", "labels_days", "reads_days", "webhooks_days"],
 }
 NOTHING_GIVEN: dict[str, dict[str, Any]] = {
-    "promote": {
-        "action": {"workload": "letters", "generation": None, "who": "ada", "why": "so"},
-    },
+    "promote": {"action": {"workload": "letters", "generation": None, "who": "ada", "why": "so"}},
     "advise": {"question": {"workload": "letters", "items_per_month": None}},
     "answer": {"wake": {"event_id": None}},
     "migrate": {"order": {"workload": None}},
@@ -114,7 +107,7 @@ NOTHING_GIVEN: dict[str, dict[str, Any]] = {
             "hard_usd": None,
             "who": "ada",
             "why": "so",
-        },
+        }
     },
     "set_overhead": {
         "overhead": {
@@ -125,7 +118,7 @@ NOTHING_GIVEN: dict[str, dict[str, Any]] = {
             "from_date": None,
             "who": "ada",
             "why": "so",
-        },
+        }
     },
     "depart": {"departure": {"workload": None}},
 }

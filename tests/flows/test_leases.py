@@ -23,10 +23,7 @@ END_OTHERS = """select pg_terminate_backend(pid) from pg_stat_activity
 
 @pytest.mark.slow
 async def test_a_drain_whose_calls_are_slow_renews_its_leases(
-    at: Connections,
-    endpoint: Endpoint,
-    sender: Sender,
-    prefect: PrefectStandIn,
+    at: Connections, endpoint: Endpoint, sender: Sender, prefect: PrefectStandIn
 ) -> None:
     endpoint.fault("messages", "stall")
     await sender.items("a", lane=Lane.REALTIME)
@@ -67,19 +64,12 @@ async def test_the_claims_of_a_drain_that_died_are_anothers_once_their_leases_ar
             await until_answered(opened, sender, "a")
     assert await sender.rows(
         "select outcome, bound_usd > 0 from lanes.attempt_log order by attempt"
-    ) == [
-        ("unknown", True),
-        ("valid", False),
-    ]
+    ) == [("unknown", True), ("valid", False)]
 
 
 @pytest.mark.slow
 async def test_a_drain_whose_every_session_is_ended_while_its_calls_are_in_flight_loses_no_claim(
-    at: Connections,
-    endpoint: Endpoint,
-    sender: Sender,
-    prefect: PrefectStandIn,
-    pool: Engine,
+    at: Connections, endpoint: Endpoint, sender: Sender, prefect: PrefectStandIn, pool: Engine
 ) -> None:
     endpoint.fault("messages", "stall")
     await sender.items(*"abcdef", lane=Lane.REALTIME, max_failures=1)
@@ -123,10 +113,7 @@ async def test_what_a_drain_holds_is_renewed_no_more_when_its_loop_stands_still_
 
 @pytest.mark.slow
 async def test_a_drain_asks_nothing_for_claims_that_it_could_not_renew_lately(
-    at: Connections,
-    endpoint: Endpoint,
-    sender: Sender,
-    prefect: PrefectStandIn,
+    at: Connections, endpoint: Endpoint, sender: Sender, prefect: PrefectStandIn
 ) -> None:
     packed = {"lane": Lane.REALTIME, "buffer_s": 5, "realtime_pack": 2}
     await sender.items("a", **packed)

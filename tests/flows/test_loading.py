@@ -6,16 +6,7 @@ import sys
 import pytest
 
 SDK = ("aiohttp", "anthropic")
-LATER = (
-    *SDK,
-    "alembic",
-    "cel.cel",
-    "genai_prices",
-    "httpx2",
-    "numpy",
-    "scipy",
-    "slack_sdk",
-)
+LATER = (*SDK, "alembic", "cel.cel", "genai_prices", "httpx2", "numpy", "scipy", "slack_sdk")
 
 
 def loaded(flow: str, *modules: str) -> list[str]:

@@ -129,11 +129,7 @@ async def test_a_drain_whose_account_takes_nothing_says_so_too(
 @pytest.mark.slow
 @pytest.mark.parametrize("trouble", ["hangs", "answers 503"])
 async def test_a_prefect_in_trouble_delays_no_answer_in_and_after_an_outage_and_is_told_later(
-    at: Connections,
-    endpoint: Endpoint,
-    sender: Sender,
-    prefect: PrefectStandIn,
-    trouble: str,
+    at: Connections, endpoint: Endpoint, sender: Sender, prefect: PrefectStandIn, trouble: str
 ) -> None:
     pace = replace(LOOKS_ALWAYS, notice_limit_s=0.5)
     prefect.hangs, prefect.status = trouble == "hangs", None if trouble == "hangs" else 503

@@ -284,9 +284,7 @@ async def test_what_must_be_known_overtakes_the_answers_that_are_under_way(
 
 
 async def test_who_has_little_time_leaves_what_would_go_too_fast(
-    db: Database,
-    prefect: PrefectStandIn,
-    caplog: pytest.LogCaptureFixture,
+    db: Database, prefect: PrefectStandIn, caplog: pytest.LogCaptureFixture
 ) -> None:
     await add(db, *(str(number) for number in range(60)))
     assert await Publisher(db, per_s=1).try_once(within_s=20) == outgoing.MOST

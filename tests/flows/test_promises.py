@@ -1,7 +1,6 @@
 """Telling Slack: one message an incident through every kind of trouble, and a watch that trouble never fails;
 one file because all are scenes of one watch and one Slack."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -45,14 +44,6 @@ from tests.store.tries import claim, save, tried
 BREACH = Assessment(Promise.REALTIME_SLOW, "letters", Verdict.FAILED, 7.5, 5, 40, "It is slow.")
 KEPT = replace(BREACH, verdict=Verdict.PASSED, value=1, sentence="It is fast again.")
 UI = "http://prefect.example"
-
-
-@pytest.fixture
-def standin() -> Iterator[SlackStandIn]:
-    """A Slack of the test's own."""
-    running = SlackStandIn()
-    yield running
-    running.stop()
 
 
 @pytest.fixture

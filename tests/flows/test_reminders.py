@@ -1,6 +1,6 @@
 """An approval that waits is told in Slack with its link, and once a day again, as a reply in the thread of its message."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from uuid import UUID
 
 import pytest
@@ -20,14 +20,6 @@ from tests.slack_standin import CHANNEL, TOKEN, PostedMessage, SlackStandIn
 
 UI = "http://prefect.example"
 RUN = UUID(int=7)
-
-
-@pytest.fixture
-def standin() -> Iterator[SlackStandIn]:
-    """A Slack of the test's own."""
-    running = SlackStandIn()
-    yield running
-    running.stop()
 
 
 class ClockedDatabase(Database):
@@ -130,19 +122,11 @@ async def test_a_reminder_that_slack_refused_is_tried_again_and_one_that_may_hav
     standin.fail("chat.postMessage", error="ratelimited")
     assert [
         await tick(clock, standin, bot, hours=24, minutes=minutes) for minutes in (0, 5, 10)
-    ] == [
-        0,
-        1,
-        0,
-    ]
+    ] == [0, 1, 0]
     standin.fail("chat.postMessage", lost=True)
     assert [
         await tick(clock, standin, bot, hours=48, minutes=minutes) for minutes in (11, 12, 30)
-    ] == [
-        1,
-        0,
-        0,
-    ]
+    ] == [1, 0, 0]
     assert len(reminders(standin)) == 2
 
 

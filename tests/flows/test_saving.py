@@ -62,9 +62,7 @@ async def test_neighbours_are_committed_before_the_first_wait_and_the_held_one_i
 
 
 async def test_what_stays_locked_is_returned_and_can_be_saved_later(
-    db: Database,
-    pool: Engine,
-    claims: tuple[ClaimedWork, ClaimedWork],
+    db: Database, pool: Engine, claims: tuple[ClaimedWork, ClaimedWork]
 ) -> None:
     held, free = claims
     both = [tried(held), tried(free)]

@@ -2,7 +2,6 @@
 one file because all are scenes of one watch and one Slack."""
 
 import asyncio
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -39,14 +38,6 @@ from tests.slack_standin import CHANNEL, CHANNEL_ID, TOKEN, PostedMessage, Slack
 from tests.store import tries
 
 WORSE = replace(BREACH, value=40)
-
-
-@pytest.fixture
-def standin() -> Iterator[SlackStandIn]:
-    """A Slack of the test's own."""
-    running = SlackStandIn()
-    yield running
-    running.stop()
 
 
 class Thread(Story):

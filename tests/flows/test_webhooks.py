@@ -288,9 +288,7 @@ async def test_events_of_one_item_keep_their_order_whatever_fails(
 
 
 async def test_a_kill_between_request_and_save_repeats_the_event_under_its_id(
-    subscribers: Subscribers,
-    receive: Callable[[], Receiver],
-    monkeypatch: pytest.MonkeyPatch,
+    subscribers: Subscribers, receive: Callable[[], Receiver], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     crm = receive()
     await subscribers.add(crm)

@@ -23,7 +23,7 @@ WALL_CLOCKS = {
 }
 LAST_NAMES = {each.rpartition(".")[2] for each in WALL_CLOCKS}
 ALLOWED = {
-    "lanes/stand/supervisor.py": "its log tells this host's time, also while the database is away, and it compares the clocks",
+    "lanes/stand/supervisor.py": "its log tells this host's time, also while the database is away, and it compares the clocks"
 }
 HANDED_OUT = (
     "flows",

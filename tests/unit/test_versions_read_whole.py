@@ -22,9 +22,7 @@ LOOKS = {
 }
 IN_SQL = re.compile(r"\bspec\s*(->|#>|@>|@\?|@@|\?|\[)|jsonb_\w+\s*\(\s*(\w+\.)?spec\b")
 STORED = re.compile(r"\.c\.spec$")
-ALLOWED = {
-    "lanes/store/workload": "versions are published and read here, whole",
-}
+ALLOWED = {"lanes/store/workload": "versions are published and read here, whole"}
 
 
 def looks(module: str) -> list[str]:

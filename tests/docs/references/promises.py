@@ -53,13 +53,7 @@ from lanes.promises.decisions import (
 )
 from lanes.promises.feeds import LONGER, WEEK, WEEKS, ArrivalPattern, Feed, feed_silent
 from lanes.promises.incident import TERMS, Incident, IncidentState, Promise, Severity, in_words
-from lanes.promises.quality import (
-    AnswerWatch,
-    Drift,
-    QualityMeasure,
-    WatchedFigure,
-    quality_drift,
-)
+from lanes.promises.quality import AnswerWatch, Drift, QualityMeasure, WatchedFigure, quality_drift
 from lanes.promises.remedy import FormLink, FormTarget, commands, form
 from lanes.rollouts.gates import Judgement, Measurement
 from lanes.rollouts.playbook import parse

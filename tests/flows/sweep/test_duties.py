@@ -17,7 +17,7 @@ from lanes.store.doors import items
 from lanes.store.realtime import circuits
 from lanes.store.replays import replays
 from lanes.store.signals import Role, RoleLock, holder_exists
-from lanes.words import Lane, Signature
+from lanes.words import Lane
 from tasks import collect
 from tasks.connections import Connections
 from tasks.saving import end_lost_claims
@@ -34,7 +34,7 @@ from tasks.sweep.duties import (
 )
 from tasks.sweep.sweeper import BackgroundRequests
 from tests.conftest import NOON, later
-from tests.examples import FORCED, admit, publish, route
+from tests.examples import admit, begin_replay, publish, route
 from tests.flows.batches import collect_all, submit_and_end
 from tests.flows.conftest import Sender, until
 from tests.flows.sweep.conftest import Put
@@ -214,15 +214,7 @@ def answered_again(connection: Connection) -> None:
     admit(connection, "a", now=NOON, lane=Lane.REALTIME)
     route(connection, now=NOON)
     save(connection, *map(tried, claim(connection)))
-    begun = replays.begin(
-        connection,
-        "letters",
-        version_no=None,
-        first=None,
-        last=None,
-        selection=FORCED,
-        by=Signature("ada", "", NOON),
-    )
+    begun = begin_replay(connection)
     replays.read_some(connection, begun.id, now=NOON)
     _, waiting = submit(connection, letters)
     save(connection, *map(tried, waiting))

@@ -321,10 +321,7 @@ async def test_where_nothing_waits_only_the_drain_that_is_kept_warm_is_called_fo
 @pytest.mark.slow
 @pytest.mark.parametrize("trouble", [{"hangs": True}, {"status": 503}])
 async def test_whatever_prefect_does_the_call_stands_in_the_outbox(
-    db: Database,
-    put: Put,
-    prefect: PrefectStandIn,
-    trouble: dict[str, Any],
+    db: Database, put: Put, prefect: PrefectStandIn, trouble: dict[str, Any]
 ) -> None:
     prefect.breaks(**trouble)
     await put("a", lane=Lane.REALTIME)

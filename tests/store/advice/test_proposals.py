@@ -52,10 +52,7 @@ def seed(connection: Connection, *consumers: str, now: datetime = NOON) -> None:
 
 
 def refresh(
-    connection: Connection,
-    *uses: ConsumerUse,
-    now: datetime = NEXT_WEEK,
-    book: Playbook = BOOK,
+    connection: Connection, *uses: ConsumerUse, now: datetime = NEXT_WEEK, book: Playbook = BOOK
 ) -> Review:
     advice = advise(evidence(*uses or (late(),), batch_expected_s=6_000.0))
     return proposals.refresh(connection, advice, book, now=now)

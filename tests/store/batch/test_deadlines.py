@@ -8,9 +8,9 @@ from sqlalchemy import Connection
 from lanes.store.batch.ready_work import pressing, put_off
 from lanes.store.replays import replays
 from lanes.store.workload import workloads
-from lanes.words import Lane, Outcome, Signature
+from lanes.words import Lane, Outcome
 from tests.conftest import NOON, later
-from tests.examples import FORCED, admit, publish, route
+from tests.examples import admit, begin_replay, publish, route
 from tests.store.tries import claim, rows, save, tried
 
 AT_22_05 = later(hours=10, minutes=5)
@@ -94,15 +94,7 @@ def test_a_replay_presses_nobody(connection: Connection) -> None:
     publish(connection, now=NOON)
     admit(connection, "k", now=NOON, lane=Lane.REALTIME, due_at=later(days=1, minutes=1))
     route(connection, now=NOON)
-    begun = replays.begin(
-        connection,
-        "letters",
-        version_no=None,
-        first=None,
-        last=None,
-        selection=FORCED,
-        by=Signature("w", "y", NOON),
-    )
+    begun = begin_replay(connection)
     replays.read_some(connection, begun.id, now=NOON)
     assert pressing(connection, now=later(hours=23)) == []
 

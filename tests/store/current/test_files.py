@@ -54,8 +54,7 @@ def test_the_fingerprint_changes_with_definitions_and_not_with_comments() -> Non
 
 def test_the_comments_of_an_object_and_its_columns_stand_before_it() -> None:
     said = read(
-        "a",
-        f"-- For readers.\n--- What it\n--- is.\n---   one: One's\n---     number\n{A.sql}",
+        "a", f"-- For readers.\n--- What it\n--- is.\n---   one: One's\n---     number\n{A.sql}"
     )
     assert said.sql.endswith(
         f"{A.sql}comment on view lanes.a is 'What it is.';\n"

@@ -182,10 +182,7 @@ def test_a_readers_open_transaction_holds_up_the_replacing_of_what_it_read_and_n
         with pytest.raises(OperationalError, match="lock timeout"):
             put_in_force(
                 connection,
-                edited(
-                    "money/spend",
-                    ("inference_geo, speed", "inference_geo, speed, 1 as one"),
-                ),
+                edited("money/spend", ("inference_geo, speed", "inference_geo, speed, 1 as one")),
             )
 
 

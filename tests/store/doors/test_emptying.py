@@ -19,7 +19,7 @@ from lanes.words import Lane, Outcome, Signature
 from lanes.workload import definition
 from tasks.tidy import empty_out
 from tests.conftest import NOON, later
-from tests.examples import FORCED, admit, publish, route, spec, submission
+from tests.examples import admit, begin_replay, publish, route, spec, submission
 from tests.store.tries import claim, row, rows, said_somewhere, save, submit, tried
 
 SECRET = "Winterbourne"
@@ -228,15 +228,7 @@ def test_a_replay_that_was_promoted_before_is_compared_by_what_still_says_someth
     letters = publish(connection, now=NOON)
     settle(connection, "a")
     settle(connection, "b", now=later(days=30))
-    of = replays.begin(
-        connection,
-        "letters",
-        version_no=None,
-        first=None,
-        last=None,
-        selection=FORCED,
-        by=Signature("ada", "", LATER),
-    )
+    of = begin_replay(connection, now=LATER)
     of = replays.read_some(connection, of.id, now=LATER)
     _, works = submit(connection, letters, now=LATER)
     save(connection, *(tried(each, output={"category": "a"}) for each in works), now=LATER)

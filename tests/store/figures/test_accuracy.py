@@ -9,9 +9,9 @@ from lanes.json_data import why_unfit_label
 from lanes.store.doors import items
 from lanes.store.replays import promotions, replays
 from lanes.store.settling import outcomes
-from lanes.words import Lane, Signature
+from lanes.words import Lane
 from tests.conftest import NOON, later
-from tests.examples import FORCED, admit, publish, route
+from tests.examples import admit, begin_replay, publish, route
 from tests.store.tries import A, B, claimed_item, row, rows, save, submit, tried
 
 
@@ -43,15 +43,7 @@ def test_a_label_and_an_answer_of_transactions_that_overlap_count_once(
 
 def replayed(connection: Connection, *, answer: dict[str, str]) -> None:
     """A replay by the version in force has answered everything."""
-    of = replays.begin(
-        connection,
-        "letters",
-        version_no=None,
-        first=None,
-        last=None,
-        selection=FORCED,
-        by=Signature("ada", "", later(hours=1)),
-    )
+    of = begin_replay(connection, now=later(hours=1))
     replays.read_some(connection, of.id, now=later(hours=1))
     version = publish(connection, now=NOON)
     batch_id, works = submit(connection, version, now=later(hours=1), account=f"of {of.number}")

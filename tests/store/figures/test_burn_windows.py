@@ -71,9 +71,7 @@ def test_what_is_not_counted_yet_adds_to_what_is(connection: Connection) -> None
 
 
 @pytest.mark.usefixtures("broken")
-def test_a_rebuild_of_the_figures_keeps_what_only_watch_has_counted(
-    connection: Connection,
-) -> None:
+def test_a_rebuild_of_the_figures_keeps_what_only_watch_has_counted(connection: Connection) -> None:
     failed(connection, "more", ERRORS[:2], at=later(minutes=1))
     look(connection, later(minutes=17))
     before = look(connection, later(hours=2)).tried

@@ -144,10 +144,7 @@ def test_the_command_sets_and_lists_them(letters: None, capsys: Told) -> None:
     told = json.loads(capsys.readouterr().out)
     assert [
         (each["workload"], each["monthly_usd"], each["from_date"]) for each in told["overheads"]
-    ] == [
-        ("letters", 250, "2026-01-01"),
-        (None, 250, "2026-01-02"),
-    ]
+    ] == [("letters", 250, "2026-01-01"), (None, 250, "2026-01-02")]
     assert len(told["assumed"]) == 4
     assert advise("letters", as_json=True) == 0
     told = json.loads(capsys.readouterr().out)

@@ -25,7 +25,7 @@ from lanes.store.workload import workloads
 from lanes.words import Lane, Signature
 from lanes.workload import definition_file
 from tests.conftest import NOON, later
-from tests.examples import admit, publish, route
+from tests.examples import admit, begin_replay, publish, route
 from tests.store.promises.test_endings import broken, look, state
 from tests.store.tries import claim, claimed_item, home, save, submit, tried
 from tests.unit.promises.test_remedy import parsed
@@ -79,15 +79,7 @@ def sets_the_key(connection: Connection, of: Incident) -> None:
 
 
 def replays_and_promotes(connection: Connection, of: Incident) -> None:
-    begun = replays.begin(
-        connection,
-        of.workload,
-        version_no=None,
-        first=None,
-        last=None,
-        selection=Selection(only="failed"),
-        by=Signature("ada", "test", SOON),
-    )
+    begun = begin_replay(connection, of.workload, now=SOON, selection=Selection(only="failed"))
     replays.read_some(connection, begun.id, now=SOON)
     batch_id, work = submit(connection, workloads.in_force(connection)[of.workload], now=SOON)
     save(connection, *(tried(each, at=SOON) for each in work), batch_id=batch_id, now=SOON)

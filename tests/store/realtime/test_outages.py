@@ -32,6 +32,14 @@ def down(connection: Connection, *, now: datetime, calls: int = 3, model: str = 
     outages.faulted(connection, "acme", model, Fault("529", calls, now, now), now=now)
 
 
+def slow_lane(workload: str = "letters") -> Assessment:
+    """A breach that an outage of the real-time lane explains."""
+    said = "It is slow."
+    return Assessment(
+        Promise.REALTIME_SLOW, workload, Verdict.FAILED, 90, 20, 30, said, standstill=REALTIME
+    )
+
+
 def told(connection: Connection) -> list[str]:
     """The promises that Slack is told of, or will be."""
     rows = connection.execute(
@@ -145,16 +153,7 @@ def test_it_is_over_when_what_it_made_wait_was_asked_and_answers_that_came_late_
 def test_what_is_broken_still_when_its_parent_is_over_is_told_then(connection: Connection) -> None:
     publish(connection, now=NOON)
     down(connection, now=NOON)
-    slow = Assessment(
-        Promise.REALTIME_SLOW,
-        "letters",
-        Verdict.FAILED,
-        90,
-        20,
-        30,
-        "It is slow.",
-        standstill=REALTIME,
-    )
+    slow = slow_lane()
     incidents.record(connection, [slow], now=later(seconds=5))
     for second in (6, 7):
         incidents.record(connection, [replace(slow, value=second + 90)], now=later(seconds=second))
@@ -183,16 +182,7 @@ def test_what_its_own_measure_no_longer_says_when_its_parent_is_over_ends_untold
 ) -> None:
     publish(connection, now=NOON)
     down(connection, now=NOON)
-    slow = Assessment(
-        Promise.REALTIME_SLOW,
-        "letters",
-        Verdict.FAILED,
-        90,
-        20,
-        30,
-        "It is slow.",
-        standstill=REALTIME,
-    )
+    slow = slow_lane()
     (id_,) = incidents.record(connection, [slow], now=later(seconds=5)).opened
     afterwards = replace(slow, verdict=verdict, value=19)
     assert incidents.record(connection, [afterwards], now=later(seconds=6)).resolved == []
@@ -213,16 +203,7 @@ def test_what_no_outage_explains_is_told_at_once(connection: Connection) -> None
     publish(connection, "others", now=NOON, realtime_model="claude-sonnet-5-5")
     down(connection, now=NOON)
     failed = Assessment(Promise.ITEMS_FAILED, "letters", Verdict.FAILED, 2, 0, 2, "Two are poison.")
-    slow = Assessment(
-        Promise.REALTIME_SLOW,
-        "others",
-        Verdict.FAILED,
-        90,
-        20,
-        30,
-        "It is slow.",
-        standstill=REALTIME,
-    )
+    slow = slow_lane("others")
     incidents.record(connection, [failed, slow], now=later(seconds=5))
     assert told(connection) == ["provider_down", "items_failed", "realtime_slow"]
 
@@ -364,16 +345,7 @@ def test_a_circuit_that_closed_explains_what_it_made_wait_until_that_was_asked(
     connection: Connection,
 ) -> None:
     waits(connection)
-    slow = Assessment(
-        Promise.REALTIME_SLOW,
-        "letters",
-        Verdict.FAILED,
-        90,
-        20,
-        30,
-        "It is slow.",
-        standstill=REALTIME,
-    )
+    slow = slow_lane()
     circuits.answered(connection, "acme", MODEL, began_at=later(seconds=9))
     incidents.record(connection, [slow], now=later(seconds=10))
     assert told(connection) == ["provider_down"]

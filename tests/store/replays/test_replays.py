@@ -443,10 +443,7 @@ def test_a_promoted_item_that_was_amended_is_corrected_and_a_demotion_leaves_its
     assert promotions.demote(connection, "letters", now=AT)[1] == 1
     assert {
         (each.key, each.generation, each.revision) for each in rows(connection, "current_results")
-    } == {
-        ("a", 0, 1),
-        ("b", 0, 0),
-    }
+    } == {("a", 0, 1), ("b", 0, 0)}
 
 
 @pytest.mark.slow
@@ -482,10 +479,7 @@ def test_a_diff_counts_by_field_shows_examples_and_asks_the_labels_before_and_af
     assert found.fields == {"category": 3, "note": 1}
     assert [
         (of.field_name, of.change, [each.key for each in of.examples]) for of in found.kinds
-    ] == [
-        ("category", "a → b", ["a", "b", "c"]),
-        ("note", "", ["c"]),
-    ]
+    ] == [("category", "a → b", ["a", "b", "c"]), ("note", "", ["c"])]
     agreement = found.agreement["category"]
     assert (agreement.labels, agreement.current_right, agreement.replayed_right) == (3, 1, 2)
     promoted, _ = promotions.promote(connection, "letters", now=AT)

@@ -83,16 +83,7 @@ def test_a_replay_selects_by_time_keys_and_a_condition(connection: Connection) -
     settle(connection, "c", minutes=20, payload={"n": 3})
     assert asked(connection, forced(since=later(minutes=10))) == ["b", "c"]
     assert asked(connection, forced(until=later(minutes=10))) == ["a"]
-    assert asked(
-        connection,
-        forced(
-            key=(
-                "c",
-                "a",
-                "ghost",
-            )
-        ),
-    ) == ["a", "c"]
+    assert asked(connection, forced(key=("c", "a", "ghost"))) == ["a", "c"]
     assert asked(connection, forced(where="has(payload.n) && payload.n > 2")) == ["c"]
     assert asked(connection, forced(since=later(minutes=5), where="age_s < 1.0", key=("b",))) == [
         "b"
@@ -152,29 +143,12 @@ def test_a_replay_selects_labeled_differing_and_failed_items_and_by_who_answered
 
 def test_a_selection_is_kept_and_an_equal_replay_goes_on_with_it(connection: Connection) -> None:
     settle(connection, "a", "b", "c", "d")
-    chosen = forced(
-        key=(
-            "a",
-            "c",
-            "d",
-        ),
-        since=NOON,
-    )
+    chosen = forced(key=("a", "c", "d"), since=NOON)
     of = replays.read_some(connection, begin(connection, chosen).id, limit=1, now=AT)
     assert (of.items, of.cursor_position) == (1, 1)
     with pytest.raises(ActionRefused, match=r"since .*, key .*; promote or drop it"):
         begin(connection, forced(key=("a",)))
-    again = begin(
-        connection,
-        forced(
-            since=NOON,
-            key=(
-                "a",
-                "c",
-                "d",
-            ),
-        ),
-    )
+    again = begin(connection, forced(since=NOON, key=("a", "c", "d")))
     assert (again.id, again.selection) == (of.id, chosen)
     assert begin(connection, Selection()).id == of.id, "a span such as 7d cannot be repeated"
     assert read(connection, again).items == 3
@@ -268,15 +242,7 @@ def test_an_item_is_asked_again_if_its_history_changed_meanwhile(
     match change:
         case "amend":
             items.amend(connection, Amendment("letters", "b", {"text": "n"}), door="client", now=AT)
-            assert asked(
-                connection,
-                Selection(
-                    key=(
-                        "a",
-                        "c",
-                    )
-                ),
-            ) == ["c"]
+            assert asked(connection, Selection(key=("a", "c"))) == ["c"]
         case "cancel":
             connection.execute(
                 text("update lanes.item set canceled_at = :now where key = 'b'"), {"now": AT}
@@ -288,16 +254,7 @@ def test_an_item_is_asked_again_if_its_history_changed_meanwhile(
         case _:
             before = NOON - timedelta(minutes=59, seconds=30)
             settle(connection, "late", entity="ann", occurred_at=before)
-            assert asked(
-                connection,
-                Selection(
-                    key=(
-                        "a",
-                        "b",
-                        "c",
-                    )
-                ),
-            ) == ["b"]
+            assert asked(connection, Selection(key=("a", "b", "c"))) == ["b"]
 
 
 def test_a_skipped_item_keeps_its_live_answer_when_the_rest_is_promoted(

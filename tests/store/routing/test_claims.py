@@ -123,11 +123,7 @@ def test_a_claim_that_begins_at_a_rank_takes_what_has_it_and_what_ranks_behind_i
     )
     assert keys(
         work.claim(connection, Lane.REALTIME, most, within=work.ClaimBounds(begin), **how)
-    ) == [
-        "bill",
-        "due in 20 s",
-        "due in 30 s",
-    ]
+    ) == ["bill", "due in 20 s", "due in 30 s"]
     assert work.waiting(connection, Lane.REALTIME, since=begin, now=NOON).versions == {}
     assert work.waiting(connection, Lane.REALTIME, now=NOON).versions.keys() == {"letters"}
     assert keys(work.claim(connection, Lane.REALTIME, most, **how)) == ["due in 10 s"]

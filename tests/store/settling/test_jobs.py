@@ -140,9 +140,7 @@ def test_a_job_is_done_once_every_item_is_over(mixed: Connection) -> None:
     assert found.estimated_usd == found.cost_usd
 
 
-def test_canceling_in_the_middle_of_a_batch_bills_and_shows_nothing(
-    connection: Connection,
-) -> None:
+def test_canceling_in_the_middle_of_a_batch_bills_and_shows_nothing(connection: Connection) -> None:
     letters = publish(connection, now=NOON)
     admit(connection, "a", "b", now=NOON, lane=Lane.BATCH, job="mine")
     route(connection, now=NOON)

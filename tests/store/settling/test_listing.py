@@ -22,10 +22,10 @@ from lanes.store.settling.listing import (
     page,
     schemas,
 )
-from lanes.words import ItemState, Lane, Outcome, Signature
+from lanes.words import ItemState, Lane, Outcome
 from lanes.workload.version import Version
 from tests.conftest import NOON, later
-from tests.examples import FORCED, admit, publish, route
+from tests.examples import admit, begin_replay, publish, route
 from tests.store.tries import A, B, claim, claimed_item, rows, save, submit, tried
 
 LETTERS = ListingQuery("letters")
@@ -164,15 +164,7 @@ def test_an_amended_item_shows_the_answer_to_what_it_was(
 def test_a_replay_shows_nothing_before_it_is_promoted(connection: Connection) -> None:
     version = publish(connection, now=NOON)
     save(connection, tried(claimed_item(connection), output=A), now=later(minutes=1))
-    again = replays.begin(
-        connection,
-        "letters",
-        version_no=None,
-        first=None,
-        last=None,
-        selection=FORCED,
-        by=Signature("ada", "", NOON),
-    )
+    again = begin_replay(connection)
     replays.read_some(connection, again.id, now=NOON)
     batch_id, (work,) = submit(connection, version)
     save(connection, tried(work, output=B), batch_id=batch_id, now=later(minutes=2))

@@ -1,11 +1,16 @@
 """What becomes of both answers of a rescued item, in either mode, in whichever order they come."""
 
+from datetime import datetime
 from decimal import Decimal
+from typing import Any
 
 import pytest
 from sqlalchemy import Connection
 
 from lanes.batch.batch import CreateAnswer
+from lanes.ids import BatchId
+from lanes.packing import ClaimedWork
+from lanes.settling.outcome import SaveResult
 from lanes.store.batch import collection, creates, doubts
 from lanes.store.routing import rescues
 from lanes.store.settling import decisions
@@ -25,24 +30,39 @@ from tests.store.late import (
 )
 from tests.store.tries import A, B, claim, events, home, intend, row, rows, said, save, tried
 
+HOME_AT = later(hours=9)
 ANY_MODE = pytest.mark.parametrize("mode", list(Mode))
+
+
+def taken_over(connection: Connection, mode: Mode = Mode.PLAIN) -> tuple[BatchId, ClaimedWork]:
+    """Item k is in a batch, late, and claimed by real time."""
+    batch_id = in_batch(connection, "k", mode=mode)
+    rescue(connection)
+    (mine,) = claim(connection, now=LATE)
+    return batch_id, mine
+
+
+def batch_answers(
+    connection: Connection,
+    batch_id: BatchId,
+    outcome: Outcome = Outcome.VALID,
+    *,
+    now: datetime = HOME_AT,
+    **tried_as: Any,
+) -> SaveResult:
+    """The answer of the batch comes."""
+    attempt = tried(of_batch(connection, batch_id), outcome, at=now, **tried_as)
+    return save(connection, attempt, batch_id=batch_id, now=now)
 
 
 def test_in_plain_mode_the_first_answer_settles_and_the_late_one_is_billed_and_recorded_and_never_shown(
     connection: Connection,
 ) -> None:
-    batch_id = in_batch(connection, "k")
-    rescue(connection)
-    (mine,) = claim(connection, now=LATE)
+    batch_id, mine = taken_over(connection)
     save(connection, tried(mine, output=A, at=LATE), now=LATE)
     assert row(connection, "item_status").state == "settled"
     collection.ended(connection, batch_id, at=later(hours=9), now=later(hours=9))
-    saved = save(
-        connection,
-        tried(of_batch(connection, batch_id), output=B),
-        batch_id=batch_id,
-        now=later(hours=9),
-    )
+    saved = batch_answers(connection, batch_id, output=B)
     home(connection, batch_id, now=later(hours=9))
     assert (saved.answered, saved.corrected) == (0, 0)
     assert [each.shown for each in rows(connection, "attempt", "id")] == [True, False]
@@ -58,12 +78,7 @@ def test_in_plain_mode_the_batch_may_be_first_and_then_nobody_asks_real_time(
 ) -> None:
     batch_id = in_batch(connection, "k")
     rescue(connection)
-    save(
-        connection,
-        tried(of_batch(connection, batch_id), output=A, at=LATE),
-        batch_id=batch_id,
-        now=LATE,
-    )
+    batch_answers(connection, batch_id, output=A, now=LATE)
     assert by_lane(connection)["realtime"].state == "canceled"
     assert claim(connection, now=LATE) == []
     assert row(connection, "item_status").state == "settled"
@@ -73,15 +88,8 @@ def test_in_plain_mode_the_batch_may_be_first_and_then_nobody_asks_real_time(
 def test_a_real_time_answer_under_way_when_the_batch_settled_is_recorded_and_not_shown(
     connection: Connection, mode: Mode
 ) -> None:
-    batch_id = in_batch(connection, "k", mode=mode)
-    rescue(connection)
-    (mine,) = claim(connection, now=LATE)
-    save(
-        connection,
-        tried(of_batch(connection, batch_id), output=A, at=LATE),
-        batch_id=batch_id,
-        now=LATE,
-    )
+    batch_id, mine = taken_over(connection, mode=mode)
+    batch_answers(connection, batch_id, output=A, now=LATE)
     save(connection, tried(mine, output=B, at=LATE), now=LATE)
     assert row(connection, "current_results").output == A
     assert [each.shown for each in rows(connection, "attempt", "id")] == [True, False]
@@ -91,18 +99,11 @@ def test_a_real_time_answer_under_way_when_the_batch_settled_is_recorded_and_not
 def test_in_lambda_mode_the_rescued_answer_is_provisional_and_its_batch_is_the_pass_owed(
     connection: Connection,
 ) -> None:
-    batch_id = in_batch(connection, "k", mode=Mode.LAMBDA)
-    rescue(connection)
-    (mine,) = claim(connection, now=LATE)
+    batch_id, mine = taken_over(connection, mode=Mode.LAMBDA)
     save(connection, tried(mine, output=A, at=LATE), now=LATE)
     assert row(connection, "item_status").state == "answered"
     assert len(rows(connection, "work")) == 2
-    save(
-        connection,
-        tried(of_batch(connection, batch_id), output=B),
-        batch_id=batch_id,
-        now=later(hours=9),
-    )
+    batch_answers(connection, batch_id, output=B)
     assert row(connection, "item_status").state == "settled"
     assert row(connection, "correction_log").authoritative_output == B
     assert [each.shown for each in rows(connection, "attempt", "id")] == [True, True]
@@ -126,9 +127,7 @@ def test_in_lambda_mode_a_rescued_item_that_had_not_departed_owes_a_pass_as_any_
 def test_an_item_fails_only_with_the_last_of_its_work(
     connection: Connection, mode: Mode, outcome: Outcome, first: Lane
 ) -> None:
-    batch_id = in_batch(connection, "k", mode=mode)
-    rescue(connection)
-    (mine,) = claim(connection, now=LATE)
+    batch_id, mine = taken_over(connection, mode=mode)
     ours, theirs = (
         tried(mine, outcome, at=LATE),
         tried(of_batch(connection, batch_id), outcome, at=LATE),
@@ -144,16 +143,9 @@ def test_an_item_fails_only_with_the_last_of_its_work(
 def test_an_item_whose_rescue_failed_for_good_is_answered_by_its_batch(
     connection: Connection, mode: Mode
 ) -> None:
-    batch_id = in_batch(connection, "k", mode=mode)
-    rescue(connection)
-    (mine,) = claim(connection, now=LATE)
+    batch_id, mine = taken_over(connection, mode=mode)
     save(connection, tried(mine, Outcome.POISON, at=LATE), now=LATE)
-    save(
-        connection,
-        tried(of_batch(connection, batch_id), output=A),
-        batch_id=batch_id,
-        now=later(hours=9),
-    )
+    batch_answers(connection, batch_id, output=A)
     assert row(connection, "item_status").state == "settled"
 
 
@@ -161,16 +153,9 @@ def test_an_item_whose_rescue_failed_for_good_is_answered_by_its_batch(
 def test_a_batch_that_expires_after_a_rescue_leaves_nothing_to_ask_once_the_item_is_settled(
     connection: Connection, mode: Mode
 ) -> None:
-    batch_id = in_batch(connection, "k", mode=mode)
-    rescue(connection)
-    (mine,) = claim(connection, now=LATE)
+    batch_id, mine = taken_over(connection, mode=mode)
     save(connection, tried(mine, output=A, at=LATE), now=LATE)
-    save(
-        connection,
-        tried(of_batch(connection, batch_id), Outcome.EXPIRED),
-        batch_id=batch_id,
-        now=later(hours=24),
-    )
+    batch_answers(connection, batch_id, Outcome.EXPIRED, now=later(hours=24))
     left = by_lane(connection)["batch"].state
     assert left == (
         "done" if mode is Mode.PLAIN else "ready"
@@ -223,12 +208,7 @@ def test_an_amended_item_is_owed_anew_by_both_lanes_and_is_not_rescued_again(
     assert doubted(connection) == []
     (mine,) = claim(connection, now=LATE)
     save(connection, tried(mine, output=A, at=LATE), now=LATE)
-    save(
-        connection,
-        tried(of_batch(connection, batch_id), output=B),
-        batch_id=batch_id,
-        now=later(hours=9),
-    )
+    batch_answers(connection, batch_id, output=B)
     assert row(connection, "current_results").output == A
     newest = rows(connection, "work", "id", revision=1, lane="batch")[-1]
     assert newest.state == ("canceled" if mode is Mode.PLAIN else "ready")
@@ -237,16 +217,9 @@ def test_an_amended_item_is_owed_anew_by_both_lanes_and_is_not_rescued_again(
 def test_a_rescued_item_that_failed_is_still_one_that_was_rescued_when_it_is_amended(
     connection: Connection,
 ) -> None:
-    batch_id = in_batch(connection, "k")
-    rescue(connection)
-    (mine,) = claim(connection, now=LATE)
+    batch_id, mine = taken_over(connection)
     save(connection, tried(mine, Outcome.POISON, at=LATE), now=LATE)
-    save(
-        connection,
-        tried(of_batch(connection, batch_id), Outcome.POISON, at=LATE),
-        batch_id=batch_id,
-        now=LATE,
-    )
+    batch_answers(connection, batch_id, Outcome.POISON, now=LATE)
     assert row(connection, "item_status").state == "failed"
     amended(connection)
     owed = row(connection, "work", revision=1)
@@ -261,9 +234,7 @@ def test_a_rescued_item_that_failed_is_still_one_that_was_rescued_when_it_is_ame
 def test_of_a_canceled_item_both_answers_are_billed_and_neither_is_shown(
     connection: Connection,
 ) -> None:
-    batch_id = in_batch(connection, "k")
-    rescue(connection)
-    (mine,) = claim(connection, now=LATE)
+    batch_id, mine = taken_over(connection)
     canceled(connection)
     save(connection, tried(mine, at=LATE), now=LATE)
     save(connection, tried(of_batch(connection, batch_id)), batch_id=batch_id, now=later(hours=9))
@@ -276,9 +247,7 @@ def test_of_a_canceled_item_both_answers_are_billed_and_neither_is_shown(
 def test_resubmitting_a_batch_asks_nobody_again_for_what_was_settled_meanwhile(
     connection: Connection, mode: Mode
 ) -> None:
-    batch_id = in_batch(connection, "k", mode=mode)
-    rescue(connection)
-    (mine,) = claim(connection, now=LATE)
+    batch_id, mine = taken_over(connection, mode=mode)
     save(connection, tried(mine, output=A, at=LATE), now=LATE)
     decisions.resubmit(connection, batch_id, who="ada", why="lost", now=later(hours=9))
     assert by_lane(connection)["batch"].state == ("canceled" if mode is Mode.PLAIN else "ready")

@@ -184,11 +184,7 @@ def test_on_a_terminal_the_last_are_shown_and_how_to_get_all(
     shown = got(capsys)
     assert [
         line.split()[0] for line in shown.splitlines() if line.startswith(("corr", "fail", "answ"))
-    ] == [
-        "corrected",
-        "failed",
-        "answered",
-    ]
+    ] == ["corrected", "failed", "answered"]
     assert shown.splitlines()[-1] == "3 items."
     with pool.begin() as connection:
         admit_many(connection, 50)

@@ -174,8 +174,7 @@ def test_a_golden_set_that_does_not_fit_the_first_version_leaves_nothing_behind(
 
 
 @pytest.mark.parametrize(
-    "more",
-    [{"force": True}, {"canary": "new-version"}, {"golden_set": Path("none.jsonl")}],
+    "more", [{"force": True}, {"canary": "new-version"}, {"golden_set": Path("none.jsonl")}]
 )
 def test_a_golden_set_that_cannot_be_used_is_refused(
     pool: Engine, prefect: PrefectStandIn, more: dict[str, Any]

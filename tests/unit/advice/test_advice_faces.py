@@ -78,10 +78,7 @@ def test_every_figure_is_explained_below_its_table(whole: Advice) -> None:
     )
     figures = set[str]()
     for of in (whole, late):
-        for page in (
-            in_terminal(report.in_console(of)),
-            in_artifact(report.in_page(of)),
-        ):
+        for page in (in_terminal(report.in_console(of)), in_artifact(report.in_page(of))):
             assert unexplained(page) == []
             figures |= {name for each in page for name in each.figures}
     assert {

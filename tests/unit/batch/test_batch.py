@@ -49,10 +49,7 @@ def test_every_outcome_of_a_request_counts_under_one_column() -> None:
     assert COUNTED.keys() == set(Outcome) - ELSEWHERE
     assert counts(
         {Outcome.REFUSED: 2, Outcome.INVALID: 1, Outcome.VALID: 4, Outcome.GIVEN_UP: 9}
-    ) == {
-        "invalid": 3,
-        "succeeded": 4,
-    }
+    ) == {"invalid": 3, "succeeded": 4}
 
 
 def test_a_later_outcome_of_a_claim_takes_the_earlier_one_back() -> None:

@@ -155,10 +155,7 @@ def test_nearly_all_urgent_tickets_go_to_real_time_and_few_others_by_their_words
         item["key"]
         for item in items
         if item["label"]["urgency"] == "high" and not caught[item["key"]]
-    ] == [
-        "T-0005",
-        "T-0129",
-    ]
+    ] == ["T-0005", "T-0129"]
     letters = [
         item
         for item in items

@@ -6,9 +6,9 @@ import pytest
 
 from lanes.ids import BatchId, IncidentId
 from lanes.promises.batches import health, trouble
-from lanes.promises.incident import TERMS, Incident, IncidentState, Promise, Severity
+from lanes.promises.incident import TERMS, Incident, IncidentState, Promise
 from lanes.words import BatchState
-from tests.conftest import NOON
+from tests.examples import incident_of
 
 NUMBER = BatchId(41)
 
@@ -24,22 +24,8 @@ def breach(
     promise: Promise, subject: str = "", *, state: IncidentState = IncidentState.OPEN
 ) -> Incident:
     unit = TERMS[promise].unit
-    return Incident(
-        IncidentId(1),
-        "u",
-        promise,
-        "tickets",
-        subject,
-        Severity.WARNING,
-        state,
-        9,
-        5,
-        20,
-        unit,
-        "It is so.",
-        NOON,
-        NOON,
-        None,
+    return incident_of(
+        promise, "tickets", subject, id=IncidentId(1), uid="u", state=state, unit=unit
     )
 
 

@@ -8,14 +8,7 @@ import pytest
 from numpy.typing import NDArray
 
 from lanes.promises.assessment import Assessment
-from lanes.promises.feeds import (
-    SOONEST,
-    WEEK,
-    WEEKS,
-    ArrivalPattern,
-    Feed,
-    feed_silent,
-)
+from lanes.promises.feeds import SOONEST, WEEK, WEEKS, ArrivalPattern, Feed, feed_silent
 from lanes.words import Verdict
 from tests.conftest import NOON, later
 

@@ -179,11 +179,7 @@ def test_batches_of_three_days_tell_together_what_no_day_of_them_tells() -> None
     alone = PromiseMeasurements(batches=[tonight])
     assert judged(Promise.BATCH_FAILING, alone).verdict is Verdict.INCONCLUSIVE
     found = judged(Promise.BATCH_FAILING, replace(alone, earlier=[before]))
-    assert (found.verdict, found.samples, found.severity) == (
-        Verdict.FAILED,
-        500,
-        Severity.WARNING,
-    )
+    assert (found.verdict, found.samples, found.severity) == (Verdict.FAILED, 500, Severity.WARNING)
     assert "in the last 5 batches" in found.sentence
     assert judged(Promise.BATCH_FAILING, PromiseMeasurements(earlier=[before])).ends
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from lanes.cli import app
-from lanes.ids import BatchId, IncidentId
+from lanes.ids import BatchId
 from lanes.money.budget import Budget, Period
 from lanes.promises.briefing import (
     MOST_KINDS,
@@ -22,33 +22,17 @@ from lanes.promises.incident import (
     EVERYBODY,
     TERMS,
     Incident,
-    IncidentState,
     Promise,
-    Severity,
     batch_of_subject,
     batch_subject,
 )
 from lanes.promises.remedy import FormTarget, commands, explain, form
-from tests.conftest import NOON
+from tests.examples import incident_of
 
 
 def incident(promise: Promise, workload: str = "letters", subject: str = "batch 41") -> Incident:
-    return Incident(
-        IncidentId(7),
-        "uid",
-        promise,
-        workload,
-        subject,
-        Severity.WARNING,
-        IncidentState.OPEN,
-        5,
-        2,
-        1,
-        "items",
-        "It is.",
-        NOON,
-        NOON,
-        None,
+    return incident_of(
+        promise, workload, subject, value=5, limit_value=2, samples=1, sentence="It is."
     )
 
 
@@ -135,10 +119,7 @@ def test_a_batch_is_known_by_the_subject_of_its_incidents_and_nothing_else_is() 
 def test_what_fails_in_batch_can_be_paused_by_a_form_too() -> None:
     wanted = form(incident(Promise.BATCH_FAILING))
     assert wanted is not None
-    assert (wanted.name, wanted.parameters) == (
-        "pause",
-        {"action": {"workload": "letters"}},
-    )
+    assert (wanted.name, wanted.parameters) == ("pause", {"action": {"workload": "letters"}})
 
 
 @pytest.mark.parametrize(

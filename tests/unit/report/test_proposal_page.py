@@ -16,14 +16,7 @@ from tests.conftest import NOON
 from tests.rollouts import playbook, step
 
 FIGURES = ProposalFigures(
-    12.5,
-    608.0,
-    100,
-    1,
-    5,
-    0.98,
-    6_000.0,
-    [(30.0, 1), (3_000.0, 39), (40_000.0, 60)],
+    12.5, 608.0, 100, 1, 5, 0.98, 6_000.0, [(30.0, 1), (3_000.0, 39), (40_000.0, 60)]
 )
 BOOK = playbook(step(50), step(0), direction="realtime_to_batch")
 

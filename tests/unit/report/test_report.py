@@ -16,16 +16,7 @@ from rich.console import Console
 
 from lanes.ids import BatchId
 from lanes.report import page, summary, terminal
-from lanes.report.charts import (
-    Bar,
-    Group,
-    Series,
-    bars,
-    data_uri,
-    fit,
-    lines,
-    text_width,
-)
+from lanes.report.charts import Bar, Group, Series, bars, data_uri, fit, lines, text_width
 from lanes.report.figures import (
     AccuracyFigures,
     AgreementFigures,

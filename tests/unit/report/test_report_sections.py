@@ -8,7 +8,7 @@ from typing import Any
 from lanes.advice.evidence import ConsumerUse
 from lanes.advice.recommendation import advise
 from lanes.ids import IncidentId, RolloutId
-from lanes.promises.incident import Incident, IncidentState, Promise, Severity
+from lanes.promises.incident import IncidentState, Promise
 from lanes.realtime.circuit import CircuitState
 from lanes.realtime.limiter import CallWait, WaitReason
 from lanes.report import summary
@@ -38,52 +38,29 @@ from lanes.report.figures import (
 from lanes.report.snapshot import Snapshot
 from lanes.report.table import Table
 from lanes.report.tables import attention, deadlines
-from lanes.rollouts.rollout import HoldReason, Rollout
+from lanes.rollouts.rollout import HoldReason
 from lanes.routing.capacity import Limit, LimitKind
 from lanes.routing.prospect import StatedBin, calibrations
 from lanes.statistics.shares import NOTHING, SampleShare
 from lanes.words import FlushReason, Lane, ReplayState, RolloutState
 from tests.conftest import NOON, later
-from tests.rollouts import playbook
+from tests.examples import incident_of
+from tests.rollouts import rollout_of
 from tests.unit.advice.test_advice import evidence
 
-BREACH = Incident(
-    IncidentId(7),
-    "u-7",
+BREACH = incident_of(
     Promise.BATCH_SLOW,
     "letters",
     "batch 41",
-    Severity.WARNING,
-    IncidentState.OPEN,
-    180,
-    120,
-    1,
-    "minutes",
-    "Batch 41 has been open for 3.0 h; 2.0 h were promised.",
-    NOON,
-    NOON,
-    None,
+    uid="u-7",
+    value=180,
+    limit_value=120,
+    samples=1,
+    unit="minutes",
+    sentence="Batch 41 has been open for 3.0 h; 2.0 h were promised.",
 )
 OVER = replace(BREACH, id=6, subject="", state=IncidentState.RESOLVED, resolved_at=NOON)
-MOVING = Rollout(
-    RolloutId(3),
-    playbook(),
-    "letters",
-    "desk",
-    RolloutState.RUNNING,
-    0,
-    NOON,
-    0,
-    0,
-    HoldReason.GATHERING,
-    0,
-    None,
-    "ada",
-    "trial",
-    NOON,
-    None,
-    None,
-)
+MOVING = rollout_of(id=RolloutId(3), consumer="desk", holds=HoldReason.GATHERING)
 LATE_READERS = evidence(
     ConsumerUse("nightly", 900, realtime=900, reads=300, at_once=3, median_s=7_200, unknown=12)
 )

@@ -11,46 +11,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lanes.ids import RolloutId
 from lanes.promises.incident import Promise, Severity
 from lanes.report import rollout_charts, rollout_plan
 from lanes.report.charts import REALTIME, WIDTH
 from lanes.report.rollout import Progress, bar, headline, limited, question, render
-from lanes.rollouts.gates import (
-    Gate,
-    Judgement,
-    Measurement,
-    beside,
-    combined,
-    judge,
-    judge_both,
-)
+from lanes.rollouts.gates import Gate, Judgement, Measurement, beside, combined, judge, judge_both
 from lanes.rollouts.plan import SplitTraffic, make
 from lanes.rollouts.rollout import Happened, LogEntry, Rollout, ShadowsSpent
 from lanes.routing.split import SplitRecord
 from lanes.words import RolloutState, Verdict
 from tests.conftest import NOON, later
-from tests.rollouts import ERRORS, playbook, step
+from tests.rollouts import ERRORS, playbook, rollout_of, step
 from tests.unit.report.test_report_sections import BREACH
 
-ROLLOUT = Rollout(
-    RolloutId(7),
-    playbook(step(10), step(50, approval=True), step(100)),
-    "letters",
-    "desk",
-    RolloutState.RUNNING,
-    1,
-    NOON,
-    0,
-    0,
-    None,
-    1,
-    None,
-    "ada",
-    "trial",
-    NOON,
-    None,
-    None,
+ROLLOUT = rollout_of(
+    playbook(step(10), step(50, approval=True), step(100)), consumer="desk", step=1, asked=1
 )
 
 

@@ -12,13 +12,7 @@ from hypothesis import strategies as st
 
 from lanes.rollouts import plan
 from lanes.rollouts.gates import Gate, Measure, Measurement, judge
-from lanes.rollouts.plan import (
-    ASSUMED_WRONG,
-    LEAST_ITEMS,
-    PlannedGate,
-    RolloutPlan,
-    SplitTraffic,
-)
+from lanes.rollouts.plan import ASSUMED_WRONG, LEAST_ITEMS, PlannedGate, RolloutPlan, SplitTraffic
 from lanes.rollouts.playbook import Playbook, load
 from lanes.statistics.differences import is_larger
 from lanes.statistics.shares import SampleShare, is_above
@@ -35,10 +29,7 @@ def traffic(a_day: float, **known: object) -> SplitTraffic:
 
 
 def planned(
-    book: Playbook | None = None,
-    *,
-    basis_points: int = 0,
-    seen: SplitTraffic | None = None,
+    book: Playbook | None = None, *, basis_points: int = 0, seen: SplitTraffic | None = None
 ) -> RolloutPlan:
     seen = traffic(2_000) if seen is None else seen
     return plan.make(book or load("batch-to-realtime"), "letters", None, basis_points, seen)

@@ -5,41 +5,23 @@ from typing import Any
 
 import pytest
 
-from lanes.ids import IncidentId, RolloutId
+from lanes.ids import IncidentId
 from lanes.promises.incident import Incident, IncidentState, Promise, Severity
 from lanes.rollouts import plan, refusals
 from lanes.rollouts.plan import SplitTraffic
 from lanes.rollouts.playbook import Playbook, load
 from lanes.rollouts.refusals import hindering, sentences
 from lanes.rollouts.rollout import Rollout
-from lanes.words import Lane, Mode, RolloutState
-from tests.conftest import NOON
-from tests.rollouts import ERRORS, playbook, step
+from lanes.words import Lane, Mode
+from tests.examples import incident_of
+from tests.rollouts import ERRORS, playbook, rollout_of, step
 
 MET = {"measure": "deadlines_met", "min": 0.9, "at_least": 5}
 AGREEMENT = {"measure": "agreement", "min": 0.9, "at_least": 5}
 
 
 def open_rollout(consumer: str | None = None) -> Rollout:
-    return Rollout(
-        RolloutId(7),
-        playbook(),
-        "letters",
-        consumer,
-        RolloutState.RUNNING,
-        0,
-        NOON,
-        0,
-        0,
-        None,
-        0,
-        None,
-        "ada",
-        "trial",
-        NOON,
-        None,
-        None,
-    )
+    return rollout_of(consumer=consumer)
 
 
 def refused(
@@ -60,22 +42,14 @@ def refused(
 
 
 def incident(promise: Promise, subject: str = "", **fields: Any) -> Incident:
-    made = Incident(
-        IncidentId(3),
-        "u",
+    made = incident_of(
         promise,
         "letters",
         subject,
-        Severity.CRITICAL,
-        IncidentState.OPEN,
-        9,
-        5,
-        20,
-        "items",
-        "So.",
-        NOON,
-        NOON,
-        None,
+        id=IncidentId(3),
+        uid="u",
+        severity=Severity.CRITICAL,
+        sentence="So.",
     )
     return replace(made, **fields)
 

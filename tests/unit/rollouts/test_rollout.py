@@ -26,7 +26,7 @@ from lanes.rollouts.rollout import (
 )
 from lanes.words import RolloutState, Verdict
 from tests.conftest import NOON, later
-from tests.rollouts import playbook, step
+from tests.rollouts import playbook, rollout_of, step
 
 GATES = (
     Gate(measure=Measure.ERROR_RATE, max=0.1, at_least=5),
@@ -244,24 +244,12 @@ def test_an_approved_step_has_its_longest_time_again_and_is_taken_back_when_it_e
 
 def under_way(*, minutes: int | None, approved_at: datetime | None) -> Rollout:
     steps = [step(50, items=10, at_most_minutes=minutes, approval=True), step(60)]
-    return Rollout(
-        RolloutId(1),
+    return rollout_of(
         playbook(*steps),
-        "letters",
-        None,
-        RolloutState.RUNNING,
-        0,
-        NOON,
-        0,
-        100,
-        None,
-        1,
-        YES,
-        "ada",
-        "trial",
-        NOON,
-        None,
-        None,
+        id=RolloutId(1),
+        share_before=100,
+        asked=1,
+        approval=YES,
         approved_at=approved_at,
     )
 

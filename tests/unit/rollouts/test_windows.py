@@ -157,12 +157,7 @@ def test_a_saving_fails_by_all_steps_together_and_its_bounds_meet_the_limit_wher
     [
         (980, 980, Verdict.PASSED, "98 % of 1,000 samples slower than 5.00 s, 98 % of 1,000 on "),
         (150, 30, Verdict.FAILED, "15 % of 1,000 samples slower than 5.00 s, 3 % of 1,000 on "),
-        (
-            30,
-            0,
-            Verdict.INCONCLUSIVE,
-            "3 % of 1,000 samples slower than 5.00 s, 0 % of 1,000 on ",
-        ),
+        (30, 0, Verdict.INCONCLUSIVE, "3 % of 1,000 samples slower than 5.00 s, 0 % of 1,000 on "),
     ],
 )
 def test_a_p95_against_the_other_side_is_judged_by_the_shares_that_are_slower_at_the_same_time(

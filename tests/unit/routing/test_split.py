@@ -7,15 +7,7 @@ from operator import eq
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lanes.routing.split import (
-    BUCKETS,
-    Canary,
-    Split,
-    Splits,
-    bucket,
-    to_realtime,
-    version_bucket,
-)
+from lanes.routing.split import BUCKETS, Canary, Split, Splits, bucket, to_realtime, version_bucket
 from tests.examples import version
 from tests.unit.strategies import TEXT
 

@@ -158,23 +158,11 @@ def test_csv_has_a_column_for_each_field_of_the_output_and_one_for_the_rest() ->
             "cost_usd",
             "entity",
         )
-    ] == [
-        "t-1",
-        "a",
-        "-0.5",
-        "Åsa",
-        "0.00125",
-        "",
-    ]
+    ] == ["t-1", "a", "-0.5", "Åsa", "0.00125", ""]
     assert json.loads(first["output_rest"]) == {"why": ["it says so"]}
     assert [
         second[name] for name in ("output.category", "output_rest", "answered_at", "failure")
-    ] == [
-        "",
-        "",
-        "",
-        "refused (after 3 failed attempts)",
-    ]
+    ] == ["", "", "", "refused (after 3 failed attempts)"]
 
 
 def test_csv_has_what_is_right_beside_what_was_answered() -> None:
@@ -185,12 +173,7 @@ def test_csv_has_what_is_right_beside_what_was_answered() -> None:
         row["label.category"],
         row["label.score"],
         row["label_rest"],
-    ) == (
-        "a",
-        "b",
-        "",
-        '{"note": "by hand"}',
-    )
+    ) == ("a", "b", "", '{"note": "by hand"}')
 
 
 def test_csv_without_any_item_has_its_names() -> None:
@@ -215,14 +198,7 @@ def test_csv_keeps_lines_and_quotes_within_a_cell_and_no_cell_is_a_formula() -> 
             "failure",
             "entity",
         )
-    ] == [
-        "'@t-1",
-        'one\n"two", three\n\'=four',
-        "'=HYPERLINK(A1)",
-        "",
-        "'-1",
-        "a;'=b",
-    ]
+    ] == ["'@t-1", 'one\n"two", three\n\'=four', "'=HYPERLINK(A1)", "", "'-1", "a;'=b"]
 
 
 def test_a_name_of_a_field_is_no_formula_either() -> None:

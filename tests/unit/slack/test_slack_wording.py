@@ -13,7 +13,6 @@ from lanes.ids import IncidentId
 from lanes.promises.briefing import MOST_CAUSES, Briefing, Cause, SampleItem, Stake
 from lanes.promises.incident import (
     TERMS,
-    Incident,
     IncidentState,
     Promise,
     Severity,
@@ -25,25 +24,20 @@ from lanes.promises.incident import (
 from lanes.report import incident as incident_page
 from lanes.slack.wording import IncidentPages, escaped, message, trial
 from tests.conftest import NOON, later
+from tests.examples import incident_of
 from tests.slack_standin import invalid, rich_texts, shown
 
 UI = "http://prefect.example"
-OPEN = Incident(
-    IncidentId(7),
-    "0199-uid",
+OPEN = incident_of(
     Promise.BATCH_SLOW,
     "tickets",
     "batch 41",
-    Severity.WARNING,
-    IncidentState.OPEN,
-    180,
-    120,
-    1,
-    "minutes",
-    "Batch 41 has been open for 3.0 h; 2.0 h were promised.",
-    NOON,
-    NOON,
-    None,
+    uid="0199-uid",
+    value=180,
+    limit_value=120,
+    samples=1,
+    unit="minutes",
+    sentence="Batch 41 has been open for 3.0 h; 2.0 h were promised.",
 )
 OVER = replace(
     OPEN, state=IncidentState.RESOLVED, resolved_at=later(hours=1), sentence="Batch 41 came back."
