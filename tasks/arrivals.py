@@ -12,6 +12,7 @@ import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import chain, repeat
 from typing import Any
 
 from prefect import get_client
@@ -39,6 +40,7 @@ PREFIX = "lanes.workload."
 FIRST_WAIT = timedelta(milliseconds=100)  # longer than a concurrent sender of the same key takes
 NEXT_WAIT = timedelta(milliseconds=10)  # once a chunk has met a lock
 SWEEP_EVERY_S = 10.0
+SOON_S = (1.0, 1.0, 3.0)  # the first pauses: Prefect may not have stored yet what woke this drain
 LOOK_EVERY_S = 60.0
 FIRST_LOOK_S = 5.0  # what is answered first has come lately
 RETRY_EVERY_S = 1.0
@@ -209,13 +211,13 @@ class ArrivalReader:
                 get_run_logger().warning(said, self._streamed.qsize())
 
     async def _sweep(self) -> None:
-        while True:
+        for pause_s in chain(SOON_S, repeat(SWEEP_EVERY_S)):
             try:
                 await self.read_stored()
             except Exception as error:
                 said = "stored events could not be read (%s); reading them again"
                 get_run_logger().warning(said, describe_error(error))
-            await asyncio.sleep(SWEEP_EVERY_S)
+            await asyncio.sleep(pause_s)
 
     async def _look_back(self) -> None:
         await asyncio.sleep(FIRST_LOOK_S)

@@ -35,26 +35,21 @@ async def ask_for_run(wanted: WantedRun, *, limit_s: float = LIMIT_S) -> UUID:
 
 
 async def ask_for_standing(run: StandingRun, now: datetime, *, limit_s: float = LIMIT_S) -> bool:
-    """Ask for a new standing run unless one is on its way; return whether it asked.
-
-    Raises the same errors as `ask_for_run`.
-    """
-    async with asyncio.timeout(limit_s), get_client() as client:
-        deployment = await _deployment(client, run.next.deployment)
-        if may_take_role(await _seen(client, deployment, now), now):
-            return False
-        await _create(client, deployment, replacement(run, now))
-        return True
+    """Ask for a new standing run as `ask_unless_coming` does."""
+    return await ask_unless_coming(replacement(run, now), now, limit_s=limit_s)
 
 
-async def is_on_its_way(wanted: WantedRun, now: datetime, *, limit_s: float = LIMIT_S) -> bool:
-    """Return whether a run of the same deployment waits for a worker or begins.
+async def ask_unless_coming(wanted: WantedRun, now: datetime, *, limit_s: float = LIMIT_S) -> bool:
+    """Ask for the run unless one of its deployment waits for a worker or begins; return whether it asked.
 
     Raises the same errors as `ask_for_run`.
     """
     async with asyncio.timeout(limit_s), get_client() as client:
         deployment = await _deployment(client, wanted.deployment)
-        return may_take_role(await _seen(client, deployment, now), now)
+        if may_take_role(await _seen(client, deployment, now), now):
+            return False
+        await _create(client, deployment, wanted)
+        return True
 
 
 async def _deployment(client: PrefectClient, of: Deployment) -> UUID:

@@ -63,7 +63,9 @@ def needs_more(
 
 ARRIVALS_THROTTLE = timedelta(minutes=10)  # the trigger of arrivals fires at most once in this time
 CALLS_THROTTLE = timedelta(seconds=30)  # that of calls
-IN_VAIN_AFTER = timedelta(seconds=5)  # a trigger that works has a run on its way by then
+IN_VAIN_AFTER = timedelta(
+    seconds=5
+)  # a call that was heard has a drain, or a run on its way, by then
 LOOK_EVERY_S = 0.5  # where no drain lives, an item waits for half of that, and for its process
 # a heard arrival calls a drain after that, unless the trigger has made a run by then
 TRIGGER_S = 0.2
@@ -89,24 +91,25 @@ class Calls:
     """The calls of one looker since it last saw a drain."""
 
     def __init__(self) -> None:
-        self._called_at: datetime | None = None
+        self._due_at: datetime | None = None
         self._number = 0
 
     def served(self) -> None:
         """Record that a drain reads, which answers every earlier call."""
-        self._called_at, self._number = None, 0
+        self._due_at, self._number = None, 0
 
     def due(self, now: datetime) -> bool:
         """Return whether it is time to look for work and call for another drain.
 
         At once, then soon again in case the call was lost, then as often as the trigger may run.
         """
-        if self._called_at is None:
-            return True
-        return now - self._called_at >= (IN_VAIN_AFTER if self._number == 1 else CALLS_THROTTLE)
+        return self._due_at is None or now >= self._due_at
 
-    def call(self, now: datetime) -> bool:
-        """Record a call for a drain; return whether an earlier one was in vain, as triggers can fail silently."""
-        self._called_at = now
+    def call(self, now: datetime) -> None:
+        """Record a call for a drain."""
         self._number += 1
-        return self._number > 1
+        self._due_at = now + (IN_VAIN_AFTER if self._number == 1 else CALLS_THROTTLE)
+
+    def is_coming(self, now: datetime) -> None:
+        """Record that a drain is on its way: looks would only take from it what its start needs."""
+        self._due_at = now + IN_VAIN_AFTER

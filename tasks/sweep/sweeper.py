@@ -1,14 +1,14 @@
 """The frame of a sweep, and the waker beside it.
 
 Each duty has its turn, alone and within a limit; slow requests go on beside the ticks. The waker looks every half second for
-work, items or stored events that no drain serves, and calls a drain, so that a dropped trigger costs seconds. Where no drain is
-kept warm, it also hears arrivals in the event stream, up to a second before Prefect has stored them.
+work, items or stored events that no drain serves, and asks for a drain, so that a dropped trigger costs a second. Where no
+drain is kept warm, it also hears arrivals in the event stream, up to a second before Prefect has stored them.
 """
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
 
@@ -22,7 +22,7 @@ from lanes.store.realtime.load import call_for_drain
 from lanes.store.signals import Role, holder_exists
 from lanes.words import Lane
 from tasks.arrivals import came_late, has_arrived, subscribed, unread_since
-from tasks.asking import ask_for_run, is_on_its_way
+from tasks.asking import ask_unless_coming
 from tasks.background import BackgroundTasks
 from tasks.runs import Troubles, described
 
@@ -98,7 +98,7 @@ PREFECT_S = 5.0  # what one look waits for Prefect, each time that it asks
 
 
 class Waker:
-    """Calls a drain by an event, unless a run is on its way; after a call in vain it asks for a run as well.
+    """Asks Prefect for a drain, unless one is on its way; where Prefect does not answer, it calls for one by an event.
 
     `called` learns that the event waits to be published.
     """
@@ -139,7 +139,7 @@ class Waker:
         self.heard.set()
 
     async def turn(self, now: datetime) -> None:
-        """Call for a drain where something needs one that neither runs nor is on its way."""
+        """Ask for a drain where something needs one that neither runs nor is on its way."""
         self._is_served = await self._db.run(holder_exists, Role.ROUTER)
         if self._is_served:
             self._calls.served()
@@ -148,16 +148,21 @@ class Waker:
         if not self._calls.due(now):
             return
         unserved = await self._unserved(now)
-        if not unserved.needs_a_drain or await self._is_on_its_way(now):
+        if not unserved.needs_a_drain:
             return
-        in_vain = self._calls.call(now)
-        await self._db.run(
-            call_for_drain, ready=unserved.ready, received=int(unserved.received), now=now
-        )
-        self._called()
-        if in_vain:
-            run = runs.answer().once_a_minute("waiting work", now)
-            await ask_for_run(run, limit_s=self._limit_s)
+        run = replace(runs.answer(), key=f"waiting work {now:%Y-%m-%dT%H:%M:%S}")
+        try:
+            asked = await ask_unless_coming(run, now, limit_s=self._limit_s)
+            self._troubles.over("runs")
+            if not asked:
+                self._calls.is_coming(now)
+                return
+        except Exception as error:
+            self._troubles.met("runs", f"Prefect was not asked for a drain: {described(error)}")
+            waiting = {"ready": unserved.ready, "received": int(unserved.received)}
+            await self._db.run(call_for_drain, **waiting, now=now)
+            self._called()
+        self._calls.call(now)
 
     async def _unserved(self, now: datetime) -> Unserved:
         ready = (await self._db.run(load.backlog, Lane.REALTIME, now=now)).ready
@@ -185,17 +190,6 @@ class Waker:
             self._troubles.met("stored events", said)
             return False
         return found
-
-    async def _is_on_its_way(self, now: datetime) -> bool:
-        """Return whether a run of `answer` is on its way; false where Prefect does not say."""
-        try:
-            on_its_way = await is_on_its_way(runs.answer(), now, limit_s=self._limit_s)
-            self._troubles.over("runs")
-        except Exception as error:
-            said = f"Prefect does not say which drains are on their way: {described(error)}"
-            self._troubles.met("runs", said)
-            return False
-        return on_its_way
 
 
 @asynccontextmanager

@@ -1,5 +1,6 @@
 """The event door beside callers whose transactions stay open: neighbours get in, and what met a lock gets in once."""
 
+import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -192,6 +193,23 @@ def stored(monkeypatch: pytest.MonkeyPatch) -> Store:
 
     monkeypatch.setattr(arrivals, "get_client", client)
     return store
+
+
+async def test_what_prefect_stores_just_after_a_drain_began_is_read_soon(
+    db: Database, stored: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(arrivals, "SOON_S", (0.0,))
+    admitted = asyncio.Event()
+
+    class LateStore(ArrivalReader):
+        async def read_stored(self) -> None:
+            await super().read_stored()
+            stored.events = [event("woke the drain")]
+
+    sweeping = asyncio.create_task(LateStore(db, admitted.set)._sweep())
+    async with asyncio.timeout(5):
+        await admitted.wait()
+    sweeping.cancel()
 
 
 @pytest.mark.parametrize("ago", [timedelta(minutes=2), timedelta(minutes=20), timedelta(hours=23)])

@@ -58,30 +58,36 @@ async def test_whoever_publishes_is_told_of_every_call_and_of_nothing_else(
     db: Database, put: Put, prefect: PrefectStandIn
 ) -> None:
     told: list[int] = []
-    waker = Waker(db, called=lambda: told.append(len(told)))
+    waker = Waker(db, called=lambda: told.append(len(told)), limit_s=0.2)
+    prefect.breaks(hangs=True)
     await waker.turn(NOON)
     assert told == []
     await put("a", lane=Lane.REALTIME)
     await waker.turn(NOON)
     assert told == [0]
     await waker.turn(NOON)
+    prefect.heals()
     await waker.turn(AGAIN)
-    assert told == [0, 1]
+    assert told == [0]
+    assert prefect.asked("answer") == [{}]
 
 
-async def test_work_that_no_drain_serves_although_it_was_called_for_gets_a_run_without_any_trigger(
+async def test_work_that_no_drain_serves_although_one_was_asked_for_gets_another(
     db: Database, put: Put, prefect: PrefectStandIn
 ) -> None:
     await put("a", lane=Lane.REALTIME)
     waker = Waker(db)
     await waker.turn(NOON)
-    assert prefect.asked("answer") == []
-    await waker.turn(AGAIN)
     assert prefect.asked("answer") == [{}]
+    await waker.turn(NOON + LOOK / 2)
+    assert prefect.asked("answer") == [{}]
+    await waker.turn(AGAIN)
+    assert prefect.asked("answer") == [{}] * 2
     async with RoleLock(db.url, Role.ROUTER) as router:
         assert await router.try_take()
         await waker.turn(THEN)
-    assert await calls(db) == [{"ready": 1, "received": 0}] * 2
+    assert prefect.asked("answer") == [{}] * 2
+    assert await calls(db) == []
 
 
 @pytest.mark.slow
@@ -91,12 +97,10 @@ async def test_an_arrival_whose_trigger_was_lost_or_throttled_costs_seconds(
     await read_until(db, NOON)
     waker = Waker(db)
     await looks(waker, NOON, NOON + ARRIVALS_THROTTLE / 2)
-    assert await calls(db) == []
+    assert prefect.asked("answer") == []
     arrived = NOON + ARRIVALS_THROTTLE / 2
     prefect.has_stored(ARRIVED, arrived)
     await waker.turn(arrived + LOOK)
-    assert len(await calls(db)) == 1
-    await waker.turn(arrived + LOOK + IN_VAIN_AFTER)
     assert prefect.asked("answer") == [{}]
 
 
@@ -142,7 +146,7 @@ async def test_an_arrival_is_heard_in_the_stream_before_prefect_has_stored_it(
         await listens(waker)
     assert waker.heard.is_set()
     await waker.turn(NOON + LOOK)
-    assert len(await calls(db)) == 1
+    assert prefect.asked("answer") == [{}]
 
 
 async def test_the_stream_is_not_read_while_a_drain_reads_it(
@@ -175,7 +179,7 @@ async def test_an_arrival_that_the_last_drain_has_read_wakes_no_other(
     waker = Waker(db)
     waker.hear(NOON - OVERLAP - LOOK)
     await waker.turn(NOON)
-    assert await calls(db) == []
+    assert prefect.asked("answer") == []
 
 
 async def test_what_was_heard_is_forgotten_once_a_drain_reads(
@@ -188,7 +192,7 @@ async def test_what_was_heard_is_forgotten_once_a_drain_reads(
         assert await router.try_take()
         await waker.turn(NOON)
     await waker.turn(NOON)
-    assert await calls(db) == []
+    assert prefect.asked("answer") == []
 
 
 async def test_late_data_that_arrives_while_no_drain_lives_is_no_different(
@@ -197,7 +201,7 @@ async def test_late_data_that_arrives_while_no_drain_lives_is_no_different(
     await read_until(db, NOON)
     prefect.has_stored(AMENDED, NOON + LOOK)
     await Waker(db).turn(NOON + LOOK)
-    assert len(await calls(db)) == 1
+    assert prefect.asked("answer") == [{}]
 
 
 async def test_while_a_drain_reads_no_other_is_started_by_any_traffic(
@@ -212,7 +216,7 @@ async def test_while_a_drain_reads_no_other_is_started_by_any_traffic(
             prefect.has_stored(ARRIVED, now)
             await waker.turn(now)
             now += 4 * LOOK
-    assert (await calls(db), prefect.asked("answer"), prefect.requests) == ([], [], [])
+    assert (await calls(db), prefect.requests) == ([], [])
 
 
 async def test_a_drain_that_died_between_two_arrivals_is_replaced_at_the_next_look(
@@ -225,7 +229,7 @@ async def test_a_drain_that_died_between_two_arrivals_is_replaced_at_the_next_lo
         await waker.turn(NOON)
     prefect.has_stored(ARRIVED, NOON + LOOK)
     await waker.turn(NOON + LOOK)
-    assert len(await calls(db)) == 1
+    assert prefect.asked("answer") == [{}]
 
 
 @pytest.mark.slow
@@ -237,7 +241,7 @@ async def test_what_the_last_drain_has_read_wakes_no_other(
     await read_until(db, left)
     await db.run(watermarks.read_spans, {span_of(NOON): 1}, since=span_of(NOON))
     await looks(Waker(db), left, left + timedelta(minutes=2))
-    assert await calls(db) == []
+    assert prefect.asked("answer") == []
 
 
 @pytest.mark.slow
@@ -249,9 +253,9 @@ async def test_an_event_that_occurred_long_before_it_arrived_wakes_a_drain_withi
     await waker.turn(NOON)
     prefect.has_stored(ARRIVED, NOON - SINCE)
     await looks(waker, NOON + LOOK, NOON + timedelta(seconds=58))
-    assert await calls(db) == []
+    assert prefect.asked("answer") == []
     await waker.turn(NOON + timedelta(minutes=1))
-    assert len(await calls(db)) == 1
+    assert prefect.asked("answer") == [{}]
 
 
 async def test_a_clock_that_is_a_little_ahead_is_seen_as_well(
@@ -260,7 +264,7 @@ async def test_a_clock_that_is_a_little_ahead_is_seen_as_well(
     await read_until(db, NOON)
     prefect.has_stored(ARRIVED, NOON + OVERLAP)
     await Waker(db).turn(NOON)
-    assert len(await calls(db)) == 1
+    assert prefect.asked("answer") == [{}]
 
 
 @pytest.mark.parametrize("state", ["SCHEDULED", "PENDING", "RUNNING"])
@@ -271,7 +275,7 @@ async def test_a_burst_calls_for_no_drain_while_one_is_on_its_way(
     prefect.has_run("answer", state)
     now = await db.now()
     await looks(Waker(db), now + LOOK, now + BEGINNING_FOR - LOOK)
-    assert await calls(db) == []
+    assert prefect.asked("answer") == [{}]
 
 
 @pytest.mark.slow
@@ -286,7 +290,6 @@ async def test_runs_that_wait_for_a_worker_do_not_multiply_however_long_it_is_aw
     for minute in range(1, 120, 3):
         await waker.turn(now + timedelta(minutes=minute))
     assert prefect.asked("answer") == [{}]
-    assert len(await calls(db)) == 2
 
 
 @pytest.mark.slow
@@ -297,10 +300,10 @@ async def test_a_drain_that_an_operator_ended_is_called_for_again_only_by_what_w
     prefect.has_run("answer", "CANCELLED")
     waker = Waker(db)
     await looks(waker, NOON, NOON + timedelta(minutes=1))
-    assert await calls(db) == []
+    assert prefect.asked("answer") == [{}]
     await put("a", lane=Lane.REALTIME)
     await waker.turn(NOON + timedelta(minutes=2))
-    assert len(await calls(db)) == 1
+    assert prefect.asked("answer") == [{}] * 2
 
 
 @pytest.mark.parametrize(("keep_warm", "called"), [("0", 0), ("1", 1)])
@@ -315,7 +318,7 @@ async def test_where_nothing_waits_only_the_drain_that_is_kept_warm_is_called_fo
     waker = Waker(db)
     for _ in range(3):
         await waker.turn(NOON)
-    assert await calls(db) == [{"ready": 0, "received": 0}] * called
+    assert prefect.asked("answer") == [{}] * called
 
 
 @pytest.mark.slow
@@ -327,7 +330,6 @@ async def test_whatever_prefect_does_the_call_stands_in_the_outbox(
     await put("a", lane=Lane.REALTIME)
     waker = Waker(db, limit_s=0.2)
     await waker.turn(NOON)
-    for now in (AGAIN, THEN):
-        with pytest.raises(TimeoutError):  # its client asks a 503 again
-            await waker.turn(now)
-    assert len(await calls(db)) == 3
+    await waker.turn(AGAIN)
+    await waker.turn(THEN)
+    assert await calls(db) == [{"ready": 1, "received": 0}] * 3

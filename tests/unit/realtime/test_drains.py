@@ -131,18 +131,15 @@ def test_the_first_call_is_due_at_once_the_next_soon_and_the_others_as_often_as_
         assert calls.due(now)
 
 
-def test_a_call_that_nobody_answered_was_in_vain() -> None:
+def test_a_drain_that_is_on_its_way_is_left_alone_for_as_long_as_a_call() -> None:
     calls = Calls()
-    assert [calls.call(NOON + number * CALLS_THROTTLE) for number in range(3)] == [
-        False,
-        True,
-        True,
-    ]
+    calls.is_coming(NOON)
+    assert not calls.due(NOON + IN_VAIN_AFTER - A_MOMENT)
+    assert calls.due(NOON + IN_VAIN_AFTER)
 
 
-def test_a_drain_that_came_and_left_is_called_for_at_once_and_not_in_vain() -> None:
+def test_a_drain_that_came_and_left_is_called_for_at_once() -> None:
     calls = Calls()
     calls.call(NOON)
     calls.served()
     assert calls.due(NOON + A_MOMENT)
-    assert not calls.call(NOON + A_MOMENT)
