@@ -91,7 +91,7 @@ class AccountDrain:
         self._wakes.loop.set()
 
     async def learn_needs(self) -> None:
-        """Learn what calls took of late."""
+        """Learn what calls took recently."""
         self.performer.tell(await sharing.learn_needs(self.at, self.state))
 
     async def _learn_sizes(self) -> None:

@@ -74,7 +74,7 @@ async def _answer(
 ) -> Approval | None:
     """Return a person's answer to the question `key`, None when what came in breaks the form.
 
-    On the first call the run is suspended and its process ends. Once resumed, the run begins anew and this call,
+    On the first call the run is suspended and its process ends. Once resumed, the run begins again and this call,
     under the same key, returns the answer.
     """
     asking = form.with_initial_data(description=question)

@@ -25,7 +25,7 @@ from tasks.pages import write_artifact
 
 DOWN = "Provider down"  # name of the state of a run that goes on, and is answered nothing
 UNANSWERED = "Unanswered"  # and of one that ended so; Prefect's event is called after it, and no automation replaces it
-AGAIN_S = 300.0  # how often the artifact is written anew while it lasts
+AGAIN_S = 300.0  # how often the artifact is written again while it lasts
 LIMIT_S = 10.0
 CLOSING_S = 3.0
 

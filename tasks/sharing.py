@@ -69,7 +69,7 @@ class LimitSharing:
 
 
 async def learn_needs(at: Connections, state: DrainState) -> events.Event:
-    """Learn what calls took of late, for the workloads that this drain asks."""
+    """Learn what calls took recently, for the workloads that this drain asks."""
     now, found = await at.db.now(), {}
     for version in state.rates.needs.versions:
         seen = await at.db.look(limits.tries, version.workload, now=now)

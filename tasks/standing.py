@@ -143,7 +143,7 @@ class Tenure:
     async def ticks(self) -> AsyncIterator[int]:
         """Yield a number from 0 at each tick; none if the run before does not hand over within two minutes.
 
-        A role that was lost with its connection is taken anew before the next tick; when another run has it by then,
+        A role that was lost with its connection is taken again before the next tick; when another run has it by then,
         there is none. A run that is asked to stop releases the role, asks for its successor, and ticks no more.
         """
         if not await self._lock.take_over(within_s=TAKE_OVER_S):

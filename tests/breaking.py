@@ -460,7 +460,7 @@ def break_promises(stand: RunningStand, promises: Collection[Promise]) -> None:
     plays = [SCENES[each.promise](each) for each in scenes]
     for each in plays:
         next(each)
-    stand.kill_holder(Role.WATCHER)  # the next run reads the hours of earlier days anew
+    stand.kill_holder(Role.WATCHER)  # the next run reads the hours of earlier days again
     _depart(stand)
     for each in plays:
         next(each, None)

@@ -64,7 +64,7 @@ STRAYS = """
     select pg_terminate_backend(pid, 5000) from pg_stat_activity
      where datname = current_database() and backend_type = 'client backend' and pid <> all(%s)
 """
-# Everything of `discard all` but the plans: each test would make them anew.
+# Everything of `discard all` but the plans: each test would make them again.
 SESSION_RESET = (
     b"set session authorization default; reset all; close all; unlisten *;"
     b" select pg_advisory_unlock_all(); discard temp; discard sequences"
@@ -275,7 +275,7 @@ def _is_bound(waited_for: object) -> bool:
 class Roaming:
     """Engines that connect to the database requested last, so that a statement is compiled once for all tests.
 
-    Their sessions stay open as long as tests use the same database: a new one has to load and plan everything anew.
+    Their sessions stay open as long as tests use the same database: a new one has to load and plan everything again.
     """
 
     def __init__(self) -> None:

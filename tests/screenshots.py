@@ -1,4 +1,4 @@
-"""`make screenshots`: the pictures in docs/screenshots, taken anew of a stand on which the samples ran and a promise broke."""
+"""`make screenshots`: the pictures in docs/screenshots, taken again of a stand on which the samples ran and a promise broke."""
 
 import sys
 import tempfile

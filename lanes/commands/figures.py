@@ -1,4 +1,4 @@
-"""`lanes figures` makes the figures of a period anew from the facts; `lanes metrics` serves figures to Prometheus."""
+"""`lanes figures` rebuilds the figures of a period from the facts; `lanes metrics` serves figures to Prometheus."""
 
 import signal
 import sys
@@ -32,7 +32,7 @@ def figures(
     until: str | None = None,
     as_json: AsJson = False,
 ) -> None:
-    """Make the figures of a period anew from the facts, whole days of UTC at a time; nothing else is changed.
+    """Rebuild the figures of a period from the facts, whole days of UTC at a time; nothing else is changed.
 
     The lanes go on meanwhile, and readers see each day as it was or as it is. Reads that were deleted by age are no longer
     counted afterwards. Exit code 1 while another process rebuilds, 2 when a moment cannot be read.

@@ -166,7 +166,7 @@ class PassRecords:
             of_class.compare(agrees=agrees)
 
     def look(self, now: datetime) -> SecondPasses:
-        """Decide on every class anew; return what holds from now on."""
+        """Decide on every class again; return what holds from now on."""
         for each in self.by_class.values():
             each.look(self.of, now)
         sampled = {name for name, each in self.by_class.items() if each.sampled}

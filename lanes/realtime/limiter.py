@@ -171,7 +171,7 @@ class BudgetLimit(Limiter):
 
 
 class FairShare(Limiter):
-    """Divide the free places among the workloads that wait; the scheduler plans each round anew."""
+    """Divide the free places among the workloads that wait; the scheduler plans each round from scratch."""
 
     def __init__(self) -> None:
         self._left: dict[str, int] = {}

@@ -192,7 +192,7 @@ def _falls_back(of: Obligation, last: Outcome) -> bool:
     """Return whether a batch answers what real time could not; work that must be real-time is never left to a batch.
 
     A batch is not asked where it would fail in the same way. The provider refuses a poisoned input on both lanes. Where the
-    model refused, or its answers could not be used until the retry budget was spent, a batch asks anew only with another
+    model refused, or its answers could not be used until the retry budget was spent, a batch asks again only with another
     model, or in Lambda mode, which owes that pass anyway. Faults, timeouts, lost claims and work that was given up say nothing
     of the input.
     """

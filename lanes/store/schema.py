@@ -72,7 +72,7 @@ def upgrade(url: str) -> None:
     try:
         for _ in range(TRIES):
             try:
-                # Its lock lasts until the upgrade has ended: another one would build anew what a later migration drops.
+                # Its lock lasts until the upgrade has ended: another one would build again what a later migration drops.
                 with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as session:
                     _build_indexes(session)
                     with engine.begin() as connection:

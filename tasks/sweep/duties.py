@@ -138,7 +138,7 @@ async def finish_jobs(
 async def show_jobs(
     db: Database, background: BackgroundRequests, pages: JobPages, now: datetime
 ) -> None:
-    """Show the newest open jobs anew: on their pages, and in Slack."""
+    """Show the newest open jobs again: on their pages, and in Slack."""
     async with db.transaction() as run:
         open_ones = await run(jobs.unfinished, most=SHOWN_JOBS, now=now)
         for each in open_ones:

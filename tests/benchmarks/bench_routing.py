@@ -116,7 +116,7 @@ class Intake:
         return {"per_s": self._number / took}
 
     def floor(self) -> dict[str, float]:
-        """Items that bare psycopg routes in a second, whose routes it knows beforehand."""
+        """Items that bare psycopg routes in a second, whose routes it knows in advance."""
         assert self._pattern is not None
         url = self._received()
         took = RoutingFloor(plain_url(url), self._pattern).lead(CHUNK)

@@ -1,7 +1,7 @@
 """What a round costs by every plan there is, at the same packs: bare calls to a stand-in of its own, which bills them.
 
 A plan says of what is urgent whether its calls are cached, and of what may wait its lane and whether it is cached there. It
-knows beforehand what Lanes has to find out. Each goes through one round that is not measured, and then through another.
+knows in advance what Lanes has to find out. Each goes through one round that is not measured, and then through another.
 """
 
 import asyncio

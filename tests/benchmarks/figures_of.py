@@ -51,7 +51,7 @@ def status(url: str) -> None:
 
 
 def rebuild(pool: Engine) -> int:
-    """How many facts of all days the figures were counted from anew."""
+    """How many facts of all days the figures were counted from again."""
     with pool.begin() as connection:
         now = clock(connection)
     said = folding.rebuild(

@@ -1,6 +1,6 @@
 """The floor: bare psycopg leaves the rows that Lanes left, in the same tables, in as many transactions, 500 items at a time.
 
-What to write is known beforehand: routes are not decided, answers not judged, costs not counted. What is left is what any
+What to write is known in advance: routes are not decided, answers not judged, costs not counted. What is left is what any
 program must do: build the rows, COPY them in, claim with SKIP LOCKED, fence by the claim's number, and commit.
 """
 

@@ -1,6 +1,6 @@
 """The floor of the router: bare psycopg gives what was received the positions, routes and work that Lanes gave it.
 
-Which route an item gets is known beforehand. What is left is what any program must do: lock the next items and read what their
+Which route an item gets is known in advance. What is left is what any program must do: lock the next items and read what their
 routes depend on, number them, write by COPY, and commit.
 """
 

@@ -16,7 +16,7 @@ def test_no_page_of_the_references_is_stale(connection: Connection) -> None:
     made = pages(connection)
     assert sorted(made) == sorted(page.name for page in FOLDER.glob("*.md"))
     stale = [name for name, text in made.items() if (FOLDER / name).read_text() != text]
-    assert stale == [], "write them anew: .venv/bin/python -m tests.docs.references"
+    assert stale == [], "write them again: .venv/bin/python -m tests.docs.references"
 
 
 def test_every_promise_has_an_example_that_is_broken() -> None:

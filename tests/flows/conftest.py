@@ -73,7 +73,7 @@ async def at(db: Database, endpoint: Endpoint) -> AsyncIterator[Connections]:
 
 @contextmanager
 def asked_at(api_url: str) -> Iterator[None]:
-    """Prefect is asked at that address. Its own `temporary_settings` examines every setting anew, which takes 30 ms."""
+    """Prefect is asked at that address. Its own `temporary_settings` examines every setting again, which takes 30 ms."""
     context = get_settings_context()
     api = context.settings.api.model_copy(update={"url": api_url})
     settings = context.settings.model_copy(

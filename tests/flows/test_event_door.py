@@ -226,9 +226,7 @@ async def test_an_event_of_a_slow_clock_is_found_for_a_day_and_read_once(
     assert set(texts(pool)) == {"before"}
     assert await looking.look() == 1
     assert set(texts(pool)) == {"before", "late"}
-    assert (
-        await LookBack(db, Stream[Event](), reader.admit).look() == 0
-    )  # whoever is the next router
+    assert await LookBack(db, Stream[Event](), reader.admit).look() == 0  # for the next router
 
 
 async def test_an_event_from_more_than_a_day_ago_is_not_looked_for(
@@ -261,7 +259,7 @@ async def test_a_span_is_not_done_while_an_event_of_it_meets_a_lock(
     with pool.connect() as caller:
         admit(caller, "held", now=NOON)
         assert await reader.looking.look() == 1
-        assert await reader.looking.look() == 1  # and again: whoever comes next must find it too
+        assert await reader.looking.look() == 1  # and again: the next reader must find it too
         caller.rollback()
     await reader.retry()
     assert await reader.looking.look() == 1

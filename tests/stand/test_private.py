@@ -33,7 +33,7 @@ def test_a_stamp_is_its_owners_only_and_no_guess_is_confirmed_by_it(tmp_path: Pa
     assert digest == digest_of_secrets(tmp_path, values)
     assert digest != digest_of_secrets(tmp_path, ["ANTHROPIC_API_KEY=sk-other"])
     assert digest != digest_of_secrets(tmp_path / "another", values), (
-        "whoever reads the stamp alone cannot try a guess"
+        "a reader of the stamp alone cannot try a guess"
     )
     assert blake2b(b"ANTHROPIC_API_KEY=sk-geheim", digest_size=16).hexdigest() != digest
 

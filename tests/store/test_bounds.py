@@ -30,7 +30,7 @@ def waiting(
     connection: Connection, lane: Lane, *names: str, workload: str = "letters", payload: Any = LARGE
 ) -> None:
     admit(connection, *names, now=NOON, lane=lane, workload=workload, payload=payload)
-    while unrouted.any_received(connection):  # the router takes so many bytes at once, too
+    while unrouted.any_received(connection):  # the router takes no more bytes at once, either
         route(connection, now=NOON)
 
 

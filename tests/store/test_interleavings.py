@@ -171,7 +171,7 @@ class Interleavings(RuleBasedStateMachine):
         self.save([attempt])
         if not self.is_recorded(
             of
-        ):  # its claim was given back: it told nothing, and is news once that is claimed anew
+        ):  # its claim was given back: it told nothing, and is news once that is claimed again
             return multiple()
         return (attempt, None)
 
@@ -270,7 +270,7 @@ class Interleavings(RuleBasedStateMachine):
         ]
 
     def told(self, item: Any) -> ItemRecords:
-        """The story of an item, read anew when anything of it changed."""
+        """The story of an item, read again when anything of it changed."""
         now = (
             item,
             [

@@ -104,7 +104,9 @@ def test_a_save_passes_an_item_that_others_hold_over_and_comes_back_for_it_once(
         with pool.begin() as reader:
             assert row(reader, "item_status", key="free").state == "settled"
             assert [each.key for each in rows(reader, "attempt_log")] == ["free"]
-            assert len(rows(reader, "spend")) == 2  # what was paid is known, whoever holds the item
+            assert (
+                len(rows(reader, "spend")) == 2
+            )  # what was paid is known, even while another holds the item
         with pool.begin() as saver:
             again = outcomes.save(saver, saved.passed_over, now=NOON, wait=WAIT)
             assert len(again.passed_over) == 1

@@ -218,7 +218,7 @@ def _count(plan: dict[str, Any], rows: Counter[str]) -> None:
 
 
 def reads_on(connection: Connection) -> None:
-    """Whoever follows reads on: from somewhere near the end, with a gap of long ago."""
+    """A follower reads on: from somewhere near the end, with a gap of long ago."""
     news = News(connection, "letters")
     for tail in news._tails.values():
         tail.high, tail.gaps = tail.high - 10, [Gap(5, 9)]

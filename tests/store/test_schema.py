@@ -61,7 +61,7 @@ def set_revision(connection: Connection, to: str) -> None:
 
 
 def recreate(connection: Connection, to: str = "head") -> None:
-    """Make schema `lanes` anew, as the migrations up to `to` leave it."""
+    """Make schema `lanes` again, as the migrations up to `to` leave it."""
     connection.execute(text("drop schema lanes cascade"))
     settings = schema.config()
     settings.attributes["connection"] = connection

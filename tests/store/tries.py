@@ -225,7 +225,7 @@ def backend(connection: Connection) -> int:
 
 
 def explained(connection: Connection, query: Any, *, name: str) -> str:
-    """The plan of a prepared query, as whoever has run it for a while meets it."""
+    """The plan of a prepared query, as a session that has run it for a while meets it."""
     compiled = query.compile(
         dialect=postgresql.dialect(paramstyle="pyformat"),
         compile_kwargs={"render_postcompile": True},

@@ -25,7 +25,7 @@ select workload, version_id, kind, lane, purpose, consumer, word,
  group by 1, 2, 3, 4, 5, 6, 7, 8
 """
 
-# By how much answers of versions in force were corrected of late: of the newest corrections of all workloads, because none
+# By how much answers of versions in force were corrected recently: of the newest corrections of all workloads, because none
 # names its own.
 DISTANCE = """
 select w.name as workload, avg(c.distance) as distance

@@ -146,7 +146,7 @@ def evidence(
 def decide_all(
     connection: "Connection", versions: "Iterable[Version]", *, now: datetime
 ) -> list[PackDecision]:
-    """Decide pack sizes anew wherever the evidence suffices; return the decisions."""
+    """Decide pack sizes again wherever the evidence suffices; return the decisions."""
     ask = asking.through(connection)
     last = decided(ask)
     may_share = [

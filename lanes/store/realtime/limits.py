@@ -1,4 +1,4 @@
-"""The provider's limits as drains share them, and what calls took of late; what it means stands in `lanes.routing.capacity`."""
+"""The provider's limits as drains share them, and what calls took recently; `lanes.routing.capacity` says what it means."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence

@@ -1,7 +1,7 @@
 """Claims of workloads with a hard budget: each item is claimed with the most that its call may cost, as far as that is left.
 
 The reserve stands in the row of the work and ends with its claim: saved, given back or rescued. It covers a call for the item
-alone, so that items may share a call, or be asked apart again, without reserving anew.
+alone, so that items may share a call, or be asked apart again, without reserving again.
 """
 
 from collections.abc import Mapping, Sequence, Set

@@ -128,7 +128,7 @@ def _alike(connection: sa.Connection, rows: Sequence[Any], by: Version, lane: La
     if one of the two may pack (an item shares its prompt with its neighbours), if one reads more than what earlier items of
     any age said (answers, labels and reference rows change), if they keep consumers apart differently, or if it read a
     history and any item was forgotten since it was received (which entity that had been is erased, too). A release of Lanes
-    that writes prompts differently is not seen: force asks anew.
+    that writes prompts differently is not seen: force asks again.
     """
     asked = {row.asked_version for row in rows if row.asked_version is not None}
     before = {id_: _readable(connection, id_) for id_ in asked}

@@ -93,7 +93,7 @@ select account, model, kind, limit_, remaining, reset_at, seen_at
 """
 
 # Work that waits in real time by the account and model that it asks, what a call of it took on average, and how many items the
-# model answered of late.
+# model answered recently.
 WAITING_WORK = """
 with known as (select distinct account, model from lanes.capacity where seen_at >= :shown_since),
 asked as (

@@ -54,7 +54,7 @@ UNIT_OF, UNIT_WITHIN = 200, 20_000
 # An item that the lane has not answered and that has failed at no try is overdue once its due time has passed, or once it is
 # out for longer than it may be (`longest_out`): a batch that never returns fails no try. In batch that counts from the
 # submission of its batch; what waits for one may do so for a day more, and what an outage keeps from being asked for no longer.
-# An item that was amended before it was answered counts anew from then on: what became of its older revision later is no
+# An item that was amended before it was answered counts again from then on: what became of its older revision later is no
 # failure, and its due time no measure.
 # What an item cost counts once it is answered or has failed for good: before that another try may add to it.
 # For a version both lanes count, because a lane that gives an item away under load says nothing about the version. An item that

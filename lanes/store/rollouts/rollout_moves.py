@@ -298,7 +298,7 @@ def _write(connection: Connection, seen: Rollout, **values: Any) -> None:
 
 
 def _begin_step(connection: Connection, seen: Rollout, now: datetime, **values: Any) -> None:
-    """Start measuring anew; no answer of a person counts for this step yet."""
+    """Start measuring again; no answer of a person counts for this step yet."""
     _write(
         connection,
         seen,

@@ -185,7 +185,7 @@ def _part(connection: Connection, row: Any, note: str, now: datetime) -> None:
         else:
             parted = doubts.supersede(connection, row.id, note=note, now=now)
     if not parted:
-        raise ActionRefused(f"batch {row.id} changed meanwhile; look again and decide anew")
+        raise ActionRefused(f"batch {row.id} changed meanwhile; look again, then decide")
 
 
 def _given_up(connection: Connection, row: Any, why: str, now: datetime) -> Iterator[list[Attempt]]:

@@ -203,7 +203,7 @@ class News:
                 continue
             if row.state == ReplayState.PROMOTED:
                 self._moved.append(MovedReplay(PROMOTED, {"id": id_}))
-            # what it replaced is not kept: all of its items may be shown anew
+            # what it replaced is not kept: all of its items may be shown again
             elif row.state == ReplayState.DEMOTED:
                 shown = {"number": row.number, "workload": self._workload}
                 self._moved.append(MovedReplay(OVERLAID, shown))

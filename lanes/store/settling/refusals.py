@@ -114,7 +114,7 @@ def weigh(
     flow_run_id: UUID | None = None,
     now: datetime,
 ) -> tuple[list[Attempt], frozenset[str]]:
-    """Return the attempts, refused ones judged anew, and the workloads that are stopped.
+    """Return the attempts, refused ones judged again, and the workloads that are stopped.
 
     A version that is to blame has been stopped, with an incident. Replays of it fail, because they use no other version.
     """

@@ -68,7 +68,7 @@ def records(connection: Connection) -> dict[VersionId, PassRecords]:
 
 
 def fold(connection: Connection, *, now: datetime) -> None:
-    """Take in what came since the last turn, and decide anew of which classes only a sample is checked."""
+    """Take in what came since the last turn, and decide again of which classes only a sample is checked."""
     known = records(connection)
     if not known:
         return

@@ -132,7 +132,7 @@ def table(
     """Make the table of schema `lanes` that a class describes: its name, its columns and, as docstring, its comment.
 
     Columns of a closed set hold its words. Moments are finite: an infinite one comes before or after all others, which would
-    stop whatever goes by order or age. Postgres parses a check anew for every statement, so a table whose rows are inserted
+    stop whatever goes by order or age. Postgres parses a check again for every statement, so a table whose rows are inserted
     one by one names the moments to check; the clock of Lanes writes the others.
     """
 

@@ -248,7 +248,7 @@ def test_public_may_do_nothing(opened: dict[str, Connection]) -> None:
 
 
 def test_every_moment_of_every_table_is_finite(connection: Connection) -> None:
-    """A migration that adds a column of moments makes the constraint `ck_<table>_finite` anew, with that column.
+    """A migration that adds a column of moments makes the constraint `ck_<table>_finite` again, with that column.
 
     Of an item, those that it is admitted with are checked: each door inserts it by a statement of its own.
     """

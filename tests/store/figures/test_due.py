@@ -1,4 +1,4 @@
-"""Due times: met, missed and overdue, by lane and reason; the same when the figures are made anew."""
+"""Due times: met, missed and overdue, by lane and reason; the same when the figures are made again."""
 
 from datetime import datetime, timedelta
 

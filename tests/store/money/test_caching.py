@@ -41,7 +41,7 @@ def claimed(connection: Connection, items: int, now: datetime, first: int = 0) -
 def answer(
     connection: Connection, of: Version, items: int, *, hits: int, at: datetime, first: int = 0
 ) -> None:
-    """So many calls of an item each; of the first so many what they share is read, of the others it is written."""
+    """Record calls of one item each; the first ones read their shared part from the cache, the others write it."""
     shared = shared_tokens(of.spec)
     each = [
         tried(

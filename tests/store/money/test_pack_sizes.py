@@ -43,7 +43,7 @@ def compared(
     at: datetime = NOON,
     lane: Lane = Lane.REALTIME,
 ) -> None:
-    """So many packed items were asked alone, `bad` of them said something else, and so many were repeated."""
+    """Record packed items that were asked alone, of which `bad` said something else, and items that were repeated."""
     given = {
         "version": of.id,
         "n": n,

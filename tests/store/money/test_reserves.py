@@ -155,7 +155,7 @@ def test_the_late_answer_of_a_lost_call_takes_the_place_of_what_it_may_have_cost
     assert stands(connection).calls_usd == of  # that of the newer claim
     save(connection, tried(again), now=later(minutes=13))
     assert (stands(connection).used_usd, stands(connection).calls_usd) == (2 * PRICE, 0)
-    put(connection, "9", consumer=consumer, zone="Asia/Tokyo")  # counts all of the period anew
+    put(connection, "9", consumer=consumer, zone="Asia/Tokyo")  # counts all of the period again
     assert (stands(connection).unknown_usd, stands(connection).spent_usd) == (0, 2 * PRICE)
 
 

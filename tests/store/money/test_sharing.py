@@ -1,4 +1,4 @@
-"""Whoever estimates what items cost knows how calls share at present, and seldom asks for it."""
+"""Estimates of what items cost know how calls share at present, and seldom ask for it."""
 
 import json
 from decimal import Decimal

@@ -1,4 +1,4 @@
-"""What whoever is on call is told of every promise: each part of the message, or honestly why not: one file because no
+"""What the person on call is told of every promise: each part of the message, or honestly why not: one file because no
 promise may be forgotten."""
 
 from collections.abc import Callable

@@ -22,7 +22,7 @@ from tests.store.tries import claim, claimed_item, events, home, row, rows, save
 
 
 def sweep(connection: Connection, *, hours: float) -> int:
-    """What the sweep does so many hours after noon; how much work was given up."""
+    """Run the sweep `hours` after noon, and return how much work was given up."""
     given_up = [
         attempt
         for lane in Lane

@@ -1,4 +1,4 @@
-"""Two at once on connections of their own: a second look beside whoever saves, submits, cancels, or looks too."""
+"""Two at once on connections of their own: a second look beside one that saves, submits, cancels, or looks too."""
 
 from collections.abc import Callable
 from typing import Any

@@ -1,4 +1,4 @@
-"""What comes to be known of answers is told once: however late it is committed, and whoever else writes meanwhile."""
+"""What comes to be known of answers is told once: however late it is committed, and whatever else is written meanwhile."""
 
 from collections.abc import Callable, Iterator
 

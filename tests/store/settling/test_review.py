@@ -150,7 +150,7 @@ def test_a_label_knows_how_its_item_was_chosen(connection: Connection) -> None:
         uniform[2]: "given",
         other[1]: "given",
     }
-    # the share is one of the answered items, whoever else labels some of them
+    # the share is one of the answered items, even if others label some of them
     assert uniform[2] in {each.key for each in queue(connection, most=1_000)}
 
 

@@ -193,7 +193,7 @@ def test_a_file_with_a_mark_and_a_file_of_one_column_are_read(capsys: Told) -> N
     assert made("lines").instructions.startswith("You read one remark at a time.")
     assert (
         init("headed", from_=rows_csv(ROWS, "two.csv"), field="0") == 0
-    )  # whoever names the column knows its header
+    )  # a person who names the column knows its header
 
 
 def test_lines_that_cannot_be_read_are_told_and_passed_over(capsys: Told) -> None:

@@ -1,4 +1,4 @@
-"""Due times: the share that was missed of late, and what is too unsure to be met."""
+"""Due times: the share that was missed recently, and what is too unsure to be met."""
 
 from datetime import timedelta
 from typing import Any

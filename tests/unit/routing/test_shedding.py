@@ -57,7 +57,7 @@ def queued(items: int, **more: Any) -> Load:
 def leaves(
     pressed: Shedding, of: QueuedWork, by: Version = LETTERS, *, before: int = 0
 ) -> Shed | None:
-    """What becomes of an item with so many others before it."""
+    """Return what becomes of an item with `before` others before it."""
     return pressed.of(of, by, pressed.line({by.workload: by}, {by.workload: before}))
 
 

@@ -15,7 +15,7 @@ def test_a_number_that_was_passed_over_is_looked_for_until_nobody_can_have_it() 
     tail.read(ADA, [], [12, 13])
     assert (tail.high, tail.gaps) == (13, [Gap(11, 11)])
     tail.read(ADA | BOB, [], [14])
-    assert tail.gaps == [Gap(11, 11, ADA | BOB)]  # whoever wrote at that moment may have taken it
+    assert tail.gaps == [Gap(11, 11, ADA | BOB)]  # a writer of that moment may have taken it
     tail.read(BOB, [], [])
     assert tail.gaps == [Gap(11, 11, BOB)]
     tail.read(NOBODY, [11], [])
