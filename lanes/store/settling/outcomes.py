@@ -35,6 +35,8 @@ from lanes.store.workload import golden
 from lanes.store.workload.workloads import versions
 from lanes.words import LIVE_CLAIM, OUTSIDE_BATCHES, Lane, Mode, Outcome, Purpose, WorkState
 
+Held = tuple[Attempt, LockedWork, BillPart]  # an attempt with its work, which is locked
+
 
 def save(
     connection: Connection,
@@ -66,35 +68,47 @@ def save(
         connection, booked.attempts, known, flow_run_id=flow_run_id, now=now
     )
     rows = lock(connection, once, known, now=now, wait=wait)
-    writes, late = _Writes(now, batch_id), list[tuple[Attempt, LockedWork, BillPart]]()
+    writes = _Writes(now, batch_id)
     writes.saved.stopped, writes.saved.apart = stopped, booked.apart
     writes.saved.archived = len(gone)
+    held, late = list[Held](), list[Held]()
     for each, part in zip(once, booked.parts, strict=True):
         row = rows.get(each.claim.work_id)
         if row is None:
             writes.saved.passed_over.append(each)
-        elif row.claim_no == each.claim.number and row.state in LIVE_CLAIM:
-            writes.in_force(each, row, part)
         else:
-            late.append((each, row, part))
+            (held if _is_in_force(each, row) else late).append((each, row, part))
     recorded, booked_before = _recorded(connection, [each.claim for each, _, _ in late])
     failed = [row.id for _, row, _ in late if row.state is WorkState.FAILED]
     lost = decisions.lost_by_leases(connection, failed)
-    for each, row, part in late:
+    rest = list[Held]()
+    for each, row, part in late:  # first, so that what failed meanwhile fails no answered item
         is_news = (
             each.response is None or (each.claim, each.response.message_id) not in booked_before
         )
         if batch_id is None and is_news and _settles_late(each, row, lost):
             writes.in_force(each, row, part, late=True)
-        elif each.response is not None or _tells_something(
+        else:
+            rest.append((each, row, part))
+    for each, row, part in held:
+        if _is_in_force(each, row):
+            writes.in_force(each, row, part)
+        else:
+            rest.append((each, row, part))
+    for each, row, part in rest:
+        if each.response is not None or _tells_something(
             each, row, batch_id, {*recorded, *writes.claims}
         ):
             writes.late(each, row, part)
     writes.flush(connection, recorded, flow_run_id=flow_run_id)
-    over = (row for each, row, _ in late if row.claim_no == each.claim.number)
-    ended = [row.id for row in over if row.state is not WorkState.READY]
-    paid_claims.end_reserves(connection, ended)
+    over = (row for each, row, _ in (*late, *rest) if row.claim_no == each.claim.number)
+    ended = {row.id for row in over if row.state is not WorkState.READY}
+    paid_claims.end_reserves(connection, sorted(ended))
     return writes.saved
+
+
+def _is_in_force(each: Attempt, row: LockedWork) -> bool:
+    return row.claim_no == each.claim.number and row.state in LIVE_CLAIM
 
 
 def _book_archived(

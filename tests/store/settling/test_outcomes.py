@@ -783,3 +783,21 @@ def test_a_late_answer_that_was_recorded_shows_nothing_when_it_is_saved_again_af
     save(connection, late)
     assert [rows(connection, name) for name in ("attempt", "result", "item", "response")] == before
     assert rows(connection, "result") == []
+
+
+@pytest.mark.parametrize("answer_first", [True, False])
+def test_an_answer_of_a_lost_claim_counts_beside_the_failure_of_the_claim_that_replaced_it(
+    connection: Connection, answer_first: bool
+) -> None:
+    publish(connection, now=NOON)
+    lost = claimed_item(connection)
+    save(connection, *work_store.abandoned(connection, now=NOON + 2 * LEASE))
+    (newer,) = claim(connection, now=NOON + 3 * LEASE)
+    both = [tried(lost), tried(newer, Outcome.POISON)]
+    save(connection, *(both if answer_first else reversed(both)))
+    (item,), (work,) = rows(connection, "item"), rows(connection, "work")
+    assert (item.failed_at, item.failure, item.settled_at is None) == (None, None, False)
+    assert (work.state, work.bound_usd) == ("done", None)
+    assert decisions.retry(connection, "letters", None, now=NOON) == []
+    told = [(each.outcome, each.shown) for each in rows(connection, "attempt")]
+    assert sorted(told) == [("poison", False), ("unknown", False), ("valid", True)]
