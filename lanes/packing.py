@@ -6,7 +6,7 @@ import secrets
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from lanes.ids import VersionId, WorkId
 from lanes.json_data import call_bytes
@@ -27,8 +27,7 @@ ALONE = "1"  # the id of an item that has its call to itself; the model is not t
 DIGEST_BYTES = 5  # eight characters: a guess succeeds once in a million millions
 
 
-@dataclass(frozen=True, slots=True)
-class Claim:
+class Claim(NamedTuple):
     """A hold on some work. `number` fences every later write."""
 
     work_id: WorkId
@@ -43,8 +42,7 @@ class BufferStay:
     ms: int
 
 
-@dataclass(frozen=True)
-class ClaimedWork:
+class ClaimedWork(NamedTuple):
     """A claim with what a call needs.
 
     `failures` counts earlier tries, `alone` marks an item that may have spoiled its pack, `urgent` one whose sender said so,

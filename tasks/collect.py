@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from prefect import task
@@ -234,7 +234,7 @@ class ResultReading:
             others = bool(self._lines.answered) or result.number in self._own
             fault, said = said, fate(said, items=items, others_answered=others)
             if fault.action is Action.POISON:
-                said = replace(said, refused_call=str(result.number))
+                said = said._replace(refused_call=str(result.number))
         ids = [ALONE] if items == 1 else pack_ids(nonce, result.number, items)
         times = CallTimes(self._batch.begun_at, now)
         return attempts.of_request(self._version, claims, said, times, ids=ids)

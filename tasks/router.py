@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
 from typing import TypeVar
@@ -212,7 +212,7 @@ def _decided(
         try:
             route = decide_now(arrived, version, splits)
             if chosen_by:
-                route = replace(route, explanation=f"{route.explanation}; {chosen_by}")
+                route = route._replace(explanation=f"{route.explanation}; {chosen_by}")
             if guards.room is not None and route.lane is Lane.REALTIME:
                 guards.room.add(version)
             decided.append((item, version, route))

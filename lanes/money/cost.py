@@ -2,11 +2,10 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
 from itertools import starmap
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from lanes.json_data import octets
 from lanes.money.caching import written
@@ -28,8 +27,7 @@ PER_SCHEMA_BYTES = 64  # what the SDK and a pack add to each object of a schema
 PACK_MARGIN_TOKENS = 32  # extra tokens of an answer within a pack: its id and its frame
 
 
-@dataclass(frozen=True)
-class BillPart:
+class BillPart(NamedTuple):
     """An attempt's part of its response: tokens, and US dollars."""
 
     input: int = 0
@@ -90,7 +88,7 @@ def pack_bound(
     own = size + (items - 1) * FRAME_CHARS  # the frame includes one item's name
     output = items * (spec.max_output_tokens + PACK_MARGIN_TOKENS)
     plain = Usage(input=shared + own, output=output)
-    dearest = replace(written(lane, shared), input=own, output=output) if marked else plain
+    dearest = written(lane, shared)._replace(input=own, output=output) if marked else plain
     try:
         return max(
             cost(each, model=spec.model_of(lane), lane=lane, at=at) for each in {plain, dearest}

@@ -7,7 +7,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from lanes import json_data
@@ -193,7 +193,7 @@ async def answer(
         else:
             ended = time.monotonic()
             yield CallResult(
-                part, ended - began, ended, response=replace(response, call=nonce), ids=ids
+                part, ended - began, ended, response=response._replace(call=nonce), ids=ids
             )
 
 

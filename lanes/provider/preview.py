@@ -1,7 +1,7 @@
 """What an item would ask and cost, and its route, before it is sent; the real code builds the requests."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
@@ -62,7 +62,7 @@ def preview(
         LookupError: no price is known for one of its models.
     """
     history = [part_chars(each) for each in context if each.part is ContextTag.HISTORY]
-    item = replace(item, earlier=tuple(reversed(history)))
+    item = item._replace(earlier=tuple(reversed(history)))
     estimates = Estimates(now, lanes.sharing)
     route = decide(
         item, version, lanes.splits, now=now, estimates=estimates, prospects=lanes.prospects

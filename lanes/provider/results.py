@@ -5,7 +5,7 @@ import re
 from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -258,7 +258,7 @@ def _said(result: dict[str, Any], call: str) -> Response | RequestFault | Judgme
             fault = f"its result is of no known type: {quoted(other)}"
             if "message" not in result:  # only that could say whether it is billed
                 raise ValueError(fault)
-            return replace(read_response(result["message"], call=call), fault=fault)
+            return read_response(result["message"], call=call)._replace(fault=fault)
 
 
 def _fault(result: dict[str, Any]) -> RequestFault:

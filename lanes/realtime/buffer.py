@@ -8,7 +8,7 @@ states what the delay is worth (`service`).
 import math
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from lanes.ids import VersionId
@@ -200,8 +200,8 @@ def _presses_at(item: ClaimedWork, over: datetime) -> datetime:
 
 
 def _gathered(of: Waiting, why: FlushReason, now: datetime) -> ClaimedWork:
-    return replace(
-        of.item, gathered=BufferStay(why, round((now - of.since).total_seconds() * 1000))
+    return of.item._replace(
+        gathered=BufferStay(why, round((now - of.since).total_seconds() * 1000))
     )
 
 

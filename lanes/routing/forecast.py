@@ -185,7 +185,7 @@ def forecast(
         if isinstance(line, BadLine):
             found.bad.append(line)
             continue
-        item = replace(arrived(line.submission, now, by), earlier=line.earlier)
+        item = arrived(line.submission, now, by)._replace(earlier=line.earlier)
         route = decide(
             item,
             version,

@@ -1,7 +1,6 @@
 """The decision for one item: its lane, the reason, and what each lane would cost."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from functools import lru_cache
@@ -23,8 +22,7 @@ from lanes.workload.rules import Rule
 from lanes.workload.version import Version
 
 
-@dataclass(frozen=True)
-class ArrivedItem:
+class ArrivedItem(NamedTuple):
     """What routing knows of an item.
 
     `length` counts its payload's characters as JSON, where the database did; the payload is then empty if no rule reads it.
@@ -54,8 +52,7 @@ class ArrivedItem:
         return history_chars(self.earlier[: version.spec.context.depth]) if self.earlier else 0
 
 
-@dataclass(frozen=True)
-class ReceivedItem:
+class ReceivedItem(NamedTuple):
     """An item that waits for its first route."""
 
     id: ItemId
@@ -63,8 +60,7 @@ class ReceivedItem:
     arrived: ArrivedItem
 
 
-@dataclass(frozen=True)
-class Route:
+class Route(NamedTuple):
     """A decision, with the sentence that explains it to an operator.
 
     `probability` is that of a batch being back in time, where a due time was weighed against one. `raised` names the rules

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 
@@ -72,7 +72,7 @@ def unanswered(
     judged = Judgment(outcome, error=error, spends=blame is Blame.ITEM, alone=blame is Blame.PACK)
     bounds = _bounds(version, pack, times) if maybe_billed else [Decimal(0)] * len(pack)
     return [
-        replace(_attempt(each, judged, times), bound_usd=bound)
+        _attempt(each, judged, times)._replace(bound_usd=bound)
         for each, bound in zip(pack, bounds, strict=True)
     ]
 
@@ -93,7 +93,7 @@ def unweighed(
         with suppress(Exception):  # the bound itself may be what failed
             bounds = _bounds(version, pack, times)
     made = [_attempt(each, judged, times, response) for each in pack]
-    return [replace(each, bound_usd=bound) for each, bound in zip(made, bounds, strict=True)]
+    return [each._replace(bound_usd=bound) for each, bound in zip(made, bounds, strict=True)]
 
 
 def poisoned(
@@ -153,7 +153,7 @@ def weighed(judged: Judgment, refusals: Refusals) -> Judgment:
         )
     at_fault = refusals.answered_since or refusals.times >= LEAST_REFUSED
     if at_fault or judged.outcome is Outcome.PACK_REFUSED:
-        return replace(judged, refused_call=None)
+        return judged._replace(refused_call=None)
     return Judgment(
         Outcome.UNSERVED,
         error=judged.error,
@@ -208,7 +208,7 @@ def unsavable(attempt: Attempt, why: str) -> Attempt:
         Outcome.INVALID if attempt.response else attempt.judged.outcome,
         error=f"it cannot be stored: {why}",
     )
-    return replace(attempt, judged=judged)
+    return attempt._replace(judged=judged)
 
 
 def _judged(version: Version, response: Response, ids: Sequence[str]) -> list[Judgment]:

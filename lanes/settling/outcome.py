@@ -3,11 +3,10 @@
 import hashlib
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
-from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 from lanes import json_data
 from lanes.ids import VersionId
@@ -18,8 +17,7 @@ from lanes.workload.answer_check import AnswerCheck
 from lanes.workload.prices import Usage
 
 
-@dataclass(frozen=True)
-class Response:
+class Response(NamedTuple):
     """A billed response of the provider; `fault` says why its answer cannot be read.
 
     `model` is None where the response names none, `tier`, `geo` and `speed` where they are as usual. `call` names the call,
@@ -42,15 +40,14 @@ class Response:
         """Hash the names alone: a response is hashed often, and texts and usage rarely tell two of them apart."""
         return hash((self.message_id, self.call))
 
-    @cached_property
+    @property
     def digest(self) -> str:
         """Return a digest of the call, the answer and its usage: it tells apart responses of the same name."""
         said = repr((self.call, self.model, self.text, self.usage))
         return hashlib.blake2b(said.encode(), digest_size=8).hexdigest()
 
 
-@dataclass(frozen=True)
-class Judgment:
+class Judgment(NamedTuple):
     """How one item fared in a response, or without any.
 
     `spends` is false where the item is not to blame; `alone` is true where another item of its call may be.
@@ -76,8 +73,7 @@ class PackShare:
 WHOLE = PackShare(0, 1)
 
 
-@dataclass(frozen=True)
-class Attempt:
+class Attempt(NamedTuple):
     """One try at one item's work, ready to be saved; items of a pack share its `response`.
 
     `bound_usd` bounds the cost of an attempt without an answer. `share` is its part of the response, the whole until others
@@ -104,6 +100,9 @@ class Attempt:
 
 def each_once(attempts: Sequence[Attempt]) -> list[Attempt]:
     """Return the attempts without repeats, in order; those with a response know their share of it."""
+    names = [each.response.message_id for each in attempts if each.response is not None]
+    if len({each.claim for each in attempts}) == len(attempts) and len({*names}) == len(names):
+        return list(attempts)  # as most are: nothing is repeated or shared
     known: dict[tuple[Claim, Response | None], Attempt] = {}
     for each in attempts:
         known.setdefault(each.name, each)
@@ -115,7 +114,7 @@ def each_once(attempts: Sequence[Attempt]) -> list[Attempt]:
     for each in known.values():
         said = each.response
         if said is not None and each.share == WHOLE and sharers[said] > 1:
-            each = replace(each, share=PackShare(given[said], sharers[said]))
+            each = each._replace(share=PackShare(given[said], sharers[said]))
             given[said] += 1
         once.append(each)
     return once

@@ -66,10 +66,11 @@ def through(connection: "Connection") -> Ask:
 
 
 def read_as(kind: type[T], row: Any, **others: Any) -> T:
-    """Return a dataclass of a row, whose columns are called as its fields; `others` are fields that are read otherwise."""
+    """Return a dataclass or named tuple of a row, whose columns are called as its fields; `others` are read otherwise."""
     of: Any = kind  # no type says that a class is a dataclass
-    names = (each.name for each in fields(of) if each.name not in others)
-    return kind(**{name: getattr(row, name) for name in names if hasattr(row, name)}, **others)
+    names = of._fields if issubclass(kind, tuple) else [each.name for each in fields(of)]
+    read = {name: getattr(row, name) for name in names if name not in others and hasattr(row, name)}
+    return kind(**read, **others)
 
 
 def clock(ask: Ask) -> datetime:

@@ -4,7 +4,6 @@ The price of a token is looked up once for each model, lane, day and tier, becau
 """
 
 from bisect import bisect_left
-from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
 from functools import cache, lru_cache
@@ -18,8 +17,7 @@ if TYPE_CHECKING:
 PROVIDER = "anthropic"
 
 
-@dataclass(frozen=True)
-class Usage:
+class Usage(NamedTuple):
     """Tokens of one billed response. `input` excludes what the cache served or stored, as the provider reports it."""
 
     input: int = 0

@@ -190,7 +190,7 @@ def _answered(
         for each, outcome in zip(works, outcomes, strict=True)
     ]
     save(
-        connection, *(replace(each, started_at=since) for each in tries), now=at, batch_id=batch_id
+        connection, *(each._replace(started_at=since) for each in tries), now=at, batch_id=batch_id
     )
 
 

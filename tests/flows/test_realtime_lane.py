@@ -2,7 +2,6 @@
 
 import json
 import re
-from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -80,8 +79,8 @@ async def test_each_call_names_its_items_anew_and_takes_no_answer_under_a_guesse
             {"id": id_, "answer": {"category": "a"}}
             for id_ in ("1", "2", "3", "4", *asked[0][: len(asked) - 1])
         ]
-        return replace(
-            said, text=json.dumps({"answers": guesses + json.loads(said.text)["answers"]})
+        return said._replace(
+            text=json.dumps({"answers": guesses + json.loads(said.text)["answers"]})
         )
 
     monkeypatch.setattr(provider_client, "ask", obeyed)

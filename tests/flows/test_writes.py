@@ -1,7 +1,6 @@
 """What a drain writes: no answer waits for a write that lasts."""
 
 import asyncio
-from dataclasses import replace
 
 import pytest
 from sqlalchemy import text
@@ -56,5 +55,5 @@ async def alone(at: Connections, *, urgent: bool = False) -> list[Pack]:
     claimed = await claim(at)
     versions = await versions_of(at, claimed)
     return [
-        Pack(versions[each.version_id], [replace(each, urgent=urgent)], NOON) for each in claimed
+        Pack(versions[each.version_id], [each._replace(urgent=urgent)], NOON) for each in claimed
     ]

@@ -338,8 +338,8 @@ def test_an_authoritative_pass_that_fails_for_good_is_an_incident_for_an_hour(
     version = publish(connection, now=NOON, mode="lambda", max_failures=1)
     save(connection, tried(claimed_item(connection)), now=NOON)
     batch_id, members = submit(connection, version)
-    refused = replace(
-        tried(members[0], Outcome.POISON), judged=Judgment(Outcome.POISON, error="too strange")
+    refused = tried(members[0], Outcome.POISON)._replace(
+        judged=Judgment(Outcome.POISON, error="too strange")
     )
     save(connection, refused, batch_id=batch_id, now=NOON)
     home(connection, batch_id)

@@ -56,4 +56,6 @@ def arrived(pin: st.SearchStrategy[Lane | None] = st.none()) -> st.SearchStrateg
         urgent=st.booleans(),
         pin=pin,
         due_at=st.none() | spans.map(lambda span: NOON + span),
+        length=st.none(),
+        earlier=st.just(()),
     )

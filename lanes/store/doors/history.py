@@ -5,7 +5,6 @@ Where a workload keeps its consumers apart (`pack_scope: consumer`), an item is 
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -205,7 +204,7 @@ def measured(
     """Return the items with the lengths of the context that their workload's version reads: a batch costs more by it."""
     found = lengths_of(connection, {each.id: versions[each.arrived.workload] for each in waiting})
     return [
-        replace(each, arrived=replace(each.arrived, earlier=found[each.id]))
+        each._replace(arrived=each.arrived._replace(earlier=found[each.id]))
         if each.id in found
         else each
         for each in waiting

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from functools import cache
@@ -98,10 +98,12 @@ def book(
             rows[said]["purpose"] = payer.purpose
         parts.append(those[share.index])
     named = _book(connection, rows)
+    if not named:
+        return BookedAttempts([*attempts], parts, frozenset())
     renamed = [
         each
         if each.response is None or each.response not in named
-        else replace(each, response=replace(each.response, message_id=named[each.response]))
+        else each._replace(response=each.response._replace(message_id=named[each.response]))
         for each in attempts
     ]
     return BookedAttempts(renamed, parts, frozenset(named.values()))

@@ -5,7 +5,7 @@ alone, so that items may share a call, or be asked apart again, without reservin
 """
 
 from collections.abc import Mapping, Sequence, Set
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -80,7 +80,7 @@ def claim(
     _rest(connection, then)
     numbers = _take(connection, then, worker=worker, until=now + lease)
     ours = [
-        replace(claimed(row), claim=Claim(row.id, numbers[row.id]))
+        claimed(row)._replace(claim=Claim(row.id, numbers[row.id]))
         for row in candidates
         if row.id in numbers
     ]

@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
@@ -129,7 +128,7 @@ def _storable(each: Attempt) -> Attempt:
     error = each.judged.error
     if error is None:
         return each
-    return replace(each, judged=replace(each.judged, error=replace_unstorable(error)))
+    return each._replace(judged=each.judged._replace(error=replace_unstorable(error)))
 
 
 def _recorded(

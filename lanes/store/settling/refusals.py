@@ -2,7 +2,6 @@
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -171,7 +170,7 @@ def _weigh(
             known=seen.refused or seen.outdated,
         )
         of_version = of_version or found.of_version
-        fared[each.name] = replace(each, judged=weighed(each.judged, found))
+        fared[each.name] = each._replace(judged=weighed(each.judged, found))
     if of_version and not seen.refused:
         asked, works = {**asked, "refused_at": refused_at}, [*earlier, *works]
         _stop(connection, asked, seen.number, calls, works, flow_run_id)

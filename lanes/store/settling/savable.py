@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
@@ -129,8 +129,7 @@ def _terms(row: Any, of: Version | None) -> WorkTerms:
     return read_as(WorkTerms, row, compare_fields=tuple(row.compare_fields), passes=passes)
 
 
-@dataclass(frozen=True, slots=True)
-class ShownResult:
+class ShownResult(NamedTuple):
     """The answer that an item shows: a stored result, or one that this save makes."""
 
     output: Any

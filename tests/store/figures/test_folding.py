@@ -1,6 +1,5 @@
 """What is folded is what a recount of the facts says, whatever happened, in whatever order, and however often it was folded."""
 
-from dataclasses import replace
 from datetime import datetime, timedelta
 from secrets import token_hex
 
@@ -87,7 +86,7 @@ class Life:
             for each in claim(self._connection, now=self._now)
         ]
         where = BufferStay(FlushReason.OVER, 2_000) if differs else None
-        save(self._connection, *(replace(each, gathered=where) for each in tries), now=self._now)
+        save(self._connection, *(each._replace(gathered=where) for each in tries), now=self._now)
 
     def _batch(self, outcome: Outcome, differs: bool) -> None:
         self._batches += 1

@@ -1,6 +1,5 @@
 """Budgets: what counts against them, and when their periods begin and end."""
 
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -98,8 +97,8 @@ def test_a_consumer_pays_its_part_of_a_pack(connection: Connection) -> None:
     )
     save(
         connection,
-        replace(tried(one, response=shared), share=PackShare(0, 2)),
-        replace(tried(other, response=shared), share=PackShare(1, 2)),
+        tried(one, response=shared)._replace(share=PackShare(0, 2)),
+        tried(other, response=shared)._replace(share=PackShare(1, 2)),
     )
     assert stands(connection).spent_usd == PRICE / 2
 

@@ -1,6 +1,5 @@
 """The ledger: every billed response once, and attempts that sum exactly to it."""
 
-from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
@@ -219,7 +218,7 @@ def test_the_parts_of_a_pack_sum_exactly_to_its_bill(
 
 def named_alike(*tokens: int) -> list[Response]:
     return [
-        replace(said("msg_1", tokens=number), call=f"call-{place}")
+        said("msg_1", tokens=number)._replace(call=f"call-{place}")
         for place, number in enumerate(tokens)
     ]
 

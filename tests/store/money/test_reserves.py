@@ -1,7 +1,6 @@
 """Reserves of budgets: drains and batches never spend beyond a budget together, and use it to the last call."""
 
 import threading
-from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 
@@ -312,7 +311,7 @@ def test_drains_and_batches_together_never_spend_beyond_a_budget(
     def dearest(each: ClaimedWork) -> Attempt:
         usd_per_token = Decimal("0.0000005")  # of output, which the bill is made of
         tokens = int(bound(version, each.payload["text"]) / usd_per_token)
-        return tried(each, response=replace(said(), usage=Usage(output=tokens)), at=now)
+        return tried(each, response=said()._replace(usage=Usage(output=tokens)), at=now)
 
     with pool.connect() as one, pool.connect() as other:
         sessions = (one, other)

@@ -1,6 +1,5 @@
 """Work that came back unanswered, several times over a workload's `give_up_after_h`, fails and can be brought back."""
 
-from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -53,7 +52,7 @@ def comes_back(
         )
         back = later(hours=hour + at_home)
         attempts = [tried(each, outcome, at=back) for each in waiting]
-        attempts = [replace(each, judged=replace(each.judged, **judged)) for each in attempts]
+        attempts = [each._replace(judged=each.judged._replace(**judged)) for each in attempts]
         save(connection, *attempts, batch_id=batch_id, now=back)
         home(connection, batch_id, now=back)
 

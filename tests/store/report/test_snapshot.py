@@ -149,7 +149,7 @@ def test_a_batch_that_comes_home_at_once_has_no_burst_for_its_throughput(
     at = later(minutes=10)
     save(
         connection,
-        *(replace(tried(each, at=at), started_at=NOON) for each in works),
+        *(tried(each, at=at)._replace(started_at=NOON) for each in works),
         now=at,
         batch_id=batch_id,
     )

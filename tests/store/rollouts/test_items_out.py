@@ -1,6 +1,5 @@
 """What a gate says of items that are out: in batches that do not return, past their time, or amended meanwhile."""
 
-from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -51,7 +50,7 @@ def returned(
     batch_id, since, works = batch
     save(
         connection,
-        *(replace(tried(each, outcome, at=now), started_at=since) for each in works),
+        *(tried(each, outcome, at=now)._replace(started_at=since) for each in works),
         now=now,
         batch_id=batch_id,
     )

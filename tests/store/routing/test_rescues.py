@@ -1,7 +1,6 @@
 """Rescues: which items real time takes over from the batch lane, each once, and what it leaves alone."""
 
 from collections import Counter
-from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -363,8 +362,7 @@ def test_a_call_that_answers_one_of_its_items_first_is_billed_for_answers(
     save(connection, tried(first, at=LATE), now=LATE)
     response, at = said(), later(hours=9)
     pack = [
-        replace(
-            tried(of_batch(connection, batch_id, each.key), response=response, at=at),
+        tried(of_batch(connection, batch_id, each.key), response=response, at=at)._replace(
             share=PackShare(n, 2),
         )
         for n, each in enumerate((first, other))

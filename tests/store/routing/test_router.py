@@ -1,7 +1,6 @@
 """What the router saves: positions, routes and work, once for each item; one file because all of it is written at once."""
 
 from collections import Counter
-from dataclasses import replace
 
 import pytest
 from sqlalchemy import Connection, Engine, literal, text
@@ -245,7 +244,7 @@ def test_a_payload_that_no_rule_looks_into_is_measured_and_stays_where_it_is(
     (unread,) = unrouted.received(connection, 1, unread=["letters"])
     assert (read.arrived.payload, unread.arrived.payload) == (payload, {})
     assert unread.arrived.characters == read.arrived.characters == characters(payload)
-    assert replace(unread.arrived, payload=payload) == read.arrived
+    assert unread.arrived._replace(payload=payload) == read.arrived
     decided = [
         decide(each.arrived, letters, workloads.splits(connection), now=NOON)
         for each in (read, unread)

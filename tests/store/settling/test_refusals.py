@@ -1,6 +1,5 @@
 """The provider refuses a version as such: its items are kept, it is stopped, and the next version goes on with them."""
 
-from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -29,8 +28,8 @@ def refused(
 ) -> Attempt:
     """The provider refused a call of this work for what it says."""
     attempt = tried(work, Outcome.POISON, at=at, error=error)
-    return replace(
-        attempt, judged=replace(attempt.judged, refused_call=call or str(work.claim.work_id))
+    return attempt._replace(
+        judged=attempt.judged._replace(refused_call=call or str(work.claim.work_id))
     )
 
 
@@ -259,7 +258,7 @@ def test_a_batch_of_a_refused_version_comes_home_unspent_and_its_packs_stay_pack
         for number in range(len(taken))
     ]
     packs = [
-        replace(refused(each), judged=judged) for each, judged in zip(taken, said, strict=True)
+        refused(each)._replace(judged=judged) for each, judged in zip(taken, said, strict=True)
     ]
     save(connection, *packs, batch_id=batch_id)
     assert (stands(connection), is_paused(connection)) == (dict.fromkeys(KEYS, ("routed", 0)), True)

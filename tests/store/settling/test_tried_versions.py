@@ -1,7 +1,5 @@
 """An attempt names the version that was tried, whatever version its work has by now."""
 
-from dataclasses import replace
-
 from sqlalchemy import Connection
 
 from lanes.settling.attempts import CallTimes, poisoned
@@ -42,7 +40,7 @@ def test_a_call_that_is_answered_after_a_retry_names_the_version_that_it_asked_w
     published_anew(connection)
     decisions.retry(connection, "letters", None, now=later(minutes=2))
     (late,) = poisoned([first], "too late", CallTimes(NOON, NOON))
-    save(connection, replace(late, response=said()), now=later(minutes=3))
+    save(connection, late._replace(response=said()), now=later(minutes=3))
     assert versions(connection) == [(1, "poison"), (1, "poison")]
 
 

@@ -2,7 +2,6 @@
 
 import itertools
 import json
-from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
@@ -180,7 +179,7 @@ def test_the_bound_of_a_call_covers_a_token_for_every_byte_of_its_body(
     bound = pack_bound(letters, sum(sizes), items=len(pack), lane=lane, marked=marked, at=NOON)
     assert bound >= cost(Usage(input=len(body), output=most), **day)
     if marked:
-        assert bound >= cost(replace(written(lane, len(body) - own), input=own, output=most), **day)
+        assert bound >= cost(written(lane, len(body) - own)._replace(input=own, output=most), **day)
     assert (
         sum(upper_bound(letters, size, lane=lane, marked=marked, at=NOON) for size in sizes)
         >= bound

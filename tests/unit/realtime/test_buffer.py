@@ -1,7 +1,6 @@
 """The buffer: which item waits for which, for how long at most, and how long a call may take."""
 
 import random
-from dataclasses import replace
 from datetime import datetime, timedelta
 from itertools import pairwise
 from typing import Any
@@ -136,7 +135,7 @@ def test_a_pack_leaves_so_early_that_its_call_ends_by_the_first_due_time() -> No
     buffer = Buffer(takes=lambda _, items: 10.0 + 3 * items)
     for number in range(2):
         buffer.add(
-            [replace(claimed(number, rank_at=due - timedelta(seconds=2)), due_at=due)],
+            [claimed(number, rank_at=due - timedelta(seconds=2))._replace(due_at=due)],
             versions,
             NOON,
         )

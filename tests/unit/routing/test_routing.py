@@ -1,6 +1,5 @@
 """The route of an item: the order of the rules, and what no split or rule may ever change."""
 
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -66,8 +65,8 @@ def test_an_item_that_must_be_realtime_is_never_sent_to_batch(
 def test_an_item_whose_urgent_rule_holds_is_never_sent_to_batch(
     each: ArrivedItem, channel: str
 ) -> None:
-    old = replace(
-        each, payload={"channel": channel}, occurred_at=later(days=-2), due_at=None, urgent=False
+    old = each._replace(
+        payload={"channel": channel}, occurred_at=later(days=-2), due_at=None, urgent=False
     )
     route = decide(old, RULED, ALL_BATCH, now=NOON)
     assert (route.lane, route.reason) == (
@@ -184,7 +183,7 @@ def test_a_rule_that_cannot_be_evaluated_does_not_hold_and_the_explanation_says_
         assert route.raised.keys() == rules.keys()
         assert all(f"`{text}`" in error for error in route.raised.values())
     assert (
-        decide(replace(each, urgent=True), version(urgent_when=text), ALL_REALTIME, now=NOON).raised
+        decide(each._replace(urgent=True), version(urgent_when=text), ALL_REALTIME, now=NOON).raised
         is None
     )
 
@@ -246,8 +245,8 @@ def test_pins_rules_urgency_and_due_times_bind_and_what_weighs_costs_and_load_do
 @pytest.mark.slow
 @given(arrived(), arrived())
 def test_older_items_overtake_so_that_nothing_starves(one: ArrivedItem, other: ArrivedItem) -> None:
-    waited = replace(one, due_at=None, received_at=later(seconds=-PLAIN.spec.patience_s))
-    assert rank_at(waited, PLAIN) <= rank_at(replace(other, due_at=None), PLAIN)
+    waited = one._replace(due_at=None, received_at=later(seconds=-PLAIN.spec.patience_s))
+    assert rank_at(waited, PLAIN) <= rank_at(other._replace(due_at=None), PLAIN)
 
 
 @pytest.mark.parametrize(
