@@ -28,7 +28,7 @@ from tasks.reconcile import reconcile_unresolved
 from tests.flows.batches import collect_all, kind
 from tests.flows.conftest import Nap, Sender
 from tests.flows.test_caching import LONG, SHARED, SHORT
-from tests.flows.test_late_creates import Killed
+from tests.flows.test_reconcile import Killed
 
 ITEMS = 100  # of which a primer saves two cents
 SENT = "select requests, marked_requests from lanes.batch where state <> 'released' order by id"

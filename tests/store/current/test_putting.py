@@ -1,14 +1,16 @@
-"""What migrations/schema/current/ says is put in force where it differs, and nothing else is touched."""
+"""Files of migrations/schema/current/ can be read alone and in order; upgrades put them in force where the database differs."""
 
 from collections.abc import Callable
 from dataclasses import replace
+from graphlib import CycleError
+from pathlib import PurePath
 
 import pytest
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import OperationalError
 
 from lanes.errors import SetupError
-from lanes.store.current.files import SqlFile, in_order, read, sql_files
+from lanes.store.current.files import SqlFile, fingerprint, in_order, read, sql_files
 from lanes.store.current.in_force import differences, objects, put_in_force
 from lanes.store.tables import metadata
 
@@ -18,6 +20,7 @@ AMEND_OF_0004 = """
 """
 PURPOSE = "comment on column lanes.spend.purpose is 'answer, authoritative, shadow (only measures), replay or golden';\n"
 A_COLUMN_LESS = [("lane, purpose,", "lane,"), (PURPOSE, "")]
+A = read("a", "create or replace view lanes.a as select 1 as one;\n")
 
 
 def edited(file: str, *edits: tuple[str, str]) -> list[SqlFile]:
@@ -211,3 +214,55 @@ def test_what_reads_all_of_a_view_that_gains_a_column_gains_it_too(connection: C
     wider = replace(one, sql=one.sql.replace("1 as a", "1 as a, 2 as b"))
     assert put_in_force(connection, [wider, whole]) == ["doors/one", "doors/whole"]
     assert columns(connection, "whole") == ["a", "b"]
+
+
+def test_a_file_is_called_as_what_it_defines() -> None:
+    assert [PurePath(piece.file).name for piece in sql_files()] == [
+        piece.name for piece in sql_files()
+    ]
+
+
+@pytest.mark.parametrize(
+    "sql", ["select 1;\n", A.sql + "create or replace view lanes.b as select 1 as one;\n"]
+)
+def test_a_file_defines_one_object(sql: str) -> None:
+    with pytest.raises(
+        ValueError, match=r"a\.sql defines (0|2) functions, views, types or triggers"
+    ):
+        read("a", sql)
+
+
+def test_each_stands_after_those_that_it_uses() -> None:
+    b = read(
+        "b",
+        "create or replace function lanes.b() returns int language sql return (select one from lanes.c);\n",
+    )
+    c = read(
+        "c", "-- As lanes.b sees it.\ncreate or replace view lanes.c as select one from lanes.a;\n"
+    )
+    assert in_order([b, c, A]) == in_order([A, c, b]) == [A, c, b]
+
+
+def test_two_that_use_each_other_are_in_no_order() -> None:
+    b = read("b", "create or replace view lanes.b as select one from lanes.a;\n")
+    with pytest.raises(CycleError):
+        in_order(
+            [replace(A, sql="create or replace view lanes.a as select one from lanes.b;\n"), b]
+        )
+
+
+def test_the_fingerprint_changes_with_definitions_and_not_with_comments() -> None:
+    commented = replace(A, sql=f"-- One.\n{A.sql}\ncomment on view lanes.a is 'One';\n")
+    assert fingerprint([commented]) == fingerprint([A])
+    assert fingerprint([replace(A, sql=A.sql.replace("1", "2"))]) != fingerprint([A])
+
+
+def test_the_comments_of_an_object_and_its_columns_stand_before_it() -> None:
+    said = read(
+        "a", f"-- For readers.\n--- What it\n--- is.\n---   one: One's\n---     number\n{A.sql}"
+    )
+    assert said.sql.endswith(
+        f"{A.sql}comment on view lanes.a is 'What it is.';\n"
+        "comment on column lanes.a.one is 'One''s number';\n"
+    )
+    assert said.definition == A.definition

@@ -1,7 +1,8 @@
-"""A session of another user that holds a role of Lanes is an incident while it does; one of ours never is. Real sessions."""
+"""A session of another user that holds a role of Lanes is an incident while it lasts, and explains what waits for that role."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -9,6 +10,7 @@ import psycopg
 import pytest
 from sqlalchemy import Connection, Engine, NullPool, create_engine, make_url, text
 
+from lanes.promises.assessment import BATCH, REALTIME, Assessment
 from lanes.promises.breaches import (
     LOSSES,
     MOST_NAMED,
@@ -17,23 +19,31 @@ from lanes.promises.breaches import (
     role_subject,
     role_taken,
 )
-from lanes.promises.incident import IncidentState
+from lanes.promises.incident import IncidentState, Promise
 from lanes.stand.info import SUPERUSER
 from lanes.stand.postgres import Running
 from lanes.standing.roles import Role
 from lanes.store import incidents, schema
 from lanes.store.promises import briefings, recording
 from lanes.store.signals import CLASS
-from lanes.words import Lane
+from lanes.words import Lane, Verdict
 from tests.conftest import NOON, later
 from tests.databases import Databases
 from tests.examples import publish
 from tests.store.promises.test_briefings import waiting
+from tests.store.promises.test_endings import told
 from tests.store.tries import rows
 from tests.waiting import until
 
 MANY = 200  # executions on one connection: the server plans without values since the sixth
 TAKE = "select pg_advisory_lock({}, {})"
+SLOW = Assessment(
+    Promise.REALTIME_SLOW, "letters", Verdict.FAILED, 9, 5, 40, "It is slow.", standstill=REALTIME
+)
+LATE = Assessment(
+    Promise.BATCH_SLOW, "letters", Verdict.FAILED, 300, 120, 1, "Late.", "batch 1", standstill=BATCH
+)
+NEVER = replace(LATE, promise=Promise.BATCH_NEVER_STARTED, subject="")
 
 
 @pytest.fixture(scope="module")
@@ -258,3 +268,35 @@ def test_every_role_says_what_stands_still_and_what_is_at_stake_is_of_its_lanes(
         Role.STANDBY: 0,
         Role.DRAIN: 3,
     }
+
+
+@pytest.mark.parametrize(
+    ("role", "explained"),
+    [
+        (Role.ROUTER, {"realtime_slow", "batch_slow", "batch_never_started"}),
+        (Role.SUBMITTER, {"batch_never_started"}),
+        (Role.COLLECTOR, {"batch_slow"}),
+        (Role.DRAIN, {"realtime_slow"}),
+        (Role.WATCHER, set[str]()),
+    ],
+)
+def test_a_taken_role_explains_what_waits_for_it(
+    connection: Connection, role: Role, explained: set[str]
+) -> None:
+    for name in ("letters", "bills"):
+        publish(connection, name, now=NOON)
+    holder = ForeignHolder(role, 4711, "grafana", "psql", None)
+    cause = incidents.open(connection, role_taken(role, [holder]), now=NOON)
+    breaches = [
+        replace(each, workload=name)
+        for each in (SLOW, LATE, NEVER)
+        for name in ("letters", "bills")
+    ]
+    incidents.record(connection, breaches, now=later(minutes=1))
+    found = rows(connection, "incident_log", state="open")
+    assert {each.promise for each in found if each.parent_id == cause} == explained
+    assert (
+        set(told(connection))
+        == {"role_taken", "realtime_slow", "batch_slow", "batch_never_started"} - explained
+    )
+    assert len(found) == 7
