@@ -1,4 +1,4 @@
-"""Standing runs: each sees which standing role is free and asks for its run. Real locks, and a Prefect that answers over HTTP."""
+"""Standing runs see which standing role is free and ask for its run: real locks, and a Prefect that answers over HTTP."""
 
 import asyncio
 import time

@@ -1,4 +1,4 @@
-"""What statuses and broken connections mean, through the real SDK: only the API's words about a request are the item's fault."""
+"""What statuses and broken connections mean, through the real SDK: only the API's words on a request are the item's fault."""
 
 import itertools
 import socket

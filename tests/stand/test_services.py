@@ -1,0 +1,73 @@
+"""Which changes of the environment ask for new workers and a new supervisor."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lanes.errors import StandError
+from lanes.settings import Settings
+from lanes.stand.services import endpoint, supervisor, warm_workers, worker_name
+from lanes.stand.worksite import Site
+from tests.prefect_standin import PrefectStandIn
+
+
+@pytest.fixture
+def needed(
+    home: Path, prefect: PrefectStandIn, monkeypatch: pytest.MonkeyPatch
+) -> dict[str, list[Any]]:
+    """What each process of a stand on a Prefect server of the user was made from, in order."""
+    made: dict[str, list[Any]] = {}
+
+    def ensure(site: Site, name: str, command: Any, *, depends_on: Any, **_: Any) -> Any:
+        made.setdefault(name, []).append((*command, json.dumps(dict(depends_on))))
+        return None, False
+
+    monkeypatch.setattr(Site, "ensure", ensure)
+    return made
+
+
+def put_up(home: Path, prefect: PrefectStandIn, **variables: str) -> None:
+    settings = Settings.model_validate({"PREFECT_API_URL": prefect.api_url, **variables})
+    site = Site(settings, home, home, prefect_api_url=prefect.api_url)
+    warm_workers(site)
+    supervisor(site)
+
+
+@pytest.mark.parametrize("variable", ["PREFECT_API_AUTH_STRING", "PREFECT_API_KEY"])
+def test_a_new_login_of_prefect_asks_for_new_workers_and_a_new_supervisor(
+    home: Path,
+    prefect: PrefectStandIn,
+    needed: dict[str, list[Any]],
+    monkeypatch: pytest.MonkeyPatch,
+    variable: str,
+) -> None:
+    for login in ("user:old", "user:old", "user:new"):
+        monkeypatch.setenv(variable, login)
+        put_up(home, prefect)
+    assert set(needed) == {"worker-realtime", "worker-batch", "supervisor"}
+    assert [len(set(each)) for each in needed.values()] == [2, 2, 2]
+    assert [each[0] == each[1] for each in needed.values()] == [True, True, True]
+
+
+def test_hosts_have_workers_of_different_names_which_stay(
+    home: Path, prefect: PrefectStandIn, needed: dict[str, list[Any]]
+) -> None:
+    for host in ("alpha", "alpha", "beta"):
+        put_up(home, prefect, LANES_HOST=host)
+    first, again, other = needed["worker-batch"]
+    assert first == again
+    assert "batch-alpha" in first
+    assert "batch-beta" in other
+    assert worker_name("batch", Settings()) == f"batch-{Settings().host}"
+
+
+def test_the_stand_in_takes_the_place_of_no_provider_that_other_machines_use(
+    home: Path, prefect: PrefectStandIn, needed: dict[str, list[Any]]
+) -> None:
+    prefect.blocks["lanes"] = {"api_key": "sk-geheim", "base_url": "https://llm.example.com"}
+    settings = Settings.model_validate({"PREFECT_API_URL": prefect.api_url})
+    with pytest.raises(StandError, match=r"names the provider https://llm\.example\.com, and this"):
+        endpoint(Site(settings, home, home))
+    assert needed == {}
