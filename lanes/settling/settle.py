@@ -133,9 +133,10 @@ def _answered(
     if of.item_settled:
         return done
     if of.purpose is Purpose.ANSWER and of.mode is Mode.LAMBDA and of.lane is Lane.REALTIME:
-        if provisional is not None:
-            return done
-        # open batch work is the pass that is owed
+        if provisional is not None:  # of work that was taken out of the batch that owed the pass
+            owes = None if of.others_open else BatchDebt.PASS
+            return Consequence(WorkState.DONE, of.failures, owes=owes)
+        # open work is the pass that is owed, or owes it when it is answered
         settles = of.not_sampled and not of.others_open
         owes = None if of.others_open or settles else BatchDebt.PASS
         standing = Standing.PROVISIONAL

@@ -308,6 +308,10 @@ class Interleavings(RuleBasedStateMachine):
         assert failed.isdisjoint(each.item_id for each in self.seen("work") if each.state in OPEN)
 
     @holds
+    def no_settled_item_has_failed(self) -> None:
+        assert all(each.failed_at is None for each in self.seen("item") if each.settled_at)
+
+    @holds
     def where_an_item_stands_is_where_its_work_is_and_what_is_explained(self) -> None:
         for each in self.seen("item_status"):
             told = self.told(each)

@@ -103,8 +103,13 @@ def test_an_answer_whose_second_pass_is_left_out_settles_the_item_at_once() -> N
     assert not valid(lambda_(not_sampled=True, others_open=True)).settles
 
 
-def test_a_second_provisional_answer_is_not_shown_and_owes_no_second_pass() -> None:
-    assert valid(lambda_(), B, provisional=A) == Consequence(WorkState.DONE, 0)
+def test_a_second_provisional_answer_is_not_shown_and_owes_the_pass_only_if_nothing_else_does() -> (
+    None
+):
+    assert valid(lambda_(others_open=True), B, provisional=A) == Consequence(WorkState.DONE, 0)
+    # of work that a second look took out of the batch that would have been the pass
+    owed = Consequence(WorkState.DONE, 0, owes=BatchDebt.PASS)
+    assert valid(lambda_(), B, provisional=A) == owed
 
 
 # "Lambda, routed to batch: one pass, authoritative"
