@@ -13,7 +13,7 @@ looks together. A gate
 - is `inconclusive` in between: more samples will decide it.
 
 A gate on money has no wrong samples: `cost_usd` and `saving` are means, judged by a confidence sequence of their own
-(`lanes.statistics.means`). It needs a known end, so that an item counts as at most `MOST_TIMES` the limit of a cost, or
+(`lanes.statistics.shares`). It needs a known end, so that an item counts as at most `MOST_TIMES` the limit of a cost, or
 `MOST_TIMES` its estimate of a saving: what is judged is the mean of costs that are cut off there.
 
 A gate with `worse_by` compares the receiving lane with the other one at the same time (a concurrent control). It decides by the
@@ -53,8 +53,16 @@ from lanes.statistics.differences import (
     is_smaller,
     observed,
 )
-from lanes.statistics.means import capped_bounds, excess_bounds, saving_bounds
-from lanes.statistics.shares import NOTHING, SampleShare, bounds, is_above, is_below
+from lanes.statistics.shares import (
+    NOTHING,
+    SampleShare,
+    bounds,
+    capped_bounds,
+    excess_bounds,
+    is_above,
+    is_below,
+    saving_bounds,
+)
 from lanes.units import share
 from lanes.words import Lane, Verdict
 

@@ -1,4 +1,4 @@
-"""Two lanes against each other: bounds of a difference, or a ratio, of two shares that hold at every look.
+"""Two lanes against each other: bounds of a difference of two shares that hold at every look.
 
 Unpaired samples (`difference_bounds`) are other items on each lane at the same time. Paired ones (`PairedShares`) are the same
 items on both. Both are universal inference (Wasserman, Ramdas and Balakrishnan, PNAS 117, 2020): the likelihood of all shares
@@ -12,12 +12,8 @@ would come from different hours, whose difference would count as one of the lane
 its own. What is bounded is the mean of their differences, each with the weight of the step's samples on the first lane. The
 mixture is half over shares of each step apart, half over shares that all steps have in common, which is likelier where they do.
 
-Two questions are answered more sharply by a share alone. Of pairs, whether one lane is worse (`PairedShares.is_worse`): where
-both are alike, an item that is wrong on one lane only is as often wrong on either (McNemar, Psychometrika 12, 1947), which is a
-share of one half. Of other items, how many times as often those of a lane are wrong (`ratio_bounds`): of all wrong items the
-share that was moved follows from that and from the share of the split, which must be known and stay the same (the conditional
-test of Przyborowski and Wilenski, Biometrika 31, 1940). It holds also where both lanes are worse at some hours than at others,
-which the difference does not.
+Of pairs, a share alone answers more sharply whether one lane is worse (`PairedShares.is_worse`): where both are alike, an item
+that is wrong on one lane only is as often wrong on either (McNemar, Psychometrika 12, 1947), which is a share of one half.
 """
 
 from collections.abc import Callable, Sequence
@@ -27,7 +23,6 @@ from typing import NamedTuple
 from lanes.statistics.shares import (
     STEPS,
     SampleShare,
-    bounds,
     is_above,
     log_likelihood,
     log_mixture,
@@ -73,22 +68,6 @@ def observed(strata: Strata) -> float:
     """Return the mean difference of both lanes, each step with the weight of its samples on the first."""
     number = sum(of.samples for of, _ in strata)
     return sum(of.hits - of.samples * (than.value or 0.0) for of, than in strata) / number
-
-
-def ratio_bounds(
-    wrong: int, others_wrong: int, *, portion: float, alpha: float
-) -> tuple[float, float]:
-    """Return bounds of how many times as often the items of a lane are wrong as those of the other, at all looks.
-
-    `portion` of the items, above 0 and below 1, were sent down the lane by chance; `wrong` of them and `others_wrong` of the
-    others are wrong. The upper bound is infinite where nothing else is wrong.
-    """
-    of_wrong = SampleShare(wrong, wrong + others_wrong)
-    low, high = (
-        each * (1 - portion) / ((1 - each) * portion) if each < 1 else inf
-        for each in bounds(of_wrong, alpha=alpha)
-    )
-    return low, high
 
 
 class PairedShares(NamedTuple):

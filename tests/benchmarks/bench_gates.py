@@ -39,8 +39,7 @@ from lanes.rollouts.gates import MEANS, Gate, Measure, Measurement, judge
 from lanes.rollouts.playbook import Playbook, load
 from lanes.statistics import shares
 from lanes.statistics.differences import PairedShares, difference_bounds, is_larger, is_smaller
-from lanes.statistics.means import MeanSequence
-from lanes.statistics.shares import SampleShare
+from lanes.statistics.shares import MeanSequence, SampleShare
 from lanes.words import Verdict
 from tests.benchmarks.telling import installed, tell
 

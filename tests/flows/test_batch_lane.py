@@ -132,18 +132,6 @@ async def test_a_submitter_that_died_before_the_create_leaves_work_that_is_submi
     assert await sender.rows("select distinct attempts from lanes.item_status") == [(1,)]
 
 
-async def test_a_second_intent_of_the_account_is_refused_while_one_is_unresolved(
-    at: Connections, sender: Sender
-) -> None:
-    await sender.items(*KEYS[:3], lane=Lane.BATCH)
-    await prepare(at, await kind(at), now=await at.db.now())
-    await sender.items(*KEYS[3:], lane=Lane.BATCH)
-    with pytest.raises(Exception, match="uq_batch_unresolved"):
-        await prepare(at, await kind(at), now=await at.db.now())
-    states = await sender.rows("select state, count(*) from lanes.work group by 1 order by 1")
-    assert states == [("ready", 9), ("submitted", 3)]
-
-
 @pytest.mark.slow
 async def test_a_refused_create_gives_the_work_back_unspent(
     at: Connections, endpoint: Endpoint, sender: Sender

@@ -138,19 +138,6 @@ def test_all_new_items_get_a_candidate_that_is_put_in_force(connection: Connecti
     assert set(before.values()) == {old, new}
 
 
-def test_items_of_one_entity_get_one_version(connection: Connection) -> None:
-    stored(connection)
-    candidates.set_share(connection, "letters", 5_000)
-    for entity in ("ada", "bob", "eve"):
-        keys = (f"{entity}{n}" for n in range(5))
-        admit(connection, *keys, now=NOON, entity=entity)
-    route(connection, now=NOON)
-    of_entity = dict[str, set[VersionId]]()
-    for key, version in versions_of_work(connection).items():
-        of_entity.setdefault(key[:3], set()).add(version)
-    assert [len(each) for each in of_entity.values()] == [1, 1, 1]
-
-
 @pytest.mark.slow
 @pytest.mark.usefixtures("in_this_process")
 def test_a_version_whose_canary_was_rolled_back_is_put_in_force_by_force_alone(

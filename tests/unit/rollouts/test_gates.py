@@ -24,8 +24,7 @@ from lanes.rollouts.gates import (
 )
 from lanes.rollouts.refusals import sample_ratio_mismatch
 from lanes.statistics.differences import difference_bounds
-from lanes.statistics.means import MeanSequence
-from lanes.statistics.shares import SampleShare, bounds, clean_samples
+from lanes.statistics.shares import MeanSequence, SampleShare, bounds, clean_samples
 from lanes.words import Lane, Verdict
 from tests.examples import spec
 
