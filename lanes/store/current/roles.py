@@ -15,7 +15,14 @@ from lanes.store.tables import SCHEMA
 
 DOORS = ("amend", "cancel", "label", "submit", "submit_item", "submit_many")
 READ = ("read_result", "reads_to_correct")
-OWN = ("own_consumers", "own_result")
+OWN = (
+    "own_consumers",
+    "own_result",
+    "own_item",
+    "own_items_since",
+    "own_results_since",
+    "own_corrections_since",
+)
 
 
 class DatabaseRole(StrEnum):

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 MOST_BATCHES = 12
 MOST_FAILURES = 50
 MOST_INCIDENTS = 50
+MOST_LABELS = 20_000  # the newest, of all workloads: a program may label every item
 ADVICE_OVER = timedelta(days=30)
 LENGTHS = {
     Grain.MINUTE: timedelta(minutes=1),
@@ -62,14 +63,15 @@ select batch_id, workload, model, state, requests, processed, items, succeeded, 
  order by batch_id desc limit :most
 """
 
-# As in the view `accuracy`, of the period's items, which cannot be labeled before it.
-ACCURACY = """
+# As in the view `accuracy`, by the newest labels of the period's items, which cannot be labeled before it.
+ACCURACY = f"""
 select workload, lane, version, field, labels, share, lanes.wilson(share, labels, -1) as low,
        lanes.wilson(share, labels, 1) as high
   from (select workload, lane, version, field, count(*) as labels, avg(correct::int)::float8 as share
           from lanes.labeled_answers
          where basis <> 'review' and received_at >= date_trunc('minute', cast(:since as timestamptz), 'UTC')
-           and labeled_at >= date_trunc('minute', cast(:since as timestamptz), 'UTC')
+           and labeled_at >= greatest(date_trunc('minute', cast(:since as timestamptz), 'UTC'),
+                 (select labeled_at from lanes.label order by id desc offset {MOST_LABELS} - 1 limit 1))
          group by 1, 2, 3, 4) counted
  order by 1, 4, 2 desc, 3
 """

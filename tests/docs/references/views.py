@@ -43,7 +43,12 @@ CALLED = [
     "label",
     "read_result",
     "reads_to_correct",
-]  # by senders and readers
+    "own_result",
+    "own_item",
+    "own_items_since",
+    "own_results_since",
+    "own_corrections_since",
+]  # by senders, readers and tenants
 DEFAULT = re.compile(r"(?P<name>\w+) (?P<kind>[\w ]+?) DEFAULT [^,]+")
 OF_FUNCTIONS = """
 Call these in your own transaction, in the same database: what they do is committed with it, or not at all. Arguments in

@@ -80,12 +80,34 @@ def test_a_tenant_sees_rows_of_its_own_and_none_of_another_through_anything(
     assert set(connection.execute(text(callable_)).scalars()) == {
         "lanes.own_consumers()",
         "lanes.own_result(text,text)",
+        "lanes.own_item(text,text)",
+        *(
+            f"lanes.own_{each}_since(timestamp with time zone)"
+            for each in ("items", "results", "corrections")
+        ),
     }
     assert connection.execute(text("select lanes.own_consumers()")).scalar_one() == [own]
     result = text("select output from lanes.own_result('twofold', :key)")
     assert connection.execute(result, {"key": f"{other} item"}).all() == []
     answer = connection.execute(result, {"key": f"{own} item"}).scalar_one()
     assert answer == {"category": f"{own}, corrected"}
+
+
+@pytest.mark.parametrize(("login", "other"), [("app_tenant", "shop"), ("app_rival", "desk")])
+def test_a_tenant_asks_for_one_item_and_for_what_is_new_as_its_views_show_it(
+    opened: dict[str, Connection], login: str, other: str
+) -> None:
+    connection, own = opened[login], OWN_OF[login]
+
+    def told(source: str) -> list[str]:
+        found = connection.execute(text(f"select t::text from lanes.{source} t order by 1"))
+        return [*found.scalars()]
+
+    for each in ("items", "results", "corrections"):
+        assert told(f"own_{each}_since('-infinity')") == told(f"own_{each}") != []
+        assert told(f"own_{each}_since('infinity')") == []
+    assert told(f"own_item('twofold', '{own} item')") == told("own_items")
+    assert told(f"own_item('twofold', '{other} item')") == []
 
 
 def test_no_condition_of_a_tenant_is_tried_on_rows_of_others(

@@ -1,11 +1,11 @@
 -- Only items with a correction, or with an answer of a replay that was promoted or demoted, are looked at: a reader's other reads
--- are many.
+-- are many. They are looked for in the order of their items, not of a hash, so that neighbours share pages.
 --- What a reader has to undo: the newest answer that they took of an item was corrected since, or a replay was promoted or
 --- demoted; the item shows another one now, and they have not read it again
 create or replace function lanes.reads_to_correct(reader text)
 returns table (workload text, key text, taken jsonb, output jsonb, changed_fields text[], read_at timestamptz,
                corrected_at timestamptz)
-language sql stable security definer set search_path = pg_catalog, pg_temp as $$
+language sql stable security definer set search_path = pg_catalog, pg_temp set enable_hashagg = off as $$
   select i.workload, i.key, t.output, s.output,
          case when c.authoritative_id = s.id then c.changed_fields
               else array(select f.name from jsonb_object_keys(t.output || s.output) f (name)
