@@ -9,16 +9,7 @@ from lanes.backoff import Backoff
 from lanes.json_data import is_same_json
 from lanes.settling.outcome import Judgment
 from lanes.units import counted
-from lanes.words import (
-    MEASURING,
-    Announces,
-    Lane,
-    Mode,
-    Outcome,
-    Purpose,
-    Standing,
-    WorkState,
-)
+from lanes.words import MEASURING, Announces, Lane, Mode, Outcome, Purpose, Standing, WorkState
 
 BACKOFF = Backoff(timedelta(seconds=2), timedelta(minutes=5))  # of work, and of batches
 # the item was not tried, or not alone: these spend no retry budget

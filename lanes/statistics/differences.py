@@ -20,13 +20,7 @@ from collections.abc import Callable, Sequence
 from math import exp, inf, lgamma, log, sqrt
 from typing import NamedTuple
 
-from lanes.statistics.shares import (
-    STEPS,
-    SampleShare,
-    is_above,
-    log_likelihood,
-    log_mixture,
-)
+from lanes.statistics.shares import STEPS, SampleShare, is_above, log_likelihood, log_mixture
 
 GOLDEN = (5**0.5 - 1) / 2
 Strata = Sequence[tuple[SampleShare, SampleShare]]  # of the one lane and of the other, step by step

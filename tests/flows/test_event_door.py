@@ -237,10 +237,7 @@ async def test_an_event_from_more_than_a_day_ago_is_not_looked_for(
 
 
 async def test_a_look_reads_a_bounded_number_of_pages_and_the_next_one_goes_on(
-    db: Database,
-    pool: Engine,
-    reader: ArrivalReader,
-    stored: Store,
+    db: Database, pool: Engine, reader: ArrivalReader, stored: Store
 ) -> None:
     stored.events = [
         event(f"{hours}-{n}", ago=timedelta(hours=hours)) for hours in (1, 2, 3) for n in range(4)
@@ -282,10 +279,7 @@ async def test_events_that_the_server_deleted_hide_none_that_come_later(
 
 @pytest.mark.parametrize("limit", [{"queued": 2}, {"queued_bytes": 100}], ids=str)
 async def test_streamed_events_beyond_the_queue_are_read_from_the_store_and_none_is_lost(
-    db: Database,
-    pool: Engine,
-    stored: Store,
-    limit: dict[str, int],
+    db: Database, pool: Engine, stored: Store, limit: dict[str, int]
 ) -> None:
     reader = ArrivalReader(db, lambda: None, **limit)
     burst = [event(f"k{n}") for n in range(5)]

@@ -52,9 +52,7 @@ def test_work_for_a_batch_is_loaded_as_far_as_it_fits_and_one_at_least(
 
 
 @pytest.mark.slow
-def test_no_more_rows_travel_than_a_fetch_beyond_the_bound(
-    connection: Connection,
-) -> None:
+def test_no_more_rows_travel_than_a_fetch_beyond_the_bound(connection: Connection) -> None:
     """Whatever waits: 400 payloads of 100 KB, of which thirty are asked for."""
     kind = BatchKind("letters", publish(connection, now=NOON).id)
     waiting(connection, Lane.BATCH, *(f"k{n:03d}" for n in range(400)))

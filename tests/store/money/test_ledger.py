@@ -166,11 +166,7 @@ def test_attempts_are_numbered_within_their_item(connection: Connection) -> None
     assert [
         (each.key, each.attempt, each.outcome)
         for each in rows(connection, "attempt_log", "key, attempt")
-    ] == [
-        ("a", 1, "invalid"),
-        ("a", 2, "valid"),
-        ("b", 1, "valid"),
-    ]
+    ] == [("a", 1, "invalid"), ("a", 2, "valid"), ("b", 1, "valid")]
     status = row(connection, "item_status", key="a")
     assert status.attempts == 2
     assert status.cost_usd == sum(

@@ -363,7 +363,7 @@ def test_a_call_that_answers_one_of_its_items_first_is_billed_for_answers(
     response, at = said(), later(hours=9)
     pack = [
         tried(of_batch(connection, batch_id, each.key), response=response, at=at)._replace(
-            share=PackShare(n, 2),
+            share=PackShare(n, 2)
         )
         for n, each in enumerate((first, other))
     ]

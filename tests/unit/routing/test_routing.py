@@ -141,12 +141,7 @@ def test_a_pin_wins_over_everything_else(each: ArrivedItem) -> None:
             "batch_rule",
             "95 % chance that",
         ),
-        (
-            {"occurred_at": later(days=-1)},
-            "batch",
-            "split",
-            "bucket 8,771 of 10,000 is outside",
-        ),
+        ({"occurred_at": later(days=-1)}, "batch", "split", "bucket 8,771 of 10,000 is outside"),
     ],
 )
 def test_the_rules_are_asked_in_their_order(
