@@ -1,17 +1,20 @@
-"""Many rows in one statement: they travel as one JSON document, so the statement is the same for any number of rows.
+"""Many rows in one statement, in and out: rows go in as one JSON document, and large payloads come out as memory holds them.
 
-A document is several times as fast as an array per column, or a COPY into a temporary table. Rows that have much in common
-travel as two documents: the common values once, and the rest of each row.
+Rows in one document keep the statement the same for any number of rows. A document is several times as fast as an array per
+column, or a COPY into a temporary table. Rows that have much in common travel as two documents: the common values once, and the
+rest of each row. Sizes of stored payloads are counted as `lanes.json_data` counts.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
 from decimal import Decimal
+from itertools import accumulate
 from typing import Any
 from uuid import UUID
 
 import sqlalchemy as sa
+from sqlalchemy import ColumnElement, Connection, Label, Select, Text, func
 from sqlalchemy.dialects.postgresql import Insert, insert
 
 from lanes import json_data
@@ -92,3 +95,72 @@ def insert_rows(table: sa.Table, rows: Sequence[Row]) -> Insert:
 def one_of(values: Sequence[Any] | set[Any], of: sa.ColumnElement[Any]) -> sa.ColumnElement[bool]:
     """Match a column that holds one of the values, which travel as one array."""
     return of == sa.any_(sa.literal(list(values), sa.ARRAY(of.type, dimensions=1)))
+
+
+def characters(payload: ColumnElement[Any]) -> ColumnElement[int]:
+    """Count the characters of a payload as JSON: costs are estimated by them."""
+    return func.length(payload.cast(Text))
+
+
+def octets(payload: ColumnElement[Any]) -> ColumnElement[int]:
+    """Count the bytes of a payload as JSON: they bound what is held at once, and what a door accepts."""
+    return func.octet_length(payload.cast(Text))
+
+
+def call_bytes(payload: ColumnElement[Any]) -> ColumnElement[int]:
+    """Return an upper bound of the bytes of a payload in the body of a call."""
+    return func.octet_length(func.to_json(func.jsonb_pretty(payload)).cast(Text)) + octets(payload)
+
+
+Given = Mapping[str, Any]
+NOTHING: Given = {}
+FIRST = 20  # rows of the first fetch, before their size is known
+MOST = 1_000  # rows of one fetch
+FETCHED_BYTES = 2 * 1024**2  # what a fetch should bring
+
+
+def size_of(payload: ColumnElement[Any]) -> Label[int]:
+    """Return the column of payload bytes that `bounded` and `streamed` add up."""
+    return octets(payload).label("bytes")
+
+
+def bounded(
+    connection: Connection,
+    query: Select[*tuple[Any, ...]],
+    given: Given = NOTHING,
+    *,
+    most: int,
+    most_bytes: int,
+) -> list[Any]:
+    """Return the rows of `streamed` at once, for a query of up to `most` rows. One fetch needs no stream."""
+    if most > FIRST:
+        return list(streamed(connection, query, given, most_bytes=most_bytes))
+    rows = connection.execute(query, given).all()
+    before = accumulate((row.bytes for row in rows), initial=0)
+    return [row for row, size in zip(rows, before, strict=False) if size < most_bytes or size == 0]
+
+
+def streamed(
+    connection: Connection,
+    query: Select[*tuple[Any, ...]],
+    given: Given = NOTHING,
+    *,
+    most_bytes: int,
+) -> Generator[Any]:
+    """Yield the first rows of a query until they have `most_bytes` (see `size_of`), at least one.
+
+    Rows are fetched a few at a time, and locked when they are. The rest of the last fetch stays locked until the
+    transaction ends, and is skipped.
+    """
+    found, size, fetch = 0, 0, FIRST
+    with connection.execute(query, given, execution_options={"stream_results": True}) as rows:
+        while part := rows.fetchmany(fetch):
+            for row in part:
+                found += 1
+                size += row.bytes
+                yield row
+                if size >= most_bytes:
+                    return
+            if len(part) < fetch:  # there are no more
+                return
+            fetch = max(1, min(MOST, FETCHED_BYTES * found // size)) if size else MOST

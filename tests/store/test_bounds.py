@@ -14,14 +14,14 @@ from sqlalchemy.dialects.postgresql import JSONB
 from lanes import client, json_data
 from lanes.batch.batch import BatchKind
 from lanes.doors.filedoor import Layout
-from lanes.store import payload, work
+from lanes.store import bulk, work
 from lanes.store.batch import ready_work
+from lanes.store.bulk import characters, octets
 from lanes.store.doors import items, unrouted
-from lanes.store.payload import characters, octets
 from lanes.words import Lane
 from tests.conftest import NOON
 from tests.examples import admit, publish, route
-from tests.store.tries import crowd, explained, keys, rows
+from tests.store.tries import crowd, explained, keys, lock_for_batch, rows
 
 LARGE = {"text": "x" * 100_000}
 
@@ -40,15 +40,10 @@ def test_work_for_a_batch_is_loaded_as_far_as_it_fits_and_one_at_least(
 ) -> None:
     kind = BatchKind("letters", publish(connection, now=NOON).id)
     waiting(connection, Lane.BATCH, *(f"k{n:02d}" for n in range(30)))
-    assert (
-        len(ready_work.lock_for_batch(connection, kind, limit=100, most_bytes=1_050_000, now=NOON))
-        == 11
-    )
-    assert keys(ready_work.lock_for_batch(connection, kind, limit=100, most_bytes=1, now=NOON)) == [
-        "k00"
-    ]
-    assert len(ready_work.lock_for_batch(connection, kind, limit=4, now=NOON)) == 4
-    assert len(ready_work.lock_for_batch(connection, kind, limit=100, now=NOON)) == 30
+    assert len(lock_for_batch(connection, kind, limit=100, most_bytes=1_050_000, now=NOON)) == 11
+    assert keys(lock_for_batch(connection, kind, limit=100, most_bytes=1, now=NOON)) == ["k00"]
+    assert len(lock_for_batch(connection, kind, limit=4, now=NOON)) == 4
+    assert len(lock_for_batch(connection, kind, limit=100, now=NOON)) == 30
 
 
 @pytest.mark.slow
@@ -56,17 +51,13 @@ def test_no_more_rows_travel_than_a_fetch_beyond_the_bound(connection: Connectio
     """Whatever waits: 400 payloads of 100 KB, of which thirty are asked for."""
     kind = BatchKind("letters", publish(connection, now=NOON).id)
     waiting(connection, Lane.BATCH, *(f"k{n:03d}" for n in range(400)))
-    taken = ready_work.lock_for_batch(
-        connection, kind, limit=10_000, most_bytes=3_000_000, now=NOON
-    )
-    assert len(taken) == 30 > payload.FIRST
+    taken = lock_for_batch(connection, kind, limit=10_000, most_bytes=3_000_000, now=NOON)
+    assert len(taken) == 30 > bulk.FIRST
     locked = "select count(*) from (select id from lanes.work for update skip locked) free"
     connection.commit()
     with connection.engine.connect() as one, connection.engine.connect() as other:
-        ready_work.lock_for_batch(one, kind, limit=10_000, most_bytes=3_000_000, now=NOON)
-        assert (
-            other.execute(text(locked)).scalar_one() >= 400 - 30 - payload.FETCHED_BYTES // 100_000
-        )
+        lock_for_batch(one, kind, limit=10_000, most_bytes=3_000_000, now=NOON)
+        assert other.execute(text(locked)).scalar_one() >= 400 - 30 - bulk.FETCHED_BYTES // 100_000
 
 
 @pytest.mark.slow
@@ -74,7 +65,7 @@ def test_many_small_rows_are_fetched_in_order_and_whole(connection: Connection) 
     kind = BatchKind("letters", publish(connection, now=NOON).id)
     names = [f"k{n:04d}" for n in range(3_000)]
     waiting(connection, Lane.BATCH, *names, payload={"n": 1})
-    assert keys(ready_work.lock_for_batch(connection, kind, limit=10_000, now=NOON)) == names
+    assert keys(lock_for_batch(connection, kind, limit=10_000, now=NOON)) == names
 
 
 @pytest.mark.slow

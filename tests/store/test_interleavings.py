@@ -27,14 +27,14 @@ from lanes.routing.shedding import Shed
 from lanes.settling.outcome import Attempt
 from lanes.settling.story import ItemRecords, next_step
 from lanes.store import work
-from lanes.store.batch import collection, creates, doubts, ready_work
+from lanes.store.batch import collection, creates, doubts
 from lanes.store.doors import items
 from lanes.store.routing import rescues, sheds
 from lanes.store.settling import decisions, outcomes, story
 from lanes.words import Lane, Outcome
 from tests.conftest import NOON
 from tests.examples import admit, publish, route
-from tests.store.tries import LEASE, A, B, claim, intent, rows, said, tried
+from tests.store.tries import LEASE, A, B, claim, intent, lock_for_batch, rows, said, tried
 
 WORKLOADS = {"plain": "plain", "corrected": "lambda"}
 SPLITS = {"plain": 60, "corrected": 40}  # batches may be rescued, and real time may fall back
@@ -226,7 +226,7 @@ class Interleavings(RuleBasedStateMachine):
     def a_batch_is_intended(self, workload: str, limit: int) -> Any:
         version = self.versions[workload]
         kind = BatchKind(workload, version.id)
-        waiting = ready_work.lock_for_batch(self.connection, kind, limit=limit, now=self.now)
+        waiting = lock_for_batch(self.connection, kind, limit=limit, now=self.now)
         if not waiting:
             return multiple()
         account = f"account {len(rows(self.connection, 'batch'))}"

@@ -15,7 +15,7 @@ from sqlalchemy import Connection, Engine, create_engine, event, text
 
 from lanes.batch.batch import BatchKind
 from lanes.ids import GenerationId, IncidentId, ItemId, VersionId
-from lanes.promises.incident import EVERYBODY, Incident, IncidentState, Promise, Severity
+from lanes.promises.incident import EVERYBODY, Incident, Promise
 from lanes.realtime.circuit import Fault
 from lanes.routing.second_look import DoubtfulItem
 from lanes.settling.listing import BEGIN, ListingPlace, ListingQuery, ResultRequest
@@ -41,9 +41,9 @@ from lanes.store.workload import candidates
 from lanes.store.workload.accounts import LaneAccount
 from lanes.words import Lane, Reason
 from tests.conftest import NOON, later
-from tests.examples import publish, spec, version
+from tests.examples import incident_of, publish, spec, version
 from tests.rollouts import ERRORS, begin, playbook, step
-from tests.store.tries import explained
+from tests.store.tries import explained, lock_for_batch
 
 UNPAID = {
     "now": later(days=1),
@@ -382,9 +382,7 @@ BIG = ("item", "work", "attempt", "result", "route")
         ),
         (lambda c: work.waiting(c, Lane.REALTIME, now=later(days=1)), 3_000),
         (
-            lambda c: ready_work.lock_for_batch(
-                c, BatchKind("letters", VersionId(1)), limit=50, now=NOON
-            ),
+            lambda c: lock_for_batch(c, BatchKind("letters", VersionId(1)), limit=50, now=NOON),
             400,
         ),
         (lambda c: batches.outstanding(c, "letters", now=NOON), 9_000),
@@ -696,22 +694,16 @@ def of_history(promise: Promise) -> Incident:
     subject = {Promise.PROVIDER_FROZEN: "acme", Promise.PROVIDER_DOWN: "acme"}.get(
         promise, "batch 1"
     )
-    return Incident(
-        IncidentId(1),
-        "uid",
+    return incident_of(
         promise,
         EVERYBODY if down else "letters",
         subject if promise in ABOUT_ONE else "",
-        Severity.WARNING,
-        IncidentState.OPEN,
-        50,
-        5,
-        100,
-        "percent",
-        "It is bad.",
-        later(hours=-1),
-        NOON,
-        None,
+        id=IncidentId(1),
+        value=50,
+        samples=100,
+        unit="percent",
+        sentence="It is bad.",
+        opened_at=later(hours=-1),
     )
 
 

@@ -122,7 +122,7 @@ def intend(
     account: str = "acme",
 ) -> tuple[BatchId, list[ClaimedWork]]:
     """The id of an intended batch of everything that waits, and its work in order."""
-    waiting = ready_work.lock_for_batch(
+    waiting = lock_for_batch(
         connection, BatchKind(version.workload, version.id), limit=1_000, now=now
     )
     packs = [
@@ -255,3 +255,10 @@ def said_somewhere(connection: Connection, word: str) -> set[str]:
     return {
         name for name in tables if connection.exec_driver_sql(found.format(name, word)).scalar()
     }
+
+
+def lock_for_batch(
+    connection: Connection, kind: BatchKind, *, now: datetime = NOON, **most: int
+) -> list[ClaimedWork]:
+    """The most urgent batch work of a kind, locked until this transaction ends."""
+    return list(ready_work.locked_for_batch(connection, kind, now=now, **most))

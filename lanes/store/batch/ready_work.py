@@ -15,8 +15,8 @@ from lanes.batch.batch import AT_PROVIDER, BatchKind
 from lanes.packing import ClaimedWork
 from lanes.routing.lane_rules import EXPECTED_CALL
 from lanes.routing.prospect import Prospect
+from lanes.store.bulk import size_of, streamed
 from lanes.store.literals import is_among
-from lanes.store.payload import size_of, streamed
 from lanes.store.routing import turnarounds
 from lanes.store.states import AWAITED_PRIMER
 from lanes.store.tables import batch, item, work, workload
@@ -163,21 +163,6 @@ def waiting_kinds(connection: Connection, name: str | None, *, now: datetime) ->
     return [BatchKind(row.workload, row.version_id, row.provider) for row in rows]
 
 
-def lock_for_batch(
-    connection: Connection,
-    kind: BatchKind,
-    *,
-    limit: int,
-    most_bytes: int = MOST_BYTES,
-    now: datetime,
-) -> list[ClaimedWork]:
-    """Lock the most urgent batch work of a kind until this transaction ends.
-
-    It stops at `limit` works, or once their payloads have `most_bytes` as JSON; work that others hold is passed over.
-    """
-    return list(locked_for_batch(connection, kind, limit=limit, most_bytes=most_bytes, now=now))
-
-
 def locked_for_batch(
     connection: Connection,
     kind: BatchKind,
@@ -186,7 +171,11 @@ def locked_for_batch(
     most_bytes: int = MOST_BYTES,
     now: datetime,
 ) -> Generator[ClaimedWork]:
-    """Yield the same work as it is read; close the generator before its end where not all is needed."""
+    """Lock the most urgent batch work of a kind until this transaction ends, and yield it as it is read.
+
+    It stops at `limit` works, or once their payloads have `most_bytes` as JSON; work that others hold is passed over. Close the
+    generator before its end if not all is needed.
+    """
     query = for_batch(kind, limit, now=now)
     with closing(streamed(connection, query, most_bytes=most_bytes)) as rows:
         yield from map(claimed, rows)

@@ -11,8 +11,8 @@ from lanes.ids import ItemId, VersionId
 from lanes.replays import Selection, sent
 from lanes.routing.route import ArrivedItem, rule_variables
 from lanes.store.asking import read_as
+from lanes.store.bulk import characters
 from lanes.store.doors import history
-from lanes.store.payload import characters
 from lanes.store.tables import (
     attempt,
     correction,

@@ -20,11 +20,10 @@ from lanes.settling.attempts import LOST_LEASE
 from lanes.settling.outcome import Attempt, Judgment
 from lanes.store import signals
 from lanes.store.batch import adoption, batches, doubts
-from lanes.store.bulk import one_of
+from lanes.store.bulk import call_bytes, characters, one_of
 from lanes.store.doors.history import lengths_of
 from lanes.store.locks import PATIENCE, waiting_at_most
 from lanes.store.money import sharing
-from lanes.store.payload import call_bytes, characters
 from lanes.store.routing import turnarounds
 from lanes.store.settling import outcomes
 from lanes.store.states import ANSWERING, OPEN_WORK

@@ -15,7 +15,19 @@ from lanes.words import BatchState, Lane, Outcome
 from lanes.workload.version import Version
 from tests.conftest import NOON, later
 from tests.examples import admit, publish, route
-from tests.store.tries import events, intend, intent, keys, row, rows, said, save, submit, tried
+from tests.store.tries import (
+    events,
+    intend,
+    intent,
+    keys,
+    lock_for_batch,
+    row,
+    rows,
+    said,
+    save,
+    submit,
+    tried,
+)
 
 
 @pytest.fixture
@@ -168,8 +180,8 @@ def test_two_submitters_at_once_take_different_work(pool: Engine) -> None:
         waiting(setup, "a", "b", "c")
     kind = BatchKind("letters", version.id)
     with pool.connect() as one, pool.connect() as two:
-        first = ready_work.lock_for_batch(one, kind, limit=2, now=NOON)
-        second = ready_work.lock_for_batch(two, kind, limit=3, now=NOON)
+        first = lock_for_batch(one, kind, limit=2, now=NOON)
+        second = lock_for_batch(two, kind, limit=3, now=NOON)
         assert (keys(first), keys(second)) == (["a", "b"], ["c"])
 
 
@@ -188,9 +200,7 @@ def test_work_for_a_batch_is_taken_by_urgency_version_and_kind(
         BatchKind("letters", newer.id),
     ]
     assert len(ready_work.waiting_kinds(connection, None, now=NOON)) == 3
-    taken = ready_work.lock_for_batch(
-        connection, BatchKind("letters", letters.id), limit=10, now=NOON
-    )
+    taken = lock_for_batch(connection, BatchKind("letters", letters.id), limit=10, now=NOON)
     assert keys(taken) == ["due", "old"]
 
 
@@ -404,14 +414,14 @@ def test_what_spoiled_its_pack_comes_back_unspent_and_is_asked_alone_ever_after(
     kind = BatchKind("letters", letters.id)
     batch_id, (a, b) = submit(connection, letters, pack=2)
     save(connection, tried(a, Outcome.PACK_REFUSED), tried(b, Outcome.EXPIRED), batch_id=batch_id)
-    first, second = ready_work.lock_for_batch(connection, kind, limit=10, now=NOON)
+    first, second = lock_for_batch(connection, kind, limit=10, now=NOON)
     assert [(each.key, each.alone, each.failures) for each in (first, second)] == [
         ("a", True, 0),
         ("b", False, 0),
     ]
     batch_id, (a, _) = submit(connection, letters)
     save(connection, tried(a, Outcome.EXPIRED), batch_id=batch_id)
-    (first,) = ready_work.lock_for_batch(connection, kind, limit=10, now=NOON)
+    (first,) = lock_for_batch(connection, kind, limit=10, now=NOON)
     assert (first.key, first.alone) == ("a", True)
 
 
@@ -440,9 +450,7 @@ def test_a_first_batch_is_expected_after_the_usual_time_of_its_version(
 
 def test_a_nonce_names_one_batch(connection: Connection, letters: Version) -> None:
     waiting(connection, "a")
-    (work,) = ready_work.lock_for_batch(
-        connection, BatchKind("letters", letters.id), limit=1, now=NOON
-    )
+    (work,) = lock_for_batch(connection, BatchKind("letters", letters.id), limit=1, now=NOON)
     creates.intend(connection, intent(letters, nonce="cafe"), [[work.claim]], now=NOON)
     with pytest.raises(IntegrityError, match="nonce"), connection.begin_nested():
         creates.intend(

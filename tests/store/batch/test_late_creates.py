@@ -8,13 +8,24 @@ from sqlalchemy import Connection
 from lanes.batch.batch import BatchKind, CreateAnswer
 from lanes.ids import BatchId
 from lanes.packing import Claim
-from lanes.store.batch import collection, creates, doubts, ready_work
+from lanes.store.batch import collection, creates, doubts
 from lanes.store.doors import items
 from lanes.words import Lane
 from lanes.workload.version import Version
 from tests.conftest import NOON, later
 from tests.examples import admit, publish, route
-from tests.store.tries import events, home, intend, intent, row, rows, said, save, tried
+from tests.store.tries import (
+    events,
+    home,
+    intend,
+    intent,
+    lock_for_batch,
+    row,
+    rows,
+    said,
+    save,
+    tried,
+)
 
 
 def released(connection: Connection, *names: str) -> tuple[BatchId, Version]:
@@ -54,7 +65,7 @@ def is_intended_elsewhere(connection: Connection, letters: Version) -> None:
 
 
 def is_elsewhere(connection: Connection, letters: Version, *, limit: int = 2) -> BatchId:
-    waiting = ready_work.lock_for_batch(
+    waiting = lock_for_batch(
         connection, BatchKind("letters", letters.id), limit=limit, now=later(minutes=5)
     )
     other = creates.intend(

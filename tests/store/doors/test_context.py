@@ -10,7 +10,6 @@ from lanes.batch.batch import BatchKind
 from lanes.doors.item import Amendment
 from lanes.money.estimates import Estimates
 from lanes.packing import history_chars
-from lanes.store.batch import ready_work
 from lanes.store.doors import history, items, references
 from lanes.store.doors.references import ReferenceFailed
 from lanes.words import Lane
@@ -18,7 +17,7 @@ from lanes.workload.context import CUT, ContextPart, ContextTag, frame_chars, pa
 from lanes.workload.version import Version
 from tests.conftest import NOON, later
 from tests.examples import publish, route, spec, submission, version
-from tests.store.tries import A, claim, row, rows, save, tried
+from tests.store.tries import A, claim, lock_for_batch, row, rows, save, tried
 
 FACTS = {
     "name": "customer",
@@ -42,7 +41,7 @@ def read(connection: Connection, of: Version) -> dict[str, tuple[ContextPart, ..
     now = later(hours=9)
     route(connection, now=now)
     kind = BatchKind(of.workload, of.id)
-    waiting = ready_work.lock_for_batch(connection, kind, limit=99, now=now)
+    waiting = lock_for_batch(connection, kind, limit=99, now=now)
     found = history.of_work(connection, [each.claim.work_id for each in waiting], of)
     return {each.key: found.get(each.claim.work_id, ()) for each in waiting}
 

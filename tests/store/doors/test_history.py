@@ -14,7 +14,6 @@ from lanes.json_data import characters
 from lanes.money.estimates import Estimates
 from lanes.packing import history_chars
 from lanes.routing.shedding import Shed
-from lanes.store.batch import ready_work
 from lanes.store.doors import history, items
 from lanes.store.routing import sheds
 from lanes.words import Lane
@@ -22,7 +21,7 @@ from lanes.workload.context import Context, ContextPart, EntityHistory
 from lanes.workload.version import Version
 from tests.conftest import NOON, later
 from tests.examples import admit, publish, route, submission
-from tests.store.tries import row, rows
+from tests.store.tries import lock_for_batch, row, rows
 
 
 def put(
@@ -44,9 +43,7 @@ def put(
 def seen(connection: Connection, letters: Version, most: int = 5) -> dict[str, list[str]]:
     """What each item's pass would see, by key."""
     route(connection, now=NOON)
-    waiting = ready_work.lock_for_batch(
-        connection, BatchKind("letters", letters.id), limit=100, now=NOON
-    )
+    waiting = lock_for_batch(connection, BatchKind("letters", letters.id), limit=100, now=NOON)
     found = history.of_work(
         connection, [each.claim.work_id for each in waiting], limited(letters, most)
     )

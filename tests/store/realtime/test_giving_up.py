@@ -14,9 +14,9 @@ from lanes.store.replays import replays
 from lanes.store.routing import sheds
 from lanes.store.settling import decisions, outcomes
 from lanes.store.workload import workloads
-from lanes.words import Lane, Mode, Outcome, Signature
+from lanes.words import Lane, Mode, Outcome
 from tests.conftest import NOON, later
-from tests.examples import FORCED, admit, publish, route
+from tests.examples import admit, begin_replay, publish, route
 from tests.store.tries import claim, claimed_item, events, home, row, rows, save, submit, tried
 
 
@@ -257,15 +257,7 @@ def test_an_authoritative_pass_that_is_given_up_leaves_the_provisional_answer_se
 def test_a_replay_ends_although_one_of_its_items_is_never_answered(connection: Connection) -> None:
     publish(connection, now=NOON)
     save(connection, tried(claimed_item(connection)))
-    of = replays.begin(
-        connection,
-        "letters",
-        version_no=None,
-        first=None,
-        last=None,
-        selection=FORCED,
-        by=Signature("ada", "", NOON),
-    )
+    of = begin_replay(connection)
     replays.read_some(connection, of.id, limit=10, now=NOON)
     comes_back(connection, Outcome.UNSERVED, 0, 10)
     assert sweep(connection, hours=1_000) == 0

@@ -8,11 +8,11 @@ from sqlalchemy import Connection, Engine
 
 from lanes.batch.batch import BatchKind
 from lanes.ids import BatchId
-from lanes.store.batch import collection, ready_work
+from lanes.store.batch import collection
 from lanes.store.routing import rescues
 from lanes.words import Lane, Mode
 from tests.store.late import LATE, by_lane, canceled, doubted, in_batch, of_batch, rescue, waiting
-from tests.store.tries import A, B, claim, row, rows, said, save, tried
+from tests.store.tries import A, B, claim, lock_for_batch, row, rows, said, save, tried
 
 Step = Callable[[Connection], Any]
 
@@ -114,9 +114,7 @@ def test_work_that_did_not_depart_goes_one_way_where_a_submitter_and_a_look_want
         letters = waiting(setup, "k")
 
     def locks(c: Connection) -> int:
-        return len(
-            ready_work.lock_for_batch(c, BatchKind("letters", letters.id), limit=9, now=LATE)
-        )
+        return len(lock_for_batch(c, BatchKind("letters", letters.id), limit=9, now=LATE))
 
     steps: tuple[Step, Step] = (locks, rescue) if submits_first else (rescue, locks)
     with pool.begin() as one, pool.begin() as other:

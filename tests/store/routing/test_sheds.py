@@ -14,7 +14,6 @@ from lanes.ids import WorkId
 from lanes.routing.second_look import DoubtfulItem
 from lanes.routing.shedding import QueuedWork, Shed
 from lanes.store import work
-from lanes.store.batch import ready_work
 from lanes.store.doors import items
 from lanes.store.routing import rescues, sheds
 from lanes.store.routing.sheds import CHUNK, END, QueuePlace
@@ -31,6 +30,7 @@ from tests.store.tries import (
     explained,
     home,
     keys,
+    lock_for_batch,
     row,
     rows,
     said,
@@ -377,4 +377,4 @@ def test_in_whatever_order_a_drain_and_a_shed_go_on_each_item_has_one_lane(
         assert moved == {id_ for id_, each in by_item.items() if each.lane == "batch"}
         assert len(rows(after, "route")) == 4 + len(moved)
         kind = BatchKind("letters", row(after, "version").id)
-        assert len(keys(ready_work.lock_for_batch(after, kind, limit=9, now=NOON))) == len(moved)
+        assert len(keys(lock_for_batch(after, kind, limit=9, now=NOON))) == len(moved)

@@ -10,10 +10,10 @@ from lanes.store.replays import promotions, replays
 from lanes.store.settling import decisions, results
 from lanes.store.settling import news as news_
 from lanes.store.settling.news import News
-from lanes.words import Lane, Outcome, Signature
+from lanes.words import Lane, Outcome
 from lanes.workload.version import Version
 from tests.conftest import NOON, later
-from tests.examples import FORCED, admit, publish, route
+from tests.examples import admit, begin_replay, publish, route
 from tests.store.tries import A, B, claim, said, save, submit, tried
 
 
@@ -160,15 +160,7 @@ def test_a_replay_is_told_when_it_is_promoted_and_when_that_is_taken_back(pool: 
     with pool.begin() as connection:
         save(connection, *(tried(each, output=A) for each in works))
         news = News(connection, "letters")
-        again = replays.begin(
-            connection,
-            "letters",
-            version_no=None,
-            first=None,
-            last=None,
-            selection=FORCED,
-            by=Signature("ada", "", NOON),
-        )
+        again = begin_replay(connection)
         replays.read_some(connection, again.id, now=NOON)
         batch_id, members = submit(connection, letters)
         save(
