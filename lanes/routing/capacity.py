@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from lanes.money.cost import FRAME_TOKENS, shared_tokens, tokens
 
@@ -36,8 +36,7 @@ class LimitKind(StrEnum):
         return self.replace("_", " ")
 
 
-@dataclass(frozen=True, slots=True)
-class Need:
+class Need(NamedTuple):
     """The use of limits by `requests` calls, with all of their tokens."""
 
     input: float

@@ -32,8 +32,7 @@ class RankedQueue:
     items: int
 
 
-@dataclass(frozen=True, slots=True)
-class AddedItems:
+class AddedItems(NamedTuple):
     """Items of a workload beside those that wait, with the model they ask and what they take of its limits together."""
 
     model: str

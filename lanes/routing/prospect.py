@@ -65,6 +65,8 @@ class Prospect:
         self._early = BatchDeparture(batches, turnarounds, now + LEAD, requests)
         self._now, self._half_life_s = now, float(spec.half_life_s)
         self._lost: dict[bool, float] = {}
+        # of the last due time, in its time zone; the router's items come ordered by due time
+        self._known: tuple[tuple[datetime, object], Chance] | None = None
 
     @property
     def back_at(self) -> datetime:
@@ -90,14 +92,21 @@ class Prospect:
 
     def chance(self, due_at: datetime) -> Chance:
         """Return the chance of an item due then, by the schedule where that suffices, else by an early departure."""
+        asked = due_at, due_at.tzinfo
+        if self._known is not None and self._known[0] == asked:
+            return self._known[1]
         probability, by = self._scheduled.back_by(due_at), self._scheduled
         if probability < self.confidence and (early := self._early.back_by(due_at)) >= probability:
             probability, by = early, self._early
         enough = probability >= self.confidence
-        asked = "" if enough else self._asked
+        required = "" if enough else self._asked
         due = due_at.isoformat(timespec="seconds")
-        said = f"{percent(probability)} chance that {by.leaves} is back by {due}, {by.told}{asked}"
-        return Chance(probability, enough, said, early=by is self._early)
+        said = (
+            f"{percent(probability)} chance that {by.leaves} is back by {due}, {by.told}{required}"
+        )
+        chance = Chance(probability, enough, said, early=by is self._early)
+        self._known = asked, chance
+        return chance
 
     def lost(self, *, early: bool) -> float:
         """Return the share of an answer's value, 0 to 1, that is lost on average until a batch brings it, from now on."""

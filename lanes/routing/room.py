@@ -15,6 +15,7 @@ from lanes.words import Lane
 from lanes.workload.version import Version
 
 AT_ONCE_S = 1.0  # an item asked within it did not wait
+LOOKED_AHEAD = 64  # items of a group whose room is looked up at once
 
 
 class Room:
@@ -31,22 +32,40 @@ class Room:
         self._added: dict[str, AddedItems] = {}
         self._next: dict[VersionId, AddedItems] = {}
         self._needs: dict[VersionId, Need] = {}
+        # the group that was asked about last, and up to how many of it are known to have room
+        self._group: tuple[VersionId, timedelta, datetime] | None = None
+        self._fit = 0
 
     def add(self, version: Version) -> None:
         """Add an item ahead of the next one."""
+        if self._group is not None and version.id != self._group[0]:
+            self._group = None
         self._added[version.workload] = self._one_more(version)
         self._next.clear()
 
     def lacks(self, version: Version, within: timedelta, *, now: datetime) -> str | None:
-        """Return why an item that may wait would not be asked within that time, None where it would, as far as is known."""
+        """Return why an item that may wait would not be asked within that time, None where it would, as far as is known.
+
+        Items of one version that are asked about in a row, with the same time, are a group. The more of it are added, the
+        longer the next one takes, so where a later one has room, those before it do.
+        """
+        group, more = (version.id, within, now), self._one_more(version)
+        again = group == self._group
+        if again and more.items <= self._fit:
+            return None
         within_s = max(AT_ONCE_S, within.total_seconds())
         load, until = self._known, now + within
         since_s = max(0.0, (now - load.at).total_seconds())
-        more = self._one_more(version)
         beside = self._added
         workload, model = version.workload, version.spec.realtime_model
         takes_s = load.drain_s(workload, model, until=until, more=more, beside=beside)
         if takes_s - since_s <= within_s:
+            self._group, self._fit = group, more.items
+            if again:
+                # One more than is trusted, because sums of floats differ by the order of their parts.
+                last = more.plus(self._several(version, LOOKED_AHEAD + 1))
+                ahead_s = load.drain_s(workload, model, until=until, more=last, beside=beside)
+                self._fit += LOOKED_AHEAD * (ahead_s - since_s <= within_s)
             return None
         ahead = round(load.served(workload, until=until, more=more, beside=beside)) - 1
         by_places = takes_s <= load.places_s(workload, until=until, more=more, beside=beside)
@@ -63,9 +82,7 @@ class Room:
     def takes_s(self, version: Version, items: int) -> float:
         """Return the seconds until `items` more that may wait are answered, behind everything that waits."""
         model = version.spec.realtime_model
-        more = AddedItems(model, items, self.need_of(version).times(items)).plus(
-            self._added.get(version.workload)
-        )
+        more = self._several(version, items).plus(self._added.get(version.workload))
         return self._load.drain_s(version.workload, model, more=more, beside=self._added)
 
     def need_of(self, version: Version) -> Need:
@@ -90,6 +107,9 @@ class Room:
             one = AddedItems(version.spec.realtime_model, 1, self.need_of(version))
             more = self._next[version.id] = one.plus(self._added.get(version.workload))
         return more
+
+    def _several(self, version: Version, items: int) -> AddedItems:
+        return AddedItems(version.spec.realtime_model, items, self.need_of(version).times(items))
 
 
 class AccountRooms:

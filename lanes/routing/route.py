@@ -172,7 +172,8 @@ def _choose(
         )
     if item.urgent:
         return _Choice(Lane.REALTIME, Reason.URGENT, "the sender marked it urgent")
-    variables = rule_variables(item, now)
+    has_rules = version.urgent_when or version.batch_when
+    variables = rule_variables(item, now) if has_rules else {}
     both = None if version.both_rules is None else version.both_rules.hold(variables)
     urgent, note = (
         (both[0], "") if both else _holds("urgent_when", version.urgent_when, variables, raised)
@@ -198,7 +199,8 @@ def _choose(
         )
     note += late_note
     if spec.value_usd and prospect is not None:
-        worth = worth_usd(spec.value_usd, spec.half_life_s, variables["age_s"])
+        age_s = (now - item.occurred_at).total_seconds()
+        worth = worth_usd(spec.value_usd, spec.half_life_s, age_s)
         lost = prospect.lost(early=chance is not None and chance.early)
         weighed = weigh(worth, lost, saved_usd(costs, spec.mode))
         if weighed.lane is not None:

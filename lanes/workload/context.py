@@ -242,5 +242,7 @@ class Context(Form):
     @property
     def reference_chars(self) -> int:
         """The characters that estimates count for reference rows: all that they may have."""
+        if not self.reference:
+            return 0
         frame = frame_chars(ContextTag.REFERENCE)
         return sum(each.bytes + len(each.name) + frame for each in self.reference)

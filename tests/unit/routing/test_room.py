@@ -1,20 +1,24 @@
 """Whether real time has room for what may wait: what ranks before it, places, limits; and what guards never do."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
+from operator import itemgetter
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lanes.ids import VersionId
 from lanes.money.budget import Budget, BudgetStatus, Period
 from lanes.money.cost import shared_tokens
-from lanes.money.estimates import Sharing
+from lanes.money.estimates import Estimates, Sharing
 from lanes.money.pack_size import PackDecision, PackPlace, PackSizes
 from lanes.routing.capacity import RESERVE, WINDOW, Limit, LimitKind, Need
 from lanes.routing.load import Load, RankedQueue
+from lanes.routing.prospect import Prospects
 from lanes.routing.room import Guards, Room
 from lanes.routing.route import ArrivedItem, decide
 from lanes.routing.split import BUCKETS, Split, Splits
@@ -241,3 +245,53 @@ def test_places_that_nobody_has_timed_bound_nothing_and_limits_do() -> None:
     assert lane(load(100_000, per_s=10, timed=False)) == (Lane.REALTIME, Reason.SPLIT)
     empty = Limit(LimitKind.REQUESTS, 60, remaining=0, reset_at=later(minutes=1), seen_at=NOON)
     assert lane(load(100_000, empty, per_s=10, timed=False)) == (Lane.BATCH, Reason.CAPACITY)
+
+
+BILLS = replace(version(workload="bills", patience_s=30), id=VersionId(2))
+groups = st.tuples(
+    st.builds(
+        item,
+        consumer=consumers,
+        urgent=st.sampled_from([False] * 4 + [True]),
+        due_at=st.none() | st.sampled_from([later(seconds=0), later(hours=9), later(days=2)]),
+    ),
+    st.booleans(),
+    st.integers(1, 150),
+)
+nearly_full = st.builds(
+    loaded,
+    st.lists(st.builds(limit, st.integers(1, 200), st.just(0), kinds), max_size=1),
+    st.integers(0, 60),
+    st.sampled_from([-60, 20]),
+    st.sampled_from([1.0, 3.0]),
+)
+
+
+@pytest.mark.slow
+@given(st.lists(groups, min_size=2, max_size=4), specs, nearly_full, st.booleans())
+def test_a_portion_is_decided_as_its_items_are_one_by_one(
+    portion: list[tuple[ArrivedItem, bool, int]], letters: Version, seen: Load, mixed: bool
+) -> None:
+    """What equal items share is found out once: costs, chance, room. Each has its own draw."""
+    splits = Splits([Split("letters", None, BUCKETS), Split("bills", None, 9_000)])
+    room, went = Room(seen), list[Version]()
+    estimates, prospects = Estimates(NOON), Prospects.assumed(NOON)
+    items = [(nth, each, of) for each, of, times in portion for nth in range(times)]
+    for nth, each, is_bill in sorted(items, key=itemgetter(0)) if mixed else items:
+        of, alone = BILLS if is_bill else letters, Room(seen)
+        for earlier in went:
+            alone.add(earlier)
+        named = each._replace(workload=of.workload, key=f"k{nth}")
+        route = decide(
+            named,
+            of,
+            splits,
+            now=NOON,
+            estimates=estimates,
+            prospects=prospects,
+            guards=Guards(room=room),
+        )
+        assert route == decide(named, of, splits, now=NOON, guards=Guards(room=alone))
+        if route.lane is Lane.REALTIME:
+            room.add(of)
+            went.append(of)
