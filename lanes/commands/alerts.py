@@ -27,7 +27,6 @@ from lanes.money.overhead import EVERY
 from lanes.promises.incident import Handling, Incident, IncidentState, in_words
 from lanes.report.table import LONGEST, Table, label, phrase
 from lanes.settings import Settings
-from lanes.slack.messenger import DeliveryError, messenger
 from lanes.slack.wording import trial
 from lanes.stand.whereabouts import stand_info
 from lanes.store import incidents
@@ -134,6 +133,9 @@ def _state(each: Incident) -> str:
 
 
 def _test(now: datetime, as_json: bool) -> None:
+    # loads the SDK, which the forms of people do not need
+    from lanes.slack.messenger import DeliveryError, messenger
+
     settings = Settings.read()
     slack = messenger(
         bot_token=settings.slack_bot_token,

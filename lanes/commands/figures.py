@@ -7,14 +7,12 @@ from dataclasses import asdict
 from typing import Annotated, Literal
 
 from cyclopts import Parameter, validators
-from rich.progress import Progress
 
 from lanes.commands.options import AsJson
 from lanes.commands.options import since as moment
 from lanes.commands.running import command, database, tell
 from lanes.errors import SetupError
 from lanes.settings import Settings
-from lanes.stand.progress import Console
 from lanes.stand.runs_with import runs_with
 from lanes.stand.whereabouts import find_checkout, find_home
 from lanes.store.database import clock
@@ -42,6 +40,10 @@ def figures(
         since: A span such as 2h or 7d, or a moment; else from the first fact on.
         until: As --since; else until now.
     """
+    from rich.progress import Progress  # `lanes metrics` runs without rich
+
+    from lanes.stand.progress import Console
+
     with database(direct=True) as pool:
         with pool.begin() as connection:
             now = clock(connection)
