@@ -65,7 +65,7 @@ GOALS: Mapping[str, Mapping[str, Goal]] = {
         "plain_p50_s": TOLD,
         "plain_lost": TOLD,
         "cold_p50_s": TOLD,
-        "cold_vs_plain": most(1.2),
+        "cold_vs_plain": most(1.1),
         "sql_p50_s": most(0.02),
         "sql_p99_s": most(0.08),
     },
