@@ -52,7 +52,7 @@ consumers as (
    where c.nth < {MOST_CONSUMERS})
 select workload, consumer, rank_at from consumers order by workload, nth
 """
-# What `claimed` reads of work and of its item, beside id and claim_no.
+# What `claimed` reads of work and of its item, in this order, behind id and claim_no.
 OF_WORK = ("workload", "version_id", "purpose", "failures", "rank_at", "alone")
 OF_ITEM = ("key", "payload", "due_at", "urgent", "consumer")
 RENEW = """
@@ -349,21 +349,26 @@ def _claim(lane: Lane, kind: ClaimKind, *, chosen: bool) -> sa.Select[*tuple[Any
 
 
 def claimed(row: Any) -> ClaimedWork:
-    """Read a row of work joined with its item; only owed answers have a due time and urgency."""
-    presses = row.purpose in ANSWERING
+    """Read a row of work joined with its item; only owed answers have a due time and urgency.
+
+    Values are read by position, because names are looked up for each.
+    """
+    id_, claim_no, workload_, of, purpose, failures, rank_at, alone, *of_item = row[:13]
+    key, payload, due_at, urgent, consumer = of_item
+    presses = purpose in ANSWERING
     return ClaimedWork(
-        Claim(row.id, row.claim_no),
-        row.version_id,
-        row.workload,
-        row.key,
-        row.payload,
-        row.purpose,
-        row.failures,
-        row.rank_at,
-        row.due_at if presses else None,
-        row.alone,
-        row.urgent and presses,
-        consumer=row.consumer,
+        Claim(id_, claim_no),
+        of,
+        workload_,
+        key,
+        payload,
+        purpose,
+        failures,
+        rank_at,
+        due_at if presses else None,
+        alone,
+        urgent and presses,
+        consumer=consumer,
     )
 
 

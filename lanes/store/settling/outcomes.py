@@ -355,19 +355,19 @@ class _Writes:
         self, connection: Connection, known: Collection[int], recorded: Mapping[Claim, Outcome]
     ) -> None:
         """Count what is new. A batch counts each item once: a later outcome of its claim replaces the earlier one."""
-        counted, of_claim = Counter[Outcome](), dict(recorded)
-        for n, (each, late) in enumerate(self.attempts):
-            if n in known:
-                continue
-            counted[each.judged.outcome] += 1
-            self.saved.outcomes[each.judged.outcome] += 1
-            self.saved.late += late
-            self.saved.recorded.append(each.claim)
+        new = [each for n, each in enumerate(self.attempts) if n not in known]
+        counted = Counter(each.judged.outcome for each, _ in new)
+        self.saved.outcomes.update(counted)
+        self.saved.late += sum(late for _, late in new)
+        self.saved.recorded += [each.claim for each, _ in new]
+        if self.batch_id is None:
+            return
+        of_claim = dict(recorded)
+        for each, _ in new:
             if each.claim in of_claim:
                 counted[of_claim[each.claim]] -= 1
             of_claim[each.claim] = each.judged.outcome
-        if self.batch_id is not None:
-            collection.count(connection, self.batch_id, counted)
+        collection.count(connection, self.batch_id, counted)
 
 
 def _owe_passes(connection: Connection, answered: Sequence[WorkId], *, now: datetime) -> None:
