@@ -126,7 +126,12 @@ class disowned(TypedColumns):
     index("ix_work_bound", "workload", where="bound_usd is not null"),
     index("ix_work_replay", "workload, generation, state", where="generation > 0"),
     index(None, "item_id"),
-    postgresql_with={"fillfactor": 70},  # most claims and ends of claims stay in their page
+    postgresql_with={
+        "fillfactor": 70,  # most claims and ends of claims stay in their page
+        # Looks at the heads of partial indexes pass over all that has left them since their last cleanup.
+        "autovacuum_vacuum_scale_factor": 0.02,
+        "vacuum_index_cleanup": "on",
+    },
 )
 class work(TypedColumns):
     """One obligation to process an item on a lane."""
