@@ -1,4 +1,4 @@
-"""What a batch promises to an item that is due: when it leaves, how surely it is back, and what that changes."""
+"""What a batch promises to an item that is due: when it leaves, how surely it is back, what that changes, if it came true."""
 
 from datetime import UTC, datetime, time, timedelta
 from decimal import Decimal
@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from lanes.money.estimates import Estimate
 from lanes.routing.lane_rules import may_wait
-from lanes.routing.prospect import Prospect, Prospects, percent
+from lanes.routing.prospect import EDGES, Prospect, Prospects, StatedBin, calibrations, percent
 from lanes.routing.route import ArrivedItem, decide, fall_back
 from lanes.routing.split import BUCKETS, Split, Splits
 from lanes.routing.turnaround import Turnarounds
@@ -25,6 +25,21 @@ MODEL = LETTERS.spec.batch_model
 ALL_BATCH = Splits([Split("letters", None, 0)])
 AT_22_05 = datetime(2026, 11, 24, 22, 5, tzinfo=UTC)
 NOTHING = Turnarounds({}, NOON)
+told = st.builds(
+    lambda workload, bin, items, back, off: StatedBin(
+        workload,
+        bin,
+        items,
+        min(back, items),
+        items * (EDGES[bin - 1] + EDGES[bin]) / 2,
+        items * off,
+    ),
+    st.sampled_from(["letters", "bills"]),
+    st.integers(1, len(EDGES) - 1),
+    st.integers(0, 50),
+    st.integers(0, 50),
+    st.floats(0, 1),
+)
 
 
 def item(due_at: datetime | None) -> ArrivedItem:
@@ -221,3 +236,27 @@ def test_workloads_whose_windows_overlap_leave_each_by_its_own() -> None:
     due = AT_22_05 + timedelta(days=3)
     said = [prospects.of(each).chance(due).said for each in (night, evening, always)]
     assert ["23:02" in said[0], "22:32" in said[1], "23:02" in said[2]] == [True] * 3
+
+
+@given(st.lists(told, unique_by=lambda each: (each.workload, each.bin)))
+def test_the_bins_of_a_workload_are_its_items_and_what_each_was_told_lies_within_its_bin(
+    of: list[StatedBin],
+) -> None:
+    found = calibrations(of)
+    assert sum(each.items for each in found) == sum(each.items for each in of)
+    for each in found:
+        assert each.items == sum(bin.items for bin in each.bins) > 0
+        assert 0 <= each.back <= 1
+        assert 0 <= each.brier <= 1
+        assert all(bin.low <= bin.stated <= bin.high for bin in each.bins)
+
+
+def test_a_workload_that_was_right_has_the_score_of_its_own_uncertainty() -> None:
+    (found,) = calibrations([StatedBin("letters", 3, 100, 85, 85.0, 12.75)])
+    assert (found.stated, found.back, found.brier) == (0.85, 0.85, 0.1275)
+    assert [(bin.low, bin.high) for bin in found.bins] == [(0.8, 0.9)]
+
+
+def test_of_nothing_there_is_no_score() -> None:
+    assert calibrations([]) == []
+    assert calibrations([StatedBin("letters", 3, 0, 0, 0, 0)]) == []

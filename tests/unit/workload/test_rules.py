@@ -1,4 +1,4 @@
-"""Rules over an item: compiled once, and never able to stop the router."""
+"""Rules over an item: compiled once, of limited cost whatever they say and an item holds, and never able to stop the router."""
 
 import subprocess
 import sys
@@ -10,7 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lanes.errors import RuleFailed
-from lanes.workload.rules import Rule, RulePair
+from lanes.routing.route import ArrivedItem, decide, rule_faults
+from lanes.routing.split import Splits
+from lanes.words import Reason
+from lanes.workload import rule_cost
+from lanes.workload.rule_cost import largest_input
+from lanes.workload.rules import LEAST_INPUT, MOST_UNITS, Rule, RulePair
+from tests.conftest import NOON
+from tests.examples import version
 from tests.unit.strategies import ANY_TEXT, some_json
 
 ITEM = {
@@ -40,6 +47,8 @@ RULES = [
     "payload.text.all(c, c > 1)",
     "payload == payload.text",
 ]
+NESTED = "payload.tags.exists(t, payload.tags.exists(u, u == t + 'q'))"
+THOUSANDS = {"tags": [f"tag {number}" for number in range(3_000)]}
 
 
 @pytest.mark.parametrize(
@@ -166,3 +175,183 @@ def test_two_rules_asked_at_once_say_what_each_says_alone(
     one, other = alone(first, variables), alone(second, variables)
     expected = None if one is None or other is None else (one, other)
     assert RulePair(Rule(first), Rule(second)).hold(variables) == expected
+
+
+def variables(payload: dict[str, Any]) -> dict[str, Any]:
+    return {"payload": payload, "age_s": 1.0, "due_in_s": None, "consumer": "desk"}
+
+
+def test_a_rule_that_compares_thousands_of_tags_with_each_other_is_not_evaluated_for_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    rule = Rule(NESTED)
+    monkeypatch.setattr(rule, "_program", "not a program")  # an evaluation would fail otherwise
+    with pytest.raises(
+        RuleFailed, match=r"would take too long: it is computed for items of up to [0-9]+ values"
+    ):
+        rule.holds(variables(THOUSANDS))
+
+
+def test_the_same_rule_is_computed_for_a_neighbour_with_few_tags() -> None:
+    assert Rule(NESTED).holds(variables({"tags": ["a", "aq"]}))
+    assert not Rule(NESTED).holds(variables({"tags": ["a", "b"]}))
+
+
+@pytest.mark.parametrize(
+    "text", ["payload.tags.exists(t, t == 'tag 2999')", "'tag 2999' in payload.tags"]
+)
+def test_a_rule_that_looks_at_each_of_thousands_of_tags_once_is_computed(text: str) -> None:
+    assert Rule(text).holds(variables(THOUSANDS))
+
+
+@pytest.mark.parametrize(
+    ("text", "power"),
+    [
+        ("payload.n > 2", 1),
+        ("payload.tags.exists(t, t == 'x')", 1),
+        ("payload.tags.all(t, t.size() > 1 && t != consumer)", 1),
+        ("payload.tags.map(t, t).size() > 1", 2),  # each element copies the list
+        ("payload.tags.filter(t, true).size() > 1", 2),
+        ("payload.tags.all(t, payload.n == 1)", 2),  # each element copies the payload
+        (NESTED, 2),
+        ("payload.all(a, payload.all(b, payload.all(c, true)))", 3),
+        ("payload.tags.exists(t, t.exists(u, u == 1))", 1),  # a list in a list is visited once
+        ("payload.x == ')' && payload.tags.exists(t, t == r'\\' || t == \"(\")  // .map(x, x)", 1),
+    ],
+)
+def test_the_power_in_which_the_cost_of_a_rule_grows(text: str, power: int) -> None:
+    assert max(len(product) for product in rule_cost.cost(text)) == power
+
+
+@given(st.integers(1, 200), st.integers(1, 200))
+def test_a_rule_never_reads_more_than_its_units_pay_for(one: int, more: int) -> None:
+    fewer, most = sorted((one * 1_000, (one + more) * 1_000))
+    assert largest_input(NESTED, fewer, 1 << 20) <= largest_input(NESTED, most, 1 << 20)
+    product = rule_cost.cost(NESTED)
+    size = largest_input(NESTED, most, 1 << 20)
+    assert sum(each * size ** len(names) for names, each in product.items()) <= most
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (
+            "payload.all(a, payload.all(b, payload.all(c, a == b)))",
+            "may take too long for an item of 50 values",
+        ),
+        ("[payload.text]" + ".map(x, x + x)" * 12 + ".size() > 0", "may take too long"),
+        ("[payload]" + ".map(x, [x, x])" * 60 + ".size() > 0", "too (long|complex)"),
+        ("1" + "<1" * 1_100, "too complex: it has more than 2,000 words and signs"),
+        ("payload.text == '" + "a" * 5_000 + "'", "at most 4,096 characters"),
+        ("payload.text == '" + "a" * 100_000 + "'", "at most 4,096 characters"),
+        (
+            "payload.text.matches('(a+)+' + '(?=b)')",
+            "looks around or refers back, which takes exponential time",
+        ),
+        ("payload.text.matches(r'(.)\\1')", "looks around or refers back"),
+        (
+            "matches(payload.text, '(?:a{100}){100}')",
+            "compiles to more than 64 KiB; use smaller repetitions",
+        ),
+        ("payload.text.matches('(')", "not a regular expression"),
+    ],
+)
+def test_a_rule_without_a_price_limit_is_refused_when_it_is_published(text: str, said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        Rule(text).check_price()
+
+
+def test_a_stored_rule_beyond_the_limits_is_read_and_fails_for_each_item() -> None:
+    for text in (
+        "payload.text == '" + "a" * 100_000 + "'",
+        "payload.n == 1" + " || payload.n == 1" * 500,
+    ):
+        with pytest.raises(RuleFailed, match="would take too long: it has"):
+            Rule(text).holds(variables({"n": 1, "text": "a"}))
+
+
+@pytest.mark.parametrize("text", RULES)
+def test_usual_rules_can_be_computed_for_thousands_of_values(text: str) -> None:
+    assert largest_input(text, MOST_UNITS, 1 << 24) > 20 * LEAST_INPUT
+
+
+def test_twenty_seven_letters_take_a_pattern_no_longer_than_two() -> None:
+    rule = Rule("payload.text.matches('^(a+)+$')")
+    assert rule.holds(variables({"text": "a" * 27}))
+    assert not rule.holds(variables({"text": "a" * 27 + "!"}))
+
+
+def test_a_pattern_that_an_item_brings_is_as_limited() -> None:
+    rule = Rule("payload.text.matches(payload.pattern)")
+    assert rule.holds(variables({"text": "abc", "pattern": "b"}))
+    for hostile in ("(?=a)", "(a{300}){300}", "("):
+        with pytest.raises(RuleFailed, match="the pattern"):
+            rule.holds(variables({"text": "abc", "pattern": hostile}))
+
+
+def test_texts_are_compared_with_patterns_within_a_limit() -> None:
+    rule = Rule("payload.tags.exists(t, t.matches('[01]*1[01]{300}x'))")
+    assert not rule.holds(variables({"tags": ["01"] * 10}))
+    with pytest.raises(RuleFailed, match="patterns compare more than 2,000,000 characters"):
+        rule.holds(variables({"tags": ["01" * 500] * 400}))
+    with pytest.raises(RuleFailed, match="patterns compare more than 2,000,000 characters"):
+        rule.holds(
+            variables({"tags": ["01"] * 1_300})
+        )  # each costs as much as fifty characters more
+
+
+@given(
+    st.recursive(
+        st.sampled_from(["payload", "payload.a", "t", "1", "'x'", "[1, 2]", "consumer", "age_s"]),
+        lambda inner: st.one_of(
+            st.builds("({} == {})".format, inner, inner),
+            st.builds("[{}, {}]".format, inner, inner),
+            st.builds("({} ? {} : {})".format, inner, inner, inner),
+            st.builds(
+                "{}.{}(t, {})".format,
+                inner,
+                st.sampled_from(["all", "exists", "exists_one", "map", "filter"]),
+                inner,
+            ),
+        ),
+        max_leaves=8,
+    ),
+    st.recursive(
+        st.integers(0, 9) | st.text(max_size=3),
+        lambda each: st.lists(each, max_size=8),
+        max_leaves=30,
+    ),
+)
+def test_a_value_that_a_rule_gives_is_no_larger_than_what_it_may_cost(
+    text: str, given: Any
+) -> None:
+    try:
+        rule = Rule(text)
+    except ValueError:
+        return
+    payload = {"a": given}
+    with suppress(RuleFailed):
+        value = rule.value(variables(payload))
+        cost = rule_cost.cost(text)
+        size = rule_cost.size(payload, 1 << 24)
+        spent = sum(each * size ** len(names) for names, each in cost.items())
+        assert rule_cost.size(value, 1 << 24) <= spent
+
+
+def test_two_rules_that_are_too_much_together_are_asked_one_by_one() -> None:
+    half = "payload.n == 1" + " || payload.n == 1" * 200
+    assert RulePair(Rule(half), Rule(half)).hold(variables({"n": 1})) is None
+    assert Rule(half).holds(variables({"n": 1}))
+
+
+def test_an_item_that_is_too_large_for_a_rule_is_routed_and_says_why_and_its_neighbour_by_the_rule() -> (
+    None
+):
+    of = version(urgent_when=NESTED)
+    for payload, reason in ((THOUSANDS, Reason.SPLIT), ({"tags": ["a", "aq"]}, Reason.URGENT_RULE)):
+        item = ArrivedItem("letters", "k1", payload, NOON, NOON)
+        route = decide(item, of, Splits([]), now=NOON)
+        assert route.reason is reason
+        faults = rule_faults(item, of, now=NOON)
+        assert len(faults) == (reason is Reason.SPLIT)
+        assert ("would take too long" in route.explanation) == (reason is Reason.SPLIT)
