@@ -1,4 +1,4 @@
-"""How long real time needs for what waits of a workload, by the present rate and by every limit, beside what others wait for."""
+"""How long real time needs for what waits of a workload, by the present rate and by every limit, beside other workloads."""
 
 from collections import Counter
 
