@@ -131,11 +131,19 @@ select i.received_at, i.id as item_id from lanes.item i
  order by i.received_at {order}, i.id {order} offset :many - 1 limit 1
 """
 
-# Each half reads a partial index.
-UNDER_WAY = text("""
+# The states that a partial index knows: whether an item of the workload may be in one of them, without a look at all.
+MAYBE_IN = {
+    ItemState.WORKING: text("""
 select exists (select from lanes.work where workload = :workload and state = 'claimed')
     or exists (select from lanes.work where workload = :workload and state = 'submitted')
-""")
+"""),
+    ItemState.RECEIVED: text("""
+select exists (select from lanes.item where workload = :workload and position is null and canceled_at is null)
+"""),
+    ItemState.FAILED: text("""
+select exists (select from lanes.item where workload = :workload and failed_at is not null)
+"""),
+}
 
 
 @dataclass(frozen=True)
@@ -178,8 +186,8 @@ def page(
 ) -> ListingPage:
     """Return the first wanted items beyond that place; a page may be empty although more follow."""
     given = {**_given(wanted), "most": LOOKED_AT, "many": PASSED_OVER}
-    if {*wanted.states} == {ItemState.WORKING} and not connection.scalar(UNDER_WAY, given):
-        return ListingPage()  # without a look at every item
+    if _is_none(connection, wanted, given):
+        return ListingPage()
     is_since = wanted.since is not None and wanted.job_id is None
     if is_since and onwards in (BEGIN, END):
         if (first := _before_change(connection, order, given, onwards)) is None:
@@ -199,6 +207,16 @@ def page(
     elif is_since and last is not None and not found:
         last = _before_change(connection, order, given, last)
     return ListingPage(found, last)
+
+
+def _is_none(connection: Connection, wanted: ListingQuery, given: dict[str, Any]) -> bool:
+    """Return whether an index says that no item of the workload is in any of the wanted states."""
+    states = {*wanted.states}
+    return (
+        bool(states)
+        and states <= MAYBE_IN.keys()
+        and not any(connection.scalar(MAYBE_IN[each], given) for each in states)
+    )
 
 
 def _before_change(

@@ -331,14 +331,17 @@ def test_without_any_item_there_is_no_page(connection: Connection, letters: Vers
     assert page(connection, LETTERS, onwards=END, order=NEWEST_FIRST) == ListingPage()
 
 
-def test_one_page_says_that_nothing_is_worked_on(
+def test_one_page_says_that_nothing_is_worked_on_waits_for_the_router_or_failed(
     connection: Connection, letters: Version, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(listing, "PASSED_OVER", 1)
     admit(connection, "a", "b", "c", now=NOON, lane=Lane.REALTIME)
     route(connection, now=NOON)
+    none = [ItemState.WORKING, ItemState.RECEIVED, ItemState.FAILED]
+    for states in (none, *([each] for each in none)):
+        query = ListingQuery("letters", states)
+        assert list(looked(connection, query, BEGIN, OLDEST_FIRST)) == [[]]
     working = ListingQuery("letters", [ItemState.WORKING])
-    assert list(looked(connection, working, BEGIN, OLDEST_FIRST)) == [[]]
     claim(connection, now=later(minutes=1))
     assert sorted(keys(connection, working)) == ["a", "b", "c"]
 
