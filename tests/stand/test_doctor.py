@@ -329,11 +329,11 @@ def test_the_stand_in_is_called_what_it_is(home: Path, serve: Callable[[Answers]
 def test_a_machine_without_a_key_asks_the_provider_of_the_block(
     home: Path, prefect: PrefectStandIn, serve: Callable[[Answers], str]
 ) -> None:
-    prefect.blocks["lanes"] = {"api_key": "sk-secret", "base_url": "http://127.0.0.1:1"}
+    prefect.provider_blocks["lanes"] = {"api_key": "sk-secret", "base_url": "http://127.0.0.1:1"}
     silent = found(home, "provider", PREFECT_API_URL=prefect.api_url)
     assert "gives no answer (ConnectError)" in silent.sentence
     base = serve({"/v1/models": (200, {"data": []})})
-    prefect.blocks["lanes"]["base_url"] = base
+    prefect.provider_blocks["lanes"]["base_url"] = base
     well = found(home, "provider", PREFECT_API_URL=prefect.api_url)
     assert (well.verdict, well.sentence) == (CheckVerdict.OK, f"{base} accepts the key")
 

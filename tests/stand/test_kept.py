@@ -79,9 +79,12 @@ def test_a_machine_that_only_runs_workers_shows_the_provider_of_the_block(
     endpoint, *_, supervisor = components(runs, home)[1:]
     assert endpoint.condition is Condition.STOPPED
     assert supervisor.detail == "start it with `lanes worker` or `lanes up`"
-    prefect.blocks["lanes"] = {"api_key": "stand-in", "base_url": "http://127.0.0.1:1"}
+    prefect.provider_blocks["lanes"] = {"api_key": "stand-in", "base_url": "http://127.0.0.1:1"}
     assert components(runs, home)[1].condition is Condition.STOPPED
-    prefect.blocks["lanes"] = {"api_key": "sk-geheim", "base_url": "https://llm.example.com"}
+    prefect.provider_blocks["lanes"] = {
+        "api_key": "sk-geheim",
+        "base_url": "https://llm.example.com",
+    }
     endpoint = components(runs, home)[1]
     assert endpoint.condition is Condition.YOURS
     assert endpoint.detail == "https://llm.example.com, as its block in Prefect says"

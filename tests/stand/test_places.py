@@ -124,7 +124,10 @@ def test_a_machine_without_a_key_or_a_stand_names_the_provider_of_the_block(
     prefect: PrefectStandIn, capsys: Told, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PREFECT_API_URL", prefect.api_url)
-    prefect.blocks["lanes"] = {"api_key": "sk-geheim", "base_url": "https://llm.example.com"}
+    prefect.provider_blocks["lanes"] = {
+        "api_key": "sk-geheim",
+        "base_url": "https://llm.example.com",
+    }
     assert addresses(capsys, "provider") == {"provider": "https://llm.example.com"}
 
 

@@ -66,7 +66,10 @@ def test_hosts_have_workers_of_different_names_which_stay(
 def test_the_stand_in_takes_the_place_of_no_provider_that_other_machines_use(
     home: Path, prefect: PrefectStandIn, needed: dict[str, list[Any]]
 ) -> None:
-    prefect.blocks["lanes"] = {"api_key": "sk-geheim", "base_url": "https://llm.example.com"}
+    prefect.provider_blocks["lanes"] = {
+        "api_key": "sk-geheim",
+        "base_url": "https://llm.example.com",
+    }
     settings = Settings.model_validate({"PREFECT_API_URL": prefect.api_url})
     with pytest.raises(StandError, match=r"names the provider https://llm\.example\.com, and this"):
         endpoint(Site(settings, home, home))

@@ -178,6 +178,6 @@ def test_a_deploy_without_a_key_says_that_nothing_is_answered_until_prefect_has_
     heard = HeardWarnings()
     own = settings(LANES_DATABASE_URL=OWN, PREFECT_API_URL=prefect.api_url)
     Stand(own, home, home, steps=[]).deploy(heard)
-    prefect.blocks["lanes"] = {"api_key": "sk-geheim"}
+    prefect.provider_blocks["lanes"] = {"api_key": "sk-geheim"}
     Stand(own, home, home, steps=[]).deploy(heard)
     assert heard.said == [NO_PROVIDER]
