@@ -22,7 +22,7 @@ from dataclasses import replace
 from sqlalchemy import create_engine
 
 from lanes.ids import IncidentId
-from lanes.promises import judge
+from lanes.promises import assessment, judge
 from lanes.promises.incident import Promise
 from lanes.statistics.shares import SampleShare
 from lanes.store.database import clock
@@ -85,7 +85,7 @@ def outage_messages() -> int:
         )
         for name in names
     ]
-    failing = watch_burn.failing(5)((SampleShare(1_000, 1_000),) * len(watch_burn.burn.WINDOWS))
+    failing = watch_burn.failing(5)((SampleShare(1_000, 1_000),) * len(assessment.WINDOWS))
     assert failing.verdict is Verdict.FAILED
     breaches = [replace(failing, workload=name) for name in names]
     return 1 + sum(not any(each.explains(breach) for each in down) for breach in breaches)
