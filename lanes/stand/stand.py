@@ -3,7 +3,6 @@
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,7 +13,7 @@ from lanes.stand.checks import key
 from lanes.stand.deploying import release
 from lanes.stand.info import FILE, StandInfo, load_info
 from lanes.stand.kept import DATABASE, OWN, PREFECT, SLACK, differences, said
-from lanes.stand.local import ENDPOINT, POSTGRES, SERVER, Users, file_lock
+from lanes.stand.local import POSTGRES, Users, file_lock
 from lanes.stand.postgres import EmbeddedPostgres
 from lanes.stand.prefect_api import PrefectApi
 from lanes.stand.processes import Processes
@@ -22,10 +21,9 @@ from lanes.stand.progress import Silent, StepProgress
 from lanes.stand.runs_with import less_own, provider_in, runs_with
 from lanes.stand.steps import DEPLOYED, StandStep, all_steps, run_steps
 from lanes.stand.whereabouts import find_checkout, find_home
-from lanes.stand.worksite import WORKER, Site, grace_s_of
+from lanes.stand.worksite import LAST, WORKER, Site, stop_all
 from lanes.standing.roles import STANDING
 
-LAST = (ENDPOINT, SERVER)
 LOOK_EVERY_S = 2.0
 NO_PROVIDER = "nothing is answered yet: Prefect has no provider block. Set ANTHROPIC_API_KEY, and run `lanes deploy` again"
 PREFECT_S = 5.0  # the longest that one question to Prefect holds up a stop
@@ -187,13 +185,9 @@ class Stand:
             progress.says(f"runs have up to {grace_s:g} s (LANES_GRACE_S) to finish their calls")
         for group in (first, [p for p in running if p.name in LAST]):
             if group:
-                graces = [grace_s_of(p, self.settings) for p in group]
-                with ThreadPoolExecutor(max_workers=len(group)) as pool:
-                    ends = zip(group, pool.map(self.processes.stop, group, graces), strict=True)
-                    for process, stopped in ends:
-                        if stopped:
-                            ended.append(process.name)
-                            progress.says(f"stopped {process.name}")
+                for process in stop_all(self.processes, group, self.settings):
+                    ended.append(process.name)
+                    progress.says(f"stopped {process.name}")
             if group is first and workers:
                 self._cancel_standing_runs()
         if wanted(POSTGRES):

@@ -5,6 +5,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,13 +13,14 @@ from lanes.errors import StandError
 from lanes.settings import Settings
 from lanes.stand.database import read_address, shown
 from lanes.stand.info import PostgresInfo, ProcessInfo, StandInfo, prefect_client_environment
-from lanes.stand.local import LOOPBACK, POSTGRES, digest_of_secrets
+from lanes.stand.local import ENDPOINT, LOOPBACK, POSTGRES, SERVER, digest_of_secrets
 from lanes.stand.postgres import EmbeddedPostgres, Running
 from lanes.stand.prefect_api import PrefectApi
 from lanes.stand.processes import Process, Processes
 
 POLL_S = 0.1
 WORKER = "worker-"  # begins the names of workers
+LAST = (ENDPOINT, SERVER)  # end after the workers, whose runs use them
 STOP_S = 10.0  # how long a process has to end
 MARGIN_S = 15.0  # how much longer than its runs a worker has
 NOT_INHERITED = ("PYTHONDONTWRITEBYTECODE", "ANTHROPIC_AUTH_TOKEN")
@@ -150,13 +152,19 @@ class Site:
         return process, True
 
     def replace(self, current: Process) -> None:
-        """End the process, so that a changed one can take its place."""
+        """End the process, so that a changed one can take its place.
+
+        Before a process that runs use, the workers end, so that their runs can finish their calls. Their step starts others.
+        """
         if self.others_present:
             named = f" ({', '.join(self.changed)})" if self.changed else ""
             raise StandError(
                 f"{current.name} runs with other settings{named} and another run is using it: wait for that run, or "
                 "end the stand with `lanes down`"
             )
+        workers = [each for each in self.processes.recorded() if each.name.startswith(WORKER)]
+        if current.name in LAST and workers:
+            stop_all(self.processes, workers, self.settings)
         self.processes.stop(current, grace_s_of(current, self.settings))
 
     def run(
@@ -217,6 +225,13 @@ def path_to_python() -> dict[str, str]:
 def grace_s_of(process: Process, settings: Settings) -> float:
     """Return how many seconds the process has to end before it is killed."""
     return settings.grace_s + MARGIN_S if process.name.startswith(WORKER) else STOP_S
+
+
+def stop_all(processes: Processes, group: Sequence[Process], settings: Settings) -> list[Process]:
+    """End the processes at the same time, and return those that ran."""
+    with ThreadPoolExecutor(max_workers=len(group)) as pool:
+        ran = pool.map(processes.stop, group, [grace_s_of(each, settings) for each in group])
+        return [each for each, it in zip(group, ran, strict=True) if it]
 
 
 def python(*arguments: str) -> list[str]:

@@ -1,6 +1,8 @@
 """Which changes of the environment ask for new workers and a new supervisor."""
 
 import json
+import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +11,19 @@ import pytest
 from lanes.errors import StandError
 from lanes.settings import Settings
 from lanes.stand.services import endpoint, supervisor, warm_workers, worker_name
-from lanes.stand.worksite import Site
+from lanes.stand.worksite import LAST, Site
 from tests.prefect_standin import PrefectStandIn
+from tests.waiting import until
+
+LOOKS_LAST = (
+    "import os, signal, sys\n"
+    "def last(*_):\n"
+    "    os.kill(int(sys.argv[1]), 0)\n"
+    "    print('it lived', flush=True)\n"
+    "    sys.exit()\n"
+    "signal.signal(signal.SIGTERM, last); print('up', flush=True)\n"
+    "while True: signal.pause()"
+)
 
 
 @pytest.fixture
@@ -74,3 +87,17 @@ def test_the_stand_in_takes_the_place_of_no_provider_that_other_machines_use(
     with pytest.raises(StandError, match=r"names the provider https://llm\.example\.com, and this"):
         endpoint(Site(settings, home, home))
     assert needed == {}
+
+
+@pytest.mark.parametrize("used", LAST)
+def test_workers_end_before_what_their_runs_use_is_replaced(home: Path, used: str) -> None:
+    site = Site(Settings(), home, home)
+    how = {"environment": os.environ, "depends_on": {}}
+    provider, _ = site.ensure(used, ["sleep", "600"], **how)
+    looks = [sys.executable, "-c", LOOKS_LAST, str(provider.pid)]
+    worker, _ = site.ensure("worker-realtime", looks, **how)
+    until(lambda: worker.output() == "up\n")
+    newer, _ = site.ensure(used, ["sleep", "601"], **how)
+    assert worker.output() == "up\nit lived\n"
+    assert [each.pid for each in site.processes.recorded()] == [newer.pid]
+    site.processes.stop(newer)
