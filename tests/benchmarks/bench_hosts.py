@@ -12,11 +12,13 @@ import argparse
 import time
 from collections.abc import Mapping
 from contextlib import ExitStack
+from datetime import UTC, datetime
 from typing import Any
 
 import psutil
 
-from lanes.standing.roles import Role
+from lanes.stand.local import POOLS
+from lanes.standing.roles import BEGINNING_FOR, Role
 from tests.arrivals import arrive
 from tests.benchmarks.answering import one_drain
 from tests.benchmarks.bench_events import quantile
@@ -139,9 +141,24 @@ def _takeover(running: Fleet, name: str) -> float:
     took = time.perf_counter() - began if before else 0.0
     said = ", ".join(Role(role).name.lower() for role in before) or "no role"
     print(f"host {name} held {said}: taken over after {took:.1f} s", flush=True)
+    started = datetime.now(UTC)
     running.hosts[name].start()
     until(lambda: _all_held(running), within_s=STANDS_WITHIN_S, what="every role")
+    for pool in POOLS:
+        until(
+            lambda pool=pool: _heard_of(running, f"{pool}-{name}", pool) > started,
+            within_s=STANDS_WITHIN_S,
+            what=f"the worker of {pool} on {name}, which may have to take over next",
+        )
+    time.sleep(BEGINNING_FOR.total_seconds())  # no run that has just begun hides a free role
     return took
+
+
+def _heard_of(running: Fleet, worker: str, pool: str) -> datetime:
+    """Return when Prefect last heard of the worker."""
+    workers = running.view.prefect.post(f"work_pools/{pool}/workers/filter", json={}).json()
+    (its,) = [each for each in workers if each["name"] == worker]
+    return datetime.fromisoformat(its["last_heartbeat_time"])
 
 
 if __name__ == "__main__":
