@@ -9,13 +9,16 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 from lanes.ids import WorkId
 from lanes.json_data import characters
 from lanes.packing import Claim, ClaimedWork
 from lanes.routing.capacity import WINDOW, Need
 from lanes.words import Purpose
-from lanes.workload.version import Entitlement, Version
+
+if TYPE_CHECKING:  # `lanes status` names the reasons, and needs no rules or schemas
+    from lanes.workload.version import Entitlement, Version
 
 
 class WaitReason(StrEnum):
@@ -65,7 +68,7 @@ class CallWait:
 class Pack:
     """The items of one call, all of one version. `since` is when it began to wait for a place."""
 
-    version: Version
+    version: "Version"
     items: Sequence[ClaimedWork]
     since: datetime
 
@@ -140,7 +143,7 @@ class Limiter:
         """Return whether the pack may start now."""
         return MAY_START
 
-    def room(self, version: Version, now: datetime) -> int | None:
+    def room(self, version: "Version", now: datetime) -> int | None:
         """Return how many more calls of the version may start soon; None without a bound."""
         return None
 
@@ -165,7 +168,7 @@ class BudgetLimit(Limiter):
         """Note workloads whose reservations leave too little for any call."""
         self._used_up |= dict.fromkeys(workloads, until)
 
-    def room(self, version: Version, now: datetime) -> int | None:
+    def room(self, version: "Version", now: datetime) -> int | None:
         """Return 0 while the budget is used up."""
         return 0 if now < self._used_up.get(version.workload, now) else None
 
@@ -191,7 +194,7 @@ class FairShare(Limiter):
 
 def divide(
     free: int,
-    waiting: Mapping[str, Entitlement],
+    waiting: Mapping[str, "Entitlement"],
     *,
     in_flight: Mapping[str, int],
     places: int,
