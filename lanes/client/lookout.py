@@ -208,7 +208,7 @@ class Lookout:
             for each in left:
                 each.fail(_reason(error))
             time.sleep(AGAIN_S)
-            self._rouse()  # who follows looks, and starts another lookout
+            self._rouse()  # followers look again, and start another lookout
 
     async def _serve(self) -> None:
         async with (

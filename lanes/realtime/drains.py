@@ -63,9 +63,8 @@ def needs_more(
 
 ARRIVALS_THROTTLE = timedelta(minutes=10)  # the trigger of arrivals fires at most once in this time
 CALLS_THROTTLE = timedelta(seconds=30)  # that of calls
-IN_VAIN_AFTER = timedelta(
-    seconds=5
-)  # a call that was heard has a drain, or a run on its way, by then
+# a call that was heard has a drain, or a run on its way, by then
+IN_VAIN_AFTER = timedelta(seconds=5)
 LOOK_EVERY_S = 0.5  # where no drain lives, an item waits for half of that, and for its process
 # a heard arrival calls a drain after that, unless the trigger has made a run by then
 TRIGGER_S = 0.2

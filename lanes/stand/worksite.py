@@ -154,7 +154,7 @@ class Site:
     def replace(self, current: Process) -> None:
         """End the process, so that a changed one can take its place.
 
-        Before a process that runs use, the workers end, so that their runs can finish their calls. Their step starts others.
+        Where flow runs use it, the workers end first, so that their runs can finish their calls. A later step starts workers.
         """
         if self.others_present:
             named = f" ({', '.join(self.changed)})" if self.changed else ""

@@ -225,7 +225,7 @@ async def breaches(db: Database) -> list[tuple[str, str]]:
     )
 
 
-async def test_a_run_that_lost_its_role_to_another_ticks_no_more(
+async def test_a_run_that_lost_its_role_to_another_stops_ticking(
     db: Database, pool: Engine
 ) -> None:
     async with (
@@ -240,7 +240,7 @@ async def test_a_run_that_lost_its_role_to_another_ticks_no_more(
             await anext(ticks)
 
 
-async def test_a_run_whose_connection_died_ticks_on_with_its_role_taken_anew(
+async def test_a_run_whose_connection_died_takes_its_role_again_and_ticks_on(
     db: Database, pool: Engine
 ) -> None:
     async with (

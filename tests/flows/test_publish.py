@@ -296,7 +296,7 @@ async def test_a_workload_that_cannot_be_read_any_more_is_still_offered(
 
 
 class SavedMeanwhile(dict[str, dict[str, object]]):
-    """Blocks of which one is saved again, and published by somebody else, while they are read for the first time."""
+    """Blocks that are read for the first time while another process saves and publishes one of them."""
 
     def __init__(
         self, now: dict[str, dict[str, object]], then: dict[str, dict[str, object]]

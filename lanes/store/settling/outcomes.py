@@ -81,7 +81,8 @@ def save(
     failed = [row.id for _, row, _ in late if row.state is WorkState.FAILED]
     lost = decisions.lost_by_leases(connection, failed)
     rest = list[Held]()
-    for each, row, part in late:  # first, so that what failed meanwhile fails no answered item
+    # before the rest: a newer failure must not fail an item that has an answer
+    for each, row, part in late:
         is_news = (
             each.response is None or (each.claim, each.response.message_id) not in booked_before
         )
