@@ -19,6 +19,7 @@ KEY_S = 20  # requests within this time are one run
 AGAIN_AFTER = timedelta(seconds=30)  # between requests; longer than KEY_S
 # A worker took the run and starts its process, which loads its packages.
 PENDING_FOR = timedelta(seconds=60)
+DOUBTED_AFTER = timedelta(seconds=10)  # a process on a host that is lost looks like a slow one
 BEGINNING_FOR = timedelta(seconds=20)  # the process opens its connections
 OPEN = ("SCHEDULED", "PENDING", "RUNNING")  # states of the runs that are looked at
 NEWEST = 20  # of a deployment's runs in these states
@@ -113,9 +114,11 @@ def may_take_role(runs: Iterable[DeploymentRun], now: datetime) -> bool:
     """Return whether one of the runs may still take the role, so that another would only add to the queue.
 
     A due run may wait for a worker for any time. A run that a worker took, or that has begun, has a limited time, because a
-    killed process looks like one that begins.
+    killed process looks like one that begins. A single run whose process starts slowly does not count: one more is requested.
     """
-    return any(_may_come(each, now) for each in runs)
+    coming = [each for each in runs if _may_come(each, now)]
+    doubted = [each for each in coming if _is_doubted(each, now)]
+    return len(coming) > len(doubted) or len(doubted) > 1
 
 
 def _may_come(run: DeploymentRun, now: datetime) -> bool:
@@ -129,3 +132,7 @@ def _may_come(run: DeploymentRun, now: datetime) -> bool:
             return age < BEGINNING_FOR
         case _:
             return False
+
+
+def _is_doubted(run: DeploymentRun, now: datetime) -> bool:
+    return run.state == "PENDING" and now - run.since >= DOUBTED_AFTER

@@ -9,6 +9,7 @@ import yaml
 from lanes.standing import runs
 from lanes.standing.roles import (
     BEGINNING_FOR,
+    DOUBTED_AFTER,
     LOOK_EVERY_S,
     PENDING_FOR,
     SOON,
@@ -111,8 +112,8 @@ def test_lookers_of_20_seconds_ask_under_one_key_and_never_under_that_of_another
         ),  # late: no worker took it, and none would take another
         ("SCHEDULED", -SOON, True),  # of an automation
         ("SCHEDULED", timedelta(minutes=-30), False),  # the hourly run of the future
-        ("PENDING", PENDING_FOR - timedelta(seconds=1), True),
-        ("PENDING", PENDING_FOR, False),
+        ("PENDING", DOUBTED_AFTER - timedelta(seconds=1), True),
+        ("PENDING", DOUBTED_AFTER, False),
         ("RUNNING", BEGINNING_FOR - timedelta(seconds=1), True),
         (
             "RUNNING",
@@ -130,6 +131,12 @@ def test_a_run_may_take_role_until_it_should_have_taken_the_role(
         may_take_role([DeploymentRun("CRASHED", NOON), DeploymentRun(state, NOON - age)], NOON)
         is comes
     )
+
+
+def test_only_one_more_run_is_requested_while_processes_start_slowly() -> None:
+    slow = [DeploymentRun("PENDING", NOON), DeploymentRun("PENDING", NOON + DOUBTED_AFTER)]
+    assert may_take_role(slow, NOON + 2 * DOUBTED_AFTER)
+    assert not may_take_role(slow, NOON + PENDING_FOR)
 
 
 def test_the_schedules_and_the_automations_ask_for_the_same_runs_as_the_code(
