@@ -229,9 +229,8 @@ def test_every_attempt_leaves_its_work_somewhere_and_its_item_with_at_most_one_f
     assert (then.standing is Standing.AUTHORITATIVE) <= (
         then.settles or of.purpose is Purpose.REPLAY
     )
-    assert (then.owes is not None and then.failure is None) <= (
-        then.standing is Standing.PROVISIONAL
-    )
+    is_provisional = then.standing is Standing.PROVISIONAL or provisional is not None
+    assert (then.owes is not None and then.failure is None) <= is_provisional
     assert (then.owes is BatchDebt.ANSWER) <= (then.standing is None and not of.item_answered)
     assert bool(then.owes) <= (not of.others_open)
     assert then.fails <= (then.failure is not None)
