@@ -11,7 +11,8 @@ from tests.waiting import until
 SUBMIT = """
 select count(*) from (
   select lanes.submit(:workload, jsonb_build_object('title', 'Paper ' || n, 'text', 'Paper ' || n || ': minutes of long ago.'),
-                      :prefix || n, lane => cast(:lane as text)) as outcome
+                      :prefix || n, lane => cast(:lane as text),
+                      occurred_at => now() - make_interval(days => cast(:days_old as int))) as outcome
     from generate_series(1, cast(:items as int)) n offset 0) s
  where outcome = 'accepted'
 """
@@ -36,20 +37,21 @@ def admit(
     *,
     prefix: str = "backfill-",
     lane: str | None = None,
+    days_old: int = 0,
 ) -> float:
-    """Submit items in one transaction, and return the seconds."""
+    """Submit items that occurred so many days ago in one transaction, and return the seconds."""
     began = time.perf_counter()
+    given = {"workload": workload, "prefix": prefix, "items": items, "lane": lane}
     with stand.pool.begin() as connection:
-        given = {"workload": workload, "prefix": prefix, "items": items, "lane": lane}
-        accepted = connection.execute(text(SUBMIT), given).scalar_one()
+        accepted = connection.execute(text(SUBMIT), given | {"days_old": days_old}).scalar_one()
     assert accepted == items, f"{accepted} of {items} were accepted"
     return time.perf_counter() - began
 
 
 def admitted_and_routed(stand: RunningStand, workload: str, items: int, *, prefix: str) -> HostSpan:
-    """They are admitted, and the router has seen all of them."""
+    """Admit items of two days ago, and return when the router has seen all of them."""
     began = time.perf_counter()
-    took = admit(stand, workload, items, prefix=prefix)
+    took = admit(stand, workload, items, prefix=prefix, days_old=2)
     print(f"backfill: {items:,} items admitted in {took:.1f} s", flush=True)
     until(
         lambda: not stand.value(UNROUTED, workload=workload),
