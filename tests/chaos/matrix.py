@@ -26,9 +26,14 @@ LOST = "select :items - count(*) from lanes.item where key like :some and answer
 UNDER_WAY = "select count(*) from lanes.work where state in ('claimed', 'submitted')"
 REPEATED = """
 select coalesce(sum(times - 1), 0) from (select count(*) as times from lanes.attempt a join lanes.item i on i.id = a.item_id
- where i.key like :some and purpose = 'answer' and outcome = 'valid' group by item_id, a.lane) a
+ where i.key like :some and purpose = 'answer' and outcome = 'valid' and not exists (select from lanes.attempt u
+   where u.work_id = a.work_id and u.claim_no = a.claim_no and u.outcome = 'unknown') group by item_id, a.lane) a
 """
 UNKNOWN = "select count(*) from lanes.attempt where outcome = 'unknown'"
+UNBOOKED = """
+select count(*) from lanes.attempt u where outcome = 'unknown' and not exists (select from lanes.attempt a
+ where a.work_id = u.work_id and a.claim_no = u.claim_no and a.message_id is not null)
+"""
 SPENT = "select count(*) as responses, count(batch_id) as of_batches from lanes.spend"
 OURS = "select provider_batch_id from lanes.batch_status"
 
@@ -149,19 +154,23 @@ def run_matrix(fleet: Fleet, items: int, *, per_s: float) -> MatrixReport:
     ]
     doubled, unknown = _value(fleet, DOUBLED, some=some), _value(fleet, UNKNOWN)
     lost = _value(fleet, LOST, **given)
-    return MatrixReport(struck, items, lost, doubled, paid_twice(fleet, some, unknown), unknown)
+    return MatrixReport(struck, items, lost, doubled, paid_twice(fleet, some), unknown)
 
 
-def paid_twice(fleet: Fleet, some: str, unknown: int) -> int:
-    """Count what the provider billed beyond the ledger and the calls in flight at a kill, and answers paid again."""
-    view = fleet.view
+def paid_twice(fleet: Fleet, some: str) -> int:
+    """Count what the provider billed beyond the ledger and the calls in flight at a fault, and answers paid again.
+
+    A call in flight at a fault has an attempt whose outcome is unknown. Its response may still come, as after a cable was cut:
+    then it is in the ledger, and does not count as a repeat.
+    """
+    view, unbooked = fleet.view, _value(fleet, UNBOOKED)
     bill = view.endpoint.get("_control/bill").json()
     listed = view.endpoint.get("v1/messages/batches?limit=100", headers={"x-api-key": "x"}).json()
     (spent,) = view.rows(SPENT)
     ours = {each.provider_batch_id for each in view.rows(OURS)}
     strangers = [each for each in listed["data"] if each["id"] not in ours]
     of_batches = sum(each["request_counts"]["succeeded"] for each in listed["data"])
-    beyond = max(0, bill["responses"] - spent.responses - unknown)
+    beyond = max(0, bill["responses"] - spent.responses - unbooked)
     return (
         beyond
         + abs(of_batches - spent.of_batches)
