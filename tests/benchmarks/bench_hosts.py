@@ -21,7 +21,7 @@ from lanes.stand.local import POOLS
 from lanes.standing.roles import BEGINNING_FOR, Role
 from tests.arrivals import arrive
 from tests.benchmarks.answering import one_drain
-from tests.benchmarks.bench_events import quantile
+from tests.benchmarks.bench_events import SETTLES_S, quantile
 from tests.benchmarks.ground import Server, server
 from tests.benchmarks.observing import scrape_ms, tracing_cost
 from tests.benchmarks.standin_home import standin
@@ -88,7 +88,8 @@ def main() -> None:
 
 
 def _p99(stand: RunningStand, rate: float, seconds: float) -> float:
-    """Return the 99th percentile in seconds, after a few events that warm up what answers."""
+    """Return the 99th percentile in seconds, once all runs have loaded and a few events have warmed up what answers."""
+    time.sleep(SETTLES_S)
     arrive(stand, "tickets", round(rate * WARM_UP_S), per_s=rate, within_s=STANDS_WITHIN_S)
     arrivals = arrive(stand, "tickets", round(rate * seconds), per_s=rate, within_s=300)
     return quantile([each.latency_s for each in arrivals], 0.99)
