@@ -92,6 +92,7 @@ def positions(patient: Patient) -> str:
 CHECKS: Sequence[tuple[str, Callable[[Patient], str]]] = (
     ("database", checks.database),
     ("schema", checks.schema),
+    ("blocks", checks.blocks),
     ("copy", copy),
     ("orphans", orphans),
     ("lost", lost),

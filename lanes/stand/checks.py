@@ -6,6 +6,7 @@ from datetime import timedelta
 from urllib.parse import urlsplit
 
 import httpx2
+import psycopg
 
 from lanes.errors import StandError
 from lanes.realtime.drains import ARRIVALS_THROTTLE
@@ -21,7 +22,7 @@ from lanes.stand.prefect_api import is_local
 from lanes.stand.runs_with import ANTHROPIC, provider_in, rewritten
 from lanes.stand.services import FLUSH_RETRIES, SERVER_SETTINGS
 from lanes.store.database import clock
-from lanes.text import basic_auth, mask_address, split_login
+from lanes.text import basic_auth, describe_error, mask_address, split_login
 from lanes.units import counted
 from lanes.words import BLOCK
 
@@ -33,6 +34,12 @@ OLDEST_PYTHON = (3, 11)
 WAYS_TO_SLACK = ("SLACK_BOT_TOKEN", "SLACK_WEBHOOK_URL")
 PREFECT_SERIES = "3.9"
 REQUIRED_BLOCKS = ("lanes-database", "lanes-provider")
+LOGIN = """
+select current_user as name,
+       exists (select from pg_class c join pg_namespace n on n.oid = c.relnamespace
+                where n.nspname = 'lanes' and c.relname = 'work'
+                  and has_schema_privilege(n.oid, 'usage') and has_table_privilege(c.oid, 'update')) as may_work
+"""
 API_VERSION = "2023-06-01"
 MODELS = "/v1/models?limit=1"
 IN_AN_OUTAGE = (
@@ -165,7 +172,37 @@ def blocks(patient: Patient) -> str:
             f"blocks hold something else than {', '.join(others)} of this stand, and flows go by blocks: a person edited them, "
             "or `lanes up` of another machine wrote them. Set the same here, or write yours again by `lanes up`"
         )
-    return f"{len(present)} present"
+    with patient.usable_prefect() as api:
+        said = api.block("lanes-database", BLOCK, with_secrets=True) or {}
+    user = check_login(str(said.get("direct_url") or said.get("url")))
+    return f"{len(present)} present; runs are user {user} of the database"
+
+
+def check_login(url: str) -> str:
+    """Return the user that runs are in the database of this address.
+
+    Raises:
+        StandError: no session can be opened there, or the user may not change work.
+    """
+    from lanes.store.asking import by_driver
+
+    block, again = (
+        "the block `lanes` of type Lanes database",
+        "run `lanes deploy` with a login that has",
+    )
+    try:
+        with by_driver(url) as ask:
+            (row,) = ask(LOGIN)
+    except psycopg.Error as error:
+        raise StandError(
+            f"runs cannot use the address of {block} ({describe_error(error)}): {again} rights there"
+        ) from error
+    if not row.may_work:
+        raise StandError(
+            f"runs are user {row.name}, as {block} says, which may not change work in schema lanes: grant it the role "
+            f"lanes_worker (`lanes roles` makes that), or {again} it"
+        )
+    return str(row.name)
 
 
 def provider(patient: Patient) -> str:

@@ -113,9 +113,8 @@ def _provider(runs: RunsWith, home: Path) -> ComponentStatus:
         from lanes.stand.prefect_api import PrefectApi, is_local
 
         found = provider_in(PrefectApi(url, timeout_s=LIMIT_S))
-        if found is not None and not is_local(
-            found[0]
-        ):  # that is a stand-in, which `lanes down` stops
+        # a local one that is silent is a stand-in that `lanes down` has stopped
+        if found is not None and (not is_local(found[0]) or _answers(f"{found[0]}/healthz")):
             said = f"{mask_address(found[0])}, as its block in Prefect says"
             return ComponentStatus(ENDPOINT, Condition.YOURS, said)
     process = _process(home, ENDPOINT)

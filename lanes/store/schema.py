@@ -153,8 +153,9 @@ def set_up_roles(url: str, *, shared: bool, tenants: Sequence[tuple[str, str]] =
         if not isinstance(error.orig, InsufficientPrivilege):
             raise
         raise SetupError(
-            f"user {engine.url.username} may not set up the roles ({error.orig}): set LANES_DATABASE_URL to a superuser, or to "
-            "a user with CREATEROLE that owns the database and schema lanes"
+            f"user {engine.url.username} may not set up the roles ({error.orig}): set LANES_DATABASE_URL, or "
+            "LANES_DIRECT_DATABASE_URL where it is set, to a superuser, or to a user with CREATEROLE that owns the database "
+            "and schema lanes"
         ) from error
     finally:
         engine.dispose()

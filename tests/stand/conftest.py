@@ -1,15 +1,22 @@
 """Homes that the user who runs Postgres in place of root can enter; pytest's own tmp_path is closed to others."""
 
+import json
 import shutil
 import tempfile
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from lanes.stand.local import LOOPBACK
 from lanes.stand.postgres import EmbeddedPostgres
 from tests.conftest import in_memory
 from tests.stand.shells import VARIABLES
+
+Answers = dict[str, tuple[int, object]]
 
 
 def _open_folder() -> Path:
@@ -32,3 +39,34 @@ def nothing_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
     """The shell of the test sets no variable that Lanes reads."""
     for variable in (*VARIABLES, "PREFECT_API_KEY", "PREFECT_API_AUTH_STRING"):
         monkeypatch.delenv(variable, raising=False)
+
+
+@pytest.fixture
+def serve() -> Iterator[Callable[[Answers], str]]:
+    """Starts servers that answer by path, 404 otherwise; gives their address."""
+    running: list[ThreadingHTTPServer] = []
+
+    def start(answers: Answers) -> str:
+        class ModelHandler(BaseHTTPRequestHandler):
+            wbufsize = -1  # an answer leaves whole: half of one waits 40 ms for its receipt
+
+            def do_GET(self) -> None:
+                status, body = answers.get(self.path.partition("?")[0], (404, {}))
+                self.send_response(status)
+                self.send_header("content-type", "application/json")
+                self.end_headers()
+                self.wfile.write(json.dumps(body).encode())
+
+            do_POST = do_GET
+
+            def log_message(self, format: str, *args: Any) -> None: ...
+
+        server = ThreadingHTTPServer((LOOPBACK, 0), ModelHandler)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        running.append(server)
+        return f"http://{LOOPBACK}:{server.server_port}"
+
+    yield start
+    for server in running:
+        server.shutdown()
+        server.server_close()

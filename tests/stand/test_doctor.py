@@ -1,13 +1,9 @@
 """What `lanes doctor` says, one sentence for each thing that can be wrong."""
 
-import json
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
 
 import psycopg
 import pytest
@@ -27,8 +23,8 @@ from tests.conftest import NOON, later
 from tests.databases import Databases
 from tests.examples import publish
 from tests.prefect_standin import PrefectStandIn
+from tests.stand.conftest import Answers
 
-Answers = dict[str, tuple[int, object]]
 EVERY_VARIABLE = [str(each.validation_alias) for each in Settings.model_fields.values()]
 
 
@@ -36,37 +32,6 @@ EVERY_VARIABLE = [str(each.validation_alias) for each in Settings.model_fields.v
 def nothing_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
     for variable in EVERY_VARIABLE:
         monkeypatch.delenv(variable, raising=False)
-
-
-@pytest.fixture
-def serve() -> Iterator[Callable[[Answers], str]]:
-    """Starts servers that answer by path, 404 otherwise; gives their address."""
-    running: list[ThreadingHTTPServer] = []
-
-    def start(answers: Answers) -> str:
-        class ModelHandler(BaseHTTPRequestHandler):
-            wbufsize = -1  # an answer leaves whole: half of one waits 40 ms for its receipt
-
-            def do_GET(self) -> None:
-                status, body = answers.get(self.path.partition("?")[0], (404, {}))
-                self.send_response(status)
-                self.send_header("content-type", "application/json")
-                self.end_headers()
-                self.wfile.write(json.dumps(body).encode())
-
-            do_POST = do_GET
-
-            def log_message(self, format: str, *args: Any) -> None: ...
-
-        server = ThreadingHTTPServer((local.LOOPBACK, 0), ModelHandler)
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        running.append(server)
-        return f"http://{local.LOOPBACK}:{server.server_port}"
-
-    yield start
-    for server in running:
-        server.shutdown()
-        server.server_close()
 
 
 def found(home: Path, check: str, **environment: str) -> Finding:

@@ -1,6 +1,7 @@
 """What a stand runs with is kept without its secrets, and every shell of the checkout knows it."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,7 @@ from lanes.stand.status import Condition, components
 from lanes.stand.whereabouts import database_url, stand_info
 from lanes.stand.worksite import Site
 from tests.prefect_standin import PrefectStandIn
+from tests.stand.conftest import Answers
 from tests.stand.shells import ADDRESS, OURS, VARIABLES, put_up, shell
 
 pytestmark = pytest.mark.usefixtures("nothing_is_set")
@@ -73,7 +75,7 @@ def test_a_secret_that_no_block_tells_is_unknown(home: Path, prefect: PrefectSta
 
 
 def test_a_machine_that_only_runs_workers_shows_the_provider_of_the_block(
-    home: Path, prefect: PrefectStandIn
+    home: Path, prefect: PrefectStandIn, serve: Callable[[Answers], str]
 ) -> None:
     runs = RunsWith(Settings.model_validate({"PREFECT_API_URL": prefect.api_url}))
     endpoint, *_, supervisor = components(runs, home)[1:]
@@ -81,6 +83,9 @@ def test_a_machine_that_only_runs_workers_shows_the_provider_of_the_block(
     assert supervisor.detail == "start it with `lanes worker` or `lanes up`"
     prefect.provider_blocks["lanes"] = {"api_key": "stand-in", "base_url": "http://127.0.0.1:1"}
     assert components(runs, home)[1].condition is Condition.STOPPED
+    local = serve({"/healthz": (200, {})})
+    prefect.provider_blocks["lanes"] = {"api_key": "stand-in", "base_url": local}
+    assert components(runs, home)[1].condition is Condition.YOURS
     prefect.provider_blocks["lanes"] = {
         "api_key": "sk-geheim",
         "base_url": "https://llm.example.com",

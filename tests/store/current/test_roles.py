@@ -12,8 +12,9 @@ from sqlalchemy import Connection, DateTime, create_engine, text
 from sqlalchemy.exc import DBAPIError, OperationalError, ProgrammingError
 
 from lanes.cli import app
-from lanes.errors import SetupError
+from lanes.errors import SetupError, StandError
 from lanes.stand import fleet
+from lanes.stand.checks import check_login
 from lanes.store import asking, schema
 from lanes.store.current.roles import DatabaseRole
 from lanes.store.report import metrics
@@ -312,3 +313,13 @@ def test_the_command_says_who_may_set_up_roles(
     told = capsys.readouterr().err
     assert "user app_worker may not set up the roles" in told
     assert "a user with CREATEROLE that owns the database and schema lanes" in told
+
+
+def test_doctor_says_which_user_runs_are_and_that_it_lacks_rights(server: dict[str, str]) -> None:
+    assert check_login(server["app_worker"]) == "app_worker"
+    with pytest.raises(StandError, match=r"runs are user app_reader, .* which may not change work"):
+        check_login(server["app_reader"])
+    with pytest.raises(
+        StandError, match=r"runs cannot use the address of the block .*permission denied"
+    ):
+        check_login(server["app_stranger"])
