@@ -39,7 +39,7 @@ def admit(
     lane: str | None = None,
     days_old: int = 0,
 ) -> float:
-    """Submit items that occurred so many days ago in one transaction, and return the seconds."""
+    """Submit items that are `days_old` in one transaction, and return the seconds."""
     began = time.perf_counter()
     given = {"workload": workload, "prefix": prefix, "items": items, "lane": lane}
     with stand.pool.begin() as connection:

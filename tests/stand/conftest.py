@@ -1,4 +1,4 @@
-"""Homes that the user who runs Postgres in place of root can enter; pytest's own tmp_path is closed to others."""
+"""Homes that the user who runs Postgres in place of root can enter (pytest's tmp_path is closed to others), and web servers."""
 
 import json
 import shutil
@@ -43,7 +43,7 @@ def nothing_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def serve() -> Iterator[Callable[[Answers], str]]:
-    """Starts servers that answer by path, 404 otherwise; gives their address."""
+    """Start a server that answers by path, with 404 where none is given, and return its address."""
     running: list[ThreadingHTTPServer] = []
 
     def start(answers: Answers) -> str:
