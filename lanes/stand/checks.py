@@ -163,9 +163,9 @@ def automations(patient: Patient) -> str:
 def blocks(patient: Patient) -> str:
     with patient.usable_prefect() as api:
         present = api.block_documents()
-    missing = sorted(set(REQUIRED_BLOCKS) - {slug for slug, _ in present})
+    missing = [slug for slug in REQUIRED_BLOCKS if (slug, BLOCK) not in present]
     if missing:
-        what = f"Prefect lacks blocks of type {', '.join(missing)}"
+        what = f"Prefect lacks blocks named `{BLOCK}` of type {', '.join(missing)}"
         raise StandError(f"{what}: set ANTHROPIC_API_KEY and run `lanes deploy`, or run `lanes up`")
     if patient.info is not None and (others := rewritten(patient.info)):
         raise StandError(
@@ -173,9 +173,9 @@ def blocks(patient: Patient) -> str:
             "or `lanes up` of another machine wrote them. Set the same here, or write yours again by `lanes up`"
         )
     with patient.usable_prefect() as api:
-        said = api.block("lanes-database", BLOCK, with_secrets=True) or {}
-    user = check_login(str(said.get("direct_url") or said.get("url")))
-    return f"{len(present)} present; runs are user {user} of the database"
+        database = api.block("lanes-database", BLOCK, with_secrets=True) or {}
+    user = check_login(str(database.get("direct_url") or database.get("url")))
+    return f"{len(present)} present; runs connect to the database as {user}"
 
 
 def check_login(url: str) -> str:
@@ -199,7 +199,7 @@ def check_login(url: str) -> str:
         ) from error
     if not row.may_work:
         raise StandError(
-            f"runs are user {row.name}, as {block} says, which may not change work in schema lanes: grant it the role "
+            f"runs connect to the database as {row.name}, as {block} says, which may not change work: grant it the role "
             f"lanes_worker (`lanes roles` makes that), or {again} it"
         )
     return str(row.name)

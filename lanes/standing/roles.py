@@ -15,8 +15,8 @@ from lanes.standing.runs import WantedRun
 LOOK_EVERY_S = 1.0
 FREE_FOR = timedelta(seconds=0.75)  # at two looks in a row
 SOON = timedelta(seconds=5)  # a run that is due by then is on its way, as those of automations are
-KEY_S = 20  # requests within this time are one run
-AGAIN_AFTER = timedelta(seconds=30)  # between requests; longer than KEY_S
+KEY_S = 10  # requests within this time are one run
+AGAIN_AFTER = timedelta(seconds=12)  # between requests; longer than KEY_S
 # A worker took the run and starts its process, which loads its packages.
 PENDING_FOR = timedelta(seconds=60)
 DOUBTED_AFTER = timedelta(seconds=10)  # a process on a host that is lost looks like a slow one
@@ -92,12 +92,12 @@ class Vacancies:
         return due
 
     def asked(self, role: Role, now: datetime) -> None:
-        """Record that a run was requested; it has half a minute to take the role."""
+        """Record that a run was requested; it has `again_after` to take the role."""
         self._asked_at[role] = now
 
 
 def replacement(of: StandingRun, now: datetime) -> WantedRun:
-    """Return the run that takes the free role: the same run for all requests of 20 seconds."""
+    """Return the run that takes the free role: the same run for all requests within `KEY_S` seconds."""
     key = f"standing {of.role.name.lower()} {int(now.timestamp()) // KEY_S}"
     return replace(of.next, key=key)
 

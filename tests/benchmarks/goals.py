@@ -51,10 +51,10 @@ GOALS: Mapping[str, Mapping[str, Goal]] = {
         "held_ratio": least(0.8),
     },
     "batch": {
-        "vs_same_rows": least(0.7),
+        "vs_same_rows": least(0.8),
         "vs_steadybatch": least(3),
         "submit_per_s": least(10_000),
-        "apply_per_s": least(5_000),
+        "apply_per_s": least(6_500),
         "rss_growth_mb": most(150),
     },
     "events": {

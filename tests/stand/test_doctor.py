@@ -227,7 +227,9 @@ def test_missing_workers_deployments_and_blocks_are_named(
     )
     assert deployments.endswith("`lanes deploy` with the release that shall be in force")
     blocks = found(home, "blocks", PREFECT_API_URL=url).sentence
-    assert blocks.startswith("Prefect lacks blocks of type lanes-provider: set ANTHROPIC_API_KEY")
+    # A block of another name is none of Lanes'.
+    lacking = "Prefect lacks blocks named `lanes` of type lanes-database, lanes-provider: "
+    assert blocks.startswith(f"{lacking}set ANTHROPIC_API_KEY")
 
 
 def test_a_provider_that_refuses_the_key_is_a_sentence_without_the_key(

@@ -315,9 +315,14 @@ def test_the_command_says_who_may_set_up_roles(
     assert "a user with CREATEROLE that owns the database and schema lanes" in told
 
 
-def test_doctor_says_which_user_runs_are_and_that_it_lacks_rights(server: dict[str, str]) -> None:
+def test_doctor_says_as_which_user_runs_connect_and_that_it_lacks_rights(
+    server: dict[str, str],
+) -> None:
     assert check_login(server["app_worker"]) == "app_worker"
-    with pytest.raises(StandError, match=r"runs are user app_reader, .* which may not change work"):
+    with pytest.raises(
+        StandError,
+        match=r"runs connect to the database as app_reader, .* which may not change work",
+    ):
         check_login(server["app_reader"])
     with pytest.raises(
         StandError, match=r"runs cannot use the address of the block .*permission denied"

@@ -1,4 +1,4 @@
-"""Which standing run is asked for, and when: a chosen clock. All who ask within a minute for one reason ask for one run."""
+"""Which standing run is requested, and when, by a chosen clock. Requests of ten seconds for one reason are one run."""
 
 from datetime import timedelta
 from pathlib import Path
@@ -29,19 +29,19 @@ ALL = {each.role for each in STANDING}
 
 
 def due(vacancies: Vacancies, *free: Role, s: float) -> set[Role]:
-    """The roles to ask for, so many seconds after noon, while these are free and the others held."""
+    """Return the roles to request `s` seconds after noon while these are free and the others are held."""
     return {each.role for each in vacancies.to_ask(STANDING, ALL - set(free), later(seconds=s))}
 
 
 @pytest.mark.parametrize("role", [each.role for each in STANDING])
-def test_a_role_that_is_free_at_two_looks_is_asked_for(role: Role) -> None:
+def test_a_role_that_is_free_at_two_looks_is_requested(role: Role) -> None:
     seen = Vacancies()
     assert due(seen, role, s=0) == set()
     assert due(seen, role, s=0.7) == set()
     assert due(seen, role, s=LOOK_EVERY_S) == {role}
 
 
-def test_a_role_that_was_held_in_between_counts_as_free_from_anew() -> None:
+def test_a_role_that_was_held_in_between_counts_as_newly_free() -> None:
     seen = Vacancies()
     assert due(seen, Role.COLLECTOR, s=0) == set()
     assert due(seen, s=1) == set()
@@ -49,32 +49,32 @@ def test_a_role_that_was_held_in_between_counts_as_free_from_anew() -> None:
     assert due(seen, Role.COLLECTOR, s=4) == {Role.COLLECTOR}
 
 
-def test_a_role_is_asked_for_once_and_again_half_a_minute_later_if_it_is_still_free() -> None:
+def test_a_role_is_requested_once_and_again_12_seconds_later_if_it_is_still_free() -> None:
     seen = Vacancies()
     due(seen, Role.WATCHER, s=0)
     assert due(seen, Role.WATCHER, s=20) == {Role.WATCHER}
     seen.asked(Role.WATCHER, later(seconds=21))
-    assert due(seen, Role.WATCHER, s=50) == set()
-    assert due(seen, Role.WATCHER, s=51) == {Role.WATCHER}
+    assert due(seen, Role.WATCHER, s=32) == set()
+    assert due(seen, Role.WATCHER, s=33) == {Role.WATCHER}
 
 
-def test_an_asking_that_failed_is_repeated_at_the_next_look() -> None:
+def test_a_request_that_failed_is_repeated_at_the_next_look() -> None:
     seen = Vacancies()
     due(seen, Role.WATCHER, s=0)
     assert due(seen, Role.WATCHER, s=20) == due(seen, Role.WATCHER, s=25) == {Role.WATCHER}
 
 
-def test_a_role_that_was_filled_and_is_free_again_is_asked_for_without_resting() -> None:
+def test_a_role_that_was_filled_and_is_free_again_is_requested_without_a_rest() -> None:
     seen = Vacancies()
     due(seen, Role.COLLECTOR, s=0)
     due(seen, Role.COLLECTOR, s=20)
     seen.asked(Role.COLLECTOR, later(seconds=20))
-    due(seen, s=30)
-    due(seen, Role.COLLECTOR, s=35)
-    assert due(seen, Role.COLLECTOR, s=55) == {Role.COLLECTOR}
+    due(seen, s=21)
+    due(seen, Role.COLLECTOR, s=22)
+    assert due(seen, Role.COLLECTOR, s=24) == {Role.COLLECTOR}
 
 
-def test_roles_are_free_each_for_itself() -> None:
+def test_each_role_has_its_own_time_of_being_free() -> None:
     seen = Vacancies()
     due(seen, Role.COLLECTOR, s=0)
     due(seen, Role.COLLECTOR, Role.KEEPER, s=1.5)
@@ -88,15 +88,13 @@ def test_the_keepers_role_may_be_free_where_no_drain_is_kept_warm() -> None:
     assert {each.role for each in never_free(keep_warm=0)} == {Role.COLLECTOR, Role.WATCHER}
 
 
-def test_lookers_of_20_seconds_ask_under_one_key_and_never_under_that_of_another_role_or_of_the_next_asking() -> (
-    None
-):
+def test_requests_of_ten_seconds_share_a_key_with_no_other_role_and_no_later_request() -> None:
     keeper, collector, _ = STANDING
-    assert replacement(keeper, NOON) == replacement(keeper, later(seconds=19))
+    assert replacement(keeper, NOON) == replacement(keeper, later(seconds=9))
     asked = [
         replacement(keeper, NOON),
         replacement(collector, NOON),
-        replacement(keeper, later(seconds=20)),
+        replacement(keeper, later(seconds=10)),
     ]
     assert len({each.key for each in asked}) == 3
 
@@ -105,26 +103,20 @@ def test_lookers_of_20_seconds_ask_under_one_key_and_never_under_that_of_another
     ("state", "age", "comes"),
     [
         ("SCHEDULED", timedelta(0), True),
-        (
-            "SCHEDULED",
-            timedelta(days=2),
-            True,
-        ),  # late: no worker took it, and none would take another
+        # Late: no worker took it, and none would take another.
+        ("SCHEDULED", timedelta(days=2), True),
         ("SCHEDULED", -SOON, True),  # of an automation
         ("SCHEDULED", timedelta(minutes=-30), False),  # the hourly run of the future
         ("PENDING", DOUBTED_AFTER - timedelta(seconds=1), True),
         ("PENDING", DOUBTED_AFTER, False),
         ("RUNNING", BEGINNING_FOR - timedelta(seconds=1), True),
-        (
-            "RUNNING",
-            BEGINNING_FOR,
-            False,
-        ),  # lives without the role, or was killed and nobody noticed
+        # It lives without the role, or was killed unnoticed.
+        ("RUNNING", BEGINNING_FOR, False),
         ("CRASHED", timedelta(0), False),
         ("COMPLETED", timedelta(0), False),
     ],
 )
-def test_a_run_may_take_role_until_it_should_have_taken_the_role(
+def test_a_run_may_take_its_role_until_it_should_hold_it(
     state: str, age: timedelta, comes: bool
 ) -> None:
     assert (
@@ -139,7 +131,7 @@ def test_only_one_more_run_is_requested_while_processes_start_slowly() -> None:
     assert not may_take_role(slow, NOON + PENDING_FOR)
 
 
-def test_the_schedules_and_the_automations_ask_for_the_same_runs_as_the_code(
+def test_schedules_and_automations_request_the_same_runs_as_the_code(
     checkout: Path,
 ) -> None:
     deployments = {
@@ -169,7 +161,7 @@ def test_the_deployments_are_those_of_prefect_yaml(checkout: Path) -> None:
 
 
 @pytest.mark.parametrize("s", [0, 59.9])
-def test_all_who_ask_within_a_minute_for_the_same_reason_ask_for_one_run(s: float) -> None:
+def test_requests_within_a_minute_for_one_reason_are_one_run(s: float) -> None:
     wanted = runs.depart("letters")
     assert wanted.once_a_minute("deadline", NOON) == wanted.once_a_minute(
         "deadline", later(seconds=s)
