@@ -111,7 +111,7 @@ def run(
         raise WrongUsage("--stay keeps everything up and --once ends it: give one of the two")
     if input is not None:
         check_file(input)
-    signal.signal(signal.SIGTERM, _interrupt)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     stays = stay or (not once and attended())
     wanted = RunOrder(input, workload, Layout(field=field, label=label), stays)
     given, stand = dict(os.environ), Stand(Settings.read())
@@ -206,10 +206,6 @@ def _print_doors(console: Console, sent: SentItems) -> None:
         console.print(f"  {bad.place}: {bad.reason}: {bad.detail}", highlight=False, markup=False)
     if (more := len(sent.bad) - SHOWN_BAD_LINES) > 0:
         console.print(f"  ... and {more} more in lanes.rejected_log", highlight=False)
-
-
-def _interrupt(*_: object) -> None:
-    raise KeyboardInterrupt
 
 
 def program(environment: Mapping[str, str], here: Path) -> str:

@@ -1,6 +1,7 @@
 """The commands of the stand of this checkout: put it up, take it down, examine it, and reach what it has."""
 
 import os
+import signal
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -33,6 +34,7 @@ def up(*, samples: bool = False, as_json: AsJson = False) -> None:
     from lanes.stand.progress import progress
     from lanes.stand.stand import Stand
 
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     with progress() as shown:
         try:
             result = Stand(Settings.read()).up(shown, samples=samples)

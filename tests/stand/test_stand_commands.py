@@ -1,6 +1,10 @@
 """The commands around the stand: exit codes, and JSON that a program can read."""
 
 import json
+import os
+import signal
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -9,6 +13,9 @@ from cyclopts import App
 from lanes.commands import stand
 from lanes.commands.run import run
 from lanes.commands.status import status
+from lanes.stand.processes import Processes
+from lanes.stand.steps import StandStep
+from lanes.stand.worksite import Site
 
 
 @pytest.fixture
@@ -67,6 +74,34 @@ def test_up_against_a_database_that_does_not_answer_is_one_sentence(
     assert app(["up"]) == 1
     last = capsys.readouterr().err.strip().splitlines()[-1]
     assert "127.0.0.1:1" in last
+
+
+@pytest.fixture
+def sigterm_kept() -> Iterator[None]:
+    """Restore the handler of SIGTERM after the test."""
+    before = signal.getsignal(signal.SIGTERM)
+    yield
+    signal.signal(signal.SIGTERM, before)
+
+
+@pytest.mark.usefixtures("sigterm_kept")
+def test_sigterm_while_the_stand_starts_ends_what_it_had_started(
+    app: App, home: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pids: list[int] = []
+
+    def start(site: Site) -> str:
+        sleeper = [sys.executable, "-c", "import time; time.sleep(60)"]
+        pids.append(site.ensure("sleeper", sleeper, environment={}, depends_on={})[0].pid)
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert site.canceled.wait(10)
+        return "started"
+
+    monkeypatch.setattr("lanes.stand.stand.all_steps", lambda: [StandStep("one", "one", start)])
+    assert app(["up"]) == 1
+    assert "what this command had started was stopped again" in capsys.readouterr().err
+    assert len(pids) == 1
+    assert Processes(home / "processes", home / "logs").recorded() == []
 
 
 def test_a_variable_that_cannot_be_read_is_a_usage_error(
