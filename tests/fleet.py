@@ -27,7 +27,7 @@ from lanes.stand.postgres import EmbeddedPostgres
 from lanes.stand.prefect_api import credentials
 from lanes.stand.services import SERVER_SETTINGS
 from tests.hosts import HOST, FleetPart, HostNode, may_cut_cables, namespace_of
-from tests.poolers import CONFIGURATION, free_port
+from tests.poolers import configuration, free_port
 from tests.running_stand import OWN, RunningStand, cli
 from tests.waiting import until
 
@@ -206,10 +206,8 @@ def _shared(parts: _Parts, pool_mode: str, latency_s: str) -> dict[str, str]:
     parts.opened.callback(parts.postgres.stop)
     pooler, valkey, one, two, proxy, standin = (free_port() for _ in range(6))
     url = make_url(running.url("lanes"))
-    given = {"host": url.host, "port": url.port, "user": url.username, "password": url.password}
-    of_pooler = {"database": url.database, "listens": pooler, "mode": pool_mode, "size": 40}
-    of_pooler["prepared"] = 200  # PgBouncer's default
-    ini = parts.write("pgbouncer.ini", CONFIGURATION.format(**given, **of_pooler))
+    settings = configuration(running.url("lanes"), pooler, pool_mode=pool_mode)
+    ini = parts.write("pgbouncer.ini", settings)
     parts.run("pgbouncer", "pgbouncer", "-u", "nobody", "-q", ini)
     kept = ("--dir", str(parts.folder), "--appendonly", "yes", "--save", "")
     parts.run("valkey", "valkey-server", "--port", str(valkey), "--bind", "127.0.0.1", *kept)

@@ -5,7 +5,9 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterator
+from configparser import ConfigParser
 from contextlib import contextmanager
+from io import StringIO
 from pathlib import Path
 
 import psycopg
@@ -15,20 +17,22 @@ from sqlalchemy.engine import make_url
 from lanes.store.asking import plain_url
 
 PROGRAM = shutil.which("pgbouncer") or shutil.which("pgbouncer", path="/usr/sbin")
+LOGIN = {"auth_type": "any", "auth_file": ""}  # of the user that the database is given by
 needs_pgbouncer = pytest.mark.skipif(PROGRAM is None, reason="PgBouncer is not installed")
-CONFIGURATION = """
-[databases]
-{database} = host={host} port={port} user={user} password={password}
-[pgbouncer]
-listen_addr = 127.0.0.1
-listen_port = {listens}
-unix_socket_dir =
-auth_type = any
-pool_mode = {mode}
-default_pool_size = {size}
-max_client_conn = 300
-max_prepared_statements = {prepared}
-"""
+EXAMPLE = Path(__file__).parents[1] / "deploy" / "pgbouncer.ini"
+
+
+def configuration(url: str, port: int, **changed: object) -> str:
+    """Return the file of `deploy/` as it is for a pooler of this machine on that port, with settings changed."""
+    of, parser = make_url(url), ConfigParser(interpolation=None)
+    parser.read(EXAMPLE)
+    where = f"host={of.host} port={of.port} user={of.username} password={of.password}"
+    parser["databases"] = {str(of.database): where}
+    here = {"listen_addr": "127.0.0.1", "listen_port": port, "unix_socket_dir": ""}
+    parser["pgbouncer"].update({k: str(v) for k, v in (here | LOGIN | changed).items()})
+    text = StringIO()
+    parser.write(text)
+    return text.getvalue()
 
 
 def free_port() -> int:
@@ -43,17 +47,18 @@ def pooler(
 ) -> Iterator[str]:
     """Return the address of `url` through a PgBouncer of its own, which keeps that many prepared statements."""
     assert PROGRAM is not None
-    of, port = make_url(url), free_port()
+    port = free_port()
     file = folder / f"pgbouncer-{port}.ini"
-    values = {"host": of.host, "port": of.port, "user": of.username, "password": of.password}
-    how = {"listens": port, "mode": mode, "size": size, "prepared": prepared}
-    file.write_text(CONFIGURATION.format(**values, database=of.database, **how))
+    sizes = {"default_pool_size": size, "max_prepared_statements": prepared}
+    file.write_text(configuration(url, port, pool_mode=mode, **sizes))
     file.chmod(0o644)
     command = [PROGRAM, "-u", "nobody", "-q", str(file)]
     log = file.with_suffix(".log").open("w")
     with log, subprocess.Popen(command, stdout=log, stderr=log) as running:
         try:
-            through = of.set(host="127.0.0.1", port=port).render_as_string(hide_password=False)
+            through = (
+                make_url(url).set(host="127.0.0.1", port=port).render_as_string(hide_password=False)
+            )
             _await(through, running)
             yield through
         finally:
