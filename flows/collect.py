@@ -10,8 +10,7 @@ from tasks.outgoing import publishing
 from tasks.publish import publish_workloads
 from tasks.second_look import looking_again
 from tasks.standing import Tenure
-from tasks.sweep.duties import sweeping
-from tasks.sweep.sweeper import waking
+from tasks.sweep import sweeping, waking
 from tasks.webhooks import delivering
 
 

@@ -4,25 +4,219 @@ A drain has one for each account, so that the limits, circuits and refusals of o
 """
 
 import asyncio
+import os
+import socket
+import threading
+import time
 from collections import deque
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
+from dataclasses import dataclass, field, replace
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as NoConnectionFree
 
+from lanes.ids import VersionId, WorkId
+from lanes.json_data import weight
 from lanes.money.caching import PROBED_EVERY_S
 from lanes.money.pack_size import PackSizes
+from lanes.packing import AFTER_LIVE_WORK, Claim, ClaimedWork
 from lanes.realtime import events
+from lanes.realtime.pace import LEASE, RENEW_EVERY, RENEWED_WITHIN_S
 from lanes.realtime.state import DrainState
-from tasks import claiming, notice, sharing
+from lanes.store import work
+from lanes.store.database import Database, Run, engine
+from lanes.store.money import budgets
+from lanes.store.realtime import circuits, paid_claims
+from lanes.store.realtime.paid_claims import PaidClaims
+from lanes.store.workload import workloads
+from lanes.words import Lane
+from tasks import notice, sharing
 from tasks.background import BackgroundTasks, Wakes
-from tasks.claiming import Leases, QueueReader
 from tasks.connections import Connections, HostClock
 from tasks.effects import Performer
 from tasks.saving import passes
-from tasks.sharing import CacheMarks, LimitSharing
+from tasks.sharing import CacheMarks, LimitSharing, take_probes
+
+EVERY_S = RENEW_EVERY.total_seconds()
+LOOP_S = 60.0  # without a sign of life from the loop; no call takes it, and no save
+AGAIN_S = 1.0  # after a renewal that failed
+CLOSING_S = 2.0  # how long a renewal under way is waited for
+
+
+class Leases:
+    """The leases of `held`, the claims of one drain. Moments are seconds of the host's steady clock."""
+
+    def __init__(
+        self, db: Database, held: Mapping[WorkId, Claim], *, every_s: float = EVERY_S
+    ) -> None:
+        self._db, self._held, self._every_s, self.loop_s = db, held, every_s, LOOP_S
+        # when the statement began that claimed or renewed it last
+        self._renewed_at: dict[Claim, float] = {}
+        self._engine = engine(db.url, most=2, part="claims")
+        self._alive_at = time.monotonic()
+        self._closed = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="leases", daemon=True)
+        self._thread.start()
+
+    def claimed(self, claims: Iterable[Claim], *, at: float) -> None:
+        """Note what was claimed by a statement that began then."""
+        self._renewed_at |= dict.fromkeys(claims, at)
+
+    def last(self, claims: Iterable[Claim]) -> bool:
+        """Return whether all of these claims were renewed lately enough for a call to begin."""
+        oldest = time.monotonic() - RENEWED_WITHIN_S
+        return all(self._renewed_at.get(each, oldest) > oldest for each in claims)
+
+    async def live(self) -> None:
+        """Note that the loop of the drain runs."""
+        self._alive_at = time.monotonic()
+
+    def close(self) -> None:
+        """Renew nothing any more."""
+        self._closed.set()
+        self._thread.join(CLOSING_S)
+
+    def renew(self) -> None:
+        """Extend the leases of everything that is held, by one statement on a session of this thread.
+
+        Raises:
+            DBAPIError: the database was away; the claims last for what is left of their leases.
+        """
+        held, began = list(self._held.values()), time.monotonic()
+        if began - self._alive_at > self.loop_s:
+            return
+        with self._engine.begin() as connection:
+            ours = work.renew(connection, held, lease=LEASE, now=self._db.clock(connection))
+        self._renewed_at |= {each: began for each in held if each.work_id in ours}
+        for each in [each for each in list(self._renewed_at) if self._is_over(each)]:
+            self._renewed_at.pop(each, None)
+
+    def _is_over(self, claim: Claim) -> bool:
+        """Return whether a claim is held no more; one that was just made may not be among the held ones yet."""
+        return (
+            self._held.get(claim.work_id) != claim
+            and time.monotonic() - self._renewed_at[claim] > RENEWED_WITHIN_S
+        )
+
+    def _run(self) -> None:
+        pause = self._every_s
+        while not self._closed.wait(pause):
+            try:
+                self.renew()
+                pause = self._every_s
+            # whatever it was: it is tried again, and calls begin no more until it went well
+            except Exception:
+                pause = min(AGAIN_S, self._every_s)
+        self._engine.dispose()
+
+
+@dataclass
+class QueueReader:
+    """One look at the queue and its claims, on one connection whose statements are committed one by one."""
+
+    at: Connections
+    run: Run
+    leases: Leases
+    claimed: list[ClaimedWork] = field(default_factory=list[ClaimedWork])
+    _but: Sequence[VersionId] = ()
+    _before: datetime | None = None
+    _limited: Set[str] = frozenset()
+
+    async def perform(
+        self, effect: events.LookAtQueue | events.TakeProbes | events.ClaimWork
+    ) -> list[events.Event]:
+        """Perform one step of the look, and return what came of it."""
+        match effect:
+            case events.LookAtQueue():
+                return [await self._look(effect)]
+            case events.TakeProbes():
+                return await take_probes(self.run, effect, self.run.now)
+            case events.ClaimWork():
+                return [await self._claim_all(effect)]
+
+    async def _look(self, look: events.LookAtQueue) -> events.Event:
+        now, began, self._before = self.run.now, time.monotonic(), look.before
+        here = {"provider": self.at.name, "now": now}
+        needed = await self.run(circuits.needed, look.needed, **here) if look.needed else None
+        if look.passed_over:
+            self._but = await self.run(circuits.by_models, look.passed_over)
+        of = {"since": look.since, "but": self._but, "before": look.before}
+        seen = await self.run(work.waiting, Lane.REALTIME, **of, **here)
+        self._limited, took_s = seen.limited, time.monotonic() - began
+        live = now + AFTER_LIVE_WORK / 2
+        found = await self.run(work.waiting_consumers, look.turns) if look.turns else {}
+        consumers = {name: [e for e in of_it if e.rank_at < live] for name, of_it in found.items()}
+        return events.QueueSeen(seen.versions, seen.since, needed, took_s, consumers)
+
+    async def _claim_all(self, wanted: events.ClaimWork) -> events.Event:
+        """Claim the probes, then the rest.
+
+        A claim is committed before its versions are read. If that fails, `claimed` holds what must be given back.
+        """
+        for order in wanted.probes:
+            hard = {each.workload for each in await self.run(budgets.limited)}
+            await self._claim(order.most, self._bounds(order), hard)
+        probes, rest = len(self.claimed), wanted.rest
+        by_rank = {name: most for name, most in rest.most.items() if name not in rest.turns}
+        paid = [await self._claim(by_rank, self._bounds(rest), self._limited)]
+        for name in rest.turns:
+            paid += await self._claim_in_turn(name, rest)
+        self.claimed[probes:] = sorted(self.claimed[probes:], key=lambda each: each.rank_at)
+        claimed, ids = self.claimed, {each.version_id for each in self.claimed}
+        versions = await self.run(workloads.versions, ids) if ids else {}
+        most_bytes = work.MOST_BYTES // max(1, len(wanted.rest.most)) // 2
+        is_full = sum(weight(each.payload) for each in claimed) >= most_bytes
+        held_back = {name for each in paid for name in each.held_back}
+        stopped = {name for each in paid for name in each.stopped}
+        return events.WorkClaimed(claimed, versions, probes, held_back, stopped, is_full=is_full)
+
+    async def _claim_in_turn(self, name: str, order: events.ClaimOrder) -> list[PaidClaims]:
+        """Claim urgent and due work of one workload first, then the turns of its consumers, then the rest by rank.
+
+        The last step finds something only where a consumer has less work than turns: another takes them.
+        """
+        turn, before, paid = order.turns[name], len(self.claimed), list[PaidClaims]()
+        how = self._bounds(order)
+        how = replace(how, most_bytes=how.most_bytes // (3 * len(order.most)))
+        latest = (
+            turn.pressing_before if how.before is None else min(turn.pressing_before, how.before)
+        )
+        pressing = replace(how, since={}, before=latest, pressing=True)
+        for step in (pressing, replace(how, turns=turn.places(1)), how):
+            left = order.most[name] - (len(self.claimed) - before)
+            if left > 0:
+                bounds = replace(step, turns=turn.places(left)) if step.turns else step
+                paid.append(await self._claim({name: left}, bounds, self._limited))
+        return paid
+
+    async def _claim(
+        self, most: Mapping[str, int], within: work.ClaimBounds, limited: Set[str]
+    ) -> PaidClaims:
+        """Claim work; for workloads with a hard budget, in a transaction of its own, which reserves its money."""
+        free = {name: number for name, number in most.items() if name not in limited}
+        worker = f"{socket.gethostname()}:{os.getpid()}"
+        how: dict[str, Any] = {"worker": worker, "lease": LEASE, "within": within}
+        if free:
+            began, now = time.monotonic(), self.run.now
+            self._take(await self.run(work.claim, Lane.REALTIME, free, now=now, **how), began)
+        if len(free) == len(most):
+            return PaidClaims()
+        began = time.monotonic()
+        async with self.at.db.transaction() as run:
+            of = {name: number for name, number in most.items() if name in limited}
+            paid = await run(paid_claims.claim, of, now=run.now, **how)
+        self._take(paid.claimed, began)
+        return paid
+
+    def _take(self, claimed: Sequence[ClaimedWork], began: float) -> None:
+        self.leases.claimed((each.claim for each in claimed), at=began)
+        self.claimed += claimed
+
+    def _bounds(self, order: events.ClaimOrder) -> work.ClaimBounds:
+        return work.ClaimBounds(order.since, self._but, order.only, self._before)
+
 
 FIRST_ANSWERS_S = 2.0  # a drain that begins has them first: what woke it has waited for its process
 
@@ -31,7 +225,7 @@ FIRST_ANSWERS_S = 2.0  # a drain that begins has them first: what woke it has wa
 class DrainPace:
     """How often a drain does what goes on beside its loop."""
 
-    renew_s: float = claiming.EVERY_S
+    renew_s: float = EVERY_S
     share_s: float = 1.0  # limits and circuits, with the other drains
     learn_s: float = 60.0  # what calls need
     sizes_s: float = 15.0  # of packs

@@ -15,10 +15,9 @@ from lanes.store.database import Database
 from lanes.store.replays import promotions
 from lanes.store.rollouts import rollouts
 from tasks.approval import ask_about_replay, withdraw
-from tasks.asking import ask_for_run
 from tasks.outgoing import publish_events
 from tasks.replay import write_diff
-from tasks.runs import REFUSALS, database, refused
+from tasks.runs import REFUSALS, ask_for_run, database, refused
 
 
 async def by_hand(action: PersonAction) -> str | State[str]:

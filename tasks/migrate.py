@@ -32,9 +32,8 @@ from lanes.store.rollouts import plans, rollout_measures, rollout_moves, rollout
 from lanes.store.signals import RoleLock, holder_exists
 from lanes.words import Signature
 from tasks.approval import is_asking, show_again, withdraw
-from tasks.asking import ask_for_run
 from tasks.outgoing import publish_events
-from tasks.runs import Troubles, described
+from tasks.runs import Troubles, ask_for_run, described
 
 TICK_S = 10.0
 NEAR_TICK_S = 1.0  # with the local stand-in, whose items are answered within seconds

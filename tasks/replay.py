@@ -11,7 +11,7 @@ from lanes.standing import runs
 from lanes.store.database import Database
 from lanes.store.replays import promotions, replays
 from lanes.words import Signature
-from tasks.asking import ask_for_run
+from tasks.runs import ask_for_run
 
 # no caller waits for this run, and without the request its work would wait for the night
 ASK_S = 30.0

@@ -1,6 +1,6 @@
 """The deployments by name, and the runs of them that Lanes requests, with their parameters.
 
-Commands request runs over HTTP (`lanes.stand.prefect_api`), runs by Prefect's SDK (`tasks.asking`).
+Commands request runs over HTTP (`lanes.stand.prefect_api`), runs by Prefect's SDK (`tasks.runs`).
 """
 
 from collections.abc import Mapping

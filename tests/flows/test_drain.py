@@ -23,7 +23,7 @@ from tasks.background import BackgroundTasks, Wakes
 from tasks.connections import Connections
 from tasks.drain import Drain, drain
 from tasks.router import Router
-from tasks.staying import DrainLimit, Staying, roles
+from tasks.standing import DrainLimit, Staying, roles
 from tests.examples import admit
 from tests.flows.conftest import Sender
 from tests.prefect_standin import PrefectStandIn

@@ -19,7 +19,7 @@ from lanes.store.rollouts import steering
 from lanes.words import Lane, Outcome
 from tasks.connections import Connections, opening
 from tasks.departure import send_waiting
-from tasks.sweep.duties import move_refused
+from tasks.sweep import move_refused
 from tasks.watch import evaluate
 from tests.conftest import NOON
 from tests.examples import version

@@ -10,7 +10,7 @@ from lanes.realtime.state import DrainState
 from lanes.store.rollouts import steering
 from lanes.words import Lane
 from tasks.connections import Connections
-from tasks.sweep.duties import give_up
+from tasks.sweep import give_up
 from tests.flows.batches import collect_all, submit
 from tests.flows.conftest import Sender
 from tests.flows.realtime import a_state, answer

@@ -15,7 +15,7 @@ from tasks.departure import send_waiting
 from tasks.edit import edit
 from tasks.publish import publish
 from tasks.send_batch import send_batch
-from tasks.sweep.duties import judge_candidates
+from tasks.sweep import judge_candidates
 from tests.examples import SCHEMA, spec, submission
 from tests.flows.batches import collect_all, submit
 from tests.flows.conftest import Sender

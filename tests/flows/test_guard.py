@@ -16,7 +16,7 @@ from lanes.standing import runs
 from lanes.standing.roles import STANDING, Role, StandingRun, Vacancies
 from lanes.store.database import Database
 from lanes.store.signals import CLASS, RoleLock
-from tasks.asking import ask_for_run, ask_for_standing
+from tasks.runs import ask_for_run, ask_for_standing
 from tasks.standing import Guard, Tenure
 from tests.conftest import NOON
 from tests.databases import Databases

@@ -9,7 +9,7 @@ from lanes.store.money import sharing
 from lanes.words import Lane
 from tasks import collect
 from tasks.connections import Connections
-from tasks.sweep.duties import decide_pack_sizes
+from tasks.sweep import decide_pack_sizes
 from tests.flows.batches import collect_all, submit, submit_and_end
 from tests.flows.conftest import Sender
 from tests.flows.realtime import answer

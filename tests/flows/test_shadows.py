@@ -11,7 +11,7 @@ from lanes.store.report import snapshot
 from lanes.words import Lane
 from tasks.connections import Connections
 from tasks.drain import drain
-from tasks.sweep.duties import sample_passes
+from tasks.sweep import sample_passes
 from tests.flows.batches import collect_all, submit
 from tests.flows.conftest import Sender
 from tests.flows.realtime import answer

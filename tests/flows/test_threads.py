@@ -24,11 +24,10 @@ from lanes.store.database import Database
 from lanes.store.rollouts import rollout_moves, rollouts
 from lanes.store.settling import jobs
 from lanes.words import Outcome, Signature
-from tasks import deliver
+from tasks import deliver, sweep
 from tasks.deliver import deliver_posts, remind, send, tell
 from tasks.pages import JobPages
-from tasks.sweep import duties
-from tasks.sweep.sweeper import BackgroundRequests
+from tasks.sweep import BackgroundRequests
 from tests.examples import admit, publish
 from tests.flows.test_promises import BREACH, KEPT, UI, Story
 from tests.passing_time import PassingTime
@@ -580,8 +579,8 @@ class JobThread(Thread):
         """Time passes, `collect` has its turn, and Slack is told what is due then."""
         self.time.passes(seconds=seconds)
         now, background = await self.db.now(), BackgroundRequests()
-        await duties.finish_jobs(self.db, background, JobPages(), now)
-        await duties.show_jobs(self.db, background, JobPages(), now)
+        await sweep.finish_jobs(self.db, background, JobPages(), now)
+        await sweep.show_jobs(self.db, background, JobPages(), now)
         await background.done()
         for _ in range(2):
             await send(self.db, self.messenger, ui_url=UI)
@@ -754,7 +753,7 @@ async def test_an_end_between_the_look_and_its_record_is_told_too(
             ended.append(1)
             await thread.cancels()
             now, background = await thread.db.now(), BackgroundRequests()
-            await duties.finish_jobs(thread.db, background, JobPages(), now)
+            await sweep.finish_jobs(thread.db, background, JobPages(), now)
             await background.done()
         return await real(*given)
 
@@ -769,7 +768,7 @@ async def test_an_end_between_the_look_and_its_record_is_told_too(
 async def test_only_the_newest_open_jobs_have_a_message(
     thread: JobThread, standin: SlackStandIn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(duties, "SHOWN_JOBS", 2)
+    monkeypatch.setattr(sweep, "SHOWN_JOBS", 2)
     for name in ("a", "b", "c"):
         await thread.begins(job=name)
     await thread.sweeps()
@@ -789,7 +788,7 @@ async def test_without_slack_an_open_job_is_not_looked_at_more_than_once_a_minut
     await thread.begins()
     for _ in range(9):  # two minutes
         now, background = await thread.db.now(), BackgroundRequests()
-        await duties.show_jobs(thread.db, background, JobPages(), now)
+        await sweep.show_jobs(thread.db, background, JobPages(), now)
         await background.done()
         await deliver_posts(thread.db)
         thread.time.passes(seconds=15)

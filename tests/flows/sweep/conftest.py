@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 
 from lanes.store.database import Database
 from lanes.words import Lane
-from tasks.sweep.sweeper import BackgroundRequests
+from tasks.sweep import BackgroundRequests
 from tests.conftest import NOON
 from tests.examples import admit, publish, route
 

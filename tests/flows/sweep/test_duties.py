@@ -22,7 +22,8 @@ from tasks import collect
 from tasks.connections import Connections
 from tasks.saving import end_lost_claims
 from tasks.send_batch import prepare, send_batch
-from tasks.sweep.duties import (
+from tasks.sweep import (
+    BackgroundRequests,
     amend_arrived,
     cancel_unwanted,
     depart_early,
@@ -32,7 +33,6 @@ from tasks.sweep.duties import (
     give_up,
     look_for_batches,
 )
-from tasks.sweep.sweeper import BackgroundRequests
 from tests.conftest import NOON, later
 from tests.examples import admit, begin_replay, publish, route
 from tests.flows.batches import collect_all, submit_and_end

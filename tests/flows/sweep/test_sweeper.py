@@ -15,8 +15,7 @@ from lanes.store.batch import ready_work
 from lanes.words import Lane
 from tasks.connections import Connections
 from tasks.send_batch import prepare
-from tasks.sweep.duties import duties, sweeping
-from tasks.sweep.sweeper import BackgroundRequests, Duty, Sweeper
+from tasks.sweep import BackgroundRequests, Duty, Sweeper, duties, sweeping
 from tests.conftest import NOON, later
 from tests.flows.conftest import RunLog, Sender, until
 from tests.passing_time import PassingTime

@@ -20,7 +20,7 @@ from lanes.store.doors import watermarks
 from lanes.store.signals import Role, RoleLock
 from lanes.words import Lane
 from tasks.arrivals import AMENDED, ARRIVED
-from tasks.sweep.sweeper import Waker
+from tasks.sweep import Waker
 from tests.conftest import NOON
 from tests.flows.sweep.conftest import Put
 from tests.prefect_standin import PrefectStandIn
