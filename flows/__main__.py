@@ -1,7 +1,7 @@
 """What a worker starts for each run: Prefect's engine, whose packages load in four fifths of the time.
 
 `python -m flows --waits` loads what a run of `answer` needs, and then waits for a line that says where its run begins
-(`tasks/preloaded.py`).
+(`tasks/worker.py`).
 """
 
 import json

@@ -3,9 +3,8 @@
 from prefect import flow
 from prefect.logging import get_run_logger
 
-from tasks.bill import compare_bill
 from tasks.connections import connections
-from tasks.reconcile import sole_submitter, unconfirmed
+from tasks.reconcile import compare_bill, sole_submitter, unconfirmed
 
 
 @flow(name="reconcile", flow_run_name="batch reconcile", persist_result=False)

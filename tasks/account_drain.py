@@ -46,7 +46,12 @@ CLOSING_S = 2.0  # how long a renewal under way is waited for
 
 
 class Leases:
-    """The leases of `held`, the claims of one drain. Moments are seconds of the host's steady clock."""
+    """The leases of `held`, the claims of one drain. Moments are seconds of the host's steady clock.
+
+    They are renewed beside the loop of a drain, on a thread and a database session of its own: a busy loop delays no renewal,
+    and a lost session is replaced without losing a claim. The lease alone tells others that its holder lives. A loop that
+    stands still for a minute does not live, and its claims are no longer renewed.
+    """
 
     def __init__(
         self, db: Database, held: Mapping[WorkId, Claim], *, every_s: float = EVERY_S

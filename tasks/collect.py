@@ -9,8 +9,7 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 from prefect.logging import get_run_logger
 
-from lanes.batch.batch import OpenBatch
-from lanes.batch.collection import APART, REPEATED, doubt
+from lanes.batch.batch import APART, REPEATED, OpenBatch, doubt
 from lanes.errors import LanesError, StillLocked
 from lanes.packing import ALONE, Claim, pack_ids
 from lanes.promises.batches import incomplete

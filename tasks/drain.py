@@ -28,10 +28,9 @@ from lanes.words import Lane
 from tasks.account_drain import FIRST_ANSWERS_S, AccountDrain, DrainPace
 from tasks.background import BackgroundTasks, Wakes
 from tasks.connections import Connections
-from tasks.making_known import VersionsToPrefect
 from tasks.notice import Notice
 from tasks.outgoing import Publisher
-from tasks.publish import publish
+from tasks.publish import VersionsToPrefect, publish
 from tasks.router import Rooms, Router
 from tasks.runs import stop_signals
 from tasks.saving import end_lost_claims
@@ -45,7 +44,10 @@ PREFECT_S = 10.0  # what a chore may wait for Prefect
 
 
 class Chores:
-    """They have begun; each goes on alone until they are closed."""
+    """What a drain does beside its loop: routing, housekeeping, events out. Neither a backlog nor Prefect delays an answer.
+
+    They have begun; each goes on alone until they are closed.
+    """
 
     def __init__(
         self,

@@ -25,9 +25,8 @@ from lanes.stand.deploying import AUTOMATIONS, SILENT_RUNS
 from lanes.stand.prefect_api import is_local
 from lanes.store.workload import workloads
 from lanes.words import BLOCK
-from tasks.making_known import make_known
 from tasks.notice import UNANSWERED
-from tasks.publish import publish
+from tasks.publish import make_known, publish
 from tasks.runs import REFUSED
 
 RETIRED = ("submit", "act")  # deployments of earlier releases; their runs stay

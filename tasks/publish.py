@@ -1,30 +1,68 @@
-"""Publishes what operators edited: each workload block that changed becomes a version."""
+"""Publishing: each workload block that changed becomes a version, and Prefect learns of the versions in force.
 
-from collections.abc import Collection, Mapping, Sequence
+Prefect knows a version in force by the schedule of `depart` in its window, and by the workloads that forms offer.
+"""
+
+import asyncio
+import time
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from prefect import get_client, task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.orchestration import PrefectClient
-from prefect.client.schemas.objects import BlockDocument
+from prefect.client.schemas.actions import DeploymentScheduleCreate, DeploymentUpdate
+from prefect.client.schemas.filters import (
+    DeploymentFilter,
+    DeploymentFilterName,
+    FlowFilter,
+    FlowFilterName,
+)
+from prefect.client.schemas.objects import BlockDocument, DeploymentSchedule
+from prefect.client.schemas.responses import DeploymentResponse
+from prefect.client.schemas.schedules import CronSchedule
 from prefect.logging import get_run_logger
 
 from blocks.provider import Provider
 from blocks.workload import Workload
 from lanes.errors import ActionRefused, SpecInvalid, StillLocked
 from lanes.promises.breaches import invalid_workload
+from lanes.standing import runs
+from lanes.standing.runs import Deployment, departing_workload
 from lanes.store import incidents
 from lanes.store.database import Database
 from lanes.store.workload import candidates, golden, workloads
 from lanes.store.workload.golden import PublishOptions, PublishReply
+from lanes.store.workload.workloads import InForce
 from lanes.words import BLOCK
 from lanes.workload.definition import parse
+from lanes.workload.form import offering
 from lanes.workload.version import Version
-from tasks import making_known
-from tasks.making_known import VersionsToPrefect
+from tasks.runs import described
 
 SLUG = Workload.get_block_type_slug()
 MOST_LOOKS = 3  # at the blocks, while each look puts a version in force
+
+
+KNOWN_WITHIN_S = 5.0
+# a deploy removes schedules and choices, so those who publish often look again
+ASKED_AGAIN_S = 15.0
+MOST_TRIES = 3
+
+
+@dataclass
+class VersionsToPrefect:
+    """What Prefect knew when it was asked last, for one who publishes often and asks no more while that is fresh."""
+
+    known: frozenset[str] | None = None
+    at: float = 0.0  # of this host's monotonic clock
+    within_s: float = KNOWN_WITHIN_S  # what publishing waits for Prefect
+
+    def still(self, stored: InForce) -> bool:
+        return self.known == _told_of(stored) and time.monotonic() - self.at < ASKED_AGAIN_S
+
+    def now(self, stored: InForce) -> None:
+        self.known, self.at = _told_of(stored), time.monotonic()
 
 
 @dataclass
@@ -77,7 +115,7 @@ async def publish(
     ]
     async with db.transaction() as run:
         await run(incidents.record_invalid, invalid, now=run.now)
-    published.untold = await making_known.unknown(db, stored, told)
+    published.untold = await tell_prefect(db, stored, told)
     if taken.held:
         raise taken.held[0]
     return published
@@ -145,3 +183,173 @@ async def publish_workloads(db: Database) -> Published:
     if published.untold is not None:
         get_run_logger().warning("%s", published.untold)
     return published
+
+
+async def write_schedules(
+    client: PrefectClient,
+    submit: DeploymentResponse,
+    versions: Mapping[str, Version],
+    *,
+    keep: Collection[str] = (),
+) -> bool:
+    """Schedule `depart` in each workload's off-peak window; return whether anything changed.
+
+    Those of workloads to `keep`, and those that a person added, stay as they are.
+    """
+    wanted = {slug_of(version): _schedule(version) for version in versions.values()}
+    present = {schedule.slug: schedule for schedule in submit.schedules}
+    missing = [schedule for slug, schedule in wanted.items() if slug not in present]
+    if missing:  # first, so that a changed window never leaves none
+        await client.create_deployment_schedules(submit.id, missing)
+    over = [
+        schedule
+        for slug, schedule in present.items()
+        if slug not in wanted and (of := _written_for(schedule)) is not None and of not in keep
+    ]
+    for schedule in over:
+        await client.delete_deployment_schedule(submit.id, schedule.id)
+    return bool(missing or over)
+
+
+def _written_for(schedule: DeploymentSchedule) -> str | None:
+    """Return the workload of a schedule that was written here, None of one that a person added."""
+    workload = departing_workload(schedule.parameters)
+    return workload if workload and (schedule.slug or "").startswith(f"{workload}-") else None
+
+
+def slug_of(version: Version) -> str:
+    """Return a schedule's slug: the workload and its window, so that a changed window is a new schedule."""
+    window = version.spec.window
+    ends = f"{window.start:%H%M}-{window.end:%H%M}-{window.zone.key}"
+    return f"{version.workload}-{ends}".lower().replace("/", "-").replace("_", "-")
+
+
+def _schedule(version: Version) -> DeploymentScheduleCreate:
+    window = version.spec.window
+    return DeploymentScheduleCreate(
+        schedule=CronSchedule(cron=window.cron(), timezone=window.zone.key),
+        active=True,
+        slug=slug_of(version),
+        parameters=dict(runs.depart(version.workload).parameters),
+    )
+
+
+_WITHOUT_A_WORKLOAD = {
+    Deployment.ANSWER,
+    Deployment.COLLECT,
+    Deployment.WATCH,
+    Deployment.RECONCILE,
+    Deployment.REPORT,
+    Deployment.TIDY,
+}
+ASKING = tuple(each for each in Deployment if each not in _WITHOUT_A_WORKLOAD)  # for a workload
+
+
+async def write_choices(
+    client: PrefectClient, forms: Iterable[DeploymentResponse], workloads: Collection[str]
+) -> bool:
+    """Make each of these forms offer these workloads; return whether any had to be written.
+
+    Raises:
+        FormsRefused: Prefect did not take some of them; the others are written.
+    """
+    wanted = [(each, _wanted(each, workloads)) for each in forms]
+    outdated = [(each, schema) for each, schema in wanted if schema is not None]
+    tried = [
+        client.update_deployment(each.id, DeploymentUpdate(parameter_openapi_schema=to))
+        for each, to in outdated
+    ]
+    ended = await asyncio.gather(*tried, return_exceptions=True)
+    refused = {
+        each.name: why
+        for (each, _), why in zip(outdated, ended, strict=True)
+        if isinstance(why, Exception)
+    }
+    if refused:
+        raise FormsRefused(refused)
+    return bool(outdated)
+
+
+class FormsRefused(Exception):
+    """Why Prefect did not take the form of a deployment, by its name."""
+
+    def __init__(self, why: dict[str, Exception]) -> None:
+        said = (f"form `{name}`: {described(each)}" for name, each in why.items())
+        super().__init__("; ".join(said))
+
+
+def _wanted(deployment: DeploymentResponse, workloads: Collection[str]) -> dict[str, object] | None:
+    """Return the schema of its parameters that offers them, None where its own does."""
+    present = deployment.parameter_openapi_schema or {}
+    wanted = offering(present, workloads)
+    return None if wanted == present else wanted
+
+
+async def tell_prefect(
+    db: Database, stored: InForce, told: VersionsToPrefect | None = None
+) -> str | None:
+    """Let Prefect know these versions; return None once it does, else a sentence that says why not.
+
+    It knows them through `make_known`, or because it was `told` of them lately.
+
+    Publishing waits a few seconds for it at most.
+    """
+    told = told or VersionsToPrefect()
+    if told.still(stored):
+        return None
+    try:
+        async with asyncio.timeout(told.within_s), get_client() as client:
+            stored = await make_known(client, db, stored)
+    except Exception as error:  # whatever Prefect does, the versions are in force
+        return (
+            "the off-peak schedules of `depart` and the choices of forms could not be written; the next publishing tries again "
+            f"({described(error)})"
+        )
+    told.now(stored)
+    return None
+
+
+async def make_known(client: PrefectClient, db: Database, stored: InForce) -> InForce:
+    """Write the off-peak schedules of `depart` and the workload choices of forms to Prefect; return the last versions read.
+
+    A workload whose version cannot be read keeps its schedules and choices. If Prefect is up to date, this makes one request
+    and writes nothing. Two processes may publish at once, and one may know fewer versions. So after a write or a conflict, a
+    process reads the versions in force again: the last write then includes every version.
+    """
+    for left in reversed(range(MOST_TRIES)):
+        try:
+            wrote = await _write(client, stored)
+        except Exception:
+            if not left:
+                raise
+            wrote = True
+        if not wrote:
+            break
+        stored = await db.run(workloads.read_in_force)
+    return stored
+
+
+async def _write(client: PrefectClient, stored: InForce) -> bool:
+    """Return whether anything had to be written."""
+    keep = {each.workload for each in stored.unreadable}
+    forms = {each.name: each for each in await _asking(client)}
+    if (submit := forms.get(Deployment.DEPART)) is None:
+        place = Deployment.DEPART.address
+        raise LookupError(f"there is no deployment {place}; `lanes up` makes it")
+    scheduled = await write_schedules(client, submit, stored.versions, keep=keep)
+    offered = await write_choices(client, forms.values(), {*stored.versions, *keep})
+    return scheduled or offered
+
+
+async def _asking(client: PrefectClient) -> list[DeploymentResponse]:
+    """Return the deployments whose forms ask for a workload; a checkout may deploy only some."""
+    names = [each.value for each in ASKING]
+    return await client.read_deployments(
+        flow_filter=FlowFilter(name=FlowFilterName(any_=names)),
+        deployment_filter=DeploymentFilter(name=DeploymentFilterName(any_=names)),
+    )
+
+
+def _told_of(stored: InForce) -> frozenset[str]:
+    unreadable = (each.workload for each in stored.unreadable)
+    return frozenset({*map(slug_of, stored.versions.values()), *stored.versions, *unreadable})

@@ -12,8 +12,7 @@ from prefect.logging import get_run_logger
 from sqlalchemy.exc import OperationalError
 
 from lanes.realtime.turns import QueueCursor
-from lanes.routing.portions import FEW, MOST, Portions
-from lanes.routing.room import AccountRooms, Guards, Room
+from lanes.routing.room import FEW, MOST, AccountRooms, Guards, Portions, Room
 from lanes.routing.route import ArrivedItem, ReceivedItem, Route, decide, looks_inside
 from lanes.routing.split import Splits
 from lanes.store import locks

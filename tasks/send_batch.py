@@ -13,7 +13,7 @@ from sqlalchemy import Connection
 from lanes import packing
 from lanes.batch.batch import PRIMER, BatchKind, CreateAnswer, Intent
 from lanes.batch.departure import NotCreated, fill, whole_from
-from lanes.batch.orphans import version_tag, write_label
+from lanes.batch.reconcile import version_tag, write_label
 from lanes.errors import LanesError
 from lanes.ids import BatchId, WorkId
 from lanes.json_data import weight

@@ -16,8 +16,8 @@ from lanes.errors import SetupError, UnknownWorkload
 from lanes.ids import VersionId
 from lanes.report.summary import way_name
 from lanes.report.table import Table, figure, label, phrase
+from lanes.routing.forecast import Place, Trial, TrialRun, TrialSide
 from lanes.routing.route import looks_inside
-from lanes.routing.trial import Place, Trial, TrialRun, TrialSide
 from lanes.store.database import clock
 from lanes.store.money import sharing
 from lanes.store.routing import traffic, turnarounds

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from typing import Protocol
 from uuid import UUID
 
-from lanes.batch.collection import Tally
+from lanes.batch.batch import Tally
 from lanes.ids import BatchId
 from lanes.promises import assessment
 from lanes.promises.assessment import (

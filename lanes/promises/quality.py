@@ -19,7 +19,7 @@ from lanes import json_data
 from lanes.ids import ItemId
 from lanes.promises.assessment import Assessment
 from lanes.promises.incident import Promise
-from lanes.statistics.drift import detect, thinned
+from lanes.statistics.differences import detect, thinned
 from lanes.text import plain
 from lanes.units import clock, count, share
 from lanes.words import Lane, Outcome, Verdict

@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlalchemy import Connection, text
 
-from lanes.batch.orphans import Copy
+from lanes.batch.reconcile import Copy
 from lanes.errors import StandError
 from lanes.provider.batches import BATCHES, ProviderBatch, read_batch
 from lanes.stand import checks

@@ -8,7 +8,7 @@ import pytest
 from lanes.mainjob.samples import WORKLOADS
 from lanes.realtime.drains import ARRIVALS_THROTTLE, CALLS_THROTTLE
 from lanes.stand.info import load_info
-from tasks.making_known import ASKING
+from tasks.publish import ASKING
 from tests.flows.deployed import entrypoints
 from tests.running_stand import RunningStand, cli, data
 from tests.waiting import until

@@ -13,12 +13,11 @@ from blocks.provider import Provider
 from lanes.store.batch import batches
 from lanes.words import Lane
 from tasks import collector
-from tasks.bill import compare_bill
 from tasks.collect import collect_batch
 from tasks.connections import Accounts, Connections
 from tasks.departure import send_waiting
 from tasks.drain import drain
-from tasks.reconcile import reconcile_unresolved
+from tasks.reconcile import compare_bill, reconcile_unresolved
 from tasks.second_look import look_again
 from tests.flows.conftest import Nap, Sender, running_host
 from tests.flows.test_drain import turns

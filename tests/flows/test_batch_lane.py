@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import Connection
 
 from anthropic_standin.testing import Endpoint
-from lanes.batch.collection import REPEATED
+from lanes.batch.batch import REPEATED
 from lanes.batch.reconcile import BatchFinding
 from lanes.ids import WorkId
 from lanes.provider import batches as provider

@@ -12,8 +12,8 @@ from anthropic_standin.testing import Endpoint, asking
 from blocks.provider import Provider
 from lanes.store.database import Database
 from lanes.words import Lane, Outcome
-from tasks.bill import compare_bill
 from tasks.connections import Connections, opening
+from tasks.reconcile import compare_bill
 from tests.flows.batches import collect_all, submit
 from tests.flows.conftest import Sender
 from tests.flows.realtime import answer

@@ -22,7 +22,7 @@ from lanes.report.links import DETAILS, REPORT
 from lanes.standing.runs import Deployment
 from lanes.workload.form import BESIDE, offering
 from tasks.approval import ReplayApproval, RolloutApproval
-from tasks.making_known import ASKING
+from tasks.publish import ASKING
 from tests.flows.deployed import fields, flow_of, offered, schema_of
 
 DEPLOYMENTS = yaml.safe_load((Path(__file__).parents[2] / "prefect.yaml").read_text())[

@@ -11,8 +11,8 @@ import pytest
 import pytest_asyncio
 from prefect.utilities.processutils import run_process
 
-from tasks import preloaded
-from tasks.preloaded import PreloadedProcess
+from tasks import worker
+from tasks.worker import PreloadedProcess
 
 # Stands in for the modules `flows`: says what it started as, and from where it begins.
 FLOWS = """
@@ -84,7 +84,7 @@ async def test_a_run_with_another_setting_or_release_starts_its_own_process(
     await waiting.prepare()
     assert await run(waiting, command, tmp_path, 2, LANES_GRACE_S="5") == "False 2"
     await waiting.prepare()
-    monkeypatch.setattr(preloaded, "release", lambda: "newer")
+    monkeypatch.setattr(worker, "release", lambda: "newer")
     assert await run(waiting, command, tmp_path, 3, LANES_GRACE_S="5") == "False 3"
 
 

@@ -12,11 +12,9 @@ from blocks.provider import Provider
 from lanes.settings import Settings
 from lanes.store.database import Database
 from lanes.store.workload import workloads
-from tasks import making_known
 from tasks.connections import Connections
 from tasks.install import RETIRED, provider_block, remove_retired
-from tasks.making_known import VersionsToPrefect
-from tasks.publish import publish
+from tasks.publish import ASKED_AGAIN_S, VersionsToPrefect, make_known, publish
 from tests.examples import spec
 from tests.flows.deployed import offered, schema_of
 from tests.prefect_standin import PrefectStandIn
@@ -126,7 +124,7 @@ async def test_a_version_is_in_force_though_prefect_could_not_be_told_in_time(
             raise ConnectionError("no")
         await asyncio.sleep(60)
 
-    monkeypatch.setattr(making_known, writing, writes)
+    monkeypatch.setattr(f"tasks.publish.{writing}", writes)
     began = time.monotonic()
     published = await publish(at.db, VersionsToPrefect(within_s=0.3))
     assert time.monotonic() - began < 10
@@ -202,7 +200,7 @@ async def test_one_who_publishes_often_asks_prefect_again_for_what_is_new_and_fo
     assert (await asked(), windows(prefect)["bills"]) == (2, "30 1,2 * * *")
     assert await asked() == 0
     deployed(prefect, "depart")
-    told.at -= making_known.ASKED_AGAIN_S
+    told.at -= ASKED_AGAIN_S
     assert (await asked(), offered(prefect.forms["depart"])) == (2, ["bills", "letters"])
 
 
@@ -254,7 +252,7 @@ async def test_one_who_knows_less_and_writes_later_takes_no_choice_and_no_schedu
     edit(prefect, "bills")
     await publish(at.db)
     async with get_client() as client:
-        await making_known.make_known(client, at.db, less)
+        await make_known(client, at.db, less)
     assert offered(prefect.forms["pause"]) == ["bills", "letters"]
     assert offered(prefect.forms["depart"]) == ["bills", "letters"]
     assert windows(prefect).keys() == {"bills", "letters"}

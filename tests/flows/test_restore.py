@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import Engine, text
 
 from anthropic_standin.testing import Endpoint
-from lanes.batch.orphans import ADOPTED
+from lanes.batch.reconcile import ADOPTED
 from lanes.store.batch import batches
 from lanes.words import Lane
 from tasks import collect

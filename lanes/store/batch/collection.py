@@ -5,8 +5,7 @@ from datetime import datetime
 
 from sqlalchemy import ColumnElement, Connection, and_, case, exists, or_, select, text
 
-from lanes.batch.batch import PRIMER, OpenBatch
-from lanes.batch.collection import COUNTS, ShortReads, Tally, counted, counts
+from lanes.batch.batch import COUNTS, PRIMER, OpenBatch, ShortReads, Tally, count_short_read, counts
 from lanes.ids import BatchId
 from lanes.json_data import replace_unstorable
 from lanes.packing import Claim
@@ -150,7 +149,7 @@ def short_read(
     before = None
     if row and row.short_read_lacking is not None and row.short_read_at is not None:
         before = ShortReads(row.short_reads, row.short_read_lacking, row.short_read_at)
-    after = counted(before, lacking, now=now)
+    after = count_short_read(before, lacking, now=now)
     doubts.note(
         connection,
         batch_id,

@@ -7,7 +7,7 @@ from datetime import datetime
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
 
-from lanes.batch.orphans import ADOPTED, Copy, RequestLabel, digest, version_tag
+from lanes.batch.reconcile import ADOPTED, Copy, RequestLabel, digest, version_tag
 from lanes.ids import BatchId, WorkId
 from lanes.packing import Claim, ClaimedWork
 from lanes.settling.outcome import Attempt, Judgment, PackShare, Response

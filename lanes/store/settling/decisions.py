@@ -9,8 +9,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Select, and_, false, func, select, text
 
-from lanes.batch.batch import OVER, UNCONFIRMED, Stakes
-from lanes.batch.collection import REPEATED
+from lanes.batch.batch import OVER, REPEATED, UNCONFIRMED, Stakes
 from lanes.errors import ActionRefused, StillLocked, UnknownWorkload
 from lanes.ids import BatchId, WorkId
 from lanes.money.cost import upper_bound

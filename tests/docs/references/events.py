@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from lanes.batch.collection import COUNTS
+from lanes.batch.batch import COUNTS
 from lanes.doors.item import FIELDS, KEY_LIMIT
 from lanes.rollouts.rollout import Happened
 from lanes.store.outbox import PER_S

@@ -8,7 +8,7 @@ from decimal import Decimal
 
 import numpy
 
-from lanes.batch.collection import Tally
+from lanes.batch.batch import Tally
 from lanes.ids import BatchId, IncidentId, VersionId
 from lanes.money.bill import BillDifference, BillKey, Tokens
 from lanes.money.budget import TOLD_AT, Budget, BudgetStatus, Period

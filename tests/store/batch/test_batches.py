@@ -4,8 +4,7 @@ import pytest
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import IntegrityError
 
-from lanes.batch.batch import BatchKind
-from lanes.batch.collection import Tally
+from lanes.batch.batch import BatchKind, Tally
 from lanes.packing import Claim
 from lanes.store.batch import batches, collection, creates, doubts, ready_work
 from lanes.store.doors import items

@@ -11,7 +11,7 @@ from uuid import UUID, uuid4
 import pytest
 from sqlalchemy import Connection, text
 
-from lanes.batch.collection import Tally
+from lanes.batch.batch import Tally
 from lanes.errors import SpecInvalid
 from lanes.ids import BatchId
 from lanes.money.bill import BillDifference, BillKey, Tokens

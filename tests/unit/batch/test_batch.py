@@ -4,8 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lanes.batch.batch import AT_PROVIDER, OVER, UNCONFIRMED, OpenBatch
-from lanes.batch.collection import COUNTED, Tally, counts
+from lanes.batch.batch import AT_PROVIDER, COUNTED, OVER, UNCONFIRMED, OpenBatch, Tally, counts
 from lanes.batch.departure import Patience
 from lanes.ids import BatchId, VersionId
 from lanes.words import BatchState, Outcome

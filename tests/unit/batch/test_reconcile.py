@@ -6,16 +6,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lanes.batch.orphans import digest, read_label, write_label
 from lanes.batch.reconcile import (
     MARGIN,
     BatchFinding,
     FoundBatch,
     ListedBatch,
     LostCreate,
+    digest,
     find,
     over_at,
+    read_label,
     span,
+    write_label,
 )
 from lanes.ids import VersionId, WorkId
 from lanes.packing import Claim, ClaimedWork

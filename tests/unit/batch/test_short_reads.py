@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from lanes.batch.collection import APART, REPEATED, ShortReads, counted, doubt
+from lanes.batch.batch import APART, REPEATED, ShortReads, count_short_read, doubt
 from tests.conftest import NOON
 
 
@@ -12,7 +12,7 @@ def after(*reads: tuple[timedelta, set[int]]) -> ShortReads:
     """What is known after short reads at these times past noon, each without those requests."""
     known = None
     for moment, lacking in reads:
-        known = counted(known, lacking, now=NOON + moment)
+        known = count_short_read(known, lacking, now=NOON + moment)
     assert known is not None
     return known
 
@@ -45,12 +45,20 @@ def test_a_short_read_without_other_requests_begins_anew() -> None:
 
 
 def test_the_order_of_the_requests_says_nothing() -> None:
-    assert counted(None, [7, 3, 11], now=NOON) == counted(None, [11, 7, 3], now=NOON)
+    assert count_short_read(None, [7, 3, 11], now=NOON) == count_short_read(
+        None, [11, 7, 3], now=NOON
+    )
 
 
 def test_requests_are_told_apart_by_their_whole_number() -> None:
-    assert counted(None, [1, 11], now=NOON).lacking != counted(None, [11, 1, 1], now=NOON).lacking
-    assert counted(None, [1, 23], now=NOON).lacking != counted(None, [12, 3], now=NOON).lacking
+    assert (
+        count_short_read(None, [1, 11], now=NOON).lacking
+        != count_short_read(None, [11, 1, 1], now=NOON).lacking
+    )
+    assert (
+        count_short_read(None, [1, 23], now=NOON).lacking
+        != count_short_read(None, [12, 3], now=NOON).lacking
+    )
 
 
 @pytest.mark.parametrize(

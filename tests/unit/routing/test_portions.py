@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lanes.routing.portions import FEW, LEAST, LONGEST_REST, MOST, WITHIN_S, Portions
+from lanes.routing.room import FEW, LEAST, LONGEST_REST, MOST, WITHIN_S, Portions
 from tasks.router import HALVED, halves
 
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lanes.statistics.drift import detect, log_e_value, thinned
+from lanes.statistics.differences import detect, log_e_value, thinned
 from lanes.statistics.shares import SampleShare
 
 Counts = list[int]
