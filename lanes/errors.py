@@ -149,7 +149,7 @@ class StillLocked(LanesError):
 
 
 class Deadlocked(StillLocked):
-    """This transaction and another one each waited for rows that the other had locked, and Postgres ended this call.
+    """Postgres ended this call to end a deadlock: this transaction and another one each waited for rows of the other.
 
     Raised by: `submit`, `submit_many`, `amend`, `cancel`, `label`, `read_result`: in the caller's transaction at once,
     otherwise only after several tries.

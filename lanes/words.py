@@ -213,8 +213,9 @@ class GoldenState(StrEnum):
     REPLACED = "replaced"
 
 
-# Named sets of states; `lanes.store.states` has them as SQL.
 BLOCK = "lanes"  # the name of the block documents that `lanes up` writes
+
+# Named sets of states; `lanes.store.states` has them as SQL.
 OPEN_WORK = (WorkState.READY, WorkState.CLAIMED, WorkState.SUBMITTED)  # an attempt is still owed
 LIVE_CLAIM = (WorkState.CLAIMED, WorkState.SUBMITTED)  # a drain or a batch has it: it may save
 OUTSIDE_BATCHES = (WorkState.READY, WorkState.CLAIMED)  # open, and no batch owns it
@@ -222,6 +223,9 @@ UNCLAIMED = (WorkState.READY, WorkState.SUBMITTED)  # open, and no drain has it:
 FINISHED_WORK = (WorkState.DONE, WorkState.FAILED, WorkState.CANCELED)
 ANSWERING = (Purpose.ANSWER, Purpose.AUTHORITATIVE)  # work that can move its item
 MEASURING = (Purpose.SHADOW, Purpose.GOLDEN)  # work whose answers are only compared
+FINISHED_BATCH = (BatchState.COLLECTED, BatchState.RELEASED)  # nothing is left to do
+OPEN_ROLLOUT = (RolloutState.RUNNING, RolloutState.WAITING_APPROVAL)  # it may still move
+OPEN_REPLAY = (ReplayState.RUNNING, ReplayState.COMPLETE)  # neither promoted nor dropped
 
 
 @dataclass(frozen=True)

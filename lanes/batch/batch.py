@@ -24,7 +24,6 @@ AT_PROVIDER = (BatchState.SUBMITTED, BatchState.ENDED)  # and its work belongs t
 PRIMER = (
     "primes the provider's cache for the batches after it"  # the note of a batch of one request
 )
-OVER = (BatchState.COLLECTED, BatchState.RELEASED)  # finished
 
 
 @dataclass(frozen=True)

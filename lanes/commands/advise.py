@@ -2,7 +2,7 @@
 
 import json
 from contextlib import suppress
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from datetime import timedelta
 from decimal import Decimal
 from math import isfinite
@@ -120,17 +120,31 @@ def _written(value: Any) -> Any:
     return None if isinstance(value, float) and not isfinite(value) else value
 
 
+@Parameter(name="*")
+@dataclass(frozen=True)
+class ProposalEdits:
+    """The changes to a proposed rollout.
+
+    Attributes:
+        playbook: To approve or edit: another playbook, a file of migrations/playbooks without its ending.
+        percents: To approve or edit: the percent to real-time of each step.
+        hold_hours: To approve or edit: longest time of each step.
+    """
+
+    playbook: str | None = None
+    percents: Annotated[list[float] | None, Parameter(consume_multiple=True)] = None
+    hold_hours: Annotated[
+        int | None, Parameter(validator=validators.Number(gte=1, lte=LONGEST_MINUTES // 60))
+    ] = None
+
+
 @command
 def proposals(
     do: Literal["approve", "edit", "decline"] | None = None,
     number: int | None = None,
     *,
     workload: str | None = None,
-    playbook: str = "",
-    percents: Annotated[list[float] | None, Parameter(consume_multiple=True)] = None,
-    hold_hours: Annotated[
-        int | None, Parameter(validator=validators.Number(gte=1, lte=LONGEST_MINUTES // 60))
-    ] = None,
+    edits: ProposalEdits = ProposalEdits(),
     who: Who = None,
     why: Why = NONE_GIVEN,
     as_json: AsJson = False,
@@ -148,9 +162,6 @@ def proposals(
         do: What to do with a proposal; without it, they are listed.
         number: Number of the proposal.
         workload: To list: those of this workload.
-        playbook: To approve or edit: another playbook, a file of migrations/playbooks without its ending.
-        percents: To approve or edit: the percent to real-time of each step.
-        hold_hours: To approve or edit: longest time of each step.
         who: Your name. The default: the user of this shell.
     """
     if do is None:
@@ -161,8 +172,8 @@ def proposals(
         whose = kept.workload_of(connection, ProposalId(number))
     if whose is None:
         raise WrongUsage(f"there is no proposal {number}; `lanes proposals` lists them")
-    given: dict[str, Any] = {"proposal": number, "action": do, "playbook": playbook or None}
-    given |= {"percents": percents or [], "hold_hours": hold_hours}
+    given: dict[str, Any] = {"proposal": number, "action": do, "playbook": edits.playbook}
+    given |= {"percents": edits.percents or [], "hold_hours": edits.hold_hours}
     given |= {"who": who} if who else {}
 
     from lanes.commands.actions import DecideProposal

@@ -4,7 +4,7 @@ import getpass
 import sys
 import time
 from contextlib import suppress
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -107,14 +107,28 @@ def split(
     return 0
 
 
+@Parameter(name="*")
+@dataclass(frozen=True)
+class RolloutStart:
+    """The rollout that `start` asks for.
+
+    Attributes:
+        playbook: To start: a file of migrations/playbooks, without its ending, or block:NAME.
+        file: To start: a playbook of your own, as the worker sees it.
+        consumer: To start: moves this consumer's split only.
+    """
+
+    playbook: str = "batch-to-realtime"
+    file: Path | None = None
+    consumer: str | None = None
+
+
 @command
 def rollout(
     do: Literal["start", "approve", "decline", "hold", "promote", "extend", "abort", "watch"],
     workload: str,
     *,
-    playbook: str = "batch-to-realtime",
-    file: Path | None = None,
-    consumer: str | None = None,
+    start: RolloutStart = RolloutStart(),
     hours: int = 24,
     why: Why = NONE_GIVEN,
     as_json: AsJson = False,
@@ -131,21 +145,19 @@ def rollout(
 
     Args:
         do: What to do with the rollout.
-        playbook: To start: a file of migrations/playbooks, without its ending, or block:NAME.
-        file: To start: a playbook of your own, as the worker sees it.
-        consumer: To start: moves this consumer's split only.
         hours: To extend: how many hours more the step has.
     """
     who = getpass.getuser()
     match do:
         case "start":
-            if file is None and _moves_version(playbook):
+            if start.file is None and _moves_version(start.playbook):
                 raise ActionRefused(
-                    f'playbook "{playbook}" moves a new version: `lanes publish FILE --canary {playbook}` starts it'
+                    f'playbook "{start.playbook}" moves a new version: '
+                    f"`lanes publish FILE --canary {start.playbook}` starts it"
                 )
-            order = {"workload": workload, "playbook": playbook, "who": who, "why": why}
-            order |= {"file": str(file)} if file else {}
-            order |= {"consumer": consumer} if consumer else {}
+            order = {"workload": workload, "playbook": start.playbook, "who": who, "why": why}
+            order |= {"file": str(start.file)} if start.file else {}
+            order |= {"consumer": start.consumer} if start.consumer else {}
             return _start(order, as_json)
         case "approve" | "decline":
             return _answer(workload, {do: True, "who": who, "why": why}, as_json)

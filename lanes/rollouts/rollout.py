@@ -14,9 +14,7 @@ from uuid import UUID
 from lanes.ids import RolloutId
 from lanes.rollouts.gates import Figures, Gate, Judgement, judge, judge_both, worst
 from lanes.rollouts.playbook import APPROVAL_HOURS, Direction, Playbook, PlaybookStep
-from lanes.words import RolloutState, Verdict
-
-OPEN = (RolloutState.RUNNING, RolloutState.WAITING_APPROVAL)
+from lanes.words import OPEN_ROLLOUT, RolloutState, Verdict
 
 
 @dataclass(frozen=True)
@@ -81,7 +79,7 @@ class Rollout:
     @property
     def is_open(self) -> bool:
         """Whether it may still move."""
-        return self.state in OPEN
+        return self.state in OPEN_ROLLOUT
 
     @property
     def is_waiting(self) -> bool:

@@ -22,6 +22,9 @@ OPEN_WORK, LIVE_CLAIM, OUTSIDE_BATCHES, UNCLAIMED = map(
     listed, (words.OPEN_WORK, words.LIVE_CLAIM, words.OUTSIDE_BATCHES, words.UNCLAIMED)
 )
 ANSWERING, MEASURING = listed(words.ANSWERING), listed(words.MEASURING)
+FINISHED_BATCH, OPEN_ROLLOUT, OPEN_REPLAY = map(
+    listed, (words.FINISHED_BATCH, words.OPEN_ROLLOUT, words.OPEN_REPLAY)
+)
 
 # A label `l` that counts in estimates.
 FAIR_LABEL = f"l.basis <> '{words.LabelBasis.REVIEW}'"

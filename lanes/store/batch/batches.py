@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Select, and_, func, select, update
 
-from lanes.batch.batch import OVER, OpenBatch
+from lanes.batch.batch import OpenBatch
 from lanes.batch.departure import OutstandingWork
 from lanes.errors import UnknownWorkload
 from lanes.ids import BatchId
@@ -18,12 +18,12 @@ from lanes.store.outbox import EventOut
 from lanes.store.states import is_open_work
 from lanes.store.tables import batch, batch_doubt, item, work, workload
 from lanes.store.work import claimable, ready_on
-from lanes.words import BatchState, Lane, WorkState
+from lanes.words import FINISHED_BATCH, BatchState, Lane, WorkState
 
 
 def open_batches(connection: Connection, *, account: str | None = None) -> list[OpenBatch]:
     """Return the batches that are not finished, oldest first."""
-    wanted = is_none_of(batch.c.state, OVER)
+    wanted = is_none_of(batch.c.state, FINISHED_BATCH)
     if account is not None:
         wanted = and_(wanted, batch.c.account == account)
     return [open_batch(row) for row in connection.execute(with_doubts(wanted))]

@@ -17,9 +17,8 @@ from sqlalchemy import Connection, TextClause, text
 from lanes.errors import LanesError
 from lanes.ids import ArchiveId, ItemId
 from lanes.store.locks import PATIENCE, waiting_at_most
-from lanes.store.states import OPEN_WORK, listed
+from lanes.store.states import FINISHED_BATCH, OPEN_REPLAY, OPEN_ROLLOUT, OPEN_WORK
 from lanes.store.tables import SCHEMA, metadata
-from lanes.words import BatchState
 
 LOOKED_AT = 500  # items of one transaction
 CHUNK, CHUNK_BYTES = 100, 1024**2  # items of one document, and what they say
@@ -50,19 +49,18 @@ WITHOUT_REPLAY = """
 select f.name, s.before
   from unnest(cast(:names as text[]), cast(:moments as timestamptz[])) s (name, before)
   join lanes.workload f on f.name = s.name
- where not exists (select from lanes.generation g where g.workload = f.name and g.state in ('running', 'complete'))
+ where not exists (select from lanes.generation g where g.workload = f.name and g.state in {open_replay})
    {more}
  order by f.name
    for share of f skip locked
 """
-NO_ROLLOUT = """
-   and not exists (select from lanes.rollout o where o.workload = f.name and o.state in ('running', 'waiting_approval'))
+NO_ROLLOUT = f"""
+   and not exists (select from lanes.rollout o where o.workload = f.name and o.state in {OPEN_ROLLOUT})
 """
 WINDOW = text("""
 select max(id) as last
   from (select id from lanes.item where id > :after order by id limit :most) looked_at
 """)
-SETTLED_BATCH = listed([BatchState.COLLECTED, BatchState.RELEASED])
 # No open thing refers to these items: no work, batch, job, label, waiting amendment or promotion, and no reader has to
 # undo what they took. JSON's null would come back as no value.
 FREE = f"""
@@ -78,10 +76,10 @@ select i.id, i.workload, date_trunc('month', i.received_at, 'UTC') as month,
    and not exists (
      select from lanes.work w left join lanes.batch b on b.id = w.batch_id
       where w.item_id = i.id
-        and (w.state in {OPEN_WORK} or greatest(w.waits_since, w.finished_at) >= s.before or b.state not in {SETTLED_BATCH}))
+        and (w.state in {OPEN_WORK} or greatest(w.waits_since, w.finished_at) >= s.before or b.state not in {FINISHED_BATCH}))
    and not exists (
      select from lanes.attempt a left join lanes.batch b on b.id = a.batch_id
-      where a.item_id = i.id and (a.ended_at >= s.before or b.state not in {SETTLED_BATCH}))
+      where a.item_id = i.id and (a.ended_at >= s.before or b.state not in {FINISHED_BATCH}))
    and not exists (select from lanes.revision v where v.item_id = i.id and (v.received_at >= s.before or v.payload = 'null'))
    and not exists (select from lanes.result r where r.item_id = i.id and (r.created_at >= s.before or r.output = 'null'))
    and not exists (select from lanes.job j where j.id = i.job_id and j.done_at is null)
@@ -191,7 +189,9 @@ def next_items(
     `more` is a further condition of workload `f`. None: the stream has ended, or no workload is free.
     """
     given = {"names": list(before), "moments": list(before.values())}
-    free = connection.execute(text(WITHOUT_REPLAY.format(more=more)), given).all()
+    free = connection.execute(
+        text(WITHOUT_REPLAY.format(more=more, open_replay=OPEN_REPLAY)), given
+    ).all()
     last = connection.execute(WINDOW, {"after": after, "most": most}).scalar_one()
     if last is None or not free:
         return None

@@ -143,17 +143,15 @@ def received(
     of: Collection[str] | None = None,
     waiting: Mapping[str, Begins] | None = None,
     unread: Collection[str] = (),
-    since: Since | None = None,
 ) -> list[ReceivedItem]:
     """Lock and return unrouted items, urgent and due ones first: about `limit`, with payloads of about `most_bytes`.
 
     Up to `most_urgent` urgent ones are among them even if that is more. They cannot be canceled or amended until this
     transaction ends. The workloads (those in `of`, or all) share the number and
-    the bytes, so that a flood of one never delays the others. `waiting` says which workloads have some and where these begin;
-    otherwise `since` bounds the search. Items that other transactions hold are skipped. Payloads of workloads in `unread` are
-    only measured.
+    the bytes, so that a flood of one never delays the others. `waiting` is the result of `which_have_received`, where the
+    caller has it already. Items that other transactions hold are skipped. Payloads of workloads in `unread` are only measured.
     """
-    there = which_have_received(connection, since=since) if waiting is None else waiting
+    there = which_have_received(connection) if waiting is None else waiting
     asked = sorted(name for name in there if of is None or name in of)
     of_urgent = most_urgent // max(1, sum(there[name].urgent for name in asked))
     found: list[ReceivedItem] = []

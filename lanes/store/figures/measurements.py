@@ -27,7 +27,7 @@ from lanes.store.doors import watermarks
 from lanes.store.figures import arrivals, due, reading
 from lanes.store.money import budgets
 from lanes.store.routing import mix, turnarounds
-from lanes.store.states import ANSWERING, AWAITED_PRIMER
+from lanes.store.states import ANSWERING, AWAITED_PRIMER, FINISHED_BATCH
 from lanes.store.work import UNASKED
 from lanes.words import BatchState, Outcome
 
@@ -44,12 +44,12 @@ WITHIN = [
     for name, each in SINCE.items()
 ]
 
-BATCHES = """
+BATCHES = f"""
 select id, workload, state, items, succeeded, invalid, errored + canceled + expired + missing as failed, missing,
        cancel_at is not null as cancelled, coalesce(submitted_at, intended_at) as begun_at, model, requests,
        exists (select from lanes.incident o
                 where o.state = 'open' and o.promise = 'batch_slow' and o.subject = 'batch ' || b.id) as told_late,
-       case when state in ('collected', 'released') then coalesce(collected_at, ended_at) end as over_at, note,
+       case when state in {FINISHED_BATCH} then coalesce(collected_at, ended_at) end as over_at, note,
        exists (select from lanes.workload w where w.name = b.workload and w.version_id = b.version_id) as in_force,
        missing > 0
          and not exists (select from lanes.incident o
@@ -60,7 +60,7 @@ select id, workload, state, items, succeeded, invalid, errored + canceled + expi
              join lanes.item i on i.id = a.item_id
             where m.batch_id = b.id and i.settled_at is null and i.failed_at is null and i.canceled_at is null) as owed
   from lanes.batch b
- where state not in ('collected', 'released') or coalesce(collected_at, ended_at) >= :judged_since
+ where state not in {FINISHED_BATCH} or coalesce(collected_at, ended_at) >= :judged_since
     or exists (select from lanes.incident i where i.state = 'open' and i.promise in ('batch_slow', 'batch_incomplete')
                   and i.workload = b.workload and i.subject = 'batch ' || b.id)
  order by id

@@ -25,6 +25,7 @@ from lanes.promises.quality import (
 )
 from lanes.routing.split import is_sampled
 from lanes.store.bulk import document_of
+from lanes.store.states import ANSWERING
 from lanes.store.workload.known import known
 from lanes.words import Lane
 from lanes.workload.version import Version
@@ -41,7 +42,7 @@ insert into lanes.watermark (name, seen_until, position) values (:name, :now, :u
 on conflict (name) do update set seen_until = excluded.seen_until, position = excluded.position
 """
 # An authoritative answer says whether the provisional one of its revision was corrected, a shadow whether the pack agreed.
-ATTEMPTS = """
+ATTEMPTS = f"""
 select a.item_id, a.version_id, a.lane, a.outcome, r.output, c.corrected, c.provisional, c.key, k.agrees,
        concat_ws(', ', s.model, 'tier ' || s.service_tier, 'geo ' || s.inference_geo, 'speed ' || s.speed) as served
   from generate_series(cast(:after as bigint) + 1, cast(:until as bigint), cast(:every as bigint)) g (id)
@@ -59,7 +60,7 @@ select a.item_id, a.version_id, a.lane, a.outcome, r.output, c.corrected, c.prov
        and a.purpose = 'shadow' and a.outcome = 'valid' order by k.id desc limit 1) k on true
   left join lanes.response s on s.message_id = a.message_id and k.agrees is null
  where a.outcome in ('valid', 'invalid', 'refused', 'truncated')
-   and (a.purpose in ('answer', 'authoritative') or k.agrees is not null)
+   and (a.purpose in {ANSWERING} or k.agrees is not null)
 """
 LABELS = """
 select r.item_id, r.version_id, r.lane, f.field, r.output, coalesce(r.output -> f.field = f.value, false) as is_right

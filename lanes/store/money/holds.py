@@ -19,7 +19,7 @@ from lanes.store.locks import waiting_at_most
 from lanes.store.money import budget_status
 from lanes.store.tables import batch, budget, budget_hold, item, work
 from lanes.units import usd
-from lanes.words import BatchState
+from lanes.words import FINISHED_BATCH
 
 Usd = Mapping[BudgetId, Decimal]
 WAIT = timedelta(seconds=1)  # longest wait of a batch for a budget that another transaction holds
@@ -47,7 +47,7 @@ def reserve(
     with waiting_at_most(connection, wait):
         ids = list(connection.execute(_hard(bounds).with_for_update(key_share=True)).scalars())
     found = budget_status.limited(asking.through(connection), ids, now=now)
-    has_ended = batch.c.state.in_((BatchState.COLLECTED, BatchState.RELEASED))
+    has_ended = batch.c.state.in_(FINISHED_BATCH)
     over = exists().where(batch.c.id == budget_hold.c.batch_id, has_ended)
     connection.execute(delete(budget_hold).where(one_of(ids, budget_hold.c.budget_id), over))
     for id_, status in found.items():

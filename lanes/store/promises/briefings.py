@@ -28,6 +28,7 @@ from lanes.promises.incident import Incident, Promise, lane_of
 from lanes.store.promises import causes, trends
 from lanes.store.promises.causes import CauseFindings
 from lanes.store.rollouts import rollouts
+from lanes.store.states import FINISHED_BATCH
 from lanes.words import Lane
 
 T = TypeVar("T")
@@ -65,7 +66,7 @@ SUBMITTED = f"""
     from lanes.batch b
    cross join lateral (
      select item_id, rank_at from lanes.work where batch_id = b.id and state = 'submitted' limit {MOST}) w
-   where b.workload = any(cast(:workloads as text[])) and b.state <> 'collected' and b.state <> 'released'
+   where b.workload = any(cast(:workloads as text[])) and b.state not in {FINISHED_BATCH}
 """
 OF_BATCH = f"select item_id, rank_at from lanes.work where batch_id = :batch_id and state = 'submitted' limit {MOST}"
 FAILED = f"""

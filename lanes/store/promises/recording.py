@@ -28,6 +28,7 @@ from lanes.store.figures import reading
 from lanes.store.incidents import resolve
 from lanes.store.literals import is_
 from lanes.store.signals import CLASS
+from lanes.store.states import FINISHED_BATCH
 from lanes.store.tables import incident
 from lanes.store.work import UNASKED
 from lanes.store.workload import workloads
@@ -100,7 +101,7 @@ select o.id, o.workload, o.subject, o.value, seen.answered or (seen.taken and no
                 from lanes.batch b
                 join lanes.work w on w.batch_id = b.id and w.state = 'submitted'
                 join lanes.item i on i.id = w.item_id
-               where b.workload = f.name and b.state <> 'collected' and b.state <> 'released' and {WANTED}
+               where b.workload = f.name and b.state not in {FINISHED_BATCH} and {WANTED}
               union all
               select f.version_id, coalesce(n.pin, 'realtime') from lanes.item n
                where n.workload = f.name and n.position is null and n.canceled_at is null and f.version_id is not null) held

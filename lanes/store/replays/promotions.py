@@ -21,7 +21,6 @@ from lanes.store.literals import is_
 from lanes.store.locks import PATIENCE, waiting_at_most
 from lanes.store.outbox import EventOut
 from lanes.store.replays.replays import (
-    OPEN_STATES,
     find,
     finish,
     get,
@@ -34,7 +33,7 @@ from lanes.store.signals import wake
 from lanes.store.tables import generation, item, label, promoted, read, result, work
 from lanes.store.work import ready_again
 from lanes.store.workload.workloads import one
-from lanes.words import LabelBasis, ReplayState, WorkState
+from lanes.words import OPEN_REPLAY, LabelBasis, ReplayState, WorkState
 
 AT_ONCE = 500  # rows held while comparing
 MEMORY = "64MB"  # that a promotion may take before it writes to disk; until its transaction ends
@@ -96,7 +95,7 @@ def promotable(
         ActionRefused: its work is open, or it is not complete.
     """
     finish(connection, now=now)
-    of = _locked(connection, choose(connection, name, number, preferred=OPEN_STATES))
+    of = _locked(connection, choose(connection, name, number, preferred=OPEN_REPLAY))
     check_promotable(of, open_work(connection, of))
     return of
 
@@ -172,7 +171,7 @@ def drop(
         StillLocked: another open transaction holds some of its work.
     """
     of = _locked(
-        connection, choose(connection, name, number, preferred=(*OPEN_STATES, ReplayState.DEMOTED))
+        connection, choose(connection, name, number, preferred=(*OPEN_REPLAY, ReplayState.DEMOTED))
     )
     check_droppable(of)
     with waiting_at_most(connection, PATIENCE):
@@ -187,7 +186,7 @@ def pause(connection: Connection, name: str, *, now: datetime) -> str:
     Raises:
         ActionRefused: no replay of it is running.
     """
-    of = _locked(connection, choose(connection, name, None, preferred=OPEN_STATES))
+    of = _locked(connection, choose(connection, name, None, preferred=OPEN_REPLAY))
     if of.state is not ReplayState.RUNNING:
         raise ActionRefused(f"{of.name} is {of.state}: only a running replay can be paused")
     if of.paused_at is None:
@@ -222,7 +221,7 @@ def resume(connection: Connection, name: str, *, now: datetime) -> str:
     Raises:
         ActionRefused: no replay of it is paused.
     """
-    of = _locked(connection, choose(connection, name, None, preferred=OPEN_STATES))
+    of = _locked(connection, choose(connection, name, None, preferred=OPEN_REPLAY))
     if of.paused_at is None:
         raise ActionRefused(f"{of.name} is not paused")
     _move(connection, of, of.state, paused_at=None)

@@ -27,11 +27,10 @@ from lanes.store.states import is_open_work
 from lanes.store.tables import generation, item, version, work, workload
 from lanes.store.workload import accounts, workloads
 from lanes.units import counted
-from lanes.words import Lane, Purpose, ReplayState, Signature, WorkState
+from lanes.words import OPEN_REPLAY, Lane, Purpose, ReplayState, Signature, WorkState
 from lanes.workload.version import Version
 
 CHUNK = 1000  # items that get their work in one transaction
-OPEN_STATES = (ReplayState.RUNNING, ReplayState.COMPLETE)
 # written out as in the index, so that generic plans use it
 IS_REPLAY = work.c.generation > sa.literal_column("0")
 
@@ -111,7 +110,7 @@ def begin(
     selection.check()
     workloads.lock(connection, name)
     version_ = _version(connection, name, version_no)
-    present = find(connection, name, states=OPEN_STATES)
+    present = find(connection, name, states=OPEN_REPLAY)
     if present is not None:
         alike = (
             version_no in (None, present.version)
@@ -164,7 +163,7 @@ def begin(
             created_at=by.now,
         )
     )
-    begun = find(connection, name, states=OPEN_STATES)
+    begun = find(connection, name, states=OPEN_REPLAY)
     assert begun is not None
     return begun
 
@@ -197,7 +196,7 @@ def shadow(connection: sa.Connection, *, now: datetime) -> None:
     """
     wants = generation.c.selection.op("?")("shadow"), generation.c.paused_at.is_(None)
     read = generation.c.cursor_position >= generation.c.to_position
-    asking = _generations().where(is_among(generation.c.state, OPEN_STATES), read, *wants)
+    asking = _generations().where(is_among(generation.c.state, OPEN_REPLAY), read, *wants)
     free = asking.with_for_update(of=generation, key_share=True, skip_locked=True)
     for of in map(_generation, connection.execute(free).all()):
         by, chosen = workloads.one(connection, of.version_id), of.selection

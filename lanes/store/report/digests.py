@@ -7,6 +7,7 @@ from lanes.report.digest import DailyFigures
 from lanes.store import asking
 from lanes.store.advice import proposals
 from lanes.store.report import snapshot
+from lanes.store.states import OPEN_ROLLOUT
 from lanes.words import ProposalState
 
 if TYPE_CHECKING:
@@ -17,11 +18,11 @@ select count(*) filter (where opened_at >= :since) as opened, count(*) filter (w
   from lanes.incident where resolved_at is null or resolved_at >= :since
 """
 # What the newest look at the accuracy of each open rollout says, where it lacks labels.
-LACKING = """
+LACKING = f"""
 select workload || ': ' || explanation as said
   from (select distinct on (r.id) r.workload, m.verdict, m.explanation
           from lanes.rollout r join lanes.rollout_measurement m on m.rollout_id = r.id and m.measure = 'accuracy'
-         where r.state in ('running', 'waiting_approval') order by r.id, m.id desc) newest
+         where r.state in {OPEN_ROLLOUT} order by r.id, m.id desc) newest
  where verdict = 'inconclusive' order by 1
 """
 

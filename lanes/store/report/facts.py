@@ -24,6 +24,7 @@ from lanes.routing.lane_rules import MAY_WAIT
 from lanes.store.asking import Ask, read_as
 from lanes.store.figures import reading
 from lanes.store.money import sharing as sizes
+from lanes.store.states import ANSWERING, OPEN_ROLLOUT
 from lanes.units import counted
 from lanes.words import Lane
 
@@ -47,8 +48,8 @@ select account, model, state, began_at as since, faults, why
   from lanes.outage where over_at is null and state <> 'closed' order by account, model
 """
 
-ROLLOUTS = """
-select * from lanes.rollout where state in ('running', 'waiting_approval') or ended_at >= :since order by id desc
+ROLLOUTS = f"""
+select * from lanes.rollout where state in {OPEN_ROLLOUT} or ended_at >= :since order by id desc
 """
 
 
@@ -94,7 +95,7 @@ select account, model, kind, limit_, remaining, reset_at, seen_at
 
 # Work that waits in real time by the account and model that it asks, what a call of it took on average, and how many items the
 # model answered recently.
-WAITING_WORK = """
+WAITING_WORK = f"""
 with known as (select distinct account, model from lanes.capacity where seen_at >= :shown_since),
 asked as (
   select f.name as workload, k.account, k.model
@@ -102,14 +103,14 @@ asked as (
     join known k on k.model = v.realtime_model and coalesce(f.account, k.account) = k.account),
 calls as (
   select workload, sum(n) as calls, sum(items) as items, sum(input + written) as input, sum(output) as output
-    from lanes.figures_since('{call}', :usual_since) where lane = 'realtime' group by 1),
+    from lanes.figures_since('{{call}}', :usual_since) where lane = 'realtime' group by 1),
 recent as (
   select workload, sum(items) as items
-    from lanes.figures_since('{call}', :recently) where lane = 'realtime' group by 1),
+    from lanes.figures_since('{{call}}', :recently) where lane = 'realtime' group by 1),
 ready as (
   select workload, count(*) as items from (
     select workload from lanes.work
-     where lane = 'realtime' and state = 'ready' and purpose not in ('shadow', 'golden', 'replay')
+     where lane = 'realtime' and state = 'ready' and purpose in {ANSWERING}
        and workload in (select workload from asked)
     union all
     select workload from lanes.work where lane = 'realtime' and state = 'claimed') w

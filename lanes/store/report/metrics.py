@@ -18,6 +18,7 @@ from lanes.settling.trace import trace_id_of
 from lanes.standing.roles import Role
 from lanes.store.asking import Ask
 from lanes.store.signals import CLASS
+from lanes.store.states import FINISHED_BATCH, OPEN_ROLLOUT
 from lanes.words import Outcome
 
 # Upper bounds of the buckets of durations, in seconds: from a call to the 24 hours of a batch.
@@ -86,7 +87,7 @@ counted as materialized (
              and d.day >= date_trunc('day', cast(:now as timestamptz), 'UTC') - interval '30 days') f
    group by 1, 2, 3, 4),
 open_batch as materialized (
-  select workload, state, intended_at, expected_end_at from lanes.batch_status where state not in ('collected', 'released')
+  select workload, state, intended_at, expected_end_at from lanes.batch_status where state not in {FINISHED_BATCH}
      and state <> 'superseded'),
 held as materialized (
   select l.objid::int as role, split_part(split_part(a.application_name, '@', 2), ':', 1) as host
@@ -398,7 +399,7 @@ METRICS: Sequence[Metric] = (
         GAUGE,
         ("workload", "playbook", "state"),
         "select distinct on (rollout_id) workload, playbook, state, percent / 100 from lanes.rollout_log"
-        " where state in ('running', 'waiting_approval') order by rollout_id, at desc",
+        f" where state in {OPEN_ROLLOUT} order by rollout_id, at desc",
     ),
     Metric(
         "lanes_workload_paused",

@@ -18,7 +18,7 @@ from lanes.store.realtime import call_waits
 from lanes.store.report import facts
 from lanes.store.report.counted import Counted
 from lanes.store.routing import turnarounds
-from lanes.store.states import ANSWERING, OPEN_ITEM
+from lanes.store.states import ANSWERING, FINISHED_BATCH, OPEN_ITEM, OPEN_REPLAY
 from lanes.words import Lane
 
 if TYPE_CHECKING:
@@ -54,12 +54,12 @@ select workload, 'received', count(*) from lanes.item
  where position is null and canceled_at is null and received_at >= :since group by 1
 """
 
-BATCHES = """
+BATCHES = f"""
 select batch_id, workload, model, state, requests, processed, items, succeeded, invalid, errored, canceled, expired,
        missing, intended_at, submitted_at, expected_end_at, ended_at, collected_at, note, items_per_minute_until_ended,
        items_per_minute_until_collected
   from lanes.batch_status
- where intended_at >= :since or state not in ('collected', 'released')
+ where intended_at >= :since or state not in {FINISHED_BATCH}
  order by batch_id desc limit :most
 """
 
@@ -109,11 +109,11 @@ select workload, consumer, basis_points, who, why, set_at
  order by workload, consumer
 """
 
-REPLAYS = """
+REPLAYS = f"""
 select workload, generation, version, case when paused_at is null then state else 'paused' end as state, items, answered,
        failed, cost_usd
   from lanes.replay_log
- where state in ('running', 'complete') or created_at >= :since or promoted_at >= :since or demoted_at >= :since
+ where state in {OPEN_REPLAY} or created_at >= :since or promoted_at >= :since or demoted_at >= :since
  order by workload, generation desc
 """
 

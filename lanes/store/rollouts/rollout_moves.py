@@ -17,7 +17,6 @@ from lanes.rollouts import refusals
 from lanes.rollouts.gates import Judgement
 from lanes.rollouts.playbook import LONGEST_MINUTES, Playbook
 from lanes.rollouts.rollout import (
-    OPEN,
     Advance,
     Approval,
     AskApproval,
@@ -40,7 +39,7 @@ from lanes.store.rollouts import plans, shadows
 from lanes.store.rollouts.rollouts import find, hindering_incidents, newest_route
 from lanes.store.tables import rollout, rollout_event, rollout_measurement, slack_note
 from lanes.store.workload import candidates, workloads
-from lanes.words import RolloutState, Signature
+from lanes.words import OPEN_ROLLOUT, RolloutState, Signature
 
 WORTH_TELLING = (
     HoldReason.INCONCLUSIVE,
@@ -274,7 +273,7 @@ def _of_playbook(of: Rollout, why: str, now: datetime) -> Signature:
 def _locked_open(connection: Connection, name: str) -> Rollout:
     row = connection.execute(
         select(rollout)
-        .where(rollout.c.workload == name, is_among(rollout.c.state, OPEN))
+        .where(rollout.c.workload == name, is_among(rollout.c.state, OPEN_ROLLOUT))
         .with_for_update(key_share=True)
     ).first()
     if row is None:

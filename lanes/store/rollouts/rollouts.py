@@ -11,14 +11,14 @@ from lanes.ids import RolloutId, RouteId
 from lanes.promises.breaches import model_subject
 from lanes.promises.incident import EVERYBODY, Incident, Promise
 from lanes.rollouts.refusals import hindering
-from lanes.rollouts.rollout import OPEN, LogEntry, Rollout, rollout_of
+from lanes.rollouts.rollout import LogEntry, Rollout, rollout_of
 from lanes.routing.split import SplitRecord
 from lanes.store.asking import read_as
 from lanes.store.incidents import read_incident
 from lanes.store.literals import is_among
 from lanes.store.tables import incident, outage, rollout, rollout_event, route, split
 from lanes.store.workload import accounts, candidates, workloads
-from lanes.words import Lane
+from lanes.words import OPEN_ROLLOUT, Lane
 
 # The items `i` whose split a rollout moves: a consumer's, or all without a consumer that has a split of its own.
 WHOSE = """i.workload = :workload
@@ -46,7 +46,7 @@ def find(connection: Connection, rollout_id: RolloutId) -> Rollout:
 def open_of(connection: Connection, name: str) -> Rollout | None:
     """Return the open rollout of a workload, if any."""
     row = connection.execute(
-        select(rollout).where(rollout.c.workload == name, is_among(rollout.c.state, OPEN))
+        select(rollout).where(rollout.c.workload == name, is_among(rollout.c.state, OPEN_ROLLOUT))
     ).first()
     return rollout_of(row) if row is not None else None
 
@@ -54,7 +54,7 @@ def open_of(connection: Connection, name: str) -> Rollout | None:
 def all_open(connection: Connection) -> list[Rollout]:
     """Return every open rollout, oldest first."""
     rows = connection.execute(
-        select(rollout).where(is_among(rollout.c.state, OPEN)).order_by(rollout.c.id)
+        select(rollout).where(is_among(rollout.c.state, OPEN_ROLLOUT)).order_by(rollout.c.id)
     )
     return [rollout_of(row) for row in rows]
 

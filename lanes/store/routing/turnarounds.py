@@ -17,6 +17,7 @@ from lanes.routing.prospect import (
 )
 from lanes.store import asking
 from lanes.store.asking import Ask
+from lanes.store.states import FINISHED_BATCH
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
@@ -34,7 +35,7 @@ MOST = 2_000  # the newest batches: more add little, and cost a drain 6 µs each
 SEEN = f"""
 select model, extract(epoch from :now - intended_at)::float8 as age_s,
        extract(epoch from case when back then collected_at
-                               when state in ('collected', 'released') then coalesce(ended_at, collected_at, :now)
+                               when state in {FINISHED_BATCH} then coalesce(ended_at, collected_at, :now)
                                else :now end - intended_at)::float8 as took_s,
        back, requests, items, coalesce(extract(epoch from stated_back_at - intended_at), 'NaN')::float8 as stated_s
   from (select *, state = 'collected' and expired = 0 and canceled = 0 as back

@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Select, and_, false, func, select, text
 
-from lanes.batch.batch import OVER, REPEATED, UNCONFIRMED, Stakes
+from lanes.batch.batch import REPEATED, UNCONFIRMED, Stakes
 from lanes.errors import ActionRefused, StillLocked, UnknownWorkload
 from lanes.ids import BatchId, WorkId
 from lanes.money.cost import upper_bound
@@ -29,7 +29,7 @@ from lanes.store.states import ANSWERING, OPEN_WORK
 from lanes.store.tables import attempt, batch, item, work
 from lanes.store.workload import workloads
 from lanes.units import counted
-from lanes.words import BatchState, Lane, Outcome, WorkState
+from lanes.words import FINISHED_BATCH, BatchState, Lane, Outcome, WorkState
 from lanes.workload.version import Version
 
 CHUNK = 500  # items given up in one statement
@@ -51,7 +51,7 @@ def all_stakes(
     connection: Connection, *, now: datetime
 ) -> list[tuple[Stakes, datetime, str | None]]:
     """Return every open batch, oldest first, with when it was intended and its note."""
-    rows = connection.execute(batches.with_doubts(batch.c.state.not_in(OVER))).all()
+    rows = connection.execute(batches.with_doubts(batch.c.state.not_in(FINISHED_BATCH))).all()
     return [(_stakes(connection, row, now), row.intended_at, row.note) for row in rows]
 
 
@@ -286,7 +286,7 @@ def _open(
     if row is None or workload not in (None, row.workload):
         named = f'workload "{workload}" has' if workload is not None else "there is"
         raise ActionRefused(f"{named} no batch {batch_id}: see `lanes batches`")
-    if row.state in OVER:
+    if row.state in FINISHED_BATCH:
         raise ActionRefused(f"batch {batch_id} is {row.state}: there is nothing to decide any more")
     return row
 

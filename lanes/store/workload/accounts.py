@@ -6,10 +6,9 @@ from datetime import datetime
 
 from sqlalchemy import Connection, func, select, text, true, union
 
-from lanes.batch.batch import OVER
 from lanes.store.literals import is_, is_none_of
 from lanes.store.tables import batch, work, workload
-from lanes.words import WorkState
+from lanes.words import FINISHED_BATCH, WorkState
 
 MOST = 10_000  # items that are counted
 NOTE = """
@@ -52,7 +51,7 @@ def note(
     given = {"blocks": list(opened), "accounts": list(opened.values()), "now": now}
     given["renamed"] = list(new)
     connection.execute(text(NOTE), given)
-    is_open = is_none_of(batch.c.state, OVER)
+    is_open = is_none_of(batch.c.state, FINISHED_BATCH)
     in_use = union(select(workload.c.provider), select(batch.c.provider).where(is_open))
     return set(connection.execute(in_use).scalars())
 

@@ -37,18 +37,14 @@ class Entry(NamedTuple):
 
 
 @functools.lru_cache(maxsize=65_536)
-def price_picousd(
-    model: str,
-    processing: Processing,
-    day: str,
-    inputs: int,
-    outputs: int,
-    read: int,
-    written_5m: int,
-    written_1h: int,
-) -> int:
-    """Return the price of one response in 10^-12 USD on a day (ISO date), by genai-prices."""
+def price_picousd(model: str, processing: Processing, day: str, tokens: tuple[int, ...]) -> int:
+    """Return the price of one response in 10^-12 USD on a day (ISO date), by genai-prices.
+
+    `tokens`: input, output, read from the cache, written to it for 5 minutes, and for an hour.
+    """
     from genai_prices import extract_usage
+
+    inputs, outputs, read, written_5m, written_1h = tokens
 
     usage = {
         "input_tokens": inputs,
@@ -80,11 +76,13 @@ def _row(entry: Entry) -> tuple[Any, ...]:
         message["model"],
         entry.processing,
         day,
-        usage["input_tokens"],
-        usage["output_tokens"],
-        read,
-        split["ephemeral_5m_input_tokens"],
-        split["ephemeral_1h_input_tokens"],
+        (
+            usage["input_tokens"],
+            usage["output_tokens"],
+            read,
+            split["ephemeral_5m_input_tokens"],
+            split["ephemeral_1h_input_tokens"],
+        ),
     )
     return (
         message["id"],

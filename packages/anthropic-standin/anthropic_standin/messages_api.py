@@ -28,7 +28,7 @@ STALL_LOOK_S = 0.02
 class MessagesApi:
     """Answers at once, and bills every response it makes."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 (what all requests share)
         self,
         *,
         engine: Engine,

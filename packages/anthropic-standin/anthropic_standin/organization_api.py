@@ -147,8 +147,8 @@ def _costs(served: list[Served], groups: list[str]) -> list[dict[str, Any]]:
         day = datetime.fromtimestamp(served[0].at, UTC).date().isoformat()
         processing = "batch" if group["service_tier"] == "batch" else "realtime"
         for place, (kind, count) in enumerate(tokens.items()):
-            counts = [count if at == place else 0 for at in range(len(TOKENS))]
-            price = price_picousd(group["model"], processing, day, *counts)
+            counts = tuple(count if at == place else 0 for at in range(len(TOKENS)))
+            price = price_picousd(group["model"], processing, day, counts)
             if count:
                 amount = format((Decimal(price) * 100 / PICO).normalize(), "f")
                 more = {"cost_type": "tokens", "token_type": kind, "description": kind}

@@ -15,7 +15,7 @@ from lanes.replays import Generation
 from lanes.store.doors import items
 from lanes.store.replays import promotions, replays
 from lanes.store.settling import results
-from lanes.words import Lane, Outcome, ReplayState, Signature
+from lanes.words import OPEN_REPLAY, Lane, Outcome, ReplayState, Signature
 from lanes.workload.version import Version
 from tests.conftest import NOON, later
 from tests.examples import FORCED, admit, publish, route
@@ -560,7 +560,7 @@ def _step(
         case "cancel":
             items.cancel(connection, "letters", f"new {number - 1}")
         case "drop":
-            if replays.find(connection, "letters", states=replays.OPEN_STATES) is not None:
+            if replays.find(connection, "letters", states=OPEN_REPLAY) is not None:
                 promotions.drop(connection, "letters", now=at)
         case _:
             admit(connection, f"new {number}", now=at)

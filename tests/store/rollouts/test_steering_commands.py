@@ -84,7 +84,8 @@ def test_a_split_that_a_rollout_moves_is_refused(led: UUID, capsys: Told) -> Non
 def test_starting_asks_for_a_run_with_the_signed_order(
     prefect: PrefectStandIn, capsys: Told
 ) -> None:
-    assert said(capsys, steering.rollout, "start", "letters", consumer="desk", why="costs")
+    of_desk = steering.RolloutStart(consumer="desk")
+    assert said(capsys, steering.rollout, "start", "letters", start=of_desk, why="costs")
     order = {"workload": "letters", "playbook": "batch-to-realtime", "consumer": "desk"}
     assert prefect.asked("migrate") == [{"order": {**order, "who": "ada", "why": "costs"}}]
     assert "ghosts" in said(capsys, steering.rollout, "start", "ghosts", code=2)
@@ -144,7 +145,13 @@ def test_a_playbook_of_a_version_is_started_by_publishing_it(
     prefect: PrefectStandIn, capsys: Told
 ) -> None:
     refused = said(
-        capsys, steering.rollout, "start", "letters", playbook="new-version", why="x", code=1
+        capsys,
+        steering.rollout,
+        "start",
+        "letters",
+        start=steering.RolloutStart("new-version"),
+        why="x",
+        code=1,
     )
     assert "`lanes publish FILE --canary new-version` starts it" in refused
     assert prefect.runs == []

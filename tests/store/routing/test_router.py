@@ -320,18 +320,20 @@ def test_what_came_after_the_last_that_was_routed_is_found_behind_whatever_is_ur
         each for each in unrouted.received(connection, 10) if each.arrived.key in ("passed", "last")
     )
     since = unrouted.came_last([last, passed], before={})
+    waiting = unrouted.which_have_received(connection, since=since)
     assert since == {"letters": RoutedUpTo(None, last.id)}
-    assert [each.arrived.key for each in unrouted.received(connection, 10, since=since)] == [
+    assert [each.arrived.key for each in unrouted.received(connection, 10, waiting=waiting)] == [
         "urgent",
         "due",
         "plain",
     ]
-    assert [each.arrived.key for each in unrouted.received(connection, 2, since=since)] == [
+    assert [each.arrived.key for each in unrouted.received(connection, 2, waiting=waiting)] == [
         "urgent",
         "due",
     ]
     assert [
-        each.arrived.key for each in unrouted.received(connection, 10, most_bytes=1, since=since)
+        each.arrived.key
+        for each in unrouted.received(connection, 10, most_bytes=1, waiting=waiting)
     ] == ["urgent"]
     assert list(unrouted.which_have_received(connection, since=since)) == ["letters"]
 
@@ -345,12 +347,14 @@ def test_what_is_due_is_looked_for_from_where_it_was_taken_and_what_is_urgent_al
     admit(connection, "plain", now=NOON)
     (first, second) = unrouted.received(connection, 2)
     since = unrouted.came_last([second, first], before={"letters": RoutedUpTo(None, first.id)})
+    waiting = unrouted.which_have_received(connection, since=since)
     assert since == {"letters": RoutedUpTo(later(hours=2), first.id)}
-    keys = [each.arrived.key for each in unrouted.received(connection, 10, since=since)]
+    keys = [each.arrived.key for each in unrouted.received(connection, 10, waiting=waiting)]
     assert keys == ["due in 2 h", "due in 3 h", "plain"]
     admit(connection, "urgent", now=NOON, urgent=True, due_at=later(minutes=1))
     admit(connection, "due sooner", now=NOON, due_at=later(minutes=1))
-    assert unrouted.received(connection, 1, since=since)[0].arrived.key == "urgent"
+    waiting = unrouted.which_have_received(connection, since=since)
+    assert unrouted.received(connection, 1, waiting=waiting)[0].arrived.key == "urgent"
     assert [each.arrived.key for each in unrouted.received(connection, 2)] == [
         "urgent",
         "due sooner",
@@ -383,7 +387,8 @@ def test_nothing_is_found_before_the_last_that_was_routed_while_only_what_came_a
     admit(connection, "a", now=NOON)
     (only,) = unrouted.received(connection, 10)
     since = unrouted.came_last([only], before={})
-    assert unrouted.received(connection, 10, since=since) == []
+    waiting = unrouted.which_have_received(connection, since=since)
+    assert unrouted.received(connection, 10, waiting=waiting) == []
     assert not unrouted.any_received(connection, since=since)
     assert unrouted.any_received(connection, since={"other": RoutedUpTo(None, only.id)})
     assert unrouted.any_received(connection)

@@ -4,10 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lanes.batch.batch import AT_PROVIDER, COUNTED, OVER, UNCONFIRMED, OpenBatch, Tally, counts
+from lanes.batch.batch import AT_PROVIDER, COUNTED, UNCONFIRMED, OpenBatch, Tally, counts
 from lanes.batch.departure import Patience
 from lanes.ids import BatchId, VersionId
-from lanes.words import BatchState, Outcome
+from lanes.words import FINISHED_BATCH, BatchState, Outcome
 from tests.conftest import NOON
 
 ELSEWHERE = {Outcome.GIVEN_UP}  # no request of a batch ends so
@@ -33,7 +33,9 @@ def batch(state: BatchState, *, unproved: bool = False) -> OpenBatch:
 
 
 def test_every_state_but_superseded_says_whether_the_provider_has_the_batch() -> None:
-    assert {*UNCONFIRMED, *AT_PROVIDER, *OVER} == set(BatchState) - {BatchState.SUPERSEDED}
+    assert {*UNCONFIRMED, *AT_PROVIDER, *FINISHED_BATCH} == set(BatchState) - {
+        BatchState.SUPERSEDED
+    }
 
 
 @pytest.mark.parametrize("state", BatchState)
