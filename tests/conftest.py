@@ -17,6 +17,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 from sqlalchemy import Connection, Engine, create_engine, text
 from xdist.scheduler import LoadScopeScheduling
+from xdist.workermanage import WorkerController
 
 from lanes.stand.postgres import EmbeddedPostgres, Running
 from lanes.store import schema
@@ -54,7 +55,27 @@ settings.load_profile("quick")
 
 NOON = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
 ROOM_BYTES = 4 * 1024**3  # the databases of a session and the server's log
-ONE_STAND_AT_A_TIME = "whole stands"
+SHARED_STAND = "the tests of the shared stand"
+# The units with whole stands, in the order in which they begin: the longest first.
+STANDS = (
+    SHARED_STAND,
+    "tests/chaos/test_two_hosts.py",
+    "tests/chaos/test_three_clicks.py",
+    "tests/chaos/test_outage.py",
+    "tests/chaos/test_kills.py",
+    "tests/chaos/test_upgrade.py",
+    "tests/chaos/test_rescue.py",
+    "tests/e2e/test_sample_run.py",
+    "tests/chaos/test_poolers.py",
+    "tests/deployments/test_hosts.py",
+    "tests/chaos/test_standing_roles.py",
+    "tests/chaos/test_restore.py",
+    "tests/chaos/test_takeover.py",
+    "tests/e2e/test_own_prefect.py",
+    "tests/e2e/test_restart.py",
+    "tests/chaos/test_cut_off.py",
+)
+STANDS_AT_A_TIME = 2
 SET_UP_ONCE = {
     "tests/store/test_plans.py",
     "tests/store/report/test_recount.py",
@@ -70,20 +91,20 @@ ENDING = pytest.StashKey["Ending"]()  # of the shared stand
 def unit_of(nodeid: str) -> str:
     """Return the name of the tests that run in one process, one after the other.
 
-    Whole stands are slow beside each other, so all their tests are one unit; so are those of a file with an expensive set-up.
+    So do tests that share a stand, and those of a file with an expensive set-up.
     """
     file = nodeid.partition("::")[0]
     match PurePath(file).parts[1]:
-        case "deployments" | "e2e" | "chaos":
-            return ONE_STAND_AT_A_TIME
-        case "stand" | "anthropic-standin":
+        case "deployments" | "e2e" if file not in STANDS:
+            return SHARED_STAND
+        case "deployments" | "e2e" | "chaos" | "stand" | "anthropic-standin":
             return file
         case _:
             return file if file in SET_UP_ONCE else nodeid
 
 
 class Together(LoadScopeScheduling):
-    """A scheduler that spreads tests one by one, except those of one unit; the largest unit begins first.
+    """A scheduler that spreads tests one by one, except those of one unit.
 
     xdist's own groups are written into `_nodeid`, which this pytest does not read.
     """
@@ -91,10 +112,24 @@ class Together(LoadScopeScheduling):
     def _split_scope(self, nodeid: str) -> str:
         return unit_of(nodeid)
 
+    def _assign_work_unit(self, node: WorkerController) -> None:
+        """Assign the next unit; one without a stand while enough other processes have one, because stands slow each other."""
+        busy = [self.has_stand(each) for each in self.nodes if each is not node]
+        if sum(busy) >= STANDS_AT_A_TIME:
+            without = (unit for unit in self.workqueue if unit not in STANDS)
+            self.workqueue.move_to_end(next(without, next(iter(self.workqueue))), last=False)
+        super()._assign_work_unit(node)
+
+    def has_stand(self, node: WorkerController) -> bool:
+        """Return whether a process has yet to end a unit with a stand."""
+        units = self.assigned_work.get(node, {}).items()
+        return any(unit in STANDS and not all(tests.values()) for unit, tests in units)
+
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Together:
-    """Spread the tests over processes by units."""
+    """Spread the tests over processes by units, in the order in which they were collected."""
+    config.option.loadscopereorder = False
     return Together(config, log)
 
 
@@ -124,11 +159,11 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> Generator[None]:
-    """Leave cases that repeat a whole lane to the slow tests, and let the tests of the shared stand follow each other."""
+    """Leave cases that repeat a whole lane to the slow tests, and begin with the units that take longest."""
     for each in repetitions(items):
         each.add_marker("slow")
     yield
-    items[:] = one_after_the_other(items)
+    items.sort(key=turn)
 
 
 def repetitions(items: Sequence[pytest.Item]) -> Iterator[pytest.Item]:
@@ -168,20 +203,10 @@ def pytest_runtest_makereport(
     return report
 
 
-def shares_the_stand(item: pytest.Item) -> bool:
-    """Return whether a test belongs to the folders whose tests share one stand."""
-    return PurePath(item.nodeid).parts[1] in ("deployments", "e2e")
-
-
-def one_after_the_other(items: Sequence[pytest.Item]) -> list[pytest.Item]:
-    """Return the tests in their order, except that those of the shared stand come where the first of them does."""
-    shared = [each for each in items if shares_the_stand(each)]
-    first = items.index(shared[0]) if shared else 0
-    return [
-        *items[:first],
-        *shared,
-        *(each for each in items[first:] if not shares_the_stand(each)),
-    ]
+def turn(item: pytest.Item) -> tuple[int, bool]:
+    """Return what sorts tests: units with stands, the longest first, then other units, then tests that are their own."""
+    unit = unit_of(item.nodeid)
+    return STANDS.index(unit) if unit in STANDS else len(STANDS), unit == item.nodeid
 
 
 class Ending:
@@ -201,7 +226,8 @@ class Ending:
 @pytest.hookimpl(trylast=True)
 def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
     """Take the shared stand down after the last of its tests, beside the next one: its own work slows down all others."""
-    if nextitem is not None and not shares_the_stand(nextitem) and ENDING in item.config.stash:
+    is_last = nextitem is not None and unit_of(nextitem.nodeid) != SHARED_STAND
+    if is_last and ENDING in item.config.stash:
         item.config.stash[ENDING].begin()
 
 

@@ -64,7 +64,7 @@ def form(stand: RunningStand, of: WantedRun) -> PageView:
 
 
 def editor(stand: RunningStand, workload: str) -> PageView:
-    """Return the editor of a workload: every field of the block with its title."""
+    """Return the editor of a workload, with a row of references: every field of the block with its title."""
     block = block_of(stand, workload)
     schema = (
         stand.prefect.get(f"block_schemas/{block['block_schema_id']}")
@@ -72,7 +72,13 @@ def editor(stand: RunningStand, workload: str) -> PageView:
         .json()["fields"]
     )
     titles = [field["title"] for _, field in [*schema["properties"].items(), *of_models(schema)]]
-    return PageView(block_page(block["id"]), lambda page: [label(page, each) for each in titles])
+
+    def clicks(page: Page) -> None:
+        page.get_by_role("button", name="Add item").last.click()
+
+    return PageView(
+        block_page(block["id"]), lambda page: [label(page, each) for each in titles], clicks
+    )
 
 
 def report(stand: RunningStand) -> PageView:

@@ -12,22 +12,17 @@ from tests.waiting import until
 
 pytestmark = pytest.mark.slow
 
-BANKING = Path("/work/shared/data/banking77/test.csv")
 SLUG = "block_types/slug/lanes-workload/block_documents/name"
 ITEMS = 30
 
 
-@pytest.fixture(params=["made", "banking77"])
-def items(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+@pytest.fixture
+def items(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Write a CSV file of texts and their category, in an empty folder."""
     monkeypatch.chdir(tmp_path)
-    if request.param == "banking77" and not BANKING.exists():
-        pytest.skip(f"{BANKING} is not here")
-    known = list(csv.reader(BANKING.open())) if request.param == "banking77" else []
-    made = [[f"Where is my parcel, number {n}?", ["late", "lost"][n % 2]] for n in range(ITEMS)]
-    step = max(len(known) // ITEMS, 1)
+    rows = [[f"Where is my parcel, number {n}?", ["late", "lost"][n % 2]] for n in range(ITEMS)]
     with Path("rows.csv").open("w", newline="") as file:
-        csv.writer(file).writerows([["text", "category"], *(known[1::step][:ITEMS] or made)])
+        csv.writer(file).writerows([["text", "category"], *rows])
     return Path("rows.csv")
 
 
@@ -46,10 +41,8 @@ def in_force(stand: RunningStand, name: str, field: str) -> Any:
 
 
 @pytest.mark.timeout(240)
-def test_from_a_file_of_items_to_their_answers(
-    stand: RunningStand, items: Path, request: pytest.FixtureRequest
-) -> None:
-    name = f"own-{items.resolve().parent.name.rpartition('_')[2]}-{len(request.node.name)}"
+def test_from_a_file_of_items_to_their_answers(stand: RunningStand, items: Path) -> None:
+    name = "own-letters"
     drafted = data(stand.cli("init", name, "--from", str(items), "--label", "category", "--json"))
     shown = data(
         stand.cli("preview", drafted["file"], "--item", str(items), "--field", "text", "--json")

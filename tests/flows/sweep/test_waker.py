@@ -14,7 +14,7 @@ from websockets.asyncio.server import ServerConnection, serve
 
 from lanes.doors.stream import OVERLAP, span_of
 from lanes.realtime.drains import ARRIVALS_THROTTLE, CALLS_THROTTLE, IN_VAIN_AFTER, LOOK_EVERY_S
-from lanes.standing.roles import BEGINNING_FOR
+from lanes.standing.roles import BEGINNING_FOR, DOUBTED_AFTER
 from lanes.store.database import Database
 from lanes.store.doors import watermarks
 from lanes.store.signals import Role, RoleLock
@@ -267,14 +267,21 @@ async def test_a_clock_that_is_a_little_ahead_is_seen_as_well(
     assert prefect.asked("answer") == [{}]
 
 
-@pytest.mark.parametrize("state", ["SCHEDULED", "PENDING", "RUNNING"])
+@pytest.mark.parametrize(
+    ("state", "comes_within"),
+    [
+        ("SCHEDULED", BEGINNING_FOR),
+        ("PENDING", DOUBTED_AFTER),
+        ("RUNNING", BEGINNING_FOR),
+    ],
+)
 async def test_a_burst_calls_for_no_drain_while_one_is_on_its_way(
-    db: Database, put: Put, prefect: PrefectStandIn, state: str
+    db: Database, put: Put, prefect: PrefectStandIn, state: str, comes_within: timedelta
 ) -> None:
     await put(*(f"k{number}" for number in range(50)), lane=Lane.REALTIME)
     prefect.has_run("answer", state)
     now = await db.now()
-    await looks(Waker(db), now + LOOK, now + BEGINNING_FOR - LOOK)
+    await looks(Waker(db), now + LOOK, now + comes_within - LOOK)
     assert prefect.asked("answer") == [{}]
 
 
