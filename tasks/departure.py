@@ -18,7 +18,7 @@ from lanes.promises.incident import IncidentState, Promise
 from lanes.provider.errors import CallFailed
 from lanes.store import incidents
 from lanes.store.batch import ready_work
-from lanes.store.doors.references import ReferenceFailed
+from lanes.store.doors.full_data import ReferenceFailed
 from lanes.store.money import holds
 from lanes.store.money.holds import BudgetUsedUp
 from lanes.store.workload import workloads

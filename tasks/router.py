@@ -17,7 +17,7 @@ from lanes.routing.route import ArrivedItem, ReceivedItem, Route, decide, looks_
 from lanes.routing.split import Splits
 from lanes.store import locks
 from lanes.store.database import Database, Run
-from lanes.store.doors import history, items, unrouted
+from lanes.store.doors import full_data, items, unrouted
 from lanes.store.doors.unrouted import RoutedUpTo
 from lanes.store.money import budgets, sharing
 from lanes.store.realtime import load
@@ -159,7 +159,7 @@ async def _route_some(
             unread=unread,
         )
         if any(each.spec.context.depth for each in either):
-            waiting = await run(history.measured, waiting, _reading_most(stored))
+            waiting = await run(full_data.measured, waiting, _reading_most(stored))
         waits = any(item.arrived.due_at is not None for item in waiting)
         waits = waits or any(each.spec.value_usd for each in either)
         prospects = await run(turnarounds.prospects, now=run.now) if waits else None

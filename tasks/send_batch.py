@@ -30,7 +30,7 @@ from lanes.store import incidents
 from lanes.store.batch import adoption, batches, creates, doubts, orphans, priming, ready_work
 from lanes.store.batch.affording import Affording
 from lanes.store.batch.priming import CachePlan
-from lanes.store.doors import history, references
+from lanes.store.doors import full_data
 from lanes.store.money import caching, holds, sharing
 from lanes.store.routing import turnarounds
 from lanes.store.settling import late_context
@@ -237,7 +237,7 @@ class _Writing:
         self.read = dict[
             WorkId, dict[str, list[str]]
         ]()  # digests of the contexts of what was written
-        self.earlier: history.History = {}  # of the work that is still to be written, or may be written again
+        self.earlier: full_data.History = {}  # of the work that is still to be written, or may be written again
         self._body, self._writer, self._whole = body, Writer(version, Lane.BATCH), whole_from(taken)
         self._tag = version_tag(content_hash(version.spec))
 
@@ -320,7 +320,7 @@ def _with_history(
             each.claim.work_id: {"payload": each.payload, "consumer": each.consumer}
             for each in part
         }
-        writing.earlier |= references.read(connection, writing.version, works)
+        writing.earlier |= full_data.read(connection, writing.version, works)
         yield from part
 
 

@@ -13,7 +13,7 @@ from lanes.promises.incident import Incident, IncidentState, Promise, Severity
 from lanes.provider.batches import BLOCK, BatchBody, custom_id
 from lanes.replays import Generation, Selection
 from lanes.routing.route import ArrivedItem, decide
-from lanes.store.doors import history, items, unrouted
+from lanes.store.doors import full_data, items, unrouted
 from lanes.store.replays import replays
 from lanes.store.routing import routes
 from lanes.store.workload import workloads
@@ -120,7 +120,7 @@ def route(connection: Connection, *, now: datetime) -> None:
         connection,
         [
             (item, version, decide(item.arrived, version, splits, now=now))
-            for item in history.measured(
+            for item in full_data.measured(
                 connection, unrouted.received(connection, 10_000), stored.versions
             )
             for version in [version_of(item.arrived)]

@@ -30,7 +30,7 @@ from lanes.routing.forecast import FilePlan, Forecast, LaneConditions, forecast
 from lanes.routing.prospect import percent
 from lanes.store import asking
 from lanes.store.database import clock
-from lanes.store.doors import history
+from lanes.store.doors import full_data
 from lanes.store.money import budgets, overheads, sharing
 from lanes.store.realtime import load as lane_load
 from lanes.store.routing import turnarounds
@@ -196,7 +196,7 @@ def _with_history(
         }
         with pool.begin() as connection:
             places = list(asking.values())
-            stored = history.lengths_before(connection, version, places)
+            stored = full_data.lengths_before(connection, version, places)
         for (place, (entity, at)), found in zip(asking.items(), stored, strict=True):
             line, of_file = part[place], told.setdefault(entity, [])
             assert isinstance(line, FileLine)

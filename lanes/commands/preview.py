@@ -26,7 +26,7 @@ from lanes.report.summary import lane_name, reason_name
 from lanes.report.table import Table, label
 from lanes.routing.forecast import LaneConditions, arrived
 from lanes.routing.split import Split, Splits
-from lanes.store.doors import history, items, references
+from lanes.store.doors import full_data, items
 from lanes.store.money import sharing
 from lanes.store.routing import turnarounds
 from lanes.store.workload import workloads
@@ -152,10 +152,10 @@ def previewed(
     """
     payload, size = items.as_stored(connection, sent.payload)
     before, consumer = sent.occurred_at or now, sent.consumer
-    read = history.of_entity(connection, version, sent.entity, before=before, consumer=consumer)
+    read = full_data.of_entity(connection, version, sent.entity, before=before, consumer=consumer)
     keyed = {"": {"payload": payload, "consumer": consumer}}
     try:
-        rows = references.load(connection, version, keyed).get("", ())
+        rows = full_data.load(connection, version, keyed).get("", ())
         told = preview_item(
             arrived(replace(sent, payload=payload), now),
             version,
@@ -165,7 +165,7 @@ def previewed(
             context=(*read, *rows),
             now=now,
         )
-    except references.ReferenceFailed as failure:
+    except full_data.ReferenceFailed as failure:
         raise SetupError(f"a batch could not be sent now: {failure}") from None
     except LookupError as unpriced:
         said = f"the item cannot be priced: {unpriced}"

@@ -34,7 +34,7 @@ from lanes.settings import Settings
 from lanes.stand.progress import progress
 from lanes.stand.reaching import Editor
 from lanes.store.database import clock
-from lanes.store.doors import items, references
+from lanes.store.doors import full_data, items
 from lanes.store.routing import traffic
 from lanes.store.workload import candidates, workloads
 from lanes.store.workload import golden as golden_sets
@@ -112,7 +112,7 @@ def publish(
             unfit += _taken_back(pool, wanted)
         faults = [] if found.nothing_differs else _tried(pool, wanted, found) + unfit
         with pool.begin() as connection:
-            unfit += references.check(connection, wanted.spec.context)
+            unfit += full_data.check(connection, wanted.spec.context)
         faults = [] if found.nothing_differs else _tried(pool, wanted, found) + unfit
         outcome = _refusal(found, faults, yes=yes, force=force, as_json=as_json)
         if golden_set is not None and outcome == NOTHING_DIFFERS:

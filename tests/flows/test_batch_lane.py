@@ -16,7 +16,7 @@ from lanes.provider.errors import CallFailed
 from lanes.provider.results import ResultsCut
 from lanes.settling.outcome import Attempt, SaveResult
 from lanes.store.batch import batches
-from lanes.store.doors import history, references
+from lanes.store.doors import full_data
 from lanes.store.settling import outcomes
 from lanes.words import Lane, Outcome
 from lanes.workload.version import Version
@@ -291,15 +291,15 @@ async def test_items_with_their_histories_fill_a_batch_by_bytes_and_the_rest_fol
 
     await at.db.run(put)
     loaded: list[int] = []
-    read = references.read
+    read = full_data.read
 
     def counted(
         connection: Connection, version: Version, works: Mapping[WorkId, Any]
-    ) -> history.History:
+    ) -> full_data.History:
         loaded.append(len(works))
         return read(connection, version, works)
 
-    monkeypatch.setattr(references, "read", counted)
+    monkeypatch.setattr(full_data, "read", counted)
     await send_batch.fn(at, await kind(at), most=BatchSize(bytes=20_000, read=2))
     ((requests, size),) = await sender.rows("select requests, bytes from lanes.batch")
     assert 0 < cast(int, requests) < 20

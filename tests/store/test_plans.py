@@ -26,7 +26,7 @@ from lanes.store.batch import batches, doubts, ready_work
 from lanes.store.doors import emptying, items, unrouted
 from lanes.store.figures import due, measurements
 from lanes.store.money import budgets, caching
-from lanes.store.promises import briefings, causes, recording, trends
+from lanes.store.promises import briefings, causes, recording
 from lanes.store.realtime import limits, load, outages
 from lanes.store.replays import promotions, replays
 from lanes.store.report import snapshot
@@ -726,7 +726,11 @@ def test_what_people_are_told_of_an_incident_is_found_without_reading_the_histor
     outages.faulted(
         history, "acme", "claude-haiku-5-5", Fault("529", 3, NOON, NOON), now=later(hours=-1)
     )
-    for find, most in ((causes.find, 6_000), (briefings.find_stake, 12_000), (trends.find, 11_000)):
+    for find, most in (
+        (causes.find, 6_000),
+        (briefings.find_stake, 12_000),
+        (briefings.find_trend, 11_000),
+    ):
         rows = read(history, lambda find=find: find(history, of, now=NOON))
         assert sum(rows[table] for table in BIG) <= most, (find.__module__, dict(rows))
         assert not any(rows[table] >= items_of_history // 2 for table in rows), dict(rows)

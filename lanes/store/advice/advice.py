@@ -302,7 +302,7 @@ def mean_estimate(
     from sqlalchemy import select
 
     from lanes.store.bulk import characters
-    from lanes.store.doors.history import lengths_of
+    from lanes.store.doors.full_data import lengths_of
     from lanes.store.money import sharing
     from lanes.store.tables import item
 

@@ -12,7 +12,7 @@ from lanes.replays import Selection, sent
 from lanes.routing.route import ArrivedItem, rule_variables
 from lanes.store.asking import read_as
 from lanes.store.bulk import characters
-from lanes.store.doors import history
+from lanes.store.doors import full_data
 from lanes.store.tables import (
     attempt,
     correction,
@@ -113,10 +113,10 @@ def part(
     return found
 
 
-def lengths(connection: sa.Connection, rows: Sequence[Any], by: Version) -> history.Lengths:
+def lengths(connection: sa.Connection, rows: Sequence[Any], by: Version) -> full_data.Lengths:
     """Return the characters of the earlier items that a batch of the version reads with each of the items."""
-    apart = history.is_apart(by.spec.pack_scope)
-    return history.lengths(connection, [row.id for row in rows], by.spec.context, apart=apart)
+    apart = full_data.is_apart(by.spec.pack_scope)
+    return full_data.lengths(connection, [row.id for row in rows], by.spec.context, apart=apart)
 
 
 def _alike(connection: sa.Connection, rows: Sequence[Any], by: Version, lane: Lane) -> set[ItemId]:
@@ -150,8 +150,8 @@ def _alike(connection: sa.Connection, rows: Sequence[Any], by: Version, lane: La
             not depths[0] or last_forgotten is None or last_forgotten < row.received_at
         ):
             same[row.id] = depths
-    apart = set(same) if history.is_apart(by.spec.pack_scope) else set[ItemId]()
-    return set(same) - history.unsteady(connection, same, apart=apart)
+    apart = set(same) if full_data.is_apart(by.spec.pack_scope) else set[ItemId]()
+    return set(same) - full_data.unsteady(connection, same, apart=apart)
 
 
 def _asks_as(was: tuple[Version, Lane], by: tuple[Version, Lane]) -> bool:

@@ -16,7 +16,7 @@ from lanes.packing import history_chars
 from lanes.routing.lane_rules import rank_at
 from lanes.routing.route import Route
 from lanes.store.bulk import document_of
-from lanes.store.doors.history import lengths_of
+from lanes.store.doors.full_data import lengths_of
 from lanes.store.money import sharing
 from lanes.store.states import OPEN_ITEM, OPEN_WORK, UNCLAIMED
 from lanes.store.workload.workloads import versions

@@ -20,7 +20,7 @@ from lanes.settling.outcome import Attempt, Judgment
 from lanes.store import signals
 from lanes.store.batch import adoption, batches, doubts
 from lanes.store.bulk import call_bytes, characters, one_of
-from lanes.store.doors.history import lengths_of
+from lanes.store.doors.full_data import lengths_of
 from lanes.store.locks import PATIENCE, waiting_at_most
 from lanes.store.money import sharing
 from lanes.store.routing import turnarounds

@@ -12,8 +12,8 @@ from lanes.ids import ItemId, WorkId
 from lanes.json_data import characters, dumps
 from lanes.packing import history_chars
 from lanes.store.bulk import document_of
-from lanes.store.doors import references
-from lanes.store.doors.references import ReferenceFailed
+from lanes.store.doors import full_data
+from lanes.store.doors.full_data import ReferenceFailed
 from lanes.store.money import sharing
 from lanes.store.routing import traffic
 from lanes.store.states import ANSWERING
@@ -139,7 +139,7 @@ def _owe(
     for of in workloads.versions(connection, {row.version_id for row in rows}).values():
         its = [row for row in rows if row.version_id == of.id]
         keyed = {row.work_id: {"payload": row.payload, "consumer": row.consumer} for row in its}
-        parts = references.read(connection, of, keyed)
+        parts = full_data.read(connection, of, keyed)
         for row in its:
             read = parts.get(row.work_id, ())
             changed = late(read, row.context, row.settled_at)

@@ -10,8 +10,8 @@ from lanes.batch.batch import BatchKind
 from lanes.doors.item import Amendment
 from lanes.money.estimates import Estimates
 from lanes.packing import history_chars
-from lanes.store.doors import history, items, references
-from lanes.store.doors.references import ReferenceFailed
+from lanes.store.doors import full_data, items
+from lanes.store.doors.full_data import ReferenceFailed
 from lanes.words import Lane
 from lanes.workload.context import CUT, ContextPart, ContextTag, frame_chars, part_chars
 from lanes.workload.version import Version
@@ -42,14 +42,14 @@ def read(connection: Connection, of: Version) -> dict[str, tuple[ContextPart, ..
     route(connection, now=now)
     kind = BatchKind(of.workload, of.id)
     waiting = lock_for_batch(connection, kind, limit=99, now=now)
-    found = history.of_work(connection, [each.claim.work_id for each in waiting], of)
+    found = full_data.of_work(connection, [each.claim.work_id for each in waiting], of)
     return {each.key: found.get(each.claim.work_id, ()) for each in waiting}
 
 
 def reference(connection: Connection, payload: dict[str, Any], **fields: Any) -> str:
     """The rows that an item with this payload is told."""
     of = version(context={"reference": [FACTS | fields]})
-    (part,) = references.load(connection, of, {1: {"payload": payload, "consumer": None}})[1]
+    (part,) = full_data.load(connection, of, {1: {"payload": payload, "consumer": None}})[1]
     assert (part.part, part.name) == (ContextTag.REFERENCE, "customer")
     return part.said
 
@@ -92,7 +92,7 @@ def test_earlier_items_show_their_answer_and_newest_label_where_declared(
     assert (first.answer, first.label) == (A, {"category": "b"})
     plain = publish(connection, now=NOON, context={"entity": {"items": 5}})
     ids = {each.key: each.id for each in rows(connection, "item")}
-    lengths = [history.lengths_of(connection, {ids["b"]: each})[ids["b"]] for each in (of, plain)]
+    lengths = [full_data.lengths_of(connection, {ids["b"]: each})[ids["b"]] for each in (of, plain)]
     assert lengths[0][-1] == part_chars(first)
     assert lengths[0][-1] > lengths[1][-1] == part_chars(ContextPart(first.said))
 
@@ -120,7 +120,7 @@ def test_an_amended_item_shows_what_it_said_before_the_newest_last(connection: C
     ]
     (id_,) = (each.id for each in rows(connection, "item"))
     more = frame_chars(ContextTag.BEFORE) - frame_chars(ContextTag.HISTORY)
-    measured = history.lengths_of(connection, {id_: of})[id_]
+    measured = full_data.lengths_of(connection, {id_: of})[id_]
     assert measured == tuple(part_chars(each) + more for each in reversed(parts))
 
 
@@ -149,7 +149,7 @@ def test_one_query_reads_the_rows_of_all_items(facts: Connection) -> None:
     given = {n: {"payload": {"customer": n % 9}, "consumer": None} for n in range(300)}
     asked = list[str]()
     event.listen(facts, "before_cursor_execute", lambda *each: asked.append(each[2]))
-    found = references.load(facts, of, given)
+    found = full_data.load(facts, of, given)
     assert sum("ops.facts" in each for each in asked) == 1
     assert [found[n][0].said.count("\n") for n in (7, 8, 16, 9)] == [1, 0, 1, 0]
 
@@ -172,7 +172,7 @@ def test_one_query_reads_the_rows_of_all_items(facts: Connection) -> None:
 def test_a_relation_that_cannot_be_read_says_why_and_spoils_no_transaction(
     facts: Connection, monkeypatch: pytest.MonkeyPatch, broken: str, said: str
 ) -> None:
-    monkeypatch.setattr(references, "PATIENCE", timedelta(seconds=0.2))
+    monkeypatch.setattr(full_data, "PATIENCE", timedelta(seconds=0.2))
     facts.execute(text(broken))
     with pytest.raises(ReferenceFailed, match='reference "customer"') as failure:
         reference(facts, {"customer": 7})
@@ -182,10 +182,10 @@ def test_a_relation_that_cannot_be_read_says_why_and_spoils_no_transaction(
 
 def test_publishing_names_what_cannot_be_read(facts: Connection) -> None:
     context = version(context={"reference": [FACTS]}).spec.context
-    assert references.check(facts, context) == []
+    assert full_data.check(facts, context) == []
     facts.execute(text("drop table ops.facts"))
     said = 'reference "customer": there is no table or view ops.facts; create it'
-    assert references.check(facts, context) == [said]
+    assert full_data.check(facts, context) == [said]
 
 
 def test_a_forbidden_relation_names_the_grants(facts: Connection) -> None:

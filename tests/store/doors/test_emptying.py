@@ -11,7 +11,7 @@ from lanes.client import Lanes
 from lanes.doors.item import Amendment
 from lanes.errors import ActionRefused, AnswerEmptied
 from lanes.store.database import Database
-from lanes.store.doors import emptying, history, items
+from lanes.store.doors import emptying, full_data, items
 from lanes.store.replays import promotions, replays
 from lanes.store.report import snapshot
 from lanes.store.settling import decisions, results
@@ -256,11 +256,11 @@ def test_an_emptied_item_is_not_retried_and_is_nobodys_history(connection: Conne
     admit(connection, "a", now=NOON, lane=Lane.REALTIME, entity="ada", payload=SAID)
     route(connection, now=NOON)
     save(connection, *(tried(each, Outcome.POISON) for each in claim(connection)))
-    (told,) = history.of_entity(connection, letters, "ada", before=LATER)
+    (told,) = full_data.of_entity(connection, letters, "ada", before=LATER)
     assert told.said == SAID
     empty(connection)
     assert decisions.retry(connection, "letters", None, now=LATER) == []
-    assert history.of_entity(connection, letters, "ada", before=LATER) == ()
+    assert full_data.of_entity(connection, letters, "ada", before=LATER) == ()
 
 
 @pytest.mark.slow

@@ -14,7 +14,7 @@ from lanes.json_data import characters
 from lanes.money.estimates import Estimates
 from lanes.packing import history_chars
 from lanes.routing.shedding import Shed
-from lanes.store.doors import history, items
+from lanes.store.doors import full_data, items
 from lanes.store.routing import sheds
 from lanes.words import Lane
 from lanes.workload.context import Context, ContextPart, EntityHistory
@@ -44,10 +44,10 @@ def seen(connection: Connection, letters: Version, most: int = 5) -> dict[str, l
     """What each item's pass would see, by key."""
     route(connection, now=NOON)
     waiting = lock_for_batch(connection, BatchKind("letters", letters.id), limit=100, now=NOON)
-    found = history.of_work(
+    found = full_data.of_work(
         connection, [each.claim.work_id for each in waiting], limited(letters, most)
     )
-    sizes = history.lengths_of(
+    sizes = full_data.lengths_of(
         connection, dict.fromkeys(ids(connection).values(), limited(letters, most))
     )
     for each in waiting:  # what is counted is what is read
@@ -105,10 +105,10 @@ def test_an_item_is_told_nothing_of_another_consumer_where_its_workload_keeps_th
         "f": ["letter c"],
     }
     at = later(days=1)
-    (told,) = history.of_entity(connection, limited(apart, 1), "ann", before=at, consumer="crm")
+    (told,) = full_data.of_entity(connection, limited(apart, 1), "ann", before=at, consumer="crm")
     assert told.said == {"text": "letter d"}
     together = limited(publish(connection, now=NOON), 9)
-    assert len(history.of_entity(connection, together, "ann", before=at, consumer="crm")) == 6
+    assert len(full_data.of_entity(connection, together, "ann", before=at, consumer="crm")) == 6
 
 
 def test_only_the_nearest_are_seen_and_none_of_the_same_moment_another_workload_or_canceled(
@@ -147,14 +147,14 @@ def test_what_items_that_were_not_sent_yet_would_read_is_measured_by_entity_and_
         ("ann", NOON + timedelta(hours=2)),
         ("ann", NOON),
     ]
-    found = history.lengths_before(connection, limited(letters, 2), asked)
+    found = full_data.lengths_before(connection, limited(letters, 2), asked)
     assert [[length - len('{"text": "letter "}') for _, length in each] for each in found] == [
         [3, 2],
         [],
         [1],
         [],
     ]
-    assert history.lengths_before(connection, letters, asked) == [[], [], [], []]
+    assert full_data.lengths_before(connection, letters, asked) == [[], [], [], []]
 
 
 def test_a_route_says_what_a_batch_costs_with_the_history_it_reads(connection: Connection) -> None:

@@ -9,7 +9,7 @@ from sqlalchemy import Connection, text
 
 from lanes.doors.item import Amendment
 from lanes.settling.story import happenings
-from lanes.store.doors import items, references
+from lanes.store.doors import full_data, items
 from lanes.store.settling import late_context
 from lanes.store.settling.story import records
 from lanes.words import Lane, Outcome
@@ -45,7 +45,7 @@ class Letters:
         self.now += timedelta(minutes=1)
         batch_id, waiting = submit(self.connection, self.version, now=self.now)
         of = {each.claim.work_id: {"payload": each.payload, "consumer": None} for each in waiting}
-        read = references.read(self.connection, self.version, of)
+        read = full_data.read(self.connection, self.version, of)
         late_context.note(self.connection, {id_: fingerprint(read.get(id_, ())) for id_ in of})
         tries = [tried(each, outcome, output, at=self.now) for each in waiting]
         save(self.connection, *tries, now=self.now, batch_id=batch_id)
