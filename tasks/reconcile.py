@@ -34,7 +34,7 @@ from lanes.provider.batches import BatchUnknown, ProviderBatch
 from lanes.provider.errors import Action, CallFailed
 from lanes.provider.results import RequestResult, ResultsCut, ResultsGone, results
 from lanes.settling.outcome import Response
-from lanes.store.batch import adoption, batches, doubts, orphans
+from lanes.store.batch import batches, doubts, orphans
 from lanes.store.batch.orphans import Orphan
 from lanes.store.money import bill as ledger
 from lanes.store.routing import turnarounds
@@ -80,7 +80,7 @@ async def reconcile_unresolved(at: Connections) -> BatchFinding | None:
 
 
 async def _reconcile_account(at: Connections, found: BatchFinding | None) -> BatchFinding | None:
-    for batch in await at.db.run(adoption.to_search, at.provider.account, now=await at.db.now()):
+    for batch in await at.db.run(doubts.to_search, at.provider.account, now=await at.db.now()):
         with log_ids(batch=batch.id):
             try:
                 finding = await _reconcile(at, batch)
@@ -189,9 +189,7 @@ async def _reconcile(at: Connections, batch: OpenBatch) -> BatchFinding:
         case BatchFinding.ADOPT:
             assert found.batch_id is not None
             ends = await at.db.run(turnarounds.expected_end, batch.id, now=now)
-            await at.db.run(
-                adoption.adopted, batch.id, found.batch_id, expected_end_at=ends, now=now
-            )
+            await at.db.run(doubts.adopted, batch.id, found.batch_id, expected_end_at=ends, now=now)
         case BatchFinding.RELEASE:
             note = f"never created: not listed within {at.provider.listing_grace_s} s; its items are ready again"
             await at.db.run(doubts.release, batch.id, note=note, now=now)
@@ -199,7 +197,7 @@ async def _reconcile(at: Connections, batch: OpenBatch) -> BatchFinding:
             await at.db.run(doubts.hold, batch.id, note=SEVERAL, now=now)
         case BatchFinding.HOLD | BatchFinding.WAIT:
             pass
-    await at.db.run(adoption.searched, batch.id, now=now)
+    await at.db.run(doubts.searched, batch.id, now=now)
     get_run_logger().info("batch %d without an answer: %s", batch.id, found.finding)
     return found.finding
 
@@ -222,11 +220,11 @@ async def is_ours(at: Connections, batch: OpenBatch, nonce: str) -> bool:
     """Return whether the results are the batch's own, by the nonce of the first; an adoption is proved or undone by it."""
     if not batch.unproved or batch.provider_batch_id is None:
         return True
-    now = await at.db.now()
     if nonce == batch.nonce:
-        await at.db.run(adoption.proved, batch.id, batch.provider_batch_id, now=now)
+        await at.db.run(doubts.proved, batch.id, batch.provider_batch_id)
         return True
-    await at.db.run(adoption.disproved, batch.id, batch.provider_batch_id, now=now)
+    now = await at.db.now()
+    await at.db.run(doubts.disproved, batch.id, batch.provider_batch_id, now=now)
     said = "batch %d: %s is not ours; it was let go"
     get_run_logger().error(said, batch.id, batch.provider_batch_id)
     return False

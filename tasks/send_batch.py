@@ -27,9 +27,9 @@ from lanes.provider.client import questions
 from lanes.provider.errors import FREEZES, OF_MODEL, Action, CallFailed
 from lanes.provider.requests import Writer
 from lanes.store import incidents
-from lanes.store.batch import adoption, batches, creates, doubts, orphans, priming, ready_work
+from lanes.store.batch import batches, creates, doubts, orphans, ready_work
 from lanes.store.batch.affording import Affording
-from lanes.store.batch.priming import CachePlan
+from lanes.store.batch.ready_work import CachePlan
 from lanes.store.doors import full_data
 from lanes.store.money import caching, holds, sharing
 from lanes.store.routing import turnarounds
@@ -163,7 +163,7 @@ async def _prepared(
     try:
         async with at.db.transaction() as run:
             now = now or run.now
-            taken = await run(adoption.unsure_counts, at.provider.account)
+            taken = await run(doubts.unsure_counts, at.provider.account)
             writing = _Writing(version, body, taken, plan.marked)
             affording = await run(Affording, version, marked=plan.marked, now=now)
             size = replace(most, requests=1) if primer_until else most
@@ -216,9 +216,9 @@ async def _planned(at: Connections, kind: BatchKind) -> tuple[Version, CachePlan
             marks = (await run(caching.weigh, version, Lane.BATCH, now=now)).marks
         except LookupError:  # no price is known for its model: nothing says that it pays
             marks = Marks.NONE
-        plan = await run(priming.plan, version, marks, now=now)
+        plan = await run(ready_work.cache_plan, version, marks, now=now)
         if plan.step is PrimerStep.SEND and 1 in await run(
-            adoption.unsure_counts, at.provider.account
+            doubts.unsure_counts, at.provider.account
         ):  # a batch of one request could not be told apart
             plan = replace(plan, step=PrimerStep.NONE)
     if plan.step is PrimerStep.WAIT and plan.until is not None:
@@ -349,7 +349,7 @@ async def _not_created(
     what = f"batch {prepared.batch_id} of {kind.workload} with {counted(prepared.items, 'item')}"
     if failure.as_create is NotCreated.MAYBE:
         async with at.db.transaction() as run:
-            await run(adoption.create_ended, prepared.batch_id, now=run.now)
+            await run(doubts.create_ended, prepared.batch_id, now=run.now)
         get_run_logger().warning("%s may exist: %s; collect finds out", what, failure)
         return
     async with at.db.transaction() as run:

@@ -15,7 +15,7 @@ from lanes.ids import BatchId
 from lanes.promises.incident import Promise
 from lanes.provider import batches as provider
 from lanes.provider.errors import CallFailed
-from lanes.store.batch import adoption, batches, collection, creates
+from lanes.store.batch import batches, collection, creates, doubts
 from lanes.store.settling import decisions
 from lanes.words import BatchState, Lane
 from tasks import collect, collector
@@ -88,7 +88,7 @@ async def test_the_grace_period_begins_when_the_create_ends(
 ) -> None:
     prepared = await intended(at, sender)
     sender.time.passes(seconds=9)
-    await at.db.run(adoption.create_ended, prepared.batch_id, now=await at.db.now())
+    await at.db.run(doubts.create_ended, prepared.batch_id, now=await at.db.now())
     sender.time.passes(seconds=1)
     assert await reconcile_unresolved(at) is BatchFinding.WAIT
     sender.time.passes(seconds=4)

@@ -17,7 +17,7 @@ from lanes.promises.incident import IncidentState, Promise
 from lanes.realtime.circuit import Fault
 from lanes.store import incidents, work
 from lanes.store.asking import through
-from lanes.store.batch import adoption, batches, doubts
+from lanes.store.batch import batches, doubts
 from lanes.store.figures import due
 from lanes.store.money import sharing
 from lanes.store.promises import recording, slack_posts
@@ -198,7 +198,7 @@ STATEMENTS: dict[str, tuple[Callable[[Connection], Any], str]] = {
         "ix_pack_check_repeated",
     ),
     "batches to look for": (
-        lambda c: adoption.to_search(c, "acme", now=NOON),
+        lambda c: doubts.to_search(c, "acme", now=NOON),
         "uq_batch_unresolved_requests",
     ),
     "open batches": (batches.open_batches, "'{collected,released}'"),

@@ -4,7 +4,19 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import datetime
 
-import sqlalchemy as sa
+from sqlalchemy import (
+    ARRAY,
+    BigInteger,
+    Connection,
+    Insert,
+    and_,
+    column,
+    func,
+    insert,
+    literal,
+    select,
+    update,
+)
 
 from lanes.batch.batch import AT_PROVIDER, PRIMER, CreateAnswer, Intent
 from lanes.ids import BatchId
@@ -15,7 +27,7 @@ from lanes.words import BatchState, WorkState
 
 
 def intend(
-    connection: sa.Connection,
+    connection: Connection,
     intent: Intent,
     packs: Sequence[Sequence[Claim]],
     *,
@@ -28,7 +40,7 @@ def intend(
         IntegrityError: the account has an unresolved batch already.
     """
     batch_id = connection.execute(
-        sa.insert(batch)
+        insert(batch)
         .values(
             **asdict(intent),
             state=BatchState.INTENDED,
@@ -43,17 +55,17 @@ def intend(
     return batch_id
 
 
-def own(connection: sa.Connection, batch_id: BatchId, packs: Sequence[Sequence[Claim]]) -> None:
+def own(connection: Connection, batch_id: BatchId, packs: Sequence[Sequence[Claim]]) -> None:
     """Give the batch the claimed work, of which each pack is one request; an older claim is only booked with it."""
     connection.execute(_members(batch_id, packs))
-    of_batch = sa.and_(batch_member.c.batch_id == batch_id, batch_member.c.work_id == work.c.id)
+    of_batch = and_(batch_member.c.batch_id == batch_id, batch_member.c.work_id == work.c.id)
     newest = batch_member.c.claim_no > work.c.claim_no
-    taken = sa.update(work).where(of_batch, newest)
+    taken = update(work).where(of_batch, newest)
     owned = {"state": WorkState.SUBMITTED, "batch_id": batch_id, "lease_until": None}
     connection.execute(taken.values(claim_no=batch_member.c.claim_no, **owned))
 
 
-def _members(batch_id: BatchId, packs: Sequence[Sequence[Claim]]) -> sa.Insert:
+def _members(batch_id: BatchId, packs: Sequence[Sequence[Claim]]) -> Insert:
     """Make every claim a member of the batch; numbers travel as texts, because the driver is slow with long lists of them."""
     columns = {
         "request_no": [number for number, pack in enumerate(packs) for _ in pack],
@@ -62,17 +74,17 @@ def _members(batch_id: BatchId, packs: Sequence[Sequence[Claim]]) -> sa.Insert:
         "claim_no": [claim.number for pack in packs for claim in pack],
     }
     numbers = [
-        sa.func.string_to_array(",".join(map(str, each)), ",").cast(sa.ARRAY(sa.BigInteger))
+        func.string_to_array(",".join(map(str, each)), ",").cast(ARRAY(BigInteger))
         for each in columns.values()
     ]
-    named = [sa.column(name, sa.BigInteger) for name in columns]
-    given = sa.func.unnest(*numbers).table_valued(*named, name="given").render_derived()
-    rows = sa.select(sa.literal(batch_id, sa.BigInteger), *given.c)
-    return sa.insert(batch_member).from_select(["batch_id", *columns], rows)
+    named = [column(name, BigInteger) for name in columns]
+    given = func.unnest(*numbers).table_valued(*named, name="given").render_derived()
+    rows = select(literal(batch_id, BigInteger), *given.c)
+    return insert(batch_member).from_select(["batch_id", *columns], rows)
 
 
 def submitted(
-    connection: sa.Connection,
+    connection: Connection,
     batch_id: BatchId,
     provider_batch_id: str,
     *,
@@ -85,7 +97,7 @@ def submitted(
     it stays where it went, so that each item is in one batch only. A twin of a batch that certainly is another of the
     provider's is for the caller to cancel.
     """
-    known = sa.select(batch).where(batch.c.id == batch_id)
+    known = select(batch).where(batch.c.id == batch_id)
     row = connection.execute(known.with_for_update(key_share=True)).one()
     if row.provider_batch_id == provider_batch_id:
         batches.change(connection, batch_id, unproved=False)
@@ -99,22 +111,17 @@ def submitted(
     late = "its create was answered after that, so it is cancelled"
     kept = PRIMER if row.note == PRIMER else None
     note = f"{row.note}; {late}" if released else kept
-    batches.change(
+    doubts.has_at_provider(
         connection,
         batch_id,
+        provider_batch_id,
+        said=f"Batch {batch_id} is {provider_batch_id}: its create was answered.",
+        now=now,
         state=BatchState.SUPERSEDED if released else BatchState.SUBMITTED,
-        provider_batch_id=provider_batch_id,
-        submitted_at=now,
         expected_end_at=expected_end_at,
-        ended_at=None,
         unproved=False,
         processed=0,
         note=note,
         cancel_at=now if released else batch.c.cancel_at,
     )
-    doubts.note(connection, batch_id, unknown_since=None)
-    said = f"Batch {batch_id} is {provider_batch_id}: its create was answered."
-    doubts.over(connection, batch_id, said, now=now)
-    payload = {"requests": row.requests, "items": row.items}
-    batches.announce(connection, "lanes.batch.submitted", batch_id, row.workload, payload, now=now)
     return CreateAnswer.UNWANTED if released else CreateAnswer.SUBMITTED

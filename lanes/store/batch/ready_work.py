@@ -1,42 +1,77 @@
-"""Batch work that is ready: its kinds, and which of it must leave outside the schedule.
+"""Batch work that is ready: its kinds, which of it must leave outside the schedule, and whether it waits for a primer.
 
-Work leaves early if its due time presses, or if an earlier run could not send it.
+Work leaves early if its due time presses, or if an earlier run could not send it. A primer is a batch of one request that
+fills the provider's cache for the next batch of its version.
 """
 
 from collections.abc import Generator, Mapping
 from contextlib import closing
+from dataclasses import dataclass
 from datetime import datetime
+from decimal import Decimal
 from typing import Any
 
-import sqlalchemy as sa
-from sqlalchemy import Connection, Select, and_, select
+from sqlalchemy import (
+    ARRAY,
+    ColumnElement,
+    Connection,
+    Select,
+    Text,
+    and_,
+    case,
+    column,
+    exists,
+    func,
+    literal,
+    or_,
+    select,
+    text,
+    true,
+    update,
+)
 
 from lanes.batch.batch import AT_PROVIDER, BatchKind
+from lanes.money.caching import (
+    SHORTEST_CACHED,
+    WARM_FOR,
+    BatchCache,
+    Marks,
+    PrimerStep,
+    marked_requests,
+    primer_saves,
+)
+from lanes.money.cost import shared_tokens
+from lanes.money.pack_size import PackSizes
 from lanes.packing import ClaimedWork
 from lanes.routing.lane_rules import EXPECTED_CALL
 from lanes.routing.prospect import Prospect
+from lanes.store import asking
+from lanes.store.asking import Ask, read_as
 from lanes.store.bulk import size_of, streamed
 from lanes.store.literals import is_among
+from lanes.store.money import sharing
 from lanes.store.routing import turnarounds
 from lanes.store.states import AWAITED_PRIMER
 from lanes.store.tables import batch, item, work, workload
 from lanes.store.tables.base import Moment
 from lanes.store.work import OF_ITEM, OF_WORK, claimable, claimed
 from lanes.store.workload.workloads import in_force
+from lanes.units import clock
 from lanes.words import ANSWERING, BatchState, Lane
+from lanes.workload.version import Version
 
 OUT = (BatchState.INTENDED, *AT_PROVIDER)  # its results may come
 NOTHING_SENT: Mapping[str, int] = {}
 
 
-def pressing(connection: sa.Connection, *, now: datetime) -> list[str]:
+def pressing(connection: Connection, *, now: datetime) -> list[str]:
     """Return the workloads whose batch work must leave now rather than by schedule: by due time, or put off until now.
 
     Paused workloads are left out, and so are those that were put off until later, unless they wait for a primer only.
     """
-    is_due = sa.or_(workload.c.submit_at.is_(None), workload.c.submit_at <= now)
-    waits = sa.case((workload.c.submit_at > now, workload.c.submit_at)).label("waits_until")
-    names = sa.select(workload.c.name, waits).where(
+    is_due = or_(workload.c.submit_at.is_(None), workload.c.submit_at <= now)
+    waits = case((workload.c.submit_at > now, workload.c.submit_at)).label("waits_until")
+    names = select(workload.c.name, waits).where(
         workload.c.paused_at.is_(None), is_due | _has_primer(out=True)
     )
     going = {row.name: row.waits_until for row in connection.execute(names)}
@@ -55,37 +90,37 @@ def safe_from(of: Prospect, waits_until: datetime, now: datetime) -> datetime:
     return waits_until + (of.back_at - now)
 
 
-def _has_primer(*, out: bool) -> sa.ColumnElement[bool]:
+def _has_primer(*, out: bool) -> ColumnElement[bool]:
     """Match a workload that was put off until a primer is back; it is `out`, or is not any more."""
     is_out = is_among(batch.c.state, OUT) == out
-    awaited = sa.exists().select_from(batch).where(sa.text(AWAITED_PRIMER), is_out)
+    awaited = exists().select_from(batch).where(text(AWAITED_PRIMER), is_out)
     return awaited.correlate(workload)
 
 
-def awaited_primer(connection: sa.Connection, name: str) -> Mapping[str, Any] | None:
+def awaited_primer(connection: Connection, name: str) -> Mapping[str, Any] | None:
     """Return the batch whose prefix in the provider's cache the workload waits for, None when it waits for none."""
-    its = sa.text(AWAITED_PRIMER), workload.c.name == name, is_among(batch.c.state, OUT)
+    its = text(AWAITED_PRIMER), workload.c.name == name, is_among(batch.c.state, OUT)
     joined = batch.join(workload, workload.c.name == batch.c.workload)
-    row = connection.execute(sa.select(batch).select_from(joined).where(*its)).mappings().first()
+    row = connection.execute(select(batch).select_from(joined).where(*its)).mappings().first()
     return None if row is None else dict(row)
 
 
-def hold(connection: sa.Connection, name: str, until: datetime) -> None:
+def hold(connection: Connection, name: str, until: datetime) -> None:
     """Put the workload off until a primer is back; a workload that another transaction holds is passed over."""
     _note(connection, name, submit_at=until)
 
 
-def due_before(until: Mapping[str, datetime], now: datetime) -> sa.Select[str]:
+def due_before(until: Mapping[str, datetime], now: datetime) -> Select[str]:
     """Select the workloads with unanswered batch work that is due from now on and before the moment given for it.
 
     Work is ranked by due time, so only the ranks in between are read.
     """
-    names = sa.literal(list(until), sa.ARRAY(sa.Text))
-    moments = sa.literal(list(until.values()), sa.ARRAY(Moment))
-    columns = sa.column("workload", sa.Text), sa.column("until", Moment)
-    asked = sa.func.unnest(names, moments).table_valued(*columns, name="asked").render_derived()
+    names = literal(list(until), ARRAY(Text))
+    moments = literal(list(until.values()), ARRAY(Moment))
+    columns = column("workload", Text), column("until", Moment)
+    asked = func.unnest(names, moments).table_valued(*columns, name="asked").render_derived()
     due = (
-        sa.select(work.c.id)
+        select(work.c.id)
         .join(item, item.c.id == work.c.item_id)
         .where(
             work.c.workload == asked.c.workload,
@@ -101,24 +136,24 @@ def due_before(until: Mapping[str, datetime], now: datetime) -> sa.Select[str]:
         .limit(1)
         .lateral("due")
     )
-    return sa.select(asked.c.workload).select_from(asked.join(due, sa.true()))
+    return select(asked.c.workload).select_from(asked.join(due, true()))
 
 
-def check_in(connection: sa.Connection, of: str | None, *, now: datetime) -> None:
+def check_in(connection: Connection, of: str | None, *, now: datetime) -> None:
     """Note that a run for one workload, or for all, looks for batch work from `now` on."""
     _note(connection, of, departed_at=now, departed_items=None)
 
 
-def _note(connection: sa.Connection, of: str | None, **values: Any) -> None:
+def _note(connection: Connection, of: str | None, **values: Any) -> None:
     """Write columns of one workload, or of all; those that other transactions hold are passed over."""
-    its = sa.true() if of is None else workload.c.name == of
-    free = sa.select(workload.c.name).where(its)
+    its = true() if of is None else workload.c.name == of
+    free = select(workload.c.name).where(its)
     free = free.with_for_update(key_share=True, skip_locked=True)
-    connection.execute(sa.update(workload).where(workload.c.name.in_(free)).values(**values))
+    connection.execute(update(workload).where(workload.c.name.in_(free)).values(**values))
 
 
 def put_off(
-    connection: sa.Connection,
+    connection: Connection,
     until: Mapping[str, datetime],
     *,
     of: str | None,
@@ -128,20 +163,20 @@ def put_off(
 
     Workloads that `until` does not name wait for their schedule.
     """
-    items = sa.case(sent, value=workload.c.name, else_=0) if sent else 0
+    items = case(sent, value=workload.c.name, else_=0) if sent else 0
     _note(connection, of, departed_items=items)
     ran = workload.c.submit_at.is_not(None) if of is None else workload.c.name == of
-    over = sa.update(workload).where(ran, workload.c.name.not_in(list(until)))
+    over = update(workload).where(ran, workload.c.name.not_in(list(until)))
     connection.execute(over.values(submit_at=None))
     for name, moment in until.items():
-        change = sa.update(workload).where(workload.c.name == name)
+        change = update(workload).where(workload.c.name == name)
         connection.execute(change.values(submit_at=moment))
 
 
-def _put_off(connection: sa.Connection, now: datetime) -> set[str]:
-    waits = sa.exists().where(work.c.workload == workload.c.name, claimable(Lane.BATCH, now))
+def _put_off(connection: Connection, now: datetime) -> set[str]:
+    waits = exists().where(work.c.workload == workload.c.name, claimable(Lane.BATCH, now))
     due = (workload.c.submit_at <= now) | _has_primer(out=False), workload.c.paused_at.is_(None)
-    put_off = sa.select(workload.c.name).where(*due, waits)
+    put_off = select(workload.c.name).where(*due, waits)
     return set(connection.execute(put_off).scalars())
 
 
@@ -198,3 +233,77 @@ def for_batch(kind: BatchKind, limit: int, *, now: datetime) -> Select[*tuple[An
         .limit(limit)
         .with_for_update(of=work, key_share=True, skip_locked=True)
     )
+
+
+COUNTED = 100_000  # items of the next batch
+
+# The version's newest batches that marked requests. One that was never created wrote nothing; of one of which most items were
+# answered, a request that marked probably was.
+LEFT_IN_CACHE = """
+select coalesce(bool_or(state = 'collected' and ended_at > :lately and 2 * answered > items), false) as warm,
+       max(id) filter (where is_primer and is_out) as primer,
+       max(stated_back_at) filter (where is_primer and is_out) as until,
+       coalesce(bool_or(is_primer and (is_out or coalesce(ended_at, intended_at) > :lately)), false) as primed
+  from (select *, succeeded + invalid as answered, requests = 1 as is_primer, state in ('submitted', 'ended') as is_out
+          from lanes.batch
+         where version_id = :version and marked_requests > 0 and state <> 'released'
+         order by id desc limit 50) b
+"""
+
+
+@dataclass(frozen=True)
+class CachePlan:
+    """The step of a version's next batch, and which of its requests mark their prefix; `until` bounds a primer's wait."""
+
+    marked: range
+    step: PrimerStep = PrimerStep.NONE
+    until: datetime | None = None
+    said: str = ""
+
+
+def cache_plan(
+    connection: Connection, version: Version, marks: Marks, *, now: datetime
+) -> CachePlan:
+    """Return the plan of the version's next batch, whose requests mark their prefix as `marks` says."""
+    shared = shared_tokens(version.spec)
+    if marks is Marks.NONE or (marks is Marks.SOME and shared < SHORTEST_CACHED):
+        return CachePlan(marked_requests(marks))
+    cache = left_in_cache(asking.through(connection), version, now=now)
+    whole = CachePlan(marked_requests(marks, warm=cache.warm))
+    if cache.warm:
+        return whole
+    prospects = turnarounds.prospects(connection, now=now)
+    until = cache.until or prospects.of_size(version, 1).stated_back_at
+    named = {version.workload: safe_from(prospects.of(version), until, now)}
+    endangers = bool(connection.execute(due_before(named, now)).first())
+    saves = _saved_by_primer(connection, version, shared, prospects.of(version), now)
+    match step := cache.step(saves=saves, endangers=endangers, now=now):
+        case PrimerStep.NONE:
+            return whole
+        case PrimerStep.SEND:
+            return CachePlan(whole.marked, step, until)
+        case PrimerStep.WAIT:
+            at_latest = clock(until, beside=now)
+            said = f"it waits for batch {cache.primer}, which primes the provider's cache, until {at_latest} at the latest"
+            return CachePlan(whole.marked, step, until, said)
+
+
+def left_in_cache(ask: Ask, version: Version, *, now: datetime) -> BatchCache:
+    """Return what earlier batches of the version left in the provider's cache."""
+    (row,) = ask(LEFT_IN_CACHE, version=version.id, lately=now - WARM_FOR)
+    return read_as(BatchCache, row)
+
+
+def _saved_by_primer(
+    connection: Connection, version: Version, shared: int, prospect: Prospect, now: datetime
+) -> Decimal:
+    """Return what a primer saves, less what the value of all items loses while they wait for it."""
+    spec, size = version.spec, PackSizes(sharing.in_force(connection)).of(version, Lane.BATCH)
+    ready = claimable(Lane.BATCH, now), work.c.workload == version.workload
+    some = select(work.c.id).where(*ready, work.c.version_id == version.id).limit(COUNTED)
+    items = connection.execute(select(func.count()).select_from(some.subquery())).scalar_one()
+    saved = primer_saves(-(-items // size), shared, model=spec.batch_model, at=now)
+    if not spec.value_usd:
+        return saved
+    lost = prospect.lost(early=True)
+    return saved - Decimal(items * spec.value_usd * lost * (1 - lost))

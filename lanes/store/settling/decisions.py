@@ -18,7 +18,7 @@ from lanes.settling import attempts
 from lanes.settling.attempts import LOST_LEASE
 from lanes.settling.outcome import Attempt, Judgment
 from lanes.store import signals
-from lanes.store.batch import adoption, batches, doubts
+from lanes.store.batch import batches, doubts
 from lanes.store.bulk import call_bytes, characters, one_of
 from lanes.store.doors.full_data import lengths_of
 from lanes.store.locks import PATIENCE, waiting_at_most
@@ -94,9 +94,9 @@ def _adopt(
             f"{provider_batch_id} is a stranger's: its results carry another's nonce"
         )
     if row.provider_batch_id is not None and row.provider_batch_id != provider_batch_id:
-        adoption.let_go(connection, batch_id)
+        doubts.let_go(connection, batch_id)
     expected = turnarounds.expected_end(connection, batch_id, now=now)
-    adoption.adopted(connection, batch_id, provider_batch_id, expected_end_at=expected, now=now)
+    doubts.adopted(connection, batch_id, provider_batch_id, expected_end_at=expected, now=now)
     return f"batch {batch_id} of {row.workload} is {provider_batch_id}: `collect` fetches its results when it has ended"
 
 

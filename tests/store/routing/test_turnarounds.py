@@ -10,7 +10,7 @@ from lanes.ids import BatchId
 from lanes.routing.turnaround import ObservedBatches, Turnaround
 from lanes.settling.story import happenings
 from lanes.store import asking
-from lanes.store.batch import adoption, collection, doubts
+from lanes.store.batch import collection, doubts
 from lanes.store.routing import turnarounds
 from lanes.store.settling.story import records
 from lanes.store.tables import batch
@@ -81,7 +81,7 @@ def test_a_batch_that_was_found_in_the_list_is_as_old_as_its_intent(connection: 
     admit(connection, "k", now=NOON, lane=Lane.BATCH)
     route(connection, now=NOON)
     batch_id, _ = intend(connection, letters)
-    adoption.adopted(
+    doubts.adopted(
         connection, batch_id, "msgbatch_7", expected_end_at=later(hours=3), now=later(hours=2)
     )
     home(connection, batch_id, now=later(hours=2, seconds=5))

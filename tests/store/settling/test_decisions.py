@@ -14,7 +14,7 @@ from lanes.json_data import call_bytes
 from lanes.money.cost import upper_bound
 from lanes.money.estimates import Estimates
 from lanes.packing import history_chars
-from lanes.store.batch import adoption, batches, collection, creates, doubts
+from lanes.store.batch import batches, collection, creates, doubts
 from lanes.store.doors import items
 from lanes.store.settling import decisions
 from lanes.words import BatchState, Lane
@@ -88,7 +88,7 @@ def test_a_batch_that_was_adopted_wrongly_can_be_said_to_be_another(
     decisions.adopt(connection, held, "msgbatch_8", now=NOON)
     assert row(connection, "batch").provider_batch_id == "msgbatch_8"
     decisions.adopt(connection, held, "msgbatch_7", now=NOON)  # a person may err twice
-    adoption.disproved(connection, held, "msgbatch_7", now=NOON)
+    doubts.disproved(connection, held, "msgbatch_7", now=NOON)
     with pytest.raises(ActionRefused, match="msgbatch_7 is a stranger's"):
         decisions.adopt(connection, held, "msgbatch_7", now=NOON)
 
@@ -320,12 +320,12 @@ def test_one_batch_at_the_provider_is_never_two_of_ours(
 def test_a_batch_that_was_disproved_keeps_its_number_of_requests_to_itself_until_it_is_decided(
     connection: Connection, letters: Version, held: BatchId
 ) -> None:
-    assert adoption.unsure_counts(connection, "acme") == {2}
-    adoption.adopted(connection, held, "msgbatch_7", expected_end_at=NOON, now=NOON)
-    assert adoption.unsure_counts(connection, "acme") == {2}
-    assert adoption.disproved(connection, held, "msgbatch_7", now=NOON)
-    assert not adoption.disproved(connection, held, "msgbatch_7", now=NOON)
+    assert doubts.unsure_counts(connection, "acme") == {2}
+    doubts.adopted(connection, held, "msgbatch_7", expected_end_at=NOON, now=NOON)
+    assert doubts.unsure_counts(connection, "acme") == {2}
+    assert doubts.disproved(connection, held, "msgbatch_7", now=NOON)
+    assert not doubts.disproved(connection, held, "msgbatch_7", now=NOON)
     assert doubts.strangers(connection, "acme", ["msgbatch_7", "msgbatch_8"]) == {"msgbatch_7"}
-    assert adoption.unsure_counts(connection, "acme") == {2}
+    assert doubts.unsure_counts(connection, "acme") == {2}
     resubmit(connection, held)
-    assert adoption.unsure_counts(connection, "acme") == set()
+    assert doubts.unsure_counts(connection, "acme") == set()
