@@ -21,7 +21,7 @@ class Departure(Form):
 
     @property
     def what(self) -> str:
-        """What the run's name says."""
+        """The text in the run's name."""
         return self.workload or "everything"
 
 

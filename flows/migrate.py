@@ -47,7 +47,7 @@ class Order(Form):
 
     @property
     def what(self) -> str:
-        """What the run's name says until it leads a rollout."""
+        """The text in the run's name until it leads a rollout."""
         by = PurePath(self.file).name or self.playbook
         return f"{self.workload} by {by}" if self.workload else "an open rollout without a run"
 

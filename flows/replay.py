@@ -36,7 +36,7 @@ class Reading(Selection, ReplayRange):
 
     @property
     def what(self) -> str:
-        """What the run's name says."""
+        """The text in the run's name."""
         return (
             self.workload if self.version is None else f"{self.workload} by version {self.version}"
         )

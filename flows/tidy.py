@@ -10,7 +10,7 @@ from tasks.tidy import archive_out, empty_out, sweep_out
 
 
 class Retention(Form):
-    """How long to keep what is not needed for ever."""
+    """The time that rows are kept before they are deleted."""
 
     refused_days: int = Field(default=90, ge=1, le=3650, title="Refused inputs (days)")
     """In lanes.rejected_log, 1 to 3650."""

@@ -24,7 +24,7 @@ class Grain(StrEnum):
 
 
 class Kind(StrEnum):
-    """What a figure counts. The comment names its word, its second count or sums, and what it times."""
+    """The facts that a figure counts. The comment names its word, its second count or sums, and what it times."""
 
     # in the minute in which it happened
     ROUTE = "route"  # decisions; the reason; what each lane would cost

@@ -31,7 +31,7 @@ Moment = Annotated[datetime, AfterValidator(lambda at: at if at.tzinfo else at.r
 
 
 class Selection(Form):
-    """What a replay asks of its range: the items that meet every condition given here, on one lane."""
+    """The part of a replay's range that it asks: the items that meet every condition given here, on one lane."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -137,7 +137,7 @@ class Generation:
 
     @property
     def name(self) -> str:
-        """What sentences call it."""
+        """Its name in sentences."""
         return f'generation {self.number} of "{self.workload}"'
 
     @property
@@ -153,7 +153,7 @@ class Generation:
 
 @dataclass
 class Preview:
-    """What a replay would ask, leave out and cost, estimated in US dollars.
+    """A replay before it runs: the items it would ask and leave out, and its estimated cost in US dollars.
 
     `items` would be asked: `examples` are the first keys. `skipped` would be asked as they were, `erased` have no payload any
     more, and `unmet` could not be tried by the condition over an item: `unmet_because` is the first reason. It `ends` by then
@@ -243,7 +243,7 @@ class ChangeKind:
 
 @dataclass
 class Diff:
-    """What a replay would change. `differing` counts items over the compared fields, `fields` over every field.
+    """The changes that a replay would make. `differing` counts items over the compared fields, `fields` over every field.
 
     `classes` are the values of `class_field`, the first field with a closed set of them: empty without one. `kinds` are of the
     compared fields, the most frequent first.

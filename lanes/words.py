@@ -6,7 +6,7 @@ from enum import StrEnum
 
 
 class Lane(StrEnum):
-    """Where an item is processed."""
+    """A way to process an item: at once, or in a batch."""
 
     REALTIME = "realtime"
     BATCH = "batch"
@@ -18,14 +18,14 @@ class Lane(StrEnum):
 
 
 class Mode(StrEnum):
-    """What a workload asks of its lanes."""
+    """The way a workload uses its lanes."""
 
     PLAIN = "plain"  # the first valid answer is authoritative
     LAMBDA = "lambda"  # real-time answers provisionally, batch settles later
 
 
 class Dedupe(StrEnum):
-    """What an input without a key is known by."""
+    """The identity of an input without a key."""
 
     KEY = "key"  # its place: the event's id, or file name and line
     CONTENT = "content"  # what it says: the same content is one item
@@ -59,7 +59,7 @@ class Purpose(StrEnum):
 
 
 class LabelBasis(StrEnum):
-    """How the item of a label was chosen; `review` labels count in no estimate, because their items are no fair sample."""
+    """How a label's item was chosen; `review` labels count in no estimate, because their items are no fair sample."""
 
     GIVEN = "given"  # by the sender of the label
     UNIFORM = "uniform"  # by the uniform share of the review queue
@@ -80,7 +80,7 @@ class WorkState(StrEnum):
 
 
 class ItemState(StrEnum):
-    """What is true of an item now (view `item_status`)."""
+    """The state of an item (view `item_status`); each comment names what changes it next."""
 
     RECEIVED = "received"  # committed, not routed; the router moves it
     ROUTED = "routed"  # its work is ready; a drain or `depart` moves it
@@ -93,7 +93,7 @@ class ItemState(StrEnum):
 
 
 class Standing(StrEnum):
-    """How much an answer counts."""
+    """The standing of an answer."""
 
     PROVISIONAL = "provisional"
     AUTHORITATIVE = "authoritative"
@@ -145,7 +145,7 @@ class FlushReason(StrEnum):
 
 
 class Outcome(StrEnum):
-    """How one attempt ended."""
+    """The outcome of one attempt."""
 
     VALID = "valid"  # an answer that satisfies the schema
     INVALID = "invalid"  # a billed answer that breaks the schema, or is missing from its pack
@@ -164,7 +164,7 @@ class Outcome(StrEnum):
 
 
 class Verdict(StrEnum):
-    """What a measurement says of its limit."""
+    """The verdict of a measurement on its limit."""
 
     PASSED = "passed"  # enough samples, within the limit
     FAILED = "failed"  # enough samples, beyond the limit
@@ -230,7 +230,7 @@ OPEN_REPLAY = (ReplayState.RUNNING, ReplayState.COMPLETE)  # neither promoted no
 
 @dataclass(frozen=True)
 class Signature:
-    """Who decided something, why, and when."""
+    """The author of a decision, with reason and time."""
 
     who: str
     why: str

@@ -228,7 +228,7 @@ FIRST_ANSWERS_S = 2.0  # a drain that begins has them first: what woke it has wa
 
 @dataclass(frozen=True)
 class DrainPace:
-    """How often a drain does what goes on beside its loop."""
+    """The intervals of a drain's background tasks."""
 
     renew_s: float = EVERY_S
     share_s: float = 1.0  # limits and circuits, with the other drains

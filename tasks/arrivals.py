@@ -52,7 +52,7 @@ RETRIED = 50  # kept events that are tried again in one round
 
 @dataclass(frozen=True)
 class DoorLimits:
-    """How much is admitted in one transaction, and how often one call waits for locks.
+    """The limits of one transaction at the event door, and how often one call waits for locks.
 
     The waits bound the cost of many locked keys to half a second; a single one is found with ten in 500 events.
     """

@@ -1,4 +1,4 @@
-"""What a run that asks the provider works with, opened together and closed together."""
+"""The connections of a run that calls the provider, opened together and closed together."""
 
 import asyncio
 import gc
@@ -51,7 +51,7 @@ class Connections:
 
     @property
     def lane_account(self) -> LaneAccount:
-        """What the load of the real-time lane is looked up by."""
+        """The key by which the load of the real-time lane is looked up."""
         return LaneAccount(self.provider.account, self.provider.most_calls, self.name)
 
     async def of(self, name: str) -> "Connections":

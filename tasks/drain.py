@@ -190,7 +190,7 @@ class Drain:
 
     @property
     def answered(self) -> int:
-        """How many items it has brought to an attempt."""
+        """The number of items that it has brought to an attempt."""
         return sum(each.state.answered for each in self.accounts)
 
     def ending(self) -> int | State[int]:

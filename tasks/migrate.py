@@ -152,7 +152,7 @@ class Lead:
 
     @property
     def page(self) -> str:
-        """Where the rollout's figures are."""
+        """The page with the rollout's figures."""
         return report.page(self.rollout, self._artifact_id)
 
     def headline(self) -> str:

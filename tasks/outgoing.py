@@ -53,7 +53,7 @@ class NothingTaken(LanesError):
 
 @dataclass
 class Offered:
-    """What Prefect said to some events."""
+    """Prefect's response to some events."""
 
     taken: list[Outgoing] = field(default_factory=list)
     refused: list[Outgoing] = field(default_factory=list)

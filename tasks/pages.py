@@ -42,7 +42,7 @@ AWAY = "Prefect could not be asked"
 
 @dataclass(frozen=True)
 class LookupLimits:
-    """How long the details of incidents may be looked up: two hundred at once are told all the same."""
+    """The time limits for looking up details of incidents: two hundred at once are posted all the same."""
 
     question_s: float = 3.0  # one question to Prefect
     round_s: float = 20.0  # all that is looked up in one round of telling

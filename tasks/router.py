@@ -37,7 +37,7 @@ HALVED = 400  # items of one that is saved in two statements: of fewer, the seco
 
 @dataclass(frozen=True)
 class RoutedPortion:
-    """How many items one transaction routed, how many of them were urgent, and how long the first of those had waited."""
+    """The result of one routing transaction: its items, the urgent ones, and how long the first of those had waited."""
 
     items: int = 0
     urgent: int = 0

@@ -1,4 +1,4 @@
-"""What a drain shares with the others through the database, beside its loop: limits, circuits, and what calls take.
+"""The state that drains share through the database, beside their loop: limits, circuits, and what calls take.
 
 A drain that cannot read or write them goes on with what it sees itself.
 """

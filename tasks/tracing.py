@@ -41,7 +41,7 @@ CLOSING_S = 5.0  # how long a run that ends waits for its last spans
 
 
 class SpanSink(Protocol):
-    """Where spans go, and whose are wanted there."""
+    """A receiver of spans, and the items whose spans it wants."""
 
     def samples(self, item: TracedItem) -> bool: ...
     def written(self, span: Span) -> bytes: ...

@@ -1,4 +1,4 @@
-"""What an ended call means for its items: attempts to save, and lines of the run's log."""
+"""The consequence of an ended call for its items: attempts to save, and lines of the run's log."""
 
 import time
 from collections.abc import Iterable, Sequence

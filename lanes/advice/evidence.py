@@ -27,7 +27,7 @@ MODELS = ("claude-haiku-5-5", "claude-sonnet-5-5", "claude-opus-5-5")  # held ag
 
 
 class Pattern(StrEnum):
-    """How a workload may use the lanes."""
+    """A way for a workload to use the lanes."""
 
     REALTIME = "realtime"
     BATCH = "batch"
@@ -36,7 +36,7 @@ class Pattern(StrEnum):
 
 
 class Leaning(StrEnum):
-    """What one criterion speaks for."""
+    """The pattern that one criterion speaks for."""
 
     REALTIME = "for realtime"
     BATCH = "for batch"
@@ -157,7 +157,7 @@ class ModelPrice:
 
 @dataclass(frozen=True)
 class Evidence:
-    """What was seen of one workload in a period. Counts are of items received in it and not canceled.
+    """The measurements of one workload in a period. Counts are of items received in it and not canceled.
 
     What is billed, estimated, compared and corrected is that of `version`, which is in force; `of_others` are the answers of
     other versions, which say nothing of its costs.

@@ -63,7 +63,7 @@ class BreakEven:
 
     @property
     def batch_net(self) -> float:
-        """What batch alone saves against real-time alone, each lane paid; negative: it costs more."""
+        """The savings of batch alone against real-time alone, each lane paid; negative: it costs more."""
         return self.net(0) + self.realtime_fixed_usd
 
     def realtime_month(self, items: float) -> float:

@@ -118,7 +118,7 @@ AGAIN_WITHIN = timedelta(hours=1)
 
 
 class NotCreated(Enum):
-    """What a failed create means for its batch."""
+    """The consequence of a failed create for its batch."""
 
     MAYBE = auto()  # it may exist: only the provider's list tells, after its grace period
     FOR_NOW = auto()  # the provider is busy, or was not reached at all

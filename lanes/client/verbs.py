@@ -52,7 +52,7 @@ T = TypeVar("T")
 
 
 class Fields(TypedDict, total=False):
-    """What may be said of an item beside its payload and key: the fields of an event. A time is aware, or an ISO 8601 text."""
+    """The fields of an item besides its payload and key, as in an event. A time is aware, or an ISO 8601 text."""
 
     due_at: datetime | str | None
     due_in_s: float | None

@@ -51,7 +51,7 @@ Consumer = Annotated[Line, Field(title="Consumer")]
 
 @dataclass(frozen=True)
 class Done:
-    """What an action did: a sentence that says what is true now, and data for programs.
+    """The result of an action: a sentence that says what is true now, and data for programs.
 
     `whole`: no part is missing. `left`: the same again does more. `page`: Markdown for the artifact `key`; most have none.
     """

@@ -72,7 +72,7 @@ TextLine = tuple[int, "str | Refused", str]  # number, the text or why it is non
 
 @dataclass
 class Admitted:
-    """What became of some lines of a job: the keys that exist now, every outcome, and the refused lines."""
+    """The outcome of some lines of a job: the keys that exist now, every outcome, and the refused lines."""
 
     job: str
     keys: list[str] = field(default_factory=list)

@@ -123,7 +123,7 @@ def read_budget(given: object) -> Decimal | None:
 
 @dataclass(frozen=True)
 class Admission:
-    """What became of one input: accepted, duplicate, or the reason of its refusal. `key` is the one it goes by."""
+    """The outcome of one input: accepted, duplicate, or the reason for its refusal. `key` is the one it goes by."""
 
     outcome: str
     detail: str | None
@@ -193,7 +193,7 @@ def read_submission(
 
 
 class AmendmentOutcome(StrEnum):
-    """What became of an amendment that a door took and whose item exists."""
+    """The outcome of an amendment that a door took and whose item exists."""
 
     AMENDED = "amended"  # its payload is in force
     DUPLICATE = "duplicate"  # its payload was in force already

@@ -63,7 +63,7 @@ select f.name from lanes.workload f
 
 @dataclass
 class SentItems:
-    """What this run sent, and what its doors said."""
+    """The items that this run sent, and how the doors answered."""
 
     keys: dict[str, list[str]] = field(default_factory=dict)  # by workload
     # of these, the keys of what came before the run

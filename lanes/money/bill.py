@@ -59,7 +59,7 @@ class BillDifference:
 
     @property
     def sentence(self) -> str:
-        """What differs."""
+        """The difference, as a sentence."""
         return f"{self.of.model} on {self.of.lane}: {self.said}"
 
 

@@ -25,7 +25,7 @@ FAILED_FOR = timedelta(hours=24)  # how long failed items are reported
 
 
 class MinuteCount(NamedTuple):
-    """What one minute of a workload adds to a share: `n` samples, `bad` of them."""
+    """One minute of a workload in a share: `n` samples, `bad` of them."""
 
     kind: Kind
     at: datetime

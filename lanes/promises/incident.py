@@ -20,7 +20,7 @@ READ_WITHIN = timedelta(minutes=1)  # the age of a message's figures when it is 
 
 
 class Promise(StrEnum):
-    """What is promised of a workload."""
+    """A promise about a workload."""
 
     BATCH_SLOW = "batch_slow"  # no batch takes longer than its kind does, or than its limit
     BATCH_FAILING = "batch_failing"  # few items of a batch stay without an answer
@@ -74,7 +74,7 @@ class IncidentState(StrEnum):
 
 
 class Handling(StrEnum):
-    """How a person handles an open incident until an end time."""
+    """A person's way of handling an open incident, until an end time."""
 
     SILENCED = "silenced"  # Slack is told nothing of it, nor of the next one of its kind
     ACKNOWLEDGED = "acknowledged"  # a person looks after it: Slack is told when it worsens and ends

@@ -39,7 +39,7 @@ Value = str | float
 
 
 class QualityMeasure(StrEnum):
-    """What is watched of the answers."""
+    """A property of the answers that is watched."""
 
     FIELD = "field"  # of the output: its classes, the quantiles of its numbers, or its length
     OUTCOME = "outcome"  # how attempts with an answer end: valid, invalid, refused or truncated

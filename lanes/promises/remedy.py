@@ -28,7 +28,7 @@ KEPT_BY = {
 
 
 class FormTarget(StrEnum):
-    """What a form belongs to in the Prefect UI."""
+    """The object in the Prefect UI that a form belongs to."""
 
     DEPLOYMENT = "deployment"  # its form, filled in as far as it is known
     BLOCK = "block"  # the editor of a workload

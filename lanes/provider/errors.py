@@ -8,7 +8,7 @@ from lanes.text import plain
 
 
 class Action(StrEnum):
-    """What to do about a failed call."""
+    """The reaction to a failed call."""
 
     RETRY = "retry"  # passing trouble: again, after a back-off
     SHED = "shed"  # overloaded: again, and let what can wait go to batch

@@ -279,7 +279,7 @@ class _CallTimes:
 
 
 class ServiceTimes:
-    """What calls of one drain took, by version."""
+    """The durations of one drain's calls, by version."""
 
     def __init__(self) -> None:
         self._lines: dict[VersionId, _CallTimes] = {}

@@ -30,7 +30,7 @@ PROBE = timedelta(seconds=15)
 
 
 class CircuitState(StrEnum):
-    """How a model is asked; the comment says who moves it on."""
+    """The state of a circuit: how its model is called. Each comment says what changes the state."""
 
     CLOSED = "closed"  # as far as there are places; a drain whose calls fault in a row opens it
     RESTING = "resting"  # not at all until `next_probe_at`; then the first drain that has work for it takes the probe

@@ -13,7 +13,7 @@ LATE = timedelta(seconds=5)
 
 @dataclass(frozen=True)
 class Sight:
-    """What a drain sees of itself and of the others."""
+    """A drain's view of itself and of the other drains."""
 
     keeps: bool  # it holds the role that stays warm
     wanted_by_successor: bool  # another drain waits to take that role over
@@ -73,7 +73,7 @@ READ_EVERY = timedelta(minutes=1)  # how often late events are looked for, as a 
 
 @dataclass(frozen=True)
 class Unserved:
-    """What stands on the real-time lane while no drain reads."""
+    """Work on the real-time lane while no drain claims any."""
 
     ready: int  # work that could be claimed
     received: bool  # some items are not routed yet

@@ -17,7 +17,7 @@ from lanes.workload.version import Version
 
 
 class CallEnding(StrEnum):
-    """How one call ended."""
+    """The way that one call ended."""
 
     ANSWERED = "answered"
     REFUSED = "refused"  # the request itself: the provider will never accept it

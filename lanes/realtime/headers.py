@@ -1,4 +1,4 @@
-"""What the headers of an answer say of the account's limits. Pure; whatever they hold, something can be made of it."""
+"""The account's limits, read from the headers of a response. Pure; whatever they hold, something can be made of it."""
 
 import math
 from collections.abc import Iterator, Mapping

@@ -35,7 +35,7 @@ DOWN_AFTER = 3  # faults of the provider in a row that are an outage, and no lon
 
 
 class Blame(StrEnum):
-    """Who pays for a fault."""
+    """The party that a fault is counted against."""
 
     ITEM = "item"  # others are answered: it spends the retry budget
     PACK = "pack"  # others are answered, and one of its items may be at fault: each is asked alone, and spends nothing
@@ -73,7 +73,7 @@ def at_fault(
 
 @dataclass
 class ModelHealth:
-    """How one model answers, as one drain sees it."""
+    """The health of one model, as one drain sees it."""
 
     answered_at: datetime | None = None
     # the work whose calls faulted since the last answer
@@ -88,7 +88,7 @@ class ModelHealth:
 
 
 class Health(Limiter):
-    """How the models of one account answer, and the circuits that all drains share."""
+    """The health of one account's models, and the circuits that all drains share."""
 
     def __init__(self, *, jitter: Callable[[], float] = random.random) -> None:
         self._jitter, self.circuits = jitter, KnownCircuits()

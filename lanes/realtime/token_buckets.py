@@ -263,7 +263,7 @@ class TokenBuckets:
 
 
 class CallNeeds:
-    """What calls take of the limits: by the predictions that were learned, else by the workloads' settings."""
+    """The share of the limits that calls take: by the predictions that were learned, else by the workloads' settings."""
 
     def __init__(self) -> None:
         self._learned: Mapping[str, Prediction] = {}

@@ -51,7 +51,7 @@ class TurnOrder:
 
 
 class ConsumerTurns:
-    """How much each waiting consumer of a workload was served lately."""
+    """Recent service of each waiting consumer of a workload."""
 
     def __init__(self) -> None:
         self._filled: set[str] = set()  # workloads whose last claim may have left something
@@ -67,7 +67,7 @@ class ConsumerTurns:
 
     @property
     def waiting(self) -> Mapping[str, int]:
-        """How many consumers of a workload take turns."""
+        """Return how many consumers of a workload take turns."""
         return {name: len(times) for name, times in self._times.items() if len(times) > 1}
 
     def order(

@@ -43,7 +43,7 @@ class Bar:
 
     @property
     def reach(self) -> float:
-        """How far it is drawn."""
+        """The largest value that is drawn."""
         return max(self.value, self.between[1]) if self.between else self.value
 
 

@@ -69,7 +69,7 @@ class CostFigures:
 
 @dataclass(frozen=True)
 class StateFigures:
-    """How many items of a workload stand where."""
+    """The items of a workload, counted by state."""
 
     workload: str
     state: str
@@ -78,7 +78,7 @@ class StateFigures:
 
 @dataclass(frozen=True)
 class RouteFigures:
-    """How many decisions fell for one reason."""
+    """The routing decisions for one reason."""
 
     workload: str
     lane: Lane
@@ -146,7 +146,7 @@ class BatchTotals:
 
 @dataclass(frozen=True)
 class AgreementFigures:
-    """How often authoritative results agreed with the provisional ones they replaced."""
+    """The agreement of authoritative results with the provisional ones they replaced."""
 
     workload: str
     compared: int
@@ -195,7 +195,7 @@ class Failure:
 
 @dataclass(frozen=True)
 class RefusalFigures:
-    """How many inputs the doors refused for one reason."""
+    """The inputs that the doors refused for one reason."""
 
     workload: str
     reason: str
@@ -267,7 +267,7 @@ class CallFigures:
 
     @property
     def items_per_call(self) -> float:
-        """How many items shared a call, on average."""
+        """The average number of items that shared a call."""
         return self.items / self.calls
 
 

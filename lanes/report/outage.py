@@ -1,4 +1,4 @@
-"""What a drain's run shows in Prefect while a model or the account does not answer: its state's message and an artifact."""
+"""An outage as a drain's run shows it in Prefect: the message of its state, and an artifact."""
 
 from collections.abc import Sequence
 from datetime import datetime

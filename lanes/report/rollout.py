@@ -102,7 +102,7 @@ class Progress:
 
     @property
     def until(self) -> datetime:
-        """When it ended; now, while it is open."""
+        """The moment at which it ended; now, while it is open."""
         return self.rollout.ended_at or self.now
 
 

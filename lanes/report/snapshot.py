@@ -1,4 +1,4 @@
-"""What is true of the lanes at one moment: what every rendering of the report reads."""
+"""The state of the lanes at one moment, which every rendering of the report reads."""
 
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -69,5 +69,5 @@ class Snapshot:
 
     @property
     def actual_usd(self) -> Decimal:
-        """What the period's items cost, without shadows and replays."""
+        """The cost of the period's items, without shadows and replays."""
         return sum((each.actual_usd for each in self.costs), Decimal(0))

@@ -1,4 +1,4 @@
-"""What a snapshot means, in words: the headline, a run in brief, savings, and how far batches are."""
+"""A snapshot in words: the headline, a run in brief, savings, and how far batches are."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, fields

@@ -80,7 +80,7 @@ Margin = Annotated[float, Field(strict=True, gt=0, lt=1)]
 
 
 class Measure(StrEnum):
-    """What can be measured of the lane that receives the traffic."""
+    """A measure of the lane that receives the traffic."""
 
     # share of the items of which a try failed or was not served, which the lane shed, or which are out too long
     ERROR_RATE = "error_rate"
@@ -228,7 +228,7 @@ class Measurement:
 
     @property
     def sides(self) -> "list[tuple[Measurement, Measurement]]":
-        """What is compared, step by step: this lane and the other."""
+        """The two sides that are compared, step by step: this lane and the other."""
         return [(each, each.other) for each in self.strata or (self,) if each.other is not None]
 
     @property

@@ -1,4 +1,4 @@
-"""What a rollout will do, before it starts: what its steps move and cost, and when its gates can decide at today's traffic.
+"""The plan of a rollout: what its steps move and cost, and when its gates can decide at today's traffic.
 
 A plan is made once and read twice: `lanes plan` prints it, and a rollout starts by it or is refused by it. It has no rule of
 its own: `judge` is asked about measurements as they would be, with the alpha that the rollout gives each gate.
@@ -216,7 +216,7 @@ class PlannedGate:
 
     @property
     def _tolerated(self) -> float:
-        """What it tolerates, as a share of wrong samples or a mean cost."""
+        """Return what the gate tolerates: a share of wrong samples, or a mean cost."""
         times = self.usual if self.gate.measure is Measure.SAVING else 1.0
         return times * self.gate.tolerated
 
@@ -302,7 +302,7 @@ class PlannedStep:
 
 @dataclass(frozen=True)
 class Readiness:
-    """How the batch lane keeps the preconditions of a playbook now.
+    """The state of a playbook's preconditions on the batch lane.
 
     `batches` of those that it asks for have come back or should have; `late` of them are not back in time with a result for
     every item.

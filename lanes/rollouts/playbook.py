@@ -30,7 +30,7 @@ WORDING = {"extra_forbidden": "no field has that name", "missing": "the field is
 
 
 class Direction(StrEnum):
-    """What receives the traffic: a lane, or a new version (on both lanes)."""
+    """The side that receives the traffic: a lane, or a new version (on both lanes)."""
 
     BATCH_TO_REALTIME = "batch_to_realtime"
     REALTIME_TO_BATCH = "realtime_to_batch"
@@ -46,7 +46,7 @@ class Direction(StrEnum):
 
     @property
     def giving(self) -> str:
-        """What gives the traffic away, as sentences call it."""
+        """The side that gives the traffic away, as sentences name it."""
         return "the old version" if self is Direction.VERSION else "the other lane"
 
     @property

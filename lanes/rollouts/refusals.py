@@ -1,4 +1,4 @@
-"""What forbids a rollout to begin or to advance, and a person to move its split."""
+"""The reasons that forbid a rollout to begin or to advance, or a person to move its split."""
 
 from collections.abc import Iterable
 from math import ceil, inf

@@ -129,12 +129,12 @@ class Rollout:
 
     @property
     def goes_to(self) -> str:
-        """Where the share goes, as sentences call it."""
+        """The side that the share goes to, as sentences name it."""
         return "real-time" if self.version is None else f"version {self.version}"
 
     @property
     def back_to(self) -> str:
-        """What a failure, an abort or a no leads back to."""
+        """The share that a failure, an abort or a declined approval restores."""
         if self.version is not None:
             return f"back to version {self.version_before} for all items"
         if self.inherited_before:
@@ -143,13 +143,13 @@ class Rollout:
 
     @property
     def at_most_minutes(self) -> int | None:
-        """How long the step in force may take; None without a limit."""
+        """The time that the step in force may take, in minutes; None without a limit."""
         minutes = self.now_at.hold.at_most_minutes
         return None if minutes is None else minutes + self.extended_minutes
 
     @property
     def step_ends_at(self) -> datetime | None:
-        """When the step in force has had all its time; None without a limit, and while a person is asked or it is over."""
+        """When the step in force has used all its time; None without a limit, and while a person is asked or it is over."""
         minutes = self.at_most_minutes
         if minutes is None or not self.entered or self.state is not RolloutState.RUNNING:
             return None
@@ -233,7 +233,7 @@ class HoldReason(StrEnum):
 
 
 class Happened(StrEnum):
-    """What a line of a rollout's log says; Prefect has it as the event `lanes.rollout.<word>`."""
+    """The event in a line of a rollout's log; Prefect has it as the event `lanes.rollout.<word>`."""
 
     STARTED = "started"
     STEPPED = "stepped"  # the share of a step is in force

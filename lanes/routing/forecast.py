@@ -26,7 +26,7 @@ MOST_EXAMPLES = 20
 
 @dataclass(frozen=True)
 class LaneConditions:
-    """What routing weighs besides the item and its version: splits, times of batches, budgets, load, and shared calls.
+    """What routing weighs besides item and version: splits, times of batches, budgets, load, and shared calls.
 
     Without a load, real time has room; without prospects, batches take as long as the version says.
     """

@@ -23,7 +23,7 @@ MAY_WAIT = "; it may wait for a batch"  # ends the reason why an item left real 
 
 
 class Ranked(Protocol):
-    """What the rank of an item depends on."""
+    """The properties of an item that its rank depends on."""
 
     @property
     def received_at(self) -> datetime: ...

@@ -26,7 +26,7 @@ class RoutedCount(NamedTuple):
 
 
 class MixPart(NamedTuple):
-    """What a reason, of a consumer and version, added to the share of batch, -1 to 1."""
+    """The part that one reason, consumer and version added to the share of batch, -1 to 1."""
 
     reason: str
     consumer: str

@@ -131,7 +131,7 @@ class AccountRooms:
 
 @dataclass(frozen=True)
 class Guards:
-    """What may send an item that may wait to a batch: a budget beyond its soft limit, or real time without room."""
+    """The guards that send an item that may wait to a batch: a budget beyond its soft limit, or real time without room."""
 
     budgets: Sequence[BudgetStatus] = ()
     room: Room | AccountRooms | None = None  # None: real time has room

@@ -23,7 +23,7 @@ from lanes.workload.version import Version
 
 
 class ArrivedItem(NamedTuple):
-    """What routing knows of an item.
+    """An item as routing sees it.
 
     `length` counts its payload's characters as JSON, where the database did; the payload is then empty if no rule reads it.
     `earlier` are the lengths of the earlier items of its entity that an authoritative pass would see, newest first.

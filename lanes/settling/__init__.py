@@ -1,1 +1,1 @@
-"""What answers do to their items: attempts, outcomes, settling, corrections, the story of an item, and listings."""
+"""The effects of answers on their items: attempts, outcomes, settling, corrections, the story of an item, and listings."""

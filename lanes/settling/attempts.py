@@ -27,7 +27,7 @@ LOST = Judgment(Outcome.MISSING, error="the batch ended without a result for it"
 
 @dataclass(frozen=True)
 class CallTimes:
-    """When a call, or a batch, began and ended, by the database's clock."""
+    """The times at which a call, or a batch, began and ended, by the database's clock."""
 
     started_at: datetime
     ended_at: datetime

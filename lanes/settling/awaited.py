@@ -1,4 +1,4 @@
-"""What a person who follows some items is waiting for, as a sentence that names what moves them on."""
+"""The status line for a person who follows some items: it names the process that moves them on."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -57,7 +57,7 @@ class DepartRun:
 
 @dataclass(frozen=True)
 class Movers:
-    """What is known of the processes that move batch work on.
+    """The processes that move batch work on.
 
     These are the run of `depart` that was asked for, how often `collect` looks, and whether batches take their usual
     time, which those of the local stand-in do not.

@@ -14,7 +14,7 @@ from lanes.routing.prospect import BatchDeparture
 
 
 class JobState(StrEnum):
-    """Where a job stands."""
+    """The state of a job."""
 
     SENDING = "sending"  # as a whole, and not all of it has arrived
     OPEN = "open"  # some of its items are still owed something
@@ -60,7 +60,7 @@ class JobStatus:
 
     @property
     def over(self) -> int:
-        """How many items are settled, failed or canceled."""
+        """The number of items that are settled, failed or canceled."""
         return self.settled + self.failed + self.canceled
 
     @property

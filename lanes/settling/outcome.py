@@ -48,7 +48,7 @@ class Response(NamedTuple):
 
 
 class Judgment(NamedTuple):
-    """How one item fared in a response, or without any.
+    """The verdict on one item of a response, or of a call without a response.
 
     `spends` is false where the item is not to blame; `alone` is true where another item of its call may be.
     `refused_call` names the call that the provider refused for its content, where that may be due to its version.

@@ -1,4 +1,4 @@
-"""What an attempt does to its work and its item: the one place where answers gain their standing."""
+"""The consequence of an attempt for its work and its item. Only this module gives answers their standing."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -22,7 +22,7 @@ FINAL = (*HOPELESS, Outcome.GIVEN_UP)
 
 
 class BatchDebt(StrEnum):
-    """What the batch lane owes an item after an attempt on the real-time lane."""
+    """The batch work that an item is owed after an attempt on the real-time lane."""
 
     PASS = "pass"  # the authoritative pass over the answer that stands: work, and no route
     ANSWER = "answer"  # real time could not answer it: a route to the batch lane, and work

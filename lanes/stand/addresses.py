@@ -1,4 +1,4 @@
-"""Where everything of a stand is: addresses to open, and to give to other programs, and psql. None of them holds a secret."""
+"""The addresses of a stand, to open or to give to other programs, and psql. None of them holds a secret."""
 
 import shutil
 from collections.abc import Callable, Mapping, Sequence

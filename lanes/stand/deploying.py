@@ -1,4 +1,4 @@
-"""What this release declares for Prefect, what Prefect has of it, and how the two differ."""
+"""The objects that this release declares for Prefect, and how those that Prefect has differ from them."""
 
 from collections import defaultdict
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""What `lanes doctor` finds: each check is well, or one sentence says what is wrong and what to do."""
+"""The findings of `lanes doctor`: each check passes, or one sentence says what is wrong and what to do."""
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -17,7 +17,7 @@ from lanes.stand.whereabouts import find_checkout, find_home
 
 
 class CheckVerdict(StrEnum):
-    """How a check came out. "Could not look" is not "well"."""
+    """The verdict of a check. "Could not look" is not "well"."""
 
     OK = "ok"
     WRONG = "wrong"

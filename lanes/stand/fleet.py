@@ -24,7 +24,7 @@ SESSIONS = """
 
 @dataclass(frozen=True)
 class HostReport:
-    """What a supervisor tells of its host: the release of Lanes, and how far its clock is ahead of Postgres's."""
+    """A supervisor's report about its host: the release of Lanes, and how far its clock is ahead of Postgres's."""
 
     host: str
     release: str

@@ -1,4 +1,4 @@
-"""What a running stand tells the rest of Lanes: addresses, ports, pids, what belongs to whom, and the roles of its Postgres."""
+"""A running stand, described for the rest of Lanes: addresses, ports, pids, what belongs to whom, and the roles of its Postgres."""
 
 import hmac
 import os
@@ -88,7 +88,7 @@ class StandInfo:
 
     @property
     def ui_url(self) -> str:
-        """Where an operator opens Prefect."""
+        """The address at which an operator opens Prefect."""
         return self.prefect_api_url.removesuffix("/").removesuffix("/api")
 
     def credentials(self) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""What a stand runs with: by variable, what it was put up with. Of a secret a fingerprint is kept, and nothing else."""
+"""The settings that a stand was started with, by variable. Of a secret, only a fingerprint is kept."""
 
 import hashlib
 import os

@@ -1,4 +1,4 @@
-"""What a stand keeps on this machine: private files, ports, locks, and which processes are still ours."""
+"""A stand's belongings on this machine: private files, ports, locks, and the processes that are still ours."""
 
 import hmac
 import json

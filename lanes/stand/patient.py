@@ -1,4 +1,4 @@
-"""What the checks of `lanes doctor` look at: a checkout, its stand, and what that runs with."""
+"""The subject of `lanes doctor`'s checks: a checkout, its stand, and the settings that the stand runs with."""
 
 from collections.abc import Callable
 from functools import cached_property

@@ -1,4 +1,4 @@
-"""What Lanes asks a Prefect server, over its HTTP API."""
+"""Lanes' client of a Prefect server's HTTP API."""
 
 import base64
 import os

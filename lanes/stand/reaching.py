@@ -1,4 +1,4 @@
-"""How a command reaches Prefect, and reads and changes the blocks of workloads there.
+"""A command's access to Prefect, and to the blocks of workloads there.
 
 The server is the one that the environment names, else that of this checkout's stand.
 """

@@ -1,4 +1,4 @@
-"""What a stand runs with, as far as one can tell in this shell, and where the shell differs.
+"""The settings that a stand runs with, as far as this shell can tell, and where the shell differs.
 
 Secrets that the shell lacks are read from Prefect's blocks, which hold them as `lanes up` wrote them; nothing else does.
 """

@@ -28,7 +28,7 @@ LIMIT_S = 5  # of each question; they are asked beside each other
 
 
 class Condition(StrEnum):
-    """What is true of a component."""
+    """The condition of a component."""
 
     RUNNING = "running"  # ours, and answers
     YOURS = "yours"  # the user's own, and answers

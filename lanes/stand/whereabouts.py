@@ -1,4 +1,4 @@
-"""Where a stand is and keeps its state, and where the items are: the environment says so, else this checkout."""
+"""The place of a stand, its state and the items: the environment names it, else it is this checkout."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""What the steps of one `up` share: the settings, what is known so far, and how to start a process once."""
+"""The state that the steps of one `up` share: settings, findings so far, and the start of a process, once."""
 
 import os
 import sys

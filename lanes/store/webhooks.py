@@ -58,7 +58,7 @@ class KeptEvent:
 
     @property
     def subject(self) -> str:
-        """What the event is about: the events of one subject keep their order."""
+        """The subject of the event; events of one subject keep their order."""
         of = ("key", "job", "batch_id", "incident_id", "rollout_id")
         found = next((f"{each} {self.payload[each]}" for each in of if each in self.payload), "")
         return f"{self.resource} {found}"
@@ -66,7 +66,7 @@ class KeptEvent:
 
 @dataclass(frozen=True, slots=True)
 class WebhookPage:
-    """What to send to a subscriber now, what waits `behind` an event of the same subject, and how far that leads."""
+    """Events to send to a subscriber now, those that wait `behind` one of the same subject, and the last position read."""
 
     to: Subscriber
     send: list[KeptEvent]
@@ -76,7 +76,7 @@ class WebhookPage:
 
 @dataclass(frozen=True, slots=True)
 class WebhookReply:
-    """How one request ended: `error` is None where the subscriber took the event."""
+    """The outcome of one request; `error` is None if the subscriber took the event."""
 
     error: str | None
     retry_after: timedelta = timedelta(0)

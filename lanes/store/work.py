@@ -267,7 +267,7 @@ class ClaimKind(StrEnum):
 
 @dataclass(frozen=True)
 class ClaimBounds:
-    """What a claim looks for: work from the rank `since` of its workload on, and not that of the versions in `but`.
+    """The bounds of a claim: work from the rank `since` of its workload on, and not that of the versions in `but`.
 
     It ranks `before` a moment, if one is given. Where `only` names versions, only their work; where `pressing`, only what is
     urgent or due; where `turns` names consumers, so much of each of them, of one workload. The workloads share `most_bytes`:

@@ -200,7 +200,7 @@ def _compiled(key: str) -> "Rule":
 
 
 class Context(Form):
-    """What a batch reads besides its item: it is told to the model as context, escaped, and counted in every estimate."""
+    """The context that a batch reads besides its item: given to the model, escaped, and counted in every estimate."""
 
     entity: EntityHistory = Field(default_factory=EntityHistory, title="Entity history")
     """Earlier items of the same entity."""

@@ -1,4 +1,4 @@
-"""What the answers to a golden set say of a new version: its score beside that of the version in force."""
+"""The score of a new version on a golden set, beside that of the version in force."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass

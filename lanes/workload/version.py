@@ -75,7 +75,7 @@ def _priced(text: str, variables: Sequence[str], info: ValidationInfo) -> str:
 
 
 class ConsumerTerms(Form):
-    """How a workload serves one consumer."""
+    """The terms on which a workload serves one consumer."""
 
     weight: int = Field(default=1, ge=1, le=100, title="Weight")
     """Share of the workload's real-time calls relative to other consumers while items of both wait, 1 to 100."""
@@ -369,7 +369,7 @@ class Spec(BaseModel):
 
     @property
     def usual_turnaround(self) -> timedelta:
-        """How long half of the submitted batches take at most until their answers are here."""
+        """The median time from submitting a batch to reading its answers."""
         return timedelta(minutes=self.batch_expected_minutes)
 
 

@@ -39,7 +39,7 @@ MOST_ITEMS = 200
 
 @dataclass(frozen=True)
 class AdvisedVersion:
-    """What advice on a workload takes from the columns of its version in force."""
+    """The columns of a workload's version in force that advice reads."""
 
     workload: str
     version: VersionId

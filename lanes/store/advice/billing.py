@@ -1,4 +1,4 @@
-"""What the lanes billed for live work, as the figures count it: prices, days, other models, and what was saved."""
+"""The bill of each lane for live work, by the figures: prices, days, other models, and savings."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence

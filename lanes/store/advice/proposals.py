@@ -37,7 +37,7 @@ NOT_LATE = "its recorded reads no longer show that it reads late"
 
 @dataclass(frozen=True)
 class Review:
-    """What is proposed for a workload, and why not for some of the consumers who read late."""
+    """The proposals for a workload, and why some consumers who read late get none."""
 
     proposed: list[ProposedRollout] = field(default_factory=list[ProposedRollout])
     refused: dict[str, str] = field(default_factory=dict[str, str])

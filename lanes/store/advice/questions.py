@@ -1,4 +1,4 @@
-"""What is asked of the database for advice on workloads."""
+"""The queries behind the advice on workloads."""
 
 from lanes.store.states import ANSWERING
 

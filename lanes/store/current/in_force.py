@@ -172,7 +172,7 @@ def differences(connection: Connection, files: Sequence[SqlFile]) -> list[str]:
 
 
 class _Twins:
-    """What the database would have of each file: created for all present objects at once, again for what uses a changed one."""
+    """The database's own form of each file: created for all present objects at once, again for users of a changed one."""
 
     def __init__(
         self, connection: Connection, files: Sequence[SqlFile], found: list[DbObject]

@@ -184,7 +184,7 @@ select (select count(*) from gone) as deleted, (select max(id) from looked_at) a
 
 @dataclass(frozen=True)
 class Deleted:
-    """How many rows were deleted, and the id to continue from; None: all were examined."""
+    """The number of rows that were deleted, and the id to continue from; None: all were examined."""
 
     rows: int
     onwards: int | None

@@ -51,7 +51,7 @@ _KNOWN = (
 
 @dataclass(frozen=True)
 class RoutedUpTo:
-    """How far what a workload received was taken: the due time of the last that was not urgent, and the last that had none."""
+    """How far a workload was routed: the due time of its last item that was not urgent, and its last item without one."""
 
     due_at: datetime | None = None
     id: ItemId | None = None

@@ -1,4 +1,4 @@
-"""What the watch of the answers' quality reads: new attempts and labels in portions, at the same cost whatever the traffic.
+"""The input of the quality watch: new attempts and labels in portions, at the same cost whatever the traffic.
 
 Nothing is written while items are answered. Of more than `MOST` new rows every n-th is read, so that the rest of a long batch
 is seen as well as its beginning. Rows that a transaction writes meanwhile may be missed: it is a sample.

@@ -1,4 +1,4 @@
-"""What the ledger knows of the provider's bill, by period, model and lane, and the incidents about it."""
+"""The ledger's side of the provider's bill, by period, model and lane, and the incidents about it."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence

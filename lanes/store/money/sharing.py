@@ -1,4 +1,4 @@
-"""How calls share at present, kept for half a minute, and the decisions about pack sizes."""
+"""The present pack sizes of calls, cached for half a minute, and the decisions about them."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta

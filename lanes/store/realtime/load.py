@@ -141,7 +141,7 @@ def live_per_s(connection: Connection, share: float, *, now: datetime) -> float:
 
 @dataclass(frozen=True)
 class Backlog:
-    """What waits on a lane: how much, and since when the most urgent of it may be served."""
+    """The work that waits on a lane: how much, and since when the most urgent of it may be served."""
 
     ready: int
     ready_since: datetime | None

@@ -31,7 +31,7 @@ from lanes.workload.version import Version
 
 @dataclass(frozen=True)
 class PaidClaims:
-    """What was claimed, most urgent first.
+    """The work that was claimed, most urgent first.
 
     Of the workloads in `held_back` something waits: for reserved money, or for a budget that another transaction holds.
     Those in `stopped` have less left than any call of theirs may cost.

@@ -1,4 +1,4 @@
-"""What is decided about a replay: compared, promoted, taken back, forgotten."""
+"""The decisions about a replay: compare, promote, demote, drop."""
 
 from collections.abc import Iterator
 from datetime import datetime, timedelta

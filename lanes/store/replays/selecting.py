@@ -1,4 +1,4 @@
-"""What a replay makes of a part of the stream: the items that it asks, and those that it leaves out."""
+"""The selection of a replay from a part of the stream: the items that it asks, and those that it leaves out."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field

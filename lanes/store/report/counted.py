@@ -1,4 +1,4 @@
-"""What the report has of figures alone: they are read once, and each section is a sum of them."""
+"""The report's sections that come from figures alone: they are read once, and each section is a sum of them."""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import datetime

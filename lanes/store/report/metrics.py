@@ -31,7 +31,7 @@ TOKENS = {"input": "input", "output": "output", "cached": "cache_read", "written
 
 
 class MetricKind(StrEnum):
-    """How Prometheus reads a metric."""
+    """The Prometheus type of a metric."""
 
     COUNTER = "counter"  # since the month began (UTC)
     GAUGE = "gauge"

@@ -113,7 +113,7 @@ select (select count(*) from compared) as compared,
 
 @dataclass(frozen=True)
 class Pairs:
-    """What both lanes answered to the same items.
+    """The answers of both lanes to the same items.
 
     `differing` of `compared` pairs differ; `wrong` holds how many labeled ones are wrong on the receiving lane only, on the
     other only, and alike. `both_wrong` of those alike are wrong. `answered` counts shadows that the receiving lane answered

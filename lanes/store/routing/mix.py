@@ -1,4 +1,4 @@
-"""What routing decided, from its figures: by the hour for promises, in two periods for `lanes why`; and what was changed."""
+"""Routing decisions from figures: by hour for promises, in two periods for `lanes why`; and the changes that people made."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence

@@ -66,7 +66,7 @@ select id, workload, :version, 'batch', 'authoritative', newest, 'ready', :now, 
 
 @dataclass
 class LateRound:
-    """How far the items of a workload were compared in the window that opened then: all but those below `before`."""
+    """The progress of comparing a workload's items in the window that opened then: all but those below `before`."""
 
     opened: str
     before: ItemId = NEWEST

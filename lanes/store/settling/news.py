@@ -78,7 +78,7 @@ class Gap:
 
 
 class Tail:
-    """How far a table was read. Every row is read once, however late it was committed.
+    """The place up to which a table was read. Every row is read once, however late it was committed.
 
     A reading takes three steps in this order, each seeing what was committed before it: the transactions that write to
     the table (`writing`), the rows in the `gaps`, the rows beyond `high`. Then `read` learns all three.

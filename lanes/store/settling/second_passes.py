@@ -1,4 +1,4 @@
-"""What the second passes of versions that leave some out have shown; each turn of a duty reads what came since the last."""
+"""The results of second passes, for versions that sample them; each turn of a duty reads the new ones."""
 
 from datetime import datetime, timedelta
 from typing import Any

@@ -26,7 +26,7 @@ class FigureGrain(TypedColumns):
 
 
 class FigureKey(TypedColumns):
-    """What is counted, of whom, and when."""
+    """The key of a figure: what it counts, of which workload, and when."""
 
     at: Named[datetime] = column("Its beginning")
     workload: Named[str]

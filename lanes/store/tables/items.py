@@ -1,4 +1,4 @@
-"""What came in: items, their revisions, amendments and labels, refused inputs, golden sets; where items go: splits and routes.
+"""Tables of inputs (items, revisions, amendments, labels, refused inputs, golden sets), splits and routes.
 
 A golden set is labeled items that a new version answers before it is in force, its answers, and the runs that compare them.
 """

@@ -1,4 +1,4 @@
-"""What calls brought: responses and attempts, results, corrections and reads; replays and their promotions."""
+"""Tables of what calls returned: responses and attempts, results, corrections and reads; replays and their promotions."""
 
 from datetime import datetime
 from decimal import Decimal

@@ -1,4 +1,4 @@
-"""What may be spent: budgets, overheads, and what is known of the provider's cache and limits."""
+"""Tables of money: budgets, overheads, and what is known of the provider's cache and limits."""
 
 from datetime import date, datetime
 from decimal import Decimal

@@ -1,4 +1,4 @@
-"""What is told to others: incidents and outages, Slack posts, events out; and how far the event stream was read."""
+"""Tables of messages to others: incidents and outages, Slack posts, events out; and how far the event stream was read."""
 
 from datetime import date, datetime
 from typing import Any

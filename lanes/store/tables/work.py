@@ -1,4 +1,4 @@
-"""What is owed, the batches that own it, and what packing does to answers."""
+"""Tables of work, the batches that own it, and the effect of packing on answers."""
 
 from datetime import datetime
 from decimal import Decimal

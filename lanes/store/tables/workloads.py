@@ -1,4 +1,4 @@
-"""What is asked for: workloads and their versions."""
+"""Tables of workloads and their versions."""
 
 from datetime import datetime
 from typing import Any

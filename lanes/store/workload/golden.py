@@ -171,7 +171,7 @@ class GoldenItem:
 
 @dataclass(frozen=True)
 class GoldenLine:
-    """What became of a line: `added`, `replaced`, `duplicate`, or the reason of a refusal with a sentence."""
+    """The outcome of a line: `added`, `replaced`, `duplicate`, or the reason of a refusal with a sentence."""
 
     place: str
     key: str | None
