@@ -1,4 +1,4 @@
-"""A running stand, described for the rest of Lanes: addresses, ports, pids, what belongs to whom, and the roles of its Postgres."""
+"""A running stand: addresses, ports, pids, what belongs to whom, and the roles of its Postgres."""
 
 import hmac
 import os

@@ -46,7 +46,7 @@ BELIEVED_S = 60.0
 
 
 class WorkerCounts:
-    """The number of Prefect's workers, read apart from the scrapes: an answer of Prefect takes longer than one of the database."""
+    """Counts of Prefect's workers, read apart from the scrapes: an answer of Prefect takes longer than one of the database."""
 
     def __init__(self, runs: RunsWith) -> None:
         self._runs = runs
