@@ -3,8 +3,8 @@
 from prefect import State, flow
 
 from lanes.commands import actions, alerts
-from lanes.commands.jobs import JobAction
-from lanes.commands.review import AcceptQuality, LabelItem
+from lanes.commands.items import JobAction
+from lanes.commands.labels import AcceptQuality, LabelItem
 from tasks.by_hand import by_hand, show_replay
 
 Ended = str | State[str]

@@ -4,8 +4,8 @@ from prefect import State, flow
 from prefect.logging import get_run_logger
 from pydantic import Field
 
-from lanes.replays import Selection
 from lanes.report import replay as report
+from lanes.rollouts.replays import Selection
 from lanes.workload.form import FARTHEST, LARGEST, Form, Line, SignedLine, of_workloads
 from tasks.replay import ask_to_depart, begin_replay, read_stream, write_diff
 from tasks.runs import REFUSALS, database, refused

@@ -13,9 +13,9 @@ from prefect.logging import get_run_logger
 from prefect.states import Cancelled
 from pydantic import ConfigDict, Field, StrictBool, ValidationError, model_validator
 
-from lanes.replays import Generation
 from lanes.report.links import versions_page
 from lanes.report.replay import key_of
+from lanes.rollouts.replays import Generation
 from lanes.rollouts.rollout import Approval, Rollout
 from lanes.workload.form import Who, Why, arrange
 

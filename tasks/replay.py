@@ -5,8 +5,8 @@ from prefect.artifacts import acreate_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.logging import get_run_logger
 
-from lanes.replays import EVERYTHING, Diff, Generation, Selection
 from lanes.report import replay as report
+from lanes.rollouts.replays import EVERYTHING, Diff, Generation, Selection
 from lanes.standing import runs
 from lanes.store.database import Database
 from lanes.store.replays import promotions, replays

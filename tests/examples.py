@@ -11,7 +11,7 @@ from lanes.doors.item import Submission
 from lanes.ids import IncidentId, VersionId
 from lanes.promises.incident import Incident, IncidentState, Promise, Severity
 from lanes.provider.batches import BLOCK, BatchBody, custom_id
-from lanes.replays import Generation, Selection
+from lanes.rollouts.replays import Generation, Selection
 from lanes.routing.route import ArrivedItem, decide
 from lanes.store.doors import full_data, items, unrouted
 from lanes.store.replays import replays

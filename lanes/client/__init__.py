@@ -24,8 +24,8 @@ completely typed (`py.typed`), and stay. All others may change with any release.
 """
 
 from lanes.client.ahandle import AsyncLanes
+from lanes.client.following import AsyncJob, Job
 from lanes.client.handle import Lanes
-from lanes.client.jobs import AsyncJob, Job
 from lanes.client.shorthands import (
     aamend,
     acancel,

@@ -11,8 +11,7 @@ from sqlalchemy import URL, Connection
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from lanes.client import following, lookout, verbs
-from lanes.client.following import CorrectionWatch, Following
-from lanes.client.jobs import AsyncJob
+from lanes.client.following import AsyncJob, CorrectionWatch, Following
 from lanes.client.places import async_place
 from lanes.client.verbs import CHUNK, Fields, Sent, Verbs
 from lanes.json_data import weight

@@ -1,14 +1,15 @@
 """A workload's answers as they stand, then as they come, are corrected or settle, look by look; none is missed.
 
 Who follows looks on a connection of its handle, and is roused by the lookout of the process. A database that is away is waited
-for: what was committed meanwhile is found when it is back.
+for: what was committed meanwhile is found when it is back. A job is followed to its end.
 """
 
 import asyncio
 import threading
 import time
-from collections.abc import AsyncGenerator, Generator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from functools import partial
 from typing import Protocol, TypeVar
 
@@ -18,6 +19,7 @@ from lanes.client.lookout import Ear
 from lanes.client.places import AsyncJoined, AsyncPool, Joined, Pool
 from lanes.errors import DatabaseAway
 from lanes.ids import ItemId
+from lanes.settling.jobs import JobStatus
 from lanes.settling.listing import BEGIN, Listed, ListingPage, ListingQuery
 from lanes.store.database import clock
 from lanes.store.settling import listing, results
@@ -234,3 +236,54 @@ async def afollow(
 def _rouse(loop: asyncio.AbstractEventLoop, roused: asyncio.Event) -> None:
     with suppress(RuntimeError):  # a loop that was closed follows no more
         loop.call_soon_threadsafe(roused.set)
+
+
+POLL_S = 1.0
+
+
+@dataclass(frozen=True)
+class Job:
+    """Items that were submitted together under one name, from a file, by event, in SQL or by a client."""
+
+    name: str
+    look: Callable[[str], JobStatus]
+
+    def status(self) -> JobStatus:
+        """Return the progress, failures, cost and expected end of the job.
+
+        Raises:
+            UnknownItem: no job has that name.
+        """
+        return self.look(self.name)
+
+    def wait(self, timeout_s: float = float("inf")) -> JobStatus:
+        """Return its status once it is done, or when `timeout_s` seconds have passed (`is_done` says which).
+
+        Raises:
+            UnknownItem: no job has that name.
+        """
+        until = time.monotonic() + timeout_s
+        while not (found := self.status()).is_done and (left := until - time.monotonic()) > 0:
+            time.sleep(min(left, POLL_S))
+        return found
+
+
+@dataclass(frozen=True)
+class AsyncJob:
+    """As `Job`, for asynchronous programs."""
+
+    name: str
+    look: Callable[[str], Awaitable[JobStatus]]
+
+    async def status(self) -> JobStatus:
+        """See `Job.status`."""
+        return await self.look(self.name)
+
+    async def wait(self, timeout_s: float = float("inf")) -> JobStatus:
+        """See `Job.wait`."""
+        until = time.monotonic() + timeout_s
+        while True:
+            found, left = await self.status(), until - time.monotonic()
+            if found.is_done or left <= 0:
+                return found
+            await asyncio.sleep(min(left, POLL_S))

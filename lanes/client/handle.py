@@ -7,8 +7,7 @@ from typing import Any, Self, TypeVar, TypeVarTuple, Unpack
 from sqlalchemy import URL, Connection, Engine
 
 from lanes.client import following, lookout, verbs
-from lanes.client.following import CorrectionWatch, Following
-from lanes.client.jobs import Job
+from lanes.client.following import CorrectionWatch, Following, Job
 from lanes.client.places import place
 from lanes.client.verbs import CHUNK, Fields, Sent, Verbs
 from lanes.json_data import weight

@@ -13,8 +13,8 @@ from types import MethodType
 from typing import Any, Concatenate, Final, ParamSpec, TypeVar
 
 from lanes.client.ahandle import AsyncLanes
+from lanes.client.following import AsyncJob
 from lanes.client.handle import Lanes
-from lanes.client.jobs import AsyncJob
 from lanes.settling.jobs import JobStatus
 from lanes.stand.whereabouts import database_url
 

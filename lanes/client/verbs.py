@@ -342,7 +342,7 @@ def sought(workload: str, key: str, reader: str, *, settled: bool = False) -> Re
 
 
 def job_status(connection: Connection, name: str) -> JobStatus:
-    """Return how the job stands; see `lanes.client.jobs.Job.status`."""
+    """Return how the job stands; see `lanes.client.following.Job.status`."""
     name = text_of(name, "the job's name")
     return job_store.status(connection, name, now=clock(connection))
 

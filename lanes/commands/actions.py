@@ -19,10 +19,10 @@ from lanes.errors import ActionRefused, UnknownItem, UnknownWorkload
 from lanes.ids import BatchId, ProposalId
 from lanes.money.budget import Budget, Period
 from lanes.money.overhead import EVERY, Overhead, OverheadKind
-from lanes.replays import Generation
 from lanes.report.rollout import where_it_stands
 from lanes.report.summary import lane_name, reason_name
 from lanes.rollouts.playbook import LONGEST_MINUTES, load, playbook_names
+from lanes.rollouts.replays import Generation
 from lanes.routing.split import Split
 from lanes.settling.listing import archived
 from lanes.settling.story import happenings, next_step, shared_context

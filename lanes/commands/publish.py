@@ -14,7 +14,7 @@ from rich.prompt import Confirm
 from rich.text import Text
 from sqlalchemy import Engine
 
-from lanes.commands.golden import add_file, refusals
+from lanes.commands.labels import add_file, refusals
 from lanes.commands.options import AsJson, Overwrite
 from lanes.commands.plan import begin_canary, require_canary
 from lanes.commands.running import (

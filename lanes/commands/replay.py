@@ -16,8 +16,8 @@ from lanes.commands.options import NONE_GIVEN, AsJson, Why
 from lanes.commands.options import since as moment
 from lanes.commands.running import command, database, perform, print_json, tell, transaction
 from lanes.errors import StandError
-from lanes.replays import Generation, Only, Selection
 from lanes.report import replay as report
+from lanes.rollouts.replays import Generation, Only, Selection
 from lanes.stand import reaching
 from lanes.stand.progress import Console
 from lanes.standing import runs

@@ -15,8 +15,7 @@ from sqlalchemy.exc import OperationalError
 
 from lanes.commands.options import AsJson
 from lanes.commands.options import since as moment
-from lanes.commands.outlet import Outlet, ReaderLeft, counting
-from lanes.commands.running import WrongUsage, command, database
+from lanes.commands.running import Outlet, ReaderLeft, WrongUsage, command, counting, database
 from lanes.errors import UnknownItem
 from lanes.json_data import why_unstorable
 from lanes.report.listing import Csv, Format, Jsonl, JsonList, table

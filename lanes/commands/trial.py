@@ -10,8 +10,7 @@ from rich.text import Text
 
 from lanes.commands import running
 from lanes.commands.options import since as moment
-from lanes.commands.outlet import counting
-from lanes.commands.running import WrongUsage, print_table
+from lanes.commands.running import WrongUsage, counting, print_table
 from lanes.errors import SetupError, UnknownWorkload
 from lanes.ids import VersionId
 from lanes.report.summary import way_name

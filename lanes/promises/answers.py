@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
-from lanes.figures import Kind
 from lanes.promises import assessment
 from lanes.promises.assessment import NOWHERE, REALTIME, Assessment
 from lanes.promises.incident import Promise
+from lanes.statistics.figures import Kind
 from lanes.statistics.shares import SampleShare
 from lanes.text import remove_quotes
 from lanes.units import counted, seconds, share

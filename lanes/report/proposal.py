@@ -6,7 +6,7 @@ from math import floor
 from lanes.advice.evidence import LATE_SHARE, RealtimeNeed
 from lanes.advice.proposals import ProposalFigures, ProposedRollout
 from lanes.ids import ProposalId
-from lanes.report import advice_charts, charts
+from lanes.report import advice, charts
 from lanes.report.links import REPORTS, linked
 from lanes.report.table import NO_BREAK, Table, figure, in_markdown, label, phrase
 from lanes.text import cell, code
@@ -54,7 +54,7 @@ def render(
             f"## {each.id}: {cell(each.consumer)}",
             f"{decide}{by_command}",
             *(cell(said, most=400) for said in said_of(each)),
-            charts.data_uri(advice_charts.delays(each.figures), CHART),
+            charts.data_uri(advice.delays(each.figures), CHART),
         ]
     if refused:
         lines = [f"- {cell(name)}: {cell(why, most=400)}" for name, why in refused.items()]

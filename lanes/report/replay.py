@@ -4,7 +4,6 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from lanes.replays import Agreement, ChangeKind, Diff, Generation, Preview, change_bounds
 from lanes.report import charts
 from lanes.report.charts import NEUTRAL, REALTIME, Bar, Group, data_uri
 from lanes.report.links import REPORTS, linked, versions_page
@@ -18,6 +17,7 @@ from lanes.report.table import (
     left_out,
     phrase,
 )
+from lanes.rollouts.replays import Agreement, ChangeKind, Diff, Generation, Preview, change_bounds
 from lanes.routing.prospect import percent
 from lanes.text import cell, plain
 from lanes.units import MISSING, count, counted, share, usd

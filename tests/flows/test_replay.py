@@ -7,7 +7,7 @@ from prefect.events import Event, Resource
 from sqlalchemy import Connection
 
 from anthropic_standin.testing import Endpoint
-from lanes.replays import Selection
+from lanes.rollouts.replays import Selection
 from lanes.store.batch import ready_work
 from lanes.store.replays import promotions, replays
 from lanes.words import Lane, ReplayState

@@ -11,10 +11,10 @@ from typing import Any
 
 from rich.console import Console
 
+from lanes.commands.preview import preview_item
 from lanes.doors.item import read_submission
 from lanes.errors import Refused
 from lanes.ids import ItemId
-from lanes.provider.preview import preview
 from lanes.report.listing import FORMULA, Csv, Jsonl, table
 from lanes.routing.forecast import LaneConditions
 from lanes.routing.route import ArrivedItem
@@ -79,7 +79,7 @@ class HostilePages:
             given.due_at,
         )
         size = len(json.dumps(given.payload).encode())
-        told = preview(
+        told = preview_item(
             item,
             self._version,
             LaneConditions(Splits([])),

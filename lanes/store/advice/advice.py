@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 from lanes.advice.evidence import AT_ONCE_S, LATER_S, ConsumerUse, Evidence, LimitUse
 from lanes.errors import UnknownWorkload
-from lanes.figures import Durations, Kind
 from lanes.ids import VersionId
 from lanes.money.budget import month_usd
 from lanes.money.cost import shared_tokens
@@ -17,6 +16,7 @@ from lanes.packing import history_chars
 from lanes.routing.capacity import Limit, LimitKind, Need
 from lanes.routing.lane_rules import asks_for
 from lanes.routing.prospect import BatchDeparture, BatchProfile
+from lanes.statistics.figures import Durations, Kind
 from lanes.store import asking
 from lanes.store.advice.billing import ListPrices, Spent, answered_by_others, days_seen, spent
 from lanes.store.advice.questions import IN_FORCE, QUESTIONS

@@ -8,9 +8,9 @@ from typing import Any
 
 from lanes.advice.evidence import MODELS, DayUse, LaneUse, ModelPrice
 from lanes.advice.savings import Billed, PriceList, Savings, TokenPrices, savings
-from lanes.figures import Durations
 from lanes.ids import VersionId
 from lanes.routing.lane_rules import binds
+from lanes.statistics.figures import Durations
 from lanes.store.figures.reading import of_kind, summed, usd_of
 from lanes.words import Lane, Purpose, Reason
 from lanes.workload.prices import per_token

@@ -9,7 +9,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from lanes.figures import HOURLY, Grain, Kind
+from lanes.statistics.figures import HOURLY, Grain, Kind
 
 KEYS = {
     "workload": "text",

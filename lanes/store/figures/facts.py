@@ -3,7 +3,7 @@
 What each counts for stands once, in `lanes.store.current.counts`.
 """
 
-from lanes.figures import HOURLY, Kind
+from lanes.statistics.figures import HOURLY, Kind
 from lanes.store.current.counts import COLUMNS, MADE, OF, SUMS, counted
 
 CONSUMERS = 50  # of each workload are counted apart

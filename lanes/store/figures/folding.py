@@ -9,7 +9,7 @@ from sqlalchemy import Connection, Engine, func, select, text
 from sqlalchemy.exc import DBAPIError
 
 from lanes.errors import ActionRefused
-from lanes.figures import WATCHED, Kind
+from lanes.statistics.figures import WATCHED, Kind
 from lanes.store.current.counts import OF, SUMS
 from lanes.store.engines import is_refusal, refuse_pooler
 from lanes.store.figures.facts import CONSUMERS, FILLED, IS_BY_MINUTE, MEASURED, SUMMED, TIMED

@@ -6,7 +6,6 @@ from typing import Any, TypeVar
 
 from sqlalchemy import Connection, text
 
-from lanes.figures import WATCHED, Grain, Kind
 from lanes.promises import assessment
 from lanes.promises.answers import (
     FAILED_FOR,
@@ -21,6 +20,7 @@ from lanes.promises.batches import JUDGED_FOR, BatchProgress, CheckIn, WaitingBa
 from lanes.promises.deadlines import MISSED_WITHIN, DueCounts
 from lanes.promises.judge import PromiseMeasurements
 from lanes.settling.attempts import UNANSWERABLE
+from lanes.statistics.figures import WATCHED, Grain, Kind
 from lanes.statistics.shares import SampleShare
 from lanes.store.asking import read_as, through
 from lanes.store.doors import watermarks

@@ -5,8 +5,8 @@ from collections.abc import Iterable
 from decimal import Decimal
 from typing import Any
 
-from lanes.figures import Durations, Kind
 from lanes.promises.quality import AnswerWatch, QualityMeasure, WatchedFigure
+from lanes.statistics.figures import Durations, Kind
 from lanes.store.asking import Ask, read_as
 from lanes.words import Lane
 

@@ -9,7 +9,6 @@ from uuid import UUID
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
 
-from lanes.figures import Kind
 from lanes.ids import ItemId
 from lanes.promises.answers import FAILED_FOR, RECENT, SETTLED_FOR
 from lanes.promises.breaches import lanes_of
@@ -32,6 +31,7 @@ from lanes.promises.briefing import (
 )
 from lanes.promises.deadlines import MISSED_WITHIN
 from lanes.promises.incident import Incident, Promise, lane_of
+from lanes.statistics.figures import Kind
 from lanes.store.figures.reading import minutes, percentiles
 from lanes.store.promises import causes
 from lanes.store.promises.causes import BATCHES, CauseFindings

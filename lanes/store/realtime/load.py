@@ -8,11 +8,11 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import ARRAY, Connection, Text, all_, func, literal, select, text
 
-from lanes.figures import Kind
 from lanes.realtime.pace import items_per_s
 from lanes.routing.capacity import Need, quantile
 from lanes.routing.lane_rules import EXPECTED_CALL, LONG_OVERDUE
 from lanes.routing.load import Load, ModelRest, RankedQueue
+from lanes.statistics.figures import Kind
 from lanes.store import outbox, states
 from lanes.store.money import budgets
 from lanes.store.outbox import EventOut

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import Connection, and_, delete, func, or_, select, text, true, update
 
 from lanes.errors import ActionRefused
-from lanes.replays import (
+from lanes.rollouts.replays import (
     Answers,
     Diff,
     Generation,

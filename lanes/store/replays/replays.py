@@ -11,7 +11,7 @@ from lanes.errors import ActionRefused, StillLocked, UnknownWorkload
 from lanes.ids import GenerationId, ItemId
 from lanes.packing import AFTER_ALL_LIVE_WORK, AFTER_LIVE_WORK, history_chars
 from lanes.realtime.pace import YIELDS
-from lanes.replays import EVERYTHING, Generation, Preview, Selection, resumes
+from lanes.rollouts.replays import EVERYTHING, Generation, Preview, Selection, resumes
 from lanes.routing.room import Room
 from lanes.routing.split import is_sampled
 from lanes.store.asking import read_as

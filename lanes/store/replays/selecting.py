@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 from lanes.errors import RuleFailed, SpecInvalid
 from lanes.ids import ItemId, VersionId
-from lanes.replays import Selection, sent
+from lanes.rollouts.replays import Selection, sent
 from lanes.routing.route import ArrivedItem, rule_variables
 from lanes.store.asking import read_as
 from lanes.store.bulk import characters

@@ -6,8 +6,8 @@ from decimal import Decimal
 from itertools import groupby
 from typing import Any
 
-from lanes.figures import Durations, Kind
 from lanes.report import figures
+from lanes.statistics.figures import Durations, Kind
 from lanes.store.asking import Ask
 from lanes.store.figures.reading import added_up, of_kind, summed, usd_of
 from lanes.words import ANSWERING, BatchState, FlushReason, Lane, Outcome, Purpose, Reason

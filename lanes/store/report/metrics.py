@@ -12,10 +12,10 @@ from functools import cache
 from math import floor, log
 from operator import attrgetter
 
-from lanes.figures import WIDTH, Kind
 from lanes.ids import ItemId
 from lanes.settling.trace import trace_id_of
 from lanes.standing.roles import Role
+from lanes.statistics.figures import WIDTH, Kind
 from lanes.store.asking import Ask
 from lanes.store.signals import CLASS
 from lanes.store.states import FINISHED_BATCH, OPEN_ROLLOUT

@@ -5,9 +5,9 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from lanes.advice.recommendation import Advice, advise
-from lanes.figures import Grain, Stands
 from lanes.report import figures
 from lanes.report.snapshot import Snapshot
+from lanes.statistics.figures import Grain, Stands
 from lanes.store import asking
 from lanes.store.advice.advice import in_force, of_each
 from lanes.store.asking import Ask

@@ -6,9 +6,9 @@ from typing import Any
 
 from sqlalchemy import ARRAY, BigInteger, Column, Named, TypedColumns
 
-from lanes.figures import Grain, Kind
 from lanes.ids import VersionId
 from lanes.promises.quality import QualityMeasure
+from lanes.statistics.figures import Grain, Kind
 from lanes.store.tables.base import column, identity, index, table
 from lanes.words import Lane, Purpose
 
@@ -36,7 +36,7 @@ class FigureKey(TypedColumns):
     consumer: Named[str | None] = column(
         "Null: not counted apart, or none; other: beyond the first fifty"
     )
-    kind: Named[Kind] = column("What is counted, or timed (lanes/figures.py)")
+    kind: Named[Kind] = column("What is counted, or timed (lanes/statistics/figures.py)")
     word: Named[str | None] = column("Its reason, outcome or standing")
 
 

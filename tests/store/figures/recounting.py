@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import Connection, text
 
-from lanes.figures import HOURLY, bucket_of
+from lanes.statistics.figures import HOURLY, bucket_of
 from tests.store.tries import rows
 
 MEASURES = (

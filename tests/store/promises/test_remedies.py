@@ -12,7 +12,7 @@ from lanes.money.budget import Budget, Period
 from lanes.promises.deadlines import CALM_FOR
 from lanes.promises.incident import Incident, Promise, batch_of_subject
 from lanes.promises.remedy import FormLink, FormTarget, commands, form
-from lanes.replays import Selection
+from lanes.rollouts.replays import Selection
 from lanes.routing.split import Split
 from lanes.store import incidents, webhooks
 from lanes.store.doors import watermarks

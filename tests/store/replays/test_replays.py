@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Engine
 
 from lanes.doors.item import Amendment
 from lanes.errors import ActionRefused, StillLocked, UnknownWorkload
-from lanes.replays import Generation
+from lanes.rollouts.replays import Generation
 from lanes.store.doors import items
 from lanes.store.replays import promotions, replays
 from lanes.store.settling import results

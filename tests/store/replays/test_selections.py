@@ -9,7 +9,7 @@ from sqlalchemy import Connection, text
 from lanes.batch.batch import BatchKind
 from lanes.doors.item import Amendment
 from lanes.errors import ActionRefused
-from lanes.replays import Generation, Preview, Selection
+from lanes.rollouts.replays import Generation, Preview, Selection
 from lanes.store.batch import ready_work
 from lanes.store.doors import emptying, items
 from lanes.store.replays import promotions, replays

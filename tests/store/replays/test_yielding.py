@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Engine, text
 from lanes.doors.item import Amendment
 from lanes.errors import ActionRefused
 from lanes.packing import ClaimedWork
-from lanes.replays import Generation, Selection
+from lanes.rollouts.replays import Generation, Selection
 from lanes.store import work
 from lanes.store.doors import items
 from lanes.store.realtime import load

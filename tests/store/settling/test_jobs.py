@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import Connection, Engine
 
-from lanes.commands import jobs as commands
+from lanes.commands import items as commands
 from lanes.doors.item import Amendment
 from lanes.errors import ActionRefused, UnknownItem
 from lanes.report import job as report

@@ -19,8 +19,8 @@ from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import OperationalError
 
 from lanes.cli import app
-from lanes.commands import outlet
 from lanes.commands import results as command
+from lanes.commands import running
 from lanes.ids import BatchId, ItemId
 from lanes.packing import ClaimedWork
 from lanes.settling.listing import Listed, ListingQuery
@@ -449,7 +449,7 @@ def test_what_takes_a_while_says_how_far_it_is(
 ) -> None:
     got(capsys)
     assert capsys.readouterr().err == ""
-    monkeypatch.setattr(outlet, "PATIENCE_S", 0)
+    monkeypatch.setattr(running, "PATIENCE_S", 0)
     assert app(["results", "letters"]) == 0
     assert capsys.readouterr().err == "letters: 3 written so far\n"
     monkeypatch.setattr("sys.stdout.isatty", lambda: True)

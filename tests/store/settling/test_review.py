@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, Engine, text
 
-from lanes.commands import review as commands
-from lanes.commands.review import LabelItem
+from lanes.commands import labels as commands
+from lanes.commands.labels import LabelItem
 from lanes.errors import ActionRefused, UnknownItem
 from lanes.store.database import clock
 from lanes.store.doors import items

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine
 
-from lanes.commands.golden import golden
+from lanes.commands.labels import golden
 from lanes.commands.options import Columns
 from lanes.commands.publish import publish
 from lanes.store.database import clock

@@ -18,7 +18,6 @@ from lanes.advice.recommendation import Advice, advise
 from lanes.commands.advise import as_data
 from lanes.money.overhead import Overheads
 from lanes.report import advice as report
-from lanes.report import advice_charts
 from lanes.words import Lane, Mode
 
 CRITERIA = 13
@@ -271,7 +270,7 @@ def test_of_an_unused_workload_nothing_is_claimed() -> None:
     assert len(advice.criteria) == CRITERIA
     assert set(leanings(advice).values()) == {Leaning.UNKNOWN}
     assert "inconclusive" in shown(advice)
-    assert "no break-even to draw" in advice_charts.break_even(advice.break_even, None)
+    assert "no break-even to draw" in report.break_even(advice.break_even, None)
     json.dumps(as_data(advice), allow_nan=False)
 
 

@@ -15,7 +15,7 @@ from lanes.advice.spread import Interval
 from lanes.commands.advise import as_data
 from lanes.money.overhead import OverheadKind, Overheads
 from lanes.report import advice as report
-from lanes.report import advice_charts, advice_numbers
+from lanes.report import advice_numbers
 from lanes.words import Lane, Mode
 from tests.unit.advice.test_advice import evidence, shown
 from tests.unit.advice.test_spread import day, lived
@@ -125,8 +125,8 @@ def test_the_steps_of_the_savings_lead_from_the_first_to_the_last(whole: Advice)
     parts = advice_numbers.saving_parts(whole)
     assert parts[0][1] - sum(amount for _, amount in parts[1:-1]) == parts[-1][1]
     assert advice_numbers.saving_rows(whole)[1] == ("saved by packing", "$4.00", "40 %")
-    assert "+$1.00" in advice_charts.steps(parts)
-    assert "nothing was saved" in advice_charts.steps([])
+    assert "+$1.00" in report.steps(parts)
+    assert "nothing was saved" in report.steps([])
 
 
 def test_of_what_is_not_known_no_number_is_told() -> None:
@@ -151,7 +151,7 @@ def test_of_what_is_not_known_no_number_is_told() -> None:
 def test_the_break_even_is_shaded_where_it_surely_lies() -> None:
     even = advise(evidence()).break_even
     plain, shaded = (
-        advice_charts.break_even(even, 0.1, each) for each in (None, Interval(80_000, 120_000))
+        report.break_even(even, 0.1, each) for each in (None, Interval(80_000, 120_000))
     )
     assert shaded.count("<rect") == plain.count("<rect") + 1
 

@@ -14,12 +14,12 @@ from rich.console import Console
 from lanes.commands import forecast
 from lanes.money.budget import Budget, BudgetStatus, Period
 from lanes.realtime.circuit import CircuitState
-from lanes.replays import diff
 from lanes.report import details, page, replay, rollout
 from lanes.report.figures import CircuitFigures, OpenProposal
 from lanes.report.snapshot import Snapshot
 from lanes.report.table import LEFT, Column, Table, explained
 from lanes.report.table import in_terminal as in_console
+from lanes.rollouts.replays import diff
 from lanes.routing.forecast import FilePlan, Forecast
 from lanes.words import ItemState, Lane, Reason
 from tests.conftest import NOON, later
@@ -30,7 +30,7 @@ from tests.unit.report.explaining import NAMES, in_artifact, in_terminal, unexpl
 from tests.unit.report.test_report import two_workloads
 from tests.unit.report.test_report_sections import steered
 from tests.unit.report.test_rollout_report import progress
-from tests.unit.test_replays import COMPLETE, answers
+from tests.unit.rollouts.test_replays import COMPLETE, answers
 
 BUDGET = Budget("tickets", None, Period.DAY, "UTC", Decimal(5), Decimal(9))
 GATES = [

@@ -9,7 +9,7 @@ import pytest
 
 from lanes.advice.proposals import ProposalFigures, ProposedRollout
 from lanes.ids import ProposalId, RolloutId
-from lanes.report import advice_charts
+from lanes.report import advice
 from lanes.report.proposal import headline, render, said_of, table
 from lanes.words import ProposalState
 from tests.conftest import NOON
@@ -60,8 +60,8 @@ def test_the_confidence_is_never_rounded_up(confidence: float, said: str) -> Non
 def test_a_proposal_whose_readers_all_come_later_says_that_none_would_wait() -> None:
     late = ProposalFigures(1.0, 10.0, 20, 0, 0, 0.75, 60.0, [(9_000.0, 20)])
     assert (late.too_early.low, late.too_early.high, late.waits_s) == (0, 0, None)
-    assert "Read later" in advice_charts.delays(late)
-    assert "Read before" in advice_charts.delays(late)  # as none
+    assert "Read later" in advice.delays(late)
+    assert "Read before" in advice.delays(late)  # as none
 
 
 def test_who_is_not_proposed_stands_there_with_the_reason() -> None:

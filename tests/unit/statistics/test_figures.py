@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lanes.figures import Durations, bucket_of, seconds_of
+from lanes.statistics.figures import Durations, bucket_of, seconds_of
 
 BUCKETS = st.dictionaries(st.integers(-1, 600), st.integers(1, 50), min_size=1, max_size=30)
 

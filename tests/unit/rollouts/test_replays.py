@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from lanes.errors import ActionRefused
 from lanes.ids import GenerationId, VersionId
 from lanes.provider.requests import Question, parameters
-from lanes.replays import (
+from lanes.report import replay as report
+from lanes.rollouts.replays import (
     EXAMPLES_OF_A_KIND,
     Answers,
     Diff,
@@ -21,7 +22,6 @@ from lanes.replays import (
     diff,
     sent,
 )
-from lanes.report import replay as report
 from lanes.words import Lane, ReplayState
 from tests.conftest import NOON
 from tests.examples import SCHEMA, version
