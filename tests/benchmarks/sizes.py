@@ -27,7 +27,7 @@ SMALL: Mapping[str, Sequence[str]] = {
         "40",
     ),
     "hosts": ("--seconds", "5", "--items", "500", "--matrix", "100"),
-    "replay": ("--promoted", "1000", "--items", "500", "--urgent", "20", "--rounds", "1"),
+    "replay": ("--promoted", "1000", "--items", "1200", "--urgent", "20", "--rounds", "1"),
     "doors": ("--items", "500", "--rounds", "1"),
     "gates": ("--rollouts", "50", "--samples", "5000"),
     "watch": ("--quick", "--items", "10000", "--rounds", "1"),

@@ -263,14 +263,3 @@ def test_the_form_shows_the_gates_as_they_are_and_a_loss_meanwhile_takes_the_sha
     until(lambda: traffic.row().state == "rolled_back", what="the way back")
     assert traffic.share() == 0
     until(lambda: state_of(stand, leader) == "CANCELLED", what="the end of the run that asked")
-
-
-def test_a_no_takes_the_share_back(stand: RunningStand, traffic: Traffic) -> None:
-    leader = asked(traffic)
-    assert answer(stand, leader, decline=True, who="bob", why="not on a Friday") == "ACCEPT"
-    until(lambda: traffic.row().state == "rolled_back", what="the way back")
-    assert traffic.share() == 0
-    until(lambda: state_of(stand, leader) == "COMPLETED", what="the end of the run that asked")
-    told = "select who, why from lanes.rollout_log where consumer = :c and event = 'declined'"
-    ((who, why),) = (tuple(each) for each in stand.rows(told, c=traffic.consumer))
-    assert (who, why) == ("bob", "not on a Friday")

@@ -44,7 +44,7 @@ SHADOWED = """
 select key from unnest(cast(:keys as text[])) key
  where (hashtextextended(key, :of) & 65535) < cast(:share as float8) * 65536
 """
-YES, NO = Approval(True, "bob", "looks well"), Approval(False, "bob", "not on a Friday")
+YES = Approval(True, "bob", "looks well")
 
 
 @dataclass
@@ -75,7 +75,6 @@ class Migration:
         wrong: int = 0,
         slow: int = 0,
         all_slow: bool = False,
-        late: bool = False,
         times: int = 1,
     ) -> None:
         """Items come on both sides as soon as the step begins; they are answered within the hour, `wrong` of them wrongly.
@@ -83,7 +82,7 @@ class Migration:
         `slow` of them are answered only after nine seconds, or all of both sides. Those of the receiving side take `times` as
         many tokens as the others.
         """
-        now = await self.db.now() if late else self.rollout.step_started_at
+        now = self.rollout.step_started_at
         slow = 2 * self.enough if all_slow else slow
         await self.db.run(_served, self.rollout, wrong, slow, self.enough, now, times)
         self.time.passes(hours=1)
@@ -99,15 +98,6 @@ class Migration:
     async def hears(self, answer: Approval) -> None:
         await self.lead.hear(answer)
         self.lead.rollout = await self.db.run(rollouts.find, self.rollout.id)
-
-    async def reaches_the_question(self) -> None:
-        """Everything is well until a person is asked."""
-        for _ in self.rollout.playbook.steps:
-            await self.serves()
-            if isinstance(move := await self.looks(), AskApproval):
-                return
-            assert isinstance(move, Advance)
-        raise AssertionError("no step asks")
 
     async def share(self) -> float:
         if self.rollout.version is not None:
@@ -284,40 +274,6 @@ async def test_a_new_version_that_costs_three_times_as_much_is_taken_back(
         assert isinstance(move, RollBack)
         assert move.why.startswith("saving failed: ")
         assert await under_way.share() == 0
-
-
-@BOOKS
-async def test_a_loss_that_shows_while_a_person_is_asked_takes_the_share_back(
-    db: Database, passing_time: PassingTime, name: str
-) -> None:
-    async with migration(db, passing_time, name) as under_way:
-        await under_way.reaches_the_question()
-        await under_way.serves(wrong=under_way.enough // 3, late=True)
-        assert isinstance(await under_way.looks(), RollBack)
-        assert (await under_way.told())[-1] is Happened.ROLLED_BACK
-        assert await under_way.share() == under_way.rollout.share_before / 100
-
-
-@BOOKS
-async def test_a_no_takes_the_share_back(
-    db: Database, passing_time: PassingTime, name: str
-) -> None:
-    async with migration(db, passing_time, name) as under_way:
-        await under_way.reaches_the_question()
-        await under_way.hears(NO)
-        told = await under_way.told()
-        assert told[-2:] == [Happened.DECLINED, Happened.ROLLED_BACK]
-        assert await under_way.share() == under_way.rollout.share_before / 100
-
-
-@BOOKS
-async def test_a_question_without_an_answer_takes_the_share_back(
-    db: Database, passing_time: PassingTime, name: str
-) -> None:
-    async with migration(db, passing_time, name) as under_way:
-        await under_way.reaches_the_question()
-        passing_time.passes(hours=under_way.rollout.playbook.approval_within_hours)
-        assert isinstance(await under_way.looks(), RollBack)
 
 
 @BOOKS
