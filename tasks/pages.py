@@ -99,7 +99,7 @@ class Finder:
             return None
         except Exception as error:  # whatever Prefect does, people are told
             self._away = True
-            said = "incidents are told without what Prefect knows: %s"
+            said = "incidents are posted without details from Prefect: %s"
             get_run_logger().warning(said, described(error))
             return None
 

@@ -174,7 +174,7 @@ async def _reconcile(at: Connections, batch: OpenBatch) -> BatchFinding:
     ahead = _ahead(listing.answered_at, before, await at.db.now())
     # by such a clock nothing would be found, and ours be taken for never created
     if abs(ahead) > MOST_AHEAD:
-        why = f"the provider's clock cannot be believed: it is off by {ahead}"
+        why = f"the provider's clock cannot be trusted: it is off by {ahead}"
         raise CallFailed(Action.RETRY, why, maybe_billed=False)
     listed = [
         ListedBatch(each.id, each.requests, each.created_at)
@@ -261,7 +261,8 @@ async def out_of_reach(
 async def unconfirmed(at: Connections) -> list[str]:
     """Return a sentence for each batch that the provider has not confirmed."""
     return [
-        f"batch {each.id} of {each.workload}, {each.items} items, is {each.state} since {each.intended_at:%Y-%m-%d %H:%M} UTC"
+        f"batch {each.id} of {each.workload}, {each.items} items, has been {each.state} since "
+        f"{each.intended_at:%Y-%m-%d %H:%M} UTC"
         for each in await at.db.run(batches.open_batches)
         if each.state in UNCONFIRMED
     ]

@@ -94,13 +94,15 @@ async def save(
         # What is passed over again stands at the end: the next round waits for another.
         done = replace(done, passed_over=[]) + await saved(others) + alone
     if done.apart:
-        said = "the provider gave %d answers the names of others: they are booked apart, as %s"
+        said = "the provider gave %d answers ids that other answers have: they are booked under new ids, %s"
         get_run_logger().error(said, len(done.apart), ", ".join(sorted(done.apart)[:3]))
     if done.archived:
-        said = "%d attempts came for items that are archived: they are booked, and nothing else"
+        said = (
+            "%d attempts were for archived items: their cost is booked, their answers are not used"
+        )
         get_run_logger().warning(said, done.archived)
     if done.passed_over:
-        said = "%d attempts wait: their items are in open transactions"
+        said = "%d attempts wait, because open transactions have locked their items"
         get_run_logger().warning(said, len(done.passed_over))
     tracing.note(done.recorded)
     return done

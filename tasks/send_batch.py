@@ -129,7 +129,10 @@ async def _unblocked(at: Connections) -> None:
     if open_ is not None:
         until = create_of(at, open_).over_at + timedelta(seconds=at.provider.listing_grace_s)
         of = f"batch {open_.id} of {open_.workload}"
-        raise Blocked(f"the create of {of} has no answer; until it has, none follows", until)
+        raise Blocked(
+            f"the create of {of} has no answer yet; no other batch is created until it has",
+            until,
+        )
 
 
 async def prepare(

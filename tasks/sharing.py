@@ -130,7 +130,7 @@ def _lost(error: DBAPIError) -> events.Event:
     """Log that circuits cannot be shared. Raises an error that passes, so that it is tried again."""
     if passes(error):
         raise error
-    said = "circuits cannot be shared: %s; this drain rests by itself"
+    said = "circuits cannot be shared: %s; this drain uses its own"
     get_run_logger().warning(said, type(error.orig).__name__)
     return events.CircuitsLost()
 

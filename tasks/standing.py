@@ -162,7 +162,7 @@ class Tenure:
         there is none. A run that is asked to stop releases the role, asks for its successor, and ticks no more.
         """
         if not await self._lock.take_over(within_s=TAKE_OVER_S):
-            get_run_logger().warning("the run before did not hand over; leaving the work to it")
+            get_run_logger().warning("the previous run did not hand over; leaving the work to it")
             return
         stop = self._open.enter_context(stop_signals())
         number = 0

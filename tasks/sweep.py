@@ -282,7 +282,7 @@ async def move_refused(db: Database, now: datetime) -> None:
     """Move the work of versions that the provider refuses to the version in force, and end stops that are over."""
     if moved := await db.run(refusals.go_on, now=now):
         what = counted(moved, "piece of work")
-        get_run_logger().info("%s of refused versions goes on with the version in force", what)
+        get_run_logger().info("%s of refused versions continue with the version in force", what)
 
 
 async def amend_arrived(db: Database, now: datetime) -> None:

@@ -101,7 +101,7 @@ def _value_decays(evidence: Evidence) -> Criterion:
     early = share(evidence.due_before_batch / items)
     said = (
         f"{share(evidence.urgent / items)} of {counted(items, 'item')} are marked urgent, {share(evidence.with_due / items)} "
-        f"have a due time, {early} are due before a batch is surely enough back ({seconds(evidence.batch_expected_s)})"
+        f"have a due time, {early} are due before a batch is likely enough back ({seconds(evidence.batch_expected_s)})"
     )
     pressing = max(evidence.urgent, evidence.due_before_batch) / items
     fitted = decay(evidence.consumers)

@@ -175,7 +175,7 @@ class Evidence:
     with_due: int = 0
     urgent: int = 0
     due_within_5s: int = 0
-    due_before_batch: int = 0  # due before a batch is surely enough back
+    due_before_batch: int = 0  # due before a batch is likely enough back
     batch_expected_s: float = 3600  # in which it is, with the confidence that the workload asks for
     peak_per_minute: int = 0
     # items of each whole day, the first and last cut days left out

@@ -40,7 +40,7 @@ class ProposalFigures:
     at_once: int
     unknown: int
     confidence: float
-    batch_s: float  # in which a batch is surely enough back
+    batch_s: float  # after which a batch is likely enough back
     delays: Sequence[tuple[float, int]] = ()
 
     @classmethod

@@ -111,7 +111,7 @@ class Advice:
 
     @property
     def left_in_batch(self) -> float | None:
-        """The share of an answer's value that is left when a batch is surely enough back; None: too few reads to say."""
+        """The share of an answer's value that is left when a batch is likely enough back; None: too few reads to say."""
         if self.decay is None or self.evidence is None:
             return None
         return self.decay.left(self.evidence.batch_expected_s)

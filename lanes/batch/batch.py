@@ -140,13 +140,13 @@ def sentence(decision: BatchDecision, at_stake: Stakes) -> str:
             )
         case BatchDecision.RESUBMIT:
             return (
-                f"{this}. Resubmitting sends its items again for about {again}; what the provider works off of this batch "
-                f"all the same is billed too, at most {most}, booked, and never shown"
+                f"{this}. Resubmitting sends its items again for about {again}; requests of this batch that the "
+                f"provider still answers are billed too, at most {most}, recorded, and never shown"
             )
         case BatchDecision.GIVE_UP:
             return (
-                f"{this}. Giving it up fails its items, which `lanes retry` brings back for about {again}; what the provider "
-                f"works off of this batch all the same is billed, at most {most}, booked, and never shown"
+                f"{this}. Giving it up fails its items, which `lanes retry` brings back for about {again}; requests that the "
+                f"provider still answers are billed, at most {most}, recorded, and never shown"
             )
 
 
@@ -239,12 +239,12 @@ def doubt(
     again would pay twice. Without a proof that the batch `is_ours`, its results say nothing about our requests.
     """
     if not is_ours:
-        return f"it was adopted, and its results, which lack {lacking:,} of {requests:,} requests, do not prove it ours"
+        return f"it was adopted, and its results, which lack {lacking:,} of {requests:,} requests, do not prove that it is ours"
     if succeeded is None:
         return f"its results lack {lacking:,} of {requests:,} requests, and the provider's own count of answers cannot be read"
     if succeeded > answered:
         return (
-            f"the provider counts {succeeded:,} answers, and its results hold {answered:,}, however often they are read: "
+            f"the provider counts {succeeded:,} answers, but its results hold {answered:,}, however often they are read: "
             f"{succeeded - answered:,} of them, which are paid, cannot be read"
         )
     return None

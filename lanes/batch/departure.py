@@ -47,7 +47,7 @@ def announcement(of: OutstandingWork, now: datetime) -> str:
     if of.paused_at is not None:
         waits = f"{counted(of.ready, 'item')} ready" if of.ready else "nothing ready"
         return (
-            f"{name} is paused since {clock(of.paused_at, beside=now)}, with {waits}: nothing of it leaves before "
+            f"{name} has been paused since {clock(of.paused_at, beside=now)}, with {waits}: no batch of it leaves until "
             f"`lanes resume {name}`"
         )
     said = (
@@ -58,7 +58,7 @@ def announcement(of: OutstandingWork, now: datetime) -> str:
     rest = [*_left_behind(of, now)]
     if of.ready and of.in_the_way:
         rest.insert(
-            0, f"they leave once the create of {_batches(of.in_the_way)} is answered or looked into"
+            0, f"they leave once the create of {_batches(of.in_the_way)} is answered or reconciled"
         )
     if of.ready and of.primer_until is not None:
         until = clock(of.primer_until, beside=now)

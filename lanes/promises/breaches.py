@@ -253,7 +253,7 @@ def role_taken(role: Role, holders: Sequence[ForeignHolder]) -> Assessment:
 
 def role_free(subject: str) -> str:
     """Return the sentence that ends that breach."""
-    return f"No session of another user holds {subject} any more: Lanes takes it by itself."
+    return f"No session of another user holds {subject} any more: Lanes takes it again by itself."
 
 
 def bill_differs(day: date, found: Sequence[BillDifference], *, account: str = "") -> Assessment:

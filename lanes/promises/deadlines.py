@@ -130,9 +130,9 @@ def deadline_at_risk(risk: AtRisk, now: datetime) -> Assessment:
     """Judge the items that are less likely to be in time than is asked for; one is enough for a breach."""
     one = risk.items == 1
     said = (
-        f"{counted(risk.items, 'item')} {'is less sure to meet its' if one else 'are less sure to meet their'} due time than "
-        f"is asked for; the nearest is due {clock(risk.due_at, beside=now)}, and its batch has a {percent(risk.probability)} "
-        f"chance of being back by then ({percent(risk.confidence)} are asked for)."
+        f"{counted(risk.items, 'item')} {'is less likely to meet its' if one else 'are less likely to meet their'} due time "
+        f"than required; the nearest is due {clock(risk.due_at, beside=now)}, and its batch has a {percent(risk.probability)} "
+        f"chance of being back by then ({percent(risk.confidence)} is required)."
     )
     judged = Verdict.FAILED if risk.items else Verdict.PASSED
     unpaid = any(not each.outage for each in risk.held)

@@ -107,6 +107,6 @@ def feed_silent(feed: Feed, now: datetime) -> Assessment:
         )
     said += (
         f"; by the same hours of the last {pattern.weeks} weeks, items were expected in {counted(round(lacking), 'minute')} of "
-        "that time. By that pattern it is that silent less than once in ten years."
+        "that time. By that pattern, such a silence comes less than once in ten years."
     )
     return Assessment(promise, name, Verdict.FAILED, minutes, 0, round(lacking), said)

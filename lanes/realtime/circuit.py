@@ -76,11 +76,11 @@ class Circuit:
     def said(self, model: str, account: str, now: datetime) -> str:
         """Describe the circuit for a person: the model, since when, and when it is asked again."""
         due_s = (self.next_probe_at - now).total_seconds() if self.next_probe_at else 0
-        asked = "is asked by one call as soon as something waits for it"
+        asked = "one call probes it as soon as work waits for it"
         if self.state is CircuitState.PROBING and due_s > 0:
-            asked = f"is asked by one call now, and by another in {seconds(due_s)} at the latest"
+            asked = f"one call probes it now, and another in {seconds(due_s)} at the latest"
         elif due_s > 0:
-            asked = f"is asked by one call in {seconds(due_s)}, if something waits for it then"
+            asked = f"one call probes it in {seconds(due_s)}, if work waits for it then"
         return (
             f"{model} of account {account} has not answered since {clock(self.since, beside=now)} "
             f"({counted(self.faults, 'call')} in a row, the last met: {self.why}), and {asked}"

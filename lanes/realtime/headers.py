@@ -45,7 +45,7 @@ def told(headers: Mapping[str, str], *, now: datetime) -> ToldLimits:
         try:
             limits.append(_limit(kind, known, now, notes))
         except ValueError as problem:
-            notes.append(f"{PREFIX}{NAMES[kind]}: {problem}; it is not believed")
+            notes.append(f"{PREFIX}{NAMES[kind]}: {problem}; it is ignored")
     return ToldLimits(limits, notes)
 
 

@@ -47,7 +47,7 @@ SAID = {
     WaitReason.CIRCUIT: "its model is in an outage; it ends with the first call that is answered",
     WaitReason.RECOVERING: "its model failed lately and gets one more call for each answer; it ends by itself",
     WaitReason.BUDGET: "its hard budget is used up; it ends when the budget is raised or a new period begins",
-    WaitReason.SHADOW: "it is a shadow or of a replay, and work that is owed an answer goes first; it ends by itself",
+    WaitReason.SHADOW: "it is work of a shadow or a replay, and items that are owed an answer go first; it ends by itself",
     WaitReason.PLACES: "every place for calls is taken; it ends when a call ends",
     WaitReason.SHARE: "the free places belong to other workloads; it ends when a call of its own workload ends",
     WaitReason.TURN: "its workload's consumers take turns by their weights while items of several wait; it ends by itself",

@@ -261,7 +261,9 @@ def second_passes(snapshot: Snapshot) -> Table[figures.SecondPassFigures]:
         "Second passes",
         snapshot.second_passes,
         WORKLOAD,
-        phrase("Class", "of the early answer; other: told apart no further", lambda of: of.name),
+        phrase(
+            "Class", "of the early answer; other: not distinguished further", lambda of: of.name
+        ),
         phrase("Checked", "all that pass the check, or a sample", checked),
         figure("Left out", "of the early answers", lambda of: out_of(of.saved, of.answers)),
         figure("Saved", "by that", lambda of: usd(of.saved_usd)),

@@ -97,7 +97,7 @@ def said_of(of: ProposedRollout) -> list[str]:
         f"{_sure(figures)} confidence"
     )
     moves = f"{counted(round(figures.items), 'item')} a month move to batch by playbook {of.playbook.name} ({_steps(of)})"
-    back = f"a batch is surely enough back in {seconds(figures.batch_s)}"
+    back = f"a batch is likely enough back in {seconds(figures.batch_s)}"
     risk = f"{back}; {_between(early)} of the answers are read before that"
     if figures.waits_s is not None:
         each = _between(

@@ -93,7 +93,7 @@ def aside(snapshot: Snapshot) -> str:
     """Return what shadows and replays cost in addition; empty where they cost nothing."""
     cost = total_costs(snapshot).aside_usd
     if cost:
-        return f"Shadows and replays of these items cost {usd(cost)} more; no saving counts them."
+        return f"Shadows and replays of these items cost {usd(cost)} more; savings leave them out."
     return ""
 
 

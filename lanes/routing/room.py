@@ -75,8 +75,8 @@ class Room:
             else f"the limits of {model}, less the reserve"
         )
         return (
-            f"real time is full: with {counted(ahead, 'item')} before it, it would be asked in {seconds(takes_s - since_s)} "
-            f"by {why}, and may wait {seconds(within_s)} there"
+            f"real time is full: with {counted(ahead, 'item')} before it, its call would start in {seconds(takes_s - since_s)} "
+            f"({why}), but it may wait only {seconds(within_s)}"
         )
 
     def takes_s(self, version: Version, items: int) -> float:

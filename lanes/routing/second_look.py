@@ -230,7 +230,7 @@ def _pressing(candidates: Sequence[DoubtfulItem], load: Load, now: datetime) -> 
     taken = [
         replace(
             each,
-            said=f"{each.said}; real time needs {seconds(drain_s)} for what goes before it, and a call",
+            said=f"{each.said}; real time needs {seconds(drain_s)} for the work before it and its own call",
         )
         for nth, (each, drain_s) in enumerate(chosen)
         if nth < max(presses[None], presses[each.model])

@@ -145,7 +145,7 @@ class Shedding:
         if late_s <= 0:
             return None
         model = version.spec.realtime_model
-        return f"what waits for {model} before it takes {seconds(before_s)}, {seconds(late_s)} longer than it can wait"
+        return f"the work before it for {model} takes {seconds(before_s)}, {seconds(late_s)} longer than it can wait"
 
 
 class QueueAhead:

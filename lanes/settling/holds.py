@@ -123,7 +123,7 @@ def _unpaid(work: Row, by: Holds, now: datetime) -> str | None:
         return _reserved(work, by, now)
     since = f" since {clock(spent.refused_at, beside=now)}" if spent.refused_at else ""
     return (
-        f"waits for money: {spent.said}; it has paid for nothing more{since}, and does again when it is raised "
+        f"waits for money: {spent.said}; it has paid for no call{since}, and pays again once it is raised "
         f"(`lanes budget {work['workload']}`), or at {clock(spent.ends_at, beside=now)}"
     )
 
@@ -133,7 +133,7 @@ def _reserved(work: Row, by: Holds, now: datetime) -> str | None:
     if (bound := work.get("bound_usd")) is not None and work["ready_at"] > now:
         stands = "; ".join(each.said for each in by.budgets)
         return (
-            f"rests for want of money: its call may cost {usd(bound)}, more than is left ({stands}); it is tried again when a "
+            f"waits for money: its call may cost {usd(bound)}, more than is left ({stands}); it is tried again when a "
             f"budget is raised (`lanes budget {work['workload']}`), or at {clock(work['ready_at'], beside=now)}"
         )
     waits = next((each for each in by.budgets if each.waits), None)

@@ -71,10 +71,10 @@ def happenings(of: ItemRecords) -> list[StoryEvent]:
             why = "on the provisional answer: its second pass was not sampled"
         told.append(StoryEvent(item["settled_at"], "settled", why))
     if item["emptied_at"] is not None:
-        why = "by its age: its workload keeps what items say for a while only"
+        why = "because of its age: its workload keeps payloads and answers for a limited time"
         told.append(StoryEvent(item["emptied_at"], "emptied", why))
     if of.archived_at is not None:
-        why = "by its age: its workload keeps rows in their tables for a while only"
+        why = "because of its age: its workload keeps rows in their tables for a limited time"
         told.append(StoryEvent(of.archived_at, "archived", why))
     return sorted(told, key=lambda each: each.at)
 
@@ -97,9 +97,9 @@ def next_step(of: ItemRecords, now: datetime) -> str:
         case ItemState.RECEIVED:
             return "the router routes it: see `lanes status` for a drain that runs"
         case ItemState.FAILED if of.item["emptied_at"] is not None:
-            return "Done: its input was emptied by its age, so it cannot be retried"
+            return "Done: its input was deleted because of its age, so it cannot be retried"
         case _ if of.archived_at is not None:
-            return "Done: it is archived, and nothing amends, labels or retries it any more"
+            return "Done: it is archived, and it can no longer be amended, labeled or retried"
         case ItemState.FAILED:
             return f"Failed; to try again: lanes retry {of.item['workload']} --key {of.item['key']}"
         case _:
@@ -182,11 +182,11 @@ def _read(read: Row) -> str:
 
 def _check(check: Row) -> str:
     said = "the same as" if check["agrees"] else "something else than"
-    return f"asked alone, to check packing, it says {said} in its call of {counted(check['pack'], 'item')}"
+    return f"asked alone, to check packing, it answers {said} in its call of {counted(check['pack'], 'item')}"
 
 
 def _repeated(check: Row) -> str:
-    return f"asked alone again, it says {'the same' if check['repeats'] else 'something else'}"
+    return f"asked alone again, it answers {'the same' if check['repeats'] else 'something else'}"
 
 
 def _moves(work: Row, of: ItemRecords, now: datetime) -> str:

@@ -187,7 +187,7 @@ async def test_what_the_provider_counts_as_answered_is_never_missing_and_nothing
     ((sentence,),) = await sender.rows("select sentence from lanes.incident")
     read = 12 - len(lacking)
     assert (
-        f"the provider counts 12 answers, and its results hold {read}, however often they are read"
+        f"the provider counts 12 answers, but its results hold {read}, however often they are read"
         in str(sentence)
     )
     assert await at.db.run(ready_work.waiting_kinds, None, now=await at.db.now()) == []

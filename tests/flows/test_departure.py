@@ -152,7 +152,7 @@ async def test_a_create_that_may_be_paid_is_never_tried_again_and_what_follows_w
     departed = await send_waiting(at, None, sleep=nap)
     assert nap.slept == []
     assert departed.failed == ["bills: the provider answered 500: oh"]
-    said = "letters: the create of batch 1 of bills has no answer; until it has, none follows"
+    said = "letters: the create of batch 1 of bills has no answer yet; no other batch is created until it has"
     assert departed.waiting == [said]
     assert await asked_for(at, in_minutes=1) == ["letters"]
     sender.time.passes(seconds=6)

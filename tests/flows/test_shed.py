@@ -111,7 +111,7 @@ async def test_what_does_not_fit_the_providers_limits_leaves_by_what_its_headers
         == 10
     )
     said = {each.explanation for each in await db.run(rows, "route_log", reason="shed")}
-    assert sum(f"what waits for {MODEL} before it takes 100 s, " in each for each in said) == 1
+    assert sum(f"the work before it for {MODEL} takes 100 s, " in each for each in said) == 1
 
 
 def admit_crowd(connection: Connection, *, now: datetime) -> None:

@@ -88,7 +88,7 @@ def test_a_model_that_answers_nobody_is_a_sentence_until_it_answers(
     first, second, what_helps = down.sentence.split("; ", 2)
     assert first == (
         "claude-haiku-5-5 of account acme has not answered since 2026-11-24 12:00 UTC (3 calls in a row, the last met: the "
-        "provider answered 529: Overloaded), and is asked by one call as soon as something waits for it"
+        "provider answered 529: Overloaded), and one call probes it as soon as work waits for it"
     )
     assert second.startswith("claude-sonnet-5-5 of account acme has not answered")
     assert what_helps.startswith("see the provider's status page")

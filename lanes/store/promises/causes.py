@@ -218,7 +218,8 @@ def _not_submitted(connection: Connection, of: Incident) -> CauseFindings:
     notes = [ErrorCount(each, 1) for each in told]
     blocked = connection.execute(text(UNRESOLVED)).first()
     if blocked is not None:
-        said = f"the create of batch {blocked.id} of {blocked.workload} has no answer; until it has, none follows"
+        batch = f"batch {blocked.id} of {blocked.workload}"
+        said = f"the create of {batch} has no answer yet; no other batch is created until it has"
         notes.insert(0, ErrorCount(said, 1))
     run = next((row.flow_run_id for row in rows if row.flow_run_id is not None), None)
     return CauseFindings(notes, "", [], run, UNEXPLAINED[Promise.BATCH_NEVER_STARTED])

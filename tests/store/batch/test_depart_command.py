@@ -119,8 +119,8 @@ def test_a_paused_workload_stays_with_exit_code_1(
     assert app(["depart", "letters"]) == 1
     out, err = capsys.readouterr()
     assert out == ""
-    assert err.startswith("letters is paused since ")
-    assert "with 1 item ready: nothing of it leaves before `lanes resume letters`" in err
+    assert err.startswith("letters has been paused since ")
+    assert "with 1 item ready: no batch of it leaves until `lanes resume letters`" in err
     assert prefect.runs == []
 
 
@@ -136,7 +136,7 @@ def test_a_batch_that_is_held_keeps_its_items_and_one_whose_create_is_open_goes_
         open_, _ = intend(connection, letters)
     waits(pool, "d")
     assert told(capsys)["said"] == (
-        f"1 item of letters will leave now: they leave once the create of batch {open_} is answered or looked into; "
+        f"1 item of letters will leave now: they leave once the create of batch {open_} is answered or reconciled; "
         f"1 in batches already; 2 in batch {held}, held until a person decides: `lanes batches`"
     )
     assert len(prefect.asked("depart")) == 1

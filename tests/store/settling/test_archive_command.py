@@ -77,6 +77,6 @@ def test_an_archived_item_is_explained(pool: Engine, capsys: Told) -> None:
     assert after["happenings"][:-1] == before["happenings"]
     assert after["happenings"][-1]["what"] == "archived"
     assert (
-        after["next"] == "Done: it is archived, and nothing amends, labels or retries it any more"
+        after["next"] == "Done: it is archived, and it can no longer be amended, labeled or retried"
     )
     assert told("--trace") == trace

@@ -249,5 +249,5 @@ def test_an_items_story_tells_of_its_check(connection: Connection) -> None:
     assert "alone, to check packing: billed, never shown" in told[1]
     assert (
         told[-1]
-        == "asked alone, to check packing, it says something else than in its call of 10 items"
+        == "asked alone, to check packing, it answers something else than in its call of 10 items"
     )

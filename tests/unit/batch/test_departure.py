@@ -46,13 +46,13 @@ PER_REQUEST = 10  # bytes of a body besides its items
         ),
         (
             {"ready": 2, "in_the_way": (41,), "held": 5, "held_batches": (7, 9)},
-            "2 items of archive will leave now: they leave once the create of batch 41 is answered or looked into; 5 in "
+            "2 items of archive will leave now: they leave once the create of batch 41 is answered or reconciled; 5 in "
             "batches 7, 9, held until a person decides: `lanes batches`",
         ),
         ({"in_the_way": (41,)}, "nothing of archive is ready to leave"),
         (
             {"ready": 3, "paused_at": later(hours=-2)},
-            "archive is paused since 10:00 UTC, with 3 items ready: nothing of it leaves before `lanes resume archive`",
+            "archive has been paused since 10:00 UTC, with 3 items ready: no batch of it leaves until `lanes resume archive`",
         ),
     ],
 )

@@ -66,7 +66,7 @@ def test_requests_are_told_apart_by_their_whole_number() -> None:
     [
         (10, 10, True, None),  # the counts leave room for two that have no answer
         (10, 0, True, None),
-        (0, 12, True, "counts 12 answers, and its results hold 0"),
+        (0, 12, True, "counts 12 answers, but its results hold 0"),
         (
             10,
             11,
@@ -74,8 +74,8 @@ def test_requests_are_told_apart_by_their_whole_number() -> None:
             "1 of them, which are paid, cannot be read",
         ),  # one of two is paid: which of them is not known
         (10, 12, True, "2 of them"),
-        (0, 0, False, "do not prove it ours"),
-        (0, 12, False, "do not prove it ours"),
+        (0, 0, False, "do not prove that it is ours"),
+        (0, 12, False, "do not prove that it is ours"),
         (10, None, True, "own count of answers cannot be read"),
     ],
 )

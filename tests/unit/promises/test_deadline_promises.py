@@ -120,8 +120,8 @@ def test_one_item_at_risk_is_told_with_its_probability_and_why_nothing_rescues_i
     judged = deadline_at_risk(at_risk(1, 0), NOON)
     assert judged.verdict is Verdict.FAILED
     assert judged.sentence == (
-        "1 item is less sure to meet its due time than is asked for; the nearest is due 12:30 UTC, and its batch has a "
-        "31.2 % chance of being back by then (95 % are asked for)."
+        "1 item is less likely to meet its due time than required; the nearest is due 12:30 UTC, and its batch has a "
+        "31.2 % chance of being back by then (95 % is required)."
     )
     assert judged.why == "1 item is bound to batch"
 

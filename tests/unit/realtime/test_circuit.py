@@ -188,10 +188,10 @@ def test_an_answered_probe_closes_the_circuit_whatever_else_happened_meanwhile(
 def test_it_says_since_when_nobody_is_answered_and_when_the_model_is_asked_again() -> None:
     resting = opened(Fault("529", 3, NOON, NOON), NOON)
     assert resting.said("haiku", "acme", NOON) == (
-        "haiku of account acme has not answered since 12:00 UTC (3 calls in a row, the last met: 529), and is asked by one "
-        "call in 1.0 s, if something waits for it then"
+        "haiku of account acme has not answered since 12:00 UTC (3 calls in a row, the last met: 529), and one call "
+        "probes it in 1.0 s, if work waits for it then"
     )
     over = resting.said("haiku", "acme", later(seconds=2))
-    assert over.endswith(", and is asked by one call as soon as something waits for it")
+    assert over.endswith(", and one call probes it as soon as work waits for it")
     probing = resting.probed(later(seconds=2)).said("haiku", "acme", later(seconds=7))
-    assert probing.endswith(", and is asked by one call now, and by another in 10 s at the latest")
+    assert probing.endswith(", and one call probes it now, and another in 10 s at the latest")

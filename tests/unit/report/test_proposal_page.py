@@ -41,7 +41,7 @@ def test_the_page_says_what_it_saves_how_sure_that_is_and_what_it_risks() -> Non
         f"It saves $12.50 a month: 608 items a month move to batch by playbook {BOOK.name} (50, 0\u00a0%).",
         "100 reads recorded, 1 of them within a minute, and 5 unknown: fewer than 20 % of the answers are read at once, "
         "with at least 98 % confidence.",
-        "A batch is surely enough back in 100 min; 38 % to 43 % of the answers are read before that: 232 to 261 items a month, "
+        "A batch is likely enough back in 100 min; 38 % to 43 % of the answers are read before that: 232 to 261 items a month, "
         "whose reader waits 51 min longer on average.",
     ]
     chart = drawn(page)

@@ -11,7 +11,6 @@ from lanes.ids import RolloutId
 from lanes.rollouts.gates import Gate, Judgement, Measure, Measurement
 from lanes.rollouts.playbook import Length, PlaybookStep
 from lanes.rollouts.rollout import (
-    OPEN,
     Advance,
     Approval,
     AskApproval,
@@ -24,7 +23,7 @@ from lanes.rollouts.rollout import (
     Situation,
     next_move,
 )
-from lanes.words import RolloutState, Verdict
+from lanes.words import OPEN_ROLLOUT, RolloutState, Verdict
 from tests.conftest import NOON, later
 from tests.rollouts import playbook, rollout_of, step
 
@@ -281,7 +280,7 @@ def test_it_goes_forwards_only_with_every_gate_passed_enough_items_and_the_appro
     if isinstance(move, Advance | Finish | AskApproval) and at.entered:
         assert verdicts == [Verdict.PASSED, Verdict.PASSED]
         assert at.answered >= at.step.hold.items
-        assert at.state in OPEN
+        assert at.state in OPEN_ROLLOUT
     if isinstance(move, Advance | Finish):
         assert at.entered
         assert approval == YES or (approval is None and not at.step.approval)
@@ -292,6 +291,6 @@ def test_it_goes_forwards_only_with_every_gate_passed_enough_items_and_the_appro
     ):
         ends = at.step_ends_at if at.state is RolloutState.RUNNING else None
         assert ends is None or now < ends  # a step with a longest time never holds beyond it
-    if at.state not in OPEN:
+    if at.state not in OPEN_ROLLOUT:
         assert isinstance(move, Hold)
         assert move.reason is HoldReason.ENDED

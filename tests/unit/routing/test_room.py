@@ -63,7 +63,7 @@ def test_what_may_wait_goes_to_batch_where_what_is_before_it_takes_longer_than_i
     )
     assert (route.lane, route.reason, route.binds) == (Lane.BATCH, Reason.CAPACITY, None)
     assert route.explanation.startswith(
-        "real time is full: with 999 items before it, it would be asked in 100 s by 10 a second, and may wait 60 s there; "
+        "real time is full: with 999 items before it, its call would start in 100 s (10 a second), but it may wait only 60 s; "
         "the split sends 100 % to real time, and bucket 8,771 of 10,000 is inside"
     )
 
@@ -94,7 +94,7 @@ def test_a_limit_leaves_its_reserve_to_what_presses() -> None:
         item(), LETTERS, ALL_REALTIME, now=NOON, guards=Guards(room=Room(load(700, limit(600, 0))))
     )
     assert full.reason is Reason.CAPACITY
-    assert f"by the limits of {MODEL}, less the reserve" in full.explanation
+    assert f"(the limits of {MODEL}, less the reserve)" in full.explanation
 
 
 def test_what_is_added_counts_so_that_a_flood_fills_real_time_and_no_more() -> None:

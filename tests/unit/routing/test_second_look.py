@@ -223,7 +223,9 @@ def test_what_was_due_already_is_looked_at_no_more() -> None:
 
 def test_a_rescue_says_how_long_real_time_needs() -> None:
     (taken,) = looked(doubtful(1, timedelta(seconds=15))).taken
-    assert taken.said == "it is late; real time needs 0.10 s for what goes before it, and a call"
+    assert (
+        taken.said == "it is late; real time needs 0.10 s for the work before it and its own call"
+    )
 
 
 def test_what_has_to_begin_while_its_model_answers_nobody_is_at_risk_and_one_item_at_most_probes_it() -> (

@@ -131,9 +131,7 @@ def test_of_a_lane_that_is_too_slow_only_what_would_be_served_later_than_its_ran
     assert walked(pressure(load=queued(180)), ranks) == list(range(61, 180))
     shed = leaves(pressure(load=queued(180)), waiting(ranks[90]), before=90)
     assert shed is not None
-    assert (
-        shed.why == f"what waits for {MODEL} before it takes 3.0 min, 30 s longer than it can wait"
-    )
+    assert shed.why == f"the work before it for {MODEL} takes 3.0 min, 30 s longer than it can wait"
 
 
 def test_of_a_burst_that_ranks_alike_as_much_leaves_as_cannot_be_served_by_then() -> None:
