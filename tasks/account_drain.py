@@ -32,7 +32,7 @@ from lanes.store.realtime import circuits, paid_claims
 from lanes.store.realtime.paid_claims import PaidClaims
 from lanes.store.workload import workloads
 from lanes.words import Lane
-from tasks import notice, sharing
+from tasks import pages, sharing
 from tasks.background import BackgroundTasks, Wakes
 from tasks.connections import Connections, HostClock
 from tasks.effects import Performer
@@ -239,7 +239,7 @@ class DrainPace:
     limit_s: float = 60.0  # the number of drains that the work pool admits
     accounts_s: float = 5.0  # which accounts the workloads name
     notice_s: float = 5.0
-    notice_limit_s: float = notice.LIMIT_S  # how long Prefect may take to accept a notice
+    notice_limit_s: float = pages.LIMIT_S  # how long Prefect may take to accept a notice
     first_answers_s: float = FIRST_ANSWERS_S
 
 

@@ -28,8 +28,8 @@ from lanes.words import Lane
 from tasks.account_drain import FIRST_ANSWERS_S, AccountDrain, DrainPace
 from tasks.background import BackgroundTasks, Wakes
 from tasks.connections import Connections
-from tasks.notice import Notice
 from tasks.outgoing import Publisher
+from tasks.pages import Notice
 from tasks.publish import VersionsToPrefect, publish
 from tasks.router import Rooms, Router
 from tasks.runs import stop_signals

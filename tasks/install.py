@@ -25,7 +25,7 @@ from lanes.stand.deploying import AUTOMATIONS, SILENT_RUNS
 from lanes.stand.prefect_api import is_local
 from lanes.store.workload import workloads
 from lanes.words import BLOCK
-from tasks.notice import UNANSWERED
+from tasks.pages import UNANSWERED
 from tasks.publish import make_known, publish
 from tasks.runs import REFUSED
 

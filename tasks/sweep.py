@@ -18,7 +18,7 @@ from sqlalchemy import Connection
 from lanes.money.pack_size import PackDecision
 from lanes.realtime.drains import LOOK_EVERY_S, READ_EVERY, TRIGGER_S, Calls, Unserved
 from lanes.settings import Settings
-from lanes.settling.jobs import JobStatus
+from lanes.settling.listing import JobStatus
 from lanes.standing import runs
 from lanes.store.batch import doubts
 from lanes.store.batch.ready_work import pressing

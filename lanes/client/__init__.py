@@ -49,8 +49,7 @@ from lanes.client.shorthands import (
     wait,
 )
 from lanes.client.verbs import Fields, Sent
-from lanes.settling.jobs import JobStatus
-from lanes.settling.listing import Listed
+from lanes.settling.listing import JobStatus, Listed
 from lanes.store.settling.results import CorrectedRead, Result
 
 __all__ = [

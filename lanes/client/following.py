@@ -19,8 +19,7 @@ from lanes.client.lookout import Ear
 from lanes.client.places import AsyncJoined, AsyncPool, Joined, Pool
 from lanes.errors import DatabaseAway
 from lanes.ids import ItemId
-from lanes.settling.jobs import JobStatus
-from lanes.settling.listing import BEGIN, Listed, ListingPage, ListingQuery
+from lanes.settling.listing import BEGIN, JobStatus, Listed, ListingPage, ListingQuery
 from lanes.store.database import clock
 from lanes.store.settling import listing, results
 from lanes.store.settling.news import News

@@ -15,7 +15,7 @@ from typing import Any, Concatenate, Final, ParamSpec, TypeVar
 from lanes.client.ahandle import AsyncLanes
 from lanes.client.following import AsyncJob
 from lanes.client.handle import Lanes
-from lanes.settling.jobs import JobStatus
+from lanes.settling.listing import JobStatus
 from lanes.stand.whereabouts import database_url
 
 P = ParamSpec("P")

@@ -23,9 +23,9 @@ from lanes.doors.item import (
     read_submission,
 )
 from lanes.json_data import why_unfit_label, why_unstorable
-from lanes.settling.jobs import JobStatus
 from lanes.settling.listing import (
     TOLD,
+    JobStatus,
     ListingPage,
     ListingPlace,
     ListingQuery,

@@ -29,8 +29,7 @@ from lanes.mainjob.onlooker import onlooker
 from lanes.report import job as report
 from lanes.report.listing import Jsonl
 from lanes.report.table import Table, figure, label
-from lanes.settling.jobs import JobStatus
-from lanes.settling.listing import ListingQuery
+from lanes.settling.listing import JobStatus, ListingQuery
 from lanes.settling.story import happenings, next_step, shared_context
 from lanes.settling.trace import Span, tree
 from lanes.stand.progress import Console

@@ -128,7 +128,14 @@ def add_file(
     signed: dict[str, Any] = {"spec": spec, "who": getpass.getuser(), "now": now}
     every = read_lines(file, workload, layout, now=now)
     try:
-        for chunk in chunks(every, most=CHUNK, most_bytes=MOST_BYTES, weight=_weight):
+        for chunk in chunks(
+            every,
+            most=CHUNK,
+            most_bytes=MOST_BYTES,
+            weight=lambda line: weight(
+                line.content if isinstance(line, BadLine) else line.submission.payload
+            ),
+        ):
             bad = [each for each in chunk if isinstance(each, BadLine)]
             told += [GoldenLine(each.place, each.key, each.reason, each.detail) for each in bad]
             good = [each for each in chunk if not isinstance(each, BadLine)]
@@ -136,10 +143,6 @@ def add_file(
     except ValueError as error:
         raise WrongUsage(error) from error
     return told
-
-
-def _weight(line: Any) -> int:
-    return weight(line.content if isinstance(line, BadLine) else line.submission.payload)
 
 
 def _remove(keys: tuple[str, ...], workload: str, as_json: bool) -> int:

@@ -123,16 +123,16 @@ def preview_item(
     if history:
         seen = counted(len(history), "earlier item")
         notes.append(f"a batch also sees {seen} of its entity, which its estimates count")
-    for of, part in zip(version.spec.context.reference, _rows(context), strict=True):
+    for of, part in zip(
+        version.spec.context.reference,
+        [each for each in context if each.part is ContextTag.REFERENCE],
+        strict=True,
+    ):
         cut = "; what is beyond rows or bytes is cut" if part.said.endswith(CUT) else ""
         notes.append(
             f'a batch also sees rows of {of.relation} as "{of.name}", of which its estimates count {of.bytes:,} bytes{cut}'
         )
     return ItemPreview(route, asked, tuple(notes))
-
-
-def _rows(context: Sequence[ContextPart]) -> list[ContextPart]:
-    return [each for each in context if each.part is ContextTag.REFERENCE]
 
 
 def _of_size(version: Version, payload_bytes: int) -> Iterator[str]:

@@ -249,7 +249,7 @@ class Outlet:
         Raises:
             ReaderLeft: the other end of the pipe is closed.
         """
-        if not hasattr(select, "poll") or not _is_pipe(sys.stdout.fileno()):
+        if not hasattr(select, "poll") or not stat.S_ISFIFO(os.fstat(sys.stdout.fileno()).st_mode):
             return
         poll = select.poll()
         poll.register(sys.stdout.fileno(), 0)
@@ -309,7 +309,3 @@ def counting(what: str, done: str | None = None) -> Iterator[Counting]:
 def _drop_the_rest() -> None:
     """Discard buffered output, so that the end of the process does not fail on a closed pipe or a full disk."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
-def _is_pipe(descriptor: int) -> bool:
-    return stat.S_ISFIFO(os.fstat(descriptor).st_mode)

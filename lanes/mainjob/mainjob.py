@@ -19,7 +19,7 @@ from lanes.report import page, summary
 from lanes.report.links import DETAILS, REPORT, artifact_page
 from lanes.report.snapshot import Snapshot
 from lanes.settings import Settings
-from lanes.settling.awaited import DepartRun, Movers, sentence
+from lanes.settling.holds import DepartRun, Movers, sentence
 from lanes.settling.listing import AnswerExample, choose
 from lanes.stand.prefect_api import PrefectApi
 from lanes.standing import runs

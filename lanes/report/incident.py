@@ -1,16 +1,19 @@
-"""An incident as a Prefect Markdown artifact: everything known about it. The incident's message links to it."""
+"""The Markdown pages of an incident and of an outage in Prefect: links of messages to people lead to them."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from itertools import chain
 
 from lanes.ids import IncidentId
-from lanes.promises.briefing import Briefing
+from lanes.promises.briefing import Briefing, Stake
 from lanes.promises.incident import TERMS, Incident, Promise, how_bad
 from lanes.promises.remedy import KEPT_BY, commands, explain
+from lanes.realtime.health import Standstill
 from lanes.report import links, rollout
+from lanes.report.links import INCIDENTS, REPORTS, linked
+from lanes.report.table import Table, figure, in_markdown, label
 from lanes.text import capitalized, cell, plain
-from lanes.units import MISSING, clock, count
+from lanes.units import MISSING, clock, count, counted
 from lanes.words import Lane
 
 MOST_ERROR = 400
@@ -105,3 +108,46 @@ def _where(of: Incident, briefing: Briefing) -> Iterator[str]:
     yield links.linked(pages)
     if of.subject.startswith("batch ") or of.promise.startswith((Lane.REALTIME, Lane.BATCH)):
         yield from ("", ATTEMPTS)
+
+
+OUTAGE_KEY = "lanes-outage"  # of the artifact's versions
+MOST_LAST_ERROR = 300
+MOST_ROWS = 50
+KEPT = "Waiting items keep their rank and their retry budget, and are asked again automatically"
+OUTAGE_LINKS = (INCIDENTS, ("Real-time runs", "/v2/runs?tags=realtime"), REPORTS)
+
+
+def outage_message(standing: Sequence[Standstill], *, now: datetime) -> str:
+    """Return the message of the run's state: what has not answered, since when, and the last error."""
+    if not standing:
+        return f"The provider answers again, since {clock(now, beside=now)}"
+    parts = [
+        f"{each.whom} has not answered since {clock(each.since, beside=now)}: {plain(each.why, most=MOST_LAST_ERROR)}"
+        for each in standing
+    ]
+    return f"{'; '.join(parts)}. {KEPT}"
+
+
+def outage_headline(standing: Sequence[Standstill]) -> str:
+    """Return the artifact's header."""
+    if not standing:
+        return "The provider answers again"
+    verb = "does" if len(standing) == 1 else "do"
+    return f"{' and '.join(plain(each.whom, most=60) for each in standing)} {verb} not answer"
+
+
+def render_outage(standing: Sequence[Standstill], stake: Stake, *, now: datetime) -> str:
+    """Return the artifact's Markdown; `stake` is what waits for the real-time lane."""
+    parts = [f"## {outage_headline(standing)}", f"As of {clock(now, beside=now)}."]
+    if standing:
+        table = Table(
+            "Not answering",
+            standing,
+            label("Model or account", lambda of: of.whom),
+            label("Has not answered since", lambda of: clock(of.since, beside=now)),
+            figure("Extent", "", lambda of: of.bad or counted(of.calls, "call")),
+            label("Last error", lambda of: plain(of.why, most=MOST_LAST_ERROR)),
+        )
+        parts += [in_markdown(table, most=MOST_ROWS), f"{KEPT}."]
+    waits = stake.in_words(lambda moment: clock(moment, beside=now))
+    return "\n\n".join([*parts, f"On the real-time lane: {waits}.", linked(OUTAGE_LINKS)])

@@ -6,7 +6,7 @@ from datetime import datetime
 
 from lanes.report.table import Table, figure, label, phrase
 from lanes.routing.prospect import percent
-from lanes.settling.jobs import JobStatus
+from lanes.settling.listing import JobStatus
 from lanes.text import cell, plain
 from lanes.units import clock, count, counted, usd
 

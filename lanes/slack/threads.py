@@ -8,7 +8,7 @@ from lanes.report import job as page_of_job
 from lanes.report import rollout as page_of
 from lanes.report.links import REPORT, run_page, versions_page
 from lanes.rollouts.rollout import Happened, LogEntry, Rollout
-from lanes.settling.jobs import JobStatus
+from lanes.settling.listing import JobStatus
 from lanes.slack.wording import (
     ENDED,
     MARKS,

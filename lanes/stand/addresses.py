@@ -10,8 +10,8 @@ from sqlalchemy.engine import URL
 from lanes.errors import SetupError, StandError
 from lanes.report.links import REPORT, report_page
 from lanes.settings import Settings
-from lanes.stand.binaries import programs
 from lanes.stand.database import read_address
+from lanes.stand.postgres import programs
 from lanes.stand.prefect_api import PrefectApi
 from lanes.stand.reaching import prefect, prefect_url, ui_url
 from lanes.stand.runs_with import ANTHROPIC, provider_in

@@ -17,7 +17,7 @@ from blocks.provider import Provider
 from blocks.slack_channel import SlackChannel
 from blocks.workload import PlaybookBlock, Workload
 from lanes.cli import app
-from lanes.report import outage
+from lanes.report import incident
 from lanes.report.links import DETAILS, REPORT
 from lanes.standing.runs import Deployment
 from lanes.workload.form import BESIDE, offering
@@ -317,7 +317,7 @@ def test_every_link_of_a_description_leads_to_what_there_is(name: str) -> None:
             case ["runs"]:
                 assert asked["tags"] in TAGS, link
             case ["artifacts", "key", key]:
-                assert key in (REPORT, DETAILS, outage.KEY), link
+                assert key in (REPORT, DETAILS, incident.OUTAGE_KEY), link
             case ["artifacts"]:
                 assert f'f"{asked["name"]}{{' in SOURCE, link
             case ["deployments"]:

@@ -10,7 +10,7 @@ from prefect.client.schemas.objects import State, StateType
 
 from anthropic_standin.testing import Endpoint
 from lanes.words import Lane
-from tasks import notice
+from tasks import pages
 from tasks.account_drain import DrainPace
 from tasks.connections import Connections
 from tasks.drain import Drain, drain
@@ -164,7 +164,7 @@ async def test_nothing_follows_the_last_state_of_a_run(
         await answered.wait()
         told.append("artifact")
 
-    monkeypatch.setattr(notice, "write_artifact", slowly)
+    monkeypatch.setattr(pages, "write_artifact", slowly)
     await sender.items("a", lane=Lane.REALTIME)
     down(endpoint)
     async with drain(at, standing=False, pace=LOOKS_ALWAYS) as opened:

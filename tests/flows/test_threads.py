@@ -17,7 +17,7 @@ from lanes.promises.breaches import frozen
 from lanes.promises.incident import Severity
 from lanes.rollouts.rollout import Advance, AskApproval, RollBack, Rollout
 from lanes.settings import Settings
-from lanes.settling.jobs import JobStatus
+from lanes.settling.listing import JobStatus
 from lanes.slack.messenger import Bot, Webhook
 from lanes.store import incidents
 from lanes.store.database import Database

@@ -13,7 +13,7 @@ import psycopg
 import pytest
 
 from lanes.errors import StandError
-from lanes.stand import binaries
+from lanes.stand import postgres
 from lanes.stand.info import OWNERS
 from lanes.stand.local import birth_mark
 from lanes.stand.postgres import EmbeddedPostgres
@@ -217,7 +217,7 @@ def test_root_hands_the_server_to_another_user(home: Path) -> None:
 def test_a_normal_user_runs_the_server_as_itself(home: Path) -> None:
     nobody = pwd.getpwnam("nobody")
     python = reachable_python()
-    if python is None or not binaries.is_reachable(Path(binaries.__file__)):
+    if python is None or not postgres.is_reachable(Path(postgres.__file__)):
         pytest.skip("user nobody can enter neither this checkout nor a Python of this version")
     os.chown(home, nobody.pw_uid, nobody.pw_gid)
     script = START + (
@@ -226,7 +226,7 @@ def test_a_normal_user_runs_the_server_as_itself(home: Path) -> None:
         "assert server.account is None and Path(sys.argv[1]).stat().st_uid == os.getuid() != 0\n"
         "psycopg.connect(r.url('lanes', None)).close(); server.stop(); print('well')\n"
     )
-    paths = [str(Path(binaries.__file__).parents[2]), sysconfig.get_paths()["purelib"]]
+    paths = [str(Path(postgres.__file__).parents[2]), sysconfig.get_paths()["purelib"]]
     done = subprocess.run(
         [python, "-c", script, str(home / "postgres")],
         user=nobody.pw_uid,
@@ -246,7 +246,7 @@ def reachable_python() -> str | None:
     version = f"python{sys.version_info.major}.{sys.version_info.minor}"
     candidates = (sys.executable, f"/usr/bin/{version}", f"/usr/local/bin/{version}")
     return next(
-        (c for c in candidates if Path(c).exists() and binaries.is_reachable(Path(c))), None
+        (c for c in candidates if Path(c).exists() and postgres.is_reachable(Path(c))), None
     )
 
 
@@ -255,7 +255,7 @@ def reachable_python() -> str | None:
 def test_data_below_a_closed_folder_moves_to_a_stable_place_and_says_so(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(binaries, "SYSTEM_HOME", home / "system")
+    monkeypatch.setattr(postgres, "SYSTEM_HOME", home / "system")
     closed = home / "closed"
     closed.mkdir(mode=0o700)
     first, second = (
@@ -276,11 +276,11 @@ def test_data_below_a_closed_folder_moves_to_a_stable_place_and_says_so(
 def test_programs_that_the_other_user_cannot_reach_are_copied_for_it(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(binaries, "SYSTEM_HOME", home / "system")
-    monkeypatch.setattr(binaries, "_is_usable_by_others", lambda _: False)
-    account = binaries.server_account(home)
+    monkeypatch.setattr(postgres, "SYSTEM_HOME", home / "system")
+    monkeypatch.setattr(postgres, "_is_usable_by_others", lambda _: False)
+    account = postgres.server_account(home)
     assert account is not None
-    copied = binaries.programs(account)
+    copied = postgres.programs(account)
     assert copied.is_relative_to(home / "system")
     said = subprocess.run(
         [copied / "postgres", "--version"],

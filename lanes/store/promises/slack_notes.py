@@ -13,7 +13,7 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 from lanes.ids import JobId, RolloutId
 from lanes.promises.incident import Severity
 from lanes.rollouts.rollout import LogEntry
-from lanes.settling.jobs import JobStatus
+from lanes.settling.listing import JobStatus
 from lanes.store.asking import read_as
 from lanes.store.promises.slack_posts import LEASE, MOST
 from lanes.store.tables import job, rollout_event, slack_note, version

@@ -15,7 +15,7 @@ from lanes.errors import UnknownItem
 from lanes.ids import JobId
 from lanes.routing.forecast import LaneConditions, forecast
 from lanes.routing.prospect import BatchProfile
-from lanes.settling.jobs import JobPart, JobState, JobStatus, RealtimeRest, expected_end
+from lanes.settling.listing import JobPart, JobState, JobStatus, RealtimeRest, expected_end
 from lanes.store import outbox, signals
 from lanes.store.asking import read_as
 from lanes.store.money import sharing

@@ -7,8 +7,7 @@ from typing import Any
 from sqlalchemy import Connection, text
 
 from lanes.errors import UnknownItem
-from lanes.settling.awaited import FollowedBatch, OpenCounts, OpenWork
-from lanes.settling.holds import Holds, Row
+from lanes.settling.holds import FollowedBatch, Holds, OpenCounts, OpenWork, Row
 from lanes.settling.story import ItemRecords
 from lanes.store import asking
 from lanes.store.asking import read_as

@@ -8,7 +8,7 @@ from sqlalchemy import Engine, text
 from lanes.mainjob.mainjob import MainJob, SentItems
 from lanes.mainjob.onlooker import CountLines
 from lanes.mainjob.scene import Scene
-from lanes.settling.awaited import Movers
+from lanes.settling.holds import Movers
 from lanes.stand.prefect_api import PrefectApi
 from lanes.store.workload import workloads
 from lanes.words import Lane

@@ -5,7 +5,7 @@ from datetime import timedelta
 from sqlalchemy import Connection, Engine, text
 
 from lanes.ids import BatchId
-from lanes.settling.awaited import OpenWork
+from lanes.settling.holds import OpenWork
 from lanes.settling.listing import AnswerExample
 from lanes.store.doors import emptying
 from lanes.store.settling import listing, story

@@ -15,7 +15,7 @@ from lanes.commands import items as commands
 from lanes.doors.item import Amendment
 from lanes.errors import ActionRefused, UnknownItem
 from lanes.report import job as report
-from lanes.settling.jobs import JobState, JobStatus
+from lanes.settling.listing import JobState, JobStatus
 from lanes.store.doors import emptying, items
 from lanes.store.settling import jobs
 from lanes.words import Lane, Outcome

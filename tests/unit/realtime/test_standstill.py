@@ -4,7 +4,7 @@ import pytest
 
 from lanes.promises.briefing import Stake
 from lanes.realtime.health import ACCOUNT, Standstills
-from lanes.report import outage
+from lanes.report import incident
 from tests.conftest import NOON, later
 
 MODEL, OTHER = "claude-haiku-5-5", "claude-opus-5-5"
@@ -45,18 +45,21 @@ def test_an_account_is_over_with_any_answer_and_a_refused_model_with_one_of_its_
 def test_the_runs_message_says_who_since_when_and_what_the_last_call_met() -> None:
     seen = Standstills()
     seen.met(MODEL, "the provider answered 529: Overloaded", calls=3, now=NOON)
-    said = outage.message(seen.all, now=later(minutes=1))
+    said = incident.outage_message(seen.all, now=later(minutes=1))
     assert said.startswith(
         f"{MODEL} has not answered since 12:00 UTC: the provider answered 529: Overloaded. Waiting items"
     )
-    assert outage.message([], now=later(minutes=1)) == "The provider answers again, since 12:01 UTC"
+    assert (
+        incident.outage_message([], now=later(minutes=1))
+        == "The provider answers again, since 12:01 UTC"
+    )
 
 
 @pytest.mark.parametrize("error", ["a | b\n# c", "<script>", "[x](http://evil.example)", "`" * 5])
 def test_no_error_breaks_the_page_of_an_outage(error: str) -> None:
     seen = Standstills()
     seen.met(MODEL, error, calls=3, now=NOON)
-    page = outage.render(seen.all, Stake(unanswered=7, due_at=later(minutes=4)), now=NOON)
+    page = incident.render_outage(seen.all, Stake(unanswered=7, due_at=later(minutes=4)), now=NOON)
     (row,) = [line for line in page.splitlines() if line.startswith(f"| {MODEL}")]
     assert row.replace("\\|", "").count("|") == 5
     for active in ("<script", "[x](", "\n# c"):

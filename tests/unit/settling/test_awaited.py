@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 
 from lanes.ids import BatchId
-from lanes.settling.awaited import DepartRun, FollowedBatch, Movers, OpenCounts, OpenWork, sentence
+from lanes.settling.holds import DepartRun, FollowedBatch, Movers, OpenCounts, OpenWork, sentence
 from lanes.words import BatchState, Lane, Purpose, WorkState
 from tests.conftest import NOON
 

@@ -19,7 +19,7 @@ from lanes.promises.incident import (
 )
 from lanes.report import incident as incident_page
 from lanes.rollouts.rollout import Happened, HoldReason, LogEntry
-from lanes.settling.jobs import JobState, JobStatus
+from lanes.settling.listing import JobState, JobStatus
 from lanes.slack.threads import (
     SlackMessage,
     digest,
