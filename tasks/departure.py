@@ -19,8 +19,8 @@ from lanes.provider.errors import CallFailed
 from lanes.store import incidents
 from lanes.store.batch import ready_work
 from lanes.store.doors.full_data import ReferenceFailed
-from lanes.store.money import holds
-from lanes.store.money.holds import BudgetUsedUp
+from lanes.store.money import budgets
+from lanes.store.money.budgets import BudgetUsedUp
 from lanes.store.workload import workloads
 from tasks.connections import Connections
 from tasks.send_batch import BatchSize, Blocked, TooLarge, send_batch
@@ -97,7 +97,7 @@ async def send_waiting(
         except BudgetUsedUp as reason:
             departed.waiting.append(f"{kind.workload}: {reason}")
             now = await at.db.now()
-            await at.db.run(holds.refused, reason.budgets, now=now)
+            await at.db.run(budgets.note_refused, reason.budgets, now=now)
             wanted = now + MONEY_AGAIN
         except ReferenceFailed as reason:
             departed.waiting.append(f"{kind.workload}: {reason}")

@@ -19,8 +19,8 @@ from lanes.store.database import Database
 from lanes.store.money import budgets
 from lanes.store.promises import recording
 from lanes.store.realtime import circuits, load
-from lanes.store.routing import rescues, sheds, turnarounds
-from lanes.store.routing.sheds import END
+from lanes.store.routing import second_look, turnarounds
+from lanes.store.routing.second_look import END
 from lanes.store.workload import workloads
 from lanes.store.workload.accounts import LaneAccount
 from lanes.units import counted
@@ -74,10 +74,10 @@ async def rescue_late(db: Database, lanes: Mapping[LaneAccount, Load]) -> int:
     now = max(lane.at for lane in lanes.values())
     async with db.transaction() as run:
         known = await run(workloads.in_force)
-        furthest = _looked_until(lanes, known, dict.fromkeys(known, rescues.PASSED_OVER))
-        numbers = await run(rescues.numbers, until=furthest, now=now)
-        due = await run(rescues.due, until=_looked_until(lanes, known, numbers), now=now)
-        bound = await run(rescues.bound, until=now + BOUND_AHEAD, now=now)
+        furthest = _looked_until(lanes, known, dict.fromkeys(known, second_look.PASSED_OVER))
+        numbers = await run(second_look.due_numbers, until=furthest, now=now)
+        due = await run(second_look.due_items, until=_looked_until(lanes, known, numbers), now=now)
+        bound = await run(second_look.due_bound_items, until=now + BOUND_AHEAD, now=now)
         if not due and not bound:
             await run(recording.record_at_risk, [], now=now)
             return 0
@@ -87,10 +87,10 @@ async def rescue_late(db: Database, lanes: Mapping[LaneAccount, Load]) -> int:
         of_lane = [each for each in doubtful if lane.answers(each.of.version.workload)]
         looked = rescue(of_lane, lane, now=now)
         at_risk += risks(looked.at_risk, lane)
-        for first in range(0, len(looked.taken), rescues.CHUNK):
-            part = looked.taken[first : first + rescues.CHUNK]
+        for first in range(0, len(looked.taken), second_look.CHUNK):
+            part = looked.taken[first : first + second_look.CHUNK]
             async with db.transaction() as run:
-                taken += await run(rescues.take, part, now=run.now)
+                taken += await run(second_look.rescue, part, now=run.now)
     await db.run(recording.record_at_risk, at_risk, now=now)
     if taken:
         said = "%s rescued: their batches are unlikely to be back in time"
@@ -136,7 +136,7 @@ class Shedder:
     async def look(self, lane: Load) -> int:
         """Shed what has to leave of the next part of the queue; return how much that was."""
         async with self._db.transaction() as run:
-            of_all = await run(sheds.going)
+            of_all = await run(second_look.unpaused_versions)
             going = {name: of for name, of in of_all.items() if lane.answers(name)}
             rests = [
                 ModelRest(model, each.since, each.why)
@@ -152,7 +152,7 @@ class Shedder:
             return 0
         if self._line is None or self._before == END:
             self._line = shedding.line(
-                going, await self._db.look(sheds.standing, names, now=run.now)
+                going, await self._db.look(second_look.queue_lengths, names, now=run.now)
             )
         left = 0
         for _ in range(MOST_CHUNKS):
@@ -165,9 +165,9 @@ class Shedder:
 
     async def _shed_chunk(self, shedding: Shedding, line: QueueAhead, names: Sequence[str]) -> int:
         async with self._db.transaction() as run:
-            found = await run(sheds.last, names, before=self._before, now=run.now)
+            found = await run(second_look.queue_tail, names, before=self._before, now=run.now)
             known = await run(workloads.versions, {each.version_id for each in found.waiting})
             leaving = shedding.leaving(found.waiting, known, line)
-            moved = await run(sheds.save, leaving, now=run.now) if leaving else 0
+            moved = await run(second_look.shed, leaving, now=run.now) if leaving else 0
         self._before = found.before or END
         return moved

@@ -31,7 +31,7 @@ from lanes.store.batch import batches, creates, doubts, orphans, ready_work
 from lanes.store.batch.affording import Affording
 from lanes.store.batch.ready_work import CachePlan
 from lanes.store.doors import full_data
-from lanes.store.money import caching, holds, sharing
+from lanes.store.money import budgets, caching, sharing
 from lanes.store.routing import turnarounds
 from lanes.store.settling import late_context
 from lanes.store.workload import workloads
@@ -199,7 +199,7 @@ async def _prepared(
             await run(late_context.note, writing.read)
             if primer_until:
                 await run(ready_work.hold, kind.workload, primer_until)
-            await run(holds.reserve, batch_id, affording.bounds(writing.packs), now=now)
+            await run(budgets.reserve, batch_id, affording.bounds(writing.packs), now=now)
     finally:
         if affording is not None and affording.bounds_anything:
             await at.db.run(affording.report)

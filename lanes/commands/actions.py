@@ -31,7 +31,7 @@ from lanes.store.doors import archives, emptying, items
 from lanes.store.locks import OWN_PATIENCE, by_itself
 from lanes.store.money import budgets, overheads
 from lanes.store.replays import promotions
-from lanes.store.rollouts import rollout_moves, steering
+from lanes.store.rollouts import rollout_moves, rollouts
 from lanes.store.settling import decisions, story
 from lanes.store.workload import workloads
 from lanes.text import cell, remove_quotes
@@ -100,7 +100,7 @@ class Pause(ServingAction):
     def perform(self, connection: Connection, now: datetime) -> Done:
         if self.replay:
             return Done(promotions.pause(connection, self.workload, now=now))
-        return Done(steering.pause(connection, self.workload, now=now))
+        return Done(rollouts.pause_workload(connection, self.workload, now=now))
 
 
 class Resume(ServingAction):
@@ -109,7 +109,7 @@ class Resume(ServingAction):
     def perform(self, connection: Connection, now: datetime) -> Done:
         if self.replay:
             return Done(promotions.resume(connection, self.workload, now=now))
-        return Done(steering.resume(connection, self.workload))
+        return Done(rollouts.resume_workload(connection, self.workload))
 
 
 class SetSplit(PersonAction):
@@ -132,7 +132,7 @@ class SetSplit(PersonAction):
 
     def perform(self, connection: Connection, now: datetime) -> Done:
         split = Split(self.workload, self.consumer or None, round(self.percent * 100))
-        said = steering.set_split_by_hand(connection, split, who=self.who, why=self.why, now=now)
+        said = rollouts.set_split_by_hand(connection, split, who=self.who, why=self.why, now=now)
         return Done(said)
 
 
@@ -144,7 +144,7 @@ class EndSplit(PersonAction):
 
     def perform(self, connection: Connection, now: datetime) -> Done:
         whose, by = (self.workload, self.consumer), {"who": self.who, "why": self.why}
-        return Done(steering.inherit_split_by_hand(connection, *whose, **by, now=now))
+        return Done(rollouts.inherit_split_by_hand(connection, *whose, **by, now=now))
 
 
 class BudgetAction(PersonAction):

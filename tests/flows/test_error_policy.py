@@ -15,7 +15,7 @@ from lanes.provider import client as provider_client
 from lanes.realtime.state import DrainState
 from lanes.settling import attempts
 from lanes.store.batch import ready_work
-from lanes.store.rollouts import steering
+from lanes.store.rollouts import rollouts
 from lanes.words import Lane, Outcome
 from tasks.connections import Connections, opening
 from tasks.departure import send_waiting
@@ -240,9 +240,9 @@ async def test_a_fault_beside_answered_neighbours_is_the_items_own(
     await sender.items("bad", lane=Lane.REALTIME, max_failures=3)
     for turn in range(3):
         await sender.items(f"good{turn}", lane=Lane.REALTIME, workload="others")
-        await at.db.run(steering.pause, "letters", now=await at.db.now())
+        await at.db.run(rollouts.pause_workload, "letters", now=await at.db.now())
         await answer(at, state)
-        await at.db.run(steering.resume, "letters")
+        await at.db.run(rollouts.resume_workload, "letters")
         await sender.work_rests()
         await answer(at, state)
     states = await sender.states()

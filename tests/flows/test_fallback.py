@@ -7,7 +7,7 @@ import pytest
 from anthropic_standin.testing import Endpoint
 from lanes.provider import client as provider_client
 from lanes.realtime.state import DrainState
-from lanes.store.rollouts import steering
+from lanes.store.rollouts import rollouts
 from lanes.words import Lane
 from tasks.connections import Connections
 from tasks.sweep import give_up
@@ -23,9 +23,9 @@ async def errors(at: Connections, endpoint: Endpoint, sender: Sender, state: Dra
     endpoint.fault("messages", "status", status=500, match="letter bad")
     for turn in range(2):
         await sender.items(f"good{turn}", lane=Lane.REALTIME, workload="others")
-        await at.db.run(steering.pause, "letters", now=await at.db.now())
+        await at.db.run(rollouts.pause_workload, "letters", now=await at.db.now())
         await answer(at, state)
-        await at.db.run(steering.resume, "letters")
+        await at.db.run(rollouts.resume_workload, "letters")
         await answer(at, state)
         await sender.work_rests()
 

@@ -15,7 +15,7 @@ from lanes.routing.shedding import SETTLED, SOON
 from lanes.store.database import Database
 from lanes.store.money import budgets
 from lanes.store.realtime import circuits, limits, load
-from lanes.store.routing import sheds
+from lanes.store.routing import second_look
 from lanes.store.workload.accounts import LaneAccount
 from lanes.words import Lane
 from tasks.second_look import Shedder
@@ -138,5 +138,7 @@ async def test_twenty_thousand_items_leave_in_one_look_the_latest_rank_first(
     assert await shedder.look(LANE) == 20_000
     assert await db.now() - began < timedelta(minutes=2)
     ids = [each.item_id for each in await db.run(rows, "route", "id", reason="shed")]
-    chunks = [ids[first : first + sheds.CHUNK] for first in range(0, len(ids), sheds.CHUNK)]
+    chunks = [
+        ids[first : first + second_look.CHUNK] for first in range(0, len(ids), second_look.CHUNK)
+    ]
     assert all(min(one) > max(next_) for one, next_ in pairwise(chunks))

@@ -10,7 +10,7 @@ from lanes.ids import BatchId
 from lanes.packing import Claim
 from lanes.routing.second_look import DoubtfulItem, weigh
 from lanes.store.doors import items
-from lanes.store.routing import rescues, turnarounds
+from lanes.store.routing import second_look, turnarounds
 from lanes.words import Lane
 from lanes.workload.version import Version
 from tests.conftest import NOON, later
@@ -40,7 +40,7 @@ def doubted(
 ) -> list[DoubtfulItem]:
     """What a look finds late."""
     return weigh(
-        rescues.due(connection, until=until, now=now),
+        second_look.due_items(connection, until=until, now=now),
         turnarounds.prospects(connection, now=now),
         now=now,
     )
@@ -48,7 +48,7 @@ def doubted(
 
 def rescue(connection: Connection, *, now: datetime = LATE) -> int:
     """Everything that is late is real time's; how many items."""
-    return rescues.take(connection, doubted(connection, now=now), now=now)
+    return second_look.rescue(connection, doubted(connection, now=now), now=now)
 
 
 def by_lane(connection: Connection) -> dict[str, Any]:
@@ -87,7 +87,7 @@ def crowd(
     *,
     binds: Lane | None = None,
     withdrawn: bool = False,
-    items: int = rescues.MOST + 1,
+    items: int = second_look.MOST + 1,
 ) -> None:
     """So many items of the batch lane that one look does not take them, due before all others."""
     connection.execute(text("set local session_replication_role = replica"))

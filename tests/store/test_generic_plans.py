@@ -25,7 +25,7 @@ from lanes.store.realtime import circuits, load, outages
 from lanes.store.replays import replays
 from lanes.store.report import facts
 from lanes.store.rollouts import rollouts
-from lanes.store.routing import rescues, sheds
+from lanes.store.routing import second_look
 from lanes.store.tables import slack_post
 from lanes.store.workload.accounts import LaneAccount
 from lanes.words import Lane, Verdict
@@ -156,10 +156,13 @@ STATEMENTS: dict[str, tuple[Callable[[Connection], Any], str]] = {
     "claims of what presses": (lambda c: claimed(c, pressing=True), "ix_work_pressing"),
     "whose work waits": (lambda c: work.waiting_consumers(c, {"letters": ""}), "ix_work_turn"),
     "how long a queue is": (
-        lambda c: sheds.standing(c, ["letters"], now=NOON),
+        lambda c: second_look.queue_lengths(c, ["letters"], now=NOON),
         "ix_work_claimable",
     ),
-    "the end of a queue": (lambda c: sheds.last(c, ["letters"], now=NOON), "ix_work_claimable"),
+    "the end of a queue": (
+        lambda c: second_look.queue_tail(c, ["letters"], now=NOON),
+        "ix_work_claimable",
+    ),
     "what becomes of what is shed": (
         lambda c: facts.sheds(through(c), SHED, since=NOON),
         "ix_route_shed",
@@ -203,19 +206,19 @@ STATEMENTS: dict[str, tuple[Callable[[Connection], Any], str]] = {
     ),
     "open batches": (batches.open_batches, "'{collected,released}'"),
     "what is due of the batch lane": (
-        lambda c: rescues.due(c, until=later(hours=1), now=NOON),
+        lambda c: second_look.due_items(c, until=later(hours=1), now=NOON),
         "ix_work_due_of_workload",
     ),
     "how much is due of the batch lane": (
-        lambda c: rescues.numbers(c, until=later(hours=1), now=NOON),
+        lambda c: second_look.due_numbers(c, until=later(hours=1), now=NOON),
         "ix_work_due_of_workload",
     ),
     "what is due behind that": (
-        lambda c: c.execute(text(rescues.BEHIND), BEHIND).all(),
+        lambda c: c.execute(text(second_look.BEHIND), BEHIND).all(),
         "ix_work_due_of_workload",
     ),
     "what is bound to batch and due": (
-        lambda c: rescues.bound(c, until=later(hours=1), now=NOON),
+        lambda c: second_look.due_bound_items(c, until=later(hours=1), now=NOON),
         "ix_work_due_of_workload",
     ),
     "the queues of real time": (

@@ -29,7 +29,7 @@ from lanes.settling.story import ItemRecords, next_step
 from lanes.store import work
 from lanes.store.batch import collection, creates, doubts
 from lanes.store.doors import items
-from lanes.store.routing import rescues, sheds
+from lanes.store.routing import second_look
 from lanes.store.settling import decisions, outcomes, story
 from lanes.words import Lane, Outcome
 from tests.conftest import NOON
@@ -141,14 +141,14 @@ class Interleavings(RuleBasedStateMachine):
             )
             for each in rows(self.connection, "work", workload=workload)
         ]
-        rescues.take(
+        second_look.rescue(
             self.connection, [DoubtfulItem(each, 0.03, "it is late") for each in late], now=self.now
         )
 
     @rule(workload=st.sampled_from(sorted(WORKLOADS)), number=st.integers(1, 3))
     def what_may_wait_is_shed(self, workload: str, number: int) -> None:
-        latest = sheds.last(self.connection, [workload], now=NOON).waiting[:number]
-        sheds.save(self.connection, {each.id: SHED for each in latest}, now=self.now)
+        latest = second_look.queue_tail(self.connection, [workload], now=NOON).waiting[:number]
+        second_look.shed(self.connection, {each.id: SHED for each in latest}, now=self.now)
 
     @rule(workload=st.sampled_from(sorted(WORKLOADS)))
     def an_operator_retries(self, workload: str) -> None:

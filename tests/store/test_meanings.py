@@ -12,7 +12,7 @@ from lanes.routing.shedding import Shed
 from lanes.routing.split import Split
 from lanes.store.doors import full_data, items
 from lanes.store.replays import promotions, replays
-from lanes.store.routing import sheds
+from lanes.store.routing import second_look
 from lanes.store.workload import workloads
 from lanes.units import counted
 from lanes.words import Outcome, Signature
@@ -177,9 +177,11 @@ def is_replayed_and_taken_back(of: ItemLife) -> None:
 
 def is_shed(of: ItemLife) -> None:
     of.arrives()
-    waiting = sheds.last(of.connection, ["letters"], now=NOON).waiting
+    waiting = second_look.queue_tail(of.connection, ["letters"], now=NOON).waiting
     down = Shed("the model has not answered for a while")
-    assert sheds.save(of.connection, {each.id: down for each in waiting}, now=of.passes()) == 1
+    assert (
+        second_look.shed(of.connection, {each.id: down for each in waiting}, now=of.passes()) == 1
+    )
     of.batch()
 
 

@@ -18,7 +18,7 @@ from lanes.store import work
 from lanes.store.batch import creates
 from lanes.store.doors import emptying, items, unrouted
 from lanes.store.replays import replays
-from lanes.store.rollouts import rollout_moves, steering
+from lanes.store.rollouts import rollout_moves, rollouts
 from lanes.store.settling import decisions, outcomes, results
 from lanes.store.settling.results import Result
 from lanes.store.workload import workloads
@@ -352,8 +352,8 @@ def test_an_open_submit_holds_up_neither_publishing_nor_pausing_nor_a_rollout_no
             other.execute(text(submitting.replace("'k'", "'other'")))
         with unwilling(pool) as operator:
             assert publish(operator, now=NOON, patience_s=5).number == 2
-            steering.pause(operator, "letters", now=NOON)
-            steering.resume(operator, "letters")
+            rollouts.pause_workload(operator, "letters", now=NOON)
+            rollouts.resume_workload(operator, "letters")
             rollout_moves.start(
                 operator,
                 playbook(step(50)),

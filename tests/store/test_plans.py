@@ -32,8 +32,8 @@ from lanes.store.replays import promotions, replays
 from lanes.store.report import snapshot
 from lanes.store.report.snapshot import MOST_LABELS
 from lanes.store.rollouts import rollout_measures
-from lanes.store.routing import lane_changes, mix, rescues, sheds, turnarounds
-from lanes.store.routing.sheds import QueuePlace
+from lanes.store.routing import mix, routes, second_look, turnarounds
+from lanes.store.routing.second_look import QueuePlace
 from lanes.store.settling import jobs, results, story, writing
 from lanes.store.settling.listing import LOOKED_AT, NEWEST_FIRST, page
 from lanes.store.settling.news import Gap, News
@@ -228,19 +228,21 @@ def reads_on(connection: Connection) -> None:
 
 def rescues_what_is_late(connection: Connection) -> None:
     """Whatever is due and waits for a batch is real time's."""
-    late = rescues.due(connection, until=later(hours=2), now=NOON)
-    assert rescues.take(
+    late = second_look.due_items(connection, until=later(hours=2), now=NOON)
+    assert second_look.rescue(
         connection, [DoubtfulItem(each, 0.03, "it is late") for each in late], now=NOON
     )
 
 
 def tells_of_what_is_bound(connection: Connection) -> None:
     """Whatever is due and waits for a batch is bound to it, and asked about."""
-    late = [each.work_id for each in rescues.due(connection, until=later(hours=2), now=NOON)]
+    late = [
+        each.work_id for each in second_look.due_items(connection, until=later(hours=2), now=NOON)
+    ]
     connection.execute(
         text("update lanes.work set binds = 'batch' where id = any(:ids)"), {"ids": late}
     )
-    told = rescues.bound(connection, until=later(hours=12), now=NOON)
+    told = second_look.due_bound_items(connection, until=later(hours=12), now=NOON)
     assert sum(each.items for each in told) == len(late) > 0
 
 
@@ -290,16 +292,20 @@ BIG = ("item", "work", "attempt", "result", "route")
         (lambda c: jobs.unfinished(c, most=9, now=NOON), 25_000),
         (lambda c: replays.open_work(c, replays.get(c, GenerationId(1))), 6_000),
         (lambda c: work.waiting(c, Lane.BATCH, now=later(days=1)), 3_000),
-        (lambda c: sheds.last(c, ["letters"], now=NOON), 1_600),
-        (lambda c: sheds.standing(c, ["letters"], now=NOON), 1_100),
+        (lambda c: second_look.queue_tail(c, ["letters"], now=NOON), 1_600),
+        (lambda c: second_look.queue_lengths(c, ["letters"], now=NOON), 1_100),
         (
-            lambda c: sheds.last(c, ["letters"], before=QueuePlace(later(minutes=1), 0), now=NOON),
+            lambda c: second_look.queue_tail(
+                c, ["letters"], before=QueuePlace(later(minutes=1), 0), now=NOON
+            ),
             100,
         ),
         (
-            lambda c: lane_changes.free_to_move(
+            lambda c: routes.free_to_move(
                 c,
-                dict.fromkeys(each.id for each in sheds.last(c, ["letters"], now=NOON).waiting),
+                dict.fromkeys(
+                    each.id for each in second_look.queue_tail(c, ["letters"], now=NOON).waiting
+                ),
                 off=Lane.REALTIME,
                 once=(Reason.SHED,),
             ),
@@ -411,9 +417,9 @@ BIG = ("item", "work", "attempt", "result", "route")
             lambda c: due.by_reason(asking.through(c), since=later(days=-30), now=later(days=1)),
             9_000,
         ),
-        (lambda c: rescues.due(c, until=later(hours=2), now=NOON), 800),
-        (lambda c: rescues.numbers(c, until=later(hours=2), now=NOON), 800),
-        (lambda c: c.execute(text(rescues.BEHIND), BEHIND).all(), 900),
+        (lambda c: second_look.due_items(c, until=later(hours=2), now=NOON), 800),
+        (lambda c: second_look.due_numbers(c, until=later(hours=2), now=NOON), 800),
+        (lambda c: c.execute(text(second_look.BEHIND), BEHIND).all(), 900),
         (tells_of_what_is_bound, 1_800),
         (rescues_what_is_late, 6_000),
         (lambda c: load.snapshot(c, LaneAccount("acme"), now=NOON), 2_500),

@@ -83,9 +83,9 @@ def evidence(
             f'workload "{workload}" has no published version: see `lanes status` for those that have'
         )
     # A report that only reads loads neither SQLAlchemy nor schemas.
-    from lanes.store.workload.known import known
+    from lanes.store.workload.workloads import versions as read_versions
 
-    read = known(connection, [each.version for each in versions]).versions.values()
+    read = read_versions(connection, [each.version for each in versions]).values()
     shared = {each.workload: shared_tokens(each.spec) for each in read}
     seen = of_each(ask, versions, since=since, now=now, shared=shared)[workload]
     if seen.estimated_realtime_usd is None:

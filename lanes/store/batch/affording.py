@@ -18,9 +18,8 @@ from lanes.promises.assessment import Assessment
 from lanes.promises.breaches import DEAR, too_dear
 from lanes.promises.incident import Promise
 from lanes.store import incidents
-from lanes.store.money import budgets, holds
-from lanes.store.money.budgets import HardBudget
-from lanes.store.money.holds import BudgetUsedUp
+from lanes.store.money import budgets
+from lanes.store.money.budgets import BudgetUsedUp, HardBudget
 from lanes.words import Lane
 from lanes.workload.context import ContextPart
 from lanes.workload.version import Version
@@ -88,7 +87,7 @@ class Affording:
         for each in of:
             if each.consumer is not None:
                 self._consumers.setdefault(each.consumer, []).append(each.id)
-        self._rests = holds.lefts(connection, self._limited, now=now) if of else {}
+        self._rests = budgets.left_usd(connection, self._limited, now=now) if of else {}
         self._least = pack_bound(version, 0, items=1, lane=Lane.BATCH, at=now) if of else Decimal(0)
         self._readers: dict[WorkId, str | None] = {}
         self._sizes: dict[Claim, int] = {}
@@ -110,7 +109,7 @@ class Affording:
             return
         for part in chunks(waiting, most=READ_AT_ONCE, most_bytes=READ_BYTES, weight=lambda _: 1):
             ids = [each.claim.work_id for each in part]
-            self._readers |= holds.consumers(self._connection, ids)
+            self._readers |= budgets.consumers_of(self._connection, ids)
             yield from part
 
     def payable(

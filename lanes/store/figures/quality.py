@@ -26,7 +26,7 @@ from lanes.promises.quality import (
 from lanes.routing.split import is_sampled
 from lanes.store.bulk import document_of
 from lanes.store.states import ANSWERING
-from lanes.store.workload.known import known
+from lanes.store.workload.workloads import known
 from lanes.words import Lane
 from lanes.workload.version import Version
 

@@ -21,7 +21,7 @@ from lanes.realtime.pace import LEASE
 from lanes.store import asking
 from lanes.store.bulk import octets, one_of, rows_of
 from lanes.store.literals import is_
-from lanes.store.money import budget_status, budgets, holds
+from lanes.store.money import budget_status, budgets
 from lanes.store.tables import item, work
 from lanes.store.work import OF_ITEM, OF_WORK, ClaimBounds, claimed, most_urgent
 from lanes.store.workload.workloads import versions
@@ -60,7 +60,7 @@ def claim(
     rows = _candidates(connection, most, within or ClaimBounds(), now)
     readers = {row.consumer for row in rows}
     wanted = [each.id for each in of if each.consumer is None or each.consumer in readers]
-    locked = holds.lock_free(connection, wanted)
+    locked = budgets.lock_free(connection, wanted)
     busy = {each.workload for each in of if each.id in set(wanted) - locked}
     busy |= _bound_claims(connection, set(most) - busy, now)
     candidates = [row for row in rows if row.workload not in busy]
@@ -75,7 +75,7 @@ def claim(
         least=_least(known.values(), now),
         now=now,
     )
-    holds.tell(connection, found, then.refused, now=now)
+    budgets.note_lacking(connection, found, then.refused, now=now)
     _rest(connection, then)
     numbers = _take(connection, then, worker=worker, until=now + lease)
     ours = [

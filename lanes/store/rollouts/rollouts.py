@@ -1,22 +1,25 @@
-"""Rollouts as they stand: which are open, which runs lead them, their events, and the incidents that stop them.
+"""Rollouts as they stand, which `rollout_moves` moves, and what people steer by hand: splits, and pauses of workloads.
 
-`rollout_moves` moves them.
+Each function for a person returns a sentence about the new state.
 """
 
+from datetime import datetime
 from uuid import UUID
 
 from sqlalchemy import Connection, and_, exists, func, literal_column, or_, select, true, update
 
+from lanes.errors import ActionRefused
 from lanes.ids import RolloutId, RouteId
 from lanes.promises.breaches import model_subject
 from lanes.promises.incident import EVERYBODY, Incident, Promise
+from lanes.rollouts import refusals
 from lanes.rollouts.refusals import hindering
 from lanes.rollouts.rollout import LogEntry, Rollout, rollout_of
-from lanes.routing.split import SplitRecord
+from lanes.routing.split import Split, SplitRecord
 from lanes.store.asking import read_as
 from lanes.store.incidents import read_incident
 from lanes.store.literals import is_among
-from lanes.store.tables import incident, outage, rollout, rollout_event, route, split
+from lanes.store.tables import incident, outage, rollout, rollout_event, route, split, workload
 from lanes.store.workload import accounts, candidates, workloads
 from lanes.words import OPEN_ROLLOUT, Lane
 
@@ -132,3 +135,82 @@ def hindering_incidents(connection: Connection, moved: Rollout) -> list[Incident
         select(incident).where(OPEN_AND_CRITICAL, or_(own, provider)).order_by(incident.c.id)
     )
     return hindering(map(read_incident, rows), receiving)
+
+
+def inherit_split_by_hand(
+    connection: Connection, name: str, consumer: str, *, who: str, why: str, now: datetime
+) -> str:
+    """Let the workload's split count for a consumer again.
+
+    Raises:
+        UnknownWorkload: there is no such workload.
+        ActionRefused: the consumer has no split of its own, or an open rollout moves it.
+    """
+    _require_movable(connection, name, consumer)
+    before = workloads.splits(connection)
+    if not before.has_own(name, consumer):
+        raise ActionRefused(
+            f'consumer "{consumer}" of workload "{name}" has no split of its own; it inherits already'
+        )
+    workloads.inherit_split(connection, name, consumer, who=who, why=why, now=now)
+    inherited, own = before.of(name, None).basis_points, before.of(name, consumer).basis_points
+    shares = (
+        f"inherits the workload's split, {inherited / 100:g} % to real-time, {own / 100:g} % before"
+    )
+    return f'{name} for consumer "{consumer}": {shares}'
+
+
+def set_split_by_hand(
+    connection: Connection, new: Split, *, who: str, why: str, now: datetime
+) -> str:
+    """Put a split in force.
+
+    Raises:
+        UnknownWorkload: there is no such workload.
+        ActionRefused: an open rollout moves this very split.
+    """
+    _require_movable(connection, new.workload, new.consumer)
+    before = workloads.splits(connection).of(new.workload, new.consumer).basis_points
+    workloads.set_split(connection, new, who=who, why=why, now=now)
+    whose = f' for consumer "{new.consumer}"' if new.consumer is not None else ""
+    shares = f"{new.basis_points / 100:g} % of undecided items go to real-time, {before / 100:g} % before"
+    return f"{new.workload}{whose}: {shares}"
+
+
+def pause_workload(connection: Connection, name: str, *, now: datetime) -> str:
+    """Claim and submit no more work of the workload; answers that are under way are collected.
+
+    Raises:
+        UnknownWorkload: there is no such workload.
+    """
+    since = _paused_since(connection, name)
+    if since is not None:
+        return f"{name} is paused already, since {since:%Y-%m-%d %H:%M} UTC"
+    workloads.pause(connection, name, since=now)
+    return f"{name} is paused: items are admitted and routed, and wait"
+
+
+def resume_workload(connection: Connection, name: str) -> str:
+    """Claim and submit the workload's items again.
+
+    Raises:
+        UnknownWorkload: there is no such workload.
+    """
+    if _paused_since(connection, name) is None:
+        return f"{name} is not paused"
+    workloads.pause(connection, name, since=None)
+    return f"{name} is resumed: what waited is served"
+
+
+def _require_movable(connection: Connection, name: str, consumer: str | None) -> None:
+    _paused_since(connection, name)
+    refusal = refusals.of_split(name, consumer, open_of(connection, name))
+    if refusal is not None:
+        raise ActionRefused(refusal)
+
+
+def _paused_since(connection: Connection, name: str) -> datetime | None:
+    """Return since when the workload has been paused; its row is locked until this transaction ends."""
+    workloads.lock(connection, name)
+    workloads.check_known(connection, name)
+    return connection.execute(select(workload.c.paused_at).where(workload.c.name == name)).scalar()

@@ -1,27 +1,54 @@
-"""First routes and the work they create."""
+"""Routes and the work they create: an item's first route, and changes of lane after it.
 
-from collections.abc import Mapping, Sequence
+A rescue, a shed and a fallback are written by the same statement. Each is a new route at today's prices, and its work has the
+rank that routing gives it. Work that waits changes its lane in its own row, under a new claim number. Beside work that a batch
+owns, or that has failed, new work is owed.
+"""
+
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cache
 from typing import Any
 
-import sqlalchemy as sa
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Select,
+    Text,
+    bindparam,
+    column,
+    func,
+    insert,
+    literal,
+    select,
+    text,
+    true,
+    update,
+)
 
+from lanes.ids import BatchId, WorkId
+from lanes.money.estimates import Estimate
+from lanes.packing import history_chars
 from lanes.routing.lane_rules import rank_at
 from lanes.routing.route import ReceivedItem, Route
 from lanes.store import locks, signals
-from lanes.store.bulk import split, split_records
+from lanes.store.bulk import document_of, split, split_records
 from lanes.store.doors import unrouted
+from lanes.store.doors.full_data import lengths_of
+from lanes.store.money import sharing
+from lanes.store.states import OPEN_ITEM, OPEN_WORK, UNCLAIMED
 from lanes.store.tables import amendment, budget, item, item_position, route, work
 from lanes.store.tables.base import Moment
-from lanes.words import Purpose, WorkState
+from lanes.store.workload.workloads import versions
+from lanes.words import Lane, Purpose, Reason, WorkState
 from lanes.workload.version import Version
 
-# Of a route, by its decision.
+Routing = Callable[[Estimate], Route]
+OF_ROUTE = ("lane", "binds", "reason", "explanation", "realtime_usd", "batch_usd", "probability")
 TOLD = [each.name for each in route.c if each.name not in ("id", "decided_at", "binds")]
-GIVEN = [sa.column(name, route.c[name].type) for name in TOLD] + [
-    sa.column(name, work.c[name].type) for name in ("rank_at", "binds")
+GIVEN = [column(name, route.c[name].type) for name in TOLD] + [
+    column(name, work.c[name].type) for name in ("rank_at", "binds")
 ]
 ROUTING = 7_016_002  # advisory lock: one transaction routes at a time, even while the role of router changes hands
 
@@ -41,7 +68,7 @@ class RoutingStart:
 
 
 def begin(
-    connection: sa.Connection, wait: timedelta, *, since: unrouted.Since | None = None
+    connection: Connection, wait: timedelta, *, since: unrouted.Since | None = None
 ) -> RoutingStart:
     """Start a routing transaction, which waits for no lock longer than `wait`; one transaction routes at a time.
 
@@ -57,7 +84,7 @@ def begin(
 
 
 @cache
-def _begun() -> sa.Select[*tuple[Any, ...]]:
+def _begun() -> Select[*tuple[Any, ...]]:
     there = unrouted.have_received().subquery("there")
     of = {
         "names": there.c.name,
@@ -65,20 +92,20 @@ def _begun() -> sa.Select[*tuple[Any, ...]]:
         "due_at": there.c.due_at,
         "ids": there.c.id,
     }
-    arrays = [sa.func.array_agg(column).label(name) for name, column in of.items()]
-    lists = sa.select(*arrays).subquery("lists")
-    return sa.select(
-        sa.func.set_config("lock_timeout", sa.bindparam("wait", type_=sa.Text), sa.true()),
-        sa.func.set_config("synchronous_commit", "off", sa.true()),
-        sa.func.pg_try_advisory_xact_lock(ROUTING).label("alone"),
-        sa.select(amendment.c.id).where(amendment.c.outcome.is_(None)).exists().label("amended"),
-        sa.select(budget.c.id).where(budget.c.soft_usd.is_not(None)).exists().label("limited"),
+    arrays = [func.array_agg(of_each).label(name) for name, of_each in of.items()]
+    lists = select(*arrays).subquery("lists")
+    return select(
+        func.set_config("lock_timeout", bindparam("wait", type_=Text), true()),
+        func.set_config("synchronous_commit", "off", true()),
+        func.pg_try_advisory_xact_lock(ROUTING).label("alone"),
+        select(amendment.c.id).where(amendment.c.outcome.is_(None)).exists().label("amended"),
+        select(budget.c.id).where(budget.c.soft_usd.is_not(None)).exists().label("limited"),
         *lists.c,
     )
 
 
 def save(
-    connection: sa.Connection,
+    connection: Connection,
     decided: Sequence[tuple[ReceivedItem, Version, Route]],
     *,
     now: datetime,
@@ -91,14 +118,14 @@ def save(
 
 
 @cache
-def _saved() -> sa.Select[None]:
+def _saved() -> Select[None]:
     """Build the statement that routes all given items :now, in the order in which they came, and notifies drains."""
-    given, now = split_records(GIVEN).cte("given"), sa.bindparam("now", type_=Moment)
-    ordered = sa.select(given.c.item_id).order_by(given.c.item_id).cte("ordered")
+    given, now = split_records(GIVEN).cte("given"), bindparam("now", type_=Moment)
+    ordered = select(given.c.item_id).order_by(given.c.item_id).cte("ordered")
     place = item_position.next_value().label("position")
-    numbered = sa.select(ordered.c.item_id, place).cte("numbered")
+    numbered = select(ordered.c.item_id, place).cte("numbered")
     placed = (
-        sa.update(item)
+        update(item)
         .where(item.c.id == numbered.c.item_id)
         .values(position=numbered.c.position)
         .returning(
@@ -112,44 +139,135 @@ def _saved() -> sa.Select[None]:
         .cte("placed")
     )
     of_route = {each: given.c[each] for each in TOLD} | {"decided_at": now}
-    in_order = sa.select(*of_route.values()).order_by(given.c.item_id)
-    routed = sa.insert(route).from_select(list(of_route), in_order).cte("routed")
-    of_work: dict[str, sa.ColumnElement[Any]] = {
+    in_order = select(*of_route.values()).order_by(given.c.item_id)
+    routed = insert(route).from_select(list(of_route), in_order).cte("routed")
+    of_work: dict[str, ColumnElement[Any]] = {
         "item_id": placed.c.id,
         "workload": placed.c.workload,
         "version_id": given.c.version_id,
         "lane": given.c.lane,
-        "purpose": sa.literal(Purpose.ANSWER),
+        "purpose": literal(Purpose.ANSWER),
         "revision": placed.c.revision,
-        "state": sa.literal(WorkState.READY),
+        "state": literal(WorkState.READY),
         "ready_at": now,
         "rank_at": given.c.rank_at,
         "due_at": placed.c.due_at,
         "binds": given.c.binds,
         "urgent": placed.c.urgent,
-        "consumer": sa.func.coalesce(placed.c.consumer, ""),
+        "consumer": func.coalesce(placed.c.consumer, ""),
         "waits_since": now,
     }
-    owed = sa.select(*of_work.values()).join_from(placed, given, given.c.item_id == placed.c.id)
-    owing = sa.insert(work).from_select(list(of_work), owed.order_by(placed.c.id)).cte("owing")
-    return sa.select(signals.waking()).add_cte(routed, owing)
+    owed = select(*of_work.values()).join_from(placed, given, given.c.item_id == placed.c.id)
+    owing = insert(work).from_select(list(of_work), owed.order_by(placed.c.id)).cte("owing")
+    return select(signals.waking()).add_cte(routed, owing)
 
 
 def _row(item: ReceivedItem, version: Version, made: Route) -> dict[str, Any]:
-    row = {
+    own: dict[str, Any] = {
         "item_id": item.id,
         "version_id": version.id,
-        "lane": made.lane,
-        "reason": made.reason,
-        "explanation": made.explanation,
-        "realtime_usd": made.realtime_usd,
-        "batch_usd": made.batch_usd,
         "rank_at": rank_at(item.arrived, version),
     }
-    if (bound_to := made.binds) is not None:
-        row["binds"] = bound_to
-    if made.probability is not None:
-        row["probability"] = made.probability
-    if made.raised is not None:
-        row["raised"] = made.raised
-    return row
+    decided = ((name, getattr(made, name)) for name in (*OF_ROUTE, "raised"))
+    return own | {name: value for name, value in decided if value is not None}
+
+
+FACTS = """
+select w.id, w.item_id, w.version_id, w.state, w.rank_at, i.received_at, i.due_at, i.urgent,
+       length(i.payload::text) as chars, last.realtime_usd, last.batch_usd
+  from unnest(cast(:ids as bigint[]), cast(:batches as bigint[])) given (work_id, batch_id)
+  join lanes.work w on w.id = given.work_id
+  join lanes.item i on i.id = w.item_id
+ cross join lateral (
+   select r.realtime_usd, r.batch_usd from lanes.route r where r.item_id = w.item_id order by r.id desc limit 1) last
+"""
+# Locks the item before its work. `once` are the reasons after which an item stays where its route led it.
+FREE_TO_MOVE = f"""{FACTS}
+ where w.lane = :lane and w.purpose = 'answer' and w.generation = 0 and w.state in {UNCLAIMED}
+   and w.binds is null and not w.rescued and w.batch_id is not distinct from given.batch_id
+   and w.revision = i.revision and {OPEN_ITEM}
+   and exists (select from lanes.workload f where f.name = w.workload and f.paused_at is null)
+   and not exists (select from lanes.route r where r.item_id = w.item_id and r.reason = any(cast(:once as text[])))
+   and not exists (select from lanes.work o
+                    where o.item_id = w.item_id and o.lane <> w.lane and o.purpose = 'answer' and o.generation = 0
+                      and o.state in {OPEN_WORK})
+ order by w.item_id, w.id
+   for no key update of i, w skip locked
+"""
+# Work that moves waits on its new lane from now on, so it is not given up for having waited long on the old one.
+CHANGE = """
+with given as (
+  select * from json_to_recordset(cast(:rows as json)) g (
+    work_id bigint, moves boolean, lane text, binds text, rank_at timestamptz, reason text, explanation text,
+    realtime_usd numeric, batch_usd numeric, probability float8)),
+moved as (
+  update lanes.work w
+     set lane = g.lane, binds = g.binds, rank_at = g.rank_at, rescued = w.rescued or g.reason = 'rescue',
+         claim_no = w.claim_no + 1, batch_id = null, bound_usd = null, waits_since = :now,
+         ready_at = case when g.reason = 'rescue' or w.bound_usd is not null then :now
+                         else greatest(w.ready_at, :now) end
+    from given g where w.id = g.work_id and g.moves),
+marked as (
+  update lanes.work w set rescued = true from given g
+   where w.id = g.work_id and not g.moves and g.reason = 'rescue'),
+owed as (
+  insert into lanes.work (item_id, workload, version_id, lane, purpose, revision, generation, state, ready_at, rank_at, due_at,
+                          binds, rescued, consumer, waits_since)
+  select w.item_id, w.workload, w.version_id, g.lane, 'answer', w.revision, w.generation, 'ready', :now, g.rank_at, w.due_at,
+         g.binds, g.reason = 'rescue', w.consumer, :now
+    from given g join lanes.work w on w.id = g.work_id where not g.moves order by w.item_id
+  on conflict do nothing),
+routed as (
+  insert into lanes.route (item_id, version_id, lane, reason, explanation, realtime_usd, batch_usd, decided_at, probability)
+  select w.item_id, w.version_id, g.lane, g.reason, g.explanation, g.realtime_usd, g.batch_usd, :now, g.probability
+    from given g join lanes.work w on w.id = g.work_id order by w.item_id)
+select case when bool_or(g.lane = 'realtime') then pg_notify('lanes', '') end from given g
+"""
+
+
+def free_to_move(
+    connection: Connection,
+    batches: Mapping[WorkId, BatchId | None],
+    *,
+    off: Lane,
+    once: Collection[Reason],
+) -> list[Any]:
+    """Lock and return the work that may still leave the lane `off`; `batches` is what owned it when it was looked at.
+
+    Its item is free, has no answer yet, and no route for a reason of `once`. Work that others hold is passed over.
+    """
+    ids, owners = list(batches), list(batches.values())
+    given = {"ids": ids, "batches": owners, "lane": off, "once": [str(each) for each in once]}
+    return list(connection.execute(text(FREE_TO_MOVE), given).all())
+
+
+def facts_of(connection: Connection, ids: Sequence[WorkId]) -> list[Any]:
+    """Return the same facts of work that this transaction has locked already."""
+    given = {"ids": list(ids), "batches": [None] * len(ids)}
+    return list(connection.execute(text(FACTS), given).all())
+
+
+def change(connection: Connection, moves: Sequence[tuple[Any, Routing]], *, now: datetime) -> int:
+    """Route each item by what it costs today, and let its work follow; return how many changed lanes.
+
+    The last route's prices stand in where a model has no price any more, and the old rank where the version cannot
+    be read.
+    """
+    if not moves:
+        return 0
+    known = versions(connection, {row.version_id for row, _ in moves})
+    history = lengths_of(connection, {row.item_id: known.get(row.version_id) for row, _ in moves})
+    estimates, rows = sharing.estimates(connection, now=now), list[dict[str, Any]]()
+    for row, routing in moves:
+        version = known.get(row.version_id)
+        try:
+            earlier = history_chars(history.get(row.item_id, ()))
+            costs = estimates.of(known[row.version_id], row.chars, earlier)
+        except LookupError:
+            costs = Estimate(row.realtime_usd, row.batch_usd)
+        made = routing(costs)
+        rank = row.rank_at if version is None else rank_at(row, version)
+        own = {"work_id": row.id, "moves": row.state == WorkState.READY, "rank_at": rank}
+        rows.append(own | {name: getattr(made, name) for name in OF_ROUTE})
+    connection.execute(text(CHANGE), {"rows": document_of(rows), "now": now})
+    return len(rows)

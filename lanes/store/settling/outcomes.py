@@ -23,7 +23,7 @@ from lanes.store.bulk import one_of
 from lanes.store.literals import is_
 from lanes.store.money import ledger
 from lanes.store.realtime import paid_claims
-from lanes.store.routing import lane_changes
+from lanes.store.routing import routes
 from lanes.store.settling import decisions, pack_checks, refusals
 from lanes.store.settling.pack_checks import LoneAnswer, PackedAnswer
 from lanes.store.settling.savable import LockedWork, ShownResult, lock, terms
@@ -393,12 +393,12 @@ def _fall_back(
     connection: Connection, failed: Sequence[tuple[LockedWork, Outcome]], *, now: datetime
 ) -> None:
     """Let the batch lane answer the items of this real-time work, which failed for good."""
-    rows = {row.id: row for row in lane_changes.of_work(connection, [of.id for of, _ in failed])}
+    rows = {row.id: row for row in routes.facts_of(connection, [of.id for of, _ in failed])}
     moves = [
         (rows[of.id], partial(fall_back, last=last, failures=of.failures, chance=of.chance))
         for of, last in failed
     ]
-    lane_changes.change(connection, moves, now=now)
+    routes.change(connection, moves, now=now)
 
 
 def _let_siblings_be(connection: Connection, settled: Sequence[ItemId], *, now: datetime) -> None:

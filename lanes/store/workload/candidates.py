@@ -2,13 +2,13 @@
 
 from datetime import datetime
 
-import sqlalchemy as sa
+from sqlalchemy import Connection, select, text
 
 from lanes.errors import ActionRefused
+from lanes.ids import VersionId
 from lanes.store.tables import workload
 from lanes.store.workload import workloads
-from lanes.store.workload.known import known
-from lanes.store.workload.workloads import write
+from lanes.store.workload.workloads import versions, write
 from lanes.workload.definition import content_hash
 from lanes.workload.version import Spec, Version
 
@@ -27,7 +27,7 @@ select v.number, r.id, r.state, e.why
 """
 
 
-def store(connection: sa.Connection, name: str, spec: Spec, *, now: datetime) -> Version:
+def store(connection: Connection, name: str, spec: Spec, *, now: datetime) -> Version:
     """Store the version with this content as the workload's candidate, which is not in force.
 
     Raises:
@@ -44,22 +44,22 @@ def store(connection: sa.Connection, name: str, spec: Spec, *, now: datetime) ->
     return stored
 
 
-def is_candidate(connection: sa.Connection, name: str, spec: Spec) -> bool:
+def is_candidate(connection: Connection, name: str, spec: Spec) -> bool:
     """Return whether the candidate has this content: publishers leave it alone."""
     found = find(connection, name)
     return found is not None and content_hash(found.spec) == content_hash(spec)
 
 
-def has_canary(connection: sa.Connection, name: str) -> bool:
+def has_canary(connection: Connection, name: str) -> bool:
     """Return whether a canary of the workload is open."""
-    its = sa.select(workload.c.candidate_share).where(workload.c.name == name)
+    its = select(workload.c.candidate_share).where(workload.c.name == name)
     return connection.execute(its).scalar_one_or_none() is not None
 
 
-def taken_back(connection: sa.Connection, name: str, spec: Spec) -> str | None:
+def taken_back(connection: Connection, name: str, spec: Spec) -> str | None:
     """Return a sentence if this content is the candidate's and its canary was rolled back or aborted, else None."""
     of = {"workload": name, "hash": content_hash(spec)}
-    row = connection.execute(sa.text(TAKEN_BACK), of).first()
+    row = connection.execute(text(TAKEN_BACK), of).first()
     if row is None:
         return None
     return (
@@ -68,39 +68,41 @@ def taken_back(connection: sa.Connection, name: str, spec: Spec) -> str | None:
     )
 
 
-def dismiss(connection: sa.Connection, name: str, spec: Spec) -> None:
+def dismiss(connection: Connection, name: str, spec: Spec) -> None:
     """Let publishers put the candidate in force if it has this content: a person wants it without a canary.
 
     Raises:
         StillLocked: another transaction is publishing the workload, and does not end.
         ActionRefused: a canary is open.
     """
-    its = sa.select(workload.c.candidate_id).where(workload.c.name == name)
-    if connection.execute(its).scalar_one_or_none() is None:
+    if _id_of(connection, name) is None:
         return
     workloads.lock_without_canary(connection, name)
     if is_candidate(connection, name, spec):
         write(connection, name, candidate_id=None)
 
 
-def find(connection: sa.Connection, name: str) -> Version | None:
+def find(connection: Connection, name: str) -> Version | None:
     """Return the candidate of a workload, if there is one that can be read."""
-    its = sa.select(workload.c.candidate_id).where(workload.c.name == name)
-    id_ = connection.execute(its).scalar_one_or_none()
-    return None if id_ is None else known(connection, [id_]).versions.get(id_)
+    id_ = _id_of(connection, name)
+    return None if id_ is None else versions(connection, [id_]).get(id_)
 
 
-def set_share(connection: sa.Connection, name: str, basis_points: int | None) -> None:
+def set_share(connection: Connection, name: str, basis_points: int | None) -> None:
     """Give the candidate a share of the newly routed items; None ends its canary, and it gets no item."""
     workloads.lock(connection, name)
     write(connection, name, candidate_share=basis_points)
 
 
-def put_in_force(connection: sa.Connection, name: str) -> None:
+def put_in_force(connection: Connection, name: str) -> None:
     """End the canary of the candidate and put it in force for all items."""
     workloads.lock(connection, name)
-    its = sa.select(workload.c.candidate_id).where(workload.c.name == name)
-    id_ = connection.execute(its).scalar_one()
+    id_ = _id_of(connection, name)
     assert id_ is not None  # a canary is open
     write(connection, name, candidate_share=None)
     workloads.put_in_force(connection, name, id_)
+
+
+def _id_of(connection: Connection, name: str) -> VersionId | None:
+    its = select(workload.c.candidate_id).where(workload.c.name == name)
+    return connection.execute(its).scalar_one_or_none()

@@ -9,7 +9,7 @@ from sqlalchemy import Engine
 from lanes.cli import app
 from lanes.store.batch import doubts
 from lanes.store.database import clock
-from lanes.store.rollouts import steering
+from lanes.store.rollouts import rollouts
 from lanes.words import Lane, Outcome
 from lanes.workload.version import Version
 from tests.conftest import NOON, later
@@ -115,7 +115,7 @@ def test_a_paused_workload_stays_with_exit_code_1(
 ) -> None:
     waits(pool, "a")
     with pool.begin() as connection:
-        steering.pause(connection, "letters", now=NOON)
+        rollouts.pause_workload(connection, "letters", now=NOON)
     assert app(["depart", "letters"]) == 1
     out, err = capsys.readouterr()
     assert out == ""

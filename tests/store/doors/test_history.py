@@ -15,7 +15,7 @@ from lanes.money.estimates import Estimates
 from lanes.packing import history_chars
 from lanes.routing.shedding import Shed
 from lanes.store.doors import full_data, items
-from lanes.store.routing import sheds
+from lanes.store.routing import second_look
 from lanes.words import Lane
 from lanes.workload.context import Context, ContextPart, EntityHistory
 from lanes.workload.version import Version
@@ -179,9 +179,11 @@ def test_a_shed_route_counts_the_history_that_its_batch_reads(connection: Connec
     for n in range(2):
         admit(connection, f"k{n}", now=NOON, entity="ann", occurred_at=later(hours=n - 3))
     route(connection, now=NOON)
-    leaving = sheds.last(connection, ["letters"], now=NOON).waiting
+    leaving = second_look.queue_tail(connection, ["letters"], now=NOON).waiting
     assert (
-        sheds.save(connection, {each.id: Shed("no model answers") for each in leaving}, now=NOON)
+        second_look.shed(
+            connection, {each.id: Shed("no model answers") for each in leaving}, now=NOON
+        )
         == 2
     )
     own = len('{"text": "letter k0"}')

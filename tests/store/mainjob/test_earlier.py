@@ -9,7 +9,7 @@ from lanes.mainjob.samples import sample_workloads
 from lanes.mainjob.scene import DUE_IN, admit_earlier, appeals
 from lanes.routing.lane_rules import EXPECTED_CALL
 from lanes.routing.second_look import MARGIN, latest
-from lanes.store.routing import rescues, routes
+from lanes.store.routing import routes, second_look
 from tests.conftest import NOON
 from tests.examples import publish
 from tests.store.late import doubted
@@ -54,7 +54,7 @@ def test_no_batch_is_back_in_time_any_more_and_real_time_takes_them_over_within_
     begins = latest(NOON + DUE_IN, 0, EXPECTED_CALL)
     assert NOON < begins < NOON + timedelta(seconds=10)
     assert MARGIN + EXPECTED_CALL < DUE_IN
-    assert rescues.take(moderation, late, now=begins) == len(KEYS)
+    assert second_look.rescue(moderation, late, now=begins) == len(KEYS)
     rescued = [each for each in rows(moderation, "route_log") if each.reason == "rescue"]
     assert {(each.key, each.lane) for each in rescued} == {(key, "realtime") for key in KEYS}
 

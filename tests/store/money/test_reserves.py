@@ -18,8 +18,8 @@ from lanes.store import work
 from lanes.store.batch import doubts
 from lanes.store.doors import items
 from lanes.store.locks import wait_at_most
-from lanes.store.money import budgets, holds
-from lanes.store.money.holds import BudgetUsedUp
+from lanes.store.money import budgets
+from lanes.store.money.budgets import BudgetUsedUp
 from lanes.store.realtime import paid_claims
 from lanes.words import Lane
 from lanes.workload.prices import Usage
@@ -198,9 +198,9 @@ def test_a_batch_keeps_its_bound_until_it_is_collected_or_released(connection: C
         admit(connection, end, now=NOON, lane=Lane.BATCH)
         route(connection, now=NOON)
         batch_id, _ = (submit if end == "collected" else intend)(connection, version)
-        holds.reserve(connection, batch_id, {id_: half}, now=NOON)
+        budgets.reserve(connection, batch_id, {id_: half}, now=NOON)
         with pytest.raises(BudgetUsedUp, match="reserved for what is under way"):
-            holds.reserve(connection, batch_id, {id_: half}, now=NOON)
+            budgets.reserve(connection, batch_id, {id_: half}, now=NOON)
         if end == "collected":
             home(connection, batch_id)
         else:
@@ -247,7 +247,7 @@ def test_a_batch_waits_for_a_budget_that_another_transaction_holds_but_not_witho
         held.execute(text("select from lanes.budget for update"))
         wait = timedelta(milliseconds=50)
         with pytest.raises(StillLocked):
-            holds.reserve(other, batch_id, {id_: Decimal("0.1")}, now=NOON, wait=wait)
+            budgets.reserve(other, batch_id, {id_: Decimal("0.1")}, now=NOON, wait=wait)
 
 
 def test_two_drains_at_once_never_reserve_more_than_is_left(pool: Engine) -> None:
@@ -336,7 +336,7 @@ def test_drains_and_batches_together_never_spend_beyond_a_budget(
                 route(connection, now=now)
                 batch_id, _ = submit(connection, version)
                 try:
-                    holds.reserve(connection, batch_id, {id_: hard / 3}, now=now)
+                    budgets.reserve(connection, batch_id, {id_: hard / 3}, now=now)
                     batches.append((batch_id, hard / 3))
                 except BudgetUsedUp:
                     connection.rollback()

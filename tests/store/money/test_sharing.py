@@ -16,7 +16,7 @@ from lanes.routing.shedding import Shed
 from lanes.store.database import Database
 from lanes.store.money import caching, sharing
 from lanes.store.replays import replays
-from lanes.store.routing import sheds
+from lanes.store.routing import second_look
 from lanes.store.settling import decisions
 from lanes.store.tables import pack_size
 from lanes.words import Lane
@@ -95,7 +95,9 @@ def test_what_is_shed_is_priced_so(connection: Connection) -> None:
     route(connection, now=NOON)
     estimates = Estimates(NOON, shares(connection, of))
     (work,) = rows(connection, "work")
-    assert sheds.save(connection, {work.id: Shed("nobody answers")}, now=later(minutes=1)) == 1
+    assert (
+        second_look.shed(connection, {work.id: Shed("nobody answers")}, now=later(minutes=1)) == 1
+    )
     made = rows(connection, "route", "id")[-1]
     assert (made.realtime_usd, made.batch_usd) == _both(estimates, of)
 

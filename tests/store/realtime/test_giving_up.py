@@ -11,7 +11,7 @@ from lanes.routing.shedding import Shed
 from lanes.store.figures import measurements
 from lanes.store.realtime import circuits, outages
 from lanes.store.replays import replays
-from lanes.store.routing import sheds
+from lanes.store.routing import second_look
 from lanes.store.settling import decisions, outcomes
 from lanes.store.workload import workloads
 from lanes.words import Lane, Mode, Outcome
@@ -216,8 +216,10 @@ def test_what_real_time_tried_before_it_was_shed_is_no_return_of_a_batch(
     for hour in (0, 1):
         (mine,) = claim(connection, now=later(hours=hour))
         save(connection, tried(mine, Outcome.UNSERVED, at=later(hours=hour)), now=later(hours=hour))
-    (left,) = sheds.last(connection, ["letters"], now=NOON).waiting
-    assert sheds.save(connection, {left.id: Shed("no model answers")}, now=later(hours=23)) == 1
+    (left,) = second_look.queue_tail(connection, ["letters"], now=NOON).waiting
+    assert (
+        second_look.shed(connection, {left.id: Shed("no model answers")}, now=later(hours=23)) == 1
+    )
     comes_back(connection, Outcome.EXPIRED, 1_000, 1_010)
     assert sweep(connection, hours=1_100) == 0
     comes_back(connection, Outcome.EXPIRED, 1_100)

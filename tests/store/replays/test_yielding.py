@@ -15,7 +15,7 @@ from lanes.store import work
 from lanes.store.doors import items
 from lanes.store.realtime import load
 from lanes.store.replays import promotions, replays
-from lanes.store.routing import sheds
+from lanes.store.routing import second_look
 from lanes.store.workload.accounts import LaneAccount
 from lanes.words import Lane, ReplayState
 from lanes.workload.version import Version
@@ -65,8 +65,8 @@ def test_no_router_scaler_or_shedder_counts_a_replay_as_load(connection: Connect
     begun(connection)
     assert load.snapshot(connection, LaneAccount("acme"), now=AT).queues == []
     assert load.backlog(connection, Lane.REALTIME, now=AT).ready == 0
-    assert sheds.standing(connection, ["letters"], now=AT) == {"letters": 0}
-    assert sheds.last(connection, ["letters"], now=AT).waiting == []
+    assert second_look.queue_lengths(connection, ["letters"], now=AT) == {"letters": 0}
+    assert second_look.queue_tail(connection, ["letters"], now=AT).waiting == []
     claim(connection, now=AT)
     assert load.snapshot(connection, LaneAccount("acme"), now=AT).queues == []
 

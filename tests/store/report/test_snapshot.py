@@ -21,7 +21,7 @@ from lanes.store.realtime import outages
 from lanes.store.replays import replays
 from lanes.store.report import snapshot
 from lanes.store.rollouts import rollout_moves
-from lanes.store.routing import sheds
+from lanes.store.routing import second_look
 from lanes.store.workload import workloads
 from lanes.words import Lane, Outcome, Signature, Verdict
 from tests.conftest import NOON, later
@@ -335,10 +335,10 @@ def test_what_was_shed_says_how_many_why_what_it_saved_and_how_long_it_took(
     admit(connection, *"abc", now=NOON)
     route(connection, now=NOON)
     waiting = sorted(
-        sheds.last(connection, ["letters"], now=NOON).waiting, key=lambda each: each.id
+        second_look.queue_tail(connection, ["letters"], now=NOON).waiting, key=lambda each: each.id
     )
     for minute, each in enumerate(waiting[:2]):
-        sheds.save(connection, {each.id: Shed(f"reason {minute}")}, now=later(minutes=minute))
+        second_look.shed(connection, {each.id: Shed(f"reason {minute}")}, now=later(minutes=minute))
     batch_id, (first, _) = submit(connection, letters, now=later(minutes=2))
     save(connection, tried(first, at=later(minutes=31)), now=later(minutes=31), batch_id=batch_id)
     (seen,) = snapshot.take(connection, since=NOON, now=later(hours=1)).sheds

@@ -19,7 +19,7 @@ from lanes.settling.attempts import LEAST_REFUSED
 from lanes.store import incidents, work
 from lanes.store.batch import ready_work
 from lanes.store.doors import items
-from lanes.store.rollouts import plans, rollout_measures, rollout_moves, rollouts, steering
+from lanes.store.rollouts import plans, rollout_measures, rollout_moves, rollouts
 from lanes.store.settling import refusals
 from lanes.store.workload import candidates, workloads
 from lanes.words import Lane, Outcome, RolloutState, Verdict
@@ -79,7 +79,7 @@ def test_it_starts_with_its_first_share_and_leaves_the_split_alone(connection: C
     (told,) = rows(connection, "rollout_log")
     assert (told.percent, told.version) == (50, 2)
     moved = Split("letters", None, 4_000)
-    assert "40 %" in steering.set_split_by_hand(connection, moved, who="ada", why="x", now=NOON)
+    assert "40 %" in rollouts.set_split_by_hand(connection, moved, who="ada", why="x", now=NOON)
 
 
 def test_once_every_step_has_passed_the_new_version_is_in_force_for_all(

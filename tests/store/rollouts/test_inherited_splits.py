@@ -8,7 +8,7 @@ from lanes.errors import ActionRefused
 from lanes.rollouts.rollout import Finish, RollBack
 from lanes.routing.split import Split
 from lanes.store.report import snapshot
-from lanes.store.rollouts import rollout_moves, rollouts, steering
+from lanes.store.rollouts import rollout_moves, rollouts
 from lanes.store.workload import workloads
 from tests.conftest import NOON, later
 from tests.examples import publish
@@ -98,11 +98,11 @@ def test_a_workloads_own_split_never_inherits(connection: Connection) -> None:
 def test_a_person_ends_a_consumers_split(connection: Connection) -> None:
     publish(connection, now=NOON, split_percent=30)
     with pytest.raises(ActionRefused, match="has no split of its own"):
-        steering.inherit_split_by_hand(
+        rollouts.inherit_split_by_hand(
             connection, "letters", "desk", who="bob", why="trial", now=NOON
         )
     set_split(connection, "desk", 20)
-    said = steering.inherit_split_by_hand(
+    said = rollouts.inherit_split_by_hand(
         connection, "letters", "desk", who="bob", why="trial", now=later(hours=1)
     )
     assert (
@@ -116,6 +116,6 @@ def test_a_person_ends_a_consumers_split(connection: Connection) -> None:
     ) == ("bob", later(hours=1))
     begin(connection, playbook(step(50)), consumer="desk")
     with pytest.raises(ActionRefused, match="abort the rollout first"):
-        steering.inherit_split_by_hand(
+        rollouts.inherit_split_by_hand(
             connection, "letters", "desk", who="bob", why="trial", now=NOON
         )

@@ -34,8 +34,8 @@ from lanes.store import incidents
 from lanes.store.doors.items import amend
 from lanes.store.realtime import outages
 from lanes.store.report import snapshot
-from lanes.store.rollouts import rollout_measures, rollout_moves, rollouts, steering
-from lanes.store.routing import sheds
+from lanes.store.rollouts import rollout_measures, rollout_moves, rollouts
+from lanes.store.routing import second_look
 from lanes.store.tables import rollout as table
 from lanes.store.workload import workloads
 from lanes.words import Lane, Outcome, RolloutState, Verdict
@@ -363,35 +363,35 @@ def test_aborting_sets_the_share_before_and_needs_an_open_rollout(connection: Co
 
 def test_a_split_that_a_rollout_moves_is_not_set_by_hand(connection: Connection) -> None:
     publish(connection, now=NOON)
-    said = steering.set_split_by_hand(
+    said = rollouts.set_split_by_hand(
         connection, Split("letters", None, 700), who="bob", why="trial", now=NOON
     )
     assert said == "letters: 7 % of undecided items go to real-time, 0 % before"
     begin(connection)
     with pytest.raises(ActionRefused, match="abort the rollout first"):
-        steering.set_split_by_hand(
+        rollouts.set_split_by_hand(
             connection, Split("letters", None, 0), who="bob", why="trial", now=NOON
         )
-    steering.set_split_by_hand(
+    rollouts.set_split_by_hand(
         connection, Split("letters", "desk", 300), who="bob", why="trial", now=NOON
     )
     assert (share(connection), share(connection, "desk")) == (10, 3)
     with pytest.raises(UnknownWorkload):
-        steering.set_split_by_hand(
+        rollouts.set_split_by_hand(
             connection, Split("ghosts", None, 0), who="bob", why="trial", now=NOON
         )
 
 
 def test_pausing_and_resuming_say_what_is_true(connection: Connection) -> None:
     publish(connection, now=NOON)
-    assert steering.pause(connection, "letters", now=NOON).startswith("letters is paused:")
-    assert steering.pause(connection, "letters", now=later(hours=1)).endswith(
+    assert rollouts.pause_workload(connection, "letters", now=NOON).startswith("letters is paused:")
+    assert rollouts.pause_workload(connection, "letters", now=later(hours=1)).endswith(
         "since 2026-11-24 12:00 UTC"
     )
-    assert steering.resume(connection, "letters").startswith("letters is resumed")
-    assert steering.resume(connection, "letters") == "letters is not paused"
+    assert rollouts.resume_workload(connection, "letters").startswith("letters is resumed")
+    assert rollouts.resume_workload(connection, "letters") == "letters is not paused"
     with pytest.raises(UnknownWorkload, match='no workload "ghosts"'):
-        steering.pause(connection, "ghosts", now=NOON)
+        rollouts.pause_workload(connection, "ghosts", now=NOON)
 
 
 def answered(
@@ -563,9 +563,9 @@ def test_what_the_lane_had_to_shed_is_a_failed_sample_so_that_no_lane_looks_well
     now = retried(connection, {f"good{n}": [Outcome.VALID] for n in range(5)})
     admit(connection, "shed", "waits", now=now)
     route(connection, now=now)
-    waiting = sheds.last(connection, ["letters"], now=NOON).waiting
+    waiting = second_look.queue_tail(connection, ["letters"], now=NOON).waiting
     left = min(waiting, key=lambda each: each.id)
-    assert sheds.save(connection, {left.id: Shed("no model answers")}, now=now) == 1
+    assert second_look.shed(connection, {left.id: Shed("no model answers")}, now=now) == 1
     errors, _ = rollout_measures.take(connection, begun, now=now).measurements
     assert (errors.samples, errors.wrong) == (6, 1)
     _, slow = rollout_measures.take(connection, begun, now=now + timedelta(seconds=3)).measurements
@@ -585,9 +585,9 @@ def test_a_rollout_whose_load_is_shed_fails_its_gate(connection: Connection) -> 
     route(connection, now=NOON)
     leaving = {
         each.id: Shed("no model answers")
-        for each in sheds.last(connection, ["letters"], now=NOON).waiting
+        for each in second_look.queue_tail(connection, ["letters"], now=NOON).waiting
     }
-    assert sheds.save(connection, leaving, now=NOON) == 20
+    assert second_look.shed(connection, leaving, now=NOON) == 20
     (errors,) = judged(begun, rollout_measures.take(connection, begun, now=NOON))
     assert errors.verdict is Verdict.FAILED
 

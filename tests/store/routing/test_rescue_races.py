@@ -9,7 +9,7 @@ from sqlalchemy import Connection, Engine
 from lanes.batch.batch import BatchKind
 from lanes.ids import BatchId
 from lanes.store.batch import collection
-from lanes.store.routing import rescues
+from lanes.store.routing import second_look
 from lanes.words import Lane, Mode
 from tests.store.late import LATE, by_lane, canceled, doubted, in_batch, of_batch, rescue, waiting
 from tests.store.tries import A, B, claim, lock_for_batch, row, rows, said, save, tried
@@ -44,9 +44,9 @@ def test_a_look_beside_the_collector_that_saves_takes_nothing_and_waits_for_nobo
     with pool.begin() as collector, pool.begin() as looker:
         seen = doubted(looker)
         assert batch_answers(batch_id)(collector) == []
-        assert rescues.take(looker, seen, now=LATE) == 0
+        assert second_look.rescue(looker, seen, now=LATE) == 0
     with pool.begin() as after:
-        assert rescues.take(after, seen, now=LATE) == 0
+        assert second_look.rescue(after, seen, now=LATE) == 0
         assert row(after, "item_status").state == "settled"
 
 
@@ -99,10 +99,10 @@ def test_two_looks_at_once_take_an_item_once(pool: Engine) -> None:
     out(pool)
     with pool.begin() as one, pool.begin() as other:
         seen = doubted(one)
-        assert rescues.take(one, seen, now=LATE) == 1
-        assert rescues.take(other, seen, now=LATE) == 0
+        assert second_look.rescue(one, seen, now=LATE) == 1
+        assert second_look.rescue(other, seen, now=LATE) == 0
     with pool.begin() as after:
-        assert rescues.take(after, seen, now=LATE) == 0
+        assert second_look.rescue(after, seen, now=LATE) == 0
         assert len(rows(after, "route", reason="rescue")) == 1
 
 
@@ -126,7 +126,7 @@ def test_an_item_that_its_owner_is_just_withdrawing_is_left_to_him(pool: Engine)
     with pool.begin() as owner, pool.begin() as looker:
         seen = doubted(looker)
         canceled(owner)
-        assert rescues.take(looker, seen, now=LATE) == 0
+        assert second_look.rescue(looker, seen, now=LATE) == 0
     with pool.begin() as after:
-        assert rescues.take(after, seen, now=LATE) == 0
+        assert second_look.rescue(after, seen, now=LATE) == 0
         assert set(collection.outstanding(after, batch_id)) == {0}

@@ -14,7 +14,7 @@ from lanes.settling.story import happenings, next_step
 from lanes.store.asking import through
 from lanes.store.batch import collection, creates, doubts
 from lanes.store.report import facts
-from lanes.store.routing import rescues
+from lanes.store.routing import second_look
 from lanes.store.settling import story
 from lanes.store.tables import work
 from lanes.store.workload import workloads
@@ -122,7 +122,7 @@ def test_a_rescue_has_the_prices_of_its_day_and_the_rank_that_routing_gives(
     seen, first = doubted(connection), row(connection, "route")
     connection.execute(text("update lanes.route set realtime_usd = 9, batch_usd = 9"))
     connection.execute(text("update lanes.item set due_at = '1960-01-01 00:00Z'"))
-    assert rescues.take(connection, seen, now=LATE) == 1
+    assert second_look.rescue(connection, seen, now=LATE) == 1
     _, second = rows(connection, "route", "id")
     assert (second.realtime_usd, second.batch_usd) == (first.realtime_usd, first.batch_usd)
     assert by_lane(connection)["realtime"].rank_at == LONG_OVERDUE - EXPECTED_CALL
@@ -131,8 +131,8 @@ def test_a_rescue_has_the_prices_of_its_day_and_the_rank_that_routing_gives(
 def test_an_item_is_rescued_once(connection: Connection) -> None:
     in_batch(connection, "k")
     seen = doubted(connection)
-    assert rescues.take(connection, seen, now=LATE) == 1
-    assert rescues.take(connection, seen, now=LATE) == 0
+    assert second_look.rescue(connection, seen, now=LATE) == 1
+    assert second_look.rescue(connection, seen, now=LATE) == 0
     assert doubted(connection) == []
     assert len(rows(connection, "work")) == 2
 
@@ -141,7 +141,7 @@ def test_an_item_that_came_back_from_a_rescue_is_not_rescued_again(connection: C
     in_batch(connection, "k")
     seen = doubted(connection)
     connection.execute(text("update lanes.route set reason = 'rescue'"))
-    assert rescues.take(connection, seen, now=LATE) == 0
+    assert second_look.rescue(connection, seen, now=LATE) == 0
 
 
 def answered(connection: Connection) -> None:
@@ -164,7 +164,7 @@ def test_what_changed_since_it_was_looked_at_is_left_alone(
     in_batch(connection, "k")
     seen = doubted(connection)
     change(connection)
-    assert rescues.take(connection, seen, now=LATE) == 0
+    assert second_look.rescue(connection, seen, now=LATE) == 0
     assert len(rows(connection, "route")) == 1
 
 
@@ -184,7 +184,7 @@ def test_what_nobody_waits_for_and_what_is_paused_is_not_looked_at(
 ) -> None:
     in_batch(connection, "k")
     change(connection)
-    assert rescues.due(connection, until=DUE, now=LATE) == []
+    assert second_look.due_items(connection, until=DUE, now=LATE) == []
 
 
 def many_are_bound(connection: Connection) -> None:
@@ -214,7 +214,9 @@ def test_what_may_be_rescued_is_hidden_by_nothing_that_is_due_before_it(
     batch_id = in_batch(connection, "k")
     many(connection)
     assert [
-        each.batch.id for each in rescues.due(connection, until=DUE, now=LATE) if each.batch
+        each.batch.id
+        for each in second_look.due_items(connection, until=DUE, now=LATE)
+        if each.batch
     ] == [batch_id]
 
 
@@ -225,23 +227,26 @@ def test_of_more_than_a_look_reads_of_a_workload_one_stands_for_a_thousand_and_a
     letters, bills = (
         publish(connection, name, now=NOON, split_percent=0) for name in ("letters", "bills")
     )
-    crowd(connection, letters, items=rescues.MOST + 2_500)
+    crowd(connection, letters, items=second_look.MOST + 2_500)
     crowd(connection, letters, binds=Lane.BATCH, items=3)
-    crowd(connection, bills, items=rescues.MOST)
-    found = rescues.due(connection, until=DUE, now=LATE)
+    crowd(connection, bills, items=second_look.MOST)
+    found = second_look.due_items(connection, until=DUE, now=LATE)
     of = {
         each.workload: [late.items for late in found if late.version == each]
         for each in (letters, bills)
     }
-    assert of == {"letters": [1] * rescues.MOST + [1_000, 1_000, 500], "bills": [1] * rescues.MOST}
-    assert len({each.work_id for each in found}) == len(found)
-    assert rescues.numbers(connection, until=DUE, now=LATE) == {
-        "letters": rescues.MOST + 2_500,
-        "bills": rescues.MOST,
+    assert of == {
+        "letters": [1] * second_look.MOST + [1_000, 1_000, 500],
+        "bills": [1] * second_look.MOST,
     }
-    assert rescues.numbers(connection, until=DUE - timedelta(minutes=2), now=LATE) == {}
+    assert len({each.work_id for each in found}) == len(found)
+    assert second_look.due_numbers(connection, until=DUE, now=LATE) == {
+        "letters": second_look.MOST + 2_500,
+        "bills": second_look.MOST,
+    }
+    assert second_look.due_numbers(connection, until=DUE - timedelta(minutes=2), now=LATE) == {}
     workloads.pause(connection, "letters", since=NOON)
-    assert rescues.numbers(connection, until=DUE, now=LATE).keys() == {"bills"}
+    assert second_look.due_numbers(connection, until=DUE, now=LATE).keys() == {"bills"}
 
 
 def test_of_what_is_bound_to_batch_as_much_as_is_of_one_batch_and_due_alike_is_told_at_once(
@@ -250,19 +255,19 @@ def test_of_what_is_bound_to_batch_as_much_as_is_of_one_batch_and_due_alike_is_t
     batch_id = in_batch(connection, "a", "b", "c")
     bound(connection)
     canceled(connection, "c")
-    (seen,) = rescues.bound(connection, until=DUE, now=LATE)
+    (seen,) = second_look.due_bound_items(connection, until=DUE, now=LATE)
     assert seen.batch is not None
     assert (seen.items, seen.batch.id, seen.due_at, seen.binds) == (2, batch_id, DUE, Lane.BATCH)
-    assert rescues.due(connection, until=DUE, now=LATE) == []
+    assert second_look.due_items(connection, until=DUE, now=LATE) == []
 
 
 def test_what_is_free_or_due_after_the_end_of_the_look_is_not_told_as_bound(
     connection: Connection,
 ) -> None:
     in_batch(connection, "k")
-    assert rescues.bound(connection, until=DUE, now=LATE) == []
+    assert second_look.due_bound_items(connection, until=DUE, now=LATE) == []
     bound(connection)
-    assert rescues.bound(connection, until=DUE - timedelta(seconds=1), now=LATE) == []
+    assert second_look.due_bound_items(connection, until=DUE - timedelta(seconds=1), now=LATE) == []
 
 
 def test_of_an_amended_item_what_is_owed_for_its_newest_revision_is_looked_at(
@@ -270,7 +275,7 @@ def test_of_an_amended_item_what_is_owed_for_its_newest_revision_is_looked_at(
 ) -> None:
     in_batch(connection, "k")
     amended(connection)
-    (seen,) = rescues.due(connection, until=DUE, now=LATE)
+    (seen,) = second_look.due_items(connection, until=DUE, now=LATE)
     assert seen.batch is None
 
 

@@ -15,8 +15,8 @@ from lanes.routing.second_look import DoubtfulItem
 from lanes.routing.shedding import QueuedWork, Shed
 from lanes.store import work
 from lanes.store.doors import items
-from lanes.store.routing import rescues, sheds
-from lanes.store.routing.sheds import CHUNK, END, QueuePlace
+from lanes.store.routing import second_look
+from lanes.store.routing.second_look import CHUNK, END, QueuePlace
 from lanes.store.workload import workloads
 from lanes.words import Lane, Outcome
 from lanes.workload.prices import Usage, cost
@@ -53,14 +53,16 @@ def free(connection: Connection, *names: str, **fields: Any) -> Version:
 
 def shed(connection: Connection, *, at: timedelta = timedelta(minutes=2)) -> int:
     """All that may leave has left; how much that was."""
-    return sheds.save(connection, {each.id: DOWN for each in waiting(connection)}, now=NOON + at)
+    return second_look.shed(
+        connection, {each.id: DOWN for each in waiting(connection)}, now=NOON + at
+    )
 
 
 def waiting(connection: Connection) -> list[QueuedWork]:
     """What is free at the end of the queue."""
     return [
         each
-        for each in sheds.last(connection, ["letters"], now=NOON).waiting
+        for each in second_look.queue_tail(connection, ["letters"], now=NOON).waiting
         if each.bound_to is None
     ]
 
@@ -97,7 +99,7 @@ def test_what_is_due_keeps_its_due_time_so_that_it_can_be_rescued(connection: Co
     publish(connection, now=NOON, split_percent=100)
     admit(connection, "k", now=NOON, due_at=later(days=1))
     route(connection, now=NOON)
-    (found,) = sheds.last(connection, ["letters"], now=NOON).waiting
+    (found,) = second_look.queue_tail(connection, ["letters"], now=NOON).waiting
     assert found.due_at == later(days=1)
     assert shed(connection) == 1
     assert row(connection, "work").due_at == later(days=1)
@@ -111,7 +113,7 @@ def test_the_end_of_the_queue_is_found_the_latest_rank_first_with_what_binds_eac
     admit(connection, "urgent", now=later(seconds=3), urgent=True)
     admit(connection, "batch", now=NOON, lane=Lane.BATCH)
     route(connection, now=later(seconds=9))
-    found = sheds.last(connection, ["letters"], now=NOON)
+    found = second_look.queue_tail(connection, ["letters"], now=NOON)
     names = {each.id: each.key for each in rows(connection, "item")}
     of = {each.id: names[each.item_id] for each in rows(connection, "work")}
     assert [(of[each.id], each.consumer, each.bound_to) for each in found.waiting] == [
@@ -121,11 +123,11 @@ def test_the_end_of_the_queue_is_found_the_latest_rank_first_with_what_binds_eac
     ]
     assert all(each.answers for each in found.waiting)
     assert found.before is None
-    assert sheds.standing(connection, ["letters", "others"], now=NOON) == {
+    assert second_look.queue_lengths(connection, ["letters", "others"], now=NOON) == {
         "letters": 3,
         "others": 0,
     }
-    assert sheds.last(connection, ["others"], now=NOON).waiting == []
+    assert second_look.queue_tail(connection, ["others"], now=NOON).waiting == []
 
 
 @pytest.mark.slow
@@ -136,7 +138,7 @@ def test_a_long_queue_is_read_from_its_end_in_chunks(connection: Connection) -> 
     before: QueuePlace | None = END
     for _ in range(3):
         assert before is not None
-        found = sheds.last(connection, ["letters"], before=before, now=NOON)
+        found = second_look.queue_tail(connection, ["letters"], before=before, now=NOON)
         assert len(found.waiting) == CHUNK
         seen += [each.id for each in found.waiting]
         before = found.before
@@ -152,7 +154,7 @@ def test_a_long_queue_is_read_backwards_along_its_index_and_never_sorted_whole(
 ) -> None:
     crowd(connection, publish(connection, now=NOON), Lane.REALTIME)
     connection.execute(text(f"set local plan_cache_mode = {plans}"))
-    query = text(sheds.LAST).bindparams(
+    query = text(second_look.TAIL).bindparams(
         workloads=["letters"], rank_at="infinity", id=0, until=later(days=180)
     )
     assert "Scan Backward using ix_work_claimable" in explained(
@@ -179,9 +181,12 @@ def test_what_was_shed_comes_back_by_a_rescue_and_stays_then(connection: Connect
     admit(connection, "k", now=NOON, due_at=later(days=1))
     route(connection, now=NOON)
     assert shed(connection) == 1
-    (late,) = rescues.due(connection, until=later(days=2), now=later(hours=23))
+    (late,) = second_look.due_items(connection, until=later(days=2), now=later(hours=23))
     assert (
-        rescues.take(connection, [DoubtfulItem(late, 0.03, "it is late")], now=later(hours=23)) == 1
+        second_look.rescue(
+            connection, [DoubtfulItem(late, 0.03, "it is late")], now=later(hours=23)
+        )
+        == 1
     )
     assert [(each.lane, each.binds, each.version_id) for each in rows(connection, "work")] == [
         ("realtime", "realtime", letters.id)
@@ -207,7 +212,7 @@ def test_what_nobody_wants_any_more_stays(connection: Connection) -> None:
     found = {each.id: DOWN for each in waiting(connection)}
     items.cancel(connection, "letters", "canceled")
     connection.execute(text("select lanes.amend('letters', 'amended', '{\"text\": \"anew\"}')"))
-    assert sheds.save(connection, found, now=NOON) == 0
+    assert second_look.shed(connection, found, now=NOON) == 0
     assert shed(connection) == 1  # the newest revision of the one that is wanted
 
 
@@ -295,9 +300,9 @@ def test_what_has_no_price_any_more_costs_what_its_last_route_said(connection: C
 
 def test_what_is_paused_is_not_looked_at(connection: Connection) -> None:
     free(connection, "k")
-    assert list(sheds.going(connection)) == ["letters"]
+    assert list(second_look.unpaused_versions(connection)) == ["letters"]
     workloads.pause(connection, "letters", since=NOON)
-    assert list(sheds.going(connection)) == []
+    assert list(second_look.unpaused_versions(connection)) == []
 
 
 @pytest.mark.slow
@@ -322,13 +327,15 @@ def test_what_a_drain_claims_while_the_shed_runs_is_never_shed_and_what_is_shed_
     with pool.connect() as drain, pool.connect() as shedder:
         found = {each.id: DOWN for each in waiting(shedder)}
         (claimed,) = claim(drain, places=1)
-        assert sheds.save(shedder, found, now=NOON) == 2  # what the drain has locked is passed over
+        assert (
+            second_look.shed(shedder, found, now=NOON) == 2
+        )  # what the drain has locked is passed over
         assert claim(drain) == []  # as what the shed has
         drain.commit()
         shedder.commit()
     with pool.begin() as shedder:
         assert (
-            sheds.save(shedder, found, now=NOON) == 0
+            second_look.shed(shedder, found, now=NOON) == 0
         )  # it was free when it was found, and is claimed now
         of = {each.id: (each.lane, each.state) for each in rows(shedder, "work")}
     assert of.pop(claimed.claim.work_id) == ("realtime", "claimed")
@@ -354,7 +361,7 @@ def test_in_whatever_order_a_drain_and_a_shed_go_on_each_item_has_one_lane(
                 case "find":
                     found = {each.id: DOWN for each in waiting(shedder)[:2]}
                 case "shed":
-                    sheds.save(shedder, found, now=NOON)
+                    second_look.shed(shedder, found, now=NOON)
                 case "claim":
                     claimed += claim(drain, places=1)
                 case "give back":

@@ -14,7 +14,7 @@ from lanes.routing.split import Split
 from lanes.store.batch import collection
 from lanes.store.database import clock
 from lanes.store.doors import emptying, items
-from lanes.store.routing import sheds
+from lanes.store.routing import second_look
 from lanes.store.settling import results
 from lanes.store.workload import workloads
 from lanes.words import Lane, Outcome
@@ -124,8 +124,11 @@ def test_that_real_time_shed_an_item_is_told_with_what_was_measured(
         admit(connection, "free", now=later(minutes=12))
         route(connection, now=later(minutes=12))
         why = Shed("claude-haiku-5-5 has not answered since 12:10 UTC: 529: overloaded")
-        leaving = {each.id: why for each in sheds.last(connection, ["letters"], now=NOON).waiting}
-        assert sheds.save(connection, leaving, now=later(minutes=13)) >= 1
+        leaving = {
+            each.id: why
+            for each in second_look.queue_tail(connection, ["letters"], now=NOON).waiting
+        }
+        assert second_look.shed(connection, leaving, now=later(minutes=13)) >= 1
     what, then = explained(capsys, "free")
     assert what == ["received", "routed", "shed"]
     assert then.startswith("answer work on the batch lane has waited for the off-peak window")

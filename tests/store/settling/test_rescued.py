@@ -12,7 +12,7 @@ from lanes.ids import BatchId
 from lanes.packing import ClaimedWork
 from lanes.settling.outcome import SaveResult
 from lanes.store.batch import collection, creates, doubts
-from lanes.store.routing import rescues
+from lanes.store.routing import second_look
 from lanes.store.settling import decisions
 from lanes.words import Lane, Mode, Outcome
 from lanes.workload.prices import cost
@@ -181,7 +181,7 @@ def test_a_late_pack_brings_its_other_items_home_and_shows_nothing_of_the_one_th
 ) -> None:
     batch_id = in_batch(connection, "a", "b", "c", pack=3)
     seen = doubted(connection)
-    assert rescues.take(connection, seen[:1], now=LATE) == 1
+    assert second_look.rescue(connection, seen[:1], now=LATE) == 1
     (mine,) = claim(connection, now=LATE)
     save(connection, tried(mine, output=A, at=LATE), now=LATE)
     claims = [of_batch(connection, batch_id, key) for key in "abc"]
@@ -272,7 +272,7 @@ def test_what_a_late_batch_bills_for_a_rescued_item_is_booked_on_the_batch_lane_
     letters = waiting(connection, "a", "b")
     batch_id, _ = intend(connection, letters)
     assert doubts.release(connection, batch_id, note="not listed", now=later(hours=1))
-    assert rescues.take(connection, doubted(connection)[:1], now=LATE) == 1
+    assert second_look.rescue(connection, doubted(connection)[:1], now=LATE) == 1
     answer = creates.submitted(connection, batch_id, "msgbatch_1", expected_end_at=LATE, now=LATE)
     assert answer is CreateAnswer.UNWANTED
     assert row(connection, "batch").cancel_at == LATE

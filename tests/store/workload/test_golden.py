@@ -360,9 +360,9 @@ def test_a_version_beside_one_that_cannot_be_read_is_in_force_at_once_and_its_sc
     connection: Connection, old: Version
 ) -> None:
     connection.execute(text("update lanes.version set spec = '{}'"))
-    from lanes.store.workload import known
+    from lanes.store.workload import workloads
 
-    known._kept.clear()
+    workloads._kept.clear()
     offer(connection)
     assert in_force(connection) == 2
     answer(connection, 2, *KEYS[:9])

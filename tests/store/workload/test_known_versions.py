@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import Connection, Engine, create_engine, event
 
 from lanes.ids import VersionId
-from lanes.store.workload import known, workloads
+from lanes.store.workload import workloads
 from lanes.workload.version import Spec, Version
 from tests.conftest import NOON
 from tests.examples import publish, spec
@@ -86,7 +86,7 @@ def test_what_was_asked_for_last_is_kept_and_more_than_that_is_still_read(
 
     def asked(*ids: VersionId) -> int:
         with statements(connection.engine) as said:
-            assert known.known(connection, ids, most=2).versions.keys() == set(ids)
+            assert workloads.known(connection, ids, most=2).versions.keys() == set(ids)
         return len(said)
 
     assert [asked(one, two), asked(one), asked(three)] == [1, 0, 1]

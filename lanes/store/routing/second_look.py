@@ -1,24 +1,31 @@
-"""Due items of the batch lane: those that a second look asks about, and those that real time takes over."""
+"""What a second look reads and moves: due items of the batch lane, and the end of the real-time lane's queue.
+
+Real time takes over items that would be late; work that real time cannot serve now leaves for the batch lane.
+"""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, select, text
 
-from lanes.ids import BatchId
+from lanes.ids import BatchId, WorkId
+from lanes.packing import AFTER_ALL_LIVE_WORK
 from lanes.routing.second_look import DepartedBatch, DoubtfulItem, LateItem
-from lanes.store.routing import lane_changes
+from lanes.routing.shedding import QueuedWork, Shed
+from lanes.store.routing import routes
 from lanes.store.states import OPEN_ITEM, UNCLAIMED
-from lanes.store.workload.workloads import versions
-from lanes.words import Lane, Reason
+from lanes.store.tables import workload
+from lanes.store.workload.workloads import in_force, versions
+from lanes.words import Lane, Purpose, Reason
 from lanes.workload.version import Version
 
 MOST = 20_000  # items of a workload in one look, those that are due first
 PASSED_OVER = 100_000  # works read for them at most: as many as a batch can have
 STRIDE = 1_000  # one item stands for this many of those behind
-CHUNK = 500  # items of one transaction
+CHUNK = 500  # works of one transaction
 
 WAITS = f"""w.due_at is not null and w.lane = 'batch' and w.purpose = 'answer' and w.state in {UNCLAIMED}
       and not w.rescued"""
@@ -89,13 +96,13 @@ select min(w.id) as id, w.version_id, w.due_at, count(*) as items, b.id as batch
 """
 
 
-def numbers(connection: Connection, *, until: datetime, now: datetime) -> dict[str, int]:
+def due_numbers(connection: Connection, *, until: datetime, now: datetime) -> dict[str, int]:
     """Count the free items of each workload that are due from now until then, at most `PASSED_OVER`."""
     rows = connection.execute(text(NUMBERS), {"now": now, "until": until})
     return {row.name: row.items for row in rows}
 
 
-def due(connection: Connection, *, until: datetime, now: datetime) -> list[LateItem]:
+def due_items(connection: Connection, *, until: datetime, now: datetime) -> list[LateItem]:
     """Return free items of the batch lane that are due from now until then, in due order.
 
     These are at most `MOST` of each workload, and one of every `STRIDE` behind them. Rescued items are left out, and so are
@@ -121,7 +128,7 @@ def due(connection: Connection, *, until: datetime, now: datetime) -> list[LateI
     ]
 
 
-def bound(connection: Connection, *, until: datetime, now: datetime) -> list[LateItem]:
+def due_bound_items(connection: Connection, *, until: datetime, now: datetime) -> list[LateItem]:
     """Return the same of items bound to batch; one stands for all of its batch that are due at the same time."""
     return [
         LateItem(row.id, of, row.due_at, _out(row), Lane.BATCH, row.items)
@@ -129,15 +136,15 @@ def bound(connection: Connection, *, until: datetime, now: datetime) -> list[Lat
     ]
 
 
-def take(connection: Connection, late: Sequence[DoubtfulItem], *, now: datetime) -> int:
+def rescue(connection: Connection, late: Sequence[DoubtfulItem], *, now: datetime) -> int:
     """Let real time answer these items, beside the batch that owns them or instead of it; return how many.
 
     An item is rescued once. What has changed since it was looked at stays as it is.
     """
     found = {each.of.work_id: each for each in late}
     batches = {id_: None if of.of.batch is None else of.of.batch.id for id_, of in found.items()}
-    free = lane_changes.free_to_move(connection, batches, off=Lane.BATCH, once=(Reason.RESCUE,))
-    return lane_changes.change(connection, [(row, found[row.id].route) for row in free], now=now)
+    free = routes.free_to_move(connection, batches, off=Lane.BATCH, once=(Reason.RESCUE,))
+    return routes.change(connection, [(row, found[row.id].route) for row in free], now=now)
 
 
 def _readable(
@@ -153,3 +160,101 @@ def _out(row: Any) -> DepartedBatch | None:
     if row.batch_id is None:
         return None
     return DepartedBatch(BatchId(row.batch_id), row.left_at, row.requests)
+
+
+MOST_COUNTED = 100_000  # items of a queue: work behind them would wait too long anyway
+
+# The end of these workloads' queue before a place, the latest rank first; replays rank after `until`.
+TAIL = f"""
+select w.id, w.workload, w.version_id, w.purpose, w.binds, w.rank_at, w.due_at, i.consumer
+  from unnest(cast(:workloads as text[])) asked(workload)
+ cross join lateral (
+   select w.id from lanes.work w
+    where w.lane = 'realtime' and w.state = 'ready' and w.workload = asked.workload and w.rank_at < :until
+      and (w.rank_at, w.id) < (cast(:rank_at as timestamptz), cast(:id as bigint))
+    order by w.rank_at desc, w.id desc limit {CHUNK}) of_queue
+ cross join lateral (select * from lanes.work w where w.id = of_queue.id offset 0) w
+ cross join lateral (select i.consumer from lanes.item i where i.id = w.item_id offset 0) i
+ order by w.rank_at desc, w.id desc limit {CHUNK}
+"""
+
+# How many items of each workload wait, up to `MOST_COUNTED`.
+QUEUE_LENGTHS = f"""
+select asked.workload, w.items
+  from unnest(cast(:workloads as text[])) asked(workload)
+ cross join lateral (
+   select count(*) as items from (
+     select from lanes.work w
+      where w.lane = 'realtime' and w.state = 'ready' and w.workload = asked.workload and w.rank_at < :until
+      limit {MOST_COUNTED}) w) w
+"""
+
+
+@dataclass(frozen=True)
+class QueuePlace:
+    """A place in a queue."""
+
+    rank_at: datetime | str
+    id: WorkId | int
+
+
+END = QueuePlace("infinity", 0)
+
+
+@dataclass(frozen=True)
+class QueueTail:
+    """The last work of a queue before a place, and the place before all of it, None where nothing is there."""
+
+    waiting: list[QueuedWork]
+    before: QueuePlace | None
+
+
+def unpaused_versions(connection: Connection) -> dict[str, Version]:
+    """Return the versions in force of the workloads that are not paused."""
+    is_paused = workload.c.paused_at.is_not(None)
+    paused = set(connection.execute(select(workload.c.name).where(is_paused)).scalars())
+    return {name: version for name, version in in_force(connection).items() if name not in paused}
+
+
+def queue_lengths(
+    connection: Connection, workloads: Sequence[str], *, now: datetime
+) -> dict[str, int]:
+    """Count the items of each of these workloads that wait for real time, at most `MOST_COUNTED` of each."""
+    given = {"workloads": list(workloads), "until": now + AFTER_ALL_LIVE_WORK / 2}
+    rows = connection.execute(text(QUEUE_LENGTHS), given)
+    return {row.workload: row.items for row in rows}
+
+
+def queue_tail(
+    connection: Connection, workloads: Sequence[str], *, before: QueuePlace = END, now: datetime
+) -> QueueTail:
+    """Return the `CHUNK` of latest rank before a place in the real-time queue of these workloads, the latest first."""
+    given = {"workloads": list(workloads), "rank_at": before.rank_at, "id": before.id}
+    given["until"] = now + AFTER_ALL_LIVE_WORK / 2
+    rows = connection.execute(text(TAIL), given).all()
+    found = [
+        QueuedWork(
+            row.id,
+            row.workload,
+            row.version_id,
+            row.consumer,
+            row.rank_at,
+            row.due_at,
+            None if row.binds is None else Lane(row.binds),
+            row.purpose == Purpose.ANSWER,
+        )
+        for row in rows
+    ]
+    onwards = QueuePlace(rows[-1].rank_at, rows[-1].id) if len(rows) == CHUNK else None
+    return QueueTail(found, onwards)
+
+
+def shed(connection: Connection, leaving: Mapping[WorkId, Shed], *, now: datetime) -> int:
+    """Move the work of `leaving` that is still free and ready to the batch lane; return how many rows were moved.
+
+    An item that was shed or rescued before is not moved again.
+    """
+    free = routes.free_to_move(
+        connection, dict.fromkeys(leaving), off=Lane.REALTIME, once=(Reason.SHED, Reason.RESCUE)
+    )
+    return routes.change(connection, [(row, leaving[row.id].route) for row in free], now=now)
