@@ -27,9 +27,8 @@ from lanes.doors.stream import LOOK_BACK, OVERLAP, SPAN, Stream, behind, span_of
 from lanes.errors import Refused, StillLocked
 from lanes.json_data import weight
 from lanes.packing import MOST_BYTES, chunks
-from lanes.store.database import Database
+from lanes.store.database import Database, by_itself
 from lanes.store.doors import items, watermarks
-from lanes.store.locks import by_itself
 from lanes.text import describe_error
 from tasks.saving import outlasting
 

@@ -15,7 +15,7 @@ from lanes.realtime.turns import QueueCursor
 from lanes.routing.room import FEW, MOST, AccountRooms, Guards, Portions, Room
 from lanes.routing.route import ArrivedItem, ReceivedItem, Route, decide, looks_inside
 from lanes.routing.split import Splits
-from lanes.store import locks
+from lanes.store import database
 from lanes.store.database import Database, Run
 from lanes.store.doors import full_data, items, unrouted
 from lanes.store.doors.unrouted import RoutedUpTo
@@ -119,7 +119,7 @@ async def route_portion(
     try:
         return await _route_some(db, most, most_urgent, cursor, rooms, halved)
     except OperationalError as error:
-        if not locks.gave_up(error):
+        if not database.gave_up(error):
             raise
         said = "routing waited for a lock for %g s; trying again"
         get_run_logger().warning(said, WAIT.total_seconds())

@@ -20,8 +20,8 @@ from lanes.errors import Deadlocked, SetupError, TransactionUnfit
 from lanes.settings import Settings
 from lanes.stand.database import DRIVER, read_address
 from lanes.stand.whereabouts import database_url
+from lanes.store.database import DEADLOCK, DEADLOCK_TRIES, repeated
 from lanes.store.engines import discreet_async_engine, discreet_engine
-from lanes.store.locks import DEADLOCK, TRIES, repeated
 
 KEPT = 2  # connections that stay open between two calls
 # admission looks again at what others committed while it waited for them
@@ -127,7 +127,7 @@ class AsyncPool:
 
     async def run(self, act: Callable[[AsyncConnection], Awaitable[T]]) -> T:
         """See `Pool`."""
-        for _ in range(TRIES - 1):
+        for _ in range(DEADLOCK_TRIES - 1):
             with suppress(Deadlocked):
                 return await self._once(act)
         return await self._once(act)

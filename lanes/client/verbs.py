@@ -34,9 +34,8 @@ from lanes.settling.listing import (
     archived,
     emptied,
 )
-from lanes.store.database import clock
+from lanes.store.database import by_itself, clock, patiently
 from lanes.store.doors import items
-from lanes.store.locks import by_itself, patiently
 from lanes.store.settling import jobs as job_store
 from lanes.store.settling import listing, results
 from lanes.store.settling.results import Result

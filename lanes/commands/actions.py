@@ -27,8 +27,8 @@ from lanes.routing.split import Split
 from lanes.settling.listing import archived
 from lanes.settling.story import happenings, next_step, shared_context
 from lanes.store.advice import proposals
+from lanes.store.database import OWN_PATIENCE, by_itself
 from lanes.store.doors import archives, emptying, items
-from lanes.store.locks import OWN_PATIENCE, by_itself
 from lanes.store.money import budgets, overheads
 from lanes.store.replays import promotions
 from lanes.store.rollouts import rollout_moves, rollouts

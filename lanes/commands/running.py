@@ -116,8 +116,7 @@ def perform(
     kind: "type[PersonAction]", workload: str, why: str, as_json: bool, **given: Any
 ) -> int:
     """Perform an action that a person types, and say what is true then; exit code 1 where a part of it was not done."""
-    from lanes.store.database import clock
-    from lanes.store.locks import repeated
+    from lanes.store.database import clock, repeated
 
     try:
         action = kind(**{"workload": workload, "who": getpass.getuser(), "why": why, **given})

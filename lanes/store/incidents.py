@@ -41,8 +41,8 @@ from lanes.promises.incident import (
 from lanes.standing.roles import Role
 from lanes.store import outbox
 from lanes.store.asking import read_as
-from lanes.store.literals import is_
 from lanes.store.outbox import EventOut
+from lanes.store.statements import is_
 from lanes.store.tables import incident, slack_post
 from lanes.words import Lane, Signature, Verdict
 

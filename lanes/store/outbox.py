@@ -10,7 +10,7 @@ from uuid import UUID
 import sqlalchemy as sa
 
 from lanes.store import signals
-from lanes.store.bulk import insert_rows, one_of
+from lanes.store.statements import insert_rows, one_of
 from lanes.store.tables import event_outbox
 from lanes.store.tables import publisher as turns
 

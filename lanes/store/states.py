@@ -42,7 +42,9 @@ UNROUTED_ITEM = "i.position is null and i.canceled_at is null"  # no router has 
 
 def is_open_work() -> "ColumnElement[bool]":
     """Match work that still owes an attempt."""
-    from lanes.store.literals import is_among  # reports use the texts, and start without SQLAlchemy
+    from lanes.store.statements import (
+        is_among,  # reports use the texts, and start without SQLAlchemy
+    )
     from lanes.store.tables import work
 
     return is_among(work.c.state, words.OPEN_WORK)
@@ -50,7 +52,7 @@ def is_open_work() -> "ColumnElement[bool]":
 
 def is_answering() -> "ColumnElement[bool]":
     """Match work that can move its item, neither a shadow nor a replay."""
-    from lanes.store.literals import is_among
+    from lanes.store.statements import is_among
     from lanes.store.tables import work
 
     return is_among(work.c.purpose, words.ANSWERING)

@@ -20,8 +20,7 @@ from lanes.realtime.pace import LEASE
 from lanes.realtime.turns import MOST_CONSUMERS, WaitingConsumer
 from lanes.settling.attempts import LOST_LEASE
 from lanes.settling.outcome import Attempt, Judgment
-from lanes.store.bulk import octets, one_of
-from lanes.store.literals import is_, is_none_of
+from lanes.store.statements import is_, is_none_of, octets, one_of
 from lanes.store.tables import budget, item, work, workload
 from lanes.store.tables.base import Moment
 from lanes.store.workload.workloads import versions

@@ -10,9 +10,8 @@ from lanes.money import cost
 from lanes.money.estimates import Estimates
 from lanes.routing.split import version_bucket
 from lanes.store import work
-from lanes.store.database import Database
+from lanes.store.database import LOCK_PATIENCE, Database
 from lanes.store.doors import items
-from lanes.store.locks import PATIENCE
 from lanes.store.routing import routes
 from lanes.store.settling import outcomes
 from lanes.store.workload import candidates, workloads
@@ -159,7 +158,7 @@ async def test_another_router_at_work_leaves_it_to_that_one(db: Database, pool: 
         publish(setup, now=NOON)
         admit(setup, "a", now=NOON)
     with pool.connect() as other:
-        assert routes.begin(other, PATIENCE).alone
+        assert routes.begin(other, LOCK_PATIENCE).alone
         assert await router.route_received(db) == 0
     assert await router.route_received(db) == 1
 

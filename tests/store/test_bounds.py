@@ -14,10 +14,10 @@ from sqlalchemy.dialects.postgresql import JSONB
 from lanes import client, json_data
 from lanes.batch.batch import BatchKind
 from lanes.doors.filedoor import Layout
-from lanes.store import bulk, work
+from lanes.store import statements, work
 from lanes.store.batch import ready_work
-from lanes.store.bulk import characters, octets
 from lanes.store.doors import items, unrouted
+from lanes.store.statements import characters, octets
 from lanes.words import Lane
 from tests.conftest import NOON
 from tests.examples import admit, publish, route
@@ -52,12 +52,15 @@ def test_no_more_rows_travel_than_a_fetch_beyond_the_bound(connection: Connectio
     kind = BatchKind("letters", publish(connection, now=NOON).id)
     waiting(connection, Lane.BATCH, *(f"k{n:03d}" for n in range(400)))
     taken = lock_for_batch(connection, kind, limit=10_000, most_bytes=3_000_000, now=NOON)
-    assert len(taken) == 30 > bulk.FIRST
+    assert len(taken) == 30 > statements.FIRST
     locked = "select count(*) from (select id from lanes.work for update skip locked) free"
     connection.commit()
     with connection.engine.connect() as one, connection.engine.connect() as other:
         lock_for_batch(one, kind, limit=10_000, most_bytes=3_000_000, now=NOON)
-        assert other.execute(text(locked)).scalar_one() >= 400 - 30 - bulk.FETCHED_BYTES // 100_000
+        assert (
+            other.execute(text(locked)).scalar_one()
+            >= 400 - 30 - statements.FETCHED_BYTES // 100_000
+        )
 
 
 @pytest.mark.slow

@@ -301,9 +301,9 @@ def mean_estimate(
     """
     from sqlalchemy import select
 
-    from lanes.store.bulk import characters
     from lanes.store.doors.full_data import lengths_of
     from lanes.store.money import sharing
+    from lanes.store.statements import characters
     from lanes.store.tables import item
 
     columns = item.c.id, item.c.workload, item.c.payload, item.c.emptied_at

@@ -13,8 +13,8 @@ from lanes.ids import BatchId
 from lanes.store import outbox
 from lanes.store.asking import read_as
 from lanes.store.batch.ready_work import awaited_primer
-from lanes.store.literals import is_, is_none_of
 from lanes.store.outbox import EventOut
+from lanes.store.statements import is_, is_none_of
 from lanes.store.states import is_open_work
 from lanes.store.tables import batch, batch_doubt, item, work, workload
 from lanes.store.work import claimable, ready_on

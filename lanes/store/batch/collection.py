@@ -12,7 +12,7 @@ from lanes.packing import Claim
 from lanes.realtime.health import PastFaults, at_fault
 from lanes.store.batch import batches, doubts
 from lanes.store.batch.orphans import is_orphan
-from lanes.store.bulk import one_of
+from lanes.store.statements import one_of
 from lanes.store.tables import attempt, batch, batch_doubt, batch_member, work
 from lanes.words import BatchState, Outcome
 

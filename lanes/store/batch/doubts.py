@@ -16,8 +16,7 @@ from lanes.promises.batches import batch_unclear
 from lanes.promises.incident import Promise, batch_subject
 from lanes.store import incidents
 from lanes.store.batch.batches import announce, change, open_batch, with_doubts
-from lanes.store.bulk import one_of
-from lanes.store.literals import is_
+from lanes.store.statements import is_, one_of
 from lanes.store.states import ANSWERING
 from lanes.store.tables import batch, batch_doubt, disowned, work
 from lanes.store.work import ready_again

@@ -12,8 +12,8 @@ from lanes.ids import BatchId, WorkId
 from lanes.packing import Claim, ClaimedWork
 from lanes.settling.outcome import Attempt, Judgment, PackShare, Response
 from lanes.store.batch import batches, creates
-from lanes.store.bulk import one_of
 from lanes.store.money import ledger
+from lanes.store.statements import one_of
 from lanes.store.tables import batch, item, watermark, work
 from lanes.store.work import OF_ITEM, OF_WORK, claimed
 from lanes.store.workload import workloads

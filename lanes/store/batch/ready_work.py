@@ -47,10 +47,9 @@ from lanes.routing.lane_rules import EXPECTED_CALL
 from lanes.routing.prospect import Prospect
 from lanes.store import asking
 from lanes.store.asking import Ask, read_as
-from lanes.store.bulk import size_of, streamed
-from lanes.store.literals import is_among
 from lanes.store.money import sharing
 from lanes.store.routing import turnarounds
+from lanes.store.statements import is_among, size_of, streamed
 from lanes.store.states import AWAITED_PRIMER
 from lanes.store.tables import batch, item, work, workload
 from lanes.store.tables.base import Moment

@@ -16,7 +16,7 @@ from sqlalchemy import Connection, TextClause, text
 
 from lanes.errors import LanesError
 from lanes.ids import ArchiveId, ItemId
-from lanes.store.locks import PATIENCE, waiting_at_most
+from lanes.store.database import LOCK_PATIENCE, waiting_at_most
 from lanes.store.states import FINISHED_BATCH, OPEN_REPLAY, OPEN_ROLLOUT, OPEN_WORK
 from lanes.store.tables import SCHEMA, metadata
 
@@ -296,7 +296,7 @@ def brought_back(
     """
     undone = connection.begin_nested()
     try:
-        with waiting_at_most(connection, PATIENCE):
+        with waiting_at_most(connection, LOCK_PATIENCE):
             there = _bring_back(connection, archive, items)
         yield there
     finally:

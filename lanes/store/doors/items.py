@@ -17,8 +17,8 @@ from lanes.doors.item import KEY_LIMIT, Admission, Amendment, JobOrder, Refusal,
 from lanes.errors import Refused, UnknownItem
 from lanes.json_data import replace_unstorable, weight
 from lanes.packing import MOST_BYTES, chunks
-from lanes.store.bulk import size_of
-from lanes.store.locks import OWN_PATIENCE, in_own_transaction
+from lanes.store.database import OWN_PATIENCE, in_own_transaction
+from lanes.store.statements import size_of
 from lanes.store.tables import item, job, rejected
 from lanes.store.tables.base import Moment
 

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 
 from lanes.ids import ItemId
 from lanes.routing.route import ArrivedItem, ReceivedItem
-from lanes.store.bulk import bounded, characters, size_of
+from lanes.store.statements import bounded, characters, size_of
 from lanes.store.tables import item, workload
 from lanes.store.tables.base import Moment
 

@@ -11,9 +11,9 @@ from sqlalchemy.exc import DBAPIError
 from lanes.errors import ActionRefused
 from lanes.statistics.figures import WATCHED, Kind
 from lanes.store.current.counts import OF, SUMS
+from lanes.store.database import LOCK_PATIENCE, waiting_at_most
 from lanes.store.engines import is_refusal, refuse_pooler
 from lanes.store.figures.facts import CONSUMERS, FILLED, IS_BY_MINUTE, MEASURED, SUMMED, TIMED
-from lanes.store.locks import PATIENCE, waiting_at_most
 
 log = logging.getLogger(__name__)
 
@@ -265,7 +265,7 @@ def rebuild(
     """
     with pool.connect().execution_options(isolation_level="REPEATABLE READ") as connection:
         refuse_pooler(connection)
-        with connection.begin(), waiting_at_most(connection, PATIENCE):
+        with connection.begin(), waiting_at_most(connection, LOCK_PATIENCE):
             connection.execute(select(func.pg_advisory_lock(FOLDING)))
         try:
             with connection.begin():

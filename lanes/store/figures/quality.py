@@ -24,7 +24,7 @@ from lanes.promises.quality import (
     with_class,
 )
 from lanes.routing.split import is_sampled
-from lanes.store.bulk import document_of
+from lanes.store.statements import document_of
 from lanes.store.states import ANSWERING
 from lanes.store.workload.workloads import known
 from lanes.words import Lane

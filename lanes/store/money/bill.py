@@ -12,8 +12,8 @@ from lanes.money.bill import KINDS, BillDifference, BillKey, LedgerRow, Tokens
 from lanes.promises.breaches import bill_differs
 from lanes.promises.incident import EVERYBODY, IncidentState, Promise
 from lanes.store import incidents
-from lanes.store.literals import is_
 from lanes.store.money.budgets import ANSWERED
+from lanes.store.statements import is_
 from lanes.store.tables import incident
 from lanes.words import Lane
 

@@ -25,9 +25,9 @@ from lanes.ids import BatchId, BudgetId, WorkId
 from lanes.money.budget import Budget, BudgetStatus, Period, kept, refusal
 from lanes.promises.incident import Promise
 from lanes.store import asking, incidents, signals
-from lanes.store.bulk import one_of
-from lanes.store.locks import waiting_at_most
+from lanes.store.database import waiting_at_most
 from lanes.store.money import budget_status
+from lanes.store.statements import one_of
 from lanes.store.tables import batch, budget, budget_hold, budget_spent, budget_use, item, work
 from lanes.store.workload import workloads
 from lanes.units import usd

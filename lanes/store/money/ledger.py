@@ -16,7 +16,7 @@ from sqlalchemy.sql.dml import ReturningInsert
 from lanes.ids import BatchId, WorkId
 from lanes.money.cost import BillPart, divided
 from lanes.settling.outcome import Attempt, Response
-from lanes.store.bulk import split, split_records
+from lanes.store.statements import split, split_records
 from lanes.store.tables import response
 from lanes.words import Lane, Purpose
 from lanes.workload.prices import cost, price_version

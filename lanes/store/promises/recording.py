@@ -26,8 +26,8 @@ from lanes.store.asking import through
 from lanes.store.batch.doubts import WANTED
 from lanes.store.figures import reading
 from lanes.store.incidents import resolve
-from lanes.store.literals import is_
 from lanes.store.signals import CLASS
+from lanes.store.statements import is_
 from lanes.store.states import FINISHED_BATCH
 from lanes.store.tables import incident
 from lanes.store.work import UNASKED

@@ -22,7 +22,7 @@ from lanes.promises.incident import (
 )
 from lanes.store.asking import read_as
 from lanes.store.incidents import read_incident
-from lanes.store.literals import differs, is_
+from lanes.store.statements import differs, is_
 from lanes.store.tables import incident, slack_post
 
 LEASE = timedelta(seconds=60)  # how long a try that began is left alone

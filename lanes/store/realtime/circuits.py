@@ -15,9 +15,8 @@ from lanes.ids import VersionId
 from lanes.realtime.circuit import Circuit, CircuitState, Fault, opened
 from lanes.realtime.events import Needed
 from lanes.store.asking import read_as
-from lanes.store.bulk import one_of
-from lanes.store.literals import differs
-from lanes.store.locks import PATIENCE, wait_at_most
+from lanes.store.database import LOCK_PATIENCE, wait_at_most
+from lanes.store.statements import differs, one_of
 from lanes.store.tables import outage, version
 from lanes.store.workload.workloads import versions
 
@@ -132,7 +131,7 @@ def faulted(
 
     Must run in a transaction of its own: it waits up to a second for a concurrent change of the circuit.
     """
-    wait_at_most(connection, PATIENCE)
+    wait_at_most(connection, LOCK_PATIENCE)
     for _ in range(TRIES):
         before = _of(connection, account, model)
         begins = before is None or not before.is_open
@@ -177,7 +176,7 @@ def give_back_probe(
 def _changed(
     connection: Connection, account: str, model: str, decide: Callable[[Circuit], Circuit]
 ) -> Circuit | None:
-    wait_at_most(connection, PATIENCE)
+    wait_at_most(connection, LOCK_PATIENCE)
     for _ in range(TRIES):
         before = _of(connection, account, model)
         if before is None:

@@ -8,8 +8,7 @@ from sqlalchemy import Connection, func, literal_column, select
 from sqlalchemy.dialects.postgresql import insert
 
 from lanes.routing.capacity import Limit, LimitKind, MeasuredTry
-from lanes.store.bulk import characters, rows_of
-from lanes.store.literals import is_
+from lanes.store.statements import characters, is_, rows_of
 from lanes.store.tables import attempt, capacity, item, response
 from lanes.words import Lane, Outcome
 

@@ -19,9 +19,8 @@ from lanes.money.cost import upper_bound
 from lanes.packing import Claim, ClaimedWork
 from lanes.realtime.pace import LEASE
 from lanes.store import asking
-from lanes.store.bulk import octets, one_of, rows_of
-from lanes.store.literals import is_
 from lanes.store.money import budget_status, budgets
+from lanes.store.statements import is_, octets, one_of, rows_of
 from lanes.store.tables import item, work
 from lanes.store.work import OF_ITEM, OF_WORK, ClaimBounds, claimed, most_urgent
 from lanes.store.workload.workloads import versions

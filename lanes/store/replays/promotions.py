@@ -17,8 +17,7 @@ from lanes.rollouts.replays import (
     resumes,
 )
 from lanes.store import outbox
-from lanes.store.literals import is_
-from lanes.store.locks import PATIENCE, waiting_at_most
+from lanes.store.database import LOCK_PATIENCE, waiting_at_most
 from lanes.store.outbox import EventOut
 from lanes.store.replays.replays import (
     find,
@@ -30,6 +29,7 @@ from lanes.store.replays.replays import (
 )
 from lanes.store.settling.writing import MOST_READERS
 from lanes.store.signals import wake
+from lanes.store.statements import is_
 from lanes.store.tables import generation, item, label, promoted, read, result, work
 from lanes.store.work import ready_again
 from lanes.store.workload.workloads import one
@@ -113,7 +113,7 @@ def promote(
     """
     of = promotable(connection, name, number, now=now)
     given = {"workload": of.workload, "number": of.number, "id": of.id, "last": of.to_position}
-    with waiting_at_most(connection, PATIENCE):
+    with waiting_at_most(connection, LOCK_PATIENCE):
         _cancel(connection, of, now)  # shadows
         connection.execute(text(MEMORY))
         changed = connection.execute(text(PROMOTE), given).rowcount
@@ -146,7 +146,7 @@ def demote(
     """
     of = demotable(connection, name, number)
     mine = and_(promoted.c.generation_id == of.id, promoted.c.item_id == item.c.id)
-    with waiting_at_most(connection, PATIENCE):
+    with waiting_at_most(connection, LOCK_PATIENCE):
         restored = connection.execute(
             update(item)
             .where(mine, item.c.result_id == promoted.c.after_id)
@@ -174,7 +174,7 @@ def drop(
         connection, choose(connection, name, number, preferred=(*OPEN_REPLAY, ReplayState.DEMOTED))
     )
     check_droppable(of)
-    with waiting_at_most(connection, PATIENCE):
+    with waiting_at_most(connection, LOCK_PATIENCE):
         canceled = _cancel(connection, of, now)
     _move(connection, of, ReplayState.DROPPED, dropped_at=now, paused_at=None)
     return get(connection, of.id), canceled

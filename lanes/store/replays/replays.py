@@ -15,14 +15,13 @@ from lanes.rollouts.replays import EVERYTHING, Generation, Preview, Selection, r
 from lanes.routing.room import Room
 from lanes.routing.split import is_sampled
 from lanes.store.asking import read_as
-from lanes.store.bulk import one_of
-from lanes.store.literals import is_, is_among
-from lanes.store.locks import PATIENCE, waiting_at_most
+from lanes.store.database import LOCK_PATIENCE, waiting_at_most
 from lanes.store.money import sharing
 from lanes.store.realtime import load
 from lanes.store.replays import selecting
 from lanes.store.routing import turnarounds
 from lanes.store.signals import wake
+from lanes.store.statements import is_, is_among, one_of
 from lanes.store.states import is_open_work
 from lanes.store.tables import generation, item, version, work, workload
 from lanes.store.workload import accounts, workloads
@@ -311,7 +310,7 @@ def _owe(connection: sa.Connection, of: Generation, ids: Sequence[ItemId], now: 
         .order_by(item.c.id)
     )
     try:
-        with waiting_at_most(connection, PATIENCE):
+        with waiting_at_most(connection, LOCK_PATIENCE):
             standing = connection.execute(wanted.with_for_update(read=True)).all()
     except StillLocked:
         standing = connection.execute(wanted).all()

@@ -11,8 +11,8 @@ from lanes.ids import ItemId, VersionId
 from lanes.rollouts.replays import Selection, sent
 from lanes.routing.route import ArrivedItem, rule_variables
 from lanes.store.asking import read_as
-from lanes.store.bulk import characters
 from lanes.store.doors import full_data
+from lanes.store.statements import characters
 from lanes.store.tables import (
     attempt,
     correction,

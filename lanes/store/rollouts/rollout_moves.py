@@ -33,10 +33,10 @@ from lanes.rollouts.rollout import (
 )
 from lanes.routing.split import Split
 from lanes.store import incidents, outbox
-from lanes.store.literals import is_among
 from lanes.store.outbox import EventOut
 from lanes.store.rollouts import plans, shadows
 from lanes.store.rollouts.rollouts import find, hindering_incidents, newest_route
+from lanes.store.statements import is_among
 from lanes.store.tables import rollout, rollout_event, rollout_measurement, slack_note
 from lanes.store.workload import candidates, workloads
 from lanes.words import OPEN_ROLLOUT, RolloutState, Signature

@@ -18,7 +18,7 @@ from lanes.rollouts.rollout import LogEntry, Rollout, rollout_of
 from lanes.routing.split import Split, SplitRecord
 from lanes.store.asking import read_as
 from lanes.store.incidents import read_incident
-from lanes.store.literals import is_among
+from lanes.store.statements import is_among
 from lanes.store.tables import incident, outage, rollout, rollout_event, route, split, workload
 from lanes.store.workload import accounts, candidates, workloads
 from lanes.words import OPEN_ROLLOUT, Lane

@@ -32,11 +32,11 @@ from lanes.money.estimates import Estimate
 from lanes.packing import history_chars
 from lanes.routing.lane_rules import rank_at
 from lanes.routing.route import ReceivedItem, Route
-from lanes.store import locks, signals
-from lanes.store.bulk import document_of, split, split_records
+from lanes.store import database, signals
 from lanes.store.doors import unrouted
 from lanes.store.doors.full_data import lengths_of
 from lanes.store.money import sharing
+from lanes.store.statements import document_of, split, split_records
 from lanes.store.states import OPEN_ITEM, OPEN_WORK, UNCLAIMED
 from lanes.store.tables import amendment, budget, item, item_position, route, work
 from lanes.store.tables.base import Moment
@@ -75,7 +75,9 @@ def begin(
     Items are looked for as `unrouted.have_received` does. The commit waits for no disk: after a crash within a second its items
     are received again, and routed again. A transaction that acts on a route commits behind it in the log, and does wait.
     """
-    row = connection.execute(_begun(), {"wait": locks.setting(wait), **unrouted.seen(since)}).one()
+    row = connection.execute(
+        _begun(), {"wait": database.setting(wait), **unrouted.seen(since)}
+    ).one()
     there: Any = zip(
         row.names or (), row.urgent or (), row.due_at or (), row.ids or (), strict=True
     )

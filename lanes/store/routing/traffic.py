@@ -10,8 +10,8 @@ from sqlalchemy import Connection, Engine, Select, func, select, text
 from lanes.ids import ItemId
 from lanes.routing.route import ArrivedItem
 from lanes.store.asking import read_as
-from lanes.store.bulk import characters
 from lanes.store.doors.full_data import lengths
+from lanes.store.statements import characters
 from lanes.store.tables import item
 from lanes.workload.context import Context
 

@@ -19,12 +19,12 @@ from lanes.settling.attempts import LOST_LEASE
 from lanes.settling.outcome import Attempt, Judgment
 from lanes.store import signals
 from lanes.store.batch import batches, doubts
-from lanes.store.bulk import call_bytes, characters, one_of
+from lanes.store.database import LOCK_PATIENCE, waiting_at_most
 from lanes.store.doors.full_data import lengths_of
-from lanes.store.locks import PATIENCE, waiting_at_most
 from lanes.store.money import sharing
 from lanes.store.routing import turnarounds
 from lanes.store.settling import outcomes
+from lanes.store.statements import call_bytes, characters, one_of
 from lanes.store.states import ANSWERING, OPEN_WORK
 from lanes.store.tables import attempt, batch, item, work
 from lanes.store.workload import workloads
@@ -69,7 +69,7 @@ def adopt(
         ActionRefused: there is no such open batch, it certainly is another, or that one belongs to another batch.
         StillLocked: another open transaction holds the batch.
     """
-    with waiting_at_most(connection, PATIENCE):
+    with waiting_at_most(connection, LOCK_PATIENCE):
         return _adopt(connection, batch_id, provider_batch_id, workload, now)
 
 
@@ -145,7 +145,7 @@ def give_up(
     items = 0
     said = f"batch {batch_id} was given up by {who}: {why}"
     for given_up in _given_up(connection, row, said, now):
-        saved = outcomes.save(connection, given_up, now=now, wait=PATIENCE)
+        saved = outcomes.save(connection, given_up, now=now, wait=LOCK_PATIENCE)
         if saved.passed_over:
             raise StillLocked(
                 f"another open transaction holds some items of batch {batch_id}; nothing is done, try again"
@@ -176,7 +176,7 @@ def unread(
 
 def _part(connection: Connection, row: Any, note: str, now: datetime) -> None:
     """Separate the batch from its items."""
-    with waiting_at_most(connection, PATIENCE):
+    with waiting_at_most(connection, LOCK_PATIENCE):
         if row.state in UNCONFIRMED:
             note = f"{note}; the provider may have it all the same"
             parted = doubts.release(connection, row.id, note=note, now=now)

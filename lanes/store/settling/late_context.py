@@ -11,11 +11,11 @@ from sqlalchemy import Connection, text
 from lanes.ids import ItemId, WorkId
 from lanes.json_data import characters, dumps
 from lanes.packing import history_chars
-from lanes.store.bulk import document_of
 from lanes.store.doors import full_data
 from lanes.store.doors.full_data import ReferenceFailed
 from lanes.store.money import sharing
 from lanes.store.routing import traffic
+from lanes.store.statements import document_of
 from lanes.store.states import ANSWERING
 from lanes.store.workload import workloads
 from lanes.units import counted, usd

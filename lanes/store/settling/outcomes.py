@@ -19,8 +19,6 @@ from lanes.settling.outcome import Attempt, SaveResult, each_once
 from lanes.settling.settle import BatchDebt, Consequence, consequence, told_alone
 from lanes.store.batch import collection
 from lanes.store.batch.orphans import LostWork
-from lanes.store.bulk import one_of
-from lanes.store.literals import is_
 from lanes.store.money import ledger
 from lanes.store.realtime import paid_claims
 from lanes.store.routing import routes
@@ -28,6 +26,7 @@ from lanes.store.settling import decisions, pack_checks, refusals
 from lanes.store.settling.pack_checks import LoneAnswer, PackedAnswer
 from lanes.store.settling.savable import LockedWork, ShownResult, lock, terms
 from lanes.store.settling.writing import write
+from lanes.store.statements import is_, one_of
 from lanes.store.states import is_answering
 from lanes.store.tables import attempt, batch, work
 from lanes.store.workload import golden

@@ -15,7 +15,7 @@ from lanes.ids import VersionId, WorkId
 from lanes.money.pack_size import is_checked, is_checked_twice
 from lanes.packing import AFTER_LIVE_WORK
 from lanes.settling.settle import compare
-from lanes.store.bulk import document_of
+from lanes.store.statements import document_of
 from lanes.store.workload.workloads import versions
 
 

@@ -16,10 +16,9 @@ from lanes.routing.prospect import Chance
 from lanes.settling.outcome import Attempt
 from lanes.settling.settle import Obligation
 from lanes.store.asking import read_as
-from lanes.store.bulk import one_of
-from lanes.store.literals import is_
-from lanes.store.locks import waiting_at_most
+from lanes.store.database import waiting_at_most
 from lanes.store.routing import turnarounds
+from lanes.store.statements import is_, one_of
 from lanes.store.states import is_answering, is_open_work
 from lanes.store.tables import item, result, revision, route, second_pass, version, work
 from lanes.store.workload.workloads import versions

@@ -7,7 +7,7 @@ from sqlalchemy import Connection, text
 
 from lanes.ids import VersionId
 from lanes.promises.second_pass import PassRecords
-from lanes.store.bulk import document_of
+from lanes.store.statements import document_of
 from lanes.store.workload import workloads
 
 MOST = 20_000  # results of a turn

@@ -14,7 +14,7 @@ from sqlalchemy.dialects.postgresql import JSONB, Insert, insert
 
 from lanes.ids import BatchId
 from lanes.store import signals
-from lanes.store.bulk import Row, split, split_records
+from lanes.store.statements import Row, split, split_records
 from lanes.store.tables import (
     attempt,
     batch,

@@ -6,7 +6,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection, func, select, text, true, union
 
-from lanes.store.literals import is_, is_none_of
+from lanes.store.statements import is_, is_none_of
 from lanes.store.tables import batch, work, workload
 from lanes.words import FINISHED_BATCH, WorkState
 

@@ -20,7 +20,7 @@ from lanes.ids import GoldenId, ItemId, VersionId, WorkId
 from lanes.packing import AFTER_LIVE_WORK
 from lanes.store import signals
 from lanes.store.asking import read_as
-from lanes.store.bulk import document_of
+from lanes.store.statements import document_of
 from lanes.store.states import OPEN_WORK
 from lanes.store.workload import workloads
 from lanes.store.workload.candidates import has_canary

@@ -29,8 +29,8 @@ from sqlalchemy.dialects.postgresql import JSONB, insert
 from lanes.errors import ActionRefused, SpecInvalid, UnknownWorkload
 from lanes.ids import VersionId
 from lanes.routing.split import Canary, Split, Splits
-from lanes.store.bulk import one_of
-from lanes.store.locks import PATIENCE, waiting_at_most
+from lanes.store.database import LOCK_PATIENCE, waiting_at_most
+from lanes.store.statements import one_of
 from lanes.store.tables import split, version, workload
 from lanes.workload.definition import content_hash, faults
 from lanes.workload.version import Spec, Version
@@ -111,7 +111,7 @@ def lock(connection: Connection, name: str) -> None:
     Raises:
         StillLocked: another transaction is changing it and does not end in time.
     """
-    with waiting_at_most(connection, PATIENCE):
+    with waiting_at_most(connection, LOCK_PATIENCE):
         connection.execute(
             select(workload.c.name).where(workload.c.name == name).with_for_update(key_share=True)
         )
@@ -125,7 +125,7 @@ def store(connection: Connection, name: str, spec: Spec, *, now: datetime) -> Ve
         ActionRefused: a canary is open.
     """
     content = content_hash(spec)
-    with waiting_at_most(connection, PATIENCE):
+    with waiting_at_most(connection, LOCK_PATIENCE):
         connection.execute(
             insert(workload).values(name=name, created_at=now).on_conflict_do_nothing()
         )

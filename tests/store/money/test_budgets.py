@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Engine, event
 from lanes.errors import ActionRefused, UnknownWorkload
 from lanes.money.budget import Budget, Period
 from lanes.settling.outcome import PackShare
-from lanes.store.locks import wait_at_most
+from lanes.store.database import wait_at_most
 from lanes.store.money import budgets
 from lanes.words import Outcome
 from tests.conftest import NOON, later

@@ -16,8 +16,8 @@ from lanes.packing import ClaimedWork
 from lanes.settling.outcome import Attempt
 from lanes.store import work
 from lanes.store.batch import doubts
+from lanes.store.database import wait_at_most
 from lanes.store.doors import items
-from lanes.store.locks import wait_at_most
 from lanes.store.money import budgets
 from lanes.store.money.budgets import BudgetUsedUp
 from lanes.store.realtime import paid_claims

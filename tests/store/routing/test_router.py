@@ -8,9 +8,9 @@ from sqlalchemy.exc import OperationalError
 
 from lanes.json_data import characters
 from lanes.routing.route import decide
+from lanes.store.database import LOCK_PATIENCE
 from lanes.store.doors import items, unrouted
 from lanes.store.doors.unrouted import Begins, RoutedUpTo
-from lanes.store.locks import PATIENCE
 from lanes.store.routing import routes
 from lanes.store.workload import workloads
 from lanes.words import Lane
@@ -103,11 +103,11 @@ def test_two_routers_at_once_route_each_item_once(pool: Engine) -> None:
         publish(setup, now=NOON)
         admit(setup, "a", "b", now=NOON)
     with pool.connect() as one, pool.connect() as two:
-        assert routes.begin(one, PATIENCE).alone
-        assert not routes.begin(two, PATIENCE).alone
+        assert routes.begin(one, LOCK_PATIENCE).alone
+        assert not routes.begin(two, LOCK_PATIENCE).alone
         route(one, now=NOON)
         one.commit()
-        assert routes.begin(two, PATIENCE).alone
+        assert routes.begin(two, LOCK_PATIENCE).alone
         assert unrouted.received(two, 10) == []
         route(two, now=NOON)
         two.commit()
@@ -122,7 +122,7 @@ def test_only_a_commit_that_routes_waits_for_no_disk(pool: Engine) -> None:
     with pool.connect() as connection:
         connection.execute(text("set synchronous_commit = on"))
         connection.commit()
-        assert routes.begin(connection, PATIENCE).alone
+        assert routes.begin(connection, LOCK_PATIENCE).alone
         assert waits(connection) == "off"
         connection.commit()
         assert waits(connection) == "on"
@@ -133,11 +133,11 @@ def test_a_router_that_dies_leaves_everything_to_the_next(pool: Engine) -> None:
         publish(setup, now=NOON)
         admit(setup, "a", now=NOON)
     with pool.connect() as one:
-        assert routes.begin(one, PATIENCE).alone
+        assert routes.begin(one, LOCK_PATIENCE).alone
         route(one, now=NOON)
         one.rollback()
     with pool.begin() as two:
-        assert routes.begin(two, PATIENCE).alone
+        assert routes.begin(two, LOCK_PATIENCE).alone
         assert [each.arrived.key for each in unrouted.received(two, 10)] == ["a"]
 
 
@@ -376,7 +376,7 @@ def test_who_looks_at_what_was_received_knows_in_which_parts_of_the_index_it_is(
         "bills": Begins(False, later(hours=1), None),
     }
     assert unrouted.which_have_received(connection) == begins
-    assert routes.begin(connection, PATIENCE).workloads == begins
+    assert routes.begin(connection, LOCK_PATIENCE).workloads == begins
 
 
 def test_nothing_is_found_before_the_last_that_was_routed_while_only_what_came_after_it_is_looked_for(

@@ -1,8 +1,9 @@
-"""Many rows in one statement, in and out: rows go in as one JSON document, and large payloads come out as memory holds them.
+"""Parts of statements: many rows as one JSON document, large payloads as memory holds them, and constants in the text.
 
 Rows in one document keep the statement the same for any number of rows. A document is several times as fast as an array per
 column, or a COPY into a temporary table. Rows that have much in common travel as two documents: the common values once, and the
-rest of each row. Sizes of stored payloads are counted as `lanes.json_data` counts.
+rest of each row. Sizes of stored payloads are counted as `lanes.json_data` counts. Constants in a statement's text let generic
+plans use partial indexes.
 """
 
 from collections.abc import Generator, Mapping, Sequence
@@ -13,8 +14,26 @@ from itertools import accumulate
 from typing import Any
 from uuid import UUID
 
-import sqlalchemy as sa
-from sqlalchemy import ColumnElement, Connection, Label, Select, Text, func
+from sqlalchemy import (
+    ARRAY,
+    JSON,
+    BindParameter,
+    ColumnClause,
+    ColumnElement,
+    Connection,
+    FromClause,
+    Label,
+    Select,
+    Table,
+    Text,
+    any_,
+    bindparam,
+    column,
+    func,
+    literal,
+    select,
+    true,
+)
 from sqlalchemy.dialects.postgresql import Insert, insert
 
 from lanes import json_data
@@ -24,36 +43,34 @@ ROWS, ALIKE = "own", "alike"
 _ABSENT = object()
 
 
-def rows_of(table: sa.FromClause, rows: Sequence[Row]) -> sa.FromClause:
+def rows_of(table: FromClause, rows: Sequence[Row]) -> FromClause:
     """Return the rows as a table `given` with the columns of `table` that they name. Bytes are not supported."""
-    columns = [sa.column(name, table.c[name].type) for name in rows[0]]
-    return records(columns, sa.literal(document_of(rows), sa.Text))
+    columns = [column(name, table.c[name].type) for name in rows[0]]
+    return records(columns, literal(document_of(rows), Text))
 
 
-def records(
-    columns: Sequence[sa.ColumnClause[Any]], document: sa.ColumnElement[str]
-) -> sa.FromClause:
+def records(columns: Sequence[ColumnClause[Any]], document: ColumnElement[str]) -> FromClause:
     """Return a document as a table `given` with these columns; missing values are null."""
     return (
-        sa.func.json_to_recordset(document.cast(sa.JSON))
+        func.json_to_recordset(document.cast(JSON))
         .table_valued(*columns, name="given")
         .render_derived(with_types=True)
     )
 
 
-def split_records(columns: Sequence[sa.ColumnClause[Any]]) -> sa.Select[*tuple[Any, ...]]:
+def split_records(columns: Sequence[ColumnClause[Any]]) -> Select[*tuple[Any, ...]]:
     """Return the rows of the two documents of `split` with these columns; missing values are null."""
     each, alike = (
-        of(sa.bindparam(name, type_=sa.Text).cast(sa.JSON))
+        of(bindparam(name, type_=Text).cast(JSON))
         .table_valued(*columns, name=name)
         .render_derived(with_types=True)
-        for of, name in ((sa.func.json_to_recordset, ROWS), (sa.func.json_to_record, ALIKE))
+        for of, name in ((func.json_to_recordset, ROWS), (func.json_to_record, ALIKE))
     )
     both = (
-        sa.func.coalesce(each.c[of.name], alike.c[of.name], type_=of.type).label(of.name)
+        func.coalesce(each.c[of.name], alike.c[of.name], type_=of.type).label(of.name)
         for of in columns
     )
-    return sa.select(*both).select_from(each.join(alike, sa.true()))
+    return select(*both).select_from(each.join(alike, true()))
 
 
 def split(rows: Sequence[Row]) -> dict[str, str]:
@@ -86,15 +103,15 @@ def _plain(value: Any) -> Any:
     raise TypeError(f"a value of the type {type(value).__name__} cannot travel in a document")
 
 
-def insert_rows(table: sa.Table, rows: Sequence[Row]) -> Insert:
+def insert_rows(table: Table, rows: Sequence[Row]) -> Insert:
     """Return an insert of every row; it returns them in any order."""
     given = rows_of(table, rows)
-    return insert(table).from_select(list(rows[0]), sa.select(*given.c))
+    return insert(table).from_select(list(rows[0]), select(*given.c))
 
 
-def one_of(values: Sequence[Any] | set[Any], of: sa.ColumnElement[Any]) -> sa.ColumnElement[bool]:
+def one_of(values: Sequence[Any] | set[Any], of: ColumnElement[Any]) -> ColumnElement[bool]:
     """Match a column that holds one of the values, which travel as one array."""
-    return of == sa.any_(sa.literal(list(values), sa.ARRAY(of.type, dimensions=1)))
+    return of == any_(literal(list(values), ARRAY(of.type, dimensions=1)))
 
 
 def characters(payload: ColumnElement[Any]) -> ColumnElement[int]:
@@ -164,3 +181,28 @@ def streamed(
             if len(part) < fetch:  # there are no more
                 return
             fetch = max(1, min(MOST, FETCHED_BYTES * found // size)) if size else MOST
+
+
+def is_(column: ColumnElement[Any], value: str) -> ColumnElement[bool]:
+    """Match a column that holds this constant."""
+    return column == literal(str(value), Text, literal_execute=True)
+
+
+def is_among(column: ColumnElement[Any], values: Sequence[str]) -> ColumnElement[bool]:
+    """Match a column that holds one of these constants."""
+    return column.in_(_constants(values))
+
+
+def is_none_of(column: ColumnElement[Any], values: Sequence[str]) -> ColumnElement[bool]:
+    """Match a column that holds none of these constants, and is not null."""
+    return column.not_in(_constants(values))
+
+
+def differs(column: ColumnElement[Any], value: str) -> ColumnElement[bool]:
+    """Match a column that is null or holds another value than this constant."""
+    return column.is_distinct_from(literal(str(value), Text, literal_execute=True))
+
+
+def _constants(values: Sequence[str]) -> BindParameter[Any]:
+    given = [str(each) for each in values]
+    return bindparam(None, given, type_=Text, expanding=True, literal_execute=True, unique=True)

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, column, literal, select
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.exc import DBAPIError
 
-from lanes.store.bulk import Row, rows_of, split, split_records
+from lanes.store.statements import Row, rows_of, split, split_records
 from lanes.store.tables import attempt, correction, revision
 from lanes.words import Lane, Outcome
 from tests.conftest import NOON
