@@ -9,18 +9,7 @@ from datetime import datetime
 from functools import partial
 from typing import Any, NamedTuple
 
-from sqlalchemy import (
-    ColumnElement,
-    Connection,
-    and_,
-    case,
-    delete,
-    exists,
-    select,
-    text,
-    tuple_,
-    update,
-)
+import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.exc import DBAPIError
 
@@ -142,20 +131,20 @@ class ExplainedStandstill(NamedTuple):
 
 
 def record(
-    connection: Connection, assessments: Sequence[Assessment], *, now: datetime
+    connection: sa.Connection, assessments: Sequence[Assessment], *, now: datetime
 ) -> IncidentChanges:
     """Open an incident for every breach, and resolve those that are over and were open long enough.
 
     Each is written alone, so that one that the database refuses harms no other.
     """
-    is_told = exists().where(slack_post.c.incident_id == incident.c.id)
-    untold = and_(incident.c.parent_id.is_not(None), ~is_told)
-    stands = select(*KEY, incident.c.opened_at, untold.label("untold")).where(_open())
+    is_told = sa.exists().where(slack_post.c.incident_id == incident.c.id)
+    untold = sa.and_(incident.c.parent_id.is_not(None), ~is_told)
+    stands = sa.select(*KEY, incident.c.opened_at, untold.label("untold")).where(_open())
     rows = connection.execute(stands)
     standing = {(row.promise, row.workload, row.subject): row for row in rows}
     recorded = IncidentChanges()
     for are_causes in (True, False):
-        found = connection.execute(text(STANDSTILLS), {"since": now - MISSED_WITHIN}).all()
+        found = connection.execute(sa.text(STANDSTILLS), {"since": now - MISSED_WITHIN}).all()
         explained = [ExplainedStandstill(*row) for row in found]
         judged = [each for each in assessments if (each.promise in CAUSES) is are_causes]
         _record(connection, judged, standing, explained, recorded, now)
@@ -163,7 +152,7 @@ def record(
 
 
 def _record(
-    connection: Connection,
+    connection: sa.Connection,
     assessments: Iterable[Assessment],
     standing: Mapping[Any, Any],
     causes: Sequence[ExplainedStandstill],
@@ -185,7 +174,7 @@ def _record(
 
 
 def open(
-    connection: Connection,
+    connection: sa.Connection,
     breach: Assessment,
     *,
     parent_id: IncidentId | None = None,
@@ -208,7 +197,7 @@ def open(
     figures |= {name: each for name, each in met.items() if each is not None}
     of = breach.promise, breach.workload, breach.subject
     of_key = [column == value for column, value in zip(KEY, of, strict=True)]
-    stands = select(incident.c.id, incident.c.parent_id, incident.c.severity)
+    stands = sa.select(incident.c.id, incident.c.parent_id, incident.c.severity)
     stands = stands.where(_open(), *of_key)
     known = connection.execute(stands).first()
     if known is None and (added := _added(connection, breach, figures, parent_id, now)) is not None:
@@ -217,18 +206,18 @@ def open(
     if known is not None and not was_told and parent_id is None:
         _to_be_told(connection, known.id, breach.severity, now)
     worse = list(Severity)[list(Severity).index(breach.severity) + 1 :]
-    worst = case((incident.c.severity.in_(worse), incident.c.severity), else_=breach.severity)
+    worst = sa.case((incident.c.severity.in_(worse), incident.c.severity), else_=breach.severity)
     written = {**figures, "severity": worst}
     before, after = (
-        tuple_(*(of[name] for name in (*FIGURES, "samples"))) for of in (incident.c, written)
+        sa.tuple_(*(of[name] for name in (*FIGURES, "samples"))) for of in (incident.c, written)
     )
-    changed = update(incident).where(_open(), *of_key, before != after)
+    changed = sa.update(incident).where(_open(), *of_key, before != after)
     connection.execute(changed.values(written))
     return None
 
 
 def _added(
-    connection: Connection,
+    connection: sa.Connection,
     breach: Assessment,
     figures: Mapping[str, Any],
     parent_id: IncidentId | None,
@@ -258,13 +247,13 @@ def _added(
         _to_be_told(connection, added.id, breach.severity, now)
     else:  # its message counts what it explains
         of_parent = incident.c.id == parent_id
-        connection.execute(update(incident).where(of_parent).values(updated_at=now))
+        connection.execute(sa.update(incident).where(of_parent).values(updated_at=now))
     _announce(connection, OPENED, read_incident(added), now)
     return added.id
 
 
 def resolve(
-    connection: Connection,
+    connection: sa.Connection,
     promise: Promise,
     workload: str,
     subject: str = "",
@@ -278,7 +267,7 @@ def resolve(
     """
     of_key = zip(KEY, (promise, workload, subject), strict=True)
     ended = connection.execute(
-        update(incident)
+        sa.update(incident)
         .where(_open(), *(column == value for column, value in of_key))
         .values(state=IncidentState.RESOLVED, resolved_at=now, updated_at=now, sentence=sentence)
         .returning(incident)
@@ -288,13 +277,13 @@ def resolve(
     over = read_incident(ended)
     if over.is_silent(now):
         untold = slack_post.c.posted_state.is_(None) & ~slack_post.c.unsure
-        connection.execute(delete(slack_post).where(slack_post.c.incident_id == over.id, untold))
+        connection.execute(sa.delete(slack_post).where(slack_post.c.incident_id == over.id, untold))
     _announce(connection, RESOLVED, over, now)
     return over.id
 
 
 def handle(
-    connection: Connection,
+    connection: sa.Connection,
     id: IncidentId,
     workload: str,
     handling: Handling,
@@ -307,29 +296,31 @@ def handle(
     signed = {"handled_by": by.who, "handled_why": by.why, "updated_at": by.now}
     of = _open(), incident.c.id == id, incident.c.workload == workload
     row = connection.execute(
-        update(incident).where(*of).values(**said, **signed).returning(incident)
+        sa.update(incident).where(*of).values(**said, **signed).returning(incident)
     ).first()
     return None if row is None else read_incident(row)
 
 
-def _silence(connection: Connection, breach: Assessment, now: datetime) -> dict[str, Any]:
+def _silence(connection: sa.Connection, breach: Assessment, now: datetime) -> dict[str, Any]:
     """Return the silence of an earlier incident of the same key that also holds for the next one, by column."""
     of = breach.promise, breach.workload, breach.subject
     of_key = [column == value for column, value in zip(KEY, of, strict=True)]
     is_silenced = is_(incident.c.handling, Handling.SILENCED), incident.c.handled_until > now
-    silence = select(*HANDLED).where(*of_key, *is_silenced).order_by(incident.c.id.desc()).limit(1)
+    silence = (
+        sa.select(*HANDLED).where(*of_key, *is_silenced).order_by(incident.c.id.desc()).limit(1)
+    )
     row = connection.execute(silence).first()
     return {} if row is None else dict(row._mapping)
 
 
-def explained_by(connection: Connection, id: IncidentId) -> list[Incident]:
+def explained_by(connection: sa.Connection, id: IncidentId) -> list[Incident]:
     """Return the open incidents that this one explains, oldest first."""
-    its = select(incident).where(_open(), incident.c.parent_id == id).order_by(incident.c.id)
+    its = sa.select(incident).where(_open(), incident.c.parent_id == id).order_by(incident.c.id)
     return [read_incident(row) for row in connection.execute(its)]
 
 
 def record_invalid(
-    connection: Connection, breaches: Iterable[Assessment], *, now: datetime
+    connection: sa.Connection, breaches: Iterable[Assessment], *, now: datetime
 ) -> IncidentChanges:
     """Keep an incident open for each workload whose block is invalid, by its first breach."""
     invalid, recorded = dict[str, Assessment](), IncidentChanges()
@@ -338,8 +329,8 @@ def record_invalid(
     for each in invalid.values():
         _alone(connection, each, recorded.opened, recorded, now, open)
     is_invalid = incident.c.promise == Promise.WORKLOAD_INVALID
-    mended = and_(is_invalid, incident.c.workload.not_in(list(invalid)))
-    over = select(incident.c.workload, incident.c.why).where(_open(), mended)
+    mended = sa.and_(is_invalid, incident.c.workload.not_in(list(invalid)))
+    over = sa.select(incident.c.workload, incident.c.why).where(_open(), mended)
     for row in connection.execute(over).all():
         said = mended_workload(row.workload, row.why)
         ended = resolve(connection, Promise.WORKLOAD_INVALID, row.workload, sentence=said, now=now)
@@ -348,11 +339,11 @@ def record_invalid(
 
 
 def listed(
-    connection: Connection, *, states: Collection[IncidentState], limit: int = MOST
+    connection: sa.Connection, *, states: Collection[IncidentState], limit: int = MOST
 ) -> list[Incident]:
     """Return the newest incidents in these states, newest first."""
     rows = connection.execute(
-        select(incident)
+        sa.select(incident)
         .where(incident.c.state.in_(list(states)))
         .order_by(incident.c.id.desc())
         .limit(limit)
@@ -360,14 +351,14 @@ def listed(
     return [read_incident(row) for row in rows]
 
 
-def find(connection: Connection, id: IncidentId) -> Incident | None:
+def find(connection: sa.Connection, id: IncidentId) -> Incident | None:
     """Return the incident of that number, if any."""
-    row = connection.execute(select(incident).where(incident.c.id == id)).first()
+    row = connection.execute(sa.select(incident).where(incident.c.id == id)).first()
     return None if row is None else read_incident(row)
 
 
 def _alone(
-    connection: Connection,
+    connection: sa.Connection,
     judged: Assessment,
     done: list[IncidentId],
     recorded: IncidentChanges,
@@ -388,7 +379,9 @@ def _alone(
         done.append(id_)
 
 
-def _to_be_told(connection: Connection, id: IncidentId, severity: Severity, now: datetime) -> None:
+def _to_be_told(
+    connection: sa.Connection, id: IncidentId, severity: Severity, now: datetime
+) -> None:
     """Put the incident in the Slack outbox, once, unless only the digest tells it."""
     if severity is Severity.DIGEST:
         return
@@ -397,13 +390,13 @@ def _to_be_told(connection: Connection, id: IncidentId, severity: Severity, now:
 
 
 def _resolve_as_judged(
-    connection: Connection, judged: Assessment, *, now: datetime
+    connection: sa.Connection, judged: Assessment, *, now: datetime
 ) -> IncidentId | None:
     of = judged.promise, judged.workload, judged.subject
     return resolve(connection, *of, sentence=judged.sentence, now=now)
 
 
-def _open() -> ColumnElement[bool]:
+def _open() -> sa.ColumnElement[bool]:
     return is_(incident.c.state, IncidentState.OPEN)
 
 
@@ -412,12 +405,14 @@ def read_incident(row: Any) -> Incident:
     return read_as(Incident, row, uid=str(row.uid))
 
 
-def briefed(connection: Connection, id: IncidentId, briefing: Mapping[str, Any]) -> None:
+def briefed(connection: sa.Connection, id: IncidentId, briefing: Mapping[str, Any]) -> None:
     """Store the briefing of an incident."""
-    connection.execute(update(incident).where(incident.c.id == id).values(briefing=dict(briefing)))
+    connection.execute(
+        sa.update(incident).where(incident.c.id == id).values(briefing=dict(briefing))
+    )
 
 
-def _announce(connection: Connection, event: str, told: Incident, now: datetime) -> None:
+def _announce(connection: sa.Connection, event: str, told: Incident, now: datetime) -> None:
     names = ("promise", "subject", "unit", "parent_id", *FIGURES)
     payload = {"incident_id": told.id} | {name: getattr(told, name) for name in names}
     resource = "lanes.provider" if told.workload == EVERYBODY else f"lanes.workload.{told.workload}"

@@ -14,26 +14,7 @@ from itertools import accumulate
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import (
-    ARRAY,
-    JSON,
-    BindParameter,
-    ColumnClause,
-    ColumnElement,
-    Connection,
-    FromClause,
-    Label,
-    Select,
-    Table,
-    Text,
-    any_,
-    bindparam,
-    column,
-    func,
-    literal,
-    select,
-    true,
-)
+import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import Insert, insert
 
 from lanes import json_data
@@ -43,34 +24,36 @@ ROWS, ALIKE = "own", "alike"
 _ABSENT = object()
 
 
-def rows_of(table: FromClause, rows: Sequence[Row]) -> FromClause:
+def rows_of(table: sa.FromClause, rows: Sequence[Row]) -> sa.FromClause:
     """Return the rows as a table `given` with the columns of `table` that they name. Bytes are not supported."""
-    columns = [column(name, table.c[name].type) for name in rows[0]]
-    return records(columns, literal(document_of(rows), Text))
+    columns = [sa.column(name, table.c[name].type) for name in rows[0]]
+    return records(columns, sa.literal(document_of(rows), sa.Text))
 
 
-def records(columns: Sequence[ColumnClause[Any]], document: ColumnElement[str]) -> FromClause:
+def records(
+    columns: Sequence[sa.ColumnClause[Any]], document: sa.ColumnElement[str]
+) -> sa.FromClause:
     """Return a document as a table `given` with these columns; missing values are null."""
     return (
-        func.json_to_recordset(document.cast(JSON))
+        sa.func.json_to_recordset(document.cast(sa.JSON))
         .table_valued(*columns, name="given")
         .render_derived(with_types=True)
     )
 
 
-def split_records(columns: Sequence[ColumnClause[Any]]) -> Select[*tuple[Any, ...]]:
+def split_records(columns: Sequence[sa.ColumnClause[Any]]) -> sa.Select[*tuple[Any, ...]]:
     """Return the rows of the two documents of `split` with these columns; missing values are null."""
     each, alike = (
-        of(bindparam(name, type_=Text).cast(JSON))
+        of(sa.bindparam(name, type_=sa.Text).cast(sa.JSON))
         .table_valued(*columns, name=name)
         .render_derived(with_types=True)
-        for of, name in ((func.json_to_recordset, ROWS), (func.json_to_record, ALIKE))
+        for of, name in ((sa.func.json_to_recordset, ROWS), (sa.func.json_to_record, ALIKE))
     )
     both = (
-        func.coalesce(each.c[of.name], alike.c[of.name], type_=of.type).label(of.name)
+        sa.func.coalesce(each.c[of.name], alike.c[of.name], type_=of.type).label(of.name)
         for of in columns
     )
-    return select(*both).select_from(each.join(alike, true()))
+    return sa.select(*both).select_from(each.join(alike, sa.true()))
 
 
 def split(rows: Sequence[Row]) -> dict[str, str]:
@@ -103,30 +86,32 @@ def _plain(value: Any) -> Any:
     raise TypeError(f"a value of the type {type(value).__name__} cannot travel in a document")
 
 
-def insert_rows(table: Table, rows: Sequence[Row]) -> Insert:
+def insert_rows(table: sa.Table, rows: Sequence[Row]) -> Insert:
     """Return an insert of every row; it returns them in any order."""
     given = rows_of(table, rows)
-    return insert(table).from_select(list(rows[0]), select(*given.c))
+    return insert(table).from_select(list(rows[0]), sa.select(*given.c))
 
 
-def one_of(values: Sequence[Any] | set[Any], of: ColumnElement[Any]) -> ColumnElement[bool]:
+def one_of(values: Sequence[Any] | set[Any], of: sa.ColumnElement[Any]) -> sa.ColumnElement[bool]:
     """Match a column that holds one of the values, which travel as one array."""
-    return of == any_(literal(list(values), ARRAY(of.type, dimensions=1)))
+    return of == sa.any_(sa.literal(list(values), sa.ARRAY(of.type, dimensions=1)))
 
 
-def characters(payload: ColumnElement[Any]) -> ColumnElement[int]:
+def characters(payload: sa.ColumnElement[Any]) -> sa.ColumnElement[int]:
     """Count the characters of a payload as JSON: costs are estimated by them."""
-    return func.length(payload.cast(Text))
+    return sa.func.length(payload.cast(sa.Text))
 
 
-def octets(payload: ColumnElement[Any]) -> ColumnElement[int]:
+def octets(payload: sa.ColumnElement[Any]) -> sa.ColumnElement[int]:
     """Count the bytes of a payload as JSON: they bound what is held at once, and what a door accepts."""
-    return func.octet_length(payload.cast(Text))
+    return sa.func.octet_length(payload.cast(sa.Text))
 
 
-def call_bytes(payload: ColumnElement[Any]) -> ColumnElement[int]:
+def call_bytes(payload: sa.ColumnElement[Any]) -> sa.ColumnElement[int]:
     """Return an upper bound of the bytes of a payload in the body of a call."""
-    return func.octet_length(func.to_json(func.jsonb_pretty(payload)).cast(Text)) + octets(payload)
+    return sa.func.octet_length(
+        sa.func.to_json(sa.func.jsonb_pretty(payload)).cast(sa.Text)
+    ) + octets(payload)
 
 
 Given = Mapping[str, Any]
@@ -136,14 +121,14 @@ MOST = 1_000  # rows of one fetch
 FETCHED_BYTES = 2 * 1024**2  # what a fetch should bring
 
 
-def size_of(payload: ColumnElement[Any]) -> Label[int]:
+def size_of(payload: sa.ColumnElement[Any]) -> sa.Label[int]:
     """Return the column of payload bytes that `bounded` and `streamed` add up."""
     return octets(payload).label("bytes")
 
 
 def bounded(
-    connection: Connection,
-    query: Select[*tuple[Any, ...]],
+    connection: sa.Connection,
+    query: sa.Select[*tuple[Any, ...]],
     given: Given = NOTHING,
     *,
     most: int,
@@ -158,8 +143,8 @@ def bounded(
 
 
 def streamed(
-    connection: Connection,
-    query: Select[*tuple[Any, ...]],
+    connection: sa.Connection,
+    query: sa.Select[*tuple[Any, ...]],
     given: Given = NOTHING,
     *,
     most_bytes: int,
@@ -183,26 +168,28 @@ def streamed(
             fetch = max(1, min(MOST, FETCHED_BYTES * found // size)) if size else MOST
 
 
-def is_(column: ColumnElement[Any], value: str) -> ColumnElement[bool]:
+def is_(column: sa.ColumnElement[Any], value: str) -> sa.ColumnElement[bool]:
     """Match a column that holds this constant."""
-    return column == literal(str(value), Text, literal_execute=True)
+    return column == sa.literal(str(value), sa.Text, literal_execute=True)
 
 
-def is_among(column: ColumnElement[Any], values: Sequence[str]) -> ColumnElement[bool]:
+def is_among(column: sa.ColumnElement[Any], values: Sequence[str]) -> sa.ColumnElement[bool]:
     """Match a column that holds one of these constants."""
     return column.in_(_constants(values))
 
 
-def is_none_of(column: ColumnElement[Any], values: Sequence[str]) -> ColumnElement[bool]:
+def is_none_of(column: sa.ColumnElement[Any], values: Sequence[str]) -> sa.ColumnElement[bool]:
     """Match a column that holds none of these constants, and is not null."""
     return column.not_in(_constants(values))
 
 
-def differs(column: ColumnElement[Any], value: str) -> ColumnElement[bool]:
+def differs(column: sa.ColumnElement[Any], value: str) -> sa.ColumnElement[bool]:
     """Match a column that is null or holds another value than this constant."""
-    return column.is_distinct_from(literal(str(value), Text, literal_execute=True))
+    return column.is_distinct_from(sa.literal(str(value), sa.Text, literal_execute=True))
 
 
-def _constants(values: Sequence[str]) -> BindParameter[Any]:
+def _constants(values: Sequence[str]) -> sa.BindParameter[Any]:
     given = [str(each) for each in values]
-    return bindparam(None, given, type_=Text, expanding=True, literal_execute=True, unique=True)
+    return sa.bindparam(
+        None, given, type_=sa.Text, expanding=True, literal_execute=True, unique=True
+    )

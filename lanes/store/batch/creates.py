@@ -4,19 +4,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import datetime
 
-from sqlalchemy import (
-    ARRAY,
-    BigInteger,
-    Connection,
-    Insert,
-    and_,
-    column,
-    func,
-    insert,
-    literal,
-    select,
-    update,
-)
+import sqlalchemy as sa
 
 from lanes.batch.batch import AT_PROVIDER, PRIMER, CreateAnswer, Intent
 from lanes.ids import BatchId
@@ -27,7 +15,7 @@ from lanes.words import BatchState, WorkState
 
 
 def intend(
-    connection: Connection,
+    connection: sa.Connection,
     intent: Intent,
     packs: Sequence[Sequence[Claim]],
     *,
@@ -40,7 +28,7 @@ def intend(
         IntegrityError: the account has an unresolved batch already.
     """
     batch_id = connection.execute(
-        insert(batch)
+        sa.insert(batch)
         .values(
             **asdict(intent),
             state=BatchState.INTENDED,
@@ -55,17 +43,17 @@ def intend(
     return batch_id
 
 
-def own(connection: Connection, batch_id: BatchId, packs: Sequence[Sequence[Claim]]) -> None:
+def own(connection: sa.Connection, batch_id: BatchId, packs: Sequence[Sequence[Claim]]) -> None:
     """Give the batch the claimed work, of which each pack is one request; an older claim is only booked with it."""
     connection.execute(_members(batch_id, packs))
-    of_batch = and_(batch_member.c.batch_id == batch_id, batch_member.c.work_id == work.c.id)
+    of_batch = sa.and_(batch_member.c.batch_id == batch_id, batch_member.c.work_id == work.c.id)
     newest = batch_member.c.claim_no > work.c.claim_no
-    taken = update(work).where(of_batch, newest)
+    taken = sa.update(work).where(of_batch, newest)
     owned = {"state": WorkState.SUBMITTED, "batch_id": batch_id, "lease_until": None}
     connection.execute(taken.values(claim_no=batch_member.c.claim_no, **owned))
 
 
-def _members(batch_id: BatchId, packs: Sequence[Sequence[Claim]]) -> Insert:
+def _members(batch_id: BatchId, packs: Sequence[Sequence[Claim]]) -> sa.Insert:
     """Make every claim a member of the batch; numbers travel as texts, because the driver is slow with long lists of them."""
     columns = {
         "request_no": [number for number, pack in enumerate(packs) for _ in pack],
@@ -74,17 +62,17 @@ def _members(batch_id: BatchId, packs: Sequence[Sequence[Claim]]) -> Insert:
         "claim_no": [claim.number for pack in packs for claim in pack],
     }
     numbers = [
-        func.string_to_array(",".join(map(str, each)), ",").cast(ARRAY(BigInteger))
+        sa.func.string_to_array(",".join(map(str, each)), ",").cast(sa.ARRAY(sa.BigInteger))
         for each in columns.values()
     ]
-    named = [column(name, BigInteger) for name in columns]
-    given = func.unnest(*numbers).table_valued(*named, name="given").render_derived()
-    rows = select(literal(batch_id, BigInteger), *given.c)
-    return insert(batch_member).from_select(["batch_id", *columns], rows)
+    named = [sa.column(name, sa.BigInteger) for name in columns]
+    given = sa.func.unnest(*numbers).table_valued(*named, name="given").render_derived()
+    rows = sa.select(sa.literal(batch_id, sa.BigInteger), *given.c)
+    return sa.insert(batch_member).from_select(["batch_id", *columns], rows)
 
 
 def submitted(
-    connection: Connection,
+    connection: sa.Connection,
     batch_id: BatchId,
     provider_batch_id: str,
     *,
@@ -97,7 +85,7 @@ def submitted(
     it stays where it went, so that each item is in one batch only. A twin of a batch that certainly is another of the
     provider's is for the caller to cancel.
     """
-    known = select(batch).where(batch.c.id == batch_id)
+    known = sa.select(batch).where(batch.c.id == batch_id)
     row = connection.execute(known.with_for_update(key_share=True)).one()
     if row.provider_batch_id == provider_batch_id:
         batches.change(connection, batch_id, unproved=False)

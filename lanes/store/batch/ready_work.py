@@ -11,24 +11,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import (
-    ARRAY,
-    ColumnElement,
-    Connection,
-    Select,
-    Text,
-    and_,
-    case,
-    column,
-    exists,
-    func,
-    literal,
-    or_,
-    select,
-    text,
-    true,
-    update,
-)
+import sqlalchemy as sa
 
 from lanes.batch.batch import AT_PROVIDER, BatchKind
 from lanes.money.caching import (
@@ -63,14 +46,14 @@ OUT = (BatchState.INTENDED, *AT_PROVIDER)  # its results may come
 NOTHING_SENT: Mapping[str, int] = {}
 
 
-def pressing(connection: Connection, *, now: datetime) -> list[str]:
+def pressing(connection: sa.Connection, *, now: datetime) -> list[str]:
     """Return the workloads whose batch work must leave now rather than by schedule: by due time, or put off until now.
 
     Paused workloads are left out, and so are those that were put off until later, unless they wait for a primer only.
     """
-    is_due = or_(workload.c.submit_at.is_(None), workload.c.submit_at <= now)
-    waits = case((workload.c.submit_at > now, workload.c.submit_at)).label("waits_until")
-    names = select(workload.c.name, waits).where(
+    is_due = sa.or_(workload.c.submit_at.is_(None), workload.c.submit_at <= now)
+    waits = sa.case((workload.c.submit_at > now, workload.c.submit_at)).label("waits_until")
+    names = sa.select(workload.c.name, waits).where(
         workload.c.paused_at.is_(None), is_due | _has_primer(out=True)
     )
     going = {row.name: row.waits_until for row in connection.execute(names)}
@@ -89,37 +72,37 @@ def safe_from(of: Prospect, waits_until: datetime, now: datetime) -> datetime:
     return waits_until + (of.back_at - now)
 
 
-def _has_primer(*, out: bool) -> ColumnElement[bool]:
+def _has_primer(*, out: bool) -> sa.ColumnElement[bool]:
     """Match a workload that was put off until a primer is back; it is `out`, or is not any more."""
     is_out = is_among(batch.c.state, OUT) == out
-    awaited = exists().select_from(batch).where(text(AWAITED_PRIMER), is_out)
+    awaited = sa.exists().select_from(batch).where(sa.text(AWAITED_PRIMER), is_out)
     return awaited.correlate(workload)
 
 
-def awaited_primer(connection: Connection, name: str) -> Mapping[str, Any] | None:
+def awaited_primer(connection: sa.Connection, name: str) -> Mapping[str, Any] | None:
     """Return the batch whose prefix in the provider's cache the workload waits for, None when it waits for none."""
-    its = text(AWAITED_PRIMER), workload.c.name == name, is_among(batch.c.state, OUT)
+    its = sa.text(AWAITED_PRIMER), workload.c.name == name, is_among(batch.c.state, OUT)
     joined = batch.join(workload, workload.c.name == batch.c.workload)
-    row = connection.execute(select(batch).select_from(joined).where(*its)).mappings().first()
+    row = connection.execute(sa.select(batch).select_from(joined).where(*its)).mappings().first()
     return None if row is None else dict(row)
 
 
-def hold(connection: Connection, name: str, until: datetime) -> None:
+def hold(connection: sa.Connection, name: str, until: datetime) -> None:
     """Put the workload off until a primer is back; a workload that another transaction holds is passed over."""
     _note(connection, name, submit_at=until)
 
 
-def due_before(until: Mapping[str, datetime], now: datetime) -> Select[str]:
+def due_before(until: Mapping[str, datetime], now: datetime) -> sa.Select[str]:
     """Select the workloads with unanswered batch work that is due from now on and before the moment given for it.
 
     Work is ranked by due time, so only the ranks in between are read.
     """
-    names = literal(list(until), ARRAY(Text))
-    moments = literal(list(until.values()), ARRAY(Moment))
-    columns = column("workload", Text), column("until", Moment)
-    asked = func.unnest(names, moments).table_valued(*columns, name="asked").render_derived()
+    names = sa.literal(list(until), sa.ARRAY(sa.Text))
+    moments = sa.literal(list(until.values()), sa.ARRAY(Moment))
+    columns = sa.column("workload", sa.Text), sa.column("until", Moment)
+    asked = sa.func.unnest(names, moments).table_valued(*columns, name="asked").render_derived()
     due = (
-        select(work.c.id)
+        sa.select(work.c.id)
         .join(item, item.c.id == work.c.item_id)
         .where(
             work.c.workload == asked.c.workload,
@@ -135,24 +118,24 @@ def due_before(until: Mapping[str, datetime], now: datetime) -> Select[str]:
         .limit(1)
         .lateral("due")
     )
-    return select(asked.c.workload).select_from(asked.join(due, true()))
+    return sa.select(asked.c.workload).select_from(asked.join(due, sa.true()))
 
 
-def check_in(connection: Connection, of: str | None, *, now: datetime) -> None:
+def check_in(connection: sa.Connection, of: str | None, *, now: datetime) -> None:
     """Note that a run for one workload, or for all, looks for batch work from `now` on."""
     _note(connection, of, departed_at=now, departed_items=None)
 
 
-def _note(connection: Connection, of: str | None, **values: Any) -> None:
+def _note(connection: sa.Connection, of: str | None, **values: Any) -> None:
     """Write columns of one workload, or of all; those that other transactions hold are passed over."""
-    its = true() if of is None else workload.c.name == of
-    free = select(workload.c.name).where(its)
+    its = sa.true() if of is None else workload.c.name == of
+    free = sa.select(workload.c.name).where(its)
     free = free.with_for_update(key_share=True, skip_locked=True)
-    connection.execute(update(workload).where(workload.c.name.in_(free)).values(**values))
+    connection.execute(sa.update(workload).where(workload.c.name.in_(free)).values(**values))
 
 
 def put_off(
-    connection: Connection,
+    connection: sa.Connection,
     until: Mapping[str, datetime],
     *,
     of: str | None,
@@ -162,33 +145,33 @@ def put_off(
 
     Workloads that `until` does not name wait for their schedule.
     """
-    items = case(sent, value=workload.c.name, else_=0) if sent else 0
+    items = sa.case(sent, value=workload.c.name, else_=0) if sent else 0
     _note(connection, of, departed_items=items)
     ran = workload.c.submit_at.is_not(None) if of is None else workload.c.name == of
-    over = update(workload).where(ran, workload.c.name.not_in(list(until)))
+    over = sa.update(workload).where(ran, workload.c.name.not_in(list(until)))
     connection.execute(over.values(submit_at=None))
     for name, moment in until.items():
-        change = update(workload).where(workload.c.name == name)
+        change = sa.update(workload).where(workload.c.name == name)
         connection.execute(change.values(submit_at=moment))
 
 
-def _put_off(connection: Connection, now: datetime) -> set[str]:
-    waits = exists().where(work.c.workload == workload.c.name, claimable(Lane.BATCH, now))
+def _put_off(connection: sa.Connection, now: datetime) -> set[str]:
+    waits = sa.exists().where(work.c.workload == workload.c.name, claimable(Lane.BATCH, now))
     due = (workload.c.submit_at <= now) | _has_primer(out=False), workload.c.paused_at.is_(None)
-    put_off = select(workload.c.name).where(*due, waits)
+    put_off = sa.select(workload.c.name).where(*due, waits)
     return set(connection.execute(put_off).scalars())
 
 
 MOST_BYTES = 128 * 1024**2  # payloads held at once for one batch
 
 
-def waiting_kinds(connection: Connection, name: str | None, *, now: datetime) -> list[BatchKind]:
+def waiting_kinds(connection: sa.Connection, name: str | None, *, now: datetime) -> list[BatchKind]:
     """Return the (workload, version) pairs that have batch work to send, of one workload or of all; paused ones wait."""
-    wanted = and_(claimable(Lane.BATCH, now), workload.c.paused_at.is_(None))
+    wanted = sa.and_(claimable(Lane.BATCH, now), workload.c.paused_at.is_(None))
     if name is not None:
-        wanted = and_(wanted, work.c.workload == name)
+        wanted = sa.and_(wanted, work.c.workload == name)
     rows = connection.execute(
-        select(work.c.workload, work.c.version_id, workload.c.provider)
+        sa.select(work.c.workload, work.c.version_id, workload.c.provider)
         .join(workload, workload.c.name == work.c.workload)
         .where(wanted)
         .distinct()
@@ -198,7 +181,7 @@ def waiting_kinds(connection: Connection, name: str | None, *, now: datetime) ->
 
 
 def locked_for_batch(
-    connection: Connection,
+    connection: sa.Connection,
     kind: BatchKind,
     *,
     limit: int,
@@ -215,10 +198,10 @@ def locked_for_batch(
         yield from map(claimed, rows)
 
 
-def for_batch(kind: BatchKind, limit: int, *, now: datetime) -> Select[*tuple[Any, ...]]:
+def for_batch(kind: BatchKind, limit: int, *, now: datetime) -> sa.Select[*tuple[Any, ...]]:
     """Select the most urgent batch work of a kind with its payload, locked; work that others hold is passed over."""
     return (
-        select(
+        sa.select(
             work.c.id,
             (work.c.claim_no + 1).label("claim_no"),
             *(work.c[name] for name in OF_WORK),
@@ -261,7 +244,7 @@ class CachePlan:
 
 
 def cache_plan(
-    connection: Connection, version: Version, marks: Marks, *, now: datetime
+    connection: sa.Connection, version: Version, marks: Marks, *, now: datetime
 ) -> CachePlan:
     """Return the plan of the version's next batch, whose requests mark their prefix as `marks` says."""
     shared = shared_tokens(version.spec)
@@ -294,13 +277,13 @@ def left_in_cache(ask: Ask, version: Version, *, now: datetime) -> BatchCache:
 
 
 def _saved_by_primer(
-    connection: Connection, version: Version, shared: int, prospect: Prospect, now: datetime
+    connection: sa.Connection, version: Version, shared: int, prospect: Prospect, now: datetime
 ) -> Decimal:
     """Return what a primer saves, less what the value of all items loses while they wait for it."""
     spec, size = version.spec, PackSizes(sharing.in_force(connection)).of(version, Lane.BATCH)
     ready = claimable(Lane.BATCH, now), work.c.workload == version.workload
-    some = select(work.c.id).where(*ready, work.c.version_id == version.id).limit(COUNTED)
-    items = connection.execute(select(func.count()).select_from(some.subquery())).scalar_one()
+    some = sa.select(work.c.id).where(*ready, work.c.version_id == version.id).limit(COUNTED)
+    items = connection.execute(sa.select(sa.func.count()).select_from(some.subquery())).scalar_one()
     saved = primer_saves(-(-items // size), shared, model=spec.batch_model, at=now)
     if not spec.value_usd:
         return saved

@@ -10,23 +10,8 @@ from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
+import sqlalchemy as sa
 from psycopg.errors import InsufficientPrivilege, QueryCanceled
-from sqlalchemy import (
-    ARRAY,
-    Connection,
-    Select,
-    Text,
-    bindparam,
-    cast,
-    column,
-    func,
-    literal,
-    literal_column,
-    select,
-    table,
-    text,
-    true,
-)
 from sqlalchemy.exc import DBAPIError
 
 from lanes.errors import LanesError, RuleFailed
@@ -137,16 +122,16 @@ def is_apart(scope: PackScope) -> bool:
     return scope is PackScope.CONSUMER
 
 
-def _found(connection: Connection, query: str, **asked: Any) -> Mapping[Any, Sequence[Any]]:
+def _found(connection: sa.Connection, query: str, **asked: Any) -> Mapping[Any, Sequence[Any]]:
     """Return the rows of a query by their `place`."""
     found = defaultdict[Any, list[Any]](list)
-    for row in connection.execute(text(query), asked):
+    for row in connection.execute(sa.text(query), asked):
         found[row.place].append(row)
     return found
 
 
 def of_entity(
-    connection: Connection,
+    connection: sa.Connection,
     version: Version,
     entity: str | None,
     *,
@@ -162,7 +147,7 @@ def of_entity(
     return tuple(map(_part, found[1]))
 
 
-def of_work(connection: Connection, works: Sequence[WorkId], version: Version) -> History:
+def of_work(connection: sa.Connection, works: Sequence[WorkId], version: Version) -> History:
     """Return the newest earlier items of each item's entity and revisions of its own, oldest first, by id of the work.
 
     Work without any is left out.
@@ -175,7 +160,7 @@ def of_work(connection: Connection, works: Sequence[WorkId], version: Version) -
 
 
 def lengths(
-    connection: Connection, ids: Iterable[ItemId], context: Context, *, apart: bool = False
+    connection: sa.Connection, ids: Iterable[ItemId], context: Context, *, apart: bool = False
 ) -> Lengths:
     """Return the characters of what `of_work` would find for each item, newest first.
 
@@ -190,7 +175,7 @@ def lengths(
 
 
 def unsteady(
-    connection: Connection,
+    connection: sa.Connection,
     most: Mapping[ItemId, tuple[int, int]],
     *,
     apart: Collection[ItemId] = (),
@@ -213,7 +198,7 @@ def unsteady(
     }
 
 
-def lengths_of(connection: Connection, versions: Mapping[ItemId, Version | None]) -> Lengths:
+def lengths_of(connection: sa.Connection, versions: Mapping[ItemId, Version | None]) -> Lengths:
     """Return `lengths` of these items as their versions read them; one that cannot be read any more reads none."""
     items = defaultdict[int, list[ItemId]](list)
     known = {each.id: each for each in versions.values() if each is not None}
@@ -228,7 +213,7 @@ def lengths_of(connection: Connection, versions: Mapping[ItemId, Version | None]
 
 
 def measured(
-    connection: Connection, waiting: Sequence[ReceivedItem], versions: Mapping[str, Version]
+    connection: sa.Connection, waiting: Sequence[ReceivedItem], versions: Mapping[str, Version]
 ) -> list[ReceivedItem]:
     """Return the items with the lengths of the context that their workload's version reads: a batch costs more by it."""
     found = lengths_of(connection, {each.id: versions[each.arrived.workload] for each in waiting})
@@ -241,7 +226,7 @@ def measured(
 
 
 def lengths_before(
-    connection: Connection, version: Version, asked: Sequence[tuple[str, datetime]]
+    connection: sa.Connection, version: Version, asked: Sequence[tuple[str, datetime]]
 ) -> list[list[tuple[datetime, int]]]:
     """Return when the earlier items of an entity occurred before a moment, and their characters, newest first.
 
@@ -259,13 +244,13 @@ def lengths_before(
 
 K = TypeVar("K")
 PATIENCE = timedelta(seconds=5)  # the longest that one query may take
-COLUMN = text("""
+COLUMN = sa.text("""
 select c.oid, format_type(a.atttypid, -1) as kind
   from pg_class c join pg_namespace n on n.oid = c.relnamespace
   left join pg_attribute a on a.attrelid = c.oid and a.attname = :column and a.attnum > 0 and not a.attisdropped
  where n.nspname = :schema and c.relname = :name
 """)
-_SET = text("select set_config('statement_timeout', :limit, true)")
+_SET = sa.text("select set_config('statement_timeout', :limit, true)")
 
 
 class ReferenceFailed(LanesError):
@@ -273,7 +258,7 @@ class ReferenceFailed(LanesError):
 
 
 def load(
-    connection: Connection, version: Version, items: Mapping[K, Mapping[str, Any]]
+    connection: sa.Connection, version: Version, items: Mapping[K, Mapping[str, Any]]
 ) -> dict[K, tuple[ContextPart, ...]]:
     """Return the reference parts of each item, given the variables of its key; each part is there, also without rows.
 
@@ -294,7 +279,7 @@ def load(
 
 
 def read(
-    connection: Connection, version: Version, works: Mapping[WorkId, Mapping[str, Any]]
+    connection: sa.Connection, version: Version, works: Mapping[WorkId, Mapping[str, Any]]
 ) -> History:
     """Return the whole context of each work, in the order of the prompt, given the variables of its keys.
 
@@ -307,7 +292,7 @@ def read(
     return found
 
 
-def check(connection: Connection, context: Context) -> list[str]:
+def check(connection: sa.Connection, context: Context) -> list[str]:
     """Return why references of the context cannot be read now."""
     said = list[str]()
     for of in context.reference:
@@ -339,7 +324,7 @@ def _within(of: Reference, rows: Sequence[str]) -> str:
 
 
 def _rows(
-    connection: Connection, of: Reference, keys: Sequence[str]
+    connection: sa.Connection, of: Reference, keys: Sequence[str]
 ) -> Mapping[str, Sequence[str]]:
     """Return the rows by key, in the order of their text: one more than the limit, if there are more."""
     schema, _, name = of.relation.partition(".")
@@ -361,30 +346,30 @@ def _rows(
     return found
 
 
-def _query(of: Reference, schema: str, name: str, kind: str) -> Select[Any, Any]:
+def _query(of: Reference, schema: str, name: str, kind: str) -> sa.Select[Any, Any]:
     """Select the rows of :keys; `kind` is the type of the column, as the catalog writes it.
 
     Keys that the type cannot hold have no rows: an item must not make the query fail for its neighbours.
     """
-    given = func.unnest(bindparam("keys", type_=ARRAY(Text)))
-    given = given.table_valued(column("key", Text), name="given").render_derived()
-    is_valid = func.pg_input_is_valid(given.c.key, literal(kind, Text))
-    keys = select(given.c.key).where(is_valid).cte("k").prefix_with("materialized", dialect="*")
-    rows = table(name, column(of.column), schema=schema).alias("t")
-    said = cast(func.to_jsonb(literal_column("t")), Text).collate("C").label("said")
-    matches = rows.c[of.column] == literal_column(f"cast(k.key as {kind})")
-    each = select(said).select_from(rows).where(matches).order_by(said).limit(of.rows + 1)
+    given = sa.func.unnest(sa.bindparam("keys", type_=sa.ARRAY(sa.Text)))
+    given = given.table_valued(sa.column("key", sa.Text), name="given").render_derived()
+    is_valid = sa.func.pg_input_is_valid(given.c.key, sa.literal(kind, sa.Text))
+    keys = sa.select(given.c.key).where(is_valid).cte("k").prefix_with("materialized", dialect="*")
+    rows = sa.table(name, sa.column(of.column), schema=schema).alias("t")
+    said = sa.cast(sa.func.to_jsonb(sa.literal_column("t")), sa.Text).collate("C").label("said")
+    matches = rows.c[of.column] == sa.literal_column(f"cast(k.key as {kind})")
+    each = sa.select(said).select_from(rows).where(matches).order_by(said).limit(of.rows + 1)
     found = each.correlate(keys).lateral("found")
-    cut = func.left(found.c.said, of.bytes + 1).label("said")
-    return select(keys.c.key, cut).select_from(keys.join(found, true()))
+    cut = sa.func.left(found.c.said, of.bytes + 1).label("said")
+    return sa.select(keys.c.key, cut).select_from(keys.join(found, sa.true()))
 
 
 @contextmanager
-def _limited(connection: Connection, of: Reference) -> Iterator[None]:
+def _limited(connection: sa.Connection, of: Reference) -> Iterator[None]:
     """Bound how long statements within may take; where one fails, what was done within is undone."""
     try:
         with connection.begin_nested():
-            before = connection.execute(text("show statement_timeout")).scalar_one()
+            before = connection.execute(sa.text("show statement_timeout")).scalar_one()
             connection.execute(_SET, {"limit": f"{PATIENCE.total_seconds() * 1000:.0f}ms"})
             yield
             connection.execute(_SET, {"limit": before})

@@ -6,18 +6,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import (
-    ColumnElement,
-    Connection,
-    delete,
-    exists,
-    func,
-    insert,
-    literal,
-    select,
-    text,
-    update,
-)
+import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError
 
 from lanes.errors import ActionRefused, LanesError
@@ -112,7 +101,7 @@ class HardBudget:
     hard_usd: Decimal
 
 
-def put(connection: Connection, wanted: Budget, *, who: str, why: str, now: datetime) -> str:
+def put(connection: sa.Connection, wanted: Budget, *, who: str, why: str, now: datetime) -> str:
     """Put the budget in force, with what its period has cost so far, and let what waited for it go on; return what is true now.
 
     A running drain obeys a new one within some two seconds.
@@ -127,7 +116,7 @@ def put(connection: Connection, wanted: Budget, *, who: str, why: str, now: date
         raise ActionRefused(no)
     wanted = kept(wanted)
     _require_zone(connection, wanted.zone, now)
-    known = select(budget.c.id, budget.c.zone).where(*_is(wanted))
+    known = sa.select(budget.c.id, budget.c.zone).where(*_is(wanted))
     there = connection.execute(known).first()
     so_far = BudgetCount()
     if there is None or there.zone != wanted.zone:
@@ -137,7 +126,7 @@ def put(connection: Connection, wanted: Budget, *, who: str, why: str, now: date
         values |= {"who": who, "why": why, "set_at": now, "refused_at": None, "refused_usd": None}
         there = connection.execute(known.with_for_update(key_share=True)).first()
         if there is not None:
-            changed = update(budget).where(budget.c.id == there.id)
+            changed = sa.update(budget).where(budget.c.id == there.id)
             connection.execute(changed.values(zone=wanted.zone, **values))
         if there is None or there.zone != wanted.zone:
             _count_from(connection, wanted, None if there is None else there.id, values, so_far)
@@ -147,25 +136,25 @@ def put(connection: Connection, wanted: Budget, *, who: str, why: str, now: date
     return next(each.said for each in standing if each.budget == wanted)
 
 
-def zone_of(connection: Connection, workload: str, consumer: str | None, period: Period) -> str:
+def zone_of(connection: sa.Connection, workload: str, consumer: str | None, period: Period) -> str:
     """Return the time zone of that budget; UTC where there is none."""
     it = Budget(workload, consumer, period, NEW_ZONE, None, None)
-    return connection.execute(select(budget.c.zone).where(*_is(it))).scalar() or NEW_ZONE
+    return connection.execute(sa.select(budget.c.zone).where(*_is(it))).scalar() or NEW_ZONE
 
 
-def _counted(connection: Connection, wanted: Budget, now: datetime) -> BudgetCount:
+def _counted(connection: sa.Connection, wanted: Budget, now: datetime) -> BudgetCount:
     """Sum what the budget's period has cost so far, which may take seconds; saves go on meanwhile."""
     with waiting_at_most(connection, ALONE):
         for_a_moment = connection.begin_nested()
-        connection.execute(text(LOCKED))
-        newest = connection.execute(text(NEWEST)).one()
+        connection.execute(sa.text(LOCKED))
+        newest = connection.execute(sa.text(NEWEST)).one()
         for_a_moment.rollback()
     before = BudgetCount(responses=newest.responses, attempts=newest.attempts)
     return _sum(connection, wanted, now, UP_TO, before)
 
 
 def _sum(
-    connection: Connection,
+    connection: sa.Connection,
     wanted: Budget,
     now: datetime,
     rows: Mapping[str, str],
@@ -178,40 +167,40 @@ def _sum(
         query, of = EVERYBODYS, {**of, "responses": before.responses}
     else:
         query, of = CONSUMERS, {**of, "consumer": wanted.consumer}
-    found = connection.execute(text(query.format(answered=ANSWERED, **rows)), of).one()
+    found = connection.execute(sa.text(query.format(answered=ANSWERED, **rows)), of).one()
     return replace(before, usd=before.usd + found.usd, bound_usd=before.bound_usd + found.bound_usd)
 
 
-def _began_at(connection: Connection, wanted: Budget, now: datetime) -> datetime:
-    began_at = func.date_trunc(wanted.period, now, wanted.zone)
-    return connection.execute(select(began_at)).scalar_one()
+def _began_at(connection: sa.Connection, wanted: Budget, now: datetime) -> datetime:
+    began_at = sa.func.date_trunc(wanted.period, now, wanted.zone)
+    return connection.execute(sa.select(began_at)).scalar_one()
 
 
 def _count_from(
-    connection: Connection,
+    connection: sa.Connection,
     wanted: Budget,
     id_: BudgetId | None,
     values: dict[str, Any],
     so_far: BudgetCount,
 ) -> None:
     """Start counting what the budget's period has cost, including saves that were not counted yet."""
-    connection.execute(text(LOCKED))
+    connection.execute(sa.text(LOCKED))
     if id_ is None:
         of = {name: getattr(wanted, name) for name in ("workload", "consumer", "period", "zone")}
-        new = insert(budget).values(**of, **values).returning(budget.c.id)
+        new = sa.insert(budget).values(**of, **values).returning(budget.c.id)
         id_ = connection.execute(new).scalar_one()
-    connection.execute(delete(budget_use).where(budget_use.c.budget_id == id_))
-    connection.execute(delete(budget_spent).where(budget_spent.c.budget_id == id_))
+    connection.execute(sa.delete(budget_use).where(budget_use.c.budget_id == id_))
+    connection.execute(sa.delete(budget_spent).where(budget_spent.c.budget_id == id_))
     now: datetime = values["set_at"]
     all_of_it = _sum(connection, wanted, now, AFTER, so_far)
     spent = {"usd": all_of_it.usd, "bound_usd": all_of_it.bound_usd}
     began_at = _began_at(connection, wanted, now)
-    new = insert(budget_spent).values(budget_id=id_, began_at=began_at, **spent)
+    new = sa.insert(budget_spent).values(budget_id=id_, began_at=began_at, **spent)
     connection.execute(new)
 
 
 def remove(
-    connection: Connection, name: str, consumer: str | None, period: Period, *, now: datetime
+    connection: sa.Connection, name: str, consumer: str | None, period: Period, *, now: datetime
 ) -> str:
     """Remove the budget, and let what waited for it go on; return what is true now.
 
@@ -220,13 +209,13 @@ def remove(
     """
     gone = Budget(name, consumer, period, "UTC", None, None)
     with waiting_at_most(connection, ALONE):
-        removed = delete(budget).where(*_is(gone)).returning(budget.c.id)
+        removed = sa.delete(budget).where(*_is(gone)).returning(budget.c.id)
         id_ = connection.execute(removed).scalar_one_or_none()
         if id_ is None:
             raise ActionRefused(
                 f"there is no such budget: {gone.name}; `lanes budget` shows all of them"
             )
-        connection.execute(delete(budget_use).where(budget_use.c.budget_id == id_))
+        connection.execute(sa.delete(budget_use).where(budget_use.c.budget_id == id_))
         _go_on(connection, name, now)
     said = "The budget was removed."
     incidents.resolve(connection, Promise.BUDGET, name, gone.subject, sentence=said, now=now)
@@ -234,43 +223,43 @@ def remove(
     return f"{gone.name} is removed: it limits nothing any more"
 
 
-def _go_on(connection: Connection, name: str, now: datetime) -> None:
+def _go_on(connection: sa.Connection, name: str, now: datetime) -> None:
     for each in (READY_NOW, SUBMIT_NOW):
-        connection.execute(text(each), {"workload": name, "now": now})
+        connection.execute(sa.text(each), {"workload": name, "now": now})
 
 
-def fold(connection: Connection, *, most: int = MOST) -> int:
+def fold(connection: sa.Connection, *, most: int = MOST) -> int:
     """Move up to `most` rows that transactions added into what is spent; return how many."""
-    return connection.execute(text(FOLD), {"most": most}).scalar_one()
+    return connection.execute(sa.text(FOLD), {"most": most}).scalar_one()
 
 
 def statuses(
-    connection: Connection, names: Iterable[str] | None = None, *, now: datetime
+    connection: sa.Connection, names: Iterable[str] | None = None, *, now: datetime
 ) -> list[BudgetStatus]:
     """Return the budgets of these workloads, or all of them, as they stand at `now`, by name."""
     return budget_status.of(asking.through(connection), names, now=now)
 
 
-def limited(connection: Connection) -> list[HardBudget]:
+def limited(connection: sa.Connection) -> list[HardBudget]:
     """Return the budgets that have a hard limit."""
     columns = [budget.c[name] for name in ("id", "workload", "consumer", "period", "hard_usd")]
-    hard = select(*columns).where(budget.c.hard_usd.is_not(None)).order_by(budget.c.id)
+    hard = sa.select(*columns).where(budget.c.hard_usd.is_not(None)).order_by(budget.c.id)
     rows = connection.execute(hard)
     return [asking.read_as(HardBudget, row, period=Period(row.period)) for row in rows]
 
 
-def used_up(connection: Connection, *, now: datetime) -> Set[tuple[str, str | None]]:
+def used_up(connection: sa.Connection, *, now: datetime) -> Set[tuple[str, str | None]]:
     """Return the workloads and consumers (None: all) for which nothing more is paid, whether they asked already or not."""
     exhausted = (each.budget for each in statuses(connection, now=now) if each.is_used_up)
     return {(each.workload, each.consumer) for each in exhausted}
 
 
-def unpaid(connection: Connection, *, now: datetime) -> list[str]:
+def unpaid(connection: sa.Connection, *, now: datetime) -> list[str]:
     """Return the workloads for which nothing more is paid."""
     return sorted(name for name, consumer in used_up(connection, now=now) if consumer is None)
 
 
-def _is(wanted: Budget) -> tuple[ColumnElement[bool], ...]:
+def _is(wanted: Budget) -> tuple[sa.ColumnElement[bool], ...]:
     return (
         budget.c.workload == wanted.workload,
         budget.c.consumer.is_not_distinct_from(wanted.consumer),
@@ -278,11 +267,11 @@ def _is(wanted: Budget) -> tuple[ColumnElement[bool], ...]:
     )
 
 
-def _require_zone(connection: Connection, zone: str, now: datetime) -> None:
+def _require_zone(connection: sa.Connection, zone: str, now: datetime) -> None:
     """Require that the database knows the zone, by which it divides spending."""
     try:
         with connection.begin_nested():
-            connection.execute(select(func.date_trunc("day", literal(now), zone)))
+            connection.execute(sa.select(sa.func.date_trunc("day", sa.literal(now), zone)))
     except DBAPIError as error:
         if error.connection_invalidated:
             raise
@@ -302,7 +291,12 @@ class BudgetUsedUp(LanesError):
 
 
 def reserve(
-    connection: Connection, batch_id: BatchId, bounds: Usd, *, now: datetime, wait: timedelta = WAIT
+    connection: sa.Connection,
+    batch_id: BatchId,
+    bounds: Usd,
+    *,
+    now: datetime,
+    wait: timedelta = WAIT,
 ) -> None:
     """Reserve these amounts for the batch until it is collected or released, and lock the budgets until the transaction ends.
 
@@ -316,25 +310,27 @@ def reserve(
         ids = list(connection.execute(_hard(bounds).with_for_update(key_share=True)).scalars())
     found = budget_status.limited(asking.through(connection), ids, now=now)
     has_ended = batch.c.state.in_(FINISHED_BATCH)
-    over = exists().where(batch.c.id == budget_hold.c.batch_id, has_ended)
-    connection.execute(delete(budget_hold).where(one_of(ids, budget_hold.c.budget_id), over))
+    over = sa.exists().where(batch.c.id == budget_hold.c.batch_id, has_ended)
+    connection.execute(sa.delete(budget_hold).where(one_of(ids, budget_hold.c.budget_id), over))
     for id_, status in found.items():
         most = bounds[id_]
         if most > status.left_usd:
             said = f"{status.said}; the batch may cost up to {usd(most)}"
             raise BudgetUsedUp(said, {id_: most})
-        connection.execute(insert(budget_hold).values(budget_id=id_, batch_id=batch_id, usd=most))
+        connection.execute(
+            sa.insert(budget_hold).values(budget_id=id_, batch_id=batch_id, usd=most)
+        )
     note_lacking(connection, found, dict.fromkeys(found), now=now)
 
 
-def lock_free(connection: Connection, ids: Collection[BudgetId]) -> set[BudgetId]:
+def lock_free(connection: sa.Connection, ids: Collection[BudgetId]) -> set[BudgetId]:
     """Lock those of these budgets that no other transaction holds, without waiting."""
     free = _hard(ids).with_for_update(key_share=True, skip_locked=True)
     return set(connection.execute(free).scalars())
 
 
 def note_lacking(
-    connection: Connection,
+    connection: sa.Connection,
     found: Mapping[BudgetId, BudgetStatus],
     refused: Mapping[BudgetId, Decimal | None],
     *,
@@ -344,12 +340,12 @@ def note_lacking(
     for id_, lacked in refused.items():
         if lacked != found[id_].refused_usd:
             since = None if lacked is None else found[id_].refused_at or now
-            change = update(budget).where(budget.c.id == id_)
+            change = sa.update(budget).where(budget.c.id == id_)
             connection.execute(change.values(refused_at=since, refused_usd=lacked))
 
 
 def note_refused(
-    connection: Connection, lacking: Mapping[BudgetId, Decimal], *, now: datetime
+    connection: sa.Connection, lacking: Mapping[BudgetId, Decimal], *, now: datetime
 ) -> None:
     """Note the least that these budgets lacked for a batch."""
     found = budget_status.limited(asking.through(connection), lacking, now=now)
@@ -357,16 +353,16 @@ def note_refused(
 
 
 def left_usd(
-    connection: Connection, ids: Iterable[BudgetId], *, now: datetime
+    connection: sa.Connection, ids: Iterable[BudgetId], *, now: datetime
 ) -> dict[BudgetId, Decimal]:
     """Return what is left of these budgets now, without a lock: less may be left when it is asked for."""
     found = budget_status.limited(asking.through(connection), ids, now=now)
     return {id_: of.left_usd for id_, of in found.items()}
 
 
-def consumers_of(connection: Connection, ids: list[WorkId]) -> dict[WorkId, str | None]:
+def consumers_of(connection: sa.Connection, ids: list[WorkId]) -> dict[WorkId, str | None]:
     """Return the consumers of this work."""
-    wanted = select(work.c.id, item.c.consumer).join(item, item.c.id == work.c.item_id)
+    wanted = sa.select(work.c.id, item.c.consumer).join(item, item.c.id == work.c.item_id)
     rows = connection.execute(wanted.where(one_of(ids, work.c.id)))
     return {row.id: row.consumer for row in rows}
 
@@ -374,4 +370,4 @@ def consumers_of(connection: Connection, ids: list[WorkId]) -> dict[WorkId, str 
 def _hard(ids: Collection[BudgetId] | Mapping[BudgetId, Any]) -> Any:
     """Select those of these budgets that have a hard limit, in the order in which all transactions lock them."""
     hard = budget.c.hard_usd.is_not(None)
-    return select(budget.c.id).where(one_of(list(ids), budget.c.id), hard).order_by(budget.c.id)
+    return sa.select(budget.c.id).where(one_of(list(ids), budget.c.id), hard).order_by(budget.c.id)

@@ -11,21 +11,7 @@ from datetime import datetime, timedelta
 from functools import cache
 from typing import Any
 
-from sqlalchemy import (
-    ColumnElement,
-    Connection,
-    Select,
-    Text,
-    bindparam,
-    column,
-    func,
-    insert,
-    literal,
-    select,
-    text,
-    true,
-    update,
-)
+import sqlalchemy as sa
 
 from lanes.ids import BatchId, WorkId
 from lanes.money.estimates import Estimate
@@ -47,8 +33,8 @@ from lanes.workload.version import Version
 Routing = Callable[[Estimate], Route]
 OF_ROUTE = ("lane", "binds", "reason", "explanation", "realtime_usd", "batch_usd", "probability")
 TOLD = [each.name for each in route.c if each.name not in ("id", "decided_at", "binds")]
-GIVEN = [column(name, route.c[name].type) for name in TOLD] + [
-    column(name, work.c[name].type) for name in ("rank_at", "binds")
+GIVEN = [sa.column(name, route.c[name].type) for name in TOLD] + [
+    sa.column(name, work.c[name].type) for name in ("rank_at", "binds")
 ]
 ROUTING = 7_016_002  # advisory lock: one transaction routes at a time, even while the role of router changes hands
 
@@ -68,7 +54,7 @@ class RoutingStart:
 
 
 def begin(
-    connection: Connection, wait: timedelta, *, since: unrouted.Since | None = None
+    connection: sa.Connection, wait: timedelta, *, since: unrouted.Since | None = None
 ) -> RoutingStart:
     """Start a routing transaction, which waits for no lock longer than `wait`; one transaction routes at a time.
 
@@ -86,7 +72,7 @@ def begin(
 
 
 @cache
-def _begun() -> Select[*tuple[Any, ...]]:
+def _begun() -> sa.Select[*tuple[Any, ...]]:
     there = unrouted.have_received().subquery("there")
     of = {
         "names": there.c.name,
@@ -94,20 +80,20 @@ def _begun() -> Select[*tuple[Any, ...]]:
         "due_at": there.c.due_at,
         "ids": there.c.id,
     }
-    arrays = [func.array_agg(of_each).label(name) for name, of_each in of.items()]
-    lists = select(*arrays).subquery("lists")
-    return select(
-        func.set_config("lock_timeout", bindparam("wait", type_=Text), true()),
-        func.set_config("synchronous_commit", "off", true()),
-        func.pg_try_advisory_xact_lock(ROUTING).label("alone"),
-        select(amendment.c.id).where(amendment.c.outcome.is_(None)).exists().label("amended"),
-        select(budget.c.id).where(budget.c.soft_usd.is_not(None)).exists().label("limited"),
+    arrays = [sa.func.array_agg(of_each).label(name) for name, of_each in of.items()]
+    lists = sa.select(*arrays).subquery("lists")
+    return sa.select(
+        sa.func.set_config("lock_timeout", sa.bindparam("wait", type_=sa.Text), sa.true()),
+        sa.func.set_config("synchronous_commit", "off", sa.true()),
+        sa.func.pg_try_advisory_xact_lock(ROUTING).label("alone"),
+        sa.select(amendment.c.id).where(amendment.c.outcome.is_(None)).exists().label("amended"),
+        sa.select(budget.c.id).where(budget.c.soft_usd.is_not(None)).exists().label("limited"),
         *lists.c,
     )
 
 
 def save(
-    connection: Connection,
+    connection: sa.Connection,
     decided: Sequence[tuple[ReceivedItem, Version, Route]],
     *,
     now: datetime,
@@ -120,14 +106,14 @@ def save(
 
 
 @cache
-def _saved() -> Select[None]:
+def _saved() -> sa.Select[None]:
     """Build the statement that routes all given items :now, in the order in which they came, and notifies drains."""
-    given, now = split_records(GIVEN).cte("given"), bindparam("now", type_=Moment)
-    ordered = select(given.c.item_id).order_by(given.c.item_id).cte("ordered")
+    given, now = split_records(GIVEN).cte("given"), sa.bindparam("now", type_=Moment)
+    ordered = sa.select(given.c.item_id).order_by(given.c.item_id).cte("ordered")
     place = item_position.next_value().label("position")
-    numbered = select(ordered.c.item_id, place).cte("numbered")
+    numbered = sa.select(ordered.c.item_id, place).cte("numbered")
     placed = (
-        update(item)
+        sa.update(item)
         .where(item.c.id == numbered.c.item_id)
         .values(position=numbered.c.position)
         .returning(
@@ -141,27 +127,27 @@ def _saved() -> Select[None]:
         .cte("placed")
     )
     of_route = {each: given.c[each] for each in TOLD} | {"decided_at": now}
-    in_order = select(*of_route.values()).order_by(given.c.item_id)
-    routed = insert(route).from_select(list(of_route), in_order).cte("routed")
-    of_work: dict[str, ColumnElement[Any]] = {
+    in_order = sa.select(*of_route.values()).order_by(given.c.item_id)
+    routed = sa.insert(route).from_select(list(of_route), in_order).cte("routed")
+    of_work: dict[str, sa.ColumnElement[Any]] = {
         "item_id": placed.c.id,
         "workload": placed.c.workload,
         "version_id": given.c.version_id,
         "lane": given.c.lane,
-        "purpose": literal(Purpose.ANSWER),
+        "purpose": sa.literal(Purpose.ANSWER),
         "revision": placed.c.revision,
-        "state": literal(WorkState.READY),
+        "state": sa.literal(WorkState.READY),
         "ready_at": now,
         "rank_at": given.c.rank_at,
         "due_at": placed.c.due_at,
         "binds": given.c.binds,
         "urgent": placed.c.urgent,
-        "consumer": func.coalesce(placed.c.consumer, ""),
+        "consumer": sa.func.coalesce(placed.c.consumer, ""),
         "waits_since": now,
     }
-    owed = select(*of_work.values()).join_from(placed, given, given.c.item_id == placed.c.id)
-    owing = insert(work).from_select(list(of_work), owed.order_by(placed.c.id)).cte("owing")
-    return select(signals.waking()).add_cte(routed, owing)
+    owed = sa.select(*of_work.values()).join_from(placed, given, given.c.item_id == placed.c.id)
+    owing = sa.insert(work).from_select(list(of_work), owed.order_by(placed.c.id)).cte("owing")
+    return sa.select(signals.waking()).add_cte(routed, owing)
 
 
 def _row(item: ReceivedItem, version: Version, made: Route) -> dict[str, Any]:
@@ -228,7 +214,7 @@ select case when bool_or(g.lane = 'realtime') then pg_notify('lanes', '') end fr
 
 
 def free_to_move(
-    connection: Connection,
+    connection: sa.Connection,
     batches: Mapping[WorkId, BatchId | None],
     *,
     off: Lane,
@@ -240,16 +226,18 @@ def free_to_move(
     """
     ids, owners = list(batches), list(batches.values())
     given = {"ids": ids, "batches": owners, "lane": off, "once": [str(each) for each in once]}
-    return list(connection.execute(text(FREE_TO_MOVE), given).all())
+    return list(connection.execute(sa.text(FREE_TO_MOVE), given).all())
 
 
-def facts_of(connection: Connection, ids: Sequence[WorkId]) -> list[Any]:
+def facts_of(connection: sa.Connection, ids: Sequence[WorkId]) -> list[Any]:
     """Return the same facts of work that this transaction has locked already."""
     given = {"ids": list(ids), "batches": [None] * len(ids)}
-    return list(connection.execute(text(FACTS), given).all())
+    return list(connection.execute(sa.text(FACTS), given).all())
 
 
-def change(connection: Connection, moves: Sequence[tuple[Any, Routing]], *, now: datetime) -> int:
+def change(
+    connection: sa.Connection, moves: Sequence[tuple[Any, Routing]], *, now: datetime
+) -> int:
     """Route each item by what it costs today, and let its work follow; return how many changed lanes.
 
     The last route's prices stand in where a model has no price any more, and the old rank where the version cannot
@@ -271,5 +259,5 @@ def change(connection: Connection, moves: Sequence[tuple[Any, Routing]], *, now:
         rank = row.rank_at if version is None else rank_at(row, version)
         own = {"work_id": row.id, "moves": row.state == WorkState.READY, "rank_at": rank}
         rows.append(own | {name: getattr(made, name) for name in OF_ROUTE})
-    connection.execute(text(CHANGE), {"rows": document_of(rows), "now": now})
+    connection.execute(sa.text(CHANGE), {"rows": document_of(rows), "now": now})
     return len(rows)

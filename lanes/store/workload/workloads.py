@@ -9,21 +9,8 @@ from threading import Lock
 from typing import Any
 from weakref import WeakKeyDictionary
 
+import sqlalchemy as sa
 from pydantic import ValidationError
-from sqlalchemy import (
-    ARRAY,
-    Connection,
-    Engine,
-    Select,
-    Text,
-    any_,
-    bindparam,
-    cast,
-    func,
-    select,
-    true,
-    update,
-)
 from sqlalchemy.dialects.postgresql import JSONB, insert
 
 from lanes.errors import ActionRefused, SpecInvalid, UnknownWorkload
@@ -48,7 +35,7 @@ class InForce:
     canaries: dict[str, Canary] = field(default_factory=dict[str, Canary])
 
 
-def publish(connection: Connection, name: str, spec: Spec, *, now: datetime) -> Version:
+def publish(connection: sa.Connection, name: str, spec: Spec, *, now: datetime) -> Version:
     """Put the version with this content in force; new content gets the next number, known content its old one.
 
     A workload's first version also sets its first split. If the content is in force already, nothing is locked.
@@ -65,26 +52,26 @@ def publish(connection: Connection, name: str, spec: Spec, *, now: datetime) -> 
     return stored
 
 
-def is_in_force(connection: Connection, name: str, spec: Spec) -> bool:
+def is_in_force(connection: sa.Connection, name: str, spec: Spec) -> bool:
     """Return whether the workload's version in force has this content."""
     return connection.execute(_standing(name, content_hash(spec))).first() is not None
 
 
-def _standing(name: str, content: str) -> Select[Any, int]:
+def _standing(name: str, content: str) -> sa.Select[Any, int]:
     """Return the version in force of a workload, if it has this content."""
     return (
-        select(version.c.id, version.c.number)
+        sa.select(version.c.id, version.c.number)
         .join(workload, workload.c.version_id == version.c.id)
         .where(workload.c.name == name, version.c.hash == content)
     )
 
 
-def write(connection: Connection, name: str, **values: Any) -> None:
+def write(connection: sa.Connection, name: str, **values: Any) -> None:
     """Write columns of a workload, which the caller has locked."""
-    connection.execute(update(workload).where(workload.c.name == name).values(**values))
+    connection.execute(sa.update(workload).where(workload.c.name == name).values(**values))
 
 
-def lock_without_canary(connection: Connection, name: str) -> VersionId | None:
+def lock_without_canary(connection: sa.Connection, name: str) -> VersionId | None:
     """Lock the workload, and return its version in force.
 
     Raises:
@@ -93,7 +80,7 @@ def lock_without_canary(connection: Connection, name: str) -> VersionId | None:
     """
     lock(connection, name)
     row = connection.execute(
-        select(workload.c.version_id, workload.c.candidate_share, version.c.number)
+        sa.select(workload.c.version_id, workload.c.candidate_share, version.c.number)
         .join_from(workload, version, version.c.id == workload.c.candidate_id, isouter=True)
         .where(workload.c.name == name)
     ).first()
@@ -105,7 +92,7 @@ def lock_without_canary(connection: Connection, name: str) -> VersionId | None:
     return None if row is None else row.version_id
 
 
-def lock(connection: Connection, name: str) -> None:
+def lock(connection: sa.Connection, name: str) -> None:
     """Lock the workload against other changes until this transaction ends; submissions to it go on.
 
     Raises:
@@ -113,11 +100,13 @@ def lock(connection: Connection, name: str) -> None:
     """
     with waiting_at_most(connection, LOCK_PATIENCE):
         connection.execute(
-            select(workload.c.name).where(workload.c.name == name).with_for_update(key_share=True)
+            sa.select(workload.c.name)
+            .where(workload.c.name == name)
+            .with_for_update(key_share=True)
         )
 
 
-def store(connection: Connection, name: str, spec: Spec, *, now: datetime) -> Version:
+def store(connection: sa.Connection, name: str, spec: Spec, *, now: datetime) -> Version:
     """Return the version with this content, stored and not put in force; the workload is locked.
 
     Raises:
@@ -131,10 +120,10 @@ def store(connection: Connection, name: str, spec: Spec, *, now: datetime) -> Ve
         )
     lock_without_canary(connection, name)
     of_this, row = version.c.workload == name, (version.c.id, version.c.number)
-    found = connection.execute(select(*row).where(of_this, version.c.hash == content)).first()
+    found = connection.execute(sa.select(*row).where(of_this, version.c.hash == content)).first()
     if found is None:
         last = connection.execute(
-            select(func.coalesce(func.max(version.c.number), 0)).where(of_this)
+            sa.select(sa.func.coalesce(sa.func.max(version.c.number), 0)).where(of_this)
         ).scalar_one()
         values = {"hash": content, "spec": spec.model_dump(mode="json"), **_columns(spec)}
         found = connection.execute(
@@ -150,12 +139,12 @@ def store(connection: Connection, name: str, spec: Spec, *, now: datetime) -> Ve
     return Version(found.id, name, found.number, spec)
 
 
-def put_in_force(connection: Connection, name: str, id: VersionId) -> None:
+def put_in_force(connection: sa.Connection, name: str, id: VersionId) -> None:
     """Put a stored version of the workload in force, and no candidate any more; the workload must be locked."""
     its, differs = workload.c.name == name, workload.c.version_id.is_distinct_from(id)
-    provider = select(version.c.provider).where(version.c.id == id).scalar_subquery()
+    provider = sa.select(version.c.provider).where(version.c.id == id).scalar_subquery()
     connection.execute(
-        update(workload)
+        sa.update(workload)
         .where(its, differs)
         .values(version_id=id, candidate_id=None, provider=provider)
     )
@@ -182,15 +171,15 @@ def _columns(spec: Spec) -> dict[str, Any]:
     }
 
 
-def in_force(connection: Connection) -> dict[str, Version]:
+def in_force(connection: sa.Connection) -> dict[str, Version]:
     """Return the readable version in force of every workload, by name."""
     return read_in_force(connection).versions
 
 
-def read_in_force(connection: Connection) -> InForce:
+def read_in_force(connection: sa.Connection) -> InForce:
     """Return the version in force of every workload, and the problems of those that cannot be read."""
     rows = connection.execute(
-        select(workload.c.name, version.c.id)
+        sa.select(workload.c.name, version.c.id)
         .join(version, version.c.id == workload.c.version_id)
         .order_by(workload.c.name)
     ).all()
@@ -199,7 +188,7 @@ def read_in_force(connection: Connection) -> InForce:
     return InForce(readable, read.unreadable)
 
 
-def to_route(connection: Connection, names: Iterable[str]) -> tuple[InForce, Splits]:
+def to_route(connection: sa.Connection, names: Iterable[str]) -> tuple[InForce, Splits]:
     """Return the versions in force of these workloads with their canaries, and their splits."""
     rows = connection.execute(_to_route(), {"names": list(names)}).all()
     tried = {row.candidate_id for row in rows if row.candidate_share}
@@ -214,16 +203,16 @@ def to_route(connection: Connection, names: Iterable[str]) -> tuple[InForce, Spl
 
 
 @cache
-def _to_route() -> Select[*tuple[Any, ...]]:
+def _to_route() -> sa.Select[*tuple[Any, ...]]:
     newest = (
-        select(split.c.consumer, split.c.basis_points)
+        sa.select(split.c.consumer, split.c.basis_points)
         .where(split.c.workload == workload.c.name)
         .distinct(split.c.consumer)
         .order_by(split.c.consumer, split.c.id.desc())
         .lateral("newest")
     )
     return (
-        select(
+        sa.select(
             workload.c.name,
             version.c.id,
             workload.c.candidate_id,
@@ -232,14 +221,14 @@ def _to_route() -> Select[*tuple[Any, ...]]:
         )
         .select_from(
             workload.join(version, version.c.id == workload.c.version_id).join(
-                newest, true(), isouter=True
+                newest, sa.true(), isouter=True
             )
         )
-        .where(workload.c.name == any_(bindparam("names", type_=ARRAY(Text))))
+        .where(workload.c.name == sa.any_(sa.bindparam("names", type_=sa.ARRAY(sa.Text))))
     )
 
 
-def current(connection: Connection, name: str) -> Version | None:
+def current(connection: sa.Connection, name: str) -> Version | None:
     """Return the version in force of that workload, or None if none was published.
 
     Raises:
@@ -249,29 +238,29 @@ def current(connection: Connection, name: str) -> Version | None:
     return None if id_ is None else one(connection, id_)
 
 
-def current_id(connection: Connection, name: str) -> VersionId | None:
+def current_id(connection: sa.Connection, name: str) -> VersionId | None:
     """Return the id of the version in force of that workload, readable or not; None if none was published."""
     return connection.execute(
-        select(workload.c.version_id).where(workload.c.name == name)
+        sa.select(workload.c.version_id).where(workload.c.name == name)
     ).scalar_one_or_none()
 
 
-def versions(connection: Connection, ids: Iterable[VersionId]) -> dict[VersionId, Version]:
+def versions(connection: sa.Connection, ids: Iterable[VersionId]) -> dict[VersionId, Version]:
     """Return those versions by id, without those that cannot be read."""
     return known(connection, ids).versions
 
 
 def numbered(
-    connection: Connection, name: str, numbers: Iterable[int | None]
+    connection: sa.Connection, name: str, numbers: Iterable[int | None]
 ) -> dict[int | None, Version]:
     """Return those versions of a workload by number, without those that cannot be read."""
     of_these = version.c.number.in_([each for each in numbers if each is not None])
-    ids = select(version.c.id).where(version.c.workload == name, of_these)
+    ids = sa.select(version.c.id).where(version.c.workload == name, of_these)
     found = versions(connection, connection.execute(ids).scalars())
     return {each.number: each for each in found.values()}
 
 
-def one(connection: Connection, id: VersionId) -> Version:
+def one(connection: sa.Connection, id: VersionId) -> Version:
     """Return that version.
 
     Raises:
@@ -283,24 +272,26 @@ def one(connection: Connection, id: VersionId) -> Version:
     return read.versions[id]
 
 
-def as_stored(connection: Connection, spec: Spec) -> Spec:
+def as_stored(connection: sa.Connection, spec: Spec) -> Spec:
     """Return the spec as the database would return it, with keys in its own order."""
-    kept: Any = connection.execute(select(cast(spec.model_dump(mode="json"), JSONB))).scalar_one()
+    kept: Any = connection.execute(
+        sa.select(sa.cast(spec.model_dump(mode="json"), JSONB))
+    ).scalar_one()
     return Spec.stored(kept)
 
 
-def check_known(connection: Connection, name: str) -> None:
+def check_known(connection: sa.Connection, name: str) -> None:
     """Check that a version of the workload was published.
 
     Raises:
         UnknownWorkload: none was.
     """
-    its = select(workload.c.name).where(workload.c.name == name)
+    its = sa.select(workload.c.name).where(workload.c.name == name)
     if connection.execute(its).first() is None:
         raise UnknownWorkload(f'there is no workload "{name}"; correct the name, or publish it')
 
 
-def pause(connection: Connection, name: str, *, since: datetime | None) -> bool:
+def pause(connection: sa.Connection, name: str, *, since: datetime | None) -> bool:
     """Pause the workload's claims (or resume them with `since` None); return False if there is none.
 
     A version that the provider refused is asked again, too.
@@ -309,28 +300,28 @@ def pause(connection: Connection, name: str, *, since: datetime | None) -> bool:
     if since is None:
         values |= {"refused_version_id": None, "refused_lane": None, "refused_at": None}
     found = connection.execute(
-        update(workload).where(workload.c.name == name).values(values).returning(workload.c.name)
+        sa.update(workload).where(workload.c.name == name).values(values).returning(workload.c.name)
     )
     return found.first() is not None
 
 
-def set_split(connection: Connection, new: Split, *, who: str, why: str, now: datetime) -> None:
+def set_split(connection: sa.Connection, new: Split, *, who: str, why: str, now: datetime) -> None:
     """Put a split in force; the log says who set it and why."""
     connection.execute(insert(split).values(**asdict(new), who=who, why=why, set_at=now))
 
 
 def inherit_split(
-    connection: Connection, name: str, consumer: str, *, who: str, why: str, now: datetime
+    connection: sa.Connection, name: str, consumer: str, *, who: str, why: str, now: datetime
 ) -> None:
     """Let the workload's split count for a consumer again; the log says who wanted it and why."""
     inherits = {"workload": name, "consumer": consumer, "basis_points": None}
     connection.execute(insert(split).values(**inherits, who=who, why=why, set_at=now))
 
 
-def splits(connection: Connection) -> Splits:
+def splits(connection: sa.Connection) -> Splits:
     """Return the splits in force."""
     newest = (
-        select(split.c.workload.label("name"), split.c.consumer, split.c.basis_points)
+        sa.select(split.c.workload.label("name"), split.c.consumer, split.c.basis_points)
         .distinct(split.c.workload, split.c.consumer)
         .order_by(split.c.workload, split.c.consumer, split.c.id.desc())
     )
@@ -348,7 +339,7 @@ def _own(newest: Iterable[Any]) -> list[Split]:
 
 MOST_KEPT = 256  # versions that are kept of a database: those that were asked for last
 
-_kept: WeakKeyDictionary[Engine, OrderedDict[VersionId, Version]] = WeakKeyDictionary()
+_kept: WeakKeyDictionary[sa.Engine, OrderedDict[VersionId, Version]] = WeakKeyDictionary()
 _lock = Lock()
 
 
@@ -361,7 +352,7 @@ class KnownVersions:
 
 
 def known(
-    connection: Connection, ids: Iterable[VersionId], *, most: int = MOST_KEPT
+    connection: sa.Connection, ids: Iterable[VersionId], *, most: int = MOST_KEPT
 ) -> KnownVersions:
     """Return those versions; the database is asked only for those that are not cached. The last `most` are cached."""
     wanted = set(ids)
@@ -369,7 +360,7 @@ def known(
     unknown = wanted - found.versions.keys()
     if not unknown:
         return found
-    stored = select(version.c.id, version.c.workload, version.c.number, version.c.spec).where(
+    stored = sa.select(version.c.id, version.c.workload, version.c.number, version.c.spec).where(
         one_of(unknown, version.c.id)
     )
     read: list[Version] = []
@@ -383,7 +374,7 @@ def known(
     return found
 
 
-def _remembered(engine: Engine, wanted: set[VersionId]) -> dict[VersionId, Version]:
+def _remembered(engine: sa.Engine, wanted: set[VersionId]) -> dict[VersionId, Version]:
     with _lock:
         kept = _kept.get(engine, OrderedDict[VersionId, Version]())
         found = {id_: kept[id_] for id_ in wanted if id_ in kept}
@@ -392,7 +383,7 @@ def _remembered(engine: Engine, wanted: set[VersionId]) -> dict[VersionId, Versi
     return found
 
 
-def _remember(engine: Engine, read: Sequence[Version], most: int) -> None:
+def _remember(engine: sa.Engine, read: Sequence[Version], most: int) -> None:
     with _lock:
         kept = _kept.setdefault(engine, OrderedDict())
         kept.update({each.id: each for each in read})
