@@ -75,6 +75,8 @@ LISTED = {
     "results of none": ListingQuery("idle"),
     "failed results": ListingQuery("tickets", [ItemState.FAILED]),
     "canceled results": ListingQuery("tickets", [ItemState.CANCELED]),
+    "routed results": ListingQuery("tickets", [ItemState.ROUTED]),
+    "answered results, none": ListingQuery("letters", [ItemState.ANSWERED]),
 }
 SINCE_LISTED = {
     "results since an hour": timedelta(hours=1),

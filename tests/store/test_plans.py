@@ -18,7 +18,7 @@ from lanes.ids import GenerationId, IncidentId, ItemId, VersionId
 from lanes.promises.incident import EVERYBODY, Incident, Promise
 from lanes.realtime.circuit import Fault
 from lanes.routing.second_look import DoubtfulItem
-from lanes.settling.listing import BEGIN, ListingPlace, ListingQuery, ResultRequest
+from lanes.settling.listing import BEGIN, END, ListingPlace, ListingQuery, ResultRequest
 from lanes.stand.postgres import Running
 from lanes.store import asking, work
 from lanes.store.advice.advice import evidence
@@ -35,11 +35,11 @@ from lanes.store.rollouts import rollout_measures
 from lanes.store.routing import mix, routes, second_look, turnarounds
 from lanes.store.routing.second_look import QueuePlace
 from lanes.store.settling import jobs, results, story, writing
-from lanes.store.settling.listing import LOOKED_AT, NEWEST_FIRST, page
+from lanes.store.settling.listing import LOOKED_AT, NEWEST_FIRST, OLDEST_FIRST, ListingOrder, page
 from lanes.store.settling.news import Gap, News
 from lanes.store.workload import candidates
 from lanes.store.workload.accounts import LaneAccount
-from lanes.words import Lane, Reason
+from lanes.words import ItemState, Lane, Reason
 from tests.conftest import NOON, later
 from tests.examples import incident_of, publish, spec, version
 from tests.rollouts import ERRORS, begin, playbook, step
@@ -616,6 +616,36 @@ def test_a_gate_on_a_new_version_reads_what_was_routed_since_its_step_began_and_
     assert rows["route"] > 20, dict(rows)
     assert sum(rows[table] for table in BIG) <= 30_000, dict(rows)
     assert not any(rows[table] >= items_of_history // 5 for table in rows), dict(rows)
+
+
+STOOD = """
+insert into lanes.figure (grain, at, workload, lane, kind, word, n)
+select distinct grain, date_trunc(grain, at, 'UTC'), 'letters', 'batch', 'item', word, number
+  from generate_series(cast(:now as timestamptz), cast(:now as timestamptz) + interval '20 hours', interval '1 hour') at
+ cross join (values ('hour'), ('day')) g (grain)
+ cross join (values ('open', 1), ('answered', 0)) w (word, number)
+"""
+
+
+@PLANS
+@pytest.mark.parametrize("since", [None, YORE, later(hours=-1)])
+@pytest.mark.parametrize(("begin", "order"), [(BEGIN, OLDEST_FIRST), (END, NEWEST_FIRST)])
+def test_a_page_of_a_state_passes_over_the_hours_that_have_no_item_in_it(
+    history: Connection, since: datetime | None, begin: ListingPlace, order: ListingOrder
+) -> None:
+    history.execute(text("set local session_replication_role = replica"))
+    history.execute(text(STOOD), {"now": NOON})
+
+    def first(state: ItemState) -> int:
+        wanted = ListingQuery("letters", [state], since)
+        return len(page(history, wanted, onwards=begin, order=order).items)
+
+    for none in ItemState.ANSWERED, ItemState.CANCELED:
+        rows = read(history, lambda state=none: first(state))
+        assert first(none) == sum(rows[table] for table in BIG) == 0, dict(rows)
+    rows = read(history, lambda: first(ItemState.ROUTED))
+    assert first(ItemState.ROUTED) > 1_000
+    assert sum(rows[table] for table in BIG) <= 20 * LOOKED_AT, dict(rows)
 
 
 UNROUTED = """

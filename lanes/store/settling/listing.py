@@ -24,6 +24,7 @@ from lanes.settling.listing import (
     ListingQuery,
     choose,
 )
+from lanes.statistics.figures import Grain, Kind, Stands
 from lanes.store.asking import read_as
 from lanes.store.tables import version, workload
 from lanes.store.workload import workloads
@@ -140,10 +141,39 @@ select exists (select from lanes.work where workload = :workload and state = 'cl
     ItemState.RECEIVED: text("""
 select exists (select from lanes.item where workload = :workload and position is null and canceled_at is null)
 """),
-    ItemState.FAILED: text("""
-select exists (select from lanes.item where workload = :workload and failed_at is not null)
-"""),
 }
+# How figures count the other states, by the hour in which an item was received.
+COUNTED_AS = {
+    ItemState.ROUTED: Stands.OPEN,
+    ItemState.WORKING: Stands.OPEN,
+    ItemState.ANSWERED: Stands.ANSWERED,
+    ItemState.SETTLED: Stands.SETTLED,
+    ItemState.FAILED: Stands.FAILED,
+    ItemState.CANCELED: Stands.CANCELED,
+}
+# The next hour, from that of a place on, in which items were received that now stand so. Days lead to it, because they are few:
+# that of the place, whose items may all be behind it, and the next one.
+OF_STATES = f"kind = '{Kind.ITEM}' and workload = :workload and word = any (:words)"
+COUNTED = f"""
+with unfolded as materialized (
+  select date_trunc('day', at, 'UTC') as day, date_trunc('hour', at, 'UTC') as hour, n
+    from lanes.figure_delta where {OF_STATES}),
+days as (
+  select day from (
+    select at as day, n from lanes.figure where grain = '{Grain.DAY}' and {OF_STATES}
+       and at {{beyond}}= date_trunc('day', cast(:at as timestamptz), 'UTC')
+    union all
+    select day, n from unfolded where day {{beyond}}= date_trunc('day', cast(:at as timestamptz), 'UTC')) each
+   group by day having sum(n) > 0 order by day {{order}} limit 2)
+select hour {{ahead}} as at from days d
+ cross join lateral (
+   select at as hour, n from lanes.figure
+    where grain = '{Grain.HOUR}' and {OF_STATES} and at >= d.day and at < d.day + interval '24 hours'
+   union all
+   select hour, n from unfolded u where u.day = d.day) each
+ where hour {{beyond}}= date_trunc('hour', cast(:at as timestamptz), 'UTC')
+ group by hour having sum(n) > 0 order by hour {{order}} limit 1
+"""
 
 
 @dataclass(frozen=True)
@@ -154,6 +184,7 @@ class ListingOrder:
     window: TextClause
     of_job: TextClause
     changed: TextClause
+    counted: TextClause
     in_states: TextClause
     last_of_many: TextClause
     among: TextClause
@@ -166,15 +197,14 @@ START = {
 }
 
 
-def _order(step: int, beyond: str, order: str) -> ListingOrder:
-    each = WINDOW, OF_JOB, CHANGED, IN_STATES, LAST_OF_MANY, AMONG
-    return ListingOrder(
-        step, *(text(one.format(beyond=beyond, order=order, start=START[beyond])) for one in each)
-    )
+def _order(step: int, beyond: str, order: str, ahead: str) -> ListingOrder:
+    each = WINDOW, OF_JOB, CHANGED, COUNTED, IN_STATES, LAST_OF_MANY, AMONG
+    parts = {"beyond": beyond, "order": order, "ahead": ahead, "start": START[beyond]}
+    return ListingOrder(step, *(text(one.format(**parts)) for one in each))
 
 
-OLDEST_FIRST = _order(1, ">", "asc")
-NEWEST_FIRST = _order(-1, "<", "desc")
+OLDEST_FIRST = _order(1, ">", "asc", "")
+NEWEST_FIRST = _order(-1, "<", "desc", "+ interval '1 hour'")
 
 
 def page(
@@ -186,17 +216,20 @@ def page(
 ) -> ListingPage:
     """Return the first wanted items beyond that place; a page may be empty although more follow."""
     given = {**_given(wanted), "most": LOOKED_AT, "many": PASSED_OVER}
-    if _is_none(connection, wanted, given):
+    states = [each for each in wanted.states if _may_be(connection, each, given)]
+    if wanted.states and not states:
         return ListingPage()
-    is_since = wanted.since is not None and wanted.job_id is None
-    if is_since and onwards in (BEGIN, END):
-        if (first := _before_change(connection, order, given, onwards)) is None:
+    is_of_job = wanted.job_id is not None
+    if ItemState.RECEIVED not in states:
+        given["words"] = [str(COUNTED_AS[each]) for each in states]
+    if not is_of_job and onwards in (BEGIN, END):
+        if (first := _before_wanted(connection, order, given, onwards)) is None:
             return ListingPage()
         onwards = first
     given |= onwards.given()
-    is_sifted = bool(wanted.states) and wanted.job_id is None and not is_since
-    window = order.window if wanted.job_id is None else order.of_job
-    looked_at = _places(connection, order.in_states if is_sifted else window, given)
+    is_sifted = bool(states) and not is_of_job
+    window = order.in_states if is_sifted else order.of_job if is_of_job else order.window
+    looked_at = _places(connection, window, given)
     last = looked_at[-1] if looked_at else None
     if is_sifted and len(looked_at) < LOOKED_AT:
         last = next(iter(_places(connection, order.last_of_many, given)), None)
@@ -204,25 +237,28 @@ def page(
     found, is_cut = _some(connection, order.among, {**given, "ids": ids})
     if is_cut:
         last = ListingPlace(found[-1].received_at, found[-1].item_id)
-    elif is_since and last is not None and not found:
-        last = _before_change(connection, order, given, last)
+    elif not is_of_job and last is not None and not found:
+        last = _before_wanted(connection, order, given, last)
     return ListingPage(found, last)
 
 
-def _is_none(connection: Connection, wanted: ListingQuery, given: dict[str, Any]) -> bool:
-    """Return whether an index says that no item of the workload is in any of the wanted states."""
-    states = {*wanted.states}
-    return (
-        bool(states)
-        and states <= MAYBE_IN.keys()
-        and not any(connection.scalar(MAYBE_IN[each], given) for each in states)
-    )
+def _may_be(connection: Connection, state: ItemState, given: dict[str, Any]) -> bool:
+    """Return whether an item of the workload may be in that state, as far as an index says."""
+    return state not in MAYBE_IN or bool(connection.scalar(MAYBE_IN[state], given))
 
 
-def _before_change(
+def _before_wanted(
     connection: Connection, order: ListingOrder, given: dict[str, Any], beyond: ListingPlace
 ) -> ListingPlace | None:
-    """Return the place before the next item that has changed; None where none has."""
+    """Return a place before the next item that stands and has changed as is wanted; None where none does."""
+    if given.get("words"):
+        at = connection.scalar(order.counted, given | beyond.given())
+        if at is None:
+            return None
+        furthest = max if order.step > 0 else min
+        beyond = furthest(beyond, ListingPlace(at, ItemId(0)))
+    if given["since"] is None:
+        return beyond
     for each in _places(connection, order.changed, given | beyond.given()):
         return ListingPlace(each.received_at, ItemId(each.item_id - order.step))
     return None
