@@ -527,30 +527,6 @@ async def test_a_pack_at_which_the_provider_fails_while_others_are_answered_is_a
 # -- large answers
 
 
-@pytest.mark.slow
-async def test_a_chunk_of_results_is_bounded_by_its_bytes_too(
-    at: Connections, endpoint: Endpoint, sender: Sender, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    saved: list[int] = []
-
-    async def counting(db: Database, attempts: Any, **more: Any) -> Any:
-        saved.append(len(attempts))
-        return await save(db, attempts, **more)
-
-    save = collect.save
-    monkeypatch.setattr(collect, "save", counting)
-    await sender.items(*KEYS, lane=Lane.BATCH)
-    batch = await submit_and_end(at, endpoint)
-    assert batch.provider_batch_id is not None
-    client = await at.client()
-    async with client.messages.batches.with_streaming_response.results(
-        batch.provider_batch_id
-    ) as stream:
-        longest = max(map(len, (await stream.read()).splitlines()))
-    await collect.bring_home(at, batch, chunk_bytes=2 * longest)
-    assert (max(saved), sum(saved)) in [(2, 12), (3, 12)]
-
-
 # -- many batches
 
 

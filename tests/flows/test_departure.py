@@ -212,20 +212,6 @@ async def test_a_held_batch_keeps_no_other_with_as_many_requests(
 
 
 @pytest.mark.slow
-async def test_a_single_pack_is_divided_where_its_one_request_could_not_be_told_apart(
-    at: Connections, sender: Sender, nap: Nap
-) -> None:
-    await sender.items("a", lane=Lane.BATCH, workload="bills")
-    await intended_only(at, await kind(at))
-    await at.db.run(doubts.hold, BatchId(1), note="several fit", now=await at.db.now())
-    await sender.items("d", "e", "f", lane=Lane.BATCH, workload="letters", batch_pack=3)
-    assert (await send_waiting(at, None, sleep=nap)).ending() == 3
-    assert await sender.rows(
-        "select requests, items from lanes.batch where workload = 'letters'"
-    ) == [(2, 3)]
-
-
-@pytest.mark.slow
 async def test_one_item_that_could_not_be_told_apart_waits_while_the_others_leave(
     at: Connections, sender: Sender, nap: Nap
 ) -> None:

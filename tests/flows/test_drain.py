@@ -161,20 +161,6 @@ async def test_the_limit_of_the_work_pool_that_was_read_last_holds_while_prefect
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("trouble", ["hangs", "answers 503"])
-async def test_a_prefect_server_in_trouble_delays_no_answer(
-    at: Connections, sender: Sender, prefect: PrefectStandIn, trouble: str
-) -> None:
-    prefect.hangs, prefect.status = trouble == "hangs", None if trouble == "hangs" else 503
-    async with drain(at, standing=False) as opened:
-        for number in range(5):
-            await sender.items(f"k{number}", lane=Lane.REALTIME)
-            async with asyncio.timeout(PROMPTLY_S):
-                await until_answered(opened, sender, f"k{number}")
-    assert await sender.rows("select count(*) > 0 from lanes.event_outbox") == [(True,)]
-
-
-@pytest.mark.slow
 async def test_what_gathers_takes_no_place_and_a_pack_larger_than_the_places_fills(
     at: Connections, sender: Sender, prefect: PrefectStandIn
 ) -> None:

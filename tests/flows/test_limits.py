@@ -1,12 +1,9 @@
 """The provider's limits as a drain meets them, by the real SDK over HTTP: calls are held back, and neither refused nor lost."""
 
 import asyncio
-from collections.abc import Callable
 
 import pytest
 
-import tasks.sharing
-from anthropic_standin.limits import AccountLimits
 from anthropic_standin.testing import Endpoint
 from lanes.realtime.limiter import Pack
 from lanes.routing.capacity import LimitKind
@@ -15,7 +12,7 @@ from lanes.words import Lane
 from tasks.connections import Connections
 from tasks.drain import Drain, drain
 from tests.conftest import NOON
-from tests.flows.conftest import RunLog, Sender
+from tests.flows.conftest import Sender
 from tests.prefect_standin import PrefectStandIn
 from tests.unit.realtime.work import claimed
 
@@ -98,40 +95,6 @@ async def test_what_is_due_goes_before_what_is_not_while_the_limits_hold_calls_b
         await until_answered(opened, sender, 1, among="key = 'due'")
         assert await counted(sender, OPEN) >= 15
     assert refused(endpoint) == 0
-
-
-LIES: dict[str, Callable[[bytes, bytes], bytes]] = {
-    "nothing remains for ever": lambda name, value: (
-        b"2099-01-01T00:00:00Z" if name.endswith(b"reset") else b"0"
-    ),
-    "negative": lambda *_: b"-7",
-    "one a minute": lambda name, value: value if name.endswith(b"reset") else b"1",
-}
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("lie", LIES)
-async def test_headers_that_lie_stop_no_lane(
-    at: Connections,
-    endpoint: Endpoint,
-    sender: Sender,
-    prefect: PrefectStandIn,
-    monkeypatch: pytest.MonkeyPatch,
-    lie: str,
-) -> None:
-    honest, said = AccountLimits.headers, list[str]()
-    monkeypatch.setattr(
-        AccountLimits,
-        "headers",
-        lambda *a: [(name, LIES[lie](name, value)) for name, value in honest(*a)],
-    )
-    monkeypatch.setattr(tasks.sharing, "get_run_logger", lambda: RunLog(said))
-    await sender.items(*(f"k{n}" for n in range(18)), lane=Lane.REALTIME)
-    async with drain(at, standing=False) as opened:
-        await until_answered(opened, sender, 18, by_step_s=20)
-        await opened.main.share_limits()
-    assert len(said) == len(set(said))
-    assert said or lie == "nothing remains for ever"
 
 
 @pytest.mark.slow

@@ -265,24 +265,6 @@ async def test_large_events_travel_in_several_requests(
     assert prefect.requests.count("events") == 2
 
 
-@pytest.mark.slow
-async def test_what_must_be_known_overtakes_the_answers_that_are_under_way(
-    db: Database, prefect: PrefectStandIn
-) -> None:
-    await add(db, *(str(number) for number in range(150)))
-    async with publishing(db) as publisher:
-        publisher.wake.set()
-        await until(lambda: prefect.events)
-        failed = outbox.EventOut("lanes.item.failed", RESOURCE, {"key": "failed"})
-        await db.run(lambda connection: outbox.add(connection, [failed], now=NOON))
-        await until(lambda: len(set(told(prefect))) == 151)
-    keys = list(
-        dict.fromkeys(told(prefect))
-    )  # the end may cut a request that was taken: its events are told twice
-    assert keys.index("failed") < 150
-    assert [key for key in keys if key != "failed"] == [str(number) for number in range(150)]
-
-
 async def test_who_has_little_time_leaves_what_would_go_too_fast(
     db: Database, prefect: PrefectStandIn, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -32,7 +32,6 @@ from tests.flows.test_reconcile import Killed
 
 ITEMS = 100  # of which a primer saves two cents
 SENT = "select requests, marked_requests from lanes.batch where state <> 'released' order by id"
-WORK = "select state, count(*) from lanes.work group by 1 order by 1"
 
 
 async def waiting(sender: Sender, prefix: str, items: int = ITEMS, **more: object) -> None:

@@ -15,7 +15,7 @@ from lanes.ids import BatchId
 from lanes.promises.incident import Promise
 from lanes.provider import batches as provider
 from lanes.provider.errors import CallFailed
-from lanes.store.batch import batches, collection, creates, doubts
+from lanes.store.batch import batches, collection, creates
 from lanes.store.settling import decisions
 from lanes.words import BatchState, Lane
 from tasks import collect, collector
@@ -81,18 +81,6 @@ async def test_a_strangers_batch_of_equal_count_is_not_adopted_before_ours_would
     sender.time.passes(seconds=10)
     assert await reconcile_unresolved(at) is BatchFinding.WAIT
     assert await answered(at, prepared) is CreateAnswer.SUBMITTED
-
-
-async def test_the_grace_period_begins_when_the_create_ends(
-    at: Connections, endpoint: Endpoint, sender: Sender
-) -> None:
-    prepared = await intended(at, sender)
-    sender.time.passes(seconds=9)
-    await at.db.run(doubts.create_ended, prepared.batch_id, now=await at.db.now())
-    sender.time.passes(seconds=1)
-    assert await reconcile_unresolved(at) is BatchFinding.WAIT
-    sender.time.passes(seconds=4)
-    assert await reconcile_unresolved(at) is BatchFinding.RELEASE
 
 
 async def test_a_submitter_says_when_its_create_ended_without_an_answer(

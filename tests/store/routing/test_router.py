@@ -16,7 +16,7 @@ from lanes.store.workload import workloads
 from lanes.words import Lane
 from tests.conftest import NOON, later
 from tests.examples import admit, publish, route
-from tests.store.tries import explained, row, rows
+from tests.store.tries import explained, rows
 
 
 def test_positions_follow_the_order_of_admission_across_routings(connection: Connection) -> None:
@@ -46,16 +46,6 @@ def test_each_item_gets_one_route_and_one_work(connection: Connection) -> None:
         ("batch", "answer", "ready", letters.id),
     ]
     assert {each.ready_at for each in work} == {later(seconds=3)}
-
-
-def test_every_route_has_both_costs_a_reason_and_a_sentence(connection: Connection) -> None:
-    publish(connection, now=NOON)
-    admit(connection, "a", now=NOON)
-    route(connection, now=NOON)
-    decided = row(connection, "route_log")
-    assert 0 < decided.batch_usd == decided.realtime_usd / 2
-    assert decided.reason
-    assert decided.explanation.startswith("the split sends 0 % to real time, and bucket ")
 
 
 def test_rank_is_the_due_time_less_the_call_else_receipt_plus_patience(

@@ -234,22 +234,6 @@ def free_item(connection: Connection, key: str = "k", **fields: Any) -> ClaimedW
     return claimed_item(connection, key, lane=None, **fields)
 
 
-@pytest.mark.slow
-def test_a_lambda_item_that_may_wait_and_fails_in_real_time_falls_back_to_batch(
-    connection: Connection,
-) -> None:
-    letters = publish(connection, now=NOON, mode="lambda", max_failures=1, split_percent=100)
-    save(connection, tried(free_item(connection), Outcome.INVALID, error="nonsense"))
-    status = row(connection, "item_status")
-    assert (status.state, status.failure) == ("routed", None)
-    batch_id, (work,) = submit(connection, letters, now=later(minutes=1))
-    assert work.purpose == "answer"
-    save(connection, tried(work, output=B), batch_id=batch_id)
-    assert state(connection) == "settled"
-    assert row(connection, "current_results").standing == "authoritative"
-    assert rows(connection, "correction_log") == []
-
-
 def test_a_plain_item_that_may_wait_fails_only_once_both_lanes_spent_their_retry_budgets(
     connection: Connection,
 ) -> None:
@@ -274,18 +258,6 @@ def test_a_plain_item_that_may_wait_fails_only_once_both_lanes_spent_their_retry
     assert (state(connection), row(connection, "current_results").output) == ("settled", B)
     assert rows(connection, "correction_log") == []
     assert [each.items for each in rows(connection, "spend")] == [1, 1, 1]
-
-
-@pytest.mark.parametrize(
-    ("batch_model", "handed_over"), [("claude-haiku-5-5", False), ("claude-sonnet-5-5", True)]
-)
-def test_a_plain_item_whose_answers_cannot_be_used_goes_only_to_another_model(
-    connection: Connection, batch_model: str, handed_over: bool
-) -> None:
-    publish(connection, now=NOON, max_failures=1, split_percent=100, batch_model=batch_model)
-    save(connection, tried(free_item(connection), Outcome.REFUSED))
-    assert state(connection) == ("routed" if handed_over else "failed")
-    assert len(rows(connection, "route_log")) == 1 + handed_over
 
 
 def test_a_late_answer_of_a_lost_claim_settles_a_plain_item_and_its_batch_is_not_asked(
@@ -417,27 +389,6 @@ def rescued(connection: Connection, version: Version) -> tuple[BatchId, ClaimedW
     return batch_id, late, rescue
 
 
-@pytest.mark.parametrize("mode", ["plain", "lambda"])
-@pytest.mark.parametrize("first", list(Lane))
-def test_an_item_fails_only_when_none_of_its_work_is_open(
-    connection: Connection, mode: str, first: Lane
-) -> None:
-    batch_id, late, rescue = rescued(
-        connection, publish(connection, now=NOON, mode=mode, max_failures=1)
-    )
-    tries = (
-        [(rescue, None), (late, batch_id)]
-        if first is Lane.REALTIME
-        else [(late, batch_id), (rescue, None)]
-    )
-    save(connection, tried(tries[0][0], Outcome.INVALID), batch_id=tries[0][1])
-    assert state(connection) == "working"
-    assert events(connection, "lanes.item.failed") == []
-    save(connection, tried(tries[1][0], Outcome.POISON), batch_id=tries[1][1])
-    assert state(connection) == "failed"
-    assert len(events(connection, "lanes.item.failed")) == 1
-
-
 def test_of_two_passes_that_fail_in_one_save_the_last_one_fails_the_item(
     connection: Connection,
 ) -> None:
@@ -445,19 +396,6 @@ def test_of_two_passes_that_fail_in_one_save_the_last_one_fails_the_item(
     save(connection, tried(late, Outcome.INVALID), tried(rescue, Outcome.POISON, error="too long"))
     assert row(connection, "item_status").failure == "poison: too long (after 1 failed attempt)"
     assert len(events(connection, "lanes.item.failed")) == 1
-
-
-def test_with_lambda_the_open_batch_work_of_a_rescued_item_is_its_authoritative_pass(
-    connection: Connection,
-) -> None:
-    batch_id, late, rescue = rescued(connection, publish(connection, now=NOON, mode="lambda"))
-    save(connection, tried(rescue, output=A))
-    assert state(connection) == "answered"
-    assert [each.lane for each in rows(connection, "work", state="submitted")] == ["batch"]
-    assert rows(connection, "work", state="ready") == []
-    save(connection, tried(late, output=B), batch_id=batch_id)
-    assert row(connection, "current_results").output == B
-    assert len(rows(connection, "correction_log")) == 1
 
 
 def test_work_of_an_older_revision_keeps_no_item_from_failing(connection: Connection) -> None:
@@ -577,26 +515,6 @@ def test_a_provisional_answer_stays_when_the_item_is_canceled_afterwards(
     save(connection, tried(work, output=B), batch_id=batch_id)
     assert row(connection, "current_results").output == A
     assert state(connection) == "canceled"
-
-
-@pytest.mark.parametrize("purpose", ["shadow", "replay"])
-@pytest.mark.parametrize("outcome", [Outcome.VALID, Outcome.POISON])
-def test_a_shadow_or_replay_never_moves_the_item(
-    connection: Connection, purpose: str, outcome: Outcome
-) -> None:
-    publish(connection, now=NOON, max_failures=1)
-    work = claimed_item(connection)
-    connection.execute(
-        text("update lanes.work set purpose = :purpose, generation = 1"), {"purpose": purpose}
-    )
-    before = row(connection, "item")
-    save(connection, tried(work, outcome))
-    assert row(connection, "item") == before
-    assert rows(connection, "current_results") == []
-    assert (
-        events(connection, "lanes.item.answered") == events(connection, "lanes.item.failed") == []
-    )
-    assert row(connection, "attempt_log").outcome == outcome
 
 
 def test_of_two_passes_for_one_item_in_one_save_the_first_valid_answer_wins(

@@ -25,7 +25,7 @@ from tests.conftest import NOON
 from tests.examples import SCHEMA, admit, spec
 from tests.examples import publish as put_in_force
 from tests.prefect_standin import PrefectStandIn
-from tests.rollouts import begin, playbook, step, write
+from tests.rollouts import step, write
 
 Told = pytest.CaptureFixture[str]
 
@@ -432,19 +432,3 @@ def test_what_cannot_be_a_canary_is_refused_before_anything_changes(
     assert untouched(prefect)
     with pool.begin() as connection:
         assert candidates.find(connection, "letters") is None
-
-
-@pytest.mark.usefixtures("in_this_process")
-def test_nothing_is_published_while_a_canary_is_open(
-    pool: Engine, prefect: PrefectStandIn, capsys: Told
-) -> None:
-    stands(pool, prefect)
-    with pool.begin() as connection:
-        candidates.store(connection, "letters", spec(patience_s=5), now=NOON)
-        book = playbook(step(100), direction="version")
-        begin(connection, book, version=2)
-    assert publish(a_file(patience_s=9), yes=True) == 1
-    assert "open canary of version 2" in capsys.readouterr().err
-    assert publish(a_file(patience_s=9), canary="new-version", yes=True) == 1
-    assert "has an open rollout already" in capsys.readouterr().err
-    assert prefect.blocks["letters"] == spec().model_dump(mode="json")

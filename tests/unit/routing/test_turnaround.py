@@ -23,7 +23,6 @@ from tests.conftest import NOON, later
 from tests.took import MODEL, Took, laws, seen
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
-ASSUMED = stats.fisk(c=SHAPE, scale=HOUR.total_seconds())
 spans = st.integers(0, 200_000).map(lambda seconds: timedelta(seconds=seconds))
 moments = spans
 batches = st.builds(
