@@ -7,7 +7,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import Connection, Select, and_, false, func, select, text
+from sqlalchemy import Connection, Select, select, text
 
 from lanes.batch.batch import REPEATED, UNCONFIRMED, Stakes
 from lanes.errors import ActionRefused, StillLocked, UnknownWorkload
@@ -15,7 +15,6 @@ from lanes.ids import BatchId, WorkId
 from lanes.money.cost import upper_bound
 from lanes.packing import Claim, history_chars
 from lanes.settling import attempts
-from lanes.settling.attempts import LOST_LEASE
 from lanes.settling.outcome import Attempt, Judgment
 from lanes.store import signals
 from lanes.store.batch import batches, doubts
@@ -26,10 +25,10 @@ from lanes.store.routing import turnarounds
 from lanes.store.settling import outcomes
 from lanes.store.statements import call_bytes, characters, one_of
 from lanes.store.states import ANSWERING, OPEN_WORK
-from lanes.store.tables import attempt, batch, item, work
+from lanes.store.tables import batch, item, work
 from lanes.store.workload import workloads
 from lanes.units import counted
-from lanes.words import FINISHED_BATCH, BatchState, Lane, Outcome, WorkState
+from lanes.words import FINISHED_BATCH, BatchState, Lane, WorkState
 from lanes.workload.version import Version
 
 CHUNK = 500  # items given up in one statement
@@ -334,13 +333,3 @@ def retry(
     again = list(connection.execute(text(RETRY), given).scalars())
     signals.wake(connection)
     return sorted(again)
-
-
-def lost_by_leases(connection: Connection, failed: Sequence[WorkId]) -> set[WorkId]:
-    """Return which of this failed work has met nothing but lost leases."""
-    if not failed:
-        return set()
-    lost = and_(attempt.c.outcome == Outcome.UNKNOWN, func.starts_with(attempt.c.error, LOST_LEASE))
-    id_, lost_alone = attempt.c.work_id, func.bool_and(func.coalesce(lost, false()))
-    tried = select(id_).where(one_of(set(failed), id_)).group_by(id_).having(lost_alone)
-    return set(connection.execute(tried).scalars())

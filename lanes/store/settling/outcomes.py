@@ -22,9 +22,9 @@ from lanes.store.batch.orphans import LostWork
 from lanes.store.money import ledger
 from lanes.store.realtime import paid_claims
 from lanes.store.routing import routes
-from lanes.store.settling import decisions, pack_checks, refusals
+from lanes.store.settling import pack_checks, refusals
 from lanes.store.settling.pack_checks import LoneAnswer, PackedAnswer
-from lanes.store.settling.savable import LockedWork, ShownResult, lock, terms
+from lanes.store.settling.savable import LockedWork, ShownResult, lock, lost_by_leases, terms
 from lanes.store.settling.writing import write
 from lanes.store.statements import is_, one_of
 from lanes.store.states import is_answering
@@ -78,7 +78,7 @@ def save(
             (held if _is_in_force(each, row) else late).append((each, row, part))
     recorded, booked_before = _recorded(connection, [each.claim for each, _, _ in late])
     failed = [row.id for _, row, _ in late if row.state is WorkState.FAILED]
-    lost = decisions.lost_by_leases(connection, failed)
+    lost = lost_by_leases(connection, failed)
     rest = list[Held]()
     # before the rest: a newer failure must not fail an item that has an answer
     for each, row, part in late:

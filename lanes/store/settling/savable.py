@@ -13,6 +13,7 @@ from lanes.ids import ItemId, ResultId, VersionId, WorkId
 from lanes.promises.second_pass import SecondPasses
 from lanes.routing.lane_rules import may_wait
 from lanes.routing.prospect import Chance
+from lanes.settling.attempts import LOST_LEASE
 from lanes.settling.outcome import Attempt
 from lanes.settling.settle import Obligation
 from lanes.store.asking import read_as
@@ -20,7 +21,7 @@ from lanes.store.database import waiting_at_most
 from lanes.store.routing import turnarounds
 from lanes.store.statements import is_, one_of
 from lanes.store.states import is_answering, is_open_work
-from lanes.store.tables import item, result, revision, route, second_pass, version, work
+from lanes.store.tables import attempt, item, result, revision, route, second_pass, version, work
 from lanes.store.workload.workloads import versions
 from lanes.words import ANSWERING, Announces, Lane, Mode, Outcome, Purpose, Standing, WorkState
 from lanes.workload.context import LATE
@@ -353,3 +354,15 @@ def _look_ahead(connection: sa.Connection, due: Sequence[LockedWork], now: datet
         of, due_at = readable.get(row.terms.version_id), row.of_item.due_at
         if due_at is not None:
             row.chance = NONE if of is None else prospects.of(of).chance(due_at)
+
+
+def lost_by_leases(connection: sa.Connection, failed: Sequence[WorkId]) -> set[WorkId]:
+    """Return which of this failed work has met nothing but lost leases."""
+    if not failed:
+        return set()
+    lost = sa.and_(
+        attempt.c.outcome == Outcome.UNKNOWN, sa.func.starts_with(attempt.c.error, LOST_LEASE)
+    )
+    id_, lost_alone = attempt.c.work_id, sa.func.bool_and(sa.func.coalesce(lost, sa.false()))
+    tried = sa.select(id_).where(one_of(set(failed), id_)).group_by(id_).having(lost_alone)
+    return set(connection.execute(tried).scalars())
