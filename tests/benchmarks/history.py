@@ -198,8 +198,9 @@ select n, case n % 3 when 0 then 'desk' when 1 then 'mail' else 'night' end, n,
 """
 
 LABELS = """
-insert into lanes.label (item_id, expected, source, labeled_at)
-select n, jsonb_build_object('category', case when differs < 0.1 then 'b' else 'a' end), 'team', first_at + interval '1 hour'
+insert into lanes.label (item_id, expected, source, labeled_at, workload)
+select n, jsonb_build_object('category', case when differs < 0.1 then 'b' else 'a' end), 'team', first_at + interval '1 hour',
+       workload
   from public.seed where fate = 'answered' and n % 100 = 7
 """
 

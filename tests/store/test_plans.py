@@ -563,9 +563,9 @@ def test_a_function_that_tells_a_tenant_what_is_new_reads_no_history(
 
 
 LABELS = """
-insert into lanes.label (item_id, expected, source, labeled_at)
-select * from (select id, cast('{"category": "a"}' as jsonb), 'team', received_at from lanes.item where answered_at is not null
-                order by id desc limit 30000) newest order by id
+insert into lanes.label (item_id, expected, source, labeled_at, workload)
+select * from (select id, cast('{"category": "a"}' as jsonb), 'team', received_at, workload from lanes.item
+                where answered_at is not null order by id desc limit 30000) newest order by id
 """
 
 
@@ -573,9 +573,26 @@ select * from (select id, cast('{"category": "a"}' as jsonb), 'team', received_a
 def test_a_report_compares_the_newest_labels_and_not_all(history: Connection) -> None:
     history.execute(text("set local session_replication_role = replica"))
     history.execute(text(LABELS))
-    given = {"since": later(days=-30)}
+    history.execute(text("analyze lanes.label"))
+    given = {"since": later(days=-30), "most": MOST_LABELS}
     rows = read(history, lambda: history.execute(text(snapshot.ACCURACY), given).all())
     assert MOST_LABELS <= rows["result"] <= MOST_LABELS * 1.2, dict(rows)
+    assert rows["label"] <= MOST_LABELS * 2.2, dict(rows)
+
+
+@PLANS
+def test_view_accuracy_compares_the_newest_labels_and_not_all(history: Connection) -> None:
+    history.execute(text("set local session_replication_role = replica"))
+    history.execute(text(LABELS))
+    history.execute(text("analyze lanes.label"))
+    found: list[int] = []
+    rows = read(
+        history,
+        lambda: found.extend(history.execute(text("select labels from lanes.accuracy")).scalars()),
+    )
+    assert sum(found) == 5_000
+    assert rows["label"] <= 11_000, dict(rows)
+    assert rows["result"] <= 6_000, dict(rows)
 
 
 @PLANS

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 MOST_BATCHES = 12
 MOST_FAILURES = 50
 MOST_INCIDENTS = 50
-MOST_LABELS = 20_000  # the newest, of all workloads: a program may label every item
+MOST_LABELS = 1_000  # of each workload, the newest: a program may label every item
 ADVICE_OVER = timedelta(days=30)
 LENGTHS = {
     Grain.MINUTE: timedelta(minutes=1),
@@ -64,14 +64,17 @@ select batch_id, workload, model, state, requests, processed, items, succeeded, 
 """
 
 # As in the view `accuracy`, by the newest labels of the period's items, which cannot be labeled before it.
-ACCURACY = f"""
+ACCURACY = """
 select workload, lane, version, field, labels, share, lanes.wilson(share, labels, -1) as low,
        lanes.wilson(share, labels, 1) as high
-  from (select workload, lane, version, field, count(*) as labels, avg(correct::int)::float8 as share
-          from lanes.labeled_answers
-         where basis <> 'review' and received_at >= date_trunc('minute', cast(:since as timestamptz), 'UTC')
-           and labeled_at >= greatest(date_trunc('minute', cast(:since as timestamptz), 'UTC'),
-                 (select labeled_at from lanes.label order by id desc offset {MOST_LABELS} - 1 limit 1))
+  from (select a.workload, a.lane, a.version, a.field, count(*) as labels, avg(a.correct::int)::float8 as share
+          from (select date_trunc('minute', cast(:since as timestamptz), 'UTC') as since) period
+         cross join lanes.workload w
+         cross join lateral (
+           select l.id from lanes.label l where l.workload = w.name and l.basis <> 'review' and l.labeled_at >= since
+            order by l.labeled_at desc limit :most) l
+         cross join lateral (
+           select * from lanes.labeled_answers a where a.label_id = l.id and a.received_at >= since offset 0) a
          group by 1, 2, 3, 4) counted
  order by 1, 4, 2 desc, 3
 """
@@ -162,7 +165,7 @@ def asked(ask: Ask, *, since: datetime, now: datetime) -> Snapshot:
         calibration=turnarounds.of_period(ask, since=since, now=now),
         agreement=counted.agreement(),
         second_passes=facts.second_passes(ask),
-        accuracy=read(ACCURACY, figures.AccuracyFigures),
+        accuracy=read(ACCURACY, figures.AccuracyFigures, most=MOST_LABELS),
         quality=facts.quality(ask),
         failures=read(FAILURES, figures.Failure, most=MOST_FAILURES),
         refusals=read(REFUSALS, figures.RefusalFigures),

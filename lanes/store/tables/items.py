@@ -215,7 +215,7 @@ class rejected(sa.TypedColumns):
     )
 
 
-@table(sa.UniqueConstraint("item_id", "source"))
+@table(sa.UniqueConstraint("item_id", "source"), index(None, "workload, labeled_at"))
 class label(sa.TypedColumns):
     """The right answers according to a person or a source, for accuracy."""
 
@@ -225,6 +225,7 @@ class label(sa.TypedColumns):
     source: sa.Named[str] = column("Who says so")
     labeled_at: sa.Named[datetime]
     basis: sa.Named[LabelBasis] = column("How its item was chosen", default="'given'")
+    workload: sa.Named[str | None] = column("That of its item; a trigger writes it")
 
 
 @table(

@@ -3,11 +3,12 @@
 from collections.abc import Callable
 
 import pytest
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Connection, Engine, text
 
-from lanes.json_data import why_unfit_label
+from lanes.json_data import dumps, why_unfit_label
 from lanes.store.doors import items
 from lanes.store.replays import promotions, replays
+from lanes.store.report.snapshot import ACCURACY
 from lanes.store.settling import outcomes
 from lanes.words import Lane
 from tests.conftest import NOON, later
@@ -81,6 +82,24 @@ def test_replays_that_were_dropped_multiply_no_labels(connection: Connection) ->
         replayed(connection, answer=B)
         promotions.drop(connection, "letters", now=later(hours=1))
     assert row(connection, "accuracy") == before
+
+
+@pytest.mark.slow
+def test_a_workload_with_many_labels_hides_none_of_another(connection: Connection) -> None:
+    asked = text("select lanes.label(:workload, :key, cast(:expected as jsonb), at => :at)")
+    for n, (workload, expected) in enumerate(
+        [("mail", A), ("mail", B), ("letters", A), ("letters", A), ("letters", B)]
+    ):
+        publish(connection, workload, now=NOON)
+        work = claimed_item(connection, f"k{n}", workload=workload)
+        save(connection, tried(work, output=B))
+        given = {"workload": workload, "key": work.key, "expected": dumps(expected)}
+        connection.execute(asked, given | {"at": later(minutes=n)})
+    found = connection.execute(text(ACCURACY), {"since": NOON, "most": 1}).all()
+    assert {(each.workload, each.labels, each.share) for each in found} == {
+        ("mail", 1, 1.0),
+        ("letters", 1, 1.0),
+    }
 
 
 @pytest.mark.slow

@@ -13,12 +13,13 @@
 ---   labeled_at: When that was
 ---   received_at: When the item was received
 ---   basis: How the item was chosen: given, uniform or review
+---   label_id: The label, by its id in lanes.label
 create or replace view lanes.labeled_answers as
 select i.workload, i.key, r.lane, v.number as version, f.field, f.value as expected, r.output -> f.field as answer,
        coalesce(r.output -> f.field = f.value, false) as correct, l.source, l.labeled_at, i.received_at,
-       l.basis
+       l.basis, l.id as label_id
   from lanes.label l
- cross join lateral (select i.workload, i.key, i.received_at, i.result_id from lanes.item i where i.id = l.item_id offset 0) i
+  join lanes.item i on i.id = l.item_id
  cross join lateral (
    select distinct on (r.lane, r.version_id) r.lane, r.version_id, r.output
      from lanes.result r
