@@ -89,7 +89,7 @@ async def poll(at: Connections, batch: OpenBatch) -> bool:
             breach = frozen(account, batch.items, why, flow_run_id=at.flow_run_id)
             await at.db.run(incidents.open, breach, now=await at.db.now())
         raise
-    await reconcile.seen(at, batch, seen)
+    await reconcile.record_seen(at, batch, seen)
     if not seen.ended:
         await at.db.run(collection.progress, batch.id, processed=seen.processed)
         return False

@@ -230,7 +230,7 @@ async def is_ours(at: Connections, batch: OpenBatch, nonce: str) -> bool:
     return False
 
 
-async def seen(at: Connections, batch: OpenBatch, now_there: ProviderBatch) -> None:
+async def record_seen(at: Connections, batch: OpenBatch, now_there: ProviderBatch) -> None:
     """Keep what the provider said of a batch, and cancel the batch there where that is wanted."""
     assert batch.provider_batch_id is not None
     if batch.unknown_since is not None:

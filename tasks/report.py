@@ -20,7 +20,7 @@ from lanes.report.links import DETAILS, REPORT, artifact_page, form_page
 from lanes.rollouts.playbook import load
 from lanes.standing import runs
 from lanes.store.advice import proposals
-from lanes.store.advice.advice import asked
+from lanes.store.advice.advice import basis
 from lanes.store.database import Database
 from lanes.store.report import snapshot
 from lanes.store.settling import listing
@@ -76,7 +76,7 @@ async def write_advice(
         UnknownWorkload: no workload of that name has a published version.
     """
     now = await db.now()
-    seen, kept = await db.run(asked, workload, since=now - timedelta(days=days), now=now)
+    seen, kept = await db.run(basis, workload, since=now - timedelta(days=days), now=now)
     advice = advise(seen, kept, items_per_month=items_per_month, correction_usd=correction_usd)
     said = advised(advice)
     page = in_page(advice)
@@ -108,7 +108,7 @@ async def propose(db: Database, workload: str, *, days: int) -> list[ProposedRol
         UnknownWorkload: no workload of that name has a published version.
     """
     now = await db.now()
-    seen, kept = await db.run(asked, workload, since=now - timedelta(days=days), now=now)
+    seen, kept = await db.run(basis, workload, since=now - timedelta(days=days), now=now)
     found = await db.run(proposals.refresh, advise(seen, kept), load(PLAYBOOK), now=now)
     for consumer, why in found.refused.items():
         get_run_logger().info("%s, consumer %s, is not proposed: %s", workload, consumer, why)

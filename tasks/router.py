@@ -78,7 +78,7 @@ class Rooms:
             return self._room
         if not any(may_choose_realtime(each, splits) for each in versions):
             return None
-        shared = await run(sharing.known, now=run.now)
+        shared = await run(sharing.cached, now=run.now)
         rooms = dict[str, Room]()
         for each in self._accounts():
             seen = await run(load.snapshot, each, now=run.now)
@@ -151,7 +151,7 @@ async def _route_some(
         either = [*versions.values(), *(each.candidate for each in canaries.values())]
         unread = versions.keys() - {each.workload for each in either if looks_inside(each)}
         waiting = await run(
-            unrouted.received,
+            unrouted.lock_received,
             most,
             most_urgent=most_urgent,
             of=versions.keys(),

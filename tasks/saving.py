@@ -19,7 +19,7 @@ from lanes.backoff import Backoff
 from lanes.ids import BatchId
 from lanes.packing import Claim
 from lanes.settling.attempts import unsavable
-from lanes.settling.outcome import Attempt, SaveResult, each_once
+from lanes.settling.outcome import Attempt, SaveResult, without_repeats
 from lanes.store import work
 from lanes.store.database import Database
 from lanes.store.engines import is_refusal
@@ -85,7 +85,7 @@ async def save(
         without = unsavable(refused, type(why).__name__)
         return SaveResult(refused=[refused]) if without == refused else await saved([without], wait)
 
-    done = await saved(each_once(attempts))
+    done = await saved(without_repeats(attempts))
     for _ in range(ROUNDS):
         if not done.passed_over:
             break

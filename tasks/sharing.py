@@ -84,7 +84,7 @@ async def learn_sizes(at: Connections) -> events.Event:
 
 async def hear_circuits(at: Connections) -> events.Event:
     """Read how all circuits of the account stand."""
-    return events.CircuitsHeard(await at.db.look(circuits.known, at.provider.account))
+    return events.CircuitsHeard(await at.db.look(circuits.open_circuits, at.provider.account))
 
 
 async def take_probes(run: Run, wanted: events.TakeProbes, now: datetime) -> list[events.Event]:

@@ -69,7 +69,7 @@ def _waits(connection: Connection, workload: str, key: str, *, now: datetime) ->
     version = workloads.in_force(connection)[workload]
     ours = [
         each
-        for each in unrouted.received(connection, 10_000, of={workload})
+        for each in unrouted.lock_received(connection, 10_000, of={workload})
         if each.arrived.key == key
     ]
     decided = [

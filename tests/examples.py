@@ -121,7 +121,7 @@ def route(connection: Connection, *, now: datetime) -> None:
         [
             (item, version, decide(item.arrived, version, splits, now=now))
             for item in full_data.measured(
-                connection, unrouted.received(connection, 10_000), stored.versions
+                connection, unrouted.lock_received(connection, 10_000), stored.versions
             )
             for version in [version_of(item.arrived)]
         ],

@@ -163,7 +163,7 @@ def cheapest(plans: Sequence[Plan], corrections: Corrections) -> Plan:
     return min(plans, key=lambda each: each.expected_usd)
 
 
-def as_it_is(evidence: Evidence, even: BreakEven, corrections: Corrections) -> Plan | None:
+def present_month(evidence: Evidence, even: BreakEven, corrections: Corrections) -> Plan | None:
     """Return the month that the first routes of the period amount to; None if nothing was routed."""
     routed = sum(each.routed for each in evidence.consumers)
     if not routed:

@@ -33,10 +33,10 @@ from lanes.advice.plans import (
     Corrections,
     Plan,
     Sensitivity,
-    as_it_is,
     cheapest,
     correction_price_usd,
     possible,
+    present_month,
     sensitivities,
     serves,
 )
@@ -150,7 +150,7 @@ def advise(
     even = _break_even(priced, volume, overheads)
     choice = _choice(evidence, needed, even, corrections, has_price=priced is not None)
     now = (
-        as_it_is(evidence, even, corrections)
+        present_month(evidence, even, corrections)
         if even is not None and choice.plan is not None
         else None
     )

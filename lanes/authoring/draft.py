@@ -244,7 +244,7 @@ def _object(properties: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def what_was_seen(sample: Sample, proposal: Proposal, *, lines: int) -> list[str]:
+def describe_guesses(sample: Sample, proposal: Proposal, *, lines: int) -> list[str]:
     """Describe in sentences what the file was taken for, and what to check.
 
     `lines` is about how many lines the file has.

@@ -428,7 +428,7 @@ class Explain(ItemAction):
     """Show what happened to an item, and what moves it on."""
 
     def perform(self, connection: Connection, now: datetime) -> Done:
-        with archives.at_hand(connection, self.workload, self.key) as archived_at:
+        with archives.with_archived(connection, self.workload, self.key) as archived_at:
             of = self.workload, self.key
             found = story.records(connection, *of, now=now, archived_at=archived_at)
         unquoted = [{**of, "error": remove_quotes(of["error"] or "")} for of in found.attempts]

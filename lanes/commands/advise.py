@@ -31,7 +31,7 @@ from lanes.report.advice import in_console
 from lanes.rollouts.playbook import LONGEST_MINUTES
 from lanes.standing import runs
 from lanes.store.advice import proposals as kept
-from lanes.store.advice.advice import asked
+from lanes.store.advice.advice import basis
 from lanes.store.workload import workloads
 
 NotNegative = validators.Number(gte=0, lte=1e12)
@@ -62,7 +62,7 @@ def advise(
         items_per_month: Volume to assume; else projected.
     """
     with transaction() as (connection, now):
-        seen, kept = asked(connection, workload, since=now - timedelta(days=days), now=now)
+        seen, kept = basis(connection, workload, since=now - timedelta(days=days), now=now)
     advice = decide(seen, kept, items_per_month=items_per_month, correction_usd=correction_usd)
     if as_json:
         print(json.dumps(as_data(advice), indent=2, default=str, allow_nan=False))

@@ -78,8 +78,8 @@ def try_definition(
         with pool.begin() as connection:
             version, splits = workloads.current(connection, name), workloads.splits(connection)
             now = clock(connection)
-            known = turnarounds.known(connection, now=now)
-            shares = sharing.known(connection, now=now)
+            known = turnarounds.cached_laws(connection, now=now)
+            shares = sharing.cached(connection, now=now)
         if version is None:
             raise UnknownWorkload(
                 f'workload "{name}" has no published version, and so no traffic; try a file: '
@@ -310,7 +310,7 @@ def _look(file: Path, workload: str, layout: Layout, show: Show, as_json: bool, 
                 turnarounds.prospects(connection, now=now),
                 budgets.statuses(connection, [workload], now=now),
                 lane_load.snapshot(connection, accounts.of_workload(connection, workload), now=now),
-                sharing.known(connection, now=now),
+                sharing.cached(connection, now=now),
             )
             kept = overheads.of_each(asking.through(connection), [workload], now=now)[workload]
         if version is None:

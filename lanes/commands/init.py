@@ -6,7 +6,7 @@ from pathlib import Path
 
 from rich.markup import escape
 
-from lanes.authoring.draft import Draft, blank, from_columns, next_commands, what_was_seen
+from lanes.authoring.draft import Draft, blank, describe_guesses, from_columns, next_commands
 from lanes.authoring.guessing import Proposal, Sample, headless, look, propose
 from lanes.commands.options import AsJson, Overwrite
 from lanes.commands.running import WrongUsage, check_file, command, print_json, put
@@ -58,7 +58,7 @@ def init(
                 sample = _looked_at(from_, Layout(field=field, label=label, key=key))
             proposal = propose(sample, field=field, label=label, key=key)
             draft = _drafted(name, sample, proposal, from_)
-            seen = what_was_seen(sample, proposal, lines=count_lines(from_))
+            seen = describe_guesses(sample, proposal, lines=count_lines(from_))
     except ValueError as error:
         raise WrongUsage(error) from error
     out = Path(f"{name}.yaml")

@@ -120,7 +120,7 @@ def explain(workload: str, key: str, *, trace: bool = False, as_json: AsJson = F
     """
     with (
         transaction() as (connection, now),
-        archives.at_hand(connection, workload, key) as archived_at,
+        archives.with_archived(connection, workload, key) as archived_at,
     ):
         found = story.records(connection, workload, key, now=now, archived_at=archived_at)
         spans = traces.whole(connection, found.item["item_id"]) if trace else []

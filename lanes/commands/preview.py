@@ -209,7 +209,7 @@ def conditions(connection: Connection, now: datetime) -> LaneConditions:
     return LaneConditions(
         workloads.splits(connection),
         turnarounds.prospects(connection, now=now),
-        sharing=sharing.known(connection, now=now),
+        sharing=sharing.cached(connection, now=now),
     )
 
 
@@ -269,7 +269,9 @@ def previewed(
     """
     payload, size = items.as_stored(connection, sent.payload)
     before, consumer = sent.occurred_at or now, sent.consumer
-    read = full_data.of_entity(connection, version, sent.entity, before=before, consumer=consumer)
+    read = full_data.earlier_of_entity(
+        connection, version, sent.entity, before=before, consumer=consumer
+    )
     keyed = {"": {"payload": payload, "consumer": consumer}}
     try:
         rows = full_data.load(connection, version, keyed).get("", ())

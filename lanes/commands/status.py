@@ -16,7 +16,7 @@ from lanes.errors import StandError
 from lanes.settings import Settings
 from lanes.stand.kept import Said
 from lanes.stand.runs_with import RunsWith, runs_with
-from lanes.stand.status import Condition, components, told_by_hosts, workers
+from lanes.stand.status import Condition, components, host_reports, workers
 from lanes.stand.whereabouts import find_checkout, find_home
 from lanes.store.asking import ON_STANDBY, by_driver, clock
 from lanes.text import plain
@@ -50,7 +50,7 @@ def status(*, hours: Hours = 24, as_json: AsJson = False) -> int:
     runs = runs_with(settings, home)
     with ThreadPoolExecutor(3) as beside:
         asked = beside.submit(components, runs, home)
-        listed = beside.submit(lambda: workers(runs, told=told_by_hosts(runs)))
+        listed = beside.submit(lambda: workers(runs, told=host_reports(runs)))
         # while the database answers: advice asks for prices, and for the law of batches
         beside.submit(prices.load)
         beside.submit(import_module, "lanes.routing.turnaround")
@@ -194,7 +194,7 @@ def _figures(hours: int, runs: RunsWith) -> "tuple[Snapshot | None, str | None]"
             from lanes.store.report import snapshot
 
             now, (row,) = clock(ask), ask("select pg_is_in_recovery() as on_standby")
-            figures = snapshot.asked(ask, since=now - timedelta(hours=hours), now=now)
+            figures = snapshot.take_through(ask, since=now - timedelta(hours=hours), now=now)
             return figures, ON_STANDBY if row.on_standby else None
     except psycopg.Error as error:
         said = error.diag.message_primary or "it gives no answer"

@@ -116,7 +116,7 @@ def admit_earlier(
     version = workloads.in_force(connection).get(workload)
     if version is None:
         return []
-    laws, due_at = turnarounds.known(connection, now=now), now + DUE_IN
+    laws, due_at = turnarounds.cached_laws(connection, now=now), now + DUE_IN
     needed = Prospects(laws, now).of(version).back_at - now
     then = due_at - needed - SPARE
     asked = [
@@ -127,7 +127,7 @@ def admit_earlier(
     keys = {each.key for each in admitted if each.admitted}
     received = [
         each
-        for each in unrouted.received(connection, MOST, of=[workload])
+        for each in unrouted.lock_received(connection, MOST, of=[workload])
         if each.arrived.key in keys
     ]
     splits = workloads.splits(connection)

@@ -232,7 +232,7 @@ def lanes_of(subject: str) -> frozenset[Lane]:
     )
 
 
-def taken(role: Role, holders: Sequence[ForeignHolder]) -> str:
+def describe_takeover(role: Role, holders: Sequence[ForeignHolder]) -> str:
     """Return a clause: who holds the role, what stands still meanwhile, and how to end it."""
     ends = " and ".join(
         f"`select pg_terminate_backend({each.pid})`" for each in holders[:MOST_NAMED]
@@ -246,7 +246,7 @@ def taken(role: Role, holders: Sequence[ForeignHolder]) -> str:
 
 def role_taken(role: Role, holders: Sequence[ForeignHolder]) -> Assessment:
     """Return the breach that these sessions hold the role."""
-    said, why = sentence(taken(role, holders)), f"held by {_named(holders)}"
+    said, why = sentence(describe_takeover(role, holders)), f"held by {_named(holders)}"
     subject, promise = role_subject(role), Promise.ROLE_TAKEN
     return Assessment.breach(promise, EVERYBODY, len(holders), said, subject, why=why)
 

@@ -18,7 +18,7 @@ from lanes import json_data
 from lanes.ids import WorkId
 from lanes.money.cost import most_answer_tokens
 from lanes.packing import ClaimedWork, new_nonce, pack_ids
-from lanes.provider.errors import OF_MODEL, Action, CallFailed, of_answer, unforeseen
+from lanes.provider.errors import OF_MODEL, Action, CallFailed, classify_answer, unforeseen
 from lanes.provider.message import MOST_BYTES, UnreadableBill, quoted, read_response, readable_name
 from lanes.provider.requests import Question, Writer
 from lanes.realtime.headers import retry_after_s
@@ -98,7 +98,7 @@ def failed(error: Exception) -> CallFailed:
     if not isinstance(error, anthropic.APIStatusError):
         return unforeseen(error, unsent=_never_sent(error.__cause__ or error))
     message = _message(error)
-    action = of_answer(error.status_code, error.type, message, error.error_code)
+    action = classify_answer(error.status_code, error.type, message, error.error_code)
     detail = f"the provider answered {error.status_code}: {quoted(message)}"
     if action in (Action.MISCONFIGURED, *OF_MODEL):
         detail += "; check key and address of the provider block (lanes: ANTHROPIC_API_KEY, ANTHROPIC_BASE_URL) and the models"

@@ -100,7 +100,7 @@ def unforeseen(error: Exception, *, unsent: bool = False) -> CallFailed:
     return CallFailed(Action.RETRY, detail, maybe_billed=not unsent, innocent=unsent)
 
 
-def told(kind: str | None, message: str, code: str | None = None) -> Action:
+def classify(kind: str | None, message: str, code: str | None = None) -> Action:
     """Return what an error's type, text and code mean, in the answer to a call or in a line of a batch.
 
     Source: the error types and codes of anthropic 2.13; a spend limit can come as any of several types.
@@ -128,9 +128,9 @@ def told(kind: str | None, message: str, code: str | None = None) -> Action:
             return Action.RETRY
 
 
-def of_answer(status: int, kind: str | None, message: str, code: str | None = None) -> Action:
+def classify_answer(status: int, kind: str | None, message: str, code: str | None = None) -> Action:
     """Return what an answer of that status means, with what its body says of the error."""
-    if told(kind, message, code) is Action.STOP_PAYING:
+    if classify(kind, message, code) is Action.STOP_PAYING:
         return Action.STOP_PAYING
     if 300 <= status < 400 or (status < 500 and code in _MISCONFIGURED_CODES):
         return Action.MISCONFIGURED

@@ -15,7 +15,7 @@ from lanes import json_data
 from lanes.errors import LanesError
 from lanes.provider.batches import BATCHES, CUSTOM_ID, batch_failed, retrieve
 from lanes.provider.client import STREAMED, errors
-from lanes.provider.errors import Action, CallFailed, told
+from lanes.provider.errors import Action, CallFailed, classify
 from lanes.provider.message import MOST_BYTES as LONGEST_LINE
 from lanes.provider.message import UnreadableBill, quoted, read_response
 from lanes.settling.outcome import Judgment, Response
@@ -267,7 +267,7 @@ def _fault(result: dict[str, Any]) -> RequestFault:
     message = error.get("message")
     code = _object(error.get("details")).get("error_code")
     return RequestFault(
-        told(kind, message if isinstance(message, str) else "", code),
+        classify(kind, message if isinstance(message, str) else "", code),
         f"{quoted(kind)}: {quoted(message)}",
     )
 

@@ -31,7 +31,7 @@ class ToldLimits:
     notes: list[str]
 
 
-def told(headers: Mapping[str, str], *, now: datetime) -> ToldLimits:
+def read_limits(headers: Mapping[str, str], *, now: datetime) -> ToldLimits:
     """Return the limits that the headers of an answer that came `now` report.
 
     Missing headers report nothing. Impossible values are left out, with a note; but a remainder beyond its limit is taken as

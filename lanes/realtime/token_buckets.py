@@ -15,7 +15,7 @@ from datetime import datetime, timedelta
 from lanes.ids import VersionId
 from lanes.money.cost import most_answer_tokens, tokens
 from lanes.money.pack_size import most_items
-from lanes.realtime.headers import ToldLimits, told
+from lanes.realtime.headers import ToldLimits, read_limits
 from lanes.realtime.limiter import MAY_START, Limiter, MayStart, Pack, Wait, WaitReason
 from lanes.routing.capacity import (
     WINDOW,
@@ -318,7 +318,7 @@ class RateLimits(Limiter):
     def heard(self, pack: Pack, headers: Mapping[str, str], now: datetime) -> None:
         """Learn from the headers of an answer, whatever its status; while much is left, only a few a second are read."""
         if not self.buckets.is_ample(pack.model, now):
-            self.buckets.told(pack.model, told(headers, now=now), key=pack.id, now=now)
+            self.buckets.told(pack.model, read_limits(headers, now=now), key=pack.id, now=now)
 
     def admits(self, pack: Pack, now: datetime) -> MayStart | Wait:
         """Admit a pack whose need every limit of its model holds."""

@@ -140,7 +140,7 @@ class Refusals:
         return self.calls >= LEAST_REFUSED
 
 
-def weighed(judged: Judgment, refusals: Refusals) -> Judgment:
+def judge_refusal(judged: Judgment, refusals: Refusals) -> Judgment:
     """Return the judgment of a refused call, given whether its version is to blame.
 
     A version is to blame when several different calls are refused in the same words and none is answered. Until that is known

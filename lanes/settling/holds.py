@@ -38,7 +38,7 @@ class Holds:
     ] = ()  # of its workload, as drains report them now, the most calls first
 
 
-def held(work: Row, by: Holds, now: datetime) -> str | None:
+def explain_hold(work: Row, by: Holds, now: datetime) -> str | None:
     """Say what holds this open work, since when, and what ends it; None where only its turn is missing.
 
     `work` is a row of `lanes.work` with the `model` of its lane, and whether its item is `urgent`. Of several causes the one

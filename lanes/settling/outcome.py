@@ -98,7 +98,7 @@ class Attempt(NamedTuple):
         return self.claim, self.response
 
 
-def each_once(attempts: Sequence[Attempt]) -> list[Attempt]:
+def without_repeats(attempts: Sequence[Attempt]) -> list[Attempt]:
     """Return the attempts without repeats, in order; those with a response know their share of it."""
     names = [each.response.message_id for each in attempts if each.response is not None]
     if len({each.claim for each in attempts}) == len(attempts) and len({*names}) == len(names):

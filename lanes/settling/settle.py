@@ -200,7 +200,7 @@ def _rest(outcome: Outcome, failures: int) -> timedelta:
     return timedelta(0) if outcome in ANSWERED else BACKOFF.after(failures)
 
 
-def told_alone(announces: Announces, lane: Lane, *, acknowledged: bool) -> bool:
+def is_announced_alone(announces: Announces, lane: Lane, *, acknowledged: bool) -> bool:
     """Return whether an answer of that lane has an event of its own.
 
     The workload decides it, and an item whose sender asked for it always has one.

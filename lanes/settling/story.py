@@ -6,7 +6,7 @@ from datetime import datetime
 from itertools import pairwise
 
 from lanes.money.caching import CachingDecision
-from lanes.settling.holds import Holds, Row, held
+from lanes.settling.holds import Holds, Row, explain_hold
 from lanes.units import counted, seconds, usd
 from lanes.words import (
     OPEN_WORK,
@@ -192,7 +192,7 @@ def _repeated(check: Row) -> str:
 def _moves(work: Row, of: ItemRecords, now: datetime) -> str:
     failures = f" after {counted(work['failures'], 'failure')}" if work["failures"] else ""
     name = f"{work['purpose']} work on the {work['lane']} lane"
-    cause = held(work, of.holds, now)
+    cause = explain_hold(work, of.holds, now)
     match WorkState(work["state"]):
         case WorkState.READY if cause is not None:
             return f"{name} {cause}"

@@ -291,11 +291,13 @@ def circuits(patient: Patient) -> str:
 
 
 def standing(patient: Patient) -> str:
-    from lanes.promises.breaches import taken
+    from lanes.promises.breaches import describe_takeover
     from lanes.store.promises.recording import taken_roles
 
     if found := asked(patient, taken_roles):
-        raise StandError("; ".join(taken(role, holders) for role, holders in found.items()))
+        raise StandError(
+            "; ".join(describe_takeover(role, holders) for role, holders in found.items())
+        )
     return "no session outside Lanes holds a role"
 
 

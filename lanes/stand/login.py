@@ -48,7 +48,7 @@ def kept(home: Path) -> str | None:
     return re.sub(r"\\(.)", r"\1", found[1]) if found else None
 
 
-def of_user(home: Path, environment: Mapping[str, str]) -> Path:
+def write_user_login(home: Path, environment: Mapping[str, str]) -> Path:
     """Write the login of a user's own server, as the environment has it, for curl; empty where that asks for none."""
     lines = ""
     if key := environment.get(KEY):

@@ -80,7 +80,7 @@ def curl_config(settings: Settings) -> Path:
         or "prefect" not in info.embedded
         or url.rstrip("/") != info.prefect_api_url.rstrip("/")
     ):
-        return login.of_user(find_home(settings, find_checkout().resolve()), os.environ)
+        return login.write_user_login(find_home(settings, find_checkout().resolve()), os.environ)
     if login.kept(info.home) is None:
         raise StandError(
             f"the login of the stand cannot be read below {info.home}: run `lanes up` as who put the stand up"

@@ -148,7 +148,7 @@ def _worker(runs: RunsWith, home: Path, *, pool: str) -> ComponentStatus:
 
 def _supervisor(runs: RunsWith, home: Path) -> ComponentStatus:
     process = _process(home, SUPERVISOR)
-    if process is None and (told := told_by_hosts(runs)):
+    if process is None and (told := host_reports(runs)):
         hosts = ", ".join(each.host for each in told)
         return ComponentStatus(SUPERVISOR, Condition.YOURS, f"runs on {hosts}")
     does = "replaces standing runs that died"
@@ -160,7 +160,7 @@ def _start(runs: RunsWith) -> str:
     return "`lanes worker` or `lanes up`" if runs.settings.prefect_api_url else "`lanes up`"
 
 
-def told_by_hosts(runs: RunsWith) -> "Sequence[HostReport]":
+def host_reports(runs: RunsWith) -> "Sequence[HostReport]":
     """Return what the supervisors of all hosts tell; nothing where no database answers."""
     url = runs.database_url()
     if url is None:

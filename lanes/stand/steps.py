@@ -50,7 +50,7 @@ def all_steps() -> list[StandStep]:
         StandStep("warm", "Workers", warm_workers, after=("database", "endpoint")),
         StandStep("pools", "Work pools", pools, after=("server",)),
         StandStep("install", "Deployments, blocks, workloads", install, after=installed),
-        StandStep("standing", "Standing runs", standing, after=("install",)),
+        StandStep("standing", "Standing runs", ensure_standing_runs, after=("install",)),
         *(
             StandStep(f"worker-{pool}", f"Worker {pool}", partial(worker, pool=pool), after=begun)
             for pool in POOLS
@@ -143,7 +143,7 @@ def installing(site: Site) -> tuple[str, ...]:
     return (*INSTALL, SAMPLES) if site.samples or site.embeds_database else INSTALL
 
 
-def standing(site: Site) -> str:
+def ensure_standing_runs(site: Site) -> str:
     """Ensure that standing runs of this source and these values hold their roles or will take them.
 
     Prefect's own states do not tell whether one lives: a run whose machine stopped still counts as running. A held role does.

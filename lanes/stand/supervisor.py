@@ -18,7 +18,7 @@ from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import SQLAlchemyError
 
 from lanes.errors import SetupError, StandError
-from lanes.promises.breaches import taken
+from lanes.promises.breaches import describe_takeover
 from lanes.settings import Settings
 from lanes.stand.deploying import release
 from lanes.stand.fleet import HostReport
@@ -122,7 +122,7 @@ class Supervisor:
             self._met("taken roles", error)
             return
         self._troubles.pop("taken roles", None)
-        foreign = [taken(role, holders) for role, holders in found.items()]
+        foreign = [describe_takeover(role, holders) for role, holders in found.items()]
         for sentence in foreign:
             if sentence not in self._foreign:
                 self._say(sentence)

@@ -168,7 +168,7 @@ async def test_a_killed_prober_holds_the_others_up_for_no_longer_than_its_probe(
         await turns(opened, sender=sender, until=is_open(sender))
     sender.time.passes(seconds=6)
     now = await at.db.now()
-    seen = (await at.db.run(circuits.known, at.provider.account))[MODEL]
+    seen = (await at.db.run(circuits.open_circuits, at.provider.account))[MODEL]
     assert (
         await at.db.run(circuits.take_probe, seen, now=now) is not None
     )  # by one of which nothing more is heard

@@ -95,7 +95,7 @@ async def test_only_answers_that_fail_the_check_are_paid_twice_and_the_report_sh
     sender.time.passes(minutes=1)
     now = await at.db.now()
     await sample_passes(at.db, now)
-    seen = await at.db.run(lambda c: snapshot.asked(through(c), since=since, now=now))
+    seen = await at.db.run(lambda c: snapshot.take_through(through(c), since=since, now=now))
     assert sum(each.compared for each in seen.agreement) == len(doubtful)
     shown = {each.name: (each.answers, each.saved) for each in seen.second_passes}
     assert shown["b"] == (len(doubtful), 0)

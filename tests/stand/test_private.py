@@ -52,7 +52,7 @@ def test_every_file_has_the_mode_that_the_page_about_security_says(
     put_up(home, prefect)
     write_private(home / "installed", digest_of_secrets(home, []))
     login.keep(home, "lanes:geheim")
-    login.of_user(home, {"PREFECT_API_KEY": "geheim"})
+    login.write_user_login(home, {"PREFECT_API_KEY": "geheim"})
     processes = Processes(home / "processes", home / "logs")
     running = processes.start(
         "sleep", ["sleep", "60"], environment={"PATH": "/usr/bin:/bin"}, directory=home

@@ -9,7 +9,7 @@ import pytest_asyncio
 
 from lanes.settings import Settings
 from lanes.stand.local import SERVER
-from lanes.stand.steps import pools, standing
+from lanes.stand.steps import ensure_standing_runs, pools
 from lanes.stand.worksite import Site
 from lanes.standing.roles import STANDING
 from lanes.store.signals import RoleLock
@@ -48,7 +48,7 @@ def asked(prefect: PrefectStandIn) -> set[str]:
 
 @pytest.mark.usefixtures("held")
 def test_runs_that_hold_their_roles_run_on(site: Site, prefect: PrefectStandIn) -> None:
-    assert standing(site) == "run on"
+    assert ensure_standing_runs(site) == "run on"
     assert asked(prefect) == set()
 
 
@@ -59,13 +59,13 @@ def test_what_runs_on_older_source_or_beside_a_new_server_is_taken_over_from(
 ) -> None:
     for name, value in new.items():
         setattr(site, name, value)
-    standing(site)
+    ensure_standing_runs(site)
     assert asked(prefect) == set(FLOWS)
 
 
 def test_a_role_that_nobody_holds_is_asked_for_once(site: Site, prefect: PrefectStandIn) -> None:
-    assert standing(site) == f"asked for {', '.join(FLOWS)}"
-    assert standing(site) == "run on"  # those are on their way
+    assert ensure_standing_runs(site) == f"asked for {', '.join(FLOWS)}"
+    assert ensure_standing_runs(site) == "run on"  # those are on their way
     assert len(prefect.runs) == len(FLOWS)
 
 

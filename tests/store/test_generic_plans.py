@@ -190,7 +190,7 @@ STATEMENTS: dict[str, tuple[Callable[[Connection], Any], str]] = {
         ),
         "uq_outage_open",
     ),
-    "circuits of an account": (lambda c: circuits.known(c, "acme"), "uq_outage_open"),
+    "circuits of an account": (lambda c: circuits.open_circuits(c, "acme"), "uq_outage_open"),
     "circuits that are not closed": (lambda c: circuits.not_closed(c, now=NOON), "uq_outage_open"),
     "what packing did": (
         lambda c: sharing.evidence(through(c), [PACKED], {}, now=NOON),

@@ -275,7 +275,7 @@ def test_a_router_passes_an_item_that_others_hold_over_and_routes_it_afterwards(
             route(router, now=NOON)
             assert [each.key for each in rows(router, "route_log")] == ["free"]
     with unwilling(pool) as router:  # the caller took it back
-        assert [each.arrived.key for each in unrouted.received(router, 10)] == ["held"]
+        assert [each.arrived.key for each in unrouted.lock_received(router, 10)] == ["held"]
 
 
 @pytest.mark.parametrize("holding", OF_NOTHING)

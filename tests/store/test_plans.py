@@ -398,7 +398,7 @@ BIG = ("item", "work", "attempt", "result", "route")
             ),
             1_000,
         ),
-        (lambda c: unrouted.received(c, 500), 100),
+        (lambda c: unrouted.lock_received(c, 500), 100),
         (
             lambda c: results.take(
                 c, [ResultRequest("letters", f"k{n}", "desk") for n in range(1, 60_000, 300)]

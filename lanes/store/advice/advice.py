@@ -95,7 +95,7 @@ def evidence(
     return seen
 
 
-def asked(
+def basis(
     connection: "Connection", workload: str, *, since: datetime, now: datetime
 ) -> tuple[Evidence, Overheads]:
     """Return the basis of advice on the workload: its evidence, and the overheads of its lanes.

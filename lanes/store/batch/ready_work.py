@@ -193,12 +193,12 @@ def locked_for_batch(
     It stops at `limit` works, or once their payloads have `most_bytes` as JSON; work that others hold is passed over. Close the
     generator before its end if not all is needed.
     """
-    query = for_batch(kind, limit, now=now)
+    query = lock_for_batch(kind, limit, now=now)
     with closing(streamed(connection, query, most_bytes=most_bytes)) as rows:
         yield from map(claimed, rows)
 
 
-def for_batch(kind: BatchKind, limit: int, *, now: datetime) -> sa.Select[*tuple[Any, ...]]:
+def lock_for_batch(kind: BatchKind, limit: int, *, now: datetime) -> sa.Select[*tuple[Any, ...]]:
     """Select the most urgent batch work of a kind with its payload, locked; work that others hold is passed over."""
     return (
         sa.select(

@@ -270,7 +270,7 @@ def place_of(connection: Connection, workload: str, key: str) -> tuple[ItemId, A
 
 
 @contextmanager
-def at_hand(connection: Connection, workload: str, key: str) -> Iterator[datetime | None]:
+def with_archived(connection: Connection, workload: str, key: str) -> Iterator[datetime | None]:
     """Let every query of the block find the item of that key, even if archived; yield when it was archived, or None."""
     place = place_of(connection, workload, key)
     if place is None:

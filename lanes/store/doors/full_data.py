@@ -130,7 +130,7 @@ def _found(connection: sa.Connection, query: str, **asked: Any) -> Mapping[Any, 
     return found
 
 
-def of_entity(
+def earlier_of_entity(
     connection: sa.Connection,
     version: Version,
     entity: str | None,
@@ -138,7 +138,7 @@ def of_entity(
     before: datetime,
     consumer: str | None = None,
 ) -> tuple[ContextPart, ...]:
-    """Return what `of_work` would find for an item that was not sent yet and occurred then."""
+    """Return what `earlier_of_work` would find for an item that was not sent yet and occurred then."""
     if version.spec.context.entity.items == 0 or entity is None:
         return ()
     asked = {"entities": [entity], "moments": [before], "workload": version.workload}
@@ -147,7 +147,9 @@ def of_entity(
     return tuple(map(_part, found[1]))
 
 
-def of_work(connection: sa.Connection, works: Sequence[WorkId], version: Version) -> History:
+def earlier_of_work(
+    connection: sa.Connection, works: Sequence[WorkId], version: Version
+) -> History:
     """Return the newest earlier items of each item's entity and revisions of its own, oldest first, by id of the work.
 
     Work without any is left out.
@@ -162,7 +164,7 @@ def of_work(connection: sa.Connection, works: Sequence[WorkId], version: Version
 def lengths(
     connection: sa.Connection, ids: Iterable[ItemId], context: Context, *, apart: bool = False
 ) -> Lengths:
-    """Return the characters of what `of_work` would find for each item, newest first.
+    """Return the characters of what `earlier_of_work` would find for each item, newest first.
 
     Items without any are left out, and nothing is asked where none is read. If `apart`, they are told only what their consumer
     sent.
@@ -286,7 +288,7 @@ def read(
     Raises:
         ReferenceFailed: reference rows cannot be read; the transaction goes on.
     """
-    found = of_work(connection, [*works], version)
+    found = earlier_of_work(connection, [*works], version)
     for id_, rows in load(connection, version, works).items():
         found[id_] = (*found.get(id_, ()), *rows)
     return found

@@ -79,7 +79,7 @@ class Begins:
 
 
 def any_received(connection: sa.Connection, *, since: Since | None = None) -> bool:
-    """Return whether some item of `which_have_received` waits for its first route; locks nothing."""
+    """Return whether some item of `find_received` waits for its first route; locks nothing."""
     return connection.execute(_any_received(), seen(since)).first() is not None
 
 
@@ -88,9 +88,7 @@ def _any_received() -> sa.Select[*tuple[Any, ...]]:
     return have_received().limit(1)
 
 
-def which_have_received(
-    connection: sa.Connection, *, since: Since | None = None
-) -> dict[str, Begins]:
+def find_received(connection: sa.Connection, *, since: Since | None = None) -> dict[str, Begins]:
     """Return the workloads with unrouted items, and where these begin.
 
     For workloads in `since`, only urgent items, items due then or later, and items after that one are looked for.
@@ -134,7 +132,7 @@ def seen(since: Since | None) -> dict[str, Any]:
     }
 
 
-def received(
+def lock_received(
     connection: sa.Connection,
     limit: int,
     *,
@@ -148,10 +146,10 @@ def received(
 
     Up to `most_urgent` urgent ones are among them even if that is more. They cannot be canceled or amended until this
     transaction ends. The workloads (those in `of`, or all) share the number and
-    the bytes, so that a flood of one never delays the others. `waiting` is the result of `which_have_received`, where the
+    the bytes, so that a flood of one never delays the others. `waiting` is the result of `find_received`, where the
     caller has it already. Items that other transactions hold are skipped. Payloads of workloads in `unread` are only measured.
     """
-    there = which_have_received(connection) if waiting is None else waiting
+    there = find_received(connection) if waiting is None else waiting
     asked = sorted(name for name in there if of is None or name in of)
     of_urgent = most_urgent // max(1, sum(there[name].urgent for name in asked))
     found: list[ReceivedItem] = []

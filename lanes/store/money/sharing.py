@@ -37,10 +37,10 @@ _lock = Lock()
 
 def estimates(connection: "Connection", *, now: datetime) -> Estimates:
     """Return the estimates at that day's prices, as calls share at present."""
-    return Estimates(now, known(connection, now=now))
+    return Estimates(now, cached(connection, now=now))
 
 
-def known(connection: "Connection", *, now: datetime) -> Sharing:
+def cached(connection: "Connection", *, now: datetime) -> Sharing:
     """Return how calls share, at most half a minute old."""
     with _lock:
         kept = _kept.get(connection.engine)

@@ -134,7 +134,7 @@ def not_sent(
     _update(connection, note, last_error=error, unsure=unsure, next_try_at=next_try_at)
 
 
-def gone(connection: sa.Connection, note: SlackNote) -> None:
+def record_gone(connection: sa.Connection, note: SlackNote) -> None:
     """Record that the message is gone from Slack: a new one may be posted, a reply to it is given up."""
     connection.execute(
         sa.delete(slack_note).where(slack_note.c.id == note.id, slack_note.c.thread_ts.is_not(None))

@@ -90,7 +90,7 @@ def begin(
     return connection.execute(begun).rowcount == 1
 
 
-def told(
+def record_posted(
     connection: sa.Connection,
     of: Incident,
     *,

@@ -34,7 +34,7 @@ def report(
     connection.execute(text(REPORT), {**given, "now": now})
 
 
-def known(ask: Ask, *, now: datetime) -> list[CallWait]:
+def current(ask: Ask, *, now: datetime) -> list[CallWait]:
     """Return what waits now, the most calls of a workload first."""
     rows = ask(WAITS, since=now - REPORTED)
     return [CallWait(row.workload, WaitReason(row.reason), row.calls) for row in rows]

@@ -103,7 +103,7 @@ def open_ones(connection: Connection) -> Mapping[tuple[str, str], Circuit]:
     return {(row.account, row.model): _circuit(row) for row in in_order}
 
 
-def known(connection: Connection, account: str) -> dict[str, Circuit]:
+def open_circuits(connection: Connection, account: str) -> dict[str, Circuit]:
     """Return an account's circuits, by model, that are open or belong to an outage that is not over."""
     rows = connection.execute(_of_outages().where(outage.c.account == account))
     return {row.model: _circuit(row) for row in rows}

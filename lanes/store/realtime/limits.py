@@ -43,10 +43,10 @@ def exchange(
         older = capacity.c.seen_at < put.excluded.seen_at
         put = put.on_conflict_do_update(index_elements=KEY, set_=newest, where=older)
         connection.execute(put)
-    return known(connection, account, since=now - FRESH)
+    return recent(connection, account, since=now - FRESH)
 
 
-def known(connection: Connection, account: str, *, since: datetime) -> dict[str, list[Limit]]:
+def recent(connection: Connection, account: str, *, since: datetime) -> dict[str, list[Limit]]:
     """Return an account's limits that were seen since then, by model."""
     found = defaultdict[str, list[Limit]](list)
     newest = select(capacity).where(capacity.c.account == account, capacity.c.seen_at >= since)

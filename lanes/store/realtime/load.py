@@ -93,7 +93,7 @@ def snapshot(connection: Connection, of: LaneAccount, *, now: datetime) -> Load:
     used = connection.execute(text(NEEDS), {"since": now - USUAL})
     needs = {row.workload: Need(row.input, row.output, row.requests) for row in used}
     calls = connection.execute(text(CALLS), {"since": now - OF_LATE, "names": names}).all()
-    known = limits.known(connection, of.name, since=now - limits.FRESH)
+    known = limits.recent(connection, of.name, since=now - limits.FRESH)
     tries = sum(each.tries for each in calls)
     took_s = sum(each.mean_s * each.tries for each in calls)
     mean_s = took_s / tries if tries else EXPECTED_CALL.total_seconds()
@@ -108,7 +108,7 @@ def snapshot(connection: Connection, of: LaneAccount, *, now: datetime) -> Load:
     # A circuit without probes rests too: its queue is empty, so no call shows whether the model answers.
     down = (
         (name, circuit)
-        for name, circuit in circuits.known(connection, of.name).items()
+        for name, circuit in circuits.open_circuits(connection, of.name).items()
         if circuit.is_open
     )
     rests = {name: ModelRest(name, each.since, each.why) for name, each in down}

@@ -76,7 +76,7 @@ def preview(
 
 def _expect(connection: sa.Connection, of: Preview, by: Version, now: datetime) -> None:
     """Write when the replay ends on each lane, with the confidence of its version."""
-    of.probability, sharing_ = by.spec.confidence, sharing.known(connection, now=now)
+    of.probability, sharing_ = by.spec.confidence, sharing.cached(connection, now=now)
     requests = -(-of.items // sharing_.pack_of(by, Lane.BATCH))
     prospect = turnarounds.prospects(connection, now=now).of_size(by, max(1, requests))
     of.ends[Lane.BATCH] = prospect.presses_until

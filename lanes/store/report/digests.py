@@ -34,5 +34,5 @@ def take(connection: "Connection", *, since: datetime, now: datetime) -> DailyFi
     listed = proposals.listing(connection, None, now=now)
     undecided = [each for each in listed if each.state is ProposalState.OPEN]
     lacking = [row.said for row in ask(LACKING)]
-    figures = snapshot.asked(ask, since=since, now=now)
+    figures = snapshot.take_through(ask, since=since, now=now)
     return DailyFigures(figures, changed.opened, changed.ended, undecided, lacking)

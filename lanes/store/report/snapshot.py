@@ -132,10 +132,10 @@ F = TypeVar("F")
 
 def take(connection: "Connection", *, since: datetime, now: datetime) -> Snapshot:
     """Return the figures of items received from the minute of `since` on, read in one transaction."""
-    return asked(asking.through(connection), since=since, now=now)
+    return take_through(asking.through(connection), since=since, now=now)
 
 
-def asked(ask: Ask, *, since: datetime, now: datetime) -> Snapshot:
+def take_through(ask: Ask, *, since: datetime, now: datetime) -> Snapshot:
     """Return the same figures, read through `ask`."""
     since = since.replace(second=0, microsecond=0)
     grain = next(grain for grain, longest in POINTS.items() if now - since <= longest)
@@ -181,7 +181,7 @@ def asked(ask: Ask, *, since: datetime, now: datetime) -> Snapshot:
         advice=_advice(ask, now),
         budgets=budget_status.of(ask, now=now),
         capacity=facts.capacity(ask, now=now),
-        call_waits=call_waits.known(ask, now=now),
+        call_waits=call_waits.current(ask, now=now),
         rescues=facts.rescues(ask, since=since, now=now),
         circuits=facts.circuits(ask),
         caching=figures.caching_figures(

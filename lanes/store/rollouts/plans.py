@@ -121,7 +121,7 @@ def traffic(
     if row.items <= 0:
         return SplitTraffic()
     each = {Lane.REALTIME: row.realtime_usd / row.items, Lane.BATCH: row.batch_usd / row.items}
-    passes = sharing.known(connection, now=now).passes_of(version)
+    passes = sharing.cached(connection, now=now).passes_of(version)
     each[Lane.REALTIME] += each[Lane.BATCH] * passes  # the authoritative pass
     measured, tried = _recent(connection, playbook, version, consumer, now)
     days = (now - row.first_at) / timedelta(days=1)

@@ -51,10 +51,10 @@ _lock = Lock()
 
 def prospects(connection: "Connection", *, now: datetime) -> Prospects:
     """Return the prospects of batches at `now`, from laws at most a minute old."""
-    return Prospects(known(connection, now=now), now)
+    return Prospects(cached_laws(connection, now=now), now)
 
 
-def known(connection: "Connection", *, now: datetime) -> "Turnarounds":
+def cached_laws(connection: "Connection", *, now: datetime) -> "Turnarounds":
     """Return the laws of all batches, at most a minute old."""
     with _lock:
         kept = _kept.get(connection.engine)

@@ -163,7 +163,7 @@ def check_budget(
     if order.budget_usd is None or version is None:
         return
     laws = turnarounds.prospects(connection, now=now)
-    shared = sharing.known(connection, now=now)
+    shared = sharing.cached(connection, now=now)
     lanes = LaneConditions(workloads.splits(connection), laws, sharing=shared)
     lines = (FileLine(each, None) for each in sent)
     found = forecast(lines, version, lanes, now=now, by=order.due_at)

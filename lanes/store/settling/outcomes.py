@@ -15,8 +15,8 @@ from lanes.json_data import replace_unstorable
 from lanes.money.cost import BillPart
 from lanes.packing import Claim
 from lanes.routing.route import fall_back
-from lanes.settling.outcome import Attempt, SaveResult, each_once
-from lanes.settling.settle import BatchDebt, Consequence, consequence, told_alone
+from lanes.settling.outcome import Attempt, SaveResult, without_repeats
+from lanes.settling.settle import BatchDebt, Consequence, consequence, is_announced_alone
 from lanes.store.batch import collection
 from lanes.store.batch.orphans import LostWork
 from lanes.store.money import ledger
@@ -51,7 +51,7 @@ def save(
     because the lease was lost. Of archived work only the bill is written. Saving an attempt twice changes nothing. With `wait`,
     each row that others hold is waited for at most that long. `flow_run_id` is the run that made the attempts.
     """
-    once = [_storable(each) for each in each_once(attempts)]
+    once = [_storable(each) for each in without_repeats(attempts)]
     if not once:
         return SaveResult()
     known = terms(connection, once)
@@ -252,7 +252,7 @@ class _Writes:
         of_item, terms, given["moves_item"] = row.of_item, row.terms, True
         self.saved.answered += 1
         given["acknowledged"] = known = of_item.acknowledged
-        given["told"] = told_alone(terms.announces, terms.lane, acknowledged=known)
+        given["told"] = is_announced_alone(terms.announces, terms.lane, acknowledged=known)
         if then.settles:
             given["settles"] = True
         if then.correction is not None and of_item.shown is not None:

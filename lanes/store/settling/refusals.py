@@ -11,7 +11,7 @@ from sqlalchemy import Connection, text
 from lanes.ids import VersionId, WorkId
 from lanes.promises.breaches import refused_version
 from lanes.promises.incident import Promise
-from lanes.settling.attempts import Refusals, weighed
+from lanes.settling.attempts import Refusals, judge_refusal
 from lanes.settling.outcome import Attempt
 from lanes.store import incidents, signals
 from lanes.store.settling.savable import WorkTerms
@@ -170,7 +170,7 @@ def _weigh(
             known=seen.refused or seen.outdated,
         )
         of_version = of_version or found.of_version
-        fared[each.name] = each._replace(judged=weighed(each.judged, found))
+        fared[each.name] = each._replace(judged=judge_refusal(each.judged, found))
     if of_version and not seen.refused:
         asked, works = {**asked, "refused_at": refused_at}, [*earlier, *works]
         _stop(connection, asked, seen.number, calls, works, flow_run_id)

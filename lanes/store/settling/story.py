@@ -107,13 +107,13 @@ def holds(connection: Connection, item: Row, work: Sequence[Row], *, now: dateti
     in_force = workloads.current(connection, workload)
     statuses = budgets.statuses(connection, [workload], now=now)
     batches = read(BATCHES, ids=[each["batch_id"] for each in work if each["batch_id"] is not None])
-    waits = call_waits.known(asking.through(connection), now=now)
+    waits = call_waits.current(asking.through(connection), now=now)
     return Holds(
         paused["paused_at"],
         [each for each in statuses if each.budget.pays_for(workload, item["consumer"])],
         read(INCIDENTS),
         {model: (of, circuit) for (of, model), circuit in open_circuits if account in ("", of)},
-        limits.known(connection, account, since=now - limits.FRESH),
+        limits.recent(connection, account, since=now - limits.FRESH),
         {each["id"]: each for each in batches},
         awaited_primer(connection, workload),
         in_force.spec.window.next_departure(now) if in_force else None,

@@ -183,7 +183,7 @@ def read_in_force(connection: sa.Connection) -> InForce:
         .join(version, version.c.id == workload.c.version_id)
         .order_by(workload.c.name)
     ).all()
-    read = known(connection, [row.id for row in rows])
+    read = cached_versions(connection, [row.id for row in rows])
     readable = {row.name: read.versions[row.id] for row in rows if row.id in read.versions}
     return InForce(readable, read.unreadable)
 
@@ -192,7 +192,7 @@ def to_route(connection: sa.Connection, names: Iterable[str]) -> tuple[InForce, 
     """Return the versions in force of these workloads with their canaries, and their splits."""
     rows = connection.execute(_to_route(), {"names": list(names)}).all()
     tried = {row.candidate_id for row in rows if row.candidate_share}
-    read = known(connection, {row.id for row in rows} | tried)
+    read = cached_versions(connection, {row.id for row in rows} | tried)
     readable = {row.name: read.versions[row.id] for row in rows if row.id in read.versions}
     canaries = {
         row.name: Canary(read.versions[row.candidate_id], row.candidate_share)
@@ -247,7 +247,7 @@ def current_id(connection: sa.Connection, name: str) -> VersionId | None:
 
 def versions(connection: sa.Connection, ids: Iterable[VersionId]) -> dict[VersionId, Version]:
     """Return those versions by id, without those that cannot be read."""
-    return known(connection, ids).versions
+    return cached_versions(connection, ids).versions
 
 
 def numbered(
@@ -266,7 +266,7 @@ def one(connection: sa.Connection, id: VersionId) -> Version:
     Raises:
         SpecInvalid: it cannot be read any more.
     """
-    read = known(connection, [id])
+    read = cached_versions(connection, [id])
     for problem in read.unreadable:
         raise problem
     return read.versions[id]
@@ -351,7 +351,7 @@ class KnownVersions:
     unreadable: list[SpecInvalid]
 
 
-def known(
+def cached_versions(
     connection: sa.Connection, ids: Iterable[VersionId], *, most: int = MOST_KEPT
 ) -> KnownVersions:
     """Return those versions; the database is asked only for those that are not cached. The last `most` are cached."""

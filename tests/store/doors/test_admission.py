@@ -200,7 +200,7 @@ def test_numbers_that_python_cannot_read_are_refused_at_the_door(connection: Con
         assert (
             connection.execute(query, {"inputs": inputs, "now": NOON}).scalar_one() == "malformed"
         )
-    assert unrouted.received(connection, 10) == []
+    assert unrouted.lock_received(connection, 10) == []
 
 
 def test_payloads_nested_deeper_than_python_reads_are_refused_at_the_door(
@@ -212,7 +212,7 @@ def test_payloads_nested_deeper_than_python_reads_are_refused_at_the_door(
         f'[{{"workload": "letters", "key": "k", "payload": {{"n": {"[" * 3000 + "]" * 3000}}}}}]'
     )
     assert connection.execute(query, {"inputs": inputs, "now": NOON}).scalar_one() == "malformed"
-    assert unrouted.received(connection, 10) == []
+    assert unrouted.lock_received(connection, 10) == []
 
 
 def test_an_item_due_in_the_past_is_accepted_and_goes_to_realtime_as_overdue(

@@ -127,13 +127,13 @@ def test_whatever_happened_to_items_everything_reads_as_before_once_they_are_arc
 
 
 def listing_of(connection: Connection, key: str) -> Any:
-    with archives.at_hand(connection, "letters", key):
+    with archives.with_archived(connection, "letters", key):
         ids = connection.execute(text("select id from lanes.item where key = :key"), {"key": key})
         return listing.among(connection, ListingQuery("letters"), [*ids.scalars()])
 
 
 def story_of(connection: Connection, key: str) -> Any:
-    with archives.at_hand(connection, "letters", key):
+    with archives.with_archived(connection, "letters", key):
         return happenings(story.records(connection, "letters", key, now=LATER))
 
 

@@ -42,7 +42,7 @@ def read(connection: Connection, of: Version) -> dict[str, tuple[ContextPart, ..
     route(connection, now=now)
     kind = BatchKind(of.workload, of.id)
     waiting = lock_for_batch(connection, kind, limit=99, now=now)
-    found = full_data.of_work(connection, [each.claim.work_id for each in waiting], of)
+    found = full_data.earlier_of_work(connection, [each.claim.work_id for each in waiting], of)
     return {each.key: found.get(each.claim.work_id, ()) for each in waiting}
 
 

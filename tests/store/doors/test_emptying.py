@@ -256,11 +256,11 @@ def test_an_emptied_item_is_not_retried_and_is_nobodys_history(connection: Conne
     admit(connection, "a", now=NOON, lane=Lane.REALTIME, entity="ada", payload=SAID)
     route(connection, now=NOON)
     save(connection, *(tried(each, Outcome.POISON) for each in claim(connection)))
-    (told,) = full_data.of_entity(connection, letters, "ada", before=LATER)
+    (told,) = full_data.earlier_of_entity(connection, letters, "ada", before=LATER)
     assert told.said == SAID
     empty(connection)
     assert decisions.retry(connection, "letters", None, now=LATER) == []
-    assert full_data.of_entity(connection, letters, "ada", before=LATER) == ()
+    assert full_data.earlier_of_entity(connection, letters, "ada", before=LATER) == ()
 
 
 @pytest.mark.slow

@@ -44,7 +44,7 @@ def seen(connection: Connection, letters: Version, most: int = 5) -> dict[str, l
     """What each item's pass would see, by key."""
     route(connection, now=NOON)
     waiting = lock_for_batch(connection, BatchKind("letters", letters.id), limit=100, now=NOON)
-    found = full_data.of_work(
+    found = full_data.earlier_of_work(
         connection, [each.claim.work_id for each in waiting], limited(letters, most)
     )
     sizes = full_data.lengths_of(
@@ -105,10 +105,15 @@ def test_an_item_is_told_nothing_of_another_consumer_where_its_workload_keeps_th
         "f": ["letter c"],
     }
     at = later(days=1)
-    (told,) = full_data.of_entity(connection, limited(apart, 1), "ann", before=at, consumer="crm")
+    (told,) = full_data.earlier_of_entity(
+        connection, limited(apart, 1), "ann", before=at, consumer="crm"
+    )
     assert told.said == {"text": "letter d"}
     together = limited(publish(connection, now=NOON), 9)
-    assert len(full_data.of_entity(connection, together, "ann", before=at, consumer="crm")) == 6
+    assert (
+        len(full_data.earlier_of_entity(connection, together, "ann", before=at, consumer="crm"))
+        == 6
+    )
 
 
 def test_only_the_nearest_are_seen_and_none_of_the_same_moment_another_workload_or_canceled(

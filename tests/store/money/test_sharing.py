@@ -62,10 +62,10 @@ def shares(connection: Connection, of: Version) -> Sharing:
 
 def test_it_is_read_once_in_half_a_minute(connection: Connection) -> None:
     of = publish(connection, now=NOON, **LONG)
-    assert sharing.known(connection, now=NOON).pack_of(of, Lane.BATCH) == 8
+    assert sharing.cached(connection, now=NOON).pack_of(of, Lane.BATCH) == 8
     expected = shares(connection, of)
-    assert sharing.known(connection, now=later(seconds=29)).hit_rates == {}
-    found = sharing.known(connection, now=later(seconds=30))
+    assert sharing.cached(connection, now=later(seconds=29)).hit_rates == {}
+    found = sharing.cached(connection, now=later(seconds=30))
     assert found.hit_rates == expected.hit_rates
     assert [found.pack_of(of, lane) for lane in (Lane.BATCH, Lane.REALTIME)] == [2, 8]
 

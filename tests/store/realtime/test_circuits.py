@@ -32,13 +32,13 @@ def opened(connection: Connection, *, model: str = MODEL, now: datetime = NOON) 
 
 
 def known(connection: Connection) -> Circuit:
-    return circuits.known(connection, ACCOUNT)[MODEL]
+    return circuits.open_circuits(connection, ACCOUNT)[MODEL]
 
 
 def test_a_circuit_that_a_fault_opened_is_known_as_it_was_written(connection: Connection) -> None:
     circuit = opened(connection)
-    assert circuits.known(connection, ACCOUNT) == {MODEL: circuit}
-    assert circuits.known(connection, "others") == {}
+    assert circuits.open_circuits(connection, ACCOUNT) == {MODEL: circuit}
+    assert circuits.open_circuits(connection, "others") == {}
     assert (circuit.state, circuit.since, circuit.faults, circuit.why) == (
         CircuitState.RESTING,
         NOON,

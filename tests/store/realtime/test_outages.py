@@ -278,7 +278,7 @@ def test_it_is_over_ten_minutes_after_everything_that_waited_was_shed(
     assert judged(connection, now=later(minutes=11)) == {("provider_down", "resolved")}
     (only,) = rows(connection, "incident_log")
     assert only.sentence.startswith("Nothing waits for it any more")
-    assert circuits.known(connection, "acme") == {}
+    assert circuits.open_circuits(connection, "acme") == {}
 
 
 def test_while_something_waits_it_is_not_over_however_long_nobody_asks(

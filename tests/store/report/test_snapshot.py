@@ -316,7 +316,7 @@ def test_whoever_asks_the_database_is_told_the_same(pool: Engine, database_url: 
     with pool.begin() as connection:
         taken = snapshot.take(connection, since=NOON, now=later(hours=1))
     with by_driver(database_url) as ask:
-        assert snapshot.asked(ask, since=NOON, now=later(hours=1)) == taken
+        assert snapshot.take_through(ask, since=NOON, now=later(hours=1)) == taken
     assert (len(taken.lanes), len(taken.rollouts), len(taken.incidents), len(taken.advice)) == (
         1,
         1,

@@ -98,7 +98,7 @@ def test_two_routers_at_once_route_each_item_once(pool: Engine) -> None:
         route(one, now=NOON)
         one.commit()
         assert routes.begin(two, LOCK_PATIENCE).alone
-        assert unrouted.received(two, 10) == []
+        assert unrouted.lock_received(two, 10) == []
         route(two, now=NOON)
         two.commit()
     with pool.begin() as reader:
@@ -128,7 +128,7 @@ def test_a_router_that_dies_leaves_everything_to_the_next(pool: Engine) -> None:
         one.rollback()
     with pool.begin() as two:
         assert routes.begin(two, LOCK_PATIENCE).alone
-        assert [each.arrived.key for each in unrouted.received(two, 10)] == ["a"]
+        assert [each.arrived.key for each in unrouted.lock_received(two, 10)] == ["a"]
 
 
 def test_nobody_withdraws_an_item_between_its_reading_and_its_route(pool: Engine) -> None:
@@ -136,7 +136,7 @@ def test_nobody_withdraws_an_item_between_its_reading_and_its_route(pool: Engine
         publish(setup, now=NOON)
         admit(setup, "a", now=NOON)
     with pool.connect() as router, pool.connect() as owner:
-        unrouted.received(router, 10)
+        unrouted.lock_received(router, 10)
         owner.execute(text("set lock_timeout = '1ms'"))
         with pytest.raises(OperationalError, match="lock timeout"):
             items.cancel(owner, "letters", "a")
@@ -164,7 +164,7 @@ def test_a_route_names_the_version_in_force_when_it_was_decided(connection: Conn
 def test_what_was_received_is_handed_out_oldest_first_and_bounded(connection: Connection) -> None:
     publish(connection, now=NOON)
     admit(connection, "c", "a", "b", now=NOON, entity="e", consumer="desk", urgent=True)
-    first, second = unrouted.received(connection, 2)
+    first, second = unrouted.lock_received(connection, 2)
     assert (first.arrived.key, second.arrived.key) == ("c", "a")
     assert (first.arrived.entity, first.arrived.consumer, first.arrived.urgent) == (
         "e",
@@ -187,9 +187,9 @@ def test_urgent_items_are_routed_first_then_due_ones_then_the_rest_as_they_came(
     admit(connection, "due", now=NOON, due_at=later(hours=1))
     admit(connection, "urgent", now=NOON, urgent=True)
     admit(connection, "last", now=NOON)
-    order = [each.arrived.key for each in unrouted.received(connection, 10)]
+    order = [each.arrived.key for each in unrouted.lock_received(connection, 10)]
     assert order == ["urgent", "due", "due later", "plain", "last"]
-    assert [each.arrived.key for each in unrouted.received(connection, 1)] == ["urgent"]
+    assert [each.arrived.key for each in unrouted.lock_received(connection, 1)] == ["urgent"]
 
 
 def test_a_flood_of_one_workload_never_holds_up_the_others(connection: Connection) -> None:
@@ -197,9 +197,9 @@ def test_a_flood_of_one_workload_never_holds_up_the_others(connection: Connectio
     publish(connection, now=NOON)
     admit(connection, *(f"f{n}" for n in range(50)), now=NOON, workload="flood", urgent=True)
     admit(connection, "a", "b", now=NOON)
-    taken = Counter(each.arrived.workload for each in unrouted.received(connection, 20))
+    taken = Counter(each.arrived.workload for each in unrouted.lock_received(connection, 20))
     assert taken == {"flood": 10, "letters": 2}
-    assert len(unrouted.received(connection, 20, of=["flood"])) == 20
+    assert len(unrouted.lock_received(connection, 20, of=["flood"])) == 20
 
 
 def test_what_is_taken_at_once_is_bounded_by_its_size_too_and_is_one_item_at_least(
@@ -208,8 +208,8 @@ def test_what_is_taken_at_once_is_bounded_by_its_size_too_and_is_one_item_at_lea
     publish(connection, now=NOON)
     for key in "abcd":
         admit(connection, key, now=NOON, payload={"text": "x" * 10_000})
-    assert len(unrouted.received(connection, 10, most_bytes=25_000)) == 3
-    assert len(unrouted.received(connection, 10, most_bytes=1)) == 1
+    assert len(unrouted.lock_received(connection, 10, most_bytes=25_000)) == 3
+    assert len(unrouted.lock_received(connection, 10, most_bytes=1)) == 1
 
 
 @pytest.mark.parametrize(
@@ -230,8 +230,8 @@ def test_a_payload_that_no_rule_looks_into_is_measured_and_stays_where_it_is(
         due_at=later(days=1),
         lane=Lane.BATCH,
     )
-    (read,) = unrouted.received(connection, 1)
-    (unread,) = unrouted.received(connection, 1, unread=["letters"])
+    (read,) = unrouted.lock_received(connection, 1)
+    (unread,) = unrouted.lock_received(connection, 1, unread=["letters"])
     assert (read.arrived.payload, unread.arrived.payload) == (payload, {})
     assert unread.arrived.characters == read.arrived.characters == characters(payload)
     assert unread.arrived._replace(payload=payload) == read.arrived
@@ -290,7 +290,7 @@ def test_looking_and_taking_stay_on_the_index_with_50000_received_and_as_many_ro
         assert "Seq Scan on item" not in plan
         assert "Sort" not in plan
     assert unrouted.any_received(connection)
-    assert {each.arrived.urgent for each in unrouted.received(connection, 500)} == {True}
+    assert {each.arrived.urgent for each in unrouted.lock_received(connection, 500)} == {True}
 
 
 def test_what_came_after_the_last_that_was_routed_is_found_behind_whatever_is_urgent_or_due(
@@ -307,25 +307,31 @@ def test_what_came_after_the_last_that_was_routed_is_found_behind_whatever_is_ur
     }.items():
         admit(connection, key, now=NOON, **fields)
     passed, last = (
-        each for each in unrouted.received(connection, 10) if each.arrived.key in ("passed", "last")
+        each
+        for each in unrouted.lock_received(connection, 10)
+        if each.arrived.key in ("passed", "last")
     )
     since = unrouted.came_last([last, passed], before={})
-    waiting = unrouted.which_have_received(connection, since=since)
+    waiting = unrouted.find_received(connection, since=since)
     assert since == {"letters": RoutedUpTo(None, last.id)}
-    assert [each.arrived.key for each in unrouted.received(connection, 10, waiting=waiting)] == [
+    assert [
+        each.arrived.key for each in unrouted.lock_received(connection, 10, waiting=waiting)
+    ] == [
         "urgent",
         "due",
         "plain",
     ]
-    assert [each.arrived.key for each in unrouted.received(connection, 2, waiting=waiting)] == [
+    assert [
+        each.arrived.key for each in unrouted.lock_received(connection, 2, waiting=waiting)
+    ] == [
         "urgent",
         "due",
     ]
     assert [
         each.arrived.key
-        for each in unrouted.received(connection, 10, most_bytes=1, waiting=waiting)
+        for each in unrouted.lock_received(connection, 10, most_bytes=1, waiting=waiting)
     ] == ["urgent"]
-    assert list(unrouted.which_have_received(connection, since=since)) == ["letters"]
+    assert list(unrouted.find_received(connection, since=since)) == ["letters"]
 
 
 def test_what_is_due_is_looked_for_from_where_it_was_taken_and_what_is_urgent_always(
@@ -335,17 +341,17 @@ def test_what_is_due_is_looked_for_from_where_it_was_taken_and_what_is_urgent_al
     for hours in (1, 2, 3):
         admit(connection, f"due in {hours} h", now=NOON, due_at=later(hours=hours))
     admit(connection, "plain", now=NOON)
-    (first, second) = unrouted.received(connection, 2)
+    (first, second) = unrouted.lock_received(connection, 2)
     since = unrouted.came_last([second, first], before={"letters": RoutedUpTo(None, first.id)})
-    waiting = unrouted.which_have_received(connection, since=since)
+    waiting = unrouted.find_received(connection, since=since)
     assert since == {"letters": RoutedUpTo(later(hours=2), first.id)}
-    keys = [each.arrived.key for each in unrouted.received(connection, 10, waiting=waiting)]
+    keys = [each.arrived.key for each in unrouted.lock_received(connection, 10, waiting=waiting)]
     assert keys == ["due in 2 h", "due in 3 h", "plain"]
     admit(connection, "urgent", now=NOON, urgent=True, due_at=later(minutes=1))
     admit(connection, "due sooner", now=NOON, due_at=later(minutes=1))
-    waiting = unrouted.which_have_received(connection, since=since)
-    assert unrouted.received(connection, 1, waiting=waiting)[0].arrived.key == "urgent"
-    assert [each.arrived.key for each in unrouted.received(connection, 2)] == [
+    waiting = unrouted.find_received(connection, since=since)
+    assert unrouted.lock_received(connection, 1, waiting=waiting)[0].arrived.key == "urgent"
+    assert [each.arrived.key for each in unrouted.lock_received(connection, 2)] == [
         "urgent",
         "due sooner",
     ]
@@ -365,7 +371,7 @@ def test_who_looks_at_what_was_received_knows_in_which_parts_of_the_index_it_is(
         "letters": Begins(False, None, plain.id),
         "bills": Begins(False, later(hours=1), None),
     }
-    assert unrouted.which_have_received(connection) == begins
+    assert unrouted.find_received(connection) == begins
     assert routes.begin(connection, LOCK_PATIENCE).workloads == begins
 
 
@@ -375,10 +381,10 @@ def test_nothing_is_found_before_the_last_that_was_routed_while_only_what_came_a
     publish(connection, now=NOON)
     publish(connection, "other", now=NOON)
     admit(connection, "a", now=NOON)
-    (only,) = unrouted.received(connection, 10)
+    (only,) = unrouted.lock_received(connection, 10)
     since = unrouted.came_last([only], before={})
-    waiting = unrouted.which_have_received(connection, since=since)
-    assert unrouted.received(connection, 10, waiting=waiting) == []
+    waiting = unrouted.find_received(connection, since=since)
+    assert unrouted.lock_received(connection, 10, waiting=waiting) == []
     assert not unrouted.any_received(connection, since=since)
     assert unrouted.any_received(connection, since={"other": RoutedUpTo(None, only.id)})
     assert unrouted.any_received(connection)

@@ -128,9 +128,9 @@ def test_the_database_is_asked_once_a_minute_however_often_somebody_wants_to_kno
     for seconds in (0, 1, 59):
         turnarounds.prospects(connection, now=later(seconds=seconds))
     assert len(asked) == 1
-    turnarounds.known(connection, now=later(seconds=60))
+    turnarounds.cached_laws(connection, now=later(seconds=60))
     assert len(asked) == 2
-    turnarounds.known(connection, now=NOON)  # a clock that went back
+    turnarounds.cached_laws(connection, now=NOON)  # a clock that went back
     assert len(asked) == 3
 
 

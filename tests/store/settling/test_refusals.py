@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from sqlalchemy import Connection
 
 from lanes.packing import ClaimedWork
-from lanes.settling.attempts import LASTING, LEAST_REFUSED, MOST_REFUSED, Refusals, weighed
+from lanes.settling.attempts import LASTING, LEAST_REFUSED, MOST_REFUSED, Refusals, judge_refusal
 from lanes.settling.outcome import Attempt, Judgment
 from lanes.settling.story import next_step
 from lanes.store.settling import refusals, story
@@ -307,7 +307,7 @@ def test_no_item_fails_for_its_version_and_no_version_stops_while_it_answers(
     before: bool, since: bool, times: int, calls: int, lasted: timedelta, known: bool
 ) -> None:
     found = Refusals(before or since, since, times, calls, lasted, known)
-    then = weighed(Judgment(Outcome.POISON, error="no", refused_call="1"), found)
+    then = judge_refusal(Judgment(Outcome.POISON, error="no", refused_call="1"), found)
     if since:
         assert (then.outcome, found.of_version) == (Outcome.POISON, False)
     if found.of_version:

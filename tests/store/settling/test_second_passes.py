@@ -53,7 +53,7 @@ def test_an_answer_that_is_not_sampled_settles_its_item_and_counts_in_no_compari
     assert row(connection, "result").standing == "provisional"
     assert [each.purpose for each in rows(connection, "work")] == ["answer"]
     assert (len(rows(connection, "response")), rows(connection, "correction")) == (1, [])
-    seen = snapshot.asked(through(connection), since=NOON, now=later(minutes=1))
+    seen = snapshot.take_through(through(connection), since=NOON, now=later(minutes=1))
     assert seen.agreement == []
     records = story.records(connection, "letters", "k", now=later(minutes=1))
     assert happenings(records)[-1].detail == (
@@ -70,7 +70,7 @@ def test_an_answer_that_fails_the_check_owes_its_second_pass(connection: Connect
     settle(connection, of, A, hours=1)
     doubtful = row(connection, "item_status", key="doubtful")
     assert (doubtful.state, doubtful.settled_reason) == ("settled", None)
-    seen = snapshot.asked(through(connection), since=NOON, now=later(hours=2))
+    seen = snapshot.take_through(through(connection), since=NOON, now=later(hours=2))
     assert [(each.compared, each.corrected) for each in seen.agreement] == [(1, 1)]
 
 

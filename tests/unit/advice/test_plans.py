@@ -10,10 +10,10 @@ from lanes.advice.evidence import ConsumerUse, Evidence, LaneUse, Pattern
 from lanes.advice.plans import (
     BreakEven,
     Corrections,
-    as_it_is,
     correction_price_usd,
     plan,
     possible,
+    present_month,
     serves,
 )
 from lanes.advice.recommendation import advise
@@ -57,7 +57,7 @@ def test_a_month_is_what_a_calculation_by_hand_gives() -> None:
 def test_as_it_is_follows_how_items_were_routed() -> None:
     def now(mode: Mode, realtime: int) -> Pattern:
         seen = evidence(ConsumerUse("desk", 100, realtime=realtime), mode=mode)
-        found = as_it_is(seen, EVEN, Corrections())
+        found = present_month(seen, EVEN, Corrections())
         assert found is not None
         assert found.share == realtime / 100
         return found.pattern
@@ -73,7 +73,8 @@ def test_as_it_is_follows_how_items_were_routed() -> None:
         Pattern.BATCH,
     ]
     assert (
-        as_it_is(Evidence("letters", mode=Mode.PLAIN, days=1, items=0), EVEN, Corrections()) is None
+        present_month(Evidence("letters", mode=Mode.PLAIN, days=1, items=0), EVEN, Corrections())
+        is None
     )
 
 

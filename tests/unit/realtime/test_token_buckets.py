@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from anthropic_standin.errors import ApiError
 from anthropic_standin.limits import AccountLimits, EndpointSettings
-from lanes.realtime.headers import ToldLimits, told
+from lanes.realtime.headers import ToldLimits, read_limits
 from lanes.realtime.token_buckets import TokenBuckets
 from lanes.routing.capacity import RESERVE, WINDOW, Limit, LimitKind, Need
 from tests.conftest import NOON, later
@@ -79,7 +79,7 @@ class LimitedProvider:
                 under_way.remove((ends, number, need, drain, charge))
                 self.provider.spend(charge, int(need.input), int(need.output * used))  # pyright: ignore[reportArgumentType]
                 self.known[drain].told(
-                    MODEL, told(self.headers(), now=self.now), key=number, now=self.now
+                    MODEL, read_limits(self.headers(), now=self.now), key=number, now=self.now
                 )
                 self.known[drain].ended(number, Need(need.input, need.output * used), now=self.now)
                 self.answered[number] = self.now
@@ -97,7 +97,9 @@ class LimitedProvider:
                     )
                 except ApiError:
                     self.refused += 1
-                    mine.told(MODEL, told(self.headers(), now=self.now), key=number, now=self.now)
+                    mine.told(
+                        MODEL, read_limits(self.headers(), now=self.now), key=number, now=self.now
+                    )
                     mine.ended(number, Need(0, 0, 0), now=self.now)
                     still.append((number, need, drain))
                     resting.add(drain)
@@ -127,7 +129,7 @@ def warmed(world: LimitedProvider) -> LimitedProvider:
         charge = world.provider.admit(world.now.timestamp(), 1, 1)
         mine.begun("first", MODEL, Need(1, 1), now=world.now)
         world.provider.spend(charge, 1, 1)
-        mine.told(MODEL, told(world.headers(), now=world.now), key="first", now=world.now)
+        mine.told(MODEL, read_limits(world.headers(), now=world.now), key="first", now=world.now)
         mine.ended("first", Need(1, 1), now=world.now)
     return world
 
@@ -300,7 +302,7 @@ def headers(
 
 
 def test_a_limit_is_read_with_what_remains_and_when_it_is_whole_again() -> None:
-    (limit,) = told(headers(), now=NOON).limits
+    (limit,) = read_limits(headers(), now=NOON).limits
     assert (limit.kind, limit.limit, limit.remaining, limit.reset_at) == (
         LimitKind.REQUESTS,
         50,
@@ -311,16 +313,16 @@ def test_a_limit_is_read_with_what_remains_and_when_it_is_whole_again() -> None:
 
 
 def test_the_case_of_their_names_does_not_matter() -> None:
-    assert told({name.title(): value for name, value in headers().items()}, now=NOON) == told(
-        headers(), now=NOON
-    )
+    assert read_limits(
+        {name.title(): value for name, value in headers().items()}, now=NOON
+    ) == read_limits(headers(), now=NOON)
 
 
 def test_tokens_of_both_kinds_together_count_only_where_they_are_not_told_apart() -> None:
     together = headers("tokens", limit=100_000)
-    assert [each.kind for each in told(together, now=NOON).limits] == [LimitKind.TOKENS]
+    assert [each.kind for each in read_limits(together, now=NOON).limits] == [LimitKind.TOKENS]
     apart = headers("input-tokens") | headers("output-tokens") | together
-    assert [each.kind for each in told(apart, now=NOON).limits] == [
+    assert [each.kind for each in read_limits(apart, now=NOON).limits] == [
         LimitKind.INPUT,
         LimitKind.OUTPUT,
     ]
@@ -331,7 +333,7 @@ def test_a_reset_is_measured_from_the_providers_own_clock() -> None:
     said = headers(reset=(ahead + timedelta(seconds=30)).isoformat()) | {
         "date": format_datetime(ahead, usegmt=True)
     }
-    assert told(said, now=NOON).limits[0].reset_at == later(seconds=30)
+    assert read_limits(said, now=NOON).limits[0].reset_at == later(seconds=30)
 
 
 @pytest.mark.parametrize(
@@ -352,7 +354,7 @@ def test_a_reset_is_measured_from_the_providers_own_clock() -> None:
 def test_what_cannot_be_true_is_left_out_with_one_note_and_its_neighbours_are_believed(
     lie: dict[str, object],
 ) -> None:
-    said = told(headers("requests", **lie) | headers("input-tokens"), now=NOON)
+    said = read_limits(headers("requests", **lie) | headers("input-tokens"), now=NOON)
     assert [each.kind for each in said.limits] == [LimitKind.INPUT]
     assert len(said.notes) == 1
 
@@ -361,20 +363,20 @@ def test_what_cannot_be_true_is_left_out_with_one_note_and_its_neighbours_are_be
     "reset", ["1999-01-01T00:00:00Z", "2099-01-01T00:00:00Z", "2026-11-24T12:05:00"]
 )
 def test_a_reset_in_the_past_or_far_ahead_is_one_within_a_minute_with_a_note(reset: str) -> None:
-    said = told(headers(reset=reset), now=NOON)
+    said = read_limits(headers(reset=reset), now=NOON)
     assert said.limits[0].reset_at == NOON + WINDOW
     assert len(said.notes) == 1
 
 
 def test_a_remainder_beyond_its_limit_is_the_limit_with_a_note() -> None:
-    said = told(headers(remaining=51), now=NOON)
+    said = read_limits(headers(remaining=51), now=NOON)
     assert said.limits[0].remaining == 50
     assert len(said.notes) == 1
 
 
 def test_headers_that_are_missing_say_nothing() -> None:
-    assert told({"content-type": "application/json"}, now=NOON).limits == []
-    assert told({}, now=NOON).notes == []
+    assert read_limits({"content-type": "application/json"}, now=NOON).limits == []
+    assert read_limits({}, now=NOON).notes == []
 
 
 PARTS = [
@@ -390,7 +392,7 @@ PARTS = [
     )
 )
 def test_whatever_headers_say_a_limit_that_is_believed_can_be_true(said: dict[str, str]) -> None:
-    for each in told(said, now=NOON).limits:
+    for each in read_limits(said, now=NOON).limits:
         assert each.limit >= 1
         assert 0 <= each.remaining <= each.limit
         assert each.seen_at == NOON <= each.reset_at <= NOON + WINDOW

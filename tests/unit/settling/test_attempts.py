@@ -11,7 +11,7 @@ from lanes.packing import Claim
 from lanes.settling import attempts
 from lanes.settling.attempts import LOST, CallTimes
 from lanes.settling.outcome import Judgment, Response
-from lanes.settling.settle import told_alone
+from lanes.settling.settle import is_announced_alone
 from lanes.words import Announces, Lane, Outcome
 from lanes.workload.prices import Usage
 from tests.conftest import NOON, later
@@ -74,7 +74,7 @@ def test_what_no_result_was_read_for_is_missing_and_not_billed() -> None:
 def test_a_workload_says_which_answers_are_told_one_by_one(
     announces: Announces, of: set[Lane]
 ) -> None:
-    assert {lane for lane in Lane if told_alone(announces, lane, acknowledged=False)} == of
+    assert {lane for lane in Lane if is_announced_alone(announces, lane, acknowledged=False)} == of
 
 
 @pytest.mark.parametrize("announces", list(Announces))
@@ -82,4 +82,4 @@ def test_a_workload_says_which_answers_are_told_one_by_one(
 def test_an_item_that_asked_for_an_acknowledgement_has_its_answer_told_always(
     announces: Announces, lane: Lane
 ) -> None:
-    assert told_alone(announces, lane, acknowledged=True)
+    assert is_announced_alone(announces, lane, acknowledged=True)

@@ -10,7 +10,7 @@ from lanes.money.budget import Budget, BudgetStatus, Period
 from lanes.realtime.circuit import Circuit, CircuitState
 from lanes.realtime.limiter import CallWait, WaitReason
 from lanes.routing.capacity import Limit, LimitKind
-from lanes.settling.holds import Holds, held
+from lanes.settling.holds import Holds, explain_hold
 from lanes.words import Lane
 from tests.conftest import NOON, later
 
@@ -143,17 +143,17 @@ CASES: list[tuple[dict[str, Any], Holds, list[str]]] = [
 @pytest.mark.parametrize("state", ["ready", "claimed"])
 def test_work_that_only_waits_for_its_turn_is_told_the_reason_of_the_drains(state: str) -> None:
     waits = [CallWait("letters", WaitReason.SHARE, 12), CallWait("letters", WaitReason.PLACES, 1)]
-    told = held(work(state=state), Holds(waits=waits), NOON) or ""
+    told = explain_hold(work(state=state), Holds(waits=waits), NOON) or ""
     assert told.startswith("waits for its turn among 12 calls of its workload")
     assert WaitReason.SHARE.said in told
-    assert held(BATCHED, Holds(waits=waits), NOON) is None
+    assert explain_hold(BATCHED, Holds(waits=waits), NOON) is None
 
 
 @pytest.mark.parametrize(("of", "by", "said"), CASES)
 def test_a_hold_is_told_with_its_cause_its_beginning_and_its_end(
     of: dict[str, Any], by: Holds, said: list[str]
 ) -> None:
-    told = held(of, by, NOON)
+    told = explain_hold(of, by, NOON)
     assert told is not None
     for each in said:
         assert each in told
@@ -177,7 +177,7 @@ FREE: list[tuple[dict[str, Any], Holds]] = [
 def test_what_concerns_another_model_lane_or_state_holds_nothing(
     of: dict[str, Any], by: Holds
 ) -> None:
-    assert held(of, by, NOON) is None
+    assert explain_hold(of, by, NOON) is None
 
 
 def test_of_several_causes_the_one_a_person_must_end_is_told() -> None:
@@ -187,13 +187,13 @@ def test_of_several_causes_the_one_a_person_must_end_is_told() -> None:
         circuits={MODEL: ("acme", DOWN)},
         incidents=[{**KEY, "subject": "acme"}],
     )
-    assert "paused" in (held(READY, by, NOON) or "")
+    assert "paused" in (explain_hold(READY, by, NOON) or "")
     assert "refused calls" in (
-        held(READY, Holds(incidents=by.incidents, circuits=by.circuits), NOON) or ""
+        explain_hold(READY, Holds(incidents=by.incidents, circuits=by.circuits), NOON) or ""
     )
 
 
 def test_an_urgent_item_is_not_held_by_the_reserve_that_is_kept_for_it() -> None:
     by = Holds(limits={MODEL: [Limit(LimitKind.REQUESTS, 50, 8, later(seconds=60), NOON)]})
-    assert held(READY, by, NOON) is not None
-    assert held(work(urgent=True), by, NOON) is None
+    assert explain_hold(READY, by, NOON) is not None
+    assert explain_hold(work(urgent=True), by, NOON) is None
