@@ -1,7 +1,7 @@
-"""Of two hosts that share a Postgres and a Prefect, one dies with everything that runs there: the other takes its roles.
+"""Runs that hold roles are killed, and then a whole host: others take the roles, and no more runs are requested than died.
 
-The hosts are the workers, the supervisor and the runs of one stand, and the same of a second one beside it. The stand's
-automations are deleted: nothing of Lanes needs them.
+One stand, whose automations are deleted: nothing of Lanes needs them. The hosts are its workers, supervisor and runs, and the
+same of a second one beside it.
 """
 
 import signal
@@ -17,24 +17,90 @@ import psutil
 import pytest
 
 from lanes.stand.local import POOLS
-from lanes.standing.roles import BEGINNING_FOR, STANDING, Role
+from lanes.standing.roles import BEGINNING_FOR, STANDING, Role, StandingRun
 from tests.running_stand import RunningStand, put_up, take_down
 from tests.waiting import until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 WITHIN_S = 15
+REPLACED_WITHIN_S = 75  # 20 while the one before may begin, and the start of a process
 ROLES = (Role.ROUTER, Role.KEEPER, Role.COLLECTOR, Role.WATCHER)
 
 
 @pytest.fixture(scope="module")
 def stand(open_folder: Path) -> Iterator[RunningStand]:
+    """Put up a stand without automations, whose roles are all held."""
     up = put_up(open_folder / "hosts")
-    for each in up.prefect.post("automations/filter", json={"limit": 200}).json():
-        up.prefect.delete(f"automations/{each['id']}").raise_for_status()
     try:
+        automations = up.prefect.post("automations/filter", json={"limit": 200}).raise_for_status()
+        assert automations.json()
+        for each in automations.json():
+            up.prefect.delete(f"automations/{each['id']}").raise_for_status()
+        for each in STANDING:
+            until(lambda role=each.role: up.holder(role), what=f"a first run of {each.flow}")
         yield up
     finally:
         take_down(up)
+
+
+def replaced(stand: RunningStand, role: Role, before: int) -> bool:
+    """Another session holds the role."""
+    now = stand.holder(role)
+    return now is not None and now.session != before
+
+
+@pytest.mark.parametrize("killed", STANDING, ids=lambda run: run.flow)
+def test_a_killed_standing_run_is_replaced_by_those_that_live(
+    stand: RunningStand, killed: StandingRun
+) -> None:
+    before = stand.kill_holder(killed.role)
+    until(
+        lambda: replaced(stand, killed.role, before),
+        within_s=REPLACED_WITHIN_S,
+        what=f"another run of {killed.flow}",
+    )
+
+
+def test_standing_runs_that_were_all_killed_at_once_are_replaced_by_the_supervisor(
+    stand: RunningStand,
+) -> None:
+    before = {each.role: stand.kill_holder(each.role) for each in STANDING}
+    for role, session in before.items():
+        until(
+            lambda r=role, s=session: replaced(stand, r, s),
+            within_s=REPLACED_WITHIN_S,
+            what=f"another {role.name}",
+        )
+    said = (stand.home / "logs" / "supervisor.log").read_text()
+    assert "asked for a run of it" in said
+
+
+def test_a_role_that_was_filled_is_asked_for_no_more(stand: RunningStand) -> None:
+    """Follows them: no more runs were made than died, and those at the beginning (fewer when an hourly one took over)."""
+    for each in STANDING:
+        made = stand.prefect.post(
+            "flow_runs/filter",
+            json={
+                "deployments": {"name": {"any_": [each.flow]}},
+                "flow_runs": {
+                    "state": {
+                        "type": {
+                            "any_": ["SCHEDULED", "PENDING", "RUNNING", "CRASHED", "COMPLETED"]
+                        }
+                    }
+                },
+                "limit": 200,
+            },
+        )
+        began = [
+            run
+            for run in made.raise_for_status().json()
+            if run["start_time"] and not run["auto_scheduled"]
+        ]
+        assert len(began) <= 3, (
+            each.flow,
+            [(run["name"], run["state_name"], run["start_time"]) for run in began],
+        )
 
 
 def kill(processes: Iterable[int]) -> None:
