@@ -390,12 +390,15 @@ def later(**how_much: float) -> datetime:
     return NOON + timedelta(**how_much)
 
 
-@pytest.fixture(scope="session")
-def slack() -> Iterator[SlackStandIn]:
-    """Serve the Slack that the shared stand sends incidents to."""
+def _serving_slack() -> Iterator[SlackStandIn]:
+    """Serve the Slack that a stand sends incidents to."""
     running = SlackStandIn()
     yield running
     running.stop()
+
+
+slack = pytest.fixture(scope="session", name="slack")(_serving_slack)
+messages = pytest.fixture(scope="module", name="messages")(_serving_slack)
 
 
 @pytest.fixture(scope="session")

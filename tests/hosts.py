@@ -109,12 +109,17 @@ class HostNode:
     def cut_off(self) -> None:
         """Cut the cable of the host: its connections stay open and carry nothing."""
         assert self.cable is not None
-        _do("ip", "link", "set", self.cable, "down")
+        cut(self.cable)
 
     def connect(self) -> None:
         """Mend the cable of the host."""
         assert self.cable is not None
         _do("ip", "link", "set", self.cable, "up")
+
+
+def cut(cable: str) -> None:
+    """Cut a cable: connections stay open and carry nothing."""
+    _do("ip", "link", "set", cable, "down")
 
 
 def namespace_of(opened: ExitStack, name: str, number: int) -> tuple[str, str]:

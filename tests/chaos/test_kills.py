@@ -103,13 +103,6 @@ def _lives(pid: int) -> bool:
 
 
 @pytest.fixture(scope="module")
-def messages() -> Iterator[SlackStandIn]:
-    running = SlackStandIn()
-    yield running
-    running.stop()
-
-
-@pytest.fixture(scope="module")
 def prey(open_folder: Path, messages: SlackStandIn) -> Iterator[Prey]:
     up = put_up(open_folder / "prey", **messages.environment())
     stand = Prey(**vars(up))

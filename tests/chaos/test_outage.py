@@ -29,13 +29,6 @@ BESIDE = 200  # items that arrive beside open transactions
 
 
 @pytest.fixture(scope="module")
-def messages() -> Iterator[SlackStandIn]:
-    running = SlackStandIn()
-    yield running
-    running.stop()
-
-
-@pytest.fixture(scope="module")
 def stand(open_folder: Path, messages: SlackStandIn) -> Iterator[RunningStand]:
     up = put_up(open_folder / "outage", LANES_LOCAL_TURNAROUND_S="0", **messages.environment())
     yield up

@@ -158,13 +158,6 @@ REMEDIES = (
 
 
 @pytest.fixture(scope="module")
-def messages() -> Iterator[SlackStandIn]:
-    running = SlackStandIn()
-    yield running
-    running.stop()
-
-
-@pytest.fixture(scope="module")
 def stand(open_folder: Path, messages: SlackStandIn) -> Iterator[RunningStand]:
     """Every promise is broken on it, or will be soon."""
     keys = {"ANTHROPIC_ADMIN_KEY": "sk-ant-admin-1"}
