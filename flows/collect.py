@@ -4,7 +4,8 @@ from prefect import flow
 from prefect.logging import get_run_logger
 
 from lanes.standing.roles import Role
-from tasks.collector import collecting
+from tasks.background import closing
+from tasks.collector import Collector
 from tasks.connections import connections
 from tasks.outgoing import publishing
 from tasks.publish import publish_workloads
@@ -24,7 +25,7 @@ async def collect() -> int:
         delivering(at.db),
         waking(at.db, publisher.wake.set),
         sweeping(at) as sweeper,
-        collecting(at) as collector,
+        closing(Collector(at)) as collector,
         looking_again(at),
     ):
         async for number in tenure.ticks():

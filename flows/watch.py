@@ -7,11 +7,12 @@ from prefect import flow
 from prefect.logging import get_run_logger
 
 from lanes.standing.roles import Role
+from tasks.background import closing
 from tasks.migrate import guarding
 from tasks.outgoing import publishing
 from tasks.runs import database
 from tasks.standing import Tenure
-from tasks.watch import pause_s, watching
+from tasks.watch import Watcher, pause_s
 from tasks.webhooks import delivering
 
 
@@ -24,7 +25,7 @@ async def watch() -> int:
         publishing(db),
         delivering(db),
         guarding(db),
-        watching(db) as watcher,
+        closing(Watcher(db)) as watcher,
     ):
         async for _ in tenure.ticks():
             await watcher.tick()

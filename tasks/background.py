@@ -3,13 +3,31 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from typing import ParamSpec
+from typing import ParamSpec, Protocol, TypeVar
 
 from prefect.logging import get_run_logger
 
 PAUSE_S = 1.0  # before one that broke is begun again
 CLOSING_S = 1.0  # before what did not end is cancelled once more
 ROUTED_WITHIN_S = 0.1  # how long a look for work waits for the routing of what was received
+
+
+class Closable(Protocol):
+    """Something that ends what it has under way when it is closed."""
+
+    async def close(self) -> None: ...
+
+
+C = TypeVar("C", bound=Closable)
+
+
+@asynccontextmanager
+async def closing(opened: C) -> AsyncIterator[C]:
+    """Provide it until the end of the block, then close it."""
+    try:
+        yield opened
+    finally:
+        await opened.close()
 
 
 class BackgroundTasks:

@@ -2,9 +2,8 @@
 
 from contextlib import suppress
 
-from prefect import State, task
+from prefect import State
 from prefect.artifacts import acreate_markdown_artifact
-from prefect.cache_policies import NO_CACHE
 from prefect.logging import get_run_logger
 
 from lanes.commands.actions import AbortRollout, DecideProposal, Demote, PersonAction, Promote
@@ -17,7 +16,7 @@ from lanes.store.rollouts import rollouts
 from tasks.approval import ask_about_replay, withdraw
 from tasks.outgoing import publish_events
 from tasks.replay import write_diff
-from tasks.runs import REFUSALS, ask_for_run, database, refused
+from tasks.runs import REFUSALS, ask_for_run, database, plain_task, refused
 
 
 async def by_hand(action: PersonAction) -> str | State[str]:
@@ -60,7 +59,7 @@ async def show_replay(action: Promote | Demote) -> str | State[str]:
         return refused(reason)
 
 
-@task(name="act", task_run_name="{action.what}", cache_policy=NO_CACHE, persist_result=False)
+@plain_task("act", "{action.what}")
 async def perform(db: Database, action: PersonAction) -> str:
     """Perform the action and return the sentence that says what is true now.
 

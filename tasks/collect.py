@@ -5,8 +5,6 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from prefect import task
-from prefect.cache_policies import NO_CACHE
 from prefect.logging import get_run_logger
 
 from lanes.batch.batch import APART, REPEATED, OpenBatch, doubt
@@ -43,6 +41,7 @@ from lanes.workload.version import Version
 from tasks import reconcile, tracing
 from tasks.background import bounded_tasks
 from tasks.connections import Connections
+from tasks.runs import plain_task
 from tasks.saving import save
 
 CHUNK = 500  # items applied in one transaction
@@ -99,12 +98,7 @@ async def poll(at: Connections, batch: OpenBatch) -> bool:
     return True
 
 
-@task(
-    name="collect batch",
-    task_run_name="collect batch {batch.id}",
-    cache_policy=NO_CACHE,
-    persist_result=False,
-)
+@plain_task("collect batch", "collect batch {batch.id}")
 async def collect_batch(at: Connections, batch: OpenBatch) -> CollectResult:
     """Collect the ended batch, or return what prevents it. Safe to repeat, and after a crash."""
     try:

@@ -2,8 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from datetime import timedelta
 
 from prefect.logging import get_run_logger
@@ -110,13 +109,3 @@ class Collector:
         except Exception as error:
             said = "batch %d could not be noted: %s"
             get_run_logger().warning(said, batch.id, type(error).__name__)
-
-
-@asynccontextmanager
-async def collecting(at: Connections) -> AsyncIterator[Collector]:
-    """Provide a collector, and leave nothing running at the end."""
-    collector = Collector(at)
-    try:
-        yield collector
-    finally:
-        await collector.close()

@@ -25,6 +25,7 @@ from lanes.store.database import Database
 from lanes.store.workload import accounts
 from lanes.store.workload.accounts import LaneAccount
 from lanes.words import BLOCK
+from tasks.background import closing
 from tasks.tracing import tracing
 
 if TYPE_CHECKING:
@@ -181,11 +182,8 @@ async def connections(*, calls_at_once: bool = True) -> AsyncIterator[Connection
         if calls_at_once:
             client.begin()
         opened = Accounts(Connections(db, client, provider, this_run()))
-        async with tracing(db.url):
-            try:
-                yield opened.main
-            finally:
-                await opened.close()
+        async with tracing(db.url), closing(opened):
+            yield opened.main
 
 
 @asynccontextmanager
@@ -193,11 +191,8 @@ async def opening(
     provider: Provider, *, opened: Callable[[object], object] = lambda _: None
 ) -> AsyncIterator[ProviderClient]:
     """Provide a client of the provider, and close it; `opened` is called once it has opened."""
-    client = ProviderClient(provider, opened)
-    try:
+    async with closing(ProviderClient(provider, opened)) as client:
         yield client
-    finally:
-        await client.close()
 
 
 def keep_what_is_loaded(_: object) -> None:

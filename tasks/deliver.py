@@ -6,10 +6,11 @@ are looked up when they are sent; a failure there never stops a message.
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Coroutine, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from typing import Any
 
 from prefect.logging import get_run_logger
 from prefect.settings import get_current_settings
@@ -167,10 +168,15 @@ async def send(db: Database, messenger: Messenger, *, ui_url: str) -> int:
     due = await db.run(slack_notes.due, now=await db.now())
     if not messenger.edits:
         await db.run(slack_notes.drop, keep_digests=True)
+    return await _as_far_as_taken(_send_note(db, messenger, note, ui_url) for note in due)
+
+
+async def _as_far_as_taken(sent: Iterable[Coroutine[Any, Any, bool]]) -> int:
+    """Send one message after the other and return how many were; stop where Slack gives no answer or limits our rate."""
     total = 0
-    for note in due:
+    for each in sent:
         try:
-            total += await _send_note(db, messenger, note, ui_url)
+            total += await each
         except DeliveryError as problem:
             if problem.maybe or problem.retry_after_s:
                 break
@@ -251,16 +257,12 @@ async def tell(
 
     What it refused waits. When it gives no answer or limits our rate, the others wait for the next time too.
     """
-    total = 0
     async with Finder(limits) as finder:
         briefer = Briefer(db, finder)
-        for post in await db.run(slack_posts.due, edits=messenger.edits, now=await db.now()):
-            try:
-                total += await _tell_of(db, messenger, briefer, post, ui_url)
-            except DeliveryError as problem:
-                if problem.maybe or problem.retry_after_s:
-                    break
-    return total
+        due = await db.run(slack_posts.due, edits=messenger.edits, now=await db.now())
+        return await _as_far_as_taken(
+            _tell_of(db, messenger, briefer, post, ui_url) for post in due
+        )
 
 
 async def _tell_of(

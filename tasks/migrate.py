@@ -8,9 +8,8 @@ from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from prefect import get_client, task
+from prefect import get_client
 from prefect.artifacts import acreate_markdown_artifact
-from prefect.cache_policies import NO_CACHE
 from prefect.exceptions import ObjectNotFound
 from prefect.logging import get_run_logger
 from sqlalchemy.exc import DBAPIError
@@ -33,7 +32,7 @@ from lanes.store.signals import RoleLock, holder_exists
 from lanes.words import Signature
 from tasks.approval import is_asking, show_again, withdraw
 from tasks.outgoing import publish_events
-from tasks.runs import Troubles, ask_for_run, described
+from tasks.runs import Troubles, ask_for_run, described, plain_task
 
 TICK_S = 10.0
 NEAR_TICK_S = 1.0  # with the local stand-in, whose items are answered within seconds
@@ -225,12 +224,7 @@ class Lead:
         return self._plan[1]
 
 
-@task(
-    name="move rollout",
-    task_run_name="rollout: {name}",
-    cache_policy=NO_CACHE,
-    persist_result=False,
-)
+@plain_task("move rollout", "rollout: {name}")
 async def make_move(
     db: Database, seen: Rollout, move: Move, judged: list[Judgement], name: str
 ) -> bool:

@@ -8,8 +8,7 @@ import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from prefect import get_client, task
-from prefect.cache_policies import NO_CACHE
+from prefect import get_client
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.actions import DeploymentScheduleCreate, DeploymentUpdate
 from prefect.client.schemas.filters import (
@@ -38,7 +37,7 @@ from lanes.words import BLOCK
 from lanes.workload.definition import parse
 from lanes.workload.form import offering
 from lanes.workload.version import Version
-from tasks.runs import described
+from tasks.runs import described, plain_task
 
 SLUG = Workload.get_block_type_slug()
 MOST_LOOKS = 3  # at the blocks, while each look puts a version in force
@@ -174,7 +173,7 @@ async def _take(
     return taken
 
 
-@task(name="publish workloads", cache_policy=NO_CACHE, persist_result=False)
+@plain_task("publish workloads")
 async def publish_workloads(db: Database) -> Published:
     """Publish, and log each problem."""
     published = await publish(db)

@@ -8,8 +8,6 @@ from contextlib import aclosing, asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-from prefect import task
-from prefect.cache_policies import NO_CACHE
 from prefect.logging import get_run_logger
 
 from lanes.batch.batch import UNCONFIRMED, OpenBatch
@@ -43,6 +41,7 @@ from lanes.store.workload.accounts import last_change
 from lanes.text import log_ids
 from lanes.words import BatchState
 from tasks.connections import Connections
+from tasks.runs import plain_task
 
 BEFORE_COPY = timedelta(hours=1)  # from when on batches are looked at: a copy takes time
 MOST_AHEAD = timedelta(days=1)  # that the provider's clock may be from ours
@@ -272,7 +271,7 @@ DAYS = 7  # late usage is looked for as long as an incident of its day may be op
 DAY, HOUR = timedelta(days=1), timedelta(hours=1)
 
 
-@task(name="compare the bill", cache_policy=NO_CACHE, persist_result=False)
+@plain_task("compare the bill")
 async def compare_bill(at: Connections) -> list[str]:
     """Return a sentence for each row that differs, and keep the incidents; or why a bill cannot be read.
 

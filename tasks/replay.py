@@ -1,8 +1,6 @@
 """Replays: begin one, give its items work in chunks, and write down what it would change."""
 
-from prefect import task
 from prefect.artifacts import acreate_markdown_artifact
-from prefect.cache_policies import NO_CACHE
 from prefect.logging import get_run_logger
 
 from lanes.report import replay as report
@@ -11,13 +9,13 @@ from lanes.standing import runs
 from lanes.store.database import Database
 from lanes.store.replays import promotions, replays
 from lanes.words import Signature
-from tasks.runs import ask_for_run
+from tasks.runs import ask_for_run, plain_task
 
 # no caller waits for this run, and without the request its work would wait for the night
 ASK_S = 30.0
 
 
-@task(name="begin replay", cache_policy=NO_CACHE, persist_result=False)
+@plain_task("begin replay")
 async def begin_replay(
     db: Database,
     workload: str,
@@ -45,7 +43,7 @@ async def begin_replay(
     return begun
 
 
-@task(name="read the stream again", cache_policy=NO_CACHE, persist_result=False)
+@plain_task("read the stream again")
 async def read_stream(db: Database, of: Generation) -> Generation:
     """Give everything in the replay's range its work; a committed chunk is never read twice."""
     seen = of
@@ -64,7 +62,7 @@ async def ask_to_depart(workload: str) -> None:
     await ask_for_run(runs.depart(workload), limit_s=ASK_S)
 
 
-@task(name="write replay diff", cache_policy=NO_CACHE, persist_result=False)
+@plain_task("write replay diff")
 async def write_diff(db: Database, of: Generation) -> Diff:
     """Write what the replay changes as the newest version of artifact `lanes-replay-<workload>`, and return it."""
     found = await db.run(promotions.compared, of)

@@ -3,9 +3,8 @@
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
-from prefect import get_client, task
+from prefect import get_client
 from prefect.artifacts import acreate_markdown_artifact
-from prefect.cache_policies import NO_CACHE
 from prefect.logging import get_run_logger
 
 from lanes.advice.proposals import PLAYBOOK, ProposedRollout
@@ -26,7 +25,7 @@ from lanes.store.report import snapshot
 from lanes.store.settling import listing
 from lanes.store.workload import workloads
 from tasks.outgoing import publish_events
-from tasks.runs import REFUSALS
+from tasks.runs import REFUSALS, plain_task
 
 
 async def begins(db: Database, since: datetime | None, *, hours: int) -> datetime:
@@ -47,7 +46,7 @@ async def begins(db: Database, since: datetime | None, *, hours: int) -> datetim
     return moment
 
 
-@task(name="write report", cache_policy=NO_CACHE, persist_result=False)
+@plain_task("write report")
 async def write_report(db: Database, since: datetime) -> str:
     """Write the newest version of both artifacts from everything received since then, and return the headline."""
     figures = await db.run(snapshot.take, since=since, now=await db.now())
@@ -61,7 +60,7 @@ async def write_report(db: Database, since: datetime) -> str:
     return headline
 
 
-@task(name="write advice", cache_policy=NO_CACHE, persist_result=False)
+@plain_task("write advice")
 async def write_advice(
     db: Database,
     workload: str,
@@ -98,9 +97,7 @@ async def review(db: Database, *, days: int) -> str:
     return report.headline("every workload", found)
 
 
-@task(
-    name="propose", task_run_name="propose {workload}", cache_policy=NO_CACHE, persist_result=False
-)
+@plain_task("propose", "propose {workload}")
 async def propose(db: Database, workload: str, *, days: int) -> list[ProposedRollout]:
     """Propose or refresh the rollouts of a workload, write artifact `lanes-proposals-<workload>`, and return what is proposed.
 

@@ -9,9 +9,11 @@ import signal
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from datetime import datetime
+from typing import ParamSpec, TypeVar
 from uuid import UUID
 
-from prefect import get_client
+from prefect import Task, get_client, task
+from prefect.cache_policies import NO_CACHE
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.filters import FlowRunFilter
 from prefect.client.schemas.objects import FlowRun, State, StateType
@@ -39,6 +41,14 @@ from lanes.standing.roles import (
 from lanes.standing.runs import Deployment, WantedRun
 from lanes.store.database import Database
 from lanes.words import BLOCK
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def plain_task(name: str, run_name: str | None = None) -> Callable[[Callable[P, R]], Task[P, R]]:
+    """Return the decorator of a task whose results Prefect neither keeps nor takes from an earlier run."""
+    return task(name=name, task_run_name=run_name, cache_policy=NO_CACHE, persist_result=False)
 
 
 @asynccontextmanager

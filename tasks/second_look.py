@@ -25,7 +25,7 @@ from lanes.store.workload import workloads
 from lanes.store.workload.accounts import LaneAccount
 from lanes.units import counted
 from lanes.workload.version import Version
-from tasks.background import BackgroundTasks
+from tasks.background import BackgroundTasks, closing
 from tasks.connections import Connections
 
 MOST_CHUNKS = 40  # of one look, each a transaction; the next look goes on from there
@@ -36,13 +36,10 @@ Look = Callable[[Mapping[LaneAccount, Load]], Awaitable[object]]  # the load by 
 async def looking_again(at: Connections) -> AsyncIterator[None]:
     """Keep looking again beside the run, and stop at the end."""
     looks: list[Look] = [partial(rescue_late, at.db), Shedders(at.db).look]
-    background = BackgroundTasks()
     look = partial(look_again, at, looks)
-    background.keep("the second look", look, every_s=LOOKS_EVERY.total_seconds())
-    try:
+    async with closing(BackgroundTasks()) as background:
+        background.keep("the second look", look, every_s=LOOKS_EVERY.total_seconds())
         yield
-    finally:
-        await background.close()
 
 
 async def look_again(at: Connections, looks: Sequence[Look]) -> None:

@@ -5,8 +5,6 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from prefect import task
-from prefect.cache_policies import NO_CACHE
 from prefect.logging import get_run_logger
 from sqlalchemy import Connection
 
@@ -43,6 +41,7 @@ from lanes.workload.definition import content_hash
 from lanes.workload.version import Version
 from tasks.connections import Connections
 from tasks.reconcile import create_of
+from tasks.runs import plain_task
 
 # payloads of works whose histories are loaded at once: those of their entities are of that kind, and there are several each
 HISTORY_BYTES = 1024**2
@@ -87,7 +86,7 @@ class Prepared:
     body: BatchBody
 
 
-@task(name="submit batch", cache_policy=NO_CACHE, persist_result=False)
+@plain_task("submit batch")
 async def send_batch(at: Connections, kind: BatchKind, *, most: BatchSize = BatchSize()) -> int:
     """Send one batch of a workload's waiting items, no larger than `most`; return their number, 0 when none waited.
 

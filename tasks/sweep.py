@@ -36,7 +36,7 @@ from lanes.store.workload import golden, workloads
 from lanes.units import counted
 from lanes.words import Lane
 from tasks.arrivals import came_late, has_arrived, subscribed, unread_since
-from tasks.background import BackgroundTasks
+from tasks.background import BackgroundTasks, closing
 from tasks.connections import Connections
 from tasks.pages import JobPages
 from tasks.reconcile import reconcile_unresolved
@@ -217,13 +217,11 @@ class Waker:
 @asynccontextmanager
 async def waking(db: Database, called: Callable[[], None]) -> AsyncIterator[None]:
     """Run a waker until the end of the block; `called` learns of every call."""
-    beside, waker = BackgroundTasks(), Waker(db, called=called)
-    beside.keep("silent drains", waker.look, every_s=0)
-    beside.keep("the event stream", waker.listen, every_s=LOOK_EVERY_S)
-    try:
+    waker = Waker(db, called=called)
+    async with closing(BackgroundTasks()) as beside:
+        beside.keep("silent drains", waker.look, every_s=0)
+        beside.keep("the event stream", waker.listen, every_s=LOOK_EVERY_S)
         yield
-    finally:
-        await beside.close()
 
 
 PREFECT_S = 10.0  # the longest that Prefect is waited for; `lanes diff` works without it
@@ -258,11 +256,8 @@ def duties(at: Connections, background: BackgroundRequests) -> list[Duty]:
 @asynccontextmanager
 async def sweeping(at: Connections) -> AsyncIterator[Sweeper]:
     """Provide a sweeper, and leave nothing running at the end."""
-    background = BackgroundRequests()
-    try:
+    async with closing(BackgroundRequests()) as background:
         yield Sweeper(at.db, duties(at, background), background)
-    finally:
-        await background.close()
 
 
 async def give_up(db: Database, now: datetime) -> None:

@@ -4,17 +4,15 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Literal
 
-from prefect import task
-from prefect.cache_policies import NO_CACHE
-
 from lanes.store import webhooks
 from lanes.store.database import Database
 from lanes.store.doors import archives, emptying
 from lanes.store.figures import arrivals, folding
 from lanes.store.workload import workloads
+from tasks.runs import plain_task
 
 
-@task(name="delete what is over", cache_policy=NO_CACHE, persist_result=False)
+@plain_task("delete what is over")
 async def sweep_out(
     db: Database,
     *,
@@ -49,7 +47,7 @@ async def sweep_out(
     return deleted
 
 
-@task(name="empty what is over", cache_policy=NO_CACHE, persist_result=False)
+@plain_task("empty what is over")
 async def empty_out(db: Database) -> int:
     """Empty the items that are older than their workload keeps them, also archived ones, and return their number."""
     before, now = await _before(db, "keep_payload_days")
@@ -64,7 +62,7 @@ async def empty_out(db: Database) -> int:
     return emptied
 
 
-@task(name="archive what is over", cache_policy=NO_CACHE, persist_result=False)
+@plain_task("archive what is over")
 async def archive_out(db: Database) -> int:
     """Archive the items that have been over for as long as their workload says, and return their number."""
     before, now = await _before(db, "archive_after_days")

@@ -2,8 +2,6 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import replace
 
 import httpx2
@@ -118,13 +116,3 @@ class Watcher:
             self._troubles.over("heartbeat")
         else:
             self._troubles.met("heartbeat", f"{problem}; check LANES_HEARTBEAT_URL")
-
-
-@asynccontextmanager
-async def watching(db: Database) -> AsyncIterator[Watcher]:
-    """Run a watcher that finishes telling at the end."""
-    watcher = Watcher(db)
-    try:
-        yield watcher
-    finally:
-        await watcher.close()

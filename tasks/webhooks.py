@@ -16,7 +16,7 @@ from lanes.store.database import Database
 from lanes.store.signals import RoleLock
 from lanes.store.webhooks import KeptEvent, WebhookPage, WebhookReply
 from lanes.webhooks import TIMEOUT_S, Undelivered, WebhookKeys, WebhookReceiver, block_name, body_of
-from tasks.background import BackgroundTasks
+from tasks.background import BackgroundTasks, closing
 from tasks.runs import Troubles, described
 
 PAGE = 32  # events that are sent at once
@@ -152,10 +152,6 @@ class Deliverer:
 @asynccontextmanager
 async def delivering(db: Database) -> AsyncIterator[None]:
     """Deliver to webhooks until the end of the block."""
-    deliverer, beside = Deliverer(db), BackgroundTasks()
-    beside.keep("webhooks", deliverer.look, every_s=EVERY_S)
-    try:
+    async with closing(Deliverer(db)) as deliverer, closing(BackgroundTasks()) as beside:
+        beside.keep("webhooks", deliverer.look, every_s=EVERY_S)
         yield
-    finally:
-        await beside.close()
-        await deliverer.close()

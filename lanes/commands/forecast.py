@@ -20,7 +20,8 @@ from sqlalchemy import Engine
 from lanes.commands import options, running
 from lanes.commands.options import AsJson, Columns
 from lanes.commands.running import WrongUsage, command, print_table
-from lanes.doors.filedoor import BadLine, FileLine, Layout, read_lines
+from lanes.doors.filedoor import FileLine, Layout, read_lines
+from lanes.doors.item import Refusal
 from lanes.errors import SetupError, UnknownWorkload
 from lanes.ids import VersionId
 from lanes.json_data import characters
@@ -343,8 +344,8 @@ def _look(file: Path, workload: str, layout: Layout, show: Show, as_json: bool, 
 
 
 def _with_history(
-    pool: Engine, lines: Iterable[FileLine | BadLine], version: Version, now: datetime
-) -> Iterator[FileLine | BadLine]:
+    pool: Engine, lines: Iterable[FileLine | Refusal], version: Version, now: datetime
+) -> Iterator[FileLine | Refusal]:
     """Yield the lines, with how long the earlier items of their entities are: those that are stored, and those of lines before.
 
     A batch reads them, which costs.

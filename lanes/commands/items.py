@@ -22,8 +22,8 @@ from lanes.commands.options import NONE_GIVEN, AsJson, Columns, Why
 from lanes.commands.options import by as moment
 from lanes.commands.results import pages
 from lanes.commands.running import WrongUsage, command, counting, perform, transaction
-from lanes.doors.filedoor import BadLine, FileLine, Layout, count_lines, job_of, read_lines
-from lanes.doors.item import JobOrder, read_budget
+from lanes.doors.filedoor import FileLine, Layout, count_lines, job_of, read_lines
+from lanes.doors.item import JobOrder, Refusal, read_budget
 from lanes.errors import ActionRefused, SetupError
 from lanes.mainjob.onlooker import onlooker
 from lanes.report import job as report
@@ -96,9 +96,9 @@ def submit(
 
 def _admitted(
     pool: Engine, file: Path, workload: str, layout: Layout, job: JobOrder, now: datetime
-) -> tuple[str, Counter[str], list[BadLine]]:
+) -> tuple[str, Counter[str], list[Refusal]]:
     name, outcomes = job.name, Counter[str]()
-    bad: list[BadLine] = []
+    bad: list[Refusal] = []
     with Progress(console=Console(stderr=True), transient=True) as bars:
         bar = bars.add_task(escape(file.name), total=count_lines(file))
         for admitted in admit_file(pool, file, workload, layout, job=job, now=now):

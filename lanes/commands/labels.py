@@ -28,9 +28,9 @@ from lanes.commands.running import (
     tell,
     transaction,
 )
-from lanes.doors.filedoor import BadLine, Layout, read_lines
+from lanes.doors.filedoor import Layout, line_weight, read_lines
+from lanes.doors.item import Refusal
 from lanes.errors import ActionRefused, UnknownItem, UnknownWorkload
-from lanes.json_data import weight
 from lanes.packing import MOST_BYTES, chunks
 from lanes.report.table import Table, in_markdown, label
 from lanes.store.database import clock
@@ -128,17 +128,10 @@ def add_file(
     signed: dict[str, Any] = {"spec": spec, "who": getpass.getuser(), "now": now}
     every = read_lines(file, workload, layout, now=now)
     try:
-        for chunk in chunks(
-            every,
-            most=CHUNK,
-            most_bytes=MOST_BYTES,
-            weight=lambda line: weight(
-                line.content if isinstance(line, BadLine) else line.submission.payload
-            ),
-        ):
-            bad = [each for each in chunk if isinstance(each, BadLine)]
+        for chunk in chunks(every, most=CHUNK, most_bytes=MOST_BYTES, weight=line_weight):
+            bad = [each for each in chunk if isinstance(each, Refusal)]
             told += [GoldenLine(each.place, each.key, each.reason, each.detail) for each in bad]
-            good = [each for each in chunk if not isinstance(each, BadLine)]
+            good = [each for each in chunk if not isinstance(each, Refusal)]
             told += golden_sets.add(connection, workload, good, **signed)
     except ValueError as error:
         raise WrongUsage(error) from error

@@ -17,8 +17,8 @@ from sqlalchemy import Connection, text
 from lanes.commands import running
 from lanes.commands.options import AsJson, Columns
 from lanes.commands.running import WrongUsage, check_file, command, transaction
-from lanes.doors.filedoor import LONGEST_LINE, BadLine, FileLine, Layout, read_item, read_lines
-from lanes.doors.item import Submission
+from lanes.doors.filedoor import LONGEST_LINE, FileLine, Layout, read_item, read_lines
+from lanes.doors.item import Refusal, Submission
 from lanes.errors import Refused, SetupError, SpecInvalid, UnknownWorkload
 from lanes.ids import VersionId
 from lanes.money.cost import prompt_tokens
@@ -249,10 +249,10 @@ def _item(file: Path, workload: str, layout: Layout, line: int | None, now: date
         place = f"{'stdin' if file == STDIN else file.name}:1"
         return read_item(said, workload, layout, place=place, now=now)
     for each in read_lines(file, workload, layout, now=now):
-        place = each.place if isinstance(each, BadLine) else each.submission.place
+        place = each.place if isinstance(each, Refusal) else each.submission.place
         if line is not None and place != f"{file.name}:{line}":
             continue
-        if isinstance(each, BadLine):
+        if isinstance(each, Refusal):
             raise Refused(each.reason, f"line {place.rpartition(':')[2]}: {each.detail}")
         return each
     which = f" that begins in line {line}" if line else ""

@@ -12,9 +12,9 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from lanes.doors.item import FIELDS, JobOrder, Submission, read_submission
+from lanes.doors.item import FIELDS, JobOrder, Refusal, Submission, read_submission
 from lanes.errors import Refused
-from lanes.json_data import why_unfit_label
+from lanes.json_data import weight, why_unfit_label
 from lanes.units import counted
 
 # bytes; a payload has 4 MiB at most, and JSON may write a byte with several
@@ -53,15 +53,9 @@ class FileLine:
     earlier: Sequence[int] = ()
 
 
-@dataclass(frozen=True)
-class BadLine:
-    """One line that is no item. `key` is the one it names, as far as one could be read."""
-
-    place: str
-    reason: str
-    detail: str
-    content: str
-    key: str | None = None
+def line_weight(line: FileLine | Refusal) -> int:
+    """Return how much a line adds to the size of a transaction."""
+    return weight(line.content if isinstance(line, Refusal) else line.submission.payload)
 
 
 Given = Mapping[str, Any]  # the fields of a line
@@ -77,7 +71,7 @@ class Admitted:
     job: str
     keys: list[str] = field(default_factory=list)
     outcomes: Counter[str] = field(default_factory=Counter)
-    bad: list[BadLine] = field(default_factory=list)
+    bad: list[Refusal] = field(default_factory=list)
 
 
 def read_rows(path: Path, layout: Layout) -> Iterator[Row]:
@@ -94,7 +88,7 @@ def read_rows(path: Path, layout: Layout) -> Iterator[Row]:
 
 def read_lines(
     path: Path, workload: str, layout: Layout, *, now: datetime
-) -> Iterator[FileLine | BadLine]:
+) -> Iterator[FileLine | Refusal]:
     """Yield every line of a file in order, as an item or as the reason why it is none; skip empty lines.
 
     Raises:
@@ -105,14 +99,14 @@ def read_lines(
     for number, content, fields in read_rows(path, layout):
         place = f"{name}:{number}"
         if isinstance(fields, Refused):
-            yield BadLine(place, fields.reason, str(fields), content)
+            yield Refusal(workload, place, fields.reason, str(fields), content)
             continue
         try:
             yield _line(fields, workload, layout, place, now)
         except Refused as refusal:
             named = fields.get(layout.key or "key")
             key = None if named is None else str(named)
-            yield BadLine(place, refusal.reason, str(refusal), content, key)
+            yield Refusal(workload, place, refusal.reason, str(refusal), content, key)
 
 
 def job_of(

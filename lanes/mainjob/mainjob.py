@@ -11,7 +11,8 @@ from pathlib import Path
 
 from sqlalchemy import Connection, Engine, text
 
-from lanes.doors.filedoor import BadLine, Layout
+from lanes.doors.filedoor import Layout
+from lanes.doors.item import Refusal
 from lanes.errors import SetupError, StandError
 from lanes.mainjob.onlooker import Onlooker
 from lanes.mainjob.scene import SampleSubmission, Scene, amendments, appeals, samples, send
@@ -70,7 +71,7 @@ class SentItems:
     earlier: list[str] = field(default_factory=list)
     scene: Scene | None = None  # what goes on beside them
     outcomes: Counter[str] = field(default_factory=Counter)
-    bad: list[BadLine] = field(default_factory=list)
+    bad: list[Refusal] = field(default_factory=list)
 
     @property
     def total(self) -> int:

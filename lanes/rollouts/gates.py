@@ -40,6 +40,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from enum import StrEnum
+from functools import partial
 from itertools import chain
 from statistics import fmean
 from typing import TYPE_CHECKING, Annotated, Self
@@ -326,10 +327,7 @@ def judge(gate: Gate, measured: Measurement, *, alpha: float) -> Judgement:
         return _compared(gate, measured, other, alpha=alpha)
     seen = measured.seen
     low, high = between = bounds(seen, alpha=alpha)
-
-    def ruled(verdict: Verdict, explanation: str) -> Judgement:
-        return Judgement(gate, measured, verdict, explanation, between)
-
+    ruled = partial(Judgement, gate, measured, between=between)
     if measured.value is None or measured.samples < gate.at_least:
         return ruled(Verdict.INCONCLUSIVE, _too_few(gate, measured, None))
     said = f"{shown(gate.measure, measured.value)} of {measured.samples:,} samples, {_limit(gate)}"
@@ -374,10 +372,7 @@ def _compared(gate: Gate, measured: Measurement, other: Measurement, *, alpha: f
         is_worse = is_larger(*now, by=gate.limit, alpha=alpha, before=before)
         *before, now = [(here.doubted, there.trusted) for here, there in measured.sides]
         is_kept = is_smaller(*now, by=gate.limit, alpha=alpha, before=before)
-
-    def ruled(verdict: Verdict, explanation: str) -> Judgement:
-        return Judgement(gate, measured, verdict, explanation, between)
-
+    ruled = partial(Judgement, gate, measured, between=between)
     if measured.value is None or other.value is None or _fewest(measured, other) < gate.at_least:
         return ruled(Verdict.INCONCLUSIVE, _too_few(gate, measured, other))
     of_others = "the same" if pairs is not None else f"{other.samples:,}"
@@ -413,10 +408,7 @@ def _of_means(
         excess = excess_bounds(steps, 1 - gate.limit, MOST_TIMES, alpha=alpha)
         high, low = (gate.limit - each / (other.value or math.inf) for each in excess)
         between = low, high
-
-    def ruled(verdict: Verdict, explanation: str) -> Judgement:
-        return Judgement(gate, measured, verdict, explanation, between)
-
+    ruled = partial(Judgement, gate, measured, between=between)
     if measured.value is None or _fewest(measured, other) < gate.at_least:
         return ruled(Verdict.INCONCLUSIVE, _too_few(gate, measured, other))
     of = f"{measured.samples:,} samples" + (

@@ -68,39 +68,39 @@ class Direction(StrEnum):
         return after < before if self is Direction.REALTIME_TO_BATCH else after > before
 
 
-class Length(BaseModel):
+class PlaybookPart(BaseModel):
+    """A part of a playbook: it has no fields but its own, and never changes."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Length(PlaybookPart):
     """How long a step is held: until `items` split items were answered by the receiving lane, or version, under it.
 
     A step without enough evidence after `at_most_minutes` is taken back; an approval starts that time again. Without it, the
     step holds for as long as it takes. Time alone never passes a step.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
     items: Count
     at_most_minutes: Annotated[int, Field(strict=True, ge=1, le=LONGEST_MINUTES)] | None = None
 
 
-class Shadows(BaseModel):
+class Shadows(PlaybookPart):
     """The part of the items, above 0 to 1, that go down the other lane too, so that both lanes answer the same items.
 
     Their answers are compared and never shown. `budget_usd` is the most that a rollout may spend on them, in US dollars.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
     share: Annotated[float, Field(strict=True, gt=0, le=1)]
     budget_usd: Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)]
 
 
-class Precondition(BaseModel):
+class Precondition(PlaybookPart):
     """What the batch lane must have shown during the last `days` before a rollout may begin.
 
     The newest `batches` batches must all have come back in time, with a result for every item. The gates are judged of all
     items that took the lane, whatever sent them there.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     days: Annotated[int, Field(strict=True, ge=1, le=MOST_DAYS)] = 7
     batches: Annotated[int, Field(strict=True, ge=1, le=MOST_BATCHES)] | None = None
@@ -130,15 +130,13 @@ class Precondition(BaseModel):
         return self
 
 
-class PlaybookStep(BaseModel):
+class PlaybookStep(PlaybookPart):
     """One stage: the share in percent, and what must be true before the next.
 
     It is the share of undecided items to real-time, or of all newly routed items to a new version.
 
     Every gate must have passed at `consecutive_passes` looks in a row, without one at which some gate did not.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     percent: Annotated[float, Field(strict=True, ge=0, le=100, allow_inf_nan=False)]
     hold: Length
@@ -165,15 +163,13 @@ class PlaybookStep(BaseModel):
         return gates
 
 
-class Playbook(BaseModel):
+class Playbook(PlaybookPart):
     """A migration in steps that all go in one direction. `on_failure` is always the share before the rollout.
 
     `on_failure` also applies when a request for approval stays unanswered for `approval_within_hours`. `alpha` is the chance
     that any gate of the rollout is ever wrong, however often it is looked at. With `shadows`, agreement and accuracy are judged
     of the items that both lanes answered, in all steps of the rollout together; without them such a gate looks at its step.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: str = Field(min_length=1, max_length=100, pattern=NAME)
     description: str = Field(min_length=1)

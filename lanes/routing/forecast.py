@@ -7,8 +7,8 @@ from datetime import datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
-from lanes.doors.filedoor import BadLine, FileLine
-from lanes.doors.item import Submission
+from lanes.doors.filedoor import FileLine
+from lanes.doors.item import Refusal, Submission
 from lanes.ids import VersionId
 from lanes.money.budget import BudgetStatus
 from lanes.money.estimates import Estimate, Estimates, Sharing
@@ -141,7 +141,7 @@ class Forecast:
     routes: Counter[tuple[Lane, Reason]] = field(default_factory=Counter)
     examples: list[ForecastExample] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
-    bad: list[BadLine] = field(default_factory=list)
+    bad: list[Refusal] = field(default_factory=list)
 
     def add(self, place: str, route: Route, *, passes: float) -> None:
         """Add an item, of whose kind a share of `passes` gets an authoritative pass after real time."""
@@ -164,7 +164,7 @@ def as_routed_usd(route: Route, *, passes: float) -> Decimal:
 
 
 def forecast(
-    lines: Iterable[FileLine | BadLine],
+    lines: Iterable[FileLine | Refusal],
     version: Version,
     lanes: LaneConditions,
     *,
@@ -183,7 +183,7 @@ def forecast(
     room = None if lanes.load is None else Room(lanes.load, lanes.sharing)
     guards = Guards(lanes.budgets, room)
     for line in lines:
-        if isinstance(line, BadLine):
+        if isinstance(line, Refusal):
             found.bad.append(line)
             continue
         item = arrived(line.submission, now, by)._replace(earlier=line.earlier)

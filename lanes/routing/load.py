@@ -83,12 +83,17 @@ class _Other(NamedTuple):
     most: float
 
 
-class _QueueAhead(NamedTuple):
-    """A workload's own items, the items of others served meanwhile, and the places that all of them take."""
+class ServedLine(NamedTuple):
+    """A workload's own items, the items of others served meanwhile, and the places for calls that all of them take."""
 
     own: int
     others: Sequence[tuple[_Other, float]]
     places: float
+
+    @property
+    def items(self) -> float:
+        """Return how many items it holds."""
+        return self.own + sum(items for _, items in self.others)
 
 
 Own = tuple[int, Counter[str]]  # items, and by model
@@ -158,32 +163,6 @@ class Load:
         """Return how many items wait, of that model where one is given."""
         return sum(each.items for each in self.queues if model in (None, each.model))
 
-    def served(
-        self,
-        workload: str,
-        *,
-        until: datetime | None = None,
-        more: AddedItems | None = None,
-        beside: Mapping[str, AddedItems] = NONE,
-    ) -> float:
-        """Return how many items are answered until all of a workload's are that rank before `until`.
-
-        They include `more` of its own, and what others are served meanwhile, of their waiting items and those `beside`.
-        """
-        line = self._line(workload, until, more, beside)
-        return line.own + sum(items for _, items in line.others)
-
-    def places_s(
-        self,
-        workload: str,
-        *,
-        until: datetime | None = None,
-        more: AddedItems | None = None,
-        beside: Mapping[str, AddedItems] = NONE,
-    ) -> float:
-        """Return the seconds until these are answered by the places for calls, which all models share."""
-        return self._line(workload, until, more, beside).places / self.per_s
-
     def drain_s(
         self,
         workload: str,
@@ -194,8 +173,8 @@ class Load:
         beside: Mapping[str, AddedItems] = NONE,
     ) -> float:
         """Return the seconds until these are answered, by the places or their model's limits, whichever takes longer."""
-        line, limits = self._line(workload, until, more, beside), self.limits.get(model, ())
-        places_s = line.places / self.per_s
+        line = self.line(workload, until=until, more=more, beside=beside)
+        places_s, limits = line.places / self.per_s, self.limits.get(model, ())
         if not limits:
             return places_s
         asked = self._before(workload, until)[1][model]
@@ -209,17 +188,22 @@ class Load:
             drain_time_s([WaitingItems(1, taking)], limits, per_s=None, now=self.at) or 0.0,
         )
 
-    def _line(
+    def line(
         self,
         workload: str,
-        until: datetime | None,
-        more: AddedItems | None,
-        beside: Mapping[str, AddedItems],
-    ) -> _QueueAhead:
+        *,
+        until: datetime | None = None,
+        more: AddedItems | None = None,
+        beside: Mapping[str, AddedItems] = NONE,
+    ) -> ServedLine:
+        """Return what is answered until all of a workload's items are that rank before `until`, and `more` of its own.
+
+        Others are served meanwhile: their waiting items and those `beside`.
+        """
         own = self._before(workload, until)[0] + (0 if more is None else more.items)
         others = self._beside(workload, beside)
         if not own or not others:
-            return _QueueAhead(own, (), own)
+            return ServedLine(own, (), own)
         waits, wait, served = 0, 0.0, list[tuple[_Other, float]]()
         for other in others:
             joins = beside.get(other.name)
@@ -228,7 +212,7 @@ class Load:
                 wait = max(wait, items / other.most)
                 served.append((other, min(items, own * other.served)))
         places = own + sum(items for _, items in served)
-        return _QueueAhead(own, served, max(places, self._bounded(workload, own, waits, wait)))
+        return ServedLine(own, served, max(places, self._bounded(workload, own, waits, wait)))
 
     def _bounded(self, workload: str, own: int, waits: int, wait: float) -> float:
         """Return the places that pass until its own items are answered, when its largest share bounds it while others wait.

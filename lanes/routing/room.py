@@ -67,8 +67,8 @@ class Room:
                 ahead_s = load.drain_s(workload, model, until=until, more=last, beside=beside)
                 self._fit += LOOKED_AHEAD * (ahead_s - since_s <= within_s)
             return None
-        ahead = round(load.served(workload, until=until, more=more, beside=beside)) - 1
-        by_places = takes_s <= load.places_s(workload, until=until, more=more, beside=beside)
+        line = load.line(workload, until=until, more=more, beside=beside)
+        ahead, by_places = round(line.items) - 1, takes_s <= line.places / load.per_s
         why = (
             f"{load.per_s:.3g} a second"
             if by_places

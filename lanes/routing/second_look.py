@@ -216,9 +216,8 @@ def _pressing(candidates: Sequence[DoubtfulItem], load: Load, now: datetime) -> 
             continue
         if now >= latest(of.due_at, drain_s, call):
             presses[each.model] = len(chosen) + 1
-            if now >= latest(
-                of.due_at, load.places_s(workload, until=of.due_at, more=more, beside=added), call
-            ):
+            line = load.line(workload, until=of.due_at, more=more, beside=added)
+            if now >= latest(of.due_at, line.places / load.per_s, call):
                 presses[None] = len(chosen) + 1
         added[workload] = more
         chosen.append((each, drain_s))

@@ -46,20 +46,30 @@ class Silent:
     def says(self, sentence: str) -> None: ...
 
 
-class StepLines:
+class StepsUnderWay:
+    """The steps under way, and when each began by the clock."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock, self._lock = clock, threading.Lock()
+        self._running: dict[str, float] = {}
+
+    def began(self, title: str) -> None:
+        with self._lock:
+            self._running[title] = self._clock()
+
+    def _leave(self, title: str) -> None:
+        with self._lock:
+            self._running.pop(title, None)
+
+
+class StepLines(StepsUnderWay):
     """One plain line when a step ends; for logs and pipes."""
 
     def __init__(
         self, out: TextIO | None = None, *, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        self.out, self._clock = out or sys.stderr, clock
-        self._running: dict[str, float] = {}
-        self._said_at = clock()
-        self._lock = threading.Lock()
-
-    def began(self, title: str) -> None:
-        with self._lock:
-            self._running[title] = self._clock()
+        super().__init__(clock)
+        self.out, self._said_at = out or sys.stderr, clock()
 
     def ended(self, title: str, note: str, seconds: float) -> None:
         self._leave(title)
@@ -83,18 +93,13 @@ class StepLines:
         if running and now - self._said_at >= EVERY_S:
             self.says(f"waiting for {', '.join(running)}")
 
-    def _leave(self, title: str) -> None:
-        with self._lock:
-            self._running.pop(title, None)
 
-
-class Steps:
+class Steps(StepsUnderWay):
     """Finished steps as lines above, steps under way with a clock below; for terminals."""
 
     def __init__(self, live: Live) -> None:
+        super().__init__(time.monotonic)
         self._live = live
-        self._running: dict[str, float] = {}
-        self._lock = threading.Lock()
 
     def __rich__(self) -> Group:
         now = time.monotonic()
@@ -109,10 +114,6 @@ class Steps:
             ]
         return Group(*rows)
 
-    def began(self, title: str) -> None:
-        with self._lock:
-            self._running[title] = time.monotonic()
-
     def ended(self, title: str, note: str, seconds: float) -> None:
         self._leave(title)
         took = (f"  {seconds:.1f} s", "cyan")
@@ -125,10 +126,6 @@ class Steps:
 
     def says(self, sentence: str) -> None:
         self._print(Text(sentence, style="dim"))
-
-    def _leave(self, title: str) -> None:
-        with self._lock:
-            self._running.pop(title, None)
 
     def _print(self, line: Text) -> None:
         self._live.console.print(line, soft_wrap=True, highlight=False)

@@ -22,6 +22,7 @@ from lanes.store.promises import briefings
 from lanes.store.promises.slack_posts import MOST
 from lanes.words import Lane, Outcome, Verdict
 from tasks import watch
+from tasks.background import closing
 from tasks.deliver import tell
 from tasks.pages import LookupLimits
 from tasks.publish import publish as blocks_published
@@ -329,7 +330,7 @@ async def test_a_watch_goes_on_when_slack_and_the_heartbeat_are_away(
 ) -> None:
     monkeypatch.setenv("LANES_HEARTBEAT_URL", "http://127.0.0.1:9/nobody")
     monkeypatch.setattr(watch, "deliver_posts", _away)
-    async with watch.watching(db) as watcher:
+    async with closing(watch.Watcher(db)) as watcher:
         await watcher.tick()
         await watcher.tick()
 

@@ -12,10 +12,10 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
 from lanes import json_data
-from lanes.doors.filedoor import Admitted, BadLine, FileLine, Layout, job_of, read_lines
+from lanes.doors.filedoor import Admitted, FileLine, Layout, job_of, line_weight, read_lines
 from lanes.doors.item import KEY_LIMIT, Admission, Amendment, JobOrder, Refusal, Submission
 from lanes.errors import Refused, UnknownItem
-from lanes.json_data import replace_unstorable, weight
+from lanes.json_data import replace_unstorable
 from lanes.packing import MOST_BYTES, chunks
 from lanes.store.database import OWN_PATIENCE, in_own_transaction
 from lanes.store.statements import size_of
@@ -189,7 +189,7 @@ def admit_file(
     lines = read_lines(path, workload, layout, now=now)
     outcomes = Counter[str]()
     name = in_own_transaction(pool, OWN_PATIENCE, begin, job or job_of(path, layout), workload, now)
-    for chunk in chunks(lines, most=CHUNK, most_bytes=MOST_BYTES, weight=_weight):
+    for chunk in chunks(lines, most=CHUNK, most_bytes=MOST_BYTES, weight=line_weight):
         of = path.name, workload, name, now
         told = in_own_transaction(pool, OWN_PATIENCE, _admit_lines, chunk, *of)
         outcomes += told.outcomes
@@ -197,24 +197,19 @@ def admit_file(
     in_own_transaction(pool, OWN_PATIENCE, close, name, outcomes, now)
 
 
-def _weight(line: FileLine | BadLine) -> int:
-    return weight(line.content if isinstance(line, BadLine) else line.submission.payload)
-
-
 def _admit_lines(
     connection: sa.Connection,
-    chunk: list[FileLine | BadLine],
+    chunk: list[FileLine | Refusal],
     door: str,
     workload: str,
     job: str,
     now: datetime,
 ) -> Admitted:
     lines = [each for each in chunk if isinstance(each, FileLine)]
-    told = Admitted(job, bad=[each for each in chunk if isinstance(each, BadLine)])
+    told = Admitted(job, bad=[each for each in chunk if isinstance(each, Refusal)])
     told.outcomes.update(each.reason for each in told.bad)
     if told.bad:
-        bad = [Refusal(workload, b.place, b.reason, b.detail, b.content, b.key) for b in told.bad]
-        refuse(connection, bad, door=door, now=now)
+        refuse(connection, told.bad, door=door, now=now)
     asked = [replace(each.submission, job=each.submission.job or job) for each in lines]
     admissions = admit(connection, asked, door=door, now=now)
     right: dict[str, dict[str, object]] = {}
@@ -222,7 +217,8 @@ def _admit_lines(
         told.outcomes[admission.outcome] += 1
         if not admission.admitted or admission.key is None:
             place, content = line.submission.place, str(line.submission.payload)
-            told.bad.append(BadLine(place, admission.outcome, admission.detail or "", content))
+            why = admission.outcome, admission.detail or ""
+            told.bad.append(Refusal(workload, place, *why, content))
             continue
         told.keys.append(admission.key)
         if line.expected is not None:

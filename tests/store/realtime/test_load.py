@@ -41,7 +41,7 @@ def test_what_waits_is_counted_by_its_rank_and_what_is_being_asked_ranks_first(
     found = seen(connection)
     assert found.entitled == {"letters": Entitlement(1, 75)}
     assert [
-        found.served("letters", until=later(seconds=each)) for each in (0, 60, 61, 600, 601)
+        found.line("letters", until=later(seconds=each)).items for each in (0, 60, 61, 600, 601)
     ] == [1, 1, 2, 2, 4]
     assert found.waiting() == 4
     assert found.waiting("another") == 0

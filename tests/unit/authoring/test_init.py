@@ -16,7 +16,8 @@ from lanes.authoring.draft import from_columns
 from lanes.authoring.guessing import look, propose
 from lanes.cli import app
 from lanes.commands.init import init
-from lanes.doors.filedoor import BadLine, FileLine, Layout, read_lines
+from lanes.doors.filedoor import FileLine, Layout, read_lines
+from lanes.doors.item import Refusal
 from lanes.ids import VersionId
 from lanes.workload import definition_file as workload_file
 from lanes.workload.version import Spec, Version
@@ -268,7 +269,7 @@ def test_a_draft_of_any_lines_can_be_published_as_it_is(
     check = Version(VersionId(0), "cards", 0, read.spec).answer_check
     inputs = Draft202012Validator(read.spec.input_schema)
     for line in read_lines(Path("a.jsonl"), "cards", layout, now=NOON):
-        assert isinstance(line, BadLine) or inputs.is_valid(
+        assert isinstance(line, Refusal) or inputs.is_valid(
             line.submission.payload
         )  # no line is refused by its own draft
         if isinstance(line, FileLine) and line.expected and found.label:

@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 from lanes.doors.filedoor import (
     LONGEST_LINE,
     MOST_LINES,
-    BadLine,
     FileLine,
     Layout,
     count_lines,
     read_lines,
 )
+from lanes.doors.item import Refusal
 from lanes.words import Lane
 from tests.conftest import NOON
 from tests.unit.strategies import any_json, some_json
@@ -44,7 +44,7 @@ def folder(tmp_path: Path) -> Path:
 
 def read(
     file: Path, content: bytes | str, layout: Layout | None = None
-) -> list[FileLine | BadLine]:
+) -> list[FileLine | Refusal]:
     file.write_bytes(content if isinstance(content, bytes) else content.encode())
     return list(read_lines(file, "letters", layout or Layout(), now=NOON))
 
@@ -55,19 +55,19 @@ def as_csv(*records: list[str]) -> str:
     return written.getvalue()
 
 
-def payloads(told: list[FileLine | BadLine]) -> list[dict[str, Any]]:
+def payloads(told: list[FileLine | Refusal]) -> list[dict[str, Any]]:
     return [each.submission.payload for each in told if isinstance(each, FileLine)]
 
 
-def bad(told: list[FileLine | BadLine]) -> list[tuple[str, str]]:
-    return [(each.place, each.reason) for each in told if isinstance(each, BadLine)]
+def bad(told: list[FileLine | Refusal]) -> list[tuple[str, str]]:
+    return [(each.place, each.reason) for each in told if isinstance(each, Refusal)]
 
 
-def place(each: FileLine | BadLine) -> str:
+def place(each: FileLine | Refusal) -> str:
     return each.submission.place if isinstance(each, FileLine) else each.place
 
 
-def assert_can_be_kept(told: list[FileLine | BadLine]) -> None:
+def assert_can_be_kept(told: list[FileLine | Refusal]) -> None:
     for each in told:
         if isinstance(each, FileLine):
             assert_jsonb_takes([each.submission.as_row(), each.expected])
@@ -125,7 +125,7 @@ def test_no_line_of_a_csv_is_lost_or_read_twice_whatever_its_quotes(
     lines = [f"{before}{word}{after}" for word, (before, after) in zip(words, drawn, strict=True)]
     told = read(folder / "a.csv", "\n".join(["text", *lines]), TEXT_CELL)
     shown = [
-        each.content if isinstance(each, BadLine) else each.submission.payload["text"]
+        each.content if isinstance(each, Refusal) else each.submission.payload["text"]
         for each in told
     ]
     assert ["".join(shown).count(word) for word in words] == [1] * len(words)
@@ -290,7 +290,7 @@ def test_a_byte_order_mark_at_the_start_is_passed_over(tmp_path: Path) -> None:
 
 def test_a_bad_line_tells_what_is_wrong_and_shows_what_it_holds(tmp_path: Path) -> None:
     told = read(tmp_path / "a.csv", b'id,text\n1\n2,"open\n3,\xe9t\xe9\n4,\n', TEXT_CELL)
-    assert [(each.detail, each.content) for each in told if isinstance(each, BadLine)] == [
+    assert [(each.detail, each.content) for each in told if isinstance(each, Refusal)] == [
         ("the line has 1 field, the header 2 fields", "1"),
         (
             "a quotation mark is not closed, or stands within a field without being doubled",
@@ -379,7 +379,7 @@ def test_a_line_that_is_too_long_is_refused_and_its_neighbours_are_read(
     )
     told = read(tmp_path / name, f"{first}\n{'x' * 2 * LONGEST_LINE}x\n{last}\n", TEXT_CELL)
     assert payloads(told) == [{"text": "one"}, {"text": "two"}]
-    (long,) = [each for each in told if isinstance(each, BadLine)]
+    (long,) = [each for each in told if isinstance(each, Refusal)]
     assert (long.reason, long.detail) == ("broken_line", "the line has more than 16 MiB; divide it")
     assert len(long.content) < 5_000
 
