@@ -12,7 +12,6 @@ import pytest
 from prefect.logging import disable_run_logger
 from sqlalchemy import Connection, text
 
-from anthropic_standin.testing import Endpoint
 from flows.migrate import Order
 from lanes.commands.actions import (
     AbortRollout,
@@ -29,23 +28,18 @@ from lanes.errors import ActionRefused, PlaybookInvalid, UnknownWorkload
 from lanes.promises.assessment import Assessment
 from lanes.promises.incident import Promise
 from lanes.rollouts.playbook import load, playbook_names
-from lanes.rollouts.rollout import Advance, AskApproval, Finish, Hold, HoldReason, RollBack, Rollout
+from lanes.rollouts.rollout import Advance, AskApproval, Finish, Hold, HoldReason, RollBack
 from lanes.routing.split import Split, bucket
 from lanes.store import incidents
-from lanes.store.batch import batches, ready_work
 from lanes.store.database import Database, clock
 from lanes.store.rollouts import rollout_moves, rollouts
-from lanes.store.workload import workloads
+from lanes.store.workload import candidates, workloads
 from lanes.words import Outcome, RolloutState, Verdict
-from tasks import collect
-from tasks.connections import Connections
 from tasks.install import BROKEN, ENDED
 from tasks.migrate import Lead, RolloutOrder, guarding, leading, read_playbook
 from tasks.runs import refused
-from tasks.send_batch import send_batch
 from tests.conftest import NOON, later
-from tests.examples import admit, publish, route
-from tests.flows.conftest import Sender
+from tests.examples import admit, publish, route, spec
 from tests.prefect_standin import PrefectStandIn
 from tests.rollouts import NAME, begin, playbook, step, write
 from tests.store.tries import claim, home, save, submit, tried
@@ -197,45 +191,6 @@ async def test_a_sample_ratio_mismatch_holds_although_every_gate_passes(database
 
 
 @pytest.mark.slow
-async def test_a_rollout_is_taken_back_when_every_second_batch_never_returns(
-    at: Connections, endpoint: Endpoint, sender: Sender
-) -> None:
-    async def send(mark: str) -> None:
-        await sender.items(*(f"{mark}{n}" for n in range(10)), lane=None)
-        (kind,) = await at.db.run(ready_work.waiting_kinds, None, now=await at.db.now())
-        await send_batch.fn(at, kind)
-
-    def to_batch(connection: Connection, now: datetime) -> Rollout:
-        publish(connection, now=now, split_percent=100)
-        return begin(
-            connection, playbook(step(50), step(0), direction="realtime_to_batch"), now=now
-        )
-
-    begun = await at.db.run(to_batch, await at.db.now())
-    await at.db.run(rollout_moves.apply, begun, Advance("trial"), [], now=await at.db.now())
-    lead = Lead(at.db, begun)
-    await send("back")
-    (batch,) = await at.db.run(batches.open_batches)
-    assert batch.provider_batch_id is not None
-    endpoint.fault("batches.create", "stall")
-    await send("out")
-    endpoint.ended(batch.provider_batch_id)
-    assert await collect.poll(at, batch)
-    await collect.bring_home(at, batch)
-    sender.time.passes(minutes=10)
-    held = await lead.decide(await at.db.now())
-    assert isinstance(held, Hold)
-    assert held.why.endswith(
-        "0 % of 10 samples, at most 10 %; between 0 % and 46 % are on the wrong side; "
-        "10 more are out for longer than most took"
-    )
-    sender.time.passes(hours=2)
-    move = await lead.decide(await at.db.now())
-    assert isinstance(move, RollBack)
-    assert "50 % of 20 samples" in move.why
-
-
-@pytest.mark.slow
 async def test_it_holds_while_a_critical_incident_is_open_and_says_so_on_the_form(
     database_url: str,
 ) -> None:
@@ -265,7 +220,7 @@ async def test_it_holds_while_a_critical_incident_is_open_and_says_so_on_the_for
 
 
 @pytest.mark.slow
-async def test_the_form_shows_the_gates_as_they_are_while_a_person_has_not_answered(
+async def test_the_form_shows_the_gates_as_they_are_and_a_loss_meanwhile_takes_the_share_back(
     database_url: str, prefect: PrefectStandIn
 ) -> None:
     prefect.has_run("migrate", "PAUSED")
@@ -273,11 +228,12 @@ async def test_the_form_shows_the_gates_as_they_are_while_a_person_has_not_answe
     run.keys = {name: f"question-{name}" for name in ("schema", "response", "description")}
     form = run.id, "question-description"
 
-    def well(connection: Connection, mark: str) -> None:
+    def answered(connection: Connection, mark: str, outcome: Outcome = Outcome.VALID) -> None:
         now = clock(connection)
         admit(connection, *(f"{mark}{n}" for n in range(75)), now=now)
         route(connection, now=now)
-        save(connection, *(tried(each, at=now) for each in claim(connection, now=now)), now=now)
+        tries = (tried(each, outcome, at=now) for each in claim(connection, now=now))
+        save(connection, *tries, now=now)
 
     def waiting(connection: Connection) -> None:
         publish(connection, now=NOON)
@@ -291,12 +247,16 @@ async def test_the_form_shows_the_gates_as_they_are_while_a_person_has_not_answe
     async with Database(database_url) as db:
         await db.run(waiting)
         for number in (1, 2):
-            await db.run(well, f"set{number}-")
+            await db.run(answered, f"set{number}-")
             async with guarding(db):
                 await says(f"0 % of {75 * number} samples")
         (left,) = await db.run(rollouts.all_open)
         assert left.is_waiting
-    assert [each["key"] for each in prefect.artifacts] == ["lanes-rollout-letters"] * 2
+        await db.run(answered, "ill", Outcome.INVALID)
+        async with guarding(db):
+            await asyncio.to_thread(until, lambda: run.state == "CANCELLED", within_s=20)
+        assert (await db.run(rollouts.find, left.id)).state is RolloutState.ROLLED_BACK
+    assert {each["key"] for each in prefect.artifacts} == {"lanes-rollout-letters"}
     assert "### Plan" in prefect.artifacts[-1]["data"]
 
 
@@ -447,3 +407,27 @@ def test_whatever_the_schema_of_an_order_allows_is_an_order() -> None:
         values = field.get("enum") or ["", " ", "\0", "x" * most]
         for value in values:
             Order.model_validate({name: value})
+
+
+def stored(connection: Connection, now: datetime) -> None:
+    """Version 2 of `letters` is a candidate beside version 1."""
+    publish(connection, now=now, split_percent=100)
+    candidates.store(connection, "letters", spec(patience_s=5), now=now)
+
+
+async def test_a_version_playbook_starts_only_for_the_candidate_that_is_named(
+    database_url: str, tmp_path: Path
+) -> None:
+    (folder := tmp_path / "moving").mkdir()
+    moving = write(folder, step(100), direction="version")
+    file = write(tmp_path, step(10), step(50))
+    async with Database(database_url) as db:
+        await db.run(stored, NOON)
+        for order, why in (
+            (wanted(moving), "moves a new version"),
+            (replace(wanted(moving), version=3), "is not its candidate, which is version 2"),
+            (replace(wanted(file), version=2), "between the lanes, not to a version"),
+        ):
+            with disable_run_logger(), pytest.raises(ActionRefused, match=why):
+                async with leading(db, order, uuid4()):
+                    pass
