@@ -1,4 +1,4 @@
-"""Where the application's Postgres is."""
+"""The address of the application's Postgres."""
 
 from prefect.blocks.core import Block
 from prefect.runtime import flow_run

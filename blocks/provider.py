@@ -1,4 +1,4 @@
-"""Who answers, and which account pays."""
+"""The provider's address, and the account that pays."""
 
 from typing import TYPE_CHECKING, Self
 from urllib.parse import urlsplit

@@ -1,4 +1,4 @@
-"""Where people are told of incidents."""
+"""The Slack channel that incidents are posted to."""
 
 from typing import TYPE_CHECKING, Any
 

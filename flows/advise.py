@@ -11,7 +11,7 @@ from tasks.runs import REFUSALS, database, refused
 
 
 class AdviceQuestion(Form):
-    """Which workload, over which period, and what it assumes. What the lanes take a month is set with `set_overhead`."""
+    """The workload, the period, and the assumptions of an advice. What the lanes take a month is set with `set_overhead`."""
 
     workload: SignedLine = Field(title="Workload", json_schema_extra=of_workloads(EVERY))
     """The published workload to advise on, or * for all: then rollouts are proposed too, and only Days counts below."""

@@ -14,7 +14,7 @@ from tasks.runs import refused, stop_signals
 
 
 class Departure(Form):
-    """Which batch work to send."""
+    """The batch work to send."""
 
     workload: str | None = Field(default=None, title="Workload", json_schema_extra=of_workloads())
     """A published one whose items leave; without one, everything that waits."""

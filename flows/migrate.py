@@ -20,7 +20,7 @@ NUMBER = re.compile("[1-9][0-9]{0,8}")  # of a version
 
 
 class Order(Form):
-    """Which rollout to start: whose traffic moves, by which playbook, and on whose word."""
+    """The rollout to start: the traffic that moves, the playbook, and who asks for it."""
 
     # What is needed to start is asked in the run, which is refused then: one with wrong parameters would count as broken
     # and be replaced by one without an order.

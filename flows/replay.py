@@ -25,7 +25,7 @@ class ReplayRange(Form):
 
 
 class Reading(Selection, ReplayRange):
-    """Which items of a workload to read again, by which version, and on whose word."""
+    """The items of a workload to read again, the version that reads them, and who asks for it."""
 
     depart: bool = Field(default=False, title="Depart at once")
     """Yes sends its batches now; no leaves them for the off-peak window."""

@@ -12,7 +12,7 @@ from tasks.runs import REFUSALS, database, refused
 
 
 class ReportPeriod(Form):
-    """Which items the report covers."""
+    """The period that the report covers."""
 
     since: datetime | None = Field(default=None, title="Since")
     """Items received from then on, a past moment; empty covers the last hours."""

@@ -133,7 +133,7 @@ class PlaybookInvalid(LanesError):
 
 
 class ActionRefused(LanesError):
-    """What an operator asked for cannot be done as things are; the text says why and what to do instead.
+    """The action of an operator is impossible now; the text says why, and what to do instead.
 
     Raised by: commands and forms that steer: `lanes promote`, `lanes adopt`, the deployment `set_split` and the like.
     What to do: what the text says; nothing was changed.

@@ -1,4 +1,4 @@
-"""What things are known by in the database: a number each, and none stands for another."""
+"""The ids of rows in the database: numbers, with a type each, so that none passes for another."""
 
 from typing import NewType
 

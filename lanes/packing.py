@@ -36,7 +36,7 @@ class Claim(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class BufferStay:
-    """How long an item gathered in its window, in milliseconds, and why it left."""
+    """The time that an item spent in its window, in milliseconds, and why it left."""
 
     left: FlushReason
     ms: int

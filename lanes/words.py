@@ -32,14 +32,14 @@ class Dedupe(StrEnum):
 
 
 class PackScope(StrEnum):
-    """Which items may share a provider call."""
+    """The items that may share a provider call."""
 
     WORKLOAD = "workload"  # all of a version
     CONSUMER = "consumer"  # those of one consumer, so that no prompt holds items of two
 
 
 class Announces(StrEnum):
-    """Which answers a workload tells one by one. Failures, corrections, refusals and the counts of a batch are always told."""
+    """The answers announced one by one. Failures, corrections, refusals and the counts of a batch are always told."""
 
     EACH = "each"  # every answer
     REALTIME = "realtime"  # those of the real-time lane

@@ -44,7 +44,7 @@ PREFECT_S = 10.0  # what a chore may wait for Prefect
 
 
 class Chores:
-    """What a drain does beside its loop: routing, housekeeping, events out. Neither a backlog nor Prefect delays an answer.
+    """A drain's background tasks: routing, housekeeping, events out. Neither a backlog nor Prefect delays an answer.
 
     They have begun; each goes on alone until they are closed.
     """

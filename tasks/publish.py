@@ -51,7 +51,7 @@ MOST_TRIES = 3
 
 @dataclass
 class VersionsToPrefect:
-    """What Prefect knew when it was asked last, for one who publishes often and asks no more while that is fresh."""
+    """The versions that Prefect had at the last look, so that frequent publishing asks it less often."""
 
     known: frozenset[str] | None = None
     at: float = 0.0  # of this host's monotonic clock
@@ -122,7 +122,7 @@ async def publish(
 
 @dataclass
 class _Taken:
-    """What became of some blocks: whether one of them changed anything, and what keeps others from being in force."""
+    """The outcome for some blocks: whether one changed anything, and what keeps others from being in force."""
 
     moved: bool = False
     problems: list[SpecInvalid] = field(default_factory=list)

@@ -91,7 +91,7 @@ async def save(
             break
         first, *others = done.passed_over
         alone = await saved([first], patience)
-        # What is passed over again stands at the end: the next round waits for another.
+        # Attempts that are passed over again go to the end, so that the next round waits for another one.
         done = replace(done, passed_over=[]) + await saved(others) + alone
     if done.apart:
         said = "the provider gave %d answers ids that other answers have: they are booked under new ids, %s"

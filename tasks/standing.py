@@ -193,7 +193,7 @@ ROUTER_S = 10.0  # how long it then waits for the router
 
 @dataclass(frozen=True)
 class Roles:
-    """What a drain holds, or may come to hold."""
+    """The roles that a drain holds, or may come to hold."""
 
     alive: RoleLock  # shared by all drains: it tells how many there are
     router: RoleLock
@@ -227,7 +227,7 @@ async def roles(url: str, *, standing: bool) -> AsyncIterator[Roles]:
 
 
 class DrainLimit:
-    """How many drains are of use on all hosts together; `most` is None until the work pool was read once."""
+    """The number of drains that are useful on all hosts together; `most` is None until the work pool was read once."""
 
     def __init__(self) -> None:
         self.most: int | None = None

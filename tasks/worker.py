@@ -40,7 +40,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Start:
-    """What a process starts from."""
+    """The state that a process starts from."""
 
     command: Sequence[str]
     environment: Mapping[str, str]
@@ -133,7 +133,7 @@ async def _to_its_end(process: anyio.abc.Process, stream_output: bool) -> anyio.
     return process
 
 
-# How much longer than LANES_GRACE_S a worker waits: a run also reports its end to Prefect.
+# A worker waits this much longer than LANES_GRACE_S, because a run also reports its end to Prefect.
 MARGIN_S = 10.0
 LOOK_S = 0.1
 

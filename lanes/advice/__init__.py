@@ -1,1 +1,1 @@
-"""Which lane a workload belongs on: evidence, criteria, break-even, recommendation."""
+"""Advice on the lane that a workload belongs on: evidence, criteria, break-even, recommendation."""

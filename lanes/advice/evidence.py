@@ -1,4 +1,4 @@
-"""What was observed of one workload in a period: the evidence that advice rests on, and how its answers lose value."""
+"""The observations of one workload in a period: the evidence that advice rests on, and how its answers lose value."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -70,7 +70,7 @@ class LaneUse:
 
 @dataclass(frozen=True)
 class RealtimeNeed:
-    """Which share of some items needs real-time: at least `low`, at most `high`; the difference was never observed."""
+    """The share of some items that needs real-time: at least `low`, at most `high`; the difference was never observed."""
 
     low: float
     high: float
@@ -148,7 +148,7 @@ class DayUse:
 
 @dataclass(frozen=True)
 class ModelPrice:
-    """What the period's tokens would cost with another model on both lanes, as a multiple of what each lane's model costs."""
+    """The cost of the period's tokens with another model, as a multiple of the cost with each lane's own model."""
 
     name: str
     realtime_factor: float
@@ -234,7 +234,7 @@ def needs(evidence: Evidence) -> RealtimeNeed | None:
 
 @dataclass(frozen=True)
 class Prices:
-    """What an item costs on real-time, by how much batch is cheaper, and what each rests on: billed or estimated."""
+    """The price of an item on real-time, the discount of batch, and the basis of each: billed or estimated."""
 
     realtime_usd: float
     discount: float
@@ -326,7 +326,7 @@ class ValueDecay:
 
 @dataclass(frozen=True)
 class ConsumerDecay:
-    """How the value decays of the answers of one consumer (None: items without a consumer)."""
+    """The decay of the value of one consumer's answers (None: items without a consumer)."""
 
     consumer: str | None
     decay: ValueDecay

@@ -77,7 +77,7 @@ class BreakEven:
 
 @dataclass(frozen=True)
 class Corrections:
-    """What the authoritative pass changes of real-time's answers, and what that is worth.
+    """The corrections that the authoritative pass makes to real-time answers, and their worth.
 
     `rate` of them, 0 to 1; None: too few were compared to say, and nothing is counted. `distance`, 0 to 1, is the share of the
     fields of a corrected answer that changed. `whole_usd` is what it is worth to correct an answer that is wrong as a whole;
@@ -92,7 +92,7 @@ class Corrections:
 
     @property
     def each_usd(self) -> float | None:
-        """What one of them is worth: as much as it changes; None where that is not stated."""
+        """The worth of one correction, by how much it changes; None where no worth is stated."""
         return None if self.whole_usd is None else self.whole_usd * self.distance
 
 

@@ -27,7 +27,7 @@ MOST_PROPOSED = 20  # of a workload at once: those of its largest consumers
 
 @dataclass(frozen=True)
 class ProposalFigures:
-    """What a proposed rollout saves and risks.
+    """The savings and risks of a proposed rollout.
 
     `saving_usd` is the provider's monthly bill less that after the last step, and `items` are the items a month that leave real
     time. `confidence`, 0 to 1, is a lower bound of the confidence that fewer than `LATE_SHARE` of the answers are read at once;
@@ -56,7 +56,7 @@ class ProposalFigures:
 
     @property
     def waits_s(self) -> float | None:
-        """How much longer such a reader would wait, on average; None if no recorded read came that early."""
+        """The average additional wait of such a reader; None if no recorded read came that early."""
         early = sum(n for _, n in self._early)
         return (
             sum((self.batch_s - took_s) * n for took_s, n in self._early) / early if early else None

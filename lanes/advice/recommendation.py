@@ -85,7 +85,7 @@ class RuleOfThumb:
 
 @dataclass(frozen=True)
 class Advice:
-    """What is recommended, and everything it rests on. Amounts are US dollars, per item or per month."""
+    """The recommendation, and everything it rests on. Amounts are US dollars, per item or per month."""
 
     workload: str
     pattern: Pattern | None  # None: inconclusive
@@ -119,7 +119,7 @@ class Advice:
 
 @dataclass(frozen=True)
 class Choice:
-    """What is recommended and why; without a pattern, why none is."""
+    """The recommended pattern and the reasons; without a pattern, the reasons why none is recommended."""
 
     because: str
     plan: Plan | None = None

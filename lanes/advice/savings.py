@@ -28,7 +28,7 @@ LAST_DIGIT = Decimal(1).scaleb(-LEDGER_DIGITS)
 
 @dataclass(frozen=True)
 class Billed:
-    """What one lane billed for live answers, or for second passes: `calls`, which `items` shared, with their tokens.
+    """The bill of one lane for live answers, or for second passes: `calls`, which `items` shared, with their tokens.
 
     `answers` of the items were answered first by them: 0 for second passes. `input` leaves out what was cached or written.
     """

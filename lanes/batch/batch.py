@@ -205,7 +205,7 @@ APART = timedelta(minutes=1)  # between two reads that count, so that one outage
 
 @dataclass(frozen=True)
 class ShortReads:
-    """How often in a row the results ended without the same requests, and when that was count_short_read last."""
+    """The number of times in a row that results ended without the same requests, and when that was counted last."""
 
     times: int
     lacking: str

@@ -36,7 +36,7 @@ T = TypeVar("T")
 
 
 class Follower(Protocol[T]):
-    """What is followed, look by look."""
+    """The subject that is followed, look by look."""
 
     def look(self, connection: Connection, /) -> list[T]:
         """Return what is new; the same until it has `arrived`."""
@@ -131,7 +131,7 @@ def _name(of: CorrectedRead) -> tuple[object, ...]:
 
 
 class Rhythm:
-    """When the next look is due, and when the last was, by the host's time."""
+    """The times of the next look and of the last one, by the host's clock."""
 
     def __init__(self, quiet_s: float | None) -> None:
         self._quiet_s = float("inf") if quiet_s is None else quiet_s

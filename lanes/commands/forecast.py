@@ -219,7 +219,7 @@ AT_ONCE = 500  # lines whose history is looked for by one statement
 @Parameter(name="*")
 @dataclass(frozen=True)
 class Due:
-    """When the items of a file are due that do not say so.
+    """The due time of a file's items that state none.
 
     Attributes:
         by: When items are due that do not say so: a time of day such as 06:00, a span such as 8h, or a moment.

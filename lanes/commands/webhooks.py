@@ -40,7 +40,7 @@ NAME = re.compile(r"[a-z0-9](-?[a-z0-9]){0,59}")
 @Parameter(name="*")
 @dataclass(frozen=True)
 class WebhookOptions:
-    """What a new webhook gets, and what is sent again.
+    """The options of a new webhook, and of sending events again.
 
     Attributes:
         url: For add: the address, https. It is kept as a secret; the list shows its host.

@@ -1,1 +1,1 @@
-"""What an input is, files, keys and refusals."""
+"""Inputs, files, keys and refusals."""

@@ -27,7 +27,7 @@ csv.field_size_limit(LONGEST_LINE)
 
 @dataclass(frozen=True)
 class Layout:
-    """How a line becomes an item. Without `field`, a line of JSON is an event's payload, or else the item's payload.
+    """The mapping from a line to an item. Without `field`, a line of JSON is an event's payload, or else the item's payload.
 
     `field` names the payload's text, `label` a column that says what is right; `key`, `occurred_at` name columns; a whole
     number in the column of keys is the key that it is written as.

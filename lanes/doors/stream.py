@@ -1,4 +1,4 @@
-"""What the event door knows of the stream: what it has seen, what met a lock, what it missed, and how far it has read.
+"""The event door's view of the stream: events seen, held by a lock, or missed, and the position that it has read to.
 
 streamed -> new -> admitted                         seen: a stored copy is passed over
                 -> met a lock -> kept -> admitted   tried again alone, in the order of its item

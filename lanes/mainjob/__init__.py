@@ -1,1 +1,1 @@
-"""What `make run` sends and prints."""
+"""The main job of `make run`: the items it sends, and the report it prints."""

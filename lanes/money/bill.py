@@ -32,7 +32,7 @@ class BillKey(NamedTuple):
 
 @dataclass
 class LedgerRow:
-    """What the ledger knows of a row; `unknown` attempts that ended without an answer may have cost `unknown_usd`."""
+    """The ledger's side of a row; `unknown` attempts that ended without an answer may have cost `unknown_usd`."""
 
     least: Tokens = field(default_factory=Tokens)
     most: Tokens = field(default_factory=Tokens)
@@ -42,7 +42,7 @@ class LedgerRow:
 
 @dataclass
 class ProviderRow:
-    """What the provider billed to our key, and to the whole workspace of it; `cost_usd` of the latter, if it is told."""
+    """The provider's bill for our key, and for its whole workspace; `cost_usd` is the latter's cost, if reported."""
 
     own: Tokens = field(default_factory=Tokens)
     workspace: Tokens = field(default_factory=Tokens)

@@ -37,7 +37,7 @@ NOTHING_RESTS = timedelta(
 
 
 class Marks(StrEnum):
-    """Which calls of a version's lane mark their prefix."""
+    """The calls of a version's lane that mark their prefix."""
 
     NONE = "none"  # until measurements promise that it pays
     SOME = "some"  # a few, as a trial; then all or none
@@ -49,7 +49,7 @@ STATES = {Marks.NONE: "off", Marks.SOME: "on trial", Marks.ALL: "on"}
 
 @dataclass(frozen=True)
 class CacheTerms:
-    """How a lane caches.
+    """The rules by which a lane caches.
 
     The provider keeps a prefix for `kept` (it calls that `ttl`). Measurements count as far back as `measured`, and `fewest`
     marked calls are evidence. After a loss the lane rests for `rests`, twice as long each time.
@@ -131,7 +131,7 @@ class CacheUse:
 
 @dataclass(frozen=True)
 class CachingDecision:
-    """How a version's lane marks, since when and why; `decided_at` is the time of the last decision.
+    """The caching of a version's lane, since when and why; `decided_at` is the time of the last decision.
 
     It did not pay `losses` times in a row, and is not tried again before `again_at`. `hit_rate` was measured last, in about
     `calls` calls; None before the first measurement.
@@ -269,7 +269,7 @@ def marked_requests(marks: Marks, *, warm: bool | None = None) -> range:
 
 
 class PrimerStep(StrEnum):
-    """What a departing batch does about a primer: a batch of one marked request, which others wait for to read its prefix."""
+    """The priming step of a departing batch. A primer is a batch of one marked request whose prefix others wait to read."""
 
     NONE = "none"  # it leaves whole
     SEND = "send"  # its first request leaves as a primer
@@ -278,7 +278,7 @@ class PrimerStep(StrEnum):
 
 @dataclass(frozen=True)
 class BatchCache:
-    """What earlier marked batches of a version left in the provider's cache.
+    """The state that earlier marked batches of a version left in the provider's cache.
 
     `warm` says that one was answered lately. `primer` is a batch of one request that is out, and is expected back by `until`;
     `primed` says that such a batch is out, or was lately, also if it failed.
@@ -346,7 +346,7 @@ HitRates = Mapping[tuple[VersionId, Lane], float]  # of lanes where all calls ma
 
 @dataclass(frozen=True)
 class CacheSavings:
-    """What the cache saved on a lane of a workload, in US dollars; negative where it cost more than it saved.
+    """The savings by the cache on a lane of a workload, in US dollars; negative where it cost more than it saved.
 
     The baseline is the price of the same tokens without a cache.
     """

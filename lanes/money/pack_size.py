@@ -79,7 +79,7 @@ class PackDecision:
 
 @dataclass(frozen=True)
 class PackHarm:
-    """How often a size was left because it hurt, and when last."""
+    """The number of times that a pack size was left because it hurt answers, and the last time."""
 
     times: int
     last_at: datetime

@@ -1,1 +1,1 @@
-"""What is promised of a workload, what breaks it, and what people are told of the breach."""
+"""Promises about workloads, their breaches, and the messages about them."""

@@ -107,7 +107,7 @@ def _part(of: SampleShare, percent: float, place: int, noun: str, met: str) -> s
 
 @dataclass(frozen=True)
 class RecentItems:
-    """How many items of a workload failed lately, with the key and the reason of the newest one.
+    """The items of a workload that failed lately, counted, with the key and the reason of the newest one.
 
     `unanswered` of them were given up because they could not be answered for too long.
     """

@@ -208,7 +208,7 @@ class ForeignHolder:
         return f'session {self.pid} of user {plain(self.user, most=64)} (application "{application}", address {address})'
 
 
-# What Lanes cannot do while another session holds a role, and the lanes whose items wait for it.
+# For each role: the consequence while another session holds it, and the lanes whose items wait.
 LOSSES: Mapping[Role, tuple[str, frozenset[Lane]]] = {
     Role.ROUTER: ("no event is read and no item is routed", REALTIME | BATCH),
     Role.KEEPER: ("no drain is kept warm: items wait until one starts", REALTIME),

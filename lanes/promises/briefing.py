@@ -184,7 +184,7 @@ class SampleItem(BriefingPart):
 
 
 class Briefing(BriefingPart):
-    """What is known of an incident at one moment; each part has a sentence that replaces it if it is not known."""
+    """The details of an incident at one moment; each part has a sentence that replaces it if it is not known."""
 
     causes: tuple[Cause, ...] = ()  # the most frequent first
     counted_over: str = ""  # the population of the counts; empty without counts

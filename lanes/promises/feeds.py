@@ -34,7 +34,7 @@ FORGOTTEN = timedelta(days=7)  # a longer one is the new pattern
 
 
 class ArrivalPattern:
-    """When items of a workload arrive: how many minutes of each hour of the week have arrivals, and how silent it was.
+    """The arrivals of a workload: how many minutes of each hour of the week have any, and how long it was silent.
 
     `minutes` are those with arrivals, counted from 1970, in order; they were read at minute `until`, and `told` counts the
     incidents of that time.
@@ -76,7 +76,7 @@ class ArrivalPattern:
 
 @dataclass(frozen=True)
 class Feed:
-    """When the newest item of a workload arrived, and its pattern before that, None while it is not known."""
+    """The arrival of a workload's newest item, and its pattern before that, None while it is unknown."""
 
     workload: str
     last_at: datetime

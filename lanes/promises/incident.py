@@ -82,7 +82,7 @@ class Handling(StrEnum):
 
 @dataclass(frozen=True)
 class Terms:
-    """How a promise is named and counted, the multiple of its limit that is critical (0: always), and what to do.
+    """The terms of a promise: its name and unit, the multiple of its limit that is critical (0: always), and what to do.
 
     `mildest` is the severity of a breach that is not critical.
     """
@@ -341,7 +341,7 @@ class Incident:
 
     @property
     def handled(self) -> str:
-        """What a person said about it, as "silenced until 2026-11-24 14:00 UTC by ada: a test", or empty."""
+        """A person's handling of it, as "silenced until 2026-11-24 14:00 UTC by ada: a test", or empty."""
         if self.handling is None or self.handled_until is None:
             return ""
         until = self.handled_until.astimezone(UTC)
@@ -409,7 +409,7 @@ def batch_of_subject(subject: str) -> BatchId | None:
 
 
 class IncidentNews(StrEnum):
-    """What a reply in the thread of an incident's message tells, because an edit notifies no person."""
+    """The news in the thread of an incident's message; replies notify people, edits do not."""
 
     WORSE = "worse"  # its severity rose
     ENDED = "ended"

@@ -53,7 +53,7 @@ BY_STATUS = {
     422: Action.POISON,
     429: Action.SLOW_DOWN,
     529: Action.SHED,
-    # What an address, a proxy or a gateway says that is not the provider's API: no item is at fault.
+    # Statuses of an address, a proxy or a gateway that is not the provider's API: no item is at fault.
     **dict.fromkeys(
         (405, 406, 407, 410, 411, 414, 415, 417, 426, 428, 431, 451), Action.MISCONFIGURED
     ),

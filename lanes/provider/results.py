@@ -51,7 +51,7 @@ class RequestFault:
 
 @dataclass(frozen=True)
 class RequestResult:
-    """How one request of a batch ended: with a billed response, with a fault, or judged without either.
+    """The end of one request of a batch: with a billed response, with a fault, or judged without either.
 
     `number` is -1 where the custom_id is none of ours.
     """

@@ -44,7 +44,7 @@ class Blame(StrEnum):
 
 @dataclass(frozen=True)
 class PastFaults:
-    """What is known of a request that faulted in a batch of which no request was answered.
+    """The history of a request that faulted in a batch in which no request was answered.
 
     `beside_answers`: it faulted before while others were answered. `answered_since`: its model has answered others since it
     first faulted.

@@ -160,7 +160,7 @@ class AgreementFigures:
 
 @dataclass(frozen=True)
 class AccuracyFigures:
-    """How often labelled fields of items received in the period were right, with the 95 % Wilson interval, 0 to 1."""
+    """The accuracy of labelled fields of items received in the period, with the 95 % Wilson interval, 0 to 1."""
 
     workload: str
     lane: Lane
@@ -273,7 +273,7 @@ class CallFigures:
 
 @dataclass(frozen=True)
 class CachingFigures:
-    """How a lane of a workload caches with the version in force, and the US dollars that caching by all versions saved.
+    """The caching of a workload's lane with the version in force, and the US dollars that caching by all versions saved.
 
     `hit_rate` is the latest measurement, made over about `calls` calls; `pays_from` is None if caching never pays.
     """
@@ -349,7 +349,7 @@ class OpenProposal:
 
 @dataclass(frozen=True)
 class WaitFigures:
-    """How long items waited for their real-time call, in seconds from received to asked, with a window to gather in."""
+    """The wait of items for their real-time call, in seconds from received to asked, with a window to gather in."""
 
     workload: str
     items: int

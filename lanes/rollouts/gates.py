@@ -295,7 +295,7 @@ class Judgement:
 
 @dataclass(frozen=True)
 class Figures:
-    """How many items the receiving lane answered under the step, and a measurement for each gate, in their order.
+    """The number of items that the receiving lane answered under the step, and a measurement for each gate, in their order.
 
     `moved` is the share to real time, or to the new version, of what the split decided: of entities, and of items without one.
     `whole` are measurements of the whole rollout, one for each of the step's `Playbook.whole_gates`; none under its first step.

@@ -75,7 +75,7 @@ class PlaybookPart(BaseModel):
 
 
 class Length(PlaybookPart):
-    """How long a step is held: until `items` split items were answered by the receiving lane, or version, under it.
+    """The length of a step: it is held until `items` split items were answered by the receiving lane, or version, under it.
 
     A step without enough evidence after `at_most_minutes` is taken back; an approval starts that time again. Without it, the
     step holds for as long as it takes. Time alone never passes a step.
@@ -96,7 +96,7 @@ class Shadows(PlaybookPart):
 
 
 class Precondition(PlaybookPart):
-    """What the batch lane must have shown during the last `days` before a rollout may begin.
+    """The record that the batch lane must have, over the last `days`, before a rollout may begin.
 
     The newest `batches` batches must all have come back in time, with a result for every item. The gates are judged of all
     items that took the lane, whatever sent them there.

@@ -199,7 +199,7 @@ class Example:
 
 @dataclass
 class Agreement:
-    """Of the labels of one field or class: how many each side got right, and how many only one of them did."""
+    """The labels of one field or class, counted: right on each side, and right on one side only."""
 
     labels: int = 0
     current_right: int = 0
@@ -224,7 +224,7 @@ class Agreement:
 
 @dataclass
 class ClassChange:
-    """Of the items that are shown in one class: how many would change it, and what the labels of the class say."""
+    """The items that are shown in one class: how many would change it, and the agreement with their labels."""
 
     items: int = 0
     changed: int = 0

@@ -100,7 +100,7 @@ UNAFFECTED: Mapping[Promise, set[str]] = {
     Promise.BATCH_NEVER_STARTED: {role_subject(Role.COLLECTOR)},
 }
 
-# What is late because batches are not collected, and the causes of that, by promise or subject.
+# Incidents that follow from batches that are not collected, and their causes, by promise or subject.
 UNCOLLECTED = (Promise.BATCH_SLOW, Promise.COLLECT_STOPPED)
 COLLECTS_NOTHING = {Promise.COLLECT_STOPPED, role_subject(Role.COLLECTOR)}
 

@@ -51,7 +51,7 @@ consumers as (
    where c.nth < {MOST_CONSUMERS})
 select workload, consumer, rank_at from consumers order by workload, nth
 """
-# What `claimed` reads of work and of its item, in this order, behind id and claim_no.
+# The columns of work and item that `claimed` reads, in this order, behind id and claim_no.
 OF_WORK = ("workload", "version_id", "purpose", "failures", "rank_at", "alone")
 OF_ITEM = ("key", "payload", "due_at", "urgent", "consumer")
 RENEW = """
@@ -257,7 +257,7 @@ def _urgent(
 
 
 class ClaimKind(StrEnum):
-    """Which work of a workload a claim takes, the most urgent first."""
+    """The work of a workload that a claim takes, the most urgent first."""
 
     ANY = "any"
     PRESSING = "pressing"  # urgent or due
@@ -283,7 +283,7 @@ class ClaimBounds:
 
     @property
     def kind(self) -> ClaimKind:
-        """Which work it takes."""
+        """The kind of work that it takes."""
         if self.turns:
             return ClaimKind.TURNS
         return ClaimKind.PRESSING if self.pressing else ClaimKind.ANY

@@ -20,7 +20,7 @@ Models = Mapping[Lane, str]
 
 @dataclass(frozen=True)
 class Spent:
-    """What a lane billed: the answers and the authoritative pass, retries included; neither shadows nor replays.
+    """The bill of a lane: the answers and the authoritative pass, retries included; neither shadows nor replays.
 
     The tokens are those of the answers alone: what was billed beside them made the answers dearer.
     """

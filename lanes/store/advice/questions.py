@@ -41,7 +41,7 @@ select workload, kind, lane, consumer, buckets, counts from lanes.figure_hist_si
  where workload = any(:workloads)
 """
 
-# What is not routed yet stands in no figure: it is counted where it waits.
+# Items that are not routed yet are in no figure, so they are counted in their table.
 UNROUTED = """
 select workload, (received_at at time zone 'UTC')::date as day, count(*) as n, count(*) filter (where urgent) as urgent,
        coalesce(array_agg(extract(epoch from due_at - received_at)::float8) filter (where due_at is not null), '{}') as due_s

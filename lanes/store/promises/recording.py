@@ -131,7 +131,7 @@ COUNTED = "update lanes.incident set value = :items, updated_at = :now where id 
 READERS = """
 select from lanes.watermark where name in ('quality of attempts', 'quality of labels', 'watch') order by name for update
 """
-# What a person accepts is learned again, with its classes, or the whole: the next answers are the reference.
+# Forget the reference that a person replaced, with its classes or as a whole: it is learned from the next answers.
 ACCEPT = f"""
 delete from lanes.quality q using lanes.quality d
  where d.workload = :workload and d.has_drift

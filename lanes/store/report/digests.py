@@ -17,7 +17,7 @@ INCIDENTS = """
 select count(*) filter (where opened_at >= :since) as opened, count(*) filter (where resolved_at >= :since) as ended
   from lanes.incident where resolved_at is null or resolved_at >= :since
 """
-# What the newest look at the accuracy of each open rollout says, where it lacks labels.
+# The newest accuracy measurement of each open rollout that lacks labels.
 LACKING = f"""
 select workload || ': ' || explanation as said
   from (select distinct on (r.id) r.workload, m.verdict, m.explanation

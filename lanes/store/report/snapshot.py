@@ -37,7 +37,7 @@ LENGTHS = {
 # the longest period for which the report has a point of this length
 POINTS = {Grain.MINUTE: timedelta(days=2), Grain.HOUR: timedelta(days=10), Grain.DAY: timedelta.max}
 
-# Where what is open stands now, its work says; what is not routed yet is in no figure.
+# The work of open items says what state they are in; items that are not routed yet are in no figure.
 STANDING = f"""
 with under_way as (
   select distinct item_id from (

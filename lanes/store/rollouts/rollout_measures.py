@@ -56,7 +56,7 @@ UNIT_OF, UNIT_WITHIN = 200, 20_000
 # submission of its batch; what waits for one may do so for a day more, and what an outage keeps from being asked for no longer.
 # An item that was amended before it was answered counts again from then on: what became of its older revision later is no
 # failure, and its due time no measure.
-# What an item cost counts once it is answered or has failed for good: before that another try may add to it.
+# The cost of an item counts once it is answered or has failed for good; until then another try may add to it.
 # For a version both lanes count, because a lane that gives an item away under load says nothing about the version. An item that
 # another version answered, because the provider refused this one, counts as failed. An item costs what all of its passes cost
 # once it is settled, in the unit of the old version.

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 WEEK = timedelta(days=7)
 
-# What people changed on purpose, and the incidents, newest first.
+# Deliberate changes and incidents, newest first.
 CHANGES = """
 select workload, at, kind, said
   from (

@@ -1,4 +1,4 @@
-"""What time it is at the stand-in."""
+"""The clock of the stand-in."""
 
 from __future__ import annotations
 

@@ -168,7 +168,7 @@ class _Work:
 
 
 def _position(item: Item, tier: Tier, vectors: dict[str, Vector]) -> Vector:
-    """Where an item lies; with opus the middle of its history pulls it by a weight of 0.3."""
+    """Return the position of an item; with opus the middle of its history pulls it by a weight of 0.3."""
     own = vectors.get(item.text)
     if own is None:
         return np.zeros(1, dtype=np.float32)

@@ -1,4 +1,4 @@
-"""What every engine can do, and which one is to be had here."""
+"""The protocol of every engine, and the choice of the one that is available here."""
 
 from __future__ import annotations
 

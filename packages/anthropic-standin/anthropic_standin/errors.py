@@ -1,4 +1,4 @@
-"""What the stand-in answers when it refuses a request.
+"""The errors that the stand-in answers with.
 
 ApiError            an answer with a status and an error body, as the API gives it
 Dropped             no answer at all: the connection is closed where it stands

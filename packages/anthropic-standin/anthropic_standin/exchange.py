@@ -21,7 +21,7 @@ TRANSPORT = "lanes.transport"
 
 
 class Request:
-    """What the client sent."""
+    """The client's request."""
 
     def __init__(self, scope: Scope, receive: Receive) -> None:
         self._scope, self._receive = scope, receive
@@ -78,7 +78,7 @@ class Request:
 
 @dataclass(slots=True)
 class HttpAnswer:
-    """What goes back: one body, or `chunks` sent as they come."""
+    """The answer to a request: one body, or `chunks` sent as they come."""
 
     status: int = 200
     body: bytes = b""

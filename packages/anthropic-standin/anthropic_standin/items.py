@@ -20,7 +20,7 @@ SENTENCE_CHARACTERS = 160
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """What is to be judged: `text` without its context, and the earlier items of the history, oldest first.
+    """The item to be judged: `text` without its context, and the earlier items of the history, oldest first.
 
     `label` is the newest label of an earlier item.
     """

@@ -19,7 +19,7 @@ ROUNDED_TO = 1000  # remaining tokens of limits that are that large
 
 @dataclass(slots=True)
 class EndpointSettings:
-    """What can be changed while the stand-in runs."""
+    """The settings that can be changed while the stand-in runs."""
 
     turnaround_s: float = 2.0
     """A batch is worked off evenly over this time and does not end before it."""
@@ -44,7 +44,7 @@ LIMITS = ("requests_per_minute", "input_tokens_per_minute", "output_tokens_per_m
 
 @dataclass(slots=True)
 class Charge:
-    """What a call was charged when it began."""
+    """The charge of a call when it began."""
 
     input_tokens: int = 0
     output_tokens: int = 0

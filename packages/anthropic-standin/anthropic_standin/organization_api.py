@@ -54,7 +54,7 @@ class Served(NamedTuple):
 
 
 class OrganizationApi:
-    """What an admin key may read."""
+    """The API for admin keys."""
 
     def __init__(self, *, bill: Bill, faults: Faults) -> None:
         self._bill, self._faults = bill, faults

@@ -14,7 +14,7 @@ LARGEST_LIMIT = 1_000
 
 @dataclass(frozen=True, slots=True)
 class Cursor:
-    """Which page is wanted: the `limit` rows after one id, or the ones just before one id."""
+    """The page that is wanted: the `limit` rows after one id, or the ones just before one id."""
 
     limit: int = DEFAULT_LIMIT
     after_id: str | None = None

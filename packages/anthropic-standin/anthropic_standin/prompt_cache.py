@@ -29,7 +29,7 @@ def is_marked(params: dict[str, Any]) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class PromptUsage:
-    """How the input tokens of one request are charged; the four add up to the whole prompt."""
+    """The input tokens of one request, by how they are charged; the four add up to the whole prompt."""
 
     input_tokens: int
     read_tokens: int = 0

@@ -1,4 +1,4 @@
-"""What a system prompt says about the labels: their descriptions, and examples with their answers."""
+"""The labels in a system prompt: their descriptions, and examples with their answers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a Messages request asks: validated parameters, reduced to what an engine needs."""
+"""The question of a Messages request: validated parameters, reduced to what an engine needs."""
 
 from __future__ import annotations
 
