@@ -309,7 +309,10 @@ async def test_a_kill_between_request_and_save_repeats_the_event_under_its_id(
 
 @pytest.mark.slow
 async def test_a_process_whose_session_is_lost_stops_sending_and_goes_on_with_a_new_one(
-    subscribers: Subscribers, receive: Callable[[], Receiver], pool: Engine
+    subscribers: Subscribers,
+    receive: Callable[[], Receiver],
+    pool: Engine,
+    passing_time: PassingTime,
 ) -> None:
     crm = receive()
     crm.says = lambda _: "hangs"
@@ -322,6 +325,7 @@ async def test_a_process_whose_session_is_lost_stops_sending_and_goes_on_with_a_
     with pool.connect() as connection:
         assert connection.execute(text(ends)).all() == [(True,)]
     crm.says = lambda _: 200
+    passing_time.passes(minutes=1)  # what the lost session had taken is free again
     while not crm.taken:
         await deliverer.look()
     assert crm.ids == [crm.ids[0]] * 2
