@@ -30,8 +30,8 @@ from pathlib import Path
 class LanesError(Exception):
     """Base of everything Lanes raises on purpose; its text is one sentence an operator understands.
 
-    Raised by: nothing as itself.
-    What to do: catch it last, for whatever you do not treat by name, and show its text.
+    Raised by: only its subclasses are raised.
+    What to do: catch it last, for errors that you do not handle by name, and show its text.
     """
 
 
@@ -90,7 +90,7 @@ class ItemCanceled(NeverAnswered):
 
 
 class AnswerEmptied(NeverAnswered):
-    """Since it was received, amended and settled, `keep_payload_days` of its workload have passed: it was emptied.
+    """The answer was deleted: `keep_payload_days` have passed since its item was received, amended and settled.
 
     Raised by: `wait`, `read_result`.
     What to do: submit the input under another key; keep answers elsewhere, or raise `keep_payload_days` for those to come.
@@ -167,7 +167,7 @@ class DatabaseAway(LanesError):
 
 
 class TransactionUnfit(LanesError):
-    """The caller's own transaction, or connection, is none to do it in; the text says why and what to do instead.
+    """The caller's own transaction or connection does not allow this call; the text says why and what to do instead.
 
     Raised by: every call of a handle that was given a connection; `wait` and `results` that follows always do so there.
     What to do: commit or roll back, then begin another transaction; wait and follow on a handle of the database's address.

@@ -40,7 +40,7 @@ from tasks.saving import passes
 from tasks.sharing import CacheMarks, LimitSharing, take_probes
 
 EVERY_S = RENEW_EVERY.total_seconds()
-LOOP_S = 60.0  # without a sign of life from the loop; no call takes it, and no save
+LOOP_S = 60.0  # the loop counts as dead after this silence; no call or save takes as long
 AGAIN_S = 1.0  # after a renewal that failed
 CLOSING_S = 2.0  # how long a renewal under way is waited for
 
@@ -66,7 +66,7 @@ class Leases:
         self._thread.start()
 
     def claimed(self, claims: Iterable[Claim], *, at: float) -> None:
-        """Note what was claimed by a statement that began then."""
+        """Note claims made by a statement that began at `at`."""
         self._renewed_at |= dict.fromkeys(claims, at)
 
     def last(self, claims: Iterable[Claim]) -> bool:
@@ -79,7 +79,7 @@ class Leases:
         self._alive_at = time.monotonic()
 
     def close(self) -> None:
-        """Renew nothing any more."""
+        """Stop renewing."""
         self._closed.set()
         self._thread.join(CLOSING_S)
 
@@ -99,7 +99,7 @@ class Leases:
             self._renewed_at.pop(each, None)
 
     def _is_over(self, claim: Claim) -> bool:
-        """Return whether a claim is held no more; one that was just made may not be among the held ones yet."""
+        """Return whether a claim is no longer held; one that was just made may not be among the held ones yet."""
         return (
             self._held.get(claim.work_id) != claim
             and time.monotonic() - self._renewed_at[claim] > RENEWED_WITHIN_S
@@ -111,7 +111,7 @@ class Leases:
             try:
                 self.renew()
                 pause = self._every_s
-            # whatever it was: it is tried again, and calls begin no more until it went well
+            # any failure is tried again, and no call begins until a renewal succeeds
             except Exception:
                 pause = min(AGAIN_S, self._every_s)
         self._engine.dispose()
@@ -223,7 +223,9 @@ class QueueReader:
         return work.ClaimBounds(order.since, self._but, order.only, self._before)
 
 
-FIRST_ANSWERS_S = 2.0  # a drain that begins has them first: what woke it has waited for its process
+FIRST_ANSWERS_S = (
+    2.0  # a new drain delays its other tasks by this much: the items that woke it go first
+)
 
 
 @dataclass(frozen=True)
@@ -310,7 +312,7 @@ class AccountDrain:
                     raise TypeError(f"a tick has no effect {effect}")
 
     async def stop(self) -> None:
-        """End what goes on beside the calls, and give back what was not asked."""
+        """End the background tasks, and give back work that was not asked."""
         await self._beside.close()
         if self._looking is not None:
             await self._looking

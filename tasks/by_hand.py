@@ -59,7 +59,7 @@ async def show_replay(action: Promote | Demote) -> str | State[str]:
         return refused(reason)
 
 
-@plain_task("act", "{action.what}")
+@plain_task("perform", "{action.what}")
 async def perform(db: Database, action: PersonAction) -> str:
     """Perform the action and return the sentence that says what is true now.
 

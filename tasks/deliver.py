@@ -1,6 +1,6 @@
 """Tell Slack from the outboxes. No failure of Slack fails a run or loses a message.
 
-Only `watch`, whose role one process holds, tells Slack, and a person who tries it (`lanes alerts --test`). Details of incidents
+Only `watch`, whose role one process holds, posts to Slack, besides a person's `lanes alerts --test`. Details of incidents
 are looked up when they are sent; a failure there never stops a message.
 """
 

@@ -40,7 +40,7 @@ ROUTE_EVERY_S = 1.0  # longest sleep: a lost notification costs no more than thi
 CHORES_EVERY_S = 5.0
 
 SUMMARY_EVERY_S = 60.0
-PREFECT_S = 10.0  # what a chore may wait for Prefect
+PREFECT_S = 10.0  # longest wait of a chore for Prefect
 
 
 class Chores:
@@ -216,7 +216,7 @@ class Drain:
         self.wakes.loop.set()
 
     async def turn(self) -> None:
-        """Claim and ask what may be now, then wait for something to happen: an event, or the end of a window or a rest."""
+        """Claim and ask work that may start now, then wait for an event, or for the end of a window or a rest."""
         await self._at.client()  # work is claimed once it can be asked
         self.advance()
         pause_s = min(
@@ -236,7 +236,7 @@ class Drain:
             each.advance(looks=looks, expired=expired)
 
     async def close(self) -> None:
-        """Release the roles and give back what was not asked; wait until calls in flight are answered and saved."""
+        """Release the roles, give back work that was not asked, and wait until calls in flight are answered and saved."""
         await self._staying.close()
         await self._chores.close()
         kept_warm = self._held.keeper.held
@@ -257,7 +257,7 @@ class Drain:
         await self._chores.tell_the_rest()
 
     def close_leases(self) -> None:
-        """Renew no claim any more: what is held still is another drain's once its lease ends."""
+        """Stop renewing claims; other drains may take those still held once their leases end."""
         for each in self.accounts:
             each.leases.close()
 

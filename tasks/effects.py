@@ -40,10 +40,10 @@ BESIDE_S = 0.5  # how long a write may delay the next one; after that they go on
 URGENT_BESIDE_S = 0.1  # the same, once an urgent answer waits
 MANY = 16  # with this many calls in flight, answers that end in a moment are saved together:
 APART_S = 0.05  # from the start of one write to that of the next
-ASIDE_S = 0.5  # for which answers that no sender waits for are gathered, so that few of their writes delay live ones
+ASIDE_S = 0.5  # answers that no sender waits for are gathered this long, so that few of their writes delay live ones
 AGAIN_S = 1.0  # between two tries to write what others hold
 CLOSING_S = 120.0  # how long a drain that ends waits for others
-SAVING_S = 5.0  # of the time in which a drain has to stop, what is left for saving
+SAVING_S = 5.0  # kept for saving, of the time that a stopping drain has
 T = TypeVar("T")
 
 
@@ -141,7 +141,7 @@ class Performer:
         return others
 
     async def close(self, *, by: float | None = None) -> None:
-        """Wait until calls in flight have ended and everything is written, but for what others hold to the last.
+        """Wait until calls in flight have ended and everything is written, except rows that others keep locked.
 
         Ends by that moment of the steady clock: calls that last too long are cut, and their attempts are `unknown`.
         """
@@ -170,7 +170,7 @@ class Performer:
             self.failures.sum_up()
 
     async def _ask(self, ask: events.AskPack) -> None:
-        """Ask a pack, and tell the state of each call and of the end, whatever happens."""
+        """Ask a pack, and report each call and the end to the state, whatever happens."""
         pack, left = ask.pack, {each.claim: each for each in ask.pack.items}
         not_asked, used = list[ClaimedWork](), list[Usage]()
         requests, is_known = 0, True
@@ -212,7 +212,7 @@ class Performer:
             ended = CallResult([*left.values()], 0, time.monotonic(), failure=failure)
             self.perform([events.Save(call_ended(pack, ended, self.clock()), Blame.PROVIDER)])
             requests, is_known = requests + 1, False
-        except Exception as error:  # unforeseen: its items have their attempts all the same
+        except Exception as error:  # unforeseen: its items get their attempts nevertheless
             get_run_logger().error("a pack of %s broke", pack.workload, exc_info=error)
             broken = CallResult([*left.values()], 0, time.monotonic(), failure=unforeseen(error))
             self.tell(call_ended(pack, broken, self.clock()))
@@ -224,7 +224,7 @@ class Performer:
             self._wakes.place_is_free()
 
     async def _write_on(self) -> None:
-        """Write effects, as many together as have come; a write that must wait for others delays no later one."""
+        """Write the effects that have come together; a write that waits for locks delays no later one."""
         while True:
             first, began = await self._queue.get(), time.monotonic()
             self._urgent_waits = False
@@ -237,7 +237,7 @@ class Performer:
                 await asyncio.sleep(began + self.apart_s - time.monotonic())
 
     async def _write_aside(self) -> None:
-        """Write what no sender waits for, one write after the other, beside the others."""
+        """Write answers that no sender waits for, one write at a time, beside the live ones."""
         while True:
             await asyncio.sleep(ASIDE_S)
             await asyncio.wait({self._write_from(self._aside, await self._aside.get())})

@@ -88,7 +88,7 @@ class Watcher:
             self._troubles.over("incidents")
 
     async def close(self) -> None:
-        """Finish telling for a few seconds; the outbox keeps the rest."""
+        """Go on posting for a few seconds; the outbox keeps the rest."""
         if self._telling is not None:
             await asyncio.wait({self._telling}, timeout=LAST_S)
             self._telling.cancel()

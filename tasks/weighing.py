@@ -134,7 +134,7 @@ class FailureLog:
         self._said |= set(new)
 
     def sum_up(self) -> None:
-        """Log what went on since the last summary. A kind that did not is new when it is met again."""
+        """Log failures that continued since the last summary. A kind that stopped is new when it returns."""
         for each in self._again.values():
             get_run_logger().warning("again since then: %s", each.sentence)
         self._said = set(self._again)

@@ -64,7 +64,7 @@ class PreloadedProcess:
         task_status_handler: Callable[[anyio.abc.Process], T],
         **how: Any,
     ) -> anyio.abc.Process:
-        """Run the command to its end, in the process that waits if it fits."""
+        """Run the command to its end, in the waiting process if that suits it."""
         if command[-2:] == OF_FLOWS:
             alike = {k: v for k, v in env.items() if not k.startswith(OF_ONE_RUN)}
             self._last = Start(command, alike, await asyncio.to_thread(release))

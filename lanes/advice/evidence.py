@@ -209,7 +209,7 @@ class Evidence:
 
     @property
     def scarcest(self) -> LimitUse | None:
-        """The limit that an item takes most of; None where none was told."""
+        """The limit that an item uses most of; None if the provider reported none."""
         return max(self.limits, key=lambda each: each.each / each.per_minute, default=None)
 
     def peak_share(self, limit: LimitUse) -> float:

@@ -118,7 +118,7 @@ class Plan:
 
     @property
     def expected_usd(self) -> float:
-        """All that it costs, what its wrong answers lose too where that is stated."""
+        """The whole cost, with the loss by its wrong answers where that is stated."""
         return self.paid_usd + (self.wrong_usd or 0.0)
 
 

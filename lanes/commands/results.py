@@ -120,7 +120,7 @@ def results(
 
 
 def check_form(form: RowForm, as_json: bool) -> None:
-    """Check that one form is asked for at most."""
+    """Check that at most one output format is given."""
     if form.csv + form.jsonl + as_json > 1:
         raise WrongUsage("give one of --csv, --jsonl and --json")
 

@@ -196,7 +196,7 @@ def print_line(console: "Console", state: str, name: str, sentence: str) -> None
 
 
 def put(text: str, out: Path | None, *, force: bool) -> None:
-    """Write the text to the file or to standard output; overwrite a file that says something else only by force.
+    """Write the text to the file or to standard output; overwrite a file of other content only if forced.
 
     Raises:
         SetupError: it says something else, or cannot be written.

@@ -194,7 +194,7 @@ def prefect(*arguments: Annotated[str, Parameter(allow_leading_hyphen=True)]) ->
     The exit code is its own; 1 when no server is known.
 
     Args:
-        arguments: What Prefect's command is told.
+        arguments: The arguments of Prefect's own command.
     """
     _become([sys.executable, "-m", "prefect", *arguments], reaching.environment(Settings.read()))
 

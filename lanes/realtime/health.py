@@ -177,7 +177,7 @@ class Health(Limiter):
         self.circuits.began(pack.model, pack.work)
 
     def ended(self, pack: Pack, used: Need | None, now: datetime) -> None:
-        """Count the call no longer; a pack that was never asked leaves its probe to another."""
+        """Stop counting the call; a pack that was never asked leaves its probe to another."""
         self.of(pack.model).in_flight -= 1
         if used is not None and used.requests == 0:
             self.circuits.not_asked(pack.model, pack.work)

@@ -159,7 +159,7 @@ class QueueAhead:
         }
 
     def passes(self, workload: str) -> None:
-        """Pass one item: the next question is about that one."""
+        """Go on to the item before: one item less is ahead of it."""
         if (left := self._left.get(workload)) is not None and left.items:
             one_less = left.items - 1
             self._left[workload] = AddedItems(

@@ -336,7 +336,7 @@ def sentence(awaited: OpenCounts, movers: Movers, *, now: datetime) -> str:
         *_paused_drains([each for each in awaited.owed if each not in served]),
         *_out(awaited, movers, now),
     ]
-    return f"waiting for {'; '.join(parts)}" if parts else "nothing is waited for any more"
+    return f"waiting for {'; '.join(parts)}" if parts else "nothing is pending"
 
 
 def _realtime(owed: Sequence[OpenWork]) -> list[str]:

@@ -354,7 +354,7 @@ class _Writes:
     def _count(
         self, connection: Connection, known: Collection[int], recorded: Mapping[Claim, Outcome]
     ) -> None:
-        """Count what is new. A batch counts each item once: a later outcome of its claim replaces the earlier one."""
+        """Count new outcomes. A batch counts each item once: a later outcome of its claim replaces the earlier one."""
         new = [each for n, each in enumerate(self.attempts) if n not in known]
         counted = Counter(each.judged.outcome for each, _ in new)
         self.saved.outcomes.update(counted)

@@ -103,4 +103,4 @@ def test_many_batches_are_counted() -> None:
 
 
 def test_nothing_open_is_said_too() -> None:
-    assert told() == "nothing is waited for any more"
+    assert told() == "nothing is pending"
