@@ -5,7 +5,7 @@ from prefect.logging import get_run_logger
 
 from lanes.standing.roles import Role
 from tasks.background import closing
-from tasks.collector import Collector
+from tasks.collect import Collector
 from tasks.connections import connections
 from tasks.outgoing import publishing
 from tasks.publish import publish_workloads

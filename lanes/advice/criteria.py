@@ -23,6 +23,7 @@ from lanes.advice.evidence import (
 from lanes.advice.plans import BreakEven, Corrections, cheapest, correction_price_usd, possible
 from lanes.units import count, counted, dollars, seconds, share
 
+UNPRICED = "no monthly volume or no price is known"
 MOST = 0.5
 MIN_TIMED = 20  # latencies below which a p95 says nothing
 STEADY, ERRATIC = 0.5, 1.0  # daily arrivals: standard deviation over mean
@@ -137,7 +138,7 @@ def _budget(evidence: Evidence, even: BreakEven | None, needs: RealtimeNeed | No
     """Compare the provider's bill with the narrowest budget, because budgets bound that bill."""
     name = "Volume fits the budget"
     if even is None:
-        return Criterion(name, "no monthly volume or no price is known", Leaning.UNKNOWN)
+        return Criterion(name, UNPRICED, Leaning.UNKNOWN)
     bill, allowed = even.bill(even.items, 1), evidence.budget_month_usd
     said = f"all of it on real-time would bill {dollars(bill)} a month"
     if needs is not None:
@@ -186,7 +187,7 @@ def _read_later(evidence: Evidence, known: list[ConsumerUse]) -> Criterion:
 def _is_large(even: BreakEven | None, needs: RealtimeNeed | None) -> Criterion:
     name = "Volume is large"
     if even is None or needs is None:
-        return Criterion(name, "no monthly volume or no price is known", Leaning.UNKNOWN)
+        return Criterion(name, UNPRICED, Leaning.UNKNOWN)
     enough = even.volume(needs.low)
     if not isfinite(enough):
         return Criterion(
@@ -211,7 +212,7 @@ def _is_predictable(evidence: Evidence) -> Criterion:
 def _cost_matters(even: BreakEven | None, needs: RealtimeNeed | None) -> Criterion:
     name = "Cost matters more than speed"
     if even is None or needs is None:
-        return Criterion(name, "no monthly volume or no price is known", Leaning.UNKNOWN)
+        return Criterion(name, UNPRICED, Leaning.UNKNOWN)
     net, saving = even.net(needs.low), even.saving(needs.low)
     effect = f"save {dollars(saving)}" if saving >= 0 else f"add {dollars(-saving)} to the bill"
     said = (

@@ -38,6 +38,7 @@ from lanes.text import cell, remove_quotes
 from lanes.units import count, counted, dollars, usd
 from lanes.words import Lane, Signature
 from lanes.workload.form import LARGEST, Form, Line, SignedLine, Who, Why, of_workloads
+from lanes.workload.version import Version
 
 MOST_USD = 1e9
 Usd = Annotated[
@@ -62,6 +63,18 @@ class Done:
     key: str = ""
     whole: bool = True
     left: bool = False
+
+
+def published(connection: Connection, workload: str) -> Version:
+    """Return the version in force.
+
+    Raises:
+        UnknownWorkload: there is none.
+    """
+    version = workloads.current(connection, workload)
+    if version is None:
+        raise UnknownWorkload(f'workload "{workload}" has no published version')
+    return version
 
 
 class PersonAction(Form):
@@ -452,9 +465,7 @@ class PreviewAction(ItemAction):
     def perform(self, connection: Connection, now: datetime) -> Done:
         from lanes.commands.preview import conditions, previewed
 
-        version = workloads.current(connection, self.workload)
-        if version is None:
-            raise UnknownWorkload(f'workload "{self.workload}" has no published version')
+        version = published(connection, self.workload)
         sent = items.submission(connection, self.workload, self.key)
         told, _ = previewed(connection, version, conditions(connection, now), sent, now)
         route, why = told.route, cell(told.route.explanation)

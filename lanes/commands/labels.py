@@ -15,7 +15,7 @@ from typing import Any, Literal
 from pydantic import Field
 from sqlalchemy import Connection, Engine
 
-from lanes.commands.actions import Done, PersonAction
+from lanes.commands.actions import Done, PersonAction, published
 from lanes.commands.options import NONE_GIVEN, AsJson, Columns, Why
 from lanes.commands.running import (
     WrongUsage,
@@ -30,7 +30,7 @@ from lanes.commands.running import (
 )
 from lanes.doors.filedoor import Layout, line_weight, read_lines
 from lanes.doors.item import Refusal
-from lanes.errors import ActionRefused, UnknownItem, UnknownWorkload
+from lanes.errors import ActionRefused, UnknownItem
 from lanes.packing import MOST_BYTES, chunks
 from lanes.report.table import Table, in_markdown, label
 from lanes.store.database import clock
@@ -197,7 +197,7 @@ def review(
         raise WrongUsage(f"most: it is a number from 1 to {reviews.AMONG:,}")
     with database() as pool:
         with pool.begin() as connection:
-            version = _in_force(connection, workload)
+            version = published(connection, workload)
             found = reviews.queue(connection, version, now=clock(connection), most=most)
         if as_json:
             hidden = {"id"} if answers else {"id", "answer"}
@@ -287,7 +287,7 @@ class LabelItem(PersonAction):
     """The right value of each field, as JSON, for example {"category": "refund_request"}."""
 
     def perform(self, connection: Connection, now: datetime) -> Done:
-        version = _in_force(connection, self.workload)
+        version = published(connection, self.workload)
         said, schema = "nothing was labeled", version.spec.output_schema
         for fault in label_faults(self.expected, schema, label_check(schema)):
             raise ActionRefused(f"expected: {fault}")
@@ -310,13 +310,6 @@ class LabelItem(PersonAction):
         page += f"\n`lanes review {self.workload}` shows their inputs."
         said = f"{said}; {counted(len(found), 'item')} left to review today"
         return Done(said, page=page, key=f"lanes-review-{self.workload}")
-
-
-def _in_force(connection: Connection, workload: str) -> Version:
-    version = workloads.current(connection, workload)
-    if version is None:
-        raise UnknownWorkload(f'workload "{workload}" has no published version')
-    return version
 
 
 def _table(workload: str, found: Sequence[ReviewedItem]) -> Table[ReviewedItem]:

@@ -173,7 +173,7 @@ def _newest_report(runs: RunsWith) -> str | None:
     from lanes.report.links import REPORT, report_page
     from lanes.stand.prefect_api import PrefectApi
 
-    url = runs.settings.prefect_api_url or (runs.info and runs.info.prefect_api_url)
+    url = runs.prefect_url()
     if not url:
         return None
     with suppress(StandError), PrefectApi.at(url, runs.info, timeout_s=PREFECT_S) as api:

@@ -15,7 +15,8 @@ from lanes.doors.filedoor import Layout
 from lanes.doors.item import Refusal
 from lanes.errors import SetupError, StandError
 from lanes.mainjob.onlooker import Onlooker
-from lanes.mainjob.scene import SampleSubmission, Scene, amendments, appeals, samples, send
+from lanes.mainjob.samples import WORKLOADS, sample_amendments, sample_appeals, sample_items
+from lanes.mainjob.scene import SampleSubmission, Scene, samples, send
 from lanes.report import page, summary
 from lanes.report.links import DETAILS, REPORT, artifact_page
 from lanes.report.snapshot import Snapshot
@@ -115,11 +116,14 @@ class MainJob:
         """
         now = self.now()
         run, sent = f"{now:%m%d-%H%M%S}", SentItems()
-        mine, late = samples(run, now=now), amendments(run, now=now)
+        mine = samples(run, {each: sample_items(each) for each in WORKLOADS}, now=now)
+        late = samples(run, sample_amendments(), now=now)
         waiting, began = mine, time.monotonic()
         give_up = began + STALLED_AFTER_S
         sent.joined_by(mine)
-        sent.scene = Scene(self._pool, self._api, mine, late, appeals(run, now=now))
+        sent.scene = Scene(
+            self._pool, self._api, mine, late, samples(run, sample_appeals(), now=now)
+        )
         for done in send(self._api, mine, now=now):
             self._onlooker.counts("sent as events", done, len(mine))
             waiting = self._paced(waiting, len(mine) - done)

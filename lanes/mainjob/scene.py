@@ -1,7 +1,7 @@
 """The items that a run of the main job sends, and what happens to them meanwhile: late data, and items that came before."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -10,7 +10,6 @@ from uuid import UUID, uuid4
 from sqlalchemy import Connection, Engine, text
 
 from lanes.doors.item import read_submission
-from lanes.mainjob.samples import sample_amendments, sample_appeals, sample_items, sample_workloads
 from lanes.routing.prospect import Prospects
 from lanes.routing.route import decide
 from lanes.settling.listing import NoResult, ResultRequest
@@ -37,30 +36,12 @@ class SampleSubmission:
     expected: dict[str, Any] | None
 
 
-def samples(run: str, *, now: datetime) -> list[SampleSubmission]:
-    """Return every ready-made item, with keys of this run, so that each run has work to do. Ages become event times."""
+def samples(
+    run: str, given: Mapping[str, Iterable[dict[str, Any]]], *, now: datetime
+) -> list[SampleSubmission]:
+    """Return these ready-made items by workload, with keys of this run, so that each run has work. Ages become event times."""
     return [
-        _sample(workload, each, run, now)
-        for workload in sample_workloads()
-        for each in sample_items(workload)
-    ]
-
-
-def amendments(run: str, *, now: datetime) -> list[SampleSubmission]:
-    """Return what customers add to items of this run, and what is right then."""
-    return [
-        _sample(workload, each, run, now)
-        for workload, given in sample_amendments().items()
-        for each in given
-    ]
-
-
-def appeals(run: str, *, now: datetime) -> list[SampleSubmission]:
-    """Return the items of this run that came some minutes before it."""
-    return [
-        _sample(workload, each, run, now)
-        for workload, given in sample_appeals().items()
-        for each in given
+        _sample(workload, each, run, now) for workload, items in given.items() for each in items
     ]
 
 

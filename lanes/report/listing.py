@@ -148,10 +148,13 @@ def _answer(item: Listed) -> Text:
 
 def _field(item: Listed, name: str, value: Any) -> str:
     right = (item.label or {}).get(name, value)
-    return f"{name}: {_said(value)}" + ("" if right == value else f" (label: {_said(right)})")
+    return f"{name}: {said_value(value)}" + (
+        "" if right == value else f" (label: {said_value(right)})"
+    )
 
 
-def _said(value: Any) -> str:
+def said_value(value: Any) -> str:
+    """Return a value of an answer as people read it: a text as it is, anything else as JSON."""
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 

@@ -13,6 +13,7 @@ from rich.text import Text
 
 from lanes.report import charts, details, summary, tables
 from lanes.report.links import DETAILS, INCIDENTS, REPORT, linked, versions_page
+from lanes.report.listing import said_value
 from lanes.report.snapshot import Snapshot
 from lanes.report.summary import lane_name
 from lanes.report.table import Table, in_markdown, label
@@ -147,7 +148,7 @@ def answer(example: AnswerExample) -> str:
     output, fields = example.output, example.fields
     ordered = [name for name in fields if name in output]
     ordered += [name for name in output if name not in fields]
-    return ", ".join(f"{name}: {_value(output[name])}" for name in ordered)
+    return ", ".join(f"{name}: {said_value(output[name])}" for name in ordered)
 
 
 def how(example: AnswerExample) -> str:
@@ -156,7 +157,7 @@ def how(example: AnswerExample) -> str:
     if example.standing is Standing.PROVISIONAL:
         parts.append("provisional until its batch ends")
     elif example.was:
-        was = ", ".join(f"{name} was {_value(value)}" for name, value in example.was.items())
+        was = ", ".join(f"{name} was {said_value(value)}" for name, value in example.was.items())
         after = f"corrected by {lane_name(example.lane)} after {seconds(example.current_s)}"
         parts.append(f"{after} ({plain(was, most=100)})")
     elif example.first_lane is Lane.REALTIME and example.lane is Lane.BATCH:
@@ -164,7 +165,3 @@ def how(example: AnswerExample) -> str:
     else:
         parts.append("authoritative")
     return ", ".join([*parts, usd(example.cost_usd)])
-
-
-def _value(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

@@ -11,7 +11,7 @@ from itertools import cycle, islice
 from math import ceil, inf, sqrt
 from statistics import NormalDist, fmean, pstdev
 
-from lanes.rollouts.gates import MEANS, UPPER, Gate, Judgement, Measure, Measurement, judge
+from lanes.rollouts.gates import MEANS, UPPER, Gate, Judgement, Measure, Measurement, beside, judge
 from lanes.rollouts.playbook import Direction, Playbook, PlaybookStep
 from lanes.statistics.differences import PairedShares
 from lanes.words import Lane, Verdict
@@ -204,14 +204,11 @@ class PlannedGate:
         if self.gate.compares:
             others = self._others(samples)
             other = self._imagined(others, self.usual, int(self.usual * others))
-            value = measured.value
-            if self.gate.measure is Measure.SAVING:
-                value = 1 - value / other.value if value is not None and other.value else None
             alike = int(ASSUMED_ALIKE * min(measured.wrong, other.wrong))
             one, another = measured.wrong - alike, other.wrong - alike
             pairs = PairedShares(one, another, samples - one - another)
             paired = pairs if self.pairs is not None else None
-            measured = replace(measured, value=value, other=other, pairs=paired)
+            measured = replace(beside(measured, other, measured.called), pairs=paired)
         return judge(self.gate, measured, alpha=alpha or self.alpha)
 
     @property

@@ -41,6 +41,7 @@ def address(
 FILE = "stand.json"
 STAND_IN_KEY = "local-stand-in"
 NO_PROXY = f"{LOOPBACK},localhost"
+NOT_INHERITED = ("PYTHONDONTWRITEBYTECODE", "ANTHROPIC_AUTH_TOKEN")
 
 
 @dataclass(frozen=True)
@@ -122,6 +123,15 @@ class StandInfo:
 
 
 AS_JSON = TypeAdapter(StandInfo)
+
+
+def inherited(*, without_prefect: bool) -> dict[str, str]:
+    """Return what processes get of this one's environment: all but `NOT_INHERITED`, and Prefect's variables where asked."""
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if name not in NOT_INHERITED and not (without_prefect and name.startswith("PREFECT_"))
+    }
 
 
 def prefect_client_environment(home: Path) -> dict[str, str]:

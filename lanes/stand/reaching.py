@@ -13,9 +13,9 @@ from lanes.errors import StandError
 from lanes.report.links import run_page
 from lanes.settings import Settings
 from lanes.stand import login
+from lanes.stand.info import inherited
 from lanes.stand.prefect_api import PrefectApi
 from lanes.stand.whereabouts import database_url, find_checkout, find_home, stand_info
-from lanes.stand.worksite import NOT_INHERITED
 from lanes.standing.runs import WantedRun
 from lanes.workload.definition import Edit, EditReply
 
@@ -60,12 +60,9 @@ def environment(settings: Settings) -> dict[str, str]:
         StandError: no server is known.
     """
     url, info = prefect_url(settings), stand_info(settings)
-    kept = {name: value for name, value in os.environ.items() if name not in NOT_INHERITED}
     if info is None or url.rstrip("/") != info.prefect_api_url.rstrip("/"):
-        return kept | {"PREFECT_API_URL": url}
-    if "prefect" in info.embedded:
-        kept = {name: value for name, value in kept.items() if not name.startswith("PREFECT_")}
-    return kept | info.environment()
+        return inherited(without_prefect=False) | {"PREFECT_API_URL": url}
+    return inherited(without_prefect="prefect" in info.embedded) | info.environment()
 
 
 def curl_config(settings: Settings) -> Path:

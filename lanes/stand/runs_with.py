@@ -54,6 +54,10 @@ class RunsWith:
         except OSError:  # its password is gone with its data, or is another user's to read
             return None
 
+    def prefect_url(self) -> str | None:
+        """Return the address of Prefect's API; None where none is known."""
+        return self.settings.prefect_api_url or (self.info and self.info.prefect_api_url)
+
     def missing(self, variable: str) -> str:
         """Return what is said of a secret that is unknown here."""
         where = " at ".join(filter(None, ["yours", self.unknown[variable].shown]))

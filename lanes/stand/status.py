@@ -179,7 +179,7 @@ def workers(
     runs: RunsWith, pools: "Iterable[str]" = POOLS, *, told: "Sequence[HostReport]"
 ) -> "Sequence[FleetWorker]":
     """Return the workers of all hosts, with what their supervisors told; none where no Prefect answers."""
-    url = runs.settings.prefect_api_url or (runs.info and runs.info.prefect_api_url)
+    url = runs.prefect_url()
     if not url:
         return ()
     from lanes.stand.fleet import fleet

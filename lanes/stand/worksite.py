@@ -12,7 +12,13 @@ from pathlib import Path
 from lanes.errors import StandError
 from lanes.settings import Settings
 from lanes.stand.database import read_address, shown
-from lanes.stand.info import PostgresInfo, ProcessInfo, StandInfo, prefect_client_environment
+from lanes.stand.info import (
+    PostgresInfo,
+    ProcessInfo,
+    StandInfo,
+    inherited,
+    prefect_client_environment,
+)
 from lanes.stand.local import ENDPOINT, LOOPBACK, POSTGRES, SERVER, digest_of_secrets
 from lanes.stand.postgres import EmbeddedPostgres, Running
 from lanes.stand.prefect_api import PrefectApi
@@ -23,7 +29,6 @@ WORKER = "worker-"  # begins the names of workers
 LAST = (ENDPOINT, SERVER)  # end after the workers, whose runs use them
 STOP_S = 10.0  # how long a process has to end
 MARGIN_S = 15.0  # how much longer than its runs a worker has
-NOT_INHERITED = ("PYTHONDONTWRITEBYTECODE", "ANTHROPIC_AUTH_TOKEN")
 
 
 class StepGivenUp(StandError):
@@ -80,11 +85,8 @@ class Site:
 
     def base_environment(self) -> dict[str, str]:
         """Return what every process of ours inherits: our environment, less what leads to another Prefect."""
-        kept = {name: value for name, value in os.environ.items() if name not in NOT_INHERITED}
-        if self.embeds_prefect:
-            kept = {name: value for name, value in kept.items() if not name.startswith("PREFECT_")}
-            kept |= prefect_client_environment(self.home)
-        return kept
+        kept = inherited(without_prefect=self.embeds_prefect)
+        return kept | prefect_client_environment(self.home) if self.embeds_prefect else kept
 
     def prefect(self) -> PrefectApi:
         """Return a client of the stand's Prefect server; the user's credentials go only to the user's own."""

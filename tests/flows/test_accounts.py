@@ -12,7 +12,7 @@ from anthropic_standin.testing import Endpoint, Host, asking
 from blocks.provider import Provider
 from lanes.store.batch import batches
 from lanes.words import Lane
-from tasks import collector
+from tasks import collect
 from tasks.collect import collect_batch
 from tasks.connections import Accounts, Connections
 from tasks.departure import send_waiting
@@ -142,8 +142,8 @@ async def test_batches_of_two_accounts_leave_and_come_home_by_their_own(
     for each, there in ((of["letters"], endpoint), (of["bills"], abroad)):
         assert each.provider_batch_id is not None
         there.ended(each.provider_batch_id)
-    monkeypatch.setattr(collector, "collect_batch", collect_batch.fn)
-    collecting = collector.Collector(both)
+    monkeypatch.setattr(collect, "collect_batch", collect_batch.fn)
+    collecting = collect.Collector(both)
     await collecting.tick()
     await collecting.idle()
     assert collecting.items == 3

@@ -25,8 +25,8 @@ from lanes.store.doors import watermarks
 from lanes.store.promises import recording
 from lanes.store.settling import decisions
 from lanes.words import Lane
-from tasks import collect, collector
-from tasks.collector import Collector
+from tasks import collect
+from tasks.collect import Collector
 from tasks.connections import Connections, opening
 from tasks.reconcile import reconcile_unresolved
 from tasks.saving import save
@@ -548,7 +548,7 @@ def clock() -> ManualSeconds:
 @pytest.fixture
 def many(at: Connections, clock: ManualSeconds, monkeypatch: pytest.MonkeyPatch) -> Collector:
     """A collector outside a run: its tasks are called as functions."""
-    monkeypatch.setattr(collector, "collect_batch", collect.collect_batch.fn)
+    monkeypatch.setattr(collect, "collect_batch", collect.collect_batch.fn)
     return Collector(at, clock=clock)
 
 
@@ -561,7 +561,7 @@ def told(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         def warning(self, message: str, *args: object) -> None:
             said.append(message % args)
 
-    monkeypatch.setattr(collector, "get_run_logger", ErrorLog)
+    monkeypatch.setattr(collect, "get_run_logger", ErrorLog)
     return said
 
 
@@ -623,9 +623,9 @@ async def test_whatever_one_batch_raises_all_others_come_home_and_it_is_told_onc
             raise error
         return await collect_batch(at, batch)
 
-    poll, collect_batch = collector.poll, collector.collect_batch
-    monkeypatch.setattr(collector, "poll", breaking_poll)
-    monkeypatch.setattr(collector, "collect_batch", breaking_collect)
+    poll, collect_batch = collect.poll, collect.collect_batch
+    monkeypatch.setattr(collect, "poll", breaking_poll)
+    monkeypatch.setattr(collect, "collect_batch", breaking_collect)
     for _ in range(4):
         await tick(many)
         clock.now += 300
@@ -666,7 +666,7 @@ async def test_a_batch_in_trouble_rests_longer_each_time_and_the_others_are_look
             raise OSError("down")
         return False
 
-    monkeypatch.setattr(collector, "poll", poll)
+    monkeypatch.setattr(collect, "poll", poll)
     for _ in range(31):
         await tick(many)
         clock.now += 1
@@ -701,10 +701,10 @@ async def test_only_a_few_batches_are_looked_up_or_collected_at_once(
         await counted("collect")
         return collect.CollectResult(batch.items)
 
-    monkeypatch.setattr(collector, "poll", poll)
-    monkeypatch.setattr(collector, "collect_batch", collect_batch)
+    monkeypatch.setattr(collect, "poll", poll)
+    monkeypatch.setattr(collect, "collect_batch", collect_batch)
     await tick(many)
-    assert most == {"poll": collector.POLLED_AT_ONCE, "collect": collector.COLLECTED_AT_ONCE}
+    assert most == {"poll": collect.POLLED_AT_ONCE, "collect": collect.COLLECTED_AT_ONCE}
     assert many.items == sum(range(1, 8))
 
 
@@ -728,7 +728,7 @@ async def test_a_batch_that_takes_long_holds_up_neither_a_tick_nor_another_batch
             await asyncio.Event().wait()
         return await collect.collect_batch.fn(at, batch)
 
-    monkeypatch.setattr(collector, "collect_batch", collect_batch)
+    monkeypatch.setattr(collect, "collect_batch", collect_batch)
     await many.tick()
     await many.close(within_s=2.0)  # those that end have ended, and what has not is given up
     assert await states(sender) == {

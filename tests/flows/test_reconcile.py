@@ -18,7 +18,7 @@ from lanes.provider.errors import CallFailed
 from lanes.store.batch import batches, collection, creates
 from lanes.store.settling import decisions
 from lanes.words import BatchState, Lane
-from tasks import collect, collector
+from tasks import collect
 from tasks.connections import Connections, opening
 from tasks.reconcile import reconcile_unresolved
 from tasks.send_batch import Prepared, prepare
@@ -190,13 +190,13 @@ async def test_a_slow_submitters_answer_puts_a_wrong_adoption_right(
 
 @pytest.fixture
 def one_tick(at: Connections, monkeypatch: pytest.MonkeyPatch) -> Connections:
-    monkeypatch.setattr(collector, "collect_batch", collect.collect_batch.fn)
+    monkeypatch.setattr(collect, "collect_batch", collect.collect_batch.fn)
     return at
 
 
 async def tick(at: Connections) -> None:
     """Every batch that the provider has was looked after once, as by a run that begins."""
-    many = collector.Collector(at)
+    many = collect.Collector(at)
     await many.tick()
     await many.idle()
 
