@@ -253,7 +253,7 @@ def _against(plan: Plan, now: Plan, needed: RealtimeNeed) -> str:
         return f"{month}, {stays}; {need}, which {'demands the higher cost' if dearer else 'costs no more'}"
     if plan.paid_usd > now.paid_usd and now.wrong_usd is not None and plan.wrong_usd is not None:
         return (
-            f"{month}, {stays}; it is dearer by {dollars(plan.paid_usd - now.paid_usd)} and puts answers right whose worth is "
+            f"{month}, {stays}; it costs {dollars(plan.paid_usd - now.paid_usd)} more and corrects answers worth "
             f"{dollars(now.wrong_usd - plan.wrong_usd)}"
         )
     return f"{month}, {stays}"

@@ -27,8 +27,8 @@ KEPT = 2  # connections that stay open between two calls
 # admission looks again at what others committed while it waited for them
 COMMITTED = "READ COMMITTED"
 NO_WAITING = (
-    "who waits within a transaction waits in vain: what it sent is answered only after its commit, and what it reads may be "
-    "old; commit, then wait on a handle of the database's address"
+    "a wait within a transaction cannot end: items sent in it are answered only after its commit, and its reads may be old; "
+    "commit, then wait on a handle of the database's address"
 )
 
 T = TypeVar("T")

@@ -325,7 +325,7 @@ def wanted(
     except ValueError as error:
         raise _malformed(f"{error}; an item's state is one of {', '.join(ItemState)}") from None
     if follow and not asked.told().states:
-        said = f"who follows is told of items that are {', '.join(TOLD)}: name one of these states, or none"
+        said = f"followers hear only of items that are {', '.join(TOLD)}: name one of these states, or none"
         raise _malformed(said)
     return asked
 

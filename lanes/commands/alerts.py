@@ -152,7 +152,7 @@ def _test(now: datetime, as_json: bool) -> None:
         raise SetupError(f"the test message did not arrive: {problem}") from problem
     said = "the webhook took the test message; an alert is one message when it opens and one when it ends"
     if slack.edits:
-        said = f"the test message stands in {place.channel}; alerts there are edited in place"
+        said = f"the test message was posted in {place.channel}; alerts there are edited in place"
     tell(said, {"sent": True, "channel": place.channel, "ts": place.ts}, as_json=as_json)
 
 
@@ -172,7 +172,7 @@ class HandleIncident(PersonAction):
     """Its number, from 1; its message and `lanes alerts` show it."""
     action: Literal["silence", "acknowledge"] = Field(
         title="Action",
-        description="silence: nothing of it is told, nor of the next one of the same promise, workload and subject. "
+        description="silence: no message about it, nor about the next one of the same promise, workload and subject. "
         "acknowledge: you look after it; people are told when it worsens or ends.",
     )
     hours: float = Field(default=8, gt=0, le=LONGEST_HOURS, title="Hours")

@@ -239,7 +239,7 @@ class Outlet:
         except OSError as error:
             _drop_the_rest()
             raise SetupError(
-                f"standard output takes no more ({error.strerror}): what was written is not all"
+                f"standard output failed ({error.strerror}): the output is incomplete"
             ) from error
 
     def look(self) -> None:

@@ -142,5 +142,5 @@ def refusal(overhead: Overhead, *, today: date) -> str | None:
             f"an overhead is 0 to {MOST_USD:,} US dollars a month, and not {overhead.monthly_usd:,}"
         )
     if overhead.from_date > today:
-        return f"{overhead.from_date} is after today ({today}, UTC): set it once it is so"
+        return f"{overhead.from_date} is after today ({today}, UTC): set it on that day"
     return None

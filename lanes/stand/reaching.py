@@ -80,7 +80,7 @@ def curl_config(settings: Settings) -> Path:
         return login.write_user_login(find_home(settings, find_checkout().resolve()), os.environ)
     if login.kept(info.home) is None:
         raise StandError(
-            f"the login of the stand cannot be read below {info.home}: run `lanes up` as who put the stand up"
+            f"the login of the stand cannot be read below {info.home}: run `lanes up` as the user who started the stand"
         )
     return info.home / login.OF_STAND
 

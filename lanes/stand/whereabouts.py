@@ -57,5 +57,6 @@ def _own(info: StandInfo) -> str:
         return info.environment()[DATABASE]
     except (OSError, KeyError):
         raise SetupError(
-            f"the password of the stand's own Postgres cannot be read below {info.home}: run `lanes up` as who put the stand up"
+            f"the password of the stand's own Postgres cannot be read below {info.home}: run `lanes up` as the user who "
+            "started the stand"
         ) from None

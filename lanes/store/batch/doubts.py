@@ -289,8 +289,8 @@ def disproved(
     disown(connection, row.account, provider_batch_id, batch_id, now=now)
     if row.state == BatchState.HELD:
         why = (
-            f"{provider_batch_id} was taken for it and carries another's results; it was let go, nothing of it was applied, "
-            "and the search for its own goes on"
+            f"{provider_batch_id} was taken for it, but carries another batch's results; nothing of it was applied, and the "
+            "search goes on"
         )
         tell(connection, batch_id, why, now=now)
     return True

@@ -248,7 +248,7 @@ def _of_batch(connection: Connection, of: Incident) -> CauseFindings:
         said = "it has ended at the provider; its results are still being read"
         return CauseFindings(unexplained=said)
     done = f"{row.processed:,} of {counted(row.requests, 'request')}"
-    return CauseFindings(unexplained=f"the provider has finished {done}, and says nothing of why")
+    return CauseFindings(unexplained=f"the provider has finished {done}, and gives no reason")
 
 
 def _met(connection: Connection, rows: Sequence[Any]) -> list[ErrorCount]:

@@ -337,7 +337,7 @@ METRICS: Sequence[Metric] = (
     ),
     Metric(
         "lanes_provider_limit_remaining",
-        "What its last answer of the last 5 minutes said is left of that limit.",
+        "Remainder of that limit, as its last answer of the last 5 minutes says.",
         GAUGE,
         OF_LIMIT,
         "select account, model, kind, remaining from lanes.limit_status where seen_at > :now - interval '5 minutes'",

@@ -518,7 +518,7 @@ TOLD = {
     ),
     Promise.BATCH_SLOW: ScenarioMessage(
         batch_slow,
-        ("The provider has finished 1 of 3 requests, and says nothing of why.",),
+        ("The provider has finished 1 of 3 requests, and gives no reason.",),
         f"3 {WAITING}",
         "Grows with time, until the batch is home; the batch before took 60 min",
         "lanes batches",

@@ -430,7 +430,7 @@ def test_a_full_disk_is_one_sentence_and_exit_code_1(database_url: str) -> None:
         done = subprocess.run(
             words, env=environment, text=True, stdout=full, stderr=subprocess.PIPE, timeout=60
         )
-    said = "standard output takes no more (No space left on device): what was written is not all\n"
+    said = "standard output failed (No space left on device): the output is incomplete\n"
     assert (done.returncode, done.stderr) == (1, said)
 
 
