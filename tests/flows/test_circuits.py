@@ -264,27 +264,6 @@ async def test_a_drain_that_cannot_read_circuits_rests_by_itself_and_answers(
 
 
 @pytest.mark.slow
-async def test_models_of_one_account_do_not_wait_for_each_other(
-    at: Connections, endpoint: Endpoint, sender: Sender, prefect: PrefectStandIn
-) -> None:
-    endpoint.fault(
-        "messages", "status", status=529, error_type="overloaded_error", match="letter bad"
-    )
-    await sender.items("bad1", "bad2", "bad3", "bad4", lane=Lane.REALTIME)
-    async with drain(at, standing=False, pace=SHARED_OFTEN) as opened:
-        await turns(opened, sender=sender, until=is_open(sender))
-        await sender.items(
-            "fine1",
-            "fine2",
-            workload="others",
-            lane=Lane.REALTIME,
-            realtime_model="claude-sonnet-5-5",
-        )
-        await turns(opened, sender=sender, until=answered(sender, 2))
-        assert await is_open(sender)()
-
-
-@pytest.mark.slow
 async def test_a_model_that_no_version_in_force_asks_any_more_is_probed_for_the_work_that_needs_it(
     at: Connections, endpoint: Endpoint, sender: Sender, prefect: PrefectStandIn
 ) -> None:

@@ -160,31 +160,6 @@ async def test_the_limit_of_the_work_pool_that_was_read_last_holds_while_prefect
     assert limit.most == 2
 
 
-@pytest.mark.slow
-async def test_what_gathers_takes_no_place_and_a_pack_larger_than_the_places_fills(
-    at: Connections, sender: Sender, prefect: PrefectStandIn
-) -> None:
-    one_place = replace(at, provider=at.provider.model_copy(update={"most_calls": 1}))
-    await sender.items(
-        *(f"p{n:02d}" for n in range(19)),
-        lane=Lane.REALTIME,
-        workload="packed",
-        buffer_s=5,
-        realtime_pack=20,
-    )
-    await sender.items("alone", lane=Lane.REALTIME)
-    async with drain(one_place, standing=False) as opened:
-        await until_answered(opened, sender, "alone")
-        assert await sender.rows(
-            "select distinct state from lanes.work where workload = 'packed'"
-        ) == [("claimed",)]
-        await sender.items(
-            "p19", lane=Lane.REALTIME, workload="packed", buffer_s=5, realtime_pack=20
-        )
-        await until_answered(opened, sender, "p00", "p19")
-    assert await sender.rows("select items from lanes.spend where workload = 'packed'") == [(20,)]
-
-
 async def first_answered(opened: Drain, sender: Sender) -> None:
     """Answer the first item, by a call so short that two more calls are claimed ahead from then on."""
     await until_answered(opened, sender, "first")
@@ -215,19 +190,6 @@ async def test_explain_names_the_reason_for_which_a_claimed_item_is_not_asked(
     assert f"among 2 calls of its workload: {WaitReason.PLACES.said}" in said
 
 
-@pytest.mark.slow
-async def test_a_drain_that_ends_gives_back_what_gathers(
-    at: Connections, sender: Sender, prefect: PrefectStandIn
-) -> None:
-    await sender.items("a", "b", lane=Lane.REALTIME, buffer_s=5, realtime_pack=20)
-    async with drain(at, standing=False) as opened:
-        await turns(opened, lambda: work_is(sender, claimed=2))
-    assert await sender.rows("select distinct state, failures, claimed_by from lanes.work") == [
-        ("ready", 0, None)
-    ]
-    assert await sender.rows("select count(*) from lanes.attempt") == [(0,)]
-
-
 async def work_is(sender: Sender, **states: int) -> bool:
     """Whether so much work is in each state."""
     return await sender.rows(STATES) == [*states.items()]
@@ -246,20 +208,6 @@ async def until_work_is(sender: Sender, **states: int) -> None:
 def two_places(at: Connections) -> Connections:
     """Return a provider that takes two calls at once."""
     return replace(at, provider=at.provider.model_copy(update={"most_calls": 2}))
-
-
-@pytest.mark.slow
-async def test_a_call_that_ends_is_followed_by_what_was_claimed_ahead_before_anything_is_claimed_again(
-    two_places: Connections, endpoint: Endpoint, sender: Sender, prefect: PrefectStandIn
-) -> None:
-    await sender.items("first", lane=Lane.REALTIME)
-    async with drain(two_places, standing=False) as opened:
-        await first_answered(opened, sender)
-        endpoint.fault("messages", "stall")
-        await sender.items("a", "b", "c", "d", "e", lane=Lane.REALTIME)
-        await turns(opened, lambda: work_is(sender, claimed=4, done=1, ready=1))
-        endpoint.reset()
-        await until_work_is(sender, done=5, ready=1)
 
 
 @pytest.mark.slow

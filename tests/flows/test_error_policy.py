@@ -15,7 +15,6 @@ from lanes.provider import client as provider_client
 from lanes.realtime.state import DrainState
 from lanes.settling import attempts
 from lanes.store.batch import ready_work
-from lanes.store.rollouts import rollouts
 from lanes.words import Lane, Outcome
 from tasks.connections import Connections, opening
 from tasks.departure import send_waiting
@@ -215,39 +214,6 @@ async def test_a_refused_version_stops_and_goes_on_corrected_while_its_neighbour
         for each in await at.db.run(ready_work.waiting_kinds, None, now=await at.db.now())
     ] == ["letters"]
     assert await sender.rows("select state from lanes.incident") == [("resolved",)]
-
-
-async def test_a_rate_limit_is_obeyed_as_long_as_it_says(
-    at: Connections, endpoint: Endpoint, sender: Sender
-) -> None:
-    endpoint.fault("messages", "status", status=429, error_type="rate_limit_error", retry_after_s=7)
-    await sender.items("a", lane=Lane.REALTIME)
-    state = a_state()
-    await answer(at, state)
-    now = await at.db.now()
-    assert 5 < (state.backpressure.rests_until(HAIKU, now) - now).total_seconds() <= 7
-    assert await sender.rows("select ready_at > :now from lanes.work", now=await at.db.now()) == [
-        (True,)
-    ]
-
-
-@pytest.mark.slow
-async def test_a_fault_beside_answered_neighbours_is_the_items_own(
-    at: Connections, endpoint: Endpoint, sender: Sender
-) -> None:
-    state = a_state()
-    endpoint.fault("messages", "status", status=500, match="letter bad")
-    await sender.items("bad", lane=Lane.REALTIME, max_failures=3)
-    for turn in range(3):
-        await sender.items(f"good{turn}", lane=Lane.REALTIME, workload="others")
-        await at.db.run(rollouts.pause_workload, "letters", now=await at.db.now())
-        await answer(at, state)
-        await at.db.run(rollouts.resume_workload, "letters")
-        await sender.work_rests()
-        await answer(at, state)
-    states = await sender.states()
-    assert states.pop("bad") == "failed"
-    assert set(states.values()) == {"settled"}
 
 
 @pytest.mark.slow
