@@ -19,7 +19,7 @@ SLACK_CHANNELS = r"^(critical|warning|digest)=[^,=\s]+(,(critical|warning|digest
 class Settings(BaseModel):
     """The environment of this process. Nothing is read at import time: call `Settings.read()`."""
 
-    model_config = ConfigDict(hide_input_in_errors=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(hide_input_in_errors=True)
 
     home: Path = Field(default=Path(".lanes"), validation_alias="LANES_HOME")
     """Folder of the stand's state: processes, logs, the embedded Postgres, the addresses of its parts."""

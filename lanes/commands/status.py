@@ -51,10 +51,7 @@ def status(*, hours: Hours = 24, as_json: AsJson = False) -> int:
     with ThreadPoolExecutor(3) as beside:
         asked = beside.submit(components, runs, home)
         listed = beside.submit(lambda: workers(runs, told=host_reports(runs)))
-        # while the database answers: advice asks for prices, and for the law of batches
-        beside.submit(prices.load)
-        beside.submit(import_module, "lanes.routing.turnaround")
-        figures, lacking = _figures(hours, runs)
+        figures, lacking = _figures(hours, runs, beside)
         found, fleet = asked.result(), listed.result()
     if as_json:
         from pydantic_core import to_jsonable_python
@@ -184,7 +181,9 @@ def _newest_report(runs: RunsWith) -> str | None:
     return None
 
 
-def _figures(hours: int, runs: RunsWith) -> "tuple[Snapshot | None, str | None]":
+def _figures(
+    hours: int, runs: RunsWith, beside: ThreadPoolExecutor
+) -> "tuple[Snapshot | None, str | None]":
     """Return what the lanes did in the last hours, None while no database of Lanes answers, and what is lacking and why."""
     url = runs.database_url()
     if url is None:
@@ -193,6 +192,9 @@ def _figures(hours: int, runs: RunsWith) -> "tuple[Snapshot | None, str | None]"
         with by_driver(url) as ask:
             from lanes.store.report import snapshot
 
+            # while the database answers: advice asks for prices, and for the law of batches
+            beside.submit(prices.load)
+            beside.submit(import_module, "lanes.routing.turnaround")
             now, (row,) = clock(ask), ask("select pg_is_in_recovery() as on_standby")
             figures = snapshot.take_through(ask, since=now - timedelta(hours=hours), now=now)
             return figures, ON_STANDBY if row.on_standby else None

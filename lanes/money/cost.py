@@ -11,7 +11,6 @@ from lanes.json_data import octets
 from lanes.money.caching import written
 from lanes.packing import FRAME_CHARS
 from lanes.words import Lane
-from lanes.workload.context import rule
 from lanes.workload.prices import Usage, cost
 
 if TYPE_CHECKING:
@@ -53,7 +52,11 @@ def prompt_tokens(spec: "Spec", pack: int, payload_chars: int, history_chars: in
 
     `history_chars` are those of the context that is asked with it: a rule explains it once in a call.
     """
-    shared = shared_tokens(spec) + (tokens(rule(spec.context.parts)) if history_chars else 0)
+    shared = shared_tokens(spec)
+    if history_chars:
+        from lanes.workload.context import rule  # `lanes status` loads no models of a workload
+
+        shared += tokens(rule(spec.context.parts))
     return Decimal(shared) / pack + tokens(payload_chars + history_chars)
 
 
@@ -84,6 +87,8 @@ def pack_bound(
     spec = version.spec
     shared = shared_bytes(spec)
     if lane is Lane.BATCH and (parts := spec.context.parts):
+        from lanes.workload.context import rule
+
         shared += octets(rule(parts))
     own = size + (items - 1) * FRAME_CHARS  # the frame includes one item's name
     output = items * (spec.max_output_tokens + PACK_MARGIN_TOKENS)

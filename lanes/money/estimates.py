@@ -12,7 +12,6 @@ from lanes.money.caching import HitRates, cache_prices
 from lanes.money.cost import shared_tokens, tokens
 from lanes.money.pack_size import PackSizes
 from lanes.words import Lane, Mode
-from lanes.workload.context import rule
 from lanes.workload.prices import per_token
 
 if TYPE_CHECKING:
@@ -141,6 +140,8 @@ class Estimates:
         return made
 
     def _rate(self, version: "Version", lane: Lane, shared: int) -> Rate:
+        from lanes.workload.context import rule
+
         spec, sharing = version.spec, self._sharing
         each = per_token(spec.model_of(lane), lane, self._day)
         pack = sharing.pack_of(version, lane) if sharing else spec.pack_of(lane)

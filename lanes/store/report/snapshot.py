@@ -147,6 +147,8 @@ def take_through(ask: Ask, *, since: datetime, now: datetime) -> Snapshot:
             for row in rows
         ]
 
+    # the slowest first: `lanes status` loads modules meanwhile
+    accuracy = read(ACCURACY, figures.AccuracyFigures, most=MOST_LABELS)
     counted = Counted(ask, since)
     return Snapshot(
         taken_at=now,
@@ -165,7 +167,7 @@ def take_through(ask: Ask, *, since: datetime, now: datetime) -> Snapshot:
         calibration=turnarounds.of_period(ask, since=since, now=now),
         agreement=counted.agreement(),
         second_passes=facts.second_passes(ask),
-        accuracy=read(ACCURACY, figures.AccuracyFigures, most=MOST_LABELS),
+        accuracy=accuracy,
         quality=facts.quality(ask),
         failures=read(FAILURES, figures.Failure, most=MOST_FAILURES),
         refusals=read(REFUSALS, figures.RefusalFigures),

@@ -1,5 +1,9 @@
 """docs/reference/settings.md: the environment, and the blocks of the Prefect UI that hold settings."""
 
+import ast
+import inspect
+from itertools import pairwise
+
 from blocks.database import DatabaseBlock
 from blocks.provider import Provider
 from blocks.slack_channel import SlackChannel
@@ -40,9 +44,10 @@ OF_BLOCKS = {
 
 def page() -> str:
     """Return the page."""
+    said = _docstrings(Settings)
     rows = [
-        (code(field.validation_alias), described(field), default(field), field.description or "")
-        for field in Settings.model_fields.values()
+        (code(field.validation_alias), described(field), default(field), said[name])
+        for name, field in Settings.model_fields.items()
     ]
     blocks = [
         f"### {name}\n\n{block._description}\n\n{_fields(block)}"
@@ -57,6 +62,17 @@ def page() -> str:
         BLOCKS,
         *blocks,
     )
+
+
+def _docstrings(model: type) -> dict[str, str]:
+    """Return the docstrings of fields: pydantic would read the source too, each time that a process begins."""
+    (of_class,) = ast.parse(inspect.getsource(model)).body
+    assert isinstance(of_class, ast.ClassDef)
+    return {
+        ast.unparse(field.target): ast.literal_eval(said.value)
+        for field, said in pairwise(of_class.body)
+        if isinstance(field, ast.AnnAssign) and isinstance(said, ast.Expr)
+    }
 
 
 def _fields(block: type[DatabaseBlock | PlaybookBlock | Provider | SlackChannel]) -> str:

@@ -73,6 +73,7 @@ def test_a_program_that_asks_loads_neither_tables_nor_rules_nor_schemas() -> Non
         "cel.cel",
         "jsonschema",
         "jsonschema_rs",
+        "lanes.workload.context",
         "prefect",
         "pydantic_settings",
         "rich.console",
