@@ -191,23 +191,6 @@ async def test_one_item_dearer_than_what_is_left_holds_no_urgent_neighbour_back(
     assert set((await sender.states()).values()) == {"settled"}
 
 
-async def test_a_consumer_without_money_stops_nobody_else(at: Connections, sender: Sender) -> None:
-    now = await at.db.now()
-    await at.db.run(publish, now=now)
-    for key, consumer in (("a", "crm"), ("b", "web"), ("c", "crm")):
-        await at.db.run(admit, key, now=now, consumer=consumer, lane=Lane.REALTIME)
-    await route_received(at.db)
-    await put(at.db, "0", consumer="crm")
-    await Paying(at).step()
-    assert await sender.states() == {"a": "routed", "b": "settled", "c": "routed"}
-    assert await sender.rows(
-        "select count(*) from lanes.work where bound_usd is not null and ready_at > now()"
-    ) == [(2,)]
-    await put(at.db, "1", consumer="crm")
-    await Paying(at).step()
-    assert set((await sender.states()).values()) == {"settled"}
-
-
 @pytest.mark.slow
 async def test_a_drain_goes_on_by_itself_once_the_budget_is_raised(
     at: Connections, sender: Sender, prefect: PrefectStandIn

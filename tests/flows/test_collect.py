@@ -502,18 +502,6 @@ async def test_an_outage_within_a_batch_spends_nothing_and_needs_nobody(
 
 
 @pytest.mark.slow
-async def test_a_request_at_which_the_provider_fails_while_others_are_answered_spends_its_own_budget(
-    at: Connections, endpoint: Endpoint, sender: Sender
-) -> None:
-    await sender.items(*KEYS, lane=Lane.BATCH)
-    endpoint.fault("batch_request", "status", status=500, match="letter k03")
-    await collect.bring_home(at, await submit_and_end(at, endpoint))
-    assert await sender.rows("select state, failures from lanes.work where state <> 'done'") == [
-        ("ready", 1)
-    ]
-
-
-@pytest.mark.slow
 async def test_a_pack_at_which_the_provider_fails_while_others_are_answered_is_asked_item_by_item_and_spends_nothing(
     at: Connections, endpoint: Endpoint, sender: Sender
 ) -> None:

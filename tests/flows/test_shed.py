@@ -10,8 +10,8 @@ from sqlalchemy import Connection, text
 from lanes.money.budget import Budget, Period
 from lanes.realtime.circuit import Fault
 from lanes.routing.capacity import Limit, LimitKind
-from lanes.routing.load import Load, RankedQueue
-from lanes.routing.shedding import SETTLED, SOON
+from lanes.routing.load import Load
+from lanes.routing.shedding import SETTLED
 from lanes.store.database import Database
 from lanes.store.money import budgets
 from lanes.store.realtime import circuits, limits, load
@@ -72,30 +72,11 @@ async def test_beyond_a_consumers_soft_limit_its_items_leave(db: Database) -> No
     assert await lanes(db) == {"a": "realtime", "b": "batch", "urgent": "realtime"}
 
 
-async def test_a_lane_that_is_not_overloaded_keeps_everything(db: Database) -> None:
-    await db.run(free, now=await db.now())
-    calm = Load(
-        NOON, per_s=10, queues=[RankedQueue("letters", MODEL, NOON, 10 * int(SOON.total_seconds()))]
-    )
-    assert await Shedder(db, "acme").look(calm) == 0
-
-
 def many(connection: Connection, *, patience_s: int = 60, now: datetime) -> None:
     """20 free items that came at once, each with so much patience."""
     publish(connection, now=now, split_percent=100, patience_s=patience_s)
     admit(connection, *(f"k{nth:02}" for nth in range(20)), now=now)
     route(connection, now=now)
-
-
-async def test_of_a_burst_that_is_too_much_the_last_that_would_be_late_leave(db: Database) -> None:
-    await db.run(many, now=await db.now())
-    slow = Load(NOON, per_s=0.1, queues=[RankedQueue("letters", MODEL, NOON, 20)])
-    shedder = Shedder(db, "acme")
-    assert await shedder.look(slow) == 14
-    assert [key for key, lane in sorted((await lanes(db)).items()) if lane == "realtime"] == [
-        f"k{n:02}" for n in range(6)
-    ]
-    assert await shedder.look(slow) == 0
 
 
 async def test_what_does_not_fit_the_providers_limits_leaves_by_what_its_headers_said(
