@@ -2,11 +2,12 @@
 create or replace function lanes.count_attempts()
 returns trigger
 language plpgsql security definer
-set search_path = pg_catalog, pg_temp set enable_seqscan = off set enable_sort = off set enable_memoize = off as $$
+set search_path = pg_catalog, pg_temp set enable_seqscan = off set enable_sort = off set enable_memoize = off set enable_nestloop = off as $$
 begin
   with tries as materialized (
     select a.*, i.received_at, i.job_id from added a
-     cross join lateral (select i.received_at, i.job_id from lanes.item i where i.id = a.item_id offset 0) i),
+      join (select i.id, i.received_at, i.job_id from lanes.item i
+             where i.id = any (array(select item_id from added)) offset 0) i on i.id = a.item_id),
   of_jobs as (
     insert into lanes.job_use (job_id, usd)
     select job_id, sum(cost_usd) from tries where job_id is not null group by 1)

@@ -5,20 +5,22 @@ returns trigger
 language plpgsql security definer
 set search_path = pg_catalog, pg_temp set enable_seqscan = off set enable_sort = off set enable_memoize = off set enable_nestloop = off as $$
 begin
-  with moved as materialized (
+  with changed as (
+    select n.id, n.job_id, date_trunc('minute', n.received_at, 'UTC') as at, n.workload, n.consumer, n.received_at, n.due_at, n.urgent,
+           o.answered_at as answered_before, n.answered_at, o.failed_at as failed_before, n.failed_at,
+           o.result_id is not null or o.answered_at is not null as is_shown_before,
+           o.canceled_at is not null as canceled_before, n.canceled_at is not null as canceled,
+           lanes.figure_stands(o.answered_at, o.settled_at, o.failed_at, o.canceled_at) as word_before,
+           lanes.figure_stands(n.answered_at, n.settled_at, n.failed_at, n.canceled_at) as word
+      from before o join added n on n.id = o.id
+     where (o.answered_at, o.settled_at, o.failed_at, o.canceled_at)
+           is distinct from (n.answered_at, n.settled_at, n.failed_at, n.canceled_at)),
+  moved as materialized (
     select m.*, r.lane, r.realtime_usd, r.batch_usd
-      from (select n.id, n.job_id, date_trunc('minute', n.received_at, 'UTC') as at, n.workload, n.consumer, n.received_at, n.due_at, n.urgent,
-                   o.answered_at as answered_before, n.answered_at, o.failed_at as failed_before, n.failed_at,
-                   o.canceled_at is not null as canceled_before, n.canceled_at is not null as canceled,
-                   lanes.figure_stands(o.answered_at, o.settled_at, o.failed_at, o.canceled_at) as word_before,
-                   lanes.figure_stands(n.answered_at, n.settled_at, n.failed_at, n.canceled_at) as word
-              from before o join added n on n.id = o.id
-             where (o.answered_at, o.settled_at, o.failed_at, o.canceled_at)
-                   is distinct from (n.answered_at, n.settled_at, n.failed_at, n.canceled_at)
-            offset 0) m
-      left join lateral (
-        select r.lane, r.realtime_usd, r.batch_usd from lanes.route r
-         where r.item_id = m.id order by r.id + 0 desc limit 1) r on true),
+      from changed m
+      left join (
+        select distinct on (r.item_id) r.item_id, r.lane, r.realtime_usd, r.batch_usd from lanes.route r
+         where r.item_id = any (array(select id from changed)) order by r.item_id desc, r.id desc) r on r.item_id = m.id),
   of_jobs as (
     insert into lanes.job_use (job_id, answered, settled, failed, canceled)
     select job_id, sum((word = 'answered')::int - (word_before = 'answered')::int),
@@ -40,12 +42,14 @@ begin
            t.read_at - s.answered_at as read_in
       from moved m
      cross join lateral (values (-1, m.answered_before, m.canceled_before), (1, m.answered_at, m.canceled)) s (n, answered_at, canceled)
-     cross join lateral (
-        select r.lane from lanes.result r
-         where r.item_id = m.id and r.generation = 0 order by r.created_at, r.id + 0 limit 1) a
+      join (
+        select distinct on (r.item_id) r.item_id, r.lane from lanes.result r
+         where r.item_id = any (array(select id from moved where coalesce(answered_at, answered_before) is not null))
+           and r.generation = 0 order by r.item_id, r.created_at, r.id) a on a.item_id = m.id
       left join lateral (
         select min(r.read_at) as read_at from lanes.read r
-         where r.item_id = m.id and r.result_id is not null and r.read_at >= s.answered_at and a.lane = 'realtime') t on true
+         where r.item_id = m.id and r.result_id is not null and r.read_at >= s.answered_at and a.lane = 'realtime'
+           and m.is_shown_before) t on true  -- an item that showed nothing was not read
      where s.answered_at is not null and not s.canceled
        and (m.canceled <> m.canceled_before or m.answered_at is distinct from m.answered_before)),
   taken as (select * from answered),

@@ -3,21 +3,21 @@
 create or replace function lanes.count_results()
 returns trigger
 language plpgsql security definer
-set search_path = pg_catalog, pg_temp set enable_seqscan = off set enable_sort = off set enable_memoize = off as $$
+set search_path = pg_catalog, pg_temp set enable_seqscan = off set enable_sort = off set enable_memoize = off set enable_nestloop = off as $$
 begin
   insert into lanes.figure_delta ({columns})
   with results as materialized (
     select a.id, a.item_id, a.version_id, a.lane, a.standing, a.generation, a.revision, a.created_at, i.workload, i.received_at
       from added a
-     cross join lateral (select i.workload, i.received_at from lanes.item i where i.id = a.item_id offset 0) i),
+      join (select i.id, i.workload, i.received_at from lanes.item i
+             where i.id = any (array(select item_id from added)) offset 0) i on i.id = a.item_id),
   {made given},
   found as (
     select g.id, g.item_id, g.version_id, g.generation, g.created_at, g.workload, g.received_at
       from results g
-     cross join lateral (
-        select from lanes.result p
-         where p.item_id = g.item_id and p.generation = g.generation and p.revision = g.revision and p.standing = 'provisional'
-        offset 0) p
+      join (select p.item_id, p.generation, p.revision from lanes.result p
+             where p.item_id = any (array(select item_id from added where standing = 'authoritative')) and p.standing = 'provisional'
+            offset 0) p on p.item_id = g.item_id and p.generation = g.generation and p.revision = g.revision
      where g.standing = 'authoritative'
     offset 0),
   compared as materialized (

@@ -1,12 +1,14 @@
 -- How counting looks things up, here and in the functions beside this one: a plan is made once for a session, perhaps while the
--- tables are empty. So each look-up is a lateral query of its own (`offset 0`, `limit 1`) that names what an index begins with,
--- and orders by what no index has (`id + 0`): there is no other plan for it, and none that walks through a table.
+-- tables are empty. So each look-up is a query of its own (`offset 0`, `limit 1`) that names what an index begins with, and orders
+-- by what no index has (`id + 0`) or the whole index has: there is no other plan for it, and none that walks through a table.
+-- What most rows need is found by one walk along an index (`= any (array(...))`) and joined by hash (`enable_nestloop`), which
+-- takes a third of a lateral look-up for each row; what few rows need is lateral.
 -- What is found counts as lanes/store/current/counts.py says, which also holds what stands in braces.
 --- Counts new routes, and their items, in the figures
 create or replace function lanes.count_routes()
 returns trigger
 language plpgsql security definer
-set search_path = pg_catalog, pg_temp set enable_seqscan = off set enable_sort = off set enable_memoize = off as $$
+set search_path = pg_catalog, pg_temp set enable_seqscan = off set enable_sort = off set enable_memoize = off set enable_nestloop = off as $$
 begin
   insert into lanes.figure_delta ({columns})
   with routes as (select * from added),
@@ -24,14 +26,15 @@ begin
     select d.*, i.*, b.lane as lane_before, b.realtime_usd as realtime_before, b.batch_usd as batch_before,
            d.is_first and b.lane is null and i.canceled_at is null as is_asked
       from chosen d
-     cross join lateral (
-        select date_trunc('minute', i.received_at, 'UTC') as received_at, i.workload, i.consumer, i.urgent,
+      join (
+        select i.id as known_id, date_trunc('minute', i.received_at, 'UTC') as received_at, i.workload, i.consumer, i.urgent,
                i.due_at - i.received_at as due_in, (i.answered_at is not null)::int as answered, i.canceled_at,
                lanes.figure_stands(i.answered_at, i.settled_at, i.failed_at, i.canceled_at) as word
-          from lanes.item i where i.id = d.item_id offset 0) i
-      left join lateral (
-        select r.lane, r.realtime_usd, r.batch_usd from lanes.route r
-         where r.item_id = d.item_id and d.is_first and r.id + 0 < d.id order by r.id + 0 desc limit 1) b on true),
+          from lanes.item i where i.id = any (array(select item_id from added)) offset 0) i on i.known_id = d.item_id
+      left join (
+        select r.item_id, r.lane, r.realtime_usd, r.batch_usd, lead(r.id) over (partition by r.item_id order by r.id) as next_id
+          from lanes.route r where r.item_id = any (array(select item_id from added))) b
+             on b.item_id = d.item_id and b.next_id = d.id and d.is_first),
   stood as (
     select received_at, workload, lane, word, 1 as n, answered as items, realtime_usd, batch_usd from found where is_newest
     union all
