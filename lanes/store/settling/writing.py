@@ -111,9 +111,9 @@ def write(
 def statement(*, fresh: bool) -> sa.Select[*tuple[Any, ...]]:
     """Build the statement behind `write`; it notifies listeners where an item moved."""
     given = split_records(GIVEN).subquery("given")
-    each = (
+    # by its key alone, also where a plan was made while the table was small
+    of_work = (
         sa.select(
-            *given.c,
             work.c.item_id,
             work.c.workload,
             work.c.purpose,
@@ -121,9 +121,11 @@ def statement(*, fresh: bool) -> sa.Select[*tuple[Any, ...]]:
             work.c.generation,
             work.c.revision,
         )
-        .join_from(given, work, work.c.id == given.c.work_id)
-        .cte("each")
+        .where(work.c.id == given.c.work_id)
+        .offset(sa.literal_column("0"))
+        .lateral("of_work")
     )
+    each = sa.select(*given.c, *of_work.c).select_from(given.join(of_work, sa.true())).cte("each")
     attempts, live = _attempts(each), _live(each)
     items = _items(each, live)
     told = (
@@ -192,9 +194,11 @@ def _moved(each: sa.CTE) -> sa.CTE:
         work.c.bound_usd.is_not(None),
     )
     finished = sa.case((each.c.state != WorkState.READY, _now))
+    moving = sa.select(each.c.work_id).where(each.c.state.is_not(None))
     return (
         sa.update(work)
         .where(work.c.id == each.c.work_id, each.c.state.is_not(None))
+        .where(work.c.id == sa.func.any(sa.func.array(moving.scalar_subquery())))
         .values(
             state=each.c.state,
             failures=each.c.failures,
