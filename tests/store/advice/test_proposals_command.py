@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import Engine
 
 from lanes.advice.proposals import ProposedRollout
-from lanes.commands.advise import proposals
+from lanes.commands.advise import ProposalEdits, proposals
 from lanes.standing.runs import Deployment
 from lanes.store.database import clock
 from lanes.store.rollouts import rollouts
@@ -48,7 +48,7 @@ def test_they_are_listed_for_people_and_for_programs(made: ProposedRollout, caps
 def test_an_approval_starts_the_rollout_and_asks_for_a_run_that_leads_it(
     made: ProposedRollout, pool: Engine, prefect: PrefectStandIn, capsys: Told
 ) -> None:
-    assert proposals("edit", made.id, percents=[60.0, 20.0], why="slower") == 0
+    assert proposals("edit", made.id, edits=ProposalEdits(percents=[60.0, 20.0]), why="slower") == 0
     assert "it stays open" in capsys.readouterr().out
     assert proposals("approve", made.id, who="bob", why="it saves", as_json=True) == 0
     done = json.loads(capsys.readouterr().out)
