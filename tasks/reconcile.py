@@ -10,20 +10,8 @@ from datetime import UTC, datetime, timedelta
 
 from prefect.logging import get_run_logger
 
+from lanes.batch import reconcile
 from lanes.batch.batch import UNCONFIRMED, OpenBatch
-from lanes.batch.reconcile import (
-    MARGIN,
-    BatchFinding,
-    Copy,
-    CreationSpan,
-    ListedBatch,
-    LostCreate,
-    RequestLabel,
-    find,
-    over_at,
-    read_label,
-    span,
-)
 from lanes.errors import LanesError
 from lanes.money.bill import BillDifference, compare
 from lanes.provider import batches as provider
@@ -65,20 +53,22 @@ async def sole_submitter(at: Connections) -> AsyncIterator[None]:
         yield
 
 
-async def reconcile_unresolved(at: Connections) -> BatchFinding | None:
+async def reconcile_unresolved(at: Connections) -> reconcile.BatchFinding | None:
     """Adopt, release or hold the unresolved batch of each account, or wait on; return the finding, None when there is none.
 
     Held batches are searched for again from time to time. A restored database adopts its orphans first: a batch whose
     create is without an answer may be one of them.
     """
-    found: BatchFinding | None = None
+    found: reconcile.BatchFinding | None = None
     await adopt_orphans(at)
     for each in await at.each_account():
         found = await _reconcile_account(each, found)
     return found
 
 
-async def _reconcile_account(at: Connections, found: BatchFinding | None) -> BatchFinding | None:
+async def _reconcile_account(
+    at: Connections, found: reconcile.BatchFinding | None
+) -> reconcile.BatchFinding | None:
     for batch in await at.db.run(doubts.to_search, at.provider.account, now=await at.db.now()):
         with log_ids(batch=batch.id):
             try:
@@ -86,7 +76,7 @@ async def _reconcile_account(at: Connections, found: BatchFinding | None) -> Bat
             except CallFailed as failure:
                 said = "batch %d without an answer could not be looked for: %s"
                 get_run_logger().warning(said, batch.id, failure)
-                finding = BatchFinding.WAIT
+                finding = reconcile.BatchFinding.WAIT
         if batch.state is BatchState.INTENDED or found is None:
             found = finding
     return found
@@ -106,13 +96,15 @@ async def adopt_orphans(at: Connections) -> None:
         await at.db.run(orphans.searched, copy)
 
 
-async def _adopt_from(at: Connections, copy: Copy) -> bool:
+async def _adopt_from(at: Connections, copy: reconcile.Copy) -> bool:
     """Adopt the ended orphans of one account; return whether others are open, or could not be looked for."""
     log, before = get_run_logger(), await at.db.now()
     try:
         listing = await provider.listing(await at.client())
         ahead = _ahead(listing.answered_at, before, await at.db.now())
-        left = CreationSpan(copy.as_of + ahead - BEFORE_COPY, copy.noticed + ahead + MARGIN)
+        left = reconcile.CreationSpan(
+            copy.as_of + ahead - BEFORE_COPY, copy.noticed + ahead + reconcile.MARGIN
+        )
         listed = [
             each
             for each in await listing.since(left.first)
@@ -133,15 +125,15 @@ async def _adopt_from(at: Connections, copy: Copy) -> bool:
     return is_open
 
 
-async def _adopt(at: Connections, seen: ProviderBatch, copy: Copy) -> str | None:
+async def _adopt(at: Connections, seen: ProviderBatch, copy: reconcile.Copy) -> str | None:
     """Adopt an ended batch of the provider by the labels of its requests; return what was done, None where it is not ours."""
-    nonce, labels, said = "", dict[int, RequestLabel](), dict[int, Response]()
+    nonce, labels, said = "", dict[int, reconcile.RequestLabel](), dict[int, Response]()
     told = results(await at.client(), seen.id, requests=seen.requests)
     try:
         async with aclosing(told) as chunks:
             async for chunk in chunks:
                 for line in chunk:
-                    label = read_label(line.label)
+                    label = reconcile.read_label(line.label)
                     nonce = nonce or (line.nonce if label else "")
                     if label is None or line.nonce != nonce:
                         continue
@@ -166,7 +158,7 @@ async def _adopt(at: Connections, seen: ProviderBatch, copy: Copy) -> str | None
     return await at.db.run(orphans.adopt, orphan, now=await at.db.now())
 
 
-async def _reconcile(at: Connections, batch: OpenBatch) -> BatchFinding:
+async def _reconcile(at: Connections, batch: OpenBatch) -> reconcile.BatchFinding:
     lost, grace = create_of(at, batch), timedelta(seconds=at.provider.listing_grace_s)
     before = await at.db.now()
     listing = await provider.listing(await at.client())
@@ -176,36 +168,38 @@ async def _reconcile(at: Connections, batch: OpenBatch) -> BatchFinding:
         why = f"the provider's clock cannot be trusted: it is off by {ahead}"
         raise CallFailed(Action.RETRY, why, maybe_billed=False)
     listed = [
-        ListedBatch(each.id, each.requests, each.created_at)
-        for each in await listing.since(span(lost, grace=grace, ahead=ahead).first)
+        reconcile.ListedBatch(each.id, each.requests, each.created_at)
+        for each in await listing.since(reconcile.span(lost, grace=grace, ahead=ahead).first)
     ]
     ids = [each.id for each in listed]
     owned = await at.db.run(batches.owned_ids, ids)
     strangers = await at.db.run(doubts.strangers, batch.account, ids)
-    found = find(lost, listed, owned | strangers, grace=grace, ahead=ahead, now=before)
+    found = reconcile.find(lost, listed, owned | strangers, grace=grace, ahead=ahead, now=before)
     now = await at.db.now()
     match found.finding:
-        case BatchFinding.ADOPT:
+        case reconcile.BatchFinding.ADOPT:
             assert found.batch_id is not None
             ends = await at.db.run(turnarounds.expected_end, batch.id, now=now)
             await at.db.run(doubts.adopted, batch.id, found.batch_id, expected_end_at=ends, now=now)
-        case BatchFinding.RELEASE:
+        case reconcile.BatchFinding.RELEASE:
             note = f"never created: not listed within {at.provider.listing_grace_s} s; its items are ready again"
             await at.db.run(doubts.release, batch.id, note=note, now=now)
-        case BatchFinding.HOLD if batch.state is BatchState.INTENDED:
+        case reconcile.BatchFinding.HOLD if batch.state is BatchState.INTENDED:
             await at.db.run(doubts.hold, batch.id, note=SEVERAL, now=now)
-        case BatchFinding.HOLD | BatchFinding.WAIT:
+        case reconcile.BatchFinding.HOLD | reconcile.BatchFinding.WAIT:
             pass
     await at.db.run(doubts.searched, batch.id, now=now)
     get_run_logger().info("batch %d without an answer: %s", batch.id, found.finding)
     return found.finding
 
 
-def create_of(at: Connections, batch: OpenBatch) -> LostCreate:
+def create_of(at: Connections, batch: OpenBatch) -> reconcile.LostCreate:
     """Return the create of a batch that has no answer."""
     longest = timedelta(seconds=at.provider.create_within_s)
-    over = over_at(batch.intended_at, batch.create_ended_at, longest=longest)
-    return LostCreate(batch.requests, batch.intended_at, over, held=batch.state is BatchState.HELD)
+    over = reconcile.over_at(batch.intended_at, batch.create_ended_at, longest=longest)
+    return reconcile.LostCreate(
+        batch.requests, batch.intended_at, over, held=batch.state is BatchState.HELD
+    )
 
 
 def _ahead(told: datetime | None, before: datetime, after: datetime) -> timedelta:

@@ -29,15 +29,7 @@ from lanes.errors import (
     UnknownItem,
     UnknownWorkload,
 )
-from lanes.standing.roles import (
-    NEWEST,
-    OPEN,
-    SOON,
-    DeploymentRun,
-    StandingRun,
-    may_take_role,
-    replacement,
-)
+from lanes.standing import roles
 from lanes.standing.runs import Deployment, WantedRun
 from lanes.store.database import Database
 from lanes.words import BLOCK
@@ -134,9 +126,11 @@ async def ask_for_run(wanted: WantedRun, *, limit_s: float = LIMIT_S) -> UUID:
         return await _create(client, await _deployment(client, wanted.deployment), wanted)
 
 
-async def ask_for_standing(run: StandingRun, now: datetime, *, limit_s: float = LIMIT_S) -> bool:
+async def ask_for_standing(
+    run: roles.StandingRun, now: datetime, *, limit_s: float = LIMIT_S
+) -> bool:
     """Ask for a new standing run as `ask_unless_coming` does."""
-    return await ask_unless_coming(replacement(run, now), now, limit_s=limit_s)
+    return await ask_unless_coming(roles.replacement(run, now), now, limit_s=limit_s)
 
 
 async def ask_unless_coming(wanted: WantedRun, now: datetime, *, limit_s: float = LIMIT_S) -> bool:
@@ -146,7 +140,7 @@ async def ask_unless_coming(wanted: WantedRun, now: datetime, *, limit_s: float 
     """
     async with asyncio.timeout(limit_s), get_client() as client:
         deployment = await _deployment(client, wanted.deployment)
-        if may_take_role(await _seen(client, deployment, now), now):
+        if roles.may_take_role(await _seen(client, deployment, now), now):
             return False
         await _create(client, deployment, wanted)
         return True
@@ -164,23 +158,25 @@ async def _create(client: PrefectClient, deployment: UUID, wanted: WantedRun) ->
     return UUID(made.json()["id"])
 
 
-async def _seen(client: PrefectClient, deployment: UUID, now: datetime) -> list[DeploymentRun]:
+async def _seen(
+    client: PrefectClient, deployment: UUID, now: datetime
+) -> list[roles.DeploymentRun]:
     wanted = FlowRunFilter.model_validate(
         {
             "deployment_id": {"any_": [deployment]},
-            "state": {"type": {"any_": OPEN}},
-            "expected_start_time": {"before_": now + SOON},
+            "state": {"type": {"any_": roles.OPEN}},
+            "expected_start_time": {"before_": now + roles.SOON},
         }
     )
     runs = await client.read_flow_runs(
-        flow_run_filter=wanted, sort=FlowRunSort.EXPECTED_START_TIME_DESC, limit=NEWEST
+        flow_run_filter=wanted, sort=FlowRunSort.EXPECTED_START_TIME_DESC, limit=roles.NEWEST
     )
     return [_seen_run(each) for each in runs if each.state and each.expected_start_time]
 
 
-def _seen_run(run: FlowRun) -> DeploymentRun:
+def _seen_run(run: FlowRun) -> roles.DeploymentRun:
     assert run.state is not None
     assert run.expected_start_time is not None
     state = run.state.type.value
     since = run.expected_start_time if state == "SCHEDULED" else run.state.timestamp
-    return DeploymentRun(state, since)
+    return roles.DeploymentRun(state, since)

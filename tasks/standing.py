@@ -28,16 +28,9 @@ from lanes.standing.roles import (
     never_free,
     replacement,
 )
+from lanes.store import signals
 from lanes.store.database import Database
 from lanes.store.promises import recording
-from lanes.store.signals import (
-    Role,
-    RoleLock,
-    held_elsewhere,
-    holder_exists,
-    holders,
-    standing_roles,
-)
 from tasks.runs import Troubles, ask_for_run, ask_for_standing, described, stop_signals
 
 Ask = Callable[[StandingRun, datetime], Coroutine[Any, Any, bool]]
@@ -71,7 +64,7 @@ class Guard:
         self._next_look = time.monotonic() + self._every_s
         try:
             async with self._db.transaction() as run:
-                held, now = await run(standing_roles), run.now
+                held, now = await run(signals.standing_roles), run.now
         # the caller's own work meets the same outage, and says what becomes of it
         except Exception as error:
             said = f"the standing roles could not be looked at ({described(error)})"
@@ -119,7 +112,7 @@ class Guard:
             self._troubles.met(run.flow, f"{said} ({described(error)})")
 
 
-async def ask_for_successor(db: Database, role: Role) -> None:
+async def ask_for_successor(db: Database, role: signals.Role) -> None:
     """Ask for the run that takes a standing run's role over from a run that was asked to stop; a failure is logged."""
     (run,) = [each for each in STANDING if each.role is role]
     try:
@@ -136,10 +129,10 @@ class Tenure:
     """The newest run holds the role; an older one hands over at its next tick. One that dies is replaced by any that lives."""
 
     def __init__(
-        self, db: Database, role: Role, *, every_s: float, guard: Guard | None = None
+        self, db: Database, role: signals.Role, *, every_s: float, guard: Guard | None = None
     ) -> None:
         self._db, self._role = db, role
-        self._lock = RoleLock(db.direct_url, role)
+        self._lock = signals.RoleLock(db.direct_url, role)
         self._every_s = every_s
         self._guard = guard or Guard(db)
         self._open = AsyncExitStack()
@@ -195,10 +188,10 @@ ROUTER_S = 10.0  # how long it then waits for the router
 class Roles:
     """The roles that a drain holds, or may come to hold."""
 
-    alive: RoleLock  # shared by all drains: it tells how many there are
-    router: RoleLock
-    keeper: RoleLock
-    standby: RoleLock
+    alive: signals.RoleLock  # shared by all drains: it tells how many there are
+    router: signals.RoleLock
+    keeper: signals.RoleLock
+    standby: signals.RoleLock
 
     async def release(self) -> None:
         """Free all of them, so that other drains take them before this one has ended."""
@@ -214,12 +207,12 @@ async def roles(url: str, *, standing: bool) -> AsyncIterator[Roles]:
     roles move to the newest release, however busy the drains of an older one are.
     """
     async with AsyncExitStack() as stack:
-        alive = await stack.enter_async_context(RoleLock(url, Role.DRAIN))
+        alive = await stack.enter_async_context(signals.RoleLock(url, signals.Role.DRAIN))
         await alive.share()
-        router = await stack.enter_async_context(RoleLock(url, Role.ROUTER))
-        keeper = await stack.enter_async_context(RoleLock(url, Role.KEEPER))
+        router = await stack.enter_async_context(signals.RoleLock(url, signals.Role.ROUTER))
+        keeper = await stack.enter_async_context(signals.RoleLock(url, signals.Role.KEEPER))
         # opens no session unless it is asked for
-        standby = stack.push_async_exit(RoleLock(url, Role.STANDBY))
+        standby = stack.push_async_exit(signals.RoleLock(url, signals.Role.STANDBY))
         if standing and _keeps_warm():
             await keeper.take_over(within_s=KEEPER_S)
             await router.take_over(within_s=ROUTER_S)
@@ -307,17 +300,17 @@ class Staying:
         if _keeps_warm():
             await keeper.try_take()
         if Settings.read().keep_warm > 1:
-            if await self._db.look(held_elsewhere, Role.KEEPER):
+            if await self._db.look(signals.held_elsewhere, signals.Role.KEEPER):
                 await standby.try_take()
             else:
                 await standby.release()
         sight = Sight(
             keeps=keeper.held or standby.held,
             wanted_by_successor=keeper.held and await keeper.wanted_by_another(),
-            keeper_exists=await self._db.look(holder_exists, Role.KEEPER),
+            keeper_exists=await self._db.look(signals.holder_exists, signals.Role.KEEPER),
             idle_since=self._idle_since(),
             busy=self._busy(),
-            drains=await self._db.look(holders, Role.DRAIN),
+            drains=await self._db.look(signals.holders, signals.Role.DRAIN),
             most=self._limit.most,
         )
         return stays(sight, await self._db.now())

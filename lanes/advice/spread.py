@@ -13,16 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from math import fsum, inf, isfinite, sqrt
 
-from lanes.advice.evidence import (
-    CONFIDENCE,
-    MIN_WHOLE_DAYS,
-    DayUse,
-    Evidence,
-    LaneUse,
-    Prices,
-    prices,
-    projected,
-)
+from lanes.advice import evidence
 from lanes.advice.plans import BreakEven
 from lanes.advice.recommendation import Advice
 
@@ -66,7 +57,7 @@ def spread(advice: Advice) -> Spread:
     """Return the intervals of the figures that the advice states."""
     seen, even, needs = advice.evidence, advice.break_even, advice.needs
     days = [] if seen is None else [each for each in seen.days_seen if each.length > 0]
-    if seen is None or even is None or needs is None or len(days) < MIN_WHOLE_DAYS:
+    if seen is None or even is None or needs is None or len(days) < evidence.MIN_WHOLE_DAYS:
         return Spread(len(days))
     stated = advice.items_per_month if advice.is_volume_stated else None
     whole = _month(seen, even, stated)
@@ -104,10 +95,13 @@ def spread(advice: Advice) -> Spread:
 
 
 def _month(
-    seen: Evidence, even: BreakEven, stated: float | None
+    seen: evidence.Evidence, even: BreakEven, stated: float | None
 ) -> tuple[BreakEven, tuple[str, str]] | None:
     """Return the month by what was measured, and what its prices are based on."""
-    priced, items = prices(seen), stated if stated is not None else projected(seen)
+    priced, items = (
+        evidence.prices(seen),
+        stated if stated is not None else evidence.projected(seen),
+    )
     if priced is None or items is None:
         return None
     return replace(
@@ -115,11 +109,11 @@ def _month(
     ), _basis(priced)
 
 
-def _basis(priced: Prices) -> tuple[str, str]:
+def _basis(priced: evidence.Prices) -> tuple[str, str]:
     return priced.realtime_basis, priced.batch_basis
 
 
-def _without(seen: Evidence, day: DayUse) -> Evidence:
+def _without(seen: evidence.Evidence, day: evidence.DayUse) -> evidence.Evidence:
     return replace(
         seen,
         items=seen.items - day.items,
@@ -129,7 +123,7 @@ def _without(seen: Evidence, day: DayUse) -> Evidence:
     )
 
 
-def _less(of: LaneUse, day: LaneUse) -> LaneUse:
+def _less(of: evidence.LaneUse, day: evidence.LaneUse) -> evidence.LaneUse:
     return replace(
         of,
         answered=of.answered - day.answered,
@@ -148,7 +142,7 @@ def _jackknife(without: Sequence[float], figure: float, least: float) -> Interva
     n = len(without)
     mean = fsum(without) / n
     error = sqrt((n - 1) / n * fsum((each - mean) ** 2 for each in without))
-    margin = float(stdtrit(n - 1, (1 + CONFIDENCE) / 2)) * error
+    margin = float(stdtrit(n - 1, (1 + evidence.CONFIDENCE) / 2)) * error
     return Interval(max(least, figure - margin), figure + margin)
 
 

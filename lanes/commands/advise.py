@@ -15,16 +15,8 @@ from lanes.advice.proposals import ProposedRollout
 from lanes.advice.recommendation import Advice
 from lanes.advice.recommendation import advise as decide
 from lanes.advice.spread import spread
+from lanes.commands import running
 from lanes.commands.options import NONE_GIVEN, AsJson, Why, check_reason
-from lanes.commands.running import (
-    WrongUsage,
-    command,
-    perform,
-    print_json,
-    print_table,
-    screen,
-    transaction,
-)
 from lanes.errors import StandError
 from lanes.ids import ProposalId
 from lanes.report.advice import in_console
@@ -41,7 +33,7 @@ Who = Annotated[
 ]
 
 
-@command
+@running.command
 def advise(
     workload: str,
     *,
@@ -61,13 +53,13 @@ def advise(
         correction_usd: What it is worth to correct a wrong answer later, USD; else not counted.
         items_per_month: Volume to assume; else projected.
     """
-    with transaction() as (connection, now):
+    with running.transaction() as (connection, now):
         seen, kept = basis(connection, workload, since=now - timedelta(days=days), now=now)
     advice = decide(seen, kept, items_per_month=items_per_month, correction_usd=correction_usd)
     if as_json:
         print(json.dumps(as_data(advice), indent=2, default=str, allow_nan=False))
     else:
-        screen(120).print(in_console(advice))
+        running.screen(120).print(in_console(advice))
 
 
 def as_data(advice: Advice) -> dict[str, Any]:
@@ -138,7 +130,7 @@ class ProposalEdits:
     ] = None
 
 
-@command
+@running.command
 def proposals(
     do: Literal["approve", "edit", "decline"] | None = None,
     number: int | None = None,
@@ -167,18 +159,18 @@ def proposals(
     if do is None:
         return _listed(workload, as_json)
     if number is None:
-        raise WrongUsage(f"{do} which? Say its number; `lanes proposals` lists them")
-    with transaction() as (connection, _):
+        raise running.WrongUsage(f"{do} which? Say its number; `lanes proposals` lists them")
+    with running.transaction() as (connection, _):
         whose = kept.workload_of(connection, ProposalId(number))
     if whose is None:
-        raise WrongUsage(f"there is no proposal {number}; `lanes proposals` lists them")
+        raise running.WrongUsage(f"there is no proposal {number}; `lanes proposals` lists them")
     given: dict[str, Any] = {"proposal": number, "action": do, "playbook": edits.playbook}
     given |= {"percents": edits.percents or [], "hold_hours": edits.hold_hours}
     given |= {"who": who} if who else {}
 
     from lanes.commands.actions import DecideProposal
 
-    code = perform(DecideProposal, whose, why, as_json, **given)
+    code = running.perform(DecideProposal, whose, why, as_json, **given)
     if do == "approve":
         from lanes.stand import reaching
 
@@ -188,12 +180,12 @@ def proposals(
 
 
 def _listed(workload: str | None, as_json: bool) -> int:
-    with transaction() as (connection, now):
+    with running.transaction() as (connection, now):
         if workload is not None:
             workloads.check_known(connection, workload)
         found = kept.listing(connection, workload, now=now)
     if as_json:
-        print_json({"proposals": [proposal_data(each) for each in found]})
+        running.print_json({"proposals": [proposal_data(each) for each in found]})
         return 0
 
     from lanes.report.proposal import NONE_OPEN, table
@@ -201,7 +193,7 @@ def _listed(workload: str | None, as_json: bool) -> int:
     if not found:
         print(NONE_OPEN)
     else:
-        print_table(table(found), width=160)
+        running.print_table(table(found), width=160)
     return 0
 
 

@@ -10,17 +10,9 @@ from cyclopts import Parameter
 from pydantic import Field
 from sqlalchemy import Connection
 
+from lanes.commands import running
 from lanes.commands.actions import Done, PersonAction
 from lanes.commands.options import NONE_GIVEN, AsJson, Why, by
-from lanes.commands.running import (
-    WrongUsage,
-    command,
-    perform,
-    print_json,
-    print_table,
-    tell,
-    transaction,
-)
 from lanes.errors import ActionRefused, SetupError
 from lanes.ids import IncidentId
 from lanes.money.overhead import EVERY
@@ -44,7 +36,7 @@ LONGEST_HOURS = 24 * 30
 HANDLINGS = {"silence": Handling.SILENCED, "acknowledge": Handling.ACKNOWLEDGED}
 
 
-@command
+@running.command
 def alerts(
     do: Literal["silence", "ack"] | None = None,
     number: int | None = None,
@@ -75,17 +67,17 @@ def alerts(
     """
     if do is not None:
         return _handle(do, number, until, why, as_json)
-    with transaction() as (connection, now):
+    with running.transaction() as (connection, now):
         states = tuple(IncidentState) if all else (IncidentState.OPEN,)
         found, untold = incidents.listed(connection, states=states), slack_posts.untold(connection)
     if test:
         _test(now, as_json)
     elif as_json:
-        print_json([{**asdict(each), "slack_error": untold.get(each.id)} for each in found])
+        running.print_json([{**asdict(each), "slack_error": untold.get(each.id)} for each in found])
     elif not found:
         print("No incident was ever opened." if all else "No incident is open.")
     else:
-        print_table(_table(found, now), width=140)
+        running.print_table(_table(found, now), width=140)
         for id_, problem in untold.items():
             print(plain(f"Slack was not told of incident {id_} yet: {problem}", most=LONGEST))
     return None
@@ -93,16 +85,16 @@ def alerts(
 
 def _handle(do: str, number: int | None, until: str, why: str, as_json: bool) -> int:
     if number is None:
-        raise WrongUsage(f"{do} which? Say its number; `lanes alerts` lists them")
-    with transaction() as (connection, now):
+        raise running.WrongUsage(f"{do} which? Say its number; `lanes alerts` lists them")
+    with running.transaction() as (connection, now):
         of = incidents.find(connection, IncidentId(number))
     if of is None:
-        raise WrongUsage(f"there is no incident {number}; `lanes alerts` lists them")
+        raise running.WrongUsage(f"there is no incident {number}; `lanes alerts` lists them")
 
     hours = (by(until, now, ZoneInfo("UTC")) - now).total_seconds() / 3600
     action = {"ack": "acknowledge"}.get(do, do)
     given = {"incident": number, "action": action, "hours": hours}
-    return perform(HandleIncident, of.workload, why, as_json, **given)
+    return running.perform(HandleIncident, of.workload, why, as_json, **given)
 
 
 def _table(found: Sequence[Incident], now: datetime) -> Table[Incident]:
@@ -153,7 +145,7 @@ def _test(now: datetime, as_json: bool) -> None:
     said = "the webhook took the test message; an alert is one message when it opens and one when it ends"
     if slack.edits:
         said = f"the test message was posted in {place.channel}; alerts there are edited in place"
-    tell(said, {"sent": True, "channel": place.channel, "ts": place.ts}, as_json=as_json)
+    running.tell(said, {"sent": True, "channel": place.channel, "ts": place.ts}, as_json=as_json)
 
 
 def _ui_url(settings: Settings) -> str:

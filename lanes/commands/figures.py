@@ -10,17 +10,9 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter, validators
 
+from lanes.commands import running
 from lanes.commands.options import AsJson
 from lanes.commands.options import since as moment
-from lanes.commands.running import (
-    WrongUsage,
-    command,
-    database,
-    print_json,
-    print_table,
-    tell,
-    transaction,
-)
 from lanes.errors import SetupError
 from lanes.promises.decisions import GUARDS, HOUR
 from lanes.promises.incident import EVERYBODY
@@ -45,7 +37,7 @@ LONGEST = timedelta(days=36_500)
 BEHIND = {Reason.SPLIT: ("split", "rollout"), **dict.fromkeys(GUARDS, ("incident", "budget"))}
 
 
-@command
+@running.command
 def why(workload: str | None = None, *, since: str = "1d", as_json: AsJson = False) -> None:
     """Say why the share of batch changed: by which reasons, consumers and versions, and what people changed meanwhile.
 
@@ -60,13 +52,13 @@ def why(workload: str | None = None, *, since: str = "1d", as_json: AsJson = Fal
         workload: The workload, with a table of the parts; else every workload that received items.
         since: When the period begins: a span such as 2h or 7d, or a moment.
     """
-    with transaction() as (connection, now):
+    with running.transaction() as (connection, now):
         if workload is not None:
             workloads.check_known(connection, workload)
         began = max(moment(since, now, "--since "), now - LONGEST)
         ask = asking.through(connection)
         if began >= now:
-            raise WrongUsage(f'--since "{since}" has not passed yet')
+            raise running.WrongUsage(f'--since "{since}" has not passed yet')
         routed = mix.periods(ask, workload, since=began, until=now)
         meanwhile = mix.changes(ask, workload, since=began - HOUR, until=now)
     told, parts = list[dict[str, object]](), list[MixPart]()
@@ -79,7 +71,7 @@ def why(workload: str | None = None, *, since: str = "1d", as_json: AsJson = Fal
             parts = sorted(found.parts, key=lambda each: -abs(each.change))
             told[-1] |= {**found._asdict(), "parts": [each._asdict() for each in parts]}
     if as_json:
-        print_json({"workloads": told, "changes": [each._asdict() for each in meanwhile]})
+        running.print_json({"workloads": told, "changes": [each._asdict() for each in meanwhile]})
         return
     for each in told or [{"said": "No item was received in that time, or in the one before."}]:
         print(plain(each["said"], most=1_000))
@@ -92,7 +84,7 @@ def why(workload: str | None = None, *, since: str = "1d", as_json: AsJson = Fal
             label("Version", lambda of: str(of.version or MISSING)),
             figure("Points", "of the change", lambda of: f"{100 * of.change:+.1f}"),
         )
-        print_table(table, width=100)
+        running.print_table(table, width=100)
     for each in meanwhile:
         print(plain(f"{clock(each.at, beside=now)} {each.workload}: {each.said}", most=300))
 
@@ -106,7 +98,7 @@ def _behind(reason: str, meanwhile: Iterable[RoutingChange]) -> str:
     return ""
 
 
-@command
+@running.command
 def figures(
     what: Literal["rebuild"],
     /,
@@ -129,7 +121,7 @@ def figures(
 
     from lanes.stand.progress import Console
 
-    with database(direct=True) as pool:
+    with running.database(direct=True) as pool:
         with pool.begin() as connection:
             now = database_clock(connection)
         first = None if since is None else moment(since, now)
@@ -146,10 +138,10 @@ def figures(
     if days:
         period = f"{days[0].day:%Y-%m-%d} to {days[-1].day:%Y-%m-%d}"
         said = f"{counted(len(days), 'day')} rebuilt from {counted(facts, 'fact')}: {period}"
-    tell(said, {"days": [asdict(each) for each in days], "facts": facts}, as_json=as_json)
+    running.tell(said, {"days": [asdict(each) for each in days], "facts": facts}, as_json=as_json)
 
 
-@command
+@running.command
 def metrics(
     *,
     port: Annotated[int, Parameter(validator=validators.Number(gte=0, lte=65_535))] = 9464,
@@ -174,7 +166,7 @@ def metrics(
 
     settings = Settings.read()
     runs = runs_with(settings, find_home(settings, find_checkout().resolve()))
-    with database() as pool:
+    with running.database() as pool:
         if once:
             sys.stdout.write(exposition(pool, runs))
             return

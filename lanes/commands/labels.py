@@ -15,19 +15,9 @@ from typing import Any, Literal
 from pydantic import Field
 from sqlalchemy import Connection, Engine
 
+from lanes.commands import running
 from lanes.commands.actions import Done, PersonAction, published
 from lanes.commands.options import NONE_GIVEN, AsJson, Columns, Why
-from lanes.commands.running import (
-    WrongUsage,
-    check_file,
-    command,
-    database,
-    perform,
-    print_json,
-    print_table,
-    tell,
-    transaction,
-)
 from lanes.doors.filedoor import Layout, line_weight, read_lines
 from lanes.doors.item import Refusal
 from lanes.errors import ActionRefused, UnknownItem
@@ -54,7 +44,7 @@ SHOWN = 20  # refused lines
 MOST_RUNS = 10
 
 
-@command
+@running.command
 def golden(
     do: Literal["add", "remove", "list"],
     *what: str,
@@ -80,26 +70,32 @@ def golden(
     match do:
         case "add":
             if len(what) != 1:
-                raise WrongUsage("add takes one file: lanes golden add FILE --workload NAME")
+                raise running.WrongUsage(
+                    "add takes one file: lanes golden add FILE --workload NAME"
+                )
             return _add(Path(what[0]), workload, columns, as_json)
         case "remove":
             if not what:
-                raise WrongUsage("remove takes keys: lanes golden remove KEY --workload NAME")
+                raise running.WrongUsage(
+                    "remove takes keys: lanes golden remove KEY --workload NAME"
+                )
             return _remove(what, workload, as_json)
         case "list":
             if what:
-                raise WrongUsage("list takes no file or key: lanes golden list --workload NAME")
+                raise running.WrongUsage(
+                    "list takes no file or key: lanes golden list --workload NAME"
+                )
             return _list(workload, as_json)
 
 
 def _add(file: Path, workload: str, layout: Layout, as_json: bool) -> int:
-    with transaction() as (connection, _):
+    with running.transaction() as (connection, _):
         workloads.check_known(connection, workload)
         told = add_file(connection, file, workload, layout)
     refused = [each for each in told if each.is_refused]
     outcomes = Counter(each.outcome for each in told)
     if as_json:
-        print_json({"outcomes": outcomes, "refused": [asdict(each) for each in refused]})
+        running.print_json({"outcomes": outcomes, "refused": [asdict(each) for each in refused]})
         return 1 if refused else 0
     print(
         ", ".join(f"{number:,} {outcome}" for outcome, number in sorted(outcomes.items()))
@@ -123,7 +119,7 @@ def add_file(
     Raises:
         WrongUsage: there is no such file, or it cannot be read.
     """
-    check_file(file)
+    running.check_file(file)
     told, now = list[GoldenLine](), clock(connection)
     signed: dict[str, Any] = {"spec": spec, "who": getpass.getuser(), "now": now}
     every = read_lines(file, workload, layout, now=now)
@@ -134,29 +130,29 @@ def add_file(
             good = [each for each in chunk if not isinstance(each, Refusal)]
             told += golden_sets.add(connection, workload, good, **signed)
     except ValueError as error:
-        raise WrongUsage(error) from error
+        raise running.WrongUsage(error) from error
     return told
 
 
 def _remove(keys: tuple[str, ...], workload: str, as_json: bool) -> int:
-    with transaction() as (connection, now):
+    with running.transaction() as (connection, now):
         removed = golden_sets.remove(connection, workload, keys, now=now)
     missing = [each for each in keys if each not in removed]
     said = f"{workload}: {counted(len(removed), 'golden item')} removed"
-    tell(said, {"removed": removed, "missing": missing}, as_json=as_json)
+    running.tell(said, {"removed": removed, "missing": missing}, as_json=as_json)
     for each in missing:
         print(f'"{each}" is not in the golden set', file=sys.stderr)
     return 1 if missing else 0
 
 
 def _list(workload: str, as_json: bool) -> int:
-    with transaction() as (connection, _):
+    with running.transaction() as (connection, _):
         workloads.check_known(connection, workload)
         found = golden_sets.listed(connection, workload)
         runs = golden_sets.runs(connection, workload, most=MOST_RUNS)
     if as_json:
         told = [asdict(each) | {"sentence": each.sentence} for each in runs]
-        print_json({"items": [asdict(each) for each in found], "runs": told})
+        running.print_json({"items": [asdict(each) for each in found], "runs": told})
         return 0
     table = Table(
         f"Golden set of {workload}: {counted(len(found), 'item')}",
@@ -166,7 +162,7 @@ def _list(workload: str, as_json: bool) -> int:
         label("Added by", lambda of: of.who),
         label("When (UTC)", lambda of: f"{of.added_at:%Y-%m-%d %H:%M}"),
     )
-    print_table(table, width=120)
+    running.print_table(table, width=120)
     for each in runs:
         print(f"{each.began_at:%Y-%m-%d %H:%M} {plain(each.sentence, most=600)}")
     return 0
@@ -176,7 +172,7 @@ SKIP, UNDO, QUIT = "s", "u", "q"
 KEYS = [each for each in digits[1:] + ascii_lowercase if each not in (SKIP, UNDO, QUIT)]
 
 
-@command
+@running.command
 def review(
     workload: str, *, most: int | None = None, answers: bool = False, as_json: AsJson = False
 ) -> int:
@@ -194,19 +190,19 @@ def review(
         answers: Show what was answered, which may bias the label.
     """
     if most is not None and not 1 <= most <= reviews.AMONG:
-        raise WrongUsage(f"most: it is a number from 1 to {reviews.AMONG:,}")
-    with database() as pool:
+        raise running.WrongUsage(f"most: it is a number from 1 to {reviews.AMONG:,}")
+    with running.database() as pool:
         with pool.begin() as connection:
             version = published(connection, workload)
             found = reviews.queue(connection, version, now=clock(connection), most=most)
         if as_json:
             hidden = {"id"} if answers else {"id", "answer"}
             told = [{n: v for n, v in asdict(each).items() if n not in hidden} for each in found]
-            print_json({"workload": workload, "items": told})
+            running.print_json({"workload": workload, "items": told})
         elif sys.stdin.isatty() and sys.stdout.isatty():
             _label_all(pool, version, found, answers)
         else:
-            print_table(_table(workload, found), width=120)
+            running.print_table(_table(workload, found), width=120)
     return 0
 
 
@@ -232,7 +228,7 @@ def _label_all(pool: Engine, of: Version, found: Sequence[ReviewedItem], answers
     closed = closed_fields(of.spec.output_schema, of.spec.compare_fields)
     fields = {name: values for name, values in closed.items() if len(values) <= len(KEYS)}
     if not fields:
-        raise WrongUsage(
+        raise running.WrongUsage(
             f'no field of "{of.workload}" has a closed set of values, a key for each: --json lists the queue, and lanes.label '
             'with source "review" labels its items'
         )
@@ -329,10 +325,10 @@ class AcceptQuality(PersonAction):
         return Done(recording.accept_quality(connection, self.workload, by))
 
 
-@command
+@running.command
 def accept_quality(workload: str, *, why: Why = NONE_GIVEN, as_json: AsJson = False) -> int:
     """Accept answers that have changed: those from now on are the reference, and the incidents about them end.
 
     Exit code 1 when no answers of the workload have changed, 2 when there is no such workload.
     """
-    return perform(AcceptQuality, workload, why, as_json)
+    return running.perform(AcceptQuality, workload, why, as_json)

@@ -14,18 +14,10 @@ from rich.prompt import Confirm
 from rich.text import Text
 from sqlalchemy import Engine
 
+from lanes.commands import running
 from lanes.commands.labels import add_file, refusals
 from lanes.commands.options import AsJson, Overwrite
 from lanes.commands.plan import begin_canary, require_canary
-from lanes.commands.running import (
-    WrongUsage,
-    command,
-    database,
-    print_json,
-    put,
-    read_definition,
-    screen,
-)
 from lanes.doors.filedoor import Layout
 from lanes.errors import SetupError, SpecInvalid, UnknownWorkload
 from lanes.ids import VersionId
@@ -58,7 +50,7 @@ TRIED_OF = timedelta(days=30)
 SPLIT_STAYS = "split_percent counts when a workload is first published; the split in force stays: form `set_split` moves it"
 
 
-@command
+@running.command
 def publish(
     file: Path,
     *,
@@ -92,19 +84,19 @@ def publish(
         golden_set: A JSONL or CSV file of labeled items that are added to the golden set first, as by `lanes golden add`. If a
             line does not fit the definition, nothing is published.
     """
-    wanted = read_definition(file, "cannot be published; nothing was changed")
+    wanted = running.read_definition(file, "cannot be published; nothing was changed")
     if canary is not None and (golden or golden_set) is not None:
-        raise WrongUsage(f"--canary compares the versions on new items: {NO_GOLDEN}")
+        raise running.WrongUsage(f"--canary compares the versions on new items: {NO_GOLDEN}")
     if force and (golden or golden_set) is not None:
-        raise WrongUsage(f"--force puts it in force without its golden set: {NO_GOLDEN}")
-    with database() as pool:
+        raise running.WrongUsage(f"--force puts it in force without its golden set: {NO_GOLDEN}")
+    with running.database() as pool:
         editor = Editor(Settings.read())
         seen, stands = editor.read(wanted.name), _standing(pool, wanted.name)
         version = stands if isinstance(stands, Version) else None
         found = definitions.compare(wanted.name, wanted.spec, version, seen)
         newest, unfit = _golden(pool, wanted, found, golden=golden, golden_set=golden_set)
         if not as_json:
-            console = screen(140, highlight=False, soft_wrap=True)
+            console = running.screen(140, highlight=False, soft_wrap=True)
             console.print(*_shown(wanted, found, stands), *_tried_before(wanted, newest), sep="\n")
         if canary is not None:
             require_canary(pool, canary, wanted, found)
@@ -133,7 +125,9 @@ def publish(
     number = now_stands.number if isinstance(now_stands, Version) else None
     if as_json:
         told = {"golden": [each.sentence for each in newest]} if newest else {}
-        print_json({**_data(wanted, found, outcome, number), "faults": faults, **told, **began})
+        running.print_json(
+            {**_data(wanted, found, outcome, number), "faults": faults, **told, **began}
+        )
     elif began:
         print(f"{began['said']}\nrun: {began['url']}")
     elif outcome == EditOutcome.PUBLISHED:
@@ -159,7 +153,7 @@ def _golden(
             told += refusals(add_file(connection, golden_set, name, Layout(), spec))
         if golden is not None and not golden_sets.listed(connection, name):
             add = f"`lanes golden add FILE --workload {name}` or --golden-set makes one"
-            raise WrongUsage(f'--golden: workload "{name}" has no golden set; {add}')
+            raise running.WrongUsage(f'--golden: workload "{name}" has no golden set; {add}')
         changed = {each.field.partition(".")[0] for each in found.changed}
         if found.in_force is None or not changed.isdisjoint(("input_schema", "output_schema")):
             told += golden_sets.unfit(connection, name, spec)
@@ -372,7 +366,7 @@ def _data(wanted: NamedSpec, found: Comparison, outcome: str, number: int | None
     }
 
 
-@command
+@running.command
 def export(
     workload: str,
     *,
@@ -392,19 +386,19 @@ def export(
         out: The file to write; else standard output.
         block: What the block says, in force or not.
     """
-    with database() as pool:
+    with running.database() as pool:
         if not NAME.fullmatch(workload):
             raise UnknownWorkload(f'"{workload}" is no name of a workload')
         spec = _of_block(workload) if block else _in_force(pool, workload)
     if as_json:
-        print_json({"name": workload, **spec.model_dump(mode="json")})
+        running.print_json({"name": workload, **spec.model_dump(mode="json")})
         return
     file = out.name if out else f"{workload}.yaml"
     heading = [
         f"The workload {workload}: what it asks, whom, and when.",
         f"Edit it and run `lanes publish {file}`. Its block in the Prefect UI is the same definition.",
     ]
-    put(written(workload, spec, heading=heading), out, force=force)
+    running.put(written(workload, spec, heading=heading), out, force=force)
 
 
 def _in_force(pool: Engine, name: str) -> Spec:

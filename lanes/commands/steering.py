@@ -11,16 +11,7 @@ from typing import Annotated, Any, Literal
 from cyclopts import Parameter, validators
 from sqlalchemy import Connection
 
-from lanes.commands.actions import (
-    AbortRollout,
-    EndSplit,
-    ExtendRollout,
-    HoldRollout,
-    Pause,
-    PromoteRollout,
-    Resume,
-    SetSplit,
-)
+from lanes.commands import actions
 from lanes.commands.options import NONE_GIVEN, AsJson, Why
 from lanes.commands.running import WrongUsage, command, database, perform, tell, transaction
 from lanes.errors import ActionRefused, StandError
@@ -49,7 +40,7 @@ def pause(
     Args:
         replay: Pause only its running replay; its items are served as before.
     """
-    return perform(Pause, workload, why, as_json, replay=replay)
+    return perform(actions.Pause, workload, why, as_json, replay=replay)
 
 
 @command
@@ -63,7 +54,7 @@ def resume(
     Args:
         replay: Resume only its paused replay.
     """
-    return perform(Resume, workload, why, as_json, replay=replay)
+    return perform(actions.Resume, workload, why, as_json, replay=replay)
 
 
 @command
@@ -90,10 +81,10 @@ def split(
     if end and (consumer is None or percent is not None):
         raise WrongUsage("--end takes a --consumer and no --percent")
     if end:
-        return perform(EndSplit, workload, why, as_json, consumer=consumer)
+        return perform(actions.EndSplit, workload, why, as_json, consumer=consumer)
     if percent is not None:
         of = {"percent": percent, "consumer": consumer or ""}
-        return perform(SetSplit, workload, why, as_json, **of)
+        return perform(actions.SetSplit, workload, why, as_json, **of)
     if consumer is not None:
         raise WrongUsage("say --percent, or --end")
     with transaction() as (connection, _):
@@ -162,13 +153,13 @@ def rollout(
         case "approve" | "decline":
             return _answer(workload, {do: True, "who": who, "why": why}, as_json)
         case "hold":
-            return perform(HoldRollout, workload, why, as_json)
+            return perform(actions.HoldRollout, workload, why, as_json)
         case "promote":
-            return perform(PromoteRollout, workload, why, as_json)
+            return perform(actions.PromoteRollout, workload, why, as_json)
         case "extend":
-            return perform(ExtendRollout, workload, why, as_json, hours=hours)
+            return perform(actions.ExtendRollout, workload, why, as_json, hours=hours)
         case "abort":
-            ended = perform(AbortRollout, workload, why, as_json)
+            ended = perform(actions.AbortRollout, workload, why, as_json)
             _cancel_run_of(workload, f"aborted by {who}")
             return ended
         case "watch":

@@ -9,15 +9,7 @@ from typing import Any
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from lanes.advice.evidence import (
-    LONGEST_S,
-    MIN_BILLED,
-    ConsumerDecay,
-    ConsumerUse,
-    Criterion,
-    Leaning,
-    Pattern,
-)
+from lanes.advice import evidence
 from lanes.advice.plans import BreakEven, Plan, Sensitivity
 from lanes.advice.proposals import ProposalFigures
 from lanes.advice.recommendation import Advice, LaneCost
@@ -107,7 +99,7 @@ def plans(advice: Advice) -> str:
     def bar(name: str, plan: Plan, color: str) -> charts.Bar:
         return charts.Bar(name, plan.paid_usd, dollars(plan.paid_usd), color)
 
-    colors = {Pattern.REALTIME: REALTIME, Pattern.BATCH: BATCH}
+    colors = {evidence.Pattern.REALTIME: REALTIME, evidence.Pattern.BATCH: BATCH}
     shown = [] if advice.now is None else [bar("as it is", advice.now, NEUTRAL)]
     for each in advice.plans:
         shown.append(bar(plan_name(advice, each), each, colors.get(each.pattern, INK)))
@@ -184,11 +176,11 @@ def _signed(amount: Decimal) -> str:
 
 MOST_ROWS = 20
 MARKS = {
-    Leaning.REALTIME: "🔵 for real-time",
-    Leaning.BATCH: "🟢 for batch",
-    Leaning.HYBRID: "🔵🟢 for hybrid",
-    Leaning.LAMBDA: "🔵🟢 for lambda",
-    Leaning.UNKNOWN: "⏳ not enough data",
+    evidence.Leaning.REALTIME: "🔵 for real-time",
+    evidence.Leaning.BATCH: "🟢 for batch",
+    evidence.Leaning.HYBRID: "🔵🟢 for hybrid",
+    evidence.Leaning.LAMBDA: "🔵🟢 for lambda",
+    evidence.Leaning.UNKNOWN: "⏳ not enough data",
 }
 SAVED = (
     "All parts add up to the whole. Shared tokens are estimated from instructions and schema; "
@@ -259,7 +251,7 @@ def _of_version(advice: Advice) -> list[str]:
         "and the savings cannot be split by version."
     )
     if any(each.basis == "estimated" for each in advice.lanes):
-        said += f" Prices are estimates: a lane needs {MIN_BILLED} billed answers of this version."
+        said += f" Prices are estimates: a lane needs {evidence.MIN_BILLED} billed answers of this version."
     return [said]
 
 
@@ -282,7 +274,7 @@ def _parts(advice: Advice) -> list[Part]:
     ]
 
 
-def _criteria(found: Sequence[Criterion]) -> Table[Criterion]:
+def _criteria(found: Sequence[evidence.Criterion]) -> Table[evidence.Criterion]:
     return Table(
         "Criteria",
         found,
@@ -380,7 +372,7 @@ def _cases(found: Sequence[Sensitivity]) -> Table[Sensitivity]:
     )
 
 
-def _decays(advice: Advice) -> Table[ConsumerDecay]:
+def _decays(advice: Advice) -> Table[evidence.ConsumerDecay]:
     batch_s = advice.evidence.batch_expected_s if advice.evidence else 0.0
     return Table(
         "How fast answers lose their value",
@@ -399,11 +391,11 @@ def _decays(advice: Advice) -> Table[ConsumerDecay]:
     )
 
 
-def _low(of: ConsumerDecay) -> str:
+def _low(of: evidence.ConsumerDecay) -> str:
     return seconds(of.decay.low_s)
 
 
-def _high(of: ConsumerDecay) -> str:
+def _high(of: evidence.ConsumerDecay) -> str:
     return seconds(of.decay.high_s)
 
 
@@ -412,11 +404,11 @@ def _half_life(advice: Advice) -> str:
     of = advice.decay
     if of is None:
         return ""
-    written = f"half_life_s: {min(max(1, round(of.half_life_s)), LONGEST_S)}"
+    written = f"half_life_s: {min(max(1, round(of.half_life_s)), evidence.LONGEST_S)}"
     return f"For all consumers together: {written}, with {of.said}. Lanes weighs waiting by it once value_usd is stated."
 
 
-def _consumers(movable: Sequence[ConsumerUse]) -> Table[ConsumerUse]:
+def _consumers(movable: Sequence[evidence.ConsumerUse]) -> Table[evidence.ConsumerUse]:
     return Table(
         "Consumers who do not read at once",
         movable,

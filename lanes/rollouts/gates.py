@@ -47,23 +47,7 @@ from typing import TYPE_CHECKING, Annotated, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from lanes.statistics.differences import (
-    PairedShares,
-    difference_bounds,
-    is_larger,
-    is_smaller,
-    observed,
-)
-from lanes.statistics.shares import (
-    NOTHING,
-    SampleShare,
-    bounds,
-    capped_bounds,
-    excess_bounds,
-    is_above,
-    is_below,
-    saving_bounds,
-)
+from lanes.statistics import differences, shares
 from lanes.units import share
 from lanes.words import Lane, Verdict
 
@@ -207,25 +191,25 @@ class Measurement:
     doubtful: int = 0
     other: "Measurement | None" = None
     costs: Sequence[float] = ()
-    pairs: PairedShares | None = None
+    pairs: differences.PairedShares | None = None
     called: str = "the other lane"  # the side that `other` measures, as sentences call it
     strata: "Sequence[Measurement]" = ()
     workload: str = "WORKLOAD"  # for what may be done about too few labels
 
     @property
-    def seen(self) -> SampleShare:
+    def seen(self) -> shares.SampleShare:
         """The share of samples on the wrong side."""
-        return SampleShare(self.wrong, self.samples)
+        return shares.SampleShare(self.wrong, self.samples)
 
     @property
-    def doubted(self) -> SampleShare:
+    def doubted(self) -> shares.SampleShare:
         """The same if every item in doubt were wrong."""
-        return SampleShare(self.wrong + self.doubtful, self.samples + self.doubtful)
+        return shares.SampleShare(self.wrong + self.doubtful, self.samples + self.doubtful)
 
     @property
-    def trusted(self) -> SampleShare:
+    def trusted(self) -> shares.SampleShare:
         """The same if every item in doubt were right."""
-        return SampleShare(self.wrong, self.samples + self.doubtful)
+        return shares.SampleShare(self.wrong, self.samples + self.doubtful)
 
     @property
     def sides(self) -> "list[tuple[Measurement, Measurement]]":
@@ -236,7 +220,11 @@ class Measurement:
     def excess(self) -> float | None:
         """By how much the share of wrong samples is larger than on the other lane; None unless both have samples."""
         sides = [(here.seen, other.seen) for here, other in self.sides]
-        return observed(sides) if sides and all(each.samples for each in chain(*sides)) else None
+        return (
+            differences.observed(sides)
+            if sides and all(each.samples for each in chain(*sides))
+            else None
+        )
 
 
 def combined(steps: Sequence[Measurement]) -> Measurement:
@@ -303,7 +291,7 @@ class Figures:
 
     answered: int
     measurements: list[Measurement]
-    moved: SampleShare = NOTHING
+    moved: shares.SampleShare = shares.NOTHING
     whole: Sequence[Measurement] = ()
 
 
@@ -326,13 +314,13 @@ def judge(gate: Gate, measured: Measurement, *, alpha: float) -> Judgement:
     if other is not None:
         return _compared(gate, measured, other, alpha=alpha)
     seen = measured.seen
-    low, high = between = bounds(seen, alpha=alpha)
+    low, high = between = shares.bounds(seen, alpha=alpha)
     ruled = partial(Judgement, gate, measured, between=between)
     if measured.value is None or measured.samples < gate.at_least:
         return ruled(Verdict.INCONCLUSIVE, _too_few(gate, measured, None))
     said = f"{shown(gate.measure, measured.value)} of {measured.samples:,} samples, {_limit(gate)}"
     surely = f"are on the wrong side, with {confidence(alpha)} confidence at every look"
-    if is_above(seen, gate.tolerated, alpha=alpha):
+    if shares.is_above(seen, gate.tolerated, alpha=alpha):
         return ruled(Verdict.FAILED, f"{said}; at least {share(low)} {surely}")
     if gate.keeps(measured.value) and _surely_keeps(gate, measured.doubted, alpha=alpha):
         return ruled(Verdict.PASSED, f"{said}; at most {share(high)} {surely}")
@@ -368,10 +356,10 @@ def _compared(gate: Gate, measured: Measurement, other: Measurement, *, alpha: f
         is_worse, is_kept = low > gate.limit, high < gate.limit
     else:
         *before, now = [(here.seen, there.seen) for here, there in measured.sides]
-        low, high = between = difference_bounds(*now, alpha=alpha, before=before)
-        is_worse = is_larger(*now, by=gate.limit, alpha=alpha, before=before)
+        low, high = between = differences.difference_bounds(*now, alpha=alpha, before=before)
+        is_worse = differences.is_larger(*now, by=gate.limit, alpha=alpha, before=before)
         *before, now = [(here.doubted, there.trusted) for here, there in measured.sides]
-        is_kept = is_smaller(*now, by=gate.limit, alpha=alpha, before=before)
+        is_kept = differences.is_smaller(*now, by=gate.limit, alpha=alpha, before=before)
     ruled = partial(Judgement, gate, measured, between=between)
     if measured.value is None or other.value is None or _fewest(measured, other) < gate.at_least:
         return ruled(Verdict.INCONCLUSIVE, _too_few(gate, measured, other))
@@ -399,13 +387,13 @@ def _of_means(
 ) -> Judgement:
     if other is None:
         end = MOST_TIMES * gate.limit
-        low, high = between = capped_bounds(measured.costs, end, alpha=alpha)
+        low, high = between = shares.capped_bounds(measured.costs, end, alpha=alpha)
     elif not measured.strata:
         sides = measured.costs, other.costs
-        low, high = between = saving_bounds(*sides, MOST_TIMES, alpha=alpha)
+        low, high = between = shares.saving_bounds(*sides, MOST_TIMES, alpha=alpha)
     else:
         steps = [(here.costs, there.costs) for here, there in measured.sides]
-        excess = excess_bounds(steps, 1 - gate.limit, MOST_TIMES, alpha=alpha)
+        excess = shares.excess_bounds(steps, 1 - gate.limit, MOST_TIMES, alpha=alpha)
         high, low = (gate.limit - each / (other.value or math.inf) for each in excess)
         between = low, high
     ruled = partial(Judgement, gate, measured, between=between)
@@ -449,9 +437,9 @@ def points(difference: float) -> str:
     return f"{100 * difference:.1f} points"
 
 
-def _surely_keeps(gate: Gate, seen: SampleShare, *, alpha: float) -> bool:
+def _surely_keeps(gate: Gate, seen: shares.SampleShare, *, alpha: float) -> bool:
     """Return whether surely no more than what is tolerated is wrong; a gate that tolerates everything always does."""
-    return gate.tolerated >= 1 or is_below(seen, gate.tolerated, alpha=alpha)
+    return gate.tolerated >= 1 or shares.is_below(seen, gate.tolerated, alpha=alpha)
 
 
 def longest_out(spec: "Spec", lane: Lane) -> timedelta:

@@ -19,17 +19,11 @@ from pydantic import (
 
 from lanes.ids import VersionId
 from lanes.words import BLOCK, Announces, Lane, Mode, PackScope
-from lanes.workload import prices
+from lanes.workload import prices, schemas
 from lanes.workload.answer_check import AnswerCheck, check_affordable, check_size
 from lanes.workload.context import STORED, Context
 from lanes.workload.form import Form, Promises
 from lanes.workload.rules import OF_ANSWERS, VARIABLES, Rule, RulePair
-from lanes.workload.schemas import (
-    check_askable,
-    check_input_price,
-    check_input_schema,
-    check_output_schema,
-)
 from lanes.workload.window import TIME_OF_DAY, Window, zone_of
 
 ARCHIVED_DAYS = 32  # the least: budgets count a whole month, and the provider keeps results of batches for 29 days
@@ -291,9 +285,9 @@ class Spec(BaseModel):
     def _is_an_object_schema(cls, schema: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
         if info.context is not STORED:
             check_size(schema)
-        check_output_schema(schema)
+        schemas.check_output_schema(schema)
         if info.context is not STORED:
-            check_askable(schema)
+            schemas.check_askable(schema)
             check_affordable(schema)
         return schema
 
@@ -303,9 +297,9 @@ class Spec(BaseModel):
         if schema and info.context is not STORED:
             check_size(schema)
         if schema:
-            check_input_schema(schema)
+            schemas.check_input_schema(schema)
         if schema and info.context is not STORED:
-            check_input_price(schema)
+            schemas.check_input_price(schema)
         return schema
 
     @field_validator("urgent_when", "batch_when")
