@@ -15,8 +15,8 @@ from urllib.parse import quote
 import httpx2
 
 from lanes import json_data
-from lanes.provider.client import failed
 from lanes.provider.errors import Action, CallFailed
+from lanes.provider.transport import failed
 
 if TYPE_CHECKING:
     from anthropic import AsyncAnthropic, RequestOptions

@@ -14,10 +14,10 @@ import httpx2
 from lanes import json_data
 from lanes.errors import LanesError
 from lanes.provider.batches import BATCHES, CUSTOM_ID, batch_failed, retrieve
-from lanes.provider.client import STREAMED, errors
 from lanes.provider.errors import Action, CallFailed, classify
 from lanes.provider.message import MOST_BYTES as LONGEST_LINE
 from lanes.provider.message import UnreadableBill, quoted, read_response
+from lanes.provider.transport import STREAMED, errors
 from lanes.settling.outcome import Judgment, Response
 from lanes.units import counted
 from lanes.words import Outcome

@@ -12,8 +12,9 @@ import pytest
 from anthropic import AsyncAnthropic
 
 from lanes.batch.departure import NotCreated
-from lanes.provider.client import ask, failed
+from lanes.provider.client import ask
 from lanes.provider.errors import FREEZES, Action, CallFailed
+from lanes.provider.transport import failed
 from lanes.realtime.headers import LONGEST_WAIT_S
 from tests.provider.test_results import HOST
 
