@@ -1,4 +1,4 @@
-"""What a worker starts for each run: Prefect's engine, whose packages load in four fifths of the time.
+"""The process that a worker starts for each run: Prefect's engine, whose packages load in four fifths of the time.
 
 `python -m flows --waits` loads what a run of `answer` needs, and then waits for a line that says where its run begins
 (`tasks/worker.py`).

@@ -1,4 +1,4 @@
-"""What the provider says of the bill, and of batches whose create brought no answer: asked now, not at the next sweep."""
+"""Compare the bill, and look for batches whose create brought no answer, now instead of at the next sweep."""
 
 from prefect import flow
 from prefect.logging import get_run_logger

@@ -1,4 +1,4 @@
-"""What packing, caching, the batch discount and routing each saved of what was paid, so that the parts add up exactly.
+"""The savings by packing, caching, the batch discount and routing; the parts add up exactly.
 
 Held against each item alone in one uncached call in real-time, at today's list prices of the real-time lane's model. The steps
 come in one order, and each is counted after those before it, since they multiply: packed calls have less to cache, cached calls

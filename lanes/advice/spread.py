@@ -1,4 +1,4 @@
-"""How surely the figures of an advice are known: 95 % intervals from how the days of the period differed.
+"""The uncertainty of an advice's figures: 95 % intervals from how the days of the period differed.
 
 Method: the jackknife that leaves out one day at a time, with Student's t of one degree of freedom less than there are days. A
 figure theta of n days, theta_i without day i and m their mean: theta +- t * sqrt((n - 1) / n * sum((theta_i - m)^2)).
@@ -20,7 +20,7 @@ from lanes.advice.recommendation import Advice
 
 @dataclass(frozen=True)
 class Interval:
-    """Where the true figure is with 95 % confidence; `high` may be infinite."""
+    """The interval that holds the true figure with 95 % confidence; `high` may be infinite."""
 
     low: float
     high: float

@@ -1,4 +1,4 @@
-"""What the columns of a file seem to hold: its text, its labels, its keys. Read from a bounded sample of its first lines."""
+"""Guesses about the columns of a file: its text, its labels, its keys. Read from a bounded sample of its first lines."""
 
 import re
 from collections import Counter
@@ -42,7 +42,7 @@ Value = tuple[str, Any]  # the type's name beside the value, because True equals
 
 @dataclass
 class InputColumn:
-    """What one column held so far: `counts` of its distinct values, None once they are too many, and some `lines` of each."""
+    """One column so far: `counts` of its distinct values, None once they are too many, and some `lines` of each."""
 
     name: str
     filled: int = 0
@@ -182,7 +182,7 @@ def _add(sample: Sample, row: Mapping[str, Any]) -> None:
 
 @dataclass(frozen=True)
 class Proposal:
-    """How a file's lines could be sent, and what could be asked of them.
+    """A way to send a file's lines, and the question to ask about them.
 
     `field`, `label`, `key` and `occurred_at` are columns as `lanes submit` names them; without `field`, a whole line is an
     input. `sent` are the columns that the model sees, `labels` what is known to be right, by field of the answer.

@@ -1,4 +1,4 @@
-"""How commands run and answer: on the database, with one sentence for an error, in text, JSON or rows."""
+"""The frame of commands: they run on the database, answer in text, JSON or rows, and say errors in one sentence."""
 
 import getpass
 import json

@@ -100,7 +100,7 @@ class Assessment:
 
     @property
     def severity(self) -> Severity:
-        """How much the breach matters: critical if it burns fast, or from the promise's multiple of the limit on."""
+        """The severity of the breach: critical if it burns fast, or from the promise's multiple of the limit on."""
         terms = TERMS[self.promise]
         multiple = terms.critical_at
         critical = multiple == 0 or (self.limit > 0 and self.value >= self.limit * multiple)

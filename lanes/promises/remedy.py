@@ -1,4 +1,4 @@
-"""What to do about an incident: commands to copy, and the form to open."""
+"""Remedies for an incident: commands to copy, and the form to open."""
 
 import shlex
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""Which early answers of a Lambda workload get their second pass: all, a uniform sample, or those that fail a check.
+"""The early answers of a Lambda workload that get their second pass: all, a uniform sample, or those that fail a check.
 
 The sample is drawn by a hash of the item's key, so no answer decides whether it is checked. A class of answers is only sampled
 once two bounds hold, each at every look (`lanes.statistics.shares`):

@@ -1,4 +1,4 @@
-"""How questions become the parameters of one Messages request, on both lanes alike.
+"""The parameters of one Messages request, made from questions, for both lanes alike.
 
 Fences mark where an item, a part of its context, or a field begins and ends; no input closes its own fence or opens another.
 """

@@ -1,4 +1,4 @@
-"""When a drain stays, and when more of them are needed. Pure: the drain tells what it sees."""
+"""The rules for when a drain stays, and when more drains are needed. Pure: the drain passes in what it sees."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta

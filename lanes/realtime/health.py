@@ -1,4 +1,4 @@
-"""Whose fault a failed call is, and how a model that answers no calls rests.
+"""The blame for failed calls, and the rests of a model that answers none.
 
 A fault (a timeout, a 5xx, a reset) is an item's only when the model demonstrably answers others: some call of it was
 answered within the last minute, and no other item's call has faulted since. Every other fault is the provider's. No item

@@ -1,4 +1,4 @@
-"""How many calls may be in flight, for how long each may take, and for how long its work is claimed.
+"""The number of calls that may be in flight, their longest time, and the length of their claims.
 
 There are as many places as the length of the calls needs, and fewer when the provider says so.
 """
@@ -53,7 +53,7 @@ class Places(Limiter):
 
     @property
     def ahead(self) -> int:
-        """How many calls are claimed beyond the places, so that a call that ends is followed at once.
+        """The calls to claim beyond the places, so that a call that ends is followed at once.
 
         As many as end during a claim. None of long calls: their work may meanwhile find a place in another drain.
         """

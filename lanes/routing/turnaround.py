@@ -1,4 +1,4 @@
-"""How long batches take until their answers are here, learned from our own: the source of every stated probability.
+"""The turnaround of batches, learned from our own: the source of every stated probability.
 
 Kaplan-Meier with a weak prior (Susarla and Van Ryzin, 1976), on a grid: a batch that is out, expired or was cancelled says only
 that it took longer. A batch counts by its items and its age. Batches from before a change at the provider are forgotten, and

@@ -1,6 +1,6 @@
-"""How each component of a stand is at this moment.
+"""The state of each component of a stand at this moment.
 
-What a question needs is loaded when it is asked: where nothing was ever put up, nothing is.
+Modules are imported when a question needs them: without a stand, none is.
 """
 
 from concurrent.futures import ThreadPoolExecutor

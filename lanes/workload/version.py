@@ -31,7 +31,7 @@ NAME = re.compile(r"[a-z][a-z0-9-]{0,62}")
 
 
 class SecondPass(Form):
-    """Which early answers of a Lambda workload get their authoritative pass; without `risk` and a check, all of them do.
+    """The early answers of a Lambda workload that get their authoritative pass; without `risk` and a check, all of them do.
 
     An answer that fails the check always gets it. The others get it until answers of their class have surely been good
     enough for `risk`, or not at all where only a check is stated; then a uniform sample of them gets it.

@@ -1,4 +1,4 @@
-"""Which waiting batch work its budgets can pay for, and what a batch of it may cost at most."""
+"""The waiting batch work that its budgets can pay for, and the most that a batch of it may cost."""
 
 from bisect import bisect_left
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence

@@ -1,4 +1,4 @@
-"""What a second look reads and moves: due items of the batch lane, and the end of the real-time lane's queue.
+"""The queries of a second look: due items of the batch lane, and the end of the real-time lane's queue.
 
 Real time takes over items that would be late; work that real time cannot serve now leaves for the batch lane.
 """

@@ -136,7 +136,7 @@ class Faults:
 
 
 def _items(text: str | bytes | bytearray) -> int:
-    """How many items a message holds as a pack; 0 where it is none."""
+    """Return the number of items that a message holds as a pack; 0 if it is none."""
     return text.count("<item id=") if isinstance(text, str) else text.count(b"<item id=")
 
 

@@ -104,7 +104,7 @@ def address(listener: socket.socket) -> str:
 
 
 def configured(app: Application) -> uvicorn.Config:
-    """How an application is served: no header and no line of a log that is not its own."""
+    """Return the settings of the server: no header and no line of a log that is not the application's own."""
     return uvicorn.Config(
         app,
         http=_Protocol,
