@@ -37,8 +37,8 @@ from lanes.slack.messenger import DeliveryError, MessagePlace, Messenger
 from lanes.slack.wording import IncidentPages, SlackMessage, message, reminder
 from lanes.store import incidents
 from lanes.store.database import Database
-from lanes.store.promises import briefings, slack_notes, slack_posts
-from lanes.store.promises.slack_notes import SlackNote
+from lanes.store.promises import briefings, slack_outbox
+from lanes.store.promises.slack_outbox import SlackNote
 from lanes.store.report import digests
 from lanes.store.rollouts import rollouts
 from lanes.store.settling import jobs
@@ -117,16 +117,20 @@ async def deliver_posts(db: Database) -> int:
     now = await db.now()
     day = now.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
     at = day + timedelta(hours=Settings.read().digest_hour)
-    digest_due = now >= at and await db.run(slack_notes.awaits_digest, day)
-    looks = (slack_posts.due_reminders, slack_notes.due, partial(slack_posts.due, edits=True))
+    digest_due = now >= at and await db.run(slack_outbox.awaits_digest, day)
+    looks = (
+        slack_outbox.due_reminders,
+        slack_outbox.due_notes,
+        partial(slack_outbox.due, edits=True),
+    )
     if not digest_due and not any([await db.run(look, now=now) for look in looks]):
         return 0
     messenger = await _messenger()
     if messenger is None:
-        await db.run(slack_posts.drop_untold)
-        await db.run(slack_notes.drop, keep_digests=False)
+        await db.run(slack_outbox.drop_untold)
+        await db.run(slack_outbox.drop_notes, keep_digests=False)
         if digest_due:
-            await db.run(slack_notes.add, None, day=day.date(), now=now)
+            await db.run(slack_outbox.add_note, None, day=day.date(), now=now)
         return 0
     ui_url = str(get_current_settings().ui_url or "http://127.0.0.1:4200")
     told = await tell(db, messenger, ui_url=ui_url)
@@ -143,31 +147,31 @@ async def _write_digest(db: Database, messenger: Messenger, at: datetime, ui_url
         told = digest.parts(await run(digests.take, since=at - timedelta(days=1), now=run.now))
         said = threads.digest(told, at.date(), ui_url=ui_url).content
         where = {"channel": messenger.channel_of(Severity.DIGEST), "day": at.date()}
-        await run(slack_notes.add, said, **where, now=run.now)
+        await run(slack_outbox.add_note, said, **where, now=run.now)
 
 
 async def remind(db: Database, *, ui_url: str) -> None:
     """Let people be told again, in the thread, of what waits for them; a webhook posts what a person no longer handles."""
     now = await db.now()
-    for each in await db.run(slack_posts.due_reminders, now=now):
+    for each in await db.run(slack_outbox.due_reminders, now=now):
         run_id = await db.run(rollouts.newest_run_of, each.incident.workload)
         said = threads.reply(each.incident, IncidentNews.AGAIN)
         if each.incident.promise == Promise.APPROVAL_WAITS:
             said = reminder(each.incident, now, ui_url=ui_url, run_id=run_id)
         async with db.transaction() as run:
-            await run(slack_posts.reminded, each.incident.id, now=run.now)
+            await run(slack_outbox.reminded, each.incident.id, now=run.now)
             if each.ts is None:
-                await run(slack_posts.forget, each.incident.id)
+                await run(slack_outbox.forget, each.incident.id)
             else:
                 thread = {"channel": each.channel, "thread_ts": each.ts}
-                await run(slack_notes.add, said.content, **thread, now=run.now)
+                await run(slack_outbox.add_note, said.content, **thread, now=run.now)
 
 
 async def send(db: Database, messenger: Messenger, *, ui_url: str) -> int:
     """Send replies, messages of rollouts and jobs, and digests as far as Slack accepts them; return how many."""
-    due = await db.run(slack_notes.due, now=await db.now())
+    due = await db.run(slack_outbox.due_notes, now=await db.now())
     if not messenger.edits:
-        await db.run(slack_notes.drop, keep_digests=True)
+        await db.run(slack_outbox.drop_notes, keep_digests=True)
     return await _as_far_as_taken(_send_note(db, messenger, note, ui_url) for note in due)
 
 
@@ -190,7 +194,7 @@ async def _send_note(db: Database, messenger: Messenger, note: SlackNote, ui_url
         DeliveryError: it waits in the outbox.
     """
     async with db.transaction() as run:
-        if (lease := await run(slack_notes.begin, note, now=run.now)) is None:
+        if (lease := await run(slack_outbox.begin_note, note, now=run.now)) is None:
             return False
         of = None if note.rollout_id is None else await run(rollouts.find, note.rollout_id)
         job = None if note.job_id is None else await run(jobs.status, note.job_id, now=run.now)
@@ -207,23 +211,23 @@ async def _send_note(db: Database, messenger: Messenger, note: SlackNote, ui_url
         again = delay_after(note.attempts + 1, retry_after_s=problem.retry_after_s)
         async with db.transaction() as run:
             tried = {"unsure": problem.maybe and note.ts is None, "next_try_at": run.now + again}
-            await run(slack_notes.not_sent, note, str(problem), **tried)
+            await run(slack_outbox.note_not_sent, note, str(problem), **tried)
             if problem.gone:
-                await run(slack_notes.record_gone, note)
+                await run(slack_outbox.note_gone, note)
         raise
     async with db.transaction() as run:
         if of is None and job is None:
-            await run(slack_notes.sent, note)
+            await run(slack_outbox.note_sent, note)
             return True
         at = {"channel": place.channel, "ts": place.ts, "ended_at": job and job.done_at}
-        news = await run(slack_notes.shown, note, **at, lease=lease)
+        news = await run(slack_outbox.note_shown, note, **at, lease=lease)
         replies = [threads.rollout_reply(of, each, ui_url=ui_url) for each in news if of]
         is_in_thread = place.ts is not None and (note.ts is not None or note.unsure)
         if job and job.done_at not in (None, note.ended_at) and is_in_thread:
             replies.append(threads.job_reply(job, run.now))
         for each in replies:
             thread = {"channel": place.channel, "thread_ts": place.ts}
-            await run(slack_notes.add, each.content, **thread, now=run.now)
+            await run(slack_outbox.add_note, each.content, **thread, now=run.now)
     return True
 
 
@@ -259,7 +263,7 @@ async def tell(
     """
     async with Finder(limits) as finder:
         briefer = Briefer(db, finder)
-        due = await db.run(slack_posts.due, edits=messenger.edits, now=await db.now())
+        due = await db.run(slack_outbox.due, edits=messenger.edits, now=await db.now())
         return await _as_far_as_taken(
             _tell_of(db, messenger, briefer, post, ui_url) for post in due
         )
@@ -278,13 +282,15 @@ async def _tell_of(
         if move is SlackStep.NOTHING:
             return False
         severity = post.incident.severity if move is SlackStep.POST else None
-        if not await run(slack_posts.begin, post.incident.id, posts=severity, now=run.now):
+        if not await run(slack_outbox.begin, post.incident.id, posts=severity, now=run.now):
             return False
     try:
         if move is SlackStep.POST and post.unsure and await _was_posted(db, messenger, post):
             return False
         if post.posted_state is None and post.incident.is_silent(now):
-            await db.run(slack_posts.not_told, post.incident.id, None, maybe=False, next_try_at=now)
+            await db.run(
+                slack_outbox.not_told, post.incident.id, None, maybe=False, next_try_at=now
+            )
             return False
         place = await _send(messenger, move, post, await briefer.brief(post.incident), ui_url)
     except DeliveryError as problem:
@@ -292,16 +298,16 @@ async def _tell_of(
         raise
     at, posted = {"channel": place.channel, "ts": place.ts}, move is SlackStep.POST
     async with db.transaction() as run:
-        await run(slack_posts.record_posted, post.incident, **at, posted=posted, now=run.now)
+        await run(slack_outbox.told, post.incident, **at, posted=posted, now=run.now)
         news = None if posted else news_of(post, run.now)
         if news is not None:
             said = threads.reply(post.incident, news).content
             thread = {"channel": place.channel, "thread_ts": place.ts}
-            await run(slack_notes.add, said, **thread, now=run.now)
+            await run(slack_outbox.add_note, said, **thread, now=run.now)
         where = messenger.channel_of(post.incident.severity)
         if news is IncidentNews.WORSE and where != messenger.channel_of(post.posted_severity):
             said = threads.pointer(post.incident, place.channel).content
-            await run(slack_notes.add, said, channel=where, now=run.now)
+            await run(slack_outbox.add_note, said, channel=where, now=run.now)
     return True
 
 
@@ -317,12 +323,12 @@ async def _was_posted(db: Database, messenger: Messenger, post: SlackPost) -> bo
     """Return whether a post without an answer arrived; if so, its message is ours again."""
     named = map(messenger.channel_of, (post.posted_severity, None))
     since, what = post.incident.opened_at - LOOKS_BACK, f"incident {post.incident.id}"
-    for channel in dict.fromkeys([*await db.run(slack_posts.channels), *named]):
+    for channel in dict.fromkeys([*await db.run(slack_outbox.channels), *named]):
         where = MessagePlace(channel)
         if place := await _found(messenger, post.incident.uid, where, since, what):
             async with db.transaction() as run:
                 at = {"channel": place.channel, "ts": place.ts}
-                await run(slack_posts.found, post.incident.id, **at, now=run.now)
+                await run(slack_outbox.found, post.incident.id, **at, now=run.now)
             return True
     return False
 
@@ -361,8 +367,8 @@ async def _not_told(db: Database, move: SlackStep, post: SlackPost, problem: Del
     unsure = problem.maybe and move is SlackStep.POST
     async with db.transaction() as run:
         if move is SlackStep.EDIT and problem.gone:
-            await run(slack_posts.forget, post.incident.id)
+            await run(slack_outbox.forget, post.incident.id)
         again = run.now + delay_after(attempts, retry_after_s=problem.retry_after_s)
         await run(
-            slack_posts.not_told, post.incident.id, str(problem), maybe=unsure, next_try_at=again
+            slack_outbox.not_told, post.incident.id, str(problem), maybe=unsure, next_try_at=again
         )

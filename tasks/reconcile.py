@@ -22,7 +22,7 @@ from lanes.provider.results import RequestResult, ResultsCut, ResultsGone, resul
 from lanes.settling.outcome import Response
 from lanes.store.batch import batches, doubts, orphans
 from lanes.store.batch.orphans import Orphan
-from lanes.store.money import bill as ledger
+from lanes.store.money import ledger
 from lanes.store.routing import turnarounds
 from lanes.store.signals import Role, RoleLock
 from lanes.store.workload.accounts import last_change
@@ -293,7 +293,7 @@ async def compare_bill(at: Connections) -> list[str]:
             f"the bill{whose} of {(until - since).days} days until {until:%Y-%m-%d} agrees with the ledger"
         ]
     complete = len(found) == len(compared)
-    await at.db.run(ledger.record, found, complete=complete, now=now)
+    await at.db.run(ledger.record_differences, found, complete=complete, now=now)
     return told
 
 
@@ -318,7 +318,7 @@ async def _differences(
     assert of.admin_key is not None
     keys = of.admin_key.get_secret_value(), of.api_key.get_secret_value()
     billed = await bill.read(of.base_url, keys, login, since, until, width)
-    known = await at.db.run(ledger.ledger, at.name, since, until, width)
+    known = await at.db.run(ledger.billed_in_periods, at.name, since, until, width)
     return compare(known, billed)
 
 
@@ -328,5 +328,5 @@ async def _with_requests(
     day, *row = of.of
     within = [h.of.at for h in hours if [*h.of[1:]] == row and day <= h.of.at < day + DAY]
     named = [f"from {each:%H:%M}" for each in within]
-    named += await at.db.run(ledger.examples, at.name, of, DAY)
+    named += await at.db.run(ledger.missing_examples, at.name, of, DAY)
     return replace(of, said=f"{of.said} ({', '.join(named)})") if named else of

@@ -20,7 +20,7 @@ from lanes.realtime.state import DrainState
 from lanes.routing.capacity import learn
 from lanes.store.database import Database, Run
 from lanes.store.money import caching, sharing
-from lanes.store.realtime import call_waits, circuits, limits, outages
+from lanes.store.realtime import call_waits, circuits, load, outages
 from lanes.store.signals import Role, holders
 from lanes.words import Lane
 from lanes.workload.version import Version
@@ -60,7 +60,7 @@ class LimitSharing:
                 waits[name, WaitReason.TURN] = consumers
             if waits:
                 await run(call_waits.report, waits, now=run.now)
-            newest = await run(limits.exchange, self._at.provider.account, news, now=run.now)
+            newest = await run(load.exchange_limits, self._at.provider.account, news, now=run.now)
             if self._rounds % COUNT_DRAINS_EVERY == 0:
                 drains = await run(holders, Role.DRAIN)
         self._rounds += 1
@@ -72,7 +72,7 @@ async def learn_needs(at: Connections, state: DrainState) -> events.Event:
     """Learn what calls took recently, for the workloads that this drain asks."""
     now, found = await at.db.now(), {}
     for version in state.rates.needs.versions:
-        seen = await at.db.look(limits.tries, version.workload, now=now)
+        seen = await at.db.look(load.measured_tries, version.workload, now=now)
         found[version.workload] = learn(version.spec, seen)
     return events.EstimatesLearned(predictions=found)
 

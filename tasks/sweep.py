@@ -26,7 +26,7 @@ from lanes.store.database import Database
 from lanes.store.doors import items, unrouted
 from lanes.store.figures import folding, quality
 from lanes.store.money import budgets, sharing
-from lanes.store.promises import slack_notes
+from lanes.store.promises import slack_outbox
 from lanes.store.realtime import load, outages
 from lanes.store.realtime.load import call_for_drain
 from lanes.store.replays import promotions, replays
@@ -319,7 +319,7 @@ async def finish_jobs(
     async with db.transaction() as run:
         done = await run(jobs.finish, now=now)
         for each in done:
-            await run(slack_notes.tell_job, each, now=now)
+            await run(slack_outbox.tell_job, each, now=now)
     _show(done, background, pages, now)
 
 
@@ -330,7 +330,7 @@ async def show_jobs(
     async with db.transaction() as run:
         open_ones = await run(jobs.unfinished, most=SHOWN_JOBS, now=now)
         for each in open_ones:
-            await run(slack_notes.tell_job, each, now=now)
+            await run(slack_outbox.tell_job, each, now=now)
     _show(open_ones, background, pages, now)
 
 

@@ -22,7 +22,7 @@ from lanes.settings import Settings
 from lanes.slack.wording import trial
 from lanes.stand.whereabouts import stand_info
 from lanes.store import incidents
-from lanes.store.promises import slack_posts
+from lanes.store.promises import slack_outbox
 from lanes.text import plain
 from lanes.units import MISSING, clock, seconds
 from lanes.words import Signature
@@ -69,7 +69,7 @@ def alerts(
         return _handle(do, number, until, why, as_json)
     with running.transaction() as (connection, now):
         states = tuple(IncidentState) if all else (IncidentState.OPEN,)
-        found, untold = incidents.listed(connection, states=states), slack_posts.untold(connection)
+        found, untold = incidents.listed(connection, states=states), slack_outbox.untold(connection)
     if test:
         _test(now, as_json)
     elif as_json:

@@ -7,7 +7,7 @@ import pytest
 from anthropic_standin.testing import Endpoint
 from lanes.realtime.limiter import Pack
 from lanes.routing.capacity import LimitKind
-from lanes.store.realtime import limits
+from lanes.store.realtime import load
 from lanes.words import Lane
 from tasks.connections import Connections
 from tasks.drain import Drain, drain
@@ -136,7 +136,7 @@ async def test_what_calls_took_is_learned_for_the_next(
         await until_answered(opened, sender, 25)
         await opened.main.learn_needs()
         (version,) = opened.main.state.rates.needs.versions
-        seen = await at.db.look(limits.tries, "letters", now=await at.db.now())
+        seen = await at.db.look(load.measured_tries, "letters", now=await at.db.now())
         assert len(seen) == 25
         predicted = opened.main.state.rates.needs.of(Pack(version, [claimed(1, version)], NOON))
         assert 0 < predicted.input < 400  # the frame that is assumed of what nobody saw

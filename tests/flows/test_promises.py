@@ -19,7 +19,7 @@ from lanes.standing import runs
 from lanes.store import incidents
 from lanes.store.database import Database
 from lanes.store.promises import briefings
-from lanes.store.promises.slack_posts import MOST
+from lanes.store.promises.slack_outbox import MOST
 from lanes.words import Lane, Outcome, Verdict
 from tasks import watch
 from tasks.background import closing

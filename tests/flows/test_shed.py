@@ -14,7 +14,7 @@ from lanes.routing.load import Load
 from lanes.routing.shedding import SETTLED
 from lanes.store.database import Database
 from lanes.store.money import budgets
-from lanes.store.realtime import circuits, limits, load
+from lanes.store.realtime import circuits, load
 from lanes.store.routing import second_look
 from lanes.store.workload.accounts import LaneAccount
 from lanes.words import Lane
@@ -86,7 +86,7 @@ async def test_what_does_not_fit_the_providers_limits_leaves_by_what_its_headers
     now = await db.now()
     await db.run(many, patience_s=95, now=now)
     told = Limit(LimitKind.REQUESTS, 6, 0, now + timedelta(minutes=1), now)
-    await db.run(limits.exchange, "acme", {MODEL: [told]}, now=now)
+    await db.run(load.exchange_limits, "acme", {MODEL: [told]}, now=now)
     assert (
         await Shedder(db, "acme").look(await db.run(load.snapshot, LaneAccount("acme"), now=now))
         == 10

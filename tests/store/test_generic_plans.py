@@ -20,7 +20,7 @@ from lanes.store.asking import through
 from lanes.store.batch import batches, doubts
 from lanes.store.figures import due
 from lanes.store.money import sharing
-from lanes.store.promises import recording, slack_posts
+from lanes.store.promises import recording, slack_outbox
 from lanes.store.realtime import circuits, load, outages
 from lanes.store.replays import replays
 from lanes.store.report import facts
@@ -136,10 +136,10 @@ STATEMENTS: dict[str, tuple[Callable[[Connection], Any], str]] = {
         "= 'open'",
     ),
     "what Slack must be told": (
-        lambda c: slack_posts.due(c, edits=True, now=NOON),
+        lambda c: slack_outbox.due(c, edits=True, now=NOON),
         "ix_slack_post_due",
     ),
-    "what Slack was not told": (slack_posts.untold, "DISTINCT FROM 'resolved'"),
+    "what Slack was not told": (slack_outbox.untold, "DISTINCT FROM 'resolved'"),
     "what waits": (lambda c: work.waiting(c, Lane.REALTIME, now=NOON), "ix_work_claimable"),
     "what waits and is urgent": (
         lambda c: work.waiting(c, Lane.REALTIME, now=NOON),

@@ -29,7 +29,7 @@ from lanes.store import incidents
 from lanes.store.asking import through
 from lanes.store.figures import measurements
 from lanes.store.money import budgets
-from lanes.store.promises import slack_posts
+from lanes.store.promises import slack_outbox
 from lanes.store.report import facts
 from lanes.store.settling import decisions
 from lanes.store.workload import workloads
@@ -352,20 +352,18 @@ def test_an_authoritative_pass_that_fails_for_good_is_an_incident_for_an_hour(
 
 def test_the_outbox_of_slack_remembers_a_try_whose_end_is_unknown(connection: Connection) -> None:
     (incident_id,) = incidents.record(connection, [BREACH], now=NOON).opened
-    (post,) = slack_posts.due(connection, edits=True, now=NOON)
+    (post,) = slack_outbox.due(connection, edits=True, now=NOON)
     assert (post.incident.id, post.posted_state, post.unsure) == (incident_id, None, False)
-    slack_posts.begin(connection, incident_id, posts=Severity.WARNING, now=NOON)
-    assert slack_posts.due(connection, edits=True, now=later(seconds=30)) == []
-    (post,) = slack_posts.due(connection, edits=True, now=later(seconds=61))
+    slack_outbox.begin(connection, incident_id, posts=Severity.WARNING, now=NOON)
+    assert slack_outbox.due(connection, edits=True, now=later(seconds=30)) == []
+    (post,) = slack_outbox.due(connection, edits=True, now=later(seconds=61))
     assert (post.unsure, post.attempts) == (True, 1)
-    slack_posts.record_posted(
-        connection, post.incident, channel="C1", ts="1.2", now=later(seconds=61)
-    )
-    assert slack_posts.due(connection, edits=True, now=later(seconds=62)) == []
+    slack_outbox.told(connection, post.incident, channel="C1", ts="1.2", now=later(seconds=61))
+    assert slack_outbox.due(connection, edits=True, now=later(seconds=62)) == []
     (post,) = posts(connection)
     assert (post.ts, post.posted_state, post.unsure) == ("1.2", IncidentState.OPEN, False)
     assert post.posted_severity == Severity.WARNING
-    assert slack_posts.channels(connection) == ["C1"]
+    assert slack_outbox.channels(connection) == ["C1"]
 
 
 CHANGED = (
@@ -395,8 +393,8 @@ SAID = (
 @pytest.mark.slow
 def test_the_outbox_offers_exactly_what_slack_has_to_be_told(connection: Connection) -> None:
     incidents.record(connection, [BREACH], now=NOON)
-    (post,) = slack_posts.due(connection, edits=True, now=NOON)
-    slack_posts.record_posted(connection, post.incident, channel="C1", ts="1.2", now=NOON)
+    (post,) = slack_outbox.due(connection, edits=True, now=NOON)
+    slack_outbox.told(connection, post.incident, channel="C1", ts="1.2", now=NOON)
     for changed, said in itertools.product(CHANGED, SAID):
         with connection.begin_nested() as as_it_was:
             connection.execute(text(f"update lanes.incident set {changed}"))
@@ -404,7 +402,7 @@ def test_the_outbox_offers_exactly_what_slack_has_to_be_told(connection: Connect
             (post,) = posts(connection)
             for edits, minutes in itertools.product((True, False), (4, 5)):
                 now = later(minutes=minutes)
-                offered = slack_posts.due(connection, edits=edits, now=now)
+                offered = slack_outbox.due(connection, edits=edits, now=now)
                 told = next_step(post, edits=edits, now=now) is not SlackStep.NOTHING
                 assert bool(offered) == told, (changed, said, edits, minutes)
             as_it_was.rollback()
@@ -417,14 +415,12 @@ def test_what_changed_first_is_told_first(connection: Connection) -> None:
         )
     told = next(
         each
-        for each in slack_posts.due(connection, edits=True, now=later(hours=1))
+        for each in slack_outbox.due(connection, edits=True, now=later(hours=1))
         if each.incident.id == 2
     )
-    slack_posts.record_posted(
-        connection, told.incident, channel="C1", ts="1.2", now=later(minutes=2)
-    )
+    slack_outbox.told(connection, told.incident, channel="C1", ts="1.2", now=later(minutes=2))
     incidents.record(connection, [replace(KEPT, workload="mended")], now=later(minutes=30))
-    due = slack_posts.due(connection, edits=True, now=later(hours=1))
+    due = slack_outbox.due(connection, edits=True, now=later(hours=1))
     assert [each.incident.workload for each in due] == ["old", "new", "mended"]
 
 
@@ -432,15 +428,15 @@ def test_without_slack_only_incidents_that_go_on_wait_to_be_told(connection: Con
     other = replace(BREACH, workload="bills")
     incidents.record(connection, [BREACH, other], now=NOON)
     incidents.record(connection, [KEPT], now=later(minutes=15))
-    slack_posts.drop_untold(connection)
+    slack_outbox.drop_untold(connection)
     assert [
-        post.incident.workload for post in slack_posts.due(connection, edits=True, now=NOON)
+        post.incident.workload for post in slack_outbox.due(connection, edits=True, now=NOON)
     ] == ["bills"]
 
 
 def posts(connection: Connection) -> list[SlackPost]:
     """Every incident beside what Slack was told of it."""
-    return [slack_posts.read_post(each) for each in connection.execute(slack_posts.all_of_them())]
+    return [slack_outbox.read_post(each) for each in connection.execute(slack_outbox.all_of_them())]
 
 
 def evaluate(connection: Connection, **later_by: float) -> IncidentChanges:

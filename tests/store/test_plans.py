@@ -27,7 +27,7 @@ from lanes.store.doors import emptying, items, unrouted
 from lanes.store.figures import due, measurements
 from lanes.store.money import budgets, caching
 from lanes.store.promises import briefings, causes, recording
-from lanes.store.realtime import limits, load, outages
+from lanes.store.realtime import load, outages
 from lanes.store.replays import promotions, replays
 from lanes.store.report import snapshot
 from lanes.store.report.snapshot import MOST_LABELS
@@ -405,7 +405,7 @@ BIG = ("item", "work", "attempt", "result", "route")
             ),
             1_000,
         ),
-        (lambda c: limits.tries(c, "letters", now=NOON), 4 * limits.MOST_TRIES),
+        (lambda c: load.measured_tries(c, "letters", now=NOON), 4 * load.MOST_TRIES),
         (lambda c: budgets.statuses(c, now=NOON), 0),
         (
             lambda c: c.execute(

@@ -1,28 +1,33 @@
 """The work that waits for a lane: the load that every second look reads, and the backlog that may need another drain.
 
-`lanes.routing.load` says what the load means.
+Part of the load are the provider's limits as drains share them. `lanes.routing.load` says what the load means, and
+`lanes.routing.capacity` what the limits mean.
 """
 
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import ARRAY, Connection, Text, all_, func, literal, select, text
+from sqlalchemy import ARRAY, Connection, Text, all_, func, literal, literal_column, select, text
+from sqlalchemy.dialects.postgresql import insert
 
 from lanes.realtime.pace import items_per_s
-from lanes.routing.capacity import Need, quantile
+from lanes.routing.capacity import Limit, LimitKind, MeasuredTry, Need, quantile
 from lanes.routing.lane_rules import EXPECTED_CALL, LONG_OVERDUE
 from lanes.routing.load import Load, ModelRest, RankedQueue
 from lanes.statistics.figures import Kind
 from lanes.store import outbox, states
 from lanes.store.money import budgets
 from lanes.store.outbox import EventOut
-from lanes.store.realtime import circuits, limits
+from lanes.store.realtime import circuits
 from lanes.store.signals import Role, holders
-from lanes.store.tables import work, workload
+from lanes.store.statements import characters, is_, rows_of
+from lanes.store.tables import attempt, capacity, item, response, work, workload
 from lanes.store.work import claimable
 from lanes.store.workload import accounts, workloads
 from lanes.store.workload.accounts import LaneAccount
-from lanes.words import ANSWERING, Lane
+from lanes.words import ANSWERING, Lane, Outcome
 
 MOST = 20_000  # items of a workload's queue that are counted, the most urgent first
 NEWEST = 200  # tries of a workload whose calls are timed
@@ -30,6 +35,12 @@ TIMED = 20  # tries: of fewer the first ones, which connect, tell little
 USUAL = timedelta(days=1)  # what an item takes is the mean since then
 A_WEEK = timedelta(days=7)
 OF_LATE = timedelta(hours=1)  # calls since then are timed
+MOST_TRIES = 200  # of a workload that are learned from
+TRIED_WITHIN = timedelta(days=1)
+FRESH = timedelta(
+    minutes=5
+)  # an older limit says nothing of what is left: every limit has filled since
+KEY = ("account", "model", "kind")
 # ranks, from now on
 STEPS_MINUTES = (0, 0.5, 1, 2, 3, 5, 7, 10, 15, 20, 30, 45, 60, 120, 240, 480)
 
@@ -93,7 +104,7 @@ def snapshot(connection: Connection, of: LaneAccount, *, now: datetime) -> Load:
     used = connection.execute(text(NEEDS), {"since": now - USUAL})
     needs = {row.workload: Need(row.input, row.output, row.requests) for row in used}
     calls = connection.execute(text(CALLS), {"since": now - OF_LATE, "names": names}).all()
-    known = limits.recent(connection, of.name, since=now - limits.FRESH)
+    known = known_limits(connection, of.name, since=now - FRESH)
     tries = sum(each.tries for each in calls)
     took_s = sum(each.mean_s * each.tries for each in calls)
     mean_s = took_s / tries if tries else EXPECTED_CALL.total_seconds()
@@ -169,3 +180,68 @@ LANE = "lanes.lane.realtime"  # the resource that the event is about
 def call_for_drain(connection: Connection, *, now: datetime, **waiting: int) -> None:
     """Call for a drain after the commit; the event says what is `waiting`, and how much of it."""
     outbox.add(connection, [EventOut(WAITING, LANE, waiting)], now=now)
+
+
+def exchange_limits(
+    connection: Connection, account: str, seen: Mapping[str, Sequence[Limit]], *, now: datetime
+) -> dict[str, list[Limit]]:
+    """Share the limits that this drain saw, unless newer ones are known; return the account's newest limits by model."""
+    rows = [
+        {
+            "account": account,
+            "model": model,
+            "kind": each.kind,
+            "limit_": each.limit,
+            "remaining": int(each.remaining),
+            "reset_at": each.reset_at,
+            "seen_at": each.seen_at,
+        }
+        for model in sorted(seen)
+        for each in sorted(seen[model], key=lambda each: each.kind)
+    ]
+    if rows:
+        given = rows_of(capacity, rows)
+        put = insert(capacity).from_select(list(rows[0]), select(*given.c))
+        newest = {name: put.excluded[name] for name in rows[0] if name not in KEY}
+        older = capacity.c.seen_at < put.excluded.seen_at
+        put = put.on_conflict_do_update(index_elements=KEY, set_=newest, where=older)
+        connection.execute(put)
+    return known_limits(connection, account, since=now - FRESH)
+
+
+def known_limits(
+    connection: Connection, account: str, *, since: datetime
+) -> dict[str, list[Limit]]:
+    """Return an account's limits that were seen since then, by model."""
+    found = defaultdict[str, list[Limit]](list)
+    newest = select(capacity).where(capacity.c.account == account, capacity.c.seen_at >= since)
+    for row in connection.execute(newest.order_by(capacity.c.model, capacity.c.kind)):
+        limit = Limit(LimitKind(row.kind), row.limit_, row.remaining, row.reset_at, row.seen_at)
+        found[row.model].append(limit)
+    return dict(found)
+
+
+def measured_tries(connection: Connection, workload: str, *, now: datetime) -> list[MeasuredTry]:
+    """Return a workload's newest answered real-time tries: at most 200, of the last day."""
+    names = ("item_id", "message_id", "input_tokens", "cache_write_tokens", "output_tokens")
+    # a plan kept for any number takes it for a tenth of all there are
+    newest = (
+        select(*(attempt.c[name] for name in names))
+        .where(attempt.c.workload == workload, is_(attempt.c.lane, Lane.REALTIME))
+        .where(attempt.c.ended_at >= now - TRIED_WITHIN, attempt.c.outcome == Outcome.VALID)
+        .order_by(attempt.c.ended_at.desc())
+        .limit(literal_column(str(MOST_TRIES)))
+        .cte("newest")
+    )
+    rows = connection.execute(
+        select(
+            characters(item.c.payload).label("characters"),
+            func.coalesce(response.c["items"], 1).label("items"),
+            (newest.c.input_tokens + newest.c.cache_write_tokens).label("input"),
+            newest.c.output_tokens.label("output"),
+        )
+        .select_from(newest)
+        .join(item, item.c.id == newest.c.item_id)
+        .outerjoin(response, response.c.message_id == newest.c.message_id)
+    )
+    return [MeasuredTry(row.characters, row.items, row.input, row.output) for row in rows]

@@ -13,7 +13,7 @@ from lanes.store import asking
 from lanes.store.asking import read_as
 from lanes.store.batch.ready_work import awaited_primer
 from lanes.store.money import budgets, caching
-from lanes.store.realtime import call_waits, circuits, limits
+from lanes.store.realtime import call_waits, circuits, load
 from lanes.store.states import OPEN_WORK, UNROUTED_ITEM
 from lanes.store.workload import accounts, workloads
 from lanes.words import BatchState, Lane, Purpose, WorkState
@@ -113,7 +113,7 @@ def holds(connection: Connection, item: Row, work: Sequence[Row], *, now: dateti
         [each for each in statuses if each.budget.pays_for(workload, item["consumer"])],
         read(INCIDENTS),
         {model: (of, circuit) for (of, model), circuit in open_circuits if account in ("", of)},
-        limits.recent(connection, account, since=now - limits.FRESH),
+        load.known_limits(connection, account, since=now - load.FRESH),
         {each["id"]: each for each in batches},
         awaited_primer(connection, workload),
         in_force.spec.window.next_departure(now) if in_force else None,

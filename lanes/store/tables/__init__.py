@@ -30,14 +30,6 @@ from lanes.store.tables.items import (
 )
 from lanes.store.tables.ledger import (
     attempt,
-    correction,
-    generation,
-    promoted,
-    read,
-    response,
-    result,
-)
-from lanes.store.tables.money import (
     budget,
     budget_hold,
     budget_spent,
@@ -45,7 +37,13 @@ from lanes.store.tables.money import (
     caching,
     call_wait,
     capacity,
+    correction,
+    generation,
     overhead,
+    promoted,
+    read,
+    response,
+    result,
 )
 from lanes.store.tables.outgoing import (
     event_outbox,

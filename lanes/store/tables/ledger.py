@@ -1,12 +1,17 @@
-"""Tables of what calls returned: responses and attempts, results, corrections and reads; replays and their promotions."""
+"""Tables of calls and money: responses, attempts and results; replays; budgets and overheads; the cache and limits."""
 
-from datetime import datetime
+from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
 
 import sqlalchemy as sa
 
-from lanes.ids import BatchId, GenerationId, ItemId, ResultId, VersionId, WorkId
+from lanes.ids import BatchId, BudgetId, GenerationId, ItemId, ResultId, VersionId, WorkId
+from lanes.money.budget import Period
+from lanes.money.caching import Marks
+from lanes.money.overhead import OverheadKind
+from lanes.realtime.limiter import WaitReason
+from lanes.routing.capacity import LimitKind
 from lanes.store.tables.base import column, identity, index, table, unenforced
 from lanes.store.tables.items import item
 from lanes.store.tables.work import batch, work
@@ -169,3 +174,132 @@ class promoted(sa.TypedColumns):
         "The result that demote restores", unenforced(result.c.id)
     )
     after_id: sa.Named[ResultId] = column("The replay's result", unenforced(result.c.id))
+
+
+@table(
+    sa.CheckConstraint(
+        "soft_usd >= 0 and hard_usd >= 0 and soft_usd <= hard_usd", name="limits_in_order"
+    ),
+    sa.CheckConstraint("num_nonnulls(soft_usd, hard_usd) > 0", name="limits_given"),
+    index(
+        "uq_budget", "workload, consumer, period", unique=True, postgresql_nulls_not_distinct=True
+    ),
+)
+class budget(sa.TypedColumns):
+    """What a workload, or a consumer of it, may cost in a period."""
+
+    id: sa.Named[BudgetId] = identity()
+    workload: sa.Named[str] = sa.Column(sa.ForeignKey(workload.c.name))
+    consumer: sa.Named[str | None] = column("Null: all consumers together")
+    period: sa.Named[Period] = column("day or month, from midnight in its zone")
+    zone: sa.Named[str] = column("IANA time zone")
+    soft_usd: sa.Named[Decimal | None] = column("Beyond it, items that may wait go to batch")
+    hard_usd: sa.Named[Decimal | None] = column("Never exceeded; 0: nothing is paid")
+    refused_at: sa.Named[datetime | None] = column(
+        "Since when too little has been left for the next call"
+    )
+    refused_usd: sa.Named[Decimal | None] = column("The least that such a call may cost")
+    who: sa.Named[str]
+    why: sa.Named[str]
+    set_at: sa.Named[datetime]
+
+
+@table()
+class budget_spent(sa.TypedColumns):
+    """What counts against a budget by period; readers add budget_use."""
+
+    budget_id: sa.Named[BudgetId] = sa.Column(
+        sa.ForeignKey(budget.c.id, ondelete="cascade"), primary_key=True
+    )
+    began_at: sa.Named[datetime] = column("When the period begins", primary_key=True)
+    usd: sa.Named[Decimal] = column("Billed")
+    bound_usd: sa.Named[Decimal] = column("Upper bound of unknown bills")
+
+
+@table(index(None, "budget_id"))
+class budget_use(sa.TypedColumns):
+    """What transactions add, until the sweep moves it into budget_spent."""
+
+    id: sa.Named[int] = identity()
+    budget_id: sa.Named[BudgetId] = column("No key: a save locks no budget")
+    began_at: sa.Named[datetime] = column("When the period begins")
+    usd: sa.Named[Decimal] = column(default="0")
+    bound_usd: sa.Named[Decimal] = column(default="0")
+
+
+@table()
+class budget_hold(sa.TypedColumns):
+    """What is reserved of a budget for batches; for calls: work.bound_usd."""
+
+    budget_id: sa.Named[BudgetId] = sa.Column(
+        sa.ForeignKey(budget.c.id, ondelete="cascade"), primary_key=True
+    )
+    batch_id: sa.Named[BatchId] = column(
+        "The batch, until it is collected or released", sa.ForeignKey(batch.c.id), primary_key=True
+    )
+    usd: sa.Named[Decimal] = column("The most that the batch may cost")
+
+
+@table(
+    sa.CheckConstraint("monthly_usd >= 0", name="not_negative"), index(None, "workload, from_date")
+)
+class overhead(sa.TypedColumns):
+    """Append-only: monthly costs of a lane beside the provider's bill."""
+
+    id: sa.Named[int] = identity()
+    workload: sa.Named[str | None] = column(
+        "Null: every workload without an amount of its own", sa.ForeignKey(workload.c.name)
+    )
+    lane: sa.Named[Lane]
+    kind: sa.Named[OverheadKind] = column("infrastructure or engineering")
+    monthly_usd: sa.Named[Decimal] = column("US dollars a month")
+    from_date: sa.Named[date] = column("First day, UTC; the newest that has begun is in force")
+    who: sa.Named[str]
+    why: sa.Named[str]
+    set_at: sa.Named[datetime]
+
+
+@table()
+class caching(sa.TypedColumns):
+    """Whether the calls of a version's lane mark their shared part for the provider's cache."""
+
+    version_id: sa.Named[VersionId] = sa.Column(sa.ForeignKey(version.c.id), primary_key=True)
+    lane: sa.Named[Lane] = sa.Column(primary_key=True)
+    marks: sa.Named[Marks] = column("none, some (to find out) or all")
+    why: sa.Named[str] = column("The evidence, as a sentence")
+    pays_from: sa.Named[float] = column("The hit rate from which it pays; infinity: never")
+    since: sa.Named[datetime] = column("Since when it has marked so")
+    decided_at: sa.Named[datetime] = column("When it was last evaluated")
+    hit_rate: sa.Named[float | None] = column(
+        "Share of the cached tokens that was read, last measured"
+    )
+    calls: sa.Named[int] = column("About how many calls were measured", default="0")
+    losses: sa.Named[int] = column("How often in a row it has not paid", default="0")
+    again_at: sa.Named[datetime | None] = column(
+        "When it may be tried again; null: when it promises to pay"
+    )
+
+
+@table(prefixes=["UNLOGGED"], postgresql_with={"fillfactor": 50})
+class capacity(sa.TypedColumns):
+    """The provider's limits per minute and what is left, as last seen by any drain; a crash empties it."""
+
+    account: sa.Named[str] = column("The provider account whose limit it is", primary_key=True)
+    model: sa.Named[str] = column("The model's name in requests", primary_key=True)
+    kind: sa.Named[LimitKind] = column(
+        "tokens: input and output together; cached input never counts", primary_key=True
+    )
+    limit_: sa.Named[int] = column("Per minute", type_=sa.BigInteger)
+    remaining: sa.Named[int] = column("What was left at seen_at", type_=sa.BigInteger)
+    reset_at: sa.Named[datetime] = column("When it is whole again if unused")
+    seen_at: sa.Named[datetime] = column("When the response came; the newest wins")
+
+
+@table(prefixes=["UNLOGGED"], postgresql_with={"fillfactor": 50})
+class call_wait(sa.TypedColumns):
+    """Why claimed work is not asked yet, as the drain that reported last says; a crash empties it."""
+
+    workload: sa.Named[str] = column("Its workload", primary_key=True)
+    reason: sa.Named[WaitReason] = column("What holds the calls back", primary_key=True)
+    calls: sa.Named[int] = column("Calls that waited at seen_at")
+    seen_at: sa.Named[datetime] = column("When the drain reported it; it counts for a few seconds")

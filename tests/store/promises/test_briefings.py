@@ -31,8 +31,7 @@ from lanes.standing.roles import Role
 from lanes.store import incidents, webhooks
 from lanes.store.batch import doubts
 from lanes.store.figures import measurements, quality
-from lanes.store.money import bill as ledger
-from lanes.store.money import budgets
+from lanes.store.money import budgets, ledger
 from lanes.store.promises import briefings, causes, recording
 from lanes.store.realtime import outages
 from lanes.store.workload import workloads
@@ -460,7 +459,7 @@ def read_late(connection: Connection) -> None:
 def bill_differs(connection: Connection) -> None:
     key = BillKey(later(days=-1), "claude-haiku-5-5", Lane.REALTIME)
     said = "1,000 input tokens ($0.001) more than the ledger (from 14:00)"
-    ledger.record(connection, {"": [BillDifference(key, Tokens(), said)]}, now=NOON)
+    ledger.record_differences(connection, {"": [BillDifference(key, Tokens(), said)]}, now=NOON)
 
 
 def webhook_gone(connection: Connection) -> None:

@@ -15,8 +15,7 @@ from lanes.store import incidents, webhooks
 from lanes.store.batch import doubts
 from lanes.store.doors import emptying
 from lanes.store.figures import measurements
-from lanes.store.money import bill as ledger
-from lanes.store.money import budgets
+from lanes.store.money import budgets, ledger
 from lanes.store.promises import recording
 from lanes.store.realtime import outages
 from lanes.store.workload import workloads
@@ -109,7 +108,7 @@ def no_role_taken(connection: Connection) -> None:
 
 
 def agrees(connection: Connection) -> None:
-    ledger.record(connection, {}, now=NOON)
+    ledger.record_differences(connection, {}, now=NOON)
 
 
 def webhook_removed(connection: Connection) -> None:

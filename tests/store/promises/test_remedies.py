@@ -16,8 +16,7 @@ from lanes.rollouts.replays import Selection
 from lanes.routing.split import Split
 from lanes.store import incidents, webhooks
 from lanes.store.doors import watermarks
-from lanes.store.money import bill as ledger
-from lanes.store.money import budgets
+from lanes.store.money import budgets, ledger
 from lanes.store.promises import recording
 from lanes.store.replays import promotions, replays
 from lanes.store.settling import decisions
@@ -119,7 +118,7 @@ def answers_the_question(connection: Connection, of: Incident) -> None:
 
 def compares_again(connection: Connection, of: Incident) -> None:
     """The bill is complete meanwhile."""
-    ledger.record(connection, {}, now=SOON)
+    ledger.record_differences(connection, {}, now=SOON)
 
 
 def accepts_the_answers(connection: Connection, of: Incident) -> None:

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, text
 from lanes.routing.capacity import Limit, LimitKind
 from lanes.store import asking
 from lanes.store.advice.advice import evidence
-from lanes.store.realtime import limits
+from lanes.store.realtime import load
 from lanes.store.realtime.load import call_for_drain
 from lanes.store.report import facts
 from lanes.words import Lane
@@ -31,20 +31,24 @@ def left(known: dict[str, list[Limit]]) -> list[float]:
 
 def test_the_newest_wins_whoever_writes_last(connection: Connection) -> None:
     assert left(
-        limits.exchange(connection, "acme", requests(30, at=later(seconds=5)), now=later(seconds=5))
+        load.exchange_limits(
+            connection, "acme", requests(30, at=later(seconds=5)), now=later(seconds=5)
+        )
     ) == [30]
     assert left(
-        limits.exchange(connection, "acme", requests(50, at=NOON), now=later(seconds=6))
+        load.exchange_limits(connection, "acme", requests(50, at=NOON), now=later(seconds=6))
     ) == [30]
     assert left(
-        limits.exchange(connection, "acme", requests(10, at=later(seconds=7)), now=later(seconds=7))
+        load.exchange_limits(
+            connection, "acme", requests(10, at=later(seconds=7)), now=later(seconds=7)
+        )
     ) == [10]
-    assert limits.exchange(connection, "other", {}, now=later(seconds=7)) == {}
+    assert load.exchange_limits(connection, "other", {}, now=later(seconds=7)) == {}
 
 
 def test_what_was_seen_long_ago_is_nothing_to_a_drain(connection: Connection) -> None:
-    limits.exchange(connection, "acme", requests(30, at=NOON), now=NOON)
-    assert limits.exchange(connection, "acme", {}, now=later(hours=1)) == {}
+    load.exchange_limits(connection, "acme", requests(30, at=NOON), now=NOON)
+    assert load.exchange_limits(connection, "acme", {}, now=later(hours=1)) == {}
 
 
 def test_it_is_lost_in_a_crash_and_written_to_no_log(connection: Connection) -> None:
@@ -66,7 +70,7 @@ def test_the_report_and_advice_have_what_is_left_and_how_long_what_waits_takes(
         now=later(seconds=2),
     )
     assert facts.capacity(asking.through(connection), now=NOON) == []
-    limits.exchange(connection, "acme", requests(0, at=later(seconds=2)), now=later(seconds=2))
+    load.exchange_limits(connection, "acme", requests(0, at=later(seconds=2)), now=later(seconds=2))
     (seen,) = facts.capacity(asking.through(connection), now=later(seconds=2))
     assert (seen.account, seen.model, seen.waiting) == ("acme", MODEL, 30)
     assert seen.drain_s == max(30 / (10 / 300), 30)

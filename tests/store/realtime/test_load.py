@@ -13,7 +13,7 @@ from lanes.routing.capacity import Limit, LimitKind, Need
 from lanes.routing.lane_rules import EXPECTED_CALL
 from lanes.routing.load import AddedItems, Load, ModelRest
 from lanes.store.money import budgets
-from lanes.store.realtime import circuits, limits, load
+from lanes.store.realtime import circuits, load
 from lanes.store.tables import budget
 from lanes.store.workload import workloads
 from lanes.store.workload.accounts import LaneAccount
@@ -97,7 +97,7 @@ def test_the_limits_of_the_account_hold_it_up_where_they_are_the_slower(
     admit(connection, *(f"k{n}" for n in range(10)), now=NOON, lane=Lane.REALTIME)
     route(connection, now=NOON)
     empty = Limit(LimitKind.REQUESTS, 60, 0, reset_at=later(minutes=1), seen_at=NOON)
-    limits.exchange(connection, "acme", {MODEL: [empty]}, now=NOON)
+    load.exchange_limits(connection, "acme", {MODEL: [empty]}, now=NOON)
     found = seen(connection)
     assert found.drain_s("letters", MODEL) == 10
     assert found.drain_s("letters", MODEL, more=AddedItems(MODEL, 5, Need(0, 0, 5))) == 15

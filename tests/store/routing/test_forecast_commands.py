@@ -21,7 +21,7 @@ from lanes.routing.split import Split
 from lanes.store.database import clock
 from lanes.store.doors import items
 from lanes.store.money import budgets, caching
-from lanes.store.realtime import limits
+from lanes.store.realtime import load
 from lanes.store.tables import pack_size
 from lanes.store.workload import accounts, workloads
 from lanes.words import Lane
@@ -186,7 +186,7 @@ def test_a_quote_without_a_time_says_when_batches_are_back_and_real_time_is_done
         told_at = Limit(
             LimitKind.REQUESTS, 1, 0, now + timedelta(minutes=1), now
         )  # a call a minute, of three
-        limits.exchange(connection, "acme", {"claude-haiku-5-5": [told_at]}, now=now)
+        load.exchange_limits(connection, "acme", {"claude-haiku-5-5": [told_at]}, now=now)
         accounts.note(connection, {"lanes": "acme"}, now=now)
     commands.quote(file, workload="letters", columns=Columns(field="text"))
     shown = " ".join(capsys.readouterr().out.split())

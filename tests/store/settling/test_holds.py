@@ -15,7 +15,7 @@ from lanes.routing.capacity import Limit, LimitKind
 from lanes.settling.story import next_step
 from lanes.store import incidents
 from lanes.store.money import budgets
-from lanes.store.realtime import circuits, limits
+from lanes.store.realtime import circuits, load
 from lanes.store.settling import story
 from lanes.store.workload import accounts, workloads
 from lanes.words import Lane
@@ -63,7 +63,7 @@ def back_off(connection: Connection) -> None:
 
 def reach_limit(connection: Connection) -> None:
     reached = Limit(LimitKind.REQUESTS, 50, 0, later(seconds=60), NOON)
-    limits.exchange(connection, "acme", {MODEL: [reached]}, now=NOON)
+    load.exchange_limits(connection, "acme", {MODEL: [reached]}, now=NOON)
     accounts.note(connection, {"lanes": "acme"}, now=NOON)
 
 
@@ -120,5 +120,5 @@ def test_an_item_whose_batch_was_never_answered_says_so(connection: Connection) 
 def test_limits_that_were_told_long_ago_hold_nothing(connection: Connection) -> None:
     reach_limit(connection)
     assert "a drain claims it" in said(
-        connection, seconds=(limits.FRESH + timedelta(seconds=1)).total_seconds()
+        connection, seconds=(load.FRESH + timedelta(seconds=1)).total_seconds()
     )
