@@ -28,7 +28,7 @@ from lanes.errors import Refused, StillLocked
 from lanes.json_data import weight
 from lanes.packing import MOST_BYTES, chunks
 from lanes.store.database import Database, by_itself
-from lanes.store.doors import items, watermarks
+from lanes.store.doors import items
 from lanes.text import describe_error
 from tasks.saving import outlasting
 
@@ -232,7 +232,7 @@ class ArrivalReader:
         """Admit what was stored since the last reading, and advance the watermark."""
         began = await self._db.now()
         if self._read_until is None:
-            self._read_until = await self._db.run(watermarks.seen_until, watermarks.ARRIVALS)
+            self._read_until = await self._db.run(items.watermark_of, items.ARRIVALS)
         since = (self._read_until or began) - OVERLAP
         async with get_client() as client:
             # beyond now: clocks differ
@@ -244,7 +244,7 @@ class ArrivalReader:
         """Advance the watermark after a complete reading; it never passes an event that is not admitted."""
         self._read_until = self._books.read_until(began, await self._db.now())
         until = self._books.watermark(self._read_until)
-        await self._db.run(watermarks.advance, watermarks.ARRIVALS, until)
+        await self._db.run(items.advance_watermark, items.ARRIVALS, until)
 
     async def _admit_streamed(self) -> None:
         while True:
@@ -342,7 +342,7 @@ MOST_PAGES = 200  # read in one look; a span that was begun is read to its end
 
 async def unread_since(db: Database, now: datetime) -> datetime:
     """Return the moment from which events may be unread."""
-    return (await db.run(watermarks.seen_until, watermarks.ARRIVALS) or now) - OVERLAP
+    return (await db.run(items.watermark_of, items.ARRIVALS) or now) - OVERLAP
 
 
 async def has_arrived(db: Database, now: datetime) -> bool:
@@ -357,7 +357,7 @@ async def has_arrived(db: Database, now: datetime) -> bool:
 async def came_late(db: Database, now: datetime) -> bool:
     """Return whether some span of the last day holds more events than were read of it."""
     since = span_of(now - LOOK_BACK)
-    read = await db.run(watermarks.spans, since=since)
+    read = await db.run(items.stored_spans, since=since)
     async with get_client() as client:
         return bool(behind(await counts(client, since, now), read, now))
 
@@ -378,20 +378,20 @@ class LookBack:
         """Read the spans that hold more events than were read of them, newest first; return the pages read."""
         now = await self._db.now()
         since = span_of(now - LOOK_BACK)
-        read = await self._db.run(watermarks.spans, since=since)
+        read = await self._db.run(items.stored_spans, since=since)
         taken = 0
         async with get_client() as client:
             stored = await counts(client, since, now)
             left = {start: stored.get(start, 0) for start in read}
             shrunk = {start: number for start, number in left.items() if number < read[start]}
             # the server has deleted some
-            await self._db.run(watermarks.read_spans, shrunk, since=since)
+            await self._db.run(items.record_spans, shrunk, since=since)
             for start in behind(stored, read, now):
                 if taken >= self._most_pages:
                     break
                 taken += await self._read(client, start)
                 if not self._books.holds(start, start + SPAN):
-                    await self._db.run(watermarks.read_spans, {start: stored[start]}, since=since)
+                    await self._db.run(items.record_spans, {start: stored[start]}, since=since)
         return taken
 
     async def _read(self, client: PrefectClient, start: datetime) -> int:

@@ -37,7 +37,7 @@ from lanes.settling.outcome import Attempt, Judgment, SaveResult
 from lanes.settling.settle import BACKOFF
 from lanes.store import incidents
 from lanes.store.batch import batches, collection, doubts
-from lanes.store.doors import watermarks
+from lanes.store.doors.items import COLLECT, advance_watermark
 from lanes.store.settling import decisions
 from lanes.store.workload import workloads
 from lanes.text import log_ids, remove_quotes
@@ -378,7 +378,7 @@ class Collector:
         now = self._clock()
         async with self._at.db.transaction() as run:
             found = await run(batches.open_batches)
-            await run(watermarks.advance, watermarks.COLLECT, run.now)
+            await run(advance_watermark, COLLECT, run.now)
         for batch in found:
             is_there = batch.state in AT_PROVIDER and batch.id not in self._looking
             if is_there and self._rests.is_due(batch.id, now):

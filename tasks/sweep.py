@@ -30,7 +30,7 @@ from lanes.store.promises import slack_outbox
 from lanes.store.realtime import load, outages
 from lanes.store.realtime.load import call_for_drain
 from lanes.store.replays import promotions, replays
-from lanes.store.settling import jobs, late_context, refusals, second_passes
+from lanes.store.settling import comparisons, jobs, late_context, refusals
 from lanes.store.signals import Role, RoleLock, holder_exists
 from lanes.store.workload import golden, workloads
 from lanes.units import counted
@@ -384,4 +384,4 @@ async def watch_quality(db: Database, now: datetime) -> None:
 
 async def sample_passes(db: Database, now: datetime) -> None:
     """Decide of which classes of early answers only a sample gets its second pass."""
-    await db.run(second_passes.fold, now=now)
+    await db.run(comparisons.fold_passes, now=now)

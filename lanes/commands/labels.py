@@ -26,8 +26,8 @@ from lanes.report.table import Table, in_markdown, label
 from lanes.store.database import clock
 from lanes.store.doors import items
 from lanes.store.promises import recording
-from lanes.store.settling import review as reviews
-from lanes.store.settling.review import ReviewedItem
+from lanes.store.settling import decisions
+from lanes.store.settling.decisions import ReviewedItem
 from lanes.store.workload import golden as golden_sets
 from lanes.store.workload import workloads
 from lanes.store.workload.golden import GoldenLine
@@ -189,12 +189,12 @@ def review(
         most: How many items, from 1. Without it, those that are left of 40 a day.
         answers: Show what was answered, which may bias the label.
     """
-    if most is not None and not 1 <= most <= reviews.AMONG:
-        raise running.WrongUsage(f"most: it is a number from 1 to {reviews.AMONG:,}")
+    if most is not None and not 1 <= most <= decisions.REVIEWED_AMONG:
+        raise running.WrongUsage(f"most: it is a number from 1 to {decisions.REVIEWED_AMONG:,}")
     with running.database() as pool:
         with pool.begin() as connection:
             version = published(connection, workload)
-            found = reviews.queue(connection, version, now=clock(connection), most=most)
+            found = decisions.review_queue(connection, version, now=clock(connection), most=most)
         if as_json:
             hidden = {"id"} if answers else {"id", "answer"}
             told = [{n: v for n, v in asdict(each).items() if n not in hidden} for each in found]
@@ -247,7 +247,7 @@ def _label_all(pool: Engine, of: Version, found: Sequence[ReviewedItem], answers
             at = max(at - 1, 0)
             labeled.discard(at)
             with pool.begin() as connection:
-                reviews.take_back(connection, found[at].id, source=source)
+                decisions.take_back_label(connection, found[at].id, source=source)
             continue
         if isinstance(said, dict):
             with pool.begin() as connection:
@@ -296,8 +296,8 @@ class LabelItem(PersonAction):
                     raise UnknownItem(f'workload "{self.workload}" has no item "{self.key}"')
                 case refusal:
                     raise ActionRefused(f"expected: the label is refused as {refusal}")
-        found = reviews.queue(connection, version, now=now)
-        table = in_markdown(_table(self.workload, found), most=reviews.A_DAY)
+        found = decisions.review_queue(connection, version, now=now)
+        table = in_markdown(_table(self.workload, found), most=decisions.LABELS_A_DAY)
         values = (
             f"- {code(field)}: {', '.join(code(in_json(json.dumps(each))) for each in known)}"
             for field, known in closed_fields(schema).items()

@@ -21,7 +21,7 @@ from lanes.provider.errors import CallFailed
 from lanes.provider.results import ResultsCut
 from lanes.store.batch import batches, ready_work
 from lanes.store.database import Database
-from lanes.store.doors import watermarks
+from lanes.store.doors import items
 from lanes.store.promises import recording
 from lanes.store.settling import decisions
 from lanes.words import Lane
@@ -573,7 +573,7 @@ async def test_every_tick_notes_that_collect_looks_at_the_open_batches(
 ) -> None:
     before = await at.db.now()
     await many.tick()
-    looked = await at.db.run(watermarks.seen_until, watermarks.COLLECT)
+    looked = await at.db.run(items.watermark_of, items.COLLECT)
     assert looked is not None
     assert looked >= before
 

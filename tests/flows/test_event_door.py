@@ -15,7 +15,7 @@ from sqlalchemy import Engine
 from lanes.doors.item import Amendment
 from lanes.doors.stream import Stream, span_of
 from lanes.store.database import Database
-from lanes.store.doors import items, watermarks
+from lanes.store.doors import items
 from tasks import arrivals
 from tasks.arrivals import ArrivalReader, DoorLimits, LookBack
 from tests.conftest import NOON
@@ -127,11 +127,11 @@ async def test_the_watermark_passes_no_event_that_met_a_lock(
         await reader.admit([stuck, event("free")])
         began = await db.now()
         await reader.has_read(began)
-        assert await db.run(watermarks.seen_until, watermarks.ARRIVALS) == stuck.occurred
+        assert await db.run(items.watermark_of, items.ARRIVALS) == stuck.occurred
         caller.rollback()
     await reader.retry()
     await reader.has_read(began)
-    assert await db.run(watermarks.seen_until, watermarks.ARRIVALS) == began
+    assert await db.run(items.watermark_of, items.ARRIVALS) == began
 
 
 class Store:
@@ -292,7 +292,7 @@ async def test_streamed_events_beyond_the_queue_are_read_from_the_store_and_none
     await reader.read_stored()
     assert set(texts(pool)) == {f"k{n}" for n in range(5)}
     assert stored.since <= burst[2].occurred  # pyright: ignore[reportOperatorIssue]
-    assert (await db.run(watermarks.seen_until, watermarks.ARRIVALS) or NOON) <= burst[2].occurred
+    assert (await db.run(items.watermark_of, items.ARRIVALS) or NOON) <= burst[2].occurred
 
 
 async def test_an_event_whose_resource_cannot_be_stored_is_a_refusal_and_harms_none_of_its_chunk(

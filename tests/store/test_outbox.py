@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import Connection, Engine, text
 
 from lanes.store import outbox
-from lanes.store.doors import watermarks
+from lanes.store.doors import items
 from tests.conftest import NOON, later
 from tests.store.tries import explained
 
@@ -246,8 +246,8 @@ def test_the_first_events_are_found_whatever_waits_behind_them(
 
 
 def test_a_watermark_never_goes_back(connection: Connection) -> None:
-    assert watermarks.seen_until(connection, "arrivals") is None
+    assert items.watermark_of(connection, "arrivals") is None
     for minutes, seen in ((5, 5), (3, 5), (5, 5), (8, 8)):
-        watermarks.advance(connection, "arrivals", later(minutes=minutes))
-        assert watermarks.seen_until(connection, "arrivals") == later(minutes=seen)
-    assert watermarks.seen_until(connection, "other") is None
+        items.advance_watermark(connection, "arrivals", later(minutes=minutes))
+        assert items.watermark_of(connection, "arrivals") == later(minutes=seen)
+    assert items.watermark_of(connection, "other") is None

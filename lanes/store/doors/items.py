@@ -1,4 +1,7 @@
-"""The doors: jobs, items and files admitted by the database's functions; amendments, refusals, labels and cancellation."""
+"""The doors: jobs, items and files admitted by the database's functions; amendments, refusals, labels and cancellation.
+
+Watermarks say how far the event stream was read, and until when open batches were looked at.
+"""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -9,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql import ARRAY, JSONB
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB, insert
 
 from lanes import json_data
 from lanes.doors.filedoor import Admitted, FileLine, Layout, job_of, line_weight, read_lines
@@ -19,7 +22,7 @@ from lanes.json_data import replace_unstorable
 from lanes.packing import MOST_BYTES, chunks
 from lanes.store.database import OWN_PATIENCE, in_own_transaction
 from lanes.store.statements import size_of
-from lanes.store.tables import item, job, rejected
+from lanes.store.tables import item, job, rejected, stored_span, watermark
 from lanes.store.tables.base import Moment
 
 CONTENT_LIMIT = 65_536  # characters of a refused input that are kept
@@ -257,3 +260,40 @@ def close(connection: sa.Connection, name: str, outcomes: Mapping[str, int], now
     if accepted:
         values["done_at"] = None
     connection.execute(sa.update(job).where(job.c.name == name).values(**values))
+
+
+ARRIVALS = "arrivals"
+COLLECT = "collect"  # until when it has looked at open batches
+
+
+def watermark_of(connection: sa.Connection, name: str) -> datetime | None:
+    """Return until when events were read, or None before the first reading."""
+    read = sa.select(watermark.c.seen_until).where(watermark.c.name == name)
+    return connection.execute(read).scalar_one_or_none()
+
+
+def advance_watermark(connection: sa.Connection, name: str, until: datetime) -> None:
+    """Record that events before `until` were read; a watermark never goes back."""
+    new = insert(watermark).values(name=name, seen_until=until)
+    latest = {"seen_until": sa.func.greatest(watermark.c.seen_until, new.excluded.seen_until)}
+    connection.execute(new.on_conflict_do_update(index_elements=["name"], set_=latest))
+
+
+def stored_spans(connection: sa.Connection, *, since: datetime) -> dict[datetime, int]:
+    """Return the number of stored events that were read of each span from `since` on."""
+    read = sa.select(stored_span.c.start_at, stored_span.c.events)
+    rows = connection.execute(read.where(stored_span.c.start_at >= since))
+    return {row.start_at: row.events for row in rows}
+
+
+def record_spans(
+    connection: sa.Connection, events: Mapping[datetime, int], *, since: datetime
+) -> None:
+    """Record the number of stored events read of each span, and forget spans before `since`."""
+    connection.execute(sa.delete(stored_span).where(stored_span.c.start_at < since))
+    if not events:
+        return
+    rows = [{"start_at": start, "events": number} for start, number in events.items()]
+    new = insert(stored_span).values(rows)
+    latest = {"events": new.excluded.events}
+    connection.execute(new.on_conflict_do_update(index_elements=["start_at"], set_=latest))

@@ -23,7 +23,7 @@ from lanes.settling.attempts import UNANSWERABLE
 from lanes.statistics.figures import WATCHED, Grain, Kind
 from lanes.statistics.shares import SampleShare
 from lanes.store.asking import read_as, through
-from lanes.store.doors import watermarks
+from lanes.store.doors import items
 from lanes.store.figures import arrivals, due, reading
 from lanes.store.money import budgets
 from lanes.store.routing import mix, turnarounds
@@ -274,7 +274,7 @@ def measure(connection: Connection, *, now: datetime) -> PromiseMeasurements:
         "recent": now - RECENT,
         "since": _minute(now - RECENT - UNCOUNTED),
         "uncounted": now - UNCOUNTED,
-        "collect": watermarks.COLLECT,
+        "collect": items.COLLECT,
         "judged_since": now - JUDGED_FOR,
         "earlier_since": now - assessment.WINDOWS[-1],
         "settled_since": now - SETTLED_FOR,

@@ -22,9 +22,9 @@ from lanes.store.batch.orphans import LostWork
 from lanes.store.money import ledger
 from lanes.store.realtime import paid_claims
 from lanes.store.routing import routes
-from lanes.store.settling import pack_checks, refusals
-from lanes.store.settling.pack_checks import LoneAnswer, PackedAnswer
-from lanes.store.settling.savable import LockedWork, ShownResult, lock, lost_by_leases, terms
+from lanes.store.settling import comparisons, refusals
+from lanes.store.settling.comparisons import LoneAnswer, PackedAnswer
+from lanes.store.settling.savable import LockedWork, ShownResult, lock, terms
 from lanes.store.settling.writing import write
 from lanes.store.statements import is_, one_of
 from lanes.store.states import is_answering
@@ -344,10 +344,10 @@ class _Writes:
         if self.rescued:
             _let_siblings_be(connection, self.rescued, now=self.now)
         if self._packed:
-            pack_checks.owe(connection, self._packed, now=self.now)
+            comparisons.owe_checks(connection, self._packed, now=self.now)
         if self._alone:
-            pack_checks.weigh(connection, self._alone, now=self.now)
-            pack_checks.keep_of_rollouts(connection, self._alone, now=self.now)
+            comparisons.weigh_lone_answers(connection, self._alone, now=self.now)
+            comparisons.keep_for_rollouts(connection, self._alone, now=self.now)
         if self._golden:
             golden.keep_answers(connection, self._golden, now=self.now)
 

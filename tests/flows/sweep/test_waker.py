@@ -16,7 +16,7 @@ from lanes.doors.stream import OVERLAP, span_of
 from lanes.realtime.drains import ARRIVALS_THROTTLE, CALLS_THROTTLE, IN_VAIN_AFTER, LOOK_EVERY_S
 from lanes.standing.roles import BEGINNING_FOR, DOUBTED_AFTER
 from lanes.store.database import Database
-from lanes.store.doors import watermarks
+from lanes.store.doors import items
 from lanes.store.signals import Role, RoleLock
 from lanes.words import Lane
 from tasks.arrivals import AMENDED, ARRIVED
@@ -51,7 +51,7 @@ async def looks(waker: Waker, since: datetime, until: datetime) -> None:
 
 async def read_until(db: Database, moment: datetime) -> None:
     """The last drain that read has left, or died, then."""
-    await db.run(watermarks.advance, watermarks.ARRIVALS, moment)
+    await db.run(items.advance_watermark, items.ARRIVALS, moment)
 
 
 async def test_whoever_publishes_is_told_of_every_call_and_of_nothing_else(
@@ -239,7 +239,7 @@ async def test_what_the_last_drain_has_read_wakes_no_other(
     prefect.has_stored(ARRIVED, NOON)
     left = NOON + timedelta(seconds=90)
     await read_until(db, left)
-    await db.run(watermarks.read_spans, {span_of(NOON): 1}, since=span_of(NOON))
+    await db.run(items.record_spans, {span_of(NOON): 1}, since=span_of(NOON))
     await looks(Waker(db), left, left + timedelta(minutes=2))
     assert prefect.asked("answer") == []
 

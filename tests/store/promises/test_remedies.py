@@ -15,7 +15,7 @@ from lanes.promises.remedy import FormLink, FormTarget, commands, form
 from lanes.rollouts.replays import Selection
 from lanes.routing.split import Split
 from lanes.store import incidents, webhooks
-from lanes.store.doors import watermarks
+from lanes.store.doors import items
 from lanes.store.money import budgets, ledger
 from lanes.store.promises import recording
 from lanes.store.replays import promotions, replays
@@ -136,7 +136,7 @@ def publishes_the_version_before(connection: Connection, of: Incident) -> None:
 
 
 def collects(connection: Connection, of: Incident) -> None:
-    watermarks.advance(connection, watermarks.COLLECT, SOON)
+    items.advance_watermark(connection, items.COLLECT, SOON)
 
 
 def reopens_the_webhook(connection: Connection, of: Incident) -> None:

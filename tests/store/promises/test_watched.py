@@ -13,7 +13,7 @@ from lanes.promises.judge import assess
 from lanes.standing.roles import Role
 from lanes.store import incidents
 from lanes.store.batch.ready_work import check_in, put_off
-from lanes.store.doors import watermarks
+from lanes.store.doors import items
 from lanes.store.figures import arrivals, measurements
 from lanes.store.routing import turnarounds
 from lanes.store.workload import workloads
@@ -169,7 +169,7 @@ def test_a_collect_that_stopped_is_one_incident_which_explains_late_batches_unti
 ) -> None:
     publish(connection, now=later(days=-1), promises={"batch_max_minutes": 15})
     leaves(connection, "k", at=NOON)
-    watermarks.advance(connection, watermarks.COLLECT, NOON)
+    items.advance_watermark(connection, items.COLLECT, NOON)
     stopped, slow = ("collect_stopped", "open"), ("batch_slow", "open")
     for minutes in range(0, 11, 2):
         assert stopped not in look(connection, minutes=minutes)
@@ -181,7 +181,7 @@ def test_a_collect_that_stopped_is_one_incident_which_explains_late_batches_unti
     assert row(connection, "incident_log", promise="batch_slow").parent_id == cause.incident_id
     assert told(connection) == ["collect_stopped"]
     assert stopped in look(connection, hours=12)  # the stand was off meanwhile
-    watermarks.advance(connection, watermarks.COLLECT, later(hours=12))
+    items.advance_watermark(connection, items.COLLECT, later(hours=12))
     found = look(connection, hours=12, seconds=5)
     assert stopped not in found
     assert slow in look(connection, hours=12, seconds=10)
@@ -193,7 +193,7 @@ def test_a_stand_that_comes_up_after_a_night_gives_collect_its_ten_minutes(
 ) -> None:
     publish(connection, now=later(days=-1))
     leaves(connection, "k", at=later(hours=-9))
-    watermarks.advance(connection, watermarks.COLLECT, later(hours=-8))
+    items.advance_watermark(connection, items.COLLECT, later(hours=-8))
     look(connection, hours=-8)
     for minutes in range(0, 11, 2):
         assert ("collect_stopped", "open") not in look(connection, minutes=minutes)

@@ -14,8 +14,8 @@ from lanes.errors import ActionRefused, UnknownItem
 from lanes.store.database import clock
 from lanes.store.doors import items
 from lanes.store.promises import recording
-from lanes.store.settling import review
-from lanes.store.settling.review import ReviewedItem
+from lanes.store.settling import decisions
+from lanes.store.settling.decisions import ReviewedItem
 from lanes.store.workload import workloads
 from lanes.words import Lane, Signature
 from lanes.workload.schemas import closed_fields
@@ -42,7 +42,7 @@ def answered(connection: Connection, *keys: str, wrong: tuple[str, ...] = (), **
 
 def queue(connection: Connection, most: int | None = None) -> list[ReviewedItem]:
     version = publish(connection, now=NOON, mode="lambda", review_share=share(connection))
-    return review.queue(connection, version, now=SOON, most=most)
+    return decisions.review_queue(connection, version, now=SOON, most=most)
 
 
 def share(connection: Connection) -> float:
@@ -107,13 +107,13 @@ def test_the_newest_answers_of_a_class_that_drifts_are_asked_for_until_the_drift
     version = workloads.in_force(connection)["letters"]
     found = [
         each.key
-        for each in review.queue(connection, version, now=NOON)
+        for each in decisions.review_queue(connection, version, now=NOON)
         if "class that drifts" in each.why
     ]
     assert len(found) == 5
     assert all(each.startswith("at-9-") for each in found)
     recording.accept_quality(connection, "letters", Signature("ada", "a campaign", NOON))
-    left = review.queue(connection, version, now=NOON)
+    left = decisions.review_queue(connection, version, now=NOON)
     assert [each.why for each in left if "class that drifts" in each.why] == []
 
 
@@ -121,7 +121,7 @@ def test_what_was_labeled_leaves_the_queue_and_a_day_asks_for_so_many(
     connection: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     answered(connection, *KEYS, wrong=tuple(KEYS[::2]), review_share=0.3)
-    monkeypatch.setattr(review, "A_DAY", 8)
+    monkeypatch.setattr(decisions, "LABELS_A_DAY", 8)
     first = queue(connection)
     assert len(first) == 8
     for each in first[:6]:
@@ -133,7 +133,7 @@ def test_what_was_labeled_leaves_the_queue_and_a_day_asks_for_so_many(
     assert len(left) == 2
     assert not {each.key for each in left} & {each.key for each in first[:6]}
     version = publish(connection, now=NOON, mode="lambda", review_share=0.3)
-    assert len(review.queue(connection, version, now=later(days=1))) == 8
+    assert len(decisions.review_queue(connection, version, now=later(days=1))) == 8
 
 
 def test_a_label_knows_how_its_item_was_chosen(connection: Connection) -> None:

@@ -10,7 +10,7 @@ from lanes.settling.story import happenings, next_step
 from lanes.store.asking import through
 from lanes.store.doors import items
 from lanes.store.report import snapshot
-from lanes.store.settling import second_passes, story
+from lanes.store.settling import comparisons, story
 from lanes.words import Lane, SettledReason
 from tests.conftest import NOON, later
 from tests.examples import admit, publish, route
@@ -38,7 +38,7 @@ def settle(connection: Connection, of: Any, output: dict[str, Any], **at: float)
 
 
 def record(connection: Connection) -> PassRecords:
-    (found,) = second_passes.records(connection).values()
+    (found,) = comparisons.pass_records(connection).values()
     return found
 
 
@@ -90,11 +90,11 @@ def test_a_class_is_sampled_once_its_passes_agreed_often_enough_and_is_not_once_
     connection: Connection,
 ) -> None:
     of = publish(connection, now=NOON, mode="lambda", second_pass=SAMPLED)
-    second_passes.fold(connection, now=NOON)  # what came before a workload says so is not read
+    comparisons.fold_passes(connection, now=NOON)  # what came before a workload says so is not read
     answer(connection, *(f"k{n}" for n in range(100)))
     assert len(rows(connection, "work", purpose="authoritative")) == 100
     settle(connection, of, A, hours=1)
-    second_passes.fold(connection, now=later(hours=2))
+    comparisons.fold_passes(connection, now=later(hours=2))
     (a,) = record(connection).by_class.values()
     assert (a.answers, a.passes, a.agreement, a.sampled) == (100, 100, (100, 100), True)
     assert a.usd == sum(each.cost_usd for each in rows(connection, "response", lane="batch"))
@@ -102,7 +102,7 @@ def test_a_class_is_sampled_once_its_passes_agreed_often_enough_and_is_not_once_
     assert row(connection, "item_status", key="after").settled_reason == "not_sampled"
     answer(connection, "other", output=B, hours=4)
     assert row(connection, "item_status", key="other").state == "answered"
-    second_passes.fold(connection, now=later(hours=5))
+    comparisons.fold_passes(connection, now=later(hours=5))
     assert record(connection).by_class["a"].saved == 1
     connection.execute(
         text(
@@ -110,12 +110,12 @@ def test_a_class_is_sampled_once_its_passes_agreed_often_enough_and_is_not_once_
         )
     )
     answer(connection, "more", hours=5)
-    second_passes.fold(connection, now=later(hours=6))
+    comparisons.fold_passes(connection, now=later(hours=6))
     answer(connection, "full", hours=7)
     assert row(connection, "item_status", key="full").state == "answered"
 
 
 def test_without_a_workload_that_leaves_passes_out_nothing_is_read(connection: Connection) -> None:
     publish(connection, now=NOON, mode="lambda")
-    second_passes.fold(connection, now=NOON)
+    comparisons.fold_passes(connection, now=NOON)
     assert rows(connection, "second_pass") == rows(connection, "watermark") == []
