@@ -14,15 +14,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from lanes.batch.batch import AT_PROVIDER, BatchKind
-from lanes.money.caching import (
-    SHORTEST_CACHED,
-    WARM_FOR,
-    BatchCache,
-    Marks,
-    PrimerStep,
-    marked_requests,
-    primer_saves,
-)
+from lanes.money import caching
 from lanes.money.cost import shared_tokens
 from lanes.money.pack_size import PackSizes
 from lanes.packing import ClaimedWork
@@ -238,20 +230,22 @@ class CachePlan:
     """The step of a version's next batch, and which of its requests mark their prefix; `until` bounds a primer's wait."""
 
     marked: range
-    step: PrimerStep = PrimerStep.NONE
+    step: caching.PrimerStep = caching.PrimerStep.NONE
     until: datetime | None = None
     said: str = ""
 
 
 def cache_plan(
-    connection: sa.Connection, version: Version, marks: Marks, *, now: datetime
+    connection: sa.Connection, version: Version, marks: caching.Marks, *, now: datetime
 ) -> CachePlan:
     """Return the plan of the version's next batch, whose requests mark their prefix as `marks` says."""
     shared = shared_tokens(version.spec)
-    if marks is Marks.NONE or (marks is Marks.SOME and shared < SHORTEST_CACHED):
-        return CachePlan(marked_requests(marks))
+    if marks is caching.Marks.NONE or (
+        marks is caching.Marks.SOME and shared < caching.SHORTEST_CACHED
+    ):
+        return CachePlan(caching.marked_requests(marks))
     cache = left_in_cache(asking.through(connection), version, now=now)
-    whole = CachePlan(marked_requests(marks, warm=cache.warm))
+    whole = CachePlan(caching.marked_requests(marks, warm=cache.warm))
     if cache.warm:
         return whole
     prospects = turnarounds.prospects(connection, now=now)
@@ -260,20 +254,20 @@ def cache_plan(
     endangers = bool(connection.execute(due_before(named, now)).first())
     saves = _saved_by_primer(connection, version, shared, prospects.of(version), now)
     match step := cache.step(saves=saves, endangers=endangers, now=now):
-        case PrimerStep.NONE:
+        case caching.PrimerStep.NONE:
             return whole
-        case PrimerStep.SEND:
+        case caching.PrimerStep.SEND:
             return CachePlan(whole.marked, step, until)
-        case PrimerStep.WAIT:
+        case caching.PrimerStep.WAIT:
             at_latest = clock(until, beside=now)
             said = f"it waits for batch {cache.primer}, which primes the provider's cache, until {at_latest} at the latest"
             return CachePlan(whole.marked, step, until, said)
 
 
-def left_in_cache(ask: Ask, version: Version, *, now: datetime) -> BatchCache:
+def left_in_cache(ask: Ask, version: Version, *, now: datetime) -> caching.BatchCache:
     """Return what earlier batches of the version left in the provider's cache."""
-    (row,) = ask(LEFT_IN_CACHE, version=version.id, lately=now - WARM_FOR)
-    return read_as(BatchCache, row)
+    (row,) = ask(LEFT_IN_CACHE, version=version.id, lately=now - caching.WARM_FOR)
+    return read_as(caching.BatchCache, row)
 
 
 def _saved_by_primer(
@@ -284,7 +278,7 @@ def _saved_by_primer(
     ready = claimable(Lane.BATCH, now), work.c.workload == version.workload
     some = sa.select(work.c.id).where(*ready, work.c.version_id == version.id).limit(COUNTED)
     items = connection.execute(sa.select(sa.func.count()).select_from(some.subquery())).scalar_one()
-    saved = primer_saves(-(-items // size), shared, model=spec.batch_model, at=now)
+    saved = caching.primer_saves(-(-items // size), shared, model=spec.batch_model, at=now)
     if not spec.value_usd:
         return saved
     lost = prospect.lost(early=True)

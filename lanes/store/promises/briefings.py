@@ -10,25 +10,9 @@ from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
 
 from lanes.ids import ItemId
+from lanes.promises import briefing
 from lanes.promises.answers import FAILED_FOR, RECENT, SETTLED_FOR
 from lanes.promises.breaches import lanes_of
-from lanes.promises.briefing import (
-    MOST_CAUSES,
-    NO_RUN,
-    UNSAMPLED,
-    UNSTAKED,
-    Briefing,
-    Cause,
-    ErrorCount,
-    Stake,
-    compared,
-    enough,
-    kinds,
-    sample_of,
-    since_opening,
-    too_few,
-    usual_turnaround,
-)
 from lanes.promises.deadlines import MISSED_WITHIN
 from lanes.promises.incident import Incident, Promise, lane_of
 from lanes.statistics.figures import Kind
@@ -104,12 +88,14 @@ select count(*) filter (where i.answered_at is null) as unanswered,
 class StakeFindings:
     """Items that wait for an answer because of an incident, and the most urgent of them by workload and key."""
 
-    stake: Stake | None = None
+    stake: briefing.Stake | None = None
     unstaked: str = ""
     items: Sequence[tuple[str, str]] = ()
 
 
-def brief(connection: Connection, of: Incident, *, now: datetime, within: str = WITHIN) -> Briefing:
+def brief(
+    connection: Connection, of: Incident, *, now: datetime, within: str = WITHIN
+) -> briefing.Briefing:
     """Return what is known of the incident now; a part that cannot be looked up `within` its time says so."""
     limit = text("select set_config('statement_timeout', :within, true)")
     connection.execute(limit, {"within": within})
@@ -117,34 +103,38 @@ def brief(connection: Connection, of: Incident, *, now: datetime, within: str = 
     found, untold = _alone(connection, lambda: causes.find(connection, of, now=now), no_cause)
     stakes, unstaked = _alone(connection, lambda: find_stake(connection, of, now=now), no_stake)
     trend, trendless = _alone(connection, lambda: find_trend(connection, of, now=now), "")
-    errors, promise = kinds(found.met), of.promise
+    errors, promise = briefing.kinds(found.met), of.promise
     ids = [*(each.item_id for each in errors if each.item_id is not None), *found.item_ids]
     items, _ = _alone(connection, lambda: _items(connection, ids), [])
     run, _ = _alone(connection, lambda: _run_of(connection, of, found), None)
-    sample = None if promise in UNSAMPLED else sample_of([*items, *stakes.items])
-    return Briefing(
+    sample = None if promise in briefing.UNSAMPLED else briefing.sample_of([*items, *stakes.items])
+    return briefing.Briefing(
         causes=_causes(of, found, errors),
         counted_over=found.counted_over if errors else "",
-        more=sum(each.times for each in errors[MOST_CAUSES:]),
+        more=sum(each.times for each in errors[briefing.MOST_CAUSES :]),
         unexplained=untold or found.unexplained,
         stake=stakes.stake,
         unstaked=f"not known: {unstaked}" if unstaked else stakes.unstaked,
         trend=trend or f"not known: {trendless}",
         sample=sample,
-        unsampled="" if sample else UNSAMPLED.get(promise, untold or "no item of it is known"),
+        unsampled=""
+        if sample
+        else briefing.UNSAMPLED.get(promise, untold or "no item of it is known"),
         flow_run_id=run,
-        no_run="" if run else NO_RUN.get(promise, untold or "no run of it is known"),
+        no_run="" if run else briefing.NO_RUN.get(promise, untold or "no run of it is known"),
     )
 
 
-def _causes(of: Incident, found: CauseFindings, errors: Sequence[ErrorCount]) -> tuple[Cause, ...]:
+def _causes(
+    of: Incident, found: CauseFindings, errors: Sequence[briefing.ErrorCount]
+) -> tuple[briefing.Cause, ...]:
     """Return the most frequent errors, or else what its opener met; a single note has no count."""
     if not errors:
-        return (Cause(error=of.why),) if of.why else ()
+        return (briefing.Cause(error=of.why),) if of.why else ()
     is_counted = bool(found.counted_over)
     return tuple(
-        Cause(error=met.error, times=met.times if is_counted or met.times > 1 else None)
-        for met in errors[:MOST_CAUSES]
+        briefing.Cause(error=met.error, times=met.times if is_counted or met.times > 1 else None)
+        for met in errors[: briefing.MOST_CAUSES]
     )
 
 
@@ -182,10 +172,10 @@ def _run_of(connection: Connection, of: Incident, found: CauseFindings) -> UUID 
 def find_stake(connection: Connection, of: Incident, *, now: datetime) -> StakeFindings:
     """Count what is at stake in an open incident, or what is still to come after a closed one."""
     promise = of.promise
-    if promise in UNSTAKED:
-        return StakeFindings(unstaked=UNSTAKED[promise])
+    if promise in briefing.UNSTAKED:
+        return StakeFindings(unstaked=briefing.UNSTAKED[promise])
     if promise is Promise.AUTHORITATIVE_FAILED:
-        return StakeFindings(Stake(unanswered=0, uncorrected=round(of.value)))
+        return StakeFindings(briefing.Stake(unanswered=0, uncorrected=round(of.value)))
     at: dict[str, Any] = {
         "workloads": causes.workloads_of(connection, of),
         "lanes": _lanes(of),
@@ -196,7 +186,7 @@ def find_stake(connection: Connection, of: Incident, *, now: datetime) -> StakeF
     return _counted(connection, _owed(promise, at), at)
 
 
-def on_lane(connection: Connection, lane: Lane, *, now: datetime) -> Stake:
+def on_lane(connection: Connection, lane: Lane, *, now: datetime) -> briefing.Stake:
     """Count the items of all workloads that wait for an answer of that lane."""
     names = list(connection.execute(text("select name from lanes.workload")).scalars())
     stake = _counted(connection, WAITING, {"workloads": names, "lanes": [lane], "now": now}).stake
@@ -225,7 +215,7 @@ def _owed(promise: Promise, at: dict[str, Any]) -> str:
 
 def _counted(connection: Connection, owed: str, at: dict[str, Any]) -> StakeFindings:
     row = connection.execute(text(COUNTED.format(owed=owed)), at).one()
-    stake = Stake(
+    stake = briefing.Stake(
         unanswered=row.unanswered,
         uncorrected=row.uncorrected,
         overdue=row.overdue,
@@ -302,7 +292,7 @@ def find_trend(connection: Connection, of: Incident, *, now: datetime) -> str:
         case Promise.DEADLINE_MISSED:
             return _missed(connection, of)
         case _:
-            return since_opening(of, now)
+            return briefing.since_opening(of, now)
 
 
 def _before(of: Incident, window: timedelta) -> dict[str, object]:
@@ -313,24 +303,24 @@ def _before(of: Incident, window: timedelta) -> dict[str, object]:
 
 def _failing(connection: Connection, of: Incident) -> str:
     row = connection.execute(text(TRIED), _before(of, RECENT)).one()
-    if not enough(row.attempts):
-        return too_few(row.attempts, "attempt", BEFORE)
-    return compared(of, 100 * row.failed / row.attempts, when=BEFORE)
+    if not briefing.enough(row.attempts):
+        return briefing.too_few(row.attempts, "attempt", BEFORE)
+    return briefing.compared(of, 100 * row.failed / row.attempts, when=BEFORE)
 
 
 def _slow(connection: Connection, of: Incident) -> str:
     row = connection.execute(text(ANSWERED), _before(of, RECENT)).first()
     answers = row.answers if row else 0
-    if row and enough(answers):
-        return compared(of, row.p95_s, when=BEFORE)
-    return too_few(answers, "answer", BEFORE)
+    if row and briefing.enough(answers):
+        return briefing.compared(of, row.p95_s, when=BEFORE)
+    return briefing.too_few(answers, "answer", BEFORE)
 
 
 def _missed(connection: Connection, of: Incident) -> str:
     row = connection.execute(text(DUE), _before(of, MISSED_WITHIN)).one()
-    if not enough(row.due):
-        return too_few(row.due, "due item", "in the hour before")
-    return compared(of, 100 * row.missed / row.due, when="in the hour before")
+    if not briefing.enough(row.due):
+        return briefing.too_few(row.due, "due item", "in the hour before")
+    return briefing.compared(of, 100 * row.missed / row.due, when="in the hour before")
 
 
 def _of_batches(connection: Connection, of: Incident) -> str:
@@ -339,16 +329,18 @@ def _of_batches(connection: Connection, of: Incident) -> str:
     for row in connection.execute(text(HOME), {"workload": of.workload, "most": 20}):
         of_these = row.items if failing else row.succeeded + row.invalid
         share = 100 * (row.failed if failing else row.invalid) / of_these if of_these else 0.0
-        if enough(of_these) and abs(share - of.value) > 1e-6:
-            return compared(of, share, when=f"in batch {row.id}")
+        if briefing.enough(of_these) and abs(share - of.value) > 1e-6:
+            return briefing.compared(of, share, when=f"in batch {row.id}")
     return "not known: no batch of another figure came back before"
 
 
 def _turnaround(connection: Connection, of: Incident, now: datetime) -> str:
     rows = connection.execute(text(HOME), {"workload": of.workload, "most": 5})
     took = sorted(row.took_s for row in rows)
-    grows = since_opening(of, now)
-    return f"{grows}; {usual_turnaround(len(took), took[len(took) // 2])}" if took else grows
+    grows = briefing.since_opening(of, now)
+    return (
+        f"{grows}; {briefing.usual_turnaround(len(took), took[len(took) // 2])}" if took else grows
+    )
 
 
 def _given_up(connection: Connection, of: Incident, now: datetime) -> str:
@@ -356,9 +348,9 @@ def _given_up(connection: Connection, of: Incident, now: datetime) -> str:
     within = {"workload": of.workload, "since": at - 2 * HOUR, "hour": at - HOUR, "until": at}
     row = connection.execute(text(GAVE_UP), within).one()
     before, lately = "in the hour before", " in the last hour"
-    return compared(of, row.before, when=before, now=row.lately, lately=lately)
+    return briefing.compared(of, row.before, when=before, now=row.lately, lately=lately)
 
 
 def _uncorrected(connection: Connection, of: Incident) -> str:
     before = connection.execute(text(UNCORRECTED), _before(of, SETTLED_FOR)).scalar_one()
-    return compared(of, before, when="in the hour before")
+    return briefing.compared(of, before, when="in the hour before")

@@ -19,14 +19,7 @@ from lanes.rollouts.replays import (
 from lanes.store import outbox
 from lanes.store.database import LOCK_PATIENCE, waiting_at_most
 from lanes.store.outbox import EventOut
-from lanes.store.replays.replays import (
-    find,
-    finish,
-    get,
-    of_generation,
-    open_work,
-    open_work_of,
-)
+from lanes.store.replays import replays
 from lanes.store.settling.writing import MOST_READERS
 from lanes.store.signals import wake
 from lanes.store.statements import is_
@@ -79,8 +72,8 @@ def choose(
             raise ActionRefused(
                 f'workload "{name}" has no generation {number}; see lanes.replay_log'
             )
-        return get(connection, id_)
-    found = find(connection, name, states=preferred) or find(connection, name)
+        return replays.get(connection, id_)
+    found = replays.find(connection, name, states=preferred) or replays.find(connection, name)
     if found is None:
         raise ActionRefused(f'workload "{name}" was never replayed; `lanes replay {name}` does it')
     return found
@@ -94,9 +87,9 @@ def promotable(
     Raises:
         ActionRefused: its work is open, or it is not complete.
     """
-    finish(connection, now=now)
+    replays.finish(connection, now=now)
     of = _locked(connection, choose(connection, name, number, preferred=OPEN_REPLAY))
-    check_promotable(of, open_work(connection, of))
+    check_promotable(of, replays.open_work(connection, of))
     return of
 
 
@@ -119,7 +112,7 @@ def promote(
         changed = connection.execute(text(PROMOTE), given).rowcount
     _tell(connection, of, ReplayState.PROMOTED, changed, now=now)
     _move(connection, of, ReplayState.PROMOTED, promoted_at=now)
-    return get(connection, of.id), changed
+    return replays.get(connection, of.id), changed
 
 
 def demotable(connection: Connection, name: str, number: int | None = None) -> Generation:
@@ -156,7 +149,7 @@ def demote(
     _tell(connection, of, ReplayState.DEMOTED, len(restored), now=now)
     connection.execute(delete(promoted).where(promoted.c.generation_id == of.id))
     _move(connection, of, ReplayState.DEMOTED, demoted_at=now)
-    return get(connection, of.id), len(restored)
+    return replays.get(connection, of.id), len(restored)
 
 
 def drop(
@@ -177,7 +170,7 @@ def drop(
     with waiting_at_most(connection, LOCK_PATIENCE):
         canceled = _cancel(connection, of, now)
     _move(connection, of, ReplayState.DROPPED, dropped_at=now, paused_at=None)
-    return get(connection, of.id), canceled
+    return replays.get(connection, of.id), canceled
 
 
 def pause(connection: Connection, name: str, *, now: datetime) -> str:
@@ -205,7 +198,7 @@ def hold(connection: Connection, *, now: datetime) -> None:
         return
     waits = (
         select(work.c.id)
-        .select_from(work.join(generation, of_generation()))
+        .select_from(work.join(generation, replays.of_generation()))
         .where(generation.c.id.in_(ids), is_(work.c.state, WorkState.READY))
     )
     held = {"claimed_by": HELD, "claim_no": work.c.claim_no + 1, "lease_until": now + FOR_EVER}
@@ -228,7 +221,7 @@ def resume(connection: Connection, name: str, *, now: datetime) -> str:
     free = {"ready_at": now, "waits_since": now, "claimed_by": None, "lease_until": None}
     connection.execute(
         update(work)
-        .where(open_work_of(of), work.c.claimed_by == HELD)
+        .where(replays.open_work_of(of), work.c.claimed_by == HELD)
         .values(state=ready_again(), **free)
     )
     wake(connection)
@@ -273,7 +266,7 @@ def _locked(connection: Connection, of: Generation) -> Generation:
     connection.execute(
         select(generation.c.id).where(generation.c.id == of.id).with_for_update(key_share=True)
     )
-    return get(connection, of.id)
+    return replays.get(connection, of.id)
 
 
 def _promoted_later(connection: Connection, of: Generation) -> int | None:
@@ -316,7 +309,7 @@ def _tell(
 def _cancel(connection: Connection, of: Generation, now: datetime) -> int:
     """Cancel the replay's open work, and return how much it was."""
     ended = {"state": WorkState.CANCELED, "finished_at": now}
-    return connection.execute(update(work).where(open_work_of(of)).values(ended)).rowcount
+    return connection.execute(update(work).where(replays.open_work_of(of)).values(ended)).rowcount
 
 
 def _move(

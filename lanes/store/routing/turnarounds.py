@@ -7,14 +7,7 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 from lanes.ids import BatchId
-from lanes.routing.prospect import (
-    EDGES,
-    BatchProfile,
-    Calibration,
-    Prospects,
-    StatedBin,
-    calibrations,
-)
+from lanes.routing import prospect
 from lanes.store import asking
 from lanes.store.asking import Ask
 from lanes.store.states import FINISHED_BATCH
@@ -49,9 +42,9 @@ _kept: "WeakKeyDictionary[Engine, Turnarounds]" = WeakKeyDictionary()
 _lock = Lock()
 
 
-def prospects(connection: "Connection", *, now: datetime) -> Prospects:
+def prospects(connection: "Connection", *, now: datetime) -> prospect.Prospects:
     """Return the prospects of batches at `now`, from laws at most a minute old."""
-    return Prospects(cached_laws(connection, now=now), now)
+    return prospect.Prospects(cached_laws(connection, now=now), now)
 
 
 def cached_laws(connection: "Connection", *, now: datetime) -> "Turnarounds":
@@ -112,8 +105,8 @@ def expect(connection: "Connection", *, now: datetime) -> None:
             asked(EXPECT, id=row.id, ends=ends)
 
 
-def _expected_end(row: Any, laws: Prospects) -> datetime:
-    of = BatchProfile(row.model, timedelta(minutes=row.batch_expected_minutes))
+def _expected_end(row: Any, laws: prospect.Prospects) -> datetime:
+    of = prospect.BatchProfile(row.model, timedelta(minutes=row.batch_expected_minutes))
     return laws.underway(of, left_at=row.intended_at, requests=row.requests).expected_at
 
 
@@ -146,16 +139,16 @@ became as (
       select w.batch_id from lanes.work w
        where w.item_id = s.item_id and w.batch_id is not null and w.purpose = 'answer' order by w.id + 0 limit 1) w on true
     left join lateral (select * from lanes.batch b where b.id = coalesce(a.batch_id, w.batch_id) offset 0) b on true)
-select workload, least(width_bucket(probability, cast(:edges as double precision[])), {len(EDGES) - 1}) as bin,
+select workload, least(width_bucket(probability, cast(:edges as double precision[])), {len(prospect.EDGES) - 1}) as bin,
        count(*) as items, sum(back) as back, sum(probability) as stated, sum((probability - back) ^ 2) as squares
   from became where back is not null group by 1, 2
 """
 
 
-def of_period(ask: Ask, *, since: datetime, now: datetime) -> list[Calibration]:
+def of_period(ask: Ask, *, since: datetime, now: datetime) -> list[prospect.Calibration]:
     """Return the calibration of the period's routes, by workload, from a sample spread evenly over it."""
-    rows = ask(BECAME, since=since, now=now, edges=list(EDGES))
-    return calibrations(
-        StatedBin(row.workload, row.bin, row.items, row.back, row.stated, row.squares)
+    rows = ask(BECAME, since=since, now=now, edges=list(prospect.EDGES))
+    return prospect.calibrations(
+        prospect.StatedBin(row.workload, row.bin, row.items, row.back, row.stated, row.squares)
         for row in rows
     )

@@ -24,7 +24,7 @@ from lanes.store.realtime import paid_claims
 from lanes.store.routing import routes
 from lanes.store.settling import comparisons, refusals
 from lanes.store.settling.comparisons import LoneAnswer, PackedAnswer
-from lanes.store.settling.savable import LockedWork, ShownResult, lock, terms
+from lanes.store.settling.savable import LockedWork, ShownResult, lock, lost_by_leases, terms
 from lanes.store.settling.writing import write
 from lanes.store.statements import is_, one_of
 from lanes.store.states import is_answering
