@@ -195,11 +195,9 @@ def open(
     }
     met = {"why": breach.why, "flow_run_id": breach.flow_run_id, "block_id": breach.block_id}
     figures |= {name: each for name, each in met.items() if each is not None}
-    of = breach.promise, breach.workload, breach.subject
-    of_key = [column == value for column, value in zip(KEY, of, strict=True)]
+    of_key = _of_key(breach.promise, breach.workload, breach.subject)
     stands = sa.select(incident.c.id, incident.c.parent_id, incident.c.severity)
-    stands = stands.where(_open(), *of_key)
-    known = connection.execute(stands).first()
+    known = connection.execute(stands.where(_open(), *of_key)).first()
     if known is None and (added := _added(connection, breach, figures, parent_id, now)) is not None:
         return added
     was_told = known is None or (known.parent_id is None and known.severity is not Severity.DIGEST)
@@ -265,10 +263,9 @@ def resolve(
 
     It keeps the last value that broke the promise, and the reason.
     """
-    of_key = zip(KEY, (promise, workload, subject), strict=True)
     ended = connection.execute(
         sa.update(incident)
-        .where(_open(), *(column == value for column, value in of_key))
+        .where(_open(), *_of_key(promise, workload, subject))
         .values(state=IncidentState.RESOLVED, resolved_at=now, updated_at=now, sentence=sentence)
         .returning(incident)
     ).first()
@@ -303,13 +300,10 @@ def handle(
 
 def _silence(connection: sa.Connection, breach: Assessment, now: datetime) -> dict[str, Any]:
     """Return the silence of an earlier incident of the same key that also holds for the next one, by column."""
-    of = breach.promise, breach.workload, breach.subject
-    of_key = [column == value for column, value in zip(KEY, of, strict=True)]
+    of_key = _of_key(breach.promise, breach.workload, breach.subject)
     is_silenced = is_(incident.c.handling, Handling.SILENCED), incident.c.handled_until > now
-    silence = (
-        sa.select(*HANDLED).where(*of_key, *is_silenced).order_by(incident.c.id.desc()).limit(1)
-    )
-    row = connection.execute(silence).first()
+    silence = sa.select(*HANDLED).where(*of_key, *is_silenced)
+    row = connection.execute(silence.order_by(incident.c.id.desc()).limit(1)).first()
     return {} if row is None else dict(row._mapping)
 
 
@@ -394,6 +388,11 @@ def _resolve_as_judged(
 ) -> IncidentId | None:
     of = judged.promise, judged.workload, judged.subject
     return resolve(connection, *of, sentence=judged.sentence, now=now)
+
+
+def _of_key(*of: str) -> list[sa.ColumnElement[bool]]:
+    """Match incidents of this promise, workload and subject."""
+    return [column == value for column, value in zip(KEY, of, strict=True)]
 
 
 def _open() -> sa.ColumnElement[bool]:

@@ -46,18 +46,6 @@ WAITING_LIMITS: LiteralString = """
     select set_config('lock_timeout', %s, false), set_config('statement_timeout', %s, false)
 """
 
-__all__ = [
-    "Role",
-    "RoleLock",
-    "held_elsewhere",
-    "held_roles",
-    "holder_exists",
-    "holders",
-    "listening",
-    "standing_roles",
-    "wake",
-]
-
 
 def wake(connection: Connection) -> None:
     """Wake all listeners (drains, publishers) once this transaction has committed; several wakes are one."""

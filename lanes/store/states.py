@@ -35,8 +35,9 @@ AWAITED_PRIMER = (
     " and batch.requests = 1 and batch.marked_requests = 1"
 )
 
-# An item that has no answer yet and may still get one.
-OPEN_ITEM = "i.answered_at is null and i.settled_at is null and i.failed_at is null and i.canceled_at is null"
+# An item that is neither settled, failed nor canceled; an open one has no answer yet and may still get one.
+UNFINISHED_ITEM = "i.settled_at is null and i.failed_at is null and i.canceled_at is null"
+OPEN_ITEM = f"i.answered_at is null and {UNFINISHED_ITEM}"
 UNROUTED_ITEM = "i.position is null and i.canceled_at is null"  # no router has seen it
 
 

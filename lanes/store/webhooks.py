@@ -36,6 +36,8 @@ exists (select from pg_locks where locktype = 'advisory' and granted and classid
            and database = (select oid from pg_database where datname = current_database()))
 """
 
+LAST = sa.select(watermark.c.position).where(watermark.c.name == STREAM)  # position given out
+
 Subscriber = sa.Row[Any]
 
 
@@ -88,9 +90,8 @@ def stamp(connection: sa.Connection, *, now: datetime) -> int:
 
     One transaction at a time does this, so a reader who sees position N also sees every event before it.
     """
-    stream, new = watermark.c.name == STREAM, sa.exists().where(sa.text("position is null"))
-    last = sa.select(watermark.c.position).where(stream, new.select_from(webhook_event))
-    last = last.with_for_update(skip_locked=True)
+    new = sa.exists().where(sa.text("position is null")).select_from(webhook_event)
+    last = LAST.where(new).with_for_update(skip_locked=True)
     if (before := connection.execute(last).scalar()) is None:
         return 0
     stamped = connection.execute(
@@ -103,18 +104,19 @@ def stamp(connection: sa.Connection, *, now: datetime) -> int:
         {"before": before, "most": MOST_STAMPED},
     ).rowcount
     if stamped:
-        moved = sa.update(watermark).where(stream)
+        moved = sa.update(watermark).where(watermark.c.name == STREAM)
         connection.execute(moved.values(position=before + stamped, seen_until=now))
     return stamped
 
 
 def due(connection: sa.Connection, *, now: datetime) -> list[int]:
     """Return the ids of the subscribers that can be sent something now, and to which nothing delivers."""
-    last = sa.select(watermark.c.position).where(watermark.c.name == STREAM).scalar_subquery()
     tried = sa.exists().where(
         webhook_try.c.webhook_id == webhook.c.id, webhook_try.c.next_try_at <= now
     )
-    wanted = sa.select(webhook.c.id).where(*_free(now), sa.or_(webhook.c.position < last, tried))
+    wanted = sa.select(webhook.c.id).where(
+        *_free(now), sa.or_(webhook.c.position < LAST.scalar_subquery(), tried)
+    )
     return list(connection.execute(wanted).scalars())
 
 
@@ -136,12 +138,11 @@ def take(
     if to is None:
         return None
     most = 1 if to.rests else most
-    last = connection.scalar(sa.select(watermark.c.position).where(watermark.c.name == STREAM)) or 0
+    last = connection.scalar(LAST) or 0
     again = _again(connection, id_, most, now)
     fresh = _fresh(connection, to, most - len(again)) if len(again) < most else []
-    end = (
-        last if len(again) + len(fresh) < most else max([to.position, *(e.position for e in fresh)])
-    )
+    reached = max([to.position, *(each.position for each in fresh)])
+    end = last if len(again) + len(fresh) < most else reached
     held = {each.subject for each in again} | _held(connection, id_, fresh)
     send = [*again, *(each for each in fresh if each.subject not in held)]
     behind = [each for each in fresh if each.subject in held]
@@ -167,10 +168,11 @@ def _with_outputs(connection: sa.Connection, send: Sequence[KeptEvent]) -> list[
             OUTPUTS, {"workload": of.removeprefix("lanes.workload."), "keys": wanted}
         )
     }
-    of_each = (outputs.get((each.resource, each.payload.get("key")), {}) for each in send)
-    return [
-        replace(each, payload=each.payload | of) for each, of in zip(send, of_each, strict=True)
-    ]
+
+    def told(of: KeptEvent) -> Mapping[str, Any]:
+        return outputs.get((of.resource, of.payload.get("key")), {})
+
+    return [replace(each, payload={**each.payload, **told(each)}) for each in send]
 
 
 def _beyond(position: int, to: Subscriber) -> list[sa.ColumnElement[bool]]:
@@ -209,11 +211,11 @@ def _again(connection: sa.Connection, id_: int, most: int, now: datetime) -> lis
 
 def _held(connection: sa.Connection, id_: int, fresh: Sequence[KeptEvent]) -> set[str]:
     """Return the subjects of which an earlier event waits to be tried again."""
+    if not fresh:
+        return set()
     of, subjects = webhook_try.c, [each.subject for each in fresh]
-    waits = (of.webhook_id == id_, of.next_try_at.is_not(None), of.subject.in_(subjects))
-    return (
-        set(connection.execute(sa.select(of.subject).where(*waits)).scalars()) if fresh else set()
-    )
+    waits = of.webhook_id == id_, of.next_try_at.is_not(None), of.subject.in_(subjects)
+    return set(connection.execute(sa.select(of.subject).where(*waits)).scalars())
 
 
 def _kept(row: Any, attempts: int = 0) -> KeptEvent:
@@ -284,8 +286,8 @@ def add(connection: sa.Connection, *, now: datetime, **values: Any) -> None:
     """Add a subscriber; it gets the events that are written from now on."""
     first = insert(watermark).values(name=STREAM, seen_until=now, position=0)
     connection.execute(first.on_conflict_do_nothing())
-    last = sa.select(watermark.c.position).where(watermark.c.name == STREAM).scalar_subquery()
-    connection.execute(sa.insert(webhook).values(position=last, created_at=now, **values))
+    new = sa.insert(webhook).values(position=LAST.scalar_subquery(), created_at=now, **values)
+    connection.execute(new)
 
 
 def find(connection: sa.Connection, name: str) -> Subscriber | None:
@@ -296,10 +298,9 @@ def find(connection: sa.Connection, name: str) -> Subscriber | None:
 def listed(connection: sa.Connection) -> Sequence[sa.Row[Any]]:
     """Return all subscribers with the number of events ahead of each, of those that wait for a try, and of those given up."""
     of = webhook_try.c
-    last = sa.select(watermark.c.position).where(watermark.c.name == STREAM).scalar_subquery()
     waits = sa.func.count(of.next_try_at).label("waiting")
     given_up = (sa.func.count(of.position) - sa.func.count(of.next_try_at)).label("given_up")
-    found = sa.select(webhook, last.label("last"), waits, given_up)
+    found = sa.select(webhook, LAST.scalar_subquery().label("last"), waits, given_up)
     of_all = found.outerjoin(webhook_try, of.webhook_id == webhook.c.id).group_by(webhook.c.id)
     return connection.execute(of_all.order_by(webhook.c.name)).all()
 

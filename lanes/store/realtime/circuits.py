@@ -141,7 +141,9 @@ def faulted(
         if after == before:
             return before, False
         if before is None and (id_ := _opened(connection, account, model, after)) is not None:
-            return _of_id(connection, id_), True
+            return _circuit(
+                connection.execute(select(outage).where(outage.c.id == id_)).one()
+            ), True
         if before is not None and _moved(connection, before, after):
             return after, True
     return _of(connection, account, model), False
@@ -230,10 +232,6 @@ def _of(connection: Connection, account: str, model: str) -> Circuit | None:
     its = outage.c.account == account, outage.c.model == model
     row = connection.execute(_of_outages().where(*its)).first()
     return None if row is None else _circuit(row)
-
-
-def _of_id(connection: Connection, id_: int) -> Circuit:
-    return _circuit(connection.execute(select(outage).where(outage.c.id == id_)).one())
 
 
 def _circuit(row: Any) -> Circuit:

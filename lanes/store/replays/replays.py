@@ -23,7 +23,7 @@ from lanes.store.routing import turnarounds
 from lanes.store.signals import wake
 from lanes.store.statements import is_, is_among, one_of
 from lanes.store.states import is_open_work
-from lanes.store.tables import generation, item, version, work, workload
+from lanes.store.tables import generation, item, version, work
 from lanes.store.workload import accounts, workloads
 from lanes.units import counted
 from lanes.words import OPEN_REPLAY, Lane, Purpose, ReplayState, Signature, WorkState
@@ -340,14 +340,12 @@ def _work(of: Generation, row: Any, now: datetime) -> dict[str, Any]:
 
 def _version(connection: sa.Connection, name: str, number: int | None) -> Version:
     """Return that version of the workload, or the one in force."""
-    known = connection.execute(
-        sa.select(workload.c.version_id).where(workload.c.name == name)
-    ).first()
-    if known is None or known.version_id is None:
+    known = workloads.current_id(connection, name)
+    if known is None:
         raise UnknownWorkload(
             f'no workload "{name}" has a published version; correct the name or publish it'
         )
-    wanted = version.c.id == known.version_id if number is None else version.c.number == number
+    wanted = version.c.id == known if number is None else version.c.number == number
     its_id = sa.select(version.c.id).where(version.c.workload == name, wanted)
     id_ = connection.execute(its_id).scalar_one_or_none()
     if id_ is None:

@@ -138,15 +138,10 @@ def apply(
             _hold(connection, seen, reason, by)
         case Advance():
             points = seen.playbook.steps[seen.step + 1].basis_points
-            _begin_step(connection, seen, now, step=seen.step + 1)
-            _set_share(connection, seen, points, approved)
-            _tell(connection, find(connection, seen.id), Happened.STEPPED, points, approved)
+            _begin_step(connection, seen, points, approved, step=seen.step + 1)
         case Enter():
-            points = seen.now_at.basis_points
-            newest = newest_route(connection)
-            _begin_step(connection, seen, now, entered=True, routes_at_start=newest)
-            _set_share(connection, seen, points, approved)
-            _tell(connection, find(connection, seen.id), Happened.STEPPED, points, approved)
+            points, newest = seen.now_at.basis_points, newest_route(connection)
+            _begin_step(connection, seen, points, approved, entered=True, routes_at_start=newest)
         case AskApproval(why):
             state, holds = RolloutState.WAITING_APPROVAL, HoldReason.APPROVAL
             _write(connection, seen, state=state, holds=holds, asked=seen.asked + 1, asked_at=now)
@@ -296,12 +291,14 @@ def _write(connection: Connection, seen: Rollout, **values: Any) -> None:
     connection.execute(update(rollout).where(rollout.c.id == seen.id).values(**values))
 
 
-def _begin_step(connection: Connection, seen: Rollout, now: datetime, **values: Any) -> None:
-    """Start measuring again; no answer of a person counts for this step yet."""
+def _begin_step(
+    connection: Connection, seen: Rollout, basis_points: int, by: Signature, **values: Any
+) -> None:
+    """Put the step's share in force and start measuring again; no answer of a person counts for this step yet."""
     _write(
         connection,
         seen,
-        step_started_at=now,
+        step_started_at=by.now,
         routes_before=newest_route(connection),
         state=RolloutState.RUNNING,
         holds=None,
@@ -313,6 +310,8 @@ def _begin_step(connection: Connection, seen: Rollout, now: datetime, **values: 
         passes=0,
         **values,
     )
+    _set_share(connection, seen, basis_points, by)
+    _tell(connection, find(connection, seen.id), Happened.STEPPED, basis_points, by)
 
 
 def _hold(connection: Connection, seen: Rollout, holds: HoldReason, by: Signature) -> None:

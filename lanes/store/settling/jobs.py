@@ -22,7 +22,7 @@ from lanes.store.money import sharing
 from lanes.store.outbox import EventOut
 from lanes.store.routing import turnarounds
 from lanes.store.settling import decisions
-from lanes.store.states import ANSWERING, OPEN_WORK
+from lanes.store.states import ANSWERING, OPEN_WORK, UNFINISHED_ITEM
 from lanes.store.tables import item, job
 from lanes.store.workload import workloads
 from lanes.words import BatchState, Lane, Mode
@@ -31,7 +31,6 @@ MOST_REASONS = 5
 SAMPLED = 1_000  # items, spread evenly, by which cost and end are estimated
 PACE_OF = timedelta(minutes=2)  # by which the pace of real time is measured
 AT_ONCE = 5_000  # items of a job that one transaction cancels
-NOT_OVER = "i.settled_at is null and i.failed_at is null and i.canceled_at is null"
 
 NEWEST = sa.text("""
 select s.* from lanes.job_status s
@@ -56,7 +55,7 @@ select case when i.answered_at is not null or r.lane = 'batch' then r.batch_usd
   from (select distinct n.id from generate_series(cast(:first as bigint), :last, :step) g
          cross join lateral (
            select i.id from lanes.item i where i.job_id = :job_id and i.id >= g order by i.id limit 1) n) n
-  join lanes.item i on i.id = n.id and {NOT_OVER}
+  join lanes.item i on i.id = n.id and {UNFINISHED_ITEM}
   left join lateral (select * from lanes.route r where r.item_id = i.id order by r.id desc limit 1) r on true
   left join lateral (
     select * from lanes.work w
@@ -67,7 +66,7 @@ select case when i.answered_at is not null or r.lane = 'batch' then r.batch_usd
 """)
 CANCEL = sa.text(f"""
 select lanes.cancel_items(
-  array(select i.id from lanes.item i where i.job_id = :job_id and {NOT_OVER} order by i.id limit :most), :now)
+  array(select i.id from lanes.item i where i.job_id = :job_id and {UNFINISHED_ITEM} order by i.id limit :most), :now)
 """)
 # A job that comes item by item is done a minute after its last item. One that another transaction holds is looked at later.
 QUIET = timedelta(minutes=1)

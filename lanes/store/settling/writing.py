@@ -57,21 +57,16 @@ GIVEN = (
     sa.column("claim_no", sa.Integer),
     *TRIED,
     sa.column("tried_for", sa.Text),  # the purpose, where it may differ from the work's
-    sa.column(
-        "tried_with", sa.BigInteger
-    ),  # the version, where it may differ from the work's by now
+    sa.column("tried_with", sa.BigInteger),  # the version, where it may differ from the work's
     sa.column("lane", sa.Text),  # the lane of the attempt, which its work may have left since
-    sa.column(
-        "state", sa.Text
-    ),  # the work's next state; null: the attempt came late and moves nothing
+    sa.column("state", sa.Text),  # the work's next; null: the attempt came late and moves nothing
     sa.column("failures", sa.Integer),
     sa.column("alone", sa.Boolean),
     sa.column("ready_at", Moment),
     sa.column("standing", sa.Text),
     sa.column("output", JSONB),  # the result that it makes, if any
-    sa.column(
-        "moves_item", sa.Boolean
-    ),  # never null, so that the planner expects half of the rows instead of one
+    # never null, so that the planner expects half of the rows instead of one
+    sa.column("moves_item", sa.Boolean),
     sa.column("settles", sa.Boolean),
     sa.column("fails", sa.Boolean),
     sa.column("failure", sa.Text),  # the item, and why
@@ -79,10 +74,8 @@ GIVEN = (
     sa.column("distance", sa.Double),  # the correction that it makes, if any:
     sa.column("provisional_id", sa.BigInteger),
     sa.column("provisional_of", sa.BigInteger),  # of a result, or of that of other work
-    sa.column("told", sa.Boolean),
-    sa.column(
-        "acknowledged", sa.Boolean
-    ),  # whether the answer has an event, and whether the sender asked for one
+    sa.column("told", sa.Boolean),  # whether the answer has an event
+    sa.column("acknowledged", sa.Boolean),  # whether the sender asked for one
 )
 
 _now = sa.bindparam("now", type_=Moment)
@@ -126,14 +119,17 @@ def statement(*, fresh: bool) -> sa.Select[*tuple[Any, ...]]:
         .lateral("of_work")
     )
     each = sa.select(*given.c, *of_work.c).select_from(given.join(of_work, sa.true())).cte("each")
-    attempts, live = _attempts(each), _live(each)
+    attempts = _attempts(each)
+    live = _results(each, live=True).returning(result.c.id, result.c.work_id).cte("live")
     items = _items(each, live)
     told = (
         sa.select(signals.waking())
         .where(sa.select(each.c.n).where(each.c.moves_item).exists())
         .scalar_subquery()
     )
-    written = (_moved(each), _overlays(each), _corrections(each, live), _events(each, items))
+    # Replays move no item; the first result of a generation stands.
+    overlays = _results(each, live=False).on_conflict_do_nothing().cte("overlays")
+    written = (_moved(each), overlays, _corrections(each, live), _events(each, items))
     if fresh:
         return sa.select(sa.null().label("known"), told).add_cte(attempts.cte("attempts"), *written)
     # A plain insert is cheaper than one that handles conflicts.
@@ -214,8 +210,9 @@ def _moved(each: sa.CTE) -> sa.CTE:
     )
 
 
-def _results(each: sa.CTE) -> dict[str, sa.ColumnElement[Any]]:
-    return {
+def _results(each: sa.CTE, *, live: bool) -> Insert:
+    """Insert the results that items show, if `live`, or else those of replays."""
+    values = {
         "item_id": each.c.item_id,
         "work_id": each.c.work_id,
         "version_id": each.c.version_id,
@@ -229,33 +226,9 @@ def _results(each: sa.CTE) -> dict[str, sa.ColumnElement[Any]]:
         "message_id": each.c.message_id,
         "created_at": _now,
     }
-
-
-def _live(each: sa.CTE) -> sa.CTE:
-    """Insert the results that items show."""
-    values = _results(each)
-    there = (
-        sa.select(*values.values())
-        .where(each.c.moves_item, each.c.standing.is_not(None))
-        .order_by(each.c.n)
-    )
-    return (
-        insert(result)
-        .from_select(list(values), there)
-        .returning(result.c.id, result.c.work_id)
-        .cte("live")
-    )
-
-
-def _overlays(each: sa.CTE) -> sa.CTE:
-    """Insert the results of replays, which move no item; the first of a generation stands."""
-    values = _results(each)
-    there = (
-        sa.select(*values.values())
-        .where(sa.not_(each.c.moves_item), each.c.standing.is_not(None))
-        .order_by(each.c.n)
-    )
-    return insert(result).from_select(list(values), there).on_conflict_do_nothing().cte("overlays")
+    moves = each.c.moves_item if live else sa.not_(each.c.moves_item)
+    there = sa.select(*values.values()).where(moves, each.c.standing.is_not(None))
+    return insert(result).from_select(list(values), there.order_by(each.c.n))
 
 
 def _items(each: sa.CTE, live: sa.CTE) -> sa.CTE:
