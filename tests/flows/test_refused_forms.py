@@ -161,7 +161,7 @@ BY_THE_FLOW: list[tuple[str, dict[str, Any], str]] = [
     (
         "replay",
         {"workload": "nobody"},
-        'no workload "nobody" has a published version; correct the name',
+        'workload "nobody" has no published version; publish it, or correct',
     ),
     ("replay", {"version": 99}, "no version 99; its versions are 1 to 1"),
     (
@@ -177,7 +177,7 @@ BY_THE_FLOW: list[tuple[str, dict[str, Any], str]] = [
     (
         "migrate",
         {"workload": "nobody"},
-        'workload "nobody" has no published version; publish it or correct the name',
+        'workload "nobody" has no published version; publish it, or correct',
     ),
     ("migrate", {"who": "", "why": ""}, "who and why: .* fill both in"),
     ("migrate", {"file": "/nowhere/at all.yaml"}, 'there is no file "/nowhere/at all.yaml"'),
@@ -187,7 +187,7 @@ BY_THE_FLOW: list[tuple[str, dict[str, Any], str]] = [
     (
         "advise",
         {"workload": "nobody"},
-        'workload "nobody" has no published version: see `lanes status`',
+        'workload "nobody" has no published version; publish it, or correct',
     ),
     (
         "report",

@@ -195,14 +195,12 @@ def evidence(
     """
     ask = asking.through(connection)
     versions = in_force(ask, workload)
-    if not versions:
-        raise UnknownWorkload(
-            f'workload "{workload}" has no published version: see `lanes status` for those that have'
-        )
     # A report that only reads loads neither SQLAlchemy nor schemas.
-    from lanes.store.workload.workloads import versions as read_versions
+    from lanes.store.workload import workloads
 
-    read = read_versions(connection, [each.version for each in versions]).values()
+    if not versions:
+        raise UnknownWorkload(workloads.UNPUBLISHED.format(workload))
+    read = workloads.versions(connection, [each.version for each in versions]).values()
     shared = {each.workload: shared_tokens(each.spec) for each in read}
     seen = of_each(ask, versions, since=since, now=now, shared=shared)[workload]
     if seen.estimated_realtime_usd is None:

@@ -8,7 +8,6 @@ from sqlalchemy import ColumnElement, Connection, Select, and_, func, select, up
 
 from lanes.batch.batch import OpenBatch
 from lanes.batch.departure import OutstandingWork
-from lanes.errors import UnknownWorkload
 from lanes.ids import BatchId
 from lanes.store import outbox
 from lanes.store.asking import read_as
@@ -18,6 +17,7 @@ from lanes.store.statements import is_, is_none_of
 from lanes.store.states import is_open_work
 from lanes.store.tables import batch, batch_doubt, item, work, workload
 from lanes.store.work import claimable, ready_on
+from lanes.store.workload import workloads
 from lanes.words import FINISHED_BATCH, BatchState, Lane, WorkState
 
 
@@ -82,9 +82,8 @@ def outstanding(connection: Connection, name: str, *, now: datetime) -> Outstand
     Raises:
         UnknownWorkload: there is no workload of that name.
     """
-    known = connection.execute(select(workload.c.paused_at).where(workload.c.name == name)).first()
-    if known is None:
-        raise UnknownWorkload(f'there is no workload "{name}"; correct the name, or publish it')
+    workloads.check_known(connection, name)
+    paused = select(workload.c.paused_at).where(workload.c.name == name)
     resting = and_(ready_on(Lane.BATCH), work.c.ready_at > now)
     held = and_(is_(work.c.state, WorkState.SUBMITTED), is_(batch.c.state, BatchState.HELD))
     counts = connection.execute(
@@ -105,7 +104,7 @@ def outstanding(connection: Connection, name: str, *, now: datetime) -> Outstand
     primer = awaited_primer(connection, name) or {}
     return OutstandingWork(
         name,
-        known.paused_at,
+        connection.execute(paused).scalar_one(),
         **counts._asdict(),
         unrouted=connection.execute(unrouted).scalar_one(),
         held_batches=_batches(connection, *its_held),

@@ -342,9 +342,7 @@ def _version(connection: sa.Connection, name: str, number: int | None) -> Versio
     """Return that version of the workload, or the one in force."""
     known = workloads.current_id(connection, name)
     if known is None:
-        raise UnknownWorkload(
-            f'no workload "{name}" has a published version; correct the name or publish it'
-        )
+        raise UnknownWorkload(workloads.UNPUBLISHED.format(name))
     wanted = version.c.id == known if number is None else version.c.number == number
     its_id = sa.select(version.c.id).where(version.c.workload == name, wanted)
     id_ = connection.execute(its_id).scalar_one_or_none()

@@ -5,7 +5,6 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, text
 
-from lanes.errors import UnknownWorkload
 from lanes.rollouts import plan, refusals
 from lanes.rollouts.gates import Measure, Measurement, judge, longest_out
 from lanes.rollouts.plan import Readiness, RolloutPlan, SplitTraffic
@@ -69,11 +68,7 @@ def of_playbook(
     Raises:
         UnknownWorkload: no version of the workload is published.
     """
-    version = workloads.in_force(connection).get(name)
-    if version is None:
-        raise UnknownWorkload(
-            f'workload "{name}" has no published version; publish it or correct the name'
-        )
+    version = workloads.required(connection, name)
     moves_version = playbook.direction is Direction.VERSION
     candidate = candidates.find(connection, name) if moves_version and new is None else None
     receives = new or (candidate or version).spec

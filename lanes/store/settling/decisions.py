@@ -16,7 +16,7 @@ from typing import Any
 from sqlalchemy import Connection, Select, select, text
 
 from lanes.batch.batch import REPEATED, UNCONFIRMED, Stakes
-from lanes.errors import ActionRefused, StillLocked, UnknownWorkload
+from lanes.errors import ActionRefused, StillLocked
 from lanes.ids import BatchId, ItemId, WorkId
 from lanes.money.cost import upper_bound
 from lanes.packing import Claim, history_chars
@@ -328,9 +328,7 @@ def retry(
     Raises:
         UnknownWorkload: no workload of that name has a published version.
     """
-    version = workloads.in_force(connection).get(workload)
-    if version is None:
-        raise UnknownWorkload(f'workload "{workload}" has no published version')
+    version = workloads.required(connection, workload)
     keys = None if keys is None else list(keys)
     given = {"workload": workload, "keys": keys, "now": now, "version_id": version.id}
     again = list(connection.execute(text(RETRY), given).scalars())

@@ -22,6 +22,8 @@ from lanes.store.tables import split, version, workload
 from lanes.workload.definition import content_hash, faults
 from lanes.workload.version import Spec, Version
 
+UNPUBLISHED = 'workload "{}" has no published version; publish it, or correct the name'
+
 
 @dataclass(frozen=True)
 class InForce:
@@ -226,6 +228,18 @@ def _to_route() -> sa.Select[*tuple[Any, ...]]:
         )
         .where(workload.c.name == sa.any_(sa.bindparam("names", type_=sa.ARRAY(sa.Text))))
     )
+
+
+def required(connection: sa.Connection, name: str) -> Version:
+    """Return the readable version in force of that workload.
+
+    Raises:
+        UnknownWorkload: there is none.
+    """
+    version = in_force(connection).get(name)
+    if version is None:
+        raise UnknownWorkload(UNPUBLISHED.format(name))
+    return version
 
 
 def current(connection: sa.Connection, name: str) -> Version | None:

@@ -82,7 +82,7 @@ def test_commands_speak_in_sentences_and_refuse_with_the_reason(
     assert commands.replay("letters", version=4) == 1
     err = capsys.readouterr().err
     assert 'workload "letters" was never replayed' in err
-    assert 'no workload "ghosts" has a published version' in err
+    assert 'workload "ghosts" has no published version' in err
     assert "its versions are 1 to 1" in err
     assert commands.replay("letters", part=FORCED, preview=True) == 0
     assert commands.replay("letters", part=FORCED) == 0
