@@ -342,7 +342,7 @@ def passing_time() -> PassingTime:
 def db(database_url: str, roaming: Roaming, passing_time: PassingTime) -> Database:
     """Open a fresh database for asynchronous callers; its connections serve the next test too."""
     engine = roaming.async_engine(database_url)
-    sharing.forget(engine.sync_engine)
+    sharing.KEPT.forget(engine.sync_engine)
     mix.forget(engine.sync_engine)
     opened = Database(database_url, engine=engine, clock=passing_time.of_database)
     assert isinstance(opened.sessions, set)
@@ -363,8 +363,10 @@ def connection(request: pytest.FixtureRequest, reused: Reused) -> Iterator[Conne
     """Open one transaction on a fresh database, never committed; on the test's own database if it asks for one too."""
     own = {"pool", "database_url"} & set(request.fixturenames)
     with request.getfixturevalue("pool").connect() if own else reused.connection() as opened:
-        turnarounds.forget(opened)  # what the last one on this engine saw was never committed
-        sharing.forget(opened.engine)
+        turnarounds.KEPT.forget(
+            opened.engine
+        )  # what the last one on this engine saw was never committed
+        sharing.KEPT.forget(opened.engine)
         arrivals.forget(opened.engine)
         mix.forget(opened.engine)
         yield opened

@@ -6,19 +6,21 @@ A command that only reads starts in half the time without SQLAlchemy.
 import os
 import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import fields
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import lru_cache
 from pathlib import Path
 from platform import node
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from threading import Lock
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+from weakref import WeakKeyDictionary
 
 from lanes import json_data
 
 if TYPE_CHECKING:
-    from sqlalchemy import Connection
+    from sqlalchemy import Connection, Engine
 
 T = TypeVar("T")
 
@@ -63,6 +65,30 @@ def through(connection: "Connection") -> Ask:
         return connection.execute(text(question), given).all()
 
     return ask
+
+
+class KeptReading(Generic[T]):
+    """What was read from each database, kept for a while."""
+
+    def __init__(self, kept_for: timedelta) -> None:
+        self._kept_for, self._lock = kept_for, Lock()
+        self._kept: WeakKeyDictionary[Engine, tuple[datetime, T]] = WeakKeyDictionary()
+
+    def get(self, connection: "Connection", read: Callable[[Ask], T], *, now: datetime) -> T:
+        """Return what was read last, or what `read` returns if that is too old."""
+        with self._lock:
+            kept = self._kept.get(connection.engine)
+        if kept is not None and kept[0] <= now < kept[0] + self._kept_for:
+            return kept[1]
+        found = read(through(connection))
+        with self._lock:
+            self._kept[connection.engine] = now, found
+        return found
+
+    def forget(self, engine: "Engine") -> None:
+        """Drop what is kept: for tests that undo their writes, or lead the engine elsewhere."""
+        with self._lock:
+            self._kept.pop(engine, None)
 
 
 def read_as(kind: type[T], row: Any, **others: Any) -> T:

@@ -2,9 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
-from threading import Lock
 from typing import TYPE_CHECKING, Any
-from weakref import WeakKeyDictionary
 
 from lanes.ids import VersionId
 from lanes.money.estimates import Estimates, Sharing
@@ -19,20 +17,16 @@ from lanes.money.pack_size import (
 )
 from lanes.statistics.shares import NOTHING, SampleShare
 from lanes.store import asking
-from lanes.store.asking import Ask
-from lanes.store.money import caching, sharing
+from lanes.store.asking import Ask, KeptReading
+from lanes.store.money import caching
 from lanes.words import Lane
 
 if TYPE_CHECKING:
-    from sqlalchemy import Connection, Engine
+    from sqlalchemy import Connection
 
     from lanes.workload.version import Version
 
-
-KEPT_FOR = timedelta(seconds=30)
-
-_kept: "WeakKeyDictionary[Engine, tuple[datetime, Sharing]]" = WeakKeyDictionary()
-_lock = Lock()
+KEPT = KeptReading[Sharing](timedelta(seconds=30))
 
 
 def estimates(connection: "Connection", *, now: datetime) -> Estimates:
@@ -42,22 +36,12 @@ def estimates(connection: "Connection", *, now: datetime) -> Estimates:
 
 def cached(connection: "Connection", *, now: datetime) -> Sharing:
     """Return how calls share, at most half a minute old."""
-    with _lock:
-        kept = _kept.get(connection.engine)
-    if kept is not None and kept[0] <= now < kept[0] + KEPT_FOR:
-        return kept[1]
-    ask = asking.through(connection)
+    return KEPT.get(connection, _read, now=now)
+
+
+def _read(ask: Ask) -> Sharing:
     passes = {VersionId(row.version_id): row.share for row in ask(PASSES)}
-    found = Sharing(PackSizes(sharing.decided(ask)), caching.hit_rates(ask), passes)
-    with _lock:
-        _kept[connection.engine] = now, found
-    return found
-
-
-def forget(engine: "Engine") -> None:
-    """Drop what is kept: for tests that undo their writes, or lead the engine elsewhere."""
-    with _lock:
-        _kept.pop(engine, None)
+    return Sharing(PackSizes(decided(ask)), caching.hit_rates(ask), passes)
 
 
 BACK_TO = timedelta(days=28)  # what was compared before says nothing of the model as it is

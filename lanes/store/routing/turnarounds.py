@@ -1,24 +1,22 @@
 """Observed turnarounds of our batches, with the laws kept for a minute; and how right stated probabilities were."""
 
 from datetime import datetime, timedelta
+from functools import partial
 from itertools import groupby
-from threading import Lock
 from typing import TYPE_CHECKING, Any
-from weakref import WeakKeyDictionary
 
 from lanes.ids import BatchId
 from lanes.routing import prospect
 from lanes.store import asking
-from lanes.store.asking import Ask
+from lanes.store.asking import Ask, KeptReading
 from lanes.store.states import FINISHED_BATCH
 
 if TYPE_CHECKING:
-    from sqlalchemy import Connection, Engine
+    from sqlalchemy import Connection
 
     from lanes.routing.turnaround import Turnarounds
 
 
-KEPT_FOR = timedelta(minutes=1)
 BACK_TO = timedelta(days=28)  # older batches count for less than a sixteenth
 MOST = 2_000  # the newest batches: more add little, and cost a drain 6 µs each
 
@@ -38,8 +36,7 @@ select model, extract(epoch from :now - intended_at)::float8 as age_s,
  order by model, intended_at, id
 """
 
-_kept: "WeakKeyDictionary[Engine, Turnarounds]" = WeakKeyDictionary()
-_lock = Lock()
+KEPT = KeptReading["Turnarounds"](timedelta(minutes=1))
 
 
 def prospects(connection: "Connection", *, now: datetime) -> prospect.Prospects:
@@ -49,20 +46,7 @@ def prospects(connection: "Connection", *, now: datetime) -> prospect.Prospects:
 
 def cached_laws(connection: "Connection", *, now: datetime) -> "Turnarounds":
     """Return the laws of all batches, at most a minute old."""
-    with _lock:
-        kept = _kept.get(connection.engine)
-    if kept is not None and kept.read_at <= now < kept.read_at + KEPT_FOR:
-        return kept
-    found = read(asking.through(connection), now=now)
-    with _lock:
-        _kept[connection.engine] = found
-    return found
-
-
-def forget(connection: "Connection") -> None:
-    """Drop the laws that are kept: the next call reads the database."""
-    with _lock:
-        _kept.pop(connection.engine, None)
+    return KEPT.get(connection, partial(read, now=now), now=now)
 
 
 def read(ask: Ask, *, now: datetime) -> "Turnarounds":
