@@ -213,7 +213,7 @@ async def _send_note(db: Database, messenger: Messenger, note: SlackNote, ui_url
             tried = {"unsure": problem.maybe and note.ts is None, "next_try_at": run.now + again}
             await run(slack_outbox.note_not_sent, note, str(problem), **tried)
             if problem.gone:
-                await run(slack_outbox.note_gone, note)
+                await run(slack_outbox.record_gone, note)
         raise
     async with db.transaction() as run:
         if of is None and job is None:
@@ -298,7 +298,7 @@ async def _tell_of(
         raise
     at, posted = {"channel": place.channel, "ts": place.ts}, move is SlackStep.POST
     async with db.transaction() as run:
-        await run(slack_outbox.told, post.incident, **at, posted=posted, now=run.now)
+        await run(slack_outbox.record_posted, post.incident, **at, posted=posted, now=run.now)
         news = None if posted else news_of(post, run.now)
         if news is not None:
             said = threads.reply(post.incident, news).content

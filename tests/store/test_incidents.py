@@ -358,7 +358,9 @@ def test_the_outbox_of_slack_remembers_a_try_whose_end_is_unknown(connection: Co
     assert slack_outbox.due(connection, edits=True, now=later(seconds=30)) == []
     (post,) = slack_outbox.due(connection, edits=True, now=later(seconds=61))
     assert (post.unsure, post.attempts) == (True, 1)
-    slack_outbox.told(connection, post.incident, channel="C1", ts="1.2", now=later(seconds=61))
+    slack_outbox.record_posted(
+        connection, post.incident, channel="C1", ts="1.2", now=later(seconds=61)
+    )
     assert slack_outbox.due(connection, edits=True, now=later(seconds=62)) == []
     (post,) = posts(connection)
     assert (post.ts, post.posted_state, post.unsure) == ("1.2", IncidentState.OPEN, False)
@@ -394,7 +396,7 @@ SAID = (
 def test_the_outbox_offers_exactly_what_slack_has_to_be_told(connection: Connection) -> None:
     incidents.record(connection, [BREACH], now=NOON)
     (post,) = slack_outbox.due(connection, edits=True, now=NOON)
-    slack_outbox.told(connection, post.incident, channel="C1", ts="1.2", now=NOON)
+    slack_outbox.record_posted(connection, post.incident, channel="C1", ts="1.2", now=NOON)
     for changed, said in itertools.product(CHANGED, SAID):
         with connection.begin_nested() as as_it_was:
             connection.execute(text(f"update lanes.incident set {changed}"))
@@ -418,7 +420,9 @@ def test_what_changed_first_is_told_first(connection: Connection) -> None:
         for each in slack_outbox.due(connection, edits=True, now=later(hours=1))
         if each.incident.id == 2
     )
-    slack_outbox.told(connection, told.incident, channel="C1", ts="1.2", now=later(minutes=2))
+    slack_outbox.record_posted(
+        connection, told.incident, channel="C1", ts="1.2", now=later(minutes=2)
+    )
     incidents.record(connection, [replace(KEPT, workload="mended")], now=later(minutes=30))
     due = slack_outbox.due(connection, edits=True, now=later(hours=1))
     assert [each.incident.workload for each in due] == ["old", "new", "mended"]

@@ -99,7 +99,7 @@ def begin(
     return connection.execute(begun).rowcount == 1
 
 
-def told(
+def record_posted(
     connection: sa.Connection,
     of: Incident,
     *,
@@ -320,7 +320,7 @@ def note_not_sent(
     _update_note(connection, note, last_error=error, unsure=unsure, next_try_at=next_try_at)
 
 
-def note_gone(connection: sa.Connection, note: SlackNote) -> None:
+def record_gone(connection: sa.Connection, note: SlackNote) -> None:
     """Record that the message is gone from Slack: a new one may be posted, a reply to it is given up."""
     connection.execute(
         sa.delete(slack_note).where(slack_note.c.id == note.id, slack_note.c.thread_ts.is_not(None))

@@ -104,7 +104,7 @@ def snapshot(connection: Connection, of: LaneAccount, *, now: datetime) -> Load:
     used = connection.execute(text(NEEDS), {"since": now - USUAL})
     needs = {row.workload: Need(row.input, row.output, row.requests) for row in used}
     calls = connection.execute(text(CALLS), {"since": now - OF_LATE, "names": names}).all()
-    known = known_limits(connection, of.name, since=now - FRESH)
+    known = recent_limits(connection, of.name, since=now - FRESH)
     tries = sum(each.tries for each in calls)
     took_s = sum(each.mean_s * each.tries for each in calls)
     mean_s = took_s / tries if tries else EXPECTED_CALL.total_seconds()
@@ -206,10 +206,10 @@ def exchange_limits(
         older = capacity.c.seen_at < put.excluded.seen_at
         put = put.on_conflict_do_update(index_elements=KEY, set_=newest, where=older)
         connection.execute(put)
-    return known_limits(connection, account, since=now - FRESH)
+    return recent_limits(connection, account, since=now - FRESH)
 
 
-def known_limits(
+def recent_limits(
     connection: Connection, account: str, *, since: datetime
 ) -> dict[str, list[Limit]]:
     """Return an account's limits that were seen since then, by model."""

@@ -113,7 +113,7 @@ def holds(connection: Connection, item: Row, work: Sequence[Row], *, now: dateti
         [each for each in statuses if each.budget.pays_for(workload, item["consumer"])],
         read(INCIDENTS),
         {model: (of, circuit) for (of, model), circuit in open_circuits if account in ("", of)},
-        load.known_limits(connection, account, since=now - load.FRESH),
+        load.recent_limits(connection, account, since=now - load.FRESH),
         {each["id"]: each for each in batches},
         awaited_primer(connection, workload),
         in_force.spec.window.next_departure(now) if in_force else None,
