@@ -332,16 +332,10 @@ def record_invalid(
     return recorded
 
 
-def listed(
-    connection: sa.Connection, *, states: Collection[IncidentState], limit: int = MOST
-) -> list[Incident]:
+def listed(connection: sa.Connection, *, states: Collection[IncidentState]) -> list[Incident]:
     """Return the newest incidents in these states, newest first."""
-    rows = connection.execute(
-        sa.select(incident)
-        .where(incident.c.state.in_(list(states)))
-        .order_by(incident.c.id.desc())
-        .limit(limit)
-    )
+    wanted = sa.select(incident).where(incident.c.state.in_(list(states)))
+    rows = connection.execute(wanted.order_by(incident.c.id.desc()).limit(MOST))
     return [read_incident(row) for row in rows]
 
 

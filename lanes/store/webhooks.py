@@ -359,9 +359,9 @@ def replay(
     return connection.execute(ahead).scalar_one()
 
 
-def delete_old(connection: sa.Connection, *, before: datetime, most: int = MOST_STAMPED) -> int:
+def delete_old(connection: sa.Connection, *, before: datetime) -> int:
     """Delete some events from before a moment, and what waits of them; return the number of events, 0 when none is left."""
     of = webhook_event.c
-    old = sa.select(of.id).where(of.occurred_at < before).order_by(of.id).limit(most)
+    old = sa.select(of.id).where(of.occurred_at < before).order_by(of.id).limit(MOST_STAMPED)
     gone = sa.delete(webhook_event).where(of.id.in_(old.with_for_update(skip_locked=True)))
     return connection.execute(gone).rowcount

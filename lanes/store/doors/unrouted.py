@@ -187,23 +187,21 @@ def came_last(of: Sequence[ReceivedItem], *, before: Since) -> dict[str, RoutedU
     }
 
 
-def head(
-    name: str, limit: int, *, read: bool = True, part: Part = ()
-) -> sa.Select[*tuple[Any, ...]]:
-    """Select and lock the most urgent unrouted items of a workload, or of a part of it, skipping locked ones."""
-    return _headed(sa.literal(name), limit, read=read, part=part)
-
-
 @cache
 def _head(*, read: bool, part: Part) -> sa.Select[*tuple[Any, ...]]:
     """Select as `head` does, of :of_workload, and no more than :most."""
     name, most = sa.bindparam("of_workload", type_=sa.Text), sa.bindparam("most", type_=sa.Integer)
-    return _headed(name, most, read=read, part=part)
+    return head(name, most, read=read, part=part)
 
 
-def _headed(
-    name: sa.ColumnElement[str], limit: int | sa.ColumnElement[int], *, read: bool, part: Part
+def head(
+    name: str | sa.ColumnElement[str],
+    limit: int | sa.ColumnElement[int],
+    *,
+    read: bool = True,
+    part: Part = (),
 ) -> sa.Select[*tuple[Any, ...]]:
+    """Select and lock the most urgent unrouted items of a workload, or of a part of it, skipping locked ones."""
     payload = item.c.payload
     size = size_of(payload) if read else sa.literal(0).label("bytes")
     return (

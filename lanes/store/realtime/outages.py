@@ -145,6 +145,7 @@ def _down(connection: Connection, account: str) -> list[Any]:
     return list(connection.execute(open_.order_by(outage.c.model)))
 
 
+MOST = 500  # works claimed at once
 RETURNS = 3  # attempts that came back unanswered, before the hours count at all
 
 # Waiting is no failure: the hours count from the first return, the first attempt on this lane since the work was created or
@@ -196,11 +197,9 @@ def _again(workload: str, generation: int) -> str:
     return f"lanes replay {workload}" if generation else f"lanes retry {workload} --all"
 
 
-def hopeless(
-    connection: Connection, lane: Lane, *, now: datetime, most: int = 500
-) -> list[Attempt]:
+def hopeless(connection: Connection, lane: Lane, *, now: datetime) -> list[Attempt]:
     """Claim the lane's hopeless work, and return for each an attempt `given_up` that is saved like any other."""
-    given = {"lane": lane, "now": now, "most": most, "returns": RETURNS}
+    given = {"lane": lane, "now": now, "most": MOST, "returns": RETURNS}
     return [
         given_up(
             Claim(row.id, row.claim_no),
