@@ -20,8 +20,8 @@ from lanes.provider.batches import BatchUnknown, ProviderBatch
 from lanes.provider.errors import Action, CallFailed
 from lanes.provider.results import RequestResult, ResultsCut, ResultsGone, results
 from lanes.settling.outcome import Response
-from lanes.store.batch import batches, doubts, orphans
-from lanes.store.batch.orphans import Orphan
+from lanes.store.batch import batches, creates, doubts
+from lanes.store.batch.creates import Orphan
 from lanes.store.money import ledger
 from lanes.store.routing import turnarounds
 from lanes.store.signals import Role, RoleLock
@@ -87,13 +87,13 @@ async def adopt_orphans(at: Connections) -> None:
 
     No batch leaves before every one of them is known: their items may be among those that wait here.
     """
-    copy = await at.db.run(orphans.copied, now=await at.db.now())
+    copy = await at.db.run(creates.copied_since, now=await at.db.now())
     if copy is None:
         return
     accounts = await at.each_account()
     left = [await _adopt_from(each, copy) for each in accounts]
     if not any(left) and not at.unopened:
-        await at.db.run(orphans.searched, copy)
+        await at.db.run(creates.orphans_found, copy)
 
 
 async def _adopt_from(at: Connections, copy: reconcile.Copy) -> bool:
@@ -155,7 +155,7 @@ async def _adopt(at: Connections, seen: ProviderBatch, copy: reconcile.Copy) -> 
         said,
         at.name,
     )
-    return await at.db.run(orphans.adopt, orphan, now=await at.db.now())
+    return await at.db.run(creates.adopt_orphan, orphan, now=await at.db.now())
 
 
 async def _reconcile(at: Connections, batch: OpenBatch) -> reconcile.BatchFinding:

@@ -25,7 +25,7 @@ from lanes.provider.client import questions
 from lanes.provider.errors import FREEZES, OF_MODEL, Action, CallFailed
 from lanes.provider.requests import Writer
 from lanes.store import incidents
-from lanes.store.batch import batches, creates, doubts, orphans, ready_work
+from lanes.store.batch import batches, creates, doubts, ready_work
 from lanes.store.batch.affording import Affording
 from lanes.store.batch.ready_work import CachePlan
 from lanes.store.doors import full_data
@@ -121,7 +121,7 @@ async def send_batch(at: Connections, kind: BatchKind, *, most: BatchSize = Batc
 
 async def _unblocked(at: Connections) -> None:
     now = await at.db.now()
-    if await at.db.run(orphans.copied, now=now):
+    if await at.db.run(creates.copied_since, now=now):
         said = "the database was restored, and batches that left after its copy are still open at the provider"
         raise Blocked(f"{said}; see `lanes doctor --after-restore`", now + ORPHANS_AGAIN)
     open_ = await at.db.run(batches.unresolved, at.provider.account)

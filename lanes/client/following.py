@@ -22,8 +22,7 @@ from lanes.ids import ItemId
 from lanes.settling.listing import BEGIN, JobStatus, Listed, ListingPage, ListingQuery
 from lanes.store.database import clock
 from lanes.store.settling import listing, results
-from lanes.store.settling.news import News
-from lanes.store.settling.results import CorrectedRead
+from lanes.store.settling.results import CorrectedRead, News
 
 RELOOK_S = 2.0  # the longest time between two looks, which finds what sent no notification
 APART_S = 0.05  # the shortest, while more and more is committed,

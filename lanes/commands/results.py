@@ -24,8 +24,7 @@ from lanes.stand.progress import Console
 from lanes.store.database import clock
 from lanes.store.doors import archives
 from lanes.store.settling import listing
-from lanes.store.settling.news import News
-from lanes.store.settling.results import record_reads
+from lanes.store.settling.results import News, record_reads
 from lanes.units import counted
 from lanes.words import ItemState
 

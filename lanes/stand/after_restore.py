@@ -61,9 +61,9 @@ def orphans(patient: Patient) -> str:
 
 
 def lost(patient: Patient) -> str:
-    from lanes.store.batch.orphans import notes
+    from lanes.store.batch.creates import orphan_notes
 
-    found = asked(patient, notes)
+    found = asked(patient, orphan_notes)
     if lacking := [f"batch {id_}: {note}" for id_, note in found if "send them again" in note]:
         raise StandError("; ".join(lacking))
     return f"{counted(len(found), 'batch')} adopted, with every item"
@@ -103,23 +103,23 @@ CHECKS: Sequence[tuple[str, Callable[[Patient], str]]] = (
 
 def _copied(connection: Connection) -> Copy | None:
     """Return what the copy is; None where it is not known to be one, or all of its orphans are known."""
-    from lanes.store.batch.orphans import copied
+    from lanes.store.batch.creates import copied_since
     from lanes.store.database import clock
 
-    found = copied(connection, now=clock(connection))
+    found = copied_since(connection, now=clock(connection))
     connection.commit()
     return found
 
 
 def _search(connection: Connection) -> tuple[Copy, bool]:
     """Return since when orphans are searched for; without a search, begin one of the last 29 days and return True with it."""
-    from lanes.store.batch.orphans import search
+    from lanes.store.batch.creates import search_orphans
     from lanes.store.database import clock
 
     if (found := _copied(connection)) is not None:
         return found, False
     now = clock(connection)
-    search(connection, now - KEPT, now=now)
+    search_orphans(connection, now - KEPT, now=now)
     connection.commit()
     return Copy(now, now - KEPT), True
 

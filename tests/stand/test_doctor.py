@@ -16,7 +16,7 @@ from lanes.stand.after_restore import CHECKS as AFTER_RESTORE
 from lanes.stand.doctor import CheckVerdict, Finding, all_well, examine
 from lanes.stand.info import STAND_IN_KEY, StandInfo
 from lanes.stand.postgres import Running
-from lanes.store.batch.orphans import copied, searched
+from lanes.store.batch.creates import copied_since, orphans_found
 from lanes.store.realtime import circuits
 from lanes.store.signals import CLASS, Role
 from tests.conftest import NOON, later
@@ -354,7 +354,7 @@ def test_after_a_restore_it_says_what_the_copy_lacks_and_holds_batches_back(
         "ANTHROPIC_BASE_URL": serve(page),
     }
     with pool.begin() as connection:
-        copied(connection, now=NOON)
+        copied_since(connection, now=NOON)
         connection.execute(text("update lanes.watermark set position = position + 1"))
 
     def look() -> dict[str, Finding]:
@@ -373,9 +373,9 @@ def test_after_a_restore_it_says_what_the_copy_lacks_and_holds_batches_back(
     assert by_name["orphans"].verdict is CheckVerdict.WRONG
     assert "ended at the provider and unknown here: msgbatch_1" in by_name["orphans"].sentence
     with pool.begin() as connection:
-        found = copied(connection, now=NOON)
+        found = copied_since(connection, now=NOON)
         assert found is not None
-        searched(connection, found)
+        orphans_found(connection, found)
     by_name = look()
     assert by_name["orphans"].verdict is CheckVerdict.OK
     assert "not ours, unless the search that begins now" in by_name["orphans"].sentence

@@ -36,7 +36,7 @@ from lanes.store.routing import mix, routes, second_look, turnarounds
 from lanes.store.routing.second_look import QueuePlace
 from lanes.store.settling import jobs, results, story, writing
 from lanes.store.settling.listing import LOOKED_AT, NEWEST_FIRST, OLDEST_FIRST, ListingOrder, page
-from lanes.store.settling.news import Gap, News
+from lanes.store.settling.results import Gap, News
 from lanes.store.workload import candidates
 from lanes.store.workload.accounts import LaneAccount
 from lanes.words import ItemState, Lane, Reason

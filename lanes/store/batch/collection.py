@@ -11,7 +11,7 @@ from lanes.json_data import replace_unstorable
 from lanes.packing import Claim
 from lanes.realtime.health import PastFaults, at_fault
 from lanes.store.batch import batches, doubts
-from lanes.store.batch.orphans import is_orphan
+from lanes.store.batch.creates import is_orphan
 from lanes.store.statements import one_of
 from lanes.store.tables import attempt, batch, batch_doubt, batch_member, work
 from lanes.words import BatchState, Outcome

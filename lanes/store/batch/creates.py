@@ -1,17 +1,30 @@
-"""A batch's one paid create: its intent is committed before it, and the provider's answer is recorded after it."""
+"""A batch's one paid create: its intent is committed before it, and the provider's answer is recorded after it.
 
-from collections.abc import Sequence
-from dataclasses import asdict
+Orphans are batches that left after the copy of which a database was restored; they are adopted with the work that it still has.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 
 import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import insert
 
 from lanes.batch.batch import AT_PROVIDER, PRIMER, CreateAnswer, Intent
-from lanes.ids import BatchId
-from lanes.packing import Claim
+from lanes.batch.reconcile import ADOPTED, Copy, RequestLabel, digest, version_tag
+from lanes.ids import BatchId, WorkId
+from lanes.packing import Claim, ClaimedWork
+from lanes.settling.outcome import Attempt, Judgment, PackShare, Response
 from lanes.store.batch import batches, doubts
-from lanes.store.tables import batch, batch_member, work
-from lanes.words import BatchState, WorkState
+from lanes.store.money import ledger
+from lanes.store.statements import one_of
+from lanes.store.tables import batch, batch_member, item, watermark, work
+from lanes.store.work import OF_ITEM, OF_WORK, claimed
+from lanes.store.workload import workloads
+from lanes.units import counted
+from lanes.words import BLOCK, BatchState, Lane, Outcome, Purpose, WorkState
+from lanes.workload.definition import content_hash
+from lanes.workload.version import Version
 
 
 def intend(
@@ -113,3 +126,233 @@ def submitted(
         cancel_at=now if released else batch.c.cancel_at,
     )
     return CreateAnswer.UNWANTED if released else CreateAnswer.SUBMITTED
+
+
+COPY = "copy"  # the watermark of a restored database, until every batch that left after the copy is found
+# A database is a copy where another server, database or timeline wrote its watermark last. Every look moves it on, so that
+# a copy tells how old its rows are.
+COPIED = """
+with this as (
+  select hashtextextended(concat_ws('/', system_identifier, d.oid, left(pg_walfile_name(pg_current_wal_lsn()), 8)), 0) as mark
+    from pg_control_system(), pg_database d where d.datname = current_database()),
+before as (select seen_until, position from lanes.watermark where name = 'database'),
+kept as (
+  insert into lanes.watermark (name, seen_until, position) select 'database', :now, mark from this
+      on conflict (name) do update set seen_until = excluded.seen_until, position = excluded.position),
+noticed as (
+  insert into lanes.watermark (name, seen_until, position)
+  select 'copy', :now, extract(epoch from before.seen_until) from before, this where before.position <> this.mark
+      on conflict (name) do update set seen_until = excluded.seen_until
+  returning seen_until, position)
+select seen_until, to_timestamp(position) as as_of from noticed
+ union all select seen_until, to_timestamp(position) from lanes.watermark where name = 'copy'
+"""
+
+
+@dataclass(frozen=True)
+class Orphan:
+    """A batch of the provider with the nonce, labels and billed responses of its requests, by their numbers.
+
+    Work that waits only since the copy was `noticed` has a number that was given away again.
+    """
+
+    provider_batch_id: str
+    requests: int | None
+    created_at: datetime | None
+    account: str
+    noticed: datetime
+    nonce: str
+    labels: Mapping[int, RequestLabel] = field(default_factory=dict)
+    said: Mapping[int, Response] = field(default_factory=dict)
+    provider: str = BLOCK  # the block of the account
+
+
+@dataclass(frozen=True)
+class LostWork:
+    """Work that the database lacks, which its version pays for: the copy never had it, or it was archived."""
+
+    version: Version
+    purpose: Purpose = Purpose.ANSWER
+
+    @property
+    def workload(self) -> str:
+        return self.version.workload
+
+    def model(self, lane: Lane) -> str:
+        """Return the version's model of that lane."""
+        return (
+            self.version.spec.batch_model
+            if lane is Lane.BATCH
+            else self.version.spec.realtime_model
+        )
+
+
+def copied_since(connection: sa.Connection, *, now: datetime) -> Copy | None:
+    """Return since when the database is known to be a copy of which orphans may be open, None where it is none."""
+    row = connection.execute(sa.text(COPIED), {"now": now}).first()
+    return None if row is None else Copy(row.seen_until, row.as_of)
+
+
+def search_orphans(connection: sa.Connection, since: datetime, *, now: datetime) -> None:
+    """Have orphans searched for that left after `since`, as in a copy that is noticed now."""
+    given = {"name": COPY, "seen_until": now, "position": int(since.timestamp())}
+    connection.execute(insert(watermark).values(given).on_conflict_do_nothing())
+
+
+def orphans_found(connection: sa.Connection, copy: Copy) -> None:
+    """Note that no orphan is open any more."""
+    this = watermark.c.name == COPY, watermark.c.seen_until == copy.noticed
+    connection.execute(sa.delete(watermark).where(*this))
+
+
+def orphan_notes(connection: sa.Connection) -> list[tuple[BatchId, str]]:
+    """Return the batches that were adopted after a restore, with what their notes say."""
+    wanted = sa.select(batch.c.id, batch.c.note).where(is_orphan()).order_by(batch.c.id)
+    return [(row.id, row.note) for row in connection.execute(wanted)]
+
+
+def is_orphan() -> sa.ColumnElement[bool]:
+    """Match batches that were adopted after a restore."""
+    return sa.func.coalesce(batch.c.note, "").startswith(ADOPTED)
+
+
+def adopt_orphan(connection: sa.Connection, of: Orphan, *, now: datetime) -> str | None:
+    """Adopt an ended orphan: it owns the work that it answers and that is still ready, and `collect` collects it.
+
+    Answers to work that the copy lacks are booked at once. Returns what was done, None for a batch of another database.
+    """
+    known = sa.select(batch.c.id).where(batch.c.nonce == of.nonce)
+    if (ours := connection.execute(known).scalar()) is not None:
+        submitted(connection, ours, of.provider_batch_id, expected_end_at=now, now=now)
+        return f"batch {ours}: its create was answered after the copy"
+    version = _labeled_version(connection, of.labels.values())
+    if version is None:
+        return None
+    requests = max([of.requests or 0, *(number + 1 for number in of.labels)])
+    packs: list[Sequence[Claim]] = [()] * requests
+    lost = dict(of.labels)
+    for number, pack in _orphan_claims(connection, of).items():
+        packs[number] = pack
+        del lost[number]
+    items = sum(map(len, packs))
+    note = f"{ADOPTED} as {of.provider_batch_id}"
+    missing = sum(len(each.work_ids) for each in lost.values())
+    missing += sum(claim.number < 0 for pack in packs for claim in pack)
+    if missing:
+        gone = counted(missing, "item")
+        note += f"; {gone} of it came after the copy, so their answers are booked and lost: send them again"
+    begun_at = min(of.created_at or now, now)
+    batch_id = connection.execute(
+        sa.insert(batch)
+        .values(
+            nonce=of.nonce,
+            account=of.account,
+            provider=of.provider,
+            workload=version.workload,
+            version_id=version.id,
+            model=version.spec.batch_model,
+            state=BatchState.SUBMITTED if items else BatchState.COLLECTED,
+            requests=requests,
+            items=items,
+            bytes=0,
+            body_hash="",
+            provider_batch_id=of.provider_batch_id,
+            intended_at=begun_at,
+            submitted_at=begun_at,
+            expected_end_at=now,
+            ended_at=None if items else now,
+            collected_at=None if items else now,
+            note=note,
+        )
+        .returning(batch.c.id)
+    ).scalar_one()
+    own(connection, batch_id, packs)
+    _book_lost(
+        connection, batch_id, version, {n: (of.said[n], lost[n]) for n in lost if n in of.said}, now
+    )
+    payload = {"requests": requests, "items": items}
+    batches.announce(
+        connection, "lanes.batch.submitted", batch_id, version.workload, payload, now=now
+    )
+    return f"batch {batch_id} of {version.workload}, {counted(items, 'item')}: {note}"
+
+
+def _labeled_version(connection: sa.Connection, labels: Collection[RequestLabel]) -> Version | None:
+    """Return the version that the labels name, if this database has it."""
+    named = {(each.version_id, each.version) for each in labels}
+    for id_, tag in named:
+        version = workloads.versions(connection, [id_]).get(id_)
+        if version is not None and version_tag(content_hash(version.spec)) == tag:
+            return version
+    return None
+
+
+def _orphan_claims(connection: sa.Connection, of: Orphan) -> dict[int, list[Claim]]:
+    """Return the claims of the requests whose work is here, by request.
+
+    A whole request is proved or disproved by its digest. A place whose item the copy lacks stands for an older claim of another
+    one, so that its part of the bill is booked.
+    """
+    works = _orphan_works(
+        connection, {id_ for each in of.labels.values() for id_ in each.work_ids}, of.noticed
+    )
+    found, partly, disproved = dict[int, list[Claim]](), dict[int, list[Claim]](), 0
+    for number, label in of.labels.items():
+        pack = [works[id_] for id_ in label.work_ids if id_ in works]
+        if len(pack) == len(label.work_ids):
+            if digest(pack) == label.digest:
+                found[number] = [each.claim for each in pack]
+            else:
+                disproved += 1
+        elif pack:
+            other = pack[0].claim.work_id
+            partly[number] = [
+                works[id_].claim if id_ in works else Claim(other, -1 - slot)
+                for slot, id_ in enumerate(label.work_ids)
+            ]
+    return found | partly if found or not disproved else found
+
+
+def _orphan_works(
+    connection: sa.Connection, ids: set[WorkId], noticed: datetime
+) -> dict[WorkId, ClaimedWork]:
+    """Return the works of the copy by id, locked: with a new claim where ready for a batch, else with one that is over."""
+    ready = (work.c.state == WorkState.READY) & (work.c.lane == Lane.BATCH)
+    rows = connection.execute(
+        sa.select(
+            work.c.id,
+            sa.case((ready, work.c.claim_no + 1), else_=0).label("claim_no"),
+            *(work.c[name] for name in OF_WORK),
+            *(item.c[name] for name in OF_ITEM),
+        )
+        .join(item, item.c.id == work.c.item_id)
+        .where(one_of(ids, work.c.id), work.c.waits_since <= noticed)
+        .order_by(work.c.id)
+        .with_for_update(of=work, key_share=True)
+    )
+    return {row.id: claimed(row) for row in rows}
+
+
+def _book_lost(
+    connection: sa.Connection,
+    batch_id: BatchId,
+    version: Version,
+    lost: Mapping[int, tuple[Response, RequestLabel]],
+    now: datetime,
+) -> None:
+    """Book the responses to work that the copy lacks."""
+    nothing = WorkId(0)
+    made = [
+        Attempt(
+            Claim(nothing, 0),
+            Judgment(Outcome.UNKNOWN),
+            said,
+            now,
+            now,
+            0,
+            share=PackShare(0, len(label.work_ids)),
+        )
+        for said, label in lost.values()
+    ]
+    if made:
+        ledger.book(connection, made, {nothing: LostWork(version)}, batch_id=batch_id)

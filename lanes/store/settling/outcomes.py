@@ -18,7 +18,7 @@ from lanes.routing.route import fall_back
 from lanes.settling.outcome import Attempt, SaveResult, without_repeats
 from lanes.settling.settle import BatchDebt, Consequence, consequence, is_announced_alone
 from lanes.store.batch import collection
-from lanes.store.batch.orphans import LostWork
+from lanes.store.batch.creates import LostWork
 from lanes.store.money import ledger
 from lanes.store.realtime import paid_claims
 from lanes.store.routing import routes

@@ -1,17 +1,26 @@
-"""Results as readers take them."""
+"""Results as readers take them, and news of a workload's answers from a moment on: new and corrected ones, and failures.
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+Following marks and holds nothing: the append-only tables of results and attempts are read by their numbers, although
+transactions commit in another order than they take numbers. A row takes its number when it is written and appears when its
+transaction commits, so later rows may appear first. `Tail` keeps the numbers between as gaps until every transaction that may
+have taken them has ended; a writer is recognised by the lock that every insert takes before its number.
+"""
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, column, func, select, text
+from sqlalchemy import Connection, Row, column, func, select, text
 
 from lanes.errors import AnswerEmptied
+from lanes.ids import GenerationId, ItemId
 from lanes.settling.listing import Listed, NoResult, ResultRequest, emptied
 from lanes.store.asking import read_as
+from lanes.store.states import ANSWERING
 from lanes.store.tables import item, result
-from lanes.words import Lane, Standing
+from lanes.words import Lane, ReplayState, Standing
 
 
 @dataclass(frozen=True)
@@ -156,3 +165,220 @@ def read(connection: Connection, workload: str, key: str, *, reader: str) -> Res
     recorded = func.lanes.read_result(workload, key, reader).table_valued(column("standing"))
     connection.execute(select(recorded.c.standing)).all()
     return current(connection, workload, key)
+
+
+MOST = 500  # rows of one reading of a table
+
+WRITING = """
+select virtualtransaction from pg_locks
+ where locktype = 'relation' and relation = cast(:log as regclass) and mode = 'RowExclusiveLock' and granted
+   and database = (select oid from pg_database where datname = current_database())
+"""
+
+# An answer that stood. Replays are read when they are promoted.
+RESULTS = """
+select l.id, l.item_id, l.generation = 0 and i.workload = :workload as news
+  from lanes.result l join lanes.item i on i.id = l.item_id
+"""
+# A try without an answer that ended its claim's work, and with it the item: failed, or settled on the answer before.
+ENDS = f"""
+select l.id, l.item_id,
+       not l.shown and l.workload = :workload and l.purpose in {ANSWERING} and exists (
+         select from lanes.work w join lanes.item i on i.id = w.item_id
+          where w.id = l.work_id and w.claim_no = l.claim_no and w.finished_at in (i.failed_at, i.settled_at))
+       and not exists (select from lanes.attempt f where f.work_id = l.work_id and f.claim_no = l.claim_no and f.id < l.id)
+       as news
+  from lanes.attempt l
+"""
+LOGS = {"lanes.result": RESULTS, "lanes.attempt": ENDS}
+
+NEWEST = "select coalesce(max(id), 0) from {log}"
+MISSING = """
+select id - gap as first, id - 1 as last
+  from (select id, id - coalesce(lag(id) over (order by id), 0) - 1 as gap from {log} where id <= :high) numbered
+ where gap > 0
+"""
+LATE = """
+select late.*
+  from unnest(cast(:firsts as bigint[]), cast(:lasts as bigint[])) gap (first, last)
+ cross join lateral ({rows} where l.id between gap.first and gap.last order by l.id limit :most) late
+ order by late.id limit :most
+"""
+FRESH = "{rows} where l.id > :high order by l.id limit :most"
+
+REPLAYS = "select id, number, state, promoted_at, demoted_at from lanes.generation where workload = :workload order by id"
+PROMOTED = "select item_id from lanes.promoted where generation_id = :id and item_id > :after order by item_id limit :most"
+OVERLAID = """
+select r.item_id from lanes.result r join lanes.item i on i.id = r.item_id
+ where r.generation = :number and r.generation > 0 and i.workload = :workload and r.item_id > :after
+ order by r.item_id limit :most
+"""
+
+
+@dataclass(frozen=True)
+class Gap:
+    """Numbers without a row so far: an open transaction may have taken them, or none ever will.
+
+    `writers` are the open transactions that may; None stands for all that write to the table at the next look.
+    """
+
+    first: int
+    last: int
+    writers: frozenset[str] | None = None
+
+
+class Tail:
+    """The place up to which a table was read. Every row is read once, however late it was committed.
+
+    A reading takes three steps in this order, each seeing what was committed before it: the transactions that write to
+    the table (`writing`), the rows in the `gaps`, the rows beyond `high`. Then `read` learns all three.
+    """
+
+    def __init__(
+        self,
+        high: int,
+        missing: Sequence[tuple[int, int]] = (),
+        writing: frozenset[str] = frozenset(),
+    ) -> None:
+        """Start at `high`; the `missing` numbers below it may have been taken by the transactions in `writing`."""
+        self.high = high
+        self.gaps = [Gap(first, last, writing) for first, last in missing] if writing else []
+
+    def read(
+        self,
+        writing: frozenset[str],
+        late: Sequence[int],
+        fresh: Sequence[int],
+        *,
+        whole: bool = True,
+    ) -> None:
+        """Note the `late` rows, which were in gaps, and the `fresh` ones beyond; both are in order.
+
+        `whole` says that no gap holds another row.
+        """
+        left = (
+            [replace(gap, writers=_may_fill(gap, writing)) for gap in self.gaps]
+            if whole
+            else self.gaps
+        )
+        open_ = [gap for gap in left if gap.writers is None or gap.writers]
+        self.gaps = [part for gap in open_ for part in _without(gap, late)]
+        self.gaps += _between(self.high, fresh)
+        self.high = fresh[-1] if fresh else self.high
+
+
+def _may_fill(gap: Gap, writing: frozenset[str]) -> frozenset[str]:
+    return writing if gap.writers is None else gap.writers & writing
+
+
+def _without(gap: Gap, taken: Sequence[int]) -> Iterator[Gap]:
+    first = gap.first
+    for number in taken[bisect_left(taken, gap.first) : bisect_right(taken, gap.last)]:
+        if number > first:
+            yield replace(gap, first=first, last=number - 1)
+        first = number + 1
+    if first <= gap.last:
+        yield replace(gap, first=first)
+
+
+def _between(high: int, fresh: Sequence[int]) -> Iterator[Gap]:
+    for number in fresh:
+        if number > high + 1:
+            yield Gap(high + 1, number - 1)
+        high = number
+
+
+@dataclass
+class MovedReplay:
+    """A replay that was promoted or demoted, and the last of its items that was told."""
+
+    query: str
+    of: Mapping[str, Any]
+    after: int = 0
+
+
+class News:
+    """The items of a workload that were answered, corrected, settled or failed since this was opened.
+
+    Each change is read once, however late its transaction was committed, and is handed out until `told` is called. `more` says
+    that one reading did not bring everything.
+    """
+
+    def __init__(self, connection: Connection, workload: str) -> None:
+        self._workload = workload
+        self._tails = {log: _end(connection, log) for log in LOGS}
+        self._replays = self._look_at_replays(connection)
+        self._moved: list[MovedReplay] = []
+        self._untold: set[ItemId] = set()
+        self.more = False
+
+    def read(self, connection: Connection) -> list[ItemId]:
+        """Return the ids of the items, each once. Each statement must see what was committed before it."""
+        self.more = False
+        for log, tail in self._tails.items():
+            self._read_log(connection, log, tail)
+        self._see_moves(connection)
+        if self._moved:
+            self._read_moved(connection, self._moved[0])
+        return sorted(self._untold)
+
+    def told(self) -> None:
+        """Forget what was handed out, because it has arrived."""
+        self._untold.clear()
+
+    def _read_log(self, connection: Connection, log: str, tail: Tail) -> None:
+        writing = _writing(connection, log)
+        late: list[Row[Any]] = []
+        if tail.gaps:
+            firsts, lasts = [each.first for each in tail.gaps], [each.last for each in tail.gaps]
+            late = self._rows(connection, LATE, log, firsts=firsts, lasts=lasts)
+        fresh = self._rows(connection, FRESH, log, high=tail.high)
+        ids = [row.id for row in late], [row.id for row in fresh]
+        tail.read(writing, *ids, whole=len(late) < MOST)
+        self.more = self.more or MOST in (len(late), len(fresh))
+        self._untold |= {row.item_id for row in (*late, *fresh) if row.news}
+
+    def _rows(self, connection: Connection, query: str, log: str, **where: Any) -> list[Row[Any]]:
+        given = {"workload": self._workload, "most": MOST, **where}
+        return list(connection.execute(text(query.format(rows=LOGS[log])), given))
+
+    def _look_at_replays(self, connection: Connection) -> dict[GenerationId, Row[Any]]:
+        rows = connection.execute(text(REPLAYS), {"workload": self._workload})
+        return {row.id: row for row in rows}
+
+    def _see_moves(self, connection: Connection) -> None:
+        before, self._replays = self._replays, self._look_at_replays(connection)
+        for id_, row in self._replays.items():
+            if row == before.get(id_):
+                continue
+            if row.state == ReplayState.PROMOTED:
+                self._moved.append(MovedReplay(PROMOTED, {"id": id_}))
+            # what it replaced is not kept: all of its items may be shown again
+            elif row.state == ReplayState.DEMOTED:
+                shown = {"number": row.number, "workload": self._workload}
+                self._moved.append(MovedReplay(OVERLAID, shown))
+
+    def _read_moved(self, connection: Connection, moved: MovedReplay) -> None:
+        given = {**moved.of, "after": moved.after, "most": MOST}
+        found = list(connection.execute(text(moved.query), given).scalars())
+        if len(found) < MOST:
+            self._moved.pop(0)
+        else:
+            moved.after = found[-1]
+        self.more = self.more or bool(self._moved)
+        self._untold |= set(found)
+
+
+def _end(connection: Connection, log: str) -> Tail:
+    """Return the end of the table, with the gaps that transactions now writing may still fill."""
+    high = connection.execute(text(NEWEST.format(log=log))).scalar_one()
+    writing = _writing(connection, log)
+    if not writing:
+        return Tail(high)
+    missing = connection.execute(text(MISSING.format(log=log)), {"high": high})
+    return Tail(high, [(row.first, row.last) for row in missing], writing)
+
+
+def _writing(connection: Connection, log: str) -> frozenset[str]:
+    """Return the open transactions that write to the table, or are about to; nothing is locked."""
+    return frozenset(connection.execute(text(WRITING), {"log": log}).scalars())

@@ -8,8 +8,7 @@ from sqlalchemy import Connection, Engine, text
 from lanes.packing import ClaimedWork
 from lanes.store.replays import promotions, replays
 from lanes.store.settling import decisions, results
-from lanes.store.settling import news as news_
-from lanes.store.settling.news import News
+from lanes.store.settling.results import News
 from lanes.words import Lane, Outcome
 from lanes.workload.version import Version
 from tests.conftest import NOON, later
@@ -181,7 +180,7 @@ def test_a_replay_is_told_when_it_is_promoted_and_when_that_is_taken_back(pool: 
 def test_more_than_one_reading_brings_comes_in_several(
     pool: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(news_, "MOST", 2)
+    monkeypatch.setattr(results, "MOST", 2)
     works = claimed(pool, "a", "b", "c", "d", "e")
     news = begun(pool)
     with pool.begin() as connection:

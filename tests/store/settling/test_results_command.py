@@ -24,7 +24,7 @@ from lanes.commands import running
 from lanes.ids import BatchId, ItemId
 from lanes.packing import ClaimedWork
 from lanes.settling.listing import Listed, ListingQuery
-from lanes.store.settling.news import News
+from lanes.store.settling.results import News
 from lanes.words import ItemState, Lane, Outcome
 from tests.conftest import NOON, later
 from tests.examples import admit, publish, route

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lanes.store.settling.news import Gap, Tail
+from lanes.store.settling.results import Gap, Tail
 
 NOBODY = frozenset[str]()
 ADA, BOB = frozenset({"ada"}), frozenset({"bob"})
