@@ -73,7 +73,7 @@ def published(connection: Connection, workload: str) -> Version:
     """
     version = workloads.current(connection, workload)
     if version is None:
-        raise UnknownWorkload(f'workload "{workload}" has no published version')
+        raise UnknownWorkload(workloads.UNPUBLISHED.format(workload))
     return version
 
 

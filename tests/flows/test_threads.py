@@ -159,7 +159,7 @@ async def test_a_reply_whose_process_died_before_it_heard_the_answer_is_found_ag
     await story.told()
     await story.record(KEPT)
     with monkeypatch.context() as patched:
-        patched.setattr(deliver.slack_notes, "sent", dies)
+        patched.setattr(deliver.slack_outbox, "note_sent", dies)
         with pytest.raises(RuntimeError):
             await story.told()
     assert len(story.said) == 1
@@ -442,7 +442,7 @@ async def test_a_rollouts_message_is_posted_once_whatever_becomes_of_the_process
 
     await rollout(story)
     with monkeypatch.context() as patched:
-        patched.setattr(deliver.slack_notes, "shown", dies)
+        patched.setattr(deliver.slack_outbox, "note_shown", dies)
         with pytest.raises(RuntimeError):
             await story.told()
     for _ in range(3):
