@@ -5,8 +5,8 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import Connection, Engine
 
-from lanes.mainjob.samples import sample_workloads
-from lanes.mainjob.scene import DUE_IN, admit_earlier, appeals
+from lanes.mainjob.samples import sample_appeals, sample_workloads
+from lanes.mainjob.scene import DUE_IN, admit_earlier, samples
 from lanes.routing.lane_rules import EXPECTED_CALL
 from lanes.routing.second_look import MARGIN, latest
 from lanes.store.routing import routes, second_look
@@ -15,7 +15,7 @@ from tests.examples import publish
 from tests.store.late import doubted
 from tests.store.tries import rows
 
-APPEALS = appeals("run", now=NOON)
+APPEALS = samples("run", sample_appeals(), now=NOON)
 KEYS = [each.key for each in APPEALS]
 
 

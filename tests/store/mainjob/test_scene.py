@@ -7,14 +7,14 @@ from sqlalchemy import Engine, text
 
 from lanes.mainjob.mainjob import MainJob, SentItems
 from lanes.mainjob.onlooker import CountLines
-from lanes.mainjob.samples import sample_workloads
+from lanes.mainjob.samples import sample_appeals, sample_workloads
 from lanes.mainjob.scene import (
     ENTERED_WITHIN_S,
     GIVEN_UP_AFTER_S,
     SENT_AGAIN_AFTER_S,
     SampleSubmission,
     Scene,
-    appeals,
+    samples,
 )
 from lanes.stand.prefect_api import PrefectApi
 from lanes.store.signals import CLASS, Role
@@ -158,7 +158,7 @@ def test_the_main_job_lets_a_batch_depart_when_its_scene_does(
     assert prefect.asked("depart") == [{"departure": {"workload": "tickets"}}]
 
 
-APPEALS = appeals("run", now=NOON)
+APPEALS = samples("run", sample_appeals(), now=NOON)
 
 
 @pytest.fixture
