@@ -277,7 +277,7 @@ def test_programs_that_the_other_user_cannot_reach_are_copied_for_it(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(postgres, "SYSTEM_HOME", home / "system")
-    monkeypatch.setattr(postgres, "_is_usable_by_others", lambda _: False)
+    monkeypatch.setattr(postgres, "is_reachable", lambda _: False)
     account = postgres.server_account(home)
     assert account is not None
     copied = postgres.programs(account)
