@@ -28,7 +28,9 @@ USED = {
     "cache_write_tokens": "0",
 }
 COUNTED = dict.fromkeys(("usd", "bound_usd", "input", "output", "cached", "written"), "0")
-LEFT: Mapping[str, Mapping[str, str]] = {  # what all rows of a table said; a column that is not named was null
+LEFT: Mapping[
+    str, Mapping[str, str]
+] = {  # what all rows of a table said; a column that is not named was null
     "item": {"workload": WORKLOAD, "revision": "0", "urgent": "f", "ack": "f", "source": "client"}
     | dict.fromkeys(("occurred_at", "received_at", "answered_at", "settled_at"), AT),
     "route": {
@@ -40,23 +42,66 @@ LEFT: Mapping[str, Mapping[str, str]] = {  # what all rows of a table said; a co
         "batch_usd": "0.0000235000",
         "decided_at": AT,
     },
-    "work": {"workload": WORKLOAD, "version_id": "1", "lane": "realtime", "purpose": "answer", "state": "done"}
+    "work": {
+        "workload": WORKLOAD,
+        "version_id": "1",
+        "lane": "realtime",
+        "purpose": "answer",
+        "state": "done",
+    }
     | {"revision": "0", "generation": "0", "claim_no": "1", "failures": "0", "consumer": ""}
     | dict.fromkeys(("alone", "rescued", "urgent"), "f")
     | dict.fromkeys(("ready_at", "rank_at", "waits_since", "finished_at"), AT),
-    "response": {"workload": WORKLOAD, "lane": "realtime", "purpose": "answer", "model": "claude-haiku-5-5"}
+    "response": {
+        "workload": WORKLOAD,
+        "lane": "realtime",
+        "purpose": "answer",
+        "model": "claude-haiku-5-5",
+    }
     | {"items": "1", "cost_usd": "0.0000270000", "price_version": "genai-prices 0.2.3"}
     | {"billed_at": AT, "digest": "db2083a354e11fcc", **USED},
-    "attempt": {"claim_no": "1", "workload": WORKLOAD, "lane": "realtime", "purpose": "answer", "outcome": "valid"}
-    | {"model": "claude-haiku-5-5", "cost_usd": "0.0000270000", "bound_usd": "0.0000000000", "shown": "t"}
+    "attempt": {
+        "claim_no": "1",
+        "workload": WORKLOAD,
+        "lane": "realtime",
+        "purpose": "answer",
+        "outcome": "valid",
+    }
+    | {
+        "model": "claude-haiku-5-5",
+        "cost_usd": "0.0000270000",
+        "bound_usd": "0.0000000000",
+        "shown": "t",
+    }
     | {"latency_ms": "1", "started_at": AT, "ended_at": AT, "version_id": "1", **USED},
-    "result": {"version_id": "1", "lane": "realtime", "standing": "authoritative", "generation": "0"}
+    "result": {
+        "version_id": "1",
+        "lane": "realtime",
+        "standing": "authoritative",
+        "generation": "0",
+    }
     | {"revision": "0", "output": orjson.dumps(ANSWER).decode(), "created_at": AT},
-    "event_outbox": {"event": "lanes.item.answered", "resource": "lanes.workload.letters", "occurred_at": AT},
-    "figure_delta": {"at": AT, "workload": WORKLOAD, "version_id": "1", "lane": "realtime", "kind": "route"}
-    | {"word": "split", "n": "238", "items": "0", "realtime_usd": "0.0111860000", "batch_usd": "0.0055930000"}
+    "event_outbox": {
+        "event": "lanes.item.answered",
+        "resource": "lanes.workload.letters",
+        "occurred_at": AT,
+    },
+    "figure_delta": {
+        "at": AT,
+        "workload": WORKLOAD,
+        "version_id": "1",
+        "lane": "realtime",
+        "kind": "route",
+    }
+    | {
+        "word": "split",
+        "n": "238",
+        "items": "0",
+        "realtime_usd": "0.0111860000",
+        "batch_usd": "0.0055930000",
+    }
     | {"set_aside": "f", **COUNTED},
-}  # fmt: skip
+}
 DELTAS = 16  # rows of figures for each chunk
 
 

@@ -100,9 +100,10 @@ def test_earlier_items_show_their_answer_and_newest_label_where_declared(
 def test_only_the_last_days_are_read(connection: Connection) -> None:
     of = publish(connection, now=NOON, context={"entity": {"items": 5, "days": 1}})
     put(connection, "b", lane=Lane.BATCH)
-    old, edge = (submission(key, entity="ann", occurred_at=NOON - gone) for key, gone in (
-        ("old", timedelta(days=1, seconds=1)), ("edge", timedelta(days=1))
-    ))  # fmt: skip
+    old, edge = (
+        submission(key, entity="ann", occurred_at=NOON - gone)
+        for key, gone in (("old", timedelta(days=1, seconds=1)), ("edge", timedelta(days=1)))
+    )
     items.admit(connection, [old, edge], door="client", now=NOON)
     assert [part.said["text"] for part in read(connection, of)["b"]] == ["letter edge"]
 

@@ -331,8 +331,13 @@ def test_live_work_is_claimed_before_golden_items(connection: Connection, old: V
     admit(connection, "live", now=later(minutes=5), lane=Lane.REALTIME)
     route(connection, now=later(minutes=5))
     first = work.claim(
-        connection, Lane.REALTIME, {"letters": 1}, worker="w", lease=later(hours=1) - NOON, now=later(minutes=5)
-    )  # fmt: skip
+        connection,
+        Lane.REALTIME,
+        {"letters": 1},
+        worker="w",
+        lease=later(hours=1) - NOON,
+        now=later(minutes=5),
+    )
     assert [each.key for each in first] == ["live"]
 
 
