@@ -28,9 +28,8 @@ USED = {
     "cache_write_tokens": "0",
 }
 COUNTED = dict.fromkeys(("usd", "bound_usd", "input", "output", "cached", "written"), "0")
-LEFT: Mapping[
-    str, Mapping[str, str]
-] = {  # what all rows of a table said; a column that is not named was null
+# What all rows of a table said; a column that is not named was null.
+LEFT: Mapping[str, Mapping[str, str]] = {
     "item": {"workload": WORKLOAD, "revision": "0", "urgent": "f", "ack": "f", "source": "client"}
     | dict.fromkeys(("occurred_at", "received_at", "answered_at", "settled_at"), AT),
     "route": {
