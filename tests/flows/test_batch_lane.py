@@ -117,7 +117,7 @@ async def test_a_submitter_that_died_before_the_create_leaves_work_that_is_submi
     assert await prepare(at, await kind(at), now=now) is not None
     assert await reconcile_unresolved(at) is BatchFinding.WAIT
     (sentence,) = await unconfirmed(at)
-    assert sentence.startswith("batch 1 of letters, 12 items, is intended since ")
+    assert sentence.startswith("batch 1 of letters, 12 items, has been intended since ")
     sender.time.passes(
         seconds=10
     )  # of the 10 that a create may take and the 5 in which it is listed

@@ -542,12 +542,15 @@ def many(at: Connections, clock: ManualSeconds, monkeypatch: pytest.MonkeyPatch)
 
 @pytest.fixture
 def told(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """What the collector logs."""
+    """What the collector warns of."""
     said: list[str] = []
 
     class ErrorLog:
         def warning(self, message: str, *args: object) -> None:
             said.append(message % args)
+
+        def info(self, message: str, *args: object) -> None:
+            """What a batch brought is no trouble."""
 
     monkeypatch.setattr(collect, "get_run_logger", ErrorLog)
     return said
