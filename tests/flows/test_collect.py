@@ -719,7 +719,7 @@ async def test_a_batch_that_takes_long_holds_up_neither_a_tick_nor_another_batch
             await asyncio.Event().wait()
         return await whole(at, batch)
 
-    whole = collect.collect_batch.fn
+    whole = collect.collect_batch
     monkeypatch.setattr(collect, "collect_batch", collect_batch)
     await many.tick()
     await many.close(within_s=2.0)  # those that end have ended, and what has not is given up
