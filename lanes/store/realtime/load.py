@@ -17,7 +17,7 @@ from lanes.routing.capacity import Limit, LimitKind, MeasuredTry, Need, quantile
 from lanes.routing.lane_rules import EXPECTED_CALL, LONG_OVERDUE
 from lanes.routing.load import Load, ModelRest, RankedQueue
 from lanes.statistics.figures import Kind
-from lanes.store import outbox, states
+from lanes.store import asking, outbox, states
 from lanes.store.money import budgets
 from lanes.store.outbox import EventOut
 from lanes.store.realtime import circuits
@@ -209,13 +209,17 @@ def exchange_limits(
     return recent_limits(connection, account, since=now - FRESH)
 
 
+LIMITS = """
+select * from lanes.capacity where account = :account and seen_at >= :since order by model, kind
+"""
+
+
 def recent_limits(
     connection: Connection, account: str, *, since: datetime
 ) -> dict[str, list[Limit]]:
     """Return an account's limits that were seen since then, by model."""
     found = defaultdict[str, list[Limit]](list)
-    newest = select(capacity).where(capacity.c.account == account, capacity.c.seen_at >= since)
-    for row in connection.execute(newest.order_by(capacity.c.model, capacity.c.kind)):
+    for row in asking.through(connection)(LIMITS, account=account, since=since):
         limit = Limit(LimitKind(row.kind), row.limit_, row.remaining, row.reset_at, row.seen_at)
         found[row.model].append(limit)
     return dict(found)
