@@ -5,22 +5,32 @@
 The server refuses a request for a foreign host name (DNS rebinding), and a web socket that a foreign page opens, since browsers
 do not apply CORS to web sockets. A page that a person opens begins with our login, which Prefect's own follows only without a
 query. Prefect does the rest: 401 without a login, and no CORS header for a foreign page.
+
+An event that Postgres refuses, such as one with a NUL in its payload, is left out of what Prefect stores. Prefect itself would
+write it again and again, with all events that came since, and then drop them all.
 """
 
 import argparse
-from collections.abc import Collection
+import logging
+from collections.abc import Awaitable, Callable, Collection
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import uvicorn
 from prefect.server.api.server import create_app
+from prefect.server.events.schemas.events import ReceivedEvent
+from prefect.server.events.services import event_persister
 from prefect.settings import get_current_settings
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.datastructures import Headers
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.responses import HTMLResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 from starlette.websockets import WebSocketClose
 
+# Classes of SQLSTATE that are the event's fault: data that a type cannot hold, and values that an index cannot hold.
+REFUSED = ("22", "54")
 LOOPBACK = "127.0.0.1"
 API = "/api"
 ANY = "*"
@@ -65,11 +75,37 @@ def guarded(app: ASGIApp, origins: Collection[str]) -> ASGIApp:
     return TrustedHostMiddleware(door, hosts, www_redirect=False)
 
 
+WriteEvents = Callable[[AsyncSession, list[ReceivedEvent]], Awaitable[None]]
+
+
+def leaving_out_refused(write: WriteEvents) -> WriteEvents:
+    """Return Prefect's `write_events` as a function that leaves out events that Postgres refuses, and says so in the log."""
+
+    async def write_accepted(session: AsyncSession, events: list[ReceivedEvent]) -> None:
+        try:
+            async with session.begin_nested():
+                await write(session, events)
+        except DBAPIError as error:
+            if not str(getattr(error.orig, "sqlstate", "")).startswith(REFUSED):
+                raise
+            if len(events) > 1:
+                half = len(events) // 2
+                await write_accepted(session, events[:half])
+                await write_accepted(session, events[half:])
+                return
+            left_out = "event %s is not stored, because Postgres refuses it: %s"
+            logging.getLogger(__name__).warning(left_out, events[0].id, error.orig)
+
+    return write_accepted
+
+
 def main() -> None:
     """Serve until stopped. Everything but the port is in Prefect's own settings."""
     parser = argparse.ArgumentParser(description="Serves the stand's own Prefect.")
     parser.add_argument("--port", type=int, required=True)
     port = parser.parse_args().port
+    # Prefect's own seam: its persister looks the function up in its module.
+    event_persister.write_events = leaving_out_refused(event_persister.write_events)  # pyright: ignore[reportPrivateImportUsage]
     server = get_current_settings().server
     # The server's own services call its app by a name of theirs: what guards it stands around the app, not in it.
     origins = [each.strip() for each in server.api.cors_allowed_origins.split(",")]

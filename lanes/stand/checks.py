@@ -20,7 +20,7 @@ from lanes.stand.local import POOLS
 from lanes.stand.patient import NotLooked, Patient, asked
 from lanes.stand.prefect_api import is_local
 from lanes.stand.runs_with import ANTHROPIC, provider_in, rewritten
-from lanes.stand.services import FLUSH_RETRIES, SERVER_SETTINGS
+from lanes.stand.services import FLUSH_RETRIES, FLUSH_SIZE, SERVER_SETTINGS
 from lanes.store.database import clock
 from lanes.text import basic_auth, describe_error, mask_address, split_login
 from lanes.units import counted
@@ -104,16 +104,24 @@ def prefect(patient: Patient) -> str:
     if url is None:
         raise StandError("no Prefect server runs: start it with `lanes up`, or set PREFECT_API_URL")
     with patient.prefect() as api:
-        version, retries = api.version(), api.flush_retries()
+        version, flushes = api.version(), api.flushes()
     if not version.startswith(f"{PREFECT_SERIES}."):
         raise StandError(
             f"the Prefect server at {url} has version {version}, and Lanes needs {PREFECT_SERIES}: upgrade "
             "it, or unset PREFECT_API_URL to use the embedded one"
         )
-    drops = ""
-    if retries is not None and retries < int(SERVER_SETTINGS[FLUSH_RETRIES]):
-        drops = f"; after {retries} failed writes to its database it drops events: set {FLUSH_RETRIES} there"
-    return f"version {version} at {url}{drops}"
+    return f"version {version} at {url}{_storing(*flushes) if flushes else ''}"
+
+
+def _storing(size: int, retries: int) -> str:
+    """Return what is wrong with the settings by which a Prefect server writes events, or nothing."""
+    wanted = {name: SERVER_SETTINGS[name] for name in (FLUSH_SIZE, FLUSH_RETRIES)}
+    advice = "set " + " and ".join(f"{name}={value}" for name, value in wanted.items()) + " there"
+    if size < int(wanted[FLUSH_SIZE]) or retries < int(wanted[FLUSH_RETRIES]):
+        return f"; while its database is away it soon drops events: {advice}"
+    if retries > int(wanted[FLUSH_RETRIES]):
+        return f"; an event that its database refuses holds up all others: {advice}"
+    return ""
 
 
 def workers(patient: Patient) -> str:

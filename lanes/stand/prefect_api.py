@@ -88,11 +88,14 @@ class PrefectApi:
     def version(self) -> str:
         return str(self._get("admin/version"))
 
-    def flush_retries(self) -> int | None:
-        """Return how often the server writes events again before it drops them; None when it does not say."""
+    def flushes(self) -> tuple[int, int] | None:
+        """Return after how many events the server writes them at once, and after how many failed writes it drops them.
+
+        None when it does not say.
+        """
         try:
-            services = self._get("admin/settings")["server"]["services"]
-            return int(services["event_persister"]["max_flush_retries"])
+            persister = self._get("admin/settings")["server"]["services"]["event_persister"]
+            return int(persister["batch_size"]), int(persister["max_flush_retries"])
         except (StandError, KeyError, TypeError, ValueError):
             return None
 

@@ -24,14 +24,17 @@ from lanes.text import mask_address
 ENDPOINT_LIMIT_S = 60
 SERVER_LIMIT_S = 180
 WORKER_LIMIT_S = 120
-FLUSH_RETRIES = "PREFECT_SERVER_SERVICES_EVENT_PERSISTER_MAX_FLUSH_RETRIES"
+PERSISTER = "PREFECT_SERVER_SERVICES_EVENT_PERSISTER"
+FLUSH_RETRIES, FLUSH_SIZE = f"{PERSISTER}_MAX_FLUSH_RETRIES", f"{PERSISTER}_BATCH_SIZE"
 SERVER_SETTINGS = {
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
     "PREFECT_SERVER_LOGGING_LEVEL": "WARNING",
-    "PREFECT_SERVER_SERVICES_EVENT_PERSISTER_FLUSH_INTERVAL": "1",
-    # With Prefect's 5 retries, a Postgres that is away for two seconds loses the events of that time.
-    FLUSH_RETRIES: "1000000",
+    # Events are written once a second, whatever their number, and for two minutes while Postgres is away. With Prefect's 20 and
+    # 5, a restart of two seconds loses events. With many more, an event that Postgres refuses holds up all others for hours.
+    f"{PERSISTER}_FLUSH_INTERVAL": "1",
+    FLUSH_SIZE: "50000",
+    FLUSH_RETRIES: "120",
     "PREFECT_SERVER_EVENTS_RETENTION_PERIOD": "P7D",
     "PREFECT_SERVER_SERVICES_DB_VACUUM_ENABLED": "events,flow_runs",
     "PREFECT_SERVER_SERVICES_DB_VACUUM_RETENTION_PERIOD": "1209600",  # 14 days

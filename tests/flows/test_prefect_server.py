@@ -1,7 +1,14 @@
-"""What stands before the app of the stand's own Prefect server."""
+"""The stand's own Prefect server: what stands before its app, and which events it stores."""
+
+from datetime import UTC, datetime
+from uuid import uuid4
 
 import httpx2
 import pytest
+from sqlalchemy import text
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 from starlette.applications import Starlette
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route, WebSocketRoute
@@ -124,3 +131,44 @@ def test_a_page_that_a_person_opens_begins_with_the_login_and_no_other_page_may_
         assert asked(door(UI), path).text == "yes"
     for path in ("/api", "/api/health"):
         assert asked(door(UI), path, sec_fetch_mode="navigate").text == "yes"
+
+
+@pytest.mark.slow  # Prefect's whole server is loaded
+@pytest.mark.parametrize("bad", [{"text": "a\u0000b"}, {"text": "x" * 20_000}])
+async def test_events_that_postgres_refuses_are_left_out_and_harm_no_neighbour(
+    own_database_url: str, bad: dict[str, str]
+) -> None:
+    from prefect.server.events.schemas.events import ReceivedEvent
+
+    from tasks.prefect_server import leaving_out_refused
+
+    async def write(session: AsyncSession, events: list[ReceivedEvent]) -> None:
+        rows = [{"name": each.event, "payload": each.payload["text"]} for each in events]
+        await session.execute(text("insert into stored values (:name, :payload)"), rows)
+
+    def event(name: str, payload: dict[str, str]) -> ReceivedEvent:
+        resource = {"prefect.resource.id": "a"}
+        given = {"occurred": datetime.now(UTC), "event": name, "resource": resource}
+        return ReceivedEvent.model_validate({**given, "payload": payload, "id": uuid4()})
+
+    url = make_url(own_database_url).set(drivername="postgresql+asyncpg")
+    engine = create_async_engine(url)
+    wanted = [f"good {n}" for n in range(5)]
+    events = [event(name, {"text": "fine"}) for name in wanted]
+    for place in (5, 3, 2, 0):
+        events.insert(place, event("bad", bad))
+    async with engine.begin() as connection:
+        await connection.execute(text("create table stored (name text, payload text)"))
+        # a long text of one character is compressed, and fits
+        await connection.execute(text("alter table stored alter payload set storage external"))
+        await connection.execute(text("create index on stored (payload)"))
+    async with AsyncSession(engine) as session:
+        await leaving_out_refused(write)(session, events)
+        await session.commit()
+        assert [*await session.scalars(text("select name from stored"))] == wanted
+        await session.execute(text("drop table stored"))
+        with pytest.raises(
+            DBAPIError
+        ):  # this is no event's fault: Prefect writes all of them again
+            await leaving_out_refused(write)(session, events)
+    await engine.dispose()

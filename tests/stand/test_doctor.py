@@ -181,20 +181,27 @@ def test_a_prefect_that_gives_no_answer_or_is_too_old_is_a_sentence(
     )
 
 
-def test_a_prefect_that_drops_events_after_a_few_failed_writes_is_told(
-    home: Path, serve: Callable[[Answers], str]
+@pytest.mark.parametrize(
+    ("size", "retries", "said"),
+    [
+        (20, 5, "; while its database is away it soon drops events: set "),
+        (20, 120, "; while its database is away it soon drops events: set "),
+        (50_000, 1_000_000, "; an event that its database refuses holds up all others: set "),
+    ],
+)
+def test_a_prefect_that_loses_events_or_holds_them_up_is_reported(
+    home: Path, serve: Callable[[Answers], str], size: int, retries: int, said: str
 ) -> None:
-    persister = {"max_flush_retries": 5}
+    persister = {"batch_size": size, "max_flush_retries": retries}
     settings = {"server": {"services": {"event_persister": persister}}}
     answers: Answers = {
         "/api/admin/version": (200, "3.9.1"),
         "/api/admin/settings": (200, settings),
     }
     url = f"{serve(answers)}/api"
-    said = "after 5 failed writes to its database it drops events: set PREFECT_SERVER_SERVICES_EVENT_PERSISTER"
     assert said in found(home, "prefect", PREFECT_API_URL=url).sentence
-    persister["max_flush_retries"] = 1_000_000
-    assert "drops" not in found(home, "prefect", PREFECT_API_URL=url).sentence
+    persister |= {"batch_size": 50_000, "max_flush_retries": 120}
+    assert found(home, "prefect", PREFECT_API_URL=url).sentence == f"version 3.9.1 at {url}"
 
 
 def test_missing_workers_deployments_and_blocks_are_named(
