@@ -17,7 +17,7 @@ from sqlalchemy.engine import make_url
 from lanes.store.asking import plain_url
 
 PROGRAM = shutil.which("pgbouncer") or shutil.which("pgbouncer", path="/usr/sbin")
-LOGIN = {"auth_type": "any", "auth_file": ""}  # of the user that the database is given by
+LOGIN = {"auth_type": "any", "auth_file": ""}  # the database's address names the user
 needs_pgbouncer = pytest.mark.skipif(PROGRAM is None, reason="PgBouncer is not installed")
 EXAMPLE = Path(__file__).parents[1] / "deploy" / "pgbouncer.ini"
 

@@ -89,9 +89,9 @@ class PrefectApi:
         return str(self._get("admin/version"))
 
     def flushes(self) -> tuple[int, int] | None:
-        """Return after how many events the server writes them at once, and after how many failed writes it drops them.
+        """Return the number of waiting events at which the server writes them, and of failed writes at which it drops them.
 
-        None when it does not say.
+        None if the server does not tell its settings.
         """
         try:
             persister = self._get("admin/settings")["server"]["services"]["event_persister"]

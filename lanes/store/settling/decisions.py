@@ -1,4 +1,4 @@
-"""A person's decisions: which batch at the provider an open one is, that its items go another way, or that items retry.
+"""Decisions that people take: adopt, resubmit or give up an open batch, retry failed items, and label items for review.
 
 The review queue has the items whose label a person is asked for: a uniform share, and those that were answered in two ways.
 The uniform share comes first, in the order of its hash, so that a queue that is labeled in part is a fair sample too. An item

@@ -96,7 +96,10 @@ def test_what_is_shed_is_priced_so(connection: Connection) -> None:
     estimates = Estimates(NOON, shares(connection, of))
     (work,) = rows(connection, "work")
     assert (
-        second_look.shed(connection, {work.id: Shed("nobody answers")}, now=later(minutes=1)) == 1
+        second_look.shed(
+            connection, {work.id: Shed("the model does not answer")}, now=later(minutes=1)
+        )
+        == 1
     )
     made = rows(connection, "route", "id")[-1]
     assert (made.realtime_usd, made.batch_usd) == _both(estimates, of)
