@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
+from typing import Any
 
 from sqlalchemy import Connection, and_, select, text, update
 
@@ -155,16 +156,28 @@ FOREIGN = """
 """
 
 
+def open_judged(connection: Connection) -> Sequence[Any]:
+    """Return the open incidents of the promises that every look judges: rows of workload, promise and subject.
+
+    Read them before the promises are measured, for `end_gone`.
+    """
+    return connection.execute(text(OPEN), {"promises": [*JUDGED]}).all()
+
+
 def end_gone(
-    connection: Connection, judged: Iterable[Assessment], *, now: datetime
+    connection: Connection, judged: Iterable[Assessment], known: Iterable[Any], *, now: datetime
 ) -> list[IncidentId]:
-    """Resolve the open incidents whose subject is gone, and return their ids; `judged` is everything that one look judged."""
-    known = {(each.promise, each.workload, each.subject) for each in judged}
+    """Resolve the `known` incidents whose subject is gone, and return their ids.
+
+    `judged` is everything that one look judged, and `known` what was open before it measured: an incident that opened since
+    then has a subject that was not measured.
+    """
+    still = {(each.promise, each.workload, each.subject) for each in judged}
     paused = set(connection.execute(text(PAUSED)).scalars())
     over = list[IncidentId | None]()
-    for row in connection.execute(text(OPEN), {"promises": [*JUDGED]}).all():
+    for row in known:
         key = (row.promise, row.workload, row.subject)
-        if key in known or row.subject.endswith((DEAR, CONTEXT)):  # a departure resolves these
+        if key in still or row.subject.endswith((DEAR, CONTEXT)):  # a departure resolves these
             continue
         is_paused = f'Workload "{row.workload}" is paused: nothing of it is asked.'
         said = is_paused if row.workload in paused else GONE_OF.get(row.promise, GONE)
