@@ -61,6 +61,7 @@ class Site:
     def __post_init__(self) -> None:
         self.processes = Processes(self.home / "processes", self.home / "logs")
         self.embedded_postgres = EmbeddedPostgres(self.home / POSTGRES)
+        self._ending_workers = threading.Lock()
 
     @property
     def embeds_database(self) -> bool:
@@ -164,9 +165,12 @@ class Site:
                 f"{current.name} runs with other settings{named} and another run is using it: wait for that run, or "
                 "end the stand with `lanes down`"
             )
-        workers = [each for each in self.processes.recorded() if each.name.startswith(WORKER)]
-        if current.name in LAST and workers:
-            stop_all(self.processes, workers, self.settings)
+        if current.name in LAST:
+            # Steps run side by side: they ask each worker once, because a Prefect worker kills its runs at a second SIGTERM.
+            with self._ending_workers:
+                recorded = self.processes.recorded()
+                if workers := [each for each in recorded if each.name.startswith(WORKER)]:
+                    stop_all(self.processes, workers, self.settings)
         self.processes.stop(current, grace_s_of(current, self.settings))
 
     def run(

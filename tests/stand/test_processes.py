@@ -4,14 +4,17 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from lanes.errors import StandError
+from lanes.settings import Settings
 from lanes.stand.local import birth_mark, is_same
 from lanes.stand.processes import Process, Processes
+from lanes.stand.worksite import LAST, WORKER, Site
 from tests.waiting import until
 
 FOREVER = ["sleep", "600"]
@@ -27,6 +30,15 @@ LATE_PARENT = (
     "    time.sleep(1)\n"
     "    sys.exit()\n"
     "signal.signal(signal.SIGTERM, last); print('up', flush=True)\n"
+    "while True: signal.pause()"
+)
+
+SLOW_TO_END = (
+    "import signal\n"
+    "def ask(*_):\n"
+    "    print('asked', flush=True)\n"
+    "    signal.alarm(1)\n"
+    "signal.signal(signal.SIGTERM, ask); print('up', flush=True)\n"
     "while True: signal.pause()"
 )
 
@@ -113,3 +125,16 @@ def test_a_command_that_does_not_exist_is_a_sentence(processes: Processes) -> No
         StandError, match="one could not be started: /no/such/program: No such file"
     ):
         start(processes, ["/no/such/program"])
+
+
+@pytest.mark.slow
+def test_steps_that_replace_services_side_by_side_ask_a_worker_to_end_once(tmp_path: Path) -> None:
+    """A Prefect worker kills its runs at the second SIGTERM."""
+    site = Site(Settings(), tmp_path, tmp_path)
+    worker = start(site.processes, [sys.executable, "-c", SLOW_TO_END], f"{WORKER}realtime")
+    assert said(worker) == "up\n"
+    services = [start(site.processes, FOREVER, name) for name in LAST]
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(site.replace, services))
+    assert worker.output() == "up\nasked\n"
+    assert site.processes.recorded() == []
