@@ -1,4 +1,4 @@
-"""`lanes budget` and deployment `act`: budgets set, changed, shown and removed by people, or refused with a sentence."""
+"""`lanes budget` and its form: budgets set, changed, shown and removed by people, or refused with a sentence."""
 
 import json
 from decimal import Decimal

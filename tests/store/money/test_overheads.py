@@ -1,4 +1,4 @@
-"""`lanes overhead` and deployment `act`: amounts set by date, listed, and refused with a sentence; who advises reads them."""
+"""`lanes overhead` and its form: amounts set by date, listed, and refused with a sentence; who advises reads them."""
 
 import json
 from datetime import date, timedelta
