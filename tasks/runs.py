@@ -5,7 +5,9 @@ run has a limit in time and does not wait for the run.
 """
 
 import asyncio
+import os
 import signal
+import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from datetime import datetime
@@ -19,6 +21,7 @@ from prefect.client.schemas.filters import FlowRunFilter
 from prefect.client.schemas.objects import FlowRun, State, StateType
 from prefect.client.schemas.sorting import FlowRunSort
 from prefect.logging import get_run_logger
+from rich.console import Console
 
 from blocks.database import DatabaseBlock
 from lanes.errors import (
@@ -58,8 +61,10 @@ def stop_signals(stop: Callable[[], object] = lambda: None) -> Iterator[asyncio.
     Prefect's own handler would end the run in the middle of its work.
 
     Workers, `lanes down`, systemd and Kubernetes send SIGTERM, terminals SIGINT. Later signals change nothing, until the
-    process has ended: the run first reports its end to Prefect. Outside the main thread, signals are not handled.
+    process has ended: the run first reports its end to Prefect. Outside the main thread, signals are not handled. A run whose
+    worker was killed is asked to end when it next writes to its log.
     """
+    Console.on_broken_pipe = _ask_to_end
     loop, asked = asyncio.get_running_loop(), asyncio.Event()
 
     def stop_once() -> None:
@@ -79,6 +84,15 @@ def stop_signals(stop: Callable[[], object] = lambda: None) -> Iterator[asyncio.
         for each, handler in before.items():
             loop.remove_signal_handler(each)
             signal.signal(each, signal.SIG_IGN if asked.is_set() else handler)
+
+
+def _ask_to_end(self: Console) -> None:
+    """Send SIGTERM to this process, whose output is no longer read; rich would end it at once, amid its calls."""
+    self.quiet = True
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for stream in (sys.stdout, sys.stderr):
+        os.dup2(nowhere, stream.fileno())
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 class Troubles:

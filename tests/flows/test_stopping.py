@@ -1,6 +1,7 @@
 """A run that gets SIGTERM finishes its calls, saves them, and hands over its roles at once."""
 
 import asyncio
+import logging
 import os
 import signal
 import subprocess
@@ -50,6 +51,16 @@ def run_a_drain(database_url: str, provider_url: str) -> None:
     Provider.aload = lambda _: block(provider)  # type: ignore[method-assign]
     with disable_run_logger():
         print(asyncio.run(answer.fn(Wake(standing=True))))
+
+
+async def run_with_a_log(ended: Path) -> None:
+    """Write to the log of a run once a line is read, and note that the run was asked to stop."""
+    with stop_signals() as stop:
+        await asyncio.to_thread(sys.stdin.readline)
+        logging.getLogger("prefect").warning("5 items answered")
+        async with asyncio.timeout(SOON_S):
+            await stop.wait()
+        ended.write_text("in order")
 
 
 @asynccontextmanager
@@ -131,6 +142,31 @@ async def test_calls_that_outlast_the_grace_period_are_unknown_at_once_and_may_b
         assert time.monotonic() - began < 6 + 2
     assert await sender.rows(ATTEMPTS) == [("unknown", 2)]
     assert await sender.rows(STATES) == [("ready", 2)]
+
+
+def test_a_run_whose_worker_was_killed_is_asked_to_stop_when_it_writes_to_its_log(
+    tmp_path: Path,
+) -> None:
+    code = (
+        f"import asyncio; from pathlib import Path; from {__name__} import run_with_a_log\n"
+        f"asyncio.run(run_with_a_log(Path({str(tmp_path / 'ended')!r})))"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", code],
+        cwd=Path(__file__).parents[2],
+        text=True,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    for output in (process.stdout, process.stderr):
+        assert output
+        output.close()
+    assert process.stdin
+    with process.stdin as line:
+        line.write("\n")
+    assert process.wait(SOON_S) == 0
+    assert (tmp_path / "ended").read_text() == "in order"
 
 
 @pytest.fixture
