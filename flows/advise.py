@@ -7,7 +7,7 @@ from pydantic import Field
 from lanes.money.overhead import EVERY
 from lanes.workload.form import Form, SignedLine, of_workloads
 from tasks.report import review, write_advice
-from tasks.runs import REFUSALS, database, refused
+from tasks.runs import REFUSALS, database, refuse
 
 
 class AdviceQuestion(Form):
@@ -54,6 +54,6 @@ async def advise(question: AdviceQuestion) -> str | State[str]:
                     correction_usd=question.correction_usd,
                 )
     except REFUSALS as reason:
-        return refused(reason)
+        return refuse(reason)
     get_run_logger().info("%s", said)
     return said

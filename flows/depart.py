@@ -10,7 +10,7 @@ from tasks.connections import connections
 from tasks.departure import check_in, send_waiting
 from tasks.publish import publish_workloads
 from tasks.reconcile import sole_submitter
-from tasks.runs import refused, stop_signals
+from tasks.runs import refuse, stop_signals
 
 
 class Departure(Form):
@@ -40,6 +40,6 @@ async def depart(departure: Departure = Departure()) -> int | State[int] | State
                 with stop_signals() as stop:
                     departed = await send_waiting(at, departure.workload, stop=stop)
     except UnknownWorkload as reason:
-        return refused(reason)
+        return refuse(reason)
     get_run_logger().info("%d items left", departed.items)
     return departed.ending()

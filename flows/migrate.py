@@ -14,7 +14,7 @@ from lanes.rollouts.playbook import playbook_names
 from lanes.workload.form import Form, UncheckedLine, of_workloads
 from tasks.approval import ask
 from tasks.migrate import RolloutOrder, leading, name_run
-from tasks.runs import REFUSALS, database, refused
+from tasks.runs import REFUSALS, database, refuse
 
 NUMBER = re.compile("[1-9][0-9]{0,8}")  # of a version
 
@@ -51,7 +51,7 @@ class Order(Form):
         by = PurePath(self.file).name or self.playbook
         return f"{self.workload} by {by}" if self.workload else "an open rollout without a run"
 
-    def wanted(self) -> RolloutOrder | None:
+    def read_order(self) -> RolloutOrder | None:
         """Return the rollout to start, or None without a workload.
 
         Raises:
@@ -69,7 +69,7 @@ class Order(Form):
             self.who,
             self.why,
             int(self.version) if self.version else None,
-        ).checked()
+        ).check()
 
 
 @flow(name="migrate", flow_run_name="migrate {order.what}", persist_result=False)
@@ -80,7 +80,7 @@ async def migrate(order: Order = Order()) -> str | State[str]:  # noqa: B008
     """
     run_id = UUID(flow_run.get_id())
     try:
-        async with database() as db, leading(db, order.wanted(), run_id) as lead:
+        async with database() as db, leading(db, order.read_order(), run_id) as lead:
             if lead is None:
                 return "there is no rollout for this run to lead"
             await name_run(run_id, lead.rollout)
@@ -92,4 +92,4 @@ async def migrate(order: Order = Order()) -> str | State[str]:  # noqa: B008
             get_run_logger().info("%s", lead.headline())
             return lead.headline()
     except REFUSALS as reason:
-        return refused(reason)
+        return refuse(reason)

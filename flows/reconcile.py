@@ -4,7 +4,7 @@ from prefect import flow
 from prefect.logging import get_run_logger
 
 from tasks.connections import connections
-from tasks.reconcile import compare_bill, sole_submitter, unconfirmed
+from tasks.reconcile import compare_bill, describe_unconfirmed, sole_submitter
 
 
 @flow(name="reconcile", flow_run_name="batch reconcile", persist_result=False)
@@ -13,7 +13,7 @@ async def reconcile() -> list[str]:
     async with connections() as at:
         billed = await compare_bill(at)
         async with sole_submitter(at):
-            left = await unconfirmed(at)
+            left = await describe_unconfirmed(at)
     for sentence in [*billed, *(left or ["every batch is confirmed"])]:
         get_run_logger().info("%s", sentence)
     return billed + left

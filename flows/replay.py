@@ -8,7 +8,7 @@ from lanes.report import replay as report
 from lanes.rollouts.replays import Selection
 from lanes.workload.form import FARTHEST, LARGEST, Form, Line, SignedLine, of_workloads
 from tasks.replay import ask_to_depart, begin_replay, read_stream, write_diff
-from tasks.runs import REFUSALS, database, refused
+from tasks.runs import REFUSALS, database, refuse
 
 
 class ReplayRange(Form):
@@ -55,7 +55,7 @@ async def replay(reading: Reading) -> str | State[str]:
                 reading.workload,
                 version_no=reading.version,
                 reads=(reading.from_position, reading.to_position),
-                selection=Selection.within(reading),
+                selection=Selection.from_form(reading),
                 who=reading.who,
                 why=reading.why,
             )
@@ -64,6 +64,6 @@ async def replay(reading: Reading) -> str | State[str]:
                 await ask_to_depart(reading.workload)
             said = report.headline(read, await write_diff(db, read))
     except REFUSALS as reason:
-        return refused(reason)
+        return refuse(reason)
     get_run_logger().info("%s", said)
     return said

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from lanes.workload.form import Form
 from tasks.report import begins, write_report
-from tasks.runs import REFUSALS, database, refused
+from tasks.runs import REFUSALS, database, refuse
 
 
 class ReportPeriod(Form):
@@ -37,6 +37,6 @@ async def report(period: ReportPeriod = ReportPeriod()) -> str | State[str]:  # 
         async with database() as db:
             headline = await write_report(db, await begins(db, period.since, hours=period.hours))
     except REFUSALS as reason:
-        return refused(reason)
+        return refuse(reason)
     get_run_logger().info("%s", headline)
     return headline

@@ -127,7 +127,7 @@ def _fault(value: Any, where: str, whole: str) -> str | None:
     """Return the first fault of a part; a number is reported for the `whole`, as the database does."""
     match value:
         case str():
-            return _broken_text(value, where)
+            return _find_text_fault(value, where)
         case None | bool():
             return None
         case float() if math.isnan(value):
@@ -139,7 +139,7 @@ def _fault(value: Any, where: str, whole: str) -> str | None:
             for key, each in value.items():
                 if not isinstance(key, str):
                     return f"{where} holds the key {key!r}, which is no text"
-                problem = _broken_text(key, where) or _fault(each, f"{where}.{key}", whole)
+                problem = _find_text_fault(key, where) or _fault(each, f"{where}.{key}", whole)
                 if problem is not None:
                     return problem
         case list() | tuple():
@@ -152,7 +152,7 @@ def _fault(value: Any, where: str, whole: str) -> str | None:
     return None
 
 
-def _broken_text(text: str, where: str) -> str | None:
+def _find_text_fault(text: str, where: str) -> str | None:
     if "\x00" in text:
         return f"{where} holds the character NUL (\\u0000), which cannot be stored"
     try:
@@ -219,7 +219,7 @@ def members(value: Any) -> Iterable[tuple[str | int, Any]]:
     return enumerate(value) if isinstance(value, list) else ()
 
 
-def nested(value: Any) -> Iterator[tuple[tuple[str | int, ...], Any]]:
+def walk(value: Any) -> Iterator[tuple[tuple[str | int, ...], Any]]:
     """Yield a value and everything within it, each with the path that leads to it."""
     waiting: list[tuple[tuple[str | int, ...], Any]] = [((), value)]
     while waiting:

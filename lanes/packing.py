@@ -110,10 +110,10 @@ def pack_ids(nonce: str, request_no: int, items: int) -> list[str]:
 
     The nonce determines them, so they can be derived again, and no input can guess them.
     """
-    return [_derived(f"{nonce}-{request_no}-{slot}") for slot in range(items)]
+    return [_derive_id(f"{nonce}-{request_no}-{slot}") for slot in range(items)]
 
 
-def _derived(place: str) -> str:
+def _derive_id(place: str) -> str:
     digest = hashlib.blake2b(place.encode(), digest_size=DIGEST_BYTES).digest()
     return base64.b32encode(digest).decode().lower()
 

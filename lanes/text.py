@@ -69,7 +69,7 @@ def cell(text: object, *, most: int = 160) -> str:
     return AUTOLINK.sub(WORD_JOINER, ACTIVE.sub(r"\\\1", line))
 
 
-def capitalized(clause: str) -> str:
+def capitalize(clause: str) -> str:
     """Return a clause as the beginning of a sentence; `str.capitalize` would change the rest of it too."""
     return clause[:1].upper() + clause[1:]
 

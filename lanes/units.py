@@ -36,7 +36,7 @@ def dollars(amount: float | None) -> str:
     return f"{'-' if amount < 0 else ''}${size:,.{decimals}f}"
 
 
-def aligned_usd(amounts: Sequence[Decimal | None]) -> Callable[[Decimal | None], str]:
+def align_usd(amounts: Sequence[Decimal | None]) -> Callable[[Decimal | None], str]:
     """Return how to write the amounts of one column: all with the decimals that the smallest needs, 2 to 6."""
     known = [Decimal(amount) for amount in amounts if amount]
     decimals = max((_decimals(amount, MOST_ALIGNED_DECIMALS) for amount in known), default=2)
@@ -81,7 +81,7 @@ def count(number: int) -> str:
     return f"{number:,}"
 
 
-def counted(number: int, noun: str) -> str:
+def pluralize(number: int, noun: str) -> str:
     """Return a number with its noun, such as "1 item", "1,204 items" or "2 batches"."""
     if number == 1:
         return f"1 {noun}"

@@ -63,19 +63,19 @@ class WebhookKeys:
 
     @classmethod
     def read(cls, stored: str) -> Self:
-        """Read keys as `stored` writes them."""
+        """Read keys as `dump` writes them."""
         said = json.loads(stored)
         secrets = [
             (each, until and datetime.fromisoformat(until)) for each, until in said["secrets"]
         ]
         return cls(said["url"], tuple(secrets))
 
-    def stored(self) -> str:
+    def dump(self) -> str:
         """Return the keys as the value of a secret block."""
         secrets = [[each, until and until.isoformat()] for each, until in self.secrets]
         return json.dumps({"url": self.url, "secrets": secrets})
 
-    def rotated(self, now: datetime) -> "WebhookKeys":
+    def rotate(self, now: datetime) -> "WebhookKeys":
         """Return the keys with a new secret; the last one remains valid for a day."""
         return WebhookKeys(self.url, ((_secret(), None), (self.secrets[0][0], now + OVERLAP)))
 

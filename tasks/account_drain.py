@@ -65,7 +65,7 @@ class Leases:
         self._thread = threading.Thread(target=self._run, name="leases", daemon=True)
         self._thread.start()
 
-    def claimed(self, claims: Iterable[Claim], *, at: float) -> None:
+    def record_claims(self, claims: Iterable[Claim], *, at: float) -> None:
         """Note claims made by a statement that began at `at`."""
         self._renewed_at |= dict.fromkeys(claims, at)
 
@@ -144,7 +144,7 @@ class QueueReader:
     async def _look(self, look: events.LookAtQueue) -> events.Event:
         now, began, self._before = self.run.now, time.monotonic(), look.before
         here = {"provider": self.at.name, "now": now}
-        needed = await self.run(circuits.needed, look.needed, **here) if look.needed else None
+        needed = await self.run(circuits.list_needed, look.needed, **here) if look.needed else None
         if look.passed_over:
             self._but = await self.run(circuits.by_models, look.passed_over)
         of = {"since": look.since, "but": self._but, "before": look.before}
@@ -161,7 +161,7 @@ class QueueReader:
         A claim is committed before its versions are read. If that fails, `claimed` holds what must be given back.
         """
         for order in wanted.probes:
-            hard = {each.workload for each in await self.run(budgets.limited)}
+            hard = {each.workload for each in await self.run(budgets.list_hard)}
             await self._claim(order.most, self._bounds(order), hard)
         probes, rest = len(self.claimed), wanted.rest
         by_rank = {name: most for name, most in rest.most.items() if name not in rest.turns}
@@ -216,7 +216,7 @@ class QueueReader:
         return paid
 
     def _take(self, claimed: Sequence[ClaimedWork], began: float) -> None:
-        self.leases.claimed((each.claim for each in claimed), at=began)
+        self.leases.record_claims((each.claim for each in claimed), at=began)
         self.claimed += claimed
 
     def _bounds(self, order: events.ClaimOrder) -> work.ClaimBounds:

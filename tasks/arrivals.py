@@ -23,11 +23,11 @@ from prefect.events.filters import EventFilter, EventNameFilter, EventOccurredFi
 from prefect.logging import get_run_logger
 
 from lanes.doors.item import Amendment, Refusal, Submission, read_amendment, read_submission
-from lanes.doors.stream import LOOK_BACK, OVERLAP, SPAN, Stream, behind, span_of
+from lanes.doors.stream import LOOK_BACK, OVERLAP, SPAN, Stream, find_unread_spans, span_of
 from lanes.errors import Refused, StillLocked
 from lanes.json_data import weight
 from lanes.packing import MOST_BYTES, chunks
-from lanes.store.database import Database, by_itself
+from lanes.store.database import Database, run_alone
 from lanes.store.doors import items
 from lanes.text import describe_error
 from tasks.saving import outlasting
@@ -126,7 +126,7 @@ class _Door:
             try:
                 asked = [submission for _, submission in chunk]
                 await self._db.run(
-                    by_itself, self._wait, items.admit, asked, door=DOOR, now=self._now
+                    run_alone, self._wait, items.admit, asked, door=DOOR, now=self._now
                 )
             except StillLocked:
                 self._has_waited()
@@ -143,7 +143,7 @@ class _Door:
             return
         try:
             await self._db.run(
-                by_itself, self._wait, items.amend, amendment, door=DOOR, now=self._now
+                run_alone, self._wait, items.amend, amendment, door=DOOR, now=self._now
             )
         except StillLocked:
             self._has_waited()
@@ -187,7 +187,7 @@ class ArrivalReader:
     async def _stream(self) -> None:
         while True:
             try:
-                async with subscribed() as events:
+                async with subscribe() as events:
                     async for event in events:
                         self.take(event)
             # the websocket client raises many kinds; the sweep covers the gap
@@ -203,7 +203,7 @@ class ArrivalReader:
             self._streamed.put_nowait(event)
             self._queued_bytes += size
         else:
-            self._books.missed(event)
+            self._books.record_missed(event)
             if not self._no_room:
                 self._no_room = True
                 said = "%d events wait for their admission; the next are read from the store"
@@ -262,15 +262,15 @@ class ArrivalReader:
     async def admit(self, events: Sequence[Event]) -> None:
         """Admit the new events; keep those that met a lock, so that the others never wait for them."""
         async with self._alone:
-            new = self._books.new({event.id: event for event in events}.values())
+            new = self._books.select_new({event.id: event for event in events}.values())
             if not new:
                 return
             now = await self._db.now()
-            free = [event for event in new if not self._books.waits(subject(event))]
+            free = [event for event in new if not self._books.has_kept(subject(event))]
             met_a_lock = await outlasting(lambda: admit_events(self._db, free, now=now))
             stuck = {event.id for event in met_a_lock}
             admitted = {event.id: event for event in free if event.id not in stuck}
-            self._books.admitted(admitted.values())
+            self._books.record_admitted(admitted.values())
             for event in new:
                 if event.id not in admitted:
                     self._books.keep(event, subject(event))
@@ -289,12 +289,12 @@ class ArrivalReader:
                 met_a_lock = await outlasting(
                     lambda event=event, now=now: admit_events(self._db, [event], now=now)
                 )
-                self._books.tried(of, admitted=not met_a_lock)
+                self._books.record_try(of, admitted=not met_a_lock)
             if not met_a_lock:
                 self._admitted()
 
 
-def subscribed() -> PrefectEventSubscriber:
+def subscribe() -> PrefectEventSubscriber:
     """Return a subscription to the stream of arrivals, which begins with those of the last minute."""
     wanted = EventFilter(event=EventNameFilter(name=[ARRIVED, AMENDED]))  # pyright: ignore[reportCallIssue]
     return get_events_subscriber(filter=wanted, reconnection_attempts=2)
@@ -309,7 +309,7 @@ async def pages(
     client: PrefectClient, since: datetime, until: datetime, *, of: int = PAGE
 ) -> AsyncIterator[Sequence[Event]]:
     """Yield the events from `since` to `until`, both included, oldest first, in pages of `of`."""
-    page = await client.read_events(_occurred(since, until), limit=of)
+    page = await client.read_events(_match_arrivals(since, until), limit=of)
     while page.events:
         yield page.events
         following = await page.get_next_page(client)
@@ -320,7 +320,7 @@ async def pages(
 
 async def counts(client: PrefectClient, since: datetime, until: datetime) -> dict[datetime, int]:
     """Count the events of each span from `since` to `until`, in one request."""
-    wanted = _occurred(span_of(since), span_of(until) + SPAN - datetime.resolution)
+    wanted = _match_arrivals(span_of(since), span_of(until) + SPAN - datetime.resolution)
     filter_ = wanted.model_dump(mode="json")
     asked = {"filter": filter_, "time_unit": "minute", "time_interval": MINUTES}
     answer = await client.request("POST", COUNT, json=asked)
@@ -329,7 +329,7 @@ async def counts(client: PrefectClient, since: datetime, until: datetime) -> dic
     }
 
 
-def _occurred(since: datetime, until: datetime) -> EventFilter:
+def _match_arrivals(since: datetime, until: datetime) -> EventFilter:
     return EventFilter(
         event=EventNameFilter(name=[ARRIVED, AMENDED]),
         occurred=EventOccurredFilter.model_validate({"since": since, "until": until}),
@@ -357,9 +357,9 @@ async def has_arrived(db: Database, now: datetime) -> bool:
 async def came_late(db: Database, now: datetime) -> bool:
     """Return whether some span of the last day holds more events than were read of it."""
     since = span_of(now - LOOK_BACK)
-    read = await db.run(items.stored_spans, since=since)
+    read = await db.run(items.read_spans, since=since)
     async with get_client() as client:
-        return bool(behind(await counts(client, since, now), read, now))
+        return bool(find_unread_spans(await counts(client, since, now), read, now))
 
 
 class LookBack:
@@ -378,7 +378,7 @@ class LookBack:
         """Read the spans that hold more events than were read of them, newest first; return the pages read."""
         now = await self._db.now()
         since = span_of(now - LOOK_BACK)
-        read = await self._db.run(items.stored_spans, since=since)
+        read = await self._db.run(items.read_spans, since=since)
         taken = 0
         async with get_client() as client:
             stored = await counts(client, since, now)
@@ -386,11 +386,11 @@ class LookBack:
             shrunk = {start: number for start, number in left.items() if number < read[start]}
             # the server has deleted some
             await self._db.run(items.record_spans, shrunk, since=since)
-            for start in behind(stored, read, now):
+            for start in find_unread_spans(stored, read, now):
                 if taken >= self._most_pages:
                     break
                 taken += await self._read(client, start)
-                if not self._books.holds(start, start + SPAN):
+                if not self._books.has_unadmitted(start, start + SPAN):
                     await self._db.run(items.record_spans, {start: stored[start]}, since=since)
         return taken
 

@@ -93,7 +93,7 @@ class BoundedTasks:
         """Start `act` as soon as there is room for it; raise what an earlier task raised."""
         while len(self._under_way) >= self._most:
             await self._some_end()
-        self._under_way.add(asyncio.create_task(_done(act, *args, **kwargs)))
+        self._under_way.add(asyncio.create_task(_perform(act, *args, **kwargs)))
 
     async def end(self) -> None:
         """Wait until all tasks have ended, and raise what one of them raised."""
@@ -113,7 +113,7 @@ class BoundedTasks:
         await asyncio.gather(*ended)
 
 
-async def _done(act: Callable[P, Awaitable[object]], *args: P.args, **kwargs: P.kwargs) -> None:
+async def _perform(act: Callable[P, Awaitable[object]], *args: P.args, **kwargs: P.kwargs) -> None:
     await act(*args, **kwargs)
 
 
@@ -143,7 +143,7 @@ class Wakes:
         self._look, self._routed_within_s = True, routed_within_s
         self._later: asyncio.TimerHandle | None = None
 
-    def others_committed(self) -> None:
+    def record_foreign_commit(self) -> None:
         """Wake every part after a foreign commit: it may have brought an item, ready work or an event.
 
         Received items are routed first, so that one look for work finds them too. If routing takes long, or another drain does
@@ -153,13 +153,13 @@ class Wakes:
         self.telling.set()
         if self._later is None:
             loop = asyncio.get_running_loop()
-            self._later = loop.call_later(self._routed_within_s, self.work_is_ready)
+            self._later = loop.call_later(self._routed_within_s, self.record_ready_work)
 
-    def received(self) -> None:
+    def record_arrival(self) -> None:
         """Record that something waits for the router."""
         self.routing.set()
 
-    def work_is_ready(self) -> None:
+    def record_ready_work(self) -> None:
         """Record that there may be work that the loop has not seen."""
         if self._later is not None:
             self._later.cancel()
@@ -167,21 +167,21 @@ class Wakes:
         self._look = True
         self.loop.set()
 
-    def all_is_routed(self) -> None:
+    def record_end_of_routing(self) -> None:
         """Look for work now if a look was waiting for routing to end: the router has routed every received item."""
         if self._later is not None:
-            self.work_is_ready()
+            self.record_ready_work()
 
-    def place_is_free(self) -> None:
+    def record_free_place(self) -> None:
         """Record that a call ended, so that what waits for its place can be asked."""
         self.loop.set()
 
-    def saved(self) -> None:
+    def record_save(self) -> None:
         """Wake the publisher and the loop: attempts are committed, and events with them."""
         self.telling.set()
         self.loop.set()
 
-    def looks(self) -> bool:
+    def take_look_request(self) -> bool:
         """Return whether to look for work, and reset the request: the caller must look."""
         look, self._look = self._look, False
         return look

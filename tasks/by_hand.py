@@ -16,7 +16,7 @@ from lanes.store.rollouts import rollouts
 from tasks.approval import ask_about_replay, withdraw
 from tasks.outgoing import publish_events
 from tasks.replay import write_diff
-from tasks.runs import REFUSALS, ask_for_run, database, plain_task, refused
+from tasks.runs import REFUSALS, ask_for_run, database, plain_task, refuse
 
 
 async def by_hand(action: PersonAction) -> str | State[str]:
@@ -25,7 +25,7 @@ async def by_hand(action: PersonAction) -> str | State[str]:
         async with database() as db:
             return await perform(db, action)
     except REFUSALS as reason:
-        return refused(reason)
+        return refuse(reason)
 
 
 async def show_replay(action: Promote | Demote) -> str | State[str]:
@@ -56,7 +56,7 @@ async def show_replay(action: Promote | Demote) -> str | State[str]:
             signed = {"who": answer.who, "why": answer.why, "generation": of.number}
             return await perform(db, action.model_copy(update=signed))
     except REFUSALS as reason:
-        return refused(reason)
+        return refuse(reason)
 
 
 @plain_task("perform", "{action.what}")

@@ -15,7 +15,7 @@ from lanes.errors import LanesError, StillLocked
 from lanes.ids import BatchId
 from lanes.packing import ALONE, Claim, pack_ids
 from lanes.promises.batches import incomplete
-from lanes.promises.breaches import frozen, refused
+from lanes.promises.breaches import frozen, report_refusal
 from lanes.promises.briefing import ErrorTally
 from lanes.provider import batches as provider
 from lanes.provider.batches import BatchUnknown
@@ -41,7 +41,7 @@ from lanes.store.doors.items import COLLECT, advance_watermark
 from lanes.store.settling import decisions
 from lanes.store.workload import workloads
 from lanes.text import log_ids, remove_quotes
-from lanes.units import counted
+from lanes.units import pluralize
 from lanes.words import BatchState, Outcome, Verdict
 from lanes.workload.version import Version
 from tasks import reconcile, tracing
@@ -99,8 +99,8 @@ async def poll(at: Connections, batch: OpenBatch) -> bool:
         await at.db.run(collection.progress, batch.id, processed=seen.processed)
         return False
     async with at.db.transaction() as run:
-        ended_at = seen.ended_by(run.now, begun_at=batch.begun_at)
-        await run(collection.ended, batch.id, at=ended_at, now=run.now, outcomes=seen.outcomes)
+        ended_at = seen.compute_end(run.now, begun_at=batch.begun_at)
+        await run(collection.mark_ended, batch.id, at=ended_at, now=run.now, outcomes=seen.outcomes)
     return True
 
 
@@ -206,7 +206,7 @@ class ResultReading:
         """
         outstanding = await self._at.db.run(collection.outstanding, self._batch.id)
         # what became of these is still to be booked
-        given_up = await self._at.db.run(collection.given_up, self._batch.id)
+        given_up = await self._at.db.run(collection.find_given_up, self._batch.id)
         awaited = {number: list[Claim]() for number in given_up} | outstanding
         seen = self._lines.seen
         lacking = {number: claims for number, claims in awaited.items() if number not in seen}
@@ -214,14 +214,14 @@ class ResultReading:
             await self._miss(lacking)
             outstanding = await self._at.db.run(collection.outstanding, self._batch.id)
         if outstanding and self._refused:
-            what = counted(self._refused, "result")
+            what = pluralize(self._refused, "result")
             raise Unsaved(
                 f"the database refuses {what} of batch {self._batch.id}, even without its answer: see the run's log"
             )
         if outstanding:
             held = sum(map(len, outstanding.values()))
             raise StillLocked(
-                f"open transactions of others hold {counted(held, 'item')} of batch {self._batch.id}"
+                f"open transactions of others hold {pluralize(held, 'item')} of batch {self._batch.id}"
             )
         await self._close()
 
@@ -236,7 +236,7 @@ class ResultReading:
                 said = said._replace(refused_call=str(result.number))
         ids = [ALONE] if items == 1 else pack_ids(nonce, result.number, items)
         times = CallTimes(self._batch.begun_at, now)
-        return attempts.of_request(self._version, claims, said, times, ids=ids)
+        return attempts.build_for_request(self._version, claims, said, times, ids=ids)
 
     async def _freeze(
         self, read: Sequence[RequestResult], members: dict[int, list[Claim]], now: datetime
@@ -252,7 +252,9 @@ class ResultReading:
             fault, batch = next(iter(faults.values())), self._batch
             of = self._at.provider.account, batch.workload, batch.model
             is_model, run_id = fault.action in OF_MODEL, self._at.flow_run_id
-            breach = refused(*of, self._frozen, fault.detail, is_model=is_model, flow_run_id=run_id)
+            breach = report_refusal(
+                *of, self._frozen, fault.detail, is_model=is_model, flow_run_id=run_id
+            )
             await self._at.db.run(incidents.open, breach, now=now)
 
     async def _miss(self, lacking: dict[int, list[Claim]]) -> None:
@@ -268,7 +270,7 @@ class ResultReading:
         if not short.is_repeated:
             raise ShortRead(
                 f"the results of {self._batch.provider_batch_id} ended without {len(lacking):,} of its "
-                f"{counted(self._batch.requests, 'request')}{self._lines.strays()}: read {short.times} of {REPEATED} times"
+                f"{pluralize(self._batch.requests, 'request')}{self._lines.strays()}: read {short.times} of {REPEATED} times"
             )
         unreadable = self._lines.unreadable(lacking) if self._is_surely_ours else {}
         others = bool(self._lines.answered)
@@ -291,14 +293,14 @@ class ResultReading:
             return
         for first in range(0, len(claims), CHUNK):
             now, part = await self._at.db.now(), claims[first : first + CHUNK]
-            await self._save(attempts.missing(part, started_at=self._batch.begun_at, now=now))
+            await self._save(attempts.build_missing(part, started_at=self._batch.begun_at, now=now))
 
     async def _unread(self, judged: Mapping[Claim, Judgment]) -> None:
         claims = [*judged]
         for first in range(0, len(claims), CHUNK):
             now, part = await self._at.db.now(), claims[first : first + CHUNK]
             of_part = {claim: judged[claim] for claim in part}
-            made = await self._at.db.run(decisions.unread, self._batch.id, of_part, now=now)
+            made = await self._at.db.run(decisions.build_unread, self._batch.id, of_part, now=now)
             await self._save(made)
 
     @property
@@ -319,7 +321,7 @@ class ResultReading:
 
     async def _close(self) -> None:
         async with self._at.db.transaction() as run:
-            tally = await run(collection.collected, self._batch.id, now=run.now)
+            tally = await run(collection.mark_collected, self._batch.id, now=run.now)
             complete = tally and incomplete(
                 self._batch.workload, self._batch.id, tally, flow_run_id=self._at.flow_run_id
             )
@@ -337,14 +339,14 @@ class ResultReading:
                 self._batch.workload,
                 self._failures.total,
                 self._batch.items,
-                self._failures.told(),
+                self._failures.describe(),
             )
 
     async def _save(self, made: Sequence[Attempt]) -> SaveResult:
         for each in made:
             if each.judged.outcome is not Outcome.VALID:
                 why = remove_quotes(each.judged.error or "without a reason")
-                self._failures.met(f"{each.judged.outcome}: {why}")
+                self._failures.record_error(f"{each.judged.outcome}: {why}")
         at, batch_id = self._at, self._batch.id
         saved = await save(at.db, made, batch_id=batch_id, flow_run_id=at.flow_run_id)
         self._refused += len(saved.refused)
@@ -404,7 +406,7 @@ class Collector:
             try:
                 await self._bring_home(batch)
             except Exception as error:
-                await self._troubled(batch, f"{type(error).__name__}: {error}")
+                await self._record_trouble(batch, f"{type(error).__name__}: {error}")
             finally:
                 self._looking.pop(batch.id, None)
 
@@ -414,17 +416,17 @@ class Collector:
             async with self._polling:
                 ended = await poll(at, batch)
             if not ended:
-                await self._well(batch)
+                await self._record_recovery(batch)
                 return
         async with self._collecting, asyncio.timeout(LONGEST_S):
             home = await collect_batch(at, batch)
         self.items += home.items
         if home.trouble is None:
-            await self._well(batch)
+            await self._record_recovery(batch)
         else:
-            await self._troubled(batch, home.trouble, at_least=home.rest)
+            await self._record_trouble(batch, home.trouble, at_least=home.rest)
 
-    async def _troubled(
+    async def _record_trouble(
         self, batch: OpenBatch, trouble: str, *, at_least: timedelta = timedelta(0)
     ) -> None:
         """Let the batch rest, and write the error into the log and its note, once until it changes."""
@@ -432,13 +434,13 @@ class Collector:
             get_run_logger().warning("batch %d will be tried again: %s", batch.id, trouble)
             await self._note(batch, trouble)
 
-    async def _well(self, batch: OpenBatch) -> None:
+    async def _record_recovery(self, batch: OpenBatch) -> None:
         if self._rests.recover(batch.id):
             await self._note(batch, None)
 
     async def _note(self, batch: OpenBatch, note: str | None) -> None:
         try:
-            await self._at.db.run(collection.noted, batch.id, note)
+            await self._at.db.run(collection.write_note, batch.id, note)
         except Exception as error:
             said = "batch %d could not be noted: %s"
             get_run_logger().warning(said, batch.id, type(error).__name__)

@@ -71,7 +71,7 @@ class Connections:
         return [self] if self.accounts is None else await self.accounts.all()
 
     @property
-    def unopened(self) -> Collection[str]:
+    def unopened_blocks(self) -> Collection[str]:
         """The provider blocks that are in use, and could not be loaded."""
         return [] if self.accounts is None else self.accounts.failed
 
@@ -137,7 +137,7 @@ class Accounts:
             get_run_logger().error("%s", error)
         self.failed.add(name)
         async with self.main.db.transaction() as run:
-            account, items = await run(accounts.held, name)
+            account, items = await run(accounts.read_backlog, name)
             if items:
                 breach = frozen(account, items, str(error), flow_run_id=self.main.flow_run_id)
                 await run(incidents.open, breach, now=run.now)

@@ -44,7 +44,7 @@ from lanes.store.rollouts import rollouts
 from lanes.store.settling import jobs
 from lanes.words import BLOCK
 from tasks.pages import Finder, LookupLimits
-from tasks.runs import described
+from tasks.runs import summarize_error
 
 LOOKS_BACK = timedelta(days=1)  # Slack's clock is not ours; which message it is, its metadata says
 
@@ -70,17 +70,17 @@ class Briefer:
         try:
             briefing = await self._briefing(of)
             pages = await self._finder.find(of, briefing, now=await self._db.now())
-            return Briefed(briefing, pages, await self._db.run(incidents.explained_by, of.id))
+            return Briefed(briefing, pages, await self._db.run(incidents.list_explained, of.id))
         except Exception as error:
             said = "incident %d is told without its cause: %s"
-            get_run_logger().warning(said, of.id, described(error))
+            get_run_logger().warning(said, of.id, summarize_error(error))
             nothing = IncidentPages(no_artifact="nothing could be looked up")
-            return Briefed(_kept(of) or _unknown(type(error).__name__), nothing)
+            return Briefed(_read_briefing(of) or _unknown(type(error).__name__), nothing)
         finally:
             self._spent_s += time.monotonic() - began
 
     async def _briefing(self, of: Incident) -> Briefing:
-        kept = _kept(of)
+        kept = _read_briefing(of)
         if kept is not None and kept.causes and of.state is IncidentState.RESOLVED:
             return kept
         if self._spent_s > self._finder.limits.round_s:
@@ -90,12 +90,12 @@ class Briefer:
         if kept is not None and kept.causes and not found.causes:
             same = {"causes": kept.causes, "counted_over": kept.counted_over, "more": kept.more}
             found = found.model_copy(update=same)
-        found = await self._finder.completed(of, found)
-        await self._db.run(incidents.briefed, of.id, found.model_dump(mode="json"))
+        found = await self._finder.complete(of, found)
+        await self._db.run(incidents.record_briefing, of.id, found.model_dump(mode="json"))
         return found
 
 
-def _kept(of: Incident) -> Briefing | None:
+def _read_briefing(of: Incident) -> Briefing | None:
     """Return the details kept so far; None too where another release wrote them and this one cannot read them."""
     try:
         return Briefing.model_validate(of.briefing) if of.briefing else None
@@ -159,7 +159,7 @@ async def remind(db: Database, *, ui_url: str) -> None:
         if each.incident.promise == Promise.APPROVAL_WAITS:
             said = reminder(each.incident, now, ui_url=ui_url, run_id=run_id)
         async with db.transaction() as run:
-            await run(slack_outbox.reminded, each.incident.id, now=run.now)
+            await run(slack_outbox.record_reminder, each.incident.id, now=run.now)
             if each.ts is None:
                 await run(slack_outbox.forget, each.incident.id)
             else:
@@ -241,7 +241,7 @@ async def _place(messenger: Messenger, note: SlackNote, message: SlackMessage) -
         default = messenger.channel_of(None)
         for home in dict.fromkeys((where or default, where if note.thread_ts else default)):
             thread = MessagePlace(home, note.thread_ts)
-            place = place or await _found(messenger, note.uid, thread, since, what)
+            place = place or await _find_message(messenger, note.uid, thread, since, what)
         if place is not None and note.rollout_id is None and note.job_id is None:
             return place
     if place is not None:
@@ -289,7 +289,7 @@ async def _tell_of(
             return False
         if post.posted_state is None and post.incident.is_silent(now):
             await db.run(
-                slack_outbox.not_told, post.incident.id, None, maybe=False, next_try_at=now
+                slack_outbox.record_failure, post.incident.id, None, maybe=False, next_try_at=now
             )
             return False
         place = await _send(messenger, move, post, await briefer.brief(post.incident), ui_url)
@@ -325,15 +325,15 @@ async def _was_posted(db: Database, messenger: Messenger, post: SlackPost) -> bo
     since, what = post.incident.opened_at - LOOKS_BACK, f"incident {post.incident.id}"
     for channel in dict.fromkeys([*await db.run(slack_outbox.channels), *named]):
         where = MessagePlace(channel)
-        if place := await _found(messenger, post.incident.uid, where, since, what):
+        if place := await _find_message(messenger, post.incident.uid, where, since, what):
             async with db.transaction() as run:
                 at = {"channel": place.channel, "ts": place.ts}
-                await run(slack_outbox.found, post.incident.id, **at, now=run.now)
+                await run(slack_outbox.record_found, post.incident.id, **at, now=run.now)
             return True
     return False
 
 
-async def _found(
+async def _find_message(
     messenger: Messenger, uid: str, thread: MessagePlace, since: datetime, what: str
 ) -> MessagePlace | None:
     """Return the place of a message that may have been posted, None if it was not or cannot be found."""
@@ -370,5 +370,9 @@ async def _not_told(db: Database, move: SlackStep, post: SlackPost, problem: Del
             await run(slack_outbox.forget, post.incident.id)
         again = run.now + delay_after(attempts, retry_after_s=problem.retry_after_s)
         await run(
-            slack_outbox.not_told, post.incident.id, str(problem), maybe=unsure, next_try_at=again
+            slack_outbox.record_failure,
+            post.incident.id,
+            str(problem),
+            maybe=unsure,
+            next_try_at=again,
         )

@@ -133,7 +133,7 @@ async def _tell_unread(at: Connections, workload: str | None, unread: Mapping[st
     async with at.db.transaction() as run:
         for name, why in unread.items():
             await run(incidents.open, unreadable_context(name, why), now=run.now)
-        stands = await run(incidents.listed, states=[IncidentState.OPEN])
+        stands = await run(incidents.list_newest, states=[IncidentState.OPEN])
         for each in stands:
             tried = workload in (None, each.workload) and each.workload not in unread
             if tried and (each.promise, each.subject) == (Promise.BATCH_NEVER_STARTED, CONTEXT):
@@ -173,7 +173,7 @@ async def _all_of(
             get_run_logger().info("%s is tried again in %.1f s: %s", kind.workload, pause, failure)
             await sleep(pause)
             continue
-        patience.answered()
+        patience.record_answer()
         departed.items += items
         if not items:
             return

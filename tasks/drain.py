@@ -92,7 +92,7 @@ class Chores:
 
     async def _rescue(self) -> None:
         await end_lost_claims(self._db, await self._db.now())
-        self._wakes.work_is_ready()
+        self._wakes.record_ready_work()
 
     async def _publish_blocks(self) -> None:
         """As the router, publish changed workload blocks as versions and tell Prefect."""
@@ -108,7 +108,7 @@ class Chores:
     async def _call_for_more(self) -> None:
         """Call for another drain if work waits too long although the provider accepts calls."""
         now = await self._db.now()
-        held_back = all(each.state.held_back(now) for each in self._accounts)
+        held_back = all(each.state.is_held_back(now) for each in self._accounts)
         if not self._router.holds or held_back:
             return
         waits = await self._db.look(load.backlog, Lane.REALTIME, now=now)
@@ -152,7 +152,7 @@ class Drain:
             busy=lambda: any(each.busy for each in self.accounts),
             idle_since=lambda: max(each.state.idle_since for each in self.accounts),
         )
-        self.main = self._opened(at, now)
+        self.main = self._build_drain(at, now)
         self.accounts = [self.main]
         self._notice = Notice(at, self._standstills, limit_s=pace.notice_limit_s)
         router = Router(
@@ -170,7 +170,7 @@ class Drain:
         keep("the run's own state", self._notice.look, every_s=pace.notice_s)
         keep("accounts", self.open_accounts, every_s=pace.accounts_s)
 
-    def _opened(self, at: Connections, now: datetime) -> AccountDrain:
+    def _build_drain(self, at: Connections, now: datetime) -> AccountDrain:
         outlasts = self._staying.outlasts
         return AccountDrain(at, self.wakes, now, self._sizes, self._pace, outlasts=outlasts)
 
@@ -182,11 +182,11 @@ class Drain:
         served = {each.at.name for each in self.accounts}
         for at in await self._at.each_account():
             if at.name not in served and self._ends_at is None:
-                joined = self._opened(at, await at.db.now())
+                joined = self._build_drain(at, await at.db.now())
                 with suppress(DBAPIError):
                     await joined.hear_circuits()  # before anything is asked
                 self.accounts.append(joined)
-                self.wakes.work_is_ready()
+                self.wakes.record_ready_work()
 
     @property
     def answered(self) -> int:
@@ -231,7 +231,7 @@ class Drain:
 
     def advance(self) -> None:
         """Tell the state of each account of the time, and perform what follows."""
-        looks, expired, self._expired = self.wakes.looks(), self._expired, False
+        looks, expired, self._expired = self.wakes.take_look_request(), self._expired, False
         for each in self.accounts:
             each.advance(looks=looks, expired=expired)
 
@@ -270,7 +270,7 @@ class Drain:
     async def _hear(self) -> None:
         await self._heard.wait()
         self._heard.clear()
-        self.wakes.others_committed()
+        self.wakes.record_foreign_commit()
 
 
 @asynccontextmanager

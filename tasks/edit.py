@@ -23,7 +23,7 @@ from lanes.words import GoldenState, Lane
 from lanes.workload.definition import Edit, EditOutcome, EditReply, content_hash, differences
 from lanes.workload.version import Spec
 from tasks.publish import SLUG, publish
-from tasks.runs import described
+from tasks.runs import summarize_error
 
 
 async def edit(db: Database, wished: Edit) -> EditReply:
@@ -49,11 +49,11 @@ async def edit(db: Database, wished: Edit) -> EditReply:
 async def _save(db: Database, wished: Edit, spec: Spec) -> EditReply:
     try:
         async with get_client() as client:
-            if not await _saved(client, wished, spec):
+            if not await _try_save(client, wished, spec):
                 return EditReply(EditOutcome.EDITED_MEANWHILE)
     # whatever Prefect does, nothing is published that its block does not say
     except Exception as error:
-        return EditReply(EditOutcome.NOT_SAVED, described(error))
+        return EditReply(EditOutcome.NOT_SAVED, summarize_error(error))
     trouble, problems = None, list[SpecInvalid]()
     try:
         options = PublishOptions(Lane(wished.golden), wished.force)
@@ -61,12 +61,12 @@ async def _save(db: Database, wished: Edit, spec: Spec) -> EditReply:
         trouble, problems = published.untold, published.problems
     # the block says so all the same; whether the version is in force is looked up
     except Exception as error:
-        trouble = described(error)
+        trouble = summarize_error(error)
     try:
         version = (await db.run(workloads.in_force)).get(wished.name)
         newest = await db.run(golden.runs, wished.name)
     except Exception as error:
-        return EditReply(EditOutcome.ONLY_SAVED, described(error))
+        return EditReply(EditOutcome.ONLY_SAVED, summarize_error(error))
     if version is not None and not differences(version.spec, spec):
         return EditReply(EditOutcome.PUBLISHED, trouble)
     if wished.candidate:
@@ -89,7 +89,7 @@ async def _prepare(db: Database, wished: Edit, spec: Spec) -> None:
             await run(candidates.dismiss, wished.name, spec)
 
 
-async def _saved(client: PrefectClient, wished: Edit, spec: Spec) -> bool:
+async def _try_save(client: PrefectClient, wished: Edit, spec: Spec) -> bool:
     """Save the block if it still is as its author saw it, and return whether it was."""
     await Workload.aregister_type_and_schema(client=client)
     schema, data = Workload._block_schema_id, spec.model_dump(mode="json")

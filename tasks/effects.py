@@ -67,7 +67,7 @@ class WriteBatch:
                 self.freezes[effect.workload if effect.model else ""] = effect
             case events.CircuitNews():
                 before = self.circuits.get(effect.model)
-                self.circuits[effect.model] = effect if before is None else before.joined(effect)
+                self.circuits[effect.model] = effect if before is None else before.join(effect)
             case _:
                 raise TypeError(f"{type(effect).__name__} is not written")
 
@@ -221,7 +221,7 @@ class Performer:
             counted = sum(each.input + each.cache_write for each in used)
             need = Need(counted, sum(each.output for each in used), requests)
             self.tell(events.PackEnded(pack, need if is_known else None, not_asked))
-            self._wakes.place_is_free()
+            self._wakes.record_free_place()
 
     async def _write_on(self) -> None:
         """Write the effects that have come together; a write that waits for locks delays no later one."""
@@ -233,7 +233,7 @@ class Performer:
                 await asyncio.wait({writing}, timeout=URGENT_BESIDE_S)
                 if self._urgent_waits:
                     break
-            if sum(self.state.places.owed.values()) >= self.many:
+            if sum(self.state.places.owed_calls.values()) >= self.many:
                 await asyncio.sleep(began + self.apart_s - time.monotonic())
 
     async def _write_aside(self) -> None:
@@ -258,14 +258,14 @@ class Performer:
         for each in batch.saves:
             made, failures = attempts_of(each)
             attempts += made
-            self.failures.met(failures)
+            self.failures.report(failures)
         await asyncio.gather(
             self._save(attempts),
             *(self._give_back(*how, claims) for how, claims in batch.claims.items()),
             *(self._outlasting(lambda it=it: self._report(it)) for it in batch.freezes.values()),
             *(self._outlasting(lambda it=it: self._publish(it)) for it in batch.circuits.values()),
         )
-        self._wakes.saved()
+        self._wakes.record_save()
 
     async def _save(self, some: Sequence[Attempt]) -> None:
         """Save the attempts. Claims that cannot be saved at all are let go: their leases end, and they are booked as lost."""
@@ -323,10 +323,10 @@ class Performer:
         task = asyncio.create_task(work)
         among.add(task)
 
-        def ended(task: asyncio.Task[None]) -> None:
+        def finish(task: asyncio.Task[None]) -> None:
             among.discard(task)
             if not task.cancelled() and (error := task.exception()) is not None:
                 get_run_logger().error("%s broke", task.get_name(), exc_info=error)
 
-        task.add_done_callback(ended)
+        task.add_done_callback(finish)
         return task

@@ -32,7 +32,7 @@ from lanes.store.signals import RoleLock, holder_exists
 from lanes.words import Signature
 from tasks.approval import is_asking, show_again, withdraw
 from tasks.outgoing import publish_events
-from tasks.runs import Troubles, ask_for_run, described, plain_task
+from tasks.runs import Troubles, ask_for_run, plain_task, summarize_error
 
 TICK_S = 10.0
 NEAR_TICK_S = 1.0  # with the local stand-in, whose items are answered within seconds
@@ -55,7 +55,7 @@ class RolloutOrder:
     why: str
     version: int | None = None  # number of the candidate that a canary moves items to
 
-    def checked(self) -> "RolloutOrder":
+    def check(self) -> "RolloutOrder":
         """Return the order after a check.
 
         Raises:
@@ -114,7 +114,7 @@ class Lead:
             hindered_by = await self._look_for_hindrances(seen)
             figures = await self._measure(seen, now)
             self._answered = figures.answered
-            self._judged = seen.judged(figures)
+            self._judged = seen.judge_figures(figures)
             to = "real time" if seen.version is None else seen.goes_to
             mismatch = sample_ratio_mismatch(figures.moved, seen.basis_points, to)
         else:
@@ -157,8 +157,8 @@ class Lead:
     def headline(self) -> str:
         """Return where the rollout stands, in one line."""
         if self._says:
-            return f"{report.where_it_stands(self.rollout)}; {self._says}"
-        return report.where_it_stands(self.rollout)
+            return f"{report.describe_state(self.rollout)}; {self._says}"
+        return report.describe_state(self.rollout)
 
     async def _look_for_hindrances(self, seen: Rollout) -> list[str]:
         """Return the hindrances of a forward move as sentences; a failed look is one too."""
@@ -207,11 +207,11 @@ class Lead:
         of = self.rollout
         log = await self._db.run(rollouts.log, of.id)
         splits = await self._db.run(rollouts.split_history, of.workload, of.consumer, SPLITS_SHOWN)
-        spent = await self._db.run(shadows.spent, of.id) if of.playbook.shadows else None
+        spent = await self._db.run(shadows.read_spent, of.id) if of.playbook.shadows else None
         shown = self._answered, self._judged, self._says, log, splits, now, self._hindrances, spent
-        return report.Progress(of, *shown, await self._shown_plan(now))
+        return report.Progress(of, *shown, await self._render_plan(now))
 
-    async def _shown_plan(self, now: datetime) -> str:
+    async def _render_plan(self, now: datetime) -> str:
         """Return the section of the artifact that tells the plan, made again once a step."""
         of = self.rollout
         if self._plan is None or self._plan[0] != of.step:
@@ -246,7 +246,7 @@ async def leading(
         PlaybookInvalid, UnknownWorkload, ActionRefused: the rollout that is wanted cannot start.
     """
     async with AsyncExitStack() as stack:
-        rollout = await db.run(rollouts.led_by, run_id)
+        rollout = await db.run(rollouts.find_led_by, run_id)
         if rollout is None and wanted is not None:
             rollout = await _start(db, wanted, run_id)
         if rollout is not None:
@@ -340,11 +340,13 @@ async def _guard_all(db: Database) -> None:
             for each in waiting:
                 if await _waits_for_a_person(each):
                     await _guard(leads[each.id], db)
-            troubles.over("guard")
+            troubles.clear("guard")
         except (
             Exception
         ) as error:  # the gates are judged again at the next tick, and after an approval
-            troubles.met("guard", f"open questions could not be looked at: {described(error)}")
+            troubles.report(
+                "guard", f"open questions could not be looked at: {summarize_error(error)}"
+            )
         await asyncio.sleep(_pause_s(time.monotonic() - began))
 
 

@@ -81,7 +81,7 @@ class OpenTelemetry:
         return told.decision.is_sampled()
 
     def send(self, spans: Sequence[bytes]) -> None:
-        """Send spans that `written` returned.
+        """Send spans that `encode` returned.
 
         Raises:
             ExportFailed: the collector did not take them.
@@ -91,16 +91,16 @@ class OpenTelemetry:
         whole = self._resource + _field(ResourceSpans.SCOPE_SPANS_FIELD_NUMBER, scoped)
         self._exporter.send(_field(ExportTraceServiceRequest.RESOURCE_SPANS_FIELD_NUMBER, whole))
 
-    def written(self, span: Span) -> bytes:
+    def encode(self, span: Span) -> bytes:
         """Return the span as `send` takes it."""
-        return written(span)
+        return encode_span(span)
 
     def close(self) -> None:
         """Stop the exporter; a request under way is abandoned."""
         self._exporter.shutdown()
 
 
-def written(span: Span) -> bytes:
+def encode_span(span: Span) -> bytes:
     """Return the span as OTLP writes it; attributes, which repeat, are written once and kept."""
     parent, flags = span.parent, IS_SAMPLED | KNOWS_PARENT
     if parent is not None and span.kind is SpanKind.CONSUMER:

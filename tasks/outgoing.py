@@ -28,7 +28,7 @@ from lanes.realtime.turns import QueueCursor
 from lanes.store import outbox
 from lanes.store.database import Database
 from lanes.store.outbox import OutboxTurn, Outgoing
-from tasks.runs import Troubles, described
+from tasks.runs import Troubles, summarize_error
 
 MOST = 50  # events in one request: an urgent one waits no longer for the pace than these take
 MOST_BYTES = 2_000_000  # of one request with several events
@@ -99,12 +99,14 @@ class Publisher:
                 await self.publish()
             # Prefect or the database is away: the events wait in the outbox
             except Exception as error:
-                self._troubles.met("events", f"events wait in the outbox: {described(error)}")
+                self._troubles.report(
+                    "events", f"events wait in the outbox: {summarize_error(error)}"
+                )
                 failures += 1
                 backoff = Backoff.of_seconds(self._every_s, LONGEST_PAUSE_S)
                 await asyncio.sleep(backoff.seconds_after(failures))
                 continue
-            self._troubles.over("events")
+            self._troubles.clear("events")
             failures = 0
             await asyncio.sleep(APART_S)
             # not wait_for, which on Python 3.11 can swallow our cancellation
@@ -131,7 +133,7 @@ class Publisher:
                         break
                     await asyncio.sleep(taken.after.total_seconds())
                     continue
-                fitting, too_large = packed(taken.events)
+                fitting, too_large = pack_events(taken.events)
                 await self._give_up(too_large, f"it is larger than {LARGEST:,} bytes")
                 offered = await self._offer_all(fitting)
                 await self._db.run(outbox.drop, offered.taken)
@@ -152,7 +154,7 @@ class Publisher:
             if has_turn:
                 await self._leave()
         if refused:
-            first = _named(refused[0])
+            first = _describe(refused[0])
             raise NothingTaken(f"Prefect refuses every one of {len(refused)}, such as {first}")
         return total
 
@@ -162,7 +164,7 @@ class Publisher:
             async with asyncio.timeout(within_s):
                 return await self.publish(within_s=within_s)
         except Exception as outage:
-            get_run_logger().warning("events wait in the outbox: %s", described(outage))
+            get_run_logger().warning("events wait in the outbox: %s", summarize_error(outage))
             return 0
 
     async def _take(self, refused: Sequence[Outgoing]) -> OutboxTurn:
@@ -175,7 +177,7 @@ class Publisher:
                 behind[outbox.LAST] = max(last, behind.get(outbox.LAST, last))
             taken = await run(self._next, self._most, behind=behind, now=run.now)
             ended = time.monotonic()
-        self.heads.looked(look, {}, took_s=ended - began, at=ended)
+        self.heads.record_look(look, {}, took_s=ended - began, at=ended)
         return taken
 
     async def _leave(self) -> None:
@@ -230,7 +232,7 @@ class Publisher:
         if events:
             await self._db.run(outbox.drop, events)
         for each in events:
-            get_run_logger().error("%s is not published: %s", _named(each), why)
+            get_run_logger().error("%s is not published: %s", _describe(each), why)
 
 
 @asynccontextmanager
@@ -251,7 +253,7 @@ async def publish_events(db: Database) -> int:
     return await Publisher(db).try_once()
 
 
-def packed(waiting: Sequence[Outgoing]) -> tuple[list[Packed], list[Outgoing]]:
+def pack_events(waiting: Sequence[Outgoing]) -> tuple[list[Packed], list[Outgoing]]:
     """Return the events that can be posted, and those that are too large."""
     bodies = [(each, _event(each).model_dump_json().encode()) for each in waiting]
     large = [each for each, body in bodies if len(body) > LARGEST]
@@ -279,5 +281,5 @@ def _event(each: Outgoing) -> Event:
     return Event.model_validate({**event, "resource": resource, "payload": each.payload})
 
 
-def _named(each: Outgoing) -> str:
+def _describe(each: Outgoing) -> str:
     return f"event {each.event} of {each.resource} ({each.id})"

@@ -23,7 +23,7 @@ from blocks.workload import Workload
 from lanes.ids import JobId
 from lanes.promises.briefing import Briefing, Cause
 from lanes.promises.incident import Incident
-from lanes.promises.remedy import KEPT_BY, FormLink, FormTarget, form, handled_by
+from lanes.promises.remedy import KEPT_BY, FormLink, FormTarget, form, list_handling_forms
 from lanes.realtime.health import Standstill, Standstills
 from lanes.report import incident
 from lanes.report import incident as page_of
@@ -38,7 +38,7 @@ from lanes.store.workload.accounts import LaneAccount
 from lanes.text import remove_quotes
 from lanes.words import BLOCK, Lane
 from tasks.connections import Connections, this_run
-from tasks.runs import described
+from tasks.runs import summarize_error
 
 T = TypeVar("T")
 NEWEST = 20  # runs that are looked through
@@ -70,20 +70,22 @@ class Finder:
         with suppress(Exception):  # people were told
             await self._opened.aclose()
 
-    async def completed(self, of: Incident, briefing: Briefing) -> Briefing:
+    async def complete(self, of: Incident, briefing: Briefing) -> Briefing:
         """Add what only Prefect knows: how the newest run ended that should have sent or collected batches."""
         if of.promise not in KEPT_BY or briefing.flow_run_id is not None:
             return briefing
-        return await self._asked(lambda client: _with_run(client, of, briefing)) or briefing
+        return await self._ask(lambda client: _with_run(client, of, briefing)) or briefing
 
     async def find(self, of: Incident, briefing: Briefing, *, now: datetime) -> IncidentPages:
         """Return the pages, as far as Prefect says. The artifact leads to the form too."""
         wanted = form(of)
-        at = wanted and await self._asked(lambda client: _form_page(client, of, briefing, wanted))
+        at = wanted and await self._ask(lambda client: _form_page(client, of, briefing, wanted))
         remedy = (wanted.label, at) if wanted and at else None
-        page = await self._asked(lambda client: _incident_page(client, of, briefing, remedy, now))
-        handling = await self._asked(self._handling)
-        handle = [handling and form_page(handling, each.parameters) for each in handled_by(of)]
+        page = await self._ask(lambda client: _incident_page(client, of, briefing, remedy, now))
+        handling = await self._ask(self._handling)
+        handle = [
+            handling and form_page(handling, each.parameters) for each in list_handling_forms(of)
+        ]
         return IncidentPages(page, "" if page else AWAY, at, *handle)
 
     async def _handling(self, client: PrefectClient) -> UUID:
@@ -93,7 +95,7 @@ class Finder:
             self._handles = (await client.read_deployment_by_name(address)).id
         return self._handles
 
-    async def _asked(self, ask: Callable[[PrefectClient], Awaitable[T]]) -> T | None:
+    async def _ask(self, ask: Callable[[PrefectClient], Awaitable[T]]) -> T | None:
         """Return what Prefect says, None where it does not within a few seconds. Never raises."""
         if self._away:
             return None
@@ -106,7 +108,7 @@ class Finder:
         except Exception as error:  # whatever Prefect does, people are told
             self._away = True
             said = "incidents are posted without details from Prefect: %s"
-            get_run_logger().warning(said, described(error))
+            get_run_logger().warning(said, summarize_error(error))
             return None
 
 
@@ -173,13 +175,13 @@ async def _with_run(client: PrefectClient, of: Incident, briefing: Briefing) -> 
     its = [each for each in runs if departing_workload(each.parameters) in (None, of.workload)]
     told: dict[str, Any] = {"flow_run_id": its[0].id, "no_run": ""} if its else {}
     if not briefing.causes:
-        ended = _unfinished(wanted, its[0].state) if its else None
+        ended = _describe_unfinished(wanted, its[0].state) if its else None
         why = await _no_run_begins(client, wanted, of.workload), ended
         told["causes"] = tuple(Cause(error=each) for each in why if each)
     return briefing.model_copy(update=told)
 
 
-def _unfinished(of: Deployment, state: State | None) -> str | None:
+def _describe_unfinished(of: Deployment, state: State | None) -> str | None:
     """Return how the newest run stands; None of one that did its work."""
     if state is None or state.name == "Completed":
         return None
@@ -302,7 +304,7 @@ class Notice:
         async with self._at.db.transaction() as run:
             now = run.now
             told = {
-                account: await run(outages.as_told, account.name, each)
+                account: await run(outages.complete_standstills, account.name, each)
                 for account, each in self._open().items()
             }
         standing = _of_all(told)

@@ -68,7 +68,7 @@ def is_visit(scope: Scope) -> bool:
     return navigates and not f"{scope['path']}/".startswith(f"{API}/")
 
 
-def guarded(app: ASGIApp, origins: Collection[str]) -> ASGIApp:
+def guard(app: ASGIApp, origins: Collection[str]) -> ASGIApp:
     """Return the app as people, programs that call it by one of its names, and pages of these origins can use it."""
     names = {urlsplit(each).hostname for each in origins if each != ANY}
     door, hosts = FrontDoor(app, origins), [*filter(None, names)]
@@ -109,7 +109,7 @@ def main() -> None:
     server = get_current_settings().server
     # The server's own services call its app by a name of theirs: what guards it stands around the app, not in it.
     origins = [each.strip() for each in server.api.cors_allowed_origins.split(",")]
-    app = guarded(create_app(final=True), origins)
+    app = guard(create_app(final=True), origins)
     uvicorn.run(
         app,
         host=LOOPBACK,

@@ -35,9 +35,9 @@ from lanes.store.workload.golden import PublishOptions, PublishReply
 from lanes.store.workload.workloads import InForce
 from lanes.words import BLOCK
 from lanes.workload.definition import parse
-from lanes.workload.form import offering
+from lanes.workload.form import offer_workloads
 from lanes.workload.version import Version
-from tasks.runs import described, plain_task
+from tasks.runs import plain_task, summarize_error
 
 SLUG = Workload.get_block_type_slug()
 MOST_LOOKS = 3  # at the blocks, while each look puts a version in force
@@ -58,10 +58,10 @@ class VersionsToPrefect:
     within_s: float = KNOWN_WITHIN_S  # what publishing waits for Prefect
 
     def still(self, stored: InForce) -> bool:
-        return self.known == _told_of(stored) and time.monotonic() - self.at < ASKED_AGAIN_S
+        return self.known == _list_names(stored) and time.monotonic() - self.at < ASKED_AGAIN_S
 
     def now(self, stored: InForce) -> None:
-        self.known, self.at = _told_of(stored), time.monotonic()
+        self.known, self.at = _list_names(stored), time.monotonic()
 
 
 @dataclass
@@ -157,7 +157,9 @@ async def _take(
         try:
             async with db.transaction() as run:
                 if await run(candidates.is_candidate, name, spec):
-                    offered = PublishReply(refusal=await run(candidates.taken_back, name, spec))
+                    offered = PublishReply(
+                        refusal=await run(candidates.explain_rollback, name, spec)
+                    )
                 else:
                     of_name = options.get(name)
                     offered = await run(golden.publish, name, spec, options=of_name, now=run.now)
@@ -203,14 +205,14 @@ async def write_schedules(
     over = [
         schedule
         for slug, schedule in present.items()
-        if slug not in wanted and (of := _written_for(schedule)) is not None and of not in keep
+        if slug not in wanted and (of := _find_workload(schedule)) is not None and of not in keep
     ]
     for schedule in over:
         await client.delete_deployment_schedule(submit.id, schedule.id)
     return bool(missing or over)
 
 
-def _written_for(schedule: DeploymentSchedule) -> str | None:
+def _find_workload(schedule: DeploymentSchedule) -> str | None:
     """Return the workload of a schedule that was written here, None of one that a person added."""
     workload = departing_workload(schedule.parameters)
     return workload if workload and (schedule.slug or "").startswith(f"{workload}-") else None
@@ -252,7 +254,7 @@ async def write_choices(
     Raises:
         FormsRefused: Prefect did not take some of them; the others are written.
     """
-    wanted = [(each, _wanted(each, workloads)) for each in forms]
+    wanted = [(each, _build_schema(each, workloads)) for each in forms]
     outdated = [(each, schema) for each, schema in wanted if schema is not None]
     tried = [
         client.update_deployment(each.id, DeploymentUpdate(parameter_openapi_schema=to))
@@ -273,14 +275,16 @@ class FormsRefused(Exception):
     """Why Prefect did not take the form of a deployment, by its name."""
 
     def __init__(self, why: dict[str, Exception]) -> None:
-        said = (f"form `{name}`: {described(each)}" for name, each in why.items())
+        said = (f"form `{name}`: {summarize_error(each)}" for name, each in why.items())
         super().__init__("; ".join(said))
 
 
-def _wanted(deployment: DeploymentResponse, workloads: Collection[str]) -> dict[str, object] | None:
+def _build_schema(
+    deployment: DeploymentResponse, workloads: Collection[str]
+) -> dict[str, object] | None:
     """Return the schema of its parameters that offers them, None where its own does."""
     present = deployment.parameter_openapi_schema or {}
-    wanted = offering(present, workloads)
+    wanted = offer_workloads(present, workloads)
     return None if wanted == present else wanted
 
 
@@ -302,7 +306,7 @@ async def tell_prefect(
     except Exception as error:  # whatever Prefect does, the versions are in force
         return (
             "the off-peak schedules of `depart` and the choices of forms could not be written; the next publishing tries again "
-            f"({described(error)})"
+            f"({summarize_error(error)})"
         )
     told.now(stored)
     return None
@@ -349,6 +353,6 @@ async def _asking(client: PrefectClient) -> list[DeploymentResponse]:
     )
 
 
-def _told_of(stored: InForce) -> frozenset[str]:
+def _list_names(stored: InForce) -> frozenset[str]:
     unreadable = (each.workload for each in stored.unreadable)
     return frozenset({*map(slug_of, stored.versions.values()), *stored.versions, *unreadable})

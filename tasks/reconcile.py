@@ -87,13 +87,13 @@ async def adopt_orphans(at: Connections) -> None:
 
     No batch leaves before every one of them is known: their items may be among those that wait here.
     """
-    copy = await at.db.run(creates.copied_since, now=await at.db.now())
+    copy = await at.db.run(creates.find_copy, now=await at.db.now())
     if copy is None:
         return
     accounts = await at.each_account()
     left = [await _adopt_from(each, copy) for each in accounts]
-    if not any(left) and not at.unopened:
-        await at.db.run(creates.orphans_found, copy)
+    if not any(left) and not at.unopened_blocks:
+        await at.db.run(creates.mark_orphans_found, copy)
 
 
 async def _adopt_from(at: Connections, copy: reconcile.Copy) -> bool:
@@ -111,7 +111,7 @@ async def _adopt_from(at: Connections, copy: reconcile.Copy) -> bool:
             if each.created_at is None or each.created_at in left
         ]
         ids = [each.id for each in listed]
-        known = await at.db.run(batches.owned_ids, ids)
+        known = await at.db.run(batches.find_owned_ids, ids)
         known |= await at.db.run(doubts.strangers, at.provider.account, ids)
         is_open = False
         for each in listed:
@@ -172,15 +172,15 @@ async def _reconcile(at: Connections, batch: OpenBatch) -> reconcile.BatchFindin
         for each in await listing.since(reconcile.span(lost, grace=grace, ahead=ahead).first)
     ]
     ids = [each.id for each in listed]
-    owned = await at.db.run(batches.owned_ids, ids)
+    owned = await at.db.run(batches.find_owned_ids, ids)
     strangers = await at.db.run(doubts.strangers, batch.account, ids)
     found = reconcile.find(lost, listed, owned | strangers, grace=grace, ahead=ahead, now=before)
     now = await at.db.now()
     match found.finding:
         case reconcile.BatchFinding.ADOPT:
             assert found.batch_id is not None
-            ends = await at.db.run(turnarounds.expected_end, batch.id, now=now)
-            await at.db.run(doubts.adopted, batch.id, found.batch_id, expected_end_at=ends, now=now)
+            ends = await at.db.run(turnarounds.estimate_end, batch.id, now=now)
+            await at.db.run(doubts.adopt, batch.id, found.batch_id, expected_end_at=ends, now=now)
         case reconcile.BatchFinding.RELEASE:
             note = f"never created: not listed within {at.provider.listing_grace_s} s; its items are ready again"
             await at.db.run(doubts.release, batch.id, note=note, now=now)
@@ -188,7 +188,7 @@ async def _reconcile(at: Connections, batch: OpenBatch) -> reconcile.BatchFindin
             await at.db.run(doubts.hold, batch.id, note=SEVERAL, now=now)
         case reconcile.BatchFinding.HOLD | reconcile.BatchFinding.WAIT:
             pass
-    await at.db.run(doubts.searched, batch.id, now=now)
+    await at.db.run(doubts.mark_searched, batch.id, now=now)
     get_run_logger().info("batch %d without an answer: %s", batch.id, found.finding)
     return found.finding
 
@@ -214,10 +214,10 @@ async def is_ours(at: Connections, batch: OpenBatch, nonce: str) -> bool:
     if not batch.unproved or batch.provider_batch_id is None:
         return True
     if nonce == batch.nonce:
-        await at.db.run(doubts.proved, batch.id, batch.provider_batch_id)
+        await at.db.run(doubts.mark_proved, batch.id, batch.provider_batch_id)
         return True
     now = await at.db.now()
-    await at.db.run(doubts.disproved, batch.id, batch.provider_batch_id, now=now)
+    await at.db.run(doubts.mark_disproved, batch.id, batch.provider_batch_id, now=now)
     said = "batch %d: %s is not ours; it was let go"
     get_run_logger().error(said, batch.id, batch.provider_batch_id)
     return False
@@ -228,7 +228,7 @@ async def record_seen(at: Connections, batch: OpenBatch, now_there: ProviderBatc
     assert batch.provider_batch_id is not None
     if batch.unknown_since is not None:
         async with at.db.transaction() as run:
-            await run(doubts.known, batch.id, now=run.now)
+            await run(doubts.mark_known, batch.id, now=run.now)
     if batch.cancel_at is None or now_there.canceling or now_there.ended:
         return
     try:
@@ -244,14 +244,14 @@ async def out_of_reach(
     now = await at.db.now()
     if isinstance(trouble, BatchUnknown):
         grace = timedelta(seconds=at.provider.listing_grace_s)
-        await at.db.run(doubts.unknown, batch.id, why=str(trouble), grace=grace, now=now)
+        await at.db.run(doubts.mark_unknown, batch.id, why=str(trouble), grace=grace, now=now)
     elif batch.state is BatchState.SUPERSEDED:
         await at.db.run(doubts.close, batch.id, note=str(trouble), now=now)
     else:
         await at.db.run(doubts.tell, batch.id, str(trouble), now=now)
 
 
-async def unconfirmed(at: Connections) -> list[str]:
+async def describe_unconfirmed(at: Connections) -> list[str]:
     """Return a sentence for each batch that the provider has not confirmed."""
     return [
         f"batch {each.id} of {each.workload}, {each.items} items, has been {each.state} since "
@@ -285,7 +285,7 @@ async def compare_bill(at: Connections) -> list[str]:
         account = each.provider.account if len(accounts) > 1 else ""
         whose = account and f" of account {account}"
         try:
-            found[account] = await _explained(each, since, until)
+            found[account] = await _explain_differences(each, since, until)
         except CallFailed as failure:
             told.append(f"{failure}{whose}")
             continue
@@ -301,7 +301,9 @@ def _midnight(moment: datetime) -> datetime:
     return moment.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
 
 
-async def _explained(at: Connections, since: datetime, until: datetime) -> list[BillDifference]:
+async def _explain_differences(
+    at: Connections, since: datetime, until: datetime
+) -> list[BillDifference]:
     """Return the days that differ, each with the hours in which it arose, and the responses that may be missing."""
     found = await _differences(at, since, until, DAY)
     if not found:
@@ -318,7 +320,7 @@ async def _differences(
     assert of.admin_key is not None
     keys = of.admin_key.get_secret_value(), of.api_key.get_secret_value()
     billed = await bill.read(of.base_url, keys, login, since, until, width)
-    known = await at.db.run(ledger.billed_in_periods, at.name, since, until, width)
+    known = await at.db.run(ledger.sum_by_period, at.name, since, until, width)
     return compare(known, billed)
 
 

@@ -65,7 +65,7 @@ async def ask_to_depart(workload: str) -> None:
 @plain_task("write replay diff")
 async def write_diff(db: Database, of: Generation) -> Diff:
     """Write what the replay changes as the newest version of artifact `lanes-replay-<workload>`, and return it."""
-    found = await db.run(promotions.compared, of)
+    found = await db.run(promotions.compare, of)
     page, said = report.render(of, found), report.headline(of, found)
     await acreate_markdown_artifact(page, key=report.key_of(of), description=said)
     return found

@@ -78,7 +78,7 @@ class Rooms:
             return self._room
         if not any(may_choose_realtime(each, splits) for each in versions):
             return None
-        shared = await run(sharing.cached, now=run.now)
+        shared = await run(sharing.read_cached, now=run.now)
         rooms = dict[str, Room]()
         for each in self._accounts():
             seen = await run(load.snapshot, each, now=run.now)
@@ -119,7 +119,7 @@ async def route_portion(
     try:
         return await _route_some(db, most, most_urgent, cursor, rooms, halved)
     except OperationalError as error:
-        if not database.gave_up(error):
+        if not database.is_lock_failure(error):
             raise
         said = "routing waited for a lock for %g s; trying again"
         get_run_logger().warning(said, WAIT.total_seconds())
@@ -140,7 +140,7 @@ async def _route_some(
         begun = await run(routes.begin, WAIT, since=look.since)
         if not begun.alone:
             return RoutedPortion()
-        heads.looked(look, {}, took_s=time.monotonic() - began, at=time.monotonic())
+        heads.record_look(look, {}, took_s=time.monotonic() - began, at=time.monotonic())
         if begun.amended:
             await run(items.apply_waiting, now=run.now)
         if not begun.workloads:
@@ -159,7 +159,7 @@ async def _route_some(
             unread=unread,
         )
         if any(each.spec.context.depth for each in either):
-            waiting = await run(full_data.measured, waiting, _reading_most(stored))
+            waiting = await run(full_data.measure_context, waiting, _reading_most(stored))
         waits = any(item.arrived.due_at is not None for item in waiting)
         waits = waits or any(each.spec.value_usd for each in either)
         prospects = await run(turnarounds.prospects, now=run.now) if waits else None
@@ -175,13 +175,13 @@ async def _route_some(
         routed, problems = 0, set[str]()
         async with bounded_tasks(1) as saving:
             for part in halves(waiting, halved):
-                decided, unpriced = _decided(part, stored, splits, decide_now, guards)
+                decided, unpriced = _decide_routes(part, stored, splits, decide_now, guards)
                 await saving.begin(run, routes.save, decided, now=run.now)
                 # the statement leaves now: Postgres saves while the other half is decided
                 await asyncio.sleep(0)
                 routed += len(decided)
                 problems |= unpriced
-    heads.take(unrouted.came_last(waiting, before=heads.taken))
+    heads.take(unrouted.came_last(waiting, before=heads.positions))
     _tell([*map(str, stored.unreadable), *sorted(problems)])
     came = [each.arrived.received_at for each in waiting if each.arrived.urgent]
     if not came:
@@ -190,7 +190,7 @@ async def _route_some(
     return RoutedPortion(routed, len(came), waited_s)
 
 
-def _decided(
+def _decide_routes(
     waiting: Sequence[ReceivedItem],
     stored: InForce,
     splits: Splits,
@@ -292,11 +292,13 @@ class Router:
             await self.close()  # it may have been ours until its connection was lost
             return
         if not self.reads:
-            self._reading = asyncio.create_task(ArrivalReader(self._db, self._wakes.received).run())
+            self._reading = asyncio.create_task(
+                ArrivalReader(self._db, self._wakes.record_arrival).run()
+            )
         try:
             await self._route()
         finally:
-            self._wakes.all_is_routed()
+            self._wakes.record_end_of_routing()
 
     async def _route(self) -> None:
         portions, heads = self._portions, self._heads
@@ -309,9 +311,9 @@ class Router:
             )
             if not routed.items:
                 return
-            self._wakes.work_is_ready()
+            self._wakes.record_ready_work()
             ended = time.monotonic()
-            portions.routed(
+            portions.record_portion(
                 size,
                 ended - began,
                 urgent=routed.urgent,
@@ -322,7 +324,7 @@ class Router:
             since = heads.look(ended).since
             if routed.items < size and not await self._db.look(unrouted.any_received, since=since):
                 return
-            came = await self._received_within(portions.rest_s(time.monotonic()))
+            came = await self._wait_for_arrival(portions.rest_s(time.monotonic()))
             if came and size > FEW:  # no backlog waits behind ever new small portions
                 portions.begin()
 
@@ -337,11 +339,11 @@ class Router:
         """Look at the role now and then: it is taken if it is free, and released for a newer drain that waits for it."""
         if time.monotonic() >= self._look_at:
             self._look_at = time.monotonic() + self._look_every_s
-            if await self._role.try_take() and await self._role.wanted_by_another():
+            if await self._role.try_take() and await self._role.is_wanted_by_another():
                 await self._role.release()
         return self._role.held
 
-    async def _received_within(self, seconds: float) -> bool:
+    async def _wait_for_arrival(self, seconds: float) -> bool:
         """Return whether something new came within that time, and wait no longer."""
         try:
             async with asyncio.timeout(seconds):

@@ -101,18 +101,18 @@ class Troubles:
     def __init__(self) -> None:
         self._said: dict[str, str] = {}
 
-    def met(self, name: str, trouble: str) -> None:
+    def report(self, name: str, trouble: str) -> None:
         """Log the trouble, unless it was logged before and has not changed."""
         if self._said.get(name) != trouble:
             self._said[name] = trouble
             get_run_logger().warning("%s", trouble)
 
-    def over(self, name: str) -> None:
+    def clear(self, name: str) -> None:
         """Forget the trouble, so that it is logged when it occurs again."""
         self._said.pop(name, None)
 
 
-def described(error: BaseException) -> str:
+def summarize_error(error: BaseException) -> str:
     """Describe an error in a line: its kind and the first line of its text."""
     first = next(iter(str(error).splitlines()), "")
     return f"{type(error).__name__}: {first}" if first else type(error).__name__
@@ -122,7 +122,7 @@ REFUSALS = (ActionRefused, PlaybookInvalid, SetupError, StillLocked, UnknownItem
 REFUSED = "Refused"  # name of the state; Prefect's event is called after it
 
 
-def refused(reason: Exception) -> State[str]:
+def refuse(reason: Exception) -> State[str]:
     """Return the final state of a run whose wish cannot be granted; its message is the reason."""
     return State(type=StateType.FAILED, name=REFUSED, message=str(reason))
 
@@ -154,7 +154,7 @@ async def ask_unless_coming(wanted: WantedRun, now: datetime, *, limit_s: float 
     """
     async with asyncio.timeout(limit_s), get_client() as client:
         deployment = await _deployment(client, wanted.deployment)
-        if roles.may_take_role(await _seen(client, deployment, now), now):
+        if roles.may_take_role(await _list_runs(client, deployment, now), now):
             return False
         await _create(client, deployment, wanted)
         return True
@@ -172,7 +172,7 @@ async def _create(client: PrefectClient, deployment: UUID, wanted: WantedRun) ->
     return UUID(made.json()["id"])
 
 
-async def _seen(
+async def _list_runs(
     client: PrefectClient, deployment: UUID, now: datetime
 ) -> list[roles.DeploymentRun]:
     wanted = FlowRunFilter.model_validate(
@@ -185,10 +185,10 @@ async def _seen(
     runs = await client.read_flow_runs(
         flow_run_filter=wanted, sort=FlowRunSort.EXPECTED_START_TIME_DESC, limit=roles.NEWEST
     )
-    return [_seen_run(each) for each in runs if each.state and each.expected_start_time]
+    return [_read_run(each) for each in runs if each.state and each.expected_start_time]
 
 
-def _seen_run(run: FlowRun) -> roles.DeploymentRun:
+def _read_run(run: FlowRun) -> roles.DeploymentRun:
     assert run.state is not None
     assert run.expected_start_time is not None
     state = run.state.type.value

@@ -18,7 +18,7 @@ from sqlalchemy.exc import TimeoutError as NoConnectionFree
 from lanes.backoff import Backoff
 from lanes.ids import BatchId
 from lanes.packing import Claim
-from lanes.settling.attempts import unsavable
+from lanes.settling.attempts import drop_answer
 from lanes.settling.outcome import Attempt, SaveResult, without_repeats
 from lanes.store import work
 from lanes.store.database import Database
@@ -61,7 +61,7 @@ async def save(
                 outcomes.save, some, batch_id=batch_id, flow_run_id=flow_run_id, now=at, wait=wait
             )
 
-    async def saved(some: Sequence[Attempt], wait: timedelta | None = None) -> SaveResult:
+    async def save_or_split(some: Sequence[Attempt], wait: timedelta | None = None) -> SaveResult:
         if not some:
             return SaveResult()
         try:
@@ -71,7 +71,9 @@ async def save(
                 raise
             if len(some) > 1:
                 middle = len(some) // 2
-                return await saved(some[:middle], wait) + await saved(some[middle:], wait)
+                return await save_or_split(some[:middle], wait) + await save_or_split(
+                    some[middle:], wait
+                )
             return await without_answer(some[0], error, wait)
 
     async def without_answer(
@@ -82,17 +84,21 @@ async def save(
         ids = await outlasting(lambda: db.look(traces.log_ids_of, work_id), sleep=sleep)
         with log_ids(**ids):
             get_run_logger().error(said, work_id, exc_info=why)
-        without = unsavable(refused, type(why).__name__)
-        return SaveResult(refused=[refused]) if without == refused else await saved([without], wait)
+        without = drop_answer(refused, type(why).__name__)
+        return (
+            SaveResult(refused=[refused])
+            if without == refused
+            else await save_or_split([without], wait)
+        )
 
-    done = await saved(without_repeats(attempts))
+    done = await save_or_split(without_repeats(attempts))
     for _ in range(ROUNDS):
         if not done.passed_over:
             break
         first, *others = done.passed_over
-        alone = await saved([first], patience)
+        alone = await save_or_split([first], patience)
         # Attempts that are passed over again go to the end, so that the next round waits for another one.
-        done = replace(done, passed_over=[]) + await saved(others) + alone
+        done = replace(done, passed_over=[]) + await save_or_split(others) + alone
     if done.apart:
         said = "the provider gave %d answers ids that other answers have: they are booked under new ids, %s"
         get_run_logger().error(said, len(done.apart), ", ".join(sorted(done.apart)[:3]))
@@ -128,7 +134,7 @@ async def end_lost_claims(db: Database, now: datetime) -> None:
 
     Drains do the same, so that lost work does not wait for a sweep.
     """
-    await save(db, await db.run(work.abandoned, now=now))
+    await save(db, await db.run(work.list_abandoned, now=now))
 
 
 async def outlasting(act: Callable[[], Awaitable[T]], *, sleep: Sleep = asyncio.sleep) -> T:

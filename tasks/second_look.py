@@ -13,7 +13,7 @@ from prefect.logging import get_run_logger
 
 from lanes.promises.deadlines import AtRisk, risks
 from lanes.routing.load import Load, ModelRest
-from lanes.routing.second_look import BOUND_AHEAD, LOOKS_EVERY, looked_until, rescue, weigh
+from lanes.routing.second_look import BOUND_AHEAD, LOOKS_EVERY, compute_horizon, rescue, weigh
 from lanes.routing.shedding import QueueAhead, Shedding
 from lanes.store.database import Database
 from lanes.store.money import budgets
@@ -23,7 +23,7 @@ from lanes.store.routing import second_look, turnarounds
 from lanes.store.routing.second_look import END
 from lanes.store.workload import workloads
 from lanes.store.workload.accounts import LaneAccount
-from lanes.units import counted
+from lanes.units import pluralize
 from lanes.workload.version import Version
 from tasks.background import BackgroundTasks, closing
 from tasks.connections import Connections
@@ -71,9 +71,11 @@ async def rescue_late(db: Database, lanes: Mapping[LaneAccount, Load]) -> int:
     now = max(lane.at for lane in lanes.values())
     async with db.transaction() as run:
         known = await run(workloads.in_force)
-        furthest = _looked_until(lanes, known, dict.fromkeys(known, second_look.PASSED_OVER))
+        furthest = _compute_horizon(lanes, known, dict.fromkeys(known, second_look.PASSED_OVER))
         numbers = await run(second_look.due_numbers, until=furthest, now=now)
-        due = await run(second_look.due_items, until=_looked_until(lanes, known, numbers), now=now)
+        due = await run(
+            second_look.due_items, until=_compute_horizon(lanes, known, numbers), now=now
+        )
         bound = await run(second_look.due_bound_items, until=now + BOUND_AHEAD, now=now)
         if not due and not bound:
             await run(recording.record_at_risk, [], now=now)
@@ -91,17 +93,17 @@ async def rescue_late(db: Database, lanes: Mapping[LaneAccount, Load]) -> int:
     await db.run(recording.record_at_risk, at_risk, now=now)
     if taken:
         said = "%s rescued: their batches are unlikely to be back in time"
-        get_run_logger().info(said, counted(taken, "item"))
+        get_run_logger().info(said, pluralize(taken, "item"))
     return taken
 
 
-def _looked_until(
+def _compute_horizon(
     lanes: Mapping[LaneAccount, Load], known: Mapping[str, Version], due: Mapping[str, int]
 ) -> datetime:
     of_each = (
         (lane, [of for name, of in known.items() if lane.answers(name)]) for lane in lanes.values()
     )
-    return max(looked_until(lane, versions, due) for lane, versions in of_each)
+    return max(compute_horizon(lane, versions, due) for lane, versions in of_each)
 
 
 class Shedders:
@@ -133,17 +135,19 @@ class Shedder:
     async def look(self, lane: Load) -> int:
         """Shed what has to leave of the next part of the queue; return how much that was."""
         async with self._db.transaction() as run:
-            of_all = await run(second_look.unpaused_versions)
+            of_all = await run(second_look.list_unpaused_versions)
             going = {name: of for name, of in of_all.items() if lane.answers(name)}
             rests = [
                 ModelRest(model, each.since, each.why)
-                for (account, model), each in (await run(circuits.not_closed, now=run.now)).items()
+                for (account, model), each in (
+                    await run(circuits.list_not_closed, now=run.now)
+                ).items()
                 if account == self._account
             ]
             statuses = await run(budgets.statuses, going, now=run.now)
             prospects = await run(turnarounds.prospects, now=run.now)
             shedding = Shedding(rests, statuses, lane, prospects, now=run.now)
-        names = shedding.looked_at(going)
+        names = shedding.list_pressed(going)
         if not names:
             self._before = END
             return 0
@@ -157,7 +161,7 @@ class Shedder:
             if self._before == END:
                 break
         if left:
-            get_run_logger().info("%s shed to batches", counted(left, "item"))
+            get_run_logger().info("%s shed to batches", pluralize(left, "item"))
         return left
 
     async def _shed_chunk(self, shedding: Shedding, line: QueueAhead, names: Sequence[str]) -> int:

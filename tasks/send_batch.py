@@ -18,7 +18,7 @@ from lanes.json_data import weight
 from lanes.money.caching import Marks, PrimerStep
 from lanes.money.pack_size import PackSizes
 from lanes.packing import Claim, ClaimedWork
-from lanes.promises.breaches import refused
+from lanes.promises.breaches import report_refusal
 from lanes.provider import batches as provider
 from lanes.provider.batches import BatchBody, ProviderBatch
 from lanes.provider.client import questions
@@ -34,7 +34,7 @@ from lanes.store.routing import turnarounds
 from lanes.store.settling import late_context
 from lanes.store.workload import workloads
 from lanes.text import log_ids
-from lanes.units import counted
+from lanes.units import pluralize
 from lanes.words import Lane
 from lanes.workload.context import fingerprint
 from lanes.workload.definition import content_hash
@@ -101,7 +101,7 @@ async def send_batch(at: Connections, kind: BatchKind, *, most: BatchSize = Batc
         SetupError: the provider block of the workload cannot be loaded, and the work stays ready.
     """
     at = await at.of(kind.provider)
-    await _unblocked(at)
+    await _check_unblocked(at)
     prepared = await prepare(at, kind, most=most)
     if prepared is None:
         return 0
@@ -111,20 +111,20 @@ async def send_batch(at: Connections, kind: BatchKind, *, most: BatchSize = Batc
                 within_s = at.provider.create_within_s
                 created = await provider.create(await at.client(), body, within_s=within_s)
         except CallFailed as failure:
-            await _not_created(at, kind, prepared, failure)
+            await _record_failed_creation(at, kind, prepared, failure)
             if failure.action is Action.SPLIT and prepared.items > 1:
                 raise TooLarge(str(failure), prepared.items) from failure
             raise
-        await _created(at, kind, prepared, created)
+        await _record_creation(at, kind, prepared, created)
     return prepared.items
 
 
-async def _unblocked(at: Connections) -> None:
+async def _check_unblocked(at: Connections) -> None:
     now = await at.db.now()
-    if await at.db.run(creates.copied_since, now=now):
+    if await at.db.run(creates.find_copy, now=now):
         said = "the database was restored, and batches that left after its copy are still open at the provider"
         raise Blocked(f"{said}; see `lanes doctor --after-restore`", now + ORPHANS_AGAIN)
-    open_ = await at.db.run(batches.unresolved, at.provider.account)
+    open_ = await at.db.run(batches.find_unresolved, at.provider.account)
     if open_ is not None:
         until = create_of(at, open_).over_at + timedelta(seconds=at.provider.listing_grace_s)
         of = f"batch {open_.id} of {open_.workload}"
@@ -147,7 +147,7 @@ async def prepare(
     """
     body = BatchBody()
     try:
-        prepared = await _prepared(at, kind, body, now, most)
+        prepared = await _prepare(at, kind, body, now, most)
     except BaseException:
         body.close()
         raise
@@ -156,10 +156,10 @@ async def prepare(
     return prepared
 
 
-async def _prepared(
+async def _prepare(
     at: Connections, kind: BatchKind, body: BatchBody, now: datetime | None, most: BatchSize
 ) -> Prepared | None:
-    version, plan = await _planned(at, kind)
+    version, plan = await _plan_cache(at, kind)
     primer_until = plan.until if plan.step is PrimerStep.SEND else None
     affording: Affording | None = None
     try:
@@ -171,10 +171,10 @@ async def _prepared(
             size = replace(most, requests=1) if primer_until else most
             fitted = await run(_write, writing, affording, kind, most=size, taken=taken, now=now)
             if fitted and not writing.packs:
-                said = f"{counted(fitted, 'request')} could not be told apart from a batch that is still to be found"
+                said = f"{pluralize(fitted, 'request')} could not be told apart from a batch that is still to be found"
                 raise Blocked(f"{said}; see `lanes batches`", now + DECIDED_AFTER)
             if not fitted:
-                if (used_up := await run(lambda _: affording.used_up())) is not None:
+                if (used_up := await run(lambda _: affording.find_shortage())) is not None:
                     raise used_up
                 return None
             body.seal()
@@ -193,7 +193,7 @@ async def _prepared(
                 stated_back_at=stated_back_at,
                 note=PRIMER if primer_until else None,
             )
-            packs, marked = writing.packs, writing.marked
+            packs, marked = writing.packs, writing.marked_requests
             batch_id = await run(creates.intend, intent, packs, marked=marked, now=now)
             await run(late_context.note, writing.read)
             if primer_until:
@@ -206,7 +206,7 @@ async def _prepared(
     return Prepared(batch_id, intent.nonce, intent.model, items, body)
 
 
-async def _planned(at: Connections, kind: BatchKind) -> tuple[Version, CachePlan]:
+async def _plan_cache(at: Connections, kind: BatchKind) -> tuple[Version, CachePlan]:
     """Return the version and which requests of its next batch mark their prefix, committed before anything is locked.
 
     Raises:
@@ -252,7 +252,7 @@ class _Writing:
         return self._body.size
 
     @property
-    def marked(self) -> int:
+    def marked_requests(self) -> int:
         """Return how many requests mark their prefix."""
         return sum(number in self._marked for number in range(len(self.packs)))
 
@@ -297,7 +297,7 @@ def _write(
     version = writing.version
     sizes = PackSizes(sharing.in_force(connection))
     size, most_bytes = sizes.of(version, Lane.BATCH), sizes.most_bytes(version, Lane.BATCH, now)
-    waiting = ready_work.locked_for_batch(
+    waiting = ready_work.lock_batch_work(
         connection, kind, limit=most.items, most_bytes=most.bytes, now=now
     )
     read = _with_history(connection, affording.read(waiting), writing, most.read)
@@ -326,13 +326,17 @@ def _with_history(
         yield from part
 
 
-async def _created(
+async def _record_creation(
     at: Connections, kind: BatchKind, prepared: Prepared, created: ProviderBatch
 ) -> None:
     async with at.db.transaction() as run:
-        expected = await run(turnarounds.expected_end, prepared.batch_id, now=run.now)
+        expected = await run(turnarounds.estimate_end, prepared.batch_id, now=run.now)
         answer = await run(
-            creates.submitted, prepared.batch_id, created.id, expected_end_at=expected, now=run.now
+            creates.mark_submitted,
+            prepared.batch_id,
+            created.id,
+            expected_end_at=expected,
+            now=run.now,
         )
     said = "batch %d: %d items of %s as %s"
     get_run_logger().info(said, prepared.batch_id, prepared.items, kind.workload, created.id)
@@ -345,13 +349,13 @@ async def _created(
             get_run_logger().warning("%s is not cancelled yet: %s", created.id, failure)
 
 
-async def _not_created(
+async def _record_failed_creation(
     at: Connections, kind: BatchKind, prepared: Prepared, failure: CallFailed
 ) -> None:
-    what = f"batch {prepared.batch_id} of {kind.workload} with {counted(prepared.items, 'item')}"
+    what = f"batch {prepared.batch_id} of {kind.workload} with {pluralize(prepared.items, 'item')}"
     if failure.as_create is NotCreated.MAYBE:
         async with at.db.transaction() as run:
-            await run(doubts.create_ended, prepared.batch_id, now=run.now)
+            await run(doubts.mark_create_ended, prepared.batch_id, now=run.now)
         get_run_logger().warning("%s may exist: %s; collect finds out", what, failure)
         return
     async with at.db.transaction() as run:
@@ -359,6 +363,6 @@ async def _not_created(
         if failure.action in FREEZES:
             of = at.provider.account, kind.workload, prepared.model, prepared.items, str(failure)
             is_model, run_id = failure.action in OF_MODEL, at.flow_run_id
-            breach = refused(*of, is_model=is_model, flow_run_id=run_id)
+            breach = report_refusal(*of, is_model=is_model, flow_run_id=run_id)
             await run(incidents.open, breach, now=run.now)
     get_run_logger().warning("%s was refused, and its items are ready again: %s", what, failure)

@@ -49,7 +49,7 @@ class LimitSharing:
             get_run_logger().warning("limits of the provider: %s", note)
         news = {
             model: of
-            for model, of in buckets.seen().items()
+            for model, of in buckets.list_limits().items()
             if model not in self._told or of[0].seen_at > self._told[model]
         }
         drains = None
@@ -72,7 +72,7 @@ async def learn_needs(at: Connections, state: DrainState) -> events.Event:
     """Learn what calls took recently, for the workloads that this drain asks."""
     now, found = await at.db.now(), {}
     for version in state.rates.needs.versions:
-        seen = await at.db.look(load.measured_tries, version.workload, now=now)
+        seen = await at.db.look(load.list_tries, version.workload, now=now)
         found[version.workload] = learn(version.spec, seen)
     return events.EstimatesLearned(predictions=found)
 
@@ -94,7 +94,7 @@ async def take_probes(run: Run, wanted: events.TakeProbes, now: datetime) -> lis
         for model, circuit in wanted.circuits.items():
             taken[model] = await run(circuits.take_probe, circuit, now=now)
     except DBAPIError as error:
-        return [_lost(error), events.ProbesTaken(taken)]
+        return [_report_loss(error), events.ProbesTaken(taken)]
     return [events.ProbesTaken(taken)]
 
 
@@ -106,13 +106,13 @@ async def publish_circuit(
     heard: list[events.Event] = []
     try:
         if (began_at := news.answered_began_at) is not None:
-            circuit = await at.db.run(circuits.answered, account, model, began_at=began_at)
+            circuit = await at.db.run(circuits.record_answer, account, model, began_at=began_at)
             heard.append(events.CircuitMoved(model, circuit))
         if (fault := news.fault) is not None:
             now, fault = await at.db.now(), replace(fault, host=node())
             if state.is_news(model, fault, now):
                 circuit = await at.db.run(
-                    outages.faulted, account, model, fault, flow_run_id=at.flow_run_id, now=now
+                    outages.record_fault, account, model, fault, flow_run_id=at.flow_run_id, now=now
                 )
                 heard.append(events.CircuitMoved(model, circuit))
         if (turn := news.free_turn) is not None:
@@ -122,11 +122,11 @@ async def publish_circuit(
             )
             heard.append(events.CircuitMoved(model, circuit))
     except DBAPIError as error:
-        return [*heard, _lost(error)]
+        return [*heard, _report_loss(error)]
     return heard
 
 
-def _lost(error: DBAPIError) -> events.Event:
+def _report_loss(error: DBAPIError) -> events.Event:
     """Log that circuits cannot be shared. Raises an error that passes, so that it is tried again."""
     if passes(error):
         raise error
@@ -156,6 +156,6 @@ class CacheMarks:
                     continue
             found[version.id] = decided.marks
             if decided.marks is not self._marking.of(version.id):
-                said = decided.said(Lane.REALTIME)
+                said = decided.describe(Lane.REALTIME)
                 get_run_logger().info("%s: cache %s: %s", version.workload, said, decided.why)
-        self._marking.decided(found)
+        self._marking.learn(found)

@@ -31,7 +31,7 @@ from lanes.standing.roles import (
 from lanes.store import signals
 from lanes.store.database import Database
 from lanes.store.promises import recording
-from tasks.runs import Troubles, ask_for_run, ask_for_standing, described, stop_signals
+from tasks.runs import Troubles, ask_for_run, ask_for_standing, stop_signals, summarize_error
 
 Ask = Callable[[StandingRun, datetime], Coroutine[Any, Any, bool]]
 
@@ -67,10 +67,10 @@ class Guard:
                 held, now = await run(signals.standing_roles), run.now
         # the caller's own work meets the same outage, and says what becomes of it
         except Exception as error:
-            said = f"the standing roles could not be looked at ({described(error)})"
-            self._troubles.met("look", said)
+            said = f"the standing roles could not be looked at ({summarize_error(error)})"
+            self._troubles.report("look", said)
             return
-        self._troubles.over("look")
+        self._troubles.clear("look")
         watched = never_free(keep_warm=Settings.read().keep_warm)
         for vacant in self._vacancies.to_ask(watched, held, now):
             if (before := self._asking.get(vacant.flow)) is None or before.done():
@@ -82,10 +82,10 @@ class Guard:
         try:
             async with self._db.transaction() as run:
                 await run(recording.record_taken_roles, now=run.now)
-            self._troubles.over("taken roles")
+            self._troubles.clear("taken roles")
         except Exception as error:
-            said = f"roles that other users hold could not be recorded ({described(error)})"
-            self._troubles.met("taken roles", said)
+            said = f"roles that other users hold could not be recorded ({summarize_error(error)})"
+            self._troubles.report("taken roles", said)
 
     async def run(self) -> None:
         """Look until cancelled, beside everything else that the process does."""
@@ -103,13 +103,13 @@ class Guard:
     async def _ask_for(self, run: StandingRun, now: datetime) -> None:
         try:
             if await self._ask(run, now):
-                self._vacancies.asked(run.role, now)
+                self._vacancies.record_request(run.role, now)
                 said = "no process held the role of %s: asked for a run of it"
                 get_run_logger().warning(said, run.flow)
-            self._troubles.over(run.flow)
+            self._troubles.clear(run.flow)
         except Exception as error:
             said = f"a run of {run.flow} could not be asked for, and is asked for again"
-            self._troubles.met(run.flow, f"{said} ({described(error)})")
+            self._troubles.report(run.flow, f"{said} ({summarize_error(error)})")
 
 
 async def ask_for_successor(db: Database, role: signals.Role) -> None:
@@ -119,7 +119,7 @@ async def ask_for_successor(db: Database, role: signals.Role) -> None:
         await ask_for_run(replacement(run, await db.now()))
     except Exception as error:
         said = "this run was asked to stop, and could not ask for another run of %s (%s)"
-        get_run_logger().warning(said, run.flow, described(error))
+        get_run_logger().warning(said, run.flow, summarize_error(error))
 
 
 TAKE_OVER_S = 120.0
@@ -165,7 +165,7 @@ class Tenure:
                     "the role was lost with its connection, and another run has it; leaving the work to it"
                 )
                 return
-            if await self._lock.wanted_by_another():
+            if await self._lock.is_wanted_by_another():
                 return
             yield number
             number += 1
@@ -266,7 +266,7 @@ class Staying:
             self._look_at = time.monotonic() + ROLES_EVERY_S
             self._looking = asyncio.create_task(self._looks())
         if self._looking is not None and (self._goes_on is None or self._looking.done()):
-            self._goes_on = await self._seen(self._looking)
+            self._goes_on = await self._finish_look(self._looking)
             self._looking = None
         return self._goes_on is not False
 
@@ -284,7 +284,7 @@ class Staying:
             self._looking.cancel()
             await asyncio.gather(self._looking, return_exceptions=True)
 
-    async def _seen(self, look: asyncio.Task[bool]) -> bool:
+    async def _finish_look(self, look: asyncio.Task[bool]) -> bool:
         try:
             goes_on = await look
         except (DBAPIError, NoConnectionFree, psycopg.Error) as error:
@@ -300,13 +300,13 @@ class Staying:
         if _keeps_warm():
             await keeper.try_take()
         if Settings.read().keep_warm > 1:
-            if await self._db.look(signals.held_elsewhere, signals.Role.KEEPER):
+            if await self._db.look(signals.is_held_elsewhere, signals.Role.KEEPER):
                 await standby.try_take()
             else:
                 await standby.release()
         sight = Sight(
             keeps=keeper.held or standby.held,
-            wanted_by_successor=keeper.held and await keeper.wanted_by_another(),
+            wanted_by_successor=keeper.held and await keeper.is_wanted_by_another(),
             keeper_exists=await self._db.look(signals.holder_exists, signals.Role.KEEPER),
             idle_since=self._idle_since(),
             busy=self._busy(),

@@ -33,15 +33,15 @@ from lanes.store.replays import promotions, replays
 from lanes.store.settling import comparisons, jobs, late_context, refusals
 from lanes.store.signals import Role, RoleLock, holder_exists
 from lanes.store.workload import golden, workloads
-from lanes.units import counted
+from lanes.units import pluralize
 from lanes.words import Lane
-from tasks.arrivals import came_late, has_arrived, subscribed, unread_since
+from tasks.arrivals import came_late, has_arrived, subscribe, unread_since
 from tasks.background import BackgroundTasks, closing
 from tasks.connections import Connections
 from tasks.pages import JobPages
 from tasks.reconcile import reconcile_unresolved
 from tasks.replay import write_diff
-from tasks.runs import Troubles, ask_for_run, ask_unless_coming, described
+from tasks.runs import Troubles, ask_for_run, ask_unless_coming, summarize_error
 from tasks.saving import end_lost_claims, save
 
 Act = Callable[[], Awaitable[object]]
@@ -73,16 +73,18 @@ class BackgroundRequests:
         try:
             async with asyncio.timeout(within_s):
                 await act()
-            self._troubles.over(name)
+            self._troubles.clear(name)
         except Exception as error:
-            self._troubles.met(name, f"{name}: tried again at the next sweep ({described(error)})")
+            self._troubles.report(
+                name, f"{name}: tried again at the next sweep ({summarize_error(error)})"
+            )
 
     def send(self, name: str, act: Act, *, within_s: float) -> None:
         """Start `act` in the background, unless the last one of that name still runs."""
         if (before := self._under_way.get(name)) is None or before.done():
             self._under_way[name] = asyncio.create_task(self.alone(name, act, within_s=within_s))
 
-    async def done(self) -> None:
+    async def wait(self) -> None:
         """Wait until everything under way has ended."""
         await asyncio.gather(*self._under_way.values())
 
@@ -149,7 +151,7 @@ class Waker:
         """Hear arrivals in the event stream until a drain reads it; where one is kept warm, its absence is enough."""
         if self._is_served or Settings.read().keep_warm:
             return
-        async with subscribed() as events:
+        async with subscribe() as events:
             async for event in events:
                 if self._is_served:
                     return
@@ -164,29 +166,31 @@ class Waker:
         """Ask for a drain where something needs one that neither runs nor is on its way."""
         self._is_served = await self._db.run(holder_exists, Role.ROUTER)
         if self._is_served:
-            self._calls.served()
+            self._calls.record_drain()
             self._newest = None
             return
-        if not self._calls.due(now):
+        if not self._calls.is_due(now):
             return
-        unserved = await self._unserved(now)
+        unserved = await self._find_unserved(now)
         if not unserved.needs_a_drain:
             return
         run = replace(runs.answer(), key=f"waiting work {now:%Y-%m-%dT%H:%M:%S}")
         try:
             asked = await ask_unless_coming(run, now, limit_s=self._limit_s)
-            self._troubles.over("runs")
+            self._troubles.clear("runs")
             if not asked:
-                self._calls.is_coming(now)
+                self._calls.record_coming_drain(now)
                 return
         except Exception as error:
-            self._troubles.met("runs", f"Prefect was not asked for a drain: {described(error)}")
+            self._troubles.report(
+                "runs", f"Prefect was not asked for a drain: {summarize_error(error)}"
+            )
             waiting = {"ready": unserved.ready, "received": int(unserved.received)}
             await self._db.run(call_for_drain, **waiting, now=now)
             self._called()
         self._calls.call(now)
 
-    async def _unserved(self, now: datetime) -> Unserved:
+    async def _find_unserved(self, now: datetime) -> Unserved:
         ready = (await self._db.run(load.backlog, Lane.REALTIME, now=now)).ready
         received = await self._db.run(unrouted.any_received)
         seen = Unserved(ready, received, keep_warm=Settings.read().keep_warm > 0)
@@ -206,10 +210,10 @@ class Waker:
                     return False
                 found = await came_late(self._db, now)
             self._looked_for_late = None if found else now
-            self._troubles.over("stored events")
+            self._troubles.clear("stored events")
         except Exception as error:
-            said = f"stored events could not be looked at: {described(error)}"
-            self._troubles.met("stored events", said)
+            said = f"stored events could not be looked at: {summarize_error(error)}"
+            self._troubles.report("stored events", said)
             return False
         return found
 
@@ -263,7 +267,7 @@ async def sweeping(at: Connections) -> AsyncIterator[Sweeper]:
 async def give_up(db: Database, now: datetime) -> None:
     """Give up what could not be answered for its workload's `give_up_after_h`, on either lane."""
     for lane in Lane:
-        await save(db, await db.run(outages.hopeless, lane, now=now))
+        await save(db, await db.run(outages.claim_hopeless, lane, now=now))
 
 
 async def cancel_unwanted(db: Database, now: datetime) -> None:
@@ -276,7 +280,7 @@ async def cancel_unwanted(db: Database, now: datetime) -> None:
 async def move_refused(db: Database, now: datetime) -> None:
     """Move the work of versions that the provider refuses to the version in force, and end stops that are over."""
     if moved := await db.run(refusals.go_on, now=now):
-        what = counted(moved, "piece of work")
+        what = pluralize(moved, "piece of work")
         get_run_logger().info("%s of refused versions continue with the version in force", what)
 
 
@@ -328,7 +332,7 @@ async def show_jobs(
 ) -> None:
     """Show the newest open jobs again: on their pages, and in Slack."""
     async with db.transaction() as run:
-        open_ones = await run(jobs.unfinished, most=SHOWN_JOBS, now=now)
+        open_ones = await run(jobs.list_unfinished, most=SHOWN_JOBS, now=now)
         for each in open_ones:
             await run(slack_outbox.tell_job, each, now=now)
     _show(open_ones, background, pages, now)

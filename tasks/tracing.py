@@ -44,7 +44,7 @@ class SpanSink(Protocol):
     """A receiver of spans, and the items whose spans it wants."""
 
     def samples(self, item: TracedItem) -> bool: ...
-    def written(self, span: Span) -> bytes: ...
+    def encode(self, span: Span) -> bytes: ...
     def send(self, spans: Sequence[bytes]) -> None: ...
     def close(self) -> None: ...
 
@@ -112,7 +112,7 @@ class Tracer:
                     _of_items(connection, claims, sink), _of_batches(connection, batches, sink)
                 )
                 # One by one: thousands of them at once would have the garbage collector look at everything.
-                told = [sink.written(each) for each in made]
+                told = [sink.encode(each) for each in made]
             if told:
                 sink.send(told)
                 if self._trouble:
@@ -128,7 +128,7 @@ class Tracer:
 
 def _of_items(connection: "Connection", claims: Sequence[Claim], sink: SpanSink) -> Iterator[Span]:
     """Yield the spans that the attempts of these claims complete, of the items that are sampled."""
-    items, told_with = traces.saved(connection, claims)
+    items, told_with = traces.read_saved(connection, claims)
     sampled = list(filter(sink.samples, items))
     if not sampled:
         return

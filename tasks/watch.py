@@ -19,7 +19,7 @@ from lanes.store.realtime import outages
 from lanes.store.routing import turnarounds
 from lanes.store.workload import workloads
 from tasks.deliver import deliver_posts
-from tasks.runs import Troubles, described
+from tasks.runs import Troubles, summarize_error
 
 EVERY_S = 5.0
 EVERY_S_NEARBY = 1.0
@@ -83,9 +83,9 @@ class Watcher:
         for id_ in recorded.resolved:
             get_run_logger().info("incident %d resolved", id_)
         if recorded.refused:
-            self._troubles.met("incidents", "; ".join(recorded.refused))
+            self._troubles.report("incidents", "; ".join(recorded.refused))
         else:
-            self._troubles.over("incidents")
+            self._troubles.clear("incidents")
 
     async def close(self) -> None:
         """Go on posting for a few seconds; the outbox keeps the rest."""
@@ -97,9 +97,9 @@ class Watcher:
     async def _tell(self) -> None:
         try:
             await deliver_posts(self._db)
-            self._troubles.over("slack")
+            self._troubles.clear("slack")
         except Exception as error:  # alerting never fails the watch: the posts wait in the outbox
-            self._troubles.met("slack", f"Slack could not be told: {described(error)}")
+            self._troubles.report("slack", f"Slack could not be told: {summarize_error(error)}")
 
     async def _ping(self) -> None:
         url = Settings.read().heartbeat_url
@@ -113,6 +113,6 @@ class Watcher:
         except (httpx2.HTTPError, httpx2.InvalidURL) as error:
             problem = f"the heartbeat could not be sent: {type(error).__name__}"
         if problem is None:
-            self._troubles.over("heartbeat")
+            self._troubles.clear("heartbeat")
         else:
-            self._troubles.met("heartbeat", f"{problem}; check LANES_HEARTBEAT_URL")
+            self._troubles.report("heartbeat", f"{problem}; check LANES_HEARTBEAT_URL")

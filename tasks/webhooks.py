@@ -17,7 +17,7 @@ from lanes.store.signals import RoleLock
 from lanes.store.webhooks import KeptEvent, WebhookPage, WebhookReply
 from lanes.webhooks import TIMEOUT_S, Undelivered, WebhookKeys, WebhookReceiver, block_name, body_of
 from tasks.background import BackgroundTasks, closing
-from tasks.runs import Troubles, described
+from tasks.runs import Troubles, summarize_error
 
 PAGE = 32  # events that are sent at once
 EVERY_S = 0.5
@@ -92,9 +92,11 @@ class Deliverer:
         try:
             while await self._deliver_page(id_):
                 pass
-            self._troubles.over(str(id_))
+            self._troubles.clear(str(id_))
         except Exception as error:
-            self._troubles.met(str(id_), f"events wait for webhook {id_}: {described(error)}")
+            self._troubles.report(
+                str(id_), f"events wait for webhook {id_}: {summarize_error(error)}"
+            )
 
     async def _deliver_page(self, id_: int) -> bool:
         """Deliver the next events; return whether there may be more."""
@@ -107,7 +109,7 @@ class Deliverer:
         try:
             keys = await self._keys_of(page)
         except Exception as error:
-            why = f"its block {block_name(page.to.name)} cannot be read: {described(error)}"
+            why = f"its block {block_name(page.to.name)} cannot be read: {summarize_error(error)}"
             rests = {"last_error": why, "rest_until": now + webhooks.REST.first}
             await self._db.run(webhooks.change, id_, lease_until=now, **rests)
             raise

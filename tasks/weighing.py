@@ -72,38 +72,42 @@ def attempts_of(save: Save) -> tuple[list[Attempt], list[FailureReport]]:
     try:
         made = _attempts(save, call)
         if called.failure is None:
-            return made, unusable(version, made)
-        return made, [failed(version, called, called.failure)]
+            return made, describe_unusable(version, made)
+        return made, [describe_failure(version, called, called.failure)]
     except Exception as error:
         get_run_logger().error("a call of %s cannot be weighed", version.workload, exc_info=error)
         said = version, called.pack, called.response, call.times
-        return made or attempts.unweighed(*said, why=error), []
+        return made or attempts.build_unweighed(*said, why=error), []
 
 
 def _attempts(save: Save, call: ProviderCall) -> list[Attempt]:
     version, called, failure = call.pack.version, call.called, call.called.failure
     if called.response is not None:
-        return attempts.answered(version, called.pack, called.response, call.times, ids=called.ids)
+        return attempts.build_answered(
+            version, called.pack, called.response, call.times, ids=called.ids
+        )
     assert failure is not None
     if call.ending is CallEnding.REFUSED:
         perhaps = failure.action is Action.POISON
-        return attempts.poisoned(called.pack, str(failure), call.times, perhaps_version=perhaps)
+        return attempts.build_poisoned(
+            called.pack, str(failure), call.times, perhaps_version=perhaps
+        )
     if save.blame is None:
         raise RuntimeError("whose fault it was could not be judged")
     why, billed = str(failure), failure.maybe_billed
-    return attempts.unanswered(
+    return attempts.build_unanswered(
         version, called.pack, why, call.times, blame=save.blame, maybe_billed=billed
     )
 
 
-def failed(version: Version, called: CallResult, failure: CallFailed) -> FailureReport:
+def describe_failure(version: Version, called: CallResult, failure: CallFailed) -> FailureReport:
     """Describe a call that was not answered, in words that quote none of its items."""
     items = [*called.pack, *called.untried]
     said = remove_quotes(str(failure), [each.payload for each in items])
     return FailureReport(version.workload, said, len(items), calls=1)
 
 
-def unusable(version: Version, answered: Sequence[Attempt]) -> list[FailureReport]:
+def describe_unusable(version: Version, answered: Sequence[Attempt]) -> list[FailureReport]:
     """Describe the answers that were paid for in vain."""
     bad = [each.judged for each in answered if each.judged.outcome is not Outcome.VALID]
     return [
@@ -122,13 +126,13 @@ class FailureLog:
         self._said: set[Kind] = set()
         self._again: dict[Kind, FailureReport] = {}
 
-    def met(self, failures: Iterable[FailureReport]) -> None:
+    def report(self, failures: Iterable[FailureReport]) -> None:
         """Log failures of new kinds, and keep the others for the next summary."""
         new: dict[Kind, FailureReport] = {}
         for each in failures:
             kind = each.workload, kind_of(each.error), bool(each.calls)
             among = self._again if kind in self._said else new
-            among[kind] = among[kind].more(each) if kind in among else each
+            among[kind] = among[kind].merge(each) if kind in among else each
         for each in new.values():
             get_run_logger().warning("%s", each.sentence)
         self._said |= set(new)

@@ -79,7 +79,7 @@ def stored_version(**fields: Any) -> Version:
         VersionId(1),
         "letters",
         1,
-        Spec.stored({"instructions": "Sort the letter.", "output_schema": SCHEMA, **fields}),
+        Spec.load({"instructions": "Sort the letter.", "output_schema": SCHEMA, **fields}),
     )
 
 
@@ -120,7 +120,7 @@ def route(connection: Connection, *, now: datetime) -> None:
         connection,
         [
             (item, version, decide(item.arrived, version, splits, now=now))
-            for item in full_data.measured(
+            for item in full_data.measure_context(
                 connection, unrouted.lock_received(connection, 10_000), stored.versions
             )
             for version in [version_of(item.arrived)]

@@ -107,4 +107,4 @@ def begin(
 
 def judged(of: Rollout, figures: Figures) -> list[Judgement]:
     """Return what the gates of its step say of these figures, as the run that leads it asks them."""
-    return of.judged(figures)
+    return of.judge_figures(figures)

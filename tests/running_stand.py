@@ -182,12 +182,12 @@ def take_down(stand: RunningStand) -> None:
     stand.prefect.close()
     stand.endpoint.close()
     processes = Processes(stand.home / "processes", stand.home / "logs")
-    running = processes.recorded()
+    running = processes.list_recorded()
     done = stand.cli("down", "--json")
     assert done.returncode == 0, done.stderr
     assert data(done)["stopped"][-1] == "postgres"
     assert [each.name for each in running if birth_mark(each.pid) is not None] == []
-    assert processes.recorded() == []
+    assert processes.list_recorded() == []
 
 
 def cli(environment: Mapping[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:

@@ -147,4 +147,6 @@ class Subscribers:
             await self.db.run(outbox.add, [out], now=NOON)
 
     async def one(self, name: str = "crm") -> Any:
-        return next(each for each in await self.db.run(webhooks.listed) if each.name == name)
+        return next(
+            each for each in await self.db.run(webhooks.list_subscribers) if each.name == name
+        )

@@ -21,7 +21,7 @@ from lanes.advice.evidence import (
     decay,
 )
 from lanes.advice.plans import BreakEven, Corrections, cheapest, correction_price_usd, possible
-from lanes.units import count, counted, dollars, seconds, share
+from lanes.units import count, dollars, pluralize, seconds, share
 
 UNPRICED = "no monthly volume or no price is known"
 MOST = 0.5
@@ -68,13 +68,13 @@ def _by_reads(
 ) -> Criterion:
     """Judge by `part`, a number of recorded reads, out of all answers; any of the unknown reads may belong to it or not."""
     if not known:
-        every = counted(sum(each.reads for each in evidence.consumers), "read")
+        every = pluralize(sum(each.reads for each in evidence.consumers), "read")
         said = f"{every} recorded; {MIN_READS} of one consumer are needed"
         return _of_reads(evidence, name, said, Leaning.UNKNOWN)
     reads = sum(each.reads for each in known)
     answers = sum(each.answers for each in evidence.consumers)
     leaning = _by_half(part / answers, (part + answers - reads) / answers, leanings)
-    said = f"{share(part / reads)} were read {said} (of {counted(reads, 'answer')} with a recorded read)"
+    said = f"{share(part / reads)} were read {said} (of {pluralize(reads, 'answer')} with a recorded read)"
     return _of_reads(evidence, name, said, leaning)
 
 
@@ -82,7 +82,7 @@ def _of_reads(evidence: Evidence, name: str, said: str, leaning: Leaning) -> Cri
     """Return a criterion that also says how many reads are unknown and, if it is undecided, how reads are recorded."""
     unknown = sum(each.unknown for each in evidence.consumers)
     answers = sum(each.answers for each in evidence.consumers)
-    said += f"; the reads of {count(unknown)} of {counted(answers, 'answer')} are unknown"
+    said += f"; the reads of {count(unknown)} of {pluralize(answers, 'answer')} are unknown"
     if leaning is Leaning.UNKNOWN:
         said += f": results taken by {RECORDING} are recorded as read"
     return Criterion(name, said, leaning)
@@ -101,13 +101,13 @@ def _value_decays(evidence: Evidence) -> Criterion:
         return _too_few(name, items)
     early = share(evidence.due_before_batch / items)
     said = (
-        f"{share(evidence.urgent / items)} of {counted(items, 'item')} are marked urgent, {share(evidence.with_due / items)} "
+        f"{share(evidence.urgent / items)} of {pluralize(items, 'item')} are marked urgent, {share(evidence.with_due / items)} "
         f"have a due time, {early} are due before a batch is likely enough back ({seconds(evidence.batch_expected_s)})"
     )
     pressing = max(evidence.urgent, evidence.due_before_batch) / items
     fitted = decay(evidence.consumers)
     if fitted is not None:
-        said += f"; by recorded reads it halves in {seconds(fitted.half_life_s)} ({fitted.said})"
+        said += f"; by recorded reads it halves in {seconds(fitted.half_life_s)} ({fitted.interval_text})"
     if pressing >= MOST:
         return Criterion(name, said, Leaning.REALTIME)
     is_quick = False if fitted is None else fitted.is_quick(evidence.batch_expected_s)
@@ -118,7 +118,7 @@ def _value_decays(evidence: Evidence) -> Criterion:
 def _fits_limits(evidence: Evidence) -> Criterion:
     """Compare the busiest minute with each limit that the provider stated; the scarcest decides."""
     name = "Volume fits the rate limits"
-    peak = f"at most {counted(evidence.peak_per_minute, 'item')} came in one minute"
+    peak = f"at most {pluralize(evidence.peak_per_minute, 'item')} came in one minute"
     scarcest = evidence.scarcest
     if scarcest is None:
         return Criterion(
@@ -158,10 +158,12 @@ def _under_5_s(evidence: Evidence) -> Criterion:
     if items < MIN_ITEMS:
         return _too_few(name, items)
     if evidence.with_due < MIN_ITEMS:
-        said = f"only {counted(evidence.with_due, 'item')} of {count(items)} say when they are due"
+        said = (
+            f"only {pluralize(evidence.with_due, 'item')} of {count(items)} say when they are due"
+        )
         return Criterion(name, said, Leaning.UNKNOWN)
     part = evidence.due_within_5s / items
-    said = f"{share(part)} of {counted(items, 'item')} are due within 5 s"
+    said = f"{share(part)} of {pluralize(items, 'item')} are due within 5 s"
     if evidence.realtime.p95_s is not None and evidence.realtime.timed >= MIN_TIMED:
         said += f"; real-time answers 95 % within {seconds(evidence.realtime.p95_s)}"
     return Criterion(name, said, Leaning.REALTIME if part >= MOST else Leaning.BATCH)
@@ -173,12 +175,12 @@ def _read_later(evidence: Evidence, known: list[ConsumerUse]) -> Criterion:
         said = "no consumer has enough recorded reads"
         return _of_reads(evidence, name, said, Leaning.UNKNOWN)
     answers = sum(each.answers for each in of)
-    late = [each for each in of if each.waited_for.high < LATE_SHARE]
+    late = [each for each in of if each.at_once_bounds.high < LATE_SHARE]
     least = sum(each.answers for each in late) / answers
-    most = sum(each.answers for each in of if each.waited_for.low < LATE_SHARE) / answers
+    most = sum(each.answers for each in of if each.at_once_bounds.low < LATE_SHARE) / answers
     said = (
-        f"{len(late)} of {counted(len(known), 'consumer')} with enough reads take fewer than {share(LATE_SHARE)} of their "
-        f"results at once; {share(least)} of {counted(answers, 'answer')} are theirs"
+        f"{len(late)} of {pluralize(len(known), 'consumer')} with enough reads take fewer than {share(LATE_SHARE)} of their "
+        f"results at once; {share(least)} of {pluralize(answers, 'answer')} are theirs"
     )
     leaning = _by_half(least, most, (Leaning.BATCH, Leaning.REALTIME))
     return _of_reads(evidence, name, said, leaning)
@@ -200,7 +202,7 @@ def _is_large(even: BreakEven | None, needs: RealtimeNeed | None) -> Criterion:
 def _is_predictable(evidence: Evidence) -> Criterion:
     name, days = "Arrivals are predictable", evidence.days_arrivals
     if len(days) < MIN_WHOLE_DAYS or not sum(days):
-        said = f"{counted(len(days), 'whole day')} seen; {MIN_WHOLE_DAYS} are needed"
+        said = f"{pluralize(len(days), 'whole day')} seen; {MIN_WHOLE_DAYS} are needed"
         return Criterion(name, said, Leaning.UNKNOWN)
     spread = pstdev(days) / mean(days)
     said = f"{mean(days):,.0f} items a day over {len(days)} days, give or take {share(spread)}"
@@ -263,7 +265,7 @@ def _hours_are_fine(evidence: Evidence, known: list[ConsumerUse]) -> Criterion:
         return replace(found, evidence=found.evidence + takes)
     if evidence.with_due >= MIN_ITEMS:
         early = evidence.due_before_batch / evidence.with_due
-        said = f"{share(early)} of {counted(evidence.with_due, 'due time')} come before a batch is back"
+        said = f"{share(early)} of {pluralize(evidence.with_due, 'due time')} come before a batch is back"
         return Criterion(name, said + takes, Leaning.REALTIME if early >= MOST else Leaning.BATCH)
     return replace(found, evidence=f"{found.evidence}; too few due times{takes}")
 
@@ -273,7 +275,7 @@ def _urgency_differs(needs: RealtimeNeed | None, evidence: Evidence) -> Criterio
     routed = sum(each.routed for each in evidence.consumers)
     if needs is None or routed < MIN_ITEMS:
         return _too_few(name, routed)
-    said = f"{_between(needs.low, needs.high)} of {counted(routed, 'item')} need real-time"
+    said = f"{_between(needs.low, needs.high)} of {pluralize(routed, 'item')} need real-time"
     kinds = {_kind(needs.low), _kind(needs.high)}
     return Criterion(name, said, kinds.pop() if len(kinds) == 1 else Leaning.UNKNOWN)
 
@@ -290,9 +292,9 @@ def _is_corrected(
     """Compare the answers that corrections changed with the cost of the second pass for each."""
     name, part = "A later, authoritative pass changes answers", evidence.corrected_share
     if part is None:
-        said = f"{counted(evidence.compared, 'answer')} compared; {MIN_COMPARED} are needed"
+        said = f"{pluralize(evidence.compared, 'answer')} compared; {MIN_COMPARED} are needed"
         return Criterion(name, said, Leaning.UNKNOWN)
-    said = f"{share(part)} of {counted(evidence.compared, 'provisional answer')} were corrected"
+    said = f"{share(part)} of {pluralize(evidence.compared, 'provisional answer')} were corrected"
     if part <= 0:
         return Criterion(name, f"{said}: a second pass is not worth its price", Leaning.REALTIME)
     if evidence.distance is not None:
@@ -317,7 +319,7 @@ def _is_corrected(
 
 def _too_few(name: str, items: int) -> Criterion:
     return Criterion(
-        name, f"{counted(items, 'item')} seen; {MIN_ITEMS} are needed", Leaning.UNKNOWN
+        name, f"{pluralize(items, 'item')} seen; {MIN_ITEMS} are needed", Leaning.UNKNOWN
     )
 
 
@@ -326,4 +328,4 @@ def _between(low: float, high: float) -> str:
 
 
 def _items(number: float) -> str:
-    return counted(round(number), "item")
+    return pluralize(round(number), "item")

@@ -116,7 +116,7 @@ class ConsumerUse:
         return self.at_once / self.reads if self.reads >= MIN_READS else None
 
     @property
-    def waited_for(self) -> RealtimeNeed:
+    def at_once_bounds(self) -> RealtimeNeed:
         """The share of the answers that were read within a minute: `low` by recorded reads, `high` if all unknown ones were."""
         if self.at_once_share is None:
             return RealtimeNeed(0.0, 1.0)
@@ -227,8 +227,8 @@ def needs(evidence: Evidence) -> RealtimeNeed | None:
     routed = sum(each.routed for each in of)
     if not routed:
         return None
-    low = sum(each.demanded + each.undecided * each.waited_for.low for each in of)
-    high = sum(each.demanded + each.undecided * each.waited_for.high for each in of)
+    low = sum(each.demanded + each.undecided * each.at_once_bounds.low for each in of)
+    high = sum(each.demanded + each.undecided * each.at_once_bounds.high for each in of)
     return RealtimeNeed(low / routed, high / routed)
 
 
@@ -249,7 +249,7 @@ def prices(evidence: Evidence) -> Prices | None:
     very tokens it billed. How many tokens an item takes on batch, where more items share a call, the routes' estimates
     say. A lane without enough billed items gets the other's billed price, in the proportion of the estimates.
     """
-    realtime, batch, ratio = evidence.realtime, evidence.batch, _estimated_ratio(evidence)
+    realtime, batch, ratio = evidence.realtime, evidence.batch, _estimate_ratio(evidence)
     if _has_bill(realtime) and _has_bill(batch):
         level = realtime.billed_usd / realtime.list_usd
         batch_level = batch.billed_usd / batch.list_usd
@@ -270,7 +270,7 @@ def prices(evidence: Evidence) -> Prices | None:
     return Prices(evidence.estimated_realtime_usd or 0, 1 - ratio, "estimated", "estimated")
 
 
-def projected(evidence: Evidence) -> float | None:
+def project_items(evidence: Evidence) -> float | None:
     """Return the items a month at the period's pace; None if the period is shorter than a day."""
     return evidence.items / evidence.days * DAYS_PER_MONTH if evidence.days >= MIN_DAYS else None
 
@@ -279,7 +279,7 @@ def _has_bill(use: LaneUse) -> bool:
     return use.answered >= MIN_BILLED and use.billed_usd > 0 and use.list_usd > 0
 
 
-def _estimated_ratio(evidence: Evidence) -> float | None:
+def _estimate_ratio(evidence: Evidence) -> float | None:
     """Return the estimated cost of an item on batch divided by that on real-time."""
     if not evidence.estimated_realtime_usd or evidence.estimated_batch_usd is None:
         return None
@@ -305,7 +305,7 @@ class ValueDecay:
     unknown: int
 
     @property
-    def said(self) -> str:
+    def interval_text(self) -> str:
         """The interval in words."""
         return (
             f"{CONFIDENCE:.0%} confidence: {seconds(self.low_s)} to {seconds(self.high_s)}".replace(
@@ -313,7 +313,7 @@ class ValueDecay:
             )
         )
 
-    def left(self, after_s: float) -> float:
+    def compute_value_left(self, after_s: float) -> float:
         """Return the share of the value, 0 to 1, that is left `after_s` seconds after the answer."""
         return 2.0 ** (-after_s / self.half_life_s)
 

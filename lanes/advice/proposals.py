@@ -44,7 +44,7 @@ class ProposalFigures:
     delays: Sequence[tuple[float, int]] = ()
 
     @classmethod
-    def stored(cls, kept: dict[str, Any]) -> Self:
+    def load(cls, kept: dict[str, Any]) -> Self:
         """Return figures as they were kept as JSON."""
         return cls(**{**kept, "delays": [(took_s, n) for took_s, n in kept["delays"]]})
 
@@ -91,7 +91,7 @@ def figures(use: ConsumerUse, plan: RolloutPlan, batch_s: float) -> ProposalFigu
         ActionRefused: it would save nothing, or too little is known of its traffic to say.
     """
     seen = SampleShare(use.at_once + use.unknown, use.answers)
-    return priced(
+    return price_plan(
         ProposalFigures(
             0.0,
             0.0,
@@ -106,7 +106,7 @@ def figures(use: ConsumerUse, plan: RolloutPlan, batch_s: float) -> ProposalFigu
     )
 
 
-def priced(of: ProposalFigures, plan: RolloutPlan) -> ProposalFigures:
+def price_plan(of: ProposalFigures, plan: RolloutPlan) -> ProposalFigures:
     """Return the same figures with what this plan moves and saves.
 
     Raises:
@@ -133,9 +133,9 @@ def _month_usd(plan: RolloutPlan, percent: float) -> float | None:
     return DAYS_PER_MONTH * sum(known) if len(known) == len(lanes) else None
 
 
-def fitting(playbook: Playbook, traffic: SplitTraffic) -> Playbook:
+def fit_playbook(playbook: Playbook, traffic: SplitTraffic) -> Playbook:
     """Return the playbook without gates on due times if none of the recent items had one: such a gate would never pass."""
-    if traffic.sampled(Measure.DEADLINES_MET):
+    if traffic.estimate_sample_share(Measure.DEADLINES_MET):
         return playbook
     content = playbook.model_dump(mode="json")
     for step in content["steps"]:
@@ -144,7 +144,7 @@ def fitting(playbook: Playbook, traffic: SplitTraffic) -> Playbook:
     return Playbook.model_validate(content)
 
 
-def edited(
+def edit_playbook(
     playbook: Playbook, percents: Sequence[float] = (), hold_hours: int | None = None
 ) -> Playbook:
     """Return the playbook with other shares to real-time, one for each step, and another longest time of each step.
@@ -173,6 +173,6 @@ def edited(
         raise ActionRefused(first["msg"].removeprefix("Value error, ")) from None
 
 
-def barred_until(declined_at: datetime) -> datetime:
+def compute_bar_end(declined_at: datetime) -> datetime:
     """Return from when on a proposal that was declined then may be made again."""
     return declined_at + DECLINED_FOR

@@ -25,7 +25,7 @@ from lanes.advice.evidence import (
     decay,
     needs,
     prices,
-    projected,
+    project_items,
 )
 from lanes.advice.plans import (
     RULE_OF_THUMB,
@@ -110,11 +110,11 @@ class Advice:
     evidence: Evidence | None = field(default=None, repr=False)
 
     @property
-    def left_in_batch(self) -> float | None:
+    def value_left_in_batch(self) -> float | None:
         """The share of an answer's value that is left when a batch is likely enough back; None: too few reads to say."""
         if self.decay is None or self.evidence is None:
             return None
-        return self.decay.left(self.evidence.batch_expected_s)
+        return self.decay.compute_value_left(self.evidence.batch_expected_s)
 
 
 @dataclass(frozen=True)
@@ -141,7 +141,7 @@ def advise(
     What is recommended is never expected to cost more than staying as it is, the lanes and what wrong answers lose included,
     unless more items need real-time than have it; then `against` says so.
     """
-    volume = items_per_month if items_per_month is not None else projected(evidence)
+    volume = items_per_month if items_per_month is not None else project_items(evidence)
     needed, priced = needs(evidence), prices(evidence)
     distance = 1.0 if evidence.distance is None else evidence.distance
     corrections = Corrections(
@@ -154,7 +154,7 @@ def advise(
         if even is not None and choice.plan is not None
         else None
     )
-    late = (each for each in evidence.consumers if each.waited_for.high < LATE_SHARE)
+    late = (each for each in evidence.consumers if each.at_once_bounds.high < LATE_SHARE)
     movable = sorted((each for each in late if each.realtime), key=lambda each: -each.realtime)
     return Advice(
         evidence.workload,
@@ -245,8 +245,10 @@ def _reason(evidence: Evidence, plan: Plan, plans: Sequence[Plan], corrections: 
 
 def _against(plan: Plan, now: Plan, needed: RealtimeNeed) -> str:
     """Compare the recommended month with the current one, in a sentence."""
-    month = f"a month of it ({_named(plan)}) costs {dollars(plan.paid_usd)}, lanes included"
-    stays = f"as it is ({_named(now)}) {dollars(now.paid_usd)}"
+    month = (
+        f"a month of it ({_describe_pattern(plan)}) costs {dollars(plan.paid_usd)}, lanes included"
+    )
+    stays = f"as it is ({_describe_pattern(now)}) {dollars(now.paid_usd)}"
     if not serves(now, needed.low):
         need = f"{share(needed.low)} of the items need real-time and {share(now.share)} have it"
         dearer = plan.expected_usd > now.expected_usd
@@ -259,7 +261,7 @@ def _against(plan: Plan, now: Plan, needed: RealtimeNeed) -> str:
     return f"{month}, {stays}"
 
 
-def _named(plan: Plan) -> str:
+def _describe_pattern(plan: Plan) -> str:
     alone = plan.pattern in (Pattern.REALTIME, Pattern.BATCH)
     return f"{plan.pattern} alone" if alone else f"{plan.pattern}, {share(plan.share)} in real-time"
 

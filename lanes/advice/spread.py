@@ -87,8 +87,8 @@ def spread(advice: Advice) -> Spread:
         of(lambda month: month.batch_usd, least=0),
         of(lambda month: total(month.realtime_usd, month.realtime_fixed_usd, month.items), least=0),
         of(lambda month: total(month.batch_usd, month.fixed_usd, month.items * waiting), least=0),
-        _mapped(possible, lambda usd: 1 - even.fixed_usd / usd if usd > 0 else -inf),
-        _mapped(
+        _map_interval(possible, lambda usd: 1 - even.fixed_usd / usd if usd > 0 else -inf),
+        _map_interval(
             saved, lambda usd: even.fixed_usd / (usd * waiting) if usd > 0 and waiting > 0 else inf
         ),
     )
@@ -100,7 +100,7 @@ def _month(
     """Return the month by what was measured, and what its prices are based on."""
     priced, items = (
         evidence.prices(seen),
-        stated if stated is not None else evidence.projected(seen),
+        stated if stated is not None else evidence.project_items(seen),
     )
     if priced is None or items is None:
         return None
@@ -146,7 +146,7 @@ def _jackknife(without: Sequence[float], figure: float, least: float) -> Interva
     return Interval(max(least, figure - margin), figure + margin)
 
 
-def _mapped(interval: Interval | None, to: Callable[[float], float]) -> Interval | None:
+def _map_interval(interval: Interval | None, to: Callable[[float], float]) -> Interval | None:
     """Return the interval of a monotonic function of a figure."""
     if interval is None:
         return None

@@ -9,9 +9,9 @@ from typing import Any
 from lanes.authoring.guessing import MOST_VALUES, InputColumn, Proposal, Sample
 from lanes.money.cost import tokens
 from lanes.text import plain
-from lanes.units import count, counted
+from lanes.units import count, pluralize
 from lanes.workload.definition import parse
-from lanes.workload.definition_file import written
+from lanes.workload.definition_file import render_definition
 from lanes.workload.version import Spec
 
 MODEL = "claude-haiku-5-5"
@@ -43,7 +43,7 @@ class Draft:
             f"The workload {self.name}{f', drafted from {self.file}' if self.file else ''}. It can be published as it is.",
             "A line that begins with # and no space is a field with its default: take the # away to change it.",
         ]
-        return written(self.name, self.spec, heading=heading, notes=self.notes)
+        return render_definition(self.name, self.spec, heading=heading, notes=self.notes)
 
 
 def blank(name: str) -> Draft:
@@ -60,7 +60,7 @@ def blank(name: str) -> Draft:
 def from_columns(name: str, sample: Sample, proposal: Proposal, *, file: str) -> Draft:
     """Return a definition for the lines of a file: it asks for the known fields, or for a category and a summary."""
     file = plain(file, most=80)
-    looked = f"the {'' if sample.whole else 'first '}{counted(sample.lines, 'line')} of {file}"
+    looked = f"the {'' if sample.whole else 'first '}{pluralize(sample.lines, 'line')} of {file}"
     if not proposal.labels:
         notes = {
             "instructions": "A sample: say in your own words what is asked, and what each value means.",
@@ -152,8 +152,8 @@ def _longest(about: Mapping[str, Any]) -> Any:
 def _sample(sent: Sequence[str]) -> tuple[str, dict[str, Any]]:
     kinds = "\n".join(f"- {kind}: {meaning}" for kind, meaning in KINDS.items())
     instructions = (
-        f"{_told(sent)}\nChoose exactly one category by what its author wants first, and write one line of summary in English."
-        f"\n\nCategory:\n{kinds}\n"
+        f"{_describe_input(sent)}\nChoose exactly one category by what its author wants first, and write one line of summary "
+        f"in English.\n\nCategory:\n{kinds}\n"
     )
     properties = {
         "category": {"type": "string", "enum": list(KINDS)},
@@ -164,7 +164,7 @@ def _sample(sent: Sequence[str]) -> tuple[str, dict[str, Any]]:
 
 def _instructions(proposal: Proposal) -> str:
     asked = " and ".join(f"exactly one {plain(label)}" for label in proposal.labels)
-    parts = [f"{_told(proposal.sent)} Choose {asked} for it.\n"]
+    parts = [f"{_describe_input(proposal.sent)} Choose {asked} for it.\n"]
     for label, column in proposal.labels.items():
         if values := _values(column):
             most = 1 if len(values) >= MANY_VALUES else None
@@ -176,7 +176,7 @@ def _instructions(proposal: Proposal) -> str:
     return "\n".join(parts)
 
 
-def _told(sent: Sequence[str]) -> str:
+def _describe_input(sent: Sequence[str]) -> str:
     names = [plain(each, most=60) for each in sent]
     if len(names) == 1:
         return f"You read one {names[0]} at a time."
@@ -250,7 +250,7 @@ def describe_guesses(sample: Sample, proposal: Proposal, *, lines: int) -> list[
     `lines` is about how many lines the file has.
     """
     looked = (
-        counted(sample.lines, "line")
+        pluralize(sample.lines, "line")
         if sample.whole
         else f"the first {count(sample.lines)} of about {count(lines)} lines"
     )
@@ -283,4 +283,4 @@ def describe_guesses(sample: Sample, proposal: Proposal, *, lines: int) -> list[
 def _number(column: InputColumn) -> str:
     if column.counts is None:
         return f" (more than {MOST_VALUES} values, so that none is listed)"
-    return f" ({counted(len(column.counts), 'value')})"
+    return f" ({pluralize(len(column.counts), 'value')})"

@@ -13,7 +13,7 @@ from enum import StrEnum
 from uuid import UUID
 
 from lanes.ids import BatchId, VersionId
-from lanes.units import counted, usd
+from lanes.units import pluralize, usd
 from lanes.words import BLOCK, BatchState, Outcome
 
 UNCONFIRMED = (
@@ -117,7 +117,7 @@ class Stakes:
     most_usd: Decimal | None
 
     @property
-    def held_by(self) -> str:
+    def whereabouts(self) -> str:
         """Say whether the provider has it."""
         if self.provider_batch_id is None:
             return "it is not known whether the provider has it"
@@ -127,11 +127,11 @@ class Stakes:
 def sentence(decision: BatchDecision, at_stake: Stakes) -> str:
     """Say what a decision does and what it may cost."""
     items, again, most = (
-        counted(at_stake.items, "item"),
+        pluralize(at_stake.items, "item"),
         _usd(at_stake.again_usd),
         _usd(at_stake.most_usd),
     )
-    this = f"batch {at_stake.batch_id} of {at_stake.workload} is {at_stake.state} and holds {items}; {at_stake.held_by}"
+    this = f"batch {at_stake.batch_id} of {at_stake.workload} is {at_stake.state} and holds {items}; {at_stake.whereabouts}"
     match decision:
         case BatchDecision.ADOPT:
             return (

@@ -9,7 +9,7 @@ from typing import Protocol
 
 from lanes.backoff import Backoff
 from lanes.packing import ClaimedWork, avoid_counts
-from lanes.units import clock, counted
+from lanes.units import clock, pluralize
 
 
 @dataclass(frozen=True)
@@ -45,17 +45,17 @@ def announcement(of: OutstandingWork, now: datetime) -> str:
     """Say how many items leave, or why none does, and what moves the others on."""
     name = of.workload
     if of.paused_at is not None:
-        waits = f"{counted(of.ready, 'item')} ready" if of.ready else "nothing ready"
+        waits = f"{pluralize(of.ready, 'item')} ready" if of.ready else "nothing ready"
         return (
             f"{name} has been paused since {clock(of.paused_at, beside=now)}, with {waits}: no batch of it leaves until "
             f"`lanes resume {name}`"
         )
     said = (
-        f"{counted(of.ready, 'item')} of {name} will leave now"
+        f"{pluralize(of.ready, 'item')} of {name} will leave now"
         if of.ready
         else f"nothing of {name} is ready to leave"
     )
-    rest = [*_left_behind(of, now)]
+    rest = [*_describe_remaining(of, now)]
     if of.ready and of.in_the_way:
         rest.insert(
             0, f"they leave once the create of {_batches(of.in_the_way)} is answered or reconciled"
@@ -69,7 +69,7 @@ def announcement(of: OutstandingWork, now: datetime) -> str:
     return ": ".join([said, "; ".join(rest)]) if rest else said
 
 
-def _left_behind(of: OutstandingWork, now: datetime) -> list[str]:
+def _describe_remaining(of: OutstandingWork, now: datetime) -> list[str]:
     rested = clock(of.rested_at, beside=now) if of.rested_at else ""
     reasons = [
         (of.unrouted, "received and not routed yet, which takes a few seconds while a drain runs"),
@@ -108,7 +108,7 @@ class Patience:
         self.failures += 1
         return wanted
 
-    def answered(self) -> None:
+    def record_answer(self) -> None:
         """Start again with a short pause, because the provider took something."""
         self.failures = 0
 
@@ -185,7 +185,7 @@ def fill(
     whole = whole_from(taken)
     divisible: list[list[ClaimedWork]] = []
     for pack in itertools.islice(packs, most_requests):
-        if not _added(requests, pack, most_bytes):
+        if not _add_if_fits(requests, pack, most_bytes):
             break
         if len(requests) < whole:
             divisible.append(pack)
@@ -195,7 +195,7 @@ def fill(
     requests.keep(next((number for number in range(fitted, 0, -1) if number not in taken), 0))
     if not requests:
         for pack in avoid_counts(divisible, taken):
-            if not _added(requests, pack, most_bytes):
+            if not _add_if_fits(requests, pack, most_bytes):
                 requests.keep(
                     0
                 )  # divided packs do not fit, and with whole ones the batch could not be found
@@ -208,7 +208,7 @@ def whole_from(taken: Collection[int]) -> int:
     return next(number for number in itertools.count(1) if number not in taken)
 
 
-def _added(requests: RequestWriter, pack: Sequence[ClaimedWork], most_bytes: int) -> bool:
+def _add_if_fits(requests: RequestWriter, pack: Sequence[ClaimedWork], most_bytes: int) -> bool:
     """Append the pack if it fits; return whether it did."""
     before = len(requests)
     requests.add(pack)

@@ -158,7 +158,7 @@ def write_label(tag: bytes, pack: Sequence[ClaimedWork]) -> str:
     Works that wait beside each other have neighboring numbers, so each is written as its difference from the one before.
     """
     ids = [each.claim.work_id for each in pack]
-    steps = (_unsigned(id_ - before) for before, id_ in zip([0, *ids], ids, strict=False))
+    steps = (_encode_zigzag(id_ - before) for before, id_ in zip([0, *ids], ids, strict=False))
     numbers = bytes(_varints([pack[0].version_id, *steps]))
     whole = tag + digest(pack) + numbers
     return base64.urlsafe_b64encode(whole).decode().rstrip("=") if len(whole) <= MOST_BYTES else ""
@@ -187,7 +187,7 @@ def digest(pack: Iterable[ClaimedWork]) -> bytes:
     return hashlib.blake2b(said.encode(), digest_size=DIGEST_BYTES).digest()
 
 
-def _unsigned(step: int) -> int:
+def _encode_zigzag(step: int) -> int:
     return step << 1 if step >= 0 else (-step << 1) - 1
 
 

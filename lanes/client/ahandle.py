@@ -77,7 +77,7 @@ class AsyncLanes:
         sent: list[Sent] = []
         chunk: list[verbs.Placed] = []
         held = 0
-        async for each in by_turns(verbs.placed(inputs, job)):
+        async for each in by_turns(verbs.assign_places(inputs, job)):
             chunk.append(each)
             held += weight(each)
             if len(chunk) >= CHUNK or held >= MOST_BYTES:
@@ -123,13 +123,15 @@ class AsyncLanes:
 
     async def read_result(self, workload: str, key: str, *, reader: str) -> Result | None:
         """See `Lanes.read_result`."""
-        return await self._run(self._verbs.read_result, verbs.sought(workload, key, reader))
+        return await self._run(
+            self._verbs.read_result, verbs.build_result_request(workload, key, reader)
+        )
 
     async def wait(
         self, workload: str, key: str, *, reader: str, timeout_s: float = 30, settled: bool = False
     ) -> Result | None:
         """See `Lanes.wait`."""
-        asked = verbs.sought(workload, key, reader, settled=settled)
+        asked = verbs.build_result_request(workload, key, reader, settled=settled)
         return await lookout.await_(self._place.address(), asked, timeout_s=timeout_s)
 
     async def results(
@@ -147,7 +149,7 @@ class AsyncLanes:
         async for item in lanes.results("tickets", follow=True, reader="dashboard"):
             print(item.key, item.state, item.output)
         """
-        wanted = verbs.wanted(workload, states, since, follow=follow, reader=reader)
+        wanted = verbs.build_listing_query(workload, states, since, follow=follow, reader=reader)
         if follow:
             async with aclosing(
                 following.afollow(self._place, await self._begin(wanted, reader), quiet_s)

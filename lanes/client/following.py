@@ -38,10 +38,10 @@ class Follower(Protocol[T]):
     """The subject that is followed, look by look."""
 
     def look(self, connection: Connection, /) -> list[T]:
-        """Return what is new; the same until it has `arrived`."""
+        """Return what is new; the same until `acknowledge` is called."""
         ...
 
-    def arrived(self) -> None:
+    def acknowledge(self) -> None:
         """Note that what was found was received."""
         ...
 
@@ -73,7 +73,7 @@ class Following:
     def look(self, connection: Connection) -> list[Listed]:
         """Return the next page of items, and after the last page those that changed.
 
-        The result is the same until the items have `arrived`.
+        The result is the same until `acknowledge` is called.
 
         Where there is a reader, what they read of them is recorded.
         """
@@ -82,13 +82,15 @@ class Following:
             found = self._page.items
         else:
             self._heard = True
-            known = listing.among(connection, self._wanted.told(), self._news.read(connection))
+            known = listing.among(
+                connection, self._wanted.narrow_for_follower(), self._news.read(connection)
+            )
             found = [each for each in known if each != self._shown.get(each.item_id)]
         read = [*self._unread, *found]
         self._locked = results.record_reads(connection, self._wanted.workload, read, self._reader)
         return found
 
-    def arrived(self) -> None:
+    def acknowledge(self) -> None:
         """Note that the follower has received what was found."""
         self._unread = self._locked
         if not self._heard:
@@ -96,7 +98,7 @@ class Following:
             news = (each for each in self._page.items if each.changed_at >= self._began_at)
             self._shown |= {each.item_id: each for each in news}
             return
-        self._news.told()
+        self._news.confirm_read()
         if not self._news.more:
             self._shown.clear()
 
@@ -120,7 +122,7 @@ class CorrectionWatch:
         self._found = results.to_correct(connection, self._reader)
         return [each for each in self._found if _name(each) not in self._told]
 
-    def arrived(self) -> None:
+    def acknowledge(self) -> None:
         """Note that the follower has received what was found."""
         self._told = {_name(each) for each in self._found}
 
@@ -140,7 +142,7 @@ class Rhythm:
         """Begin a look."""
         self._began_at = time.monotonic()
 
-    def away(self, error: DatabaseAway) -> float:
+    def record_outage(self, error: DatabaseAway) -> float:
         """Note that the database did not answer, and return in how many seconds to try again.
 
         Raises:
@@ -155,7 +157,7 @@ class Rhythm:
         self._well_at = time.monotonic()
         return max(APART_S, SHARE * (self._well_at - self._began_at))
 
-    def arrived(self) -> None:
+    def record_arrival(self) -> None:
         """Note that the follower has received and processed something."""
         self._arrived_at = self._well_at = time.monotonic()
 
@@ -181,13 +183,13 @@ def follow(place: Pool | Joined, following: Follower[T], quiet_s: float | None) 
                 with place.transaction() as connection:
                     items = following.look(connection)
             except DatabaseAway as error:
-                time.sleep(rhythm.away(error))
+                time.sleep(rhythm.record_outage(error))
                 continue
             pause_s = rhythm.pause_s()
             yield from items
-            following.arrived()
+            following.acknowledge()
             if items:
-                rhythm.arrived()
+                rhythm.record_arrival()
             elif not following.more and rhythm.is_over():
                 return
             if not following.more:
@@ -212,14 +214,14 @@ async def afollow(
                 async with place.transaction() as connection:
                     items = await connection.run_sync(following.look)
             except DatabaseAway as error:
-                await asyncio.sleep(rhythm.away(error))
+                await asyncio.sleep(rhythm.record_outage(error))
                 continue
             pause_s = rhythm.pause_s()
             for each in items:
                 yield each
-            following.arrived()
+            following.acknowledge()
             if items:
-                rhythm.arrived()
+                rhythm.record_arrival()
             elif not following.more and rhythm.is_over():
                 return
             if not following.more:

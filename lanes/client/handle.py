@@ -110,7 +110,7 @@ class Lanes:
             order = verbs.job_order(job, inputs, due_at, budget_usd)
             self._run(self._verbs.begin_job, order, workload, inputs)
         sent: list[Sent] = []
-        placed = verbs.placed(inputs, job)
+        placed = verbs.assign_places(inputs, job)
         for chunk in chunks(placed, most=CHUNK, most_bytes=MOST_BYTES, weight=weight):
             sent += self._run(self._admit, workload, chunk)
         if job is not None:
@@ -167,7 +167,7 @@ class Lanes:
         Raises:
             AnswerEmptied: there was one, and it is no longer kept.
         """
-        return self._run(self._verbs.read_result, verbs.sought(workload, key, reader))
+        return self._run(self._verbs.read_result, verbs.build_result_request(workload, key, reader))
 
     def wait(
         self, workload: str, key: str, *, reader: str, timeout_s: float = 30, settled: bool = False
@@ -183,7 +183,7 @@ class Lanes:
             DatabaseAway: the database did not answer at the beginning, or not for 10 s at the end.
             TransactionUnfit: the handle works within a transaction.
         """
-        asked = verbs.sought(workload, key, reader, settled=settled)
+        asked = verbs.build_result_request(workload, key, reader, settled=settled)
         return lookout.wait(self._place.address(), asked, timeout_s=timeout_s)
 
     def results(
@@ -216,7 +216,7 @@ class Lanes:
             DatabaseAway: the database does not answer; once one follows, not for a minute.
             TransactionUnfit: the handle works within a transaction, in which following is impossible.
         """
-        wanted = verbs.wanted(workload, states, since, follow=follow, reader=reader)
+        wanted = verbs.build_listing_query(workload, states, since, follow=follow, reader=reader)
         if follow:
             yield from following.follow(self._place, self._begin(wanted, reader), quiet_s)
             return

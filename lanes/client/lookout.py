@@ -22,8 +22,8 @@ from psycopg import Error as DriverError
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from lanes.client.places import tell
-from lanes.client.verbs import never
+from lanes.client.places import translate
+from lanes.client.verbs import explain_no_result
 from lanes.errors import DatabaseAway, LanesError
 from lanes.settling.listing import NoResult, ResultRequest
 from lanes.store.engines import discreet_async_engine
@@ -44,7 +44,7 @@ class Waiter:
         """End the wait if what a look found is a result, shows that there never will be one, or is final."""
         if isinstance(found, Result):
             self._end(found)
-        elif (why := never(self.asked, found)) is not None:
+        elif (why := explain_no_result(self.asked, found)) is not None:
             self.fail(why)
         elif self.final:
             self._end(None)
@@ -110,7 +110,7 @@ ANSWER_WITHIN_S = 10.0  # for the last look before a caller's time is up
 
 def wait(url: str, asked: ResultRequest, *, timeout_s: float) -> Result | None:
     """See `lanes.client.Lanes.wait`."""
-    with _joined(url, asked, final=timeout_s <= 0) as (lookout, waiter):
+    with _join_lookout(url, asked, final=timeout_s <= 0) as (lookout, waiter):
         try:
             if timeout_s > 0:
                 return waiter.found.result(min(timeout_s, threading.TIMEOUT_MAX))
@@ -124,16 +124,16 @@ def wait(url: str, asked: ResultRequest, *, timeout_s: float) -> Result | None:
 
 async def await_(url: str, asked: ResultRequest, *, timeout_s: float) -> Result | None:
     """Wait as `wait` does, without blocking the event loop or any of its threads."""
-    with _joined(url, asked, final=timeout_s <= 0) as (lookout, waiter):
+    with _join_lookout(url, asked, final=timeout_s <= 0) as (lookout, waiter):
         found = asyncio.wrap_future(waiter.found)
-        if timeout_s > 0 and not await _done(found, within_s=timeout_s):
+        if timeout_s > 0 and not await _wait_until_done(found, within_s=timeout_s):
             lookout.look_again(waiter)
-        if not await _done(found, within_s=ANSWER_WITHIN_S):
+        if not await _wait_until_done(found, within_s=ANSWER_WITHIN_S):
             raise _away()
         return found.result()
 
 
-async def _done(found: asyncio.Future[Result | None], *, within_s: float) -> bool:
+async def _wait_until_done(found: asyncio.Future[Result | None], *, within_s: float) -> bool:
     done, _ = await asyncio.wait({found}, timeout=within_s)
     return bool(done)
 
@@ -249,7 +249,7 @@ class Lookout:
             try:
                 await looker.look(waiting)
             except SQLAlchemyError as error:
-                if tell(error) is None:
+                if translate(error) is None:
                     raise
             await asyncio.sleep(max(APART_S, SHARE * (time.monotonic() - began)))
 
@@ -281,7 +281,7 @@ def _reason(error: BaseException) -> BaseException:
         return _reason(error.exceptions[0])
     why: LanesError | None = None
     if isinstance(error, SQLAlchemyError):
-        why = tell(error)
+        why = translate(error)
     elif isinstance(error, DriverError | OSError):
         first = next(iter(str(error).splitlines()), type(error).__name__)
         why = DatabaseAway(f"the database does not answer: {first}")
@@ -296,7 +296,9 @@ _guard = threading.Lock()
 
 
 @contextmanager
-def _joined(url: str, asked: ResultRequest, *, final: bool) -> Iterator[tuple[Lookout, Waiter]]:
+def _join_lookout(
+    url: str, asked: ResultRequest, *, final: bool
+) -> Iterator[tuple[Lookout, Waiter]]:
     waiter = Waiter(asked, final)
     lookout = _enter(url, lambda lookout: lookout.join(waiter))
     try:

@@ -20,7 +20,7 @@ from lanes.errors import Deadlocked, SetupError, TransactionUnfit
 from lanes.settings import Settings
 from lanes.stand.database import DRIVER, read_address
 from lanes.stand.whereabouts import database_url
-from lanes.store.database import DEADLOCK, DEADLOCK_TRIES, repeated
+from lanes.store.database import DEADLOCK, DEADLOCK_TRIES, retry_deadlocks
 from lanes.store.engines import discreet_async_engine, discreet_engine
 
 KEPT = 2  # connections that stay open between two calls
@@ -50,7 +50,7 @@ class Pool:
     @contextmanager
     def transaction(self) -> Iterator[Connection]:
         """Open a transaction that is committed at the end, or rolled back if the block raises."""
-        with typed(), self._engine.connect() as connection:
+        with translate_errors(), self._engine.connect() as connection:
             connection.execution_options(isolation_level=COMMITTED)
             with connection.begin():
                 yield connection
@@ -62,7 +62,7 @@ class Pool:
             with self.transaction() as connection:
                 return act(connection)
 
-        return repeated(once)
+        return retry_deadlocks(once)
 
     def address(self) -> str:
         """Return where those who wait look, on connections of their own.
@@ -89,7 +89,7 @@ class Joined:
     @contextmanager
     def transaction(self) -> Iterator[Connection]:
         """Yield the caller's connection; nothing is committed or rolled back here."""
-        with typed():
+        with translate_errors():
             _check_begun(self._connection)
             yield self._connection
 
@@ -119,7 +119,7 @@ class AsyncPool:
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[AsyncConnection]:
         """See `Pool`."""
-        with typed():
+        with translate_errors():
             async with self._engine.connect() as connection:
                 await connection.execution_options(isolation_level=COMMITTED)
                 async with connection.begin():
@@ -157,7 +157,7 @@ class AsyncJoined:
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[AsyncConnection]:
         """See `Joined`."""
-        with typed():
+        with translate_errors():
             await self._connection.run_sync(_check_begun)
             yield self._connection
 
@@ -272,18 +272,18 @@ os.register_at_fork(after_in_child=_forget_connections)
 
 
 @contextmanager
-def typed() -> Iterator[None]:
+def translate_errors() -> Iterator[None]:
     """Raise database errors within the block as errors of Lanes, caused by the driver's."""
     try:
         yield
     except SQLAlchemyError as error:
-        told = tell(error)
+        told = translate(error)
         if told is None:
             raise
         raise told from error
 
 
-def tell(error: Exception) -> errors.LanesError | None:
+def translate(error: Exception) -> errors.LanesError | None:
     """Return the error of Lanes for a driver's error; None where the fault is ours."""
     match error:
         case NoConnectionFree():
@@ -291,7 +291,7 @@ def tell(error: Exception) -> errors.LanesError | None:
                 "every connection of this handle is busy; let it open more, or ask for less at once"
             )
         case DBAPIError():
-            return _told_by_the_driver(error)
+            return _translate_driver_error(error)
         case ResourceClosedError() | InvalidRequestError():
             return errors.TransactionUnfit(
                 "the connection that this handle was given cannot be used as it is (closed, or its transaction has ended): "
@@ -300,7 +300,7 @@ def tell(error: Exception) -> errors.LanesError | None:
     return None
 
 
-def _told_by_the_driver(error: DBAPIError) -> errors.LanesError | None:
+def _translate_driver_error(error: DBAPIError) -> errors.LanesError | None:
     state, kind = getattr(error.orig, "sqlstate", None), type(error.orig).__name__
     said = next(iter(str(error.orig).strip().splitlines()), kind)
     away = errors.DatabaseAway(f"the database does not answer: {said}")

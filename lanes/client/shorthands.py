@@ -84,7 +84,7 @@ def _of_handle(method: Callable[Concatenate[Lanes, P], T]) -> Callable[P, T]:
     def shorthand(*args: P.args, **kwargs: P.kwargs) -> T:
         return method(handle(), *args, **kwargs)
 
-    return _described(shorthand, method, method.__name__)
+    return _document(shorthand, method, method.__name__)
 
 
 def _of_ahandle(
@@ -95,7 +95,7 @@ def _of_ahandle(
     async def shorthand(*args: P.args, **kwargs: P.kwargs) -> T:
         return await method(await ahandle(), *args, **kwargs)
 
-    return _described(shorthand, method, name or f"a{method.__name__}")
+    return _document(shorthand, method, name or f"a{method.__name__}")
 
 
 def _each_of_ahandle(
@@ -108,10 +108,10 @@ def _each_of_ahandle(
             async for each in found:
                 yield each
 
-    return _described(shorthand, method, f"a{method.__name__}")
+    return _document(shorthand, method, f"a{method.__name__}")
 
 
-def _described(shorthand: F, method: Callable[..., Any], name: str) -> F:
+def _document(shorthand: F, method: Callable[..., Any], name: str) -> F:
     """Give a shorthand its name, and the signature and the text of its method, which `help` shows."""
     update_wrapper(shorthand, method, assigned=("__doc__", "__annotations__"))
     called = signature(MethodType(method, method))  # without self

@@ -31,10 +31,10 @@ from lanes.settling.listing import (
     ListingQuery,
     NoResult,
     ResultRequest,
-    archived,
-    emptied,
+    explain_archived,
+    explain_emptied,
 )
-from lanes.store.database import by_itself, clock, patiently
+from lanes.store.database import clock, run_alone, run_patiently
 from lanes.store.doors import items
 from lanes.store.settling import jobs as job_store
 from lanes.store.settling import listing, results
@@ -116,8 +116,10 @@ class Verbs:
         admitted: list[Admission] = []
         if submitted := [each for each in asked if isinstance(each, Submission)]:
             admitted = self._patiently(connection, items.admit, submitted, door=DOOR, now=now)
-        outcomes = map(_sent, submitted, admitted)
-        return [_not_sent(each) if isinstance(each, Refusal) else next(outcomes) for each in asked]
+        outcomes = map(_report_admission, submitted, admitted)
+        return [
+            _report_refusal(each) if isinstance(each, Refusal) else next(outcomes) for each in asked
+        ]
 
     def begin_job(
         self,
@@ -128,7 +130,9 @@ class Verbs:
     ) -> str:
         """Begin the job of these inputs, unless they are above its budget; see `lanes.store.doors.items.begin`."""
         now = clock(connection)
-        asked = (read(workload, each, now, place) for place, each in placed(inputs, order.name))
+        asked = (
+            read(workload, each, now, place) for place, each in assign_places(inputs, order.name)
+        )
         sent = (each for each in asked if isinstance(each, Submission))
         job_store.check_budget(connection, order, workload, sent, now=now)
         return self._patiently(connection, items.begin, order, workload, now)
@@ -154,7 +158,7 @@ class Verbs:
         except errors.Refused as refused:
             refusal = _refusal(workload, fields, refused)
             items.refuse(connection, [refusal], door=DOOR, now=now)
-            return _not_sent(refusal)
+            return _report_refusal(refusal)
         taken = self._patiently(connection, items.amend, asked, door=DOOR, now=now)
         return Sent(asked.key, taken.outcome, taken.detail)
 
@@ -163,7 +167,7 @@ class Verbs:
         workload, key = text_of(workload, "the workload's name"), text_of(key, "key")
         outcome = self._patiently(connection, items.cancel, workload, key)
         if outcome == "unknown_item":
-            raise missing(connection, workload, key)
+            raise explain_missing(connection, workload, key)
         return outcome == "canceled"
 
     def label(
@@ -178,16 +182,18 @@ class Verbs:
         workload, key = text_of(workload, "the workload's name"), text_of(key, "key")
         right, source = plain(expected), text_of(source, "source")
         if not isinstance(right, dict):
-            raise _malformed(f"a label is a JSON object (a dict), not {type(right).__name__}")
+            raise _build_malformed_error(
+                f"a label is a JSON object (a dict), not {type(right).__name__}"
+            )
         if (problem := why_unfit_label(right)) is not None:
-            raise _malformed(problem)
+            raise _build_malformed_error(problem)
         match self._patiently(connection, items.label, workload, {key: right}, source=source)[key]:
             case "unknown_item":
-                raise missing(connection, workload, key)
+                raise explain_missing(connection, workload, key)
             case "archived":
-                raise errors.Refused("archived", archived(workload, key))
+                raise errors.Refused("archived", explain_archived(workload, key))
             case "malformed":
-                raise _malformed(LABEL_NEEDS)
+                raise _build_malformed_error(LABEL_NEEDS)
 
     def read_result(self, connection: Connection, request: ResultRequest) -> Result | None:
         """See `Lanes.read_result`."""
@@ -201,7 +207,7 @@ class Verbs:
         *args: P.args,
         **kwargs: P.kwargs,
     ) -> T:
-        waits = by_itself if self._ours else patiently
+        waits = run_alone if self._ours else run_patiently
         return waits(connection, self._patience, query, *args, **kwargs)
 
 
@@ -222,18 +228,20 @@ def job_order(
         Refused: its name, its due time or the inputs cannot be read.
     """
     if job is None:
-        raise _malformed('"due_at" and "budget_usd" of all inputs are their job\'s: name the job')
+        raise _build_malformed_error(
+            '"due_at" and "budget_usd" of all inputs are their job\'s: name the job'
+        )
     given = {"payload": {}, "job": job, "due_at": due_at}
     read = read_submission("", given, place=job, sent_at=NO_MOMENT)
     try:
-        said = json.dumps(list(map(_untraced, inputs)), default=str, skipkeys=True)
+        said = json.dumps(list(map(_remove_trace, inputs)), default=str, skipkeys=True)
     except (ValueError, RecursionError) as error:
-        raise _malformed(f'the inputs of job "{job}" are no JSON: {error}') from None
+        raise _build_malformed_error(f'the inputs of job "{job}" are no JSON: {error}') from None
     digest = hashlib.sha256(said.encode()).digest()
     return JobOrder(job, digest, read.due_at, read_budget(budget_usd))
 
 
-def placed(inputs: Iterable[Mapping[str, Any]], job: str | None) -> Iterator[Placed]:
+def assign_places(inputs: Iterable[Mapping[str, Any]], job: str | None) -> Iterator[Placed]:
     """Yield each input with its job and its place there, which names an item without a key; without a job as it is.
 
     An input that says nothing of a trace belongs to the span that is current in this program, if OpenTelemetry is in use.
@@ -248,7 +256,7 @@ def placed(inputs: Iterable[Mapping[str, Any]], job: str | None) -> Iterator[Pla
             yield f"{job}:{number}", {"job": job, **each}
 
 
-def _untraced(given: object) -> object:
+def _remove_trace(given: object) -> object:
     """Return an input without its trace: the same inputs, sent again, are the same job."""
     if not isinstance(given, Mapping):
         return given
@@ -271,7 +279,9 @@ def read(
     try:
         if not isinstance(fields, Mapping):
             is_ = type(fields).__name__
-            raise _malformed(f'an input is a JSON object (a dict) with a "payload", not {is_}')
+            raise _build_malformed_error(
+                f'an input is a JSON object (a dict) with a "payload", not {is_}'
+            )
         given = {**fields, "payload": plain(fields.get("payload"))}
         place = place or str(given.get("key") or uuid4())
         return read_submission(workload, given, place=place, sent_at=now.astimezone(UTC))
@@ -304,7 +314,7 @@ def page(
     return found
 
 
-def wanted(
+def build_listing_query(
     workload: str,
     states: Collection[str],
     since: datetime | None,
@@ -323,14 +333,18 @@ def wanted(
     try:
         asked = ListingQuery(name, [ItemState(each) for each in states], since)
     except ValueError as error:
-        raise _malformed(f"{error}; an item's state is one of {', '.join(ItemState)}") from None
-    if follow and not asked.told().states:
+        raise _build_malformed_error(
+            f"{error}; an item's state is one of {', '.join(ItemState)}"
+        ) from None
+    if follow and not asked.narrow_for_follower().states:
         said = f"followers hear only of items that are {', '.join(TOLD)}: name one of these states, or none"
-        raise _malformed(said)
+        raise _build_malformed_error(said)
     return asked
 
 
-def sought(workload: str, key: str, reader: str, *, settled: bool = False) -> ResultRequest:
+def build_result_request(
+    workload: str, key: str, reader: str, *, settled: bool = False
+) -> ResultRequest:
     """Return the items to wait for, or to read, as the database is asked for them.
 
     Raises:
@@ -353,11 +367,11 @@ def text_of(value: object, where: str) -> str:
         Refused: it cannot be stored.
     """
     if (problem := why_unstorable(said := str(value), where)) is not None:
-        raise _malformed(problem)
+        raise _build_malformed_error(problem)
     return said
 
 
-def never(asked: ResultRequest, why: NoResult) -> errors.LanesError | None:
+def explain_no_result(asked: ResultRequest, why: NoResult) -> errors.LanesError | None:
     """Return the reason why waiting is pointless, None while it is not."""
     item = f'item "{asked.key}" of workload "{asked.workload}"'
     match why:
@@ -366,7 +380,7 @@ def never(asked: ResultRequest, why: NoResult) -> errors.LanesError | None:
         case NoResult.CANCELED:
             return errors.ItemCanceled(f"{item} was canceled: it gets no further answer")
         case NoResult.EMPTIED:
-            return errors.AnswerEmptied(emptied(asked.workload, asked.key))
+            return errors.AnswerEmptied(explain_emptied(asked.workload, asked.key))
         case NoResult.FAILED:
             story = f"`lanes explain {asked.workload} {asked.key}`"
             return errors.ItemFailed(f"{item} failed; {story} says why")
@@ -378,7 +392,7 @@ def never(asked: ResultRequest, why: NoResult) -> errors.LanesError | None:
             )
 
 
-def missing(connection: Connection, workload: str, key: str) -> errors.LanesError:
+def explain_missing(connection: Connection, workload: str, key: str) -> errors.LanesError:
     """Return the error that says whether the workload or the item is missing."""
     try:
         workloads.check_known(connection, workload)
@@ -392,13 +406,13 @@ def _no_item(workload: str, key: str) -> errors.UnknownItem:
     return errors.UnknownItem(said)
 
 
-def _malformed(detail: str) -> errors.Refused:
+def _build_malformed_error(detail: str) -> errors.Refused:
     return errors.Refused("malformed", detail)
 
 
-def _not_sent(refusal: Refusal) -> Sent:
+def _report_refusal(refusal: Refusal) -> Sent:
     return Sent(refusal.key or refusal.place, refusal.reason, refusal.detail)
 
 
-def _sent(asked: Submission, admission: Admission) -> Sent:
+def _report_admission(asked: Submission, admission: Admission) -> Sent:
     return Sent(admission.key or asked.key or asked.place, admission.outcome, admission.detail)

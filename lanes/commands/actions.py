@@ -13,21 +13,21 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, WithJsonSchema
 from sqlalchemy import Connection
 
-from lanes.advice.proposals import edited
+from lanes.advice.proposals import edit_playbook
 from lanes.batch.batch import BatchDecision, sentence
 from lanes.errors import ActionRefused, UnknownItem, UnknownWorkload
 from lanes.ids import BatchId, ProposalId
 from lanes.money.budget import Budget, Period
 from lanes.money.overhead import EVERY, Overhead, OverheadKind
-from lanes.report.rollout import where_it_stands
+from lanes.report.rollout import describe_state
 from lanes.report.summary import lane_name, reason_name
 from lanes.rollouts.playbook import LONGEST_MINUTES, load, playbook_names
 from lanes.rollouts.replays import Generation
 from lanes.routing.split import Split
-from lanes.settling.listing import archived
-from lanes.settling.story import happenings, next_step, shared_context
+from lanes.settling.listing import explain_archived
+from lanes.settling.story import describe_shared_context, happenings, next_step
 from lanes.store.advice import proposals
-from lanes.store.database import OWN_PATIENCE, by_itself
+from lanes.store.database import OWN_PATIENCE, run_alone
 from lanes.store.doors import archives, emptying, items
 from lanes.store.money import budgets, overheads
 from lanes.store.replays import promotions
@@ -35,7 +35,7 @@ from lanes.store.rollouts import rollout_moves, rollouts
 from lanes.store.settling import decisions, story
 from lanes.store.workload import workloads
 from lanes.text import cell, remove_quotes
-from lanes.units import count, counted, dollars, usd
+from lanes.units import count, dollars, pluralize, usd
 from lanes.words import Lane, Signature
 from lanes.workload.form import LARGEST, Form, Line, SignedLine, Who, Why, of_workloads
 from lanes.workload.version import Version
@@ -65,7 +65,7 @@ class Done:
     left: bool = False
 
 
-def published(connection: Connection, workload: str) -> Version:
+def require_version(connection: Connection, workload: str) -> Version:
     """Return the version in force.
 
     Raises:
@@ -270,7 +270,7 @@ class AbortRollout(PersonAction):
 
     def perform(self, connection: Connection, now: datetime) -> Done:
         ended = rollout_moves.abort(connection, self.workload, who=self.who, why=self.why, now=now)
-        return Done(where_it_stands(ended))
+        return Done(describe_state(ended))
 
 
 class HoldRollout(PersonAction):
@@ -278,7 +278,7 @@ class HoldRollout(PersonAction):
 
     def perform(self, connection: Connection, now: datetime) -> Done:
         held = rollout_moves.hold(connection, self.workload, who=self.who, why=self.why, now=now)
-        return Done(where_it_stands(held))
+        return Done(describe_state(held))
 
 
 class PromoteRollout(PersonAction):
@@ -287,7 +287,7 @@ class PromoteRollout(PersonAction):
     def perform(self, connection: Connection, now: datetime) -> Done:
         signed = {"who": self.who, "why": self.why}
         return Done(
-            where_it_stands(rollout_moves.promote(connection, self.workload, **signed, now=now))
+            describe_state(rollout_moves.promote(connection, self.workload, **signed, now=now))
         )
 
 
@@ -306,7 +306,7 @@ class ExtendRollout(PersonAction):
         minutes = 60 * self.hours
         extended = rollout_moves.extend(connection, self.workload, minutes, **signed, now=now)
         until = f"; it has time until {extended.step_ends_at:%Y-%m-%d %H:%M} UTC"
-        return Done(f"{where_it_stands(extended)}{until}")
+        return Done(f"{describe_state(extended)}{until}")
 
 
 class DecideProposal(PersonAction):
@@ -340,12 +340,14 @@ class DecideProposal(PersonAction):
         if self.action == "decline":
             return Done(proposals.decline(*whose, by=by))
         base = load(self.playbook) if self.playbook else proposals.to_decide(*whose).playbook
-        playbook = edited(base, self.percents, self.hold_hours)
+        playbook = edit_playbook(base, self.percents, self.hold_hours)
         if self.action == "edit":
             return Done(proposals.edit(*whose, playbook, by=by))
         begun, worth = proposals.approve(*whose, playbook, by=by)
         saves = f"which saves {dollars(worth.saving_usd)} a month at the end"
-        said = f"proposal {number} is approved as rollout {begun.id}, {saves}; {where_it_stands(begun)}"
+        said = (
+            f"proposal {number} is approved as rollout {begun.id}, {saves}; {describe_state(begun)}"
+        )
         return Done(said, {"rollout": begun.id})
 
 
@@ -358,7 +360,7 @@ class ReplayAction(PersonAction):
     def perform(self, connection: Connection, now: datetime) -> Done:
         decide, said = REPLAY_DECISIONS[type(self)]
         of, changed = decide(connection, self.workload, self.generation, now=now)
-        said = said.format(n=counted(changed, "item"), name=of.name)
+        said = said.format(n=pluralize(changed, "item"), name=of.name)
         return Done(said, {**asdict(of), "changed": changed})
 
 
@@ -397,7 +399,7 @@ class Retry(PersonAction):
     def perform(self, connection: Connection, now: datetime) -> Done:
         retried = decisions.retry(connection, self.workload, self.keys or None, now=now)
         left = sorted(set(self.keys) - set(retried))
-        said = [f"{counted(len(retried), 'item')} will be tried again"]
+        said = [f"{pluralize(len(retried), 'item')} will be tried again"]
         for key in left:
             said.append(f'"{key}" is not a failed item: see `lanes explain {self.workload} {key}`')
         data = {"retried": retried, "not_failed": left}
@@ -415,7 +417,7 @@ class Cancel(ItemAction):
     """Withdraw an item. A batch that already holds it is billed; its answer is recorded and never shown."""
 
     def perform(self, connection: Connection, now: datetime) -> Done:
-        outcome = by_itself(connection, OWN_PATIENCE, items.cancel, self.workload, self.key)
+        outcome = run_alone(connection, OWN_PATIENCE, items.cancel, self.workload, self.key)
         match outcome:
             case "canceled":
                 done = {"key": self.key, "outcome": outcome}
@@ -423,7 +425,7 @@ class Cancel(ItemAction):
             case "settled":
                 raise ActionRefused(f"{self.workload} / {self.key} is settled; nothing was changed")
             case "archived":
-                raise ActionRefused(archived(self.workload, self.key))
+                raise ActionRefused(explain_archived(self.workload, self.key))
             case _:
                 raise UnknownItem(f'workload "{self.workload}" has no item "{self.key}"')
 
@@ -454,7 +456,7 @@ class Explain(ItemAction):
             f"# {cell(self.workload)} / {cell(self.key)}",
             f"**{found.item['state']}, {usd(found.item['cost_usd'])}.** {cell(then)}",
             table,
-            *(cell(each) for each in shared_context(found)),
+            *(cell(each) for each in describe_shared_context(found)),
         ]
         return Done(then, page="\n\n".join(page), key=f"lanes-explain-{self.workload}")
 
@@ -463,11 +465,11 @@ class PreviewAction(ItemAction):
     """Show what an item would ask and cost on each lane if it arrived now. Nothing is sent."""
 
     def perform(self, connection: Connection, now: datetime) -> Done:
-        from lanes.commands.preview import conditions, previewed
+        from lanes.commands.preview import conditions, preview_submission
 
-        version = published(connection, self.workload)
+        version = require_version(connection, self.workload)
         sent = items.submission(connection, self.workload, self.key)
-        told, _ = previewed(connection, version, conditions(connection, now), sent, now)
+        told, _ = preview_submission(connection, version, conditions(connection, now), sent, now)
         route, why = told.route, cell(told.route.explanation)
         said = f"It would go to {lane_name(route.lane)} ({reason_name(route.reason)})"
         table = "| Lane | Model | Input tokens | Output tokens | Price |\n|---|---|--:|--:|--:|"

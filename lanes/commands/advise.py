@@ -89,24 +89,24 @@ def as_data(advice: Advice) -> dict[str, Any]:
         "intervals": asdict(spread(advice)),
         "savings": None if saved is None else {**asdict(saved), "saved_usd": saved.saved_usd},
     }
-    return _written(data)
+    return _convert_to_json(data)
 
 
 def _plan(plan: Plan | None, advice: Advice) -> dict[str, Any] | None:
     if plan is None:
         return None
-    in_batch = advice.left_in_batch
+    in_batch = advice.value_left_in_batch
     left = None if in_batch is None else plan.value_left(in_batch)
     worked_out = {"paid_usd": plan.paid_usd, "expected_usd": plan.expected_usd, "value_left": left}
     return {**asdict(plan), **worked_out}
 
 
-def _written(value: Any) -> Any:
+def _convert_to_json(value: Any) -> Any:
     """Return a value as JSON has it: amounts as numbers, infinite ones as null."""
     if isinstance(value, dict):
-        return {name: _written(each) for name, each in value.items()}
+        return {name: _convert_to_json(each) for name, each in value.items()}
     if isinstance(value, list | tuple):
-        return [_written(each) for each in value]
+        return [_convert_to_json(each) for each in value]
     if isinstance(value, Decimal):
         return float(value)
     return None if isinstance(value, float) and not isfinite(value) else value
@@ -157,7 +157,7 @@ def proposals(
         who: Your name. The default: the user of this shell.
     """
     if do is None:
-        return _listed(workload, as_json)
+        return _list(workload, as_json)
     if number is None:
         raise running.WrongUsage(f"{do} which? Say its number; `lanes proposals` lists them")
     with running.transaction() as (connection, _):
@@ -179,7 +179,7 @@ def proposals(
     return code
 
 
-def _listed(workload: str | None, as_json: bool) -> int:
+def _list(workload: str | None, as_json: bool) -> int:
     with running.transaction() as (connection, now):
         if workload is not None:
             workloads.check_known(connection, workload)

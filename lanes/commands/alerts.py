@@ -69,7 +69,10 @@ def alerts(
         return _handle(do, number, until, why, as_json)
     with running.transaction() as (connection, now):
         states = tuple(IncidentState) if all else (IncidentState.OPEN,)
-        found, untold = incidents.listed(connection, states=states), slack_outbox.untold(connection)
+        found, untold = (
+            incidents.list_newest(connection, states=states),
+            slack_outbox.list_untold(connection),
+        )
     if test:
         _test(now, as_json)
     elif as_json:
@@ -119,7 +122,7 @@ def _table(found: Sequence[Incident], now: datetime) -> Table[Incident]:
 
 def _state(each: Incident) -> str:
     if each.resolved_at is None:
-        handled = f", {plain(each.handled, most=120)}" if each.handled else ""
+        handled = f", {plain(each.handling_summary, most=120)}" if each.handling_summary else ""
         return f"open {each.because}".rstrip() + handled
     return f"resolved after {seconds((each.resolved_at - each.opened_at).total_seconds())}"
 
@@ -183,4 +186,4 @@ class HandleIncident(PersonAction):
             raise ActionRefused(
                 f"no incident {self.incident} of {self.workload} is open: `lanes alerts` lists those that are"
             )
-        return Done(f"incident {self.incident} is {handled.handled}", {"until": until})
+        return Done(f"incident {self.incident} is {handled.handling_summary}", {"until": until})

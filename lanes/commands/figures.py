@@ -17,7 +17,7 @@ from lanes.errors import SetupError
 from lanes.promises.decisions import GUARDS, HOUR
 from lanes.promises.incident import EVERYBODY
 from lanes.report.table import Table, figure, label
-from lanes.routing.mix import MixPart, changed, sentence
+from lanes.routing.mix import MixPart, compute_change, sentence
 from lanes.settings import Settings
 from lanes.stand.runs_with import runs_with
 from lanes.stand.whereabouts import find_checkout, find_home
@@ -29,7 +29,7 @@ from lanes.store.routing import mix
 from lanes.store.routing.mix import RoutingChange
 from lanes.store.workload import workloads
 from lanes.text import plain
-from lanes.units import MISSING, clock, counted
+from lanes.units import MISSING, clock, pluralize
 from lanes.words import Reason
 
 LONGEST = timedelta(days=36_500)
@@ -63,7 +63,7 @@ def why(workload: str | None = None, *, since: str = "1d", as_json: AsJson = Fal
         meanwhile = mix.changes(ask, workload, since=began - HOUR, until=now)
     told, parts = list[dict[str, object]](), list[MixPart]()
     for name, (before, counts) in routed.items():
-        found = changed(counts)
+        found = compute_change(counts)
         own = [each for each in meanwhile if each.workload in (name, EVERYBODY)]
         said = sentence(name, found, lambda reason, own=own: _behind(reason, own))
         told.append({"workload": name, "said": said, "compared_with": before})
@@ -129,15 +129,15 @@ def figures(
         with Progress(console=Console(stderr=True), transient=True) as shown:
             task = shown.add_task("rebuilding", total=None)
 
-            def told(done: Rebuilt, whole: int) -> None:
+            def show_day(done: Rebuilt, whole: int) -> None:
                 shown.update(task, description=f"{done.day:%Y-%m-%d}", total=whole, advance=1)
 
-            days = folding.rebuild(pool, since=first, until=last, told=told)
+            days = folding.rebuild(pool, since=first, until=last, told=show_day)
     facts = sum(each.facts for each in days)
     said = "there are no facts in that period"
     if days:
         period = f"{days[0].day:%Y-%m-%d} to {days[-1].day:%Y-%m-%d}"
-        said = f"{counted(len(days), 'day')} rebuilt from {counted(facts, 'fact')}: {period}"
+        said = f"{pluralize(len(days), 'day')} rebuilt from {pluralize(facts, 'fact')}: {period}"
     running.tell(said, {"days": [asdict(each) for each in days], "facts": facts}, as_json=as_json)
 
 

@@ -47,7 +47,7 @@ from lanes.store.realtime import load as lane_load
 from lanes.store.routing import traffic, turnarounds
 from lanes.store.workload import accounts, workloads
 from lanes.text import plain
-from lanes.units import MISSING, count, counted, seconds, share, usd
+from lanes.units import MISSING, count, pluralize, seconds, share, usd
 from lanes.words import Lane
 from lanes.workload.definition import differences
 from lanes.workload.version import Version
@@ -79,8 +79,8 @@ def try_definition(
         with pool.begin() as connection:
             version, splits = workloads.current(connection, name), workloads.splits(connection)
             now = clock(connection)
-            known = turnarounds.cached_laws(connection, now=now)
-            shares = sharing.cached(connection, now=now)
+            known = turnarounds.read_cached(connection, now=now)
+            shares = sharing.read_cached(connection, now=now)
         if version is None:
             raise UnknownWorkload(
                 f'workload "{name}" has no published version, and so no traffic; try a file: '
@@ -94,7 +94,7 @@ def try_definition(
         deepest = max(contexts, key=lambda of: of.depth)
         try:
             with running.counting(f"Trying {name}", "items decided") as counted_so_far:
-                came = traffic.received_since(
+                came = traffic.stream_received(
                     pool, name, since=began_at, most=most, read=read, context=deepest
                 )
                 for seen in came:
@@ -105,7 +105,7 @@ def try_definition(
         except LookupError as error:
             raise SetupError(f'workload "{name}" cannot be priced: {error}') from error
     if not trial.items:
-        gone = f"; {counted(unread, 'item')} of it say nothing any more" if unread else ""
+        gone = f"; {pluralize(unread, 'item')} of it say nothing any more" if unread else ""
         came_since = f"{began_at:%Y-%m-%d %H:%M} UTC"
         raise WrongUsage(f'nothing of workload "{name}" came since {came_since}{gone}')
     notes = _notes(trial, unread, cut=trial.items >= most)
@@ -128,23 +128,24 @@ def _notes(trial: Trial, unread: int, *, cut: bool) -> list[str]:
     if "split_percent" in changed:
         told.append(SPLIT_STAYS)
     if cut:
-        newest = counted(trial.items, "item")
+        newest = pluralize(trial.items, "item")
         told.append(f"only the newest {newest} of the period; --most takes more")
     if unread:
-        told.append(f"{counted(unread, 'item')} left out: what they said was erased")
+        told.append(f"{pluralize(unread, 'item')} left out: what they said was erased")
     for name, side in (("in force", trial.before), ("with the file", trial.after)):
         if side.first_fault is not None:
-            on, first = counted(side.faults, "item"), plain(side.first_fault, most=300)
+            on, first = pluralize(side.faults, "item"), plain(side.first_fault, most=300)
             told.append(f"{name}, a rule failed on {on}, first on {first}")
     return told
 
 
 def _moves(trial: Trial, span: timedelta) -> Table[tuple[tuple[Place, Place], int]]:
     hours = round(span.total_seconds() / 3600)
-    over = counted(hours // 24, "day") if hours >= 48 else counted(hours, "hour")
+    over = pluralize(hours // 24, "day") if hours >= 48 else pluralize(hours, "hour")
     title = (
-        f"{counted(trial.items, 'item')} of {plain(trial.in_force.workload)} in {over}: {counted(trial.moved, 'item')} "
-        f"({share(trial.moved / trial.items)}) would move from version {trial.in_force.number}"
+        f"{pluralize(trial.items, 'item')} of {plain(trial.in_force.workload)} in {over}: "
+        f"{pluralize(trial.moved_items, 'item')} "
+        f"({share(trial.moved_items / trial.items)}) would move from version {trial.in_force.number}"
     )
     return Table(
         title,
@@ -159,7 +160,7 @@ def _moves(trial: Trial, span: timedelta) -> Table[tuple[tuple[Place, Place], in
 def _sides(trial: Trial) -> Table[tuple[str, Callable[[TrialSide], str]]]:
     rows: list[tuple[str, Callable[[TrialSide], str]]] = [
         ("Cost as routed, estimated", lambda of: usd(of.usd)),
-        (f"Expected late, of {counted(trial.due, 'item')} due", lambda of: f"{of.late:,.1f}"),
+        (f"Expected late, of {pluralize(trial.due, 'item')} due", lambda of: f"{of.late:,.1f}"),
         ("Items on which a rule failed", lambda of: count(of.faults)),
     ]
     return Table(
@@ -190,7 +191,7 @@ def _trial_data(
         "since": since,
         "until": until,
         "items": trial.items,
-        "moved": trial.moved,
+        "moved": trial.moved_items,
         "due": trial.due,
         "left_out": unread,
         "differences": [each.as_data() for each in changed],
@@ -278,8 +279,8 @@ def dry_run(
     Args:
         with_: A changed definition (YAML), tried on the items that came since --since.
     """
-    of_lines = _given({f"--{n.replace('_', '-')}": v for n, v in asdict(columns).items()})
-    of_traffic = _given({"--since": since, "--most": most})
+    of_lines = _format_given({f"--{n.replace('_', '-')}": v for n, v in asdict(columns).items()})
+    of_traffic = _format_given({"--since": since, "--most": most})
     if with_ is not None and file is None:
         if of_lines:
             said = "that is about the lines of a file, and --with looks at what came"
@@ -295,7 +296,7 @@ def dry_run(
     return _look(file, workload, columns, routes, as_json, Due())
 
 
-def _given(options: Mapping[str, object]) -> str:
+def _format_given(options: Mapping[str, object]) -> str:
     """Return the names of the options that were given."""
     return ", ".join(name for name, value in options.items() if value is not None)
 
@@ -311,7 +312,7 @@ def _look(file: Path, workload: str, layout: Layout, show: Show, as_json: bool, 
                 turnarounds.prospects(connection, now=now),
                 budgets.statuses(connection, [workload], now=now),
                 lane_load.snapshot(connection, accounts.of_workload(connection, workload), now=now),
-                sharing.cached(connection, now=now),
+                sharing.read_cached(connection, now=now),
             )
             kept = overheads.of_each(asking.through(connection), [workload], now=now)[workload]
         if version is None:
@@ -333,11 +334,11 @@ def _look(file: Path, workload: str, layout: Layout, show: Show, as_json: bool, 
             console = running.screen(110, highlight=False)
             console.print(show(found, zone))
             if show is costs:
-                console.print(f"K{kept.said[1:]}.")
+                console.print(f"K{kept.sentence[1:]}.")
         for each in found.bad[:SHOWN]:
             print(f"{each.place}: {each.reason}: {each.detail}", file=sys.stderr)
         if len(found.bad) > SHOWN:
-            print(f"and {counted(len(found.bad) - SHOWN, 'line')} more", file=sys.stderr)
+            print(f"and {pluralize(len(found.bad) - SHOWN, 'line')} more", file=sys.stderr)
     if not found.items and not found.bad:
         raise WrongUsage(f'"{file}" has no items')
     return 1 if found.bad else 0
@@ -389,13 +390,13 @@ def costs(found: Forecast, zone: ZoneInfo) -> RenderableType:
 
     # None: as routed now
     table = Table[FilePlan | None](
-        f"{_whose(found)}: estimates in USD",
+        f"{_describe_items(found)}: estimates in USD",
         [*found.plans, None],
         label("", lambda plan: "As routed now" if plan is None else _name(plan)),
         figure("Calls", "to the provider", lambda plan: count(plan.calls) if plan else ""),
         figure("Cost", "at the current pack sizes and cache hits", lambda of: usd(_usd(of, found))),
         figure("Per 1,000", "items", per_thousand),
-        phrase(done, meaning, lambda plan: _done(plan, zone) if plan else ""),
+        phrase(done, meaning, lambda plan: _describe_end(plan, zone) if plan else ""),
     )
     legend = f"{table.legend} As routed now: with the authoritative pass where one is due."
     notes = (Text(each, "yellow") for each in found.notes)
@@ -411,7 +412,7 @@ def routes(found: Forecast, zone: ZoneInfo) -> RenderableType:
         return f"{one.place}: {one.explanation}" if one else MISSING
 
     table = Table(
-        f"{_whose(found)}, if they arrived now",
+        f"{_describe_items(found)}, if they arrived now",
         sorted(ways, key=lambda way: -ways[way]),
         label("Lane", lambda way: lane_name(way[0])),
         label("Reason", lambda way: reason_name(way[1])),
@@ -422,8 +423,8 @@ def routes(found: Forecast, zone: ZoneInfo) -> RenderableType:
     return in_terminal(table, below=table.legend)
 
 
-def _whose(found: Forecast) -> str:
-    return f"{counted(found.items, 'item')} of {plain(found.workload)}, version {found.version}"
+def _describe_items(found: Forecast) -> str:
+    return f"{pluralize(found.items, 'item')} of {plain(found.workload)}, version {found.version}"
 
 
 def _usd(plan: FilePlan | None, found: Forecast) -> Decimal:
@@ -435,7 +436,7 @@ def _name(plan: FilePlan) -> str:
     return f"{name}, each alone" if plan.pack == 1 else f"{name}, {plan.pack} a call"
 
 
-def _done(plan: FilePlan, zone: ZoneInfo) -> str:
+def _describe_end(plan: FilePlan, zone: ZoneInfo) -> str:
     """Return when the items of a plan are answered, or with which probability by the due time."""
     if plan.lane is Lane.REALTIME:
         return MISSING if plan.takes_s is None else f"takes about {seconds(plan.takes_s)}"

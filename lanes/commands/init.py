@@ -14,7 +14,7 @@ from lanes.doors.filedoor import Layout, count_lines, read_rows
 from lanes.errors import SpecInvalid
 from lanes.stand.progress import Console
 from lanes.text import plain
-from lanes.units import counted
+from lanes.units import pluralize
 from lanes.workload.version import NAME
 
 SHOWN = 5  # bad lines
@@ -55,9 +55,9 @@ def init(
     try:
         if from_ is not None:
             with Console(stderr=True).status(f"Looking at {escape(from_.name)}"):
-                sample = _looked_at(from_, Layout(field=field, label=label, key=key))
+                sample = _read_sample(from_, Layout(field=field, label=label, key=key))
             proposal = propose(sample, field=field, label=label, key=key)
-            draft = _drafted(name, sample, proposal, from_)
+            draft = _draft(name, sample, proposal, from_)
             seen = describe_guesses(sample, proposal, lines=count_lines(from_))
     except ValueError as error:
         raise WrongUsage(error) from error
@@ -77,7 +77,7 @@ def init(
         print(f"  {typed}\n      {what}")
 
 
-def _looked_at(file: Path, layout: Layout) -> Sample:
+def _read_sample(file: Path, layout: Layout) -> Sample:
     """Return a sample of the file. ValueError where it is none that the file door reads."""
     check_file(file)
     is_csv = file.suffix.lower() == ".csv"
@@ -97,7 +97,7 @@ def _looked_at(file: Path, layout: Layout) -> Sample:
         )
     _check_columns(file, sample, layout)
     if sample.bad:
-        bad = counted(len(sample.bad), "line")
+        bad = pluralize(len(sample.bad), "line")
         print(f"{bad} cannot be read, and `lanes submit` will refuse them:", file=sys.stderr)
         for number, why in sample.bad[:SHOWN]:
             print(f"  {file.name}:{number}: {why}", file=sys.stderr)
@@ -125,7 +125,7 @@ def _check_separator(file: Path) -> None:
         raise ValueError(f"{said}: save it with commas, as CSV (UTF-8)")
 
 
-def _drafted(name: str, sample: Sample, proposal: Proposal, file: Path) -> Draft:
+def _draft(name: str, sample: Sample, proposal: Proposal, file: Path) -> Draft:
     """Return the draft. ValueError where no definition can be made of what the columns hold."""
     try:
         return from_columns(name, sample, proposal, file=file.name)

@@ -30,7 +30,7 @@ from lanes.report import job as report
 from lanes.report.listing import Jsonl
 from lanes.report.table import Table, figure, label
 from lanes.settling.listing import JobStatus, ListingQuery
-from lanes.settling.story import happenings, next_step, shared_context
+from lanes.settling.story import describe_shared_context, happenings, next_step
 from lanes.settling.trace import Span, tree
 from lanes.stand.progress import Console
 from lanes.store.database import clock
@@ -39,7 +39,7 @@ from lanes.store.doors.items import admit_file
 from lanes.store.settling import jobs as job_store
 from lanes.store.settling import story, traces
 from lanes.text import plain
-from lanes.units import counted, seconds, usd
+from lanes.units import pluralize, seconds, usd
 from lanes.workload.form import SignedLine
 
 SHOWN = 20  # bad lines
@@ -78,7 +78,7 @@ def submit(
                 lines = read_lines(file, workload, columns, now=now)
                 sent = (each.submission for each in lines if isinstance(each, FileLine))
                 job_store.check_budget(connection, order, workload, sent, now=now)
-            name, outcomes, bad = _admitted(pool, file, workload, columns, order, now)
+            name, outcomes, bad = _admit(pool, file, workload, columns, order, now)
         except ValueError as error:
             raise WrongUsage(error) from error
     if as_json:
@@ -94,7 +94,7 @@ def submit(
     return 1 if bad else 0
 
 
-def _admitted(
+def _admit(
     pool: Engine, file: Path, workload: str, layout: Layout, job: JobOrder, now: datetime
 ) -> tuple[str, Counter[str], list[Refusal]]:
     name, outcomes = job.name, Counter[str]()
@@ -127,7 +127,7 @@ def explain(workload: str, key: str, *, trace: bool = False, as_json: AsJson = F
     if trace:
         _print_trace(f"{workload} / {plain(key)}", spans, as_json=as_json)
         return
-    told, then, shared = happenings(found), next_step(found, now), shared_context(found)
+    told, then, shared = happenings(found), next_step(found, now), describe_shared_context(found)
     if as_json:
         happened = [asdict(each) for each in told]
         running.print_json(
@@ -254,7 +254,7 @@ class JobAction(PersonAction):
         found = job_store.status(connection, self.job, now=now) if doing else found
         said = report.headline(found)
         if self.action == "retry":
-            said = f"{counted(changed, 'item')} will be tried again. {said}"
+            said = f"{pluralize(changed, 'item')} will be tried again. {said}"
         left = self.action == "cancel" and changed > 0
         page = report.render(found, now)
         return Done(said, asdict(found), page, report.key(found), left=left)
@@ -268,7 +268,7 @@ def jobs(*, as_json: AsJson = False) -> None:
     if as_json:
         running.print_json([asdict(each) for each in found])
     else:
-        running.print_table(report.listed(found, now), width=140)
+        running.print_table(report.build_table(found, now), width=140)
 
 
 @command
@@ -303,7 +303,7 @@ def job(
             asked = {"job": name, "action": "cancel" if cancel else "retry"}
             return running.perform(JobAction, found.workload, why, as_json, **asked)
         if follow:
-            found, now = _followed(pool, found, now)
+            found, now = _follow(pool, found, now)
         if results is not None:
             _write(pool, found, results)
     told = "\n".join([f"{report.headline(found)}.", *report.outlook(found, now)])
@@ -317,15 +317,15 @@ def _look(pool: Engine, name: str) -> tuple[JobStatus, datetime]:
         return job_store.status(connection, name, now=now), now
 
 
-def _followed(pool: Engine, found: JobStatus, now: datetime) -> tuple[JobStatus, datetime]:
+def _follow(pool: Engine, found: JobStatus, now: datetime) -> tuple[JobStatus, datetime]:
     """Show how far the job is until it is done, or until Ctrl-C, and return how it stood last."""
     with suppress(KeyboardInterrupt), onlooker() as shown:
         while True:
             total = max(found.received, (found.sent or 0) - (found.refused or 0))
             if found.answered:
-                shown.counts("answered", found.answered + found.over, total)
-            shown.counts(plain(found.job, most=30), found.over, total)
-            shown.waits(" ".join(report.outlook(found, now)))
+                shown.show_count("answered", found.answered + found.over, total)
+            shown.show_count(plain(found.job, most=30), found.over, total)
+            shown.show_wait(" ".join(report.outlook(found, now)))
             if found.is_done:
                 break
             time.sleep(POLL_S)

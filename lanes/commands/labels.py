@@ -16,7 +16,7 @@ from pydantic import Field
 from sqlalchemy import Connection, Engine
 
 from lanes.commands import running
-from lanes.commands.actions import Done, PersonAction, published
+from lanes.commands.actions import Done, PersonAction, require_version
 from lanes.commands.options import NONE_GIVEN, AsJson, Columns, Why
 from lanes.doors.filedoor import Layout, line_weight, read_lines
 from lanes.doors.item import Refusal
@@ -32,11 +32,11 @@ from lanes.store.workload import golden as golden_sets
 from lanes.store.workload import workloads
 from lanes.store.workload.golden import GoldenLine
 from lanes.text import cell, code, in_json, plain
-from lanes.units import counted
+from lanes.units import pluralize
 from lanes.words import Signature
 from lanes.workload.form import Line
 from lanes.workload.golden import label_check, label_faults
-from lanes.workload.schemas import closed_fields
+from lanes.workload.schemas import list_closed_fields
 from lanes.workload.version import Spec, Version
 
 CHUNK = 500  # lines of a file that are added in one statement
@@ -138,7 +138,7 @@ def _remove(keys: tuple[str, ...], workload: str, as_json: bool) -> int:
     with running.transaction() as (connection, now):
         removed = golden_sets.remove(connection, workload, keys, now=now)
     missing = [each for each in keys if each not in removed]
-    said = f"{workload}: {counted(len(removed), 'golden item')} removed"
+    said = f"{workload}: {pluralize(len(removed), 'golden item')} removed"
     running.tell(said, {"removed": removed, "missing": missing}, as_json=as_json)
     for each in missing:
         print(f'"{each}" is not in the golden set', file=sys.stderr)
@@ -148,14 +148,14 @@ def _remove(keys: tuple[str, ...], workload: str, as_json: bool) -> int:
 def _list(workload: str, as_json: bool) -> int:
     with running.transaction() as (connection, _):
         workloads.check_known(connection, workload)
-        found = golden_sets.listed(connection, workload)
+        found = golden_sets.list_items(connection, workload)
         runs = golden_sets.runs(connection, workload, most=MOST_RUNS)
     if as_json:
         told = [asdict(each) | {"sentence": each.sentence} for each in runs]
         running.print_json({"items": [asdict(each) for each in found], "runs": told})
         return 0
     table = Table(
-        f"Golden set of {workload}: {counted(len(found), 'item')}",
+        f"Golden set of {workload}: {pluralize(len(found), 'item')}",
         found,
         label("Key", lambda of: of.key),
         label("Expected", lambda of: plain(json.dumps(of.expected, ensure_ascii=False), most=80)),
@@ -193,7 +193,7 @@ def review(
         raise running.WrongUsage(f"most: it is a number from 1 to {decisions.REVIEWED_AMONG:,}")
     with running.database() as pool:
         with pool.begin() as connection:
-            version = published(connection, workload)
+            version = require_version(connection, workload)
             found = decisions.review_queue(connection, version, now=clock(connection), most=most)
         if as_json:
             hidden = {"id"} if answers else {"id", "answer"}
@@ -225,7 +225,7 @@ def read_key() -> str:
 
 def _label_all(pool: Engine, of: Version, found: Sequence[ReviewedItem], answers: bool) -> None:
     """Show each item and save its label, until the queue ends or the person quits."""
-    closed = closed_fields(of.spec.output_schema, of.spec.compare_fields)
+    closed = list_closed_fields(of.spec.output_schema, of.spec.compare_fields)
     fields = {name: values for name, values in closed.items() if len(values) <= len(KEYS)}
     if not fields:
         raise running.WrongUsage(
@@ -240,7 +240,7 @@ def _label_all(pool: Engine, of: Version, found: Sequence[ReviewedItem], answers
         print(in_json(json.dumps(item.payload, indent=2, ensure_ascii=False)))
         if answers:
             print(f"answered: {in_json(json.dumps(item.answer, ensure_ascii=False))}")
-        said = _asked(fields)
+        said = _ask_label(fields)
         if said == QUIT:
             break
         if said == UNDO:
@@ -257,10 +257,10 @@ def _label_all(pool: Engine, of: Version, found: Sequence[ReviewedItem], answers
             else:
                 print(f"{plain(item.key)}: the label is refused as {given[item.key]}")
         at += 1
-    print(f"{len(labeled)} of {counted(len(found), 'item')} labeled")
+    print(f"{len(labeled)} of {pluralize(len(found), 'item')} labeled")
 
 
-def _asked(fields: Mapping[str, Sequence[Any]]) -> dict[str, Any] | str:
+def _ask_label(fields: Mapping[str, Sequence[Any]]) -> dict[str, Any] | str:
     """Return the label of each field, or the key that does something else."""
     chosen: dict[str, Any] = {}
     for field, values in fields.items():
@@ -283,7 +283,7 @@ class LabelItem(PersonAction):
     """The right value of each field, as JSON, for example {"category": "refund_request"}."""
 
     def perform(self, connection: Connection, now: datetime) -> Done:
-        version = published(connection, self.workload)
+        version = require_version(connection, self.workload)
         said, schema = "nothing was labeled", version.spec.output_schema
         for fault in label_faults(self.expected, schema, label_check(schema)):
             raise ActionRefused(f"expected: {fault}")
@@ -300,17 +300,17 @@ class LabelItem(PersonAction):
         table = in_markdown(_table(self.workload, found), most=decisions.LABELS_A_DAY)
         values = (
             f"- {code(field)}: {', '.join(code(in_json(json.dumps(each))) for each in known)}"
-            for field, known in closed_fields(schema).items()
+            for field, known in list_closed_fields(schema).items()
         )
         page = "\n".join((f"# Review queue of {cell(self.workload)}", "", table, "", *values, ""))
         page += f"\n`lanes review {self.workload}` shows their inputs."
-        said = f"{said}; {counted(len(found), 'item')} left to review today"
+        said = f"{said}; {pluralize(len(found), 'item')} left to review today"
         return Done(said, page=page, key=f"lanes-review-{self.workload}")
 
 
 def _table(workload: str, found: Sequence[ReviewedItem]) -> Table[ReviewedItem]:
     return Table(
-        f"Review queue of {workload}: {counted(len(found), 'item')}",
+        f"Review queue of {workload}: {pluralize(len(found), 'item')}",
         found,
         label("Key", lambda of: plain(of.key)),
         label("Why", lambda of: ", ".join(of.why)),

@@ -23,7 +23,7 @@ from lanes.store.database import clock
 from lanes.store.rollouts import plans
 from lanes.store.workload import candidates
 from lanes.text import plain
-from lanes.units import counted, dollars, rate, seconds, share
+from lanes.units import dollars, pluralize, rate, seconds, share
 from lanes.words import Lane
 from lanes.workload.definition import Comparison
 from lanes.workload.definition_file import NamedSpec
@@ -88,7 +88,7 @@ def _show(of: RolloutPlan, refusal: str | None) -> None:
 
 def _traffic(of: RolloutPlan) -> str:
     known, moves_version = of.traffic, of.playbook.direction is Direction.VERSION
-    seen = f"{counted(known.items, 'item')} in {seconds(known.days * DAY_S)}"
+    seen = f"{pluralize(known.items, 'item')} in {seconds(known.days * DAY_S)}"
     if known.a_day is None:
         return (
             f"{'There were' if moves_version else 'The split decided the lane of'} {seen}: too few to say what comes. It takes "
@@ -106,21 +106,21 @@ def _notes(of: RolloutPlan) -> Iterator[str]:
             yield f"Before: {each.gate.measure} {each.verdict.value}, {plain(each.explanation, most=300)}."
         if wanted := of.playbook.before and of.playbook.before.batches:
             home = of.before.batches - of.before.late
-            yield f"Before: {home} of the newest {counted(wanted, 'batch')} came back in time with every result."
+            yield f"Before: {home} of the newest {pluralize(wanted, 'batch')} came back in time with every result."
     if (shadows := of.playbook.shadows) is not None:
         cost = f"at most {dollars(shadows.budget_usd)}"
         yield f"Shadows: {share(shadows.share)} of the items go down the other lane too, for {cost}."
     if of.first:
         yield f"The steps before step {of.first + 1} are skipped: the share is past them."
-    if of.owed is not None:
-        yield f"Nothing moves until step {of.owed + 1}, which asks for approval, is approved."
+    if of.owed_step is not None:
+        yield f"Nothing moves until step {of.owed_step + 1}, which asks for approval, is approved."
     for measure in dict.fromkeys(each.gate.measure for at in of.steps for each in at.gates):
-        if (part := of.traffic.sampled(measure)) < 1:
+        if (part := of.traffic.estimate_sample_share(measure)) < 1:
             yield f"{measure}: {share(part)} of the items are samples of it."
     for at in of.steps:
         for each in at.gates:
             if each.gate.worse_by is not None:
-                known = of.traffic.known(each.gate.measure)
+                known = of.traffic.find_measurement(each.gate.measure)
                 giving = of.playbook.direction.giving
                 usual = f"{share(each.usual)} wrong samples of {giving}, as {'lately' if known else 'assumed'}"
                 yield f"Step {at.number + 1} compares {each.gate.measure} with {usual}."
@@ -128,14 +128,14 @@ def _notes(of: RolloutPlan) -> Iterator[str]:
         if slow and at.days is not None:
             can = f"can pass in {seconds(at.days * DAY_S)} only if less is wrong than at half"
             yield f"Step {at.number + 1}: {' and '.join(slow)} {can}."
-    if of.takes is not None and isfinite(of.takes):
-        whole = seconds(of.takes * DAY_S)
+    if of.days_to_pass is not None and isfinite(of.days_to_pass):
+        whole = seconds(of.days_to_pass * DAY_S)
         yield f"At half of every limit it takes {whole}; approvals, and batches on their way, take longer."
 
 
 def _passes_late(of: PlannedGate) -> bool:
     """Return whether the gate can pass in its time, but not at half of what it tolerates."""
-    takes = of.takes(of.needed)
+    takes = of.estimate_days(of.needed_samples)
     if of.gate.dry_run or not of.is_reachable or takes is None:
         return False
     return of.days is not None and takes > of.days
@@ -149,8 +149,11 @@ def _data(of: RolloutPlan, refusal: str | None) -> dict[str, Any]:
         return {
             **each.gate.model_dump(mode="json", exclude_none=True),
             "samples_a_day": each.a_day,
-            "if_clean": {"samples": each.fewest, "days": _finite(each.takes(each.fewest))},
-            "at_half": {"samples": each.needed, "days": _finite(each.takes(each.needed))},
+            "if_clean": {"samples": each.fewest, "days": _finite(each.estimate_days(each.fewest))},
+            "at_half": {
+                "samples": each.needed_samples,
+                "days": _finite(each.estimate_days(each.needed_samples)),
+            },
             "usual_wrong_share": each.usual if each.gate.worse_by is not None else None,
             "loss_wrong_share": each.loss,
             "power": each.power,
@@ -170,7 +173,7 @@ def _data(of: RolloutPlan, refusal: str | None) -> dict[str, Any]:
         "items_a_day": of.traffic.a_day,
         **costs(of.basis_points / 100),
         "first_step": None if of.first is None else of.first + 1,
-        "approval_owed_of": None if of.owed is None else of.owed + 1,
+        "approval_owed_of": None if of.owed_step is None else of.owed_step + 1,
         "before": _before(of.before),
         "steps": [
             {
@@ -180,12 +183,12 @@ def _data(of: RolloutPlan, refusal: str | None) -> dict[str, Any]:
                 **costs(at.step.percent),
                 "hold": at.step.hold.model_dump(),
                 "approval": at.step.approval,
-                "takes_days": _finite(at.takes),
+                "takes_days": _finite(at.days_to_pass),
                 "gates": [gate(each) for each in at.gates],
             }
             for at in of.steps
         ],
-        "takes_days": _finite(of.takes),
+        "takes_days": _finite(of.days_to_pass),
         "refused": refusal,
     }
 
@@ -226,7 +229,7 @@ def require_canary(pool: Engine, canary: str, wanted: NamedSpec, found: Comparis
         raise ActionRefused(refusal)
 
 
-def _named(playbook: str) -> tuple[str, str]:
+def _locate_playbook(playbook: str) -> tuple[str, str]:
     """Return the name of a playbook, and the path of one that is not among the shipped ones."""
     path = Path(playbook)
     is_path = path.suffix in {".yaml", ".yml"}
@@ -239,7 +242,7 @@ def begin_canary(pool: Engine, canary: str, name: str) -> dict[str, Any]:
         candidate = candidates.find(connection, name)
     if candidate is None:
         raise ActionRefused(f'the candidate of workload "{name}" was replaced meanwhile: try again')
-    playbook, path = _named(canary)
+    playbook, path = _locate_playbook(canary)
     order = {"workload": name, "playbook": playbook, "file": path, "version": str(candidate.number)}
     why = f"canary of version {candidate.number}"
     run, page = reaching.ask_for(runs.migrate(**order, who=getpass.getuser(), why=why))

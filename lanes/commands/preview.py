@@ -27,7 +27,7 @@ from lanes.packing import history_chars
 from lanes.provider.requests import Question, parameters
 from lanes.report.summary import lane_name, reason_name
 from lanes.report.table import Table, label
-from lanes.routing.forecast import LaneConditions, arrived
+from lanes.routing.forecast import LaneConditions, build_arrived_item
 from lanes.routing.route import ArrivedItem, Route, decide
 from lanes.routing.split import BUCKETS, Split, Splits
 from lanes.store.doors import full_data, items
@@ -35,7 +35,7 @@ from lanes.store.money import sharing
 from lanes.store.routing import turnarounds
 from lanes.store.workload import workloads
 from lanes.text import plain
-from lanes.units import count, counted, usd
+from lanes.units import count, pluralize, usd
 from lanes.words import Lane, Reason
 from lanes.workload import definition_file as workload_file
 from lanes.workload.context import CUT, ContextPart, ContextTag, part_chars
@@ -121,7 +121,7 @@ def preview_item(
         ),
     ]
     if history:
-        seen = counted(len(history), "earlier item")
+        seen = pluralize(len(history), "earlier item")
         notes.append(f"a batch also sees {seen} of its entity, which its estimates count")
     for of, part in zip(
         version.spec.context.reference,
@@ -197,7 +197,7 @@ def preview(
             raise SetupError(f"{plain(item)}: {refusal}") from refusal
         except ValueError as error:
             raise WrongUsage(error) from error
-        told, payload = previewed(connection, version, lanes, sent, now)
+        told, payload = preview_submission(connection, version, lanes, sent, now)
     if as_json:
         running.print_json(_data(version, found, payload, told))
     else:
@@ -209,7 +209,7 @@ def conditions(connection: Connection, now: datetime) -> LaneConditions:
     return LaneConditions(
         workloads.splits(connection),
         turnarounds.prospects(connection, now=now),
-        sharing=sharing.cached(connection, now=now),
+        sharing=sharing.read_cached(connection, now=now),
     )
 
 
@@ -259,7 +259,7 @@ def _item(file: Path, workload: str, layout: Layout, line: int | None, now: date
     raise WrongUsage(f'"{file.name}" has no item{which}')
 
 
-def previewed(
+def preview_submission(
     connection: Connection, version: Version, lanes: LaneConditions, sent: Submission, now: datetime
 ) -> tuple[ItemPreview, dict[str, Any]]:
     """Return what the item would ask and cost, and its payload as the database would hold it.
@@ -276,7 +276,7 @@ def previewed(
     try:
         rows = full_data.load(connection, version, keyed).get("", ())
         told = preview_item(
-            arrived(replace(sent, payload=payload), now),
+            build_arrived_item(replace(sent, payload=payload), now),
             version,
             lanes,
             keyed=sent.key is not None,

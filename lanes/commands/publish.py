@@ -31,11 +31,11 @@ from lanes.store.routing import traffic
 from lanes.store.workload import candidates, workloads
 from lanes.store.workload import golden as golden_sets
 from lanes.text import plain
-from lanes.units import counted
+from lanes.units import pluralize
 from lanes.words import GoldenState
 from lanes.workload import definition as definitions
 from lanes.workload.definition import BlockState, Comparison, Edit, EditOutcome
-from lanes.workload.definition_file import NamedSpec, written
+from lanes.workload.definition_file import NamedSpec, render_definition
 from lanes.workload.golden import GoldenRun
 from lanes.workload.version import NAME, Spec, Version
 
@@ -97,15 +97,18 @@ def publish(
         newest, unfit = _golden(pool, wanted, found, golden=golden, golden_set=golden_set)
         if not as_json:
             console = running.screen(140, highlight=False, soft_wrap=True)
-            console.print(*_shown(wanted, found, stands), *_tried_before(wanted, newest), sep="\n")
+            console.print(
+                *_describe_changes(wanted, found, stands),
+                *_describe_golden_runs(wanted, newest),
+                sep="\n",
+            )
         if canary is not None:
             require_canary(pool, canary, wanted, found)
         else:
-            unfit += _taken_back(pool, wanted)
-        faults = [] if found.nothing_differs else _tried(pool, wanted, found) + unfit
+            unfit += _check_taken_back(pool, wanted)
         with pool.begin() as connection:
             unfit += full_data.check(connection, wanted.spec.context)
-        faults = [] if found.nothing_differs else _tried(pool, wanted, found) + unfit
+        faults = [] if found.nothing_differs else _try_on_items(pool, wanted, found) + unfit
         outcome = _refusal(found, faults, yes=yes, force=force, as_json=as_json)
         if golden_set is not None and outcome == NOTHING_DIFFERS:
             print(f"{golden_set} was not added: `lanes golden add` does that", file=sys.stderr)
@@ -151,7 +154,7 @@ def _golden(
     with pool.connect() as connection:  # rolled back: a person has not agreed yet
         if golden_set is not None:
             told += refusals(add_file(connection, golden_set, name, Layout(), spec))
-        if golden is not None and not golden_sets.listed(connection, name):
+        if golden is not None and not golden_sets.list_items(connection, name):
             add = f"`lanes golden add FILE --workload {name}` or --golden-set makes one"
             raise running.WrongUsage(f'--golden: workload "{name}" has no golden set; {add}')
         changed = {each.field.partition(".")[0] for each in found.changed}
@@ -160,13 +163,13 @@ def _golden(
         return golden_sets.runs(connection, name), told
 
 
-def _taken_back(pool: Engine, wanted: NamedSpec) -> list[str]:
+def _check_taken_back(pool: Engine, wanted: NamedSpec) -> list[str]:
     with pool.begin() as connection:
-        said = candidates.taken_back(connection, wanted.name, wanted.spec)
+        said = candidates.explain_rollback(connection, wanted.name, wanted.spec)
         return [said] if said else []
 
 
-def _tried_before(wanted: NamedSpec, newest: Sequence[GoldenRun]) -> Iterator[Text]:
+def _describe_golden_runs(wanted: NamedSpec, newest: Sequence[GoldenRun]) -> Iterator[Text]:
     """Yield what the golden set says of this definition, and which candidate it would replace."""
     for each in newest:
         if each.hash == definitions.content_hash(wanted.spec):
@@ -188,7 +191,7 @@ def _refusal(
         print(sentence, file=sys.stderr)
         return "fails_on_items"
     asks = not as_json and sys.stdin.isatty() and sys.stdout.isatty()
-    if yes or (asks and _agreed()):
+    if yes or (asks and _confirm()):
         return None
     print("nothing was changed" + ("" if asks else "; add --yes to publish it"), file=sys.stderr)
     return "not_agreed"
@@ -196,11 +199,11 @@ def _refusal(
 
 def _save(editor: Editor, edit: Edit) -> EditOutcome:
     with progress() as shown:
-        shown.began(title := f"Publishing {edit.name}")
+        shown.begin(title := f"Publishing {edit.name}")
         began = time.monotonic()
         told = editor.save(edit)
-        shown.ended(title, told.outcome.replace("_", " "), time.monotonic() - began)
-    if said := _said(edit.name, told):
+        shown.end(title, told.outcome.replace("_", " "), time.monotonic() - began)
+    if said := _explain_outcome(edit.name, told):
         print(said, file=sys.stderr)
     return told.outcome
 
@@ -211,7 +214,7 @@ def _hours(spec: Spec) -> str:
     return f"{'at any hour' if window.start == window.end else span} ({window.zone.key})"
 
 
-def _tried(pool: Engine, wanted: NamedSpec, found: Comparison) -> list[str]:
+def _try_on_items(pool: Engine, wanted: NamedSpec, found: Comparison) -> list[str]:
     """Try what changed on the newest items; return a sentence for the rules and one for the input schema, where they fail."""
     changed = {each.field.partition(".")[0] for each in found.changed}
     tries_rules = not changed.isdisjoint(RULES)
@@ -222,7 +225,7 @@ def _tried(pool: Engine, wanted: NamedSpec, found: Comparison) -> list[str]:
     with pool.begin() as connection:
         since = clock(connection) - TRIED_OF
     rules, schema, items_tried = list[str](), list[str](), 0
-    for seen in traffic.received_since(pool, wanted.name, since=since, most=TRIED, read=True):
+    for seen in traffic.stream_received(pool, wanted.name, since=since, most=TRIED, read=True):
         items_tried += len(seen.items)
         for item in seen.items if tries_rules else ():
             faults = rule_faults(item, version, now=item.received_at)
@@ -232,7 +235,7 @@ def _tried(pool: Engine, wanted: NamedSpec, found: Comparison) -> list[str]:
                 of_schema = (wanted.name, wanted.spec.input_schema)
                 said = items.schema_refusal(connection, *of_schema, item.payload)
                 schema += [f'"{item.key}": {said}'] if said else []
-    newest, told = f"of the newest {counted(items_tried, 'item')}", list[str]()
+    newest, told = f"of the newest {pluralize(items_tried, 'item')}", list[str]()
     if rules:
         first = plain(rules[0], most=300)
         told.append(f"a rule cannot be evaluated for {len(rules)} {newest}, first for {first}")
@@ -251,7 +254,7 @@ def _standing(pool: Engine, name: str) -> Standing:
             return unreadable
 
 
-def _shown(wanted: NamedSpec, found: Comparison, stands: Standing) -> list[Text]:
+def _describe_changes(wanted: NamedSpec, found: Comparison, stands: Standing) -> list[Text]:
     """Return what publishing would change, before it is done."""
     name, told = wanted.name, list[Text]()
     if found.in_force is None:
@@ -289,7 +292,7 @@ def difference_lines(found: Sequence[definitions.FieldDifference]) -> Iterator[T
         yield Text.assemble("  ", (plain(each.field), "bold"), ":")
         yield from (Text.assemble("    ", part) for part in parts[:MOST_LINES])
         if len(parts) > MOST_LINES:
-            yield Text(f"    ... and {counted(len(parts) - MOST_LINES, 'line')} more", "dim")
+            yield Text(f"    ... and {pluralize(len(parts) - MOST_LINES, 'line')} more", "dim")
 
 
 def _difference(before: Any, after: Any) -> Iterator[Text]:
@@ -320,18 +323,18 @@ def _line(sign: str, text: str) -> Text:
 
 def _value(value: Any) -> str:
     if isinstance(value, str) and "\n" in value.strip():
-        return f"{plain(value, most=80)} ({counted(len(value.splitlines()), 'line')})"
+        return f"{plain(value, most=80)} ({pluralize(len(value.splitlines()), 'line')})"
     return plain(json.dumps(value, ensure_ascii=False), most=LONGEST_VALUE)
 
 
-def _agreed() -> bool:
+def _confirm() -> bool:
     """Return whether a person at the terminal agrees."""
     with suppress(EOFError, KeyboardInterrupt):
         return Confirm.ask("Publish it?", default=False)
     return False
 
 
-def _said(name: str, told: definitions.EditReply) -> str | None:
+def _explain_outcome(name: str, told: definitions.EditReply) -> str | None:
     """Return what a person has to know of how it ended; None when all is well."""
     why = f" ({told.detail})" if told.detail else ""
     match told.outcome:
@@ -398,7 +401,7 @@ def export(
         f"The workload {workload}: what it asks, whom, and when.",
         f"Edit it and run `lanes publish {file}`. Its block in the Prefect UI is the same definition.",
     ]
-    running.put(written(workload, spec, heading=heading), out, force=force)
+    running.put(render_definition(workload, spec, heading=heading), out, force=force)
 
 
 def _in_force(pool: Engine, name: str) -> Spec:

@@ -101,7 +101,7 @@ def replay(
             which["selection"] = part.selection(now)
             if preview:
                 seen = replays.preview(connection, workload, **which, now=now)
-                tell(report.previewed(seen), asdict(seen), as_json=as_json)
+                tell(report.describe_preview(seen), asdict(seen), as_json=as_json)
                 return
             who = getpass.getuser()
             begun = replays.begin(connection, workload, **which, by=Signature(who, why, now))
@@ -114,7 +114,7 @@ def replay(
         said += (
             "; its batches leave now" if asked else "; its batches leave off-peak (`--depart`: now)"
         )
-    tell(said, {**_told(whole), "departure_asked": asked}, as_json=as_json)
+    tell(said, {**_build_data(whole), "departure_asked": asked}, as_json=as_json)
 
 
 @command
@@ -127,9 +127,9 @@ def diff(workload: str, *, generation: int | None = None, as_json: AsJson = Fals
     with transaction() as (connection, now):
         replays.finish(connection, now=now)
         of = promotions.choose(connection, workload, generation, preferred=DECIDED)
-        found = promotions.compared(connection, of)
+        found = promotions.compare(connection, of)
     if as_json:
-        print_json({**_told(of), "share": found.share, "diff": asdict(found)})
+        print_json({**_build_data(of), "share": found.share, "diff": asdict(found)})
     else:
         Console().print(Markdown(report.render(of, found)))
 
@@ -172,7 +172,7 @@ def drop(
     return perform(Drop, workload, why, as_json, generation=generation)
 
 
-def _told(of: Generation) -> dict[str, Any]:
+def _build_data(of: Generation) -> dict[str, Any]:
     selection = of.selection.model_dump(mode="json", exclude_defaults=True)
     return {**asdict(of), "selection": selection}
 

@@ -25,7 +25,7 @@ from lanes.store.database import clock
 from lanes.store.doors import archives
 from lanes.store.settling import listing
 from lanes.store.settling.results import News, record_reads
-from lanes.units import counted
+from lanes.units import pluralize
 from lanes.words import ItemState
 
 SHOWN = 50  # items of the table
@@ -156,7 +156,7 @@ def _write(
     outlet.write(form.end())
     if news is not None:
         print(f"following {wanted.workload}: Ctrl-C ends it", file=sys.stderr)
-        for items in followed(pool, wanted, news, _pause(outlet), reader):
+        for items in follow_news(pool, wanted, news, _pause(outlet), reader):
             outlet.write(form.rows(items))
 
 
@@ -172,10 +172,10 @@ def _show(pool: Engine, wanted: ListingQuery, news: News | None, reader: str | N
         more = f"there are more: {all_of_them} gets all of them out."
         console.print(f"The last {SHOWN} that were received; {more}", markup=False)
     else:
-        console.print(f"{counted(len(last), 'item')}." if last else "No item.")
+        console.print(f"{pluralize(len(last), 'item')}." if last else "No item.")
     if news is not None:
         console.print("Following: Ctrl-C ends it.")
-        for items in followed(pool, wanted, news, _pause(Outlet()), reader):
+        for items in follow_news(pool, wanted, news, _pause(Outlet()), reader):
             console.print(table(items, width=console.width, headed=False))
 
 
@@ -202,7 +202,7 @@ def newest(pool: Engine, wanted: ListingQuery, *, most: int) -> list[Listed]:
     return found[:most][::-1]
 
 
-def followed(
+def follow_news(
     pool: Engine,
     wanted: ListingQuery,
     news: News,
@@ -217,7 +217,7 @@ def followed(
     Raises:
         OperationalError: it was away for longer than a minute.
     """
-    told = wanted.told()
+    told = wanted.narrow_for_follower()
     locked: Sequence[Listed] = ()
     well_at = time.monotonic()
     while True:
@@ -230,7 +230,7 @@ def followed(
                 raise
             pause()
             continue
-        news.told()
+        news.confirm_read()
         locked = left
         if items:
             yield items

@@ -33,7 +33,7 @@ from lanes.stand.progress import Console, progress
 from lanes.stand.stand import Stand
 from lanes.store.database import engine
 from lanes.text import plain
-from lanes.units import counted
+from lanes.units import pluralize
 
 SHOWN_BAD_LINES = 10
 RUNS = "/v2/runs"  # of the past week; with a filter the interface shows what is scheduled first
@@ -112,7 +112,7 @@ def run(
     if input is not None:
         check_file(input)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    stays = stay or (not once and attended())
+    stays = stay or (not once and is_attended())
     wanted = RunOrder(input, workload, Layout(field=field, label=label), stays)
     given, stand = dict(os.environ), Stand(Settings.read())
     try:
@@ -146,11 +146,11 @@ def _main_job(wanted: RunOrder, up: StandInfo, at: Surroundings) -> tuple[int, b
             job.await_drain()
         sent = _send(job, wanted)
         states = job.follow(sent)
-        since = job.received_since(sent)
+        since = job.find_first_receipt(sent)
         figures, examples, now = job.snapshot(since), job.examples(sent), job.now()
-        artifact, not_written = _published(job, figures, examples)
+        artifact, not_written = _publish_report(job, figures, examples)
         left = sent.total - sum(states[s] for s in ("settled", "answered", "failed", "canceled"))
-        awaits = job.awaits(sent) if left else ""
+        awaits = job.describe_open(sent) if left else ""
     pool.dispose()
     stays = wanted.stays and not not_written and not left
     console = screen(100)
@@ -168,7 +168,7 @@ def _main_job(wanted: RunOrder, up: StandInfo, at: Surroundings) -> tuple[int, b
     return 0, stays
 
 
-def _published(
+def _publish_report(
     job: MainJob, figures: Snapshot, examples: Sequence[AnswerExample]
 ) -> tuple[str | None, str]:
     """Return the id of the report's artifact, or why Prefect did not take it."""
@@ -185,7 +185,7 @@ def _send(job: MainJob, wanted: RunOrder) -> SentItems:
     return job.send_file(wanted.file, wanted.workload, wanted.layout, lines=lines)
 
 
-def attended(streams: Iterable[TextIO | None] | None = None) -> bool:
+def is_attended(streams: Iterable[TextIO | None] | None = None) -> bool:
     """Return whether one of the streams is a terminal, so that a person can press Ctrl-C; closed ones are not.
 
     The standard streams unless told.
@@ -198,8 +198,8 @@ def _print_doors(console: Console, sent: SentItems) -> None:
     said = ", ".join(f"{number:,} {outcome}" for outcome, number in sorted(sent.outcomes.items()))
     console.print(f"At the door: {said or 'nothing'}", highlight=False)
     if sent.earlier:
-        now = counted(sent.total - len(sent.earlier), "item")
-        before = counted(len(sent.earlier), "item")
+        now = pluralize(sent.total - len(sent.earlier), "item")
+        before = pluralize(len(sent.earlier), "item")
         parts = f"{now} sent now, which the figures below are about, and {before} that entered as if they had come minutes ago"
         console.print(f"  {parts}: no batch is back in time for these", highlight=False)
     for bad in sent.bad[:SHOWN_BAD_LINES]:

@@ -45,7 +45,7 @@ def command(run: Callable[P, int | None]) -> Callable[P, int]:
     """
 
     @wraps(run)
-    def ended(*args: P.args, **kwargs: P.kwargs) -> int:
+    def call(*args: P.args, **kwargs: P.kwargs) -> int:
         try:
             return run(*args, **kwargs) or 0
         except ValidationError as error:
@@ -60,7 +60,7 @@ def command(run: Callable[P, int | None]) -> Callable[P, int]:
             print(*filter(None, [log, str(error), *notes]), sep="\n", file=sys.stderr)
             return 2 if isinstance(error, UnknownWorkload | UnknownItem) else 1
 
-    return ended
+    return call
 
 
 @contextmanager
@@ -116,7 +116,7 @@ def perform(
     kind: "type[PersonAction]", workload: str, why: str, as_json: bool, **given: Any
 ) -> int:
     """Perform an action that a person types, and say what is true then; exit code 1 where a part of it was not done."""
-    from lanes.store.database import clock, repeated
+    from lanes.store.database import clock, retry_deadlocks
 
     try:
         action = kind(**{"workload": workload, "who": getpass.getuser(), "why": why, **given})
@@ -130,7 +130,7 @@ def perform(
             with pool.begin() as connection:
                 return action.perform(connection, clock(connection))
 
-        while (done := repeated(once)).left:
+        while (done := retry_deadlocks(once)).left:
             pass
     tell(done.said, {"workload": workload, "said": done.said, **done.data}, as_json=as_json)
     return 0 if done.whole else 1

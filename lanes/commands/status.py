@@ -58,7 +58,7 @@ def status(*, hours: Hours = 24, as_json: AsJson = False) -> int:
 
         shown = None if figures is None else to_jsonable_python(figures)
         parts = {"components": [*map(asdict, found)], "workers": [*map(asdict, fleet)]}
-        whole = {**parts, **_kept(runs), "figures": shown}
+        whole = {**parts, **_build_settings_data(runs), "figures": shown}
         print_json({**whole, "lacking": lacking})
     else:
         _print(found, fleet, runs, figures, lacking)
@@ -157,7 +157,7 @@ def _settings(runs: RunsWith) -> dict[str, Said]:
     return dict((runs.info and runs.info.settings) or {})
 
 
-def _kept(runs: RunsWith) -> dict[str, object]:
+def _build_settings_data(runs: RunsWith) -> dict[str, object]:
     """Return the stand's settings, and where this shell differs."""
     return {
         "settings": {variable: asdict(value) for variable, value in _settings(runs).items()},

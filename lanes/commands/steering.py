@@ -15,7 +15,7 @@ from lanes.commands import actions
 from lanes.commands.options import NONE_GIVEN, AsJson, Why
 from lanes.commands.running import WrongUsage, command, database, perform, tell, transaction
 from lanes.errors import ActionRefused, StandError
-from lanes.report.rollout import where_it_stands
+from lanes.report.rollout import describe_state
 from lanes.rollouts.playbook import Direction, load, playbook_names
 from lanes.rollouts.rollout import Rollout
 from lanes.settings import Settings
@@ -186,7 +186,7 @@ def _answer(workload: str, answer: dict[str, Any], as_json: bool) -> int:
     with transaction() as (connection, _):
         found = _open(connection, workload)
     if found.state is not RolloutState.WAITING_APPROVAL or found.flow_run_id is None:
-        raise ActionRefused(f"{where_it_stands(found)}: it asks no question now")
+        raise ActionRefused(f"{describe_state(found)}: it asks no question now")
     with reaching.prefect(Settings.read()) as api:
         refusal = api.resume(str(found.flow_run_id), answer)
     if refusal is not None:
@@ -221,7 +221,7 @@ def _watch(workload: str, as_json: bool) -> int:
                 tell(line, entry, as_json=as_json)
             told = len(log)
             if not seen.is_open:
-                print(where_it_stands(seen), file=sys.stderr)
+                print(describe_state(seen), file=sys.stderr)
                 return 0 if seen.state is RolloutState.FINISHED else 1
             sys.stdout.flush()
             time.sleep(LOOK_S)

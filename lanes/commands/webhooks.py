@@ -21,7 +21,7 @@ from lanes.stand.reaching import prefect
 from lanes.store import webhooks as kept
 from lanes.store.webhooks import Subscriber
 from lanes.text import plain
-from lanes.units import MISSING, clock, counted
+from lanes.units import MISSING, clock, pluralize
 from lanes.webhooks import (
     EVENTS,
     TEST,
@@ -89,7 +89,7 @@ def webhooks(
     """
     if do == "list":
         with transaction() as (connection, now):
-            found = kept.listed(connection)
+            found = kept.list_subscribers(connection)
         return _list(found, now, as_json=as_json)
     if name is None or not NAME.fullmatch(name):
         raise WrongUsage(f"{do} which webhook? Say its name: small letters, digits and hyphens")
@@ -130,7 +130,7 @@ def _add(
     may = {"allows_private": options.allow_private, "sends_outputs": options.outputs}
     kept.add(connection, name=name, **about, **may, now=now)
     secret = keys.secrets[0][0]
-    said = f"webhook {name} gets {counted(len(types), 'kind')} of events at {host}. Its secret, shown only now: {secret}"
+    said = f"webhook {name} gets {pluralize(len(types), 'kind')} of events at {host}. Its secret, shown only now: {secret}"
     return {"said": said, "secret": secret, **about}
 
 
@@ -159,13 +159,16 @@ def _replay(
 ) -> dict[str, Any]:
     moment = since(options.since, now, "--since ") if options.since else None
     events = kept.replay(connection, to, position=options.from_, since=moment, now=now)
-    return {"said": f"{counted(events, 'event')} will be sent to {to.name} again", "events": events}
+    return {
+        "said": f"{pluralize(events, 'event')} will be sent to {to.name} again",
+        "events": events,
+    }
 
 
 def _rotate(
     connection: Connection, to: Subscriber, _: WebhookOptions, now: datetime
 ) -> dict[str, Any]:
-    keys = _keys(to.name).rotated(now)
+    keys = _keys(to.name).rotate(now)
     _keep(to.name, keys)
     kept.change(connection, to.id, secrets_no=to.secrets_no + 1)
     secret, until = keys.secrets[0][0], keys.secrets[1][1]
@@ -184,7 +187,7 @@ def _remove(
 
 def _keep(name: str, keys: WebhookKeys) -> None:
     with prefect(Settings.read()) as api:
-        api.keep_secret(block_name(name), keys.stored())
+        api.keep_secret(block_name(name), keys.dump())
 
 
 def _keys(name: str) -> WebhookKeys:

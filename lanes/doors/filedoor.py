@@ -15,7 +15,7 @@ from typing import Any
 from lanes.doors.item import FIELDS, JobOrder, Refusal, Submission, read_submission
 from lanes.errors import Refused
 from lanes.json_data import weight, why_unfit_label
-from lanes.units import counted
+from lanes.units import pluralize
 
 # bytes; a payload has 4 MiB at most, and JSON may write a byte with several
 LONGEST_LINE = 16 * 1024**2
@@ -145,13 +145,13 @@ def count_lines(path: Path) -> int:
 
 
 def _line(fields: Given, workload: str, layout: Layout, place: str, now: datetime) -> FileLine:
-    item, expected = _arranged(fields, layout)
+    item, expected = _arrange(fields, layout)
     return FileLine(read_submission(workload, item, place=place, sent_at=now), expected)
 
 
-def _arranged(row: Given, layout: Layout) -> tuple[dict[str, Any], dict[str, Any] | None]:
+def _arrange(row: Given, layout: Layout) -> tuple[dict[str, Any], dict[str, Any] | None]:
     """Return a row as the fields of an event, and its label."""
-    expected = _expected(row, layout)
+    expected = _read_label(row, layout)
     if (problem := why_unfit_label(expected)) is not None:
         raise Refused("malformed", problem)
     is_event = isinstance(row.get("payload"), dict) and set(row) <= {*FIELDS, "label"}
@@ -181,7 +181,7 @@ def _payload(row: Given, layout: Layout) -> dict[str, Any]:
     return {layout.field: text}
 
 
-def _expected(row: Given, layout: Layout) -> dict[str, Any] | None:
+def _read_label(row: Given, layout: Layout) -> dict[str, Any] | None:
     if layout.label is None:
         return row[label] if (label := _own_label(row)) else None
     value = row.get(layout.label)
@@ -245,17 +245,17 @@ def _csv_rows(path: Path, layout: Layout) -> Iterator[Row]:
     header: list[str] | None = None
     for number, record, shown in _csv_records(path):
         if header is None:
-            header = _checked_header(path, record, layout)
+            header = _check_header(path, record, layout)
         elif isinstance(record, Refused):
             yield number, shown, record
         elif len(record) != len(header):
-            said = f"the line has {counted(len(record), 'field')}, the header {counted(len(header), 'field')}"
+            said = f"the line has {pluralize(len(record), 'field')}, the header {pluralize(len(header), 'field')}"
             yield number, shown, Refused("broken_line", said)
         else:
             yield number, shown, dict(zip(header, record, strict=True))
 
 
-def _checked_header(path: Path, header: list[str] | Refused, layout: Layout) -> list[str]:
+def _check_header(path: Path, header: list[str] | Refused, layout: Layout) -> list[str]:
     if isinstance(header, Refused):
         raise ValueError(f'the header of "{path.name}" cannot be read: {header}')
     if len(header) > MOST_COLUMNS:
@@ -286,26 +286,26 @@ def _csv_records(path: Path) -> Iterator[tuple[int, list[str] | Refused, str]]:
             if isinstance(text, Refused):
                 yield number, text, shown
         else:
-            reader = csv.reader(_fed(ahead, lines), strict=True)
+            reader = csv.reader(_feed(ahead, lines), strict=True)
             try:
                 record: list[str] | Refused = next(reader)
                 taken = [ahead.popleft() for _ in range(reader.line_num)]
             except csv.Error as error:
-                record = Refused("broken_line", _explained(error))
+                record = Refused("broken_line", _explain(error))
                 taken = [ahead.popleft()]
             yield number, record, "\n".join(shown for _, _, shown in taken)
         if not ahead:
             ahead.extend(itertools.islice(lines, 1))
 
 
-def _explained(error: csv.Error) -> str:
+def _explain(error: csv.Error) -> str:
     said = str(error)
     if "unexpected end of data" in said or "expected after" in said:
         return "a quotation mark is not closed, or stands within a field without being doubled"
     return f"the line is not CSV: {said}"
 
 
-def _fed(ahead: deque[TextLine], lines: Iterator[TextLine]) -> Iterator[str]:
+def _feed(ahead: deque[TextLine], lines: Iterator[TextLine]) -> Iterator[str]:
     """Yield the text of up to `MOST_LINES` lines and `LONGEST_LINE` characters, those looked at before first.
 
     It ends before a line that is no text.

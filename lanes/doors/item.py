@@ -14,7 +14,7 @@ from typing import Any
 
 from lanes.errors import Refused
 from lanes.json_data import why_unstorable
-from lanes.units import counted, usd
+from lanes.units import pluralize, usd
 from lanes.words import Lane
 
 KEY_LIMIT = 512  # characters of a key, consumer or entity
@@ -103,7 +103,7 @@ class JobOrder:
             Refused: they are above it.
         """
         if self.budget_usd is not None and quoted_usd > self.budget_usd:
-            quote = f"{usd(quoted_usd)} for {counted(items, 'item')}"
+            quote = f"{usd(quoted_usd)} for {pluralize(items, 'item')}"
             said = f'job "{self.name}" is quoted at {quote}, above its budget of {usd(self.budget_usd)}'
             raise Refused("job_budget", f"{said}; raise the budget, or send less")
 
@@ -130,7 +130,7 @@ class Admission:
     key: str | None
 
     @property
-    def admitted(self) -> bool:
+    def is_admitted(self) -> bool:
         """Whether the item exists now."""
         return self.outcome in ("accepted", "duplicate")
 
@@ -159,22 +159,22 @@ def read_submission(
     """
     _check_storable(workload, "the workload's name")
     if unknown := fields.keys() - KNOWN:
-        raise _malformed(f"unknown field {_named(unknown)}; allowed are {', '.join(FIELDS)}")
+        raise _refuse(f"unknown field {_format_names(unknown)}; allowed are {', '.join(FIELDS)}")
     payload = fields.get("payload")
     if not isinstance(payload, dict):
-        raise _malformed('"payload" must be a JSON object')
+        raise _refuse('"payload" must be a JSON object')
     _check_storable(payload, "payload")
     due_at = _time(fields, "due_at")
     if fields.get("due_in_s") is not None:
         if due_at is not None:
-            raise _malformed('give "due_at" or "due_in_s", not both')
+            raise _refuse('give "due_at" or "due_in_s", not both')
         seconds = fields["due_in_s"]
         if isinstance(seconds, bool) or not isinstance(seconds, int | float):
-            raise _malformed('"due_in_s" must be a number of seconds')
+            raise _refuse('"due_in_s" must be a number of seconds')
         try:
             due_at = _within_calendar(sent_at + timedelta(seconds=seconds))
         except (OverflowError, ValueError):
-            raise _malformed('"due_in_s" lies beyond the calendar') from None
+            raise _refuse('"due_in_s" lies beyond the calendar') from None
     return Submission(
         workload=workload,
         payload=payload,
@@ -227,22 +227,22 @@ def read_amendment(
     """
     _check_storable(workload, "the workload's name")
     if unknown := fields.keys() - set(AMENDING):
-        named = _named(unknown)
-        raise _malformed(f"unknown field {named}; an amendment holds key, payload and occurred_at")
+        named = _format_names(unknown)
+        raise _refuse(f"unknown field {named}; an amendment holds key, payload and occurred_at")
     key, payload = _text(fields, "key"), fields.get("payload")
     if key is None:
-        raise _malformed("an amendment needs the key of its item")
+        raise _refuse("an amendment needs the key of its item")
     if not isinstance(payload, dict):
-        raise _malformed('"payload" must be a JSON object')
+        raise _refuse('"payload" must be a JSON object')
     _check_storable(payload, "payload")
     return Amendment(workload, key, payload, place, _time(fields, "occurred_at") or sent_at)
 
 
-def _malformed(detail: str) -> Refused:
+def _refuse(detail: str) -> Refused:
     return Refused("malformed", detail)
 
 
-def _named(unknown: Iterable[str]) -> str:
+def _format_names(unknown: Iterable[str]) -> str:
     """Return the names of fields for a sentence, as `lanes.field_names` does: the first that jsonb would keep."""
     ordered = sorted(unknown, key=lambda name: (len(name.encode("utf-8", "surrogatepass")), name))
     shown = (CONTROL.sub("?", name[:LONGEST_NAMED]) for name in ordered[:MOST_NAMED])
@@ -254,7 +254,7 @@ def _text(fields: Mapping[str, Any], name: str) -> str | None:
     if value is None:
         return None
     if not isinstance(value, str) or not value or len(value) > KEY_LIMIT:
-        raise _malformed(f'"{name}" must be a text of 1 to {KEY_LIMIT} characters')
+        raise _refuse(f'"{name}" must be a text of 1 to {KEY_LIMIT} characters')
     _check_storable(value, name)
     return value
 
@@ -271,7 +271,7 @@ def _flag(fields: Mapping[str, Any], name: str) -> bool:
     if value is None:
         return False
     if not isinstance(value, bool):
-        raise _malformed(f'"{name}" must be true or false')
+        raise _refuse(f'"{name}" must be true or false')
     return value
 
 
@@ -282,7 +282,7 @@ def _lane(fields: Mapping[str, Any]) -> Lane | None:
     try:
         return Lane(value)
     except ValueError:
-        raise _malformed(f'"lane" must be {" or ".join(Lane)}') from None
+        raise _refuse(f'"lane" must be {" or ".join(Lane)}') from None
 
 
 def _time(fields: Mapping[str, Any], name: str) -> datetime | None:
@@ -297,7 +297,7 @@ def _time(fields: Mapping[str, Any], name: str) -> datetime | None:
         return _within_calendar(moment.astimezone(UTC))
     except (TypeError, ValueError, OverflowError):
         said = f'"{name}" must be an ISO 8601 time, for example 2026-12-01T09:00:00Z'
-        raise _malformed(said) from None
+        raise _refuse(said) from None
 
 
 def _within_calendar(moment: datetime) -> datetime:
@@ -309,4 +309,4 @@ def _within_calendar(moment: datetime) -> datetime:
 
 def _check_storable(value: Any, where: str) -> None:
     if (problem := why_unstorable(value, where)) is not None:
-        raise _malformed(problem)
+        raise _refuse(problem)

@@ -46,26 +46,26 @@ class Stream(Generic[E]):
         self._missed_since: datetime | None = None
         self._missed_by: datetime | None = None
 
-    def new(self, events: Iterable[E]) -> list[E]:
+    def select_new(self, events: Iterable[E]) -> list[E]:
         """Return the events that were neither admitted nor kept."""
         known = (self._seen, self._seen_before, self._ids)
         return [each for each in events if not any(each.id in some for some in known)]
 
-    def admitted(self, events: Iterable[E]) -> None:
+    def record_admitted(self, events: Iterable[E]) -> None:
         """Record that each event became an item, an amendment or a refusal."""
         for each in events:
             if len(self._seen) >= self._remembered:
                 self._seen, self._seen_before = set(), self._seen
             self._seen.add(each.id)
 
-    def waits(self, subject: Hashable) -> bool:
+    def has_kept(self, subject: Hashable) -> bool:
         """Return whether an event of that subject is kept, so that later ones wait behind it."""
         return subject in self._kept
 
     def keep(self, event: E, subject: Hashable) -> None:
         """Keep an event that met a lock, or whose subject did before; if too many are kept, it counts as missed."""
         if len(self._ids) >= self._most_kept:
-            self.missed(event)
+            self.record_missed(event)
             return
         self._kept.setdefault(subject, deque()).append(event)
         self._ids.add(event.id)
@@ -74,7 +74,7 @@ class Stream(Generic[E]):
         """Return the first kept event of up to `most` subjects, those tried longest ago first."""
         return [(subject, self._kept[subject][0]) for subject in list(self._kept)[:most]]
 
-    def tried(self, subject: Hashable, *, admitted: bool) -> None:
+    def record_try(self, subject: Hashable, *, admitted: bool) -> None:
         """Drop the subject's first event once it was admitted, or try it after the other subjects."""
         if not admitted:
             self._kept.move_to_end(subject)
@@ -82,11 +82,11 @@ class Stream(Generic[E]):
         events = self._kept[subject]
         first = events.popleft()
         self._ids.discard(first.id)
-        self.admitted([first])
+        self.record_admitted([first])
         if not events:
             del self._kept[subject]
 
-    def missed(self, event: E) -> None:
+    def record_missed(self, event: E) -> None:
         """Record that there was no room for the event, so that it is read from the store."""
         self._missed_since = min(self._missed_since or event.occurred, event.occurred)
         self._missed_by = None
@@ -105,7 +105,7 @@ class Stream(Generic[E]):
             return began
         return min(began, self._missed_since)
 
-    def holds(self, since: datetime, until: datetime) -> bool:
+    def has_unadmitted(self, since: datetime, until: datetime) -> bool:
         """Return whether something that occurred in between is known and not yet admitted."""
         kept = any(since <= each.occurred < until for each in self._all_kept())
         return kept or (self._missed_since is not None and self._missed_since < until)
@@ -124,7 +124,7 @@ def span_of(moment: datetime) -> datetime:
     return datetime.fromtimestamp(moment.timestamp() // seconds * seconds, UTC)
 
 
-def behind(
+def find_unread_spans(
     stored: Mapping[datetime, int], read: Mapping[datetime, int], now: datetime
 ) -> list[datetime]:
     """Return the spans with unread events, newest first; a span that is not over counts only while it is small."""

@@ -31,7 +31,7 @@ from lanes.store.doors.items import admit_file
 from lanes.store.report import snapshot
 from lanes.store.settling import listing, story
 from lanes.store.signals import Role, holder_exists
-from lanes.units import counted
+from lanes.units import pluralize
 
 POLL_S = 0.3
 SAY_S = 1.0  # how often what is waited for is looked up
@@ -78,7 +78,7 @@ class SentItems:
     def total(self) -> int:
         return sum(map(len, self.keys.values()))
 
-    def joined_by(self, more: Sequence[SampleSubmission]) -> None:
+    def add(self, more: Sequence[SampleSubmission]) -> None:
         """Count these items as items of the run."""
         for each in more:
             self.keys.setdefault(each.workload, []).append(each.key)
@@ -103,7 +103,7 @@ class MainJob:
             with self._pool.begin() as connection:
                 if holder_exists(connection, Role.ROUTER):
                     return
-            self._waits(lambda: "waiting for a drain: no run of `answer` reads events yet")
+            self._show_wait(lambda: "waiting for a drain: no run of `answer` reads events yet")
             time.sleep(POLL_S)
 
     def send_samples(self) -> SentItems:
@@ -120,20 +120,20 @@ class MainJob:
         late = samples(run, sample_amendments(), now=now)
         waiting, began = mine, time.monotonic()
         give_up = began + STALLED_AFTER_S
-        sent.joined_by(mine)
+        sent.add(mine)
         sent.scene = Scene(
             self._pool, self._api, mine, late, samples(run, sample_appeals(), now=now)
         )
         for done in send(self._api, mine, now=now):
-            self._onlooker.counts("sent as events", done, len(mine))
-            waiting = self._paced(waiting, len(mine) - done)
+            self._onlooker.show_count("sent as events", done, len(mine))
+            waiting = self._pace(waiting, len(mine) - done)
         while waiting:
             time.sleep(POLL_S)
             waiting = self._not_admitted(waiting)
-            self._onlooker.counts("admitted", len(mine) - len(waiting), len(mine))
+            self._onlooker.show_count("admitted", len(mine) - len(waiting), len(mine))
             self._look(sent)
-            left = counted(len(waiting), "event")
-            self._waits(
+            left = pluralize(len(waiting), "event")
+            self._show_wait(
                 lambda left=left: (
                     f"waiting for {left}: the drain that reads them has not admitted them yet"
                 )
@@ -150,9 +150,7 @@ class MainJob:
         self._label([*mine, *late])  # what is added last is right
         return sent
 
-    def _paced(
-        self, waiting: Sequence[SampleSubmission], unsent: int
-    ) -> Sequence[SampleSubmission]:
+    def _pace(self, waiting: Sequence[SampleSubmission], unsent: int) -> Sequence[SampleSubmission]:
         """Wait until few of the events that were sent are still to be admitted, `PACED_S` at most. Return those that wait."""
         until = time.monotonic() + PACED_S
         while len(waiting) - unsent > IN_FLIGHT and time.monotonic() < until:
@@ -167,7 +165,7 @@ class MainJob:
             sent.keys.setdefault(workload, []).extend(admitted.keys)
             sent.outcomes += admitted.outcomes
             sent.bad += admitted.bad
-            self._onlooker.counts("read", sent.total + len(sent.bad), lines)
+            self._onlooker.show_count("read", sent.total + len(sent.bad), lines)
         return sent
 
     def follow(self, sent: SentItems) -> Counter[str]:
@@ -179,7 +177,7 @@ class MainJob:
         while True:
             before, states = states, self._states(sent)
             self._look(sent)
-            self._onlooker.counts("settled", sum(states[s] for s in OVER), sent.total)
+            self._onlooker.show_count("settled", sum(states[s] for s in OVER), sent.total)
             if sum(states[s] for s in OVER) >= sent.total and not (
                 sent.scene and sent.scene.expects_more
             ):
@@ -192,18 +190,18 @@ class MainJob:
                 departing = replace(departing, state=self._api.run_state(departing.run_id))
             if departing is None or departing.state in ENDED:
                 departing = self.depart(sent)
-            self._waits(partial(self.awaits, sent, replace(movers, departing=departing)))
+            self._show_wait(partial(self.describe_open, sent, replace(movers, departing=departing)))
             time.sleep(POLL_S)
 
     def _look(self, sent: SentItems) -> None:
         """Do what goes on beside the items sent; those that entered meanwhile are of the run."""
         if sent.scene is not None and (entered := sent.scene.look()):
-            sent.joined_by(entered)
+            sent.add(entered)
             sent.earlier += [each.key for each in entered]
             sent.outcomes["accepted"] += len(entered)
             self._label(entered)
 
-    def awaits(self, sent: SentItems, movers: Movers | None = None) -> str:
+    def describe_open(self, sent: SentItems, movers: Movers | None = None) -> str:
         """Return what is open of the run's items and who moves it on, as a sentence."""
         with self._pool.begin() as connection:
             now = clock(connection)
@@ -253,7 +251,7 @@ class MainJob:
             ]
         return choose(found)
 
-    def received_since(self, sent: SentItems) -> datetime:
+    def find_first_receipt(self, sent: SentItems) -> datetime:
         """Return when the first item of the run was received; earlier than the run where its file was sent before."""
         own = {key for keys in sent.keys.values() for key in keys} - set(sent.earlier)
         with self._pool.begin() as connection:
@@ -283,10 +281,10 @@ class MainJob:
         main = page.main_page(figures, samples, details_page=artifact_page(DETAILS, details))
         return self._api.write_artifact(REPORT, main, description=headline)
 
-    def _waits(self, said: Callable[[], str]) -> None:
+    def _show_wait(self, said: Callable[[], str]) -> None:
         """Tell the onlooker what the run waits for, at most once a second, because finding out costs queries."""
         if time.monotonic() - self._looked_at >= SAY_S:
-            self._onlooker.waits(said())
+            self._onlooker.show_wait(said())
             self._looked_at = time.monotonic()
 
     def _looks_every_s(self) -> float | None:

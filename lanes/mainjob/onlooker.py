@@ -24,9 +24,9 @@ from lanes.stand.progress import EVERY_S, Console
 class Onlooker(Protocol):
     """Hears how much of something is done, and what is waited for meanwhile."""
 
-    def counts(self, what: str, done: int, total: int) -> None: ...
+    def show_count(self, what: str, done: int, total: int) -> None: ...
 
-    def waits(self, sentence: str) -> None: ...
+    def show_wait(self, sentence: str) -> None: ...
 
 
 class CountLines:
@@ -39,13 +39,13 @@ class CountLines:
         self._tenths: dict[str, int] = {}
         self._said_at = clock()
 
-    def counts(self, what: str, done: int, total: int) -> None:
+    def show_count(self, what: str, done: int, total: int) -> None:
         tenth = 10 * done // max(total, 1)
         if self._tenths.get(what) != tenth:
             self._tenths[what] = tenth
             self._say(f"{what}: {done:,} of {total:,}")
 
-    def waits(self, sentence: str) -> None:
+    def show_wait(self, sentence: str) -> None:
         if self._clock() - self._said_at >= EVERY_S:
             self._say(sentence)
 
@@ -63,12 +63,12 @@ class Bars:
     def __rich__(self) -> Group:
         return Group(self._bars, *([Text(self._waits, style="dim")] if self._waits else []))
 
-    def counts(self, what: str, done: int, total: int) -> None:
+    def show_count(self, what: str, done: int, total: int) -> None:
         if what not in self._tasks:
             self._tasks[what] = self._bars.add_task(what, total=total)
         self._bars.update(self._tasks[what], completed=done, total=max(total, 1))
 
-    def waits(self, sentence: str) -> None:
+    def show_wait(self, sentence: str) -> None:
         self._waits = sentence
 
 
@@ -90,4 +90,4 @@ def onlooker() -> Iterator[Onlooker]:
         try:
             yield bars
         finally:
-            bars.waits("")
+            bars.show_wait("")

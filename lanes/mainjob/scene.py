@@ -97,7 +97,7 @@ def admit_earlier(
     version = workloads.in_force(connection).get(workload)
     if version is None:
         return []
-    laws, due_at = turnarounds.cached_laws(connection, now=now), now + DUE_IN
+    laws, due_at = turnarounds.read_cached(connection, now=now), now + DUE_IN
     needed = Prospects(laws, now).of(version).back_at - now
     then = due_at - needed - SPARE
     asked = [
@@ -105,7 +105,7 @@ def admit_earlier(
         for each in given
     ]
     admitted = items.admit(connection, asked, door="client", now=then)
-    keys = {each.key for each in admitted if each.admitted}
+    keys = {each.key for each in admitted if each.is_admitted}
     received = [
         each
         for each in unrouted.lock_received(connection, MOST, of=[workload])

@@ -11,7 +11,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import NamedTuple
 
-from lanes.units import counted, usd
+from lanes.units import pluralize, usd
 from lanes.words import Lane
 from lanes.workload.prices import per_token
 
@@ -77,12 +77,12 @@ def compare(
         surplus, missing, said = theirs.own - ours.most, ours.least - theirs.workspace, list[str]()
         cost = _usd(surplus, key)
         if surplus and (cost is None or cost > ours.unknown_usd):
-            said.append(f"{_shown(surplus, key)} more than the ledger")
+            said.append(f"{_format_tokens(surplus, key)} more than the ledger")
             if ours.unknown:
-                lost = counted(ours.unknown, "attempt")
+                lost = pluralize(ours.unknown, "attempt")
                 said.append(f"{lost} without an answer explain at most {usd(ours.unknown_usd)}")
         if missing:
-            said.append(f"{_shown(missing, key)} less than the ledger")
+            said.append(f"{_format_tokens(missing, key)} less than the ledger")
         paid, priced = theirs.cost_usd, _usd(theirs.workspace, key)
         if paid is not None and priced is not None and abs(paid - priced) > ROUNDING_USD:
             said.append(f"its tokens cost {usd(paid)}, at our prices {usd(priced)}")
@@ -101,7 +101,7 @@ def _usd(tokens: Tokens, of: BillKey) -> Decimal | None:
     return sum((tokens[k] * price for k, price in zip(KINDS, prices, strict=True)), Decimal(0))
 
 
-def _shown(tokens: Tokens, of: BillKey) -> str:
+def _format_tokens(tokens: Tokens, of: BillKey) -> str:
     cost, kinds = _usd(tokens, of), [kind for kind in KINDS if tokens[kind]]
-    told = ", ".join(counted(tokens[kind], f"{kind.replace('_', ' ')} token") for kind in kinds)
+    told = ", ".join(pluralize(tokens[kind], f"{kind.replace('_', ' ')} token") for kind in kinds)
     return told if cost is None else f"{told} ({usd(cost)})"

@@ -171,7 +171,7 @@ class BudgetStatus:
         return "waiting for reserved money" if self.waits else share(self.share)
 
     @property
-    def said(self) -> str:
+    def sentence(self) -> str:
         """Say how it stands, as a sentence."""
         hard, soft = self.budget.hard_usd, self.budget.soft_usd
         of = f" of {usd(hard)} ({share(self.share)})" if hard is not None else ""
@@ -210,7 +210,7 @@ def month_usd(of: Iterable[Budget]) -> float | None:
     )
 
 
-def kept(budget: Budget) -> Budget:
+def round_limits(budget: Budget) -> Budget:
     """Round the limits to what the database stores."""
     soft, hard = (
         None if each is None else each.quantize(FINEST_USD)

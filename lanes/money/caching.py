@@ -15,7 +15,7 @@ from enum import StrEnum
 
 from lanes.backoff import Backoff
 from lanes.ids import BatchId, VersionId
-from lanes.units import counted, seconds
+from lanes.units import pluralize, seconds
 from lanes.words import Lane
 from lanes.workload.prices import Usage, per_token
 
@@ -100,7 +100,7 @@ def cache_prices(model: str, lane: Lane, *, at: datetime) -> CachePrices:
     return CachePrices(float(each.cache_write(lane)) / plain, float(each.cache_read) / plain)
 
 
-def written(lane: Lane, tokens: int) -> Usage:
+def build_write_usage(lane: Lane, tokens: int) -> Usage:
     """Return the usage of writing `tokens` to the lane's cache."""
     return Usage(cache_write_5m=tokens) if lane is Lane.REALTIME else Usage(cache_write_1h=tokens)
 
@@ -124,7 +124,7 @@ class CacheUse:
         cached = self.read + self.written
         return self.read / cached if cached else None
 
-    def expected(self, lane: Lane) -> float:
+    def estimate_hit_rate(self, lane: Lane) -> float:
         """Return the probability that another call comes while the prefix is kept, if calls are independent."""
         return -math.expm1(-self.per_s * TERMS[lane].kept.total_seconds())
 
@@ -147,13 +147,13 @@ class CachingDecision:
     losses: int = 0
     again_at: datetime | None = None
 
-    def said(self, lane: Lane) -> str:
+    def describe(self, lane: Lane) -> str:
         """Say how it stands: `on in real time (hit rate 0.93 of 1,204 calls, pays from 0.22)`."""
         where = "in real time" if lane is Lane.REALTIME else "in batches"
         measured = (
             []
             if self.hit_rate is None
-            else [f"hit rate {self.hit_rate:.2f} of {counted(self.calls, 'call')}"]
+            else [f"hit rate {self.hit_rate:.2f} of {pluralize(self.calls, 'call')}"]
         )
         pays = (
             f"pays from {self.pays_from:.2f}"
@@ -163,7 +163,7 @@ class CachingDecision:
         return f"{STATES[self.marks]} {where} ({', '.join([*measured, pays])})"
 
 
-def begun(prices: CachePrices, *, now: datetime) -> CachingDecision:
+def start_unmarked(prices: CachePrices, *, now: datetime) -> CachingDecision:
     """Return the first state: nothing is marked before anything was measured."""
     return CachingDecision(
         Marks.NONE, "nothing was seen yet", prices.pays_from, since=now, decided_at=now
@@ -184,11 +184,13 @@ def decide(
         return _begin(kept, seen, lane, now)
     terms, cached = TERMS[lane], seen.read + seen.written
     if not cached and seen.marked >= terms.fewest:
-        why = f"the provider cached nothing of {counted(seen.marked, 'call')}: what they share is too short for it"
+        why = f"the provider cached nothing of {pluralize(seen.marked, 'call')}: what they share is too short for it"
         return replace(_off(kept, why, now + NOTHING_RESTS, now), hit_rate=None, calls=0)
     if seen.calls >= terms.fewest and seen.hit_rate is not None:
-        return _measured(replace(kept, hit_rate=seen.hit_rate, calls=seen.calls), lane, now)
-    if lane is Lane.REALTIME and seen.expected(lane) < prices.pays_from - MARGIN:
+        return _decide_by_hit_rate(
+            replace(kept, hit_rate=seen.hit_rate, calls=seen.calls), lane, now
+        )
+    if lane is Lane.REALTIME and seen.estimate_hit_rate(lane) < prices.pays_from - MARGIN:
         return _off(kept, _expects(seen, lane), None, now)
     return kept
 
@@ -203,14 +205,14 @@ def _begin(kept: CachingDecision, seen: CacheUse, lane: Lane, now: datetime) -> 
             kept, Marks.SOME, "a few requests of a batch find out what its cache brings", now
         )
     why = _expects(seen, lane)
-    if seen.expected(lane) < kept.pays_from + MARGIN:
+    if seen.estimate_hit_rate(lane) < kept.pays_from + MARGIN:
         return replace(kept, why=why)
     return _on(kept, Marks.SOME, f"a few calls find out: {why}", now)
 
 
-def _measured(kept: CachingDecision, lane: Lane, now: datetime) -> CachingDecision:
+def _decide_by_hit_rate(kept: CachingDecision, lane: Lane, now: datetime) -> CachingDecision:
     on, hit_rate = kept.marks is Marks.ALL, kept.hit_rate or 0.0
-    why = f"hit rate {hit_rate:.2f} of {counted(kept.calls, 'call')}, it pays from {kept.pays_from:.2f}"
+    why = f"hit rate {hit_rate:.2f} of {pluralize(kept.calls, 'call')}, it pays from {kept.pays_from:.2f}"
     if hit_rate >= kept.pays_from + (0 if on else MARGIN):
         return (
             replace(kept, why=why, losses=0)
@@ -245,10 +247,10 @@ def _off(
 
 def _expects(seen: CacheUse, lane: Lane) -> str:
     came = f"a call every {seconds(1 / seen.per_s)}" if seen.per_s else "hardly any calls"
-    return f"with {came} a hit rate of {seen.expected(lane):.2f} is expected"
+    return f"with {came} a hit rate of {seen.estimate_hit_rate(lane):.2f} is expected"
 
 
-def marked_requests(marks: Marks, *, warm: bool | None = None) -> range:
+def select_marked(marks: Marks, *, warm: bool | None = None) -> range:
     """Return the numbers, from 0, of a batch's requests that mark their prefix.
 
     `warm` says whether an earlier batch left the prefix in the cache; None where it is probably too short for one. Requests
@@ -309,7 +311,9 @@ def primer_saves(requests: int, shared: int, *, model: str, at: datetime) -> Dec
     Raises:
         LookupError: no price is known for the model.
     """
-    return saved_usd(max(0, requests - 1) * shared, shared, model=model, lane=Lane.BATCH, at=at)
+    return compute_saved_usd(
+        max(0, requests - 1) * shared, shared, model=model, lane=Lane.BATCH, at=at
+    )
 
 
 class Marking:
@@ -323,7 +327,7 @@ class Marking:
         self._of: Mapping[VersionId, Marks] = {}
         self._tried_at: dict[VersionId, float] = {}
 
-    def decided(self, of: Mapping[VersionId, Marks]) -> None:
+    def learn(self, of: Mapping[VersionId, Marks]) -> None:
         """Use these decisions from now on; calls of other versions mark nothing."""
         self._of = of
 
@@ -363,7 +367,7 @@ class CacheSavings:
         return self.read / (self.read + self.written)
 
 
-def saved_usd(read: int, wrote: int, *, model: str, lane: Lane, at: datetime) -> Decimal:
+def compute_saved_usd(read: int, wrote: int, *, model: str, lane: Lane, at: datetime) -> Decimal:
     """Return what reading and writing these tokens saved at that day's prices of short prompts, in US dollars.
 
     Raises:

@@ -8,7 +8,7 @@ from itertools import starmap
 from typing import TYPE_CHECKING, NamedTuple
 
 from lanes.json_data import octets
-from lanes.money.caching import written
+from lanes.money.caching import build_write_usage
 from lanes.packing import FRAME_CHARS
 from lanes.words import Lane
 from lanes.workload.prices import Usage, cost
@@ -42,7 +42,7 @@ def tokens(text: str | int) -> int:
     return -(-length // CHARS_PER_TOKEN)
 
 
-def shared_tokens(spec: "Spec") -> int:
+def estimate_shared_tokens(spec: "Spec") -> int:
     """Estimate the input tokens that every call of a workload repeats: instructions and output schema."""
     return tokens(spec.instructions) + tokens(json.dumps(spec.output_schema))
 
@@ -52,7 +52,7 @@ def prompt_tokens(spec: "Spec", pack: int, payload_chars: int, history_chars: in
 
     `history_chars` are those of the context that is asked with it: a rule explains it once in a call.
     """
-    shared = shared_tokens(spec)
+    shared = estimate_shared_tokens(spec)
     if history_chars:
         from lanes.workload.context import rule  # `lanes status` loads no models of a workload
 
@@ -85,7 +85,7 @@ def pack_bound(
     prices of longer ones (`pack_size.most_bytes`). 0 where the price of the model is no longer known.
     """
     spec = version.spec
-    shared = shared_bytes(spec)
+    shared = bound_shared_bytes(spec)
     if lane is Lane.BATCH and (parts := spec.context.parts):
         from lanes.workload.context import rule
 
@@ -93,7 +93,9 @@ def pack_bound(
     own = size + (items - 1) * FRAME_CHARS  # the frame includes one item's name
     output = items * (spec.max_output_tokens + PACK_MARGIN_TOKENS)
     plain = Usage(input=shared + own, output=output)
-    dearest = written(lane, shared)._replace(input=own, output=output) if marked else plain
+    dearest = (
+        build_write_usage(lane, shared)._replace(input=own, output=output) if marked else plain
+    )
     try:
         return max(
             cost(each, model=spec.model_of(lane), lane=lane, at=at) for each in {plain, dearest}
@@ -102,7 +104,7 @@ def pack_bound(
         return Decimal(0)
 
 
-def shared_bytes(spec: "Spec") -> int:
+def bound_shared_bytes(spec: "Spec") -> int:
     """Return the most bytes that every call of a workload repeats: instructions, output schema and what frames both.
 
     The SDK rewrites the schema: it moves what the provider does not know into descriptions, escaped, and closes every object.
@@ -140,7 +142,7 @@ def allocate_usd(total: Decimal, weights: Sequence[int]) -> list[Decimal]:
     ]
 
 
-def divided(used: Usage, usd: Decimal, number: int) -> list[BillPart]:
+def divide(used: Usage, usd: Decimal, number: int) -> list[BillPart]:
     """Return each item's part of a response that `number` items shared; the parts sum exactly to it."""
     if number == 1:
         return [BillPart(used.input, used.output, used.cache_read, used.cache_write, usd)]

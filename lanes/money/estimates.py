@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from lanes.ids import VersionId
 from lanes.money.caching import HitRates, cache_prices
-from lanes.money.cost import shared_tokens, tokens
+from lanes.money.cost import estimate_shared_tokens, tokens
 from lanes.money.pack_size import PackSizes
 from lanes.words import Lane, Mode
 from lanes.workload.prices import per_token
@@ -62,7 +62,9 @@ class Sharing:
 
 def _is_cached(other: "Version", version: "Version") -> bool:
     """Return whether the other version's prefix is surely long enough for the cache, given that the version's is."""
-    return shared_tokens(other.spec) >= min(shared_tokens(version.spec), CACHED_BY_ALL)
+    return estimate_shared_tokens(other.spec) >= min(
+        estimate_shared_tokens(version.spec), CACHED_BY_ALL
+    )
 
 
 @dataclass(frozen=True)
@@ -127,7 +129,7 @@ class Estimates:
             return known
         rates = self._rates.get(version.id)
         if rates is None:
-            shared = shared_tokens(version.spec)
+            shared = estimate_shared_tokens(version.spec)
             rates = self._rates[version.id] = (
                 self._rate(version, Lane.REALTIME, shared),
                 self._rate(version, Lane.BATCH, shared),

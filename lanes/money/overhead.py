@@ -50,7 +50,7 @@ class Overhead:
         return f"{whose}, {self.lane}, {self.kind}"
 
     @property
-    def said(self) -> str:
+    def sentence(self) -> str:
         """Say it as a sentence."""
         return f"{self.name}: {usd(self.monthly_usd)} a month from {self.from_date} on"
 
@@ -76,7 +76,7 @@ class Overheads:
     assumed: tuple[tuple[Lane, OverheadKind], ...] = tuple(ASSUMED_USD)  # never set
 
     @property
-    def said(self) -> str:
+    def sentence(self) -> str:
         """Say them as a sentence."""
         return f"keeping the lanes takes beside that, a month: {'; '.join(self.of(lane) for lane in Lane)}"
 

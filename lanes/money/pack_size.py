@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 from lanes.backoff import Backoff
 from lanes.ids import VersionId
-from lanes.money.cost import FRAME_TOKENS, most_answer_tokens, shared_bytes
+from lanes.money.cost import FRAME_TOKENS, bound_shared_bytes, most_answer_tokens
 from lanes.statistics.shares import NOTHING, SampleShare, bounds
 from lanes.words import Lane
 from lanes.workload import prices
@@ -149,7 +149,7 @@ def decide(
                 ladder[ladder.index(each) + 1],
                 allowed,
                 now,
-                _said(f"packs of {each} hurt", known[each], evidence.alone),
+                _describe_agreement(f"packs of {each} hurt", known[each], evidence.alone),
                 hurt=each,
                 packed=known[each],
                 alone=evidence.alone,
@@ -178,7 +178,7 @@ def _grown(
             or bounds(here, alpha=ALPHA / 2)[0] < single - TOLERATED
         ):
             return None
-        why = _said(f"packs of {size} do no harm", here, alone)
+        why = _describe_agreement(f"packs of {size} do no harm", here, alone)
     return PackDecision(larger, ladder[0], now, why, packed=here, alone=alone)
 
 
@@ -196,11 +196,13 @@ def total(of: Iterable[SampleShare]) -> SampleShare:
     return SampleShare(hits, samples)
 
 
-def _said(what: str, packed: SampleShare, alone: SampleShare) -> str:
-    return f"{what}: packed agrees {_shown(packed)}, single with single {_shown(alone)}"
+def _describe_agreement(what: str, packed: SampleShare, alone: SampleShare) -> str:
+    return (
+        f"{what}: packed agrees {_format_share(packed)}, single with single {_format_share(alone)}"
+    )
 
 
-def _shown(of: SampleShare) -> str:
+def _format_share(of: SampleShare) -> str:
     return "with nothing yet" if of.value is None else f"{of.value:.2f} (n {of.samples})"
 
 
@@ -228,7 +230,7 @@ def most_bytes(version: "Version", lane: Lane, at: datetime) -> int | None:
     if start is None:
         return None
     if lane is Lane.REALTIME:
-        return max(0, start - shared_bytes(spec))
+        return max(0, start - bound_shared_bytes(spec))
     shared = len(spec.instructions.encode()) + len(json.dumps(spec.output_schema).encode())
     return max(0, (start - FRAME_TOKENS) * BYTES_PER_TOKEN - shared)
 

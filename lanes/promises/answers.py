@@ -11,7 +11,7 @@ from lanes.promises.incident import Promise
 from lanes.statistics.figures import Kind
 from lanes.statistics.shares import SampleShare
 from lanes.text import remove_quotes
-from lanes.units import counted, seconds, share
+from lanes.units import pluralize, seconds, share
 from lanes.words import Verdict
 from lanes.workload.version import Version
 
@@ -67,15 +67,15 @@ def realtime_slow(version: Version, figures: RealtimeFigures) -> Assessment:
     if samples:
         said = (
             f"The p95 from received to answered is {seconds(figures.p95_s)} over the last 15 minutes "
-            f"({counted(figures.answered, 'answer')}); {seconds(limit)} were promised."
+            f"({pluralize(figures.answered, 'answer')}); {seconds(limit)} were promised."
         )
         if late:
-            said += f" {counted(late, 'item')} already {'waits' if late == 1 else 'wait'} longer than that"
+            said += f" {pluralize(late, 'item')} already {'waits' if late == 1 else 'wait'} longer than that"
             said += f", for up to {seconds(waits_s)}." if waits_s else "."
         if given_up:
-            said += f" {counted(given_up, 'item')} {'was' if given_up == 1 else 'were'} given up."
+            said += f" {pluralize(given_up, 'item')} {'was' if given_up == 1 else 'were'} given up."
     percent = SLOWER_PERCENT if limit else 0
-    judged, place, fast = assessment.burning(figures.timely, percent / 100)
+    judged, place, fast = assessment.judge_burn(figures.timely, percent / 100)
     seen, value, promise = figures.timely[place], figures.p95_s or 0, Promise.REALTIME_SLOW
     if judged is Verdict.FAILED:
         said += f" {_part(seen, percent, place, 'item', 'took longer, or still wait')}"
@@ -89,7 +89,7 @@ def realtime_slow(version: Version, figures: RealtimeFigures) -> Assessment:
 def realtime_failing(version: Version, figures: RealtimeFigures) -> Assessment:
     """Judge how fast attempts that fail burn their budget."""
     limit = version.spec.promises.realtime_max_error_percent
-    judged, place, fast = assessment.burning(figures.tried, limit / 100)
+    judged, place, fast = assessment.judge_burn(figures.tried, limit / 100)
     seen, said = figures.tried[place], "Nothing was tried in the last 30 minutes."
     if seen.samples:
         said = _part(seen, limit, place, "attempt", "failed")
@@ -101,7 +101,7 @@ def realtime_failing(version: Version, figures: RealtimeFigures) -> Assessment:
 
 
 def _part(of: SampleShare, percent: float, place: int, noun: str, met: str) -> str:
-    part = f"{of.hits:,} of {counted(of.samples, noun)} of the last {assessment.NAMES[place]}"
+    part = f"{of.hits:,} of {pluralize(of.samples, noun)} of the last {assessment.NAMES[place]}"
     return f"{part} {met}: {share(of.value or 0)}, and {share(percent / 100)} is the limit."
 
 
@@ -132,7 +132,7 @@ def authoritative_failed(name: str, failed: RecentItems | None) -> Assessment:
         return Assessment(promise, name, Verdict.PASSED, 0, 0, 0, said)
     keeps = "keeps its" if failed.items == 1 else "keep their"
     said = (
-        f"{counted(failed.items, 'item')} of the last hour {keeps} provisional answer because the authoritative pass failed "
+        f"{pluralize(failed.items, 'item')} of the last hour {keeps} provisional answer because the authoritative pass failed "
         f"for good. {failed.newest}"
     )
     return Assessment.breach(promise, name, failed.items, said)
@@ -145,7 +145,7 @@ def items_failed(name: str, failed: RecentItems | None) -> Assessment:
         said = "No item that failed within the last 24 hours is still without an answer."
         return Assessment(promise, name, Verdict.PASSED, 0, 0, 0, said)
     said = (
-        f"{counted(failed.items, 'item')} failed within the last 24 hours; `lanes retry {name} --all` tries "
+        f"{pluralize(failed.items, 'item')} failed within the last 24 hours; `lanes retry {name} --all` tries "
         f"{'it' if failed.items == 1 else 'them'} again. {failed.newest}"
     )
     standstill = REALTIME if failed.unanswered == failed.items else NOWHERE

@@ -192,7 +192,7 @@ def threshold(rate: float, budget: float) -> float:
     return round(min(rate * budget, (1 + budget) / 2), 12)
 
 
-def burning(windows: Sequence[SampleShare], budget: float) -> BurnVerdict:
+def judge_burn(windows: Sequence[SampleShare], budget: float) -> BurnVerdict:
     """Judge the shares of `WINDOWS` by their error budget, 0 to 1; 0 promises nothing, and 1 is never exceeded.
 
     A window burns no longer once a shorter one proves a smaller share that is within the budget. The promise is kept once one

@@ -32,7 +32,7 @@ from lanes.promises.incident import (
 )
 from lanes.routing.prospect import ENOUGH_BACK, BatchDeparture
 from lanes.statistics.shares import SampleShare
-from lanes.units import clock, counted, seconds, share
+from lanes.units import clock, pluralize, seconds, share
 from lanes.words import BatchState, Lane, Verdict
 from lanes.workload.version import Version
 
@@ -110,7 +110,7 @@ def batch_slow(
         case _:
             expected = f"{promised} were promised."
             if out is not None:
-                expected = _expected(out, most, now)
+                expected = _describe_expectation(out, most, now)
             said = f"Batch {batch.id} has been open for {open_for}; {expected} {_stuck_at(batch)}"
     judged, subject = Verdict.PASSED if over else verdict(minutes, limit), batch_subject(batch.id)
     if batch.told_late and limit and not over and judged is Verdict.PASSED:
@@ -128,7 +128,7 @@ def batch_slow(
     )
 
 
-def _expected(out: BatchDeparture, most: timedelta, now: datetime) -> str:
+def _describe_expectation(out: BatchDeparture, most: timedelta, now: datetime) -> str:
     """Return when the batch was expected, how rare its age is, and when it is expected now."""
     law, age = out.usual_law, out.out
     soon, late = (seconds(law.within(each).total_seconds()) for each in USUALLY)
@@ -139,13 +139,13 @@ def _expected(out: BatchDeparture, most: timedelta, now: datetime) -> str:
             f"with a chance of {share(out.law.by(most, out=age))} within the promised {promised}"
         )
     return (
-        f"it was expected after {soon} to {late} by {counted(law.evidence.back, 'earlier batch')} of its size, of which "
+        f"it was expected after {soon} to {late} by {pluralize(law.evidence.back, 'earlier batch')} of its size, of which "
         f"{share(1 - law.by(age))} take as long. It is expected back at {clock(out.expected_at, beside=now)}, {still}."
     )
 
 
 def _stuck_at(batch: BatchProgress) -> str:
-    holds = f"It holds {counted(batch.items, 'item')}."
+    holds = f"It holds {pluralize(batch.items, 'item')}."
     match batch.state:
         case BatchState.INTENDED:
             return (
@@ -160,13 +160,13 @@ def _stuck_at(batch: BatchProgress) -> str:
                 f"It has ended at the provider and its results are not all collected{why}. {holds}"
             )
         case _:
-            return f"It still runs at the provider with {counted(batch.items, 'item')}."
+            return f"It still runs at the provider with {pluralize(batch.items, 'item')}."
 
 
 def batch_unclear(workload: str, batch_id: BatchId, items: int, why: str) -> Assessment:
     """Return the breach that a batch of `items` cannot be collected until a person decides."""
     said = (
-        f"Batch {batch_id} needs a decision: {why}. It holds {counted(items, 'item')}; `lanes batches` says what adopting, "
+        f"Batch {batch_id} needs a decision: {why}. It holds {pluralize(items, 'item')}; `lanes batches` says what adopting, "
         "resubmitting or giving it up may cost."
     )
     subject = batch_subject(batch_id)
@@ -177,10 +177,10 @@ def incomplete(
     workload: str, batch_id: BatchId, tally: Tally, *, flow_run_id: UUID | None = None
 ) -> Assessment:
     """Judge whether every item of a collected batch has exactly one outcome, from a result of its own."""
-    items = counted(tally.items, "item")
+    items = pluralize(tally.items, "item")
     said = f"Each of the {items} of batch {batch_id} has one outcome."
     if tally.surplus:
-        said = f"Batch {batch_id} has {counted(tally.outcomes, 'outcome')} of {items}."
+        said = f"Batch {batch_id} has {pluralize(tally.outcomes, 'outcome')} of {items}."
     if tally.missing:
         lost = f"{tally.missing:,} of {items} of batch {batch_id} came back without a result"
         rest = f" {said}" if tally.surplus else ""
@@ -279,9 +279,9 @@ class CheckIn:
     at: datetime
     sent: int | None
 
-    def said(self, now: datetime) -> str:
+    def describe(self, now: datetime) -> str:
         """Return a sentence about it."""
-        end = "has not ended" if self.sent is None else f"sent {counted(self.sent, 'item')}"
+        end = "has not ended" if self.sent is None else f"sent {pluralize(self.sent, 'item')}"
         return f" The newest run of `depart` began at {clock(self.at, beside=now)} and {end}."
 
 
@@ -301,19 +301,19 @@ def never_started(
     departure = window.next_departure(waiting.ready_since) if waiting else now
     if waiting is not None and waiting.primer_until is not None:
         departure = max(departure, waiting.primer_until)
-    ran = checked_in.said(now) if checked_in else ""
+    ran = checked_in.describe(now) if checked_in else ""
     if checked_in is not None and checked_in.at < departure:
         within, ran = CHECK_IN_WITHIN, f"{ran} {NO_RUN}"
     limit = within / MINUTE
     if waiting is None or departure >= now:
-        said = f"Nothing waits for the batch lane that should have left.{checked_in.said(now) if checked_in else ''}"
+        said = f"Nothing waits for the batch lane that should have left.{checked_in.describe(now) if checked_in else ''}"
         return Assessment(promise, name, Verdict.PASSED, 0, limit, 1, said)
     left = waiting.last_intended_at
     leaving = left is not None and departure <= left < window.next_departure(departure)
     minutes = (now - (left if left is not None and leaving else departure)).total_seconds() / 60
     wait, newest = ("waits", "it") if waiting.items == 1 else ("wait", "the oldest")
     said = (
-        f"{counted(waiting.items, 'item')} {wait} for the batch lane; {newest} should have left at "
+        f"{pluralize(waiting.items, 'item')} {wait} for the batch lane; {newest} should have left at "
         f"{clock(departure, beside=now)}."
     )
     if left is not None:
@@ -343,7 +343,7 @@ def collect_stopped(
         return Assessment(promise, EVERYBODY, Verdict.PASSED, 0, limit, 0, "No batch is open.")
     since = max(min(each.begun_at for each in out), looked_at or out[0].begun_at)
     minutes, items = (now - since) / MINUTE, sum(each.items for each in out)
-    them = f"{counted(len(out), 'open batch')} with {counted(items, 'item')}"
+    them = f"{pluralize(len(out), 'open batch')} with {pluralize(items, 'item')}"
     judged, at = verdict(minutes, limit), clock(since, beside=now)
     said = f"No run of `collect` has looked at {them} since {at}."
     if judged is Verdict.PASSED:
@@ -366,7 +366,7 @@ class ReportedBatch(Protocol):
 
 def trouble(of: ReportedBatch, incidents: Iterable[Incident]) -> str | None:
     """Return what is wrong with a batch in a few words: its broken promises, or that it is held."""
-    named = (each for each in _broken(incidents) if each.subject == batch_subject(of.batch_id))
+    named = (each for each in _select_open(incidents) if each.subject == batch_subject(of.batch_id))
     broken = _titles(each for each in named if each.workload == of.workload)
     return broken or (str(of.state) if of.state == BatchState.HELD else None)
 
@@ -374,11 +374,11 @@ def trouble(of: ReportedBatch, incidents: Iterable[Incident]) -> str | None:
 def health(batches: Sequence[ReportedBatch], incidents: Sequence[Incident]) -> str:
     """Return "batch healthy", or the broken promises of the batch lane and the number of held batches."""
     held = sum(trouble(each, incidents) == BatchState.HELD for each in batches)
-    said = [_titles(_broken(incidents)), f"{counted(held, 'batch')} held" if held else ""]
+    said = [_titles(_select_open(incidents)), f"{pluralize(held, 'batch')} held" if held else ""]
     return ", ".join(filter(None, said)) or ("batch healthy" if batches else "no batches")
 
 
-def _broken(incidents: Iterable[Incident]) -> Iterator[Incident]:
+def _select_open(incidents: Iterable[Incident]) -> Iterator[Incident]:
     """Yield the open incidents of the batch lane."""
     for each in incidents:
         either = (Promise.AUTHORITATIVE_FAILED, Promise.PROVIDER_FROZEN)

@@ -12,7 +12,7 @@ from lanes.promises.assessment import BATCH, NOWHERE, REALTIME, Assessment
 from lanes.promises.incident import EVERYBODY, Promise
 from lanes.standing.roles import Role
 from lanes.text import plain, remove_quotes
-from lanes.units import clock, counted, sentence, usd
+from lanes.units import clock, pluralize, sentence, usd
 from lanes.words import Lane, Verdict
 
 DEAR = ": item too dear"  # how the subject ends of an incident about items that a whole budget cannot pay
@@ -54,7 +54,7 @@ def invalid_workload(
     return Assessment.breach(promise, workload, len(problems), said, why=why, block_id=block_id)
 
 
-def mended_workload(workload: str, why: str | None) -> str:
+def describe_mended_workload(workload: str, why: str | None) -> str:
     """Return the sentence that ends that breach; `why` is what was wrong."""
     was = f"; it could not because of {why}" if why else ""
     return f'The block of workload "{workload}" can be published again{was}.'
@@ -93,7 +93,7 @@ def unknown_model(
     return Assessment.breach(promise, workload, items, said, model_subject(model), **more)
 
 
-def refused(
+def report_refusal(
     account: str,
     workload: str,
     model: str,
@@ -109,12 +109,12 @@ def refused(
     return frozen(account, items, why, flow_run_id=flow_run_id)
 
 
-def refused_version(
+def report_refused_version(
     workload: str, number: int, calls: int, why: str, *, flow_run_id: UUID | None = None
 ) -> Assessment:
     """Return the breach that the provider refuses a version: `calls` different ones failed alike, and none succeeded."""
     said = (
-        f"The provider refuses version {number} itself: {counted(calls, 'different call')} failed alike, and none has been "
+        f"The provider refuses version {number} itself: {pluralize(calls, 'different call')} failed alike, and none has been "
         f"answered since: {remove_quotes(why)}. Neither lane asks anything of it, and every item keeps its retry budget. "
         "Publish a corrected version: all items continue with it by themselves."
     )
@@ -135,7 +135,7 @@ def provider_down(
 
     `host`: all of them were made there, and there are drains on other hosts.
     """
-    last = counted(calls, "real-time call")
+    last = pluralize(calls, "real-time call")
     alone = (
         f"All of them were made on host {host}, none on another: check its network. "
         if host
@@ -157,17 +157,19 @@ def budget_lasts(status: BudgetStatus) -> Assessment:
     promise, workload, limit = Promise.BUDGET, status.budget.workload, 100 * TOLD_AT
     subject = status.budget.subject
     if status.budget.hard_usd is None:
-        said = f"{status.said}; it has no hard limit."
+        said = f"{status.sentence}; it has no hard limit."
         return Assessment(promise, workload, Verdict.PASSED, 0, limit, 1, said, subject)
     value = 100 * status.share
     next_one = f"{status.budget.period} begins at {clock(status.ends_at, beside=status.began_at)}"
     if status.is_used_up:
         value = max(100.0, value)
-        said = f"Nothing more is paid: {status.said}; its work waits until the budget is raised, or the next {next_one}."
+        said = f"Nothing more is paid: {status.sentence}; its work waits until the budget is raised, or the next {next_one}."
     elif status.waits:
-        said = f"{status.said}; the next call waits for reserved money, and the next {next_one}."
+        said = (
+            f"{status.sentence}; the next call waits for reserved money, and the next {next_one}."
+        )
     else:
-        said = f"{status.said}; the next {next_one}."
+        said = f"{status.sentence}; the next {next_one}."
     judged = Verdict.FAILED if value >= limit else Verdict.PASSED
     return Assessment(promise, workload, judged, value, limit, 1, said, subject)
 
@@ -184,7 +186,7 @@ def too_dear(
 ) -> Assessment:
     """Return the breach that a whole period of the budget `subject` cannot pay a request; `key` is its dearest item."""
     said = (
-        f'{counted(items, "item")} may cost more than the whole {subject} of {usd(hard_usd)}; the dearest, "{key}", up to '
+        f'{pluralize(items, "item")} may cost more than the whole {subject} of {usd(hard_usd)}; the dearest, "{key}", up to '
         f"{usd(bound_usd)}. No {period} pays for that: raise the budget, or cancel the item. All others leave without it."
     )
     figures = Verdict.FAILED, 100 * float(bound_usd / hard_usd), 100, items, said, subject + DEAR
@@ -202,7 +204,7 @@ class ForeignHolder:
     address: str | None
 
     @property
-    def named(self) -> str:
+    def description(self) -> str:
         """The session in words."""
         application, address = plain(self.application, most=64), self.address or "not known"
         return f'session {self.pid} of user {plain(self.user, most=64)} (application "{application}", address {address})'
@@ -239,14 +241,14 @@ def describe_takeover(role: Role, holders: Sequence[ForeignHolder]) -> str:
     )
     one = len(holders) == 1
     return (
-        f"{role_subject(role)} is held by {_named(holders)}, which {'does' if one else 'do'} not belong to Lanes; "
+        f"{role_subject(role)} is held by {_describe_holders(holders)}, which {'does' if one else 'do'} not belong to Lanes; "
         f"meanwhile {LOSSES[role][0]}: end {'it' if one else 'them'} with {ends}, and {REMEDY}"
     )
 
 
 def role_taken(role: Role, holders: Sequence[ForeignHolder]) -> Assessment:
     """Return the breach that these sessions hold the role."""
-    said, why = sentence(describe_takeover(role, holders)), f"held by {_named(holders)}"
+    said, why = sentence(describe_takeover(role, holders)), f"held by {_describe_holders(holders)}"
     subject, promise = role_subject(role), Promise.ROLE_TAKEN
     return Assessment.breach(promise, EVERYBODY, len(holders), said, subject, why=why)
 
@@ -273,7 +275,7 @@ def webhook_gone(name: str, host: str) -> Assessment:
     return Assessment.breach(Promise.WEBHOOK_GONE, EVERYBODY, 1, said, f"webhook {name}")
 
 
-def _named(holders: Sequence[ForeignHolder]) -> str:
+def _describe_holders(holders: Sequence[ForeignHolder]) -> str:
     more = len(holders) - MOST_NAMED
     rest = [f"{more} more"] if more > 0 else []
-    return " and ".join([*(each.named for each in holders[:MOST_NAMED]), *rest])
+    return " and ".join([*(each.description for each in holders[:MOST_NAMED]), *rest])

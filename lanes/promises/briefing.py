@@ -16,7 +16,7 @@ from lanes.promises.answers import RECENT, SETTLED_FOR
 from lanes.promises.batches import JUDGED_FOR
 from lanes.promises.incident import Incident, Promise, in_words
 from lanes.text import plain
-from lanes.units import counted, seconds
+from lanes.units import pluralize, seconds
 from lanes.words import Lane, Outcome, Purpose
 
 VARIES = re.compile(r"\b(?:req|msg|msgbatch)_\w+|\b(?=[a-f]*\d)[0-9a-f]{8,}\b|\d+")
@@ -169,11 +169,11 @@ class Stake(BriefingPart):
         if not overdue and not nearest and self.unanswered:
             nearest = "; none of them has a due time to come"
         answered = (
-            f"; {counted(self.uncorrected, 'provisional answer')} uncorrected"
+            f"; {pluralize(self.uncorrected, 'provisional answer')} uncorrected"
             if self.uncorrected
             else ""
         )
-        return f"{many}{counted(self.unanswered, 'unanswered item')}{overdue}{nearest}{answered}"
+        return f"{many}{pluralize(self.unanswered, 'unanswered item')}{overdue}{nearest}{answered}"
 
 
 class SampleItem(BriefingPart):
@@ -223,14 +223,14 @@ def kinds(met: Iterable[ErrorCount]) -> list[ErrorCount]:
 
 def sample_of(items: Iterable[tuple[str, str]]) -> SampleItem | None:
     """Return the first of these (workload, key) whose key can be typed as it is shown."""
-    return next((SampleItem(workload=of, key=key) for of, key in items if _typed(key)), None)
+    return next((SampleItem(workload=of, key=key) for of, key in items if _is_typeable(key)), None)
 
 
-def _typed(key: str) -> bool:
+def _is_typeable(key: str) -> bool:
     return bool(key) and not key.startswith("-") and plain(key, most=LONGEST_KEY) == key
 
 
-def compared(
+def describe_trend(
     of: Incident, before: float, *, when: str, now: float | None = None, lately: str = ""
 ) -> str:
     """Return how the figure moved, as "rising: 96 %, from 12 % in the hour before"; `now` replaces the incident's value."""
@@ -247,10 +247,10 @@ def compared(
 
 def too_few(number: int, noun: str, when: str) -> str:
     """Return why the figure is not compared."""
-    return f"not known: {counted(number, noun)} {when} {'is' if number == 1 else 'are'} too few to compare with"
+    return f"not known: {pluralize(number, noun)} {when} {'is' if number == 1 else 'are'} too few to compare with"
 
 
-def enough(samples: int) -> bool:
+def is_enough(samples: int) -> bool:
     """Return whether a figure over that many samples may be compared."""
     return samples >= LEAST_SAMPLES
 
@@ -266,7 +266,7 @@ def since_opening(of: Incident, now: datetime) -> str:
         if now - of.opened_at < SOON:
             return JUST_OPENED
         return f"steady: {in_words(promise, of.value)} as when it opened"
-    return compared(of, of.opened_value, when="when it opened")
+    return describe_trend(of, of.opened_value, when="when it opened")
 
 
 def usual_turnaround(batches: int, median_s: float) -> str:
@@ -288,7 +288,7 @@ class ErrorTally:
 
     _kinds: dict[str, tuple[str, int]] = field(default_factory=dict)
 
-    def met(self, error: str, times: int = 1) -> None:
+    def record_error(self, error: str, times: int = 1) -> None:
         """Count an error."""
         kind = kind_of(error)
         if kind not in self._kinds and len(self._kinds) >= MOST_KINDS:
@@ -301,7 +301,7 @@ class ErrorTally:
         """The number of errors."""
         return sum(times for _, times in self._kinds.values())
 
-    def told(self, *, most: int = 3) -> str:
+    def describe(self, *, most: int = 3) -> str:
         """Return the most frequent errors, as "10x the batch expired; 2x the answer is not JSON; 3 of other kinds"."""
         ordered = sorted(self._kinds.values(), key=lambda each: -each[1])
         rest = sum(times for _, times in ordered[most:])
@@ -320,7 +320,7 @@ class FailureReport:
     items: int
     calls: int
 
-    def more(self, other: "FailureReport") -> "FailureReport":
+    def merge(self, other: "FailureReport") -> "FailureReport":
         """Return the sum of both."""
         return FailureReport(
             self.workload, self.error, self.items + other.items, self.calls + other.calls
@@ -331,6 +331,6 @@ class FailureReport:
         """The log line."""
         if not self.calls:
             return (
-                f"{counted(self.items, 'answer')} of {self.workload} cannot be used: {self.error}"
+                f"{pluralize(self.items, 'answer')} of {self.workload} cannot be used: {self.error}"
             )
-        return f"{counted(self.calls, 'call')} of {self.workload} failed, with {counted(self.items, 'item')}: {self.error}"
+        return f"{pluralize(self.calls, 'call')} of {self.workload} failed, with {pluralize(self.items, 'item')}: {self.error}"

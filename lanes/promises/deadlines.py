@@ -11,7 +11,7 @@ from lanes.routing.load import Load, UnservedReason
 from lanes.routing.prospect import percent
 from lanes.routing.second_look import DoubtfulItem
 from lanes.statistics.shares import SampleShare
-from lanes.units import clock, counted, seconds, share
+from lanes.units import clock, pluralize, seconds, share
 from lanes.words import Lane, Verdict
 from lanes.workload.version import Version
 
@@ -49,10 +49,10 @@ def deadline_missed(version: Version, counts: DueCounts | None) -> Assessment:
         figures = share_verdict(SampleShare(0, 0), limit), 0, limit, 0, said
         return Assessment(promise, name, *figures, quiet=True, standstill=REALTIME)
     part = 100 * late / due
-    said = f"{late:,} of {counted(due, 'item')} that were due missed it within the last hour: {share(part / 100)}, and "
+    said = f"{late:,} of {pluralize(due, 'item')} that were due missed it within the last hour: {share(part / 100)}, and "
     said += f"{share(limit / 100)} is the limit."
     if counts.overdue:
-        said += f" {counted(counts.overdue, 'item')} of them still {'waits' if counts.overdue == 1 else 'wait'}."
+        said += f" {pluralize(counts.overdue, 'item')} of them still {'waits' if counts.overdue == 1 else 'wait'}."
     of_lanes = ((REALTIME, counts.in_realtime), (BATCH, late - counts.in_realtime))
     enough = (
         lane
@@ -64,9 +64,7 @@ def deadline_missed(version: Version, counts: DueCounts | None) -> Assessment:
     for reason, routed in counts.in_batch.items():
         misrouted = SampleShare(*routed)
         if share_verdict(misrouted, limit) is Verdict.FAILED:
-            said += (
-                f" `{reason}` chose a batch for {counted(misrouted.samples, 'item')} of them, and "
-            )
+            said += f" `{reason}` chose a batch for {pluralize(misrouted.samples, 'item')} of them, and "
             said += f"{misrouted.hits:,} of these missed it: {share(misrouted.value)}."
             if judged is not Verdict.FAILED:
                 judged, part, standstill = Verdict.FAILED, 100 * (misrouted.value or 0), BATCH
@@ -130,7 +128,7 @@ def deadline_at_risk(risk: AtRisk, now: datetime) -> Assessment:
     """Judge the items that are less likely to be in time than is asked for; one is enough for a breach."""
     one = risk.items == 1
     said = (
-        f"{counted(risk.items, 'item')} {'is less likely to meet its' if one else 'are less likely to meet their'} due time "
+        f"{pluralize(risk.items, 'item')} {'is less likely to meet its' if one else 'are less likely to meet their'} due time "
         f"than required; the nearest is due {clock(risk.due_at, beside=now)}, and its batch has a {percent(risk.probability)} "
         f"chance of being back by then ({percent(risk.confidence)} is required)."
     )
@@ -153,10 +151,10 @@ def _why_not_rescued(risk: AtRisk) -> str:
     parts = list[str]()
     if risk.bound:
         parts.append(
-            f"{counted(risk.bound, 'item')} {'is' if risk.bound == 1 else 'are'} bound to batch"
+            f"{pluralize(risk.bound, 'item')} {'is' if risk.bound == 1 else 'are'} bound to batch"
         )
     for held, items in risk.held.items():
-        parts.append(f"real time answers nothing of {counted(items, 'item')}: {held.said}")
+        parts.append(f"real time answers nothing of {pluralize(items, 'item')}: {held.said}")
     if risk.crowded:
         busy = (
             ""
@@ -164,6 +162,6 @@ def _why_not_rescued(risk: AtRisk) -> str:
             else f": it needs {seconds(risk.drain_s)} for what waits there"
         )
         parts.append(
-            f"{counted(risk.crowded, 'item')} would not be answered in real time either{busy}"
+            f"{pluralize(risk.crowded, 'item')} would not be answered in real time either{busy}"
         )
     return "; ".join(parts)

@@ -27,7 +27,7 @@ from lanes.routing.lane_rules import binds
 from lanes.statistics.differences import is_larger
 from lanes.statistics.shares import NOTHING, SampleShare, is_above
 from lanes.text import QUOTED
-from lanes.units import clock, counted, share
+from lanes.units import clock, pluralize, share
 from lanes.words import Lane, Reason, Verdict
 
 ALPHA = 4e-7
@@ -91,16 +91,18 @@ def rule_raises(name: str, raised: RaisedRules | None, now: datetime) -> Assessm
     if raised is None:
         said = "Every rule could be evaluated for every item of the last 24 hours."
         return Assessment(promise, name, Verdict.PASSED, 0, 0, 0, said)
-    each = (f"`{rule}` for {counted(n, 'item')}" for rule, n in sorted(raised.items.items()))
+    each = (f"`{rule}` for {pluralize(n, 'item')}" for rule, n in sorted(raised.items.items()))
     said = (
         f"Version {raised.version} could not evaluate {' and '.join(each)} of the last 24 hours, first at "
         f'{clock(raised.since, beside=now)}; the newest is "{raised.key}". The rule counts as not met there.'
     )
-    why = "; ".join(f"{rule}: {_unquoted(error)}" for rule, error in sorted(raised.errors.items()))
+    why = "; ".join(
+        f"{rule}: {_mask_quotes(error)}" for rule, error in sorted(raised.errors.items())
+    )
     return Assessment.breach(promise, name, sum(raised.items.values()), said, why=why)
 
 
-def _unquoted(error: str) -> str:
+def _mask_quotes(error: str) -> str:
     """Return the error of a rule without words that it quotes from an item: those that the rule itself does not have."""
     rule, _, words = error.rpartition("`")
     return f"{rule}`" + QUOTED.sub(lambda of: of[0] if of[0][1:-1] in rule else '"..."', words)
@@ -117,7 +119,7 @@ def shares_grew(promise: Promise, of: RoutedHours, now: datetime) -> Assessment:
     if since and not guards:
         hours = {at: each for at, each in hours.items() if at >= since}
     hour = now.replace(minute=0, second=0, microsecond=0)
-    grown = _grown(hours, hour, margin, guards=guards)
+    grown = _find_grown_shares(hours, hour, margin, guards=guards)
     known, grown = grown is not None, grown or ()
     sure = next(filter(None, ([each for each in of_it if each.surely] for of_it in grown)), [])
     verdict = Verdict.INCONCLUSIVE if any(grown) or not known else Verdict.PASSED
@@ -134,24 +136,26 @@ def shares_grew(promise: Promise, of: RoutedHours, now: datetime) -> Assessment:
             for each in reversed(once.values())
         )
         (hits, samples), begun = sure[0].now, clock(hour - (sure[0].hours - 1) * HOUR, beside=now)
-        said = f"Of {counted(samples, 'decision')} since {begun}, {'; '.join(told)}."
+        said = f"Of {pluralize(samples, 'decision')} since {begun}, {'; '.join(told)}."
         figures = Verdict.FAILED, 100 * hits / samples, 100 * sure[0].limit, samples
     why = of.change if guards and since and now - since < EARLIER[0] else None
     found = Assessment(promise, of.workload, *figures, said, standstill=lanes, why=why)
     return replace(found, quiet=not known)
 
 
-def _grown(
+def _find_grown_shares(
     hours: Mapping[datetime, Mapping[str, int]], hour: datetime, margin: float, *, guards: bool
 ) -> Sequence[Sequence[_Growth]] | None:
     """Return the shares that grew in each window until `hour`; None where no window can be compared."""
     newest = [hour - number * HOUR for number in range(max(WINDOWS))]
-    if guards and not any(_compared(each, guards) for at in newest for each in hours.get(at, {})):
+    if guards and not any(
+        _list_shares(each, guards) for at in newest for each in hours.get(at, {})
+    ):
         return ()
     days = [[hours.get(at - ago, {}) for at in newest] for ago in (TODAY, *EARLIER)]
     counts = {"": numpy.array([[sum(each.values()) for each in day] for day in days], float)}
     for decided in sorted({each for day in days for of_hour in day for each in of_hour}):
-        for name in _compared(decided, guards):
+        for name in _list_shares(decided, guards):
             seen = numpy.array([[each.get(decided, 0) for each in day] for day in days], float)
             counts[name] = counts[name] + seen if name in counts else seen
     whole, more = counts[""], dict[str, NDArray[numpy.float64]]()
@@ -169,7 +173,7 @@ def _grown(
 
 
 @cache
-def _compared(lane_and_reason: str, guards: bool) -> tuple[str, ...]:
+def _list_shares(lane_and_reason: str, guards: bool) -> tuple[str, ...]:
     """Return the shares for which such a decision counts: of the guards, or else of the other reasons."""
     lane, reason = lane_and_reason.split()
     name, is_guard = f"`{reason}` to {lane}", reason in GUARDS
@@ -223,10 +227,10 @@ def _growth(
 def chance_wrong(name: str, late: SampleShare) -> Assessment:
     """Judge the share of batches that came back later than was stated, with 95 % probability, when they left."""
     said = (
-        f"{late.hits:,} of {counted(late.samples, 'batch')} of the last 7 days came back after the time that was stated for "
+        f"{late.hits:,} of {pluralize(late.samples, 'batch')} of the last 7 days came back after the time that was stated for "
         f"them with a probability of {share(1 - LATE_BATCHES)}."
     )
-    return _judged(Promise.CHANCE_WRONG, name, late, LATE_BATCHES, said)
+    return _judge_share(Promise.CHANCE_WRONG, name, late, LATE_BATCHES, said)
 
 
 def read_late(name: str, reads: Sequence[ConsumerReads]) -> Assessment:
@@ -234,13 +238,15 @@ def read_late(name: str, reads: Sequence[ConsumerReads]) -> Assessment:
     known = reads or [ConsumerReads(name, None, NOTHING)]
     most = max(known, key=lambda of: (is_above(of.late, LATE_READS, alpha=ALPHA), of.late.hits))
     said = (
-        f"Consumer {most.consumer or 'none'} read {most.late.hits:,} of {counted(most.late.samples, 'real-time answer')} of "
+        f"Consumer {most.consumer or 'none'} read {most.late.hits:,} of {pluralize(most.late.samples, 'real-time answer')} of "
         "yesterday and today an hour or more after they came. A batch would have served it."
     )
-    return _judged(Promise.READ_LATE, name, most.late, LATE_READS, said)
+    return _judge_share(Promise.READ_LATE, name, most.late, LATE_READS, said)
 
 
-def _judged(promise: Promise, name: str, seen: SampleShare, limit: float, said: str) -> Assessment:
+def _judge_share(
+    promise: Promise, name: str, seen: SampleShare, limit: float, said: str
+) -> Assessment:
     value = seen.value or 0.0
     kept = Verdict.PASSED if value <= limit else Verdict.INCONCLUSIVE
     judged = Verdict.FAILED if is_above(seen, limit, alpha=ALPHA) else kept

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from lanes.promises.assessment import Assessment
 from lanes.promises.incident import Promise
-from lanes.units import clock, counted, seconds
+from lanes.units import clock, pluralize, seconds
 from lanes.words import Verdict
 
 WEEK = 7 * 24 * 60  # in minutes
@@ -48,7 +48,7 @@ class ArrivalPattern:
         each = numpy.bincount(at // 60 % 168, minlength=168) / max(self.weeks, 1)
         fewest = numpy.minimum(each, numpy.minimum(numpy.roll(each, 1), numpy.roll(each, -1)))
         self._sum = numpy.concatenate(([0.0], fewest.cumsum()))
-        silences = numpy.sort(numpy.diff(self.expected_by(at)))
+        silences = numpy.sort(numpy.diff(self.count_expected(at)))
         self.most = math.inf
         if self.weeks >= LEAST_WEEKS and len(silences) >= SILENCES:
             hours = numpy.bincount((at - begun) // 60, minlength=168 * self.weeks + 1)[:-1]
@@ -63,12 +63,14 @@ class ArrivalPattern:
         """Return whether it was read within the day before `last_at`."""
         return 0 <= last_at.timestamp() // 60 - self.until < WEEK / 7
 
-    def lacking(self, since: datetime, until: datetime) -> float:
+    def count_lacking(self, since: datetime, until: datetime) -> float:
         """Return how many minutes with arrivals are expected in that time."""
-        before, after = self.expected_by(numpy.array([since.timestamp(), until.timestamp()]) / 60)
+        before, after = self.count_expected(
+            numpy.array([since.timestamp(), until.timestamp()]) / 60
+        )
         return float(after - before)
 
-    def expected_by(self, minutes: NDArray[Any]) -> NDArray[numpy.float64]:
+    def count_expected(self, minutes: NDArray[Any]) -> NDArray[numpy.float64]:
         """Return how many minutes with arrivals are expected from 1970 until each of these."""
         weeks, of_week = numpy.divmod(minutes, WEEK)
         return weeks * self._sum[-1] + numpy.interp(of_week / 60, numpy.arange(169), self._sum)
@@ -99,14 +101,15 @@ def feed_silent(feed: Feed, now: datetime) -> Assessment:
         )
         return Assessment(promise, name, Verdict.PASSED, minutes, 0, 0, said)
     pattern = feed.pattern
-    lacking = 0.0 if pattern is None else pattern.lacking(feed.last_at, now)
+    lacking = 0.0 if pattern is None else pattern.count_lacking(feed.last_at, now)
     said = f"Nothing has arrived for {seconds(silent.total_seconds())}, since {clock(feed.last_at, beside=now)}"
     if pattern is None or lacking <= pattern.most:
         return Assessment(
             promise, name, Verdict.INCONCLUSIVE, minutes, 0, 0, f"{said}, which is not unusual."
         )
     said += (
-        f"; by the same hours of the last {pattern.weeks} weeks, items were expected in {counted(round(lacking), 'minute')} of "
-        "that time. By that pattern, such a silence comes less than once in ten years."
+        f"; by the same hours of the last {pattern.weeks} weeks, items were expected in "
+        f"{pluralize(round(lacking), 'minute')} of that time. By that pattern, such a silence "
+        "comes less than once in ten years."
     )
     return Assessment(promise, name, Verdict.FAILED, minutes, 0, round(lacking), said)

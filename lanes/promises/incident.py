@@ -10,7 +10,7 @@ from uuid import UUID
 
 from lanes.backoff import Backoff
 from lanes.ids import BatchId, IncidentId
-from lanes.units import counted, seconds, share
+from lanes.units import pluralize, seconds, share
 from lanes.words import Lane
 
 EVERYBODY = "*"  # the workload of a breach that concerns all of them; no workload has that name
@@ -340,7 +340,7 @@ class Incident:
     handled_until: datetime | None = None
 
     @property
-    def handled(self) -> str:
+    def handling_summary(self) -> str:
         """A person's handling of it, as "silenced until 2026-11-24 14:00 UTC by ada: a test", or empty."""
         if self.handling is None or self.handled_until is None:
             return ""
@@ -386,10 +386,10 @@ def in_words(promise: Promise, value: float) -> str:
         return seconds(value * 60)
     if unit == "percent":
         return share(value / 100)
-    return seconds(value) if unit == "seconds" else counted(round(value), unit.removesuffix("s"))
+    return seconds(value) if unit == "seconds" else pluralize(round(value), unit.removesuffix("s"))
 
 
-def how_bad(of: Incident) -> str:
+def describe_severity(of: Incident) -> str:
     """Return the figure of an incident and its limit, as "69 % (limit 2 %)"."""
     if of.promise == Promise.APPROVAL_WAITS:
         return f"asked; taken back unanswered after {in_words(of.promise, of.limit_value)}"

@@ -19,7 +19,7 @@ from lanes import json_data
 from lanes.ids import ItemId
 from lanes.promises.assessment import Assessment
 from lanes.promises.incident import Promise
-from lanes.statistics.differences import detect, thinned
+from lanes.statistics.differences import detect, find_merge
 from lanes.text import plain
 from lanes.units import clock, count, share
 from lanes.words import Lane, Outcome, Verdict
@@ -89,7 +89,7 @@ class Drift(BaseModel, frozen=True):
     back: float = 0
     ended_at: datetime | None = None
 
-    def lasting(self, seen: Sequence[int], now: datetime) -> "Drift":
+    def add(self, seen: Sequence[int], now: datetime) -> "Drift":
         """Return the drift after these answers; it has ended where the share before explains them far better."""
         hits, misses = seen[self.place], sum(seen) - seen[self.place]
         usual, moved = (self.before[0] + 0.5) / (self.before[1] + 1), self.alarmed
@@ -118,7 +118,7 @@ class AnswerWatch(BaseModel, frozen=True):
     drift: Drift | None = None
 
     @classmethod
-    def stored(cls, watch: Any) -> "AnswerWatch":
+    def load(cls, watch: Any) -> "AnswerWatch":
         """Return a stored watch, or a new one if this release cannot read what another one wrote."""
         try:
             read = cls.model_validate(watch)
@@ -142,7 +142,7 @@ class AnswerWatch(BaseModel, frozen=True):
         of the workload are watched.
         """
         if not self.portions:
-            return self._learned(seen, learn, now)
+            return self._learn(seen, learn, now)
         pending = self.pending or Portion(at=now, counts=(0,) * self.classes)
         counts, others, items = [*pending.counts], Counter(self.others), dict(self.item_ids)
         for value, item_ids in seen.items():
@@ -156,7 +156,7 @@ class AnswerWatch(BaseModel, frozen=True):
         others = dict(others.most_common(MOST_NAMES))
         added = self._with(pending=pending, others=others, item_ids=items)
         is_due = self.looked_at is None or now - self.looked_at >= LOOK_EVERY
-        return added._looked(good, tests, now) if is_due and sum(counts) >= LEAST_ITEMS else added
+        return added._look(good, tests, now) if is_due and sum(counts) >= LEAST_ITEMS else added
 
     @property
     def is_drifting(self) -> bool:
@@ -182,7 +182,7 @@ class AnswerWatch(BaseModel, frozen=True):
         """Return the share of each class, of the reference, or of the answers since a drift, or since the reference."""
         counts = self.portions[0].counts
         if now:
-            counts = _added(self.portions[1:] or self.portions)
+            counts = _add_counts(self.portions[1:] or self.portions)
         if now and self.drift is not None and self.drift.ended_at is None:
             counts = self.drift.counts
         return tuple(each / max(1, sum(counts)) for each in counts)
@@ -192,7 +192,7 @@ class AnswerWatch(BaseModel, frozen=True):
             return self.names.index(value) if value in self.names else len(self.names)
         return len(self.names) + (1 + bisect_left(self.cuts, value) if self.cuts else 0)
 
-    def _learned(
+    def _learn(
         self, seen: Mapping[Value, Sequence[ItemId]], learn: int, now: datetime
     ) -> "AnswerWatch":
         values = [*self.values, *(each for each, ids in seen.items() for _ in ids)]
@@ -209,22 +209,25 @@ class AnswerWatch(BaseModel, frozen=True):
         counts = tuple(places[each] for each in range(learned.classes))
         return learned._with(portions=(Portion(at=now, counts=counts),))
 
-    def _looked(self, good: str | None, tests: int, now: datetime) -> "AnswerWatch":
+    def _look(self, good: str | None, tests: int, now: datetime) -> "AnswerWatch":
         assert self.pending is not None
         looked = self._with(pending=None, looked_at=now)
         if self.drift is not None and self.drift.ended_at is None:
-            return looked._with(drift=self.drift.lasting(self.pending.counts, now))
+            return looked._with(drift=self.drift.add(self.pending.counts, now))
         portions = [*self.portions, self.pending]
-        merged = thinned([sum(each.counts) for each in portions], most=MOST_PORTIONS)
+        merged = find_merge([sum(each.counts) for each in portions], most=MOST_PORTIONS)
         if merged is not None:
             both = portions[merged : merged + 2]
-            portions[merged : merged + 2] = [Portion(at=both[0].at, counts=_added(both))]
+            portions[merged : merged + 2] = [Portion(at=both[0].at, counts=_add_counts(both))]
         watched = [each for each in range(self.classes) if good not in self.names[each : each + 1]]
         counts = [each.counts for each in portions]
         evidence, shift = detect(counts, watched, rises=good is not None)
         if shift is None or evidence < log(tests * TEN_MONTHS):
             return looked._with(portions=tuple(portions))
-        before, since = _added(portions[: shift.portion]), _added(portions[shift.portion :])
+        before, since = (
+            _add_counts(portions[: shift.portion]),
+            _add_counts(portions[shift.portion :]),
+        )
         whole = sum(since), sum(before)
         place = max(watched, key=lambda each: since[each] / whole[0] - before[each] / whole[1])
         drift = Drift(
@@ -259,7 +262,7 @@ class WatchedFigure:
     @property
     def subject(self) -> str:
         """The subject of its incidents."""
-        return f"{self.named}, {self.lane}, version {self.version}"
+        return f"{self.description}, {self.lane}, version {self.version}"
 
     @property
     def examples(self) -> tuple[int, ...]:
@@ -272,7 +275,7 @@ class WatchedFigure:
         return OF_CLASS in self.field
 
     @property
-    def named(self) -> str:
+    def description(self) -> str:
         """The figure in words."""
         return f"{self.measure} {self.field.lstrip()}" if self.field else str(self.measure)
 
@@ -331,7 +334,7 @@ def quality_drift(figure: WatchedFigure, now: datetime) -> Assessment:
     is_served = figure.measure is QualityMeasure.SERVED
     promise = Promise.MODEL_CHANGED if is_served else Promise.QUALITY_DRIFT
     lane = "real-time" if figure.lane is Lane.REALTIME else "batch"
-    name, since = f"{plain(figure.named)}: {plain(drift.name)}", clock(drift.at, beside=now)
+    name, since = f"{plain(figure.description)}: {plain(drift.name)}", clock(drift.at, beside=now)
     said = f"{name} {before} to {share(value / 100)} since {since}, {lane} lane, version {figure.version}"
     said += f", by {count(whole)} answers since and {count(drift.before[1])} before"
     said += f"; it was {plain(drift.usual)}." if is_served else "."
@@ -343,5 +346,5 @@ def quality_drift(figure: WatchedFigure, now: datetime) -> Assessment:
     return Assessment(promise, figure.workload, verdict, value, 0, whole, said, figure.subject)
 
 
-def _added(portions: Sequence[Portion]) -> tuple[int, ...]:
+def _add_counts(portions: Sequence[Portion]) -> tuple[int, ...]:
     return tuple(map(sum, zip(*(each.counts for each in portions), strict=True)))

@@ -86,7 +86,10 @@ def commands(of: Incident) -> list[str]:
             return ["lanes doctor   # whether Prefect, its workers and standing runs live"]
         case Promise.QUALITY_DRIFT | Promise.MODEL_CHANGED:
             accepted = f"lanes accept-quality {workload}   # answers from now on are the reference"
-            return [accepted, *(_way_back(of) if of.promise is Promise.QUALITY_DRIFT else [])]
+            return [
+                accepted,
+                *(_list_rollback_commands(of) if of.promise is Promise.QUALITY_DRIFT else []),
+            ]
         case Promise.REALTIME_SLOW:
             return ["lanes status"]
         case Promise.PROVIDER_DOWN:
@@ -106,7 +109,7 @@ def commands(of: Incident) -> list[str]:
         case Promise.BUDGET:
             return [
                 f"lanes budget {workload}   # shows it; --hard or --soft sets it",
-                f"lanes psql -c {shlex.quote(_spent(of))}   # what the money was spent on",
+                f"lanes psql -c {shlex.quote(_build_spending_query(of))}   # what the money was spent on",
             ]
         case Promise.PROVIDER_FROZEN if of.workload == EVERYBODY:
             return [
@@ -144,7 +147,7 @@ def form(of: Incident) -> FormLink | None:
             return _deployment("Let it collect now", runs.collect())
         case Promise.BATCH_UNCLEAR | Promise.BATCH_SLOW:
             return _deployment(
-                "Decide about the batch", runs.decide_batch(of.workload, **_numbered(of))
+                "Decide about the batch", runs.decide_batch(of.workload, **_read_batch(of))
             )
         case Promise.REALTIME_SLOW | Promise.REALTIME_FAILING | Promise.DEADLINE_AT_RISK:
             return _deployment("Move its traffic", runs.set_split(of.workload))
@@ -155,7 +158,7 @@ def form(of: Incident) -> FormLink | None:
         case Promise.BILL_DIFFERS:
             return _deployment("Compare again", runs.reconcile())
         case Promise.BUDGET:
-            return _deployment("Raise the budget", runs.set_budget(of.workload, **_budgeted(of)))
+            return _deployment("Raise the budget", runs.set_budget(of.workload, **_read_budget(of)))
         case Promise.QUALITY_DRIFT | Promise.MODEL_CHANGED:
             return _deployment("Accept the new answers", runs.accept_quality(of.workload))
         case Promise.DEADLINE_MISSED | Promise.CHANCE_WRONG:
@@ -174,7 +177,7 @@ def form(of: Incident) -> FormLink | None:
             return None
 
 
-def handled_by(of: Incident) -> list[WantedRun]:
+def list_handling_forms(of: Incident) -> list[WantedRun]:
     """Return the forms that acknowledge and silence an open incident, filled in."""
     if of.state is not IncidentState.OPEN:
         return []
@@ -182,12 +185,12 @@ def handled_by(of: Incident) -> list[WantedRun]:
     return [runs.handle_incident(action=each, **known) for each in ("acknowledge", "silence")]
 
 
-def _spent(of: Incident) -> str:
+def _build_spending_query(of: Incident) -> str:
     """Return the query for what the workload spent in the period of its budget, by lane, purpose and model."""
-    return SPENT.format(of.workload.replace("'", "''"), _budgeted(of).get("period", Period.DAY))
+    return SPENT.format(of.workload.replace("'", "''"), _read_budget(of).get("period", Period.DAY))
 
 
-def _way_back(of: Incident) -> list[str]:
+def _list_rollback_commands(of: Incident) -> list[str]:
     """Return how to put the version before that of the subject in force again, if there is one."""
     number = of.subject.rpartition("version ")[2]
     if not number.isdecimal() or (before := int(number) - 1) < 1:
@@ -209,12 +212,12 @@ def _deployment(label: str, of: WantedRun) -> FormLink:
     return FormLink(label, FormTarget.DEPLOYMENT, of.deployment, of.parameters)
 
 
-def _numbered(of: Incident) -> dict[str, Any]:
+def _read_batch(of: Incident) -> dict[str, Any]:
     number = batch_of_subject(of.subject)
     return {} if number is None else {"batch": number}
 
 
-def _budgeted(of: Incident) -> dict[str, Any]:
+def _read_budget(of: Incident) -> dict[str, Any]:
     """Return the fields of the budget that the incident's subject names."""
     period, budget, whose = of.subject.partition(" budget")
     if not budget or period not in list(Period):

@@ -54,7 +54,7 @@ class ClassRecord(BaseModel):
         """The newest comparisons."""
         return total(self.portions)
 
-    def checked_share(self, of: SecondPass) -> float:
+    def estimate_checked_share(self, of: SecondPass) -> float:
         """Return the share of its next answers that get a second pass, as far as is known."""
         failing = (self.failed_check + 1) / (self.answers + 1)
         return failing + (1 - failing) * of.sample if self.sampled or not of.risk else 1.0
@@ -173,7 +173,7 @@ class PassRecords:
         self.passes = SecondPasses(self.passes.version, sampled)
         return self.passes
 
-    def stored(self) -> dict[str, Any]:
+    def dump(self) -> dict[str, Any]:
         """Return the records as JSON data."""
         return {name: each.model_dump(mode="json") for name, each in self.by_class.items()}
 
@@ -181,7 +181,9 @@ class PassRecords:
     def checked_share(self) -> float:
         """The share of the next early answers that get a second pass, as far as is known; 1 where nothing is."""
         answers = sum(each.answers for each in self.by_class.values())
-        shares = (each.answers * each.checked_share(self.of) for each in self.by_class.values())
+        shares = (
+            each.answers * each.estimate_checked_share(self.of) for each in self.by_class.values()
+        )
         return sum(shares) / answers if answers else 1.0
 
     def _of(self, name: str) -> ClassRecord:

@@ -16,7 +16,7 @@ import httpx2
 
 from lanes import json_data
 from lanes.provider.errors import Action, CallFailed
-from lanes.provider.transport import failed
+from lanes.provider.transport import convert_error
 
 if TYPE_CHECKING:
     from anthropic import AsyncAnthropic, RequestOptions
@@ -59,7 +59,7 @@ class ProviderBatch:
     outcomes: Mapping[str, int] = field(default_factory=dict)
     has_results: bool = False
 
-    def ended_by(self, now: datetime, *, begun_at: datetime) -> datetime:
+    def compute_end(self, now: datetime, *, begun_at: datetime) -> datetime:
         """Return when it ended, by the clock in which it began at `begun_at`.
 
         Only the provider's duration is used, not its clock; without one, it ended now.
@@ -100,7 +100,7 @@ class Listing:
                     return found
                 page = _json(await _get_page(self._client, after_id=page["last_id"]))
         except Exception as error:
-            raise failed(error) from error
+            raise convert_error(error) from error
         detail = f"the provider's list of batches does not end within {MOST_PAGES} pages"
         raise CallFailed(Action.RETRY, detail, maybe_billed=False)
 
@@ -191,7 +191,7 @@ def batch_failed(error: Exception) -> CallFailed:
     """Return the failure for an exception of a call about one batch: BatchUnknown if no batch has its id."""
     from anthropic import NotFoundError
 
-    told = failed(error)
+    told = convert_error(error)
     if not isinstance(error, NotFoundError):
         return told
     said = f"the provider has no such batch: {error.message}"
@@ -224,7 +224,7 @@ async def create(
             raise ValueError("the answer to a create is not a batch")
         return read_batch(view)
     except Exception as error:  # no exception proves that nothing was created
-        raise failed(error) from error
+        raise convert_error(error) from error
 
 
 async def retrieve(client: "AsyncAnthropic", batch_id: str) -> ProviderBatch:
@@ -266,7 +266,7 @@ async def listing(client: "AsyncAnthropic") -> Listing:
         answer = await _get_page(client)
         return Listing(_date(answer.headers.get("date")), client, _json(answer))
     except Exception as error:
-        raise failed(error) from error
+        raise convert_error(error) from error
 
 
 def read_batch(view: Any) -> ProviderBatch:

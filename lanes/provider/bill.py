@@ -13,7 +13,7 @@ import httpx2
 
 from lanes.money.bill import KINDS, BillKey, ProviderRow, Tokens
 from lanes.provider.errors import Action, CallFailed
-from lanes.provider.message import quoted
+from lanes.provider.message import quote_text
 from lanes.text import basic_auth
 from lanes.words import Lane
 
@@ -79,7 +79,7 @@ async def _pages(http: httpx2.AsyncClient, path: str, params: Row) -> AsyncItera
     for _ in range(MOST_PAGES):
         answer = await http.get(f"/v1/organizations/{path}", params={**params, **onwards})
         if answer.status_code != 200:
-            said = f"the provider answered {answer.status_code}: {quoted(answer.text)}"
+            said = f"the provider answered {answer.status_code}: {quote_text(answer.text)}"
             is_refused = answer.status_code in (401, 403, 404)
             raise _unreadable(f"{said}; check ANTHROPIC_ADMIN_KEY" if is_refused else said)
         page = answer.json()

@@ -58,11 +58,11 @@ def connect(
     from anthropic import AsyncAnthropic, DefaultAioHttpClient
     from httpx2 import Timeout
 
-    from lanes.provider.transport import bounded
+    from lanes.provider.transport import bound_response
 
     timeout = Timeout(timeout_s, connect=CONNECT_S)
     http = DefaultAioHttpClient(
-        timeout=timeout, follow_redirects=False, event_hooks={"response": [bounded]}
+        timeout=timeout, follow_redirects=False, event_hooks={"response": [bound_response]}
     )
     return AsyncAnthropic(
         api_key=api_key,
@@ -103,10 +103,10 @@ async def ask(
             Action.RETRY, f"the provider's answer cannot be booked: {error}", maybe_billed=True
         ) from error
     except Exception as error:  # whatever the SDK raises for a broken body, which may be billed
-        from lanes.provider.transport import failed
+        from lanes.provider.transport import convert_error
 
         _tell(hear, getattr(error, "response", None))
-        raise failed(error) from error
+        raise convert_error(error) from error
 
 
 def _tell(hear: Hear | None, answer: Any) -> None:

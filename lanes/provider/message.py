@@ -65,7 +65,7 @@ def _unusual(value: Any) -> str | None:
     return None if name in USUAL else name
 
 
-def quoted(said: Any) -> str:
+def quote_text(said: Any) -> str:
     """Return a text of the provider as one line that can be stored, logged and shown."""
     return plain(said, most=LONGEST_SAID) if isinstance(said, str) else _kind(said)
 

@@ -51,7 +51,9 @@ def parameters(
 
     If `marked`, the provider caches what requests share.
     """
-    before, after = _shared(version, lane, len(questions), _told(questions), marked)
+    before, after = _build_shared_fields(
+        version, lane, len(questions), _find_tags(questions), marked
+    )
     return {**before, "messages": [{"role": "user", "content": _content(questions)}], **after}
 
 
@@ -65,13 +67,15 @@ class Writer:
 
     def write(self, questions: Sequence[Question], *, marked: bool = False) -> bytes:
         """Return the body of a request as JSON; if `marked`, the provider caches what requests share."""
-        kind = (len(questions), _told(questions), marked)
+        kind = (len(questions), _find_tags(questions), marked)
         frame = self._frames.get(kind) or self._frame(kind)
         return _json(_content(questions)).join(frame)
 
     def _frame(self, kind: tuple[int, frozenset[ContextTag], bool]) -> tuple[bytes, bytes]:
         """Return what stands before the content of the message, and behind it."""
-        before, after = (_json(part) for part in _shared(self.version, self._lane, *kind))
+        before, after = (
+            _json(part) for part in _build_shared_fields(self.version, self._lane, *kind)
+        )
         frame = before[:-1] + b',"messages":[{"role":"user","content":', b"}]," + after[1:]
         self._frames[kind] = frame
         return frame
@@ -98,12 +102,12 @@ def _json(value: Any) -> bytes:
     return json_data.dumps(value).encode()
 
 
-def _told(questions: Sequence[Question]) -> frozenset[ContextTag]:
+def _find_tags(questions: Sequence[Question]) -> frozenset[ContextTag]:
     """Return the parts of context that the questions have, which a rule explains."""
     return frozenset(kind for each in questions for part in each.context for kind in part.kinds)
 
 
-def _shared(
+def _build_shared_fields(
     version: Version, lane: Lane, questions: int, told: frozenset[ContextTag], marked: bool
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return the fields that all requests of a version with `questions` questions share: those before and after `messages`.
@@ -144,23 +148,23 @@ def _content(questions: Sequence[Question]) -> str:
     if len(questions) == 1 and not questions[0].context:
         return _fields(questions[0].payload)  # nothing is fenced
     if len(questions) == 1:
-        return _rendered(questions[0])
-    return "\n".join(item(each.id, _rendered(each)) for each in questions)
+        return _render(questions[0])
+    return "\n".join(item(each.id, _render(each)) for each in questions)
 
 
-def _rendered(question: Question) -> str:
+def _render(question: Question) -> str:
     """Return the payload's only text as it is, otherwise each field in a tag of its own name; its context comes first.
 
     Every fence within is ours.
     """
-    return "".join(map(_part, question.context)) + escaped(_fields(question.payload))
+    return "".join(map(_part, question.context)) + escape_fences(_fields(question.payload))
 
 
 def _part(of: ContextPart) -> str:
-    content = escaped(of.said if isinstance(of.said, str) else _fields(of.said))
+    content = escape_fences(of.said if isinstance(of.said, str) else _fields(of.said))
     for tag, value in ((ContextTag.ANSWER, of.answer), (ContextTag.LABEL, of.label)):
         if value is not None:
-            said = escaped(json.dumps(value, ensure_ascii=False))
+            said = escape_fences(json.dumps(value, ensure_ascii=False))
             content += "\n" + part(tag, said)
     return part(of.part, content, of.name)
 
@@ -198,7 +202,7 @@ def _pack_schema(schema: dict[str, Any]) -> dict[str, Any]:
     return packed | ({"$defs": schema["$defs"]} if "$defs" in schema else {})
 
 
-def _spelled(word: str) -> str:
+def _build_pattern(word: str) -> str:
     """Return a pattern of the word in any case and width, with anything but letters in between."""
     letters = (
         f"[{ALIKE.get(letter, letter)}{chr(ord(letter) + WIDE)}]"
@@ -211,11 +215,11 @@ def _spelled(word: str) -> str:
 # A bracket and, behind anything but letters and digits, a fence's name. No two parts of it can match the same character,
 # so that it takes linear time whatever an input holds.
 FENCE = re.compile(
-    f"[{BRACKET}](?={BETWEEN}(?:{_spelled(ITEM)}|{_spelled(HISTORY)}))", re.IGNORECASE
+    f"[{BRACKET}](?={BETWEEN}(?:{_build_pattern(ITEM)}|{_build_pattern(HISTORY)}))", re.IGNORECASE
 )
 
 
-def escaped(text: str) -> str:
+def escape_fences(text: str) -> str:
     """Return the text without anything that could be taken for the fence of an item or a part of its context."""
     return FENCE.sub(ENTITY, text) if _has_bracket(text) else text
 
@@ -232,7 +236,7 @@ def _of_fields(names: tuple[str, ...]) -> Callable[[str], str]:
     """Return what escapes the tags of these fields in a text."""
     fence = ANY_BRACKET
     if len(names) <= MOST_FIELDS and sum(map(len, names)) <= MOST_FIELDS * MOST_FIELDS:
-        words = "|".join(map(_spelled, names))
+        words = "|".join(map(_build_pattern, names))
         fence = re.compile(f"[{BRACKET}](?={BETWEEN}(?:{words})(?![^\\W_]))", re.IGNORECASE)
     return lambda text: fence.sub(ENTITY, text) if _has_bracket(text) else text
 

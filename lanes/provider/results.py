@@ -16,10 +16,10 @@ from lanes.errors import LanesError
 from lanes.provider.batches import BATCHES, CUSTOM_ID, batch_failed, retrieve
 from lanes.provider.errors import Action, CallFailed, classify
 from lanes.provider.message import MOST_BYTES as LONGEST_LINE
-from lanes.provider.message import UnreadableBill, quoted, read_response
+from lanes.provider.message import UnreadableBill, quote_text, read_response
 from lanes.provider.transport import STREAMED, errors
 from lanes.settling.outcome import Judgment, Response
-from lanes.units import counted
+from lanes.units import pluralize
 from lanes.words import Outcome
 
 if TYPE_CHECKING:
@@ -103,8 +103,8 @@ async def results(
         if not (await retrieve(client, batch_id)).has_results:
             detail = f"the provider offers no results of {batch_id}: it keeps them for 29 days and then archives them"
             raise ResultsGone(Action.RETRY, detail, maybe_billed=False)
-        raw = await _opened(client, batch_id)
-        bounded = _bounded(
+        raw = await _open_results(client, batch_id)
+        bounded = _bound_blocks(
             raw.aiter_bytes(), math.inf if requests is None else requests * LONGEST_LINE
         )
         async with aclosing(_chunks(bounded, most, most_bytes)) as chunks:
@@ -121,7 +121,7 @@ async def results(
             await raw.aclose()
 
 
-async def _opened(client: "AsyncAnthropic", batch_id: str) -> httpx2.Response:
+async def _open_results(client: "AsyncAnthropic", batch_id: str) -> httpx2.Response:
     """Open the results where everything else is asked: the key is sent, and the address that a batch names may be any."""
     options: RequestOptions = {"headers": {STREAMED: "stream", "Accept": "application/binary"}}
     path = f"{BATCHES}/{quote(batch_id, safe='')}/results"
@@ -169,7 +169,7 @@ async def _chunks(
         yield chunk
 
 
-async def _bounded(blocks: AsyncIterator[bytes], most: float) -> AsyncIterator[bytes]:
+async def _bound_blocks(blocks: AsyncIterator[bytes], most: float) -> AsyncIterator[bytes]:
     """Yield the blocks up to `most` bytes."""
     read = 0
     async for block in blocks:
@@ -225,7 +225,7 @@ def read_line(line: bytes) -> RequestResult | Unreadable:
             raise ValueError(f"it is longer than {LONGEST_LINE:,} bytes")
         said = json_data.loads(line)
         nonce, number, label = _request(said["custom_id"])
-        return RequestResult(nonce, number, _said(said["result"], said["custom_id"]), label)
+        return RequestResult(nonce, number, _read_result(said["result"], said["custom_id"]), label)
     except UnreadableBill as error:
         return Unreadable(str(error), nonce, number, label)
     except (
@@ -234,7 +234,7 @@ def read_line(line: bytes) -> RequestResult | Unreadable:
         if not nonce and (named := NAMED.search(line)):
             nonce, number = named["nonce"].decode(), int(named["number"])
             label = (named["label"] or b"").decode()
-        return Unreadable(quoted(f"{type(error).__name__}: {error}"), nonce, number, label)
+        return Unreadable(quote_text(f"{type(error).__name__}: {error}"), nonce, number, label)
 
 
 def _request(custom_id: str) -> tuple[str, int, str]:
@@ -244,7 +244,7 @@ def _request(custom_id: str) -> tuple[str, int, str]:
     return custom_id, -1, ""
 
 
-def _said(result: dict[str, Any], call: str) -> Response | RequestFault | Judgment:
+def _read_result(result: dict[str, Any], call: str) -> Response | RequestFault | Judgment:
     match result["type"]:
         case "succeeded":
             return read_response(result["message"], call=call)
@@ -255,7 +255,7 @@ def _said(result: dict[str, Any], call: str) -> Response | RequestFault | Judgme
         case "expired":
             return Judgment(Outcome.EXPIRED, error="the batch expired before it ran")
         case other:
-            fault = f"its result is of no known type: {quoted(other)}"
+            fault = f"its result is of no known type: {quote_text(other)}"
             if "message" not in result:  # only that could say whether it is billed
                 raise ValueError(fault)
             return read_response(result["message"], call=call)._replace(fault=fault)
@@ -268,7 +268,7 @@ def _fault(result: dict[str, Any]) -> RequestFault:
     code = _object(error.get("details")).get("error_code")
     return RequestFault(
         classify(kind, message if isinstance(message, str) else "", code),
-        f"{quoted(kind)}: {quoted(message)}",
+        f"{quote_text(kind)}: {quote_text(message)}",
     )
 
 
@@ -341,6 +341,6 @@ class ResultLines:
     def strays(self) -> str:
         """Return a clause about the lines that are no result of a request; empty when there were none."""
         kinds = [
-            f"{counted(number, 'line')} {what}" for what, number in sorted(self._strays.items())
+            f"{pluralize(number, 'line')} {what}" for what, number in sorted(self._strays.items())
         ]
         return f" with {' and '.join(kinds)}" if kinds else ""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import httpx2
 
 from lanes.provider.errors import OF_MODEL, Action, CallFailed, classify_answer, unforeseen
-from lanes.provider.message import MOST_BYTES, quoted, readable_name
+from lanes.provider.message import MOST_BYTES, quote_text, readable_name
 from lanes.realtime.headers import retry_after_s
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ class TooLong(httpx2.ReadError):
     """An answer that is longer than any valid answer."""
 
 
-async def bounded(response: httpx2.Response) -> None:
+async def bound_response(response: httpx2.Response) -> None:
     """Make reading the response fail beyond `MOST_BYTES`; readers of streams bound them themselves."""
     if response.is_closed or (
         response.is_success and response.request.headers.get(STREAMED) == "stream"
@@ -46,13 +46,13 @@ class _Bounded(httpx2.AsyncByteStream):
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         read = 0
-        async for piece in self._decoded():
+        async for piece in self._decode():
             read += len(piece)
             if read > MOST_BYTES:
                 raise TooLong(f"the provider's answer is longer than {MOST_BYTES:,} bytes")
             yield piece
 
-    def _decoded(self) -> AsyncIterator[bytes]:
+    def _decode(self) -> AsyncIterator[bytes]:
         """Return the pieces of the body, all small, because the client decodes bit by bit."""
         if self._encoding is None:
             return aiter(self._raw)
@@ -72,7 +72,7 @@ def errors() -> tuple[type[Exception], ...]:
     return anthropic.APIError, httpx2.HTTPError, aiohttp.ClientError
 
 
-def failed(error: Exception) -> CallFailed:
+def convert_error(error: Exception) -> CallFailed:
     """Return the failure for an exception of the SDK, of its transport, or of reading the answer.
 
     Source: anthropic 2.13, which has an error class for each status and code.
@@ -85,7 +85,7 @@ def failed(error: Exception) -> CallFailed:
         return unforeseen(error, unsent=_never_sent(error.__cause__ or error))
     message = _message(error)
     action = classify_answer(error.status_code, error.type, message, error.error_code)
-    detail = f"the provider answered {error.status_code}: {quoted(message)}"
+    detail = f"the provider answered {error.status_code}: {quote_text(message)}"
     if action in (Action.MISCONFIGURED, *OF_MODEL):
         detail += "; check key and address of the provider block (lanes: ANTHROPIC_API_KEY, ANTHROPIC_BASE_URL) and the models"
     return CallFailed(

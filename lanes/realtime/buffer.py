@@ -27,7 +27,7 @@ Group = tuple[VersionId, str | None]
 Takes = Callable[[VersionId, int], float]
 
 
-def allowed(version: Version) -> int:
+def count_allowed(version: Version) -> int:
     """Return as many items as the workload allows."""
     return version.spec.pack_of(Lane.REALTIME)
 
@@ -52,7 +52,7 @@ class Gathering:
     last_at: datetime | None = None
     per_s: float | None = None
 
-    def leaves(self, version: Version, takes: Takes) -> tuple[datetime, FlushReason]:
+    def compute_departure(self, version: Version, takes: Takes) -> tuple[datetime, FlushReason]:
         """Return the latest departure if no other item arrives, and its reason.
 
         The window has passed, the most pressing item must be asked, or no other item is expected any more.
@@ -61,20 +61,22 @@ class Gathering:
         moments = (
             (over, FlushReason.OVER),
             (
-                self._pressed_at(timedelta(seconds=takes(version.id, len(self.waiting))), over),
+                self._compute_pressed_at(
+                    timedelta(seconds=takes(version.id, len(self.waiting))), over
+                ),
                 FlushReason.PRESSED,
             ),
-            (self._hopeless_at(over), FlushReason.HOPELESS),
+            (self._compute_hopeless_at(over), FlushReason.HOPELESS),
         )
         return min(moments, key=lambda each: each[0])
 
-    def _pressed_at(self, call: timedelta, over: datetime) -> datetime:
+    def _compute_pressed_at(self, call: timedelta, over: datetime) -> datetime:
         """Return the earliest moment at which one of the waiting items needs its call to begin."""
-        ranks = (_presses_at(each.item, over) for each in self.waiting)
+        ranks = (_compute_ask_at(each.item, over) for each in self.waiting)
         dues = (each.item.due_at - call for each in self.waiting if each.item.due_at is not None)
         return min((*ranks, *dues))
 
-    def _hopeless_at(self, over: datetime) -> datetime:
+    def _compute_hopeless_at(self, over: datetime) -> datetime:
         """Return the time from which no other item is expected within the rest of the window.
 
         That is a mean gap before its end, or earlier, after a silence that chance hardly explains.
@@ -94,7 +96,10 @@ class Buffer:
     """Hold the windows of all groups. Work leaves at once if it failed before, has no window, or can share no call."""
 
     def __init__(
-        self, size: Size = allowed, takes: Takes = lambda _, __: 0.0, most_groups: int = MOST_GROUPS
+        self,
+        size: Size = count_allowed,
+        takes: Takes = lambda _, __: 0.0,
+        most_groups: int = MOST_GROUPS,
     ) -> None:
         self._open: dict[Group, Gathering] = {}
         # the group that items came of last comes last
@@ -118,7 +123,7 @@ class Buffer:
         for group, number in joined.items():
             arrivals, window = self._arrivals.setdefault(group, Arrivals()), self._open[group]
             self._arrivals.move_to_end(group)
-            arrivals.came(number, now)
+            arrivals.add(number, now)
             window.last_at, window.per_s = now, arrivals.per_s(now, but=window.waiting[0].since)
         while len(self._arrivals) > self._most_groups:
             self._arrivals.popitem(last=False)
@@ -129,14 +134,14 @@ class Buffer:
         return [
             item
             for group in list(self._open)
-            for item in self._taken(group, versions[group[0]], now)
+            for item in self._take_from(group, versions[group[0]], now)
         ]
 
     def next_leave(self, versions: Mapping[VersionId, Version]) -> datetime | None:
         """Return when the next window leaves at the latest; None if nothing waits."""
         return min(
             (
-                window.leaves(versions[id_], self._takes)[0]
+                window.compute_departure(versions[id_], self._takes)[0]
                 for (id_, _), window in self._open.items()
             ),
             default=None,
@@ -165,20 +170,24 @@ class Buffer:
         Where calls are not shared though they may be, there is nothing to wait for; a window of single calls is what
         its workload asks for.
         """
-        return version.spec.buffer_s > 0 and (self._size(version) > 1 or allowed(version) == 1)
+        return version.spec.buffer_s > 0 and (
+            self._size(version) > 1 or count_allowed(version) == 1
+        )
 
-    def _taken(self, group: Group, version: Version, now: datetime) -> list[ClaimedWork]:
+    def _take_from(self, group: Group, version: Version, now: datetime) -> list[ClaimedWork]:
         window, size = self._open[group], self._size(version)
         leaving: list[ClaimedWork] = []
         whole = len(window.waiting) // size * size if size > 1 else 0
         if whole:
             window.waiting.sort(key=lambda each: each.item.rank_at)
-            leaving += [_gathered(each, FlushReason.FULL, now) for each in window.waiting[:whole]]
+            leaving += [
+                _record_stay(each, FlushReason.FULL, now) for each in window.waiting[:whole]
+            ]
             window.waiting = sorted(window.waiting[whole:], key=lambda each: each.since)
         if window.waiting:
-            moment, why = window.leaves(version, self._takes)
+            moment, why = window.compute_departure(version, self._takes)
             if now >= moment:
-                leaving += [_gathered(each, why, now) for each in window.waiting]
+                leaving += [_record_stay(each, why, now) for each in window.waiting]
                 window.waiting = []
         if not window.waiting:
             del self._open[group]
@@ -188,7 +197,7 @@ class Buffer:
         return sum(len(window.waiting) for window in self._open.values())
 
 
-def _presses_at(item: ClaimedWork, over: datetime) -> datetime:
+def _compute_ask_at(item: ClaimedWork, over: datetime) -> datetime:
     """Return when the item must be asked.
 
     What is urgent goes before others, and gathers all the same, until its window is over or for its due time: where
@@ -199,7 +208,7 @@ def _presses_at(item: ClaimedWork, over: datetime) -> datetime:
     return over if item.due_at is None else item.due_at - EXPECTED_CALL
 
 
-def _gathered(of: Waiting, why: FlushReason, now: datetime) -> ClaimedWork:
+def _record_stay(of: Waiting, why: FlushReason, now: datetime) -> ClaimedWork:
     return of.item._replace(
         gathered=BufferStay(why, round((now - of.since).total_seconds() * 1000))
     )
@@ -217,7 +226,7 @@ class Arrivals:
     _since: datetime | None = field(default=None, init=False)
     _at: datetime | None = field(default=None, init=False)
 
-    def came(self, number: int, now: datetime) -> None:
+    def add(self, number: int, now: datetime) -> None:
         """Count `number` arrivals at `now`."""
         self._faded = self._faded * self._fading(now) + number
         self._since, self._at = self._since or now, max(self._at or now, now)
@@ -284,7 +293,7 @@ class ServiceTimes:
     def __init__(self) -> None:
         self._lines: dict[VersionId, _CallTimes] = {}
 
-    def answered(self, version_id: VersionId, items: int, seconds: float) -> None:
+    def record_answer(self, version_id: VersionId, items: int, seconds: float) -> None:
         """Record that a call with `items` items was answered after `seconds`."""
         self._lines.setdefault(version_id, _CallTimes()).add(items, seconds)
 

@@ -20,7 +20,7 @@ from enum import StrEnum
 
 from lanes.backoff import Backoff
 from lanes.ids import WorkId
-from lanes.units import clock, counted, seconds
+from lanes.units import clock, pluralize, seconds
 
 FIRST_REST_S = 1.0
 # rests double up to this, so that it is found soon that calls are answered again
@@ -73,7 +73,7 @@ class Circuit:
         """Whether it rests or is probed: calls of its model wait."""
         return self.state is not CircuitState.CLOSED
 
-    def said(self, model: str, account: str, now: datetime) -> str:
+    def describe(self, model: str, account: str, now: datetime) -> str:
         """Describe the circuit for a person: the model, since when, and when it is asked again."""
         due_s = (self.next_probe_at - now).total_seconds() if self.next_probe_at else 0
         asked = "one call probes it as soon as work waits for it"
@@ -83,18 +83,18 @@ class Circuit:
             asked = f"one call probes it in {seconds(due_s)}, if work waits for it then"
         return (
             f"{model} of account {account} has not answered since {clock(self.since, beside=now)} "
-            f"({counted(self.faults, 'call')} in a row, the last met: {self.why}), and {asked}"
+            f"({pluralize(self.faults, 'call')} in a row, the last met: {self.why}), and {asked}"
         )
 
     def may_be_probed(self, now: datetime) -> bool:
         """Return whether a drain may take the probe."""
         return self.next_probe_at is not None and self.next_probe_at <= now
 
-    def probed(self, now: datetime) -> "Circuit":
+    def take_probe(self, now: datetime) -> "Circuit":
         """Return the circuit with its probe taken: one drain may make one call, and reports within 15 s."""
-        return self._moved(CircuitState.PROBING, now + PROBE)
+        return self._move(CircuitState.PROBING, now + PROBE)
 
-    def faulted(self, fault: Fault, now: datetime) -> "Circuit":
+    def apply_fault(self, fault: Fault, now: datetime) -> "Circuit":
         """Return the circuit after a fault: its rest begins or gets longer.
 
         It stays as it is if the fault is no evidence about the present, or if a probe runs and the fault is not the probe's.
@@ -105,31 +105,31 @@ class Circuit:
         rests = self.rests + 1 if self.is_open else 1
         faults = max(self.faults + 1 if self.is_open else 0, fault.faults)
         host = fault.host if fault.host == self.host or not self.is_open else None
-        rested = self._moved(CircuitState.RESTING, now + rest(rests))
+        rested = self._move(CircuitState.RESTING, now + rest(rests))
         more = {"rests": rests, "faults": faults, "why": fault.why, "faulted_at": now, "host": host}
         return replace(rested, **more)
 
-    def told_nothing(self, now: datetime) -> "Circuit":
+    def rest_again(self, now: datetime) -> "Circuit":
         """Return the circuit after a probe that showed nothing, such as a limit: it rests as long again."""
-        return self._moved(CircuitState.RESTING, now + rest(self.rests))
+        return self._move(CircuitState.RESTING, now + rest(self.rests))
 
-    def not_asked(self, now: datetime) -> "Circuit":
+    def free_probe(self, now: datetime) -> "Circuit":
         """Return the circuit after an unused probe: the next drain that has work may take it."""
-        return self._moved(CircuitState.RESTING, now)
+        return self._move(CircuitState.RESTING, now)
 
-    def answered(self, began_at: datetime) -> "Circuit":
+    def apply_answer(self, began_at: datetime) -> "Circuit":
         """Return the circuit after a call that began then was answered: closed, unless the call is too old."""
         return (
-            self._moved(CircuitState.CLOSED, None)
+            self._move(CircuitState.CLOSED, None)
             if self.is_open and began_at > self.faulted_at
             else self
         )
 
-    def _moved(self, state: CircuitState, next_probe_at: datetime | None) -> "Circuit":
+    def _move(self, state: CircuitState, next_probe_at: datetime | None) -> "Circuit":
         return replace(self, state=state, next_probe_at=next_probe_at, turn=self.turn + 1)
 
 
-def opened(fault: Fault, now: datetime) -> Circuit:
+def open_circuit(fault: Fault, now: datetime) -> Circuit:
     """Return the circuit of a model after a fault that opens it."""
     until = now + rest(1)
     faults, why, host = fault.faults, fault.why, fault.host
@@ -174,7 +174,7 @@ class KnownCircuits:
         fresh = self._heard_at is not None and now - self._heard_at <= STALE
         return known if fresh and known is not None and known.is_open else None
 
-    def any_open(self, now: datetime) -> bool:
+    def has_open(self, now: datetime) -> bool:
         """Return whether calls of some model wait for its circuit."""
         return any(self.of(model, now) is not None for model in self._known)
 
@@ -197,7 +197,7 @@ class KnownCircuits:
         )
         return min((each for each in moments if each is not None and each > now), default=None)
 
-    def heard(self, newest: Mapping[str, Circuit], read_at: datetime) -> list[str]:
+    def learn_shared(self, newest: Mapping[str, Circuit], read_at: datetime) -> list[str]:
         """Take over the circuits that others reported; return the models that answer again."""
         self._heard_at = read_at
         before = [model for model, circuit in self._known.items() if circuit.is_open]
@@ -217,7 +217,7 @@ class KnownCircuits:
             self._probes.pop(model, None)
         return again
 
-    def moved(self, model: str, circuit: Circuit | None, now: datetime) -> None:
+    def record_change(self, model: str, circuit: Circuit | None, now: datetime) -> None:
         """Record the circuit of a model as this drain changed it or tried to; None if it has none."""
         self._heard_at, self._moved_at[model] = now, now
         if circuit is not None:
@@ -242,16 +242,16 @@ class KnownCircuits:
         """Return the models whose probe is held here and not asked yet."""
         return [model for model in self._probes if self.room(model, now)]
 
-    def took(self, model: str, probed: Circuit, now: datetime) -> None:
+    def record_probe(self, model: str, probed: Circuit, now: datetime) -> None:
         """Record that this drain alone may make one call of the model."""
-        self.moved(model, probed, now)
+        self.record_change(model, probed, now)
         self._probes[model] = _Probe(probed.turn, now)
 
-    def missed(self, model: str, circuit: Circuit, now: datetime) -> None:
+    def record_missed_probe(self, model: str, circuit: Circuit, now: datetime) -> None:
         """Record that another drain took the probe or holds the row lock: assume that it probes until its state is read."""
         self._learn(model, replace(circuit, state=CircuitState.PROBING, next_probe_at=now + PROBE))
 
-    def began(self, model: str, work: Iterable[WorkId]) -> None:
+    def record_call(self, model: str, work: Iterable[WorkId]) -> None:
         """Record that a call of these items begins: the probe, if one is held and unused."""
         probe = self._probes.get(model)
         if probe is not None and probe.work is None:
@@ -270,12 +270,12 @@ class KnownCircuits:
         """Record that no probe of the model is held here any more."""
         self._probes.pop(model, None)
 
-    def not_asked(self, model: str, work: Collection[WorkId]) -> None:
+    def record_no_call(self, model: str, work: Collection[WorkId]) -> None:
         """Record that the call of these items did not take place, so that another may be the probe."""
         if self.turn_of(model, work) is not None:
             self._probes[model].work = None
 
-    def unasked(self, now: datetime | None = None) -> dict[str, int]:
+    def list_unused_probes(self, now: datetime | None = None) -> dict[str, int]:
         """Return the turns of held and unused probes by model; with `now`, those older than a second."""
         held = {model: each for model, each in self._probes.items() if each.work is None}
         return {
@@ -284,10 +284,10 @@ class KnownCircuits:
             if now is None or now - each.taken_at > SOON
         }
 
-    def answered(self, model: str, began_at: datetime) -> bool:
+    def record_answer(self, model: str, began_at: datetime) -> bool:
         """Close the model's circuit here if this answer does so; return whether it did."""
         known = self._known.get(model)
-        if known is None or (after := known.answered(began_at)) == known:
+        if known is None or (after := known.apply_answer(began_at)) == known:
             return False
         self._known[model] = after
         self.let_go(model)
@@ -296,7 +296,7 @@ class KnownCircuits:
     def is_news(self, model: str, fault: Fault, now: datetime) -> bool:
         """Return whether a fault says something that other drains do not know yet."""
         known = self.of(model, now)
-        return known is None or known.faulted(fault, now) != known
+        return known is None or known.apply_fault(fault, now) != known
 
     def _learn(self, model: str, circuit: Circuit) -> None:
         """Store the circuit unless it is older than the known one."""

@@ -93,11 +93,11 @@ class Calls:
         self._due_at: datetime | None = None
         self._number = 0
 
-    def served(self) -> None:
+    def record_drain(self) -> None:
         """Record that a drain reads, which answers every earlier call."""
         self._due_at, self._number = None, 0
 
-    def due(self, now: datetime) -> bool:
+    def is_due(self, now: datetime) -> bool:
         """Return whether it is time to look for work and call for another drain.
 
         At once, then soon again in case the call was lost, then as often as the trigger may run.
@@ -109,6 +109,6 @@ class Calls:
         self._number += 1
         self._due_at = now + (IN_VAIN_AFTER if self._number == 1 else CALLS_THROTTLE)
 
-    def is_coming(self, now: datetime) -> None:
+    def record_coming_drain(self, now: datetime) -> None:
         """Record that a drain is on its way: looks would only take from it what its start needs."""
         self._due_at = now + IN_VAIN_AFTER

@@ -303,7 +303,7 @@ class CircuitNews(Effect):
     free_turn: int | None = None
     was_asked: bool = True  # the freed probe
 
-    def joined(self, later: "CircuitNews") -> "CircuitNews":
+    def join(self, later: "CircuitNews") -> "CircuitNews":
         """Return both as one: the fault that says more (a probe's, else the newer one), and otherwise the later news."""
         fault = max(
             (each for each in (self.fault, later.fault) if each is not None),

@@ -98,7 +98,7 @@ class Health(Limiter):
         """Return what this drain saw of the model."""
         return self._models.setdefault(model, ModelHealth())
 
-    def answered(self, model: str, *, most: int, quick: bool = True, now: datetime) -> None:
+    def record_answer(self, model: str, *, most: int, quick: bool = True, now: datetime) -> None:
         """Learn from an answered call, valid or not.
 
         A model that rested gets its `most` calls back one by one. One that answers `quick`ly (within half of the time that a
@@ -112,12 +112,12 @@ class Health(Limiter):
         seen.answered_at, seen.rests_until, seen.faults, seen.failing_since = now, None, 0, None
         seen.faulted.clear()
 
-    def others_are_answered(self, model: str) -> None:
+    def restart(self, model: str) -> None:
         """Start the model again, one call at a time: another drain found that it answers."""
         seen = self.of(model)
         seen.at_once, seen.rests_until, seen.faults = 1, None, 0
 
-    def faulted(
+    def record_fault(
         self,
         model: str,
         work: Collection[WorkId],
@@ -174,13 +174,13 @@ class Health(Limiter):
     def started(self, pack: Pack, now: datetime) -> None:
         """Count a call in flight, which is the probe if one is held."""
         self.of(pack.model).in_flight += 1
-        self.circuits.began(pack.model, pack.work)
+        self.circuits.record_call(pack.model, pack.work)
 
     def ended(self, pack: Pack, used: Need | None, now: datetime) -> None:
         """Stop counting the call; a pack that was never asked leaves its probe to another."""
         self.of(pack.model).in_flight -= 1
         if used is not None and used.requests == 0:
-            self.circuits.not_asked(pack.model, pack.work)
+            self.circuits.record_no_call(pack.model, pack.work)
 
     def patience(self, model: str, failures: int) -> int:
         """Return how many times as long as usual a call may take, whose items failed up to `failures` times."""
@@ -197,10 +197,10 @@ class Health(Limiter):
             return None
         return Fault(why, seen.faults, began_at, seen.failing_since or began_at, turn)
 
-    def took_probe(self, model: str, circuit: Circuit, now: datetime) -> None:
+    def record_probe(self, model: str, circuit: Circuit, now: datetime) -> None:
         """Let this drain alone start one call of the model; if it is answered, more follow one by one."""
         self.of(model).at_once = 1
-        self.circuits.took(model, circuit, now)
+        self.circuits.record_probe(model, circuit, now)
 
     def next_change(self, now: datetime) -> datetime | None:
         """Return when the first resting model may be asked again; None when none rests."""
@@ -214,7 +214,7 @@ class Health(Limiter):
 
     def holds_back(self, now: datetime) -> bool:
         """Return whether some model is asked less than there are places, because it does not answer."""
-        return self.next_change(now) is not None or self.circuits.any_open(now)
+        return self.next_change(now) is not None or self.circuits.has_open(now)
 
     def _rest(self, seen: ModelHealth, now: datetime) -> None:
         """Let the model rest, longer with each fault, but not with calls that were in flight when the rest began."""
@@ -259,18 +259,20 @@ class Standstills:
         """Return whether nothing at all was answered since then."""
         return self._answered_at is None or self._answered_at < moment
 
-    def met(self, whom: str, why: str, *, calls: int | None = None, now: datetime) -> None:
+    def record_failure(
+        self, whom: str, why: str, *, calls: int | None = None, now: datetime
+    ) -> None:
         """Note a call without an answer; `calls` in a row if that is known, else one more than before."""
         known = self._open.get(whom) or Standstill(whom, now, 0, why)
         self._open[whom] = replace(
             known, calls=known.calls + 1 if calls is None else calls, why=why
         )
 
-    def over(self, model: str) -> None:
+    def close(self, model: str) -> None:
         """Close the standstill of a model that answers other drains."""
         self._open.pop(model, None)
 
-    def answered(self, model: str, now: datetime) -> None:
+    def record_answer(self, model: str, now: datetime) -> None:
         """Close the standstills of a model that answered, and of its account."""
         self._answered_at = now
         for whom in (model, ACCOUNT):

@@ -22,7 +22,7 @@ if TYPE_CHECKING:  # `lanes status` names the reasons, and needs no rules or sch
 
 
 class WaitReason(StrEnum):
-    """Why a pack waits; `said` names the cause and what ends the wait."""
+    """Why a pack waits; `explanation` names the cause and what ends the wait."""
 
     FROZEN = "frozen"
     SLOWED = "slowed"
@@ -36,7 +36,7 @@ class WaitReason(StrEnum):
     RATE_LIMIT = "rate_limit"
 
     @property
-    def said(self) -> str:
+    def explanation(self) -> str:
         """The cause in words, and what ends it."""
         return SAID[self]
 
@@ -164,7 +164,7 @@ class BudgetLimit(Limiter):
     def __init__(self) -> None:
         self._used_up: dict[str, datetime] = {}
 
-    def used_up(self, workloads: Iterable[str], until: datetime) -> None:
+    def mark_used_up(self, workloads: Iterable[str], until: datetime) -> None:
         """Note workloads whose reservations leave too little for any call."""
         self._used_up |= dict.fromkeys(workloads, until)
 

@@ -65,16 +65,16 @@ class Places(Limiter):
         return self._running
 
     @property
-    def owed(self) -> Mapping[str, int]:
+    def owed_calls(self) -> Mapping[str, int]:
         """The calls in flight without shadows, by workload."""
         return self._running - self._measuring
 
-    def limits_are_told(self) -> None:
+    def raise_bound(self) -> None:
         """Let only the length of calls bound their number, now that the provider tells its limits, unless a bound was set."""
         if not self._bounded:
             self.most = MOST
 
-    def answered(self, seconds: float) -> None:
+    def record_answer(self, seconds: float) -> None:
         """Learn how long an answered call took."""
         self.call_s = seconds if self.call_s == 0 else MEMORY * self.call_s + (1 - MEMORY) * seconds
 
@@ -134,7 +134,7 @@ class Backpressure(Limiter):
         self._slowed: dict[str, _Slowed] = {}
         self._models = Counter[str]()  # calls in flight
 
-    def answered(self, model: str) -> None:
+    def record_answer(self, model: str) -> None:
         """Let the model have one more call for each round of answered calls."""
         if (slowed := self._slowed.get(model)) is not None:
             slowed.allowed += 1 / max(slowed.allowed, 1)
@@ -168,7 +168,7 @@ class Backpressure(Limiter):
         """Return the models that the provider limited or refused, and that still rest."""
         return [model for model, slowed in self._slowed.items() if now < slowed.rests_until]
 
-    def rests_until(self, version: Version, now: datetime) -> datetime:
+    def compute_rest_end(self, version: Version, now: datetime) -> datetime:
         """Return when calls of the version may start again; `now` if they may."""
         slowed = self._slowed.get(version.spec.realtime_model)
         ends = (
@@ -180,7 +180,7 @@ class Backpressure(Limiter):
 
     def admits(self, pack: Pack, now: datetime) -> MayStart | Wait:
         """Admit a pack of which nothing rests, and whose model has fewer calls in flight than it may."""
-        until = self.rests_until(pack.version, now)
+        until = self.compute_rest_end(pack.version, now)
         if until > now:
             slowed = pack.model in self.resting_models(now) and not self.is_frozen(now)
             return Wait(until, WaitReason.SLOWED if slowed else WaitReason.FROZEN)
@@ -188,7 +188,7 @@ class Backpressure(Limiter):
 
     def room(self, version: Version, now: datetime) -> int | None:
         """Return 0 while something of the version rests, else what its model may still start; None if it was not slowed."""
-        if self.rests_until(version, now) > now:
+        if self.compute_rest_end(version, now) > now:
             return 0
         slowed = self._slowed.get(model := version.spec.realtime_model)
         return None if slowed is None else max(0, int(slowed.allowed) - self._models[model])

@@ -62,7 +62,7 @@ class Scheduler:
 
     # Claiming
 
-    def wanted(
+    def plan_claims(
         self, waiting: Mapping[str, Version], now: datetime, *, aside: bool = False
     ) -> dict[str, int]:
         """Return how many items to claim of each workload that has work, by its version.
@@ -79,7 +79,9 @@ class Scheduler:
         for name in waiting.keys() - direct.keys():
             room = self._room(waiting[name], now, claims=True)
             calls = self._places.all if room is None else min(self._places.all, room)
-            gathered = self._buffer.of(name) + sum(len(pack.items) for pack in self._owed(name))
+            gathered = self._buffer.of(name) + sum(
+                len(pack.items) for pack in self._list_owed(name)
+            )
             most[name] = max(0, calls * self._size(waiting[name]) - gathered)
         self._peek(direct, most, now)
         if any(pack.measures for pack in self._waiting):
@@ -101,12 +103,12 @@ class Scheduler:
         self._only_shadows = (self._only_shadows - last.keys()) | {
             name for name, measures in last.items() if measures
         }
-        self._versions = {each.id: each for each in self.held} | dict(versions)
+        self._versions = {each.id: each for each in self.held_versions} | dict(versions)
         self._add(self._buffer.add(claimed, self._versions, now), now)
 
     def is_supplied(self, now: datetime) -> bool:
         """Return whether no place is free and the work claimed ahead lasts for a while: skipping a claim loses nothing."""
-        taken = self._places.free == 0 and not self.held_back(now)
+        taken = self._places.free == 0 and not self.is_held_back(now)
         return taken and self._ahead.total() > self._places.ahead // 2
 
     # Starting
@@ -165,7 +167,7 @@ class Scheduler:
         ]
         return min((each for each in moments if each is not None and each > now), default=None)
 
-    def held_back(self, now: datetime) -> bool:
+    def is_held_back(self, now: datetime) -> bool:
         """Return whether the provider takes less than this drain would ask: another drain would change nothing."""
         limited = any(
             wait.reason is WaitReason.RATE_LIMIT and not pack.measures for pack, wait in self.waits
@@ -179,7 +181,7 @@ class Scheduler:
     # Circuits
 
     @property
-    def held(self) -> list[Version]:
+    def held_versions(self) -> list[Version]:
         """The versions of the work held here, in windows or packs."""
         waiting = self._buffer.version_ids | {pack.version.id for pack in self._waiting}
         return [self._versions[id_] for id_ in waiting]
@@ -187,23 +189,23 @@ class Scheduler:
     @property
     def held_models(self) -> set[str]:
         """The models of the work held here."""
-        return {each.spec.realtime_model for each in self.held}
+        return {each.spec.realtime_model for each in self.held_versions}
 
     def due_probes(self, now: datetime) -> Mapping[str, Circuit]:
         """Return the circuits that may be probed now, by model."""
         can_ask = self._places.free > 0 and not self._backpressure.is_frozen(now)
         return self._health.circuits.to_probe(now) if can_ask else {}
 
-    def unasked_probes(self, now: datetime) -> set[str]:
+    def list_idle_probes(self, now: datetime) -> set[str]:
         """Return the models whose probe this drain holds, without work to ask."""
         return set(self._health.circuits.probes(now)) - self.held_models
 
     def is_askable(self, version: Version, now: datetime) -> bool:
         """Return whether a call of this version could start now, but for its model's circuit."""
-        rests = self._backpressure.rests_until(version, now) > now
+        rests = self._backpressure.compute_rest_end(version, now) > now
         return not rests and self._rates.room(version, now) != 0
 
-    def passed_over(self, now: datetime) -> set[str]:
+    def list_skipped_models(self, now: datetime) -> set[str]:
         """Return the models of which nothing is claimed now, so that work for other models is found behind theirs."""
         return {*self._health.circuits.open_models(now), *self._backpressure.resting_models(now)}
 
@@ -252,7 +254,7 @@ class Scheduler:
     def _probes(self, now: datetime) -> Mapping[str, Pack]:
         """Return by model the most urgent pack, for models whose probe this drain holds."""
         first: dict[str, Pack] = {}
-        if not self._health.circuits.any_open(now):
+        if not self._health.circuits.has_open(now):
             return first
         for pack in self._waiting:
             first.setdefault(pack.model, pack)
@@ -271,7 +273,7 @@ class Scheduler:
             if pack.version.spec.buffer_s == 0 and not pack.measures
         )
 
-    def _owed(self, workload: str) -> list[Pack]:
+    def _list_owed(self, workload: str) -> list[Pack]:
         return [pack for pack in self._waiting if pack.workload == workload and not pack.measures]
 
     def _wait(self, pack: Pack, now: datetime, *, owed_waits: bool) -> Wait | None:
@@ -303,7 +305,7 @@ class Scheduler:
             divide(
                 self._places.free,
                 {name: version.entitlement for name, version in of.items()},
-                in_flight=self._places.owed if owed else self._places.in_flight,
+                in_flight=self._places.owed_calls if owed else self._places.in_flight,
                 places=self._places.all,
                 rooms=self._rooms(of, now),
             )
@@ -318,7 +320,7 @@ class Scheduler:
         return divide(
             self._places.free + max(0, more - held.total()),
             {name: version.entitlement for name, version in of.items()},
-            in_flight=held + Counter(self._places.owed),
+            in_flight=held + Counter(self._places.owed_calls),
             places=self._places.all + more,
             rooms={name: max(0, room - held[name]) for name, room in rooms.items()},
         )
@@ -336,10 +338,10 @@ class Scheduler:
 
     def _add(self, claimed: Iterable[ClaimedWork], now: datetime) -> None:
         """Let claimed work wait for a place, in its order among what waits."""
-        if made := self._packed(claimed, now):
+        if made := self._pack(claimed, now):
             self._waiting = sorted([*self._waiting, *made], key=lambda pack: pack.rank)
 
-    def _packed(self, claimed: Iterable[ClaimedWork], now: datetime) -> list[Pack]:
+    def _pack(self, claimed: Iterable[ClaimedWork], now: datetime) -> list[Pack]:
         by_version: dict[VersionId, list[ClaimedWork]] = {}
         for each in claimed:
             by_version.setdefault(each.version_id, []).append(each)

@@ -86,39 +86,39 @@ class DrainState:
             case events.WorkMayBeReady():
                 self._news = True
             case events.QueueSeen():
-                return self._queue_seen(event, now)
+                return self._handle_queue_seen(event, now)
             case events.ProbesTaken():
-                return self._probes_taken(event, now)
+                return self._handle_probes_taken(event, now)
             case events.WorkClaimed():
-                return self._work_claimed(event, now)
+                return self._handle_work_claimed(event, now)
             case events.LookFailed():
                 self._look, self._left = None, True
                 return self._give_back(event.claimed, now)
             case events.HeadersHeard():
-                self.rates.heard(event.pack, event.headers, now)
+                self.rates.learn_headers(event.pack, event.headers, now)
             case events.CallEnded():
-                return self._call_ended(event, now)
+                return self._handle_call_ended(event, now)
             case events.PackEnded():
                 self.scheduler.ended(event.pack, event.used, now)
                 self._changed = True
                 not_asked = [each.claim for each in event.not_asked]
                 return [*self._give_back(not_asked, now), *self._start(now)]
             case events.AttemptsSaved():
-                self._saved(event, now)
+                self._handle_attempts_saved(event, now)
             case events.ClaimsReturned():
                 self._release(event.claims)
                 self._news = self._news or event.again
             case events.LimitsHeard():
-                self._limits_heard(event)
+                self._handle_limits_heard(event)
             case events.EstimatesLearned():
                 if event.predictions is not None:
                     self.rates.needs.learn(event.predictions)
                 if event.sizes is not None:
                     self.sizes.learn(event.sizes)
             case events.CircuitsHeard():
-                return self._circuits_heard(event, now)
+                return self._handle_circuits_heard(event, now)
             case events.CircuitMoved():
-                self.health.circuits.moved(event.model, event.circuit, now)
+                self.health.circuits.record_change(event.model, event.circuit, now)
             case events.CircuitsLost():
                 self.health.circuits.forget()
             case events.Stop():
@@ -127,9 +127,9 @@ class DrainState:
                 return [*self._give_back(unasked, now), *self._free_probes(None)]
         return []
 
-    def held_back(self, now: datetime) -> bool:
+    def is_held_back(self, now: datetime) -> bool:
         """Return whether the provider takes less than is asked: another drain would change nothing."""
-        return self.scheduler.held_back(now)
+        return self.scheduler.is_held_back(now)
 
     def is_news(self, model: str, fault: Fault, now: datetime) -> bool:
         """Return whether other drains do not know of the fault yet, and the model was not answered since."""
@@ -176,20 +176,20 @@ class DrainState:
             self._needed = []
         elif self._needed and now - self._sought_at < SEEK_EVERY:
             needed.clear()
-        passed_over = self.scheduler.passed_over(now)
+        passed_over = self.scheduler.list_skipped_models(now)
         before, self._looks_aside = now + AFTER_LIVE_WORK / 2, now >= self._aside_at
         if self._looks_aside:
             self._aside_at, before = now + ASIDE_EVERY, None
-        turns = self.turns.looks_at
+        turns = self.turns.next_looks
         return [*effects, events.LookAtQueue(self._look.since, passed_over, needed, before, turns)]
 
-    def _queue_seen(self, seen: events.QueueSeen, now: datetime) -> list[events.Effect]:
+    def _handle_queue_seen(self, seen: events.QueueSeen, now: datetime) -> list[events.Effect]:
         self._seen = seen
         if seen.needed is not None:
             self._needed, self._sought_at = seen.needed, now
-        if self.health.circuits.any_open(now):
+        if self.health.circuits.has_open(now):
             # Work is judged by its own version: no version in force may ask its model any more.
-            versions = (*(each.version for each in self._needed), *self.scheduler.held)
+            versions = (*(each.version for each in self._needed), *self.scheduler.held_versions)
             askable = {
                 each.spec.realtime_model
                 for each in versions
@@ -201,50 +201,52 @@ class DrainState:
                 return [events.TakeProbes(self._probing)]
         return self._claim(now)
 
-    def _probes_taken(self, taken: events.ProbesTaken, now: datetime) -> list[events.Effect]:
+    def _handle_probes_taken(self, taken: events.ProbesTaken, now: datetime) -> list[events.Effect]:
         for model, circuit in taken.circuits.items():
             if circuit is None:
-                self.health.circuits.missed(model, self._probing[model], now)
+                self.health.circuits.record_missed_probe(model, self._probing[model], now)
             else:
-                self.health.took_probe(model, circuit, now)
+                self.health.record_probe(model, circuit, now)
         return self._claim(now)
 
     def _claim(self, now: datetime) -> list[events.Effect]:
         probes: list[events.ClaimOrder] = []
-        self._wanted = self.scheduler.wanted(self._seen.waiting, now, aside=self._looks_aside)
+        self._wanted = self.scheduler.plan_claims(self._seen.waiting, now, aside=self._looks_aside)
         self._orders = {}
         for name in self._seen.consumers.keys() & self._wanted.keys() & self._seen.waiting.keys():
             spec, waiting = self._seen.waiting[name].spec, self._seen.consumers[name]
             order = self.turns.order(name, spec, waiting, self._wanted[name])
             if order is not None:
                 self._orders[name] = order
-        unasked = self.scheduler.unasked_probes(now) if self._needed else set[str]()
+        unasked = self.scheduler.list_idle_probes(now) if self._needed else set[str]()
         for first in self._needed:
             name = first.version.workload
             if first.version.spec.realtime_model in unasked and (
-                most := self.scheduler.wanted({name: first.version}, now)
+                most := self.scheduler.plan_claims({name: first.version}, now)
             ):
                 probes = [events.ClaimOrder(most, {name: first.rank_at}, [first.version.id])]
                 self._needed = []  # the probe is claimed, and what was seen is outdated
                 break
         if not probes and not self._wanted:
-            return self._work_claimed(events.WorkClaimed([], {}), now)
+            return self._handle_work_claimed(events.WorkClaimed([], {}), now)
         rest = events.ClaimOrder(self._wanted, self._seen.since, turns=self._orders)
         return [events.ClaimWork(probes, rest)]
 
-    def _work_claimed(self, event: events.WorkClaimed, now: datetime) -> list[events.Effect]:
+    def _handle_work_claimed(self, event: events.WorkClaimed, now: datetime) -> list[events.Effect]:
         look, self._look = self._look, None
         if look is None or self._stopped:
             return self._give_back([each.claim for each in event.claimed], now)
         self._move_cursor(look, event, now)
-        self.scheduler.budget.used_up(event.used_up, now + USED_UP)
+        self.scheduler.budget.mark_used_up(event.used_up, now + USED_UP)
         if self._looks_aside:
             self._aside_waits = any(each.measures for each in event.claimed)
-        self.turns.claimed(event.claimed[event.probes :], self._wanted, self._seen.waiting.keys())
+        self.turns.record_claims(
+            event.claimed[event.probes :], self._wanted, self._seen.waiting.keys()
+        )
         taken = Counter(each.workload for each in event.claimed)
         all_taken = all(taken[name] < self._wanted.get(name, 0) for name in self._seen.waiting)
         self._left = bool(not all_taken or event.is_full or event.held_back or self._needed)
-        if event.claimed or (self._left and self.health.circuits.any_open(now)):
+        if event.claimed or (self._left and self.health.circuits.has_open(now)):
             self.idle_since = now  # work that waits for a circuit is this drain's too
         readable = [each for each in event.claimed if each.version_id in event.versions]
         unreadable = [e.claim for e in event.claimed if e.version_id not in event.versions]
@@ -271,7 +273,7 @@ class DrainState:
         last = {each.workload: each.rank_at for each in behind}
         if not look.whole:  # urgent work was found before the cursor, and leaves it where it is
             last = {name: max(at, look.since.get(name, at)) for name, at in last.items()}
-        self.cursor.looked(look, last, took_s=self._seen.took_s, at=now.timestamp())
+        self.cursor.record_look(look, last, took_s=self._seen.took_s, at=now.timestamp())
 
     # Calls
 
@@ -283,15 +285,15 @@ class DrainState:
         failures = max(each.failures for each in pack.items)
         return events.AskPack(pack, self.health.patience(pack.model, failures))
 
-    def _call_ended(self, call: events.CallEnded, now: datetime) -> list[events.Effect]:
+    def _handle_call_ended(self, call: events.CallEnded, now: datetime) -> list[events.Effect]:
         model = call.pack.model
         if call.ending is events.CallEnding.ANSWERED:
-            self.health.answered(model, most=self.places.most, quick=call.is_quick, now=now)
-            self.standstills.answered(model, now)
-            self.backpressure.answered(model)
-            self.places.answered(call.seconds)
-            self.times.answered(call.pack.version.id, len(call.items), call.seconds)
-            if self.health.circuits.answered(model, call.began_at):
+            self.health.record_answer(model, most=self.places.most, quick=call.is_quick, now=now)
+            self.standstills.record_answer(model, now)
+            self.backpressure.record_answer(model)
+            self.places.record_answer(call.seconds)
+            self.times.record_answer(call.pack.version.id, len(call.items), call.seconds)
+            if self.health.circuits.record_answer(model, call.began_at):
                 return [
                     events.Save(call),
                     events.CircuitNews(model, answered_began_at=call.began_at),
@@ -301,13 +303,13 @@ class DrainState:
         if turn is not None:
             self.health.circuits.let_go(model)
         if call.ending is events.CallEnding.FAULTED:
-            return self._faulted(call, turn, now)
+            return self._handle_fault(call, turn, now)
         freed = [] if turn is None else [events.CircuitNews(model, free_turn=turn)]
         if call.ending is events.CallEnding.REFUSED:
             return [events.Save(call), *freed]
-        return [*self._held_up(call, now), *freed]
+        return [*self._hold_back(call, now), *freed]
 
-    def _held_up(self, call: events.CallEnded, now: datetime) -> list[events.Effect]:
+    def _hold_back(self, call: events.CallEnded, now: datetime) -> list[events.Effect]:
         """Give back what the provider limited, or refuses until a person acts: neither is the fault of an item."""
         version, model = call.pack.version, call.pack.model
         held = [*call.items, *call.untried]
@@ -317,16 +319,16 @@ class DrainState:
         else:
             of = model if call.ending is events.CallEnding.FROZEN_MODEL else None
             self.backpressure.freeze(now, model=of)
-            self.standstills.met(of or ACCOUNT, call.why, now=now)
+            self.standstills.record_failure(of or ACCOUNT, call.why, now=now)
             reports.append(events.ReportFreeze(version.workload, of, len(held), call.why))
-        ready_at = self.backpressure.rests_until(version, now)
+        ready_at = self.backpressure.compute_rest_end(version, now)
         return [events.GiveBack([each.claim for each in held], ready_at, again=True), *reports]
 
-    def _faulted(
+    def _handle_fault(
         self, call: events.CallEnded, turn: int | None, now: datetime
     ) -> list[events.Effect]:
         model, most = call.pack.model, call.pack.version.spec.max_failures
-        blame = self.health.faulted(
+        blame = self.health.record_fault(
             model,
             _work_of(call.items),
             innocent=call.innocent,
@@ -340,13 +342,13 @@ class DrainState:
             effects.append(events.GiveBack([each.claim for each in call.untried], now, again=True))
         fault = self.health.fault(model, call.why, began_at=call.began_at, turn=turn)
         if fault is not None:
-            self.standstills.met(model, fault.why, calls=fault.faults, now=now)
+            self.standstills.record_failure(model, fault.why, calls=fault.faults, now=now)
             effects.append(events.CircuitNews(model, fault=fault))
         return effects
 
     # Claims
 
-    def _saved(self, event: events.AttemptsSaved, now: datetime) -> None:
+    def _handle_attempts_saved(self, event: events.AttemptsSaved, now: datetime) -> None:
         self._release(event.claims)
         self.answered += event.count
         for workload in event.refused:
@@ -365,18 +367,20 @@ class DrainState:
 
     # What other drains know
 
-    def _limits_heard(self, event: events.LimitsHeard) -> None:
+    def _handle_limits_heard(self, event: events.LimitsHeard) -> None:
         for model, limits in event.limits.items():
-            self.rates.buckets.shared(model, limits)
+            self.rates.buckets.learn_shared(model, limits)
         if event.limits:
-            self.places.limits_are_told()
+            self.places.raise_bound()
         if event.drains is not None:
             self.rates.buckets.drains = max(1, event.drains)
 
-    def _circuits_heard(self, event: events.CircuitsHeard, now: datetime) -> list[events.Effect]:
-        for model in self.health.circuits.heard(event.circuits, now):
-            self.health.others_are_answered(model)
-            self.standstills.over(model)
+    def _handle_circuits_heard(
+        self, event: events.CircuitsHeard, now: datetime
+    ) -> list[events.Effect]:
+        for model in self.health.circuits.learn_shared(event.circuits, now):
+            self.health.restart(model)
+            self.standstills.close(model)
             self._news = True
         return self._free_probes(now)
 
@@ -384,7 +388,7 @@ class DrainState:
         """Free the probes without anything to ask: those older than a second, or all if the drain ends."""
         kept = self.scheduler.held_models if now is not None else set[str]()
         freed: list[events.Effect] = []
-        for model, turn in self.health.circuits.unasked(now).items():
+        for model, turn in self.health.circuits.list_unused_probes(now).items():
             if model not in kept:
                 self.health.circuits.let_go(model)
                 freed.append(events.CircuitNews(model, free_turn=turn, was_asked=False))

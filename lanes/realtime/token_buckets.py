@@ -23,9 +23,9 @@ from lanes.routing.capacity import (
     LimitKind,
     Need,
     Prediction,
+    assume_prediction,
+    compute_reserve,
     fits_at,
-    kept_back,
-    unlearned,
 )
 from lanes.words import Lane
 from lanes.workload.version import Version
@@ -82,7 +82,7 @@ class TokenBuckets:
         self._noted: set[str] = set()
         self._untold: list[str] = []
 
-    def told(self, model: str, told: ToldLimits, *, key: Hashable, now: datetime) -> None:
+    def learn_limits(self, model: str, told: ToldLimits, *, key: Hashable, now: datetime) -> None:
         """Take the limits that the answer to call `key` told, unless a newer call has told them."""
         for note in told.notes:
             self._note(f"{model}: {note}")
@@ -96,10 +96,11 @@ class TokenBuckets:
         if seen_at is None or not timedelta(0) <= now - seen_at < NEW:
             return False
         return all(
-            limit.left(now) - used >= AMPLE * limit.limit for limit, used in self._known(model, now)
+            limit.estimate_remaining(now) - used >= AMPLE * limit.limit
+            for limit, used in self._list_known(model, now)
         )
 
-    def shared(self, model: str, limits: Sequence[Limit]) -> None:
+    def learn_shared(self, model: str, limits: Sequence[Limit]) -> None:
         """Take the limits that another drain saw, if they are newer than what this drain saw."""
         seen_at, picture = max(each.seen_at for each in limits), self._of(model)
         if picture.seen_at is not None and seen_at <= picture.seen_at:
@@ -109,7 +110,7 @@ class TokenBuckets:
         ]
         self._see(picture, limits, max(surely, default=picture.counted), seen_at)
 
-    def seen(self) -> dict[str, list[Limit]]:
+    def list_limits(self) -> dict[str, list[Limit]]:
         """Return the newest limits of each model."""
         return {
             model: [*picture.limits.values()]
@@ -118,7 +119,7 @@ class TokenBuckets:
         }
 
     @property
-    def charged(self) -> int:
+    def charged_calls(self) -> int:
         """The number of calls in flight, or that no picture counts yet."""
         return len(self._calls)
 
@@ -127,8 +128,8 @@ class TokenBuckets:
         notes, self._untold = self._untold, []
         return notes
 
-    def begun(self, key: Hashable, model: str, need: Need, *, now: datetime) -> None:
-        """Charge a call that starts; `ended` must follow."""
+    def charge(self, key: Hashable, model: str, need: Need, *, now: datetime) -> None:
+        """Charge a call that starts; `end` must follow."""
         self._number += 1
         call = self._calls[key] = _Call(key, self._number, model, need, now)
         picture = self._of(model)
@@ -138,7 +139,7 @@ class TokenBuckets:
         picture.uncounted[call.number] = call
         picture.used = picture.used.plus(need)
 
-    def ended(self, key: Hashable, used: Need | None, *, now: datetime) -> None:
+    def end(self, key: Hashable, used: Need | None, *, now: datetime) -> None:
         """End a call. `used` is what its answer counts; without an answer (None) it stays charged for a window."""
         call = self._calls.get(key)
         if call is None or call.ended:
@@ -154,7 +155,7 @@ class TokenBuckets:
         """Return how many calls of this need may start now; None when no limit is known."""
         rooms = [
             int(self._share(limit, used, wanted, presses, now) / wanted)
-            for limit, used in self._known(model, now)
+            for limit, used in self._list_known(model, now)
             if (wanted := need.of(limit.kind)) > 0
         ]
         if not rooms:
@@ -171,9 +172,11 @@ class TokenBuckets:
         bound = max(since, begun or since) + WINDOW
         wanted = [
             fits_at(
-                limit, (each + used) * self.drains + kept_back(limit, each, presses=presses), now
+                limit,
+                (each + used) * self.drains + compute_reserve(limit, each, presses=presses),
+                now,
             )
-            for limit, used in self._known(model, now)
+            for limit, used in self._list_known(model, now)
             for each in [need.of(limit.kind)]
         ]
         return max(now + SHORTEST_WAIT, min(bound, max(wanted, default=now)))
@@ -181,7 +184,7 @@ class TokenBuckets:
     def _takes(
         self, model: str, need: Need, presses: bool, since: datetime | None, now: datetime
     ) -> bool:
-        known = self._known(model, now)
+        known = self._list_known(model, now)
         if all(
             (wanted := need.of(limit.kind)) <= self._share(limit, used, wanted, presses, now)
             for limit, used in known
@@ -189,21 +192,23 @@ class TokenBuckets:
             return True
         if self._of(model).under_way:
             return False
-        is_full = all(limit.left(now) - used >= limit.limit for limit, used in known)
-        return is_full or self._waited(model, since, now)
+        is_full = all(limit.estimate_remaining(now) - used >= limit.limit for limit, used in known)
+        return is_full or self._has_waited(model, since, now)
 
     def _share(
         self, limit: Limit, used: float, wanted: float, presses: bool, now: datetime
     ) -> float:
         """Return what a limit leaves to calls of this drain that need `wanted` of it each."""
-        return (limit.left(now) - kept_back(limit, wanted, presses=presses)) / self.drains - used
+        return (
+            limit.estimate_remaining(now) - compute_reserve(limit, wanted, presses=presses)
+        ) / self.drains - used
 
-    def _waited(self, model: str, since: datetime | None, now: datetime) -> bool:
+    def _has_waited(self, model: str, since: datetime | None, now: datetime) -> bool:
         """Return whether no call of the model started for a window: then one does, whatever was told."""
         moments = [each for each in (self._of(model).begun_at, since) if each is not None]
         return now - max(moments, default=now) >= WINDOW
 
-    def _known(self, model: str, now: datetime) -> list[tuple[Limit, float]]:
+    def _list_known(self, model: str, now: datetime) -> list[tuple[Limit, float]]:
         """Return the limits of a model that are believed, each with what our uncounted calls use of it."""
         picture = self._of(model)
         self._forget(picture, now)
@@ -251,7 +256,7 @@ class TokenBuckets:
                     "that limit is ignored for five minutes"
                 )
             if call.number < picture.counted and kind in (LimitKind.OUTPUT, LimitKind.TOKENS):
-                picture.limits[kind] = limit.returned(call.need.of(kind) - used.of(kind))
+                picture.limits[kind] = limit.refund(call.need.of(kind) - used.of(kind))
         if call.number in picture.uncounted:
             picture.used = picture.used.less(call.need).plus(used)
         call.need = used
@@ -304,7 +309,7 @@ class CallNeeds:
         return Need(0, most_answer_tokens(version.spec, most_items(version.spec, Lane.REALTIME)))
 
     def _learn_empty(self, version: Version) -> tuple[float, float]:
-        known = self._learned.get(version.workload) or unlearned(version.spec)
+        known = self._learned.get(version.workload) or assume_prediction(version.spec)
         made = self._empty[version.id] = known.input_of(version.spec, 0), known.input_ratio
         return made
 
@@ -315,10 +320,12 @@ class RateLimits(Limiter):
     def __init__(self) -> None:
         self.buckets, self.needs = TokenBuckets(), CallNeeds()
 
-    def heard(self, pack: Pack, headers: Mapping[str, str], now: datetime) -> None:
+    def learn_headers(self, pack: Pack, headers: Mapping[str, str], now: datetime) -> None:
         """Learn from the headers of an answer, whatever its status; while much is left, only a few a second are read."""
         if not self.buckets.is_ample(pack.model, now):
-            self.buckets.told(pack.model, read_limits(headers, now=now), key=pack.id, now=now)
+            self.buckets.learn_limits(
+                pack.model, read_limits(headers, now=now), key=pack.id, now=now
+            )
 
     def admits(self, pack: Pack, now: datetime) -> MayStart | Wait:
         """Admit a pack whose need every limit of its model holds."""
@@ -337,11 +344,11 @@ class RateLimits(Limiter):
 
     def started(self, pack: Pack, now: datetime) -> None:
         """Charge the call."""
-        self.buckets.begun(pack.id, pack.model, self.needs.of(pack), now=now)
+        self.buckets.charge(pack.id, pack.model, self.needs.of(pack), now=now)
 
     def ended(self, pack: Pack, used: Need | None, now: datetime) -> None:
         """Give back what the call did not use."""
-        self.buckets.ended(pack.id, used, now=now)
+        self.buckets.end(pack.id, used, now=now)
 
     def _room(self, version: Version, presses: bool, now: datetime) -> int | None:
         need = self.needs.usual(version)

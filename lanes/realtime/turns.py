@@ -61,7 +61,7 @@ class ConsumerTurns:
         self._weights: dict[str, Spec] = {}
 
     @property
-    def looks_at(self) -> Mapping[str, str]:
+    def next_looks(self) -> Mapping[str, str]:
         """The workloads whose waiting consumers the next look should list, and behind which name."""
         return {name: self._after.get(name, "") for name in self._filled}
 
@@ -94,7 +94,7 @@ class ConsumerTurns:
         self._orders[workload] = made
         return made
 
-    def claimed(
+    def record_claims(
         self, work: Iterable[ClaimedWork], asked: Mapping[str, int], seen: Set[str]
     ) -> None:
         """Count what was claimed of what was `asked` for; turns that a consumer did not use count for no consumer.
@@ -141,7 +141,7 @@ class QueueCursor(Generic[P]):
         whole = at >= self._whole_again_at
         return QueueLook({} if whole else dict(self._taken), whole)
 
-    def looked(
+    def record_look(
         self, look: QueueLook[P], taken: Mapping[str, P], *, took_s: float, at: float
     ) -> None:
         """Note that a look ended `at` this moment, how long it took, and the last place taken of each workload."""
@@ -154,7 +154,7 @@ class QueueCursor(Generic[P]):
         self._taken |= taken
 
     @property
-    def taken(self) -> Mapping[str, P]:
+    def positions(self) -> Mapping[str, P]:
         """The place up to which each workload's queue was taken."""
         return self._taken
 

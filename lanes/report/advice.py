@@ -29,10 +29,10 @@ from lanes.report.charts import (
     RULE,
     WIDTH,
 )
-from lanes.report.links import REPORTS, linked
-from lanes.report.table import Table, explained, figure, in_markdown, in_terminal, label, phrase
+from lanes.report.links import REPORTS, render_links
+from lanes.report.table import Table, figure, in_markdown, in_terminal, label, phrase, render_legend
 from lanes.text import cell, plain
-from lanes.units import MISSING, count, counted, dollars, seconds, sentence, share, usd
+from lanes.units import MISSING, count, dollars, pluralize, seconds, sentence, share, usd
 from lanes.words import Lane
 
 COST = "#b91c1c"  # of a part that added to the cost
@@ -137,7 +137,7 @@ def steps(parts: Sequence[tuple[str, Decimal]]) -> str:
     spans = _spans([amount for _, amount in parts])
     most = max(end for _, end in spans)
     shown = [
-        usd(amount) if place in (0, len(parts) - 1) else _signed(-amount)
+        usd(amount) if place in (0, len(parts) - 1) else _format_signed(-amount)
         for place, (_, amount) in enumerate(parts)
     ]
     label_width = min(max(charts.text_width(name) for name, _ in parts), 0.45 * INNER) + 12
@@ -170,7 +170,7 @@ def _spans(amounts: Sequence[Decimal]) -> list[tuple[Decimal, Decimal]]:
     return [*spans, (Decimal(0), max(Decimal(0), amounts[-1]))]
 
 
-def _signed(amount: Decimal) -> str:
+def _format_signed(amount: Decimal) -> str:
     return f"+{usd(amount)}" if amount > 0 else usd(amount)
 
 
@@ -217,7 +217,7 @@ def in_page(advice: Advice) -> str:
             parts += [in_markdown(part.table, most=MOST_ROWS), part.table.legend, part.below]
         else:
             parts.append(part.empty)
-    return "\n\n".join(filter(None, [*parts, linked(LINKS)])) + "\n"
+    return "\n\n".join(filter(None, [*parts, render_links(LINKS)])) + "\n"
 
 
 def in_console(advice: Advice) -> RenderableType:
@@ -246,8 +246,8 @@ def _of_version(advice: Advice) -> list[str]:
         return []
     own = seen.realtime.answered + seen.batch.answered
     said = (
-        f"About version {seen.version}, which is in force: {counted(own, 'answer')} of it. "
-        f"{counted(seen.of_others, 'answer')} of other versions are left out of costs, tokens and corrections, "
+        f"About version {seen.version}, which is in force: {pluralize(own, 'answer')} of it. "
+        f"{pluralize(seen.of_others, 'answer')} of other versions are left out of costs, tokens and corrections, "
         "and the savings cannot be split by version."
     )
     if any(each.basis == "estimated" for each in advice.lanes):
@@ -264,7 +264,7 @@ def _parts(advice: Advice) -> list[Part]:
         Part(
             _figures("Break-even", numbers.break_even(advice, known)),
             chart=(break_even(advice.break_even, share, known.volume), EVEN_CHART),
-            below=f"{numbers.uncertainty(known)} {numbers.assumed(advice)}".strip(),
+            below=f"{numbers.uncertainty(known)} {numbers.describe_assumed_costs(advice)}".strip(),
         ),
         _plans(advice),
         _savings(advice),
@@ -306,7 +306,7 @@ def _figures(title: str, figures: Sequence[numbers.Figure]) -> Table[numbers.Fig
         figures,
         label("What", lambda of: of.name),
         label("Number", lambda of: of.value),
-        note=explained({each.name: each.meaning for each in figures}),
+        note=render_legend({each.name: each.meaning for each in figures}),
     )
 
 
@@ -320,7 +320,7 @@ def _plans(advice: Advice) -> Part:
         return dollars(of[1].wrong_usd) if is_known else MISSING
 
     lost = figure("Lost by wrong answers", "worth of missing corrections", wrong)
-    in_batch = advice.left_in_batch
+    in_batch = advice.value_left_in_batch
 
     def value_left(of: tuple[str, Plan]) -> str:
         return MISSING if in_batch is None else share(of[1].value_left(in_batch))
@@ -359,14 +359,14 @@ def _savings(advice: Advice) -> Part:
 
 
 def _cases(found: Sequence[Sensitivity]) -> Table[Sensitivity]:
-    def recommended(of: Sensitivity) -> str:
+    def describe_recommendation(of: Sensitivity) -> str:
         return numbers.PATTERNS[of.plan.pattern] if of.holds else "inconclusive"
 
     return Table(
         "If something were otherwise",
         found,
         label("If", lambda of: of.case),
-        phrase("Recommended", "the cheapest plan then", recommended),
+        phrase("Recommended", "the cheapest plan then", describe_recommendation),
         figure("Paid a month", "provider and lanes", lambda of: dollars(of.plan.paid_usd)),
         label("Note", lambda of: of.note),
     )
@@ -386,7 +386,7 @@ def _decays(advice: Advice) -> Table[evidence.ConsumerDecay]:
         figure(
             "Left",
             f"of the value when a batch is back ({seconds(batch_s)})",
-            lambda of: share(of.decay.left(batch_s)),
+            lambda of: share(of.decay.compute_value_left(batch_s)),
         ),
     )
 
@@ -405,7 +405,10 @@ def _half_life(advice: Advice) -> str:
     if of is None:
         return ""
     written = f"half_life_s: {min(max(1, round(of.half_life_s)), evidence.LONGEST_S)}"
-    return f"For all consumers together: {written}, with {of.said}. Lanes weighs waiting by it once value_usd is stated."
+    return (
+        f"For all consumers together: {written}, with {of.interval_text}. "
+        "Lanes weighs waiting by it once value_usd is stated."
+    )
 
 
 def _consumers(movable: Sequence[evidence.ConsumerUse]) -> Table[evidence.ConsumerUse]:

@@ -8,7 +8,7 @@ from math import isfinite
 from lanes.advice.plans import Plan
 from lanes.advice.recommendation import Advice
 from lanes.advice.spread import Interval, Spread
-from lanes.units import MISSING, counted, dollars, share, usd
+from lanes.units import MISSING, dollars, pluralize, share, usd
 from lanes.words import Lane
 
 PATTERNS = {
@@ -66,7 +66,9 @@ def break_even(advice: Advice, known: Spread) -> list[Figure]:
         add("Break-even share r*", from_share, R_STAR)
         if needs is not None:
             volume = even.volume(needs.low)
-            said = f"{counted(round(volume), 'item')} a month" if isfinite(volume) else "no volume"
+            said = (
+                f"{pluralize(round(volume), 'item')} a month" if isfinite(volume) else "no volume"
+            )
             said += _surely(known.volume, _items)
             add("A second lane pays from", said, "where it saves its own cost")
     add("20 % rule", _rule(advice, known), RULE)
@@ -111,7 +113,7 @@ def saving_rows(advice: Advice) -> list[tuple[str, str, str]]:
     return [row(place, *part) for place, part in enumerate(parts)]
 
 
-def assumed(advice: Advice) -> str:
+def describe_assumed_costs(advice: Advice) -> str:
     """Return which monthly costs of the lanes are assumed; empty where all are set."""
     of_lane = {lane: PATTERNS[lane].removesuffix(" only") for lane in Lane}
     names = [f"{of_lane[lane]} {kind}" for lane, kind in advice.overheads.assumed]
@@ -124,7 +126,7 @@ def uncertainty(known: Spread) -> str:
     """Return what the intervals rest on, or why there are none."""
     if known.realtime_usd is not None:
         return f"Intervals hold with {SURE} confidence, by how {known.days} days differ (jackknife by days)."
-    return f"No intervals: {counted(known.days, 'day')} seen; they need 7 with billed calls."
+    return f"No intervals: {pluralize(known.days, 'day')} seen; they need 7 with billed calls."
 
 
 def interval(found: Interval | None) -> str:

@@ -13,7 +13,7 @@ from lanes.report.figures import BatchFigures, CostFigures, LaneFigures, RouteFi
 from lanes.report.snapshot import Snapshot
 from lanes.report.summary import lane_name, title_of, way_name
 from lanes.text import plain
-from lanes.units import clock, count, counted, rate, seconds, share, usd
+from lanes.units import clock, count, pluralize, rate, seconds, share, usd
 from lanes.words import Lane
 
 WIDTH = 690
@@ -170,7 +170,7 @@ def lines(series: Sequence[Series], *, step: timedelta, empty: str = "no data ye
         floor_y = top + 28 + PLOT
         points = [
             (left + room * (at - first).total_seconds() / span, floor_y - PLOT * value / scale[-1])
-            for at, value in _thinned(each.points, first, stride)
+            for at, value in _thin_points(each.points, first, stride)
         ]
         body += _panel_heading(each, top, beside=last)
         for tick in scale:
@@ -214,7 +214,7 @@ def _curve(points: Sequence[tuple[float, float]], color: str, *, bridge: float) 
     return drawn
 
 
-def _thinned(
+def _thin_points(
     points: Sequence[tuple[datetime, float]], first: datetime, stride: float
 ) -> list[tuple[datetime, float]]:
     highest: dict[int, tuple[datetime, float]] = {}
@@ -255,8 +255,10 @@ def routing(snapshot: Snapshot, _: int = 0) -> str:
     ]
     groups.sort(key=lambda each: -sum(bar.value for bar in each.bars))
     chart = bars(groups[:MOST_WORKLOADS], same_scale=False)
-    described = _described(groups[:MOST_WORKLOADS])
-    return _drawn(chart, f"Routing mix. {described}", ROUTING_CHART, _largest_only(len(groups)))
+    described = _describe_groups(groups[:MOST_WORKLOADS])
+    return _render_chart(
+        chart, f"Routing mix. {described}", ROUTING_CHART, _largest_only(len(groups))
+    )
 
 
 def costs(snapshot: Snapshot) -> str:
@@ -268,7 +270,9 @@ def costs(snapshot: Snapshot) -> str:
     same_scale = min(longest, default=0) >= NEAR * max(longest, default=0)
     chart = bars(groups, same_scale=same_scale, empty="Nothing was received in this period.")
     scales = "" if same_scale else "Each workload has its own scale."
-    return _drawn(chart, f"Cost. {_described(groups)}", scales, _largest_only(len(snapshot.costs)))
+    return _render_chart(
+        chart, f"Cost. {_describe_groups(groups)}", scales, _largest_only(len(snapshot.costs))
+    )
 
 
 def latency(snapshot: Snapshot) -> str:
@@ -278,12 +282,14 @@ def latency(snapshot: Snapshot) -> str:
         drawn = [each for each in series if each.points]
         peaks = {each.heading: max(value for _, value in each.points) for each in drawn}
         highest = "; ".join(f"{name}: at most {seconds(peak)}" for name, peak in peaks.items())
-        return _drawn(lines(series, step=snapshot.point), f"Latency. {highest}", LATENCY_CHART)
+        return _render_chart(
+            lines(series, step=snapshot.point), f"Latency. {highest}", LATENCY_CHART
+        )
     answered = [each for each in snapshot.lanes if each.p50_s is not None][: 2 * MOST_WORKLOADS]
     groups = [Group(title_of(each), _percentiles(each)) for each in answered]
     chart = bars(groups, same_scale=False, empty="Nothing was answered in this period.")
     scales = "Each lane has its own scale." if len(groups) > 1 else ""
-    return _drawn(chart, f"Latency. {_described(groups)}", LATENCY_BARS, scales)
+    return _render_chart(chart, f"Latency. {_describe_groups(groups)}", LATENCY_BARS, scales)
 
 
 def throughput(snapshot: Snapshot, most: int) -> str:
@@ -293,8 +299,8 @@ def throughput(snapshot: Snapshot, most: int) -> str:
     alone = all(len(each.bars) == 1 for each in groups)
     chart = bars(groups, same_scale=alone, empty="None of these batches has ended.")
     scales = "" if alone or len(groups) == 1 else "Each workload has its own scale."
-    described = f"Throughput, items a minute. {_described(groups)}"
-    return _drawn(chart, described, BATCH_CHART, scales)
+    described = f"Throughput, items a minute. {_describe_groups(groups)}"
+    return _render_chart(chart, described, BATCH_CHART, scales)
 
 
 def by_batch(batches: Sequence[BatchFigures]) -> list[Group]:
@@ -328,7 +334,7 @@ def _decisions(workload: str, routes: Sequence[RouteFigures]) -> Group:
         Bar(label, items, f"{count(items)} ({share(items / whole if whole else 0)})", color)
         for label, items, color in parts
     ]
-    return Group(f"{workload}: {counted(whole, 'decision')}", shown)
+    return Group(f"{workload}: {pluralize(whole, 'decision')}", shown)
 
 
 def _minutes(snapshot: Snapshot, lane: Lane) -> Series:
@@ -341,7 +347,7 @@ def _throughput(batch: BatchFigures) -> Bar:
     per_minute = batch.items_per_minute_until_ended or 0.0
     home = batch.items_per_minute_until_collected
     shown = rate(per_minute) + ("" if home is None else f" ({rate(home)})")
-    return Bar(f"#{batch.batch_id}, {counted(batch.items, 'item')}", per_minute, shown, BATCH)
+    return Bar(f"#{batch.batch_id}, {pluralize(batch.items, 'item')}", per_minute, shown, BATCH)
 
 
 def _percentiles(lane: LaneFigures) -> list[Bar]:
@@ -353,7 +359,7 @@ def _percentiles(lane: LaneFigures) -> list[Bar]:
     ]
 
 
-def _described(groups: Sequence[Group]) -> str:
+def _describe_groups(groups: Sequence[Group]) -> str:
     def of(group: Group) -> str:
         return f"{group.heading}: " + ", ".join(f"{bar.label} {bar.shown}" for bar in group.bars)
 
@@ -366,7 +372,7 @@ def _largest_only(workloads: int) -> str:
     return ""
 
 
-def _drawn(chart: str, described: str, *sentences: str) -> str:
+def _render_chart(chart: str, described: str, *sentences: str) -> str:
     """Return a chart as an image with its description, and the sentences below it in one paragraph."""
     said = " ".join(filter(None, sentences))
     return data_uri(chart, described) + (f"\n\n{said}" if said else "")

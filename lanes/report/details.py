@@ -15,10 +15,10 @@ from lanes.report import tables as first_page
 from lanes.report.snapshot import Snapshot
 from lanes.report.summary import batch_time, reason_name
 from lanes.report.table import Column, Table, figure, label, out_of, phrase
-from lanes.report.tables import LANE, WORKLOAD, deadline_columns, rate_or_dash, slashed
+from lanes.report.tables import LANE, WORKLOAD, deadline_columns, join_durations, rate_or_dash
 from lanes.routing.capacity import Limit
 from lanes.statistics.shares import SampleShare
-from lanes.units import MISSING, clock, count, counted, ratio, seconds, share, usd
+from lanes.units import MISSING, clock, count, pluralize, ratio, seconds, share, usd
 from lanes.words import BatchState, FlushReason, ItemState, Lane, Reason
 
 ROUTES, BATCHES = "Routing mix", "Batches"
@@ -116,7 +116,11 @@ def batches(snapshot: Snapshot) -> Table[figures.BatchFigures]:
 
     def state(of: figures.BatchFigures) -> str:
         wrong = trouble(of, snapshot.incidents)
-        done = f"{share(summary.done_share(of))} done" if of.state == BatchState.SUBMITTED else ""
+        done = (
+            f"{share(summary.compute_done_share(of))} done"
+            if of.state == BatchState.SUBMITTED
+            else ""
+        )
         return ", ".join(filter(None, (of.state, done, wrong if wrong != of.state else "")))
 
     def speed(of: figures.BatchFigures) -> str:
@@ -211,7 +215,7 @@ def sheds(snapshot: Snapshot) -> Table[figures.ShedFigures]:
         figure("Items", "that real time had no capacity for", lambda of: count(of.items)),
         figure("Saved", "as estimated", lambda of: usd(of.saved_usd)),
         figure("Answered", "of the newest thousand", lambda of: out_of(of.answered, of.looked_at)),
-        figure("p50, p95", "from shed to answered", lambda of: slashed(of.p50_s, of.p95_s)),
+        figure("p50, p95", "from shed to answered", lambda of: join_durations(of.p50_s, of.p95_s)),
         label("Reason of the newest", lambda of: of.why),
     )
 
@@ -242,8 +246,12 @@ def pack_sizes(snapshot: Snapshot) -> Table[figures.PackFigures]:
         snapshot.packs,
         LANE,
         figure("Items a call", "at most, of those allowed", size),
-        figure("Packed agrees", "same answer alone; n compared", lambda of: _agreed(of.packed)),
-        figure("Single agrees", "items asked alone twice", lambda of: _agreed(of.alone)),
+        figure(
+            "Packed agrees",
+            "same answer alone; n compared",
+            lambda of: _format_agreement(of.packed),
+        ),
+        figure("Single agrees", "items asked alone twice", lambda of: _format_agreement(of.alone)),
         label("Since", since),
         label("Because", lambda of: of.why or MISSING),
         figure("Checks", "cost of the comparisons", lambda of: usd(of.checks_usd)),
@@ -253,7 +261,7 @@ def pack_sizes(snapshot: Snapshot) -> Table[figures.PackFigures]:
 def second_passes(snapshot: Snapshot) -> Table[figures.SecondPassFigures]:
     """Return how many early answers were left without a second pass, and the risk that was taken."""
 
-    def checked(of: figures.SecondPassFigures) -> str:
+    def describe_check(of: figures.SecondPassFigures) -> str:
         since = "" if of.since is None else f" since {clock(of.since, beside=snapshot.taken_at)}"
         return f"{'sample' if of.sampled else 'all'}{since}"
 
@@ -264,10 +272,10 @@ def second_passes(snapshot: Snapshot) -> Table[figures.SecondPassFigures]:
         phrase(
             "Class", "of the early answer; other: not distinguished further", lambda of: of.name
         ),
-        phrase("Checked", "all that pass the check, or a sample", checked),
+        phrase("Checked", "all that pass the check, or a sample", describe_check),
         figure("Left out", "of the early answers", lambda of: out_of(of.saved, of.answers)),
         figure("Saved", "by that", lambda of: usd(of.saved_usd)),
-        figure("Agreed", "newest fair comparisons", lambda of: _agreed(of.agreement)),
+        figure("Agreed", "newest fair comparisons", lambda of: _format_agreement(of.agreement)),
         figure("Wrong", "left out, surely at most", lambda of: count(of.most_missed)),
     )
 
@@ -275,7 +283,7 @@ def second_passes(snapshot: Snapshot) -> Table[figures.SecondPassFigures]:
 def windows(snapshot: Snapshot) -> Table[figures.WindowFigures]:
     """Return how long real-time items gather, and why their window ends."""
 
-    def ended(why: FlushReason) -> Callable[[figures.WindowFigures], str]:
+    def format_reason_share(why: FlushReason) -> Callable[[figures.WindowFigures], str]:
         return lambda of: share(of.left.get(why, 0) / of.items)
 
     return Table(
@@ -284,10 +292,16 @@ def windows(snapshot: Snapshot) -> Table[figures.WindowFigures]:
         WORKLOAD,
         figure("Items per call", "the mean", lambda of: ratio(of.items_per_call)),
         figure("Mean wait", "for items to share a call", lambda of: seconds(of.mean_wait_s)),
-        figure("Full", "share of items whose call was full", ended(FlushReason.FULL)),
-        figure("Pressed", "one of them could not wait longer", ended(FlushReason.PRESSED)),
-        figure("Time up", "the window had ended", ended(FlushReason.OVER)),
-        figure("No more expected", "no other item was likely", ended(FlushReason.HOPELESS)),
+        figure("Full", "share of items whose call was full", format_reason_share(FlushReason.FULL)),
+        figure(
+            "Pressed", "one of them could not wait longer", format_reason_share(FlushReason.PRESSED)
+        ),
+        figure("Time up", "the window had ended", format_reason_share(FlushReason.OVER)),
+        figure(
+            "No more expected",
+            "no other item was likely",
+            format_reason_share(FlushReason.HOPELESS),
+        ),
     )
 
 
@@ -301,7 +315,9 @@ def calls(snapshot: Snapshot) -> Table[figures.CallFigures]:
         figure("Items per call", "the mean", lambda of: ratio(of.items_per_call)),
         figure("Input tokens / item", "with cached", lambda of: ratio(of.prompt_tokens / of.items)),
         figure("Output tokens / item", "the mean", lambda of: ratio(of.output_tokens / of.items)),
-        figure("From cache", "of the input tokens", lambda of: share(summary.cached(of))),
+        figure(
+            "From cache", "of the input tokens", lambda of: share(summary.compute_cached_share(of))
+        ),
     )
 
 
@@ -326,7 +342,7 @@ def capacity(snapshot: Snapshot) -> Table[tuple[figures.CapacityFigures, Limit]]
         "Capacity of real time",
         [(of, limit) for of in snapshot.capacity for limit in of.limits],
         label("Model", lambda of: of[0].model),
-        label("Limit", lambda of: of[1].kind.said),
+        label("Limit", lambda of: of[1].kind.label),
         figure("Per minute", "what the provider allows", lambda of: count(of[1].limit)),
         figure("Left", "when last reported", lambda of: count(int(of[1].remaining))),
         figure("Reported", "when the provider said so", lambda of: _ago(of[1].seen_at, snapshot)),
@@ -427,7 +443,7 @@ def advice(snapshot: Snapshot) -> Table[Advice]:
 def quality(snapshot: Snapshot) -> Table[figures.QualityFigures]:
     """Return what the answers of each version said at first, and what they say now."""
 
-    def said(of: figures.QualityFigures) -> str:
+    def describe_classes(of: figures.QualityFigures) -> str:
         return "; ".join(f"{name} {share(old)}, {share(new)}" for name, old, new in of.classes)
 
     return Table(
@@ -436,7 +452,11 @@ def quality(snapshot: Snapshot) -> Table[figures.QualityFigures]:
         LANE,
         figure("Version", "", lambda of: str(of.version)),
         phrase("Figure", "the property of the answers that is compared", lambda of: of.figure),
-        phrase("Reference and now", "shares among the version's first answers, and since", said),
+        phrase(
+            "Reference and now",
+            "shares among the version's first answers, and since",
+            describe_classes,
+        ),
         phrase(
             "State",
             "drifts: an incident is open; lacks labels: accuracy is not watched yet",
@@ -454,7 +474,7 @@ def states(snapshot: Snapshot) -> Table[str]:
     def number(workload: str) -> str:
         return count(sum(each.items for each in of(workload)))
 
-    def listed(workload: str) -> str:
+    def list_states(workload: str) -> str:
         return ", ".join(f"{count(each.items)} {each.state}" for each in of(workload))
 
     meanings = "; ".join(f"{state} {meaning}" for state, meaning in STATES.items())
@@ -463,7 +483,7 @@ def states(snapshot: Snapshot) -> Table[str]:
         snapshot.workloads,
         label("Workload", lambda name: name),
         figure("Items", "received in the period", number),
-        phrase("Where they stand", meanings, listed),
+        phrase("Where they stand", meanings, list_states),
     )
 
 
@@ -500,8 +520,8 @@ def _movable(consumers: Sequence[ConsumerUse]) -> str:
         return MISSING
     first = consumers[0].consumer or "items without a consumer"
     more = len(consumers) - 1
-    return f"{first} and {counted(more, 'more consumer')}" if more else first
+    return f"{first} and {pluralize(more, 'more consumer')}" if more else first
 
 
-def _agreed(of: SampleShare) -> str:
+def _format_agreement(of: SampleShare) -> str:
     return MISSING if of.value is None else f"{of.value:.2f} (n {of.samples:,})"

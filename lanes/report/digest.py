@@ -7,9 +7,9 @@ from lanes.advice.proposals import ProposedRollout
 from lanes.promises.incident import TERMS, Incident, IncidentState, Promise, Severity
 from lanes.promises.remedy import commands
 from lanes.report import summary
-from lanes.report.rollout import where_it_stands
+from lanes.report.rollout import describe_state
 from lanes.report.snapshot import Snapshot
-from lanes.units import count, counted, share
+from lanes.units import count, pluralize, share
 from lanes.words import ItemState, RolloutState
 
 MOST = 10  # lines of a part
@@ -33,7 +33,7 @@ def parts(of: DailyFigures) -> list[tuple[str, list[str]]]:
         ("The lanes", summary.sentences(seen) or [f"Nothing arrived {summary.period(seen)}."]),
         ("Quality", _quality(seen)),
         ("Incidents", _incidents(of)),
-        ("What needs a person", _needed(of) or ["Nothing."]),
+        ("What needs a person", _list_needs(of) or ["Nothing."]),
     ]
     return [(title, _cut(lines)) for title, lines in found if lines]
 
@@ -45,12 +45,12 @@ def _cut(lines: list[str]) -> list[str]:
 
 def _quality(seen: Snapshot) -> list[str]:
     agreed = [
-        f"{each.workload}: {share(each.agreement)} of {counted(each.compared, 'early answer')} confirmed by a batch."
+        f"{each.workload}: {share(each.agreement)} of {pluralize(each.compared, 'early answer')} confirmed by a batch."
         for each in seen.agreement
     ]
     return agreed + [
         f"{each.workload}, {summary.lane_name(each.lane)}, {each.field}: {share(each.share)} right "
-        f"({share(each.low)} to {share(each.high)}) by {counted(each.labels, 'label')}."
+        f"({share(each.low)} to {share(each.high)}) by {pluralize(each.labels, 'label')}."
         for each in seen.accuracy
     ]
 
@@ -62,18 +62,18 @@ def _incidents(of: DailyFigures) -> list[str]:
     first = f"{count(of.opened)} opened, {count(of.ended)} ended, {count(still)} open."
     only_here = [each for each in seen if each.severity is Severity.DIGEST]
     others = [e for e in seen if e.state is IncidentState.OPEN and e not in only_here]
-    return [first, *map(_told, [*only_here, *others])]
+    return [first, *map(_describe_incident, [*only_here, *others])]
 
 
-def _told(of: Incident) -> str:
+def _describe_incident(of: Incident) -> str:
     over = f", {of.state}" if of.state is IncidentState.RESOLVED else ""
-    handled = f" ({of.handled})" if of.handled and not over else ""
+    handled = f" ({of.handling_summary})" if of.handling_summary and not over else ""
     title, typed = TERMS[of.promise].title, commands(of) if of.severity is Severity.DIGEST else []
     to_do = f" Type `{typed[0].partition('   #')[0]}`." if typed else ""
     return f"#{of.id} {of.severity}{over}, {of.whose}: {title}. {of.sentence}{to_do}{handled}"
 
 
-def _needed(of: DailyFigures) -> list[str]:
+def _list_needs(of: DailyFigures) -> list[str]:
     seen = of.snapshot
     asked = [each for each in seen.rollouts if each.state is RolloutState.WAITING_APPROVAL]
     held = [
@@ -83,7 +83,7 @@ def _needed(of: DailyFigures) -> list[str]:
     ]
     failed = summary.items(seen, [ItemState.FAILED])
     return [
-        *(f"Approve or decline: {where_it_stands(each)}." for each in asked),
+        *(f"Approve or decline: {describe_state(each)}." for each in asked),
         *(
             f"Decide proposal {each.id}: {each.consumer} of {each.workload}, by {each.playbook.name}."
             for each in of.proposals
@@ -93,5 +93,5 @@ def _needed(of: DailyFigures) -> list[str]:
             for each in held
         ),
         *(f"Labels are lacking: {each}." for each in of.lacking),
-        *([f"{counted(failed, 'item')} failed: lanes retry tries them again."] if failed else []),
+        *([f"{pluralize(failed, 'item')} failed: lanes retry tries them again."] if failed else []),
     ]

@@ -6,14 +6,14 @@ from itertools import chain
 
 from lanes.ids import IncidentId
 from lanes.promises.briefing import Briefing, Stake
-from lanes.promises.incident import TERMS, Incident, Promise, how_bad
+from lanes.promises.incident import TERMS, Incident, Promise, describe_severity
 from lanes.promises.remedy import KEPT_BY, commands, explain
 from lanes.realtime.health import Standstill
 from lanes.report import links, rollout
-from lanes.report.links import INCIDENTS, REPORTS, linked
+from lanes.report.links import INCIDENTS, REPORTS, render_links
 from lanes.report.table import Table, figure, in_markdown, label
-from lanes.text import capitalized, cell, plain
-from lanes.units import MISSING, clock, count, counted
+from lanes.text import capitalize, cell, plain
+from lanes.units import MISSING, clock, count, pluralize
 from lanes.words import Lane
 
 MOST_ERROR = 400
@@ -38,19 +38,24 @@ def render(
 
     `remedy` is the label and the page of the form that helps.
     """
-    todo = [] if of.resolved_at else _what_to_do(of, briefing, remedy)
-    parts = (_standing(of, briefing, now), _why(of, briefing), todo, _where(of, briefing))
+    todo = [] if of.resolved_at else _render_advice(of, briefing, remedy)
+    parts = (
+        _render_facts(of, briefing, now),
+        _render_cause(of, briefing),
+        todo,
+        _render_pages(of, briefing),
+    )
     return "\n".join(chain.from_iterable(parts))
 
 
-def _standing(of: Incident, briefing: Briefing, now: datetime) -> Iterator[str]:
+def _render_facts(of: Incident, briefing: Briefing, now: datetime) -> Iterator[str]:
     subject = f", {cell(of.subject)}" if of.subject else ""
     yield f"## {cell(headline(of))}\n\n{cell(of.sentence, most=900)}\n\n| | |\n|---|---|"
     yield f"| Workload | {cell(of.whose)}{subject} |"
     if of.because:
         yield f"| Why | {of.because} |"
-    if of.handled and of.resolved_at is None:
-        what, _, rest = of.handled.partition(" ")
+    if of.handling_summary and of.resolved_at is None:
+        what, _, rest = of.handling_summary.partition(" ")
         yield f"| {what.capitalize()} | {cell(rest)} |"
     yield f"| Since | {clock(of.opened_at, beside=now)} |"
     if of.resolved_at is not None:
@@ -61,17 +66,17 @@ def _standing(of: Incident, briefing: Briefing, now: datetime) -> Iterator[str]:
         stake = briefing.stake.in_words(lambda moment: clock(moment, beside=now))
     if of.promise == Promise.APPROVAL_WAITS:
         yield "| Who decides | Anyone who may resume runs in Prefect |"
-        yield f"| Unanswered | {how_bad(of)} |"
+        yield f"| Unanswered | {describe_severity(of)} |"
     else:
-        yield f"| How bad | {how_bad(of)} |"
-    yield f"| Trend | {cell(capitalized(briefing.trend))} |"
-    yield from (f"| At stake | {cell(capitalized(stake))} |", "")
+        yield f"| How bad | {describe_severity(of)} |"
+    yield f"| Trend | {cell(capitalize(briefing.trend))} |"
+    yield from (f"| At stake | {cell(capitalize(stake))} |", "")
 
 
-def _why(of: Incident, briefing: Briefing) -> Iterator[str]:
+def _render_cause(of: Incident, briefing: Briefing) -> Iterator[str]:
     yield from ("### Why", "")
     if not briefing.causes:
-        yield from (cell(of.why or f"{capitalized(briefing.unexplained)}.", most=MOST_ERROR), "")
+        yield from (cell(of.why or f"{capitalize(briefing.unexplained)}.", most=MOST_ERROR), "")
         return
     over = f" in {briefing.counted_over}" if briefing.counted_over else ""
     yield f"| Times | Error{over} |\n|---:|---|"
@@ -83,7 +88,9 @@ def _why(of: Incident, briefing: Briefing) -> Iterator[str]:
     yield ""
 
 
-def _what_to_do(of: Incident, briefing: Briefing, remedy: tuple[str, str] | None) -> Iterator[str]:
+def _render_advice(
+    of: Incident, briefing: Briefing, remedy: tuple[str, str] | None
+) -> Iterator[str]:
     lines = list(commands(of))
     if (sample := briefing.sample) is not None:
         said = explain(sample.workload, sample.key)
@@ -95,7 +102,7 @@ def _what_to_do(of: Incident, briefing: Briefing, remedy: tuple[str, str] | None
         yield from ("", *(f"    {plain(each, most=400)}" for each in lines), "")
 
 
-def _where(of: Incident, briefing: Briefing) -> Iterator[str]:
+def _render_pages(of: Incident, briefing: Briefing) -> Iterator[str]:
     pages = [links.INCIDENTS, links.REPORTS]
     if briefing.flow_run_id is not None:
         pages.insert(0, ("The run", links.run_page(briefing.flow_run_id)))
@@ -105,7 +112,7 @@ def _where(of: Incident, briefing: Briefing) -> Iterator[str]:
         pages.insert(0, ("The rollout", links.versions_page(rollout.key(of.workload))))
     if of.block_id is not None:
         pages.insert(0, ("The block", links.block_page(of.block_id)))
-    yield links.linked(pages)
+    yield links.render_links(pages)
     if of.subject.startswith("batch ") or of.promise.startswith((Lane.REALTIME, Lane.BATCH)):
         yield from ("", ATTEMPTS)
 
@@ -145,9 +152,9 @@ def render_outage(standing: Sequence[Standstill], stake: Stake, *, now: datetime
             standing,
             label("Model or account", lambda of: of.whom),
             label("Has not answered since", lambda of: clock(of.since, beside=now)),
-            figure("Extent", "", lambda of: of.bad or counted(of.calls, "call")),
+            figure("Extent", "", lambda of: of.bad or pluralize(of.calls, "call")),
             label("Last error", lambda of: plain(of.why, most=MOST_LAST_ERROR)),
         )
         parts += [in_markdown(table, most=MOST_ROWS), f"{KEPT}."]
     waits = stake.in_words(lambda moment: clock(moment, beside=now))
-    return "\n\n".join([*parts, f"On the real-time lane: {waits}.", linked(OUTAGE_LINKS)])
+    return "\n\n".join([*parts, f"On the real-time lane: {waits}.", render_links(OUTAGE_LINKS)])

@@ -8,7 +8,7 @@ from lanes.report.table import Table, figure, label, phrase
 from lanes.routing.prospect import percent
 from lanes.settling.listing import JobStatus
 from lanes.text import cell, plain
-from lanes.units import clock, count, counted, usd
+from lanes.units import clock, count, pluralize, usd
 
 WIDTH = 40  # of a progress bar
 COUNTS = ("waiting", "answered", "settled", "failed", "canceled", "duplicates", "refused")
@@ -24,7 +24,7 @@ def headline(of: JobStatus) -> str:
     """Return in one line how far the job is."""
     told = {name: getattr(of, name) for name in COUNTS}
     parts = ", ".join(f"{count(number)} {name}" for name, number in told.items() if number)
-    over = f"{count(of.over)} of {counted(of.received, 'item')} over"
+    over = f"{count(of.over)} of {pluralize(of.received, 'item')} over"
     whose = f"Job {plain(of.job, most=80)} of {plain(of.workload, most=60)}"
     return f"{whose} is {of.state}: {over}{parts and f' ({parts})'}"
 
@@ -41,7 +41,7 @@ def outlook(of: JobStatus, now: datetime) -> list[str]:
         by, chance = clock(of.expected_end_at, beside=now), percent(of.probability)
         told.append(f"Expected to be done by {by}, with a probability of {chance}.")
     reasons = of.failures.items()
-    return told + [f"{counted(items, 'item')} failed: {plain(why)}" for why, items in reasons]
+    return told + [f"{pluralize(items, 'item')} failed: {plain(why)}" for why, items in reasons]
 
 
 def bar(of: JobStatus, mark: str = "") -> str:
@@ -62,7 +62,7 @@ def render(of: JobStatus, now: datetime) -> str:
     return f"# {cell(title, most=400)}\n\n{bar(of, '`')}\n\n{lines}\n\n{does} {form}\n"
 
 
-def listed(of: Sequence[JobStatus], now: datetime) -> Table[JobStatus]:
+def build_table(of: Sequence[JobStatus], now: datetime) -> Table[JobStatus]:
     """Return jobs as a table."""
     return Table(
         "Jobs, the newest first",

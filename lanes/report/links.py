@@ -12,7 +12,7 @@ INCIDENTS = ("Incidents", '/v2/events?events=["lanes.incident.opened"]')
 REPORTS = ("Reports", f"/v2/artifacts/key/{REPORT}")
 
 
-def linked(pages: Iterable[tuple[str, str]]) -> str:
+def render_links(pages: Iterable[tuple[str, str]]) -> str:
     """Return a line of Markdown links from names and addresses."""
     return " · ".join(f"[{name}]({address})" for name, address in pages)
 

@@ -148,12 +148,12 @@ def _answer(item: Listed) -> Text:
 
 def _field(item: Listed, name: str, value: Any) -> str:
     right = (item.label or {}).get(name, value)
-    return f"{name}: {said_value(value)}" + (
-        "" if right == value else f" (label: {said_value(right)})"
+    return f"{name}: {format_value(value)}" + (
+        "" if right == value else f" (label: {format_value(right)})"
     )
 
 
-def said_value(value: Any) -> str:
+def format_value(value: Any) -> str:
     """Return a value of an answer as people read it: a text as it is, anything else as JSON."""
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
@@ -216,7 +216,7 @@ class OutputColumns:
     @property
     def names(self) -> list[str]:
         """`address.city` for the field `city` of the object `address`."""
-        return [".".join(map(_quoted_name, path)) for path in self.paths]
+        return [".".join(map(_quote_name, path)) for path in self.paths]
 
     def cells(self, output: Mapping[str, Any]) -> list[Any]:
         """Return the value of each column, None where the output has none."""
@@ -278,5 +278,5 @@ def _only_choice(part: Mapping[str, Any]) -> Any:
     return choices[0] if len(choices) == 1 and "properties" not in part else None
 
 
-def _quoted_name(name: str) -> str:
+def _quote_name(name: str) -> str:
     return json.dumps(name, ensure_ascii=False) if "." in name or '"' in name else name

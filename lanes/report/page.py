@@ -12,14 +12,14 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from lanes.report import charts, details, summary, tables
-from lanes.report.links import DETAILS, INCIDENTS, REPORT, linked, versions_page
-from lanes.report.listing import said_value
+from lanes.report.links import DETAILS, INCIDENTS, REPORT, render_links, versions_page
+from lanes.report.listing import format_value
 from lanes.report.snapshot import Snapshot
 from lanes.report.summary import lane_name
 from lanes.report.table import Table, in_markdown, label
 from lanes.settling.listing import AnswerExample
 from lanes.text import cell, plain
-from lanes.units import counted, seconds, usd
+from lanes.units import pluralize, seconds, usd
 from lanes.words import ItemState, Lane, Standing
 
 MOST_BYTES = 50_000
@@ -49,15 +49,15 @@ def main_page(
 ) -> str:
     """Return the page that people read; `details_page` is the address of everything else."""
     links = [("Everything else", details_page), *LINKS]
-    return _fitted(lambda most: _main_parts(snapshot, samples, links, min(most, MOST_ROWS)))
+    return _fit_page(lambda most: _main_parts(snapshot, samples, links, min(most, MOST_ROWS)))
 
 
 def details_page(snapshot: Snapshot) -> str:
     """Return the page with everything else."""
-    return _fitted(lambda most: _detail_parts(snapshot, most))
+    return _fit_page(lambda most: _detail_parts(snapshot, most))
 
 
-def _fitted(parts: Callable[[int], Iterable[str]]) -> str:
+def _fit_page(parts: Callable[[int], Iterable[str]]) -> str:
     """Return a page below 50 KB: tables are cut, and say so, until it is."""
     pages = ("\n\n".join(filter(None, parts(most))) + "\n" for most in ROWS)
     return next((page for page in pages if len(page.encode()) < MOST_BYTES), TOO_LONG)
@@ -70,7 +70,7 @@ def _main_parts(
     most: int,
 ) -> Iterator[str]:
     yield f"**{cell(summary.headline(snapshot), most=400)}**"
-    yield linked(links)
+    yield render_links(links)
     yield "\n".join(f"- {cell(each, most=300)}" for each in summary.sentences(snapshot))
     yield "### What needs a person"
     pressing = [*tables.attention(snapshot)]
@@ -78,7 +78,7 @@ def _main_parts(
     for each in pressing:
         yield _section(each, most, level=4)
     if failed:
-        yield f"{counted(failed, 'item')} failed: the second page has their reasons; `lanes retry` tries them again."
+        yield f"{pluralize(failed, 'item')} failed: the second page has their reasons; `lanes retry` tries them again."
     if not pressing and not failed:
         yield NOTHING_OPEN
     if snapshot.lanes:
@@ -120,9 +120,9 @@ def render(examples: Sequence[AnswerExample]) -> RenderableType:
     for place, each in enumerate(examples, 1):
         item = Text.assemble((plain(each.workload, most=40), "bold"), " ", plain(each.key, most=60))
         lines.add_row(f"{place}", "item", item)
-        lines.add_row("", "input", Text(plain(asked(each.payload), most=SHOWN)))
+        lines.add_row("", "input", Text(plain(select_text(each.payload), most=SHOWN)))
         lines.add_row("", "answer", Text(plain(answer(each), most=SHOWN), style="green"))
-        lines.add_row("", "how", Text(how(each)))
+        lines.add_row("", "how", Text(describe_outcome(each)))
     return Group(Text(TITLE, style="bold"), lines)
 
 
@@ -133,11 +133,11 @@ def as_table(examples: Sequence[AnswerExample]) -> Table[AnswerExample]:
         examples,
         label("Item", lambda of: f"{of.workload}: {plain(of.key, most=60)}"),
         label("Answer", lambda of: plain(answer(of), most=SHOWN)),
-        label("How", how),
+        label("How", describe_outcome),
     )
 
 
-def asked(payload: Mapping[str, Any]) -> str:
+def select_text(payload: Mapping[str, Any]) -> str:
     """Return what an item says: its longest text, or all of it where it holds none."""
     texts = [value for value in payload.values() if isinstance(value, str)]
     return max(texts, key=len) if texts else json.dumps(payload, ensure_ascii=False)
@@ -148,16 +148,16 @@ def answer(example: AnswerExample) -> str:
     output, fields = example.output, example.fields
     ordered = [name for name in fields if name in output]
     ordered += [name for name in output if name not in fields]
-    return ", ".join(f"{name}: {said_value(output[name])}" for name in ordered)
+    return ", ".join(f"{name}: {format_value(output[name])}" for name in ordered)
 
 
-def how(example: AnswerExample) -> str:
+def describe_outcome(example: AnswerExample) -> str:
     """Return which lane answered and after how long, what became of the answer, and its cost."""
     parts = [f"{lane_name(example.first_lane)} after {seconds(example.first_s)}"]
     if example.standing is Standing.PROVISIONAL:
         parts.append("provisional until its batch ends")
     elif example.was:
-        was = ", ".join(f"{name} was {said_value(value)}" for name, value in example.was.items())
+        was = ", ".join(f"{name} was {format_value(value)}" for name, value in example.was.items())
         after = f"corrected by {lane_name(example.lane)} after {seconds(example.current_s)}"
         parts.append(f"{after} ({plain(was, most=100)})")
     elif example.first_lane is Lane.REALTIME and example.lane is Lane.BATCH:

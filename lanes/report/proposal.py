@@ -7,10 +7,10 @@ from lanes.advice.evidence import LATE_SHARE, RealtimeNeed
 from lanes.advice.proposals import ProposalFigures, ProposedRollout
 from lanes.ids import ProposalId
 from lanes.report import advice, charts
-from lanes.report.links import REPORTS, linked
+from lanes.report.links import REPORTS, render_links
 from lanes.report.table import NO_BREAK, Table, figure, in_markdown, label, phrase
 from lanes.text import cell, code
-from lanes.units import counted, dollars, seconds, sentence, share
+from lanes.units import dollars, pluralize, seconds, sentence, share
 from lanes.words import ProposalState
 
 CHART = "How long after they came answers were read, and when a batch would have been back"
@@ -33,7 +33,7 @@ def headline(workload: str, proposed: Sequence[ProposedRollout]) -> str:
     if not proposed:
         return f"{workload}: no rollout is proposed"
     saved = dollars(sum(each.figures.saving_usd for each in proposed))
-    return f"{workload}: {counted(len(proposed), 'rollout')} to batch proposed, {saved} a month"
+    return f"{workload}: {pluralize(len(proposed), 'rollout')} to batch proposed, {saved} a month"
 
 
 def render(
@@ -53,13 +53,13 @@ def render(
         parts += [
             f"## {each.id}: {cell(each.consumer)}",
             f"{decide}{by_command}",
-            *(cell(said, most=400) for said in said_of(each)),
+            *(cell(said, most=400) for said in describe_grounds(each)),
             charts.data_uri(advice.delays(each.figures), CHART),
         ]
     if refused:
         lines = [f"- {cell(name)}: {cell(why, most=400)}" for name, why in refused.items()]
         parts += ["## Reads late, and not proposed", "\n".join(lines)]
-    return "\n\n".join([*parts, linked(LINKS)]) + "\n"
+    return "\n\n".join([*parts, render_links(LINKS)]) + "\n"
 
 
 def table(proposed: Sequence[ProposedRollout]) -> Table[ProposedRollout]:
@@ -88,15 +88,15 @@ def table(proposed: Sequence[ProposedRollout]) -> Table[ProposedRollout]:
     )
 
 
-def said_of(of: ProposedRollout) -> list[str]:
+def describe_grounds(of: ProposedRollout) -> list[str]:
     """Return what the proposal rests on and what it risks, as sentences."""
     figures, early = of.figures, of.figures.too_early
     read = (
-        f"{counted(figures.reads, 'read')} recorded, {figures.at_once:,} of them within a minute, and {figures.unknown:,} "
+        f"{pluralize(figures.reads, 'read')} recorded, {figures.at_once:,} of them within a minute, and {figures.unknown:,} "
         f"unknown: fewer than {share(LATE_SHARE)} of the answers are read at once, with at least "
         f"{_sure(figures)} confidence"
     )
-    moves = f"{counted(round(figures.items), 'item')} a month move to batch by playbook {of.playbook.name} ({_steps(of)})"
+    moves = f"{pluralize(round(figures.items), 'item')} a month move to batch by playbook {of.playbook.name} ({_steps(of)})"
     back = f"a batch is likely enough back in {seconds(figures.batch_s)}"
     risk = f"{back}; {_between(early)} of the answers are read before that"
     if figures.waits_s is not None:

@@ -6,21 +6,21 @@ from typing import Any
 
 from lanes.report import charts
 from lanes.report.charts import NEUTRAL, REALTIME, Bar, Group, data_uri
-from lanes.report.links import REPORTS, linked, versions_page
+from lanes.report.links import REPORTS, render_links, versions_page
 from lanes.report.table import (
     Column,
     Table,
-    explained,
+    describe_hidden_rows,
     figure,
     in_markdown,
     label,
-    left_out,
     phrase,
+    render_legend,
 )
 from lanes.rollouts.replays import Agreement, ChangeKind, Diff, Generation, Preview, change_bounds
 from lanes.routing.prospect import percent
 from lanes.text import cell, plain
-from lanes.units import MISSING, count, counted, share, usd
+from lanes.units import MISSING, count, pluralize, share, usd
 from lanes.words import Lane, ReplayState
 
 MOST_BYTES = 50_000
@@ -59,39 +59,40 @@ def headline(of: Generation, found: Diff) -> str:
     """Summarise the replay in one line, for the description of the artifact."""
     said = f"Generation {of.number}, version {of.version}: {of.state}"
     if not found.items:
-        return f"{said}, nothing answered yet{_left_out(of)}"
-    return f"{said}, {headline_of(found)}{_left_out(of)}"
+        return f"{said}, nothing answered yet{_describe_skipped(of)}"
+    return f"{said}, {headline_of(found)}{_describe_skipped(of)}"
 
 
 def headline_of(found: Diff) -> str:
     """Return the share of items that would change."""
-    return f"{share(found.share)} of {counted(found.items, 'item')} would change"
+    return f"{share(found.share)} of {pluralize(found.items, 'item')} would change"
 
 
 def progress(of: Generation) -> str:
     """Say how many items the replay asks, and how many it leaves out."""
-    said = f"{counted(of.items, 'item')} will be answered by version {of.version}"
-    return said + _left_out(of)
+    said = f"{pluralize(of.items, 'item')} will be answered by version {of.version}"
+    return said + _describe_skipped(of)
 
 
-def previewed(seen: Preview) -> str:
+def describe_preview(seen: Preview) -> str:
     """Say what a replay would ask, leave out and cost on each lane."""
-    said = f"{counted(seen.items, 'item')} at positions {seen.from_position} to {seen.to_position} with version {seen.version}"
+    items = pluralize(seen.items, "item")
+    said = f"{items} at positions {seen.from_position} to {seen.to_position} with version {seen.version}"
     prices = {
         f"{usd(seen.batch_usd)} on the batch lane": Lane.BATCH,
         f"{usd(seen.realtime_usd)} in real time": Lane.REALTIME,
     }
     ends = {lane: f"by {end:%Y-%m-%d %H:%M} UTC" for lane, end in seen.ends.items()}
     each = (f"{said} ({ends.get(lane, 'no room now')})" for said, lane in prices.items())
-    said += f", about {', '.join(each)}, {percent(seen.probability)} sure{_left_out(seen)}"
+    said += f", about {', '.join(each)}, {percent(seen.probability)} sure{_describe_skipped(seen)}"
     if seen.examples:
         said += f"; for example {', '.join(plain(key, most=60) for key in seen.examples)}"
     if seen.unmet:
-        said += f"; {counted(seen.unmet, 'item')} cannot be tried by the condition: {seen.unmet_because}"
+        said += f"; {pluralize(seen.unmet, 'item')} cannot be tried by the condition: {seen.unmet_because}"
     return said
 
 
-def _left_out(of: Generation | Preview) -> str:
+def _describe_skipped(of: Generation | Preview) -> str:
     said = (
         f"; {count(of.skipped)} would be asked as they were and keep their answers"
         if of.skipped
@@ -103,7 +104,7 @@ def _left_out(of: Generation | Preview) -> str:
 def render(of: Generation, found: Diff) -> str:
     """Render the whole artifact below 50 KB; kinds of change are left out from the end until it fits."""
     most = min(len(found.kinds), MOST_KINDS)
-    while len((artifact := _rendered(of, found, most)).encode()) >= MOST_BYTES and most > 0:
+    while len((artifact := _render_page(of, found, most)).encode()) >= MOST_BYTES and most > 0:
         most -= 1
     return artifact
 
@@ -122,7 +123,7 @@ def question(of: Generation, found: Diff, action: str) -> str:
     return "\n\n".join(filter(None, parts))
 
 
-def _rendered(of: Generation, found: Diff, most: int) -> str:
+def _render_page(of: Generation, found: Diff, most: int) -> str:
     parts = [
         f"# Replay of {cell(of.workload)}",
         f"**{cell(headline(of, found))}.** {NEXT[of.state].format(workload=of.workload)}",
@@ -131,7 +132,7 @@ def _rendered(of: Generation, found: Diff, most: int) -> str:
         _fields(found),
         _classes(found),
         _kinds(found, most),
-        linked((("Replay runs", "/v2/runs?tags=replay"), REPORTS)),
+        render_links((("Replay runs", "/v2/runs?tags=replay"), REPORTS)),
     ]
     return "\n\n".join(filter(None, parts)) + "\n"
 
@@ -145,14 +146,14 @@ def _facts(of: Generation, found: Diff) -> str:
         ("Items with work", count(of.items)),
         ("Unchanged", count(of.skipped)),
         ("Erased", count(of.erased)),
-        ("Selected by", cell(of.selection.said) or MISSING),
+        ("Selected by", cell(of.selection.conditions) or MISSING),
         ("Answered by both", count(found.items)),
         ("Would change", changes),
         ("Requested by", cell(of.who)),
         ("Why", cell(of.why)),
     ]
     lines = ["| What | |", "|---|---|", *(f"| {name} | {value} |" for name, value in rows)]
-    return "\n".join([*lines, "", explained(FACTS)])
+    return "\n".join([*lines, "", render_legend(FACTS)])
 
 
 def _fields(found: Diff) -> str:
@@ -199,37 +200,39 @@ def _classes(found: Diff) -> str:
         ),
         *_labels(lambda name: of(name).agreement),
     )
-    legend = explained({each.head: each.meaning for each in table.columns[1:4]})
+    legend = render_legend({each.head: each.meaning for each in table.columns[1:4]})
     return f"### {cell(table.title)}\n\n{in_markdown(table, most=MOST_CLASSES)}\n\n{legend}"
 
 
 def _labels(agreement: Callable[[str], Agreement]) -> tuple[Column[str], ...]:
     """Return the columns about the labels of a field or class."""
 
-    def labelled(said: Callable[[Agreement], str]) -> Callable[[str], str]:
+    def require_labels(said: Callable[[Agreement], str]) -> Callable[[str], str]:
         return lambda name: said(agreement(name)) if agreement(name).labels else MISSING
 
     return (
-        figure("Labels", "labels that say what is right", labelled(lambda of: count(of.labels))),
+        figure(
+            "Labels", "labels that say what is right", require_labels(lambda of: count(of.labels))
+        ),
         figure(
             "Right now",
             "share of labels that the current answer agrees with",
-            labelled(lambda of: share(of.current_right / of.labels)),
+            require_labels(lambda of: share(of.current_right / of.labels)),
         ),
         figure(
             "Right in the replay",
             "the same for the replay's answer",
-            labelled(lambda of: share(of.replayed_right / of.labels)),
+            require_labels(lambda of: share(of.replayed_right / of.labels)),
         ),
         figure(
             "Gain",
             f"percentage points by which the replay is more often right, {BETWEEN}",
-            labelled(_gained),
+            require_labels(_format_gain),
         ),
     )
 
 
-def _gained(of: Agreement) -> str:
+def _format_gain(of: Agreement) -> str:
     low, high = of.gain
     seen = (of.replayed_right - of.current_right) / of.labels
     return f"{100 * seen:+.0f} ({100 * low:+.0f} to {100 * high:+.0f})"
@@ -262,7 +265,7 @@ def picture(found: Diff) -> str:
     groups = [Group("Answers that would change", bars)]
     for name, of in sorted(found.agreement.items()):
         now, then = of.current_right / of.labels, of.replayed_right / of.labels
-        heading = f"{plain(name, most=40)}: right by {counted(of.labels, 'label')}"
+        heading = f"{plain(name, most=40)}: right by {pluralize(of.labels, 'label')}"
         sides = ("Now", now, NEUTRAL), ("In the replay", then, REALTIME)
         groups.append(
             Group(
@@ -279,7 +282,7 @@ def _kinds(found: Diff, most: int) -> str:
     if not shown:
         return ""
     table = Table(
-        f"{counted(len(found.kinds), 'kind')} of change in {counted(found.differing, 'answer')}",
+        f"{pluralize(len(found.kinds), 'kind')} of change in {pluralize(found.differing, 'answer')}",
         shown,
         label("Field", lambda of: plain(of.field_name, most=60)),
         phrase(
@@ -295,7 +298,7 @@ def _kinds(found: Diff, most: int) -> str:
             lambda of: _some(of.examples[0].replayed, of.examples[0].changed_fields),
         ),
     )
-    left = f"\n\n{out}" if (out := left_out(len(found.kinds), most)) else ""
+    left = f"\n\n{out}" if (out := describe_hidden_rows(len(found.kinds), most)) else ""
     return f"### {table.title}\n\n{in_markdown(table, most=most)}{left}\n\n{table.legend}"
 
 

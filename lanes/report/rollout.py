@@ -8,8 +8,8 @@ from typing import Any
 
 from lanes.promises.incident import TERMS, Incident
 from lanes.report import charts, rollout_charts
-from lanes.report.links import REPORTS, artifact_page, linked
-from lanes.report.table import NO_BREAK, Table, explained, figure, in_markdown, label, phrase
+from lanes.report.links import REPORTS, artifact_page, render_links
+from lanes.report.table import NO_BREAK, Table, figure, in_markdown, label, phrase, render_legend
 from lanes.rollouts.gates import (
     MEANS,
     MOST_TIMES,
@@ -18,13 +18,13 @@ from lanes.rollouts.gates import (
     Measure,
     Scope,
     confidence,
+    format_value,
     points,
-    shown,
 )
 from lanes.rollouts.rollout import LogEntry, Rollout, ShadowsSpent
 from lanes.routing.split import SplitRecord
 from lanes.text import cell, code, plain
-from lanes.units import MISSING, clock, counted, dollars, seconds, sentence, share
+from lanes.units import MISSING, clock, dollars, pluralize, seconds, sentence, share
 from lanes.words import RolloutState, Verdict
 
 MARKS = {
@@ -108,10 +108,10 @@ class Progress:
 
 def headline(progress: Progress) -> str:
     """Return the rollout in one line, for the description of the artifact."""
-    return where_it_stands(progress.rollout)
+    return describe_state(progress.rollout)
 
 
-def where_it_stands(of: Rollout) -> str:
+def describe_state(of: Rollout) -> str:
     """Return where a rollout stands, in one line."""
     where = f"step {of.asks_about + 1} of {len(of.playbook.steps)}"
     match of.state:
@@ -138,24 +138,26 @@ def render(progress: Progress) -> str:
         f"Playbook {code(of.playbook.name)}{whose}, {started}",
         *_shadows(progress),
         *_incidents(progress),
-        charts.data_uri(_split_chart(progress), SPLIT_CHART.format(_goes_to(of))),
+        charts.data_uri(_split_chart(progress), SPLIT_CHART.format(_name_target(of))),
         charts.data_uri(rollout_charts.gates(bounded, _gate_in_words), GATES_CHART),
         "### Steps\n\n" + _steps(progress),
         "### Gates of this step\n\n" + _gates(progress),
         *([progress.plan] if progress.plan else []),
         "### Log\n\n" + _log(progress),
         *(["### Split history\n\n" + _splits(progress)] if of.version is None else []),
-        linked(LINKS),
+        render_links(LINKS),
     ]
     return "\n\n".join(parts) + "\n"
 
 
-def _goes_to(of: Rollout) -> str:
+def _name_target(of: Rollout) -> str:
     return "real time" if of.version is None else of.goes_to
 
 
 def _split_chart(progress: Progress) -> str:
-    return rollout_charts.split(progress.log, until=progress.until, to=_goes_to(progress.rollout))
+    return rollout_charts.split(
+        progress.log, until=progress.until, to=_name_target(progress.rollout)
+    )
 
 
 def _share_title(of: Rollout) -> str:
@@ -228,14 +230,14 @@ def _steps(progress: Progress) -> str:
         label("Approval", lambda number: _approval(progress, number)),
         label("State", lambda number: _state(progress, number)),
     )
-    return _shown(table)
+    return _render_table(table)
 
 
 def _incidents(progress: Progress) -> list[str]:
     """Return the critical incidents that hold it, if any."""
     if not progress.hindrances:
         return []
-    held_by = counted(len(progress.hindrances), "critical incident")
+    held_by = pluralize(len(progress.hindrances), "critical incident")
     lines = [f"**🔴 Held by {held_by} where its traffic goes**", ""]
     for each in progress.hindrances:
         since = f"since {clock(each.opened_at, beside=progress.now)}"
@@ -250,7 +252,7 @@ def _shadows(progress: Progress) -> list[str]:
     if spent is None or wanted is None:
         return []
     cost = f"{dollars(float(spent.usd))} of at most {dollars(wanted.budget_usd)}"
-    return [f"{counted(spent.shadows, 'shadow')} sent down the other lane, for {cost}."]
+    return [f"{pluralize(spent.shadows, 'shadow')} sent down the other lane, for {cost}."]
 
 
 def _approval(progress: Progress, number: int) -> str:
@@ -300,13 +302,13 @@ def _gates(progress: Progress) -> str:
     lines = [f"- {_gate(each, judged.get(each.measure), beside)}" for each in gates]
     meanings = {NAMES[gate.measure]: MEASURES[gate.measure].format(beside) for gate in gates}
     note = GATES_MEAN.format(confidence(playbook.gate_alpha), beside)
-    return "\n".join(lines) + f"\n\n{explained(meanings, note)}"
+    return "\n".join(lines) + f"\n\n{render_legend(meanings, note)}"
 
 
 def _gate(gate: Gate, of: Judgement | None, beside: str) -> str:
     """Return a gate with its verdict, why, and the bounds of the step and of the whole rollout."""
     dry = ", dry run" if gate.dry_run else ""
-    name = f"**{NAMES[gate.measure]} {_unbroken(limited(gate, beside))}**{dry}"
+    name = f"**{NAMES[gate.measure]} {_unbroken(format_limit(gate, beside))}**{dry}"
     if of is None:
         return f"{name}: not judged yet"
     step, *whole = of.of_windows
@@ -315,10 +317,8 @@ def _gate(gate: Gate, of: Judgement | None, beside: str) -> str:
     )
     bounds = f"Bounds: {_unbroken(_between(step))}"
     for each in whole:
-        bounds += (
-            f"; whole rollout: {_unbroken(_between(each))}, {_unbroken(limited(each.gate, beside))}"
-        )
-    needs = f"needs {counted(gate.at_least, 'sample')}"
+        bounds += f"; whole rollout: {_unbroken(_between(each))}, {_unbroken(format_limit(each.gate, beside))}"
+    needs = f"needs {pluralize(gate.at_least, 'sample')}"
     return f"{name}: {verdict}. {sentence(cell(of.explanation, most=300))} {bounds}; {needs}."
 
 
@@ -334,39 +334,39 @@ def _gate_in_words(of: Judgement) -> str:
     if gate.worse_by is not None:
         lies += " worse"
     elif gate.measure not in MEANS:
-        lies += f" are wrong, {share(gate.tolerated)} may be"
+        lies += f" are wrong, {share(gate.tolerance)} may be"
     dry = " (dry run)" if gate.dry_run else ""
     over = ", whole rollout" if of.scope is Scope.ROLLOUT else ""
     name, _, _ = NAMES[gate.measure].partition(",")
-    return f"{name} {limited(gate)}{dry}{over}, {of.verdict}: {lies}"
+    return f"{name} {format_limit(gate)}{dry}{over}, {of.verdict}: {lies}"
 
 
 def _between(of: Judgement) -> str:
     """Return the bounds of a gate, as they are shown."""
     if of.between is None:
         return MISSING
-    low, high = (_bound(of.gate, each) for each in of.between)
+    low, high = (_format_bound(of.gate, each) for each in of.between)
     return f"{low.removesuffix(' points')} to {high}"
 
 
-def _shown(table: Table[Any]) -> str:
+def _render_table(table: Table[Any]) -> str:
     """Return a table with what its figures mean below it."""
     return f"{in_markdown(table, most=MOST_ROWS)}\n\n{table.legend}"
 
 
-def _bound(gate: Gate, value: float) -> str:
+def _format_bound(gate: Gate, value: float) -> str:
     if gate.measure is Measure.COST_USD or not isfinite(value):
-        return shown(gate.measure, value)
+        return format_value(gate.measure, value)
     return share(value) if gate.worse_by is None else points(value)
 
 
-def limited(gate: Gate, beside: str = "") -> str:
+def format_limit(gate: Gate, beside: str = "") -> str:
     """Return the limit of a gate, as it is shown; `beside` is what it compares with, if that is to be said."""
     if gate.worse_by is not None:
         slow = f"over {seconds(gate.max)}: " if gate.max is not None else ""
         return f"{slow}≤ {points(gate.worse_by)} worse{beside and f' than {beside}'}"
     if gate.measure is Measure.COST_USD:
-        return f"≤ {shown(gate.measure, gate.limit)}"
+        return f"≤ {format_value(gate.measure, gate.limit)}"
     value = seconds(gate.limit) if gate.measure is Measure.P95_S else share(gate.limit)
     return f"{'≤' if gate.max is not None else '≥'} {value}"
 
@@ -383,7 +383,7 @@ def _log(progress: Progress) -> str:
         label("Who", lambda of: of.who),
         label("Why", lambda of: of.why),
     )
-    return _shown(table)
+    return _render_table(table)
 
 
 def _splits(progress: Progress) -> str:
@@ -398,4 +398,4 @@ def _splits(progress: Progress) -> str:
         label("Who", lambda of: of.who),
         label("Why", lambda of: of.why),
     )
-    return _shown(table)
+    return _render_table(table)

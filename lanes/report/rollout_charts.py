@@ -68,7 +68,7 @@ def gates(judged: Sequence[Judgement], said: Callable[[Judgement], str]) -> str:
 
 def limit_of(gate: Gate) -> float:
     """Return what the bounds of a gate are compared with."""
-    return gate.limit if gate.measure in MEANS else gate.tolerated
+    return gate.limit if gate.measure in MEANS else gate.tolerance
 
 
 def _track(of: Judgement, y: float, color: str) -> str:
@@ -89,14 +89,14 @@ def _track(of: Judgement, y: float, color: str) -> str:
     body += charts.rect(low, y, max(high - low, 2), TRACK, color)
     body += f'<line x1="{across(limit):.1f}" x2="{across(limit):.1f}" y1="{y - 3:.1f}" y2="{y + TRACK + 3:.1f}" stroke="{INK}"'
     body += ' stroke-width="2"/>'
-    seen = _seen(of)
+    seen = _read_observed(of)
     if seen is not None and isfinite(seen):
         body += f'<circle cx="{across(seen):.1f}" cy="{y + TRACK / 2:.1f}" r="4" fill="#fff" stroke="{INK}"/>'
     return body
 
 
-def _seen(of: Judgement) -> float | None:
+def _read_observed(of: Judgement) -> float | None:
     """Return what was seen, in the unit of the bounds."""
     if of.gate.measure in MEANS:
         return of.measurement.value
-    return of.measurement.seen.value if of.gate.worse_by is None else of.measurement.excess
+    return of.measurement.wrong_share.value if of.gate.worse_by is None else of.measurement.excess

@@ -5,13 +5,13 @@ from datetime import timedelta
 from math import isfinite
 from typing import Any
 
-from lanes.report.rollout import limited
+from lanes.report.rollout import format_limit
 from lanes.report.summary import lane_name
 from lanes.report.table import Column, Table, figure, in_markdown, label, phrase
 from lanes.rollouts.gates import confidence
 from lanes.rollouts.plan import DAY_S, PlannedGate, PlannedStep, RolloutPlan
 from lanes.rollouts.rollout import Rollout
-from lanes.units import MISSING, clock, count, counted, dollars, rate, seconds, share
+from lanes.units import MISSING, clock, count, dollars, pluralize, rate, seconds, share
 from lanes.words import Lane
 
 IF_CLEAN = "samples that pass it if none is wrong or costs anything, and how long they take"
@@ -25,7 +25,7 @@ Placed = tuple[PlannedStep, PlannedGate]
 
 def section(of: RolloutPlan, under_way: Rollout) -> str:
     """Return the plan for the artifact of a rollout that is under way."""
-    shown = _titled(steps(of, start="before")), _titled(gates(of, since=under_way))
+    shown = _render_table(steps(of, start="before")), _render_table(gates(of, since=under_way))
     known = of.traffic.a_day
     traffic = "The traffic is not known yet."
     if known is not None and under_way.version is not None:
@@ -35,7 +35,7 @@ def section(of: RolloutPlan, under_way: Rollout) -> str:
     return "\n\n".join(["### Plan", traffic, *shown])
 
 
-def _titled(table: Table[Any]) -> str:
+def _render_table(table: Table[Any]) -> str:
     return f"**{table.title}**\n\n{in_markdown(table, most=MOST_ROWS)}\n\n{table.legend}"
 
 
@@ -48,7 +48,7 @@ def steps(of: RolloutPlan, *, start: str = "now") -> Table[PlannedStep | None]:
     def hold(at: PlannedStep | None) -> str:
         if at is None:
             return MISSING
-        said = counted(at.step.hold.items, "item")
+        said = pluralize(at.step.hold.items, "item")
         said += "" if at.days is None else f" in {seconds(at.days * DAY_S)}"
         return said + (", approval" if at.step.approval else "")
 
@@ -76,7 +76,7 @@ def gates(of: RolloutPlan, *, since: Rollout | None = None) -> Table[Placed]:
     """Return when each gate can decide: with the chance that it notices a loss, or for a rollout under way, from when on."""
 
     def earliest(at: PlannedStep, each: PlannedGate) -> str:
-        days = each.takes(each.fewest)
+        days = each.estimate_days(each.fewest)
         if since is None or at.number != since.step or days is None or not isfinite(days):
             return MISSING
         began = since.step_started_at
@@ -90,9 +90,9 @@ def gates(of: RolloutPlan, *, since: Rollout | None = None) -> Table[Placed]:
         [(at, each) for at in of.steps for each in at.gates],
         label("Step", lambda each: str(each[0].number + 1)),
         label("Gate", lambda each: _name(each[1])),
-        label("Limit", lambda each: limited(each[1].gate, of.playbook.direction.giving)),
+        label("Limit", lambda each: format_limit(each[1].gate, of.playbook.direction.giving)),
         figure("If clean", IF_CLEAN, lambda each: _passes(each[1], each[1].fewest)),
-        figure("At half", AT_HALF, lambda each: _passes(each[1], each[1].needed)),
+        figure("At half", AT_HALF, lambda each: _passes(each[1], each[1].needed_samples)),
         last,
     )
 
@@ -111,7 +111,7 @@ def _name(of: PlannedGate) -> str:
 def _passes(of: PlannedGate, samples: int | None) -> str:
     if samples is None:
         return "never"
-    days = of.takes(samples)
+    days = of.estimate_days(samples)
     if days is None:
         return count(samples)
     return f"{count(samples)} in {seconds(days * DAY_S)}" if isfinite(days) else "never"

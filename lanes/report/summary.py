@@ -12,7 +12,7 @@ from lanes.promises import batches
 from lanes.promises.incident import IncidentState
 from lanes.report.figures import BatchFigures, CallFigures, CostFigures
 from lanes.report.snapshot import Snapshot
-from lanes.units import clock, count, counted, ratio, seconds, share, usd
+from lanes.units import clock, count, pluralize, ratio, seconds, share, usd
 from lanes.words import BatchState, ItemState, Lane
 
 STILL_TO_PAY = {ItemState.RECEIVED, ItemState.ROUTED, ItemState.WORKING, ItemState.ANSWERED}
@@ -38,7 +38,7 @@ class Saving:
         if self.part is None:
             return "no cost yet"
         if not self.final:
-            return f"saving open: {count(self.open_items)} of {counted(self.items, 'item')} still to pay"
+            return f"saving open: {count(self.open_items)} of {pluralize(self.items, 'item')} still to pay"
         if self.part >= MULTIPLE:
             return f"{times(self.part)} the cost of all real-time"
         if self.part > 1:
@@ -138,15 +138,15 @@ def realtime_p95(snapshot: Snapshot) -> str | None:
 def open_incidents(snapshot: Snapshot) -> str | None:
     """Return how many incidents are open, None when none is."""
     number = sum(each.state is IncidentState.OPEN for each in snapshot.incidents)
-    return counted(number, "open incident") if number else None
+    return pluralize(number, "open incident") if number else None
 
 
-def cached(calls: CallFigures) -> float | None:
+def compute_cached_share(calls: CallFigures) -> float | None:
     """Return the share of the input tokens that came from the provider's cache, 0 to 1; None without any."""
     return calls.cache_read_tokens / calls.prompt_tokens if calls.prompt_tokens else None
 
 
-def done_share(batch: BatchFigures) -> float:
+def compute_done_share(batch: BatchFigures) -> float:
     """Return the share of a batch that is done, 0 to 1, by the provider's count until it ended."""
     if batch.state in (BatchState.ENDED, BatchState.COLLECTED):
         return 1.0
@@ -175,7 +175,7 @@ def headline(snapshot: Snapshot) -> str:
             str(saving(snapshot)),
             batches.health(snapshot.batches, snapshot.incidents),
             realtime_p95(snapshot),
-            f"{counted(failed, 'item')} failed" if failed else None,
+            f"{pluralize(failed, 'item')} failed" if failed else None,
             period(snapshot),
         ]
     return " · ".join(filter(None, parts))
@@ -183,11 +183,20 @@ def headline(snapshot: Snapshot) -> str:
 
 def sentences(snapshot: Snapshot) -> list[str]:
     """Return a run in brief, as far as there was any: lanes, waits, sharing, second passes, due times, rescues and cost."""
-    parts = (_lanes, _waiting, _shared, _corrected, _left_out, _due, _rescued, _saved)
+    parts = (
+        _describe_lanes,
+        _describe_waiting,
+        _describe_sharing,
+        _describe_corrections,
+        _describe_skipped_passes,
+        _describe_due,
+        _describe_rescues,
+        _describe_saving,
+    )
     return [sentence for part in parts for sentence in part(snapshot)]
 
 
-def _lanes(snapshot: Snapshot) -> list[str]:
+def _describe_lanes(snapshot: Snapshot) -> list[str]:
     def of(lane: Lane, how: str) -> str | None:
         there = [each for each in snapshot.lanes if each.lane == lane and each.answered]
         halves = [each.p50_s for each in there if each.p50_s is not None]
@@ -195,28 +204,29 @@ def _lanes(snapshot: Snapshot) -> list[str]:
             return None
         low, high = seconds(min(halves)), seconds(max(halves))
         span = low if low == high else f"{low} to {high}, by workload"
-        return f"{counted(sum(each.answered for each in there), 'item')} {how}, half of them within {span}."
+        return f"{pluralize(sum(each.answered for each in there), 'item')} {how}, half of them within {span}."
 
     found = of(Lane.REALTIME, "answered in real time"), of(Lane.BATCH, "answered in batches")
     return [each for each in found if each]
 
 
-def _waiting(snapshot: Snapshot) -> list[str]:
+def _describe_waiting(snapshot: Snapshot) -> list[str]:
     return [
-        f"{counted(each.calls, 'call')} of {each.workload} {'waits' if each.calls == 1 else 'wait'} now: {each.reason.said}."
+        f"{pluralize(each.calls, 'call')} of {each.workload} {'waits' if each.calls == 1 else 'wait'} now: "
+        f"{each.reason.explanation}."
         for each in snapshot.call_waits
     ]
 
 
-def _shared(snapshot: Snapshot) -> list[str]:
+def _describe_sharing(snapshot: Snapshot) -> list[str]:
     return [
-        f"{counted(each.items, 'item')} of {each.workload} shared calls, {ratio(each.items_per_call)} items a call."
+        f"{pluralize(each.items, 'item')} of {each.workload} shared calls, {ratio(each.items_per_call)} items a call."
         for each in snapshot.windows
         if each.items_per_call > 1
     ]
 
 
-def _corrected(snapshot: Snapshot) -> list[str]:
+def _describe_corrections(snapshot: Snapshot) -> list[str]:
     return [
         f"{count(each.corrected)} of {count(each.compared)} early answers of {each.workload} were corrected by a batch."
         for each in snapshot.agreement
@@ -224,32 +234,34 @@ def _corrected(snapshot: Snapshot) -> list[str]:
     ]
 
 
-def _left_out(snapshot: Snapshot) -> Iterator[str]:
+def _describe_skipped_passes(snapshot: Snapshot) -> Iterator[str]:
     for name, found in groupby(snapshot.second_passes, key=lambda each: each.workload):
         classes = [each for each in found if each.saved]
         saved = sum(each.saved for each in classes)
         usd_ = sum((each.saved_usd or Decimal(0) for each in classes), Decimal(0))
         wrong = sum(each.most_missed for each in classes)
         if saved:
-            what = counted(saved, "early answer")
+            what = pluralize(saved, "early answer")
             yield f"{what} of {name} got no second pass so far, which saved {usd(usd_)}; at most {count(wrong)} are wrong."
 
 
-def _due(snapshot: Snapshot) -> list[str]:
+def _describe_due(snapshot: Snapshot) -> list[str]:
     met = sum(each.met for each in snapshot.deadlines)
     all_due = met + sum(each.missed + each.overdue for each in snapshot.deadlines)
-    return [f"{count(met)} of {counted(all_due, 'due item')} answered in time."] if all_due else []
+    return (
+        [f"{count(met)} of {pluralize(all_due, 'due item')} answered in time."] if all_due else []
+    )
 
 
-def _rescued(snapshot: Snapshot) -> list[str]:
+def _describe_rescues(snapshot: Snapshot) -> list[str]:
     return [
-        f"{counted(each.items, 'item')} of {each.workload} were rescued from a late batch; {count(each.met)} of them in time."
+        f"{pluralize(each.items, 'item')} of {each.workload} were rescued from a late batch; {count(each.met)} of them in time."
         for each in snapshot.rescues
         if each.items
     ]
 
 
-def _saved(snapshot: Snapshot) -> list[str]:
+def _describe_saving(snapshot: Snapshot) -> list[str]:
     costs, saving_ = total_costs(snapshot), saving(snapshot)
     if saving_.part is None:
         return []

@@ -69,10 +69,10 @@ class Table(Generic[Row]):
     @property
     def legend(self) -> str:
         """The note, and what each figure means, in one line."""
-        return explained({each.head: each.meaning for each in self.columns}, self.note)
+        return render_legend({each.head: each.meaning for each in self.columns}, self.note)
 
 
-def explained(meanings: Mapping[str, str], note: str = "") -> str:
+def render_legend(meanings: Mapping[str, str], note: str = "") -> str:
     """Return a legend in one line: "Met: in time. Missed: late, or failed."; names without a meaning are left out."""
     said = [f"{head}: {meaning}." for head, meaning in meanings.items() if meaning]
     return " ".join([note, *said] if note else said)
@@ -86,11 +86,11 @@ def in_terminal(table: Table[Row], *, below: str = "", most: int = MOST_ROWS) ->
         shown.add_column(each.head, justify=each.side, no_wrap=each.side == RIGHT)
     for row in table.cells[:most]:
         shown.add_row(*(Text(plain(text, most=LONGEST), overflow="fold") for text in row))
-    notes = [below, left_out(len(table.rows), most)]
-    return Group(*titled(shown), *(Text(each, "dim") for each in notes if each))
+    notes = [below, describe_hidden_rows(len(table.rows), most)]
+    return Group(*split_title(shown), *(Text(each, "dim") for each in notes if each))
 
 
-def titled(table: RichTable) -> tuple[Text, RichTable]:
+def split_title(table: RichTable) -> tuple[Text, RichTable]:
     """Return the title in bold, and the table without it: rich would wrap a title to the table's width."""
     title, table.title = str(table.title), None
     return Text(title, style="bold"), table
@@ -102,9 +102,9 @@ def in_markdown(table: Table[Row], *, most: int) -> str:
         return "Nothing yet."
     sides: list[Side] = [each.side for each in table.columns]
     rules = [":--" if side == LEFT else "--:" for side in sides]
-    rows = [[*map(_escaped, row, sides)] for row in table.cells[:most]]
+    rows = [[*map(_escape_cell, row, sides)] for row in table.cells[:most]]
     lines = "\n".join(f"| {' | '.join(row)} |" for row in [table.heads, rules, *rows])
-    more = left_out(len(table.rows), most)
+    more = describe_hidden_rows(len(table.rows), most)
     return f"{lines}\n\n{more}" if more else lines
 
 
@@ -113,11 +113,11 @@ def out_of(part: int, whole: int) -> str:
     return f"{count(part)} of {count(whole)}"
 
 
-def left_out(number: int, most: int) -> str:
+def describe_hidden_rows(number: int, most: int) -> str:
     """Return how many of `number` rows are not shown; empty where all are."""
     return f"{count(number - most)} more are not shown." if number > most else ""
 
 
-def _escaped(text: str, side: Side) -> str:
+def _escape_cell(text: str, side: Side) -> str:
     safe = cell(text, most=LONGEST)
     return safe.replace(" ", NO_BREAK) if side == RIGHT else safe

@@ -7,12 +7,12 @@ from typing import Any, Protocol
 from lanes.promises.incident import TERMS, Incident, IncidentState
 from lanes.report import figures, summary
 from lanes.report.figures import CostFigures, DeadlineFigures, LaneFigures
-from lanes.report.rollout import where_it_stands
+from lanes.report.rollout import describe_state
 from lanes.report.snapshot import Snapshot
 from lanes.report.summary import OfLane, lane_name, title_of
 from lanes.report.table import Column, Table, figure, label, out_of, phrase
 from lanes.rollouts.rollout import Rollout
-from lanes.units import MISSING, aligned_usd, clock, count, dollars, rate, seconds, share, usd
+from lanes.units import MISSING, align_usd, clock, count, dollars, rate, seconds, share, usd
 from lanes.words import RolloutState
 
 
@@ -79,7 +79,7 @@ def rollouts(shown: Sequence[Rollout], title: str = "Rollouts") -> Table[Rollout
     return Table(
         title,
         shown,
-        phrase("Rollout", "share sent to real time, step in force", where_it_stands),
+        phrase("Rollout", "share sent to real time, step in force", describe_state),
         label("Playbook", lambda of: of.playbook.name),
         label("Consumer", lambda of: of.consumer or "all"),
         label("Started by", lambda of: of.started_by),
@@ -103,8 +103,8 @@ def proposals(snapshot: Snapshot) -> Table[figures.OpenProposal]:
 
 def lanes(snapshot: Snapshot) -> Table[LaneFigures]:
     """Return what each lane of each workload answered, how fast, and at what cost."""
-    cost = aligned_usd([each.cost_usd for each in snapshot.lanes])
-    per_1000 = aligned_usd([each.usd_per_1000 for each in snapshot.lanes])
+    cost = align_usd([each.cost_usd for each in snapshot.lanes])
+    per_1000 = align_usd([each.usd_per_1000 for each in snapshot.lanes])
     return Table(
         "Lanes",
         snapshot.lanes,
@@ -112,7 +112,7 @@ def lanes(snapshot: Snapshot) -> Table[LaneFigures]:
         figure("Answered", "of the items routed here", lambda of: out_of(of.answered, of.items)),
         figure("p50, p95, p99", "from received to answered, in percentiles", _percentiles),
         figure("Per minute", "answers while busy", lambda of: rate_or_dash(of.per_minute)),
-        figure("Failed", "attempts without a valid answer", _failed),
+        figure("Failed", "attempts without a valid answer", _format_failures),
         figure("Cost", "billed, in US dollars", lambda of: cost(of.cost_usd)),
         figure("Per 1,000", "cost of 1,000 answers", lambda of: per_1000(of.usd_per_1000)),
     )
@@ -124,7 +124,7 @@ def costs(snapshot: Snapshot) -> Table[CostFigures]:
     if len(rows) > 1:
         rows.insert(0, summary.total_costs(snapshot))
     lanes = [amount for of in rows for amount in (of.all_realtime_usd, of.all_batch_usd)]
-    amount = aligned_usd([*(of.actual_usd for of in rows), *lanes])
+    amount = align_usd([*(of.actual_usd for of in rows), *lanes])
 
     def saving(of: CostFigures) -> str:
         return str(summary.saving_of(of, snapshot))
@@ -137,7 +137,7 @@ def costs(snapshot: Snapshot) -> Table[CostFigures]:
         figure("All real-time", "estimated, scaled", lambda of: amount(of.all_realtime_usd)),
         figure("All batch", "estimated, scaled", lambda of: amount(of.all_batch_usd)),
         phrase("Against all real-time", "actual cost compared", saving),
-        figure("Possibly billed", "at most, for calls without an answer", _unknown),
+        figure("Possibly billed", "at most, for calls without an answer", _format_unknown),
         note=summary.aside(snapshot),
     )
 
@@ -199,7 +199,7 @@ def rate_or_dash(per_minute: float | None) -> str:
     return MISSING if per_minute is None else rate(per_minute)
 
 
-def slashed(*durations: float | None) -> str:
+def join_durations(*durations: float | None) -> str:
     """Return durations side by side: "0.40 s / 2.1 s"."""
     return " / ".join(map(seconds, durations))
 
@@ -210,21 +210,21 @@ def _promise(of: Incident) -> str:
 
 def _incident_state(of: Incident) -> str:
     severity = of.severity if of.state is IncidentState.OPEN else ""
-    handled = of.handled if of.state is IncidentState.OPEN else ""
+    handled = of.handling_summary if of.state is IncidentState.OPEN else ""
     return ", ".join(filter(None, (severity, of.state, of.because, handled)))
 
 
-def _failed(lane: LaneFigures) -> str:
+def _format_failures(lane: LaneFigures) -> str:
     failed = lane.failed_attempts
     return f"{count(failed)} ({share(lane.failure_share)})" if failed else "0"
 
 
-def _unknown(costs: CostFigures) -> str:
+def _format_unknown(costs: CostFigures) -> str:
     return f"up to {usd(costs.unknown_usd)}" if costs.unknown_usd else MISSING
 
 
 def _percentiles(lane: LaneFigures) -> str:
-    return slashed(lane.p50_s, lane.p95_s, lane.p99_s) if lane.answers else MISSING
+    return join_durations(lane.p50_s, lane.p95_s, lane.p99_s) if lane.answers else MISSING
 
 
 def _by_lane(found: Iterable[DeadlineFigures]) -> Iterator[DeadlineFigures]:

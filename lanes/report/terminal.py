@@ -18,14 +18,14 @@ EVERYTHING_ELSE = "Everything else: lanes report --all"
 
 def main_page(snapshot: Snapshot, samples: Sequence[AnswerExample] = ()) -> RenderableType:
     """Return the page that people read: what needs a person, the lanes, cost, deadlines, quality, samples."""
-    return _spaced(_main_parts(snapshot, samples))
+    return _space_parts(_main_parts(snapshot, samples))
 
 
 def details_page(snapshot: Snapshot) -> RenderableType:
     """Return everything else."""
     found = [each for each in details.tables(snapshot) if each.rows]
     heading = Text(f"Everything {summary.period(snapshot)}", "bold")
-    return _spaced([heading, *(in_terminal(each, below=each.note) for each in found)])
+    return _space_parts([heading, *(in_terminal(each, below=each.note) for each in found)])
 
 
 def _main_parts(snapshot: Snapshot, samples: Sequence[AnswerExample]) -> Iterator[RenderableType]:
@@ -45,5 +45,5 @@ def _main_parts(snapshot: Snapshot, samples: Sequence[AnswerExample]) -> Iterato
     yield Text(EVERYTHING_ELSE, "dim")
 
 
-def _spaced(parts: Sequence[RenderableType] | Iterator[RenderableType]) -> RenderableType:
+def _space_parts(parts: Sequence[RenderableType] | Iterator[RenderableType]) -> RenderableType:
     return Group(*(line for part in parts for line in (part, Text())))

@@ -26,7 +26,7 @@ force, and by those of the whole rollout. It fails if either surely fails, which
 short to show. It passes by the items of the step alone: how a lane serves a small share does not tell how it serves a larger
 one, and what went well before must not hide a loss that the larger share causes. Over the whole rollout the limit is the
 loosest of these steps (`Playbook.whole_gates`): if each step keeps its own, all of their items together keep that one, however
-their truths differ. A gate that compares the lanes never pools the steps (`combined`): it judges the mean of their differences,
+their truths differ. A gate that compares the lanes never pools the steps (`combine`): it judges the mean of their differences,
 because the split differs between steps, and a difference of the hours would count as one of the lanes (Simpson's paradox).
 
 `alpha` is the chance that a verdict is ever wrong: that a gate which keeps its limit ever fails, or that one which breaks it
@@ -160,7 +160,7 @@ class Gate(BaseModel):
         return self.worse_by is not None or self.measure is Measure.SAVING
 
     @property
-    def tolerated(self) -> float:
+    def tolerance(self) -> float:
         """The largest share of samples, 0 to 1, on the wrong side; with `worse_by`, the largest excess over the other lane."""
         if self.worse_by is not None:
             return self.worse_by
@@ -197,17 +197,17 @@ class Measurement:
     workload: str = "WORKLOAD"  # for what may be done about too few labels
 
     @property
-    def seen(self) -> shares.SampleShare:
+    def wrong_share(self) -> shares.SampleShare:
         """The share of samples on the wrong side."""
         return shares.SampleShare(self.wrong, self.samples)
 
     @property
-    def doubted(self) -> shares.SampleShare:
+    def pessimistic_share(self) -> shares.SampleShare:
         """The same if every item in doubt were wrong."""
         return shares.SampleShare(self.wrong + self.doubtful, self.samples + self.doubtful)
 
     @property
-    def trusted(self) -> shares.SampleShare:
+    def optimistic_share(self) -> shares.SampleShare:
         """The same if every item in doubt were right."""
         return shares.SampleShare(self.wrong, self.samples + self.doubtful)
 
@@ -219,15 +219,15 @@ class Measurement:
     @property
     def excess(self) -> float | None:
         """By how much the share of wrong samples is larger than on the other lane; None unless both have samples."""
-        sides = [(here.seen, other.seen) for here, other in self.sides]
+        sides = [(here.wrong_share, other.wrong_share) for here, other in self.sides]
         return (
-            differences.observed(sides)
+            differences.compute_mean_difference(sides)
             if sides and all(each.samples for each in chain(*sides))
             else None
         )
 
 
-def combined(steps: Sequence[Measurement]) -> Measurement:
+def combine(steps: Sequence[Measurement]) -> Measurement:
     """Return the measurement of these steps together; on the other lane too, a step has the weight of its samples here."""
     newest = steps[-1]
     sides = [each for step in steps for each in step.sides if each[0].samples and each[1].samples]
@@ -237,7 +237,7 @@ def combined(steps: Sequence[Measurement]) -> Measurement:
 
     weights = [each.samples for each in here]
 
-    def together(of: Sequence[Measurement]) -> Measurement:
+    def combine_side(of: Sequence[Measurement]) -> Measurement:
         values = (fmean(each.costs) if each.costs else each.value or 0.0 for each in of)
         counts = ((each.samples, each.wrong, each.doubtful) for each in of)
         samples, wrong, doubtful = map(sum, zip(*counts, strict=True))
@@ -245,10 +245,12 @@ def combined(steps: Sequence[Measurement]) -> Measurement:
         seen = Measurement(newest.measure, fmean(values, weights), samples, wrong, costs=costs)
         return replace(seen, doubtful=doubtful)
 
-    return replace(beside(together(here), together(there), newest.called), strata=here)
+    return replace(
+        attach_other(combine_side(here), combine_side(there), newest.called), strata=here
+    )
 
 
-def beside(measured: Measurement, other: Measurement, called: str) -> Measurement:
+def attach_other(measured: Measurement, other: Measurement, called: str) -> Measurement:
     """Return a measurement with that of the giving side; a saving has a value only beside it."""
     value = measured.value
     if measured.measure is Measure.SAVING:
@@ -312,17 +314,17 @@ def judge(gate: Gate, measured: Measurement, *, alpha: float) -> Judgement:
     if gate.measure in MEANS:
         return _of_means(gate, measured, other, alpha=alpha)
     if other is not None:
-        return _compared(gate, measured, other, alpha=alpha)
-    seen = measured.seen
+        return _judge_difference(gate, measured, other, alpha=alpha)
+    seen = measured.wrong_share
     low, high = between = shares.bounds(seen, alpha=alpha)
     ruled = partial(Judgement, gate, measured, between=between)
     if measured.value is None or measured.samples < gate.at_least:
         return ruled(Verdict.INCONCLUSIVE, _too_few(gate, measured, None))
-    said = f"{shown(gate.measure, measured.value)} of {measured.samples:,} samples, {_limit(gate)}"
+    said = f"{format_value(gate.measure, measured.value)} of {measured.samples:,} samples, {_limit(gate)}"
     surely = f"are on the wrong side, with {confidence(alpha)} confidence at every look"
-    if shares.is_above(seen, gate.tolerated, alpha=alpha):
+    if shares.is_above(seen, gate.tolerance, alpha=alpha):
         return ruled(Verdict.FAILED, f"{said}; at least {share(low)} {surely}")
-    if gate.keeps(measured.value) and _surely_keeps(gate, measured.doubted, alpha=alpha):
+    if gate.keeps(measured.value) and _surely_keeps(gate, measured.pessimistic_share, alpha=alpha):
         return ruled(Verdict.PASSED, f"{said}; at most {share(high)} {surely}")
     undecided = f"{said}; between {share(low)} and {share(high)} are on the wrong side"
     if measured.doubtful:
@@ -349,16 +351,20 @@ def judge_both(
     return replace(of_all, explanation=said, beside=step)
 
 
-def _compared(gate: Gate, measured: Measurement, other: Measurement, *, alpha: float) -> Judgement:
+def _judge_difference(
+    gate: Gate, measured: Measurement, other: Measurement, *, alpha: float
+) -> Judgement:
     pairs = measured.pairs
     if pairs is not None:
         low, high = between = pairs.bounds(alpha=alpha)
         is_worse, is_kept = low > gate.limit, high < gate.limit
     else:
-        *before, now = [(here.seen, there.seen) for here, there in measured.sides]
+        *before, now = [(here.wrong_share, there.wrong_share) for here, there in measured.sides]
         low, high = between = differences.difference_bounds(*now, alpha=alpha, before=before)
         is_worse = differences.is_larger(*now, by=gate.limit, alpha=alpha, before=before)
-        *before, now = [(here.doubted, there.trusted) for here, there in measured.sides]
+        *before, now = [
+            (here.pessimistic_share, there.optimistic_share) for here, there in measured.sides
+        ]
         is_kept = differences.is_smaller(*now, by=gate.limit, alpha=alpha, before=before)
     ruled = partial(Judgement, gate, measured, between=between)
     if measured.value is None or other.value is None or _fewest(measured, other) < gate.at_least:
@@ -366,9 +372,9 @@ def _compared(gate: Gate, measured: Measurement, other: Measurement, *, alpha: f
     of_others = "the same" if pairs is not None else f"{other.samples:,}"
     of, than, slow = measured.value, other.value, ""
     if gate.measure is Measure.P95_S:
-        of = measured.seen.value or 0.0
+        of = measured.wrong_share.value or 0.0
         than = of - (measured.excess or 0.0)
-        slow = f" slower than {shown(gate.measure, gate.max or 0.0)}"
+        slow = f" slower than {format_value(gate.measure, gate.max or 0.0)}"
     said = f"{share(of)} of {measured.samples:,} samples{slow}, {share(than)} of {of_others} on {measured.called}"
     said += f", {_limit(gate)}"
     surely = f"worse, with {confidence(alpha)} confidence at every look"
@@ -402,10 +408,10 @@ def _of_means(
     of = f"{measured.samples:,} samples" + (
         f" and {other.samples:,} on {measured.called}" if other else ""
     )
-    said = f"{shown(gate.measure, measured.value)} of {of}, {_limit(gate)}"
+    said = f"{format_value(gate.measure, measured.value)} of {of}, {_limit(gate)}"
     surely = f"with {confidence(alpha)} confidence at every look"
-    at_most = f"{said}; at most {shown(gate.measure, high)}, {surely}"
-    at_least = f"{said}; at least {shown(gate.measure, low)}, {surely}"
+    at_most = f"{said}; at most {format_value(gate.measure, high)}, {surely}"
+    at_least = f"{said}; at least {format_value(gate.measure, low)}, {surely}"
     too_high, too_low = low > gate.limit, high < gate.limit
     if gate.measure not in UPPER:
         too_high, too_low = too_low, too_high
@@ -413,7 +419,9 @@ def _of_means(
         return ruled(Verdict.FAILED, at_least if gate.measure in UPPER else at_most)
     if too_low and gate.keeps(measured.value):
         return ruled(Verdict.PASSED, at_most if gate.measure in UPPER else at_least)
-    undecided = f"{said}; between {shown(gate.measure, low)} and {shown(gate.measure, high)}"
+    undecided = (
+        f"{said}; between {format_value(gate.measure, low)} and {format_value(gate.measure, high)}"
+    )
     return ruled(Verdict.INCONCLUSIVE, undecided)
 
 
@@ -439,7 +447,7 @@ def points(difference: float) -> str:
 
 def _surely_keeps(gate: Gate, seen: shares.SampleShare, *, alpha: float) -> bool:
     """Return whether surely no more than what is tolerated is wrong; a gate that tolerates everything always does."""
-    return gate.tolerated >= 1 or shares.is_below(seen, gate.tolerated, alpha=alpha)
+    return gate.tolerance >= 1 or shares.is_below(seen, gate.tolerance, alpha=alpha)
 
 
 def longest_out(spec: "Spec", lane: Lane) -> timedelta:
@@ -481,7 +489,7 @@ def _problem(gate: Gate, measured: Measurement) -> str | None:
     return None
 
 
-def shown(measure: Measure, value: float) -> str:
+def format_value(measure: Measure, value: float) -> str:
     """Return a value of a measure, or a bound of it, as it is shown."""
     if not math.isfinite(value):
         return "unknown"
@@ -493,4 +501,4 @@ def shown(measure: Measure, value: float) -> str:
 def _limit(gate: Gate) -> str:
     if gate.worse_by is not None:
         return f"at most {points(gate.worse_by)} worse"
-    return f"at {'most' if gate.measure in UPPER else 'least'} {shown(gate.measure, gate.limit)}"
+    return f"at {'most' if gate.measure in UPPER else 'least'} {format_value(gate.measure, gate.limit)}"

@@ -11,7 +11,16 @@ from itertools import cycle, islice
 from math import ceil, inf, sqrt
 from statistics import NormalDist, fmean, pstdev
 
-from lanes.rollouts.gates import MEANS, UPPER, Gate, Judgement, Measure, Measurement, beside, judge
+from lanes.rollouts.gates import (
+    MEANS,
+    UPPER,
+    Gate,
+    Judgement,
+    Measure,
+    Measurement,
+    attach_other,
+    judge,
+)
 from lanes.rollouts.playbook import Direction, Playbook, PlaybookStep
 from lanes.statistics.differences import PairedShares
 from lanes.words import Lane, Verdict
@@ -47,7 +56,7 @@ class SplitTraffic:
             return None
         return self.items / self.days
 
-    def sampled(self, measure: Measure) -> float:
+    def estimate_sample_share(self, measure: Measure) -> float:
         """Return which share of the items are samples of a measure, such as those with a due time; 1 if that is not known.
 
         Labels and authoritative passes come later, so that none of them is known yet does not mean that none will come.
@@ -59,14 +68,14 @@ class SplitTraffic:
             return 0.0 if measure is Measure.DEADLINES_MET else 1.0
         return min(1.0, seen.samples / self.tried)
 
-    def known(self, measure: Measure) -> Measurement | None:
+    def find_measurement(self, measure: Measure) -> Measurement | None:
         """Return what the lane that gives traffic away did, if enough of its samples are known."""
         seen = self.recent.get(measure)
         return seen if seen is not None and seen.samples >= LEAST_SEEN else None
 
     def usual(self, measure: Measure) -> float:
         """Return the share of wrong samples, or the mean cost, of that lane; it is assumed where too few are known."""
-        seen = self.known(measure)
+        seen = self.find_measurement(measure)
         if seen is None:
             return ASSUMED_COST if measure in MEANS else ASSUMED_WRONG
         if measure in MEANS:
@@ -75,7 +84,7 @@ class SplitTraffic:
 
     def costs(self, measure: Measure) -> tuple[float, ...]:
         """Return the costs of recent items as multiples of their mean; all alike if too few are known."""
-        seen = self.known(measure)
+        seen = self.find_measurement(measure)
         if seen is None or measure not in MEANS:
             return (1.0,)
         newest = seen.costs[-COSTS_KEPT:]
@@ -110,12 +119,12 @@ class PlannedGate:
         return self._samples(0.0)
 
     @cached_property
-    def needed(self) -> int | None:
+    def needed_samples(self) -> int | None:
         """Samples with which it passes if the truth is half of what it tolerates; None: it never does."""
         return self._samples(self.half)
 
     @property
-    def within(self) -> int | None:
+    def most_samples(self) -> int | None:
         """Samples that the step can gather while it holds; None: traffic or time have no known limit."""
         if self.a_day is None or self.days is None:
             return None
@@ -124,9 +133,9 @@ class PlannedGate:
     @property
     def is_reachable(self) -> bool:
         """Whether it can pass while the step holds, as far as that is known: it does if no sample is wrong."""
-        if self.within is None:
+        if self.most_samples is None:
             return True
-        return self.fewest is not None and self.fewest <= self.within
+        return self.fewest is not None and self.fewest <= self.most_samples
 
     @property
     def is_unpaid(self) -> bool:
@@ -139,30 +148,30 @@ class PlannedGate:
     def half(self) -> float:
         """The true share of wrong samples, or cost: half of what it tolerates, or as on the other lane if it may be worse."""
         may_be_worse = self.gate.worse_by is not None or self.gate.limit < 0
-        return self.usual if may_be_worse else self._tolerated / 2
+        return self.usual if may_be_worse else self._tolerance / 2
 
     @property
     def loss(self) -> float:
         """The same of the loss with which it should fail: twice what it tolerates."""
         if self.gate.worse_by is not None:
             return min(1.0, self.usual + 2 * self.gate.worse_by)
-        return 2 * self._tolerated if self.gate.measure in MEANS else min(1.0, 2 * self._tolerated)
+        return 2 * self._tolerance if self.gate.measure in MEANS else min(1.0, 2 * self._tolerance)
 
     @cached_property
     def power(self) -> float | None:
-        """The chance that it has failed by the end of the step if the loss is true; None if `within` is.
+        """The chance that it has failed by the end of the step if the loss is true; None if `most_samples` is.
 
         It may fail at any look before too, so that its true power is a little larger. SciPy takes a third of a second to load,
         which the start of a rollout does not need.
         """
-        samples = self.within
+        samples = self.most_samples
         if samples is None:
             return None
         if self.gate.measure in MEANS:
             return self._power_of_mean(min(samples, MOST_COSTS))
 
         def fails(wrong: int) -> bool:
-            seen = self.judged(samples, wrong / samples, alpha=self.alpha / self.windows)
+            seen = self.judge_samples(samples, wrong / samples, alpha=self.alpha / self.windows)
             return seen.verdict is Verdict.FAILED
 
         if not samples or not fails(samples):
@@ -180,7 +189,7 @@ class PlannedGate:
 
     def _power_of_mean(self, samples: int) -> float:
         """Return the chance that the bounds of a mean exclude the limit if the loss is true, by the central limit theorem."""
-        of = self.judged(samples, self.loss, alpha=self.alpha / self.windows)
+        of = self.judge_samples(samples, self.loss, alpha=self.alpha / self.windows)
         if of.between is None or of.measurement.value is None or samples < self.gate.at_least:
             return 0.0
         low, high = of.between
@@ -192,30 +201,30 @@ class PlannedGate:
             error *= sqrt(1 + samples / others) / self.usual
         return NormalDist(0, error).cdf(margin) if error else float(margin > 0)
 
-    def takes(self, samples: int | None) -> float | None:
+    def estimate_days(self, samples: int | None) -> float | None:
         """Return the days until that many samples are there; None if the traffic is not known or no number is enough."""
         if self.a_day is None or samples is None:
             return None
         return samples / self.a_day if self.a_day else inf
 
-    def judged(self, samples: int, truth: float, *, alpha: float | None = None) -> Judgement:
+    def judge_samples(self, samples: int, truth: float, *, alpha: float | None = None) -> Judgement:
         """Return the gate's judgement on that many samples with a true share, or mean, of `truth` and the usual other lane."""
-        measured = self._imagined(samples, truth, ceil(truth * samples - 1e-9))
+        measured = self._imagine(samples, truth, ceil(truth * samples - 1e-9))
         if self.gate.compares:
             others = self._others(samples)
-            other = self._imagined(others, self.usual, int(self.usual * others))
+            other = self._imagine(others, self.usual, int(self.usual * others))
             alike = int(ASSUMED_ALIKE * min(measured.wrong, other.wrong))
             one, another = measured.wrong - alike, other.wrong - alike
             pairs = PairedShares(one, another, samples - one - another)
             paired = pairs if self.pairs is not None else None
-            measured = replace(beside(measured, other, measured.called), pairs=paired)
+            measured = replace(attach_other(measured, other, measured.called), pairs=paired)
         return judge(self.gate, measured, alpha=alpha or self.alpha)
 
     @property
-    def _tolerated(self) -> float:
+    def _tolerance(self) -> float:
         """Return what the gate tolerates: a share of wrong samples, or a mean cost."""
         times = self.usual if self.gate.measure is Measure.SAVING else 1.0
-        return times * self.gate.tolerated
+        return times * self.gate.tolerance
 
     def _others(self, samples: int) -> int:
         """Return how many samples the other lane has when the receiving one has that many."""
@@ -228,7 +237,7 @@ class PlannedGate:
 
         def passes(samples: int) -> bool:
             enough = samples >= self.gate.at_least  # below, judging them would only take time
-            return enough and self.judged(samples, truth).verdict is Verdict.PASSED
+            return enough and self.judge_samples(samples, truth).verdict is Verdict.PASSED
 
         most = MOST_COSTS if self.gate.measure in MEANS else MOST_SAMPLES
         few, many = 0, 1
@@ -238,7 +247,7 @@ class PlannedGate:
             few, many = many, 2 * many
         return _first(passes, few, many)
 
-    def _imagined(self, samples: int, truth: float, wrong: int) -> Measurement:
+    def _imagine(self, samples: int, truth: float, wrong: int) -> Measurement:
         """Return a measurement of `samples` with `wrong` ones among them, or with a mean cost of about `truth`."""
         measure = self.gate.measure
         if not samples:
@@ -248,7 +257,7 @@ class PlannedGate:
             return Measurement(measure, fmean(costs), samples, costs=costs)
         value = wrong / samples
         if measure is Measure.P95_S:
-            value = self.gate.limit if value <= self.gate.tolerated else self.gate.limit + 1
+            value = self.gate.limit if value <= self.gate.tolerance else self.gate.limit + 1
         elif measure not in UPPER:
             value = 1 - value
         return Measurement(measure, value, samples, wrong)
@@ -273,28 +282,28 @@ class PlannedStep:
     gates: tuple[PlannedGate, ...]
 
     @property
-    def items_take(self) -> float | None:
+    def days_for_items(self) -> float | None:
         """Days until the items that it waits for are there; None if the traffic is not known."""
         if self.a_day is None:
             return None
         return self.step.hold.items / self.a_day
 
     @property
-    def takes(self) -> float | None:
+    def days_to_pass(self) -> float | None:
         """Days until its gates have passed, each at half of what it tolerates; None if that is not known.
 
-        Gates on pairs are left out: theirs count from the start of the rollout (`pairs_take`).
+        Gates on pairs are left out: theirs count from the start of the rollout (`days_for_pairs`).
         """
-        return _longest([self.items_take, *self._takes(paired=False)])
+        return _longest([self.days_for_items, *self._list_days(paired=False)])
 
     @property
-    def pairs_take(self) -> float | None:
+    def days_for_pairs(self) -> float | None:
         """Days from the start of the rollout until its gates on pairs have passed, likewise; 0 without any."""
-        return _longest([0.0, *self._takes(paired=True)])
+        return _longest([0.0, *self._list_days(paired=True)])
 
-    def _takes(self, *, paired: bool) -> list[float | None]:
+    def _list_days(self, *, paired: bool) -> list[float | None]:
         gates = (each for each in self.gates if (each.pairs is not None) is paired)
-        return [each.takes(each.needed) for each in gates if not each.gate.dry_run]
+        return [each.estimate_days(each.needed_samples) for each in gates if not each.gate.dry_run]
 
 
 @dataclass(frozen=True)
@@ -327,18 +336,18 @@ class RolloutPlan:
     before: Readiness | None = None
 
     @property
-    def owed(self) -> int | None:
+    def owed_step(self) -> int | None:
         """The last step before `first` that asks for approval: nothing moves before it is given."""
-        return None if self.first is None else self.playbook.passed_over(self.first)
+        return None if self.first is None else self.playbook.find_owed_step(self.first)
 
     @property
-    def takes(self) -> float | None:
+    def days_to_pass(self) -> float | None:
         """Days until all steps have passed, without what people take to approve; None if that is not known."""
         days = 0.0
         for each in self.steps:
-            if each.takes is None or each.pairs_take is None:
+            if each.days_to_pass is None or each.days_for_pairs is None:
                 return None
-            days = max(days + each.takes, each.pairs_take)
+            days = max(days + each.days_to_pass, each.days_for_pairs)
         return days
 
     def usd_a_day(self, lane: Lane, percent: float) -> float | None:
@@ -364,7 +373,7 @@ def make(
     first = playbook.first_step(basis_points)
     taken = range(len(playbook.steps) if first is None else first, len(playbook.steps))
     steps = tuple(
-        _planned(playbook, number, traffic, _days(playbook.steps[taken.start : number + 1]))
+        _plan_step(playbook, number, traffic, _days(playbook.steps[taken.start : number + 1]))
         for number in taken
     )
     return RolloutPlan(playbook, workload, consumer, basis_points, traffic, first, steps, before)
@@ -382,20 +391,20 @@ def _longest(days: Sequence[float | None]) -> float | None:
     return max(known) if len(known) == len(days) else None
 
 
-def _planned(
+def _plan_step(
     playbook: Playbook, number: int, traffic: SplitTraffic, held: float | None
 ) -> PlannedStep:
     """Return the plan of a step; the rollout holds for `held` days until its end, None without a limit."""
     step, all_items = playbook.steps[number], traffic.a_day
-    portion = playbook.direction.moved(step.percent) / 100
+    portion = playbook.direction.compute_moved_percent(step.percent) / 100
     days = _days([step])
     shadows, paid = playbook.shadows, _shadows_paid(playbook, traffic)
     share = shadows.share if shadows is not None else 0.0
     whole = {gate.measure for gate in playbook.whole_gates(number)}
 
-    def planned(gate: Gate) -> PlannedGate:
+    def plan_gate(gate: Gate) -> PlannedGate:
         paired = playbook.judges_pairs(gate)
-        sampled = traffic.sampled(gate.measure)
+        sampled = traffic.estimate_sample_share(gate.measure)
         return PlannedGate(
             gate,
             playbook.gate_alpha,
@@ -409,7 +418,7 @@ def _planned(
         )
 
     a_day = None if all_items is None else all_items * (portion + share * (1 - portion))
-    return PlannedStep(number, step, a_day, days, tuple(map(planned, step.gates)))
+    return PlannedStep(number, step, a_day, days, tuple(map(plan_gate, step.gates)))
 
 
 def _shadows_paid(playbook: Playbook, traffic: SplitTraffic) -> float:

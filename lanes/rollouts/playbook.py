@@ -54,7 +54,7 @@ class Direction(StrEnum):
         """The share, in percent, at which nothing is left for what gives the traffic away."""
         return 0 if self is Direction.REALTIME_TO_BATCH else 100
 
-    def moved(self, percent: float) -> float:
+    def compute_moved_percent(self, percent: float) -> float:
         """Return the share, in percent, of what receives the traffic at a step of `percent`."""
         return 100 - percent if self is Direction.REALTIME_TO_BATCH else percent
 
@@ -278,7 +278,7 @@ class Playbook(PlaybookPart):
             None,
         )
 
-    def passed_over(self, first: int) -> int | None:
+    def find_owed_step(self, first: int) -> int | None:
         """Return the last step before `first` that asks for approval, which a start at `first` still owes."""
         return max(
             (number for number, step in enumerate(self.steps[:first]) if step.approval),
@@ -383,10 +383,10 @@ def parse(name: str, text: str) -> Playbook:
     ]
     if problems:
         raise PlaybookInvalid(name, problems)
-    return _validated(name, data, root)
+    return _validate(name, data, root)
 
 
-def _validated(name: str, data: Any, root: yaml.MappingNode) -> Playbook:
+def _validate(name: str, data: Any, root: yaml.MappingNode) -> Playbook:
     try:
         playbook = Playbook.model_validate(data)
     except ValidationError as error:
@@ -428,7 +428,7 @@ def _never_passing(playbook: Playbook, root: yaml.MappingNode) -> list[str]:
         places.append((["before"], playbook.before.gates))
     for place, gates in places:
         for index, gate in enumerate(gates):
-            if gate.tolerated <= 0 and not gate.dry_run:
+            if gate.tolerance <= 0 and not gate.dry_run:
                 path = [*place, "gates", index]
                 problems.append(
                     f"line {yaml_places.place(root, path).line}, {'.'.join(map(str, path))}: {gate.measure} tolerates "

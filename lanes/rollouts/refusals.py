@@ -9,7 +9,7 @@ from lanes.rollouts.plan import DAY_S, MINUTES_A_DAY, PlannedStep, RolloutPlan
 from lanes.rollouts.playbook import LONGEST_MINUTES, Direction, Playbook
 from lanes.rollouts.rollout import Rollout
 from lanes.statistics.shares import SampleShare, excludes
-from lanes.units import counted, rate, seconds
+from lanes.units import pluralize, rate, seconds
 from lanes.words import Lane, Mode, Verdict
 
 MISMATCH_ALPHA = 0.001  # the chance that a sample ratio by chance alone is ever called a mismatch
@@ -77,17 +77,17 @@ def _not_ready(plan: RolloutPlan) -> str | None:
         if not each.gate.dry_run and each.verdict is not Verdict.PASSED
     ]
     if before.batches is not None and shown.batches < before.batches:
-        lacking.append(f"{shown.batches} of {counted(before.batches, 'batch')} came back")
+        lacking.append(f"{shown.batches} of {pluralize(before.batches, 'batch')} came back")
     elif shown.late:
         are = "is" if shown.late == 1 else "are"
         lacking.append(
-            f"{shown.late} of the newest {counted(shown.batches, 'batch')} {are} not back in time with every result"
+            f"{shown.late} of the newest {pluralize(shown.batches, 'batch')} {are} not back in time with every result"
         )
     if not lacking:
         return None
     return (
         f'the batch lane does not keep what playbook "{plan.playbook.name}" asks for before it begins, in the last '
-        f"{counted(before.days, 'day')}: {'; '.join(lacking)}. Let it gather evidence, or change `before`"
+        f"{pluralize(before.days, 'day')}: {'; '.join(lacking)}. Let it gather evidence, or change `before`"
     )
 
 
@@ -95,25 +95,25 @@ def _out_of_reach(plan: RolloutPlan, step: PlannedStep) -> str | None:
     """Return why the step surely has too little evidence when its time is over, even if no item is wrong."""
     unpaid = next((each for each in step.gates if not each.gate.dry_run and each.is_unpaid), None)
     if unpaid is not None:
-        number = "more pairs" if unpaid.fewest is None else counted(unpaid.fewest, "pair")
+        number = "more pairs" if unpaid.fewest is None else pluralize(unpaid.fewest, "pair")
         return (
             f'step {step.number + 1} of playbook "{plan.playbook.name}" cannot pass: {unpaid.gate.measure} needs {number} of '
             f"answers even if none is wrong, and the budget of its shadows pays for about {rate(unpaid.pairs or 0.0)}: raise "
             "shadows.budget_usd, loosen the limit, or try the gate with `dry_run: true`"
         )
-    if step.days is None or step.a_day is None or step.items_take is None:
+    if step.days is None or step.a_day is None or step.days_for_items is None:
         return None
     lacking = list[tuple[float, float, str, float, str]]()
-    if step.items_take > step.days:
-        waits = f"it waits for {counted(step.step.hold.items, 'item')}"
-        lacking.append((step.items_take, step.days, waits, step.a_day, "the step holds"))
+    if step.days_for_items > step.days:
+        waits = f"it waits for {pluralize(step.step.hold.items, 'item')}"
+        lacking.append((step.days_for_items, step.days, waits, step.a_day, "the step holds"))
     for each in step.gates:
         if not each.gate.dry_run and not each.is_reachable:
-            number = "more samples" if each.fewest is None else counted(each.fewest, "sample")
+            number = "more samples" if each.fewest is None else pluralize(each.fewest, "sample")
             at_best = "costs anything" if each.gate.measure in MEANS else "is wrong"
             needs = f"{each.gate.measure} needs {number} even if none {at_best}"
             holds = "the step holds" if each.pairs is None else "the rollout holds until its end"
-            takes, held = each.takes(each.fewest) or inf, each.days or step.days
+            takes, held = each.estimate_days(each.fewest) or inf, each.days or step.days
             lacking.append((takes, held, needs, each.a_day or 0.0, holds))
     if not lacking:
         return None
@@ -193,7 +193,7 @@ def of_split(workload: str, consumer: str | None, present: Rollout | None) -> st
     )
 
 
-def hindering(incidents: Iterable[Incident], receiving: Lane | None) -> list[Incident]:
+def select_hindering(incidents: Iterable[Incident], receiving: Lane | None) -> list[Incident]:
     """Return the critical incidents that stop a rollout towards this lane: those of the lane, and of either.
 
     None is a rollout towards a version, which every incident of a lane stops.

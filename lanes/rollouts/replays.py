@@ -18,7 +18,7 @@ from lanes.statistics.shares import SampleShare, bounds
 from lanes.words import Lane, ReplayState
 from lanes.workload.form import LARGEST, Form, SignedLine
 from lanes.workload.rules import MOST_CHARACTERS, Rule, RuleSyntaxError
-from lanes.workload.schemas import closed_fields
+from lanes.workload.schemas import list_closed_fields
 from lanes.workload.version import Version
 
 EXAMPLES_OF_A_KIND = 3
@@ -57,7 +57,7 @@ class Selection(Form):
     """The share, 0 to 1, of the items after its range that it answers too, to be compared, until it is promoted."""
 
     @property
-    def said(self) -> str:
+    def conditions(self) -> str:
         """Return the conditions that were given, empty without one."""
         given = self.model_dump(
             mode="json", exclude_defaults=True, exclude={"force", "lane", "shadow"}
@@ -95,7 +95,7 @@ class Selection(Form):
             )
 
     @classmethod
-    def within(cls, form: "Selection") -> "Selection":
+    def from_form(cls, form: "Selection") -> "Selection":
         """Return the conditions of a form that asks for more than these."""
         return cls(**{name: getattr(form, name) for name in cls.model_fields})
 
@@ -103,7 +103,7 @@ class Selection(Form):
 EVERYTHING = Selection()
 
 
-def sent(version: Version, lane: Lane) -> tuple[Any, ...]:
+def build_call_parts(version: Version, lane: Lane) -> tuple[Any, ...]:
     """Return all that a call of the version sends besides its one item, as `lanes.provider.requests` writes it."""
     spec = version.spec
     schema, most = spec.output_schema, most_answer_tokens(spec, 1)
@@ -275,7 +275,7 @@ def diff(
 
     `schema` is that of the version in force: its closed fields tell classes and kinds of change apart.
     """
-    closed = closed_fields(schema) if schema else {}
+    closed = list_closed_fields(schema) if schema else {}
     found, kinds = Diff(class_field=next(iter(closed), "")), dict[tuple[str, str], ChangeKind]()
     for each in answers:
         found.items += 1

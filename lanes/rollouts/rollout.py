@@ -108,7 +108,7 @@ class Rollout:
         began, routes = self.started_at, self.routes_at_start
         return replace(self.step_window, gates=gates, since=began, routes_before=routes)
 
-    def judged(self, figures: Figures) -> list[Judgement]:
+    def judge_figures(self, figures: Figures) -> list[Judgement]:
         """Return the judgement of each gate of the step in force; none while its share is not in force."""
         alpha, found = self.playbook.gate_alpha, list[Judgement]()
         loosest = {gate.measure: gate for gate in self.playbook.whole_gates(self.step)}
@@ -163,7 +163,7 @@ class Rollout:
     @property
     def asks_about(self) -> int:
         """The step that a person is asked to let it leave: the one in force, or one whose approval was passed over."""
-        passed_over = None if self.entered else self.playbook.passed_over(self.first_step)
+        passed_over = None if self.entered else self.playbook.find_owed_step(self.first_step)
         return self.step if passed_over is None else passed_over
 
     def situation(
@@ -349,7 +349,7 @@ def _open_move(
             )
         return lacking
     if at.hindrances:
-        return _hindered(at)
+        return _hold_for_incidents(at)
     if at.state is RolloutState.WAITING_APPROVAL and approval is None:
         return Hold(HoldReason.APPROVAL, "a person has to approve")
     passes = at.passes + 1
@@ -367,7 +367,7 @@ def _open_move(
 def _entry(at: Situation, approval: Approval | None) -> Move:
     """Enter the step that the rollout begins with, once the skipped approval was given."""
     if at.hindrances:
-        return _hindered(at)
+        return _hold_for_incidents(at)
     if approval is not None:
         return Enter(f"the approval that was passed over was given by {approval.who}")
     if at.state is RolloutState.WAITING_APPROVAL:
@@ -378,7 +378,7 @@ def _entry(at: Situation, approval: Approval | None) -> Move:
     return AskApproval("the share was past a step that asks for approval")
 
 
-def _hindered(at: Situation) -> Hold:
+def _hold_for_incidents(at: Situation) -> Hold:
     return Hold(HoldReason.INCIDENT, "; ".join(at.hindrances))
 
 

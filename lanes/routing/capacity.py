@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING, NamedTuple
 
-from lanes.money.cost import FRAME_TOKENS, shared_tokens, tokens
+from lanes.money.cost import FRAME_TOKENS, estimate_shared_tokens, tokens
 
 if TYPE_CHECKING:  # `lanes status` reads figures without loading what publishes versions
     from lanes.workload.version import Spec
@@ -31,7 +31,7 @@ class LimitKind(StrEnum):
     TOKENS = "tokens"  # both, where the provider does not tell them apart
 
     @property
-    def said(self) -> str:
+    def label(self) -> str:
         """Return its name for people."""
         return self.replace("_", " ")
 
@@ -87,7 +87,7 @@ class Limit:
     reset_at: datetime
     seen_at: datetime
 
-    def left(self, now: datetime) -> float:
+    def estimate_remaining(self, now: datetime) -> float:
         """Return how much is left now: what remained and what has come back, at most the limit."""
         if now >= self.reset_at:
             return self.limit
@@ -103,7 +103,7 @@ class Limit:
             return min((self.limit - self.remaining) / whole_s, self.limit / WINDOW_S)
         return 0.0
 
-    def returned(self, amount: float) -> "Limit":
+    def refund(self, amount: float) -> "Limit":
         """Return the limit after the provider charged `amount` less than it had reserved."""
         return replace(self, remaining=min(self.limit, self.remaining + max(0.0, amount)))
 
@@ -131,11 +131,11 @@ def drain_time_s(
         known.append(items / per_s)
     for limit in limits:
         total = sum(each.each.times(each.items).of(limit.kind) for each in waiting)
-        known.append(max(0.0, total - limit.left(now)) / (limit.limit / WINDOW_S))
+        known.append(max(0.0, total - limit.estimate_remaining(now)) / (limit.limit / WINDOW_S))
     return max(known, default=None)
 
 
-def kept_back(limit: Limit, need: float, *, presses: bool) -> float:
+def compute_reserve(limit: Limit, need: float, *, presses: bool) -> float:
     """Return how much of a limit a call leaves to others: the reserve, unless it is urgent.
 
     A call that needs more than the rest of a full limit may have all of it, so that it does not wait for ever.
@@ -145,7 +145,7 @@ def kept_back(limit: Limit, need: float, *, presses: bool) -> float:
 
 def fits_at(limit: Limit, wanted: float, now: datetime) -> datetime:
     """Return when the limit has the wanted amount, if no call takes any; at the latest a window from now."""
-    short = wanted - limit.left(now)
+    short = wanted - limit.estimate_remaining(now)
     if short <= 0:
         return now
     until_seen_s = max(0.0, (limit.seen_at - now).total_seconds())
@@ -186,14 +186,14 @@ class Prediction:
 
     def input_of(self, spec: "Spec", characters: int) -> float:
         """Return the input tokens of a call whose items have this many characters."""
-        return self.frame + self.input_ratio * (shared_tokens(spec) + tokens(characters))
+        return self.frame + self.input_ratio * (estimate_shared_tokens(spec) + tokens(characters))
 
     def usual(self, spec: "Spec", characters: int, items: int) -> Need:
         """Return what a call of `items` items takes once it has ended."""
         return Need(self.input_of(spec, characters), self.output * items)
 
 
-def unlearned(spec: "Spec") -> Prediction:
+def assume_prediction(spec: "Spec") -> Prediction:
     """Return the assumption for a workload without measurements: a frame around each request, and the expected answer."""
     return Prediction(1.0, spec.expected_output_tokens, FRAME_TOKENS)
 
@@ -201,8 +201,8 @@ def unlearned(spec: "Spec") -> Prediction:
 def learn(spec: "Spec", tries: Sequence[MeasuredTry]) -> Prediction:
     """Return what the newest tries of a workload teach: quantiles, so that few calls take more than predicted."""
     if len(tries) < FEWEST:
-        return unlearned(spec)
-    shared = shared_tokens(spec)
+        return assume_prediction(spec)
+    shared = estimate_shared_tokens(spec)
     ratios = [
         each.input / max(1.0, shared / max(1, each.items) + tokens(each.characters))
         for each in tries

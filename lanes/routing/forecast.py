@@ -77,7 +77,7 @@ class FilePlans:
             self._usd[Lane.REALTIME, is_packed] += costs.realtime
             self._usd[Lane.BATCH, is_packed] += costs.batch
 
-    def found(
+    def build(
         self, prospects: Prospects, load: Load | None, *, by: datetime | None
     ) -> list[FilePlan]:
         """Return the plans for all items, for each lane first with every item alone; none without an item."""
@@ -178,7 +178,7 @@ def forecast(
     """
     found = Forecast(version.workload, version.number, by)
     plans = FilePlans(version, lanes.sharing)
-    prospects = lanes.prospects or Prospects.assumed(now)
+    prospects = lanes.prospects or Prospects.assume(now)
     estimates = Estimates(now, lanes.sharing.like(version, plans.alone))
     room = None if lanes.load is None else Room(lanes.load, lanes.sharing)
     guards = Guards(lanes.budgets, room)
@@ -186,7 +186,7 @@ def forecast(
         if isinstance(line, Refusal):
             found.bad.append(line)
             continue
-        item = arrived(line.submission, now, by)._replace(earlier=line.earlier)
+        item = build_arrived_item(line.submission, now, by)._replace(earlier=line.earlier)
         route = decide(
             item,
             version,
@@ -203,7 +203,7 @@ def forecast(
         plans.add(
             alone=estimates.of(plans.alone, size, told), packed=estimates.of(version, size, told)
         )
-    found.plans = plans.found(prospects, lanes.load, by=by)
+    found.plans = plans.build(prospects, lanes.load, by=by)
     found.notes = [*_beyond(lanes.budgets, found.as_routed_usd)]
     return found
 
@@ -215,12 +215,12 @@ def _beyond(budgets: Iterable[BudgetStatus], routed_usd: Decimal) -> Iterable[st
         if each.budget.consumer is not None:
             continue
         if hard is not None and after > hard:
-            yield f"{each.said}; these items would bring it to {usd(after)}: some of them would wait for the next period"
+            yield f"{each.sentence}; these items would bring it to {usd(after)}: some of them would wait for the next period"
         elif soft is not None and after > soft:
-            yield f"{each.said}; these items would bring it to {usd(after)}"
+            yield f"{each.sentence}; these items would bring it to {usd(after)}"
 
 
-def arrived(sent: Submission, now: datetime, by: datetime | None = None) -> ArrivedItem:
+def build_arrived_item(sent: Submission, now: datetime, by: datetime | None = None) -> ArrivedItem:
     """Return the item as routing would know it if it arrived now, due `by` unless it says otherwise."""
     return ArrivedItem(
         sent.workload,
@@ -276,7 +276,7 @@ class Trial:
     examples: list[MovedItem] = field(default_factory=list)
 
     @property
-    def moved(self) -> int:
+    def moved_items(self) -> int:
         """Return how many would be on the other lane."""
         return sum(
             number for (before, after), number in self.routes.items() if before[0] is not after[0]
@@ -315,8 +315,8 @@ class TrialRun:
         minute = at.replace(second=0, microsecond=0)
         if minute != self._minute:
             self._prospects, self._minute = Prospects(self._turnarounds, minute), minute
-        before = self._decided(item, trial.in_force, trial.before)
-        after = self._decided(item, trial.changed, trial.after)
+        before = self._decide(item, trial.in_force, trial.before)
+        after = self._decide(item, trial.changed, trial.after)
         trial.items += 1
         trial.due += item.due_at is not None and item.due_at > at
         was, would_be = (before.lane, before.reason), (after.lane, after.reason)
@@ -324,7 +324,7 @@ class TrialRun:
         if was[0] is not would_be[0] and len(trial.examples) < MOST_EXAMPLES:
             trial.examples.append(MovedItem(item.key, was, would_be, after.explanation))
 
-    def _decided(self, item: ArrivedItem, version: Version, side: TrialSide) -> Route:
+    def _decide(self, item: ArrivedItem, version: Version, side: TrialSide) -> Route:
         at = item.received_at
         route = decide(
             item,

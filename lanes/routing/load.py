@@ -58,7 +58,7 @@ class ModelRest:
     since: datetime
     why: str
 
-    def said(self, now: datetime) -> str:
+    def describe(self, now: datetime) -> str:
         """Say it as a sentence."""
         return f"{self.model} has not answered since {clock(self.since, beside=now)}: {self.why}"
 
@@ -148,7 +148,9 @@ class Load:
         """Return how long nearly every call of a model takes."""
         return self.calls.get(model, self.call)
 
-    def held(self, workload: str, consumer: str | None, model: str) -> UnservedReason | None:
+    def find_unserved_reason(
+        self, workload: str, consumer: str | None, model: str
+    ) -> UnservedReason | None:
         """Return why such items are not answered now, however short the queue is; None where they are."""
         if (workload, None) in self.refused:
             return UnservedReason(f'the budget of "{workload}" is used up', outage=False)
@@ -157,7 +159,7 @@ class Load:
                 f'the budget of "{workload}" for consumer "{consumer}" is used up', outage=False
             )
         rest = self.rests.get(model)
-        return None if rest is None else UnservedReason(rest.said(self.at), outage=True)
+        return None if rest is None else UnservedReason(rest.describe(self.at), outage=True)
 
     def waiting(self, model: str | None = None) -> int:
         """Return how many items wait, of that model where one is given."""
@@ -212,9 +214,9 @@ class Load:
                 wait = max(wait, items / other.most)
                 served.append((other, min(items, own * other.served)))
         places = own + sum(items for _, items in served)
-        return ServedLine(own, served, max(places, self._bounded(workload, own, waits, wait)))
+        return ServedLine(own, served, max(places, self._bound_places(workload, own, waits, wait)))
 
-    def _bounded(self, workload: str, own: int, waits: int, wait: float) -> float:
+    def _bound_places(self, workload: str, own: int, waits: int, wait: float) -> float:
         """Return the places that pass until its own items are answered, when its largest share bounds it while others wait.
 
         `waits` items of others wait, for at least `wait` places.
@@ -230,12 +232,12 @@ class Load:
         names = frozenset(beside.keys() - self._names) if beside else NO_OTHERS
         found = self._others.get((workload, names))
         if found is None:
-            found = self._others[workload, names] = self._shared(
+            found = self._others[workload, names] = self._compute_shares(
                 {workload, *self._names, *names}, workload
             )
         return found
 
-    def _shared(self, names: Set[str], workload: str) -> Sequence[_Other]:
+    def _compute_shares(self, names: Set[str], workload: str) -> Sequence[_Other]:
         entitled = {name: self.entitled.get(name, UNBOUNDED) for name in names}
         parts = fair_shares(entitled)
         mine = parts.pop(workload)

@@ -49,7 +49,7 @@ class MixChange(NamedTuple):
         return self.now - self.before
 
 
-def changed(counts: Sequence[RoutedCount]) -> MixChange | None:
+def compute_change(counts: Sequence[RoutedCount]) -> MixChange | None:
     """Return the change of the share of batch; None where one of the periods has no items.
 
     A reason that binds, or weighs a value, took its items from the split: its part is how much more of them it took, times how

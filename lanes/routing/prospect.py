@@ -8,7 +8,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING, NamedTuple
 
 from lanes.ids import VersionId
-from lanes.units import counted, seconds
+from lanes.units import pluralize, seconds
 from lanes.workload.window import LEAD
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ class Prospect:
         return self._scheduled.back_at(self.confidence)
 
     @property
-    def scheduled(self) -> "BatchDeparture":
+    def scheduled_departure(self) -> "BatchDeparture":
         """Return the batch that leaves with the schedule."""
         return self._scheduled
 
@@ -108,12 +108,12 @@ class Prospect:
         self._known = asked, chance
         return chance
 
-    def lost(self, *, early: bool) -> float:
+    def compute_loss(self, *, early: bool) -> float:
         """Return the share of an answer's value, 0 to 1, that is lost on average until a batch brings it, from now on."""
         known = self._lost.get(early)
         if known is None:
             by = self._early if early else self._scheduled
-            known = self._lost[early] = 1.0 - by.left(self._half_life_s, self._now)
+            known = self._lost[early] = 1.0 - by.compute_remainder(self._half_life_s, self._now)
         return known
 
 
@@ -135,7 +135,7 @@ class BatchDeparture:
         )
         self.law = self._learned()
         self.leaves = f"a batch that leaves about {at.isoformat(timespec='minutes')}"
-        self.told = _told(self.law.evidence, batches.usual)
+        self.told = _describe_evidence(self.law.evidence, batches.usual)
 
     @property
     def usual_law(self) -> "Turnaround":
@@ -155,9 +155,11 @@ class BatchDeparture:
         """Return when it is expected back: as likely before as after, given how long it has been out."""
         return self.back_at(0.5)
 
-    def left(self, half_life_s: float, now: datetime) -> float:
+    def compute_remainder(self, half_life_s: float, now: datetime) -> float:
         """Return the average remainder, when it is back, of something that halves from now on within each half-life."""
-        return 2.0 ** (-(self._at - now).total_seconds() / half_life_s) * self.law.left(half_life_s)
+        return 2.0 ** (
+            -(self._at - now).total_seconds() / half_life_s
+        ) * self.law.compute_remainder(half_life_s)
 
 
 class Prospects:
@@ -168,7 +170,7 @@ class Prospects:
         self._of: dict[VersionId, Prospect] = {}
 
     @classmethod
-    def assumed(cls, now: datetime) -> "Prospects":
+    def assume(cls, now: datetime) -> "Prospects":
         """Return prospects without any observed batch."""
         from lanes.routing.turnaround import Turnarounds
 
@@ -200,12 +202,12 @@ def percent(probability: float) -> str:
     return f"{int(probability * 1000 + 1e-9) / 10:g} %"
 
 
-def _told(evidence: "TurnaroundEvidence", usual: timedelta) -> str:
+def _describe_evidence(evidence: "TurnaroundEvidence", usual: timedelta) -> str:
     if evidence.age is None:
         return f"assuming {seconds(usual.total_seconds())} before any batch was observed"
     average = " on average" if evidence.batches > 1 else ""
     age = seconds(evidence.age.total_seconds())
-    return f"judged by {counted(evidence.batches, 'batch')} that left {age} ago{average}"
+    return f"judged by {pluralize(evidence.batches, 'batch')} that left {age} ago{average}"
 
 
 # Items that go to a batch have high probabilities, so the bins are narrow there.

@@ -6,11 +6,11 @@ from datetime import datetime, timedelta
 
 from lanes.ids import VersionId
 from lanes.money.budget import BudgetStatus
-from lanes.money.cost import shared_tokens
+from lanes.money.cost import estimate_shared_tokens
 from lanes.money.estimates import Sharing
-from lanes.routing.capacity import RESERVE, WINDOW, Limit, Need, unlearned
+from lanes.routing.capacity import RESERVE, WINDOW, Limit, Need, assume_prediction
 from lanes.routing.load import AddedItems, Load
-from lanes.units import counted, seconds
+from lanes.units import pluralize, seconds
 from lanes.words import Lane
 from lanes.workload.version import Version
 
@@ -75,8 +75,8 @@ class Room:
             else f"the limits of {model}, less the reserve"
         )
         return (
-            f"real time is full: with {counted(ahead, 'item')} before it, its call would start in {seconds(takes_s - since_s)} "
-            f"({why}), but it may wait only {seconds(within_s)}"
+            f"real time is full: with {pluralize(ahead, 'item')} before it, its call would start in "
+            f"{seconds(takes_s - since_s)} ({why}), but it may wait only {seconds(within_s)}"
         )
 
     def takes_s(self, version: Version, items: int) -> float:
@@ -97,8 +97,10 @@ class Room:
     def _part_of_a_call(self, version: Version) -> Need:
         spec, pack = version.spec, self._sharing.pack_of(version, Lane.REALTIME)
         # which no limit counts
-        read = shared_tokens(spec) * self._sharing.hit_rates.get((version.id, Lane.REALTIME), 0.0)
-        return unlearned(spec).usual(spec, 0, pack).less(Need(read, 0, 0)).times(1 / pack)
+        read = estimate_shared_tokens(spec) * self._sharing.hit_rates.get(
+            (version.id, Lane.REALTIME), 0.0
+        )
+        return assume_prediction(spec).usual(spec, 0, pack).less(Need(read, 0, 0)).times(1 / pack)
 
     def _one_more(self, version: Version) -> AddedItems:
         """Return what was added of its workload and one item more; callers usually add the item that they ask about."""
@@ -144,7 +146,11 @@ def _less_the_reserve(limits: Iterable[Limit], at: datetime) -> Iterable[Limit]:
     """Return what is left of the limits for items that may wait."""
     for each in limits:
         yield Limit(
-            each.kind, each.limit, max(0.0, each.left(at) - RESERVE * each.limit), at + WINDOW, at
+            each.kind,
+            each.limit,
+            max(0.0, each.estimate_remaining(at) - RESERVE * each.limit),
+            at + WINDOW,
+            at,
         )
 
 
@@ -183,7 +189,7 @@ class Portions:
         """Return the seconds until a backlog goes on; 0 if it may now."""
         return max(0.0, self._rests_until - at)
 
-    def routed(
+    def record_portion(
         self, size: int, seconds: float, *, urgent: int, waited_s: float, busy: bool, at: float
     ) -> None:
         """Learn from a portion of that size, which ended `at` this moment.

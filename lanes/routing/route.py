@@ -16,7 +16,7 @@ from lanes.routing.lane_rules import MAY_WAIT, binds, may_wait_for
 from lanes.routing.prospect import Chance, Prospects
 from lanes.routing.room import NO_GUARDS, Guards
 from lanes.routing.split import BUCKETS, Splits, bucket, to_realtime
-from lanes.units import counted, dollars
+from lanes.units import dollars, pluralize
 from lanes.words import Lane, Mode, Outcome, Reason
 from lanes.workload.rules import Rule
 from lanes.workload.version import Version
@@ -107,7 +107,7 @@ def decide(
     choice = _choose(item, version, splits, now, prospects, costs, raised)
     chosen = choice.reason is Reason.SPLIT or choice.reason is Reason.VALUE
     if chosen and choice.lane is Lane.REALTIME and guards is not NO_GUARDS:
-        choice = _guarded(choice, item, version, now, guards)
+        choice = _apply_guards(choice, item, version, now, guards)
     probability = None if choice.chance is None else choice.chance.probability
     usd = costs.realtime, costs.batch
     return Route(choice.lane, choice.reason, choice.said, *usd, probability, raised or None)
@@ -131,7 +131,7 @@ def rule_faults(item: ArrivedItem, version: Version, *, now: datetime) -> list[s
 
 def fall_back(costs: Estimate, *, last: Outcome, failures: int, chance: Chance | None) -> Route:
     """Return the route to the batch lane of an item that may wait and that real time could not answer."""
-    why = f"real time could not answer it: {last} (after {counted(failures, 'failed attempt')})"
+    why = f"real time could not answer it: {last} (after {pluralize(failures, 'failed attempt')})"
     return leave(Reason.FALLBACK, why, costs, chance)
 
 
@@ -184,7 +184,7 @@ def _choose(
         )
     spec, chance, prospect = version.spec, None, None
     if item.due_at is not None or spec.value_usd:
-        prospect = (prospects or Prospects.assumed(now)).of(version)
+        prospect = (prospects or Prospects.assume(now)).of(version)
     if item.due_at is not None and prospect is not None:
         chance = prospect.chance(item.due_at)
         if not chance.enough:
@@ -201,8 +201,8 @@ def _choose(
     if spec.value_usd and prospect is not None:
         age_s = (now - item.occurred_at).total_seconds()
         worth = worth_usd(spec.value_usd, spec.half_life_s, age_s)
-        lost = prospect.lost(early=chance is not None and chance.early)
-        weighed = weigh(worth, lost, saved_usd(costs, spec.mode))
+        lost = prospect.compute_loss(early=chance is not None and chance.early)
+        weighed = weigh(worth, lost, compute_savings_usd(costs, spec.mode))
         if weighed.lane is not None:
             return _Choice(weighed.lane, Reason.VALUE, weighed.said + note, chance)
         note = f"; {weighed.said}{note}"
@@ -217,12 +217,12 @@ def _choose(
     return _Choice(Lane.REALTIME if realtime else Lane.BATCH, Reason.SPLIT, said + note, chance)
 
 
-def _guarded(
+def _apply_guards(
     choice: _Choice, item: ArrivedItem, version: Version, now: datetime, guards: Guards
 ) -> _Choice:
     """Let the guards check an item that may wait, and that only its value or the split sent to real time."""
     if (spent := over_soft(guards.budgets, item.workload, item.consumer)) is not None:
-        return _Choice(Lane.BATCH, Reason.BUDGET, f"{spent.said}; {choice.said}", choice.chance)
+        return _Choice(Lane.BATCH, Reason.BUDGET, f"{spent.sentence}; {choice.said}", choice.chance)
     if guards.room is None:
         return choice
     full = guards.room.lacks(version, may_wait_for(item, version, now), now=now)
@@ -266,7 +266,7 @@ def worth_usd(value_usd: float, half_life_s: float, age_s: float) -> float:
     return value_usd * 2.0 ** (-max(age_s, 0.0) / half_life_s)
 
 
-def saved_usd(costs: Estimate, mode: Mode) -> float:
+def compute_savings_usd(costs: Estimate, mode: Mode) -> float:
     """Return what a batch saves for an item; in Lambda mode one runs after real time too."""
     return costs.less_in_batch if mode is Mode.PLAIN else float(costs.realtime)
 

@@ -162,26 +162,32 @@ def rescue(doubtful: Iterable[DoubtfulItem], load: Load, *, now: datetime) -> Lo
     for each in sorted(doubtful, key=_due):
         if each.of.binds is Lane.BATCH:
             at_risk.append(each)
-        elif (held := load.held(each.of.version.workload, each.of.consumer, each.model)) is None:
+        elif (
+            held := load.find_unserved_reason(
+                each.of.version.workload, each.of.consumer, each.model
+            )
+        ) is None:
             served.append(each)
         else:
             unserved.setdefault((each.model, held), []).append(each)
     seen = [_pressing(served, load, now)]
     for (model, held), candidates in unserved.items():
         probes = held.outage and not load.waiting(model)
-        seen.append(_held(_pressing(candidates, load, now), held, probes=probes))
+        seen.append(_hold_back(_pressing(candidates, load, now), held, probes=probes))
     taken = [each for looked in seen for each in looked.taken]
     at_risk += [each for looked in seen for each in looked.at_risk]
     return LookResult(sorted(taken, key=_due), sorted(at_risk, key=_due))
 
 
-def looked_until(load: Load, versions: Iterable[Version], due: Mapping[str, int]) -> datetime:
+def compute_horizon(load: Load, versions: Iterable[Version], due: Mapping[str, int]) -> datetime:
     """Return the due time beyond which nothing need be looked at, if no more items than `due` are due, by workload.
 
     Even if all of these went before it, a later item would not have to begin now.
     """
     of = {each.workload: each for each in versions}
-    added = {name: _added(version, due.get(name, 0), load) for name, version in of.items()}
+    added = {
+        name: _build_added_items(version, due.get(name, 0), load) for name, version in of.items()
+    }
     ends = [load.at]
     for each in of.values():
         model, workload = each.spec.realtime_model, each.workload
@@ -208,7 +214,7 @@ def _pressing(candidates: Sequence[DoubtfulItem], load: Load, now: datetime) -> 
     for each in candidates:
         of, call = each.of, load.call_of(each.model)
         workload = of.version.workload
-        more = _added(of.version, of.items, load).plus(added.get(workload))
+        more = _build_added_items(of.version, of.items, load).plus(added.get(workload))
         drain_s = load.drain_s(workload, each.model, until=of.due_at, more=more, beside=added)
         if is_too_late(of.due_at, drain_s, call, now):
             if of.items == 1:
@@ -242,14 +248,14 @@ def _pressing(candidates: Sequence[DoubtfulItem], load: Load, now: datetime) -> 
     return LookResult(taken, at_risk)
 
 
-def _added(version: Version, items: int, load: Load) -> AddedItems:
+def _build_added_items(version: Version, items: int, load: Load) -> AddedItems:
     """Return the need of `items` of a version beside what waits."""
     return AddedItems(
         version.spec.realtime_model, items, load.need_of(version.workload).times(items)
     )
 
 
-def _held(looked: LookResult, held: UnservedReason, *, probes: bool) -> LookResult:
+def _hold_back(looked: LookResult, held: UnservedReason, *, probes: bool) -> LookResult:
     """Take nothing but one item that probes the model."""
     first = 1 if probes else 0
     taken = [

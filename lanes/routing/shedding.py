@@ -72,7 +72,7 @@ class Shedding:
         self._load = replace(load, queues=served).as_known()
         self._budgets, self._prospects, self._now = budgets, prospects, now
 
-    def looked_at(self, versions: Mapping[str, Version]) -> list[str]:
+    def list_pressed(self, versions: Mapping[str, Version]) -> list[str]:
         """Return the workloads some of whose work may have to leave."""
         pressing = {each.budget.workload for each in self._budgets if each.is_over_soft}
         return [
@@ -132,10 +132,10 @@ class Shedding:
     def _why(self, waiting: QueuedWork, version: Version, line: "QueueAhead") -> str | None:
         model = version.spec.realtime_model
         if (rest := self._rests.get(model)) is not None:
-            return rest.said(self._now)
+            return rest.describe(self._now)
         spent = over_soft(self._budgets, version.workload, waiting.consumer)
         if spent is not None:
-            return spent.said
+            return spent.sentence
         return self._late(waiting, version, line)
 
     def _late(self, waiting: QueuedWork, version: Version, line: "QueueAhead") -> str | None:

@@ -121,7 +121,7 @@ class Turnaround:
             return min(self.within(1.0 - FALSE_ALARMS) * LATE, most)
         return min(self.within(max(1.0 - FALSE_ALARMS - missed, 1e-9)), most)
 
-    def left(self, half_life_s: float) -> float:
+    def compute_remainder(self, half_life_s: float) -> float:
         """Return the average remainder, when its batch is back, of something that halves: E[2^(-T / half-life)]."""
         at = (numpy.array(_AT[1:]) + _AT[:-1]) / 2
         return float((-numpy.diff(self._out) * 2.0 ** (-at / half_life_s)).sum())

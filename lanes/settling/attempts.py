@@ -44,7 +44,7 @@ class CallTimes:
         return round((self.ended_at - self.started_at).total_seconds() * 1000)
 
 
-def answered(
+def build_answered(
     version: Version,
     pack: Sequence[ClaimedWork],
     response: Response,
@@ -53,11 +53,11 @@ def answered(
     ids: Sequence[str],
 ) -> list[Attempt]:
     """Return an attempt for each item of an answered call, in the order of the pack; `ids` are the items' names in the call."""
-    judged = _judged(version, response, ids)
+    judged = _judge(version, response, ids)
     return [_attempt(each, how, times, response) for each, how in zip(pack, judged, strict=True)]
 
 
-def unanswered(
+def build_unanswered(
     version: Version,
     pack: Sequence[ClaimedWork],
     error: str,
@@ -77,7 +77,7 @@ def unanswered(
     ]
 
 
-def unweighed(
+def build_unweighed(
     version: Version,
     pack: Sequence[ClaimedWork],
     response: Response | None,
@@ -96,7 +96,7 @@ def unweighed(
     return [each._replace(bound_usd=bound) for each, bound in zip(made, bounds, strict=True)]
 
 
-def poisoned(
+def build_poisoned(
     pack: Sequence[ClaimedWork], error: str, times: CallTimes, *, perhaps_version: bool = False
 ) -> list[Attempt]:
     """Return attempts for an input that the provider never accepts; `perhaps_version` says that its version may be to blame."""
@@ -163,7 +163,7 @@ def judge_refusal(judged: Judgment, refusals: Refusals) -> Judgment:
     )
 
 
-def of_request(
+def build_for_request(
     version: Version,
     claims: Sequence[Claim],
     said: Response | Judgment,
@@ -177,16 +177,16 @@ def of_request(
     """
     if isinstance(said, Judgment):
         return [_attempt(claim, said, times) for claim in claims]
-    judged = _judged(version, said, ids)
+    judged = _judge(version, said, ids)
     return [_attempt(claim, how, times, said) for claim, how in zip(claims, judged, strict=True)]
 
 
-def missing(claims: Sequence[Claim], *, started_at: datetime, now: datetime) -> list[Attempt]:
+def build_missing(claims: Sequence[Claim], *, started_at: datetime, now: datetime) -> list[Attempt]:
     """Return an attempt for each item without a result, however often its batch's results were read."""
     return [Attempt(claim, LOST, None, started_at, now, 0) for claim in claims]
 
 
-def given_up(
+def build_given_up(
     claim: Claim, why: str, *, started_at: datetime, now: datetime, bound_usd: Decimal = Decimal(0)
 ) -> Attempt:
     """Return the last attempt of work that is given up; `bound_usd` bounds the cost of a call without an answer."""
@@ -195,14 +195,14 @@ def given_up(
     )
 
 
-def unread(
+def build_unread(
     claim: Claim, judged: Judgment, *, started_at: datetime, now: datetime, bound_usd: Decimal
 ) -> Attempt:
     """Return the attempt of a request whose answer may be paid and cannot be read."""
     return Attempt(claim, judged, None, started_at, now, 0, bound_usd=bound_usd)
 
 
-def unsavable(attempt: Attempt, why: str) -> Attempt:
+def drop_answer(attempt: Attempt, why: str) -> Attempt:
     """Return the attempt without its answer, which cannot be stored; its cost stays."""
     judged = Judgment(
         Outcome.INVALID if attempt.response else attempt.judged.outcome,
@@ -211,7 +211,7 @@ def unsavable(attempt: Attempt, why: str) -> Attempt:
     return attempt._replace(judged=judged)
 
 
-def _judged(version: Version, response: Response, ids: Sequence[str]) -> list[Judgment]:
+def _judge(version: Version, response: Response, ids: Sequence[str]) -> list[Judgment]:
     try:
         return judge(response, ids, version.answer_check)
     except Exception as error:  # unforeseen; the answer was paid for all the same

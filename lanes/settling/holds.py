@@ -10,7 +10,7 @@ from lanes.money.budget import BudgetStatus
 from lanes.realtime.circuit import Circuit
 from lanes.realtime.limiter import CallWait, WaitReason
 from lanes.routing.capacity import RESERVE, Limit
-from lanes.units import clock, counted, seconds, usd
+from lanes.units import clock, pluralize, seconds, usd
 from lanes.words import BatchState, Lane, Purpose, WorkState
 
 Row = Mapping[str, Any]
@@ -47,30 +47,30 @@ def explain_hold(work: Row, by: Holds, now: datetime) -> str | None:
     match WorkState(work["state"]):
         case WorkState.READY:
             causes = (
-                _refused_version,
-                _paused,
-                _frozen,
-                _unpaid,
-                _context,
-                _circuit,
-                _back_off,
-                _limit,
-                _primer,
-                _window,
-                _turn,
+                _explain_refused_version,
+                _explain_paused,
+                _explain_frozen,
+                _explain_unpaid,
+                _explain_context,
+                _explain_circuit,
+                _explain_back_off,
+                _explain_limit,
+                _explain_primer,
+                _explain_window,
+                _explain_turn,
             )
             return next(
                 (said for cause in causes if (said := cause(work, by, now)) is not None), None
             )
         case WorkState.CLAIMED:
-            return _turn(work, by, now)
+            return _explain_turn(work, by, now)
         case WorkState.SUBMITTED:
-            return _batch(work, by, now)
+            return _explain_batch(work, by, now)
         case _:
             return None
 
 
-def _refused_version(work: Row, by: Holds, now: datetime) -> str | None:
+def _explain_refused_version(work: Row, by: Holds, now: datetime) -> str | None:
     """Explain that the provider refuses every call of its version, for its schema, say."""
     found = next(
         (
@@ -88,14 +88,14 @@ def _refused_version(work: Row, by: Holds, now: datetime) -> str | None:
     )
 
 
-def _paused(work: Row, by: Holds, now: datetime) -> str | None:
+def _explain_paused(work: Row, by: Holds, now: datetime) -> str | None:
     if by.paused_at is None:
         return None
     since = clock(by.paused_at, beside=now)
     return f"waits: its workload has been paused since {since}; `lanes resume {work['workload']}` ends that"
 
 
-def _frozen(work: Row, by: Holds, now: datetime) -> str | None:
+def _explain_frozen(work: Row, by: Holds, now: datetime) -> str | None:
     """Explain that the provider refuses the account (its key, its spend limit, a setting), or has no such model for it."""
     refused = [
         each
@@ -118,21 +118,21 @@ def _frozen(work: Row, by: Holds, now: datetime) -> str | None:
     )
 
 
-def _unpaid(work: Row, by: Holds, now: datetime) -> str | None:
+def _explain_unpaid(work: Row, by: Holds, now: datetime) -> str | None:
     spent = next((each for each in by.budgets if each.is_used_up), None)
     if spent is None:
-        return _reserved(work, by, now)
+        return _explain_reserved(work, by, now)
     since = f" since {clock(spent.refused_at, beside=now)}" if spent.refused_at else ""
     return (
-        f"waits for money: {spent.said}; it has paid for no call{since}, and pays again once it is raised "
+        f"waits for money: {spent.sentence}; it has paid for no call{since}, and pays again once it is raised "
         f"(`lanes budget {work['workload']}`), or at {clock(spent.ends_at, beside=now)}"
     )
 
 
-def _reserved(work: Row, by: Holds, now: datetime) -> str | None:
+def _explain_reserved(work: Row, by: Holds, now: datetime) -> str | None:
     """Explain that its call costs more than is left, or waits for money that is reserved for others."""
     if (bound := work.get("bound_usd")) is not None and work["ready_at"] > now:
-        stands = "; ".join(each.said for each in by.budgets)
+        stands = "; ".join(each.sentence for each in by.budgets)
         return (
             f"waits for money: its call may cost {usd(bound)}, more than is left ({stands}); it is tried again when a "
             f"budget is raised (`lanes budget {work['workload']}`), or at {clock(work['ready_at'], beside=now)}"
@@ -141,10 +141,10 @@ def _reserved(work: Row, by: Holds, now: datetime) -> str | None:
     if waits is None:
         return None
     since = f" since {clock(waits.refused_at, beside=now)}" if waits.refused_at else ""
-    return f"has waited for reserved money{since}: {waits.said}; it goes on by itself as calls and batches end"
+    return f"has waited for reserved money{since}: {waits.sentence}; it goes on by itself as calls and batches end"
 
 
-def _context(work: Row, by: Holds, now: datetime) -> str | None:
+def _explain_context(work: Row, by: Holds, now: datetime) -> str | None:
     """Explain that what its batch would read besides it is missing, forbidden or slow."""
     found = [e for e in by.incidents if e["subject"] == "context" and work["lane"] == Lane.BATCH]
     if not found:
@@ -156,21 +156,21 @@ def _context(work: Row, by: Holds, now: datetime) -> str | None:
     )
 
 
-def _circuit(work: Row, by: Holds, now: datetime) -> str | None:
+def _explain_circuit(work: Row, by: Holds, now: datetime) -> str | None:
     if work["lane"] != Lane.REALTIME or work["model"] not in by.circuits:
         return None
     account, circuit = by.circuits[work["model"]]
-    return f"waits: {circuit.said(work['model'], account, now)}; it ends with the first call that is answered"
+    return f"waits: {circuit.describe(work['model'], account, now)}; it ends with the first call that is answered"
 
 
-def _back_off(work: Row, by: Holds, now: datetime) -> str | None:
+def _explain_back_off(work: Row, by: Holds, now: datetime) -> str | None:
     if work["ready_at"] <= now:
         return None
-    failures = f" after {counted(work['failures'], 'failure')}" if work["failures"] else ""
+    failures = f" after {pluralize(work['failures'], 'failure')}" if work["failures"] else ""
     return f"rests{failures} until {clock(work['ready_at'], beside=now)}, then it is tried again by itself"
 
 
-def _limit(work: Row, by: Holds, now: datetime) -> str | None:
+def _explain_limit(work: Row, by: Holds, now: datetime) -> str | None:
     """Explain that the provider's limits leave nothing for it; work that is not urgent leaves a share of each limit alone."""
     if work["lane"] != Lane.REALTIME:
         return None
@@ -178,7 +178,7 @@ def _limit(work: Row, by: Holds, now: datetime) -> str | None:
     reached = [
         each
         for each in by.limits.get(work["model"], ())
-        if each.left(now) <= max(1, kept * each.limit)
+        if each.estimate_remaining(now) <= max(1, kept * each.limit)
     ]
     if not reached:
         return None
@@ -190,18 +190,18 @@ def _limit(work: Row, by: Holds, now: datetime) -> str | None:
     )
 
 
-def _turn(work: Row, by: Holds, now: datetime) -> str | None:
+def _explain_turn(work: Row, by: Holds, now: datetime) -> str | None:
     """Explain what holds its workload's calls back in the drains, by the reason that most of them wait for."""
     if work["lane"] != Lane.REALTIME or not by.waits:
         return None
     turns = (each for each in by.waits if each.reason is WaitReason.TURN)
     if work["state"] == WorkState.READY and (turn := next(turns, None)) is not None:
-        return f"waits for its turn: {turn.reason.said}"
+        return f"waits for its turn: {turn.reason.explanation}"
     most = by.waits[0]
-    return f"waits for its turn among {counted(most.calls, 'call')} of its workload: {most.reason.said}"
+    return f"waits for its turn among {pluralize(most.calls, 'call')} of its workload: {most.reason.explanation}"
 
 
-def _primer(work: Row, by: Holds, now: datetime) -> str | None:
+def _explain_primer(work: Row, by: Holds, now: datetime) -> str | None:
     """Explain that the batches of its version wait for the first one, whose prefix they read from the provider's cache."""
     primer = by.primer
     if work["lane"] != Lane.BATCH or primer is None or primer["version_id"] != work["version_id"]:
@@ -213,7 +213,7 @@ def _primer(work: Row, by: Holds, now: datetime) -> str | None:
     )
 
 
-def _window(work: Row, by: Holds, now: datetime) -> str | None:
+def _explain_window(work: Row, by: Holds, now: datetime) -> str | None:
     if (
         work["lane"] != Lane.BATCH
         or by.departs_at is None
@@ -226,7 +226,7 @@ def _window(work: Row, by: Holds, now: datetime) -> str | None:
     )
 
 
-def _batch(work: Row, by: Holds, now: datetime) -> str | None:
+def _explain_batch(work: Row, by: Holds, now: datetime) -> str | None:
     """Explain which batch has it, and whether a person must decide about that batch."""
     number = work["batch_id"]
     batch = by.batches.get(number)
@@ -330,16 +330,16 @@ def sentence(awaited: OpenCounts, movers: Movers, *, now: datetime) -> str:
     """Say what is waited for: routing, real time, the next batch, and each batch that is out."""
     served = [each for each in awaited.owed if not each.paused or each.state is WorkState.SUBMITTED]
     parts = [
-        *([f"{counted(awaited.unrouted, 'item')} to be routed"] if awaited.unrouted else []),
-        *_realtime([each for each in served if each.lane is Lane.REALTIME]),
-        *_departing(served, awaited.unrouted, movers),
-        *_paused_drains([each for each in awaited.owed if each not in served]),
-        *_out(awaited, movers, now),
+        *([f"{pluralize(awaited.unrouted, 'item')} to be routed"] if awaited.unrouted else []),
+        *_describe_realtime([each for each in served if each.lane is Lane.REALTIME]),
+        *_describe_departing(served, awaited.unrouted, movers),
+        *_describe_paused([each for each in awaited.owed if each not in served]),
+        *_describe_out(awaited, movers, now),
     ]
     return f"waiting for {'; '.join(parts)}" if parts else "nothing is pending"
 
 
-def _realtime(owed: Sequence[OpenWork]) -> list[str]:
+def _describe_realtime(owed: Sequence[OpenWork]) -> list[str]:
     asked = _sum(each for each in owed if each.state is WorkState.CLAIMED)
     resting = _sum(each for each in owed if each.state is WorkState.READY and each.rests)
     counts = {
@@ -348,10 +348,10 @@ def _realtime(owed: Sequence[OpenWork]) -> list[str]:
         "resting after a fault": resting,
     }
     states = ", ".join(f"{number:,} {state}" for state, number in counts.items() if number)
-    return [f"{counted(_sum(owed), 'real-time answer')}: {states}"] if owed else []
+    return [f"{pluralize(_sum(owed), 'real-time answer')}: {states}"] if owed else []
 
 
-def _departing(owed: Sequence[OpenWork], unrouted: int, movers: Movers) -> list[str]:
+def _describe_departing(owed: Sequence[OpenWork], unrouted: int, movers: Movers) -> list[str]:
     waiting = [
         each for each in owed if each.lane is Lane.BATCH and each.state is not WorkState.SUBMITTED
     ]
@@ -366,33 +366,33 @@ def _departing(owed: Sequence[OpenWork], unrouted: int, movers: Movers) -> list[
             why = f"`depart` takes them after those of {movers.departing.workload}"
         else:
             why = "`depart` is asked for next"
-        mine = counted(_sum(each for each in waiting if each.workload == name), "item")
+        mine = pluralize(_sum(each for each in waiting if each.workload == name), "item")
         said.append(f"{mine} of {name} to leave in a batch: {why}")
     return said
 
 
-def _paused_drains(owed: Sequence[OpenWork]) -> list[str]:
+def _describe_paused(owed: Sequence[OpenWork]) -> list[str]:
     return [
-        f"{counted(_sum(each for each in owed if each.workload == name), 'item')} of {name}, which is paused: "
+        f"{pluralize(_sum(each for each in owed if each.workload == name), 'item')} of {name}, which is paused: "
         f"`lanes resume {name}` serves it again"
         for name in sorted({each.workload for each in owed})
     ]
 
 
-def _out(awaited: OpenCounts, movers: Movers, now: datetime) -> list[str]:
+def _describe_out(awaited: OpenCounts, movers: Movers, now: datetime) -> list[str]:
     said: list[str] = []
     for batch in awaited.batches[:MOST_BATCHES]:
         inside = [each for each in awaited.owed if each.batch_id == batch.id]
         authoritative = all(each.purpose is Purpose.AUTHORITATIVE for each in inside)
         kind = "authoritative answer" if authoritative else "batch answer"
         said.append(
-            f"{counted(_sum(inside), kind)}: batch {batch.id} {_stands(batch, movers, now)}"
+            f"{pluralize(_sum(inside), kind)}: batch {batch.id} {_describe_batch_state(batch, movers, now)}"
         )
     more = len(awaited.batches) - MOST_BATCHES
-    return said + ([f"{counted(more, 'more batch')}"] if more > 0 else [])
+    return said + ([f"{pluralize(more, 'more batch')}"] if more > 0 else [])
 
 
-def _stands(batch: FollowedBatch, movers: Movers, now: datetime) -> str:
+def _describe_batch_state(batch: FollowedBatch, movers: Movers, now: datetime) -> str:
     age = seconds(max(0.0, (now - batch.since).total_seconds()))
     match batch.state:
         case BatchState.INTENDED:
@@ -400,7 +400,7 @@ def _stands(batch: FollowedBatch, movers: Movers, now: datetime) -> str:
         case BatchState.SUBMITTED:
             said = [f"is in progress for {age}"]
             if batch.processed:
-                said.append(f"{batch.processed:,} of {counted(batch.requests, 'request')} done")
+                said.append(f"{batch.processed:,} of {pluralize(batch.requests, 'request')} done")
             if movers.usual_time and batch.expected_end_at is not None:
                 said.append(f"expected by {clock(batch.expected_end_at, beside=now)}")
             if movers.looks_every_s is not None:

@@ -59,7 +59,7 @@ class ListingQuery:
     since: datetime | None = None
     job_id: JobId | None = None
 
-    def told(self) -> "ListingQuery":
+    def narrow_for_follower(self) -> "ListingQuery":
         """Return the selection of items that a follower hears of; it names no state where a follower hears of none."""
         told = [each for each in TOLD if not self.states or each in self.states]
         return ListingQuery(self.workload, told, job_id=self.job_id)
@@ -72,7 +72,7 @@ class ListingPlace:
     received_at: datetime
     item_id: ItemId
 
-    def given(self) -> dict[str, object]:
+    def build_parameters(self) -> dict[str, object]:
         """Return the parameters of a query for what is beyond it."""
         return {"at": self.received_at, "id": self.item_id}
 
@@ -114,7 +114,7 @@ class NoResult(StrEnum):
     NO_WORKLOAD = "no workload"
 
 
-def emptied(workload: str, key: str) -> str:
+def explain_emptied(workload: str, key: str) -> str:
     """Explain that the answer is no longer kept."""
     return (
         f'the answer of item "{key}" of workload "{workload}" is no longer kept: keep_payload_days of the workload have passed '
@@ -122,7 +122,7 @@ def emptied(workload: str, key: str) -> str:
     )
 
 
-def archived(workload: str, key: str) -> str:
+def explain_archived(workload: str, key: str) -> str:
     """Explain that an archived item is not changed any more."""
     return (
         f'item "{key}" of workload "{workload}" is archived (archive_after_days of the workload), and changes no more: submit '
@@ -212,7 +212,7 @@ class JobStatus:
     expected_end_at: datetime | None = None
     probability: float | None = None
 
-    def told(self) -> dict[str, Any]:
+    def build_payload(self) -> dict[str, Any]:
         """Return what the event says that tells of its end."""
         names = ("job", "received", "settled", "failed", "canceled")
         return {name: getattr(self, name) for name in names} | {"cost_usd": float(self.cost_usd)}
@@ -245,7 +245,7 @@ class RealtimeRest:
 JobPart = BatchDeparture | RealtimeRest
 
 
-def expected_end(parts: Sequence[JobPart], probability: float) -> datetime | None:
+def estimate_end(parts: Sequence[JobPart], probability: float) -> datetime | None:
     """Return when all parts are over with this probability, as if each took its own time; None without one."""
     each = probability ** (1 / max(len(parts), 1))
     return max((part.back_at(each) for part in parts), default=None)

@@ -186,11 +186,11 @@ def judge(response: Response, ids: Sequence[str], check: AnswerCheck) -> list[Ju
     if not alone and not (isinstance(said, dict) and isinstance(said.get("answers"), list)):
         return unusable(Outcome.INVALID, 'the pack has no list "answers"')
     if alone:
-        return [_checked(said, check)]
-    return _unpacked(said["answers"], ids, check)
+        return [_check(said, check)]
+    return _unpack(said["answers"], ids, check)
 
 
-def _unpacked(answers: Sequence[Any], ids: Sequence[str], check: AnswerCheck) -> list[Judgment]:
+def _unpack(answers: Sequence[Any], ids: Sequence[str], check: AnswerCheck) -> list[Judgment]:
     found: dict[str, list[Any]] = {}
     for each in answers:
         if isinstance(each, dict):
@@ -199,7 +199,7 @@ def _unpacked(answers: Sequence[Any], ids: Sequence[str], check: AnswerCheck) ->
     for id_ in ids:
         match found.get(id_, []):
             case [answer]:
-                judged.append(_checked(answer, check))
+                judged.append(_check(answer, check))
             case []:
                 judged.append(
                     Judgment(Outcome.INVALID, error=f"the pack has no answer for id {id_}")
@@ -213,7 +213,7 @@ def _unpacked(answers: Sequence[Any], ids: Sequence[str], check: AnswerCheck) ->
     return judged
 
 
-def _checked(answer: Any, check: AnswerCheck) -> Judgment:
+def _check(answer: Any, check: AnswerCheck) -> Judgment:
     problem = why_unstorable(answer, "the answer")
     if problem is not None:
         return Judgment(Outcome.INVALID, error=problem)

@@ -8,7 +8,7 @@ from typing import Any, assert_never
 from lanes.backoff import Backoff
 from lanes.json_data import is_same_json
 from lanes.settling.outcome import Judgment
-from lanes.units import counted
+from lanes.units import pluralize
 from lanes.words import MEASURING, Announces, Lane, Mode, Outcome, Purpose, Standing, WorkState
 
 BACKOFF = Backoff(timedelta(seconds=2), timedelta(minutes=5))  # of work, and of batches
@@ -92,8 +92,8 @@ def consequence(
     its own generation and never moves the item.
     """
     if judged.outcome is Outcome.VALID:
-        return _answered(of, judged.output or {}, provisional, earlier)
-    return _unanswered(of, judged, provisional, now)
+        return _decide_after_answer(of, judged.output or {}, provisional, earlier)
+    return _decide_after_failure(of, judged, provisional, now)
 
 
 def compare(
@@ -110,7 +110,7 @@ def compare(
     return Correction(changed, len(changed) / len(names)) if changed else None
 
 
-def _answered(
+def _decide_after_answer(
     of: Obligation,
     output: dict[str, Any],
     provisional: dict[str, Any] | None,
@@ -145,7 +145,7 @@ def _answered(
     )
 
 
-def _unanswered(
+def _decide_after_failure(
     of: Obligation, judged: Judgment, provisional: dict[str, Any] | None, now: datetime
 ) -> Consequence:
     if of.item_canceled or not of.is_newest_revision:
@@ -163,7 +163,7 @@ def _unanswered(
         return Consequence(
             WorkState.READY, failures, ready_at=now + _rest(judged.outcome, failures), alone=alone
         )
-    said = f"{judged.outcome}: {judged.error or 'no detail'} (after {counted(failures, 'failed attempt')})"
+    said = f"{judged.outcome}: {judged.error or 'no detail'} (after {pluralize(failures, 'failed attempt')})"
     if aside:
         return Consequence(WorkState.FAILED, failures, failure=said)
     if of.others_open:  # the last of them to fail decides

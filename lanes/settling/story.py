@@ -7,7 +7,7 @@ from itertools import pairwise
 
 from lanes.money.caching import CachingDecision
 from lanes.settling.holds import Holds, Row, explain_hold
-from lanes.units import counted, seconds, usd
+from lanes.units import pluralize, seconds, usd
 from lanes.words import (
     OPEN_WORK,
     ItemState,
@@ -57,14 +57,14 @@ def happenings(of: ItemRecords) -> list[StoryEvent]:
     told += _each(of.routes[:1], "decided_at", "routed", _route)
     told += _each(of.attempts, "ended_at", "tried", _attempt)
     told += [
-        StoryEvent(each["decided_at"], _moved(before, each), _route(each))
+        StoryEvent(each["decided_at"], _name_move(before, each), _route(each))
         for before, each in pairwise(of.routes)
     ]
     told += _each(of.results, "created_at", "answered", _result)
     told += _each(of.corrections, "corrected_at", "corrected", _correction)
     told += _each(of.reads, "read_at", "read", _read)
     told += _each(of.checks, "compared_at", "compared", _check)
-    told += _each(of.checks, "repeated_at", "compared", _repeated)
+    told += _each(of.checks, "repeated_at", "compared", _describe_repeat)
     if item["settled_at"] is not None:
         why = f"on the provisional answer: {item['failure']}" if item["failure"] else ""
         if item["settled_reason"] == SettledReason.NOT_SAMPLED:
@@ -106,9 +106,9 @@ def next_step(of: ItemRecords, now: datetime) -> str:
             return "Done"
 
 
-def shared_context(of: ItemRecords) -> list[str]:
+def describe_shared_context(of: ItemRecords) -> list[str]:
     """Say for each lane whether calls of its workload mark their prefix for the provider's cache, and why."""
-    return [f"{how.said(lane)}: {how.why}" for lane, how in of.caching]
+    return [f"{how.describe(lane)}: {how.why}" for lane, how in of.caching]
 
 
 def _door(item: Row) -> str:
@@ -125,7 +125,7 @@ def _revision(revision: Row) -> tuple[str, str]:
     return "amended", said + outdated
 
 
-def _moved(before: Row, route: Row) -> str:
+def _name_move(before: Row, route: Row) -> str:
     match route["reason"]:
         case Reason.RESCUE:
             return "rescued"
@@ -152,11 +152,11 @@ def _attempt(attempt: Row) -> str:
     if attempt["purpose"] == Purpose.SHADOW:
         late = ", alone, to check packing: billed, never shown"
     took = seconds(attempt["latency_ms"] / 1000)
-    how = f"{where} by {attempt['model']}{_packed(attempt)}"
+    how = f"{where} by {attempt['model']}{_describe_pack(attempt)}"
     return f"{how}: {attempt['outcome']}{error}{late}, {usd(attempt['cost_usd'])}, {took}"
 
 
-def _packed(attempt: Row) -> str:
+def _describe_pack(attempt: Row) -> str:
     """Say how many items shared its call, and why no more did."""
     if attempt["size"] is not None and attempt["size"] < attempt["allowed"]:
         why = f" (packs of {attempt['size']} of {attempt['allowed']} allowed: {attempt['why']})"
@@ -182,15 +182,15 @@ def _read(read: Row) -> str:
 
 def _check(check: Row) -> str:
     said = "the same as" if check["agrees"] else "something else than"
-    return f"asked alone, to check packing, it answers {said} in its call of {counted(check['pack'], 'item')}"
+    return f"asked alone, to check packing, it answers {said} in its call of {pluralize(check['pack'], 'item')}"
 
 
-def _repeated(check: Row) -> str:
+def _describe_repeat(check: Row) -> str:
     return f"asked alone again, it answers {'the same' if check['repeats'] else 'something else'}"
 
 
 def _moves(work: Row, of: ItemRecords, now: datetime) -> str:
-    failures = f" after {counted(work['failures'], 'failure')}" if work["failures"] else ""
+    failures = f" after {pluralize(work['failures'], 'failure')}" if work["failures"] else ""
     name = f"{work['purpose']} work on the {work['lane']} lane"
     cause = explain_hold(work, of.holds, now)
     match WorkState(work["state"]):

@@ -14,7 +14,7 @@ from hashlib import blake2b
 from typing import NamedTuple
 
 from lanes.ids import BatchId, ItemId
-from lanes.units import counted
+from lanes.units import pluralize
 from lanes.words import Lane, Outcome, Purpose
 
 PROVIDER = "anthropic"
@@ -334,13 +334,15 @@ def tree(of: Sequence[Span]) -> list[SpanLine]:
                 None if each.ended_at is None else (each.ended_at - each.began_at).total_seconds()
             )
             after = (each.began_at - began_at).total_seconds() if began_at is not None else 0.0
-            yield SpanLine(each.name, depth, after, took, _said(each), each.ref.trace_id.hex())
+            yield SpanLine(
+                each.name, depth, after, took, _describe_span(each), each.ref.trace_id.hex()
+            )
             yield from lines(each.ref, depth + 1)
 
     return list(lines(None, 0))
 
 
-def _said(of: Span) -> str:
+def _describe_span(of: Span) -> str:
     """Say what tells a span apart from its neighbours, and how many spans it is linked with."""
     said = [str(of.says[name]) for name in TOLD if name in of.says]
     if (tokens := of.says.get("gen_ai.usage.input_tokens")) is not None:
@@ -348,7 +350,7 @@ def _said(of: Span) -> str:
     if (batch := of.says.get("lanes.batch.id")) is not None:
         said.append(f"batch {batch}")
     if linked := len(of.links) + of.unlinked:
-        said.append(f"linked with {counted(linked, 'span')}")
+        said.append(f"linked with {pluralize(linked, 'span')}")
     return ", ".join(said)
 
 

@@ -281,7 +281,7 @@ def _slack_errors() -> Iterator[None]:
     try:
         yield
     except SlackApiError as error:
-        raise _refused(error) from error
+        raise _translate_error(error) from error
     except (OSError, SlackClientError, http.client.HTTPException, ValueError) as error:
         said = (
             f"Slack gives no answer ({type(error).__name__}): check the network and SLACK_API_URL"
@@ -289,7 +289,7 @@ def _slack_errors() -> Iterator[None]:
         raise DeliveryError(said, maybe=True) from error
 
 
-def _refused(error: SlackApiError) -> DeliveryError:
+def _translate_error(error: SlackApiError) -> DeliveryError:
     answer: Any = error.response
     data = getattr(answer, "data", answer)
     code = data.get("error", "") if isinstance(data, dict) else ""

@@ -18,13 +18,13 @@ from lanes.slack.wording import (
     bold,
     bullets,
     button,
-    escaped,
+    escape,
+    format_line,
     header,
-    preformatted,
     prose,
+    render_code_block,
     rich,
     section,
-    shown,
 )
 from lanes.units import seconds
 from lanes.words import RolloutState
@@ -36,7 +36,7 @@ def reply(incident: Incident, news: IncidentNews) -> SlackMessage:
     """Return the reply that notifies people of what an edit of the incident's message shows."""
     mark, handled = (
         MARKS[incident.severity],
-        f" It was {incident.handled}." if incident.handled else "",
+        f" It was {incident.handling_summary}." if incident.handling_summary else "",
     )
     match news:
         case IncidentNews.WORSE:
@@ -47,32 +47,36 @@ def reply(incident: Incident, news: IncidentNews) -> SlackMessage:
             mark, said = ENDED, f"Resolved after {lasted}:"
         case IncidentNews.AGAIN:
             said = "Still open:"
-    told = shown(incident.sentence, most=MOST_SENTENCE)
+    told = format_line(incident.sentence, most=MOST_SENTENCE)
     return _message(
-        f"{mark} {said} {escaped(told + handled, most=MOST_SENTENCE)}",
-        rich(section(bold(said), " ", *prose(told), *([f" {shown(handled)}"] if handled else []))),
+        f"{mark} {said} {escape(told + handled, most=MOST_SENTENCE)}",
+        rich(
+            section(
+                bold(said), " ", *prose(told), *([f" {format_line(handled)}"] if handled else [])
+            )
+        ),
     )
 
 
 def pointer(incident: Incident, channel: str | None) -> SlackMessage:
     """Return the line for the channel of critical incidents about one whose message is in another channel."""
-    said = f"Critical now: {TERMS[incident.promise].title}: {shown(incident.whose, most=60)}"
+    said = f"Critical now: {TERMS[incident.promise].title}: {format_line(incident.whose, most=60)}"
     where: Block = {"type": "channel", "channel_id": channel or ""}
-    told = f"{MARKS[incident.severity]} {escaped(said)}"
+    told = f"{MARKS[incident.severity]} {escape(said)}"
     return _message(told, rich(section(bold(said), f". Incident {incident.id}, told in ", where)))
 
 
 def rollout_message(of: Rollout, *, ui_url: str) -> SlackMessage:
     """Return the message of a rollout as it stands, with a picture of its steps."""
-    said, root = page_of.where_it_stands(of), ui_url.rstrip("/")
+    said, root = page_of.describe_state(of), ui_url.rstrip("/")
     whose = f" for consumer {of.consumer}" if of.consumer else ""
     signed = f"Playbook {of.playbook.name}{whose}, started by {of.started_by}: {of.why}"
     return _message(
-        f"Rollout: {escaped(said)}",
-        header(f":twisted_rightwards_arrows: Rollout of {escaped(of.workload, most=60)}"),
-        rich(section(bold(shown(said)))),
-        rich(preformatted(picture(of))),
-        rich(section(shown(signed))),
+        f"Rollout: {escape(said)}",
+        header(f":twisted_rightwards_arrows: Rollout of {escape(of.workload, most=60)}"),
+        rich(section(bold(format_line(said)))),
+        rich(render_code_block(picture(of))),
+        rich(section(format_line(signed))),
         {"type": "actions", "elements": _pages(of, root)},
     )
 
@@ -83,10 +87,10 @@ def rollout_reply(of: Rollout, entry: LogEntry, *, ui_url: str) -> SlackMessage:
     step = f"step {entry.step + 1} of {len(of.playbook.steps)}"
     said += f" ({step}, {entry.basis_points / 100:g} % to {of.goes_to})"
     why = f"{entry.why} ({entry.who})"
-    blocks = [rich(section(bold(said), " ", shown(why)))]
+    blocks = [rich(section(bold(said), " ", format_line(why)))]
     if entry.event is Happened.APPROVAL_ASKED:
         blocks.append({"type": "actions", "elements": _pages(of, ui_url.rstrip("/"))})
-    return _message(f"{said}: {escaped(why)}", *blocks)
+    return _message(f"{said}: {escape(why)}", *blocks)
 
 
 def picture(of: Rollout) -> str:
@@ -112,30 +116,34 @@ def job_message(of: JobStatus, now: datetime, *, ui_url: str) -> SlackMessage:
     """Return the message of a job as it stands."""
     said = page_of_job.headline(of)
     page = ui_url.rstrip("/") + versions_page(page_of_job.key(of))
-    told = section(bold(shown(said))), preformatted(page_of_job.bar(of)), _outlook(of, now)
+    told = (
+        section(bold(format_line(said))),
+        render_code_block(page_of_job.bar(of)),
+        _outlook(of, now),
+    )
     link: Block = {"type": "actions", "elements": [button("The job", page, "artifact")]}
-    return _message(escaped(said), rich(*told), link)
+    return _message(escape(said), rich(*told), link)
 
 
 def job_reply(of: JobStatus, now: datetime) -> SlackMessage:
     """Return the reply that notifies people of the end of a job."""
     said = f"All done: {page_of_job.headline(of).rpartition(': ')[2]}"
-    return _message(escaped(said), rich(section(bold(said)), _outlook(of, now)))
+    return _message(escape(said), rich(section(bold(said)), _outlook(of, now)))
 
 
 def _outlook(of: JobStatus, now: datetime) -> Block:
-    return bullets([shown(each) for each in page_of_job.outlook(of, now)])
+    return bullets([format_line(each) for each in page_of_job.outlook(of, now)])
 
 
 def digest(told: Sequence[tuple[str, Sequence[str]]], day: date, *, ui_url: str) -> SlackMessage:
     """Return the digest of a day: what `lanes.report.digest` says, as lists of rich text."""
     blocks = [header(f":newspaper: Lanes on {day:%Y-%m-%d}")]
     for title, lines in told:
-        blocks.append(rich(section(bold(title)), bullets([shown(each) for each in lines])))
+        blocks.append(rich(section(bold(title)), bullets([format_line(each) for each in lines])))
     link = button("The report", ui_url.rstrip("/") + versions_page(REPORT), "report")
     blocks.append({"type": "actions", "elements": [link]})
     first = " ".join(told[0][1]) if told else ""
-    return _message(f"Lanes on {day:%Y-%m-%d}: {escaped(first)}", *blocks)
+    return _message(f"Lanes on {day:%Y-%m-%d}: {escape(first)}", *blocks)
 
 
 def _pages(of: Rollout, root: str) -> list[Block]:

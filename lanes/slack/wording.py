@@ -10,11 +10,18 @@ from typing import Any
 from uuid import UUID
 
 from lanes.promises.briefing import UNSTAKED, Briefing, Cause
-from lanes.promises.incident import TERMS, Incident, IncidentState, Promise, Severity, how_bad
+from lanes.promises.incident import (
+    TERMS,
+    Incident,
+    IncidentState,
+    Promise,
+    Severity,
+    describe_severity,
+)
 from lanes.promises.remedy import KEPT_BY, commands, explain, form
 from lanes.report.links import block_page, pool_page, run_page
-from lanes.text import capitalized, plain
-from lanes.units import counted, seconds
+from lanes.text import capitalize, plain
+from lanes.units import pluralize, seconds
 from lanes.words import Lane
 
 EVENT_TYPE = "lanes_incident"
@@ -81,20 +88,20 @@ def message(
     )
     pages = pages or IncidentPages(no_artifact=UNTOLD)
     mark = ENDED if over else MARKS[incident.severity]
-    heading = f"{TERMS[incident.promise].title}: {escaped(incident.whose, most=60)}"
+    heading = f"{TERMS[incident.promise].title}: {escape(incident.whose, most=60)}"
     blocks = [
         header(f"{mark} {'Resolved: ' if over else ''}{heading}"),
-        rich(section(*prose(shown(incident.sentence, most=MOST_SENTENCE)))),
-        fields(_ended(incident) if over else _standing(incident, briefing)),
-        *([] if over else _said_by_people(incident)),
-        *([] if over or not explains else [_explained(explains)]),
+        rich(section(*prose(format_line(incident.sentence, most=MOST_SENTENCE)))),
+        fields(_list_ended_fields(incident) if over else _list_open_fields(incident, briefing)),
+        *([] if over else _render_handling(incident)),
+        *([] if over or not explains else [_render_explained(explains)]),
         *(
-            _was(incident, briefing)
+            _render_past_cause(incident, briefing)
             if over
-            else [rich(*_causes("Why", briefing)), _what_to_do(incident, briefing)]
+            else [rich(*_causes("Why", briefing)), _render_advice(incident, briefing)]
         ),
         {"type": "actions", "elements": _links(incident, briefing, pages, root, over=over)},
-        *([] if over else _unknown(briefing, pages)),
+        *([] if over else _render_unknown(briefing, pages)),
         context(_footer(incident)),
     ]
     payload = {
@@ -115,7 +122,7 @@ def reminder(
     """Return a reply for the thread of the incident's message: Slack notifies people of it, but not of an edit."""
     waited = seconds((now - incident.opened_at).total_seconds())
     said = (
-        f"{TERMS[incident.promise].title}: {escaped(incident.whose, most=60)}, for {waited} so far."
+        f"{TERMS[incident.promise].title}: {escape(incident.whose, most=60)}, for {waited} so far."
     )
     said += f" Without an answer, it is rolled back {moment(_answer_by(incident))}."
     page = _overview(incident) if run_id is None else run_page(run_id)
@@ -150,33 +157,33 @@ def _notification(
 ) -> str:
     """Return the text for a phone, with the most frequent error, because a phone shows nothing else."""
     status = "Resolved" if over else incident.severity.capitalize()
-    said = f"{mark} {status}: {heading}. {escaped(incident.sentence, most=MOST_SENTENCE)}"
+    said = f"{mark} {status}: {heading}. {escape(incident.sentence, most=MOST_SENTENCE)}"
     if over or not briefing.causes or incident.why:
         return said
-    return f"{said} Why: {escaped(_counted(briefing.causes[0]), most=MOST_ERROR)}"
+    return f"{said} Why: {escape(_format_cause(briefing.causes[0]), most=MOST_ERROR)}"
 
 
-def _standing(incident: Incident, briefing: Briefing) -> list[tuple[str, str]]:
+def _list_open_fields(incident: Incident, briefing: Briefing) -> list[tuple[str, str]]:
     if incident.promise == Promise.APPROVAL_WAITS:
-        return _asked(incident)
-    stake = briefing.stake.in_words(moment) if briefing.stake else escaped(briefing.unstaked)
+        return _list_question_fields(incident)
+    stake = briefing.stake.in_words(moment) if briefing.stake else escape(briefing.unstaked)
     return [
-        ("Workload", _whose(incident)),
+        ("Workload", _format_subject(incident)),
         ("Since", moment(incident.opened_at)),
-        ("How bad", f"{how_bad(incident)}, {incident.severity}"),
-        ("Trend", capitalized(escaped(briefing.trend))),
-        ("At stake", capitalized(stake)),
+        ("How bad", f"{describe_severity(incident)}, {incident.severity}"),
+        ("Trend", capitalize(escape(briefing.trend))),
+        ("At stake", capitalize(stake)),
     ]
 
 
-def _asked(incident: Incident) -> list[tuple[str, str]]:
+def _list_question_fields(incident: Incident) -> list[tuple[str, str]]:
     """Return the fields of a question: nothing is broken, and a person decides."""
     return [
-        ("Workload", _whose(incident)),
+        ("Workload", _format_subject(incident)),
         ("Waiting since", moment(incident.opened_at)),
         ("Who decides", "Anyone who may resume runs in Prefect"),
         ("Without an answer", f"Rolled back {moment(_answer_by(incident))}"),
-        ("At stake", capitalized(UNSTAKED[Promise.APPROVAL_WAITS])),
+        ("At stake", capitalize(UNSTAKED[Promise.APPROVAL_WAITS])),
     ]
 
 
@@ -184,65 +191,69 @@ def _answer_by(incident: Incident) -> datetime:
     return incident.opened_at + timedelta(minutes=incident.limit_value)
 
 
-def _said_by_people(incident: Incident) -> list[Block]:
+def _render_handling(incident: Incident) -> list[Block]:
     """Return who silenced or acknowledged it, until when and why."""
-    if not (said := incident.handled):
+    if not (said := incident.handling_summary):
         return []
     what, _, rest = said.partition(" ")
-    return [rich(section(bold(what.capitalize()), f" {shown(rest)}"))]
+    return [rich(section(bold(what.capitalize()), f" {format_line(rest)}"))]
 
 
-def _explained(explains: Sequence[Incident]) -> Block:
+def _render_explained(explains: Sequence[Incident]) -> Block:
     """Return how many incidents it explains, and the first of them; Slack is told of them only if they outlast it."""
-    named = [f"{shown(each.whose, most=60)}: {TERMS[each.promise].title}" for each in explains]
+    named = [
+        f"{format_line(each.whose, most=60)}: {TERMS[each.promise].title}" for each in explains
+    ]
     more = len(named) - MOST_NAMED
     rest = [f"{more:,} more"] if more > 0 else []
-    count = counted(len(named), "other incident")
+    count = pluralize(len(named), "other incident")
     return rich(section(bold("Explains"), f"  {count}:"), bullets(named[:MOST_NAMED] + rest))
 
 
-def _ended(incident: Incident) -> list[tuple[str, str]]:
+def _list_ended_fields(incident: Incident) -> list[tuple[str, str]]:
     ended_at = incident.resolved_at or incident.updated_at
     lasted = seconds((ended_at - incident.opened_at).total_seconds())
     since = moment(incident.opened_at)
     return [
-        ("Workload", _whose(incident)),
+        ("Workload", _format_subject(incident)),
         ("Opened", since),
         ("Lasted", f"{lasted}, until {moment(ended_at)}"),
     ]
 
 
-def _whose(incident: Incident) -> str:
-    return escaped(incident.whose, most=60) + (
-        f", {escaped(incident.subject, most=60)}" if incident.subject else ""
+def _format_subject(incident: Incident) -> str:
+    return escape(incident.whose, most=60) + (
+        f", {escape(incident.subject, most=60)}" if incident.subject else ""
     )
 
 
-def _was(incident: Incident, briefing: Briefing) -> list[Block]:
+def _render_past_cause(incident: Incident, briefing: Briefing) -> list[Block]:
     """Return the cause of an incident that is over, without its last figure."""
     if incident.why and incident.why in incident.sentence:
         return []
     if incident.why and not briefing.causes:
-        return [rich(section(bold("Cause"), f"  {shown(incident.why, most=MOST_SENTENCE)}"))]
+        return [rich(section(bold("Cause"), f"  {format_line(incident.why, most=MOST_SENTENCE)}"))]
     return [rich(*_causes("Cause", briefing))]
 
 
 def _causes(title: str, briefing: Briefing) -> list[Block]:
     if not briefing.causes:
-        return [section(bold(title), "  ", *prose(f"{capitalized(shown(briefing.unexplained))}."))]
+        return [
+            section(bold(title), "  ", *prose(f"{capitalize(format_line(briefing.unexplained))}."))
+        ]
     over = f"  in {briefing.counted_over}" if briefing.counted_over else " "
     more = [f"{briefing.more:,}x other errors"] if briefing.more else []
-    lines = [shown(_counted(each)) for each in briefing.causes] + more
+    lines = [format_line(_format_cause(each)) for each in briefing.causes] + more
     return [section(bold(title), over), bullets(lines)]
 
 
-def _what_to_do(incident: Incident, briefing: Briefing) -> Block:
+def _render_advice(incident: Incident, briefing: Briefing) -> Block:
     parts = [section(bold("What to do"), "  ", *prose(TERMS[incident.promise].advice))]
-    if lines := [shown(each) for each in commands(incident)]:
-        parts.append(preformatted("\n".join(lines)))
+    if lines := [format_line(each) for each in commands(incident)]:
+        parts.append(render_code_block("\n".join(lines)))
     if briefing.sample is not None:
         of_item = explain(briefing.sample.workload, briefing.sample.key)
-        parts += [section("What happened to one of its items:"), preformatted(of_item)]
+        parts += [section("What happened to one of its items:"), render_code_block(of_item)]
     return rich(*parts)
 
 
@@ -269,13 +280,13 @@ def _links(
     return links or [button("Open in Prefect", root + _overview(incident), "overview")]
 
 
-def _unknown(briefing: Briefing, pages: IncidentPages) -> list[Block]:
+def _render_unknown(briefing: Briefing, pages: IncidentPages) -> list[Block]:
     lacking = {
         "run": briefing.no_run,
         "artifact": pages.no_artifact,
         "sample item": briefing.unsampled,
     }
-    said = [f"No {part}: {escaped(reason)}." for part, reason in lacking.items() if reason]
+    said = [f"No {part}: {escape(reason)}." for part, reason in lacking.items() if reason]
     return [context(" ".join(said))] if said else []
 
 
@@ -292,20 +303,20 @@ def _overview(incident: Incident) -> str:
 def _footer(incident: Incident) -> str:
     asof = "" if incident.resolved_at else f" · as of {moment(incident.updated_at)}"
     because = f" {incident.because}" if incident.because else ""
-    promise = escaped(incident.promise)
+    promise = escape(incident.promise)
     return f"Lanes incident {incident.id}{because} · promise `{promise}`{asof} · all incidents: `lanes alerts`"
 
 
-def _counted(cause: Cause) -> str:
+def _format_cause(cause: Cause) -> str:
     return cause.error if cause.times is None else f"{cause.times:,}x {cause.error}"
 
 
-def shown(text: object, *, most: int = MOST_ERROR) -> str:
+def format_line(text: object, *, most: int = MOST_ERROR) -> str:
     """Return one line of rich text, which is never empty."""
     return plain(text, most=most) or "-"
 
 
-def escaped(text: object, *, most: int = 300) -> str:
+def escape(text: object, *, most: int = 300) -> str:
     """Return one line of Slack markup in which the text forms no mention and no link."""
     line = plain(text, most=most)
     return line.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
@@ -344,7 +355,7 @@ def section(*texts: str | Mapping[str, Any]) -> Block:
     }
 
 
-def preformatted(text: str) -> Block:
+def render_code_block(text: str) -> Block:
     """Return lines in a typewriter face."""
     return {"type": "rich_text_preformatted", "elements": [text_run(text)]}
 

@@ -11,8 +11,8 @@ from lanes.errors import StandError
 from lanes.provider.batches import BATCHES, ProviderBatch, read_batch
 from lanes.stand import checks
 from lanes.stand.checks import ask, provider_of
-from lanes.stand.patient import Patient, asked
-from lanes.units import counted
+from lanes.stand.patient import Patient, query_database
+from lanes.units import pluralize
 
 KEPT = timedelta(days=29)  # how long the provider keeps results
 OPEN = """
@@ -28,7 +28,7 @@ select (select count(*) from lanes.event_outbox) as outbox,
 
 
 def copy(patient: Patient) -> str:
-    found = asked(patient, _copied)
+    found = query_database(patient, _find_copy)
     if found is None:
         return "every batch that left since the copy is known"
     batches = f"batches that left since its rows: {_at(found.as_of)}"
@@ -40,52 +40,52 @@ def copy(patient: Patient) -> str:
 
 
 def orphans(patient: Patient) -> str:
-    from lanes.store.batch.batches import owned_ids
+    from lanes.store.batch.batches import find_owned_ids
 
-    found, is_new = asked(patient, _search)
-    listed = {each.id: each for each in _listed(patient, found.as_of)}
-    known = asked(patient, lambda connection: owned_ids(connection, [*listed]))
+    found, is_new = query_database(patient, _search)
+    listed = {each.id: each for each in _list_batches(patient, found.as_of)}
+    known = query_database(patient, lambda connection: find_owned_ids(connection, [*listed]))
     unknown = [each for id_, each in listed.items() if id_ not in known]
-    if unclear := [_said(each) for each in unknown if not each.ended]:
+    if unclear := [_describe_batch(each) for each in unknown if not each.ended]:
         raise StandError(
             f"open at the provider and unknown here: {', '.join(unclear)}. Each is adopted once it has ended, if it is ours; "
             "keep `collect` running, and ask again"
         )
-    ended = ", ".join(map(_said, unknown))
+    ended = ", ".join(map(_describe_batch, unknown))
     if unknown and not is_new:
         raise StandError(
             f"ended at the provider and unknown here: {ended}. `collect` adopts those that are ours, within a minute; ask again"
         )
     left = f"; not ours, unless the search that begins now adopts them: {ended}" if unknown else ""
-    return f"{counted(len(listed), 'batch')} at the provider since the copy, {len(known)} known here{left}"
+    return f"{pluralize(len(listed), 'batch')} at the provider since the copy, {len(known)} known here{left}"
 
 
-def lost(patient: Patient) -> str:
+def lost_items(patient: Patient) -> str:
     from lanes.store.batch.creates import orphan_notes
 
-    found = asked(patient, orphan_notes)
+    found = query_database(patient, orphan_notes)
     if lacking := [f"batch {id_}: {note}" for id_, note in found if "send them again" in note]:
         raise StandError("; ".join(lacking))
-    return f"{counted(len(found), 'batch')} adopted, with every item"
+    return f"{pluralize(len(found), 'batch')} adopted, with every item"
 
 
 def in_flight(patient: Patient) -> str:
-    row = asked(patient, lambda connection: connection.execute(text(OPEN)).one())
+    row = query_database(patient, lambda connection: connection.execute(text(OPEN)).one())
     return (
-        f"{counted(row.batches, 'batch')} open in the copy, which `collect` collects; {counted(row.claims, 'claim')} "
+        f"{pluralize(row.batches, 'batch')} open in the copy, which `collect` collects; {pluralize(row.claims, 'claim')} "
         "of calls, which end after 20 s: their items are tried again, and what those calls cost is booked as `unknown`"
     )
 
 
 def positions(patient: Patient) -> str:
-    row = asked(patient, lambda connection: connection.execute(text(POSITIONS)).one())
+    row = query_database(patient, lambda connection: connection.execute(text(POSITIONS)).one())
     read = "the event stream was not read yet"
     if row.arrivals is not None:
         read = f"the event stream is read again from {_at(row.arrivals)}, as far as Prefect keeps events (7 days)"
     return (
-        f"{counted(row.outbox, 'event')} in the outbox are published, under their old ids if they were before; "
-        f"{counted(row.webhooks, 'webhook')} go on from their position, with {counted(row.to_deliver, 'event')}; {read}; items "
-        "that came since the copy by SQL, a file or the client have to be sent again, under their keys"
+        f"{pluralize(row.outbox, 'event')} in the outbox are published, under their old ids if they were before; "
+        f"{pluralize(row.webhooks, 'webhook')} go on from their position, with {pluralize(row.to_deliver, 'event')}; {read}; "
+        "items that came since the copy by SQL, a file or the client have to be sent again, under their keys"
     )
 
 
@@ -95,18 +95,18 @@ CHECKS: Sequence[tuple[str, Callable[[Patient], str]]] = (
     ("blocks", checks.blocks),
     ("copy", copy),
     ("orphans", orphans),
-    ("lost", lost),
+    ("lost", lost_items),
     ("in flight", in_flight),
     ("positions", positions),
 )
 
 
-def _copied(connection: Connection) -> Copy | None:
+def _find_copy(connection: Connection) -> Copy | None:
     """Return what the copy is; None where it is not known to be one, or all of its orphans are known."""
-    from lanes.store.batch.creates import copied_since
+    from lanes.store.batch.creates import find_copy
     from lanes.store.database import clock
 
-    found = copied_since(connection, now=clock(connection))
+    found = find_copy(connection, now=clock(connection))
     connection.commit()
     return found
 
@@ -116,7 +116,7 @@ def _search(connection: Connection) -> tuple[Copy, bool]:
     from lanes.store.batch.creates import search_orphans
     from lanes.store.database import clock
 
-    if (found := _copied(connection)) is not None:
+    if (found := _find_copy(connection)) is not None:
         return found, False
     now = clock(connection)
     search_orphans(connection, now - KEPT, now=now)
@@ -124,7 +124,7 @@ def _search(connection: Connection) -> tuple[Copy, bool]:
     return Copy(now, now - KEPT), True
 
 
-def _listed(patient: Patient, since: datetime) -> list[ProviderBatch]:
+def _list_batches(patient: Patient, since: datetime) -> list[ProviderBatch]:
     base, key = provider_of(patient)
     found: list[ProviderBatch] = []
     after = ""
@@ -144,8 +144,8 @@ def _listed(patient: Patient, since: datetime) -> list[ProviderBatch]:
         after = f"&after_id={page['last_id']}"
 
 
-def _said(batch: ProviderBatch) -> str:
-    requests = "" if batch.requests is None else f" ({counted(batch.requests, 'request')})"
+def _describe_batch(batch: ProviderBatch) -> str:
+    requests = "" if batch.requests is None else f" ({pluralize(batch.requests, 'request')})"
     return f"{batch.id}{requests}"
 
 

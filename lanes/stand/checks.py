@@ -12,18 +12,18 @@ from lanes.errors import StandError
 from lanes.realtime.drains import ARRIVALS_THROTTLE
 from lanes.settings import Settings
 from lanes.stand import deploying, runs_with
-from lanes.stand.database import read_address, shown
+from lanes.stand.database import format_address, read_address
 from lanes.stand.fleet import check_places, fleet, troubles
 from lanes.stand.info import STAND_IN_KEY
 from lanes.stand.kept import HEARTBEAT
 from lanes.stand.local import POOLS
-from lanes.stand.patient import NotLooked, Patient, asked
+from lanes.stand.patient import NotLooked, Patient, query_database
 from lanes.stand.prefect_api import is_local
 from lanes.stand.runs_with import ANTHROPIC, provider_in, rewritten
 from lanes.stand.services import FLUSH_RETRIES, FLUSH_SIZE, SERVER_SETTINGS
 from lanes.store.database import clock
 from lanes.text import basic_auth, describe_error, mask_address, split_login
-from lanes.units import counted
+from lanes.units import pluralize
 from lanes.words import BLOCK
 
 # Events on which an automation starts a drain.
@@ -83,7 +83,9 @@ def database(patient: Patient) -> str:
     whose = "yours" if patient.settings.database_url is not None else "embedded"
     direct = patient.settings.direct_database_url
     beside = (
-        f", without pooler at {shown(read_address(direct.get_secret_value()))}" if direct else ""
+        f", without pooler at {format_address(read_address(direct.get_secret_value()))}"
+        if direct
+        else ""
     )
     return f"{whose}, at {url.host}:{url.port}/{url.database}{beside}"
 
@@ -91,7 +93,7 @@ def database(patient: Patient) -> str:
 def schema(patient: Patient) -> str:
     from lanes.store.schema import pending
 
-    missing = asked(patient, pending)
+    missing = query_database(patient, pending)
     if missing:
         raise StandError(
             f"the database lacks {len(missing)} migrations (the next is {missing[0]}): run `lanes up` or `lanes deploy`"
@@ -144,7 +146,7 @@ def workers(patient: Patient) -> str:
 
 
 def deployments(patient: Patient) -> str:
-    wanted = deploying.declared()
+    wanted = deploying.read_deployments()
     with patient.usable_prefect() as api:
         wrong = deploying.shortcomings(api, wanted)
     if wrong:
@@ -155,7 +157,7 @@ def deployments(patient: Patient) -> str:
 
 
 def automations(patient: Patient) -> str:
-    now = asked(patient, clock)
+    now = query_database(patient, clock)
     with patient.usable_prefect() as api:
         came = api.newest_event(*CALLING, since=now - EVENTS_OF, until=now - FIRES_WITHIN)
         since = (came or now) - ARRIVALS_THROTTLE - FIRES_WITHIN
@@ -289,20 +291,22 @@ def models(patient: Patient) -> str:
 
 def circuits(patient: Patient) -> str:
     from lanes.store.database import clock
-    from lanes.store.realtime.circuits import open_ones
+    from lanes.store.realtime.circuits import list_open
 
-    unasked, now = asked(patient, lambda connection: (open_ones(connection), clock(connection)))
+    unasked, now = query_database(
+        patient, lambda connection: (list_open(connection), clock(connection))
+    )
     if unasked:
-        said = [each.said(model, account, now) for (account, model), each in unasked.items()]
+        said = [each.describe(model, account, now) for (account, model), each in unasked.items()]
         raise StandError("; ".join([*said, IN_AN_OUTAGE]))
     return "no circuit is open: every model takes calls"
 
 
 def standing(patient: Patient) -> str:
     from lanes.promises.breaches import describe_takeover
-    from lanes.store.promises.recording import taken_roles
+    from lanes.store.promises.recording import find_taken_roles
 
-    if found := asked(patient, taken_roles):
+    if found := query_database(patient, find_taken_roles):
         raise StandError(
             "; ".join(describe_takeover(role, holders) for role, holders in found.items())
         )
@@ -310,15 +314,15 @@ def standing(patient: Patient) -> str:
 
 
 def webhooks(patient: Patient) -> str:
-    from lanes.store.webhooks import listed
+    from lanes.store.webhooks import list_subscribers
 
-    found = asked(patient, listed)
+    found = query_database(patient, list_subscribers)
     away = [f'webhook "{each.name}" rests: {each.last_error}' for each in found if each.rests]
     lost = [f'"{each.name}" was not sent {each.given_up}' for each in found if each.given_up]
     if away or lost:
         again = "`lanes webhooks test NAME` tries one, `lanes webhooks replay NAME` sends what was given up"
         raise StandError("; ".join([*away, *lost, again]))
-    return f"{counted(len(found), 'webhook')} set, none in trouble" if found else "none is set"
+    return f"{pluralize(len(found), 'webhook')} set, none in trouble" if found else "none is set"
 
 
 def slack(patient: Patient) -> str:
@@ -342,7 +346,7 @@ def slack(patient: Patient) -> str:
         _check_address("SLACK_WEBHOOK_URL", webhook_url, secret=True)
     if has_webhook:
         return "alerts go to the webhook: one message when an incident opens and one when it ends"
-    if patient.info is not None and runs_with.opened(patient.info, WAYS_TO_SLACK):
+    if patient.info is not None and runs_with.read_blocks(patient.info, WAYS_TO_SLACK):
         return (
             "not set here: alerts go where Prefect's block `lanes` of type Lanes Slack channel says"
         )
@@ -393,6 +397,6 @@ def _models_of_workloads(patient: Patient) -> dict[tuple[str, str], str]:
 
     return {
         (version.spec.provider, model): version.workload
-        for version in asked(patient, in_force).values()
+        for version in query_database(patient, in_force).values()
         for model in (version.spec.realtime_model, version.spec.batch_model)
     }

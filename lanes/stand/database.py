@@ -38,7 +38,7 @@ def read_address(text_: str, called: str = DATABASE) -> URL:
     return url.set(drivername=DRIVER)
 
 
-def shown(url: URL) -> str:
+def format_address(url: URL) -> str:
     """Return the address without user and password, for people."""
     return f"{url.host or 'a local socket'}{f':{url.port}' if url.port else ''}/{url.database}"
 
@@ -57,8 +57,8 @@ def check_own(settings: Settings) -> tuple[URL, URL]:
     direct = read_address(settings.direct_database_url.get_secret_value(), DIRECT)
     if check_answers(url) != check_answers(direct, DIRECT, direct=True):
         raise StandError(
-            f"LANES_DATABASE_URL ({shown(url)}) and {DIRECT} ({shown(direct)}) lead to two databases: set both to the same "
-            "database, one through the pooler and one without it"
+            f"LANES_DATABASE_URL ({format_address(url)}) and {DIRECT} ({format_address(direct)}) lead to two databases: "
+            "set both to the same database, one through the pooler and one without it"
         )
     return url, direct
 
@@ -76,21 +76,21 @@ def check_answers(url: URL, called: str = DATABASE, *, direct: bool = False) -> 
             if direct:
                 refuse_pooler(connection)
     except (DBAPIError, UnicodeError) as error:
-        raise StandError(_explained(url, error, called)) from error
+        raise StandError(_explain(url, error, called)) from error
     finally:
         engine.dispose()
     if version < OLDEST_SERVER:
         raise StandError(
-            f"the database at {shown(url)} is Postgres {version}, and Lanes needs {OLDEST_SERVER} or newer: "
+            f"the database at {format_address(url)} is Postgres {version}, and Lanes needs {OLDEST_SERVER} or newer: "
             "upgrade it, or unset LANES_DATABASE_URL to use the embedded one"
         )
     return tuple(which)
 
 
-def _explained(url: URL, error: Exception, called: str) -> str:
+def _explain(url: URL, error: Exception, called: str) -> str:
     """Explain in a sentence which part of the address is wrong and what to do."""
     said = " ".join(str(error).split()).casefold()
-    where = f"the database at {shown(url)} ({called})"
+    where = f"the database at {format_address(url)} ({called})"
     refusals = ("authentication failed", "no password supplied", "no pg_hba.conf entry")
     if any(each in said for each in refusals):
         return f"{where} refuses user {url.username or '(none)'}: correct the user or the password"

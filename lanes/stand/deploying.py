@@ -35,7 +35,7 @@ def release(packages: Path = PACKAGES, files: Path = FILES) -> str:
     return f"{metadata.version('lanes')}+{digest.hexdigest()}"
 
 
-def declared(file: Path = FILES / "prefect.yaml") -> dict[str, dict[str, Any]]:
+def read_deployments(file: Path = FILES / "prefect.yaml") -> dict[str, dict[str, Any]]:
     """Return the deployments of prefect.yaml, by name.
 
     Raises:

@@ -95,7 +95,7 @@ class StandInfo:
     def credentials(self) -> dict[str, str]:
         """Return the variables that log in to the stand's Prefect: the stand's own login, else those of this process."""
         if "prefect" in self.embedded:
-            pair = login.kept(self.home)
+            pair = login.read_login(self.home)
             return {} if pair is None else {login.PAIR: pair}
         return {name: value for name in (login.KEY, login.PAIR) if (value := os.environ.get(name))}
 
@@ -125,7 +125,7 @@ class StandInfo:
 AS_JSON = TypeAdapter(StandInfo)
 
 
-def inherited(*, without_prefect: bool) -> dict[str, str]:
+def inherit_environment(*, without_prefect: bool) -> dict[str, str]:
     """Return what processes get of this one's environment: all but `NOT_INHERITED`, and Prefect's variables where asked."""
     return {
         name: value

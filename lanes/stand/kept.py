@@ -99,7 +99,9 @@ class Difference:
         return f"{self.variable} was {self.stand or 'not set'}, and is {self.here or 'not set'} from now on"
 
 
-def said(settings: Settings, environment: Mapping[str, str] = os.environ) -> dict[str, Said]:
+def list_variables(
+    settings: Settings, environment: Mapping[str, str] = os.environ
+) -> dict[str, Said]:
     """Return the variables that these settings set, with those that Prefect reads itself.
 
     These are the login for an own server, or the settings of the stand's server.
@@ -152,10 +154,10 @@ def _public(variable: str, clear: str) -> str:
 
 def _place(url: str) -> str:
     # loads a lot, for addresses that are not of the simple kind
-    from lanes.stand.database import shown
+    from lanes.stand.database import format_address
 
     read = _read(url)
-    return "no address" if read is None else shown(read)
+    return "no address" if read is None else format_address(read)
 
 
 def _as_one_writes_it(url: str) -> str:

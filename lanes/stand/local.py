@@ -82,7 +82,7 @@ def any_free_port() -> int:
         return probe.getsockname()[1]
 
 
-def _kept_port(file: Path) -> int | None:
+def _read_port(file: Path) -> int | None:
     """Return the port in the file if it is still free."""
     try:
         port = int(file.read_text())
@@ -93,7 +93,7 @@ def _kept_port(file: Path) -> int | None:
 
 def choose_port(file: Path, *, fresh: bool = False) -> int:
     """Return the port of the last run if it is free and `fresh` is not asked for, else a new one; keep it in the file."""
-    port = None if fresh else _kept_port(file)
+    port = None if fresh else _read_port(file)
     if port is None:
         port = any_free_port()
     file.parent.mkdir(parents=True, exist_ok=True)

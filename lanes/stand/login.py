@@ -31,7 +31,7 @@ def choose(home: Path, environment: Mapping[str, str]) -> str:
         raise StandError(
             f"{CHOSEN} is not USER:PASSWORD in plain ASCII: correct it, or unset it to let Lanes make one"
         )
-    return chosen or kept(home) or f"{USER}:{secrets.token_urlsafe(24)}"
+    return chosen or read_login(home) or f"{USER}:{secrets.token_urlsafe(24)}"
 
 
 def keep(home: Path, pair: str) -> None:
@@ -39,7 +39,7 @@ def keep(home: Path, pair: str) -> None:
     write_private(home / OF_STAND, _line("user", pair))
 
 
-def kept(home: Path) -> str | None:
+def read_login(home: Path) -> str | None:
     """Return the login of the stand's own server; None where there is none yet, or where it is another user's to read."""
     try:
         found = KEPT.search((home / OF_STAND).read_text())

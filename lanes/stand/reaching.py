@@ -13,7 +13,7 @@ from lanes.errors import StandError
 from lanes.report.links import run_page
 from lanes.settings import Settings
 from lanes.stand import login
-from lanes.stand.info import inherited
+from lanes.stand.info import inherit_environment
 from lanes.stand.prefect_api import PrefectApi
 from lanes.stand.whereabouts import database_url, find_checkout, find_home, stand_info
 from lanes.standing.runs import WantedRun
@@ -61,8 +61,8 @@ def environment(settings: Settings) -> dict[str, str]:
     """
     url, info = prefect_url(settings), stand_info(settings)
     if info is None or url.rstrip("/") != info.prefect_api_url.rstrip("/"):
-        return inherited(without_prefect=False) | {"PREFECT_API_URL": url}
-    return inherited(without_prefect="prefect" in info.embedded) | info.environment()
+        return inherit_environment(without_prefect=False) | {"PREFECT_API_URL": url}
+    return inherit_environment(without_prefect="prefect" in info.embedded) | info.environment()
 
 
 def curl_config(settings: Settings) -> Path:
@@ -78,7 +78,7 @@ def curl_config(settings: Settings) -> Path:
         or url.rstrip("/") != info.prefect_api_url.rstrip("/")
     ):
         return login.write_user_login(find_home(settings, find_checkout().resolve()), os.environ)
-    if login.kept(info.home) is None:
+    if login.read_login(info.home) is None:
         raise StandError(
             f"the login of the stand cannot be read below {info.home}: run `lanes up` as the user who started the stand"
         )

@@ -23,7 +23,7 @@ from lanes.stand.kept import (
     Said,
     differences,
     fingerprint,
-    said,
+    list_variables,
 )
 from lanes.words import BLOCK
 
@@ -72,7 +72,7 @@ def runs_with(shell: Settings, home: Path) -> RunsWith:
     info = load_info(home)
     if info is None or info.settings is None:
         return RunsWith(shell, info)
-    here = said(shell)
+    here = list_variables(shell)
     same = [name for name, each in info.settings.items() if here.get(name) == each]
     alike = _in_clear(shell, same)
     others = ((name, each) for name, each in info.settings.items() if here.get(name) != each)
@@ -92,7 +92,7 @@ def conflicts(shell: Settings, home: Path) -> list[Difference]:
     info = load_info(home)
     if info is None or info.settings is None:
         return []
-    here = said(shell)
+    here = list_variables(shell)
     return [each for each in differences(info.settings, here, _own(info, here)) if each.is_conflict]
 
 
@@ -100,7 +100,7 @@ def less_own(shell: Settings, info: StandInfo | None) -> Settings:
     """Return the shell's settings without what only says how the stand's own parts are reached: that asks for nothing else."""
     if info is None:
         return shell
-    here = said(shell)
+    here = list_variables(shell)
     own = _own(info, here)
     asked = [variable for variable in shell.variables() if own.get(variable) != here[variable]]
     return Settings.model_validate({"LANES_HOME": str(shell.home), **_in_clear(shell, asked)})
@@ -110,7 +110,7 @@ def from_vault(info: StandInfo, secrets: Mapping[str, Said]) -> dict[str, str]:
     """Return those of the secrets that the blocks of the stand's Prefect hold, with the fingerprints that were kept of them."""
     if not secrets:
         return {}
-    found = opened(info, secrets)
+    found = read_blocks(info, secrets)
     return {
         each: value
         for each, value in found.items()
@@ -121,7 +121,7 @@ def from_vault(info: StandInfo, secrets: Mapping[str, Said]) -> dict[str, str]:
 def rewritten(info: StandInfo) -> list[str]:
     """Return the variables of the stand of which a block of its Prefect says something else by now: flows go by the block."""
     kept = {name: each for name, each in (info.settings or {}).items() if name in HELD}
-    found = opened(info, kept)
+    found = read_blocks(info, kept)
     return [
         each for each, value in found.items() if kept[each].fingerprint != fingerprint(each, value)
     ]
@@ -141,7 +141,7 @@ def _own(info: StandInfo, here: Mapping[str, Said]) -> dict[str, Said]:
     found: dict[str, Said] = {}
     if "prefect" in info.embedded:
         found[PREFECT] = Said(info.prefect_api_url.rstrip("/"))
-        if login.PAIR in here and (pair := login.kept(info.home)) is not None:
+        if login.PAIR in here and (pair := login.read_login(info.home)) is not None:
             found[login.PAIR] = Said("", fingerprint(login.PAIR, pair))
     if DATABASE in here and "database" in info.embedded and info.postgres is not None:
         with suppress(OSError):  # its password is gone with its data
@@ -165,7 +165,7 @@ HELD = {
 ANSWER_S = 5.0
 
 
-def opened(info: StandInfo, variables: Iterable[str]) -> dict[str, str]:
+def read_blocks(info: StandInfo, variables: Iterable[str]) -> dict[str, str]:
     """Return the values of these variables in Prefect's blocks, as far as it answers."""
     from lanes.stand.prefect_api import PrefectApi  # most commands start without an HTTP client
 

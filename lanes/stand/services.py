@@ -96,7 +96,7 @@ def endpoint(site: Site) -> str:
 
         def answers() -> bool:
             url = f"http://{local.LOOPBACK}:{port}/healthz"
-            return _said_ready(process, port) and _is_well(url)
+            return _is_ready(process, port) and _is_well(url)
 
         site.wait(answers, process=process, what="it answered", limit_s=ENDPOINT_LIMIT_S)
         return started
@@ -252,7 +252,7 @@ def _on_its_port(site: Site, name: str, serve: Callable[[int], bool]) -> tuple[i
     return port, serve(port)
 
 
-def _said_ready(process: Process, port: int) -> bool:
+def _is_ready(process: Process, port: int) -> bool:
     ready = re.search(r"READY http://[\d.]+:(\d+)", process.output())
     return ready is not None and int(ready.group(1)) == port
 

@@ -12,7 +12,7 @@ from lanes.settings import Settings
 from lanes.stand.checks import key
 from lanes.stand.deploying import release
 from lanes.stand.info import FILE, StandInfo, load_info
-from lanes.stand.kept import DATABASE, OWN, PREFECT, SLACK, differences, said
+from lanes.stand.kept import DATABASE, OWN, PREFECT, SLACK, differences, list_variables
 from lanes.stand.local import POSTGRES, Users, file_lock
 from lanes.stand.postgres import EmbeddedPostgres
 from lanes.stand.prefect_api import PrefectApi
@@ -72,15 +72,15 @@ class Stand:
         """
         progress = progress or Silent()
         waits = "another `lanes` command is busy with this stand: waiting for it"
-        with self._lock(lambda: progress.says(waits)):
+        with self._lock(lambda: progress.say(waits)):
             others = bool(self.users.others())
             before = load_info(self.home)
             settings = less_own(self.settings, before)
             if others:
-                settings = _joined(settings, before, self.home)
-            changed = _changed(settings, before, progress)
+                settings = _complete_settings(settings, before, self.home)
+            changed = _report_changes(settings, before, progress)
             if (warning := self._try_key(settings)) is not None:
-                progress.says(warning)
+                progress.say(warning)
             site = Site(
                 settings,
                 self.home,
@@ -100,7 +100,7 @@ class Stand:
                 raise
             owed = set(before.transient if before else ()) | set(site.started)
             transient = () if keep else tuple(sorted(owed))
-            info = replace(site.info(), transient=transient, settings=said(settings))
+            info = replace(site.info(), transient=transient, settings=list_variables(settings))
             info.save()
         return Up(info, tuple(site.started))
 
@@ -119,12 +119,12 @@ class Stand:
             )
         with self._lock():
             if (warning := self._try_key(self.settings)) is not None:
-                progress.says(warning)
+                progress.say(warning)
             site = Site(self.settings, self.home, self.checkout, samples=samples)
             run_steps([each for each in self.steps if each.name in DEPLOYED], site, progress)
             api = PrefectApi(str(self.settings.prefect_api_url))
             if self.settings.anthropic_api_key is None and provider_in(api) is None:
-                progress.says(NO_PROVIDER)
+                progress.say(NO_PROVIDER)
         return release()
 
     def leave(self, progress: StepProgress | None = None) -> tuple[str, ...]:
@@ -174,29 +174,31 @@ class Stand:
         progress = progress or Silent()
         ended: list[str] = []
 
-        def wanted(name: str) -> bool:
+        def is_selected(name: str) -> bool:
             return names is None or name in names
 
-        running = [p for p in self.processes.recorded() if wanted(p.name)]
+        running = [p for p in self.processes.list_recorded() if is_selected(p.name)]
         first = [p for p in running if p.name not in LAST]
         workers = [p for p in first if p.name.startswith(WORKER)]
         if any(p.alive for p in workers):
             grace_s = self.settings.grace_s
-            progress.says(f"runs have up to {grace_s:g} s (LANES_GRACE_S) to finish their calls")
+            progress.say(f"runs have up to {grace_s:g} s (LANES_GRACE_S) to finish their calls")
         for group in (first, [p for p in running if p.name in LAST]):
             if group:
                 for process in stop_all(self.processes, group, self.settings):
                     ended.append(process.name)
-                    progress.says(f"stopped {process.name}")
+                    progress.say(f"stopped {process.name}")
             if group is first and workers:
                 self._cancel_standing_runs()
-        if wanted(POSTGRES):
+        if is_selected(POSTGRES):
             postgres = EmbeddedPostgres(self.home / POSTGRES)
             if postgres.running() is not None:
                 postgres.stop()
                 ended.append(POSTGRES)
-                progress.says(f"stopped {POSTGRES}")
-        if names is None or (load_info(self.home) is not None and not self.processes.recorded()):
+                progress.say(f"stopped {POSTGRES}")
+        if names is None or (
+            load_info(self.home) is not None and not self.processes.list_recorded()
+        ):
             (self.home / FILE).unlink(missing_ok=True)
         return tuple(ended)
 
@@ -209,7 +211,7 @@ class Stand:
             api.cancel_open([each.flow for each in STANDING], why="the stand was stopped")
 
 
-def _joined(settings: Settings, before: StandInfo | None, home: Path) -> Settings:
+def _complete_settings(settings: Settings, before: StandInfo | None, home: Path) -> Settings:
     """Return the settings of a stand that another run uses: those of this shell, and what it lacks from the stand.
 
     Raises:
@@ -217,7 +219,7 @@ def _joined(settings: Settings, before: StandInfo | None, home: Path) -> Setting
     """
     if before is None or before.settings is None:
         return settings
-    found = differences(before.settings, said(settings), {})
+    found = differences(before.settings, list_variables(settings), {})
     if others := [each for each in found if each.is_conflict]:
         raise StandError(
             "another run is using this stand with other settings, and nothing was changed: "
@@ -235,7 +237,7 @@ def _joined(settings: Settings, before: StandInfo | None, home: Path) -> Setting
     return less_own(runs.settings, before)
 
 
-def _changed(
+def _report_changes(
     settings: Settings, before: StandInfo | None, progress: StepProgress
 ) -> tuple[str, ...]:
     """Return the variables in which a stand that is up changes now; each is told.
@@ -244,7 +246,7 @@ def _changed(
     """
     if before is None or before.settings is None:
         return ()
-    found = differences(before.settings, said(settings), {})
+    found = differences(before.settings, list_variables(settings), {})
     if forgotten := [each for each in found if each.here is None and each.variable in OWN]:
         theirs = " and ".join(f"{each.variable} {each.stand}" for each in forgotten)
         raise StandError(
@@ -252,5 +254,5 @@ def _changed(
             "after which the stand brings its own"
         )
     for each in found:
-        progress.says(each.change)
+        progress.say(each.change)
     return tuple(each.variable for each in found)

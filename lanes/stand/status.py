@@ -79,14 +79,14 @@ def _own_database(url: str) -> ComponentStatus:
     if place is not None and _is_new_enough(url):
         return ComponentStatus(POSTGRES, Condition.YOURS, place)
     # says what is wrong, and loads a lot for it
-    from lanes.stand.database import check_answers, read_address, shown
+    from lanes.stand.database import check_answers, format_address, read_address
 
     try:
         address = read_address(url)
         check_answers(address)
     except StandError as error:
         return ComponentStatus(POSTGRES, Condition.SILENT, str(error))
-    return ComponentStatus(POSTGRES, Condition.YOURS, shown(address))
+    return ComponentStatus(POSTGRES, Condition.YOURS, format_address(address))
 
 
 def _is_new_enough(url: str) -> bool:

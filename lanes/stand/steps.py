@@ -11,7 +11,7 @@ from lanes import FILES
 from lanes.errors import StandError
 from lanes.realtime.drains import POOL, POOL_LIMIT
 from lanes.stand import chain, deploying
-from lanes.stand.database import check_own, shown
+from lanes.stand.database import check_own, format_address
 from lanes.stand.local import POOLS, POSTGRES, SERVER, digest_of_secrets, write_private
 from lanes.stand.progress import StepProgress
 from lanes.stand.services import endpoint, server, supervisor, warm_workers, worker
@@ -73,8 +73,8 @@ def database(site: Site) -> str:
             site.started.append(POSTGRES)
         site.postgres = running
         notes.append(f"{'attached to' if found else 'embedded on'} port {running.port}")
-        if postgres.moved:
-            notes.append(postgres.moved)
+        if postgres.relocation_note:
+            notes.append(postgres.relocation_note)
     if site.settings.database_url is None:
         if site.settings.direct_database_url is not None:
             raise StandError(
@@ -86,7 +86,7 @@ def database(site: Site) -> str:
         address, direct = check_own(site.settings)
         site.database_url = address.render_as_string(hide_password=False)
         site.direct_url = direct.render_as_string(hide_password=False)
-        notes.insert(0, f"yours at {shown(address)}")
+        notes.insert(0, f"yours at {format_address(address)}")
     return "; ".join(notes)
 
 
@@ -124,7 +124,7 @@ def install(site: Site) -> str:
     environment = site.environment(**{deploying.VERSION: deploying.release()})
     values = sorted(each for each in environment.items() if each[0].startswith(INSTALLED_FROM))
     command_line = installing(site)
-    stamp, wanted = site.home / "installed", deploying.declared()
+    stamp, wanted = site.home / "installed", deploying.read_deployments()
     made_from = digest_of_secrets(site.home, [*command_line, *map("=".join, values)])
     with site.prefect() as api, one_deploy(site.direct_url or site.database_url):
         stale = bool(deploying.shortcomings(api, wanted))
@@ -204,12 +204,12 @@ def run_steps(steps: Sequence[StandStep], site: Site, progress: StepProgress) ->
 
 def _run(step: StandStep, site: Site, progress: StepProgress) -> None:
     site.check_canceled()
-    progress.began(step.title)
+    progress.begin(step.title)
     begin = time.monotonic()
     try:
         note = step.run(site)
     except BaseException as error:
         why = "given up" if isinstance(error, StepGivenUp) else "failed"
-        progress.failed(step.title, time.monotonic() - begin, why=why)
+        progress.fail(step.title, time.monotonic() - begin, why=why)
         raise
-    progress.ended(step.title, note, time.monotonic() - begin)
+    progress.end(step.title, note, time.monotonic() - begin)

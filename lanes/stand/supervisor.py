@@ -30,7 +30,7 @@ from lanes.store.engines import discreet_engine
 from lanes.store.promises import recording
 from lanes.store.signals import standing_roles
 from lanes.text import logs_are_json, make_logs_visible
-from lanes.units import counted
+from lanes.units import pluralize
 
 PREFECT_S = 5.0
 DATABASE = {"options": "-c statement_timeout=5000"}
@@ -88,8 +88,8 @@ class Supervisor:
         with suppress(SQLAlchemyError), self._pool.connect() as connection:
             if missing := schema.pending(connection):
                 raise SetupError(
-                    f"the database lacks {counted(len(missing), 'migration')} of this release (the next is {missing[0]}): run "
-                    "`lanes deploy` with it first; workers of the release before may run on meanwhile"
+                    f"the database lacks {pluralize(len(missing), 'migration')} of this release (the next is {missing[0]}): "
+                    "run `lanes deploy` with it first; workers of the release before may run on meanwhile"
                 )
 
     def look(self) -> None:
@@ -100,7 +100,7 @@ class Supervisor:
                 self._report((asked + told) / 2 - now.timestamp(), connection)
                 held = standing_roles(connection)
         except SQLAlchemyError as error:
-            self._met("the database", error)
+            self._report_trouble("the database", error)
             return
         self._troubles.pop("the database", None)
         for run in self._vacancies.to_ask(self._watched, held, now):
@@ -119,7 +119,7 @@ class Supervisor:
             with self._pool.begin() as connection:
                 found = recording.record_taken_roles(connection, now=clock(connection))
         except SQLAlchemyError as error:
-            self._met("taken roles", error)
+            self._report_trouble("taken roles", error)
             return
         self._troubles.pop("taken roles", None)
         foreign = [describe_takeover(role, holders) for role, holders in found.items()]
@@ -132,14 +132,14 @@ class Supervisor:
         try:
             asked = ask_for_standing(self._api, run, now)
         except StandError as error:
-            self._met(run.flow, error)
+            self._report_trouble(run.flow, error)
             return
         self._troubles.pop(run.flow, None)
         if asked:
-            self._vacancies.asked(run.role, now)
+            self._vacancies.record_request(run.role, now)
             self._say(f"no process held the role of {run.flow}: asked for a run of it")
 
-    def _met(self, what: str, error: Exception) -> None:
+    def _report_trouble(self, what: str, error: Exception) -> None:
         trouble = (
             f"{what}: tried again in a moment: {type(error).__name__}: {str(error).splitlines()[0]}"
         )

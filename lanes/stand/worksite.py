@@ -11,12 +11,12 @@ from pathlib import Path
 
 from lanes.errors import StandError
 from lanes.settings import Settings
-from lanes.stand.database import read_address, shown
+from lanes.stand.database import format_address, read_address
 from lanes.stand.info import (
     PostgresInfo,
     ProcessInfo,
     StandInfo,
-    inherited,
+    inherit_environment,
     prefect_client_environment,
 )
 from lanes.stand.local import ENDPOINT, LOOPBACK, POSTGRES, SERVER, digest_of_secrets
@@ -86,7 +86,7 @@ class Site:
 
     def base_environment(self) -> dict[str, str]:
         """Return what every process of ours inherits: our environment, less what leads to another Prefect."""
-        kept = inherited(without_prefect=self.embeds_prefect)
+        kept = inherit_environment(without_prefect=self.embeds_prefect)
         return kept | prefect_client_environment(self.home) if self.embeds_prefect else kept
 
     def prefect(self) -> PrefectApi:
@@ -97,10 +97,10 @@ class Site:
         """Return the stand as far as it is up."""
         running = self.postgres
         if self.settings.database_url is not None:
-            address = shown(read_address(self.settings.database_url.get_secret_value()))
+            address = format_address(read_address(self.settings.database_url.get_secret_value()))
         else:
             address = f"{LOOPBACK}:{running.port}/lanes" if running else ""
-        recorded = self.processes.recorded()
+        recorded = self.processes.list_recorded()
         alive = [each for each in recorded if self.processes.is_alive(each)]
         told = tuple(ProcessInfo(each.name, each.pid, each.log, each.port) for each in alive)
         return StandInfo(
@@ -168,7 +168,7 @@ class Site:
         if current.name in LAST:
             # Steps run side by side: they ask each worker once, because a Prefect worker kills its runs at a second SIGTERM.
             with self._ending_workers:
-                recorded = self.processes.recorded()
+                recorded = self.processes.list_recorded()
                 if workers := [each for each in recorded if each.name.startswith(WORKER)]:
                     stop_all(self.processes, workers, self.settings)
         self.processes.stop(current, grace_s_of(current, self.settings))

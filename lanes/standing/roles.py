@@ -91,7 +91,7 @@ class Vacancies:
                 due.append(run)
         return due
 
-    def asked(self, role: Role, now: datetime) -> None:
+    def record_request(self, role: Role, now: datetime) -> None:
         """Record that a run was requested; it has `again_after` to take the role."""
         self._asked_at[role] = now
 

@@ -35,7 +35,9 @@ def is_larger(
     With the steps `before`, it is the mean of all steps.
     """
     strata = _comparable(of, than, before)
-    return bool(strata) and observed(strata) > by and _excludes(strata, by, alpha=alpha)
+    return (
+        bool(strata) and compute_mean_difference(strata) > by and _excludes(strata, by, alpha=alpha)
+    )
 
 
 def is_smaller(
@@ -43,7 +45,9 @@ def is_smaller(
 ) -> bool:
     """Return whether the true share `of` surely exceeds that of `than` by less than `by`, likewise."""
     strata = _comparable(of, than, before)
-    return bool(strata) and observed(strata) < by and _excludes(strata, by, alpha=alpha)
+    return (
+        bool(strata) and compute_mean_difference(strata) < by and _excludes(strata, by, alpha=alpha)
+    )
 
 
 def difference_bounds(
@@ -56,10 +60,12 @@ def difference_bounds(
     strata = _comparable(of, than, before)
     if not strata:
         return -1.0, 1.0
-    return _edges(observed(strata), lambda each: _excludes(strata, each, alpha=alpha))
+    return _edges(
+        compute_mean_difference(strata), lambda each: _excludes(strata, each, alpha=alpha)
+    )
 
 
-def observed(strata: Strata) -> float:
+def compute_mean_difference(strata: Strata) -> float:
     """Return the mean difference of both lanes, each step with the weight of its samples on the first."""
     number = sum(of.samples for of, _ in strata)
     return sum(of.hits - of.samples * (than.value or 0.0) for of, than in strata) / number
@@ -133,7 +139,7 @@ def _most_likely(strata: Strata, difference: float) -> float:
     ]
 
     def excess(force: float) -> float:
-        return sum(weight * _pulled(of, force * weight) for of, weight in sides) - difference
+        return sum(weight * _pull_share(of, force * weight) for of, weight in sides) - difference
 
     sign = 1 if excess(0.0) > 0 else -1
     weak, strong = 0.0, float(sign)
@@ -142,15 +148,15 @@ def _most_likely(strata: Strata, difference: float) -> float:
     for _ in range(STEPS // 2):  # the likelihood errs by the square of the force's error
         middle = (weak + strong) / 2
         weak, strong = (middle, strong) if sign * excess(middle) > 0 else (weak, middle)
-    likely = sum(log_likelihood(of, _pulled(of, strong * weight)) for of, weight in sides)
+    likely = sum(log_likelihood(of, _pull_share(of, strong * weight)) for of, weight in sides)
     return likely - strong * excess(strong)
 
 
-def _pulled(of: SampleShare, force: float) -> float:
+def _pull_share(of: SampleShare, force: float) -> float:
     """Return the share p with the largest log-likelihood minus `force` times p."""
     misses = of.samples - of.hits
     if force < 0:
-        return 1 - _pulled(SampleShare(misses, of.samples), -force)
+        return 1 - _pull_share(SampleShare(misses, of.samples), -force)
     root = sqrt((of.samples - force) ** 2 + 4 * force * misses)
     return 2 * of.hits / (of.samples + force + root)
 
@@ -223,8 +229,8 @@ def detect(
     Each look adds an e-process that begins with it, and alarms once their sum reaches a threshold (an e-detector of the
     Shiryaev-Roberts kind: Shin, Ramdas and Rinaldo, New England Journal of Statistics in Data Science 2, 2024). While nothing
     changes the sum grows by at most 1 a look on average, so a threshold of A lets a false alarm come after A looks on average,
-    or later. That holds for any number of items in a look, and where earlier beginnings are dropped (`thinned`), which lowers
-    the sum.
+    or later. That holds for any number of items in a look, and where earlier beginnings are dropped (`find_merge`), which
+    lowers the sum.
 
     The shares before are not known but counted: an e-process is the probability of what came since, by a mixture of shares,
     half of it around that before and half anywhere, over its probability by what came before alone (the Dirichlet-multinomial
@@ -256,7 +262,7 @@ def detect(
     return largest + log(sum(exp(each - largest) for each in found) / len(watched)), best
 
 
-def thinned(sizes: Sequence[int], *, most: int) -> int | None:
+def find_merge(sizes: Sequence[int], *, most: int) -> int | None:
     """Return the portion to merge with the next, so that at most `most` are left and the newest stay the finest; or None.
 
     The reference, the first, is left alone.

@@ -101,31 +101,31 @@ class Durations:
 
     def add(self, buckets: Iterable[int], counts: Iterable[int]) -> None:
         """Add counts to buckets; a negative count removes."""
-        self.__dict__.pop("_ranked", None)
+        self.__dict__.pop("_ranking", None)
         mine = self._counts
         for bucket, n in zip(buckets, counts, strict=True):
             mine[bucket] += n
 
     @cached_property
-    def _ranked(self) -> tuple[list[int], list[int]]:
+    def _ranking(self) -> tuple[list[int], list[int]]:
         """Return the used buckets, the shortest first, and the running count up to each."""
         held = sorted(bucket for bucket, n in self._counts.items() if n > 0)
         return held, list(accumulate(self._counts[bucket] for bucket in held))
 
     @property
-    def timed(self) -> int:
+    def count(self) -> int:
         """Return how many durations there are."""
-        _, upto = self._ranked
+        _, upto = self._ranking
         return upto[-1] if upto else 0
 
     @property
     def total_s(self) -> float:
         """Return their sum."""
-        return sum((seconds * n for seconds, n in self.counted()), 0.0)
+        return sum((seconds * n for seconds, n in self.list_counts()), 0.0)
 
-    def counted(self) -> list[tuple[float, int]]:
+    def list_counts(self) -> list[tuple[float, int]]:
         """Return length in seconds and count of each used bucket."""
-        held, _ = self._ranked
+        held, _ = self._ranking
         return [(seconds_of(bucket), self._counts[bucket]) for bucket in held]
 
     def percentile_s(self, share: float) -> float:
@@ -134,11 +134,11 @@ class Durations:
         Raises:
             IndexError: there are no durations.
         """
-        place = share * (self.timed - 1)
+        place = share * (self.count - 1)
         above = place - floor(place)
         return (1 - above) * self._number(floor(place)) + above * self._number(ceil(place))
 
     def _number(self, number: int) -> float:
         """Return the duration at a place, from 0."""
-        held, upto = self._ranked
+        held, upto = self._ranking
         return seconds_of(held[bisect_right(upto, number)])

@@ -154,12 +154,12 @@ def waiting_at_most(connection: Connection, limit: timedelta) -> Iterator[None]:
             yield
             _set_lock_timeout(connection, before)
     except OperationalError as error:
-        if gave_up(error):
+        if is_lock_failure(error):
             raise _lock_refusal(error, limit) from error
         raise
 
 
-def patiently(
+def run_patiently(
     connection: Connection,
     limit: timedelta,
     query: Callable[Concatenate[Connection, P], T],
@@ -175,24 +175,24 @@ def patiently(
         return query(connection, *args, **kwargs)
 
 
-def by_itself(
+def run_alone(
     connection: Connection,
     limit: timedelta,
     query: Callable[Concatenate[Connection, P], T],
     *args: P.args,
     **kwargs: P.kwargs,
 ) -> T:
-    """Run a query as `patiently` does, in a transaction of its own that an error may end."""
+    """Run a query as `run_patiently` does, in a transaction of its own that an error may end."""
     wait_at_most(connection, limit)
     try:
         return query(connection, *args, **kwargs)
     except OperationalError as error:
-        if gave_up(error):
+        if is_lock_failure(error):
             raise _lock_refusal(error, limit) from error
         raise
 
 
-def repeated(act: Callable[[], T]) -> T:
+def retry_deadlocks(act: Callable[[], T]) -> T:
     """Return what `act` returns, repeated after a deadlock, `DEADLOCK_TRIES` times in all. It has its own transaction.
 
     Raises:
@@ -219,13 +219,13 @@ def in_own_transaction(
 
     def once() -> T:
         with pool.begin() as connection:
-            return by_itself(connection, limit, query, *args, **kwargs)
+            return run_alone(connection, limit, query, *args, **kwargs)
 
-    return repeated(once)
+    return retry_deadlocks(once)
 
 
 def wait_at_most(connection: Connection, limit: timedelta) -> None:
-    """Let later statements of this transaction fail (`gave_up`) instead of waiting longer than `limit` for a lock."""
+    """Let later statements of this transaction fail (`is_lock_failure`) instead of waiting longer than `limit` for a lock."""
     _set_lock_timeout(connection, setting(limit))
 
 
@@ -234,7 +234,7 @@ def setting(limit: timedelta) -> str:
     return f"{max(1, round(limit.total_seconds() * 1000))}ms"  # 0 would wait for ever
 
 
-def gave_up(error: DBAPIError) -> bool:
+def is_lock_failure(error: DBAPIError) -> bool:
     """Return whether a statement failed because another transaction holds what it needs."""
     return isinstance(error.orig, LockNotAvailable | DeadlockDetected)
 

@@ -180,10 +180,10 @@ def give_out_alive(engine: Engine) -> None:
     asked: a statement for each transaction would cost as much as the transaction.
     """
 
-    def checked_in(_: Any, entry: ConnectionPoolEntry) -> None:
+    def record_checkin(_: Any, entry: ConnectionPoolEntry) -> None:
         entry.info["seen"] = time.monotonic()
 
-    def checked_out(connection: Any, entry: ConnectionPoolEntry, _: Any) -> None:
+    def check_alive(connection: Any, entry: ConnectionPoolEntry, _: Any) -> None:
         seen = entry.info.get("seen")
         if seen is None or (time.monotonic() - seen < BELIEVED_S and not _has_input(entry)):
             return
@@ -192,8 +192,8 @@ def give_out_alive(engine: Engine) -> None:
         except engine.dialect.loaded_dbapi.Error as error:
             raise InvalidatePoolError from error
 
-    event.listen(engine, "checkin", checked_in)
-    event.listen(engine, "checkout", checked_out)
+    event.listen(engine, "checkin", record_checkin)
+    event.listen(engine, "checkout", check_alive)
 
 
 def sessions_of(engine: Engine) -> Collection[int]:
@@ -206,18 +206,18 @@ def sessions_of(engine: Engine) -> Collection[int]:
 
 
 def _keep(ours: set[int], engine: Engine) -> None:
-    def opened(_: Any, entry: ConnectionPoolEntry) -> None:
+    def record_session(_: Any, entry: ConnectionPoolEntry) -> None:
         driver: Any = entry.driver_connection
         # behind a pooler each transaction may have another session, which others have too
         if not entry.info["pooled"]:
             entry.info["session"] = driver.info.backend_pid
             ours.add(driver.info.backend_pid)
 
-    def closed(_: Any, entry: ConnectionPoolEntry) -> None:
+    def forget_session(_: Any, entry: ConnectionPoolEntry) -> None:
         ours.discard(entry.info.get("session", 0))
 
-    event.listen(engine, "connect", opened)
-    event.listen(engine, "close", closed)
+    event.listen(engine, "connect", record_session)
+    event.listen(engine, "close", forget_session)
 
 
 def _has_input(entry: ConnectionPoolEntry) -> bool:

@@ -15,7 +15,7 @@ from sqlalchemy.exc import DBAPIError
 
 from lanes.ids import IncidentId
 from lanes.promises.assessment import Assessment
-from lanes.promises.breaches import DEAR, LOSSES, mended_workload, role_subject
+from lanes.promises.breaches import DEAR, LOSSES, describe_mended_workload, role_subject
 from lanes.promises.deadlines import MISSED_WITHIN
 from lanes.promises.incident import (
     EVERYBODY,
@@ -198,11 +198,11 @@ def open(
     of_key = _of_key(breach.promise, breach.workload, breach.subject)
     stands = sa.select(incident.c.id, incident.c.parent_id, incident.c.severity)
     known = connection.execute(stands.where(_open(), *of_key)).first()
-    if known is None and (added := _added(connection, breach, figures, parent_id, now)) is not None:
+    if known is None and (added := _add(connection, breach, figures, parent_id, now)) is not None:
         return added
     was_told = known is None or (known.parent_id is None and known.severity is not Severity.DIGEST)
     if known is not None and not was_told and parent_id is None:
-        _to_be_told(connection, known.id, breach.severity, now)
+        _queue_post(connection, known.id, breach.severity, now)
     worse = list(Severity)[list(Severity).index(breach.severity) + 1 :]
     worst = sa.case((incident.c.severity.in_(worse), incident.c.severity), else_=breach.severity)
     written = {**figures, "severity": worst}
@@ -214,7 +214,7 @@ def open(
     return None
 
 
-def _added(
+def _add(
     connection: sa.Connection,
     breach: Assessment,
     figures: Mapping[str, Any],
@@ -242,7 +242,7 @@ def _added(
     if added is None:
         return None
     if parent_id is None:
-        _to_be_told(connection, added.id, breach.severity, now)
+        _queue_post(connection, added.id, breach.severity, now)
     else:  # its message counts what it explains
         of_parent = incident.c.id == parent_id
         connection.execute(sa.update(incident).where(of_parent).values(updated_at=now))
@@ -307,7 +307,7 @@ def _silence(connection: sa.Connection, breach: Assessment, now: datetime) -> di
     return {} if row is None else dict(row._mapping)
 
 
-def explained_by(connection: sa.Connection, id: IncidentId) -> list[Incident]:
+def list_explained(connection: sa.Connection, id: IncidentId) -> list[Incident]:
     """Return the open incidents that this one explains, oldest first."""
     its = sa.select(incident).where(_open(), incident.c.parent_id == id).order_by(incident.c.id)
     return [read_incident(row) for row in connection.execute(its)]
@@ -326,13 +326,13 @@ def record_invalid(
     mended = sa.and_(is_invalid, incident.c.workload.not_in(list(invalid)))
     over = sa.select(incident.c.workload, incident.c.why).where(_open(), mended)
     for row in connection.execute(over).all():
-        said = mended_workload(row.workload, row.why)
+        said = describe_mended_workload(row.workload, row.why)
         ended = resolve(connection, Promise.WORKLOAD_INVALID, row.workload, sentence=said, now=now)
         recorded.resolved.extend([ended] if ended is not None else [])
     return recorded
 
 
-def listed(connection: sa.Connection, *, states: Collection[IncidentState]) -> list[Incident]:
+def list_newest(connection: sa.Connection, *, states: Collection[IncidentState]) -> list[Incident]:
     """Return the newest incidents in these states, newest first."""
     wanted = sa.select(incident).where(incident.c.state.in_(list(states)))
     rows = connection.execute(wanted.order_by(incident.c.id.desc()).limit(MOST))
@@ -367,7 +367,7 @@ def _alone(
         done.append(id_)
 
 
-def _to_be_told(
+def _queue_post(
     connection: sa.Connection, id: IncidentId, severity: Severity, now: datetime
 ) -> None:
     """Put the incident in the Slack outbox, once, unless only the digest tells it."""
@@ -398,7 +398,7 @@ def read_incident(row: Any) -> Incident:
     return read_as(Incident, row, uid=str(row.uid))
 
 
-def briefed(connection: sa.Connection, id: IncidentId, briefing: Mapping[str, Any]) -> None:
+def record_briefing(connection: sa.Connection, id: IncidentId, briefing: Mapping[str, Any]) -> None:
     """Store the briefing of an incident."""
     connection.execute(
         sa.update(incident).where(incident.c.id == id).values(briefing=dict(briefing))

@@ -238,7 +238,7 @@ class RoleLock:
             await self._ask("select true from (select pg_advisory_lock_shared(%s, %s)) taken")
             self.held = True
 
-    async def wanted_by_another(self) -> bool:
+    async def is_wanted_by_another(self) -> bool:
         """Return whether another session waits to take the role over."""
         return await self._ask(WAITERS)
 
@@ -271,7 +271,7 @@ class RoleLock:
             await connection.close()
 
 
-def held_roles(connection: Connection, roles: Collection[int]) -> set[int]:
+def list_held_roles(connection: Connection, roles: Collection[int]) -> set[int]:
     """Return which of these roles are held now, without locking anything."""
     found = connection.execute(text(HELD), {"class": CLASS, "roles": [int(each) for each in roles]})
     return {row.objid for row in found}
@@ -279,10 +279,10 @@ def held_roles(connection: Connection, roles: Collection[int]) -> set[int]:
 
 def standing_roles(connection: Connection) -> set[int]:
     """Return which roles of standing runs are held now."""
-    return held_roles(connection, [each.role for each in (*STANDING, SPARE)])
+    return list_held_roles(connection, [each.role for each in (*STANDING, SPARE)])
 
 
-def held_elsewhere(connection: Connection, role: int) -> bool:
+def is_held_elsewhere(connection: Connection, role: int) -> bool:
     """Return whether a process of another host holds the role now, by the name of its session."""
     holder = f"select application_name from ({HELD}) held join pg_stat_activity using (pid)"
     found = connection.execute(text(holder), {"class": CLASS, "roles": [int(role)]}).scalars()

@@ -122,11 +122,11 @@ FETCHED_BYTES = 2 * 1024**2  # what a fetch should bring
 
 
 def size_of(payload: sa.ColumnElement[Any]) -> sa.Label[int]:
-    """Return the column of payload bytes that `bounded` and `streamed` add up."""
+    """Return the column of payload bytes that `fetch_rows` and `stream_rows` add up."""
     return octets(payload).label("bytes")
 
 
-def bounded(
+def fetch_rows(
     connection: sa.Connection,
     query: sa.Select[*tuple[Any, ...]],
     given: Given = NOTHING,
@@ -134,15 +134,15 @@ def bounded(
     most: int,
     most_bytes: int,
 ) -> list[Any]:
-    """Return the rows of `streamed` at once, for a query of up to `most` rows. One fetch needs no stream."""
+    """Return the rows of `stream_rows` at once, for a query of up to `most` rows. One fetch needs no stream."""
     if most > FIRST:
-        return list(streamed(connection, query, given, most_bytes=most_bytes))
+        return list(stream_rows(connection, query, given, most_bytes=most_bytes))
     rows = connection.execute(query, given).all()
     before = accumulate((row.bytes for row in rows), initial=0)
     return [row for row, size in zip(rows, before, strict=False) if size < most_bytes or size == 0]
 
 
-def streamed(
+def stream_rows(
     connection: sa.Connection,
     query: sa.Select[*tuple[Any, ...]],
     given: Given = NOTHING,

@@ -12,18 +12,18 @@ if TYPE_CHECKING:
     from sqlalchemy import ColumnElement
 
 
-def listed(values: Iterable[str]) -> str:
+def format_list(values: Iterable[str]) -> str:
     """Return the values as a list that SQL's `in` takes: `('one', 'other')`."""
     return "(" + ", ".join(f"'{each}'" for each in values) + ")"
 
 
 # For `w.state in {OPEN_WORK}` and the like.
 OPEN_WORK, LIVE_CLAIM, OUTSIDE_BATCHES, UNCLAIMED = map(
-    listed, (words.OPEN_WORK, words.LIVE_CLAIM, words.OUTSIDE_BATCHES, words.UNCLAIMED)
+    format_list, (words.OPEN_WORK, words.LIVE_CLAIM, words.OUTSIDE_BATCHES, words.UNCLAIMED)
 )
-ANSWERING, MEASURING = listed(words.ANSWERING), listed(words.MEASURING)
+ANSWERING, MEASURING = format_list(words.ANSWERING), format_list(words.MEASURING)
 FINISHED_BATCH, OPEN_ROLLOUT, OPEN_REPLAY = map(
-    listed, (words.FINISHED_BATCH, words.OPEN_ROLLOUT, words.OPEN_REPLAY)
+    format_list, (words.FINISHED_BATCH, words.OPEN_ROLLOUT, words.OPEN_REPLAY)
 )
 
 # A label `l` that counts in estimates.

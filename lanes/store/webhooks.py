@@ -139,11 +139,11 @@ def take(
         return None
     most = 1 if to.rests else most
     last = connection.scalar(LAST) or 0
-    again = _again(connection, id_, most, now)
-    fresh = _fresh(connection, to, most - len(again)) if len(again) < most else []
+    again = _list_retries(connection, id_, most, now)
+    fresh = _list_fresh(connection, to, most - len(again)) if len(again) < most else []
     reached = max([to.position, *(each.position for each in fresh)])
     end = last if len(again) + len(fresh) < most else reached
-    held = {each.subject for each in again} | _held(connection, id_, fresh)
+    held = {each.subject for each in again} | _list_held(connection, id_, fresh)
     send = [*again, *(each for each in fresh if each.subject not in held)]
     behind = [each for each in fresh if each.subject in held]
     send = _with_outputs(connection, send) if to.sends_outputs else send
@@ -169,10 +169,10 @@ def _with_outputs(connection: sa.Connection, send: Sequence[KeptEvent]) -> list[
         )
     }
 
-    def told(of: KeptEvent) -> Mapping[str, Any]:
+    def find_output(of: KeptEvent) -> Mapping[str, Any]:
         return outputs.get((of.resource, of.payload.get("key")), {})
 
-    return [replace(each, payload={**each.payload, **told(each)}) for each in send]
+    return [replace(each, payload={**each.payload, **find_output(each)}) for each in send]
 
 
 def _beyond(position: int, to: Subscriber) -> list[sa.ColumnElement[bool]]:
@@ -184,13 +184,13 @@ def _beyond(position: int, to: Subscriber) -> list[sa.ColumnElement[bool]]:
     return wanted if to.consumer is None else [*wanted, of.consumer == to.consumer]
 
 
-def _fresh(connection: sa.Connection, to: Subscriber, most: int) -> list[KeptEvent]:
+def _list_fresh(connection: sa.Connection, to: Subscriber, most: int) -> list[KeptEvent]:
     found = sa.select(webhook_event).where(*_beyond(to.position, to))
     first = found.order_by(webhook_event.c.position).limit(most)
-    return [_kept(row) for row in connection.execute(first)]
+    return [_read_event(row) for row in connection.execute(first)]
 
 
-def _again(connection: sa.Connection, id_: int, most: int, now: datetime) -> list[KeptEvent]:
+def _list_retries(connection: sa.Connection, id_: int, most: int, now: datetime) -> list[KeptEvent]:
     """Return the events that are due for another try, of each subject the first only."""
     earlier, of = webhook_try.alias("earlier"), webhook_try.c
     blocked = sa.exists().where(
@@ -206,10 +206,10 @@ def _again(connection: sa.Connection, id_: int, most: int, now: datetime) -> lis
         .order_by(of.next_try_at, of.position)
         .limit(most)
     )
-    return [_kept(row, row.attempts) for row in connection.execute(found)]
+    return [_read_event(row, row.attempts) for row in connection.execute(found)]
 
 
-def _held(connection: sa.Connection, id_: int, fresh: Sequence[KeptEvent]) -> set[str]:
+def _list_held(connection: sa.Connection, id_: int, fresh: Sequence[KeptEvent]) -> set[str]:
     """Return the subjects of which an earlier event waits to be tried again."""
     if not fresh:
         return set()
@@ -218,7 +218,7 @@ def _held(connection: sa.Connection, id_: int, fresh: Sequence[KeptEvent]) -> se
     return set(connection.execute(sa.select(of.subject).where(*waits)).scalars())
 
 
-def _kept(row: Any, attempts: int = 0) -> KeptEvent:
+def _read_event(row: Any, attempts: int = 0) -> KeptEvent:
     what = row.event, row.resource, row.payload, row.occurred_at
     return KeptEvent(str(row.id), row.position, *what, attempts)
 
@@ -295,7 +295,7 @@ def find(connection: sa.Connection, name: str) -> Subscriber | None:
     return connection.execute(sa.select(webhook).where(webhook.c.name == name)).one_or_none()
 
 
-def listed(connection: sa.Connection) -> Sequence[sa.Row[Any]]:
+def list_subscribers(connection: sa.Connection) -> Sequence[sa.Row[Any]]:
     """Return all subscribers with the number of events ahead of each, of those that wait for a try, and of those given up."""
     of = webhook_try.c
     waits = sa.func.count(of.next_try_at).label("waiting")

@@ -51,7 +51,7 @@ consumers as (
    where c.nth < {MOST_CONSUMERS})
 select workload, consumer, rank_at from consumers order by workload, nth
 """
-# The columns of work and item that `claimed` reads, in this order, behind id and claim_no.
+# The columns of work and item that `read_claimed` reads, in this order, behind id and claim_no.
 OF_WORK = ("workload", "version_id", "purpose", "failures", "rank_at", "alone")
 OF_ITEM = ("key", "payload", "due_at", "urgent", "consumer")
 RENEW = """
@@ -212,12 +212,12 @@ def most_urgent(
     now: datetime,
 ) -> sa.Select[Any]:
     """Select the most urgent work of each workload, locked; work locked by others is passed over."""
-    given = _asked(places, within)
+    given = _build_parameters(places, within)
     lists = {each: sa.literal(given[each], kind.type) for each, kind in _LISTS.items()}
     return _urgent(lane, lists, sa.literal(now), *only, kind=within.kind)
 
 
-def _asked(places: Mapping[str, int], within: "ClaimBounds") -> dict[str, Any]:
+def _build_parameters(places: Mapping[str, int], within: "ClaimBounds") -> dict[str, Any]:
     if within.turns:
         (workload_,) = places
         turns, most = list(within.turns), list(within.turns.values())
@@ -306,7 +306,7 @@ def claim(
     if not most:
         return []
     of = within or ClaimBounds()
-    asked = {_LISTS[each].key: value for each, value in _asked(most, of).items()} | {
+    asked = {_LISTS[each].key: value for each, value in _build_parameters(most, of).items()} | {
         "now": now,
         "before": of.before or now + EVER,
         "by": worker,
@@ -315,7 +315,7 @@ def claim(
         **({"only": list(of.only)} if of.only else {"but": list(of.but)}),
     }
     statement = _claim(lane, of.kind, chosen=bool(of.only))
-    return [claimed(row) for row in connection.execute(statement, asked).all()]
+    return [read_claimed(row) for row in connection.execute(statement, asked).all()]
 
 
 @cache
@@ -347,7 +347,7 @@ def _claim(lane: Lane, kind: ClaimKind, *, chosen: bool) -> sa.Select[*tuple[Any
     return sa.select(taken).order_by(taken.c.rank_at, taken.c.id)
 
 
-def claimed(row: Any) -> ClaimedWork:
+def read_claimed(row: Any) -> ClaimedWork:
     """Read a row of work joined with its item; only owed answers have a due time and urgency.
 
     Values are read by position, because names are looked up for each.
@@ -371,7 +371,7 @@ def claimed(row: Any) -> ClaimedWork:
     )
 
 
-def abandoned(connection: sa.Connection, *, now: datetime, limit: int = 500) -> list[Attempt]:
+def list_abandoned(connection: sa.Connection, *, now: datetime, limit: int = 500) -> list[Attempt]:
     """Return an attempt `unknown` for each claim whose lease ran out: its call may have been billed, up to a bound.
 
     The bound is its reserve, or else what its item would cost. Work that moved on while it was claimed is included as long as
@@ -396,7 +396,7 @@ def abandoned(connection: sa.Connection, *, now: datetime, limit: int = 500) -> 
         error=f"{LOST_LEASE}: the claim was not renewed in time; the call may have been billed",
     )
 
-    def bound(row: Any) -> Decimal:
+    def compute_bound(row: Any) -> Decimal:
         of = known.get(row.version_id)
         if row.bound_usd is not None or of is None:
             return row.bound_usd or Decimal(0)
@@ -405,7 +405,9 @@ def abandoned(connection: sa.Connection, *, now: datetime, limit: int = 500) -> 
         return Decimal(0)
 
     return [
-        Attempt(Claim(row.id, row.claim_no), lost, None, row.until, now, 0, bound_usd=bound(row))
+        Attempt(
+            Claim(row.id, row.claim_no), lost, None, row.until, now, 0, bound_usd=compute_bound(row)
+        )
         for row in rows
     ]
 

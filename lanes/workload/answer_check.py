@@ -14,7 +14,7 @@ from jsonschema import Draft202012Validator, ValidationError
 from jsonschema.validators import extend
 from referencing.exceptions import Unresolvable
 
-from lanes.json_data import members, nested
+from lanes.json_data import members, walk
 from lanes.workload.schemas import SchemaFault, pattern, resolver_of, schema_validator
 
 MOST_STEPS = 3_000_000  # some 0.2 s
@@ -100,9 +100,9 @@ class AnswerCheck:
                 worded.validator_value,
                 worded.message,
             )
-        return self._unworded(next(iter(self._first.iter_errors(answer))))
+        return self._build_fault(next(iter(self._first.iter_errors(answer))))
 
-    def _unworded(self, error: Any) -> AnswerFault:
+    def _build_fault(self, error: Any) -> AnswerFault:
         """Return the fault in the words of `jsonschema_rs`, with the value of its rule unless a reference leads there."""
         value: Any = self._schema
         for step in error.schema_path:
@@ -116,7 +116,7 @@ def check_affordable(schema: dict[str, Any]) -> None:
     Raises:
         SchemaFault: they cannot; the sentence says why, where, and what to write instead.
     """
-    for path, part in nested(schema):
+    for path, part in walk(schema):
         if not isinstance(part, dict):
             continue
         of_members = part.get(UNREAD)
@@ -155,8 +155,7 @@ _SECOND = extend(Draft202012Validator, {"pattern": _matches, "uniqueItems": _is_
 
 def _mentions(schema: Any, *keywords: str) -> bool:
     return any(
-        isinstance(part, dict) and not part.keys().isdisjoint(keywords)
-        for _, part in nested(schema)
+        isinstance(part, dict) and not part.keys().isdisjoint(keywords) for _, part in walk(schema)
     )
 
 
@@ -173,7 +172,7 @@ class SchemaCosts:
         self._by_depth: list[dict[int, int]] = []  # steps of each part at each depth below
         self.steps = list[int]()  # of the schema, by the depth of an answer
         for depth in range(
-            1 + (DEEPEST if _mentions(schema, *REFERENCES) else min(_measured(schema)[1], DEEPEST))
+            1 + (DEEPEST if _mentions(schema, *REFERENCES) else min(_measure(schema)[1], DEEPEST))
         ):
             self._by_depth.append({})
             self.steps.append(self._steps(schema, depth, ()))
@@ -182,7 +181,7 @@ class SchemaCosts:
         """Return the most steps that a check of the answer takes."""
         depth = len(self.steps) - 1
         if depth > MODEST:  # a reference may lead back
-            values, depth = _measured(answer)
+            values, depth = _measure(answer)
             return values * self.steps[min(depth, len(self.steps) - 1)]
         return _values(answer) * self.steps[depth]
 
@@ -260,11 +259,11 @@ def check_size(schema: Any) -> None:
 
 def values_in(value: Any) -> int:
     """Count the values of a schema or an answer; a long text counts more than once."""
-    return _measured(value)[0]
+    return _measure(value)[0]
 
 
 def _values(value: Any) -> int:
-    """Count values as `_measured` does, several times as fast for an answer, which has few levels."""
+    """Count values as `_measure` does, several times as fast for an answer, which has few levels."""
     if isinstance(value, str):
         return 1 + len(value) // CHARACTERS
     if isinstance(value, dict):
@@ -277,7 +276,7 @@ def _values(value: Any) -> int:
     return 1
 
 
-def _measured(value: Any) -> tuple[int, int]:
+def _measure(value: Any) -> tuple[int, int]:
     """Return how many values there are, with one more for each `CHARACTERS` of a text, and how many levels."""
     found, depth, level = 0, 0, [value]
     while level:

@@ -179,7 +179,7 @@ class Reference(Form):
     @field_validator("key")
     @classmethod
     def _compiles(cls, text: str, info: ValidationInfo) -> str:
-        rule = _compiled(text)
+        rule = _compile(text)
         if timed := [name for name in ("age_s", "due_in_s") if rule.reads(name)]:
             raise ValueError(f"`{text}` reads {timed[0]}; a key has payload and consumer")
         if info.context is not STORED:
@@ -189,11 +189,11 @@ class Reference(Form):
     @property
     def rule(self) -> "Rule":
         """The compiled key."""
-        return _compiled(self.key)
+        return _compile(self.key)
 
 
 @cache
-def _compiled(key: str) -> "Rule":
+def _compile(key: str) -> "Rule":
     from lanes.workload.rules import Rule  # what only reads a version needs none
 
     return Rule(key)

@@ -64,22 +64,22 @@ def read(content: bytes, *, file: str) -> NamedSpec:
         ) from None
     except NotYaml as error:
         raise SpecInvalid(
-            file, [_said(error.place, str(error)) if error.place else str(error)]
+            file, [_format_fault(error.place, str(error)) if error.place else str(error)]
         ) from None
     if not isinstance(root, yaml.MappingNode):
         wanted = "a workload is a mapping with name, instructions, output_schema ...; `lanes init NAME` writes one"
-        raise SpecInvalid(file, [_said(TextPlace(1, 1), wanted)])
+        raise SpecInvalid(file, [_format_fault(TextPlace(1, 1), wanted)])
     odd = [*yaml_places.odd_keys(root), *yaml_places.surprises(root)]
     if odd:
         raise SpecInvalid(
-            file, [_said(place, f"{field}: {said}") for place, field, said in sorted(odd)]
+            file, [_format_fault(place, f"{field}: {said}") for place, field, said in sorted(odd)]
         )
-    return _examined(data, root, file)
+    return _examine(data, root, file)
 
 
-def _examined(data: dict[str, Any], root: yaml.Node, file: str) -> NamedSpec:
+def _examine(data: dict[str, Any], root: yaml.Node, file: str) -> NamedSpec:
     fields = {field: value for field, value in data.items() if field != "name"}
-    name, unnamed = data.get("name"), list(_unnamed(data))
+    name, unnamed = data.get("name"), list(_check_name(data))
     spec, problems = examine(name if isinstance(name, str) else "unnamed", fields)
     if spec is None or problems or unnamed:
         placed = sorted(
@@ -87,12 +87,12 @@ def _examined(data: dict[str, Any], root: yaml.Node, file: str) -> NamedSpec:
             key=lambda placed: placed[0],
         )
         raise SpecInvalid(
-            str(name or file), [_said(place, _worded(each)) for place, each in placed]
+            str(name or file), [_format_fault(place, _explain(each)) for place, each in placed]
         )
     return NamedSpec(str(name), spec)
 
 
-def _unnamed(data: dict[str, Any]) -> Iterator[Problem]:
+def _check_name(data: dict[str, Any]) -> Iterator[Problem]:
     if "name" not in data:
         yield Problem(
             ("name",), "the field is missing; it names the workload, for example `name: tickets`"
@@ -101,7 +101,7 @@ def _unnamed(data: dict[str, Any]) -> Iterator[Problem]:
         yield Problem(("name",), "it is not a text; write it in quotes")
 
 
-def _worded(problem: Problem) -> str:
+def _explain(problem: Problem) -> str:
     if problem.kind == "missing":
         return f"{problem.field}: the field is missing"
     if problem.kind != "extra_forbidden":
@@ -114,11 +114,11 @@ def _worded(problem: Problem) -> str:
     )
 
 
-def _said(place: TextPlace, sentence: str) -> str:
+def _format_fault(place: TextPlace, sentence: str) -> str:
     return f"line {place.line}, column {place.column}, {sentence}"
 
 
-def written(
+def render_definition(
     name: str, spec: Spec, *, heading: Sequence[str], notes: Mapping[str, str] | None = None
 ) -> str:
     """Return the file of a workload, which reads back as the same definition.
@@ -179,12 +179,12 @@ def _entry(field: str, value: Any) -> str:
         entry = yaml.dump(
             {field: value}, Dumper=dumper, allow_unicode=True, sort_keys=False, width=WIDTH
         ).rstrip("\n")
-        if _loaded(f"{entry}{BEHIND}") == repr({field: value, "behind": 0}):
+        if _load(f"{entry}{BEHIND}") == repr({field: value, "behind": 0}):
             return entry
     raise AssertionError(f"{field} cannot be written as YAML")
 
 
-def _loaded(text: str) -> str | None:
+def _load(text: str) -> str | None:
     try:
         return repr(yaml.safe_load(text))
     except yaml.YAMLError:

@@ -50,7 +50,7 @@ def of_workloads(*beside: str) -> dict[str, Any]:
     return {BESIDE: list(beside)}
 
 
-def offering(schema: Mapping[str, Any], workloads: Collection[str]) -> dict[str, Any]:
+def offer_workloads(schema: Mapping[str, Any], workloads: Collection[str]) -> dict[str, Any]:
     """Return the schema of a deployment's parameters with these workloads as choices of the fields that ask for one.
 
     Without workloads, any text is accepted. Defaults omit None, which Prefect refuses for a choice. Unknown parameters are

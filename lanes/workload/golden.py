@@ -9,7 +9,7 @@ from lanes.ids import VersionId
 from lanes.json_data import is_same_json
 from lanes.statistics.differences import PairedShares
 from lanes.statistics.shares import SampleShare, bounds
-from lanes.units import counted, share
+from lanes.units import pluralize, share
 from lanes.words import GoldenState, Lane
 from lanes.workload.answer_check import AnswerCheck
 
@@ -58,7 +58,7 @@ class GoldenScore:
     lost_keys: Sequence[str]
 
     @property
-    def paired(self) -> PairedShares:
+    def paired_shares(self) -> PairedShares:
         """Return the wrong answers of both versions to the same items: the new one is `one`."""
         before = self.right_now + self.lost if self.right_before is None else self.right_before
         gained = self.right_now - before + self.lost
@@ -67,11 +67,11 @@ class GoldenScore:
     @property
     def is_worse(self) -> bool:
         """Whether the new version is surely more often wrong."""
-        return self.right_before is not None and self.paired.is_worse(alpha=ALPHA)
+        return self.right_before is not None and self.paired_shares.is_worse(alpha=ALPHA)
 
     def bounds(self) -> tuple[float, float]:
         """Return bounds of the true gain, the share of right answers now minus before, with a probability of 99 %."""
-        low, high = self.paired.bounds(alpha=SURE)
+        low, high = self.paired_shares.bounds(alpha=SURE)
         return -high, -low
 
 
@@ -123,7 +123,7 @@ class GoldenRun:
     def sentence(self) -> str:
         """Say where the version stands, with the figures."""
         if self.state is GoldenState.RUNNING:
-            how = f"{self.answered} of {counted(self.items, 'golden item')} answered by the {self.lane} lane"
+            how = f"{self.answered} of {pluralize(self.items, 'golden item')} answered by the {self.lane} lane"
             said = f"version {self.version} is a candidate: {how}; it is put in force by itself"
             if self.is_first:
                 return f"{said} once all are answered. Until then items are refused: no version is in force"
@@ -133,16 +133,16 @@ class GoldenRun:
         of, now = self.score, self.score.right_now
         if of.right_before is None:
             low, high = map(share, bounds(SampleShare(now, of.items), alpha=SURE))
-            answered = f"answered {now} of {counted(of.items, 'golden item')} right"
+            answered = f"answered {now} of {pluralize(of.items, 'golden item')} right"
             return (
                 f"version {self.version} {answered} (99 % bounds of its accuracy: {low} to {high})"
             )
         low, high = (100 * each for each in of.bounds())
         figures = (
-            f"it answered {now} of {counted(of.items, 'golden item')} right, version {self.before} {of.right_before} "
+            f"it answered {now} of {pluralize(of.items, 'golden item')} right, version {self.before} {of.right_before} "
             f"(99 % bounds of the gain: {low:+.1f} to {high:+.1f} points)"
         )
-        lost = f"; lost: {_listed(of.lost_keys, of.lost)}" if of.lost else ""
+        lost = f"; lost: {_format_keys(of.lost_keys, of.lost)}" if of.lost else ""
         if self.state is GoldenState.REFUSED:
             return (
                 f"version {self.version} is surely worse than version {self.before} and stays out of force: {figures}{lost}. "
@@ -151,6 +151,6 @@ class GoldenRun:
         return f"version {self.version} is not surely worse than version {self.before}: {figures}{lost}"
 
 
-def _listed(keys: Sequence[str], number: int) -> str:
+def _format_keys(keys: Sequence[str], number: int) -> str:
     more = f" and {number - len(keys)} more" if number > len(keys) else ""
     return ", ".join(keys) + more

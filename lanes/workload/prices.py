@@ -124,7 +124,7 @@ def _tiers(model: str, lane: Lane, day: date) -> tuple[int, ...] | None:
 
     try:
         prices = vars(
-            calculated(Usage(input=1), model=model, lane=lane, at=_noon(day)).model_price
+            calculate_price(Usage(input=1), model=model, lane=lane, at=_noon(day)).model_price
         ).values()
     except LookupError:
         return None
@@ -147,7 +147,7 @@ def _per_token(model: str, lane: Lane, day: date, tier: int) -> PerToken:
     prompt = starts[tier - 1] + 1 if tier else 1
 
     def usd(usage: Usage) -> Decimal:
-        return calculated(usage, model=model, lane=lane, at=_noon(day)).total_price
+        return calculate_price(usage, model=model, lane=lane, at=_noon(day)).total_price
 
     plain = usd(Usage(input=prompt))
     into = plain / prompt
@@ -164,7 +164,7 @@ def _per_token(model: str, lane: Lane, day: date, tier: int) -> PerToken:
     )
 
 
-def calculated(usage: Usage, *, model: str, lane: Lane, at: datetime) -> "PriceCalculation":
+def calculate_price(usage: Usage, *, model: str, lane: Lane, at: datetime) -> "PriceCalculation":
     """Return the calculation of genai-prices for a response.
 
     Raises:

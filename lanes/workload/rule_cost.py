@@ -157,7 +157,7 @@ class _Reader:
             operand = self._operand(names)
             size, spent = size + operand.size, spent + operand.cost + operand.size
         self._depth -= 1
-        return Value(_checked(size), _checked(spent))
+        return Value(_check_terms(size), _check_terms(spent))
 
     def _peek(self) -> Token | None:
         return self._tokens[self._at] if self._at < len(self._tokens) else None
@@ -171,13 +171,13 @@ class _Reader:
         token = self._take()
         assert token is not None
         if token.kind == "sign":
-            value = self._listed(names, {"(": ")", "[": "]", "{": "}"}[token.text])
+            value = self._read_elements(names, {"(": ")", "[": "]", "{": "}"}[token.text])
         elif token.kind == "name" and not self._is_next("("):
             size = _variable(token.text, names)
             value = Value(size, size + _number(1))
         elif token.kind == "name":
             self._at += 1
-            value = self._listed(names, ")")
+            value = self._read_elements(names, ")")
         else:
             value = Value(_number(1 + len(token.text) // CHARACTERS), _number(1))
         return self._with_postfixes(value, names)
@@ -194,20 +194,22 @@ class _Reader:
                 if name is not None and name.text in MACROS and self._is_macro():
                     value = self._macro(name.text, value, names)
                 else:
-                    value = self._with(value, self._listed(names, ")"))
+                    value = self._with(value, self._read_elements(names, ")"))
             elif self._is_next("["):
                 self._at += 1
-                value = self._with(value, self._listed(names, "]"))
+                value = self._with(value, self._read_elements(names, "]"))
             elif self._is_next("{"):
                 self._at += 1
-                value = self._with(value, self._listed(names, "}"))
+                value = self._with(value, self._read_elements(names, "}"))
             else:
                 return value
 
     @staticmethod
     def _with(value: Value, arguments: Value) -> Value:
         size = value.size + arguments.size
-        return Value(_checked(size), _checked(value.cost + arguments.cost + size + _number(1)))
+        return Value(
+            _check_terms(size), _check_terms(value.cost + arguments.cost + size + _number(1))
+        )
 
     def _is_next(self, sign: str) -> bool:
         token = self._peek()
@@ -218,12 +220,12 @@ class _Reader:
         following = self._tokens[self._at : self._at + 2]
         return len(following) == 2 and following[0].kind == "name" and following[1].text == ","
 
-    def _listed(self, names: tuple[tuple[str, str], ...], end: str) -> Value:
+    def _read_elements(self, names: tuple[tuple[str, str], ...], end: str) -> Value:
         """Read what stands between brackets: elements of a list or a map, arguments, or one expression."""
         size, spent = _number(1), _number(1)
         while True:
             each = self.sequence(names, (",", ":", end) if end != ")" else (",", end))
-            size, spent = _checked(size + each.size), _checked(spent + each.cost)
+            size, spent = _check_terms(size + each.size), _check_terms(spent + each.cost)
             token = self._take()
             if token is None or token.text == end:
                 return Value(size, spent + size)
@@ -233,14 +235,14 @@ class _Reader:
         self._at += 2
         self._bound += 1
         element = f"{variable}#{self._bound}"
-        body = self._listed((*names, (variable, element)), ")")
+        body = self._read_elements((*names, (variable, element)), ")")
         each = _each(body.size, element, of.size)
         visits = _each(body.cost + _number(LOOP), element, of.size)
         spent = of.cost + of.size + visits
         if name not in COPYING:
-            return Value(_number(1), _checked(spent))
+            return Value(_number(1), _check_terms(spent))
         size = of.size if name == "filter" else of.size + each
-        return Value(_checked(size), _checked(spent + _times(of.size, size)))
+        return Value(_check_terms(size), _check_terms(spent + _times(of.size, size)))
 
 
 def _number(number: int) -> Polynomial:
@@ -269,12 +271,12 @@ def _each(of_one: Polynomial, element: str, of_all: Polynomial) -> Polynomial:
         others = tuple(name for name in product if name != element)
         part: Polynomial = Counter({others: factor})
         for _ in range(max(len(product) - len(others), 1)):
-            part = _checked(_times(part, of_all))
+            part = _check_terms(_times(part, of_all))
         total += part
-    return _checked(total)
+    return _check_terms(total)
 
 
-def _checked(of: Polynomial) -> Polynomial:
+def _check_terms(of: Polynomial) -> Polynomial:
     if len(of) > MOST_TERMS or any(len(product) > DEEPEST for product in of):
         raise TooComplex("its macros stand too deep within one another")
     return of

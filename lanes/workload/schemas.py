@@ -19,7 +19,7 @@ from referencing import Registry
 from referencing.exceptions import Unresolvable
 from referencing.jsonschema import DRAFT202012
 
-from lanes.json_data import nested
+from lanes.json_data import walk
 
 MOST_SOUND = 256  # schemas that are remembered
 MARK = "\x00here\x00"  # stands in for a value whose place is looked for; no schema that can be stored holds it
@@ -211,7 +211,7 @@ def _is_value(value: Any) -> bool:
 def _check_references(schema: dict[str, Any]) -> None:
     """Refuse references that lead elsewhere: they would break every check, or use the network."""
     resolver = resolver_of(schema)
-    for path, part in nested(schema):
+    for path, part in walk(schema):
         reference = part.get("$ref") if isinstance(part, dict) else None
         if isinstance(reference, str):
             try:
@@ -221,7 +221,7 @@ def _check_references(schema: dict[str, Any]) -> None:
                 raise SchemaFault(said, schema, (*path, "$ref")) from None
 
 
-def closed_fields(schema: Mapping[str, Any], of: Sequence[str] = ()) -> dict[str, list[Any]]:
+def list_closed_fields(schema: Mapping[str, Any], of: Sequence[str] = ()) -> dict[str, list[Any]]:
     """Return the values of each top-level field that has a closed set of them; only of these fields, where any is named."""
     found: dict[str, list[Any]] = {}
     for name, part in schema["properties"].items():
@@ -233,18 +233,18 @@ def closed_fields(schema: Mapping[str, Any], of: Sequence[str] = ()) -> dict[str
 
 def place(schema: dict[str, Any], path: Path) -> tuple[int, int]:
     """Return line and column, from 1, of the value at a path in the editor, which indents by two."""
-    text = json.dumps(_marked(schema, list(path)), indent=2, ensure_ascii=False)
+    text = json.dumps(_mark(schema, list(path)), indent=2, ensure_ascii=False)
     before = text[: text.index(json.dumps(MARK))]
     return before.count("\n") + 1, len(before) - before.rfind("\n")
 
 
-def _marked(part: Any, path: list[str | int]) -> Any:
+def _mark(part: Any, path: list[str | int]) -> Any:
     if not path:
         return MARK
     step, *rest = path
     if isinstance(part, dict):
-        return {name: _marked(each, rest) if name == step else each for name, each in part.items()}
-    return [_marked(each, rest) if number == step else each for number, each in enumerate(part)]
+        return {name: _mark(each, rest) if name == step else each for name, each in part.items()}
+    return [_mark(each, rest) if number == step else each for number, each in enumerate(part)]
 
 
 def check_input_schema(schema: dict[str, Any]) -> None:

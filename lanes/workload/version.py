@@ -51,7 +51,7 @@ class SecondPass(Form):
     @field_validator("when")
     @classmethod
     def _compiles(cls, text: str, info: ValidationInfo) -> str:
-        return _priced(text, OF_ANSWERS, info)
+        return _check_rule(text, OF_ANSWERS, info)
 
     @property
     def is_stated(self) -> bool:
@@ -59,7 +59,7 @@ class SecondPass(Form):
         return bool(self.risk or self.confidence_below or self.when)
 
 
-def _priced(text: str, variables: Sequence[str], info: ValidationInfo) -> str:
+def _check_rule(text: str, variables: Sequence[str], info: ValidationInfo) -> str:
     """Return a rule's text, which compiles and, unless it is stored, can be evaluated at a bounded cost."""
     if text:
         rule = Rule(text, variables)
@@ -305,7 +305,7 @@ class Spec(BaseModel):
     @field_validator("urgent_when", "batch_when")
     @classmethod
     def _compiles(cls, text: str, info: ValidationInfo) -> str:
-        return _priced(text, VARIABLES, info)
+        return _check_rule(text, VARIABLES, info)
 
     @field_validator("off_peak_start", "off_peak_end")
     @classmethod
@@ -328,7 +328,7 @@ class Spec(BaseModel):
         return model
 
     @classmethod
-    def stored(cls, data: dict[str, Any]) -> "Spec":
+    def load(cls, data: dict[str, Any]) -> "Spec":
         """Read the spec of a published version: its model may have lost its price, and removed fields are ignored.
 
         Raises:

@@ -42,7 +42,7 @@ class Window:
         )
         return min(each for each in fires if each > now)
 
-    def opened(self, now: datetime) -> datetime | None:
+    def find_opening(self, now: datetime) -> datetime | None:
         """Return when the window that is open now has opened, in UTC; None while it is closed."""
         today = now.astimezone(self.zone).date()
         for day in (today, today - timedelta(days=1)):

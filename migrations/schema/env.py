@@ -40,7 +40,7 @@ def _run(connection: Connection) -> None:
         on_version_apply=lambda *_, **of: applied.append(of["step"]),
     )
     with context.begin_transaction():
-        before = roles.granted(connection)
+        before = roles.read_grants(connection)
         context.run_migrations()
         revision = context.get_context().get_current_revision()
         if applied and revision == context.script.get_current_head():

@@ -113,7 +113,7 @@ def rule_of(alpha: float) -> Rule:
     def verdict(gate: Gate, samples: int, wrong: int) -> Verdict:
         share = wrong / samples
         is_share = gate.measure is not Measure.P95_S
-        value = share if is_share else gate.limit * (0.9 if share < gate.tolerated else 1.1)
+        value = share if is_share else gate.limit * (0.9 if share < gate.tolerance else 1.1)
         return judge(gate, Measurement(gate.measure, value, samples, wrong), alpha=alpha).verdict
 
     def rule(gate: Gate, samples: int) -> tuple[int, int]:
@@ -129,10 +129,10 @@ def rule_of(alpha: float) -> Rule:
 
 def earlier(gate: Gate, samples: int) -> tuple[int, int]:
     """Return what the rule of before decides."""
-    passes_to = int(numpy.floor(gate.tolerated * samples + 1e-9))
+    passes_to = int(numpy.floor(gate.tolerance * samples + 1e-9))
     wrong = numpy.arange(1, samples + 1)
     surely = special.betaincinv(wrong, samples - wrong + 1, 1 - CONFIDENCE)
-    return passes_to, 1 + int(numpy.searchsorted(surely, gate.tolerated, "right"))
+    return passes_to, 1 + int(numpy.searchsorted(surely, gate.tolerance, "right"))
 
 
 def first(is_so: Callable[[int], bool], most: int) -> int:
@@ -163,7 +163,7 @@ def false_alarms(playbook: Playbook, rule: Rule, both: Rule | None, runs: int) -
     for number, step in enumerate(playbook.steps):
         whole = {gate.measure: gate for gate in playbook.whole_gates(number)} if both else {}
         for gate in (each for each in step.gates if each.measure not in MEANS):
-            wrong = counted(drawn, gate.tolerated, SPREAD, runs)
+            wrong = counted(drawn, gate.tolerance, SPREAD, runs)
             fails = both if both is not None and gate.measure in whole else rule
             failed |= (wrong >= [fails(gate, each)[1] for each in SPREAD]).any(axis=1)
             if gate.measure in whole:
@@ -270,7 +270,7 @@ def false_means(runs: int) -> float:
 def passes_at_twice(playbook: Playbook, rule: Rule, runs: int) -> dict[str, float]:
     """Return the share of rollouts that leave the first step although twice as many items are wrong as it tolerates."""
     gate = playbook.steps[0].gates[0]
-    wrong = counted(numpy.random.default_rng(5), 2 * gate.tolerated, EVERY_20, runs)
+    wrong = counted(numpy.random.default_rng(5), 2 * gate.tolerance, EVERY_20, runs)
     passed, failed = decided([gate], [wrong], EVERY_20, rule)
     return {"passed": float((passed < failed).mean()), "failed": float((failed < passed).mean())}
 
@@ -296,18 +296,18 @@ def first_look(is_so: NDArray[numpy.bool_]) -> Counts:
 def items_at_half(playbook: Playbook, runs: int) -> dict[str, float]:
     """Return the median of the items until the first gate passes where half as many are wrong, and those of a fixed sample."""
     gate, alpha = playbook.steps[0].gates[0], playbook.gate_alpha
-    truth, most = gate.tolerated / 2, 6_000
+    truth, most = gate.tolerance / 2, 6_000
     passes_to, now = numpy.full(most, -1), -1
     for samples in range(gate.at_least, most + 1):  # each sample allows one more wrong one at most
         share = SampleShare(now + 1, samples)
-        now += shares.is_below(share, gate.tolerated, alpha=alpha)
+        now += shares.is_below(share, gate.tolerance, alpha=alpha)
         passes_to[samples - 1] = now
     drawn = numpy.random.default_rng(6)
     passes = [(drawn.random(most) < truth).cumsum() <= passes_to for _ in range(runs)]
     needed = [int(each.argmax()) + 1 if each.any() else most for each in passes]
     sizes = numpy.arange(1, most)
-    critical = stats.binom.ppf(alpha, sizes, gate.tolerated)
-    critical -= stats.binom.cdf(critical, sizes, gate.tolerated) > alpha
+    critical = stats.binom.ppf(alpha, sizes, gate.tolerance)
+    critical -= stats.binom.cdf(critical, sizes, gate.tolerance) > alpha
     has_power = stats.binom.cdf(critical, sizes, truth) >= 0.9
     return {"items": statistics.median(needed), "fixed": float(sizes[numpy.argmax(has_power)])}
 

@@ -110,7 +110,7 @@ async def _urgent(
         async with asyncio.timeout(PROMPTLY_S):
             while await _settled(ground) < done:
                 assert await opened.stays()
-                opened.wakes.work_is_ready()
+                opened.wakes.record_ready_work()
                 await opened.turn()
         ground.time.passes(seconds=sizes.apart_s)
         await opened.main.marks.look()

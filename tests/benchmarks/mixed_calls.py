@@ -145,14 +145,14 @@ async def _realtime(ground: Ground, *, marked: bool) -> None:
     await ask_packs(ground.at, made, a_state(), marks=lambda _: marked)
     ground.time.passes(seconds=2 * LEASE.total_seconds())
     now = await ground.at.db.now()
-    await save(ground.at.db, await ground.at.db.run(work.abandoned, now=now))
+    await save(ground.at.db, await ground.at.db.run(work.list_abandoned, now=now))
     for (version, _), calls in zip(asked[::LATE], late, strict=True):
         for each in calls:
             assert each.response is not None
             times = CallTimes.before(now, age_s=0, seconds=each.seconds)
             await save(
                 ground.at.db,
-                attempts.answered(version, each.pack, each.response, times, ids=each.ids),
+                attempts.build_answered(version, each.pack, each.response, times, ids=each.ids),
             )
 
 

@@ -20,7 +20,7 @@ from lanes import client
 from lanes.money.estimates import Estimates
 from lanes.packing import ClaimedWork
 from lanes.realtime.turns import QueueCursor
-from lanes.settling.attempts import CallTimes, answered
+from lanes.settling.attempts import CallTimes, build_answered
 from lanes.settling.outcome import Attempt, Response, SaveResult
 from lanes.store import work
 from lanes.store.database import Database
@@ -133,7 +133,7 @@ class RealtimeLife:
                 now=now,
             )
         last = {each.workload: each.rank_at for each in claimed}
-        self._ranked.looked(look, last, took_s=known - began, at=time.monotonic())
+        self._ranked.record_look(look, last, took_s=known - began, at=time.monotonic())
         return claimed, now
 
 
@@ -158,7 +158,7 @@ def _judged(version: Version, claimed: Sequence[ClaimedWork], now: datetime) -> 
     return [
         made
         for each in claimed
-        for made in answered(version, [each], _response(each), times, ids=["1"])
+        for made in build_answered(version, [each], _response(each), times, ids=["1"])
     ]
 
 

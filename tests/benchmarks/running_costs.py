@@ -18,7 +18,8 @@ select count(*) from pg_stat_activity where datname = current_database() and app
 def used(stand: RunningStand) -> Mapping[str, float]:
     """Return what was used so far: seconds of processor time by part, bytes of the database, bytes of WAL."""
     pids = {
-        each.name: each.pid for each in Processes(stand.home / "processes", stand.home).recorded()
+        each.name: each.pid
+        for each in Processes(stand.home / "processes", stand.home).list_recorded()
     }
     postmaster = int((stand.home / "postgres" / "postmaster.pid").read_text().split()[0])
     size, wal = stand.rows(BYTES)[0]

@@ -44,8 +44,8 @@ def batch_events(connection: Connection) -> None:
     batch_id, (work,) = submit(connection, letters)
     save(connection, tried(work), batch_id=batch_id)
     outcomes: dict[str, int] = dict.fromkeys(("succeeded", "errored", "canceled", "expired"), 0)
-    collection.ended(connection, batch_id, at=NOON, now=NOON, outcomes=outcomes)
-    collection.collected(connection, batch_id, now=NOON)
+    collection.mark_ended(connection, batch_id, at=NOON, now=NOON, outcomes=outcomes)
+    collection.mark_collected(connection, batch_id, now=NOON)
 
 
 def job_events(connection: Connection) -> None:

@@ -15,7 +15,7 @@ from tests.flows.test_second_look import KEYS, look
 
 
 async def told(at: Connections, state: IncidentState) -> list[Incident]:
-    return await at.db.run(incidents.listed, states=[state])
+    return await at.db.run(incidents.list_newest, states=[state])
 
 
 async def test_what_is_bound_to_a_late_batch_is_told_as_at_risk_until_it_is_overdue(

@@ -22,7 +22,7 @@ from lanes.words import Lane, Outcome
 from lanes.workload.version import Version
 from tasks import collect
 from tasks.connections import Connections
-from tasks.reconcile import reconcile_unresolved, unconfirmed
+from tasks.reconcile import describe_unconfirmed, reconcile_unresolved
 from tasks.send_batch import BatchSize, prepare, send_batch
 from tasks.watch import evaluate
 from tests.examples import admit, batch_body, publish, route
@@ -116,7 +116,7 @@ async def test_a_submitter_that_died_before_the_create_leaves_work_that_is_submi
     now = await at.db.now()
     assert await prepare(at, await kind(at), now=now) is not None
     assert await reconcile_unresolved(at) is BatchFinding.WAIT
-    (sentence,) = await unconfirmed(at)
+    (sentence,) = await describe_unconfirmed(at)
     assert sentence.startswith("batch 1 of letters, 12 items, has been intended since ")
     sender.time.passes(
         seconds=10
@@ -124,7 +124,7 @@ async def test_a_submitter_that_died_before_the_create_leaves_work_that_is_submi
     assert await reconcile_unresolved(at) is BatchFinding.WAIT
     sender.time.passes(seconds=5)
     assert await reconcile_unresolved(at) is BatchFinding.RELEASE
-    assert await unconfirmed(at) == []
+    assert await describe_unconfirmed(at) == []
     assert await submit(at) == len(KEYS)
     await collect_all(at, endpoint)
     assert set((await sender.states()).values()) == {"settled"}

@@ -6,7 +6,7 @@ import pytest
 
 from anthropic_standin.echo import EchoEngine
 from anthropic_standin.testing import Endpoint
-from lanes.money.cost import shared_tokens
+from lanes.money.cost import estimate_shared_tokens
 from lanes.words import Lane
 from tasks.account_drain import DrainPace
 from tasks.connections import Connections
@@ -21,7 +21,7 @@ LONG = (
     "Sort the letter by these rules. " * 600
 )  # more than the shortest prefix that the provider caches
 SHORT = "Sort the letter by these rules. " * 100
-SHARED = shared_tokens(version(instructions=LONG).spec)
+SHARED = estimate_shared_tokens(version(instructions=LONG).spec)
 SPENT = "select sum(cost_usd), sum(cache_read_tokens), sum(cache_write_tokens) from lanes.spend"
 
 

@@ -52,7 +52,7 @@ async def turns(*drains: Drain, sender: Sender, until: Callable[[], Awaitable[bo
     async def goes_on(opened: Drain) -> None:
         while not done.is_set():
             assert await opened.stays()
-            opened.wakes.work_is_ready()
+            opened.wakes.record_ready_work()
             await opened.turn()
             await asyncio.sleep(0.02)
 
@@ -189,9 +189,11 @@ async def test_a_drain_that_begins_in_an_outage_asks_nothing_but_its_probe(
     down(endpoint)
     await sender.items(*(f"k{n}" for n in range(40)), lane=Lane.REALTIME)
     now = await at.db.now()
-    await at.db.run(outages.faulted, at.provider.account, MODEL, Fault("529", 3, now, now), now=now)
+    await at.db.run(
+        outages.record_fault, at.provider.account, MODEL, Fault("529", 3, now, now), now=now
+    )
     async with drain(at, standing=False, pace=SHARED_OFTEN) as opened:
-        assert opened.main.state.health.circuits.any_open(
+        assert opened.main.state.health.circuits.has_open(
             await at.db.now()
         )  # before it claims anything
         await turns(opened, sender=sender, until=after(3))
@@ -202,7 +204,9 @@ async def test_a_probe_for_which_nothing_is_left_to_ask_is_given_back(
     at: Connections, sender: Sender
 ) -> None:
     now = await at.db.now()
-    await at.db.run(outages.faulted, at.provider.account, MODEL, Fault("529", 3, now, now), now=now)
+    await at.db.run(
+        outages.record_fault, at.provider.account, MODEL, Fault("529", 3, now, now), now=now
+    )
     state = a_state()
     state.on(await sharing.hear_circuits(at), now)
     sender.time.passes(seconds=2)

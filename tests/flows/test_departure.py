@@ -181,7 +181,7 @@ async def test_another_account_is_not_kept_by_an_unresolved_create(
     waiting = await kind(at)
     other = Connections(at.db, at.opening, at.provider.model_copy(update={"account": "other"}))
     await intended_only(other, waiting)
-    assert (await at.db.run(batches.unresolved, "other")) is not None
+    assert (await at.db.run(batches.find_unresolved, "other")) is not None
     await sender.items("b", lane=Lane.BATCH)
     assert (await send_waiting(at, None, sleep=nap)).ending() == 1
 

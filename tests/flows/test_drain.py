@@ -78,16 +78,16 @@ async def test_the_router_looks_for_work_at_once_and_another_drain_for_what_is_l
     at: Connections, prefect: PrefectStandIn
 ) -> None:
     wakes = Wakes(routed_within_s=60)
-    assert wakes.looks()
-    wakes.others_committed()
+    assert wakes.take_look_request()
+    wakes.record_foreign_commit()
     async with RoleLock(at.db.url, Role.ROUTER) as one, RoleLock(at.db.url, Role.ROUTER) as other:
         router = Router(at.db, one, wakes, busy=lambda: False, look_every_s=0)
         assert await other.try_take()
         await router.turn()
-        assert not wakes.looks()
+        assert not wakes.take_look_request()
         await other.release()
         await router.turn()
-        assert wakes.looks()
+        assert wakes.take_look_request()
         await router.close()
 
 
@@ -187,7 +187,7 @@ async def test_explain_names_the_reason_for_which_a_claimed_item_is_not_asked(
         said = next_step(kept, now)
         endpoint.reset()
     assert "is claimed by" in said
-    assert f"among 2 calls of its workload: {WaitReason.PLACES.said}" in said
+    assert f"among 2 calls of its workload: {WaitReason.PLACES.explanation}" in said
 
 
 async def work_is(sender: Sender, **states: int) -> bool:

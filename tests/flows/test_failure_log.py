@@ -68,9 +68,11 @@ async def test_what_goes_on_failing_is_summed_up_and_is_news_again_once_it_had_e
         "letters", "the provider answered 529: Overloaded (req_1)", items=1, calls=1
     )
     for _ in range(500):
-        log.met([down])
+        log.report([down])
     assert said == [down.sentence]
-    log.met([FailureReport("bills", down.error, 1, 1), FailureReport("letters", "no answer", 1, 1)])
+    log.report(
+        [FailureReport("bills", down.error, 1, 1), FailureReport("letters", "no answer", 1, 1)]
+    )
     assert len(said) == 3
     log.sum_up()
     assert said[3:] == [
@@ -78,7 +80,7 @@ async def test_what_goes_on_failing_is_summed_up_and_is_news_again_once_it_had_e
     ]
     log.sum_up()
     assert len(said) == 4
-    log.met([down])
+    log.report([down])
     assert said[4:] == [down.sentence]
 
 

@@ -20,7 +20,7 @@ from lanes.cli import app
 from lanes.report import incident
 from lanes.report.links import DETAILS, REPORT
 from lanes.standing.runs import Deployment
-from lanes.workload.form import BESIDE, offering
+from lanes.workload.form import BESIDE, offer_workloads
 from tasks.approval import ReplayApproval, RolloutApproval
 from tasks.publish import ASKING
 from tests.flows.deployed import fields, flow_of, offered, schema_of
@@ -256,7 +256,7 @@ def test_the_forms_that_are_kept_current_are_those_that_ask_for_a_workload() -> 
 def test_a_form_offers_what_is_published_by_name_and_prefect_takes_nothing_else(
     deployment: str,
 ) -> None:
-    schema = offering(schema_of(deployment), ["letters", "bills"])
+    schema = offer_workloads(schema_of(deployment), ["letters", "bills"])
     beside = ["*"] if deployment in ("advise", "handle_incident", "set_overhead") else []
     assert offered(schema) == [*beside, "bills", "letters"]
     ((parameter, of),) = schema["properties"].items()
@@ -275,11 +275,11 @@ def test_a_form_offers_what_is_published_by_name_and_prefect_takes_nothing_else(
 
 @pytest.mark.parametrize("deployment", CHOOSING)
 def test_choices_follow_what_is_published_and_go_with_the_last(deployment: str) -> None:
-    bare = offering(schema_of(deployment), [])
+    bare = offer_workloads(schema_of(deployment), [])
     assert offered(bare) is None
-    two = offering(bare, {"letters", "bills"})
-    assert offering(stored(two), {"bills", "letters"}) == two
-    assert offering(two, []) == bare
+    two = offer_workloads(bare, {"letters", "bills"})
+    assert offer_workloads(stored(two), {"bills", "letters"}) == two
+    assert offer_workloads(two, []) == bare
 
 
 @pytest.mark.parametrize("deployment", [each["name"] for each in DEPLOYMENTS])

@@ -57,7 +57,7 @@ async def test_the_claims_of_a_drain_that_died_are_anothers_once_their_leases_ar
         == 1
     )
     sender.time.passes(seconds=19)
-    assert await at.db.run(work.abandoned, now=await at.db.now()) == []
+    assert await at.db.run(work.list_abandoned, now=await at.db.now()) == []
     sender.time.passes(seconds=2)
     async with drain(at, standing=False) as opened:
         async with asyncio.timeout(PROMPTLY_S):
@@ -87,7 +87,7 @@ async def test_a_drain_whose_every_session_is_ended_while_its_calls_are_in_fligh
             ) == [(True,)]
 
         await turns(opened, renewed)
-        assert await at.db.run(work.abandoned, now=await at.db.now()) == []
+        assert await at.db.run(work.list_abandoned, now=await at.db.now()) == []
         endpoint.reset()
         await until_answered(opened, sender, *"abcdef")
     assert endpoint.bill()["responses"] == 6
@@ -120,7 +120,7 @@ async def test_a_drain_asks_nothing_for_claims_that_it_could_not_renew_lately(
     async with drain(at, standing=False) as opened:
         await turns(opened, lambda: work_is(sender, claimed=1))
         long_ago = time.monotonic() - RENEWED_WITHIN_S
-        opened.main.leases.claimed(opened.main.state.claims.values(), at=long_ago)
+        opened.main.leases.record_claims(opened.main.state.claims.values(), at=long_ago)
         await sender.items("b", **packed)  # it fills the pack
 
         async def given_back() -> bool:

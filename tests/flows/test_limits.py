@@ -34,7 +34,7 @@ async def until_answered(
     async with asyncio.timeout(PROMPTLY_S):
         while await counted(sender, DONE + among) < number:
             assert await opened.stays()
-            opened.wakes.work_is_ready()
+            opened.wakes.record_ready_work()
             await opened.turn()
             sender.time.passes(seconds=by_step_s)
 
@@ -107,7 +107,7 @@ async def test_drains_share_what_one_saw(
         await until_answered(one, sender, 1)
         await one.main.share_limits()
         await other.main.share_limits()
-        ((model, seen),) = other.main.state.rates.buckets.seen().items()
+        ((model, seen),) = other.main.state.rates.buckets.list_limits().items()
         assert {each.kind: each.limit for each in seen}[LimitKind.REQUESTS] == 30
         assert other.main.state.rates.buckets.drains == 2
     rows = await sender.rows(
@@ -136,7 +136,7 @@ async def test_what_calls_took_is_learned_for_the_next(
         await until_answered(opened, sender, 25)
         await opened.main.learn_needs()
         (version,) = opened.main.state.rates.needs.versions
-        seen = await at.db.look(load.measured_tries, "letters", now=await at.db.now())
+        seen = await at.db.look(load.list_tries, "letters", now=await at.db.now())
         assert len(seen) == 25
         predicted = opened.main.state.rates.needs.of(Pack(version, [claimed(1, version)], NOON))
         assert 0 < predicted.input < 400  # the frame that is assumed of what nobody saw

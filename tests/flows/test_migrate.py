@@ -37,7 +37,7 @@ from lanes.store.workload import candidates, workloads
 from lanes.words import Outcome, RolloutState, Verdict
 from tasks.install import BROKEN, ENDED
 from tasks.migrate import Lead, RolloutOrder, guarding, leading, read_playbook
-from tasks.runs import refused
+from tasks.runs import refuse
 from tests.conftest import NOON, later
 from tests.examples import admit, publish, route, spec
 from tests.prefect_standin import PrefectStandIn
@@ -393,8 +393,8 @@ def test_an_order_that_cannot_be_carried_out_is_refused_by_its_run_and_not_broke
 ) -> None:
     """What breaks a run's parameters fails it, and a failed run of migrate is replaced by one without an order."""
     with pytest.raises(ActionRefused, match=reason) as raised:
-        Order.model_validate(order).wanted()
-    state = refused(raised.value)
+        Order.model_validate(order).read_order()
+    state = refuse(raised.value)
     assert f"prefect.flow-run.{state.name}" not in BROKEN
     assert f"prefect.flow-run.{state.name}" in ENDED
 

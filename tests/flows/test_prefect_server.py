@@ -22,7 +22,7 @@ OPS = "https://ops.example.com"
 
 def door(*origins: str) -> ASGIApp:
     """Return an app that says yes to all, as pages of these origins and others find it."""
-    from tasks.prefect_server import guarded  # Prefect's whole server comes with it: 2 s
+    from tasks.prefect_server import guard  # Prefect's whole server comes with it: 2 s
 
     async def answers(opened: WebSocket) -> None:
         await opened.accept()
@@ -32,7 +32,7 @@ def door(*origins: str) -> ASGIApp:
     async def page(_: object) -> PlainTextResponse:
         return PlainTextResponse("yes")
 
-    return guarded(
+    return guard(
         Starlette(routes=[Route("/{path:path}", page), WebSocketRoute("/{path:path}", answers)]),
         origins,
     )

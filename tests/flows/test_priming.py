@@ -222,7 +222,7 @@ class Walk:
 
     async def depart(self, dies: str = "") -> None:
         """A run of `depart`, which `dies` before its first create, after it, or once its id is known."""
-        create, created = provider.create, send_batch._created
+        create, created = provider.create, send_batch._record_creation
 
         async def dying(*args: Any, **named: Any) -> Any:
             if dies == "before":
@@ -239,7 +239,7 @@ class Walk:
 
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(provider, "create", dying)
-            patch.setattr(send_batch, "_created", recorded)
+            patch.setattr(send_batch, "_record_creation", recorded)
             with suppress(Killed):
                 departed = await send_waiting(self.at, None, sleep=self.nap)
                 assert not departed.failed

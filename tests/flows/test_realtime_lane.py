@@ -161,7 +161,7 @@ async def test_a_rate_limit_halves_the_pace_and_spends_no_retry_budget(
     state = a_state(most_calls=16)
     await answer(at, state)
     now = await at.db.now()
-    until = state.backpressure.rests_until(HAIKU, now)
+    until = state.backpressure.compute_rest_end(HAIKU, now)
     assert 5 < (until - now).total_seconds() <= 7  # as long as it says
     assert await sender.rows("select distinct state, failures from lanes.work") == [("ready", 0)]
     rooms = [state.backpressure.room(HAIKU, moment) for moment in (now, until)]

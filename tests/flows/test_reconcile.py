@@ -56,7 +56,7 @@ async def answered(at: Connections, prepared: Prepared) -> CreateAnswer:
     now = await at.db.now()
     later = now + timedelta(hours=1)
     return await at.db.run(
-        creates.submitted, prepared.batch_id, created.id, expected_end_at=later, now=now
+        creates.mark_submitted, prepared.batch_id, created.id, expected_end_at=later, now=now
     )
 
 

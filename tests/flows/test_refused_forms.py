@@ -14,7 +14,7 @@ from prefect.utilities.schema_tools.validation import ValidationError, validate
 from sqlalchemy import Connection, Engine, text
 
 from lanes.store.database import Database
-from lanes.workload.form import offering
+from lanes.workload.form import offer_workloads
 from tasks.connections import Connections
 from tasks.runs import REFUSED
 from tests.conftest import NOON
@@ -223,7 +223,9 @@ def named(case: tuple[str, dict[str, Any], str]) -> str:
 @pytest.mark.parametrize("deployment", GOOD)
 def test_what_these_forms_are_filled_in_with_otherwise_is_taken(deployment: str) -> None:
     validate(
-        written(deployment, {}), offering(schema_of(deployment), ["letters"]), raise_on_error=True
+        written(deployment, {}),
+        offer_workloads(schema_of(deployment), ["letters"]),
+        raise_on_error=True,
     )
 
 
@@ -237,7 +239,7 @@ def test_prefect_makes_no_run_of_what_the_form_says_it_does_not_take(
     ):  # as its server does, which looks at no format
         validate(
             written(deployment, wrong),
-            offering(schema_of(deployment), ["letters"]),
+            offer_workloads(schema_of(deployment), ["letters"]),
             raise_on_error=True,
         )
 
@@ -247,7 +249,7 @@ def test_prefect_makes_no_run_of_what_the_form_says_it_does_not_take(
 )
 def test_prefect_makes_no_run_of_a_parameter_of_another_name(deployment: str) -> None:
     ((parameter, good),) = written(deployment, {}).items()
-    schema = offering(schema_of(deployment), ["letters"])
+    schema = offer_workloads(schema_of(deployment), ["letters"])
     with pytest.raises(ValidationError, match=f"'x{parameter}' was unexpected"):
         validate({parameter: good, f"x{parameter}": good}, schema, raise_on_error=True)
 

@@ -59,7 +59,7 @@ async def test_a_replay_goes_through_submit_and_collect_and_is_promoted_and_demo
 
     (complete,) = await at.db.run(replays.finish, now=now)
     assert complete.state is ReplayState.COMPLETE
-    found = await at.db.run(promotions.compared, complete)
+    found = await at.db.run(promotions.compare, complete)
     assert (found.items, found.share, found.fields["category"]) == (len(KEYS), 1.0, len(KEYS))
     _, changed = await at.db.run(promotions.promote, "letters", now=now)
     assert changed == len(KEYS)
@@ -270,7 +270,7 @@ async def test_a_replay_by_a_condition_is_killed_resumed_paused_compared_and_pro
     await answer(at)
 
     (complete,) = await at.db.run(replays.finish, now=await at.db.now())
-    found = await at.db.run(promotions.compared, complete)
+    found = await at.db.run(promotions.compare, complete)
     assert (found.items, found.share) == (len(KEYS) - 1, 1.0)
     await at.db.run(promotions.promote, "letters", now=await at.db.now())
     shown = "select generation, lane, count(*) from lanes.current_results group by 1, 2 order by 1"

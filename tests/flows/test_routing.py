@@ -230,7 +230,7 @@ async def test_a_model_without_a_price_neither_loses_its_bill_nor_its_neighbours
             f"{prices.price_version()}, no price for claude-gone",
         )
         assert row(saver, "spend", workload="letters").cost_usd > 0
-        (unknown,) = work.abandoned(saver, now=later(hours=1))
+        (unknown,) = work.list_abandoned(saver, now=later(hours=1))
         assert (unknown.claim, unknown.judged.outcome, unknown.bound_usd) == (
             lost.claim,
             Outcome.UNKNOWN,

@@ -79,7 +79,7 @@ async def test_while_their_model_answers_nobody_one_due_item_probes_it_and_the_o
     await stuck(at, sender, endpoint, Mode.PLAIN)
     sender.time.passes(hours=5, minutes=59, seconds=30)
     began = await at.db.now()
-    await at.db.run(circuits.faulted, account, model, Fault("529", 3, began, began), now=began)
+    await at.db.run(circuits.record_fault, account, model, Fault("529", 3, began, began), now=began)
     sender.time.passes(seconds=12)
     assert await look(at) == 1
     assert await look(at) == 0
@@ -93,7 +93,7 @@ async def test_while_their_model_answers_nobody_one_due_item_probes_it_and_the_o
     ((lane,),) = await sender.rows("select count(*) from lanes.work where lane = 'realtime'")
     assert lane == 1
 
-    await at.db.run(circuits.answered, account, model, began_at=await at.db.now())
+    await at.db.run(circuits.record_answer, account, model, began_at=await at.db.now())
     assert await look(at) == len(KEYS) - 1
     assert await answer(at) == {Outcome.VALID: len(KEYS)}
     ((late,),) = await sender.rows(
@@ -108,7 +108,7 @@ async def test_one_look_that_breaks_does_not_keep_the_other_from_seeing_its_acco
     looked: list[Load] = []
     now, model = await at.db.now(), version().spec.realtime_model
     await at.db.run(
-        circuits.faulted, at.provider.account, model, Fault("529", 3, now, now), now=now
+        circuits.record_fault, at.provider.account, model, Fault("529", 3, now, now), now=now
     )
 
     async def breaks(_: Mapping[LaneAccount, Load]) -> None:

@@ -39,7 +39,9 @@ def free(connection: Connection, *, now: datetime) -> None:
 
 def down(connection: Connection, account: str = "acme", *, now: datetime) -> None:
     """A model answers nobody from now on."""
-    circuits.faulted(connection, account, MODEL, Fault("529: overloaded", 3, now, now), now=now)
+    circuits.record_fault(
+        connection, account, MODEL, Fault("529: overloaded", 3, now, now), now=now
+    )
 
 
 async def lanes(db: Database) -> dict[str, str]:

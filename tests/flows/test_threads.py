@@ -581,7 +581,7 @@ class JobThread(Thread):
         now, background = await self.db.now(), BackgroundRequests()
         await sweep.finish_jobs(self.db, background, JobPages(), now)
         await sweep.show_jobs(self.db, background, JobPages(), now)
-        await background.done()
+        await background.wait()
         for _ in range(2):
             await send(self.db, self.messenger, ui_url=UI)
 
@@ -754,7 +754,7 @@ async def test_an_end_between_the_look_and_its_record_is_told_too(
             await thread.cancels()
             now, background = await thread.db.now(), BackgroundRequests()
             await sweep.finish_jobs(thread.db, background, JobPages(), now)
-            await background.done()
+            await background.wait()
         return await real(*given)
 
     monkeypatch.setattr(deliver, "_place", meanwhile)
@@ -789,7 +789,7 @@ async def test_without_slack_an_open_job_is_not_looked_at_more_than_once_a_minut
     for _ in range(9):  # two minutes
         now, background = await thread.db.now(), BackgroundRequests()
         await sweep.show_jobs(thread.db, background, JobPages(), now)
-        await background.done()
+        await background.wait()
         await deliver_posts(thread.db)
         thread.time.passes(seconds=15)
     assert len(asked) == 3

@@ -58,7 +58,7 @@ async def test_a_flood_of_one_consumer_leaves_others_their_turns_by_weight(
         now = await at.db.now()
         said = next_step(await at.db.run(records, "letters", FLOOD[-1], now=now), now)
         await turns(opened, shop_is_answered)
-    assert f"waits for its turn: {WaitReason.TURN.said}" in said
+    assert f"waits for its turn: {WaitReason.TURN.explanation}" in said
     order = [str(consumer) for consumer, _ in await sender.rows(ANSWERED)]
     last = len(order) - order[::-1].index("shop")
     served = Counter(order[:last])

@@ -14,7 +14,7 @@ from tests.flows.conftest import until
 def asleep(**how: float) -> Wakes:
     """A drain that has looked, and routed, once."""
     wakes = Wakes(**how)
-    assert wakes.looks()
+    assert wakes.take_look_request()
     for each in (wakes.loop, wakes.routing, wakes.telling):
         each.clear()
     return wakes
@@ -22,50 +22,50 @@ def asleep(**how: float) -> Wakes:
 
 async def test_what_others_commit_is_routed_before_work_is_looked_for() -> None:
     wakes = asleep()
-    wakes.others_committed()
+    wakes.record_foreign_commit()
     assert (wakes.routing.is_set(), wakes.telling.is_set(), wakes.loop.is_set()) == (
         True,
         True,
         False,
     )
-    assert not wakes.looks()
-    wakes.all_is_routed()
+    assert not wakes.take_look_request()
+    wakes.record_end_of_routing()
     assert wakes.loop.is_set()
-    assert wakes.looks()
-    assert not wakes.looks()
+    assert wakes.take_look_request()
+    assert not wakes.take_look_request()
 
 
 async def test_work_that_is_ready_does_not_wait_for_a_long_routing() -> None:
     wakes = asleep(routed_within_s=0.0)
-    wakes.others_committed()
+    wakes.record_foreign_commit()
     await until(wakes.loop.is_set)
-    assert wakes.looks()
+    assert wakes.take_look_request()
 
 
 async def test_a_look_after_what_was_routed_is_not_repeated_when_all_of_it_is() -> None:
     wakes = asleep()
-    wakes.others_committed()
-    wakes.work_is_ready()
-    assert wakes.looks()
+    wakes.record_foreign_commit()
+    wakes.record_ready_work()
+    assert wakes.take_look_request()
     wakes.loop.clear()
-    wakes.all_is_routed()
+    wakes.record_end_of_routing()
     assert not wakes.loop.is_set()
-    assert not wakes.looks()
+    assert not wakes.take_look_request()
 
 
 async def test_after_a_save_its_events_are_published_and_the_loop_goes_on() -> None:
     wakes = asleep()
-    wakes.saved()
+    wakes.record_save()
     assert wakes.loop.is_set()
     assert wakes.telling.is_set()
-    assert not wakes.looks()
+    assert not wakes.take_look_request()
 
 
 async def test_a_place_that_is_free_is_for_what_waits_for_one() -> None:
     wakes = asleep()
-    wakes.place_is_free()
+    wakes.record_free_place()
     assert wakes.loop.is_set()
-    assert not wakes.looks()
+    assert not wakes.take_look_request()
 
 
 class SessionLookups:

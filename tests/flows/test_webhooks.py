@@ -374,7 +374,7 @@ async def test_for_a_day_after_a_rotation_both_secrets_sign(
     await subscribers.told("a")
     await deliverer.deliver()
     old, to = subscribers.keys["crm"], await subscribers.one()
-    subscribers.keys["crm"] = new = old.rotated(await db.now())
+    subscribers.keys["crm"] = new = old.rotate(await db.now())
     await db.run(webhooks.change, to.id, secrets_no=to.secrets_no + 1)
     crm.secrets = [old.secrets[0][0], new.secrets[0][0]]
     await subscribers.told("b")
@@ -386,7 +386,7 @@ async def test_for_a_day_after_a_rotation_both_secrets_sign(
     await deliverer.deliver()
     assert crm.keys == ["a", "b", "c"]
     assert new.signatures("i", "{}", await db.now()).count("v1,") == 1
-    assert WebhookKeys.read(new.stored()) == new
+    assert WebhookKeys.read(new.dump()) == new
 
 
 async def test_a_replay_sends_everything_from_a_position_again_under_the_same_ids(

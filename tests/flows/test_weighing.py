@@ -21,7 +21,7 @@ def broken(key: str) -> Any:
             raise RuntimeError("not foreseen")
         return failed(version, called, failure)
 
-    failed = weighing.failed
+    failed = weighing.describe_failure
     return breaks
 
 
@@ -33,7 +33,7 @@ async def test_an_answer_is_saved_though_nothing_can_be_learned_from_its_call(
 
     await sender.items("a", "b", "c", lane=Lane.REALTIME)
     state = a_state()
-    monkeypatch.setattr(state.places, "answered", breaks)
+    monkeypatch.setattr(state.places, "record_answer", breaks)
     assert await answer(at, state) == {Outcome.VALID: 3}
     assert set((await sender.states()).values()) == {"settled"}
     assert await sender.rows("select count(*) from lanes.spend") == [(3,)]
@@ -42,14 +42,14 @@ async def test_an_answer_is_saved_though_nothing_can_be_learned_from_its_call(
 async def test_an_answer_that_cannot_be_judged_is_billed_and_its_neighbours_are_saved(
     at: Connections, sender: Sender, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    answered = weighing.attempts.answered
+    answered = weighing.attempts.build_answered
 
     def breaks(version: Any, pack: Any, *more: Any, **named: Any) -> Any:
         if pack[0].key == "b":
             raise RuntimeError("not foreseen")
         return answered(version, pack, *more, **named)
 
-    monkeypatch.setattr(weighing.attempts, "answered", breaks)
+    monkeypatch.setattr(weighing.attempts, "build_answered", breaks)
     await sender.items("a", "b", "c", lane=Lane.REALTIME)
     assert await answer(at) == {Outcome.VALID: 2, Outcome.INVALID: 1}
     assert await sender.rows(
@@ -62,7 +62,7 @@ async def test_a_failure_that_cannot_be_weighed_is_an_attempt_with_a_bound_and_i
     at: Connections, endpoint: Endpoint, sender: Sender, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     endpoint.fault("messages", "drop", match="letter b", times=1)
-    monkeypatch.setattr(weighing, "failed", broken("b"))
+    monkeypatch.setattr(weighing, "describe_failure", broken("b"))
     await sender.items("a", "b", "c", lane=Lane.REALTIME)
     assert await answer(at) == {Outcome.VALID: 2, Outcome.UNKNOWN: 1}
     bounded = "select bound_usd > 0 from lanes.attempt where outcome = 'unknown'"

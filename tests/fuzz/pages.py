@@ -20,7 +20,7 @@ from lanes.routing.forecast import LaneConditions
 from lanes.routing.route import ArrivedItem
 from lanes.routing.split import Splits
 from lanes.settling.listing import Listed
-from lanes.slack.wording import escaped
+from lanes.slack.wording import escape
 from lanes.text import cell, code, plain, remove_quotes
 from lanes.words import ItemState, Lane
 from lanes.workload.context import ContextPart
@@ -101,7 +101,7 @@ def _shown(said: str) -> list[str]:
     """Return what is wrong with a text where it is escaped for a page, a terminal or Slack."""
     wrong: list[str] = []
     for text in (said, _unescaped(said)):
-        markdown, inline, line, slack = cell(text), code(text), plain(text), escaped(text)
+        markdown, inline, line, slack = cell(text), code(text), plain(text), escape(text)
         remove_quotes(f"the provider answered 400: {text}", [text])
         if (
             CONTROL.search("".join((markdown, inline, line, slack)))

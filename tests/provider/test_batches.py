@@ -46,7 +46,7 @@ def test_odd_times_and_counts_of_a_batch_say_nothing_and_it_ends_between_its_beg
     assert 0 <= batch.processed <= 5 * MOST_COUNTED < 2**31
     assert all(type(number) is int and number >= 0 for number in batch.outcomes.values())
     now = BEGUN + timedelta(hours=2)
-    assert BEGUN <= batch.ended_by(now, begun_at=BEGUN) <= now
+    assert BEGUN <= batch.compute_end(now, begun_at=BEGUN) <= now
 
 
 def test_a_batch_that_says_all_is_read_as_it_is() -> None:

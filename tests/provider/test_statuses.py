@@ -14,7 +14,7 @@ from anthropic import AsyncAnthropic
 from lanes.batch.departure import NotCreated
 from lanes.provider.client import ask
 from lanes.provider.errors import FREEZES, Action, CallFailed
-from lanes.provider.transport import failed
+from lanes.provider.transport import convert_error
 from lanes.realtime.headers import LONGEST_WAIT_S
 from tests.provider.test_results import HOST
 
@@ -163,11 +163,11 @@ async def test_an_error_of_the_provider_is_one_short_line_whatever_it_says() -> 
 @pytest.mark.parametrize("name", MET)
 def test_only_what_never_left_this_machine_cannot_have_been_billed(name: str) -> None:
     kind, below, maybe_billed = MET[name]
-    assert failed(raised(kind, below)).maybe_billed is maybe_billed
+    assert convert_error(raised(kind, below)).maybe_billed is maybe_billed
 
 
 def test_a_call_that_was_given_up_may_have_been_billed() -> None:
-    assert failed(TimeoutError()).maybe_billed
+    assert convert_error(TimeoutError()).maybe_billed
 
 
 def raised(

@@ -36,7 +36,7 @@ class HeardProgress(Silent):
     def __init__(self) -> None:
         self.sentences: list[str] = []
 
-    def says(self, sentence: str) -> None:
+    def say(self, sentence: str) -> None:
         self.sentences.append(sentence)
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from lanes.stand.deploying import SILENT_RUNS, declared, release, shortcomings
+from lanes.stand.deploying import SILENT_RUNS, read_deployments, release, shortcomings
 from lanes.stand.prefect_api import PrefectApi
 from tests.prefect_standin import PrefectStandIn
 
@@ -58,8 +58,8 @@ def test_a_wheel_has_the_release_of_its_checkout(checkout: Path) -> None:
 
 
 def test_every_deployment_is_of_the_release_and_has_no_steps_of_a_machine() -> None:
-    assert {each["version"] for each in declared().values()} == {"{{ $LANES_RELEASE }}"}
-    assert all("pull" not in each for each in declared().values())
+    assert {each["version"] for each in read_deployments().values()} == {"{{ $LANES_RELEASE }}"}
+    assert all("pull" not in each for each in read_deployments().values())
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from lanes.stand.after_restore import CHECKS as AFTER_RESTORE
 from lanes.stand.doctor import CheckVerdict, Finding, all_well, examine
 from lanes.stand.info import STAND_IN_KEY, StandInfo
 from lanes.stand.postgres import Running
-from lanes.store.batch.creates import copied_since, orphans_found
+from lanes.store.batch.creates import find_copy, mark_orphans_found
 from lanes.store.realtime import circuits
 from lanes.store.signals import CLASS, Role
 from tests.conftest import NOON, later
@@ -81,8 +81,8 @@ def test_a_model_that_answers_nobody_is_a_sentence_until_it_answers(
     )
     fault = Fault("the provider answered 529: Overloaded", 3, NOON, NOON)
     with pool.begin() as connection:
-        circuits.faulted(connection, "acme", "claude-haiku-5-5", fault, now=NOON)
-        circuits.faulted(connection, "acme", "claude-sonnet-5-5", fault, now=later(seconds=1))
+        circuits.record_fault(connection, "acme", "claude-haiku-5-5", fault, now=NOON)
+        circuits.record_fault(connection, "acme", "claude-sonnet-5-5", fault, now=later(seconds=1))
     down = found(home, "circuits", LANES_DATABASE_URL=database_url)
     assert down.verdict is CheckVerdict.WRONG
     first, second, what_helps = down.sentence.split("; ", 2)
@@ -93,8 +93,8 @@ def test_a_model_that_answers_nobody_is_a_sentence_until_it_answers(
     assert second.startswith("claude-sonnet-5-5 of account acme has not answered")
     assert what_helps.startswith("see the provider's status page")
     with pool.begin() as connection:
-        circuits.answered(connection, "acme", "claude-haiku-5-5", began_at=later(seconds=2))
-        circuits.answered(connection, "acme", "claude-sonnet-5-5", began_at=later(seconds=2))
+        circuits.record_answer(connection, "acme", "claude-haiku-5-5", began_at=later(seconds=2))
+        circuits.record_answer(connection, "acme", "claude-sonnet-5-5", began_at=later(seconds=2))
     assert found(home, "circuits", LANES_DATABASE_URL=database_url).verdict is CheckVerdict.OK
 
 
@@ -361,7 +361,7 @@ def test_after_a_restore_it_says_what_the_copy_lacks_and_holds_batches_back(
         "ANTHROPIC_BASE_URL": serve(page),
     }
     with pool.begin() as connection:
-        copied_since(connection, now=NOON)
+        find_copy(connection, now=NOON)
         connection.execute(text("update lanes.watermark set position = position + 1"))
 
     def look() -> dict[str, Finding]:
@@ -380,9 +380,9 @@ def test_after_a_restore_it_says_what_the_copy_lacks_and_holds_batches_back(
     assert by_name["orphans"].verdict is CheckVerdict.WRONG
     assert "ended at the provider and unknown here: msgbatch_1" in by_name["orphans"].sentence
     with pool.begin() as connection:
-        found = copied_since(connection, now=NOON)
+        found = find_copy(connection, now=NOON)
         assert found is not None
-        orphans_found(connection, found)
+        mark_orphans_found(connection, found)
     by_name = look()
     assert by_name["orphans"].verdict is CheckVerdict.OK
     assert "not ours, unless the search that begins now" in by_name["orphans"].sentence

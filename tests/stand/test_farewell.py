@@ -16,7 +16,7 @@ from lanes.cli import app
 from lanes.commands.run import (
     NextStep,
     Surroundings,
-    attended,
+    is_attended,
     next_steps,
     own_event,
     print_farewell,
@@ -148,19 +148,19 @@ class FakeTerminal(io.StringIO):
 
 def test_a_run_stays_up_while_somebody_sits_at_one_of_its_streams() -> None:
     terminal, pipe = FakeTerminal(terminal=True), FakeTerminal(terminal=False)
-    assert attended((terminal, pipe, pipe))  # make run 2>&1 | tee log
-    assert attended((pipe, pipe, terminal))  # make run </dev/null >log
-    assert not attended((pipe, pipe, pipe))
+    assert is_attended((terminal, pipe, pipe))  # make run 2>&1 | tee log
+    assert is_attended((pipe, pipe, terminal))  # make run </dev/null >log
+    assert not is_attended((pipe, pipe, pipe))
     closed = FakeTerminal(terminal=True)
     closed.close()
-    assert not attended((None, closed, pipe))
+    assert not is_attended((None, closed, pipe))
 
 
 def test_a_stop_goes_on_when_nobody_reads_what_it_says() -> None:
     read, written = os.pipe()
     os.close(read)
     gone = os.fdopen(written, "w")
-    StepLines(gone).says("stopped worker-batch")
+    StepLines(gone).say("stopped worker-batch")
     with suppress(BrokenPipeError):  # its own buffer still holds the line
         gone.close()
 

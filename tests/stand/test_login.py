@@ -18,7 +18,7 @@ from lanes.errors import StandError
 from lanes.settings import Settings
 from lanes.stand import login, reaching, services
 from lanes.stand.info import StandInfo
-from lanes.stand.kept import said
+from lanes.stand.kept import list_variables
 from lanes.stand.postgres import Running
 from lanes.stand.prefect_api import PrefectApi
 from lanes.stand.processes import Process
@@ -85,7 +85,7 @@ def test_whatever_can_serve_is_read_as_it_was_kept(
 ) -> None:
     folder = tmp_path_factory.getbasetemp()
     login.keep(folder, pair)
-    assert login.kept(folder) == pair
+    assert login.read_login(folder) == pair
 
 
 def test_curl_sends_what_the_file_says(
@@ -236,7 +236,7 @@ def test_a_persons_own_settings_of_the_server_are_kept(
         "PREFECT_SERVER_API_KEEPALIVE_TIMEOUT": "60",
     }
     assert "ada:mine" not in environment["command"]
-    assert login.kept(home) == "ada:mine"
+    assert login.read_login(home) == "ada:mine"
     again = started_with(home, postgres, prefect, monkeypatch)
     assert again["PREFECT_SERVER_API_AUTH_STRING"] == "ada:mine"
     assert "PREFECT_SERVER_API_KEEPALIVE_TIMEOUT" not in again
@@ -248,7 +248,7 @@ def test_a_setting_of_the_server_is_kept_as_a_fingerprint_and_the_login_is_no_di
         "PREFECT_SERVER_API_AUTH_STRING": "ada:geheim",
     }
     with shell(**own) as settings:
-        kept = said(settings)
+        kept = list_variables(settings)
     assert list(kept) == ["PREFECT_SERVER_DOCKET_URL"]
     assert kept["PREFECT_SERVER_DOCKET_URL"].fingerprint
     assert "geheim" not in json.dumps([str(each) for each in kept.values()])

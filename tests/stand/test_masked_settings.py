@@ -19,7 +19,7 @@ from lanes.stand import addresses
 from lanes.stand.addresses import without_password
 from lanes.stand.database import check_answers, read_address
 from lanes.stand.doctor import examine
-from lanes.stand.kept import Said, differences, said
+from lanes.stand.kept import Said, differences, list_variables
 from lanes.stand.services import endpoint
 from lanes.stand.worksite import Site
 from lanes.store.engines import discreet_engine
@@ -164,7 +164,7 @@ async def test_the_gateway_gets_the_login_and_no_log_or_error_quotes_it(
 def test_a_password_in_any_address_is_a_secret() -> None:
     own = {"PREFECT_API_URL": "https://prefect.example.com/api/", "PREFECT_API_KEY": "geheim"}
     with shell(ANTHROPIC_BASE_URL="https://ada:geheim@gateway.example.com", **own) as settings:
-        kept = said(settings)
+        kept = list_variables(settings)
     assert {variable: each.shown for variable, each in kept.items()} == {
         "ANTHROPIC_BASE_URL": "gateway.example.com",
         "PREFECT_API_URL": "https://prefect.example.com/api",
@@ -189,8 +189,8 @@ def test_the_address_of_prefect_holds_no_password_because_it_is_shown() -> None:
 
 def test_the_same_secret_has_the_same_fingerprint_and_another_has_another() -> None:
     with shell(ANTHROPIC_API_KEY="one") as one, shell(ANTHROPIC_API_KEY="two") as two:
-        assert said(one) == said(one)
-        assert said(one) != said(two)
+        assert list_variables(one) == list_variables(one)
+        assert list_variables(one) != list_variables(two)
 
 
 def test_a_difference_names_its_variable_and_what_to_do_and_no_secret() -> None:
@@ -227,7 +227,7 @@ def test_how_a_password_is_quoted_makes_no_other_secret() -> None:
         Settings.model_validate({"LANES_DATABASE_URL": f"postgres://ada:ge{each}heim@h/d"})
         for each in ("!", "%21")
     )
-    assert said(one) == said(two)
+    assert list_variables(one) == list_variables(two)
 
 
 # -- as commands

@@ -26,8 +26,8 @@ def test_a_log_has_a_line_for_each_tenth_and_one_for_what_is_waited_for_every_fi
     lines = CountLines(out, clock=clock)
     for second in range(12):
         clock.now = 100.0 + second
-        lines.waits(f"waiting since {second} s")
-        lines.counts("settled", 1, 100)
+        lines.show_wait(f"waiting since {second} s")
+        lines.show_count("settled", 1, 100)
     assert out.getvalue().splitlines() == [
         "settled: 1 of 100",
         "waiting since 5 s",
@@ -39,18 +39,18 @@ def test_nothing_is_said_to_be_waited_for_right_after_another_line() -> None:
     clock, out = OnlookerClock(), io.StringIO()
     lines = CountLines(out, clock=clock)
     clock.now += 6
-    lines.counts("settled", 50, 100)
-    lines.waits("waiting for the rest")
+    lines.show_count("settled", 50, 100)
+    lines.show_wait("waiting for the rest")
     assert "waiting" not in out.getvalue()
 
 
 def test_a_terminal_shows_one_line_below_the_bars_as_text() -> None:
     bars = Bars(Progress())
-    bars.counts("settled", 1, 2)
-    bars.waits("waiting for [bold]2[/bold] answers")
+    bars.show_count("settled", 1, 2)
+    bars.show_wait("waiting for [bold]2[/bold] answers")
     console = Console(file=io.StringIO(), width=80)
     console.print(bars)
-    bars.waits("")
+    bars.show_wait("")
     shown = console.file.getvalue()  # type: ignore[attr-defined]
     assert "waiting for [bold]2[/bold] answers" in shown
     console.print(bars)
@@ -60,11 +60,11 @@ def test_a_terminal_shows_one_line_below_the_bars_as_text() -> None:
 def test_a_log_of_the_start_says_what_is_under_way_every_five_seconds() -> None:
     clock, out = OnlookerClock(), io.StringIO()
     lines = progress.StepLines(out, clock=clock)
-    lines.began("Prefect server")
+    lines.begin("Prefect server")
     for _ in range(11):
         clock.now += 1
         lines.remind()
-    lines.ended("Prefect server", "started", 11.0)
+    lines.end("Prefect server", "started", 11.0)
     clock.now += 9
     lines.remind()
     assert out.getvalue().splitlines() == [

@@ -263,8 +263,8 @@ def test_data_below_a_closed_folder_moves_to_a_stable_place_and_says_so(
     )
     assert first.data == second.data
     assert first.data.is_relative_to(home / "system")
-    assert first.moved is not None
-    assert str(first.data) in first.moved
+    assert first.relocation_note is not None
+    assert str(first.data) in first.relocation_note
     try:
         assert first.start().data == first.data
     finally:

@@ -47,7 +47,7 @@ SLOW_TO_END = (
 def processes(tmp_path: Path) -> Iterator[Processes]:
     ours = Processes(tmp_path / "records", tmp_path / "logs")
     yield ours
-    for process in ours.recorded():
+    for process in ours.list_recorded():
         ours.stop(process, grace_s=0)
 
 
@@ -69,7 +69,7 @@ def test_a_stopped_process_is_gone_and_forgotten(processes: Processes) -> None:
     started = start(processes, FOREVER)
     assert processes.stop(started)
     assert birth_mark(started.pid) is None
-    assert processes.recorded() == []
+    assert processes.list_recorded() == []
 
 
 def test_a_reused_pid_is_never_hit(processes: Processes) -> None:
@@ -137,4 +137,4 @@ def test_steps_that_replace_services_side_by_side_ask_a_worker_to_end_once(tmp_p
     with ThreadPoolExecutor() as pool:
         list(pool.map(site.replace, services))
     assert worker.output() == "up\nasked\n"
-    assert site.processes.recorded() == []
+    assert site.processes.list_recorded() == []

@@ -99,5 +99,5 @@ def test_workers_end_before_what_their_runs_use_is_replaced(home: Path, used: st
     until(lambda: worker.output() == "up\n")
     newer, _ = site.ensure(used, ["sleep", "601"], **how)
     assert worker.output() == "up\nit lived\n"
-    assert [each.pid for each in site.processes.recorded()] == [newer.pid]
+    assert [each.pid for each in site.processes.list_recorded()] == [newer.pid]
     site.processes.stop(newer)

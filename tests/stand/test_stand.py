@@ -120,7 +120,7 @@ def test_a_failed_up_stops_what_it_had_started_and_nothing_else(home: Path) -> N
     with pytest.raises(StandError, match="broken failed with exit code 3") as caught:
         stand(home, a_service(), StandStep("fail", "fail", fail)).up()
     assert "it was the disk" in caught.value.tail()
-    assert [process.name for process in stand(home).processes.recorded()] == ["service"]
+    assert [process.name for process in stand(home).processes.list_recorded()] == ["service"]
     assert birth_mark(kept.pid) is not None
 
 
@@ -145,7 +145,7 @@ def test_the_first_failure_ends_the_waiting_of_the_other_steps(home: Path) -> No
         "Failing: failed",
         "Waiting: given up",
     ]
-    assert stand(home).processes.recorded() == []
+    assert stand(home).processes.list_recorded() == []
 
 
 def test_a_process_that_ends_before_it_answers_is_a_sentence(home: Path) -> None:
@@ -273,7 +273,7 @@ def test_a_command_that_waits_for_another_says_so(home: Path) -> None:
     heard: list[str] = []
 
     class Listener(Silent):
-        def says(self, sentence: str) -> None:
+        def say(self, sentence: str) -> None:
             heard.append(sentence)
 
     inside, leave = threading.Event(), threading.Event()

@@ -101,7 +101,7 @@ def test_sigterm_while_the_stand_starts_ends_what_it_had_started(
     assert app(["up"]) == 1
     assert "what this command had started was stopped again" in capsys.readouterr().err
     assert len(pids) == 1
-    assert Processes(home / "processes", home / "logs").recorded() == []
+    assert Processes(home / "processes", home / "logs").list_recorded() == []
 
 
 def test_a_variable_that_cannot_be_read_is_a_usage_error(

@@ -31,7 +31,7 @@ class HeardWarnings(Silent):
     def __init__(self) -> None:
         self.said: list[str] = []
 
-    def says(self, sentence: str) -> None:
+    def say(self, sentence: str) -> None:
         self.said.append(sentence)
 
 

@@ -79,7 +79,7 @@ def test_only_payloads_that_are_fetched_are_looked_at(connection: Connection, pl
     connection.execute(text(f"set local plan_cache_mode = {plans}"))
     plan = explained(
         connection,
-        ready_work.lock_for_batch(BatchKind("letters", letters.id), 500, now=NOON),
+        ready_work.select_for_batch(BatchKind("letters", letters.id), 500, now=NOON),
         name="batching",
     )
     assert "ix_work_claimable" in plan

@@ -88,7 +88,7 @@ def plans(connection: Connection, of: Callable[[Connection], Any]) -> str:
 def test_many_breaches_open_as_many_incidents_on_one_connection(connection: Connection) -> None:
     for number in range(MANY):
         incidents.open(connection, replace(BREACH, subject=f"batch {number}"), now=NOON)
-    assert len(incidents.listed(connection, states=[IncidentState.OPEN])) == MANY
+    assert len(incidents.list_newest(connection, states=[IncidentState.OPEN])) == MANY
     assert connection.execute(select(func.count()).select_from(slack_post)).scalar() == MANY
 
 
@@ -139,7 +139,7 @@ STATEMENTS: dict[str, tuple[Callable[[Connection], Any], str]] = {
         lambda c: slack_outbox.due(c, edits=True, now=NOON),
         "ix_slack_post_due",
     ),
-    "what Slack was not told": (slack_outbox.untold, "DISTINCT FROM 'resolved'"),
+    "what Slack was not told": (slack_outbox.list_untold, "DISTINCT FROM 'resolved'"),
     "what waits": (lambda c: work.waiting(c, Lane.REALTIME, now=NOON), "ix_work_claimable"),
     "what waits and is urgent": (
         lambda c: work.waiting(c, Lane.REALTIME, now=NOON),
@@ -183,15 +183,18 @@ STATEMENTS: dict[str, tuple[Callable[[Connection], Any], str]] = {
         lambda c: due.by_reason(through(c), since=later(days=-1), now=NOON),
         "ix_work_unrescued",
     ),
-    "lost claims": (lambda c: work.abandoned(c, now=NOON), "ix_work_claimed"),
+    "lost claims": (lambda c: work.list_abandoned(c, now=NOON), "ix_work_claimed"),
     "an outage begins": (
-        lambda c: outages.faulted(
+        lambda c: outages.record_fault(
             c, "acme", "claude-haiku-5-5", Fault("529", 3, NOON, NOON), now=NOON
         ),
         "uq_outage_open",
     ),
     "circuits of an account": (lambda c: circuits.open_circuits(c, "acme"), "uq_outage_open"),
-    "circuits that are not closed": (lambda c: circuits.not_closed(c, now=NOON), "uq_outage_open"),
+    "circuits that are not closed": (
+        lambda c: circuits.list_not_closed(c, now=NOON),
+        "uq_outage_open",
+    ),
     "what packing did": (
         lambda c: sharing.evidence(through(c), [PACKED], {}, now=NOON),
         "ix_pack_check_compared",

@@ -165,7 +165,7 @@ def test_exactly_the_invalid_workloads_have_an_incident(connection: Connection) 
     states = {each.workload: each.state for each in rows(connection, "incident_log")}
     assert states == {"one": "resolved", "two": "open"}
     assert [
-        each.workload for each in incidents.listed(connection, states=[IncidentState.OPEN])
+        each.workload for each in incidents.list_newest(connection, states=[IncidentState.OPEN])
     ] == ["two"]
 
 
@@ -440,7 +440,9 @@ def test_without_slack_only_incidents_that_go_on_wait_to_be_told(connection: Con
 
 def posts(connection: Connection) -> list[SlackPost]:
     """Every incident beside what Slack was told of it."""
-    return [slack_outbox.read_post(each) for each in connection.execute(slack_outbox.all_of_them())]
+    return [
+        slack_outbox.read_post(each) for each in connection.execute(slack_outbox.select_posts())
+    ]
 
 
 def evaluate(connection: Connection, **later_by: float) -> IncidentChanges:

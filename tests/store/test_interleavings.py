@@ -202,7 +202,7 @@ class Interleavings(RuleBasedStateMachine):
     @rule(target=claims, is_long=st.booleans(), places=st.integers(1, 4))
     def workers_are_lost_and_others_take_over(self, is_long: bool, places: int) -> Any:
         self.now += 2 * LEASE if is_long else LEASE / 3
-        self.save(work.abandoned(self.connection, now=self.now))
+        self.save(work.list_abandoned(self.connection, now=self.now))
         self.now += timedelta(seconds=5)
         return multiple(*claim(self.connection, now=self.now, places=places, lease=LEASE))
 

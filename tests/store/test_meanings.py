@@ -14,7 +14,7 @@ from lanes.store.doors import full_data, items
 from lanes.store.replays import promotions, replays
 from lanes.store.routing import second_look
 from lanes.store.workload import workloads
-from lanes.units import counted
+from lanes.units import pluralize
 from lanes.words import Outcome, Signature
 from tests.conftest import NOON
 from tests.docs.blocks import table
@@ -102,7 +102,7 @@ class ItemLife:
             answer += " (provisional)" if each.standing == "provisional" else ""
         corrected = ", corrected" * len(rows(self.connection, "correction_log", key="k"))
         tries = rows(self.connection, "attempt_log", key="k")
-        bills = counted(sum(each.message_id is not None for each in tries), "bill")
+        bills = pluralize(sum(each.message_id is not None for each in tries), "bill")
         return f"{row(self.connection, 'item_status', key='k').state}: {answer}{corrected}, {bills}"
 
 

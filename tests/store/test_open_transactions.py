@@ -220,10 +220,10 @@ def test_the_rescuer_leaves_what_others_hold_to_the_next_time(
     with pool.connect() as caller:
         holding(caller)
         with unwilling(pool) as rescuer:
-            save(rescuer, *work.abandoned(rescuer, now=now), now=now)
+            save(rescuer, *work.list_abandoned(rescuer, now=now), now=now)
             assert row(rescuer, "work", id=free.claim.work_id).state == "ready"
     with unwilling(pool) as rescuer:
-        save(rescuer, *work.abandoned(rescuer, now=now), now=now)
+        save(rescuer, *work.list_abandoned(rescuer, now=now), now=now)
         assert row(rescuer, "work", id=held.claim.work_id).state == "ready"
 
 
@@ -403,7 +403,7 @@ def test_a_decision_about_a_batch_says_who_is_in_its_way_and_nothing_of_it_is_do
         route(setup, now=NOON)
         batch_id, _ = intend(setup, letters)
         if at_provider:
-            creates.submitted(setup, batch_id, "msgbatch_1", expected_end_at=NOON, now=NOON)
+            creates.mark_submitted(setup, batch_id, "msgbatch_1", expected_end_at=NOON, now=NOON)
     with pool.connect() as other:
         other.execute(text(f"select from lanes.{held} order by id limit 1 for no key update"))
         with (

@@ -273,11 +273,11 @@ BIG = ("item", "work", "attempt", "result", "route")
             lambda c: ready_work.pressing(c, now=later(days=-29)),
             100,
         ),  # when all is overdue, and when all is still due
-        (lambda c: work.abandoned(c, now=later(minutes=1)), 200),
-        (lambda c: work.abandoned(c, now=later(minutes=9)), 200),
+        (lambda c: work.list_abandoned(c, now=later(minutes=1)), 200),
+        (lambda c: work.list_abandoned(c, now=later(minutes=9)), 200),
         (lambda c: load.backlog(c, Lane.REALTIME, now=later(days=1)), 3_000),
-        (lambda c: outages.hopeless(c, Lane.REALTIME, now=NOON), 6_000),
-        (lambda c: outages.hopeless(c, Lane.BATCH, now=later(days=9)), 9_000),
+        (lambda c: outages.claim_hopeless(c, Lane.REALTIME, now=NOON), 6_000),
+        (lambda c: outages.claim_hopeless(c, Lane.BATCH, now=later(days=9)), 9_000),
         (
             lambda c: c.execute(text(measurements.FAILED), {"failed_since": later(days=-1)}).all(),
             100,
@@ -289,7 +289,7 @@ BIG = ("item", "work", "attempt", "result", "route")
         (lambda c: promotions.hold(c, now=NOON), 100),
         (jobs.fold, 100),
         (lambda c: jobs.finish(c, now=later(days=1)), 5_000),
-        (lambda c: jobs.unfinished(c, most=9, now=NOON), 25_000),
+        (lambda c: jobs.list_unfinished(c, most=9, now=NOON), 25_000),
         (lambda c: replays.open_work(c, replays.get(c, GenerationId(1))), 6_000),
         (lambda c: work.waiting(c, Lane.BATCH, now=later(days=1)), 3_000),
         (lambda c: second_look.queue_tail(c, ["letters"], now=NOON), 1_600),
@@ -317,7 +317,7 @@ BIG = ("item", "work", "attempt", "result", "route")
         (lambda c: recording.thaw(c, now=NOON), 3_000),
         (lambda c: outages.end(c, now=NOON), 3_000),
         (
-            lambda c: outages.faulted(
+            lambda c: outages.record_fault(
                 c, "acme", "claude-haiku-5-5", Fault("529", 3, NOON, YORE), now=NOON
             ),
             100,
@@ -405,7 +405,7 @@ BIG = ("item", "work", "attempt", "result", "route")
             ),
             1_000,
         ),
-        (lambda c: load.measured_tries(c, "letters", now=NOON), 4 * load.MOST_TRIES),
+        (lambda c: load.list_tries(c, "letters", now=NOON), 4 * load.MOST_TRIES),
         (lambda c: budgets.statuses(c, now=NOON), 0),
         (
             lambda c: c.execute(
@@ -776,7 +776,7 @@ def test_what_people_are_told_of_an_incident_is_found_without_reading_the_histor
 ) -> None:
     """At most the newest 5,000 attempts with their items, and what waits."""
     of = of_history(promise)
-    outages.faulted(
+    outages.record_fault(
         history, "acme", "claude-haiku-5-5", Fault("529", 3, NOON, NOON), now=later(hours=-1)
     )
     for find, most in (

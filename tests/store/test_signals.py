@@ -11,7 +11,7 @@ from lanes.store import outbox
 from lanes.store.asking import plain_url
 from lanes.store.database import Database
 from lanes.store.doors import items
-from lanes.store.signals import Role, RoleLock, held_roles, holder_exists, holders, listening
+from lanes.store.signals import Role, RoleLock, holder_exists, holders, list_held_roles, listening
 from tests.conftest import NOON
 from tests.examples import admit, publish, route, submission
 
@@ -21,7 +21,7 @@ HEARD_WITHIN_S = 10
 async def wanted(holder: RoleLock) -> None:
     """Somebody waits for the role now."""
     async with asyncio.timeout(HEARD_WITHIN_S):
-        while not await holder.wanted_by_another():
+        while not await holder.is_wanted_by_another():
             pass
 
 
@@ -109,7 +109,7 @@ async def test_a_holder_whose_connection_died_says_so_before_it_takes_the_role_a
             assert holder_exists(connection, Role.COLLECTOR)
 
 
-@pytest.mark.parametrize("look", ["wanted_by_another", "share"])
+@pytest.mark.parametrize("look", ["is_wanted_by_another", "share"])
 async def test_whatever_is_asked_first_a_lost_role_is_not_believed_in(
     pool: Engine, database_url: str, look: str
 ) -> None:
@@ -178,18 +178,18 @@ async def test_looking_at_roles_tells_which_are_held(pool: Engine, database_url:
         await one.try_take()
         await two.try_take()
         with pool.connect() as connection:
-            assert held_roles(connection, {Role.KEEPER, Role.COLLECTOR, Role.WATCHER}) == {
+            assert list_held_roles(connection, {Role.KEEPER, Role.COLLECTOR, Role.WATCHER}) == {
                 Role.COLLECTOR,
                 Role.WATCHER,
             }
-            assert held_roles(connection, {Role.KEEPER, Role.COLLECTOR}) == {Role.COLLECTOR}
+            assert list_held_roles(connection, {Role.KEEPER, Role.COLLECTOR}) == {Role.COLLECTOR}
 
 
 async def test_a_role_is_handed_over_to_the_one_who_waits_for_it(database_url: str) -> None:
     async with RoleLock(database_url, Role.COLLECTOR) as next_one:
         async with RoleLock(database_url, Role.COLLECTOR) as holder:
             assert await holder.try_take()
-            assert not await holder.wanted_by_another()
+            assert not await holder.is_wanted_by_another()
             taking = asyncio.create_task(next_one.take_over(within_s=HEARD_WITHIN_S))
             await wanted(holder)
         assert await taking

@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import Connection, literal_column, select, text
 
 from lanes import words
-from lanes.store.states import listed
+from lanes.store.states import format_list
 from lanes.store.tables import item, metadata, work
 from lanes.store.tables.base import Word
 from lanes.words import Lane, Purpose, WorkState
@@ -195,4 +195,4 @@ def test_no_statement_in_python_writes_out_a_set_of_states() -> None:
 
 def test_every_state_is_open_or_finished() -> None:
     assert {*words.OPEN_WORK} ^ {*words.FINISHED_WORK} == set(WorkState)
-    assert listed(words.LIVE_CLAIM) == "('claimed', 'submitted')"
+    assert format_list(words.LIVE_CLAIM) == "('claimed', 'submitted')"

@@ -142,7 +142,7 @@ def submit(
 ) -> tuple[BatchId, list[ClaimedWork]]:
     """The id of a batch that the provider has, and its work in order."""
     batch_id, waiting = intend(connection, version, now=now, pack=pack, account=account)
-    creates.submitted(
+    creates.mark_submitted(
         connection,
         batch_id,
         f"msgbatch_{account}_{batch_id}",
@@ -154,8 +154,8 @@ def submit(
 
 def home(connection: Connection, batch_id: BatchId, *, now: datetime = NOON) -> None:
     """The batch has ended and is collected."""
-    collection.ended(connection, batch_id, at=now, now=now)
-    collection.collected(connection, batch_id, now=now)
+    collection.mark_ended(connection, batch_id, at=now, now=now)
+    collection.mark_collected(connection, batch_id, now=now)
 
 
 def crowd(
@@ -261,4 +261,4 @@ def lock_for_batch(
     connection: Connection, kind: BatchKind, *, now: datetime = NOON, **most: int
 ) -> list[ClaimedWork]:
     """The most urgent batch work of a kind, locked until this transaction ends."""
-    return list(ready_work.locked_for_batch(connection, kind, now=now, **most))
+    return list(ready_work.lock_batch_work(connection, kind, now=now, **most))

@@ -110,7 +110,7 @@ def test_what_waiting_for_a_batch_loses() -> None:
     for half_life, lost, of_a_cent, saves, better in table(
         "concepts/decision-framework.md", headed="half-life"
     ):
-        loses = 1 - law.left(number(half_life) * unit_s[half_life.split()[1]])
+        loses = 1 - law.compute_remainder(number(half_life) * unit_s[half_life.split()[1]])
         assert number(lost) == pytest.approx(100 * loses, abs=0.5)
         assert number(of_a_cent) == pytest.approx(0.01 * loses, rel=0.1)
         assert number(saves) == pytest.approx(saved)

@@ -42,8 +42,8 @@ def test_only_addresses_of_the_public_internet_are_public(address: str, public: 
 async def test_the_keys_come_from_a_secret_block_of_prefect(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    keys = WebhookKeys.new("https://crm.example.com/hooks").rotated(datetime.now(UTC))
-    blocks = {block_name("crm"): Secret[str](value=SecretStr(keys.stored()))}
+    keys = WebhookKeys.new("https://crm.example.com/hooks").rotate(datetime.now(UTC))
+    blocks = {block_name("crm"): Secret[str](value=SecretStr(keys.dump()))}
 
     async def load(name: str) -> Secret[str]:
         return blocks[name]

@@ -10,7 +10,7 @@ from lanes.advice.evidence import AT_ONCE_S, LATER_S, ConsumerUse, Evidence, Lim
 from lanes.errors import UnknownWorkload
 from lanes.ids import VersionId
 from lanes.money.budget import month_usd
-from lanes.money.cost import shared_tokens
+from lanes.money.cost import estimate_shared_tokens
 from lanes.money.overhead import Overheads
 from lanes.packing import history_chars
 from lanes.routing.capacity import Limit, LimitKind, Need
@@ -18,9 +18,15 @@ from lanes.routing.lane_rules import asks_for
 from lanes.routing.prospect import BatchDeparture, BatchProfile
 from lanes.statistics.figures import Durations, Kind
 from lanes.store import asking
-from lanes.store.advice.billing import ListPrices, Spent, answered_by_others, days_seen, spent
+from lanes.store.advice.billing import (
+    ListPrices,
+    Spent,
+    count_answers_of_others,
+    days_seen,
+    sum_spending,
+)
 from lanes.store.asking import Ask
-from lanes.store.figures.reading import added_up, of_kind, summed, usd_of
+from lanes.store.figures.reading import add_up, of_kind, sum_column, usd_of
 from lanes.store.money import budget_status, overheads
 from lanes.store.routing import turnarounds
 from lanes.store.states import ANSWERING
@@ -201,7 +207,7 @@ def evidence(
     if not versions:
         raise UnknownWorkload(workloads.UNPUBLISHED.format(workload))
     read = workloads.versions(connection, [each.version for each in versions]).values()
-    shared = {each.workload: shared_tokens(each.spec) for each in read}
+    shared = {each.workload: estimate_shared_tokens(each.spec) for each in read}
     seen = of_each(ask, versions, since=since, now=now, shared=shared)[workload]
     if seen.estimated_realtime_usd is None:
         for each in read:
@@ -280,44 +286,45 @@ def _of(
     arrived = [each for each in counted if each.kind == "item" and each.word != "canceled"]
     ours = [each for each in counted if each.version_id == version.version]
     priced, compared = of_kind(ours, "route"), of_kind(ours, "compared")
-    billed, prices = spent(counted, version.version), ListPrices(version.models, now)
-    of_others = answered_by_others(counted, version.version)
+    billed, prices = sum_spending(counted, version.version), ListPrices(version.models, now)
+    of_others = count_answers_of_others(counted, version.version)
     timed = {kind: of_kind(seen["timed"], kind) for kind in (Kind.FIRST, Kind.READ, Kind.DUE)}
     due = [
-        pair for each in added_up(timed[Kind.DUE], "workload").values() for pair in each.counted()
+        pair for each in add_up(timed[Kind.DUE], "workload").values() for pair in each.list_counts()
     ]
     due += [(seconds, 1) for each in unrouted for seconds in each.due_s]
-    first = added_up(timed[Kind.FIRST], "lane")
+    first = add_up(timed[Kind.FIRST], "lane")
     (busiest,) = seen["busiest"]
     days = days_seen(counted, [*arrived, *unrouted], prices, busiest.first_at, now, version.version)
     return Evidence(
         version.workload,
         version.mode,
         days=(now - busiest.first_at).total_seconds() / 86_400 if busiest.first_at else 0.0,
-        items=summed(arrived, "n") + summed(unrouted, "n"),
+        items=sum_column(arrived, "n") + sum_column(unrouted, "n"),
         realtime=prices.use(Lane.REALTIME, billed, first),
         batch=prices.use(Lane.BATCH, billed, first),
         estimated_realtime_usd=_mean(priced, "realtime_usd"),
         estimated_batch_usd=_mean(priced, "batch_usd"),
         batch_list_share=prices.batch_share(billed, otherwise=Evidence.batch_list_share),
-        with_due=summed(of_kind(counted, "due"), "n") + sum(len(each.due_s) for each in unrouted),
-        urgent=summed(of_kind(counted, "urgent"), "n") + summed(unrouted, "urgent"),
+        with_due=sum_column(of_kind(counted, "due"), "n")
+        + sum(len(each.due_s) for each in unrouted),
+        urgent=sum_column(of_kind(counted, "urgent"), "n") + sum_column(unrouted, "urgent"),
         due_within_5s=sum(n for seconds, n in due if seconds <= 5),
         due_before_batch=sum(n for seconds, n in due if seconds < batch_expected_s),
         batch_expected_s=batch_expected_s,
         peak_per_minute=busiest.n,
         days_arrivals=[each.items for each in days[1:-1]],
         days_seen=days,
-        compared=summed(compared, "n"),
-        corrected=summed(compared, "items"),
+        compared=sum_column(compared, "n"),
+        corrected=sum_column(compared, "items"),
         distance=seen["distance"][0].distance if seen["distance"] else None,
-        consumers=_consumers(counted, added_up(timed[Kind.READ], "consumer"), seen["young"]),
+        consumers=_consumers(counted, add_up(timed[Kind.READ], "consumer"), seen["young"]),
         limits=_limit_uses(
             seen["limits"], _takes(of_kind(counted, "call"), billed.get(Lane.REALTIME)), now
         ),
         provider_discount=prices.discount(otherwise=Evidence.provider_discount),
         models=prices.others(billed),
-        savings=None if shared is None or of_others else prices.saved(counted, shared),
+        savings=None if shared is None or of_others else prices.compute_savings(counted, shared),
         version=version.number,
         of_others=of_others,
     )
@@ -331,9 +338,9 @@ def _limit_uses(rows: Iterable[Any], each: Need, now: datetime) -> tuple[LimitUs
     ]
     return tuple(
         LimitUse(
-            limit.kind.said,
+            limit.kind.label,
             limit.limit,
-            limit.left(limit.seen_at),
+            limit.estimate_remaining(limit.seen_at),
             each.of(limit.kind),
             max(0.0, (now - limit.seen_at).total_seconds()),
         )
@@ -344,7 +351,7 @@ def _limit_uses(rows: Iterable[Any], each: Need, now: datetime) -> tuple[LimitUs
 def _takes(calls: Iterable[Any], billed: Spent | None) -> Need:
     """Return an item's average use of the limits in real-time; one request if none was answered."""
     ours = [call for call in calls if call.lane == Lane.REALTIME]
-    requests = summed(ours, "n") / max(1, summed(ours, "items")) or 1.0
+    requests = sum_column(ours, "n") / max(1, sum_column(ours, "items")) or 1.0
     each = max(1, billed.answered) if billed else 1
     return (
         Need(billed.input_tokens / each, billed.output_tokens / each, requests)
@@ -354,7 +361,7 @@ def _takes(calls: Iterable[Any], billed: Spent | None) -> Need:
 
 
 def _mean(rows: Sequence[Any], measure: str) -> float | None:
-    n = summed(rows, "n")
+    n = sum_column(rows, "n")
     return float(usd_of(rows, measure) / n) if n else None
 
 
@@ -385,16 +392,16 @@ def _consumer(
     asked, read = of_kind(rows, "asked"), of_kind(rows, "read")
     first = [each for each in of_kind(rows, "first") if each.lane == Lane.REALTIME]
     unread_s = sum(each.age_s for each in first) - sum(each.age_s for each in read)
-    answered = summed(first, "n")
-    reads, delays = summed(read, "n"), tuple(timed.counted()) if timed else ()
+    answered = sum_column(first, "n")
+    reads, delays = sum_column(read, "n"), tuple(timed.list_counts()) if timed else ()
     return ConsumerUse(
         consumer,
-        routed=summed(asked, "n"),
-        demanded=summed((each for each in asked if _asks_for(each) is Lane.REALTIME), "n"),
-        deferred=summed((each for each in asked if _asks_for(each) is Lane.BATCH), "n"),
-        realtime=summed((each for each in asked if each.lane == Lane.REALTIME), "n"),
+        routed=sum_column(asked, "n"),
+        demanded=sum_column((each for each in asked if _asks_for(each) is Lane.REALTIME), "n"),
+        deferred=sum_column((each for each in asked if _asks_for(each) is Lane.BATCH), "n"),
+        realtime=sum_column((each for each in asked if each.lane == Lane.REALTIME), "n"),
         reads=reads,
-        at_once=summed(read, "items"),
+        at_once=sum_column(read, "items"),
         median_s=timed.percentile_s(0.5) if timed else None,
         later=sum(n for seconds, n in delays if seconds >= LATER_S),
         unknown=(unknown := max(answered - reads - young, 0)),

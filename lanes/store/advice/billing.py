@@ -11,7 +11,7 @@ from lanes.advice.savings import Billed, PriceList, Savings, TokenPrices, saving
 from lanes.ids import VersionId
 from lanes.routing.lane_rules import binds
 from lanes.statistics.figures import Durations
-from lanes.store.figures.reading import of_kind, summed, usd_of
+from lanes.store.figures.reading import of_kind, sum_column, usd_of
 from lanes.words import Lane, Purpose, Reason
 from lanes.workload.prices import per_token
 
@@ -31,14 +31,14 @@ class Spent:
     output_tokens: int
 
 
-def spent(counted: Iterable[Any], version: VersionId) -> dict[Lane, Spent]:
+def sum_spending(counted: Iterable[Any], version: VersionId) -> dict[Lane, Spent]:
     """Return what the tries of that version billed, by the lanes that billed anything: their parts of each response."""
     tries = [each for each in of_kind(counted, "attempt") if each.version_id == version]
     by_lane = {lane: [each for each in tries if each.lane == lane] for lane in Lane}
-    return {lane: _spent(of) for lane, of in by_lane.items() if any(each.usd for each in of)}
+    return {lane: _sum_tries(of) for lane, of in by_lane.items() if any(each.usd for each in of)}
 
 
-def answered_by_others(counted: Iterable[Any], version: VersionId) -> int:
+def count_answers_of_others(counted: Iterable[Any], version: VersionId) -> int:
     """Return how many valid answers were those of other versions."""
     return sum(
         each.n
@@ -47,12 +47,12 @@ def answered_by_others(counted: Iterable[Any], version: VersionId) -> int:
     )
 
 
-def _spent(tries: Sequence[Any]) -> Spent:
+def _sum_tries(tries: Sequence[Any]) -> Spent:
     answers = [each for each in tries if each.word == "valid"]
     usd = usd_of(tries, "usd")
     return Spent(
         float(usd),
-        *(summed(answers, measure) for measure in ("items", "input_tokens", "output_tokens")),
+        *(sum_column(answers, measure) for measure in ("items", "input_tokens", "output_tokens")),
     )
 
 
@@ -71,9 +71,9 @@ class ListPrices:
         except LookupError:
             self._known = {}
 
-    def listed(self, used: Iterable[Spent], lane: Lane) -> float:
+    def compute_cost(self, used: Iterable[Spent], lane: Lane) -> float:
         """Return the uncached cost of these tokens on a lane, by its model; 0 if it is not known."""
-        return _listed(used, self._known.get((self._models[lane], lane)))
+        return _compute_cost(used, self._known.get((self._models[lane], lane)))
 
     def use(
         self, lane: Lane, billed: Mapping[Lane, Spent], timed: Mapping[Any, Durations] | None = None
@@ -83,15 +83,15 @@ class ListPrices:
         return LaneUse(
             answered=of.answered if of else 0,
             billed_usd=of.usd if of else 0.0,
-            list_usd=self.listed([of] if of else [], Lane.REALTIME),
+            list_usd=self.compute_cost([of] if of else [], Lane.REALTIME),
             p95_s=first.percentile_s(0.95) if first else None,
-            timed=first.timed if first else 0,
+            timed=first.count if first else 0,
         )
 
     def batch_share(self, billed: Mapping[Lane, Spent], *, otherwise: float) -> float:
         """Return the list price of the answers' tokens on batch, divided by that on real-time."""
-        realtime = self.listed(billed.values(), Lane.REALTIME)
-        return self.listed(billed.values(), Lane.BATCH) / realtime if realtime else otherwise
+        realtime = self.compute_cost(billed.values(), Lane.REALTIME)
+        return self.compute_cost(billed.values(), Lane.BATCH) / realtime if realtime else otherwise
 
     def discount(self, *, otherwise: float) -> float:
         """Return how much cheaper a token of batch's model is on batch, from 0 to 1."""
@@ -103,14 +103,14 @@ class ListPrices:
 
     def others(self, billed: Mapping[Lane, Spent]) -> list[ModelPrice]:
         """Price the same tokens with other models on both lanes; empty if nothing was answered."""
-        ours = {lane: self.listed(billed.values(), lane) for lane in Lane}
+        ours = {lane: self.compute_cost(billed.values(), lane) for lane in Lane}
         found: list[ModelPrice] = []
         for name in MODELS:
             if all(name == each for each in self._models.values()) or not all(ours.values()):
                 continue
             try:
                 theirs = {
-                    lane: _listed(billed.values(), _token(name, lane, lane, self._day))
+                    lane: _compute_cost(billed.values(), _token(name, lane, lane, self._day))
                     for lane in Lane
                 }
             except LookupError:
@@ -119,7 +119,7 @@ class ListPrices:
             found.append(ModelPrice(name, factors[Lane.REALTIME], factors[Lane.BATCH]))
         return found
 
-    def saved(self, counted: Iterable[Any], shared_tokens: int) -> Savings | None:
+    def compute_savings(self, counted: Iterable[Any], shared_tokens: int) -> Savings | None:
         """Return what each part saved; None if nothing was answered or a price is not known."""
         rows = list(counted)
         if not self._known:
@@ -130,7 +130,12 @@ class ListPrices:
             _token(batch, Lane.REALTIME, Lane.BATCH, self._day),
             self._known[batch, Lane.BATCH],
         )
-        return savings(_billed(rows), prices, shared_tokens=shared_tokens, chosen=_chosen(rows))
+        return savings(
+            _group_calls(rows),
+            prices,
+            shared_tokens=shared_tokens,
+            chosen=_compute_free_share(rows),
+        )
 
 
 def _token(model: str, lane: Lane, cache: Lane, day: datetime) -> TokenPrices:
@@ -143,14 +148,14 @@ def _token(model: str, lane: Lane, cache: Lane, day: datetime) -> TokenPrices:
     return TokenPrices(each.input, each.output, each.cache_read, each.cache_write(cache))
 
 
-def _listed(used: Iterable[Spent], price: TokenPrices | None) -> float:
+def _compute_cost(used: Iterable[Spent], price: TokenPrices | None) -> float:
     if price is None:
         return 0.0
     into, out = float(price.input), float(price.output)
     return sum((each.input_tokens * into + each.output_tokens * out for each in used), 0.0)
 
 
-def _billed(rows: Sequence[Any]) -> list[Billed]:
+def _group_calls(rows: Sequence[Any]) -> list[Billed]:
     """Return the calls of each lane, for answers and for second passes."""
     answers = Counter[Lane]()
     for each in of_kind(rows, "attempt"):
@@ -160,32 +165,33 @@ def _billed(rows: Sequence[Any]) -> list[Billed]:
     for each in of_kind(rows, "call"):
         calls[each.lane, each.purpose].append(each)
     return [
-        _of_calls(Lane(lane), purpose, of, answers[Lane(lane)])
+        _sum_calls(Lane(lane), purpose, of, answers[Lane(lane)])
         for (lane, purpose), of in calls.items()
     ]
 
 
-def _of_calls(lane: Lane, purpose: str, calls: Sequence[Any], answers: int) -> Billed:
+def _sum_calls(lane: Lane, purpose: str, calls: Sequence[Any], answers: int) -> Billed:
     """Sum the calls of all days; second passes produce no first answers."""
     is_second = purpose != Purpose.ANSWER
     prompt, cached, written = (
-        summed(calls, measure) for measure in ("input_tokens", "cached_tokens", "written_tokens")
+        sum_column(calls, measure)
+        for measure in ("input_tokens", "cached_tokens", "written_tokens")
     )
     return Billed(
         lane,
         is_second,
-        summed(calls, "n"),
-        summed(calls, "items"),
+        sum_column(calls, "n"),
+        sum_column(calls, "items"),
         0 if is_second else answers,
         prompt - cached - written,
         cached,
         written,
-        summed(calls, "output_tokens"),
+        sum_column(calls, "output_tokens"),
         usd_of(calls, "usd"),
     )
 
 
-def _chosen(rows: Iterable[Any]) -> float:
+def _compute_free_share(rows: Iterable[Any]) -> float:
     """Return the share of batch decisions in which routing was free, so that nothing bound the item."""
     to_batch = [each for each in of_kind(rows, "route") if each.lane == Lane.BATCH]
     free = sum(each.n for each in to_batch if binds(Reason(each.word), Lane.BATCH) is None)
@@ -216,7 +222,7 @@ def days_seen(
         day = first.date() + timedelta(days=number)
         begins = datetime(day.year, day.month, day.day, tzinfo=UTC)
         length = (min(last, begins + timedelta(days=1)) - max(first, begins)) / timedelta(days=1)
-        billed = spent(by_day.get(day, ()), version)
+        billed = sum_spending(by_day.get(day, ()), version)
         found.append(
             DayUse(
                 length,

@@ -13,10 +13,10 @@ from lanes.advice.proposals import (
     MOST_PROPOSED,
     ProposalFigures,
     ProposedRollout,
-    barred_until,
+    compute_bar_end,
     figures,
-    fitting,
-    priced,
+    fit_playbook,
+    price_plan,
 )
 from lanes.advice.recommendation import Advice
 from lanes.errors import ActionRefused
@@ -59,12 +59,12 @@ def refresh(connection: Connection, advice: Advice, playbook: Playbook, *, now: 
         # as a person edited it
         book = kept.playbook if kept is not None and kept.who is not None else playbook
         try:
-            contents[consumer] = _planned(connection, advice, use, book, now)
+            contents[consumer] = _plan(connection, advice, use, book, now)
         except ActionRefused as refusal:
             found.refused[consumer] = str(refusal)
     workloads.lock(connection, name)
     present = _open(connection, name)
-    found.refused.update(_declined(connection, name, late, now))
+    found.refused.update(_find_declined(connection, name, late, now))
     for consumer in late:
         kept = present.get(consumer)
         if consumer in found.refused or (kept is None and consumer in before):
@@ -81,7 +81,7 @@ def refresh(connection: Connection, advice: Advice, playbook: Playbook, *, now: 
     return found
 
 
-def _planned(
+def _plan(
     connection: Connection, advice: Advice, use: ConsumerUse, playbook: Playbook, now: datetime
 ) -> dict[str, Any]:
     """Return the playbook and figures of a proposal as columns.
@@ -92,7 +92,7 @@ def _planned(
     assert advice.evidence is not None
     of: dict[str, Any] = {"name": advice.workload, "consumer": use.consumer, "now": now}
     plan, refusal = plans.of_playbook(connection, playbook, **of)
-    if (fitted := fitting(playbook, plan.traffic)) != playbook:
+    if (fitted := fit_playbook(playbook, plan.traffic)) != playbook:
         plan, refusal = plans.of_playbook(connection, fitted, **of)
     if refusal is not None:
         raise ActionRefused(refusal)
@@ -129,7 +129,7 @@ def approve(
     whose: dict[str, Any] = {"name": name, "consumer": found.consumer}
     plan, _ = plans.of_playbook(connection, playbook, **whose, now=by.now)
     begun = rollout_moves.start(connection, playbook, **whose, by=by, run_id=None)
-    worth = found.figures if playbook == found.playbook else priced(found.figures, plan)
+    worth = found.figures if playbook == found.playbook else price_plan(found.figures, plan)
     content = _content(playbook, worth)
     decided = {"state": ProposalState.APPROVED, "rollout_id": begun.id}
     _write(connection, number, **decided, **content, who=by.who, why=by.why, at=by.now)
@@ -150,7 +150,7 @@ def edit(
     )
     if refusal is not None:
         raise ActionRefused(refusal)
-    worth = priced(found.figures, plan)
+    worth = price_plan(found.figures, plan)
     signed = {"who": by.who, "why": by.why, "at": by.now}
     _write(connection, number, **_content(playbook, worth), **signed)
     return f"proposal {number} saves {dollars(worth.saving_usd)} a month now; it stays open"
@@ -165,7 +165,7 @@ def decline(connection: Connection, name: str, number: ProposalId, *, by: Signat
     found = to_decide(connection, name, number)
     signed = {"who": by.who, "why": by.why, "at": by.now}
     _write(connection, number, state=ProposalState.DECLINED, **signed)
-    whose, again = f'consumer "{found.consumer}"', f"{barred_until(by.now):%Y-%m-%d}"
+    whose, again = f'consumer "{found.consumer}"', f"{compute_bar_end(by.now):%Y-%m-%d}"
     return f"proposal {number} is declined: nothing is proposed for {whose} before {again}"
 
 
@@ -214,7 +214,7 @@ def _open(connection: Connection, name: str) -> dict[str, ProposedRollout]:
     return {row.consumer: _read(row) for row in connection.execute(select(proposal).where(*its))}
 
 
-def _declined(
+def _find_declined(
     connection: Connection, name: str, consumers: Collection[str], now: datetime
 ) -> dict[str, str]:
     """Return which of the consumers had a proposal declined within a month, with a sentence on that."""
@@ -224,7 +224,7 @@ def _declined(
     rows = connection.execute(select(proposal).where(*its, *recent))
     return {
         row.consumer: f"declined by {row.who} at {row.at:%Y-%m-%d}: {row.why}; proposed again from "
-        f"{barred_until(row.at):%Y-%m-%d} on"
+        f"{compute_bar_end(row.at):%Y-%m-%d} on"
         for row in rows
     }
 
@@ -245,7 +245,7 @@ def _read(row: Any) -> ProposedRollout:
         row.workload,
         row.consumer,
         Playbook.model_validate(row.content),
-        ProposalFigures.stored(row.figures),
+        ProposalFigures.load(row.figures),
         row.state,
         row.who,
         row.why,

@@ -79,7 +79,7 @@ class Affording:
     def __init__(
         self, connection: Connection, version: Version, *, marked: range = range(0), now: datetime
     ) -> None:
-        of = [each for each in budgets.limited(connection) if each.workload == version.workload]
+        of = [each for each in budgets.list_hard(connection) if each.workload == version.workload]
         self._connection, self._version, self._marked, self._now = connection, version, marked, now
         self._limited = {each.id: each for each in of}
         self._everybodys = [each.id for each in of if each.consumer is None]
@@ -87,7 +87,7 @@ class Affording:
         for each in of:
             if each.consumer is not None:
                 self._consumers.setdefault(each.consumer, []).append(each.id)
-        self._rests = budgets.left_usd(connection, self._limited, now=now) if of else {}
+        self._rests = budgets.read_left_usd(connection, self._limited, now=now) if of else {}
         self._least = pack_bound(version, 0, items=1, lane=Lane.BATCH, at=now) if of else Decimal(0)
         self._readers: dict[WorkId, str | None] = {}
         self._sizes: dict[Claim, int] = {}
@@ -143,12 +143,12 @@ class Affording:
         """Return the most that a batch of these packs may cost, for each budget."""
         return self._shares(packs) if self._rests else {}
 
-    def used_up(self) -> BudgetUsedUp | None:
+    def find_shortage(self) -> BudgetUsedUp | None:
         """Return why something that waits cannot leave, None when money keeps nothing back."""
         if not self._waits:
             return None
         standing = budgets.statuses(self._connection, [self._version.workload], now=self._now)
-        said = "; ".join(each.said for each in standing if each.budget.hard_usd is not None)
+        said = "; ".join(each.sentence for each in standing if each.budget.hard_usd is not None)
         lacking = dict.fromkeys(self._lacking, self._least)
         return BudgetUsedUp(f"too little is left of its budget ({said})", lacking)
 
@@ -166,14 +166,16 @@ class Affording:
     ) -> list[ClaimedWork]:
         """Return the items of the pack that all of their budgets can pay for; of too many, the largest stay behind."""
         kept = pack
-        while empty := self._exceeded(kept, left, number):
+        while empty := self._find_exceeded(kept, left, number):
             payers = [each for each in kept if empty.intersection(self._payers(each.claim))]
             payers.sort(key=lambda each: self._sizes[each.claim])
             others = [each for each in kept if not empty.intersection(self._payers(each.claim))]
             fit = bisect_left(
                 range(1, len(payers)),
                 True,
-                key=lambda n: bool(empty & self._exceeded([*others, *payers[:n]], left, number)),
+                key=lambda n: bool(
+                    empty & self._find_exceeded([*others, *payers[:n]], left, number)
+                ),
             )
             staying = {each.claim for each in payers[fit:]}
             for each in payers[fit:]:
@@ -181,7 +183,7 @@ class Affording:
             kept = [each for each in kept if each.claim not in staying]
         return kept
 
-    def _exceeded(
+    def _find_exceeded(
         self, items: Sequence[ClaimedWork], left: Mapping[BudgetId, Decimal], number: int
     ) -> set[BudgetId]:
         """Return the budgets of which less is left than a pack of these items may cost."""

@@ -11,7 +11,7 @@ from lanes.batch.departure import OutstandingWork
 from lanes.ids import BatchId
 from lanes.store import outbox
 from lanes.store.asking import read_as
-from lanes.store.batch.ready_work import awaited_primer
+from lanes.store.batch.ready_work import find_awaited_primer
 from lanes.store.outbox import EventOut
 from lanes.store.statements import is_, is_none_of
 from lanes.store.states import is_open_work
@@ -63,13 +63,13 @@ def announce(
     outbox.add(connection, [said], now=now)
 
 
-def unresolved(connection: Connection, account: str) -> OpenBatch | None:
+def find_unresolved(connection: Connection, account: str) -> OpenBatch | None:
     """Return the account's batch whose create is not confirmed, if any: no other may be created before it is."""
     rows = open_batches(connection, account=account)
     return next((each for each in rows if each.state is BatchState.INTENDED), None)
 
 
-def owned_ids(connection: Connection, candidates: Sequence[str]) -> set[str]:
+def find_owned_ids(connection: Connection, candidates: Sequence[str]) -> set[str]:
     """Return which of these provider batches some batch of ours owns."""
     id_ = batch.c.provider_batch_id
     rows = connection.execute(select(id_).where(id_.in_(list(candidates))))
@@ -101,7 +101,7 @@ def outstanding(connection: Connection, name: str, *, now: datetime) -> Outstand
     waits = item.c.position.is_(None), item.c.canceled_at.is_(None)
     unrouted = select(func.count()).where(item.c.workload == name, *waits)
     its_held = is_(batch.c.state, BatchState.HELD), batch.c.workload == name
-    primer = awaited_primer(connection, name) or {}
+    primer = find_awaited_primer(connection, name) or {}
     return OutstandingWork(
         name,
         connection.execute(paused).scalar_one(),

@@ -61,7 +61,7 @@ def progress(connection: Connection, batch_id: BatchId, *, processed: int) -> No
     batches.change(connection, batch_id, processed=processed)
 
 
-def ended(
+def mark_ended(
     connection: Connection,
     batch_id: BatchId,
     *,
@@ -115,7 +115,7 @@ def outstanding(connection: Connection, batch_id: BatchId) -> dict[int, list[Cla
     return _claims(connection, batch_id, and_(is_kept, ~exists().where(_OF_CLAIM)))
 
 
-def given_up(connection: Connection, batch_id: BatchId) -> set[int]:
+def find_given_up(connection: Connection, batch_id: BatchId) -> set[int]:
     """Return the requests of which items were given up before a result of theirs was booked."""
     booked = exists().where(_OF_CLAIM, attempt.c.outcome != Outcome.GIVEN_UP)
     given = exists().where(_OF_CLAIM, attempt.c.outcome == Outcome.GIVEN_UP)
@@ -160,7 +160,7 @@ def short_read(
     return after
 
 
-def noted(connection: Connection, batch_id: BatchId, note: str | None) -> None:
+def write_note(connection: Connection, batch_id: BatchId, note: str | None) -> None:
     """Write what keeps the batch from being collected into its note; a collected one keeps its own."""
     there = batch.c.state.in_([BatchState.SUBMITTED, BatchState.ENDED])
     batches.change(connection, batch_id, there, note=note and replace_unstorable(note))
@@ -173,7 +173,7 @@ def count(connection: Connection, batch_id: BatchId, outcomes: Mapping[Outcome, 
         batches.change(connection, batch_id, **values)
 
 
-def collected(connection: Connection, batch_id: BatchId, *, now: datetime) -> Tally | None:
+def mark_collected(connection: Connection, batch_id: BatchId, *, now: datetime) -> Tally | None:
     """Close the batch after its last result; return how its outcomes add up, None when it was not `ended`.
 
     A batch whose work went elsewhere is booked and released: items without an outcome of their own were never counted.
@@ -192,7 +192,7 @@ def collected(connection: Connection, batch_id: BatchId, *, now: datetime) -> Ta
     outcomes: dict[str, int] = {name: getattr(row, name) for name in COUNTS}
     payload = {"items": row.items, **outcomes}
     batches.announce(connection, "lanes.batch.collected", batch_id, row.workload, payload, now=now)
-    doubts.over(connection, batch_id, f"Batch {batch_id} came back.", now=now)
+    doubts.resolve_incident(connection, batch_id, f"Batch {batch_id} came back.", now=now)
     if row.state != BatchState.COLLECTED:
         return None
     return Tally(row.items, sum(outcomes.values()), row.missing)

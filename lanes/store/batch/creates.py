@@ -19,9 +19,9 @@ from lanes.store.batch import batches, doubts
 from lanes.store.money import ledger
 from lanes.store.statements import one_of
 from lanes.store.tables import batch, batch_member, item, watermark, work
-from lanes.store.work import OF_ITEM, OF_WORK, claimed
+from lanes.store.work import OF_ITEM, OF_WORK, read_claimed
 from lanes.store.workload import workloads
-from lanes.units import counted
+from lanes.units import pluralize
 from lanes.words import BLOCK, BatchState, Lane, Outcome, Purpose, WorkState
 from lanes.workload.definition import content_hash
 from lanes.workload.version import Version
@@ -84,7 +84,7 @@ def _members(batch_id: BatchId, packs: Sequence[Sequence[Claim]]) -> sa.Insert:
     return sa.insert(batch_member).from_select(["batch_id", *columns], rows)
 
 
-def submitted(
+def mark_submitted(
     connection: sa.Connection,
     batch_id: BatchId,
     provider_batch_id: str,
@@ -112,7 +112,7 @@ def submitted(
     late = "its create was answered after that, so it is cancelled"
     kept = PRIMER if row.note == PRIMER else None
     note = f"{row.note}; {late}" if released else kept
-    doubts.has_at_provider(
+    doubts.mark_at_provider(
         connection,
         batch_id,
         provider_batch_id,
@@ -187,7 +187,7 @@ class LostWork:
         )
 
 
-def copied_since(connection: sa.Connection, *, now: datetime) -> Copy | None:
+def find_copy(connection: sa.Connection, *, now: datetime) -> Copy | None:
     """Return since when the database is known to be a copy of which orphans may be open, None where it is none."""
     row = connection.execute(sa.text(COPIED), {"now": now}).first()
     return None if row is None else Copy(row.seen_until, row.as_of)
@@ -199,7 +199,7 @@ def search_orphans(connection: sa.Connection, since: datetime, *, now: datetime)
     connection.execute(insert(watermark).values(given).on_conflict_do_nothing())
 
 
-def orphans_found(connection: sa.Connection, copy: Copy) -> None:
+def mark_orphans_found(connection: sa.Connection, copy: Copy) -> None:
     """Note that no orphan is open any more."""
     this = watermark.c.name == COPY, watermark.c.seen_until == copy.noticed
     connection.execute(sa.delete(watermark).where(*this))
@@ -223,9 +223,9 @@ def adopt_orphan(connection: sa.Connection, of: Orphan, *, now: datetime) -> str
     """
     known = sa.select(batch.c.id).where(batch.c.nonce == of.nonce)
     if (ours := connection.execute(known).scalar()) is not None:
-        submitted(connection, ours, of.provider_batch_id, expected_end_at=now, now=now)
+        mark_submitted(connection, ours, of.provider_batch_id, expected_end_at=now, now=now)
         return f"batch {ours}: its create was answered after the copy"
-    version = _labeled_version(connection, of.labels.values())
+    version = _find_labeled_version(connection, of.labels.values())
     if version is None:
         return None
     requests = max([of.requests or 0, *(number + 1 for number in of.labels)])
@@ -239,7 +239,7 @@ def adopt_orphan(connection: sa.Connection, of: Orphan, *, now: datetime) -> str
     missing = sum(len(each.work_ids) for each in lost.values())
     missing += sum(claim.number < 0 for pack in packs for claim in pack)
     if missing:
-        gone = counted(missing, "item")
+        gone = pluralize(missing, "item")
         note += f"; {gone} of it came after the copy, so their answers are booked and lost: send them again"
     begun_at = min(of.created_at or now, now)
     batch_id = connection.execute(
@@ -274,10 +274,12 @@ def adopt_orphan(connection: sa.Connection, of: Orphan, *, now: datetime) -> str
     batches.announce(
         connection, "lanes.batch.submitted", batch_id, version.workload, payload, now=now
     )
-    return f"batch {batch_id} of {version.workload}, {counted(items, 'item')}: {note}"
+    return f"batch {batch_id} of {version.workload}, {pluralize(items, 'item')}: {note}"
 
 
-def _labeled_version(connection: sa.Connection, labels: Collection[RequestLabel]) -> Version | None:
+def _find_labeled_version(
+    connection: sa.Connection, labels: Collection[RequestLabel]
+) -> Version | None:
     """Return the version that the labels name, if this database has it."""
     named = {(each.version_id, each.version) for each in labels}
     for id_, tag in named:
@@ -330,7 +332,7 @@ def _orphan_works(
         .order_by(work.c.id)
         .with_for_update(of=work, key_share=True)
     )
-    return {row.id: claimed(row) for row in rows}
+    return {row.id: read_claimed(row) for row in rows}
 
 
 def _book_lost(

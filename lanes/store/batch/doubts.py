@@ -48,7 +48,7 @@ def hold(connection: Connection, batch_id: BatchId, *, note: str, now: datetime)
         tell(connection, batch_id, note, now=now)
 
 
-def unknown(
+def mark_unknown(
     connection: Connection, batch_id: BatchId, *, why: str, grace: timedelta, now: datetime
 ) -> None:
     """Note that the provider does not know the batch; beyond the grace period a person is told.
@@ -72,10 +72,10 @@ def unknown(
         tell(connection, batch_id, why, now=now)
 
 
-def known(connection: Connection, batch_id: BatchId, *, now: datetime) -> None:
+def mark_known(connection: Connection, batch_id: BatchId, *, now: datetime) -> None:
     """Note that the provider has the batch after all."""
     note(connection, batch_id, unknown_since=None)
-    over(connection, batch_id, f"The provider has batch {batch_id} after all.", now=now)
+    resolve_incident(connection, batch_id, f"The provider has batch {batch_id} after all.", now=now)
 
 
 def tell(connection: Connection, batch_id: BatchId, why: str, *, now: datetime) -> None:
@@ -84,7 +84,9 @@ def tell(connection: Connection, batch_id: BatchId, why: str, *, now: datetime) 
     incidents.open(connection, batch_unclear(row.workload, batch_id, row.items, why), now=now)
 
 
-def over(connection: Connection, batch_id: BatchId, sentence: str, *, now: datetime) -> None:
+def resolve_incident(
+    connection: Connection, batch_id: BatchId, sentence: str, *, now: datetime
+) -> None:
     """Resolve the batch's incident, if one is open, with that sentence."""
     wanted = select(batch.c.workload).where(batch.c.id == batch_id)
     workload = connection.execute(wanted).scalar_one()
@@ -121,7 +123,7 @@ def release(connection: Connection, batch_id: BatchId, *, note: str, now: dateti
     if not change(connection, batch_id, batch.c.state.in_(UNCONFIRMED), **released):
         return False
     _free(connection, batch_id, now=now)
-    over(connection, batch_id, f"Batch {batch_id} is released: {note}.", now=now)
+    resolve_incident(connection, batch_id, f"Batch {batch_id} is released: {note}.", now=now)
     return True
 
 
@@ -135,7 +137,9 @@ def supersede(connection: Connection, batch_id: BatchId, *, note: str, now: date
     superseded = {"state": BatchState.SUPERSEDED, "cancel_at": now, "note": note}
     if not change(connection, batch_id, batch.c.state.in_(AT_PROVIDER), **superseded):
         return False
-    over(connection, batch_id, f"Batch {batch_id} owns no work any more: {note}.", now=now)
+    resolve_incident(
+        connection, batch_id, f"Batch {batch_id} owns no work any more: {note}.", now=now
+    )
     return True
 
 
@@ -186,7 +190,7 @@ def recall(connection: Connection, *, now: datetime) -> list[BatchId]:
     return sorted(connection.execute(text(RECALL), {"now": now}).scalars())
 
 
-def create_ended(connection: Connection, batch_id: BatchId, *, now: datetime) -> None:
+def mark_create_ended(connection: Connection, batch_id: BatchId, *, now: datetime) -> None:
     """Note that the create of an intended batch ended at `now` without an answer: it is not tried any more."""
     intended = batch.c.id == batch_id, batch.c.state == BatchState.INTENDED
     if connection.execute(select(batch.c.id).where(*intended)).first() is not None:
@@ -203,12 +207,12 @@ def to_search(connection: Connection, account: str, *, now: datetime) -> list[Op
     return [open_batch(row) for row in connection.execute(with_doubts(wanted))]
 
 
-def searched(connection: Connection, batch_id: BatchId, *, now: datetime) -> None:
+def mark_searched(connection: Connection, batch_id: BatchId, *, now: datetime) -> None:
     """Note that the provider's list was searched for the batch at `now`."""
     note(connection, batch_id, searched_at=now)
 
 
-def adopted(
+def adopt(
     connection: Connection,
     batch_id: BatchId,
     provider_batch_id: str,
@@ -220,13 +224,13 @@ def adopted(
     said = f"Batch {batch_id} is taken for {provider_batch_id}."
     values = {"state": BatchState.SUBMITTED, "unproved": True, "expected_end_at": expected_end_at}
     unconfirmed = batch.c.state.in_(UNCONFIRMED)
-    found = has_at_provider(
+    found = mark_at_provider(
         connection, batch_id, provider_batch_id, unconfirmed, said=said, now=now, **values
     )
     return found is not None
 
 
-def has_at_provider(
+def mark_at_provider(
     connection: Connection,
     batch_id: BatchId,
     provider_batch_id: str,
@@ -243,13 +247,13 @@ def has_at_provider(
     row = change(connection, batch_id, *only, **values)
     if row is not None:
         note(connection, batch_id, unknown_since=None)
-        over(connection, batch_id, said, now=now)
+        resolve_incident(connection, batch_id, said, now=now)
         payload = {"requests": row.requests, "items": row.items}
         announce(connection, "lanes.batch.submitted", batch_id, row.workload, payload, now=now)
     return row
 
 
-def proved(connection: Connection, batch_id: BatchId, provider_batch_id: str) -> None:
+def mark_proved(connection: Connection, batch_id: BatchId, provider_batch_id: str) -> None:
     """Note that the batch is the provider's of that id: its first result carries its nonce."""
     its = batch.c.provider_batch_id == provider_batch_id
     change(connection, batch_id, its, batch.c.unproved, unproved=False)
@@ -262,7 +266,7 @@ def let_go(connection: Connection, batch_id: BatchId) -> None:
     change(connection, batch_id, *adopted, **held)
 
 
-def disproved(
+def mark_disproved(
     connection: Connection, batch_id: BatchId, provider_batch_id: str, *, now: datetime
 ) -> bool:
     """Let go of an adopted batch that is a stranger's, and never adopt it again; return whether there was anything to undo.

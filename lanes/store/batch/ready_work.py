@@ -15,7 +15,7 @@ import sqlalchemy as sa
 
 from lanes.batch.batch import AT_PROVIDER, BatchKind
 from lanes.money import caching
-from lanes.money.cost import shared_tokens
+from lanes.money.cost import estimate_shared_tokens
 from lanes.money.pack_size import PackSizes
 from lanes.packing import ClaimedWork
 from lanes.routing.lane_rules import EXPECTED_CALL
@@ -24,11 +24,11 @@ from lanes.store import asking
 from lanes.store.asking import Ask, read_as
 from lanes.store.money import sharing
 from lanes.store.routing import turnarounds
-from lanes.store.statements import is_among, size_of, streamed
+from lanes.store.statements import is_among, size_of, stream_rows
 from lanes.store.states import AWAITED_PRIMER
 from lanes.store.tables import batch, item, work, workload
 from lanes.store.tables.base import Moment
-from lanes.store.work import OF_ITEM, OF_WORK, claimable, claimed
+from lanes.store.work import OF_ITEM, OF_WORK, claimable, read_claimed
 from lanes.store.workload.workloads import in_force
 from lanes.units import clock
 from lanes.words import ANSWERING, BatchState, Lane
@@ -71,7 +71,7 @@ def _has_primer(*, out: bool) -> sa.ColumnElement[bool]:
     return awaited.correlate(workload)
 
 
-def awaited_primer(connection: sa.Connection, name: str) -> Mapping[str, Any] | None:
+def find_awaited_primer(connection: sa.Connection, name: str) -> Mapping[str, Any] | None:
     """Return the batch whose prefix in the provider's cache the workload waits for, None when it waits for none."""
     its = sa.text(AWAITED_PRIMER), workload.c.name == name, is_among(batch.c.state, OUT)
     joined = batch.join(workload, workload.c.name == batch.c.workload)
@@ -172,7 +172,7 @@ def waiting_kinds(connection: sa.Connection, name: str | None, *, now: datetime)
     return [BatchKind(row.workload, row.version_id, row.provider) for row in rows]
 
 
-def locked_for_batch(
+def lock_batch_work(
     connection: sa.Connection,
     kind: BatchKind,
     *,
@@ -185,12 +185,12 @@ def locked_for_batch(
     It stops at `limit` works, or once their payloads have `most_bytes` as JSON; work that others hold is passed over. Close the
     generator before its end if not all is needed.
     """
-    query = lock_for_batch(kind, limit, now=now)
-    with closing(streamed(connection, query, most_bytes=most_bytes)) as rows:
-        yield from map(claimed, rows)
+    query = select_for_batch(kind, limit, now=now)
+    with closing(stream_rows(connection, query, most_bytes=most_bytes)) as rows:
+        yield from map(read_claimed, rows)
 
 
-def lock_for_batch(kind: BatchKind, limit: int, *, now: datetime) -> sa.Select[*tuple[Any, ...]]:
+def select_for_batch(kind: BatchKind, limit: int, *, now: datetime) -> sa.Select[*tuple[Any, ...]]:
     """Select the most urgent batch work of a kind with its payload, locked; work that others hold is passed over."""
     return (
         sa.select(
@@ -239,20 +239,20 @@ def cache_plan(
     connection: sa.Connection, version: Version, marks: caching.Marks, *, now: datetime
 ) -> CachePlan:
     """Return the plan of the version's next batch, whose requests mark their prefix as `marks` says."""
-    shared = shared_tokens(version.spec)
+    shared = estimate_shared_tokens(version.spec)
     if marks is caching.Marks.NONE or (
         marks is caching.Marks.SOME and shared < caching.SHORTEST_CACHED
     ):
-        return CachePlan(caching.marked_requests(marks))
-    cache = left_in_cache(asking.through(connection), version, now=now)
-    whole = CachePlan(caching.marked_requests(marks, warm=cache.warm))
+        return CachePlan(caching.select_marked(marks))
+    cache = read_batch_cache(asking.through(connection), version, now=now)
+    whole = CachePlan(caching.select_marked(marks, warm=cache.warm))
     if cache.warm:
         return whole
     prospects = turnarounds.prospects(connection, now=now)
     until = cache.until or prospects.of_size(version, 1).stated_back_at
     named = {version.workload: safe_from(prospects.of(version), until, now)}
     endangers = bool(connection.execute(due_before(named, now)).first())
-    saves = _saved_by_primer(connection, version, shared, prospects.of(version), now)
+    saves = _compute_primer_savings(connection, version, shared, prospects.of(version), now)
     match step := cache.step(saves=saves, endangers=endangers, now=now):
         case caching.PrimerStep.NONE:
             return whole
@@ -264,13 +264,13 @@ def cache_plan(
             return CachePlan(whole.marked, step, until, said)
 
 
-def left_in_cache(ask: Ask, version: Version, *, now: datetime) -> caching.BatchCache:
+def read_batch_cache(ask: Ask, version: Version, *, now: datetime) -> caching.BatchCache:
     """Return what earlier batches of the version left in the provider's cache."""
     (row,) = ask(LEFT_IN_CACHE, version=version.id, lately=now - caching.WARM_FOR)
     return read_as(caching.BatchCache, row)
 
 
-def _saved_by_primer(
+def _compute_primer_savings(
     connection: sa.Connection, version: Version, shared: int, prospect: Prospect, now: datetime
 ) -> Decimal:
     """Return what a primer saves, less what the value of all items loses while they wait for it."""
@@ -281,5 +281,5 @@ def _saved_by_primer(
     saved = caching.primer_saves(-(-items // size), shared, model=spec.batch_model, at=now)
     if not spec.value_usd:
         return saved
-    lost = prospect.lost(early=True)
+    lost = prospect.compute_loss(early=True)
     return saved - Decimal(items * spec.value_usd * lost * (1 - lost))

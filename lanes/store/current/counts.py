@@ -2,7 +2,7 @@
 
 The triggers and the rebuild find their facts by different queries, but under the same names: relations such as `tried` or
 `asked`, whose rows have a minute, what is counted, and a number (`n`; negative: counted no longer). `COUNTS` says for which
-figures these rows count. Files in migrations/schema/current/ include these parts by their names in braces (`filled_in`).
+figures these rows count. Files in migrations/schema/current/ include these parts by their names in braces (`fill_in`).
 """
 
 import re
@@ -65,11 +65,11 @@ class Count:
         if self.took is not None:
             each.append(f"{self.took} as bucket")
         by = ", ".join(str(place + 1) for place in range(len(each)))
-        each += [f"{_added(name, own[name])} as {name}" for name in sums]
+        each += [f"{_select_sum(name, own[name])} as {name}" for name in sums]
         each += [f"{way}({name}) as {name}" for name, way in MOMENTS.items() if name in self.same]
         told = ["at", *(name if name in keys else f"null::{KEYS[name]}" for name in KEYS)]
         told.append(f"'{self.kind}'::text")
-        added = _added if self.took is not None else lambda _, value: value
+        added = _select_sum if self.took is not None else lambda _, value: value
         told += [added(name, name) if name in sums else "0" for name in ("n", *SUMS)]
         told += [name if name in self.same else "null::timestamptz" for name in MOMENTS]
         together = f"group by {', '.join(['at', *keys])}"
@@ -83,7 +83,7 @@ class Count:
             from {self.of} where {where} group by {by}) each {together}"""
 
 
-def _added(name: str, value: str | None) -> str:
+def _select_sum(name: str, value: str | None) -> str:
     return f"sum({value})::bigint" if name in ("n", *WHOLE) else f"sum({value})"
 
 
@@ -148,7 +148,7 @@ COUNTS = (
 )
 
 
-def counted(*relations: str, rebuilt: bool = False) -> str:
+def select_counts(*relations: str, rebuilt: bool = False) -> str:
     """Return a query of all counts of these relations, or of all relations, as `COLUMNS`."""
     return "\n  union all".join(
         each.select(rebuilt=rebuilt) for each in COUNTS if not relations or each.of in relations
@@ -213,7 +213,7 @@ MADE = {
 _PIECE = re.compile(r"\{(columns|made|counted)((?: \w+)*)\}")
 
 
-def filled_in(sql: str) -> str:
+def fill_in(sql: str) -> str:
     """Return SQL with `{columns}`, `{made NAME}` and `{counted NAMES}` replaced by what they name."""
 
     def piece(found: re.Match[str]) -> str:
@@ -224,6 +224,6 @@ def filled_in(sql: str) -> str:
             case "made":
                 return MADE[names[0]]
             case _:
-                return counted(*names).strip()
+                return select_counts(*names).strip()
 
     return _PIECE.sub(piece, sql)

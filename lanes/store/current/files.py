@@ -12,7 +12,7 @@ from functools import cache, cached_property
 from graphlib import TopologicalSorter
 
 from lanes import FILES
-from lanes.store.current.counts import filled_in
+from lanes.store.current.counts import fill_in
 from lanes.store.tables import SCHEMA
 
 FOLDER = FILES / "migrations" / "schema" / "current"
@@ -122,9 +122,7 @@ def sql_files() -> tuple[SqlFile, ...]:
     return tuple(
         in_order(
             [
-                read(
-                    each.relative_to(FOLDER).with_suffix("").as_posix(), filled_in(each.read_text())
-                )
+                read(each.relative_to(FOLDER).with_suffix("").as_posix(), fill_in(each.read_text()))
                 for each in found
             ]
         )

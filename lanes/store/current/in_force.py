@@ -136,7 +136,7 @@ def put_in_force(connection: Connection, files: Sequence[SqlFile]) -> list[str]:
         differed.append(each.file)
         twins.changed.append(each)
         in_place = all(wanted and other.identity == wanted.identity for other in present)
-        if not (in_place and _replaced(connection, each)):
+        if not (in_place and _try_replace(connection, each)):
             _drop(connection, present, ours=[one for file in files for one in _of(file, found)])
             _run(connection, each.sql)
             found = objects(connection)
@@ -219,7 +219,7 @@ def _run(connection: Connection, sql: str) -> None:
     connection.exec_driver_sql(sql, execution_options={"no_parameters": True})
 
 
-def _replaced(connection: Connection, file: SqlFile) -> bool:
+def _try_replace(connection: Connection, file: SqlFile) -> bool:
     try:
         with connection.begin_nested():
             _run(connection, file.sql)
@@ -260,7 +260,7 @@ class CurrentDifference(MigrateOperation):
         return self
 
 
-def unannounced(script: ScriptDirectory, files: Sequence[SqlFile]) -> list[str]:
+def check_announcement(script: ScriptDirectory, files: Sequence[SqlFile]) -> list[str]:
     """Return what the newest migration must say, if the files are not as it names them.
 
     Without a migration of its own, an older checkout would take a changed database for its own, and put its own SQL back.
@@ -278,7 +278,7 @@ def _compare(
     assert found.connection is not None
     assert environment is not None
     files = sql_files()
-    differing = differences(found.connection, files) + unannounced(environment.script, files)
+    differing = differences(found.connection, files) + check_announcement(environment.script, files)
     upgrade.ops.extend(map(CurrentDifference, differing))
     return PriorityDispatchResult.CONTINUE
 

@@ -213,7 +213,7 @@ select f.kind, f.name,
 """)
 
 
-def granted(connection: Connection) -> dict[Object, set[Grant]]:
+def read_grants(connection: Connection) -> dict[Object, set[Grant]]:
     """Return who may do what with each view and function of schema `lanes`; overloads count together."""
     return _read(connection)[0]
 

@@ -89,7 +89,7 @@ select a.place, count(*)::int as earlier,
  cross join lateral ({_earlier("true", most="a.most", apart="a.apart")}) e group by a.place"""
 
 
-def _said(of: str) -> str:
+def _select_events(of: str) -> str:
     return f"select a.place, e.* from {of} {READ} order by a.place, e.own, e.occurred_at, e.id"
 
 
@@ -122,7 +122,9 @@ def is_apart(scope: PackScope) -> bool:
     return scope is PackScope.CONSUMER
 
 
-def _found(connection: sa.Connection, query: str, **asked: Any) -> Mapping[Any, Sequence[Any]]:
+def _read_by_place(
+    connection: sa.Connection, query: str, **asked: Any
+) -> Mapping[Any, Sequence[Any]]:
     """Return the rows of a query by their `place`."""
     found = defaultdict[Any, list[Any]](list)
     for row in connection.execute(sa.text(query), asked):
@@ -143,7 +145,7 @@ def earlier_of_entity(
         return ()
     asked = {"entities": [entity], "moments": [before], "workload": version.workload}
     bounds = _bounds(version.spec.context, apart=is_apart(version.spec.pack_scope))
-    found = _found(connection, _said(UNSENT), **asked, **bounds, consumer=consumer)
+    found = _read_by_place(connection, _select_events(UNSENT), **asked, **bounds, consumer=consumer)
     return tuple(map(_part, found[1]))
 
 
@@ -157,7 +159,7 @@ def earlier_of_work(
     if version.spec.context.depth == 0 or not works:
         return {}
     bounds = _bounds(version.spec.context, apart=is_apart(version.spec.pack_scope))
-    found = _found(connection, _said(OF_WORK), works=list(works), **bounds)
+    found = _read_by_place(connection, _select_events(OF_WORK), works=list(works), **bounds)
     return {id_: tuple(map(_part, rows)) for id_, rows in found.items()}
 
 
@@ -172,7 +174,7 @@ def lengths(
     wanted = list(ids)
     if context.depth == 0 or not wanted:
         return {}
-    found = _found(connection, _lengths(SENT), ids=wanted, **_bounds(context, apart=apart))
+    found = _read_by_place(connection, _lengths(SENT), ids=wanted, **_bounds(context, apart=apart))
     return {id_: tuple(row.length for row in rows) for id_, rows in found.items()}
 
 
@@ -192,7 +194,7 @@ def unsteady(
     if not deepest:
         return set()
     asked = {"ids": [*deepest], "most": [*deepest.values()]}
-    found = _found(connection, STEADY, **asked, apart=[id_ in apart for id_ in deepest])
+    found = _read_by_place(connection, STEADY, **asked, apart=[id_ in apart for id_ in deepest])
     return {
         id_
         for id_, (row,) in found.items()
@@ -214,7 +216,7 @@ def lengths_of(connection: sa.Connection, versions: Mapping[ItemId, Version | No
     return found
 
 
-def measured(
+def measure_context(
     connection: sa.Connection, waiting: Sequence[ReceivedItem], versions: Mapping[str, Version]
 ) -> list[ReceivedItem]:
     """Return the items with the lengths of the context that their workload's version reads: a batch costs more by it."""
@@ -239,7 +241,7 @@ def lengths_before(
         return [[] for _ in asked]
     entities, moments = ([each[place] for each in asked] for place in (0, 1))
     of = {"entities": entities, "moments": moments, "workload": version.workload, "consumer": None}
-    found = _found(connection, _lengths(UNSENT), **of, **_bounds(context, apart=False))
+    found = _read_by_place(connection, _lengths(UNSENT), **of, **_bounds(context, apart=False))
     rows = (found.get(place, ()) for place in range(1, len(asked) + 1))
     return [[(row.occurred_at, row.length) for row in of] for of in rows]
 
@@ -331,7 +333,7 @@ def _rows(
     """Return the rows by key, in the order of their text: one more than the limit, if there are more."""
     schema, _, name = of.relation.partition(".")
     found = defaultdict[str, list[str]](list)
-    with _limited(connection, of):
+    with _limit_time(connection, of):
         there = connection.execute(
             COLUMN, {"schema": schema, "name": name, "column": of.column}
         ).first()
@@ -367,7 +369,7 @@ def _query(of: Reference, schema: str, name: str, kind: str) -> sa.Select[Any, A
 
 
 @contextmanager
-def _limited(connection: sa.Connection, of: Reference) -> Iterator[None]:
+def _limit_time(connection: sa.Connection, of: Reference) -> Iterator[None]:
     """Bound how long statements within may take; where one fails, what was done within is undone."""
     try:
         with connection.begin_nested():
@@ -378,10 +380,10 @@ def _limited(connection: sa.Connection, of: Reference) -> Iterator[None]:
     except DBAPIError as error:
         if error.connection_invalidated:
             raise
-        raise ReferenceFailed(f'reference "{of.name}": {_why(of, error.orig)}') from error
+        raise ReferenceFailed(f'reference "{of.name}": {_explain(of, error.orig)}') from error
 
 
-def _why(of: Reference, error: Any) -> str:
+def _explain(of: Reference, error: Any) -> str:
     schema = of.relation.partition(".")[0]
     if isinstance(error, InsufficientPrivilege):
         grants = f"grant usage on schema {schema} to lanes_worker; grant select on {of.relation} to lanes_worker"

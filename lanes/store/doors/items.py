@@ -49,12 +49,12 @@ def admit(
 ) -> list[Admission]:
     """Admit the inputs and return the outcome of each, in order; refused ones are in `rejected_log`."""
     rows = json_data.dumps([each.as_row() for each in inputs])
-    told = connection.execute(_admitted(), {"rows": rows, "door": door, "now": now})
+    told = connection.execute(_build_admission(), {"rows": rows, "door": door, "now": now})
     return [Admission(row.outcome, row.detail, row.key) for row in told]
 
 
 @cache
-def _admitted() -> sa.Select[*tuple[Any, ...]]:
+def _build_admission() -> sa.Select[*tuple[Any, ...]]:
     """Select the outcomes of :rows, admitted by :door at :now."""
     given = (
         sa.bindparam("rows", type_=sa.Text).cast(JSONB),
@@ -92,7 +92,7 @@ def refuse(
 
     Characters that cannot be stored are replaced. `lanes.refuse` bounds how many inputs are kept.
     """
-    by_place = {each.place: each for each in map(_kept, refusals)}
+    by_place = {each.place: each for each in map(_make_storable, refusals)}
     told = sa.select(rejected.c.place).where(rejected.c.source == door)
     for known in connection.execute(told.where(rejected.c.place.in_(list(by_place)))).scalars():
         del by_place[known]
@@ -101,7 +101,7 @@ def refuse(
         connection.execute(REFUSE, {"rows": rows, "door": door, "now": now})
 
 
-def _kept(refusal: Refusal) -> Refusal:
+def _make_storable(refusal: Refusal) -> Refusal:
     """Return the refusal as it can be stored."""
     name, key = refusal.workload, refusal.key
     return Refusal(
@@ -218,7 +218,7 @@ def _admit_lines(
     right: dict[str, dict[str, object]] = {}
     for line, admission in zip(lines, admissions, strict=True):
         told.outcomes[admission.outcome] += 1
-        if not admission.admitted or admission.key is None:
+        if not admission.is_admitted or admission.key is None:
             place, content = line.submission.place, str(line.submission.payload)
             why = admission.outcome, admission.detail or ""
             told.bad.append(Refusal(workload, place, *why, content))
@@ -279,7 +279,7 @@ def advance_watermark(connection: sa.Connection, name: str, until: datetime) -> 
     connection.execute(new.on_conflict_do_update(index_elements=["name"], set_=latest))
 
 
-def stored_spans(connection: sa.Connection, *, since: datetime) -> dict[datetime, int]:
+def read_spans(connection: sa.Connection, *, since: datetime) -> dict[datetime, int]:
     """Return the number of stored events that were read of each span from `since` on."""
     read = sa.select(stored_span.c.start_at, stored_span.c.events)
     rows = connection.execute(read.where(stored_span.c.start_at >= since))

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 
 from lanes.ids import ItemId
 from lanes.routing.route import ArrivedItem, ReceivedItem
-from lanes.store.statements import bounded, characters, size_of
+from lanes.store.statements import characters, fetch_rows, size_of
 from lanes.store.tables import item, workload
 from lanes.store.tables.base import Moment
 
@@ -80,7 +80,7 @@ class Begins:
 
 def any_received(connection: sa.Connection, *, since: Since | None = None) -> bool:
     """Return whether some item of `find_received` waits for its first route; locks nothing."""
-    return connection.execute(_any_received(), seen(since)).first() is not None
+    return connection.execute(_any_received(), build_parameters(since)).first() is not None
 
 
 @cache
@@ -93,10 +93,10 @@ def find_received(connection: sa.Connection, *, since: Since | None = None) -> d
 
     For workloads in `since`, only urgent items, items due then or later, and items after that one are looked for.
     """
-    return begins(connection.execute(have_received(), seen(since)))
+    return read_begins(connection.execute(have_received(), build_parameters(since)))
 
 
-def begins(rows: Iterable[Any]) -> dict[str, Begins]:
+def read_begins(rows: Iterable[Any]) -> dict[str, Begins]:
     """Return the result of `have_received`, by workload."""
     return {row.name: Begins(row.urgent, row.due_at, row.id) for row in rows}
 
@@ -122,7 +122,7 @@ def have_received() -> sa.Select[*tuple[Any, ...]]:
     return sa.select(*known).select_from(found).where(has_some)
 
 
-def seen(since: Since | None) -> dict[str, Any]:
+def build_parameters(since: Since | None) -> dict[str, Any]:
     """Return the parameters of `have_received`."""
     known = since or {}
     return {
@@ -159,8 +159,8 @@ def lock_received(
             here = max(most, of_urgent) if part is URGENT else most
             given = {"of_workload": name, "most": here} | begin
             query = _head(read=name not in unread, part=part)
-            rows = bounded(connection, query, given, most=here, most_bytes=left)
-            found += [_received(row, read=name not in unread) for row in rows]
+            rows = fetch_rows(connection, query, given, most=here, most_bytes=left)
+            found += [_read_item(row, read=name not in unread) for row in rows]
             most, left = most - len(rows), left - sum(row.bytes for row in rows)
             if most <= 0 or left <= 0:
                 break
@@ -219,7 +219,7 @@ def _first(of: sa.ColumnElement[Any], part: Part) -> sa.Select[*tuple[Any, ...]]
     return here.order_by(*_URGENT_FIRST).limit(1)
 
 
-def _received(row: Any, *, read: bool) -> ReceivedItem:
+def _read_item(row: Any, *, read: bool) -> ReceivedItem:
     """Return the item of a row of `head`; values are read by position, because names are looked up for each."""
     id_, revision, workload_, key, *known = row[:12]
     payload = row[13] if read else {}

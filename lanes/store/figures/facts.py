@@ -4,7 +4,7 @@ What each counts for stands once, in `lanes.store.current.counts`.
 """
 
 from lanes.statistics.figures import HOURLY, Kind
-from lanes.store.current.counts import COLUMNS, MADE, OF, SUMS, counted
+from lanes.store.current.counts import COLUMNS, MADE, OF, SUMS, select_counts
 
 CONSUMERS = 50  # of each workload are counted apart
 # The name that a consumer is counted by.
@@ -84,7 +84,7 @@ ends as (
 EVERYTHING = f"""
 with {", ".join([FACTS, *MADE.values()])},
 every ({COLUMNS}) as (
-{counted(rebuilt=True)}
+{select_counts(rebuilt=True)}
   union all
   select f.at, f.workload, f.version_id, 'batch', null, null, f.word, f.kind, f.n, f.items, 0, 0, 0, 0, 0, 0, 0, 0, null, null,
          f.buckets, f.counts

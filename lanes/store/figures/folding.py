@@ -113,7 +113,7 @@ def move(connection: Connection, most: int) -> int:
     """
     try:
         with connection.begin_nested():
-            return _moved(connection, most)
+            return _move(connection, most)
     except DBAPIError as error:
         if not is_refusal(error):
             raise
@@ -159,7 +159,7 @@ def delete_minutes(connection: Connection, *, before: datetime, learned: timedel
     )
 
 
-def _moved(connection: Connection, most: int) -> int:
+def _move(connection: Connection, most: int) -> int:
     done = connection.execute(text(MOVED), {"most": most}).one()
     if done.hours:
         connection.execute(text(PEAKS), {"workloads": done.workloads, "hours": done.hours})

@@ -209,7 +209,7 @@ with unpaid as (
   select * from unnest(cast(:unpaid_workloads as text[]), cast(:unpaid_consumers as text[])) u (workload, consumer))
 select f.name as workload, waits.items,
        greatest(waits.ready_since, (
-         select {reading.freed("batch_model")}
+         select {reading.select_freed_at("batch_model")}
            from lanes.workload w join lanes.version v on v.id = w.version_id where w.name = f.name))
          as ready_since,
        (select max(b.intended_at) from lanes.batch b where b.workload = f.name and b.state <> 'released') as last_intended_at,
@@ -313,8 +313,8 @@ def measure(connection: Connection, *, now: datetime) -> PromiseMeasurements:
         failed=read(RecentItems, FAILED),
         due=read(DueCounts, due.BY_WORKLOAD, {"now": now, "since": now - MISSED_WITHIN}),
         budgets=spent,
-        **mix.promised(connection, now=now),
-        quality=reading.watched(through(connection), drifted=True),
+        **mix.measure_promises(connection, now=now),
+        quality=reading.list_watched(through(connection), drifted=True),
         paused=frozenset(connection.execute(text(PAUSED)).scalars()),
         prospects=turnarounds.prospects(connection, now=now),
         **looks._mapping,

@@ -26,7 +26,7 @@ from lanes.promises.quality import (
 from lanes.routing.split import is_sampled
 from lanes.store.statements import document_of
 from lanes.store.states import ANSWERING
-from lanes.store.workload.workloads import cached_versions
+from lanes.store.workload.workloads import read_cached_versions
 from lanes.words import Lane
 from lanes.workload.version import Version
 
@@ -92,7 +92,9 @@ def fold(connection: Connection, *, now: datetime) -> None:
     """Take in what came since the last turn, and look at the figures that are due."""
     rows = _new(connection, ATTEMPTS, "attempt", now)
     labels = _new(connection, LABELS, "label", now)
-    found = cached_versions(connection, {each.version_id for each in (*rows, *labels)}).versions
+    found = read_cached_versions(
+        connection, {each.version_id for each in (*rows, *labels)}
+    ).versions
     versions = {id_: of for id_, of in found.items() if of.spec.promises.quality_reference_answers}
     seen: Seen = defaultdict(lambda: defaultdict(list))
     for row in rows:
@@ -117,7 +119,7 @@ def fold(connection: Connection, *, now: datetime) -> None:
             continue
         version = versions[key[0]]
         learn, measure = version.spec.promises.quality_reference_answers, QualityMeasure(key[2])
-        watch = AnswerWatch.stored(watches.get(key, {})).add(
+        watch = AnswerWatch.load(watches.get(key, {})).add(
             values,
             learn=min(learn, LEARNED_FROM.get(measure, learn)),
             good=GOOD.get(measure),

@@ -24,7 +24,7 @@ select q.workload, v.number as version, q.lane, q.measure, q.field, q.watch,
 """
 
 
-def freed(model: str) -> str:
+def select_freed_at(model: str) -> str:
     """Return SQL for when workload `w` was last refused or out of budget, by a model of its version `v`; null: not lately."""
     return f"""
 (select max(o.resolved_at) from lanes.incident o
@@ -40,7 +40,7 @@ WELL_SINCE = f"""
 greatest(
   (select max(o.over_at) from lanes.outage o
     where o.model = v.realtime_model and coalesce(w.account, o.account) = o.account and o.over_at >= :recent),
-  {freed("realtime_model")})
+  {select_freed_at("realtime_model")})
 """
 
 
@@ -74,7 +74,7 @@ def minutes(kind: Kind, columns: str, *, lane: Lane | None = None) -> str:
     select {columns} from lanes.figure_delta where {where}) minutes"""
 
 
-def added_up(rows: Iterable[Any], *by: str) -> dict[Any, Durations]:
+def add_up(rows: Iterable[Any], *by: str) -> dict[Any, Durations]:
     """Add up rows with `buckets` and `counts` by one column, or by several as a tuple, without empty groups.
 
     For arrays this takes less than grouping their elements in SQL.
@@ -83,7 +83,7 @@ def added_up(rows: Iterable[Any], *by: str) -> dict[Any, Durations]:
     for row in rows:
         key = tuple(getattr(row, name) for name in by)
         found[key if len(by) > 1 else key[0]].add(row.buckets, row.counts)
-    return {key: each for key, each in found.items() if each.timed > 0}
+    return {key: each for key, each in found.items() if each.count > 0}
 
 
 def of_kind(rows: Iterable[Any], kind: str) -> list[Any]:
@@ -91,7 +91,7 @@ def of_kind(rows: Iterable[Any], kind: str) -> list[Any]:
     return [each for each in rows if each.kind == kind]
 
 
-def summed(rows: Iterable[Any], measure: str) -> int:
+def sum_column(rows: Iterable[Any], measure: str) -> int:
     """Return the sum of a column."""
     return sum(getattr(each, measure) for each in rows)
 
@@ -101,7 +101,7 @@ def usd_of(rows: Iterable[Any], measure: str) -> Decimal:
     return sum((getattr(each, measure) for each in rows), Decimal(0))
 
 
-def watched(ask: Ask, *, drifted: bool) -> list[WatchedFigure]:
+def list_watched(ask: Ask, *, drifted: bool) -> list[WatchedFigure]:
     """Return the figures of the versions that are in force or tried, or only those with a drift."""
     found = [
         read_as(
@@ -109,7 +109,7 @@ def watched(ask: Ask, *, drifted: bool) -> list[WatchedFigure]:
             row,
             lane=Lane(row.lane),
             measure=QualityMeasure(row.measure),
-            watch=AnswerWatch.stored(row.watch),
+            watch=AnswerWatch.load(row.watch),
         )
         for row in ask(QUALITY, drifted=drifted)
     ]

@@ -30,7 +30,7 @@ def of(ask: Ask, names: Iterable[str] | None = None, *, now: datetime) -> list[B
     return [_status(row) for row in ask(NAMED, now=now, names=only)]
 
 
-def limited(ask: Ask, ids: Iterable[BudgetId], *, now: datetime) -> dict[BudgetId, BudgetStatus]:
+def read_hard(ask: Ask, ids: Iterable[BudgetId], *, now: datetime) -> dict[BudgetId, BudgetStatus]:
     """Return those of these budgets that have a hard limit, by id and in their order."""
     return {row.budget_id: _status(row) for row in ask(LIMITED, now=now, ids=list(ids))}
 

@@ -11,7 +11,7 @@ from sqlalchemy.exc import DBAPIError
 
 from lanes.errors import ActionRefused, LanesError
 from lanes.ids import BatchId, BudgetId, WorkId
-from lanes.money.budget import Budget, BudgetStatus, Period, kept, refusal
+from lanes.money.budget import Budget, BudgetStatus, Period, refusal, round_limits
 from lanes.promises.incident import Promise
 from lanes.store import asking, incidents, signals
 from lanes.store.database import waiting_at_most
@@ -114,13 +114,13 @@ def put(connection: sa.Connection, wanted: Budget, *, who: str, why: str, now: d
     workloads.check_known(connection, wanted.workload)
     if (no := refusal(wanted)) is not None:
         raise ActionRefused(no)
-    wanted = kept(wanted)
+    wanted = round_limits(wanted)
     _require_zone(connection, wanted.zone, now)
     known = sa.select(budget.c.id, budget.c.zone).where(*_is(wanted))
     there = connection.execute(known).first()
     so_far = BudgetCount()
     if there is None or there.zone != wanted.zone:
-        so_far = _counted(connection, wanted, now)
+        so_far = _sum_so_far(connection, wanted, now)
     with waiting_at_most(connection, ALONE):
         values: dict[str, Any] = {"soft_usd": wanted.soft_usd, "hard_usd": wanted.hard_usd}
         values |= {"who": who, "why": why, "set_at": now, "refused_at": None, "refused_usd": None}
@@ -133,7 +133,7 @@ def put(connection: sa.Connection, wanted: Budget, *, who: str, why: str, now: d
         _go_on(connection, wanted.workload, now)
     signals.wake(connection)
     standing = statuses(connection, [wanted.workload], now=now)
-    return next(each.said for each in standing if each.budget == wanted)
+    return next(each.sentence for each in standing if each.budget == wanted)
 
 
 def zone_of(connection: sa.Connection, workload: str, consumer: str | None, period: Period) -> str:
@@ -142,7 +142,7 @@ def zone_of(connection: sa.Connection, workload: str, consumer: str | None, peri
     return connection.execute(sa.select(budget.c.zone).where(*_is(it))).scalar() or NEW_ZONE
 
 
-def _counted(connection: sa.Connection, wanted: Budget, now: datetime) -> BudgetCount:
+def _sum_so_far(connection: sa.Connection, wanted: Budget, now: datetime) -> BudgetCount:
     """Sum what the budget's period has cost so far, which may take seconds; saves go on meanwhile."""
     with waiting_at_most(connection, ALONE):
         for_a_moment = connection.begin_nested()
@@ -240,7 +240,7 @@ def statuses(
     return budget_status.of(asking.through(connection), names, now=now)
 
 
-def limited(connection: sa.Connection) -> list[HardBudget]:
+def list_hard(connection: sa.Connection) -> list[HardBudget]:
     """Return the budgets that have a hard limit."""
     columns = [budget.c[name] for name in ("id", "workload", "consumer", "period", "hard_usd")]
     hard = sa.select(*columns).where(budget.c.hard_usd.is_not(None)).order_by(budget.c.id)
@@ -248,15 +248,15 @@ def limited(connection: sa.Connection) -> list[HardBudget]:
     return [asking.read_as(HardBudget, row, period=Period(row.period)) for row in rows]
 
 
-def used_up(connection: sa.Connection, *, now: datetime) -> Set[tuple[str, str | None]]:
+def list_used_up(connection: sa.Connection, *, now: datetime) -> Set[tuple[str, str | None]]:
     """Return the workloads and consumers (None: all) for which nothing more is paid, whether they asked already or not."""
     exhausted = (each.budget for each in statuses(connection, now=now) if each.is_used_up)
     return {(each.workload, each.consumer) for each in exhausted}
 
 
-def unpaid(connection: sa.Connection, *, now: datetime) -> list[str]:
+def list_unpaid(connection: sa.Connection, *, now: datetime) -> list[str]:
     """Return the workloads for which nothing more is paid."""
-    return sorted(name for name, consumer in used_up(connection, now=now) if consumer is None)
+    return sorted(name for name, consumer in list_used_up(connection, now=now) if consumer is None)
 
 
 def _is(wanted: Budget) -> tuple[sa.ColumnElement[bool], ...]:
@@ -308,14 +308,14 @@ def reserve(
         return
     with waiting_at_most(connection, wait):
         ids = list(connection.execute(_hard(bounds).with_for_update(key_share=True)).scalars())
-    found = budget_status.limited(asking.through(connection), ids, now=now)
+    found = budget_status.read_hard(asking.through(connection), ids, now=now)
     has_ended = batch.c.state.in_(FINISHED_BATCH)
     over = sa.exists().where(batch.c.id == budget_hold.c.batch_id, has_ended)
     connection.execute(sa.delete(budget_hold).where(one_of(ids, budget_hold.c.budget_id), over))
     for id_, status in found.items():
         most = bounds[id_]
         if most > status.left_usd:
-            said = f"{status.said}; the batch may cost up to {usd(most)}"
+            said = f"{status.sentence}; the batch may cost up to {usd(most)}"
             raise BudgetUsedUp(said, {id_: most})
         connection.execute(
             sa.insert(budget_hold).values(budget_id=id_, batch_id=batch_id, usd=most)
@@ -348,15 +348,15 @@ def note_refused(
     connection: sa.Connection, lacking: Mapping[BudgetId, Decimal], *, now: datetime
 ) -> None:
     """Note the least that these budgets lacked for a batch."""
-    found = budget_status.limited(asking.through(connection), lacking, now=now)
+    found = budget_status.read_hard(asking.through(connection), lacking, now=now)
     note_lacking(connection, found, {id_: lacking[id_] for id_ in found}, now=now)
 
 
-def left_usd(
+def read_left_usd(
     connection: sa.Connection, ids: Iterable[BudgetId], *, now: datetime
 ) -> dict[BudgetId, Decimal]:
     """Return what is left of these budgets now, without a lock: less may be left when it is asked for."""
-    found = budget_status.limited(asking.through(connection), ids, now=now)
+    found = budget_status.read_hard(asking.through(connection), ids, now=now)
     return {id_: of.left_usd for id_, of in found.items()}
 
 

@@ -13,12 +13,12 @@ from lanes.money.caching import (
     CachingDecision,
     HitRates,
     Marks,
-    begun,
     cache_prices,
+    compute_saved_usd,
     decide,
-    saved_usd,
+    start_unmarked,
 )
-from lanes.money.cost import shared_tokens
+from lanes.money.cost import estimate_shared_tokens
 from lanes.store import asking
 from lanes.store.asking import Ask, read_as
 from lanes.words import Lane
@@ -90,9 +90,9 @@ def weigh(
     if known is not None and known.decided_at <= now < known.decided_at + LOOKED_EVERY:
         return known
     prices = cache_prices(version.spec.model_of(lane), lane, at=now)
-    before = known or begun(prices, now=now)
-    decided = decide(before, _measured(ask, version, lane, before, now), prices, lane=lane, now=now)
-    return decided if _written(connection, version.id, lane, decided, known) else before
+    before = known or start_unmarked(prices, now=now)
+    decided = decide(before, _measure(ask, version, lane, before, now), prices, lane=lane, now=now)
+    return decided if _try_write(connection, version.id, lane, decided, known) else before
 
 
 def state(ask: Ask, version: VersionId, lane: Lane) -> CachingDecision | None:
@@ -111,7 +111,7 @@ def hit_rates(ask: Ask) -> HitRates:
     return {(VersionId(row.version_id), Lane(row.lane)): row.hit_rate for row in ask(CACHED)}
 
 
-def _measured(
+def _measure(
     ask: Ask, version: "Version", lane: Lane, before: CachingDecision, now: datetime
 ) -> CacheUse:
     """Return the measurements since the lane marks as it does, as far back as they count."""
@@ -124,12 +124,12 @@ def _measured(
         return CacheUse(per_s=per_s)
     since = max(before.since, now - TERMS[lane].measured)
     (tried,) = ask(TRIED, **of, version=version.id, since=since)
-    calls = round((tried.read + tried.written) / max(1, shared_tokens(version.spec)))
-    marked = calls or _marked(ask, version, lane, since, now)
+    calls = round((tried.read + tried.written) / max(1, estimate_shared_tokens(version.spec)))
+    marked = calls or _count_marked(ask, version, lane, since, now)
     return CacheUse(tried.read, tried.written, calls, marked, per_s)
 
 
-def _marked(ask: Ask, version: "Version", lane: Lane, since: datetime, now: datetime) -> int:
+def _count_marked(ask: Ask, version: "Version", lane: Lane, since: datetime, now: datetime) -> int:
     """Count the answered calls that surely marked their prefix.
 
     In real time that is the number of calls for the items, by how the workload's calls were shared, because packs are often not
@@ -145,7 +145,7 @@ def _marked(ask: Ask, version: "Version", lane: Lane, since: datetime, now: date
     return tried.answered * called.n // called.items if called.items else 0
 
 
-def _written(
+def _try_write(
     connection: "Connection",
     version: VersionId,
     lane: Lane,
@@ -175,7 +175,7 @@ def _caching(row: Any) -> CachingDecision:
     return read_as(CachingDecision, row, marks=Marks(row.marks))
 
 
-def saved_by_caching(ask: Ask, *, since: datetime, now: datetime) -> list[CacheSavings]:
+def list_savings(ask: Ask, *, since: datetime, now: datetime) -> list[CacheSavings]:
     """Return what the cache saved since the minute of `since`, by workload and lane, at today's prices.
 
     Lanes where nothing was cached have no row; tokens of a model without a price are left out.
@@ -184,7 +184,7 @@ def saved_by_caching(ask: Ask, *, since: datetime, now: datetime) -> list[CacheS
     for row in ask(SAVED, since=since):
         lane = Lane(row.lane)
         try:
-            usd = saved_usd(row.read, row.written, model=row.model, lane=lane, at=now)
+            usd = compute_saved_usd(row.read, row.written, model=row.model, lane=lane, at=now)
         except LookupError:
             continue
         saved = CacheSavings(row.workload, lane, row.read, row.written, usd)

@@ -20,7 +20,7 @@ from sqlalchemy.sql.dml import ReturningInsert
 
 from lanes.ids import BatchId, WorkId
 from lanes.money.bill import KINDS, BillDifference, BillKey, LedgerRow, Tokens
-from lanes.money.cost import BillPart, divided
+from lanes.money.cost import BillPart, divide
 from lanes.promises.breaches import bill_differs
 from lanes.promises.incident import EVERYBODY, IncidentState, Promise
 from lanes.settling.outcome import Attempt, Response
@@ -82,8 +82,8 @@ def book(
         those, payer = shared.get(said), payers[each.claim.work_id]
         if those is None:
             used = said.usage
-            usd, price_of = _priced(said, payer, lane, each.ended_at)
-            those = shared[said] = divided(used, usd, share.of)
+            usd, price_of = _price(said, payer, lane, each.ended_at)
+            those = shared[said] = divide(used, usd, share.of)
             rows[said] = {
                 "message_id": said.message_id,
                 "workload": payer.workload,
@@ -126,7 +126,7 @@ def _book(connection: Connection, rows: Mapping[Response, dict[str, Any]]) -> di
     """
     if not rows:
         return {}
-    there = _inserted(connection, rows.values())
+    there = _insert(connection, rows.values())
     if len(there) == len(rows):
         return {}
     others = [said for said in rows if (said.message_id, said.digest) not in there]
@@ -138,27 +138,27 @@ def _book(connection: Connection, rows: Mapping[Response, dict[str, Any]]) -> di
     if not apart:
         return {}
     named = {said: f"{said.message_id}~{said.digest}" for said in apart}
-    _inserted(connection, [rows[said] | {"message_id": name} for said, name in named.items()])
+    _insert(connection, [rows[said] | {"message_id": name} for said, name in named.items()])
     return named
 
 
-def _inserted(
-    connection: Connection, rows: Iterable[dict[str, Any]]
-) -> set[tuple[str, str | None]]:
+def _insert(connection: Connection, rows: Iterable[dict[str, Any]]) -> set[tuple[str, str | None]]:
     """Insert the rows whose names are not in the ledger yet; return (name, digest) of each of these."""
     in_order = sorted(rows, key=itemgetter("message_id"))  # two savers of the same never deadlock
-    return {(row.message_id, row.digest) for row in connection.execute(_booked(), split(in_order))}
+    return {
+        (row.message_id, row.digest) for row in connection.execute(_build_insert(), split(in_order))
+    }
 
 
 @cache
-def _booked() -> ReturningInsert[*tuple[Any, ...]]:
+def _build_insert() -> ReturningInsert[*tuple[Any, ...]]:
     """Build the statement that inserts responses once."""
     given = split_records([column(name, response.c[name].type) for name in BOOKED])
     added = insert(response).from_select(BOOKED, given).on_conflict_do_nothing()
     return added.returning(response.c.message_id, response.c.digest)
 
 
-def _priced(said: Response, payer: Payer, lane: Lane, at: datetime) -> tuple[Decimal, str]:
+def _price(said: Response, payer: Payer, lane: Lane, at: datetime) -> tuple[Decimal, str]:
     """Return the cost of a response, and a remark on its price: by the model it names, or else by the one we asked.
 
     Without a price it is booked at 0, and the remark says so: nothing billed goes unrecorded.
@@ -204,7 +204,7 @@ select message_id from ({SERVED}) s
 """
 
 
-def billed_in_periods(
+def sum_by_period(
     connection: Connection, provider: str, since: datetime, until: datetime, width: timedelta
 ) -> dict[BillKey, LedgerRow]:
     """Return what the ledger knows of a block's account in each period of `width` between two moments, by model and lane."""

@@ -23,7 +23,7 @@ select workload, lane, kind, monthly_usd, from_date, who, why, set_at from lanes
 
 def rows(ask: Ask, names: Iterable[str] | None = None) -> list[DatedOverhead]:
     """Return what was set for these workloads and for every one, or all of it, in the order in which it was set."""
-    return [_dated(row) for row in ask(SET, names=None if names is None else list(names))]
+    return [_read(row) for row in ask(SET, names=None if names is None else list(names))]
 
 
 def of_each(ask: Ask, names: Iterable[str], *, now: datetime) -> dict[str, Overheads]:
@@ -33,7 +33,7 @@ def of_each(ask: Ask, names: Iterable[str], *, now: datetime) -> dict[str, Overh
     return {name: in_force(found, name, today) for name in wanted}
 
 
-def _dated(row: Any) -> DatedOverhead:
+def _read(row: Any) -> DatedOverhead:
     lane, kind = Lane(row.lane), OverheadKind(row.kind)
     of = Overhead(row.workload, lane, kind, row.monthly_usd, row.from_date)
     return DatedOverhead(of, row.who, row.why, row.set_at)
@@ -57,4 +57,4 @@ def put(connection: "Connection", wanted: Overhead, *, who: str, why: str, now: 
         raise ActionRefused(no)
     new = insert(overhead).values(**asdict(wanted), who=who, why=why, set_at=now)
     connection.execute(new)
-    return wanted.said
+    return wanted.sentence

@@ -31,17 +31,17 @@ KEPT = KeptReading[Sharing](timedelta(seconds=30))
 
 def estimates(connection: "Connection", *, now: datetime) -> Estimates:
     """Return the estimates at that day's prices, as calls share at present."""
-    return Estimates(now, cached(connection, now=now))
+    return Estimates(now, read_cached(connection, now=now))
 
 
-def cached(connection: "Connection", *, now: datetime) -> Sharing:
+def read_cached(connection: "Connection", *, now: datetime) -> Sharing:
     """Return how calls share, at most half a minute old."""
     return KEPT.get(connection, _read, now=now)
 
 
 def _read(ask: Ask) -> Sharing:
     passes = {VersionId(row.version_id): row.share for row in ask(PASSES)}
-    return Sharing(PackSizes(decided(ask)), caching.hit_rates(ask), passes)
+    return Sharing(PackSizes(read_in_force(ask)), caching.hit_rates(ask), passes)
 
 
 BACK_TO = timedelta(days=28)  # what was compared before says nothing of the model as it is
@@ -79,10 +79,10 @@ select a.version_id, a.lane, s.pack, count(*)::int as n, (count(*) filter (where
 
 def in_force(connection: "Connection") -> dict[PackPlace, PackDecision]:
     """Return the last decision of each workload, lane and model."""
-    return decided(asking.through(connection))
+    return read_in_force(asking.through(connection))
 
 
-def decided(ask: Ask) -> dict[PackPlace, PackDecision]:
+def read_in_force(ask: Ask) -> dict[PackPlace, PackDecision]:
     """Return the same, for any way to ask the database."""
     return {
         _place(row): PackDecision(
@@ -132,7 +132,7 @@ def decide_all(
 ) -> list[PackDecision]:
     """Decide pack sizes again wherever the evidence suffices; return the decisions."""
     ask = asking.through(connection)
-    last = decided(ask)
+    last = read_in_force(ask)
     may_share = [
         (each, PackPlace.of(each, lane), most)
         for each in versions
@@ -140,7 +140,7 @@ def decide_all(
         if (most := most_items(each.spec, lane)) > 1
     ]
     known = evidence(ask, [(each.id, place) for each, place, _ in may_share], last, now=now)
-    hurts = _hurts(ask, now)
+    hurts = _read_harms(ask, now)
     made: list[PackDecision] = []
     for each, place, most in may_share:
         hurt = hurts.get(place, {})
@@ -151,7 +151,7 @@ def decide_all(
     return made
 
 
-def _hurts(ask: Ask, now: datetime) -> dict[PackPlace, dict[int, PackHarm]]:
+def _read_harms(ask: Ask, now: datetime) -> dict[PackPlace, dict[int, PackHarm]]:
     found: dict[PackPlace, dict[int, PackHarm]] = {}
     for row in ask(HURTS, since=now - REMEMBERED):
         found.setdefault(_place(row), {})[row.hurt] = PackHarm(row.times, row.last_at)

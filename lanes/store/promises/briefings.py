@@ -183,13 +183,15 @@ def find_stake(connection: Connection, of: Incident, *, now: datetime) -> StakeF
         "now": now,
         **causes.period(of, FAILED_FOR, now),
     }
-    return _counted(connection, _owed(promise, at), at)
+    return _count_stake(connection, _select_owed(promise, at), at)
 
 
 def on_lane(connection: Connection, lane: Lane, *, now: datetime) -> briefing.Stake:
     """Count the items of all workloads that wait for an answer of that lane."""
     names = list(connection.execute(text("select name from lanes.workload")).scalars())
-    stake = _counted(connection, WAITING, {"workloads": names, "lanes": [lane], "now": now}).stake
+    stake = _count_stake(
+        connection, WAITING, {"workloads": names, "lanes": [lane], "now": now}
+    ).stake
     assert stake is not None
     return stake
 
@@ -202,7 +204,7 @@ def _lanes(of: Incident) -> list[Lane]:
     return list(Lane) if lane is None else [lane]
 
 
-def _owed(promise: Promise, at: dict[str, Any]) -> str:
+def _select_owed(promise: Promise, at: dict[str, Any]) -> str:
     """Return the query for the items: failed ones, those of the batch, or those that wait on the lanes."""
     if promise is Promise.ITEMS_FAILED:
         return FAILED
@@ -213,7 +215,7 @@ def _owed(promise: Promise, at: dict[str, Any]) -> str:
     return f"{WAITING} union all {SUBMITTED}" if Lane.BATCH in at["lanes"] else WAITING
 
 
-def _counted(connection: Connection, owed: str, at: dict[str, Any]) -> StakeFindings:
+def _count_stake(connection: Connection, owed: str, at: dict[str, Any]) -> StakeFindings:
     row = connection.execute(text(COUNTED.format(owed=owed)), at).one()
     stake = briefing.Stake(
         unanswered=row.unanswered,
@@ -278,19 +280,19 @@ def find_trend(connection: Connection, of: Incident, *, now: datetime) -> str:
     """Return a clause that says how the figure moved, compared with the time or the batch before."""
     match of.promise:
         case Promise.REALTIME_FAILING:
-            return _failing(connection, of)
+            return _describe_failing(connection, of)
         case Promise.REALTIME_SLOW:
-            return _slow(connection, of)
+            return _describe_slow(connection, of)
         case Promise.BATCH_FAILING | Promise.BATCH_INVALID:
-            return _of_batches(connection, of)
+            return _describe_batches(connection, of)
         case Promise.BATCH_SLOW:
-            return _turnaround(connection, of, now)
+            return _describe_turnaround(connection, of, now)
         case Promise.ITEMS_FAILED:
-            return _given_up(connection, of, now)
+            return _describe_given_up(connection, of, now)
         case Promise.AUTHORITATIVE_FAILED:
-            return _uncorrected(connection, of)
+            return _describe_uncorrected(connection, of)
         case Promise.DEADLINE_MISSED:
-            return _missed(connection, of)
+            return _describe_missed(connection, of)
         case _:
             return briefing.since_opening(of, now)
 
@@ -301,40 +303,40 @@ def _before(of: Incident, window: timedelta) -> dict[str, object]:
     return {"workload": of.workload, "since": until - window, "until": until}
 
 
-def _failing(connection: Connection, of: Incident) -> str:
+def _describe_failing(connection: Connection, of: Incident) -> str:
     row = connection.execute(text(TRIED), _before(of, RECENT)).one()
-    if not briefing.enough(row.attempts):
+    if not briefing.is_enough(row.attempts):
         return briefing.too_few(row.attempts, "attempt", BEFORE)
-    return briefing.compared(of, 100 * row.failed / row.attempts, when=BEFORE)
+    return briefing.describe_trend(of, 100 * row.failed / row.attempts, when=BEFORE)
 
 
-def _slow(connection: Connection, of: Incident) -> str:
+def _describe_slow(connection: Connection, of: Incident) -> str:
     row = connection.execute(text(ANSWERED), _before(of, RECENT)).first()
     answers = row.answers if row else 0
-    if row and briefing.enough(answers):
-        return briefing.compared(of, row.p95_s, when=BEFORE)
+    if row and briefing.is_enough(answers):
+        return briefing.describe_trend(of, row.p95_s, when=BEFORE)
     return briefing.too_few(answers, "answer", BEFORE)
 
 
-def _missed(connection: Connection, of: Incident) -> str:
+def _describe_missed(connection: Connection, of: Incident) -> str:
     row = connection.execute(text(DUE), _before(of, MISSED_WITHIN)).one()
-    if not briefing.enough(row.due):
+    if not briefing.is_enough(row.due):
         return briefing.too_few(row.due, "due item", "in the hour before")
-    return briefing.compared(of, 100 * row.missed / row.due, when="in the hour before")
+    return briefing.describe_trend(of, 100 * row.missed / row.due, when="in the hour before")
 
 
-def _of_batches(connection: Connection, of: Incident) -> str:
+def _describe_batches(connection: Connection, of: Incident) -> str:
     """Compare with the newest other batch of some size."""
     failing = of.promise == Promise.BATCH_FAILING
     for row in connection.execute(text(HOME), {"workload": of.workload, "most": 20}):
         of_these = row.items if failing else row.succeeded + row.invalid
         share = 100 * (row.failed if failing else row.invalid) / of_these if of_these else 0.0
-        if briefing.enough(of_these) and abs(share - of.value) > 1e-6:
-            return briefing.compared(of, share, when=f"in batch {row.id}")
+        if briefing.is_enough(of_these) and abs(share - of.value) > 1e-6:
+            return briefing.describe_trend(of, share, when=f"in batch {row.id}")
     return "not known: no batch of another figure came back before"
 
 
-def _turnaround(connection: Connection, of: Incident, now: datetime) -> str:
+def _describe_turnaround(connection: Connection, of: Incident, now: datetime) -> str:
     rows = connection.execute(text(HOME), {"workload": of.workload, "most": 5})
     took = sorted(row.took_s for row in rows)
     grows = briefing.since_opening(of, now)
@@ -343,14 +345,14 @@ def _turnaround(connection: Connection, of: Incident, now: datetime) -> str:
     )
 
 
-def _given_up(connection: Connection, of: Incident, now: datetime) -> str:
+def _describe_given_up(connection: Connection, of: Incident, now: datetime) -> str:
     at = of.resolved_at or now
     within = {"workload": of.workload, "since": at - 2 * HOUR, "hour": at - HOUR, "until": at}
     row = connection.execute(text(GAVE_UP), within).one()
     before, lately = "in the hour before", " in the last hour"
-    return briefing.compared(of, row.before, when=before, now=row.lately, lately=lately)
+    return briefing.describe_trend(of, row.before, when=before, now=row.lately, lately=lately)
 
 
-def _uncorrected(connection: Connection, of: Incident) -> str:
+def _describe_uncorrected(connection: Connection, of: Incident) -> str:
     before = connection.execute(text(UNCORRECTED), _before(of, SETTLED_FOR)).scalar_one()
-    return briefing.compared(of, before, when="in the hour before")
+    return briefing.describe_trend(of, before, when="in the hour before")

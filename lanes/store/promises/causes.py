@@ -20,7 +20,7 @@ from lanes.store.asking import through
 from lanes.store.figures import due, reading
 from lanes.store.signals import Role, holders
 from lanes.text import ABOUT_AN_INPUT, remove_quotes
-from lanes.units import counted, seconds
+from lanes.units import pluralize, seconds
 from lanes.words import Lane, Outcome
 
 MOST = 5_000  # attempts, or failed items, that are looked at: the newest
@@ -140,25 +140,25 @@ def find(connection: Connection, of: Incident, *, now: datetime) -> CauseFinding
     """Return what the database knows of the incident's cause."""
     promise = of.promise
     if promise is Promise.ITEMS_FAILED:
-        return _failed_items(connection, of, now)
+        return _find_failed_items(connection, of, now)
     if promise is Promise.BATCH_NEVER_STARTED:
-        return _not_submitted(connection, of)
+        return _find_not_submitted(connection, of)
     if promise is Promise.BATCH_SLOW:
-        return _of_batch(connection, of)
+        return _find_in_batch(connection, of)
     if promise is Promise.DEADLINE_MISSED:
-        return _missed(connection, of, now)
+        return _find_missed(connection, of, now)
     scope = SCOPES.get(promise)
     if scope is None:
         examples: list[ItemId] = []
         if promise in (Promise.QUALITY_DRIFT, Promise.MODEL_CHANGED):
-            for each in reading.watched(through(connection), drifted=True):
+            for each in reading.list_watched(through(connection), drifted=True):
                 if (each.workload, each.subject) == (of.workload, of.subject):
                     examples += map(ItemId, each.examples)
         return CauseFindings(unexplained=UNEXPLAINED.get(promise, ""), item_ids=examples)
-    return _attempts(connection, of, scope, now)
+    return _find_in_attempts(connection, of, scope, now)
 
 
-def _attempts(
+def _find_in_attempts(
     connection: Connection, of: Incident, scope: AttemptFilter, now: datetime
 ) -> CauseFindings:
     within = period(of, scope.window, now)
@@ -175,13 +175,15 @@ def _attempts(
     rows = connection.execute(text(ATTEMPTS), of_these).all()
     bad = [row for row in rows if row.outcome in scope.outcomes]
     looked_at = sum(row.times for row in rows)
-    over = _counted_over(looked_at, within["until"] - within["since"])
+    over = _describe_attempts(looked_at, within["until"] - within["since"])
     ids, run = [id_ for row in bad for id_ in row.item_ids], _newest_run(bad) or _newest_run(rows)
-    why = "" if bad else _unexplained(connection, of, rows, over)
-    return CauseFindings(_met(connection, bad), over, ids, run, why)
+    why = "" if bad else _describe_unexplained(connection, of, rows, over)
+    return CauseFindings(_list_errors(connection, bad), over, ids, run, why)
 
 
-def _unexplained(connection: Connection, of: Incident, rows: Sequence[Any], over: str) -> str:
+def _describe_unexplained(
+    connection: Connection, of: Incident, rows: Sequence[Any], over: str
+) -> str:
     """Return why real time is slow although nothing failed; for other promises, that no attempt shows a cause."""
     promise = of.promise
     if promise is not Promise.REALTIME_SLOW:
@@ -202,16 +204,18 @@ def _newest_run(rows: Sequence[Any]) -> UUID | None:
     return next((row.flow_run_id for row in newest if row.flow_run_id is not None), None)
 
 
-def _failed_items(connection: Connection, of: Incident, now: datetime) -> CauseFindings:
+def _find_failed_items(connection: Connection, of: Incident, now: datetime) -> CauseFindings:
     within = period(of, FAILED_FOR, now)
     rows = connection.execute(text(FAILED), {"workload": of.workload, **within}).all()
     ids = [id_ for row in rows for id_ in row.item_ids]
     run = connection.execute(text(NEWEST_RUN), {"ids": ids[:20]}).scalar() if ids else None
-    over = f"{counted(sum(row.times for row in rows), 'failed item')} of the last 24 hours"
-    return CauseFindings(_met(connection, rows), over, ids, run, UNEXPLAINED[Promise.ITEMS_FAILED])
+    over = f"{pluralize(sum(row.times for row in rows), 'failed item')} of the last 24 hours"
+    return CauseFindings(
+        _list_errors(connection, rows), over, ids, run, UNEXPLAINED[Promise.ITEMS_FAILED]
+    )
 
 
-def _not_submitted(connection: Connection, of: Incident) -> CauseFindings:
+def _find_not_submitted(connection: Connection, of: Incident) -> CauseFindings:
     since = of.opened_at - timedelta(days=1)
     rows = connection.execute(text(NOTES), {"workload": of.workload, "since": since}).all()
     told = (f"batch {row.id} is {row.state}: {remove_quotes(row.note)}" for row in rows)
@@ -225,7 +229,7 @@ def _not_submitted(connection: Connection, of: Incident) -> CauseFindings:
     return CauseFindings(notes, "", [], run, UNEXPLAINED[Promise.BATCH_NEVER_STARTED])
 
 
-def _missed(connection: Connection, of: Incident, now: datetime) -> CauseFindings:
+def _find_missed(connection: Connection, of: Incident, now: datetime) -> CauseFindings:
     within = period(of, MISSED_WITHIN, now)
     rows = connection.execute(text(MISSED), {"workload": of.workload, **within}).all()
     met = [ErrorCount(f"missed on {row.lane}, reason {row.word}", row.times) for row in rows]
@@ -233,11 +237,11 @@ def _missed(connection: Connection, of: Incident, now: datetime) -> CauseFinding
         waits = due.overdue_of(through(connection), of.workload, now=now)
         said = ((f"waits still on {lane}, reason {reason}", times) for lane, reason, times in waits)
         met += [ErrorCount(*each) for each in said]
-    over = f"{counted(sum(each.times for each in met), 'missed due time')} of the last hour"
+    over = f"{pluralize(sum(each.times for each in met), 'missed due time')} of the last hour"
     return CauseFindings(met, over, [], None, UNEXPLAINED[of.promise])
 
 
-def _of_batch(connection: Connection, of: Incident) -> CauseFindings:
+def _find_in_batch(connection: Connection, of: Incident) -> CauseFindings:
     """Return the note of the batch, or else its progress."""
     row = connection.execute(text(BATCH), {"id": batch_of(of)}).first()
     if row is None:
@@ -247,26 +251,26 @@ def _of_batch(connection: Connection, of: Incident) -> CauseFindings:
     if row.ended_at is not None:
         said = "it has ended at the provider; its results are still being read"
         return CauseFindings(unexplained=said)
-    done = f"{row.processed:,} of {counted(row.requests, 'request')}"
+    done = f"{row.processed:,} of {pluralize(row.requests, 'request')}"
     return CauseFindings(unexplained=f"the provider has finished {done}, and gives no reason")
 
 
-def _met(connection: Connection, rows: Sequence[Any]) -> list[ErrorCount]:
+def _list_errors(connection: Connection, rows: Sequence[Any]) -> list[ErrorCount]:
     """Return the errors without quotations of their inputs."""
     refusals = {row.item_ids[0] for row in rows if row.error and ABOUT_AN_INPUT.search(row.error)}
     some = sorted(refusals)[:MOST_PAYLOADS]
     inputs = connection.execute(text(PAYLOADS), {"ids": some}) if some else ()
     payloads = {row.id: [row.payload] for row in inputs}
-    return [ErrorCount(_shown(row, payloads), row.times, row.item_ids[0]) for row in rows]
+    return [ErrorCount(_describe_error(row, payloads), row.times, row.item_ids[0]) for row in rows]
 
 
-def _shown(row: Any, payloads: dict[int, list[Any]]) -> str:
+def _describe_error(row: Any, payloads: dict[int, list[Any]]) -> str:
     """Return an error without quotations; that of a refused pack may quote any item of it, and those are not known here."""
     shared = getattr(row, "outcome", None) == Outcome.PACK_REFUSED
     payload = None if shared else payloads.get(row.item_ids[0])
     return remove_quotes(row.error or f"{row.outcome}, without a reason", payload)
 
 
-def _counted_over(attempts: int, window: timedelta) -> str:
+def _describe_attempts(attempts: int, window: timedelta) -> str:
     newest = "the newest " if attempts >= MOST else ""
-    return f"{newest}{counted(attempts, 'attempt')} of the last {seconds(window.total_seconds())}"
+    return f"{newest}{pluralize(attempts, 'attempt')} of the last {seconds(window.total_seconds())}"

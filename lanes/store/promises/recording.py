@@ -33,7 +33,7 @@ from lanes.store.states import FINISHED_BATCH
 from lanes.store.tables import incident
 from lanes.store.work import UNASKED
 from lanes.store.workload import workloads
-from lanes.units import counted
+from lanes.units import pluralize
 from lanes.words import Signature
 
 SEEN_EVERY = timedelta(minutes=1)  # how often an incident notes that its items are still at risk
@@ -197,7 +197,7 @@ def accept_quality(connection: Connection, workload: str, by: Signature) -> str:
     """
     workloads.check_known(connection, workload)
     connection.execute(text(READERS))
-    found = reading.watched(through(connection), drifted=True)
+    found = reading.list_watched(through(connection), drifted=True)
     ours = [each for each in found if each.workload == workload and each.watch.is_drifting]
     drifted = [quality_drift(each, by.now) for each in ours]
     if not drifted:
@@ -207,7 +207,7 @@ def accept_quality(connection: Connection, workload: str, by: Signature) -> str:
     for each in drifted:
         told = f"{each.sentence} {said}"
         resolve(connection, each.promise, workload, each.subject, sentence=told, now=by.now)
-    return f"{workload}: the answers from now on are the reference of {counted(len(drifted), 'figure')}"
+    return f"{workload}: the answers from now on are the reference of {pluralize(len(drifted), 'figure')}"
 
 
 def thaw(connection: Connection, *, now: datetime) -> list[IncidentId]:
@@ -245,7 +245,7 @@ def record_at_risk(
     return changes
 
 
-def taken_roles(connection: Connection) -> Mapping[Role, Sequence[ForeignHolder]]:
+def find_taken_roles(connection: Connection) -> Mapping[Role, Sequence[ForeignHolder]]:
     """Return the sessions of other users that hold a role of Lanes, by role, without locking anything."""
     found = defaultdict[Role, list[ForeignHolder]](list)
     at = {"class": CLASS, "roles": [int(each) for each in Role]}
@@ -259,7 +259,7 @@ def record_taken_roles(
     connection: Connection, *, now: datetime
 ) -> Mapping[Role, Sequence[ForeignHolder]]:
     """Keep an incident open for each role that sessions of other users hold; return those roles."""
-    taken = taken_roles(connection)
+    taken = find_taken_roles(connection)
     for role, holders in taken.items():
         incidents.open(connection, role_taken(role, holders), now=now)
     held, promise = {role_subject(role) for role in taken}, Promise.ROLE_TAKEN

@@ -55,7 +55,7 @@ def due(connection: sa.Connection, *, edits: bool, now: datetime) -> list[SlackP
     )
     outdated = sa.and_(slack_post.c.ts.is_not(None), _is_outdated(now)) if edits else sa.false()
     rows = connection.execute(
-        all_of_them()
+        select_posts()
         .where(
             UNFINISHED,
             slack_post.c.next_try_at <= now,
@@ -67,13 +67,13 @@ def due(connection: sa.Connection, *, edits: bool, now: datetime) -> list[SlackP
     return [read_post(row) for row in rows]
 
 
-def all_of_them() -> sa.Select[Any]:
+def select_posts() -> sa.Select[Any]:
     """Select every incident with what Slack was told of it."""
     return sa.select(slack_post, incident).join(incident, incident.c.id == slack_post.c.incident_id)
 
 
 def read_post(row: Any) -> SlackPost:
-    """Return the post of a row of `all_of_them`."""
+    """Return the post of a row of `select_posts`."""
     return read_as(SlackPost, row, incident=read_incident(row))
 
 
@@ -110,10 +110,12 @@ def record_posted(
 ) -> None:
     """Record that a message at that place shows the incident as it is in `of`; people are notified if it was `posted`."""
     more = {"reminded_at": now} if posted else {}
-    _told(connection, of.id, channel, ts, of.state, now, posted_severity=of.severity, **more)
+    _record_place(
+        connection, of.id, channel, ts, of.state, now, posted_severity=of.severity, **more
+    )
 
 
-def found(
+def record_found(
     connection: sa.Connection,
     incident_id: IncidentId,
     *,
@@ -122,10 +124,10 @@ def found(
     now: datetime,
 ) -> None:
     """Record the place of a message that was sent without an answer, and that shows the incident as open."""
-    _told(connection, incident_id, channel, ts, IncidentState.OPEN, now, reminded_at=now)
+    _record_place(connection, incident_id, channel, ts, IncidentState.OPEN, now, reminded_at=now)
 
 
-def _told(
+def _record_place(
     connection: sa.Connection,
     incident_id: IncidentId,
     channel: str | None,
@@ -138,7 +140,7 @@ def _told(
     _update(connection, incident_id, **DONE, **place, next_try_at=now, **more)
 
 
-def not_told(
+def record_failure(
     connection: sa.Connection,
     incident_id: IncidentId,
     error: str | None,
@@ -176,7 +178,7 @@ def drop_untold(connection: sa.Connection) -> None:
     connection.execute(sa.delete(slack_post).where(*never_told))
 
 
-def untold(connection: sa.Connection) -> dict[IncidentId, str]:
+def list_untold(connection: sa.Connection) -> dict[IncidentId, str]:
     """Return why the last try failed, by incident, for those that Slack has not been told of."""
     failed = slack_post.c.last_error.is_not(None)
     wanted = sa.select(slack_post.c.incident_id, slack_post.c.last_error).where(failed, UNFINISHED)
@@ -196,7 +198,7 @@ def due_reminders(connection: sa.Connection, *, now: datetime) -> list[SlackPost
     )
     unhandled = sa.and_(until.is_not(None), (reminded_at < until).is_not(sa.false()))
     rows = connection.execute(
-        all_of_them()
+        select_posts()
         .where(UNFINISHED, is_(slack_post.c.posted_state, IncidentState.OPEN))
         .where(is_(incident.c.state, IncidentState.OPEN), (until > now).is_not(sa.true()))
         .where(sa.or_(asks, unhandled))
@@ -205,7 +207,7 @@ def due_reminders(connection: sa.Connection, *, now: datetime) -> list[SlackPost
     return [read_post(row) for row in rows]
 
 
-def reminded(connection: sa.Connection, incident_id: IncidentId, *, now: datetime) -> None:
+def record_reminder(connection: sa.Connection, incident_id: IncidentId, *, now: datetime) -> None:
     """Record that a reminder is in the outbox."""
     _update(connection, incident_id, reminded_at=now)
 

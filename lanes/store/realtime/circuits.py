@@ -12,7 +12,7 @@ from sqlalchemy import ColumnElement, Connection, Select, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 
 from lanes.ids import VersionId
-from lanes.realtime.circuit import Circuit, CircuitState, Fault, opened
+from lanes.realtime.circuit import Circuit, CircuitState, Fault, open_circuit
 from lanes.realtime.events import Needed
 from lanes.store.asking import read_as
 from lanes.store.database import LOCK_PATIENCE, wait_at_most
@@ -64,7 +64,7 @@ def by_models(connection: Connection, models: Collection[str]) -> list[VersionId
     return list(connection.execute(wanted).scalars())
 
 
-def needed(
+def list_needed(
     connection: Connection, models: Collection[str], *, provider: str | None = None, now: datetime
 ) -> list[Needed]:
     """Return the most urgent claimable real-time work for each workload and model among `models`, the most urgent first.
@@ -83,7 +83,7 @@ def needed(
     return sorted(found, key=attrgetter("rank_at"))
 
 
-def not_closed(connection: Connection, *, now: datetime) -> Mapping[tuple[str, str], Circuit]:
+def list_not_closed(connection: Connection, *, now: datetime) -> Mapping[tuple[str, str], Circuit]:
     """Return the circuits that rest or are probed, by account and model: work for these models waits.
 
     Circuits without a probe for a minute are left out: the next call could find them closed.
@@ -91,12 +91,12 @@ def not_closed(connection: Connection, *, now: datetime) -> Mapping[tuple[str, s
     since = now - HEARD_OF
     return {
         of: each
-        for of, each in open_ones(connection).items()
+        for of, each in list_open(connection).items()
         if each.next_probe_at and each.next_probe_at > since
     }
 
 
-def open_ones(connection: Connection) -> Mapping[tuple[str, str], Circuit]:
+def list_open(connection: Connection) -> Mapping[tuple[str, str], Circuit]:
     """Return all circuits that rest or are probed, by account and model, in their order."""
     rows = connection.execute(_of_outages().where(differs(outage.c.state, CircuitState.CLOSED)))
     in_order = sorted(rows, key=lambda row: (row.account, row.model))
@@ -116,15 +116,15 @@ def take_probe(connection: Connection, seen: Circuit, *, now: datetime) -> Circu
     """
     if not seen.may_be_probed(now):
         return None
-    probed = seen.probed(now)
-    same = select(outage.c.id).where(*_unchanged(seen))
+    probed = seen.take_probe(now)
+    same = select(outage.c.id).where(*_match_unchanged(seen))
     free = same.with_for_update(key_share=True, skip_locked=True).cte("free")
-    probe = update(outage).where(outage.c.id == free.c.id).values(_written(probed))
+    probe = update(outage).where(outage.c.id == free.c.id).values(_build_values(probed))
     taken = connection.execute(probe)
     return probed if taken.rowcount == 1 else None
 
 
-def faulted(
+def record_fault(
     connection: Connection, account: str, model: str, fault: Fault, *, now: datetime
 ) -> tuple[Circuit | None, bool]:
     """Return the circuit after a fault, and whether the fault changed it; None: closed, because other drains get answers.
@@ -137,26 +137,26 @@ def faulted(
         begins = before is None or not before.is_open
         if begins and _others_are_answered(connection, account, model, fault, now):
             return None, False
-        after = opened(fault, now) if before is None else before.faulted(fault, now)
+        after = open_circuit(fault, now) if before is None else before.apply_fault(fault, now)
         if after == before:
             return before, False
-        if before is None and (id_ := _opened(connection, account, model, after)) is not None:
+        if before is None and (id_ := _open_outage(connection, account, model, after)) is not None:
             return _circuit(
                 connection.execute(select(outage).where(outage.c.id == id_)).one()
             ), True
-        if before is not None and _moved(connection, before, after):
+        if before is not None and _try_save(connection, before, after):
             return after, True
     return _of(connection, account, model), False
 
 
-def answered(
+def record_answer(
     connection: Connection, account: str, model: str, *, began_at: datetime
 ) -> Circuit | None:
     """Record that a call that began then was answered; return the circuit, None without an outage.
 
-    As `faulted`, in a transaction of its own.
+    As `record_fault`, in a transaction of its own.
     """
-    return _changed(connection, account, model, lambda circuit: circuit.answered(began_at))
+    return _change(connection, account, model, lambda circuit: circuit.apply_answer(began_at))
 
 
 def give_back_probe(
@@ -164,18 +164,18 @@ def give_back_probe(
 ) -> Circuit | None:
     """Free the probe of that turn for another drain, at once if it was not `asked`; return the circuit.
 
-    As `faulted`, in a transaction of its own.
+    As `record_fault`, in a transaction of its own.
     """
 
-    def freed(circuit: Circuit) -> Circuit:
+    def release_probe(circuit: Circuit) -> Circuit:
         if circuit.turn != turn:
             return circuit
-        return circuit.told_nothing(now) if asked else circuit.not_asked(now)
+        return circuit.rest_again(now) if asked else circuit.free_probe(now)
 
-    return _changed(connection, account, model, freed)
+    return _change(connection, account, model, release_probe)
 
 
-def _changed(
+def _change(
     connection: Connection, account: str, model: str, decide: Callable[[Circuit], Circuit]
 ) -> Circuit | None:
     wait_at_most(connection, LOCK_PATIENCE)
@@ -184,7 +184,7 @@ def _changed(
         if before is None:
             return None
         after = decide(before)
-        if after == before or _moved(connection, before, after):
+        if after == before or _try_save(connection, before, after):
             return after
     return _of(connection, account, model)
 
@@ -197,11 +197,11 @@ def _others_are_answered(
     return connection.execute(text(OTHERS_ARE_ANSWERED), given).scalar_one()
 
 
-def _opened(connection: Connection, account: str, model: str, circuit: Circuit) -> int | None:
+def _open_outage(connection: Connection, account: str, model: str, circuit: Circuit) -> int | None:
     """Open an outage for the circuit; return its id, or None if another drain opened one first."""
     return connection.execute(
         insert(outage)
-        .values(account=account, model=model, began_at=circuit.since, **_written(circuit))
+        .values(account=account, model=model, began_at=circuit.since, **_build_values(circuit))
         .on_conflict_do_nothing(
             index_elements=["account", "model"], index_where=text("over_at is null")
         )
@@ -209,17 +209,17 @@ def _opened(connection: Connection, account: str, model: str, circuit: Circuit) 
     ).scalar()
 
 
-def _moved(connection: Connection, before: Circuit, after: Circuit) -> bool:
+def _try_save(connection: Connection, before: Circuit, after: Circuit) -> bool:
     """Save the change; return False if another drain changed the circuit first or its outage is over."""
-    moved = update(outage).where(*_unchanged(before)).values(_written(after))
+    moved = update(outage).where(*_match_unchanged(before)).values(_build_values(after))
     return connection.execute(moved).rowcount == 1
 
 
-def _unchanged(since: Circuit) -> tuple[ColumnElement[bool], ...]:
+def _match_unchanged(since: Circuit) -> tuple[ColumnElement[bool], ...]:
     return outage.c.id == since.id, outage.c.turn == since.turn, outage.c.over_at.is_(None)
 
 
-def _written(circuit: Circuit) -> dict[str, Any]:
+def _build_values(circuit: Circuit) -> dict[str, Any]:
     names = ("faulted_at", "faults", "why", "state", "next_probe_at", "rests", "turn", "host")
     return {name: getattr(circuit, name) for name in names}
 

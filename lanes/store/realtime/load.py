@@ -94,8 +94,8 @@ select at, sum(n) as n from lanes.figure
 
 def snapshot(connection: Connection, of: LaneAccount, *, now: datetime) -> Load:
     """Return the load of the lane at `now`, as far as this account answers."""
-    names = accounts.served_by(connection, of.provider)
-    refused = budgets.used_up(connection, now=now)
+    names = accounts.list_workloads(connection, of.provider)
+    refused = budgets.list_used_up(connection, now=now)
     unpaid = [name for name, consumer in refused if consumer is None]
     edges = [now + timedelta(minutes=each) for each in STEPS_MINUTES]
     ranks = [LONG_OVERDUE, *edges]
@@ -163,7 +163,7 @@ def backlog(connection: Connection, lane: Lane, *, now: datetime) -> Backlog:
 
     Work that waits for a budget is left out, because no drain can change that, and so is work that only measures.
     """
-    paid = work.c.workload != all_(literal(budgets.unpaid(connection, now=now), ARRAY(Text)))
+    paid = work.c.workload != all_(literal(budgets.list_unpaid(connection, now=now), ARRAY(Text)))
     row = connection.execute(
         select(func.count().label("ready"), func.min(work.c.ready_at).label("since"))
         .join(workload, workload.c.name == work.c.workload)
@@ -225,7 +225,7 @@ def recent_limits(
     return dict(found)
 
 
-def measured_tries(connection: Connection, workload: str, *, now: datetime) -> list[MeasuredTry]:
+def list_tries(connection: Connection, workload: str, *, now: datetime) -> list[MeasuredTry]:
     """Return a workload's newest answered real-time tries: at most 200, of the last day."""
     names = ("item_id", "message_id", "input_tokens", "cache_write_tokens", "output_tokens")
     # a plan kept for any number takes it for a tenth of all there are

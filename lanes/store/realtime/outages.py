@@ -18,7 +18,7 @@ from lanes.promises.breaches import provider_down
 from lanes.promises.incident import EVERYBODY, Promise, in_words
 from lanes.realtime.circuit import Circuit, Fault
 from lanes.realtime.health import ACCOUNT, Standstill
-from lanes.settling.attempts import UNANSWERABLE, given_up
+from lanes.settling.attempts import UNANSWERABLE, build_given_up
 from lanes.settling.outcome import Attempt
 from lanes.store.incidents import open, resolve
 from lanes.store.money import budgets
@@ -27,7 +27,7 @@ from lanes.store.signals import drain_hosts
 from lanes.store.states import ANSWERING
 from lanes.store.tables import outage
 from lanes.store.work import UNASKED
-from lanes.units import counted
+from lanes.units import pluralize
 from lanes.words import Lane
 
 # of a model for which nothing waits: what waited was answered elsewhere, or shed
@@ -66,7 +66,7 @@ UNASKED_NOW = (
 )
 
 
-def faulted(
+def record_fault(
     connection: Connection,
     account: str,
     model: str,
@@ -77,9 +77,9 @@ def faulted(
 ) -> Circuit | None:
     """Record a fault and open or update the account's incident; return the circuit, or None because other drains get answers.
 
-    `flow_run_id` is the run that asked. Must run in a transaction of its own, like `circuits.faulted`.
+    `flow_run_id` is the run that asked. Must run in a transaction of its own, like `circuits.record_fault`.
     """
-    circuit, moved = circuits.faulted(connection, account, model, fault, now=now)
+    circuit, moved = circuits.record_fault(connection, account, model, fault, now=now)
     if moved:
         down = _down(connection, account)
         models, calls = [each.model for each in down], sum(each.faults for each in down)
@@ -93,7 +93,7 @@ def faulted(
 
 def end(connection: Connection, *, now: datetime) -> list[IncidentId]:
     """End the outages that are over; resolve the incidents of accounts without another, and return their ids."""
-    unpaid = budgets.unpaid(connection, now=now)
+    unpaid = budgets.list_unpaid(connection, now=now)
     at = {"now": now, "unasked_since": now - NOBODY_ASKS, "unpaid": unpaid}
     over = connection.execute(text(OVER), at).all()
     unanswered = {each.account for each in over if not each.answered}
@@ -120,7 +120,7 @@ select case i.workload when '*' then :whole else substr(i.subject, length('model
 """
 
 
-def as_told(
+def complete_standstills(
     connection: Connection, account: str, standing: Sequence[Standstill]
 ) -> list[Standstill]:
     """Return a drain's standstills with the beginning and the figure that their incidents tell, where there are such."""
@@ -197,13 +197,13 @@ def _again(workload: str, generation: int) -> str:
     return f"lanes replay {workload}" if generation else f"lanes retry {workload} --all"
 
 
-def hopeless(connection: Connection, lane: Lane, *, now: datetime) -> list[Attempt]:
+def claim_hopeless(connection: Connection, lane: Lane, *, now: datetime) -> list[Attempt]:
     """Claim the lane's hopeless work, and return for each an attempt `given_up` that is saved like any other."""
     given = {"lane": lane, "now": now, "most": MOST, "returns": RETURNS}
     return [
-        given_up(
+        build_given_up(
             Claim(row.id, row.claim_no),
-            f"{UNANSWERABLE} {float(row.hours):.1f} hours ({counted(row.returns, 'attempt')} came back unanswered); "
+            f"{UNANSWERABLE} {float(row.hours):.1f} hours ({pluralize(row.returns, 'attempt')} came back unanswered); "
             f"`{_again(row.workload, row.generation)}` tries it again",
             started_at=now,
             now=now,

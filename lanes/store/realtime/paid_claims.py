@@ -22,7 +22,7 @@ from lanes.store import asking
 from lanes.store.money import budget_status, budgets
 from lanes.store.statements import is_, octets, one_of, rows_of
 from lanes.store.tables import item, work
-from lanes.store.work import OF_ITEM, OF_WORK, ClaimBounds, claimed, most_urgent
+from lanes.store.work import OF_ITEM, OF_WORK, ClaimBounds, most_urgent, read_claimed
 from lanes.store.workload.workloads import versions
 from lanes.words import Lane, WorkState
 from lanes.workload.version import Version
@@ -55,19 +55,19 @@ def claim(
     A transaction of its own: the budgets stay locked until it ends. A budget that another transaction holds is not waited for;
     what it would pay for is held back.
     """
-    of = [each for each in budgets.limited(connection) if each.workload in most]
+    of = [each for each in budgets.list_hard(connection) if each.workload in most]
     rows = _candidates(connection, most, within or ClaimBounds(), now)
     readers = {row.consumer for row in rows}
     wanted = [each.id for each in of if each.consumer is None or each.consumer in readers]
     locked = budgets.lock_free(connection, wanted)
     busy = {each.workload for each in of if each.id in set(wanted) - locked}
-    busy |= _bound_claims(connection, set(most) - busy, now)
+    busy |= _reserve_for_claims(connection, set(most) - busy, now)
     candidates = [row for row in rows if row.workload not in busy]
     known = versions(connection, {row.version_id for row in candidates})
-    found = budget_status.limited(asking.through(connection), locked, now=now)
+    found = budget_status.read_hard(asking.through(connection), locked, now=now)
     then = reserve(
         [
-            ReserveCandidate(row.id, row.workload, row.consumer, _bound(known, row, now))
+            ReserveCandidate(row.id, row.workload, row.consumer, _compute_bound(known, row, now))
             for row in candidates
         ],
         {id_: of for id_, of in found.items() if of.budget.workload not in busy},
@@ -78,7 +78,7 @@ def claim(
     _rest(connection, then)
     numbers = _take(connection, then, worker=worker, until=now + lease)
     ours = [
-        claimed(row)._replace(claim=Claim(row.id, numbers[row.id]))
+        read_claimed(row)._replace(claim=Claim(row.id, numbers[row.id]))
         for row in candidates
         if row.id in numbers
     ]
@@ -118,7 +118,7 @@ def _candidates(
     return connection.execute(query).all()
 
 
-def _bound_claims(connection: Connection, names: Set[str], now: datetime) -> set[str]:
+def _reserve_for_claims(connection: Connection, names: Set[str], now: datetime) -> set[str]:
     """Reserve for claims that were made before their workload had a hard budget; return the workloads where one is locked."""
     unbound = and_(
         is_(work.c.state, WorkState.CLAIMED),
@@ -137,11 +137,13 @@ def _bound_claims(connection: Connection, names: Set[str], now: datetime) -> set
     locked = in_order.with_for_update(key_share=True, skip_locked=True)
     free = set(connection.execute(locked).scalars())
     known = versions(connection, {row.version_id for row in rows})
-    _write_bounds(connection, {row.id: _bound(known, row, now) for row in rows if row.id in free})
+    _write_bounds(
+        connection, {row.id: _compute_bound(known, row, now) for row in rows if row.id in free}
+    )
     return {row.workload for row in rows if row.id not in free}
 
 
-def _bound(known: Mapping[VersionId, Version], row: Any, now: datetime) -> Decimal:
+def _compute_bound(known: Mapping[VersionId, Version], row: Any, now: datetime) -> Decimal:
     """Return the most that a call for the item alone may cost; 0 if its version cannot be read."""
     of = known.get(row.version_id)
     if of is None:

@@ -48,7 +48,7 @@ select :id, id, before_id, after_id from changed
 """
 
 
-def compared(connection: Connection, of: Generation) -> Diff:
+def compare(connection: Connection, of: Generation) -> Diff:
     """Return what the replay's answers so far would change of the current results, or have changed once promoted."""
     spec = one(connection, of.version_id).spec
     return diff(_answers(connection, of), spec.compare_fields, spec.output_schema)
@@ -88,7 +88,7 @@ def promotable(
         ActionRefused: its work is open, or it is not complete.
     """
     replays.finish(connection, now=now)
-    of = _locked(connection, choose(connection, name, number, preferred=OPEN_REPLAY))
+    of = _lock(connection, choose(connection, name, number, preferred=OPEN_REPLAY))
     check_promotable(of, replays.open_work(connection, of))
     return of
 
@@ -121,8 +121,8 @@ def demotable(connection: Connection, name: str, number: int | None = None) -> G
     Raises:
         ActionRefused: it is not promoted, or another replay was promoted over it.
     """
-    of = _locked(connection, choose(connection, name, number, preferred=(ReplayState.PROMOTED,)))
-    check_demotable(of, _promoted_later(connection, of))
+    of = _lock(connection, choose(connection, name, number, preferred=(ReplayState.PROMOTED,)))
+    check_demotable(of, _find_promoted_later(connection, of))
     return of
 
 
@@ -163,7 +163,7 @@ def drop(
         ActionRefused: it is promoted, or was dropped before.
         StillLocked: another open transaction holds some of its work.
     """
-    of = _locked(
+    of = _lock(
         connection, choose(connection, name, number, preferred=(*OPEN_REPLAY, ReplayState.DEMOTED))
     )
     check_droppable(of)
@@ -179,7 +179,7 @@ def pause(connection: Connection, name: str, *, now: datetime) -> str:
     Raises:
         ActionRefused: no replay of it is running.
     """
-    of = _locked(connection, choose(connection, name, None, preferred=OPEN_REPLAY))
+    of = _lock(connection, choose(connection, name, None, preferred=OPEN_REPLAY))
     if of.state is not ReplayState.RUNNING:
         raise ActionRefused(f"{of.name} is {of.state}: only a running replay can be paused")
     if of.paused_at is None:
@@ -214,7 +214,7 @@ def resume(connection: Connection, name: str, *, now: datetime) -> str:
     Raises:
         ActionRefused: no replay of it is paused.
     """
-    of = _locked(connection, choose(connection, name, None, preferred=OPEN_REPLAY))
+    of = _lock(connection, choose(connection, name, None, preferred=OPEN_REPLAY))
     if of.paused_at is None:
         raise ActionRefused(f"{of.name} is not paused")
     _move(connection, of, of.state, paused_at=None)
@@ -262,14 +262,14 @@ def _answers(connection: Connection, of: Generation) -> Iterator[Answers]:
         yield Answers(row.key, row.output, row.answer, row.expected)
 
 
-def _locked(connection: Connection, of: Generation) -> Generation:
+def _lock(connection: Connection, of: Generation) -> Generation:
     connection.execute(
         select(generation.c.id).where(generation.c.id == of.id).with_for_update(key_share=True)
     )
     return replays.get(connection, of.id)
 
 
-def _promoted_later(connection: Connection, of: Generation) -> int | None:
+def _find_promoted_later(connection: Connection, of: Generation) -> int | None:
     mine = select(generation.c.promoted_at).where(generation.c.id == of.id).scalar_subquery()
     return connection.execute(
         select(generation.c.number)

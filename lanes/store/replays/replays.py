@@ -25,7 +25,7 @@ from lanes.store.statements import is_, is_among, one_of
 from lanes.store.states import is_open_work
 from lanes.store.tables import generation, item, version, work
 from lanes.store.workload import accounts, workloads
-from lanes.units import counted
+from lanes.units import pluralize
 from lanes.words import OPEN_REPLAY, Lane, Purpose, ReplayState, Signature, WorkState
 from lanes.workload.version import Version
 
@@ -76,7 +76,7 @@ def preview(
 
 def _expect(connection: sa.Connection, of: Preview, by: Version, now: datetime) -> None:
     """Write when the replay ends on each lane, with the confidence of its version."""
-    of.probability, sharing_ = by.spec.confidence, sharing.cached(connection, now=now)
+    of.probability, sharing_ = by.spec.confidence, sharing.read_cached(connection, now=now)
     requests = -(-of.items // sharing_.pack_of(by, Lane.BATCH))
     prospect = turnarounds.prospects(connection, now=now).of_size(by, max(1, requests))
     of.ends[Lane.BATCH] = prospect.presses_until
@@ -121,7 +121,7 @@ def begin(
             return present
         if present.paused_at is not None:
             raise ActionRefused(f"{present.name} is paused: {resumes(present)}, or drop it")
-        with_those = f", {said}" if (said := present.selection.said) else ""
+        with_those = f", {said}" if (said := present.selection.conditions) else ""
         raise ActionRefused(
             f"{present.name} is {present.state} (positions {present.from_position} to {present.to_position}, version "
             f"{present.version}{with_those}); promote or drop it before another replay"
@@ -136,11 +136,11 @@ def begin(
         raise ActionRefused(
             f'workload "{name}" has no items from position {first} on, {newest}: nothing to replay'
         )
-    there = sa.exists().where(selecting.selected(version_, selection, first - 1, last))
-    if not selection.said:
+    there = sa.exists().where(selecting.match_items(version_, selection, first - 1, last))
+    if not selection.conditions:
         there = there.where(item.c.canceled_at.is_(None))
     if not connection.execute(sa.select(there)).scalar_one():
-        which = f" with {selection.said}" if selection.said else ""
+        which = f" with {selection.conditions}" if selection.conditions else ""
         raise ActionRefused(
             f'workload "{name}" has no items at positions {first} to {last}{which}: nothing to replay'
         )
@@ -284,7 +284,7 @@ def _refuse_emptied(
     Raises:
         ActionRefused: some were emptied by their age; the sentence says from where on none was.
     """
-    if selection.said:
+    if selection.conditions:
         return
     items, newest = sa.func.count().label("items"), sa.func.max(item.c.position).label("newest")
     within = item.c.workload == name, item.c.position.between(first, last)
@@ -292,7 +292,7 @@ def _refuse_emptied(
     found = connection.execute(emptied).one()
     if found.items:
         raise ActionRefused(
-            f'{counted(found.items, "item")} of "{name}" at positions {first} to {found.newest} were emptied or archived by '
+            f'{pluralize(found.items, "item")} of "{name}" at positions {first} to {found.newest} were emptied or archived by '
             "their age (keep_payload_days, archive_after_days): there is nothing to read again; "
             f"replay from position {found.newest + 1} on"
         )

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 from lanes.errors import RuleFailed, SpecInvalid
 from lanes.ids import ItemId, VersionId
-from lanes.rollouts.replays import Selection, sent
+from lanes.rollouts.replays import Selection, build_call_parts
 from lanes.routing.route import ArrivedItem, rule_variables
 from lanes.store.asking import read_as
 from lanes.store.doors import full_data
@@ -46,7 +46,7 @@ class ReplayPart:
     unmet_because: str = ""
 
 
-def selected(of: Version, by: Selection, after: int, last: int) -> sa.ColumnElement[bool]:
+def match_items(of: Version, by: Selection, after: int, last: int) -> sa.ColumnElement[bool]:
     """Match the items of a version's workload within a range of the stream that meet the conditions, but for the rule."""
     met = [item.c.workload == of.workload, item.c.position > after, item.c.position <= last]
     met.append(sa.or_(item.c.canceled_at.is_(None), item.c.forgotten_at.is_not(None)))
@@ -93,7 +93,7 @@ def part(
     ).select_from(
         item.outerjoin(result, result.c.id == item.c.result_id).outerjoin(tried, sa.true())
     )
-    met = selected(by, chosen, after, last)
+    met = match_items(by, chosen, after, last)
     rows = connection.execute(query.where(met).order_by(item.c.position).limit(limit)).all()
     found = ReplayPart(rows[-1].position if len(rows) == limit else last)
     for row in rows:
@@ -160,7 +160,7 @@ def _asks_as(was: tuple[Version, Lane], by: tuple[Version, Lane]) -> bool:
     alone = all(version.spec.pack_of(lane) == 1 for version, lane in asks)
     contexts = [version.spec.context for version, lane in asks if lane is Lane.BATCH]
     plain = all(of.parts <= {ContextTag.HISTORY} and not of.entity.days for of in contexts)
-    return alone and plain and sent(*was) == sent(*by)
+    return alone and plain and build_call_parts(*was) == build_call_parts(*by)
 
 
 def _readable(connection: sa.Connection, id: VersionId) -> Version | None:

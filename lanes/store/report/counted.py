@@ -9,7 +9,7 @@ from typing import Any
 from lanes.report import figures
 from lanes.statistics.figures import Durations, Kind
 from lanes.store.asking import Ask
-from lanes.store.figures.reading import added_up, of_kind, summed, usd_of
+from lanes.store.figures.reading import add_up, of_kind, sum_column, usd_of
 from lanes.words import ANSWERING, BatchState, FlushReason, Lane, Outcome, Purpose, Reason
 
 COUNTED = """
@@ -36,8 +36,8 @@ class Counted:
 
     def __init__(self, ask: Ask, since: datetime) -> None:
         self.rows = ask(COUNTED, since=since)
-        self._timed = added_up(ask(TIMED, since=since), "kind", "workload")
-        self._took = added_up(ask(TOOK, since=since), "workload", "lane")
+        self._timed = add_up(ask(TIMED, since=since), "kind", "workload")
+        self._took = add_up(ask(TOOK, since=since), "workload", "lane")
 
     def lanes(self) -> list[figures.LaneFigures]:
         """Return each lane of each workload that had anything to do."""
@@ -57,15 +57,15 @@ class Counted:
         return figures.LaneFigures(
             workload,
             lane,
-            items=summed(items, "n"),
-            answered=summed(items, "items"),
-            answers=summed(answers, "n"),
+            items=sum_column(items, "n"),
+            answered=sum_column(items, "items"),
+            answers=sum_column(answers, "n"),
             p50_s=took.percentile_s(0.5) if took else None,
             p95_s=took.percentile_s(0.95) if took else None,
             p99_s=took.percentile_s(0.99) if took else None,
             busy_s=(ended - began).total_seconds() if began and ended else 0.0,
-            attempts=summed(tries, "n"),
-            failed_attempts=summed((each for each in tries if each.word != Outcome.VALID), "n"),
+            attempts=sum_column(tries, "n"),
+            failed_attempts=sum_column((each for each in tries if each.word != Outcome.VALID), "n"),
             cost_usd=usd_of(tries, "usd"),
         )
 
@@ -85,16 +85,16 @@ class Counted:
         both = _scale(valid)
         scales = {lane: _scale([each for each in valid if each.lane == lane]) for lane in Lane}
 
-        def scaled(lane: Lane) -> Decimal:
+        def find_scale(lane: Lane) -> Decimal:
             return next((scale for scale in (scales[lane], both) if scale is not None), Decimal(1))
 
-        all_realtime_usd = usd_of(items, "realtime_usd") * scaled(Lane.REALTIME)
+        all_realtime_usd = usd_of(items, "realtime_usd") * find_scale(Lane.REALTIME)
         aside = [each for each in tries if each.purpose not in ANSWERING]
         return figures.CostFigures(
             workload,
             actual_usd=usd_of(live, "usd").quantize(DIGIT),
             all_realtime_usd=all_realtime_usd.quantize(DIGIT),
-            all_batch_usd=(usd_of(items, "batch_usd") * scaled(Lane.BATCH)).quantize(DIGIT),
+            all_batch_usd=(usd_of(items, "batch_usd") * find_scale(Lane.BATCH)).quantize(DIGIT),
             unknown_usd=usd_of(live, "bound_usd").quantize(DIGIT),
             aside_usd=usd_of(aside, "usd").quantize(DIGIT),
         )
@@ -112,12 +112,12 @@ class Counted:
         took = self._durations(Kind.BATCH).get(workload)
         return figures.BatchTotals(
             workload,
-            batches=summed(batches, "n"),
-            ended=summed(ended, "n"),
-            items=summed(batches, "items"),
-            carried=summed(ended, "items"),
-            returned=summed(carried, "n"),
-            failed=summed((each for each in carried if each.word in FAILED), "n"),
+            batches=sum_column(batches, "n"),
+            ended=sum_column(ended, "n"),
+            items=sum_column(batches, "items"),
+            carried=sum_column(ended, "items"),
+            returned=sum_column(carried, "n"),
+            failed=sum_column((each for each in carried if each.word in FAILED), "n"),
             took_s=took.total_s if took else 0.0,
             p50_s=took.percentile_s(0.5) if took else None,
             p95_s=took.percentile_s(0.95) if took else None,
@@ -126,7 +126,7 @@ class Counted:
     def waits(self) -> list[figures.WaitFigures]:
         """Return how long items of each workload waited for their real-time call."""
         return [
-            figures.WaitFigures(name, each.timed, each.percentile_s(0.5), each.percentile_s(0.95))
+            figures.WaitFigures(name, each.count, each.percentile_s(0.5), each.percentile_s(0.95))
             for name, each in self._durations(Kind.BUFFER).items()
         ]
 
@@ -147,12 +147,14 @@ class Counted:
             live = [each for each in of_kind(rows, "call") if each.lane == Lane.REALTIME]
             calls = [each for each in live if each.purpose == Purpose.ANSWER]
             left = {
-                why: summed((each for each in of_kind(rows, "gathered") if each.word == why), "n")
+                why: sum_column(
+                    (each for each in of_kind(rows, "gathered") if each.word == why), "n"
+                )
                 for why in FlushReason
             }
-            per_call = summed(calls, "items") / summed(calls, "n") if calls else 0.0
-            mean_s = took.total_s / took.timed
-            found.append(figures.WindowFigures(workload, took.timed, mean_s, per_call, left))
+            per_call = sum_column(calls, "items") / sum_column(calls, "n") if calls else 0.0
+            mean_s = took.total_s / took.count
+            found.append(figures.WindowFigures(workload, took.count, mean_s, per_call, left))
         return found
 
     def states(self) -> dict[tuple[str, str], int]:
@@ -185,7 +187,7 @@ class Counted:
                 workload,
                 lane,
                 *(
-                    summed(of_lane, measure)
+                    sum_column(of_lane, measure)
                     for measure in ("n", "items", "input", "cached", "output", "written")
                 ),
             )

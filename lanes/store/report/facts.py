@@ -25,7 +25,7 @@ from lanes.store.asking import Ask, read_as
 from lanes.store.figures import reading
 from lanes.store.money import sharing as sizes
 from lanes.store.states import ANSWERING, OPEN_ROLLOUT
-from lanes.units import counted
+from lanes.units import pluralize
 from lanes.words import Lane
 
 if TYPE_CHECKING:
@@ -158,7 +158,7 @@ def pack_sizes(
     ask: Ask, checks_usd: Mapping[tuple[str, Lane], Decimal], *, now: datetime
 ) -> list[PackFigures]:
     """Return each lane whose pack size was decided, compared or paid for."""
-    last = sizes.decided(ask)
+    last = sizes.read_in_force(ask)
     places: list[tuple[VersionId, PackPlace]] = []
     for row in ask(VERSIONS):
         id_, models = (
@@ -238,12 +238,12 @@ def sheds(
         return []
     became = {row.workload: row for row in ask(BECAME, since=since)}
     return [
-        _shed_figures(workload, items, usd, became.get(workload))
+        _build_shed_figures(workload, items, usd, became.get(workload))
         for workload, (items, usd) in sorted(counted.items())
     ]
 
 
-def _shed_figures(workload: str, items: int, usd: Decimal, row: Any) -> ShedFigures:
+def _build_shed_figures(workload: str, items: int, usd: Decimal, row: Any) -> ShedFigures:
     if row is None:  # others shed more since
         return ShedFigures(workload, items, usd, 0, 0, None, None, "")
     p50_s, p95_s = row.took_s or (None, None)
@@ -257,11 +257,11 @@ def quality(ask: Ask) -> list[figures.QualityFigures]:
     Accuracy is named before its reference is full, with the number of labels that it lacks.
     """
     found: list[figures.QualityFigures] = []
-    for of in reading.watched(ask, drifted=False):
-        named = (of.workload, of.lane, of.version, of.named)
+    for of in reading.list_watched(ask, drifted=False):
+        named = (of.workload, of.lane, of.version, of.description)
         watch = of.watch
         if watch.lacking and of.measure is QualityMeasure.ACCURACY and not of.is_of_class:
-            state = f"lacks {counted(watch.lacking, 'label')}"
+            state = f"lacks {pluralize(watch.lacking, 'label')}"
             found.append(figures.QualityFigures(*named, [], state))
         if watch.portions:
             before, now = watch.shares(now=False), watch.shares(now=True)

@@ -101,7 +101,7 @@ def _since(at: str) -> str:
     return f"greatest(0, extract(epoch from cast(:now as timestamptz) - {at}))"
 
 
-def _summed(kind: Kind, value: str, *labels: str) -> str:
+def _select_sum(kind: Kind, value: str, *labels: str) -> str:
     by = ", ".join(labels)
     return f"select {by}, sum({value}) from counted where kind = '{kind}' group by {by}"
 
@@ -200,21 +200,21 @@ METRICS: Sequence[Metric] = (
         "Items received and routed, each once.",
         COUNTER,
         ("workload",),
-        _summed(Kind.ITEM, "n", "workload"),
+        _select_sum(Kind.ITEM, "n", "workload"),
     ),
     Metric(
         "lanes_routes_total",
         "Decisions on a lane, with the rule that decided; an item that changes its lane has several.",
         COUNTER,
         (*OF_WORKLOAD, "reason"),
-        _summed(Kind.ROUTE, "n", "workload", "lane", "word"),
+        _select_sum(Kind.ROUTE, "n", "workload", "lane", "word"),
     ),
     Metric(
         "lanes_answers_total",
         "Answers, provisional and authoritative.",
         COUNTER,
         (*OF_WORKLOAD, "standing"),
-        _summed(Kind.RESULT, "n", "workload", "lane", "word"),
+        _select_sum(Kind.RESULT, "n", "workload", "lane", "word"),
     ),
     Metric(
         "lanes_corrections_total",
@@ -235,14 +235,14 @@ METRICS: Sequence[Metric] = (
         "Items with a due time that were answered or failed.",
         COUNTER,
         OF_WORKLOAD,
-        _summed(Kind.DEADLINE, "n", "workload", "lane"),
+        _select_sum(Kind.DEADLINE, "n", "workload", "lane"),
     ),
     Metric(
         "lanes_due_items_in_time_total",
         "Items that were answered by their due time.",
         COUNTER,
         OF_WORKLOAD,
-        _summed(Kind.DEADLINE, "items", "workload", "lane"),
+        _select_sum(Kind.DEADLINE, "items", "workload", "lane"),
     ),
     Metric(
         "lanes_answer_seconds",
@@ -256,21 +256,21 @@ METRICS: Sequence[Metric] = (
         "Billed responses of the provider; packed items share one.",
         COUNTER,
         OF_WORKLOAD,
-        _summed(Kind.CALL, "n", "workload", "lane"),
+        _select_sum(Kind.CALL, "n", "workload", "lane"),
     ),
     Metric(
         "lanes_spend_usd_total",
         "US dollars billed by the provider.",
         COUNTER,
         OF_WORKLOAD,
-        _summed(Kind.CALL, "usd", "workload", "lane"),
+        _select_sum(Kind.CALL, "usd", "workload", "lane"),
     ),
     Metric(
         "lanes_spend_unknown_usd_total",
         "US dollars at most of calls that ended without an answer and may have been billed.",
         COUNTER,
         OF_WORKLOAD,
-        _summed(Kind.ATTEMPT, "bound_usd", "workload", "lane"),
+        _select_sum(Kind.ATTEMPT, "bound_usd", "workload", "lane"),
     ),
     Metric(
         "lanes_tokens_total",

@@ -12,7 +12,7 @@ from lanes.store import asking
 from lanes.store.advice.advice import in_force, of_each
 from lanes.store.asking import Ask
 from lanes.store.figures import due
-from lanes.store.figures.reading import added_up
+from lanes.store.figures.reading import add_up
 from lanes.store.money import budget_status, caching, overheads
 from lanes.store.realtime import call_waits
 from lanes.store.report import facts
@@ -187,16 +187,16 @@ def take_through(ask: Ask, *, since: datetime, now: datetime) -> Snapshot:
         rescues=facts.rescues(ask, since=since, now=now),
         circuits=facts.circuits(ask),
         caching=figures.caching_figures(
-            caching.states(ask), caching.saved_by_caching(ask, since=since, now=now)
+            caching.states(ask), caching.list_savings(ask, since=since, now=now)
         ),
     )
 
 
 def _minutes(rows: Sequence[Any]) -> list[figures.MinuteFigures]:
     """Return how many answers each lane gave and how quickly, point by point."""
-    took = added_up(rows, "minute", "lane")
+    took = add_up(rows, "minute", "lane")
     return [
-        figures.MinuteFigures(Lane(lane), minute, each.timed, each.percentile_s(0.95))
+        figures.MinuteFigures(Lane(lane), minute, each.count, each.percentile_s(0.95))
         for (minute, lane), each in sorted(took.items())
     ]
 

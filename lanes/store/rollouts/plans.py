@@ -68,7 +68,7 @@ def of_playbook(
     Raises:
         UnknownWorkload: no version of the workload is published.
     """
-    version = workloads.required(connection, name)
+    version = workloads.require(connection, name)
     moves_version = playbook.direction is Direction.VERSION
     candidate = candidates.find(connection, name) if moves_version and new is None else None
     receives = new or (candidate or version).spec
@@ -116,7 +116,7 @@ def traffic(
     if row.items <= 0:
         return SplitTraffic()
     each = {Lane.REALTIME: row.realtime_usd / row.items, Lane.BATCH: row.batch_usd / row.items}
-    passes = sharing.cached(connection, now=now).passes_of(version)
+    passes = sharing.read_cached(connection, now=now).passes_of(version)
     each[Lane.REALTIME] += each[Lane.BATCH] * passes  # the authoritative pass
     measured, tried = _recent(connection, playbook, version, consumer, now)
     days = (now - row.first_at) / timedelta(days=1)

@@ -17,8 +17,8 @@ from lanes.rollouts.gates import (
     Gate,
     Measure,
     Measurement,
-    beside,
-    combined,
+    attach_other,
+    combine,
     longest_out,
 )
 from lanes.rollouts.playbook import Direction
@@ -181,7 +181,7 @@ FIGURES_OF_VERSION = _figures(OF_VERSION, ASKED_OF_ANOTHER)
 
 
 # Items of one entity share a bucket and count once. For `SETTLES_WITHIN` a router may decide by the previous split.
-def _moved_by(hit: str, decided: str) -> str:
+def _select_moved(hit: str, decided: str) -> str:
     return f"""
 select count(distinct sticky) filter (where is_hit) as hits, count(distinct sticky) as samples
   from (select {hit} as is_hit, coalesce(i.entity, i.key) as sticky
@@ -192,8 +192,8 @@ select count(distinct sticky) filter (where is_hit) as hits, count(distinct stic
 """
 
 
-MOVED = _moved_by("r.lane = 'realtime'", f"r.reason = 'split' and {WHOSE}")
-MOVED_TO_VERSION = _moved_by("r.version_id = :version", FIRST_ROUTES)
+MOVED = _select_moved("r.lane = 'realtime'", f"r.reason = 'split' and {WHOSE}")
+MOVED_TO_VERSION = _select_moved("r.version_id = :version", FIRST_ROUTES)
 
 # A unit that stays the same at every look: the items of both versions are compared by it.
 UNIT = """
@@ -226,7 +226,7 @@ class Arm:
 def _arms(connection: Connection, of: MeasuredWindow) -> tuple[Arm | None, Arm | None]:
     """Return what receives the traffic and what gives it away; None where its version cannot be read."""
     if of.direction is Direction.VERSION:
-        found = workloads.numbered(connection, of.workload, (of.version, of.version_before))
+        found = workloads.find_by_number(connection, of.workload, (of.version, of.version_before))
         new, old = (found.get(each) for each in (of.version, of.version_before))
         return (new and Arm(new.spec, version=new.id)), (old and Arm(old.spec, version=old.id))
     version, lane = workloads.in_force(connection).get(of.workload), of.direction.receiving
@@ -242,15 +242,15 @@ def take(connection: Connection, of: Rollout, *, now: datetime) -> Figures:
     if receiving is None or giving is None:
         return Figures(0, unavailable(window.gates, "the version in force cannot be read"))
 
-    def measured(window: MeasuredWindow) -> tuple[int, list[Measurement]]:
-        return _measured(connection, window, receiving, giving, now)
+    def measure(window: MeasuredWindow) -> tuple[int, list[Measurement]]:
+        return _measure_window(connection, window, receiving, giving, now)
 
-    answered, measurements = measured(window)
+    answered, measurements = measure(window)
     if of.playbook.shadows is not None:
         seen = shadows.pairs(connection, of, receiving.spec.compare_fields)
         answered += seen.answered
         measurements = [
-            seen.measured(gate) if of.playbook.judges_pairs(gate) else each
+            seen.measure(gate) if of.playbook.judges_pairs(gate) else each
             for gate, each in zip(window.gates, measurements, strict=True)
         ]
     of_all = list[Measurement]()
@@ -258,13 +258,15 @@ def take(connection: Connection, of: Rollout, *, now: datetime) -> Figures:
         pooled, compared = (
             [gate for gate in whole.gates if gate.compares is each] for each in (False, True)
         )
-        of_all = measured(replace(whole, gates=pooled))[1]
+        of_all = measure(replace(whole, gates=pooled))[1]
         before = _steps_before(connection, of, replace(whole, gates=compared)) if compared else []
-        steps = [measured(each)[1] for each in before]
+        steps = [measure(each)[1] for each in before]
         newest = {each.measure: each for each in measurements}
         for place, gate in enumerate(compared):
-            of_all.append(combined([*(each[place] for each in steps), newest[gate.measure]]))
-    return Figures(answered, measurements, _moved(connection, window, receiving), of_all)
+            of_all.append(combine([*(each[place] for each in steps), newest[gate.measure]]))
+    return Figures(
+        answered, measurements, _measure_moved_share(connection, window, receiving), of_all
+    )
 
 
 def _steps_before(
@@ -276,19 +278,21 @@ def _steps_before(
     return [replace(whole, since=since, until=until) for since, until in pairwise(began)]
 
 
-def _measured(
+def _measure_window(
     connection: Connection, of: MeasuredWindow, receiving: Arm, giving: Arm, now: datetime
 ) -> tuple[int, list[Measurement]]:
     """Return how many items the receiving side answered, and a measurement of it for each gate."""
     if not of.gates:
         return 0, []
     unit_usd = _unit_usd(connection, of, giving)
-    row = _counted(connection, of, receiving, unit_usd, now)
+    row = _count_arm(connection, of, receiving, unit_usd, now)
     measurements = [_measurement(gate, row) for gate in of.gates]
     if any(gate.compares for gate in of.gates):
-        other = _counted(connection, of, giving, unit_usd, now)
+        other = _count_arm(connection, of, giving, unit_usd, now)
         measurements = [
-            beside(each, _measurement(gate, other), of.direction.giving) if gate.compares else each
+            attach_other(each, _measurement(gate, other), of.direction.giving)
+            if gate.compares
+            else each
             for gate, each in zip(of.gates, measurements, strict=True)
         ]
     return row.answered, measurements
@@ -301,7 +305,7 @@ def of_giving_side(
     _, giving = _arms(connection, of)
     if giving is None:
         return 0, unavailable(of.gates, "the version in force cannot be read")
-    row = _counted(connection, of, giving, _unit_usd(connection, of, giving), now)
+    row = _count_arm(connection, of, giving, _unit_usd(connection, of, giving), now)
     return row.tried, [_measurement(gate, row) for gate in of.gates]
 
 
@@ -309,7 +313,7 @@ def of_batch_lane(
     connection: Connection, of: MeasuredWindow, spec: Spec, *, now: datetime
 ) -> list[Measurement]:
     """Return a measurement for each gate of all items that took the batch lane, whatever sent them there."""
-    row = _counted(connection, of, Arm(spec, Lane.BATCH, is_split=False), None, now)
+    row = _count_arm(connection, of, Arm(spec, Lane.BATCH, is_split=False), None, now)
     return [_measurement(gate, row) for gate in of.gates]
 
 
@@ -326,7 +330,7 @@ def _unit_usd(connection: Connection, of: MeasuredWindow, giving: Arm) -> float 
     return connection.execute(text(UNIT), given).scalar_one()
 
 
-def _moved(connection: Connection, of: MeasuredWindow, receiving: Arm) -> SampleShare:
+def _measure_moved_share(connection: Connection, of: MeasuredWindow, receiving: Arm) -> SampleShare:
     """Return the share to real time, or to the new version, of what the split decided."""
     row = connection.execute(
         text(MOVED if receiving.version is None else MOVED_TO_VERSION),
@@ -341,7 +345,7 @@ def _moved(connection: Connection, of: MeasuredWindow, receiving: Arm) -> Sample
     return SampleShare(row.hits, row.samples)
 
 
-def _counted(
+def _count_arm(
     connection: Connection, of: MeasuredWindow, arm: Arm, unit_usd: float | None, now: datetime
 ) -> Any:
     """Return what one side did with the items that the split gave it."""

@@ -99,7 +99,7 @@ def start(
             why=by.why,
             started_at=by.now,
             flow_run_id=run_id,
-            entered=plan.owed is None,
+            entered=plan.owed_step is None,
             version=version,
             version_before=None if before is None else before.number,
         )
@@ -125,7 +125,7 @@ def apply(
 
     The playbook signs it. A move forwards is signed by `who`, or else by the person who approved, if there is one.
     """
-    if _locked(connection, seen) is None:
+    if _lock(connection, seen) is None:
         return False
     _record(connection, seen, judged, always=not isinstance(move, Hold), now=now)
     by = _of_playbook(seen, move.why, now)
@@ -162,7 +162,7 @@ def apply(
 
 def hear(connection: Connection, seen: Rollout, answer: Approval, *, now: datetime) -> bool:
     """Record a person's answer, and roll back after a no; return False if the rollout no longer waits for it."""
-    present = _locked(connection, seen)
+    present = _lock(connection, seen)
     if present is None or present.state is not RolloutState.WAITING_APPROVAL:
         return False
     points, by = seen.basis_points, Signature(answer.who, answer.why, now)
@@ -178,7 +178,7 @@ def hear(connection: Connection, seen: Rollout, answer: Approval, *, now: dateti
             asked_at=None,
         )
         _tell(connection, seen, Happened.APPROVED, points, by)
-        _answered(connection, seen, f"Approved by {by.who}: {by.why}", now)
+        _resolve_request(connection, seen, f"Approved by {by.who}: {by.why}", now)
     else:
         _tell(connection, seen, Happened.DECLINED, points, by)
         declined = replace(by, why=f"declined: {by.why}")
@@ -188,7 +188,7 @@ def hear(connection: Connection, seen: Rollout, answer: Approval, *, now: dateti
 
 def ask_again(connection: Connection, seen: Rollout, *, why: str, now: datetime) -> None:
     """Ask the question again under a new number, because the answer could not be used."""
-    if _locked(connection, seen) is not None:
+    if _lock(connection, seen) is not None:
         _write(connection, seen, asked=seen.asked + 1)
         by = _of_playbook(seen, why, now)
         _tell(connection, seen, Happened.APPROVAL_ASKED, seen.basis_points, by)
@@ -200,7 +200,7 @@ def hold(connection: Connection, name: str, *, who: str, why: str, now: datetime
     Raises:
         ActionRefused: it has none, or one that waits for approval already.
     """
-    present = _locked_open(connection, name)
+    present = _lock_open(connection, name)
     if present.state is not RolloutState.RUNNING:
         raise ActionRefused(f'the rollout of workload "{name}" waits for approval already')
     apply(connection, present, AskApproval(f"held by {who}: {why}"), [], now=now)
@@ -213,7 +213,7 @@ def promote(connection: Connection, name: str, *, who: str, why: str, now: datet
     Raises:
         ActionRefused: it has none, it waits for approval, or a critical incident is open where its traffic goes.
     """
-    present = _locked_open(connection, name)
+    present = _lock_open(connection, name)
     if present.state is not RolloutState.RUNNING or not present.entered:
         raise ActionRefused(
             f'the rollout of workload "{name}" waits for approval: approve or decline it'
@@ -234,7 +234,7 @@ def extend(
     Raises:
         ActionRefused: it has none, its step has no limit or waits for approval, or it would take too long.
     """
-    present = _locked_open(connection, name)
+    present = _lock_open(connection, name)
     if present.step_ends_at is None or present.at_most_minutes is None:
         raise ActionRefused(
             f'the step in force of workload "{name}" has no time limit now: it waits as long as it takes'
@@ -256,7 +256,7 @@ def abort(connection: Connection, name: str, *, who: str, why: str, now: datetim
     Raises:
         ActionRefused: it has none.
     """
-    present = _locked_open(connection, name)
+    present = _lock_open(connection, name)
     _take_back(connection, present, RolloutState.ABORTED, Signature(who, why, now))
     return find(connection, present.id)
 
@@ -265,7 +265,7 @@ def _of_playbook(of: Rollout, why: str, now: datetime) -> Signature:
     return Signature(f"playbook {of.playbook.name}", why, now)
 
 
-def _locked_open(connection: Connection, name: str) -> Rollout:
+def _lock_open(connection: Connection, name: str) -> Rollout:
     row = connection.execute(
         select(rollout)
         .where(rollout.c.workload == name, is_among(rollout.c.state, OPEN_ROLLOUT))
@@ -278,7 +278,7 @@ def _locked_open(connection: Connection, name: str) -> Rollout:
     return rollout_of(row)
 
 
-def _locked(connection: Connection, seen: Rollout) -> Rollout | None:
+def _lock(connection: Connection, seen: Rollout) -> Rollout | None:
     """Return the locked row, or None if it has changed since it was read."""
     locked = select(rollout).where(rollout.c.id == seen.id).with_for_update(key_share=True)
     present = rollout_of(connection.execute(locked).one())
@@ -317,7 +317,7 @@ def _begin_step(
 def _hold(connection: Connection, seen: Rollout, holds: HoldReason, by: Signature) -> None:
     """Tell why the rollout holds, once for each reason; an unanswered approval is told at each look."""
     if seen.state is RolloutState.WAITING_APPROVAL and seen.asked_at is not None:
-        waits = _waits(seen, _asked_why(connection, seen), by.now - seen.asked_at)
+        waits = _waits(seen, _find_request_reason(connection, seen), by.now - seen.asked_at)
         incidents.open(connection, waits, now=by.now)
     if seen.holds == holds or seen.state is RolloutState.WAITING_APPROVAL:
         return
@@ -326,7 +326,7 @@ def _hold(connection: Connection, seen: Rollout, holds: HoldReason, by: Signatur
         _tell(connection, seen, Happened.HELD, seen.basis_points, by)
 
 
-def _asked_why(connection: Connection, seen: Rollout) -> str:
+def _find_request_reason(connection: Connection, seen: Rollout) -> str:
     columns = rollout_event.c
     its = columns.rollout_id == seen.id, columns.event == Happened.APPROVAL_ASKED
     newest = select(columns.why).where(*its).order_by(columns.id.desc()).limit(1)
@@ -348,7 +348,7 @@ def _waits(seen: Rollout, why: str, waited: timedelta) -> Assessment:
     return approval_waits(request, why, waited_minutes=waited.total_seconds() / 60)
 
 
-def _answered(connection: Connection, seen: Rollout, said: str, now: datetime) -> None:
+def _resolve_request(connection: Connection, seen: Rollout, said: str, now: datetime) -> None:
     """Resolve the incident that asks for an answer."""
     incidents.resolve(connection, Promise.APPROVAL_WAITS, seen.workload, sentence=said, now=now)
 
@@ -356,11 +356,13 @@ def _answered(connection: Connection, seen: Rollout, said: str, now: datetime) -
 def _take_back(connection: Connection, seen: Rollout, state: RolloutState, by: Signature) -> None:
     _write(connection, seen, state=state, holds=None, ended_at=by.now, asked_at=None)
     shadows.cancel(connection, seen.id, now=by.now)
-    _answered(connection, seen, f"The rollout is {state.replace('_', ' ')}: {by.why}", by.now)
+    _resolve_request(
+        connection, seen, f"The rollout is {state.replace('_', ' ')}: {by.why}", by.now
+    )
     if seen.version is not None:
         candidates.set_share(connection, seen.workload, None)
     elif seen.inherited_before and seen.consumer is not None:
-        signed = {"who": by.who, "why": _said(seen, by.why)}
+        signed = {"who": by.who, "why": _format_reason(seen, by.why)}
         workloads.inherit_split(connection, seen.workload, seen.consumer, **signed, now=by.now)
     else:
         _set_share(connection, seen, seen.share_before, by)
@@ -373,10 +375,10 @@ def _set_share(connection: Connection, of: Rollout, basis_points: int, by: Signa
         candidates.set_share(connection, of.workload, basis_points)
         return
     split = Split(of.workload, of.consumer, basis_points)
-    workloads.set_split(connection, split, who=by.who, why=_said(of, by.why), now=by.now)
+    workloads.set_split(connection, split, who=by.who, why=_format_reason(of, by.why), now=by.now)
 
 
-def _said(of: Rollout, why: str) -> str:
+def _format_reason(of: Rollout, why: str) -> str:
     return f"rollout {of.id}: {why}"
 
 

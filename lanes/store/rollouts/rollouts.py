@@ -13,7 +13,7 @@ from lanes.ids import RolloutId, RouteId
 from lanes.promises.breaches import model_subject
 from lanes.promises.incident import EVERYBODY, Incident, Promise
 from lanes.rollouts import refusals
-from lanes.rollouts.refusals import hindering
+from lanes.rollouts.refusals import select_hindering
 from lanes.rollouts.rollout import LogEntry, Rollout, rollout_of
 from lanes.routing.split import Split, SplitRecord
 from lanes.store.asking import read_as
@@ -62,7 +62,7 @@ def all_open(connection: Connection) -> list[Rollout]:
     return [rollout_of(row) for row in rows]
 
 
-def led_by(connection: Connection, run_id: UUID) -> Rollout | None:
+def find_led_by(connection: Connection, run_id: UUID) -> Rollout | None:
     """Return the rollout that this run of `migrate` started or led last."""
     its = select(rollout).where(rollout.c.flow_run_id == run_id)
     row = connection.execute(its.order_by(rollout.c.id.desc()).limit(1)).first()
@@ -134,7 +134,7 @@ def hindering_incidents(connection: Connection, moved: Rollout) -> list[Incident
     rows = connection.execute(
         select(incident).where(OPEN_AND_CRITICAL, or_(own, provider)).order_by(incident.c.id)
     )
-    return hindering(map(read_incident, rows), receiving)
+    return select_hindering(map(read_incident, rows), receiving)
 
 
 def inherit_split_by_hand(
@@ -183,7 +183,7 @@ def pause_workload(connection: Connection, name: str, *, now: datetime) -> str:
     Raises:
         UnknownWorkload: there is no such workload.
     """
-    since = _paused_since(connection, name)
+    since = _lock_paused_at(connection, name)
     if since is not None:
         return f"{name} is paused already, since {since:%Y-%m-%d %H:%M} UTC"
     workloads.pause(connection, name, since=now)
@@ -196,20 +196,20 @@ def resume_workload(connection: Connection, name: str) -> str:
     Raises:
         UnknownWorkload: there is no such workload.
     """
-    if _paused_since(connection, name) is None:
+    if _lock_paused_at(connection, name) is None:
         return f"{name} is not paused"
     workloads.pause(connection, name, since=None)
     return f"{name} is resumed: what waited is served"
 
 
 def _require_movable(connection: Connection, name: str, consumer: str | None) -> None:
-    _paused_since(connection, name)
+    _lock_paused_at(connection, name)
     refusal = refusals.of_split(name, consumer, open_of(connection, name))
     if refusal is not None:
         raise ActionRefused(refusal)
 
 
-def _paused_since(connection: Connection, name: str) -> datetime | None:
+def _lock_paused_at(connection: Connection, name: str) -> datetime | None:
     """Return since when the workload has been paused; its row is locked until this transaction ends."""
     workloads.lock(connection, name)
     workloads.check_known(connection, name)

@@ -126,7 +126,7 @@ class Pairs:
     both_wrong: int
     answered: int
 
-    def measured(self, gate: Gate) -> Measurement:
+    def measure(self, gate: Gate) -> Measurement:
         """Return the agreement of both lanes, or the accuracy of the receiving one beside that of the other."""
         if gate.measure is Measure.AGREEMENT:
             return _right(gate.measure, self.compared, self.differing)
@@ -148,7 +148,7 @@ def _right(measure: Measure, samples: int, wrong: int) -> Measurement:
     return Measurement(measure, (samples - wrong) / samples if samples else None, samples, wrong)
 
 
-def spent(connection: Connection, rollout_id: RolloutId) -> ShadowsSpent:
+def read_spent(connection: Connection, rollout_id: RolloutId) -> ShadowsSpent:
     """Return what the shadows of a rollout cost so far."""
     row = connection.execute(text(SPENT), {"rollout_id": rollout_id}).one()
     return ShadowsSpent(row.shadows, row.usd)
@@ -168,7 +168,7 @@ def owe(connection: Connection, of: Rollout, *, now: datetime) -> None:
         "since": of.step_started_at,
         "has_pass": version.spec.mode is Mode.LAMBDA and not version.spec.second_pass.is_stated,
         "share": shadows.share,
-        "left": Decimal(str(shadows.budget_usd)) - spent(connection, of.id).usd,
+        "left": Decimal(str(shadows.budget_usd)) - read_spent(connection, of.id).usd,
         "most": MOST,
         "now": now,
         "rank_at": now + AFTER_LIVE_WORK,

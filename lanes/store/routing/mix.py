@@ -153,7 +153,7 @@ def forget(engine: "Engine") -> None:
     _earlier.pop(engine, None)
 
 
-def promised(connection: "Connection", *, now: datetime) -> dict[str, Any]:
+def measure_promises(connection: "Connection", *, now: datetime) -> dict[str, Any]:
     """Return the measurements of the promises about routing, by their names in `PromiseMeasurements`.
 
     Hours that ended an hour ago or earlier hardly change, and are read once an hour.

@@ -62,7 +62,7 @@ def begin(
     are received again, and routed again. A transaction that acts on a route commits behind it in the log, and does wait.
     """
     row = connection.execute(
-        _begun(), {"wait": database.setting(wait), **unrouted.seen(since)}
+        _build_start(), {"wait": database.setting(wait), **unrouted.build_parameters(since)}
     ).one()
     there: Any = zip(
         row.names or (), row.urgent or (), row.due_at or (), row.ids or (), strict=True
@@ -72,7 +72,7 @@ def begin(
 
 
 @cache
-def _begun() -> sa.Select[*tuple[Any, ...]]:
+def _build_start() -> sa.Select[*tuple[Any, ...]]:
     there = unrouted.have_received().subquery("there")
     of = {
         "names": there.c.name,
@@ -102,11 +102,11 @@ def save(
     if not decided:
         return
     given = split([_row(*each) for each in decided]) | {"now": now}
-    connection.execute(_saved(), given | signals.sender(connection))
+    connection.execute(_build_save(), given | signals.sender(connection))
 
 
 @cache
-def _saved() -> sa.Select[None]:
+def _build_save() -> sa.Select[None]:
     """Build the statement that routes all given items :now, in the order in which they came, and notifies drains."""
     given, now = split_records(GIVEN).cte("given"), sa.bindparam("now", type_=Moment)
     ordered = sa.select(given.c.item_id).order_by(given.c.item_id).cte("ordered")

@@ -209,7 +209,7 @@ class QueueTail:
     before: QueuePlace | None
 
 
-def unpaused_versions(connection: Connection) -> dict[str, Version]:
+def list_unpaused_versions(connection: Connection) -> dict[str, Version]:
     """Return the versions in force of the workloads that are not paused."""
     is_paused = workload.c.paused_at.is_not(None)
     paused = set(connection.execute(select(workload.c.name).where(is_paused)).scalars())

@@ -29,7 +29,7 @@ class Seen:
     unread: int
 
 
-def received_since(
+def stream_received(
     pool: Engine,
     workload: str,
     *,
@@ -83,10 +83,10 @@ def _of(
     ).all()
     here = [row for row in rows if not row.is_gone]
     told = lengths(connection, [row.id for row in here], context)
-    items = [_arrived(workload, row, read, told.get(row.id, ())) for row in here]
+    items = [_read_item(workload, row, read, told.get(row.id, ())) for row in here]
     return Seen(items, len(rows) - len(here))
 
 
-def _arrived(workload: str, row: Any, read: bool, earlier: Sequence[int]) -> ArrivedItem:
+def _read_item(workload: str, row: Any, read: bool, earlier: Sequence[int]) -> ArrivedItem:
     payload = row.payload if read else {}
     return read_as(ArrivedItem, row, workload=workload, payload=payload, earlier=earlier)

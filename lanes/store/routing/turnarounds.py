@@ -41,10 +41,10 @@ KEPT = KeptReading["Turnarounds"](timedelta(minutes=1))
 
 def prospects(connection: "Connection", *, now: datetime) -> prospect.Prospects:
     """Return the prospects of batches at `now`, from laws at most a minute old."""
-    return prospect.Prospects(cached_laws(connection, now=now), now)
+    return prospect.Prospects(read_cached(connection, now=now), now)
 
 
-def cached_laws(connection: "Connection", *, now: datetime) -> "Turnarounds":
+def read_cached(connection: "Connection", *, now: datetime) -> "Turnarounds":
     """Return the laws of all batches, at most a minute old."""
     return KEPT.get(connection, partial(read, now=now), now=now)
 
@@ -73,23 +73,23 @@ returning id
 """
 
 
-def expected_end(connection: "Connection", batch_id: BatchId, *, now: datetime) -> datetime:
+def estimate_end(connection: "Connection", batch_id: BatchId, *, now: datetime) -> datetime:
     """Return when a batch is expected back, given how long it has been out."""
     asked = asking.through(connection)
     (row,) = asked(f"{BATCHES} where b.id = :id", id=batch_id)
-    return _expected_end(row, prospects(connection, now=now))
+    return _estimate_end(row, prospects(connection, now=now))
 
 
 def expect(connection: "Connection", *, now: datetime) -> None:
     """Write when each batch at the provider is expected back; one that another transaction holds has its turn later."""
     asked, laws = asking.through(connection), prospects(connection, now=now)
     for row in asked(f"{BATCHES} where b.state = 'submitted' order by b.id"):
-        ends, before = _expected_end(row, laws), row.expected_end_at
+        ends, before = _estimate_end(row, laws), row.expected_end_at
         if before is None or abs(ends - before) > max(MOVED, (ends - now) / 10):
             asked(EXPECT, id=row.id, ends=ends)
 
 
-def _expected_end(row: Any, laws: prospect.Prospects) -> datetime:
+def _estimate_end(row: Any, laws: prospect.Prospects) -> datetime:
     of = prospect.BatchProfile(row.model, timedelta(minutes=row.batch_expected_minutes))
     return laws.underway(of, left_at=row.intended_at, requests=row.requests).expected_at
 

@@ -224,7 +224,7 @@ def fold_passes(connection: Connection, *, now: datetime) -> None:
     for id_ in {row.version_id for row in told}:
         of = known[id_]
         sampled = sorted(of.look(now).sampled)
-        learned = {"share": of.checked_share, "classes": of.stored()}
+        learned = {"share": of.checked_share, "classes": of.dump()}
         rows.append({"version_id": id_, "sampled": sampled, **learned})
     if rows:
         connection.execute(text(KEEP), {"rows": document_of(rows), "now": now})

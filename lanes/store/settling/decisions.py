@@ -33,7 +33,7 @@ from lanes.store.statements import call_bytes, characters, one_of
 from lanes.store.states import ANSWERING, OPEN_WORK
 from lanes.store.tables import batch, item, work
 from lanes.store.workload import workloads
-from lanes.units import counted
+from lanes.units import pluralize
 from lanes.words import FINISHED_BATCH, BatchState, Lane, WorkState
 from lanes.workload.version import Version
 
@@ -90,7 +90,7 @@ def _adopt(
         raise ActionRefused(
             f"batch {batch_id} is {row.provider_batch_id} for certain; it can be resubmitted or given up"
         )
-    if batches.owned_ids(connection, [provider_batch_id]) - {row.provider_batch_id}:
+    if batches.find_owned_ids(connection, [provider_batch_id]) - {row.provider_batch_id}:
         raise ActionRefused(
             f"another batch of ours is {provider_batch_id} already: see lanes.batch_status"
         )
@@ -100,8 +100,8 @@ def _adopt(
         )
     if row.provider_batch_id is not None and row.provider_batch_id != provider_batch_id:
         doubts.let_go(connection, batch_id)
-    expected = turnarounds.expected_end(connection, batch_id, now=now)
-    doubts.adopted(connection, batch_id, provider_batch_id, expected_end_at=expected, now=now)
+    expected = turnarounds.estimate_end(connection, batch_id, now=now)
+    doubts.adopt(connection, batch_id, provider_batch_id, expected_end_at=expected, now=now)
     return f"batch {batch_id} of {row.workload} is {provider_batch_id}: `collect` fetches its results when it has ended"
 
 
@@ -126,7 +126,7 @@ def resubmit(
     items = _stakes(connection, row, now).items
     _part(connection, row, f"resubmitted by {who}: {why}", now)
     return (
-        f"batch {batch_id} of {row.workload} is resubmitted: {counted(items, 'item')} wait for the next batch, and may be "
+        f"batch {batch_id} of {row.workload} is resubmitted: {pluralize(items, 'item')} wait for the next batch, and may be "
         "paid twice"
     )
 
@@ -149,7 +149,7 @@ def give_up(
     row = _owning(connection, batch_id, workload)
     items = 0
     said = f"batch {batch_id} was given up by {who}: {why}"
-    for given_up in _given_up(connection, row, said, now):
+    for given_up in _build_given_up(connection, row, said, now):
         saved = outcomes.save(connection, given_up, now=now, wait=LOCK_PATIENCE)
         if saved.passed_over:
             raise StillLocked(
@@ -158,23 +158,26 @@ def give_up(
         items += len(given_up)
     _part(connection, row, f"given up by {who}: {why}", now)
     return (
-        f"batch {batch_id} of {row.workload} is given up with {counted(items, 'item')}: `lanes retry {row.workload}` "
+        f"batch {batch_id} of {row.workload} is given up with {pluralize(items, 'item')}: `lanes retry {row.workload}` "
         "brings back what failed"
     )
 
 
-def unread(
+def build_unread(
     connection: Connection, batch_id: BatchId, judged: Mapping[Claim, Judgment], *, now: datetime
 ) -> list[Attempt]:
     """Return an attempt for each claim of the batch whose answer may be paid and cannot be read, with the most it cost."""
     row = connection.execute(batches.with_doubts(batch.c.id == batch_id)).one()
     version = workloads.versions(connection, [row.version_id]).get(row.version_id)
-    wanted = _sized_work().where(one_of([claim.work_id for claim in judged], work.c.id))
+    wanted = _select_sized_work().where(one_of([claim.work_id for claim in judged], work.c.id))
     sizes = _sizes(connection, version, connection.execute(wanted).all())
     started = row.submitted_at or row.intended_at
-    bounds = {claim: _bound_of(version, sizes.get(claim.work_id, 0), row, now) for claim in judged}
+    bounds = {
+        claim: _compute_bound_if_priced(version, sizes.get(claim.work_id, 0), row, now)
+        for claim in judged
+    }
     return [
-        attempts.unread(claim, judged[claim], started_at=started, now=now, bound_usd=bound)
+        attempts.build_unread(claim, judged[claim], started_at=started, now=now, bound_usd=bound)
         for claim, bound in bounds.items()
     ]
 
@@ -191,31 +194,33 @@ def _part(connection: Connection, row: Any, note: str, now: datetime) -> None:
         raise ActionRefused(f"batch {row.id} changed meanwhile; look again, then decide")
 
 
-def _given_up(connection: Connection, row: Any, why: str, now: datetime) -> Iterator[list[Attempt]]:
+def _build_given_up(
+    connection: Connection, row: Any, why: str, now: datetime
+) -> Iterator[list[Attempt]]:
     """Yield attempts for everything the batch owns, with a bound where nothing of it can be booked later."""
     version = workloads.versions(connection, [row.version_id]).get(row.version_id)
     started, last = row.submitted_at or row.intended_at, 0
     while True:
         theirs = work.c.batch_id == row.id, work.c.state == WorkState.SUBMITTED, work.c.id > last
-        wanted = _sized_work().where(*theirs).order_by(work.c.id).limit(CHUNK)
+        wanted = _select_sized_work().where(*theirs).order_by(work.c.id).limit(CHUNK)
         owned = connection.execute(wanted).all()
         if not owned:
             return
         last = owned[-1].id
         booked_later = row.provider_batch_id is not None and (row.short_reads or 0) < REPEATED
         bounds = [
-            Decimal(0) if booked_later else _bound_of(version, size, row, now)
+            Decimal(0) if booked_later else _compute_bound_if_priced(version, size, row, now)
             for size in _sizes(connection, version, owned).values()
         ]
         yield [
-            attempts.given_up(
+            attempts.build_given_up(
                 Claim(each.id, each.claim_no), why, started_at=started, now=now, bound_usd=bound
             )
             for each, bound in zip(owned, bounds, strict=True)
         ]
 
 
-def _sized_work() -> Select[*tuple[Any, ...]]:
+def _select_sized_work() -> Select[*tuple[Any, ...]]:
     """Select work with its claim and the most bytes of its item in a call."""
     size = call_bytes(item.c.payload).label("size")
     wanted = select(work.c.id, work.c.item_id, work.c.claim_no, size)
@@ -232,12 +237,14 @@ def _stakes(connection: Connection, row: Any, now: datetime) -> Stakes:
     ).all()
     told = lengths_of(connection, {each.id: version for each in owned})
     chars = Counter((each.chars, history_chars(told.get(each.id, ()))) for each in owned)
-    sizes = Counter(each.size + _told_bytes(version, told.get(each.id, ())) for each in owned)
+    sizes = Counter(
+        each.size + _compute_context_bytes(version, told.get(each.id, ())) for each in owned
+    )
     again = most = None
     if version is not None:  # None where it cannot be read any more
         estimates = sharing.estimates(connection, now=now)
         estimated = (estimates.of(version, *each).batch * many for each, many in chars.items())
-        bounds = (_bound(version, size, row, now) * many for size, many in sizes.items())
+        bounds = (_compute_bound(version, size, row, now) * many for size, many in sizes.items())
         with suppress(LookupError):  # no price is known for its model any more
             again = sum(estimated, Decimal(0))
             most = sum(bounds, Decimal(0))
@@ -249,23 +256,28 @@ def _sizes(
 ) -> dict[WorkId, int]:
     """Return the most bytes of each row's item in a call, with its history, by id of the work and in their order."""
     told = lengths_of(connection, {each.item_id: version for each in rows})
-    return {each.id: each.size + _told_bytes(version, told.get(each.item_id, ())) for each in rows}
+    return {
+        each.id: each.size + _compute_context_bytes(version, told.get(each.item_id, ()))
+        for each in rows
+    }
 
 
-def _told_bytes(version: Version | None, lengths: Sequence[int]) -> int:
+def _compute_context_bytes(version: Version | None, lengths: Sequence[int]) -> int:
     """Return the most bytes that reference rows, and earlier items of these characters, can take in a call."""
     rows = 0 if version is None else version.spec.context.reference_chars
     return MOST_BYTES_PER_CHAR * (history_chars(lengths) + rows)
 
 
-def _bound_of(version: Version | None, size: int, row: Any, now: datetime) -> Decimal:
-    """Return the same as `_bound`; 0 where no price is known any more."""
+def _compute_bound_if_priced(
+    version: Version | None, size: int, row: Any, now: datetime
+) -> Decimal:
+    """Return the same as `_compute_bound`; 0 where no price is known any more."""
     with suppress(LookupError):
-        return Decimal(0) if version is None else _bound(version, size, row, now)
+        return Decimal(0) if version is None else _compute_bound(version, size, row, now)
     return Decimal(0)
 
 
-def _bound(version: Version, size: int, row: Any, now: datetime) -> Decimal:
+def _compute_bound(version: Version, size: int, row: Any, now: datetime) -> Decimal:
     return upper_bound(version, size, lane=Lane.BATCH, marked=row.marked_requests > 0, at=now)
 
 
@@ -328,7 +340,7 @@ def retry(
     Raises:
         UnknownWorkload: no workload of that name has a published version.
     """
-    version = workloads.required(connection, workload)
+    version = workloads.require(connection, workload)
     keys = None if keys is None else list(keys)
     given = {"workload": workload, "keys": keys, "now": now, "version_id": version.id}
     again = list(connection.execute(text(RETRY), given).scalars())

@@ -15,7 +15,7 @@ from lanes.errors import UnknownItem
 from lanes.ids import JobId
 from lanes.routing.forecast import LaneConditions, forecast
 from lanes.routing.prospect import BatchProfile
-from lanes.settling.listing import JobPart, JobState, JobStatus, RealtimeRest, expected_end
+from lanes.settling.listing import JobPart, JobState, JobStatus, RealtimeRest, estimate_end
 from lanes.store import outbox, signals
 from lanes.store.asking import read_as
 from lanes.store.money import sharing
@@ -129,7 +129,7 @@ def status(connection: sa.Connection, name: str | JobId, *, now: datetime) -> Jo
         parts.append(laws.underway(model, left_at=each.intended_at, requests=each.requests))
     waiting = Counter(each.lane for each in sample if each.batch_id is None)
     if waiting[Lane.BATCH] or (its["corrects"] and waiting[Lane.REALTIME]):
-        parts.append(laws.of(version).scheduled)
+        parts.append(laws.of(version).scheduled_departure)
     if waiting[Lane.REALTIME]:
         rest = left * waiting[Lane.REALTIME] / len(sample)
         of = min(PACE_OF, max(now - found.created_at, timedelta(seconds=1)))
@@ -137,7 +137,7 @@ def status(connection: sa.Connection, name: str | JobId, *, now: datetime) -> Jo
         pace = connection.execute(ANSWERED, its).scalar_one() / of.total_seconds()
         parts = [*parts, RealtimeRest(now, rest, pace)] if pace else []
     found = replace(found, estimated_usd=None if more is None else found.cost_usd + more)
-    ends = expected_end(parts, sure := version.spec.confidence)
+    ends = estimate_end(parts, sure := version.spec.confidence)
     return replace(found, expected_end_at=ends, probability=sure) if ends else found
 
 
@@ -162,14 +162,14 @@ def check_budget(
     if order.budget_usd is None or version is None:
         return
     laws = turnarounds.prospects(connection, now=now)
-    shared = sharing.cached(connection, now=now)
+    shared = sharing.read_cached(connection, now=now)
     lanes = LaneConditions(workloads.splits(connection), laws, sharing=shared)
     lines = (FileLine(each, None) for each in sent)
     found = forecast(lines, version, lanes, now=now, by=order.due_at)
     order.check_quote(found.items, found.as_routed_usd)
 
 
-def unfinished(connection: sa.Connection, *, most: int, now: datetime) -> list[JobStatus]:
+def list_unfinished(connection: sa.Connection, *, most: int, now: datetime) -> list[JobStatus]:
     """Return those of the newest jobs whose end was not told, with estimates."""
     found = newest(connection, most=most)
     return [status(connection, each.job, now=now) for each in found if each.done_at is None]
@@ -203,7 +203,9 @@ def finish(connection: sa.Connection, *, now: datetime) -> list[JobStatus]:
     """Tell by an event of each job that is done and was not told, and return these jobs."""
     names = connection.execute(DONE, {"now": now, "quiet": now - QUIET}).scalars().all()
     done = [status(connection, each, now=now) for each in names]
-    events = [EventOut.of_workload("lanes.job.done", each.workload, each.told()) for each in done]
+    events = [
+        EventOut.of_workload("lanes.job.done", each.workload, each.build_payload()) for each in done
+    ]
     outbox.add(connection, events, now=now)
     return done
 

@@ -18,7 +18,7 @@ from lanes.store.routing import traffic
 from lanes.store.statements import document_of
 from lanes.store.states import ANSWERING
 from lanes.store.workload import workloads
-from lanes.units import counted, usd
+from lanes.units import pluralize, usd
 from lanes.workload.context import LATE, ContextTag, fingerprint, late, part_chars
 from lanes.workload.version import Version
 
@@ -89,7 +89,7 @@ def owe(connection: Connection, *, now: datetime) -> list[str]:
     """
     told = list[str]()
     for version in workloads.in_force(connection).values():
-        opened = version.spec.window.opened(now) if version.spec.corrects_late else None
+        opened = version.spec.window.find_opening(now) if version.spec.corrects_late else None
         if opened is None:
             continue
         row = connection.execute(text(BEGUN), {"name": version.workload}).first()
@@ -108,7 +108,7 @@ def owe(connection: Connection, *, now: datetime) -> list[str]:
             continue
         connection.execute(text(WRITE), {"name": version.workload, "state": dumps(vars(state))})
         if ending:
-            what = f"{counted(state.items, 'item')} of {version.workload} for about {usd(Decimal(str(state.usd)))}"
+            what = f"{pluralize(state.items, 'item')} of {version.workload} for about {usd(Decimal(str(state.usd)))}"
             told.append(f"late context asks again for {what}{ending}")
     return told
 

@@ -215,7 +215,7 @@ def page(
     order: ListingOrder = OLDEST_FIRST,
 ) -> ListingPage:
     """Return the first wanted items beyond that place; a page may be empty although more follow."""
-    given = {**_given(wanted), "most": LOOKED_AT, "many": PASSED_OVER}
+    given = {**_build_parameters(wanted), "most": LOOKED_AT, "many": PASSED_OVER}
     states = [each for each in wanted.states if _may_be(connection, each, given)]
     if wanted.states and not states:
         return ListingPage()
@@ -226,7 +226,7 @@ def page(
         if (first := _before_wanted(connection, order, given, onwards)) is None:
             return ListingPage()
         onwards = first
-    given |= onwards.given()
+    given |= onwards.build_parameters()
     is_sifted = bool(states) and not is_of_job
     window = order.in_states if is_sifted else order.of_job if is_of_job else order.window
     looked_at = _places(connection, window, given)
@@ -252,14 +252,14 @@ def _before_wanted(
 ) -> ListingPlace | None:
     """Return a place before the next item that stands and has changed as is wanted; None where none does."""
     if given.get("words"):
-        at = connection.scalar(order.counted, given | beyond.given())
+        at = connection.scalar(order.counted, given | beyond.build_parameters())
         if at is None:
             return None
         furthest = max if order.step > 0 else min
         beyond = furthest(beyond, ListingPlace(at, ItemId(0)))
     if given["since"] is None:
         return beyond
-    for each in _places(connection, order.changed, given | beyond.given()):
+    for each in _places(connection, order.changed, given | beyond.build_parameters()):
         return ListingPlace(each.received_at, ItemId(each.item_id - order.step))
     return None
 
@@ -270,7 +270,7 @@ def _places(connection: Connection, query: TextClause, given: dict[str, Any]) ->
 
 def among(connection: Connection, wanted: ListingQuery, ids: Sequence[ItemId]) -> list[Listed]:
     """Return those of these items that are wanted."""
-    given = {**_given(wanted), "ids": list(ids)}
+    given = {**_build_parameters(wanted), "ids": list(ids)}
     return [_one(row) for row in connection.execute(OLDEST_FIRST.among, given)] if ids else []
 
 
@@ -290,7 +290,7 @@ def schemas(connection: Connection, of: str) -> list[dict[str, Any]]:
     return [each.spec.output_schema for each in reversed(newest_last)]
 
 
-def _given(wanted: ListingQuery) -> dict[str, Any]:
+def _build_parameters(wanted: ListingQuery) -> dict[str, Any]:
     states = [str(each) for each in wanted.states] or None
     given = {"workload": wanted.workload, "states": states, "since": wanted.since}
     return given | {"job_id": wanted.job_id}

@@ -24,7 +24,7 @@ from lanes.store.realtime import paid_claims
 from lanes.store.routing import routes
 from lanes.store.settling import comparisons, refusals
 from lanes.store.settling.comparisons import LoneAnswer, PackedAnswer
-from lanes.store.settling.savable import LockedWork, ShownResult, lock, lost_by_leases, terms
+from lanes.store.settling.savable import LockedWork, ShownResult, find_lost_by_leases, lock, terms
 from lanes.store.settling.writing import write
 from lanes.store.statements import is_, one_of
 from lanes.store.states import is_answering
@@ -76,9 +76,9 @@ def save(
             writes.saved.passed_over.append(each)
         else:
             (held if _is_in_force(each, row) else late).append((each, row, part))
-    recorded, booked_before = _recorded(connection, [each.claim for each, _, _ in late])
+    recorded, booked_before = _read_recorded(connection, [each.claim for each, _, _ in late])
     failed = [row.id for _, row, _ in late if row.state is WorkState.FAILED]
-    lost = lost_by_leases(connection, failed)
+    lost = find_lost_by_leases(connection, failed)
     rest = list[Held]()
     # before the rest: a newer failure must not fail an item that has an answer
     for each, row, part in late:
@@ -131,7 +131,7 @@ def _storable(each: Attempt) -> Attempt:
     return each._replace(judged=each.judged._replace(error=replace_unstorable(error)))
 
 
-def _recorded(
+def _read_recorded(
     connection: Connection, claims: Sequence[Claim]
 ) -> tuple[dict[Claim, Outcome], set[tuple[Claim, str | None]]]:
     """Return the newest outcome of those claims that have attempts, and the messages of all of these attempts."""
@@ -201,7 +201,7 @@ class _Writes:
         if then.standing is not None:
             given |= {"standing": then.standing, "output": output}
             if row.terms.generation == 0:
-                self._answered(given, each, row, then)
+                self._show_answer(given, each, row, then)
                 self._note_pack(each, row)
         elif then.settles:
             of_item.settled = True
@@ -245,7 +245,7 @@ class _Writes:
             then = self._answers[alike] = consequence(owed, judged, provisional=None, now=self.now)
         return then
 
-    def _answered(
+    def _show_answer(
         self, given: dict[str, Any], each: Attempt, row: LockedWork, then: Consequence
     ) -> None:
         """Show this answer of the item from now on."""

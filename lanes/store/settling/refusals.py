@@ -9,7 +9,7 @@ from uuid import UUID
 from sqlalchemy import Connection, text
 
 from lanes.ids import VersionId, WorkId
-from lanes.promises.breaches import refused_version
+from lanes.promises.breaches import report_refused_version
 from lanes.promises.incident import Promise
 from lanes.settling.attempts import Refusals, judge_refusal
 from lanes.settling.outcome import Attempt
@@ -192,7 +192,7 @@ def _stop(
     connection.execute(text(BACK), {"works": sorted(works), "now": asked["now"]})
     if row.in_force:
         of = asked["workload"], number, calls, asked["error"]
-        breach = refused_version(*of, flow_run_id=flow_run_id)
+        breach = report_refused_version(*of, flow_run_id=flow_run_id)
         incidents.open(connection, breach, now=asked["now"])
 
 

@@ -16,7 +16,7 @@ from sqlalchemy import Connection, Row, column, func, select, text
 
 from lanes.errors import AnswerEmptied
 from lanes.ids import GenerationId, ItemId
-from lanes.settling.listing import Listed, NoResult, ResultRequest, emptied
+from lanes.settling.listing import Listed, NoResult, ResultRequest, explain_emptied
 from lanes.store.asking import read_as
 from lanes.store.states import ANSWERING
 from lanes.store.tables import item, result
@@ -75,7 +75,7 @@ def current(connection: Connection, workload: str, key: str) -> Result | None:
     if row is None:
         return None
     if row.output is None:
-        raise AnswerEmptied(emptied(workload, key))
+        raise AnswerEmptied(explain_emptied(workload, key))
     return read_as(Result, row, workload=workload, key=key, is_settled=row.settled_at is not None)
 
 
@@ -300,8 +300,8 @@ class MovedReplay:
 class News:
     """The items of a workload that were answered, corrected, settled or failed since this was opened.
 
-    Each change is read once, however late its transaction was committed, and is handed out until `told` is called. `more` says
-    that one reading did not bring everything.
+    Each change is read once, however late its transaction was committed, and is handed out until `confirm_read` is called.
+    `more` says that one reading did not bring everything.
     """
 
     def __init__(self, connection: Connection, workload: str) -> None:
@@ -322,7 +322,7 @@ class News:
             self._read_moved(connection, self._moved[0])
         return sorted(self._untold)
 
-    def told(self) -> None:
+    def confirm_read(self) -> None:
         """Forget what was handed out, because it has arrived."""
         self._untold.clear()
 

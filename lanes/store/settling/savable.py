@@ -223,11 +223,11 @@ def lock(
     empty.
     """
     if wait is None:
-        rows = _locked(connection, known, skip=True)
+        rows = _lock_work(connection, known, skip=True)
     else:
         try:
             with waiting_at_most(connection, wait):
-                rows = _locked(connection, known, skip=False)
+                rows = _lock_work(connection, known, skip=False)
         except StillLocked:
             return {}
     invalid = (each for each in attempts if each.judged.outcome is not Outcome.VALID)
@@ -237,7 +237,7 @@ def lock(
     return rows
 
 
-def _locked(
+def _lock_work(
     connection: sa.Connection, known: Mapping[WorkId, WorkTerms], *, skip: bool
 ) -> dict[WorkId, LockedWork]:
     rows = connection.execute(_locking(skip=skip), {"ids": list(known)}).all()
@@ -356,7 +356,7 @@ def _look_ahead(connection: sa.Connection, due: Sequence[LockedWork], now: datet
             row.chance = NONE if of is None else prospects.of(of).chance(due_at)
 
 
-def lost_by_leases(connection: sa.Connection, failed: Sequence[WorkId]) -> set[WorkId]:
+def find_lost_by_leases(connection: sa.Connection, failed: Sequence[WorkId]) -> set[WorkId]:
     """Return which of this failed work has met nothing but lost leases."""
     if not failed:
         return set()

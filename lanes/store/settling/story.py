@@ -11,7 +11,7 @@ from lanes.settling.holds import FollowedBatch, Holds, OpenCounts, OpenWork, Row
 from lanes.settling.story import ItemRecords
 from lanes.store import asking
 from lanes.store.asking import read_as
-from lanes.store.batch.ready_work import awaited_primer
+from lanes.store.batch.ready_work import find_awaited_primer
 from lanes.store.money import budgets, caching
 from lanes.store.realtime import call_waits, circuits, load
 from lanes.store.states import OPEN_WORK, UNROUTED_ITEM
@@ -103,7 +103,7 @@ def holds(connection: Connection, item: Row, work: Sequence[Row], *, now: dateti
         return [dict(row) for row in connection.execute(text(query), at).mappings()]
 
     (paused,) = read("select paused_at from lanes.workload where name = :workload")
-    open_circuits = circuits.open_ones(connection).items()
+    open_circuits = circuits.list_open(connection).items()
     in_force = workloads.current(connection, workload)
     statuses = budgets.statuses(connection, [workload], now=now)
     batches = read(BATCHES, ids=[each["batch_id"] for each in work if each["batch_id"] is not None])
@@ -115,7 +115,7 @@ def holds(connection: Connection, item: Row, work: Sequence[Row], *, now: dateti
         {model: (of, circuit) for (of, model), circuit in open_circuits if account in ("", of)},
         load.recent_limits(connection, account, since=now - load.FRESH),
         {each["id"]: each for each in batches},
-        awaited_primer(connection, workload),
+        find_awaited_primer(connection, workload),
         in_force.spec.window.next_departure(now) if in_force else None,
         [each for each in waits if each.workload == workload],
     )

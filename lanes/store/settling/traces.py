@@ -85,7 +85,9 @@ Member = tuple[TracedItem, int]  # with the number of its attempt
 T = TypeVar("T")
 
 
-def saved(connection: Connection, claims: Collection[Claim]) -> tuple[list[TracedItem], set[int]]:
+def read_saved(
+    connection: Connection, claims: Collection[Claim]
+) -> tuple[list[TracedItem], set[int]]:
     """Return the items of these claims, and their attempts."""
     works, numbers = [each.work_id for each in claims], [each.number for each in claims]
     rows = connection.execute(SAVED, {"works": works, "numbers": numbers}).all()

@@ -129,7 +129,7 @@ def statement(*, fresh: bool) -> sa.Select[*tuple[Any, ...]]:
     )
     # Replays move no item; the first result of a generation stands.
     overlays = _results(each, live=False).on_conflict_do_nothing().cte("overlays")
-    written = (_moved(each), overlays, _corrections(each, live), _events(each, items))
+    written = (_move_work(each), overlays, _corrections(each, live), _events(each, items))
     if fresh:
         return sa.select(sa.null().label("known"), told).add_cte(attempts.cte("attempts"), *written)
     # A plain insert is cheaper than one that handles conflicts.
@@ -138,7 +138,7 @@ def statement(*, fresh: bool) -> sa.Select[*tuple[Any, ...]]:
         .returning(attempt.c.id, attempt.c.work_id, attempt.c.claim_no, attempt.c.message_id)
         .cte("attempts")
     )
-    return sa.select(_known(each, added).label("known"), told).add_cte(*written)
+    return sa.select(_select_known(each, added).label("known"), told).add_cte(*written)
 
 
 def _json(document: str) -> sa.ColumnElement[Any]:
@@ -168,7 +168,7 @@ def _attempts(each: sa.CTE) -> Insert:
     return insert(attempt).from_select(list(values), sa.select(*values.values()).order_by(each.c.n))
 
 
-def _known(each: sa.CTE, attempts: sa.CTE) -> sa.ColumnElement[Any]:
+def _select_known(each: sa.CTE, attempts: sa.CTE) -> sa.ColumnElement[Any]:
     """Return the numbers of those that were recorded before."""
     added = (
         attempts.c.work_id == each.c.work_id,
@@ -179,7 +179,7 @@ def _known(each: sa.CTE, attempts: sa.CTE) -> sa.ColumnElement[Any]:
     return sa.select(sa.func.array_agg(each.c.n)).where(~there).scalar_subquery()
 
 
-def _moved(each: sa.CTE) -> sa.CTE:
+def _move_work(each: sa.CTE) -> sa.CTE:
     """Move work where its attempt leads, and free it of its claim.
 
     A late answer leaves the reserve of a newer claim, whose call is still under way, until that ends or its lease does.
@@ -326,7 +326,7 @@ def _late(each: sa.CTE) -> sa.ColumnElement[Any]:
 def _events(each: sa.CTE, items: sa.CTE) -> sa.CTE:
     """Emit the items' events: failed first, then answered and corrected in order."""
 
-    def told(
+    def select_event(
         event: str, when: sa.ColumnElement[bool], *, turn: int, **says: sa.ColumnElement[Any]
     ) -> sa.Select[*tuple[Any, ...]]:
         payload = {"key": items.c.key, "lane": each.c.lane, **says}
@@ -345,9 +345,9 @@ def _events(each: sa.CTE, items: sa.CTE) -> sa.CTE:
         )
 
     said = sa.union_all(
-        told(FAILED, each.c.fails, turn=0, reason=each.c.failure),
-        told(ANSWERED, each.c.told, turn=1, standing=each.c.standing),
-        told(
+        select_event(FAILED, each.c.fails, turn=0, reason=each.c.failure),
+        select_event(ANSWERED, each.c.told, turn=1, standing=each.c.standing),
+        select_event(
             CORRECTED,
             each.c.changed_fields.is_not(None),
             turn=1,

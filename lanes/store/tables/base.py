@@ -121,7 +121,7 @@ def index(
     return sa.Index(name, *columns.split(", "), *parts, **options)
 
 
-def unenforced(of: sa.Column[Any]) -> sa.ForeignKey:
+def reference_unenforced(of: sa.Column[Any]) -> sa.ForeignKey:
     """Refer to a row that the writing statement reads or writes itself, so the database need not check it (NOT ENFORCED)."""
     return sa.ForeignKey(of)
 
@@ -138,14 +138,16 @@ def table(
 
     def make(of: type[C]) -> sa.Table[C]:
         comment = (of.__doc__ or "").removesuffix(".")
-        made = sa.Table(of.__name__, metadata, _typed(of), *parts, comment=comment, **options)
+        made = sa.Table(
+            of.__name__, metadata, _type_columns(of), *parts, comment=comment, **options
+        )
         _check(made, checked_moments)
         return cast(sa.Table[C], made)
 
     return make
 
 
-def _typed(of: type[sa.TypedColumns]) -> type[sa.TypedColumns]:
+def _type_columns(of: type[sa.TypedColumns]) -> type[sa.TypedColumns]:
     """Return the class with a column for each annotation of it and its bases, in their order, and a type for each column."""
     columns: dict[str, Any] = {}
     annotations: dict[str, Any] = {}

@@ -14,7 +14,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 from lanes.doors.item import AmendmentOutcome
 from lanes.ids import ArchiveId, GoldenId, ItemId, JobId, ResultId, RouteId, VersionId
 from lanes.routing.lane_rules import FREE
-from lanes.store.tables.base import column, identity, index, metadata, table, unenforced
+from lanes.store.tables.base import column, identity, index, metadata, reference_unenforced, table
 from lanes.store.tables.workloads import version, workload
 from lanes.words import GoldenState, LabelBasis, Lane, Reason, SettledReason
 
@@ -60,7 +60,7 @@ class job_use(JobCounts):
     """What transactions added to the counts of jobs, until `collect` moves it there."""
 
     id: sa.Named[int] = identity()
-    job_id: sa.Named[JobId] = sa.Column(unenforced(job.c.id))
+    job_id: sa.Named[JobId] = sa.Column(reference_unenforced(job.c.id))
 
 
 @table(index(None, "workload, id"))
@@ -68,7 +68,7 @@ class archive(sa.TypedColumns):
     """What `tidy` moved here of items that are over: their rows, of up to a hundred of a workload and month together."""
 
     id: sa.Named[ArchiveId] = identity()
-    workload: sa.Named[str] = sa.Column(unenforced(workload.c.name))
+    workload: sa.Named[str] = sa.Column(reference_unenforced(workload.c.name))
     items: sa.Named[int] = column("How many")  # pyright: ignore[reportIncompatibleMethodOverride]
     first_at: sa.Named[datetime] = column("When the first of them was received")
     last_at: sa.Named[datetime] = column("When the last of their facts happened")
@@ -109,7 +109,7 @@ class item(sa.TypedColumns):
     """One input of a workload."""
 
     id: sa.Named[ItemId] = identity()
-    workload: sa.Named[str] = sa.Column(unenforced(workload.c.name))
+    workload: sa.Named[str] = sa.Column(reference_unenforced(workload.c.name))
     key: sa.Named[str] = column("Names the item within its workload")
     payload: sa.Named[Any] = column("The revision of the input that is in force")
     content_hash: sa.Named[bytes] = column(
@@ -148,10 +148,10 @@ class item(sa.TypedColumns):
     )
     archive_id: sa.Named[ArchiveId | None] = column(
         "Where its content, routes, work, attempts and results are; null: in their tables",
-        unenforced(archive.c.id),
+        reference_unenforced(archive.c.id),
     )
     failure: sa.Named[str | None] = column("Why it, or its authoritative pass, failed")
-    job_id: sa.Named[JobId | None] = column("Its first job", unenforced(job.c.id))
+    job_id: sa.Named[JobId | None] = column("Its first job", reference_unenforced(job.c.id))
     trace: sa.Named[bytes | None] = column(
         "Trace id, span id and flags of its sender's traceparent, 25 bytes; null: it gave none"
     )
@@ -164,7 +164,7 @@ item_position = sa.Sequence("item_position", metadata=metadata)
 class revision(sa.TypedColumns):
     """Every payload of an amended item, the first included."""
 
-    item_id: sa.Named[ItemId] = sa.Column(unenforced(item.c.id), primary_key=True)
+    item_id: sa.Named[ItemId] = sa.Column(reference_unenforced(item.c.id), primary_key=True)
     number: sa.Named[int] = column("0 = as admitted, then one more per amendment", primary_key=True)
     payload: sa.Named[Any]
     source: sa.Named[str] = column("The door: event, sql, client or a file's name")
@@ -220,7 +220,7 @@ class label(sa.TypedColumns):
     """The right answers according to a person or a source, for accuracy."""
 
     id: sa.Named[int] = identity()
-    item_id: sa.Named[ItemId] = sa.Column(unenforced(item.c.id))
+    item_id: sa.Named[ItemId] = sa.Column(reference_unenforced(item.c.id))
     expected: sa.Named[Any] = column("The right values by output field")
     source: sa.Named[str] = column("Who says so")
     labeled_at: sa.Named[datetime]
@@ -267,8 +267,8 @@ class route(sa.TypedColumns):
     """Append-only decisions; the newest of an item is in force."""
 
     id: sa.Named[RouteId] = identity()
-    item_id: sa.Named[ItemId] = sa.Column(unenforced(item.c.id))
-    version_id: sa.Named[VersionId] = sa.Column(unenforced(version.c.id))
+    item_id: sa.Named[ItemId] = sa.Column(reference_unenforced(item.c.id))
+    version_id: sa.Named[VersionId] = sa.Column(reference_unenforced(version.c.id))
     lane: sa.Named[Lane]
     reason: sa.Named[Reason] = column("Which rule decided")
     explanation: sa.Named[str] = column("The decision as a sentence")
@@ -292,7 +292,9 @@ class golden_item(TypedColumns):
     id: Named[GoldenId] = identity()
     workload: Named[str] = Column(ForeignKey(workload.c.name))
     key: Named[str] = column("Names it within the set")
-    item_id: Named[ItemId] = column("The hidden item that has the payload", unenforced(item.c.id))
+    item_id: Named[ItemId] = column(
+        "The hidden item that has the payload", reference_unenforced(item.c.id)
+    )
     expected: Named[Any] = column("The right values by output field")
     who: Named[str] = column("Who added it")
     added_at: Named[datetime]
@@ -303,7 +305,7 @@ class golden_item(TypedColumns):
 class golden_answer(TypedColumns):
     """The answer of a version to an item of a golden set."""
 
-    item_id: Named[ItemId] = Column(unenforced(item.c.id), primary_key=True)
+    item_id: Named[ItemId] = Column(reference_unenforced(item.c.id), primary_key=True)
     version_id: Named[VersionId] = Column(ForeignKey(version.c.id), primary_key=True)
     lane: Named[Lane] = Column(primary_key=True)
     output: Named[Any]

@@ -12,7 +12,7 @@ from lanes.money.caching import Marks
 from lanes.money.overhead import OverheadKind
 from lanes.realtime.limiter import WaitReason
 from lanes.routing.capacity import LimitKind
-from lanes.store.tables.base import column, identity, index, table, unenforced
+from lanes.store.tables.base import column, identity, index, reference_unenforced, table
 from lanes.store.tables.items import item
 from lanes.store.tables.work import batch, work
 from lanes.store.tables.workloads import version, workload
@@ -29,7 +29,7 @@ class response(sa.TypedColumns):
     lane: sa.Named[Lane]
     purpose: sa.Named[Purpose]
     model: sa.Named[str]
-    batch_id: sa.Named[BatchId | None] = sa.Column(unenforced(batch.c.id))
+    batch_id: sa.Named[BatchId | None] = sa.Column(reference_unenforced(batch.c.id))
     items: sa.Named[int] = column("How many items shared the call")  # pyright: ignore[reportIncompatibleMethodOverride]
     input_tokens: sa.Named[int]
     output_tokens: sa.Named[int]
@@ -56,9 +56,11 @@ class attempt(sa.TypedColumns):
     """A try at some work; a claim has one attempt per response, or one without."""
 
     id: sa.Named[int] = identity()
-    work_id: sa.Named[WorkId] = sa.Column(unenforced(work.c.id))
-    item_id: sa.Named[ItemId] = sa.Column(unenforced(item.c.id))
-    version_id: sa.Named[VersionId] = column("The version that was tried", unenforced(version.c.id))
+    work_id: sa.Named[WorkId] = sa.Column(reference_unenforced(work.c.id))
+    item_id: sa.Named[ItemId] = sa.Column(reference_unenforced(item.c.id))
+    version_id: sa.Named[VersionId] = column(
+        "The version that was tried", reference_unenforced(version.c.id)
+    )
     claim_no: sa.Named[int]
     workload: sa.Named[str]
     lane: sa.Named[Lane]
@@ -67,7 +69,7 @@ class attempt(sa.TypedColumns):
     error: sa.Named[str | None]
     request_id: sa.Named[str | None]
     message_id: sa.Named[str | None]
-    batch_id: sa.Named[BatchId | None] = sa.Column(unenforced(batch.c.id))
+    batch_id: sa.Named[BatchId | None] = sa.Column(reference_unenforced(batch.c.id))
     model: sa.Named[str]
     input_tokens: sa.Named[int]
     output_tokens: sa.Named[int]
@@ -93,9 +95,9 @@ class result(sa.TypedColumns):
     """Answers; the first valid one of a standing wins."""
 
     id: sa.Named[ResultId] = identity()
-    item_id: sa.Named[ItemId] = sa.Column(unenforced(item.c.id))
-    work_id: sa.Named[WorkId] = sa.Column(unenforced(work.c.id))
-    version_id: sa.Named[VersionId] = sa.Column(unenforced(version.c.id))
+    item_id: sa.Named[ItemId] = sa.Column(reference_unenforced(item.c.id))
+    work_id: sa.Named[WorkId] = sa.Column(reference_unenforced(work.c.id))
+    version_id: sa.Named[VersionId] = sa.Column(reference_unenforced(version.c.id))
     lane: sa.Named[Lane]
     standing: sa.Named[Standing]
     generation: sa.Named[int]
@@ -110,10 +112,10 @@ class correction(sa.TypedColumns):
     """An authoritative result replaced a different provisional one."""
 
     id: sa.Named[int] = identity()
-    item_id: sa.Named[ItemId] = sa.Column(unenforced(item.c.id))
+    item_id: sa.Named[ItemId] = sa.Column(reference_unenforced(item.c.id))
     generation: sa.Named[int]
-    provisional_id: sa.Named[ResultId] = sa.Column(unenforced(result.c.id))
-    authoritative_id: sa.Named[ResultId] = sa.Column(unenforced(result.c.id))
+    provisional_id: sa.Named[ResultId] = sa.Column(reference_unenforced(result.c.id))
+    authoritative_id: sa.Named[ResultId] = sa.Column(reference_unenforced(result.c.id))
     changed_fields: sa.Named[list[str]]
     distance: sa.Named[float] = column("Share of the compared fields that changed, 0 to 1")
     corrected_at: sa.Named[datetime]
@@ -126,7 +128,9 @@ class read(sa.TypedColumns):
     id: sa.Named[int] = identity()
     item_id: sa.Named[ItemId] = sa.Column(sa.ForeignKey(item.c.id))
     reader: sa.Named[str] = column("Who asked")
-    result_id: sa.Named[ResultId | None] = column("Null: none yet", unenforced(result.c.id))
+    result_id: sa.Named[ResultId | None] = column(
+        "Null: none yet", reference_unenforced(result.c.id)
+    )
     read_at: sa.Named[datetime]
 
 
@@ -168,12 +172,14 @@ class generation(sa.TypedColumns):
 class promoted(sa.TypedColumns):
     """What a promotion replaced, for its demotion."""
 
-    generation_id: sa.Named[GenerationId] = sa.Column(unenforced(generation.c.id), primary_key=True)
-    item_id: sa.Named[ItemId] = sa.Column(unenforced(item.c.id), primary_key=True)
-    before_id: sa.Named[ResultId] = column(
-        "The result that demote restores", unenforced(result.c.id)
+    generation_id: sa.Named[GenerationId] = sa.Column(
+        reference_unenforced(generation.c.id), primary_key=True
     )
-    after_id: sa.Named[ResultId] = column("The replay's result", unenforced(result.c.id))
+    item_id: sa.Named[ItemId] = sa.Column(reference_unenforced(item.c.id), primary_key=True)
+    before_id: sa.Named[ResultId] = column(
+        "The result that demote restores", reference_unenforced(result.c.id)
+    )
+    after_id: sa.Named[ResultId] = column("The replay's result", reference_unenforced(result.c.id))
 
 
 @table(

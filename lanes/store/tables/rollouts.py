@@ -9,7 +9,7 @@ from sqlalchemy import CheckConstraint, Column, ForeignKey, Named, TypedColumns,
 from lanes.ids import ItemId, ProposalId, RolloutId, RouteId, WorkId
 from lanes.rollouts.gates import Measure
 from lanes.rollouts.rollout import Happened, HoldReason
-from lanes.store.tables.base import column, identity, index, table, unenforced
+from lanes.store.tables.base import column, identity, index, reference_unenforced, table
 from lanes.store.tables.items import item
 from lanes.store.tables.work import work
 from lanes.store.tables.workloads import workload
@@ -107,11 +107,12 @@ class shadow_pair(TypedColumns):
     """Items of a rollout that both lanes answer, so that the lanes can be compared on the same items."""
 
     rollout_id: Named[RolloutId] = Column(ForeignKey(rollout.c.id), primary_key=True)
-    item_id: Named[ItemId] = Column(unenforced(item.c.id), primary_key=True)
+    item_id: Named[ItemId] = Column(reference_unenforced(item.c.id), primary_key=True)
     revision: Named[int] = column("Which revision of the item is compared")
     lane: Named[Lane] = column("The lane that the item did not take by the split")
     work_id: Named[WorkId | None] = column(
-        "The shadow; null: the authoritative pass is the other answer", unenforced(work.c.id)
+        "The shadow; null: the authoritative pass is the other answer",
+        reference_unenforced(work.c.id),
     )
     estimated_usd: Named[Decimal] = column("What the shadow was estimated to cost")
     asked_at: Named[datetime]

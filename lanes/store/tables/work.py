@@ -8,7 +8,7 @@ from sqlalchemy import BigInteger, Column, ForeignKey, Named, TypedColumns, Uuid
 from sqlalchemy.dialects.postgresql import JSONB
 
 from lanes.ids import BatchId, ItemId, VersionId, WorkId
-from lanes.store.tables.base import column, identity, index, table, unenforced
+from lanes.store.tables.base import column, identity, index, reference_unenforced, table
 from lanes.store.tables.items import item
 from lanes.store.tables.workloads import version, workload
 from lanes.words import BatchState, Lane, Purpose, WorkState
@@ -137,9 +137,9 @@ class work(TypedColumns):
     """One obligation to process an item on a lane."""
 
     id: Named[WorkId] = identity()
-    item_id: Named[ItemId] = Column(unenforced(item.c.id))
-    workload: Named[str] = Column(unenforced(workload.c.name))
-    version_id: Named[VersionId] = Column(unenforced(version.c.id))
+    item_id: Named[ItemId] = Column(reference_unenforced(item.c.id))
+    workload: Named[str] = Column(reference_unenforced(workload.c.name))
+    version_id: Named[VersionId] = Column(reference_unenforced(version.c.id))
     lane: Named[Lane]
     purpose: Named[Purpose] = column("answer, authoritative, shadow, replay or golden")
     revision: Named[int] = column("Which revision of the item it processes")
@@ -167,7 +167,9 @@ class work(TypedColumns):
         "The consumer of its item, whose work takes turns with that of others; empty: none, or it only measures",
         default="''",
     )
-    batch_id: Named[BatchId | None] = column("The batch that owns it", unenforced(batch.c.id))
+    batch_id: Named[BatchId | None] = column(
+        "The batch that owns it", reference_unenforced(batch.c.id)
+    )
     bound_usd: Named[Decimal | None] = column(
         "US dollars reserved of hard budgets; while ready: more than is left, so it rests"
     )
@@ -183,10 +185,10 @@ class work(TypedColumns):
 class batch_member(TypedColumns):
     """The work that each request of a batch carries; late results find their items by it."""
 
-    batch_id: Named[BatchId] = Column(unenforced(batch.c.id), primary_key=True)
+    batch_id: Named[BatchId] = Column(reference_unenforced(batch.c.id), primary_key=True)
     request_no: Named[int] = column("Last part of the custom_id, from 0", primary_key=True)
     slot: Named[int] = column("Place within the pack, from 0", primary_key=True)
-    work_id: Named[WorkId] = Column(unenforced(work.c.id))
+    work_id: Named[WorkId] = Column(reference_unenforced(work.c.id))
     claim_no: Named[int] = column("The claim under which the batch owns it")
 
 
@@ -204,8 +206,8 @@ class pack_check(TypedColumns):
     """Packed items that a shadow also answers alone."""
 
     id: Named[int] = identity()
-    item_id: Named[ItemId] = Column(unenforced(item.c.id))
-    work_id: Named[WorkId] = column("The work that was packed", unenforced(work.c.id))
+    item_id: Named[ItemId] = Column(reference_unenforced(item.c.id))
+    work_id: Named[WorkId] = column("The work that was packed", reference_unenforced(work.c.id))
     version_id: Named[VersionId] = Column(ForeignKey(version.c.id))
     lane: Named[Lane]
     pack: Named[int] = column("How many items shared that call")

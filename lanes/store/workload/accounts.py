@@ -63,13 +63,13 @@ def of_workload(connection: Connection, name: str) -> LaneAccount:
     return LaneAccount("") if row is None else LaneAccount(row.account or "", 0, row.provider)
 
 
-def served_by(connection: Connection, provider: str | None) -> list[str]:
+def list_workloads(connection: Connection, provider: str | None) -> list[str]:
     """Return the workloads that the account of this provider block answers; None: all workloads."""
     its = true() if provider is None else workload.c.provider == provider
     return [*connection.execute(select(workload.c.name).where(its)).scalars()]
 
 
-def held(connection: Connection, provider: str) -> tuple[str, int]:
+def read_backlog(connection: Connection, provider: str) -> tuple[str, int]:
     """Return the account of a block that cannot be loaded, or else its name, and how much work waits for it, at most `MOST`."""
     its = select(workload.c.name).where(workload.c.provider == provider)
     account = select(func.max(workload.c.account)).where(workload.c.provider == provider)

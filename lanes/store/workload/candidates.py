@@ -56,7 +56,7 @@ def has_canary(connection: Connection, name: str) -> bool:
     return connection.execute(its).scalar_one_or_none() is not None
 
 
-def taken_back(connection: Connection, name: str, spec: Spec) -> str | None:
+def explain_rollback(connection: Connection, name: str, spec: Spec) -> str | None:
     """Return a sentence if this content is the candidate's and its canary was rolled back or aborted, else None."""
     of = {"workload": name, "hash": content_hash(spec)}
     row = connection.execute(text(TAKEN_BACK), of).first()

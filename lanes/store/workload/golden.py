@@ -293,7 +293,7 @@ def _erase_gone(connection: Connection, name: str, now: datetime) -> None:
         connection.execute(text(statement), given)
 
 
-def listed(connection: Connection, name: str) -> list[GoldenItem]:
+def list_items(connection: Connection, name: str) -> list[GoldenItem]:
     """Return the golden set of a workload by key."""
     rows = connection.execute(text(LISTED), {"workload": name})
     return [read_as(GoldenItem, row) for row in rows]
@@ -349,7 +349,7 @@ def publish(
         return stands
     asked = options or PublishOptions()
     stays = workloads.is_in_force(connection, name, spec)
-    if stays or asked.force or not listed(connection, name):
+    if stays or asked.force or not list_items(connection, name):
         workloads.publish(connection, name, spec, now=now)
         workloads.lock(connection, name)
         _replace_open(connection, name, now)

@@ -185,7 +185,7 @@ def read_in_force(connection: sa.Connection) -> InForce:
         .join(version, version.c.id == workload.c.version_id)
         .order_by(workload.c.name)
     ).all()
-    read = cached_versions(connection, [row.id for row in rows])
+    read = read_cached_versions(connection, [row.id for row in rows])
     readable = {row.name: read.versions[row.id] for row in rows if row.id in read.versions}
     return InForce(readable, read.unreadable)
 
@@ -194,7 +194,7 @@ def to_route(connection: sa.Connection, names: Iterable[str]) -> tuple[InForce, 
     """Return the versions in force of these workloads with their canaries, and their splits."""
     rows = connection.execute(_to_route(), {"names": list(names)}).all()
     tried = {row.candidate_id for row in rows if row.candidate_share}
-    read = cached_versions(connection, {row.id for row in rows} | tried)
+    read = read_cached_versions(connection, {row.id for row in rows} | tried)
     readable = {row.name: read.versions[row.id] for row in rows if row.id in read.versions}
     canaries = {
         row.name: Canary(read.versions[row.candidate_id], row.candidate_share)
@@ -230,7 +230,7 @@ def _to_route() -> sa.Select[*tuple[Any, ...]]:
     )
 
 
-def required(connection: sa.Connection, name: str) -> Version:
+def require(connection: sa.Connection, name: str) -> Version:
     """Return the readable version in force of that workload.
 
     Raises:
@@ -261,10 +261,10 @@ def current_id(connection: sa.Connection, name: str) -> VersionId | None:
 
 def versions(connection: sa.Connection, ids: Iterable[VersionId]) -> dict[VersionId, Version]:
     """Return those versions by id, without those that cannot be read."""
-    return cached_versions(connection, ids).versions
+    return read_cached_versions(connection, ids).versions
 
 
-def numbered(
+def find_by_number(
     connection: sa.Connection, name: str, numbers: Iterable[int | None]
 ) -> dict[int | None, Version]:
     """Return those versions of a workload by number, without those that cannot be read."""
@@ -280,7 +280,7 @@ def one(connection: sa.Connection, id: VersionId) -> Version:
     Raises:
         SpecInvalid: it cannot be read any more.
     """
-    read = cached_versions(connection, [id])
+    read = read_cached_versions(connection, [id])
     for problem in read.unreadable:
         raise problem
     return read.versions[id]
@@ -291,7 +291,7 @@ def as_stored(connection: sa.Connection, spec: Spec) -> Spec:
     kept: Any = connection.execute(
         sa.select(sa.cast(spec.model_dump(mode="json"), JSONB))
     ).scalar_one()
-    return Spec.stored(kept)
+    return Spec.load(kept)
 
 
 def check_known(connection: sa.Connection, name: str) -> None:
@@ -365,12 +365,12 @@ class KnownVersions:
     unreadable: list[SpecInvalid]
 
 
-def cached_versions(
+def read_cached_versions(
     connection: sa.Connection, ids: Iterable[VersionId], *, most: int = MOST_KEPT
 ) -> KnownVersions:
     """Return those versions; the database is asked only for those that are not cached. The last `most` are cached."""
     wanted = set(ids)
-    found = KnownVersions(_remembered(connection.engine, wanted), [])
+    found = KnownVersions(_recall(connection.engine, wanted), [])
     unknown = wanted - found.versions.keys()
     if not unknown:
         return found
@@ -388,7 +388,7 @@ def cached_versions(
     return found
 
 
-def _remembered(engine: sa.Engine, wanted: set[VersionId]) -> dict[VersionId, Version]:
+def _recall(engine: sa.Engine, wanted: set[VersionId]) -> dict[VersionId, Version]:
     with _lock:
         kept = _kept.get(engine, OrderedDict[VersionId, Version]())
         found = {id_: kept[id_] for id_ in wanted if id_ in kept}
@@ -412,7 +412,7 @@ def _read(row: Any) -> Version:
         SpecInvalid: it cannot be read.
     """
     try:
-        return Version(row.id, row.workload, row.number, Spec.stored(row.spec))
+        return Version(row.id, row.workload, row.number, Spec.load(row.spec))
     except ValidationError as error:
         stored = [f"its stored version {row.number} cannot be read", *faults(error)]
         raise SpecInvalid(row.workload, stored) from None

@@ -11,7 +11,7 @@ from lanes.routing.lane_rules import EXPECTED_CALL
 from lanes.routing.load import Load, RankedQueue
 from lanes.routing.prospect import Prospects
 from lanes.routing.route import ArrivedItem, decide
-from lanes.routing.second_look import DepartedBatch, LateItem, looked_until, rescue, weigh
+from lanes.routing.second_look import DepartedBatch, LateItem, compute_horizon, rescue, weigh
 from lanes.routing.split import Splits
 from lanes.routing.turnaround import ObservedBatches, Turnarounds
 from lanes.store.routing.turnarounds import MOST
@@ -89,7 +89,7 @@ class Ours:
             return ()
         load = _load(stand, self._version, now)
         until = (
-            looked_until(load, [self._version], {self._version.workload: LOOKED_AT}) - moment(0)
+            compute_horizon(load, [self._version], {self._version.workload: LOOKED_AT}) - moment(0)
         ).total_seconds()
         self._sees_s, self._sees_at = until - now, now
         if self._due[0][0] >= until:

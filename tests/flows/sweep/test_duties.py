@@ -108,7 +108,11 @@ async def test_a_lost_claim_of_a_model_without_a_price_blocks_no_other(
 async def test_what_could_not_be_answered_for_a_day_is_given_up(db: Database, put: Put) -> None:
     await put("a", lane=Lane.REALTIME)
     await db.run(
-        circuits.faulted, "acme", "claude-haiku-5-5", Fault("529", 3, later(), later()), now=later()
+        circuits.record_fault,
+        "acme",
+        "claude-haiku-5-5",
+        Fault("529", 3, later(), later()),
+        now=later(),
     )
     await give_up(db, later(hours=24))
     assert (await db.run(row, "item_status")).state == "routed"
@@ -177,7 +181,7 @@ async def test_an_intent_whose_submitter_is_gone_is_looked_for(
     at: Connections, background: BackgroundRequests, sender: Sender
 ) -> None:
     await look_for_batches(at, background, NOON)
-    await background.done()
+    await background.wait()
     assert await sender.rows(SEARCHED) == [(True,)]
 
 
@@ -188,7 +192,7 @@ async def test_while_a_submitter_is_at_work_it_is_left_to_it(
     async with RoleLock(at.db.url, Role.SUBMITTER) as submitter:
         assert await submitter.try_take()
         await look_for_batches(at, background, NOON)
-        await background.done()
+        await background.wait()
     assert await sender.rows(SEARCHED) == [(False,)]
 
 
@@ -227,7 +231,7 @@ async def test_a_replay_that_has_ended_is_complete_and_its_artifact_is_written_o
     await db.run(answered_again)
     await finish_replays(db, background, later(hours=1))
     await finish_replays(db, background, later(hours=2))
-    await background.done()
+    await background.wait()
     assert (await db.run(row, "replay_log")).state == "complete"
     assert [each["key"] for each in prefect.artifacts] == ["lanes-replay-letters"]
 
@@ -252,7 +256,7 @@ async def test_an_early_run_of_submit_is_asked_for_once_a_minute(
     await put("a", lane=Lane.BATCH, due_at=WINDOW_MISSES)
     for s in (0, 30, 59, 60):
         await depart_early(db, background, later(seconds=s))
-        await background.done()
+        await background.wait()
     assert prefect.asked("depart") == [DEPARTURE] * 2
     assert {each.key for each in prefect.runs} == {
         "deadline letters 2026-11-24T12:00",
@@ -265,7 +269,7 @@ async def test_nothing_is_asked_for_that_the_schedule_sends_in_time(
 ) -> None:
     await put("a", lane=Lane.BATCH, due_at=later(hours=24))
     await depart_early(db, background, NOON)
-    await background.done()
+    await background.wait()
     assert prefect.requests == []
 
 
@@ -275,10 +279,10 @@ async def test_a_prefect_that_fails_is_asked_again(
     prefect.status = 500
     await put("a", lane=Lane.BATCH, due_at=WINDOW_MISSES)
     await depart_early(db, background, NOON)
-    await background.done()
+    await background.wait()
     prefect.heals()
     await depart_early(db, background, NOON)
-    await background.done()
+    await background.wait()
     assert prefect.asked("depart") == [DEPARTURE]
 
 

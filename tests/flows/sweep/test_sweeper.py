@@ -59,7 +59,7 @@ async def test_one_that_hangs_ends_within_its_limit_and_is_said(said: list[str])
     background = BackgroundRequests()
     background.send("slow", hang, within_s=0.01)
     async with asyncio.timeout(5):
-        await background.done()
+        await background.wait()
     assert said == ["slow: tried again at the next sweep (TimeoutError)"]
 
 
@@ -103,7 +103,7 @@ async def test_a_duty_that_breaks_or_hangs_ends_neither_another_nor_the_tick(
         of[place] = replace(of[place], act=act, within_s=0.05)
         async with asyncio.timeout(PROMPTLY_S):
             await Sweeper(at.db, of, background).sweep()
-        await background.done()
+        await background.wait()
         assert turns == [each.name for each in of if each is not of[place]]
 
 

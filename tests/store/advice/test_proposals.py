@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import Connection, Engine, text
 
 from lanes.advice.evidence import ConsumerUse
-from lanes.advice.proposals import ProposedRollout, edited
+from lanes.advice.proposals import ProposedRollout, edit_playbook
 from lanes.advice.recommendation import advise
 from lanes.commands.actions import DecideProposal
 from lanes.errors import ActionRefused
@@ -305,4 +305,4 @@ def test_a_look_beside_an_approval_proposes_nothing_new(pool: Engine) -> None:
 
 
 def test_an_edit_without_changes_returns_the_playbook() -> None:
-    assert edited(BOOK) == BOOK
+    assert edit_playbook(BOOK) == BOOK

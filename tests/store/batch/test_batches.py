@@ -62,7 +62,7 @@ def test_a_batch_goes_from_intended_to_collected_and_tells_the_world(
 ) -> None:
     waiting(connection, "a", "b")
     batch_id, work = intend(connection, letters)
-    creates.submitted(
+    creates.mark_submitted(
         connection, batch_id, "msgbatch_1", expected_end_at=later(hours=1), now=later(seconds=1)
     )
     collection.progress(connection, batch_id, processed=1)
@@ -72,7 +72,7 @@ def test_a_batch_goes_from_intended_to_collected_and_tells_the_world(
         "msgbatch_1",
         later(seconds=1),
     )
-    collection.ended(
+    collection.mark_ended(
         connection,
         batch_id,
         at=later(minutes=50),
@@ -80,7 +80,7 @@ def test_a_batch_goes_from_intended_to_collected_and_tells_the_world(
         outcomes={"succeeded": 2, "errored": 0},
     )
     save(connection, tried(work[0]), tried(work[1], Outcome.INVALID), batch_id=batch_id)
-    collection.collected(connection, batch_id, now=later(minutes=52))
+    collection.mark_collected(connection, batch_id, now=later(minutes=52))
     kept = row(connection, "batch_status")
     assert (kept.state, kept.succeeded, kept.invalid, kept.processed) == ("collected", 1, 1, 2)
     assert (kept.submitted_at, kept.expected_end_at) == (later(seconds=1), later(hours=1))
@@ -116,7 +116,7 @@ def test_the_end_of_a_batch_is_told_once(connection: Connection, letters: Versio
     waiting(connection, "a")
     batch_id, _ = submit(connection, letters)
     for minutes in (10, 20):
-        collection.ended(
+        collection.mark_ended(
             connection, batch_id, at=later(minutes=minutes), now=later(minutes=minutes)
         )
     assert len(events(connection, "lanes.batch.ended")) == 1
@@ -128,7 +128,7 @@ def test_a_batch_that_was_not_submitted_cannot_end(
 ) -> None:
     waiting(connection, "a")
     batch_id, _ = intend(connection, letters)
-    collection.ended(connection, batch_id, at=later(minutes=1), now=later(minutes=1))
+    collection.mark_ended(connection, batch_id, at=later(minutes=1), now=later(minutes=1))
     assert row(connection, "batch_status").state == "intended"
     assert events(connection, "lanes.batch.ended") == []
 
@@ -138,9 +138,9 @@ def test_an_account_has_one_unresolved_intent_at_a_time(
 ) -> None:
     waiting(connection, "a", "b", "c")
     intend(connection, letters)
-    (unresolved,) = [batches.unresolved(connection, "acme")]
+    (unresolved,) = [batches.find_unresolved(connection, "acme")]
     assert unresolved is not None
-    assert batches.unresolved(connection, "other") is None
+    assert batches.find_unresolved(connection, "other") is None
     waiting(connection, "d")
     with pytest.raises(IntegrityError, match="uq_batch_unresolved"), connection.begin_nested():
         intend(connection, letters)
@@ -148,9 +148,9 @@ def test_an_account_has_one_unresolved_intent_at_a_time(
         row(connection, "work", state="ready").claim_no == 0
     )  # nothing of the refused intent stays
     other, _ = intend(connection, letters, account="other")
-    assert batches.unresolved(connection, "other") is not None
-    creates.submitted(connection, unresolved.id, "msgbatch_1", expected_end_at=NOON, now=NOON)
-    assert batches.unresolved(connection, "acme") is None
+    assert batches.find_unresolved(connection, "other") is not None
+    creates.mark_submitted(connection, unresolved.id, "msgbatch_1", expected_end_at=NOON, now=NOON)
+    assert batches.find_unresolved(connection, "acme") is None
     waiting(connection, "e")
     intend(connection, letters)
     assert {each.id for each in batches.open_batches(connection, account="other")} == {other}
@@ -162,7 +162,7 @@ def test_two_open_intents_of_an_account_never_share_a_request_count(
     waiting(connection, "a")
     batch_id, _ = intend(connection, letters)
     doubts.hold(connection, batch_id, note="several fit", now=NOON)
-    assert batches.unresolved(connection, "acme") is None
+    assert batches.find_unresolved(connection, "acme") is None
     waiting(connection, "b")
     with (
         pytest.raises(IntegrityError, match="uq_batch_unresolved_requests"),
@@ -234,9 +234,9 @@ def test_a_batch_the_provider_has_is_neither_released_nor_held(
     waiting(connection, "a")
     batch_id, _ = submit(connection, letters)
     if step != "submitted":
-        collection.ended(connection, batch_id, at=NOON, now=NOON)
+        collection.mark_ended(connection, batch_id, at=NOON, now=NOON)
     if step == "collected":
-        collection.collected(connection, batch_id, now=NOON)
+        collection.mark_collected(connection, batch_id, now=NOON)
     doubts.release(connection, batch_id, note="thought lost", now=later(minutes=5))
     doubts.hold(connection, batch_id, note="thought lost", now=later(minutes=5))
     kept = row(connection, "batch_status")
@@ -252,21 +252,23 @@ def test_a_held_batch_keeps_its_work_until_it_is_found_or_released(
     doubts.hold(connection, first, note="several fit", now=NOON)
     assert row(connection, "batch_status").state == "held"
     assert {each.state for each in rows(connection, "work")} == {"submitted"}
-    creates.submitted(connection, first, "msgbatch_1", expected_end_at=later(hours=1), now=NOON)
+    creates.mark_submitted(
+        connection, first, "msgbatch_1", expected_end_at=later(hours=1), now=NOON
+    )
     assert row(connection, "batch_status").state == "submitted"
 
 
 def test_a_batch_is_submitted_once(connection: Connection, letters: Version) -> None:
     waiting(connection, "a")
     batch_id, _ = submit(connection, letters)
-    creates.submitted(
+    creates.mark_submitted(
         connection, batch_id, "msgbatch_twin", expected_end_at=NOON, now=later(hours=1)
     )
     kept = row(connection, "batch_status")
     assert (kept.provider_batch_id, kept.submitted_at) == (f"msgbatch_acme_{batch_id}", NOON)
     assert len(events(connection, "lanes.batch.submitted")) == 1
     candidates = [kept.provider_batch_id, "msgbatch_twin"]
-    assert batches.owned_ids(connection, candidates) == {kept.provider_batch_id}
+    assert batches.find_owned_ids(connection, candidates) == {kept.provider_batch_id}
 
 
 def test_members_lead_from_a_request_to_its_work_in_the_order_of_its_slots(
@@ -383,12 +385,12 @@ def test_a_closed_batch_says_how_its_outcomes_add_up_once(
         tried(c, Outcome.MISSING),
         batch_id=batch_id,
     )
-    assert collection.collected(connection, batch_id, now=NOON) is None  # it has not ended yet
-    collection.ended(connection, batch_id, at=NOON, now=NOON)
-    assert collection.collected(connection, batch_id, now=later(minutes=1)) == Tally(
+    assert collection.mark_collected(connection, batch_id, now=NOON) is None  # it has not ended yet
+    collection.mark_ended(connection, batch_id, at=NOON, now=NOON)
+    assert collection.mark_collected(connection, batch_id, now=later(minutes=1)) == Tally(
         items=3, outcomes=3, missing=1
     )
-    assert collection.collected(connection, batch_id, now=later(minutes=2)) is None
+    assert collection.mark_collected(connection, batch_id, now=later(minutes=2)) is None
     assert row(connection, "batch_status").collected_at == later(minutes=1)
 
 
@@ -397,12 +399,12 @@ def test_what_keeps_a_batch_from_coming_home_stands_in_its_note_until_it_is_home
 ) -> None:
     waiting(connection, "a")
     batch_id, _ = submit(connection, letters)
-    collection.noted(connection, batch_id, "the provider said \x00")
+    collection.write_note(connection, batch_id, "the provider said \x00")
     assert row(connection, "batch_status").note == "the provider said \ufffd"
-    collection.ended(connection, batch_id, at=NOON, now=NOON)
-    collection.collected(connection, batch_id, now=NOON)
+    collection.mark_ended(connection, batch_id, at=NOON, now=NOON)
+    collection.mark_collected(connection, batch_id, now=NOON)
     assert row(connection, "batch_status").note is None
-    collection.noted(connection, batch_id, "too late")
+    collection.write_note(connection, batch_id, "too late")
     assert row(connection, "batch_status").note is None
 
 
@@ -443,7 +445,7 @@ def test_a_first_batch_is_expected_after_the_usual_time_of_its_version(
     admit(connection, "k", now=NOON, workload="slow", lane=Lane.BATCH)
     route(connection, now=NOON)
     batch_id, _ = intend(connection, version)
-    ends = turnarounds.expected_end(connection, batch_id, now=NOON)
+    ends = turnarounds.estimate_end(connection, batch_id, now=NOON)
     assert (ends - NOON).total_seconds() / 60 == pytest.approx(77, rel=0.01)
 
 

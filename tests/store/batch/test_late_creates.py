@@ -39,7 +39,7 @@ def released(connection: Connection, *names: str) -> tuple[BatchId, Version]:
 
 
 def answer(connection: Connection, batch_id: BatchId) -> CreateAnswer:
-    return creates.submitted(
+    return creates.mark_submitted(
         connection, batch_id, "msgbatch_1", expected_end_at=later(hours=1), now=later(minutes=6)
     )
 
@@ -71,7 +71,7 @@ def is_elsewhere(connection: Connection, letters: Version, *, limit: int = 2) ->
     other = creates.intend(
         connection, intent(letters), [[each.claim] for each in waiting], now=later(minutes=5)
     )
-    creates.submitted(
+    creates.mark_submitted(
         connection, other, "msgbatch_2", expected_end_at=later(hours=1), now=later(minutes=5)
     )
     return other

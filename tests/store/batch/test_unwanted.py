@@ -77,9 +77,9 @@ def test_throughput_is_known_once_a_batch_ended_and_the_other_one_once_it_is_col
     connection: Connection, batch_id: BatchId
 ) -> None:
     assert told(connection) == (None, None)
-    collection.ended(connection, batch_id, at=later(minutes=10), now=later(minutes=12))
+    collection.mark_ended(connection, batch_id, at=later(minutes=10), now=later(minutes=12))
     assert told(connection) == (3, None)
-    collection.collected(connection, batch_id, now=later(minutes=15))
+    collection.mark_collected(connection, batch_id, now=later(minutes=15))
     assert told(connection) == (3, 2)
     (seen,) = snapshot.take(connection, since=NOON, now=later(hours=1)).batches
     assert (seen.items_per_minute_until_ended, seen.items_per_minute_until_collected) == (3, 2)
@@ -89,8 +89,8 @@ def test_a_batch_whose_work_went_elsewhere_has_none(
     connection: Connection, batch_id: BatchId
 ) -> None:
     connection.execute(text("update lanes.batch set state = 'superseded'"))
-    collection.ended(connection, batch_id, at=later(minutes=10), now=later(minutes=10))
-    collection.collected(connection, batch_id, now=later(minutes=15))
+    collection.mark_ended(connection, batch_id, at=later(minutes=10), now=later(minutes=10))
+    collection.mark_collected(connection, batch_id, now=later(minutes=15))
     assert row(connection, "batch_status").state == "released"
     assert told(connection) == (None, None)
 
@@ -98,5 +98,5 @@ def test_a_batch_whose_work_went_elsewhere_has_none(
 def test_where_the_provider_s_clock_is_behind_ours_nothing_is_told(
     connection: Connection, batch_id: BatchId
 ) -> None:
-    collection.ended(connection, batch_id, at=later(seconds=-1), now=later(seconds=5))
+    collection.mark_ended(connection, batch_id, at=later(seconds=-1), now=later(seconds=5))
     assert told(connection) == (None, None)

@@ -448,7 +448,7 @@ def test_a_batch_that_was_never_created_returns_nothing_of_an_older_revision(
 def test_a_lost_claim_of_an_older_revision_ends_there(connection: Connection) -> None:
     claimed_item(connection)
     amend(connection)
-    save(connection, *work.abandoned(connection, now=later(minutes=10)), now=later(minutes=10))
+    save(connection, *work.list_abandoned(connection, now=later(minutes=10)), now=later(minutes=10))
     assert live(connection) == [
         ("realtime", "answer", 0, "canceled"),
         ("realtime", "answer", 1, "ready"),

@@ -235,7 +235,7 @@ def test_a_replay_that_was_promoted_before_is_compared_by_what_still_says_someth
     replays.finish(connection, now=LATER)
     promotions.promote(connection, "letters", now=LATER)
     assert empty(connection, before=later(days=1)) == 1
-    assert promotions.compared(connection, of).items == 1
+    assert promotions.compare(connection, of).items == 1
 
 
 @pytest.mark.usefixtures("letters")

@@ -111,9 +111,9 @@ class Life:
     def _home(self, collected: bool) -> None:
         at_the_provider = "select id from lanes.batch where state in ('submitted', 'ended')"
         for batch_id in self._connection.execute(text(at_the_provider)).scalars().all():
-            collection.ended(self._connection, batch_id, at=self._now, now=self._now)
+            collection.mark_ended(self._connection, batch_id, at=self._now, now=self._now)
             if collected:
-                collection.collected(self._connection, batch_id, now=self._now)
+                collection.mark_collected(self._connection, batch_id, now=self._now)
 
     def _publish(self) -> None:
         self._versions += 1

@@ -58,8 +58,8 @@ def answer(
 
 
 def figures(connection: Connection) -> Mapping[str, WatchedFigure]:
-    found = reading.watched(through(connection), drifted=False)
-    return {f"{each.named} {each.lane}": each for each in found}
+    found = reading.list_watched(through(connection), drifted=False)
+    return {f"{each.description} {each.lane}": each for each in found}
 
 
 def looked(connection: Connection, **after: float) -> None:
@@ -72,7 +72,7 @@ def looked(connection: Connection, **after: float) -> None:
 
 
 def drifts(connection: Connection, state: IncidentState = IncidentState.OPEN) -> list[str]:
-    found = incidents.listed(connection, states=[state])
+    found = incidents.list_newest(connection, states=[state])
     watched = (Promise.QUALITY_DRIFT, Promise.MODEL_CHANGED)
     return [each.sentence for each in found if each.promise in watched]
 

@@ -71,7 +71,9 @@ def test_all_that_waits_leaves_by_one_run_where_all_of_it_is_the_runs_own(
     departing = job.depart(SentItems(keys={"tickets": ["mine"], "archive": ["theirs"]}))
     assert departing is not None
     assert prefect.asked("depart") == [{"departure": {"workload": None}}]
-    assert job.awaits(MINE, Movers(departing)).endswith("`depart` takes them, its run is scheduled")
+    assert job.describe_open(MINE, Movers(departing)).endswith(
+        "`depart` takes them, its run is scheduled"
+    )
 
 
 def test_what_becomes_ready_while_the_run_starts_leaves_with_it(
@@ -120,12 +122,14 @@ def test_a_run_of_several_workloads_lets_one_after_the_other_depart_beside_work_
 
 def test_what_it_waits_for_is_said_of_its_own_items(job: MainJob, pool: Engine) -> None:
     assert (
-        job.awaits(MINE)
+        job.describe_open(MINE)
         == "waiting for 1 item of tickets to leave in a batch: `depart` is asked for next"
     )
     departing = job.depart(MINE)
     assert departing is not None
-    assert job.awaits(MINE, Movers(departing)).endswith("`depart` takes them, its run is scheduled")
+    assert job.describe_open(MINE, Movers(departing)).endswith(
+        "`depart` takes them, its run is scheduled"
+    )
 
 
 def test_its_examples_are_real_answers_of_its_own_items(job: MainJob, pool: Engine) -> None:
@@ -146,5 +150,5 @@ def test_a_report_begins_with_the_run_and_not_with_what_came_before_it(
     with pool.begin() as connection:
         admit(connection, "before", now=later(minutes=-5), workload="tickets", lane=Lane.BATCH)
     both = {"tickets": ["before", "mine"]}
-    assert job.received_since(SentItems(both, earlier=["before"])) == NOON
-    assert job.received_since(SentItems(both)) == later(minutes=-5)
+    assert job.find_first_receipt(SentItems(both, earlier=["before"])) == NOON
+    assert job.find_first_receipt(SentItems(both)) == later(minutes=-5)

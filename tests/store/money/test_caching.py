@@ -8,10 +8,10 @@ from sqlalchemy import Connection, text
 
 from lanes.ids import BatchId
 from lanes.money.caching import Marks
-from lanes.money.cost import shared_tokens
+from lanes.money.cost import estimate_shared_tokens
 from lanes.packing import ClaimedWork
 from lanes.settling.outcome import Response
-from lanes.settling.story import shared_context
+from lanes.settling.story import describe_shared_context
 from lanes.store import asking
 from lanes.store.money import caching
 from lanes.store.settling import story
@@ -42,7 +42,7 @@ def answer(
     connection: Connection, of: Version, items: int, *, hits: int, at: datetime, first: int = 0
 ) -> None:
     """Record calls of one item each; the first ones read their shared part from the cache, the others write it."""
-    shared = shared_tokens(of.spec)
+    shared = estimate_shared_tokens(of.spec)
     each = [
         tried(
             one,
@@ -83,7 +83,9 @@ def test_calls_that_come_are_reason_to_try_and_what_they_read_to_go_on_or_to_sto
     on = caching.weigh(connection, of, Lane.REALTIME, now=later(seconds=60))
     assert (on.marks, on.calls) == (Marks.ALL, 30)
     assert on.hit_rate == pytest.approx(29 / 30)
-    assert on.said(Lane.REALTIME) == "on in real time (hit rate 0.97 of 30 calls, pays from 0.22)"
+    assert (
+        on.describe(Lane.REALTIME) == "on in real time (hit rate 0.97 of 30 calls, pays from 0.22)"
+    )
     answer(connection, of, 300, hits=10, at=later(minutes=2), first=200)
     off = caching.weigh(connection, of, Lane.REALTIME, now=later(minutes=3))
     assert (off.marks, off.losses) == (Marks.NONE, 1)
@@ -208,7 +210,7 @@ def test_what_somebody_else_decided_meanwhile_stays_as_it_is(connection: Connect
     of = publish(connection, now=NOON, **LONG)
     before = caching.weigh(connection, of, Lane.REALTIME, now=NOON)
     connection.execute(text("update lanes.caching set decided_at = :at"), {"at": later(minutes=1)})
-    assert not caching._written(connection, of.id, Lane.REALTIME, before, before)
+    assert not caching._try_write(connection, of.id, Lane.REALTIME, before, before)
 
 
 def test_routes_know_the_hit_rate_of_what_all_calls_mark(connection: Connection) -> None:
@@ -222,10 +224,10 @@ def test_routes_know_the_hit_rate_of_what_all_calls_mark(connection: Connection)
 
 def test_what_the_cache_saved_is_told_by_workload_and_lane(connection: Connection) -> None:
     of = publish(connection, now=NOON, **LONG)
-    assert caching.saved_by_caching(asking.through(connection), since=NOON, now=NOON) == []
+    assert caching.list_savings(asking.through(connection), since=NOON, now=NOON) == []
     answer(connection, of, 30, hits=29, at=NOON)
-    (saved,) = caching.saved_by_caching(asking.through(connection), since=NOON, now=later(hours=1))
-    shared = shared_tokens(of.spec)
+    (saved,) = caching.list_savings(asking.through(connection), since=NOON, now=later(hours=1))
+    shared = estimate_shared_tokens(of.spec)
     assert (saved.workload, saved.lane, saved.read, saved.written) == (
         "letters",
         Lane.REALTIME,
@@ -240,7 +242,7 @@ def test_an_item_is_explained_with_how_its_workload_caches(connection: Connectio
     of = publish(connection, now=NOON, **LONG)
     admit(connection, "k", now=NOON)
     caching.weigh(connection, of, Lane.BATCH, now=NOON)
-    told = shared_context(story.records(connection, "letters", "k", now=NOON))
+    told = describe_shared_context(story.records(connection, "letters", "k", now=NOON))
     assert told == [
         "on trial in batches (pays from 0.53): a few requests of a batch find out what its cache brings"
     ]

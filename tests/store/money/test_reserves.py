@@ -42,7 +42,7 @@ def test_a_claim_reserves_its_bound_until_it_is_saved_given_back_or_rescued(
     assert (stands(connection).calls_usd, stands(connection).spent_usd) == (2 * of, PRICE)
     work.give_back(connection, [back.claim], ready_at=later(days=1))
     assert stands(connection).calls_usd == of
-    gone = work.abandoned(connection, now=later(minutes=10))
+    gone = work.list_abandoned(connection, now=later(minutes=10))
     assert [(each.claim, each.bound_usd) for each in gone] == [(lost.claim, of)]
     save(connection, *gone, now=later(minutes=10))
     assert (stands(connection).calls_usd, stands(connection).unknown_usd) == (0, of)
@@ -129,9 +129,9 @@ def test_work_that_is_canceled_while_it_is_asked_keeps_its_reserve_until_its_cal
     assert stands(connection).calls_usd == 2 * of
     save(connection, tried(answered))
     assert (stands(connection).calls_usd, stands(connection).spent_usd) == (of, PRICE)
-    save(connection, *work.abandoned(connection, now=later(minutes=10)), now=later(minutes=10))
+    save(connection, *work.list_abandoned(connection, now=later(minutes=10)), now=later(minutes=10))
     assert (stands(connection).calls_usd, stands(connection).unknown_usd) == (0, of)
-    assert work.abandoned(connection, now=later(minutes=20)) == []
+    assert work.list_abandoned(connection, now=later(minutes=20)) == []
     assert [each.work_id for each in rows(connection, "attempt") if each.outcome == "unknown"] == [
         lost.claim.work_id
     ]
@@ -146,7 +146,7 @@ def test_the_late_answer_of_a_lost_call_takes_the_place_of_what_it_may_have_cost
     put(connection, str(2 * of), consumer=consumer)
     waits(connection, "a", consumer="crm")
     (first,) = take(connection)
-    save(connection, *work.abandoned(connection, now=later(minutes=10)), now=later(minutes=10))
+    save(connection, *work.list_abandoned(connection, now=later(minutes=10)), now=later(minutes=10))
     (again,) = take(connection, now=later(minutes=11))
     assert (stands(connection).unknown_usd, stands(connection).calls_usd) == (of, of)
     save(connection, tried(first), now=later(minutes=12))
@@ -328,7 +328,7 @@ def test_drains_and_batches_together_never_spend_beyond_a_budget(
                 mine.clear()
                 now += timedelta(minutes=3)
             elif what == "rescue":
-                save(connection, *work.abandoned(connection, now=now), now=now)
+                save(connection, *work.list_abandoned(connection, now=now), now=now)
             elif what == "answer late" and late:
                 save(connection, dearest(late.pop()), now=now)
             elif what == "batch":

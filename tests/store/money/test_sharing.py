@@ -20,7 +20,7 @@ from lanes.store.routing import second_look
 from lanes.store.settling import decisions
 from lanes.store.tables import pack_size
 from lanes.words import Lane
-from lanes.workload.definition_file import written
+from lanes.workload.definition_file import render_definition
 from lanes.workload.version import Version
 from tasks.router import route_received
 from tests.conftest import NOON, later
@@ -62,10 +62,10 @@ def shares(connection: Connection, of: Version) -> Sharing:
 
 def test_it_is_read_once_in_half_a_minute(connection: Connection) -> None:
     of = publish(connection, now=NOON, **LONG)
-    assert sharing.cached(connection, now=NOON).pack_of(of, Lane.BATCH) == 8
+    assert sharing.read_cached(connection, now=NOON).pack_of(of, Lane.BATCH) == 8
     expected = shares(connection, of)
-    assert sharing.cached(connection, now=later(seconds=29)).hit_rates == {}
-    found = sharing.cached(connection, now=later(seconds=30))
+    assert sharing.read_cached(connection, now=later(seconds=29)).hit_rates == {}
+    found = sharing.read_cached(connection, now=later(seconds=30))
     assert found.hit_rates == expected.hit_rates
     assert [found.pack_of(of, lane) for lane in (Lane.BATCH, Lane.REALTIME)] == [2, 8]
 
@@ -126,7 +126,9 @@ def test_a_preview_is_priced_so_of_a_workload_and_of_its_changed_file(
         of = publish(connection, now=NOON, **LONG)
         estimates = Estimates(NOON, shares(connection, of))
     (tmp_path / "item.json").write_text('{"text": "help"}')
-    (tmp_path / "own.yaml").write_text(written("letters", spec(**LONG, patience_s=5), heading=[]))
+    (tmp_path / "own.yaml").write_text(
+        render_definition("letters", spec(**LONG, patience_s=5), heading=[])
+    )
     for name in ("letters", str(tmp_path / "own.yaml")):
         assert preview(name, item=tmp_path / "item.json", as_json=True) == 0
         told = json.loads(capsys.readouterr().out)["lanes"]

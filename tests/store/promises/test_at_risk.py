@@ -19,7 +19,7 @@ def risk(workload: str = "letters", bound: int = 1) -> AtRisk:
 
 
 def standing(connection: Connection) -> list[Incident]:
-    return incidents.listed(connection, states=[IncidentState.OPEN])
+    return incidents.list_newest(connection, states=[IncidentState.OPEN])
 
 
 def looked(connection: Connection, *seen: AtRisk, now: datetime) -> tuple[int, int]:
@@ -49,7 +49,7 @@ def test_it_ends_only_once_nothing_was_at_risk_for_a_while(connection: Connectio
     assert looked(connection, now=later(minutes=2 * CALM - 1)) == (0, 0)
     assert looked(connection, now=later(minutes=2 * CALM)) == (0, 1)
     assert standing(connection) == []
-    (over,) = incidents.listed(connection, states=[IncidentState.RESOLVED])
+    (over,) = incidents.list_newest(connection, states=[IncidentState.RESOLVED])
     assert over.sentence.startswith('No due item of workload "letters" is at risk any more')
 
 

@@ -35,7 +35,7 @@ from lanes.store.money import budgets, ledger
 from lanes.store.promises import briefings, causes, recording
 from lanes.store.realtime import outages
 from lanes.store.workload import workloads
-from lanes.text import capitalized, cell
+from lanes.text import capitalize, cell
 from lanes.webhooks import USUAL
 from lanes.words import Lane, Outcome
 from lanes.workload.definition import parse
@@ -65,7 +65,7 @@ def opened(connection: Connection, promise: Promise) -> Incident:
     """The incident of that promise."""
     return next(
         each
-        for each in incidents.listed(connection, states=list(IncidentState))
+        for each in incidents.list_newest(connection, states=list(IncidentState))
         if each.promise == promise
     )
 
@@ -300,7 +300,7 @@ def provider_down(connection: Connection) -> None:
     failed(connection, "bad", ["the provider answered 529: Overloaded"] * 3, at=later(seconds=-9))
     waiting(connection)
     why = "the provider answered 529: Overloaded"
-    outages.faulted(
+    outages.record_fault(
         connection,
         "acme",
         "claude-haiku-5-5",
@@ -309,7 +309,7 @@ def provider_down(connection: Connection) -> None:
         now=NOON,
     )
     at = later(minutes=6)
-    outages.faulted(
+    outages.record_fault(
         connection, "acme", "claude-haiku-5-5", Fault(why, 9, at, at), flow_run_id=DRAIN, now=at
     )
 
@@ -825,7 +825,7 @@ def test_its_page_in_prefect_says_the_same(connection: Connection, promise: Prom
     assert incident_page.headline(of) in page
     for cause in briefing.causes:
         assert cell(cause.error, most=400) in page
-    assert f"| Trend | {cell(capitalized(briefing.trend))} |" in page
+    assert f"| Trend | {cell(capitalize(briefing.trend))} |" in page
     assert (briefing.sample is None) or f"lanes explain letters {briefing.sample.key}" in page
     over = replace(
         of, state=IncidentState.RESOLVED, resolved_at=later(hours=1), sentence="It is over."
@@ -841,7 +841,7 @@ def test_its_page_in_prefect_says_the_same(connection: Connection, promise: Prom
 @pytest.mark.parametrize("promise", Promise)
 def test_the_end_of_an_incident_keeps_its_cause(connection: Connection, promise: Promise) -> None:
     of, briefing, _ = told(connection, promise)
-    incidents.briefed(connection, of.id, briefing.model_dump(mode="json"))
+    incidents.record_briefing(connection, of.id, briefing.model_dump(mode="json"))
     incidents.resolve(
         connection, promise, of.workload, of.subject, sentence="It is over.", now=later(hours=2)
     )

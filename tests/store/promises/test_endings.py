@@ -53,7 +53,7 @@ def broken(connection: Connection, promise: Promise) -> Incident:
     TOLD[promise].happens(connection)
     of = next(
         each
-        for each in incidents.listed(connection, states=[IncidentState.OPEN])
+        for each in incidents.list_newest(connection, states=[IncidentState.OPEN])
         if each.promise == promise
     )
     look(connection)

@@ -254,7 +254,7 @@ def test_every_role_says_what_stands_still_and_what_is_at_stake_is_of_its_lanes(
         incidents.open(
             connection, role_taken(role, [ForeignHolder(role, 1, "u", "a", None)]), now=NOON
         )
-        known = incidents.listed(connection, states=[IncidentState.OPEN])
+        known = incidents.list_newest(connection, states=[IncidentState.OPEN])
         of = next(each for each in known if each.subject == role_subject(role))
         stake = briefings.brief(connection, of, now=NOON).stake
         assert stake is not None

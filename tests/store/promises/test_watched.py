@@ -81,7 +81,7 @@ def test_the_expected_end_is_that_of_the_law_and_moves_with_the_age_of_the_batch
     turnarounds.expect(connection, now=later(seconds=1))
     assert 40 < expected() < 50
     assert (
-        turnarounds.expected_end(connection, batch, now=later(seconds=1))
+        turnarounds.estimate_end(connection, batch, now=later(seconds=1))
         == row(connection, "batch_status", batch_id=batch).expected_end_at
     )
     turnarounds.expect(connection, now=later(minutes=55))

@@ -25,7 +25,7 @@ def fault(
 
 
 def opened(connection: Connection, *, model: str = MODEL, now: datetime = NOON) -> Circuit:
-    circuit, moved = circuits.faulted(connection, ACCOUNT, model, fault(now), now=now)
+    circuit, moved = circuits.record_fault(connection, ACCOUNT, model, fault(now), now=now)
     assert moved
     assert circuit is not None
     return circuit
@@ -50,8 +50,8 @@ def test_a_circuit_that_a_fault_opened_is_known_as_it_was_written(connection: Co
 def test_models_of_one_account_have_circuits_of_their_own(connection: Connection) -> None:
     opened(connection)
     opened(connection, model=OTHER, now=later(seconds=9))
-    assert circuits.answered(connection, ACCOUNT, MODEL, began_at=later(seconds=1)) is not None
-    assert set(circuits.not_closed(connection, now=later(seconds=9))) == {(ACCOUNT, OTHER)}
+    assert circuits.record_answer(connection, ACCOUNT, MODEL, began_at=later(seconds=1)) is not None
+    assert set(circuits.list_not_closed(connection, now=later(seconds=9))) == {(ACCOUNT, OTHER)}
 
 
 @pytest.fixture
@@ -87,11 +87,13 @@ def test_a_dead_probers_probe_is_the_next_drains_and_what_the_first_says_late_co
     second = circuits.take_probe(connection, known(connection), now=at)
     assert second is not None
     late = fault(later(seconds=1), turn=first.turn)
-    assert circuits.faulted(connection, ACCOUNT, MODEL, late, now=at + timedelta(seconds=1)) == (
+    assert circuits.record_fault(
+        connection, ACCOUNT, MODEL, late, now=at + timedelta(seconds=1)
+    ) == (
         second,
         False,
     )
-    closed = circuits.answered(connection, ACCOUNT, MODEL, began_at=later(seconds=1))
+    closed = circuits.record_answer(connection, ACCOUNT, MODEL, began_at=later(seconds=1))
     assert closed is not None
     assert closed.state is CircuitState.CLOSED
 
@@ -100,7 +102,7 @@ def test_a_probe_that_faults_lengthens_the_rest_for_all(connection: Connection) 
     probed = circuits.take_probe(connection, opened(connection), now=later(seconds=1))
     assert probed is not None
     told = fault(later(seconds=1), turn=probed.turn)
-    after, moved = circuits.faulted(connection, ACCOUNT, MODEL, told, now=later(seconds=2))
+    after, moved = circuits.record_fault(connection, ACCOUNT, MODEL, told, now=later(seconds=2))
     assert moved
     assert after is not None
     assert (after.next_probe_at, after.faults) == (later(seconds=4), 4)
@@ -111,8 +113,8 @@ def test_an_answer_of_a_call_that_began_before_the_last_fault_closes_nothing(
     connection: Connection,
 ) -> None:
     before = opened(connection)
-    assert circuits.answered(connection, ACCOUNT, MODEL, began_at=later(seconds=-1)) == before
-    assert circuits.answered(connection, ACCOUNT, OTHER, began_at=later(seconds=9)) is None
+    assert circuits.record_answer(connection, ACCOUNT, MODEL, began_at=later(seconds=-1)) == before
+    assert circuits.record_answer(connection, ACCOUNT, OTHER, began_at=later(seconds=9)) is None
 
 
 def test_a_probe_that_is_given_back_is_free_at_once_unless_it_was_asked(
@@ -135,14 +137,14 @@ def test_a_drain_that_alone_is_answered_nothing_opens_no_circuit(connection: Con
     answered = claimed_item(connection, "of another drain")
     save(connection, tried(answered, at=later(seconds=9)), now=later(seconds=10))
     alone = fault(later(seconds=9), failing_since=NOON)
-    assert circuits.faulted(connection, ACCOUNT, MODEL, alone, now=later(seconds=11)) == (
+    assert circuits.record_fault(connection, ACCOUNT, MODEL, alone, now=later(seconds=11)) == (
         None,
         False,
     )
-    assert outages.faulted(connection, ACCOUNT, MODEL, alone, now=later(seconds=11)) is None
+    assert outages.record_fault(connection, ACCOUNT, MODEL, alone, now=later(seconds=11)) is None
     assert rows(connection, "incident_log") == []
     # A minute later that proves nothing any more.
-    _, moved = circuits.faulted(connection, ACCOUNT, MODEL, alone, now=later(minutes=2))
+    _, moved = circuits.record_fault(connection, ACCOUNT, MODEL, alone, now=later(minutes=2))
     assert moved
 
 
@@ -154,11 +156,11 @@ def test_answers_of_an_old_versions_backlog_do_not_hide_that_a_new_model_answers
     publish(connection, now=NOON, realtime_model=OTHER)
     save(connection, tried(old, at=later(seconds=9)), now=later(seconds=10))
     alone = fault(later(seconds=9), failing_since=NOON)
-    assert circuits.faulted(connection, ACCOUNT, MODEL, alone, now=later(seconds=11)) == (
+    assert circuits.record_fault(connection, ACCOUNT, MODEL, alone, now=later(seconds=11)) == (
         None,
         False,
     )
-    _, moved = circuits.faulted(connection, ACCOUNT, OTHER, alone, now=later(seconds=11))
+    _, moved = circuits.record_fault(connection, ACCOUNT, OTHER, alone, now=later(seconds=11))
     assert moved
 
 
@@ -173,7 +175,7 @@ def test_which_models_are_needed_is_judged_by_the_versions_of_ready_work(
     def needed() -> set[str]:
         return {
             each.version.spec.realtime_model
-            for each in circuits.needed(connection, [MODEL, OTHER], now=later())
+            for each in circuits.list_needed(connection, [MODEL, OTHER], now=later())
         }
 
     assert needed() == {MODEL}
@@ -205,7 +207,7 @@ def test_faults_of_others_are_no_answers(connection: Connection) -> None:
         tried(claimed_item(connection, "a"), Outcome.UNSERVED, at=later(seconds=9)),
         now=later(seconds=10),
     )
-    _, moved = circuits.faulted(
+    _, moved = circuits.record_fault(
         connection, ACCOUNT, MODEL, fault(failing_since=NOON), now=later(seconds=11)
     )
     assert moved
@@ -213,8 +215,8 @@ def test_faults_of_others_are_no_answers(connection: Connection) -> None:
 
 def test_what_was_closed_opens_again_in_the_same_outage(connection: Connection) -> None:
     first = opened(connection)
-    circuits.answered(connection, ACCOUNT, MODEL, began_at=later(seconds=1))
-    again, moved = circuits.faulted(
+    circuits.record_answer(connection, ACCOUNT, MODEL, began_at=later(seconds=1))
+    again, moved = circuits.record_fault(
         connection, ACCOUNT, MODEL, fault(later(seconds=5)), now=later(seconds=6)
     )
     assert moved
@@ -226,13 +228,13 @@ def test_who_may_wait_is_told_of_circuits_that_are_open_and_of_none_that_nobody_
     connection: Connection,
 ) -> None:
     circuit = opened(connection)
-    assert circuits.not_closed(connection, now=NOON) == {(ACCOUNT, MODEL): circuit}
+    assert circuits.list_not_closed(connection, now=NOON) == {(ACCOUNT, MODEL): circuit}
     circuits.take_probe(connection, circuit, now=later(seconds=1))
     assert (
-        circuits.not_closed(connection, now=later(seconds=2))[ACCOUNT, MODEL].state
+        circuits.list_not_closed(connection, now=later(seconds=2))[ACCOUNT, MODEL].state
         is CircuitState.PROBING
     )
-    assert circuits.not_closed(connection, now=later(minutes=2)) == {}
+    assert circuits.list_not_closed(connection, now=later(minutes=2)) == {}
 
 
 @pytest.mark.slow
@@ -244,4 +246,4 @@ def test_a_row_that_somebody_holds_is_waited_for_no_longer_than_a_second(
     one.commit()
     one.execute(text("select from lanes.outage for update"))
     with pytest.raises(Exception, match="lock timeout"):
-        circuits.answered(other, ACCOUNT, MODEL, began_at=later(seconds=1))
+        circuits.record_answer(other, ACCOUNT, MODEL, began_at=later(seconds=1))

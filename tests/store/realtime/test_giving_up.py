@@ -25,7 +25,7 @@ def sweep(connection: Connection, *, hours: float) -> int:
     given_up = [
         attempt
         for lane in Lane
-        for attempt in outages.hopeless(connection, lane, now=later(hours=hours))
+        for attempt in outages.claim_hopeless(connection, lane, now=later(hours=hours))
     ]
     outcomes.save(connection, given_up, now=later(hours=hours))
     return len(given_up)
@@ -39,7 +39,9 @@ def waiting(connection: Connection, lane: Lane | None = Lane.REALTIME, **spec: A
 
 def outage(connection: Connection, *, began_at: datetime, model: str = "claude-haiku-5-5") -> None:
     """The model has answered no call since then: its circuit is open."""
-    circuits.faulted(connection, "acme", model, Fault("529", 3, began_at, began_at), now=began_at)
+    circuits.record_fault(
+        connection, "acme", model, Fault("529", 3, began_at, began_at), now=began_at
+    )
 
 
 def comes_back(
@@ -99,7 +101,7 @@ def test_waiting_for_a_turn_is_no_failure(connection: Connection, model: str | N
     waiting(connection)
     if model is None:
         outage(connection, began_at=NOON)
-        circuits.answered(connection, "acme", "claude-haiku-5-5", began_at=later(hours=1))
+        circuits.record_answer(connection, "acme", "claude-haiku-5-5", began_at=later(hours=1))
     else:
         outage(connection, began_at=NOON, model=model)
     (mine,) = claim(connection)

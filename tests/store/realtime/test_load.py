@@ -126,10 +126,10 @@ def test_a_model_of_the_account_rests_until_it_answers_again_however_long_nobody
 ) -> None:
     publish(connection, now=NOON)
     began = later(minutes=-9)
-    circuits.faulted(connection, "acme", MODEL, Fault("529", 3, began, began), now=began)
-    circuits.faulted(connection, "others", "another", Fault("529", 3, NOON, NOON), now=NOON)
+    circuits.record_fault(connection, "acme", MODEL, Fault("529", 3, began, began), now=began)
+    circuits.record_fault(connection, "others", "another", Fault("529", 3, NOON, NOON), now=NOON)
     assert seen(connection).rests == {MODEL: ModelRest(MODEL, began, "529")}
-    circuits.answered(connection, "acme", MODEL, began_at=NOON)
+    circuits.record_answer(connection, "acme", MODEL, began_at=NOON)
     assert seen(connection).rests == {}
 
 

@@ -20,7 +20,7 @@ from tests.store.tries import A, B, claim, claimed_item, events, row, rows, save
 def rescue(connection: Connection, *, now_s: float) -> int:
     """What the sweep does with claims whose lease ran out; how many there were."""
     now = later(seconds=now_s)
-    lost = work.abandoned(connection, now=now)
+    lost = work.list_abandoned(connection, now=now)
     outcomes.save(connection, lost, now=now)
     return len(lost)
 
@@ -96,15 +96,15 @@ def test_no_lease_runs_out_within_20_s_of_the_servers_start(connection: Connecti
     publish(connection, now=NOON)
     claimed_item(connection)
     started = connection.execute(text("select pg_postmaster_start_time()")).scalar_one()
-    assert work.abandoned(connection, now=started + timedelta(seconds=19)) == []
-    assert len(work.abandoned(connection, now=started + timedelta(seconds=21))) == 1
+    assert work.list_abandoned(connection, now=started + timedelta(seconds=19)) == []
+    assert len(work.list_abandoned(connection, now=started + timedelta(seconds=21))) == 1
 
 
 def test_a_lease_that_still_runs_is_left_alone(connection: Connection) -> None:
     publish(connection, now=NOON)
     claimed_item(connection)
-    assert work.abandoned(connection, now=later(minutes=2)) == []
-    assert len(work.abandoned(connection, now=later(minutes=2, seconds=1))) == 1
+    assert work.list_abandoned(connection, now=later(minutes=2)) == []
+    assert len(work.list_abandoned(connection, now=later(minutes=2, seconds=1))) == 1
 
 
 def test_an_answer_that_arrives_after_the_lease_but_before_the_rescue_counts(
@@ -112,7 +112,7 @@ def test_an_answer_that_arrives_after_the_lease_but_before_the_rescue_counts(
 ) -> None:
     publish(connection, now=NOON)
     first = claimed_item(connection)
-    lost = work.abandoned(connection, now=later(minutes=5))
+    lost = work.list_abandoned(connection, now=later(minutes=5))
     save(connection, tried(first), now=later(minutes=5))
     outcomes.save(connection, lost, now=later(minutes=5))
     assert row(connection, "item_status").state == "settled"
@@ -122,7 +122,7 @@ def test_an_answer_that_arrives_after_the_lease_but_before_the_rescue_counts(
 def test_two_rescuers_at_once_spend_one_failure(connection: Connection) -> None:
     publish(connection, now=NOON)
     claimed_item(connection)
-    once, twice = (work.abandoned(connection, now=later(minutes=5)) for _ in range(2))
+    once, twice = (work.list_abandoned(connection, now=later(minutes=5)) for _ in range(2))
     outcomes.save(connection, once, now=later(minutes=5))
     outcomes.save(connection, twice, now=later(minutes=5))
     assert row(connection, "work").failures == 1
@@ -185,4 +185,4 @@ def test_at_most_as_many_lost_claims_as_asked_for_are_rescued_at_once(
     publish(connection, now=NOON)
     for key in "abc":
         claimed_item(connection, key)
-    assert len(work.abandoned(connection, now=later(hours=1), limit=2)) == 2
+    assert len(work.list_abandoned(connection, now=later(hours=1), limit=2)) == 2

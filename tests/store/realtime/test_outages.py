@@ -29,7 +29,7 @@ BUDGET = (
 
 
 def down(connection: Connection, *, now: datetime, calls: int = 3, model: str = MODEL) -> None:
-    outages.faulted(connection, "acme", model, Fault("529", calls, now, now), now=now)
+    outages.record_fault(connection, "acme", model, Fault("529", calls, now, now), now=now)
 
 
 def slow_lane(workload: str = "letters") -> Assessment:
@@ -74,7 +74,7 @@ def test_an_outage_of_one_host_among_several_names_it(database_url: str, pool: E
         now = next(at)
         fault = Fault("connection refused", 3, now, now, host=host)
         with pool.begin() as connection:
-            outages.faulted(connection, "acme", MODEL, fault, now=now)
+            outages.record_fault(connection, "acme", MODEL, fault, now=now)
             return rows(connection, "incident_log")[-1].sentence
 
     named = "All of them were made on host ham, none on another: check its network."
@@ -216,7 +216,7 @@ def test_an_outage_explains_items_that_were_given_up_unanswered_and_no_others(
     admit(connection, "a", "b", now=NOON, lane="realtime")
     route(connection, now=NOON)
     down(connection, now=later(minutes=5))
-    hopeless = outages.hopeless(connection, Lane.REALTIME, now=later(hours=2))
+    hopeless = outages.claim_hopeless(connection, Lane.REALTIME, now=later(hours=2))
     save(connection, *hopeless, now=later(hours=2))
     assert ("items_failed", "open") in judged(connection, now=later(hours=2, seconds=1))
     assert told(connection) == ["provider_down"]
@@ -346,7 +346,7 @@ def test_a_circuit_that_closed_explains_what_it_made_wait_until_that_was_asked(
 ) -> None:
     waits(connection)
     slow = slow_lane()
-    circuits.answered(connection, "acme", MODEL, began_at=later(seconds=9))
+    circuits.record_answer(connection, "acme", MODEL, began_at=later(seconds=9))
     incidents.record(connection, [slow], now=later(seconds=10))
     assert told(connection) == ["provider_down"]
 
@@ -409,7 +409,7 @@ def test_a_drains_notice_of_an_outage_has_the_beginning_and_the_figure_of_its_in
         Standstill(whom, later(minutes=7), 2, "529")
         for whom in (MODEL, ACCOUNT, "claude-none", "claude-opus-5-5")
     ]
-    model, account, refused, unknown = outages.as_told(connection, "acme", local)
+    model, account, refused, unknown = outages.complete_standstills(connection, "acme", local)
     (incident,) = rows(connection, "incident_log", promise="provider_down")
     assert (
         (model.since, model.bad)

@@ -474,7 +474,7 @@ def test_a_diff_counts_by_field_shows_examples_and_asks_the_labels_before_and_af
         source="ada",
     )
     of = replayed(connection, letters, {"d": A, "c": {"category": "b", "note": "n"}})
-    found = promotions.compared(connection, of)
+    found = promotions.compare(connection, of)
     assert (found.items, found.differing, found.share) == (4, 3, 0.75)
     assert found.fields == {"category": 3, "note": 1}
     assert [
@@ -483,7 +483,7 @@ def test_a_diff_counts_by_field_shows_examples_and_asks_the_labels_before_and_af
     agreement = found.agreement["category"]
     assert (agreement.labels, agreement.current_right, agreement.replayed_right) == (3, 1, 2)
     promoted, _ = promotions.promote(connection, "letters", now=AT)
-    assert promotions.compared(connection, promoted) == found
+    assert promotions.compare(connection, promoted) == found
 
 
 @pytest.mark.slow

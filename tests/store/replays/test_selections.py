@@ -268,7 +268,7 @@ def test_a_skipped_item_keeps_its_live_answer_when_the_rest_is_promoted(
     _, waiting = submit(connection, plain, now=AT)
     save(connection, *(tried(each, output=B) for each in waiting), now=AT)
     replays.finish(connection, now=AT)
-    assert promotions.compared(connection, of).items == 1
+    assert promotions.compare(connection, of).items == 1
     assert promotions.promote(connection, "letters", now=AT)[1] == 1
     shown = rows(connection, "current_results", "key")
     assert [(each.key, each.output["category"]) for each in shown] == [("a", "a"), ("b", "b")]

@@ -177,7 +177,7 @@ def test_a_replay_shadows_later_items_until_it_is_promoted_and_never_shows_that(
     settle(connection, "last")
     replays.shadow(connection, now=AT)
     assert [each.id for each in replays.finish(connection, now=AT)] == [of.id], "a shadow is open"
-    assert promotions.compared(connection, replays.get(connection, of.id)).items == len(KEYS) + 1
+    assert promotions.compare(connection, replays.get(connection, of.id)).items == len(KEYS) + 1
     assert promotions.promote(connection, "letters", now=AT)[1] == len(KEYS)
     assert rows(connection, "work", state="ready") == []
     shown = {each.key: each.generation for each in rows(connection, "current_results")}

@@ -218,8 +218,8 @@ def test_a_snapshot_lists_open_batches_however_old(lived_in: Connection) -> None
         3,
         1,
     )
-    collection.ended(lived_in, batch_id, at=later(hours=1), now=later(hours=1))
-    collection.collected(lived_in, batch_id, now=later(hours=1))
+    collection.mark_ended(lived_in, batch_id, at=later(hours=1), now=later(hours=1))
+    collection.mark_collected(lived_in, batch_id, now=later(hours=1))
     assert snapshot.take(lived_in, since=later(days=1), now=later(days=2)).batches == []
     assert len(snapshot.take(lived_in, since=NOON, now=later(days=2)).batches) == 1
 
@@ -312,7 +312,7 @@ def test_whoever_asks_the_database_is_told_the_same(pool: Engine, database_url: 
             now=NOON,
         )
         fault = Fault("529", 3, later(seconds=9), later(seconds=9))
-        outages.faulted(connection, "acme", "claude-haiku-5-5", fault, now=later(seconds=9))
+        outages.record_fault(connection, "acme", "claude-haiku-5-5", fault, now=later(seconds=9))
     with pool.begin() as connection:
         taken = snapshot.take(connection, since=NOON, now=later(hours=1))
     with by_driver(database_url) as ask:

@@ -160,9 +160,9 @@ def test_latency_is_compared_at_the_same_time_on_both_lanes(connection: Connecti
         save(connection, tried(each, at=later(seconds=7 if is_slow else 2)))
     (compared,) = take(connection, begun).measurements
     waits = sum(version_bucket("letters", entity=None, key=each) < 5_000 for each in waiting)
-    assert compared.seen == (4 + waits, len(new) + waits)
+    assert compared.wrong_share == (4 + waits, len(new) + waits)
     assert compared.other is not None
-    assert compared.other.seen == (9 + 10 - waits, len(old) + 10 - waits)
+    assert compared.other.wrong_share == (9 + 10 - waits, len(old) + 10 - waits)
 
 
 @pytest.mark.slow
@@ -288,11 +288,11 @@ def test_a_batch_and_each_of_its_requests_hold_items_of_one_version(connection: 
     canary(connection, split_percent=0)
     arrive(connection, *keys("i", 20))
     kinds = ready_work.waiting_kinds(connection, None, now=later(hours=12))
-    numbered = workloads.numbered(connection, "letters", (1, 2))
+    numbered = workloads.find_by_number(connection, "letters", (1, 2))
     assert {each.version_id for each in kinds} == {each.id for each in numbered.values()}
     waiting = {
         kind.version_id: [
-            *ready_work.locked_for_batch(connection, kind, limit=99, now=later(hours=12))
+            *ready_work.lock_batch_work(connection, kind, limit=99, now=later(hours=12))
         ]
         for kind in kinds
     }

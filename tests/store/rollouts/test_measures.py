@@ -146,8 +146,8 @@ def test_a_loss_of_the_steps_together_fails_that_no_step_alone_shows(
         of = of if number == 0 else advanced(connection, of, now=at)
         tries(connection, *REALTIME[30 * number : 30 * (number + 1)], wrong=16, at=at)
         taken = rollout_measures.take(connection, of, now=at + timedelta(minutes=1))
-        assert taken.measurements[0].seen == SampleShare(16, 30)
-        seen.extend(each.seen for each in taken.whole)
+        assert taken.measurements[0].wrong_share == SampleShare(16, 30)
+        seen.extend(each.wrong_share for each in taken.whole)
         said.append(judged(of, taken)[0])
     assert seen == [SampleShare(32, 60), SampleShare(48, 90)]
     verdicts = [f"{each.verdict} by {each.scope}" for each in said]

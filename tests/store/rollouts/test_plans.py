@@ -117,11 +117,11 @@ def test_what_the_lane_does_with_recent_items_is_measured_as_the_gates_do(
     in_batch(connection, letters)
     seen = planned(connection, playbook(step(10, MET), step(50, WORSE))).traffic
     assert seen.tried == 40
-    assert {measure: each.seen for measure, each in seen.recent.items()} == {
+    assert {measure: each.wrong_share for measure, each in seen.recent.items()} == {
         Measure.DEADLINES_MET: SampleShare(3, 10),
         Measure.ERROR_RATE: SampleShare(4, 40),
     }
-    assert seen.sampled(Measure.DEADLINES_MET) == 0.25
+    assert seen.estimate_sample_share(Measure.DEADLINES_MET) == 0.25
     assert planned(connection, playbook(step(10))).traffic.recent == {}
 
 
@@ -132,7 +132,7 @@ def test_a_rollout_takes_the_steps_of_its_plan(connection: Connection) -> None:
     begun = begin(connection, book)
     assert (begun.step, begun.share_before) == (made.first, made.basis_points)
     assert not begun.entered
-    assert made.owed == begun.asks_about
+    assert made.owed_step == begun.asks_about
 
 
 def test_a_rollout_that_cannot_pass_at_the_traffic_of_the_workload_is_refused_and_leaves_nothing(

@@ -309,7 +309,9 @@ def test_an_outage_hinders_the_rollouts_whose_model_it_takes(
 ) -> None:
     publish(connection, now=NOON, realtime_model="claude-haiku-5-5")
     begun = begin(connection)
-    outages.faulted(connection, "acme", model, Fault("it is overloaded", 5, NOON, NOON), now=NOON)
+    outages.record_fault(
+        connection, "acme", model, Fault("it is overloaded", 5, NOON, NOON), now=NOON
+    )
     assert [each.promise for each in rollouts.hindering_incidents(connection, begun)] == [
         "provider_down"
     ] * hinders

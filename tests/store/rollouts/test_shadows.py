@@ -109,9 +109,9 @@ def test_shadows_end_with_their_budget(connection: Connection) -> None:
     of = rollouts.find(connection, of.id)
     answered(connection, of, *keys("more", 9))
     assert len(owed(connection)) == 3
-    assert shadows.spent(connection, of.id) == shadows.ShadowsSpent(3, 3 * price)
+    assert shadows.read_spent(connection, of.id) == shadows.ShadowsSpent(3, 3 * price)
     came_back(connection)  # costs what it costs, instead of what was estimated
-    spent = shadows.spent(connection, of.id).usd
+    spent = shadows.read_spent(connection, of.id).usd
     billed = connection.execute(
         text("select sum(cost_usd) from lanes.spend where purpose = 'shadow'")
     )
@@ -181,7 +181,7 @@ def test_a_lambda_item_needs_no_shadow_where_its_authoritative_pass_answers(
     assert not owed(connection)
     came_back(connection, i0=B)
     assert (measured(connection, of).samples, measured(connection, of).wrong) == (12, 1)
-    assert shadows.spent(connection, of.id).usd == 0
+    assert shadows.read_spent(connection, of.id).usd == 0
 
 
 def test_a_lambda_item_needs_a_shadow_where_its_workload_leaves_out_second_passes(

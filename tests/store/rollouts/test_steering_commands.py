@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 from uuid import UUID
 
@@ -134,7 +135,7 @@ def test_watching_prints_what_happened_until_the_rollout_has_ended(
         with pool.begin() as connection:
             rollout_moves.abort(connection, "letters", who="bob", why="enough", now=NOON)
 
-    monkeypatch.setattr(steering.time, "sleep", abort)
+    monkeypatch.setattr(steering, "time", SimpleNamespace(sleep=abort))  # of this module alone
     assert steering.rollout("watch", "letters") == 1
     out, err = capsys.readouterr()
     assert [line.split()[2] for line in out.splitlines()] == ["started:", "aborted:"]

@@ -26,7 +26,7 @@ NEVER = "payload.amount > 100"
 
 
 def measured(connection: Connection, **after: float) -> dict[str, Any]:
-    return mix.promised(connection, now=later(**after))
+    return mix.measure_promises(connection, now=later(**after))
 
 
 def test_a_rule_that_raises_is_counted_for_its_version_with_its_error_and_the_newest_item(

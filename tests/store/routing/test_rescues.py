@@ -107,10 +107,10 @@ def test_whatever_state_its_batch_is_in_a_late_item_is_rescued_beside_it(
     if state is BatchState.HELD:
         doubts.hold(connection, batch_id, note="several fit", now=NOON)
     if state is BatchState.ENDED:
-        creates.submitted(
+        creates.mark_submitted(
             connection, batch_id, "msgbatch_1", expected_end_at=later(hours=1), now=NOON
         )
-        collection.ended(connection, batch_id, at=LATE, now=LATE)
+        collection.mark_ended(connection, batch_id, at=LATE, now=LATE)
     assert rescue(connection) == 1
     assert by_lane(connection)["batch"].state == "submitted"
 

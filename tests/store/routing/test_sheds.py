@@ -300,9 +300,9 @@ def test_what_has_no_price_any_more_costs_what_its_last_route_said(connection: C
 
 def test_what_is_paused_is_not_looked_at(connection: Connection) -> None:
     free(connection, "k")
-    assert list(second_look.unpaused_versions(connection)) == ["letters"]
+    assert list(second_look.list_unpaused_versions(connection)) == ["letters"]
     workloads.pause(connection, "letters", since=NOON)
-    assert list(second_look.unpaused_versions(connection)) == []
+    assert list(second_look.list_unpaused_versions(connection)) == []
 
 
 @pytest.mark.slow

@@ -14,7 +14,7 @@ from lanes.commands.options import Columns
 from lanes.store.database import clock
 from lanes.store.doors import emptying
 from lanes.store.routing import traffic
-from lanes.workload.definition_file import written
+from lanes.workload.definition_file import render_definition
 from tests.examples import admit, publish, route, spec
 from tests.store.tries import rows
 
@@ -45,7 +45,7 @@ def now(pool: Engine, address: str) -> datetime:
 
 def changed(folder: Path, name: str = "letters", **fields: Any) -> Path:
     file = folder / f"{name}.yaml"
-    file.write_text(written(name, spec(**{"urgent_when": URGENT, **fields}), heading=[]))
+    file.write_text(render_definition(name, spec(**{"urgent_when": URGENT, **fields}), heading=[]))
     return file
 
 
@@ -210,7 +210,7 @@ def test_traffic_is_read_in_steps_newest_first(now: datetime, pool: Engine) -> N
     with pool.begin() as connection:  # a letter among each twenty-four of others
         connection.execute(text(MANY), {"now": now})
     seen = list(
-        traffic.received_since(
+        traffic.stream_received(
             pool, "letters", since=now - timedelta(days=7), most=1_000, read=True
         )
     )

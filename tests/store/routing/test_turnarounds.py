@@ -81,7 +81,7 @@ def test_a_batch_that_was_found_in_the_list_is_as_old_as_its_intent(connection: 
     admit(connection, "k", now=NOON, lane=Lane.BATCH)
     route(connection, now=NOON)
     batch_id, _ = intend(connection, letters)
-    doubts.adopted(
+    doubts.adopt(
         connection, batch_id, "msgbatch_7", expected_end_at=later(hours=3), now=later(hours=2)
     )
     home(connection, batch_id, now=later(hours=2, seconds=5))
@@ -96,9 +96,9 @@ def test_a_batch_with_what_expired_or_was_cancelled_is_not_taken_for_one_that_ca
     admit(connection, "k", now=NOON, lane=Lane.BATCH)
     route(connection, now=NOON)
     batch_id, (work,) = submit(connection, letters)
-    collection.ended(connection, batch_id, at=later(minutes=30), now=later(minutes=30))
+    collection.mark_ended(connection, batch_id, at=later(minutes=30), now=later(minutes=30))
     save(connection, tried(work.claim, outcome), now=later(minutes=31), batch_id=batch_id)
-    collection.collected(connection, batch_id, now=later(minutes=31))
+    collection.mark_collected(connection, batch_id, now=later(minutes=31))
     found = seen(connection, now=later(minutes=45))
     assert (found.took_s.tolist(), found.back.tolist()) == ([1_800], [0])
 
@@ -128,9 +128,9 @@ def test_the_database_is_asked_once_a_minute_however_often_somebody_wants_to_kno
     for seconds in (0, 1, 59):
         turnarounds.prospects(connection, now=later(seconds=seconds))
     assert len(asked) == 1
-    turnarounds.cached_laws(connection, now=later(seconds=60))
+    turnarounds.read_cached(connection, now=later(seconds=60))
     assert len(asked) == 2
-    turnarounds.cached_laws(connection, now=NOON)  # a clock that went back
+    turnarounds.read_cached(connection, now=NOON)  # a clock that went back
     assert len(asked) == 3
 
 
@@ -209,14 +209,14 @@ def test_calibration_counts_what_was_back_in_time_and_what_was_not_once_it_is_du
         == []
     )
     assert found(later(hours=2, minutes=30))[:2] == (2, 0)  # late, and never left
-    collection.ended(connection, batch_id, at=later(minutes=170), now=later(minutes=170))
+    collection.mark_ended(connection, batch_id, at=later(minutes=170), now=later(minutes=170))
     save(
         connection,
         *(tried(each.claim) for each in work if each.key != "canceled"),
         now=later(minutes=170),
         batch_id=batch_id,
     )
-    collection.collected(connection, batch_id, now=later(minutes=170))
+    collection.mark_collected(connection, batch_id, now=later(minutes=170))
     assert found(later(hours=4))[:2] == (
         3,
         1 / 3,

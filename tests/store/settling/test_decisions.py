@@ -42,11 +42,11 @@ def batch_in(connection: Connection, letters: Version, state: BatchState, *names
     if state is BatchState.HELD:
         doubts.hold(connection, batch_id, note="several fit", now=NOON)
     if state in AT_PROVIDER:
-        creates.submitted(
+        creates.mark_submitted(
             connection, batch_id, f"msgbatch_{batch_id}", expected_end_at=NOON, now=NOON
         )
     if state is BatchState.ENDED:
-        collection.ended(connection, batch_id, at=NOON, now=NOON)
+        collection.mark_ended(connection, batch_id, at=NOON, now=NOON)
     return batch_id
 
 
@@ -88,7 +88,7 @@ def test_a_batch_that_was_adopted_wrongly_can_be_said_to_be_another(
     decisions.adopt(connection, held, "msgbatch_8", now=NOON)
     assert row(connection, "batch").provider_batch_id == "msgbatch_8"
     decisions.adopt(connection, held, "msgbatch_7", now=NOON)  # a person may err twice
-    doubts.disproved(connection, held, "msgbatch_7", now=NOON)
+    doubts.mark_disproved(connection, held, "msgbatch_7", now=NOON)
     with pytest.raises(ActionRefused, match="msgbatch_7 is a stranger's"):
         decisions.adopt(connection, held, "msgbatch_7", now=NOON)
 
@@ -162,8 +162,8 @@ def test_late_results_of_a_resubmitted_batch_are_booked_and_never_shown(
     assert (saved.answered, saved.late) == (0, 2)
     assert len(rows(connection, "spend")) == 2
     assert {each.state for each in rows(connection, "work")} == {"ready"}
-    collection.ended(connection, batch, at=later(minutes=6), now=later(minutes=6))
-    collection.collected(connection, batch, now=later(minutes=7))
+    collection.mark_ended(connection, batch, at=later(minutes=6), now=later(minutes=6))
+    collection.mark_collected(connection, batch, now=later(minutes=7))
     kept = row(connection, "batch")
     assert (kept.state, kept.ended_at, kept.collected_at) == (
         "released",
@@ -188,17 +188,17 @@ def test_a_batch_that_the_provider_does_not_know_is_told_after_the_grace_period_
     batch = batch_in(connection, letters, BatchState.SUBMITTED)
     grace = later(minutes=10) - NOON
     for minutes, told in ((0, 0), (9, 0), (10, 1), (11, 1)):
-        doubts.unknown(
+        doubts.mark_unknown(
             connection, batch, why="no such batch", grace=grace, now=later(minutes=minutes)
         )
         assert len(rows(connection, "incident_log", promise="batch_unclear", state="open")) == told
     sentence_ = row(connection, "incident", state="open").sentence
     assert "`lanes batches`" in sentence_
-    doubts.known(connection, batch, now=later(minutes=12))
+    doubts.mark_known(connection, batch, now=later(minutes=12))
     assert rows(connection, "incident_log", state="open") == []
     resubmit(connection, batch)
     for minutes in (13, 23):
-        doubts.unknown(
+        doubts.mark_unknown(
             connection, batch, why="no such batch", grace=grace, now=later(minutes=minutes)
         )
     assert row(connection, "batch").state == "released"
@@ -321,10 +321,10 @@ def test_a_batch_that_was_disproved_keeps_its_number_of_requests_to_itself_until
     connection: Connection, letters: Version, held: BatchId
 ) -> None:
     assert doubts.unsure_counts(connection, "acme") == {2}
-    doubts.adopted(connection, held, "msgbatch_7", expected_end_at=NOON, now=NOON)
+    doubts.adopt(connection, held, "msgbatch_7", expected_end_at=NOON, now=NOON)
     assert doubts.unsure_counts(connection, "acme") == {2}
-    assert doubts.disproved(connection, held, "msgbatch_7", now=NOON)
-    assert not doubts.disproved(connection, held, "msgbatch_7", now=NOON)
+    assert doubts.mark_disproved(connection, held, "msgbatch_7", now=NOON)
+    assert not doubts.mark_disproved(connection, held, "msgbatch_7", now=NOON)
     assert doubts.strangers(connection, "acme", ["msgbatch_7", "msgbatch_8"]) == {"msgbatch_7"}
     assert doubts.unsure_counts(connection, "acme") == {2}
     resubmit(connection, held)

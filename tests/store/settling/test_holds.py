@@ -54,7 +54,9 @@ def spend(connection: Connection) -> None:
 
 
 def open_circuit(connection: Connection) -> None:
-    circuits.faulted(connection, "acme", MODEL, Fault("529 overloaded", 3, NOON, NOON), now=NOON)
+    circuits.record_fault(
+        connection, "acme", MODEL, Fault("529 overloaded", 3, NOON, NOON), now=NOON
+    )
 
 
 def back_off(connection: Connection) -> None:

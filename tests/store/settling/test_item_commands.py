@@ -60,7 +60,7 @@ def fates(pool: Engine, address: str) -> None:
             batch_id=batch_id,
             now=home,
         )
-        collection.ended(connection, batch_id, at=home, now=home)
+        collection.mark_ended(connection, batch_id, at=home, now=home)
         admit(connection, "waiting", now=later(minutes=10), lane=Lane.BATCH)
         route(connection, now=later(minutes=10))
         admit(connection, "new", now=later(minutes=11))

@@ -180,7 +180,7 @@ def test_a_job_that_was_sent_as_a_whole_is_told_once_when_it_is_done(mixed: Conn
     assert jobs.finish(mixed, now=later(seconds=2)) == []
     (told,) = events(mixed, "lanes.job.done")
     assert told.resource == "lanes.workload.letters"
-    assert told.payload == done.told()
+    assert told.payload == done.build_payload()
     assert (told.payload["settled"], told.payload["failed"], told.payload["canceled"]) == (1, 1, 2)
     assert jobs.retry(mixed, "mine", now=NOON) == 1
     assert not status(mixed).is_done
@@ -209,7 +209,9 @@ def test_a_job_that_got_items_after_its_end_was_told_is_told_again_and_no_duplic
     assert jobs.finish(mixed, now=later(minutes=5)) == []
     admit(mixed, "e", now=later(minutes=6), lane=Lane.REALTIME, job="mine")
     jobs.fold(mixed)
-    assert [each.job for each in jobs.unfinished(mixed, most=9, now=later(minutes=6))] == ["mine"]
+    assert [each.job for each in jobs.list_unfinished(mixed, most=9, now=later(minutes=6))] == [
+        "mine"
+    ]
     jobs.cancel(mixed, "mine", now=later(minutes=6))
     assert [each.received for each in jobs.finish(mixed, now=later(minutes=7))] == [5]
 

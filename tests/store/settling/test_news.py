@@ -54,7 +54,7 @@ def heard(pool: Engine, news: News) -> list[str]:
     """The keys of the items that came to be known."""
     with pool.begin() as connection:
         ids = news.read(connection)
-        news.told()
+        news.confirm_read()
         keys = text("select key from lanes.item where id = any (:ids) order by key")
         return list(connection.execute(keys, {"ids": ids}).scalars())
 

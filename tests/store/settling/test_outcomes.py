@@ -265,7 +265,7 @@ def test_a_late_answer_of_a_lost_claim_settles_a_plain_item_and_its_batch_is_not
 ) -> None:
     publish(connection, now=NOON, max_failures=1, split_percent=100)
     slow = free_item(connection)
-    save(connection, *work_store.abandoned(connection, now=NOON + 2 * LEASE))
+    save(connection, *work_store.list_abandoned(connection, now=NOON + 2 * LEASE))
     assert row(connection, "item_status").route_reason == "fallback"
     save(connection, tried(slow, output=B), now=later(hours=1))
     assert (state(connection), row(connection, "current_results").output) == ("settled", B)
@@ -635,7 +635,7 @@ def test_work_that_was_given_back_since_it_was_thought_lost_has_no_attempt(
 ) -> None:
     publish(connection, now=NOON)
     claimed = claimed_item(connection)
-    lost = work_store.abandoned(connection, now=later(minutes=5))
+    lost = work_store.list_abandoned(connection, now=later(minutes=5))
     work_store.give_back(connection, [claimed.claim], ready_at=NOON)
     outcomes.save(connection, lost, now=later(minutes=5))
     assert rows(connection, "attempt_log") == []
@@ -709,7 +709,7 @@ def test_an_answer_of_a_lost_claim_counts_beside_the_failure_of_the_claim_that_r
 ) -> None:
     publish(connection, now=NOON)
     lost = claimed_item(connection)
-    save(connection, *work_store.abandoned(connection, now=NOON + 2 * LEASE))
+    save(connection, *work_store.list_abandoned(connection, now=NOON + 2 * LEASE))
     (newer,) = claim(connection, now=NOON + 3 * LEASE)
     both = [tried(lost), tried(newer, Outcome.POISON)]
     save(connection, *(both if answer_first else reversed(both)))

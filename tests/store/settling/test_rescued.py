@@ -61,7 +61,7 @@ def test_in_plain_mode_the_first_answer_settles_and_the_late_one_is_billed_and_r
     batch_id, mine = taken_over(connection)
     save(connection, tried(mine, output=A, at=LATE), now=LATE)
     assert row(connection, "item_status").state == "settled"
-    collection.ended(connection, batch_id, at=later(hours=9), now=later(hours=9))
+    collection.mark_ended(connection, batch_id, at=later(hours=9), now=later(hours=9))
     saved = batch_answers(connection, batch_id, output=B)
     home(connection, batch_id, now=later(hours=9))
     assert (saved.answered, saved.corrected) == (0, 0)
@@ -273,7 +273,9 @@ def test_what_a_late_batch_bills_for_a_rescued_item_is_booked_on_the_batch_lane_
     batch_id, _ = intend(connection, letters)
     assert doubts.release(connection, batch_id, note="not listed", now=later(hours=1))
     assert second_look.rescue(connection, doubted(connection)[:1], now=LATE) == 1
-    answer = creates.submitted(connection, batch_id, "msgbatch_1", expected_end_at=LATE, now=LATE)
+    answer = creates.mark_submitted(
+        connection, batch_id, "msgbatch_1", expected_end_at=LATE, now=LATE
+    )
     assert answer is CreateAnswer.UNWANTED
     assert row(connection, "batch").cancel_at == LATE
     assert {(each.lane, each.state) for each in rows(connection, "work")} == {

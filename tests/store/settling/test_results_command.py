@@ -224,7 +224,7 @@ def followed(
 
     with suppress(KeyboardInterrupt):
         query = ListingQuery("letters", states)
-        for items in command.followed(pool, query, news, pause, reader):
+        for items in command.follow_news(pool, query, news, pause, reader):
             told[-1] += map(said, items)
     return told
 
@@ -329,7 +329,7 @@ def test_how_long_answers_took_to_be_read_counts_to_no_outage(
     def pause() -> None:
         raise KeyboardInterrupt
 
-    told = command.followed(pool, ListingQuery("letters"), news, pause)
+    told = command.follow_news(pool, ListingQuery("letters"), news, pause)
     assert [each.key for each in next(told)] == ["one"]
     host.at_s = 2 * command.OUTAGE_S
     monkeypatch.setattr(news, "read", lost)

@@ -18,7 +18,7 @@ from lanes.store.settling import decisions
 from lanes.store.settling.decisions import ReviewedItem
 from lanes.store.workload import workloads
 from lanes.words import Lane, Signature
-from lanes.workload.schemas import closed_fields
+from lanes.workload.schemas import list_closed_fields
 from tests.conftest import NOON, later
 from tests.examples import SCHEMA, admit, publish, route
 from tests.store.promises.test_briefings import quality_drift
@@ -180,8 +180,8 @@ def test_labels_chosen_by_differing_answers_move_no_estimate(connection: Connect
 
 def test_only_fields_with_a_closed_set_of_values_have_keys() -> None:
     schema = {**SCHEMA, "properties": {**SCHEMA["properties"], "urgent": {"type": "boolean"}}}
-    assert closed_fields(schema) == {"category": ["a", "b"], "urgent": [True, False]}
-    assert closed_fields(schema, ["category", "note"]) == {"category": ["a", "b"]}
+    assert list_closed_fields(schema) == {"category": ["a", "b"], "urgent": [True, False]}
+    assert list_closed_fields(schema, ["category", "note"]) == {"category": ["a", "b"]}
 
 
 # -- at a terminal

@@ -2,7 +2,7 @@
 
 from sqlalchemy import Connection
 
-from lanes.settling.attempts import CallTimes, poisoned
+from lanes.settling.attempts import CallTimes, build_poisoned
 from lanes.store.settling import decisions
 from lanes.words import Lane, Outcome
 from lanes.workload.version import Version
@@ -39,7 +39,7 @@ def test_a_call_that_is_answered_after_a_retry_names_the_version_that_it_asked_w
     save(connection, tried(first, Outcome.POISON))
     published_anew(connection)
     decisions.retry(connection, "letters", None, now=later(minutes=2))
-    (late,) = poisoned([first], "too late", CallTimes(NOON, NOON))
+    (late,) = build_poisoned([first], "too late", CallTimes(NOON, NOON))
     save(connection, late._replace(response=said()), now=later(minutes=3))
     assert versions(connection) == [(1, "poison"), (1, "poison")]
 

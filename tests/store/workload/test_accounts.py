@@ -34,8 +34,8 @@ def test_a_workload_has_the_account_of_its_block_from_when_a_run_opened_that(
     assert accounts.of_workload(connection, "letters").name == "acme"
     assert accounts.of_workload(connection, "bills").name == "acme-eu"
     assert accounts.last_change(connection) is None
-    assert accounts.served_by(connection, "eu") == ["bills"]
-    assert sorted(accounts.served_by(connection, None)) == ["bills", "letters"]
+    assert accounts.list_workloads(connection, "eu") == ["bills"]
+    assert sorted(accounts.list_workloads(connection, None)) == ["bills", "letters"]
 
 
 def test_a_version_with_another_block_moves_its_workload_once_it_is_in_force(
@@ -94,9 +94,9 @@ def trouble_abroad(connection: Connection, abroad: str = "bills") -> list[Incide
         admit(connection, f"of {name}", now=NOON, workload=name, lane=Lane.REALTIME)
     route(connection, now=NOON)
     accounts.note(connection, {"lanes": "acme", "eu": "acme-eu"}, now=NOON)
-    outages.faulted(connection, "acme-eu", MODEL, Fault("529", 5, NOON, NOON), now=NOON)
+    outages.record_fault(connection, "acme-eu", MODEL, Fault("529", 5, NOON, NOON), now=NOON)
     incidents.open(connection, frozen("acme-eu", 1, "402: no credit"), now=NOON)
-    return incidents.listed(connection, states=[IncidentState.OPEN])
+    return incidents.list_newest(connection, states=[IncidentState.OPEN])
 
 
 def test_incidents_of_an_account_concern_its_own_workloads(connection: Connection) -> None:

@@ -109,7 +109,7 @@ def test_a_line_that_does_not_fit_is_refused_and_its_neighbours_are_kept(
     ]
     assert "color" in told[3].detail
     assert "category" in told[4].detail
-    kept = golden.listed(connection, "letters")
+    kept = golden.list_items(connection, "letters")
     assert [(each.key, each.expected, each.who) for each in kept] == [
         ("good", A, "ada"),
         ("other", B, "ada"),
@@ -121,7 +121,7 @@ def test_a_line_replaces_the_item_of_its_key_and_the_same_line_again_changes_not
 ) -> None:
     told = add(connection, line("g00"), line("g01", B), line("g02", payload={"text": "another"}))
     assert [each.outcome for each in told] == ["duplicate", "replaced", "replaced"]
-    kept = {each.key: each for each in golden.listed(connection, "letters")}
+    kept = {each.key: each for each in golden.list_items(connection, "letters")}
     assert len(kept) == len(KEYS)
     assert (kept["g01"].expected, kept["g02"].payload) == (B, {"text": "another"})
     assert row(connection, "item", key=_hidden(connection, "letter g02")).payload == {}
@@ -298,7 +298,7 @@ def test_a_candidate_goes_on_with_the_set_as_it_was(connection: Connection, old:
     offer(connection)
     assert golden.remove(connection, "letters", ["g00", "none"], now=NOON) == ["g00"]
     add(connection, line("g01", B), line("new"))
-    assert len(golden.listed(connection, "letters")) == len(KEYS)
+    assert len(golden.list_items(connection, "letters")) == len(KEYS)
     answer(connection, 1, *KEYS)
     answer(connection, 2, *KEYS)
     (run,) = golden.decide(connection, now=NOON)

@@ -86,7 +86,9 @@ def test_what_was_asked_for_last_is_kept_and_more_than_that_is_still_read(
 
     def asked(*ids: VersionId) -> int:
         with statements(connection.engine) as said:
-            assert workloads.cached_versions(connection, ids, most=2).versions.keys() == set(ids)
+            assert workloads.read_cached_versions(connection, ids, most=2).versions.keys() == set(
+                ids
+            )
         return len(said)
 
     assert [asked(one, two), asked(one), asked(three)] == [1, 0, 1]

@@ -15,7 +15,7 @@ from lanes.commands.preview import preview
 from lanes.routing.split import Split
 from lanes.store.doors import items
 from lanes.store.workload import workloads
-from lanes.workload.definition_file import written
+from lanes.workload.definition_file import render_definition
 from tests.conftest import NOON
 from tests.examples import publish as put_in_force
 from tests.examples import spec, submission
@@ -131,7 +131,8 @@ def test_a_workload_that_is_still_a_file_is_shown_as_it_would_be_published(
         "properties": {"reasoning": {"type": "string"}, "kind": {"type": "string"}},
     }
     a_file(
-        "own.yaml", written("letters", spec(output_schema=schema, split_percent=100), heading=[])
+        "own.yaml",
+        render_definition("letters", spec(output_schema=schema, split_percent=100), heading=[]),
     )
     item = a_file("item.json", '{"text": "Hello"}')
     assert preview("own.yaml", item=item, as_json=True) == 0

@@ -18,7 +18,7 @@ from lanes.stand.reaching import Editor
 from lanes.store.database import Database
 from lanes.store.workload import candidates, workloads
 from lanes.workload.definition import Edit, EditReply
-from lanes.workload.definition_file import written
+from lanes.workload.definition_file import render_definition
 from lanes.workload.version import Spec
 from tasks.edit import edit
 from tests.conftest import NOON
@@ -70,7 +70,7 @@ def stands(pool: Engine, prefect: PrefectStandIn, **fields: Any) -> None:
 
 def a_file(name: str = "letters", **fields: Any) -> Path:
     file = Path("letters.yaml")
-    file.write_text(written(name, spec(**fields), heading=[]))
+    file.write_text(render_definition(name, spec(**fields), heading=[]))
     return file
 
 

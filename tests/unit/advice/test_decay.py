@@ -35,8 +35,8 @@ def test_half_of_the_readers_have_come_by_the_half_life() -> None:
     assert found.half_life_s == pytest.approx(0.6931 * HOUR, rel=1e-3)
     assert found.low_s == pytest.approx(0.6513 * HOUR, rel=1e-2)  # 6 % for 1,000 reads
     assert found.high_s == pytest.approx(0.738 * HOUR, rel=1e-2)
-    assert found.left(found.half_life_s) == 0.5
-    assert found.left(0) == 1
+    assert found.compute_value_left(found.half_life_s) == 0.5
+    assert found.compute_value_left(0) == 1
 
 
 def test_answers_not_read_so_far_lengthen_the_half_life_by_what_they_waited() -> None:

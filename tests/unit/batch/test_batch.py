@@ -92,7 +92,7 @@ def test_pauses_double_up_to_a_bound_and_are_short_again_after_an_answer() -> No
     patience = Patience(1_000)
     pauses = [patience.pause(retry_after_s=None, chance=0) for _ in range(6)]
     assert pauses == [2, 4, 8, 16, 30, 30]
-    patience.answered()
+    patience.record_answer()
     assert patience.pause(retry_after_s=None, chance=1) == 3
 
 

@@ -22,19 +22,19 @@ def test_how_long_answers_took_to_be_read_counts_to_no_outage(host: SimpleNamesp
     rhythm.begin()
     rhythm.pause_s()
     host.at_s = 2 * OUTAGE_S
-    rhythm.arrived()
+    rhythm.record_arrival()
     rhythm.begin()
-    assert rhythm.away(away) == AGAIN_S
+    assert rhythm.record_outage(away) == AGAIN_S
     host.at_s += OUTAGE_S + 1
     with pytest.raises(DatabaseAway):
-        rhythm.away(away)
+        rhythm.record_outage(away)
 
 
 def test_what_is_done_with_answers_counts_to_no_quiet(host: SimpleNamespace) -> None:
     rhythm = Rhythm(5)
     rhythm.begin()
     host.at_s = 20
-    rhythm.arrived()
+    rhythm.record_arrival()
     rhythm.begin()
     assert not rhythm.is_over()
     assert rhythm.wait_s() == following.RELOOK_S

@@ -25,12 +25,12 @@ from lanes.money.caching import (
     Marking,
     Marks,
     PrimerStep,
-    begun,
     cache_prices,
+    compute_saved_usd,
     decide,
-    marked_requests,
     primer_saves,
-    saved_usd,
+    select_marked,
+    start_unmarked,
 )
 from lanes.words import Lane
 from lanes.workload.prices import Usage, cost
@@ -48,7 +48,7 @@ def measured(hit_rate: float, calls: int = 1_000, *, per_s: float = OFTEN) -> Ca
 
 
 def marking(marks: Marks, prices: CachePrices = REALTIME) -> CachingDecision:
-    return replace(begun(prices, now=NOON), marks=marks)
+    return replace(start_unmarked(prices, now=NOON), marks=marks)
 
 
 def test_from_which_hit_rate_on_it_pays_is_what_the_prices_say() -> None:
@@ -63,7 +63,7 @@ def test_from_which_hit_rate_on_it_pays_is_what_the_prices_say() -> None:
 def test_at_that_hit_rate_nothing_is_saved_and_beyond_it_something(
     lane: Lane, read: int, wrote: int
 ) -> None:
-    saved = saved_usd(read, wrote, model=HAIKU, lane=lane, at=NOON)
+    saved = compute_saved_usd(read, wrote, model=HAIKU, lane=lane, at=NOON)
     one_hour = lane is Lane.BATCH
     cached = Usage(cache_read=read, **{"cache_write_1h" if one_hour else "cache_write_5m": wrote})
     if read + wrote < 100_000:  # beyond it all is dearer alike
@@ -81,20 +81,24 @@ def test_at_that_hit_rate_nothing_is_saved_and_beyond_it_something(
 def test_what_is_not_cheaper_to_read_is_never_tried(prices: CachePrices) -> None:
     assert math.isinf(prices.pays_from)
     for lane in Lane:
-        decided = decide(begun(prices, now=NOON), measured(1), prices, lane=lane, now=later(days=1))
+        decided = decide(
+            start_unmarked(prices, now=NOON), measured(1), prices, lane=lane, now=later(days=1)
+        )
         assert decided.marks is Marks.NONE
-        assert "never pays" in decided.said(lane)
+        assert "never pays" in decided.describe(lane)
 
 
 def test_real_time_is_tried_once_enough_calls_come_within_the_five_minutes() -> None:
     now = later(minutes=1)
     seldom, often = (CacheUse(per_s=per_s) for per_s in (1 / 3_600, 1 / 300))
     assert (
-        decide(begun(REALTIME, now=NOON), seldom, REALTIME, lane=Lane.REALTIME, now=now).marks
+        decide(
+            start_unmarked(REALTIME, now=NOON), seldom, REALTIME, lane=Lane.REALTIME, now=now
+        ).marks
         is Marks.NONE
     )
-    assert often.expected(Lane.REALTIME) == pytest.approx(1 - math.exp(-1))
-    tried = decide(begun(REALTIME, now=NOON), often, REALTIME, lane=Lane.REALTIME, now=now)
+    assert often.estimate_hit_rate(Lane.REALTIME) == pytest.approx(1 - math.exp(-1))
+    tried = decide(start_unmarked(REALTIME, now=NOON), often, REALTIME, lane=Lane.REALTIME, now=now)
     assert (tried.marks, tried.since) == (Marks.SOME, now)
     assert (
         tried.why
@@ -103,21 +107,21 @@ def test_real_time_is_tried_once_enough_calls_come_within_the_five_minutes() -> 
 
 
 def test_a_batch_is_tried_with_few_of_its_requests_apart_from_each_other() -> None:
-    tried = decide(begun(BATCH, now=NOON), CacheUse(), BATCH, lane=Lane.BATCH, now=NOON)
+    tried = decide(start_unmarked(BATCH, now=NOON), CacheUse(), BATCH, lane=Lane.BATCH, now=NOON)
     assert tried.marks is Marks.SOME
-    marked = [number for number in range(100_000) if number in marked_requests(tried.marks)]
+    marked = [number for number in range(100_000) if number in select_marked(tried.marks)]
     assert len(marked) == PROBED
     assert {second - first for first, second in pairwise(marked)} == {APART}
-    assert not any(number in marked_requests(Marks.NONE) for number in range(100))
-    assert all(number in marked_requests(Marks.ALL) for number in range(100_000))
+    assert not any(number in select_marked(Marks.NONE) for number in range(100))
+    assert all(number in select_marked(Marks.ALL) for number in range(100_000))
 
 
 def test_a_cold_batch_marks_its_first_request_only_and_a_warm_one_need_not_spread_its_few() -> None:
     for marks in (Marks.SOME, Marks.ALL):
-        assert [*marked_requests(marks, warm=False)] == [0]
-    assert not [*marked_requests(Marks.NONE, warm=True), *marked_requests(Marks.NONE, warm=False)]
-    assert [*marked_requests(Marks.SOME, warm=True)] == [*range(PROBED)]
-    assert marked_requests(Marks.ALL, warm=True) == marked_requests(Marks.ALL)
+        assert [*select_marked(marks, warm=False)] == [0]
+    assert not [*select_marked(Marks.NONE, warm=True), *select_marked(Marks.NONE, warm=False)]
+    assert [*select_marked(Marks.SOME, warm=True)] == [*range(PROBED)]
+    assert select_marked(Marks.ALL, warm=True) == select_marked(Marks.ALL)
 
 
 @given(st.integers(0, 100_000), st.integers(0, 90_000))
@@ -209,7 +213,7 @@ def test_each_time_that_it_does_not_pay_it_rests_twice_as_long_and_a_month_at_mo
     lane: Lane,
 ) -> None:
     prices, now = cache_prices(HAIKU, lane, at=NOON), NOON
-    state, rests = begun(prices, now=now), list[timedelta]()
+    state, rests = start_unmarked(prices, now=now), list[timedelta]()
     for _ in range(12):
         state = decide(state, measured(0), prices, lane=lane, now=now)
         assert state.marks is Marks.SOME
@@ -268,7 +272,7 @@ def test_while_a_few_calls_find_out_one_a_second_of_each_version_marks_and_else_
 ):
     marking, one, other = Marking(), VersionId(1), VersionId(2)
     assert not marking.marks(one, at=0)
-    marking.decided({one: Marks.SOME, other: Marks.SOME})
+    marking.learn({one: Marks.SOME, other: Marks.SOME})
     assert [marking.marks(one, at=at) for at in (5, 5, 5.9, 5 + PROBED_EVERY_S, 6.5)] == [
         True,
         False,
@@ -277,7 +281,7 @@ def test_while_a_few_calls_find_out_one_a_second_of_each_version_marks_and_else_
         False,
     ]
     assert marking.marks(other, at=6.5)
-    marking.decided({one: Marks.ALL})
+    marking.learn({one: Marks.ALL})
     assert [marking.marks(one, at=7), marking.marks(one, at=7), marking.marks(other, at=9)] == [
         True,
         True,
@@ -290,6 +294,7 @@ def test_it_says_how_it_stands_and_by_what() -> None:
         marking(Marks.ALL), measured(0.93, 1_204), REALTIME, lane=Lane.REALTIME, now=later(hours=1)
     )
     assert (
-        on.said(Lane.REALTIME) == "on in real time (hit rate 0.93 of 1,204 calls, pays from 0.22)"
+        on.describe(Lane.REALTIME)
+        == "on in real time (hit rate 0.93 of 1,204 calls, pays from 0.22)"
     )
-    assert begun(BATCH, now=NOON).said(Lane.BATCH) == "off in batches (pays from 0.53)"
+    assert start_unmarked(BATCH, now=NOON).describe(Lane.BATCH) == "off in batches (pays from 0.53)"

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from lanes import json_data
 from lanes.json_data import call_bytes
-from lanes.money.caching import written
+from lanes.money.caching import build_write_usage
 from lanes.money.cost import allocate, allocate_usd, pack_bound, tokens, upper_bound
 from lanes.money.estimates import Estimates, Sharing
 from lanes.money.pack_size import PackDecision, PackPlace, PackSizes, most_bytes
@@ -179,7 +179,9 @@ def test_the_bound_of_a_call_covers_a_token_for_every_byte_of_its_body(
     bound = pack_bound(letters, sum(sizes), items=len(pack), lane=lane, marked=marked, at=NOON)
     assert bound >= cost(Usage(input=len(body), output=most), **day)
     if marked:
-        assert bound >= cost(written(lane, len(body) - own)._replace(input=own, output=most), **day)
+        assert bound >= cost(
+            build_write_usage(lane, len(body) - own)._replace(input=own, output=most), **day
+        )
     assert (
         sum(upper_bound(letters, size, lane=lane, marked=marked, at=NOON) for size in sizes)
         >= bound

@@ -21,7 +21,7 @@ from lanes.promises.assessment import (
     UNPROVED,
     WINDOWS,
     Assessment,
-    burning,
+    judge_burn,
     share_verdict,
     threshold,
 )
@@ -89,7 +89,7 @@ def test_a_budget_of_several_percent_caps_the_share_that_a_burn_rate_asks_for(
 def test_twenty_items_alarm_only_if_the_budget_would_nearly_never_give_so_many_hits(
     hits: int, budget: float
 ) -> None:
-    if burning(windows((hits, 20)), budget).verdict is Verdict.FAILED:
+    if judge_burn(windows((hits, 20)), budget).verdict is Verdict.FAILED:
         assert hits >= LEAST_HITS
         assert binom.sf(hits - 1, 20, budget) <= UNPROVED
 
@@ -98,7 +98,7 @@ def test_twenty_items_alarm_only_if_the_budget_would_nearly_never_give_so_many_h
 def test_a_breach_rests_on_a_window_whose_lower_bound_lies_above_the_budget(
     seen: list[SampleShare], budget: float
 ) -> None:
-    judged = burning(seen, budget)
+    judged = judge_burn(seen, budget)
     if judged.verdict is Verdict.FAILED:
         assert bounds(seen[judged.place], alpha=UNPROVED)[0] >= budget - 1e-9
     if judged.verdict is Verdict.PASSED:
@@ -132,7 +132,7 @@ def test_what_burned_and_is_healthy_again_is_over_though_the_long_windows_still_
 def test_the_shortest_window_that_can_tell_ends_an_incident(place: int, clean: int) -> None:
     for samples, verdict in ((clean, Verdict.PASSED), (clean - 1, Verdict.INCONCLUSIVE)):
         seen = [SampleShare(0, samples if each == place else 0) for each in range(len(WINDOWS))]
-        assert burning(seen, BUDGET).verdict is verdict
+        assert judge_burn(seen, BUDGET).verdict is verdict
 
 
 def test_too_few_clean_samples_end_nothing_and_no_sample_at_all_hides_a_breach() -> None:
@@ -157,8 +157,8 @@ def test_slow_answers_burn_a_budget_of_five_percent() -> None:
 def test_a_limit_of_nothing_or_everything_is_never_broken_and_fast_burns_are_critical(
     seen: list[SampleShare], budget: float
 ) -> None:
-    assert {burning(seen, each).verdict for each in (0, 1)} == {Verdict.PASSED}
-    verdict, place, fast = burning(seen, budget)
+    assert {judge_burn(seen, each).verdict for each in (0, 1)} == {Verdict.PASSED}
+    verdict, place, fast = judge_burn(seen, budget)
     if fast:
         assert seen[place].hits >= threshold(FAST, budget) * seen[place].samples
     assert (fast is not None) == (verdict is Verdict.FAILED)

@@ -145,6 +145,6 @@ def test_fifty_healthy_feeds_give_less_than_a_false_incident_in_three_months(kin
             pattern = ArrivalPattern(at[at < until], until)
             seen = at[(at >= until - 60) & (at < until + WEEK)]
             silent = numpy.diff(seen)
-            lacking = numpy.diff(pattern.expected_by(seen))
+            lacking = numpy.diff(pattern.count_expected(seen))
             told += int(((lacking > pattern.most) & (silent > SOONEST / MINUTE)).sum())
     assert told == 0

@@ -233,4 +233,4 @@ def test_the_shares_of_a_report_are_those_of_the_reference_and_of_now() -> None:
     drifted = fed(watch, {"b": 1}, 2)
     assert drifted.shares(now=True)[1] == 1
     of = figure(drifted, QualityMeasure.FIELD, "x")
-    assert replace(of, keys=()).named == "field x"
+    assert replace(of, keys=()).description == "field x"

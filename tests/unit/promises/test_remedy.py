@@ -176,24 +176,24 @@ def test_the_most_frequent_are_told_with_their_counts() -> None:
         "refused": 1,
         "cut": 1,
     }.items():
-        failures.met(error, times)
+        failures.record_error(error, times)
     assert failures.total == 14
-    assert failures.told() == "10x it expired; 2x no JSON at 3; 1x refused; 1 of other kinds"
+    assert failures.describe() == "10x it expired; 2x no JSON at 3; 1x refused; 1 of other kinds"
 
 
 def test_however_many_kinds_there_are_they_take_bounded_room() -> None:
     failures = ErrorTally()
     for first in "abcdefghijklmnopqrstuvwxyz":
         for second in "abcdefghij":
-            failures.met(f"error {first}{second}")
+            failures.record_error(f"error {first}{second}")
     assert failures.total == 260
-    assert failures.told(most=1).startswith(f"{260 - MOST_KINDS}x {OTHERS}")
+    assert failures.describe(most=1).startswith(f"{260 - MOST_KINDS}x {OTHERS}")
 
 
 def test_failed_calls_and_answers_that_cannot_be_used_are_told_apart() -> None:
     call = FailureReport("letters", "the provider answered 500", items=20, calls=1)
     assert (
-        call.more(call).sentence
+        call.merge(call).sentence
         == "2 calls of letters failed, with 40 items: the provider answered 500"
     )
     unusable = FailureReport("letters", "it is no JSON", items=1, calls=0)

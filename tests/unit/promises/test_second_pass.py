@@ -133,7 +133,7 @@ def test_records_of_another_release_are_begun_anew() -> None:
         of, {"a": ClassRecord(answers=3, sampled=True, since=NOON).model_dump(mode="json")}
     )
     assert kept.passes.sampled == {"a"}
-    assert kept.by_class["a"].checked_share(SecondPass(**FULL)) == pytest.approx(0.325)
+    assert kept.by_class["a"].estimate_checked_share(SecondPass(**FULL)) == pytest.approx(0.325)
 
 
 @pytest.mark.slow

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from anthropic_standin.items import read_pack
 from lanes.packing import pack_ids
-from lanes.provider.requests import Question, escaped, fields, parameters
+from lanes.provider.requests import Question, escape_fences, fields, parameters
 from lanes.words import Lane
 from lanes.workload.context import ContextPart, ContextTag
 from tests.examples import version
@@ -174,7 +174,7 @@ def test_no_spelling_of_a_fence_ends_the_one_it_stands_in(closing: str, name: st
 @example("a < b, b > c: <p>so</p> </itinerary> <his>")
 def test_what_is_no_fence_stays_as_it_is(text: str) -> None:
     if not fences(text):
-        assert escaped(text) == text
+        assert escape_fences(text) == text
 
 
 def test_an_item_alone_stands_in_no_fence_and_is_asked_as_it_came() -> None:
@@ -184,7 +184,7 @@ def test_an_item_alone_stands_in_no_fence_and_is_asked_as_it_came() -> None:
 @pytest.mark.parametrize("hostile", SLOW, ids=lambda hostile: repr(hostile[:6]))
 def test_escaping_takes_linear_time(hostile: str) -> None:
     began = time.process_time()
-    assert escaped(hostile) == hostile
+    assert escape_fences(hostile) == hostile
     assert fields([("text", hostile), ("title", "x")]).count("title") == 2
     assert time.process_time() - began < 2
 

@@ -9,8 +9,14 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from lanes.json_data import UNSTORABLE
-from lanes.money.cost import divided
-from lanes.provider.message import LONGEST_NAME, MOST_TOKENS, UnreadableBill, quoted, read_response
+from lanes.money.cost import divide
+from lanes.provider.message import (
+    LONGEST_NAME,
+    MOST_TOKENS,
+    UnreadableBill,
+    quote_text,
+    read_response,
+)
 from lanes.settling.outcome import Response, judge
 from lanes.words import Lane, Outcome
 from lanes.workload.prices import cost
@@ -49,7 +55,7 @@ def test_a_response_can_be_booked_and_stored_whatever_the_message_was(
     assert all(type(each) is int and 0 <= each <= MOST_TOKENS for each in parts)
     assert used.prompt <= INTEGER
     usd = cost(used, model="claude-opus-5-5", lane=Lane.REALTIME, at=NOON)
-    assert Decimal(0) <= min(part.usd for part in divided(used, usd, 3))
+    assert Decimal(0) <= min(part.usd for part in divide(used, usd, 3))
     names = [found.message_id, *filter(None, (found.model, found.request_id))]
     assert all(1 <= len(each) <= LONGEST_NAME and each.isprintable() for each in names)
     assert found.fault is None or found.fault.isprintable()
@@ -85,7 +91,7 @@ def test_counts_of_the_cache_may_be_null_or_missing_and_those_of_the_call_may_no
 
 @given(any_json())
 def test_what_a_provider_says_is_quoted_as_one_short_line_that_can_be_stored(said: Any) -> None:
-    line = quoted(said)
+    line = quote_text(said)
     assert line.isprintable()
     assert len(line) <= 500
     assert not UNSTORABLE.search(line)

@@ -347,7 +347,7 @@ ONE, TWO = VersionId(1), VersionId(2)
 def learned(*calls: tuple[int, float], of: VersionId = ONE) -> ServiceTimes:
     times = ServiceTimes()
     for items, seconds in calls:
-        times.answered(of, items, seconds)
+        times.record_answer(of, items, seconds)
     return times
 
 

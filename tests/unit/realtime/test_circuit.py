@@ -7,7 +7,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lanes.realtime.circuit import LONGEST_REST_S, PROBE, Circuit, CircuitState, Fault, opened, rest
+from lanes.realtime.circuit import (
+    LONGEST_REST_S,
+    PROBE,
+    Circuit,
+    CircuitState,
+    Fault,
+    open_circuit,
+    rest,
+)
 from tests.conftest import NOON, later
 
 
@@ -19,11 +27,11 @@ def fault(
 
 def probed(at: datetime | None = None) -> Circuit:
     """Opened at noon, and probed a second later."""
-    return opened(fault(), NOON).probed(at or later(seconds=1))
+    return open_circuit(fault(), NOON).take_probe(at or later(seconds=1))
 
 
 def test_what_opens_it_begins_a_rest_of_a_second() -> None:
-    one = opened(fault(later(seconds=-1)), NOON)
+    one = open_circuit(fault(later(seconds=-1)), NOON)
     assert (one.state, one.since, one.faults, one.next_probe_at) == (
         CircuitState.RESTING,
         NOON,
@@ -35,12 +43,12 @@ def test_what_opens_it_begins_a_rest_of_a_second() -> None:
 
 
 def test_each_fault_of_a_probe_lengthens_the_rest_up_to_five_seconds() -> None:
-    one, rests = opened(fault(), NOON), []
+    one, rests = open_circuit(fault(), NOON), []
     for _ in range(6):
         at = one.next_probe_at
         assert at is not None
-        one = one.probed(at)
-        one = one.faulted(fault(at, faults=1, turn=one.turn), at)
+        one = one.take_probe(at)
+        one = one.apply_fault(fault(at, faults=1, turn=one.turn), at)
         assert one.next_probe_at is not None
         rests.append((one.next_probe_at - at).total_seconds())
     assert rests == [2, 4, 5, 5, 5, 5]
@@ -48,18 +56,18 @@ def test_each_fault_of_a_probe_lengthens_the_rest_up_to_five_seconds() -> None:
 
 
 def test_a_call_that_began_before_the_last_fault_neither_closes_it_nor_lengthens_the_rest() -> None:
-    one = opened(fault(), NOON)
-    assert one.answered(later(seconds=-1)) is one
-    assert one.faulted(fault(later(seconds=-1)), later(seconds=0.5)) is one
-    assert one.answered(later(seconds=0.5)).state is CircuitState.CLOSED
+    one = open_circuit(fault(), NOON)
+    assert one.apply_answer(later(seconds=-1)) is one
+    assert one.apply_fault(fault(later(seconds=-1)), later(seconds=0.5)) is one
+    assert one.apply_answer(later(seconds=0.5)).state is CircuitState.CLOSED
 
 
 def test_a_fault_of_somebody_elses_call_ends_no_probe() -> None:
     one = probed()
-    assert one.faulted(fault(later(seconds=2), turn=None), later(seconds=3)) is one
-    assert one.faulted(fault(later(seconds=2), turn=one.turn - 1), later(seconds=3)) is one
+    assert one.apply_fault(fault(later(seconds=2), turn=None), later(seconds=3)) is one
+    assert one.apply_fault(fault(later(seconds=2), turn=one.turn - 1), later(seconds=3)) is one
     assert (
-        one.faulted(fault(later(seconds=2), turn=one.turn), later(seconds=3)).state
+        one.apply_fault(fault(later(seconds=2), turn=one.turn), later(seconds=3)).state
         is CircuitState.RESTING
     )
 
@@ -74,14 +82,14 @@ def test_a_probe_that_told_nothing_rests_as_long_once_more_and_one_that_was_not_
     None
 ):
     one = probed()
-    assert one.told_nothing(later(seconds=2)).next_probe_at == later(seconds=3)
-    assert one.told_nothing(later(seconds=2)).faults == one.faults
-    assert one.not_asked(later(seconds=2)).may_be_probed(later(seconds=2))
+    assert one.rest_again(later(seconds=2)).next_probe_at == later(seconds=3)
+    assert one.rest_again(later(seconds=2)).faults == one.faults
+    assert one.free_probe(later(seconds=2)).may_be_probed(later(seconds=2))
 
 
 def test_one_that_was_closed_opens_with_a_short_rest_again() -> None:
-    one = replace(probed(), rests=9).answered(later(seconds=1.5))
-    again = one.faulted(fault(later(seconds=9), faults=3), later(seconds=10))
+    one = replace(probed(), rests=9).apply_answer(later(seconds=1.5))
+    again = one.apply_fault(fault(later(seconds=9), faults=3), later(seconds=10))
     assert (again.state, again.faults, again.next_probe_at) == (
         CircuitState.RESTING,
         3,
@@ -99,7 +107,7 @@ class Drains:
     """Some that share a circuit as they do in Postgres: each decides from what it read last, and writes if that is so still."""
 
     def __init__(self, many: int) -> None:
-        self.now, self.shared = NOON, opened(fault(), NOON)
+        self.now, self.shared = NOON, open_circuit(fault(), NOON)
         self.read = [self.shared] * many
         self.probes: dict[
             int, tuple[int, datetime]
@@ -116,7 +124,7 @@ class Drains:
         if (
             seen.is_open
             and seen.may_be_probed(self.now)
-            and self._write(seen, seen.probed(self.now))
+            and self._write(seen, seen.take_probe(self.now))
         ):
             self.probes[drain] = (self.shared.turn, self.now)
             self.reads(drain)
@@ -124,20 +132,20 @@ class Drains:
     def faults(self, drain: int) -> None:
         turn, began_at = self.probes.pop(drain, (None, self.now))
         told = fault(began_at, turn=turn)
-        self._write(self.shared, self.shared.faulted(told, self.now))
+        self._write(self.shared, self.shared.apply_fault(told, self.now))
 
     def answers(self, drain: int) -> None:
         """Only a probe began after the last fault for certain."""
         if drain in self.probes:
             _, began_at = self.probes.pop(drain)
             before = self.shared
-            self._write(self.shared, self.shared.answered(began_at))
+            self._write(self.shared, self.shared.apply_answer(began_at))
             assert not self.shared.is_open or before.faulted_at >= began_at
 
     def tells_nothing(self, drain: int) -> None:
         turn, _ = self.probes.pop(drain, (None, self.now))
         if turn == self.shared.turn:
-            self._write(self.shared, self.shared.told_nothing(self.now))
+            self._write(self.shared, self.shared.rest_again(self.now))
 
     def dies(self, drain: int) -> None:
         """It is not heard of any more; its place is taken by one that knows nothing of the probe."""
@@ -177,21 +185,21 @@ def test_an_answered_probe_closes_the_circuit_whatever_else_happened_meanwhile(
 ) -> None:
     one = probed(later(seconds=1))
     others = {
-        CircuitState.CLOSED: one.answered(later(seconds=1)),
-        CircuitState.PROBING: one.probed(later(seconds=20)),
-        CircuitState.RESTING: one.told_nothing(later(seconds=3)),
+        CircuitState.CLOSED: one.apply_answer(later(seconds=1)),
+        CircuitState.PROBING: one.take_probe(later(seconds=20)),
+        CircuitState.RESTING: one.rest_again(later(seconds=3)),
     }
     assert others[state].state is state
-    assert not others[state].answered(later(seconds=1)).is_open
+    assert not others[state].apply_answer(later(seconds=1)).is_open
 
 
 def test_it_says_since_when_nobody_is_answered_and_when_the_model_is_asked_again() -> None:
-    resting = opened(Fault("529", 3, NOON, NOON), NOON)
-    assert resting.said("haiku", "acme", NOON) == (
+    resting = open_circuit(Fault("529", 3, NOON, NOON), NOON)
+    assert resting.describe("haiku", "acme", NOON) == (
         "haiku of account acme has not answered since 12:00 UTC (3 calls in a row, the last met: 529), and one call "
         "probes it in 1.0 s, if work waits for it then"
     )
-    over = resting.said("haiku", "acme", later(seconds=2))
+    over = resting.describe("haiku", "acme", later(seconds=2))
     assert over.endswith(", and one call probes it as soon as work waits for it")
-    probing = resting.probed(later(seconds=2)).said("haiku", "acme", later(seconds=7))
+    probing = resting.take_probe(later(seconds=2)).describe("haiku", "acme", later(seconds=7))
     assert probing.endswith(", and one call probes it now, and another in 10 s at the latest")

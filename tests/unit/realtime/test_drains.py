@@ -123,23 +123,23 @@ def test_the_first_call_is_due_at_once_the_next_soon_and_the_others_as_often_as_
     None
 ):
     calls, now = Calls(), NOON
-    assert calls.due(now)
+    assert calls.is_due(now)
     for pause in (IN_VAIN_AFTER, CALLS_THROTTLE, CALLS_THROTTLE):
         calls.call(now)
-        assert not calls.due(now + pause - A_MOMENT)
+        assert not calls.is_due(now + pause - A_MOMENT)
         now += pause
-        assert calls.due(now)
+        assert calls.is_due(now)
 
 
 def test_a_drain_that_is_on_its_way_is_left_alone_for_as_long_as_a_call() -> None:
     calls = Calls()
-    calls.is_coming(NOON)
-    assert not calls.due(NOON + IN_VAIN_AFTER - A_MOMENT)
-    assert calls.due(NOON + IN_VAIN_AFTER)
+    calls.record_coming_drain(NOON)
+    assert not calls.is_due(NOON + IN_VAIN_AFTER - A_MOMENT)
+    assert calls.is_due(NOON + IN_VAIN_AFTER)
 
 
 def test_a_drain_that_came_and_left_is_called_for_at_once() -> None:
     calls = Calls()
     calls.call(NOON)
-    calls.served()
-    assert calls.due(NOON + A_MOMENT)
+    calls.record_drain()
+    assert calls.is_due(NOON + A_MOMENT)

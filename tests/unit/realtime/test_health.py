@@ -18,17 +18,17 @@ def health(*, answered: datetime | None = NOON) -> Health:
     """Longest pauses, and a model that answered at noon."""
     one = Health(jitter=lambda: 1.0)
     if answered is not None:
-        one.answered(MODEL, most=64, now=answered)
+        one.record_answer(MODEL, most=64, now=answered)
     return one
 
 
 def test_a_fault_while_others_are_answered_is_the_items() -> None:
-    assert health().faulted(MODEL, [WorkId(1)], now=later(seconds=59)) is Blame.ITEM
+    assert health().record_fault(MODEL, [WorkId(1)], now=later(seconds=59)) is Blame.ITEM
 
 
 def test_a_fault_of_a_pack_while_others_are_answered_is_nobodys_until_each_was_alone() -> None:
     assert (
-        health().faulted(MODEL, [WorkId(1), WorkId(2), WorkId(3)], now=later(seconds=5))
+        health().record_fault(MODEL, [WorkId(1), WorkId(2), WorkId(3)], now=later(seconds=5))
         is Blame.PACK
     )
 
@@ -37,22 +37,23 @@ def test_a_fault_of_a_pack_while_others_are_answered_is_nobodys_until_each_was_a
 def test_without_an_answer_of_the_last_minute_a_fault_is_the_providers(
     answered: datetime | None,
 ) -> None:
-    assert health(answered=answered).faulted(MODEL, [WorkId(1)], now=NOON) is Blame.PROVIDER
+    assert health(answered=answered).record_fault(MODEL, [WorkId(1)], now=NOON) is Blame.PROVIDER
 
 
 def test_an_answer_of_another_model_proves_nothing() -> None:
-    assert health().faulted("claude-opus-5-5", [WorkId(1)], now=NOON) is Blame.PROVIDER
+    assert health().record_fault("claude-opus-5-5", [WorkId(1)], now=NOON) is Blame.PROVIDER
 
 
 def test_an_overload_and_a_refused_connection_are_never_an_items_fault() -> None:
     assert (
-        health().faulted(MODEL, [WorkId(1)], innocent=True, now=later(seconds=1)) is Blame.PROVIDER
+        health().record_fault(MODEL, [WorkId(1)], innocent=True, now=later(seconds=1))
+        is Blame.PROVIDER
     )
 
 
 def test_when_an_outage_begins_only_the_first_fault_is_an_items() -> None:
     one = health()
-    blames = [one.faulted(MODEL, [WorkId(work)], now=later(seconds=1)) for work in range(187)]
+    blames = [one.record_fault(MODEL, [WorkId(work)], now=later(seconds=1)) for work in range(187)]
     assert blames == [Blame.ITEM] + [Blame.PROVIDER] * 186
 
 
@@ -60,16 +61,20 @@ def test_an_item_that_faults_again_and_again_beside_answered_ones_pays_each_time
     one = health()
     for second in range(5):
         assert (
-            one.faulted(MODEL, [WorkId(7)], last_chance=second == 4, now=later(seconds=10 * second))
+            one.record_fault(
+                MODEL, [WorkId(7)], last_chance=second == 4, now=later(seconds=10 * second)
+            )
             is Blame.ITEM
         )
-        one.answered(MODEL, most=64, now=later(seconds=10 * second + 1))
+        one.record_answer(MODEL, most=64, now=later(seconds=10 * second + 1))
 
 
 def test_an_item_alone_in_an_outage_is_never_ended_by_old_evidence() -> None:
     one = health()
     blames = [
-        one.faulted(MODEL, [WorkId(7)], last_chance=failures >= 4, now=later(seconds=2 * failures))
+        one.record_fault(
+            MODEL, [WorkId(7)], last_chance=failures >= 4, now=later(seconds=2 * failures)
+        )
         for failures in range(9)
     ]
     assert blames == [Blame.ITEM] * 4 + [Blame.PROVIDER] * 5
@@ -82,7 +87,7 @@ def test_no_item_fails_in_an_outage_whatever_comes_when(faults: list[tuple[int, 
         second += pause
         last = spent[WorkId(work)] + 1 >= 5
         spent[WorkId(work)] += (
-            one.faulted(MODEL, [WorkId(work)], last_chance=last, now=later(seconds=second))
+            one.record_fault(MODEL, [WorkId(work)], last_chance=last, now=later(seconds=second))
             is Blame.ITEM
         )
     assert max(spent.values()) < 5
@@ -91,7 +96,7 @@ def test_no_item_fails_in_an_outage_whatever_comes_when(faults: list[tuple[int, 
 def test_a_model_rests_longer_with_each_fault_and_never_longer_than_five_seconds() -> None:
     one, now, pauses = health(answered=None), NOON, []
     for _ in range(9):
-        one.faulted(MODEL, [WorkId(1)], now=now)
+        one.record_fault(MODEL, [WorkId(1)], now=now)
         assert one.calls(MODEL, now) == 0
         until = one.next_change(now)
         assert until is not None
@@ -103,21 +108,21 @@ def test_a_model_rests_longer_with_each_fault_and_never_longer_than_five_seconds
 def test_the_calls_that_were_in_flight_when_a_rest_began_do_not_lengthen_it() -> None:
     one = health(answered=None)
     for work in range(64):
-        one.faulted(MODEL, [WorkId(work)], now=NOON)
+        one.record_fault(MODEL, [WorkId(work)], now=NOON)
     assert one.next_change(NOON) == NOON + timedelta(seconds=0.25)
 
 
 def test_a_model_that_rested_is_asked_one_call_at_a_time_then_more_with_each_answer() -> None:
     one = health(answered=None)
-    one.faulted(MODEL, [WorkId(1)], now=NOON)
+    one.record_fault(MODEL, [WorkId(1)], now=NOON)
     assert one.calls(MODEL, later(seconds=1)) == 1
     one.of(MODEL).in_flight = 1
     assert one.calls(MODEL, later(seconds=1)) == 0
     one.of(MODEL).in_flight = 0
-    one.answered(MODEL, most=3, now=later(seconds=2))
+    one.record_answer(MODEL, most=3, now=later(seconds=2))
     assert one.calls(MODEL, later(seconds=2)) == 2
-    one.answered(MODEL, most=3, now=later(seconds=3))
-    one.answered(MODEL, most=3, now=later(seconds=3))
+    one.record_answer(MODEL, most=3, now=later(seconds=3))
+    one.record_answer(MODEL, most=3, now=later(seconds=3))
     assert one.calls(MODEL, later(seconds=3)) is None
 
 
@@ -125,9 +130,9 @@ def test_some_faults_in_a_row_are_an_outage_and_an_answer_ends_it() -> None:
     one = health(answered=None)
     for work in range(DOWN_AFTER):
         assert not one.is_down(MODEL)
-        one.faulted(MODEL, [WorkId(work)], now=NOON)
+        one.record_fault(MODEL, [WorkId(work)], now=NOON)
     assert one.is_down(MODEL)
-    one.answered(MODEL, most=64, now=later(seconds=1))
+    one.record_answer(MODEL, most=64, now=later(seconds=1))
     assert not one.is_down(MODEL)
     assert one.next_change(later(seconds=1)) is None
 
@@ -136,7 +141,9 @@ def test_a_call_that_we_cut_is_no_fault_of_a_model_that_answered_others_meanwhil
     """Six slow items in a row: without an answer while they were asked they would be an outage."""
     one = health(answered=later(seconds=10))
     blames = [
-        one.faulted(MODEL, [WorkId(n)], cut=True, began_at=later(seconds=5), now=later(seconds=37))
+        one.record_fault(
+            MODEL, [WorkId(n)], cut=True, began_at=later(seconds=5), now=later(seconds=37)
+        )
         for n in range(6)
     ]
     assert blames == [Blame.ITEM] * 6
@@ -149,13 +156,15 @@ def test_a_model_that_is_silent_for_as_long_as_a_call_may_take_is_at_fault_and_g
 ):
     one = health(answered=later(seconds=4))
     assert (
-        one.faulted(MODEL, [WorkId(1)], cut=True, began_at=later(seconds=5), now=later(seconds=37))
+        one.record_fault(
+            MODEL, [WorkId(1)], cut=True, began_at=later(seconds=5), now=later(seconds=37)
+        )
         is Blame.PROVIDER
     )
     assert one.patience(MODEL, 0) == 2
-    one.answered(MODEL, most=64, quick=False, now=later(seconds=80))
+    one.record_answer(MODEL, most=64, quick=False, now=later(seconds=80))
     assert one.patience(MODEL, 0) == 2
-    one.answered(MODEL, most=64, now=later(seconds=82))
+    one.record_answer(MODEL, most=64, now=later(seconds=82))
     assert one.patience(MODEL, 0) == 1
 
 
@@ -166,7 +175,7 @@ def test_patience_never_ends_and_an_item_that_failed_gets_more(
     one = health(answered=None)
     for second, what in enumerate(told):
         if what == "cut":
-            one.faulted(
+            one.record_fault(
                 MODEL,
                 [WorkId(1)],
                 cut=True,
@@ -174,7 +183,7 @@ def test_patience_never_ends_and_an_item_that_failed_gets_more(
                 now=later(seconds=second),
             )
         else:
-            one.answered(MODEL, most=64, now=later(seconds=second))
+            one.record_answer(MODEL, most=64, now=later(seconds=second))
     assert 1 <= one.patience(MODEL, 0) <= one.patience(MODEL, failures) <= MOST_PATIENCE
 
 

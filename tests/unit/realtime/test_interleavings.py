@@ -16,7 +16,7 @@ from anthropic_standin.errors import ApiError
 from anthropic_standin.limits import AccountLimits, EndpointSettings
 from lanes.ids import WorkId
 from lanes.packing import Claim, ClaimedWork
-from lanes.realtime.circuit import PROBE, Circuit, opened
+from lanes.realtime.circuit import PROBE, Circuit, open_circuit
 from lanes.realtime.events import (
     AskPack,
     AttemptsSaved,
@@ -181,12 +181,16 @@ class ModelDatabase:
     def hear(self, news: CircuitNews, now: datetime) -> Circuit | None:
         before = self.circuits.get(news.model)
         if news.fault is not None:
-            after = opened(news.fault, now) if before is None else before.faulted(news.fault, now)
+            after = (
+                open_circuit(news.fault, now)
+                if before is None
+                else before.apply_fault(news.fault, now)
+            )
             self.circuits[news.model] = before = after
         if before is not None and news.answered_began_at is not None:
-            before = self.circuits[news.model] = before.answered(news.answered_began_at)
+            before = self.circuits[news.model] = before.apply_answer(news.answered_began_at)
         if before is not None and news.free_turn == before.turn:
-            freed = before.told_nothing(now) if news.was_asked else before.not_asked(now)
+            freed = before.rest_again(now) if news.was_asked else before.free_probe(now)
             before = self.circuits[news.model] = freed
         return before
 
@@ -293,7 +297,7 @@ class DrainInterleavings(RuleBasedStateMachine):
     @rule(of=drains)
     def share(self, of: int) -> None:
         process = self.processes[of]
-        seen = process.state.rates.buckets.seen()
+        seen = process.state.rates.buckets.list_limits()
         for model, limits in seen.items():
             if model not in self.db.limits or limits[0].seen_at > self.db.limits[model][0].seen_at:
                 self.db.limits[model] = limits
@@ -400,7 +404,7 @@ class DrainInterleavings(RuleBasedStateMachine):
                 for model, circuit in wanted.items():
                     at = db.circuits[model]
                     is_free = at.turn == circuit.turn and at.may_be_probed(now)
-                    taken[model] = at.probed(now) if is_free else None
+                    taken[model] = at.take_probe(now) if is_free else None
                     db.circuits[model] = taken[model] or at
                 self.tell(process, ProbesTaken(taken))
             case ClaimWork(orders, rest):

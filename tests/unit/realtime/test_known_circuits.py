@@ -4,7 +4,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from lanes.ids import WorkId
-from lanes.realtime.circuit import Circuit, Fault, KnownCircuits, opened
+from lanes.realtime.circuit import Circuit, Fault, KnownCircuits, open_circuit
 from lanes.realtime.health import Blame, Health
 from tests.conftest import NOON, later
 
@@ -17,20 +17,20 @@ def fault(began_at: datetime = NOON, turn: int | None = None) -> Fault:
 
 
 def circuit() -> Circuit:
-    return replace(opened(fault(), NOON), id=7)
+    return replace(open_circuit(fault(), NOON), id=7)
 
 
 def known() -> KnownCircuits:
     """The circuit of one model was opened at noon."""
     one = KnownCircuits()
-    one.heard({MODEL: circuit()}, NOON)
+    one.learn_shared({MODEL: circuit()}, NOON)
     return one
 
 
 def probing() -> KnownCircuits:
     """It holds the probe since a second later."""
     one, at = known(), later(seconds=1)
-    one.took(MODEL, circuit().probed(at), at)
+    one.record_probe(MODEL, circuit().take_probe(at), at)
     return one
 
 
@@ -46,32 +46,32 @@ def test_nothing_is_asked_of_a_model_that_rests_and_of_others_as_much_as_ever() 
 def test_who_holds_the_probe_may_begin_one_call_and_knows_it_by_its_items() -> None:
     one, now = probing(), later(seconds=1)
     assert one.room(MODEL, now) == 1
-    assert one.unasked() == {MODEL: 1}
-    one.began(MODEL, [ONE, TWO])
-    assert (one.room(MODEL, now), one.unasked()) == (0, {})
+    assert one.list_unused_probes() == {MODEL: 1}
+    one.record_call(MODEL, [ONE, TWO])
+    assert (one.room(MODEL, now), one.list_unused_probes()) == (0, {})
     assert one.turn_of(MODEL, [TWO]) == 1  # also of a part of it
     assert one.turn_of(MODEL, [WorkId(3)]) is None
-    one.not_asked(MODEL, [ONE, TWO])
+    one.record_no_call(MODEL, [ONE, TWO])
     assert one.room(MODEL, now) == 1
 
 
 def test_a_probe_is_no_longer_held_once_another_may_be_taken() -> None:
     one, now = probing(), later(seconds=16)
-    one.heard({MODEL: circuit().probed(later(seconds=1))}, now)
+    one.learn_shared({MODEL: circuit().take_probe(later(seconds=1))}, now)
     assert one.room(MODEL, now) == 0
     assert MODEL in one.to_probe(now)
 
 
 def test_who_was_slower_waits_for_whoever_probes() -> None:
     one = known()
-    one.missed(MODEL, circuit(), later(seconds=1))
+    one.record_missed_probe(MODEL, circuit(), later(seconds=1))
     assert one.to_probe(later(seconds=4)) == {}
 
 
 def test_who_found_the_probe_locked_probes_as_soon_as_it_hears_that_nobody_took_it() -> None:
     one = known()
-    one.missed(MODEL, circuit(), later(seconds=1))
-    one.heard({MODEL: circuit()}, later(seconds=2))
+    one.record_missed_probe(MODEL, circuit(), later(seconds=1))
+    one.learn_shared({MODEL: circuit()}, later(seconds=2))
     assert one.to_probe(later(seconds=2)) == {MODEL: circuit()}
 
 
@@ -83,31 +83,31 @@ def test_what_nobody_was_heard_of_for_five_seconds_holds_nothing_back() -> None:
 
 
 def test_the_end_of_an_outage_is_heard_whether_it_is_closed_or_gone() -> None:
-    for newest in ({MODEL: circuit().answered(later(seconds=1))}, {}):
+    for newest in ({MODEL: circuit().apply_answer(later(seconds=1))}, {}):
         one = known()
-        assert one.heard(newest, later(seconds=2)) == [MODEL]
+        assert one.learn_shared(newest, later(seconds=2)) == [MODEL]
         assert one.room(MODEL, later(seconds=2)) is None
-        assert one.heard(newest, later(seconds=3)) == []
+        assert one.learn_shared(newest, later(seconds=3)) == []
 
 
 def test_what_was_read_before_its_own_change_is_not_believed() -> None:
     one = known()
-    assert one.answered(MODEL, later(seconds=1))
-    one.heard({MODEL: circuit()}, later(seconds=1))
+    assert one.record_answer(MODEL, later(seconds=1))
+    one.learn_shared({MODEL: circuit()}, later(seconds=1))
     assert one.room(MODEL, later(seconds=1)) is None
     fresh = KnownCircuits()
-    fresh.moved(MODEL, circuit(), later(seconds=1))
-    assert fresh.heard({}, NOON) == []
+    fresh.record_change(MODEL, circuit(), later(seconds=1))
+    assert fresh.learn_shared({}, NOON) == []
     assert fresh.room(MODEL, later(seconds=1)) == 0
 
 
 def test_an_answer_closes_it_here_at_once_and_is_told_once() -> None:
     one = probing()
-    one.began(MODEL, [ONE])
-    assert one.answered(MODEL, later(seconds=1))
+    one.record_call(MODEL, [ONE])
+    assert one.record_answer(MODEL, later(seconds=1))
     assert one.room(MODEL, later(seconds=2)) is None
-    assert not one.answered(MODEL, later(seconds=1))
-    assert not known().answered(MODEL, later(seconds=-1))  # it began before the last fault
+    assert not one.record_answer(MODEL, later(seconds=1))
+    assert not known().record_answer(MODEL, later(seconds=-1))  # it began before the last fault
 
 
 def test_only_a_fault_that_says_something_new_is_told() -> None:
@@ -122,21 +122,21 @@ def test_only_a_fault_that_says_something_new_is_told() -> None:
 
 def test_no_fault_is_an_items_while_the_circuit_is_open() -> None:
     health = Health()
-    health.answered(MODEL, most=64, now=NOON)
-    health.circuits.heard({MODEL: circuit()}, NOON)
-    assert health.faulted(MODEL, [ONE], now=later(seconds=1)) is Blame.PROVIDER
+    health.record_answer(MODEL, most=64, now=NOON)
+    health.circuits.learn_shared({MODEL: circuit()}, NOON)
+    assert health.record_fault(MODEL, [ONE], now=later(seconds=1)) is Blame.PROVIDER
 
 
 def test_a_model_that_others_found_to_answer_is_asked_by_degrees() -> None:
     health = Health(jitter=lambda: 1.0)
-    health.circuits.heard({MODEL: circuit()}, NOON)
+    health.circuits.learn_shared({MODEL: circuit()}, NOON)
     assert (health.calls(MODEL, NOON), health.next_change(NOON), health.holds_back(NOON)) == (
         0,
         later(seconds=1),
         True,
     )
-    assert health.circuits.heard({}, later(seconds=1)) == [MODEL]
-    health.others_are_answered(MODEL)
+    assert health.circuits.learn_shared({}, later(seconds=1)) == [MODEL]
+    health.restart(MODEL)
     assert health.calls(MODEL, later(seconds=1)) == 1
     assert not health.holds_back(later(seconds=1))
 
@@ -144,7 +144,7 @@ def test_a_model_that_others_found_to_answer_is_asked_by_degrees() -> None:
 def test_what_a_drain_sees_alone_holds_back_where_no_circuit_is_known() -> None:
     health = Health(jitter=lambda: 1.0)
     for work in range(3):
-        health.faulted(MODEL, [WorkId(work)], began_at=later(seconds=-2), now=NOON)
+        health.record_fault(MODEL, [WorkId(work)], began_at=later(seconds=-2), now=NOON)
     told = health.fault(MODEL, "529", began_at=NOON, turn=None)
     assert told == Fault("529", 3, NOON, later(seconds=-2), None)
     assert health.calls(MODEL, NOON) == 0
@@ -152,6 +152,6 @@ def test_what_a_drain_sees_alone_holds_back_where_no_circuit_is_known() -> None:
 
 def test_a_hiccup_is_not_told_unless_it_was_the_probe() -> None:
     health = Health()
-    health.faulted(MODEL, [ONE], now=NOON)
+    health.record_fault(MODEL, [ONE], now=NOON)
     assert health.fault(MODEL, "529", began_at=NOON, turn=None) is None
     assert health.fault(MODEL, "529", began_at=NOON, turn=1) is not None

@@ -71,8 +71,8 @@ class LimitedLane:
                 each.ended(pack, None, NOON)
 
     def answered(self, seconds: float) -> None:
-        self.places.answered(seconds)
-        self.backpressure.answered(MODEL)
+        self.places.record_answer(seconds)
+        self.backpressure.record_answer(MODEL)
 
     def slow_down(self, retry_after_s: float | None = 0, times: int = 1) -> None:
         for _ in range(times):
@@ -139,8 +139,8 @@ def test_a_limit_or_a_refusal_of_one_model_leaves_every_place_to_the_others() ->
     lane.slow_down(12)
     lane.backpressure.freeze(NOON, model=SONNET.spec.realtime_model)
     assert (lane.room(), lane.room(of=SONNET), lane.room(of=OPUS)) == (0, 0, None)
-    assert lane.backpressure.rests_until(OPUS, now) == now
-    assert lane.backpressure.rests_until(HAIKU, now) == later(seconds=12)
+    assert lane.backpressure.compute_rest_end(OPUS, now) == now
+    assert lane.backpressure.compute_rest_end(HAIKU, now) == later(seconds=12)
 
 
 @pytest.mark.parametrize(
@@ -157,14 +157,14 @@ def test_a_limit_or_a_refusal_of_one_model_leaves_every_place_to_the_others() ->
 def test_a_wait_is_obeyed_up_to_five_minutes(retry_after_s: float | None, wait: timedelta) -> None:
     lane = LimitedLane()
     lane.slow_down(retry_after_s)
-    assert lane.backpressure.rests_until(HAIKU, NOON) == NOON + wait
+    assert lane.backpressure.compute_rest_end(HAIKU, NOON) == NOON + wait
 
 
 def test_a_shorter_wait_never_ends_a_longer_one() -> None:
     lane = LimitedLane()
     lane.backpressure.freeze(NOON, model=MODEL)
     lane.slow_down(1)
-    assert lane.backpressure.rests_until(HAIKU, NOON) == NOON + FREEZE
+    assert lane.backpressure.compute_rest_end(HAIKU, NOON) == NOON + FREEZE
 
 
 def test_the_calls_come_back_by_about_one_a_round() -> None:
@@ -179,11 +179,11 @@ def test_the_calls_come_back_by_about_one_a_round() -> None:
 def test_longer_calls_get_more_places_up_to_the_bound() -> None:
     places = Places(64)
     assert places.free == LEAST
-    places.answered(0.1)
+    places.record_answer(0.1)
     assert places.free == 0.1 * CALLS_PER_S
     for seconds, free in ((60, 64), (0.01, LEAST)):
         for _ in range(200):
-            places.answered(seconds)
+            places.record_answer(seconds)
         assert places.free == free
 
 
@@ -193,7 +193,7 @@ def test_what_ends_within_a_fifth_of_a_second_is_claimed_ahead_and_at_most_once_
 ) -> None:
     places = Places(64)
     assert places.ahead == 0
-    places.answered(call_s)
+    places.record_answer(call_s)
     assert places.ahead == ahead
 
 
@@ -206,14 +206,14 @@ def test_a_limit_that_many_calls_in_flight_meet_halves_the_calls_once() -> None:
 def test_a_bound_that_a_person_set_stands_and_without_one_the_length_of_calls_decides() -> None:
     bound, free = Places(64), Places(64, bounded=False)
     for each in (bound, free):
-        each.limits_are_told()
-        each.answered(1.0)
+        each.raise_bound()
+        each.record_answer(1.0)
     assert (bound.all, free.all) == (64, 320)
 
 
 def test_a_replay_has_half_of_the_places_and_a_few_of_them_while_live_work_comes() -> None:
     places = Places(32)
-    places.answered(1.0)
+    places.record_answer(1.0)
 
     def asks(pack: Pack, seconds: float) -> bool:
         if may := isinstance(places.admits(pack, later(seconds=seconds)), MayStart):
@@ -232,12 +232,12 @@ def test_a_replay_has_half_of_the_places_and_a_few_of_them_while_live_work_comes
 def test_a_look_that_finds_replays_too_claims_little_while_live_work_is_served() -> None:
     scheduler = DrainState(NOON, most_calls=16, jitter=lambda: 1.0).scheduler
     waiting = {"letters": HAIKU}
-    assert scheduler.wanted(waiting, NOON, aside=True) == {"letters": 16}
+    assert scheduler.plan_claims(waiting, NOON, aside=True) == {"letters": 16}
     scheduler.take_in([claimed(1, HAIKU)], {HAIKU.id: HAIKU}, NOON)
     scheduler.start(NOON)
-    assert scheduler.wanted(waiting, NOON) == {"letters": 15}
-    assert scheduler.wanted(waiting, NOON, aside=True) == {"letters": ASIDE}
-    assert scheduler.wanted(waiting, later(minutes=1), aside=True) == {"letters": 15}
+    assert scheduler.plan_claims(waiting, NOON) == {"letters": 15}
+    assert scheduler.plan_claims(waiting, NOON, aside=True) == {"letters": ASIDE}
+    assert scheduler.plan_claims(waiting, later(minutes=1), aside=True) == {"letters": 15}
 
 
 def shares(

@@ -11,7 +11,7 @@ from lanes.ids import WorkId
 from lanes.money.pack_size import PackDecision, PackPlace, PackSizes
 from lanes.packing import ClaimedWork
 from lanes.realtime.circuit import Fault
-from lanes.realtime.circuit import opened as opens
+from lanes.realtime.circuit import open_circuit as opens
 from lanes.realtime.limiter import Pack, WaitReason
 from lanes.realtime.state import DrainState
 from lanes.routing.capacity import Need
@@ -42,7 +42,7 @@ class Scheduling:
         self.of.take_in(items, {id_: self.versions[id_] for id_ in ids}, now)
 
     def wanted(self, *of: Version, now: datetime = NOON) -> dict[str, int]:
-        return self.of.wanted({each.workload: each for each in of}, now)
+        return self.of.plan_claims({each.workload: each for each in of}, now)
 
     def start(self, now: datetime = NOON) -> list[list[int]]:
         """The work of each pack that starts now."""
@@ -56,7 +56,7 @@ class Scheduling:
         self.of.ended(pack, Need(0, 0, 1), NOON)
 
     def fault(self, work: int = 1) -> None:
-        self.health.faulted(MODEL, [WorkId(work)], now=NOON)
+        self.health.record_fault(MODEL, [WorkId(work)], now=NOON)
 
     def told(self, remaining: int, *, limit: int = 10) -> None:
         """Report, by the answer to a call, that this number of requests of the minute remains."""
@@ -65,7 +65,7 @@ class Scheduling:
         reset = later(seconds=60 * (limit - remaining) / limit).isoformat()
         said = {"limit": str(limit), "remaining": str(remaining), "reset": reset}
         headers = {f"anthropic-ratelimit-requests-{name}": value for name, value in said.items()}
-        self.rates.heard(pack, headers, NOON)
+        self.rates.learn_headers(pack, headers, NOON)
         self.rates.ended(pack, Need(0, 0, 1), NOON)
 
 
@@ -76,7 +76,7 @@ def ids(given_up: Sequence[ClaimedWork]) -> list[int]:
 def quick(places: int = 16) -> Scheduling:
     """Its calls have been short: eight more are claimed ahead of sixteen places."""
     one = Scheduling(places)
-    one.state.places.answered(0.4)
+    one.state.places.record_answer(0.4)
     return one
 
 
@@ -84,8 +84,8 @@ def probing() -> Scheduling:
     """It has held the probe of the model of all versions for a second; its circuit was opened at noon."""
     one, at = Scheduling(), later(seconds=1)
     circuit = opens(Fault("529", 3, NOON, NOON), NOON)
-    one.health.circuits.heard({MODEL: circuit}, NOON)
-    one.health.took_probe(MODEL, circuit.probed(at), at)
+    one.health.circuits.learn_shared({MODEL: circuit}, NOON)
+    one.health.record_probe(MODEL, circuit.take_probe(at), at)
     return one
 
 
@@ -222,25 +222,25 @@ def test_a_workload_with_a_window_is_claimed_for_packs_in_all_places_less_what_g
 
 def test_nothing_is_claimed_while_the_account_the_model_or_the_budget_rests() -> None:
     one = Scheduling()
-    assert not one.of.held_back(NOON)
-    one.of.budget.used_up(["letters"], later(seconds=2))
+    assert not one.of.is_held_back(NOON)
+    one.of.budget.mark_used_up(["letters"], later(seconds=2))
     assert one.wanted(LETTERS, BILLS).keys() == {"bills"}
     one.backpressure.freeze_workload("bills", NOON)
     now = later(seconds=2)
     assert one.wanted(LETTERS, BILLS, now=now).keys() == {"letters"}
-    one.health.faulted(MODEL, [WorkId(1)], now=now)
+    one.health.record_fault(MODEL, [WorkId(1)], now=now)
     assert one.wanted(LETTERS, BILLS, now=now) == {}
-    assert one.of.held_back(now)
+    assert one.of.is_held_back(now)
     assert one.of.next_moment(now) == later(seconds=2.25)
     one.backpressure.slow_down(MODEL, retry_after_s=9, now=NOON)
-    assert one.of.held_back(later(seconds=8))
+    assert one.of.is_held_back(later(seconds=8))
     assert one.of.next_moment(later(seconds=8)) == later(seconds=9)
 
 
 def test_claimed_work_has_its_money_and_starts_though_the_budget_is_used_up() -> None:
     one = Scheduling()
     one.take_in(claimed(1))
-    one.of.budget.used_up(["letters"], later(seconds=2))
+    one.of.budget.mark_used_up(["letters"], later(seconds=2))
     assert one.of.give_up_stranded(NOON) == []
     assert one.start() == [[1]]
 
@@ -317,7 +317,7 @@ def test_as_much_is_claimed_and_asked_as_the_providers_limits_hold_and_what_pres
     one.take_in(*some(0, 1, 2), claimed(3, urgent=True))
     assert one.start() == [[0], [1], [3]]
     assert one.of.next_moment(NOON) == later(seconds=6)  # for it and the reserve, as it was tried
-    assert one.of.held_back(NOON)
+    assert one.of.is_held_back(NOON)
 
 
 def test_where_only_the_reserve_is_left_the_most_urgent_is_looked_at_now_and_then_and_given_up_unless_it_presses() -> (

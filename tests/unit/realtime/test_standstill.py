@@ -12,39 +12,39 @@ MODEL, OTHER = "claude-haiku-5-5", "claude-opus-5-5"
 
 def test_an_outage_lasts_from_its_first_sight_until_the_model_answers() -> None:
     seen = Standstills()
-    seen.met(MODEL, "529", calls=3, now=NOON)
-    seen.met(MODEL, "503", calls=9, now=later(minutes=5))
+    seen.record_failure(MODEL, "529", calls=3, now=NOON)
+    seen.record_failure(MODEL, "503", calls=9, now=later(minutes=5))
     (standing,) = seen.all
     assert (standing.whom, standing.since, standing.calls, standing.why) == (MODEL, NOON, 9, "503")
-    seen.answered(OTHER, later(minutes=6))
+    seen.record_answer(OTHER, later(minutes=6))
     assert [each.whom for each in seen.all] == [MODEL]
-    seen.answered(MODEL, later(minutes=7))
+    seen.record_answer(MODEL, later(minutes=7))
     assert not seen.all
 
 
 def test_it_tells_whether_anything_was_answered_since_a_moment() -> None:
     seen = Standstills()
     assert seen.none_answered_since(NOON)
-    seen.answered(OTHER, NOON)
+    seen.record_answer(OTHER, NOON)
     assert not seen.none_answered_since(NOON)
     assert seen.none_answered_since(later(minutes=1))
 
 
 def test_an_account_is_over_with_any_answer_and_a_refused_model_with_one_of_its_own() -> None:
     seen = Standstills()
-    seen.met(ACCOUNT, "402", now=NOON)
-    seen.met(OTHER, "404", now=NOON)
-    seen.met(OTHER, "404", now=later(minutes=1))
-    seen.answered(MODEL, later(minutes=2))
+    seen.record_failure(ACCOUNT, "402", now=NOON)
+    seen.record_failure(OTHER, "404", now=NOON)
+    seen.record_failure(OTHER, "404", now=later(minutes=1))
+    seen.record_answer(MODEL, later(minutes=2))
     (standing,) = seen.all
     assert (standing.whom, standing.calls) == (OTHER, 2)
-    seen.answered(OTHER, later(minutes=3))
+    seen.record_answer(OTHER, later(minutes=3))
     assert not seen.all
 
 
 def test_the_runs_message_says_who_since_when_and_what_the_last_call_met() -> None:
     seen = Standstills()
-    seen.met(MODEL, "the provider answered 529: Overloaded", calls=3, now=NOON)
+    seen.record_failure(MODEL, "the provider answered 529: Overloaded", calls=3, now=NOON)
     said = incident.outage_message(seen.all, now=later(minutes=1))
     assert said.startswith(
         f"{MODEL} has not answered since 12:00 UTC: the provider answered 529: Overloaded. Waiting items"
@@ -58,7 +58,7 @@ def test_the_runs_message_says_who_since_when_and_what_the_last_call_met() -> No
 @pytest.mark.parametrize("error", ["a | b\n# c", "<script>", "[x](http://evil.example)", "`" * 5])
 def test_no_error_breaks_the_page_of_an_outage(error: str) -> None:
     seen = Standstills()
-    seen.met(MODEL, error, calls=3, now=NOON)
+    seen.record_failure(MODEL, error, calls=3, now=NOON)
     page = incident.render_outage(seen.all, Stake(unanswered=7, due_at=later(minutes=4)), now=NOON)
     (row,) = [line for line in page.splitlines() if line.startswith(f"| {MODEL}")]
     assert row.replace("\\|", "").count("|") == 5

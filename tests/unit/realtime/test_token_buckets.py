@@ -31,7 +31,7 @@ def begins(
     """Whether a call that has waited since noon fits now: then it is in flight."""
     fits = mine.wait(model, need, presses=presses, since=NOON, now=now) is None
     if fits:
-        mine.begun(key, model, need, now=now)
+        mine.charge(key, model, need, now=now)
     return fits
 
 
@@ -78,10 +78,10 @@ class LimitedProvider:
             ]:
                 under_way.remove((ends, number, need, drain, charge))
                 self.provider.spend(charge, int(need.input), int(need.output * used))  # pyright: ignore[reportArgumentType]
-                self.known[drain].told(
+                self.known[drain].learn_limits(
                     MODEL, read_limits(self.headers(), now=self.now), key=number, now=self.now
                 )
-                self.known[drain].ended(number, Need(need.input, need.output * used), now=self.now)
+                self.known[drain].end(number, Need(need.input, need.output * used), now=self.now)
                 self.answered[number] = self.now
             still, resting = [], set[int]()
             for number, need, drain in sorted(waiting, key=lambda each: each[0] not in press):
@@ -97,10 +97,10 @@ class LimitedProvider:
                     )
                 except ApiError:
                     self.refused += 1
-                    mine.told(
+                    mine.learn_limits(
                         MODEL, read_limits(self.headers(), now=self.now), key=number, now=self.now
                     )
-                    mine.ended(number, Need(0, 0, 0), now=self.now)
+                    mine.end(number, Need(0, 0, 0), now=self.now)
                     still.append((number, need, drain))
                     resting.add(drain)
                     continue
@@ -114,10 +114,10 @@ class LimitedProvider:
             self.now += STEP
 
     def _share(self) -> None:
-        seen: list[list[Limit]] = [mine.seen().get(MODEL, []) for mine in self.known]
+        seen: list[list[Limit]] = [mine.list_limits().get(MODEL, []) for mine in self.known]
         newest = max(seen, key=lambda limits: max((each.seen_at for each in limits), default=NOON))
         for mine in self.known if newest else []:
-            mine.shared(MODEL, newest)
+            mine.learn_shared(MODEL, newest)
 
 
 FIRST = 1  # calls that nobody knows a limit for
@@ -127,10 +127,12 @@ def warmed(world: LimitedProvider) -> LimitedProvider:
     """A first answer told every drain of the limits."""
     for mine in world.known:
         charge = world.provider.admit(world.now.timestamp(), 1, 1)
-        mine.begun("first", MODEL, Need(1, 1), now=world.now)
+        mine.charge("first", MODEL, Need(1, 1), now=world.now)
         world.provider.spend(charge, 1, 1)
-        mine.told(MODEL, read_limits(world.headers(), now=world.now), key="first", now=world.now)
-        mine.ended("first", Need(1, 1), now=world.now)
+        mine.learn_limits(
+            MODEL, read_limits(world.headers(), now=world.now), key="first", now=world.now
+        )
+        mine.end("first", Need(1, 1), now=world.now)
     return world
 
 
@@ -225,7 +227,7 @@ def test_a_limit_that_was_exceeded_without_a_refusal_is_not_believed_and_holds_n
 def test_the_reserve_is_kept_for_what_presses() -> None:
     world = warmed(LimitedProvider(50, call_s=100))
     world.run([Need(1, 1)] * 100, minutes=0.01)
-    assert world.known[0].charged == 50 * (1 - RESERVE) - FIRST
+    assert world.known[0].charged_calls == 50 * (1 - RESERVE) - FIRST
     assert begins(world.known[0], "urgent", MODEL, Need(1, 1), presses=True, now=world.now)
     assert not begins(world.known[0], "other", MODEL, Need(1, 1), presses=False, now=world.now)
 
@@ -239,7 +241,7 @@ def test_output_is_charged_by_the_longest_answer_and_what_was_not_used_is_there_
         key for key in range(10) if begins(mine, key, MODEL, Need(1, 1_000), presses=True, now=NOON)
     ]
     assert len(begun) == 9  # one token is gone
-    mine.ended(0, Need(1, 20), now=NOON)
+    mine.end(0, Need(1, 20), now=NOON)
     assert begins(mine, "next", MODEL, Need(1, 980), presses=True, now=NOON)
     assert not begins(mine, "after", MODEL, Need(1, 1_000), presses=True, now=NOON)
 
@@ -247,14 +249,14 @@ def test_output_is_charged_by_the_longest_answer_and_what_was_not_used_is_there_
 def test_what_an_older_call_saw_does_not_replace_what_a_newer_one_did() -> None:
     mine = TokenBuckets()
     for key in ("old", "new"):
-        mine.begun(key, MODEL, Need(1, 1), now=NOON)
-    mine.told(
+        mine.charge(key, MODEL, Need(1, 1), now=NOON)
+    mine.learn_limits(
         MODEL,
         ToldLimits([Limit(LimitKind.REQUESTS, 50, 3, later(minutes=1), NOON)], []),
         key="new",
         now=NOON,
     )
-    mine.told(
+    mine.learn_limits(
         MODEL,
         ToldLimits([Limit(LimitKind.REQUESTS, 50, 40, later(minutes=1), NOON)], []),
         key="old",
@@ -285,9 +287,9 @@ def test_a_provider_that_tells_no_limits_holds_nothing_back_and_what_began_is_fo
     mine = TokenBuckets()
     for key in range(5_000):
         assert begins(mine, key, MODEL, Need(1, 1), presses=False, now=NOON)
-        mine.ended(key, Need(1, 1), now=NOON)
+        mine.end(key, Need(1, 1), now=NOON)
     assert begins(mine, "next", MODEL, Need(1, 1), presses=False, now=later(minutes=2))
-    assert mine.charged == 1
+    assert mine.charged_calls == 1
 
 
 def headers(
@@ -309,7 +311,12 @@ def test_a_limit_is_read_with_what_remains_and_when_it_is_whole_again() -> None:
         20,
         later(seconds=36),
     )
-    assert [limit.left(later(seconds=s)) for s in (0, 12, 36, 500)] == [20, 30, 50, 50]
+    assert [limit.estimate_remaining(later(seconds=s)) for s in (0, 12, 36, 500)] == [
+        20,
+        30,
+        50,
+        50,
+    ]
 
 
 def test_the_case_of_their_names_does_not_matter() -> None:

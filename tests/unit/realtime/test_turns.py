@@ -60,7 +60,7 @@ class Queue:
             if left[name]:
                 left[name] -= 1
                 taken.append(name)
-        self.turns.claimed(work(*taken), {"letters": len(taken)}, {"letters"})
+        self.turns.record_claims(work(*taken), {"letters": len(taken)}, {"letters"})
         return taken
 
 
@@ -103,14 +103,14 @@ def test_a_turn_without_work_counts_for_no_consumer() -> None:
 
 def test_only_where_a_claim_was_filled_are_consumers_looked_at() -> None:
     turns = ConsumerTurns()
-    turns.claimed(work("crm", "crm"), {"letters": 3}, {"letters"})
-    assert turns.looks_at == {}
-    turns.claimed(work("crm", "crm"), {"letters": 2}, {"letters"})
-    assert turns.looks_at == {"letters": ""}
-    turns.claimed([], {}, {"letters"})  # no place was free
-    assert turns.looks_at == {"letters": ""}
-    turns.claimed([], {}, set())
-    assert turns.looks_at == {}
+    turns.record_claims(work("crm", "crm"), {"letters": 3}, {"letters"})
+    assert turns.next_looks == {}
+    turns.record_claims(work("crm", "crm"), {"letters": 2}, {"letters"})
+    assert turns.next_looks == {"letters": ""}
+    turns.record_claims([], {}, {"letters"})  # no place was free
+    assert turns.next_looks == {"letters": ""}
+    turns.record_claims([], {}, set())
+    assert turns.next_looks == {}
 
 
 def test_a_lone_consumer_takes_no_turns() -> None:
@@ -126,9 +126,9 @@ def test_more_consumers_than_are_listed_come_in_turns_of_a_list() -> None:
     queue = Queue(weighted({}))
     names = [f"c{number:03d}" for number in range(MOST_CONSUMERS)]
     queue.claim(*names, places=MOST_CONSUMERS)
-    assert queue.turns.looks_at == {"letters": names[-1]}
+    assert queue.turns.next_looks == {"letters": names[-1]}
     queue.claim(*names[:2], places=2)
-    assert queue.turns.looks_at == {"letters": ""}
+    assert queue.turns.next_looks == {"letters": ""}
 
 
 def test_the_first_look_is_through_the_whole_queue() -> None:
@@ -139,7 +139,7 @@ def test_after_a_slow_look_only_what_ranks_behind_the_last_claim_is_looked_at_un
     None
 ):
     heads = QueueCursor()
-    heads.looked(heads.look(0.0), {"letters": later(seconds=3)}, **SLOW)
+    heads.record_look(heads.look(0.0), {"letters": later(seconds=3)}, **SLOW)
     soon = heads.look(AGAIN - 0.5)
     assert (soon.whole, soon.since, heads.rest_s(AGAIN - 0.5)) == (
         False,
@@ -151,11 +151,11 @@ def test_after_a_slow_look_only_what_ranks_behind_the_last_claim_is_looked_at_un
 
 def test_looks_from_the_head_on_do_not_put_off_the_next_whole_one() -> None:
     heads = QueueCursor()
-    heads.looked(heads.look(0.0), {"letters": later()}, **SLOW)
+    heads.record_look(heads.look(0.0), {"letters": later()}, **SLOW)
     for at in (0.3, 0.5, 0.7, 0.9):
         look = heads.look(at)
         assert not look.whole
-        heads.looked(look, {"letters": later(seconds=at)}, took_s=0.1, at=at + 0.1)
+        heads.record_look(look, {"letters": later(seconds=at)}, took_s=0.1, at=at + 0.1)
     assert heads.look(AGAIN).whole
 
 
@@ -164,7 +164,7 @@ def test_every_look_is_whole_while_they_are_quick() -> None:
     for at in (0.0, 0.001, 0.003):
         look = heads.look(at)
         assert (look.whole, heads.rest_s(at)) == (True, 0.0)
-        heads.looked(look, {"letters": later()}, took_s=SLOW_S, at=at)
+        heads.record_look(look, {"letters": later()}, took_s=SLOW_S, at=at)
 
 
 @given(st.floats(0.0, 600.0), st.floats(0.0, 600.0))
@@ -173,13 +173,13 @@ def test_however_long_a_look_took_the_next_one_from_the_head_comes_a_second_late
 ) -> None:
     """A table that is locked for 2 s hides nothing for 39 s."""
     heads = QueueCursor()
-    heads.looked(heads.look(began), {"letters": later()}, took_s=took_s, at=began + took_s)
+    heads.record_look(heads.look(began), {"letters": later()}, took_s=took_s, at=began + took_s)
     assert heads.rest_s(began + took_s) <= REST_S + 1e-9
     assert heads.look(began + took_s + REST_S).whole
 
 
 def test_work_that_was_found_before_the_head_moves_it_back() -> None:
     heads = QueueCursor()
-    heads.looked(heads.look(0.0), {"letters": later(hours=1), "bills": later(hours=2)}, **SLOW)
-    heads.looked(heads.look(AGAIN), {"letters": later()}, took_s=0.2, at=AGAIN + 0.2)
+    heads.record_look(heads.look(0.0), {"letters": later(hours=1), "bills": later(hours=2)}, **SLOW)
+    heads.record_look(heads.look(AGAIN), {"letters": later()}, took_s=0.2, at=AGAIN + 0.2)
     assert heads.look(AGAIN + 0.3).since == {"letters": later(), "bills": later(hours=2)}

@@ -17,7 +17,7 @@ from lanes.realtime.circuit import CircuitState
 from lanes.report import details, page, replay, rollout
 from lanes.report.figures import CircuitFigures, OpenProposal
 from lanes.report.snapshot import Snapshot
-from lanes.report.table import LEFT, Column, Table, explained
+from lanes.report.table import LEFT, Column, Table, render_legend
 from lanes.report.table import in_terminal as in_console
 from lanes.rollouts.replays import diff
 from lanes.routing.forecast import FilePlan, Forecast
@@ -123,10 +123,10 @@ def test_a_figure_that_nothing_explains_is_found() -> None:
 
 def test_a_legend_is_one_line_that_begins_with_the_note() -> None:
     assert (
-        explained({"Met": "in time", "p50, p95": "how long"}, "Due items.")
+        render_legend({"Met": "in time", "p50, p95": "how long"}, "Due items.")
         == "Due items. Met: in time. p50, p95: how long."
     )
-    assert explained({}) == ""
+    assert render_legend({}) == ""
 
 
 def test_every_state_of_an_item_has_its_meaning() -> None:

@@ -10,7 +10,7 @@ import pytest
 from lanes.advice.proposals import ProposalFigures, ProposedRollout
 from lanes.ids import ProposalId, RolloutId
 from lanes.report import advice
-from lanes.report.proposal import headline, render, said_of, table
+from lanes.report.proposal import describe_grounds, headline, render, table
 from lanes.words import ProposalState
 from tests.conftest import NOON
 from tests.rollouts import playbook, step
@@ -37,7 +37,7 @@ def test_the_page_says_what_it_saves_how_sure_that_is_and_what_it_risks() -> Non
     page = render("letters", [proposal()], {}, {ProposalId(3): "/v2/form"})
     assert page.startswith("**letters: 1 rollout to batch proposed, $12.50 a month**")
     assert "[Approve, edit or decline](/v2/form)" in page
-    assert said_of(proposal()) == [
+    assert describe_grounds(proposal()) == [
         f"It saves $12.50 a month: 608 items a month move to batch by playbook {BOOK.name} (50, 0\u00a0%).",
         "100 reads recorded, 1 of them within a minute, and 5 unknown: fewer than 20 % of the answers are read at once, "
         "with at least 98 % confidence.",

@@ -34,7 +34,7 @@ from lanes.report.figures import (
 from lanes.report.snapshot import Snapshot
 from lanes.statistics.shares import SampleShare
 from lanes.text import cell, code, plain
-from lanes.units import aligned_usd, clock, counted, seconds, share, usd
+from lanes.units import align_usd, clock, pluralize, seconds, share, usd
 from lanes.words import BatchState, Lane, Reason
 from tests.unit.report.test_report_sections import steered
 from tests.unit.settling.test_examples import PLAIN as EXAMPLE
@@ -615,7 +615,7 @@ def test_small_amounts_keep_significant_digits(amount, said):
 
 def test_the_amounts_of_a_column_share_their_decimals():
     amounts = [Decimal("0.00212"), None, Decimal("1.5"), Decimal(0)]
-    assert [*map(aligned_usd(amounts), amounts)] == ["$0.00212", "-", "$1.50000", "$0.00000"]
+    assert [*map(align_usd(amounts), amounts)] == ["$0.00212", "-", "$1.50000", "$0.00000"]
 
 
 @pytest.mark.parametrize(
@@ -662,7 +662,7 @@ def test_a_clock_names_the_day_when_it_is_another():
 
 
 def test_a_count_of_one_is_singular():
-    assert [counted(1, "batch"), counted(2, "batch"), counted(1204, "item")] == [
+    assert [pluralize(1, "batch"), pluralize(2, "batch"), pluralize(1204, "item")] == [
         "1 batch",
         "2 batches",
         "1,204 items",

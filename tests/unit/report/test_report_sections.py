@@ -279,7 +279,7 @@ def test_a_run_is_told_by_lanes_waits_sharing_corrections_due_times_rescues_and_
     assert summary.sentences(run) == [
         "20 items answered in real time, half of them within 1.0 s to 2.0 s, by workload.",
         "10 items answered in batches, half of them within 30 s.",
-        f"3 calls of a wait now: {WaitReason.PLACES.said}.",
+        f"3 calls of a wait now: {WaitReason.PLACES.explanation}.",
         "48 items of b shared calls, 9.6 items a call.",
         "38 of 107 early answers of a were corrected by a batch.",
         "660 early answers of a got no second pass so far, which saved $0.0600; at most 22 are wrong.",

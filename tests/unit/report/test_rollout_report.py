@@ -14,8 +14,16 @@ from hypothesis import strategies as st
 from lanes.promises.incident import Promise, Severity
 from lanes.report import rollout_charts, rollout_plan
 from lanes.report.charts import REALTIME, WIDTH
-from lanes.report.rollout import Progress, bar, headline, limited, question, render
-from lanes.rollouts.gates import Gate, Judgement, Measurement, beside, combined, judge, judge_both
+from lanes.report.rollout import Progress, bar, format_limit, headline, question, render
+from lanes.rollouts.gates import (
+    Gate,
+    Judgement,
+    Measurement,
+    attach_other,
+    combine,
+    judge,
+    judge_both,
+)
 from lanes.rollouts.plan import SplitTraffic, make
 from lanes.rollouts.rollout import Happened, LogEntry, Rollout, ShadowsSpent
 from lanes.routing.split import SplitRecord
@@ -64,10 +72,13 @@ def test_a_gate_of_a_dry_run_says_so() -> None:
 
 def test_a_latency_beside_the_old_version_says_from_when_on_an_answer_is_slow() -> None:
     gate = Gate.model_validate({"measure": "p95_s", "max": 5, "worse_by": 0.02, "at_least": 5})
-    assert limited(gate, "the old version") == "over 5.0 s: ≤ 2.0 points worse than the old version"
+    assert (
+        format_limit(gate, "the old version")
+        == "over 5.0 s: ≤ 2.0 points worse than the old version"
+    )
     new, old = (Measurement(gate.measure, 4.0, 900, slow) for slow in (90, 20))
-    seen = beside(new, old, "the old version")
-    wide = judge_both(gate, seen, gate, combined([seen, seen]), alpha=0.05)
+    seen = attach_other(new, old, "the old version")
+    wide = judge_both(gate, seen, gate, combine([seen, seen]), alpha=0.05)
     drawn = re.findall(r"base64,([^)]+)", render(replace(progress(), judged=[wide])))
     said = "p95 over 5.0 s: ≤ 2.0 points worse, whole rollout, failed: 3.9 to 12.1 points worse"
     assert said in b64decode(drawn[-1]).decode()

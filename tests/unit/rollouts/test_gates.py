@@ -101,9 +101,9 @@ def test_a_gate_passes_and_fails_only_by_the_bounds_of_its_confidence_sequence(
     low, high = bounds(seen, alpha=ALPHA)
     assert judgement.between == (low, high)
     if judgement.verdict is Verdict.FAILED:
-        assert low >= gate.tolerated
+        assert low >= gate.tolerance
     if judgement.verdict is Verdict.PASSED:
-        assert high <= gate.tolerated
+        assert high <= gate.tolerance
 
 
 @pytest.mark.parametrize(

@@ -78,7 +78,7 @@ COMPARED.append(PlannedGate(SLOWER, 0.01, 0.05, 0.02, 100.0, 7.0))
 
 
 def check_samples(of: PlannedGate, half: float) -> None:
-    for samples, share in ((of.fewest, 0.0), (of.needed, half)):
+    for samples, share in ((of.fewest, 0.0), (of.needed_samples, half)):
         assert samples is not None
         assert passes(of, samples, ceil(share * samples))
         if samples > 1:
@@ -89,7 +89,7 @@ def check_samples(of: PlannedGate, half: float) -> None:
 def test_the_samples_that_a_plan_asks_for_pass_the_gate_itself_and_one_fewer_do_not(
     of: PlannedGate,
 ) -> None:
-    check_samples(of, of.gate.tolerated / 2)
+    check_samples(of, of.gate.tolerance / 2)
 
 
 @pytest.mark.parametrize("of", COMPARED)
@@ -101,14 +101,14 @@ def test_so_do_those_of_a_comparison_where_the_lanes_do_not_differ(of: PlannedGa
 def test_a_gate_is_reachable_exactly_if_it_passes_by_the_end_of_its_step_without_a_wrong_sample(
     of: PlannedGate,
 ) -> None:
-    assert of.within is not None
-    assert of.is_reachable is (of.within > 0 and passes(of, of.within, 0))
+    assert of.most_samples is not None
+    assert of.is_reachable is (of.most_samples > 0 and passes(of, of.most_samples, 0))
 
 
 @pytest.mark.parametrize("of", COMPARED)
 def test_so_is_one_that_compares_the_lanes(of: PlannedGate) -> None:
-    assert of.within is not None
-    assert of.is_reachable is passes(of, of.within, 0)
+    assert of.most_samples is not None
+    assert of.is_reachable is passes(of, of.most_samples, 0)
 
 
 @pytest.mark.parametrize("name", ["batch-to-realtime", "realtime-to-batch"])
@@ -128,10 +128,10 @@ def test_the_shipped_playbook_at_two_thousand_items_a_day() -> None:
         pytest.approx(290),
         2_000,
     )  # the shadows of batch items among them
-    assert (errors.fewest, errors.needed, errors.within) == (218, 1_310, 1_400)
-    assert errors.takes(errors.needed) == first.takes == pytest.approx(13.1)
+    assert (errors.fewest, errors.needed_samples, errors.most_samples) == (218, 1_310, 1_400)
+    assert errors.estimate_days(errors.needed_samples) == first.days_to_pass == pytest.approx(13.1)
     assert errors.power == pytest.approx(0.9981, abs=1e-4)
-    assert planned().takes == pytest.approx(19.93, abs=0.01)
+    assert planned().days_to_pass == pytest.approx(19.93, abs=0.01)
 
 
 @pytest.mark.parametrize(
@@ -146,18 +146,18 @@ def test_traffic_of_less_than_a_day_or_of_few_items_says_nothing_of_days(
     seen: SplitTraffic, why: str
 ) -> None:
     made = planned(seen=seen)
-    assert (made.takes, made.usd_a_day(Lane.BATCH, 5)) == (None, None), why
+    assert (made.days_to_pass, made.usd_a_day(Lane.BATCH, 5)) == (None, None), why
     errors, *_, agreement, _ = gates = made.steps[0].gates
-    assert (errors.needed, agreement.needed) == (1_310, 592)
+    assert (errors.needed_samples, agreement.needed_samples) == (1_310, 592)
     for each in gates:
-        assert (each.takes(each.needed), each.within) == (None, None)
+        assert (each.estimate_days(each.needed_samples), each.most_samples) == (None, None)
         assert each.power is None
         assert each.is_reachable
 
 
 def test_a_step_without_a_time_limit_can_wait_for_any_gate() -> None:
     (at,) = planned(playbook(step(5, ERRORS)), seen=traffic(10)).steps
-    assert (at.days, at.gates[0].within, at.gates[0].power) == (None, None, None)
+    assert (at.days, at.gates[0].most_samples, at.gates[0].power) == (None, None, None)
     assert at.gates[0].is_reachable
 
 
@@ -165,7 +165,7 @@ def test_the_steps_that_the_share_is_past_are_not_planned_and_an_approval_among_
     None
 ):
     made = planned(basis_points=3_000)
-    assert (made.first, made.owed) == (2, 1)
+    assert (made.first, made.owed_step) == (2, 1)
     assert [each.number for each in made.steps] == [2, 3]
     past = planned(playbook(step(10), step(50)), basis_points=6_000)
     assert (past.first, past.steps) == (None, ())
@@ -186,9 +186,11 @@ def test_only_items_that_are_samples_of_a_measure_count_for_its_gate() -> None:
     (at,) = planned(playbook(step(50, ERRORS, met)), seen=seen).steps
     assert [each.a_day for each in at.gates] == pytest.approx([500, 50])
     none = {Measure.DEADLINES_MET: Measurement(Measure.DEADLINES_MET, None, 0)}
-    assert traffic(1_000, recent=none, tried=3_000).sampled(Measure.DEADLINES_MET) == 0
+    assert (
+        traffic(1_000, recent=none, tried=3_000).estimate_sample_share(Measure.DEADLINES_MET) == 0
+    )
     few = traffic(1_000, recent=recent, tried=20)
-    assert few.sampled(Measure.DEADLINES_MET) == 1
+    assert few.estimate_sample_share(Measure.DEADLINES_MET) == 1
 
 
 @pytest.mark.slow
@@ -200,9 +202,9 @@ def test_a_comparison_expects_the_wrong_samples_that_the_other_lane_has_now() ->
     (unknown,) = planned(book, seen=traffic(1_000)).steps[0].gates
     assert (known.usual, unknown.usual) == (0.01, ASSUMED_WRONG)
     assert (known.loss, unknown.loss) == pytest.approx((0.05, ASSUMED_WRONG + 0.04))
-    assert known.needed is not None
-    assert unknown.needed is not None
-    assert known.needed < unknown.needed
+    assert known.needed_samples is not None
+    assert unknown.needed_samples is not None
+    assert known.needed_samples < unknown.needed_samples
 
 
 @pytest.mark.slow
@@ -213,8 +215,8 @@ def test_the_latency_of_a_new_version_is_planned_beside_that_of_the_old_one() ->
     assert [each.windows for each in latencies] == [1, 2, 2]
     for each in latencies:
         assert (each.usual, each.loss) == pytest.approx((0.02, 0.12))
-        assert each.needed is not None
-        assert 500 < each.needed < 700
+        assert each.needed_samples is not None
+        assert 500 < each.needed_samples < 700
         assert each.power is not None
         assert each.power > 0.8
 
@@ -231,7 +233,7 @@ def test_power_is_the_share_of_rollouts_whose_gate_has_failed_by_the_end_of_the_
     gate = Gate(measure=Measure.ERROR_RATE, max=0.05, at_least=20)
     of = PlannedGate(gate, 0.01, 0.5, 0.05, a_day, 14)
     shares = drawn(a_day * 14, 0.1, 2_000, a_day)
-    failed = [is_above(each, gate.tolerated, alpha=of.alpha) for each in shares]
+    failed = [is_above(each, gate.tolerance, alpha=of.alpha) for each in shares]
     assert of.power == pytest.approx(numpy.mean(failed), abs=0.03)
 
 
@@ -243,7 +245,9 @@ def test_a_gate_that_the_whole_rollout_judges_too_has_the_power_of_half_of_its_a
         half = replace(gate, windows=1, alpha=gate.alpha / 2)
         whole = replace(gate, windows=2)
         assert whole.power == half.power
-        assert whole.needed == replace(gate, windows=1).needed != half.needed
+        assert (
+            whole.needed_samples == replace(gate, windows=1).needed_samples != half.needed_samples
+        )
 
 
 @pytest.mark.parametrize("portion", [0.2, 0.5])
@@ -286,10 +290,10 @@ def test_a_gate_on_money_passes_with_the_samples_that_a_plan_asks_for(
 
     assert of.half == pytest.approx(half)
     assert of.fewest is not None
-    assert of.needed is not None
-    assert of.fewest < of.needed
-    assert verdict(of.needed) is Verdict.PASSED
-    assert verdict(of.needed - 1) is Verdict.INCONCLUSIVE
+    assert of.needed_samples is not None
+    assert of.fewest < of.needed_samples
+    assert verdict(of.needed_samples) is Verdict.PASSED
+    assert verdict(of.needed_samples - 1) is Verdict.INCONCLUSIVE
 
 
 @pytest.mark.parametrize("a_day", [4, 8, 20, 40])
@@ -309,8 +313,8 @@ def test_a_gate_that_decides_nothing_is_planned_as_it_is_judged() -> None:
     never = {"measure": "error_rate", "max": 0, "at_least": 20, "dry_run": True}
     made = planned(playbook(step(5, P95, never)))
     of = made.steps[0].gates[1]
-    assert (of.fewest, of.needed, of.takes(of.needed)) == (None, None, None)
-    assert made.takes is not None
+    assert (of.fewest, of.needed_samples, of.estimate_days(of.needed_samples)) == (None, None, None)
+    assert made.days_to_pass is not None
 
 
 def test_a_step_before_the_first_item_moves_gathers_pairs_while_the_budget_lasts() -> None:
@@ -332,9 +336,13 @@ def test_pairs_of_all_steps_count_together() -> None:
     )
     made = planned(book)
     first, second = (each.gates[0] for each in made.steps)
-    assert (first.within, second.within) == (100, 200)
-    assert first.takes(first.needed) == second.takes(second.needed) == 4.68
-    assert made.takes == pytest.approx(4.68, abs=0.01)
+    assert (first.most_samples, second.most_samples) == (100, 200)
+    assert (
+        first.estimate_days(first.needed_samples)
+        == second.estimate_days(second.needed_samples)
+        == 4.68
+    )
+    assert made.days_to_pass == pytest.approx(4.68, abs=0.01)
 
 
 @pytest.mark.slow
@@ -344,7 +352,7 @@ def test_pairs_show_that_a_lane_is_no_worse_with_fewer_items() -> None:
         Gate(measure=Measure.ACCURACY, worse_by=0.05, at_least=40), 0.01, 0.5, 0.1, 100.0, 7.0
     )
     paired = replace(apart, pairs=inf)
-    assert apart.needed is not None
-    assert paired.needed is not None
-    assert paired.needed < 0.6 * apart.needed
-    assert paired.judged(500, 0.3).verdict is Verdict.FAILED
+    assert apart.needed_samples is not None
+    assert paired.needed_samples is not None
+    assert paired.needed_samples < 0.6 * apart.needed_samples
+    assert paired.judge_samples(500, 0.3).verdict is Verdict.FAILED

@@ -66,7 +66,7 @@ def test_a_new_version_takes_over_upwards_and_is_in_force_at_the_end() -> None:
         parse("trial", up.replace("max: 3", "max: 3, worse_by: 0.1"))
     slower = up.replace("error_rate, max: 0.1", "p95_s, max: 3, worse_by: 0.1")
     (gate,) = parse("trial", slower).steps[0].gates
-    assert (gate.max, gate.limit, gate.tolerated, gate.compares) == (3, 0.1, 0.1, True)
+    assert (gate.max, gate.limit, gate.tolerance, gate.compares) == (3, 0.1, 0.1, True)
 
 
 def test_a_rollout_begins_with_the_first_step_that_does_not_lead_back() -> None:
@@ -95,7 +95,7 @@ def test_dry_runs_take_no_part_of_alpha_and_a_step_needs_a_gate_that_decides() -
     with pytest.raises(PlaybookInvalid, match=r"steps\.0\.gates: a step needs a gate"):
         parse("trial", GOOD.replace("at_least: 5}", "at_least: 5, dry_run: true}", 1))
     unprovable = dry.replace("p95_s, max: 3", "deadlines_met, min: 1", 1)
-    assert parse("trial", unprovable).steps[0].gates[1].tolerated == 0
+    assert parse("trial", unprovable).steps[0].gates[1].tolerance == 0
 
 
 def test_an_approval_has_three_days_unless_its_playbook_says_otherwise() -> None:
@@ -110,7 +110,7 @@ def test_the_approval_that_is_passed_over_is_the_last_one_before_the_first_step(
         "batch-to-realtime",
         next(file for file in FILES if file.stem == "batch-to-realtime").read_text(),
     )
-    assert [book.passed_over(first) for first in range(4)] == [None, None, 1, 1]
+    assert [book.find_owed_step(first) for first in range(4)] == [None, None, 1, 1]
 
 
 def test_alpha_is_divided_over_the_gates_of_all_steps() -> None:
@@ -177,7 +177,7 @@ def test_the_ready_made_playbooks_say_how_many_items_their_gates_need(file: Path
     playbook, said = parse(file.stem, file.read_text()), file.read_text()
     for step in playbook.steps:
         shares = [gate for gate in step.gates if gate.measure not in MEANS]
-        fewest = [clean_samples(gate.tolerated, alpha=playbook.gate_alpha) for gate in shares]
+        fewest = [clean_samples(gate.tolerance, alpha=playbook.gate_alpha) for gate in shares]
         assert all(f"after {each}" in said for each in fewest)
         assert 0.9 * max(fewest) <= step.hold.items <= max(fewest)
 

@@ -10,7 +10,7 @@ from lanes.promises.incident import Incident, IncidentState, Promise, Severity
 from lanes.rollouts import plan, refusals
 from lanes.rollouts.plan import SplitTraffic
 from lanes.rollouts.playbook import Playbook, load
-from lanes.rollouts.refusals import hindering, sentences
+from lanes.rollouts.refusals import select_hindering, sentences
 from lanes.rollouts.rollout import Rollout
 from lanes.words import Lane, Mode
 from tests.examples import incident_of
@@ -176,8 +176,8 @@ def test_a_split_is_set_by_hand_unless_a_rollout_moves_this_very_split(
 def test_a_rollout_is_hindered_by_what_is_critical_where_its_traffic_goes(
     found: Incident, of_realtime: bool, of_batch: bool
 ) -> None:
-    assert (hindering([found], Lane.REALTIME) == [found]) is of_realtime
-    assert (hindering([found], Lane.BATCH) == [found]) is of_batch
+    assert (select_hindering([found], Lane.REALTIME) == [found]) is of_realtime
+    assert (select_hindering([found], Lane.BATCH) == [found]) is of_batch
     assert sentences([incident(Promise.REALTIME_SLOW)]) == [
         "critical incident 3 is open: Real-time is slow"
     ]

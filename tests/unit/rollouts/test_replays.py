@@ -16,11 +16,11 @@ from lanes.rollouts.replays import (
     Answers,
     Diff,
     Generation,
+    build_call_parts,
     check_demotable,
     check_droppable,
     check_promotable,
     diff,
-    sent,
 )
 from lanes.words import Lane, ReplayState
 from tests.conftest import NOON
@@ -230,4 +230,4 @@ def test_two_versions_send_the_same_exactly_if_their_requests_are_the_same(lane:
     for name, value in others.items():
         changed = version(**{name: value})
         same = parameters(changed, lane, asked) == parameters(plain, lane, asked)
-        assert same == (sent(changed, lane) == sent(plain, lane)), name
+        assert same == (build_call_parts(changed, lane) == build_call_parts(plain, lane)), name

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lanes.rollouts import gates
-from lanes.rollouts.gates import Gate, Judgement, Measure, Measurement, Scope, beside, combined
+from lanes.rollouts.gates import Gate, Judgement, Measure, Measurement, Scope, attach_other, combine
 from lanes.words import Verdict
 from tests.unit.rollouts.test_gates import (
     ALPHA,
@@ -89,8 +89,8 @@ def compared(*steps: tuple[Counts, Counts], gate: Gate = WORSE) -> Judgement:
     def side(counts: Counts) -> Measurement:
         return share(gate, *counts) if counts[1] else unmeasured(gate)
 
-    measured = [beside(side(of), side(than), "the old version") for of, than in steps]
-    return gates.judge_both(gate, measured[-1], gate, combined(measured), alpha=ALPHA)
+    measured = [attach_other(side(of), side(than), "the old version") for of, than in steps]
+    return gates.judge_both(gate, measured[-1], gate, combine(measured), alpha=ALPHA)
 
 
 def test_a_comparison_finds_in_all_steps_a_loss_that_each_alone_is_too_short_to_show() -> None:
@@ -119,19 +119,19 @@ def test_a_step_without_samples_on_one_lane_says_nothing_of_the_difference() -> 
     whole = compared(((9, 9), (0, 0)), step).of_windows[1]
     assert (whole.measurement.samples, whole.measurement.excess) == (200, 0.15 - 5 / 300)
     assert whole.between == gates.judge(WORSE, compared(step).measurement, alpha=ALPHA / 2).between
-    assert combined([share(WORSE, 1, 9)]).samples == 9
+    assert combine([share(WORSE, 1, 9)]).samples == 9
 
 
 def test_a_latency_is_compared_step_by_step_too() -> None:
     seen = [
-        beside(
+        attach_other(
             Measurement(Measure.P95_S, 6.0, 300, wrong),
             Measurement(Measure.P95_S, 3.0, 500, 10),
             "the old version",
         )
         for wrong in (36, 39, 36)
     ]
-    failed = gates.judge_both(SLOWER, seen[-1], SLOWER, combined(seen), alpha=ALPHA)
+    failed = gates.judge_both(SLOWER, seen[-1], SLOWER, combine(seen), alpha=ALPHA)
     assert (failed.verdict, failed.scope) == (Verdict.FAILED, Scope.ROLLOUT)
     said = "over the whole rollout, 12 % of 900 samples slower than 5.00 s, 2 % of 1,500 on the old version"
     assert failed.explanation.startswith(said)
@@ -143,7 +143,7 @@ def test_a_saving_fails_by_all_steps_together_and_its_bounds_meet_the_limit_wher
     cheap, dear = ([each * 0.75, each * 1.25] * 200 for each in (0.85, 1.0))
     step = saving(cheap, dear)
     assert judge(SAVING, step).verdict is Verdict.INCONCLUSIVE
-    failed = gates.judge_both(SAVING, step, SAVING, combined([step] * 3), alpha=ALPHA)
+    failed = gates.judge_both(SAVING, step, SAVING, combine([step] * 3), alpha=ALPHA)
     assert (failed.verdict, failed.scope) == (Verdict.FAILED, Scope.ROLLOUT)
     assert failed.explanation.startswith(
         "over the whole rollout, 15 % of 1,200 samples and 1,200 on "

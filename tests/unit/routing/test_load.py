@@ -16,10 +16,10 @@ from lanes.routing.capacity import (
     MeasuredTry,
     Need,
     WaitingItems,
+    assume_prediction,
     drain_time_s,
     fits_at,
     learn,
-    unlearned,
 )
 from lanes.routing.lane_rules import LONG_OVERDUE
 from lanes.routing.load import A_CALL, AddedItems, Load, RankedQueue
@@ -151,8 +151,8 @@ def test_what_is_left_only_grows_by_waiting_and_is_whole_after_a_minute(
     limit: Limit, one: object, other: object
 ) -> None:
     sooner, sequel = sorted((one, other))  # pyright: ignore[reportArgumentType, reportCallIssue]
-    assert 0 <= limit.left(sooner) <= limit.left(sequel) <= limit.limit
-    assert limit.left(NOON + WINDOW) == limit.limit
+    assert 0 <= limit.estimate_remaining(sooner) <= limit.estimate_remaining(sequel) <= limit.limit
+    assert limit.estimate_remaining(NOON + WINDOW) == limit.limit
 
 
 @example(
@@ -165,7 +165,7 @@ def test_what_fits_a_whole_limit_fits_when_it_is_said_to(
     wanted = part * limit.limit
     at = fits_at(limit, wanted, now)  # pyright: ignore[reportArgumentType]
     assert at <= now + WINDOW  # pyright: ignore[reportOperatorIssue]
-    assert limit.left(at) >= wanted - 1e-3 * limit.limit
+    assert limit.estimate_remaining(at) >= wanted - 1e-3 * limit.limit
 
 
 waits_of = st.tuples(st.integers(1, 500), st.floats(1, 5_000), st.floats(1, 5_000))
@@ -185,7 +185,7 @@ def test_more_that_waits_never_takes_less_time(
 def test_few_tries_teach_nothing_and_many_teach_quantiles() -> None:
     letters = spec()
     tried = [MeasuredTry(400, 1, 300, n) for n in range(100)]
-    assert learn(letters, tried[: FEWEST - 1]) == unlearned(letters)
+    assert learn(letters, tried[: FEWEST - 1]) == assume_prediction(letters)
     known = learn(letters, tried)
     assert known.tries == 100
     assert known.output == 94

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lanes.routing.mix import LATER, TRAFFIC, MixChange, RoutedCount, changed, sentence
+from lanes.routing.mix import LATER, TRAFFIC, MixChange, RoutedCount, compute_change, sentence
 from lanes.words import Lane, Reason
 
 NUMBERS = st.integers(0, 2_000)
@@ -25,7 +25,7 @@ COUNTS = st.lists(
 
 def moved(*counts: tuple[str, str, int, int], consumer: str = "") -> MixChange:
     """The change of these reasons and lanes, before and now."""
-    found = changed([RoutedCount(*each[:2], consumer, 1, *each[2:]) for each in counts])
+    found = compute_change([RoutedCount(*each[:2], consumer, 1, *each[2:]) for each in counts])
     assert found is not None
     return found
 
@@ -40,7 +40,7 @@ def parts(of: MixChange) -> dict[str, float]:
 
 @given(COUNTS)
 def test_the_parts_sum_to_the_change_of_the_share(counts: list[RoutedCount]) -> None:
-    found = changed(counts)
+    found = compute_change(counts)
     first = [each for each in counts if each.reason not in LATER]
     before, now = sum(each.before for each in first), sum(each.now for each in first)
     if not before or not now:
@@ -58,7 +58,7 @@ def test_the_parts_sum_to_the_change_of_the_share(counts: list[RoutedCount]) -> 
 
 @given(COUNTS, st.integers(1, 5))
 def test_the_same_mix_of_more_items_has_no_parts(counts: list[RoutedCount], times: int) -> None:
-    found = changed([each._replace(now=each.before * times) for each in counts])
+    found = compute_change([each._replace(now=each.before * times) for each in counts])
     assert found is None or parts(found) == {}
 
 
@@ -91,7 +91,7 @@ def test_moves_after_the_first_route_count_for_and_against_batch() -> None:
 
 
 def test_a_consumer_that_sends_more_is_told_as_traffic() -> None:
-    found = changed(
+    found = compute_change(
         [
             RoutedCount("split", "batch", "archive", 1, 100, 300),
             RoutedCount("split", "realtime", "app", 1, 100, 100),
@@ -102,7 +102,7 @@ def test_a_consumer_that_sends_more_is_told_as_traffic() -> None:
 
 
 def test_the_sentence_names_the_largest_parts_towards_the_change_and_one_against_it() -> None:
-    found = changed(
+    found = compute_change(
         [
             RoutedCount("split", "batch", "", 1, 71, 71),
             RoutedCount("split", "realtime", "", 1, 29, 24),
@@ -124,6 +124,6 @@ def _told(reason: str) -> str:
 def test_the_sentence_says_when_nothing_moved_and_when_nothing_is_known() -> None:
     same = moved(("split", "batch", 71, 142), ("split", "realtime", 29, 58))
     assert sentence("tickets", same, _told) == "Batch share of tickets stayed at 71 %."
-    assert sentence("tickets", changed([]), _told) == (
+    assert sentence("tickets", compute_change([]), _told) == (
         "tickets had no items in one of the periods: there is nothing to compare."
     )

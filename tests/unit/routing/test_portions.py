@@ -30,7 +30,7 @@ class MeasuringRouter:
         size = self.portions.size(self.at)
         self.at += portion.seconds
         how = {"urgent": portion.urgent, "waited_s": portion.waited_s, "busy": portion.busy}
-        self.portions.routed(size, portion.seconds, **how, at=self.at)
+        self.portions.record_portion(size, portion.seconds, **how, at=self.at)
         return size
 
     def rest(self) -> float:

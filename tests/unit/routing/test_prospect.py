@@ -168,7 +168,7 @@ def test_of_a_batch_that_is_out_what_is_due_before_a_moment_is_less_surely_back_
 
 
 def test_one_that_is_out_for_long_promises_less_than_one_that_leaves_did() -> None:
-    prospects = Prospects.assumed(NOON)
+    prospects = Prospects.assume(NOON)
     stuck, fresh = (
         prospects.underway(LETTERS, left_at=later(hours=-h), requests=5) for h in (5, 0)
     )
@@ -189,7 +189,7 @@ def test_a_route_that_weighed_a_due_time_says_how_probable_it_was_and_no_other_d
 
 
 def test_what_real_time_could_not_answer_may_wait_where_a_batch_is_surely_enough_back() -> None:
-    prospect = Prospects.assumed(NOON).of(LETTERS)
+    prospect = Prospects.assume(NOON).of(LETTERS)
     late, soon = prospect.chance(later(days=1)), prospect.chance(later(hours=1))
     assert may_wait(None, None)
     assert may_wait(None, late)
@@ -221,7 +221,7 @@ def test_a_history_of_one_batch_moves_what_is_stated_and_makes_nothing_certain(
     for due_in in (timedelta(minutes=30), timedelta(hours=2), timedelta(hours=12)):
         stated, assumed = (
             each.of(LETTERS).chance(NOON + due_in)
-            for each in (Prospects(one, NOON), Prospects.assumed(NOON))
+            for each in (Prospects(one, NOON), Prospects.assume(NOON))
         )
         assert 0 < stated.probability < 1
         assert stated.probability == pytest.approx(assumed.probability, abs=0.25)
@@ -232,7 +232,7 @@ def test_workloads_whose_windows_overlap_leave_each_by_its_own() -> None:
     night = version(id=1, off_peak_start="22:00", off_peak_end="06:00")
     evening = version(id=2, off_peak_start="21:30", off_peak_end="23:30")
     always = version(id=3, off_peak_start="00:00", off_peak_end="00:00")
-    prospects = Prospects.assumed(AT_22_05)
+    prospects = Prospects.assume(AT_22_05)
     due = AT_22_05 + timedelta(days=3)
     said = [prospects.of(each).chance(due).said for each in (night, evening, always)]
     assert ["23:02" in said[0], "22:32" in said[1], "23:02" in said[2]] == [True] * 3

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from lanes.ids import VersionId
 from lanes.money.budget import Budget, BudgetStatus, Period
-from lanes.money.cost import shared_tokens
+from lanes.money.cost import estimate_shared_tokens
 from lanes.money.estimates import Estimates, Sharing
 from lanes.money.pack_size import PackDecision, PackPlace, PackSizes
 from lanes.routing.capacity import RESERVE, WINDOW, Limit, LimitKind, Need
@@ -140,7 +140,7 @@ def test_a_full_call_is_as_large_as_packs_are_at_present_and_what_is_read_from_t
     known = Room(load(), packed).need_of(of)
     assert known.requests == 0.2
     assert Room(load(), cached).need_of(of).input == pytest.approx(
-        known.input - shared_tokens(of.spec) * 0.5 / 5
+        known.input - estimate_shared_tokens(of.spec) * 0.5 / 5
     )
 
 
@@ -275,7 +275,7 @@ def test_a_portion_is_decided_as_its_items_are_one_by_one(
     """What equal items share is found out once: costs, chance, room. Each has its own draw."""
     splits = Splits([Split("letters", None, BUCKETS), Split("bills", None, 9_000)])
     room, went = Room(seen), list[Version]()
-    estimates, prospects = Estimates(NOON), Prospects.assumed(NOON)
+    estimates, prospects = Estimates(NOON), Prospects.assume(NOON)
     items = [(nth, each, of) for each, of, times in portion for nth in range(times)]
     for nth, each, is_bill in sorted(items, key=itemgetter(0)) if mixed else items:
         of, alone = BILLS if is_bill else letters, Room(seen)

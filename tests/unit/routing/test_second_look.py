@@ -23,8 +23,8 @@ from lanes.routing.second_look import (
     DoubtfulItem,
     LateItem,
     LookResult,
+    compute_horizon,
     latest,
-    looked_until,
     rescue,
     weigh,
 )
@@ -37,7 +37,7 @@ MODEL = LETTERS.spec.realtime_model
 IDLE = Load(NOON, per_s=10)
 STUCK = DepartedBatch(BatchId(41), later(hours=-6), 50)
 DOWN = replace(IDLE, rests={MODEL: ModelRest(MODEL, later(minutes=-1), "529")})
-NOTHING_SEEN = Prospects.assumed(NOON)
+NOTHING_SEEN = Prospects.assume(NOON)
 
 
 def late(
@@ -132,7 +132,7 @@ def test_what_others_have_due_before_it_counts_whatever_their_workload_and_their
     }  # its share
     assert not looked(*letters, after=moment).taken
     assert (
-        looked_until(IDLE, [LETTERS, bills], {"letters": 1000, "bills": 1000}) - NOON
+        compute_horizon(IDLE, [LETTERS, bills], {"letters": 1000, "bills": 1000}) - NOON
         == timedelta(minutes=10) - moment
     )
 
@@ -194,7 +194,7 @@ def test_the_limits_of_its_own_model_hold_an_item_up_and_no_other_model_s() -> N
 
 
 def test_nothing_that_is_due_after_the_end_of_a_look_has_to_begin_now() -> None:
-    end = looked_until(IDLE, [LETTERS], {"letters": 1000})
+    end = compute_horizon(IDLE, [LETTERS], {"letters": 1000})
     assert end == NOON + timedelta(seconds=UNSURE * 100) + EXPECTED_CALL + MARGIN
 
 

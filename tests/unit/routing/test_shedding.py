@@ -45,7 +45,7 @@ def pressure(
     *rests: ModelRest, over_soft: BudgetStatus | None = None, load: Load = IDLE
 ) -> Shedding:
     return Shedding(
-        rests, [] if over_soft is None else [over_soft], load, Prospects.assumed(NOON), now=NOON
+        rests, [] if over_soft is None else [over_soft], load, Prospects.assume(NOON), now=NOON
     )
 
 
@@ -94,7 +94,7 @@ def test_a_model_that_rests_for_a_few_seconds_sheds_nothing() -> None:
 
 def test_what_is_due_leaves_only_where_a_batch_is_in_time_and_says_how_surely() -> None:
     down = pressure(DOWN)
-    back_at = Prospects.assumed(NOON).of(LETTERS).back_at
+    back_at = Prospects.assume(NOON).of(LETTERS).back_at
     assert leaves(down, waiting(due_at=back_at - timedelta(minutes=1))) is None
     assert leaves(down, waiting(due_at=later(minutes=-1))) is None
     shed = leaves(down, waiting(due_at=back_at + timedelta(minutes=1)))
@@ -109,7 +109,7 @@ def test_beyond_a_soft_limit_what_counts_against_that_budget_leaves() -> None:
     over = pressure(over_soft=OVER)
     shed = leaves(over, waiting(consumer="desk"))
     assert shed is not None
-    assert shed.why == OVER.said
+    assert shed.why == OVER.sentence
     assert leaves(over, waiting(consumer="web")) is None
     assert leaves(over, waiting(consumer="desk"), version(workload="others")) is None
     everybody = replace(OVER, budget=replace(SOFT, consumer=None))
@@ -145,9 +145,9 @@ def test_what_does_not_fit_the_providers_limits_leaves_though_there_are_places()
 
 
 def test_of_a_lane_that_nobody_has_timed_nothing_leaves() -> None:
-    assert pressure(load=queued(1_000)).looked_at({"letters": LETTERS}) == ["letters"]
+    assert pressure(load=queued(1_000)).list_pressed({"letters": LETTERS}) == ["letters"]
     untimed = pressure(load=queued(1_000, timed=False))
-    assert untimed.looked_at({"letters": LETTERS}) == []
+    assert untimed.list_pressed({"letters": LETTERS}) == []
     assert leaves(untimed, waiting(), before=1_000) is None
 
 
@@ -181,15 +181,15 @@ def test_what_real_time_does_not_serve_now_is_not_late() -> None:
 def test_only_workloads_that_something_presses_are_looked_at() -> None:
     other = version(2, "others", realtime_model="claude-sonnet-5-5")
     of = {"letters": LETTERS, "others": other}
-    assert pressure().looked_at(of) == []
-    assert pressure(DOWN).looked_at(of) == ["letters"]
-    assert pressure(over_soft=replace(OVER, budget=replace(SOFT, workload="others"))).looked_at(
+    assert pressure().list_pressed(of) == []
+    assert pressure(DOWN).list_pressed(of) == ["letters"]
+    assert pressure(over_soft=replace(OVER, budget=replace(SOFT, workload="others"))).list_pressed(
         of
     ) == ["others"]
-    assert pressure(load=queued(5)).looked_at(of) == []
-    assert pressure(load=queued(6)).looked_at(of) == ["letters"]
+    assert pressure(load=queued(5)).list_pressed(of) == []
+    assert pressure(load=queued(6)).list_pressed(of) == ["letters"]
     both = [*queued(5).queues, RankedQueue("others", "claude-sonnet-5-5", LONG_OVERDUE, 3)]
-    assert pressure(load=replace(IDLE, queues=both)).looked_at(of) == [
+    assert pressure(load=replace(IDLE, queues=both)).list_pressed(of) == [
         "letters",
         "others",
     ]  # they share the places

@@ -13,7 +13,7 @@ from scipy.integrate import quad
 
 from lanes.money.estimates import Estimate
 from lanes.routing.prospect import Prospects
-from lanes.routing.route import ArrivedItem, Route, decide, saved_usd, weigh, worth_usd
+from lanes.routing.route import ArrivedItem, Route, compute_savings_usd, decide, weigh, worth_usd
 from lanes.routing.split import BUCKETS, Split, Splits
 from lanes.routing.turnaround import NOTHING, SHAPE, Turnaround
 from lanes.words import Lane, Mode, Reason
@@ -67,18 +67,18 @@ def test_what_is_left_is_that_of_the_assumed_law_where_no_batch_was_seen(
         20,
         limit=400,
     )
-    assert 1 - Turnaround(NOTHING, usual=timedelta(hours=1)).left(half_life_s) == pytest.approx(
-        lost, rel=0.02
-    )
+    assert 1 - Turnaround(NOTHING, usual=timedelta(hours=1)).compute_remainder(
+        half_life_s
+    ) == pytest.approx(lost, rel=0.02)
 
 
 def test_what_is_left_is_that_of_the_batches_where_many_were_seen() -> None:
     drawn = random.Random(7)
     took = [timedelta(seconds=drawn.lognormvariate(math.log(1_200), 0.6)) for _ in range(4_000)]
     left = sum(0.5 ** (each.total_seconds() / 900) for each in took) / len(took)
-    assert Turnaround(seen(map(Took, took)), usual=timedelta(hours=1)).left(900) == pytest.approx(
-        left, abs=0.01
-    )
+    assert Turnaround(seen(map(Took, took)), usual=timedelta(hours=1)).compute_remainder(
+        900
+    ) == pytest.approx(left, abs=0.01)
 
 
 @given(histories, spans, half_lives, half_lives)
@@ -86,7 +86,7 @@ def test_what_is_left_is_a_share_and_grows_with_the_half_life(
     history: list[Took], usual: timedelta, one: int, other: int
 ) -> None:
     law = Turnaround(seen(history), usual=usual)
-    short, long = (law.left(each) for each in sorted((one, other)))
+    short, long = (law.compute_remainder(each) for each in sorted((one, other)))
     assert 0 <= short <= long <= 1
 
 
@@ -127,7 +127,10 @@ def test_what_leaves_early_for_its_due_time_loses_less_than_what_waits_for_the_s
 
 def test_in_lambda_mode_a_batch_alone_saves_the_whole_call() -> None:
     costs = Estimate(realtime=Decimal("0.004"), batch=Decimal("0.002"))
-    assert (saved_usd(costs, Mode.PLAIN), saved_usd(costs, Mode.LAMBDA)) == (0.002, 0.004)
+    assert (compute_savings_usd(costs, Mode.PLAIN), compute_savings_usd(costs, Mode.LAMBDA)) == (
+        0.002,
+        0.004,
+    )
 
 
 def test_a_batch_that_is_dearer_is_said_to_be_and_what_is_worth_the_same_is_left_to_the_split() -> (

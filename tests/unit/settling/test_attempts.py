@@ -32,7 +32,7 @@ def outcomes(made: Sequence[attempts.Attempt]) -> list[Outcome]:
 
 def test_the_items_of_a_request_share_its_response_and_each_is_judged_by_its_own_answer() -> None:
     response = said('{"answers": [{"id": "two", "answer": {"category": "a"}}]}')
-    made = attempts.of_request(version(), CLAIMS, response, TIMES, ids=IDS)
+    made = attempts.build_for_request(version(), CLAIMS, response, TIMES, ids=IDS)
     assert outcomes(made) == [Outcome.INVALID, Outcome.VALID]
     assert [each.claim for each in made] == CLAIMS
     assert {each.response for each in made} == {response}
@@ -43,12 +43,12 @@ def test_the_items_of_a_request_share_its_response_and_each_is_judged_by_its_own
 
 def test_a_request_without_a_response_ends_alike_for_all_of_its_items() -> None:
     expired = Judgment(Outcome.EXPIRED, error="the batch expired before it ran")
-    made = attempts.of_request(version(), CLAIMS, expired, TIMES, ids=IDS)
+    made = attempts.build_for_request(version(), CLAIMS, expired, TIMES, ids=IDS)
     assert [(each.judged, each.response) for each in made] == [(expired, None)] * 2
 
 
 def test_an_answer_that_cannot_be_judged_is_invalid_and_paid_for() -> None:
-    made = attempts.of_request(
+    made = attempts.build_for_request(
         version(), CLAIMS, said(cast(str, None)), TIMES, ids=IDS
     )  # no text at all: not foreseen
     assert outcomes(made) == [Outcome.INVALID] * 2
@@ -57,7 +57,7 @@ def test_an_answer_that_cannot_be_judged_is_invalid_and_paid_for() -> None:
 
 
 def test_what_no_result_was_read_for_is_missing_and_not_billed() -> None:
-    (first, second) = attempts.missing(CLAIMS, started_at=NOON, now=NOON + timedelta(hours=1))
+    (first, second) = attempts.build_missing(CLAIMS, started_at=NOON, now=NOON + timedelta(hours=1))
     assert (first.claim, second.claim) == tuple(CLAIMS)
     assert (first.judged, first.response, first.latency_ms) == (LOST, None, 0)
     assert first.ended_at - first.started_at == timedelta(hours=1)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 from rich.console import Console
 
-from lanes.report.page import answer, asked, how, render
+from lanes.report.page import answer, describe_outcome, render, select_text
 from lanes.settling.listing import AnswerExample, choose
 from lanes.words import Lane, Standing
 
@@ -89,12 +89,12 @@ def test_an_example_says_what_was_asked_answered_and_taken() -> None:
     ],
 )
 def test_what_became_of_an_answer_is_said(example: AnswerExample, sentence: str) -> None:
-    assert how(example) == sentence
+    assert describe_outcome(example) == sentence
 
 
 def test_an_input_is_its_longest_text_or_all_of_it() -> None:
-    assert asked({"a": "short", "text": "the longer one", "n": 3}) == "the longer one"
-    assert asked({"n": 3, "of": [1]}) == '{"n": 3, "of": [1]}'
+    assert select_text({"a": "short", "text": "the longer one", "n": 3}) == "the longer one"
+    assert select_text({"n": 3, "of": [1]}) == '{"n": 3, "of": [1]}'
     of = replace(PLAIN, output={"b": [1], "a": "x"}, fields=("a",))
     assert answer(of) == "a: x, b: [1]"
 

@@ -145,7 +145,7 @@ def test_work_that_only_waits_for_its_turn_is_told_the_reason_of_the_drains(stat
     waits = [CallWait("letters", WaitReason.SHARE, 12), CallWait("letters", WaitReason.PLACES, 1)]
     told = explain_hold(work(state=state), Holds(waits=waits), NOON) or ""
     assert told.startswith("waits for its turn among 12 calls of its workload")
-    assert WaitReason.SHARE.said in told
+    assert WaitReason.SHARE.explanation in told
     assert explain_hold(BATCHED, Holds(waits=waits), NOON) is None
 
 

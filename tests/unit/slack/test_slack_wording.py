@@ -22,7 +22,7 @@ from lanes.promises.incident import (
     next_step,
 )
 from lanes.report import incident as incident_page
-from lanes.slack.wording import IncidentPages, escaped, message, trial
+from lanes.slack.wording import IncidentPages, escape, message, trial
 from tests.conftest import NOON, later
 from tests.examples import incident_of
 from tests.slack_standin import invalid, rich_texts, shown
@@ -114,8 +114,8 @@ def test_nothing_from_outside_can_mention_link_or_break_the_message(
 ) -> None:
     said = message(replace(OPEN, workload=workload, subject=workload, sentence=sentence), ui_url=UI)
     assert invalid(said.blocks) is None
-    assert "<" not in escaped(sentence)
-    assert ">" not in escaped(sentence)
+    assert "<" not in escape(sentence)
+    assert ">" not in escape(sentence)
     assert said.text.count("<") == 0
 
 

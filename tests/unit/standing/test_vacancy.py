@@ -53,7 +53,7 @@ def test_a_role_is_requested_once_and_again_12_seconds_later_if_it_is_still_free
     seen = Vacancies()
     due(seen, Role.WATCHER, s=0)
     assert due(seen, Role.WATCHER, s=20) == {Role.WATCHER}
-    seen.asked(Role.WATCHER, later(seconds=21))
+    seen.record_request(Role.WATCHER, later(seconds=21))
     assert due(seen, Role.WATCHER, s=32) == set()
     assert due(seen, Role.WATCHER, s=33) == {Role.WATCHER}
 
@@ -68,7 +68,7 @@ def test_a_role_that_was_filled_and_is_free_again_is_requested_without_a_rest() 
     seen = Vacancies()
     due(seen, Role.COLLECTOR, s=0)
     due(seen, Role.COLLECTOR, s=20)
-    seen.asked(Role.COLLECTOR, later(seconds=20))
+    seen.record_request(Role.COLLECTOR, later(seconds=20))
     due(seen, s=21)
     due(seen, Role.COLLECTOR, s=22)
     assert due(seen, Role.COLLECTOR, s=24) == {Role.COLLECTOR}

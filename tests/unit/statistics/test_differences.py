@@ -13,10 +13,10 @@ from scipy import optimize
 from lanes.statistics.differences import (
     PairedShares,
     Strata,
+    compute_mean_difference,
     difference_bounds,
     is_larger,
     is_smaller,
-    observed,
 )
 from lanes.statistics.shares import NOTHING, SampleShare, log_likelihood
 
@@ -97,7 +97,7 @@ def test_the_edges_of_a_paired_difference_are_where_the_formula_puts_them(
 def test_the_bounds_of_several_steps_hold_the_mean_of_their_differences(strata: Strata) -> None:
     *before, (of, than) = strata
     low, high = difference_bounds(of, than, alpha=0.05, before=before)
-    assert -1 <= low <= observed(strata) <= high <= 1
+    assert -1 <= low <= compute_mean_difference(strata) <= high <= 1
     for edge, is_beyond in ((low, is_larger), (high, is_smaller)):
         inside = edge + (1e-6 if edge == low else -1e-6)
         if -1 < inside < 1:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lanes.statistics.differences import detect, log_e_value, thinned
+from lanes.statistics.differences import detect, find_merge, log_e_value
 from lanes.statistics.shares import SampleShare
 
 Counts = list[int]
@@ -76,7 +76,7 @@ def test_a_class_that_never_came_is_found_at_once() -> None:
 
 @given(st.lists(st.integers(1, 1_000), min_size=1, max_size=60))
 def test_thinning_keeps_the_reference_and_the_newest_portions(sizes: list[int]) -> None:
-    merged = thinned(sizes, most=32)
+    merged = find_merge(sizes, most=32)
     assert (merged is None) == (len(sizes) <= 32)
     if merged is not None:
         assert 1 <= merged < len(sizes) - 2
@@ -86,7 +86,7 @@ def test_thinned_portions_become_finer_towards_the_newest() -> None:
     sizes = [500]
     for _ in range(2_000):
         sizes.append(20)
-        if (merged := thinned(sizes, most=32)) is not None:
+        if (merged := find_merge(sizes, most=32)) is not None:
             sizes[merged : merged + 2] = [sum(sizes[merged : merged + 2])]
     assert len(sizes) == 32
     assert sizes[-3:] == [20, 20, 20]
@@ -106,7 +106,7 @@ def test_false_alarms_are_rarer_than_one_in_as_many_looks_as_the_threshold(
         for _ in range(100):
             looks += 1
             portions.append(drawn(random, shares, 20))
-            if (merged := thinned([sum(each) for each in portions], most=12)) is not None:
+            if (merged := find_merge([sum(each) for each in portions], most=12)) is not None:
                 both = portions[merged : merged + 2]
                 portions[merged : merged + 2] = [list(map(sum, zip(*both, strict=True)))]
             if detect(portions, range(len(shares)))[0] >= log(threshold):

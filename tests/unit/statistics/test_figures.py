@@ -27,23 +27,23 @@ def test_a_percentile_lies_between_neighbours_as_that_of_the_single_durations_do
     assert of(counts).percentile_s(share) == pytest.approx(
         float(numpy.quantile(each, share)), rel=1e-9
     )
-    assert of(counts).timed == len(each)
+    assert of(counts).count == len(each)
     assert of(counts).total_s == pytest.approx(sum(each))
 
 
 @given(BUCKETS, BUCKETS)
 def test_what_is_added_in_parts_is_the_whole(one: dict[int, int], other: dict[int, int]) -> None:
     whole = {bucket: one.get(bucket, 0) + other.get(bucket, 0) for bucket in one | other}
-    assert of(one, other).counted() == of(whole).counted()
+    assert of(one, other).list_counts() == of(whole).list_counts()
 
 
 def test_what_was_taken_back_is_not_counted() -> None:
     durations = of({100: 2, 200: 1})
-    assert durations.timed == 3
+    assert durations.count == 3
     durations.add([200, 300], [-1, -4])
-    assert (durations.timed, durations.percentile_s(1.0)) == (2, seconds_of(100))
+    assert (durations.count, durations.percentile_s(1.0)) == (2, seconds_of(100))
     durations.add([100], [-2])
-    assert (durations.timed, durations.total_s, durations.counted()) == (0, 0.0, [])
+    assert (durations.count, durations.total_s, durations.list_counts()) == (0, 0.0, [])
 
 
 @given(st.lists(st.timedeltas(timedelta(milliseconds=2), timedelta(days=30)), min_size=1))

@@ -11,7 +11,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from lanes.words import Lane
-from lanes.workload.prices import PROVIDER, Usage, calculated, cost, price_version, require
+from lanes.workload.prices import PROVIDER, Usage, calculate_price, cost, price_version, require
 from tests.conftest import NOON
 
 MODELS = ["claude-haiku-5-5", "claude-sonnet-5-5", "claude-opus-5-5"]
@@ -91,7 +91,7 @@ def test_a_bill_is_what_genai_prices_itself_makes_of_it(
 ) -> None:
     assert (
         cost(usage, model=model, lane=lane, at=at)
-        == calculated(usage, model=model, lane=lane, at=at).total_price
+        == calculate_price(usage, model=model, lane=lane, at=at).total_price
     )
 
 

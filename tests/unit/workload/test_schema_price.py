@@ -178,7 +178,7 @@ def test_a_schema_that_cannot_be_checked_in_bounded_time_is_refused(
 
 @given(any_json())
 def test_values_are_counted_alike_with_and_without_their_levels(answer: Any) -> None:
-    assert answer_check._values(answer) == answer_check._measured(answer)[0]
+    assert answer_check._values(answer) == answer_check._measure(answer)[0]
 
 
 @pytest.mark.slow

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from lanes.errors import SpecInvalid
 from lanes.words import Lane, Mode
 from lanes.workload.definition import content_hash, parse
-from lanes.workload.definition_file import read, written
+from lanes.workload.definition_file import read, render_definition
 from lanes.workload.form import Promises
 from lanes.workload.golden import GoldenScore, is_right, label_check, label_faults, score
 from lanes.workload.version import SecondPass, Spec
@@ -81,9 +81,11 @@ def test_a_history_of_an_earlier_release_is_the_same_definition_as_a_context() -
 def test_a_context_is_written_as_a_file_that_reads_back_the_same() -> None:
     facts = {"name": "c", "relation": "ops.facts", "key": "payload.c", "column": "c"}
     of = spec(context={"entity": {"items": 5, "labels": True}, "reference": [facts]})
-    again = read(written("letters", of, heading=[]).encode(), file="letters.yaml").spec
+    again = read(render_definition("letters", of, heading=[]).encode(), file="letters.yaml").spec
     assert again == of
-    misspelt = written("letters", of, heading=[]).replace("labels: true", "label: true").encode()
+    misspelt = (
+        render_definition("letters", of, heading=[]).replace("labels: true", "label: true").encode()
+    )
     with pytest.raises(
         SpecInvalid, match=r"context\.entity\.label: no field has that name; did you mean labels"
     ):
@@ -287,7 +289,9 @@ def test_a_provider_block_has_a_name_that_prefect_takes(name: str) -> None:
 
 def test_terms_of_consumers_are_read_back_as_they_were_written_and_none_keep_the_hash() -> None:
     of = spec(consumers={"shop": {"weight": 2}})
-    assert read(written("letters", of, heading=[]).encode(), file="letters.yaml").spec == of
+    assert (
+        read(render_definition("letters", of, heading=[]).encode(), file="letters.yaml").spec == of
+    )
     assert (of.weight_of("shop"), of.weight_of("crm"), of.weight_of("")) == (2, 1, 1)
     assert content_hash(of) != content_hash(spec(consumers={})) == content_hash(spec())
 
@@ -381,9 +385,9 @@ def test_an_answer_is_right_if_it_says_what_every_label_says(
 @given(st.lists(st.tuples(ANSWERS, ANSWERS), max_size=30))
 def test_every_item_is_in_one_pair(answers: list[tuple[Any, Any]]) -> None:
     of = score([(str(n), A, now, was) for n, (now, was) in enumerate(answers)], compares=True)
-    assert of.paired.samples == of.items == len(answers)
-    assert of.paired.one == sum(now != A and was == A for now, was in answers) == of.lost
-    assert of.paired.other == sum(now == A and was != A for now, was in answers)
+    assert of.paired_shares.samples == of.items == len(answers)
+    assert of.paired_shares.one == sum(now != A and was == A for now, was in answers) == of.lost
+    assert of.paired_shares.other == sum(now == A and was != A for now, was in answers)
 
 
 def test_the_bounds_of_the_gain_hold_what_was_seen() -> None:

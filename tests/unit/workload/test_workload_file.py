@@ -12,7 +12,7 @@ from lanes.mainjob.samples import WORKLOADS, sample_workloads
 from lanes.workload import definition_file as workload_file
 from lanes.workload import yaml_places
 from lanes.workload.definition import content_hash, parse
-from lanes.workload.definition_file import written
+from lanes.workload.definition_file import render_definition
 from lanes.workload.form import Promises
 from lanes.workload.version import SecondPass, Spec
 from lanes.workload.yaml_places import NotYaml
@@ -65,7 +65,7 @@ def test_a_file_holds_a_name_and_the_fields_of_a_block_and_what_it_leaves_out_ha
 def test_a_ready_made_workload_is_such_a_file_and_is_written_as_one(name: str) -> None:
     fields = sample_workloads()[name]
     known = parse(name, {field: value for field, value in fields.items() if field != "name"})
-    text = written(name, known, heading=[])
+    text = render_definition(name, known, heading=[])
     assert (read(text).name, content_hash(read(text).spec)) == (name, content_hash(known))
     assert "instructions: |\n" in text  # to be read and edited by people
 
@@ -92,15 +92,15 @@ def test_whatever_a_definition_says_its_file_reads_back_the_same(
         promises={"realtime_p95_s": 3},
     )
     if whole:
-        known = Spec.stored(known.model_dump(mode="json"))
-    again = read(written("letters", known, heading=["Two", "lines"]))
+        known = Spec.load(known.model_dump(mode="json"))
+    again = read(render_definition("letters", known, heading=["Two", "lines"]))
     assert content_hash(again.spec) == content_hash(known)
 
 
 def test_a_file_explains_every_field_in_the_words_of_the_form_and_keeps_defaults_as_comments() -> (
     None
 ):
-    text = written(
+    text = render_definition(
         "letters", spec(patience_s=5), heading=["Letters."], notes={"weight": "Ask Ada first."}
     )
     unfolded = " ".join(line.strip().lstrip("# ") for line in text.split("\n"))
