@@ -1,8 +1,9 @@
 """Upgrades of the database to the newest schema (migrations/schema), and what is pending."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from typing import TypeVar
 
 from alembic import command
 from alembic.config import Config
@@ -20,6 +21,7 @@ from lanes.store.current.roles import become_owner, schema_owner
 from lanes.store.engines import discreet_engine, refuse_pooler
 from lanes.store.tables import SCHEMA
 
+T = TypeVar("T")
 TRIES = 20  # of an upgrade; a deadlock is noticed after a second
 ONE_AT_A_TIME = 7_016_001  # advisory lock: two upgrades at once run one after the other
 UNLIMITED = """
@@ -69,26 +71,34 @@ def upgrade(url: str) -> None:
             by a deadlock.
     """
     engine = discreet_engine(url, poolclass=NullPool)  # the first session keeps its role and limits
+
+    def once() -> None:
+        # Its lock lasts until the upgrade has ended: another one would build again what a later migration drops.
+        with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as session:
+            _build_indexes(session)
+            with engine.begin() as connection:
+                _upgrade(connection)
+        with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+            _analyze(connection)
+
     try:
-        for _ in range(TRIES):
-            try:
-                # Its lock lasts until the upgrade has ended: another one would build again what a later migration drops.
-                with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as session:
-                    _build_indexes(session)
-                    with engine.begin() as connection:
-                        _upgrade(connection)
-                with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-                    _analyze(connection)
-                return
-            except OperationalError as error:
-                if not isinstance(error.orig, DeadlockDetected):
-                    raise
-        raise SetupError(
-            f"running processes lock the tables that the upgrade changes; {TRIES} tries ended in a deadlock, and nothing was "
-            "changed. Run it again, or stop the workers first"
-        )
+        _retry_deadlocks(once, "the upgrade")
     finally:
         engine.dispose()
+
+
+def _retry_deadlocks(act: Callable[[], T], name: str) -> T:
+    """Return what `act` returns; begin again when Postgres ends it because of a deadlock with a running process."""
+    for _ in range(TRIES):
+        try:
+            return act()
+        except OperationalError as error:
+            if not isinstance(error.orig, DeadlockDetected):
+                raise
+    raise SetupError(
+        f"running processes lock the tables that {name} changes; {TRIES} tries ended in a deadlock, and nothing was "
+        "changed. Run it again, or stop the workers first"
+    )
 
 
 def _upgrade(connection: Connection) -> None:
@@ -133,15 +143,20 @@ def set_up_roles(url: str, *, shared: bool, tenants: Sequence[tuple[str, str]] =
     login and a consumer whose items it may read.
 
     Raises:
-        SetupError: the user may not do that.
+        SetupError: the user may not do that, or each try was ended by a deadlock.
         ActionRefused: there is no such login.
     """
     engine = discreet_engine(url)
-    try:
+
+    def hand_over() -> list[str]:
         with engine.begin() as connection:
             created = roles.create(connection)
             roles.let_migrate(connection)
             roles.give_schema(connection)
+        return created
+
+    try:
+        created = _retry_deadlocks(hand_over, "`lanes roles`")
         upgrade(url)
         with engine.begin() as connection:
             if not shared:

@@ -335,7 +335,7 @@ KILLS = {
     "before the submitter cancels it": (provider, "cancel", 1),
     "before collect cancels it": (provider, "cancel", 2),
     "before its bill is booked": (collect, "save", 2),
-    "before it is closed": (collection, "collected", 1),
+    "before it is closed": (collection, "mark_collected", 1),
 }
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from alembic import command
-from sqlalchemy import Connection, Engine, text
+from sqlalchemy import Connection, Engine, NullPool, create_engine, text
 from sqlalchemy.exc import OperationalError
 
 from lanes import FILES
@@ -14,6 +14,7 @@ from lanes.errors import SetupError
 from lanes.store import schema
 from lanes.store.tables import metadata
 from tests.conftest import NOON
+from tests.databases import Databases
 from tests.examples import publish
 
 EVERYTHING = text("""
@@ -192,6 +193,35 @@ def test_an_upgrade_that_deadlocks_with_a_running_transaction_is_tried_again(
         upgrading.result()
     with pool.begin() as connection:
         assert everything(connection) == new
+
+
+TAKEN = """
+    select relation::regclass::text from pg_locks l join pg_class c on c.oid = relation
+     where granted and mode = 'AccessExclusiveLock' and relkind = 'r' and pid in (
+       select pid from pg_locks where not granted and relation = 'lanes.work'::regclass)
+     limit 1
+"""
+
+
+@pytest.mark.slow
+def test_a_hand_over_to_the_roles_that_deadlocks_with_a_running_transaction_is_tried_again(
+    databases: Databases, own_database_url: str
+) -> None:
+    administrator = databases.as_superuser(own_database_url)
+    engine = create_engine(administrator, poolclass=NullPool)
+    with ThreadPoolExecutor(1) as thread, engine.connect() as other, engine.connect() as watcher:
+        with other.begin():
+            other.execute(
+                text("set local deadlock_timeout = '1min'")
+            )  # the hand-over is the victim
+            other.execute(text("lock table lanes.work in access share mode"))
+            handing_over = thread.submit(schema.set_up_roles, administrator, shared=True)
+            while not (taken := watcher.execute(text(TAKEN)).scalar()):
+                watcher.rollback()
+            other.execute(text(f"lock table {taken} in access share mode"))
+        handing_over.result()
+        owner = "select relowner::regrole::text from pg_class where oid = 'lanes.work'::regclass"
+        assert other.execute(text(owner)).scalar_one() == "lanes_owner"
 
 
 @pytest.mark.parametrize("too_old", ["0001", "0056", "0073"])
