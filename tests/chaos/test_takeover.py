@@ -12,12 +12,13 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
 
 from lanes.stand.local import POOLS
-from lanes.standing.roles import BEGINNING_FOR, STANDING, Role, StandingRun
+from lanes.standing.roles import BEGINNING_FOR, DOUBTED_AFTER, STANDING, Role, StandingRun
 from tests.running_stand import RunningStand, put_up, take_down
 from tests.waiting import until
 
@@ -75,8 +76,18 @@ def test_standing_runs_that_were_all_killed_at_once_are_replaced_by_the_supervis
     assert "asked for a run of it" in said
 
 
+def starts_slowly(stand: RunningStand, run: dict[str, Any]) -> bool:
+    """Return whether the process of the run took so long to start that one more run was requested."""
+    states = stand.prefect.get("flow_run_states/", params={"flow_run_id": run["id"]}).json()
+    at = {each["type"]: datetime.fromisoformat(each["timestamp"]) for each in states}
+    return "PENDING" in at and at.get("RUNNING", datetime.now(UTC)) - at["PENDING"] > DOUBTED_AFTER
+
+
 def test_a_role_that_was_filled_is_asked_for_no_more(stand: RunningStand) -> None:
-    """Follows them: no more runs were made than died, and those at the beginning (fewer when an hourly one took over)."""
+    """Follows them: no more runs were made than died or started slowly, and those at the beginning.
+
+    There are fewer when an hourly one took over.
+    """
     for each in STANDING:
         made = stand.prefect.post(
             "flow_runs/filter",
@@ -92,12 +103,9 @@ def test_a_role_that_was_filled_is_asked_for_no_more(stand: RunningStand) -> Non
                 "limit": 200,
             },
         )
-        began = [
-            run
-            for run in made.raise_for_status().json()
-            if run["start_time"] and not run["auto_scheduled"]
-        ]
-        assert len(began) <= 3, (
+        asked = [run for run in made.raise_for_status().json() if not run["auto_scheduled"]]
+        began = [run for run in asked if run["start_time"]]
+        assert len(began) <= 3 + sum(starts_slowly(stand, run) for run in asked), (
             each.flow,
             [(run["name"], run["state_name"], run["start_time"]) for run in began],
         )
