@@ -78,7 +78,7 @@ def guard(app: ASGIApp, origins: Collection[str]) -> ASGIApp:
 WriteEvents = Callable[[AsyncSession, list[ReceivedEvent]], Awaitable[None]]
 
 
-def leaving_out_refused(write: WriteEvents) -> WriteEvents:
+def leave_out_refused(write: WriteEvents) -> WriteEvents:
     """Return Prefect's `write_events` as a function that leaves out events that Postgres refuses, and says so in the log."""
 
     async def write_accepted(session: AsyncSession, events: list[ReceivedEvent]) -> None:
@@ -105,7 +105,7 @@ def main() -> None:
     parser.add_argument("--port", type=int, required=True)
     port = parser.parse_args().port
     # Prefect's own seam: its persister looks the function up in its module.
-    event_persister.write_events = leaving_out_refused(event_persister.write_events)  # pyright: ignore[reportPrivateImportUsage]
+    event_persister.write_events = leave_out_refused(event_persister.write_events)  # pyright: ignore[reportPrivateImportUsage]
     server = get_current_settings().server
     # The server's own services call its app by a name of theirs: what guards it stands around the app, not in it.
     origins = [each.strip() for each in server.api.cors_allowed_origins.split(",")]

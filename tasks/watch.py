@@ -39,11 +39,11 @@ async def evaluate(db: Database) -> IncidentChanges:
     What was recorded stands, whatever becomes of the look for what the provider does again.
     """
     async with db.transaction() as run:
-        now, known = run.now, await run(recording.open_judged)  # before the promises are measured
+        now, open_before = run.now, await run(recording.list_open)
         versions, seen = await run(workloads.in_force), await run(measurements.measure, now=now)
         judged = assess(versions, seen, now)
         recorded = await run(incidents.record, judged, now=now)
-        gone = await run(recording.end_gone, judged, known, now=now)
+        gone = await run(recording.end_gone, judged, open_before, now=now)
         await run(measurements.count, seen)
     await db.run(turnarounds.expect, now=now)
     ended = [

@@ -142,8 +142,8 @@ class Rhythm:
         """Begin a look."""
         self._began_at = time.monotonic()
 
-    def record_outage(self, error: DatabaseAway) -> float:
-        """Note that the database did not answer, and return in how many seconds to try again.
+    def retry_pause_s(self, error: DatabaseAway) -> float:
+        """Return how long to wait before the next look while the database is away.
 
         Raises:
             DatabaseAway: it has been away for longer than a minute.
@@ -183,7 +183,7 @@ def follow(place: Pool | Joined, following: Follower[T], quiet_s: float | None) 
                 with place.transaction() as connection:
                     items = following.look(connection)
             except DatabaseAway as error:
-                time.sleep(rhythm.record_outage(error))
+                time.sleep(rhythm.retry_pause_s(error))
                 continue
             pause_s = rhythm.pause_s()
             yield from items
@@ -214,7 +214,7 @@ async def afollow(
                 async with place.transaction() as connection:
                     items = await connection.run_sync(following.look)
             except DatabaseAway as error:
-                await asyncio.sleep(rhythm.record_outage(error))
+                await asyncio.sleep(rhythm.retry_pause_s(error))
                 continue
             pause_s = rhythm.pause_s()
             for each in items:

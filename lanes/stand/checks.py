@@ -106,16 +106,16 @@ def prefect(patient: Patient) -> str:
     if url is None:
         raise StandError("no Prefect server runs: start it with `lanes up`, or set PREFECT_API_URL")
     with patient.prefect() as api:
-        version, flushes = api.version(), api.flushes()
+        version, limits = api.version(), api.read_flush_limits()
     if not version.startswith(f"{PREFECT_SERIES}."):
         raise StandError(
             f"the Prefect server at {url} has version {version}, and Lanes needs {PREFECT_SERIES}: upgrade "
             "it, or unset PREFECT_API_URL to use the embedded one"
         )
-    return f"version {version} at {url}{_storing(*flushes) if flushes else ''}"
+    return f"version {version} at {url}{_explain_flush_limits(*limits) if limits else ''}"
 
 
-def _storing(size: int, retries: int) -> str:
+def _explain_flush_limits(size: int, retries: int) -> str:
     """Return what is wrong with the settings by which a Prefect server writes events, or nothing."""
     wanted = {name: SERVER_SETTINGS[name] for name in (FLUSH_SIZE, FLUSH_RETRIES)}
     advice = "set " + " and ".join(f"{name}={value}" for name, value in wanted.items()) + " there"

@@ -88,7 +88,7 @@ class PrefectApi:
     def version(self) -> str:
         return str(self._get("admin/version"))
 
-    def flushes(self) -> tuple[int, int] | None:
+    def read_flush_limits(self) -> tuple[int, int] | None:
         """Return the number of waiting events at which the server writes them, and of failed writes at which it drops them.
 
         None if the server does not tell its settings.

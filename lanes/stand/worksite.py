@@ -166,7 +166,7 @@ class Site:
                 "end the stand with `lanes down`"
             )
         if current.name in LAST:
-            # Steps run side by side: they ask each worker once, because a Prefect worker kills its runs at a second SIGTERM.
+            # Steps run side by side: they ask each worker once, because a second SIGTERM kills a Prefect worker.
             with self._ending_workers:
                 recorded = self.processes.list_recorded()
                 if workers := [each for each in recorded if each.name.startswith(WORKER)]:

@@ -140,7 +140,7 @@ async def test_events_that_postgres_refuses_are_left_out_and_harm_no_neighbour(
 ) -> None:
     from prefect.server.events.schemas.events import ReceivedEvent
 
-    from tasks.prefect_server import leaving_out_refused
+    from tasks.prefect_server import leave_out_refused
 
     async def write(session: AsyncSession, events: list[ReceivedEvent]) -> None:
         rows = [{"name": each.event, "payload": each.payload["text"]} for each in events]
@@ -163,12 +163,12 @@ async def test_events_that_postgres_refuses_are_left_out_and_harm_no_neighbour(
         await connection.execute(text("alter table stored alter payload set storage external"))
         await connection.execute(text("create index on stored (payload)"))
     async with AsyncSession(engine) as session:
-        await leaving_out_refused(write)(session, events)
+        await leave_out_refused(write)(session, events)
         await session.commit()
         assert [*await session.scalars(text("select name from stored"))] == wanted
         await session.execute(text("drop table stored"))
         with pytest.raises(
             DBAPIError
         ):  # this is no event's fault: Prefect writes all of them again
-            await leaving_out_refused(write)(session, events)
+            await leave_out_refused(write)(session, events)
     await engine.dispose()

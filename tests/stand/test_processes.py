@@ -129,7 +129,7 @@ def test_a_command_that_does_not_exist_is_a_sentence(processes: Processes) -> No
 
 @pytest.mark.slow
 def test_steps_that_replace_services_side_by_side_ask_a_worker_to_end_once(tmp_path: Path) -> None:
-    """A Prefect worker kills its runs at the second SIGTERM."""
+    """A second SIGTERM kills a Prefect worker."""
     site = Site(Settings(), tmp_path, tmp_path)
     worker = start(site.processes, [sys.executable, "-c", SLOW_TO_END], f"{WORKER}realtime")
     assert said(worker) == "up\n"

@@ -156,7 +156,7 @@ FOREIGN = """
 """
 
 
-def open_judged(connection: Connection) -> Sequence[Any]:
+def list_open(connection: Connection) -> Sequence[Any]:
     """Return the open incidents of the promises that every look judges: rows of workload, promise and subject.
 
     Read them before the promises are measured, for `end_gone`.
@@ -165,19 +165,23 @@ def open_judged(connection: Connection) -> Sequence[Any]:
 
 
 def end_gone(
-    connection: Connection, judged: Iterable[Assessment], known: Iterable[Any], *, now: datetime
+    connection: Connection,
+    judged: Iterable[Assessment],
+    open_before: Iterable[Any],
+    *,
+    now: datetime,
 ) -> list[IncidentId]:
-    """Resolve the `known` incidents whose subject is gone, and return their ids.
+    """Resolve the incidents whose subject is gone, and return their ids.
 
-    `judged` is everything that one look judged, and `known` what was open before it measured: an incident that opened since
-    then has a subject that was not measured.
+    `judged` is everything that one look judged, and `open_before` the incidents that were open before it measured: the subject
+    of an incident that opened since then may not have been measured.
     """
-    still = {(each.promise, each.workload, each.subject) for each in judged}
+    measured = {(each.promise, each.workload, each.subject) for each in judged}
     paused = set(connection.execute(text(PAUSED)).scalars())
     over = list[IncidentId | None]()
-    for row in known:
+    for row in open_before:
         key = (row.promise, row.workload, row.subject)
-        if key in still or row.subject.endswith((DEAR, CONTEXT)):  # a departure resolves these
+        if key in measured or row.subject.endswith((DEAR, CONTEXT)):  # a departure resolves these
             continue
         is_paused = f'Workload "{row.workload}" is paused: nothing of it is asked.'
         said = is_paused if row.workload in paused else GONE_OF.get(row.promise, GONE)

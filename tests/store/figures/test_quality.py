@@ -65,10 +65,10 @@ def figures(connection: Connection) -> Mapping[str, WatchedFigure]:
 def looked(connection: Connection, **after: float) -> None:
     """`watch` judges at that time after noon."""
     now = later(**after)
-    known = recording.open_judged(connection)
+    open_before = recording.list_open(connection)
     judged = assess(workloads.in_force(connection), measurements.measure(connection, now=now), now)
     incidents.record(connection, judged, now=now)
-    recording.end_gone(connection, judged, known, now=now)
+    recording.end_gone(connection, judged, open_before, now=now)
 
 
 def drifts(connection: Connection, state: IncidentState = IncidentState.OPEN) -> list[str]:

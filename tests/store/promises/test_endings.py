@@ -32,10 +32,10 @@ ALL_DAY = {"off_peak_start": "00:00", "off_peak_end": "00:00"}
 def look(connection: Connection, **after: float) -> set[tuple[str, str]]:
     """What `watch` opens and ends at that time after noon; promise and state of every incident."""
     now = later(**after)
-    known = recording.open_judged(connection)
+    open_before = recording.list_open(connection)
     judged = assess(workloads.in_force(connection), measurements.measure(connection, now=now), now)
     incidents.record(connection, judged, now=now)
-    recording.end_gone(connection, judged, known, now=now)
+    recording.end_gone(connection, judged, open_before, now=now)
     recording.thaw(connection, now=now)
     outages.end(connection, now=now)
     return {(each.promise, each.state) for each in rows(connection, "incident_log")}
@@ -179,14 +179,14 @@ def test_the_incident_of_a_promise_ends_when_its_subject_is_gone(
 
 def test_an_incident_that_opens_while_promises_are_measured_is_not_gone(pool: Engine) -> None:
     with pool.begin() as watch:
-        known = recording.open_judged(watch)
+        open_before = recording.list_open(watch)
         seen = measurements.measure(watch, now=NOON)
         with pool.begin() as collect:
             publish(collect, now=later(days=-1))
             TOLD[Promise.BATCH_INCOMPLETE].happens(collect)
         judged = assess(workloads.in_force(watch), seen, NOON)
         incidents.record(watch, judged, now=NOON)
-        assert recording.end_gone(watch, judged, known, now=NOON) == []
+        assert recording.end_gone(watch, judged, open_before, now=NOON) == []
         assert row(watch, "incident_log", promise="batch_incomplete").state == "open"
 
 

@@ -116,8 +116,8 @@ def test_the_advice_shows_it_by_consumer_and_says_which_half_life_to_write() -> 
     assert "half_life_s:" not in report.in_page(advise(evidence()))
 
 
-def closely(minus_log_likelihood: Any, start: Any, args: Any = (), disp: int = 0) -> Any:
-    """Search as scipy does, to a share of the scale: its own tolerance is 0.0001 seconds for waits of any length."""
+def minimize_closely(minus_log_likelihood: Any, start: Any, args: Any = (), disp: int = 0) -> Any:
+    """Minimize as scipy does, to 1e-9 s: its own tolerance is 0.0001 s, too much for a wait of 0.02 s."""
     found = optimize.minimize(
         minus_log_likelihood,
         start,
@@ -135,7 +135,7 @@ def test_the_half_life_is_that_of_scipys_fit_of_censored_waits(
     ended: list[float], going_on: list[float]
 ) -> None:
     seen = stats.CensoredData(uncensored=ended, right=going_on)
-    _, scale = stats.expon.fit(seen, floc=0, optimizer=closely)
+    _, scale = stats.expon.fit(seen, floc=0, optimizer=minimize_closely)
     found = Waits(len(ended), sum(ended) + sum(going_on))
     assert found.half_life_s == pytest.approx(log(2) * scale, rel=1e-3)
 

@@ -24,10 +24,10 @@ def test_how_long_answers_took_to_be_read_counts_to_no_outage(host: SimpleNamesp
     host.at_s = 2 * OUTAGE_S
     rhythm.record_arrival()
     rhythm.begin()
-    assert rhythm.record_outage(away) == AGAIN_S
+    assert rhythm.retry_pause_s(away) == AGAIN_S
     host.at_s += OUTAGE_S + 1
     with pytest.raises(DatabaseAway):
-        rhythm.record_outage(away)
+        rhythm.retry_pause_s(away)
 
 
 def test_what_is_done_with_answers_counts_to_no_quiet(host: SimpleNamespace) -> None:
