@@ -26,7 +26,7 @@ class DatabaseBlock(Block):
     """postgresql+psycopg://user:password@host:port/database"""
 
     direct_url: SecretStr | None = Field(default=None, title="Address without pooler")
-    """The same database without the pooler (PgBouncer) of `Address`, for roles and LISTEN. Empty: that address."""
+    """Address of the same database without its pooler (PgBouncer), for roles and LISTEN. Empty: the address above."""
 
     def connect(self) -> Database:
         """Return a pool of connections; close it, or use it as a context manager."""

@@ -1,4 +1,4 @@
-"""The provider's address, and the account that pays."""
+"""The address of the provider, and the account that is billed."""
 
 from typing import TYPE_CHECKING, Self
 from urllib.parse import urlsplit
@@ -27,13 +27,13 @@ class Provider(Block):
     _description = "The Anthropic account that answers and is billed."
 
     api_key: SecretStr = Field(title="API key")
-    """An Anthropic API key of a workspace used by nothing else."""
+    """An Anthropic API key of a workspace that only Lanes uses."""
     admin_key: SecretStr | None = Field(default=None, title="Admin key")
-    """An admin key of the organization (sk-ant-admin...), which reads the bill. Empty: the ledger is not compared with it."""
+    """An admin key of the organization (sk-ant-admin...) to read the bill. Empty: the ledger is not compared with the bill."""
     base_url: str = Field(default="https://api.anthropic.com", title="Base URL")
-    """Another address than Anthropic's own."""
+    """Address of the API, if it is not Anthropic's own."""
     login: SecretStr | None = Field(default=None, title="Login")
-    """user:password of a gateway before the provider. One that stands in the base URL is taken out of it."""
+    """user:password for a gateway between Lanes and the provider. A login in the base URL is moved to this field."""
     account: str = Field(
         default="",
         max_length=200,
@@ -50,7 +50,7 @@ class Provider(Block):
         "limits hold; 64 while it tells none.",
     )
     poll_s: float = Field(default=30, ge=0.2, le=600, title="Poll every (seconds)")
-    """How often open batches are looked up, 0.2 to 600."""
+    """Seconds between two polls of the open batches, 0.2 to 600."""
     listing_grace_s: int = Field(
         default=600,
         ge=1,
@@ -60,7 +60,7 @@ class Provider(Block):
         "listed by then was never created and its items are submitted again.",
     )
     create_within_s: int = Field(default=600, ge=1, le=3_600, title="Create within (seconds)")
-    """Creating a batch is given up after this time, 1 to 3600. The grace period begins when the create ends."""
+    """Time limit for creating a batch, 1 to 3600. The grace period begins when the create ends."""
 
     @model_validator(mode="after")
     def _is_named(self) -> Self:
@@ -72,15 +72,15 @@ class Provider(Block):
 
     @property
     def given_account(self) -> str:
-        """The account's name as a person gave it, empty where it is the host's."""
+        """The account's name if a person entered one, empty if it is the default, the host."""
         return "" if self.account == host(self.base_url) else self.account
 
     def connect(self) -> "AsyncAnthropic":
-        """Return a client that asks once; close it, or use it as a context manager."""
+        """Return a client that does not retry; close it, or use it as a context manager."""
         login = None if self.login is None else self.login.get_secret_value()
         return connect(api_key=self.api_key.get_secret_value(), base_url=self.base_url, login=login)
 
 
 def host(base_url: str) -> str:
-    """Return the host of an address, the default name of an account."""
+    """Return the host of an address, which is the default name of an account."""
     return urlsplit(base_url).hostname or base_url

@@ -13,13 +13,13 @@ if TYPE_CHECKING:
 
 
 def in_order(schema: dict[str, Any], model: type[Block]) -> None:
-    """Make a form of a block's schema: its fields in order, each that may be None an input that may stay empty."""
+    """Turn a block's schema into a form: keep the order of its fields, and make each field that may be None optional."""
     schema_extra(schema, model)
     arrange(schema)
 
 
 class SlackChannel(Block):
-    """A Slack channel, reached by a bot's token (one message an incident, edited in place) or by a webhook."""
+    """A Slack channel, reached with a bot token (one message per incident, edited in place) or through a webhook."""
 
     model_config = ConfigDict(
         json_schema_extra=in_order, hide_input_in_errors=True, use_attribute_docstrings=True
@@ -32,9 +32,9 @@ class SlackChannel(Block):
     bot_token: SecretStr | None = Field(default=None, title="Bot token")
     """xoxb-..., of a bot with chat:write and channels:history that was invited to the channel."""
     channel: str | None = Field(default=None, title="Channel")
-    """Its id (C0123ABCD) or #name. Used with a bot token."""
+    """Id (C0123ABCD) or #name of the channel. Used with a bot token."""
     channels: str | None = Field(default=None, title="Channels by severity", pattern=SLACK_CHANNELS)
-    """Other channels for a severity, such as critical=C0123ABCD,digest=#news. Empty: all go to the channel above."""
+    """Channels for single severities, such as critical=C0123ABCD,digest=#news. Empty: all messages go to the channel above."""
     webhook_url: SecretStr | None = Field(
         default=None,
         title="Webhook",
@@ -42,11 +42,11 @@ class SlackChannel(Block):
         "and one when it ends.",
     )
     api_url: str | None = Field(default=None, title="API base")
-    """Another base of the Slack Web API, for a stand-in."""
+    """Base address of the Slack Web API, for a stand-in."""
 
     def connect(self) -> "Messenger | None":
-        """Return the way to Slack: the bot where token and channel are known, else the webhook; None without either."""
-        from lanes.slack.messenger import messenger  # loads the SDK, which no drain needs
+        """Return a messenger: the bot if token and channel are set, else the webhook, or None without either."""
+        from lanes.slack.messenger import messenger  # not at the top: it loads the SDK
 
         return messenger(
             bot_token=self.bot_token,

@@ -24,7 +24,7 @@ class Workload(Block, Spec):  # pyright: ignore[reportIncompatibleMethodOverride
 
 
 class PlaybookBlock(Block):
-    """A traffic migration, as a file of migrations/playbooks states it; a rollout that has begun keeps what it said then."""
+    """A traffic migration, as in a file of migrations/playbooks; a change does not affect rollouts that have begun."""
 
     model_config = ConfigDict(title="Playbook", use_attribute_docstrings=True)
 
@@ -33,4 +33,4 @@ class PlaybookBlock(Block):
     _description = "How a workload's traffic moves between the lanes: steps, gates and approvals."
 
     content: str = Field(min_length=1, title="Playbook")
-    """YAML as in migrations/playbooks; its name is the block's. It is checked when a rollout or `lanes plan` reads it."""
+    """YAML as in migrations/playbooks, named after the block. It is validated when a rollout or `lanes plan` reads it."""

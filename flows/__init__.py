@@ -2,4 +2,4 @@
 
 from lanes.text import make_logs_visible
 
-make_logs_visible()  # before any run logs what an item or the provider said
+make_logs_visible()  # must run before any run logs text of an item or the provider

@@ -1,7 +1,7 @@
-"""The process that a worker starts for each run: Prefect's engine, whose packages load in four fifths of the time.
+"""The entry point of a run's process: Prefect's engine, which loads a fifth faster with rare garbage collection.
 
-`python -m flows --waits` loads what a run of `answer` needs, and then waits for a line that says where its run begins
-(`tasks/worker.py`).
+`python -m flows --waits` loads the modules that a run of `answer` needs. It then waits for a JSON line on standard input with
+the environment and the working directory of its run (`tasks/worker.py`).
 """
 
 import json
@@ -13,7 +13,7 @@ from lanes import collect_garbage_seldom
 
 
 def wait() -> None:
-    """Load what a run of `answer` needs, then wait for the run, and end if the worker that started this process has ended."""
+    """Load the modules of `answer`, then wait for the run; exit if standard input closes, because the worker has ended."""
     import prefect.engine
     import prefect.flow_engine  # noqa: F401
 

@@ -1,4 +1,4 @@
-"""Advice on a whole workload: real-time, batch, hybrid or lambda, from its own ledger."""
+"""Advice on a whole workload: real-time, batch, hybrid or Lambda, based on its own ledger."""
 
 from prefect import State, flow
 from prefect.logging import get_run_logger
@@ -11,14 +11,14 @@ from tasks.runs import REFUSALS, database, refuse
 
 
 class AdviceQuestion(Form):
-    """The workload, the period, and the assumptions of an advice. What the lanes take a month is set with `set_overhead`."""
+    """The workload, the period and the assumptions of the advice; `set_overhead` sets the monthly cost of each lane."""
 
     workload: SignedLine = Field(title="Workload", json_schema_extra=of_workloads(EVERY))
-    """The published workload to advise on, or * for all: then rollouts are proposed too, and only Days counts below."""
+    """The published workload to advise on. * advises on all workloads and also proposes rollouts; it uses only Days below."""
     days: int = Field(default=30, ge=1, le=365, title="Days")
     """How far to look back, 1 to 365."""
     items_per_month: float | None = Field(default=None, gt=0, le=1e12, title="Items a month")
-    """A volume to assume; empty: projected from the period, which must span a day."""
+    """The volume to assume. Empty: projected from the period, which must span a day."""
     correction_usd: float | None = Field(
         default=None,
         ge=0,
@@ -38,7 +38,7 @@ class AdviceQuestion(Form):
 async def advise(question: AdviceQuestion) -> str | State[str]:
     """Write the advice as the newest version of artifact `lanes-advice-<workload>` and return its headline.
 
-    Of all workloads (`*`), it also proposes rollouts to batch for the consumers who surely read late, in artifact
+    For all workloads (`*`), also propose rollouts to batch for the consumers that certainly read late, in artifact
     `lanes-proposals-<workload>`. An unpublished workload ends the run as refused.
     """
     try:

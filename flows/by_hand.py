@@ -1,4 +1,4 @@
-"""The forms of a person: a flow for each action. A run says what is true afterwards, or ends as refused with the reason."""
+"""Forms for people: one flow for each action. A run returns the state after the action, or ends as refused with the reason."""
 
 from prefect import State, flow
 
@@ -24,7 +24,7 @@ async def resume(action: actions.Resume) -> Ended:
 
 @flow(name="accept_quality", flow_run_name="{action.what}", persist_result=False)
 async def accept_quality(action: AcceptQuality) -> Ended:
-    """Make a workload's answers from now on the reference of their quality."""
+    """Use a workload's answers from now on as the reference for their quality."""
     return await by_hand(action)
 
 
@@ -36,13 +36,13 @@ async def set_split(split: actions.SetSplit) -> Ended:
 
 @flow(name="end_split", flow_run_name="{action.what}", persist_result=False)
 async def end_split(action: actions.EndSplit) -> Ended:
-    """End a consumer's own split: the workload's counts again."""
+    """End a consumer's own split; the workload's split applies to it again."""
     return await by_hand(action)
 
 
 @flow(name="set_budget", flow_run_name="{budget.what}", persist_result=False)
 async def set_budget(budget: actions.SetBudget) -> Ended:
-    """Set what a workload, or one consumer of it, may cost in a day or a month."""
+    """Set the daily or monthly budget of a workload, or of one of its consumers."""
     return await by_hand(budget)
 
 
@@ -54,13 +54,13 @@ async def remove_budget(action: actions.RemoveBudget) -> Ended:
 
 @flow(name="set_overhead", flow_run_name="{overhead.what}", persist_result=False)
 async def set_overhead(overhead: actions.SetOverhead) -> Ended:
-    """Set what keeping a lane takes a month, beside the provider's bill."""
+    """Set the monthly cost of running a lane, apart from the provider's bill."""
     return await by_hand(overhead)
 
 
 @flow(name="decide_batch", flow_run_name="{decision.what}", persist_result=False)
 async def decide_batch(decision: actions.DecideBatch) -> Ended:
-    """Decide about an open batch, or say what that may cost."""
+    """Decide about an open batch, or show what the decision may cost."""
     return await by_hand(decision)
 
 
@@ -78,13 +78,13 @@ async def hold_rollout(action: actions.HoldRollout) -> Ended:
 
 @flow(name="abort_rollout", flow_run_name="{action.what}", persist_result=False)
 async def abort_rollout(action: actions.AbortRollout) -> Ended:
-    """End a rollout and set the share before it."""
+    """End a rollout and restore the share from before it."""
     return await by_hand(action)
 
 
 @flow(name="promote_rollout", flow_run_name="{action.what}", persist_result=False)
 async def promote_rollout(action: actions.PromoteRollout) -> Ended:
-    """Take a rollout to its next step, whatever its gates lack."""
+    """Take a rollout to its next step, even if its gates have not passed."""
     return await by_hand(action)
 
 
@@ -108,53 +108,53 @@ async def promote(action: actions.Promote) -> Ended:
 
 @flow(name="demote", flow_run_name="{action.what}", persist_result=False)
 async def demote(action: actions.Demote) -> Ended:
-    """Take a promotion back."""
+    """Undo a promotion; readers get the results from before it."""
     return await show_replay(action)
 
 
 @flow(name="drop", flow_run_name="{action.what}", persist_result=False)
 async def drop(action: actions.Drop) -> Ended:
-    """Forget a replay."""
+    """Drop a replay and cancel its open work."""
     return await by_hand(action)
 
 
 @flow(name="retry", flow_run_name="{action.what}", persist_result=False)
 async def retry(action: actions.Retry) -> Ended:
-    """Give failed items another chance."""
+    """Retry failed items, with a full retry budget."""
     return await by_hand(action)
 
 
 @flow(name="job", flow_run_name="{action.what}", persist_result=False)
 async def job(action: JobAction) -> Ended:
-    """Show a job, withdraw its open items, or try its failed ones again."""
+    """Show a job, cancel its open items, or retry its failed items."""
     return await by_hand(action)
 
 
 @flow(name="cancel", flow_run_name="{action.what}", persist_result=False)
 async def cancel(action: actions.Cancel) -> Ended:
-    """Withdraw an item that is not settled."""
+    """Cancel an item that has not settled."""
     return await by_hand(action)
 
 
 @flow(name="forget", flow_run_name="{action.what}", persist_result=False)
 async def forget(action: actions.Forget) -> Ended:
-    """Withdraw an item and erase what it said."""
+    """Cancel an item and erase its input, answers and labels."""
     return await by_hand(action)
 
 
 @flow(name="explain", flow_run_name="{action.what}", persist_result=False)
 async def explain(action: actions.Explain) -> Ended:
-    """Tell what happened to an item, and who moves it on."""
+    """Show the history of an item and its next step."""
     return await by_hand(action)
 
 
 @flow(name="preview", flow_run_name="{action.what}", persist_result=False)
 async def preview(action: actions.PreviewAction) -> Ended:
-    """Tell what an item would ask and cost on each lane, with nothing sent."""
+    """Show the request and the cost of an item on each lane, without sending anything."""
     return await by_hand(action)
 
 
 @flow(name="label", flow_run_name="{action.what}", persist_result=False)
 async def label(action: LabelItem) -> Ended:
-    """Label an item of the review queue, and show what is left of it."""
+    """Label an item of the review queue, and show the rest of the queue."""
     return await by_hand(action)

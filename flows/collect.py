@@ -1,4 +1,4 @@
-"""The batch lane's return: a standing run that polls, applies, sweeps, looks again, and hands over to the next."""
+"""The return of batches: a standing run that polls and collects them, sweeps, reconsiders routes, and then hands over."""
 
 from prefect import flow
 from prefect.logging import get_run_logger
@@ -19,7 +19,7 @@ from tasks.webhooks import delivering
 async def collect() -> int:
     """Collect batches until the next run takes over; return the number of items."""
     async with (
-        connections(calls_at_once=False) as at,  # its role is free until it has it
+        connections(calls_at_once=False) as at,  # take the vacant role first; the SDK loads later
         Tenure(at.db, Role.COLLECTOR, every_s=at.provider.poll_s) as tenure,
         publishing(at.db) as publisher,
         delivering(at.db),

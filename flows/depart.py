@@ -1,4 +1,4 @@
-"""The batch lane's departure: off-peak by schedule, or at once."""
+"""The departure of batches: off-peak by schedule, or at once."""
 
 from prefect import State, flow
 from prefect.logging import get_run_logger
@@ -17,7 +17,7 @@ class Departure(Form):
     """The batch work to send."""
 
     workload: str | None = Field(default=None, title="Workload", json_schema_extra=of_workloads())
-    """A published one whose items leave; without one, everything that waits."""
+    """The published workload whose waiting items are sent. Empty: those of all workloads."""
 
     @property
     def what(self) -> str:
@@ -29,8 +29,8 @@ class Departure(Form):
 async def depart(departure: Departure = Departure()) -> int | State[int] | State[str]:  # noqa: B008
     """Send all waiting batch work to the provider and return the number of items.
 
-    A later run retries what could not leave; a run fails, or ends as waiting, only after it has tried everything. It ends as
-    refused when the workload has no published version.
+    A later run retries the items that could not be sent. A run fails, or ends as waiting, only after it has tried everything.
+    It ends as refused if the workload has no published version.
     """
     try:
         async with connections() as at:

@@ -1,4 +1,4 @@
-"""Moves a workload's traffic between the lanes, or to a new version: measured, judged, approved, or taken back."""
+"""A rollout: traffic moves between the lanes, or to a new version, in steps that are measured, judged, approved or undone."""
 
 import re
 from pathlib import PurePath
@@ -20,30 +20,30 @@ NUMBER = re.compile("[1-9][0-9]{0,8}")  # of a version
 
 
 class Order(Form):
-    """The rollout to start: the traffic that moves, the playbook, and who asks for it."""
+    """The rollout to start: the traffic to move, the playbook, and the person who starts it."""
 
-    # What is needed to start is asked in the run, which is refused then: one with wrong parameters would count as broken
-    # and be replaced by one without an order.
+    # The run itself checks the required fields and ends as refused. If Prefect rejected the parameters, the run would count
+    # as failed, and an automation would replace it with a run without an order.
     workload: UncheckedLine | None = Field(
         default=None, title="Workload", json_schema_extra=of_workloads()
     )
-    """Whose traffic moves. Without one nothing starts: an open rollout that no run leads is led on."""
+    """The workload whose traffic moves. Empty: nothing starts, and this run leads an open rollout that no run leads."""
     playbook: UncheckedLine = Field(
         default="batch-to-realtime",
         title="Playbook",
         json_schema_extra={"enum": [*playbook_names()]},
     )
-    """A file of migrations/playbooks, without its ending."""
+    """A file of migrations/playbooks, without its extension."""
     file: UncheckedLine = Field(default="", title="Another playbook")
-    """Path of a playbook of your own, as the worker sees it, or block:NAME; it takes the place of the one above."""
+    """Path of your own playbook on the worker's machine, or block:NAME; it replaces the playbook above."""
     consumer: UncheckedLine = Field(default="", title="Consumer")
-    """Moves one consumer's split; empty moves everybody's."""
+    """The consumer whose split moves. Empty: the split of the workload moves."""
     version: UncheckedLine = Field(default="", title="New version")
-    """Number of the candidate version that gets the share, if the playbook moves one."""
+    """Number of the candidate version that gets the share, if the playbook moves traffic to a version."""
     who: UncheckedLine = Field(default="", title="Who")
-    """Your name, at most 500 characters; needed to start."""
+    """Your name, at most 500 characters; required to start."""
     why: UncheckedLine = Field(default="", title="Why")
-    """Your reason, at most 500 characters; needed to start."""
+    """Your reason, at most 500 characters; required to start."""
 
     @property
     def what(self) -> str:
@@ -55,7 +55,7 @@ class Order(Form):
         """Return the rollout to start, or None without a workload.
 
         Raises:
-            ActionRefused: it is not signed, its version is no number, or the database cannot store its text.
+            ActionRefused: the order is not signed, its version is not a number, or the database cannot store its text.
         """
         if not self.workload:
             return None
@@ -74,9 +74,9 @@ class Order(Form):
 
 @flow(name="migrate", flow_run_name="migrate {order.what}", persist_result=False)
 async def migrate(order: Order = Order()) -> str | State[str]:  # noqa: B008
-    """Lead the rollout until it ends or a person has to approve, and return where it stands.
+    """Lead the rollout until it ends or a person has to approve, and return its state.
 
-    One that cannot start ends the run as refused, with the reason.
+    If the rollout cannot start, the run ends as refused with the reason.
     """
     run_id = UUID(flow_run.get_id())
     try:

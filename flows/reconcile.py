@@ -1,4 +1,4 @@
-"""Compare the bill, and look for batches whose create brought no answer, now instead of at the next sweep."""
+"""Reconciliation with the provider: compares the bill, and searches for batches without a create response, on demand."""
 
 from prefect import flow
 from prefect.logging import get_run_logger
@@ -9,7 +9,7 @@ from tasks.reconcile import compare_bill, describe_unconfirmed, sole_submitter
 
 @flow(name="reconcile", flow_run_name="batch reconcile", persist_result=False)
 async def reconcile() -> list[str]:
-    """Compare the bill and ask about batches; return a sentence for each difference, and each batch that is unconfirmed."""
+    """Compare the bill and search for lost batches; return a sentence for each difference and each unconfirmed batch."""
     async with connections() as at:
         billed = await compare_bill(at)
         async with sole_submitter(at):

@@ -1,4 +1,4 @@
-"""Reprocessing: the stream of a workload is read again by a version of choice, beside what is shown."""
+"""Reprocessing: a chosen version reads a workload's stream again, without changing the results that readers get."""
 
 from prefect import State, flow
 from prefect.logging import get_run_logger
@@ -12,27 +12,27 @@ from tasks.runs import REFUSALS, database, refuse
 
 
 class ReplayRange(Form):
-    """The part of which workload's stream is read again, and by which version."""
+    """The workload, the range of its stream to read again, and the version that reads it."""
 
     workload: SignedLine = Field(title="Workload", json_schema_extra=of_workloads())
     """The published workload to read again."""
     version: int | None = Field(default=None, ge=1, le=LARGEST, title="Version")
-    """Number of the version that answers; empty: the one in force."""
+    """Number of the version that answers. Empty: the version in force."""
     from_position: int | None = Field(default=None, ge=1, le=FARTHEST, title="From position")
-    """First place in the stream; empty: its beginning."""
+    """First position in the stream. Empty: its beginning."""
     to_position: int | None = Field(default=None, ge=1, le=FARTHEST, title="To position")
-    """Last place in the stream; empty is the newest item."""
+    """Last position in the stream. Empty: the newest item."""
 
 
 class Reading(Selection, ReplayRange):
-    """The items of a workload to read again, the version that reads them, and who asks for it."""
+    """The items of a workload to read again, the version that reads them, and the person who starts the replay."""
 
     depart: bool = Field(default=False, title="Depart at once")
-    """Yes sends its batches now; no leaves them for the off-peak window."""
+    """On: send the replay's batches now. Off: leave them for the off-peak window."""
     who: SignedLine = Field(default="operator", title="Who")
-    """Who asks for it, 1 to 500 characters."""
+    """The person who starts the replay, 1 to 500 characters."""
     why: Line = Field(default="", title="Why")
-    """Kept with the replay for those who decide about it, at most 500 characters."""
+    """The reason, stored with the replay for the people who decide about it, at most 500 characters."""
 
     @property
     def what(self) -> str:
@@ -44,9 +44,9 @@ class Reading(Selection, ReplayRange):
 
 @flow(name="replay", flow_run_name="replay {reading.what}", persist_result=False)
 async def replay(reading: Reading) -> str | State[str]:
-    """Give the items replay work, and write the artifact; a second run continues a reading that was cut short.
+    """Give the items replay work, and write the artifact; a second run continues an interrupted one.
 
-    What cannot be read again ends the run as refused, with the reason.
+    If the range cannot be read again, the run ends as refused with the reason.
     """
     try:
         async with database() as db:

@@ -1,4 +1,4 @@
-"""The report: what the lanes did, and what it cost against the alternatives."""
+"""The report: the activity of the lanes, and its cost compared with the alternatives."""
 
 from datetime import datetime
 
@@ -15,9 +15,9 @@ class ReportPeriod(Form):
     """The period that the report covers."""
 
     since: datetime | None = Field(default=None, title="Since")
-    """Items received from then on, a past moment; empty covers the last hours."""
+    """The report covers items received since this moment, which must be in the past. Empty: the last hours, as set below."""
     hours: int = Field(default=24, ge=1, le=720, title="Hours")
-    """Used without a start, 1 to 720."""
+    """Length of the period if Since is empty, 1 to 720."""
 
     @property
     def what(self) -> str:

@@ -1,4 +1,4 @@
-"""Housekeeping: what is kept for a while only is deleted or emptied when its time is over."""
+"""Housekeeping: rows whose retention has ended are deleted, emptied or archived."""
 
 from prefect import flow
 from prefect.logging import get_run_logger
@@ -13,20 +13,20 @@ class Retention(Form):
     """The time that rows are kept before they are deleted."""
 
     refused_days: int = Field(default=90, ge=1, le=3650, title="Refused inputs (days)")
-    """In lanes.rejected_log, 1 to 3650."""
+    """Age at which rows of lanes.rejected_log are deleted, 1 to 3650."""
     amendments_days: int = Field(default=90, ge=10, le=3650, title="Amendments (days)")
-    """What became of each amendment, and those whose item never came, 10 to 3650. Revisions stay."""
+    """Age at which outcomes of amendments, and amendments whose item never came, are deleted, 10 to 3650. Revisions stay."""
     labels_days: int = Field(default=400, ge=30, le=3650, title="Labels (days)")
-    """What is right according to a source, 30 to 3650."""
+    """Age at which labels, the right answers according to a person or a source, are deleted, 30 to 3650."""
     reads_days: int = Field(default=400, ge=30, le=3650, title="Reads (days)")
-    """Of the consumption ledger, 30 to 3650."""
+    """Age at which rows of the consumption ledger are deleted, 30 to 3650. The first read of each answer stays."""
     webhooks_days: int = Field(default=7, ge=1, le=3650, title="Events of webhooks (days)")
-    """For replays, 1 to 3650; what a webhook has not taken by then it does not get."""
+    """Age at which events are deleted, 1 to 3650. Webhooks can replay events until then; undelivered events are lost."""
 
 
 @flow(name="tidy", flow_run_name="tidy", persist_result=False)
 async def tidy(retention: Retention = Retention()) -> dict[str, int]:  # noqa: B008
-    """Delete what has outlived its retention, empty and archive old items, and return the number of rows of each kind."""
+    """Delete rows whose retention has ended, empty and archive old items, and return the number of rows of each kind."""
     async with database() as db:
         deleted = await sweep_out(db, **retention.model_dump())
         emptied = await empty_out(db)

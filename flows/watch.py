@@ -1,6 +1,6 @@
-"""The promises: a standing run that judges them, opens and resolves incidents, and tells Slack.
+"""The watch over the promises: a standing run that evaluates them, opens and resolves incidents, and notifies Slack.
 
-It also judges the gates of rollouts that wait for a person, whose own runs are suspended.
+It also evaluates the gates of rollouts that wait for a person, because the runs of these rollouts are suspended.
 """
 
 from prefect import flow

@@ -1,4 +1,4 @@
-"""Exponential back-off: how long anything of ours rests after failures in a row."""
+"""Exponential back-off: how long to rest after consecutive failures."""
 
 from dataclasses import dataclass
 from datetime import timedelta
@@ -6,7 +6,7 @@ from datetime import timedelta
 
 @dataclass(frozen=True, slots=True)
 class Backoff:
-    """A rest that starts at `first` and grows by `factor` with every failure, up to `longest`."""
+    """An exponential back-off: the rest starts at `first` and grows by `factor` with every failure, up to `longest`."""
 
     first: timedelta
     longest: timedelta
@@ -18,9 +18,9 @@ class Backoff:
         return cls(timedelta(seconds=first), timedelta(seconds=longest), factor)
 
     def after(self, failures: int, *, draw: float = 1.0) -> timedelta:
-        """Return the rest after `failures` failures in a row; without a failure there is none.
+        """Return the rest after `failures` consecutive failures; it is zero without a failure.
 
-        `draw`, a random number from 0 to 1, spreads callers that failed together: 0 halves the rest.
+        `draw`, a random number from 0 to 1, spreads the retries of callers that failed together: 0 halves the rest.
         """
         if failures <= 0:
             return timedelta(0)
@@ -28,7 +28,7 @@ class Backoff:
         return rest * (0.5 + draw / 2)
 
     def seconds_after(self, failures: int, *, draw: float = 1.0) -> float:
-        """Return the same as `after`, in seconds."""
+        """Return the result of `after` in seconds."""
         return self.after(failures, draw=draw).total_seconds()
 
 
@@ -40,21 +40,21 @@ class _Rest:
 
 
 class Backoffs:
-    """The back-offs of several things, by id; moments are seconds of any one clock."""
+    """The back-offs of several things, by id; times are seconds on any one clock."""
 
     def __init__(self, backoff: Backoff) -> None:
         self._backoff = backoff
         self._rests: dict[int, _Rest] = {}
 
     def is_due(self, id_: int, now_s: float) -> bool:
-        """Return whether it may be tried again."""
+        """Return whether the thing may be tried again."""
         rest = self._rests.get(id_)
         return rest is None or now_s >= rest.until_s
 
     def fail(
         self, id_: int, error: str, now_s: float, *, at_least: timedelta = timedelta(0)
     ) -> bool:
-        """Let it rest from now on; return whether the error differs from the last one."""
+        """Start a rest of at least `at_least` after a failure; return whether the error differs from the previous one."""
         before = self._rests.get(id_)
         failures = 1 if before is None else before.failures + 1
         rest = max(self._backoff.after(failures), at_least)
@@ -62,5 +62,5 @@ class Backoffs:
         return before is None or before.error != error
 
     def recover(self, id_: int) -> bool:
-        """Forget its failures; return whether there were any."""
+        """Clear the failures; return whether there were any."""
         return self._rests.pop(id_, None) is not None

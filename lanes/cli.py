@@ -1,4 +1,4 @@
-"""The `lanes` command: each subcommand is a function of `lanes.commands`, loaded when it is called."""
+"""The `lanes` command: each subcommand is a function of `lanes.commands`, which is imported when it is called."""
 
 import ast
 import os
@@ -74,7 +74,7 @@ COMMANDS = (
 def main() -> None:
     """Run the command line and exit with the command's code: 0 for success, 1 for failure, 2 for wrong usage.
 
-    A closed output (`lanes results | head`) ends it silently with 1.
+    If the reader closes the output (`lanes results | head`), exit with 1 without a message.
     """
     collect_garbage_seldom()
     make_logs_visible()
@@ -84,14 +84,14 @@ def main() -> None:
         code = (_commands(summaries=True) if overview else app)() or 0
         sys.stdout.flush()
     except BrokenPipeError:
-        # the rest is flushed as the process ends
+        # redirect the unwritten rest to the null device, so that the flush at exit does not fail
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 1
     sys.exit(code)
 
 
 class _ErrorConsole:
-    """The console for wrong usage, created when needed, because rich is slow to load."""
+    """A console for usage errors, created on first use because rich is slow to import."""
 
     def __getattr__(self, name: str) -> Any:
         return getattr(_error_console(), name)
@@ -105,7 +105,7 @@ def _error_console() -> Any:
 
 
 def _commands(*, summaries: bool) -> App:
-    """Return the command line; each command is loaded when it is called, with `summaries` for the overview."""
+    """Return the command line, whose commands are imported when called; `summaries` adds the texts of the overview."""
     of_all = App(
         name="lanes",
         help="Answers LLM work now, or cheaply later.",
@@ -122,7 +122,7 @@ def _commands(*, summaries: bool) -> App:
 
 
 def _summary(command: str) -> str:
-    """Return the first sentence of a command from its source, because the overview loads no command."""
+    """Return the first sentence of a command's docstring from its source, so that the overview imports no command."""
     module, _, name = command.partition(":")
     said = next(ast.get_docstring(node) for node in _functions(module) if node.name == name)
     return (said or "").partition("\n\n")[0]

@@ -1,4 +1,4 @@
-"""The ids of rows in the database: numbers, with a type each, so that none passes for another."""
+"""The ids of database rows: integers, each with its own type, so that the type checker tells them apart."""
 
 from typing import NewType
 

@@ -1,7 +1,7 @@
-"""JSON values: read and written exactly, checked against what Postgres can store, and measured.
+"""JSON values: exact reading and writing, checks of what Postgres can store, and sizes.
 
-The standard library's `json` decides what a text means. orjson does the same several times as fast, but turns numbers beyond
-64 bits into floats and knows neither numbers that are not finite nor unpaired surrogates, so `json` handles what may hold them.
+The standard library's `json` defines how a text is read. orjson is several times as fast, but turns numbers beyond 64 bits
+into floats and supports neither non-finite numbers nor unpaired surrogates, so `json` handles texts that may contain them.
 """
 
 import json
@@ -13,30 +13,31 @@ from typing import Any
 
 import orjson
 
-# levels of lists and objects that a door takes; JSON libraries give up at about 1,000
+# largest depth of lists and objects that a door accepts; JSON libraries give up at about 1,000
 DEEPEST = 100
-LONGEST_FIELD = 512  # characters of the name of a labelled field
-LARGEST_LABEL = 65_536  # bytes as JSON, as `lanes.label` has it
+LONGEST_FIELD = 512  # characters in the name of a labelled field
+LARGEST_LABEL = 65_536  # bytes as JSON; the SQL function `lanes.label` has the same limit
 MODEST = 1 << 63
-LARGEST_FLOAT = 1e308  # of either sign: a little below what a float holds; `lanes.unreadable` has the same limit
+# Absolute value: slightly below a float's maximum; `lanes.unreadable` has the same limit.
+LARGEST_FLOAT = 1e308
 LARGEST_INTEGER = 10**308
-UNSTORABLE = re.compile("[\x00\ud800-\udfff]")  # characters that Postgres does not take as text
+UNSTORABLE = re.compile("[\x00\ud800-\udfff]")  # characters that Postgres does not accept in a text
 PER_VALUE = 8  # approximate bytes of a number, a comma or a bracket
-MOST_WEIGHED = 8 * 1024**2  # a chunk is full then
-OPENING = "<\uff1c\ufe64"  # brackets that may begin a fence: each may be written as `&lt;`
-PER_BRACKET = 3  # bytes that this adds
-# A number beyond 64 bits has at least 19 digits. They are found as a run of zeros once each digit is one, which takes a
-# twentieth of the time of a regular expression.
+MOST_WEIGHED = 8 * 1024**2  # bytes that fill a chunk
+OPENING = "<\uff1c\ufe64"  # brackets that may begin a fence: each may be escaped as `&lt;`
+PER_BRACKET = 3  # bytes that an escaped bracket adds
+# A number beyond 64 bits has at least 19 digits. Replacing each digit by 0 and searching for 19 zeros takes a twentieth of the
+# time of a regular expression.
 _DIGITS_TO_ZERO = bytes.maketrans(b"123456789", b"0" * 9)
 _LARGE = b"0" * 19
 
 
 def loads(text: str | bytes) -> Any:
-    """Return what `json.loads` returns.
+    """Parse a JSON text with the same result as `json.loads`.
 
     Raises:
         ValueError: the text is not JSON.
-        RecursionError: it is nested too deeply.
+        RecursionError: the text is nested too deeply.
     """
     given = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
     if _LARGE not in given.translate(_DIGITS_TO_ZERO):
@@ -48,9 +49,9 @@ def loads(text: str | bytes) -> Any:
 
 
 def dumps(value: Any, *, default: Callable[[Any], Any] | None = None) -> str:
-    """Return the value as JSON without blanks; `default` replaces values that JSON does not know.
+    """Return the value as compact JSON; `default` converts values that have no JSON type.
 
-    A number that is not finite is written as null; the doors admit none.
+    Non-finite numbers become null; the doors admit none.
 
     Raises:
         TypeError: a value has a type that cannot be written.
@@ -64,12 +65,12 @@ def dumps(value: Any, *, default: Callable[[Any], Any] | None = None) -> str:
 
 
 def replace_unstorable(text: str) -> str:
-    """Return the text with U+FFFD in place of each character that Postgres cannot store."""
+    """Return the text with each character that Postgres cannot store replaced by U+FFFD."""
     return UNSTORABLE.sub("\ufffd", text)
 
 
 def why_unstorable(value: Any, where: str) -> str | None:
-    """Return why `value` cannot be saved as JSON, a clause that begins with the place, or None if it can."""
+    """Return why `value` cannot be saved as JSON, as a clause that begins with `where`, or None if it can."""
     if _is_plain(value, 0):
         return None
     if _is_too_deep(value):
@@ -92,7 +93,7 @@ def why_unfit_label(expected: Mapping[str, Any] | None) -> str | None:
 
 
 def _is_plain(value: Any, depth: int) -> bool:
-    """Return whether the value can be saved for certain: a quick test that nearly every value passes."""
+    """Return whether a quick test, which nearly every value passes, proves that the value can be saved."""
     kind = type(value)
     if kind is str:
         return value.isascii() and "\x00" not in value
@@ -124,7 +125,7 @@ def _is_too_deep(value: Any, depth: int = 0) -> bool:
 
 
 def _fault(value: Any, where: str, whole: str) -> str | None:
-    """Return the first fault of a part; a number is reported for the `whole`, as the database does."""
+    """Return the first fault within `value`; a number's fault is reported for `whole`, as the database does."""
     match value:
         case str():
             return _find_text_fault(value, where)
@@ -163,20 +164,20 @@ def _find_text_fault(text: str, where: str) -> str | None:
 
 
 def characters(payload: Any) -> int:
-    """Return the characters of the payload as JSON; the database counts the same, except for how it writes some numbers."""
+    """Return the length of the payload as JSON; the database counts the same, except for the notation of some numbers."""
     return len(json.dumps(payload, ensure_ascii=False))
 
 
 def octets(payload: Any) -> int:
-    """Return the bytes of the payload as JSON."""
+    """Return the payload's size as JSON, in bytes."""
     return len(json.dumps(payload, ensure_ascii=False).encode("utf-8", "surrogatepass"))
 
 
 def call_bytes(payload: Mapping[str, Any]) -> int:
-    """Return the most bytes that the payload can take in the body of a call.
+    """Return an upper bound of the bytes that the payload takes in the body of a call.
 
-    The message holds the payload indented, or each field in a tag of its name, with fences escaped. The body holds the message
-    as JSON, so that quotes are escaped twice.
+    The message holds the payload as indented JSON, or each field in a tag with its name, with fences escaped. The body holds
+    the message as JSON, so quotes are escaped twice.
     """
     indented = json.dumps(payload, ensure_ascii=False, indent=1)
     names = sum(
@@ -187,10 +188,10 @@ def call_bytes(payload: Mapping[str, Any]) -> int:
 
 
 def weight(value: Any) -> int:
-    """Return about how many bytes a value takes as JSON, with one byte for each character of its texts.
+    """Estimate a value's size as JSON in bytes, counting one byte for each character.
 
-    This is cheaper than writing the value, and works for values that are not JSON or contain themselves: levels below `DEEPEST`
-    are not weighed, nor is anything more once the sum exceeds `MOST_WEIGHED` bytes.
+    This is cheaper than serializing the value, and works for values that are not JSON or contain themselves: levels below
+    `DEEPEST` are skipped, and weighing stops once the sum exceeds `MOST_WEIGHED` bytes.
     """
     held, level = 0, [value]
     for _ in range(DEEPEST):
@@ -213,14 +214,14 @@ def weight(value: Any) -> int:
 
 
 def members(value: Any) -> Iterable[tuple[str | int, Any]]:
-    """Return the members of an object or a list, by name or number; nothing else has any."""
+    """Return the members of an object by name, or of a list by index; other values have none."""
     if isinstance(value, dict):
         return value.items()
     return enumerate(value) if isinstance(value, list) else ()
 
 
 def walk(value: Any) -> Iterator[tuple[tuple[str | int, ...], Any]]:
-    """Yield a value and everything within it, each with the path that leads to it."""
+    """Yield the value and every value nested in it, each with its path."""
     waiting: list[tuple[tuple[str | int, ...], Any]] = [((), value)]
     while waiting:
         path, part = waiting.pop()
@@ -229,7 +230,7 @@ def walk(value: Any) -> Iterator[tuple[tuple[str | int, ...], Any]]:
 
 
 def is_same_json(one: Any, other: Any) -> bool:
-    """Return whether two values are the same JSON: 1 equals 1.0, as in a database, and true does not equal 1."""
+    """Return whether two values are equal as JSON: 1 equals 1.0, as in Postgres, and true does not equal 1."""
     match one, other:
         case dict(), dict():
             return one.keys() == other.keys() and all(

@@ -1,4 +1,4 @@
-"""Claimed work, and how it is grouped: into chunks for one transaction, into packs for one provider call."""
+"""Claimed work and its grouping: into chunks for one transaction, and into packs for one provider call."""
 
 import base64
 import hashlib
@@ -16,19 +16,19 @@ T = TypeVar("T")
 
 AFTER_LIVE_WORK = timedelta(
     days=1
-)  # how much later than live work shadows, golden items and replays rank
-# real-time replays: however long one takes, no live work comes to rank behind it
+)  # how much later than live work shadows, golden items and replays are ranked
+# for real-time replays: however long a replay takes, no live work is ranked behind it
 AFTER_ALL_LIVE_WORK = timedelta(days=365)
 
-MOST_BYTES = 8 * 1024**2  # of one chunk at a door; a single input may be larger
-FRAME_CHARS = 128  # the frame that names an item within a pack; as many bytes
+MOST_BYTES = 8 * 1024**2  # in one chunk at a door; a single input may be larger
+FRAME_CHARS = 128  # length of the frame that identifies an item within a pack; the same in bytes
 HISTORY_FRAME_CHARS = len("<history>\n\n</history>\n")
-ALONE = "1"  # the id of an item that has its call to itself; the model is not told it
-DIGEST_BYTES = 5  # eight characters: a guess succeeds once in a million millions
+ALONE = "1"  # the id of an item that has a call to itself; the model does not see it
+DIGEST_BYTES = 5  # eight characters in base32: a guess succeeds once in 10**12 tries
 
 
 class Claim(NamedTuple):
-    """A hold on some work. `number` fences every later write."""
+    """A claim on some work; `number` fences every later write."""
 
     work_id: WorkId
     number: int
@@ -36,17 +36,17 @@ class Claim(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class BufferStay:
-    """The time that an item spent in its window, in milliseconds, and why it left."""
+    """The time that an item spent in its buffer window, in milliseconds, and why it left."""
 
     left: FlushReason
     ms: int
 
 
 class ClaimedWork(NamedTuple):
-    """A claim with what a call needs.
+    """A claim with the fields that a call needs.
 
-    `failures` counts earlier tries, `alone` marks an item that may have spoiled its pack, `urgent` one whose sender said so,
-    and `gathered` is set for an item that went through a window.
+    `failures` counts earlier tries. `alone` marks an item that may have spoiled its pack, and `urgent` one that its sender
+    marked as urgent. `gathered` is set for an item that passed through a buffer window.
     """
 
     claim: Claim
@@ -64,20 +64,20 @@ class ClaimedWork(NamedTuple):
     consumer: str | None = None
 
     def shares_with(self, scope: PackScope) -> str | None:
-        """Return the consumer whose items may share its call, or None if any item of its version may.
+        """Return the consumer whose items may share its call, or None if all items of its version may.
 
-        Items without a consumer share with each other, as if they had one consumer.
+        Items without a consumer share calls with each other, as if they had one consumer.
         """
         return (self.consumer or "") if scope is PackScope.CONSUMER else None
 
     @property
     def measures(self) -> bool:
-        """Whether no sender waits for its answer: live work goes first, and it takes only what that leaves."""
+        """Whether no sender waits for its answer: live work goes first, and this work uses only the remaining capacity."""
         return self.purpose not in ANSWERING
 
     @property
     def travels_alone(self) -> bool:
-        """Whether its call must hold no other item: it failed before, may have spoiled a pack, or only measures."""
+        """Whether its call must contain no other item: the item failed before, may have spoiled a pack, or only measures."""
         return self.alone or self.failures > 0 or self.purpose in MEASURING
 
 
@@ -106,7 +106,7 @@ def new_nonce() -> str:
 
 
 def pack_ids(nonce: str, request_no: int, items: int) -> list[str]:
-    """Return the ids of a request's items in the order of their slots.
+    """Return the ids of a request's items, in slot order.
 
     The nonce determines them, so they can be derived again, and no input can guess them.
     """
@@ -119,18 +119,18 @@ def _derive_id(place: str) -> str:
 
 
 def history_chars(lengths: Iterable[int]) -> int:
-    """Return the characters that earlier items with payloads of these lengths add to a question."""
+    """Return how many characters earlier items with payloads of these lengths add to a question."""
     return sum(length + HISTORY_FRAME_CHARS for length in lengths)
 
 
 def item_bytes(each: ClaimedWork) -> int:
-    """Return the most bytes that an item takes in the body of a call."""
+    """Return an upper bound of the bytes that an item takes in the body of a call."""
     return call_bytes(each.payload) + FRAME_CHARS
 
 
 @dataclass
 class _Pack:
-    """A call that is being filled, and the bytes of its items."""
+    """A call that is being filled, and the size of its items in bytes."""
 
     items: list[ClaimedWork] = field(default_factory=list)
     bytes: int = 0
@@ -143,10 +143,10 @@ def packs(
     most: int | None = None,
     scope: PackScope = PackScope.WORKLOAD,
 ) -> list[list[ClaimedWork]]:
-    """Return calls of up to `size` items, in the order of their first items; a shared call takes up to `most` bytes.
+    """Return calls of up to `size` items, ordered by their first items; a shared call holds up to `most` bytes.
 
-    An item that failed before, or may have spoiled a pack, travels alone. A call never mixes versions or purposes, because the
-    ledger books it under one of each, nor consumers if the scope forbids it.
+    An item that failed before, or may have spoiled a pack, gets a call of its own. A call never mixes versions or purposes,
+    because the ledger records one of each per call, nor consumers if the scope forbids it.
     """
     places = {id(each): place for place, each in enumerate(claimed)}
     return sorted(
@@ -162,7 +162,7 @@ def fill_packs(
     weigh: Weigh = item_bytes,
     scope: PackScope = PackScope.WORKLOAD,
 ) -> Iterator[list[ClaimedWork]]:
-    """Yield the calls of `packs`, each as soon as it is full, so that only unfilled ones are held; these come last."""
+    """Yield the calls of `packs`, each as soon as it is full, to hold only unfilled calls in memory; these come last."""
     filling: dict[tuple[VersionId, Purpose, str | None], _Pack] = {}
     for each in claimed:
         if each.travels_alone or size == 1:
@@ -185,10 +185,10 @@ def fill_packs(
 def avoid_counts(
     packs: Sequence[Sequence[ClaimedWork]], taken: Collection[int]
 ) -> list[list[ClaimedWork]]:
-    """Return the packs in a number that is not in `taken`; an empty list if there is no such number.
+    """Return the packs, dropped or split until their count is not in `taken`; an empty list if there is no such count.
 
-    As few of the last packs as possible are left for the next batch. If every smaller number is taken too, packs are divided,
-    the fullest first, and all items are kept.
+    As few of the last packs as possible are dropped and left for the next batch. If every smaller count is taken too, packs
+    are split, the fullest first, and all items are kept.
     """
     whole = [list(pack) for pack in packs]
     fewer = next((count for count in range(len(whole), 0, -1) if count not in taken), 0)

@@ -1,6 +1,6 @@
-"""Text made safe to show: control characters and markup escaped, secrets masked, quotations of inputs removed; lines of logs.
+"""Text made safe to show: escaping of control characters and markup, masking of secrets, redaction of quoted inputs, log lines.
 
-A secret in an address is its login (`scheme://user:password@host`), or a field that is named like one: `?password=`,
+A secret in an address is its login (`scheme://user:password@host`), or a field with a secret's name: `?password=`,
 `?sslpassword=`, `?api_key=`, and the same in the `key=value` form of libpq.
 """
 
@@ -17,20 +17,20 @@ from types import MappingProxyType, MethodType
 from typing import Any, TextIO
 from urllib.parse import unquote, urlsplit, urlunsplit
 
-# Characters that act on a terminal, reorder a line or end one: C0 without tab and line feed, DEL, C1, marks and overrides of
-# direction, line and paragraph separators, and surrogates, which cannot be written.
+# Characters that control a terminal, reorder or end a line: C0 without tab and line feed, DEL, C1, direction marks and
+# overrides, line and paragraph separators, and surrogates, which cannot be written.
 CONTROLS = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
 )
 ONE_LINE_LOGGERS = ("prefect.flow_runs", "prefect.task_runs", "lanes", "blocks", "tasks", "flows")
-ACTIVE = re.compile(r"([\\`*_\[\]|~!#])")  # what Markdown would take as its own
+ACTIVE = re.compile(r"([\\`*_\[\]|~!#])")  # characters that Markdown interprets
 ESCAPED_PIPE = re.compile(r"\\*\|")
 AUTOLINK = re.compile(r"(?<=:)(?=//)|(?<=www)(?=\.)", re.IGNORECASE)
-WORD_JOINER = "\u2060"  # invisible and unbreakable: between ":" and "//" it keeps an address from becoming a link
+WORD_JOINER = "\u2060"  # invisible, non-breaking: between ":" and "//" it prevents that an address becomes a link
 HIDDEN = "***"
 # Parameters of libpq; `passfile` and `sslkey` are paths.
 LIBPQ_SECRETS = ("password", "sslpassword", "oauth_client_secret")
-# Up to the last "@": a password that was not percent-encoded may contain some.
+# Matches up to the last "@": a password that was not percent-encoded may contain "@".
 _LOGIN = re.compile(r"://[^\s\"'<>]*@")
 _FIELD = re.compile(
     r"\b(?!sslkey\b)([\w-]*(?:password|passwd|passphrase|pwd|secret|token|key|signature)[\w-]*)(\s*=\s*)"
@@ -45,7 +45,7 @@ QUOTED = re.compile(
     r"""(?<!\w)(?:'[^'\n]*(?:'(?!\w)|$)|"[^"\n]*(?:"|$)|`[^`\n]*(?:`|$)|“[^”\n]*(?:”|$))"""
 )
 WORD = re.compile(r"\d{4,}|\w{5,}")
-# added to the error of a failed item
+# the suffix of the error of a failed item
 ATTEMPTS_NOTE = re.compile(r" \(after [\d,]+ failed attempts?\)$")
 WITHHELD = "its words may quote the input: see `lanes explain`"
 
@@ -64,27 +64,27 @@ def plain(text: object, *, most: int = 160) -> str:
 
 
 def cell(text: object, *, most: int = 160) -> str:
-    """Return the text for a cell of a Markdown table, without effect as markup, HTML, link or column."""
+    """Escape the text for a cell of a Markdown table, so that it forms no markup, HTML, link or column."""
     line = plain(text, most=most).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     return AUTOLINK.sub(WORD_JOINER, ACTIVE.sub(r"\\\1", line))
 
 
 def capitalize(clause: str) -> str:
-    """Return a clause as the beginning of a sentence; `str.capitalize` would change the rest of it too."""
+    """Return a clause with a capital first letter; `str.capitalize` would also change the other letters."""
     return clause[:1].upper() + clause[1:]
 
 
 def code(text: object, *, most: int = 60) -> str:
-    """Return the text as inline code for a cell of a Markdown table.
+    """Format the text as inline code for a cell of a Markdown table.
 
-    Inline code cannot hold every character there: backticks become apostrophes, backslashes before a pipe are left out.
+    Inline code in a table cannot hold every character: backticks become apostrophes, and backslashes before a pipe are dropped.
     """
     line = ESCAPED_PIPE.sub(r"\\|", plain(text, most=most).replace("`", "'"))
     return f"`{line}`" if line else ""
 
 
 def visible(text: str) -> str:
-    """Return the text with each control character as an escape; tabs and line feeds stay."""
+    """Return the text with each control character escaped; tabs and line feeds stay."""
     return CONTROLS.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 
@@ -97,7 +97,7 @@ class VisibleStream:
     """A text stream that escapes control characters, for standard output and standard error."""
 
     def __init__(self, stream: TextIO) -> None:
-        # rich writes to this attribute, so that its own sequences pass; `Console` escapes the texts.
+        # rich writes to this attribute, so its own escape sequences pass; `Console` escapes the texts.
         self.rich_proxied_file = stream
 
     def write(self, text: str) -> int:
@@ -115,7 +115,7 @@ class VisibleStream:
 
 
 class VisibleRecord(logging.LogRecord):
-    """A log record without control characters; messages of Lanes are one line each."""
+    """A log record without control characters; messages of Lanes' own loggers are one line each."""
 
     def __init__(self, *args: Any, **more: Any) -> None:
         super().__init__(*args, **more)
@@ -123,7 +123,7 @@ class VisibleRecord(logging.LogRecord):
             self.exc_text = visible(logging.Formatter().formatException(self.exc_info))
 
     def getMessage(self) -> str:
-        """Return the message with its arguments, escaped."""
+        """Return the escaped message with its arguments."""
         said = visible(super().getMessage())
         return said.replace("\n", "\\n") if self.name.startswith(ONE_LINE_LOGGERS) else said
 
@@ -136,7 +136,7 @@ _log_ids: ContextVar[Mapping[str, object]] = ContextVar(
 
 @contextmanager
 def log_ids(**ids: object) -> Iterator[None]:
-    """Add ids, such as `batch=41`, to everything that is logged as JSON meanwhile."""
+    """Add ids, such as `batch=41`, to all JSON log lines that are written within the block."""
     token = _log_ids.set({**_log_ids.get(), **ids})
     try:
         yield
@@ -145,10 +145,10 @@ def log_ids(**ids: object) -> Iterator[None]:
 
 
 class JsonLine(logging.Formatter):
-    """A log record as one line of JSON: time, level, logger, message, and the ids of `log_ids` and of the run."""
+    """A formatter that writes a record as one line of JSON: time, level, logger, message, ids of `log_ids` and of the run."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """Return the line; a record that is not a `VisibleRecord` is escaped too."""
+        """Return the record as a line of JSON; the text of a record that is not a `VisibleRecord` is escaped too."""
         at = datetime.fromtimestamp(record.created, UTC)
         said: dict[str, object] = {
             "time": at.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
@@ -165,12 +165,12 @@ class JsonLine(logging.Formatter):
 
 
 def logs_are_json() -> bool:
-    """Return whether the environment asks for logs as JSON."""
+    """Return whether the environment sets the log format to JSON."""
     return os.environ.get(LOG_FORMAT) == "json"
 
 
 def make_logs_visible() -> None:
-    """Make every logger of this process write `VisibleRecord`s, as JSON where the environment asks for it."""
+    """Make all loggers of this process create `VisibleRecord`s, and write JSON if the environment sets that format."""
     logging.setLogRecordFactory(VisibleRecord)
     if not logs_are_json():
         return
@@ -182,12 +182,12 @@ def make_logs_visible() -> None:
     for handler in {handler for each in loggers for handler in each.handlers}:
         if isinstance(handler, logging.StreamHandler):
             handler.setFormatter(JsonLine())
-            # Prefect's own wraps, colours and replaces; the handler stays, because Prefect finds it by its name
+            # Prefect's handler wraps, colours and rewrites text; the handler stays, because Prefect finds it by its name
             handler.emit = MethodType(logging.StreamHandler.emit, handler)
 
 
 def mask_secrets(text: str) -> str:
-    """Return the text with `***` in place of each login of an address and each field named like a secret."""
+    """Return the text with `***` in place of each login in an address and each field with a secret's name."""
     return _FIELD.sub(rf"\1\2{HIDDEN}", _LOGIN.sub(f"://{HIDDEN}@", text))
 
 
@@ -197,30 +197,30 @@ def has_secret(address: str) -> bool:
 
 
 def split_login(address: str) -> tuple[str, str | None]:
-    """Return an HTTP address without its login, and the login as `user:password` or None."""
+    """Split an HTTP address into the address without its login, and the login as `user:password` or None."""
     parts = urlsplit(address)
     login, at, host = parts.netloc.rpartition("@")
     return (urlunsplit(parts._replace(netloc=host)), unquote(login)) if at else (address, None)
 
 
 def basic_auth(login: str | None) -> dict[str, str]:
-    """Return the HTTP header that sends the login; empty without one."""
+    """Return the HTTP header that sends the login, or no header without a login."""
     if login is None:
         return {}
     return {"Authorization": f"Basic {base64.b64encode(login.encode()).decode()}"}
 
 
 def mask_address(address: str) -> str:
-    """Return an HTTP address to show: without its login, and with its secret fields masked."""
+    """Return an HTTP address that is safe to show: without its login, and with its secret fields masked."""
     try:
         return mask_secrets(split_login(address)[0])
-    except ValueError:  # not an address
+    except ValueError:  # not a valid address
         return mask_secrets(address)
 
 
 def describe_error(error: Exception) -> str:
-    """Return the text of an error without values: a validation error names only places and rules."""
-    from pydantic import ValidationError  # slow to import, and the command line needs none
+    """Return an error's text without input values: for a validation error, only field names and error types."""
+    from pydantic import ValidationError  # slow to import, and the command line needs no pydantic
 
     if not isinstance(error, ValidationError):
         return str(error)
@@ -231,10 +231,9 @@ def describe_error(error: Exception) -> str:
 
 
 def remove_quotes(error: str, payloads: Iterable[Any] | None = None) -> str:
-    """Return an attempt's error without what the provider quotes; errors of Lanes quote nothing and stay unchanged.
+    """Return an attempt's error without the text that the provider quotes; errors of Lanes quote nothing and stay unchanged.
 
-    A refusal of the input itself keeps the provider's words only if the `payloads` that were asked are known and share no
-    word with them.
+    If the provider refused the input itself, its words are kept only if `payloads` is given and shares no word with them.
     """
     foreign = FOREIGN.search(error)
     if foreign is None:

@@ -1,4 +1,4 @@
-"""Numbers in words: US dollars, durations, shares and counts, with "-" for a missing value."""
+"""Numbers as text: US dollars, durations, shares and counts, with "-" for a missing value."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -7,12 +7,12 @@ from decimal import Decimal
 
 MISSING = "-"
 SIGNIFICANT_DIGITS = 3
-MOST_DECIMALS = 9  # a billionth of a dollar is the ledger's last digit
+MOST_DECIMALS = 9  # the ledger's precision is a billionth of a dollar
 MOST_ALIGNED_DECIMALS = 6
 
 
 def usd(amount: Decimal | None) -> str:
-    """Return US dollars: with cents from a dollar on, with three significant digits below it."""
+    """Format US dollars: with cents for a dollar or more, otherwise with three significant digits."""
     if amount is None:
         return MISSING
     amount = Decimal(amount)
@@ -22,7 +22,7 @@ def usd(amount: Decimal | None) -> str:
 
 
 def dollars(amount: float | None) -> str:
-    """Return US dollars of a calculation, which are floats, as `usd` does."""
+    """Format US dollars that were calculated as floats, in the same format as `usd`."""
     if amount is None:
         return MISSING
     if amount == 0:
@@ -37,14 +37,14 @@ def dollars(amount: float | None) -> str:
 
 
 def align_usd(amounts: Sequence[Decimal | None]) -> Callable[[Decimal | None], str]:
-    """Return how to write the amounts of one column: all with the decimals that the smallest needs, 2 to 6."""
+    """Return a formatter for the amounts of one column, with the decimals that the smallest amount needs, 2 to 6."""
     known = [Decimal(amount) for amount in amounts if amount]
     decimals = max((_decimals(amount, MOST_ALIGNED_DECIMALS) for amount in known), default=2)
     return lambda amount: MISSING if amount is None else f"${amount:,.{decimals}f}"
 
 
 def seconds(duration: float | None) -> str:
-    """Return a duration in the unit that suits it: 0.14 s, 2.1 s, 25 s, 22 min, 3.5 h, 4 d."""
+    """Format a duration in a suitable unit: 0.14 s, 2.1 s, 25 s, 22 min, 3.5 h, 4 d."""
     if duration is None:
         return MISSING
     duration = float(duration)
@@ -62,7 +62,7 @@ def seconds(duration: float | None) -> str:
 
 
 def share(part: float | None) -> str:
-    """Return a share of one as a percentage; 0 % and 100 % are used only for exact values."""
+    """Format a fraction as a percentage; only exact values are shown as 0 % or 100 %."""
     if part is None:
         return MISSING
     percent = 100 * float(part)
@@ -77,7 +77,7 @@ def share(part: float | None) -> str:
 
 
 def count(number: int) -> str:
-    """Return a whole number with thousands separated."""
+    """Format an integer with thousands separators."""
     return f"{number:,}"
 
 
@@ -89,12 +89,12 @@ def pluralize(number: int, noun: str) -> str:
 
 
 def sentence(clause: str) -> str:
-    """Return a clause as a sentence, with a capital and a full stop."""
+    """Return a clause as a sentence, with a capital letter and a full stop."""
     return f"{clause[:1].upper()}{clause[1:]}."
 
 
 def rate(per_minute: float) -> str:
-    """Return a number per minute: one decimal below ten, none above, and two digits below a tenth."""
+    """Format a rate per minute: two significant digits below 0.1, one decimal below ten, none above."""
     number = float(per_minute)
     if 0 < number < 0.1:
         return f"{number:.{1 - math.floor(math.log10(number))}f}"
@@ -102,12 +102,12 @@ def rate(per_minute: float) -> str:
 
 
 def ratio(number: float) -> str:
-    """Return a ratio: with one decimal below ten unless it is whole, with none above."""
+    """Format a ratio: with one decimal below ten unless it is whole, without decimals above."""
     return count(round(number)) if round(number, 1) == round(number) else _short(number)
 
 
 def clock(moment: datetime, *, beside: datetime) -> str:
-    """Return a moment in UTC, without its date if that is the day of `beside`."""
+    """Format a time in UTC, without its date if `beside` is on the same day."""
     utc = moment.utctimetuple()
     same_day = utc[:3] == beside.utctimetuple()[:3]
     day = "" if same_day else f"{utc.tm_year}-{utc.tm_mon:02}-{utc.tm_mday:02} "

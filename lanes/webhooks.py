@@ -1,4 +1,4 @@
-"""Webhooks out: what a subscriber is sent, signed as Standard Webhooks, and the addresses to which nothing is sent."""
+"""Outgoing webhooks: the signed requests to a subscriber (Standard Webhooks), and the addresses that get no requests."""
 
 import asyncio
 import base64
@@ -23,11 +23,11 @@ from lanes import json_data
 from lanes.errors import SetupError
 from lanes.rollouts.rollout import Happened
 
-TIMEOUT_S = 10.0  # of one request, with the look-up of its address and the reply
-LARGEST = 256 * 1024  # bytes of one request
-GONE = 410  # the status by which a receiver ends its subscription
-MOST_REPLY = 16 * 1024  # bytes that are read of a reply; nothing of it is kept
-OVERLAP = timedelta(hours=24)  # for which a replaced secret signs too
+TIMEOUT_S = 10.0  # for one request, including the DNS lookup and the reply
+LARGEST = 256 * 1024  # bytes in one request
+GONE = 410  # the status with which a receiver ends its subscription
+MOST_REPLY = 16 * 1024  # bytes of a reply that are read; none are stored
+OVERLAP = timedelta(hours=24)  # how long a replaced secret still signs
 NAT64 = ip_network("64:ff9b::/96")
 USUAL = (
     "lanes.item.answered",
@@ -51,7 +51,7 @@ TEST = "lanes.webhook.test"
 
 @dataclass(frozen=True, slots=True)
 class WebhookKeys:
-    """The address of a subscriber and its secrets, newest first, each with the end of its validity; None: it has none."""
+    """A subscriber's address and its secrets, newest first, each with the end of its validity; None: no end."""
 
     url: str
     secrets: tuple[tuple[str, datetime | None], ...]
@@ -63,7 +63,7 @@ class WebhookKeys:
 
     @classmethod
     def read(cls, stored: str) -> Self:
-        """Read keys as `dump` writes them."""
+        """Read keys that `dump` wrote."""
         said = json.loads(stored)
         secrets = [
             (each, until and datetime.fromisoformat(until)) for each, until in said["secrets"]
@@ -76,11 +76,11 @@ class WebhookKeys:
         return json.dumps({"url": self.url, "secrets": secrets})
 
     def rotate(self, now: datetime) -> "WebhookKeys":
-        """Return the keys with a new secret; the last one remains valid for a day."""
+        """Return the keys with a new secret; the previous secret stays valid for a day."""
         return WebhookKeys(self.url, ((_secret(), None), (self.secrets[0][0], now + OVERLAP)))
 
     def signatures(self, id_: str, body: str, now: datetime) -> str:
-        """Return a signature by each valid secret."""
+        """Return one signature for each valid secret."""
         valid = [each for each, until in self.secrets if until is None or now < until]
         return " ".join(Webhook(each).sign(id_, now.astimezone(UTC), body) for each in valid)
 
@@ -95,7 +95,7 @@ def _secret() -> str:
 
 
 def body_of(event: str, resource: str, payload: Mapping[str, Any], occurred_at: datetime) -> str:
-    """Return what a subscriber is sent of an event."""
+    """Return the request body for an event."""
     workload = resource.removeprefix("lanes.workload.")
     about = {"workload": workload} if workload != resource else {"resource": resource}
     said = {
@@ -110,7 +110,7 @@ def origin(url: str, *, allows_private: bool) -> str:
     """Return scheme, host and port of an address, which may be shown.
 
     Raises:
-        SetupError: no request may be sent there, or the address holds a login.
+        SetupError: no request may be sent to the address, or the address holds a login.
     """
     try:
         parts = urlsplit(url)
@@ -130,7 +130,7 @@ def origin(url: str, *, allows_private: bool) -> str:
 
 
 def is_public(address: str) -> bool:
-    """Return whether an IP address is one of the public internet, and wraps no other."""
+    """Return whether an IP address is on the public internet and embeds no other address."""
     ip = ip_address(address.partition("%")[0])
     ip = getattr(ip, "ipv4_mapped", None) or ip
     wraps = ip.version == 6 and (ip.sixtofour or ip.teredo or ip in NAT64)
@@ -138,7 +138,7 @@ def is_public(address: str) -> bool:
 
 
 class Undelivered(Exception):
-    """A subscriber did not take an event; the text says why, without its address. `gone`: it wants none from now on."""
+    """A failed delivery; the message says why, without the address. `gone`: the subscriber wants no more events."""
 
     def __init__(
         self, why: str, retry_after: timedelta = timedelta(0), *, gone: bool = False
@@ -150,8 +150,8 @@ class Undelivered(Exception):
 class WebhookReceiver:
     """A connection to a subscriber, at an IP address that was looked up and checked when it was opened.
 
-    The requests go to that IP address, so a name that resolves to another address a moment later changes nothing. No proxy
-    is used and no redirect is followed: either would connect to an address that was not checked.
+    All requests go to that IP address, so a later change of the name's DNS record has no effect. No proxy is used and no
+    redirect is followed: either would connect to an address that was not checked.
     """
 
     def __init__(
@@ -174,7 +174,7 @@ class WebhookReceiver:
         """Send one event.
 
         Raises:
-            Undelivered: it was not taken, or whether it was is not known.
+            Undelivered: the subscriber did not accept the event, or it is not known whether it did.
         """
         if len(content := body.encode()) > LARGEST:
             raise Undelivered(f"the event is larger than {LARGEST:,} bytes")
@@ -213,9 +213,9 @@ class WebhookReceiver:
             raise Undelivered(f"HTTP {reply.status_code}{moved}", after, gone=gone)
 
     async def _look_up(self) -> str:
-        """Return the IP address to connect to, after checking every one to which the name resolves.
+        """Return the IP address to connect to, after checking all addresses to which the name resolves.
 
-        A thread of its own waits for the answer: a slow name server delays no other subscriber.
+        The lookup runs in a thread of its own, so that a slow name server delays no other subscriber.
         """
         looking, loop = ThreadPoolExecutor(1), asyncio.get_running_loop()
         try:

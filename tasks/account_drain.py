@@ -1,6 +1,6 @@
 """The part of a drain that serves one account: its state, its claims and its calls.
 
-A drain has one for each account, so that the limits, circuits and refusals of one account hold up no work of another.
+A drain has one for each account, so that the limits, circuits and refusals of one account do not delay another's work.
 """
 
 import asyncio
@@ -41,23 +41,23 @@ from tasks.sharing import CacheMarks, LimitSharing, take_probes
 
 EVERY_S = RENEW_EVERY.total_seconds()
 LOOP_S = 60.0  # the loop counts as dead after this silence; no call or save takes as long
-AGAIN_S = 1.0  # after a renewal that failed
-CLOSING_S = 2.0  # how long a renewal under way is waited for
+AGAIN_S = 1.0  # pause after a failed renewal
+CLOSING_S = 2.0  # longest wait for a renewal under way
 
 
 class Leases:
-    """The leases of `held`, the claims of one drain. Moments are seconds of the host's steady clock.
+    """The leases of `held`, the claims of one drain. Times are seconds of the host's monotonic clock.
 
-    They are renewed beside the loop of a drain, on a thread and a database session of its own: a busy loop delays no renewal,
-    and a lost session is replaced without losing a claim. The lease alone tells others that its holder lives. A loop that
-    stands still for a minute does not live, and its claims are no longer renewed.
+    A thread with its own database session renews them. So a busy loop delays no renewal, and a lost session is replaced without
+    losing a claim. Other drains know only from the lease that its holder is alive. If the loop has been stuck for a minute, it
+    counts as dead, and its claims are not renewed.
     """
 
     def __init__(
         self, db: Database, held: Mapping[WorkId, Claim], *, every_s: float = EVERY_S
     ) -> None:
         self._db, self._held, self._every_s, self.loop_s = db, held, every_s, LOOP_S
-        # when the statement began that claimed or renewed it last
+        # start of the statement that last claimed or renewed each claim
         self._renewed_at: dict[Claim, float] = {}
         self._engine = engine(db.url, most=2, part="claims")
         self._alive_at = time.monotonic()
@@ -66,16 +66,16 @@ class Leases:
         self._thread.start()
 
     def record_claims(self, claims: Iterable[Claim], *, at: float) -> None:
-        """Note claims made by a statement that began at `at`."""
+        """Record claims made by a statement that began at `at`."""
         self._renewed_at |= dict.fromkeys(claims, at)
 
     def last(self, claims: Iterable[Claim]) -> bool:
-        """Return whether all of these claims were renewed lately enough for a call to begin."""
+        """Return whether all of these claims were renewed recently enough for a call to begin."""
         oldest = time.monotonic() - RENEWED_WITHIN_S
         return all(self._renewed_at.get(each, oldest) > oldest for each in claims)
 
     async def live(self) -> None:
-        """Note that the loop of the drain runs."""
+        """Record that the loop of the drain is running."""
         self._alive_at = time.monotonic()
 
     def close(self) -> None:
@@ -84,10 +84,10 @@ class Leases:
         self._thread.join(CLOSING_S)
 
     def renew(self) -> None:
-        """Extend the leases of everything that is held, by one statement on a session of this thread.
+        """Extend the leases of all held claims, with one statement on this thread's session.
 
         Raises:
-            DBAPIError: the database was away; the claims last for what is left of their leases.
+            DBAPIError: the database was unavailable; the claims last until their current leases end.
         """
         held, began = list(self._held.values()), time.monotonic()
         if began - self._alive_at > self.loop_s:
@@ -99,7 +99,7 @@ class Leases:
             self._renewed_at.pop(each, None)
 
     def _is_over(self, claim: Claim) -> bool:
-        """Return whether a claim is no longer held; one that was just made may not be among the held ones yet."""
+        """Return whether a claim is no longer held; a claim that was just made may not be in `held` yet."""
         return (
             self._held.get(claim.work_id) != claim
             and time.monotonic() - self._renewed_at[claim] > RENEWED_WITHIN_S
@@ -111,7 +111,7 @@ class Leases:
             try:
                 self.renew()
                 pause = self._every_s
-            # any failure is tried again, and no call begins until a renewal succeeds
+            # any failure is retried, and no call begins until a renewal succeeds
             except Exception:
                 pause = min(AGAIN_S, self._every_s)
         self._engine.dispose()
@@ -119,7 +119,7 @@ class Leases:
 
 @dataclass
 class QueueReader:
-    """One look at the queue and its claims, on one connection whose statements are committed one by one."""
+    """One read of the queue and its claims, on a connection that commits each statement."""
 
     at: Connections
     run: Run
@@ -132,7 +132,7 @@ class QueueReader:
     async def perform(
         self, effect: events.LookAtQueue | events.TakeProbes | events.ClaimWork
     ) -> list[events.Event]:
-        """Perform one step of the look, and return what came of it."""
+        """Perform one step of the look and return the resulting events."""
         match effect:
             case events.LookAtQueue():
                 return [await self._look(effect)]
@@ -158,7 +158,7 @@ class QueueReader:
     async def _claim_all(self, wanted: events.ClaimWork) -> events.Event:
         """Claim the probes, then the rest.
 
-        A claim is committed before its versions are read. If that fails, `claimed` holds what must be given back.
+        A claim is committed before its versions are read. If the read fails, `claimed` lists the work to give back.
         """
         for order in wanted.probes:
             hard = {each.workload for each in await self.run(budgets.list_hard)}
@@ -178,9 +178,9 @@ class QueueReader:
         return events.WorkClaimed(claimed, versions, probes, held_back, stopped, is_full=is_full)
 
     async def _claim_in_turn(self, name: str, order: events.ClaimOrder) -> list[PaidClaims]:
-        """Claim urgent and due work of one workload first, then the turns of its consumers, then the rest by rank.
+        """Claim urgent and due work of one workload first, then each consumer's turns, then the rest by rank.
 
-        The last step finds something only where a consumer has less work than turns: another takes them.
+        The last step claims work only if a consumer has less work than turns; other consumers then use these turns.
         """
         turn, before, paid = order.turns[name], len(self.claimed), list[PaidClaims]()
         how = self._bounds(order)
@@ -199,7 +199,7 @@ class QueueReader:
     async def _claim(
         self, most: Mapping[str, int], within: work.ClaimBounds, limited: Set[str]
     ) -> PaidClaims:
-        """Claim work; for workloads with a hard budget, in a transaction of its own, which reserves its money."""
+        """Claim work; for workloads with a hard budget, in a separate transaction that also reserves the money."""
         free = {name: number for name, number in most.items() if name not in limited}
         worker = f"{socket.gethostname()}:{os.getpid()}"
         how: dict[str, Any] = {"worker": worker, "lease": LEASE, "within": within}
@@ -223,9 +223,8 @@ class QueueReader:
         return work.ClaimBounds(order.since, self._but, order.only, self._before)
 
 
-FIRST_ANSWERS_S = (
-    2.0  # a new drain delays its other tasks by this much: the items that woke it go first
-)
+# a new drain delays its other tasks by this much: the items that started it go first
+FIRST_ANSWERS_S = 2.0
 
 
 @dataclass(frozen=True)
@@ -233,20 +232,20 @@ class DrainPace:
     """The intervals of a drain's background tasks."""
 
     renew_s: float = EVERY_S
-    share_s: float = 1.0  # limits and circuits, with the other drains
-    learn_s: float = 60.0  # what calls need
-    sizes_s: float = 15.0  # of packs
+    share_s: float = 1.0  # sharing of limits and circuits with the other drains
+    learn_s: float = 60.0  # estimates of a call's needs
+    sizes_s: float = 15.0  # pack sizes
     caching_s: float = 15.0
-    trial_s: float = PROBED_EVERY_S  # between the marked calls of a version on trial
+    trial_s: float = PROBED_EVERY_S  # between two marked calls of a version on trial
     limit_s: float = 60.0  # the number of drains that the work pool admits
-    accounts_s: float = 5.0  # which accounts the workloads name
+    accounts_s: float = 5.0  # accounts that workloads name
     notice_s: float = 5.0
-    notice_limit_s: float = pages.LIMIT_S  # how long Prefect may take to accept a notice
+    notice_limit_s: float = pages.LIMIT_S  # longest wait for Prefect to accept a notice
     first_answers_s: float = FIRST_ANSWERS_S
 
 
 class AccountDrain:
-    """The shell around the state of one account. `outlasts` says whether the drain goes on after an error of the database."""
+    """The I/O shell around the state of one account; `outlasts` returns whether the drain continues after a database error."""
 
     def __init__(
         self,
@@ -266,7 +265,7 @@ class AccountDrain:
         renewed, marks = self.leases.last, self.marks.marks
         self.performer = Performer(at, state, HostClock(now), wakes, renewed=renewed, marks=marks)
         self.sleeps_until = now
-        self.error: Exception | None = None  # of a look, which ends the drain
+        self.error: Exception | None = None  # of a look; it ends the drain
         self._looking: asyncio.Task[None] | None = None
         self._to_the_last, self._beside = BackgroundTasks(), BackgroundTasks()
         self._to_the_last.keep("leases", self.leases.live, every_s=1.0)
@@ -279,7 +278,7 @@ class AccountDrain:
 
     @property
     def busy(self) -> bool:
-        """Whether calls are in flight, claims are held, or something is not written yet."""
+        """Whether calls are in flight, claims are held, or a result is not written yet."""
         return self.performer.busy or bool(self.state.claims)
 
     async def share_limits(self) -> None:
@@ -287,19 +286,19 @@ class AccountDrain:
         self.performer.tell(await self._limits.exchange())
 
     async def hear_circuits(self) -> None:
-        """Learn which models are in an outage."""
+        """Read the circuits, which show the models that are in an outage."""
         self.performer.tell(await sharing.hear_circuits(self.at))
         self._wakes.loop.set()
 
     async def learn_needs(self) -> None:
-        """Learn what calls took recently."""
+        """Update the estimates of what a call needs from recent calls."""
         self.performer.tell(await sharing.learn_needs(self.at, self.state))
 
     async def _learn_sizes(self) -> None:
         self.performer.tell(await sharing.learn_sizes(self.at))
 
     def advance(self, *, looks: bool, expired: bool) -> None:
-        """Tell the state of the time, and of work that may be ready if the drain `looks`; perform what follows."""
+        """Report a tick to the state, after possibly ready work if the drain `looks`; perform the resulting effects."""
         if looks:
             self.performer.tell(events.WorkMayBeReady())
         for effect in self.performer.tell(events.Tick(expired)):
@@ -312,21 +311,21 @@ class AccountDrain:
                     raise TypeError(f"a tick has no effect {effect}")
 
     async def stop(self) -> None:
-        """End the background tasks, and give back work that was not asked."""
+        """End the background tasks, and give back claimed work that no call was made for."""
         await self._beside.close()
         if self._looking is not None:
             await self._looking
         self.performer.tell(events.Stop())
 
     async def close(self, *, by: float | None) -> None:
-        """Wait until calls in flight are answered and saved, at most until `by` of the steady clock."""
+        """Wait until calls in flight are answered and saved, at most until `by` on the monotonic clock."""
         try:
             await self.performer.close(by=by)
         finally:
             await self._to_the_last.close()
 
     async def _look(self, look: events.LookAtQueue) -> None:
-        """Look at the queue and claim, step by step on one connection."""
+        """Read the queue and claim work, step by step on one connection."""
         reader: QueueReader | None = None
         try:
             async with self.at.db.statements() as run:

@@ -1,4 +1,4 @@
-"""Questions to a person: the run is suspended, its process ends, and the person who resumes it fills in the form."""
+"""Questions to a person: the run is suspended and its process ends, and the person who resumes the run fills in a form."""
 
 import json
 from contextlib import suppress
@@ -22,19 +22,19 @@ from lanes.workload.form import Who, Why, arrange
 
 def _form(schema: dict[str, Any]) -> None:
     arrange(schema)
-    # who, why, and one of the switches: an untouched switch is not sent
+    # who, why and one switch, because an untouched switch is not sent
     schema["minProperties"] = 3
 
 
 class RolloutApproval(RunInput):
-    """The form behind Resume. No switch is on by itself, and one that was not touched is no answer."""
+    """The form behind Resume. No switch is on by default, and a form without a changed switch is no answer."""
 
     model_config = ConfigDict(json_schema_extra=_form, use_attribute_docstrings=True)
 
     approve: StrictBool | None = Field(default=None, title="Approve")
-    """On: the rollout goes on if its gates still pass and no critical incident is open."""
+    """On: the rollout continues if its gates still pass and no critical incident is open."""
     decline: StrictBool | None = Field(default=None, title="Decline")
-    """On: the share before the rollout is set again. Switch on this or the one above."""
+    """On: the share from before the rollout is restored. Switch on either this or Approve."""
     who: Who
     why: Why
 
@@ -47,23 +47,23 @@ class RolloutApproval(RunInput):
 
 
 class ReplayApproval(RolloutApproval):
-    """The same form for a change of what readers get."""
+    """The same form for a promotion or a demotion, which changes the results that readers get."""
 
     approve: StrictBool | None = Field(default=None, title="Approve")
-    """On: it is done now, and readers get the other results."""
+    """On: the change is made now, and readers get the other results."""
     decline: StrictBool | None = Field(default=None, title="Decline")
-    """On: readers keep what they get. Switch on this or the one above."""
+    """On: nothing changes for readers. Switch on either this or Approve."""
 
 
 async def ask(rollout: Rollout, question: str, page: str) -> Approval | None:
-    """Return a person's answer, None when what came in breaks the form; `page` is where the rollout's figures are."""
+    """Return a person's answer, or None if the form was not filled in correctly; `page` shows the rollout's figures."""
     what = f"{rollout.workload} waits for approval at {rollout.basis_points / 100:g} %"
     key = f"rollout-{rollout.id}-question-{rollout.asked}"
     return await _answer(RolloutApproval, question, key=key, what=what, page=page)
 
 
 async def ask_about_replay(of: Generation, action: str, question: str) -> Approval | None:
-    """Return a person's answer to whether the replay is promoted or demoted, as `ask` does."""
+    """Return a person's answer to a promotion or demotion of the replay, as `ask` does."""
     what, page = f"{of.name} waits for approval to {action} it", versions_page(key_of(of))
     key = f"replay-{of.id}-{action}"
     return await _answer(ReplayApproval, question, key=key, what=what, page=page)
@@ -72,10 +72,10 @@ async def ask_about_replay(of: Generation, action: str, question: str) -> Approv
 async def _answer(
     form: type[RolloutApproval], question: str, *, key: str, what: str, page: str
 ) -> Approval | None:
-    """Return a person's answer to the question `key`, None when what came in breaks the form.
+    """Return a person's answer to the question `key`, or None if the form was not filled in correctly.
 
-    On the first call the run is suspended and its process ends. Once resumed, the run begins again and this call,
-    under the same key, returns the answer.
+    On the first call, the run is suspended and its process ends. Once resumed, the run starts again, and this call
+    with the same key returns the answer.
     """
     asking = form.with_initial_data(description=question)
     try:
@@ -96,12 +96,12 @@ async def _answer(
 
 
 async def show_again(run_id: UUID, question: str) -> None:
-    """Replace the text of the form of a suspended run: the gates are judged while a person has not answered."""
+    """Replace the text on the form of a suspended run, because its gates are evaluated while the question is open."""
     async with get_client() as client:
         run = await client.read_flow_run(run_id)
         keys = run.state.state_details.run_input_keyset if run.state is not None else None
         if keys is None:
-            return  # it was resumed meanwhile
+            return  # the run was resumed
         given = {"flow_run_id": run_id, "key": keys["description"]}
         with suppress(ObjectNotFound, PrefectHTTPStatusError):
             await client.delete_flow_run_input(**given)
@@ -109,7 +109,7 @@ async def show_again(run_id: UUID, question: str) -> None:
 
 
 async def is_asking(run_id: UUID) -> bool:
-    """Return whether that run is suspended, or was resumed and has not ended yet."""
+    """Return whether the run is suspended, or was resumed and has not ended yet."""
     async with get_client() as client:
         try:
             run = await client.read_flow_run(run_id)
@@ -119,10 +119,10 @@ async def is_asking(run_id: UUID) -> bool:
 
 
 async def withdraw(run_id: UUID | None, why: str) -> None:
-    """Cancel a run that is suspended for an answer that is not needed any more."""
+    """Cancel a run that is suspended for an answer that is no longer needed."""
     if run_id is None:
         return
-    # Prefect is away: when the run is resumed, it finds the rollout ended
+    # Prefect is unavailable: when the run is resumed, it finds that the rollout has ended
     with suppress(Exception):
         async with get_client() as client:
             run = await client.read_flow_run(run_id)

@@ -1,10 +1,10 @@
-"""The event door: reads the stream from a watermark and admits what it brings, many events in one transaction.
+"""The event door: reads the event stream from a watermark and admits its events, many in one transaction.
 
-Best effort by Prefect's nature: an event the server dropped never reaches us. For what it stored, we subscribe first, then read
-the stored events again with an overlap, and admission is idempotent; a look once a minute finds events that occurred earlier.
-An event that meets a lock is kept and tried again alone: a chunk that meets a lock is halved until the locked event is found.
-Amendments are read beside arrivals, and applied after the arrivals of the same read. Without room for an event, the store is
-read again.
+The door is best effort by Prefect's nature: an event that the server dropped never reaches us. For stored events, we subscribe
+first, then read the stored events again with an overlap. Admission is idempotent. A check once a minute finds events that
+occurred earlier. A chunk that meets a lock is halved until the locked event is found; this event is kept and retried alone.
+Amendments are read together with arrivals, and applied after the arrivals of the same read. An event that finds the queue full
+is read from the store later.
 """
 
 import asyncio
@@ -36,17 +36,17 @@ ARRIVED = "lanes.item.arrived"
 AMENDED = "lanes.item.amended"
 DOOR = "event"
 PREFIX = "lanes.workload."
-FIRST_WAIT = timedelta(milliseconds=100)  # longer than a concurrent sender of the same key takes
-NEXT_WAIT = timedelta(milliseconds=10)  # once a chunk has met a lock
+FIRST_WAIT = timedelta(milliseconds=100)  # longer than a concurrent sender of the same key needs
+NEXT_WAIT = timedelta(milliseconds=10)  # after a chunk has met a lock
 SWEEP_EVERY_S = 10.0
-SOON_S = (1.0, 1.0, 3.0)  # the first pauses: Prefect may not have stored yet what woke this drain
+SOON_S = (1.0, 1.0, 3.0)  # first pauses: Prefect may not have stored the event that started us
 LOOK_EVERY_S = 60.0
-FIRST_LOOK_S = 5.0  # what is answered first has come lately
+FIRST_LOOK_S = 5.0  # recent arrivals are answered first
 RETRY_EVERY_S = 1.0
 MOST = 500  # events admitted in one transaction
-QUEUED = 2 * MOST  # streamed events that wait for their admission
+QUEUED = 2 * MOST  # streamed events that wait for admission
 QUEUED_BYTES = 64 * 1024**2  # of their payloads
-RETRIED = 50  # kept events that are tried again in one round
+RETRIED = 50  # kept events that are retried in one round
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class DoorLimits:
 
 
 def subject(event: Event) -> tuple[str, str]:
-    """Return the item that the event is about: its resource and key, or the event's id without a key."""
+    """Return the item of the event: its resource and key, or the event's id if there is no key."""
     key = event.payload.get("key")
     return event.resource.id, str(event.id) if key is None else str(key)
 
@@ -72,7 +72,7 @@ async def admit_events(
 ) -> list[Event]:
     """Admit events as items or amendments, or refuse each with its reason.
 
-    Returns those that met a lock, or that follow an event of the same item that did.
+    Return the events that met a lock, or that follow a locked event of the same item.
     """
     arrivals: list[tuple[Event, Submission]] = []
     late: list[tuple[Event, Amendment]] = []
@@ -101,13 +101,13 @@ async def admit_events(
     door = _Door(db, now, limits)
     if arrivals:
         await door.admit(arrivals)
-    for event, amendment in late:  # one transaction each: it locks its item
+    for event, amendment in late:  # one transaction each, because an amendment locks its item
         await door.amend(event, amendment)
     return door.locked
 
 
 class _Door:
-    """One call's patience with locks."""
+    """One call of `admit_events`, with the lock waits that it has left."""
 
     def __init__(self, db: Database, now: datetime, limits: DoorLimits) -> None:
         self._db, self._now, self._limits = db, now, limits
@@ -137,7 +137,7 @@ class _Door:
                     left += [chunk[middle:], chunk[:middle]]
 
     async def amend(self, event: Event, amendment: Amendment) -> None:
-        """Take the amendment, unless it met a lock or follows something that did."""
+        """Apply the amendment, unless it meets a lock or follows a locked event of its item."""
         if self._waits_left <= 0 or subject(event) in map(subject, self.locked):
             self.locked.append(event)
             return
@@ -155,7 +155,7 @@ class _Door:
 
 
 class ArrivalReader:
-    """Reads arrivals for as long as its task runs. `admitted` is called whenever something new was committed."""
+    """A reader of arrivals, active while its task runs; it calls `admitted` after every commit of new events."""
 
     def __init__(
         self,
@@ -172,11 +172,11 @@ class ArrivalReader:
         self._queued_bytes = 0
         self._no_room = False
         self.looking = LookBack(db, self._books, self.admit)
-        # one admission at a time: they would wait for each other's keys
+        # one admission at a time: two would wait for each other's keys
         self._alone = asyncio.Lock()
 
     async def run(self) -> None:
-        """Follow the stream and sweep the store until cancelled; wait while the server is away."""
+        """Follow the stream and sweep the store until cancelled; wait while the server is unavailable."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self._stream())
             group.create_task(self._sweep())
@@ -190,14 +190,14 @@ class ArrivalReader:
                 async with subscribe() as events:
                     async for event in events:
                         self.take(event)
-            # the websocket client raises many kinds; the sweep covers the gap
+            # the websocket client raises many kinds of errors; the sweep covers the gap
             except Exception as error:
                 said = "the event stream broke (%s); connecting again"
                 get_run_logger().warning(said, describe_error(error))
             await asyncio.sleep(1)
 
     def take(self, event: Event) -> None:
-        """Queue the event for admission, or leave it to the sweep if too many wait."""
+        """Queue the event for admission, or leave it to the sweep if the queue is full."""
         size = weight(event.payload)
         if not self._streamed.full() and self._queued_bytes + size <= self._most_bytes:
             self._streamed.put_nowait(event)
@@ -229,19 +229,19 @@ class ArrivalReader:
             await asyncio.sleep(LOOK_EVERY_S)
 
     async def read_stored(self) -> None:
-        """Admit what was stored since the last reading, and advance the watermark."""
+        """Admit the events stored since the last read, and advance the watermark."""
         began = await self._db.now()
         if self._read_until is None:
             self._read_until = await self._db.run(items.watermark_of, items.ARRIVALS)
         since = (self._read_until or began) - OVERLAP
         async with get_client() as client:
-            # beyond now: clocks differ
+            # read past the present, because clocks differ
             async for events in pages(client, since, began + LOOK_BACK):
                 await self.admit(events)
         await self.has_read(began)
 
     async def has_read(self, began: datetime) -> None:
-        """Advance the watermark after a complete reading; it never passes an event that is not admitted."""
+        """Advance the watermark after a complete read; it never passes an event that is not admitted."""
         self._read_until = self._books.read_until(began, await self._db.now())
         until = self._books.watermark(self._read_until)
         await self._db.run(items.advance_watermark, items.ARRIVALS, until)
@@ -251,7 +251,7 @@ class ArrivalReader:
             await self.admit_next()
 
     async def admit_next(self) -> None:
-        """Wait for a streamed event and admit it with all others that wait."""
+        """Wait for a streamed event, and admit it with the other queued events, up to `MOST`."""
         events = [await self._streamed.get()]
         while not self._streamed.empty() and len(events) < MOST:
             events.append(self._streamed.get_nowait())
@@ -260,7 +260,7 @@ class ArrivalReader:
         await self.admit(events)
 
     async def admit(self, events: Sequence[Event]) -> None:
-        """Admit the new events; keep those that met a lock, so that the others never wait for them."""
+        """Admit the new events; keep the events that met a lock, so that the others never wait for them."""
         async with self._alone:
             new = self._books.select_new({event.id: event for event in events}.values())
             if not new:
@@ -282,7 +282,7 @@ class ArrivalReader:
             await self.retry()
 
     async def retry(self) -> None:
-        """Try each event that met a lock again, alone."""
+        """Retry each event that met a lock, alone."""
         for of, event in self._books.next_kept(RETRIED):
             async with self._alone:
                 now = await self._db.now()
@@ -295,12 +295,12 @@ class ArrivalReader:
 
 
 def subscribe() -> PrefectEventSubscriber:
-    """Return a subscription to the stream of arrivals, which begins with those of the last minute."""
+    """Return a subscription to the stream of arrivals, starting with those of the last minute."""
     wanted = EventFilter(event=EventNameFilter(name=[ARRIVED, AMENDED]))  # pyright: ignore[reportCallIssue]
     return get_events_subscriber(filter=wanted, reconnection_attempts=2)
 
 
-PAGE = 50  # the most stored events the server gives at once
+PAGE = 50  # the largest page of stored events that the server returns
 COUNT: Any = "/events/count-by/time"  # a path that the client's types do not know
 MINUTES = SPAN.total_seconds() / 60
 
@@ -337,16 +337,16 @@ def _match_arrivals(since: datetime, until: datetime) -> EventFilter:
     )  # pyright: ignore[reportCallIssue]
 
 
-MOST_PAGES = 200  # read in one look; a span that was begun is read to its end
+MOST_PAGES = 200  # read in one look; a started span is read to its end
 
 
 async def unread_since(db: Database, now: datetime) -> datetime:
-    """Return the moment from which events may be unread."""
+    """Return the time since which events may be unread."""
     return (await db.run(items.watermark_of, items.ARRIVALS) or now) - OVERLAP
 
 
 async def has_arrived(db: Database, now: datetime) -> bool:
-    """Return whether something is stored that occurred later than `OVERLAP` before the last reading."""
+    """Return whether an event is stored that occurred later than `OVERLAP` before the watermark."""
     since = await unread_since(db, now)
     async with get_client() as client:
         async for _ in pages(client, since, now + OVERLAP, of=1):
@@ -355,7 +355,7 @@ async def has_arrived(db: Database, now: datetime) -> bool:
 
 
 async def came_late(db: Database, now: datetime) -> bool:
-    """Return whether some span of the last day holds more events than were read of it."""
+    """Return whether any span of the last day contains more stored events than were read."""
     since = span_of(now - LOOK_BACK)
     read = await db.run(items.read_spans, since=since)
     async with get_client() as client:
@@ -363,7 +363,7 @@ async def came_late(db: Database, now: datetime) -> bool:
 
 
 class LookBack:
-    """Looks at the whole day at once; what a look has no room for, the next one reads. `admit` takes what was found."""
+    """A check of the whole last day for unread events, up to `most_pages` a look; `admit` receives the events found."""
 
     def __init__(
         self,
@@ -375,7 +375,7 @@ class LookBack:
         self._db, self._books, self._admit, self._most_pages = db, books, admit, most_pages
 
     async def look(self) -> int:
-        """Read the spans that hold more events than were read of them, newest first; return the pages read."""
+        """Read the spans that contain more events than were read so far, newest first; return the number of pages."""
         now = await self._db.now()
         since = span_of(now - LOOK_BACK)
         read = await self._db.run(items.read_spans, since=since)
@@ -384,7 +384,7 @@ class LookBack:
             stored = await counts(client, since, now)
             left = {start: stored.get(start, 0) for start in read}
             shrunk = {start: number for start, number in left.items() if number < read[start]}
-            # the server has deleted some
+            # the server has deleted events of these spans
             await self._db.run(items.record_spans, shrunk, since=since)
             for start in find_unread_spans(stored, read, now):
                 if taken >= self._most_pages:

@@ -1,4 +1,4 @@
-"""The tasks beside the loop of a run, so that none delays the loop or another; and what wakes the parts of a drain."""
+"""Background tasks, which delay neither the loop of a run nor each other, and the signals that wake the parts of a drain."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -7,13 +7,13 @@ from typing import ParamSpec, Protocol, TypeVar
 
 from prefect.logging import get_run_logger
 
-PAUSE_S = 1.0  # before one that broke is begun again
-CLOSING_S = 1.0  # before what did not end is cancelled once more
-ROUTED_WITHIN_S = 0.1  # how long a look for work waits for the routing of what was received
+PAUSE_S = 1.0  # before a failed task is started again
+CLOSING_S = 1.0  # before a task that did not end is cancelled again
+ROUTED_WITHIN_S = 0.1  # longest wait of a look for work for the routing of received items
 
 
 class Closable(Protocol):
-    """Something that ends what it has under way when it is closed."""
+    """An object that ends its work under way when it is closed."""
 
     async def close(self) -> None: ...
 
@@ -23,7 +23,7 @@ C = TypeVar("C", bound=Closable)
 
 @asynccontextmanager
 async def closing(opened: C) -> AsyncIterator[C]:
-    """Provide it until the end of the block, then close it."""
+    """Yield the object, and close it at the end of the block."""
     try:
         yield opened
     finally:
@@ -31,7 +31,7 @@ async def closing(opened: C) -> AsyncIterator[C]:
 
 
 class BackgroundTasks:
-    """Runs coroutines until it is closed. One that breaks says so once, until it changes, and is begun again."""
+    """Coroutines that run until they are closed. A failed one is started again; its error is logged once until it changes."""
 
     def __init__(self) -> None:
         self._tasks: set[asyncio.Task[None]] = set()
@@ -44,16 +44,17 @@ class BackgroundTasks:
         every_s: float | None = None,
         after_s: float = 0,
     ) -> None:
-        """Repeat `act` every `every_s` seconds, from now or from `after_s` seconds on.
+        """Repeat `act` with a pause of `every_s` seconds, starting after `after_s` seconds.
 
-        With `every_s` None it runs once and never ends by itself.
+        With `every_s` None, `act` is expected to run until it is cancelled; if it ends, it is started again after a second.
         """
         self._tasks.add(asyncio.create_task(self._keep(name, act, every_s, after_s), name=name))
 
     async def close(self, *, again_s: float = CLOSING_S) -> None:
-        """Cancel everything, and wait until it ends.
+        """Cancel all tasks and wait until they have ended.
 
-        What swallows a cancellation, as `asyncio.wait_for` may up to Python 3.11, is cancelled again after `again_s` seconds.
+        A task that swallows a cancellation, as `asyncio.wait_for` may up to Python 3.11, is cancelled again after `again_s`
+        seconds.
         """
         while left := [task for task in self._tasks if not task.done()]:
             for task in left:
@@ -81,7 +82,7 @@ P = ParamSpec("P")
 
 
 class BoundedTasks:
-    """Begins pieces of work, and no more than `most` are under way."""
+    """A group of tasks of which at most `most` run at once."""
 
     def __init__(self, most: int) -> None:
         self._most = most
@@ -90,18 +91,18 @@ class BoundedTasks:
     async def begin(
         self, act: Callable[P, Awaitable[object]], *args: P.args, **kwargs: P.kwargs
     ) -> None:
-        """Start `act` as soon as there is room for it; raise what an earlier task raised."""
+        """Start `act` as soon as fewer than `most` tasks run; raise the error of an earlier task."""
         while len(self._under_way) >= self._most:
             await self._some_end()
         self._under_way.add(asyncio.create_task(_perform(act, *args, **kwargs)))
 
     async def end(self) -> None:
-        """Wait until all tasks have ended, and raise what one of them raised."""
+        """Wait until all tasks have ended; raise the error of a failed task."""
         while self._under_way:
             await self._some_end()
 
     async def close(self, *, cancel: bool) -> None:
-        """Wait until all tasks have ended, whatever they raise; with `cancel`, cancel them first."""
+        """Wait until all tasks have ended, and ignore their errors; with `cancel`, cancel them first."""
         for task in self._under_way if cancel else ():
             task.cancel()
         await asyncio.gather(*self._under_way, return_exceptions=True)
@@ -119,9 +120,9 @@ async def _perform(act: Callable[P, Awaitable[object]], *args: P.args, **kwargs:
 
 @asynccontextmanager
 async def bounded_tasks(most: int) -> AsyncIterator[BoundedTasks]:
-    """Provide tasks that have ended when the block has.
+    """Yield a group of tasks, and wait for all of them at the end of the block.
 
-    What fails, or a block that does, stops none that is under way; a block that is cancelled cancels them.
+    A task that fails, or a block that fails, stops no other task. If the block is cancelled, so are the tasks.
     """
     work = BoundedTasks(most)
     try:
@@ -135,19 +136,19 @@ async def bounded_tasks(most: int) -> AsyncIterator[BoundedTasks]:
 
 
 class Wakes:
-    """The parts of one drain that may have something to do."""
+    """The signals that wake the parts of one drain: the loop, the router and the publisher."""
 
     def __init__(self, *, routed_within_s: float = ROUTED_WITHIN_S) -> None:
         self.loop, self.routing, self.telling = asyncio.Event(), asyncio.Event(), asyncio.Event()
-        self.routing.set()  # what was received before it began
+        self.routing.set()  # items may have been received before this drain began
         self._look, self._routed_within_s = True, routed_within_s
         self._later: asyncio.TimerHandle | None = None
 
     def record_foreign_commit(self) -> None:
-        """Wake every part after a foreign commit: it may have brought an item, ready work or an event.
+        """Wake every part after a commit of another session: it may have added an item, ready work or an event.
 
-        Received items are routed first, so that one look for work finds them too. If routing takes long, or another drain does
-        it, the look does not wait for it.
+        Received items are routed first, so that one look for work finds them too. The look does not wait for routing that takes
+        longer than `routed_within_s`, or that another drain does.
         """
         self.routing.set()
         self.telling.set()
@@ -156,7 +157,7 @@ class Wakes:
             self._later = loop.call_later(self._routed_within_s, self.record_ready_work)
 
     def record_arrival(self) -> None:
-        """Record that something waits for the router."""
+        """Record that received items wait for the router."""
         self.routing.set()
 
     def record_ready_work(self) -> None:
@@ -173,7 +174,7 @@ class Wakes:
             self.record_ready_work()
 
     def record_free_place(self) -> None:
-        """Record that a call ended, so that what waits for its place can be asked."""
+        """Record that a call ended, so that a waiting pack can use its place."""
         self.loop.set()
 
     def record_save(self) -> None:

@@ -1,4 +1,4 @@
-"""The task that performs an action of a person."""
+"""The task that performs a person's action."""
 
 from contextlib import suppress
 
@@ -20,7 +20,7 @@ from tasks.runs import REFUSALS, ask_for_run, database, plain_task, refuse
 
 
 async def by_hand(action: PersonAction) -> str | State[str]:
-    """Return what is true after the action, or the refused state of a run whose action is impossible."""
+    """Perform the action; return the new state as a sentence, or the refused state of a run whose action is impossible."""
     try:
         async with database() as db:
             return await perform(db, action)
@@ -29,9 +29,9 @@ async def by_hand(action: PersonAction) -> str | State[str]:
 
 
 async def show_replay(action: Promote | Demote) -> str | State[str]:
-    """Promote or demote a replay, by default once a person has seen the diff on a form and approved it.
+    """Promote or demote a replay, by default after a person has seen the diff on a form and approved it.
 
-    The answer signs the action. What cannot be done now is refused before a person is asked.
+    The person's answer signs the action. An action that is not possible now is refused before a person is asked.
     """
     if not action.ask_first:
         return await by_hand(action)
@@ -61,10 +61,10 @@ async def show_replay(action: Promote | Demote) -> str | State[str]:
 
 @plain_task("perform", "{action.what}")
 async def perform(db: Database, action: PersonAction) -> str:
-    """Perform the action and return the sentence that says what is true now.
+    """Perform the action and return the new state as a sentence.
 
     Raises:
-        UnknownWorkload, UnknownItem, ActionRefused, StillLocked: it cannot be done, and why.
+        UnknownWorkload, UnknownItem, ActionRefused, StillLocked: the action is not possible; the text gives the reason.
     """
     done = None
     while done is None or done.left:
@@ -78,6 +78,6 @@ async def perform(db: Database, action: PersonAction) -> str:
         run_id = await db.run(rollouts.newest_run_of, action.workload)
         await withdraw(run_id, f"aborted by {action.who}: {action.why}")
     if isinstance(action, DecideProposal) and action.action == "approve":
-        with suppress(Exception):  # Prefect is away: the hourly run leads the rollout
+        with suppress(Exception):  # Prefect is unavailable: the hourly run leads the rollout
             await ask_for_run(runs.migrate())
     return done.said

@@ -1,4 +1,4 @@
-"""Collecting: poll a batch, read and save its results, and look after all batches at once until each is home."""
+"""Collecting: poll a batch, read and save its results, and do this for all open batches concurrently."""
 
 import asyncio
 import time
@@ -51,16 +51,16 @@ from tasks.runs import plain_task
 from tasks.saving import save
 
 CHUNK = 500  # items applied in one transaction
-CHUNK_BYTES = 4 * 1024 * 1024  # of the results of one chunk
-AT_ONCE = 2  # chunks of a batch that are applied beside each other: one waits for the database, which waits for the other
+CHUNK_BYTES = 4 * 1024 * 1024  # results of one chunk
+AT_ONCE = 2  # chunks of a batch that are applied concurrently: the database works on one while we prepare the other
 
 
 class ShortRead(ResultsCut):
-    """The results ended in good order, without some of the requests."""
+    """The results ended normally, but without some of the requests."""
 
 
 class ForeignResults(LanesError):
-    """The batch at the provider is not the one we took it for: no request of it is ours."""
+    """The batch at the provider is not the expected one: none of its requests is ours."""
 
 
 class Unsaved(LanesError):
@@ -69,7 +69,7 @@ class Unsaved(LanesError):
 
 @dataclass(frozen=True)
 class CollectResult:
-    """The result of collecting a batch: its items, or else why it is not collected and how long it rests at least."""
+    """The result of collecting a batch: its items, or why it was not collected and the shortest pause before a retry."""
 
     items: int
     trouble: str | None = None
@@ -80,7 +80,7 @@ async def poll(at: Connections, batch: OpenBatch) -> bool:
     """Record the batch's progress at the provider; return whether it has ended.
 
     Raises:
-        CallFailed: it could not be looked up; once it certainly never can be (BatchUnknown), a person is told.
+        CallFailed: the batch could not be retrieved; if it certainly never can be (BatchUnknown), an incident is opened.
     """
     assert batch.provider_batch_id is not None
     try:
@@ -106,7 +106,7 @@ async def poll(at: Connections, batch: OpenBatch) -> bool:
 
 @plain_task("collect batch", "collect batch {batch.id}")
 async def collect_batch(at: Connections, batch: OpenBatch) -> CollectResult:
-    """Collect the ended batch, or return what prevents it. Safe to repeat, and after a crash."""
+    """Collect the ended batch, or return the error that prevents it. Safe to repeat, also after a crash."""
     try:
         items = await bring_home(at, batch)
     except ShortRead as trouble:
@@ -123,14 +123,14 @@ async def bring_home(
 ) -> int:
     """Give every item of an ended batch its outcome, once, and close the batch; return the number of items.
 
-    The number is 0 for a batch whose items went elsewhere, which is only booked, and for an adopted one that turns out to be a
-    stranger's, which is let go. What was applied stays, whatever is raised; the rest follows when it is read again.
+    Return 0 for a superseded batch, which is only booked, and for an adopted batch that turns out to be foreign, which is
+    released. Applied results stay applied, whatever is raised; the rest is applied by the next read.
 
     Raises:
         ResultsCut: the stream broke off, or (ShortRead) ended before its last line.
-        ForeignResults: no line of it is ours; nothing was applied.
-        StillLocked, Unsaved: all was read, and not everything could be saved.
-        CallFailed: the results cannot be opened; if they probably never can be, a person is told.
+        ForeignResults: none of its lines is ours; nothing was applied.
+        StillLocked, Unsaved: everything was read, but not everything could be saved.
+        CallFailed: the results cannot be opened; if they probably never can be, an incident is opened.
     """
     assert batch.provider_batch_id is not None
     version = await at.db.run(workloads.one, batch.version_id)
@@ -152,19 +152,19 @@ async def bring_home(
 
 
 class ResultReading:
-    """One reading of a batch's results, from the first line to the last."""
+    """One read of a batch's results, from the first line to the last."""
 
     def __init__(self, at: Connections, batch: OpenBatch, version: Version) -> None:
         self._at, self._batch, self._version = at, batch, version
         self._lines = ResultLines(batch.nonce, batch.requests)
-        self._own: set[int] = set()  # numbers of the requests that are at fault themselves
-        self._frozen = 0  # items that the account kept from being answered
+        self._own: set[int] = set()  # numbers of the requests that are themselves at fault
+        self._frozen = 0  # items without an answer because of the account
         self._refused = 0  # attempts that the database did not take
-        self._failures = ErrorTally()  # of items, over everything that this reading read
-        self._proved = False  # by a result that was read
+        self._failures = ErrorTally()  # of items, over the whole read
+        self._proved = False  # by the nonce of a result
 
     async def is_ours(self, chunk: Sequence[Line]) -> bool:
-        """Return whether the batch may be ours: no evidence says otherwise. The first chunk decides it for an adopted one."""
+        """Return whether the batch may be ours: no evidence says otherwise. For an adopted batch, the first chunk decides."""
         if not self._proved:
             nonce = self._lines.proof(chunk)
             if nonce is None:
@@ -176,7 +176,7 @@ class ResultReading:
         """Return the results of the batch's own requests.
 
         Raises:
-            ForeignResults: the reading began, and nothing of it is ours.
+            ForeignResults: results were read, and none of them is ours.
         """
         ours = self._lines.ours(chunk)
         if self._lines.are_foreign:
@@ -200,12 +200,12 @@ class ResultReading:
         """Close the batch once every item has an outcome.
 
         Raises:
-            ShortRead: some have none, and it is too early to conclude that they never get one, or the provider's own counts
-                say that they have one: then a person is told.
-            StillLocked, Unsaved: some have none, because others hold their rows, or the database refuses them.
+            ShortRead: some items have no outcome, and it is too early to conclude that they never get one; or the provider's
+                counts contradict this, and an incident is opened.
+            StillLocked, Unsaved: some items have no outcome, because others hold their rows or the database refuses them.
         """
         outstanding = await self._at.db.run(collection.outstanding, self._batch.id)
-        # what became of these is still to be booked
+        # the outcomes of these items are not booked yet
         given_up = await self._at.db.run(collection.find_given_up, self._batch.id)
         awaited = {number: list[Claim]() for number in given_up} | outstanding
         seen = self._lines.seen
@@ -241,7 +241,7 @@ class ResultReading:
     async def _freeze(
         self, read: Sequence[RequestResult], members: dict[int, list[Claim]], now: datetime
     ) -> None:
-        """Open the incident of a refused account or model, as a refused call does."""
+        """Open the incident of a refused account or model, as for a refused call."""
         faults = {
             each.number: each.said
             for each in read
@@ -258,11 +258,10 @@ class ResultReading:
             await self._at.db.run(incidents.open, breach, now=now)
 
     async def _miss(self, lacking: dict[int, list[Claim]]) -> None:
-        """Save an attempt for each item whose result is lacking, once it certainly never comes.
+        """Save an attempt for each item whose result is missing, once it certainly never comes.
 
-        It is `unknown` where its line cannot be read, because the answer may be paid. Where no line came it is
-        `missing`, once the provider's own counts leave room for that; for a batch whose items went elsewhere it is
-        `unknown` where it may be paid.
+        The attempt is `unknown` if its line cannot be read, because the answer may be billed. Without a line it is `missing` if
+        the provider's counts allow this. If they do not, an incident is opened; in a superseded batch the attempt is `unknown`.
         """
         async with self._at.db.transaction() as run:
             short = await run(collection.short_read, self._batch.id, lacking, now=run.now)
@@ -308,7 +307,7 @@ class ResultReading:
         return self._proved or not self._batch.unproved
 
     async def _doubt(self, lacking: int) -> str | None:
-        """Return what keeps the lacking requests from being called missing, None when nothing does."""
+        """Return the reason why the lacking requests cannot count as missing, or None."""
         assert self._batch.provider_batch_id is not None
         seen = await provider.retrieve(await self._at.client(), self._batch.provider_batch_id)
         return doubt(
@@ -355,14 +354,14 @@ class ResultReading:
 
 POLLED_AT_ONCE = 4
 COLLECTED_AT_ONCE = 4
-LONGEST_S = 3600.0  # a batch of the largest size takes minutes; a stream that trickles for ever keeps no other out
+LONGEST_S = 3600.0  # the largest batch takes minutes; a stream without end must not block others
 HAND_OVER_S = 20.0
 POLLED = (BatchState.SUBMITTED, BatchState.SUPERSEDED)
 AT_PROVIDER = (*POLLED, BatchState.ENDED)
 
 
 class Collector:
-    """Polls and collects batches; trouble with one is reported once and tried again after a growing rest.
+    """Polling and collecting of all open batches; a failure is logged once, and the batch is retried after a back-off.
 
     `items` counts collected items.
     """
@@ -376,7 +375,7 @@ class Collector:
         self.items = 0
 
     async def tick(self) -> None:
-        """Start on every batch that the provider has, unless it rests, without waiting for any of them."""
+        """Start polling or collecting every batch at the provider, except those in back-off, without waiting for them."""
         now = self._clock()
         async with self._at.db.transaction() as run:
             found = await run(batches.open_batches)
@@ -387,12 +386,12 @@ class Collector:
                 self._looking[batch.id] = asyncio.create_task(self._look_after(batch))
 
     async def idle(self) -> None:
-        """Wait until nothing is being collected."""
+        """Wait until no batch is being polled or collected."""
         while self._looking:
             await asyncio.wait(self._looking.values())
 
     async def close(self, *, within_s: float = HAND_OVER_S) -> None:
-        """Wait up to `within_s` seconds, then cancel the rest, which the next run reads again."""
+        """Wait up to `within_s` seconds, then cancel the remaining reads, which the next run repeats."""
         try:
             await asyncio.wait_for(self.idle(), within_s)
         except TimeoutError:
@@ -429,7 +428,7 @@ class Collector:
     async def _record_trouble(
         self, batch: OpenBatch, trouble: str, *, at_least: timedelta = timedelta(0)
     ) -> None:
-        """Let the batch rest, and write the error into the log and its note, once until it changes."""
+        """Put the batch in back-off; write the error to the log and the batch's note, once until it changes."""
         if self._rests.fail(batch.id, trouble, self._clock(), at_least=at_least):
             get_run_logger().warning("batch %d will be tried again: %s", batch.id, trouble)
             await self._note(batch, trouble)

@@ -34,9 +34,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Connections:
-    """An open database, a provider whose client opens beside what a run does, and which run works with them.
+    """An open database, a provider whose client opens in the background, and the id of the run that uses them.
 
-    `name` is that of the provider's block; `accounts` opens the blocks of other accounts, None where there is only one.
+    `name` is the name of the provider's block; `accounts` opens the blocks of other accounts, None if there is only one.
     """
 
     db: Database
@@ -47,32 +47,32 @@ class Connections:
     accounts: "Accounts | None" = None
 
     async def client(self) -> "AsyncAnthropic":
-        """Wait for the provider's client; raise what kept it from opening."""
+        """Wait for the provider's client; raise the error that prevented its opening."""
         return await asyncio.shield(self.opening.begin())
 
     @property
     def lane_account(self) -> LaneAccount:
-        """The key by which the load of the real-time lane is looked up."""
+        """The key of the account's load on the real-time lane."""
         return LaneAccount(self.provider.account, self.provider.most_calls, self.name)
 
     async def of(self, name: str) -> "Connections":
-        """Return the same with the account of another provider block.
+        """Return the connections for the account of another provider block.
 
         Raises:
-            SetupError: it cannot be loaded.
+            SetupError: the block cannot be loaded.
         """
         return self if self.accounts is None else await self.accounts.of(name)
 
     async def each_account(self) -> Sequence["Connections"]:
-        """Return the same for each account that a workload or an open batch names.
+        """Return the connections for each account that a workload or an open batch names.
 
-        A block that cannot be loaded is logged and left out: what names it waits.
+        A block that cannot be loaded is logged and left out; the work that names it waits.
         """
         return [self] if self.accounts is None else await self.accounts.all()
 
     @property
     def unopened_blocks(self) -> Collection[str]:
-        """The provider blocks that are in use, and could not be loaded."""
+        """The provider blocks that are in use but could not be loaded."""
         return [] if self.accounts is None else self.accounts.failed
 
 
@@ -89,7 +89,7 @@ class Accounts:
         self._noted: set[str] = set()
 
     async def all(self) -> Sequence[Connections]:
-        """Open what is in use, tell the database what the accounts are called, and return them."""
+        """Open the accounts in use, record their names in the database, and return their connections."""
         in_use = await self._note()
         self.failed &= in_use
         if missing := in_use - self._opened.keys():
@@ -114,12 +114,12 @@ class Accounts:
         return in_use
 
     async def of(self, name: str) -> Connections:
-        """Return the account of that block. Raises `SetupError` if it cannot be loaded."""
+        """Return the connections for the account of that block. Raises `SetupError` if the block cannot be loaded."""
         async with self._lock:
             if name not in self._opened:
                 try:
                     provider = await self._load(name)
-                except ValueError as error:  # there is no such block, or its content is invalid
+                except ValueError as error:  # the block does not exist, or its content is invalid
                     raise SetupError(
                         f'block "Lanes provider/{name}" cannot be loaded ({type(error).__name__}): create it in Prefect, or '
                         "correct the workloads that name it"
@@ -148,21 +148,21 @@ class Accounts:
 
 
 class ProviderClient:
-    """The provider's client, which opens on a thread, because its packages take over a second to load."""
+    """The provider's client, which opens on a thread because its packages take over a second to load."""
 
     def __init__(self, provider: Provider, opened: Callable[[object], object]) -> None:
         self._provider, self._opened = provider, opened
         self._opening: asyncio.Task[AsyncAnthropic] | None = None
 
     def begin(self) -> "asyncio.Task[AsyncAnthropic]":
-        """Open it, once."""
+        """Start to open the client, once, and return the task."""
         if self._opening is None:
             self._opening = asyncio.create_task(asyncio.to_thread(self._provider.connect))
             self._opening.add_done_callback(self._opened)
         return self._opening
 
     async def close(self) -> None:
-        """Close it, once it has opened."""
+        """Close the client, after waiting for its opening."""
         if self._opening is None:
             return
         await asyncio.wait({self._opening})
@@ -172,10 +172,10 @@ class ProviderClient:
 
 @asynccontextmanager
 async def connections(*, calls_at_once: bool = True) -> AsyncIterator[Connections]:
-    """Provide the database and the provider of the `lanes` blocks; the SDK loads meanwhile, or else at the first call."""
+    """Yield the database and the provider of the `lanes` blocks; the SDK loads in the background, or else at the first call."""
     if calls_at_once:
         loading = asyncio.create_task(asyncio.to_thread(load))
-        # opening a client raises it again
+        # opening a client raises the error again
         loading.add_done_callback(lambda done: done.cancelled() or done.exception())
     provider, where = await asyncio.gather(Provider.aload(BLOCK), DatabaseBlock.aload(BLOCK))
     async with opening(provider, opened=keep_what_is_loaded) as client, where.connect() as db:
@@ -190,7 +190,7 @@ async def connections(*, calls_at_once: bool = True) -> AsyncIterator[Connection
 async def opening(
     provider: Provider, *, opened: Callable[[object], object] = lambda _: None
 ) -> AsyncIterator[ProviderClient]:
-    """Provide a client of the provider, and close it; `opened` is called once it has opened."""
+    """Yield a client of the provider, and close it at the end; `opened` is called once it has opened."""
     async with closing(ProviderClient(provider, opened)) as client:
         yield client
 
@@ -198,20 +198,20 @@ async def opening(
 def keep_what_is_loaded(_: object) -> None:
     """Exclude the objects that the run has loaded from garbage collection.
 
-    They stay for the whole run; each collection that visits them stops the run for a quarter of a second, which took
-    a third of the time of its saves.
+    They live for the whole run. Each collection that visits them would stop the run for a quarter of a second, which took a
+    third of the time of its saves.
     """
     gc.freeze()
 
 
 class HostClock:
-    """The database's time, carried on by this host between two readings."""
+    """The database's time, advanced by this host's monotonic clock between two readings."""
 
     def __init__(self, now: datetime) -> None:
         self.read(now)
 
     def read(self, now: datetime) -> None:
-        """Set the clock to the database's time, which was read just now."""
+        """Set the clock to the database's time `now`, which must have just been read."""
         self._now, self._read_at = now, time.monotonic()
 
     def __call__(self) -> datetime:
@@ -219,5 +219,5 @@ class HostClock:
 
 
 def this_run() -> UUID | None:
-    """Return the id of the current flow run, also in its background tasks; None outside of a run."""
+    """Return the id of the current flow run, also in its background tasks, or None outside a run."""
     return UUID(str(flow_run.id)) if flow_run.id else None

@@ -1,7 +1,7 @@
-"""Tell Slack from the outboxes. No failure of Slack fails a run or loses a message.
+"""Posting to Slack from the outboxes. No failure of Slack fails a run or loses a message.
 
-Only `watch`, whose role one process holds, posts to Slack, besides a person's `lanes alerts --test`. Details of incidents
-are looked up when they are sent; a failure there never stops a message.
+Only `watch`, whose role one process holds, posts to Slack, apart from a person's `lanes alerts --test`. Details of incidents
+are looked up when the message is sent; a failed lookup never stops a message.
 """
 
 import asyncio
@@ -46,7 +46,7 @@ from lanes.words import BLOCK
 from tasks.pages import Finder, LookupLimits
 from tasks.runs import summarize_error
 
-LOOKS_BACK = timedelta(days=1)  # Slack's clock is not ours; which message it is, its metadata says
+LOOKS_BACK = timedelta(days=1)  # margin for Slack's clock; the metadata identifies the message
 
 
 @dataclass(frozen=True)
@@ -59,13 +59,13 @@ class Briefed:
 
 
 class Briefer:
-    """Looks up the details of one round's incidents."""
+    """A lookup of the details of one round's incidents."""
 
     def __init__(self, db: Database, finder: Finder) -> None:
         self._db, self._finder, self._spent_s = db, finder, 0.0
 
     async def brief(self, of: Incident) -> Briefed:
-        """Return the details, which the incident keeps; for one that is over, those from while it was open."""
+        """Return the incident's details, and store them with it; a resolved incident keeps those from when it was open."""
         began = time.monotonic()
         try:
             briefing = await self._briefing(of)
@@ -96,7 +96,7 @@ class Briefer:
 
 
 def _read_briefing(of: Incident) -> Briefing | None:
-    """Return the details kept so far; None too where another release wrote them and this one cannot read them."""
+    """Return the stored details, or None without any, or if another release wrote them in a format this one cannot read."""
     try:
         return Briefing.model_validate(of.briefing) if of.briefing else None
     except ValidationError:
@@ -110,9 +110,9 @@ def _unknown(why: str) -> Briefing:
 
 
 async def deliver_posts(db: Database) -> int:
-    """Deliver what is due to the channels of block `lanes`; return the number of messages sent or edited.
+    """Deliver due messages to the channels of block `lanes`; return the number of messages sent or edited.
 
-    Without that block incidents stay in `incident_log`, and nothing else is told.
+    Without that block, incidents are only in `incident_log`, and other messages are dropped.
     """
     now = await db.now()
     day = now.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
@@ -151,7 +151,7 @@ async def _write_digest(db: Database, messenger: Messenger, at: datetime, ui_url
 
 
 async def remind(db: Database, *, ui_url: str) -> None:
-    """Let people be told again, in the thread, of what waits for them; a webhook posts what a person no longer handles."""
+    """Queue reminders of waiting approvals, and of incidents no longer silenced or acknowledged; a webhook posts them anew."""
     now = await db.now()
     for each in await db.run(slack_outbox.due_reminders, now=now):
         run_id = await db.run(rollouts.newest_run_of, each.incident.workload)
@@ -168,7 +168,7 @@ async def remind(db: Database, *, ui_url: str) -> None:
 
 
 async def send(db: Database, messenger: Messenger, *, ui_url: str) -> int:
-    """Send replies, messages of rollouts and jobs, and digests as far as Slack accepts them; return how many."""
+    """Send replies, messages of rollouts and jobs, and digests, as far as Slack accepts them; return their number."""
     due = await db.run(slack_outbox.due_notes, now=await db.now())
     if not messenger.edits:
         await db.run(slack_outbox.drop_notes, keep_digests=True)
@@ -176,7 +176,7 @@ async def send(db: Database, messenger: Messenger, *, ui_url: str) -> int:
 
 
 async def _as_far_as_taken(sent: Iterable[Coroutine[Any, Any, bool]]) -> int:
-    """Send one message after the other and return how many were; stop where Slack gives no answer or limits our rate."""
+    """Send the messages one by one and return the number sent; stop if Slack does not answer or limits our rate."""
     total = 0
     for each in sent:
         try:
@@ -191,7 +191,7 @@ async def _send_note(db: Database, messenger: Messenger, note: SlackNote, ui_url
     """Send or edit one message; return False if another process does.
 
     Raises:
-        DeliveryError: it waits in the outbox.
+        DeliveryError: Slack did not accept the message, which stays in the outbox.
     """
     async with db.transaction() as run:
         if (lease := await run(slack_outbox.begin_note, note, now=run.now)) is None:
@@ -232,7 +232,7 @@ async def _send_note(db: Database, messenger: Messenger, note: SlackNote, ui_url
 
 
 async def _place(messenger: Messenger, note: SlackNote, message: SlackMessage) -> MessagePlace:
-    """Edit the message, or post it unless an earlier try did; return its place."""
+    """Edit the message, or post it unless an earlier try succeeded; return its place."""
     is_digest = note.channel == Severity.DIGEST
     where = messenger.channel_of(Severity.DIGEST) if is_digest else note.channel
     place = MessagePlace(where, note.ts) if note.ts is not None else None
@@ -257,9 +257,9 @@ async def _place(messenger: Messenger, note: SlackNote, message: SlackMessage) -
 async def tell(
     db: Database, messenger: Messenger, *, ui_url: str, limits: LookupLimits = LookupLimits()
 ) -> int:
-    """Post and edit messages as far as Slack accepts them; return how many.
+    """Post and edit messages of incidents as far as Slack accepts them; return their number.
 
-    What it refused waits. When it gives no answer or limits our rate, the others wait for the next time too.
+    A refused message waits for the next round. If Slack does not answer or limits our rate, so do the remaining messages.
     """
     async with Finder(limits) as finder:
         briefer = Briefer(db, finder)
@@ -275,7 +275,7 @@ async def _tell_of(
     """Post or edit the message of this incident, and return whether anything was sent.
 
     Raises:
-        DeliveryError: its post is back in the outbox.
+        DeliveryError: Slack did not accept the message; its post is back in the outbox.
     """
     async with db.transaction() as run:
         move, now = next_step(post, edits=messenger.edits, now=run.now), run.now
@@ -320,7 +320,7 @@ async def _messenger() -> Messenger | None:
 
 
 async def _was_posted(db: Database, messenger: Messenger, post: SlackPost) -> bool:
-    """Return whether a post without an answer arrived; if so, its message is ours again."""
+    """Return whether an unanswered post arrived; if so, record the place of its message."""
     named = map(messenger.channel_of, (post.posted_severity, None))
     since, what = post.incident.opened_at - LOOKS_BACK, f"incident {post.incident.id}"
     for channel in dict.fromkeys([*await db.run(slack_outbox.channels), *named]):
@@ -336,7 +336,7 @@ async def _was_posted(db: Database, messenger: Messenger, post: SlackPost) -> bo
 async def _find_message(
     messenger: Messenger, uid: str, thread: MessagePlace, since: datetime, what: str
 ) -> MessagePlace | None:
-    """Return the place of a message that may have been posted, None if it was not or cannot be found."""
+    """Return the place of a message that may have been posted, or None if it was not posted or cannot be searched for."""
     try:
         return await asyncio.to_thread(messenger.find, uid, thread, since=since)
     except DeliveryError as problem:

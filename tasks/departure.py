@@ -1,4 +1,4 @@
-"""A run of `depart`: every kind of batch work is tried; what could not leave is reported and asked for again."""
+"""A run of `depart`: it tries every kind of batch work, reports the kinds that could not be sent, and plans the next run."""
 
 import asyncio
 import random
@@ -25,23 +25,23 @@ from lanes.store.workload import workloads
 from tasks.connections import Connections
 from tasks.send_batch import BatchSize, Blocked, TooLarge, send_batch
 
-# when a used-up budget is looked at again, as other batches may have given back; a context that could not be read, and a
-# provider block that could not be loaded
+# time until the next try after a used-up budget, since other batches may release money, after a context that could not be
+# read, and after a provider block that could not be loaded
 MONEY_AGAIN = timedelta(minutes=5)
-WAITING = "Waiting"  # name of the state of a run that another batch of its account stopped
+WAITING = "Waiting"  # final state of a run with work that must wait, for a batch of its account, money or a context
 
 Sleep = Callable[[float], Awaitable[None]]
 
 
 class NotSubmitted(LanesError):
-    """Some waiting work could not be sent; the text names each workload and why."""
+    """Some waiting work could not be sent; the text gives the reason for each workload."""
 
 
 @dataclass
 class Departed:
-    """The number of items that left, and a sentence for each kind that did not.
+    """The number of items that were sent, and a sentence for each kind of work that was not.
 
-    It was refused or failed, or waits for another batch or for money.
+    Such a kind failed or was refused (`failed`), or waits for another batch, money or a context (`waiting`).
     """
 
     items: int = 0
@@ -49,10 +49,10 @@ class Departed:
     waiting: list[str] = field(default_factory=list)
 
     def ending(self) -> int | State[int]:
-        """Return what the run ends with.
+        """Return the result of the run: the number of items, or state `Waiting`.
 
         Raises:
-            NotSubmitted: something failed.
+            NotSubmitted: some work failed.
         """
         if self.failed:
             raise NotSubmitted("; ".join(self.failed + self.waiting))
@@ -62,7 +62,7 @@ class Departed:
 
 
 async def check_in(at: Connections, workload: str | None) -> None:
-    """Note that a run for this workload, or for all, has begun: promise `batch_never_started` looks for it."""
+    """Record that a run for this workload, or for all, has begun; promise `batch_never_started` checks this."""
     await at.db.run(ready_work.check_in, workload, now=await at.db.now())
 
 
@@ -73,9 +73,9 @@ async def send_waiting(
     sleep: Sleep = asyncio.sleep,
     stop: asyncio.Event | None = None,
 ) -> Departed:
-    """Try every kind of waiting work; what could not leave stays ready, and the next run for it is asked for.
+    """Try to send every kind of waiting work; unsent work stays ready, and the time of its next run is recorded.
 
-    Once `stop` is set, the batch that is being created is recorded, and no other is created.
+    Once `stop` is set, finish and record the batch that is being created, and create no others.
 
     Raises:
         UnknownWorkload: no workload of that name has a published version.
@@ -115,7 +115,7 @@ async def send_waiting(
                 chance=random.random(),
                 now=await at.db.now(),
             )
-        except Exception as error:  # whatever it is, the other kinds leave
+        except Exception as error:  # continue with the other kinds after any error
             get_run_logger().exception("%s could not be submitted", kind.workload)
             departed.failed.append(f"{kind.workload}: {type(error).__name__}: {error}")
         sent[kind.workload] += departed.items - before
@@ -129,7 +129,7 @@ async def send_waiting(
 
 
 async def _tell_unread(at: Connections, workload: str | None, unread: Mapping[str, str]) -> None:
-    """Report workloads whose context cannot be read, and end the reports of those that were tried and can."""
+    """Open incidents for workloads whose context cannot be read, and resolve those of workloads whose context was read."""
     async with at.db.transaction() as run:
         for name, why in unread.items():
             await run(incidents.open, unreadable_context(name, why), now=run.now)
@@ -150,7 +150,7 @@ async def _all_of(
     sleep: Sleep,
     stop: asyncio.Event,
 ) -> None:
-    """Send as many batches as it takes. One that is too large is halved, and a busy provider is waited for.
+    """Send batches until no work of this kind waits; halve a batch that is too large, and wait while the provider is busy.
 
     Raises:
         Blocked: the run was asked to stop.

@@ -1,6 +1,6 @@
-"""A running `answer`: a shell that performs the effects of its states, one for each account, and reports events to them.
+"""A running `answer`: an I/O shell around one state for each account, which performs effects and reports events.
 
-`lanes.realtime.state` makes the decisions. In the role of router, a drain also admits and routes what arrived.
+`lanes.realtime.state` makes the decisions. In the role of router, a drain also admits and routes arrived items.
 """
 
 import asyncio
@@ -36,17 +36,17 @@ from tasks.runs import stop_signals
 from tasks.saving import end_lost_claims
 from tasks.standing import DrainLimit, Guard, Roles, Staying, ask_for_successor, roles
 
-ROUTE_EVERY_S = 1.0  # longest sleep: a lost notification costs no more than this
+ROUTE_EVERY_S = 1.0  # longest sleep, and so the longest delay after a lost notification
 CHORES_EVERY_S = 5.0
 
 SUMMARY_EVERY_S = 60.0
-PREFECT_S = 10.0  # longest wait of a chore for Prefect
+PREFECT_S = 10.0  # longest wait of a background task for Prefect
 
 
 class Chores:
     """A drain's background tasks: routing, housekeeping, events out. Neither a backlog nor Prefect delays an answer.
 
-    They have begun; each goes on alone until they are closed.
+    The tasks start at once and run independently until they are closed.
     """
 
     def __init__(
@@ -73,17 +73,17 @@ class Chores:
         keep("summary", self._sum_up, every_s=SUMMARY_EVERY_S)
 
     async def close(self) -> None:
-        """End all chores and stop reading the event stream."""
+        """End all background tasks, and stop reading the event stream."""
         await self._beside.close()
         await self._router.close()
         await self._guard.close()
 
     async def tell_the_rest(self) -> None:
-        """Publish the last events if that can be done at once."""
+        """Publish the last events, in one short try."""
         await self._publisher.try_once()
 
     async def _route(self) -> None:
-        """As the router, route what was received whenever something may have been committed."""
+        """As the router, route received items after each commit that may have brought some, and at least every second."""
         with suppress(TimeoutError):
             async with asyncio.timeout(min(ROUTE_EVERY_S, self._router.rest_s() or ROUTE_EVERY_S)):
                 await self._wakes.routing.wait()
@@ -95,7 +95,7 @@ class Chores:
         self._wakes.record_ready_work()
 
     async def _publish_blocks(self) -> None:
-        """As the router, publish changed workload blocks as versions and tell Prefect."""
+        """As the router, publish changed workload blocks as versions, and write the versions to Prefect."""
         if not self._router.holds:
             return
         async with asyncio.timeout(PREFECT_S):
@@ -117,7 +117,7 @@ class Chores:
             await self._db.run(call_for_drain, ready=waits.ready, now=now)
 
     async def _sum_up(self) -> None:
-        """Log once a minute what was done, if anything was."""
+        """Log the number of items since the last summary, if there were any."""
         answered = sum(each.state.answered for each in self._accounts)
         if (done := answered - self._summed_up) > 0:
             get_run_logger().info("%d items since the last summary, %d in all", done, answered)
@@ -129,7 +129,7 @@ class Chores:
 class Drain:
     """The shell around the accounts of one drain: its loop, its roles, and its background tasks.
 
-    `main` is the account of the connections it was opened with; others join as workloads name them.
+    `main` is the account of the connections that the drain was opened with; others are added when a workload names them.
     """
 
     def __init__(
@@ -143,7 +143,7 @@ class Drain:
     ) -> None:
         self._at, self._held, self._heard, self.wakes = at, held, heard, Wakes()
         self._sizes, self._pace = sizes, pace
-        self._ends_at: float | None = None  # by the steady clock, once it was asked to stop
+        self._ends_at: float | None = None  # monotonic; set once the drain was asked to stop
         self._expired, self._limit = False, DrainLimit()
         self._staying = Staying(
             at.db,
@@ -178,30 +178,30 @@ class Drain:
         return {each.at.lane_account: each.state.standstills for each in self.accounts}
 
     async def open_accounts(self) -> None:
-        """Serve the accounts that workloads name from now on, too."""
+        """Start to serve accounts that a workload has named since the last call."""
         served = {each.at.name for each in self.accounts}
         for at in await self._at.each_account():
             if at.name not in served and self._ends_at is None:
                 joined = self._build_drain(at, await at.db.now())
                 with suppress(DBAPIError):
-                    await joined.hear_circuits()  # before anything is asked
+                    await joined.hear_circuits()  # before the first call
                 self.accounts.append(joined)
                 self.wakes.record_ready_work()
 
     @property
     def answered(self) -> int:
-        """The number of items that it has brought to an attempt."""
+        """The number of items with an attempt by this drain."""
         return sum(each.state.answered for each in self.accounts)
 
     def ending(self) -> int | State[int]:
-        """Return the result of its run: the number of items, or the state that the provider does not answer."""
+        """Return the result of the run: the number of items, or during an outage a state that reports it."""
         return self._notice.ending(self.answered)
 
     async def stays(self) -> bool:
-        """Return whether the drain goes on.
+        """Return whether the drain continues.
 
         Raises:
-            DBAPIError, psycopg.Error: the database was away for longer than two minutes.
+            DBAPIError, psycopg.Error: the database was unavailable for longer than two minutes.
         """
         for each in self.accounts:
             if each.error is not None:
@@ -209,15 +209,15 @@ class Drain:
         return self._ends_at is None and await self._staying.goes_on()
 
     def stop(self) -> None:
-        """Claim no more, and end within `LANES_GRACE_S` seconds, whatever calls are in flight."""
+        """Claim no more work, and end within `LANES_GRACE_S` seconds, even with calls in flight."""
         grace_s = Settings.read().grace_s
         get_run_logger().info("asked to stop: calls in flight have %g s", grace_s)
         self._ends_at = time.monotonic() + grace_s
         self.wakes.loop.set()
 
     async def turn(self) -> None:
-        """Claim and ask work that may start now, then wait for an event, or for the end of a window or a rest."""
-        await self._at.client()  # work is claimed once it can be asked
+        """Claim work and start its calls, then wait for an event, or for the end of a buffer window or a pause."""
+        await self._at.client()  # claim no work before a client can make its calls
         self.advance()
         pause_s = min(
             (each.sleeps_until - each.performer.clock()).total_seconds() for each in self.accounts
@@ -230,13 +230,13 @@ class Drain:
         self.wakes.loop.clear()
 
     def advance(self) -> None:
-        """Tell the state of each account of the time, and perform what follows."""
+        """Report a tick to the state of each account, and perform the resulting effects."""
         looks, expired, self._expired = self.wakes.take_look_request(), self._expired, False
         for each in self.accounts:
             each.advance(looks=looks, expired=expired)
 
     async def close(self) -> None:
-        """Release the roles, give back work that was not asked, and wait until calls in flight are answered and saved."""
+        """Release the roles, give back claimed work without a call, and wait until calls in flight are answered and saved."""
         await self._staying.close()
         await self._chores.close()
         kept_warm = self._held.keeper.held
@@ -257,12 +257,12 @@ class Drain:
         await self._chores.tell_the_rest()
 
     def close_leases(self) -> None:
-        """Stop renewing claims; other drains may take those still held once their leases end."""
+        """Stop renewing claims; other drains may claim the work still held once its leases expire."""
         for each in self.accounts:
             each.leases.close()
 
     async def _call_for_successor(self) -> None:
-        """Ask for the drain that is kept warm next, unless one that lives takes that role."""
+        """Request the next drain to keep warm, unless another running drain can take that role."""
         with suppress(DBAPIError, NoConnectionFree):
             if not await self._at.db.look(holder_exists, Role.DRAIN):
                 await ask_for_successor(self._at.db, Role.KEEPER)
@@ -277,7 +277,7 @@ class Drain:
 async def drain(
     at: Connections, *, standing: bool, pace: DrainPace = DrainPace()
 ) -> AsyncIterator[Drain]:
-    """Open a drain with its roles; a standing one first waits to take the place of the drain that is kept warm."""
+    """Open a drain with its roles; a standing one first waits to replace the drain that is kept warm."""
     async with (
         listening(at.db.direct_url, but=at.db.sessions, of=at.db.sender) as heard,
         roles(at.db.direct_url, standing=standing) as held,
@@ -287,7 +287,7 @@ async def drain(
         with stop_signals(opened.stop):
             try:
                 with suppress(DBAPIError):
-                    await opened.main.hear_circuits()  # before anything is asked
+                    await opened.main.hear_circuits()  # before the first call
                 yield opened
             finally:
                 try:

@@ -1,6 +1,6 @@
-"""Saves a workload's block and publishes it, for the `lanes` command, which does not speak Prefect itself.
+"""Saving and publishing a workload's block for the `lanes` command, which does not import Prefect itself.
 
-Run as `python -m tasks.edit`: an `Edit` as JSON on standard input, and on standard output what became of it.
+`python -m tasks.edit` reads an `Edit` as JSON from standard input and writes an `EditReply` to standard output.
 """
 
 import asyncio
@@ -27,10 +27,10 @@ from tasks.runs import summarize_error
 
 
 async def edit(db: Database, wished: Edit) -> EditReply:
-    """Save the block and publish it, the block first, because the next publisher reads it.
+    """Save the block, then publish it; the order matters, because the next publisher reads the block.
 
-    A candidate is stored before its block is saved, so that no publisher puts it in force. Where the block is not what the
-    author saw, nothing is changed.
+    A candidate is stored before its block is saved, so that no publisher puts it in force. If the block has changed since the
+    author read it, nothing is changed.
     """
     spec = Spec.model_validate(wished.definition)
     try:
@@ -51,7 +51,7 @@ async def _save(db: Database, wished: Edit, spec: Spec) -> EditReply:
         async with get_client() as client:
             if not await _try_save(client, wished, spec):
                 return EditReply(EditOutcome.EDITED_MEANWHILE)
-    # whatever Prefect does, nothing is published that its block does not say
+    # after any error of Prefect, nothing is published, because the block may not have this content
     except Exception as error:
         return EditReply(EditOutcome.NOT_SAVED, summarize_error(error))
     trouble, problems = None, list[SpecInvalid]()
@@ -59,7 +59,7 @@ async def _save(db: Database, wished: Edit, spec: Spec) -> EditReply:
         options = PublishOptions(Lane(wished.golden), wished.force)
         published = await publish(db, options={wished.name: options})
         trouble, problems = published.untold, published.problems
-    # the block says so all the same; whether the version is in force is looked up
+    # the block is saved nevertheless; the lookup below shows whether the version is in force
     except Exception as error:
         trouble = summarize_error(error)
     try:
@@ -81,7 +81,7 @@ async def _save(db: Database, wished: Edit, spec: Spec) -> EditReply:
 
 
 async def _prepare(db: Database, wished: Edit, spec: Spec) -> None:
-    """Store the candidate; otherwise let publishers take the content, even if it is that of a candidate."""
+    """Store the candidate; for another edit, dismiss a candidate of the same content, so that publishers may use it."""
     async with db.transaction() as run:
         if wished.candidate:
             await run(candidates.store, wished.name, spec, now=run.now)
@@ -90,7 +90,7 @@ async def _prepare(db: Database, wished: Edit, spec: Spec) -> None:
 
 
 async def _try_save(client: PrefectClient, wished: Edit, spec: Spec) -> bool:
-    """Save the block if it still is as its author saw it, and return whether it was."""
+    """Save the block unless it has changed since its author read it; return whether it was saved."""
     await Workload.aregister_type_and_schema(client=client)
     schema, data = Workload._block_schema_id, spec.model_dump(mode="json")
     assert schema is not None

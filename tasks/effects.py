@@ -1,7 +1,7 @@
-"""Perform the effects of a drain's state: ask packs, and write what ended calls mean.
+"""The effects of a drain's state: calls for packs, and writes of their results.
 
-Packs are asked concurrently. No pack waits for another, and no answer waits for an open transaction of another session: what
-cannot be saved yet is kept, its claim is renewed, and it is saved later.
+Packs are called concurrently. No pack waits for another, and no answer waits for an open transaction of another session: a
+result that cannot be saved yet is kept, its claim is renewed, and it is saved later.
 """
 
 import asyncio
@@ -36,14 +36,14 @@ from tasks.sharing import publish_circuit
 from tasks.weighing import FailureLog, attempts_of, call_ended
 
 MOST = 500  # calls whose items are saved in one transaction
-BESIDE_S = 0.5  # how long a write may delay the next one; after that they go on beside each other
-URGENT_BESIDE_S = 0.1  # the same, once an urgent answer waits
-MANY = 16  # with this many calls in flight, answers that end in a moment are saved together:
-APART_S = 0.05  # from the start of one write to that of the next
-ASIDE_S = 0.5  # answers that no sender waits for are gathered this long, so that few of their writes delay live ones
-AGAIN_S = 1.0  # between two tries to write what others hold
-CLOSING_S = 120.0  # how long a drain that ends waits for others
-SAVING_S = 5.0  # kept for saving, of the time that a stopping drain has
+BESIDE_S = 0.5  # how long a write may delay the next one; after that, both run concurrently
+URGENT_BESIDE_S = 0.1  # the same, if an urgent answer waits
+MANY = 16  # with this many calls in flight, answers are collected and saved together:
+APART_S = 0.05  # time between the starts of two writes
+ASIDE_S = 0.5  # answers that no sender waits for are collected this long, so that few of their writes delay live ones
+AGAIN_S = 1.0  # between two tries to write rows that others hold
+CLOSING_S = 120.0  # how long an ending drain waits for others' locks
+SAVING_S = 5.0  # reserved for saving, out of the grace period of a stopping drain
 T = TypeVar("T")
 
 
@@ -57,7 +57,7 @@ class WriteBatch:
     circuits: dict[str, events.CircuitNews] = field(default_factory=dict[str, events.CircuitNews])
 
     def add(self, effect: events.Effect) -> None:
-        """Join an effect to the others; of each incident and circuit the last news stays, as far as it says more."""
+        """Add an effect. Of several for one incident the last is written, and those for one circuit are merged."""
         match effect:
             case events.Save():
                 self.saves.append(effect)
@@ -73,10 +73,10 @@ class WriteBatch:
 
 
 class Performer:
-    """Performs effects, and tells the state their results.
+    """The execution of a drain's effects; their results are reported to its state.
 
-    `renewed` says whether claims were renewed recently enough for a call to start, `marks` whether a call marks its shared part
-    for the provider's cache.
+    `renewed` returns whether claims were renewed recently enough for a call to start, `marks` whether a call marks its shared
+    prefix for the provider's cache.
     """
 
     def __init__(
@@ -95,20 +95,20 @@ class Performer:
         self._calls, self._writes = set[asyncio.Task[None]](), set[asyncio.Task[None]]()
         self._queue, self._aside = asyncio.Queue[events.Effect](), asyncio.Queue[events.Effect]()
         self._writers, self._ends_soon = Writers(Lane.REALTIME), False
-        self._urgent_waits = False  # an urgent answer, for its write
+        self._urgent_waits = False  # whether an urgent answer waits for its write
         self._writing = asyncio.create_task(self._write_on())
         self._writing_aside = asyncio.create_task(self._write_aside())
 
     @property
     def busy(self) -> bool:
-        """Whether calls are in flight, or something is not written yet."""
+        """Whether calls are in flight, or an effect is not written yet."""
         waits = not self._queue.empty() or not self._aside.empty()
         return bool(self._calls or self._writes) or waits
 
     def tell(self, event: events.Event) -> list[events.Effect]:
-        """Tell the state of an event, perform the effects, and return those that only the drain's loop performs.
+        """Report an event to the state, perform the effects, and return those that only the drain's loop performs.
 
-        What a call cost is kept even if the state cannot learn from it.
+        If the state fails on an ended call, the call's attempts and cost are saved nevertheless.
         """
         try:
             effects = self.state.on(event, self.clock())
@@ -143,7 +143,7 @@ class Performer:
     async def close(self, *, by: float | None = None) -> None:
         """Wait until calls in flight have ended and everything is written, except rows that others keep locked.
 
-        Ends by that moment of the steady clock: calls that last too long are cut, and their attempts are `unknown`.
+        With `by`, a time of the monotonic clock, calls that last too long are cancelled and their attempts are `unknown`.
         """
         self._ends_soon = by is not None
         try:
@@ -170,7 +170,7 @@ class Performer:
             self.failures.sum_up()
 
     async def _ask(self, ask: events.AskPack) -> None:
-        """Ask a pack, and report each call and the end to the state, whatever happens."""
+        """Call the provider for a pack; report each call and the end to the state, even after an error."""
         pack, left = ask.pack, {each.claim: each for each in ask.pack.items}
         not_asked, used = list[ClaimedWork](), list[Usage]()
         requests, is_known = 0, True
@@ -205,14 +205,14 @@ class Performer:
                     for each in (*called.pack, *called.untried):
                         left.pop(each.claim, None)
                     self.tell(call_ended(pack, called, self.clock()))
-        except asyncio.CancelledError:  # the drain has to end: nothing is learned from it
+        except asyncio.CancelledError:  # the drain has to end: the state learns nothing from it
             failure = CallFailed(
                 Action.RETRY, "cut, because the drain had to stop", maybe_billed=True
             )
             ended = CallResult([*left.values()], 0, time.monotonic(), failure=failure)
             self.perform([events.Save(call_ended(pack, ended, self.clock()), Blame.PROVIDER)])
             requests, is_known = requests + 1, False
-        except Exception as error:  # unforeseen: its items get their attempts nevertheless
+        except Exception as error:  # unforeseen: the items get attempts nevertheless
             get_run_logger().error("a pack of %s broke", pack.workload, exc_info=error)
             broken = CallResult([*left.values()], 0, time.monotonic(), failure=unforeseen(error))
             self.tell(call_ended(pack, broken, self.clock()))
@@ -224,7 +224,7 @@ class Performer:
             self._wakes.record_free_place()
 
     async def _write_on(self) -> None:
-        """Write the effects that have come together; a write that waits for locks delays no later one."""
+        """Write queued effects in batches; a write that waits for locks does not delay later ones for long."""
         while True:
             first, began = await self._queue.get(), time.monotonic()
             self._urgent_waits = False
@@ -237,7 +237,7 @@ class Performer:
                 await asyncio.sleep(began + self.apart_s - time.monotonic())
 
     async def _write_aside(self) -> None:
-        """Write answers that no sender waits for, one write at a time, beside the live ones."""
+        """Write answers that no sender waits for, one write at a time, concurrently with live ones."""
         while True:
             await asyncio.sleep(ASIDE_S)
             await asyncio.wait({self._write_from(self._aside, await self._aside.get())})
@@ -245,7 +245,7 @@ class Performer:
     def _write_from(
         self, queue: asyncio.Queue[events.Effect], first: events.Effect
     ) -> asyncio.Task[None]:
-        """Begin to write the effect with those that wait behind it."""
+        """Start a write of the effect and those queued behind it."""
         batch = WriteBatch()
         batch.add(first)
         while not queue.empty() and len(batch.saves) < MOST:
@@ -253,7 +253,7 @@ class Performer:
         return self._run(self._write(batch), self._writes)
 
     async def _write(self, batch: WriteBatch) -> None:
-        """Write everything, and try again until it is written."""
+        """Write the batch, with retries until everything is written."""
         attempts: list[Attempt] = []
         for each in batch.saves:
             made, failures = attempts_of(each)
@@ -268,7 +268,7 @@ class Performer:
         self._wakes.record_save()
 
     async def _save(self, some: Sequence[Attempt]) -> None:
-        """Save the attempts. Claims that cannot be saved at all are let go: their leases end, and they are booked as lost."""
+        """Save the attempts. If this fails for good, release the claims: their leases expire, and they are recorded as lost."""
         again = any(each.judged.outcome is not Outcome.VALID for each in some)
         try:
             while some:
@@ -308,7 +308,7 @@ class Performer:
             self.tell(event)
 
     async def _outlasting(self, act: Callable[[], Awaitable[T]]) -> T:
-        """Return what `act` returns, however long the database is away: what was paid for is kept until it is saved."""
+        """Return the result of `act`; retry while the database is unavailable, so that no paid answer is lost."""
         while True:
             try:
                 return await act()

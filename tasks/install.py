@@ -1,4 +1,4 @@
-"""Prefect's set-up for Lanes: blocks, versions, schedules, automations. Run by `lanes up`."""
+"""The set-up of Prefect for Lanes: blocks, versions, schedules and automations. `lanes up` runs it."""
 
 import asyncio
 import sys
@@ -29,7 +29,7 @@ from tasks.pages import UNANSWERED
 from tasks.publish import make_known, publish
 from tasks.runs import REFUSED
 
-RETIRED = ("submit", "act")  # deployments of earlier releases; their runs stay
+RETIRED = ("submit", "act")  # deployments of earlier releases, to delete; their runs stay
 BLOCK_TYPES: Sequence[type[Block]] = (
     Workload,
     PlaybookBlock,
@@ -42,15 +42,15 @@ ENDED = {
     *BROKEN,
     *(f"prefect.flow-run.{name}" for name in ("Completed", "Cancelled", REFUSED, UNANSWERED)),
 }
-# waits for a person, without a process and so without a heartbeat
+# a run that waits for a person, without a process and so without a heartbeat
 SUSPENDED = "prefect.flow-run.Suspended"
 HEARTBEAT = "prefect.flow-run.heartbeat"
-REST = timedelta(seconds=3)  # so that a run that cannot start does not spin
+REST = timedelta(seconds=3)  # so that a run that cannot start is not replaced in a tight loop
 SILENT_AFTER = timedelta(seconds=100)  # runs send a heartbeat every 30 seconds (prefect.yaml)
 
 
 async def install(*, samples: bool) -> None:
-    """Write into Prefect what no file of deployments can hold, with the sample workloads or without; keep operators' edits."""
+    """Write to Prefect what a deployment file cannot contain, with or without sample workloads; keep operators' edits."""
     settings = Settings.read()
     async with get_client() as client:
         for kind in BLOCK_TYPES:
@@ -64,7 +64,7 @@ async def install(*, samples: bool) -> None:
 
 
 async def remove_retired(client: PrefectClient) -> None:
-    """Delete the deployments of earlier releases that this one has no flow for."""
+    """Delete the deployments of earlier releases that have no flow in this release."""
     for name in RETIRED:
         try:
             retired = await client.read_deployment_by_name(f"{name}/{name}")
@@ -74,7 +74,7 @@ async def remove_retired(client: PrefectClient) -> None:
 
 
 async def _write_connections(settings: Settings) -> None:
-    """Write the blocks as the environment says; without a key in it, the provider block stays as it is."""
+    """Write the connection blocks from the environment; without an API key in it, the provider block does not change."""
     if settings.database_url is not None:
         where = {"url": settings.database_url, "direct_url": settings.direct_database_url}
         await DatabaseBlock.model_validate(where).asave(BLOCK, overwrite=True)
@@ -99,7 +99,7 @@ async def _present_provider() -> Provider | None:
 
 
 def provider_block(settings: Settings, present: Provider | None) -> Provider:
-    """Return the block with keys and address as the environment says; all else that people set in it stays."""
+    """Return the provider block with keys and address from the environment; other settings that people changed stay."""
     kept: dict[str, object] = {}
     if present is not None:
         names = ("most_calls", "poll_s", "listing_grace_s", "create_within_s")
@@ -118,12 +118,12 @@ def provider_block(settings: Settings, present: Provider | None) -> Provider:
 
 
 def _nearby(is_near: bool) -> dict[str, float]:
-    """Return what is written for a provider on this machine, which is quick to poll."""
+    """Return the settings for a provider on this machine, which is quick to poll; none for any other provider."""
     return {"poll_s": 1.0, "listing_grace_s": 5, "create_within_s": 30} if is_near else {}
 
 
 async def _write_workloads(client: PrefectClient) -> None:
-    """Create the ready-made workloads; one that exists is left alone."""
+    """Create the sample workloads; skip those that exist."""
     for name, definition in sample_workloads().items():
         try:
             await client.read_block_document_by_name(name, Workload.get_block_type_slug())
@@ -141,7 +141,7 @@ async def _publish(client: PrefectClient) -> None:
 
 
 async def write_automations(client: PrefectClient) -> None:
-    """Write each automation of the file to Prefect once, as the file says."""
+    """Write each automation of the file, and the one for silent runs, to Prefect exactly once."""
     declared = yaml.safe_load(AUTOMATIONS.read_text())
     for automation in [*[await _replacing(client, each) for each in declared], _silent_runs()]:
         await _upsert(client, automation)

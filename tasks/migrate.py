@@ -1,4 +1,4 @@
-"""Leads a rollout: measures the step in force, judges its gates, and makes the next move. The row is the truth."""
+"""Leading a rollout: measure the step in force, evaluate its gates, and make the next move. The database row is the truth."""
 
 import asyncio
 import time
@@ -36,8 +36,8 @@ from tasks.runs import Troubles, ask_for_run, plain_task, summarize_error
 
 TICK_S = 10.0
 NEAR_TICK_S = 1.0  # with the local stand-in, whose items are answered within seconds
-HANDOVER_S = 30.0  # a run that was resumed at once meets its own process of before, on its way out
-# looking takes at most this share of a run's time, however much was routed under a step
+HANDOVER_S = 30.0  # a run that is resumed at once may meet its own earlier process, which is ending
+# measuring takes at most this share of a run's time, however many items a step has routed
 LOOK_SHARE = 0.05
 SHOW_EVERY = timedelta(minutes=1)
 SPLITS_SHOWN = 15
@@ -45,7 +45,7 @@ SPLITS_SHOWN = 15
 
 @dataclass(frozen=True)
 class RolloutOrder:
-    """A rollout that a person asks for."""
+    """A person's order to start a rollout."""
 
     playbook: str
     file: str
@@ -56,10 +56,10 @@ class RolloutOrder:
     version: int | None = None  # number of the candidate that a canary moves items to
 
     def check(self) -> "RolloutOrder":
-        """Return the order after a check.
+        """Return the order itself, once it is valid.
 
         Raises:
-            ActionRefused: it is not signed, or the database cannot store its text.
+            ActionRefused: the order is not signed, or the database cannot store its text.
         """
         if not (self.who and self.why):
             raise ActionRefused(
@@ -72,7 +72,7 @@ class RolloutOrder:
 
 
 class Lead:
-    """One run's hold on a rollout, in the parts that `flows.migrate` calls."""
+    """One run's lead of a rollout, as the steps that `flows.migrate` calls."""
 
     def __init__(self, db: Database, rollout: Rollout) -> None:
         self._db = db
@@ -90,7 +90,7 @@ class Lead:
 
     @property
     def asks(self) -> bool:
-        """Whether a person has to be asked."""
+        """Whether a person has to approve."""
         return self.rollout.is_waiting
 
     async def moves(self) -> bool:
@@ -103,12 +103,12 @@ class Lead:
         self.rollout = await self._db.run(rollouts.find, self.rollout.id)
         self._took_s = time.monotonic() - began
         await self._show(now)
-        with suppress(Exception):  # Prefect is away: the events wait in the outbox
+        with suppress(Exception):  # Prefect is unavailable: the events wait in the outbox
             await publish_events(self._db)
         return self.rollout.is_open
 
     async def decide(self, now: datetime) -> Move:
-        """Return the next move of the rollout as its row is now, by what was measured now."""
+        """Return the rollout's next move, from its current row and new measurements."""
         self.rollout = seen = await self._db.run(rollouts.find, self.rollout.id)
         if seen.is_open:
             hindered_by = await self._look_for_hindrances(seen)
@@ -125,11 +125,11 @@ class Lead:
         return move
 
     async def wait(self) -> None:
-        """Wait until it is time to look again."""
+        """Wait until the next measurement is due."""
         await asyncio.sleep(_pause_s(self._took_s))
 
     async def hear(self, answer: Approval | None) -> None:
-        """Store a person's answer; ask again when it breaks the form."""
+        """Store a person's answer; ask again if it is None, because the form was not filled in correctly."""
         now = await self._db.now()
         if answer is None:
             why = "the answer could not be used"
@@ -155,13 +155,13 @@ class Lead:
         return report.page(self.rollout, self._artifact_id)
 
     def headline(self) -> str:
-        """Return where the rollout stands, in one line."""
+        """Return the state of the rollout in one line."""
         if self._says:
             return f"{report.describe_state(self.rollout)}; {self._says}"
         return report.describe_state(self.rollout)
 
     async def _look_for_hindrances(self, seen: Rollout) -> list[str]:
-        """Return the hindrances of a forward move as sentences; a failed look is one too."""
+        """Return the hindrances of a forward move as sentences; a failed query counts as one, too."""
         try:
             self._hindrances = await self._db.run(rollouts.hindering_incidents, seen)
         except DBAPIError as error:
@@ -171,7 +171,7 @@ class Lead:
 
     async def _measure(self, seen: Rollout, now: datetime) -> Figures:
         if not seen.entered:
-            return Figures(0, [])  # its share is not in force: nothing was done under it
+            return Figures(0, [])  # its share is not in force yet, so nothing was routed by it
         try:
             await self._db.run(shadows.owe, seen, now=now)
             return await self._db.run(rollout_measures.take, seen, now=now)
@@ -187,7 +187,7 @@ class Lead:
             await make_move(self._db, self.rollout, move, self._judged, type(move).__name__)
 
     async def _show(self, now: datetime) -> None:
-        """Write the artifact when something important has changed, and once a minute while items come in."""
+        """Write the artifact if state, step, verdicts or hindrances have changed, and otherwise once a minute."""
         of = self.rollout
         verdicts = (each.verdict for each in self._judged)
         held_by = (each.id for each in self._hindrances)
@@ -197,7 +197,7 @@ class Lead:
             return
         self._shown, self._shown_at = matters, now
         progress = await self._progress(now)
-        with suppress(Exception):  # Prefect is away: the row goes on without its picture
+        with suppress(Exception):  # Prefect is unavailable: go on without the artifact
             page, key = report.render(progress), report.key(of.workload)
             said = report.headline(progress)
             written = await acreate_markdown_artifact(page, key=key, description=said)
@@ -212,12 +212,12 @@ class Lead:
         return report.Progress(of, *shown, await self._render_plan(now))
 
     async def _render_plan(self, now: datetime) -> str:
-        """Return the section of the artifact that tells the plan, made again once a step."""
+        """Return the artifact's section about the plan, which is built once for each step."""
         of = self.rollout
         if self._plan is None or self._plan[0] != of.step:
             try:
                 made = await self._db.run(plans.of_rollout, of, now=now)
-            except DBAPIError:  # the rollout goes on without it
+            except DBAPIError:  # the rollout continues without this section
                 return ""
             said = "" if made is None else await asyncio.to_thread(rollout_plan.section, made, of)
             self._plan = of.step, said
@@ -228,7 +228,7 @@ class Lead:
 async def make_move(
     db: Database, seen: Rollout, move: Move, judged: list[Judgement], name: str
 ) -> bool:
-    """Make the move unless the rollout has moved meanwhile, and return whether it was made."""
+    """Make the move unless another run has moved the rollout since it was `seen`; return whether it was made."""
     async with db.transaction() as run:
         made = await run(rollout_moves.apply, seen, move, judged, now=run.now)
     late = "" if made else " (it moved meanwhile)"
@@ -240,10 +240,10 @@ async def make_move(
 async def leading(
     db: Database, wanted: RolloutOrder | None, run_id: UUID
 ) -> AsyncIterator[Lead | None]:
-    """Yield the rollout that this run leads: its own from before, a new one, or an open one without a run; None without any.
+    """Yield the rollout to lead: the one this run led before, a new one, or an open one without a run; None if there is none.
 
     Raises:
-        PlaybookInvalid, UnknownWorkload, ActionRefused: the rollout that is wanted cannot start.
+        PlaybookInvalid, UnknownWorkload, ActionRefused: the `wanted` rollout cannot start.
     """
     async with AsyncExitStack() as stack:
         rollout = await db.run(rollouts.find_led_by, run_id)
@@ -262,10 +262,10 @@ async def leading(
 
 
 async def read_playbook(named: str, file: str = "") -> Playbook:
-    """Return the playbook of that name, or the one in another file; either may be `block:NAME`.
+    """Return the playbook with that name, or the one in `file` if given; both accept `block:NAME`.
 
     Raises:
-        PlaybookInvalid: there is none, or it names the lines and fields that are wrong.
+        PlaybookInvalid: the playbook does not exist, or it is invalid; the error names the wrong lines and fields.
     """
     block = block_of(file or named)
     if block is None:
@@ -303,7 +303,7 @@ async def _take(
 
 
 async def _take_abandoned(stack: AsyncExitStack, db: Database) -> Rollout | None:
-    """Take the first open rollout that no run leads; look after those whose run waits for a person."""
+    """Take the first open rollout that no run leads; check the gates of rollouts whose run waits for a person."""
     taken: Rollout | None = None
     for rollout in await db.run(rollouts.all_open):
         if await db.run(holder_exists, rollouts.lock_key(rollout.id)):
@@ -311,7 +311,7 @@ async def _take_abandoned(stack: AsyncExitStack, db: Database) -> Rollout | None
         if await _waits_for_a_person(rollout):
             await _guard(Lead(db, rollout), db)
         elif taken is not None:
-            await ask_for_run(runs.migrate())  # to lead this one
+            await ask_for_run(runs.migrate())  # another run, to lead this rollout
             break
         elif await _take(stack, db, rollout):
             taken = rollout
@@ -320,7 +320,7 @@ async def _take_abandoned(stack: AsyncExitStack, db: Database) -> Rollout | None
 
 @asynccontextmanager
 async def guarding(db: Database) -> AsyncIterator[None]:
-    """Judge the gates of rollouts that wait for a person at every tick, as a run that leads one does."""
+    """Evaluate the gates of rollouts that wait for a person at every tick within the block, as their own runs would."""
     running = asyncio.create_task(_guard_all(db))
     try:
         yield
@@ -341,9 +341,8 @@ async def _guard_all(db: Database) -> None:
                 if await _waits_for_a_person(each):
                     await _guard(leads[each.id], db)
             troubles.clear("guard")
-        except (
-            Exception
-        ) as error:  # the gates are judged again at the next tick, and after an approval
+        # the gates are evaluated again at the next tick, and after an approval
+        except Exception as error:
             troubles.report(
                 "guard", f"open questions could not be looked at: {summarize_error(error)}"
             )
@@ -351,13 +350,13 @@ async def _guard_all(db: Database) -> None:
 
 
 def _pause_s(took_s: float) -> float:
-    """Return the seconds until the next look, after one that took that long."""
+    """Return the pause before the next evaluation, after one that took `took_s` seconds."""
     tick = NEAR_TICK_S if Settings.read().provider_is_local else TICK_S
     return max(tick, took_s / LOOK_SHARE)
 
 
 async def _guard(lead: Lead, db: Database) -> None:
-    """Look once at a rollout whose run is suspended: a gate that has failed takes it back, others are shown on its form."""
+    """Evaluate the gates of a suspended run's rollout once: a failed gate rolls it back; otherwise show them on the form."""
     async with AsyncExitStack() as stack:
         if not await _take(stack, db, lead.rollout):
             return
@@ -368,14 +367,14 @@ async def _guard(lead: Lead, db: Database) -> None:
 
 
 async def _waits_for_a_person(rollout: Rollout) -> bool:
-    """Return whether its run is suspended, or was resumed and is about to start."""
+    """Return whether the rollout's run is suspended, or was resumed and has not ended."""
     run_id = rollout.flow_run_id
     return rollout.is_waiting and run_id is not None and await is_asking(run_id)
 
 
 async def name_run(run_id: UUID, rollout: Rollout) -> None:
-    """Name the run after the rollout that it leads, also when it took it over."""
-    with suppress(Exception):  # Prefect is away: a name is not worth a rollout
+    """Name the run after the rollout that it leads, which it may have taken over."""
+    with suppress(Exception):  # Prefect is unavailable: the rollout continues without the name
         async with get_client() as client:
             name = f"migrate {rollout.workload} by {rollout.playbook.name}"
             await client.update_flow_run(run_id, name=name)

@@ -1,7 +1,7 @@
-"""Spans on their way to OpenTelemetry: which are sampled, how they are written as OTLP, and where they go.
+"""The export of spans to OpenTelemetry: sampling, encoding as OTLP, and sending.
 
 The SDK reads the OTEL_* variables: sampler, resource, endpoint, headers, certificates, time limit. Its own spans and encoder
-are not used, because they take ten times as long, 30 µs a span. The extra `lanes[otel]` brings it.
+are not used, because they take ten times as long, 30 µs a span. The extra `lanes[otel]` installs the SDK.
 """
 
 import logging
@@ -37,17 +37,17 @@ LENGTH_DELIMITED = 2  # the wire type of a message
 
 
 class ExportFailed(Exception):
-    """The collector did not take spans; the text says where and why."""
+    """The collector did not accept spans; the text names the collector and the reason."""
 
 
 class _Exporter(OTLPSpanExporter):
-    """The SDK's exporter for requests that are written already. `_client` is its own: the tests notice when it changes."""
+    """The SDK's exporter, for requests that are already encoded. It uses the private `_client`; tests detect a change of it."""
 
     def send(self, request: bytes) -> None:
         """Send a request, and retry transient failures within the time limit.
 
         Raises:
-            ExportFailed: it was not taken.
+            ExportFailed: the collector did not accept the request.
         """
         told = self._client.export(request)
         if not told.success:
@@ -59,7 +59,7 @@ class OpenTelemetry:
     """The sampler and the exporter that the OTEL_* variables describe."""
 
     def __init__(self) -> None:
-        # its lines would repeat ours for every request
+        # its log lines would repeat ours for every request
         logging.getLogger(OTLPSpanExporter.__module__).disabled = True
         self._sampler = TracerProvider(shutdown_on_exit=False).sampler
         self._exporter = _Exporter()
@@ -71,7 +71,7 @@ class OpenTelemetry:
         self._scope = ScopeSpans(scope=scope).SerializeToString()
 
     def samples(self, item: TracedItem) -> bool:
-        """Return whether the trace of an item is recorded: by its sender's flag, or else by its own trace id."""
+        """Return whether to record the item's trace, by its sender's flag or, without one, by its own trace id."""
         ref, parent = item_ref(item), None
         if (said := item.trace) is not None:
             flags = TraceFlags(said[24])
@@ -84,7 +84,7 @@ class OpenTelemetry:
         """Send spans that `encode` returned.
 
         Raises:
-            ExportFailed: the collector did not take them.
+            ExportFailed: the collector did not accept them.
         """
         fields = (_field(ScopeSpans.SPANS_FIELD_NUMBER, each) for each in spans)
         scoped = b"".join((self._scope, *fields))
@@ -92,7 +92,7 @@ class OpenTelemetry:
         self._exporter.send(_field(ExportTraceServiceRequest.RESOURCE_SPANS_FIELD_NUMBER, whole))
 
     def encode(self, span: Span) -> bytes:
-        """Return the span as `send` takes it."""
+        """Return the span in the encoding that `send` accepts."""
         return encode_span(span)
 
     def close(self) -> None:
@@ -101,7 +101,7 @@ class OpenTelemetry:
 
 
 def encode_span(span: Span) -> bytes:
-    """Return the span as OTLP writes it; attributes, which repeat, are written once and kept."""
+    """Return the span encoded as OTLP; encoded attributes are cached, because they repeat."""
     parent, flags = span.parent, IS_SAMPLED | KNOWS_PARENT
     if parent is not None and span.kind is SpanKind.CONSUMER:
         flags |= HAS_REMOTE_PARENT
@@ -127,7 +127,7 @@ def encode_span(span: Span) -> bytes:
 
 @lru_cache(KEPT_ATTRIBUTES)
 def _attribute(name: str, value: Value) -> bytes:
-    """Return an attribute as a field of its span: fields of one message may be written apart and put together."""
+    """Return an attribute as an encoded field of its span; protobuf allows the fields of a message to be concatenated."""
     is_number = isinstance(value, int)
     said = AnyValue(int_value=value) if is_number else AnyValue(string_value=value)
     pair = KeyValue(key=name, value=said).SerializeToString()
@@ -135,7 +135,7 @@ def _attribute(name: str, value: Value) -> bytes:
 
 
 def _field(number: int, body: bytes) -> bytes:
-    """Return a message as a field of another one, as protobuf writes it: its number, its length and itself."""
+    """Return a message encoded as a protobuf field of another message: field number, length and body."""
     head, size = bytearray((number << 3 | LENGTH_DELIMITED,)), len(body)
     while size > 0x7F:
         head.append(size & 0x7F | 0x80)
@@ -149,7 +149,7 @@ def _nanoseconds(moment: datetime) -> int:
 
 
 def _resource() -> Mapping[str, str]:
-    """Return the sender of the spans: OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES, else service `lanes` of this release."""
+    """Return the resource of the spans, from OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES, else service `lanes`."""
     said = Resource.create().attributes
     own = {SERVICE_VERSION: version("lanes")}
     if str(said.get(SERVICE_NAME, UNNAMED)).startswith(UNNAMED):

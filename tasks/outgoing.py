@@ -1,7 +1,7 @@
-"""Publish events to Prefect in the background: a slow Prefect delays no other task and holds no lock.
+"""Publishing events to Prefect in the background, so that a slow Prefect delays no other task and holds no lock.
 
-An event is dropped only after Prefect accepted it or refused it for good. An event that is published twice, because an answer
-was lost, shows once: its id is stable.
+An event is dropped only after Prefect accepted it or refused it for good. An event that is published twice, because a response
+was lost, shows only once, because its id is stable.
 """
 
 import asyncio
@@ -30,25 +30,25 @@ from lanes.store.database import Database
 from lanes.store.outbox import OutboxTurn, Outgoing
 from tasks.runs import Troubles, summarize_error
 
-MOST = 50  # events in one request: an urgent one waits no longer for the pace than these take
+MOST = 50  # events in one request; the pace delays an urgent event by at most one request
 MOST_BYTES = 2_000_000  # of one request with several events
-LARGEST = 1_500_000  # bytes of one event: Prefect takes a larger one with its thanks, and loses it
-POST_S = 5.0  # the longest that one request may take
-LAST_S = 5.0  # the last try of a publisher that ends, and the only one of a short-lived process
+LARGEST = 1_500_000  # bytes of one event; Prefect accepts a larger one and loses it
+POST_S = 5.0  # longest duration of one request
+LAST_S = 5.0  # last try of an ending publisher, and the only one of a short-lived process
 LEASE = timedelta(seconds=15)  # of a turn; renewed with every request
 EVERY_S = 1.0
-APART_S = 0.2  # from one round to the next at least: what comes meanwhile goes together
-LONGEST_PAUSE_S = 30.0  # while Prefect is away
-ANSWERS = "answers"  # unsolicited and frequent, so a look begins behind those that were published (`QueueCursor`)
-# of one event alone: what it says is at fault. Everything else is Prefect's own trouble
+APART_S = 0.2  # shortest time between two rounds, so that events are sent together
+LONGEST_PAUSE_S = 30.0  # while Prefect is unavailable
+ANSWERS = "answers"  # frequent, and no sender waits, so a look begins after the published ones (`QueueCursor`)
+# status codes that, for a single event, blame its content; all others are faults of Prefect
 REFUSED = (400, 413, 422)
 
 
-Packed = tuple[Outgoing, bytes]  # an event, and what is posted of it
+Packed = tuple[Outgoing, bytes]  # an event and its JSON
 
 
 class NothingTaken(LanesError):
-    """Prefect answered, and took none of what waits: whose fault it is will show when it takes something."""
+    """Prefect refused every waiting event; the events are at fault only if it accepts others."""
 
 
 @dataclass
@@ -63,7 +63,7 @@ class Offered:
 
 
 class Publisher:
-    """Publishes for as long as its task runs, one publisher of all at a time. Set `wake` when there is something new."""
+    """Publishing while its task runs; of all publishers, only one has the turn. Set `wake` when there are new events."""
 
     def __init__(
         self,
@@ -81,11 +81,11 @@ class Publisher:
         self._next = partial(outbox.take, publisher=self._name, lease=LEASE, per_s=per_s)
         self._troubles = Troubles()
         self.heads = QueueCursor[UUID]()
-        self._kept: AsyncExitStack | None = None  # what a run leaves open between two requests
+        self._kept: AsyncExitStack | None = None  # keeps a run's client open between requests
         self._client: PrefectClient | None = None
 
     async def run(self) -> None:
-        """Publish until cancelled: soon after a wake-up, every second, and with a back-off while Prefect is away."""
+        """Publish until cancelled: soon after a wake-up, every second, and with a back-off while Prefect is unavailable."""
         try:
             async with AsyncExitStack() as self._kept:
                 await self._publish_on()
@@ -97,7 +97,7 @@ class Publisher:
         while True:
             try:
                 await self.publish()
-            # Prefect or the database is away: the events wait in the outbox
+            # Prefect or the database is unavailable: the events wait in the outbox
             except Exception as error:
                 self._troubles.report(
                     "events", f"events wait in the outbox: {summarize_error(error)}"
@@ -116,12 +116,12 @@ class Publisher:
             self.wake.clear()
 
     async def publish(self, *, within_s: float = math.inf) -> int:
-        """Publish every waiting event, except those that another publisher handles; return how many we published.
+        """Publish every waiting event, except those that another publisher handles; return the number we published.
 
-        All publishers share one pace. If the pace does not allow an event within `within_s` seconds, the rest is left.
+        All publishers share one pace. If the pace does not allow the next event within `within_s` seconds, the rest stays.
 
         Raises:
-            TimeoutError, httpx.HTTPError, PrefectException, NothingTaken: Prefect takes none now; those not taken wait.
+            TimeoutError, httpx.HTTPError, PrefectException, NothingTaken: Prefect accepts no events now; the rest waits.
         """
         total, refused, until = 0, list[Outgoing](), time.monotonic() + within_s
         has_turn, looks = True, 0
@@ -137,7 +137,7 @@ class Publisher:
                 await self._give_up(too_large, f"it is larger than {LARGEST:,} bytes")
                 offered = await self._offer_all(fitting)
                 await self._db.run(outbox.drop, offered.taken)
-                # else those that were not taken begin the queue
+                # otherwise the next look begins with the events that were not accepted
                 if len(offered.taken) == len(fitting):
                     last = [each.id for each in taken.events if each.precedence == outbox.LAST]
                     self.heads.take({ANSWERS: last[-1]} if last else {})
@@ -147,7 +147,7 @@ class Publisher:
                     await self._give_up(refused, "Prefect refuses it, and takes others")
                     refused.clear()
                 if len(taken.events) < self._most and len(offered.taken) == len(fitting):
-                    break  # all that waited then; what came meanwhile has woken us
+                    break  # the queue was empty; newer events have set `wake`
             else:
                 has_turn = looks > 0
         finally:
@@ -186,7 +186,7 @@ class Publisher:
                 await run(outbox.leave, publisher=self._name, now=run.now)
 
     async def _offer_all(self, events: Sequence[Packed]) -> Offered:
-        """Offer every event; after an outage half way, what was taken before it counts."""
+        """Offer every event; if an outage interrupts this, return the events accepted before it."""
         offered = Offered()
         for request in requests_of(events):
             try:
@@ -198,7 +198,7 @@ class Publisher:
         return offered
 
     async def _offer(self, request: Sequence[Packed]) -> Offered:
-        """Offer the events together, and those of a refused request in halves, down to the one at fault."""
+        """Offer the events in one request; halve a refused request until the faulty event is alone."""
         try:
             await self._post(request)
         except httpx.HTTPStatusError as error:
@@ -219,7 +219,7 @@ class Publisher:
 
     @asynccontextmanager
     async def _prefect(self) -> AsyncIterator[PrefectClient]:
-        """Return the client of Prefect; a run keeps one, because opening takes longer than a request."""
+        """Yield a Prefect client; a run keeps one open, because opening takes longer than a request."""
         if self._kept is None:
             async with get_client() as client:
                 yield client
@@ -228,7 +228,7 @@ class Publisher:
             yield self._client
 
     async def _give_up(self, events: Sequence[Outgoing], why: str) -> None:
-        """Drop the events and log why; the facts that they report stay in the database."""
+        """Drop the events and log the reason; the facts that they report stay in the database."""
         if events:
             await self._db.run(outbox.drop, events)
         for each in events:
@@ -249,7 +249,7 @@ async def publishing(db: Database) -> AsyncIterator[Publisher]:
 
 
 async def publish_events(db: Database) -> int:
-    """Offer the waiting events to Prefect once, for a few seconds, and return how many it took."""
+    """Offer the waiting events to Prefect once, for a few seconds, and return the number it accepted."""
     return await Publisher(db).try_once()
 
 
@@ -261,7 +261,7 @@ def pack_events(waiting: Sequence[Outgoing]) -> tuple[list[Packed], list[Outgoin
 
 
 def requests_of(events: Sequence[Packed]) -> list[list[Packed]]:
-    """Divide the events, in their order, into requests that are not too large."""
+    """Split the events, in order, into requests of up to `MOST_BYTES`; a larger event has a request of its own."""
     requests: list[list[Packed]] = []
     size = MOST_BYTES
     for each, body in events:

@@ -1,4 +1,4 @@
-"""Pages in Prefect's UI of incidents, jobs and outages: artifacts, the form that helps, and the state of a drain's run."""
+"""Pages in the Prefect UI for incidents, jobs and outages: artifacts, links to forms, and the state of a drain's run."""
 
 import asyncio
 import time
@@ -41,21 +41,21 @@ from tasks.connections import Connections, this_run
 from tasks.runs import summarize_error
 
 T = TypeVar("T")
-NEWEST = 20  # runs that are looked through
+NEWEST = 20  # runs that are searched
 BEGUN = ("PENDING", "RUNNING", "COMPLETED", "FAILED", "CRASHED", "CANCELLED", "CANCELLING")
 AWAY = "Prefect could not be asked"
 
 
 @dataclass(frozen=True)
 class LookupLimits:
-    """The time limits for looking up details of incidents: two hundred at once are posted all the same."""
+    """The time limits for looking up details of incidents, so that even two hundred at once are posted."""
 
-    question_s: float = 3.0  # one question to Prefect
-    round_s: float = 20.0  # all that is looked up in one round of telling
+    question_s: float = 3.0  # one request to Prefect
+    round_s: float = 20.0  # all lookups of one round of posts
 
 
 class Finder:
-    """Asks Prefect for the messages of one round, with one client. Once it does not answer, the others are told without it."""
+    """Lookups in Prefect for one round of messages, with one client; after a failure, the rest are posted without them."""
 
     def __init__(self, limits: LookupLimits) -> None:
         self.limits, self._away = limits, False
@@ -67,17 +67,17 @@ class Finder:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        with suppress(Exception):  # people were told
+        with suppress(Exception):  # the messages were posted
             await self._opened.aclose()
 
     async def complete(self, of: Incident, briefing: Briefing) -> Briefing:
-        """Add what only Prefect knows: how the newest run ended that should have sent or collected batches."""
+        """Add the details that only Prefect has: the outcome of the newest run that should have sent or collected batches."""
         if of.promise not in KEPT_BY or briefing.flow_run_id is not None:
             return briefing
         return await self._ask(lambda client: _with_run(client, of, briefing)) or briefing
 
     async def find(self, of: Incident, briefing: Briefing, *, now: datetime) -> IncidentPages:
-        """Return the pages, as far as Prefect says. The artifact leads to the form too."""
+        """Return the pages that Prefect can provide. The artifact links to the form too."""
         wanted = form(of)
         at = wanted and await self._ask(lambda client: _form_page(client, of, briefing, wanted))
         remedy = (wanted.label, at) if wanted and at else None
@@ -89,14 +89,14 @@ class Finder:
         return IncidentPages(page, "" if page else AWAY, at, *handle)
 
     async def _handling(self, client: PrefectClient) -> UUID:
-        """Return the deployment whose form silences and acknowledges incidents, asked for once a round."""
+        """Return the deployment whose form silences and acknowledges incidents; it is requested once a round."""
         if self._handles is None:
             address = Deployment.HANDLE_INCIDENT.address
             self._handles = (await client.read_deployment_by_name(address)).id
         return self._handles
 
     async def _ask(self, ask: Callable[[PrefectClient], Awaitable[T]]) -> T | None:
-        """Return what Prefect says, None where it does not within a few seconds. Never raises."""
+        """Return Prefect's answer, or None without one within `question_s` seconds. Never raises."""
         if self._away:
             return None
         try:
@@ -105,7 +105,7 @@ class Finder:
                 return await ask(self._client)
         except ObjectNotFound:
             return None
-        except Exception as error:  # whatever Prefect does, people are told
+        except Exception as error:  # whatever Prefect does, the message is posted
             self._away = True
             said = "incidents are posted without details from Prefect: %s"
             get_run_logger().warning(said, summarize_error(error))
@@ -115,9 +115,9 @@ class Finder:
 async def write_artifact(
     client: PrefectClient, key: str, markdown: str, headline: str, *, flow_run_id: UUID | None
 ) -> str:
-    """Return the page of a new version of the artifact, which that run wrote.
+    """Write a new version of the artifact on behalf of that run, and return its page.
 
-    The client's own way also connects to the stream of events, to say that there is an artifact.
+    Prefect's own function would also connect to the event stream, to emit an event about the artifact.
     """
     wanted = ArtifactCreate(
         key=key, type="markdown", data=markdown, description=headline, flow_run_id=flow_run_id
@@ -128,13 +128,13 @@ async def write_artifact(
 
 
 class JobPages:
-    """The pages of jobs, each an artifact that changes in place while this run lives."""
+    """The pages of jobs: one artifact for each job, which this run updates in place."""
 
     def __init__(self) -> None:
-        self._written: dict[JobId, tuple[str, str]] = {}  # its id, and what it says
+        self._written: dict[JobId, tuple[str, str]] = {}  # the artifact's id and its text
 
     async def write(self, of: JobStatus, now: datetime) -> None:
-        """Write the page of the job, where it says something new."""
+        """Write the page of the job if its text has changed."""
         page, title = page_of_job.render(of, now), page_of_job.headline(of)
         id_, said = self._written.get(of.job_id, ("", ""))
         if page == said:
@@ -182,7 +182,7 @@ async def _with_run(client: PrefectClient, of: Incident, briefing: Briefing) -> 
 
 
 def _describe_unfinished(of: Deployment, state: State | None) -> str | None:
-    """Return how the newest run stands; None of one that did its work."""
+    """Return the state of the newest run as a sentence, or None if it completed."""
     if state is None or state.name == "Completed":
         return None
     said = f": {remove_quotes(state.message)}" if state.message else ""
@@ -190,7 +190,7 @@ def _describe_unfinished(of: Deployment, state: State | None) -> str | None:
 
 
 async def _no_run_begins(client: PrefectClient, of: Deployment, workload: str) -> str | None:
-    """Return why no run of the deployment begins for a workload; None where pool, deployment and schedule are ready."""
+    """Return why no run of the deployment begins for a workload, or None if pool, deployment and schedule are ready."""
     with suppress(ObjectNotFound):
         match (await client.read_work_pool(Lane.BATCH)).status:
             case WorkPoolStatus.PAUSED:
@@ -228,7 +228,7 @@ async def _form_page(
 
 
 async def _provider_page(client: PrefectClient, account: str) -> str:
-    """Return the editor of the provider block of that account; that of block `lanes` where none has it."""
+    """Return the editor page of the account's provider block, or that of block `lanes` if no block has the account."""
     slug = Provider.get_block_type_slug()
     there = await client.read_block_documents_by_type(slug)
     its = [each.id for each in there if each.data.get("account") == account]
@@ -241,19 +241,18 @@ async def _block_page(client: PrefectClient, known: UUID | None, name: str, slug
     return block_page((await client.read_block_document_by_name(name, slug)).id)
 
 
-DOWN = "Provider down"  # name of the state of a run that goes on, and is answered nothing
-UNANSWERED = "Unanswered"  # and of one that ended so; Prefect's event is called after it, and no automation replaces it
-AGAIN_S = 300.0  # how often the artifact is written again while it lasts
+DOWN = "Provider down"  # state of a running run while the provider does not answer
+UNANSWERED = "Unanswered"  # final state of such a run; it names Prefect's event, so that no automation replaces the run
+AGAIN_S = 300.0  # how often the artifact is rewritten during an outage
 LIMIT_S = 10.0
 CLOSING_S = 3.0
 
 
 class Notice:
-    """The notice of one drain's run while the provider does not answer: its state and an artifact, once an outage.
+    """The outage notice of one drain's run: the run's state and an artifact, published once per outage of the provider.
 
-    Beside the answers, and within a limit: Prefect delays none of them. `standstills` are by account.
-
-    `close` it before its run ends, so that nothing follows the run's last state.
+    It is published in the background, within a time limit, so that Prefect delays no answer. `standstills` returns the
+    standstills by account. `close` it before its run ends, so that no state follows the run's final state.
     """
 
     def __init__(
@@ -272,22 +271,22 @@ class Notice:
         self._telling: asyncio.Task[None] | None = None
 
     async def look(self) -> None:
-        """Publish the outage, or its end, in the run's state if that is news. Raises the errors of Prefect and the database."""
+        """Publish a new outage, or its end, in the run's state. Raises the errors of Prefect and the database."""
         whom = tuple(each.whom for each in _of_all(self._open()))
         lasts = bool(whom) and time.monotonic() - self._written > AGAIN_S
         if whom != self._told or lasts:
             self._telling = asyncio.create_task(self._tell(whom))
-            await asyncio.shield(self._telling)  # a request that has begun is heard to its end
+            await asyncio.shield(self._telling)  # a request that has begun is not cancelled
 
     async def close(self) -> None:
-        """End what is under way within a few seconds, because the next drain waits for it."""
+        """End a notice under way within a few seconds, because the next drain waits for this one."""
         if self._telling is not None:
             await asyncio.wait({self._telling}, timeout=CLOSING_S)
             self._telling.cancel()
             await asyncio.gather(self._telling, return_exceptions=True)
 
     def ending(self, answered: int) -> int | State[int]:
-        """Return what the run ends with: in an outage it is red where nothing else was answered, and says so in any case."""
+        """Return the run's result: the count, or in an outage a state with a message, failed if no account answered since."""
         standing = self._standing or _of_all(self._open())
         if not any(self._open().values()):
             return answered
@@ -309,7 +308,7 @@ class Notice:
             }
         standing = _of_all(told)
         if not all(each.bad for each in standing) and not self._waited:
-            # an incident is about to be written: the next look tells what it says
+            # its incident is about to be written: wait for the next look, to include its details
             self._waited = True
             return
         self._waited, self._standing = False, standing
@@ -345,7 +344,7 @@ class Notice:
 
 
 def _of_all(standing: Mapping[LaneAccount, Sequence[Standstill]]) -> list[Standstill]:
-    """Return the standstills of all accounts, the oldest first; each names its account where there are several."""
+    """Return the standstills of all accounts, the oldest first; each names its account if there are several."""
     found = [
         each if len(standing) == 1 else replace(each, whom=f"{each.whom} of account {account.name}")
         for account, of_it in standing.items()

@@ -1,13 +1,13 @@
-"""The stand's own Prefect server: Prefect's app, which asks for a login, behind what Prefect lacks.
+"""The stand's own Prefect server: Prefect's app, which requires a login, behind the protection that Prefect lacks.
 
     python -m tasks.prefect_server --port 4200
 
-The server refuses a request for a foreign host name (DNS rebinding), and a web socket that a foreign page opens, since browsers
-do not apply CORS to web sockets. A page that a person opens begins with our login, which Prefect's own follows only without a
-query. Prefect does the rest: 401 without a login, and no CORS header for a foreign page.
+The server refuses a request for a foreign host name (DNS rebinding), and a web socket that a foreign page opens, because
+browsers do not apply CORS to web sockets. Every page that a person opens starts with our own login page, because Prefect's
+login loses the query of the page. Prefect does the rest: 401 without a login, and no CORS header for a foreign page.
 
-An event that Postgres refuses, such as one with a NUL in its payload, is left out of what Prefect stores. Prefect itself would
-write it again and again, with all events that came since, and then drop them all.
+An event that Postgres refuses, such as one with a NUL in its payload, is not stored. Prefect alone would retry it again and
+again, together with all later events, and finally drop them all.
 """
 
 import argparse
@@ -29,7 +29,7 @@ from starlette.responses import HTMLResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 from starlette.websockets import WebSocketClose
 
-# Classes of SQLSTATE that are the event's fault: data that a type cannot hold, and values that an index cannot hold.
+# SQLSTATE classes for which the event is at fault: data that does not fit a type, and values that do not fit an index.
 REFUSED = ("22", "54")
 LOOPBACK = "127.0.0.1"
 API = "/api"
@@ -41,7 +41,7 @@ LOGIN = HTMLResponse(
 
 
 class FrontDoor:
-    """An app whose pages begin with the login, and whose web sockets are open to programs and to pages of these origins."""
+    """An app whose pages start with the login, and whose web sockets accept only programs and pages of these origins."""
 
     def __init__(self, app: ASGIApp, origins: Collection[str]) -> None:
         self._app, self._origins = app, origins
@@ -63,13 +63,13 @@ class FrontDoor:
 
 
 def is_visit(scope: Scope) -> bool:
-    """Return whether a person opens a page: a browser says so of what it shows, and of nothing that a page asks for."""
+    """Return whether a person opens a page; browsers send `Sec-Fetch-Mode: navigate` only then, not for a page's requests."""
     navigates = Headers(scope=scope).get("sec-fetch-mode") == "navigate"
     return navigates and not f"{scope['path']}/".startswith(f"{API}/")
 
 
 def guard(app: ASGIApp, origins: Collection[str]) -> ASGIApp:
-    """Return the app as people, programs that call it by one of its names, and pages of these origins can use it."""
+    """Return the app behind the login and checks: it accepts only the host names and pages of these origins, and programs."""
     names = {urlsplit(each).hostname for each in origins if each != ANY}
     door, hosts = FrontDoor(app, origins), [*filter(None, names)]
     return TrustedHostMiddleware(door, hosts, www_redirect=False)
@@ -79,7 +79,7 @@ WriteEvents = Callable[[AsyncSession, list[ReceivedEvent]], Awaitable[None]]
 
 
 def leave_out_refused(write: WriteEvents) -> WriteEvents:
-    """Return Prefect's `write_events` as a function that leaves out events that Postgres refuses, and says so in the log."""
+    """Wrap Prefect's `write_events` in a function that skips and logs events that Postgres refuses."""
 
     async def write_accepted(session: AsyncSession, events: list[ReceivedEvent]) -> None:
         try:
@@ -100,14 +100,14 @@ def leave_out_refused(write: WriteEvents) -> WriteEvents:
 
 
 def main() -> None:
-    """Serve until stopped. Everything but the port is in Prefect's own settings."""
+    """Serve until stopped. All settings but the port are Prefect's own."""
     parser = argparse.ArgumentParser(description="Serves the stand's own Prefect.")
     parser.add_argument("--port", type=int, required=True)
     port = parser.parse_args().port
-    # Prefect's own seam: its persister looks the function up in its module.
+    # Prefect's persister looks the function up in its module, so that it can be replaced there.
     event_persister.write_events = leave_out_refused(event_persister.write_events)  # pyright: ignore[reportPrivateImportUsage]
     server = get_current_settings().server
-    # The server's own services call its app by a name of theirs: what guards it stands around the app, not in it.
+    # The server's own services call the app by an internal host name, so the guard wraps the app instead of being inside it.
     origins = [each.strip() for each in server.api.cors_allowed_origins.split(",")]
     app = guard(create_app(final=True), origins)
     uvicorn.run(

@@ -1,6 +1,6 @@
-"""Publishing: each workload block that changed becomes a version, and Prefect learns of the versions in force.
+"""Publishing: each changed workload block becomes a version, and the versions in force are written to Prefect.
 
-Prefect knows a version in force by the schedule of `depart` in its window, and by the workloads that forms offer.
+In Prefect, a version in force shows as a schedule of `depart` in its window, and as a workload that forms offer.
 """
 
 import asyncio
@@ -40,22 +40,22 @@ from lanes.workload.version import Version
 from tasks.runs import plain_task, summarize_error
 
 SLUG = Workload.get_block_type_slug()
-MOST_LOOKS = 3  # at the blocks, while each look puts a version in force
+MOST_LOOKS = 3  # reads of the blocks, while each read changes a version
 
 
 KNOWN_WITHIN_S = 5.0
-# a deploy removes schedules and choices, so those who publish often look again
+# a deploy removes schedules and choices, so a frequent publisher checks them again
 ASKED_AGAIN_S = 15.0
 MOST_TRIES = 3
 
 
 @dataclass
 class VersionsToPrefect:
-    """The versions that Prefect had at the last look, so that frequent publishing asks it less often."""
+    """The versions that Prefect had at the last check, so that frequent publishing sends it fewer requests."""
 
     known: frozenset[str] | None = None
-    at: float = 0.0  # of this host's monotonic clock
-    within_s: float = KNOWN_WITHIN_S  # what publishing waits for Prefect
+    at: float = 0.0  # time of that check, by this host's monotonic clock
+    within_s: float = KNOWN_WITHIN_S  # longest wait of a publisher for Prefect
 
     def still(self, stored: InForce) -> bool:
         return self.known == _list_names(stored) and time.monotonic() - self.at < ASKED_AGAIN_S
@@ -66,9 +66,9 @@ class VersionsToPrefect:
 
 @dataclass
 class Published:
-    """The versions in force, and sentences about those that could not be published or read.
+    """The versions in force, and the problems of those that could not be published or read.
 
-    `untold` says why Prefect does not know of them yet.
+    `untold` is the reason why they have not been written to Prefect yet.
     """
 
     versions: dict[str, Version] = field(default_factory=dict)
@@ -82,21 +82,21 @@ async def publish(
     *,
     options: Mapping[str, PublishOptions] | None = None,
 ) -> Published:
-    """Put every valid block in force as a version, or make it a candidate where its workload has a golden set.
+    """Put every valid block in force as a version, or make it a candidate if its workload has a golden set.
 
-    A block that says what the candidate of a canary says is left alone; once the canary was rolled back, an incident says so.
+    A block with the content of a canary's candidate is skipped; if the canary was rolled back, an incident reports it.
+    `options` are, by workload, the options of the person who publishes it.
 
-    `options` says by workload what the person who publishes it asks for.
-
-    An invalid block leaves its last version in force and opens an incident, as does a block whose version lost to the one in
-    force on the golden set, and a version in force that can no longer be read. Then write the versions in force to Prefect, so
-    that `depart` runs in their windows and forms offer them; skip this if `told` shows that Prefect got the same lately.
+    An invalid block leaves its last version in force and opens an incident. So does a block whose version lost to the version
+    in force on the golden set, and a version in force that can no longer be read. Finally, write the versions in force to
+    Prefect, so that `depart` runs in their windows and forms offer them; skip this if `told` shows that Prefect got the same
+    versions recently.
 
     Blocks may be saved and published during the read. So a publisher that changed anything reads the blocks again, and no
-    older version stays in force, or a candidate.
+    older version stays in force or stays a candidate.
 
     Raises:
-        StillLocked: another transaction holds a workload that changed; every other one is published.
+        StillLocked: another transaction holds a changed workload; all other workloads are published.
     """
     taken, documents, looks = _Taken(moved=True), list[BlockDocument](), 0
     async with get_client() as client:
@@ -122,7 +122,7 @@ async def publish(
 
 @dataclass
 class _Taken:
-    """The outcome for some blocks: whether one changed anything, and what keeps others from being in force."""
+    """The result of publishing some blocks: whether anything changed, and the problems and locks that stopped others."""
 
     moved: bool = False
     problems: list[SpecInvalid] = field(default_factory=list)
@@ -130,7 +130,7 @@ class _Taken:
 
 
 async def _providers(client: PrefectClient, documents: Sequence[BlockDocument]) -> set[str]:
-    """Return the provider blocks that a workload may name; others than `lanes` are looked up only if one is named."""
+    """Return the provider blocks that a workload may name; query Prefect only if one other than `lanes` is named."""
     if all(each.data.get("provider", BLOCK) == BLOCK for each in documents):
         return {BLOCK}
     there = await client.read_block_documents_by_type(Provider.get_block_type_slug())
@@ -177,7 +177,7 @@ async def _take(
 
 @plain_task("publish workloads")
 async def publish_workloads(db: Database) -> Published:
-    """Publish, and log each problem."""
+    """Publish the workload blocks, and log each problem."""
     published = await publish(db)
     for problem in published.problems:
         get_run_logger().error("%s", problem)
@@ -195,12 +195,13 @@ async def write_schedules(
 ) -> bool:
     """Schedule `depart` in each workload's off-peak window; return whether anything changed.
 
-    Those of workloads to `keep`, and those that a person added, stay as they are.
+    Schedules of the workloads in `keep`, and schedules that a person added, do not change.
     """
     wanted = {slug_of(version): _schedule(version) for version in versions.values()}
     present = {schedule.slug: schedule for schedule in submit.schedules}
     missing = [schedule for slug, schedule in wanted.items() if slug not in present]
-    if missing:  # first, so that a changed window never leaves none
+    # must run before the deletion, so that a workload whose window changed is never without a schedule
+    if missing:
         await client.create_deployment_schedules(submit.id, missing)
     over = [
         schedule
@@ -213,7 +214,7 @@ async def write_schedules(
 
 
 def _find_workload(schedule: DeploymentSchedule) -> str | None:
-    """Return the workload of a schedule that was written here, None of one that a person added."""
+    """Return the workload of a schedule that was written here, or None for a schedule that a person added."""
     workload = departing_workload(schedule.parameters)
     return workload if workload and (schedule.slug or "").startswith(f"{workload}-") else None
 
@@ -249,10 +250,10 @@ ASKING = tuple(each for each in Deployment if each not in _WITHOUT_A_WORKLOAD)  
 async def write_choices(
     client: PrefectClient, forms: Iterable[DeploymentResponse], workloads: Collection[str]
 ) -> bool:
-    """Make each of these forms offer these workloads; return whether any had to be written.
+    """Make each of these forms offer these workloads; return whether any form was written.
 
     Raises:
-        FormsRefused: Prefect did not take some of them; the others are written.
+        FormsRefused: Prefect did not accept some of the forms; the others are written.
     """
     wanted = [(each, _build_schema(each, workloads)) for each in forms]
     outdated = [(each, schema) for each, schema in wanted if schema is not None]
@@ -272,7 +273,7 @@ async def write_choices(
 
 
 class FormsRefused(Exception):
-    """Why Prefect did not take the form of a deployment, by its name."""
+    """Forms that Prefect did not accept: the reason by the name of the deployment."""
 
     def __init__(self, why: dict[str, Exception]) -> None:
         said = (f"form `{name}`: {summarize_error(each)}" for name, each in why.items())
@@ -282,7 +283,7 @@ class FormsRefused(Exception):
 def _build_schema(
     deployment: DeploymentResponse, workloads: Collection[str]
 ) -> dict[str, object] | None:
-    """Return the schema of its parameters that offers them, None where its own does."""
+    """Return a parameter schema that offers these workloads, or None if the deployment's schema already does."""
     present = deployment.parameter_openapi_schema or {}
     wanted = offer_workloads(present, workloads)
     return None if wanted == present else wanted
@@ -291,11 +292,9 @@ def _build_schema(
 async def tell_prefect(
     db: Database, stored: InForce, told: VersionsToPrefect | None = None
 ) -> str | None:
-    """Let Prefect know these versions; return None once it does, else a sentence that says why not.
+    """Write these versions to Prefect with `make_known`; return None, or on failure a sentence with the reason.
 
-    It knows them through `make_known`, or because it was `told` of them lately.
-
-    Publishing waits a few seconds for it at most.
+    Skip this if `told` shows that they were written recently. Publishing waits at most a few seconds for Prefect.
     """
     told = told or VersionsToPrefect()
     if told.still(stored):
@@ -316,8 +315,8 @@ async def make_known(client: PrefectClient, db: Database, stored: InForce) -> In
     """Write the off-peak schedules of `depart` and the workload choices of forms to Prefect; return the last versions read.
 
     A workload whose version cannot be read keeps its schedules and choices. If Prefect is up to date, this makes one request
-    and writes nothing. Two processes may publish at once, and one may know fewer versions. So after a write or a conflict, a
-    process reads the versions in force again: the last write then includes every version.
+    and writes nothing. Two processes may publish at once, and one may know fewer versions. So after a write or a failed write,
+    a process reads the versions in force again: the last write then includes every version.
     """
     for left in reversed(range(MOST_TRIES)):
         try:
@@ -333,7 +332,7 @@ async def make_known(client: PrefectClient, db: Database, stored: InForce) -> In
 
 
 async def _write(client: PrefectClient, stored: InForce) -> bool:
-    """Return whether anything had to be written."""
+    """Write schedules and forms where they differ; return whether anything was written."""
     keep = {each.workload for each in stored.unreadable}
     forms = {each.name: each for each in await _asking(client)}
     if (submit := forms.get(Deployment.DEPART)) is None:
@@ -345,7 +344,7 @@ async def _write(client: PrefectClient, stored: InForce) -> bool:
 
 
 async def _asking(client: PrefectClient) -> list[DeploymentResponse]:
-    """Return the deployments whose forms ask for a workload; a checkout may deploy only some."""
+    """Return the deployments whose forms have a workload field; a checkout may deploy only some of them."""
     names = [each.value for each in ASKING]
     return await client.read_deployments(
         flow_filter=FlowFilter(name=FlowFilterName(any_=names)),

@@ -1,6 +1,6 @@
-"""Reconciliation with the provider: of batches whose create brought no answer, and of its bill with the ledger.
+"""Reconciliation with the provider: finds batches whose create got no response, and compares the bill with the ledger.
 
-Only the submitter, whose role this holds, may look for a batch without an answer.
+Only the holder of the submitter role may search for a batch without a response.
 """
 
 from collections.abc import AsyncIterator
@@ -31,10 +31,10 @@ from lanes.words import BatchState
 from tasks.connections import Connections
 from tasks.runs import plain_task
 
-BEFORE_COPY = timedelta(hours=1)  # from when on batches are looked at: a copy takes time
-MOST_AHEAD = timedelta(days=1)  # that the provider's clock may be from ours
+BEFORE_COPY = timedelta(hours=1)  # earlier batches are not checked; covers the duration of a copy
+MOST_AHEAD = timedelta(days=1)  # largest accepted difference between the provider's clock and ours
 SEVERAL = "several batches at the provider fit it"
-WAIT_S = 600.0  # how long a submitter waits for the one before
+WAIT_S = 600.0  # how long a submitter waits for its predecessor
 
 
 @asynccontextmanager
@@ -54,10 +54,10 @@ async def sole_submitter(at: Connections) -> AsyncIterator[None]:
 
 
 async def reconcile_unresolved(at: Connections) -> reconcile.BatchFinding | None:
-    """Adopt, release or hold the unresolved batch of each account, or wait on; return the finding, None when there is none.
+    """Adopt, release or hold each account's unresolved batch, or keep waiting; return the finding, or None without one.
 
-    Held batches are searched for again from time to time. A restored database adopts its orphans first: a batch whose
-    create is without an answer may be one of them.
+    Held batches are searched for again from time to time. A restored database adopts its orphans first, because a batch
+    whose create got no response may be one of them.
     """
     found: reconcile.BatchFinding | None = None
     await adopt_orphans(at)
@@ -83,9 +83,9 @@ async def _reconcile_account(
 
 
 async def adopt_orphans(at: Connections) -> None:
-    """Adopt the batches that left after the copy that this database was restored from, each once it has ended.
+    """Adopt the batches that were sent after the copy from which this database was restored, each once it has ended.
 
-    No batch leaves before every one of them is known: their items may be among those that wait here.
+    No new batch is sent until all of them are known, because their items may be waiting here.
     """
     copy = await at.db.run(creates.find_copy, now=await at.db.now())
     if copy is None:
@@ -97,7 +97,7 @@ async def adopt_orphans(at: Connections) -> None:
 
 
 async def _adopt_from(at: Connections, copy: reconcile.Copy) -> bool:
-    """Adopt the ended orphans of one account; return whether others are open, or could not be looked for."""
+    """Adopt the ended orphans of one account; return whether others are open, or the search failed."""
     log, before = get_run_logger(), await at.db.now()
     try:
         listing = await provider.listing(await at.client())
@@ -126,7 +126,7 @@ async def _adopt_from(at: Connections, copy: reconcile.Copy) -> bool:
 
 
 async def _adopt(at: Connections, seen: ProviderBatch, copy: reconcile.Copy) -> str | None:
-    """Adopt an ended batch of the provider by the labels of its requests; return what was done, None where it is not ours."""
+    """Adopt an ended batch of the provider by its request labels; return a sentence about it, or None if it is not ours."""
     nonce, labels, said = "", dict[int, reconcile.RequestLabel](), dict[int, Response]()
     told = results(await at.client(), seen.id, requests=seen.requests)
     try:
@@ -163,7 +163,7 @@ async def _reconcile(at: Connections, batch: OpenBatch) -> reconcile.BatchFindin
     before = await at.db.now()
     listing = await provider.listing(await at.client())
     ahead = _ahead(listing.answered_at, before, await at.db.now())
-    # by such a clock nothing would be found, and ours be taken for never created
+    # with such a clock nothing would be found, and our batch would count as never created
     if abs(ahead) > MOST_AHEAD:
         why = f"the provider's clock cannot be trusted: it is off by {ahead}"
         raise CallFailed(Action.RETRY, why, maybe_billed=False)
@@ -194,7 +194,7 @@ async def _reconcile(at: Connections, batch: OpenBatch) -> reconcile.BatchFindin
 
 
 def create_of(at: Connections, batch: OpenBatch) -> reconcile.LostCreate:
-    """Return the create of a batch that has no answer."""
+    """Return the unanswered create request of a batch."""
     longest = timedelta(seconds=at.provider.create_within_s)
     over = reconcile.over_at(batch.intended_at, batch.create_ended_at, longest=longest)
     return reconcile.LostCreate(
@@ -203,14 +203,14 @@ def create_of(at: Connections, batch: OpenBatch) -> reconcile.LostCreate:
 
 
 def _ahead(told: datetime | None, before: datetime, after: datetime) -> timedelta:
-    """Return how far the provider's clock, which tells whole seconds, is ahead of the database's."""
+    """Return how far the provider's clock, which reports whole seconds, is ahead of the database's."""
     if told is None:
         return timedelta(0)
     return told + timedelta(seconds=0.5) - (before + (after - before) / 2)
 
 
 async def is_ours(at: Connections, batch: OpenBatch, nonce: str) -> bool:
-    """Return whether the results are the batch's own, by the nonce of the first; an adoption is proved or undone by it."""
+    """Return whether the results belong to the batch, by the nonce of the first; this confirms or undoes an adoption."""
     if not batch.unproved or batch.provider_batch_id is None:
         return True
     if nonce == batch.nonce:
@@ -224,7 +224,7 @@ async def is_ours(at: Connections, batch: OpenBatch, nonce: str) -> bool:
 
 
 async def record_seen(at: Connections, batch: OpenBatch, now_there: ProviderBatch) -> None:
-    """Keep what the provider said of a batch, and cancel the batch there where that is wanted."""
+    """Record that the provider knows a batch, and cancel the batch at the provider if a cancellation is due."""
     assert batch.provider_batch_id is not None
     if batch.unknown_since is not None:
         async with at.db.transaction() as run:
@@ -240,7 +240,10 @@ async def record_seen(at: Connections, batch: OpenBatch, now_there: ProviderBatc
 async def out_of_reach(
     at: Connections, batch: OpenBatch, trouble: BatchUnknown | ResultsGone
 ) -> None:
-    """Tell a person once the provider certainly does not know the batch, or no longer keeps its results."""
+    """Record that a batch or its results are gone: open an incident, for an unknown batch only after the grace period.
+
+    A superseded batch whose results are gone is closed instead.
+    """
     now = await at.db.now()
     if isinstance(trouble, BatchUnknown):
         grace = timedelta(seconds=at.provider.listing_grace_s)
@@ -261,16 +264,16 @@ async def describe_unconfirmed(at: Connections) -> list[str]:
     ]
 
 
-DAYS = 7  # late usage is looked for as long as an incident of its day may be open
+DAYS = 7  # late usage is searched for as long as an incident of its day may be open
 DAY, HOUR = timedelta(days=1), timedelta(hours=1)
 
 
 @plain_task("compare the bill")
 async def compare_bill(at: Connections) -> list[str]:
-    """Return a sentence for each row that differs, and keep the incidents; or why a bill cannot be read.
+    """Record incidents for differences; return a sentence for each differing row, or why a bill cannot be read.
 
-    Each account is compared whose block has an admin key. Days on which a workload moved from one account to another, and
-    those before, are not compared.
+    An account is compared if its block has an admin key. Days on which a workload moved from one account to another, and
+    earlier days, are not compared.
     """
     now, accounts = await at.db.now(), await at.each_account()
     compared = [each for each in accounts if each.provider.admin_key is not None]
@@ -304,7 +307,7 @@ def _midnight(moment: datetime) -> datetime:
 async def _explain_differences(
     at: Connections, since: datetime, until: datetime
 ) -> list[BillDifference]:
-    """Return the days that differ, each with the hours in which it arose, and the responses that may be missing."""
+    """Return the days that differ, each with the hours of the difference and the responses that may be missing."""
     found = await _differences(at, since, until, DAY)
     if not found:
         return []

@@ -1,4 +1,4 @@
-"""Replays: begin one, give its items work in chunks, and write down what it would change."""
+"""The tasks of a replay: begin it, give its items work in chunks, and write a report of the changes it would make."""
 
 from prefect.artifacts import acreate_markdown_artifact
 from prefect.logging import get_run_logger
@@ -11,7 +11,7 @@ from lanes.store.replays import promotions, replays
 from lanes.words import Signature
 from tasks.runs import ask_for_run, plain_task
 
-# no caller waits for this run, and without the request its work would wait for the night
+# no caller waits for this request; without it, the work would wait for the off-peak window
 ASK_S = 30.0
 
 
@@ -26,12 +26,12 @@ async def begin_replay(
     who: str,
     why: str,
 ) -> Generation:
-    """Return the workload's open replay: a new one, or the one like it whose reader went away.
+    """Return the workload's open replay: a new one, or an identical one whose reading was interrupted.
 
     `reads` are its first and last position.
 
     Raises:
-        ActionRefused: another replay is open, or there is no such version or range.
+        ActionRefused: another replay is open, or the version or range does not exist.
     """
     first, last = reads
     async with db.transaction() as run:
@@ -45,26 +45,26 @@ async def begin_replay(
 
 @plain_task("read the stream again")
 async def read_stream(db: Database, of: Generation) -> Generation:
-    """Give everything in the replay's range its work; a committed chunk is never read twice."""
+    """Give all items in the replay's range work; a committed chunk is never read twice."""
     seen = of
     while not seen.read_whole:
         before = seen.cursor_position
         async with db.transaction() as run:
             seen = await run(replays.read_some, of.id, now=run.now)
-        if seen.cursor_position == before:  # dropped or paused meanwhile
+        if seen.cursor_position == before:  # the replay was dropped or paused
             break
     get_run_logger().info("%s: %s", seen.name, report.progress(seen))
     return seen
 
 
 async def ask_to_depart(workload: str) -> None:
-    """Ask for a run of `depart`."""
+    """Request a run of `depart` for the workload."""
     await ask_for_run(runs.depart(workload), limit_s=ASK_S)
 
 
 @plain_task("write replay diff")
 async def write_diff(db: Database, of: Generation) -> Diff:
-    """Write what the replay changes as the newest version of artifact `lanes-replay-<workload>`, and return it."""
+    """Write the replay's changes as the newest version of artifact `lanes-replay-<workload>`, and return them."""
     found = await db.run(promotions.compare, of)
     page, said = report.render(of, found), report.headline(of, found)
     await acreate_markdown_artifact(page, key=report.key_of(of), description=said)

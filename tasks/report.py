@@ -1,4 +1,4 @@
-"""Write what people read: the report of a period, the advice for a workload, and each week the rollouts that it proposes."""
+"""Reports for people: the report of a period, the advice for a workload, and the rollouts that it proposes each week."""
 
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
@@ -29,10 +29,10 @@ from tasks.runs import REFUSALS, plain_task
 
 
 async def begins(db: Database, since: datetime | None, *, hours: int) -> datetime:
-    """Return when the report's period begins; a moment without an offset is in UTC.
+    """Return the start of the report's period; a time without an offset is in UTC.
 
     Raises:
-        ActionRefused: it is in the future.
+        ActionRefused: the start is in the future.
     """
     now = await db.now()
     if since is None:
@@ -48,7 +48,7 @@ async def begins(db: Database, since: datetime | None, *, hours: int) -> datetim
 
 @plain_task("write report")
 async def write_report(db: Database, since: datetime) -> str:
-    """Write the newest version of both artifacts from everything received since then, and return the headline."""
+    """Write new versions of both report artifacts for the items received since then, and return the headline."""
     figures = await db.run(snapshot.take, since=since, now=await db.now())
     samples = await db.run(listing.samples, since=since)
     headline = summary.headline(figures)
@@ -84,22 +84,22 @@ async def write_advice(
 
 
 async def review(db: Database, *, days: int) -> str:
-    """Write the advice on every published workload, propose rollouts, and return how many are open."""
+    """Write the advice for every published workload, propose rollouts, and return a headline with their number."""
     found = list[ProposedRollout]()
     for name in sorted(await db.run(workloads.in_force)):
         try:
             await write_advice(db, name, days=days)
             found += await propose(db, name, days=days)
-        except REFUSALS as reason:  # it was changed meanwhile: the other workloads go on
+        except REFUSALS as reason:  # changed during the review: continue with the others
             get_run_logger().warning("%s: %s", name, reason)
-    with suppress(Exception):  # Prefect is away: the events wait in the outbox
+    with suppress(Exception):  # Prefect is unavailable: the events wait in the outbox
         await publish_events(db)
     return report.headline("every workload", found)
 
 
 @plain_task("propose", "propose {workload}")
 async def propose(db: Database, workload: str, *, days: int) -> list[ProposedRollout]:
-    """Propose or refresh the rollouts of a workload, write artifact `lanes-proposals-<workload>`, and return what is proposed.
+    """Propose or refresh the rollouts of a workload, write artifact `lanes-proposals-<workload>`, and return the proposals.
 
     Raises:
         UnknownWorkload: no workload of that name has a published version.
@@ -116,7 +116,7 @@ async def propose(db: Database, workload: str, *, days: int) -> list[ProposedRol
 
 
 async def _forms(proposed: list[ProposedRollout]) -> dict[ProposalId, str]:
-    """Return the page of the form that decides each proposal; none where Prefect does not know the form."""
+    """Return the address of the form that decides each proposal; leave out forms that Prefect does not return."""
     pages = dict[ProposalId, str]()
     with suppress(Exception):
         async with get_client() as client:

@@ -1,4 +1,4 @@
-"""The role of router: the event stream is read, and what was received is routed in portions."""
+"""The role of router: its holder reads the event stream and routes received items in portions."""
 
 import asyncio
 import time
@@ -32,12 +32,12 @@ from tasks.arrivals import ArrivalReader
 from tasks.background import Wakes, bounded_tasks
 
 T = TypeVar("T")
-HALVED = 400  # items of one that is saved in two statements: of fewer, the second costs more than it gains
+HALVED = 400  # items from which a portion is saved in two statements: for fewer, that costs more than it gains
 
 
 @dataclass(frozen=True)
 class RoutedPortion:
-    """The result of one routing transaction: its items, the urgent ones, and how long the first of those had waited."""
+    """The result of one routing transaction: the number of items and of urgent items, and the longest wait of an urgent one."""
 
     items: int = 0
     urgent: int = 0
@@ -45,19 +45,19 @@ class RoutedPortion:
 
 
 def halves(of: Sequence[T], many: int) -> list[Sequence[T]]:
-    """Split a chunk of at least `many` in halves, so that one is decided while the other is saved."""
+    """Split a chunk of at least `many` items in halves, so that one half is decided while the other is saved."""
     middle = -(-len(of) // 2)
     return [of] if len(of) < many else [of[:middle], of[middle:]]
 
 
-WAIT = timedelta(seconds=1)  # longest wait for a lock; no other process may route meanwhile
+WAIT = timedelta(seconds=1)  # longest wait for a lock; no other process can route during it
 _told: set[str] = set()
 
 
 class Rooms:
-    """The room found by the newest look, less the work routed since.
+    """The room on the real-time lane at the newest query, less the work routed since.
 
-    Each account has its own; `accounts` returns those that answer now.
+    Each account has its own room; `accounts` returns the accounts in use.
     """
 
     def __init__(self, accounts: Callable[[], Sequence[LaneAccount]]) -> None:
@@ -68,10 +68,10 @@ class Rooms:
     async def of(
         self, run: Run, versions: Iterable[Version], splits: Splits
     ) -> AccountRooms | None:
-        """Return the room on the real-time lane, None if it is unknown.
+        """Return the room on the real-time lane, or None if it is unknown.
 
-        The last result counts while it is fresh. After that, query the load again, unless no item of these versions may choose
-        real time: their routes do not depend on the room.
+        A result is reused for `LOOK_EVERY`. After that, query the load again, unless no item of these versions may choose real
+        time, because their routes then do not depend on the room.
         """
         at = self._looked_at
         if at is not None and at <= run.now < at + LOOK_EVERY:
@@ -110,10 +110,10 @@ async def route_portion(
 ) -> RoutedPortion:
     """Route about `most` received items, urgent and due ones first, and up to `most_urgent` urgent ones even if that is more.
 
-    This is one bounded transaction: call it again while it routes something. It routes nothing while another router is at work.
+    This is one bounded transaction: call it again while it routes items. It routes nothing while another router is at work.
     Items that another transaction has locked wait, and so do items of a workload that cannot be read or priced. `heads` may
-    skip items that came before those that were routed last, until the next full look. `rooms` reports the load of real time,
-    by which some items that may wait go to batch.
+    skip items that arrived before the last routed ones, until the next full look. `rooms` provides the load of the real-time
+    lane, which sends some items that may wait to batch.
     """
     cursor = QueueCursor[RoutedUpTo]() if heads is None else heads
     try:
@@ -177,7 +177,7 @@ async def _route_some(
             for part in halves(waiting, halved):
                 decided, unpriced = _decide_routes(part, stored, splits, decide_now, guards)
                 await saving.begin(run, routes.save, decided, now=run.now)
-                # the statement leaves now: Postgres saves while the other half is decided
+                # lets the statement be sent now: Postgres saves while the other half is decided
                 await asyncio.sleep(0)
                 routed += len(decided)
                 problems |= unpriced
@@ -199,7 +199,7 @@ def _decide_routes(
 ) -> tuple[list[tuple[ReceivedItem, Version, Route]], set[str]]:
     """Decide the items' routes; return them and the problems of workloads that cannot be priced.
 
-    What goes to real time takes of its room.
+    Items that go to real time use up its room.
     """
     decided: list[tuple[ReceivedItem, Version, Route]] = []
     problems: set[str] = set()
@@ -223,7 +223,7 @@ def _decide_routes(
 
 
 def _reading_most(stored: InForce) -> dict[str, Version]:
-    """Return for each workload the version that may read most of an item's history: in force, or the candidate."""
+    """Return for each workload the version that reads more of an item's history: the one in force or the candidate."""
     return stored.versions | {
         name: max(stored.versions[name], each.candidate, key=lambda of: of.spec.context.depth)
         for name, each in stored.canaries.items()
@@ -232,7 +232,7 @@ def _reading_most(stored: InForce) -> dict[str, Version]:
 
 
 def _tell(problems: list[str]) -> None:
-    """Log each problem once for as long as it lasts."""
+    """Log each problem once while it lasts."""
     for problem in problems:
         if problem not in _told:
             get_run_logger().error("%s", problem)
@@ -244,15 +244,15 @@ LOOK_EVERY = timedelta(seconds=5)
 
 
 def may_choose_realtime(version: Version, splits: Splits) -> bool:
-    """Return whether value or split may send an item to real time that could wait."""
+    """Return whether the value or the split can send an item that may wait to real time."""
     return bool(version.spec.value_usd) or splits.reach_realtime(version.workload)
 
 
-LOOK_EVERY_S = 0.5  # how often the role is looked at: what is routed beside another router is still routed once
+LOOK_EVERY_S = 0.5  # interval of the role checks; two routers at once still route each item once
 
 
 class Router:
-    """Routes items while it holds the role and wakes the parts that get work from it; `busy` tells whether calls run."""
+    """The routing part of a drain: routes items while it holds the role, and wakes the loop; `busy` reports running calls."""
 
     def __init__(
         self,
@@ -271,7 +271,7 @@ class Router:
 
     @property
     def holds(self) -> bool:
-        """Whether the role was ours when it was last looked at."""
+        """Whether this process held the role at the last check."""
         return self._role.held
 
     @property
@@ -280,16 +280,16 @@ class Router:
         return self._reading is not None and not self._reading.done()
 
     def rest_s(self) -> float:
-        """Return the seconds until everything received is checked again; 0 if the next look does it."""
+        """Return the seconds until all received items are checked again; 0 if the next look checks them."""
         return self._heads.rest_s(time.monotonic())
 
     async def turn(self) -> None:
-        """Route what was received and is not held, in portions between which a backlog rests.
+        """Route received items that no transaction holds, with a pause between the portions of a backlog.
 
-        A drain that does not route looks for work later than the router, and so finds what the router leaves.
+        A drain that does not route looks for work after the router, so it finds the work that the router left.
         """
         if not await self._is_ours():
-            await self.close()  # it may have been ours until its connection was lost
+            await self.close()  # this process may have held the role until it lost the connection
             return
         if not self.reads:
             self._reading = asyncio.create_task(
@@ -325,7 +325,7 @@ class Router:
             if routed.items < size and not await self._db.look(unrouted.any_received, since=since):
                 return
             came = await self._wait_for_arrival(portions.rest_s(time.monotonic()))
-            if came and size > FEW:  # no backlog waits behind ever new small portions
+            if came and size > FEW:  # so that small new arrivals do not hold up a backlog
                 portions.begin()
 
     async def close(self) -> None:
@@ -336,7 +336,7 @@ class Router:
             self._reading = None
 
     async def _is_ours(self) -> bool:
-        """Look at the role now and then: it is taken if it is free, and released for a newer drain that waits for it."""
+        """Return whether we hold the role; now and then, take it if it is free, or release it to a newer drain that waits."""
         if time.monotonic() >= self._look_at:
             self._look_at = time.monotonic() + self._look_every_s
             if await self._role.try_take() and await self._role.is_wanted_by_another():
@@ -344,7 +344,7 @@ class Router:
         return self._role.held
 
     async def _wait_for_arrival(self, seconds: float) -> bool:
-        """Return whether something new came within that time, and wait no longer."""
+        """Wait up to that time for new arrivals; return whether there were any."""
         try:
             async with asyncio.timeout(seconds):
                 await self._wakes.routing.wait()

@@ -1,7 +1,7 @@
-"""Runs of deployments: what each shares, and how the tasks ask Prefect for one.
+"""Helpers for runs of deployments, and requests to Prefect for new runs.
 
-Each run has its database, troubles that its log names once, the signal to stop, and its end when it is refused. Asking for a
-run has a limit in time and does not wait for the run.
+The helpers provide the database, troubles that are logged once, the stop signal, and the final state of a refused run. A
+request for a run has a time limit and does not wait for the run.
 """
 
 import asyncio
@@ -42,13 +42,13 @@ R = TypeVar("R")
 
 
 def plain_task(name: str, run_name: str | None = None) -> Callable[[Callable[P, R]], Task[P, R]]:
-    """Return the decorator of a task whose results Prefect neither keeps nor takes from an earlier run."""
+    """Return the decorator of a task whose results Prefect neither stores nor reuses from an earlier run."""
     return task(name=name, task_run_name=run_name, cache_policy=NO_CACHE, persist_result=False)
 
 
 @asynccontextmanager
 async def database() -> AsyncIterator[Database]:
-    """Provide the database of block `lanes`."""
+    """Yield the database of block `lanes`."""
     block = await DatabaseBlock.aload(BLOCK)
     async with block.connect() as db:
         yield db
@@ -56,13 +56,13 @@ async def database() -> AsyncIterator[Database]:
 
 @contextmanager
 def stop_signals(stop: Callable[[], object] = lambda: None) -> Iterator[asyncio.Event]:
-    """Provide an event that is set, and call `stop`, when the process is asked to end.
+    """Yield an event that is set when the process is asked to end; `stop` is called then, too.
 
     Prefect's own handler would end the run in the middle of its work.
 
-    Workers, `lanes down`, systemd and Kubernetes send SIGTERM, terminals SIGINT. Later signals change nothing, until the
-    process has ended: the run first reports its end to Prefect. Outside the main thread, signals are not handled. A run whose
-    worker was killed is asked to end when it next writes to its log.
+    Workers, `lanes down`, systemd and Kubernetes send SIGTERM, terminals send SIGINT. Later signals are ignored until the
+    process has ended, because the run first reports its end to Prefect. Outside the main thread, signals are not handled. A
+    run whose worker was killed is asked to end when it next writes to its log.
     """
     Console.on_broken_pipe = _ask_to_end
     loop, asked = asyncio.get_running_loop(), asyncio.Event()
@@ -87,7 +87,7 @@ def stop_signals(stop: Callable[[], object] = lambda: None) -> Iterator[asyncio.
 
 
 def _ask_to_end(self: Console) -> None:
-    """Send SIGTERM to this process, whose output is no longer read; rich would end it at once, amid its calls."""
+    """Send SIGTERM to this process, because nothing reads its output any more; rich would exit at once, during calls."""
     self.quiet = True
     nowhere = os.open(os.devnull, os.O_WRONLY)
     for stream in (sys.stdout, sys.stderr):
@@ -96,7 +96,7 @@ def _ask_to_end(self: Console) -> None:
 
 
 class Troubles:
-    """The troubles of one loop, each under a name."""
+    """The current errors of one loop, each under a name."""
 
     def __init__(self) -> None:
         self._said: dict[str, str] = {}
@@ -113,17 +113,17 @@ class Troubles:
 
 
 def summarize_error(error: BaseException) -> str:
-    """Describe an error in a line: its kind and the first line of its text."""
+    """Describe an error in one line: its class and the first line of its text."""
     first = next(iter(str(error).splitlines()), "")
     return f"{type(error).__name__}: {first}" if first else type(error).__name__
 
 
 REFUSALS = (ActionRefused, PlaybookInvalid, SetupError, StillLocked, UnknownItem, UnknownWorkload)
-REFUSED = "Refused"  # name of the state; Prefect's event is called after it
+REFUSED = "Refused"  # name of the state, and so of Prefect's event
 
 
 def refuse(reason: Exception) -> State[str]:
-    """Return the final state of a run whose wish cannot be granted; its message is the reason."""
+    """Return the final state of a run whose request is refused; its message is the reason."""
     return State(type=StateType.FAILED, name=REFUSED, message=str(reason))
 
 
@@ -131,10 +131,10 @@ LIMIT_S = 5.0
 
 
 async def ask_for_run(wanted: WantedRun, *, limit_s: float = LIMIT_S) -> UUID:
-    """Ask for the run, only once under one key; return its id.
+    """Request the run, at most once for each key; return its id.
 
     Raises:
-        TimeoutError, httpx.HTTPError, PrefectException: Prefect did not say within `limit_s` seconds that it will run.
+        TimeoutError, httpx.HTTPError, PrefectException: Prefect did not confirm the run within `limit_s` seconds.
     """
     async with asyncio.timeout(limit_s), get_client() as client:
         return await _create(client, await _deployment(client, wanted.deployment), wanted)
@@ -143,12 +143,12 @@ async def ask_for_run(wanted: WantedRun, *, limit_s: float = LIMIT_S) -> UUID:
 async def ask_for_standing(
     run: roles.StandingRun, now: datetime, *, limit_s: float = LIMIT_S
 ) -> bool:
-    """Ask for a new standing run as `ask_unless_coming` does."""
+    """Request a new standing run as `ask_unless_coming` does."""
     return await ask_unless_coming(roles.replacement(run, now), now, limit_s=limit_s)
 
 
 async def ask_unless_coming(wanted: WantedRun, now: datetime, *, limit_s: float = LIMIT_S) -> bool:
-    """Ask for the run unless one of its deployment waits for a worker or begins; return whether it asked.
+    """Request the run unless a run of its deployment waits for a worker or is starting; return whether it was requested.
 
     Raises the same errors as `ask_for_run`.
     """

@@ -1,4 +1,4 @@
-"""The one path by which tasks save attempts: it survives a lost connection, and retries attempts whose rows are locked.
+"""Saving attempts, for all tasks: a save survives a lost connection, and retries attempts whose rows are locked.
 
 Saving is idempotent, so a save with an unknown outcome is repeated.
 """
@@ -30,10 +30,10 @@ from tasks import tracing
 T = TypeVar("T")
 Sleep = Callable[[float], Awaitable[object]]
 
-TRIES = 8  # with their pauses about 15 s: a restart of the database takes less
-BACKOFF = Backoff.of_seconds(0.2, 5.0)  # from one try to the next
-ROUNDS = 3  # how often we come back for what others hold
-PATIENCE = timedelta(seconds=1)  # how long a round waits for one of them
+TRIES = 8  # about 15 s with the pauses, longer than a restart of the database
+BACKOFF = Backoff.of_seconds(0.2, 5.0)  # between two tries
+ROUNDS = 3  # retries of rows that other transactions hold
+PATIENCE = timedelta(seconds=1)  # how long a round waits for one such row
 
 
 async def save(
@@ -48,10 +48,10 @@ async def save(
 ) -> SaveResult:
     """Save the consequences of attempts; the result lists those that stayed locked (`passed_over`) and those `refused`.
 
-    Attempts on unlocked rows are committed first, before any wait for a lock. Each wait lasts up to `patience`. `now` is
-    the database's time unless given; `flow_run_id` is the run that made the attempts. If the database refuses a save
-    because of its content, the attempts are halved until the one at fault is alone; that one is saved without its answer.
-    Shares of a bill are computed before the halving, so that the parts add up.
+    Attempts on unlocked rows are committed first, before any wait for a lock. Each wait lasts up to `patience`. `now` defaults
+    to the database's time; `flow_run_id` is the run that made the attempts. If the database refuses a save because of its
+    content, the attempts are halved until the faulty one is alone, and it is saved without its answer. Shares of a bill are
+    computed before the halving, so that the parts add up.
     """
 
     async def once(some: Sequence[Attempt], wait: timedelta | None) -> SaveResult:
@@ -97,7 +97,7 @@ async def save(
             break
         first, *others = done.passed_over
         alone = await save_or_split([first], patience)
-        # Attempts that are passed over again go to the end, so that the next round waits for another one.
+        # Attempts that are passed over again move to the end, so that the next round waits for a different one.
         done = replace(done, passed_over=[]) + await save_or_split(others) + alone
     if done.apart:
         said = "the provider gave %d answers ids that other answers have: they are booked under new ids, %s"
@@ -130,7 +130,7 @@ async def give_back(
 
 
 async def end_lost_claims(db: Database, now: datetime) -> None:
-    """Record an attempt without an answer for each claim whose lease ran out; its work is ready again.
+    """Record an attempt without an answer for each claim whose lease has expired; its work becomes ready again.
 
     Drains do the same, so that lost work does not wait for a sweep.
     """
@@ -141,7 +141,8 @@ async def outlasting(act: Callable[[], Awaitable[T]], *, sleep: Sleep = asyncio.
     """Return what `act` returns; repeat it a bounded number of times after transient errors.
 
     Raises:
-        DBAPIError: the last try ended so too, or trying again would not help.
+        DBAPIError: the last try failed too, or the error is not transient.
+        sqlalchemy.exc.TimeoutError: the last try found no free connection.
     """
     for no in range(1, TRIES):
         try:
@@ -156,7 +157,7 @@ async def outlasting(act: Callable[[], Awaitable[T]], *, sleep: Sleep = asyncio.
 
 
 def passes(error: DBAPIError | NoConnectionFree) -> bool:
-    """Return whether an error is transient: lost connections, a server away or full, deadlocks."""
+    """Return whether an error is transient: a lost connection, an unavailable or full server, a deadlock."""
     if is_refusal(error):
         return False
     if isinstance(error, NoConnectionFree | OperationalError):

@@ -1,7 +1,7 @@
-"""The second look: every few seconds `collect` reconsiders what was routed, by one snapshot of the real-time lane.
+"""The second look: every few seconds, `collect` reconsiders routes with one snapshot of the real-time lane.
 
-Real time takes over late items of batches, at the latest moment at which it can still answer them. What real time cannot
-serve now, and may wait, leaves for a batch.
+The real-time lane takes over late items of batches, at the latest time at which it can still answer them. Work that it cannot
+serve now and that may wait moves to the batch lane.
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
@@ -28,13 +28,13 @@ from lanes.workload.version import Version
 from tasks.background import BackgroundTasks, closing
 from tasks.connections import Connections
 
-MOST_CHUNKS = 40  # of one look, each a transaction; the next look goes on from there
+MOST_CHUNKS = 40  # of one look, each a transaction; the next look continues there
 Look = Callable[[Mapping[LaneAccount, Load]], Awaitable[object]]  # the load by account
 
 
 @asynccontextmanager
 async def looking_again(at: Connections) -> AsyncIterator[None]:
-    """Keep looking again beside the run, and stop at the end."""
+    """Repeat the second look in the background until the end of the block."""
     looks: list[Look] = [partial(rescue_late, at.db), Shedders(at.db).look]
     look = partial(look_again, at, looks)
     async with closing(BackgroundTasks()) as background:
@@ -43,10 +43,10 @@ async def looking_again(at: Connections) -> AsyncIterator[None]:
 
 
 async def look_again(at: Connections, looks: Sequence[Look]) -> None:
-    """Give each look the lane as it is now, as each account answers it.
+    """Run each look with the current load of the real-time lane, by account.
 
     Raises:
-        ExceptionGroup: some of them failed; the others went on.
+        ExceptionGroup: some looks failed; the others were completed.
     """
     accounts, now = await at.each_account(), await at.db.now()
     seen = {
@@ -64,9 +64,9 @@ async def look_again(at: Connections, looks: Sequence[Look]) -> None:
 
 
 async def rescue_late(db: Database, lanes: Mapping[LaneAccount, Load]) -> int:
-    """Let real time take over the due items that must begin now, of each account by its load; return how many.
+    """Move due items that must start now to real time, for each account by its load; return their number.
 
-    Chunks are committed one by one, so that drains start on the first at once. What is at risk has its incident.
+    Chunks are committed one by one, so that drains start on the first at once. Items at risk are recorded for an incident.
     """
     now = max(lane.at for lane in lanes.values())
     async with db.transaction() as run:
@@ -113,7 +113,7 @@ class Shedders:
         self._db, self._of = db, dict[LaneAccount, Shedder]()
 
     async def look(self, lanes: Mapping[LaneAccount, Load]) -> int:
-        """Shed what has to leave of the next part of each account's queue; return how much that was."""
+        """Shed work from the next part of each account's queue; return the number of items."""
         left = 0
         for account, lane in lanes.items():
             shedder = self._of.setdefault(account, Shedder(self._db, account.name))
@@ -122,9 +122,9 @@ class Shedders:
 
 
 class Shedder:
-    """Moves what real time cannot serve to the batch lane, from the end of the queue on.
+    """The shedding of one account: moves work that real time cannot serve to the batch lane, from the end of the queue.
 
-    In a long queue the next look goes on where the last one ended. Each collector has one shedder.
+    In a long queue, the next look continues where the last one ended. Each collector has one shedder for each account.
     """
 
     def __init__(self, db: Database, account: str) -> None:
@@ -133,7 +133,7 @@ class Shedder:
         self._line: QueueAhead | None = None  # the queue before that place
 
     async def look(self, lane: Load) -> int:
-        """Shed what has to leave of the next part of the queue; return how much that was."""
+        """Shed work from the next part of the queue; return the number of items."""
         async with self._db.transaction() as run:
             of_all = await run(second_look.list_unpaused_versions)
             going = {name: of for name, of in of_all.items() if lane.answers(name)}

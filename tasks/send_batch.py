@@ -1,4 +1,4 @@
-"""The way of batch work to the provider: its intent is committed, it is created once, and its id is committed."""
+"""Sending batch work to the provider: commit an intent, create the batch once, and commit its id."""
 
 from collections.abc import Collection, Generator, Iterator, Sequence
 from contextlib import closing
@@ -43,24 +43,24 @@ from tasks.connections import Connections
 from tasks.reconcile import create_of
 from tasks.runs import plain_task
 
-# payloads of works whose histories are loaded at once: those of their entities are of that kind, and there are several each
+# payloads of the works whose histories are loaded at once; each history adds several payloads of similar size
 HISTORY_BYTES = 1024**2
 ORPHANS_AGAIN = timedelta(minutes=1)
-DECIDED_AFTER = timedelta(minutes=10)  # how often a held batch is looked at for a decision
+DECIDED_AFTER = timedelta(minutes=10)  # pause before a held batch is checked again for a decision
 
 
 @dataclass(frozen=True)
 class BatchSize:
-    """The largest size of a batch, and of how many works the histories are read at once."""
+    """The largest size of a batch, and the number of works whose histories are read at once."""
 
     items: int = 100_000
-    bytes: int = provider.MOST_BYTES // 2  # leaves room for how the body is encoded
+    bytes: int = provider.MOST_BYTES // 2  # leaves room for the encoding of the body
     read: int = 500
     requests: int = provider.MOST_REQUESTS
 
 
 class Blocked(LanesError):
-    """No batch can be created until another one of the account is resolved; ask again at `until`."""
+    """No batch can be created until another batch of the account is resolved; retry at `until`."""
 
     def __init__(self, detail: str, until: datetime) -> None:
         self.until = until
@@ -68,7 +68,7 @@ class Blocked(LanesError):
 
 
 class TooLarge(LanesError):
-    """The provider takes no batch of that size; fewer `items` may fit."""
+    """The provider refuses a batch of this size; fewer than `items` may fit."""
 
     def __init__(self, detail: str, items: int) -> None:
         self.items = items
@@ -88,15 +88,15 @@ class Prepared:
 
 @plain_task("submit batch")
 async def send_batch(at: Connections, kind: BatchKind, *, most: BatchSize = BatchSize()) -> int:
-    """Send one batch of a workload's waiting items, no larger than `most`; return their number, 0 when none waited.
+    """Send one batch of a workload's waiting items, no larger than `most`; return their number, or 0 if none waited.
 
-    A create without an answer leaves the batch `intended`: `collect` finds out what became of it.
+    A create without a response leaves the batch `intended`; `collect` later finds out whether it exists.
 
     Raises:
-        CallFailed: the provider refused, and the work is ready again; or it gave no answer.
-        TooLarge: it takes fewer items at once, and the work is ready again.
-        Blocked: a batch of the account must be resolved first.
-        BudgetUsedUp: less of a budget is left than it may cost.
+        CallFailed: the provider refused the batch, and its work is ready again; or the provider did not respond.
+        TooLarge: the provider accepts only smaller batches, and the work is ready again.
+        Blocked: another batch of the account must be resolved first.
+        BudgetUsedUp: the rest of a budget is smaller than the batch's possible cost.
         ReferenceFailed: reference rows cannot be read, and the work stays ready.
         SetupError: the provider block of the workload cannot be loaded, and the work stays ready.
     """
@@ -137,13 +137,14 @@ async def _check_unblocked(at: Connections) -> None:
 async def prepare(
     at: Connections, kind: BatchKind, *, now: datetime | None = None, most: BatchSize = BatchSize()
 ) -> Prepared | None:
-    """Commit the intent of one batch, which then owns its work; None when nothing waited.
+    """Commit the intent of one batch, which then owns its work, and return it; return None if no work waited.
 
     `now` defaults to the database's time.
 
     Raises:
-        Blocked: it could not be told apart from a batch of the account that is still to be found.
-        BudgetUsedUp: less of a budget is left than it may cost.
+        Blocked: the batch could not be distinguished from a batch of the account that has not been found yet, or it waits for a
+            primer.
+        BudgetUsedUp: the rest of a budget is smaller than the batch's possible cost.
     """
     body = BatchBody()
     try:
@@ -207,7 +208,9 @@ async def _prepare(
 
 
 async def _plan_cache(at: Connections, kind: BatchKind) -> tuple[Version, CachePlan]:
-    """Return the version and which requests of its next batch mark their prefix, committed before anything is locked.
+    """Return the version and the cache plan of its next batch; both are committed before any work is locked.
+
+    The plan says which requests mark their prefix.
 
     Raises:
         Blocked: the batch waits for a primer.
@@ -216,12 +219,12 @@ async def _plan_cache(at: Connections, kind: BatchKind) -> tuple[Version, CacheP
         version, now = await run(workloads.one, kind.version_id), run.now
         try:
             marks = (await run(caching.weigh, version, Lane.BATCH, now=now)).marks
-        except LookupError:  # no price is known for its model: nothing says that it pays
+        except LookupError:  # no known price: caching is not known to pay off
             marks = Marks.NONE
         plan = await run(ready_work.cache_plan, version, marks, now=now)
         if plan.step is PrimerStep.SEND and 1 in await run(
             doubts.unsure_counts, at.provider.account
-        ):  # a batch of one request could not be told apart
+        ):  # a batch of one request could not be distinguished from a lost one
             plan = replace(plan, step=PrimerStep.NONE)
     if plan.step is PrimerStep.WAIT and plan.until is not None:
         raise Blocked(plan.said, plan.until)
@@ -229,7 +232,7 @@ async def _plan_cache(at: Connections, kind: BatchKind) -> tuple[Version, CacheP
 
 
 class _Writing:
-    """The requests of a batch while they are written; memory holds only the claims of what was written."""
+    """The requests of a batch while they are written; only the claims of written requests stay in memory."""
 
     def __init__(
         self, version: Version, body: BatchBody, taken: Collection[int], marked: range
@@ -238,8 +241,8 @@ class _Writing:
         self.packs: list[tuple[Claim, ...]] = []
         self.read = dict[
             WorkId, dict[str, list[str]]
-        ]()  # digests of the contexts of what was written
-        self.earlier: full_data.History = {}  # of the work that is still to be written, or may be written again
+        ]()  # digests of the contexts of the written work
+        self.earlier: full_data.History = {}  # contexts of work that is not written yet, or may be written again
         self._body, self._writer, self._whole = body, Writer(version, Lane.BATCH), whole_from(taken)
         self._tag = version_tag(content_hash(version.spec))
 
@@ -248,12 +251,12 @@ class _Writing:
 
     @property
     def size(self) -> int:
-        """Return the bytes of the body."""
+        """The size of the body in bytes."""
         return self._body.size
 
     @property
     def marked_requests(self) -> int:
-        """Return how many requests mark their prefix."""
+        """The number of requests that mark their prefix."""
         return sum(number in self._marked for number in range(len(self.packs)))
 
     def add(self, pack: Sequence[ClaimedWork]) -> None:
@@ -273,7 +276,7 @@ class _Writing:
                 self.earlier.pop(each.claim.work_id, None)
 
     def weigh(self, each: ClaimedWork) -> int:
-        """Return the bytes that an item takes of a request, with its context."""
+        """Return the number of bytes that an item and its context add to a request."""
         told = self.earlier.get(each.claim.work_id, ())
         return packing.item_bytes(each) + sum(part.most_bytes for part in told)
 
@@ -293,7 +296,7 @@ def _write(
     taken: Collection[int],
     now: datetime,
 ) -> int:
-    """Write the waiting work that fits a batch and its budgets, as it is read; return how many packs did."""
+    """Write the waiting work that fits a batch and its budgets while reading it; return the number of packs that fit."""
     version = writing.version
     sizes = PackSizes(sharing.in_force(connection))
     size, most_bytes = sizes.of(version, Lane.BATCH), sizes.most_bytes(version, Lane.BATCH, now)
@@ -311,7 +314,7 @@ def _write(
 def _with_history(
     connection: Connection, waiting: Iterator[ClaimedWork], writing: _Writing, at_once: int
 ) -> Generator[ClaimedWork]:
-    """Yield the work after loading its context, no further than it is written."""
+    """Yield the work with its context loaded, reading ahead by at most one chunk."""
     if not writing.version.spec.context.parts:
         yield from waiting
         return

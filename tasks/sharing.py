@@ -1,6 +1,6 @@
-"""The state that drains share through the database, beside their loop: limits, circuits, and what calls take.
+"""The state that drains share through the database in the background: limits, circuits, and estimates of calls.
 
-A drain that cannot read or write them goes on with what it sees itself.
+A drain that cannot read or write this state continues with its own observations.
 """
 
 import time
@@ -27,22 +27,22 @@ from lanes.workload.version import Version
 from tasks.connections import Connections
 from tasks.saving import passes
 
-COUNT_DRAINS_EVERY = 5  # rounds of sharing limits: each drain takes its part of what is left
+COUNT_DRAINS_EVERY = 5  # rounds of sharing limits; each drain uses its part of the remaining limits
 
 
 class LimitSharing:
-    """Exchange the provider's limits with the other drains of an account."""
+    """The exchange of the provider's limits with the other drains of an account."""
 
     def __init__(self, at: Connections, state: DrainState) -> None:
         self._at, self._state = at, state
-        # when the limits told last of each model had been seen
+        # for each model, when the newest published limits were seen
         self._told: dict[str, datetime] = {}
         self._rounds = 0
 
     async def exchange(self) -> events.Event:
         """Publish why calls wait and the limits that this drain saw, and return the newest limits of all drains.
 
-        Log what cannot be true of the limits.
+        Log contradictions in the limits that the provider reported.
         """
         buckets = self._state.rates.buckets
         for note in buckets.take_notes():
@@ -55,7 +55,7 @@ class LimitSharing:
         drains = None
         async with self._at.db.statements() as run:
             waits = self._state.scheduler.reasons(run.now)
-            # of each consumer at least one call waits
+            # each waiting consumer has at least one waiting call
             for name, consumers in self._state.turns.waiting.items():
                 waits[name, WaitReason.TURN] = consumers
             if waits:
@@ -69,7 +69,7 @@ class LimitSharing:
 
 
 async def learn_needs(at: Connections, state: DrainState) -> events.Event:
-    """Learn what calls took recently, for the workloads that this drain asks."""
+    """Return estimates of what calls need, from recent calls of the workloads that this drain serves."""
     now, found = await at.db.now(), {}
     for version in state.rates.needs.versions:
         seen = await at.db.look(load.list_tries, version.workload, now=now)
@@ -78,17 +78,17 @@ async def learn_needs(at: Connections, state: DrainState) -> events.Event:
 
 
 async def learn_sizes(at: Connections) -> events.Event:
-    """Learn the pack sizes that were decided last."""
+    """Return the pack sizes in force."""
     return events.EstimatesLearned(sizes=await at.db.look(sharing.in_force))
 
 
 async def hear_circuits(at: Connections) -> events.Event:
-    """Read how all circuits of the account stand."""
+    """Return the state of all circuits of the account."""
     return events.CircuitsHeard(await at.db.look(circuits.open_circuits, at.provider.account))
 
 
 async def take_probes(run: Run, wanted: events.TakeProbes, now: datetime) -> list[events.Event]:
-    """Take the probes, each unless another drain was quicker. Raises what passes; otherwise circuits are lost."""
+    """Take each probe unless another drain was quicker. Raises transient errors; others are reported as `CircuitsLost`."""
     taken: dict[str, Circuit | None] = {}
     try:
         for model, circuit in wanted.circuits.items():
@@ -101,7 +101,7 @@ async def take_probes(run: Run, wanted: events.TakeProbes, now: datetime) -> lis
 async def publish_circuit(
     at: Connections, state: DrainState, news: events.CircuitNews
 ) -> list[events.Event]:
-    """Tell all drains what calls of a model mean for its circuit. Raises what passes; otherwise circuits are lost."""
+    """Publish what calls revealed about a model's circuit. Raises transient errors; others are reported as `CircuitsLost`."""
     account, model = at.provider.account, news.model
     heard: list[events.Event] = []
     try:
@@ -127,7 +127,7 @@ async def publish_circuit(
 
 
 def _report_loss(error: DBAPIError) -> events.Event:
-    """Log that circuits cannot be shared. Raises an error that passes, so that it is tried again."""
+    """Log that circuits cannot be shared; re-raise a transient error, so that the caller retries."""
     if passes(error):
         raise error
     said = "circuits cannot be shared: %s; this drain uses its own"
@@ -136,23 +136,23 @@ def _report_loss(error: DBAPIError) -> events.Event:
 
 
 class CacheMarks:
-    """Whether a drain's calls mark what they share for the provider's cache. Nothing is marked before the first look."""
+    """The decision which calls of a drain mark their shared prefix for the provider's cache; before the first look, none."""
 
     def __init__(self, db: Database, state: DrainState, *, trial_s: float) -> None:
         self._db, self._state, self._marking = db, state, Marking(trial_s)
 
     def marks(self, version: Version) -> bool:
-        """Return whether the next call of the version marks what it shares."""
+        """Return whether the next call of the version marks its shared prefix."""
         return self._marking.marks(version.id, at=time.monotonic())
 
     async def look(self) -> None:
-        """Mark prefixes as the newest decision of any drain says, and log what changes."""
+        """Adopt the newest caching decision of each version, and log changes."""
         found: dict[VersionId, Marks] = {}
         for version in self._state.rates.needs.versions:
             async with self._db.transaction() as run:
                 try:
                     decided = await run(caching.weigh, version, Lane.REALTIME, now=run.now)
-                except LookupError:  # its model has no known price: nothing says that it pays
+                except LookupError:  # no known price: caching is not known to pay off
                     continue
             found[version.id] = decided.marks
             if decided.marks is not self._marking.of(version.id):

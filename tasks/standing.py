@@ -1,7 +1,7 @@
 """Standing runs, their roles and their guard.
 
-A standing run ticks until the next one waits to take over; its guard asks for runs of roles that no process holds. A drain
-also decides whether it stays, and outlasts a database that is away, because it may hold paid answers.
+A standing run ticks until the next one waits to take over; its guard requests runs for roles that no process holds. A drain
+also decides whether it stays, and survives an outage of the database, because it may hold paid answers.
 """
 
 import asyncio
@@ -37,10 +37,10 @@ Ask = Callable[[StandingRun, datetime], Coroutine[Any, Any, bool]]
 
 
 class Guard:
-    """A guard of the roles, one in every long-lived process; it never fails its caller, nor makes it wait for Prefect.
+    """A guard of the roles, one in every long-lived process; it never fails its caller or makes it wait for Prefect.
 
-    `ask` asks for a run and returns whether it did (false: one is on its way); an error is logged, and it is called
-    again at the next look.
+    `ask` requests a run and returns whether it did; False means that a run is already coming. An error is logged, and `ask` is
+    called again at the next look.
     """
 
     def __init__(
@@ -58,14 +58,14 @@ class Guard:
         self._next_look = 0.0
 
     async def look(self) -> None:
-        """Look at the roles, at most once every few seconds; begin to ask for each run that is due."""
+        """Check the roles, at most once every few seconds; start a request for each run that is due."""
         if time.monotonic() < self._next_look:
             return
         self._next_look = time.monotonic() + self._every_s
         try:
             async with self._db.transaction() as run:
                 held, now = await run(signals.standing_roles), run.now
-        # the caller's own work meets the same outage, and says what becomes of it
+        # the caller's own work meets the same outage and handles it
         except Exception as error:
             said = f"the standing roles could not be looked at ({summarize_error(error)})"
             self._troubles.report("look", said)
@@ -78,7 +78,7 @@ class Guard:
         await self._record_taken()
 
     async def _record_taken(self) -> None:
-        """Record the roles that sessions of other users hold: the run that records other breaches may be the one kept out."""
+        """Record roles that sessions of other database users hold; done here because `watch` itself may be the run kept out."""
         try:
             async with self._db.transaction() as run:
                 await run(recording.record_taken_roles, now=run.now)
@@ -88,13 +88,13 @@ class Guard:
             self._troubles.report("taken roles", said)
 
     async def run(self) -> None:
-        """Look until cancelled, beside everything else that the process does."""
+        """Check the roles until cancelled."""
         while True:
             await self.look()
             await asyncio.sleep(self._every_s)
 
     async def close(self) -> None:
-        """Stop asking."""
+        """Cancel the requests under way."""
         asking = list(self._asking.values())
         for each in asking:
             each.cancel()
@@ -113,7 +113,7 @@ class Guard:
 
 
 async def ask_for_successor(db: Database, role: signals.Role) -> None:
-    """Ask for the run that takes a standing run's role over from a run that was asked to stop; a failure is logged."""
+    """Request the run that takes over the role of a run that was asked to stop; log a failure."""
     (run,) = [each for each in STANDING if each.role is role]
     try:
         await ask_for_run(replacement(run, await db.now()))
@@ -126,7 +126,7 @@ TAKE_OVER_S = 120.0
 
 
 class Tenure:
-    """The newest run holds the role; an older one hands over at its next tick. One that dies is replaced by any that lives."""
+    """A run's tenure of a role: an older run hands over to a newer one at its next tick, and a dead run is replaced."""
 
     def __init__(
         self, db: Database, role: signals.Role, *, every_s: float, guard: Guard | None = None
@@ -149,10 +149,10 @@ class Tenure:
         await self._open.aclose()
 
     async def ticks(self) -> AsyncIterator[int]:
-        """Yield a number from 0 at each tick; none if the run before does not hand over within two minutes.
+        """Yield a number from 0 at each tick; yield nothing if the previous run does not hand over within two minutes.
 
-        A role that was lost with its connection is taken again before the next tick; when another run has it by then,
-        there is none. A run that is asked to stop releases the role, asks for its successor, and ticks no more.
+        A role that was lost with its connection is taken again before the next tick; if another run has it by then, the ticks
+        end. A run that is asked to stop releases the role, requests its successor, and ticks no more.
         """
         if not await self._lock.take_over(within_s=TAKE_OVER_S):
             get_run_logger().warning("the previous run did not hand over; leaving the work to it")
@@ -177,41 +177,41 @@ class Tenure:
         await ask_for_successor(self._db, self._role)
 
 
-ROLES_EVERY_S = 0.5  # how often roles are looked at
-POOL_LIMIT_S = 10.0  # how long Prefect may take to tell the limit of the pool
-AWAY_S = 120.0  # how long a database may be away before the run ends
-KEEPER_S = 60.0  # how long a standing drain waits for the one that is kept warm
+ROLES_EVERY_S = 0.5  # how often roles are checked
+POOL_LIMIT_S = 10.0  # longest wait for Prefect to return the pool's limit
+AWAY_S = 120.0  # how long the database may be unavailable before the run ends
+KEEPER_S = 60.0  # how long a standing drain waits for the drain that is kept warm
 ROUTER_S = 10.0  # how long it then waits for the router
 
 
 @dataclass(frozen=True)
 class Roles:
-    """The roles that a drain holds, or may come to hold."""
+    """The roles that a drain holds or may take."""
 
-    alive: signals.RoleLock  # shared by all drains: it tells how many there are
+    alive: signals.RoleLock  # shared by all drains, so that they can be counted
     router: signals.RoleLock
     keeper: signals.RoleLock
     standby: signals.RoleLock
 
     async def release(self) -> None:
-        """Free all of them, so that other drains take them before this one has ended."""
+        """Release all roles, so that other drains can take them before this one has ended."""
         held = self.router, self.keeper, self.standby, self.alive
         await asyncio.gather(*(each.release() for each in held))
 
 
 @asynccontextmanager
 async def roles(url: str, *, standing: bool) -> AsyncIterator[Roles]:
-    """Provide the roles of a drain.
+    """Yield the roles of a drain.
 
-    A standing one waits up to a minute to replace the one kept warm, and then up to ten seconds to replace the router: both
-    roles move to the newest release, however busy the drains of an older one are.
+    A standing drain waits up to a minute to replace the drain that is kept warm, and then up to ten seconds to replace the
+    router. So both roles move to the newest release even if the drains of an older release are busy.
     """
     async with AsyncExitStack() as stack:
         alive = await stack.enter_async_context(signals.RoleLock(url, signals.Role.DRAIN))
         await alive.share()
         router = await stack.enter_async_context(signals.RoleLock(url, signals.Role.ROUTER))
         keeper = await stack.enter_async_context(signals.RoleLock(url, signals.Role.KEEPER))
-        # opens no session unless it is asked for
+        # opens no session before it is needed
         standby = stack.push_async_exit(signals.RoleLock(url, signals.Role.STANDBY))
         if standing and _keeps_warm():
             await keeper.take_over(within_s=KEEPER_S)
@@ -220,25 +220,25 @@ async def roles(url: str, *, standing: bool) -> AsyncIterator[Roles]:
 
 
 class DrainLimit:
-    """The number of drains that are useful on all hosts together; `most` is None until the work pool was read once."""
+    """The largest useful number of drains on all hosts together; `most` is None until the work pool has been read once."""
 
     def __init__(self) -> None:
         self.most: int | None = None
 
     async def read(self) -> None:
-        """Read the pool's concurrency limit. While Prefect gives no answer, the limit that was read last holds.
+        """Read the pool's concurrency limit. While Prefect does not answer, the last limit stays valid.
 
         Raises:
-            TimeoutError, httpx.HTTPError, PrefectException: Prefect gave no answer.
+            TimeoutError, httpx.HTTPError, PrefectException: Prefect did not answer.
         """
         async with asyncio.timeout(POOL_LIMIT_S), get_client() as client:
             self.most = most_drains((await client.read_work_pool(POOL)).concurrency_limit)
 
 
 class Staying:
-    """Looks at the roles every half second, beside the answers.
+    """The decision whether a drain continues, from checks of the roles every half second in the background.
 
-    `busy` says whether this drain has calls under way, or claims, `idle_since` when it last did something.
+    `busy` returns whether this drain has calls in flight or claims, `idle_since` when it last did work.
     """
 
     def __init__(
@@ -257,10 +257,10 @@ class Staying:
         self._goes_on: bool | None = None
 
     async def goes_on(self) -> bool:
-        """Return whether the drain goes on, by the newest look; only the first look is awaited.
+        """Return whether the drain continues, by the newest check; only the first check is awaited.
 
         Raises:
-            DBAPIError, psycopg.Error: the database was away for longer than two minutes.
+            DBAPIError, psycopg.Error: the database was unavailable for longer than two minutes.
         """
         if self._looking is None and time.monotonic() >= self._look_at:
             self._look_at = time.monotonic() + ROLES_EVERY_S
@@ -271,7 +271,7 @@ class Staying:
         return self._goes_on is not False
 
     def outlasts(self, error: Exception) -> bool:
-        """Return whether the database was seen within the last two minutes; then log that it is away."""
+        """Return whether the database was reached within the last two minutes; if so, log that it is unavailable now."""
         if time.monotonic() - self._database_seen > AWAY_S:
             return False
         said = "the database is away (%s); calls in flight go on"
@@ -279,7 +279,7 @@ class Staying:
         return True
 
     async def close(self) -> None:
-        """Cancel the look that is running, and wait for its end."""
+        """Cancel the check under way, and wait for its end."""
         if self._looking is not None:
             self._looking.cancel()
             await asyncio.gather(self._looking, return_exceptions=True)

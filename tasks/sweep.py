@@ -1,8 +1,8 @@
-"""A sweep: a tick of `collect` for work that nothing else moves on, and the waker beside it.
+"""The sweeps of `collect`, which advance work that nothing else does, and the waker, which runs in the background.
 
-Each duty has its turn, alone and within a limit; slow requests go on beside the ticks. The waker looks every half second for
-work, items or stored events that no drain serves, and asks for a drain, so that a dropped trigger costs a second. Where no
-drain is kept warm, it also hears arrivals in the event stream, up to a second before Prefect has stored them.
+Each duty runs alone and within a time limit; slow requests run in the background. The waker checks every half second for work,
+items or stored events that no drain serves, and requests a drain, so that a dropped trigger costs only a second. If no drain is
+kept warm, it also listens for arrivals in the event stream, which come up to a second before Prefect has stored them.
 """
 
 import asyncio
@@ -49,27 +49,27 @@ Act = Callable[[], Awaitable[object]]
 
 @dataclass(frozen=True)
 class Duty:
-    """Something that a sweep does, because nothing else moves that work on; the run's log names it when it fails."""
+    """One duty of a sweep, for work that nothing else advances; the run's log names it if it fails."""
 
     name: str
     act: Callable[[datetime], Awaitable[object]]
-    every: timedelta = timedelta(0)  # from one turn to the next at least; zero: at every tick
-    within_s: float = 10.0  # a turn that takes longer is ended
+    every: timedelta = timedelta(0)  # shortest time between two turns; zero: at every tick
+    within_s: float = 10.0  # a turn that takes longer is cancelled
 
     def is_due(self, before: datetime | None, now: datetime) -> bool:
-        """Return whether it is time for a turn; `before` is when the last one began."""
+        """Return whether a turn is due; `before` is the start of the last turn."""
         return before is None or now - before >= self.every
 
 
 class BackgroundRequests:
-    """Requests to the provider and to Prefect that go on beside the ticks, one of each name at a time."""
+    """Requests to the provider and to Prefect that run in the background, one of each name at a time."""
 
     def __init__(self) -> None:
         self._under_way: dict[str, asyncio.Task[None]] = {}
         self._troubles = Troubles()
 
     async def alone(self, name: str, act: Act, *, within_s: float) -> None:
-        """Run `act` within a time limit. An error is logged once, until it changes or is over."""
+        """Run `act` within a time limit. An error is logged once until it changes or ends."""
         try:
             async with asyncio.timeout(within_s):
                 await act()
@@ -80,23 +80,23 @@ class BackgroundRequests:
             )
 
     def send(self, name: str, act: Act, *, within_s: float) -> None:
-        """Start `act` in the background, unless the last one of that name still runs."""
+        """Start `act` in the background, unless an earlier request of that name is still running."""
         if (before := self._under_way.get(name)) is None or before.done():
             self._under_way[name] = asyncio.create_task(self.alone(name, act, within_s=within_s))
 
     async def wait(self) -> None:
-        """Wait until everything under way has ended."""
+        """Wait until all requests have ended."""
         await asyncio.gather(*self._under_way.values())
 
     async def close(self) -> None:
-        """Cancel everything that is under way."""
+        """Cancel all requests under way."""
         for each in self._under_way.values():
             each.cancel()
         await asyncio.gather(*self._under_way.values(), return_exceptions=True)
 
 
 class Sweeper:
-    """Gives each duty its turn: one that fails is logged, one that hangs is ended, and the others follow."""
+    """The turns of all duties; a duty that fails is logged, a duty that hangs is cancelled, and the others follow."""
 
     def __init__(
         self, db: Database, duties: Sequence[Duty], background: BackgroundRequests
@@ -114,13 +114,13 @@ class Sweeper:
                 await self._background.alone(each.name, act, within_s=each.within_s)
 
 
-WAKER_PREFECT_S = 5.0  # what one look waits for Prefect, each time that it asks
+WAKER_PREFECT_S = 5.0  # longest wait for Prefect, for each request of a check
 
 
 class Waker:
-    """Asks Prefect for a drain, unless one is on its way; where Prefect does not answer, it calls for one by an event.
+    """The request for a drain if work is unserved and no drain is coming; an event replaces it if Prefect does not answer.
 
-    `called` learns that the event waits to be published.
+    `called` is called once that event waits to be published.
     """
 
     def __init__(
@@ -133,13 +133,13 @@ class Waker:
         self._db, self._called, self._limit_s = db, called, limit_s
         self._calls = Calls()
         self._looked_for_late: datetime | None = None
-        self._is_served = True  # until a look finds no drain
+        self._is_served = True  # until a check finds no drain
         self.heard = asyncio.Event()
-        self._newest: datetime | None = None  # event that was heard since a drain was last seen
+        self._newest: datetime | None = None  # newest event received since a drain was last seen
         self._troubles = Troubles()
 
     async def look(self) -> None:
-        """Run `turn` half a second after the last look, or soon after an arrival was heard."""
+        """Run `turn` half a second after the last check, or soon after an arrival was received."""
         with suppress(TimeoutError):
             async with asyncio.timeout(LOOK_EVERY_S):
                 await self.heard.wait()
@@ -148,7 +148,10 @@ class Waker:
         await self.turn(await self._db.now())
 
     async def listen(self) -> None:
-        """Hear arrivals in the event stream until a drain reads it; where one is kept warm, its absence is enough."""
+        """Receive arrivals from the event stream until a drain reads it; do nothing if a drain is to be kept warm.
+
+        In that case, the absence of a drain is reason enough to request one.
+        """
         if self._is_served or Settings.read().keep_warm:
             return
         async with subscribe() as events:
@@ -158,12 +161,12 @@ class Waker:
                 self.hear(event.occurred)
 
     def hear(self, occurred: datetime) -> None:
-        """Look soon for whether the event that occurred then is unread."""
+        """Record the arrival of an event, and check soon whether it is unread."""
         self._newest = max(occurred, self._newest or occurred)
         self.heard.set()
 
     async def turn(self, now: datetime) -> None:
-        """Ask for a drain where something needs one that neither runs nor is on its way."""
+        """Request a drain if work needs one, and none is running or coming."""
         self._is_served = await self._db.run(holder_exists, Role.ROUTER)
         if self._is_served:
             self._calls.record_drain()
@@ -199,7 +202,7 @@ class Waker:
         return Unserved(0, False, keep_warm=False, unread=await self._unread(now))
 
     async def _unread(self, now: datetime) -> bool:
-        """Return whether events were heard or stored that no drain has read; an error is tried again at the next look."""
+        """Return whether events were received or stored that no drain has read; after an error, the next check tries again."""
         if self._newest is not None and self._newest >= await unread_since(self._db, now):
             return True
         try:
@@ -220,7 +223,7 @@ class Waker:
 
 @asynccontextmanager
 async def waking(db: Database, called: Callable[[], None]) -> AsyncIterator[None]:
-    """Run a waker until the end of the block; `called` learns of every call."""
+    """Run a waker until the end of the block; `called` is called after every event that calls for a drain."""
     waker = Waker(db, called=called)
     async with closing(BackgroundTasks()) as beside:
         beside.keep("silent drains", waker.look, every_s=0)
@@ -228,10 +231,10 @@ async def waking(db: Database, called: Callable[[], None]) -> AsyncIterator[None
         yield
 
 
-PREFECT_S = 10.0  # the longest that Prefect is waited for; `lanes diff` works without it
+PREFECT_S = 10.0  # longest wait for Prefect; `lanes diff` works without it
 PROVIDER_S = 60.0  # the provider's list is read page by page
-SHOWN_JOBS = 30  # the newest, which are kept up to date while they are open
-MOST_ROUNDS = 10  # of one turn of folding; readers add what is left
+SHOWN_JOBS = 30  # the newest open jobs, whose pages and messages are updated
+MOST_ROUNDS = 10  # of one turn of folding; readers add the rest
 
 
 def duties(at: Connections, background: BackgroundRequests) -> list[Duty]:
@@ -239,7 +242,7 @@ def duties(at: Connections, background: BackgroundRequests) -> list[Duty]:
     db, pages = at.db, JobPages()
     return [
         Duty("lost claims", partial(end_lost_claims, db)),
-        Duty("give up", partial(give_up, db), every=timedelta(minutes=5)),  # reads all that waits
+        Duty("give up", partial(give_up, db), every=timedelta(minutes=5)),  # reads all waiting work
         Duty("unwanted batches", partial(cancel_unwanted, db), every=timedelta(minutes=1)),
         Duty("versions that the provider refuses", partial(move_refused, db)),
         Duty("late data", partial(amend_arrived, db)),
@@ -259,55 +262,55 @@ def duties(at: Connections, background: BackgroundRequests) -> list[Duty]:
 
 @asynccontextmanager
 async def sweeping(at: Connections) -> AsyncIterator[Sweeper]:
-    """Provide a sweeper, and leave nothing running at the end."""
+    """Yield a sweeper, and cancel its background requests at the end of the block."""
     async with closing(BackgroundRequests()) as background:
         yield Sweeper(at.db, duties(at, background), background)
 
 
 async def give_up(db: Database, now: datetime) -> None:
-    """Give up what could not be answered for its workload's `give_up_after_h`, on either lane."""
+    """Give up work that could not be answered for `give_up_after_h` hours of its workload, on either lane."""
     for lane in Lane:
         await save(db, await db.run(outages.claim_hopeless, lane, now=now))
 
 
 async def cancel_unwanted(db: Database, now: datetime) -> None:
-    """Mark batches of which no item needs an answer any more; `collect` cancels them when it polls them next."""
+    """Mark batches whose items no longer need an answer; `collect` cancels them at the next poll."""
     for each in await db.run(doubts.recall, now=now):
         said = "batch %d is cancelled: none of its items needs an answer any more"
         get_run_logger().info(said, each)
 
 
 async def move_refused(db: Database, now: datetime) -> None:
-    """Move the work of versions that the provider refuses to the version in force, and end stops that are over."""
+    """Move the work of versions that the provider refuses to the version in force, and end stops that no longer apply."""
     if moved := await db.run(refusals.go_on, now=now):
         what = pluralize(moved, "piece of work")
         get_run_logger().info("%s of refused versions continue with the version in force", what)
 
 
 async def amend_arrived(db: Database, now: datetime) -> None:
-    """Apply amendments that came before their items to those that have arrived since."""
+    """Apply amendments that came before their items, once these items have arrived."""
     await db.run(items.apply_waiting, now=now)
 
 
 async def correct_late(db: Database, now: datetime) -> None:
-    """Owe one more pass for settled items whose context has changed, in the windows of their workloads."""
+    """Add another pass for settled items whose context has changed, within the off-peak windows of their workloads."""
     for sentence in await db.run(late_context.owe, now=now):
         get_run_logger().info("%s", sentence)
 
 
 async def look_for_batches(at: Connections, background: BackgroundRequests, _: datetime) -> None:
-    """Look for batches whose create brought no answer and whose submitter is gone, in the provider's list."""
+    """Search the provider's list for batches whose create got no response and whose submitter has ended."""
 
     async def reconcile() -> None:
         async with RoleLock(at.db.direct_url, Role.SUBMITTER) as role:
-            if await role.try_take():  # else the submitter at work does it
+            if await role.try_take():  # otherwise the active submitter does it
                 await reconcile_unresolved(at)
 
     background.send("the provider's list of batches", reconcile, within_s=PROVIDER_S)
 
 
 async def finish_replays(db: Database, background: BackgroundRequests, now: datetime) -> None:
-    """Complete the replays whose work has ended, and write their reports; shadow what arrives, and hold what is paused."""
+    """Complete replays whose work has ended and write their reports; shadow new items, and hold the work of paused replays."""
     await db.run(replays.shadow, now=now)
     await db.run(promotions.hold, now=now)
     for complete in await db.run(replays.finish, now=now):
@@ -318,7 +321,7 @@ async def finish_replays(db: Database, background: BackgroundRequests, now: date
 async def finish_jobs(
     db: Database, background: BackgroundRequests, pages: JobPages, now: datetime
 ) -> None:
-    """Tell of the jobs that are done: by an event, in Slack, and on a page."""
+    """Report finished jobs: by an event, in Slack and on a page."""
     await db.run(jobs.fold)
     async with db.transaction() as run:
         done = await run(jobs.finish, now=now)
@@ -330,7 +333,7 @@ async def finish_jobs(
 async def show_jobs(
     db: Database, background: BackgroundRequests, pages: JobPages, now: datetime
 ) -> None:
-    """Show the newest open jobs again: on their pages, and in Slack."""
+    """Update the newest open jobs on their pages and in Slack."""
     async with db.transaction() as run:
         open_ones = await run(jobs.list_unfinished, most=SHOWN_JOBS, now=now)
         for each in open_ones:
@@ -347,13 +350,13 @@ def _show(
 
 
 async def judge_candidates(db: Database, now: datetime) -> None:
-    """Put candidates in force whose golden sets are answered, unless they are surely worse."""
+    """Put candidates in force whose golden sets are answered, unless they are certainly worse."""
     for run in await db.run(golden.decide, now=now):
         get_run_logger().info("workload %s: %s", run.workload, run.sentence)
 
 
 async def depart_early(db: Database, background: BackgroundRequests, now: datetime) -> None:
-    """Ask for a run of `depart` where a deadline presses, or an earlier run was put off: once a minute for a workload."""
+    """Request a run of `depart` where a deadline is near or an earlier run was postponed, once a minute for a workload."""
     for workload in await db.run(pressing, now=now):
         wanted = runs.depart(workload).once_a_minute(f"deadline {workload}", now)
         name = f"an early departure of {workload}"
@@ -361,7 +364,7 @@ async def depart_early(db: Database, background: BackgroundRequests, now: dateti
 
 
 async def decide_pack_sizes(db: Database, now: datetime) -> None:
-    """Let fewer items share a call where that hurts their answers, and more again where it does not."""
+    """Reduce the pack size where sharing a call hurts the answers, and raise it again where it does not."""
     for each in await db.run(_pack_sizes, now=now):
         get_run_logger().info("packs of %d of %d allowed: %s", each.size, each.allowed, each.why)
 
@@ -371,9 +374,9 @@ def _pack_sizes(connection: Connection, *, now: datetime) -> list[PackDecision]:
 
 
 async def fold(db: Database, _: datetime) -> None:
-    """Move what transactions added to the figures and to spent budgets into their sums, up to a bound.
+    """Fold the deltas of figures and budgets that transactions added into their sums, up to a limit.
 
-    Without it figures and budgets are slower to read, never wrong.
+    Without this, figures and budgets are slower to read, but never wrong.
     """
     for move, most in ((budgets.fold, budgets.MOST), (folding.fold, folding.MOST)):
         for _round in range(MOST_ROUNDS):
@@ -382,10 +385,10 @@ async def fold(db: Database, _: datetime) -> None:
 
 
 async def watch_quality(db: Database, now: datetime) -> None:
-    """Take what was answered since into the figures of the answers' quality; `watch` tells of those that drift."""
+    """Add new answers to the figures of answer quality; `watch` reports figures that drift."""
     await db.run(quality.fold, now=now)
 
 
 async def sample_passes(db: Database, now: datetime) -> None:
-    """Decide of which classes of early answers only a sample gets its second pass."""
+    """Decide for which classes of early answers only a sample gets its second pass."""
     await db.run(comparisons.fold_passes, now=now)

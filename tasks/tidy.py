@@ -1,4 +1,4 @@
-"""Deletes, empties and archives rows by their age, in small transactions."""
+"""Deleting, emptying and archiving rows by their age, in small transactions."""
 
 from datetime import datetime, timedelta
 from functools import partial
@@ -22,7 +22,7 @@ async def sweep_out(
     reads_days: int,
     webhooks_days: int,
 ) -> dict[str, int]:
-    """Delete everything older, but the first read of each answer; return the number of rows by kind."""
+    """Delete rows older than these numbers of days, except the first read of each answer; return the number of rows by kind."""
     now = await db.now()
     kinds = {
         "refused inputs": (emptying.delete_refused, refused_days),
@@ -49,7 +49,7 @@ async def sweep_out(
 
 @plain_task("empty what is over")
 async def empty_out(db: Database) -> int:
-    """Empty the items that are older than their workload keeps them, also archived ones, and return their number."""
+    """Empty items older than the `keep_payload_days` of their workload, also archived items; return their number."""
     before, now = await _before(db, "keep_payload_days")
     emptied, onwards = 0, 0 if before else None
     while onwards is not None:
@@ -64,7 +64,7 @@ async def empty_out(db: Database) -> int:
 
 @plain_task("archive what is over")
 async def archive_out(db: Database) -> int:
-    """Archive the items that have been over for as long as their workload says, and return their number."""
+    """Archive items that ended more than `archive_after_days` of their workload ago, and return their number."""
     before, now = await _before(db, "archive_after_days")
     untold = await db.run(archives.untold_since) or now
     before = {name: min(moment, untold) for name, moment in before.items()}
@@ -78,7 +78,7 @@ async def archive_out(db: Database) -> int:
 async def _before(
     db: Database, field: Literal["keep_payload_days", "archive_after_days"]
 ) -> tuple[dict[str, datetime], datetime]:
-    """Return the moment that is a workload's number of days before now, by workload with such a number, and now."""
+    """Return, by workload with that number of days set, the time so many days before now; and return now."""
     now = await db.now()
     versions = await db.run(workloads.in_force)
     days = {name: getattr(each.spec, field) for name, each in versions.items()}

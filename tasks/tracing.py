@@ -1,6 +1,6 @@
-"""The traces of what was saved, sent to OpenTelemetry by a thread of its own: saving only notes what was saved.
+"""Traces of saved attempts and batches: saving only queues their ids, and a separate thread sends the spans to OpenTelemetry.
 
-It is off unless OTEL_EXPORTER_OTLP_ENDPOINT names a collector. Where that does not answer, only spans are lost.
+Tracing is off unless OTEL_EXPORTER_OTLP_ENDPOINT names a collector. If the collector does not answer, only spans are lost.
 """
 
 import asyncio
@@ -34,14 +34,14 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
 
 ENDPOINTS = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
-MOST_NOTED = 20_000  # attempts that wait; of more, the oldest are left out
-MOST = 2_000  # attempts whose spans are sent in one request, some 1.5 MB
-EVERY_S = 2.0  # longest wait of an attempt
-CLOSING_S = 5.0  # how long a run that ends waits for its last spans
+MOST_NOTED = 20_000  # queued attempts; beyond this, the oldest are dropped
+MOST = 2_000  # attempts whose spans are sent in one request of about 1.5 MB
+EVERY_S = 2.0  # longest time that an attempt stays in the queue
+CLOSING_S = 5.0  # longest wait of a run at its end for its last spans
 
 
 class SpanSink(Protocol):
-    """A receiver of spans, and the items whose spans it wants."""
+    """A receiver of spans, which also decides which items are sampled."""
 
     def samples(self, item: TracedItem) -> bool: ...
     def encode(self, span: Span) -> bytes: ...
@@ -50,7 +50,7 @@ class SpanSink(Protocol):
 
 
 class Tracer:
-    """Notes what was saved, and sends its spans from a thread."""
+    """A queue of saved attempts and batches, and the thread that sends their spans."""
 
     def __init__(
         self,
@@ -78,7 +78,7 @@ class Tracer:
         self._batches.append(batch_id)
 
     def close(self, within_s: float = CLOSING_S) -> None:
-        """Send what is noted, and end; what takes longer is left out."""
+        """Send the queued spans and end; drop those not sent within `within_s` seconds."""
         self._closing.set()
         self._full.set()
         self._thread.join(within_s)
@@ -111,7 +111,7 @@ class Tracer:
                 made = chain(
                     _of_items(connection, claims, sink), _of_batches(connection, batches, sink)
                 )
-                # One by one: thousands of them at once would have the garbage collector look at everything.
+                # Encode spans one by one: thousands of live span objects would trigger full garbage collections.
                 told = [sink.encode(each) for each in made]
             if told:
                 sink.send(told)
@@ -120,14 +120,14 @@ class Tracer:
                 self._trouble = False
 
     def _tell(self, error: Exception) -> None:
-        """Say that spans are lost, once until they are sent again."""
+        """Log that spans are lost, once until they are sent again."""
         if not self._trouble:
             self._log.warning("spans are lost until traces can be sent again: %s", error)
         self._trouble = True
 
 
 def _of_items(connection: "Connection", claims: Sequence[Claim], sink: SpanSink) -> Iterator[Span]:
-    """Yield the spans that the attempts of these claims complete, of the items that are sampled."""
+    """Yield the spans that the attempts of these claims complete, for sampled items."""
     items, told_with = traces.read_saved(connection, claims)
     sampled = list(filter(sink.samples, items))
     if not sampled:
@@ -148,7 +148,7 @@ def _of_items(connection: "Connection", claims: Sequence[Claim], sink: SpanSink)
 
 
 def _of_batches(connection: "Connection", ids: Sequence[BatchId], sink: SpanSink) -> Iterator[Span]:
-    """Yield the spans of these batches where some of their items are sampled, with links to those."""
+    """Yield the spans of the batches that have sampled items, with links to these items."""
     for batch, members in traces.batches(connection, ids):
         sampled = [attempt_ref(item, id) for item, id in members if sink.samples(item)]
         if sampled:
@@ -159,19 +159,19 @@ _tracers: list[Tracer] = []
 
 
 def note(claims: Sequence[Claim]) -> None:
-    """Queue the spans that these saved attempts complete, where traces are on."""
+    """Queue the spans that these saved attempts complete, if tracing is on."""
     for each in _tracers if claims else ():
         each.note(claims)
 
 
 def note_batch(batch_id: BatchId) -> None:
-    """Queue the span of a collected batch, where traces are on."""
+    """Queue the span of a collected batch, if tracing is on."""
     for each in _tracers:
         each.note_batch(batch_id)
 
 
 def is_asked_for(environment: Mapping[str, str] = os.environ) -> bool:
-    """Return whether the OTEL_* variables ask for traces."""
+    """Return whether the OTEL_* variables enable tracing."""
     if environment.get("OTEL_SDK_DISABLED", "").lower() == "true":
         return False
     exporters = environment.get("OTEL_TRACES_EXPORTER") or "otlp"
@@ -180,7 +180,7 @@ def is_asked_for(environment: Mapping[str, str] = os.environ) -> bool:
 
 @asynccontextmanager
 async def tracing(url: str) -> AsyncIterator[None]:
-    """Send the traces of what is saved meanwhile, if the environment asks for it; `url` is the database's."""
+    """Send the traces of saves within the block if the environment enables tracing; `url` is the address of the database."""
     if not is_asked_for():
         yield
         return
@@ -194,7 +194,7 @@ async def tracing(url: str) -> AsyncIterator[None]:
 
 
 def _open_telemetry() -> SpanSink:
-    """Return what the OTEL_* variables describe; its packages take half a second to load."""
+    """Return the sink that the OTEL_* variables describe; imported here because its packages take half a second to load."""
     from tasks.otlp import OpenTelemetry
 
     return OpenTelemetry()

@@ -1,4 +1,4 @@
-"""The part of a worker's start that needs no server: it loads Prefect, then waits until its runs may begin.
+"""The part of a worker's start that needs no server: it loads Prefect, then waits until the worker may start.
 
     python -m lanes.stand.chain tasks.warm_worker FILE , prefect worker start --pool realtime
 
@@ -15,7 +15,7 @@ LOOK_S = 0.05
 
 
 def main(begins: Path) -> None:
-    """Load what a worker needs, and return when the file exists."""
+    """Load the modules of a worker, and return when the file exists."""
     for module in LOADED:
         import_module(module)
     while not begins.exists():

@@ -1,4 +1,4 @@
-"""Watch the promises: measure, judge and record them, notify Slack, and ping the heartbeat URL."""
+"""The watch over the promises: measure, evaluate and record them, notify Slack, and ping the heartbeat URL."""
 
 import asyncio
 import time
@@ -24,8 +24,8 @@ from tasks.runs import Troubles, summarize_error
 EVERY_S = 5.0
 EVERY_S_NEARBY = 1.0
 PING_TIMEOUT_S = 3.0
-LAST_S = 10.0  # the longest that telling holds up the end of a watch
-REST_PER_WORK = 9  # an evaluation rests nine times as long as it took, so that it never asks much of the database
+LAST_S = 10.0  # longest time that posting delays the end of a watch
+REST_PER_WORK = 9  # pause after an evaluation, in multiples of its duration, which limits the load on the database
 
 
 def pause_s() -> float:
@@ -34,9 +34,9 @@ def pause_s() -> float:
 
 
 async def evaluate(db: Database) -> IncidentChanges:
-    """Judge every promise as of now: open incidents for breaches, and resolve those that are over.
+    """Evaluate every promise as of now: open incidents for breaches, and resolve those that have ended.
 
-    What was recorded stands, whatever becomes of the look for what the provider does again.
+    The evaluation is committed first, so it stays recorded even if the checks for a recovered provider fail.
     """
     async with db.transaction() as run:
         now, open_before = run.now, await run(recording.list_open)
@@ -56,7 +56,7 @@ async def evaluate(db: Database) -> IncidentChanges:
 
 
 class Watcher:
-    """Evaluates once a tick. Telling goes on beside it, so that a slow Slack delays no evaluation."""
+    """The evaluation of the promises at each tick; posts are sent in the background, so that a slow Slack delays no tick."""
 
     def __init__(self, db: Database, *, rest_per_work: float = REST_PER_WORK) -> None:
         self._db, self._share = db, rest_per_work
@@ -66,7 +66,7 @@ class Watcher:
         self.opened = 0
 
     async def tick(self) -> None:
-        """Evaluate the promises, unless the last evaluation was slow, and begin to tell of changes."""
+        """Evaluate the promises unless the pause after the last evaluation lasts, and start to post changes."""
         began = time.monotonic()
         if began >= self._rests_until:
             await self._evaluate()
@@ -88,7 +88,7 @@ class Watcher:
             self._troubles.clear("incidents")
 
     async def close(self) -> None:
-        """Go on posting for a few seconds; the outbox keeps the rest."""
+        """Continue posting for a few seconds; the rest stays in the outbox."""
         if self._telling is not None:
             await asyncio.wait({self._telling}, timeout=LAST_S)
             self._telling.cancel()

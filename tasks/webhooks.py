@@ -1,4 +1,4 @@
-"""Deliver events to webhooks in the background: a subscriber that is slow or away delays only itself."""
+"""Delivery of events to webhooks in the background; a subscriber that is slow or unavailable delays only itself."""
 
 import asyncio
 import os
@@ -21,8 +21,8 @@ from tasks.runs import Troubles, summarize_error
 
 PAGE = 32  # events that are sent at once
 EVERY_S = 0.5
-SAVED = timedelta(seconds=10)  # within which what came of them is saved, also on a busy machine
-OPENED_S = 3.0  # longest wait for Prefect's answer about a block
+SAVED = timedelta(seconds=10)  # time to save the replies, even on a busy machine
+OPENED_S = 3.0  # longest wait for Prefect to return a block
 
 
 async def load_keys(name: str) -> WebhookKeys:
@@ -33,10 +33,10 @@ async def load_keys(name: str) -> WebhookKeys:
 
 
 class Deliverer:
-    """Delivers for as long as its task runs; one process at a time delivers to a subscriber.
+    """Deliveries of one process, which last while its task runs; only one process at a time delivers to a subscriber.
 
-    It does so by a lease, which ends with the process: the session lock of its number says that it lives. A process that lost
-    its session stops what it is sending, because another may deliver from then on.
+    A lease ensures this. The lease ends with the process, whose session lock shows that it is alive. A process that lost its
+    session stops sending, because another process may deliver from then on.
     """
 
     def __init__(
@@ -48,16 +48,16 @@ class Deliverer:
         most: int = PAGE,
     ) -> None:
         self._db, self._load, self._timeout_s, self._most = db, keys, timeout_s, most
-        number = secrets.randbits(27) | 1 << 27  # above those of roles and rollouts
+        number = secrets.randbits(27) | 1 << 27  # above the numbers of roles and rollouts
         self._name = f"{socket.gethostname()}:{os.getpid()}:{number:07x}"
         self._alive = RoleLock(db.direct_url, webhooks.number_of(self._name), part="webhooks")
-        self._lease = timedelta(seconds=3 * timeout_s) + SAVED  # the requests of a page end before
+        self._lease = timedelta(seconds=3 * timeout_s) + SAVED  # longer than the requests of a page
         self._keys: dict[int, tuple[int, WebhookKeys]] = {}  # with their secrets_no
         self._under_way: dict[int, asyncio.Task[None]] = {}
         self._troubles = Troubles()
 
     async def look(self) -> None:
-        """Give new events their positions, and begin to deliver to each subscriber that is due."""
+        """Give new events their positions, and start deliveries to each subscriber that is due."""
         if not await self._alive.holds():
             await self._stop()
             if not await self._alive.try_take():
@@ -71,9 +71,9 @@ class Deliverer:
                 self._under_way[id_] = asyncio.create_task(self._serve(id_))
 
     async def close(self) -> None:
-        """Stop delivering: what is being sent is sent again by the next process."""
+        """Stop delivering; the next process sends events under way again."""
         await self._stop()
-        with suppress(Exception):  # the lease ends by itself
+        with suppress(Exception):  # the lease expires by itself
             async with asyncio.timeout(OPENED_S), self._db.transaction() as run:
                 await run(webhooks.leave, holder=self._name, now=run.now)
         await self._alive.release()
@@ -84,7 +84,7 @@ class Deliverer:
         await asyncio.gather(*self._under_way.values(), return_exceptions=True)
 
     async def deliver(self) -> None:
-        """Deliver once to each subscriber what is due."""
+        """Deliver the due events to each subscriber once, and wait for the end."""
         await self.look()
         await asyncio.gather(*self._under_way.values())
 
@@ -127,7 +127,7 @@ class Deliverer:
     async def _send(
         self, page: WebhookPage, keys: WebhookKeys, now: datetime
     ) -> dict[int, WebhookReply]:
-        """Send the events of each subject in their order, up to the first that is not taken, and subjects side by side."""
+        """Send the events of each subject in order, up to the first that is not accepted, and all subjects concurrently."""
         chains, replies = defaultdict[str, list[KeptEvent]](list), dict[int, WebhookReply]()
         for each in page.send:
             chains[each.subject].append(each)

@@ -1,4 +1,4 @@
-"""The consequence of an ended call for its items: attempts to save, and lines of the run's log."""
+"""The consequences of an ended call for its items: attempts to save, and lines for the run's log."""
 
 import time
 from collections.abc import Iterable, Sequence
@@ -24,14 +24,14 @@ from lanes.workload.version import Version
 
 @dataclass(frozen=True, kw_only=True)
 class ProviderCall(CallEnded):
-    """A call that ended, with what the provider said."""
+    """A call that ended, with the provider's response and the times of the call."""
 
     called: CallResult
     times: CallTimes
 
 
 def call_ended(pack: Pack, called: CallResult, now: datetime) -> ProviderCall:
-    """Return what the drain's state hears of a call that has just ended."""
+    """Return the event that reports a call that has just ended to the drain's state."""
     spec, failure = pack.version.spec, called.failure
     times = CallTimes.before(now, age_s=time.monotonic() - called.ended, seconds=called.seconds)
     most_s = longest_call_s(most_answer_tokens(spec, len(called.pack)))
@@ -65,7 +65,7 @@ def _ending(failure: CallFailed) -> CallEnding:
 
 
 def attempts_of(save: Save) -> tuple[list[Attempt], list[FailureReport]]:
-    """Return the attempts of a call's items, and what failed. A call that cannot be weighed has its attempts all the same."""
+    """Return the attempts of a call's items, and its failures; a call that cannot be evaluated gets attempts nevertheless."""
     call = save.call
     assert isinstance(call, ProviderCall)
     version, called, made = call.pack.version, call.called, list[Attempt]()
@@ -101,14 +101,14 @@ def _attempts(save: Save, call: ProviderCall) -> list[Attempt]:
 
 
 def describe_failure(version: Version, called: CallResult, failure: CallFailed) -> FailureReport:
-    """Describe a call that was not answered, in words that quote none of its items."""
+    """Describe a call that was not answered, without quoting any of its items."""
     items = [*called.pack, *called.untried]
     said = remove_quotes(str(failure), [each.payload for each in items])
     return FailureReport(version.workload, said, len(items), calls=1)
 
 
 def describe_unusable(version: Version, answered: Sequence[Attempt]) -> list[FailureReport]:
-    """Describe the answers that were paid for in vain."""
+    """Describe the answers that were paid for but cannot be used."""
     bad = [each.judged for each in answered if each.judged.outcome is not Outcome.VALID]
     return [
         FailureReport(version.workload, remove_quotes(each.error or each.outcome), 1, calls=0)
@@ -120,14 +120,14 @@ Kind = tuple[str, str, bool]
 
 
 class FailureLog:
-    """Log the failures of one drain: a new kind at once, and then a line a minute for each kind, however many calls fail."""
+    """The log of a drain's failures: a new kind is logged at once, then once a minute, no matter how many calls fail."""
 
     def __init__(self) -> None:
         self._said: set[Kind] = set()
         self._again: dict[Kind, FailureReport] = {}
 
     def report(self, failures: Iterable[FailureReport]) -> None:
-        """Log failures of new kinds, and keep the others for the next summary."""
+        """Log failures of new kinds at once, and collect the others for the next summary."""
         new: dict[Kind, FailureReport] = {}
         for each in failures:
             kind = each.workload, kind_of(each.error), bool(each.calls)
@@ -138,7 +138,7 @@ class FailureLog:
         self._said |= set(new)
 
     def sum_up(self) -> None:
-        """Log failures that continued since the last summary. A kind that stopped is new when it returns."""
+        """Log failures that have continued since the last summary. A kind that stopped counts as new when it returns."""
         for each in self._again.values():
             get_run_logger().warning("again since then: %s", each.sentence)
         self._said = set(self._again)

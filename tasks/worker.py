@@ -1,9 +1,9 @@
-"""Prefect's process worker, which ends after its runs: Prefect's own kills their processes when it is asked to end.
+"""A process worker that lets its runs finish when it is stopped; Prefect's own worker kills their processes.
 
-Where no drain is kept warm, it keeps a process ready that has loaded what a run of `answer` needs. Loading takes two seconds
-of processor time, most of a cold start. The worker starts the process when its last run has ended, with the environment of
-that run, and gives it to the next run that starts alike: same command, same environment but for Prefect's variables of the
-one run, same release of Lanes. Any other run starts as Prefect starts it.
+If no drain is kept warm, the worker keeps a process ready that has loaded the modules of `answer`. Loading takes two seconds
+of processor time, most of a cold start. The worker starts this process after its last run has ended, with the environment of
+that run. The next run gets the process if it starts alike: with the same command, the same environment except Prefect's
+variables for a single run, and the same release of Lanes. Prefect starts any other run as usual.
 """
 
 import asyncio
@@ -31,16 +31,16 @@ from lanes.settings import Settings
 from lanes.stand.deploying import release
 from lanes.text import make_logs_visible
 
-OF_ONE_RUN = "PREFECT__"  # begins the names of variables that differ between runs
+OF_ONE_RUN = "PREFECT__"  # prefix of the variables that differ between runs
 OF_FLOWS = ["-m", "flows"]
-WAITS = "--waits"  # for its run, which its standard input names
+WAITS = "--waits"  # for its run, which it reads from standard input
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class Start:
-    """The state that a process starts from."""
+    """The conditions under which a process starts; two runs with equal ones can share a preloaded process."""
 
     command: Sequence[str]
     environment: Mapping[str, str]
@@ -48,7 +48,7 @@ class Start:
 
 
 class PreloadedProcess:
-    """At most one process that waits for a run; `run` takes the place of Prefect's `run_process`."""
+    """At most one preloaded process that waits for a run; `run` replaces Prefect's `run_process`."""
 
     def __init__(self) -> None:
         self._last: Start | None = None  # of the newest run of Lanes
@@ -64,7 +64,7 @@ class PreloadedProcess:
         task_status_handler: Callable[[anyio.abc.Process], T],
         **how: Any,
     ) -> anyio.abc.Process:
-        """Run the command to its end, in the waiting process if that suits it."""
+        """Run the command to its end, in the waiting process if both start alike."""
         if command[-2:] == OF_FLOWS:
             alike = {k: v for k, v in env.items() if not k.startswith(OF_ONE_RUN)}
             self._last = Start(command, alike, await asyncio.to_thread(release))
@@ -88,7 +88,7 @@ class PreloadedProcess:
         )
 
     def _take(self, wanted: Start) -> anyio.abc.Process | None:
-        """Return the process that waits, unless it differs or has ended."""
+        """Return the waiting process; kill it and return None if it starts differently or has ended."""
         if self._waits is None:
             return None
         (process, start), self._waits = self._waits, None
@@ -99,7 +99,7 @@ class PreloadedProcess:
         return None
 
     async def prepare(self) -> None:
-        """Start a process for the next run, as the last one was started."""
+        """Start a process for the next run, in the same way as the last run."""
         if self._last is None or self._waits is not None:
             return
         process = await anyio.open_process(
@@ -112,7 +112,7 @@ class PreloadedProcess:
         self._waits = process, self._last
 
     async def close(self) -> None:
-        """End the process that waits."""
+        """Kill the waiting process."""
         if self._waits is not None:
             (process, _), self._waits = self._waits, None
             with suppress(ProcessLookupError):
@@ -121,7 +121,7 @@ class PreloadedProcess:
 
 
 async def _to_its_end(process: anyio.abc.Process, stream_output: bool) -> anyio.abc.Process:
-    """Do what Prefect's `run_process` does once the process has started."""
+    """Forward the output and wait for the end, as Prefect's `run_process` does once the process has started."""
     sinks = (sys.stdout, sys.stderr) if stream_output else (None, None)
     try:
         async with process:
@@ -140,10 +140,10 @@ LOOK_S = 0.1
 make_logs_visible()
 
 with warnings.catch_warnings():
-    warnings.simplefilter("ignore")  # it takes the place of Prefect's own, by the type of the pools
+    warnings.simplefilter("ignore")  # it replaces Prefect's worker for the pools' type
 
     class PatientWorker(ProcessWorker):
-        """A process worker that passes SIGTERM on to its runs, waits until they have ended, and begins no others."""
+        """A process worker that forwards SIGTERM to its runs, waits until they have ended, and starts no new ones."""
 
         def __init__(self, *args: Any, **kwargs: Any) -> None:
             super().__init__(*args, **kwargs)
@@ -151,7 +151,7 @@ with warnings.catch_warnings():
             self._ends = False
             self._preloaded = PreloadedProcess()
             if self._work_pool_name == POOL and not Settings.read().keep_warm:
-                # Prefect's own seam: its starters look the function up in their module
+                # Prefect's starters look the function up in their module, so that it can be replaced there
                 _starter_engine.run_process = self._preloaded.run  # pyright: ignore[reportPrivateImportUsage]
 
         async def run(
@@ -160,7 +160,7 @@ with warnings.catch_warnings():
             configuration: ProcessJobConfiguration,
             task_status: anyio.abc.TaskStatus[int] | None = None,
         ) -> ProcessWorkerResult:
-            """Run the flow run in a process of its own; one that was taken just before the end is scheduled again."""
+            """Run the flow run in a process of its own; schedule it again if the worker is stopping."""
             if self._ends:
                 await self.client.set_flow_run_state(flow_run.id, Scheduled(), force=True)
                 (task_status or anyio.TASK_STATUS_IGNORED).started(0)
@@ -171,11 +171,11 @@ with warnings.catch_warnings():
             finally:
                 self._under_way.discard(flow_run.id)
                 if not self._under_way and not self._ends:
-                    with suppress(OSError):  # the next run starts as Prefect starts it
+                    with suppress(OSError):  # Prefect then starts the next run as usual
                         await self._preloaded.prepare()
 
         async def teardown(self, *exc_info: Any) -> None:
-            """Ask the runs to stop, and wait for them; those that take too long are killed, as Prefect does it."""
+            """Ask the runs to stop and wait for them; then Prefect's own teardown kills those that take too long."""
             self._ends = True
             await self._preloaded.close()
             if self._under_way:
@@ -188,7 +188,7 @@ with warnings.catch_warnings():
             asked: set[int] = set()
             with anyio.move_on_after(within_s):
                 while self._under_way:
-                    # a run that was begun just before gets its process now
+                    # a run that was just taken may get its process only now
                     for each in psutil.Process().children():
                         if each.pid not in asked:
                             each.terminate()

@@ -1,1 +1,1 @@
-"""Advice on the lane that a workload belongs on: evidence, criteria, break-even, recommendation."""
+"""Advice on the pattern that suits a workload: evidence, criteria, break-even, recommendation, savings."""

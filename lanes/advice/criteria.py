@@ -1,4 +1,4 @@
-"""The decision framework, criterion by criterion: what was seen of each, as a sentence, and what that speaks for."""
+"""The criteria of the decision framework: for each, the observed evidence as a sentence, and the pattern that it favors."""
 
 from dataclasses import replace
 from math import isfinite
@@ -25,15 +25,15 @@ from lanes.units import count, dollars, pluralize, seconds, share
 
 UNPRICED = "no monthly volume or no price is known"
 MOST = 0.5
-MIN_TIMED = 20  # latencies below which a p95 says nothing
-STEADY, ERRATIC = 0.5, 1.0  # daily arrivals: standard deviation over mean
-MIXED = (0.05, 0.95)  # shares of real-time need between which a workload has both kinds of items
+MIN_TIMED = 20  # the fewest latencies from which a p95 is meaningful
+STEADY, ERRATIC = 0.5, 1.0  # of daily arrivals: standard deviation over mean
+MIXED = (0.05, 0.95)  # between these shares of real-time need, a workload has both kinds of items
 
 
 def criteria(
     evidence: Evidence, needs: RealtimeNeed | None, even: BreakEven | None, corrections: Corrections
 ) -> list[Criterion]:
-    """Return every criterion of the framework, in its order: real-time, batch, hybrid, lambda."""
+    """Return every criterion of the framework, in its order: real-time, batch, hybrid, Lambda."""
     known = [each for each in evidence.consumers if each.at_once_share is not None]
     return [
         _a_reader_waits(evidence, known),
@@ -66,7 +66,7 @@ def _by_reads(
     said: str,
     leanings: tuple[Leaning, Leaning],
 ) -> Criterion:
-    """Judge by `part`, a number of recorded reads, out of all answers; any of the unknown reads may belong to it or not."""
+    """Evaluate `part`, a number of recorded reads, as a share of all answers; each unknown read may or may not belong to it."""
     if not known:
         every = pluralize(sum(each.reads for each in evidence.consumers), "read")
         said = f"{every} recorded; {MIN_READS} of one consumer are needed"
@@ -79,7 +79,7 @@ def _by_reads(
 
 
 def _of_reads(evidence: Evidence, name: str, said: str, leaning: Leaning) -> Criterion:
-    """Return a criterion that also says how many reads are unknown and, if it is undecided, how reads are recorded."""
+    """Return a criterion that also states how many reads are unknown and, if it is undecided, how reads are recorded."""
     unknown = sum(each.unknown for each in evidence.consumers)
     answers = sum(each.answers for each in evidence.consumers)
     said += f"; the reads of {count(unknown)} of {pluralize(answers, 'answer')} are unknown"
@@ -89,7 +89,7 @@ def _of_reads(evidence: Evidence, name: str, said: str, leaning: Leaning) -> Cri
 
 
 def _by_half(least: float, most: float, leanings: tuple[Leaning, Leaning]) -> Leaning:
-    """Return the first leaning from half on, and the second below; unknown where half is between `least` and `most`."""
+    """Return the first leaning for a share of at least half, else the second; unknown if `least` to `most` allow both."""
     if least >= MOST:
         return leanings[0]
     return leanings[1] if most < MOST else Leaning.UNKNOWN
@@ -116,7 +116,7 @@ def _value_decays(evidence: Evidence) -> Criterion:
 
 
 def _fits_limits(evidence: Evidence) -> Criterion:
-    """Compare the busiest minute with each limit that the provider stated; the scarcest decides."""
+    """Compare the busiest minute with the scarcest of the limits that the provider reported."""
     name = "Volume fits the rate limits"
     peak = f"at most {pluralize(evidence.peak_per_minute, 'item')} came in one minute"
     scarcest = evidence.scarcest
@@ -135,7 +135,7 @@ def _fits_limits(evidence: Evidence) -> Criterion:
 
 
 def _budget(evidence: Evidence, even: BreakEven | None, needs: RealtimeNeed | None) -> Criterion:
-    """Compare the provider's bill with the narrowest budget, because budgets bound that bill."""
+    """Compare the provider's bill with the tightest budget, because budgets limit that bill."""
     name = "Volume fits the budget"
     if even is None:
         return Criterion(name, UNPRICED, Leaning.UNKNOWN)
@@ -241,7 +241,7 @@ def _off_peak(evidence: Evidence, needs: RealtimeNeed | None) -> Criterion:
 
 
 def _headroom(evidence: Evidence, waiting: float) -> str:
-    """Say what is gained if that share of the busiest minute runs at another time."""
+    """Return the benefit of moving the share `waiting` of the busiest minute to another time, as a sentence."""
     said = "off-peak has no price of its own here: its worth is headroom"
     scarcest = evidence.scarcest
     if scarcest is None or not evidence.peak_per_minute:
@@ -289,7 +289,7 @@ def _kind(need: float) -> Leaning:
 def _is_corrected(
     evidence: Evidence, even: BreakEven | None, needs: RealtimeNeed | None, corrections: Corrections
 ) -> Criterion:
-    """Compare the answers that corrections changed with the cost of the second pass for each."""
+    """Compare the share of answers that were corrected with the cost of a second pass for each correction."""
     name, part = "A later, authoritative pass changes answers", evidence.corrected_share
     if part is None:
         said = f"{pluralize(evidence.compared, 'answer')} compared; {MIN_COMPARED} are needed"

@@ -1,9 +1,9 @@
-"""Ways to serve a month of a workload: what each costs, which costs least, and from which volume on a hybrid pays off.
+"""Plans to serve a month of a workload: the cost of each, the cheapest, and the volume from which a hybrid pays off.
 
-A plan costs the provider's bill, what the lanes that it runs cost to keep, and what its wrong answers lose: those that a later,
-authoritative pass would correct, if the plan has no such pass. Of the plans that serve every item that needs real-time, the
-cheapest never costs more than the present plan, if that serves them too: cost is linear in the share of the items that
-real-time answers, so nothing between the ends is cheaper than both (the property is a test).
+A plan's cost is the provider's bill, the overhead of the lanes that it uses, and the loss from wrong answers: those that a
+later, authoritative pass would correct, if the plan has no such pass. Of the plans that serve every item that needs real-time,
+the cheapest never costs more than the present plan, if that also serves them. The cost is linear in the share of items that
+real-time answers, so no share between the ends is cheaper than both ends (the property is a test).
 
 All amounts are US dollars; `share` is the part of the items, 0 to 1, that needs real-time.
 """
@@ -17,14 +17,14 @@ from lanes.units import count, share
 from lanes.words import Mode
 
 RULE_OF_THUMB = 0.2  # "under 20 % of the items need real-time: build the batch lane"
-NEARLY = 1e-9  # shares that are this close are one
+NEARLY = 1e-9  # shares that differ by at most this are equal
 
 
 @dataclass(frozen=True)
 class BreakEven:
     """One month of a workload: `items` at `realtime_usd` each; batch is cheaper by `discount`; its lane costs `fixed_usd`.
 
-    A discount of 0 or below means that batch saves nothing. `realtime_fixed_usd` is what the real-time lane costs.
+    A discount of 0 or below means that batch saves nothing. `realtime_fixed_usd` is the fixed cost of the real-time lane.
     """
 
     items: float
@@ -35,12 +35,12 @@ class BreakEven:
 
     @property
     def batch_usd(self) -> float:
-        """An item on the batch lane, the provider's bill alone."""
+        """The provider's bill for an item on the batch lane."""
         return self.realtime_usd * (1 - self.discount)
 
     @property
     def share(self) -> float:
-        """r* = 1 - F / (N c d): at this real-time share the saving pays exactly for the lane. -inf: it never does."""
+        """r* = 1 - F / (N c d): at this real-time share the saving exactly pays for the batch lane; -inf if it never does."""
         possible = self.items * self.realtime_usd * self.discount
         return 1 - self.fixed_usd / possible if possible > 0 else -inf
 
@@ -49,21 +49,21 @@ class BreakEven:
         return items * self.realtime_usd * (1 - (1 - share) * self.discount)
 
     def volume(self, share: float) -> float:
-        """Return the items a month from which a hybrid pays at that real-time share; inf if it never does."""
+        """Return the items a month from which a hybrid pays off at this real-time share; inf if it never does."""
         saved_per_item = self.realtime_usd * (1 - share) * self.discount
         return self.fixed_usd / saved_per_item if saved_per_item > 0 else inf
 
     def saving(self, share: float) -> float:
-        """Return what a hybrid takes off a month's bill, (1 - r) d of it, before the cost of the lane."""
+        """Return a hybrid's saving on a month's bill, (1 - r) d of it, before the cost of the batch lane."""
         return self.items * self.realtime_usd * (1 - share) * self.discount
 
     def net(self, share: float) -> float:
-        """Return the saving less the cost of the lane; negative if the lane costs more than it saves."""
+        """Return the saving less the cost of the batch lane; negative if the lane costs more than it saves."""
         return self.saving(share) - self.fixed_usd
 
     @property
     def batch_net(self) -> float:
-        """The savings of batch alone against real-time alone, each lane paid; negative: it costs more."""
+        """The saving of batch alone over real-time alone, including the fixed costs; negative if batch costs more."""
         return self.net(0) + self.realtime_fixed_usd
 
     def realtime_month(self, items: float) -> float:
@@ -79,10 +79,10 @@ class BreakEven:
 class Corrections:
     """The corrections that the authoritative pass makes to real-time answers, and their worth.
 
-    `rate` of them, 0 to 1; None: too few were compared to say, and nothing is counted. `distance`, 0 to 1, is the share of the
-    fields of a corrected answer that changed. `whole_usd` is what it is worth to correct an answer that is wrong as a whole;
-    None: it is not stated, and no amount is made up: whether there is a second pass then stays as it is (`has_pass`), unless it
-    is known to correct nothing.
+    `rate`, 0 to 1, is the share of answers that it corrects; if too few were compared it is None, and no correction counts.
+    `distance`, 0 to 1, is the share of a corrected answer's fields that changed. `whole_usd` is the worth of correcting an
+    answer that is wrong as a whole. If it is None, no amount is assumed: the workload then keeps its second pass or keeps
+    having none (`has_pass`), unless the pass is known to correct nothing.
     """
 
     rate: float | None = None
@@ -92,38 +92,38 @@ class Corrections:
 
     @property
     def each_usd(self) -> float | None:
-        """The worth of one correction, by how much it changes; None where no worth is stated."""
+        """The worth of one correction, in proportion to the changed fields; None if no worth is stated."""
         return None if self.whole_usd is None else self.whole_usd * self.distance
 
 
 @dataclass(frozen=True)
 class Plan:
-    """One month as it would be served: `share` of the items is answered in real-time. Amounts are US dollars."""
+    """A plan for one month: real-time answers `share` of the items. Amounts are US dollars."""
 
     pattern: Pattern
     share: float
     provider_usd: float
-    lanes_usd: float  # what keeping the lanes takes that it runs
-    wrong: float  # answers a month that nothing corrects, as far as that is known
-    wrong_usd: float | None  # and what they lose; None: not stated
+    lanes_usd: float  # the overhead of the lanes in use
+    wrong: float  # wrong answers a month that nothing corrects, as far as is known
+    wrong_usd: float | None  # the loss from these answers; None if it is not stated
 
     @property
     def paid_usd(self) -> float:
-        """The provider and the lanes."""
+        """The cost of the provider and the lanes."""
         return self.provider_usd + self.lanes_usd
 
     def value_left(self, in_batch: float) -> float:
-        """Return the share of the answers' value that is left when they come, if `in_batch` of it is left on batch."""
+        """Return the share of the answers' value that is left on arrival, if `in_batch` of it is left on batch."""
         return self.share + (1 - self.share) * in_batch
 
     @property
     def expected_usd(self) -> float:
-        """The whole cost, with the loss by its wrong answers where that is stated."""
+        """The total cost, including the loss from wrong answers if that is stated."""
         return self.paid_usd + (self.wrong_usd or 0.0)
 
 
 def plan(pattern: Pattern, share: float, even: BreakEven, corrections: Corrections) -> Plan:
-    """Return the month of a pattern with that real-time share; a single lane gets all items or none."""
+    """Return the plan of a pattern with this real-time share; a pattern of one lane has a share of 1 or 0."""
     share = {Pattern.REALTIME: 1.0, Pattern.BATCH: 0.0}.get(pattern, share)
     provider = even.bill(even.items, share)
     if pattern is Pattern.LAMBDA:
@@ -142,7 +142,7 @@ def plan(pattern: Pattern, share: float, even: BreakEven, corrections: Correctio
 
 
 def possible(share: float, even: BreakEven, corrections: Corrections) -> list[Plan]:
-    """Return the plans that give real-time to all items that need it."""
+    """Return the plans that answer all items in real time that need it."""
     patterns = (
         [Pattern.REALTIME, Pattern.BATCH]
         if share <= 0
@@ -152,10 +152,10 @@ def possible(share: float, even: BreakEven, corrections: Corrections) -> list[Pl
 
 
 def cheapest(plans: Sequence[Plan], corrections: Corrections) -> Plan:
-    """Return the plan that is expected to cost least; of equal ones the first, which has fewer lanes and passes.
+    """Return the plan with the lowest expected cost; of equal ones the first, which has fewer lanes and passes.
 
-    Where the worth of a correction is not stated, only plans with a second pass, or only plans without one, are held against
-    each other: as the workload has it.
+    If the worth of a correction is not stated, the candidates are only plans with a second pass, or only plans without one,
+    as the workload has it.
     """
     if corrections.whole_usd is None:
         has_pass = corrections.has_pass and corrections.rate != 0
@@ -164,7 +164,7 @@ def cheapest(plans: Sequence[Plan], corrections: Corrections) -> Plan:
 
 
 def present_month(evidence: Evidence, even: BreakEven, corrections: Corrections) -> Plan | None:
-    """Return the month that the first routes of the period amount to; None if nothing was routed."""
+    """Return the plan that corresponds to the first routes of the period; None if no item was routed."""
     routed = sum(each.routed for each in evidence.consumers)
     if not routed:
         return None
@@ -184,9 +184,9 @@ def serves(now: Plan, share: float) -> bool:
 
 
 def correction_price_usd(plans: Sequence[Plan]) -> float | None:
-    """Return the price of a corrected answer, over the cheapest plan without a second pass.
+    """Return the additional price of each corrected answer, compared with the cheapest plan without a second pass.
 
-    None: none of the plans has such a pass, or nothing is known to be corrected.
+    None if no plan has a second pass, or if no correction is known.
     """
     with_pass = [each for each in plans if each.pattern is Pattern.LAMBDA]
     if not with_pass:
@@ -203,9 +203,9 @@ DISCOUNTS = (0.0, 0.25, 0.5)
 
 @dataclass(frozen=True)
 class Sensitivity:
-    """One change: the cheapest plan then, at the least share that needs real-time, and what the provider's limits say to it.
+    """One changed assumption: the cheapest plan at the least share that needs real-time, and a note on the provider's limits.
 
-    `holds` is False where it is another plan at the greatest share, so that nothing would be recommended.
+    `holds` is False if another plan is the cheapest at the greatest share, so that no plan would be recommended.
     """
 
     case: str
@@ -217,7 +217,7 @@ class Sensitivity:
 def sensitivities(
     evidence: Evidence, needs: RealtimeNeed, even: BreakEven, corrections: Corrections
 ) -> list[Sensitivity]:
-    """Change each assumption by itself; another model is assumed to use the same tokens."""
+    """Return the effect of changing each assumption by itself; another model is assumed to use the same tokens."""
     found: list[Sensitivity] = []
     for case, changed, note in _cases(evidence, even):
         least, most = (
@@ -255,7 +255,7 @@ def _with(model: ModelPrice, even: BreakEven) -> BreakEven:
 
 
 def _fits(evidence: Evidence, times: float) -> str:
-    """Say whether the busiest minute would fit the scarcest limit if all of it were real-time."""
+    """Return a sentence on whether the busiest minute would fit the scarcest limit if all of it were real-time."""
     scarcest = evidence.scarcest
     if scarcest is None:
         return "no limit of the provider is known"

@@ -1,6 +1,6 @@
-"""Rollouts to batch that are proposed for consumers who read late: what each saves, how sure that is, and what it risks.
+"""Proposed rollouts to batch for consumers that read late: what each saves, with which confidence, and what it risks.
 
-Who reads late is decided where the advice decides it (`Advice.movable`), and what moves is what the rollout's plan says.
+The advice decides which consumers read late (`Advice.movable`), and the rollout's plan states what moves.
 """
 
 from collections.abc import Sequence
@@ -20,18 +20,19 @@ from lanes.rollouts.playbook import Direction, Playbook
 from lanes.statistics.shares import SampleShare, confidence_below
 from lanes.words import Lane, ProposalState
 
-PLAYBOOK = "realtime-to-batch"  # that is proposed
-DECLINED_FOR = timedelta(days=30)  # in which a declined proposal is not made again
-MOST_PROPOSED = 20  # of a workload at once: those of its largest consumers
+PLAYBOOK = "realtime-to-batch"  # the playbook of every proposal
+DECLINED_FOR = timedelta(days=30)  # the time in which a declined proposal is not repeated
+MOST_PROPOSED = 20  # proposals of a workload at a time, for its largest consumers
 
 
 @dataclass(frozen=True)
 class ProposalFigures:
     """The savings and risks of a proposed rollout.
 
-    `saving_usd` is the provider's monthly bill less that after the last step, and `items` are the items a month that leave real
-    time. `confidence`, 0 to 1, is a lower bound of the confidence that fewer than `LATE_SHARE` of the answers are read at once;
-    unknown reads count as such. `delays` are seconds from answer to read with the number of reads that took them.
+    `saving_usd` is the provider's monthly bill before the rollout less that after its last step, and `items` are the items a
+    month that leave real time. `confidence`, 0 to 1, is a lower bound of the confidence that fewer than `LATE_SHARE` of the
+    answers are read at once; unknown reads count as read at once. `delays` are pairs of the seconds from answer to read and
+    the number of reads that took them.
     """
 
     saving_usd: float
@@ -40,23 +41,23 @@ class ProposalFigures:
     at_once: int
     unknown: int
     confidence: float
-    batch_s: float  # after which a batch is likely enough back
+    batch_s: float  # the time within which a batch is back with sufficient probability
     delays: Sequence[tuple[float, int]] = ()
 
     @classmethod
     def load(cls, kept: dict[str, Any]) -> Self:
-        """Return figures as they were kept as JSON."""
+        """Return figures from their stored JSON."""
         return cls(**{**kept, "delays": [(took_s, n) for took_s, n in kept["delays"]]})
 
     @property
     def too_early(self) -> RealtimeNeed:
-        """The share of the answers read before a batch is back: `low` by recorded reads, `high` with all unknown ones."""
+        """The share of answers read before a batch is back: `low` by recorded reads, `high` with all unknown reads."""
         answers, early = self.reads + self.unknown, sum(n for _, n in self._early)
         return RealtimeNeed(early / answers, (early + self.unknown) / answers)
 
     @property
     def waits_s(self) -> float | None:
-        """The average additional wait of such a reader; None if no recorded read came that early."""
+        """The average additional wait of these readers, in seconds; None if no recorded read was that early."""
         early = sum(n for _, n in self._early)
         return (
             sum((self.batch_s - took_s) * n for took_s, n in self._early) / early if early else None
@@ -69,7 +70,7 @@ class ProposalFigures:
 
 @dataclass(frozen=True)
 class ProposedRollout:
-    """A rollout that waits for a person, or what became of it. `who` edited or decided it last; None: no person has."""
+    """A rollout that waits for a person's decision, or its outcome. `who` last edited or decided it; None if no person did."""
 
     id: ProposalId
     workload: str
@@ -88,7 +89,7 @@ def figures(use: ConsumerUse, plan: RolloutPlan, batch_s: float) -> ProposalFigu
     """Return what moving the consumer's items by this plan saves and risks.
 
     Raises:
-        ActionRefused: it would save nothing, or too little is known of its traffic to say.
+        ActionRefused: the plan would save nothing, or too little is known about its traffic.
     """
     seen = SampleShare(use.at_once + use.unknown, use.answers)
     return price_plan(
@@ -107,10 +108,10 @@ def figures(use: ConsumerUse, plan: RolloutPlan, batch_s: float) -> ProposalFigu
 
 
 def price_plan(of: ProposalFigures, plan: RolloutPlan) -> ProposalFigures:
-    """Return the same figures with what this plan moves and saves.
+    """Return the same figures with this plan's items and saving.
 
     Raises:
-        ActionRefused: it would save nothing, or too little is known of its traffic to say.
+        ActionRefused: the plan would save nothing, or too little is known about its traffic.
     """
     before, after = plan.basis_points / 100, plan.playbook.steps[-1].percent
     months = [_month_usd(plan, percent) for percent in (before, after)]
@@ -134,7 +135,7 @@ def _month_usd(plan: RolloutPlan, percent: float) -> float | None:
 
 
 def fit_playbook(playbook: Playbook, traffic: SplitTraffic) -> Playbook:
-    """Return the playbook without gates on due times if none of the recent items had one: such a gate would never pass."""
+    """Return the playbook without gates on due times if no recent item had one, because such a gate would never pass."""
     if traffic.estimate_sample_share(Measure.DEADLINES_MET):
         return playbook
     content = playbook.model_dump(mode="json")
@@ -147,10 +148,10 @@ def fit_playbook(playbook: Playbook, traffic: SplitTraffic) -> Playbook:
 def edit_playbook(
     playbook: Playbook, percents: Sequence[float] = (), hold_hours: int | None = None
 ) -> Playbook:
-    """Return the playbook with other shares to real-time, one for each step, and another longest time of each step.
+    """Return the playbook with other shares to real-time, one for each step, and another time limit for all steps.
 
     Raises:
-        ActionRefused: the numbers do not fit the playbook, or its rules.
+        ActionRefused: the numbers do not match the playbook or break its rules.
     """
     if playbook.direction is not Direction.REALTIME_TO_BATCH:
         raise ActionRefused(
@@ -174,5 +175,5 @@ def edit_playbook(
 
 
 def compute_bar_end(declined_at: datetime) -> datetime:
-    """Return from when on a proposal that was declined then may be made again."""
+    """Return the time from which a proposal that was declined at `declined_at` may be made again."""
     return declined_at + DECLINED_FOR

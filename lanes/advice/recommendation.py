@@ -1,7 +1,7 @@
-"""Advice on a whole workload: which pattern suits it, and every reason for that with its evidence.
+"""Advice on a whole workload: the pattern that suits it, and every reason for it with its evidence.
 
-Evidence is what was observed; `advise` is pure. What was not observed is said to be unknown, never guessed: a pattern is
-recommended only when it is the same whatever the unknown part of the items turns out to be.
+Evidence is what was observed; `advise` is a pure function. Anything that was not observed is reported as unknown, never
+guessed: a pattern is recommended only if it is the same whatever the unknown part of the items turns out to be.
 """
 
 from collections.abc import Sequence
@@ -49,9 +49,10 @@ UNSTATED = Overheads()  # the defaults for a workload without stated overheads
 
 @dataclass(frozen=True)
 class LaneCost:
-    """US dollars of one item on a lane, the lane's overhead included.
+    """The cost of one item on a lane in US dollars, including the lane's overhead.
 
-    Real-time's is spread over every item, because it could serve each; batch's over the items that can wait.
+    The overhead of real-time is spread over all items, because it could serve each of them; that of batch over the items that
+    can wait.
     """
 
     lane: Lane
@@ -62,7 +63,7 @@ class LaneCost:
 
     @property
     def total_usd(self) -> float | None:
-        """All of it; None when no item would carry the overhead."""
+        """The whole cost; None if no item would carry the overhead."""
         if self.infra_usd is None or self.engineering_usd is None:
             return None
         return self.api_usd + self.infra_usd + self.engineering_usd
@@ -70,14 +71,14 @@ class LaneCost:
 
 @dataclass(frozen=True)
 class RuleOfThumb:
-    """The 20 % rule beside the computed break-even. None: the unknown items, or a missing price, leave it open."""
+    """The 20 % rule and the computed break-even; None if unknown items or a missing price leave the result open."""
 
     says_hybrid: bool | None
     computed_hybrid: bool | None
 
     @property
     def agrees(self) -> bool | None:
-        """Whether both say the same."""
+        """Whether the rule and the break-even agree."""
         if self.says_hybrid is None or self.computed_hybrid is None:
             return None
         return self.says_hybrid == self.computed_hybrid
@@ -85,10 +86,10 @@ class RuleOfThumb:
 
 @dataclass(frozen=True)
 class Advice:
-    """The recommendation, and everything it rests on. Amounts are US dollars, per item or per month."""
+    """The recommendation, and everything that it is based on. Amounts are US dollars, per item or per month."""
 
     workload: str
-    pattern: Pattern | None  # None: inconclusive
+    pattern: Pattern | None  # None if inconclusive
     because: str
     items_per_month: float | None
     is_volume_stated: bool
@@ -96,22 +97,22 @@ class Advice:
     corrections: Corrections
     needs: RealtimeNeed | None
     break_even: BreakEven | None
-    against: str = ""  # the recommended month beside the one as it is
-    now: Plan | None = None  # a month as it is routed
-    plan: Plan | None = None  # the recommended one
-    plans: Sequence[Plan] = ()  # what it was chosen from
+    against: str = ""  # the recommended month compared with the current one
+    now: Plan | None = None  # a month with the current routing
+    plan: Plan | None = None  # the recommended plan
+    plans: Sequence[Plan] = ()  # the candidates
     lanes: Sequence[LaneCost] = ()
     rule: RuleOfThumb = RuleOfThumb(None, None)
     criteria: Sequence[Criterion] = ()
     movable: Sequence[ConsumerUse] = ()
-    decay: ValueDecay | None = None  # of all consumers' answers; None: too few reads to say
+    decay: ValueDecay | None = None  # of all consumers' answers; None if there are too few reads
     decays: Sequence[ConsumerDecay] = ()
     sensitivities: Sequence[Sensitivity] = ()
     evidence: Evidence | None = field(default=None, repr=False)
 
     @property
     def value_left_in_batch(self) -> float | None:
-        """The share of an answer's value that is left when a batch is likely enough back; None: too few reads to say."""
+        """The share of an answer's value left when a batch is back with sufficient probability; None if reads are too few."""
         if self.decay is None or self.evidence is None:
             return None
         return self.decay.compute_value_left(self.evidence.batch_expected_s)
@@ -119,7 +120,7 @@ class Advice:
 
 @dataclass(frozen=True)
 class Choice:
-    """The recommended pattern and the reasons; without a pattern, the reasons why none is recommended."""
+    """The recommended pattern with its reasons; without a pattern, the reasons why none is recommended."""
 
     because: str
     plan: Plan | None = None
@@ -133,13 +134,13 @@ def advise(
     items_per_month: float | None = None,
     correction_usd: float | None = None,
 ) -> Advice:
-    """Return the advice.
+    """Return the advice on a workload.
 
-    `items_per_month` is a stated volume that takes the place of the projected one. `correction_usd` states what it is worth to
-    correct an answer that is wrong as a whole; without it no such amount is counted or shown.
+    `items_per_month` is a stated volume that replaces the projected one. `correction_usd` states the worth of correcting an
+    answer that is wrong as a whole; without it no such amount is counted or shown.
 
-    What is recommended is never expected to cost more than staying as it is, the lanes and what wrong answers lose included,
-    unless more items need real-time than have it; then `against` says so.
+    The expected cost of the recommended plan, including the lanes and the loss from wrong answers, is never higher than that
+    of the current routing, unless more items need real-time than get it; then `against` states this.
     """
     volume = items_per_month if items_per_month is not None else project_items(evidence)
     needed, priced = needs(evidence), prices(evidence)

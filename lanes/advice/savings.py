@@ -1,19 +1,19 @@
 """The savings by packing, caching, the batch discount and routing; the parts add up exactly.
 
-Held against each item alone in one uncached call in real-time, at today's list prices of the real-time lane's model. The steps
-come in one order, and each is counted after those before it, since they multiply: packed calls have less to cache, cached calls
-less to discount.
+The baseline is a single uncached real-time call for each item, at today's list prices of the real-time lane's model. The steps
+have a fixed order, and each is measured after the previous ones, because they multiply: packed calls have less to cache, and
+cached calls have less to discount.
 
-1. packing: the answers' calls with the items that shared them, instead of each with the shared tokens of its own;
-2. caching: their tokens at the prices of cache reads and writes, instead of all as input;
-3. model: batch's at the full price of batch's model, instead of that of real-time's;
-4. the discount: batch's at the price of batch, divided by what sent its items there: a binding (sender or rule), or routing;
-5. prices: what was paid for them, instead of today's list (prices, models or versions were others, or a prompt had a tier);
-6. what was paid beside the first answers: second passes, and tries again that gave none.
+1. Packing: the calls of the answers with the items that shared them, instead of a call with its own shared tokens for each.
+2. Caching: the tokens of these calls at the prices of cache reads and writes, instead of all of them as input.
+3. Model: batch calls at the full price of the batch model, instead of that of the real-time model.
+4. Discount: batch calls at the batch price, divided by what sent the items there: a binding (sender or rule), or routing.
+5. Prices: the amounts paid, instead of today's list prices (prices, models or versions changed, or a prompt was in a tier).
+6. The amounts paid in addition to the first answers: second passes, and retries that gave no answer.
 
-Source of telescoping: a price-volume variance in a fixed order (Horngren, Cost Accounting, ch. 7). The order decides how a
-joint effect is divided between the parts; it does not change the sum. The shared tokens are an estimate from the instructions
-and the output schema.
+Source of the telescoping sum: a price-volume variance in a fixed order (Horngren, Cost Accounting, ch. 7). The order decides
+how a joint effect is divided between the parts; it does not change the sum. The shared tokens are an estimate from the
+instructions and the output schema.
 """
 
 from collections.abc import Iterable, Mapping
@@ -30,7 +30,8 @@ LAST_DIGIT = Decimal(1).scaleb(-LEDGER_DIGITS)
 class Billed:
     """The bill of one lane for live answers, or for second passes: `calls`, which `items` shared, with their tokens.
 
-    `answers` of the items were answered first by them: 0 for second passes. `input` leaves out what was cached or written.
+    These calls gave the first answer to `answers` of the items: 0 for second passes. `input` excludes tokens read from or
+    written to the cache.
     """
 
     lane: Lane
@@ -46,13 +47,13 @@ class Billed:
 
     @property
     def prompt(self) -> int:
-        """Every input token."""
+        """The number of all input tokens."""
         return self.input + self.cached + self.written
 
 
 @dataclass(frozen=True)
 class TokenPrices:
-    """US dollars of a token of each kind."""
+    """The price of a token of each kind, in US dollars."""
 
     input: Decimal
     output: Decimal
@@ -62,9 +63,9 @@ class TokenPrices:
 
 @dataclass(frozen=True)
 class PriceList:
-    """Today's list prices of the models of both lanes.
+    """Today's list prices of both lanes' models.
 
-    The real-time model's prices are by the lane that its cache serves; the batch model's are at full price and in a batch.
+    The real-time model's prices depend on the lane that its cache serves; the batch model's are at full price and in a batch.
     """
 
     realtime: Mapping[Lane, TokenPrices]
@@ -74,14 +75,14 @@ class PriceList:
 
 @dataclass(frozen=True)
 class Savings:
-    """US dollars of the period; what cost more instead is negative. `alone_usd` less all parts is `paid_usd`, exactly."""
+    """The savings of a period in US dollars; a loss is negative. `alone_usd` less all parts is exactly `paid_usd`."""
 
     alone_usd: Decimal
     packing_usd: Decimal
     caching_usd: Decimal
     model_usd: Decimal
     discount_usd: Decimal  # of items that their sender or a rule bound to batch
-    routing_usd: Decimal  # the discount of items that routing sent to batch, though it might have chosen real-time
+    routing_usd: Decimal  # the discount of items that routing sent to batch although it could have chosen real-time
     prices_usd: Decimal
     second_usd: Decimal
     repeats_usd: Decimal
@@ -89,7 +90,7 @@ class Savings:
 
     @property
     def saved_usd(self) -> Decimal:
-        """All of it."""
+        """The sum of all savings."""
         return self.alone_usd - self.paid_usd
 
 
@@ -98,7 +99,7 @@ def savings(
 ) -> Savings | None:
     """Return the parts of the saving; None if nothing was answered.
 
-    `chosen`, 0 to 1, is the share of the routes to batch in which routing was free.
+    `chosen`, 0 to 1, is the share of the routes to batch in which routing was free to choose.
     """
     used = [each for each in billed if each.calls]
     if not any(each.answers for each in used):
@@ -128,7 +129,7 @@ def savings(
 def _stages(billed: Billed, prices: PriceList, shared_tokens: int) -> tuple[Decimal, ...]:
     """Return the cost of first answers after each step: alone, packed, cached, with the lane's model, at its price, as paid.
 
-    A call's items are alike in this: its answers have their part of it, whatever it repeats.
+    A call's items are treated alike: the first answers have their proportional part of it, whatever the call repeats.
     """
     part = (
         Decimal(billed.answers) / billed.items

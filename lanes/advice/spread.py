@@ -1,12 +1,12 @@
-"""The uncertainty of an advice's figures: 95 % intervals from how the days of the period differed.
+"""The uncertainty of an advice's figures: 95 % intervals from the differences between the days of the period.
 
-Method: the jackknife that leaves out one day at a time, with Student's t of one degree of freedom less than there are days. A
-figure theta of n days, theta_i without day i and m their mean: theta +- t * sqrt((n - 1) / n * sum((theta_i - m)^2)).
+Method: the jackknife that leaves out one day at a time, with Student's t of one degree of freedom less than there are days. For
+a figure theta of n days, with theta_i without day i and m their mean: theta +- t * sqrt((n - 1) / n * sum((theta_i - m)^2)).
 Source: Tukey 1958; Efron and Tibshirani, An Introduction to the Bootstrap (1993), ch. 11.
 
-Days are left out whole, so that calls of one day may be as alike as they like; cost per item, discount and volume go together
-into r* and the break-even volume as they went together on each day. What was never measured has no interval: a price that is
-only estimated, or fewer days than a week. What the lanes take a month is as it was set.
+Whole days are left out, so that the calls of one day may be correlated in any way; cost per item, discount and volume enter r*
+and the break-even volume together, as they occurred on each day. A figure that was not measured has no interval: a price that
+is only estimated, or any figure with less than a week of days. The monthly overhead of the lanes is the amount that was set.
 """
 
 from collections.abc import Callable, Sequence
@@ -20,7 +20,7 @@ from lanes.advice.recommendation import Advice
 
 @dataclass(frozen=True)
 class Interval:
-    """The interval that holds the true figure with 95 % confidence; `high` may be infinite."""
+    """The interval that contains the true figure with 95 % confidence; `high` may be infinite."""
 
     low: float
     high: float
@@ -32,11 +32,11 @@ class Interval:
 
 @dataclass(frozen=True)
 class Spread:
-    """The intervals; US dollars of an item, items a month, and the break-even share and volume. None: it cannot be said."""
+    """The intervals: US dollars per item, items a month, break-even share and volume; None if there is no interval."""
 
     days: int
-    items_per_month: Interval | None = None  # None too where the volume was stated
-    # the provider's part, as all of it on a lane in the next two
+    items_per_month: Interval | None = None  # also None if the volume was stated
+    # The provider's part; the two fields after these are the whole cost of an item on a lane.
     realtime_usd: Interval | None = None
     batch_usd: Interval | None = None
     realtime_total_usd: Interval | None = None
@@ -45,7 +45,7 @@ class Spread:
     volume: Interval | None = None
 
     def pays(self, advice: Advice) -> bool | None:
-        """Return whether a second lane surely pays, or surely does not; None if neither is sure."""
+        """Return whether a second lane surely pays off, or surely does not; None if neither is certain."""
         if self.share is None or advice.needs is None:
             return None
         if advice.needs.high < self.share.low:
@@ -54,7 +54,7 @@ class Spread:
 
 
 def spread(advice: Advice) -> Spread:
-    """Return the intervals of the figures that the advice states."""
+    """Return the intervals of the figures in the advice."""
     seen, even, needs = advice.evidence, advice.break_even, advice.needs
     days = [] if seen is None else [each for each in seen.days_seen if each.length > 0]
     if seen is None or even is None or needs is None or len(days) < evidence.MIN_WHOLE_DAYS:
@@ -97,7 +97,7 @@ def spread(advice: Advice) -> Spread:
 def _month(
     seen: evidence.Evidence, even: BreakEven, stated: float | None
 ) -> tuple[BreakEven, tuple[str, str]] | None:
-    """Return the month by what was measured, and what its prices are based on."""
+    """Return the month from the measurements, and the basis of its prices."""
     priced, items = (
         evidence.prices(seen),
         stated if stated is not None else evidence.project_items(seen),
@@ -133,10 +133,10 @@ def _less(of: evidence.LaneUse, day: evidence.LaneUse) -> evidence.LaneUse:
 
 
 def _jackknife(without: Sequence[float], figure: float, least: float) -> Interval | None:
-    """Return a figure's interval from its values without each day; its low end is at least `least`."""
+    """Return a figure's interval from its values without each day; the low end is at least `least`."""
     if not all(isfinite(each) for each in (*without, figure)):
         return None
-    # takes half a second, and only who asks for an interval needs it
+    # The import takes half a second, and only an interval needs it.
     from scipy.special import stdtrit
 
     n = len(without)

@@ -1,1 +1,1 @@
-"""A first definition of a workload, guessed from rows."""
+"""The first definition of a workload, guessed from rows."""

@@ -1,4 +1,4 @@
-"""A first definition of one's own: from what a file's columns seem to hold, or from nothing."""
+"""A first workload definition, drafted from the guessed content of a file's columns, or from nothing."""
 
 import json
 import shlex
@@ -17,8 +17,8 @@ from lanes.workload.version import Spec
 MODEL = "claude-haiku-5-5"
 LEAST_OUTPUT_TOKENS = 64
 LONGEST_EXAMPLE = 100
-MANY_VALUES = 20  # at least this many values: one example each
-MOST_OTHERS = 5  # columns that could be labels too
+MANY_VALUES = 20  # from this number of values on, each has one example
+MOST_OTHERS = 5  # further candidates for labels that a message lists
 KINDS = {
     "question": "Asks for information.",
     "problem": "Something does not work, is missing or is wrong.",
@@ -30,7 +30,7 @@ KINDS = {
 
 @dataclass(frozen=True)
 class Draft:
-    """A definition with notes on single fields; `file` is what it was drafted from."""
+    """A definition with notes on single fields; `file` is the file that it was drafted from."""
 
     name: str
     spec: Spec
@@ -47,7 +47,7 @@ class Draft:
 
 
 def blank(name: str) -> Draft:
-    """Return a definition for inputs with a field `text`."""
+    """Return a sample definition for inputs with a field `text`."""
     notes = {
         "instructions": "A sample: say in your own words what is asked, and what each value means.",
         "output_schema": "What every answer must look like; `lanes results` shows these fields.",
@@ -58,7 +58,7 @@ def blank(name: str) -> Draft:
 
 
 def from_columns(name: str, sample: Sample, proposal: Proposal, *, file: str) -> Draft:
-    """Return a definition for the lines of a file: it asks for the known fields, or for a category and a summary."""
+    """Return a definition for the lines of a file that asks for the file's label fields, or for a category and a summary."""
     file = plain(file, most=80)
     looked = f"the {'' if sample.whole else 'first '}{pluralize(sample.lines, 'line')} of {file}"
     if not proposal.labels:
@@ -89,7 +89,7 @@ def from_columns(name: str, sample: Sample, proposal: Proposal, *, file: str) ->
 def next_commands(
     name: str, file: str, source: str | None, proposal: Proposal | None
 ) -> list[tuple[str, str]]:
-    """Return the commands that lead from a workload's file to answers, and what each does."""
+    """Return the commands that lead from a workload's file to answers, with the effect of each."""
     items = shlex.quote(source) if source else "items.csv"
     columns = (
         {"field": "text"}
@@ -196,7 +196,7 @@ def _examples(
 
 
 def _values(column: InputColumn) -> list[tuple[str, Any]]:
-    """List a column's values in a stable order; none if there are too many or their type says enough."""
+    """Return a column's values in a stable order; empty if there are too many or if their type is description enough."""
     if column.counts is None or {kind for kind, _ in column.counts} & {"bool", "float"}:
         return []
     return sorted(column.counts, key=lambda known: (known[0], known[1]))
@@ -217,9 +217,9 @@ def _property(column: InputColumn) -> dict[str, Any]:
 
 
 def _inputs(sample: Sample, proposal: Proposal) -> dict[str, Any]:
-    """Return the schema of the payloads, the columns that are sent. Those that every line of the file fills are required.
+    """Return the schema of the payloads, which are the columns that are sent; columns filled in every line are required.
 
-    Empty where some lines may bring their payload themselves, and so have other columns.
+    Empty if some lines may contain their payload themselves, and thus have other columns.
     """
     if "payload" in sample.columns and not sample.events:
         return {}
@@ -245,9 +245,9 @@ def _object(properties: dict[str, Any]) -> dict[str, Any]:
 
 
 def describe_guesses(sample: Sample, proposal: Proposal, *, lines: int) -> list[str]:
-    """Describe in sentences what the file was taken for, and what to check.
+    """Describe in sentences how the file was interpreted, and what to check.
 
-    `lines` is about how many lines the file has.
+    `lines` is the approximate number of lines in the file.
     """
     looked = (
         pluralize(sample.lines, "line")

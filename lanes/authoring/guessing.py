@@ -1,4 +1,4 @@
-"""Guesses about the columns of a file: its text, its labels, its keys. Read from a bounded sample of its first lines."""
+"""Guesses about the columns of a file (its text, its labels, its keys), from a bounded sample of its first lines."""
 
 import re
 from collections import Counter
@@ -17,11 +17,11 @@ MOST_CELLS = 500_000
 MOST_BYTES = 32 * 1024**2
 MOST_VALUES = 200  # distinct values of a label
 LONGEST_VALUE = 80
-EXAMPLES = 2  # lines kept for each value
-WORDY = 20  # characters of a text, on average
+EXAMPLES = 2  # example lines stored for each value
+WORDY = 20  # the mean number of characters in a text column
 WORDS_OF_DATA = 5  # a header with this many words is a line of data
-MOST_SENT = 8  # columns of which a whole line is an input
-PROPERTY = re.compile(r"[A-Za-z0-9_.-]{1,64}")  # names that structured outputs take
+MOST_SENT = 8  # the most columns for which a whole line is the input
+PROPERTY = re.compile(r"[A-Za-z0-9_.-]{1,64}")  # property names that structured outputs accept
 LABELS = re.compile(
     r"label|class|category|intent|topic|sentiment|type|kind|tag|target|expected|answer|gold",
     re.IGNORECASE,
@@ -37,12 +37,12 @@ TIMES = re.compile(
     r"(.*[ _-])?(date|time|datetime|timestamp|created|occurred|received|sent|at|on)", re.IGNORECASE
 )
 
-Value = tuple[str, Any]  # the type's name beside the value, because True equals 1
+Value = tuple[str, Any]  # the type's name and the value, because True equals 1
 
 
 @dataclass
 class InputColumn:
-    """One column so far: `counts` of its distinct values, None once they are too many, and some `lines` of each."""
+    """One column so far, with `counts` of its distinct values, None once they are too many, and example `lines` of each."""
 
     name: str
     filled: int = 0
@@ -53,7 +53,7 @@ class InputColumn:
     times: int = 0
     counts: Counter[Value] | None = field(default_factory=Counter)
     lines: dict[Value, list[Mapping[str, Any]]] = field(default_factory=dict)
-    # of its values, while none came twice; only where its name may be that of a key
+    # The hashes of the values, until a value repeats; only for a column whose name may be that of a key.
     _seen: set[int] | None = None
 
     def __post_init__(self) -> None:
@@ -61,7 +61,7 @@ class InputColumn:
             self._seen = set()
 
     def add(self, value: Any, line: Mapping[str, Any]) -> None:
-        """Count one more line's value; an empty one is ignored."""
+        """Count the value of one more line; an empty value is ignored."""
         if value is None or value == "":
             return
         self.filled += 1
@@ -88,22 +88,22 @@ class InputColumn:
 
     @property
     def mean(self) -> float:
-        """Characters of a text, on average."""
+        """The mean number of characters in the column's texts."""
         return self.chars / self.texts if self.texts else 0.0
 
     @property
     def is_text(self) -> bool:
-        """Whether it holds nothing but texts."""
+        """Whether the column contains only texts."""
         return self.filled > 0 and self.texts == self.filled
 
     @property
     def is_wordy(self) -> bool:
-        """Whether people wrote it: texts of several words."""
+        """Whether people wrote the column: texts of several words."""
         return self.is_text and self.mean >= WORDY and self.spaced >= self.filled / 2
 
     @property
     def names_lines(self) -> bool:
-        """Whether it names each of its lines, and none twice."""
+        """Whether each value is short, without spaces and unique, so that it can be the key of its line."""
         return (
             self._seen is not None
             and self.filled > 0
@@ -113,12 +113,12 @@ class InputColumn:
 
     @property
     def tells_times(self) -> bool:
-        """Whether it holds nothing but times, and is named so."""
+        """Whether the column contains only times, and its name fits that."""
         return bool(TIMES.fullmatch(self.name)) and 0 < self.times == self.filled
 
     @property
     def has_few_values(self) -> bool:
-        """Whether it holds a few short values, most of them more than once; those of a label are told by its name."""
+        """Whether the column has few short values, most of which repeat; with a label's name, one repetition is enough."""
         if (
             self.counts is None
             or len(self.counts) < 2
@@ -134,9 +134,9 @@ class InputColumn:
 
 @dataclass
 class Sample:
-    """The first lines of a file, by column. `events`: each line is an event's payload, and brings its own label.
+    """The first lines of a file, by column. With `events`, each line is an event's payload that contains its own label.
 
-    `own_labels` are the fields of such labels; `whole` says that no line was left.
+    `own_labels` are the fields of such labels; `whole` states that the sample has all lines of the file.
     """
 
     lines: int = 0
@@ -148,7 +148,7 @@ class Sample:
 
 
 def look(rows: Iterable[Row]) -> Sample:
-    """Read the first lines: up to `MOST_LINES`, `MOST_BYTES` and `MOST_CELLS`."""
+    """Read the first lines, up to `MOST_LINES`, `MOST_BYTES` and `MOST_CELLS`."""
     sample, held, cells = Sample(), 0, 0
     for read, (number, shown, row) in enumerate(rows):
         if read >= MOST_LINES or held >= MOST_BYTES or cells >= MOST_CELLS:
@@ -184,9 +184,9 @@ def _add(sample: Sample, row: Mapping[str, Any]) -> None:
 class Proposal:
     """A way to send a file's lines, and the question to ask about them.
 
-    `field`, `label`, `key` and `occurred_at` are columns as `lanes submit` names them; without `field`, a whole line is an
-    input. `sent` are the columns that the model sees, `labels` what is known to be right, by field of the answer.
-    `others` could be labels too.
+    `field`, `label`, `key` and `occurred_at` are columns, named like the options of `lanes submit`; without `field`, a whole
+    line is an input. `sent` are the columns that the model sees, `labels` the columns with known answers, by field of the
+    answer. `others` are further candidates for labels.
     """
 
     sent: tuple[str, ...]
@@ -201,7 +201,7 @@ class Proposal:
 def propose(
     sample: Sample, *, field: str | None = None, label: str | None = None, key: str | None = None
 ) -> Proposal:
-    """Guess the purpose of the columns that are not named."""
+    """Guess the purpose of the columns that are not given."""
     if sample.events:
         return Proposal(tuple(sample.columns), _usable(sample.own_labels))
     columns = sample.columns
@@ -252,7 +252,7 @@ def propose(
 
 
 def headless(sample: Sample) -> str | None:
-    """Return a column name that looks like a value of a first line, or None if the header looks like one."""
+    """Return a column name that looks like data, so that the file has no header; None if the header looks like one."""
     for name, each in sample.columns.items():
         few = each.counts is not None and len(each.counts) <= each.filled / 2
         if (
@@ -265,7 +265,7 @@ def headless(sample: Sample) -> str | None:
 
 
 def _label(few: list[InputColumn], *, others: list[str]) -> str | None:
-    """Return the column with labels: by its name, or as the only one besides the text."""
+    """Return the column with labels: by its name, or because it is the only one besides the text."""
     named = [each for each in few if LABELS.fullmatch(each.name)]
     alone = few if len(few) == 1 and len(others) == 2 else []
     return next((each.name for each in (*named, *alone) if PROPERTY.fullmatch(each.name)), None)

@@ -1,6 +1,6 @@
-"""A batch, from the intent that is committed before it is paid for until its last result is booked.
+"""A batch's life, from the intent, which is committed before the batch is paid for, to its last recorded result.
 
-Its outcomes are counted here, and a rule decides about requests whose results are lacking.
+This module counts the outcomes of a batch and decides about requests that have no result.
 """
 
 import hashlib
@@ -16,23 +16,20 @@ from lanes.ids import BatchId, VersionId
 from lanes.units import pluralize, usd
 from lanes.words import BLOCK, BatchState, Outcome
 
-UNCONFIRMED = (
-    BatchState.INTENDED,
-    BatchState.HELD,
-)  # the provider has not said that it has the batch
-AT_PROVIDER = (BatchState.SUBMITTED, BatchState.ENDED)  # and its work belongs to it
-PRIMER = (
-    "primes the provider's cache for the batches after it"  # the note of a batch of one request
-)
+# The provider has not confirmed that it has the batch.
+UNCONFIRMED = (BatchState.INTENDED, BatchState.HELD)
+AT_PROVIDER = (BatchState.SUBMITTED, BatchState.ENDED)  # the batch owns its work
+# The note of a batch of one request.
+PRIMER = "primes the provider's cache for the batches after it"
 
 
 @dataclass(frozen=True)
 class BatchKind:
-    """One batch holds work of one version only."""
+    """The workload, version and provider that all work of a batch shares."""
 
     workload: str
     version_id: VersionId
-    provider: str = BLOCK  # the block of the account that it is sent to
+    provider: str = BLOCK  # the block of the account that the batch is sent to
 
 
 @dataclass(frozen=True)
@@ -55,8 +52,8 @@ class Intent:
 class CreateAnswer(StrEnum):
     """The outcome of an answered create."""
 
-    SUBMITTED = "submitted"  # the batch is the provider's of that id
-    UNWANTED = "unwanted"  # its work was released, or the batch certainly is another of the provider's: to be cancelled
+    SUBMITTED = "submitted"  # the provider has the batch under the answered id
+    UNWANTED = "unwanted"  # the work was released, or the batch is known under another id: cancel the created batch
 
 
 @dataclass(frozen=True)
@@ -76,36 +73,37 @@ class OpenBatch:
     intended_at: datetime
     submitted_at: datetime | None
     create_ended_at: datetime | None = None
-    unproved: bool = False  # adopted from the provider's list; no result has proved it yet
+    # Adopted from the provider's list, but no result has proved that the batch is ours.
+    unproved: bool = False
     unknown_since: datetime | None = None
     cancel_at: datetime | None = None
     provider: str = BLOCK  # the block of the account
 
     @property
     def begun_at(self) -> datetime:
-        """Return when its items were first tried: once the provider had the batch, or was to have it."""
+        """Return when the batch's items were first tried: at the submission, or at the intent before that."""
         return self.submitted_at or self.intended_at
 
     @property
     def unsure(self) -> bool:
-        """Return whether it may have to be found in the provider's list, by its number of requests."""
+        """Return whether the batch may have to be found in the provider's list, by its number of requests."""
         return self.state in UNCONFIRMED or (self.state in AT_PROVIDER and self.unproved)
 
 
 class BatchDecision(StrEnum):
     """A person's decision about an open batch."""
 
-    ADOPT = "adopt"  # it is the batch of that id at the provider
-    RESUBMIT = "resubmit"  # its items are ready again for the next batch
-    GIVE_UP = "give_up"  # its items fail, until they are retried
+    ADOPT = "adopt"  # the named batch at the provider is this one
+    RESUBMIT = "resubmit"  # the items become ready for the next batch
+    GIVE_UP = "give_up"  # the items fail until a person retries them
 
 
 @dataclass(frozen=True)
 class Stakes:
-    """An open batch with the `items` it still owns, and what deciding about it may cost.
+    """An open batch, the number of `items` that it still owns, and the possible costs of a decision about it.
 
-    `again_usd` estimates what sending the items again costs, `most_usd` bounds what the provider can bill for them. Both are
-    None where the model has no price any more.
+    `again_usd` estimates the cost of sending the items again; `most_usd` is the most that the provider can bill for them.
+    Both are None if the model no longer has a price.
     """
 
     batch_id: BatchId
@@ -118,14 +116,14 @@ class Stakes:
 
     @property
     def whereabouts(self) -> str:
-        """Say whether the provider has it."""
+        """Return a clause that states whether the provider has the batch."""
         if self.provider_batch_id is None:
             return "it is not known whether the provider has it"
         return f"the provider has it as {self.provider_batch_id}"
 
 
 def sentence(decision: BatchDecision, at_stake: Stakes) -> str:
-    """Say what a decision does and what it may cost."""
+    """Return a sentence that explains what a decision does and what it may cost."""
     items, again, most = (
         pluralize(at_stake.items, "item"),
         _usd(at_stake.again_usd),
@@ -163,11 +161,11 @@ COUNTED = {
     Outcome.POISON: "errored",
     Outcome.PACK_REFUSED: "errored",
     Outcome.UNSERVED: "errored",
-    Outcome.UNKNOWN: "errored",  # its result cannot be read
+    Outcome.UNKNOWN: "errored",  # the result cannot be read
     Outcome.CANCELED: "canceled",
     Outcome.EXPIRED: "expired",
     Outcome.MISSING: "missing",
-}  # any other outcome ends no request of a batch
+}  # no other outcome ends a request of a batch
 COUNTS = tuple(dict.fromkeys(COUNTED.values()))
 
 
@@ -181,17 +179,17 @@ class Tally:
 
     @property
     def surplus(self) -> int:
-        """Return the number of outcomes beyond one for each item; negative where items have none."""
+        """Return the number of outcomes beyond one for each item; negative if there are fewer outcomes than items."""
         return self.outcomes - self.items
 
     @property
     def wrong(self) -> int:
-        """Return how many items lack a result of their own or have too many outcomes; 0 for a complete batch."""
+        """Return how many items have no result of their own or have too many outcomes; 0 for a complete batch."""
         return self.missing + abs(self.surplus)
 
 
 def counts(outcomes: Mapping[Outcome, int]) -> Counter[str]:
-    """Return the change of a batch's counts by these outcomes; negative numbers take outcomes back."""
+    """Return how these outcomes change a batch's counts; a negative number removes outcomes."""
     sums: Counter[str] = Counter()
     for outcome, number in outcomes.items():
         if outcome in COUNTED:
@@ -199,13 +197,14 @@ def counts(outcomes: Mapping[Outcome, int]) -> Counter[str]:
     return sums
 
 
-REPEATED = 3  # short reads that lack the same requests
-APART = timedelta(minutes=1)  # between two reads that count, so that one outage is not three proofs
+REPEATED = 3  # consecutive short reads without results for the same requests
+# The least time between two counted reads, so that one outage does not count three times.
+APART = timedelta(minutes=1)
 
 
 @dataclass(frozen=True)
 class ShortReads:
-    """The number of times in a row that results ended without the same requests, and when that was counted last."""
+    """The number of consecutive reads whose results lacked the same requests, and the time of the last counted read."""
 
     times: int
     lacking: str
@@ -213,14 +212,14 @@ class ShortReads:
 
     @property
     def is_repeated(self) -> bool:
-        """Return whether another read would tell nothing new."""
+        """Return whether the reads suffice, so that another read would reveal nothing new."""
         return self.times >= REPEATED
 
 
 def count_short_read(
     before: ShortReads | None, lacking: Collection[int], *, now: datetime
 ) -> ShortReads:
-    """Count one more short read, which lacks these request numbers; one that comes too soon changes nothing."""
+    """Count one more short read, which lacks these request numbers; a read that follows too soon changes nothing."""
     digest = hashlib.sha256(",".join(map(str, sorted(lacking))).encode()).hexdigest()
     if before is None or before.lacking != digest:
         return ShortReads(1, digest, now)
@@ -232,11 +231,12 @@ def count_short_read(
 def doubt(
     lacking: int, *, requests: int, answered: int, succeeded: int | None, is_ours: bool
 ) -> str | None:
-    """Return why the lacking requests may not be called missing, None when they are.
+    """Return why the lacking requests must not be recorded as missing; None if they may be.
 
-    `answered` of the batch's `requests` were read with an answer, and the provider's own count says that `succeeded` have
-    one. An answer that was counted and not read is paid, and any lacking request may be the one that has it: to send it
-    again would pay twice. Without a proof that the batch `is_ours`, its results say nothing about our requests.
+    The results hold answers to `answered` of the batch's `requests`; the provider counts `succeeded` answers. An answer that
+    the provider counts but the results do not contain has been paid for, and may belong to any lacking request: sending
+    that request again would pay twice. Unless the batch is proved to be ours (`is_ours`), its results prove nothing about
+    our requests.
     """
     if not is_ours:
         return f"it was adopted, and its results, which lack {lacking:,} of {requests:,} requests, do not prove that it is ours"

@@ -1,4 +1,4 @@
-"""A batch's departure: what may leave, which requests fit one batch, and when to try again."""
+"""A batch's departure: which work may leave, which requests fit one batch, and when to try again."""
 
 import itertools
 from collections.abc import Collection, Iterable, Sequence
@@ -14,10 +14,10 @@ from lanes.units import clock, pluralize
 
 @dataclass(frozen=True)
 class OutstandingWork:
-    """The unsettled items of a workload, counted by what they wait for.
+    """The unsettled items of a workload, counted by the reason why they are unsettled.
 
-    `ready` items leave with the next batch, `resting` ones not before `rested_at`. `in_the_way` are batches whose create
-    has no answer yet: their account sends no other batch before. `held` batches keep their items until a person decides.
+    `ready` items leave with the next batch, `resting` items not before `rested_at`. `in_the_way` lists batches whose create
+    is unanswered: their account sends no other batch until then. `held` batches keep their items until a person decides.
     `primer` is a batch of one request for which the ready items wait, until `primer_until` at the latest.
     """
 
@@ -42,7 +42,7 @@ class OutstandingWork:
 
 
 def announcement(of: OutstandingWork, now: datetime) -> str:
-    """Say how many items leave, or why none does, and what moves the others on."""
+    """Return a sentence about the items that leave now, or why none leaves, and about the state of the others."""
     name = of.workload
     if of.paused_at is not None:
         waits = f"{pluralize(of.ready, 'item')} ready" if of.ready else "nothing ready"
@@ -98,7 +98,7 @@ class Patience:
     def pause(self, *, retry_after_s: float | None, chance: float) -> float | None:
         """Return the seconds to wait before the next try, None when no time is left for it.
 
-        The pause is at least as long as the provider asks for; `chance`, 0 to 1, adds up to half of it, so that callers spread.
+        The pause is at least as long as the provider requests; `chance`, 0 to 1, adds up to half of it to spread the callers.
         """
         pause_s = BACKOFF.seconds_after(self.failures + 1)
         wanted = max(pause_s, retry_after_s or 0.0) * (1 + chance / 2)
@@ -109,7 +109,7 @@ class Patience:
         return wanted
 
     def record_answer(self) -> None:
-        """Start again with a short pause, because the provider took something."""
+        """Reset the pause to its shortest, because the provider accepted a request."""
         self.failures = 0
 
 
@@ -118,11 +118,11 @@ AGAIN_WITHIN = timedelta(hours=1)
 
 
 class NotCreated(Enum):
-    """The consequence of a failed create for its batch."""
+    """The kind of a failed create, which decides what to do about its batch."""
 
-    MAYBE = auto()  # it may exist: only the provider's list tells, after its grace period
-    FOR_NOW = auto()  # the provider is busy, or was not reached at all
-    FOR_GOOD = auto()  # only a person can help
+    MAYBE = auto()  # the batch may exist: only the provider's list shows it, after the grace period
+    FOR_NOW = auto()  # the provider is busy or was not reached
+    FOR_GOOD = auto()  # only a person can fix the cause
 
 
 def next_try(
@@ -133,10 +133,10 @@ def next_try(
     chance: float,
     now: datetime,
 ) -> datetime | None:
-    """Return when to try again, None where only a person can help.
+    """Return when to try again; None if only a person can fix the cause.
 
-    The wait is as long as the provider asks for, between two minutes and an hour; `chance`, 0 to 1, adds up to half of it.
-    A batch that may exist is waited for as long as the provider may take to list it.
+    The wait is as long as the provider requests, but between two minutes and an hour; `chance`, 0 to 1, adds up to half of
+    it. For a batch that may exist, the wait is the time that the provider may take to list it.
     """
     match why:
         case NotCreated.MAYBE:
@@ -149,7 +149,7 @@ def next_try(
 
 
 class RequestWriter(Protocol):
-    """The requests of a batch that is being written, in order; each is a pack."""
+    """The ordered requests of a batch that is being written; each request is a pack."""
 
     def __len__(self) -> int: ...
 
@@ -163,7 +163,7 @@ class RequestWriter(Protocol):
         ...
 
     def keep(self, requests: int) -> None:
-        """Keep only the first `requests`."""
+        """Drop all requests after the first `requests`."""
         ...
 
 
@@ -175,12 +175,12 @@ def fill(
     most_bytes: int,
     taken: Collection[int],
 ) -> int:
-    """Write the requests of the next batch, in order, and return how many packs fitted.
+    """Write the requests of the next batch, in order, and return how many packs fit.
 
-    The first pack is taken whatever its size, because no other batch suits it better. `taken` are the numbers of requests by
-    which other batches of the account are still to be found, so the new batch must have another number: it leaves out as few
-    packs as possible at its end. Where every smaller number is taken too, it divides packs, the fullest first, and writes
-    nothing where even that fails.
+    The first pack is accepted whatever its size, because no other batch suits it better. Batches of the account that have
+    yet to be found in the provider's list are identified by their number of requests: these numbers are `taken`, and the
+    new batch must have another one. To get one, the function omits as few packs as possible at the end. If every smaller
+    number is taken too, it divides packs, the fullest first; if that also fails, it writes nothing.
     """
     whole = whole_from(taken)
     divisible: list[list[ClaimedWork]] = []
@@ -196,15 +196,14 @@ def fill(
     if not requests:
         for pack in avoid_counts(divisible, taken):
             if not _add_if_fits(requests, pack, most_bytes):
-                requests.keep(
-                    0
-                )  # divided packs do not fit, and with whole ones the batch could not be found
+                # Divided packs do not fit, and a batch of whole packs could not be identified.
+                requests.keep(0)
                 break
     return fitted
 
 
 def whole_from(taken: Collection[int]) -> int:
-    """Return the number of requests from which on no pack is divided, because some smaller number is free."""
+    """Return the number of requests from which no pack needs to be divided: it or a smaller number is free."""
     return next(number for number in itertools.count(1) if number not in taken)
 
 

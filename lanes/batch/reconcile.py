@@ -1,18 +1,19 @@
-"""The search for a batch whose create ended without an answer, and the labels by which orphans find their items.
+"""The search for a batch whose create ended without an answer, and the request labels that link orphans to their items.
 
-The rule; moments are in the provider's clock wherever they are compared with ours:
+The rule; times are compared by the provider's clock:
 
-1. The create is over when its sender saw it end, or, when the sender is gone, once the longest create has passed since
-   the intent: from then on no process can still be creating it.
-2. A batch that was created is listed within the grace period after that. Until then no list proves anything, because
-   ours may still appear beside the one that fits.
-3. A listed batch fits when it has as many requests, was created between the intent and the end of the grace period,
-   belongs to no other batch of ours and was not found to be a stranger's before.
-4. After the grace period, exactly one that fits is adopted, until the nonce of its first result proves or disproves it.
-   Several are held at once: a person decides. None: the batch was never created.
-5. A held batch keeps its work whatever is found, but the search goes on: one that is left over is adopted.
-Orphans are batches at the provider that a restored database does not know, because they left after its copy was made. The
-name of each request says which work it carries, so that its answer, which is paid, finds its items again.
+1. The create has ended when its sender saw it end, or, if the sender no longer runs, once the longest possible create has
+   passed since the intent: from then on no process can still be creating the batch.
+2. The provider lists a created batch within the grace period after that. Until then no list proves anything, because
+   ours may still appear in addition to the one that fits.
+3. A listed batch fits if it has the same number of requests, was created between the intent and the end of the grace
+   period, belongs to no other batch of ours and was never found to be another sender's.
+4. After the grace period, a single batch that fits is adopted, until the nonce of its first result proves or disproves it.
+   If several fit, the batch is held and a person decides. If none fits, the batch was never created.
+5. A held batch keeps its work whatever the list shows, but the search continues: a single remaining fit is adopted.
+
+Orphans are batches at the provider that a restored database does not know, because they were sent after the copy was made.
+The name of each request states which work it carries, so that its answer, which is paid for, can be matched to its items.
 """
 
 import base64
@@ -26,28 +27,29 @@ from lanes.ids import VersionId, WorkId
 from lanes.json_data import dumps
 from lanes.packing import ClaimedWork
 
-MARGIN = timedelta(minutes=2)  # the drift between the two clocks since the intent
+# The most that the two clocks can have drifted apart since the intent.
+MARGIN = timedelta(minutes=2)
 
 
 class BatchFinding(StrEnum):
     """The conclusion from the provider's list."""
 
-    ADOPT = "adopt"  # exactly one batch fits, and ours would be listed by now
+    ADOPT = "adopt"  # exactly one batch fits, and the provider would list ours by now
     WAIT = "wait"  # ours may still appear
-    RELEASE = "release"  # none fits after the grace period: it was never created
-    HOLD = "hold"  # several fit, or a held one is not found: a person decides
+    RELEASE = "release"  # none fits after the grace period: the batch was never created
+    HOLD = "hold"  # several fit, or a held batch is not found: a person decides
 
 
 @dataclass(frozen=True)
 class ListedBatch:
-    """A batch that the provider lists, by the provider's clock; None stands for what cannot be read."""
+    """A batch in the provider's list, by the provider's clock; None stands for a value that cannot be read."""
 
     id: str
     requests: int | None
     created_at: datetime | None
 
     def fits(self, requests: int, possible: "CreationSpan") -> bool:
-        """Return whether it may be a batch with this number of requests that was created in that span."""
+        """Return whether this may be the batch with that number of requests that was created in that span."""
         return self.requests in (None, requests) and (
             self.created_at is None or self.created_at in possible
         )
@@ -55,7 +57,7 @@ class ListedBatch:
 
 @dataclass(frozen=True)
 class LostCreate:
-    """A create without an answer, by our clock. From `over_at` on no process can still be creating it."""
+    """A create without an answer, by our clock. After `over_at` no process can still be creating the batch."""
 
     requests: int
     intended_at: datetime
@@ -65,7 +67,7 @@ class LostCreate:
 
 @dataclass(frozen=True)
 class FoundBatch:
-    """A finding, with the batch to adopt."""
+    """A finding; for `ADOPT`, with the batch to adopt."""
 
     finding: BatchFinding
     batch_id: str | None = None
@@ -85,12 +87,12 @@ class CreationSpan:
 def over_at(
     intended_at: datetime, create_ended_at: datetime | None, *, longest: timedelta
 ) -> datetime:
-    """Return when the create was over: as its sender saw it, else `longest` after the intent."""
+    """Return when the create ended: when its sender saw it end, otherwise `longest` after the intent."""
     return create_ended_at or intended_at + longest
 
 
 def span(lost: LostCreate, *, grace: timedelta, ahead: timedelta) -> CreationSpan:
-    """Return when the batch can have been created by the provider's clock, which is `ahead` of ours."""
+    """Return the span in which the batch can have been created, by the provider's clock, which is `ahead` of ours."""
     return CreationSpan(lost.intended_at + ahead - MARGIN, lost.over_at + grace + ahead + MARGIN)
 
 
@@ -103,10 +105,11 @@ def find(
     ahead: timedelta,
     now: datetime,
 ) -> FoundBatch:
-    """Find the listed batch that the create became. The list was read at or after `now`; `taken` batches are not ours to adopt.
+    """Find the listed batch that the create produced.
 
-    Count and time of creation identify it, because an account has one unresolved create at a time and no two open
-    intents of an account share a count.
+    The list must have been read at or after `now`; `taken` batches cannot be ours. The number of requests and the creation
+    time identify the batch, because an account has one unresolved create at a time, and no two open intents of an account
+    have the same number of requests.
     """
     possible = span(lost, grace=grace, ahead=ahead)
     fitting = [
@@ -123,15 +126,15 @@ def find(
     return FoundBatch(BatchFinding.HOLD if lost.held else BatchFinding.RELEASE)
 
 
-# Of a label: a custom_id has 64 characters, of which the nonce and the number take 23.
+# The most bytes of a label: a custom_id has 64 characters, of which the nonce and the number take 23.
 MOST_BYTES = 30
 VERSION_BYTES, DIGEST_BYTES = 2, 3
-ADOPTED = "adopted after a restore"  # begins the note of such a batch
+ADOPTED = "adopted after a restore"  # the start of the note of an adopted orphan
 
 
 @dataclass(frozen=True)
 class Copy:
-    """A database that was restored or promoted: `noticed` is when Lanes found out, `as_of` the moment of its newest rows."""
+    """A restored or promoted database: Lanes noticed the copy at `noticed`, and the newest rows are from `as_of`."""
 
     noticed: datetime
     as_of: datetime
@@ -139,7 +142,7 @@ class Copy:
 
 @dataclass(frozen=True)
 class RequestLabel:
-    """The version and the works that the name of a request states, in the order of their slots."""
+    """The version and the work ids that a request's name states, in the order of the slots."""
 
     version: bytes
     digest: bytes
@@ -148,14 +151,15 @@ class RequestLabel:
 
 
 def version_tag(content_hash: str) -> bytes:
-    """Return the part of a label by which a version is recognized."""
+    """Return the part of a label that identifies a version."""
     return bytes.fromhex(content_hash)[:VERSION_BYTES]
 
 
 def write_label(tag: bytes, pack: Sequence[ClaimedWork]) -> str:
-    """Return the label of a request with this work, empty where a custom_id has no room for it.
+    """Return the label of a request with this work; empty if it does not fit a custom_id.
 
-    Works that wait beside each other have neighboring numbers, so each is written as its difference from the one before.
+    Ids of work that became ready together are close to each other, so each id is written as the difference from the
+    previous one.
     """
     ids = [each.claim.work_id for each in pack]
     steps = (_encode_zigzag(id_ - before) for before, id_ in zip([0, *ids], ids, strict=False))
@@ -165,7 +169,7 @@ def write_label(tag: bytes, pack: Sequence[ClaimedWork]) -> str:
 
 
 def read_label(label: str) -> RequestLabel | None:
-    """Return what a label says, None if Lanes did not write it."""
+    """Return the content of a label; None if Lanes did not write it."""
     try:
         whole = base64.urlsafe_b64decode(label + "=" * (-len(label) % 4))
     except ValueError:
@@ -182,7 +186,7 @@ def read_label(label: str) -> RequestLabel | None:
 
 
 def digest(pack: Iterable[ClaimedWork]) -> bytes:
-    """Return a digest of the items: a restored database may give a number of theirs to another item."""
+    """Return a digest of the items, because a restored database may give their work ids to other items."""
     said = dumps([[each.workload, each.key, each.payload, each.purpose] for each in pack])
     return hashlib.blake2b(said.encode(), digest_size=DIGEST_BYTES).digest()
 

@@ -1,4 +1,4 @@
-"""For programs that send items and read results, in a process of their own.
+"""The public client, for programs that send items and read results from a process of their own.
 
     from lanes.client import Lanes
 
@@ -6,21 +6,21 @@
         lanes.submit("tickets", {"text": "..."}, key="t-1", urgent=True)
         lanes.wait("tickets", "t-1", reader="support-desk", timeout_s=10)
 
-`AsyncLanes` is the same for asynchronous programs. The functions are shorthands over one handle for an address, which comes
-from `LANES_DATABASE_URL`, else from the stand of this checkout (`lanes up`): sync, or async with an `a` in front.
+`AsyncLanes` is the same for asynchronous programs. The functions are shorthands for one handle per address; the address comes
+from `LANES_DATABASE_URL`, or else from the stand of this checkout (`lanes up`). The asynchronous ones have the prefix `a`.
 
     from lanes import client
     client.submit("tickets", {"text": "..."}, key="t-1", urgent=True)
 
-Answers can be followed, each as it comes, is corrected or settles, until you leave:
+A program can follow the answers of a workload as they arrive, are corrected or settle, until it leaves the loop:
 
     async for item in client.aresults("tickets", follow=True, reader="dashboard"):
         print(item.key, item.state, item.output)
 
 A call about one item raises its refusal (`Refused`, `UnknownWorkload`); `submit_many` returns an outcome for each input.
 
-What can go wrong is in `lanes.errors`, as a tree. Public are the names of this module and those of `lanes.errors`: they are
-completely typed (`py.typed`), and stay. All others may change with any release.
+`lanes.errors` lists all errors as a tree. The names of this module and of `lanes.errors` are public: they are fully typed
+(`py.typed`) and stay stable. All others may change with any release.
 """
 
 from lanes.client.ahandle import AsyncLanes

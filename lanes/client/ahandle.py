@@ -21,21 +21,21 @@ from lanes.store.settling import results
 from lanes.store.settling.results import CorrectedRead, Result
 from lanes.store.workload import workloads
 
-MOST_BYTES = 1024**2  # of one transaction; writing them down as JSON takes some 5 ms
-TURN_S = 0.005  # after which the loop's other tasks have theirs
+MOST_BYTES = 1024**2  # in one transaction; serializing them to JSON takes about 5 ms
+TURN_S = 0.005  # time after which the event loop's other tasks get a turn
 
 Args = TypeVarTuple("Args")
 T = TypeVar("T")
 
 
 class AsyncLanes:
-    """As `lanes.client.Lanes`, for one event loop, which it never holds up.
+    """The same as `lanes.client.Lanes`, for one event loop, which it never blocks.
 
         async with AsyncLanes() as lanes:
             await lanes.submit("tickets", {"text": "..."}, key="t-1", urgent=True)
             await lanes.wait("tickets", "t-1", reader="support-desk", timeout_s=10)
 
-    Those who wait hold no thread and no connection that other calls need.
+    Waiting callers occupy no thread and no connection that other calls need.
     """
 
     def __init__(
@@ -69,7 +69,7 @@ class AsyncLanes:
         due_at: datetime | str | None = None,
         budget_usd: float | None = None,
     ) -> list[Sent]:
-        """See `Lanes.submit_many`; fewer large ones go to a transaction, so that the loop has its turns."""
+        """See `Lanes.submit_many`; a transaction takes fewer large inputs, so that the event loop's other tasks get turns."""
         if job is not None or due_at is not None or budget_usd is not None:
             inputs = [each async for each in by_turns(inputs)]
             order = await asyncio.to_thread(verbs.job_order, job, inputs, due_at, budget_usd)
@@ -144,7 +144,9 @@ class AsyncLanes:
         follow: bool = False,
         quiet_s: float | None = None,
     ) -> AsyncGenerator[Listed]:
-        """See `Lanes.results`. Where you leave it before its end, close it (`contextlib.aclosing`): the loop does so later.
+        """See `Lanes.results`.
+
+        If you leave the loop early, close the generator (`contextlib.aclosing`): the event loop would close it later.
 
         async for item in lanes.results("tickets", follow=True, reader="dashboard"):
             print(item.key, item.state, item.output)
@@ -169,7 +171,7 @@ class AsyncLanes:
     async def corrections(
         self, reader: str, *, follow: bool = False, quiet_s: float | None = None
     ) -> AsyncGenerator[CorrectedRead]:
-        """See `Lanes.corrections`. Where you leave it before its end, close it (`contextlib.aclosing`)."""
+        """See `Lanes.corrections`. If you leave the loop early, close the generator (`contextlib.aclosing`)."""
         if not follow:
             for each in await self._run(results.to_correct, reader):
                 yield each
@@ -187,7 +189,7 @@ class AsyncLanes:
         return await self._place.run(lambda opened: opened.run_sync(verb, *args))
 
     async def _begin(self, wanted: ListingQuery, reader: str | None) -> Following:
-        self._place.address()  # not possible within a transaction
+        self._place.address()  # raises within a caller's transaction, where following is impossible
         async with self._place.transaction() as connection:
             await connection.run_sync(workloads.check_known, wanted.workload)
             return await connection.run_sync(Following, wanted, reader)
@@ -204,7 +206,7 @@ class AsyncLanes:
 
 
 async def by_turns(inputs: Iterable[T]) -> AsyncIterator[T]:
-    """Yield each input, and let the loop's other tasks run from time to time."""
+    """Yield each input, and let the event loop's other tasks run from time to time."""
     began = time.monotonic()
     for each in inputs:
         if time.monotonic() - began > TURN_S:

@@ -1,7 +1,7 @@
-"""A workload's answers as they stand, then as they come, are corrected or settle, look by look; none is missed.
+"""Following a workload's answers: first the current ones, then each change (answered, corrected, settled), without gaps.
 
-Who follows looks on a connection of its handle, and is roused by the lookout of the process. A database that is away is waited
-for: what was committed meanwhile is found when it is back. A job is followed to its end.
+A follower polls on a connection of its own handle and is woken by the lookout of the process. If the database is unavailable,
+the follower waits; it then finds all changes that were committed in between. A job is followed to its end.
 """
 
 import asyncio
@@ -24,37 +24,37 @@ from lanes.store.database import clock
 from lanes.store.settling import listing, results
 from lanes.store.settling.results import CorrectedRead, News
 
-RELOOK_S = 2.0  # the longest time between two looks, which finds what sent no notification
-APART_S = 0.05  # the shortest, while more and more is committed,
-SHARE = 4  # and at least this multiple of the time that a look takes
-OUTAGE_S = 60.0  # how long a database that is away is waited for,
-AGAIN_S = 1.0  # and how soon it is tried again
+RELOOK_S = 2.0  # the longest time between two polls, to find changes whose notification was lost or never sent
+APART_S = 0.05  # the shortest time between two polls while changes keep arriving,
+SHARE = 4  # and at least this multiple of a poll's duration
+OUTAGE_S = 60.0  # how long to wait for an unavailable database,
+AGAIN_S = 1.0  # and how soon to try it again
 
 
 T = TypeVar("T")
 
 
 class Follower(Protocol[T]):
-    """The subject that is followed, look by look."""
+    """A source of news that is polled, such as the items of a workload."""
 
     def look(self, connection: Connection, /) -> list[T]:
-        """Return what is new; the same until `acknowledge` is called."""
+        """Return what is new; the result is the same until `acknowledge` is called."""
         ...
 
     def acknowledge(self) -> None:
-        """Note that what was found was received."""
+        """Record that the follower has received the last result."""
         ...
 
     @property
     def more(self) -> bool:
-        """Whether another look finds more at once."""
+        """Whether another poll would find more at once."""
         ...
 
 
 class Following:
-    """The wanted items as they stand, page by page, then what comes to be known of them from its beginning on.
+    """The current items of a query, page by page, then the changes since the object was created.
 
-    A caller with a transaction (READ COMMITTED) uses it.
+    It runs in the caller's transaction, which must be READ COMMITTED.
     """
 
     def __init__(self, connection: Connection, wanted: ListingQuery, reader: str | None) -> None:
@@ -64,18 +64,16 @@ class Following:
         self._began_at = clock(connection)
         self._news = News(connection, wanted.workload)
         self._heard = False
-        # of the pages, what changed meanwhile: it is no news
+        # items of the pages that changed since the beginning: the first news must not repeat them
         self._shown: dict[ItemId, Listed] = {}
-        # others had them locked when their read was to be recorded
+        # items whose read could not be recorded because another transaction had locked them
         self._unread: Sequence[Listed] = ()
-        self._locked: Sequence[Listed] = ()  # the same of the last look
+        self._locked: Sequence[Listed] = ()  # the same, from the last poll
 
     def look(self, connection: Connection) -> list[Listed]:
-        """Return the next page of items, and after the last page those that changed.
+        """Return the next page of items, and after the last page the items that have changed.
 
-        The result is the same until `acknowledge` is called.
-
-        Where there is a reader, what they read of them is recorded.
+        The result is the same until `acknowledge` is called. If there is a reader, the read of each returned item is recorded.
         """
         if self._onwards is not None:
             self._page = listing.page(connection, self._wanted, onwards=self._onwards)
@@ -91,7 +89,7 @@ class Following:
         return found
 
     def acknowledge(self) -> None:
-        """Note that the follower has received what was found."""
+        """Record that the follower has received the last result."""
         self._unread = self._locked
         if not self._heard:
             self._onwards = self._page.onwards
@@ -104,12 +102,12 @@ class Following:
 
     @property
     def more(self) -> bool:
-        """Whether another look finds more at once, or has never been taken at what is new."""
+        """Whether another poll would find more at once, or news has not been read yet."""
         return not self._heard or self._news.more
 
 
 class CorrectionWatch:
-    """The corrected answers that a reader took: those that are known, then each as it comes."""
+    """The corrected answers that a reader had taken: the known ones first, then each new one."""
 
     more = False
 
@@ -118,12 +116,12 @@ class CorrectionWatch:
         self._told, self._found = set[tuple[object, ...]](), list[CorrectedRead]()
 
     def look(self, connection: Connection) -> list[CorrectedRead]:
-        """Return what the follower has not received."""
+        """Return the corrections that the follower has not received."""
         self._found = results.to_correct(connection, self._reader)
         return [each for each in self._found if _name(each) not in self._told]
 
     def acknowledge(self) -> None:
-        """Note that the follower has received what was found."""
+        """Record that the follower has received the last result."""
         self._told = {_name(each) for each in self._found}
 
 
@@ -132,46 +130,46 @@ def _name(of: CorrectedRead) -> tuple[object, ...]:
 
 
 class Rhythm:
-    """The times of the next look and of the last one, by the host's clock."""
+    """The times of the last and the next poll, by the host's clock."""
 
     def __init__(self, quiet_s: float | None) -> None:
         self._quiet_s = float("inf") if quiet_s is None else quiet_s
         self._arrived_at = self._well_at = self._began_at = time.monotonic()
 
     def begin(self) -> None:
-        """Begin a look."""
+        """Record that a poll begins."""
         self._began_at = time.monotonic()
 
     def retry_pause_s(self, error: DatabaseAway) -> float:
-        """Return how long to wait before the next look while the database is away.
+        """Return how long to wait before the next poll while the database is unavailable.
 
         Raises:
-            DatabaseAway: it has been away for longer than a minute.
+            DatabaseAway: the database has been unavailable for longer than a minute.
         """
         if time.monotonic() - self._well_at > OUTAGE_S:
             raise error
         return AGAIN_S
 
     def pause_s(self) -> float:
-        """Note that the look succeeded, and return how long to wait before the next one, whatever is committed."""
+        """Record that the poll succeeded, and return the minimum wait before the next one."""
         self._well_at = time.monotonic()
         return max(APART_S, SHARE * (self._well_at - self._began_at))
 
     def record_arrival(self) -> None:
-        """Note that the follower has received and processed something."""
+        """Record that the follower has received and processed an item."""
         self._arrived_at = self._well_at = time.monotonic()
 
     def is_over(self) -> bool:
-        """Return whether nothing had come for as long as it may be quiet when the last look began."""
+        """Return whether the permitted quiet time had passed without an item when the last poll began."""
         return self._began_at - self._arrived_at >= self._quiet_s
 
     def wait_s(self) -> float:
-        """Return how long until the next look is due, unless something is committed before."""
+        """Return how long to wait for a notification before the next poll is due."""
         return max(0.0, min(RELOOK_S, self._arrived_at + self._quiet_s - time.monotonic()))
 
 
 def follow(place: Pool | Joined, following: Follower[T], quiet_s: float | None) -> Generator[T]:
-    """Return the items, then each new one; end after `quiet_s` seconds without any (None: never)."""
+    """Yield the items, then each new one; end after `quiet_s` seconds without any (None: never)."""
     roused, rhythm = threading.Event(), Rhythm(quiet_s)
     ear = Ear(place.address(), roused.set)
     try:
@@ -234,7 +232,7 @@ async def afollow(
 
 
 def _rouse(loop: asyncio.AbstractEventLoop, roused: asyncio.Event) -> None:
-    with suppress(RuntimeError):  # a loop that was closed follows no more
+    with suppress(RuntimeError):  # the event loop was closed, so its follower has ended
         loop.call_soon_threadsafe(roused.set)
 
 
@@ -243,7 +241,7 @@ POLL_S = 1.0
 
 @dataclass(frozen=True)
 class Job:
-    """Items that were submitted together under one name, from a file, by event, in SQL or by a client."""
+    """The items that were submitted together under one name, from a file, by event, in SQL or by a client."""
 
     name: str
     look: Callable[[str], JobStatus]
@@ -257,7 +255,7 @@ class Job:
         return self.look(self.name)
 
     def wait(self, timeout_s: float = float("inf")) -> JobStatus:
-        """Return its status once it is done, or when `timeout_s` seconds have passed (`is_done` says which).
+        """Return the job's status once it is done, or after `timeout_s` seconds (`is_done` tells which).
 
         Raises:
             UnknownItem: no job has that name.
@@ -270,7 +268,7 @@ class Job:
 
 @dataclass(frozen=True)
 class AsyncJob:
-    """As `Job`, for asynchronous programs."""
+    """The same as `Job`, for asynchronous programs."""
 
     name: str
     look: Callable[[str], Awaitable[JobStatus]]

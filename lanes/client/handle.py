@@ -23,34 +23,34 @@ T = TypeVar("T")
 
 
 class Lanes:
-    """Sends items and reads their answers.
+    """A handle that sends items and reads their answers.
 
-    It keeps its connections: make one for a program, share it between threads, and close it at the end, or use it as a
+    It holds a pool of connections: create one for a program, share it between threads, and close it at the end, or use it as a
     context manager.
 
         with Lanes() as lanes:
             lanes.submit("tickets", {"text": "..."}, key="t-1", urgent=True)
             lanes.wait("tickets", "t-1", reader="support-desk", timeout_s=10)
 
-    It works on the address of a database, on an engine of SQLAlchemy (whose connections it borrows), or within the
-    transaction of a connection (of an ORM session: `session.connection()`): then what it writes is committed, or rolled
-    back, with the caller's own rows, and never by the handle. None: the database of `LANES_DATABASE_URL`, else of this
+    It works on the address of a database, on an SQLAlchemy engine (whose connections it borrows), or within the transaction of
+    a connection (of an ORM session: `session.connection()`). In the last case, its writes are committed or rolled back with the
+    caller's own rows, and never by the handle. With None, it works on the database of `LANES_DATABASE_URL`, or else of this
     checkout's stand.
 
         with engine.begin() as connection:
             connection.execute(insert(ticket).values(id="t-1"))
             Lanes(connection).submit("tickets", {"text": "..."}, key="t-1")
 
-    On an address `connections` are opened at most, and who needs one more waits for it for up to 30 s. What another
-    transaction holds is waited for for up to `patience_s` seconds.
+    On an address it opens up to `connections` connections; a call that needs one more waits for it for up to 30 s. A call waits
+    for the locks of other transactions for up to `patience_s` seconds.
 
-    Raises, here and from every method, what `lanes.errors` tells, with the driver's error as its cause:
-        DatabaseAway: the database does not answer (a connection is tried for 5 s), or no connection was free.
-        StillLocked: another transaction holds the item for longer than `patience_s`, or moved what this one relies on.
-        Deadlocked: it and another transaction waited for each other; a call that has its own transaction is repeated first.
-        SetupError: no database is known, the address is none, or the schema of Lanes is not there.
-        TransactionUnfit: the connection that was given is closed, failed before, or has no transaction.
-        Refused: a name or a field cannot be read, or the input is refused. One rule: a call about one item raises its refusal;
+    The constructor and every method raise the errors of `lanes.errors`, with the driver's error as the cause:
+        DatabaseAway: the database does not answer (connecting is tried for 5 s), or no connection was free.
+        StillLocked: another transaction locks the item for longer than `patience_s`, or has changed rows that the call uses.
+        Deadlocked: this and another transaction waited for each other; a call in its own transaction is repeated first.
+        SetupError: no database is configured, the address is invalid, or the schema of Lanes is missing.
+        TransactionUnfit: the given connection is closed, has failed before, or has no transaction.
+        Refused: a name or a field is malformed, or the input is refused. A call about one item raises its refusal;
             `submit_many` returns an outcome for each input.
     """
 
@@ -72,13 +72,13 @@ class Lanes:
         key: str | None = None,
         **fields: Unpack[Fields],
     ) -> Sent:
-        """Admit one item; `outcome` is `accepted`, or `duplicate` where it was admitted before.
+        """Admit one item; `outcome` is `accepted`, or `duplicate` if it was admitted before.
 
-        With a key the call may be repeated whenever its outcome is not known.
+        With a key, the call may be repeated when its outcome is unknown.
 
         Raises:
-            UnknownWorkload: no workload of that name has a published version.
-            Refused: the input was refused for another reason; it is kept in `rejected_log`.
+            UnknownWorkload: no workload with that name has a published version.
+            Refused: the input was refused for another reason; it is stored in `rejected_log`.
         """
         [sent] = self.submit_many(workload, [{"payload": payload, "key": key, **fields}])
         return sent.raise_for_refusal()
@@ -92,18 +92,21 @@ class Lanes:
         due_at: datetime | str | None = None,
         budget_usd: float | None = None,
     ) -> list[Sent]:
-        """Admit many inputs, 500 to a transaction, or fewer where they are large, and return an outcome for each, in order.
+        """Admit many inputs, 500 per transaction, or fewer if they are large, and return an outcome for each, in order.
 
-        An input has a `payload`, and the other fields of an event: `key`, and `Fields`. A refused input harms no other, and
-        raises nothing: its outcome is the reason (`Sent.refused`, `Sent.raise_for_refusal`), and it is kept in `rejected_log`.
+        An input has a `payload`, and the other fields of an event: `key`, and `Fields`. A refused input does not affect the
+        others and raises nothing: its outcome is the reason (`Sent.refused`, `Sent.raise_for_refusal`), and it is stored in
+        `rejected_log`.
 
-        With a `job` they are followed as one (`Lanes.job`). An input without a key is known by its place there, so that the
-        whole call may be repeated; the inputs without a due time are due at `due_at`, and where they are quoted at more than
-        `budget_usd` none is sent.
+        With a `job`, the inputs are followed as one (`Lanes.job`). An input without a key is identified by its index in the
+        job, so the whole call may be repeated. Inputs without a due time are due at `due_at`. If the inputs are quoted at more
+        than `budget_usd`, none is sent.
 
         Raises:
-            Refused: `job_conflict`: a job of that name holds something else; `job_budget`: it costs more. Nothing is sent.
-            StillLocked: another transaction has submitted one of the keys and does not end; the chunks before it are admitted.
+            Refused: `job_conflict`: another job with that name has other inputs; `job_budget`: the job costs more. Nothing is
+                sent.
+            StillLocked: another transaction has submitted one of the keys and stays open; the chunks before that key are
+                admitted.
         """
         if job is not None or due_at is not None or budget_usd is not None:
             inputs = list(inputs)
@@ -134,38 +137,38 @@ class Lanes:
     ) -> Sent:
         """Replace the item's payload.
 
-        `outcome` is `amended`, `duplicate`, `waiting` (no item yet) or `outdated` (a later amendment is in force;
-        this one is kept).
+        `outcome` is `amended`, `duplicate`, `waiting` (the item does not exist yet) or `outdated` (a later amendment is in
+        force; this one is stored).
 
         Raises:
-            UnknownWorkload: no workload of that name has a published version.
-            Refused: the amendment was refused for another reason; it is kept in `rejected_log`.
+            UnknownWorkload: no workload with that name has a published version.
+            Refused: the amendment was refused for another reason; it is stored in `rejected_log`.
         """
         return self._run(self._verbs.amend, workload, key, payload, occurred_at).raise_for_refusal()
 
     def cancel(self, workload: str, key: str) -> bool:
-        """Withdraw the item; return False where it is settled, and its answer stands.
+        """Withdraw the item; return False if it is already settled, in which case its answer stays.
 
         Raises:
-            UnknownWorkload, UnknownItem: there is none.
+            UnknownWorkload, UnknownItem: there is no such workload or item.
         """
         return self._run(self._verbs.cancel, workload, key)
 
     def label(
         self, workload: str, key: str, expected: Mapping[str, Any], *, source: str = "client"
     ) -> None:
-        """Record the right answer for the item; the newest label of a source counts.
+        """Record the right answer for the item; only the newest label of each source counts.
 
         Raises:
-            UnknownWorkload, UnknownItem: there is none.
+            UnknownWorkload, UnknownItem: there is no such workload or item.
         """
         self._run(self._verbs.label, workload, key, expected, source)
 
     def read_result(self, workload: str, key: str, *, reader: str) -> Result | None:
-        """Return the item's current result, None while there is none; the read is recorded.
+        """Return the item's current result, or None if there is none yet; the read is recorded.
 
         Raises:
-            AnswerEmptied: there was one, and it is no longer kept.
+            AnswerEmptied: the answer was deleted after its retention period.
         """
         return self._run(self._verbs.read_result, verbs.build_result_request(workload, key, reader))
 
@@ -174,13 +177,13 @@ class Lanes:
     ) -> Result | None:
         """Return the item's result as soon as there is one (`settled`: an authoritative one); the read is recorded.
 
-        None when `timeout_s` seconds passed first. However many wait in a process, they share two connections, which are
-        none of this handle's.
+        Return None if `timeout_s` seconds pass first. All callers that wait in a process share two connections, which do not
+        belong to this handle.
 
         Raises:
-            UnknownWorkload, UnknownItem: there is no such item. One sent as an event exists only once it is admitted.
-            ItemFailed, ItemCanceled, AnswerEmptied: it gets no such result any more; at once, however much time is left.
-            DatabaseAway: the database did not answer at the beginning, or not for 10 s at the end.
+            UnknownWorkload, UnknownItem: there is no such item. An item sent as an event does not exist until it is admitted.
+            ItemFailed, ItemCanceled, AnswerEmptied: the item will get no such result; raised at once, even if time is left.
+            DatabaseAway: the database did not answer at the beginning, or for 10 s at the end.
             TransactionUnfit: the handle works within a transaction.
         """
         asked = verbs.build_result_request(workload, key, reader, settled=settled)
@@ -196,15 +199,15 @@ class Lanes:
         follow: bool = False,
         quiet_s: float | None = None,
     ) -> Generator[Listed]:
-        """Return the workload's items with their current answers, in the order in which they were received.
+        """Yield the workload's items with their current answers, in the order in which they were received.
 
-        `states` keeps only items in one of these states, and `since` only items whose current state began at or after that
+        `states` selects only items in one of these states, and `since` only items whose current state began at or after that
         time. The items are fetched in pages; no transaction stays open between two pages. With a `reader`, each page records
         that this reader has read its answers. The read of an item that another transaction has locked is not recorded; with
         `follow`, it is recorded later.
 
-        With `follow`, the generator goes on: it yields an item whenever its answer comes, is corrected or settled, or when the
-        item fails, however late that change is committed. An item may come more than once; its last occurrence counts. The
+        With `follow`, the generator continues: it yields an item whenever its answer arrives, is corrected or settled, or when
+        the item fails, however late that change is committed. An item may occur more than once; its last occurrence counts. The
         generator ends after `quiet_s` seconds without a new item, or when its caller closes it. To resume, pass as `since`
         the time at which the last program ended, less the duration of the longest transaction.
 
@@ -213,7 +216,7 @@ class Lanes:
 
         Raises:
             UnknownWorkload: there is no such workload.
-            DatabaseAway: the database does not answer; once one follows, not for a minute.
+            DatabaseAway: the database does not answer; while following, for longer than a minute.
             TransactionUnfit: the handle works within a transaction, in which following is impossible.
         """
         wanted = verbs.build_listing_query(workload, states, since, follow=follow, reader=reader)
@@ -232,18 +235,18 @@ class Lanes:
     def corrections(
         self, reader: str, *, follow: bool = False, quiet_s: float | None = None
     ) -> Generator[CorrectedRead]:
-        """Return what a reader has to undo: answers that they took and that were corrected since, of all workloads.
+        """Yield the corrections that a reader must act on: answers of any workload that it read and that were corrected since.
 
-        Each has both outputs. It is returned again by the next call until the reader reads the item again (`read_result`), so
-        read it once you have undone what the first answer led to. With `follow`, the generator goes on with each correction
-        that comes, for as long as `results` does.
+        Each correction has both outputs. Later calls return it again until the reader reads the item again (`read_result`), so
+        read the item once you have undone the effects of the first answer. With `follow`, the generator continues with each new
+        correction, for as long as `results` does.
 
             for each in lanes.corrections("crm", follow=True):
                 undo(each.key, each.taken, each.output)
                 lanes.read_result(each.workload, each.key, reader="crm")
 
         Raises:
-            DatabaseAway: the database does not answer; once one follows, not for a minute.
+            DatabaseAway: the database does not answer; while following, for longer than a minute.
             TransactionUnfit: the handle works within a transaction, in which following is impossible.
         """
         if follow:
@@ -252,20 +255,20 @@ class Lanes:
             yield from self._run(results.to_correct, reader)
 
     def job(self, name: str) -> Job:
-        """Return the job of that name, to ask for its status or to wait for its end."""
+        """Return the job with that name, to read its status or to wait for its end."""
         return Job(name, lambda name: self._run(verbs.job_status, name))
 
     def _run(self, verb: Callable[[Connection, *Args], T], *args: *Args) -> T:
         return self._place.run(lambda connection: verb(connection, *args))
 
     def _begin(self, wanted: ListingQuery, reader: str | None) -> Following:
-        self._place.address()  # not possible within a transaction
+        self._place.address()  # raises within a caller's transaction, where following is impossible
         with self._place.transaction() as connection:
             workloads.check_known(connection, wanted.workload)
             return Following(connection, wanted, reader)
 
     def close(self) -> None:
-        """Give the connections back; an engine or a connection of the caller stays open."""
+        """Close the handle's own connections; an engine or a connection of the caller stays open."""
         self._place.close()
 
     def __enter__(self) -> Self:

@@ -1,10 +1,10 @@
-"""Waiting for the end of items, in a program that uses the client.
+"""Waiting for results in a program that uses the client.
 
-One thread of the process serves all who wait on one address, over two connections that close a moment after the last has
-left: one hears NOTIFY, the other looks for all of them in one query. Under load the channel is busy and its notifications
-carry no key, so those that follow a look closely share the next one. A lost notification, an end without one, and a
-connection that was lost unnoticed delay an answer by `RELOOK_S` at most. A follower of a workload's answers looks on a
-connection of its own handle, and is woken here.
+One thread per process serves all callers that wait on one address. It uses two connections, which close a moment after the
+last caller has left: one receives NOTIFY, the other polls for all callers in one query. The channel is busy under load and its
+notifications carry no key, so notifications that closely follow a poll share the next poll. A lost notification, an end
+without a notification, or an unnoticed connection loss delays an answer by `RELOOK_S` at most. A follower of a workload's
+answers polls on a connection of its own handle, and this thread wakes it.
 """
 
 import asyncio
@@ -34,14 +34,14 @@ from lanes.store.signals import listening
 
 @dataclass(eq=False)
 class Waiter:
-    """One who waits. `final`: whatever the next look finds is the answer, nothing too."""
+    """A caller that waits for one result. `final`: the next poll ends the wait, even without a result."""
 
     asked: ResultRequest
     final: bool
     found: Future[Result | None] = field(default_factory=Future)
 
     def tell(self, found: Result | NoResult) -> None:
-        """End the wait if what a look found is a result, shows that there never will be one, or is final."""
+        """End the wait if a poll found a result, found that there never will be one, or is the final one."""
         if isinstance(found, Result):
             self._end(found)
         elif (why := explain_no_result(self.asked, found)) is not None:
@@ -51,7 +51,7 @@ class Waiter:
 
     def fail(self, why: BaseException) -> None:
         """End the wait with an exception."""
-        with suppress(InvalidStateError):  # it has an answer, or has left
+        with suppress(InvalidStateError):  # the waiter already has an answer, or has left
             self.found.set_exception(why)
 
     def _end(self, result: Result | None) -> None:
@@ -59,11 +59,11 @@ class Waiter:
             self.found.set_result(result)
 
 
-AT_ONCE = 1_000  # who wait, in one query
+AT_ONCE = 1_000  # waiters in one query
 
 
 class Looker:
-    """The connection that looks, for one look at a time."""
+    """The connection that polls, one poll at a time."""
 
     def __init__(self, pool: AsyncEngine) -> None:
         self._pool = pool
@@ -72,7 +72,7 @@ class Looker:
     @classmethod
     @asynccontextmanager
     async def open(cls, url: str) -> AsyncIterator[Self]:
-        """Provide a looker that connects when it is first needed."""
+        """Open a looker, which connects when it is first used."""
         pool = discreet_async_engine(
             url, pool_size=1, max_overflow=0, pool_pre_ping=True, isolation_level="READ COMMITTED"
         )
@@ -82,7 +82,7 @@ class Looker:
             await pool.dispose()
 
     async def look(self, waiters: Sequence[Waiter]) -> None:
-        """Tell each waiter once what there is; replace a connection that was lost."""
+        """Poll once and report the finding to each waiter; replace a lost connection."""
         async with self._turn:
             try:
                 await self._look(waiters)
@@ -100,12 +100,12 @@ class Looker:
                 each.tell(what)
 
 
-RELOOK_S = 2.0  # the longest between two looks for everybody
-APART_S = 0.05  # the shortest between two such looks,
-SHARE = 4  # and at least this multiple of the time that a look takes
-AGAIN_S = 0.5  # how soon a follower hears of a lookout that failed
-LINGER_S = 1.0  # how long the connections outlive the last who waits
-ANSWER_WITHIN_S = 10.0  # for the last look before a caller's time is up
+RELOOK_S = 2.0  # the longest time between two polls for all waiters
+APART_S = 0.05  # the shortest time between two such polls,
+SHARE = 4  # and at least this multiple of a poll's duration
+AGAIN_S = 0.5  # time until followers are woken after a lookout has failed
+LINGER_S = 1.0  # how long the connections stay open after the last waiter has left
+ANSWER_WITHIN_S = 10.0  # for the final poll, after a caller's timeout
 
 
 def wait(url: str, asked: ResultRequest, *, timeout_s: float) -> Result | None:
@@ -123,7 +123,7 @@ def wait(url: str, asked: ResultRequest, *, timeout_s: float) -> Result | None:
 
 
 async def await_(url: str, asked: ResultRequest, *, timeout_s: float) -> Result | None:
-    """Wait as `wait` does, without blocking the event loop or any of its threads."""
+    """Wait as `wait` does, without blocking the event loop or one of its threads."""
     with _join_lookout(url, asked, final=timeout_s <= 0) as (lookout, waiter):
         found = asyncio.wrap_future(waiter.found)
         if timeout_s > 0 and not await _wait_until_done(found, within_s=timeout_s):
@@ -144,16 +144,17 @@ def _away() -> DatabaseAway:
 
 
 class Lookout:
-    """Looks for everybody of this process who waits on one address; it ends a moment after the last has left."""
+    """A thread that polls for all waiters of this process on one address; it ends a moment after the last has left."""
 
     def __init__(self, url: str) -> None:
         self._url = url
         self._guard = threading.Lock()
         self._waiting: set[Waiter] = set()
-        self._owed: set[Waiter] = set()  # a look at once: those who came, or whose time is up
-        # whenever something may have been committed
+        # Waiters to poll for at once: new ones, and those with an expired timeout.
+        self._owed: set[Waiter] = set()
+        # callbacks for each time that something may have been committed
         self._roused: set[Callable[[], object]] = set()
-        # tells the thread that looks are owed, once it is there
+        # signals the thread that polls are owed, once the thread runs
         self._stir: Callable[[], object] = int
         self._ended = False
 
@@ -162,7 +163,7 @@ class Lookout:
         threading.Thread(target=self._run, name="lanes-wait", daemon=True).start()
 
     def join(self, waiter: Waiter) -> bool:
-        """Join a waiter; return False where this lookout has ended."""
+        """Add a waiter; return False if this lookout has ended."""
         with self._guard:
             if not self._ended:
                 self._waiting.add(waiter)
@@ -170,24 +171,24 @@ class Lookout:
             return not self._ended
 
     def attend(self, rouse: Callable[[], object]) -> bool:
-        """Call `rouse` when something may have been committed; return False where this lookout has ended."""
+        """Call `rouse` whenever something may have been committed; return False if this lookout has ended."""
         with self._guard:
             if not self._ended:
                 self._roused.add(rouse)
             return not self._ended
 
     def ignore(self, rouse: Callable[[], object]) -> None:
-        """Stop calling `rouse`, without a lock: the garbage collector may call this in any thread."""
+        """Stop calling `rouse`; this takes no lock, because the garbage collector may call it in any thread."""
         self._roused.discard(rouse)
 
     def look_again(self, waiter: Waiter) -> None:
-        """End the wait of one waiter: the result of the next look is the answer."""
+        """Poll once more for a waiter; the result of that poll is final."""
         waiter.final = True
         with self._guard:
             self._owe(waiter)
 
     def leave(self, waiter: Waiter) -> None:
-        """Forget a waiter that no longer waits."""
+        """Remove a waiter that no longer waits."""
         waiter.found.cancel()
         with self._guard:
             self._waiting.discard(waiter)
@@ -201,14 +202,15 @@ class Lookout:
     def _run(self) -> None:
         try:
             asyncio.run(self._serve())
-        except BaseException as error:  # the callers who wait get it; no other code can handle it
+        # Passed to the waiting callers, because no other code can handle it.
+        except BaseException as error:
             with self._guard:
                 self._ended = True
                 left = list(self._waiting)
             for each in left:
                 each.fail(_reason(error))
             time.sleep(AGAIN_S)
-            self._rouse()  # followers look again, and start another lookout
+            self._rouse()  # followers poll again, and start another lookout
 
     async def _serve(self) -> None:
         async with (
@@ -220,7 +222,7 @@ class Lookout:
             with self._guard:
                 self._stir = partial(asyncio.get_running_loop().call_soon_threadsafe, stirred.set)
             stirred.set()
-            self._rouse()  # of what was committed before anybody heard
+            self._rouse()  # for changes that were committed before this connection listened
             hearing = group.create_task(self._look_when(heard, looker))
             while await _is_set(stirred, within_s=LINGER_S) or not self._nobody_left():
                 stirred.clear()
@@ -228,7 +230,7 @@ class Lookout:
             hearing.cancel()
 
     async def _pay(self, looker: Looker) -> None:
-        """Look for all waiters that are owed a look, in one query."""
+        """Poll in one query for all waiters that are owed a poll."""
         with self._guard:
             owed, self._owed = list(self._owed), set()
         try:
@@ -238,7 +240,7 @@ class Lookout:
                 each.fail(_reason(error))
 
     async def _look_when(self, heard: asyncio.Event, looker: Looker) -> None:
-        """Look for all waiters after each commit and at intervals; wait while the database is away."""
+        """Poll for all waiters after each commit and at intervals; keep polling while the database is unavailable."""
         while True:
             await _is_set(heard, within_s=RELOOK_S)
             heard.clear()
@@ -266,7 +268,7 @@ class Lookout:
 
 
 async def _is_set(event: asyncio.Event, *, within_s: float) -> bool:
-    """Return whether it was set within that time."""
+    """Return whether the event is set within `within_s` seconds."""
     try:
         async with asyncio.timeout(within_s):
             await event.wait()
@@ -276,7 +278,7 @@ async def _is_set(event: asyncio.Event, *, within_s: float) -> bool:
 
 
 def _reason(error: BaseException) -> BaseException:
-    """Return the reason why looking fails, as an error of Lanes where there is one."""
+    """Return the reason why polling fails, as an error of Lanes if there is one."""
     if isinstance(error, BaseExceptionGroup):
         return _reason(error.exceptions[0])
     why: LanesError | None = None
@@ -290,7 +292,7 @@ def _reason(error: BaseException) -> BaseException:
     return why or error
 
 
-_lookouts: dict[str, Lookout] = {}  # the last of each address; it may have ended
+_lookouts: dict[str, Lookout] = {}  # the latest lookout of each address; it may have ended
 _inherited: list[object] = []
 _guard = threading.Lock()
 
@@ -308,25 +310,25 @@ def _join_lookout(
 
 
 class Ear:
-    """Rouses one who follows, whenever something may have been committed; `rouse` is called from another thread."""
+    """A subscription that wakes a follower when something may have been committed; `rouse` is called from another thread."""
 
     def __init__(self, url: str, rouse: Callable[[], object]) -> None:
         self._url, self._rouse = url, rouse
         self._lookout: Lookout | None = None
 
     def listen(self) -> None:
-        """Listen for commits from now on; called before each look, because a lookout may have ended."""
+        """Subscribe to commits; must be called before each poll, because a lookout may have ended."""
         if self._lookout is None or not self._lookout.attend(self._rouse):
             self._lookout = _enter(self._url, lambda lookout: lookout.attend(self._rouse))
 
     def close(self) -> None:
-        """Stop listening."""
+        """Unsubscribe."""
         if self._lookout is not None:
             self._lookout.ignore(self._rouse)
 
 
 def _enter(url: str, join: Callable[[Lookout], bool]) -> Lookout:
-    """Join the lookout of that address; start another one when the last has ended."""
+    """Join the lookout of that address; start another one if the last has ended."""
     with _guard:
         lookout = _lookouts.get(url)
         if lookout is None or not join(lookout):
@@ -337,9 +339,9 @@ def _enter(url: str, join: Callable[[Lookout], bool]) -> Lookout:
 
 
 def _forget_threads() -> None:
-    """Start without the threads, which a forked process does not have, and keep their connections unused.
+    """Forget the lookouts, whose threads do not exist in a forked process, and keep their connections open but unused.
 
-    psycopg warns of an open connection that is collected.
+    psycopg warns if an open connection is garbage-collected.
     """
     global _guard
     _guard = threading.Lock()

@@ -1,7 +1,6 @@
-"""Transactions of a handle, its own or its caller's, with errors of the database driver turned into errors of Lanes.
+"""Transactions of a handle, its own or its caller's, with database errors translated into errors of Lanes.
 
-A handle commits each transaction of its own at its end; only the caller ends the caller's. Users of the client need not know
-the driver.
+A handle commits each of its own transactions; only the caller ends the caller's. Users of the client need not know the driver.
 """
 
 import os
@@ -24,7 +23,7 @@ from lanes.store.database import DEADLOCK, DEADLOCK_TRIES, retry_deadlocks
 from lanes.store.engines import discreet_async_engine, discreet_engine
 
 KEPT = 2  # connections that stay open between two calls
-# admission looks again at what others committed while it waited for them
+# admission must see rows that other transactions committed while it waited for them
 COMMITTED = "READ COMMITTED"
 NO_WAITING = (
     "a wait within a transaction cannot end: items sent in it are answered only after its commit, and its reads may be old; "
@@ -32,13 +31,13 @@ NO_WAITING = (
 )
 
 T = TypeVar("T")
-# classes: connection, resources, operator's intervention (restart, time limit), system
+# SQLSTATE classes: connection, resources, operator intervention (restart, time limit), system
 AWAY = ("08", "53", "57", "58")
 NO_SCHEMA = ("3F000", "42P01", "42703", "42883")  # no such schema, table, column, function
 
 
 class Pool:
-    """Transactions of our own. An engine that was given is not disposed of."""
+    """Transactions of our own. An engine that the caller passed in is not disposed of."""
 
     ours = True
 
@@ -56,7 +55,7 @@ class Pool:
                 yield connection
 
     def run(self, act: Callable[[Connection], T]) -> T:
-        """Return what `act` returns in a transaction of its own, which is repeated after a deadlock."""
+        """Run `act` in a transaction of its own, which is repeated after a deadlock, and return its result."""
 
         def once() -> T:
             with self.transaction() as connection:
@@ -65,21 +64,21 @@ class Pool:
         return retry_deadlocks(once)
 
     def address(self) -> str:
-        """Return where those who wait look, on connections of their own.
+        """Return the address on which waiting callers poll, on connections of their own.
 
         Raises:
-            SetupError: the engine does not say.
+            SetupError: the engine does not reveal its address.
         """
         return _address(self._engine.url)
 
     def close(self) -> None:
-        """Close what this place opened."""
+        """Dispose of the engine if this place created it."""
         if self._owned:
             self._engine.dispose()
 
 
 class Joined:
-    """The transaction of a connection that was given."""
+    """The transaction of a connection that the caller passed in."""
 
     ours = False
 
@@ -88,13 +87,13 @@ class Joined:
 
     @contextmanager
     def transaction(self) -> Iterator[Connection]:
-        """Yield the caller's connection; nothing is committed or rolled back here."""
+        """Yield the caller's connection, without committing or rolling back."""
         with translate_errors():
             _check_begun(self._connection)
             yield self._connection
 
     def run(self, act: Callable[[Connection], T]) -> T:
-        """Return what `act` returns in the caller's transaction, which only the caller can repeat."""
+        """Run `act` in the caller's transaction, which only the caller can repeat, and return its result."""
         with self.transaction() as connection:
             return act(connection)
 
@@ -107,7 +106,7 @@ class Joined:
 
 
 class AsyncPool:
-    """As `Pool`."""
+    """The same as `Pool`, for asynchronous programs."""
 
     ours = True
 
@@ -147,7 +146,7 @@ class AsyncPool:
 
 
 class AsyncJoined:
-    """As `Joined`."""
+    """The same as `Joined`, for asynchronous programs."""
 
     ours = False
 
@@ -175,10 +174,10 @@ class AsyncJoined:
 
 
 def place(where: str | URL | Engine | Connection | None, most: int) -> Pool | Joined:
-    """Return where a synchronous handle works.
+    """Return the place where a synchronous handle works: an engine or a connection.
 
     Raises:
-        SetupError: that is no address of Postgres, or no driver of ours.
+        SetupError: the address is not a Postgres address, or the driver is not psycopg.
     """
     match where:
         case Engine():
@@ -198,7 +197,7 @@ def place(where: str | URL | Engine | Connection | None, most: int) -> Pool | Jo
 def async_place(
     where: str | URL | AsyncEngine | AsyncConnection | None, most: int
 ) -> AsyncPool | AsyncJoined:
-    """Return where an asynchronous handle works; see `place`."""
+    """Return the place where an asynchronous handle works; see `place`."""
     match where:
         case AsyncEngine():
             _check_driver(where)
@@ -253,16 +252,17 @@ def _address(url: URL) -> str:
     settings = Settings.read()
     own, direct = settings.database_url, settings.direct_database_url
     if own is not None and direct is not None and read_address(own.get_secret_value()) == url:
-        return direct.get_secret_value()  # a pooler passes no NOTIFY on
+        return direct.get_secret_value()  # a pooler does not forward NOTIFY
     return url.render_as_string(hide_password=False)
 
 
 _engines: weakref.WeakSet[Engine] = weakref.WeakSet()
-_inherited: list[object] = []  # kept: psycopg warns of an open connection that is collected
+# Kept alive, because psycopg warns if an open connection is garbage-collected.
+_inherited: list[object] = []
 
 
 def _forget_connections() -> None:
-    """Leave the connections to the process that opened them, in a forked one."""
+    """Leave inherited connections to the parent process, in a forked process."""
     for each in list(_engines):
         _inherited.append(each.pool)
         each.dispose(close=False)
@@ -273,7 +273,7 @@ os.register_at_fork(after_in_child=_forget_connections)
 
 @contextmanager
 def translate_errors() -> Iterator[None]:
-    """Raise database errors within the block as errors of Lanes, caused by the driver's."""
+    """Raise database errors within the block as errors of Lanes, with the driver's error as the cause."""
     try:
         yield
     except SQLAlchemyError as error:
@@ -284,7 +284,7 @@ def translate_errors() -> Iterator[None]:
 
 
 def translate(error: Exception) -> errors.LanesError | None:
-    """Return the error of Lanes for a driver's error; None where the fault is ours."""
+    """Return the error of Lanes for a driver's error, or None if the fault is in Lanes itself."""
     match error:
         case NoConnectionFree():
             return errors.DatabaseAway(

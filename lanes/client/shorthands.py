@@ -1,4 +1,4 @@
-"""Shorthands that use the default handle of the process, and of the running loop."""
+"""Shorthands that use the default handle of the process or of the running event loop."""
 
 import asyncio
 import atexit
@@ -31,7 +31,7 @@ _guard = threading.Lock()
 
 
 def handle() -> Lanes:
-    """Return the handle of the address that the environment, or the stand, names now. It lives as long as the process."""
+    """Return the handle for the address that the environment or the stand names now. It lives as long as the process."""
     url = database_url()
     with _guard:
         found = _handles.get(url)
@@ -41,7 +41,7 @@ def handle() -> Lanes:
 
 
 async def ahandle() -> AsyncLanes:
-    """Return the asynchronous handle of the running loop. It is closed with the loop (`asyncio.run` does that)."""
+    """Return the running event loop's handle. It is closed when the loop shuts down (`asyncio.run` does that)."""
     url, loop = database_url(), asyncio.get_running_loop()
     with _guard:
         handles = _of_loops.setdefault(loop, {})
@@ -56,7 +56,7 @@ async def ahandle() -> AsyncLanes:
 
 
 async def _open_until_the_loop_ends(opened: AsyncLanes) -> AsyncGenerator[None]:
-    """Begin a generator that the loop closes when it is shut down."""
+    """Return a generator that the event loop closes, and with it the handle, when the loop shuts down."""
     try:
         yield
     finally:
@@ -70,7 +70,7 @@ def _close() -> None:
 
 
 def _forget_lock() -> None:
-    """Replace the lock in a forked process, which lacks the thread that may hold it."""
+    """Replace the lock in a forked process, because the thread that may hold it does not exist there."""
     global _guard
     _guard = threading.Lock()
 
@@ -79,7 +79,7 @@ os.register_at_fork(after_in_child=_forget_lock)
 
 
 def _of_handle(method: Callable[Concatenate[Lanes, P], T]) -> Callable[P, T]:
-    """Return the method as a function of the default handle."""
+    """Return the method as a function that uses the default handle."""
 
     def shorthand(*args: P.args, **kwargs: P.kwargs) -> T:
         return method(handle(), *args, **kwargs)
@@ -90,7 +90,7 @@ def _of_handle(method: Callable[Concatenate[Lanes, P], T]) -> Callable[P, T]:
 def _of_ahandle(
     method: Callable[Concatenate[AsyncLanes, P], Coroutine[Any, Any, T]], name: str = ""
 ) -> Callable[P, Coroutine[Any, Any, T]]:
-    """Return the method as a function of the running loop's handle."""
+    """Return the method as a function that uses the running event loop's handle."""
 
     async def shorthand(*args: P.args, **kwargs: P.kwargs) -> T:
         return await method(await ahandle(), *args, **kwargs)
@@ -101,7 +101,7 @@ def _of_ahandle(
 def _each_of_ahandle(
     method: Callable[Concatenate[AsyncLanes, P], AsyncGenerator[T]],
 ) -> Callable[P, AsyncGenerator[T]]:
-    """Return the generator as a function of the running loop's handle."""
+    """Return the generator method as a function that uses the running event loop's handle."""
 
     async def shorthand(*args: P.args, **kwargs: P.kwargs) -> AsyncGenerator[T]:
         async with aclosing(method(await ahandle(), *args, **kwargs)) as found:
@@ -112,7 +112,7 @@ def _each_of_ahandle(
 
 
 def _document(shorthand: F, method: Callable[..., Any], name: str) -> F:
-    """Give a shorthand its name, and the signature and the text of its method, which `help` shows."""
+    """Set a shorthand's name, and the signature and docstring of its method, for `help`."""
     update_wrapper(shorthand, method, assigned=("__doc__", "__annotations__"))
     called = signature(MethodType(method, method))  # without self
     own = {"__name__": name, "__qualname__": name, "__signature__": called}

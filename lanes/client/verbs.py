@@ -1,4 +1,4 @@
-"""The verbs of the client, each as a query within an open transaction, which the caller commits."""
+"""The verbs of the client: each runs in an open transaction, which the caller commits."""
 
 import hashlib
 import json
@@ -51,7 +51,7 @@ T = TypeVar("T")
 
 
 class Fields(TypedDict, total=False):
-    """The fields of an item besides its payload and key, as in an event. A time is aware, or an ISO 8601 text."""
+    """The fields of an item other than its payload and key, as in an event. A time is aware, or an ISO 8601 text."""
 
     due_at: datetime | str | None
     due_in_s: float | None
@@ -67,10 +67,10 @@ class Fields(TypedDict, total=False):
 
 @dataclass(frozen=True)
 class Sent:
-    """The outcome of one input: `accepted`, `duplicate` (same key, same content), or the reason of a refusal.
+    """The outcome of one input: `accepted`, `duplicate` (same key, same content), or the reason for a refusal.
 
-    Of an amendment it is `amended`, `duplicate`, `waiting` (no item yet) or `outdated`. Only `submit_many` returns refused
-    inputs; `submit` and `amend` raise for theirs.
+    The outcome of an amendment is `amended`, `duplicate`, `waiting` (the item does not exist yet) or `outdated`. Only
+    `submit_many` returns refused inputs; `submit` and `amend` raise instead.
     """
 
     key: str
@@ -79,14 +79,14 @@ class Sent:
 
     @property
     def refused(self) -> bool:
-        """Whether the input was refused; `detail` says why, and so does `rejected_log`."""
+        """Whether the input was refused; `detail` and `rejected_log` say why."""
         return self.outcome not in ("accepted", "duplicate", "amended", "waiting", "outdated")
 
     def raise_for_refusal(self) -> "Sent":
-        """Return itself unless the input was refused.
+        """Return this outcome unless the input was refused.
 
         Raises:
-            UnknownWorkload: no workload of that name has a published version.
+            UnknownWorkload: no workload with that name has a published version.
             Refused: the input was refused for another reason; `reason` is the outcome.
         """
         if self.outcome == "unknown_workload":
@@ -97,10 +97,10 @@ class Sent:
 
 
 class Verbs:
-    """The verbs, and how long they wait for the locks of other transactions.
+    """The verbs, with the time that they wait for the locks of other transactions.
 
-    With `ours` each verb has a transaction of its own; otherwise it runs in the caller's, and one that fails leaves
-    no trace there.
+    With `ours`, each verb has a transaction of its own. Otherwise it runs in the caller's transaction, and a failed verb leaves
+    no changes there.
     """
 
     def __init__(self, patience: timedelta, *, ours: bool) -> None:
@@ -109,7 +109,7 @@ class Verbs:
     def admit(
         self, connection: Connection, asked: Sequence[Submission | Refusal], now: datetime
     ) -> list[Sent]:
-        """Admit the submissions, keep the refusals in `rejected_log`, and return an outcome for each, in order."""
+        """Admit the submissions, store the refusals in `rejected_log`, and return an outcome for each, in order."""
         refused = [each for each in asked if isinstance(each, Refusal)]
         if refused:
             items.refuse(connection, refused, door=DOOR, now=now)
@@ -128,7 +128,7 @@ class Verbs:
         workload: str,
         inputs: Sequence[Mapping[str, Any]],
     ) -> str:
-        """Begin the job of these inputs, unless they are above its budget; see `lanes.store.doors.items.begin`."""
+        """Begin the job of these inputs, unless they exceed its budget; see `lanes.store.doors.items.begin`."""
         now = clock(connection)
         asked = (
             read(workload, each, now, place) for place, each in assign_places(inputs, order.name)
@@ -138,7 +138,7 @@ class Verbs:
         return self._patiently(connection, items.begin, order, workload, now)
 
     def close_job(self, connection: Connection, name: str, sent: Sequence[Sent]) -> None:
-        """Record that all of the job was sent."""
+        """Record that all items of the job were sent."""
         outcomes = Counter(each.outcome for each in sent)
         self._patiently(connection, items.close, name, outcomes, clock(connection))
 
@@ -211,8 +211,9 @@ class Verbs:
         return waits(connection, self._patience, query, *args, **kwargs)
 
 
-NO_MOMENT = datetime(2000, 1, 1, tzinfo=UTC)  # no time of a job counts from when it is sent
-# An input and, of one that is sent with a job, its place there.
+# A placeholder: no time of a job is relative to when it is sent.
+NO_MOMENT = datetime(2000, 1, 1, tzinfo=UTC)
+# An input, preceded by its place within a job if it has one.
 Placed = tuple[str | None, Mapping[str, Any]]
 
 
@@ -222,10 +223,10 @@ def job_order(
     due_at: datetime | str | None,
     budget_usd: float | None,
 ) -> JobOrder:
-    """Return the job that these inputs are.
+    """Return the job that these inputs form.
 
     Raises:
-        Refused: its name, its due time or the inputs cannot be read.
+        Refused: its name, its due time or the inputs are malformed.
     """
     if job is None:
         raise _build_malformed_error(
@@ -242,9 +243,9 @@ def job_order(
 
 
 def assign_places(inputs: Iterable[Mapping[str, Any]], job: str | None) -> Iterator[Placed]:
-    """Yield each input with its job and its place there, which names an item without a key; without a job as it is.
+    """Yield each input with its job and its place in it, which identifies an item without a key; without a job, unchanged.
 
-    An input that says nothing of a trace belongs to the span that is current in this program, if OpenTelemetry is in use.
+    An input without a trace joins the current span of this program, if OpenTelemetry is in use.
     """
     traceparent = current_traceparent()
     for number, each in enumerate(inputs, 1):
@@ -257,14 +258,14 @@ def assign_places(inputs: Iterable[Mapping[str, Any]], job: str | None) -> Itera
 
 
 def _remove_trace(given: object) -> object:
-    """Return an input without its trace: the same inputs, sent again, are the same job."""
+    """Return an input without its trace, so that the same inputs, sent again, are the same job."""
     if not isinstance(given, Mapping):
         return given
     return {name: value for name, value in given.items() if name != "traceparent"}
 
 
 def current_traceparent() -> str | None:
-    """Return the traceparent of the current span, or None. A program that has not loaded OpenTelemetry has none."""
+    """Return the traceparent of the current span, or None, also if the program has not imported OpenTelemetry."""
     trace = sys.modules.get("opentelemetry.trace")
     of = None if trace is None else trace.get_current_span().get_span_context()
     if of is None or not of.is_valid:
@@ -275,7 +276,7 @@ def current_traceparent() -> str | None:
 def read(
     workload: str, fields: object, now: datetime, place: str | None = None
 ) -> Submission | Refusal:
-    """Return the input as a submission, or its refusal where it is malformed."""
+    """Return the input as a submission, or its refusal if it is malformed."""
     try:
         if not isinstance(fields, Mapping):
             is_ = type(fields).__name__
@@ -290,17 +291,17 @@ def read(
 
 
 def plain(payload: object) -> Any:
-    """Return a mapping as the dict that JSON takes; everything else as it is, so that the door can refuse it."""
+    """Return a mapping as a dict, for JSON; return other values unchanged, so that the door can refuse them."""
     return dict(payload) if isinstance(payload, Mapping) else payload
 
 
 def _refusal(workload: object, fields: object, refused: errors.Refused) -> Refusal:
-    """Return the refusal of a malformed input, which has a place of its own: each is kept, also under one key."""
+    """Return the refusal of a malformed input; its place is unique, so that each is stored, even under the same key."""
     key = fields.get("key") if isinstance(fields, Mapping) else None
     named = None if key is None else str(key)
     try:
         content = json.dumps(fields, default=str, skipkeys=True)
-    except (ValueError, RecursionError):  # it contains itself, or is nested too deeply
+    except (ValueError, RecursionError):  # the input contains itself, or is nested too deeply
         content = ""
     return Refusal(str(workload), str(uuid4()), refused.reason, str(refused), content, named)
 
@@ -308,7 +309,7 @@ def _refusal(workload: object, fields: object, refused: errors.Refused) -> Refus
 def page(
     connection: Connection, of: ListingQuery, onwards: ListingPlace, reader: str | None
 ) -> ListingPage:
-    """Return the next of the items asked for; what the reader, where there is one, reads of them is recorded."""
+    """Return the next page of items; if there is a reader, the read of each item is recorded."""
     found = listing.page(connection, of, onwards=onwards)
     results.record_reads(connection, of.workload, found.items, reader)
     return found
@@ -322,10 +323,10 @@ def build_listing_query(
     follow: bool,
     reader: str | None,
 ) -> ListingQuery:
-    """Return which items `Lanes.results` lists.
+    """Return the query for the items that `Lanes.results` lists.
 
     Raises:
-        Refused: there is no such state, none of them is told of to one who follows, or the reader is no text to store.
+        Refused: a state does not exist, followers are informed of none of the states, or the reader cannot be stored as text.
     """
     if reader is not None:
         text_of(reader, "reader")
@@ -345,26 +346,26 @@ def build_listing_query(
 def build_result_request(
     workload: str, key: str, reader: str, *, settled: bool = False
 ) -> ResultRequest:
-    """Return the items to wait for, or to read, as the database is asked for them.
+    """Return the request for the result of an item, with names that the database can store.
 
     Raises:
-        Refused: the workload, key or reader is no text that a database takes.
+        Refused: the workload, key or reader cannot be stored as text.
     """
     name, key = text_of(workload, "the workload's name"), text_of(key, "key")
     return ResultRequest(name, key, text_of(reader, "reader"), settled)
 
 
 def job_status(connection: Connection, name: str) -> JobStatus:
-    """Return how the job stands; see `lanes.client.following.Job.status`."""
+    """Return the status of the job; see `lanes.client.following.Job.status`."""
     name = text_of(name, "the job's name")
     return job_store.status(connection, name, now=clock(connection))
 
 
 def text_of(value: object, where: str) -> str:
-    """Return the name as a text that can be stored.
+    """Return the value as a text that the database can store.
 
     Raises:
-        Refused: it cannot be stored.
+        Refused: the text cannot be stored.
     """
     if (problem := why_unstorable(said := str(value), where)) is not None:
         raise _build_malformed_error(problem)
@@ -372,7 +373,7 @@ def text_of(value: object, where: str) -> str:
 
 
 def explain_no_result(asked: ResultRequest, why: NoResult) -> errors.LanesError | None:
-    """Return the reason why waiting is pointless, None while it is not."""
+    """Return the error that explains why no result will come, or None if one still may."""
     item = f'item "{asked.key}" of workload "{asked.workload}"'
     match why:
         case NoResult.NOT_YET:
@@ -393,7 +394,7 @@ def explain_no_result(asked: ResultRequest, why: NoResult) -> errors.LanesError 
 
 
 def explain_missing(connection: Connection, workload: str, key: str) -> errors.LanesError:
-    """Return the error that says whether the workload or the item is missing."""
+    """Return the error that tells whether the workload or the item is missing."""
     try:
         workloads.check_known(connection, workload)
     except errors.UnknownWorkload as unknown:

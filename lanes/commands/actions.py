@@ -52,9 +52,10 @@ Consumer = Annotated[Line, Field(title="Consumer")]
 
 @dataclass(frozen=True)
 class Done:
-    """The result of an action: a sentence that says what is true now, and data for programs.
+    """The result of an action: a sentence about the new state, and data for programs.
 
-    `whole`: no part is missing. `left`: the same again does more. `page`: Markdown for the artifact `key`; most have none.
+    `whole`: no part is missing. `left`: repeating the action does more. `page`: Markdown for the artifact `key`; most actions
+    have no page.
     """
 
     said: str
@@ -69,7 +70,7 @@ def require_version(connection: Connection, workload: str) -> Version:
     """Return the version in force.
 
     Raises:
-        UnknownWorkload: there is none.
+        UnknownWorkload: the workload has no version in force.
     """
     version = workloads.current(connection, workload)
     if version is None:
@@ -78,7 +79,7 @@ def require_version(connection: Connection, workload: str) -> Version:
 
 
 class PersonAction(Form):
-    """An action on a workload, signed with a name and a reason."""
+    """An action on a workload, signed with the person's name and a reason."""
 
     workload: SignedLine = Field(title="Workload", json_schema_extra=of_workloads())
     """A published workload."""
@@ -95,16 +96,16 @@ class PersonAction(Form):
         """Do it within this transaction.
 
         Raises:
-            UnknownWorkload, UnknownItem, ActionRefused, StillLocked: it cannot be done, and why.
+            UnknownWorkload, UnknownItem, ActionRefused, StillLocked: the action is not possible; the message says why.
         """
         raise NotImplementedError
 
 
 class ServingAction(PersonAction):
-    """An action on all that is asked of a workload, or on its replay alone."""
+    """An action on all work of a workload, or only on its replay."""
 
     replay: bool = Field(default=False, title="Only its replay")
-    """On: its open replay; its items are served as before. Off: all of it."""
+    """On: only its open replay; its items are served as before. Off: the whole workload."""
 
 
 class Pause(ServingAction):
@@ -136,11 +137,11 @@ class SetSplit(PersonAction):
         "value; the rest go to batch.",
     )
     consumer: Consumer = Field(default="")
-    """Set it for this consumer's items alone. Empty: for all consumers without a split of their own."""
+    """Set it for only this consumer's items. Empty: for all consumers without a split of their own."""
 
     @property
     def what(self) -> str:
-        """The name of the run, with the share."""
+        """The name of the run, including the share."""
         return f"set split {self.workload} to {self.percent:g} %"
 
     def perform(self, connection: Connection, now: datetime) -> Done:
@@ -150,7 +151,7 @@ class SetSplit(PersonAction):
 
 
 class EndSplit(PersonAction):
-    """End a consumer's own split; it follows the workload's split again."""
+    """End a consumer's own split; the consumer follows the workload's split again."""
 
     consumer: SignedLine = Field(title="Consumer")
     """The consumer whose own split ends."""
@@ -164,24 +165,24 @@ class BudgetAction(PersonAction):
     """A budget of a workload."""
 
     consumer: Consumer = Field(default="")
-    """The consumer whose items it pays. Empty: the budget of all consumers together."""
+    """The consumer whose items it pays for. Empty: the budget of all consumers together."""
     period: Literal["day", "month"] = Field(default="day", title="Period")
     """A day or a month; each begins at midnight."""
 
 
 class SetBudget(BudgetAction):
-    """Set what a workload may cost. The limits replace both limits of the budget of that period."""
+    """Set a budget of a workload. The two limits replace both limits of the budget for that period."""
 
     zone: Line = Field(default="", title="Time zone")
-    """IANA name, for example Europe/Berlin. Empty: as it is; UTC for a new budget."""
+    """IANA name, for example Europe/Berlin. Empty: unchanged; UTC for a new budget."""
     hard_usd: Usd | None = Field(default=None, title="Hard limit")
-    """US dollars, 0 to 1,000,000,000; never exceeded, and 0 pays nothing. Empty: none."""
+    """US dollars, 0 to 1,000,000,000; never exceeded, and 0 allows no spending. Empty: none."""
     soft_usd: Usd | None = Field(default=None, title="Soft limit")
-    """US dollars, 0 to 1,000,000,000; above it, what may wait goes to batch. Empty: none."""
+    """US dollars, 0 to 1,000,000,000; above it, items that may wait go to batch. Empty: none."""
 
     @property
     def what(self) -> str:
-        """The name of the run, with the period."""
+        """The name of the run, including the period."""
         return f"set budget {self.workload} by {self.period}"
 
     def perform(self, connection: Connection, now: datetime) -> Done:
@@ -200,14 +201,14 @@ class RemoveBudget(BudgetAction):
 
 
 class SetOverhead(PersonAction):
-    """Set the monthly cost of keeping a lane, beside the provider's bill."""
+    """Set the monthly cost of keeping a lane, besides the provider's bill."""
 
     workload: SignedLine = Field(title="Workload", json_schema_extra=of_workloads(EVERY))
-    """A published workload, or * for all that have no amount of their own."""
+    """A published workload, or * for all workloads without an amount of their own."""
     lane: Literal["realtime", "batch"] = Field(title="Lane")
-    """The lane that it keeps up."""
+    """The lane that the cost keeps running."""
     kind: Literal["infrastructure", "engineering"] = Field(title="Kind")
-    """Infrastructure that it runs on, or engineering that keeps it running."""
+    """Infrastructure that the lane runs on, or engineering that keeps it running."""
     monthly_usd: Usd = Field(title="A month")
     """US dollars a month, 0 to 1,000,000,000; 0 ends an amount."""
     from_date: date | None = Field(default=None, title="From")
@@ -215,7 +216,7 @@ class SetOverhead(PersonAction):
 
     @property
     def what(self) -> str:
-        """The name of the run, with lane and kind."""
+        """The name of the run, including lane and kind."""
         return f"set overhead {self.workload} {self.lane} {self.kind}"
 
     def perform(self, connection: Connection, now: datetime) -> Done:
@@ -231,10 +232,10 @@ class SetOverhead(PersonAction):
 
 
 class DecideBatch(PersonAction):
-    """Decide about an open batch that does not come back."""
+    """Decide about an open batch that does not return."""
 
     batch: int = Field(ge=1, le=LARGEST, title="Batch")
-    """Its number, from 1; `lanes batches` and lanes.batch_status show it."""
+    """Its number, from 1, as shown by `lanes batches` and lanes.batch_status."""
     action: Literal["adopt", "resubmit", "give_up"] = Field(
         title="Action",
         description="adopt: it is the batch named below. resubmit: its items wait for the next batch and may be paid twice. "
@@ -243,11 +244,11 @@ class DecideBatch(PersonAction):
     provider_batch: Line = Field(default="", title="Batch at the provider")
     """Its id at the provider, such as msgbatch_01ab; required to adopt."""
     sure: bool = Field(default=False, title="Sure")
-    """On: do it. Off: only say what it may cost."""
+    """On: do it. Off: only show the possible cost."""
 
     @property
     def what(self) -> str:
-        """The name of the run; one that is not sure only asks."""
+        """The name of the run, which begins with "what if" unless `sure` is on."""
         doubt = "" if self.sure else "what if: "
         return f"{doubt}{self.action.replace('_', ' ')} batch {self.batch} of {self.workload}"
 
@@ -266,7 +267,7 @@ class DecideBatch(PersonAction):
 
 
 class AbortRollout(PersonAction):
-    """End the open rollout of a workload. The share before it is in force again."""
+    """End the open rollout of a workload. The previous share is in force again."""
 
     def perform(self, connection: Connection, now: datetime) -> Done:
         ended = rollout_moves.abort(connection, self.workload, who=self.who, why=self.why, now=now)
@@ -282,7 +283,7 @@ class HoldRollout(PersonAction):
 
 
 class PromoteRollout(PersonAction):
-    """Take the open rollout of a workload to its next step, whatever its gates lack."""
+    """Take the open rollout of a workload to its next step, even if gates have not passed."""
 
     def perform(self, connection: Connection, now: datetime) -> Done:
         signed = {"who": self.who, "why": self.why}
@@ -292,10 +293,10 @@ class PromoteRollout(PersonAction):
 
 
 class ExtendRollout(PersonAction):
-    """Give the step in force of a workload's open rollout more time to gather its evidence."""
+    """Give the current step of a workload's open rollout more time to gather its evidence."""
 
     hours: int = Field(ge=1, le=LONGEST_MINUTES // 60, title="Hours")
-    """How many hours more."""
+    """Additional hours."""
 
     @property
     def what(self) -> str:
@@ -313,7 +314,7 @@ class DecideProposal(PersonAction):
     """Approve, edit or decline a rollout that the advice proposes for a consumer."""
 
     proposal: int = Field(ge=1, le=LARGEST, title="Proposal")
-    """Its number, from 1; the artifact and `lanes proposals` show it."""
+    """Its number, from 1, as shown by the artifact and `lanes proposals`."""
     action: Literal["approve", "edit", "decline"] = Field(
         title="Action",
         description="approve: its rollout starts at once. edit: it stays open, with what is changed below. decline: it is not "
@@ -322,13 +323,13 @@ class DecideProposal(PersonAction):
     playbook: Line | None = Field(
         default=None, title="Another playbook", json_schema_extra={"enum": [*playbook_names()]}
     )
-    """A file of migrations/playbooks, without its ending. Empty: as proposed."""
+    """A file of migrations/playbooks, without its extension. Empty: as proposed."""
     percents: list[Annotated[float, Field(ge=0, le=100)]] = Field(default=[], title="Percents")
-    """The share to real-time at each step of the playbook, 0 to 100. Empty: as they are."""
+    """The share to real-time at each step of the playbook, 0 to 100. Empty: unchanged."""
     hold_hours: int | None = Field(
         default=None, ge=1, le=LONGEST_MINUTES // 60, title="Longest time of a step (hours)"
     )
-    """For how long each step may gather its evidence. Empty: as it is."""
+    """How long each step may gather its evidence. Empty: unchanged."""
 
     @property
     def what(self) -> str:
@@ -355,7 +356,7 @@ class ReplayAction(PersonAction):
     """A replay of a workload."""
 
     generation: int | None = Field(default=None, ge=1, le=LARGEST, title="Generation")
-    """Number of the replay. Empty: the newest to which this applies."""
+    """Number of the replay. Empty: the newest one that the action applies to."""
 
     def perform(self, connection: Connection, now: datetime) -> Done:
         decide, said = REPLAY_DECISIONS[type(self)]
@@ -365,18 +366,18 @@ class ReplayAction(PersonAction):
 
 
 class ShowReplay(ReplayAction):
-    """A change of what readers get."""
+    """A change of the results that readers get."""
 
     ask_first: bool = Field(default=True, title="Ask first")
-    """Yes shows what it changes on a form behind Resume, and waits for approval; no does it at once."""
+    """Yes: show the changes on a form behind Resume, and wait for approval. No: do it at once."""
 
 
 class Promote(ShowReplay):
-    """Let readers get the results of a complete replay from now on."""
+    """Make the results of a complete replay current for readers."""
 
 
 class Demote(ShowReplay):
-    """Take a promotion back; readers get the results from before it."""
+    """Reverse a promotion; readers get the results from before it."""
 
 
 class Drop(ReplayAction):
@@ -414,7 +415,7 @@ class ItemAction(PersonAction):
 
 
 class Cancel(ItemAction):
-    """Withdraw an item. A batch that already holds it is billed; its answer is recorded and never shown."""
+    """Withdraw an item. If a batch already holds it, the answer is billed, recorded and never shown."""
 
     def perform(self, connection: Connection, now: datetime) -> Done:
         outcome = run_alone(connection, OWN_PATIENCE, items.cancel, self.workload, self.key)
@@ -440,7 +441,7 @@ class Forget(ItemAction):
 
 
 class Explain(ItemAction):
-    """Show what happened to an item, and what moves it on."""
+    """Show the history of an item, and its next step."""
 
     def perform(self, connection: Connection, now: datetime) -> Done:
         with archives.with_archived(connection, self.workload, self.key) as archived_at:
@@ -462,7 +463,7 @@ class Explain(ItemAction):
 
 
 class PreviewAction(ItemAction):
-    """Show what an item would ask and cost on each lane if it arrived now. Nothing is sent."""
+    """Show an item's request and cost on each lane if it arrived now. Nothing is sent."""
 
     def perform(self, connection: Connection, now: datetime) -> Done:
         from lanes.commands.preview import conditions, preview_submission

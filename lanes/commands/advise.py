@@ -1,4 +1,4 @@
-"""`lanes advise`: which pattern suits a workload, from its own ledger, and why; `lanes proposals`: the rollouts that follow."""
+"""`lanes advise`: the pattern that suits a workload, by its own ledger, and why; `lanes proposals`: the proposed rollouts."""
 
 import json
 from contextlib import suppress
@@ -44,14 +44,14 @@ def advise(
 ) -> None:
     """Recommend real-time, batch, hybrid or lambda for a workload, with every criterion and its evidence.
 
-    It tells what an item costs on each lane, the break-even with intervals, what was saved by what, and what would change it.
-    What the lanes take a month is set with `lanes overhead set`. Inconclusive when too little was seen. Exit code 2 when there
-    is no such workload.
+    It shows an item's cost on each lane, the break-even with intervals, the savings by cause, and what would change the advice.
+    `lanes overhead set` sets the monthly costs of the lanes. The advice is inconclusive if there is too little data. Exit code
+    2 when there is no such workload.
 
     Args:
-        days: Days looked back, 1 to 365.
-        correction_usd: What it is worth to correct a wrong answer later, USD; else not counted.
-        items_per_month: Volume to assume; else projected.
+        days: Days to look back, 1 to 365.
+        correction_usd: Value of correcting a wrong answer later, USD. The default: not counted.
+        items_per_month: Volume to assume. The default: projected.
     """
     with running.transaction() as (connection, now):
         seen, kept = basis(connection, workload, since=now - timedelta(days=days), now=now)
@@ -63,7 +63,7 @@ def advise(
 
 
 def as_data(advice: Advice) -> dict[str, Any]:
-    """Return the advice as data, with break-even and intervals; null where it never pays or is unknown."""
+    """Return the advice as data, with break-even and intervals; null where break-even is never reached or is unknown."""
     even, share = advice.break_even, advice.needs.low if advice.needs else None
     worked_out = {}
     if even is not None and share is not None:
@@ -102,7 +102,7 @@ def _plan(plan: Plan | None, advice: Advice) -> dict[str, Any] | None:
 
 
 def _convert_to_json(value: Any) -> Any:
-    """Return a value as JSON has it: amounts as numbers, infinite ones as null."""
+    """Return a value in JSON types: amounts as numbers, infinite ones as null."""
     if isinstance(value, dict):
         return {name: _convert_to_json(each) for name, each in value.items()}
     if isinstance(value, list | tuple):
@@ -118,9 +118,9 @@ class ProposalEdits:
     """The changes to a proposed rollout.
 
     Attributes:
-        playbook: To approve or edit: another playbook, a file of migrations/playbooks without its ending.
+        playbook: To approve or edit: another playbook, the name of a file in migrations/playbooks without its extension.
         percents: To approve or edit: the percent to real-time of each step.
-        hold_hours: To approve or edit: longest time of each step.
+        hold_hours: To approve or edit: the longest time of each step.
     """
 
     playbook: str | None = None
@@ -141,19 +141,19 @@ def proposals(
     why: Why = NONE_GIVEN,
     as_json: AsJson = False,
 ) -> int:
-    """List the rollouts to batch that are proposed, and those decided within a month; or approve, edit or decline one.
+    """List the proposed rollouts to batch, and those decided within a month; or approve, edit or decline one.
 
-    Proposals are made each week, for consumers who surely read late. approve starts the rollout. A declined one is not proposed
-    again for a month.
+    Proposals are made each week, for consumers who certainly read late. approve starts the rollout. A declined rollout is not
+    proposed again for a month.
 
     Example: lanes proposals decline 3 --why "the auditors need them at once"
 
-    Exit code 1 when it is refused, 2 when there is no such proposal or something is missing.
+    Exit code 1 when it is refused, 2 when there is no such proposal or an argument is missing.
 
     Args:
-        do: What to do with a proposal; without it, they are listed.
+        do: The action on a proposal. Without it, proposals are listed.
         number: Number of the proposal.
-        workload: To list: those of this workload.
+        workload: To list: only proposals for this workload.
         who: Your name. The default: the user of this shell.
     """
     if do is None:
@@ -174,7 +174,7 @@ def proposals(
     if do == "approve":
         from lanes.stand import reaching
 
-        with suppress(StandError):  # Prefect is away: the hourly run leads the rollout
+        with suppress(StandError):  # Prefect is unavailable: the hourly run will begin the rollout
             reaching.ask_for(runs.migrate())
     return code
 
@@ -198,7 +198,7 @@ def _list(workload: str | None, as_json: bool) -> int:
 
 
 def proposal_data(of: ProposedRollout) -> dict[str, Any]:
-    """Return a proposal as data."""
+    """Return a proposal as JSON-like data."""
     figures = {**asdict(of.figures), "too_early": asdict(of.figures.too_early)}
     playbook = of.playbook.model_dump(mode="json")
     return {**asdict(of), "playbook": playbook, "figures": figures}

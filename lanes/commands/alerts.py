@@ -1,4 +1,4 @@
-"""`lanes alerts`: the incidents, silencing or acknowledging one until an end time, and whether Slack can be told of them."""
+"""`lanes alerts`: list incidents, silence or acknowledge one until an end time, and test whether Slack can be reached."""
 
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -49,20 +49,20 @@ def alerts(
 ) -> int | None:
     """Show the open incidents: which promise of which workload is broken, since when, and by how much.
 
-    ack says that you look after one until a time; its message shows that. silence tells Slack nothing of it, nor of the next
-    one of the same promise, workload and subject. If it is still open when the time has passed, Slack is told again.
+    ack states that you handle an incident until a given time, and its message shows that. silence stops Slack messages about
+    it and about the next one of the same promise, workload and subject. If it is still open then, Slack is notified again.
 
-    With --test, one test message goes to Slack as the environment sets it, and what happened is said.
+    With --test, one test message goes to Slack with the environment's settings, and the outcome is printed.
 
     Example: lanes alerts ack 12 --for 2h --why "the provider works on it"
 
-    Exit code 1 when Slack does not take the test message or the incident is not open, 2 when there is no such incident.
+    Exit code 1 when Slack does not accept the test message or the incident is not open, 2 when there is no such incident.
 
     Args:
-        do: What to do with an incident; without it, they are listed.
+        do: The action on an incident. Without it, incidents are listed.
         number: Number of the incident.
         until: To silence or acknowledge: a span such as 2h, a time of day such as 18:00 (UTC), or a moment.
-        all: Resolved incidents too, the newest 200.
+        all: List resolved incidents too, the newest 200.
         test: Send one test message to Slack.
     """
     if do is not None:
@@ -128,7 +128,7 @@ def _state(each: Incident) -> str:
 
 
 def _test(now: datetime, as_json: bool) -> None:
-    # loads the SDK, which the forms of people do not need
+    # imported late, because the Prefect forms do not need the SDK
     from lanes.slack.messenger import DeliveryError, messenger
 
     settings = Settings.read()
@@ -159,23 +159,23 @@ def _ui_url(settings: Settings) -> str:
 
 
 class HandleIncident(PersonAction):
-    """Silence or acknowledge an open incident for some time. If it is still open then, people are told again."""
+    """Silence or acknowledge an open incident for some time. If it is still open afterwards, people are notified again."""
 
     workload: SignedLine = Field(title="Workload", json_schema_extra=of_workloads(EVERY))
-    """The workload of the incident; * for one of all workloads."""
+    """The workload of the incident; * if it concerns all workloads."""
     incident: int = Field(ge=1, le=LARGEST, title="Incident")
-    """Its number, from 1; its message and `lanes alerts` show it."""
+    """Its number, from 1, as shown by its message and `lanes alerts`."""
     action: Literal["silence", "acknowledge"] = Field(
         title="Action",
         description="silence: no message about it, nor about the next one of the same promise, workload and subject. "
         "acknowledge: you look after it; people are told when it worsens or ends.",
     )
     hours: float = Field(default=8, gt=0, le=LONGEST_HOURS, title="Hours")
-    """For how long, up to 720 hours."""
+    """Duration in hours, up to 720."""
 
     @property
     def what(self) -> str:
-        """The name of the run, with the incident."""
+        """The name of the run, including the incident."""
         return f"{self.action} incident {self.incident} of {self.workload}"
 
     def perform(self, connection: Connection, now: datetime) -> Done:

@@ -1,4 +1,4 @@
-"""The commands about batches: what is open, what a person decides about one, and sending one now."""
+"""The commands for batches: list open ones, decide about one, and send one now."""
 
 import getpass
 import sys
@@ -24,12 +24,12 @@ SAID_BEFORE = (
     "`lanes adopt`, `lanes resubmit` and `lanes give-up` say what they may cost before they do it."
 )
 Decide = Callable[..., str]
-OpenBatch = tuple[Stakes, datetime, str | None]  # when it was intended, and its note
+OpenBatch = tuple[Stakes, datetime, str | None]  # its stakes, the time of its intent, its note
 
 
 @command
 def batches(*, as_json: AsJson = False) -> None:
-    """Show the open batches: what each holds, what sending it again would cost, and the most it can be billed."""
+    """Show the open batches: their items, the cost of sending them again, and the most that can be billed for them."""
     with transaction() as (connection, now):
         found = decisions.all_stakes(connection, now=now)
     if as_json:
@@ -60,13 +60,13 @@ def _table(found: Sequence[OpenBatch], now: datetime) -> Table[OpenBatch]:
 
 @command
 def adopt(batch: int, provider_batch: str, *, yes: bool = False, as_json: AsJson = False) -> None:
-    """Say which batch at the provider an open one is, such as msgbatch_01ab. Its first result proves or disproves it.
+    """Link an open batch to a batch at the provider, such as msgbatch_01ab. The first result confirms or refutes this link.
 
-    Exit code 1 when it cannot be: no such open batch, or it is another for certain.
+    Exit code 1 when there is no such open batch, or the two batches certainly do not match.
 
     Args:
-        batch: Its number, as `lanes batches` says it.
-        yes: Do it. Without, only say what it may cost.
+        batch: Its number, as shown by `lanes batches`.
+        yes: Do it. Without this option, only show the possible cost.
     """
     do = partial(decisions.adopt, provider_batch_id=provider_batch)
     _decide(BatchDecision.ADOPT, batch, do, yes, as_json)
@@ -76,13 +76,13 @@ def adopt(batch: int, provider_batch: str, *, yes: bool = False, as_json: AsJson
 def resubmit(
     batch: int, *, why: Why = NONE_GIVEN, yes: bool = False, as_json: AsJson = False
 ) -> None:
-    """Send the items of an open batch again with the next one. What the provider works off all the same is paid twice.
+    """Send the items of an open batch again with the next one. Items that the provider processes anyway are paid twice.
 
     Exit code 1 when there is no such open batch.
 
     Args:
-        batch: Its number, as `lanes batches` says it.
-        yes: Do it. Without, only say what it may cost.
+        batch: Its number, as shown by `lanes batches`.
+        yes: Do it. Without this option, only show the possible cost.
     """
     do = partial(decisions.resubmit, who=getpass.getuser(), why=why)
     _decide(BatchDecision.RESUBMIT, batch, do, yes, as_json)
@@ -92,13 +92,13 @@ def resubmit(
 def give_up(
     batch: int, *, why: Why = NONE_GIVEN, yes: bool = False, as_json: AsJson = False
 ) -> None:
-    """Fail the items of an open batch; `lanes retry` brings them back.
+    """Fail the items of an open batch; `lanes retry` restores them.
 
     Exit code 1 when there is no such open batch.
 
     Args:
-        batch: Its number, as `lanes batches` says it.
-        yes: Do it. Without, only say what it may cost.
+        batch: Its number, as shown by `lanes batches`.
+        yes: Do it. Without this option, only show the possible cost.
     """
     do = partial(decisions.give_up, who=getpass.getuser(), why=why)
     _decide(BatchDecision.GIVE_UP, batch, do, yes, as_json)
@@ -115,12 +115,12 @@ def _decide(to: BatchDecision, batch: int, do: Decide, yes: bool, as_json: bool)
 
 @command
 def depart(workload: str, *, as_json: AsJson = False) -> int:
-    """Send a workload's batch now, whatever its off-peak window says, by a run of the deployment `depart`.
+    """Send a workload's batch now, outside its off-peak window too, by a run of the deployment `depart`.
 
     `lanes depart archive`
 
-    It says how many items are ready, names the run, and returns before they have left. Where nothing is ready it says what
-    the open ones wait for, with exit code 0.
+    The command prints the number of ready items and the run, and returns before the items have left. If none is ready, it
+    prints why the open items wait, with exit code 0.
 
     Exit code 1 when the workload is paused or Prefect does not answer, 2 when there is no such workload.
     """

@@ -1,4 +1,4 @@
-"""The commands about figures: why the share of batch changed, figures rebuilt from the facts, and figures for Prometheus."""
+"""The commands for figures: explain a change of the batch share, rebuild figures from the facts, serve them to Prometheus."""
 
 import signal
 import sys
@@ -33,23 +33,23 @@ from lanes.units import MISSING, clock, pluralize
 from lanes.words import Reason
 
 LONGEST = timedelta(days=36_500)
-# The kinds of change that may be behind a reason.
+# The kinds of change that may explain a reason's part.
 BEHIND = {Reason.SPLIT: ("split", "rollout"), **dict.fromkeys(GUARDS, ("incident", "budget"))}
 
 
 @running.command
 def why(workload: str | None = None, *, since: str = "1d", as_json: AsJson = False) -> None:
-    """Say why the share of batch changed: by which reasons, consumers and versions, and what people changed meanwhile.
+    """Explain why the share of batch changed: by reasons, consumers and versions, with the changes that people made.
 
-    A period is compared with the same hours a week before, or without items then, with the time just before it. It begins
-    with a whole hour. The parts add up to the change. Fallbacks, sheds and rescues are not counted by consumer.
+    A period is compared with the same hours a week before; if there were no items then, with the time just before the period.
+    The period begins at a whole hour. The parts add up to the change. Fallbacks, sheds and rescues are not counted by consumer.
 
     Exit code 2 when the moment cannot be read, or when there is no such workload.
 
     Example: lanes why tickets --since 1d
 
     Args:
-        workload: The workload, with a table of the parts; else every workload that received items.
+        workload: The workload, with a table of the parts. The default: every workload that received items.
         since: When the period begins: a span such as 2h or 7d, or a moment.
     """
     with running.transaction() as (connection, now):
@@ -90,7 +90,7 @@ def why(workload: str | None = None, *, since: str = "1d", as_json: AsJson = Fal
 
 
 def _behind(reason: str, meanwhile: Iterable[RoutingChange]) -> str:
-    """Return the newest change that may be behind a reason's part, or nothing."""
+    """Return the newest change that may explain a reason's part, as a clause, or an empty text."""
     for each in meanwhile:
         if reason in BEHIND and each.kind in BEHIND[Reason(reason)]:
             incident = each.kind == "incident"
@@ -107,17 +107,17 @@ def figures(
     until: str | None = None,
     as_json: AsJson = False,
 ) -> None:
-    """Rebuild the figures of a period from the facts, whole days of UTC at a time; nothing else is changed.
+    """Rebuild the figures of a period from the facts, in whole days of UTC; nothing else is changed.
 
-    The lanes go on meanwhile, and readers see each day as it was or as it is. Reads that were deleted by age are no longer
-    counted afterwards. Exit code 1 while another process rebuilds, 2 when a moment cannot be read.
+    The lanes continue during the rebuild, and readers see each day either as it was or as rebuilt. Reads that were deleted by
+    age are no longer counted afterwards. Exit code 1 while another process rebuilds, 2 when a moment cannot be read.
 
     Args:
-        what: What is done with them.
-        since: A span such as 2h or 7d, or a moment; else from the first fact on.
-        until: As --since; else until now.
+        what: The action.
+        since: A span such as 2h or 7d, or a moment. The default: the first fact.
+        until: As --since. The default: now.
     """
-    from rich.progress import Progress  # `lanes metrics` runs without rich
+    from rich.progress import Progress  # imported late, because `lanes metrics` runs without rich
 
     from lanes.stand.progress import Console
 
@@ -150,17 +150,17 @@ def metrics(
 ) -> None:
     """Serve the figures to Prometheus at /metrics, in the foreground; a scrape takes milliseconds and needs a reader's rights.
 
-    OpenMetrics is served to scrapers that ask for it. While Postgres does not answer, /metrics tells `lanes_up 0`, and goes on
-    by itself afterwards. /healthz answers while the program runs. SIGTERM or Ctrl-C ends it.
+    Scrapers that request OpenMetrics get it. While Postgres does not answer, /metrics reports `lanes_up 0`; it recovers by
+    itself. /healthz answers while the program runs. SIGTERM or Ctrl-C ends the program.
 
     Example: lanes metrics --host 0.0.0.0
 
     Exit code 1 when the address is in use.
 
     Args:
-        port: The port. 0: any free one, which is printed.
-        host: The address to listen at. The figures name workloads, hosts and costs: only Prometheus should reach it.
-        once: Print the figures once instead, and end.
+        port: The port. 0: any free port, which is printed.
+        host: The address to listen on. The figures name workloads, hosts and costs: only Prometheus should reach it.
+        once: Print the figures once and exit.
     """
     from lanes.stand.metrics import exposition, server
 
@@ -176,7 +176,7 @@ def metrics(
             said = f"{host}:{port} cannot be used: {error.strerror}; name another --port"
             raise SetupError(said) from None
         with serving:
-            # It must run in another thread than `serve_forever`, which a signal interrupts.
+            # It must run in a thread other than that of `serve_forever`, which a signal interrupts.
             def stop(*_: object) -> None:
                 threading.Thread(target=serving.shutdown).start()
 

@@ -55,7 +55,7 @@ from lanes.workload.window import zone_of
 
 SINCE = "7d"
 MOST = 50_000
-CHANGED = VersionId(0)  # of what no database knows
+CHANGED = VersionId(0)  # the id of a version that is not stored
 SPLIT_STAYS = (
     "split_percent counts when a workload is first published: the split in force was taken for both"
 )
@@ -68,7 +68,7 @@ SIDES = (
 def try_definition(
     file: Path, workload: str | None, *, since: str, most: int, as_json: bool
 ) -> None:
-    """Show what the definition of the file would have done with past items."""
+    """Show how the definition in the file would have handled past items."""
     wanted = running.read_definition(file, "cannot be published, and so not be tried")
     name = wanted.name
     if workload is not None and workload != name:
@@ -207,24 +207,24 @@ def _trial_data(
 
 
 Show = Callable[[Forecast, ZoneInfo], RenderableType]
-SHOWN = 20  # bad lines
+SHOWN = 20  # bad lines that are listed
 ANSWERED = "real time after what already waits; a batch with the workload's `confidence`"
 BY = "real time after what already waits; a batch with this probability"
 FROM_WHEN = (
     f"With --with: from when on, a span such as {SINCE} (the default), or an ISO 8601 moment."
 )
 HOW_MANY = f"With --with: the largest number of items, the newest first; {MOST:,} by default."
-AT_ONCE = 500  # lines whose history is looked for by one statement
+AT_ONCE = 500  # lines whose history one statement reads
 
 
 @Parameter(name="*")
 @dataclass(frozen=True)
 class Due:
-    """The due time of a file's items that state none.
+    """The due time of a file's items that have none.
 
     Attributes:
-        by: When items are due that do not say so: a time of day such as 06:00, a span such as 8h, or a moment.
-        zone: Time zone of --by, as Europe/Berlin; by default the workload's.
+        by: Due time of items without one: a time of day such as 06:00, a span such as 8h, or a moment.
+        zone: Time zone of --by, such as Europe/Berlin. The default: the workload's.
     """
 
     by: str | None = None
@@ -240,11 +240,11 @@ def quote(
     columns: Columns = Columns(),
     as_json: AsJson = False,
 ) -> int:
-    """Estimate what a file would cost on each lane, alone and packed, how surely a batch is back, and what it costs as routed.
+    """Estimate a file's cost on each lane, alone and packed, and as routed, and when or how probably a batch returns.
 
-    Nothing is sent. With --by the items are routed as if they were due then, and each batch says with which probability it is
-    back by then; without it, when it is back as surely as the workload asks for. Budgets beyond their soft limits and the load
-    of real time are heeded as they are now.
+    Nothing is sent. With --by the items are routed as if they were due then, and each batch shows the probability that it
+    returns by then; without it, when it returns with the workload's confidence. Budgets beyond their soft limits and the load
+    of the real-time lane are taken into account as they are now.
 
     Exit code 1 when some lines are no items, 2 when there are none at all, or the file, the time or the zone cannot be read.
 
@@ -264,12 +264,12 @@ def dry_run(
     columns: Columns = Columns(),
     as_json: AsJson = False,
 ) -> int:
-    """Show where items would go, and why: those of a file if they arrived now, or those that came, by a changed definition.
+    """Show where items would go, and why: a file's items if they arrived now, or past items with a changed definition.
 
-    Nothing is sent, published or written. With --with the definition of a YAML file is tried on the traffic of its workload:
-    what would move between lanes and reasons, what both cost, and how many are expected late, before it is published.
+    Nothing is sent, published or written. With --with, the definition in a YAML file is tried on the traffic of its workload:
+    which items would move between lanes and reasons, what both would cost, and how many would be late, before it is published.
 
-    Exit code 1 when some lines are no items or the definition cannot be published, 2 when there is nothing to look at.
+    Exit code 1 when some lines are no items or the definition cannot be published, 2 when there are no items to examine.
 
     Examples:
     `lanes dry-run tickets.jsonl --workload tickets`
@@ -277,7 +277,7 @@ def dry_run(
     `lanes dry-run --since 7d --with tickets.yaml`
 
     Args:
-        with_: A changed definition (YAML), tried on the items that came since --since.
+        with_: A changed definition (YAML), tried on the items received since --since.
     """
     of_lines = _format_given({f"--{n.replace('_', '-')}": v for n, v in asdict(columns).items()})
     of_traffic = _format_given({"--since": since, "--most": most})
@@ -297,7 +297,7 @@ def dry_run(
 
 
 def _format_given(options: Mapping[str, object]) -> str:
-    """Return the names of the options that were given."""
+    """Return the names of the given options, separated by commas."""
     return ", ".join(name for name, value in options.items() if value is not None)
 
 
@@ -347,9 +347,9 @@ def _look(file: Path, workload: str, layout: Layout, show: Show, as_json: bool, 
 def _with_history(
     pool: Engine, lines: Iterable[FileLine | Refusal], version: Version, now: datetime
 ) -> Iterator[FileLine | Refusal]:
-    """Yield the lines, with how long the earlier items of their entities are: those that are stored, and those of lines before.
+    """Yield the lines with the payload lengths of their entities' earlier items: stored ones, and those of previous lines.
 
-    A batch reads them, which costs.
+    A batch includes these items in its prompts, which adds cost.
     """
     most, reading = version.spec.context.entity.items, iter(lines)
     told = dict[str, list[tuple[datetime, int]]]()
@@ -380,7 +380,7 @@ def _data(found: Forecast) -> dict[str, Any]:
 
 
 def costs(found: Forecast, zone: ZoneInfo) -> RenderableType:
-    """Show each way to answer all items, and how they would be routed: calls, cost, and when they are done."""
+    """Show each way to answer all items, and how they would be routed: calls, cost, and end time."""
     done, meaning = "Answered", ANSWERED
     if found.by is not None:
         done, meaning = f"By {_local(found.by, zone)}", BY
@@ -388,7 +388,7 @@ def costs(found: Forecast, zone: ZoneInfo) -> RenderableType:
     def per_thousand(plan: FilePlan | None) -> str:
         return usd(_usd(plan, found) / found.items * 1000) if found.items else MISSING
 
-    # None: as routed now
+    # None stands for "as routed now"
     table = Table[FilePlan | None](
         f"{_describe_items(found)}: estimates in USD",
         [*found.plans, None],
@@ -404,7 +404,7 @@ def costs(found: Forecast, zone: ZoneInfo) -> RenderableType:
 
 
 def routes(found: Forecast, zone: ZoneInfo) -> RenderableType:
-    """Show where the items would go if they arrived now, with each reason, its share and an example."""
+    """Show where the items would go if they arrived now, by reason, with share and example."""
     ways = found.routes
 
     def example(way: tuple[Lane, str]) -> str:
@@ -437,7 +437,7 @@ def _name(plan: FilePlan) -> str:
 
 
 def _describe_end(plan: FilePlan, zone: ZoneInfo) -> str:
-    """Return when the items of a plan are answered, or with which probability by the due time."""
+    """Return when the items of a plan are answered, or the probability that they are by the due time."""
     if plan.lane is Lane.REALTIME:
         return MISSING if plan.takes_s is None else f"takes about {seconds(plan.takes_s)}"
     if plan.probability is not None:

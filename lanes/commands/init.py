@@ -1,4 +1,4 @@
-"""`lanes init`: a first workload file of one's own."""
+"""`lanes init`: a first workload file for a new workload."""
 
 import re
 import sys
@@ -17,8 +17,8 @@ from lanes.text import plain
 from lanes.units import pluralize
 from lanes.workload.version import NAME
 
-SHOWN = 5  # bad lines
-MOST_HEADER = 1 << 20  # bytes
+SHOWN = 5  # bad lines that are listed
+MOST_HEADER = 1 << 20  # bytes of a header that are read
 
 
 @command
@@ -32,19 +32,19 @@ def init(
     force: Overwrite = False,
     as_json: AsJson = False,
 ) -> None:
-    """Write NAME.yaml, a commented workload file that can be published as it is, and say what to do with it.
+    """Write NAME.yaml, a commented workload file that can be published as it is, and print the next commands.
 
     With --from, a bounded sample of the file's lines proposes text, labels, schema and prompt. Nothing is sent or published.
-    Exit code 1 when the file is there already, 2 when the name is none or the file cannot be read.
+    Exit code 1 when the file already exists, 2 when the name is invalid or the file cannot be read.
 
     Example: lanes init comments --from comments.csv
 
     Args:
         name: Name of the new workload.
-        from_: A CSV or JSONL file of items to look at.
-        field: The column that holds the text, if not as guessed.
-        label: The column that says what is right, if not as guessed.
-        key: The column that names the item, if not as guessed.
+        from_: A CSV or JSONL file of items to sample.
+        field: The column with the text, if the guess is wrong.
+        label: The column with the right answer, if the guess is wrong.
+        key: The column that identifies the item, if the guess is wrong.
     """
     if not NAME.fullmatch(name):
         near = re.sub("[^a-z0-9]+", "-", name.lower()).strip("-0123456789")[:63].rstrip("-")
@@ -78,7 +78,7 @@ def init(
 
 
 def _read_sample(file: Path, layout: Layout) -> Sample:
-    """Return a sample of the file. ValueError where it is none that the file door reads."""
+    """Return a sample of the file. Raise ValueError if the file door cannot read the file."""
     check_file(file)
     is_csv = file.suffix.lower() == ".csv"
     if is_csv:
@@ -126,7 +126,7 @@ def _check_separator(file: Path) -> None:
 
 
 def _draft(name: str, sample: Sample, proposal: Proposal, file: Path) -> Draft:
-    """Return the draft. ValueError where no definition can be made of what the columns hold."""
+    """Return the draft. Raise ValueError if the values of the columns allow no valid definition."""
     try:
         return from_columns(name, sample, proposal, file=file.name)
     except SpecInvalid as invalid:

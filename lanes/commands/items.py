@@ -1,4 +1,4 @@
-"""The commands about items and jobs: submit a file; explain, retry, cancel or forget an item; follow and handle a job."""
+"""The commands for items and jobs: submit a file; explain, retry, cancel or forget an item; show, follow and act on a job."""
 
 import sys
 import time
@@ -42,7 +42,7 @@ from lanes.text import plain
 from lanes.units import pluralize, seconds, usd
 from lanes.workload.form import SignedLine
 
-SHOWN = 20  # bad lines
+SHOWN = 20  # bad lines that are listed
 SHOWN_JOBS = 30
 
 
@@ -59,14 +59,14 @@ def submit(
 ) -> int:
     """Submit every line of a JSONL or CSV file as an item, and the file as a job: `lanes job NAME --follow` follows it.
 
-    A line is an event's payload ({"key", "payload", "due_at", ...}), or with --field a row whose column holds the
-    text. A bad line is reported with its number and kept in lanes.rejected_log; the others are admitted.
-    Exit code 0 all admitted, 1 some refused, 2 the file cannot be read at all.
+    A line is an event's payload ({"key", "payload", "due_at", ...}), or with --field a row with a column that contains the
+    text. A bad line is reported with its number and stored in lanes.rejected_log; the others are admitted.
+    Exit code 0 when all lines are admitted, 1 when some are refused, 2 when the file cannot be read at all.
 
     Args:
-        job: Its name. The default: the file's, with a part of its digest behind it where another job is called so.
-        due: When its lines without a due time are due: a time of day (UTC), a span such as 8h, or an ISO 8601 moment.
-        budget: US dollars: where its lines are quoted at more, none is sent.
+        job: Name of the job. The default: the file's name, followed by a part of its digest if another job has that name.
+        due: Due time of lines without one: a time of day (UTC), a span such as 8h, or an ISO 8601 moment.
+        budget: US dollars; if the lines are quoted at more, none is sent.
     """
     running.check_file(file)
     with running.database() as pool:
@@ -111,12 +111,12 @@ def _admit(
 
 @command
 def explain(workload: str, key: str, *, trace: bool = False, as_json: AsJson = False) -> None:
-    """Say what happened to an item, in order, and who moves it on.
+    """Show the history of an item, in order, and its next step.
 
     Exit code 2 when there is no such item.
 
     Args:
-        trace: Print its trace instead, as a tree with durations: what OpenTelemetry is sent, made of the same facts.
+        trace: Print the item's trace instead, as a tree with durations: the data that OpenTelemetry gets, from the same facts.
     """
     with (
         transaction() as (connection, now),
@@ -171,7 +171,7 @@ def _print_trace(name: str, spans: Sequence[Span], *, as_json: bool) -> None:
 
 
 def _as_json(span: Span) -> dict[str, object]:
-    """Return a span as OTLP's JSON names its parts."""
+    """Return a span with the field names of OTLP's JSON."""
     return {
         "traceId": span.ref.trace_id.hex(),
         "spanId": span.ref.span_id.hex(),
@@ -197,13 +197,13 @@ def retry(
     why: Why = NONE_GIVEN,
     as_json: AsJson = False,
 ) -> int:
-    """Give failed items another chance, with a whole retry budget and the version in force.
+    """Give failed items another chance, with a full retry budget and the version in force.
 
-    Exit code 1 when an item named is not failed, 2 when there is no such workload.
+    Exit code 1 when a named item has not failed, 2 when there is no such workload.
 
     Args:
-        key: Which item; may be given more than once.
-        all: Every failed item of the workload, and failed authoritative pass.
+        key: Key of an item; may be repeated.
+        all: Every failed item and failed authoritative pass of the workload.
     """
     if bool(key) == all:
         raise WrongUsage("say which items: --key KEY, or --all")
@@ -212,7 +212,7 @@ def retry(
 
 @command
 def cancel(workload: str, key: str, *, why: Why = NONE_GIVEN, as_json: AsJson = False) -> int:
-    """Withdraw an item that is not settled. What a batch already holds is billed, recorded and never shown.
+    """Withdraw an item that is not settled. If a batch already holds it, the answer is billed, recorded and never shown.
 
     Exit code 1 when it is settled, 2 when there is no such item.
     """
@@ -221,7 +221,7 @@ def cancel(workload: str, key: str, *, why: Why = NONE_GIVEN, as_json: AsJson = 
 
 @command
 def forget(workload: str, key: str, *, why: Why = NONE_GIVEN, as_json: AsJson = False) -> int:
-    """Withdraw an item and erase what it said: input, revisions, answers, labels. Its key and its costs stay.
+    """Withdraw an item and erase its content: input, revisions, answers, labels. Its key and its costs stay.
 
     The provider keeps the results of a batch for 29 days. Exit code 2 when there is no such item.
     """
@@ -232,20 +232,20 @@ POLL_S = 1.0
 
 
 class JobAction(PersonAction):
-    """Show a job, withdraw what is open of it, or try its failed items again."""
+    """Show a job, withdraw its open items, or try its failed items again."""
 
     job: SignedLine = Field(title="Job")
     """Its name; `lanes jobs` lists the newest."""
     action: Literal["show", "cancel", "retry"] = Field(default="show", title="Action")
-    """show: write its page. cancel: withdraw open items; what a batch holds is billed. retry: try failed items again."""
+    """show: write its page. cancel: withdraw open items; items in a batch are still billed. retry: try failed items again."""
 
     @property
     def what(self) -> str:
-        """The name of the run, with the job."""
+        """The name of the run, including the job."""
         return f"{self.action} job {self.job} of {self.workload}"
 
     def perform(self, connection: Connection, now: datetime) -> Done:
-        """Do it within this transaction; a large job is canceled by several."""
+        """Do it within this transaction; a large job is canceled in several transactions."""
         found = job_store.status(connection, self.job, now=now)
         if found.workload != self.workload:
             raise ActionRefused(f'job "{self.job}" is of workload "{found.workload}"')
@@ -262,7 +262,7 @@ class JobAction(PersonAction):
 
 @command
 def jobs(*, as_json: AsJson = False) -> None:
-    """List the newest jobs: files, lists of the client, and what was sent under a job's name."""
+    """List the newest jobs: files, lists sent by a client, and items sent under a job's name."""
     with running.transaction() as (connection, now):
         found = job_store.newest(connection, most=SHOWN_JOBS)
     if as_json:
@@ -282,18 +282,18 @@ def job(
     why: Why = NONE_GIVEN,
     as_json: AsJson = False,
 ) -> int:
-    """Show a job: how many of its items are over, its cost and its expected end, and why items failed.
+    """Show a job: how many of its items are finished, its cost and expected end, and why items failed.
 
     `lanes job week.csv --follow`
 
     Exit code 1 when it was followed to its end and items failed, 2 when there is no such job.
 
     Args:
-        name: Its name, as `lanes jobs` lists it; of a file, the file's name.
-        follow: Show its progress until it is done, or Ctrl-C.
-        cancel: Withdraw its open items. What a batch already holds is billed, recorded and never shown.
-        retry: Try its failed items again, with a whole retry budget and the version in force.
-        results: Write its items with their current answers into this file, as JSON lines.
+        name: Its name, as listed by `lanes jobs`; for a file, the file's name.
+        follow: Show its progress until it is done, or until Ctrl-C.
+        cancel: Withdraw its open items. If a batch already holds one, the answer is billed, recorded and never shown.
+        retry: Try its failed items again, with a full retry budget and the version in force.
+        results: Write its items with their current answers to this file, as JSON lines.
     """
     if cancel and retry:
         raise running.WrongUsage("give one of --cancel and --retry")
@@ -318,7 +318,7 @@ def _look(pool: Engine, name: str) -> tuple[JobStatus, datetime]:
 
 
 def _follow(pool: Engine, found: JobStatus, now: datetime) -> tuple[JobStatus, datetime]:
-    """Show how far the job is until it is done, or until Ctrl-C, and return how it stood last."""
+    """Show the job's progress until it is done, or until Ctrl-C, and return its last status and its time."""
     with suppress(KeyboardInterrupt), onlooker() as shown:
         while True:
             total = max(found.received, (found.sent or 0) - (found.refused or 0))
@@ -334,7 +334,7 @@ def _follow(pool: Engine, found: JobStatus, now: datetime) -> tuple[JobStatus, d
 
 
 def _write(pool: Engine, of: JobStatus, file: Path) -> None:
-    """Write its items into the file.
+    """Write the job's items to the file.
 
     Raises:
         SetupError: the file cannot be written.

@@ -1,4 +1,4 @@
-"""The commands about labeled items: the golden set of a workload, its review queue, and accepted changes of quality."""
+"""The commands for labeled items: a workload's golden set, its review queue, and accepted changes of quality."""
 
 import getpass
 import json
@@ -39,8 +39,8 @@ from lanes.workload.golden import label_check, label_faults
 from lanes.workload.schemas import list_closed_fields
 from lanes.workload.version import Spec, Version
 
-CHUNK = 500  # lines of a file that are added in one statement
-SHOWN = 20  # refused lines
+CHUNK = 500  # lines of a file that one statement adds
+SHOWN = 20  # refused lines that are listed
 MOST_RUNS = 10
 
 
@@ -52,20 +52,20 @@ def golden(
     columns: Columns = Columns(),
     as_json: AsJson = False,
 ) -> int:
-    """Keep the golden set of a workload: labeled items that a new version answers before it is in force.
+    """Manage the golden set of a workload: labeled items that a new version answers before it is in force.
 
-    add takes the lines of a JSONL or CSV file as `lanes submit` does, each with its label; a line replaces the item of the same
-    key. remove takes keys. list shows the set and what the newest versions answered. A version that is answering the set goes
-    on with the set as it was.
+    add reads the lines of a JSONL or CSV file as `lanes submit` does, each with its label; a line replaces the item with the
+    same key. remove takes keys. list shows the set and how the newest versions answered it. A version that is currently
+    answering the set continues with the set as it was.
 
     Example: lanes golden add golden.jsonl --workload tickets
 
     Exit code 1 when a line is refused or a key is not in the set, 2 when there is no such workload or file.
 
     Args:
-        do: What to do with the set.
+        do: The action on the set.
         what: To add: the file. To remove: the keys.
-        workload: Whose set it is.
+        workload: The workload of the set.
     """
     match do:
         case "add":
@@ -106,7 +106,7 @@ def _add(file: Path, workload: str, layout: Layout, as_json: bool) -> int:
 
 
 def refusals(told: Sequence[GoldenLine]) -> list[str]:
-    """Return a sentence for each refused line, the first ones and how many more."""
+    """Return a sentence for each of the first refused lines, and the number of the others."""
     said = [f"{each.place}: {each.outcome}: {each.detail}" for each in told if each.is_refused]
     return said[:SHOWN] + ([f"... and {len(said) - SHOWN} more"] if len(said) > SHOWN else [])
 
@@ -117,7 +117,7 @@ def add_file(
     """Add the lines of a file to the golden set, for `spec` or the version in force, and return the outcome of each.
 
     Raises:
-        WrongUsage: there is no such file, or it cannot be read.
+        WrongUsage: the file does not exist or cannot be read.
     """
     running.check_file(file)
     told, now = list[GoldenLine](), clock(connection)
@@ -176,18 +176,18 @@ KEYS = [each for each in digits[1:] + ascii_lowercase if each not in (SKIP, UNDO
 def review(
     workload: str, *, most: int | None = None, answers: bool = False, as_json: AsJson = False
 ) -> int:
-    """Label the items whose label teaches most, one after the other, with a key for each label.
+    """Label the most informative items, one after the other, with a key for each label.
 
-    Half of them are a fair sample of all answered items: from their labels `lanes.accuracy` is estimated. The others were
-    answered in two ways: a correction, a shadow of the other lane, a check of packing. Each label is saved as it is given.
+    Half of them are a random sample of all answered items, from whose labels `lanes.accuracy` is estimated. The others have
+    differing answers: from a correction, a shadow on the other lane, or a packing check. Each label is saved at once.
 
     Without a terminal, or with --json, the queue is listed.
 
     Example: lanes review tickets
 
     Args:
-        most: How many items, from 1. Without it, those that are left of 40 a day.
-        answers: Show what was answered, which may bias the label.
+        most: Number of items, from 1. Without it, the remainder of 40 a day.
+        answers: Show the answer, which may bias the label.
     """
     if most is not None and not 1 <= most <= decisions.REVIEWED_AMONG:
         raise running.WrongUsage(f"most: it is a number from 1 to {decisions.REVIEWED_AMONG:,}")
@@ -207,14 +207,14 @@ def review(
 
 
 def read_key() -> str:
-    """Return the key that is pressed next, or `QUIT` when the terminal is closed."""
+    """Return the next key that is pressed, or `QUIT` if the terminal is closed."""
     import termios
     import tty
 
     terminal = sys.stdin.fileno()
     try:
         before = termios.tcgetattr(terminal)
-        tty.setcbreak(terminal, termios.TCSADRAIN)  # keeps keys that were typed ahead
+        tty.setcbreak(terminal, termios.TCSADRAIN)  # must not discard keys that were typed ahead
         try:
             return os.read(terminal, 1).decode(errors="replace") or QUIT
         finally:
@@ -224,7 +224,7 @@ def read_key() -> str:
 
 
 def _label_all(pool: Engine, of: Version, found: Sequence[ReviewedItem], answers: bool) -> None:
-    """Show each item and save its label, until the queue ends or the person quits."""
+    """Show each item and save its label, until the queue ends or the user quits."""
     closed = list_closed_fields(of.spec.output_schema, of.spec.compare_fields)
     fields = {name: values for name, values in closed.items() if len(values) <= len(KEYS)}
     if not fields:
@@ -261,7 +261,7 @@ def _label_all(pool: Engine, of: Version, found: Sequence[ReviewedItem], answers
 
 
 def _ask_label(fields: Mapping[str, Sequence[Any]]) -> dict[str, Any] | str:
-    """Return the label of each field, or the key that does something else."""
+    """Return the label with a value for each field, or the key of another action."""
     chosen: dict[str, Any] = {}
     for field, values in fields.items():
         of_key = dict(zip(KEYS, values, strict=False))
@@ -278,7 +278,7 @@ class LabelItem(PersonAction):
     """Label an item of the review queue, and write the queue as a page, without inputs and answers."""
 
     key: Line = Field(default="", title="Key")
-    """The key of the item. Empty: only the page is written."""
+    """The key of the item. Empty: only write the page."""
     expected: dict[str, Any] = Field(default={}, title="Expected")
     """The right value of each field, as JSON, for example {"category": "refund_request"}."""
 
@@ -327,7 +327,7 @@ class AcceptQuality(PersonAction):
 
 @running.command
 def accept_quality(workload: str, *, why: Why = NONE_GIVEN, as_json: AsJson = False) -> int:
-    """Accept answers that have changed: those from now on are the reference, and the incidents about them end.
+    """Accept answers that have changed: new answers become the reference, and the incidents about the change end.
 
     Exit code 1 when no answers of the workload have changed, 2 when there is no such workload.
     """

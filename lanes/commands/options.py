@@ -1,4 +1,4 @@
-"""The options that several commands have, and how people write amounts, moments and reasons."""
+"""The options that several commands share, and the parsing of amounts, moments and reasons."""
 
 import re
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ from lanes.workload.window import TIME_OF_DAY
 
 SPAN = re.compile(r"(\d{1,9})\s*(s|m|h|d|w)", re.IGNORECASE)
 SECONDS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
-MOST = 500  # characters of a reason
+MOST = 500  # characters in a reason
 NONE_GIVEN = "no reason given"
 
 AsJson = Annotated[bool, Parameter(name="--json", help="Print data as JSON on standard output.")]
@@ -30,12 +30,12 @@ class Columns(Layout):
     """The columns of a file whose lines are rows.
 
     Attributes:
-        field: Column or field that holds the text.
-        label: Column that says what is right; it is not sent.
-        key: Column that names the item; else file name and line.
+        field: Column or field with the text.
+        label: Column with the right answer; it is not sent.
+        key: Column that identifies the item; the default is the file name and line.
         occurred_at: Column with the event time, ISO 8601.
-        lane: Pins every line to a lane.
-        consumer: Who reads the results.
+        lane: Lane for every line.
+        consumer: Name of the consumer of the results.
     """
 
     field: str | None = None
@@ -47,10 +47,10 @@ class Columns(Layout):
 
 
 def check_reason(_: object, said: str) -> None:
-    """Check that the database can keep a reason; the forms in the Prefect UI take the same.
+    """Check that the database can store a reason; the forms in the Prefect UI accept the same reasons.
 
     Raises:
-        ValueError: it is empty, too long, or cannot be stored.
+        ValueError: the reason is empty, too long, or cannot be stored.
     """
     if not 1 <= len(said.strip()) <= MOST:
         raise ValueError(f"Write 1 to {MOST} characters, or leave it out.")
@@ -65,10 +65,10 @@ Why = Annotated[
 
 
 def dollars(_: object, tokens: Sequence[Token]) -> Decimal:
-    """Return the amount that was written.
+    """Return the amount that the user typed.
 
     Raises:
-        ValueError: it is not a finite number.
+        ValueError: the text is not a finite number.
     """
     said = tokens[0].value
     try:
@@ -81,10 +81,10 @@ def dollars(_: object, tokens: Sequence[Token]) -> Decimal:
 
 
 def since(text: str, now: datetime, option: str = "") -> datetime:
-    """Return the moment that `2h`, `1d` or an ISO 8601 moment names; one without an offset is in UTC.
+    """Return the moment that a span before now (`2h`, `1d`) or an ISO 8601 moment names; the default offset is UTC.
 
     Raises:
-        WrongUsage: it names none, or one beyond the calendar; the sentence says what to write for the option.
+        WrongUsage: the text names no moment, or one beyond the calendar; the message gives valid examples for `option`.
     """
     try:
         if span := SPAN.fullmatch(text.strip()):
@@ -98,12 +98,12 @@ def since(text: str, now: datetime, option: str = "") -> datetime:
 
 
 def by(text: str, now: datetime, zone: ZoneInfo) -> datetime:
-    """Return the moment that `06:00` (the next one in that zone), `2h` from now, or an ISO 8601 moment names.
+    """Return the moment named by `06:00` (the next one in that zone), by a span from now (`2h`), or in ISO 8601.
 
-    A moment without an offset is in that zone. A time that the clocks skip is moved on by as much.
+    A moment without an offset is in that zone. A time that the clocks skip is moved forward by the skipped time.
 
     Raises:
-        WrongUsage: it names none, or one that has passed; the sentence says what to write.
+        WrongUsage: the text names no moment, or one that has passed; the message says what to write.
     """
     try:
         moment = _coming(text.strip(), now, zone)

@@ -1,4 +1,4 @@
-"""`lanes plan`: what a rollout by a playbook will do, before it starts; and the canary that `lanes publish` begins."""
+"""`lanes plan`: what a rollout by a playbook would do, before it starts; and the canary that `lanes publish` starts."""
 
 import getpass
 from collections.abc import Iterator
@@ -37,18 +37,17 @@ def plan(
 ) -> int:
     """Show what a rollout by a playbook would do: items and cost of each step, and when its gates can decide.
 
-    Nothing is written. It reads the traffic of the last seven days, of items whose lane the split decides. For each gate it
-    tells how many samples pass it, how many days they take, and the chance that it notices twice the loss that it tolerates
-    while its step holds.
+    Nothing is written. The plan uses the items of the last seven days whose lane the split decided. For each gate it shows
+    how many samples pass it, how many days they take, and the chance that it detects twice the tolerated loss during its step.
 
     Example: lanes plan batch-to-realtime --workload archive
 
-    Exit code 1 when a rollout by it cannot start now, with the reason; 2 when there is no such workload.
+    Exit code 1 when such a rollout cannot start now, with the reason; 2 when there is no such workload.
 
     Args:
-        playbook: A file of migrations/playbooks, without its ending, the path of one of your own, with it, or block:NAME.
-        workload: Whose traffic would move.
-        consumer: Moves this consumer's split only.
+        playbook: A file of migrations/playbooks without its extension, the path of your own file with it, or block:NAME.
+        workload: The workload whose traffic would move.
+        consumer: Move only this consumer's split.
     """
     read = read_playbook(playbook)
     with transaction() as (connection, now):
@@ -63,7 +62,7 @@ def plan(
 
 
 def read_playbook(playbook: str) -> Playbook:
-    """Return the playbook of a name, a path or a block."""
+    """Return the playbook that a name, a path or a block:NAME identifies."""
     block = block_of(playbook)
     if block is None:
         is_path = PurePath(playbook).suffix in {".yaml", ".yml"}
@@ -100,7 +99,7 @@ def _traffic(of: RolloutPlan) -> str:
 
 
 def _notes(of: RolloutPlan) -> Iterator[str]:
-    """Yield what the tables do not say."""
+    """Yield the facts that the tables do not show."""
     if of.before is not None:
         for each in of.before.judgements:
             yield f"Before: {each.gate.measure} {each.verdict.value}, {plain(each.explanation, most=300)}."
@@ -134,7 +133,7 @@ def _notes(of: RolloutPlan) -> Iterator[str]:
 
 
 def _passes_late(of: PlannedGate) -> bool:
-    """Return whether the gate can pass in its time, but not at half of what it tolerates."""
+    """Return whether the gate can pass in its time, but not at half of the loss that it tolerates."""
     takes = of.estimate_days(of.needed_samples)
     if of.gate.dry_run or not of.is_reachable or takes is None:
         return False
@@ -208,11 +207,11 @@ def _finite(days: float | None) -> float | None:
 
 
 def require_canary(pool: Engine, canary: str, wanted: NamedSpec, found: Comparison) -> None:
-    """Check that a canary of the definition can begin by that playbook.
+    """Check that a canary of the definition can start with that playbook.
 
     Raises:
         PlaybookInvalid: the playbook cannot be read.
-        ActionRefused: it moves no version, nothing is in force or differs, or the rollout would be refused.
+        ActionRefused: the playbook moves no version, no version is in force, no field differs, or the rollout is refused.
     """
     playbook, name = read_playbook(canary), wanted.name
     if playbook.direction is not Direction.VERSION:
@@ -230,14 +229,14 @@ def require_canary(pool: Engine, canary: str, wanted: NamedSpec, found: Comparis
 
 
 def _locate_playbook(playbook: str) -> tuple[str, str]:
-    """Return the name of a playbook, and the path of one that is not among the shipped ones."""
+    """Return a playbook's name, and its path if it is not a shipped one."""
     path = Path(playbook)
     is_path = path.suffix in {".yaml", ".yml"}
     return (path.stem, str(path.absolute())) if is_path else (playbook, "")
 
 
 def begin_canary(pool: Engine, canary: str, name: str) -> dict[str, Any]:
-    """Ask for the run that leads the canary of the workload's candidate."""
+    """Request the run that leads the canary of the workload's candidate."""
     with pool.begin() as connection:
         candidate = candidates.find(connection, name)
     if candidate is None:

@@ -1,4 +1,4 @@
-"""`lanes preview`: what one item would ask and cost, with nothing sent."""
+"""`lanes preview`: the requests and the cost of one item, without sending it."""
 
 import json
 import sys
@@ -46,7 +46,7 @@ from lanes.workload.version import NAME, Version
 class Asked:
     """A lane's request for the item alone.
 
-    Tokens and price are routing's estimates for its part of a full pack of `pack` items, with the history that a batch reads.
+    Tokens and price are the routing estimates for its part of a full pack of `pack` items, with the history that a batch reads.
     """
 
     lane: Lane
@@ -60,7 +60,7 @@ class Asked:
 
 @dataclass(frozen=True)
 class ItemPreview:
-    """The route that the item would get if it arrived now, and what each lane would ask."""
+    """The route that the item would get if it arrived now, and the request of each lane."""
 
     route: Route
     lanes: tuple[Asked, ...]
@@ -77,12 +77,12 @@ def preview_item(
     context: Sequence[ContextPart],
     now: datetime,
 ) -> ItemPreview:
-    """Return what the item would ask and cost: `item` and `context` are as the database would hold them, oldest first.
+    """Return the item's requests and costs; `item` and `context` are as the database would store them, oldest first.
 
-    `keyed` says that the sender named the item. Budgets and the load of real time are left out.
+    `keyed` states that the sender gave the item a key. Budgets and the load of the real-time lane are ignored.
 
     Raises:
-        LookupError: no price is known for one of its models.
+        LookupError: no price is known for one of the version's models.
     """
     history = [part_chars(each) for each in context if each.part is ContextTag.HISTORY]
     item = item._replace(earlier=tuple(reversed(history)))
@@ -177,8 +177,8 @@ def preview(
     Args:
         workload: Name of a published workload, or path of a workload file.
         item: A JSON, JSONL or CSV file; - is JSON on standard input.
-        line: Its line in a JSONL or CSV file; else the first.
-        lane: Show the request of this lane alone.
+        line: Its line in a JSONL or CSV file. The default: the first.
+        lane: Show only the request of this lane.
     """
     file = None if NAME.fullmatch(workload) else Path(workload)
     for each in (file, item):
@@ -205,7 +205,7 @@ def preview(
 
 
 def conditions(connection: Connection, now: datetime) -> LaneConditions:
-    """Return what routing weighs besides an item, budgets and load apart."""
+    """Return the inputs of routing other than the item, budgets and load."""
     return LaneConditions(
         workloads.splits(connection),
         turnarounds.prospects(connection, now=now),
@@ -216,7 +216,7 @@ def conditions(connection: Connection, now: datetime) -> LaneConditions:
 def _definition(
     connection: Connection, name: str, file: Path | None, now: datetime
 ) -> tuple[Version, LaneConditions]:
-    """Return the version in force, or the one that the file would make, with what routing weighs besides."""
+    """Return the version in force, or the one that the file would define, with the other inputs of routing."""
     lanes = conditions(connection, now)
     if file is None:
         version = workloads.current(connection, name)
@@ -240,8 +240,8 @@ def _item(file: Path, workload: str, layout: Layout, line: int | None, now: date
     """Return the item in that line, or the first.
 
     Raises:
-        ValueError: there is none.
-        Refused: a door would refuse it.
+        WrongUsage, ValueError: there is no such item, or the file cannot be read.
+        Refused: a door would refuse the item.
     """
     if file == STDIN or file.suffix.lower() == ".json":
         with nullcontext(sys.stdin) if file == STDIN else file.open(encoding="utf-8-sig") as opened:
@@ -262,7 +262,7 @@ def _item(file: Path, workload: str, layout: Layout, line: int | None, now: date
 def preview_submission(
     connection: Connection, version: Version, lanes: LaneConditions, sent: Submission, now: datetime
 ) -> tuple[ItemPreview, dict[str, Any]]:
-    """Return what the item would ask and cost, and its payload as the database would hold it.
+    """Return the item's requests and costs, and its payload as the database would store it.
 
     Raises:
         SetupError: no price is known for a model of the workload, or reference rows cannot be read.

@@ -1,4 +1,4 @@
-"""`lanes publish` and `lanes export`: a workload from a file and back, which is the same definition as its block."""
+"""`lanes publish` and `lanes export`: publish a workload from a YAML file, and write its definition to one."""
 
 import json
 import sys
@@ -43,9 +43,9 @@ Standing = Version | SpecInvalid | None  # the version in force, or why it canno
 NOTHING_DIFFERS = "nothing_differs"
 NO_GOLDEN = "leave out --golden and --golden-set"
 RULES = ("urgent_when", "batch_when")
-TRIED = 1_000  # newest items on which changed rules and a changed input schema are tried
-LONGEST_VALUE = 160  # characters of a value that differs
-MOST_LINES = 40  # of one field that differs
+TRIED = 1_000  # newest items on which changed rules and a changed input schema are tested
+LONGEST_VALUE = 160  # characters of a changed value
+MOST_LINES = 40  # of one changed field
 TRIED_OF = timedelta(days=30)
 SPLIT_STAYS = "split_percent counts when a workload is first published; the split in force stays: form `set_split` moves it"
 
@@ -63,26 +63,29 @@ def publish(
 ) -> int:
     """Publish the workload that a YAML file defines: its block is saved, and the version is in force.
 
-    What differs from what is in force is shown first, and a person is asked. Without a terminal, --yes is needed.
-    A changed rule, and a changed input schema, are tried on the newest items of the workload, 1,000 at most: where a rule
-    cannot be evaluated for one of them, or the schema refuses one, nothing is published without --force. Nor is it where
+    The command first shows the differences from the version in force, and asks for confirmation. Without a terminal, --yes is
+    needed. A changed rule and a changed input schema are tested on the newest items of the workload, 1,000 at most. If a rule
+    cannot be evaluated for an item, or the schema refuses one, nothing is published without --force. The same applies if
     reference rows of its context cannot be read.
-    Where the workload has a golden set (--golden-set, `lanes golden add`), the version is a candidate until both it and the
-    version in force have answered the set. Then it is in force by itself, unless it is surely worse. A first version has no
-    other to lose to: it is in force once it has answered the set. Items that are sent before that are refused.
+
+    If the workload has a golden set (--golden-set, `lanes golden add`), the version is a candidate until it and the version in
+    force have answered the set. It is then put in force, unless it is significantly worse. A first version has no version to be
+    compared with: it is in force once it has answered the set. Items that are sent before that are refused.
+
     With --canary the old version stays in force: the new one is a candidate, and a rollout moves new items to it step by step.
-    Exit code 0 when it is in force or a candidate, also when nothing differed; 1 when not; 2 when there is no such file.
+
+    Exit code 0 when it is in force or a candidate, or nothing differs; 1 when not; 2 when there is no such file.
 
     Example: lanes publish tickets.yaml
 
     Args:
-        canary: A playbook of direction version: a file of migrations/playbooks, without its ending, or the path of your own.
+        canary: A playbook of direction version: a file of migrations/playbooks without its extension, or the path of your own.
         yes: Publish without asking.
-        force: Publish although a changed rule or input schema fails on items that came, and put the version in force at once,
-            whatever its answers to the golden set are.
+        force: Publish even if a changed rule or input schema fails on received items, and put the version in force at once,
+            regardless of its answers to the golden set.
         golden: The lane that answers the golden set: batch with the next departure, realtime at once and at the full price.
-        golden_set: A JSONL or CSV file of labeled items that are added to the golden set first, as by `lanes golden add`. If a
-            line does not fit the definition, nothing is published.
+        golden_set: A JSONL or CSV file of labeled items, added to the golden set first, as by `lanes golden add`. If a line
+            does not fit the definition, nothing is published.
     """
     wanted = running.read_definition(file, "cannot be published; nothing was changed")
     if canary is not None and (golden or golden_set) is not None:
@@ -113,7 +116,8 @@ def publish(
         if golden_set is not None and outcome == NOTHING_DIFFERS:
             print(f"{golden_set} was not added: `lanes golden add` does that", file=sys.stderr)
         if outcome is None:
-            if golden_set is not None:  # first: no publisher may find the block without its set
+            # Must run first: no publisher may find the block without its set.
+            if golden_set is not None:
                 with pool.begin() as connection:
                     add_file(connection, golden_set, wanted.name, Layout(), wanted.spec)
             definition = wanted.spec.model_dump(mode="json")
@@ -149,9 +153,9 @@ def _golden(
     golden: str | None,
     golden_set: Path | None,
 ) -> tuple[list[GoldenRun], list[str]]:
-    """Return the newest run over the golden set, if any, and a sentence for each item that does not fit the definition."""
+    """Return the newest runs over the golden set, and a sentence for each item that does not fit the definition."""
     name, spec, told = wanted.name, wanted.spec, list[str]()
-    with pool.connect() as connection:  # rolled back: a person has not agreed yet
+    with pool.connect() as connection:  # rolled back, because the user has not agreed yet
         if golden_set is not None:
             told += refusals(add_file(connection, golden_set, name, Layout(), spec))
         if golden is not None and not golden_sets.list_items(connection, name):
@@ -170,7 +174,7 @@ def _check_taken_back(pool: Engine, wanted: NamedSpec) -> list[str]:
 
 
 def _describe_golden_runs(wanted: NamedSpec, newest: Sequence[GoldenRun]) -> Iterator[Text]:
-    """Yield what the golden set says of this definition, and which candidate it would replace."""
+    """Yield the golden set's result for this definition, and the candidate that it would replace."""
     for each in newest:
         if each.hash == definitions.content_hash(wanted.spec):
             yield Text(plain(each.sentence, most=1_000))
@@ -181,7 +185,7 @@ def _describe_golden_runs(wanted: NamedSpec, newest: Sequence[GoldenRun]) -> Ite
 def _refusal(
     found: Comparison, faults: Sequence[str], *, yes: bool, force: bool, as_json: bool
 ) -> str | None:
-    """Return why nothing is published, after saying so; None where it is."""
+    """Return why nothing is published, after printing the reason, or None if it may be published."""
     if found.nothing_differs:
         return NOTHING_DIFFERS
     for each in faults:
@@ -215,7 +219,7 @@ def _hours(spec: Spec) -> str:
 
 
 def _try_on_items(pool: Engine, wanted: NamedSpec, found: Comparison) -> list[str]:
-    """Try what changed on the newest items; return a sentence for the rules and one for the input schema, where they fail."""
+    """Test the changes on the newest items; return a sentence each for failing rules and for a failing input schema."""
     changed = {each.field.partition(".")[0] for each in found.changed}
     tries_rules = not changed.isdisjoint(RULES)
     tries_schema = "input_schema" in changed and bool(wanted.spec.input_schema)
@@ -246,7 +250,7 @@ def _try_on_items(pool: Engine, wanted: NamedSpec, found: Comparison) -> list[st
 
 
 def _standing(pool: Engine, name: str) -> Standing:
-    """Return the version in force, or why it cannot be read."""
+    """Return the version in force, or the reason why it cannot be read."""
     with pool.begin() as connection:
         try:
             return workloads.current(connection, name)
@@ -255,7 +259,7 @@ def _standing(pool: Engine, name: str) -> Standing:
 
 
 def _describe_changes(wanted: NamedSpec, found: Comparison, stands: Standing) -> list[Text]:
-    """Return what publishing would change, before it is done."""
+    """Return what publishing would change."""
     name, told = wanted.name, list[Text]()
     if found.in_force is None:
         title = f"{name} is new:" if stands is None else f"{stands}; this replaces it:"
@@ -283,7 +287,7 @@ def _describe_changes(wanted: NamedSpec, found: Comparison, stands: Standing) ->
 
 
 def difference_lines(found: Sequence[definitions.FieldDifference]) -> Iterator[Text]:
-    """Yield each changed field: a text by its lines, a list by what was added and removed."""
+    """Yield each changed field: a text by its changed lines, a list by its added and removed values."""
     for each in found:
         parts = [*_difference(each.before, each.after)]
         if len(parts) == 1:
@@ -328,14 +332,14 @@ def _value(value: Any) -> str:
 
 
 def _confirm() -> bool:
-    """Return whether a person at the terminal agrees."""
+    """Return whether the person at the terminal agrees."""
     with suppress(EOFError, KeyboardInterrupt):
         return Confirm.ask("Publish it?", default=False)
     return False
 
 
 def _explain_outcome(name: str, told: definitions.EditReply) -> str | None:
-    """Return what a person has to know of how it ended; None when all is well."""
+    """Return what a person must know about the outcome, or None if there is nothing to add."""
     why = f" ({told.detail})" if told.detail else ""
     match told.outcome:
         case EditOutcome.PUBLISHED:
@@ -378,16 +382,16 @@ def export(
     force: Overwrite = False,
     as_json: AsJson = False,
 ) -> None:
-    """Write the definition of a workload that is in force as a commented YAML file; `lanes publish` takes it back.
+    """Write a workload's definition in force as a commented YAML file; `lanes publish` publishes it again.
 
-    Where the block in Prefect says something else that is not in force, that is told on standard error.
+    If the block in Prefect has a different definition that is not in force, a note appears on standard error.
     Exit code 1 when it cannot be written, 2 when there is no such workload.
 
     Example: lanes export tickets --out tickets.yaml
 
     Args:
-        out: The file to write; else standard output.
-        block: What the block says, in force or not.
+        out: The file to write. The default: standard output.
+        block: Write the block's definition, in force or not.
     """
     with running.database() as pool:
         if not NAME.fullmatch(workload):
@@ -405,7 +409,7 @@ def export(
 
 
 def _in_force(pool: Engine, name: str) -> Spec:
-    """Return what is in force, in the order in which its author wrote it where the block still says so."""
+    """Return the definition in force, in its author's field order if the block still has the same definition."""
     with pool.begin() as connection:
         version = workloads.current(connection, name)
     try:

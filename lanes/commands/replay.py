@@ -1,4 +1,4 @@
-"""The commands about replays: read the stream again, compare, promote, take back, forget."""
+"""The commands for replays: begin one, compare its results, promote, demote and drop it."""
 
 import getpass
 import sys
@@ -31,20 +31,20 @@ DECIDED = (ReplayState.RUNNING, ReplayState.COMPLETE, ReplayState.PROMOTED, Repl
 @Parameter(name="*")
 @dataclass(frozen=True)
 class StreamPart:
-    """The part of a workload's stream that a replay reads, and which of its items it asks.
+    """The part of a workload's stream that a replay reads, and which of its items it answers again.
 
     Attributes:
         first: First position of the stream.
-        last: Last position of the stream; else the newest.
+        last: Last position of the stream. The default: the newest.
         since: Only items received since: a span such as 2h or 7d, or a moment.
         until: Only items received before, as --since.
         key: Only this item; may be repeated.
-        where: Only items of which this CEL expression was true as they arrived, over what rules read.
-        only: Only labeled items, those with differing answers, or those that failed.
+        where: Only items for which this CEL expression was true on arrival, over the same variables as in rules.
+        only: Only labeled items, items with differing answers, or failed items.
         answered_by: Only items whose current answer is of the version with this number.
-        force: Ask items again that would be asked exactly as they were.
-        lane: The lane that asks: batch, or realtime, where it takes only what live work leaves.
-        shadow: The share, 0 to 1, of the items after its range that it answers too, to be compared, until it is promoted.
+        force: Also answer items whose request would be the same as before.
+        lane: The lane that answers: batch, or realtime, which uses only the capacity that live work leaves.
+        shadow: The share, 0 to 1, of later items that it answers too, for comparison, until it is promoted.
     """
 
     first: Annotated[int | None, Parameter(name="--from")] = None
@@ -83,16 +83,16 @@ def replay(
     depart: Annotated[bool, Parameter(negative="")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Read a workload's stream again with a version of choice, beside what is shown.
+    """Process a workload's stream again with a chosen version; the current results stay in force.
 
-    An item that would be asked exactly as its answer was keeps it, unless forced. The same replay again, or one without
-    conditions, goes on where one was cut short. Exit code 1 when it is refused: unknown version, another replay open,
-    nothing to read.
+    An item whose request would be exactly the same as before keeps its answer, unless forced. Repeating the command, or running
+    it without conditions, continues a replay that was interrupted. Exit code 1 when it is refused: unknown version, another
+    replay open, nothing to read.
 
     Args:
-        version: Number of the version that answers; else the one in force.
-        preview: Only say how many items are asked or left out, and what they would cost and when they end on each lane.
-        depart: Send its batches at once rather than in the off-peak window.
+        version: Number of the version that answers. The default: the version in force.
+        preview: Only show how many items are answered or left out, the cost, and the end time on each lane.
+        depart: Send its batches at once instead of in the off-peak window.
     """
     which: dict[str, Any] = {"version_no": version, "first": part.first, "last": part.last}
     with database() as pool:
@@ -122,7 +122,7 @@ def diff(workload: str, *, generation: int | None = None, as_json: AsJson = Fals
     """Show what a replay would change: share of items, by field, with examples and agreement with labels.
 
     Args:
-        generation: Which replay; else the one to be decided about.
+        generation: Number of the replay. The default: the one that awaits a decision.
     """
     with transaction() as (connection, now):
         replays.finish(connection, now=now)
@@ -138,12 +138,12 @@ def diff(workload: str, *, generation: int | None = None, as_json: AsJson = Fals
 def promote(
     workload: str, *, generation: int | None = None, why: Why = NONE_GIVEN, as_json: AsJson = False
 ) -> int:
-    """Make a complete replay's results the current ones; what they replace is remembered.
+    """Make a complete replay's results the current ones; the results that they replace are recorded.
 
-    Settled items only: what is open or was amended meanwhile keeps its live result.
+    Only settled items change: an item that is open or was amended since keeps its live result.
 
     Args:
-        generation: Which replay; else the one to be decided about.
+        generation: Number of the replay. The default: the one that awaits a decision.
     """
     return perform(Promote, workload, why, as_json, generation=generation)
 
@@ -152,10 +152,10 @@ def promote(
 def demote(
     workload: str, *, generation: int | None = None, why: Why = NONE_GIVEN, as_json: AsJson = False
 ) -> int:
-    """Take a promotion back: what was current before it is current again.
+    """Reverse a promotion: the results from before it are current again.
 
     Args:
-        generation: Which replay; else the one to be decided about.
+        generation: Number of the replay. The default: the one that awaits a decision.
     """
     return perform(Demote, workload, why, as_json, generation=generation)
 
@@ -164,10 +164,10 @@ def demote(
 def drop(
     workload: str, *, generation: int | None = None, why: Why = NONE_GIVEN, as_json: AsJson = False
 ) -> int:
-    """Forget a replay: its open work is canceled, what is in a batch already is billed and never shown.
+    """Drop a replay: its open work is canceled; work that is already in a batch is billed, and its answers are never shown.
 
     Args:
-        generation: Which replay; else the one to be decided about.
+        generation: Number of the replay. The default: the one that awaits a decision.
     """
     return perform(Drop, workload, why, as_json, generation=generation)
 
@@ -190,7 +190,7 @@ def _read_whole(pool: Engine, of: Generation) -> Generation:
 
 
 def _ask_to_depart(workload: str) -> bool:
-    """Return whether a Prefect that is known took the request for a run of `depart`; the work waits either way."""
+    """Return whether Prefect accepted the request for a run of `depart`; the work waits in both cases."""
     try:
         reaching.ask_for(runs.depart(workload))
     except StandError as error:

@@ -1,4 +1,4 @@
-"""`lanes results`: the items of a workload with their current answers; `lanes archive`: archived items with their answers."""
+"""`lanes results`: a workload's items with their current answers; `lanes archive`: archived items with their answers."""
 
 import signal
 import sys
@@ -28,9 +28,9 @@ from lanes.store.settling.results import News, record_reads
 from lanes.units import pluralize
 from lanes.words import ItemState
 
-SHOWN = 50  # items of the table
+SHOWN = 50  # items in the table
 POLL_S = 0.5
-OUTAGE_S = 60.0  # how long a database that is away is waited for while following
+OUTAGE_S = 60.0  # how long to wait for an unavailable database while following
 
 
 @Parameter(name="*")
@@ -58,10 +58,10 @@ def results(
     follow: bool = False,
     reader: str | None = None,
 ) -> int:
-    """Get a workload's items out, each with its current answer, in the order in which they were received.
+    """Export a workload's items, each with its current answer, in the order in which they were received.
 
-    On a terminal the last 50 are shown as a table; into a file or a pipe all of them go, as JSON lines unless told otherwise.
-    Nothing is recorded as read unless --reader says who takes the answers.
+    On a terminal the last 50 are shown as a table; into a file or a pipe all of them are written, as JSON lines by default.
+    A read is recorded only if --reader names the reader of the answers.
 
     `lanes results tickets --csv --since 1d > tickets.csv`
 
@@ -69,20 +69,20 @@ def results(
 
     `lanes results tickets --jsonl --follow --reader crm | while read -r line; do ...; done`
 
-    In CSV the fields of the output are columns output.FIELD after the workload's schema, and those of the newest label
-    label.FIELD; what the schema does not name stands in output_rest and label_rest. Text that a spreadsheet would take as a
-    formula gets an apostrophe in front. JSON is exact.
+    In CSV the fields of the output are columns output.FIELD in the order of the workload's schema, and those of the newest
+    label label.FIELD; fields outside the schema are in output_rest and label_rest. Text that a spreadsheet would interpret as a
+    formula gets a leading apostrophe. JSON is exact.
 
-    With --follow the list goes on with every item whose answer comes, is corrected or settled, or that fails, however late
-    its transaction is committed; of several lines with one key the last counts. Ctrl-C ends it with exit code 0.
+    With --follow the list continues with every item whose answer arrives, is corrected or settled, or that fails, however late
+    its transaction is committed; of several lines with one key, the last counts. Ctrl-C ends it with exit code 0.
 
     Exit code 2 when there is no such workload, or a moment or a state cannot be read.
 
     Args:
-        since: Only what stands as it does since then: a span such as 2h or 1d, or an ISO 8601 moment.
-        state: Only items in this state; several by commas, or given more than once.
-        follow: Go on with new and corrected answers as they come, until Ctrl-C.
-        reader: Who takes the answers: it is recorded that they were read, and when.
+        since: Only items whose current state began since then: a span such as 2h or 1d, or an ISO 8601 moment.
+        state: Only items in this state; separate several by commas, or repeat the option.
+        follow: Continue with new and corrected answers as they arrive, until Ctrl-C.
+        reader: Name of the reader of the answers: each read is recorded with its time.
     """
     states = _states(state or [], follow)
     check_form(form, as_json)
@@ -90,11 +90,11 @@ def results(
         raise WrongUsage("a JSON list that is followed has no end: give --jsonl with --follow")
     _check_reader(reader)
     for each in (signal.SIGINT, signal.SIGTERM) if follow else ():
-        # both end it; in the background of a script too, where a shell starts processes deaf to Ctrl-C
+        # both signals must end it, also in the background of a script, where a shell starts processes with SIGINT ignored
         signal.signal(each, signal.default_int_handler)
     try:
         with database() as pool:
-            # `News` counts on what each statement sees
+            # required by `News`: each statement must see the newest commits
             pool = pool.execution_options(isolation_level="READ COMMITTED")
             with pool.begin() as connection:
                 schemas = listing.schemas(connection, workload)
@@ -119,7 +119,7 @@ def results(
 
 
 def check_form(form: RowForm, as_json: bool) -> None:
-    """Check that at most one output format is given."""
+    """Raise WrongUsage if more than one output format is given."""
     if form.csv + form.jsonl + as_json > 1:
         raise WrongUsage("give one of --csv, --jsonl and --json")
 
@@ -180,7 +180,7 @@ def _show(pool: Engine, wanted: ListingQuery, news: News | None, reader: str | N
 
 
 def pages(pool: Engine, wanted: ListingQuery, reader: str | None) -> Iterator[list[Listed]]:
-    """Yield all wanted items a page at a time, and record their reads; no transaction is open between two pages."""
+    """Yield all matching items, one page at a time, and record their reads; no transaction is open between two pages."""
     onwards: ListingPlace | None = BEGIN
     while onwards is not None:
         with pool.begin() as connection:
@@ -191,7 +191,7 @@ def pages(pool: Engine, wanted: ListingQuery, reader: str | None) -> Iterator[li
 
 
 def newest(pool: Engine, wanted: ListingQuery, *, most: int) -> list[Listed]:
-    """Return the last items that were received, the newest at the end."""
+    """Return the last `most` items that were received, the newest at the end."""
     found: list[Listed] = []
     before: ListingPlace | None = END
     while before is not None and len(found) < most:
@@ -209,13 +209,13 @@ def follow_news(
     pause: Callable[[], None],
     reader: str | None = None,
 ) -> Iterator[list[Listed]]:
-    """Yield the wanted items of which there is news, as they are then; call `pause` while there is none.
+    """Yield the matching items that have changed, in their current state; call `pause` while there are none.
 
-    The read of an item that another transaction has locked is recorded by a later look. A database that is away is waited
-    for, and nothing that was committed meanwhile is missed.
+    The read of an item that another transaction has locked is recorded later. If the database is unavailable, wait for it; no
+    change that was committed in between is missed.
 
     Raises:
-        OperationalError: it was away for longer than a minute.
+        OperationalError: the database was unavailable for longer than a minute.
     """
     told = wanted.narrow_for_follower()
     locked: Sequence[Listed] = ()
@@ -234,7 +234,7 @@ def follow_news(
         locked = left
         if items:
             yield items
-        well_at = time.monotonic()  # a slow reader is no outage
+        well_at = time.monotonic()  # the time that a slow reader takes is not an outage
         if not news.more:
             pause()
 
@@ -259,19 +259,18 @@ def archive(
     form: RowForm = RowForm(),
     as_json: AsJson = False,
 ) -> int:
-    """Get a workload's archived items out, each with its answer, as `lanes results` does with those that are not archived.
+    """Export a workload's archived items, each with its answer, as `lanes results` does for items that are not archived.
 
     `lanes archive query tickets --since 365d --csv > tickets.csv`
 
-    They come as JSON lines unless told otherwise. No read is recorded. The workload says by `archive_after_days` when an item
-    is archived.
+    The default format is JSON lines. No read is recorded. The workload's `archive_after_days` sets when an item is archived.
 
     Exit code 2 when there is no such workload or archived item, or a moment cannot be read.
 
     Args:
-        what: What is done with them.
-        workload: Whose items.
-        key: Only the item of this key.
+        what: The action.
+        workload: The workload whose items are exported.
+        key: Only the item with this key.
         since: Only items received since then: a span such as 90d, or an ISO 8601 moment.
         until: Only items received before then: as --since.
     """
@@ -313,7 +312,7 @@ def _one(pool: Engine, workload: str, key: str) -> list[Listed]:
 def _pages(
     pool: Engine, workload: str, since: datetime | None, until: datetime | None
 ) -> Iterator[list[Listed]]:
-    """Yield the items of one archive after the other; no transaction is open between two of them."""
+    """Yield the items of one archive after the other; no transaction is open between two archives."""
     after = 0
     while True:
         with pool.begin() as connection:

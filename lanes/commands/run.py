@@ -1,4 +1,4 @@
-"""`lanes run`: the main job on this checkout's stand, from nothing to the report and what its reader can do next."""
+"""`lanes run`: the main job on this checkout's stand, from an empty machine to the report and the reader's next steps."""
 
 import json
 import os
@@ -36,14 +36,14 @@ from lanes.text import plain
 from lanes.units import pluralize
 
 SHOWN_BAD_LINES = 10
-RUNS = "/v2/runs"  # of the past week; with a filter the interface shows what is scheduled first
+RUNS = "/v2/runs"  # shows the past week; with a filter, the UI would list scheduled runs first
 FORMS = "/v2/deployments"
 QUESTION = "Where is my parcel? The tracking has not moved since Monday."
 
 
 @dataclass(frozen=True)
 class RunOrder:
-    """The items that a run sends, and whether the stand stays up afterwards. Without a file it sends the samples."""
+    """The items that a run sends, and whether the stand stays up afterwards. Without a file, the samples are sent."""
 
     file: Path | None
     workload: str
@@ -52,13 +52,13 @@ class RunOrder:
 
     @property
     def samples(self) -> bool:
-        """Whether it needs the sample workloads."""
+        """Whether the run needs the sample workloads."""
         return self.file is None or self.workload in sample_workloads()
 
 
 @dataclass(frozen=True)
 class NextStep:
-    """Something to do next, and the command that does it."""
+    """A suggested next step, with the command that does it."""
 
     title: str
     command: str
@@ -66,17 +66,17 @@ class NextStep:
 
 @dataclass(frozen=True)
 class Surroundings:
-    """The shell of the reader: how `lanes` is called there, and Prefect's addresses."""
+    """The reader's shell: how to call `lanes` there, and Prefect's addresses."""
 
     lanes: str
     api_url: str
     ui_url: str
-    login: Path | None  # the file that holds the login of the stand's own Prefect
-    stays_up: bool  # the stand, because another command put it up
+    login: Path | None  # the file with the login of the stand's own Prefect
+    stays_up: bool  # the stand stays up, because another command started it
 
     @classmethod
     def of(cls, environment: Mapping[str, str], up: StandInfo) -> Self:
-        """Return the surroundings of the shell that started this process with that environment."""
+        """Return the surroundings of the shell that started this process with `environment`."""
         called, api_url = program(environment, Path.cwd()), up.prefect_api_url.rstrip("/")
         own = up.home / OF_STAND if "prefect" in up.embedded else None
         return cls(called, api_url, up.ui_url, own, stays_up=not up.transient)
@@ -94,18 +94,18 @@ def run(
 ) -> int:
     """Run the main job: start the stand, send items, answer and batch them, settle, and print the report.
 
-    It says what it waits for, and ends with five answers, the links to the report and the runs, and three commands to go on
-    with. Any standard stream may be the terminal: `make run | tee log` stays up. Without one it ends, as Ctrl-C is impossible.
+    It reports what it waits for, and ends with five answers, links to the report and the runs, and three next commands. Any
+    standard stream may be the terminal: `make run | tee log` stays up. Without a terminal it ends, as Ctrl-C is impossible.
 
     Example: lanes run --once --input messages.csv --workload tickets --field text --label category
 
     Args:
         stay: Keep everything up after the report, until Ctrl-C. The default on a terminal.
-        once: End after the report and stop what this run started. The default without one.
+        once: End after the report and stop what this run started. The default without a terminal.
         input: A JSONL or CSV file instead of the samples.
         workload: The workload of the file's lines.
-        field: The column or field that holds the text.
-        label: The column that says what is right.
+        field: The column or field with the text.
+        label: The column with the right answer.
     """
     if stay and once:
         raise WrongUsage("--stay keeps everything up and --once ends it: give one of the two")
@@ -131,12 +131,12 @@ def run(
                 stand.leave(shown)
     except KeyboardInterrupt:
         return 0
-    except ValueError as error:  # a file that cannot be read at all
+    except ValueError as error:  # the file as a whole cannot be read
         raise WrongUsage(error) from error
 
 
 def _main_job(wanted: RunOrder, up: StandInfo, at: Surroundings) -> tuple[int, bool]:
-    """Return the exit code, and whether the stand stays up now."""
+    """Return the exit code, and whether the stand stays up."""
     url = Settings.read().database_url
     assert url is not None
     pool = engine(url.get_secret_value())
@@ -171,7 +171,7 @@ def _main_job(wanted: RunOrder, up: StandInfo, at: Surroundings) -> tuple[int, b
 def _publish_report(
     job: MainJob, figures: Snapshot, examples: Sequence[AnswerExample]
 ) -> tuple[str | None, str]:
-    """Return the id of the report's artifact, or why Prefect did not take it."""
+    """Return the id of the report's artifact, or else the reason why Prefect did not accept it."""
     try:
         return job.publish_report(figures, examples), ""
     except StandError as reason:
@@ -186,9 +186,9 @@ def _send(job: MainJob, wanted: RunOrder) -> SentItems:
 
 
 def is_attended(streams: Iterable[TextIO | None] | None = None) -> bool:
-    """Return whether one of the streams is a terminal, so that a person can press Ctrl-C; closed ones are not.
+    """Return whether one of the open streams is a terminal, so that a person can press Ctrl-C.
 
-    The standard streams unless told.
+    The default is the standard streams.
     """
     of = (sys.stdin, sys.stdout, sys.stderr) if streams is None else streams
     return any(each is not None and not each.closed and each.isatty() for each in of)
@@ -209,7 +209,7 @@ def _print_doors(console: Console, sent: SentItems) -> None:
 
 
 def program(environment: Mapping[str, str], here: Path) -> str:
-    """Return how to call this installation's `lanes` from `here`: by name where a shell finds it, else by path."""
+    """Return how to call this installation's `lanes` from `here`: by name if the shell finds it, else by path."""
     own = Path(sys.executable).parent / "lanes"
     found = shutil.which("lanes", path=environment.get("PATH", ""))
     called = shlex.quote(str(own.relative_to(here) if own.is_relative_to(here) else own))
@@ -227,9 +227,9 @@ def next_steps(
     field: str = "text",
     now: datetime,
 ) -> list[NextStep]:
-    """Return commands for the answers, for an item's history, and for sending an event."""
+    """Return next steps: read the answers, show an item's history, and send an event."""
     steps = [NextStep("read the answers", f"{at.lanes} results {shlex.quote(workload)}")]
-    # what can be copied from a terminal
+    # only keys that can be copied from a terminal
     told = [each for each in examples if plain(each.key, most=200) == each.key]
     for each in sorted(told, key=lambda each: not each.was)[:1]:
         story = f"{at.lanes} explain {shlex.quote(each.workload)} {shlex.quote(each.key)}"
@@ -242,7 +242,7 @@ def next_steps(
 
 
 def own_event(at: Surroundings, workload: str, field: str, key: str, now: datetime) -> str:
-    """Return a call of curl that sends one urgent item as an event."""
+    """Return a curl command that sends one urgent item as an event."""
     event = {
         "id": str(uuid4()),
         "occurred": now.isoformat(timespec="seconds"),
@@ -259,7 +259,7 @@ def own_event(at: Surroundings, workload: str, field: str, key: str, now: dateti
 def print_farewell(
     console: Console, at: Surroundings, steps: Sequence[NextStep], *, report_page: str, stays: bool
 ) -> None:
-    """Print links and steps that can be clicked and copied: never wrapped, never markup."""
+    """Print links and steps so that they can be clicked and copied: never wrapped, never as markup."""
 
     def line(*parts: str | tuple[str, str]) -> None:
         console.print(Text.assemble(*parts), soft_wrap=True, highlight=False)

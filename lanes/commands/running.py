@@ -1,4 +1,4 @@
-"""The frame of commands: they run on the database, answer in text, JSON or rows, and say errors in one sentence."""
+"""The frame of all commands: open the database, print text, JSON or rows, and report errors in one sentence."""
 
 import getpass
 import json
@@ -18,7 +18,8 @@ from pydantic import ValidationError
 from lanes.errors import LanesError, SetupError, SpecInvalid, UnknownItem, UnknownWorkload
 from lanes.text import in_json
 
-if TYPE_CHECKING:  # a program that asks for JSON does not wait for what draws
+# A program that requests JSON must not wait for the import of the drawing libraries.
+if TYPE_CHECKING:
     from datetime import datetime
 
     from rich.status import Status
@@ -35,13 +36,14 @@ MARKS |= {"silent": "red", "wrong": "red"}
 
 
 class WrongUsage(ValueError):
-    """A call that asks for something impossible; the sentence says what to write."""
+    """A call that cannot be carried out as written; the message says what to write instead."""
 
 
 def command(run: Callable[P, int | None]) -> Callable[P, int]:
-    """Turn the function into a command: it returns its exit code, and an error becomes one sentence on standard error.
+    """Return the function as a command: it returns its exit code, and prints an error as one sentence on standard error.
 
-    0 unless the function says otherwise; 2 for wrong usage, an unknown workload, item or job; 1 for any other error of Lanes.
+    The exit code is the function's own, by default 0; 2 for wrong usage or an unknown workload, item or job; 1 for any other
+    error of Lanes.
     """
 
     @wraps(run)
@@ -65,9 +67,9 @@ def command(run: Callable[P, int | None]) -> Callable[P, int]:
 
 @contextmanager
 def database(*, direct: bool = False) -> "Iterator[Engine]":
-    """Open the database of Lanes, `direct` without a pooler.
+    """Open the database of Lanes; `direct` bypasses the pooler.
 
-    An error within names the variable by which this shell differs from the stand.
+    Errors within the block name the variable by which this shell differs from the stand.
     """
     from sqlalchemy.exc import DBAPIError
 
@@ -91,7 +93,7 @@ def database(*, direct: bool = False) -> "Iterator[Engine]":
 
 @contextmanager
 def transaction() -> "Iterator[tuple[Connection, datetime]]":
-    """Open one transaction on the database of Lanes, and read its clock."""
+    """Open a transaction on the database of Lanes, and yield it with its clock's time."""
     from lanes.store.database import clock
 
     with database() as pool, pool.begin() as connection:
@@ -99,7 +101,7 @@ def transaction() -> "Iterator[tuple[Connection, datetime]]":
 
 
 def _conflicts() -> list[str]:
-    """Return where this shell names another database than the stand's."""
+    """Return the settings by which this shell uses another database than the stand, as sentences."""
     from lanes.settings import Settings
     from lanes.stand.kept import DATABASE
     from lanes.stand.runs_with import conflicts
@@ -115,7 +117,7 @@ def _conflicts() -> list[str]:
 def perform(
     kind: "type[PersonAction]", workload: str, why: str, as_json: bool, **given: Any
 ) -> int:
-    """Perform an action that a person types, and say what is true then; exit code 1 where a part of it was not done."""
+    """Perform an action that a person typed and print the outcome; return exit code 1 if a part was not done."""
     from lanes.store.database import clock, retry_deadlocks
 
     try:
@@ -137,18 +139,18 @@ def perform(
 
 
 def refuse(sentence: object) -> int:
-    """Say what is wrong with a call, and return its exit code."""
+    """Print why a call is wrong, and return its exit code."""
     print(sentence, file=sys.stderr)
     return 2
 
 
 def print_json(value: object) -> None:
-    """Print the value; what JSON does not know is written as text."""
+    """Print the value as JSON; values without a JSON type are written as text."""
     print(in_json(json.dumps(value, indent=2, default=str)))
 
 
 def tell(said: str, data: Mapping[str, Any], *, as_json: bool) -> None:
-    """Print the data for programs or the sentence for people."""
+    """Print the data for programs, or the sentence for people."""
     if as_json:
         print_json(data)
     else:
@@ -156,13 +158,13 @@ def tell(said: str, data: Mapping[str, Any], *, as_json: bool) -> None:
 
 
 def check_file(file: Path) -> None:
-    """Check that there is a file of that name, else the call is wrong."""
+    """Raise WrongUsage if the file does not exist."""
     if not file.is_file():
         raise WrongUsage(f'there is no file "{file}"')
 
 
 def read_definition(file: Path, refusal: str) -> "NamedSpec":
-    """Return the workload that a YAML file defines; what is wrong with it is told below the refusal."""
+    """Return the workload that a YAML file defines; its faults are listed below `refusal` in a SetupError."""
     from lanes.workload import definition_file
 
     check_file(file)
@@ -174,14 +176,14 @@ def read_definition(file: Path, refusal: str) -> "NamedSpec":
 
 
 def screen(width: int, **how: Any) -> "Console":
-    """Return standard output to draw on: as wide as the terminal, else `width` characters."""
+    """Return a console on standard output, as wide as the terminal, or else `width` characters."""
     from lanes.stand.progress import Console
 
     return Console(width=None if sys.stdout.isatty() else width, **how)
 
 
 def print_table(table: "Table[Any]", *, width: int) -> None:
-    """Print every row of a table, with what its figures mean."""
+    """Print all rows of a table, with a legend of its figures."""
     from lanes.report.table import in_terminal
 
     shown = in_terminal(table, below=table.legend, most=len(table.rows))
@@ -189,17 +191,17 @@ def print_table(table: "Table[Any]", *, width: int) -> None:
 
 
 def print_line(console: "Console", state: str, name: str, sentence: str) -> None:
-    """Print one thing and its state."""
+    """Print one component with its state."""
     from rich.markup import escape
 
     console.print(f"[{MARKS.get(state, 'yellow')}]{state:<10}[/] {name:<15} {escape(sentence)}")
 
 
 def put(text: str, out: Path | None, *, force: bool) -> None:
-    """Write the text to the file or to standard output; overwrite a file of other content only if forced.
+    """Write the text to the file or to standard output; overwrite a file with other content only if forced.
 
     Raises:
-        SetupError: it says something else, or cannot be written.
+        SetupError: the file exists with other content, or cannot be written.
     """
     if out is None:
         print(text, end="")
@@ -212,23 +214,23 @@ def put(text: str, out: Path | None, *, force: bool) -> None:
         raise SetupError(f'"{out}" cannot be written: {error.strerror}') from error
 
 
-PATIENCE_S = 1.0  # before it is said how far it is
-TOLD_EVERY_S = 10.0  # where it cannot be shown in place
+PATIENCE_S = 1.0  # time before the first progress report
+TOLD_EVERY_S = 10.0  # time between progress reports that cannot be updated in place
 
 
 class ReaderLeft(Exception):
-    """The reader has closed the pipe, as `| head` does; this is no error."""
+    """The reader has closed the pipe, as `| head` does; this is not an error."""
 
 
 class Outlet:
-    """Standard output in UTF-8, whatever the locale says."""
+    """Standard output in UTF-8, whichever encoding the locale sets."""
 
     def write(self, text: str) -> None:
         """Write the text to the reader.
 
         Raises:
             ReaderLeft: the reader has closed the pipe.
-            SetupError: it takes no more, as a disk that is full.
+            SetupError: the write failed, for example because the disk is full.
         """
         try:
             sys.stdout.buffer.write(text.encode())
@@ -243,7 +245,7 @@ class Outlet:
             ) from error
 
     def look(self) -> None:
-        """Check that the reader has not closed the pipe, where the system can tell.
+        """Check that the reader has not closed the pipe, if the system can tell.
 
         Raises:
             ReaderLeft: the other end of the pipe is closed.
@@ -258,9 +260,9 @@ class Outlet:
 
 
 class Counting:
-    """The note on standard error of how many rows were written.
+    """A progress report on standard error: how many rows were written so far.
 
-    It is shown for rows where standard output is redirected and writing takes a while, and for other things always.
+    Rows are reported only if standard output is redirected, other things always, and both only if writing takes a while.
     """
 
     def __init__(self, what: str, done: str | None = None) -> None:
@@ -289,7 +291,7 @@ class Counting:
             self._status.update(said)
 
     def close(self) -> None:
-        """Remove what was shown in place."""
+        """Remove the progress report from the terminal."""
         if self._status is not None:
             self._status.stop()
             self._status = None
@@ -297,7 +299,7 @@ class Counting:
 
 @contextmanager
 def counting(what: str, done: str | None = None) -> Iterator[Counting]:
-    """Count rows as they are written, or as `done` says."""
+    """Report how many rows were written so far, or counted in the words of `done`."""
     counted = Counting(what, done)
     try:
         yield counted
@@ -306,5 +308,5 @@ def counting(what: str, done: str | None = None) -> Iterator[Counting]:
 
 
 def _drop_the_rest() -> None:
-    """Discard buffered output, so that the end of the process does not fail on a closed pipe or a full disk."""
+    """Discard buffered output, so that the exit of the process does not fail on a closed pipe or a full disk."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

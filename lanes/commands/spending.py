@@ -1,4 +1,4 @@
-"""`lanes budget` and `lanes overhead`: what may be spent, what keeping the lanes takes a month, and how both are changed."""
+"""`lanes budget` and `lanes overhead`: show and set spending limits, and the monthly costs of the lanes."""
 
 import getpass
 from collections.abc import Sequence
@@ -31,11 +31,11 @@ class BudgetOptions:
     """The limits of a budget, and which budget it is.
 
     Attributes:
-        hard: US dollars that are never exceeded; 0 pays nothing.
-        soft: US dollars from which on what may wait goes to batch.
-        consumer: Whose items it pays. The default: all of the workload.
-        period: From midnight in the zone on.
-        zone: IANA time zone. The default: as it is; UTC of a new budget.
+        hard: US dollars that are never exceeded; 0 allows no spending.
+        soft: US dollars from which items that may wait go to batch.
+        consumer: The consumer whose items it pays for. The default: all items of the workload.
+        period: The period, which begins at midnight in the zone.
+        zone: IANA time zone. The default: unchanged; UTC for a new budget.
     """
 
     hard: Annotated[Decimal | None, Parameter(converter=dollars)] = None
@@ -59,18 +59,18 @@ def budget(
     why: Why = NONE_GIVEN,
     as_json: AsJson = False,
 ) -> None:
-    """Show the budgets, of one workload or of all; with a limit set one, with --remove have it no more.
+    """Show the budgets of one or all workloads; set one with --hard or --soft, or remove one with --remove.
 
-    At a hard limit nothing more is paid: work is kept, and goes on by itself once the budget is raised or the next period
-    begins. What calls and batches under way may cost is reserved; what they do not use comes back as they end. Both limits
-    are set at once: the one not given is none.
+    At a hard limit nothing more is paid: work is kept, and continues by itself once the budget is raised or the next period
+    begins. The possible cost of running calls and batches is reserved; the unused part is released when they end. Both limits
+    are set at once: a limit that is not given is removed.
 
     Example: lanes budget tickets --hard 20 --soft 15 --period day --zone Europe/Berlin
 
     Exit code 1 when it is refused, 2 when there is no such workload.
 
     Args:
-        remove: Have this budget no more.
+        remove: Remove this budget.
     """
     if workload is None and (remove or of.sets):
         raise WrongUsage("say of which workload")
@@ -122,9 +122,9 @@ class OverheadOptions:
 
     Attributes:
         lane: To set: which lane.
-        kind: To set: what it runs on, or the work that keeps it running.
+        kind: To set: the infrastructure that the lane runs on, or the engineering that keeps it running.
         usd: To set: US dollars a month.
-        from_date: To set: the day from which it is so, UTC. The default: today.
+        from_date: To set: the first day of the amount, UTC. The default: today.
     """
 
     lane: Lane | None = None
@@ -133,7 +133,7 @@ class OverheadOptions:
     from_date: Annotated[str | None, Parameter(name="--from")] = None
 
     def day(self) -> date | None:
-        """Return the day from which the amount is in force; None where none was given."""
+        """Return the day from which the amount is in force, or None if none was given."""
         try:
             return None if self.from_date is None else date.fromisoformat(self.from_date)
         except ValueError:
@@ -149,18 +149,18 @@ def overhead(
     why: Why = NONE_GIVEN,
     as_json: AsJson = False,
 ) -> None:
-    """Show or set what each lane takes a month beside the provider's bill: infrastructure and engineering.
+    """Show or set the monthly costs of each lane besides the provider's bill: infrastructure and engineering.
 
-    Report, advice and quote count the newest amount that has begun, a workload's own before that of every workload.
-    Amounts that are not set are assumed, and the list says so. A later amount replaces an earlier one, which is kept.
+    Report, advice and quote use the newest amount that has begun; a workload's own amount outranks that of every workload.
+    Amounts that are not set are assumed, and the list shows them. A later amount replaces an earlier one, which is kept.
 
     Example: lanes overhead set tickets --lane batch --kind engineering --usd 250 --from 2026-11-01 --why "two hours less"
 
-    Exit code 1 when it is refused, 2 when there is no such workload or something is missing.
+    Exit code 1 when it is refused, 2 when there is no such workload or an argument is missing.
 
     Args:
-        do: Show what was set, or set an amount.
-        workload: Whose. The default, and *: every workload without an amount of its own.
+        do: Show the amounts, or set one.
+        workload: Name of the workload. The default, and *: every workload without an amount of its own.
     """
     given = {"--lane": of.lane, "--kind": of.kind, "--usd": of.usd}
     whose = None if workload == EVERY else workload

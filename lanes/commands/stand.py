@@ -1,4 +1,4 @@
-"""The commands of the stand of this checkout: put it up, take it down, examine it, and reach what it has."""
+"""The commands for the stand of this checkout: start, stop and check it, and reach its components."""
 
 import os
 import signal
@@ -23,10 +23,10 @@ from lanes.stand.whereabouts import database_url, stand_info
 
 @command
 def up(*, samples: bool = False, as_json: AsJson = False) -> None:
-    """Start what is missing of the stand: Postgres, schema, model endpoint, Prefect, deployments, workers.
+    """Start the missing components of the stand: Postgres, schema, model endpoint, Prefect, deployments, workers.
 
-    The provider is asked first whether it accepts the key: where it refuses, nothing is started or written, exit code 1.
-    What runs already is kept. Safe to repeat, and to call from several shells at once, also beside `make run`.
+    The command first asks the provider whether it accepts the key: if it refuses, nothing is started or written, exit code 1.
+    Running components are kept. Safe to repeat, and to call from several shells at once, also alongside `make run`.
 
     Args:
         samples: Publish the sample workloads into your own database. An embedded one has them.
@@ -62,10 +62,10 @@ def down(*, as_json: AsJson = False) -> None:
 
 @command
 def deploy(*, samples: bool = False, as_json: AsJson = False) -> None:
-    """Write what all hosts share: schema, work pools, deployments, blocks and automations, into your own Postgres and Prefect.
+    """Write what all hosts share into your Postgres and Prefect: schema, work pools, deployments, blocks, automations.
 
     Run it once for each release, before `lanes worker` starts on the hosts; `lanes up` on one machine does both. It starts no
-    process. Safe to repeat, and two at once run one after the other.
+    process. Safe to repeat; two concurrent calls run one after the other.
 
     Args:
         samples: Publish the sample workloads too.
@@ -80,15 +80,15 @@ def deploy(*, samples: bool = False, as_json: AsJson = False) -> None:
 
 @command
 def worker(*, pool: tuple[Literal["realtime", "batch"], ...] | None = None) -> int:
-    """Run this host's workers in the foreground, and a supervisor that replaces standing runs; they log to standard output.
+    """Run this host's workers in the foreground, with a supervisor that replaces standing runs; they log to standard output.
 
     For systemd, Docker and Kubernetes. SIGTERM or Ctrl-C ends the runs and the workers in order. Exit code 1 when a worker ends
-    by itself, when Prefect does not accept the login any more, or at the start when the schema is not that of this release.
+    by itself, when Prefect no longer accepts the login, or at the start when the schema is not that of this release.
 
     Example: lanes worker --pool realtime
 
     Args:
-        pool: The work pool that is served; repeat it for both. The default: both.
+        pool: The work pool to serve; repeat the option for both. The default: both.
     """
     from lanes.stand.local import POOLS
     from lanes.stand.serving import serve
@@ -101,14 +101,14 @@ def worker(*, pool: tuple[Literal["realtime", "batch"], ...] | None = None) -> i
 def doctor(*, after_restore: bool = False, as_json: AsJson = False) -> int:
     """Check settings, database, schema, Prefect, workers, deployments, blocks, provider, models and Slack.
 
-    Each is ok, or one sentence says what is wrong and what to do. Exit code 1 when something is wrong.
+    Each check prints ok, or one sentence: what is wrong and what to do. Exit code 1 when something is wrong.
 
-    `lanes doctor --after-restore` says how old the rows of a restored database are, which batches of the provider left since
-    then, which items are lost, and from where events are read and published. From then on no batch leaves until `collect` has
-    adopted the batches that are ours. Safe to repeat.
+    `lanes doctor --after-restore` reports how old the rows of a restored database are, which of the provider's batches left
+    since then, which items are lost, and from where events are read and published. From then on no batch leaves until `collect`
+    has adopted the batches that are ours. Safe to repeat.
 
     Args:
-        after_restore: Look at what a backup lacks, after it was restored.
+        after_restore: Check what a backup does not contain, after it was restored.
     """
     from lanes.stand.after_restore import CHECKS as AFTER_RESTORE
     from lanes.stand.doctor import CHECKS, all_well, examine
@@ -125,22 +125,22 @@ def doctor(*, after_restore: bool = False, as_json: AsJson = False) -> int:
 
 @command
 def url(name: str | None = None, /, *, curl_config: bool = False, as_json: AsJson = False) -> int:
-    """Print where everything is: the Prefect UI, the newest report, the database without its password, the provider.
+    """Print the addresses: the Prefect UI, the newest report, the database without its password, the provider.
 
-    With one of the names prefect, report, database, provider: that address alone.
+    With one of the names prefect, report, database, provider, only that address.
 
     `xdg-open "$(lanes url report)"`
 
-    `psql "$(lanes url database)"` asks for the password; `lanes psql` knows it.
+    `psql "$(lanes url database)"` asks for the password; `lanes psql` does not.
 
-    `curl -K "$(lanes url prefect --curl-config)" "$(lanes url prefect)/api/admin/version"` logs in to the API. The file is
-    readable by its owner only; in the stand's own UI type what stands there between the quotation marks.
+    `curl -K "$(lanes url prefect --curl-config)" "$(lanes url prefect)/api/admin/version"` logs in to the API. The file
+    is readable only by its owner; to log in to the stand's own UI, type the text between the file's quotation marks.
 
     Exit code 1 when there is no such address now, 2 when there is no such name.
 
     Args:
         name: prefect, report, database or provider. The default: all.
-        curl_config: With prefect: the file that logs curl in to it, instead of its address.
+        curl_config: With prefect: print the path of the file that logs curl in, instead of the address.
     """
     if name is not None and name not in addresses.names():
         raise WrongUsage(f'"{name}" has no address; these have: {", ".join(addresses.names())}')
@@ -167,16 +167,16 @@ def url(name: str | None = None, /, *, curl_config: bool = False, as_json: AsJso
 
 @command
 def psql(*arguments: Annotated[str, Parameter(allow_leading_hyphen=True)]) -> None:
-    """Open psql on the database of Lanes. The password is on no command line.
+    """Open psql on the database of Lanes. The password does not appear on the command line.
 
     `lanes psql`
 
     `lanes psql -c "select workload, state, count(*) from lanes.item_status group by 1, 2"`
 
-    It is the psql of the embedded Postgres, else the one on the PATH. The exit code is its own; 1 when there is none.
+    It runs the psql of the embedded Postgres, or else the one on the PATH. The exit code is that of psql; 1 without a psql.
 
     Args:
-        arguments: What psql is told besides.
+        arguments: Further arguments for psql.
     """
     database = read_address(database_url())
     command_line = addresses.psql_command(addresses.psql_program(), database, arguments)
@@ -185,13 +185,13 @@ def psql(*arguments: Annotated[str, Parameter(allow_leading_hyphen=True)]) -> No
 
 @command
 def prefect(*arguments: Annotated[str, Parameter(allow_leading_hyphen=True)]) -> None:
-    """Run Prefect's own command on the Prefect server of Lanes. The login is on no command line.
+    """Run Prefect's own command on the Prefect server of Lanes. The login does not appear on the command line.
 
     `lanes prefect deployment run report/report`
 
     `lanes prefect flow-run ls`
 
-    The exit code is its own; 1 when no server is known.
+    The exit code is that of Prefect's command; 1 when no server is known.
 
     Args:
         arguments: The arguments of Prefect's own command.
@@ -200,7 +200,7 @@ def prefect(*arguments: Annotated[str, Parameter(allow_leading_hyphen=True)]) ->
 
 
 def _become(command_line: list[str], environment: Mapping[str, str]) -> None:
-    """Replace this process by the command."""
+    """Replace this process with the command."""
     sys.stdout.flush()
     os.execve(command_line[0], command_line, environment)
 
@@ -209,18 +209,18 @@ def _become(command_line: list[str], environment: Mapping[str, str]) -> None:
 def roles(*, shared: bool = False, tenant: Sequence[str] = (), as_json: AsJson = False) -> None:
     """Create the database roles lanes_intake, lanes_reader, lanes_tenant, lanes_worker and lanes_owner with their rights.
 
-    The schema is brought up to date and belongs to lanes_owner from then on. Only members of the roles may connect. Grant a
-    role to a login: `grant lanes_intake to my_app`. Needs a superuser, or a user with CREATEROLE that owns database and schema;
-    the stand's own Postgres has one. Repeat it whenever you like.
+    The schema is migrated, and lanes_owner owns it from then on. Only members of the roles may connect. Grant a role to a
+    login: `grant lanes_intake to my_app`. Needs a superuser, or a user with CREATEROLE that owns database and schema; the
+    stand's own Postgres has one. Safe to repeat.
 
     Example: LANES_DATABASE_URL=postgresql://admin:secret@db.example.com/lanes lanes roles
 
-    Exit code 1 when the user may not do that.
+    Exit code 1 when the user lacks the rights.
 
     Args:
         shared: Other programs use this database: logins that may connect now keep that right.
-        tenant: LOGIN=CONSUMER binds a login to a consumer: with role lanes_tenant it reads what is of it, with lanes_intake it
-            sends for it, and neither for others. May be repeated. LOGIN= takes everything from the login.
+        tenant: LOGIN=CONSUMER binds a login to a consumer: with role lanes_tenant it reads only that consumer's data, with
+            lanes_intake it sends only for that consumer. May be repeated. LOGIN= removes all consumers from the login.
     """
     from lanes.store.current.roles import DatabaseRole
     from lanes.store.schema import set_up_roles
@@ -239,7 +239,7 @@ def roles(*, shared: bool = False, tenant: Sequence[str] = (), as_json: AsJson =
 
 
 def _administrator() -> str:
-    """Return the address of who may make roles: the stand's own superuser, or the user's own."""
+    """Return the address of a user who may create roles: the stand's own superuser, or the configured user."""
     settings = Settings.read()
     info, named = stand_info(settings), settings.database_url
     own = info.postgres if info is not None and "database" in info.embedded else None

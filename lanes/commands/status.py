@@ -1,4 +1,4 @@
-"""`lanes status` and `lanes report`: whether the stand answers, and what the lanes do."""
+"""`lanes status`, `lanes report` and `lanes digest`: whether the stand answers, and what the lanes have done."""
 
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -31,16 +31,16 @@ if TYPE_CHECKING:
 
 Hours = Annotated[int, Parameter(validator=validators.Number(gte=1, lte=720))]
 WELL = {Condition.RUNNING, Condition.YOURS}
-PREFECT_S = 5.0  # the longest that a question to Prefect holds up the figures
+PREFECT_S = 5.0  # the longest time that a request to Prefect may delay the figures
 
 
 @command
 def status(*, hours: Hours = 24, as_json: AsJson = False) -> int:
     """Show each component of the stand, with its log and settings, and the report's first page.
 
-    All of that is about the stand, not about this shell: where their settings differ, the variable is named with what to do.
-    `lanes report` has sample answers too, and `lanes report --all` everything else. JSON has all figures.
-    Exit code 1 when something that should run does not answer, or the figures cannot be read.
+    All of it describes the stand, not this shell: if their settings differ, the output names the variable and what to do.
+    `lanes report` also shows sample answers, and `lanes report --all` the remaining figures. JSON has all figures.
+    Exit code 1 when a component that should run does not answer, or the figures cannot be read.
 
     Args:
         hours: Hours to look back.
@@ -101,7 +101,7 @@ def _print(
 
 @command
 def report(*, all_: bool = False, hours: Hours = 24, as_json: AsJson = False) -> None:
-    """Show what the lanes did: what needs a person, the lanes, cost, deadlines, quality and three sample answers.
+    """Show what the lanes have done: items that need a person, the lanes, cost, deadlines, quality and three sample answers.
 
     With --all it shows the second page: routing, batches, packing, caching, capacity, budgets, splits, replays, reads, advice,
     failures and refusals. The deployment `report` writes both pages with charts into Prefect.
@@ -112,7 +112,7 @@ def report(*, all_: bool = False, hours: Hours = 24, as_json: AsJson = False) ->
     `lanes report --all`
 
     Args:
-        all_: Show everything else: the second page.
+        all_: Show the second page.
         hours: Hours to look back.
     """
     from lanes.report import terminal
@@ -136,7 +136,7 @@ def report(*, all_: bool = False, hours: Hours = 24, as_json: AsJson = False) ->
 def digest(*, as_json: AsJson = False) -> None:
     """Show the digest of the last 24 hours: what the lanes did, quality, incidents, and what needs a person.
 
-    Slack is told the same once a day, from the hour of LANES_DIGEST_HOUR on.
+    The same digest is posted to Slack once a day, from the hour of LANES_DIGEST_HOUR on.
     """
     from rich.text import Text
 
@@ -158,7 +158,7 @@ def _settings(runs: RunsWith) -> dict[str, Said]:
 
 
 def _build_settings_data(runs: RunsWith) -> dict[str, object]:
-    """Return the stand's settings, and where this shell differs."""
+    """Return the stand's settings, and where this shell's settings differ."""
     return {
         "settings": {variable: asdict(value) for variable, value in _settings(runs).items()},
         "differences": [{**asdict(each), "sentence": each.sentence} for each in runs.differences],
@@ -166,7 +166,7 @@ def _build_settings_data(runs: RunsWith) -> dict[str, object]:
 
 
 def _newest_report(runs: RunsWith) -> str | None:
-    """Return the newest report's address in the Prefect UI; None without one, or while Prefect does not answer."""
+    """Return the newest report's address in the Prefect UI, or None if there is none or Prefect does not answer."""
     from lanes.report.links import REPORT, report_page
     from lanes.stand.prefect_api import PrefectApi
 
@@ -184,7 +184,7 @@ def _newest_report(runs: RunsWith) -> str | None:
 def _figures(
     hours: int, runs: RunsWith, beside: ThreadPoolExecutor
 ) -> "tuple[Snapshot | None, str | None]":
-    """Return what the lanes did in the last hours, None while no database of Lanes answers, and what is lacking and why."""
+    """Return the figures of the last `hours` hours, or None if no database of Lanes answers, and what is missing and why."""
     url = runs.database_url()
     if url is None:
         return None, None
@@ -192,7 +192,7 @@ def _figures(
         with by_driver(url) as ask:
             from lanes.store.report import snapshot
 
-            # while the database answers: advice asks for prices, and for the law of batches
+            # preload while the database answers: advice needs the prices and the turnaround model
             beside.submit(prices.load)
             beside.submit(import_module, "lanes.routing.turnaround")
             now, (row,) = clock(ask), ask("select pg_is_in_recovery() as on_standby")

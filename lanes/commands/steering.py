@@ -67,15 +67,15 @@ def split(
     why: Why = NONE_GIVEN,
     as_json: AsJson = False,
 ) -> int:
-    """Show the splits of a workload, set one, or end a consumer's own.
+    """Show the splits of a workload, set one, or end a consumer's own split.
 
     Example: lanes split tickets --percent 25 --consumer howto --why "a quarter"
 
-    Exit code 1 while an open rollout moves this split, 2 when there is no such workload or something is missing.
+    Exit code 1 while an open rollout moves this split, 2 when there is no such workload or an argument is missing.
 
     Args:
         percent: Share of undecided items that goes to real-time, 0 to 100. Without it, the splits are shown.
-        consumer: Whose items. The default: everyone without an own split.
+        consumer: The consumer whose items it applies to. The default: all consumers without a split of their own.
         end: End the consumer's own split.
     """
     if end and (consumer is None or percent is not None):
@@ -101,12 +101,12 @@ def split(
 @Parameter(name="*")
 @dataclass(frozen=True)
 class RolloutStart:
-    """The rollout that `start` asks for.
+    """The rollout that `start` requests.
 
     Attributes:
-        playbook: To start: a file of migrations/playbooks, without its ending, or block:NAME.
-        file: To start: a playbook of your own, as the worker sees it.
-        consumer: To start: moves this consumer's split only.
+        playbook: To start: a file of migrations/playbooks, without its extension, or block:NAME.
+        file: To start: the path of your own playbook on the worker's host.
+        consumer: To start: move only this consumer's split.
     """
 
     playbook: str = "batch-to-realtime"
@@ -127,16 +127,16 @@ def rollout(
     """Start a rollout of a workload's traffic by a playbook, answer its question, hold it, abort it, or watch it.
 
     start and approve return at once; the run of the deployment `migrate` does the rest. hold keeps the step in force until
-    approve or decline. promote goes to the next step, whatever the gates lack; extend gives the step more time. watch prints
-    each change until the rollout has ended.
+    approve or decline. promote takes the next step, even if gates have not passed; extend gives the step more time. watch
+    prints each change until the rollout has ended.
 
     Example: lanes rollout start archive --playbook batch-to-realtime --why "readers want it sooner"
 
-    Exit code 1 when it is refused, or when a watched rollout was taken back or aborted; 2 when there is no such workload.
+    Exit code 1 when it is refused, or when a watched rollout was rolled back or aborted; 2 when there is no such workload.
 
     Args:
-        do: What to do with the rollout.
-        hours: To extend: how many hours more the step has.
+        do: The action on the rollout.
+        hours: To extend: additional hours for the step.
     """
     who = getpass.getuser()
     match do:
@@ -167,7 +167,7 @@ def rollout(
 
 
 def _moves_version(playbook: str) -> bool:
-    """Return whether a playbook of this checkout moves a version; the run finds that out of any other."""
+    """Return whether a playbook of this checkout moves a version; the run checks that for all other playbooks."""
     return playbook in playbook_names() and load(playbook).direction is Direction.VERSION
 
 
@@ -182,7 +182,7 @@ def _start(order: dict[str, str], as_json: bool) -> int:
 
 
 def _answer(workload: str, answer: dict[str, Any], as_json: bool) -> int:
-    """Resume the suspended run that asks, with the answer."""
+    """Resume the suspended run that waits for approval, with the answer."""
     with transaction() as (connection, _):
         found = _open(connection, workload)
     if found.state is not RolloutState.WAITING_APPROVAL or found.flow_run_id is None:
@@ -198,7 +198,7 @@ def _answer(workload: str, answer: dict[str, Any], as_json: bool) -> int:
 
 
 def _cancel_run_of(workload: str, why: str) -> None:
-    """Cancel the suspended run of the newest rollout; where Prefect is away, the run finds its rollout ended."""
+    """Cancel the newest rollout's suspended run; if Prefect is unavailable, the run itself finds that its rollout has ended."""
     with transaction() as (connection, _):
         run_id = rollouts.newest_run_of(connection, workload)
     with suppress(StandError):

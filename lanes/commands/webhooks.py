@@ -1,4 +1,4 @@
-"""`lanes webhooks`: the programs that get answers, corrections, failures and incidents as signed requests."""
+"""`lanes webhooks`: the programs that receive answers, corrections, failures and incidents as signed requests."""
 
 import asyncio
 import re
@@ -43,14 +43,14 @@ class WebhookOptions:
     """The options of a new webhook, and of sending events again.
 
     Attributes:
-        url: For add: the address, https. It is kept as a secret; the list shows its host.
-        types: For add: the events, with commas, or all. Without it: answers, corrections, failures, jobs done and incidents.
+        url: For add: the address, https. It is stored as a secret; the list shows only its host.
+        types: For add: the events, separated by commas, or all. The default: answers, corrections, failures, jobs, incidents.
         workload: For add: only events about this workload.
         consumer: For add: only events about items of this consumer.
-        outputs: For add: events of answers and corrections hold the answer. Without it the receiver reads it itself.
+        outputs: For add: events of answers and corrections contain the answer. Without it, the receiver must read the answer.
         allow_private: For add: the receiver may have a private address, such as 10.0.0.5, and no TLS.
-        from_: For replay: the position, as `webhook_event` and the list have it, from which on everything is sent again.
-        since: For replay: the moment or span, such as 2h, from which on everything is sent again.
+        from_: For replay: the position, as in `webhook_event` and the list, from which all events are sent again.
+        since: For replay: the moment or span, such as 2h, from which all events are sent again.
     """
 
     url: str | None = None
@@ -73,19 +73,19 @@ def webhooks(
 ) -> int | None:
     """Show who gets events as webhooks, add and remove subscribers, and send events to them again.
 
-    add makes a subscriber and prints its secret, once: the receiver checks signatures with it (Standard Webhooks).
-    test sends one event, lanes.webhook.test, from this machine, and says what came back; a success ends a rest,
-    and lets a webhook that had answered 410 Gone get events again.
-    replay sends again what was given up after seven attempts or, with --from or --since, everything from there on.
-    rotate makes another secret and prints it. For a day both secrets sign, so the receiver can change over.
+    add creates a subscriber and prints its secret once: the receiver verifies signatures with it (Standard Webhooks).
+    test sends one event, lanes.webhook.test, from this machine, and prints the outcome; a success ends a rest, and re-opens a
+    webhook that had answered 410 Gone.
+    replay sends the events again that were given up after seven attempts or, with --from or --since, all events from there on.
+    rotate creates another secret and prints it. Both secrets sign for a day, so that the receiver can switch.
 
     Example: lanes webhooks add crm --url https://crm.example.com/hooks/lanes --workload tickets
 
-    Exit code 1 when a test event was not taken, 2 when there is no such webhook.
+    Exit code 1 when a test event was not accepted, 2 when there is no such webhook.
 
     Args:
-        do: What to do.
-        name: Name of the webhook: small letters, digits and hyphens.
+        do: The action.
+        name: Name of the webhook: lower-case letters, digits and hyphens.
     """
     if do == "list":
         with transaction() as (connection, now):

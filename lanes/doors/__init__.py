@@ -1,1 +1,1 @@
-"""Inputs, files, keys and refusals."""
+"""The doors: inputs, files, keys and refusals."""

@@ -1,4 +1,4 @@
-"""Files as a door: JSONL and CSV, read line by line; a bad line is a refusal with its number, and harms no other."""
+"""Files as a door: JSONL and CSV, read line by line; a bad line is refused with its number and does not affect others."""
 
 import csv
 import hashlib
@@ -17,20 +17,20 @@ from lanes.errors import Refused
 from lanes.json_data import weight, why_unfit_label
 from lanes.units import pluralize
 
-# bytes; a payload has 4 MiB at most, and JSON may write a byte with several
+# bytes; a payload has at most 4 MiB, and JSON may escape one byte with several
 LONGEST_LINE = 16 * 1024**2
-MOST_COLUMNS = 1_000  # of a CSV file
-NAMED_COLUMNS = 30  # where one is missing
-SHOWN_BYTES = 4 * 1024  # what is kept of a line that is too long
+MOST_COLUMNS = 1_000  # in a CSV file
+NAMED_COLUMNS = 30  # columns listed in the error about a missing one
+SHOWN_BYTES = 4 * 1024  # bytes that are kept of a line that is too long
 csv.field_size_limit(LONGEST_LINE)
 
 
 @dataclass(frozen=True)
 class Layout:
-    """The mapping from a line to an item. Without `field`, a line of JSON is an event's payload, or else the item's payload.
+    """The mapping from a line to an item. Without `field`, a JSON line is an event's payload, or else the item's payload.
 
-    `field` names the payload's text, `label` a column that says what is right; `key`, `occurred_at` name columns; a whole
-    number in the column of keys is the key that it is written as.
+    `field` names the payload's text and `label` the column with the right answer; `key` and `occurred_at` name columns. An
+    integer in the key column is converted to text.
     """
 
     field: str | None = None
@@ -43,7 +43,7 @@ class Layout:
 
 @dataclass(frozen=True)
 class FileLine:
-    """One well-formed line: the item it describes and, if the line gives one, the expected output.
+    """One well-formed line: the item that it describes and, if the line has a label, the expected output.
 
     `earlier` holds the payload lengths of earlier items of its entity, newest first, if they were looked up.
     """
@@ -54,14 +54,15 @@ class FileLine:
 
 
 def line_weight(line: FileLine | Refusal) -> int:
-    """Return how much a line adds to the size of a transaction."""
+    """Return the size that a line adds to a transaction, in bytes."""
     return weight(line.content if isinstance(line, Refusal) else line.submission.payload)
 
 
 Given = Mapping[str, Any]  # the fields of a line
-# number, what can be shown, the fields or why there are none
+# number, the line as it may be shown, its fields or the reason for having none
 Row = tuple[int, str, "dict[str, Any] | Refused"]
-TextLine = tuple[int, "str | Refused", str]  # number, the text or why it is none, what can be shown
+# Number, the text or the reason for having none, the line as it may be shown.
+TextLine = tuple[int, "str | Refused", str]
 
 
 @dataclass
@@ -75,10 +76,10 @@ class Admitted:
 
 
 def read_rows(path: Path, layout: Layout) -> Iterator[Row]:
-    """Yield the fields of every line of a file, in order, or why it has none; empty lines are skipped.
+    """Yield the fields of every line of a file, in order, or the reason for having none; empty lines are skipped.
 
     Raises:
-        ValueError: as `read_lines`.
+        ValueError: see `read_lines`.
     """
     rows = _ROWS.get(path.suffix.lower())
     if rows is None:
@@ -89,11 +90,10 @@ def read_rows(path: Path, layout: Layout) -> Iterator[Row]:
 def read_lines(
     path: Path, workload: str, layout: Layout, *, now: datetime
 ) -> Iterator[FileLine | Refusal]:
-    """Yield every line of a file in order, as an item or as the reason why it is none; skip empty lines.
+    """Yield every line of a file in order, as an item or as a refusal; empty lines are skipped.
 
     Raises:
-        ValueError: the file is neither .jsonl nor .csv, or its header cannot be read, lacks a named column or holds
-            one twice.
+        ValueError: the file is neither .jsonl nor .csv, or its header cannot be read, has a named column twice or not at all.
     """
     name = _name(path)
     for number, content, fields in read_rows(path, layout):
@@ -116,7 +116,7 @@ def job_of(
     due_at: datetime | None = None,
     budget_usd: Decimal | None = None,
 ) -> JobOrder:
-    """Return the job of a file: of this name, else of the file's, with the digest behind it where another job has that."""
+    """Return the job of a file, named `name` or else like the file; `otherwise` adds the digest, for a name already in use."""
     with path.open("rb") as file:
         read = hashlib.file_digest(file, "sha256")
     read.update(json.dumps(asdict(layout)).encode())
@@ -125,15 +125,15 @@ def job_of(
 
 
 def _name(path: Path) -> str:
-    """Return the file's name, which need not be Unicode, as a text that can be stored."""
+    """Return the file's name, which may not be valid Unicode, as a text that can be stored."""
     return path.name.encode(errors="replace").decode()
 
 
 def read_item(text: str, workload: str, layout: Layout, *, place: str, now: datetime) -> FileLine:
-    """Return the item that a JSON object describes, as a line of a file would.
+    """Return the item that a JSON object describes, as for a line of a file.
 
     Raises:
-        Refused: it is not an item.
+        Refused: the text does not describe an item.
     """
     return _line(_json_fields(text, "it"), workload, layout, place, now)
 
@@ -150,7 +150,7 @@ def _line(fields: Given, workload: str, layout: Layout, place: str, now: datetim
 
 
 def _arrange(row: Given, layout: Layout) -> tuple[dict[str, Any], dict[str, Any] | None]:
-    """Return a row as the fields of an event, and its label."""
+    """Return a row as the fields of an event, with its label."""
     expected = _read_label(row, layout)
     if (problem := why_unfit_label(expected)) is not None:
         raise Refused("malformed", problem)
@@ -191,7 +191,7 @@ def _read_label(row: Given, layout: Layout) -> dict[str, Any] | None:
 
 
 def _own_label(row: Given) -> str | None:
-    """Return the name of the field in which a line has its own label, an object."""
+    """Return the name of the field that holds a line's own label, which is an object."""
     return "label" if isinstance(row.get("label"), dict) else None
 
 
@@ -241,7 +241,7 @@ def _json_fields(text: str, what: str) -> dict[str, Any]:
 
 
 def _csv_rows(path: Path, layout: Layout) -> Iterator[Row]:
-    """Yield the records of a CSV file below its header; a record may span lines, and is named by its first."""
+    """Yield the records of a CSV file below its header; a record may span several lines, and its first line identifies it."""
     header: list[str] | None = None
     for number, record, shown in _csv_records(path):
         if header is None:
@@ -276,7 +276,7 @@ def _check_header(path: Path, header: list[str] | Refused, layout: Layout) -> li
 
 
 def _csv_records(path: Path) -> Iterator[tuple[int, list[str] | Refused, str]]:
-    """Read a record with as many lines as its quotes need; an unreadable one spoils only its first line."""
+    """Yield records of as many lines as their quotes need; if a record is unreadable, only its first line is lost."""
     lines = _text_lines(path)
     ahead: deque[TextLine] = deque(itertools.islice(lines, 1))
     while ahead:
@@ -306,9 +306,9 @@ def _explain(error: csv.Error) -> str:
 
 
 def _feed(ahead: deque[TextLine], lines: Iterator[TextLine]) -> Iterator[str]:
-    """Yield the text of up to `MOST_LINES` lines and `LONGEST_LINE` characters, those looked at before first.
+    """Yield the text of up to `MOST_LINES` lines and `LONGEST_LINE` characters, starting with the lines read ahead.
 
-    It ends before a line that is no text.
+    Stop before a line that could not be decoded.
     """
     characters = 0
     for index in range(MOST_LINES):
@@ -322,5 +322,5 @@ def _feed(ahead: deque[TextLine], lines: Iterator[TextLine]) -> Iterator[str]:
         yield text + "\n"
 
 
-MOST_LINES = 1000  # of one quoted record
+MOST_LINES = 1000  # in one quoted record
 _ROWS = {".jsonl": _json_rows, ".ndjson": _json_rows, ".csv": _csv_rows}

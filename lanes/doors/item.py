@@ -1,7 +1,7 @@
 """An input as a door reads it: checked here, admitted by the database function `lanes.admit`.
 
-What is JSON and describes no item is refused, `malformed`, and kept in `rejected_log`. What is not JSON never gets here:
-Prefect answers it with 422, so that no event comes of it; `filedoor` refuses such a line; in SQL the sender's cast fails.
+JSON that describes no item is refused as `malformed` and stored in `rejected_log`. Text that is not JSON never gets here:
+Prefect answers it with 422 and creates no event, `filedoor` refuses the line, and in SQL the sender's cast fails.
 """
 
 import re
@@ -33,14 +33,14 @@ FIELDS = [
     "traceparent",
 ]
 KNOWN = frozenset(FIELDS)
-# of a row, beside its times and flags
+# text fields of a row; its times and flags are handled separately
 TEXTS = ("workload", "payload", "place", "key", "consumer", "entity", "lane", "job", "traceparent")
 MOST_USD = 1e9
 AMENDING = ("key", "payload", "occurred_at")
 MOST_NAMED = 5  # unknown fields that a refusal names
-LONGEST_NAMED = 40  # characters of each
+LONGEST_NAMED = 40  # characters of each name
 CONTROL = re.compile("[\x00-\x1f\x7f-\x9f]")
-# As `lanes.is_a_moment` reads a text; what is between "Z" and nothing is UTC. The day has to exist, which the text cannot say.
+# The same format as in `lanes.is_a_moment`; a time without an offset is UTC. The pattern cannot check that the day exists.
 MOMENT = re.compile(
     "[0-9]{4}-[0-9]{2}-[0-9]{2}([T ]([01][0-9]|2[0-3]):[0-5][0-9](:[0-5][0-9]([.][0-9]{1,9})?)?"
     "(Z|[+-](0[0-9]|1[0-5])(:?[0-5][0-9])?|[+-](0[0-9]|1[0-5]):[0-5][0-9]:[0-5][0-9])?)?"
@@ -49,7 +49,7 @@ MOMENT = re.compile(
 
 @dataclass(frozen=True)
 class Submission:
-    """One well-formed input, not admitted yet. Times are aware; `place` names it within its source.
+    """One well-formed input that is not admitted yet. Times are aware; `place` identifies it within its source.
 
     `traceparent` is a hint, which `lanes.trace_context` reads.
     """
@@ -69,7 +69,7 @@ class Submission:
     traceparent: str | None = None
 
     def as_row(self) -> dict[str, Any]:
-        """Return the JSON object that `lanes.admit` reads, without missing fields."""
+        """Return the JSON object for `lanes.admit`, without missing fields."""
         row: dict[str, Any] = {}
         for name in TEXTS:
             if (said := getattr(self, name)) is not None:
@@ -85,9 +85,9 @@ class Submission:
 
 @dataclass(frozen=True)
 class JobOrder:
-    """A job that is sent as a whole. Its digest tells whether the same is sent again.
+    """A job that is sent as a whole. Its digest tells whether the same job is sent again.
 
-    Where another job has its name, it is called `otherwise`, or refused without one.
+    If another job has its name, it is named `otherwise`, or refused if that is None.
     """
 
     name: str
@@ -97,10 +97,10 @@ class JobOrder:
     otherwise: str | None = None
 
     def check_quote(self, items: int, quoted_usd: Decimal) -> None:
-        """Refuse these items where they are quoted at more than the budget.
+        """Check that the quote of these items does not exceed the budget.
 
         Raises:
-            Refused: they are above it.
+            Refused: the quote exceeds the budget.
         """
         if self.budget_usd is not None and quoted_usd > self.budget_usd:
             quote = f"{usd(quoted_usd)} for {pluralize(items, 'item')}"
@@ -109,10 +109,10 @@ class JobOrder:
 
 
 def read_budget(given: object) -> Decimal | None:
-    """Return the budget of a job, if there is one.
+    """Return the budget of a job, or None if there is none.
 
     Raises:
-        Refused: it is no amount.
+        Refused: the value is not a valid amount.
     """
     if given is None:
         return None
@@ -123,7 +123,7 @@ def read_budget(given: object) -> Decimal | None:
 
 @dataclass(frozen=True)
 class Admission:
-    """The outcome of one input: accepted, duplicate, or the reason for its refusal. `key` is the one it goes by."""
+    """The outcome of one input: accepted, duplicate, or the reason for its refusal. `key` identifies the item."""
 
     outcome: str
     detail: str | None
@@ -137,7 +137,7 @@ class Admission:
 
 @dataclass(frozen=True)
 class Refusal:
-    """An input that never became well-formed. `key` is the one it came with, as far as one could be read."""
+    """An input that is not well-formed. `key` is the key that it came with, if one could be read."""
 
     workload: str | None
     place: str
@@ -152,10 +152,10 @@ def read_submission(
 ) -> Submission:
     """Return the submission that an event's payload or a file's line describes.
 
-    `due_in_s` counts from `sent_at`; a naive time is UTC, and times lie in the years 2 to 9998.
+    `due_in_s` counts from `sent_at`; a naive time is UTC, and times must lie in the years 2 to 9998.
 
     Raises:
-        Refused: reason `malformed`, naming the field and what it should hold.
+        Refused: reason `malformed`; the message names the field and its valid values.
     """
     _check_storable(workload, "the workload's name")
     if unknown := fields.keys() - KNOWN:
@@ -193,19 +193,19 @@ def read_submission(
 
 
 class AmendmentOutcome(StrEnum):
-    """The outcome of an amendment that a door took and whose item exists."""
+    """The outcome of an amendment that a door accepted and whose item exists."""
 
     AMENDED = "amended"  # its payload is in force
-    DUPLICATE = "duplicate"  # its payload was in force already
-    OUTDATED = "outdated"  # the one in force occurred later; it is kept
+    DUPLICATE = "duplicate"  # its payload was already in force
+    OUTDATED = "outdated"  # the amendment in force occurred later; this one is stored
     CANCELED = "canceled"  # its item was withdrawn
 
 
 @dataclass(frozen=True)
 class Amendment:
-    """Late data for an item: its payload from then on. `place` names it within its source.
+    """Late data for an item: its payload from then on. `place` identifies it within its source.
 
-    Of two the one that occurred later is in force, whichever is read first. None: it occurs when it is taken.
+    Of two amendments the one that occurred later is in force, in whichever order they are read. None: it occurs on admission.
     """
 
     workload: str
@@ -220,10 +220,10 @@ def read_amendment(
 ) -> Amendment:
     """Return the amendment that an event's payload describes: `{key, payload, occurred_at}`.
 
-    Without `occurred_at` it occurred when it was sent.
+    Without `occurred_at`, it occurred when it was sent.
 
     Raises:
-        Refused: reason `malformed`, naming the field and what it should hold.
+        Refused: reason `malformed`; the message names the field and its valid values.
     """
     _check_storable(workload, "the workload's name")
     if unknown := fields.keys() - set(AMENDING):
@@ -243,7 +243,7 @@ def _refuse(detail: str) -> Refused:
 
 
 def _format_names(unknown: Iterable[str]) -> str:
-    """Return the names of fields for a sentence, as `lanes.field_names` does: the first that jsonb would keep."""
+    """Format up to `MOST_NAMED` field names for a sentence, in the key order of jsonb, as `lanes.field_names` does."""
     ordered = sorted(unknown, key=lambda name: (len(name.encode("utf-8", "surrogatepass")), name))
     shown = (CONTROL.sub("?", name[:LONGEST_NAMED]) for name in ordered[:MOST_NAMED])
     return ", ".join(f'"{name}"' for name in shown)
@@ -260,7 +260,7 @@ def _text(fields: Mapping[str, Any], name: str) -> str | None:
 
 
 def _hint(fields: Mapping[str, Any], name: str) -> str | None:
-    """Return a text that harms nothing if it is left out: None where it is none, or cannot be stored."""
+    """Return an optional text, or None if the value is not a text or cannot be stored; dropping it does no harm."""
     value = fields.get(name)
     is_text = isinstance(value, str) and why_unstorable(value, name) is None
     return value if is_text else None
@@ -301,7 +301,11 @@ def _time(fields: Mapping[str, Any], name: str) -> datetime | None:
 
 
 def _within_calendar(moment: datetime) -> datetime:
-    """Return whether a moment is a day away from both ends of the calendar, so that zones and spans stay in it."""
+    """Return the moment, which must be a day away from both ends of the calendar, so that zones and spans stay within it.
+
+    Raises:
+        OverflowError: the moment is too close to an end of the calendar.
+    """
     if not 1 < moment.year < 9999:
         raise OverflowError
     return moment

@@ -1,7 +1,7 @@
-"""The event door's view of the stream: events seen, held by a lock, or missed, and the position that it has read to.
+"""The event door's record of its stream: which events it has seen, keeps for a locked item, or missed, and its read position.
 
-streamed -> new -> admitted                         seen: a stored copy is passed over
-                -> met a lock -> kept -> admitted   tried again alone, in the order of its item
+streamed -> new -> admitted                         seen: a stored copy is skipped
+                -> met a lock -> kept -> admitted   retried alone, in the order of its item
 streamed -> no room -> missed                       read again from the store
 """
 
@@ -11,19 +11,20 @@ from datetime import UTC, datetime, timedelta
 from itertools import chain
 from typing import Generic, Protocol, TypeVar
 
-REMEMBERED = 50_000  # ids at least, and twice as many at most, to pass over a stored event that was streamed before
-MOST_KEPT = 1_000  # events that wait for a lock; beyond them the store is read again
-OVERLAP = timedelta(seconds=30)  # stored events appear late: the server flushes every few seconds
+REMEMBERED = 50_000  # smallest number of remembered ids, largest is twice that; a stored event with such an id is skipped
+MOST_KEPT = 1_000  # events that wait for a lock; further ones are read again from the store
+# Stored events appear late, because the server flushes every few seconds.
+OVERLAP = timedelta(seconds=30)
 
 
-LOOK_BACK = timedelta(days=1)  # how long after it occurred an event is still found
-SPAN = timedelta(minutes=5)  # of stored events that are counted together
-# events; a span that goes on is read again whenever it has grown, while it holds no more
+LOOK_BACK = timedelta(days=1)  # how long after it occurred an event can still be found
+SPAN = timedelta(minutes=5)  # stored events are counted per span
+# events; an unfinished span with at most this many is read again whenever it has grown
 SMALL = 1_000
 
 
 class Occurrence(Protocol):
-    """An event as far as the reader's books go."""
+    """An event, reduced to the fields that the stream needs."""
 
     @property
     def id(self) -> Hashable: ...
@@ -35,14 +36,16 @@ E = TypeVar("E", bound=Occurrence)
 
 
 class Stream(Generic[E]):
-    """One reader's books. Nothing is seen before it was admitted; a subject is the item that an event is about."""
+    """One reader's record. An event is seen once it was admitted; a subject is the item that an event concerns."""
 
     def __init__(self, *, remembered: int = REMEMBERED, most_kept: int = MOST_KEPT) -> None:
         self._remembered, self._most_kept = remembered, most_kept
         self._seen: set[Hashable] = set()
-        self._seen_before: set[Hashable] = set()  # what was admitted before the oldest of those
-        self._kept: OrderedDict[Hashable, deque[E]] = OrderedDict()  # by subject, each in order
-        self._ids: set[Hashable] = set()  # of what is kept
+        # Ids that were admitted before the oldest in `_seen`.
+        self._seen_before: set[Hashable] = set()
+        # By subject, each queue in order.
+        self._kept: OrderedDict[Hashable, deque[E]] = OrderedDict()
+        self._ids: set[Hashable] = set()  # ids of kept events
         self._missed_since: datetime | None = None
         self._missed_by: datetime | None = None
 
@@ -59,11 +62,11 @@ class Stream(Generic[E]):
             self._seen.add(each.id)
 
     def has_kept(self, subject: Hashable) -> bool:
-        """Return whether an event of that subject is kept, so that later ones wait behind it."""
+        """Return whether an event with that subject is kept, so that later ones must wait behind it."""
         return subject in self._kept
 
     def keep(self, event: E, subject: Hashable) -> None:
-        """Keep an event that met a lock, or whose subject did before; if too many are kept, it counts as missed."""
+        """Keep an event that met a lock, or whose subject did earlier; if too many are kept, record it as missed."""
         if len(self._ids) >= self._most_kept:
             self.record_missed(event)
             return
@@ -71,11 +74,11 @@ class Stream(Generic[E]):
         self._ids.add(event.id)
 
     def next_kept(self, most: int) -> list[tuple[Hashable, E]]:
-        """Return the first kept event of up to `most` subjects, those tried longest ago first."""
+        """Return the first kept event of up to `most` subjects, starting with those that were tried longest ago."""
         return [(subject, self._kept[subject][0]) for subject in list(self._kept)[:most]]
 
     def record_try(self, subject: Hashable, *, admitted: bool) -> None:
-        """Drop the subject's first event once it was admitted, or try it after the other subjects."""
+        """Drop the subject's first event if it was admitted; otherwise try it again after the other subjects."""
         if not admitted:
             self._kept.move_to_end(subject)
             return
@@ -87,31 +90,31 @@ class Stream(Generic[E]):
             del self._kept[subject]
 
     def record_missed(self, event: E) -> None:
-        """Record that there was no room for the event, so that it is read from the store."""
+        """Record that there was no room for the event, so that it will be read from the store."""
         self._missed_since = min(self._missed_since or event.occurred, event.occurred)
         self._missed_by = None
 
     def read_until(self, began: datetime, ended: datetime) -> datetime:
         """Return the moment from which (less `OVERLAP`) the next reading of the store starts.
 
-        What was missed has been stored `OVERLAP` later: a reading that began then has met it.
+        A missed event is in the store `OVERLAP` later, so a reading that began after that has found it.
         """
         if self._missed_since is None:
             return began
         if self._missed_by is None:
-            self._missed_by = ended  # the latest that was missed was missed before
+            self._missed_by = ended  # all missed events had been missed by then
         if began >= self._missed_by + OVERLAP:
             self._missed_since = self._missed_by = None
             return began
         return min(began, self._missed_since)
 
     def has_unadmitted(self, since: datetime, until: datetime) -> bool:
-        """Return whether something that occurred in between is known and not yet admitted."""
+        """Return whether an event that occurred between `since` and `until` is known but not admitted yet."""
         kept = any(since <= each.occurred < until for each in self._all_kept())
         return kept or (self._missed_since is not None and self._missed_since < until)
 
     def watermark(self, read_until: datetime) -> datetime:
-        """Return where another reader would have to start: no kept event lies before it."""
+        """Return where another reader must start; no kept event lies before that moment."""
         return min([read_until, *(each.occurred for each in self._all_kept())])
 
     def _all_kept(self) -> Iterable[E]:
@@ -119,7 +122,7 @@ class Stream(Generic[E]):
 
 
 def span_of(moment: datetime) -> datetime:
-    """Return the start of the span that holds the moment, in UTC."""
+    """Return the start of the span that contains the moment, in UTC."""
     seconds = SPAN.total_seconds()
     return datetime.fromtimestamp(moment.timestamp() // seconds * seconds, UTC)
 
@@ -127,7 +130,7 @@ def span_of(moment: datetime) -> datetime:
 def find_unread_spans(
     stored: Mapping[datetime, int], read: Mapping[datetime, int], now: datetime
 ) -> list[datetime]:
-    """Return the spans with unread events, newest first; a span that is not over counts only while it is small."""
+    """Return the spans with unread events, newest first; an unfinished span counts only while it is small."""
     more = (start for start, events in stored.items() if events > read.get(start, 0))
     due = (each for each in more if each + SPAN + OVERLAP <= now or stored[each] <= SMALL)
     return sorted(due, reverse=True)

@@ -1,4 +1,4 @@
-"""The main job: items in, answered now or in a batch, settled, reported."""
+"""The main job, which sends items, follows them until they are settled, and reports on them."""
 
 import time
 from collections import Counter
@@ -34,13 +34,13 @@ from lanes.store.signals import Role, holder_exists
 from lanes.units import pluralize
 
 POLL_S = 0.3
-SAY_S = 1.0  # how often what is waited for is looked up
-LOOKED_AT = 2_000  # answers of a workload among which examples are chosen
+SAY_S = 1.0  # the shortest interval between queries for the reason of a wait
+LOOKED_AT = 2_000  # answers of a workload from which examples are chosen
 STALLED_AFTER_S = 180.0  # without any change
-IN_FLIGHT = 160  # events sent and not admitted: Prefect drops silently what a subscriber is 256 events behind
-PACED_S = 2.0  # the longest that a request of events waits for those before it
-RESEND_AFTER_S = 15.0  # events that were not admitted by then are sent again
-ENDED = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")  # states of a flow run that is over
+IN_FLIGHT = 160  # most events sent and not admitted: Prefect silently drops events for a subscriber that is 256 behind
+PACED_S = 2.0  # the longest wait of a request for the admission of earlier events
+RESEND_AFTER_S = 15.0  # after this time, events that were not admitted are sent again
+ENDED = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")  # states of a flow run that has ended
 OVER = {"settled", "failed", "canceled"}
 
 WAITS_ALONE = """
@@ -65,12 +65,12 @@ select f.name from lanes.workload f
 
 @dataclass
 class SentItems:
-    """The items that this run sent, and how the doors answered."""
+    """The items that this run sent, and the outcomes at the doors."""
 
     keys: dict[str, list[str]] = field(default_factory=dict)  # by workload
-    # of these, the keys of what came before the run
+    # of these, the keys of the items that entered as if they came before the run
     earlier: list[str] = field(default_factory=list)
-    scene: Scene | None = None  # what goes on beside them
+    scene: Scene | None = None  # the readers and the late data of the run
     outcomes: Counter[str] = field(default_factory=Counter)
     bad: list[Refusal] = field(default_factory=list)
 
@@ -85,11 +85,11 @@ class SentItems:
 
 
 class MainJob:
-    """One run of the main job against a stand that is up. `onlooker` hears how far it is and what it waits for."""
+    """One run of the main job against a stand that is up. `onlooker` shows the progress and the reason of each wait."""
 
     def __init__(self, pool: Engine, api: PrefectApi, onlooker: Onlooker) -> None:
         self._pool, self._api, self._onlooker = pool, api, onlooker
-        self._looked_at = float("-inf")  # for what is waited for
+        self._looked_at = float("-inf")  # time of the last query for the reason of a wait
 
     def now(self) -> datetime:
         """Return the database's time."""
@@ -97,7 +97,7 @@ class MainJob:
             return clock(connection)
 
     def await_drain(self, *, within_s: float = 20) -> None:
-        """Wait until a drain routes, or the time is up: items sent earlier would only wait for it."""
+        """Wait until a drain routes items, for up to `within_s` seconds: items sent before would only wait for the drain."""
         until = time.monotonic() + within_s
         while time.monotonic() < until:
             with self._pool.begin() as connection:
@@ -109,10 +109,10 @@ class MainJob:
     def send_samples(self) -> SentItems:
         """Send every ready-made item through the event door and wait until all are admitted; send lost events again.
 
-        What goes on beside them begins here and continues while they are followed.
+        The scene with readers and late data begins here and continues in `follow`.
 
         Raises:
-            SetupError: some were not admitted within three minutes.
+            SetupError: some items were not admitted within three minutes.
         """
         now = self.now()
         run, sent = f"{now:%m%d-%H%M%S}", SentItems()
@@ -147,11 +147,11 @@ class MainJob:
                 began = time.monotonic()
                 list(send(self._api, waiting, now=self.now()))
         sent.outcomes["accepted"] += len(mine)
-        self._label([*mine, *late])  # what is added last is right
+        self._label([*mine, *late])  # the last label of a key counts
         return sent
 
     def _pace(self, waiting: Sequence[SampleSubmission], unsent: int) -> Sequence[SampleSubmission]:
-        """Wait until few of the events that were sent are still to be admitted, `PACED_S` at most. Return those that wait."""
+        """Wait, `PACED_S` at most, until at most `IN_FLIGHT` sent events are not admitted; return the items not admitted."""
         until = time.monotonic() + PACED_S
         while len(waiting) - unsent > IN_FLIGHT and time.monotonic() < until:
             time.sleep(PACED_S / 20)
@@ -169,7 +169,7 @@ class MainJob:
         return sent
 
     def follow(self, sent: SentItems) -> Counter[str]:
-        """Return the states of the run's items when all of them are over, or when nothing has moved for three minutes."""
+        """Follow the run's items until all have ended or no state has changed for three minutes; return their states."""
         states, moved, departing = Counter[str](), time.monotonic(), None
         movers = Movers(
             None, self._looks_every_s(), usual_time=not Settings.read().provider_is_local
@@ -194,7 +194,7 @@ class MainJob:
             time.sleep(POLL_S)
 
     def _look(self, sent: SentItems) -> None:
-        """Do what goes on beside the items sent; those that entered meanwhile are of the run."""
+        """Let the scene act, and count the items that it enters as items of the run."""
         if sent.scene is not None and (entered := sent.scene.look()):
             sent.add(entered)
             sent.earlier += [each.key for each in entered]
@@ -202,16 +202,16 @@ class MainJob:
             self._label(entered)
 
     def describe_open(self, sent: SentItems, movers: Movers | None = None) -> str:
-        """Return what is open of the run's items and who moves it on, as a sentence."""
+        """Return a sentence on the open items of the run and the process that takes their next step."""
         with self._pool.begin() as connection:
             now = clock(connection)
             return sentence(story.look(connection, sent.keys, now=now), movers or Movers(), now=now)
 
     def depart(self, sent: SentItems) -> DepartRun | None:
-        """Ask for a run of `depart` once batch work of this run may leave, and return it; None while nothing may.
+        """Request a run of `depart` once batch work of this run may leave, and return it; None while no work may leave.
 
-        One run takes everything where all that waits is of this run's workloads: it takes seconds to start, in which the rest
-        becomes ready. Work of other workloads keeps its window; then a run takes one workload.
+        If all waiting work belongs to this run's workloads, one run takes all of it: a run takes seconds to start, and the
+        rest becomes ready in that time. Otherwise a run takes one workload, so that work of other workloads keeps its window.
         """
         with self._pool.begin() as connection:
             now = clock(connection)
@@ -240,7 +240,7 @@ class MainJob:
         ]
 
     def examples(self, sent: SentItems) -> list[AnswerExample]:
-        """Return some real answers of the run, of every lane."""
+        """Return some real answers of the run, from every lane."""
         with self._pool.begin() as connection:
             found = [
                 each
@@ -252,7 +252,7 @@ class MainJob:
         return choose(found)
 
     def find_first_receipt(self, sent: SentItems) -> datetime:
-        """Return when the first item of the run was received; earlier than the run where its file was sent before."""
+        """Return when the first item of the run was received; before the run if its file was already sent earlier."""
         own = {key for keys in sent.keys.values() for key in keys} - set(sent.earlier)
         with self._pool.begin() as connection:
             first = connection.execute(
@@ -262,17 +262,17 @@ class MainJob:
             return first or clock(connection)
 
     def snapshot(self, since: datetime) -> Snapshot:
-        """Return the figures of everything received from `since` on."""
+        """Return the figures of everything received since that time."""
         with self._pool.begin() as connection:
             return snapshot.take(connection, since=since, now=clock(connection))
 
     def publish_report(self, figures: Snapshot, samples: Sequence[AnswerExample]) -> str:
         """Write both pages of the report as Prefect artifacts and return the id of the first.
 
-        A run of `report` writes the same, after the seconds that its process takes to start.
+        A run of `report` would write the same, but its process takes seconds to start.
 
         Raises:
-            StandError: Prefect did not take it.
+            StandError: Prefect did not accept a page.
         """
         headline = summary.headline(figures)
         details = self._api.write_artifact(
@@ -282,20 +282,20 @@ class MainJob:
         return self._api.write_artifact(REPORT, main, description=headline)
 
     def _show_wait(self, said: Callable[[], str]) -> None:
-        """Tell the onlooker what the run waits for, at most once a second, because finding out costs queries."""
+        """Show the reason of the wait on the onlooker, at most once a second, because finding the reason costs queries."""
         if time.monotonic() - self._looked_at >= SAY_S:
             self._onlooker.show_wait(said())
             self._looked_at = time.monotonic()
 
     def _looks_every_s(self) -> float | None:
-        """Return how often open batches are looked up, None where Prefect does not say: nothing checks what a block holds."""
+        """Return the poll interval of open batches in seconds; None if Prefect's block, which is unvalidated, has no number."""
         with suppress(StandError):
             every_s = (self._api.block("lanes-provider", "lanes") or {}).get("poll_s")
             return every_s if isinstance(every_s, int | float) else None
         return None
 
     def _label(self, of: Sequence[SampleSubmission]) -> None:
-        """Store the labels; of two with one key the later counts."""
+        """Store the labels; of two labels with the same key the later one counts."""
         with self._pool.begin() as connection:
             for workload in {each.workload for each in of}:
                 right = {

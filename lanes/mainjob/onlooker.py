@@ -1,4 +1,4 @@
-"""Showing how far a run of the main job is, and what it waits for."""
+"""The display of a main job run: its progress, and the reason of each wait."""
 
 import sys
 import time
@@ -22,7 +22,7 @@ from lanes.stand.progress import EVERY_S, Console
 
 
 class Onlooker(Protocol):
-    """Hears how much of something is done, and what is waited for meanwhile."""
+    """A display of progress counts, and of the reason of a wait."""
 
     def show_count(self, what: str, done: int, total: int) -> None: ...
 
@@ -30,7 +30,7 @@ class Onlooker(Protocol):
 
 
 class CountLines:
-    """A line whenever another tenth is done, and what is waited for where five seconds passed without one; for logs."""
+    """A display for logs: a line for every tenth done, and the reason of a wait after five seconds without a line."""
 
     def __init__(
         self, out: TextIO | None = None, *, clock: Callable[[], float] = time.monotonic
@@ -55,7 +55,7 @@ class CountLines:
 
 
 class Bars:
-    """Bars, and under them one line that says what is waited for; for terminals."""
+    """A display for terminals: progress bars, with the reason of a wait in the line below."""
 
     def __init__(self, bars: Progress) -> None:
         self._bars, self._tasks, self._waits = bars, dict[str, TaskID](), ""
@@ -74,7 +74,7 @@ class Bars:
 
 @contextmanager
 def onlooker() -> Iterator[Onlooker]:
-    """Provide the display of a run that suits standard error; the last wait is cleared at the end."""
+    """Provide the display of a run that suits standard error, and clear the last wait at the end."""
     console = Console(stderr=True)
     if not console.is_terminal:
         yield CountLines()

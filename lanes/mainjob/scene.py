@@ -1,4 +1,4 @@
-"""The items that a run of the main job sends, and what happens to them meanwhile: late data, and items that came before."""
+"""The items that a run of the main job sends, and its scene: readers, late data, and items that arrived earlier."""
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -28,7 +28,7 @@ ARRIVED, AMENDED = "lanes.item.arrived", "lanes.item.amended"
 
 @dataclass(frozen=True)
 class SampleSubmission:
-    """One ready-made item, or what is added to one, as it is sent in this run."""
+    """One ready-made item, or the amendment of one, in the form that this run sends."""
 
     workload: str
     key: str
@@ -39,7 +39,7 @@ class SampleSubmission:
 def samples(
     run: str, given: Mapping[str, Iterable[dict[str, Any]]], *, now: datetime
 ) -> list[SampleSubmission]:
-    """Return these ready-made items by workload, with keys of this run, so that each run has work. Ages become event times."""
+    """Return these ready-made items with keys of this run, so that each run has new work; ages become event times."""
     return [
         _sample(workload, each, run, now) for workload, items in given.items() for each in items
     ]
@@ -48,7 +48,7 @@ def samples(
 def send(
     api: PrefectApi, sent: Sequence[SampleSubmission], *, now: datetime, event: str = ARRIVED
 ) -> Iterator[int]:
-    """Send the samples, and yield after each request how many were sent."""
+    """Send the samples, and yield after each request the number sent so far."""
     for start in range(0, len(sent), PER_REQUEST):
         chunk = sent[start : start + PER_REQUEST]
         api.emit([_event(each, event, uuid4(), now) for each in chunk])
@@ -78,19 +78,20 @@ def _event(sample: SampleSubmission, event: str, event_id: UUID, now: datetime) 
     }
 
 
-# from now on: the second look takes an item over about 22 s before it is due
+# from now until an earlier item is due: the second check rescues an item about 22 s before its due time
 DUE_IN = timedelta(seconds=26)
-SPARE = timedelta(seconds=10)  # by which it came earlier than a batch would have needed
-PATIENCE = timedelta(seconds=1)  # with the locks of others
-MOST = 1_000  # items that no router has seen, among which those are looked for
+SPARE = timedelta(seconds=10)  # by which the item arrived earlier than a batch would have required
+PATIENCE = timedelta(seconds=1)  # the longest wait for the locks of other sessions
+MOST = 1_000  # unrouted items among which the admitted ones are searched
 
 
 def admit_earlier(
     connection: Connection, workload: str, given: Sequence[SampleSubmission], *, now: datetime
 ) -> list[str] | None:
-    """Return the keys of those that are received and routed now, and due soon; none of a workload that is not in force.
+    """Admit and route these items with a near due time, as if they had arrived earlier, and return their keys.
 
-    None: another router is at work; nothing was done, and another transaction may try again.
+    No key is returned for a workload without a version in force. None means that another router is at work: nothing was done,
+    and another transaction may try again.
     """
     if not routes.begin(connection, PATIENCE).alone:
         return None
@@ -128,13 +129,13 @@ def admit_earlier(
     return [each.arrived.key for each in received]
 
 
-# consumers that read an answer as soon as it is there
+# consumers that read an answer as soon as it exists
 AT_ONCE = frozenset({"support-desk", "page", "appeals"})
-# what a reader waits out: an item whose event is still on its way is not there at first
+# after these, a reader tries again: an item whose event is still in flight does not exist at first
 STILL_TO_COME = (NoResult.NOT_YET, NoResult.NO_ITEM)
-SENT_AGAIN_AFTER_S = 10.0  # an amendment that was not applied by then
+SENT_AGAIN_AFTER_S = 10.0  # after this time, an amendment that was not applied is sent again
 GIVEN_UP_AFTER_S = 45.0  # the longest wait for late data; the report shows a lost event
-# `collect`, which takes late items to real time, begins within seconds of a start
+# `collect`, which moves late items to real time, begins within seconds of a start
 ENTERED_WITHIN_S = 30.0
 
 LATE = text("""
@@ -146,9 +147,9 @@ select workload, key, answered_at is not null as answered, revision > 0 as amend
 class Scene:
     """The readers and the late data of a demonstration.
 
-    Waiting consumers read the answers to `sent`. `late` amends items that real time has answered; the batch sees the late data
-    and corrects them. The items of `before`, all of one workload, are entered as if they had come minutes ago, once `collect`
-    runs and can move items whose batch would be late to real time.
+    Waiting consumers read the answers to `sent`. `late` amends items after their real-time answers; the batch uses the late
+    data and corrects the answers. The items of `before`, all of one workload, enter as if they had arrived minutes ago, once
+    `collect` runs and can move items whose batch would be late to real time.
     """
 
     def __init__(
@@ -168,7 +169,7 @@ class Scene:
         self._told: float | None = None
 
     def look(self) -> list[SampleSubmission]:
-        """Read new answers, amend answered items, admit earlier items, and return their keys."""
+        """Read new answers, amend answered items, and admit earlier items; return the admitted items."""
         entered = self._enter() if self.expects_more else []
         if not self._unread and not self._late:
             return entered
@@ -182,17 +183,17 @@ class Scene:
 
     @property
     def expects_more(self) -> bool:
-        """Whether items are still to enter as if they had come before."""
+        """Whether earlier items have yet to enter."""
         return bool(self._before) and self._elapsed() - self._began < ENTERED_WITHIN_S
 
     def holds_back(self, workload: str) -> bool:
-        """Return whether its batch should wait, to see late data and to be late for the earlier items."""
+        """Return whether the workload's batch should wait, to use late data and to be late for the earlier items."""
         early = [each.workload for each in self._before if self.expects_more]
         awaited = {of for of, _ in (*self._late, *self._entered)}.union(early)
         return workload in awaited and self._elapsed() - self._began < GIVEN_UP_AFTER_S
 
     def _enter(self) -> list[SampleSubmission]:
-        """Admit the earlier items and return their keys; none while no run rescues late items, or another router is at work."""
+        """Admit the earlier items and return them; none while no run rescues late items, or another router is at work."""
         with self._pool.begin() as connection:
             if not holder_exists(connection, Role.COLLECTOR):
                 return []
@@ -216,7 +217,7 @@ class Scene:
                 self._entered.discard((asked.workload, asked.key))
 
     def _ready(self, connection: Connection) -> list[SampleSubmission]:
-        """Return the amendments whose items are all answered, so that none is late."""
+        """Return the open amendments once all of their items are answered, so that none is late; until then none."""
         if not self._late:
             return []
         asked = {"workloads": [of for of, _ in self._late], "keys": [key for _, key in self._late]}

@@ -1,1 +1,1 @@
-"""Costs, prices and budgets: estimates, bounds, shares of a bill, and what may be spent."""
+"""Costs, prices and budgets: estimates, bounds, shares of a bill, and spending limits."""

@@ -1,7 +1,7 @@
-"""The provider's bill beside the ledger: what differs in a period, by model and lane.
+"""The comparison of the provider's bill with the ledger, by period, model and lane.
 
-A response may be billed in the period in which it was asked or in the one in which it ended. So the ledger tells two sums:
-`least`, of the responses that belong to the period for certain, and `most`, of all that may.
+The provider may bill a response in the period in which the call began or in the one in which it ended. So the ledger has two
+sums: `least`, of the responses that certainly belong to the period, and `most`, of all that may.
 """
 
 from collections import Counter
@@ -16,10 +16,9 @@ from lanes.words import Lane
 from lanes.workload.prices import per_token
 
 KINDS = ("input", "output", "cache_read", "cache_write")
-ROUNDING_USD = Decimal(
-    "0.01"
-)  # between the tokens of a row at our prices and its cost by the provider
-Tokens = Counter[str]  # by kind; `input` excludes what the cache served or stored
+# The tolerance between the cost of a row's tokens at our prices and the cost that the provider reports.
+ROUNDING_USD = Decimal("0.01")
+Tokens = Counter[str]  # by kind; `input` excludes tokens read from or written to the cache
 
 
 class BillKey(NamedTuple):
@@ -32,7 +31,7 @@ class BillKey(NamedTuple):
 
 @dataclass
 class LedgerRow:
-    """The ledger's side of a row; `unknown` attempts that ended without an answer may have cost `unknown_usd`."""
+    """The ledger's side of a row; `unknown` attempts ended without an answer and may have cost up to `unknown_usd`."""
 
     least: Tokens = field(default_factory=Tokens)
     most: Tokens = field(default_factory=Tokens)
@@ -42,7 +41,7 @@ class LedgerRow:
 
 @dataclass
 class ProviderRow:
-    """The provider's bill for our key, and for its whole workspace; `cost_usd` is the latter's cost, if reported."""
+    """The provider's bill for our key and for its whole workspace; `cost_usd` is the workspace's cost, if reported."""
 
     own: Tokens = field(default_factory=Tokens)
     workspace: Tokens = field(default_factory=Tokens)
@@ -51,7 +50,7 @@ class ProviderRow:
 
 @dataclass(frozen=True)
 class BillDifference:
-    """A row on which both disagree, and the tokens of the ledger that the provider did not bill."""
+    """A row on which the bill and the ledger disagree, and the ledger's tokens that the provider did not bill."""
 
     of: BillKey
     missing: Tokens
@@ -68,8 +67,9 @@ def compare(
 ) -> list[BillDifference]:
     """Return the rows that differ beyond rounding, in order.
 
-    Tokens that our key was billed and the ledger does not know are a surplus, unless attempts without an answer may have cost
-    as much. Tokens of the ledger that the whole workspace was not billed are missing: a key may have been replaced that day.
+    Tokens that the provider billed to our key and that the ledger does not have are a surplus, unless attempts without an
+    answer may have cost as much. Tokens in the ledger are missing from the bill only if the provider billed them to no key of
+    the workspace: our key may have been replaced that day.
     """
     found: list[BillDifference] = []
     for key in sorted({*ledger, *billed}):
@@ -92,7 +92,7 @@ def compare(
 
 
 def _usd(tokens: Tokens, of: BillKey) -> Decimal | None:
-    """Return what tokens cost at our prices; None if none is known for the model."""
+    """Return what tokens cost at our prices; None if the model has no known price."""
     try:
         each = per_token(of.model, of.lane, of.at)
     except LookupError:

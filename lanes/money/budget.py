@@ -1,4 +1,4 @@
-"""Budgets: what a workload may cost in a day or a month, what is left, and which waiting items can be paid for now."""
+"""Budgets: spending limits of a workload per day or month, what is left of them, and which waiting items they can pay for."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -12,15 +12,13 @@ from lanes.ids import BudgetId, WorkId
 from lanes.units import share, usd
 
 DAYS_PER_MONTH = 30.4
-TOLD_AT = 0.8  # share of the hard limit from which an incident is opened
+TOLD_AT = 0.8  # the share of the hard limit at which an incident is opened
 MOST_USD = Decimal(1_000_000_000)
-FINEST_USD = Decimal("1e-10")  # the smallest amount that the database keeps
-BATCHES_REST = timedelta(
-    minutes=1
-)  # the rest of an item that only money reserved for batches could pay
-CALLS_REST = timedelta(
-    seconds=5
-)  # the rest of an item that waits for calls of its consumer, so that others are tried meanwhile
+FINEST_USD = Decimal("1e-10")  # the smallest amount that the database stores
+# The wait of an item that only money reserved for batches could pay for.
+BATCHES_REST = timedelta(minutes=1)
+# The wait of an item until its consumer's calls end, so that the drain tries other items in that time.
+CALLS_REST = timedelta(seconds=5)
 
 
 class Period(StrEnum):
@@ -32,9 +30,10 @@ class Period(StrEnum):
 
 @dataclass(frozen=True)
 class Budget:
-    """A limit in US dollars for a workload's period, or for one consumer's items; None sets no limit, 0 pays nothing.
+    """A spending limit of a workload per period, in US dollars, for all items or for one consumer's items.
 
-    From `soft_usd` on, items that may wait go to batch; `hard_usd` is never exceeded.
+    From `soft_usd` on, items that may wait go to batch; `hard_usd` is never exceeded. A limit of None is no limit; 0 pays for
+    nothing.
     """
 
     workload: str
@@ -46,27 +45,27 @@ class Budget:
 
     @property
     def subject(self) -> str:
-        """Return which of the workload's budgets it is."""
+        """Return which of the workload's budgets this is."""
         return f"{self.period} budget" + ("" if self.consumer is None else f" of {self.consumer}")
 
     @property
     def name(self) -> str:
-        """Return its workload, consumer and period."""
+        """Return the budget's workload, consumer and period."""
         return f"{self.workload}, {self.subject}"
 
     def pays_for(self, workload: str, consumer: str | None) -> bool:
-        """Return whether items of that workload and consumer count against it."""
+        """Return whether this workload's and consumer's items count against the budget."""
         return self.workload == workload and self.consumer in (None, consumer)
 
     def begins(self, at: datetime) -> datetime:
-        """Return when the period of `at` begins: the later midnight, where clocks going back make two of them."""
+        """Return the start of the period that contains `at`: the later midnight if a clock change makes two of them."""
         local = at.astimezone(ZoneInfo(self.zone))
         return _midnight(
             local.year, local.month, local.day if self.period is Period.DAY else 1, self.zone
         )
 
     def ends(self, at: datetime) -> datetime:
-        """Return when the next period begins."""
+        """Return the start of the period after the one that contains `at`."""
         local = at.astimezone(ZoneInfo(self.zone))
         if self.period is Period.DAY:
             then = local.date() + timedelta(days=1)
@@ -83,18 +82,17 @@ def _midnight(year: int, month: int, day: int, zone: str) -> datetime:
         if (second.utcoffset() or timedelta()) < (first.utcoffset() or timedelta())
         else first
     )
-    return later.astimezone(
-        UTC
-    )  # two moments of one zone are compared without regard to its clocks
+    # Python compares two times in the same zone by their wall clocks, which ignores a clock change.
+    return later.astimezone(UTC)
 
 
 @dataclass(frozen=True)
 class BudgetStatus:
-    """A budget in its current period, which began at `began_at`; US dollars.
+    """A budget in its current period, which began at `began_at`; amounts in US dollars.
 
-    `spent_usd` was billed; `unknown_usd` bounds what calls without an answer cost. `calls_usd` and `batches_usd` are reserved
-    for calls and batches under way. Since `refused_at` less is left than `refused_usd`, the most that the next call may cost;
-    both are None where the last call was paid for.
+    `spent_usd` was billed; `unknown_usd` is the most that calls without an answer cost. `calls_usd` and `batches_usd` are
+    reserved for calls and batches in flight. Since `refused_at`, less has been left than `refused_usd`, the most that the next
+    call may cost; both are None if the budget paid for the last call.
     """
 
     budget: Budget
@@ -109,17 +107,17 @@ class BudgetStatus:
 
     @property
     def used_usd(self) -> Decimal:
-        """Return what counts as spent."""
+        """Return the amount that counts as spent: billed, or possibly billed for calls without an answer."""
         return self.spent_usd + self.unknown_usd
 
     @property
     def reserved_usd(self) -> Decimal:
-        """Return the most that calls and batches under way may cost."""
+        """Return the most that calls and batches in flight may cost."""
         return self.calls_usd + self.batches_usd
 
     @property
     def unspent_usd(self) -> Decimal:
-        """Return what is left if every reserve comes back unused; negative beyond the limit, infinite without one."""
+        """Return what is left if every reserve is released unused; negative beyond the limit, infinite without one."""
         return (
             Decimal("Infinity")
             if self.budget.hard_usd is None
@@ -128,17 +126,17 @@ class BudgetStatus:
 
     @property
     def left_usd(self) -> Decimal:
-        """Return what may still be reserved; negative where reserves exceed the limit, infinite without one."""
+        """Return the amount that can still be reserved; negative if reserves exceed the limit, infinite without one."""
         return self.unspent_usd - self.reserved_usd
 
     @property
     def rest_usd(self) -> Decimal | None:
-        """Return what is left as people read it: never negative, None without a hard limit."""
+        """Return the remaining amount for display: never negative, None without a hard limit."""
         return None if self.budget.hard_usd is None else max(Decimal(0), self.left_usd)
 
     @property
     def share(self) -> float:
-        """Return the used part of the hard limit, or else of the soft one; 1 where the limit is 0."""
+        """Return the used share of the hard limit, or of the soft one if there is no hard one; 1 if the limit is 0."""
         limit = self.budget.soft_usd if self.budget.hard_usd is None else self.budget.hard_usd
         return float(self.used_usd / limit) if limit else 1.0
 
@@ -149,14 +147,14 @@ class BudgetStatus:
 
     @property
     def is_used_up(self) -> bool:
-        """Return whether it pays for nothing more, even if every reserve comes back."""
+        """Return whether the budget can pay for nothing more, even if every reserve is released."""
         return self.unspent_usd <= 0 or (
             self.refused_usd is not None and self.unspent_usd < self.refused_usd
         )
 
     @property
     def waits(self) -> bool:
-        """Return whether the next call waits for reserved money, which comes back as calls and batches end."""
+        """Return whether the next call waits for reserved money, which is released as calls and batches end."""
         return (
             not self.is_used_up
             and self.refused_usd is not None
@@ -165,14 +163,14 @@ class BudgetStatus:
 
     @property
     def state(self) -> str:
-        """Say in a few words how it stands."""
+        """Return the budget's state in a few words."""
         if self.is_used_up:
             return "used up"
         return "waiting for reserved money" if self.waits else share(self.share)
 
     @property
     def sentence(self) -> str:
-        """Say how it stands, as a sentence."""
+        """Return the budget's state as a sentence."""
         hard, soft = self.budget.hard_usd, self.budget.soft_usd
         of = f" of {usd(hard)} ({share(self.share)})" if hard is not None else ""
         reserved = (
@@ -188,15 +186,15 @@ class BudgetStatus:
 def over_soft(
     budgets: Iterable[BudgetStatus], workload: str, consumer: str | None
 ) -> BudgetStatus | None:
-    """Return a budget beyond its soft limit that pays for these items: what may wait of them goes to batch."""
+    """Return a budget beyond its soft limit that pays for these items, so that those that may wait go to batch."""
     pays = (each for each in budgets if each.budget.pays_for(workload, consumer))
     return next((each for each in pays if each.is_over_soft), None)
 
 
 def month_usd(of: Iterable[Budget]) -> float | None:
-    """Return the real-time spending per month that the narrowest budget allows, None without a budget for all consumers.
+    """Return the real-time spending per month that the tightest budget allows; None without a budget for all consumers.
 
-    A budget allows its soft limit, or else its hard one.
+    A budget allows its soft limit, or its hard limit if it has no soft one.
     """
     limits = [
         (each, each.hard_usd if each.soft_usd is None else each.soft_usd)
@@ -211,7 +209,7 @@ def month_usd(of: Iterable[Budget]) -> float | None:
 
 
 def round_limits(budget: Budget) -> Budget:
-    """Round the limits to what the database stores."""
+    """Return the budget with its limits rounded to the precision of the database."""
     soft, hard = (
         None if each is None else each.quantize(FINEST_USD)
         for each in (budget.soft_usd, budget.hard_usd)
@@ -220,7 +218,7 @@ def round_limits(budget: Budget) -> Budget:
 
 
 def refusal(budget: Budget) -> str | None:
-    """Return why the budget cannot be set, None when it can."""
+    """Return why the budget cannot be set; None if it can."""
     if budget.consumer is not None and not 1 <= len(budget.consumer) <= KEY_LIMIT:
         return f"a consumer has 1 to {KEY_LIMIT} characters; without one it is the budget of all of them together"
     given = [each for each in (budget.soft_usd, budget.hard_usd) if each is not None]
@@ -243,7 +241,7 @@ def refusal(budget: Budget) -> str | None:
 
 @dataclass(frozen=True)
 class ReserveCandidate:
-    """An item that waits for a call, and the most that a call of its own may cost in US dollars."""
+    """An item that waits for a call, and the most that a call for this item alone may cost, in US dollars."""
 
     work_id: WorkId
     workload: str
@@ -253,11 +251,11 @@ class ReserveCandidate:
 
 @dataclass
 class ReserveResult:
-    """The result of reserving.
+    """The result of reserving money for candidates.
 
-    Money is reserved for `paid`; `resting` items are not tried before their moment. The `waiting` workloads have items that
-    stay ready until calls under way end; the budgets of `stopped` workloads have less left than any call may cost. `refused` is
-    the least that each budget lacked, None where it paid.
+    Money is reserved for `paid` items; `resting` items are not tried before the given time. The `waiting` workloads have items
+    that stay ready until calls in flight end; budgets of `stopped` workloads have less left than any call may cost. `refused`
+    holds the smallest amount that each budget could not reserve, None if the budget paid.
     """
 
     paid: list[ReserveCandidate] = field(default_factory=list)
@@ -274,11 +272,11 @@ def reserve(
     least: Mapping[str, Decimal],
     now: datetime,
 ) -> ReserveResult:
-    """Reserve for the candidates, the most urgent first, as far as all of their budgets have enough left.
+    """Reserve money for the candidates, the most urgent first, while all of their budgets have enough left.
 
-    An item that does not fit holds no cheaper one back. It waits where the end of calls under way could pay for it.
-    Otherwise it rests: until the period ends, or for a minute where batches hold the money. Where less than `least`, the
-    cheapest call of the workload, is left, nothing rests: the workload stops.
+    An item that does not fit does not hold back cheaper ones. It waits if the end of calls in flight could free the money.
+    Otherwise it rests: until the period ends, or for a minute if batches hold the money. If less than `least` is left, the
+    cost of the workload's cheapest call, no item rests: the workload stops.
     """
     then = ReserveResult()
     left = {id_: of.left_usd for id_, of in budgets.items()}
@@ -297,7 +295,8 @@ def reserve(
             continue
         any_call = least.get(each.workload, Decimal(0))
         for id_ in lacking:
-            of = budgets[id_]  # an item dearer than a whole period says nothing about the budget
+            # An item that costs more than a whole period's limit reveals nothing about the budget.
+            of = budgets[id_]
             if each.bound_usd <= (of.budget.hard_usd or 0) or _without_calls(of) < any_call:
                 lacked[id_] = min(each.bound_usd, lacked.get(id_, each.bound_usd))
         _hold_back(then, each, [budgets[id_] for id_ in lacking], any_call, now)
@@ -312,7 +311,7 @@ def _hold_back(
     least: Decimal,
     now: datetime,
 ) -> None:
-    """Let a candidate wait, rest or stop, because too little is left of the budgets in `lacking`."""
+    """Record that a candidate waits, rests or stops, because too little is left of the budgets in `lacking`."""
     of_all = [of for of in lacking if of.budget.consumer is None]
     if any(_without_calls(of) < least for of in of_all):
         then.stopped.add(each.workload)
@@ -326,5 +325,5 @@ def _hold_back(
 
 
 def _without_calls(of: BudgetStatus) -> Decimal:
-    """Return what will be left if all calls under way end and cost nothing."""
+    """Return what is left if all calls in flight end and cost nothing."""
     return of.unspent_usd - of.batches_usd

@@ -1,8 +1,9 @@
-"""The decision whether calls mark their shared prefix for the provider's cache: only where measurements say that it pays.
+"""The decision whether calls mark their shared prefix for the provider's cache, which they do only if measurements favor it.
 
-A marked prefix is dearer when it is written and much cheaper when it is read: it pays where the share that is read exceeds
-(w - 1) / (w - r), w and r being the price of a written and of a read token relative to a plain one. Real time keeps a prefix
-for five minutes, a batch for an hour. Below the model's minimum marking does nothing, and costs nothing.
+A marked prefix costs more when it is written and much less when it is read. Marking pays if the share of tokens that are read
+exceeds (w - 1) / (w - r), where w and r are the prices of a written and a read token relative to a plain one. The cache keeps a
+prefix for five minutes in real time and for an hour in batches. Below the model's minimum length, marking has no effect and
+costs nothing.
 """
 
 import math
@@ -19,29 +20,28 @@ from lanes.units import pluralize, seconds
 from lanes.words import Lane
 from lanes.workload.prices import Usage, per_token
 
-MARGIN = 0.05  # of the hit rate: the extra that a lane needs to be turned on
-CERTAIN = 100  # calls after which a close hit rate is decided too
-Z = 2.0  # standard deviations by which fewer calls must miss the threshold
-PROBED, APART = (20, 10)  # marked requests of a batch on trial: every tenth of the first ones
+MARGIN = 0.05  # the hit rate above the threshold that a lane needs to be turned on
+CERTAIN = 100  # the number of calls after which a hit rate close to the threshold is decided too
+Z = 2.0  # with fewer calls, the hit rate must miss the threshold by this many standard deviations
+PROBED, APART = (20, 10)  # a batch on trial marks this many requests, one in ten of its first ones
 EVERY = range(sys.maxsize)
-PROBED_EVERY_S = 1.0  # on trial a drain marks one call in this time: simultaneous calls read nothing of each other
-SHORTEST_CACHED = 1_024  # tokens: no model caches a shorter prefix
-WARM_FOR = timedelta(minutes=50)  # of the hour: requests of a batch are not processed at once
-PRIMES_FOR = Decimal(
-    "0.01"
-)  # US dollars: what a primer has to save, because all others wait for it
+PROBED_EVERY_S = 1.0  # a drain on trial marks one call per interval, because simultaneous calls cannot read each other's cache
+SHORTEST_CACHED = 1_024  # tokens; no model caches a shorter prefix
+# Less than the full hour, because a batch's requests are not processed at once.
+WARM_FOR = timedelta(minutes=50)
+# US dollars; a primer must save at least this much, because all other requests wait for it.
+PRIMES_FOR = Decimal("0.01")
 LONGEST_REST = timedelta(days=30)
-NOTHING_RESTS = timedelta(
-    days=7
-)  # after a trial without any caching: a version's prefix does not grow
+# The rest after a trial in which nothing was cached: a version's prefix does not grow.
+NOTHING_RESTS = timedelta(days=7)
 
 
 class Marks(StrEnum):
-    """The calls of a version's lane that mark their prefix."""
+    """The calls of a version on a lane that mark their prefix."""
 
-    NONE = "none"  # until measurements promise that it pays
+    NONE = "none"  # until measurements predict that marking pays
     SOME = "some"  # a few, as a trial; then all or none
-    ALL = "all"  # until it is measured not to pay
+    ALL = "all"  # until measurements show that marking does not pay
 
 
 STATES = {Marks.NONE: "off", Marks.SOME: "on trial", Marks.ALL: "on"}
@@ -49,10 +49,10 @@ STATES = {Marks.NONE: "off", Marks.SOME: "on trial", Marks.ALL: "on"}
 
 @dataclass(frozen=True)
 class CacheTerms:
-    """The rules by which a lane caches.
+    """A lane's rules for caching.
 
-    The provider keeps a prefix for `kept` (it calls that `ttl`). Measurements count as far back as `measured`, and `fewest`
-    marked calls are evidence. After a loss the lane rests for `rests`, twice as long each time.
+    The provider keeps a prefix for `kept`, which its API calls `ttl`. Measurements count as far back as `measured`, and
+    `fewest` marked calls are enough evidence. After a loss the lane rests for `rests`, doubled with each further loss.
     """
 
     ttl: str
@@ -72,25 +72,25 @@ TERMS: Mapping[Lane, CacheTerms] = {
 
 @dataclass(frozen=True)
 class CachePrices:
-    """The price of a written and of a read token, relative to a plain one."""
+    """The prices of a written and a read token, relative to a plain one."""
 
     write: float
     read: float
 
     @property
     def pays_from(self) -> float:
-        """Return the hit rate from which on marking pays, 0 to 1; infinite where it never does."""
+        """Return the smallest hit rate at which marking pays, 0 to 1; infinite if it never pays."""
         if self.read >= 1 or self.write <= self.read:
             return math.inf
         return max(0.0, (self.write - 1) / (self.write - self.read))
 
     def factor(self, hit_rate: float) -> float:
-        """Return the price of a shared token at that hit rate, relative to a plain one."""
+        """Return the price of a shared token at this hit rate, relative to a plain one."""
         return self.read * hit_rate + self.write * (1 - hit_rate)
 
 
 def cache_prices(model: str, lane: Lane, *, at: datetime) -> CachePrices:
-    """Return the cache prices of a model on a lane, as of that day.
+    """Return a model's cache prices on a lane, as of the day of `at`.
 
     Raises:
         LookupError: no price is known for the model.
@@ -101,15 +101,15 @@ def cache_prices(model: str, lane: Lane, *, at: datetime) -> CachePrices:
 
 
 def build_write_usage(lane: Lane, tokens: int) -> Usage:
-    """Return the usage of writing `tokens` to the lane's cache."""
+    """Return the usage of writing `tokens` tokens to the lane's cache."""
     return Usage(cache_write_5m=tokens) if lane is Lane.REALTIME else Usage(cache_write_1h=tokens)
 
 
 @dataclass(frozen=True)
 class CacheUse:
-    """Recent cache use of a version's lane: tokens read and written, in about `calls` calls.
+    """The recent cache use of a version on a lane: tokens read and written, in about `calls` calls.
 
-    `marked` are the answered calls that surely marked their prefix; the workload begins `per_s` calls a second.
+    `marked` counts the answered calls that certainly marked their prefix; the workload starts `per_s` calls a second.
     """
 
     read: int = 0
@@ -120,21 +120,21 @@ class CacheUse:
 
     @property
     def hit_rate(self) -> float | None:
-        """Return the share of cached tokens that was read, 0 to 1; None where nothing was cached."""
+        """Return the share of cached tokens that were read, 0 to 1; None if nothing was cached."""
         cached = self.read + self.written
         return self.read / cached if cached else None
 
     def estimate_hit_rate(self, lane: Lane) -> float:
-        """Return the probability that another call comes while the prefix is kept, if calls are independent."""
+        """Return the probability that another call arrives while the cache keeps the prefix, if calls are independent."""
         return -math.expm1(-self.per_s * TERMS[lane].kept.total_seconds())
 
 
 @dataclass(frozen=True)
 class CachingDecision:
-    """The caching of a version's lane, since when and why; `decided_at` is the time of the last decision.
+    """The caching state of a version on a lane, its start and its reason; `decided_at` is the time of the last decision.
 
-    It did not pay `losses` times in a row, and is not tried again before `again_at`. `hit_rate` was measured last, in about
-    `calls` calls; None before the first measurement.
+    Caching failed to pay `losses` times in a row and is not tried again before `again_at`. `hit_rate` is the last measured
+    hit rate, from about `calls` calls; None before the first measurement.
     """
 
     marks: Marks
@@ -148,7 +148,7 @@ class CachingDecision:
     again_at: datetime | None = None
 
     def describe(self, lane: Lane) -> str:
-        """Say how it stands: `on in real time (hit rate 0.93 of 1,204 calls, pays from 0.22)`."""
+        """Return the state in words: `on in real time (hit rate 0.93 of 1,204 calls, pays from 0.22)`."""
         where = "in real time" if lane is Lane.REALTIME else "in batches"
         measured = (
             []
@@ -164,7 +164,7 @@ class CachingDecision:
 
 
 def start_unmarked(prices: CachePrices, *, now: datetime) -> CachingDecision:
-    """Return the first state: nothing is marked before anything was measured."""
+    """Return the initial state: nothing is marked before the first measurement."""
     return CachingDecision(
         Marks.NONE, "nothing was seen yet", prices.pays_from, since=now, decided_at=now
     )
@@ -173,11 +173,11 @@ def start_unmarked(prices: CachePrices, *, now: datetime) -> CachingDecision:
 def decide(
     before: CachingDecision, seen: CacheUse, prices: CachePrices, *, lane: Lane, now: datetime
 ) -> CachingDecision:
-    """Decide how the lane marks from now on, by what was measured since it marks as `before`.
+    """Return the next caching state of a lane, from the measurements since the lane entered the state `before`.
 
-    A lane that is off is tried with a few calls: in real time once enough calls come, in batches at once, and after its
-    rest. These measure whether all calls mark or none; until the result is certain a few go on. It stays on until it is
-    measured not to pay.
+    A lane that is off is tried with a few calls: in real time once calls are frequent enough, in batches at once, and in
+    both after a rest. The trial measures whether all calls should mark their prefix or none; until the result is certain,
+    the trial continues with a few calls. The lane stays on until measurements show that it does not pay.
     """
     kept = replace(before, pays_from=prices.pays_from, decided_at=now)
     if before.marks is Marks.NONE:
@@ -253,9 +253,9 @@ def _expects(seen: CacheUse, lane: Lane) -> str:
 def select_marked(marks: Marks, *, warm: bool | None = None) -> range:
     """Return the numbers, from 0, of a batch's requests that mark their prefix.
 
-    `warm` says whether an earlier batch left the prefix in the cache; None where it is probably too short for one. Requests
-    of one batch hardly read what others of it write: a cold batch marks its first request only, for the batches after it, and
-    a trial without a warm cache spreads its few.
+    `warm` states whether an earlier batch left the prefix in the cache; None if the prefix is probably too short to be cached.
+    Requests of one batch hardly ever read each other's prefix. So a cold batch marks only its first request, for the batches
+    after it, and a trial without a warm cache spreads its few marked requests.
     """
     match marks, warm:
         case Marks.NONE, _:
@@ -271,19 +271,19 @@ def select_marked(marks: Marks, *, warm: bool | None = None) -> range:
 
 
 class PrimerStep(StrEnum):
-    """The priming step of a departing batch. A primer is a batch of one marked request whose prefix others wait to read."""
+    """The priming step of a departing batch. A primer is a batch of one marked request; others wait to read its prefix."""
 
-    NONE = "none"  # it leaves whole
-    SEND = "send"  # its first request leaves as a primer
-    WAIT = "wait"  # it waits for the primer that is out
+    NONE = "none"  # the batch leaves whole
+    SEND = "send"  # the batch's first request leaves as a primer
+    WAIT = "wait"  # the batch waits for a primer in flight
 
 
 @dataclass(frozen=True)
 class BatchCache:
-    """The state that earlier marked batches of a version left in the provider's cache.
+    """The state of the provider's cache after earlier marked batches of a version.
 
-    `warm` says that one was answered lately. `primer` is a batch of one request that is out, and is expected back by `until`;
-    `primed` says that such a batch is out, or was lately, also if it failed.
+    `warm` states that such a batch was answered recently. `primer` is a batch of one request in flight, expected to end by
+    `until`; `primed` states that a primer is in flight or was sent recently, even if it failed.
     """
 
     warm: bool = False
@@ -292,9 +292,9 @@ class BatchCache:
     primed: bool = False
 
     def step(self, *, saves: Decimal, endangers: bool, now: datetime) -> PrimerStep:
-        """Return the step of a batch for which a primer saves `saves` US dollars, and whether waiting `endangers` a due time.
+        """Return a batch's step, where a primer saves `saves` US dollars and `endangers` states that waiting risks a due time.
 
-        A primer that brought nothing is not repeated while it could still be remembered.
+        A primer without effect is not repeated while the cache could still hold its prefix.
         """
         if self.warm or endangers or saves < PRIMES_FOR:
             return PrimerStep.NONE
@@ -304,9 +304,10 @@ class BatchCache:
 
 
 def primer_saves(requests: int, shared: int, *, model: str, at: datetime) -> Decimal:
-    """Return what a primer saves in US dollars when that many requests share a prefix of `shared` tokens.
+    """Return what a primer saves, in US dollars, if `requests` requests share a prefix of `shared` tokens.
 
-    It writes the prefix once and the others read it, where each would pay for it. It costs where they are few.
+    The primer writes the prefix once and the other requests read it; without a primer each would pay for the whole prefix.
+    With few requests the result is negative.
 
     Raises:
         LookupError: no price is known for the model.
@@ -317,9 +318,9 @@ def primer_saves(requests: int, shared: int, *, model: str, at: datetime) -> Dec
 
 
 class Marking:
-    """The marking of a drain's calls, by what was decided of their versions.
+    """The marking of a drain's calls, by the caching decisions for their versions.
 
-    On trial a version marks one call in `trial_s` seconds; `at` are seconds of one clock.
+    During a trial, one call of a version in `trial_s` seconds is marked; `at` is in seconds of a single clock.
     """
 
     def __init__(self, trial_s: float = PROBED_EVERY_S) -> None:
@@ -332,11 +333,11 @@ class Marking:
         self._of = of
 
     def of(self, version: VersionId) -> Marks:
-        """Return how calls of the version mark."""
+        """Return which calls of the version mark their prefix."""
         return self._of.get(version, Marks.NONE)
 
     def marks(self, version: VersionId, *, at: float) -> bool:
-        """Return whether the next call marks its prefix: during a trial, one in `trial_s` seconds does."""
+        """Return whether the next call marks its prefix; during a trial, one call in `trial_s` seconds does."""
         if (marks := self.of(version)) is not Marks.SOME:
             return marks is Marks.ALL
         if at - self._tried_at.get(version, -math.inf) < self._trial_s:
@@ -345,12 +346,12 @@ class Marking:
         return True
 
 
-HitRates = Mapping[tuple[VersionId, Lane], float]  # of lanes where all calls mark
+HitRates = Mapping[tuple[VersionId, Lane], float]  # only for lanes where all calls mark
 
 
 @dataclass(frozen=True)
 class CacheSavings:
-    """The savings by the cache on a lane of a workload, in US dollars; negative where it cost more than it saved.
+    """The cache's savings for a workload on a lane, in US dollars; negative if caching cost more than it saved.
 
     The baseline is the price of the same tokens without a cache.
     """
@@ -363,12 +364,12 @@ class CacheSavings:
 
     @property
     def hit_rate(self) -> float:
-        """Return the share of cached tokens that was read, 0 to 1."""
+        """Return the share of cached tokens that were read, 0 to 1."""
         return self.read / (self.read + self.written)
 
 
 def compute_saved_usd(read: int, wrote: int, *, model: str, lane: Lane, at: datetime) -> Decimal:
-    """Return what reading and writing these tokens saved at that day's prices of short prompts, in US dollars.
+    """Return the saving of reading and writing these tokens, in US dollars, at that day's prices of short prompts.
 
     Raises:
         LookupError: no price is known for the model.

@@ -17,17 +17,16 @@ if TYPE_CHECKING:
     from lanes.workload.version import Spec, Version
 
 CHARS_PER_TOKEN = 4  # Anthropic's rule of thumb for English text
-LEDGER_DIGITS = 10  # decimals of a US dollar that the ledger keeps
-FRAME_TOKENS = 400  # what the provider adds for the output format, and a pack for its rule
-FRAME_BYTES = (
-    1_200  # the same, the names of the body's fields, and the rules that we add to the instructions
-)
-PER_SCHEMA_BYTES = 64  # what the SDK and a pack add to each object of a schema
-PACK_MARGIN_TOKENS = 32  # extra tokens of an answer within a pack: its id and its frame
+LEDGER_DIGITS = 10  # decimals of a US dollar that the ledger stores
+FRAME_TOKENS = 400  # tokens that the provider adds for the output format, and a pack for its rule
+# The same in bytes, with the names of the body's fields and the rules that we add to the instructions.
+FRAME_BYTES = 1_200
+PER_SCHEMA_BYTES = 64  # bytes that the SDK and a pack add to each object of a schema
+PACK_MARGIN_TOKENS = 32  # extra tokens of an answer within a pack, for its id and its frame
 
 
 class BillPart(NamedTuple):
-    """An attempt's part of its response: tokens, and US dollars."""
+    """An attempt's part of its response, in tokens and US dollars."""
 
     input: int = 0
     output: int = 0
@@ -50,28 +49,29 @@ def estimate_shared_tokens(spec: "Spec") -> int:
 def prompt_tokens(spec: "Spec", pack: int, payload_chars: int, history_chars: int = 0) -> Decimal:
     """Estimate the input tokens of an item, with its part of what a pack of `pack` items shares.
 
-    `history_chars` are those of the context that is asked with it: a rule explains it once in a call.
+    `history_chars` is the length of the context that is sent with the item; a rule explains the context once per call.
     """
     shared = estimate_shared_tokens(spec)
     if history_chars:
-        from lanes.workload.context import rule  # `lanes status` loads no models of a workload
+        # Imported here because `lanes status` loads no workload models.
+        from lanes.workload.context import rule
 
         shared += tokens(rule(spec.context.parts))
     return Decimal(shared) / pack + tokens(payload_chars + history_chars)
 
 
 def most_answer_tokens(spec: "Spec", items: int) -> int:
-    """Return the most tokens that a call of `items` items may answer; each answer of a pack carries its id."""
+    """Return the most tokens that a call of `items` items may answer; in a pack, each answer carries its item's id."""
     return items * (spec.max_output_tokens + (PACK_MARGIN_TOKENS if items > 1 else 0))
 
 
 def upper_bound(
     version: "Version", size: int, *, lane: Lane, marked: bool = True, at: datetime
 ) -> Decimal:
-    """Return the most that one item's call can have cost in US dollars; `size` is the item's `call_bytes`.
+    """Return the most that one item's call can have cost, in US dollars; `size` is the item's `call_bytes`.
 
-    It counts a token for every byte that is sent, the longest answer, and the shared part written to the provider's cache,
-    unless the call is known not to be `marked`. 0 where the price of the model is no longer known.
+    The bound counts one token per byte sent, the longest answer, and the shared part as written to the provider's cache, unless
+    the call is known not to be `marked`. 0 if the model's price is no longer known.
     """
     return pack_bound(version, size, items=1, lane=lane, marked=marked, at=at)
 
@@ -79,10 +79,10 @@ def upper_bound(
 def pack_bound(
     version: "Version", size: int, *, items: int, lane: Lane, marked: bool = True, at: datetime
 ) -> Decimal:
-    """Return the most that one call for `items` items can have cost in US dollars; `size` is the sum of their `call_bytes`.
+    """Return the most that one call for `items` items can have cost, in US dollars; `size` is the sum of their `call_bytes`.
 
     The bounds of single items add up to at least the bound of a call that they share, as long as its prompt stays below the
-    prices of longer ones (`pack_size.most_bytes`). 0 where the price of the model is no longer known.
+    length at which prices rise (`pack_size.most_bytes`). 0 if the model's price is no longer known.
     """
     spec = version.spec
     shared = bound_shared_bytes(spec)
@@ -105,9 +105,10 @@ def pack_bound(
 
 
 def bound_shared_bytes(spec: "Spec") -> int:
-    """Return the most bytes that every call of a workload repeats: instructions, output schema and what frames both.
+    """Return the most bytes that every call of a workload repeats: instructions, output schema and the frame of both.
 
-    The SDK rewrites the schema: it moves what the provider does not know into descriptions, escaped, and closes every object.
+    The SDK rewrites the schema: it moves keywords that the provider does not support into escaped descriptions, and closes
+    every object.
     """
     schema = json.dumps(spec.output_schema)
     rewritten = len(json.dumps(schema)) + schema.count("{") * PER_SCHEMA_BYTES
@@ -115,9 +116,9 @@ def bound_shared_bytes(spec: "Spec") -> int:
 
 
 def allocate(total: int, weights: Sequence[int]) -> list[int]:
-    """Divide `total` among `weights` by the largest remainder: whole parts that sum exactly to `total`.
+    """Divide `total` among `weights` by the largest remainder, into whole parts that sum exactly to `total`.
 
-    Equal remainders go to the earlier part. Weights that are all zero share equally.
+    Among equal remainders, the earlier part gets the unit. If all weights are zero, the parts are equal.
     Source: Hamilton's method of apportionment.
     """
     if not weights:
@@ -133,7 +134,7 @@ def allocate(total: int, weights: Sequence[int]) -> list[int]:
 
 
 def allocate_usd(total: Decimal, weights: Sequence[int]) -> list[Decimal]:
-    """Divide US dollars in the same way, in units of the ledger's last digit, or of the total's own where it is finer."""
+    """Divide US dollars like `allocate`, in units of the ledger's last digit, or of the total's own if that is finer."""
     exponent = total.as_tuple().exponent
     assert isinstance(exponent, int)
     decimals = max(-exponent, LEDGER_DIGITS)
@@ -143,7 +144,7 @@ def allocate_usd(total: Decimal, weights: Sequence[int]) -> list[Decimal]:
 
 
 def divide(used: Usage, usd: Decimal, number: int) -> list[BillPart]:
-    """Return each item's part of a response that `number` items shared; the parts sum exactly to it."""
+    """Return each item's part of a response that `number` items shared; the parts sum exactly to the response."""
     if number == 1:
         return [BillPart(used.input, used.output, used.cache_read, used.cache_write, usd)]
     even = [1] * number

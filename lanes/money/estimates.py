@@ -1,4 +1,4 @@
-"""Estimates of what an item costs on each lane, as calls share their context at present."""
+"""Estimates of an item's cost on each lane, given how calls currently share their context."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
     from lanes.workload.version import Version
 
 NANO_USD = Decimal("0.000000001")
-CACHED_BY_ALL = 4_096  # tokens: no model's shortest prefix that is cached is longer
+CACHED_BY_ALL = 4_096  # tokens; every model caches a prefix of this length
 
 
 @dataclass(frozen=True)
 class Sharing:
-    """The pack sizes in force, and the cache's hit rates of calls that all mark; by default full packs and no cache.
+    """The pack sizes in force and the hit rates where all calls mark; the defaults are full packs and no cache.
 
-    `passes` are the shares of early answers that get a second pass, of versions that leave some out.
+    `passes` maps versions that skip some second passes to the share of early answers that get one.
     """
 
     sizes: PackSizes = field(default_factory=PackSizes)
@@ -33,17 +33,18 @@ class Sharing:
     passes: Mapping[VersionId, float] = field(default_factory=dict[VersionId, float])
 
     def pack_of(self, version: "Version", lane: Lane) -> int:
-        """Return how many items of the version share a full call."""
+        """Return the number of the version's items in a full call."""
         return self.sizes.of(version, lane)
 
     def passes_of(self, version: "Version") -> float:
-        """Return the share of the version's real-time answers that get a second pass, as far as is known."""
+        """Return the known share of the version's real-time answers that get a second pass; 1 in Lambda mode if unknown."""
         return self.passes.get(version.id, 1.0) if version.spec.mode is Mode.LAMBDA else 0.0
 
     def like(self, version: "Version", *others: "Version") -> "Sharing":
-        """Return the same sharing, with the version's second passes and hit rates for the other versions too.
+        """Return the same sharing, with this version's second passes and hit rates also applied to the other versions.
 
-        The latter holds on lanes where they ask the same model and share a prefix that is surely long enough for the cache.
+        Hit rates apply on a lane where both versions call the same model and the other's prefix is surely long enough to be
+        cached; second passes apply where both versions have the same rule for them.
         """
         alike = {
             (each.id, lane): rate
@@ -61,7 +62,7 @@ class Sharing:
 
 
 def _is_cached(other: "Version", version: "Version") -> bool:
-    """Return whether the other version's prefix is surely long enough for the cache, given that the version's is."""
+    """Return whether the other version's prefix is surely long enough for the cache, given that this version's is."""
     return estimate_shared_tokens(other.spec) >= min(
         estimate_shared_tokens(version.spec), CACHED_BY_ALL
     )
@@ -69,23 +70,23 @@ def _is_cached(other: "Version", version: "Version") -> bool:
 
 @dataclass(frozen=True)
 class Estimate:
-    """US dollars of one item on each lane, packing included, rounded to a billionth."""
+    """The cost of one item on each lane in US dollars, packing included, rounded to a billionth."""
 
     realtime: Decimal
     batch: Decimal
 
     @cached_property
     def less_in_batch(self) -> float:
-        """Return what a batch saves, negative where it is dearer."""
+        """Return what a batch saves, in US dollars; negative if the batch costs more."""
         return float(self.realtime - self.batch)
 
 
 @dataclass(frozen=True)
 class Rate:
-    """The prices that items of a version have in common on a lane.
+    """The prices that a version's items have in common on a lane.
 
-    `shared` and `rule` are input tokens of each item, converted to plain ones; `into` and `answer` are US dollars of an input
-    token and of an answer.
+    `shared` and `rule` are input tokens of each item, converted to plain ones; `into` is the price of an input token and
+    `answer` that of an answer, both in US dollars.
     """
 
     shared: Decimal
@@ -94,15 +95,15 @@ class Rate:
     answer: Decimal
 
     def of(self, own: int, *, told: bool = False) -> Decimal:
-        """Return the price of an item with `own` input tokens of its own; `told` says that some of them are context."""
+        """Return the price of an item with `own` input tokens of its own; `told` states that some of them are context."""
         shared = self.shared + self.rule if told else self.shared
         return ((shared + own) * self.into + self.answer).quantize(NANO_USD)
 
 
 class Estimates:
-    """The costs of items at one day's prices; what all items of a version have in common is computed once.
+    """The costs of items at one day's prices; values that a version's items have in common are computed once.
 
-    Calls are as full, and cached as often, as `sharing` says; without it as full as their workload allows, and never cached.
+    Calls are as full, and cached as often, as `sharing` states; without it, as full as the workload allows and never cached.
     """
 
     def __init__(self, at: datetime, sharing: Sharing | None = None) -> None:
@@ -111,13 +112,13 @@ class Estimates:
         self._known: dict[tuple[VersionId, int, int], Estimate] = {}
 
     def of(self, version: "Version", payload_chars: int, history_chars: int = 0) -> Estimate:
-        """Return what an item of `payload_chars` characters would cost on each lane.
+        """Return the estimated cost on each lane of an item with `payload_chars` characters.
 
-        `history_chars` are those of its earlier items and revisions. The batch lane reads them, and reference rows, which count
-        with the most that they may have; real time does not.
+        `history_chars` is the length of its earlier items and revisions. The batch lane reads them and the reference rows,
+        which count at their maximum length; the real-time lane reads neither.
 
         Raises:
-            LookupError: no price is known for one of its models.
+            LookupError: a model of the version has no known price.
         """
         history_chars += version.spec.context.reference_chars
         own, told = (

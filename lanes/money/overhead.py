@@ -1,7 +1,7 @@
-"""Monthly overheads of the lanes beside the provider's bill: dated amounts that people set, with assumptions before.
+"""Monthly overheads of the lanes, in addition to the provider's bill: dated amounts that people set, assumed until then.
 
-An amount belongs to one workload, or to every workload without its own; the newest that is dated at or before a day is in
-force on it. Amounts are US dollars a month.
+An amount applies to one workload, or to every workload without its own. On a given day, the newest amount dated on or before
+that day is in force. Amounts are in US dollars a month.
 """
 
 from collections.abc import Iterable
@@ -14,17 +14,17 @@ from lanes.units import dollars, usd
 from lanes.words import Lane
 
 MOST_USD = Decimal(1_000_000_000)
-EVERY = "*"  # the name for every workload without an amount of its own; no workload is called that
+EVERY = "*"  # stands for every workload without an amount of its own; no workload has this name
 
 
 class OverheadKind(StrEnum):
-    """A kind of cost beside the provider's bill."""
+    """A kind of cost in addition to the provider's bill."""
 
-    INFRASTRUCTURE = "infrastructure"  # what it runs on
+    INFRASTRUCTURE = "infrastructure"  # the systems that the lane runs on
     ENGINEERING = "engineering"  # the work that keeps it running
 
 
-# In force until a person sets the amounts. The work is an hour on real time and four on batch, at 100 dollars each.
+# In force until a person sets the amounts. The work is an hour a month on real time and four on batch, at 100 dollars an hour.
 ASSUMED_USD = {
     (Lane.REALTIME, OverheadKind.INFRASTRUCTURE): Decimal(20),
     (Lane.REALTIME, OverheadKind.ENGINEERING): Decimal(100),
@@ -35,7 +35,7 @@ ASSUMED_USD = {
 
 @dataclass(frozen=True)
 class Overhead:
-    """A lane's monthly cost of one kind from a day on; `workload` None stands for every workload without its own."""
+    """A lane's monthly cost of one kind from a given day; `workload` None stands for every workload without its own."""
 
     workload: str | None
     lane: Lane
@@ -45,19 +45,19 @@ class Overhead:
 
     @property
     def name(self) -> str:
-        """Return its workload, lane and kind."""
+        """Return the overhead's workload, lane and kind."""
         whose = "every workload without its own" if self.workload is None else self.workload
         return f"{whose}, {self.lane}, {self.kind}"
 
     @property
     def sentence(self) -> str:
-        """Say it as a sentence."""
+        """Return the overhead as a sentence."""
         return f"{self.name}: {usd(self.monthly_usd)} a month from {self.from_date} on"
 
 
 @dataclass(frozen=True)
 class DatedOverhead:
-    """An overhead as it was set, by whom, why and when. Rows never change: a later one takes over."""
+    """An overhead with who set it, why and when. Rows never change: a later row replaces an earlier one."""
 
     overhead: Overhead
     who: str
@@ -73,15 +73,16 @@ class Overheads:
     realtime_engineering_usd: float = float(ASSUMED_USD[Lane.REALTIME, OverheadKind.ENGINEERING])
     batch_infra_usd: float = float(ASSUMED_USD[Lane.BATCH, OverheadKind.INFRASTRUCTURE])
     batch_engineering_usd: float = float(ASSUMED_USD[Lane.BATCH, OverheadKind.ENGINEERING])
-    assumed: tuple[tuple[Lane, OverheadKind], ...] = tuple(ASSUMED_USD)  # never set
+    # The amounts that no person has set.
+    assumed: tuple[tuple[Lane, OverheadKind], ...] = tuple(ASSUMED_USD)
 
     @property
     def sentence(self) -> str:
-        """Say them as a sentence."""
+        """Return the overheads of both lanes as a sentence."""
         return f"keeping the lanes takes beside that, a month: {'; '.join(self.of(lane) for lane in Lane)}"
 
     def of(self, lane: Lane) -> str:
-        """Say a lane's overheads by kind."""
+        """Return a lane's overheads by kind, as text."""
         kinds = {
             OverheadKind.INFRASTRUCTURE: self.infra_usd(lane),
             OverheadKind.ENGINEERING: self.engineering_usd(lane),
@@ -93,7 +94,7 @@ class Overheads:
         return f"{lane} {dollars(self.monthly_usd(lane))}: {', '.join(parts)}"
 
     def monthly_usd(self, lane: Lane) -> float:
-        """Return the sum of a lane."""
+        """Return a lane's total overhead."""
         return self.infra_usd(lane) + self.engineering_usd(lane)
 
     def infra_usd(self, lane: Lane) -> float:
@@ -108,9 +109,9 @@ class Overheads:
 
 
 def in_force(rows: Iterable[DatedOverhead], workload: str, day: date) -> Overheads:
-    """Return a workload's overheads on that day; `rows` come in the order in which they were set.
+    """Return a workload's overheads on a day; `rows` must be in the order in which they were set.
 
-    Its own amount precedes that of every workload; of two of one day the later one counts.
+    The workload's own amount takes precedence over the one for every workload; of two amounts of one day the later one counts.
     """
     dated = [
         each.overhead
@@ -136,7 +137,7 @@ def in_force(rows: Iterable[DatedOverhead], workload: str, day: date) -> Overhea
 
 
 def refusal(overhead: Overhead, *, today: date) -> str | None:
-    """Return why the amount cannot be set, None when it can."""
+    """Return why the amount cannot be set; None if it can."""
     if not overhead.monthly_usd.is_finite() or not 0 <= overhead.monthly_usd <= MOST_USD:
         return (
             f"an overhead is 0 to {MOST_USD:,} US dollars a month, and not {overhead.monthly_usd:,}"

@@ -1,13 +1,13 @@
 """The number of items that share a call, decided here for both lanes.
 
-It is what the workload allows, unless packed answers agree less with answers alone than those agree with each other. Sizes
-are the allowed one and its halves, down to 1. PackEvidence for a size comes from calls of that many items, or of more than half
-as many. Its bounds hold at every look (`lanes.statistics.shares`):
+The size is the one that the workload allows, unless answers from packs agree with single answers less often than single answers
+agree with each other. Possible sizes are the allowed one and its halves, down to 1. The evidence for a size comes from calls of
+that many items, or of more than half as many. Its bounds hold at every look (`lanes.statistics.shares`):
 
-- the smallest size that surely hurts is left for its half;
-- a size that is surely as good as answers alone, but for `TOLERATED`, is left for its double, unless that one hurt lately: it
-  rests for a day, twice as long each time, 16 days at most, and its old evidence is then forgotten;
-- otherwise the evidence is too thin, and the size stays.
+- If a size surely does harm, the next size is half of the smallest such size.
+- If a size is surely as good as single answers, within `TOLERATED`, it is doubled, unless the doubled size did harm recently:
+  that size rests for a day, twice as long each time, 16 days at most, and its old evidence is then discarded.
+- Otherwise the evidence is insufficient, and the size stays.
 """
 
 import json
@@ -28,17 +28,16 @@ if TYPE_CHECKING:
     from lanes.workload.version import Spec, Version
 
 
-ALPHA = (
-    0.05  # the chance that packing is ever blamed without harm; half of it for each of two bounds
-)
-TOLERATED = 0.05  # the loss of agreement that is tolerated when sizes grow
-FEWEST_ALONE = 20  # repeated lone answers that a larger size needs
+# The chance that packing is ever blamed without harm; half of it for each of two bounds.
+ALPHA = 0.05
+TOLERATED = 0.05  # the loss of agreement that is tolerated when a size grows
+FEWEST_ALONE = 20  # the number of repeated single answers that a larger size requires
 REST = Backoff(timedelta(days=1), timedelta(days=16))
 
 
 @dataclass(frozen=True)
 class PackPlace:
-    """The scope of a size: a workload on a lane, as long as the lane asks the same model."""
+    """The scope of a pack size: a workload on a lane, as long as the lane uses the same model."""
 
     workload: str
     lane: Lane
@@ -51,10 +50,10 @@ class PackPlace:
 
 @dataclass(frozen=True)
 class PackEvidence:
-    """The comparisons so far.
+    """The comparisons of packed and single answers so far.
 
-    `packed` counts, by pack size, the packed answers since the last decision that agree with the answer alone. `alone` counts
-    recent items that were answered alone twice, and agree.
+    `packed` counts, by pack size, the packed answers since the last decision, with those that agree with the single answer as
+    hits. `alone` counts recent items that were answered singly twice, with those whose two answers agree as hits.
     """
 
     packed: Mapping[int, SampleShare] = field(default_factory=dict)
@@ -63,9 +62,9 @@ class PackEvidence:
 
 @dataclass(frozen=True)
 class PackDecision:
-    """A decision: `size` of `allowed` items share a call from then on, with the evidence for it.
+    """A decision that `size` of `allowed` items share a call from `decided_at` on, with its evidence.
 
-    `hurt` is the size that was left because it hurt.
+    `hurt` is the size that was reduced because it did harm.
     """
 
     size: int
@@ -79,19 +78,19 @@ class PackDecision:
 
 @dataclass(frozen=True)
 class PackHarm:
-    """The number of times that a pack size was left because it hurt answers, and the last time."""
+    """The number of times that a pack size was reduced because it harmed answers, and the last time."""
 
     times: int
     last_at: datetime
 
     @property
     def rests_until(self) -> datetime:
-        """Return when it may be tried again."""
+        """Return when the size may be tried again."""
         return self.last_at + REST.after(self.times)
 
 
 class PackSizes:
-    """The sizes in force, by the last decisions."""
+    """The pack sizes in force, according to the last decisions."""
 
     def __init__(self, decided: Mapping[PackPlace, PackDecision] | None = None) -> None:
         self._decided = dict(decided or {})
@@ -108,7 +107,7 @@ class PackSizes:
         return most if most == 1 else in_force(self._decided.get(PackPlace.of(version, lane)), most)
 
     def most_bytes(self, version: "Version", lane: Lane, at: datetime) -> int | None:
-        """Return how many bytes those items may have together, None where nothing bounds them."""
+        """Return how many bytes the items of a call may have together; None if there is no bound."""
         key = version.id, lane
         if key not in self._bytes:
             self._bytes[key] = most_bytes(version, lane, at)
@@ -116,7 +115,7 @@ class PackSizes:
 
 
 def in_force(last: PackDecision | None, allowed: int) -> int:
-    """Return the size in force: the last decision, or the allowed size where the decision was to allow all."""
+    """Return the size in force: the last decision, or the allowed size if the decision was to allow all."""
     if last is None or last.size >= last.allowed:
         return allowed
     return next(each for each in sizes(allowed) if each <= max(1, last.size))
@@ -138,7 +137,7 @@ def decide(
     *,
     now: datetime,
 ) -> PackDecision | None:
-    """Return the next size with its reason, None where the size stays."""
+    """Return the next size with its reason; None if the size stays."""
     size = in_force(last, allowed)
     ladder = sizes(allowed)
     known = {each: _of_size(evidence.packed, each, ladder) for each in ladder}
@@ -165,7 +164,7 @@ def _grown(
     hurts: Mapping[int, PackHarm],
     now: datetime,
 ) -> PackDecision | None:
-    """Return the next larger size, where it may be tried."""
+    """Return the next larger size; None if it must not be tried yet."""
     larger = ladder[ladder.index(size) - 1]
     if any(now < each.rests_until for of, each in hurts.items() if size < of <= larger):
         return None
@@ -183,7 +182,7 @@ def _grown(
 
 
 def _of_size(packed: Mapping[int, SampleShare], size: int, ladder: Sequence[int]) -> SampleShare:
-    """Return the evidence of calls of `size` items, and of more than the next smaller size."""
+    """Return the evidence from calls of `size` items, or fewer but more than the next smaller size."""
     smaller = ladder[ladder.index(size) + 1] if size > 1 else 0
     return total(share for items, share in packed.items() if smaller < items <= size)
 
@@ -206,24 +205,24 @@ def _format_share(of: SampleShare) -> str:
     return "with nothing yet" if of.value is None else f"{of.value:.2f} (n {of.samples})"
 
 
-# The longest answer of the models that say least. A call asks for the longest answers of all of its items, reasoning included,
-# and is refused where that is more than its model can say.
+# The longest answer of the models with the lowest limit. A call requests the longest answers of all of its items, reasoning
+# included, and is refused if that exceeds its model's limit.
 MOST_ANSWER_TOKENS = 64_000
 BYTES_PER_TOKEN = 3  # of UTF-8, at least: English has more than four, Chinese about three
 
 
 def most_items(spec: "Spec", lane: Lane) -> int:
-    """Return how many items may share a call, as far as the workload allows and a model can answer; at least 1."""
-    longest = most_answer_tokens(spec, 2) // 2  # of one within a pack
+    """Return how many items may share a call, as far as the workload and the models' answer limits allow; at least 1."""
+    longest = most_answer_tokens(spec, 2) // 2  # the longest answer of one item within a pack
     return max(1, min(spec.pack_of(lane), MOST_ANSWER_TOKENS // longest))
 
 
 def most_bytes(version: "Version", lane: Lane, at: datetime) -> int | None:
-    """Return how many bytes the items of a call may have together, so that its prompt stays below the price of longer ones.
+    """Return how many bytes a call's items may have together, so that its prompt stays below the length at which prices rise.
 
-    None where no prompt of the model is dearer than another, or its price is no longer known. An item that alone has more pays.
-    In real time a token may be a single byte: an item reserves money for a call of its own, and a call that several share must
-    never cost more than these together.
+    None if the model has a single price, or its price is no longer known. A single item that exceeds the bound pays the higher
+    price. In real time the bound counts a token per byte: an item reserves money for a call of its own, and a call that
+    several items share must never cost more than their reserves together.
     """
     spec = version.spec
     start = prices.dearer_above(spec.model_of(lane), lane, at)
@@ -236,21 +235,22 @@ def most_bytes(version: "Version", lane: Lane, at: datetime) -> int | None:
 
 
 SALT = "lanes.pack_check.1"
-TWICE = 1 / 3  # of the checked items: the agreement of lone answers is the standard for packing
+# The share of checked items answered singly twice: their agreement is the standard for packing.
+TWICE = 1 / 3
 WHOLE = 2**64
 
 
 def is_checked(workload: str, key: str, share: float) -> bool:
-    """Return whether the item is among the share, 0 to 1, of items that are also answered alone; its key decides it."""
+    """Return whether the item is among the `share`, 0 to 1, of items that are also answered singly; its key decides."""
     return _place(workload, key) < share
 
 
 def is_checked_twice(workload: str, key: str, share: float) -> bool:
-    """Return whether the item is answered alone a second time."""
+    """Return whether the item is answered singly a second time."""
     return _place(workload, key) < share * TWICE
 
 
 def _place(workload: str, key: str) -> float:
-    """Return the item's constant place, 0 to 1."""
+    """Return the item's constant position, 0 to 1."""
     text = "\x1f".join((workload, SALT, key))
     return int.from_bytes(blake2b(text.encode(), digest_size=8).digest()) / WHOLE

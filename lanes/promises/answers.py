@@ -1,4 +1,4 @@
-"""Promises about answers: real-time answers soon, every item gets one, and every provisional one its authoritative pass."""
+"""Promises about answers: fast real-time answers, an answer for every item, and the authoritative pass for provisional ones."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,16 +16,17 @@ from lanes.words import Verdict
 from lanes.workload.version import Version
 
 RECENT = timedelta(minutes=15)  # the window of the promises about real-time
-SLOWER_PERCENT = 5  # of the answers that may be slower than the promised p95
+SLOWER_PERCENT = 5  # percentage of the answers that may be slower than the promised p95
 LONG_WAIT = 3  # times the promised p95: one item that waits longer breaks the promise by itself
-LEAST_WAIT_S = 60  # an item that is tried again after a fault is no incident
-FELL_BACK_WITHIN = timedelta(days=7)  # of items that fell back to a batch and still wait
+LEAST_WAIT_S = 60  # a shorter wait is no breach by itself: an item that is retried after an error may wait as long
+# maximum age of items that fell back to a batch and still wait
+FELL_BACK_WITHIN = timedelta(days=7)
 SETTLED_FOR = timedelta(hours=1)  # how long a failed authoritative pass is reported
 FAILED_FOR = timedelta(hours=24)  # how long failed items are reported
 
 
 class MinuteCount(NamedTuple):
-    """One minute of a workload in a share: `n` samples, `bad` of them."""
+    """One minute of a workload in a share: `n` samples, of which `bad` are bad."""
 
     kind: Kind
     at: datetime
@@ -35,12 +36,12 @@ class MinuteCount(NamedTuple):
 
 @dataclass(frozen=True)
 class RealtimeFigures:
-    """The real-time lane of a workload over the last 15 minutes, and its shares over `burn.WINDOWS`.
+    """The real-time lane of a workload over the last 15 minutes, and its shares over `assessment.WINDOWS`.
 
-    `p95_s` is over `answered` items and those that are late or given up. `late` items already wait longer than promised, the
-    oldest for `waits_s`; so do the `given_up` ones, whose wait goes on. Of `timely` a sample is an item, in the window in which
-    it was answered or began to wait longer than promised (a hit); of `tried` an attempt, and a hit failed. `aged` minutes are
-    over 15 minutes old, and not in the figures yet.
+    `p95_s` covers the `answered` items, the late items and the given-up items. `late` items have already waited longer than
+    promised, the oldest for `waits_s`; so have the `given_up` items, whose wait continues. A sample of `timely` is an item, in
+    the window in which it was answered or began to wait longer than promised (a hit). A sample of `tried` is an attempt; a hit
+    failed. `aged` minutes are over 15 minutes old, and not in the figures yet.
     """
 
     workload: str
@@ -57,7 +58,7 @@ class RealtimeFigures:
 
 
 def realtime_slow(version: Version, figures: RealtimeFigures) -> Assessment:
-    """Judge how fast items that take longer than the promised p95 burn the budget of 5 %.
+    """Assess how fast items that take longer than the promised p95 burn the budget of 5 %.
 
     One item that waits far too long breaks the promise by itself, however few items there were.
     """
@@ -87,7 +88,7 @@ def realtime_slow(version: Version, figures: RealtimeFigures) -> Assessment:
 
 
 def realtime_failing(version: Version, figures: RealtimeFigures) -> Assessment:
-    """Judge how fast attempts that fail burn their budget."""
+    """Assess how fast failed attempts burn their budget."""
     limit = version.spec.promises.realtime_max_error_percent
     judged, place, fast = assessment.judge_burn(figures.tried, limit / 100)
     seen, said = figures.tried[place], "Nothing was tried in the last 30 minutes."
@@ -107,7 +108,7 @@ def _part(of: SampleShare, percent: float, place: int, noun: str, met: str) -> s
 
 @dataclass(frozen=True)
 class RecentItems:
-    """The items of a workload that failed lately, counted, with the key and the reason of the newest one.
+    """The number of a workload's items that failed recently, with the key and the reason of the newest one.
 
     `unanswered` of them were given up because they could not be answered for too long.
     """
@@ -120,12 +121,12 @@ class RecentItems:
 
     @property
     def newest(self) -> str:
-        """The newest of them in words."""
+        """Return a sentence about the newest item."""
         return f'The newest is "{self.key}": {remove_quotes(self.reason)}'
 
 
 def authoritative_failed(name: str, failed: RecentItems | None) -> Assessment:
-    """Judge by the items that keep a provisional answer."""
+    """Assess the items that keep a provisional answer because their authoritative pass failed."""
     promise = Promise.AUTHORITATIVE_FAILED
     if failed is None:
         said = "No authoritative pass has failed for good in the last hour."
@@ -139,7 +140,7 @@ def authoritative_failed(name: str, failed: RecentItems | None) -> Assessment:
 
 
 def items_failed(name: str, failed: RecentItems | None) -> Assessment:
-    """Judge by the items that failed for good."""
+    """Assess the items that failed for good."""
     promise = Promise.ITEMS_FAILED
     if failed is None:
         said = "No item that failed within the last 24 hours is still without an answer."

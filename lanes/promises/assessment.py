@@ -1,18 +1,19 @@
-"""A judged promise: kept, broken or undecided, with its figures and the sentence that says so; and burn rates.
+"""Assessments of promises: kept, broken or undecided, with the figures and a sentence that explains them; and burn rates.
 
 Too little evidence neither breaks a promise nor keeps it: an open incident stays open until a measurement ends it.
 
-A burn rate says how many times faster than allowed a share of bad samples spends its error budget, in several windows. The
-alerts are those of the SRE workbook (Google, 2018, chapter 5, table 5-8): 14.4 times the budget over 1 h and 5 min, 6 times
-over 6 h and 30 min, once over 3 d and 6 h. The long window shows that much is spent, the short one that it still is. The
-workbook's windows belong to budgets of 0.1 %, of which a total outage spends 2 % within a minute. A budget of 5 % would let
-the outage last for 43 minutes, so each alert has two shorter windows: a twelfth and about a sixtieth of its long one.
+A burn rate is the factor by which a share of bad samples spends its error budget faster than allowed; it is measured in several
+windows. The alerts are those of the SRE workbook (Google, 2018, chapter 5, table 5-8): 14.4 times the budget over 1 h and 5
+min, 6 times over 6 h and 30 min, once over 3 d and 6 h. The long window shows that much of the budget is spent, the short
+window that the burn continues. The workbook's windows are made for budgets of 0.1 %, of which a total outage spends 2 % within
+a minute. With a budget of 5 % the outage could last for 43 minutes, so each alert has two shorter windows: a twelfth and about
+a sixtieth of its long one.
 
-No window counts without proof: the lower bound of its share (`lanes.statistics.shares`) lies above the budget. The bound of
-samples from one minute on holds at all looks together, whatever the window is called (Ville's inequality, 1939). Each minute
-begins one such series of samples. So while the true share is at most the budget, a false alarm has a probability of at most
-43,200 x `UNPROVED` = 0.43 in 30 days, or 0.015 a day, however often the promise is looked at; at half of the budget
-the simulation of tests/benchmarks/watch_burn.py finds none.
+A window counts only with proof: the lower bound of its share (`lanes.statistics.shares`) must lie above the budget. The bound
+of a series of samples that starts with one minute holds at all looks together, in every window (Ville's inequality, 1939). Each
+minute starts one such series. So while the true share is at most the budget, a false alarm has a probability of at most 43,200
+x `UNPROVED` = 0.43 in 30 days, or 0.015 a day, however often the promise is assessed; at half of the budget the simulation of
+tests/benchmarks/watch_burn.py finds no false alarm.
 """
 
 import math
@@ -27,11 +28,11 @@ from lanes.promises.incident import TERMS, Promise, Severity
 from lanes.statistics.shares import NOTHING, SampleShare, excludes, is_above
 from lanes.words import Lane, Verdict
 
-# probability that a share at its limit breaks a promise, however often it is looked at
+# probability that a share at its limit breaks a promise, however often it is assessed
 FALSE_ALARM = 0.01
-TOO_SURE = 0.05  # a share is below its limit if a share at the limit gave so few hits with at most this probability
-LEAST_HITS = 5  # of a breach: tries of the same item are alike and count as one
-# samples without a hit that end an incident of batches, for which time proves nothing
+TOO_SURE = 0.05  # a share is below its limit if a share at the limit would give so few hits with at most this probability
+LEAST_HITS = 5  # fewest hits of a breach: attempts at the same item are alike and count as one
+# samples without a hit that end an incident of batches, where elapsed time proves nothing
 LEAST_CLEAN = 20
 STAYS = timedelta(minutes=15)  # minimum duration of a share's incident, against flapping
 STAYS_DOUBTFUL = timedelta(hours=2)  # the same if it ends without hits among few samples
@@ -48,13 +49,15 @@ SHARES = frozenset(
         Promise.GUARDS_FIRE,
     }
 )
-# probability that the samples from one minute on ever prove a share that is not there
+# probability that a series of samples, from one minute on, ever falsely proves a share
 UNPROVED = 1e-5
-MISTAKEN = 0.05  # probability of an end that is not there, in 3 days of one window
+MISTAKEN = 0.05  # probability of a false end, in 3 days of one window
 WINDOWS = tuple(timedelta(minutes=each) for each in (1, 5, 30, 60, 360, 4320))
 NAMES = ("minute", "5 minutes", "30 minutes", "hour", "6 hours", "3 days")
-SHORT = (0, 0, 0, 1, 2, 4)  # for each window the place of the one that shows that it still burns
-RECENT, LONGEST_END = 2, 4  # places: the window of quiet, and the longest one that ends an incident
+# for each window, the index of the window that shows whether it still burns
+SHORT = (0, 0, 0, 1, 2, 4)
+# indices: the window that shows quiet, and the longest window that ends an incident
+RECENT, LONGEST_END = 2, 4
 NO_WINDOWS = (NOTHING,) * len(WINDOWS)
 NEARLY_ALL = 1 - 1e-9
 FAST = 6  # the least burn rate that is critical
@@ -62,12 +65,12 @@ FAST = 6  # the least burn rate that is critical
 
 @dataclass(frozen=True)
 class Assessment:
-    """A judged promise; `value` and `limit` are in the promise's unit, `subject` is empty or such as "batch 41".
+    """An assessed promise; `value` and `limit` are in the promise's unit, `subject` is empty or such as "batch 41".
 
-    `standstill` are the lanes that must all stand still to explain the breach; empty if no outage explains it. `quiet` means
-    that nothing bad was seen, although not every item failed. `why` is what a run met instead of measuring, `flow_run_id`
-    that run, and `block_id` the block concerned. `fast` says whether an error budget burns so fast that this is critical; if it
-    is None, the multiple of the limit says so.
+    `standstill` has the lanes that must all stand still to explain the breach; empty if no outage explains it. `quiet` is true
+    if no bad sample was observed and failed items are not the reason for that. `why` is the cause that a run encountered
+    instead of measuring, `flow_run_id` is that run, and `block_id` the block concerned. `fast` is true if an error budget burns
+    so fast that the breach is critical; if it is None, the multiple of the limit decides.
     """
 
     promise: Promise
@@ -95,12 +98,12 @@ class Assessment:
         subject: str = "",
         **more: Any,
     ) -> Self:
-        """Return a broken promise that is counted, without a limit; `more` are further fields."""
+        """Return a broken promise with a count and without a limit; `more` has further fields."""
         return cls(promise, workload, Verdict.FAILED, count, 0, count, sentence, subject, **more)
 
     @property
     def severity(self) -> Severity:
-        """The severity of the breach: critical if it burns fast, or from the promise's multiple of the limit on."""
+        """Return the severity of the breach: critical if it burns fast, or from the promise's multiple of the limit on."""
         terms = TERMS[self.promise]
         multiple = terms.critical_at
         critical = multiple == 0 or (self.limit > 0 and self.value >= self.limit * multiple)
@@ -109,21 +112,21 @@ class Assessment:
 
     @property
     def ends(self) -> bool:
-        """Whether an open incident is over, once it has been open for `stays`."""
+        """Return whether an open incident has ended, provided that it has been open for `stays`."""
         return self.verdict is Verdict.PASSED or (
             self.verdict is Verdict.INCONCLUSIVE and self.quiet
         )
 
     @property
     def stays(self) -> timedelta:
-        """The minimum duration of its incident."""
+        """Return the minimum duration of its incident."""
         if self.promise not in SHARES or not self.limit:
             return timedelta(0)
         return STAYS if self.verdict is Verdict.PASSED or not self.samples else STAYS_DOUBTFUL
 
 
 def verdict(value: float | None, limit: float) -> Verdict:
-    """Judge an exact measurement by its limit; a limit of 0 promises nothing and is always kept."""
+    """Return the verdict on an exact measurement; a limit of 0 promises nothing and is always kept."""
     if limit == 0:
         return Verdict.PASSED
     if value is None or not math.isfinite(value):
@@ -134,11 +137,11 @@ def verdict(value: float | None, limit: float) -> Verdict:
 def share_verdict(
     observed: SampleShare, limit_percent: float, alpha: float = FALSE_ALARM
 ) -> Verdict:
-    """Judge a share by its limit, however often it is looked at; without enough evidence it is inconclusive.
+    """Return the verdict on a share, which is valid however often it is assessed; inconclusive without enough evidence.
 
-    It fails if the limit lies below the bounds of `lanes.statistics.shares`, which err with probability `alpha`. It passes if
-    its exact upper bound (Clopper-Pearson, one-sided) lies below the limit. A limit of 0 promises nothing; 100 % is never
-    exceeded.
+    The share fails if the limit lies below the bounds of `lanes.statistics.shares`, which err with probability `alpha`. It
+    passes if its exact upper bound (Clopper-Pearson, one-sided) lies below the limit. A limit of 0 promises nothing; 100 % is
+    never exceeded.
     """
     limit = limit_percent / 100
     if limit == 0 or limit >= 1:
@@ -158,19 +161,19 @@ def share_verdict(
 
 
 def chance_of_so_few(of: SampleShare, share: float) -> float:
-    """Return the probability of at most the observed hits if each sample is one with probability `share`."""
+    """Return the probability of at most the observed hits if each sample is a hit with probability `share`."""
     misses = of.samples - of.hits
     binomial = lgamma(of.samples + 1) - lgamma(of.hits + 1) - lgamma(misses + 1)
     term = exp(binomial + of.hits * log(share) + misses * log(1 - share))
     total, hits = term, of.hits
-    while hits > 0 and term > 1e-12:  # below the mean each term is smaller than the one before
+    while hits > 0 and term > 1e-12:  # below the mean, each term is smaller than the term before it
         term *= hits * (1 - share) / ((of.samples - hits + 1) * share)
         total, hits = total + term, hits - 1
     return total
 
 
 class BurnAlert(NamedTuple):
-    """A burn rate, and the places of its windows."""
+    """A burn rate, and the indices of its windows."""
 
     rate: float
     places: tuple[int, ...]
@@ -180,7 +183,7 @@ ALERTS = (BurnAlert(14.4, (0, 1, 3)), BurnAlert(FAST, (1, 2, 4)), BurnAlert(1, (
 
 
 class BurnVerdict(NamedTuple):
-    """A verdict with the window that it rests on; `fast` is None without a breach."""
+    """A verdict with the index of the window that it is based on; `fast` is None without a breach."""
 
     verdict: Verdict
     place: int
@@ -188,15 +191,15 @@ class BurnVerdict(NamedTuple):
 
 
 def threshold(rate: float, budget: float) -> float:
-    """Return the share that burns a budget at this rate; at most halfway from the budget to everything."""
+    """Return the share that burns a budget at this rate; at most halfway between the budget and 1."""
     return round(min(rate * budget, (1 + budget) / 2), 12)
 
 
 def judge_burn(windows: Sequence[SampleShare], budget: float) -> BurnVerdict:
-    """Judge the shares of `WINDOWS` by their error budget, 0 to 1; 0 promises nothing, and 1 is never exceeded.
+    """Return the verdict on the shares of `WINDOWS` for an error budget, 0 to 1; 0 promises nothing, and 1 is never exceeded.
 
-    A window burns no longer once a shorter one proves a smaller share that is within the budget. The promise is kept once one
-    of up to 6 hours proves a share below the budget.
+    A window no longer burns once a shorter window proves a smaller share that is within the budget. The promise is kept once a
+    window of up to 6 hours proves a share below the budget.
     """
     if budget <= 0 or budget >= 1:
         return BurnVerdict(Verdict.PASSED, RECENT)
@@ -217,9 +220,10 @@ def judge_burn(windows: Sequence[SampleShare], budget: float) -> BurnVerdict:
 
 
 def _below(windows: Sequence[SampleShare], budget: float, share: float) -> int | None:
-    """Return the place of the first window that proves less than `share`, if each up to it is within the budget.
+    """Return the index of the first window that proves less than `share`, if each window up to it is within the budget.
 
-    Its exact upper bound (Clopper-Pearson) lies below, at a level divided by the number of such windows in 3 days.
+    The proof is an exact upper bound (Clopper-Pearson) below `share`, at a level divided by the number of such windows in 3
+    days.
     """
     for place, seen in enumerate(windows):
         if not seen.samples:

@@ -1,6 +1,6 @@
-"""Promises about batches: they leave in time, run in time, and bring every item back with a usable answer.
+"""Promises about batches: they leave in time, run in time, and return a usable answer for every item.
 
-This module also says how healthy the batch lane is, in the few words that every report shows.
+This module also summarizes the health of the batch lane for all reports.
 """
 
 from collections import Counter
@@ -38,14 +38,15 @@ from lanes.workload.version import Version
 
 MINUTE = timedelta(minutes=1)
 SOONEST = timedelta(minutes=5)  # a younger batch is not late, however fast its kind is
-USUALLY = (0.1, 0.9)  # probabilities to be back between which a batch is expected
-JUDGED_FOR = timedelta(hours=24)  # how long a collected batch counts for its workload by itself
-# probability that the batches from one on ever prove a share that is not there; they are fewer than minutes
+USUALLY = (0.1, 0.9)  # a batch is expected back between these probabilities
+JUDGED_FOR = timedelta(hours=24)  # how long a collected batch counts individually for its workload
+# probability that a series of batches ever falsely proves a share; there are fewer batches than minutes
 UNPROVED = 1e-3
-# of a departure: the opening of the off-peak window, and hourly in it
+# a batch must leave this soon after a departure: the opening of the off-peak window, and hourly in it
 START_WITHIN = timedelta(minutes=10)
-CHECK_IN_WITHIN = timedelta(minutes=8)  # of a run of `depart`, after a departure
-COLLECT_WITHIN = timedelta(minutes=10)  # between two looks of `collect` at the open batches
+CHECK_IN_WITHIN = timedelta(minutes=8)  # a run of `depart` must begin this soon after a departure
+# maximum time between two checks of the open batches by `collect`
+COLLECT_WITHIN = timedelta(minutes=10)
 NO_RUN = "None has begun since: its schedule may be inactive, its deployment or work pool paused, or no worker online."
 # States in which no item waits for the batch any more.
 CLOSED = (BatchState.COLLECTED, BatchState.SUPERSEDED, BatchState.RELEASED)
@@ -53,11 +54,11 @@ CLOSED = (BatchState.COLLECTED, BatchState.SUPERSEDED, BatchState.RELEASED)
 
 @dataclass(frozen=True)
 class BatchProgress:
-    """A batch as it is now; counts are items, and `failed` ones are errored, canceled, expired or missing.
+    """The current state of a batch; counts are items, and `failed` items are errored, canceled, expired or missing.
 
-    `cancelled` means that Lanes cancelled it because no item needed it, `in_force` that its version is the workload's newest,
-    `owed` that an item of its `missing` ones still needs an answer, and `told_late` that an open incident says that it is late.
-    Several `batches` may be counted as one.
+    `cancelled` is true if Lanes canceled the batch because no item needed it, `in_force` if its version is the workload's
+    newest, `owed` if one of its `missing` items still needs an answer, and `told_late` if an open incident reports it as late.
+    One object may stand for several `batches`.
     """
 
     id: BatchId
@@ -81,17 +82,17 @@ class BatchProgress:
 
     @property
     def is_over(self) -> bool:
-        """Whether no item waits for it any more."""
+        """Return whether no item waits for the batch any more."""
         return self.state in CLOSED or self.cancelled
 
 
 def batch_slow(
     version: Version, batch: BatchProgress, now: datetime, out: BatchDeparture | None = None
 ) -> Assessment:
-    """Judge how long the batch has been open, or was open, by the law that it is `out` under and by its workload's ceiling.
+    """Assess how long the batch has been or was open, by the turnaround distribution of `out` and by its workload's ceiling.
 
-    The law decides once it is learned from `ENOUGH_BACK` batches. A batch that was told as late stays so until it is over,
-    whatever the law has learned meanwhile.
+    The distribution decides once it is learned from `ENOUGH_BACK` batches. A batch that was reported as late stays late until
+    it ends, even if the distribution has changed since then.
     """
     most, over = timedelta(minutes=version.spec.promises.batch_max_minutes), batch.is_over
     if out is not None and (over or not most or out.usual_law.evidence.back < ENOUGH_BACK):
@@ -129,7 +130,7 @@ def batch_slow(
 
 
 def _describe_expectation(out: BatchDeparture, most: timedelta, now: datetime) -> str:
-    """Return when the batch was expected, how rare its age is, and when it is expected now."""
+    """Return when the batch was expected, how rare its age is, and when it is now expected."""
     law, age = out.usual_law, out.out
     soon, late = (seconds(law.within(each).total_seconds()) for each in USUALLY)
     promised = seconds(most.total_seconds())
@@ -164,7 +165,7 @@ def _stuck_at(batch: BatchProgress) -> str:
 
 
 def batch_unclear(workload: str, batch_id: BatchId, items: int, why: str) -> Assessment:
-    """Return the breach that a batch of `items` cannot be collected until a person decides."""
+    """Return the breach of a batch with `items` items that cannot be collected until a person decides."""
     said = (
         f"Batch {batch_id} needs a decision: {why}. It holds {pluralize(items, 'item')}; `lanes batches` says what adopting, "
         "resubmitting or giving it up may cost."
@@ -176,7 +177,7 @@ def batch_unclear(workload: str, batch_id: BatchId, items: int, why: str) -> Ass
 def incomplete(
     workload: str, batch_id: BatchId, tally: Tally, *, flow_run_id: UUID | None = None
 ) -> Assessment:
-    """Judge whether every item of a collected batch has exactly one outcome, from a result of its own."""
+    """Assess whether every item of a collected batch has exactly one outcome, from its own result."""
     items = pluralize(tally.items, "item")
     said = f"Each of the {items} of batch {batch_id} has one outcome."
     if tally.surplus:
@@ -191,7 +192,7 @@ def incomplete(
 
 
 def batch_incomplete(batch: BatchProgress, now: datetime) -> Assessment:
-    """Judge a batch by its counts when it was closed, until its missing items have an answer, or for a day."""
+    """Assess a batch by its counts at closing, until its missing items have an answer, or for a day."""
     tally = Tally(batch.items, batch.succeeded + batch.invalid + batch.failed, batch.missing)
     judged = incomplete(batch.workload, batch.id, tally)
     if judged.verdict is Verdict.PASSED:
@@ -212,11 +213,11 @@ def batch_share(
     now: datetime,
     earlier: Sequence[BatchProgress] = (),
 ) -> Assessment:
-    """Judge the newest batches of the version in force, as many together as are needed for a verdict.
+    """Assess the newest batches of the version in force, pooling as many as a verdict needs.
 
-    The windows of their burn rate begin with each batch of the last day; the longest adds the `earlier` ones, up to 3 days.
-    A batch that still runs can only break the promise, by the results that it has brought so far. An open incident also ends if
-    the newest batches hold enough items and none of them is bad.
+    The windows of their burn rate begin with each batch of the last day; the longest window adds the `earlier` batches, up to 3
+    days. A batch that is still running can only break the promise, by its results so far. An open incident also ends if the
+    newest batches have enough items and none of them is bad.
     """
     promises = version.spec.promises
     failing = promise is Promise.BATCH_FAILING
@@ -259,9 +260,9 @@ def batch_share(
 
 @dataclass(frozen=True)
 class WaitingBatchWork:
-    """Work of a workload that waits for a batch: how much, since when, and when the newest batch was intended.
+    """A workload's work that waits for a batch: the number of items, the start of the wait, and the newest batch's intent.
 
-    Until `primer_until` it waits for a primer of the provider's cache.
+    Until `primer_until`, the work waits for the batch that primes the provider's cache.
     """
 
     workload: str
@@ -273,14 +274,14 @@ class WaitingBatchWork:
 
 @dataclass(frozen=True)
 class CheckIn:
-    """The newest run of `depart` for a workload: when it began, and how many items it sent, None while it runs."""
+    """The newest run of `depart` for a workload: when it began, and the number of items it sent, None while it runs."""
 
     workload: str
     at: datetime
     sent: int | None
 
     def describe(self, now: datetime) -> str:
-        """Return a sentence about it."""
+        """Return a sentence about the run."""
         end = "has not ended" if self.sent is None else f"sent {pluralize(self.sent, 'item')}"
         return f" The newest run of `depart` began at {clock(self.at, beside=now)} and {end}."
 
@@ -291,10 +292,10 @@ def never_started(
     now: datetime,
     checked_in: CheckIn | None = None,
 ) -> Assessment:
-    """Judge by how many minutes the oldest waiting work has missed its departure.
+    """Assess by how many minutes the oldest waiting work has missed its departure.
 
-    While batches of that departure still leave, a backlog is neither a breach nor the end of one. A departure to which no run
-    has checked in is told sooner than one whose run sent nothing.
+    While batches of that departure are still leaving, a backlog is neither a breach nor the end of one. A departure without a
+    run is reported sooner than a departure whose run sent nothing.
     """
     promise, name = Promise.BATCH_NEVER_STARTED, version.workload
     window, within = version.spec.window, START_WITHIN
@@ -333,9 +334,9 @@ def collect_stopped(
     looked_at: datetime | None,
     watched_since: datetime | None,
 ) -> Assessment:
-    """Judge by how many minutes no run of `collect` has looked at the open batches of all workloads.
+    """Assess the minutes in which no run of `collect` has checked the open batches of all workloads.
 
-    Before `watch` itself has run for as long as that, as after a night off, it is neither a breach nor the end of one.
+    Until `watch` itself has run for `COLLECT_WITHIN`, as after a night off, a gap is neither a breach nor the end of one.
     """
     promise, limit = Promise.COLLECT_STOPPED, COLLECT_WITHIN / MINUTE
     out = [each for each in batches if not each.is_over and each.state is not BatchState.HELD]
@@ -365,7 +366,7 @@ class ReportedBatch(Protocol):
 
 
 def trouble(of: ReportedBatch, incidents: Iterable[Incident]) -> str | None:
-    """Return what is wrong with a batch in a few words: its broken promises, or that it is held."""
+    """Return a short description of a batch's trouble: its broken promises, or that it is held; None if there is none."""
     named = (each for each in _select_open(incidents) if each.subject == batch_subject(of.batch_id))
     broken = _titles(each for each in named if each.workload == of.workload)
     return broken or (str(of.state) if of.state == BatchState.HELD else None)

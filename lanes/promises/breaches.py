@@ -1,4 +1,4 @@
-"""Breaches that a run meets rather than measures: the provider refuses, a person must decide, a role is taken."""
+"""Breaches that a run encounters rather than measures: a refusal by the provider, a pending decision, a taken role."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,9 +15,9 @@ from lanes.text import plain, remove_quotes
 from lanes.units import clock, pluralize, sentence, usd
 from lanes.words import Lane, Verdict
 
-DEAR = ": item too dear"  # how the subject ends of an incident about items that a whole budget cannot pay
+DEAR = ": item too dear"  # ends the subject of an incident about items that cost more than a whole budget
 CONTEXT = "context"  # the subject of incidents about a context that cannot be read
-MOST_NAMED = 3  # sessions that a sentence names
+MOST_NAMED = 3  # most sessions that a sentence names
 REMEDY = "run `lanes roles`, so that only members of its roles may connect"
 
 
@@ -36,7 +36,7 @@ class ApprovalRequest:
 
 
 def approval_waits(request: ApprovalRequest, why: str, *, waited_minutes: float) -> Assessment:
-    """Return the breach that a rollout waits for approval."""
+    """Return the breach of a rollout that waits for approval."""
     said = (
         f'Rollout {request.rollout} of workload "{request.workload}" ({request.playbook}) asks for approval at step '
         f"{request.step + 1} of {request.steps}: {why}. {request.percent:g} % go to {request.goes_to}."
@@ -48,20 +48,20 @@ def approval_waits(request: ApprovalRequest, why: str, *, waited_minutes: float)
 def invalid_workload(
     workload: str, problems: Sequence[str], *, block_id: UUID | None = None
 ) -> Assessment:
-    """Return the breach that a workload's block cannot be published; the sentence begins with what to correct."""
+    """Return the breach of a workload block that cannot be published; the sentence begins with the problems to correct."""
     why, promise = "; ".join(problems), Promise.WORKLOAD_INVALID
     said = f'{why}. The block of workload "{workload}" cannot be published.'
     return Assessment.breach(promise, workload, len(problems), said, why=why, block_id=block_id)
 
 
 def describe_mended_workload(workload: str, why: str | None) -> str:
-    """Return the sentence that ends that breach; `why` is what was wrong."""
+    """Return the sentence that ends the incident of an invalid workload; `why` has the problems that were corrected."""
     was = f"; it could not because of {why}" if why else ""
     return f'The block of workload "{workload}" can be published again{was}.'
 
 
 def unreadable_context(workload: str, why: str) -> Assessment:
-    """Return the breach that batches of a workload cannot leave, because what they would read is missing or slow."""
+    """Return the breach of batches that cannot leave, because the context that they would read is missing or slow."""
     said = (
         f'Batch work of workload "{workload}" waits, because its context cannot be read: {why}. It leaves with the first run '
         "of `depart` that can read it."
@@ -75,7 +75,7 @@ def model_subject(model: str) -> str:
 
 
 def frozen(account: str, items: int, why: str, *, flow_run_id: UUID | None = None) -> Assessment:
-    """Return the breach that the provider refuses the account until a person acts; `items` wait, on both lanes."""
+    """Return the breach of an account that the provider refuses until a person acts; `items` wait, on both lanes."""
     more = {"why": why, "flow_run_id": flow_run_id}
     said, promise = (
         f"Account {account} pays for nothing on either lane: {why}",
@@ -87,7 +87,7 @@ def frozen(account: str, items: int, why: str, *, flow_run_id: UUID | None = Non
 def unknown_model(
     workload: str, model: str, items: int, why: str, *, flow_run_id: UUID | None = None
 ) -> Assessment:
-    """Return the breach that the account may not use a model, or that no model has that name; `items` wait."""
+    """Return the breach of a model that the account may not use, or that does not exist; `items` wait."""
     more = {"why": why, "flow_run_id": flow_run_id}
     said, promise = f"Nothing is asked of {model}: {why}", Promise.PROVIDER_FROZEN
     return Assessment.breach(promise, workload, items, said, model_subject(model), **more)
@@ -103,7 +103,7 @@ def report_refusal(
     is_model: bool,
     flow_run_id: UUID | None = None,
 ) -> Assessment:
-    """Return the breach of a refused batch, or of requests in one: of its model, or of the whole account."""
+    """Return the breach of a refused batch, or of refused requests in a batch: of its model, or of the whole account."""
     if is_model:
         return unknown_model(workload, model, items, why, flow_run_id=flow_run_id)
     return frozen(account, items, why, flow_run_id=flow_run_id)
@@ -112,7 +112,7 @@ def report_refusal(
 def report_refused_version(
     workload: str, number: int, calls: int, why: str, *, flow_run_id: UUID | None = None
 ) -> Assessment:
-    """Return the breach that the provider refuses a version: `calls` different ones failed alike, and none succeeded."""
+    """Return the breach of a version that the provider refuses: `calls` different calls failed alike, and none succeeded."""
     said = (
         f"The provider refuses version {number} itself: {pluralize(calls, 'different call')} failed alike, and none has been "
         f"answered since: {remove_quotes(why)}. Neither lane asks anything of it, and every item keeps its retry budget. "
@@ -131,9 +131,9 @@ def provider_down(
     host: str | None = None,
     flow_run_id: UUID | None = None,
 ) -> Assessment:
-    """Return the breach that these models of an account have answered none of the last `calls` calls.
+    """Return the breach of models of an account that have answered none of the last `calls` calls.
 
-    `host`: all of them were made there, and there are drains on other hosts.
+    `host` is the host that made all of these calls, if there are drains on other hosts.
     """
     last = pluralize(calls, "real-time call")
     alone = (
@@ -150,7 +150,7 @@ def provider_down(
 
 
 def budget_lasts(status: BudgetStatus) -> Assessment:
-    """Judge the percentage of the hard limit that is spent; 100 if less is left than the next call may cost.
+    """Assess the spent percentage of the hard limit; at least 100 if less is left than the next call may cost.
 
     A call that waits for reserved money changes nothing: it continues as other calls and batches end.
     """
@@ -184,7 +184,7 @@ def too_dear(
     bound_usd: Decimal,
     hard_usd: Decimal,
 ) -> Assessment:
-    """Return the breach that a whole period of the budget `subject` cannot pay a request; `key` is its dearest item."""
+    """Return the breach of a request that a whole period of the budget `subject` cannot pay; `key` is its dearest item."""
     said = (
         f'{pluralize(items, "item")} may cost more than the whole {subject} of {usd(hard_usd)}; the dearest, "{key}", up to '
         f"{usd(bound_usd)}. No {period} pays for that: raise the budget, or cancel the item. All others leave without it."
@@ -205,7 +205,7 @@ class ForeignHolder:
 
     @property
     def description(self) -> str:
-        """The session in words."""
+        """Return the session in words."""
         application, address = plain(self.application, most=64), self.address or "not known"
         return f'session {self.pid} of user {plain(self.user, most=64)} (application "{application}", address {address})'
 
@@ -228,14 +228,14 @@ def role_subject(role: Role) -> str:
 
 
 def lanes_of(subject: str) -> frozenset[Lane]:
-    """Return the lanes whose items wait while the role of that subject is taken."""
+    """Return the lanes whose items wait while the role of this subject is taken."""
     return next(
         (lanes for role, (_, lanes) in LOSSES.items() if role_subject(role) == subject), NOWHERE
     )
 
 
 def describe_takeover(role: Role, holders: Sequence[ForeignHolder]) -> str:
-    """Return a clause: who holds the role, what stands still meanwhile, and how to end it."""
+    """Return a clause that names the holders of the role, the consequence, and the command that ends it."""
     ends = " and ".join(
         f"`select pg_terminate_backend({each.pid})`" for each in holders[:MOST_NAMED]
     )
@@ -247,19 +247,19 @@ def describe_takeover(role: Role, holders: Sequence[ForeignHolder]) -> str:
 
 
 def role_taken(role: Role, holders: Sequence[ForeignHolder]) -> Assessment:
-    """Return the breach that these sessions hold the role."""
+    """Return the breach of a role that these sessions hold."""
     said, why = sentence(describe_takeover(role, holders)), f"held by {_describe_holders(holders)}"
     subject, promise = role_subject(role), Promise.ROLE_TAKEN
     return Assessment.breach(promise, EVERYBODY, len(holders), said, subject, why=why)
 
 
 def role_free(subject: str) -> str:
-    """Return the sentence that ends that breach."""
+    """Return the sentence that ends the incident of a taken role."""
     return f"No session of another user holds {subject} any more: Lanes takes it again by itself."
 
 
 def bill_differs(day: date, found: Sequence[BillDifference], *, account: str = "") -> Assessment:
-    """Return the breach that the provider's bill of a day, where there are several for an account, is not the ledger's."""
+    """Return the breach of a day's bill that differs from the ledger; `account` is given if there are several accounts."""
     rows, whose = ". ".join(each.sentence for each in found), account and f" for account {account}"
     said = f"The provider's bill of {day} (UTC){whose} differs from the ledger. {rows}."
     subject = f"bill of {day}{whose}"
@@ -267,7 +267,7 @@ def bill_differs(day: date, found: Sequence[BillDifference], *, account: str = "
 
 
 def webhook_gone(name: str, host: str) -> Assessment:
-    """Return the breach that a webhook's receiver ended its subscription."""
+    """Return the breach of a webhook whose receiver ended its subscription."""
     said = (
         f"The receiver of webhook {name} at {host} answered HTTP 410 Gone: it wants no more events. None is sent to it until "
         f"`lanes webhooks test {name}` is taken; they wait for 7 days."

@@ -1,6 +1,6 @@
-"""The briefing of an incident: its causes, what is at stake, whether it grows, and where to look.
+"""The briefing of an incident: its causes, the items at stake, its trend, and an item and a run to inspect.
 
-A part that is not known says so.
+A part that is not known has a sentence that says why.
 """
 
 import re
@@ -23,9 +23,9 @@ VARIES = re.compile(r"\b(?:req|msg|msgbatch)_\w+|\b(?=[a-f]*\d)[0-9a-f]{8,}\b|\d
 MOST_KINDS = 100  # further kinds are counted as one
 OTHERS = "other errors"
 MOST_CAUSES = 5
-LEAST_SAMPLES = 20  # with which a figure may be compared
-STEADY = 0.1  # a figure that moved by less than this part of itself is as before
-SOON = timedelta(minutes=2)  # an incident that is no older has just begun
+LEAST_SAMPLES = 20  # fewest samples with which a figure may be compared
+STEADY = 0.1  # a figure that moved by less than this share of itself is steady
+SOON = timedelta(minutes=2)  # a younger incident has just begun
 LONGEST_KEY = 120
 JUST_OPENED = "it has just begun: there is nothing yet to compare with"
 BAD = frozenset(Outcome) - {Outcome.VALID}
@@ -45,7 +45,7 @@ UNUSABLE = frozenset({Outcome.INVALID, Outcome.REFUSED, Outcome.TRUNCATED})
 
 @dataclass(frozen=True)
 class AttemptFilter:
-    """The attempts that explain a promise: those of this lane that ended badly within `window` before it was measured."""
+    """The attempts that explain a promise: those of this lane with a bad outcome within `window` before the measurement."""
 
     window: timedelta
     lane: Lane | None = None  # None: both
@@ -150,9 +150,9 @@ class Cause(BriefingPart):
 
 
 class Stake(BriefingPart):
-    """Items that wait for an answer because of the incident; `uncorrected` ones have a provisional answer.
+    """Items that wait for an answer because of the incident; `uncorrected` items have a provisional answer.
 
-    `due_at` is the nearest due time to come. `at_least` means that more were not counted.
+    `due_at` is the nearest future due time. `at_least` is true if there are more items that were not counted.
     """
 
     unanswered: int
@@ -162,7 +162,7 @@ class Stake(BriefingPart):
     at_least: bool = False
 
     def in_words(self, moment: Callable[[datetime], str]) -> str:
-        """Return the sentence; `moment` writes a moment."""
+        """Return the stake as a sentence; `moment` formats a time."""
         many = "at least " if self.at_least else ""
         overdue = f", {self.overdue:,} of them overdue" if self.overdue else ""
         nearest = f"; the nearest is due {moment(self.due_at)}" if self.due_at else ""
@@ -188,7 +188,7 @@ class Briefing(BriefingPart):
 
     causes: tuple[Cause, ...] = ()  # the most frequent first
     counted_over: str = ""  # the population of the counts; empty without counts
-    more: int = 0  # errors of other kinds
+    more: int = 0  # number of errors of other kinds
     unexplained: str = ""
     stake: Stake | None = None
     unstaked: str = ""
@@ -201,7 +201,7 @@ class Briefing(BriefingPart):
 
 @dataclass(frozen=True)
 class ErrorCount:
-    """An error, how many attempts met it, and one of their items."""
+    """An error, the number of attempts that failed with it, and one of their items."""
 
     error: str
     times: int
@@ -222,7 +222,7 @@ def kinds(met: Iterable[ErrorCount]) -> list[ErrorCount]:
 
 
 def sample_of(items: Iterable[tuple[str, str]]) -> SampleItem | None:
-    """Return the first of these (workload, key) whose key can be typed as it is shown."""
+    """Return the first (workload, key) pair whose key can be typed as it is shown."""
     return next((SampleItem(workload=of, key=key) for of, key in items if _is_typeable(key)), None)
 
 
@@ -233,7 +233,7 @@ def _is_typeable(key: str) -> bool:
 def describe_trend(
     of: Incident, before: float, *, when: str, now: float | None = None, lately: str = ""
 ) -> str:
-    """Return how the figure moved, as "rising: 96 %, from 12 % in the hour before"; `now` replaces the incident's value."""
+    """Return the trend of the figure, as "rising: 96 %, from 12 % in the hour before"; `now` replaces the incident's value."""
     value = of.value if now is None else now
     moved = (
         "rising"
@@ -246,7 +246,7 @@ def describe_trend(
 
 
 def too_few(number: int, noun: str, when: str) -> str:
-    """Return why the figure is not compared."""
+    """Return the reason why the figure is not compared."""
     return f"not known: {pluralize(number, noun)} {when} {'is' if number == 1 else 'are'} too few to compare with"
 
 
@@ -256,7 +256,7 @@ def is_enough(samples: int) -> bool:
 
 
 def since_opening(of: Incident, now: datetime) -> str:
-    """Return how the figure moved since the incident opened, or that it only grows with time, or stays."""
+    """Return the trend of the figure since the incident opened; some figures can only grow with time, and some never change."""
     promise = of.promise
     if promise in GROWS_UNTIL:
         return f"grows with time, until {GROWS_UNTIL[promise]}"
@@ -270,7 +270,7 @@ def since_opening(of: Incident, now: datetime) -> str:
 
 
 def usual_turnaround(batches: int, median_s: float) -> str:
-    """Return how long the batches before took."""
+    """Return the turnaround of the earlier batches in words."""
     took = seconds(median_s)
     if batches == 1:
         return f"the batch before took {took}"
@@ -278,7 +278,7 @@ def usual_turnaround(batches: int, median_s: float) -> str:
 
 
 def kind_of(error: str) -> str:
-    """Return the error without what varies: equal for errors of one kind."""
+    """Return the error with its numbers and names masked: equal for errors of one kind."""
     return VARIES.sub("#", error)
 
 
@@ -298,7 +298,7 @@ class ErrorTally:
 
     @property
     def total(self) -> int:
-        """The number of errors."""
+        """Return the number of errors."""
         return sum(times for _, times in self._kinds.values())
 
     def describe(self, *, most: int = 3) -> str:
@@ -313,7 +313,7 @@ class ErrorTally:
 
 @dataclass(frozen=True)
 class FailureReport:
-    """Calls that failed for one kind of error, or answers that cannot be used (0 calls), and how many items they held."""
+    """Calls that failed with one kind of error, or unusable answers (0 calls), with their number of items."""
 
     workload: str
     error: str
@@ -328,7 +328,7 @@ class FailureReport:
 
     @property
     def sentence(self) -> str:
-        """The log line."""
+        """Return the log line."""
         if not self.calls:
             return (
                 f"{pluralize(self.items, 'answer')} of {self.workload} cannot be used: {self.error}"

@@ -1,4 +1,4 @@
-"""Promises about due times: the share that was missed lately, and the items that are likely to miss theirs."""
+"""Promises about due times: the share of recently missed due times, and the items that are likely to miss theirs."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,7 +16,7 @@ from lanes.words import Lane, Verdict
 from lanes.workload.version import Version
 
 MISSED_WITHIN = timedelta(hours=1)  # the window of the share of missed due times
-# without new items at risk, before the incident ends, against flapping
+# time without new items at risk before the incident ends, against flapping
 CALM_FOR = timedelta(minutes=10)
 
 
@@ -24,8 +24,9 @@ CALM_FOR = timedelta(minutes=10)
 class DueCounts:
     """The items of a workload that met or missed their due time within the last hour, and those that are overdue now.
 
-    Items that were due before they arrived do not count. `in_realtime` of the missed and overdue ones had the real-time lane by
-    their newest route. `in_batch` has by reason how many missed it of those whose newest route chose a batch.
+    Items that were due before they arrived do not count. `in_realtime` is the number of missed and overdue items whose newest
+    route chose real time. `in_batch` has, by the reason of the newest route, the number of missed and of all due items for
+    which it chose a batch.
     """
 
     workload: str
@@ -37,7 +38,7 @@ class DueCounts:
 
 
 def deadline_missed(version: Version, counts: DueCounts | None) -> Assessment:
-    """Judge the share of due times that were missed, also of those alone that a batch was chosen for by one reason.
+    """Assess the share of missed due times, of all items and of the items for which one reason chose a batch.
 
     A standstill of one lane explains the breach if the promise would be kept without the misses of that lane.
     """
@@ -74,11 +75,11 @@ def deadline_missed(version: Version, counts: DueCounts | None) -> Assessment:
 
 @dataclass(frozen=True)
 class AtRisk:
-    """Open items of a workload whose batch is less likely to be in time than is asked for, and that cannot be rescued.
+    """Open items of a workload whose batch is less likely to be in time than required, and that cannot be rescued.
 
-    `bound` items may not leave the batch lane; `crowded` ones are more than the real-time lane can answer in time, which needs
-    `drain_s` seconds for what already waits there; `held` counts the items that real time does not answer now, by reason. The
-    nearest of all is due at `due_at`, and its batch is back by then with `probability`, 0 to 1.
+    `bound` items may not leave the batch lane; `crowded` items are more than the real-time lane can answer in time, which needs
+    `drain_s` seconds for its waiting work; `held` counts the items that real time does not answer now, by reason. The nearest
+    item is due at `due_at`, and its batch is back by then with `probability`, 0 to 1.
     """
 
     workload: str
@@ -92,12 +93,12 @@ class AtRisk:
 
     @property
     def items(self) -> int:
-        """All of them."""
+        """Return the number of all items at risk."""
         return self.bound + self.crowded + sum(self.held.values())
 
 
 def risks(at_risk: Iterable[DoubtfulItem], load: Load) -> list[AtRisk]:
-    """Group what a second look found to be at risk by workload."""
+    """Group the items that a second look found at risk by workload."""
     of = defaultdict[str, list[DoubtfulItem]](list)
     for each in at_risk:
         of[each.of.version.workload].append(each)
@@ -125,7 +126,7 @@ def _risk(workload: str, at_risk: Sequence[DoubtfulItem], load: Load) -> AtRisk:
 
 
 def deadline_at_risk(risk: AtRisk, now: datetime) -> Assessment:
-    """Judge the items that are less likely to be in time than is asked for; one is enough for a breach."""
+    """Assess the items that are less likely to be in time than required; one item is enough for a breach."""
     one = risk.items == 1
     said = (
         f"{pluralize(risk.items, 'item')} {'is less likely to meet its' if one else 'are less likely to meet their'} due time "
@@ -143,7 +144,7 @@ def deadline_at_risk(risk: AtRisk, now: datetime) -> Assessment:
 
 
 def nothing_at_risk(workload: str) -> str:
-    """Return the sentence that ends that breach."""
+    """Return the sentence that ends the incident about items at risk."""
     return f'No due item of workload "{workload}" is at risk any more: all were answered, or are overdue by now.'
 
 

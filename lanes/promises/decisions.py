@@ -1,15 +1,15 @@
-"""Promises about routing: its rules, the mix of its reasons, its predictions, and whether real-time answers are read soon.
+"""Promises about routing: its rules, the mix of its reasons, its predictions, and prompt reads of real-time answers.
 
-The counts of a workload are compared with those of the same hours of earlier days. The newest 2, 3, 6 and 12 hours are judged
-together, so that a shift too small to prove in an hour is told once it has lasted. Each window is a series that begins with its
-first hour, and its bound holds at every look from then on, with a chance of error of `ALPHA`. An hour has about twelve shares,
-so 50 workloads have 432,000 of them in a month. Together these err less than 0.2 times if decisions are independent and if the
-shares of an hour are the same each day; reads and batches add 0.01. If the hours of a window have different shares, its bound
-is exact at each look, and nearly exact over all looks.
+The counts of a workload are compared with those of the same hours of earlier days. The newest 2, 3, 6 and 12 hours are assessed
+together, so that a shift that is too small to prove in one hour is reported once it has lasted. Each window is a series that
+begins with its first hour, and its bound holds at every look from then on, with an error probability of `ALPHA`. An hour has
+about twelve shares, so 50 workloads have 432,000 shares in a month. Together these cause less than 0.2 errors if decisions are
+independent and if the shares of an hour are the same each day; reads and batches add 0.01. If the hours of a window have
+different shares, its bound is exact at each look, and nearly exact over all looks.
 
-If an hour varies from day to day by more than chance, its decisions are no independent samples: their number is divided by the
-ratio of the variances. A share also has to exceed the range of the earlier days by that range again, even without its oddest
-hour (`tests/benchmarks/watch_routing.py` measures it).
+If an hour varies from day to day by more than chance, its decisions are not independent samples: their number is divided by the
+ratio of the variances. A share must also exceed the range of the earlier days by that range again, even without its oddest hour
+(`tests/benchmarks/watch_routing.py` measures it).
 """
 
 from collections.abc import Mapping, Sequence
@@ -33,18 +33,19 @@ from lanes.words import Lane, Reason, Verdict
 ALPHA = 4e-7
 HOUR, TODAY = timedelta(hours=1), timedelta(0)
 EARLIER = tuple(timedelta(days=days) for days in (1, 2, 3, 4, 5, 6, 7, 14, 21, 28))
-WINDOWS = (2, 3, 6, 12)  # hours until now that are judged together
-LEAST_HOURS = 3  # earlier hours without which the mix of an hour is not judged
-LEAST = 20  # decisions without which an hour is not compared
+WINDOWS = (2, 3, 6, 12)  # numbers of newest hours that are assessed together
+LEAST_HOURS = 3  # fewest earlier days with which a window is compared
+LEAST = 20  # fewest decisions with which a window is compared
 MOVED = 0.05  # a reason's share may grow by this much
-PUSHED = 0.02  # the same of a reason that keeps an item from real time
+PUSHED = 0.02  # the same for a reason that keeps an item from real time
 GUARDS = frozenset({Reason.BUDGET, Reason.CAPACITY, Reason.FALLBACK, Reason.SHED})
-LATE_BATCHES = 0.05  # of the batches may come back after the time that was stated for them
-LATE_READS = 0.5  # of a consumer's reads of real-time answers may come an hour after them
+LATE_BATCHES = 0.05  # share of the batches that may come back after their stated time
+# share of a consumer's reads of real-time answers that may come an hour after the answers
+LATE_READS = 0.5
 
 
 class RaisedRules(NamedTuple):
-    """Rules of the version in force that could not be evaluated for items of the last day: how many of each, and the newest."""
+    """Rules of the version in force that could not be evaluated for items of the last day, with counts and the newest item."""
 
     workload: str
     version: int
@@ -56,10 +57,10 @@ class RaisedRules(NamedTuple):
 
 @dataclass(frozen=True)
 class RoutedHours:
-    """The decisions of a workload by the hour: this one, those before it, and the same hours of `EARLIER` days.
+    """The decisions of a workload by hour: the current hour, the hours before it, and the same hours of `EARLIER` days.
 
-    They are counted by lane and reason, such as "batch split". `changed_at` is when a person last changed the routing on
-    purpose, which `change` names.
+    Decisions are counted by lane and reason, such as "batch split". `changed_at` is when a person last changed the routing on
+    purpose; `change` names that change.
     """
 
     workload: str
@@ -69,7 +70,7 @@ class RoutedHours:
 
 
 class ConsumerReads(NamedTuple):
-    """The reads of real-time answers by a consumer; hits came an hour or more after the answer."""
+    """The reads of real-time answers by a consumer; a hit is a read an hour or more after the answer."""
 
     workload: str
     consumer: str | None
@@ -86,7 +87,7 @@ class _Growth(NamedTuple):
 
 
 def rule_raises(name: str, raised: RaisedRules | None, now: datetime) -> Assessment:
-    """Judge by the rules that could not be evaluated; one item is enough for a breach."""
+    """Assess the rules that could not be evaluated; one item is enough for a breach."""
     promise = Promise.RULE_RAISES
     if raised is None:
         said = "Every rule could be evaluated for every item of the last 24 hours."
@@ -103,16 +104,16 @@ def rule_raises(name: str, raised: RaisedRules | None, now: datetime) -> Assessm
 
 
 def _mask_quotes(error: str) -> str:
-    """Return the error of a rule without words that it quotes from an item: those that the rule itself does not have."""
+    """Return the error of a rule with quoted words masked if the rule does not contain them: they come from an item."""
     rule, _, words = error.rpartition("`")
     return f"{rule}`" + QUOTED.sub(lambda of: of[0] if of[0][1:-1] in rule else '"..."', words)
 
 
 def shares_grew(promise: Promise, of: RoutedHours, now: datetime) -> Assessment:
-    """Judge the shares of the newest hours together: of each reason, or of the guards that keep items from real time.
+    """Assess the shares of the newest hours together: of each reason, or of the guards that keep items from real time.
 
-    Hours before the last deliberate change are no measure of the mix of reasons, so a change is no breach. A guard that
-    fires more often is one, of which a change within a day is the cause.
+    The mix of reasons is only compared over hours since the last deliberate change, so a change is no breach. A guard that
+    fires more often is a breach; a change within a day is then reported as its cause.
     """
     guards, since, hours = promise is Promise.GUARDS_FIRE, of.changed_at, of.hours
     margin, lanes = (PUSHED, REALTIME) if guards else (MOVED, NOWHERE)
@@ -130,7 +131,8 @@ def shares_grew(promise: Promise, of: RoutedHours, now: datetime) -> Assessment:
     figures = verdict, 0.0, 100 * margin, 0
     if sure:
         sure.sort(key=lambda each: each.usual - (each.now.value or 0))
-        once = {each.now: each for each in reversed(sure)}  # the sum of one share is that share
+        # a sum of one share is reported once, as that share
+        once = {each.now: each for each in reversed(sure)}
         told = (
             f"{each.name} took {share(each.now.value)} (usually at most {share(each.usual)})"
             for each in reversed(once.values())
@@ -146,7 +148,7 @@ def shares_grew(promise: Promise, of: RoutedHours, now: datetime) -> Assessment:
 def _find_grown_shares(
     hours: Mapping[datetime, Mapping[str, int]], hour: datetime, margin: float, *, guards: bool
 ) -> Sequence[Sequence[_Growth]] | None:
-    """Return the shares that grew in each window until `hour`; None where no window can be compared."""
+    """Return the shares that grew in each window until `hour`; None if no window can be compared."""
     newest = [hour - number * HOUR for number in range(max(WINDOWS))]
     if guards and not any(
         _list_shares(each, guards) for at in newest for each in hours.get(at, {})
@@ -174,7 +176,7 @@ def _find_grown_shares(
 
 @cache
 def _list_shares(lane_and_reason: str, guards: bool) -> tuple[str, ...]:
-    """Return the shares for which such a decision counts: of the guards, or else of the other reasons."""
+    """Return the shares in which a decision counts: those of the guards, or else those of the other reasons."""
     lane, reason = lane_and_reason.split()
     name, is_guard = f"`{reason}` to {lane}", reason in GUARDS
     if guards:
@@ -186,12 +188,13 @@ def _list_shares(lane_and_reason: str, guards: bool) -> tuple[str, ...]:
 def _growth(
     name: str, counts: Mapping[str, NDArray[numpy.float64]], length: int, margin: float
 ) -> _Growth | None:
-    """Return how a share grew in the first `length` hours; `counts` have a row a day from today on, newest hour first.
+    """Return the growth of a share in the newest `length` hours, None if it did not grow or cannot be compared.
 
-    Each hour is compared with the same hour of earlier days. The day with the largest share is left out, so that one odd day
-    hides no other; the largest of the others is usual. The share has to exceed it by the range of the days and by the margin,
-    even without its oddest hour, and it has to exceed the usual share in the last two hours. If hours vary from day to day by
-    more than chance, the number of decisions is divided by the ratio of the variances.
+    `counts` has a row per day from today on and a column per hour, newest first. Each hour is compared with the same hour of
+    earlier days. The day with the largest share is left out, so that one odd day does not hide another; the largest share of
+    the other days is the usual one. The share must exceed the usual share by the range of the days and by the margin, even
+    without its oddest hour, and it must exceed the usual share in the last two hours. If hours vary from day to day by more
+    than chance, the number of decisions is divided by the ratio of the variances.
     """
     comparable = (counts[""][0] > 0) & (counts[""][1:].sum(0) > 0)
     hits, sizes = counts[name] * comparable, counts[""] * comparable
@@ -225,7 +228,7 @@ def _growth(
 
 
 def chance_wrong(name: str, late: SampleShare) -> Assessment:
-    """Judge the share of batches that came back later than was stated, with 95 % probability, when they left."""
+    """Assess the share of batches that came back later than was stated, with 95 % probability, at their departure."""
     said = (
         f"{late.hits:,} of {pluralize(late.samples, 'batch')} of the last 7 days came back after the time that was stated for "
         f"them with a probability of {share(1 - LATE_BATCHES)}."
@@ -234,7 +237,7 @@ def chance_wrong(name: str, late: SampleShare) -> Assessment:
 
 
 def read_late(name: str, reads: Sequence[ConsumerReads]) -> Assessment:
-    """Judge whether a consumer reads most real-time answers an hour after they came, which a batch could have served."""
+    """Assess whether a consumer reads most real-time answers an hour after they came, so that a batch could have served it."""
     known = reads or [ConsumerReads(name, None, NOTHING)]
     most = max(known, key=lambda of: (is_above(of.late, LATE_READS, alpha=ALPHA), of.late.hits))
     said = (

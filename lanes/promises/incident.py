@@ -1,4 +1,4 @@
-"""Promises and incidents: names, units, advice and subjects, and when Slack is told: one file because the lists must agree."""
+"""Promises and incidents: names, units, advice, subjects and Slack messages: one file because the lists must agree."""
 
 import math
 from collections.abc import Mapping
@@ -13,61 +13,61 @@ from lanes.ids import BatchId, IncidentId
 from lanes.units import pluralize, seconds, share
 from lanes.words import Lane
 
-EVERYBODY = "*"  # the workload of a breach that concerns all of them; no workload has that name
-BACKOFF = Backoff(timedelta(seconds=5), timedelta(minutes=10))  # after failed tries to tell Slack
-EDIT_EVERY = timedelta(minutes=5)  # at least, between two edits for changed figures
-READ_WITHIN = timedelta(minutes=1)  # the age of a message's figures when it is sent, at most
+EVERYBODY = "*"  # the workload of a breach that concerns all workloads; no workload has that name
+BACKOFF = Backoff(timedelta(seconds=5), timedelta(minutes=10))  # after failed posts to Slack
+EDIT_EVERY = timedelta(minutes=5)  # minimum time between two edits for changed figures
+READ_WITHIN = timedelta(minutes=1)  # maximum age of a message's figures when it is sent
 
 
 class Promise(StrEnum):
     """A promise about a workload."""
 
-    BATCH_SLOW = "batch_slow"  # no batch takes longer than its kind does, or than its limit
+    BATCH_SLOW = "batch_slow"  # no batch takes longer than its kind usually does, or than its limit
     BATCH_FAILING = "batch_failing"  # few items of a batch stay without an answer
     BATCH_INVALID = "batch_invalid"  # few answers of a batch break the output schema
     BATCH_UNCLEAR = "batch_unclear"  # every batch can be collected without a person
     # every item of a collected batch has exactly one outcome, from a result
     BATCH_INCOMPLETE = "batch_incomplete"
     BATCH_NEVER_STARTED = "batch_never_started"  # waiting batch work leaves in its off-peak window
-    COLLECT_STOPPED = "collect_stopped"  # a run of `collect` looks at the open batches
+    COLLECT_STOPPED = "collect_stopped"  # runs of `collect` check the open batches
     # 95 % of the answers come within the limit, from received to answered
     REALTIME_SLOW = "realtime_slow"
     REALTIME_FAILING = "realtime_failing"  # few attempts of the real-time lane fail
     # every provisional answer gets its authoritative pass
     AUTHORITATIVE_FAILED = "authoritative_failed"
-    WORKLOAD_INVALID = "workload_invalid"  # what an operator saved can be published
+    WORKLOAD_INVALID = "workload_invalid"  # a saved workload block can be published
     ITEMS_FAILED = "items_failed"  # no item ends without an answer
-    PROVIDER_DOWN = "provider_down"  # the provider answers what is asked of a model
-    APPROVAL_WAITS = "approval_waits"  # a rollout that asks a person is answered
-    PROVIDER_FROZEN = "provider_frozen"  # the provider takes what is asked: neither limits, account nor settings forbid it
+    PROVIDER_DOWN = "provider_down"  # the provider answers the calls of a model
+    APPROVAL_WAITS = "approval_waits"  # a rollout that asks for approval gets a decision
+    PROVIDER_FROZEN = "provider_frozen"  # the provider accepts calls: neither limits, account nor settings forbid them
     BUDGET = "budget"  # there is enough of a budget left for its period
     DEADLINE_MISSED = "deadline_missed"  # few items are answered after they were due
-    DEADLINE_AT_RISK = "deadline_at_risk"  # what is due will be answered in time, surely enough
-    # answers have the classes, outcomes and accuracy of the first ones of their version
+    DEADLINE_AT_RISK = "deadline_at_risk"  # due items will be answered in time, surely enough
+    # answers have the classes, outcomes and accuracy of their version's first answers
     QUALITY_DRIFT = "quality_drift"
     MODEL_CHANGED = "model_changed"  # the model that serves the answers stays the same
     ROLE_TAKEN = "role_taken"  # no session of another user holds a role of Lanes
     FEED_SILENT = "feed_silent"  # items arrive as they usually do in that hour of the week
     RULE_RAISES = "rule_raises"  # every rule can be evaluated for every item
-    # items take their lanes for the reasons of the same hours before
+    # the mix of routing reasons is as in the same hours of earlier days
     ROUTING_SHIFTED = "routing_shifted"
-    GUARDS_FIRE = "guards_fire"  # few items are kept from real time, as in the same hours before
+    GUARDS_FIRE = "guards_fire"  # guards divert few items from real time, as in the same hours of earlier days
     CHANCE_WRONG = "chance_wrong"  # batches come back in the stated time as often as stated
     READ_LATE = "read_late"  # real-time answers are read soon
-    BILL_DIFFERS = "bill_differs"  # the provider bills what the ledger knows, each day
+    BILL_DIFFERS = "bill_differs"  # the provider's bill of each day agrees with the ledger
     WEBHOOK_GONE = "webhook_gone"  # no receiver of a webhook ends its subscription (HTTP 410)
 
 
 class Severity(StrEnum):
     """The importance of a breach, mildest first."""
 
-    DIGEST = "digest"  # told in the daily digest alone
+    DIGEST = "digest"  # reported only in the daily digest
     WARNING = "warning"
     CRITICAL = "critical"
 
 
 class IncidentState(StrEnum):
-    """Whether a breach goes on; the comment says who moves it on."""
+    """The state of an incident; the comments name the next transition."""
 
     OPEN = "open"  # `watch` resolves it once the promise is kept again
     RESOLVED = "resolved"  # final
@@ -76,13 +76,13 @@ class IncidentState(StrEnum):
 class Handling(StrEnum):
     """A person's way of handling an open incident, until an end time."""
 
-    SILENCED = "silenced"  # Slack is told nothing of it, nor of the next one of its kind
-    ACKNOWLEDGED = "acknowledged"  # a person looks after it: Slack is told when it worsens and ends
+    SILENCED = "silenced"  # Slack gets no message about it, nor about the next incident of its kind
+    ACKNOWLEDGED = "acknowledged"  # a person handles it: Slack learns when it worsens and ends
 
 
 @dataclass(frozen=True)
 class Terms:
-    """The terms of a promise: its name and unit, the multiple of its limit that is critical (0: always), and what to do.
+    """The terms of a promise: its name and unit, the multiple of its limit that is critical (0: always), and the advice.
 
     `mildest` is the severity of a breach that is not critical.
     """
@@ -305,11 +305,11 @@ TERMS: Mapping[Promise, Terms] = {
 
 @dataclass(frozen=True)
 class Incident:
-    """A breach as it stands; `uid` names it outside this database.
+    """The current state of a breach; `uid` identifies it outside this database.
 
-    `why` is the cause, if its opener met it, `flow_run_id` the run that met it, and `block_id` the block concerned. `briefing`
-    is the newest report of cause, stakes and trend (`lanes.promises.briefing`). `parent_id` is the incident that explains this
-    one, and that is told instead while it is open. `handling` is what a person said last, if anything.
+    `why` is the cause, if its opener encountered it, `flow_run_id` the run that did, and `block_id` the block concerned.
+    `briefing` is the newest report of cause, stakes and trend (`lanes.promises.briefing`). `parent_id` is the incident that
+    explains this one and is reported instead of it while it is open. `handling` is a person's latest handling, if any.
     """
 
     id: IncidentId
@@ -321,7 +321,7 @@ class Incident:
     state: IncidentState
     value: float
     limit_value: float
-    samples: int  # what the value was measured over: items, attempts or calls
+    samples: int  # number of items, attempts or calls that the value was measured over
     unit: str
     sentence: str
     opened_at: datetime
@@ -341,31 +341,31 @@ class Incident:
 
     @property
     def handling_summary(self) -> str:
-        """A person's handling of it, as "silenced until 2026-11-24 14:00 UTC by ada: a test", or empty."""
+        """Return a person's handling, as "silenced until 2026-11-24 14:00 UTC by ada: a test", or ""."""
         if self.handling is None or self.handled_until is None:
             return ""
         until = self.handled_until.astimezone(UTC)
         return f"{self.handling} until {until:%Y-%m-%d %H:%M} UTC by {self.handled_by}: {self.handled_why}"
 
     def is_silent(self, now: datetime) -> bool:
-        """Return whether Slack is told nothing new of it now; one that ended while it was silenced is never told."""
+        """Return whether Slack gets no news of it now; an incident that ended while it was silenced is never posted."""
         until, at = self.handled_until, self.resolved_at or now
         return self.handling is Handling.SILENCED and until is not None and at < until
 
     @property
     def because(self) -> str:
-        """The incident that explains it, as "because of incident 12", or empty."""
+        """Return the incident that explains this one, as "because of incident 12", or ""."""
         return "" if self.parent_id is None else f"because of incident {self.parent_id}"
 
     @property
     def whose(self) -> str:
-        """The workload in words."""
+        """Return the workload in words."""
         return "every workload" if self.workload == EVERYBODY else self.workload
 
 
 @dataclass(frozen=True)
 class IncidentChanges:
-    """Ids of the incidents that were opened and resolved, and a sentence for each that could not be written."""
+    """Ids of the incidents that were opened and resolved, and a sentence for each incident that could not be written."""
 
     opened: list[IncidentId] = field(default_factory=list)
     resolved: list[IncidentId] = field(default_factory=list)
@@ -403,7 +403,7 @@ def batch_subject(batch_id: BatchId) -> str:
 
 
 def batch_of_subject(subject: str) -> BatchId | None:
-    """Return the batch whose incidents have this subject, or None if it is about something else."""
+    """Return the batch whose incidents have this subject, or None if the subject is not a batch."""
     said, _, number = subject.partition(" ")
     return BatchId(int(number)) if said == "batch" and number.isdecimal() else None
 
@@ -413,7 +413,7 @@ class IncidentNews(StrEnum):
 
     WORSE = "worse"  # its severity rose
     ENDED = "ended"
-    AGAIN = "again"  # it is still open when the time has passed until which a person handled it
+    AGAIN = "again"  # it is still open after a person's handling has expired
 
 
 class SlackStep(StrEnum):
@@ -426,7 +426,7 @@ class SlackStep(StrEnum):
 
 @dataclass(frozen=True)
 class SlackPost:
-    """An incident and what Slack was told of it; `unsure` means that a post began and its end is not known."""
+    """An incident and the state of its Slack message; `unsure` is true if a post was started and its result is not known."""
 
     incident: Incident
     channel: str | None = None
@@ -441,8 +441,8 @@ class SlackPost:
 def next_step(post: SlackPost, *, edits: bool, now: datetime) -> SlackStep:
     """Return whether to post a new incident or its end, or to edit a message whose figures changed.
 
-    Without `edits` (a webhook), messages cannot be changed. A silenced incident is not posted, but one that may have been is
-    looked for.
+    Without `edits` (a webhook), messages cannot be changed. A silenced incident is not posted; if it may already have been
+    posted (`unsure`), the step is still POST, because posting first searches for the existing message.
     """
     if post.posted_state is None:
         is_silent = post.incident.is_silent(now) and not post.unsure
@@ -456,7 +456,7 @@ def next_step(post: SlackPost, *, edits: bool, now: datetime) -> SlackStep:
 
 
 def news_of(post: SlackPost, now: datetime) -> IncidentNews | None:
-    """Return what a reply has to tell once the message of `post` is edited, if anything."""
+    """Return the news for a reply once the message of `post` is edited, None if there is none."""
     if post.posted_state is None or post.incident.is_silent(now):
         return None
     if post.incident.state is IncidentState.RESOLVED:
@@ -466,7 +466,7 @@ def news_of(post: SlackPost, now: datetime) -> IncidentNews | None:
 
 
 def delay_after(attempts: int, *, retry_after_s: float | None = None) -> timedelta:
-    """Return the delay after the n-th failed try: 5 s, doubling up to 10 minutes, or as long as Slack asks for."""
+    """Return the delay after the n-th failed post: 5 s, doubling up to 10 minutes, or longer on Slack's request (up to 1 h)."""
     asked = timedelta(seconds=min(retry_after_s or 0, 3600))
     return max(BACKOFF.after(max(attempts, 1)), asked)
 

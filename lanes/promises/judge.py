@@ -1,4 +1,4 @@
-"""All promises of every workload, judged: which ones, and from which measurements."""
+"""The assessment of all promises of every workload: which promises apply, and from which measurements."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -41,12 +41,13 @@ UNLIMITED = (
 
 @dataclass(frozen=True)
 class PromiseMeasurements:
-    """The measurements by which promises are judged.
+    """The measurements from which promises are assessed.
 
-    Of `paused` workloads only single batches, failed items and budgets are judged. Breaches that an outage, a refusal of the
-    account or a used-up budget explains are judged too; that incident tells of them. `earlier` holds for each workload the
-    batches of its version in force that came back 1 to 3 days ago, as one. `looked_at` is when a run of `collect` last looked
-    at the open batches, and `watched_since` when `watch` began to run without a gap.
+    Of `paused` workloads, only single batches, failed items, budgets and the quality of answers are assessed. Breaches that an
+    outage, a refusal of the account or a used-up budget explains are assessed as well; the incident that explains them reports
+    them. `earlier` has one entry per workload for all batches of its version in force that came back 1 to 3 days ago.
+    `looked_at` is when a run of `collect` last checked the open batches, and `watched_since` when `watch` began to run without
+    a gap.
     """
 
     batches: Sequence[BatchProgress] = ()
@@ -63,14 +64,14 @@ class PromiseMeasurements:
     routed: Sequence[decisions.RoutedHours] = ()
     stated: Mapping[str, SampleShare] = field(default_factory=dict[str, SampleShare])
     reads: Sequence[decisions.ConsumerReads] = ()
-    quality: Sequence[WatchedFigure] = ()  # those with a drift
+    quality: Sequence[WatchedFigure] = ()  # the figures with a drift
     paused: frozenset[str] = field(default_factory=frozenset)
     prospects: Prospects | None = None
     looked_at: datetime | None = None
     watched_since: datetime | None = None
 
     def departure_of(self, version: Version, batch: BatchProgress) -> BatchDeparture | None:
-        """Return an open batch as it is out under its law of turnaround."""
+        """Return an open batch's departure with its turnaround distribution; None for a closed batch or without prospects."""
         if self.prospects is None or batch.is_over:
             return None
         of = BatchProfile(batch.model, version.spec.usual_turnaround)
@@ -80,7 +81,7 @@ class PromiseMeasurements:
 def assess(
     versions: Mapping[str, Version], measured: PromiseMeasurements, now: datetime
 ) -> list[Assessment]:
-    """Judge every promise of every published workload by its version in force, and that of `collect` for all of them."""
+    """Assess every promise of every published workload by its version in force, and the promise about `collect` once."""
     seen = {"looked_at": measured.looked_at, "watched_since": measured.watched_since}
     judged = [collect_stopped(measured.batches, now, **seen)]
     for version in versions.values():

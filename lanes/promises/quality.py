@@ -1,7 +1,8 @@
-"""The quality of answers by version and lane: whether the shares of their classes, or of their outcomes, have changed.
+"""The quality of answers by version and lane: changes in the shares of their classes or of their outcomes.
 
-The first answers of a version on a lane are the reference, and everything after them sharpens it until the shares change.
-Answers of an open drift belong to no reference: it ends once the shares before are surely back, or a person accepts it.
+The first answers of a version on a lane are the reference, and later answers refine it until the shares change. Answers during
+an open drift belong to no reference: the drift ends once the earlier shares are proven to be back, or a person accepts the new
+ones.
 """
 
 from bisect import bisect_left
@@ -24,16 +25,17 @@ from lanes.text import plain
 from lanes.units import clock, count, share
 from lanes.words import Lane, Outcome, Verdict
 
-LOOK_EVERY, LEAST_ITEMS = timedelta(minutes=1), 20  # of a look at one figure, whichever is later
-# looks until a false alarm, of all figures of a workload together
+LOOK_EVERY, LEAST_ITEMS = timedelta(minutes=1), 20  # of a look at one figure: both must be reached
+# looks until a false alarm, over all figures of a workload together
 TEN_MONTHS = timedelta(days=300) // LOOK_EVERY
 MOST_PORTIONS = 32
-MOST_NAMES, LONGEST_CLASS = 11, 60  # classes that are told apart; further ones count together
-MOST_FIELDS = 8  # of the output schema, the first
+# classes that are distinguished; further classes are counted together
+MOST_NAMES, LONGEST_CLASS = 11, 60
+MOST_FIELDS = 8  # number of fields of the output schema that are watched, the first ones
 QUANTILES = 5
-BACK = log(1e5)  # evidence that the shares before are back
+BACK = log(1e5)  # evidence from which the earlier shares are taken to be back
 EXAMPLES = 5
-OF_CLASS = ' of "'  # in the name of a figure, before the class whose answers alone it counts
+OF_CLASS = ' of "'  # in the name of a figure, followed by the one class whose answers it counts
 
 Value = str | float
 
@@ -41,22 +43,22 @@ Value = str | float
 class QualityMeasure(StrEnum):
     """A property of the answers that is watched."""
 
-    FIELD = "field"  # of the output: its classes, the quantiles of its numbers, or its length
+    FIELD = "field"  # an output field: its classes, the quantiles of its numbers, or its length
     OUTCOME = "outcome"  # how attempts with an answer end: valid, invalid, refused or truncated
     CORRECTION = "correction"  # provisional answers: agreed or corrected
-    ACCURACY = "accuracy"  # labelled fields: right or wrong
-    PACKED = "packed"  # answers of packs that were asked alone too: agreed or differed
+    ACCURACY = "accuracy"  # labeled fields: right or wrong
+    PACKED = "packed"  # packed answers that were also requested alone: agreed or differed
     SERVED = "served"  # the model, tier, place or speed that the provider names
 
 
-# Shares that may only fall; of every other measure each change counts.
+# Classes of which only a falling share is a drift; of every other measure each change counts.
 GOOD: Mapping[QualityMeasure, str] = {
     QualityMeasure.OUTCOME: Outcome.VALID,
     QualityMeasure.CORRECTION: "agreed",
     QualityMeasure.ACCURACY: "right",
     QualityMeasure.PACKED: "agreed",
 }
-# Answers of the reference where fewer are enough: they are rare, or alike.
+# Size of the reference for measures that need fewer answers, because their answers are rare or alike.
 LEARNED_FROM: Mapping[QualityMeasure, int] = {
     QualityMeasure.CORRECTION: 200,
     QualityMeasure.ACCURACY: 200,
@@ -73,9 +75,9 @@ class Portion(BaseModel, frozen=True):
 
 
 class Drift(BaseModel, frozen=True):
-    """A share that has changed; `counts` are those since `at`, `alarmed` the share when it was noticed.
+    """A share that has changed; `counts` has the answers since `at`, `alarmed` is the share when the drift was detected.
 
-    `usual` is the most frequent class before. `back` is the evidence that the shares before are back.
+    `usual` is the most frequent class before the drift. `back` is the evidence that the earlier shares are back.
     """
 
     place: int
@@ -90,7 +92,7 @@ class Drift(BaseModel, frozen=True):
     ended_at: datetime | None = None
 
     def add(self, seen: Sequence[int], now: datetime) -> "Drift":
-        """Return the drift after these answers; it has ended where the share before explains them far better."""
+        """Return the drift after these answers; it has ended if the earlier share explains them far better."""
         hits, misses = seen[self.place], sum(seen) - seen[self.place]
         usual, moved = (self.before[0] + 0.5) / (self.before[1] + 1), self.alarmed
         back = self.back + hits * log(usual / moved) + misses * log((1 - usual) / (1 - moved))
@@ -101,13 +103,13 @@ class Drift(BaseModel, frozen=True):
 
 
 class AnswerWatch(BaseModel, frozen=True):
-    """One figure of the answers so far: `values` until the reference is full, then its classes and the counts of each.
+    """The state of one figure: `values` until the reference is full, then its classes and the counts of each.
 
-    Classes are the `names`, all others, and the spans between the `cuts` of numbers.
+    The classes are the `names`, one class for all other names, and the spans between the `cuts` of numbers.
     """
 
     values: tuple[Value, ...] = ()
-    lacking: int = 0  # values until the reference is full
+    lacking: int = 0  # number of values until the reference is full
     names: tuple[str, ...] = ()
     cuts: tuple[float, ...] = ()
     portions: tuple[Portion, ...] = ()
@@ -119,7 +121,7 @@ class AnswerWatch(BaseModel, frozen=True):
 
     @classmethod
     def load(cls, watch: Any) -> "AnswerWatch":
-        """Return a stored watch, or a new one if this release cannot read what another one wrote."""
+        """Return a stored watch, or a new one if this release cannot read the stored format."""
         try:
             read = cls.model_validate(watch)
         except ValidationError:
@@ -136,10 +138,10 @@ class AnswerWatch(BaseModel, frozen=True):
         tests: int,
         now: datetime,
     ) -> "AnswerWatch":
-        """Return the watch after these values and their items, and after a look where one is due.
+        """Return the watch after these values and their items, and after a look if one is due.
 
-        `learn` answers are the reference, `good` names the class whose share may only fall, and `tests` is how many figures
-        of the workload are watched.
+        `learn` is the number of answers of the reference, `good` names the class of which only a falling share counts, and
+        `tests` is the number of figures of the workload that are watched.
         """
         if not self.portions:
             return self._learn(seen, learn, now)
@@ -160,12 +162,12 @@ class AnswerWatch(BaseModel, frozen=True):
 
     @property
     def is_drifting(self) -> bool:
-        """Whether a drift is open."""
+        """Return whether a drift is open."""
         return self.drift is not None and self.drift.ended_at is None
 
     @property
     def classes(self) -> int:
-        """The number of classes."""
+        """Return the number of classes."""
         return len(self.names) + 1 + (len(self.cuts) + 1 if self.cuts else 0)
 
     def label(self, place: int) -> str:
@@ -179,7 +181,7 @@ class AnswerWatch(BaseModel, frozen=True):
         return ", ".join([*low, *(f"up to {each:g}" for each in self.cuts[span : span + 1])])
 
     def shares(self, *, now: bool) -> tuple[float, ...]:
-        """Return the share of each class, of the reference, or of the answers since a drift, or since the reference."""
+        """Return the share of each class in the reference; with `now`, in the answers since the open drift or the reference."""
         counts = self.portions[0].counts
         if now:
             counts = _add_counts(self.portions[1:] or self.portions)
@@ -249,7 +251,7 @@ class AnswerWatch(BaseModel, frozen=True):
 
 @dataclass(frozen=True)
 class WatchedFigure:
-    """A figure of the answers of a version on a lane; `keys` are those of the examples of its drift."""
+    """A figure of the answers of a version on a lane; `keys` has the keys of the example items of its drift."""
 
     workload: str
     version: int
@@ -261,27 +263,27 @@ class WatchedFigure:
 
     @property
     def subject(self) -> str:
-        """The subject of its incidents."""
+        """Return the subject of its incidents."""
         return f"{self.description}, {self.lane}, version {self.version}"
 
     @property
     def examples(self) -> tuple[int, ...]:
-        """The items of the class that has grown, the newest last."""
+        """Return the items of the class that has grown, the newest last."""
         return self.watch.drift.item_ids if self.watch.drift else ()
 
     @property
     def is_of_class(self) -> bool:
-        """Whether it counts the answers of one class alone."""
+        """Return whether the figure counts only the answers of one class."""
         return OF_CLASS in self.field
 
     @property
     def description(self) -> str:
-        """The figure in words."""
+        """Return the figure in words."""
         return f"{self.measure} {self.field.lstrip()}" if self.field else str(self.measure)
 
 
 def values_of(output: Mapping[str, Any], schema: Mapping[str, Any]) -> Iterator[tuple[str, Value]]:
-    """Yield what is watched of an answer: (field, class, number or length) of the first fields of its schema."""
+    """Yield the watched values of an answer, for the first fields of its schema: (field, its class, number or length)."""
     for field, rules in _fields(schema):
         value = output.get(field)
         is_closed = value is None or isinstance(value, bool) or "enum" in rules or "const" in rules
@@ -294,7 +296,7 @@ def values_of(output: Mapping[str, Any], schema: Mapping[str, Any]) -> Iterator[
 
 
 def class_of(output: Mapping[str, Any], schema: Mapping[str, Any]) -> tuple[str, str]:
-    """Return the first field with a closed set of values, and the answer's class; both empty where there is none."""
+    """Return the first field with a closed set of values, and the answer's class; both are empty if there is none."""
     for field, rules in _fields(schema):
         if "enum" in rules or rules.get("type") == "boolean":
             value, classes = output.get(field), rules.get("enum", (False, True))[:MOST_NAMES]
@@ -303,12 +305,12 @@ def class_of(output: Mapping[str, Any], schema: Mapping[str, Any]) -> tuple[str,
 
 
 def with_class(field: str, name: str) -> list[str]:
-    """Return the fields of the figures that count an answer: of the whole, and of its class where that is told apart."""
+    """Return the fields of the figures that count an answer: the whole field, and its class if classes are distinguished."""
     return [field, f'{field}{OF_CLASS}{name}"'] if name else [field]
 
 
 def has_told(drifting: Collection[str], field: str) -> bool:
-    """Return whether a drift of `field` is told by those of `drifting`: the whole tells of its classes, and they of it."""
+    """Return whether `drifting` already reports a drift of `field`: a whole field reports for its classes, and vice versa."""
     wholes = {each.partition(OF_CLASS)[0] for each in drifting}
     return field not in drifting and (field in wholes or field.partition(OF_CLASS)[0] in drifting)
 
@@ -326,7 +328,7 @@ def _name(value: Any) -> str:
 
 
 def quality_drift(figure: WatchedFigure, now: datetime) -> Assessment:
-    """Judge a figure with a drift, open or ended."""
+    """Assess a figure with an open or ended drift."""
     drift = figure.watch.drift
     assert drift is not None
     hits, whole = drift.counts[drift.place], sum(drift.counts)

@@ -20,7 +20,7 @@ SPENT = (
 MISSING = "select key, error, started_at from lanes.attempt_log where batch_id = {} and outcome = 'missing'"
 
 DEFINITION = "select jsonb_build_object($$name$$, workload) || spec from lanes.version where workload = $${}$$ and number = {}"
-# Promises that break where no run of a deployment begins; it belongs to the batch work pool.
+# Promises that break if no run of a deployment begins; the deployment uses the batch work pool.
 KEPT_BY = {
     Promise.BATCH_NEVER_STARTED: Deployment.DEPART,
     Promise.COLLECT_STOPPED: Deployment.COLLECT,
@@ -30,7 +30,7 @@ KEPT_BY = {
 class FormTarget(StrEnum):
     """The object in the Prefect UI that a form belongs to."""
 
-    DEPLOYMENT = "deployment"  # its form, filled in as far as it is known
+    DEPLOYMENT = "deployment"  # its form, filled in with the known values
     BLOCK = "block"  # the editor of a workload
     PROVIDER = "provider"  # the editor of the account that answers
     RUN = "run"  # the run that waits for a person: Resume in its menu
@@ -38,7 +38,7 @@ class FormTarget(StrEnum):
 
 @dataclass(frozen=True)
 class FormLink:
-    """A form to open, by the name of its deployment or block, with the parameters that are known."""
+    """A form to open, by the name of its deployment or block, with the known parameters."""
 
     label: str
     where: FormTarget
@@ -47,7 +47,7 @@ class FormLink:
 
 
 def commands(of: Incident) -> list[str]:
-    """Return the commands to type, in order, each with a comment on what it does."""
+    """Return the commands to type, in order, each with a comment on its effect."""
     workload = shlex.quote(of.workload)
     pause = [
         f"lanes pause {workload}   # asks nothing more of it, until",
@@ -139,7 +139,7 @@ def commands(of: Incident) -> list[str]:
 
 
 def form(of: Incident) -> FormLink | None:
-    """Return the form that helps, if any."""
+    """Return the form that helps to resolve the incident, if any."""
     match of.promise:
         case Promise.BATCH_NEVER_STARTED:
             return _deployment("Let it depart now", runs.depart(of.workload))
@@ -186,12 +186,12 @@ def list_handling_forms(of: Incident) -> list[WantedRun]:
 
 
 def _build_spending_query(of: Incident) -> str:
-    """Return the query for what the workload spent in the period of its budget, by lane, purpose and model."""
+    """Return the query for the workload's spending in the period of its budget, by lane, purpose and model."""
     return SPENT.format(of.workload.replace("'", "''"), _read_budget(of).get("period", Period.DAY))
 
 
 def _list_rollback_commands(of: Incident) -> list[str]:
-    """Return how to put the version before that of the subject in force again, if there is one."""
+    """Return the commands that put the version before the subject's version in force again, if there is one."""
     number = of.subject.rpartition("version ")[2]
     if not number.isdecimal() or (before := int(number) - 1) < 1:
         return []

@@ -1,13 +1,13 @@
 """The early answers of a Lambda workload that get their second pass: all, a uniform sample, or those that fail a check.
 
-The sample is drawn by a hash of the item's key, so no answer decides whether it is checked. A class of answers is only sampled
-once two bounds hold, each at every look (`lanes.statistics.shares`):
+The sample is drawn by a hash of the item's key, so an answer does not influence whether it is checked. A class of answers is
+only sampled once two bounds hold, each at every look (`lanes.statistics.shares`):
 
-- over the newest comparisons, its answers surely agree with the second pass in more than 1 - risk;
-- its wrong answers that stay unchecked are surely at most `risk` of all its answers. A wrong answer is in the sample with a
-  known probability, so this bound holds however the quality changes. Passes that have not come back count as wrong.
+- over the newest comparisons, more than 1 - risk of its answers are proven to agree with the second pass;
+- its wrong answers that stay unchecked are proven to be at most `risk` of all its answers. A wrong answer is in the sample
+  with a known probability, so this bound holds however the quality changes. Passes that have not come back count as wrong.
 
-Where the newest comparisons surely agree less, those before them are forgotten: the class is checked in full again.
+If the newest comparisons are proven to agree less, older comparisons are dropped, and the class is checked in full again.
 """
 
 from collections.abc import Collection, Mapping
@@ -24,15 +24,16 @@ from lanes.routing.split import is_sampled
 from lanes.statistics.shares import NOTHING, SampleShare, clean_samples, is_above, is_below
 from lanes.workload.version import SecondPass, Version
 
-ALPHA = 0.05  # the chance that a bound of a class ever errs
-NEWEST, PORTION = 2_000, 20  # comparisons that count, and those that are counted together
+ALPHA = 0.05  # probability that a bound of a class ever errs
+NEWEST, PORTION = 2_000, 20  # comparisons that count, and comparisons of one portion
 
 
 class ClassRecord(BaseModel):
-    """The early answers of a class so far; `drawn` are those of the uniform sample that passed the check.
+    """The record of a class's early answers; `drawn` is the number of answers of the uniform sample that passed the check.
 
-    Of these, `checked` have been compared and `caught` were wrong; `corrected` were wrong of the others. `portions` are the
-    newest comparisons, oldest first. `sampled` says that only the sample is checked, `since` since when.
+    Of the drawn answers, `checked` have been compared and `caught` were wrong; `corrected` of the other answers were wrong.
+    `portions` has the newest comparisons, oldest first. `sampled` is true if only the sample is checked, since the time
+    `since`.
     """
 
     answers: int = 0
@@ -45,17 +46,17 @@ class ClassRecord(BaseModel):
     passes: int = 0  # all second passes that came back, and their cost
     usd: Decimal = Decimal(0)
     portions: list[SampleShare] = []
-    most_missed: int = 0  # answers that were not checked and are wrong, surely at most
+    most_missed: int = 0  # proven upper bound of the wrong answers that were not checked
     sampled: bool = False
     since: datetime | None = None
 
     @property
     def agreement(self) -> SampleShare:
-        """The newest comparisons."""
+        """Return the agreement over the newest comparisons."""
         return total(self.portions)
 
     def estimate_checked_share(self, of: SecondPass) -> float:
-        """Return the share of its next answers that get a second pass, as far as is known."""
+        """Return the estimated share of the class's next answers that get a second pass."""
         failing = (self.failed_check + 1) / (self.answers + 1)
         return failing + (1 - failing) * of.sample if self.sampled or not of.risk else 1.0
 
@@ -90,7 +91,7 @@ class ClassRecord(BaseModel):
 
 
 class SecondPasses:
-    """The second passes of a version: `sampled` are the classes of which only the sample is checked."""
+    """The second passes of a version; `sampled` has the classes of which only the sample is checked."""
 
     def __init__(self, version: Version, sampled: Collection[str] = ()) -> None:
         self.version, self._of = version, version.spec.second_pass
@@ -109,11 +110,11 @@ class SecondPasses:
         return is_sampled(self.version.workload, key, self._of.sample)
 
     def class_of(self, output: Mapping[str, Any]) -> str:
-        """Return the class of an answer; empty where it is not told apart."""
+        """Return the class of an answer; empty if classes are not distinguished."""
         return class_of(output, self.version.spec.output_schema)[1]
 
     def fails_check(self, output: Mapping[str, Any]) -> bool:
-        """Return whether an answer fails the workload's check; one that cannot be checked does."""
+        """Return whether an answer fails the workload's check; an answer that cannot be checked fails."""
         if self._of.confidence_below:
             stated = output.get(self._of.confidence_field)
             if not isinstance(stated, int | float) or stated < self._of.confidence_below:
@@ -126,7 +127,7 @@ class SecondPasses:
 
 
 class PassRecords:
-    """The records of a version's classes, as answers and comparisons come in."""
+    """The records of a version's classes, updated with each answer and comparison."""
 
     def __init__(self, version: Version, records: Mapping[str, Any] | None = None) -> None:
         self.of = version.spec.second_pass
@@ -134,13 +135,13 @@ class PassRecords:
             read = {
                 name: ClassRecord.model_validate(each) for name, each in (records or {}).items()
             }
-        except ValidationError:  # of another release
+        except ValidationError:  # written by another release
             read = dict[str, ClassRecord]()
         self.by_class = read
         self.passes = SecondPasses(version, {name for name, each in read.items() if each.sampled})
 
     def answer(self, key: str, output: Mapping[str, Any], *, saved: bool) -> None:
-        """Count an early answer, which was `saved` its second pass or not."""
+        """Count an early answer; `saved` is true if its second pass was left out."""
         fails = self.passes.fails_check(output)
         drawn = not fails and self.passes.draws(key)
         of_class = self._of(self.passes.class_of(output))
@@ -149,9 +150,10 @@ class PassRecords:
     def compare(
         self, key: str, output: Mapping[str, Any], *, agrees: bool, owed_at_once: bool, usd: Decimal
     ) -> None:
-        """Count the second pass of an early answer; `owed_at_once` says that nothing but the answer decided on it.
+        """Count the second pass of an early answer; `owed_at_once` is true if the answer alone decided that the pass is owed.
 
-        It is evidence if it was drawn, or came while all answers of its class were checked: no other is a fair sample.
+        The pass is evidence if the answer was drawn, or if all answers of its class were checked at that time: no other pass is
+        a fair sample.
         """
         name, drawn = self.passes.class_of(output), self.passes.draws(key)
         of_class = self._of(name)
@@ -166,7 +168,7 @@ class PassRecords:
             of_class.compare(agrees=agrees)
 
     def look(self, now: datetime) -> SecondPasses:
-        """Decide on every class again; return what holds from now on."""
+        """Decide again for every class, and return the second passes in force from now on."""
         for each in self.by_class.values():
             each.look(self.of, now)
         sampled = {name for name, each in self.by_class.items() if each.sampled}
@@ -179,7 +181,7 @@ class PassRecords:
 
     @property
     def checked_share(self) -> float:
-        """The share of the next early answers that get a second pass, as far as is known; 1 where nothing is."""
+        """Return the estimated share of the next early answers that get a second pass; 1 if there are no answers yet."""
         answers = sum(each.answers for each in self.by_class.values())
         shares = (
             each.answers * each.estimate_checked_share(self.of) for each in self.by_class.values()

@@ -1,1 +1,1 @@
-"""The Anthropic client: one call, one batch, and what each error means."""
+"""The Anthropic client: calls, batches and their results, and the reaction to errors."""

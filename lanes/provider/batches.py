@@ -1,4 +1,7 @@
-"""Message Batches: written, created once, and looked up. Their results are read in `lanes.provider.results`."""
+"""Message Batches: building the body, creating the batch once, retrieving, listing and canceling.
+
+`lanes.provider.results` reads the results.
+"""
 
 import asyncio
 import hashlib
@@ -23,8 +26,8 @@ if TYPE_CHECKING:
 
 MOST_REQUESTS = 100_000
 MOST_BYTES = 256 * 1024 * 1024
-MOST_PAGES = 100  # of the list of batches, of a hundred each
-MOST_COUNTED = 100_000_000  # requests of a batch; larger numbers are ignored
+MOST_PAGES = 100  # of the list of batches; a page has a hundred
+MOST_COUNTED = 100_000_000  # requests of a batch; larger counts are ignored
 BATCHES = "/v1/messages/batches"
 KIND = "message_batch"
 BATCH_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:-]{0,255}")  # safe in a path
@@ -39,14 +42,15 @@ BEGIN, BETWEEN, END = b'{"requests":[', b",", b"]}"
 
 
 class BatchUnknown(CallFailed):
-    """The provider has no batch with that id."""
+    """A batch id that the provider does not know."""
 
 
 @dataclass(frozen=True)
 class ProviderBatch:
-    """A batch as the provider lists it, with times by the provider's clock.
+    """A batch as the provider reports it, with times by the provider's clock.
 
-    `requests` is the sum of its counts, `outcomes` are those of finished requests. What cannot be read is None or missing.
+    `requests` is the sum of all its counts; `outcomes` are the counts of its finished requests. An unreadable value is None or
+    missing.
     """
 
     id: str
@@ -54,15 +58,15 @@ class ProviderBatch:
     processed: int
     created_at: datetime | None
     ended: bool
-    ended_at: datetime | None  # if the provider says so
+    ended_at: datetime | None  # None if the provider reports none
     canceling: bool = False
     outcomes: Mapping[str, int] = field(default_factory=dict)
     has_results: bool = False
 
     def compute_end(self, now: datetime, *, begun_at: datetime) -> datetime:
-        """Return when it ended, by the clock in which it began at `begun_at`.
+        """Return when the batch ended, by the same clock as `begun_at` and `now`.
 
-        Only the provider's duration is used, not its clock; without one, it ended now.
+        Only the provider's duration is used, not its clock. Without a duration, the end is `now`.
         """
         if self.ended_at is None or self.created_at is None:
             return now
@@ -72,17 +76,17 @@ class ProviderBatch:
 
 @dataclass(frozen=True)
 class Listing:
-    """The account's batches, newest first; `answered_at` is the provider's clock, if it was sent."""
+    """The account's batches, newest first; `answered_at` is the provider's time, None if its answer had no Date header."""
 
     answered_at: datetime | None
     _client: "AsyncAnthropic"
     _first: Any
 
     async def since(self, moment: datetime) -> list[ProviderBatch]:
-        """Return the batches created at or after `moment`, by the provider's clock, or at an unknown time.
+        """Return the batches created at or after `moment`, by the provider's clock, and those with an unknown time.
 
         Raises:
-            CallFailed: the list could not be read to its end; an unseen batch would count as never created.
+            CallFailed: the list could not be read to its end; a partial list would make a batch look as if it never existed.
         """
         found: list[ProviderBatch] = []
         page = self._first
@@ -106,10 +110,10 @@ class Listing:
 
 
 class BatchBody:
-    """The body of a batch's create, hashed as it is written to a file without a name, and sent from there.
+    """The body of a create call for a batch, written to an unnamed temporary file, hashed on the way, and sent from the file.
 
-    Requests are added one by one, then the body is sealed; it can be sent several times. Memory holds no request. The file is
-    gone once it is closed or its process has ended.
+    Requests are added one by one, then the body is sealed. A sealed body can be sent several times. No request stays in
+    memory. The file disappears when it is closed or its process ends.
     """
 
     def __init__(self, block: int = BLOCK) -> None:
@@ -125,7 +129,7 @@ class BatchBody:
 
     @property
     def size(self) -> int:
-        """The size in bytes, once it is sealed."""
+        """The size of the sealed body in bytes."""
         return (self._ends[-1] if self._ends else len(BEGIN)) + len(END)
 
     @property
@@ -134,7 +138,7 @@ class BatchBody:
         return self._hash.hexdigest()
 
     def add(self, custom_id: str, params: bytes) -> None:
-        """Add a request; `params` are JSON."""
+        """Add a request; `params` is a JSON object."""
         request = b'%b{"custom_id":"%b","params":%b}' % (
             BETWEEN if self._ends else b"",
             custom_id.encode(),
@@ -143,7 +147,7 @@ class BatchBody:
         self._ends.append(self._write(request))
 
     def keep(self, requests: int) -> None:
-        """Remove all requests but the first `requests`."""
+        """Remove all requests except the first `requests`."""
         if requests == len(self._ends):
             return
         del self._ends[requests:]
@@ -155,7 +159,7 @@ class BatchBody:
             self._hash.update(block)
 
     def seal(self) -> None:
-        """Finish the body."""
+        """Write the end of the body; no request can be added afterwards."""
         self._write(END)
         self._file.flush()
 
@@ -188,7 +192,7 @@ class BatchBody:
 
 
 def batch_failed(error: Exception) -> CallFailed:
-    """Return the failure for an exception of a call about one batch: BatchUnknown if no batch has its id."""
+    """Return the failure for an exception of a call about one batch: `BatchUnknown` if the provider has no such batch."""
     from anthropic import NotFoundError
 
     told = convert_error(error)
@@ -199,19 +203,19 @@ def batch_failed(error: Exception) -> CallFailed:
 
 
 def custom_id(nonce: str, number: int, label: str = "") -> str:
-    """Return the name of a request in its batch; the nonce proves whose batch it is, the label names its work."""
+    """Return the id of a request in its batch; the nonce proves that the batch is ours, the label names the work."""
     return f"{nonce}-{label}-{number}" if label else f"{nonce}-{number}"
 
 
 async def create(
     client: "AsyncAnthropic", body: BatchBody, *, within_s: float = 600
 ) -> ProviderBatch:
-    """Create the batch at the provider. Must be called once: a second call would be a second paid batch.
+    """Create the batch at the provider. Must be called once: a second call would create a second paid batch.
 
-    The body is sent from its file. The SDK's `batches.create` takes only objects, and makes two copies and a text of them.
+    The body is sent from its file. The SDK's `batches.create` accepts only objects, copies them twice and serializes them.
 
     Raises:
-        CallFailed: with `maybe_billed` if the batch may exist all the same, as after `within_s` or an answer cut short.
+        CallFailed: with `maybe_billed` if the batch may exist all the same, as after `within_s` or a truncated answer.
     """
     options: RequestOptions = {"headers": {"Content-Length": str(body.size)}, "max_retries": 0}
     try:
@@ -228,11 +232,11 @@ async def create(
 
 
 async def retrieve(client: "AsyncAnthropic", batch_id: str) -> ProviderBatch:
-    """Return the batch as it is now.
+    """Return the batch's current state.
 
     Raises:
-        BatchUnknown: the provider has no batch with that id; this may happen to a new batch for a while.
-        CallFailed: it could not be looked up.
+        BatchUnknown: the provider has no batch with that id; a new batch may be unknown for a while.
+        CallFailed: the batch could not be retrieved.
     """
     try:
         return read_batch(
@@ -245,10 +249,11 @@ async def retrieve(client: "AsyncAnthropic", batch_id: str) -> ProviderBatch:
 
 
 async def cancel(client: "AsyncAnthropic", batch_id: str) -> None:
-    """Ask the provider to begin no more requests of the batch.
+    """Cancel the batch: the provider begins no more of its requests.
 
     Raises:
-        CallFailed: it refused.
+        BatchUnknown: the provider has no batch with that id.
+        CallFailed: the call failed or was refused.
     """
     try:
         await client.post(f"{BATCHES}/{quote(batch_id, safe='')}/cancel", cast_to=httpx2.Response)
@@ -257,7 +262,7 @@ async def cancel(client: "AsyncAnthropic", batch_id: str) -> None:
 
 
 async def listing(client: "AsyncAnthropic") -> Listing:
-    """Open the list of the account's batches at the newest.
+    """Return the list of the account's batches, newest first, with its first page loaded.
 
     Raises:
         CallFailed: the list could not be opened.
@@ -270,10 +275,10 @@ async def listing(client: "AsyncAnthropic") -> Listing:
 
 
 def read_batch(view: Any) -> ProviderBatch:
-    """Return the batch of a JSON view; odd times and counts are ignored.
+    """Return the batch that a JSON view describes; invalid times and counts are ignored.
 
     Raises:
-        ValueError: it has no usable id.
+        ValueError: the view is not an object or has no usable id.
     """
     if not isinstance(view, dict):
         raise ValueError("the view of a batch is not an object")
@@ -322,7 +327,7 @@ def _count(value: Any) -> int | None:
 
 
 def _moment(value: Any) -> datetime | None:
-    """Return the moment that a text names, if any."""
+    """Return the moment of an ISO 8601 text in UTC, None for any other value."""
     try:
         return _in_utc(datetime.fromisoformat(value)) if isinstance(value, str) else None
     except (ValueError, OverflowError):
@@ -330,7 +335,7 @@ def _moment(value: Any) -> datetime | None:
 
 
 def _date(header: str | None) -> datetime | None:
-    """Return the moment that a Date header names, if any."""
+    """Return the moment of a Date header in UTC, None without a readable one."""
     try:
         return _in_utc(parsedate_to_datetime(header)) if header else None
     except (ValueError, TypeError, OverflowError):

@@ -1,4 +1,4 @@
-"""The provider's bill, as an admin key reads it: usage and cost by period, model, service tier, key and workspace.
+"""The provider's bill, read with an admin key: usage and cost by period, model, service tier, key and workspace.
 
 Source: https://platform.claude.com/docs/en/api/admin-api/usage-cost (anthropic 2.13 has no resource for these reports).
 """
@@ -32,12 +32,13 @@ async def read(
     until: datetime,
     width: timedelta = DAY,
 ) -> dict[BillKey, ProviderRow]:
-    """Return the rows of the bill between two moments; costs are told by the day alone.
+    """Return the rows of the bill from `since` until `until`; they have costs only if `width` is a day.
 
-    `keys` are the admin key, and the API key whose usage is ours. If no key of the organization fits the latter, all usage is.
+    `keys` are the admin key and the API key whose usage is ours. If the API key matches no key of the organization, all usage
+    counts as ours, and costs are not read.
 
     Raises:
-        CallFailed: the provider does not tell, or what it tells cannot be read.
+        CallFailed: the provider refuses the report, or its answer cannot be read.
     """
     headers = {"x-api-key": keys[0], "anthropic-version": "2023-06-01", **basic_auth(login)}
     span = {"starting_at": since.isoformat(), "ending_at": until.isoformat(), "limit": "31"}
@@ -69,12 +70,12 @@ async def read(
         return {key: row for key, row in found.items() if since <= key.at < until}
     except CallFailed:
         raise
-    except Exception as error:  # of the transport, or of reading what should be numbers and names
+    except Exception as error:  # of the transport, or of an answer with an unexpected shape
         raise _unreadable(f"no answer that can be read ({type(error).__name__})") from error
 
 
 async def _pages(http: httpx2.AsyncClient, path: str, params: Row) -> AsyncIterator[Row]:
-    """Yield the rows of all pages; the list of keys and the reports name the next one differently."""
+    """Yield the rows of all pages; the list of keys and the reports name the next page differently."""
     onwards: dict[str, Any] = {}
     for _ in range(MOST_PAGES):
         answer = await http.get(f"/v1/organizations/{path}", params={**params, **onwards})
@@ -100,7 +101,7 @@ def _unreadable(why: str) -> CallFailed:
 
 
 def _is_of(key: str, named: Row) -> bool:
-    """Return whether the hint of a key, its first and last characters, fits our key."""
+    """Return whether the partial hint of a listed key, its first and last characters, matches our key."""
     first, dots, last = (named["partial_key_hint"] or "").partition("...")
     return bool(dots) and key.startswith(first) and key.endswith(last)
 

@@ -1,6 +1,6 @@
-"""Real-time calls by the SDK without its retries, because our policy decides them; a refused pack is split.
+"""Real-time calls through the SDK, without its retries: our error policy decides about retries. A refused pack is split.
 
-The SDK takes more than a second to load, so it is imported by the functions that need it.
+The SDK takes more than a second to load, so the functions that need it import it.
 """
 
 import asyncio
@@ -26,17 +26,17 @@ if TYPE_CHECKING:
     from anthropic import AsyncAnthropic, RequestOptions
 
 MESSAGES = "/v1/messages"
-SILENCE_S = 60.0  # the longest silence of a connection
-# the request itself is refused: a smaller one may be accepted
+SILENCE_S = 60.0  # read timeout: the longest time without a byte
+# The provider refused the request itself; it may accept a smaller one.
 REFUSED = (Action.SPLIT, Action.POISON)
-# receives the headers of every answer, whatever its status
+# Receives the headers of every answer, also of an error.
 Hear = Callable[[Mapping[str, str]], object]
-# Returns the items of a pack for which a call may begin.
+# Returns the items of a pack that may be called now.
 Begin = Callable[[Sequence[ClaimedWork]], Awaitable[Sequence[ClaimedWork]]]
 
 
 def load() -> None:
-    """Load the SDK and its transport, so that a client opens at once."""
+    """Import the SDK and its transport now, so that opening a client later takes no time."""
     from anthropic import AsyncAnthropic, DefaultAioHttpClient  # noqa: F401 # pyright: ignore[reportUnusedImport]
 
 
@@ -47,13 +47,13 @@ def connect(
     login: str | None = None,
     timeout_s: float = SILENCE_S,
 ) -> "AsyncAnthropic":
-    """Return a client that never retries by itself: a repeated create would be a second paid batch.
+    """Return a client that never retries by itself: a repeated create would create a second paid batch.
 
-    `login` is `user:password` of a gateway before the provider. It is sent as a header, because errors and logs of the SDK
-    quote the address.
+    `login` is the `user:password` of a gateway in front of the provider. It is sent as a header and is no part of the address,
+    because the SDK quotes the address in errors and logs.
 
-    The client uses the SDK's aiohttp transport: calls take half as long as with the default one, whose pool searches every
-    connection for each call. It follows no redirects, which would take the key and the inputs to another address.
+    The client uses the SDK's aiohttp transport. Calls take half as long as with the default transport, whose pool searches all
+    connections on each call. The client follows no redirects: they would send the key and the inputs to another address.
     """
     from anthropic import AsyncAnthropic, DefaultAioHttpClient
     from httpx2 import Timeout
@@ -77,14 +77,14 @@ def connect(
 async def ask(
     client: "AsyncAnthropic", body: bytes, *, longest_s: float, hear: Hear | None = None
 ) -> Response:
-    """Return the provider's response to one Messages request, within `longest_s` however slowly it arrives.
+    """Return the provider's response to one Messages request; the whole call takes at most `longest_s`.
 
-    The body and the answer bypass the SDK's models, which take longer than the rest of the call. `hear` receives the headers,
-    also those of an error; its exceptions are ignored. It is not a middleware of the SDK, for which an error's answer would be
-    a result when the raw response is requested.
+    The body and the answer bypass the SDK's models, which take longer than the rest of the call. `hear` receives the headers of
+    the answer, also of an error; its exceptions are ignored. It is not an SDK middleware, because the SDK hands an error to a
+    middleware as a normal result when the raw response is requested.
 
     Raises:
-        CallFailed: there was no answer, or none that can be read; its `action` says what to do.
+        CallFailed: no answer arrived, or it cannot be read; `action` is the reaction to the failure.
     """
     from httpx2 import Response as Raw
     from httpx2 import Timeout
@@ -102,7 +102,7 @@ async def ask(
         raise CallFailed(
             Action.RETRY, f"the provider's answer cannot be booked: {error}", maybe_billed=True
         ) from error
-    except Exception as error:  # whatever the SDK raises for a broken body, which may be billed
+    except Exception as error:  # also an SDK error for a broken body, which may be billed
         from lanes.provider.transport import convert_error
 
         _tell(hear, getattr(error, "response", None))
@@ -110,7 +110,7 @@ async def ask(
 
 
 def _tell(hear: Hear | None, answer: Any) -> None:
-    """Pass on the headers of an answer, if there was one."""
+    """Pass the headers of the answer, if any, to `hear`."""
     if hear is not None and answer is not None:
         with suppress(Exception):
             hear(answer.headers)
@@ -118,9 +118,9 @@ def _tell(hear: Hear | None, answer: Any) -> None:
 
 @dataclass(frozen=True)
 class CallResult:
-    """A call that ended, with either a response or a failure; `untried` are items that it gave up.
+    """A finished call, with either a response or a failure; after a failure, `untried` are items that were in no call.
 
-    `ids` are the names of its items in the call, in their order. `ended` is a moment of `time.monotonic`.
+    `ids` are the ids of its items within the call, in the order of `pack`. `ended` is a time of `time.monotonic`.
     """
 
     pack: Sequence[ClaimedWork]
@@ -137,7 +137,7 @@ def questions(
     ids: Sequence[str],
     context: Mapping[WorkId, tuple[ContextPart, ...]] | None = None,
 ) -> list[Question]:
-    """Return the questions of a pack with these ids; `context` is by id of the work."""
+    """Return the questions of a pack, which get these ids in order; `context` is keyed by the id of the work."""
     known = context or {}
     return [
         Question(id_, each.payload, known.get(each.claim.work_id, ()))
@@ -155,13 +155,14 @@ async def answer(
     marked: bool = False,
     begin: Begin | None = None,
 ) -> AsyncIterator[CallResult]:
-    """Yield each call that the pack needs as it ends; every item is in exactly one of them.
+    """Yield the calls for a pack, each as soon as it ends. Every item that is called is in exactly one of them.
 
-    `hear` receives the headers of every answer. If `marked`, the provider caches what calls share. A call may take `patience`
-    times as long as usual.
+    `hear` receives the headers of every answer. If `marked`, the provider caches the part that calls share. A call may take
+    `patience` times the usual timeout.
 
-    A pack that is too large or holds a poisonous item is halved until the item is alone; items that `begin` holds back are in
-    no call. Any other failure ends the pack, and its other items are untried.
+    A refused pack, which is too large or contains a poisonous item, is halved until the refused item is alone. `begin` chooses
+    the items of each half that may be called; the others are in no call. Any other failure ends the pack and leaves its
+    remaining items untried.
     """
     spec, waiting, whole = writer.version.spec, [pack], True
     while waiting:
@@ -198,10 +199,14 @@ async def answer(
 
 
 def _body(writer: Writer, part: Sequence[ClaimedWork], ids: Sequence[str], marked: bool) -> bytes:
-    """Return the request; an input that cannot be written counts as refused by the provider."""
+    """Return the request body.
+
+    Raises:
+        CallFailed: the input cannot be written; the failure is handled as a refusal by the provider.
+    """
     try:
         return writer.write(questions(part, ids), marked=marked)
     except Exception as error:
-        # its text may quote the input
+        # The error's text may quote the input, so only its type is reported.
         detail = f"the request cannot be written: {type(error).__name__}"
         raise CallFailed(Action.POISON, detail, maybe_billed=False) from error

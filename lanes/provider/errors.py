@@ -1,4 +1,4 @@
-"""The error policy: what each of the provider's errors means for the work. It needs no SDK."""
+"""The error policy: the reaction to each of the provider's errors. It does not import the SDK."""
 
 from enum import StrEnum
 
@@ -10,19 +10,19 @@ from lanes.text import plain
 class Action(StrEnum):
     """The reaction to a failed call."""
 
-    RETRY = "retry"  # passing trouble: again, after a back-off
-    SHED = "shed"  # overloaded: again, and let what can wait go to batch
-    SLOW_DOWN = "slow_down"  # rate limited: wait as told, fewer calls at once
-    STOP_PAYING = "stop_paying"  # a spend limit or the account: nothing paid until a person acts
-    MISCONFIGURED = "misconfigured"  # key or account: nothing until a setting is corrected
-    FORBIDDEN = "forbidden"  # the key may not use the model: nothing of the model until a setting is corrected
-    UNKNOWN_MODEL = "unknown_model"  # nothing of the model until the workload's model is corrected
-    SPLIT = "split"  # the request is too large: fewer items in it
-    POISON = "poison"  # this input will never be accepted
+    RETRY = "retry"  # transient failure: retry after a back-off
+    SHED = "shed"  # overloaded: retry, and move work that can wait to batch
+    SLOW_DOWN = "slow_down"  # rate limited: wait as the provider demands, with fewer calls at once
+    STOP_PAYING = "stop_paying"  # spend limit or account on hold: no paid call until a person acts
+    MISCONFIGURED = "misconfigured"  # key or account: no call until a setting is corrected
+    FORBIDDEN = "forbidden"  # the key may not use the model: no call to it until this is corrected
+    UNKNOWN_MODEL = "unknown_model"  # no call to the model until the workload's model is corrected
+    SPLIT = "split"  # the request is too large: put fewer items into it
+    POISON = "poison"  # the provider will never accept this input
 
 
-OF_MODEL = (Action.FORBIDDEN, Action.UNKNOWN_MODEL)  # say nothing of the account's other models
-# the work is kept and spends no retry budget
+OF_MODEL = (Action.FORBIDDEN, Action.UNKNOWN_MODEL)  # other models of the account are unaffected
+# These failures keep the work and spend no retry budget.
 FREEZES = (Action.STOP_PAYING, Action.MISCONFIGURED, *OF_MODEL)
 _BUSY = (Action.SLOW_DOWN, Action.SHED)
 
@@ -53,18 +53,18 @@ BY_STATUS = {
     422: Action.POISON,
     429: Action.SLOW_DOWN,
     529: Action.SHED,
-    # Statuses of an address, a proxy or a gateway that is not the provider's API: no item is at fault.
+    # Statuses of a wrong address, a proxy or a gateway, not of the provider's API: no item is at fault.
     **dict.fromkeys(
         (405, 406, 407, 410, 411, 414, 415, 417, 426, 428, 431, 451), Action.MISCONFIGURED
     ),
-}  # every redirect is a setting's fault too; any other status is passing trouble
+}  # a redirect is misconfigured too; any other status is a transient failure
 
 
 class CallFailed(LanesError):
-    """A provider call brought no answer.
+    """A provider call that returned no usable answer.
 
-    `maybe_billed` when it is not known whether it was served; `innocent` when no item can be the cause; `cut` when we gave the
-    call up, because it took longer than it may.
+    `maybe_billed`: the provider may have served the call. `innocent`: no item can be the cause. `cut`: we gave up the call
+    because it exceeded its timeout.
     """
 
     def __init__(
@@ -88,22 +88,22 @@ class CallFailed(LanesError):
 
     @property
     def as_create(self) -> NotCreated:
-        """The meaning for the create of a batch; one that may have succeeded is never tried again."""
+        """The outcome of this failure for the create of a batch; a create that may have succeeded is never retried."""
         if self.maybe_billed or (self.action is Action.RETRY and not self.innocent):
             return NotCreated.MAYBE
         return NotCreated.FOR_NOW if self.action in _BUSY or self.innocent else NotCreated.FOR_GOOD
 
 
 def unforeseen(error: Exception, *, unsent: bool = False) -> CallFailed:
-    """Return the failure for an exception without an answer; `unsent` means that no request left this machine."""
+    """Return the failure for an exception of a call that got no answer; `unsent` means that no request left this machine."""
     detail = f"no answer from the provider: {type(error).__name__}: {plain(error, most=500)}"
     return CallFailed(Action.RETRY, detail, maybe_billed=not unsent, innocent=unsent)
 
 
 def classify(kind: str | None, message: str, code: str | None = None) -> Action:
-    """Return what an error's type, text and code mean, in the answer to a call or in a line of a batch.
+    """Return the reaction to an error's type, message and code, from the answer to a call or from a line of batch results.
 
-    Source: the error types and codes of anthropic 2.13; a spend limit can come as any of several types.
+    Source: the error types and codes of anthropic 2.13. A spend limit can have any of several types.
     """
     if kind == "billing_error" or code in _SPENT_CODES or message.startswith(_SPENT_TEXTS):
         return Action.STOP_PAYING
@@ -129,7 +129,7 @@ def classify(kind: str | None, message: str, code: str | None = None) -> Action:
 
 
 def classify_answer(status: int, kind: str | None, message: str, code: str | None = None) -> Action:
-    """Return what an answer of that status means, with what its body says of the error."""
+    """Return the reaction to an error answer, by its status and by the error's type, message and code in its body."""
     if classify(kind, message, code) is Action.STOP_PAYING:
         return Action.STOP_PAYING
     if 300 <= status < 400 or (status < 500 and code in _MISCONFIGURED_CODES):

@@ -1,4 +1,4 @@
-"""A message of the provider, checked once: everything behind this boundary trusts the types and sizes of a `Response`."""
+"""Validation of the provider's messages, at one boundary: all other code trusts the types and sizes of a `Response`."""
 
 from typing import Any
 
@@ -6,26 +6,27 @@ from lanes.settling.outcome import Response
 from lanes.text import plain
 from lanes.workload.prices import Usage
 
-# of one answer, or one line of results: more than the longest answer of a model takes
+# Of one answer or one line of results: more than the longest answer of any model.
 MOST_BYTES = 8 * 1024 * 1024
-# of one kind in one message: a hundred times the longest prompt that a model takes
+# Of one kind in one message: a hundred times the longest prompt that a model accepts.
 MOST_TOKENS = 100_000_000
 LONGEST_NAME = 256  # characters of the id of a message or a batch, and of a model
-USUAL = ("standard", "batch", "not_available")  # of the tier, the place and the speed of a call
-LONGEST_SAID = 500  # characters that are kept of an error's text
+USUAL = ("standard", "batch", "not_available")  # values of service_tier, inference_geo and speed
+LONGEST_SAID = 500  # stored characters of an error's text
 
 
 class UnreadableBill(ValueError):
-    """A message that does not say what it cost, or by which name it is booked."""
+    """A message without a readable usage, which gives its cost, or without a readable id, by which it is recorded."""
 
 
 def read_response(message: Any, *, request_id: str | None = None, call: str = "") -> Response:
-    """Return what we keep of a message's JSON; `call` names the call, or the request of a batch, that it answers.
+    """Return the response in a message's JSON; `call` names the call, or the request of a batch, that the message answers.
 
-    A message whose bill can be read is a response, whatever it answers: where its answer cannot be read, `fault` says why.
+    Every message with a readable id and usage is a response, because it is billed. If its answer cannot be read, `fault` gives
+    the reason.
 
     Raises:
-        UnreadableBill: its id or its usage is not what it should be.
+        UnreadableBill: the message is not an object, or its id or usage is missing or invalid.
     """
     if not isinstance(message, dict):
         raise UnreadableBill(f"the message is {_kind(message)}")
@@ -53,20 +54,20 @@ def read_response(message: Any, *, request_id: str | None = None, call: str = ""
 
 
 def readable_name(value: Any) -> str | None:
-    """Return the value where it can name something of the provider's: one line of printable text, not too long."""
+    """Return the value if it is a valid provider name, one line of up to `LONGEST_NAME` printable characters, else None."""
     if isinstance(value, str) and 1 <= len(value) <= LONGEST_NAME and value.isprintable():
         return value
     return None
 
 
 def _unusual(value: Any) -> str | None:
-    """Return how a call was served, or None where that is as usual."""
+    """Return the value of a serving detail (tier, geo or speed), None if it is a usual or unreadable one."""
     name = readable_name(value)
     return None if name in USUAL else name
 
 
 def quote_text(said: Any) -> str:
-    """Return a text of the provider as one line that can be stored, logged and shown."""
+    """Return a text of the provider as one line that is safe to store, log and show."""
     return plain(said, most=LONGEST_SAID) if isinstance(said, str) else _kind(said)
 
 
@@ -91,7 +92,7 @@ def _usage(used: Any) -> Usage:
 
 
 def _tokens(used: dict[str, Any], name: str, *, required: bool = False) -> int:
-    """Return a count of tokens; one that is not `required` is 0 where it is missing or null, as the API documents it."""
+    """Return a count of tokens; a missing or null count is 0 unless `required`, as the API documents."""
     value = used.get(name)
     if value is None and not required:
         return 0
@@ -104,7 +105,7 @@ def _tokens(used: dict[str, Any], name: str, *, required: bool = False) -> int:
 
 
 def _answer(message: dict[str, Any]) -> tuple[str, str | None]:
-    """Return (the text of the message, why its answer cannot be read)."""
+    """Return the message's text, and the reason if its answer cannot be read."""
     kind = message.get("type", "message")
     stop_reason = message.get("stop_reason")
     content = message.get("content")
@@ -128,7 +129,7 @@ def _answer(message: dict[str, Any]) -> tuple[str, str | None]:
 
 
 def _kind(value: Any) -> str:
-    """Return what a value is, without quoting it: it is the provider's, and may hold anything."""
+    """Return a description of the value's type; the value itself is not quoted, because the provider may send anything."""
     match value:
         case None:
             return "missing or null"

@@ -1,6 +1,7 @@
-"""The parameters of one Messages request, made from questions, for both lanes alike.
+"""The body of a Messages request, built from questions in the same way for both lanes.
 
-Fences mark where an item, a part of its context, or a field begins and ends; no input closes its own fence or opens another.
+Fences mark the beginning and end of an item, a part of its context, or a field. Escaping ensures that no input can close its
+own fence or open another.
 """
 
 import json
@@ -25,19 +26,19 @@ PACK_RULE = (
     '\n\nThe message holds several independent items, each in <item id="...">. Answer every one of them from its own '
     "content alone, and give its id back with its answer."
 )
-ITEM, HISTORY = "item", "history"  # every tag of ours begins with one of them
-ALIKE = {"i": "i\u0131\u0130", "s": "s\u017f"}  # the Turkish i and the long s fold to them
-WIDE = 0xFEE0  # from a letter to its full-width form
-BRACKET = "<\uff1c\ufe64"  # also full-width and small
+ITEM, HISTORY = "item", "history"  # every tag of ours begins with one of these words
+ALIKE = {"i": "i\u0131\u0130", "s": "s\u017f"}  # the Turkish i and the long s match these letters
+WIDE = 0xFEE0  # offset from a letter to its full-width form
+BRACKET = "<\uff1c\ufe64"  # includes the full-width and the small form
 ANY_BRACKET = re.compile(f"[{BRACKET}]")
-MOST_FIELDS = 32  # of whose names a bracket is compared with each; beyond, every bracket is escaped
+MOST_FIELDS = 32  # with more fields, every bracket is escaped, before any name
 ENTITY = "&lt;"
-BETWEEN = f"(?:[^\\w{BRACKET}]|_)*"  # what is neither letter nor digit
+BETWEEN = f"(?:[^\\w{BRACKET}]|_)*"  # any characters except letters and digits
 
 
 @dataclass(frozen=True)
 class Question:
-    """One item as a call sees it: `id` names it within a pack, `context` is what a batch reads besides it, in order."""
+    """One item in a call: `id` names it within a pack, `context` are the parts that a batch adds before it, in order."""
 
     id: str
     payload: dict[str, Any]
@@ -47,9 +48,9 @@ class Question:
 def parameters(
     version: Version, lane: Lane, questions: Sequence[Question], *, marked: bool = False
 ) -> dict[str, Any]:
-    """Return the body of a Messages request that asks `questions`; several make a pack.
+    """Return the body of a Messages request for `questions`; several questions form a pack.
 
-    If `marked`, the provider caches what requests share.
+    If `marked`, the provider caches the part that requests share.
     """
     before, after = _build_shared_fields(
         version, lane, len(questions), _find_tags(questions), marked
@@ -58,21 +59,21 @@ def parameters(
 
 
 class Writer:
-    """Writes the bodies of many requests of one lane: the JSON of `parameters`, of which what they share is made once."""
+    """A writer of request bodies for one version and lane: the JSON of `parameters`, with the shared part built only once."""
 
     def __init__(self, version: Version, lane: Lane) -> None:
         self.version, self._lane = version, lane
-        # By the number of questions, the parts of context that they have, and whether it is marked.
+        # Keyed by the number of questions, the parts of their context, and whether the request is marked.
         self._frames: dict[tuple[int, frozenset[ContextTag], bool], tuple[bytes, bytes]] = {}
 
     def write(self, questions: Sequence[Question], *, marked: bool = False) -> bytes:
-        """Return the body of a request as JSON; if `marked`, the provider caches what requests share."""
+        """Return the body of a request as JSON; if `marked`, the provider caches the part that requests share."""
         kind = (len(questions), _find_tags(questions), marked)
         frame = self._frames.get(kind) or self._frame(kind)
         return _json(_content(questions)).join(frame)
 
     def _frame(self, kind: tuple[int, frozenset[ContextTag], bool]) -> tuple[bytes, bytes]:
-        """Return what stands before the content of the message, and behind it."""
+        """Return the JSON before and after the content of the message, and store it in `_frames`."""
         before, after = (
             _json(part) for part in _build_shared_fields(self.version, self._lane, *kind)
         )
@@ -82,7 +83,7 @@ class Writer:
 
 
 class Writers:
-    """The writers of the versions of one database that are asked on one lane."""
+    """The writers of one lane, one for each version in use; up to `KEPT`, the oldest is dropped first."""
 
     def __init__(self, lane: Lane) -> None:
         self._lane = lane
@@ -103,18 +104,17 @@ def _json(value: Any) -> bytes:
 
 
 def _find_tags(questions: Sequence[Question]) -> frozenset[ContextTag]:
-    """Return the parts of context that the questions have, which a rule explains."""
+    """Return the tags in the questions' contexts; the instructions explain each of them."""
     return frozenset(kind for each in questions for part in each.context for kind in part.kinds)
 
 
 def _build_shared_fields(
     version: Version, lane: Lane, questions: int, told: frozenset[ContextTag], marked: bool
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return the fields that all requests of a version with `questions` questions share: those before and after `messages`.
+    """Return the fields before and after `messages`; all requests of a version with `questions` questions share them.
 
-    `told`: the parts of context that the questions have.
-
-    The mark stands behind the instructions: the answer's schema, which the provider puts before them, is cached with them.
+    The instructions explain the given context tags. The cache mark follows the instructions; it also covers the answer's
+    schema, which the provider puts before them.
     """
     spec = version.spec
     packed = questions > 1
@@ -137,7 +137,7 @@ def _build_shared_fields(
 
 @lru_cache(maxsize=256)
 def _askable(schema: str, packed: bool) -> dict[str, Any]:
-    """Return the schema as the provider accepts it; it must not be changed, because all calls share it."""
+    """Return the schema in the form that the provider accepts. Callers share the cached result and must not change it."""
     from anthropic import transform_schema  # loads the SDK
 
     answer = self_contained(json.loads(schema))
@@ -146,16 +146,16 @@ def _askable(schema: str, packed: bool) -> dict[str, Any]:
 
 def _content(questions: Sequence[Question]) -> str:
     if len(questions) == 1 and not questions[0].context:
-        return _fields(questions[0].payload)  # nothing is fenced
+        return _fields(questions[0].payload)  # a single item without context needs no fence
     if len(questions) == 1:
         return _render(questions[0])
     return "\n".join(item(each.id, _render(each)) for each in questions)
 
 
 def _render(question: Question) -> str:
-    """Return the payload's only text as it is, otherwise each field in a tag of its own name; its context comes first.
+    """Return the question's context followed by its payload; fences in the payload are escaped.
 
-    Every fence within is ours.
+    A payload with a single text field is that text; otherwise each field is in a tag of its name.
     """
     return "".join(map(_part, question.context)) + escape_fences(_fields(question.payload))
 
@@ -183,7 +183,7 @@ def _fields(payload: dict[str, Any]) -> str:
 
 
 def _pack_schema(schema: dict[str, Any]) -> dict[str, Any]:
-    """Return the schema of a pack's answers; the `$defs` of `schema` are at the root here too."""
+    """Return the schema of a pack's answers; the `$defs` of `schema` move to its root."""
     element = {
         "type": "object",
         "properties": {
@@ -203,7 +203,7 @@ def _pack_schema(schema: dict[str, Any]) -> dict[str, Any]:
 
 
 def _build_pattern(word: str) -> str:
-    """Return a pattern of the word in any case and width, with anything but letters in between."""
+    """Return a pattern that matches the word in any case and width, with any characters but letters and digits in between."""
     letters = (
         f"[{ALIKE.get(letter, letter)}{chr(ord(letter) + WIDE)}]"
         for letter in word.lower()
@@ -212,20 +212,20 @@ def _build_pattern(word: str) -> str:
     return BETWEEN.join(letters)
 
 
-# A bracket and, behind anything but letters and digits, a fence's name. No two parts of it can match the same character,
-# so that it takes linear time whatever an input holds.
+# A bracket, any characters except letters and digits, and the name of a fence. No two parts of the pattern can match the same
+# character, so matching takes linear time for any input.
 FENCE = re.compile(
     f"[{BRACKET}](?={BETWEEN}(?:{_build_pattern(ITEM)}|{_build_pattern(HISTORY)}))", re.IGNORECASE
 )
 
 
 def escape_fences(text: str) -> str:
-    """Return the text without anything that could be taken for the fence of an item or a part of its context."""
+    """Return the text with every bracket escaped that could open or close the fence of an item or of its context."""
     return FENCE.sub(ENTITY, text) if _has_bracket(text) else text
 
 
 def fields(values: Iterable[tuple[str, str]]) -> str:
-    """Return texts, each in a tag of its name; no text holds what could be taken for one of these tags."""
+    """Return the texts, each in a tag of its name; brackets that could form one of these tags are escaped."""
     named = list(values)
     escape = _of_fields(tuple(name for name, _ in named))
     return "\n".join(f"<{name}>{escape(value)}</{name}>" for name, value in named)
@@ -233,7 +233,7 @@ def fields(values: Iterable[tuple[str, str]]) -> str:
 
 @lru_cache(maxsize=256)
 def _of_fields(names: tuple[str, ...]) -> Callable[[str], str]:
-    """Return what escapes the tags of these fields in a text."""
+    """Return a function that escapes the tags of these fields in a text."""
     fence = ANY_BRACKET
     if len(names) <= MOST_FIELDS and sum(map(len, names)) <= MOST_FIELDS * MOST_FIELDS:
         words = "|".join(map(_build_pattern, names))
@@ -242,16 +242,16 @@ def _of_fields(names: tuple[str, ...]) -> Callable[[str], str]:
 
 
 def _has_bracket(text: str) -> bool:
-    """Return whether a bracket stands in the text; a quick look, because most have none."""
+    """Return whether the text contains a bracket; most texts have none, and this check is faster than the pattern."""
     return "<" in text or "\uff1c" in text or "\ufe64" in text
 
 
 def item(id: str, content: str) -> str:
-    """Return an item of a pack; its content must be escaped, except for our own fences."""
+    """Return an item of a pack in its fence; everything in `content` except our own fences must be escaped."""
     return f'<{ITEM} id="{id}">\n{content}\n</{ITEM}>'
 
 
 def part(tag: str, content: str, name: str = "") -> str:
-    """Return a part of an item's context, whose content must be escaped."""
+    """Return a part of an item's context in its fence; `content` must be escaped."""
     named = f' name="{name}"' if name else ""
     return f"<{tag}{named}>\n{content}\n</{tag}>\n"

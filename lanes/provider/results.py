@@ -1,4 +1,4 @@
-"""The results of an ended batch, read line by line as they stream. One line that cannot be read spoils only itself."""
+"""The results of an ended batch, streamed line by line. An unreadable line affects no other line."""
 
 import math
 import re
@@ -27,23 +27,23 @@ if TYPE_CHECKING:
 
 MOST_LINES = 500
 MOST_BYTES = 4 * 1024 * 1024  # of lines in one chunk
-KEPT_BYTES = 64 * 1024  # of a line that is too long: enough to see which request it is of
+KEPT_BYTES = 64 * 1024  # of a line that is too long: enough to read its custom_id
 NAMED = re.compile(
     rb'"custom_id"\s*:\s*"(?P<nonce>[0-9a-f]{1,64})-(?:(?P<label>[A-Za-z0-9_-]{1,64})-)?(?P<number>0|[1-9][0-9]{0,8})"'
 )
 
 
 class ResultsCut(LanesError):
-    """The results ended early; reading them again later is safe."""
+    """A results stream that ended early; reading the results again later is safe."""
 
 
 class ResultsGone(CallFailed):
-    """The batch has ended, and the provider offers no results of it."""
+    """A batch for which the provider offers no results."""
 
 
 @dataclass(frozen=True)
 class RequestFault:
-    """Why the provider served no answer to a request, and what its error policy makes of that."""
+    """The error of a request that the provider did not answer, with the reaction by the error policy."""
 
     action: Action
     detail: str
@@ -51,9 +51,9 @@ class RequestFault:
 
 @dataclass(frozen=True)
 class RequestResult:
-    """The end of one request of a batch: with a billed response, with a fault, or judged without either.
+    """The result of one request of a batch: a billed response, a fault, or a judgment (canceled or expired).
 
-    `number` is -1 where the custom_id is none of ours.
+    `number` is -1 if the custom_id does not have our format.
     """
 
     nonce: str
@@ -63,13 +63,13 @@ class RequestResult:
 
     @property
     def is_fault(self) -> bool:
-        """Whether the provider failed, for the request's fault or its own."""
+        """Whether the provider failed with a retryable error; the cause may be the request or the provider."""
         return isinstance(self.said, RequestFault) and self.said.action is Action.RETRY
 
 
 @dataclass(frozen=True)
 class Unreadable:
-    """A line from which no result can be read. `number` is that of its request, -1 where that cannot be read either."""
+    """A line without a readable result. `number` is the number of its request, -1 if that is unreadable too."""
 
     why: str
     nonce: str = ""
@@ -91,12 +91,14 @@ async def results(
 ) -> AsyncGenerator[list[RequestResult | Unreadable]]:
     """Yield the results in the provider's order, in chunks of up to `most` lines or about `most_bytes`.
 
-    The caller counts whether all arrived. At most `requests` times the longest line is read; further bytes are not results.
+    The caller must check that every request has a result. At most `requests` times the longest line is read; further bytes
+    cannot be results.
 
     Raises:
         CallFailed: the results could not be opened.
-        BatchUnknown, ResultsGone: they cannot be opened, and perhaps never will.
-        ResultsCut: the stream ended in the middle.
+        BatchUnknown: the provider has no such batch; a new batch may be unknown for a while.
+        ResultsGone: the provider offers no results of the batch, perhaps for good.
+        ResultsCut: the stream broke off.
     """
     raw = None
     try:
@@ -122,17 +124,18 @@ async def results(
 
 
 async def _open_results(client: "AsyncAnthropic", batch_id: str) -> httpx2.Response:
-    """Open the results where everything else is asked: the key is sent, and the address that a batch names may be any."""
+    """Open the results at the client's own address: a batch's `results_url` could name any host, which would get the key."""
     options: RequestOptions = {"headers": {STREAMED: "stream", "Accept": "application/binary"}}
     path = f"{BATCHES}/{quote(batch_id, safe='')}/results"
     return await client.get(path, cast_to=httpx2.Response, options=options)
 
 
 def fate(fault: RequestFault, *, items: int, others_answered: bool) -> Judgment:
-    """Return what a fault means for each of the `items` of its request.
+    """Return the judgment of a fault for each of the `items` of its request.
 
-    Trouble of the account, the rate or the load is never the item's. A failure at the provider is the request's own only if
-    others are answered (`lanes.realtime.health`). Any item of a pack may be at fault, so each is asked alone.
+    A fault of the account, the rate limit or the load never counts against an item. A failure at the provider counts against
+    the request only if other requests were answered (`lanes.realtime.health`). In a pack any item may be the cause, so each is
+    retried alone.
     """
     alone = items == 1
     match fault.action:
@@ -145,10 +148,10 @@ def fate(fault: RequestFault, *, items: int, others_answered: bool) -> Judgment:
 
 
 def unread(why: str, *, items: int, others_answered: bool) -> Judgment:
-    """Return what it means for each of the `items` of a request that its result came and cannot be read: it may be billed.
+    """Return the judgment of an unreadable result, which may be billed, for each of the `items` of its request.
 
-    It spends retries of an item alone, and only where others were answered: a provider that no answer of can be read is at
-    fault itself.
+    It spends a retry only of an item that was alone, and only if other requests were answered: if no answer is readable, the
+    provider is at fault.
     """
     alone, error = items == 1, f"its result cannot be read: {why}"
     return Judgment(Outcome.UNKNOWN, error=error, spends=alone and others_answered, alone=not alone)
@@ -170,7 +173,7 @@ async def _chunks(
 
 
 async def _bound_blocks(blocks: AsyncIterator[bytes], most: float) -> AsyncIterator[bytes]:
-    """Yield the blocks up to `most` bytes."""
+    """Yield the blocks and stop before the total exceeds `most` bytes."""
     read = 0
     async for block in blocks:
         read += len(block)
@@ -180,9 +183,9 @@ async def _bound_blocks(blocks: AsyncIterator[bytes], most: float) -> AsyncItera
 
 
 async def _lines(blocks: AsyncIterator[bytes]) -> AsyncIterator[list[bytes]]:
-    """Yield the lines that are not blank, those that end in a block together.
+    """Yield the non-blank lines; all lines that end within a block are yielded together.
 
-    Lines end at LF, not at line separators of Unicode. Only the beginning of a line that is too long is kept.
+    Lines end at LF, not at Unicode line separators. Of a line that is too long, only the beginning is yielded.
     """
     begun = _LineParts()
     async for block in blocks:
@@ -196,7 +199,7 @@ async def _lines(blocks: AsyncIterator[bytes]) -> AsyncIterator[list[bytes]]:
 
 
 class _LineParts:
-    """A line that spans blocks. Its parts are joined once, and no more than `LONGEST_LINE` of it is held."""
+    """The parts of a line that spans blocks. They are joined once, and take at most `LONGEST_LINE` bytes of memory."""
 
     def __init__(self) -> None:
         self._parts: list[bytes] = []
@@ -211,14 +214,14 @@ class _LineParts:
             self._parts = [b"".join([*self._parts, part[:KEPT_BYTES]])[:KEPT_BYTES]]
 
     def end(self) -> bytes:
-        """Return the line and begin the next one."""
+        """Return the line, a `_TooLong` if only its beginning is left, and begin the next one."""
         line = b"".join(self._parts)
         whole, self._parts, self._length = self._length <= LONGEST_LINE, [], 0
         return line if whole else _TooLong(line)
 
 
 def read_line(line: bytes) -> RequestResult | Unreadable:
-    """Return the result that a line holds. No line raises, whatever it is."""
+    """Return the result in a line, or an `Unreadable`. Never raises, whatever the line contains."""
     nonce, number, label = "", -1, ""
     try:
         if isinstance(line, _TooLong) or len(line) > LONGEST_LINE:
@@ -228,9 +231,7 @@ def read_line(line: bytes) -> RequestResult | Unreadable:
         return RequestResult(nonce, number, _read_result(said["result"], said["custom_id"]), label)
     except UnreadableBill as error:
         return Unreadable(str(error), nonce, number, label)
-    except (
-        Exception
-    ) as error:  # the shape of a line is the provider's: whatever it holds, the others are read
+    except Exception as error:  # a line of any shape must not stop the reading of the others
         if not nonce and (named := NAMED.search(line)):
             nonce, number = named["nonce"].decode(), int(named["number"])
             label = (named["label"] or b"").decode()
@@ -238,7 +239,7 @@ def read_line(line: bytes) -> RequestResult | Unreadable:
 
 
 def _request(custom_id: str) -> tuple[str, int, str]:
-    """Return the nonce, the number and the label of the request that has this name."""
+    """Return the nonce, number and label in a custom_id; in another format it counts as the nonce, with the number -1."""
     if match := CUSTOM_ID.fullmatch(custom_id):
         return match["nonce"], int(match["number"]), match["label"] or ""
     return custom_id, -1, ""
@@ -256,7 +257,7 @@ def _read_result(result: dict[str, Any], call: str) -> Response | RequestFault |
             return Judgment(Outcome.EXPIRED, error="the batch expired before it ran")
         case other:
             fault = f"its result is of no known type: {quote_text(other)}"
-            if "message" not in result:  # only that could say whether it is billed
+            if "message" not in result:  # only a message could prove that the request is billed
                 raise ValueError(fault)
             return read_response(result["message"], call=call)._replace(fault=fault)
 
@@ -273,7 +274,7 @@ def _fault(result: dict[str, Any]) -> RequestFault:
 
 
 def _object(value: Any) -> dict[str, Any]:
-    """Return an object of JSON, an empty one for anything else."""
+    """Return the value if it is a JSON object, else an empty one."""
     return value if isinstance(value, dict) else {}
 
 
@@ -282,31 +283,31 @@ NAMELESS = "no line that can be read names it"
 
 
 class ResultLines:
-    """The lines that one reading of a batch's results has met so far."""
+    """The lines that one pass over a batch's results has read so far."""
 
     def __init__(self, nonce: str, requests: int) -> None:
         self._nonce, self._requests = nonce, requests
-        self.seen = set[int]()  # numbers of the requests whose result was read
-        self.answered = set[int]()  # those of them that were answered
-        self._unreadable = dict[int, str]()  # why a line cannot be read, by number of its request
-        self._nameless = 0  # lines of which not even the request can be read
-        self._strays = Counter[str]()  # lines without a result of a request, by what is wrong
+        self.seen = set[int]()  # numbers of the requests with a readable result
+        self.answered = set[int]()  # numbers of the requests that were answered; a subset of `seen`
+        self._unreadable = dict[int, str]()  # the reason, by the number of the line's request
+        self._nameless = 0  # unreadable lines that do not even name their request
+        self._strays = Counter[str]()  # lines without a result of one of our requests, by reason
 
     @property
     def are_foreign(self) -> bool:
-        """Whether lines of other batches were met, and none of this one."""
+        """Whether there are lines of other batches and none of this batch."""
         return bool(self._strays["of other batches"]) and not (self.seen or self._unreadable)
 
     def proof(self, chunk: Iterable[Line]) -> str | None:
-        """Return the nonce that tells whose results these are, None where no line has one.
+        """Return the nonce of the batch that the results belong to, None if no line has a nonce.
 
-        One line with our nonce proves all of them ours, whatever else they hold: no provider can guess it.
+        One line with our nonce proves that all lines are ours, whatever the others contain: no provider can guess it.
         """
         nonces = [line.nonce for line in chunk if line.nonce]
         return self._nonce if self._nonce in nonces else next(iter(nonces), None)
 
     def ours(self, chunk: Sequence[Line]) -> list[RequestResult]:
-        """Return the results of the batch's own requests; all other lines are counted by what is wrong with them."""
+        """Return the results of the batch's own requests, and count all other lines by the reason."""
         ours = list(self._ours(chunk))
         self.seen.update(each.number for each in ours)
         self.answered.update(each.number for each in ours if isinstance(each.said, Response))
@@ -327,10 +328,10 @@ class ResultLines:
                 yield line
 
     def unreadable(self, lacking: Iterable[int]) -> dict[int, str]:
-        """Return why no result of these requests can be read, by number, for those of them whose lines came.
+        """Return the reasons, by number, for those of the `lacking` requests whose lines arrived but cannot be read.
 
-        A line that does not say which request it is of stands for one that lacks its line. Where there are as many of such
-        lines as of such requests, no other line can come for any of them.
+        An unreadable line without a request's name belongs to some request whose line is missing. If there are at least as many
+        of these lines as of these requests, the line of each of these requests has arrived.
         """
         found = {
             number: self._unreadable[number] for number in lacking if number in self._unreadable
@@ -339,7 +340,7 @@ class ResultLines:
         return found | (dict.fromkeys(lost, NAMELESS) if len(lost) <= self._nameless else {})
 
     def strays(self) -> str:
-        """Return a clause about the lines that are no result of a request; empty when there were none."""
+        """Return a clause about the lines that are not a result of one of our requests, empty if there were none."""
         kinds = [
             f"{pluralize(number, 'line')} {what}" for what, number in sorted(self._strays.items())
         ]

@@ -1,7 +1,8 @@
-"""The transport of the SDK: how much is held of an answer, and how exceptions are read.
+"""The SDK's transport: a limit on the size of answers, and the conversion of exceptions into failures.
 
-A small compressed body can hold a thousand times its size, so answers are bounded as they are decoded, by a hook of the client
-that holds for what the SDK reads too. Importing this module loads httpx2, so what a drain loads first imports it in functions.
+A small compressed body can expand to a thousand times its size, so a hook of the HTTP client limits answers while they are
+decoded; it also covers the answers that the SDK reads itself. This module imports httpx2, so modules that a drain loads at its
+start import it within functions.
 """
 
 from collections.abc import AsyncIterator
@@ -16,7 +17,7 @@ from lanes.realtime.headers import retry_after_s
 if TYPE_CHECKING:
     from anthropic import APIStatusError
 
-# The SDK marks requests whose answer is read as it comes: the results of a batch.
+# The SDK sets this header on requests with a streamed answer: the results of a batch.
 STREAMED = "x-stainless-raw-response"
 ENCODING = "content-encoding"
 _NEVER_SENT = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout)
@@ -27,7 +28,7 @@ class TooLong(httpx2.ReadError):
 
 
 async def bound_response(response: httpx2.Response) -> None:
-    """Make reading the response fail beyond `MOST_BYTES`; readers of streams bound them themselves."""
+    """Make reading the response fail beyond `MOST_BYTES`; a streamed response is limited by its reader instead."""
     if response.is_closed or (
         response.is_success and response.request.headers.get(STREAMED) == "stream"
     ):
@@ -38,7 +39,7 @@ async def bound_response(response: httpx2.Response) -> None:
 
 
 class _Bounded(httpx2.AsyncByteStream):
-    """The decoded body of a response."""
+    """The decoded body of a response, limited to `MOST_BYTES`."""
 
     def __init__(self, response: httpx2.Response) -> None:
         assert isinstance(response.stream, httpx2.AsyncByteStream)
@@ -53,7 +54,7 @@ class _Bounded(httpx2.AsyncByteStream):
             yield piece
 
     def _decode(self) -> AsyncIterator[bytes]:
-        """Return the pieces of the body, all small, because the client decodes bit by bit."""
+        """Return the decoded pieces of the body; all are small, because the client decodes incrementally."""
         if self._encoding is None:
             return aiter(self._raw)
         return httpx2.Response(
@@ -65,7 +66,7 @@ class _Bounded(httpx2.AsyncByteStream):
 
 
 def errors() -> tuple[type[Exception], ...]:
-    """Return what calls raise; a reset in mid-stream is not an error of the SDK."""
+    """Return the exception types that calls raise; a connection reset within a stream is not an SDK error."""
     import aiohttp
     import anthropic
 
@@ -73,7 +74,7 @@ def errors() -> tuple[type[Exception], ...]:
 
 
 def convert_error(error: Exception) -> CallFailed:
-    """Return the failure for an exception of the SDK, of its transport, or of reading the answer.
+    """Return the failure for an exception that the SDK, its transport or the reading of an answer raised.
 
     Source: anthropic 2.13, which has an error class for each status and code.
     """
@@ -101,8 +102,8 @@ def convert_error(error: Exception) -> CallFailed:
 def _never_sent(error: BaseException) -> bool:
     """Return whether no request left this machine.
 
-    The SDK also reports a connection that was lost with the request on it as a connect error; aiohttp's error below it tells
-    them apart.
+    The SDK also reports a connection that was lost after the request was sent as a connect error. The aiohttp error that caused
+    it distinguishes the two cases.
     """
     import aiohttp
 

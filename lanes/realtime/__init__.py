@@ -1,1 +1,1 @@
-"""The real-time lane: shares, buffer, pace, warmth, health."""
+"""The real-time lane: the scheduler, the buffer, the limiters, circuits, and the rules for drains."""

@@ -1,8 +1,8 @@
 """Request buffering: collect real-time items for a short window and send them as one micro-batch.
 
-The items wait only while another item is expected, and never so long that their call would end after the earliest due time
-among them. BentoML's dispatcher works alike: it waits for one more request only if that is worth the delay. Here the window
-states what the delay is worth (`service`).
+Items wait only while another item is expected, and never so long that their call would end after their earliest due time.
+BentoML's dispatcher works in a similar way: it waits for one more request only if the gain outweighs the delay. Here the
+workload's window (`service`) states the acceptable delay.
 """
 
 import math
@@ -18,23 +18,23 @@ from lanes.words import FlushReason, Lane
 from lanes.workload.version import Version
 
 SURPRISE = 7.0  # mean gaps without an arrival: one gap in a thousand is longer, so no further item is expected
-SILENCE_S = 0.5  # and so long at least: a drain claims in turns, and what arrives between two of them comes at once
-MOST_GROUPS = 10_000  # whose arrivals are remembered: senders choose the names of consumers
-Size = Callable[[Version], int]  # how many items of a version may share a call
-# a version, and the consumer whose items alone share a call, None where any may
+SILENCE_S = 0.5  # the shortest such silence: a drain claims at intervals, so items arrive in bursts
+MOST_GROUPS = 10_000  # bounds the remembered arrivals: senders choose the consumers' names
+Size = Callable[[Version], int]  # returns the largest pack size of a version
+# A version, and the consumer if only its own items may share a call, else None.
 Group = tuple[VersionId, str | None]
-# seconds that a call with this number of items of a version takes; 0: unknown
+# Returns the duration in seconds of a call with that many items of a version, 0 while unknown.
 Takes = Callable[[VersionId, int], float]
 
 
 def count_allowed(version: Version) -> int:
-    """Return as many items as the workload allows."""
+    """Return the largest number of items per real-time call that the workload allows."""
     return version.spec.pack_of(Lane.REALTIME)
 
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """An item that gathers, and since when."""
+    """A buffered item and the time when it entered the buffer."""
 
     item: ClaimedWork
     since: datetime
@@ -42,10 +42,10 @@ class Waiting:
 
 @dataclass
 class Gathering:
-    """The items of one group that wait together, never empty.
+    """The buffered items of one group, never empty.
 
-    Each item's clock starts when it arrives; the window is that of the first item. `per_s` is the arrival rate of other items
-    when the last one came, None while it is unknown.
+    `waiting[0]` opens the window. `per_s` is the arrival rate of other items at the time of the last arrival, None while
+    unknown.
     """
 
     waiting: list[Waiting] = field(default_factory=list)
@@ -53,9 +53,10 @@ class Gathering:
     per_s: float | None = None
 
     def compute_departure(self, version: Version, takes: Takes) -> tuple[datetime, FlushReason]:
-        """Return the latest departure if no other item arrives, and its reason.
+        """Return the departure time if no other item arrives, and its reason.
 
-        The window has passed, the most pressing item must be asked, or no other item is expected any more.
+        The items leave when their window ends, when the most pressing item must be sent, or when no other item is expected any
+        more, whichever comes first.
         """
         over = self.waiting[0].since + timedelta(seconds=version.spec.buffer_s)
         moments = (
@@ -71,15 +72,15 @@ class Gathering:
         return min(moments, key=lambda each: each[0])
 
     def _compute_pressed_at(self, call: timedelta, over: datetime) -> datetime:
-        """Return the earliest moment at which one of the waiting items needs its call to begin."""
+        """Return the earliest time at which the call of one of the waiting items must begin."""
         ranks = (_compute_ask_at(each.item, over) for each in self.waiting)
         dues = (each.item.due_at - call for each in self.waiting if each.item.due_at is not None)
         return min((*ranks, *dues))
 
     def _compute_hopeless_at(self, over: datetime) -> datetime:
-        """Return the time from which no other item is expected within the rest of the window.
+        """Return the time from which no other item is expected within the window.
 
-        That is a mean gap before its end, or earlier, after a silence that chance hardly explains.
+        This is one mean gap before the window's end, or earlier, after a silence that is too long to be chance.
         """
         if self.per_s is None or self.last_at is None:
             return over
@@ -93,7 +94,10 @@ class Gathering:
 
 
 class Buffer:
-    """Hold the windows of all groups. Work leaves at once if it failed before, has no window, or can share no call."""
+    """The windows of all groups.
+
+    Work that must travel alone, shadows and replays do not wait; neither do items of a version without a window (`_gathers`).
+    """
 
     def __init__(
         self,
@@ -102,14 +106,14 @@ class Buffer:
         most_groups: int = MOST_GROUPS,
     ) -> None:
         self._open: dict[Group, Gathering] = {}
-        # the group that items came of last comes last
+        # Ordered by the groups' latest arrivals, the newest last.
         self._arrivals: OrderedDict[Group, Arrivals] = OrderedDict()
         self._size, self._takes, self._most_groups = size, takes, most_groups
 
     def add(
         self, claimed: Iterable[ClaimedWork], versions: Mapping[VersionId, Version], now: datetime
     ) -> list[ClaimedWork]:
-        """Let the items wait, each in its group's window; return those that wait for nothing."""
+        """Add the items to their groups' windows, and return the items that do not wait."""
         at_once: list[ClaimedWork] = []
         joined: dict[Group, int] = {}
         for each in claimed:
@@ -130,7 +134,7 @@ class Buffer:
         return at_once
 
     def take(self, versions: Mapping[VersionId, Version], now: datetime) -> list[ClaimedWork]:
-        """Remove and return the items that leave now: full packs of the most urgent, and windows that end."""
+        """Remove and return the items that leave now: full packs, the most urgent items first, and windows that end."""
         return [
             item
             for group in list(self._open)
@@ -138,7 +142,7 @@ class Buffer:
         ]
 
     def next_leave(self, versions: Mapping[VersionId, Version]) -> datetime | None:
-        """Return when the next window leaves at the latest; None if nothing waits."""
+        """Return the time when the next window leaves at the latest; None if the buffer is empty."""
         return min(
             (
                 window.compute_departure(versions[id_], self._takes)[0]
@@ -149,11 +153,11 @@ class Buffer:
 
     @property
     def version_ids(self) -> set[VersionId]:
-        """The versions of what gathers."""
+        """The versions of the buffered items."""
         return {id_ for id_, _ in self._open}
 
     def of(self, workload: str) -> int:
-        """Return how many items of a workload gather."""
+        """Return the number of buffered items of a workload."""
         return sum(
             each.item.workload == workload
             for window in self._open.values()
@@ -161,14 +165,14 @@ class Buffer:
         )
 
     def drain(self) -> list[ClaimedWork]:
-        """Remove and return everything that gathers."""
+        """Remove and return all buffered items."""
         return [each.item for group in list(self._open) for each in self._open.pop(group).waiting]
 
     def _gathers(self, version: Version) -> bool:
-        """Return whether items of the version wait for each other.
+        """Return whether items of the version wait in a window.
 
-        Where calls are not shared though they may be, there is nothing to wait for; a window of single calls is what
-        its workload asks for.
+        If the workload allows packs but the current pack size is 1, waiting gains nothing. If the workload itself allows only
+        single calls, its window applies all the same.
         """
         return version.spec.buffer_s > 0 and (
             self._size(version) > 1 or count_allowed(version) == 1
@@ -198,10 +202,10 @@ class Buffer:
 
 
 def _compute_ask_at(item: ClaimedWork, over: datetime) -> datetime:
-    """Return when the item must be asked.
+    """Return the time at which the item must be sent.
 
-    What is urgent goes before others, and gathers all the same, until its window is over or for its due time: where
-    everything is urgent, calls would never be shared otherwise.
+    An urgent item precedes others but waits too, until its window ends or its due time requires the call. Otherwise a workload
+    with only urgent items would never share calls.
     """
     if not item.urgent:
         return item.rank_at
@@ -214,13 +218,13 @@ def _record_stay(of: Waiting, why: FlushReason, now: datetime) -> ClaimedWork:
     )
 
 
-MEMORY_S = 10.0  # an arrival counts for 1/e after so long: two of the longest windows
-LEAST_S = 1.0  # so long has to be looked at least: a burst of a moment is no rate
+MEMORY_S = 10.0  # after this time an arrival counts for 1/e: twice the longest window
+LEAST_S = 1.0  # shortest observation: a short burst gives no rate
 
 
 @dataclass
 class Arrivals:
-    """The arrivals of one kind at one place; the caller supplies the clock."""
+    """The arrivals of one group, as an exponentially fading count; the caller supplies the clock."""
 
     _faded: float = field(default=0.0, init=False)
     _since: datetime | None = field(default=None, init=False)
@@ -232,9 +236,9 @@ class Arrivals:
         self._since, self._at = self._since or now, max(self._at or now, now)
 
     def per_s(self, now: datetime, *, but: datetime) -> float | None:
-        """Return the arrivals per second without the one at `but`: one arrival does not make another more likely.
+        """Return the arrivals per second, without the arrival at `but`: one arrival does not make another more likely.
 
-        None if no earlier arrival was counted: the rate is unknown.
+        None while the rate is unknown, because no arrival before `but` was counted.
         """
         if self._since is None or self._since >= but:
             return None
@@ -244,7 +248,7 @@ class Arrivals:
         return others / (MEMORY_S * (1 - math.exp(-looked_s / MEMORY_S)))
 
     def _fading(self, now: datetime) -> float:
-        """Return the part of the count that remains since the newest arrival."""
+        """Return the fraction of the count that remains at `now` after fading since the newest arrival."""
         return (
             1.0
             if self._at is None
@@ -252,14 +256,14 @@ class Arrivals:
         )
 
 
-MEMORY = 0.98  # weight of what was known of a version's calls against the newest one: some fifty of them count
-UNSURE = 1.25  # times what calls take on average: many take longer
-ALIKE = 1e-6  # spread of the sizes below which they tell nothing of more or fewer items
+MEMORY = 0.98  # decay of the sums with each call: about the last fifty calls of a version count
+UNSURE = 1.25  # safety factor on the mean duration: many calls take longer
+ALIKE = 1e-6  # variance of the sizes below which they reveal no duration per item
 
 
 @dataclass
 class _CallTimes:
-    """Sums over calls, fading: their number, items, seconds, items squared, and items times seconds."""
+    """Fading sums over calls for a linear regression: number, items, seconds, items squared, and items times seconds."""
 
     calls: float = 0
     items: float = 0
@@ -268,7 +272,7 @@ class _CallTimes:
     products: float = 0
 
     def add(self, items: int, seconds: float) -> None:
-        """Count one more call."""
+        """Add one call to the sums."""
         self.calls = MEMORY * self.calls + 1
         self.items = MEMORY * self.items + items
         self.seconds = MEMORY * self.seconds + seconds
@@ -276,7 +280,7 @@ class _CallTimes:
         self.products = MEMORY * self.products + items * seconds
 
     def at(self, items: int) -> float:
-        """Return the expected seconds of a call with `items` items: at least 0, and never less for more items."""
+        """Return the expected seconds of a call with `items` items: at least 0, and not decreasing in `items`."""
         usual, mean_s = self.items / self.calls, self.seconds / self.calls
         spread = self.squares / self.calls - usual * usual
         a_item = (
@@ -298,6 +302,6 @@ class ServiceTimes:
         self._lines.setdefault(version_id, _CallTimes()).add(items, seconds)
 
     def takes_s(self, version_id: VersionId, items: int) -> float:
-        """Return the seconds within which nearly every call with `items` items is answered; 0 while unknown."""
+        """Return the seconds within which most calls with `items` items are answered; 0 while unknown."""
         line = self._lines.get(version_id)
         return 0.0 if line is None else UNSURE * line.at(items)

@@ -1,16 +1,16 @@
-"""The circuit of one model of an account, shared by all drains: whether it is asked, and by whom. Pure: `now` comes in.
+"""The circuit of one model of an account, shared by all drains: whether the model is called, and by which drain. Pure.
 
-                a drain met faults in a row, and no call is answered
+                a drain had faults in a row, and no answer
      CLOSED ---------------------------------------------------------> RESTING <-------------------------------+
        ^                                                                  |                                    |
-       |                               its rest is over: one drain of all |     its probe faulted, told nothing, |
-       |                                                                  v     or was not asked at all          |
+       |                    the rest has ended: one drain takes the probe |     its probe faulted, showed        |
+       |                                                                  v     nothing, or was not sent         |
        +--------------------------------------------------------------- PROBING -------------------------------+
-          a call is answered that began after the last fault,
-          by any drain, from RESTING too                        a prober that is not heard of: the next one probes
+          a call that began after the last fault was answered,
+          by any drain, also from RESTING                       the probe timed out: the next drain probes
 
-A call that began before the last fault is no evidence about the present: its answer and its fault are both ignored. Limits of
-the provider are no faults. A drain probes a model only if work waits for it and nothing else holds that work back.
+A call that began before the last fault is no evidence about the present: its answer and its fault are both ignored. The
+provider's rate limits are not faults. A drain probes a model only if work for the model waits and nothing else holds it back.
 """
 
 from collections.abc import Collection, Iterable, Mapping
@@ -23,26 +23,26 @@ from lanes.ids import WorkId
 from lanes.units import clock, pluralize, seconds
 
 FIRST_REST_S = 1.0
-# rests double up to this, so that it is found soon that calls are answered again
+# Rests double up to this maximum. It is short so that a recovery is noticed soon.
 LONGEST_REST_S = 5.0
-# a prober that is not heard of for so long is dead, or its call hangs: another may probe
+# A prober that has not reported for this long is dead, or its call hangs: another drain may probe.
 PROBE = timedelta(seconds=15)
 
 
 class CircuitState(StrEnum):
-    """The state of a circuit: how its model is called. Each comment says what changes the state."""
+    """The state of a circuit. Each comment gives the calls that it allows and its next transition."""
 
-    CLOSED = "closed"  # as far as there are places; a drain whose calls fault in a row opens it
-    RESTING = "resting"  # not at all until `next_probe_at`; then the first drain that has work for it takes the probe
-    PROBING = "probing"  # by one call of one drain, whose end moves it on; from `next_probe_at` the next drain may
+    CLOSED = "closed"  # calls are not limited; a drain whose calls fault in a row opens the circuit
+    RESTING = "resting"  # no call until `next_probe_at`; then the first drain with work for the model takes the probe
+    PROBING = "probing"  # one call of one drain, whose end changes the state; from `next_probe_at` the next drain may probe
 
 
 @dataclass(frozen=True)
 class Fault:
-    """A call that began at `began_at` got no answer.
+    """A call without an answer that began at `began_at`.
 
-    The drain that asked was answered nothing since `failing_since`, in `faults` calls in a row. `turn` is that of the
-    circuit whose probe it was, None: it was none. `host` asked.
+    The drain that made the call has got no answer since `failing_since`, in `faults` calls in a row. `turn` is the circuit's
+    turn if the call was its probe, else None. `host` is the drain's host.
     """
 
     why: str
@@ -55,26 +55,30 @@ class Fault:
 
 @dataclass(frozen=True)
 class Circuit:
-    """As it was read. `turn` rises with each change: of two who change what they read, one does. `id` is its outage's."""
+    """The state of a model's circuit at the time of reading.
+
+    `id` identifies the outage. `turn` rises with each change and serves as an optimistic lock: of two drains that change the
+    same turn, only one succeeds.
+    """
 
     id: int
     state: CircuitState
-    since: datetime  # when the outage began
-    faulted_at: datetime  # when the last call that counts got no answer
-    faults: int  # calls in a row without an answer, as far as they count
-    why: str  # what the last of them met
-    next_probe_at: datetime | None  # None: it is closed
-    rests: int = 1  # of them in a row, the one under way too
+    since: datetime  # start of the outage
+    faulted_at: datetime  # time of the last fault that counts
+    faults: int  # faults in a row that count
+    why: str  # cause of the last fault
+    next_probe_at: datetime | None  # None: closed
+    rests: int = 1  # rests in a row, including the current one
     turn: int = 0
-    host: str | None = None  # whose calls alone got no answer; None: those of several hosts
+    host: str | None = None  # the only host with faults; None: several hosts
 
     @property
     def is_open(self) -> bool:
-        """Whether it rests or is probed: calls of its model wait."""
+        """Whether the circuit is resting or probing: calls of its model wait."""
         return self.state is not CircuitState.CLOSED
 
     def describe(self, model: str, account: str, now: datetime) -> str:
-        """Describe the circuit for a person: the model, since when, and when it is asked again."""
+        """Return a description for a person: the model, the start of its outage, and the next probe."""
         due_s = (self.next_probe_at - now).total_seconds() if self.next_probe_at else 0
         asked = "one call probes it as soon as work waits for it"
         if self.state is CircuitState.PROBING and due_s > 0:
@@ -91,13 +95,14 @@ class Circuit:
         return self.next_probe_at is not None and self.next_probe_at <= now
 
     def take_probe(self, now: datetime) -> "Circuit":
-        """Return the circuit with its probe taken: one drain may make one call, and reports within 15 s."""
+        """Return the circuit with its probe taken: one drain may make one call and must report within `PROBE`, 15 s."""
         return self._move(CircuitState.PROBING, now + PROBE)
 
     def apply_fault(self, fault: Fault, now: datetime) -> "Circuit":
-        """Return the circuit after a fault: its rest begins or gets longer.
+        """Return the circuit after a fault: a rest begins, longer than the previous one.
 
-        It stays as it is if the fault is no evidence about the present, or if a probe runs and the fault is not the probe's.
+        The circuit does not change if the fault's call began before the last fault, or if a probe is under way and the fault is
+        of another call.
         """
         of_another = self.state is CircuitState.PROBING and fault.turn != self.turn
         if of_another or fault.began_at <= self.faulted_at:
@@ -110,15 +115,15 @@ class Circuit:
         return replace(rested, **more)
 
     def rest_again(self, now: datetime) -> "Circuit":
-        """Return the circuit after a probe that showed nothing, such as a limit: it rests as long again."""
+        """Return the circuit after a probe that showed nothing, such as a rate limit: it rests as long as before."""
         return self._move(CircuitState.RESTING, now + rest(self.rests))
 
     def free_probe(self, now: datetime) -> "Circuit":
-        """Return the circuit after an unused probe: the next drain that has work may take it."""
+        """Return the circuit after an unused probe: the next drain with work for the model may take the probe."""
         return self._move(CircuitState.RESTING, now)
 
     def apply_answer(self, began_at: datetime) -> "Circuit":
-        """Return the circuit after a call that began then was answered: closed, unless the call is too old."""
+        """Return the circuit after an answered call that began at `began_at`: closed if the call began after the last fault."""
         return (
             self._move(CircuitState.CLOSED, None)
             if self.is_open and began_at > self.faulted_at
@@ -137,19 +142,19 @@ def open_circuit(fault: Fault, now: datetime) -> Circuit:
 
 
 def rest(rests: int) -> timedelta:
-    """Return the length of the n-th rest in a row: 1 s, doubled up to 5 s."""
+    """Return the length of the n-th rest in a row: 1 s, doubled each time up to 5 s."""
     return Backoff.of_seconds(FIRST_REST_S, LONGEST_REST_S).after(max(rests, 1))
 
 
-# what was heard before says nothing: drains hear each other once a second
+# Older circuit states are not used: drains share their states once a second.
 STALE = timedelta(seconds=5)
-# by then a probe that was taken is asked, where there is something to ask
+# Within this time a drain with work sends the call of a probe that it has taken.
 SOON = timedelta(seconds=1)
 
 
 @dataclass
 class _Probe:
-    """Held under this turn. `work`: what is asked; None: nothing yet."""
+    """A probe that this drain has taken at the circuit's `turn`. `work`: the work of its call, None before the call."""
 
     turn: int
     taken_at: datetime
@@ -160,28 +165,31 @@ class _Probe:
 
 
 class KnownCircuits:
-    """By model. Where nothing was heard for five seconds none is known, and the drain goes on with what it sees itself."""
+    """The circuits as this drain knows them, by model.
+
+    After five seconds without news all circuits count as unknown, and the drain relies on its own calls.
+    """
 
     def __init__(self) -> None:
         self._known: dict[str, Circuit] = {}
         self._probes: dict[str, _Probe] = {}
-        self._moved_at: dict[str, datetime] = {}  # when this drain moved one on itself
+        self._moved_at: dict[str, datetime] = {}  # time of this drain's last change
         self._heard_at: datetime | None = None
 
     def of(self, model: str, now: datetime) -> Circuit | None:
-        """Return the circuit of the model if it is open; None: it is closed, or its state is unknown."""
+        """Return the circuit of the model if it is open; None if it is closed or unknown."""
         known = self._known.get(model)
         fresh = self._heard_at is not None and now - self._heard_at <= STALE
         return known if fresh and known is not None and known.is_open else None
 
     def has_open(self, now: datetime) -> bool:
-        """Return whether calls of some model wait for its circuit."""
+        """Return whether the circuit of some model is open."""
         return any(self.of(model, now) is not None for model in self._known)
 
     def room(self, model: str, now: datetime) -> int | None:
-        """Return how many calls of the model may start; None where its circuit sets no limit.
+        """Return the number of calls of the model that may start; None if its circuit sets no limit.
 
-        It is one where this drain holds the probe and has not called yet.
+        With an open circuit the number is 0, or 1 if this drain holds the probe and has not made its call yet.
         """
         if self.of(model, now) is None:
             return None
@@ -189,7 +197,7 @@ class KnownCircuits:
         return int(probe is not None and probe.may_begin(now))
 
     def next_probe_at(self, now: datetime) -> datetime | None:
-        """Return when the first circuit may be probed next; None if none is later than now."""
+        """Return the earliest time after `now` at which a circuit may be probed; None if there is none."""
         moments = (
             circuit.next_probe_at
             for model in self._known
@@ -198,7 +206,10 @@ class KnownCircuits:
         return min((each for each in moments if each is not None and each > now), default=None)
 
     def learn_shared(self, newest: Mapping[str, Circuit], read_at: datetime) -> list[str]:
-        """Take over the circuits that others reported; return the models that answer again."""
+        """Store the shared circuits, and return the models that answer again.
+
+        A change by this drain after `read_at` is not overwritten.
+        """
         self._heard_at = read_at
         before = [model for model, circuit in self._known.items() if circuit.is_open]
         over = [
@@ -218,7 +229,7 @@ class KnownCircuits:
         return again
 
     def record_change(self, model: str, circuit: Circuit | None, now: datetime) -> None:
-        """Record the circuit of a model as this drain changed it or tried to; None if it has none."""
+        """Record the circuit of a model after this drain changed it or tried to; None if the model has no circuit."""
         self._heard_at, self._moved_at[model] = now, now
         if circuit is not None:
             self._learn(model, circuit)
@@ -228,37 +239,37 @@ class KnownCircuits:
         self._heard_at = None
 
     def open_models(self, now: datetime) -> list[str]:
-        """Return the models whose calls wait for their circuits."""
+        """Return the models with an open circuit."""
         return [model for model in self._known if self.of(model, now) is not None]
 
     def to_probe(self, now: datetime) -> dict[str, Circuit]:
-        """Return the circuits whose rest is over, or whose prober is not heard of, by model."""
+        """Return the circuits by model whose rest has ended, or whose prober has not reported in time."""
         known = {
             model: circuit for model in self._known if (circuit := self.of(model, now)) is not None
         }
         return {model: each for model, each in known.items() if each.may_be_probed(now)}
 
     def probes(self, now: datetime) -> list[str]:
-        """Return the models whose probe is held here and not asked yet."""
+        """Return the models whose probe this drain holds and has not used yet."""
         return [model for model in self._probes if self.room(model, now)]
 
     def record_probe(self, model: str, probed: Circuit, now: datetime) -> None:
-        """Record that this drain alone may make one call of the model."""
+        """Record that this drain has taken the probe: it alone may make one call of the model."""
         self.record_change(model, probed, now)
         self._probes[model] = _Probe(probed.turn, now)
 
     def record_missed_probe(self, model: str, circuit: Circuit, now: datetime) -> None:
-        """Record that another drain took the probe or holds the row lock: assume that it probes until its state is read."""
+        """Record that another drain took the probe or holds the row lock; assume that it probes until the next read."""
         self._learn(model, replace(circuit, state=CircuitState.PROBING, next_probe_at=now + PROBE))
 
     def record_call(self, model: str, work: Iterable[WorkId]) -> None:
-        """Record that a call of these items begins: the probe, if one is held and unused."""
+        """Record that a call of these items begins; it is the probe if this drain holds an unused one."""
         probe = self._probes.get(model)
         if probe is not None and probe.work is None:
             probe.work = frozenset(work)
 
     def turn_of(self, model: str, work: Collection[WorkId]) -> int | None:
-        """Return the turn of the probe that a call of these items belongs to; None if it is no probe."""
+        """Return the turn of the probe that a call of these items belongs to; None if the call is no probe."""
         probe = self._probes.get(model)
         return (
             probe.turn
@@ -267,16 +278,16 @@ class KnownCircuits:
         )
 
     def let_go(self, model: str) -> None:
-        """Record that no probe of the model is held here any more."""
+        """Record that this drain no longer holds a probe of the model."""
         self._probes.pop(model, None)
 
     def record_no_call(self, model: str, work: Collection[WorkId]) -> None:
-        """Record that the call of these items did not take place, so that another may be the probe."""
+        """Record that the call of these items did not take place, so that another call may be the probe."""
         if self.turn_of(model, work) is not None:
             self._probes[model].work = None
 
     def list_unused_probes(self, now: datetime | None = None) -> dict[str, int]:
-        """Return the turns of held and unused probes by model; with `now`, those older than a second."""
+        """Return the turns of the unused probes of this drain by model; with `now`, only of those older than a second."""
         held = {model: each for model, each in self._probes.items() if each.work is None}
         return {
             model: each.turn
@@ -285,7 +296,7 @@ class KnownCircuits:
         }
 
     def record_answer(self, model: str, began_at: datetime) -> bool:
-        """Close the model's circuit here if this answer does so; return whether it did."""
+        """Apply an answered call to the model's circuit, and return whether it closed the circuit."""
         known = self._known.get(model)
         if known is None or (after := known.apply_answer(began_at)) == known:
             return False
@@ -294,7 +305,7 @@ class KnownCircuits:
         return True
 
     def is_news(self, model: str, fault: Fault, now: datetime) -> bool:
-        """Return whether a fault says something that other drains do not know yet."""
+        """Return whether a fault would change the model's circuit, so that other drains must learn about it."""
         known = self.of(model, now)
         return known is None or known.apply_fault(fault, now) != known
 

@@ -1,13 +1,13 @@
-"""The rules for when a drain stays, and when more drains are needed. Pure: the drain passes in what it sees."""
+"""The rules for when a drain stays and when more drains are needed. Pure functions: the drain passes in its observations."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-LINGER = timedelta(seconds=90)  # how long a drain without a successor waits for something to do
+LINGER = timedelta(seconds=90)  # idle time after which a drain ends if no keeper exists
 POOL = "realtime"  # the work pool whose concurrency limit bounds the drains of all hosts
-POOL_LIMIT = 8  # of a new pool, and what a pool without a limit counts as
-PATIENCE = timedelta(seconds=10)  # how long a drain lingers beside the keeper
-# work that waited this long, while the provider takes calls, needs another drain
+POOL_LIMIT = 8  # limit of a new pool, and the assumed limit of a pool without one
+PATIENCE = timedelta(seconds=10)  # idle time after which a drain ends if a keeper exists
+# Work that has waited this long while the provider accepts calls needs another drain.
 LATE = timedelta(seconds=5)
 
 
@@ -15,29 +15,29 @@ LATE = timedelta(seconds=5)
 class Sight:
     """A drain's view of itself and of the other drains."""
 
-    keeps: bool  # it holds the role that stays warm
-    wanted_by_successor: bool  # another drain waits to take that role over
-    keeper_exists: bool  # some drain holds that role
-    idle_since: datetime  # when it last did something
-    busy: bool  # it has calls in flight
-    drains: int  # that run now, this one among them
-    most: int | None  # of them are of use; None while that is not known
+    keeps: bool  # the drain is the keeper: it holds the role that stays warm
+    wanted_by_successor: bool  # another drain waits to become the keeper
+    keeper_exists: bool  # some drain is the keeper
+    idle_since: datetime  # time of the drain's last activity
+    busy: bool  # the drain has calls in flight
+    drains: int  # number of running drains, including this one
+    most: int | None  # largest useful number of drains; None while unknown
 
 
 def most_drains(limit: int | None) -> int:
-    """Return how many drains are of use where the pool admits `limit` runs at once.
+    """Return the largest useful number of drains for a pool that admits `limit` concurrent runs.
 
-    Half of the places stay free for those that take over: the drains of a new release start while the old ones finish, and
-    those of a host that died keep their places until Prefect notices it.
+    Half of the slots stay free for successors: the drains of a new release start while the old drains finish, and the drains of
+    a dead host occupy their slots until Prefect notices.
     """
     return max(1, (POOL_LIMIT if limit is None else limit) // 2)
 
 
 def stays(sight: Sight, now: datetime) -> bool:
-    """Return whether the drain goes on.
+    """Return whether the drain continues.
 
-    A keeper stays until its successor waits, however busy it is; the others until they have been idle, and not at all when
-    more drains run than are of use.
+    A keeper stays until a successor waits, and then ends even while busy. Any other drain stays while it is busy and until its
+    idle time has passed; an idle drain ends at once if more drains run than are useful.
     """
     if sight.keeps and sight.wanted_by_successor:
         return False
@@ -52,55 +52,56 @@ def stays(sight: Sight, now: datetime) -> bool:
 def needs_more(
     waits_since: datetime | None, now: datetime, *, drains: int, most: int | None
 ) -> bool:
-    """Return whether waiting work needs another drain beside those that run; no more are called while `most` is not known.
+    """Return whether waiting work needs another drain; never while `most` is unknown.
 
-    `waits_since` is when the oldest of it could have been claimed.
+    `waits_since` is the time from which the oldest waiting work has been claimable, None if no work waits.
     """
     if waits_since is None or most is None:
         return False
     return now - waits_since > LATE and drains < most
 
 
-ARRIVALS_THROTTLE = timedelta(minutes=10)  # the trigger of arrivals fires at most once in this time
-CALLS_THROTTLE = timedelta(seconds=30)  # that of calls
-# a call that was heard has a drain, or a run on its way, by then
+ARRIVALS_THROTTLE = timedelta(minutes=10)  # shortest interval of the trigger for arrivals
+CALLS_THROTTLE = timedelta(seconds=30)  # shortest interval of the trigger for calls
+# After this time, a call that was received has led to a drain or a scheduled run.
 IN_VAIN_AFTER = timedelta(seconds=5)
-LOOK_EVERY_S = 0.5  # where no drain lives, an item waits for half of that, and for its process
-# a heard arrival calls a drain after that, unless the trigger has made a run by then
+LOOK_EVERY_S = 0.5  # without a drain, an item waits half of this on average, plus a process start
+# An arrival calls a drain after this time, unless the trigger has created a run by then.
 TRIGGER_S = 0.2
-READ_EVERY = timedelta(minutes=1)  # how often late events are looked for, as a drain does
+READ_EVERY = timedelta(minutes=1)  # interval of the check for late events, the same as in a drain
 
 
 @dataclass(frozen=True)
 class Unserved:
-    """Work on the real-time lane while no drain claims any."""
+    """The work on the real-time lane while no drain runs to claim it."""
 
-    ready: int  # work that could be claimed
+    ready: int  # number of claimable work rows
     received: bool  # some items are not routed yet
-    keep_warm: bool  # a drain is to live even where nothing waits
-    unread: bool = False  # events that are stored, and that no drain has read
+    keep_warm: bool  # a drain must run even if no work waits
+    unread: bool = False  # some stored events have not been read by a drain
 
     @property
     def needs_a_drain(self) -> bool:
-        """Return whether a drain must start to serve it."""
+        """Whether a drain must start."""
         return bool(self.ready or self.received or self.keep_warm or self.unread)
 
 
 class Calls:
-    """The calls of one looker since it last saw a drain."""
+    """The calls for a drain that one watcher has made since it last saw a drain."""
 
     def __init__(self) -> None:
         self._due_at: datetime | None = None
         self._number = 0
 
     def record_drain(self) -> None:
-        """Record that a drain reads, which answers every earlier call."""
+        """Record that a drain is running, which settles every earlier call."""
         self._due_at, self._number = None, 0
 
     def is_due(self, now: datetime) -> bool:
-        """Return whether it is time to look for work and call for another drain.
+        """Return whether it is time to check for work and call for a drain.
 
-        At once, then soon again in case the call was lost, then as often as the trigger may run.
+        The first call is due at once, the second one soon, in case the first was lost, and later ones as often as the trigger
+        may fire.
         """
         return self._due_at is None or now >= self._due_at
 
@@ -110,5 +111,5 @@ class Calls:
         self._due_at = now + (IN_VAIN_AFTER if self._number == 1 else CALLS_THROTTLE)
 
     def record_coming_drain(self, now: datetime) -> None:
-        """Record that a drain is on its way: looks would only take from it what its start needs."""
+        """Record that a drain is starting, and delay the next check: it would only take processor time from the start."""
         self._due_at = now + IN_VAIN_AFTER

@@ -1,4 +1,4 @@
-"""The events that a drain's state machine takes, and the effects that it requests of its shell."""
+"""The events that a drain's state machine accepts, and the effects that it requests from its shell."""
 
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
@@ -17,19 +17,19 @@ from lanes.workload.version import Version
 
 
 class CallEnding(StrEnum):
-    """The way that one call ended."""
+    """The outcome of one call."""
 
     ANSWERED = "answered"
-    REFUSED = "refused"  # the request itself: the provider will never accept it
+    REFUSED = "refused"  # the provider will never accept this request
     LIMITED = "limited"  # a rate limit
-    FROZEN_MODEL = "frozen model"  # the account may not ask the model: a person must act
-    FROZEN_ACCOUNT = "frozen account"  # the account is refused: a person must act
+    FROZEN_MODEL = "frozen model"  # the account may not use the model: a person must act
+    FROZEN_ACCOUNT = "frozen account"  # the provider refuses the account: a person must act
     FAULTED = "faulted"  # no answer: a timeout, a 5xx, a reset
 
 
 @dataclass(frozen=True)
 class Needed:
-    """The most urgent claimable work of a workload that would ask a certain model: its version and its rank."""
+    """The most urgent claimable work of a workload for a certain model: its version and its rank."""
 
     version: Version
     rank_at: datetime
@@ -48,22 +48,22 @@ class Effect:
 
 @dataclass(frozen=True)
 class Tick(Event):
-    """Time has passed. `expired`: the drain has slept as long as it intended to."""
+    """The passing of time. `expired`: the drain has slept for the whole intended time."""
 
     expired: bool = False
 
 
 @dataclass(frozen=True)
 class WorkMayBeReady(Event):
-    """Something was committed: work may be claimable that the drain has not seen."""
+    """A commit after which the drain may find new claimable work."""
 
 
 @dataclass(frozen=True)
 class QueueSeen(Event):
-    """The waiting work: by workload, the version and rank of its most urgent work.
+    """The waiting work: the version and the rank of each workload's most urgent work.
 
-    `needed`: work that would ask the models that `LookAtQueue` named, None where it named none. The look took `took_s`.
-    `consumers`: those whose work waits in the workloads that it named for turns.
+    `needed`: work for the models that `LookAtQueue` named, None if it named none. `took_s`: the duration of the read.
+    `consumers`: the consumers with waiting work, for the workloads in `LookAtQueue.turns`.
     """
 
     waiting: Mapping[str, Version]
@@ -77,7 +77,7 @@ class QueueSeen(Event):
 
 @dataclass(frozen=True)
 class ProbesTaken(Event):
-    """The probes that this drain tried to take: the circuit by model as it is now, None if another drain was quicker."""
+    """The probes that this drain tried to take: the current circuit by model, None if another drain was quicker."""
 
     circuits: Mapping[str, Circuit | None]
 
@@ -86,8 +86,8 @@ class ProbesTaken(Event):
 class WorkClaimed(Event):
     """The claimed work, the most urgent first, and those of its versions that can be read.
 
-    `probes`: how many of the claimed, at the front, are probes. Of workloads in `held_back` something waits for money; of
-    those in `used_up` no call can be paid. `is_full`: the claim stopped at its limit of bytes.
+    `probes`: the number of claimed items, at the front, that are probes. `held_back`: workloads with some work that waits for
+    money. `used_up`: workloads that cannot pay for any call. `is_full`: the claim stopped at its limit of bytes.
     """
 
     claimed: Sequence[ClaimedWork]
@@ -100,14 +100,14 @@ class WorkClaimed(Event):
 
 @dataclass(frozen=True)
 class LookFailed(Event):
-    """The database was away during a look; `claimed` may be claimed, but cannot be asked."""
+    """The database was unavailable during a read; `claimed` may be claimed but cannot be sent."""
 
     claimed: Sequence[Claim] = ()
 
 
 @dataclass(frozen=True)
 class HeadersHeard(Event):
-    """An answer to a call of this pack came with these headers."""
+    """The headers of an answer to a call of this pack."""
 
     pack: Pack
     headers: Mapping[str, str]
@@ -115,10 +115,10 @@ class HeadersHeard(Event):
 
 @dataclass(frozen=True)
 class CallEnded(Event):
-    """One call ended, which carried `items` of the pack. `untried` are items that were given up with it.
+    """The end of one call with `items` of the pack. `untried`: items that were in no call because this call failed.
 
-    `is_quick`: it took less than half of its time limit. `why` quotes no item. `innocent`: no item can cause such a fault;
-    `cut`: we gave the call up.
+    `is_quick`: the call took less than half of its timeout. `why` quotes no item. `innocent`: no item can cause this fault.
+    `cut`: we gave up the call because of its timeout.
     """
 
     pack: Pack
@@ -136,9 +136,9 @@ class CallEnded(Event):
 
 @dataclass(frozen=True)
 class PackEnded(Event):
-    """All calls of a pack have ended; `used`: what they took of the limits, None when that is unknown.
+    """The end of all calls of a pack. `used`: their use of the rate limits, None while unknown.
 
-    `not_asked` are items without a call, because their claims could not be renewed.
+    `not_asked`: items without a call, because their claims could not be renewed.
     """
 
     pack: Pack
@@ -148,9 +148,10 @@ class PackEnded(Event):
 
 @dataclass(frozen=True)
 class AttemptsSaved(Event):
-    """Attempts are saved, so their claims are no longer held.
+    """Saved attempts, which end their claims.
 
-    `count` of them count as answered. `again`: some work will be tried again. The versions of `refused` workloads are refused.
+    `count`: the number of attempts that count as answered. `again`: some work will be retried. `refused`: workloads whose
+    versions the provider refuses.
     """
 
     claims: Sequence[Claim]
@@ -161,7 +162,7 @@ class AttemptsSaved(Event):
 
 @dataclass(frozen=True)
 class ClaimsReturned(Event):
-    """Claims were given back, so they are no longer held. `again`: their work may be claimable at once."""
+    """Released claims. `again`: their work may be claimable at once."""
 
     claims: Sequence[Claim]
     again: bool = False
@@ -169,7 +170,7 @@ class ClaimsReturned(Event):
 
 @dataclass(frozen=True)
 class LimitsHeard(Event):
-    """The newest limits of the account, by model, and how many drains share them (None: as before)."""
+    """The newest limits of the account by model, and the number of drains that share them (None: unchanged)."""
 
     limits: Mapping[str, Sequence[Limit]]
     drains: int | None = None
@@ -177,7 +178,7 @@ class LimitsHeard(Event):
 
 @dataclass(frozen=True)
 class EstimatesLearned(Event):
-    """New predictions by workload, and new pack sizes; None if there is nothing new."""
+    """New predictions by workload, and new pack sizes; None for either if unchanged."""
 
     predictions: Mapping[str, Prediction] | None = None
     sizes: Mapping[PackPlace, PackDecision] | None = None
@@ -192,7 +193,7 @@ class CircuitsHeard(Event):
 
 @dataclass(frozen=True)
 class CircuitMoved(Event):
-    """The circuit of a model after this drain changed or read it; None if it has none."""
+    """The circuit of a model after this drain changed or read it; None if the model has no circuit."""
 
     model: str
     circuit: Circuit | None
@@ -200,12 +201,12 @@ class CircuitMoved(Event):
 
 @dataclass(frozen=True)
 class CircuitsLost(Event):
-    """Circuits can be neither read nor written, so the drain relies on its own calls."""
+    """A failure to read or write circuits, after which the drain relies on its own calls."""
 
 
 @dataclass(frozen=True)
 class Stop(Event):
-    """The drain ends: it claims and asks nothing more."""
+    """The end of the drain: it claims no work and starts no call any more."""
 
 
 # Effects
@@ -213,11 +214,11 @@ class Stop(Event):
 
 @dataclass(frozen=True)
 class LookAtQueue(Effect):
-    """Read the waiting work, and answer with `QueueSeen`.
+    """A request to read the waiting work; the shell answers with `QueueSeen`.
 
-    From the ranks `since` on, for workloads that are named; not what asks the models `passed_over`. If `needed` names models,
-    also read the most urgent work for them. Only work that ranks `before` a moment is read and claimed, if it is given.
-    `turns`: workloads whose waiting consumers are listed, from behind a name on.
+    `since`: the rank by workload at which the read starts, for workloads that it names. `passed_over`: models whose work is
+    skipped. `needed`: models whose most urgent work is read too. `before`: if given, only work of an earlier rank is read and
+    claimed. `turns`: workloads whose waiting consumers are listed, each with the name after which its list starts.
     """
 
     since: Mapping[str, datetime]
@@ -229,16 +230,18 @@ class LookAtQueue(Effect):
 
 @dataclass(frozen=True)
 class TakeProbes(Effect):
-    """Take the probes of these circuits, by model, and answer with `ProbesTaken`."""
+    """A request to take the probes of these circuits, by model; the shell answers with `ProbesTaken`."""
 
     circuits: Mapping[str, Circuit]
 
 
 @dataclass(frozen=True)
 class ClaimOrder:
-    """Claim up to `most` items by workload, from the ranks `since` on; `only`: of these versions.
+    """The bounds and the order of a claim.
 
-    In the workloads of `turns`, urgent and due work goes first, then each consumer has its turns, then the rank decides.
+    `most`: the largest number of items by workload. `since`: the rank by workload at which the claim starts. `only`: if given,
+    the only versions. In the workloads of `turns`, urgent and due work goes first, then each consumer has its turns, then the
+    rank decides.
     """
 
     most: Mapping[str, int]
@@ -249,7 +252,7 @@ class ClaimOrder:
 
 @dataclass(frozen=True)
 class ClaimWork(Effect):
-    """Claim the probes first, then the rest, reserve money where a hard budget asks for it, and answer with `WorkClaimed`."""
+    """A request to claim the probes, then the rest, with a reservation under a hard budget; the answer is `WorkClaimed`."""
 
     probes: Sequence[ClaimOrder]
     rest: ClaimOrder
@@ -257,9 +260,9 @@ class ClaimWork(Effect):
 
 @dataclass(frozen=True)
 class AskPack(Effect):
-    """Ask the pack; answer with `CallEnded` for each call, then with `PackEnded`.
+    """A request to send the pack; the shell answers with `CallEnded` for each call, then with `PackEnded`.
 
-    Calls may take `patience` times as long as usual.
+    Calls may take `patience` times the usual timeout.
     """
 
     pack: Pack
@@ -268,7 +271,7 @@ class AskPack(Effect):
 
 @dataclass(frozen=True)
 class Save(Effect):
-    """Save what an ended call means for its items; `blame`: whose fault it was, if it faulted. Answer with `AttemptsSaved`."""
+    """A request to save the outcome of a call for its items, with the `blame` for a fault; the answer is `AttemptsSaved`."""
 
     call: CallEnded
     blame: Blame | None = None
@@ -276,7 +279,7 @@ class Save(Effect):
 
 @dataclass(frozen=True)
 class GiveBack(Effect):
-    """Make these claims ready from `ready_at` on: they were not tried. Answer with `ClaimsReturned`."""
+    """A request to release untried claims; their work is ready from `ready_at`. The shell answers with `ClaimsReturned`."""
 
     claims: Sequence[Claim]
     ready_at: datetime
@@ -285,7 +288,7 @@ class GiveBack(Effect):
 
 @dataclass(frozen=True)
 class ReportFreeze(Effect):
-    """Tell people that the provider refuses the account, or the `model`, which holds `items` of the workload back."""
+    """A request to report that the provider refuses the account or the `model`, so that `items` of the workload must wait."""
 
     workload: str
     model: str | None
@@ -295,16 +298,16 @@ class ReportFreeze(Effect):
 
 @dataclass(frozen=True)
 class CircuitNews(Effect):
-    """News for the circuit of a model, which all drains share: an answer, a fault, or a probe that is free again."""
+    """A change to publish for the shared circuit of a model: an answer, a fault, or a probe that is free again."""
 
     model: str
     answered_began_at: datetime | None = None
     fault: Fault | None = None
     free_turn: int | None = None
-    was_asked: bool = True  # the freed probe
+    was_asked: bool = True  # whether the freed probe made its call
 
     def join(self, later: "CircuitNews") -> "CircuitNews":
-        """Return both as one: the fault that says more (a probe's, else the newer one), and otherwise the later news."""
+        """Return both changes as one: a probe's fault before others, else the newer fault; other values from `later` first."""
         fault = max(
             (each for each in (self.fault, later.fault) if each is not None),
             key=lambda each: (each.turn is not None, each.began_at),
@@ -317,6 +320,6 @@ class CircuitNews(Effect):
 
 @dataclass(frozen=True)
 class Sleep(Effect):
-    """Wait for an event, until then at the latest."""
+    """A request to wait for an event, at the latest until `until`."""
 
     until: datetime

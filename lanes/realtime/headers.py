@@ -1,4 +1,4 @@
-"""The account's limits, read from the headers of a response. Pure; whatever they hold, something can be made of it."""
+"""The account's limits, read from the headers of a response. Pure functions that accept any header values."""
 
 import math
 from collections.abc import Iterator, Mapping
@@ -17,27 +17,27 @@ NAMES = {
     LimitKind.TOKENS: "tokens",
 }
 PARTS = ("limit", "remaining", "reset")
-MOST = 10**12  # a number beyond it is none
-MOST_DIGITS = 30  # of a header that is read
-# the longest `retry-after` that is obeyed; callers have shorter limits of their own
+MOST = 10**12  # a larger number is invalid
+MOST_DIGITS = 30  # longest number in a header that is read
+# The longest `retry-after` that we respect; callers have shorter limits of their own.
 LONGEST_WAIT_S = 3_600.0
 
 
 @dataclass(frozen=True)
 class ToldLimits:
-    """The limits that can be believed, and what is wrong with the others, a sentence each."""
+    """The plausible limits of an answer, and a note for each value that was ignored or corrected."""
 
     limits: list[Limit]
     notes: list[str]
 
 
 def read_limits(headers: Mapping[str, str], *, now: datetime) -> ToldLimits:
-    """Return the limits that the headers of an answer that came `now` report.
+    """Return the limits in the headers of an answer that arrived at `now`.
 
-    Missing headers report nothing. Impossible values are left out, with a note; but a remainder beyond its limit is taken as
-    the whole limit, and a window longer than a minute as one of a minute.
+    Missing headers report no limit. Impossible values are ignored, with a note. A remainder above its limit counts as the whole
+    limit, and a reset that is not within a minute counts as one in a minute, both with a note.
 
-    Resets are told in the provider's clock, and measured from its own `date`.
+    Resets are in the provider's clock, so they are measured from its own `date` header.
     """
     known = _Known({name.lower(): value for name, value in headers.items()})
     limits, notes = [], []
@@ -50,7 +50,7 @@ def read_limits(headers: Mapping[str, str], *, now: datetime) -> ToldLimits:
 
 
 def retry_after_s(value: object) -> float | None:
-    """Return how long an answer asks us to wait, at most `LONGEST_WAIT_S`; None where its header says no number of seconds."""
+    """Return the seconds that a `retry-after` header demands, at most `LONGEST_WAIT_S`; None if it is no number of seconds."""
     try:
         asked = float(value) if isinstance(value, str | int | float) else math.nan
     except (ValueError, OverflowError):
@@ -59,14 +59,14 @@ def retry_after_s(value: object) -> float | None:
 
 
 class _Known(dict[str, str]):
-    """Headers by their name in small letters."""
+    """Headers by their lower-case names."""
 
     def part(self, kind: LimitKind, part: str) -> str | None:
         return self.get(f"{PREFIX}{NAMES[kind]}-{part}")
 
 
 def _kinds(known: _Known) -> Iterator[LimitKind]:
-    """Yield the kinds that are stated; the total of tokens counts only if they are not told apart."""
+    """Return the kinds of limits in the headers; the total of tokens is left out if input or output tokens have limits."""
     here = [kind for kind in LimitKind if any(known.part(kind, part) is not None for part in PARTS)]
     apart = LimitKind.INPUT in here or LimitKind.OUTPUT in here
     return (kind for kind in here if not (kind is LimitKind.TOKENS and apart))
@@ -83,7 +83,7 @@ def _limit(kind: LimitKind, known: _Known, now: datetime, notes: list[str]) -> L
         notes.append(f"{PREFIX}{NAMES[kind]}: {left:,} remain of {limit:,}; the limit is believed")
     reset = known.part(kind, "reset")
     fills = WINDOW if reset is None else _moment(reset) - _provider_now(known.get("date"), now)
-    # its date has no fractions of a second
+    # The date header has no fractions of a second, hence the extra second.
     if not timedelta(0) <= fills <= WINDOW + timedelta(seconds=1):
         notes.append(
             f"{PREFIX}{NAMES[kind]}-reset: it is not within the minute that limits are told for"

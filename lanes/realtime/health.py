@@ -1,17 +1,17 @@
-"""The blame for failed calls, and the rests of a model that answers none.
+"""The blame for failed calls, and the rests of a model that does not answer.
 
-A fault (a timeout, a 5xx, a reset) is an item's only when the model demonstrably answers others: some call of it was
-answered within the last minute, and no other item's call has faulted since. Every other fault is the provider's. No item
-fails on old evidence: the fault that would end it counts only if others were answered after its previous fault.
+A fault (a timeout, a 5xx, a reset) is blamed on an item only if the model demonstrably answers others: it answered a call
+within the last minute, and no other item's call has faulted since. Every other fault is blamed on the provider. An item does
+not fail on old evidence: the fault that would end it counts only if the model answered others after the item's previous fault.
 
-A call that we cut ourselves, because it took longer than it may, is a fault of the provider only if the model answered no call
-at all meanwhile. Otherwise the model is well, and the next try of the item may take longer.
+A call that we cut because of its timeout is blamed on the provider only if the model answered no call at all since the call
+began. Otherwise the model is healthy, and the item's next try may take longer.
 
-Within a batch, a fault is a request's own if other requests of the batch were answered. If none was, `at_fault` judges by what
-became of other requests since this one first faulted.
+Within a batch, a fault is blamed on its request if other requests of the batch were answered. If none was, `at_fault` decides
+by the results of other requests since this one first faulted.
 
-Each drain judges by what it sees. Whether a model is asked at all, all drains decide together by its circuit; a drain that
-cannot read circuits rests by itself.
+Each drain evaluates its own observations. All drains share the circuit that decides whether a model is called at all. A drain
+that cannot read circuits lets a failing model rest by itself.
 """
 
 import random
@@ -28,26 +28,26 @@ from lanes.realtime.pace import MOST_PATIENCE
 from lanes.routing.capacity import Need
 from lanes.workload.version import Version
 
-FRESH = timedelta(minutes=1)  # how long an answer proves that a model answers
+FRESH = timedelta(minutes=1)  # for this long an answer proves that the model answers
 FIRST_PAUSE_S = 0.25
-LONGEST_PAUSE_S = 5.0  # before jitter, which only shortens
-DOWN_AFTER = 3  # faults of the provider in a row that are an outage, and no longer a hiccup
+LONGEST_PAUSE_S = 5.0  # before jitter, which only shortens a pause
+DOWN_AFTER = 3  # number of provider faults in a row that make an outage
 
 
 class Blame(StrEnum):
     """The party that a fault is counted against."""
 
-    ITEM = "item"  # others are answered: it spends the retry budget
-    PACK = "pack"  # others are answered, and one of its items may be at fault: each is asked alone, and spends nothing
-    PROVIDER = "provider"  # it spends nothing, and the model rests
+    ITEM = "item"  # the model answers others: the fault spends the item's retry budget
+    PACK = "pack"  # the model answers others, so any item may be the cause: each is retried alone and spends no retry
+    PROVIDER = "provider"  # the fault spends no retry, and the model rests
 
 
 @dataclass(frozen=True)
 class PastFaults:
-    """The history of a request that faulted in a batch in which no request was answered.
+    """The history of a request that faulted in a batch without any answered request.
 
-    `beside_answers`: it faulted before while others were answered. `answered_since`: its model has answered others since it
-    first faulted.
+    `beside_answers`: the request faulted earlier while others were answered. `answered_since`: the model has answered others
+    since the request first faulted.
     """
 
     beside_answers: bool
@@ -57,11 +57,11 @@ class PastFaults:
 def at_fault(
     requests: Mapping[int, PastFaults], *, answered_meanwhile: bool, others_faulted: bool
 ) -> set[int]:
-    """Return the numbers of the requests whose faults are their own, of all that faulted in a batch without an answer.
+    """Return the numbers of the requests that are blamed for their faults, of all `requests` of a batch without an answer.
 
-    `answered_meanwhile`: the model answered others while the batch was out. `others_faulted`: in other batches, requests that
-    were no more at fault have met the same since, or the model's circuit is open. An outage makes requests fault together that
-    never faulted beside answers, so one of them clears all.
+    `answered_meanwhile`: the model answered others while the batch was running. `others_faulted`: requests of other batches,
+    for which there was no more evidence, have faulted since too, or the model's circuit is open. In an outage requests without
+    a suspicious history fault together with the others, so one of them clears all.
     """
     seen = requests.values()
     if others_faulted:
@@ -76,33 +76,33 @@ class ModelHealth:
     """The health of one model, as one drain sees it."""
 
     answered_at: datetime | None = None
-    # the work whose calls faulted since the last answer
+    # The work whose calls have faulted since the last answer.
     faulted: set[WorkId] = field(default_factory=set[WorkId])
     faults: int = 0  # of the provider, since the last answer here or in another drain
-    # start of the first call that faulted since the last answer
+    # The start of the first call that faulted since the last answer.
     failing_since: datetime | None = None
     rests_until: datetime | None = None
-    patience: int = 1  # how many times as long as usual its calls may take, because calls were cut
-    at_once: int | None = None  # calls in flight while it recovers: one, then one more an answer
+    patience: int = 1  # factor on the timeout of its calls; rises after calls were cut
+    at_once: int | None = None  # most calls in flight during recovery; each answer adds one
     in_flight: int = 0
 
 
 class Health(Limiter):
-    """The health of one account's models, and the circuits that all drains share."""
+    """The health of one account's models, with the circuits that all drains share."""
 
     def __init__(self, *, jitter: Callable[[], float] = random.random) -> None:
         self._jitter, self.circuits = jitter, KnownCircuits()
         self._models: dict[str, ModelHealth] = {}
 
     def of(self, model: str) -> ModelHealth:
-        """Return what this drain saw of the model."""
+        """Return the model's health as this drain sees it."""
         return self._models.setdefault(model, ModelHealth())
 
     def record_answer(self, model: str, *, most: int, quick: bool = True, now: datetime) -> None:
-        """Learn from an answered call, valid or not.
+        """Record an answered call; the answer need not be valid.
 
-        A model that rested gets its `most` calls back one by one. One that answers `quick`ly (within half of the time that a
-        call may take) needs no more patience.
+        A model that rested gets its places for calls back one by one, up to `most`. A `quick` answer, within half of the
+        timeout, resets the patience.
         """
         seen = self.of(model)
         if quick:
@@ -113,7 +113,7 @@ class Health(Limiter):
         seen.faulted.clear()
 
     def restart(self, model: str) -> None:
-        """Start the model again, one call at a time: another drain found that it answers."""
+        """Begin the model's recovery with one call at a time, because another drain found that the model answers."""
         seen = self.of(model)
         seen.at_once, seen.rests_until, seen.faults = 1, None, 0
 
@@ -128,10 +128,11 @@ class Health(Limiter):
         began_at: datetime | None = None,
         now: datetime,
     ) -> Blame:
-        """Learn from a call that faulted, and return whose fault it was.
+        """Record a call that faulted, and return the blame.
 
-        `innocent`: no item can cause such a fault (an overload, a refused connection), as none can while the circuit is open.
-        `last_chance`: the fault would end an item. `cut`: we gave the call up. `began_at`: when it started; None: just now.
+        `innocent`: no item can cause this fault (an overload, a refused connection); every fault with an open circuit counts as
+        innocent too. `last_chance`: the fault would end an item. `cut`: we gave up the call. `began_at`: the start of the call,
+        None for `now`.
         """
         seen = self.of(model)
         if cut and seen.answered_at is not None and seen.answered_at >= (began_at or now):
@@ -150,7 +151,7 @@ class Health(Limiter):
         return Blame.PROVIDER
 
     def admits(self, pack: Pack, now: datetime) -> MayStart | Wait:
-        """Admit a pack whose circuit is closed, or which probes it, and whose model has recovered enough."""
+        """Admit a pack if the circuit is closed and the model has recovered enough, or if the pack is the probe."""
         if self.calls(pack.model, now) != 0:
             return MAY_START
         if (circuit := self.circuits.of(pack.model, now)) is not None:
@@ -159,11 +160,11 @@ class Health(Limiter):
         return Wait(until if until is not None and until > now else None, WaitReason.RECOVERING)
 
     def room(self, version: Version, now: datetime) -> int | None:
-        """Return how many more calls of the version's model may start; None when it is well."""
+        """Return the number of further calls of the version's model that may start; None if the model is healthy."""
         return self.calls(version.spec.realtime_model, now)
 
     def calls(self, model: str, now: datetime) -> int | None:
-        """Return how many more calls of the model may start; None when it is well."""
+        """Return the number of further calls of the model that may start; None if the model is healthy."""
         seen, shared = self.of(model), self.circuits.room(model, now)
         if shared is not None:
             return shared
@@ -172,18 +173,18 @@ class Health(Limiter):
         return None if seen.at_once is None else max(0, seen.at_once - seen.in_flight)
 
     def started(self, pack: Pack, now: datetime) -> None:
-        """Count a call in flight, which is the probe if one is held."""
+        """Count a call in flight; it is the probe if this drain holds an unused one."""
         self.of(pack.model).in_flight += 1
         self.circuits.record_call(pack.model, pack.work)
 
     def ended(self, pack: Pack, used: Need | None, now: datetime) -> None:
-        """Stop counting the call; a pack that was never asked leaves its probe to another."""
+        """Stop counting the call; a pack that was never sent leaves its probe to another pack."""
         self.of(pack.model).in_flight -= 1
         if used is not None and used.requests == 0:
             self.circuits.record_no_call(pack.model, pack.work)
 
     def patience(self, model: str, failures: int) -> int:
-        """Return how many times as long as usual a call may take, whose items failed up to `failures` times."""
+        """Return the factor on the timeout of a call whose items have failed up to `failures` times."""
         return min(MOST_PATIENCE, max(self.of(model).patience, 2**failures))
 
     def is_down(self, model: str) -> bool:
@@ -191,19 +192,19 @@ class Health(Limiter):
         return self.of(model).faults >= DOWN_AFTER
 
     def fault(self, model: str, why: str, *, began_at: datetime, turn: int | None) -> Fault | None:
-        """Return what other drains should know of a fault of the provider: in an outage, or of a probe; None of a hiccup."""
+        """Return the fault to publish to other drains, None if it is neither part of an outage nor of a probe."""
         seen = self.of(model)
         if turn is None and not self.is_down(model):
             return None
         return Fault(why, seen.faults, began_at, seen.failing_since or began_at, turn)
 
     def record_probe(self, model: str, circuit: Circuit, now: datetime) -> None:
-        """Let this drain alone start one call of the model; if it is answered, more follow one by one."""
+        """Record that this drain has taken the probe: it may start one call, and one more after each answer."""
         self.of(model).at_once = 1
         self.circuits.record_probe(model, circuit, now)
 
     def next_change(self, now: datetime) -> datetime | None:
-        """Return when the first resting model may be asked again; None when none rests."""
+        """Return the time when the next resting model may be called again; None if no model rests."""
         alone = (
             each.rests_until
             for model, each in self._models.items()
@@ -213,11 +214,11 @@ class Health(Limiter):
         return min((until for until in rests if until is not None and until > now), default=None)
 
     def holds_back(self, now: datetime) -> bool:
-        """Return whether some model is asked less than there are places, because it does not answer."""
+        """Return whether calls of some model wait because the model does not answer."""
         return self.next_change(now) is not None or self.circuits.has_open(now)
 
     def _rest(self, seen: ModelHealth, now: datetime) -> None:
-        """Let the model rest, longer with each fault, but not with calls that were in flight when the rest began."""
+        """Let the model rest, longer after each fault; a fault during a rest, of an earlier call, does not prolong the rest."""
         seen.at_once = 1
         seen.faults += 1
         if seen.rests_until is not None and now < seen.rests_until:
@@ -231,9 +232,9 @@ ACCOUNT = "the account"
 
 @dataclass(frozen=True)
 class Standstill:
-    """A model, or the account, that does not answer: `calls` in a row, of which the last met `why`.
+    """A model, or the account, that has not answered `calls` in a row; `why` is the cause of the last failure.
 
-    `bad` is the figure of its incident, in words, once there is one: a number of calls, or of held items.
+    `bad` is the figure of its incident in words, a number of calls or of held items; empty without an incident.
     """
 
     whom: str
@@ -244,7 +245,7 @@ class Standstill:
 
 
 class Standstills:
-    """The standstills that one drain met."""
+    """The standstills that one drain has observed."""
 
     def __init__(self) -> None:
         self._open: dict[str, Standstill] = {}
@@ -256,20 +257,20 @@ class Standstills:
         return sorted(self._open.values(), key=lambda each: (each.since, each.whom))
 
     def none_answered_since(self, moment: datetime) -> bool:
-        """Return whether nothing at all was answered since then."""
+        """Return whether no call of any model has been answered since `moment`."""
         return self._answered_at is None or self._answered_at < moment
 
     def record_failure(
         self, whom: str, why: str, *, calls: int | None = None, now: datetime
     ) -> None:
-        """Note a call without an answer; `calls` in a row if that is known, else one more than before."""
+        """Record a call without an answer; `calls` is the number in a row, one more than before if None."""
         known = self._open.get(whom) or Standstill(whom, now, 0, why)
         self._open[whom] = replace(
             known, calls=known.calls + 1 if calls is None else calls, why=why
         )
 
     def close(self, model: str) -> None:
-        """Close the standstill of a model that answers other drains."""
+        """Close the standstill of a model that answers the calls of other drains."""
         self._open.pop(model, None)
 
     def record_answer(self, model: str, now: datetime) -> None:

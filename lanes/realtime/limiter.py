@@ -1,7 +1,7 @@
-"""One protocol for every reason to wait, and the reasons in words for people.
+"""The protocol of all limiters, and the reasons to wait in words for people.
 
-The scheduler asks each limiter in order; the first that says `Wait` gives the reason.
-A limiter holds the state of one concern. It learns which calls start and end, so it needs no other counter of them.
+The scheduler calls the limiters in order; the first that returns `Wait` gives the reason. A limiter has the state of one
+concern. The scheduler reports the start and end of each call to it, so it needs no other counter.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -17,12 +17,12 @@ from lanes.packing import Claim, ClaimedWork
 from lanes.routing.capacity import WINDOW, Need
 from lanes.words import Purpose
 
-if TYPE_CHECKING:  # `lanes status` names the reasons, and needs no rules or schemas
+if TYPE_CHECKING:  # `lanes status` imports the reasons and must not load rules and schemas
     from lanes.workload.version import Entitlement, Version
 
 
 class WaitReason(StrEnum):
-    """Why a pack waits; `explanation` names the cause and what ends the wait."""
+    """The reason why a pack waits; `explanation` gives the cause and the end of the wait."""
 
     FROZEN = "frozen"
     SLOWED = "slowed"
@@ -37,7 +37,7 @@ class WaitReason(StrEnum):
 
     @property
     def explanation(self) -> str:
-        """The cause in words, and what ends it."""
+        """The cause in words, and the event that ends the wait."""
         return SAID[self]
 
 
@@ -57,7 +57,7 @@ SAID = {
 
 @dataclass(frozen=True)
 class CallWait:
-    """Calls of a workload that wait in a drain for the same reason."""
+    """The number of calls of a workload that wait in a drain for the same reason."""
 
     workload: str
     reason: WaitReason
@@ -66,7 +66,7 @@ class CallWait:
 
 @dataclass(frozen=True, eq=False)
 class Pack:
-    """The items of one call, all of one version. `since` is when it began to wait for a place."""
+    """The items of one call, all of one version. `since` is the time when the pack began to wait for a place."""
 
     version: "Version"
     items: Sequence[ClaimedWork]
@@ -74,46 +74,46 @@ class Pack:
 
     @property
     def id(self) -> Claim:
-        """The claim of its first item names the pack."""
+        """The claim of its first item, which identifies the pack."""
         return self.items[0].claim
 
     @property
     def workload(self) -> str:
-        """The workload of all items."""
+        """The workload of all its items."""
         return self.version.workload
 
     @property
     def model(self) -> str:
-        """The model that is asked."""
+        """The model that its call uses."""
         return self.version.spec.realtime_model
 
     @property
     def measures(self) -> bool:
-        """Whether it is a shadow or of a replay: no sender waits for its answer."""
+        """Whether the pack is shadow or replay work: no sender waits for its answer."""
         return self.items[0].measures
 
     @property
     def replays(self) -> bool:
-        """Whether it is of a replay."""
+        """Whether the pack belongs to a replay."""
         return self.items[0].purpose is Purpose.REPLAY
 
     @property
     def work(self) -> list[WorkId]:
-        """The work of its items."""
+        """The work ids of its items."""
         return [each.claim.work_id for each in self.items]
 
     @cached_property
     def rank(self) -> tuple[bool, datetime]:
-        """The key that sorts packs: the most urgent first, shadows last."""
+        """The sort key of packs: the most urgent first, shadows and replays last."""
         return self.measures, min(each.rank_at for each in self.items)
 
     @cached_property
     def characters(self) -> int:
-        """The characters of all payloads."""
+        """The number of characters of all payloads."""
         return sum(characters(each.payload) for each in self.items)
 
     def presses(self, now: datetime) -> bool:
-        """Return whether the pack may use the reserve: an item is urgent, has a due time, or has waited for a window."""
+        """Return whether the pack may use the reserve: an item is urgent, has a due time, or is a `WINDOW` past its rank."""
         return any(
             each.urgent or each.due_at is not None or now - each.rank_at >= WINDOW
             for each in self.items
@@ -122,12 +122,12 @@ class Pack:
 
 @dataclass(frozen=True)
 class MayStart:
-    """The call may start now."""
+    """A limiter's decision that the call may start now."""
 
 
 @dataclass(frozen=True)
 class Wait:
-    """The call may not start now; `until`: the earliest change that time brings, None when only an event brings one."""
+    """A limiter's decision that the call must wait; `until`: the next change by time alone, None if only events change it."""
 
     until: datetime | None
     reason: WaitReason
@@ -137,24 +137,24 @@ MAY_START = MayStart()
 
 
 class Limiter:
-    """One reason to wait. By default every pack is admitted, and nothing is learned."""
+    """One reason to wait. By default it admits every pack and records nothing."""
 
     def admits(self, pack: Pack, now: datetime) -> MayStart | Wait:
         """Return whether the pack may start now."""
         return MAY_START
 
     def room(self, version: "Version", now: datetime) -> int | None:
-        """Return how many more calls of the version may start soon; None without a bound."""
+        """Return the number of further calls of the version that may start soon; None without a bound."""
         return None
 
     def started(self, pack: Pack, now: datetime) -> None:
-        """Count a call that starts."""
+        """Record the start of a call."""
 
     def ended(self, pack: Pack, used: Need | None, now: datetime) -> None:
-        """Count a call that has ended; `used`: what it took of the provider's limits, None when that is unknown."""
+        """Record the end of a call; `used`: its use of the provider's rate limits, None if unknown."""
 
     def next_change(self, now: datetime) -> datetime | None:
-        """Return when time alone next lets more calls start; None when it does not."""
+        """Return the next time at which more calls may start without any event; None if there is none."""
         return None
 
 
@@ -165,7 +165,7 @@ class BudgetLimit(Limiter):
         self._used_up: dict[str, datetime] = {}
 
     def mark_used_up(self, workloads: Iterable[str], until: datetime) -> None:
-        """Note workloads whose reservations leave too little for any call."""
+        """Record workloads whose budgets, after reservations, cannot pay for any call before `until`."""
         self._used_up |= dict.fromkeys(workloads, until)
 
     def room(self, version: "Version", now: datetime) -> int | None:
@@ -174,13 +174,13 @@ class BudgetLimit(Limiter):
 
 
 class FairShare(Limiter):
-    """Divide the free places among the workloads that wait; the scheduler plans each round from scratch."""
+    """The division of the free places among the waiting workloads; the scheduler plans each round from scratch."""
 
     def __init__(self) -> None:
         self._left: dict[str, int] = {}
 
     def plan(self, left: dict[str, int]) -> None:
-        """Give each workload its places for this round, as `divide` returned them."""
+        """Set each workload's places for this round, as returned by `divide`."""
         self._left = left
 
     def admits(self, pack: Pack, now: datetime) -> MayStart | Wait:
@@ -188,7 +188,7 @@ class FairShare(Limiter):
         return MAY_START if self._left.get(pack.workload, 0) > 0 else Wait(None, WaitReason.SHARE)
 
     def started(self, pack: Pack, now: datetime) -> None:
-        """Take a place of the workload's part."""
+        """Use one of the workload's places."""
         self._left[pack.workload] = self._left.get(pack.workload, 0) - 1
 
 
@@ -200,12 +200,12 @@ def divide(
     places: int,
     rooms: Mapping[str, int],
 ) -> dict[str, int]:
-    """Return how many of the `free` places each workload gets; workloads that get none are left out.
+    """Return the number of `free` places for each workload; workloads without a place are left out.
 
-    Each place goes to the workload that holds the least by its weight, `in_flight` included, so slow calls gather no places.
-    While another workload waits or is served, none holds more than its largest share of all `places`, but always one; a
-    workload that is alone takes everything. `rooms` bounds some workloads further. When the places are divided among owed
-    work, `in_flight` leaves shadows out: they hold places but use up no share.
+    Each place goes to the workload with the fewest places for its weight. Calls `in_flight` count, so that slow calls do not
+    accumulate places. While several workloads wait or are served, none gets more than its maximum share of all `places`, but
+    always at least one; a workload that is alone gets all. `rooms` bounds some workloads further. When the places are divided
+    among owed work, `in_flight` excludes shadows: they occupy places but use up no share.
     """
     alone = len(waiting.keys() | {name for name, calls in in_flight.items() if calls}) == 1
 

@@ -1,6 +1,6 @@
-"""The number of calls that may be in flight, their longest time, and the length of their claims.
+"""The number of calls that may be in flight, their timeouts, and the length of their claims.
 
-There are as many places as the length of the calls needs, and fewer when the provider says so.
+The number of places follows from the duration of the calls; the provider's answers may reduce it.
 """
 
 import math
@@ -14,36 +14,36 @@ from lanes.routing.capacity import Need
 from lanes.workload.version import Version
 
 DEFAULT_WAIT = timedelta(seconds=5)
-LONGEST_WAIT = timedelta(minutes=5)  # the provider may name days; we ask again sooner
+LONGEST_WAIT = timedelta(minutes=5)  # the provider may demand days; we call again sooner
 FREEZE = timedelta(seconds=30)
 UNTOLD = 64  # calls in flight if no bound is set and the provider reports no limits
-MOST = 500  # calls in flight if it does: a drain never needs more than it can keep up with
+MOST = 500  # calls in flight if no bound is set and it reports limits: more than a drain can handle
 LEAST = 16  # places, however short the calls
-CALLS_PER_S = 320  # what one drain keeps up with: longer calls get more places, up to the bound
-AHEAD_S = 0.2  # how long it may take to claim work and ask it
-YIELDS = 0.5  # of the places: the most that shadows and replays have together, so that live work finds one free
-# Less for replays, while live work was asked within the last seconds: each call takes time of the drain.
+CALLS_PER_S = 320  # throughput of one drain: longer calls get more places, up to the bound
+AHEAD_S = 0.2  # longest time from claiming work to sending it
+YIELDS = 0.5  # largest fraction of the places for shadows and replays; live work gets the rest
+# A smaller fraction for replays if live work was sent within the last seconds: each call takes processor time of the drain.
 YIELDS_TO_LIVE, LIVE_FOR = 1 / 16, timedelta(seconds=10)
-REPLAYS_EVERY = timedelta(seconds=0.1)  # between the starts of two calls of replays
-MEMORY = 0.9  # weight of the known call length against the newest call
+REPLAYS_EVERY = timedelta(seconds=0.1)  # between the starts of two replay calls
+MEMORY = 0.9  # weight of the known call duration against the newest call
 
 
 class Places(Limiter):
-    """The places for calls. Little's law gives their number from the length of the calls.
+    """The places for calls. Little's law gives their number from the duration of the calls.
 
-    Shadows and replays have at most half of the places, so that other work finds one free.
+    Shadows and replays get at most half of the places, so that other work finds a free place.
     """
 
     def __init__(self, most: int = UNTOLD, *, bounded: bool = True) -> None:
-        self.most, self._bounded = most, bounded  # bounded: a person set the bound, and it stands
-        self.call_s = 0.0  # smoothed length of a call
+        self.most, self._bounded = most, bounded  # bounded: a person set `most`
+        self.call_s = 0.0  # smoothed duration of a call; 0: unknown
         self._running, self._measuring = Counter[str](), Counter[str]()  # by workload
         self._replaying = 0
         self._live_until = self._replays_at = datetime.min.replace(tzinfo=UTC)
 
     @property
     def all(self) -> int:
-        """The number of places, taken or free."""
+        """The number of places, occupied or free."""
         return min(self.most, max(LEAST, math.ceil(self.call_s * CALLS_PER_S)))
 
     @property
@@ -53,9 +53,10 @@ class Places(Limiter):
 
     @property
     def ahead(self) -> int:
-        """The calls to claim beyond the places, so that a call that ends is followed at once.
+        """The number of calls to claim beyond the places, so that the next call starts as soon as one ends.
 
-        As many as end during a claim. None of long calls: their work may meanwhile find a place in another drain.
+        It is the number of calls that end during a claim: 0 for long calls, whose work may find a place in another drain
+        sooner.
         """
         return 0 if self.call_s == 0 else min(self.all, int(self.all * AHEAD_S / self.call_s))
 
@@ -70,16 +71,16 @@ class Places(Limiter):
         return self._running - self._measuring
 
     def raise_bound(self) -> None:
-        """Let only the length of calls bound their number, now that the provider tells its limits, unless a bound was set."""
+        """Raise the bound to `MOST`, because the provider reports its limits; a bound that a person set stays."""
         if not self._bounded:
             self.most = MOST
 
     def record_answer(self, seconds: float) -> None:
-        """Learn how long an answered call took."""
+        """Update the smoothed call duration with an answered call."""
         self.call_s = seconds if self.call_s == 0 else MEMORY * self.call_s + (1 - MEMORY) * seconds
 
     def admits(self, pack: Pack, now: datetime) -> MayStart | Wait:
-        """Admit a pack while a place is free, and one that no sender waits for while such have less than half of them."""
+        """Admit a pack if a place is free; shadows and replays must also be within their fraction of the places."""
         if self.free == 0:
             return Wait(None, WaitReason.PLACES)
         if pack.measures and self._measuring.total() >= max(1, int(self.all * YIELDS)):
@@ -92,11 +93,11 @@ class Places(Limiter):
         return MAY_START
 
     def serves_live(self, now: datetime) -> bool:
-        """Return whether live work was asked within the last seconds."""
+        """Return whether live work was sent within the last seconds (`LIVE_FOR`)."""
         return now < self._live_until
 
     def started(self, pack: Pack, now: datetime) -> None:
-        """Take a place."""
+        """Occupy a place."""
         self._running[pack.workload] += 1
         self._measuring[pack.workload] += pack.measures
         if pack.replays:
@@ -114,17 +115,17 @@ class Places(Limiter):
 
 @dataclass
 class _Slowed:
-    """A model that the provider limited or refused: the calls it may have in flight, and until when none may start."""
+    """A model that the provider limited or refused: its bound on calls in flight, and the end of its rest."""
 
     allowed: float
     rests_until: datetime
 
 
 class Backpressure(Limiter):
-    """Heed the provider: a limit halves the calls of its model, and they creep back with each answer.
+    """The reaction to the provider's limits: a limit halves the calls of its model, and answers raise them again slowly.
 
-    Additive increase, multiplicative decrease (Chiu and Jain, 1989). A limit or a refusal is a model's: other models go on.
-    A refusal of the whole account rests all of them, and one of a version rests its workload.
+    Additive increase, multiplicative decrease (Chiu and Jain, 1989). A limit or a refusal affects one model; other models
+    continue. A refusal of the whole account rests all models, and a refusal of a version rests its workload.
     """
 
     def __init__(self, places: Places) -> None:
@@ -135,22 +136,22 @@ class Backpressure(Limiter):
         self._models = Counter[str]()  # calls in flight
 
     def record_answer(self, model: str) -> None:
-        """Let the model have one more call for each round of answered calls."""
+        """Raise the model's bound by one call for each round of answered calls."""
         if (slowed := self._slowed.get(model)) is not None:
             slowed.allowed += 1 / max(slowed.allowed, 1)
             if slowed.allowed >= self._places.most:
                 del self._slowed[model]
 
     def slow_down(self, model: str, *, retry_after_s: float | None, now: datetime) -> None:
-        """Halve the calls of the model, and start none before the provider allows it."""
+        """Halve the calls of the model, and start no call before the provider allows it."""
         slowed = self._slowed.setdefault(model, _Slowed(self._places.most, now))
-        if now >= slowed.rests_until:  # not once more for each call that was in flight
+        if now >= slowed.rests_until:  # halve only once for all calls that were in flight
             slowed.allowed = max(1, min(slowed.allowed, self._places.all) / 2)
         wait = DEFAULT_WAIT.total_seconds() if retry_after_s is None else max(0, retry_after_s)
         self._rest(model, timedelta(seconds=min(LONGEST_WAIT.total_seconds(), wait)), now)
 
     def freeze(self, now: datetime, *, model: str | None = None) -> None:
-        """Start no call of the model, or of the account, for 30 s: a person must act."""
+        """Start no call of the model, or of the account if None, for 30 s: a person must act."""
         if model is None:
             self._frozen_until = max(self._frozen_until or now, now + FREEZE)
         else:
@@ -165,11 +166,11 @@ class Backpressure(Limiter):
         return self._frozen_until is not None and now < self._frozen_until
 
     def resting_models(self, now: datetime) -> list[str]:
-        """Return the models that the provider limited or refused, and that still rest."""
+        """Return the models that still rest after a limit or a refusal."""
         return [model for model, slowed in self._slowed.items() if now < slowed.rests_until]
 
     def compute_rest_end(self, version: Version, now: datetime) -> datetime:
-        """Return when calls of the version may start again; `now` if they may."""
+        """Return the time from which calls of the version may start; `now` if nothing rests."""
         slowed = self._slowed.get(version.spec.realtime_model)
         ends = (
             self._frozen_until,
@@ -179,7 +180,7 @@ class Backpressure(Limiter):
         return max((now, *(each for each in ends if each is not None)))
 
     def admits(self, pack: Pack, now: datetime) -> MayStart | Wait:
-        """Admit a pack of which nothing rests, and whose model has fewer calls in flight than it may."""
+        """Admit a pack if its account, workload and model do not rest, and the model is below its bound of calls in flight."""
         until = self.compute_rest_end(pack.version, now)
         if until > now:
             slowed = pack.model in self.resting_models(now) and not self.is_frozen(now)
@@ -187,22 +188,22 @@ class Backpressure(Limiter):
         return Wait(None, WaitReason.SLOWED) if self.room(pack.version, now) == 0 else MAY_START
 
     def room(self, version: Version, now: datetime) -> int | None:
-        """Return 0 while something of the version rests, else what its model may still start; None if it was not slowed."""
+        """Return the number of calls that the version's model may still start: 0 during a rest, None without a bound."""
         if self.compute_rest_end(version, now) > now:
             return 0
         slowed = self._slowed.get(model := version.spec.realtime_model)
         return None if slowed is None else max(0, int(slowed.allowed) - self._models[model])
 
     def started(self, pack: Pack, now: datetime) -> None:
-        """Count a call of the model."""
+        """Count a call of the model in flight."""
         self._models[pack.model] += 1
 
     def ended(self, pack: Pack, used: Need | None, now: datetime) -> None:
-        """Count a call of the model no longer."""
+        """Stop counting a call of the model."""
         self._models -= Counter({pack.model: 1})
 
     def next_change(self, now: datetime) -> datetime | None:
-        """Return when the first rest ends that the provider asked for."""
+        """Return the end of the first rest of the account or of a model; None if neither rests."""
         ends = (self._frozen_until, *(each.rests_until for each in self._slowed.values()))
         return min((each for each in ends if each is not None and each > now), default=None)
 
@@ -214,10 +215,10 @@ class Backpressure(Limiter):
 def items_per_s(
     call_s: float, *, items_a_call: float, most_calls: int, told: bool, drains: int = 1
 ) -> float:
-    """Return how many items a second the places answer, by Little's law.
+    """Return the items per second that the places can answer, by Little's law.
 
-    Calls take `call_s` seconds on average, above 0, and carry `items_a_call` items, at least 1. `most_calls` is the bound
-    set for a drain, 0 for none; `told`: the provider reports its limits.
+    Calls take `call_s` seconds on average (above 0) and carry `items_a_call` items (at least 1). `most_calls` is the configured
+    bound of a drain, 0 for none. `told`: the provider reports its limits.
     """
     places = Places(most_calls or (MOST if told else UNTOLD))
     places.call_s = call_s
@@ -225,20 +226,20 @@ def items_per_s(
 
 
 CONNECT_S = 5.0
-FIRST_TOKEN_S = 20.0  # the longest wait for a well provider's first token
-TOKENS_PER_S = 25.0  # the slowest that a model writes while it is well
-LONGEST_S = 600.0  # the provider asks for streaming beyond ten minutes
-MOST_PATIENCE = 4  # times as long: what was cut before may take so much longer
-# for how long work is claimed; renewed for as long as it is held, however long its call takes
+FIRST_TOKEN_S = 20.0  # the longest time to the first token of a healthy provider
+TOKENS_PER_S = 25.0  # the lowest output rate of a healthy model
+LONGEST_S = 600.0  # the provider requires streaming for longer calls
+MOST_PATIENCE = 4  # largest factor on the timeout of calls after earlier ones were cut
+# The lease of a claim. The drain renews it until the work is done, however long its call takes.
 LEASE = timedelta(seconds=20)
 RENEW_EVERY = timedelta(seconds=5)
-RENEWED_WITHIN_S = 10.0  # a call begins only for work that was claimed or renewed so lately: half of its lease is left
+RENEWED_WITHIN_S = 10.0  # a call begins only if its work was claimed or renewed within this time: half of the lease is left
 
 
 def longest_call_s(max_tokens: int, *, patience: int = 1) -> float:
-    """Return the seconds after which a call of at most `max_tokens` is given up, whatever trickles in.
+    """Return the timeout in seconds for a whole call of at most `max_tokens`, even if its answer is still arriving.
 
-    A due time never shortens a call: the provider bills a call that was cut, and the item would only be asked again.
-    `patience` is how many times as long it may take, because calls like it were cut before.
+    A due time never shortens a call: the provider bills a cut call, and the item would have to be sent again. `patience`
+    multiplies the timeout, because similar calls were cut before.
     """
     return min(LONGEST_S, patience * (FIRST_TOKEN_S + max_tokens / TOKENS_PER_S))

@@ -1,4 +1,4 @@
-"""The scheduler of a drain: how much of each workload to claim, and which packs start now. It asks the limiters in order."""
+"""The scheduler of a drain: it decides how much of each workload to claim and which packs start now, using the limiters."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -17,17 +17,17 @@ from lanes.routing.capacity import Need
 from lanes.words import Lane
 from lanes.workload.version import Version
 
-# how often a workload's first item is claimed to see if it may use the reserve
+# How often a workload's first item is claimed to check whether it may use the reserve.
 PEEK = timedelta(seconds=0.5)
-# until the next claim, once work that is owed was found behind shadows
+# Delay of the next claim after a claim found owed work behind shadows.
 AGAIN = timedelta(seconds=0.05)
-ASIDE = 5  # calls of shadows and replays that are claimed at once beside live work
+ASIDE = 5  # calls per workload and claim, if the read includes replays while live work is served
 
 
 class Scheduler:
-    """The claimed work that a drain has not asked yet: in windows, or in packs that wait for a limiter.
+    """The claimed work that a drain has not sent yet: in windows, or in packs that wait for a limiter.
 
-    `sizes` says how many items may share a call, `times` how long it takes then.
+    `sizes` gives the pack sizes, `times` the expected durations of calls.
     """
 
     def __init__(
@@ -47,16 +47,16 @@ class Scheduler:
             rates,
         )
         self._sizes, self._share, self.budget = sizes, FairShare(), BudgetLimit()
-        # in the order in which they are asked: the first that says `Wait` gives the reason
+        # The order matters: the first limiter that returns `Wait` gives the reason.
         self._limiters: tuple[Limiter, ...] = (backpressure, health, places, self._share, rates)
         self._bounds: tuple[Limiter, ...] = (backpressure, health, rates)
         self._buffer = Buffer(self._size, times.takes_s)
-        self._versions: Mapping[VersionId, Version] = {}  # of what gathers or waits
+        self._versions: Mapping[VersionId, Version] = {}  # of the buffered and waiting work
         self._waiting: list[Pack] = []
-        # why each pack did not start when it was tried last
+        # The reason why each pack did not start at its last try.
         self.waits: list[tuple[Pack, Wait]] = []
-        self._peeked_at: dict[str, datetime] = {}  # workloads for which only the reserve is left
-        # workloads of which the last claim found only shadows
+        self._peeked_at: dict[str, datetime] = {}  # workloads with only the reserve left
+        # Workloads whose last claim ended with shadows or replays, which rank behind owed work.
         self._only_shadows: set[str] = set()
         self._claims_again_at: datetime | None = None
 
@@ -65,11 +65,11 @@ class Scheduler:
     def plan_claims(
         self, waiting: Mapping[str, Version], now: datetime, *, aside: bool = False
     ) -> dict[str, int]:
-        """Return how many items to claim of each workload that has work, by its version.
+        """Return the number of items to claim of each workload; `waiting` maps workloads with work to their versions.
 
-        Enough for its free places and a few that are soon free, or for the window that it gathers in. One item, which may be
-        owed, if shadows wait here and the last claim found nothing else. Few of each in a look that finds replays too, `aside`
-        of live work that is being served: a large claim would delay that.
+        The number fills the workload's free places and a few that are free soon, or its window. It is 1 if shadows wait here
+        and the last claim found nothing else: that item may be owed. It is small if the read includes replays (`aside`) while
+        live work is being served, because a large claim would delay live work.
         """
         direct = {name: version for name, version in waiting.items() if version.spec.buffer_s == 0}
         most = {
@@ -96,7 +96,7 @@ class Scheduler:
     def take_in(
         self, claimed: Sequence[ClaimedWork], versions: Mapping[VersionId, Version], now: datetime
     ) -> None:
-        """Put claimed work, the most urgent first, into its windows; work without a window waits for a place."""
+        """Add claimed work, the most urgent first, to its windows; work without a window waits for a place."""
         last = {each.workload: each.measures for each in claimed}
         if any(name in self._only_shadows and not measures for name, measures in last.items()):
             self._claims_again_at = now + AGAIN
@@ -107,16 +107,16 @@ class Scheduler:
         self._add(self._buffer.add(claimed, self._versions, now), now)
 
     def is_supplied(self, now: datetime) -> bool:
-        """Return whether no place is free and the work claimed ahead lasts for a while: skipping a claim loses nothing."""
+        """Return whether no place is free and enough work is claimed ahead, so that skipping a claim loses nothing."""
         taken = self._places.free == 0 and not self.is_held_back(now)
         return taken and self._ahead.total() > self._places.ahead // 2
 
     # Starting
 
     def start(self, now: datetime) -> list[Pack]:
-        """Start the packs that every limiter admits, the most urgent first; the others wait, each with its reason.
+        """Start and return the packs that every limiter admits, the most urgent first; the others wait.
 
-        Packs are tried while a place is free; those behind keep the reason of their last try.
+        Packs are tried while a place is free. `waits` has the reasons of the packs that were tried.
         """
         self._add(self._buffer.take(self._versions, now), now)
         if not self._waiting or self._places.free == 0:
@@ -139,17 +139,17 @@ class Scheduler:
         return started
 
     def begin(self, pack: Pack, now: datetime) -> None:
-        """Tell all limiters that a call starts."""
+        """Report the start of a call to all limiters."""
         for limiter in self._limiters:
             limiter.started(pack, now)
 
     def ended(self, pack: Pack, used: Need | None, now: datetime) -> None:
-        """Tell all limiters that a call has ended; `used`: what it took, None when that is unknown."""
+        """Report the end of a call to all limiters; `used`: its use of the rate limits, None if unknown."""
         for limiter in self._limiters:
             limiter.ended(pack, used, now)
 
     def reasons(self, now: datetime) -> Counter[tuple[str, WaitReason]]:
-        """Return how many packs wait now, by workload and reason."""
+        """Return the number of packs that wait now, by workload and reason."""
         reasons, owed_waits = Counter[tuple[str, WaitReason]](), False
         for pack in self._waiting:
             if (wait := self._wait(pack, now, owed_waits=owed_waits)) is not None:
@@ -158,7 +158,7 @@ class Scheduler:
         return reasons
 
     def next_moment(self, now: datetime) -> datetime | None:
-        """Return when something changes by itself: a window or a rest ends, or more is claimed; None when nothing does."""
+        """Return the next time at which a window or a rest ends or a claim is due; None if there is none."""
         moments = [
             self._buffer.next_leave(self._versions),
             self._claims_again_at,
@@ -168,7 +168,7 @@ class Scheduler:
         return min((each for each in moments if each is not None and each > now), default=None)
 
     def is_held_back(self, now: datetime) -> bool:
-        """Return whether the provider takes less than this drain would ask: another drain would change nothing."""
+        """Return whether the provider limits this drain's calls: another drain would not help."""
         limited = any(
             wait.reason is WaitReason.RATE_LIMIT and not pack.measures for pack, wait in self.waits
         )
@@ -182,13 +182,13 @@ class Scheduler:
 
     @property
     def held_versions(self) -> list[Version]:
-        """The versions of the work held here, in windows or packs."""
+        """The versions of the work that the scheduler has, in windows or packs."""
         waiting = self._buffer.version_ids | {pack.version.id for pack in self._waiting}
         return [self._versions[id_] for id_ in waiting]
 
     @property
     def held_models(self) -> set[str]:
-        """The models of the work held here."""
+        """The models of the work that the scheduler has."""
         return {each.spec.realtime_model for each in self.held_versions}
 
     def due_probes(self, now: datetime) -> Mapping[str, Circuit]:
@@ -197,22 +197,22 @@ class Scheduler:
         return self._health.circuits.to_probe(now) if can_ask else {}
 
     def list_idle_probes(self, now: datetime) -> set[str]:
-        """Return the models whose probe this drain holds, without work to ask."""
+        """Return the models whose probe this drain holds without having work for it."""
         return set(self._health.circuits.probes(now)) - self.held_models
 
     def is_askable(self, version: Version, now: datetime) -> bool:
-        """Return whether a call of this version could start now, but for its model's circuit."""
+        """Return whether a call of this version could start now, apart from its model's circuit."""
         rests = self._backpressure.compute_rest_end(version, now) > now
         return not rests and self._rates.room(version, now) != 0
 
     def list_skipped_models(self, now: datetime) -> set[str]:
-        """Return the models of which nothing is claimed now, so that work for other models is found behind theirs."""
+        """Return the models whose work is not claimed now, so that claims reach the work for other models behind it."""
         return {*self._health.circuits.open_models(now), *self._backpressure.resting_models(now)}
 
     # Giving up
 
     def give_up_stranded(self, now: datetime) -> list[ClaimedWork]:
-        """Give up packs that may not start soon: those claimed ahead of a rest, and those that left a window in an outage."""
+        """Give up and return the items of packs that cannot start soon, because of a rest, the reserve or an open circuit."""
         probes = self._probes(now)
         return self._give_up(
             lambda pack: (
@@ -223,14 +223,14 @@ class Scheduler:
         )
 
     def give_up_shadows(self) -> list[ClaimedWork]:
-        """Give up shadows while owed work waits for a place; otherwise those beyond the number of places."""
+        """Give up and return all shadows while owed work waits for a place, else the shadows beyond the number of places."""
         owed = any(not pack.measures for pack in self._waiting)
         kept = [] if owed else [pack for pack in self._waiting if pack.measures]
         stay = set(map(id, kept[: self._places.all]))
         return self._give_up(lambda pack: not pack.measures or id(pack) in stay)
 
     def give_up_all(self) -> list[ClaimedWork]:
-        """Give up everything that was not asked."""
+        """Give up and return all work that was not sent."""
         return [*self._give_up(lambda _: False), *self._buffer.drain()]
 
     def _give_up(self, keeps: Callable[[Pack], bool]) -> list[ClaimedWork]:
@@ -242,17 +242,17 @@ class Scheduler:
         return [each for pack in given_up for each in pack.items]
 
     def _stays(self, pack: Pack, now: datetime) -> bool:
-        """Return whether a pack may start soon enough to be kept; one that only lacks the reserve makes way for another."""
+        """Return whether a pack without a window may start soon; if only the reserve is left, only a pressing pack may."""
         if self._room(pack.version, now) == 0:
             return False
         return pack.presses(now) or not self._rates.only_reserve(pack.version, now)
 
     def _outlasts_window(self, pack: Pack, probes: Mapping[str, Pack], now: datetime) -> bool:
-        """Return whether a pack that left its window stays. In an outage only a probe does: others may leave for a batch."""
+        """Return whether a pack that left its window stays; with an open circuit only the probe does, others may use batch."""
         return self._health.circuits.of(pack.model, now) is None or probes.get(pack.model) is pack
 
     def _probes(self, now: datetime) -> Mapping[str, Pack]:
-        """Return by model the most urgent pack, for models whose probe this drain holds."""
+        """Return the most urgent pack by model, for the models whose probe this drain holds."""
         first: dict[str, Pack] = {}
         if not self._health.circuits.has_open(now):
             return first
@@ -266,7 +266,7 @@ class Scheduler:
 
     @property
     def _ahead(self) -> Counter[str]:
-        """The packs that wait for a place and have no window, by workload, without shadows."""
+        """The number of packs that wait for a place, by workload; without shadows and workloads with a window."""
         return Counter(
             pack.workload
             for pack in self._waiting
@@ -277,7 +277,7 @@ class Scheduler:
         return [pack for pack in self._waiting if pack.workload == workload and not pack.measures]
 
     def _wait(self, pack: Pack, now: datetime, *, owed_waits: bool) -> Wait | None:
-        """Return the first limiter's `Wait`; None when all admit the pack. A shadow waits while owed work does."""
+        """Return the first `Wait` of a limiter, None if all admit the pack; shadows also wait while owed work waits."""
         if pack.measures and owed_waits:
             return Wait(None, WaitReason.SHADOW)
         for limiter in self._limiters:
@@ -286,7 +286,7 @@ class Scheduler:
         return None
 
     def _room(self, version: Version, now: datetime, *, claims: bool = False) -> int | None:
-        """Return how many calls of the version may start soon; None without a bound. A budget bounds only what is claimed."""
+        """Return the number of calls of the version that may start soon, None without a bound; a budget bounds only claims."""
         limiters = (*self._bounds, self.budget) if claims else self._bounds
         rooms = (limiter.room(version, now) for limiter in limiters)
         return min((room for room in rooms if room is not None), default=None)
@@ -298,7 +298,7 @@ class Scheduler:
         return {name: room for name, room in rooms.items() if room is not None}
 
     def _plan_shares(self, now: datetime) -> None:
-        """Divide the free places among the workloads that wait: those that are owed an answer, else the shadows'."""
+        """Divide the free places among the workloads with waiting owed work; without any, among those with shadows."""
         owed = {pack.workload: pack.version for pack in self._waiting if not pack.measures}
         of = owed or {pack.workload: pack.version for pack in self._waiting}
         self._share.plan(
@@ -312,7 +312,7 @@ class Scheduler:
         )
 
     def _soon_free(self, of: Mapping[str, Version], now: datetime) -> dict[str, int]:
-        """Return how many places each workload gets beyond the packs that wait for one, of those free now or soon."""
+        """Return the number of places, free now or soon, that each workload gets beyond its waiting packs."""
         if self._backpressure.is_frozen(now):
             return {}
         held, more = self._ahead, self._places.ahead
@@ -326,7 +326,7 @@ class Scheduler:
         )
 
     def _peek(self, direct: Mapping[str, Version], most: dict[str, int], now: datetime) -> None:
-        """Claim only a workload's first item, now and then, while only the reserve is left: it may press."""
+        """Limit the claims of workloads with only the reserve left to one call every `PEEK`: its items may be pressing."""
         for name in direct.keys() & most.keys():
             if not self._rates.only_reserve(direct[name], now):
                 self._peeked_at.pop(name, None)
@@ -337,7 +337,7 @@ class Scheduler:
                 most[name] = 0
 
     def _add(self, claimed: Iterable[ClaimedWork], now: datetime) -> None:
-        """Let claimed work wait for a place, in its order among what waits."""
+        """Add claimed work to the packs that wait for a place, in the order of their ranks."""
         if made := self._pack(claimed, now):
             self._waiting = sorted([*self._waiting, *made], key=lambda pack: pack.rank)
 
@@ -354,5 +354,5 @@ class Scheduler:
         return made
 
     def _size(self, version: Version) -> int:
-        """Return how many items of a version may share a call."""
+        """Return the current pack size of a version."""
         return self._sizes.of(version, Lane.REALTIME)

@@ -1,11 +1,11 @@
-"""The state machine of a drain: `on` takes an event and returns effects. It does no I/O, and time comes in with the event.
+"""The state machine of a drain: `on` accepts an event and the time, and returns effects. It does no I/O.
 
     Tick -> LookAtQueue -> QueueSeen [-> TakeProbes -> ProbesTaken] -> ClaimWork -> WorkClaimed
     Tick, WorkClaimed, PackEnded -> AskPack -> HeadersHeard, CallEnded (one for each call), PackEnded
     CallEnded -> Save or GiveBack -> AttemptsSaved, ClaimsReturned
     Stop -> GiveBack
 
-The claims that the drain answers for are held here alone: from `WorkClaimed` until `AttemptsSaved` or `ClaimsReturned`.
+Only this state knows the drain's claims: from `WorkClaimed` until `AttemptsSaved` or `ClaimsReturned`.
 """
 
 import random
@@ -27,17 +27,17 @@ from lanes.realtime.token_buckets import RateLimits
 from lanes.realtime.turns import ConsumerTurns, QueueCursor, QueueLook, TurnOrder
 
 TICK = timedelta(seconds=1)  # the longest sleep: a lost notification costs no more than this
-SHADOW_REST = timedelta(seconds=30)  # how long a shadow makes way for owed work
-# between two looks that find replays and shadows too, so that their claims delay few of live work
+SHADOW_REST = timedelta(seconds=30)  # delay of a shadow that is given up for owed work
+# Between two reads that include replays and shadows, so that their claims delay little live work.
 ASIDE_EVERY = timedelta(seconds=0.5)
-UNREADABLE_REST = timedelta(minutes=1)  # of work whose version cannot be read
-# between two looks at a used-up budget: it may be raised, or a new period begin
+UNREADABLE_REST = timedelta(minutes=1)  # delay of work whose version cannot be read
+# Between two checks of a used-up budget: it may be raised, or a new period may begin.
 USED_UP = timedelta(seconds=2)
-SEEK_EVERY = timedelta(seconds=0.5)  # how often work for the models of open circuits is looked for
+SEEK_EVERY = timedelta(seconds=0.5)  # interval of reads of work for the models of open circuits
 
 
 class DrainState:
-    """The knowledge and the claims of one drain. `most_calls` is the bound that a person set for its calls, 0 for none."""
+    """The knowledge and the claims of one drain. `most_calls` is the configured bound on its calls in flight, 0 for none."""
 
     def __init__(
         self,
@@ -60,26 +60,26 @@ class DrainState:
             times=self.times,
         )
         self.claims: dict[WorkId, Claim] = {}
-        self.answered = 0  # items that were brought to an attempt
-        self.idle_since = now  # when there was last something to do
+        self.answered = 0  # number of saved attempts that count as answered
+        self.idle_since = now  # time of the last work
         self._stopped = False
         self.cursor, self.turns = QueueCursor[datetime](), ConsumerTurns()
-        self._orders: dict[str, TurnOrder] = {}  # of the look under way
-        self._look: QueueLook[datetime] | None = None  # under way
+        self._orders: dict[str, TurnOrder] = {}  # of the current read
+        self._look: QueueLook[datetime] | None = None  # the current read, None between reads
         self._seen = events.QueueSeen({}, {})
         self._wanted: dict[str, int] = {}
         self._aside_at, self._aside_waits, self._looks_aside = now, False, False
         self._probing: dict[str, Circuit] = {}
         self._claimed_at = datetime.min.replace(tzinfo=UTC)
-        self._news = True  # work may be ready that no look has seen
-        self._left = False  # the last look left work unclaimed, as far as it could tell
-        self._changed = False  # since the last look, so that left work may be claimed
-        # work for the models of open circuits, as last seen
+        self._news = True  # work may be ready that no read has seen
+        self._left = False  # the last read may have left work unclaimed
+        self._changed = False  # left work may have become claimable since the last read
+        # Work for the models of open circuits, from the last read.
         self._needed: Sequence[events.Needed] = []
         self._sought_at = datetime.min.replace(tzinfo=UTC)
 
     def on(self, event: events.Event, now: datetime) -> list[events.Effect]:
-        """Take an event and return what to do about it."""
+        """Apply an event and return the effects for the shell."""
         match event:
             case events.Tick():
                 return self._tick(event, now)
@@ -128,11 +128,11 @@ class DrainState:
         return []
 
     def is_held_back(self, now: datetime) -> bool:
-        """Return whether the provider takes less than is asked: another drain would change nothing."""
+        """Return whether the provider limits this drain's calls: another drain would not help."""
         return self.scheduler.is_held_back(now)
 
     def is_news(self, model: str, fault: Fault, now: datetime) -> bool:
-        """Return whether other drains do not know of the fault yet, and the model was not answered since."""
+        """Return whether other drains do not know about the fault yet, and the model has not answered since."""
         return self.health.of(model).faults > 0 and self.health.circuits.is_news(model, fault, now)
 
     # Claiming
@@ -156,9 +156,9 @@ class DrainState:
         return [*effects, events.Sleep(min(each for each in wakes if each is not None))]
 
     def _look_at_queue(self, now: datetime) -> list[events.Effect]:
-        """Look for work, unless a look is under way, enough was claimed ahead, or nothing new can be found.
+        """Request a read of the queue, unless a read is under way, enough work is claimed ahead, or there can be no new work.
 
-        Packs claimed ahead of a rest are given up first.
+        Packs that cannot start soon are given up first.
         """
         if self._look is not None:
             return []
@@ -188,7 +188,7 @@ class DrainState:
         if seen.needed is not None:
             self._needed, self._sought_at = seen.needed, now
         if self.health.circuits.has_open(now):
-            # Work is judged by its own version: no version in force may ask its model any more.
+            # Check each work's own version: the workload's version in force may use another model.
             versions = (*(each.version for each in self._needed), *self.scheduler.held_versions)
             askable = {
                 each.spec.realtime_model
@@ -225,7 +225,7 @@ class DrainState:
                 most := self.scheduler.plan_claims({name: first.version}, now)
             ):
                 probes = [events.ClaimOrder(most, {name: first.rank_at}, [first.version.id])]
-                self._needed = []  # the probe is claimed, and what was seen is outdated
+                self._needed = []  # this claim takes the probe's work, so the list is outdated
                 break
         if not probes and not self._wanted:
             return self._handle_work_claimed(events.WorkClaimed([], {}), now)
@@ -247,7 +247,7 @@ class DrainState:
         all_taken = all(taken[name] < self._wanted.get(name, 0) for name in self._seen.waiting)
         self._left = bool(not all_taken or event.is_full or event.held_back or self._needed)
         if event.claimed or (self._left and self.health.circuits.has_open(now)):
-            self.idle_since = now  # work that waits for a circuit is this drain's too
+            self.idle_since = now  # work that waits for a circuit keeps the drain busy too
         readable = [each for each in event.claimed if each.version_id in event.versions]
         unreadable = [e.claim for e in event.claimed if e.version_id not in event.versions]
         self.claims |= {each.claim.work_id: each.claim for each in event.claimed}
@@ -258,10 +258,10 @@ class DrainState:
     def _move_cursor(
         self, look: QueueLook[datetime], event: events.WorkClaimed, now: datetime
     ) -> None:
-        """Remember up to which rank each workload's queue was claimed.
+        """Move the cursor to the last claimed rank of each workload.
 
-        Shadows rank behind everything that is still to come, so they move nothing, nor does work of a budget that holds back,
-        or that was claimed in turns.
+        Shadows do not move the cursor, because they rank behind all future work. Neither does work that was claimed in turns,
+        or work of a workload whose budget holds some of it back.
         """
         behind = [
             each
@@ -271,14 +271,14 @@ class DrainState:
             and each.workload not in self._orders
         ]
         last = {each.workload: each.rank_at for each in behind}
-        if not look.whole:  # urgent work was found before the cursor, and leaves it where it is
+        if not look.whole:  # urgent work from before the cursor must not move it back
             last = {name: max(at, look.since.get(name, at)) for name, at in last.items()}
         self.cursor.record_look(look, last, took_s=self._seen.took_s, at=now.timestamp())
 
     # Calls
 
     def _start(self, now: datetime) -> list[events.Effect]:
-        """Ask the packs that may start now."""
+        """Request the calls of the packs that may start now."""
         return [] if self._stopped else [self._ask(pack) for pack in self.scheduler.start(now)]
 
     def _ask(self, pack: Pack) -> events.AskPack:
@@ -310,7 +310,7 @@ class DrainState:
         return [*self._hold_back(call, now), *freed]
 
     def _hold_back(self, call: events.CallEnded, now: datetime) -> list[events.Effect]:
-        """Give back what the provider limited, or refuses until a person acts: neither is the fault of an item."""
+        """Release the items of a call that the provider limited, or refuses until a person acts: no item is at fault."""
         version, model = call.pack.version, call.pack.model
         held = [*call.items, *call.untried]
         reports: list[events.Effect] = []
@@ -357,7 +357,7 @@ class DrainState:
         self._news = self._news or event.again
 
     def _release(self, claims: Iterable[Claim]) -> None:
-        """Stop holding the claims; a newer claim of the same work stays held."""
+        """Remove the claims; a newer claim of the same work stays."""
         for claim in claims:
             if self.claims.get(claim.work_id) == claim:
                 del self.claims[claim.work_id]
@@ -365,7 +365,7 @@ class DrainState:
     def _give_back(self, claims: Sequence[Claim], ready_at: datetime) -> list[events.Effect]:
         return [events.GiveBack(claims, ready_at)] if claims else []
 
-    # What other drains know
+    # Knowledge from other drains
 
     def _handle_limits_heard(self, event: events.LimitsHeard) -> None:
         for model, limits in event.limits.items():
@@ -385,7 +385,7 @@ class DrainState:
         return self._free_probes(now)
 
     def _free_probes(self, now: datetime | None) -> list[events.Effect]:
-        """Free the probes without anything to ask: those older than a second, or all if the drain ends."""
+        """Free the unused probes without work: those older than a second, or all if the drain ends (`now` is None)."""
         kept = self.scheduler.held_models if now is not None else set[str]()
         freed: list[events.Effect] = []
         for model, turn in self.health.circuits.list_unused_probes(now).items():

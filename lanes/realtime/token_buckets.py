@@ -1,11 +1,11 @@
-"""The provider's limits as a limiter: what one drain's calls need, what answers tell, and which calls fit.
+"""The provider's rate limits as a limiter: the needs of a drain's calls, the limits that answers report, and the fit of both.
 
-    told (headers of an answer, or what another drain saw) -> the newest picture of a model
-    begun                                                  -> the need of a call is charged against it, output by `max_tokens`
-    ended                                                  -> the part that the answer did not use is given back
+    limits reported (headers of an answer, or from another drain) -> the newest picture of a model
+    call begins                                                   -> its need is charged, output tokens by `max_tokens`
+    call ends                                                     -> the unused part of the charge is refunded
 
-A picture counts every call that began before the call which saw it. Calls that began later are charged here, until the next
-picture. So a picture never counts too little for long, however long calls are.
+A picture counts every call that began before the call whose answer reported it. Later calls are charged here until the next
+picture. So the limits are never overestimated for long, whatever the duration of the calls.
 """
 
 from collections.abc import Hashable, Iterable, Mapping, Sequence
@@ -31,20 +31,20 @@ from lanes.words import Lane
 from lanes.workload.version import Version
 
 SHORTEST_WAIT = timedelta(milliseconds=50)
-# a call this much older may be missing in the picture of another drain
+# The picture of another drain counts only our calls that are older than it by at least this time.
 ON_ITS_WAY = timedelta(seconds=1)
-DISBELIEF = timedelta(minutes=5)  # how long to ignore a limit that was exceeded without a refusal
+DISBELIEF = timedelta(minutes=5)  # ignores a limit that a call exceeded without a refusal
 NOTHING = Need(0, 0, 0)
-# a picture up to this age, with this share of each limit left, needs no update
+# A picture up to this age, with this share of each limit left, needs no update.
 NEW, AMPLE = timedelta(seconds=0.2), 0.5
 MOST_NOTES = 50  # notes that one drain logs, so that ever new invalid limits cannot flood the log
-SOON = timedelta(seconds=1)  # calls that fit by then are claimed, and kept
-KEPT = 256  # versions of which the newest call is remembered
+SOON = timedelta(seconds=1)  # work whose call fits within this time is claimed and stays claimed
+KEPT = 256  # versions whose newest call is remembered
 
 
 @dataclass(slots=True)
 class _Call:
-    """A call of ours that may be missing in the picture of its model."""
+    """A call of this drain that the picture of its model may not count yet."""
 
     key: Hashable
     number: int
@@ -58,7 +58,8 @@ class _Call:
 class _Picture:
     """The newest limits of a model.
 
-    `counted` is the number of the last call that they count; later calls are `uncounted`, in their order, and use `used`.
+    `counted` is the number of the last call that the limits count. Later calls are `uncounted`, in their order, and `used` is
+    the sum of their needs.
     """
 
     limits: dict[LimitKind, Limit] = field(default_factory=dict)
@@ -71,7 +72,7 @@ class _Picture:
 
 
 class TokenBuckets:
-    """The limits of one account, as one of its `drains` knows them. Without a picture nothing waits."""
+    """The rate limits of one account, as one of its `drains` knows them. Without a picture of its model no call waits."""
 
     def __init__(self, *, drains: int = 1) -> None:
         self.drains = drains
@@ -83,7 +84,7 @@ class TokenBuckets:
         self._untold: list[str] = []
 
     def learn_limits(self, model: str, told: ToldLimits, *, key: Hashable, now: datetime) -> None:
-        """Take the limits that the answer to call `key` told, unless a newer call has told them."""
+        """Store the limits that the answer to call `key` reported, unless the answer to a newer call has reported them."""
         for note in told.notes:
             self._note(f"{model}: {note}")
         call, picture = self._calls.get(key), self._of(model)
@@ -91,7 +92,7 @@ class TokenBuckets:
             self._see(picture, told.limits, call.number, now)
 
     def is_ample(self, model: str, now: datetime) -> bool:
-        """Return whether the newest picture is new and shows so much left that the next answer need not be read."""
+        """Return whether the picture is so new, and so much of the limits is left, that the next headers need not be read."""
         seen_at = self._of(model).seen_at
         if seen_at is None or not timedelta(0) <= now - seen_at < NEW:
             return False
@@ -101,7 +102,7 @@ class TokenBuckets:
         )
 
     def learn_shared(self, model: str, limits: Sequence[Limit]) -> None:
-        """Take the limits that another drain saw, if they are newer than what this drain saw."""
+        """Store the limits that another drain saw, if they are newer than those that this drain saw."""
         seen_at, picture = max(each.seen_at for each in limits), self._of(model)
         if picture.seen_at is not None and seen_at <= picture.seen_at:
             return
@@ -120,16 +121,16 @@ class TokenBuckets:
 
     @property
     def charged_calls(self) -> int:
-        """The number of calls in flight, or that no picture counts yet."""
+        """The number of calls that are in flight or not counted in any picture yet."""
         return len(self._calls)
 
     def take_notes(self) -> list[str]:
-        """Return what was wrong with told limits since the last time; each problem is noted once."""
+        """Return the new notes on invalid limits since the last call; each problem is noted only once."""
         notes, self._untold = self._untold, []
         return notes
 
     def charge(self, key: Hashable, model: str, need: Need, *, now: datetime) -> None:
-        """Charge a call that starts; `end` must follow."""
+        """Charge the need of a call that starts; the caller must call `end` later."""
         self._number += 1
         call = self._calls[key] = _Call(key, self._number, model, need, now)
         picture = self._of(model)
@@ -140,7 +141,7 @@ class TokenBuckets:
         picture.used = picture.used.plus(need)
 
     def end(self, key: Hashable, used: Need | None, *, now: datetime) -> None:
-        """End a call. `used` is what its answer counts; without an answer (None) it stays charged for a window."""
+        """End a call. `used` is the actual use; without an answer (None) the need stays charged for a window."""
         call = self._calls.get(key)
         if call is None or call.ended:
             return
@@ -152,7 +153,7 @@ class TokenBuckets:
             del self._calls[key]
 
     def room(self, model: str, need: Need, *, presses: bool, now: datetime) -> int | None:
-        """Return how many calls of this need may start now; None when no limit is known."""
+        """Return the number of calls with this need that may start now; None if no limit is known."""
         rooms = [
             int(self._share(limit, used, wanted, presses, now) / wanted)
             for limit, used in self._list_known(model, now)
@@ -165,7 +166,7 @@ class TokenBuckets:
     def wait(
         self, model: str, need: Need, *, presses: bool, since: datetime, now: datetime
     ) -> datetime | None:
-        """Return when a call that has waited `since` may fit; None when it fits now. A call that `presses` has the reserve."""
+        """Return the time when a call that has waited `since` may fit, None if now; one that `presses` may use the reserve."""
         if self._takes(model, need, presses, since, now):
             return None
         begun = self._of(model).begun_at
@@ -198,18 +199,18 @@ class TokenBuckets:
     def _share(
         self, limit: Limit, used: float, wanted: float, presses: bool, now: datetime
     ) -> float:
-        """Return what a limit leaves to calls of this drain that need `wanted` of it each."""
+        """Return this drain's share of what is left of a limit, for calls that each need the same amount of it."""
         return (
             limit.estimate_remaining(now) - compute_reserve(limit, wanted, presses=presses)
         ) / self.drains - used
 
     def _has_waited(self, model: str, since: datetime | None, now: datetime) -> bool:
-        """Return whether no call of the model started for a window: then one does, whatever was told."""
+        """Return whether no call of the model has started for a window; then one may start, whatever the reported limits."""
         moments = [each for each in (self._of(model).begun_at, since) if each is not None]
         return now - max(moments, default=now) >= WINDOW
 
     def _list_known(self, model: str, now: datetime) -> list[tuple[Limit, float]]:
-        """Return the limits of a model that are believed, each with what our uncounted calls use of it."""
+        """Return the limits of a model that are not ignored, each with its use by our uncounted calls."""
         picture = self._of(model)
         self._forget(picture, now)
         return [
@@ -235,7 +236,7 @@ class TokenBuckets:
         self._forget(picture, seen_at)
 
     def _forget(self, picture: _Picture, now: datetime) -> None:
-        """Forget calls that the picture counts, or that began more than a window ago."""
+        """Remove the calls that the picture counts or that began more than a window ago."""
         while picture.uncounted:
             number = next(iter(picture.uncounted))
             call = picture.uncounted[number]
@@ -247,7 +248,10 @@ class TokenBuckets:
                 self._calls.pop(call.key, None)
 
     def _settle(self, picture: _Picture, call: _Call, used: Need, now: datetime) -> None:
-        """Give back what was reserved and not used: to our charges, or to a picture that counted the reservation."""
+        """Refund the unused part of a call's need, to our charges or to a picture that counted it.
+
+        A limit that the call's use exceeded is ignored for a while, because the provider accepted the call.
+        """
         for kind, limit in [*picture.limits.items()]:
             if used.of(kind) > limit.limit:
                 self._disbelieved[call.model, kind] = now + DISBELIEF
@@ -268,11 +272,11 @@ class TokenBuckets:
 
 
 class CallNeeds:
-    """The share of the limits that calls take: by the predictions that were learned, else by the workloads' settings."""
+    """The needs of calls: from the learned predictions, else from the workloads' settings."""
 
     def __init__(self) -> None:
         self._learned: Mapping[str, Prediction] = {}
-        # input of a call without items, and of each token of its items
+        # Input tokens of a call without items, and per token of its items.
         self._empty: dict[VersionId, tuple[float, float]] = {}
         self._newest: dict[VersionId, tuple[Version, Need]] = {}
 
@@ -282,12 +286,12 @@ class CallNeeds:
         return [*{version.workload: version for version, _ in self._newest.values()}.values()]
 
     def learn(self, predictions: Mapping[str, Prediction]) -> None:
-        """Use these predictions, by workload, from now on."""
+        """Store the predictions by workload; they replace the earlier ones."""
         self._learned = predictions
         self._empty.clear()
 
     def of(self, pack: Pack) -> Need:
-        """Return what the call takes when it starts: its input as predicted, and the longest answer that it asks for."""
+        """Return the need of the call at its start: its predicted input, and its `max_tokens` as output."""
         version = pack.version
         empty, ratio = self._empty.get(version.id) or self._learn_empty(version)
         need = Need(
@@ -295,14 +299,14 @@ class CallNeeds:
             most_answer_tokens(version.spec, len(pack.items)),
         )
         if pack.measures:
-            return need  # shadows are alone, and so no usual calls
+            return need  # shadows travel alone, so they are not typical calls
         while len(self._newest) >= KEPT and version.id not in self._newest:
             del self._newest[next(iter(self._newest))]
         self._newest[version.id] = version, need
         return need
 
     def usual(self, version: Version) -> Need:
-        """Return the need of the version's newest call, or the least that its first call can need."""
+        """Return the need of the version's newest call; before the first call, no input and the longest answer."""
         known = self._newest.get(version.id)
         if known is not None:
             return known[1]
@@ -315,31 +319,31 @@ class CallNeeds:
 
 
 class RateLimits(Limiter):
-    """The provider's limits for one drain."""
+    """The provider's rate limits as a limiter for one drain."""
 
     def __init__(self) -> None:
         self.buckets, self.needs = TokenBuckets(), CallNeeds()
 
     def learn_headers(self, pack: Pack, headers: Mapping[str, str], now: datetime) -> None:
-        """Learn from the headers of an answer, whatever its status; while much is left, only a few a second are read."""
+        """Store the limits in the headers of an answer of any status; while much is left, only a few a second are read."""
         if not self.buckets.is_ample(pack.model, now):
             self.buckets.learn_limits(
                 pack.model, read_limits(headers, now=now), key=pack.id, now=now
             )
 
     def admits(self, pack: Pack, now: datetime) -> MayStart | Wait:
-        """Admit a pack whose need every limit of its model holds."""
+        """Admit a pack if its need fits into every limit of its model."""
         until = self.buckets.wait(
             pack.model, self.needs.of(pack), presses=pack.presses(now), since=pack.since, now=now
         )
         return MAY_START if until is None else Wait(until, WaitReason.RATE_LIMIT)
 
     def room(self, version: Version, now: datetime) -> int | None:
-        """Return how many usual calls fit within a second, with the reserve."""
+        """Return the number of usual calls that fit within a second, with the reserve; None if no limit is known."""
         return self._room(version, True, now)
 
     def only_reserve(self, version: Version, now: datetime) -> bool:
-        """Return whether only a pack that presses fits within a second."""
+        """Return whether no call fits within a second without the reserve, which only a pressing pack may use."""
         return self._room(version, False, now) == 0
 
     def started(self, pack: Pack, now: datetime) -> None:
@@ -347,7 +351,7 @@ class RateLimits(Limiter):
         self.buckets.charge(pack.id, pack.model, self.needs.of(pack), now=now)
 
     def ended(self, pack: Pack, used: Need | None, now: datetime) -> None:
-        """Give back what the call did not use."""
+        """Refund the need that the call did not use."""
         self.buckets.end(pack.id, used, now=now)
 
     def _room(self, version: Version, presses: bool, now: datetime) -> int | None:

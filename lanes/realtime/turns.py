@@ -1,15 +1,15 @@
-"""Turns of consumers, and the place where each workload's queue begins.
+"""Turns of consumers, and the cursors of the queues.
 
-Turns divide a workload's places while items of several consumers wait for them, by start-time fair queueing: a consumer's
-virtual time rises with each item that it was served, by its weight, and the consumer with the least time is next. One that
-comes back starts at the least time of those that waited, so that no turns are saved up. A workload is looked at only if its
-last claim was filled: if a claim took everything that waits, no turns are needed.
+Turns divide a workload's places while items of several consumers wait, by start-time fair queueing: a consumer's virtual time
+rises with each served item, by its weight, and the consumer with the least time is next. A consumer that returns starts at
+the least time of the waiting ones, so that it cannot save up turns. The consumers of a workload are read only if its last claim
+was filled: if a claim took all waiting work, no turns are needed.
 
-Cursors keep looks from reading past the same taken places again and again. Claimed work, and a routed item, leave their place
-in the index for as long as an open snapshot may still see it: of a report that runs for minutes, or a dump. Half a million
-such places take a tenth of a second, and every claim and every routed chunk would read past them. So after a slow look from
-the head of the queue, looks begin for a second behind the last place taken. Places are ranks of work, the item routed last,
-or ids of published events.
+Cursors prevent reads from passing the same dead index entries again and again. The index entry of claimed work or of a routed
+item stays as long as an open snapshot may still see it, such as that of a long report or a dump. Reading past half a million
+dead entries takes a tenth of a second, for every claim and every routed chunk. So after a slow read from the head of a queue,
+reads start behind the last position taken, for one second. Positions are ranks of work, the item routed last, or ids of
+published events.
 """
 
 from collections import Counter
@@ -21,15 +21,15 @@ from typing import Generic, TypeVar
 from lanes.packing import ClaimedWork
 from lanes.workload.version import Spec
 
-MOST_CONSUMERS = 64  # that take turns at once; of more, the next ones do at the next look
-SLOW_S = 0.01  # a look from the head that takes longer is not repeated at once
-REST_S = 1.0  # until the next look from the head, however long the last one took
+MOST_CONSUMERS = 64  # consumers that take turns at once; the next read lists the next ones
+SLOW_S = 0.01  # a read from the head that takes longer is not repeated at once
+REST_S = 1.0  # from a slow read from the head until the next one
 P = TypeVar("P")
 
 
 @dataclass(frozen=True)
 class WaitingConsumer:
-    """A consumer whose work waits, "" for items without one, and the rank of its most urgent work."""
+    """A consumer with waiting work ("" for items without a consumer), and the rank of its most urgent work."""
 
     consumer: str
     rank_at: datetime
@@ -37,43 +37,44 @@ class WaitingConsumer:
 
 @dataclass(frozen=True)
 class TurnOrder:
-    """The consumers of a workload in the order in which the next places are theirs.
+    """The consumers of a workload, one for each of the next places, in order.
 
-    Urgent and due work that ranks before `pressing_before` goes first, by its rank: the latest of the consumers' first ranks.
+    Urgent and due work with a rank before `pressing_before` goes first, by its rank. `pressing_before` is the latest of the
+    consumers' first ranks.
     """
 
     consumers: Sequence[str]
     pressing_before: datetime
 
     def places(self, number: int) -> Mapping[str, int]:
-        """Return how many of the next `number` places each consumer gets."""
+        """Return the number of places of each consumer among the next `number`."""
         return Counter(self.consumers[:number])
 
 
 class ConsumerTurns:
-    """Recent service of each waiting consumer of a workload."""
+    """The recent service of the waiting consumers, by workload."""
 
     def __init__(self) -> None:
-        self._filled: set[str] = set()  # workloads whose last claim may have left something
-        self._after: dict[str, str] = {}  # behind which name the next look goes on
+        self._filled: set[str] = set()  # workloads whose last claim may have left work
+        self._after: dict[str, str] = {}  # the name after which the next list starts
         self._times: dict[str, dict[str, float]] = {}
         self._orders: dict[str, TurnOrder] = {}
         self._weights: dict[str, Spec] = {}
 
     @property
     def next_looks(self) -> Mapping[str, str]:
-        """The workloads whose waiting consumers the next look should list, and behind which name."""
+        """The workloads whose waiting consumers the next read must list, with the name after which each list starts."""
         return {name: self._after.get(name, "") for name in self._filled}
 
     @property
     def waiting(self) -> Mapping[str, int]:
-        """Return how many consumers of a workload take turns."""
+        """The number of consumers that take turns, by workload; only workloads with more than one."""
         return {name: len(times) for name, times in self._times.items() if len(times) > 1}
 
     def order(
         self, workload: str, spec: Spec, waiting: Sequence[WaitingConsumer], places: int
     ) -> TurnOrder | None:
-        """Return the order in which consumers get the next places; None where fewer than two wait."""
+        """Return the order in which consumers get the next places; None if fewer than two wait."""
         self._orders.pop(workload, None)
         full = len(waiting) == MOST_CONSUMERS
         self._after[workload] = waiting[-1].consumer if full else ""
@@ -97,9 +98,9 @@ class ConsumerTurns:
     def record_claims(
         self, work: Iterable[ClaimedWork], asked: Mapping[str, int], seen: Set[str]
     ) -> None:
-        """Count what was claimed of what was `asked` for; turns that a consumer did not use count for no consumer.
+        """Count the claimed `work` as service of its consumers; unused turns count for no consumer.
 
-        `seen` are the workloads in which something waited.
+        `asked` is the requested number of items by workload; `seen` are the workloads with waiting work.
         """
         taken = Counter((each.workload, each.consumer or "") for each in work if not each.measures)
         by_workload = Counter[str]()
@@ -118,17 +119,17 @@ class ConsumerTurns:
 
 @dataclass(frozen=True)
 class QueueLook(Generic[P]):
-    """The place from which on to look through each workload's queue; workloads that are not named, from the head."""
+    """The position at which the read of each workload's queue starts; for workloads without one, the head."""
 
     since: Mapping[str, P]
     whole: bool
 
 
 class QueueCursor(Generic[P]):
-    """The place up to which each workload's queue was taken. Moments are seconds of any one clock.
+    """The position up to which each workload's queue has been taken. Times are seconds of any one clock.
 
-    Something may appear before it: due sooner, amended, given back, or committed late. The next look from the head finds it.
-    Urgent work is looked for every time.
+    Work may appear before the position: work that is due sooner, amended, released, or committed late. The next read from the
+    head finds it. Every read includes urgent work.
     """
 
     def __init__(self, *, slow_s: float = SLOW_S, rest_s: float = REST_S) -> None:
@@ -137,27 +138,27 @@ class QueueCursor(Generic[P]):
         self._whole_again_at = float("-inf")
 
     def look(self, at: float) -> QueueLook[P]:
-        """Return where to look now."""
+        """Return the positions at which the next read starts: the head, or the last positions taken after a slow read."""
         whole = at >= self._whole_again_at
         return QueueLook({} if whole else dict(self._taken), whole)
 
     def record_look(
         self, look: QueueLook[P], taken: Mapping[str, P], *, took_s: float, at: float
     ) -> None:
-        """Note that a look ended `at` this moment, how long it took, and the last place taken of each workload."""
+        """Record the end of a read `at` this time, its duration, and the last position taken of each workload."""
         self.take(taken)
         if look.whole and took_s > self._slow_s:
             self._whole_again_at = at + self._rest_s
 
     def take(self, taken: Mapping[str, P]) -> None:
-        """Move to the last place taken of each workload."""
+        """Move the cursor to the last position taken of each workload."""
         self._taken |= taken
 
     @property
     def positions(self) -> Mapping[str, P]:
-        """The place up to which each workload's queue was taken."""
+        """The position up to which each workload's queue has been taken."""
         return self._taken
 
     def rest_s(self, at: float) -> float:
-        """Return the seconds until a look begins at the head again; 0 if the next one does."""
+        """Return the seconds until reads start at the head again; 0 if the next read does."""
         return max(0.0, self._whole_again_at - at)

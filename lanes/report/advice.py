@@ -35,17 +35,19 @@ from lanes.text import cell, plain
 from lanes.units import MISSING, count, dollars, pluralize, seconds, sentence, share, usd
 from lanes.words import Lane
 
-COST = "#b91c1c"  # of a part that added to the cost
-SPANS_S = (60.0, 600.0, 3_600.0, 21_600.0, 86_400.0, 259_200.0)  # until read
+COST = "#b91c1c"  # color of a part that increased the cost
+# Bin edges of the time from answer to read.
+SPANS_S = (60.0, 600.0, 3_600.0, 21_600.0, 86_400.0, 259_200.0)
 PLOT = 150
 LEFT, RIGHT, TOP = 84, WIDTH - PADDING - 10, 64
-MOST_STRETCH = 20  # a break-even farther than this many times the volume is named, not drawn
+MOST_STRETCH = 20  # a break-even beyond this multiple of the volume is stated as text, not drawn
 
 
 def break_even(even: BreakEven | None, share: float | None, surely: Interval | None = None) -> str:
-    """Draw a month with one lane and with both over the volume; they cross where the second lane pays.
+    """Draw the monthly cost over the volume, real-time only and with both lanes; the lines cross at the break-even.
 
-    The true crossing lies within the shaded volumes (`surely`). Without a price or volume, a card says so.
+    The shaded band is the interval `surely`, which contains the true crossing. Without a price or volume, draw a card with the
+    reason.
     """
     if even is None or share is None or even.items <= 0 or even.realtime_usd <= 0:
         return charts.nothing("no break-even to draw: no monthly volume or no price is known")
@@ -94,7 +96,7 @@ def break_even(even: BreakEven | None, share: float | None, surely: Interval | N
 
 
 def plans(advice: Advice) -> str:
-    """Draw what is paid in a month, lanes included: as it is, and by each plan that serves what needs real-time."""
+    """Draw the monthly cost, lanes included: the current cost, and that of each plan that meets the real-time need."""
 
     def bar(name: str, plan: Plan, color: str) -> charts.Bar:
         return charts.Bar(name, plan.paid_usd, dollars(plan.paid_usd), color)
@@ -107,7 +109,7 @@ def plans(advice: Advice) -> str:
 
 
 def delays(of: ProposalFigures) -> str:
-    """Draw how many answers were read how long after they came, and which of them a batch would have come too late for."""
+    """Draw a histogram of the time from answer to read, and mark the reads for which a batch would have been too late."""
     ends = sorted({*SPANS_S, of.batch_s})
     bars = list[charts.Bar]()
     for start, end in zip([0.0, *ends], [*ends, inf], strict=True):
@@ -128,9 +130,9 @@ def delays(of: ProposalFigures) -> str:
 
 
 def steps(parts: Sequence[tuple[str, Decimal]]) -> str:
-    """Draw a bar for the first amount, one for each part that lowered or raised it, and one for the last.
+    """Draw a waterfall chart: the first amount, each part that lowered or raised it, and the last amount.
 
-    `parts` are US dollars; the first less all between is the last.
+    `parts` are in US dollars; the first amount less all parts in between equals the last.
     """
     if len(parts) < 2 or max(amount for _, amount in parts) <= 0:
         return charts.nothing("nothing was answered, so nothing was saved")
@@ -162,7 +164,7 @@ def _mark(x: float, y: float, floor: float, color: str) -> str:
 
 
 def _spans(amounts: Sequence[Decimal]) -> list[tuple[Decimal, Decimal]]:
-    """Return both ends of each bar: whole amounts start at zero, parts where the bar before ended."""
+    """Return both ends of each bar: whole amounts start at zero, each part starts where the previous bar ended."""
     spans, level = [(Decimal(0), amounts[0])], amounts[0]
     for amount in amounts[1:-1]:
         spans.append((max(Decimal(0), min(level, level - amount)), max(level, level - amount)))
@@ -196,7 +198,7 @@ LINKS = (("Advice runs", "/v2/runs?tags=advise"), ("Rollouts", "/v2/runs?tags=ro
 
 @dataclass(frozen=True)
 class Part:
-    """A table of the advice, its chart (SVG and description) in the artifact, and what is said without rows."""
+    """A table of the advice, with its chart in the artifact (SVG and description) and the texts for no rows and below."""
 
     table: Table[Any]
     empty: str = UNKNOWN
@@ -205,7 +207,7 @@ class Part:
 
 
 def in_page(advice: Advice) -> str:
-    """Return the whole artifact."""
+    """Return the artifact's Markdown."""
     title, *sentences = _sentences(advice)
     parts = [f"# Advice on {cell(advice.workload)}", f"**{cell(title)}.**"]
     parts += [cell(each, most=400) for each in sentences]
@@ -221,7 +223,7 @@ def in_page(advice: Advice) -> str:
 
 
 def in_console(advice: Advice) -> RenderableType:
-    """Return the advice for a terminal; names are shown as they are, never read as markup."""
+    """Return the advice for a terminal, with names as literal text that is never parsed as markup."""
     title, *sentences = _sentences(advice)
     shown: list[RenderableType] = [Text(plain(title), style="bold")]
     shown += [Text(plain(each, most=400)) for each in sentences]
@@ -235,7 +237,7 @@ def in_console(advice: Advice) -> RenderableType:
 
 
 def _sentences(advice: Advice) -> list[str]:
-    """Return the recommendation, why, the month beside the one as it is, and which version the figures are about."""
+    """Return the recommendation, its reason, the comparison with the current month, and the version that the figures cover."""
     against = [sentence(advice.against)] if advice.against else []
     return [numbers.headline(advice), sentence(advice.because), *against, *_of_version(advice)]
 
@@ -400,7 +402,7 @@ def _high(of: evidence.ConsumerDecay) -> str:
 
 
 def _half_life(advice: Advice) -> str:
-    """Say what to write into the definition, so that Lanes weighs waiting by these reads."""
+    """Return the `half_life_s` to write into the definition, so that Lanes weighs waiting by these reads."""
     of = advice.decay
     if of is None:
         return ""

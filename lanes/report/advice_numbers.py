@@ -1,4 +1,4 @@
-"""The numbers of an advice in words: break-even with intervals, plans, and what saved what."""
+"""The numbers of an advice as text: break-even with intervals, plans, and the savings by cause."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ RULE = "a second lane pays below 20 % that need real-time; the ledger uses this 
 
 @dataclass(frozen=True)
 class Figure:
-    """A number with its name and what it means."""
+    """A number with its name and meaning."""
 
     name: str
     value: str
@@ -48,7 +48,7 @@ def plan_name(advice: Advice, plan: Plan) -> str:
 
 
 def break_even(advice: Advice, known: Spread) -> list[Figure]:
-    """Return the numbers of the break-even, with their intervals where these are known."""
+    """Return the break-even figures, with their intervals where these are known."""
     needs, even = advice.needs, advice.break_even
     found: list[Figure] = []
 
@@ -79,9 +79,9 @@ def break_even(advice: Advice, known: Spread) -> list[Figure]:
 
 
 def saving_parts(advice: Advice) -> list[tuple[str, Decimal]]:
-    """Return what each part took off the first amount, down to the last, in US dollars of the period; empty if unknown.
+    """Return the first amount, the saving of each part, and the last amount, in US dollars of the period; empty if unknown.
 
-    The first less all parts is the last, exactly. Parts that are zero are left out.
+    The first amount less all parts equals the last exactly. Parts that are zero are left out.
     """
     found = advice.evidence.savings if advice.evidence else None
     if found is None:
@@ -101,7 +101,7 @@ def saving_parts(advice: Advice) -> list[tuple[str, Decimal]]:
 
 
 def saving_rows(advice: Advice) -> list[tuple[str, str, str]]:
-    """Return the same as text: what each part saved or added, its amount, and its share of the first."""
+    """Return the saving parts as text: the name with "saved by" or "added by", the amount, and its share of the first."""
     parts = saving_parts(advice)
 
     def row(place: int, name: str, amount: Decimal) -> tuple[str, str, str]:
@@ -114,7 +114,7 @@ def saving_rows(advice: Advice) -> list[tuple[str, str, str]]:
 
 
 def describe_assumed_costs(advice: Advice) -> str:
-    """Return which monthly costs of the lanes are assumed; empty where all are set."""
+    """Return a sentence that lists the assumed monthly costs of the lanes; empty if all are set."""
     of_lane = {lane: PATTERNS[lane].removesuffix(" only") for lane in Lane}
     names = [f"{of_lane[lane]} {kind}" for lane, kind in advice.overheads.assumed]
     if names:
@@ -123,7 +123,7 @@ def describe_assumed_costs(advice: Advice) -> str:
 
 
 def uncertainty(known: Spread) -> str:
-    """Return what the intervals rest on, or why there are none."""
+    """Return the basis of the intervals, or the reason why there are none."""
     if known.realtime_usd is not None:
         return f"Intervals hold with {SURE} confidence, by how {known.days} days differ (jackknife by days)."
     return f"No intervals: {pluralize(known.days, 'day')} seen; they need 7 with billed calls."
@@ -156,7 +156,7 @@ def _worth(advice: Advice, each_usd: float) -> str:
 
 
 def _rule(advice: Advice, known: Spread) -> str:
-    """Return what the rule of thumb says, what the workload's own numbers say, and how surely."""
+    """Return the verdict of the 20 % rule, the verdict of the ledger and its certainty, and whether the two agree."""
     rule, unsure = advice.rule, "not enough data to compare"
     words = {True: "a second lane pays", False: "it does not pay", None: "undecided"}
     verdict = {True: "they agree", False: "the rule misleads here", None: unsure}

@@ -1,4 +1,4 @@
-"""The charts of the report: Markdown images as SVG, 690 px wide on a white card, with every value written beside it."""
+"""The charts of the report: Markdown images as SVG, 690 px wide on a white card, with every value also written as text."""
 
 import base64
 import unicodedata
@@ -20,20 +20,21 @@ WIDTH = 690
 PADDING = 16
 INNER = WIDTH - 2 * PADDING
 ROW = 24
-LEAST = 3  # px of a bar that is not zero
-LETTER = 6.7  # px; a generous width at 12 px, so that an unknown font still fits
+LEAST = 3  # px; the shortest bar of a positive value
+# Px per character at font size 12; generous, so that text in an unknown font still fits.
+LETTER = 6.7
 INK, FAINT, RULE = "#1f2937", "#6b7280", "#e5e7eb"
 REALTIME, BATCH, NEUTRAL = "#2563eb", "#047857", "#6b7280"
 PANEL = 112  # px, heading included
 PLOT = 64
 MOST_POINTS = 100
-JOINED_WITHIN = 5  # steps between two points that a line may bridge
+JOINED_WITHIN = 5  # most steps between two points that a line still joins
 FONT = 'font-family="Geist,Inter,system-ui,sans-serif" font-size="12"'
 
 
 @dataclass(frozen=True)
 class Bar:
-    """A horizontal bar: `value` sets its length, `shown` is written at its end, a line shows what lies `between`."""
+    """A horizontal bar: `value` sets its length, `shown` is the text at its end, and a thin line spans `between`."""
 
     label: str
     value: float
@@ -49,7 +50,7 @@ class Bar:
 
 @dataclass(frozen=True)
 class Group:
-    """Bars under one heading, which may be empty."""
+    """Bars under one heading; an empty heading is not drawn."""
 
     heading: str
     bars: Sequence[Bar]
@@ -90,7 +91,7 @@ def nothing(sentence: str) -> str:
 
 
 def data_uri(svg: str, alt: str) -> str:
-    """Return the chart as a Markdown image, carried whole in a data: URI."""
+    """Return the chart as a Markdown image, with the whole SVG in a data: URI."""
     described = "".join(char for char in plain(alt, most=300) if char not in "[]\\`<>&|!*_~")
     return f"![{described}](data:image/svg+xml;base64,{base64.b64encode(svg.encode()).decode()})"
 
@@ -108,27 +109,27 @@ def card(height: float, body: str) -> str:
 def text(
     x: float, y: float, words: str, *, fill: str = "", anchor: str = "", weight: int = 0
 ) -> str:
-    """Draw a line of text with its baseline at `y`, dark unless `fill` says otherwise."""
+    """Draw a line of text with its baseline at `y`; it is dark unless `fill` sets a color."""
     given = (("fill", fill), ("text-anchor", anchor), ("font-weight", weight))
     more = "".join(f' {name}="{value}"' for name, value in given if value)
     return f'<text x="{x:.1f}" y="{y:.1f}"{more}>{escape_xml(plain(words))}</text>'
 
 
 def rect(x: float, y: float, width: float, height: float, fill: str) -> str:
-    """Draw a filled rectangle; nothing without a width."""
+    """Draw a filled rectangle; return an empty string if the width is not positive."""
     if width <= 0:
         return ""
     return f'<rect x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" height="{height:.0f}" rx="2" fill="{fill}"/>'
 
 
 def text_width(words: str) -> float:
-    """Estimate the width in px of a line at 12 px, on the generous side."""
+    """Return a generous estimate of a line's width in px at font size 12."""
     wide = sum(unicodedata.east_asian_width(char) in "WF" for char in plain(words))
     return LETTER * (len(plain(words)) + wide)
 
 
 def fit(words: str, width: float) -> str:
-    """Return the words, cut with "..." where they are wider than `width` px."""
+    """Return the words, truncated with "..." if they are wider than `width` px."""
     words = plain(words)
     if text_width(words) <= width:
         return words
@@ -139,7 +140,7 @@ def fit(words: str, width: float) -> str:
 
 @dataclass(frozen=True)
 class Series:
-    """Values at moments, ordered by time: seconds, unless `said` writes them otherwise."""
+    """A time series, ordered by time; `said` formats a value, by default as seconds."""
 
     heading: str
     points: Sequence[tuple[datetime, float]]
@@ -148,7 +149,7 @@ class Series:
 
 
 def lines(series: Sequence[Series], *, step: timedelta, empty: str = "no data yet") -> str:
-    """Draw panels over one time axis. Points that are `step` or a little more apart are joined.
+    """Draw one panel for each series over one time axis, and join points that are at most five steps apart.
 
     Above 100 points a panel shows the highest value of each span, so that no peak is lost.
     """
@@ -196,7 +197,7 @@ def _gridline(left: float, right: float, y: float, label: str) -> str:
 
 
 def _curve(points: Sequence[tuple[float, float]], color: str, *, bridge: float) -> str:
-    """Draw runs of neighbouring points as lines, and points as dots where there are few or they stand alone."""
+    """Draw runs of neighboring points as lines; draw dots for isolated points, and for all points if there are few."""
     runs: list[list[tuple[float, float]]] = []
     for x, y in points:
         if runs and x - runs[-1][-1][0] <= bridge:
@@ -226,7 +227,7 @@ def _thin_points(
 
 
 def _scale(highest: float) -> list[float]:
-    """Return zero, the middle and a top at or above `highest`, round in the unit it is written in."""
+    """Return the ticks zero, middle and top; the top is at least `highest` and a round number in its display unit."""
     if highest <= 0:
         return [0, 1]
     sizes = ((1, 120), (60, 7200), (3600, 172_800), (86_400, inf))
@@ -240,15 +241,16 @@ ROUTING_CHART = "Blue went to real time, green to batch."
 LATENCY_CHART = "p95: 95 % of the answers came within this time of their item being received."
 LATENCY_BARS = "p50, p95, p99: 50 %, 95 % and 99 % of the answers came within this time of their item being received."
 BATCH_CHART = "Items per minute from submitted to ended; in brackets, to collected."
-NEAR = 0.05  # of the longest bar: a workload below it gets its own scale
+# Share of the longest bar; if a workload stays below it, each workload gets its own scale.
+NEAR = 0.05
 MOST_WORKLOADS = 4  # in one chart
-MOST_REASONS = 8  # of a workload: the least frequent of more are one bar
+MOST_REASONS = 8  # bars of a workload; the least frequent of more reasons share one bar
 POINTS = {timedelta(minutes=1): "minute", timedelta(hours=1): "hour", timedelta(days=1): "day"}
 COLORS = {Lane.REALTIME: REALTIME, Lane.BATCH: BATCH}
 
 
 def routing(snapshot: Snapshot, _: int = 0) -> str:
-    """Draw how the decisions of each workload divide among lanes and reasons."""
+    """Draw each workload's routing decisions by lane and reason."""
     groups = [
         _decisions(name, [each for each in snapshot.routes if each.workload == name])
         for name in {each.workload: None for each in snapshot.routes}
@@ -262,7 +264,7 @@ def routing(snapshot: Snapshot, _: int = 0) -> str:
 
 
 def costs(snapshot: Snapshot) -> str:
-    """Draw what was paid beside what each lane alone would have cost, all workloads first where there are several."""
+    """Draw the actual cost next to the cost on each lane alone; with several workloads, their total comes first."""
     total = [summary.total_costs(snapshot)] if len(snapshot.costs) > 1 else []
     dearest = sorted(snapshot.costs, key=lambda each: -each.all_realtime_usd)[:MOST_WORKLOADS]
     groups = [Group(each.workload, _amounts(each)) for each in [*total, *dearest]]
@@ -276,7 +278,7 @@ def costs(snapshot: Snapshot) -> str:
 
 
 def latency(snapshot: Snapshot) -> str:
-    """Draw each lane's p95 over time; the percentiles of each lane where answers span less than two minutes."""
+    """Draw each lane's p95 over time; if no lane has two points, draw the percentiles of each lane instead."""
     series = [_minutes(snapshot, lane) for lane in (Lane.REALTIME, Lane.BATCH)]
     if any(len(each.points) > 1 for each in series):
         drawn = [each for each in series if each.points]
@@ -293,7 +295,7 @@ def latency(snapshot: Snapshot) -> str:
 
 
 def throughput(snapshot: Snapshot, most: int) -> str:
-    """Draw the items a minute of each batch that ended, the newest first, by workload."""
+    """Draw the items per minute of each ended batch, the newest first, by workload."""
     batches = snapshot.batches[:most]
     groups = by_batch(batches)
     alone = all(len(each.bars) == 1 for each in groups)
@@ -304,7 +306,7 @@ def throughput(snapshot: Snapshot, most: int) -> str:
 
 
 def by_batch(batches: Sequence[BatchFigures]) -> list[Group]:
-    """Return a bar for each batch that ended, grouped by workload: items a minute."""
+    """Return a bar with the items per minute of each ended batch, grouped by workload."""
     ended = [each for each in batches if each.items_per_minute_until_ended is not None]
     by_workload: dict[str, list[Bar]] = {}
     for each in ended:
@@ -322,7 +324,10 @@ def _amounts(costs: CostFigures) -> list[Bar]:
 
 
 def _decisions(workload: str, routes: Sequence[RouteFigures]) -> Group:
-    """Return a bar for each lane and reason, the most frequent first; those of more reasons are one."""
+    """Return a bar for each lane and reason; beyond `MOST_REASONS` the least frequent ones share one bar.
+
+    Bars are ordered by lane, then frequency; by frequency alone if some share a bar.
+    """
     whole = sum(each.items for each in routes)
     ordered = sorted(routes, key=lambda each: (each.lane == Lane.BATCH, -each.items))
     parts = [(way_name(each.lane, each.reason), each.items, COLORS[each.lane]) for each in ordered]

@@ -22,9 +22,9 @@ from lanes.units import MISSING, clock, count, pluralize, ratio, seconds, share,
 from lanes.words import BatchState, FlushReason, ItemState, Lane, Reason
 
 ROUTES, BATCHES = "Routing mix", "Batches"
-ADVISED = "items received in the last 30 days"  # what advice looks at
+ADVISED = "items received in the last 30 days"  # the items that advice evaluates
 ONLY_COUNTED = "only_counted: those of a source and day after its first 1,000, which are not kept."
-STEPS = 6  # of the bar of the fastest batch
+STEPS = 6  # blocks in the bar of the fastest batch
 STATES = {
     ItemState.RECEIVED: "waits for the router",
     ItemState.ROUTED: "waits for its lane",
@@ -38,7 +38,7 @@ STATES = {
 
 @dataclass(frozen=True)
 class CalibrationRow:
-    """The items of a workload that were predicted to be back in time with about the same probability."""
+    """The items of a workload that had about the same predicted probability of being back in time."""
 
     workload: str
     label: str
@@ -49,7 +49,7 @@ class CalibrationRow:
 
 
 def tables(snapshot: Snapshot) -> list[Table[Any]]:
-    """Return every table of the page in its order; those without rows have nothing to show."""
+    """Return every table of the page in page order, including tables without rows."""
     return [
         first_page.incidents(snapshot, snapshot.incidents),
         first_page.rollouts(snapshot.rollouts),
@@ -82,7 +82,7 @@ def tables(snapshot: Snapshot) -> list[Table[Any]]:
 
 
 def routes(snapshot: Snapshot) -> Table[figures.RouteFigures]:
-    """Return how the decisions of the period divide among lanes and reasons."""
+    """Return the routing decisions of the period by lane and reason."""
     whole = Counter[str]()
     for each in snapshot.routes:
         whole[each.workload] += each.items
@@ -98,7 +98,7 @@ def routes(snapshot: Snapshot) -> Table[figures.RouteFigures]:
 
 
 def throughput(snapshot: Snapshot) -> Table[figures.LaneFigures]:
-    """Return how much each lane answers while it is busy."""
+    """Return the throughput of each lane while it is busy."""
     return Table(
         "Throughput",
         snapshot.lanes,
@@ -110,7 +110,7 @@ def throughput(snapshot: Snapshot) -> Table[figures.LaneFigures]:
 
 
 def batches(snapshot: Snapshot) -> Table[figures.BatchFigures]:
-    """Return the newest batches, and every open one."""
+    """Return the newest batches and all open ones."""
     speeds = [of.items_per_minute_until_ended for of in snapshot.batches]
     fastest = max((each for each in speeds if each), default=0.0)
 
@@ -142,7 +142,7 @@ def batches(snapshot: Snapshot) -> Table[figures.BatchFigures]:
 
 
 def batch_totals(snapshot: Snapshot) -> Table[figures.BatchTotals]:
-    """Return the batches of each workload together, once a workload has several."""
+    """Return the batch totals of each workload; no rows until a workload has several batches."""
     has_several = any(of.batches > 1 for of in snapshot.batch_totals)
     return Table(
         "Batches by workload",
@@ -167,7 +167,7 @@ def deadlines(snapshot: Snapshot) -> Table[figures.DeadlineFigures]:
 
 
 def calibration(snapshot: Snapshot) -> Table[CalibrationRow]:
-    """Return how right the predicted on-time probabilities were: all of a workload, then bin by bin."""
+    """Return the calibration of the predicted on-time probabilities: one row per workload, then one per bin."""
     rows = [
         CalibrationRow(of.workload, label, part.items, part.stated, part.back, brier)
         for of in snapshot.calibration
@@ -190,7 +190,7 @@ def calibration(snapshot: Snapshot) -> Table[CalibrationRow]:
 
 
 def rescues(snapshot: Snapshot) -> Table[figures.RescueFigures]:
-    """Return what real time took over from late batches, whether that was in time, and its cost."""
+    """Return the items that real time took over from late batches, how many were in time, and their cost."""
 
     def in_time(of: figures.RescueFigures) -> str:
         return out_of(of.met, of.items - of.waiting)
@@ -207,7 +207,7 @@ def rescues(snapshot: Snapshot) -> Table[figures.RescueFigures]:
 
 
 def sheds(snapshot: Snapshot) -> Table[figures.ShedFigures]:
-    """Return what real time gave to batches because it had no capacity, and when that was answered."""
+    """Return the items that real time gave to batches for lack of capacity, and how long their answers took."""
     return Table(
         "Shed to batches",
         snapshot.sheds,
@@ -233,7 +233,7 @@ def waits(snapshot: Snapshot) -> Table[figures.WaitFigures]:
 
 
 def pack_sizes(snapshot: Snapshot) -> Table[figures.PackFigures]:
-    """Return how many items share a call, and whether that harms their answers."""
+    """Return how many items share a call, and whether packing harms their answers."""
 
     def size(of: figures.PackFigures) -> str:
         return "as allowed" if of.size is None else f"{of.size} of {of.allowed}"
@@ -259,7 +259,7 @@ def pack_sizes(snapshot: Snapshot) -> Table[figures.PackFigures]:
 
 
 def second_passes(snapshot: Snapshot) -> Table[figures.SecondPassFigures]:
-    """Return how many early answers were left without a second pass, and the risk that was taken."""
+    """Return how many early answers got no second pass, and the resulting risk of wrong answers."""
 
     def describe_check(of: figures.SecondPassFigures) -> str:
         since = "" if of.since is None else f" since {clock(of.since, beside=snapshot.taken_at)}"
@@ -281,7 +281,7 @@ def second_passes(snapshot: Snapshot) -> Table[figures.SecondPassFigures]:
 
 
 def windows(snapshot: Snapshot) -> Table[figures.WindowFigures]:
-    """Return how long real-time items gather, and why their window ends."""
+    """Return how long real-time items wait in their window, and why windows close."""
 
     def format_reason_share(why: FlushReason) -> Callable[[figures.WindowFigures], str]:
         return lambda of: share(of.left.get(why, 0) / of.items)
@@ -306,7 +306,7 @@ def windows(snapshot: Snapshot) -> Table[figures.WindowFigures]:
 
 
 def calls(snapshot: Snapshot) -> Table[figures.CallFigures]:
-    """Return how well calls are used: items that share one, and tokens per item."""
+    """Return the utilization of calls: items per call and tokens per item."""
     return Table(
         "Calls and packing",
         snapshot.calls,
@@ -322,7 +322,7 @@ def calls(snapshot: Snapshot) -> Table[figures.CallFigures]:
 
 
 def caching(snapshot: Snapshot) -> Table[figures.CachingFigures]:
-    """Return whether calls mark what they share for the provider's cache, and what that saved."""
+    """Return whether calls mark their shared context for the provider's cache, and the saving."""
     return Table(
         "Shared context",
         snapshot.caching,
@@ -337,7 +337,7 @@ def caching(snapshot: Snapshot) -> Table[figures.CachingFigures]:
 
 
 def capacity(snapshot: Snapshot) -> Table[tuple[figures.CapacityFigures, Limit]]:
-    """Return what the provider's limits leave of each model, and how long its waiting work takes."""
+    """Return the remaining provider limits of each model, and the time until its waiting work is done."""
     return Table(
         "Capacity of real time",
         [(of, limit) for of in snapshot.capacity for limit in of.limits],
@@ -352,7 +352,7 @@ def capacity(snapshot: Snapshot) -> Table[tuple[figures.CapacityFigures, Limit]]
 
 
 def budgets(found: Sequence[BudgetStatus]) -> Table[BudgetStatus]:
-    """Return what each budget has spent and reserved in its period, and what is left."""
+    """Return the spent, reserved and remaining amount of each budget in its period."""
     return Table(
         "Budgets",
         found,
@@ -367,7 +367,7 @@ def budgets(found: Sequence[BudgetStatus]) -> Table[BudgetStatus]:
 
 
 def splits(snapshot: Snapshot) -> Table[figures.SplitFigures]:
-    """Return which share of the undecided items goes to real time, and who set it."""
+    """Return the share of undecided items that goes to real time, and who set it."""
     return Table(
         "Splits in force",
         snapshot.splits,
@@ -381,7 +381,7 @@ def splits(snapshot: Snapshot) -> Table[figures.SplitFigures]:
 
 
 def replays(snapshot: Snapshot) -> Table[figures.ReplayFigures]:
-    """Return open replays, and those of the period."""
+    """Return the open replays and those of the period."""
     return Table(
         "Replays",
         snapshot.replays,
@@ -441,7 +441,7 @@ def advice(snapshot: Snapshot) -> Table[Advice]:
 
 
 def quality(snapshot: Snapshot) -> Table[figures.QualityFigures]:
-    """Return what the answers of each version said at first, and what they say now."""
+    """Return the distribution of each version's first answers, and the distribution now."""
 
     def describe_classes(of: figures.QualityFigures) -> str:
         return "; ".join(f"{name} {share(old)}, {share(new)}" for name, old, new in of.classes)
@@ -466,7 +466,7 @@ def quality(snapshot: Snapshot) -> Table[figures.QualityFigures]:
 
 
 def states(snapshot: Snapshot) -> Table[str]:
-    """Return where the items of each workload stand now."""
+    """Return the items of each workload by their current state."""
 
     def of(workload: str) -> list[figures.StateFigures]:
         return [each for each in snapshot.states if each.workload == workload]

@@ -12,12 +12,12 @@ from lanes.report.snapshot import Snapshot
 from lanes.units import count, pluralize, share
 from lanes.words import ItemState, RolloutState
 
-MOST = 10  # lines of a part
+MOST = 10  # lines in each part
 
 
 @dataclass(frozen=True)
 class DailyFigures:
-    """The figures of a day; `lacking` says for open rollouts which labels their accuracy lacks."""
+    """The figures of a day; `lacking` contains a sentence for each open rollout whose accuracy gate lacks labels."""
 
     snapshot: Snapshot
     opened: int  # incidents
@@ -56,7 +56,7 @@ def _quality(seen: Snapshot) -> list[str]:
 
 
 def _incidents(of: DailyFigures) -> list[str]:
-    """Return how many there were, with those that only the digest tells, over or not, and the other open ones."""
+    """Return the counts, the incidents that only the digest reports (open or resolved), and the other open incidents."""
     seen = of.snapshot.incidents
     still = sum(each.state is IncidentState.OPEN for each in seen)
     first = f"{count(of.opened)} opened, {count(of.ended)} ended, {count(still)} open."

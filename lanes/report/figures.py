@@ -16,21 +16,21 @@ from lanes.words import FlushReason, Lane
 
 @dataclass(frozen=True)
 class LaneFigures:
-    """One lane of one workload, of the items received in the period, without shadows and replays.
+    """One lane of one workload: the items received in the period, without shadows and replays.
 
-    `answers` are all that came from the lane, authoritative passes too: of them are latency (s from received to
-    answered; None without) and throughput.
+    `answers` counts all answers of the lane, authoritative passes included. The latency percentiles (seconds from received
+    to answered; None without answers) and the throughput cover these answers.
     """
 
     workload: str
     lane: Lane
-    items: int  # whose newest route is here
+    items: int  # items whose newest route chose this lane
     answered: int  # of these items
     answers: int
     p50_s: float | None
     p95_s: float | None
     p99_s: float | None
-    busy_s: float  # from the start of the lane's first try to the end of its last
+    busy_s: float  # from the start of the lane's first attempt to the end of its last
     attempts: int
     failed_attempts: int
     cost_usd: Decimal
@@ -42,12 +42,12 @@ class LaneFigures:
 
     @property
     def failure_share(self) -> float:
-        """Failed attempts of all, 0 to 1."""
+        """The failed share of the attempts, 0 to 1."""
         return self.failed_attempts / self.attempts if self.attempts else 0.0
 
     @property
     def usd_per_1000(self) -> Decimal | None:
-        """Cost of a thousand answers, None without answers."""
+        """The cost of a thousand answers in US dollars; None without answers."""
         return self.cost_usd / self.answers * 1000 if self.answers else None
 
 
@@ -63,7 +63,7 @@ class CostFigures:
     actual_usd: Decimal
     all_realtime_usd: Decimal
     all_batch_usd: Decimal
-    unknown_usd: Decimal  # the most that calls without an answer can have cost, not in actual_usd
+    unknown_usd: Decimal  # upper bound for calls without an answer, not in actual_usd
     aside_usd: Decimal = Decimal(0)  # shadows and replays, not in actual_usd
 
 
@@ -78,7 +78,7 @@ class StateFigures:
 
 @dataclass(frozen=True)
 class RouteFigures:
-    """The routing decisions for one reason."""
+    """The number of routing decisions of a workload for one lane and reason."""
 
     workload: str
     lane: Lane
@@ -88,7 +88,7 @@ class RouteFigures:
 
 @dataclass(frozen=True)
 class BatchFigures:
-    """One batch: counts are items, `processed` of `requests` are the provider's; throughput is as `batch_status` tells it."""
+    """One batch. Counts are items, except the provider's `processed` of `requests`; throughput is as in `batch_status`."""
 
     batch_id: BatchId
     workload: str
@@ -117,9 +117,9 @@ class BatchFigures:
 class BatchTotals:
     """The batches of a workload that were intended in the period.
 
-    `carried` are the items of those that ended, `took_s` the time between submission and end of all of them together, in
-    seconds; percentiles are None where none ended. `returned` are items whose result is known, `failed` those of them that
-    brought no valid answer, cancelled ones apart.
+    `carried` counts the items of the ended batches, and `took_s` is the sum of these batches' times from submission to end,
+    in seconds. The percentiles are None if no batch ended. `returned` counts the items whose result is known, and `failed`
+    those of them without a valid answer, except cancelled ones.
     """
 
     workload: str
@@ -135,12 +135,12 @@ class BatchTotals:
 
     @property
     def per_minute(self) -> float | None:
-        """Items for each minute that a batch was under way; None where none ended."""
+        """Items per minute of batch time; None if no batch ended."""
         return self.carried / self.took_s * 60 if self.took_s else None
 
     @property
     def failure_share(self) -> float | None:
-        """Failed items of those that returned, 0 to 1; None where none did."""
+        """The failed share of the returned items, 0 to 1; None if no item returned."""
         return self.failed / self.returned if self.returned else None
 
 
@@ -154,7 +154,7 @@ class AgreementFigures:
 
     @property
     def agreement(self) -> float | None:
-        """Share that agreed, 0 to 1; None without a comparison."""
+        """The share that agreed, 0 to 1; None without a comparison."""
         return 1 - self.corrected / self.compared if self.compared else None
 
 
@@ -174,7 +174,7 @@ class AccuracyFigures:
 
 @dataclass(frozen=True)
 class QualityFigures:
-    """Classes of a figure of the answers, each with its share in the reference and now; those that moved most first."""
+    """The classes of one figure of the answers, each with its share in the reference and now; the largest change first."""
 
     workload: str
     lane: Lane
@@ -204,7 +204,7 @@ class RefusalFigures:
 
 @dataclass(frozen=True)
 class MinuteFigures:
-    """One minute of one lane, for the charts; of a long period, an hour or a day."""
+    """One minute of one lane, for the charts; in a report on a long period, one hour or day."""
 
     lane: Lane
     minute: datetime
@@ -214,7 +214,7 @@ class MinuteFigures:
 
 @dataclass(frozen=True)
 class AmendmentFigures:
-    """Late data of the period: amendments applied, and those that wait for their item, however old."""
+    """Late data: the amendments applied in the period, and those of any age that wait for their item."""
 
     workload: str
     applied: int
@@ -223,7 +223,7 @@ class AmendmentFigures:
 
 @dataclass(frozen=True)
 class SplitFigures:
-    """A split in force: whose, its share to real-time in basis points, who set it and why."""
+    """A split in force: its consumer, its share to real-time in basis points, who set it and why."""
 
     workload: str
     consumer: str | None
@@ -235,7 +235,7 @@ class SplitFigures:
 
 @dataclass(frozen=True)
 class ReplayFigures:
-    """A replay: how far it is, and what it cost. Counts are items."""
+    """A replay with its progress and cost. Counts are items."""
 
     workload: str
     generation: int
@@ -249,7 +249,7 @@ class ReplayFigures:
 
 @dataclass(frozen=True)
 class CallFigures:
-    """The billed calls of one lane in the period. Tokens are sums; `input_tokens` leaves out what a cache served or stored."""
+    """The billed calls of one lane in the period. Tokens are sums; `input_tokens` excludes what a cache served or stored."""
 
     workload: str
     lane: Lane
@@ -292,7 +292,7 @@ class CachingFigures:
 def caching_figures(
     stands: Iterable[tuple[str, Lane, CachingDecision]], saved: Iterable[CacheSavings]
 ) -> list[CachingFigures]:
-    """Return a row for each lane that was examined."""
+    """Return a row for each lane with a caching decision."""
     usd = {(each.workload, each.lane): each.usd for each in saved}
     return [
         CachingFigures(
@@ -312,9 +312,9 @@ def caching_figures(
 
 @dataclass(frozen=True)
 class CapacityFigures:
-    """A model's limits as they were told last, and what waits for it in real time.
+    """A model's limits as last reported, and the number of real-time items that wait for the model.
 
-    `drain_s` is how long that takes at the present rate and within the limits; None where neither is known.
+    `drain_s` is the time in seconds to answer these at the present rate and within the limits; None if neither is known.
     """
 
     account: str
@@ -326,7 +326,7 @@ class CapacityFigures:
 
 @dataclass(frozen=True)
 class CircuitFigures:
-    """A model of an account that answers no calls: `faults` calls in a row failed, the last one because of `why`."""
+    """A model of an account whose circuit is not closed: `faults` calls in a row failed, the last one because of `why`."""
 
     account: str
     model: str
@@ -349,7 +349,7 @@ class OpenProposal:
 
 @dataclass(frozen=True)
 class WaitFigures:
-    """The wait of items for their real-time call, in seconds from received to asked, with a window to gather in."""
+    """The wait of items for their real-time call: seconds from received to the call, including the buffering window."""
 
     workload: str
     items: int
@@ -361,9 +361,9 @@ class WaitFigures:
 class DeadlineFigures:
     """The due items of a workload whose newest route chose this lane for this reason.
 
-    `met` and `missed` were answered or failed in the period; `overdue` are neither yet, however old, and counted up to a
-    bound. Reason `overdue`: due before it arrived, whatever its route says. What became due before it was
-    routed is of reason `deadline`.
+    `met` and `missed` items were answered or failed in the period; `overdue` items of any age are neither yet, and are counted
+    up to a bound. The reason `overdue` means that the item was due before it arrived, whatever its route says. An item that
+    became due before it was routed has the reason `deadline`.
     """
 
     workload: str
@@ -375,7 +375,7 @@ class DeadlineFigures:
 
     @property
     def met_share(self) -> float | None:
-        """In time of all that were due, 0 to 1; None where none was."""
+        """The share of due items answered in time, 0 to 1; None without due items."""
         due = self.met + self.missed + self.overdue
         return self.met / due if due else None
 
@@ -384,9 +384,9 @@ class DeadlineFigures:
 class PackFigures:
     """The pack size of a workload on a lane, and the evidence for it.
 
-    Of packed items, how many gave the same answer alone; of answers alone, how many were repeated. `size` and
-    `allowed` are None before the first decision: then the workload's own limit holds. `checks_usd` is the cost of the
-    checks for the items of the period.
+    `packed` is the share of packed items whose single answer was the same; `alone` is the share of items answered singly twice
+    whose two answers were the same. `size` and `allowed` are None before the first decision: then the workload's own limit
+    applies. `checks_usd` is the cost of the checks for the items of the period.
     """
 
     workload: str
@@ -402,9 +402,9 @@ class PackFigures:
 
 @dataclass(frozen=True)
 class WindowFigures:
-    """The windows of a workload's real-time items.
+    """The buffering windows of a workload's real-time items.
 
-    How long one gathered on average, how many items shared a call, and, as counts of items, why windows were closed.
+    `mean_wait_s` is the average time of an item in its window. `left` counts items by the reason why their window closed.
     """
 
     workload: str
@@ -416,10 +416,10 @@ class WindowFigures:
 
 @dataclass(frozen=True)
 class RescueFigures:
-    """The items of a workload that were rescued in the period, canceled ones apart.
+    """The items of a workload that were rescued in the period, except canceled ones.
 
-    `met` were first answered by their due time; `waiting` are neither answered nor due yet. `usd` is what real time billed for
-    them, `twice_usd` the part of it that bought nothing but time: of items that their batch was billed for, too.
+    `met` items were first answered by their due time; `waiting` items are neither answered nor due yet. `usd` is their bill
+    in real time, and `twice_usd` is the part of it that bought only time, because the batch billed the same items too.
     """
 
     workload: str
@@ -432,10 +432,10 @@ class RescueFigures:
 
 @dataclass(frozen=True)
 class ShedFigures:
-    """The items of a workload that were shed in the period. `saved_usd` is what their batches are estimated to save.
+    """The items of a workload that were shed in the period. `saved_usd` is the estimated saving by their batches.
 
-    Of the newest of them, `looked_at` in number: how many are `answered`, how long that took from shed to answered, in seconds
-    (None where none is); and why the last one was shed.
+    The other figures cover the newest `looked_at` items: how many are `answered`, the percentiles of the seconds from shed to
+    answered (None without answers), and the reason why the last one was shed.
     """
 
     workload: str
@@ -450,9 +450,9 @@ class ShedFigures:
 
 @dataclass(frozen=True)
 class SecondPassFigures:
-    """The second passes of a class of early answers of the version in force, and what is known of those that were left out.
+    """The second passes of a class of early answers of the version in force, and the risk of the passes left out.
 
-    `since` is when only the sample, or all, began to be checked; `most_missed` are wrong and left out, surely at most.
+    `since` is the start of the current mode (`sampled` or all); `most_missed` bounds the wrong answers without a second pass.
     """
 
     workload: str

@@ -1,4 +1,4 @@
-"""The Markdown pages of an incident and of an outage in Prefect: links of messages to people lead to them."""
+"""The Markdown pages of an incident and of an outage in Prefect; messages to people link to them."""
 
 from collections.abc import Iterator, Sequence
 from datetime import datetime
@@ -21,7 +21,7 @@ ATTEMPTS = "Every attempt stands in `lanes.attempt_log`, with its error and its 
 
 
 def key(incident_id: IncidentId) -> str:
-    """Return the artifact's key; it has a version for each message to people."""
+    """Return the artifact's key; the artifact has a version for each message to people."""
     return f"lanes-incident-{incident_id}"
 
 
@@ -34,9 +34,9 @@ def headline(of: Incident) -> str:
 def render(
     of: Incident, briefing: Briefing, *, remedy: tuple[str, str] | None = None, now: datetime
 ) -> str:
-    """Return the artifact's Markdown; one that is over keeps its cause but not its last figures.
+    """Return the artifact's Markdown; a resolved incident keeps its cause but not its last figures.
 
-    `remedy` is the label and the page of the form that helps.
+    `remedy` is the label and the page of the form that applies the remedy.
     """
     todo = [] if of.resolved_at else _render_advice(of, briefing, remedy)
     parts = (
@@ -117,7 +117,7 @@ def _render_pages(of: Incident, briefing: Briefing) -> Iterator[str]:
         yield from ("", ATTEMPTS)
 
 
-OUTAGE_KEY = "lanes-outage"  # of the artifact's versions
+OUTAGE_KEY = "lanes-outage"  # the key of all versions of the artifact
 MOST_LAST_ERROR = 300
 MOST_ROWS = 50
 KEPT = "Waiting items keep their rank and their retry budget, and are asked again automatically"
@@ -125,7 +125,7 @@ OUTAGE_LINKS = (INCIDENTS, ("Real-time runs", "/v2/runs?tags=realtime"), REPORTS
 
 
 def outage_message(standing: Sequence[Standstill], *, now: datetime) -> str:
-    """Return the message of the run's state: what has not answered, since when, and the last error."""
+    """Return the message of the run's state: each model or account that does not answer, since when, and its last error."""
     if not standing:
         return f"The provider answers again, since {clock(now, beside=now)}"
     parts = [
@@ -144,7 +144,7 @@ def outage_headline(standing: Sequence[Standstill]) -> str:
 
 
 def render_outage(standing: Sequence[Standstill], stake: Stake, *, now: datetime) -> str:
-    """Return the artifact's Markdown; `stake` is what waits for the real-time lane."""
+    """Return the artifact's Markdown; `stake` describes the items that wait for the real-time lane."""
     parts = [f"## {outage_headline(standing)}", f"As of {clock(now, beside=now)}."]
     if standing:
         table = Table(

@@ -1,4 +1,4 @@
-"""A job in words: a sentence, a table of jobs, and its page in the Prefect UI."""
+"""A job as text: a one-line summary, a table of jobs, and the job's page in the Prefect UI."""
 
 import re
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from lanes.settling.listing import JobStatus
 from lanes.text import cell, plain
 from lanes.units import clock, count, pluralize, usd
 
-WIDTH = 40  # of a progress bar
+WIDTH = 40  # characters of a progress bar
 COUNTS = ("waiting", "answered", "settled", "failed", "canceled", "duplicates", "refused")
 
 
@@ -21,7 +21,7 @@ def key(of: JobStatus) -> str:
 
 
 def headline(of: JobStatus) -> str:
-    """Return in one line how far the job is."""
+    """Return the progress of the job in one line."""
     told = {name: getattr(of, name) for name in COUNTS}
     parts = ", ".join(f"{count(number)} {name}" for name, number in told.items() if number)
     over = f"{count(of.over)} of {pluralize(of.received, 'item')} over"
@@ -30,7 +30,7 @@ def headline(of: JobStatus) -> str:
 
 
 def outlook(of: JobStatus, now: datetime) -> list[str]:
-    """Return sentences: what it costs, when it is expected to end, and why items failed."""
+    """Return sentences on the job's cost, its expected end, and the reasons of failed items."""
     costs, ends = usd(of.cost_usd), of.cost_usd
     if not of.is_done and of.estimated_usd is not None:
         costs, ends = f"{costs} so far, about {usd(of.estimated_usd)} in the end", of.estimated_usd
@@ -45,14 +45,14 @@ def outlook(of: JobStatus, now: datetime) -> list[str]:
 
 
 def bar(of: JobStatus, mark: str = "") -> str:
-    """Return how many of its items are answered or over, as a bar between marks and in percent."""
+    """Return the share of items that no longer wait (answered or finished), as a bar between marks and in percent."""
     share = (of.over + of.answered) / max(of.received, 1)
     filled = "█" * int(WIDTH * share)
     return f"{mark}{filled:░<{WIDTH}}{mark} {100 * share:.0f} % no longer wait"
 
 
 def render(of: JobStatus, now: datetime) -> str:
-    """Return the page."""
+    """Return the page's Markdown."""
     title, _, counts = headline(of).rpartition(": ")
     lines = "\n".join(f"- {cell(each, most=400)}" for each in (f"{counts}.", *outlook(of, now)))
     does = (

@@ -1,4 +1,4 @@
-"""Pages of the Prefect UI that show what Lanes wrote there."""
+"""The paths of Prefect UI pages that show the artifacts, runs and other objects of Lanes."""
 
 import json
 from collections.abc import Iterable, Mapping
@@ -6,8 +6,8 @@ from typing import Any
 from urllib.parse import quote
 from uuid import UUID
 
-REPORT = "lanes-report"  # key of the report's versions
-DETAILS = "lanes-report-details"  # and of its second page's
+REPORT = "lanes-report"  # the artifact key of the report
+DETAILS = "lanes-report-details"  # the artifact key of its second page
 INCIDENTS = ("Incidents", '/v2/events?events=["lanes.incident.opened"]')
 REPORTS = ("Reports", f"/v2/artifacts/key/{REPORT}")
 
@@ -23,12 +23,12 @@ def versions_page(key: str) -> str:
 
 
 def artifact_page(key: str, artifact_id: str | None) -> str:
-    """Return the page of one artifact version; the list of all if its id is not known."""
+    """Return the page of one artifact version, or the list of all versions if the id is not known."""
     return versions_page(key) if artifact_id is None else f"/v2/artifacts/artifact/{artifact_id}"
 
 
 def report_page(artifact_id: str | None) -> str:
-    """Return the page of one report; the list of all if its id is not known."""
+    """Return the page of one report, or the list of all reports if the id is not known."""
     return artifact_page(REPORT, artifact_id)
 
 

@@ -1,4 +1,4 @@
-"""Listed items written out: as JSON for programs, as CSV for spreadsheets, as a table for people."""
+"""The output formats of listed items: JSON for programs, CSV for spreadsheets, a table for people."""
 
 import csv
 import io
@@ -19,20 +19,21 @@ from lanes.settling.listing import SHOWN, Listed
 from lanes.text import CONTROLS, in_json, plain
 from lanes.units import MISSING, usd
 
-Place = tuple[str, ...]  # of a field in an output: its name, below those of the objects around it
-# A spreadsheet shows every cell as it is: what begins like a formula gets an apostrophe in front, as in
-# https://owasp.org/www-community/attacks/CSV_Injection. So does what follows a line break or a semicolon, because a
-# spreadsheet that parts cells there begins a new one.
-UNSEEN = r"[^\S\n]|[\u200b-\u200f\u2060\ufeff]"  # what some programs drop from the front of a cell
+# Path of a field in an output: the names of the enclosing objects, then its own.
+Place = tuple[str, ...]
+# A spreadsheet evaluates text that begins like a formula, so such text gets a leading apostrophe, as described in
+# https://owasp.org/www-community/attacks/CSV_Injection. The same applies to text after a line break or a semicolon, because
+# some spreadsheets begin a new cell there.
+UNSEEN = r"[^\S\n]|[\u200b-\u200f\u2060\ufeff]"  # characters that some programs strip from the start of a cell
 FORMULA = re.compile(rf"(\A|[;\n])((?:{UNSEEN})*[=+\-@\uff1d\uff0b\uff0d\uff20])")
-# have a column for each field of the schema, and one for the rest, as JSON
+# Each of these has a column for every field of the schema, and one for the rest as JSON.
 OF_SCHEMA = ("output", "label")
 MOST_SHOWN = 400  # characters of an answer in a table
-WIDE = 110  # columns of a terminal that shows the standing too
+WIDE = 110  # columns; a terminal at least this wide also shows the standing
 
 
 class Format(Protocol):
-    """Items as text, however many: `begin`, any number of `rows`, `end`."""
+    """A text format for any number of items: one call of `begin`, any number of `rows`, then one of `end`."""
 
     def begin(self) -> str: ...
 
@@ -42,7 +43,7 @@ class Format(Protocol):
 
 
 class Jsonl:
-    """A JSON object a line."""
+    """JSON Lines: one JSON object per line."""
 
     def begin(self) -> str:
         return ""
@@ -55,7 +56,7 @@ class Jsonl:
 
 
 class JsonList:
-    """One JSON list of objects, an object a line."""
+    """A JSON list with one object per line."""
 
     def __init__(self) -> None:
         self._lead = "\n"
@@ -74,12 +75,12 @@ class JsonList:
 
 
 class Csv:
-    """A row an item, after a row of names.
+    """CSV with a header row and one row per item.
 
-    The fields of the output are columns `output.<field>` after its schemas, and those of the newest label
+    Each output field that the schemas name has the column `output.<field>`, and the same field of the newest label has
     `label.<field>`.
 
-    What a spreadsheet would take as a formula gets an apostrophe in front.
+    Text that a spreadsheet would evaluate as a formula gets a leading apostrophe.
     """
 
     def __init__(self, schemas: Iterable[Mapping[str, Any]]) -> None:
@@ -112,7 +113,7 @@ class Csv:
 
 
 def table(items: Sequence[Listed], *, width: int, headed: bool = True) -> Table:
-    """Show items with their whole keys, in the same columns each time; a terminal less wide than 110 shows fewer columns."""
+    """Return a table of items with whole keys and fixed columns; a terminal narrower than 110 columns shows fewer of them."""
     wide = width >= WIDE
     made = Table(box=None, show_header=headed, pad_edge=False, expand=True)
     made.header_style = "bold underline"
@@ -139,7 +140,7 @@ def table(items: Sequence[Listed], *, width: int, headed: bool = True) -> Table:
 
 
 def _answer(item: Listed) -> Text:
-    """Render the answer's fields, with the label if it contradicts one; without an answer, the reason."""
+    """Render the answer's fields, each with its label where the two differ; without an answer, the failure reason."""
     if item.output is None:
         return Text(plain(item.failure or "", most=MOST_SHOWN), "red")
     fields = (_field(item, name, value) for name, value in item.output.items())
@@ -154,7 +155,7 @@ def _field(item: Listed, name: str, value: Any) -> str:
 
 
 def format_value(value: Any) -> str:
-    """Return a value of an answer as people read it: a text as it is, anything else as JSON."""
+    """Return a value of an answer for people: a string unchanged, any other value as JSON."""
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
@@ -180,7 +181,7 @@ def _lines(rows: Iterable[Iterable[Any]]) -> str:
 
 
 def cell(value: Any) -> str | int | float:
-    """Return a cell: numbers unchanged, moments in UTC, lists and objects as JSON, None as "", safe text."""
+    """Return a CSV cell: numbers unchanged, times in UTC, lists and objects as JSON, None as "", and text made harmless."""
     match value:
         case None:
             return ""
@@ -197,15 +198,15 @@ def cell(value: Any) -> str | int | float:
 
 
 def harmless(text: str) -> str:
-    """Return the text with line feeds, a blank for each other control character, and no formula."""
+    """Return the text with line breaks as line feeds, other control characters as blanks, and formulas escaped."""
     lines = text.replace("\r\n", "\n").replace("\r", "\n")
     return FORMULA.sub(r"\1'\2", CONTROLS.sub(" ", lines.replace("\t", " ")))
 
 
 class OutputColumns:
-    """A column for every field that one of the schemas names: those of the first schema first.
+    """One column for each field that a schema names, in the order of the schemas.
 
-    An object with named fields gives its fields' columns; a list, and whatever else has no fixed fields, is one value.
+    An object with named fields has a column for each field; a list, or any other value without fixed fields, has one column.
     """
 
     def __init__(self, schemas: Iterable[Mapping[str, Any]]) -> None:
@@ -215,7 +216,7 @@ class OutputColumns:
 
     @property
     def names(self) -> list[str]:
-        """`address.city` for the field `city` of the object `address`."""
+        """The column names, for example `address.city` for the field `city` of the object `address`."""
         return [".".join(map(_quote_name, path)) for path in self.paths]
 
     def cells(self, output: Mapping[str, Any]) -> list[Any]:
@@ -223,7 +224,7 @@ class OutputColumns:
         return [self._cell(output, path) for path in self.paths]
 
     def rest(self, output: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the part of the output that has no column; together with `cells` it is the whole output except nulls."""
+        """Return the part of the output that has no column; with `cells` it makes up the whole output except nulls."""
         return self._rest(output, ())
 
     def _cell(self, output: Mapping[str, Any], path: Place) -> Any:
@@ -254,7 +255,7 @@ def _leaves(schema: Mapping[str, Any]) -> Iterator[Place]:
     def walk(part: Any, path: Place, met: frozenset[str]) -> Iterator[Place]:
         while isinstance(part, dict):
             if (reference := part.get("$ref")) is not None:
-                if reference in met:  # a schema that holds itself has no end
+                if reference in met:  # a recursive schema would never end
                     break
                 met, part = met | {reference}, resolver.lookup(reference).contents
             elif (only := _only_choice(part)) is not None:
@@ -272,7 +273,7 @@ def _leaves(schema: Mapping[str, Any]) -> Iterator[Place]:
 
 
 def _only_choice(part: Mapping[str, Any]) -> Any:
-    """Return the schema of a nullable field without null; None if it is not of that form."""
+    """Return the non-null schema of a nullable field; None if the schema has another form."""
     offered = part.get("anyOf") or part.get("oneOf") or ()
     choices = [each for each in offered if each != {"type": "null"}]
     return choices[0] if len(choices) == 1 and "properties" not in part else None

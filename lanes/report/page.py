@@ -23,8 +23,9 @@ from lanes.units import pluralize, seconds, usd
 from lanes.words import ItemState, Lane, Standing
 
 MOST_BYTES = 50_000
-ROWS = (50, 25, 10, 4, 2)  # of a table; the first that keeps a page below MOST_BYTES
-MOST_ROWS = 12  # of a table of the first page
+# Row limits of a table; the first that keeps a page below MOST_BYTES applies.
+ROWS = (50, 25, 10, 4, 2)
+MOST_ROWS = 12  # in a table of the first page
 TOO_LONG = "The report is longer than an artifact can be; `lanes report --all` shows it.\n"
 NOTHING_OPEN = "Nothing. No incident is open, every model answers and no rollout is proposed or waits for approval."
 MEANINGS = "What each figure means: `docs/reference/report.md`."
@@ -47,18 +48,18 @@ def main_page(
     *,
     details_page: str = versions_page(DETAILS),
 ) -> str:
-    """Return the page that people read; `details_page` is the address of everything else."""
+    """Return the page that people read; `details_page` is the address of the second page."""
     links = [("Everything else", details_page), *LINKS]
     return _fit_page(lambda most: _main_parts(snapshot, samples, links, min(most, MOST_ROWS)))
 
 
 def details_page(snapshot: Snapshot) -> str:
-    """Return the page with everything else."""
+    """Return the second page, with everything else."""
     return _fit_page(lambda most: _detail_parts(snapshot, most))
 
 
 def _fit_page(parts: Callable[[int], Iterable[str]]) -> str:
-    """Return a page below 50 KB: tables are cut, and say so, until it is."""
+    """Return a page below 50 KB, with shortened tables if needed; each states how many rows are hidden."""
     pages = ("\n\n".join(filter(None, parts(most))) + "\n" for most in ROWS)
     return next((page for page in pages if len(page.encode()) < MOST_BYTES), TOO_LONG)
 
@@ -112,7 +113,7 @@ def _section(table: Table[Any], most: int, *, above: str = "", level: int = 3) -
 
 
 def render(examples: Sequence[AnswerExample]) -> RenderableType:
-    """Show each example with its item, input, answer and history, as plain text whatever it holds."""
+    """Return each example with its item, input, answer and history, always as plain text."""
     lines = RichTable.grid(padding=(0, 1))
     lines.add_column(justify="right", no_wrap=True)
     lines.add_column(style="dim", no_wrap=True)
@@ -138,7 +139,7 @@ def as_table(examples: Sequence[AnswerExample]) -> Table[AnswerExample]:
 
 
 def select_text(payload: Mapping[str, Any]) -> str:
-    """Return what an item says: its longest text, or all of it where it holds none."""
+    """Return an item's longest text, or its whole payload as JSON if it contains no text."""
     texts = [value for value in payload.values() if isinstance(value, str)]
     return max(texts, key=len) if texts else json.dumps(payload, ensure_ascii=False)
 
@@ -152,7 +153,7 @@ def answer(example: AnswerExample) -> str:
 
 
 def describe_outcome(example: AnswerExample) -> str:
-    """Return which lane answered and after how long, what became of the answer, and its cost."""
+    """Return the lane that answered first and its time, the later confirmation or correction, and the cost."""
     parts = [f"{lane_name(example.first_lane)} after {seconds(example.first_s)}"]
     if example.standing is Standing.PROVISIONAL:
         parts.append("provisional until its batch ends")

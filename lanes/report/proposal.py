@@ -29,7 +29,7 @@ def key(workload: str) -> str:
 
 
 def headline(workload: str, proposed: Sequence[ProposedRollout]) -> str:
-    """Return what is proposed for a workload, in one line."""
+    """Return the proposals for a workload in one line."""
     if not proposed:
         return f"{workload}: no rollout is proposed"
     saved = dollars(sum(each.figures.saving_usd for each in proposed))
@@ -42,7 +42,10 @@ def render(
     refused: Mapping[str, str],
     forms: Mapping[ProposalId, str],
 ) -> str:
-    """Return the whole artifact; `refused` are consumers with the reason, and `forms` the pages of the forms that decide."""
+    """Return the artifact's Markdown.
+
+    `refused` maps each late reader without a proposal to the reason; `forms` maps a proposal to the page of its decision form.
+    """
     parts = [f"**{cell(headline(workload, proposed))}**"]
     if proposed:
         parts += [in_markdown(glance := table(proposed), most=len(proposed)), glance.legend, SINCE]
@@ -63,7 +66,7 @@ def render(
 
 
 def table(proposed: Sequence[ProposedRollout]) -> Table[ProposedRollout]:
-    """Return the proposals at a glance."""
+    """Return the overview table of the proposals."""
     return Table(
         "Proposed rollouts to batch",
         proposed,
@@ -89,7 +92,7 @@ def table(proposed: Sequence[ProposedRollout]) -> Table[ProposedRollout]:
 
 
 def describe_grounds(of: ProposedRollout) -> list[str]:
-    """Return what the proposal rests on and what it risks, as sentences."""
+    """Return sentences on the saving, the evidence and the risk of a proposal."""
     figures, early = of.figures, of.figures.too_early
     read = (
         f"{pluralize(figures.reads, 'read')} recorded, {figures.at_once:,} of them within a minute, and {figures.unknown:,} "
@@ -114,7 +117,7 @@ def _steps(of: ProposedRollout) -> str:
 
 
 def _sure(of: ProposalFigures) -> str:
-    """Return the confidence as a bound from below, so that it is never rounded up."""
+    """Return the confidence as a lower bound, which is never rounded up."""
     return "99.9 %" if of.confidence >= 0.999 else f"{floor(100 * of.confidence)} %"
 
 

@@ -1,4 +1,4 @@
-"""A replay as a Prefect Markdown artifact: how far it is, what it would change, and what can be decided."""
+"""A replay as a Prefect Markdown artifact: its progress, the changes it would make, and the possible decisions."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -29,7 +29,7 @@ MOST_KINDS = 30  # of change in the artifact
 MOST_CLASSES = 40
 EXAMPLES_ON_FORM = 5
 MOST_BARS = 12
-PALE = "#9ca3af"  # the line of the bounds is seen on it
+PALE = "#9ca3af"  # light enough for the line of the bounds to be visible
 BETWEEN = "with bounds that hold however often one looks, at 95 %"
 FACTS = {
     "Read": "positions of the stream, of those requested",
@@ -56,7 +56,7 @@ def key_of(of: Generation) -> str:
 
 
 def headline(of: Generation, found: Diff) -> str:
-    """Summarise the replay in one line, for the description of the artifact."""
+    """Return the replay in one line, for the description of the artifact."""
     said = f"Generation {of.number}, version {of.version}: {of.state}"
     if not found.items:
         return f"{said}, nothing answered yet{_describe_skipped(of)}"
@@ -69,13 +69,13 @@ def headline_of(found: Diff) -> str:
 
 
 def progress(of: Generation) -> str:
-    """Say how many items the replay asks, and how many it leaves out."""
+    """Return a sentence on how many items the replay answers, and how many it leaves out."""
     said = f"{pluralize(of.items, 'item')} will be answered by version {of.version}"
     return said + _describe_skipped(of)
 
 
 def describe_preview(seen: Preview) -> str:
-    """Say what a replay would ask, leave out and cost on each lane."""
+    """Return a sentence on the items that a replay would answer and leave out, and on its cost on each lane."""
     items = pluralize(seen.items, "item")
     said = f"{items} at positions {seen.from_position} to {seen.to_position} with version {seen.version}"
     prices = {
@@ -102,7 +102,7 @@ def _describe_skipped(of: Generation | Preview) -> str:
 
 
 def render(of: Generation, found: Diff) -> str:
-    """Render the whole artifact below 50 KB; kinds of change are left out from the end until it fits."""
+    """Render the artifact below 50 KB; leave out kinds of change from the end until it fits."""
     most = min(len(found.kinds), MOST_KINDS)
     while len((artifact := _render_page(of, found, most)).encode()) >= MOST_BYTES and most > 0:
         most -= 1
@@ -110,7 +110,7 @@ def render(of: Generation, found: Diff) -> str:
 
 
 def question(of: Generation, found: Diff, action: str) -> str:
-    """Return what the person is asked who may promote or demote the replay: its diff, and what approval leads to."""
+    """Return the question to the person who may promote or demote the replay: its diff, and the effect of approval."""
     now = "the results of the replay" if action == "promote" else "the results from before it"
     parts = [
         f"**{cell(headline(of, found))}.**",

@@ -1,4 +1,4 @@
-"""A rollout as a Prefect Markdown artifact: its state, its gates' verdicts, and who set which share."""
+"""A rollout as a Prefect Markdown artifact: its state, the verdicts of its gates, and the history of its shares."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -84,9 +84,9 @@ BAR = 20  # characters of the progress bar
 
 @dataclass(frozen=True)
 class Progress:
-    """A rollout at one moment. `judged` holds the step in force; `splits` are the newest first.
+    """A rollout at one moment. `judged` are the judgements of the step in force; `splits` are ordered newest first.
 
-    `hindrances` are the critical incidents that hold it, and `plan` is the section that tells its plan.
+    `hindrances` are the critical incidents that hold the rollout, and `plan` is the Markdown section with its plan.
     """
 
     rollout: Rollout
@@ -102,7 +102,7 @@ class Progress:
 
     @property
     def until(self) -> datetime:
-        """The moment at which it ended; now, while it is open."""
+        """The end of the rollout; now, while it is open."""
         return self.rollout.ended_at or self.now
 
 
@@ -112,7 +112,7 @@ def headline(progress: Progress) -> str:
 
 
 def describe_state(of: Rollout) -> str:
-    """Return where a rollout stands, in one line."""
+    """Return the state of a rollout in one line."""
     where = f"step {of.asks_about + 1} of {len(of.playbook.steps)}"
     match of.state:
         case RolloutState.RUNNING | RolloutState.WAITING_APPROVAL:
@@ -126,7 +126,7 @@ def describe_state(of: Rollout) -> str:
 
 
 def render(progress: Progress) -> str:
-    """Return the whole artifact."""
+    """Return the artifact's Markdown."""
     of = progress.rollout
     whose = f" for consumer {code(of.consumer)}" if of.consumer is not None else ""
     started = f"started by {cell(of.started_by)} at {clock(of.started_at, beside=progress.now)}: {cell(of.why)}"
@@ -161,7 +161,7 @@ def _split_chart(progress: Progress) -> str:
 
 
 def _share_title(of: Rollout) -> str:
-    """Return the title of a column of shares: where they go."""
+    """Return the title of a column of shares: the target of the traffic."""
     return of.goes_to.capitalize()
 
 
@@ -171,12 +171,12 @@ def key(workload: str) -> str:
 
 
 def page(rollout: Rollout, artifact_id: str | None) -> str:
-    """Return the address of the rollout's newest artifact; of the list of all where its id is not known."""
+    """Return the address of the rollout's newest artifact, or of the list of all if the id is not known."""
     return artifact_page(key(rollout.workload), artifact_id)
 
 
 def question(progress: Progress, *, artifact_id: str | None = None) -> str:
-    """Return what the approver is asked: the gates, what a yes and a no lead to, and a link to the artifact."""
+    """Return the question to the approver: the gates, the effects of approving and declining, and a link to the artifact."""
     of = progress.rollout
     yes = f"the rollout ends at {of.now_at.percent:g} %"
     if of.step + 1 < len(of.playbook.steps):
@@ -204,7 +204,7 @@ def question(progress: Progress, *, artifact_id: str | None = None) -> str:
 
 
 def bar(progress: Progress) -> str:
-    """Return a text bar: the whole steps that are done, and the answered part of the step in force."""
+    """Return a text bar of the completed steps and the answered part of the step in force."""
     of = progress.rollout
     part = float(of.entered)
     if of.state is not RolloutState.FINISHED:
@@ -234,7 +234,7 @@ def _steps(progress: Progress) -> str:
 
 
 def _incidents(progress: Progress) -> list[str]:
-    """Return the critical incidents that hold it, if any."""
+    """Return the critical incidents that hold the rollout, if any."""
     if not progress.hindrances:
         return []
     held_by = pluralize(len(progress.hindrances), "critical incident")
@@ -247,7 +247,7 @@ def _incidents(progress: Progress) -> list[str]:
 
 
 def _shadows(progress: Progress) -> list[str]:
-    """Return what the shadows cost so far, if the playbook has some."""
+    """Return the cost of the shadows so far, if the playbook has any."""
     spent, wanted = progress.shadows, progress.rollout.playbook.shadows
     if spent is None or wanted is None:
         return []
@@ -256,7 +256,7 @@ def _shadows(progress: Progress) -> list[str]:
 
 
 def _approval(progress: Progress, number: int) -> str:
-    """Return a step's approval: none, needed, waiting since when, answered by whom, or passed over."""
+    """Return the approval of a step: none, needed, waiting with its start, answered with the person, or passed over."""
     of = progress.rollout
     if not of.playbook.steps[number].approval:
         return MISSING
@@ -306,7 +306,7 @@ def _gates(progress: Progress) -> str:
 
 
 def _gate(gate: Gate, of: Judgement | None, beside: str) -> str:
-    """Return a gate with its verdict, why, and the bounds of the step and of the whole rollout."""
+    """Return a gate with its verdict, the explanation, and the bounds of the step and of the whole rollout."""
     dry = ", dry run" if gate.dry_run else ""
     name = f"**{NAMES[gate.measure]} {_unbroken(format_limit(gate, beside))}**{dry}"
     if of is None:
@@ -323,12 +323,12 @@ def _gate(gate: Gate, of: Judgement | None, beside: str) -> str:
 
 
 def _unbroken(text: str) -> str:
-    """Return a text at whose spaces no line ends."""
+    """Return the text with non-breaking spaces."""
     return text.replace(" ", NO_BREAK)
 
 
 def _gate_in_words(of: Judgement) -> str:
-    """Return the line above a gate's bounds, in a card's width: the gate, its limit and where the true value lies."""
+    """Return the line above a gate's bounds, short enough for a card: the gate, its limit and the bounds of the true value."""
     gate = of.gate
     lies = _between(of)
     if gate.worse_by is not None:
@@ -342,7 +342,7 @@ def _gate_in_words(of: Judgement) -> str:
 
 
 def _between(of: Judgement) -> str:
-    """Return the bounds of a gate, as they are shown."""
+    """Return the formatted bounds of a gate."""
     if of.between is None:
         return MISSING
     low, high = (_format_bound(of.gate, each) for each in of.between)
@@ -350,7 +350,7 @@ def _between(of: Judgement) -> str:
 
 
 def _render_table(table: Table[Any]) -> str:
-    """Return a table with what its figures mean below it."""
+    """Return a Markdown table with its legend below."""
     return f"{in_markdown(table, most=MOST_ROWS)}\n\n{table.legend}"
 
 
@@ -361,7 +361,7 @@ def _format_bound(gate: Gate, value: float) -> str:
 
 
 def format_limit(gate: Gate, beside: str = "") -> str:
-    """Return the limit of a gate, as it is shown; `beside` is what it compares with, if that is to be said."""
+    """Return the formatted limit of a gate; `beside` names the lane or version it is compared with, empty to omit it."""
     if gate.worse_by is not None:
         slow = f"over {seconds(gate.max)}: " if gate.max is not None else ""
         return f"{slow}≤ {points(gate.worse_by)} worse{beside and f' than {beside}'}"

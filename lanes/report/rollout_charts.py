@@ -1,4 +1,4 @@
-"""A rollout as pictures: the split over time, and the bounds of each gate beside its limit."""
+"""The charts of a rollout: the split over time, and the bounds of each gate next to its limit."""
 
 from collections.abc import Callable, Sequence
 from datetime import datetime
@@ -12,9 +12,10 @@ from lanes.rollouts.rollout import LogEntry
 from lanes.units import clock
 from lanes.words import Verdict
 
-COLORS = {Verdict.PASSED: "#047857", Verdict.FAILED: "#b91c1c"}  # of what is decided
+# Of decided verdicts; the others are neutral.
+COLORS = {Verdict.PASSED: "#047857", Verdict.FAILED: "#b91c1c"}
 TRACK = 12  # px
-FAR = 4  # limits; what lies beyond is cut off, so that a gate with few samples can be read
+FAR = 4  # multiples of the limit; values beyond are cut off, so that a gate with few samples stays readable
 PLOT = 72
 LEGEND = (
     "Band: the true value lies in it; at an edge it goes on. Dot: what was seen. Line: the limit."
@@ -22,7 +23,7 @@ LEGEND = (
 
 
 def split(log: Sequence[LogEntry], *, until: datetime, to: str = "real time") -> str:
-    """Draw the share to real time, or to a version, from the first entry on, as it was set by each."""
+    """Draw the share to real time, or to a version, over the time since the first log entry."""
     if not log:
         return charts.nothing("no share was set yet")
     first, last = log[0].at, max(until, log[-1].at)
@@ -52,7 +53,7 @@ def split(log: Sequence[LogEntry], *, until: datetime, to: str = "real time") ->
 
 
 def gates(judged: Sequence[Judgement], said: Callable[[Judgement], str]) -> str:
-    """Draw the bounds of each gate around what was seen, and its limit; `said` is the line above it."""
+    """Draw the bounds, the observed value and the limit of each gate; `said` returns the line of text above them."""
     drawn = [each for each in judged if each.between is not None]
     if not drawn:
         return charts.nothing("no gate was judged yet")
@@ -67,7 +68,7 @@ def gates(judged: Sequence[Judgement], said: Callable[[Judgement], str]) -> str:
 
 
 def limit_of(gate: Gate) -> float:
-    """Return what the bounds of a gate are compared with."""
+    """Return the value that the bounds of a gate are compared with."""
     return gate.limit if gate.measure in MEANS else gate.tolerance
 
 
@@ -78,7 +79,7 @@ def _track(of: Judgement, y: float, color: str) -> str:
     start, end = (-FAR * limit if is_signed else 0.0), FAR * limit
     if gate.measure is not Measure.COST_USD:
         start, end = max(start, -1.0), min(end, 1.0)
-    if end <= start:  # a limit of nothing
+    if end <= start:  # the limit is zero
         start, end = (-0.5, 0.5) if is_signed else (0.0, 1.0)
 
     def across(value: float) -> float:
@@ -96,7 +97,7 @@ def _track(of: Judgement, y: float, color: str) -> str:
 
 
 def _read_observed(of: Judgement) -> float | None:
-    """Return what was seen, in the unit of the bounds."""
+    """Return the observed value in the unit of the bounds."""
     if of.gate.measure in MEANS:
         return of.measurement.value
     return of.measurement.wrong_share.value if of.gate.worse_by is None else of.measurement.excess

@@ -1,4 +1,4 @@
-"""A rollout's plan as tables, for `lanes plan` and for the artifact of the rollout that follows it."""
+"""A rollout's plan as tables, for `lanes plan` and for the artifact of the rollout that follows the plan."""
 
 from collections.abc import Callable
 from datetime import timedelta
@@ -18,7 +18,7 @@ IF_CLEAN = "samples that pass it if none is wrong or costs anything, and how lon
 AT_HALF = "the same at half of what it tolerates, or if the lanes are alike (worse than)"
 POWER = "chance, at least, that it fails in its time at twice what it tolerates"
 EARLIEST = "when the gate of the step in force has these samples, if none is wrong"
-FAR_DAYS = 3_650  # later is as good as never
+FAR_DAYS = 3_650  # cap on estimates; a later time means never in practice
 MOST_ROWS = 100
 Placed = tuple[PlannedStep, PlannedGate]
 
@@ -40,7 +40,7 @@ def _render_table(table: Table[Any]) -> str:
 
 
 def steps(of: RolloutPlan, *, start: str = "now") -> Table[PlannedStep | None]:
-    """Return what each step moves and costs, below the share without it, which `start` names."""
+    """Return the traffic and cost of each step, below a row for the share without the rollout; `start` names that row."""
 
     def percent(at: PlannedStep | None) -> float:
         return of.basis_points / 100 if at is None else at.step.percent
@@ -73,7 +73,7 @@ def steps(of: RolloutPlan, *, start: str = "now") -> Table[PlannedStep | None]:
 
 
 def gates(of: RolloutPlan, *, since: Rollout | None = None) -> Table[Placed]:
-    """Return when each gate can decide: with the chance that it notices a loss, or for a rollout under way, from when on."""
+    """Return when each gate can decide, with its power to detect a loss; for a rollout under way, with its earliest time."""
 
     def earliest(at: PlannedStep, each: PlannedGate) -> str:
         days = each.estimate_days(each.fewest)
@@ -118,7 +118,7 @@ def _passes(of: PlannedGate, samples: int | None) -> str:
 
 
 def _chance(power: float | None) -> str:
-    """Return a chance, which is never stated as certain."""
+    """Return a probability as text, capped so that it never appears as certain."""
     return share(None if power is None else min(power, 0.9999))
 
 

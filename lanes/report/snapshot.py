@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """All figures of the period from `since` to `taken_at`, and what is open, however old.
+    """All figures of the period from `since` to `taken_at`, and everything that is open, whatever its age.
 
-    Incidents, rollouts, proposals and replays can be open. `advice` looks back further, over the days that it needs, and leaves
+    Incidents, rollouts, proposals and replays can be open. `advice` covers a longer period, the days that it needs, and leaves
     out workloads without items.
     """
 
@@ -41,11 +41,11 @@ class Snapshot:
     agreement: list[figures.AgreementFigures] = field(default_factory=list)
     second_passes: list[figures.SecondPassFigures] = field(default_factory=list)
     accuracy: list[figures.AccuracyFigures] = field(default_factory=list)
-    quality: list[figures.QualityFigures] = field(default_factory=list)  # as it stands now
+    quality: list[figures.QualityFigures] = field(default_factory=list)  # the current state
     failures: list[figures.Failure] = field(default_factory=list)
     refusals: list[figures.RefusalFigures] = field(default_factory=list)
     minutes: list[figures.MinuteFigures] = field(default_factory=list)
-    point: timedelta = timedelta(minutes=1)  # how long each of `minutes` is
+    point: timedelta = timedelta(minutes=1)  # the length of each of `minutes`
     incidents: list[Incident] = field(default_factory=list)
     rollouts: "list[Rollout]" = field(default_factory=list)
     proposals: list[figures.OpenProposal] = field(default_factory=list)
@@ -58,7 +58,7 @@ class Snapshot:
     capacity: list[figures.CapacityFigures] = field(default_factory=list)
     call_waits: list[CallWait] = field(default_factory=list)  # as drains report them now
     rescues: list[figures.RescueFigures] = field(default_factory=list)
-    # those that are not closed
+    # the circuits that are not closed
     circuits: list[figures.CircuitFigures] = field(default_factory=list)
     caching: list[figures.CachingFigures] = field(default_factory=list)
 

@@ -1,4 +1,4 @@
-"""A snapshot in words: the headline, a run in brief, savings, and how far batches are."""
+"""A snapshot as text: the headline, the summary of a run, savings, and the progress of batches."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, fields
@@ -17,21 +17,21 @@ from lanes.words import BatchState, ItemState, Lane
 
 STILL_TO_PAY = {ItemState.RECEIVED, ItemState.ROUTED, ItemState.WORKING, ItemState.ANSWERED}
 ALL_WORKLOADS = "all workloads"
-MULTIPLE = 2.0  # from which on a cost is told as a multiple
+MULTIPLE = 2.0  # the ratio from which a cost is written as a multiple
 NEARLY_ALL = 0.02  # share of items still to pay below which a saving is called final
 
 
 @dataclass(frozen=True)
 class Saving:
-    """The actual cost against that of all items in real time; `part` is their ratio, None without a cost."""
+    """The actual cost compared with the cost of all items in real time; `part` is their ratio, None without a cost."""
 
     part: float | None
-    open_items: int  # whose cost is not complete yet
+    open_items: int  # items whose cost is not complete yet
     items: int
 
     @property
     def final(self) -> bool:
-        """Whether nearly every item was paid for, so that the ratio means something."""
+        """Whether nearly every item was paid for, so that the ratio is meaningful."""
         return self.open_items <= NEARLY_ALL * self.items
 
     def __str__(self) -> str:
@@ -47,7 +47,7 @@ class Saving:
 
 
 def times(ratio: float) -> str:
-    """Return a multiple as it is read: "11.8 times", "1,204 times"."""
+    """Return a multiple as text: "11.8 times", "1,204 times"."""
     return f"{ratio:.1f} times" if ratio < 100 else f"{round(ratio):,} times"
 
 
@@ -78,7 +78,7 @@ def total_costs(snapshot: Snapshot) -> CostFigures:
 
 
 def items(snapshot: Snapshot, states: Iterable[str] | None = None) -> int:
-    """Return how many items the period has, or how many of them stand in `states`."""
+    """Return the number of items in the period, or of those in one of the `states`."""
     wanted = None if states is None else set(states)
     return sum(each.items for each in snapshot.states if wanted is None or each.state in wanted)
 
@@ -90,7 +90,7 @@ def period(snapshot: Snapshot) -> str:
 
 
 def aside(snapshot: Snapshot) -> str:
-    """Return what shadows and replays cost in addition; empty where they cost nothing."""
+    """Return a sentence on the additional cost of shadows and replays; empty if they cost nothing."""
     cost = total_costs(snapshot).aside_usd
     if cost:
         return f"Shadows and replays of these items cost {usd(cost)} more; savings leave them out."
@@ -98,7 +98,7 @@ def aside(snapshot: Snapshot) -> str:
 
 
 def lane_name(lane: str) -> str:
-    """Return the lane as it is read: "real-time" or "batch"."""
+    """Return the lane's name for people: "real-time" or "batch"."""
     return "real-time" if lane == Lane.REALTIME else str(lane)
 
 
@@ -108,7 +108,7 @@ def reason_name(reason: str) -> str:
 
 
 def way_name(lane: str, reason: str) -> str:
-    """Return where a route leads and why, as words."""
+    """Return the lane and the reason of a route as words."""
     return f"{lane_name(lane)}, {reason_name(reason)}"
 
 
@@ -136,7 +136,7 @@ def realtime_p95(snapshot: Snapshot) -> str | None:
 
 
 def open_incidents(snapshot: Snapshot) -> str | None:
-    """Return how many incidents are open, None when none is."""
+    """Return the number of open incidents as text; None if there are none."""
     number = sum(each.state is IncidentState.OPEN for each in snapshot.incidents)
     return pluralize(number, "open incident") if number else None
 
@@ -147,14 +147,14 @@ def compute_cached_share(calls: CallFigures) -> float | None:
 
 
 def compute_done_share(batch: BatchFigures) -> float:
-    """Return the share of a batch that is done, 0 to 1, by the provider's count until it ended."""
+    """Return the completed share of a batch, 0 to 1; until the batch ends, by the provider's count."""
     if batch.state in (BatchState.ENDED, BatchState.COLLECTED):
         return 1.0
     return min(batch.processed / batch.requests, 1.0) if batch.requests else 0.0
 
 
 def batch_time(batch: BatchFigures, now: datetime) -> str:
-    """Return how long a batch took, or its age and when it is expected back."""
+    """Return the duration of a batch, or its age and its expected end."""
     start = batch.submitted_at or batch.intended_at
     end = batch.ended_at or batch.collected_at
     if end is not None:
@@ -182,7 +182,10 @@ def headline(snapshot: Snapshot) -> str:
 
 
 def sentences(snapshot: Snapshot) -> list[str]:
-    """Return a run in brief, as far as there was any: lanes, waits, sharing, second passes, due times, rescues and cost."""
+    """Return a run in brief: lanes, waits, sharing, corrections, second passes, due times, rescues and cost.
+
+    A topic without data has no sentence.
+    """
     parts = (
         _describe_lanes,
         _describe_waiting,

@@ -1,4 +1,4 @@
-"""Tables that a terminal and a Markdown page show alike, and what each of their figures means."""
+"""Tables for both a terminal and a Markdown page, with the meaning of each figure."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,15 +18,15 @@ Side = Literal["left", "right"]
 LEFT: Side = "left"
 RIGHT: Side = "right"
 LONGEST = 300  # characters of a cell
-MOST_ROWS = 20  # of a table in a terminal; the others are counted
-NO_BREAK = "\u00a0"  # a space at which no line ends
+MOST_ROWS = 20  # of a table in a terminal; a note counts the hidden rows
+NO_BREAK = "\u00a0"  # a non-breaking space
 
 
 @dataclass(frozen=True)
 class Column(Generic[Row_contra]):
-    """A figure of a table: its heading, its side, what it means, and its text for a row.
+    """A column of a table: its heading, its alignment, its meaning, and its text for a row.
 
-    `cell` returns plain text, which each rendering escapes. A name (a workload, a reason) has no meaning to explain.
+    `cell` returns plain text, which each rendering escapes. The meaning is empty for a name (a workload, a reason).
     """
 
     head: str
@@ -41,12 +41,12 @@ def label(head: str, cell: Callable[[Row], str]) -> Column[Row]:
 
 
 def phrase(head: str, meaning: str, cell: Callable[[Row], str]) -> Column[Row]:
-    """Return a column of words and what they mean."""
+    """Return a column of words with their meaning."""
     return Column(head, LEFT, meaning, cell)
 
 
 def figure(head: str, meaning: str, cell: Callable[[Row], str]) -> Column[Row]:
-    """Return a column of numbers and what they mean."""
+    """Return a column of numbers with their meaning."""
     return Column(head, RIGHT, meaning, cell)
 
 
@@ -68,7 +68,7 @@ class Table(Generic[Row]):
 
     @property
     def legend(self) -> str:
-        """The note, and what each figure means, in one line."""
+        """The note and the meaning of each figure, in one line."""
         return render_legend({each.head: each.meaning for each in self.columns}, self.note)
 
 
@@ -109,12 +109,12 @@ def in_markdown(table: Table[Row], *, most: int) -> str:
 
 
 def out_of(part: int, whole: int) -> str:
-    """Return "3 of 1,204"."""
+    """Return a part of a whole as text: "3 of 1,204"."""
     return f"{count(part)} of {count(whole)}"
 
 
 def describe_hidden_rows(number: int, most: int) -> str:
-    """Return how many of `number` rows are not shown; empty where all are."""
+    """Return a sentence on how many of `number` rows are hidden; empty if all are shown."""
     return f"{count(number - most)} more are not shown." if number > most else ""
 
 

@@ -28,7 +28,7 @@ LANE: Column[OfLane] = label("Lane", title_of)
 
 
 def attention(snapshot: Snapshot) -> Iterator[Table[Any]]:
-    """Yield what needs a person now: open incidents, models that do not answer, rollouts that wait, proposed ones."""
+    """Yield tables of what needs a person: open incidents, models that do not answer, waiting and proposed rollouts."""
     open_ones = [each for each in snapshot.incidents if each.state is IncidentState.OPEN]
     waiting = [each for each in snapshot.rollouts if each.state is RolloutState.WAITING_APPROVAL]
     if open_ones:
@@ -42,7 +42,7 @@ def attention(snapshot: Snapshot) -> Iterator[Table[Any]]:
 
 
 def incidents(snapshot: Snapshot, shown: Sequence[Incident]) -> Table[Incident]:
-    """Return broken promises, open ones first."""
+    """Return the `shown` incidents; the title counts the open ones of the snapshot."""
     return Table(
         f"Incidents: {summary.open_incidents(snapshot) or 'none open'}",
         shown,
@@ -56,7 +56,7 @@ def incidents(snapshot: Snapshot, shown: Sequence[Incident]) -> Table[Incident]:
 
 
 def circuits(snapshot: Snapshot) -> Table[figures.CircuitFigures]:
-    """Return the models that do not answer."""
+    """Return the models that do not answer, with the states of their circuits."""
 
     def since(of: figures.CircuitFigures) -> str:
         return clock(of.since, beside=snapshot.taken_at)
@@ -102,7 +102,7 @@ def proposals(snapshot: Snapshot) -> Table[figures.OpenProposal]:
 
 
 def lanes(snapshot: Snapshot) -> Table[LaneFigures]:
-    """Return what each lane of each workload answered, how fast, and at what cost."""
+    """Return the answers, latency, failures and cost of each lane of each workload."""
     cost = align_usd([each.cost_usd for each in snapshot.lanes])
     per_1000 = align_usd([each.usd_per_1000 for each in snapshot.lanes])
     return Table(
@@ -119,7 +119,7 @@ def lanes(snapshot: Snapshot) -> Table[LaneFigures]:
 
 
 def costs(snapshot: Snapshot) -> Table[CostFigures]:
-    """Return what was billed beside what each lane alone would have cost; all workloads first where there are several."""
+    """Return the billed cost next to the cost on each lane alone; with several workloads, their total comes first."""
     rows = sorted(snapshot.costs, key=lambda of: -of.all_realtime_usd)
     if len(rows) > 1:
         rows.insert(0, summary.total_costs(snapshot))
@@ -148,7 +148,7 @@ def deadlines(snapshot: Snapshot) -> Table[DeadlineFigures]:
 
 
 def deadline_columns() -> list[Column[DeadlineFigures]]:
-    """Return the columns that both tables of deadlines have."""
+    """Return the columns that both deadline tables share."""
     return [
         LANE,
         figure("Met", "answered by the due time", lambda of: count(of.met)),
@@ -159,7 +159,7 @@ def deadline_columns() -> list[Column[DeadlineFigures]]:
 
 
 def quality(snapshot: Snapshot) -> list[Table[Any]]:
-    """Return how right the answers were: corrections, and accuracy against labels."""
+    """Return the tables on the quality of answers: corrections, and accuracy against labels."""
     return [agreement(snapshot), accuracy(snapshot)]
 
 
@@ -176,7 +176,7 @@ def agreement(snapshot: Snapshot) -> Table[figures.AgreementFigures]:
 
 
 def accuracy(snapshot: Snapshot) -> Table[figures.AccuracyFigures]:
-    """Return how often labelled fields were right."""
+    """Return the accuracy of labelled fields."""
 
     def interval(of: figures.AccuracyFigures) -> str:
         return f"{share(of.low)} to {share(of.high)}"
@@ -195,7 +195,7 @@ def accuracy(snapshot: Snapshot) -> Table[figures.AccuracyFigures]:
 
 
 def rate_or_dash(per_minute: float | None) -> str:
-    """Return a number per minute, a dash where there is none."""
+    """Return a rate per minute as text, or a dash for None."""
     return MISSING if per_minute is None else rate(per_minute)
 
 

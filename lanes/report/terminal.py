@@ -22,7 +22,7 @@ def main_page(snapshot: Snapshot, samples: Sequence[AnswerExample] = ()) -> Rend
 
 
 def details_page(snapshot: Snapshot) -> RenderableType:
-    """Return everything else."""
+    """Return the second page, with everything else."""
     found = [each for each in details.tables(snapshot) if each.rows]
     heading = Text(f"Everything {summary.period(snapshot)}", "bold")
     return _space_parts([heading, *(in_terminal(each, below=each.note) for each in found)])

@@ -1,1 +1,1 @@
-"""A playbook, its gates, and the rollout that carries it out."""
+"""Playbooks, their gates, and the rollouts that execute them."""

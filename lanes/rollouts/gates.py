@@ -1,37 +1,37 @@
 """Gates, one file because their spec, measurement and verdict are read together: only evidence passes a gate.
 
-Every measure is judged as a share of samples on the wrong side of the limit. A sample is an item, whatever was tried or
-amended of it: one that failed at a try, that the provider refused or did not answer, that was shed or is out for longer than
-it may be, missed its deadline, was corrected, or was slower than a p95 limit (of which 5 % are tolerated). An item in a batch
-that has been out for longer than half of those that came back is in doubt: it is no sample yet, but a gate that it could
-break waits for it. Both ways to decide are bounds of one confidence sequence (`lanes.statistics.shares`), which hold at all
-looks together. A gate
+A gate evaluates a measure as the share of wrong samples. A sample is an item with all its tries and amendments. It is wrong if
+a try failed, the provider refused or did not answer it, it was shed, is overdue (`longest_out`), missed its deadline, was
+corrected, or was slower than a p95 limit (5 % may be slower). An item in a batch that is in flight for longer than half of the
+returned items took is in doubt: it is no sample yet, but a gate that it could break waits for it. Both decisions are bounds of
+one confidence sequence (`lanes.statistics.shares`), which are valid at all looks together. A gate
 
-- is an `error` when there is no usable number, and `inconclusive` below `at_least` samples: both hold;
-- has `failed` when the lower bound of the true share lies above what is tolerated;
-- has `passed` when the upper bound lies below it, and would if every item in doubt were wrong;
+- is an `error` without a usable number, and `inconclusive` below `at_least` samples: in both cases the rollout holds;
+- has `failed` if the lower bound of the true share is above the tolerance;
+- has `passed` if the upper bound is below the tolerance, even if every item in doubt were wrong;
 - is `inconclusive` in between: more samples will decide it.
 
-A gate on money has no wrong samples: `cost_usd` and `saving` are means, judged by a confidence sequence of their own
-(`lanes.statistics.shares`). It needs a known end, so that an item counts as at most `MOST_TIMES` the limit of a cost, or
-`MOST_TIMES` its estimate of a saving: what is judged is the mean of costs that are cut off there.
+A gate on money has no wrong samples: `cost_usd` and `saving` are means with confidence sequences of their own
+(`lanes.statistics.shares`). These need bounded values, so the cost of an item is capped: at `MOST_TIMES` the limit for a cost,
+and at `MOST_TIMES` the item's estimate for a saving. The gate evaluates the mean of the capped costs.
 
-A gate with `worse_by` compares the receiving lane with the other one at the same time (a concurrent control). It decides by the
-bounds of the difference of both shares (`lanes.statistics.differences`), so that a fault of both lanes fails no rollout, and
-needs `at_least` samples of each. Where items go down both lanes (`Playbook.shadows`), agreement and accuracy are judged of
-those pairs: the items are the same, so that fewer show a difference (`lanes.statistics.differences.PairedShares`).
+A gate with `worse_by` compares the receiving lane with the other lane at the same time (a concurrent control). It decides by
+the bounds of the difference of both shares (`lanes.statistics.differences`), so that a fault of both lanes fails no rollout,
+and needs `at_least` samples of each lane. If items take both lanes (`Playbook.shadows`), agreement and accuracy are evaluated
+on these pairs: the items are the same, so fewer reveal a difference (`lanes.statistics.differences.PairedShares`).
 
-A gate that all earlier steps of a playbook have as well is judged twice at a look (`judge_both`): by the items of the step in
-force, and by those of the whole rollout. It fails if either surely fails, which finds a loss that each step alone is too
-short to show. It passes by the items of the step alone: how a lane serves a small share does not tell how it serves a larger
-one, and what went well before must not hide a loss that the larger share causes. Over the whole rollout the limit is the
-loosest of these steps (`Playbook.whole_gates`): if each step keeps its own, all of their items together keep that one, however
-their truths differ. A gate that compares the lanes never pools the steps (`combine`): it judges the mean of their differences,
-because the split differs between steps, and a difference of the hours would count as one of the lanes (Simpson's paradox).
+A gate that all earlier steps of a playbook also have is evaluated twice at each look (`judge_both`): on the items of the step
+in force, and on the items of the whole rollout. It fails if either evaluation fails, which finds a loss that the single steps
+are too short to show. It passes on the items of the step alone: a lane that serves a small share well may serve a larger share
+badly, and earlier good results must not hide a loss that the larger share causes. The limit of the whole rollout is the loosest
+of these steps (`Playbook.whole_gates`): if each step is within its own limit, all items together are within the loosest one,
+however the true shares differ. A gate that compares the lanes never pools the steps (`combine`): it evaluates the mean of their
+differences. The split differs between steps, so pooling would mistake a difference between hours for one between the lanes
+(Simpson's paradox).
 
-`alpha` is the chance that a verdict is ever wrong: that a gate which keeps its limit ever fails, or that one which breaks it
-ever passes. A rollout divides its own over the gates of all its steps (`Playbook.gate_alpha`). A gate with two windows can fail
-by either, so each window has half of its alpha for that; it passes by the step alone, with all of it.
+`alpha` is the probability that a verdict is ever wrong: that a gate within its limit ever fails, or that a gate beyond its
+limit ever passes. A rollout divides its alpha over the gates of all its steps (`Playbook.gate_alpha`). A gate with two windows
+can fail in either, so each window has half of the gate's alpha for failures; it passes in the step alone, with all of it.
 """
 
 import math
@@ -51,12 +51,12 @@ from lanes.statistics import differences, shares
 from lanes.units import share
 from lanes.words import Lane, Verdict
 
-if TYPE_CHECKING:  # a page about a rollout needs no rules and no schemas, which take time to load
+if TYPE_CHECKING:  # a page about a rollout does not need rules and schemas, which take time to load
     from lanes.workload.version import Spec
 
-PROVIDER_KEEPS = timedelta(hours=24)  # a batch that is not done by then expires
-MOST_TIMES = 5  # a dearer item counts as that many times the limit of a cost, or its estimate
-P95_TOLERATED = 0.05  # a p95 within its limit means that at most this share of items is slower
+PROVIDER_KEEPS = timedelta(hours=24)  # an unfinished batch expires after this time
+MOST_TIMES = 5  # an item's cost is capped at this multiple of the limit or of its estimate
+P95_TOLERATED = 0.05  # with a p95 within its limit, at most this share of items is slower
 
 Limit = Annotated[float, Field(strict=True, ge=0, allow_inf_nan=False)]
 Least = Annotated[float, Field(strict=True, ge=-1, allow_inf_nan=False)]
@@ -67,18 +67,18 @@ Margin = Annotated[float, Field(strict=True, gt=0, lt=1)]
 class Measure(StrEnum):
     """A measure of the lane that receives the traffic."""
 
-    # share of the items of which a try failed or was not served, which the lane shed, or which are out too long
+    # share of the items that had a failed or unserved try, were shed, or are overdue
     ERROR_RATE = "error_rate"
-    P95_S = "p95_s"  # seconds from received to answered that 95 % of the items keep
+    P95_S = "p95_s"  # 95th percentile of the seconds from received to answered
     DEADLINES_MET = "deadlines_met"  # share of the items with a due time that were answered by then
-    # share of the items whose authoritative pass confirmed the provisional answer, or that both lanes answered alike
+    # share of the items whose authoritative pass confirmed the provisional answer, or whose answers on both lanes agree
     AGREEMENT = "agreement"
     # share of the items whose authoritative pass corrected the provisional answer
     CORRECTION_RATE = "correction_rate"
-    # share of the labeled items of which every labeled field was answered as the label says
+    # share of the labeled items whose answer matches every labeled field
     ACCURACY = "accuracy"
-    COST_USD = "cost_usd"  # mean cost of an item in US dollars, all of its tries together
-    # share by which an item costs less than on the other lane at the same time, each beside its estimated price in real time
+    COST_USD = "cost_usd"  # mean cost of an item in US dollars, over all its tries
+    # relative saving per item against the other lane at the same time; each cost is relative to the estimated real-time price
     SAVING = "saving"
 
 
@@ -87,7 +87,7 @@ UPPER = (Measure.ERROR_RATE, Measure.P95_S, Measure.CORRECTION_RATE, Measure.COS
 # These may be `worse_by`.
 COMPARABLE = (Measure.ERROR_RATE, Measure.P95_S, Measure.DEADLINES_MET, Measure.ACCURACY)
 CONFIRMING = (Measure.AGREEMENT, Measure.CORRECTION_RATE)  # these need an authoritative pass
-# These can be judged of the batch lane before a rollout begins.
+# These can be evaluated on the batch lane before a rollout begins.
 BEFORE = (
     Measure.ERROR_RATE,
     Measure.P95_S,
@@ -95,24 +95,24 @@ BEFORE = (
     Measure.ACCURACY,
     Measure.COST_USD,
 )
-# These are judged of pairs, where items go down both lanes.
+# These are evaluated on pairs if items take both lanes.
 PAIRED = (Measure.AGREEMENT, Measure.ACCURACY)
 MEANS = (Measure.COST_USD, Measure.SAVING)  # these are means, the others shares of samples
 
 
 class Scope(StrEnum):
-    """The items that a gate is judged by."""
+    """The items that a gate evaluates."""
 
-    STEP = "step"  # those under the step in force
-    ROLLOUT = "rollout"  # those under all steps until now
+    STEP = "step"  # the items of the step in force
+    ROLLOUT = "rollout"  # the items of all steps so far
 
 
 class Gate(BaseModel):
     """The spec of one condition. Shares are 0 to 1; `at_least` is the number of samples below which it never passes.
 
-    A `saving` may be negative: `min: -0.5` tolerates items that cost half as much again.
-    `worse_by` is how much larger the share of wrong samples may be than on the other lane; with `p95_s`, samples slower than
-    `max` are wrong. A gate with `dry_run` is measured, judged and shown, and decides nothing.
+    A `saving` may be negative: `min: -0.5` tolerates items that cost half as much again. `worse_by` is the tolerated excess of
+    the share of wrong samples over the other lane; with `p95_s`, samples slower than `max` are wrong. A gate with `dry_run` is
+    measured, evaluated and shown, but decides nothing.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -149,7 +149,7 @@ class Gate(BaseModel):
 
     @property
     def limit(self) -> float:
-        """The value of `worse_by`, or else of `max` or `min`."""
+        """The value of `worse_by` if set, else of `max` or `min`."""
         if self.worse_by is not None:
             return self.worse_by
         return self.max if self.max is not None else self.min or 0.0
@@ -161,7 +161,7 @@ class Gate(BaseModel):
 
     @property
     def tolerance(self) -> float:
-        """The largest share of samples, 0 to 1, on the wrong side; with `worse_by`, the largest excess over the other lane."""
+        """The largest allowed share of wrong samples, 0 to 1; with `worse_by`, its largest excess over the other lane."""
         if self.worse_by is not None:
             return self.worse_by
         if self.measure is Measure.P95_S:
@@ -175,12 +175,12 @@ class Gate(BaseModel):
 
 @dataclass(frozen=True)
 class Measurement:
-    """A number with its sample size. `wrong` samples lie on the wrong side; `problem` says why there is no number.
+    """A number with its sample size. `wrong` counts the samples beyond the limit; `problem` is the reason for no number.
 
-    `doubtful` items are out and no samples yet; they have been out for longer than half of those that came back. `other` is
-    the same of the other lane, at the same time; if both lanes answered the same items, `pairs` says how. `costs` are what the
-    samples cost, in the order in which they ended: in US dollars for `cost_usd`, as a multiple of their estimated price in real
-    time for `saving`. `strata` are the steps of a whole rollout in which both lanes have samples, if it compares them.
+    `doubtful` counts the items in flight for longer than half of the returned items took; they are no samples yet. `other` is
+    the measurement of the other lane at the same time, and `pairs` compares the answers if both lanes answered the same items.
+    `costs` are the samples' costs in the order in which they ended: in US dollars for `cost_usd`, as multiples of the estimated
+    real-time price for `saving`. `strata` are the steps of a whole rollout with samples of both lanes, if the gate compares.
     """
 
     measure: Measure
@@ -192,33 +192,33 @@ class Measurement:
     other: "Measurement | None" = None
     costs: Sequence[float] = ()
     pairs: differences.PairedShares | None = None
-    called: str = "the other lane"  # the side that `other` measures, as sentences call it
+    called: str = "the other lane"  # the name of the side that `other` measures, for sentences
     strata: "Sequence[Measurement]" = ()
-    workload: str = "WORKLOAD"  # for what may be done about too few labels
+    workload: str = "WORKLOAD"  # for the advice about too few labels
 
     @property
     def wrong_share(self) -> shares.SampleShare:
-        """The share of samples on the wrong side."""
+        """The share of wrong samples."""
         return shares.SampleShare(self.wrong, self.samples)
 
     @property
     def pessimistic_share(self) -> shares.SampleShare:
-        """The same if every item in doubt were wrong."""
+        """The share of wrong samples if every item in doubt were wrong."""
         return shares.SampleShare(self.wrong + self.doubtful, self.samples + self.doubtful)
 
     @property
     def optimistic_share(self) -> shares.SampleShare:
-        """The same if every item in doubt were right."""
+        """The share of wrong samples if every item in doubt were right."""
         return shares.SampleShare(self.wrong, self.samples + self.doubtful)
 
     @property
     def sides(self) -> "list[tuple[Measurement, Measurement]]":
-        """The two sides that are compared, step by step: this lane and the other."""
+        """The pairs of measurements to compare, one for each step: this lane and the other lane."""
         return [(each, each.other) for each in self.strata or (self,) if each.other is not None]
 
     @property
     def excess(self) -> float | None:
-        """By how much the share of wrong samples is larger than on the other lane; None unless both have samples."""
+        """The excess of the share of wrong samples over the other lane; None unless both lanes have samples."""
         sides = [(here.wrong_share, other.wrong_share) for here, other in self.sides]
         return (
             differences.compute_mean_difference(sides)
@@ -228,7 +228,7 @@ class Measurement:
 
 
 def combine(steps: Sequence[Measurement]) -> Measurement:
-    """Return the measurement of these steps together; on the other lane too, a step has the weight of its samples here."""
+    """Return the combined measurement of the steps; on both lanes a step is weighted by its samples on the receiving lane."""
     newest = steps[-1]
     sides = [each for step in steps for each in step.sides if each[0].samples and each[1].samples]
     if newest.problem is not None or not sides:
@@ -251,7 +251,7 @@ def combine(steps: Sequence[Measurement]) -> Measurement:
 
 
 def attach_other(measured: Measurement, other: Measurement, called: str) -> Measurement:
-    """Return a measurement with that of the giving side; a saving has a value only beside it."""
+    """Return the measurement with the giving side's as `other`; a saving gets its value from both."""
     value = measured.value
     if measured.measure is Measure.SAVING:
         value = 1 - value / other.value if value is not None and other.value else None
@@ -260,11 +260,11 @@ def attach_other(measured: Measurement, other: Measurement, called: str) -> Meas
 
 @dataclass(frozen=True)
 class Judgement:
-    """A gate's verdict on a measurement, and the sentence that explains it.
+    """A gate's verdict on a measurement, with a sentence that explains it.
 
-    `between` holds the bounds of the true share on the wrong side, 0 to 1, or of its excess over the other lane, -1 to 1; for a
-    mean those of the mean, in US dollars or as a share. None without a usable number. `beside` is the judgement of the other
-    window, where the gate has two.
+    `between` is the confidence interval of the true share of wrong samples, 0 to 1, of its excess over the other lane, -1 to 1,
+    or of a mean, in US dollars or as a share; None without a usable number. `beside` is the judgement of the other window if
+    the gate has two.
     """
 
     gate: Gate
@@ -285,10 +285,10 @@ class Judgement:
 
 @dataclass(frozen=True)
 class Figures:
-    """The number of items that the receiving lane answered under the step, and a measurement for each gate, in their order.
+    """The number of items that the receiving lane answered during the step, and a measurement for each gate, in their order.
 
-    `moved` is the share to real time, or to the new version, of what the split decided: of entities, and of items without one.
-    `whole` are measurements of the whole rollout, one for each of the step's `Playbook.whole_gates`; none under its first step.
+    `moved` is the share of the split's decisions for real time, or for the new version; an entity counts once, and so does an
+    item without one. `whole` are the measurements of the whole rollout for `Playbook.whole_gates`; empty during its first step.
     """
 
     answered: int
@@ -298,9 +298,9 @@ class Figures:
 
 
 def judge(gate: Gate, measured: Measurement, *, alpha: float) -> Judgement:
-    """Return what the gate says of the measurement, wrongly at any look with a chance of at most `alpha`.
+    """Return the gate's judgement; the probability that it is wrong at any look is at most `alpha`.
 
-    It never passes below `at_least` samples or without a number.
+    The gate never passes below `at_least` samples or without a number.
     """
     other = measured.other if gate.compares else None
     problem = _problem(gate, measured)
@@ -335,9 +335,9 @@ def judge(gate: Gate, measured: Measurement, *, alpha: float) -> Judgement:
 def judge_both(
     gate: Gate, measured: Measurement, loosest: Gate, whole: Measurement | None, *, alpha: float
 ) -> Judgement:
-    """Return the judgement that decides: that of the step, unless the whole rollout fails or cannot be measured.
+    """Return the judgement that decides: the step's, unless the step does not fail and the whole rollout fails or is an error.
 
-    `loosest` judges `whole`, the measurement of the whole rollout; it is None while the step is the whole rollout.
+    `loosest` is the gate for `whole`, the measurement of the whole rollout, which is None while the step is the whole rollout.
     """
     step = judge(gate, measured, alpha=alpha)
     if step.verdict is Verdict.FAILED:
@@ -441,20 +441,20 @@ def _too_few(gate: Gate, measured: Measurement, other: Measurement | None) -> st
 
 
 def points(difference: float) -> str:
-    """Return a difference of two shares in percentage points, as it is shown."""
+    """Return a difference of two shares in percentage points, formatted for people."""
     return f"{100 * difference:.1f} points"
 
 
 def _surely_keeps(gate: Gate, seen: shares.SampleShare, *, alpha: float) -> bool:
-    """Return whether surely no more than what is tolerated is wrong; a gate that tolerates everything always does."""
+    """Return whether the share of wrong samples is surely below the tolerance; with a tolerance of 1 it always is."""
     return gate.tolerance >= 1 or shares.is_below(seen, gate.tolerance, alpha=alpha)
 
 
 def longest_out(spec: "Spec", lane: Lane) -> timedelta:
-    """Return how long an item without a due time may be out on a lane; a gate counts it as wrong from then on.
+    """Return the time after which a gate counts an unanswered item without a due time as wrong.
 
-    In real time that is its patience, or the promised p95 where that is longer. In batch it is what the workload promises of a
-    batch, counted from its submission, or what the provider does where nothing is promised.
+    In real time it is the patience or the promised p95, whichever is longer. In batch, counted from the submission, it is the
+    workload's promise for a batch, or the provider's expiry without a promise.
     """
     if lane is Lane.REALTIME:
         return timedelta(seconds=max(spec.patience_s, spec.promises.realtime_p95_s))
@@ -462,7 +462,7 @@ def longest_out(spec: "Spec", lane: Lane) -> timedelta:
 
 
 def confidence(alpha: float) -> str:
-    """Return the confidence of a gate in percent, as it is shown."""
+    """Return the confidence of a gate in percent, formatted for people."""
     return f"{100 * (1 - alpha):.4g} %"
 
 
@@ -490,7 +490,7 @@ def _problem(gate: Gate, measured: Measurement) -> str | None:
 
 
 def format_value(measure: Measure, value: float) -> str:
-    """Return a value of a measure, or a bound of it, as it is shown."""
+    """Return a value of a measure, or a bound of it, formatted for people."""
     if not math.isfinite(value):
         return "unknown"
     if measure is Measure.COST_USD:

@@ -1,7 +1,7 @@
-"""The plan of a rollout: what its steps move and cost, and when its gates can decide at today's traffic.
+"""The plan of a rollout: the traffic and cost of its steps, and the days until its gates can decide at today's traffic.
 
-A plan is made once and read twice: `lanes plan` prints it, and a rollout starts by it or is refused by it. It has no rule of
-its own: `judge` is asked about measurements as they would be, with the alpha that the rollout gives each gate.
+A plan has two readers: `lanes plan` prints it, and the start of a rollout is allowed or refused by it. A plan has no rules of
+its own: it calls `judge` with expected measurements and with the rollout's alpha for each gate.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -25,12 +25,12 @@ from lanes.rollouts.playbook import Direction, Playbook, PlaybookStep
 from lanes.statistics.differences import PairedShares
 from lanes.words import Lane, Verdict
 
-LEAST_DAYS, LEAST_ITEMS = 1.0, 30  # less traffic says nothing of what comes
-LEAST_SEEN = 30  # samples below which it is assumed what the other lane does
-ASSUMED_WRONG, ASSUMED_COST = 0.05, 1.0  # there: a share of samples, and a multiple of the estimate
-ASSUMED_ALIKE = 0.5  # of pairs: the part of the wrong answers that are wrong on both lanes
-MOST_SAMPLES, MOST_COSTS = 10_000_000, 50_000  # a gate that needs more is said never to pass
-COSTS_KEPT = 500  # of recent items, to know how costs vary
+LEAST_DAYS, LEAST_ITEMS = 1.0, 30  # less traffic does not predict future traffic
+LEAST_SEEN = 30  # with fewer samples, the performance of the other lane is assumed
+ASSUMED_WRONG, ASSUMED_COST = 0.05, 1.0  # a share of wrong samples, and a multiple of the estimate
+ASSUMED_ALIKE = 0.5  # assumed fraction of the wrong answers in pairs that are wrong on both lanes
+MOST_SAMPLES, MOST_COSTS = 10_000_000, 50_000  # a gate that needs more counts as never passing
+COSTS_KEPT = 500  # number of recent items that show how costs vary
 MINUTES_A_DAY, DAY_S = 24 * 60, 86_400
 QUANTILES = [NormalDist().inv_cdf((number + 0.5) / 25) for number in range(25)]
 
@@ -39,8 +39,8 @@ QUANTILES = [NormalDist().inv_cdf((number + 0.5) / 25) for number in range(25)]
 class SplitTraffic:
     """The items of a workload, or of one consumer, whose lane the split decided during `days`.
 
-    `each_usd` is what one costs on a lane, on average and estimated. `recent` is what the lane that gives traffic away did with
-    recent items, and `tried` is their number.
+    `each_usd` is the estimated mean cost of an item by lane. `recent` are measurements of recent items on the lane that gives
+    traffic away, and `tried` is the number of these items.
     """
 
     items: int = 0
@@ -51,15 +51,15 @@ class SplitTraffic:
 
     @property
     def a_day(self) -> float | None:
-        """Items a day; None while less than a day or too few items are known."""
+        """The number of items per day; None with less than a day or too few items."""
         if self.days < LEAST_DAYS or self.items < LEAST_ITEMS:
             return None
         return self.items / self.days
 
     def estimate_sample_share(self, measure: Measure) -> float:
-        """Return which share of the items are samples of a measure, such as those with a due time; 1 if that is not known.
+        """Return the share of the items that are samples of a measure, such as the items with a due time; 1 if unknown.
 
-        Labels and authoritative passes come later, so that none of them is known yet does not mean that none will come.
+        Labels and authoritative passes come later, so a share of 0 counts as unknown, except for due times.
         """
         seen = self.recent.get(measure)
         if seen is None or self.tried < LEAST_SEEN:
@@ -69,12 +69,12 @@ class SplitTraffic:
         return min(1.0, seen.samples / self.tried)
 
     def find_measurement(self, measure: Measure) -> Measurement | None:
-        """Return what the lane that gives traffic away did, if enough of its samples are known."""
+        """Return the measurement of the lane that gives traffic away; None with too few samples."""
         seen = self.recent.get(measure)
         return seen if seen is not None and seen.samples >= LEAST_SEEN else None
 
     def usual(self, measure: Measure) -> float:
-        """Return the share of wrong samples, or the mean cost, of that lane; it is assumed where too few are known."""
+        """Return the share of wrong samples, or the mean cost, of the giving lane; an assumed value with too few samples."""
         seen = self.find_measurement(measure)
         if seen is None:
             return ASSUMED_COST if measure in MEANS else ASSUMED_WRONG
@@ -83,7 +83,7 @@ class SplitTraffic:
         return seen.wrong / seen.samples
 
     def costs(self, measure: Measure) -> tuple[float, ...]:
-        """Return the costs of recent items as multiples of their mean; all alike if too few are known."""
+        """Return the costs of recent items as multiples of their mean; a single 1 with too few samples."""
         seen = self.find_measurement(measure)
         if seen is None or measure not in MEANS:
             return (1.0,)
@@ -94,13 +94,14 @@ class SplitTraffic:
 
 @dataclass(frozen=True)
 class PlannedGate:
-    """A gate of a step, and what it can see there.
+    """A gate of a step, with the evidence that it can expect there.
 
-    `portion` is the share of the items that the receiving lane gets. `usual` is what the other lane does, as `SplitTraffic` has
-    it, and `costs` how costs vary. `a_day` are the samples a day, None if the traffic is not known, and `days` those that the
-    step holds, None without a limit. `pairs` is how many items both lanes answer at most, by the budget of the shadows; None
-    if the gate is not judged of pairs, and infinite if their cost is not known. Pairs count from the start of the rollout, and
-    so do `days` of theirs. `windows` is 2 if the whole rollout is judged too: either then fails with half of `alpha`.
+    `portion` is the receiving lane's share of the items. `usual` is the share of wrong samples or the mean cost on the other
+    lane, and `costs` the variation of costs, both from `SplitTraffic`. `a_day` is the number of samples per day, None if the
+    traffic is unknown. `days` is the length of the step, None without a limit. `pairs` is the largest number of items that both
+    lanes answer within the budget of the shadows: None if the gate does not evaluate pairs, infinite if their cost is unknown.
+    For a gate on pairs, `pairs` and `days` count from the start of the rollout. `windows` is 2 if the whole rollout is
+    evaluated too; each window then fails with half of `alpha`.
     """
 
     gate: Gate
@@ -115,54 +116,54 @@ class PlannedGate:
 
     @cached_property
     def fewest(self) -> int | None:
-        """Samples with which it passes if none of them is wrong, or costs anything; None: it never does."""
+        """The smallest number of samples to pass if none is wrong, or costs anything; None if the gate never passes."""
         return self._samples(0.0)
 
     @cached_property
     def needed_samples(self) -> int | None:
-        """Samples with which it passes if the truth is half of what it tolerates; None: it never does."""
+        """The smallest number of samples to pass if the true value is `half`; None if the gate never passes."""
         return self._samples(self.half)
 
     @property
     def most_samples(self) -> int | None:
-        """Samples that the step can gather while it holds; None: traffic or time have no known limit."""
+        """The number of samples that the step can gather; None if the traffic is unknown or the step has no time limit."""
         if self.a_day is None or self.days is None:
             return None
         return int(min(self.a_day * self.days, inf if self.pairs is None else self.pairs))
 
     @property
     def is_reachable(self) -> bool:
-        """Whether it can pass while the step holds, as far as that is known: it does if no sample is wrong."""
+        """Whether the gate can pass within the step if no sample is wrong; True if `most_samples` is None."""
         if self.most_samples is None:
             return True
         return self.fewest is not None and self.fewest <= self.most_samples
 
     @property
     def is_unpaid(self) -> bool:
-        """Whether the budget of the shadows ends before it can pass."""
+        """Whether the budget of the shadows is used up before the gate can pass."""
         if self.pairs is None or self.pairs == inf:
             return False
         return self.fewest is None or self.fewest > self.pairs
 
     @property
     def half(self) -> float:
-        """The true share of wrong samples, or cost: half of what it tolerates, or as on the other lane if it may be worse."""
+        """A good true share or cost: half the tolerance; the other lane's value if the gate allows a worse one."""
         may_be_worse = self.gate.worse_by is not None or self.gate.limit < 0
         return self.usual if may_be_worse else self._tolerance / 2
 
     @property
     def loss(self) -> float:
-        """The same of the loss with which it should fail: twice what it tolerates."""
+        """A bad true share or cost, with which the gate should fail: twice the tolerance."""
         if self.gate.worse_by is not None:
             return min(1.0, self.usual + 2 * self.gate.worse_by)
         return 2 * self._tolerance if self.gate.measure in MEANS else min(1.0, 2 * self._tolerance)
 
     @cached_property
     def power(self) -> float | None:
-        """The chance that it has failed by the end of the step if the loss is true; None if `most_samples` is.
+        """The probability that the gate has failed by the end of the step if `loss` is true; None if `most_samples` is None.
 
-        It may fail at any look before too, so that its true power is a little larger. SciPy takes a third of a second to load,
-        which the start of a rollout does not need.
+        The gate may also fail at any earlier look, so its true power is a little larger. SciPy is imported here because it
+        takes a third of a second to load, and the start of a rollout does not need it.
         """
         samples = self.most_samples
         if samples is None:
@@ -188,7 +189,7 @@ class PlannedGate:
         )
 
     def _power_of_mean(self, samples: int) -> float:
-        """Return the chance that the bounds of a mean exclude the limit if the loss is true, by the central limit theorem."""
+        """Return the probability that a mean's bounds exclude the limit if `loss` is true, by the central limit theorem."""
         of = self.judge_samples(samples, self.loss, alpha=self.alpha / self.windows)
         if of.between is None or of.measurement.value is None or samples < self.gate.at_least:
             return 0.0
@@ -202,13 +203,13 @@ class PlannedGate:
         return NormalDist(0, error).cdf(margin) if error else float(margin > 0)
 
     def estimate_days(self, samples: int | None) -> float | None:
-        """Return the days until that many samples are there; None if the traffic is not known or no number is enough."""
+        """Return the days to gather `samples`, infinite without traffic; None if the traffic is unknown or `samples` None."""
         if self.a_day is None or samples is None:
             return None
         return samples / self.a_day if self.a_day else inf
 
     def judge_samples(self, samples: int, truth: float, *, alpha: float | None = None) -> Judgement:
-        """Return the gate's judgement on that many samples with a true share, or mean, of `truth` and the usual other lane."""
+        """Return the gate's judgement on `samples` with a true share or mean of `truth`, and usual values on the other lane."""
         measured = self._imagine(samples, truth, ceil(truth * samples - 1e-9))
         if self.gate.compares:
             others = self._others(samples)
@@ -222,21 +223,21 @@ class PlannedGate:
 
     @property
     def _tolerance(self) -> float:
-        """Return what the gate tolerates: a share of wrong samples, or a mean cost."""
+        """The tolerance as a share of wrong samples or as a mean cost."""
         times = self.usual if self.gate.measure is Measure.SAVING else 1.0
         return times * self.gate.tolerance
 
     def _others(self, samples: int) -> int:
-        """Return how many samples the other lane has when the receiving one has that many."""
+        """Return the other lane's expected number of samples when the receiving lane has `samples`."""
         if self.pairs is not None:
             return samples
         return round(samples * (1 - self.portion) / self.portion) if self.portion else 0
 
     def _samples(self, truth: float) -> int | None:
-        """Return the fewest samples with which the gate passes if the true share, or mean, is `truth`; None: it never does."""
+        """Return the fewest samples to pass if the true share or mean is `truth`; None if the gate never passes."""
 
         def passes(samples: int) -> bool:
-            enough = samples >= self.gate.at_least  # below, judging them would only take time
+            enough = samples >= self.gate.at_least  # avoids useless calls of `judge`
             return enough and self.judge_samples(samples, truth).verdict is Verdict.PASSED
 
         most = MOST_COSTS if self.gate.measure in MEANS else MOST_SAMPLES
@@ -248,7 +249,7 @@ class PlannedGate:
         return _first(passes, few, many)
 
     def _imagine(self, samples: int, truth: float, wrong: int) -> Measurement:
-        """Return a measurement of `samples` with `wrong` ones among them, or with a mean cost of about `truth`."""
+        """Return a hypothetical measurement of `samples`: `wrong` of them are wrong, or their mean cost is about `truth`."""
         measure = self.gate.measure
         if not samples:
             return Measurement(measure, None, 0)
@@ -264,7 +265,7 @@ class PlannedGate:
 
 
 def _first(is_so: Callable[[int], bool], never: int, surely: int) -> int:
-    """Return the smallest number above `never`, and at most `surely`, for which `is_so` holds."""
+    """Return the smallest number above `never`, and at most `surely`, for which `is_so` returns True, by bisection."""
     while surely - never > 1:
         middle = (never + surely) // 2
         never, surely = (never, middle) if is_so(middle) else (middle, surely)
@@ -273,32 +274,32 @@ def _first(is_so: Callable[[int], bool], never: int, surely: int) -> int:
 
 @dataclass(frozen=True)
 class PlannedStep:
-    """A step that the rollout will take. `number` counts from 0; `a_day` are the items that the receiving lane gets."""
+    """A step that the rollout will take. `number` counts from 0; `a_day` is the receiving lane's number of items per day."""
 
     number: int
     step: PlaybookStep
     a_day: float | None
-    days: float | None  # that it holds at most; None without a limit
+    days: float | None  # longest time of the step; None without a limit
     gates: tuple[PlannedGate, ...]
 
     @property
     def days_for_items(self) -> float | None:
-        """Days until the items that it waits for are there; None if the traffic is not known."""
+        """The days until the step's number of items is reached; None if the traffic is unknown."""
         if self.a_day is None:
             return None
         return self.step.hold.items / self.a_day
 
     @property
     def days_to_pass(self) -> float | None:
-        """Days until its gates have passed, each at half of what it tolerates; None if that is not known.
+        """The days until the step's gates have passed, each with a true value of `half`; None if unknown.
 
-        Gates on pairs are left out: theirs count from the start of the rollout (`days_for_pairs`).
+        Gates on pairs are left out: their days count from the start of the rollout (`days_for_pairs`).
         """
         return _longest([self.days_for_items, *self._list_days(paired=False)])
 
     @property
     def days_for_pairs(self) -> float | None:
-        """Days from the start of the rollout until its gates on pairs have passed, likewise; 0 without any."""
+        """The days from the rollout's start until the step's gates on pairs have passed, 0 without any; None if unknown."""
         return _longest([0.0, *self._list_days(paired=True)])
 
     def _list_days(self, *, paired: bool) -> list[float | None]:
@@ -310,8 +311,8 @@ class PlannedStep:
 class Readiness:
     """The state of a playbook's preconditions on the batch lane.
 
-    `batches` of those that it asks for have come back or should have; `late` of them are not back in time with a result for
-    every item.
+    `batches` counts the required batches that have ended or should have; `late` counts those of them that did not return in
+    time with a result for every item.
     """
 
     judgements: Sequence[Judgement]
@@ -321,9 +322,10 @@ class Readiness:
 
 @dataclass(frozen=True)
 class RolloutPlan:
-    """A playbook on a workload, `basis_points` of which go to real time before (0 to a new version).
+    """The plan of a playbook on a workload.
 
-    `steps` are those that will be taken. `before` says how its preconditions are kept; None without any.
+    `basis_points` is the share of real time before the rollout (0 for a new version). `steps` are the steps that the rollout
+    will take. `before` is the state of the preconditions, None without any.
     """
 
     playbook: Playbook
@@ -331,18 +333,18 @@ class RolloutPlan:
     consumer: str | None
     basis_points: int
     traffic: SplitTraffic
-    first: int | None  # the step it begins with; None: the share is past all of them
+    first: int | None  # the first step to take; None: the share is past all steps
     steps: tuple[PlannedStep, ...]
     before: Readiness | None = None
 
     @property
     def owed_step(self) -> int | None:
-        """The last step before `first` that asks for approval: nothing moves before it is given."""
+        """The last step before `first` that needs approval, if any: no traffic moves before a person approves."""
         return None if self.first is None else self.playbook.find_owed_step(self.first)
 
     @property
     def days_to_pass(self) -> float | None:
-        """Days until all steps have passed, without what people take to approve; None if that is not known."""
+        """The days until all steps have passed, without the time that people take to approve; None if unknown."""
         days = 0.0
         for each in self.steps:
             if each.days_to_pass is None or each.days_for_pairs is None:
@@ -351,9 +353,9 @@ class RolloutPlan:
         return days
 
     def usd_a_day(self, lane: Lane, percent: float) -> float | None:
-        """Return what a lane costs a day while `percent` of the items go to real time; None if that is not known.
+        """Return a lane's cost per day while `percent` of the items go to real time; None if unknown.
 
-        What a new version costs is not known before it has answered.
+        The cost of a new version is unknown before it has answered items.
         """
         each, a_day = self.traffic.each_usd.get(lane), self.traffic.a_day
         if each is None or a_day is None or self.playbook.direction is Direction.VERSION:
@@ -369,7 +371,7 @@ def make(
     traffic: SplitTraffic,
     before: Readiness | None = None,
 ) -> RolloutPlan:
-    """Return the plan of a playbook on a workload's traffic, `basis_points` of which go to real time now."""
+    """Return the plan of a playbook on a workload's traffic; `basis_points` is the share that goes to real time now."""
     first = playbook.first_step(basis_points)
     taken = range(len(playbook.steps) if first is None else first, len(playbook.steps))
     steps = tuple(
@@ -380,7 +382,7 @@ def make(
 
 
 def _days(steps: Sequence[PlaybookStep]) -> float | None:
-    """Return how many days these steps hold together; None if one of them has no limit."""
+    """Return the longest total time of these steps in days; None if one of them has no limit."""
     minutes = [each.hold.at_most_minutes for each in steps]
     known = [each for each in minutes if each is not None]
     return sum(known) / MINUTES_A_DAY if len(known) == len(minutes) else None
@@ -394,7 +396,7 @@ def _longest(days: Sequence[float | None]) -> float | None:
 def _plan_step(
     playbook: Playbook, number: int, traffic: SplitTraffic, held: float | None
 ) -> PlannedStep:
-    """Return the plan of a step; the rollout holds for `held` days until its end, None without a limit."""
+    """Return the plan of a step; gates on pairs get the rollout's days up to the end of the step, None without a limit."""
     step, all_items = playbook.steps[number], traffic.a_day
     portion = playbook.direction.compute_moved_percent(step.percent) / 100
     days = _days([step])
@@ -422,7 +424,7 @@ def _plan_step(
 
 
 def _shadows_paid(playbook: Playbook, traffic: SplitTraffic) -> float:
-    """Return how many shadows the playbook's budget pays for, each on the dearer lane; infinite if their cost is not known."""
+    """Return the number of shadows on the dearer lane that the playbook's budget pays for; infinite if the cost is unknown."""
     dearest = max(traffic.each_usd.values(), default=0.0)
     if playbook.shadows is None or not dearest:
         return inf

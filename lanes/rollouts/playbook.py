@@ -1,4 +1,4 @@
-"""Playbooks: a traffic migration as a file. Reading one names the line and the field of everything that is wrong."""
+"""Playbooks: traffic migrations as files. The reader reports the line and the field of every problem."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -20,11 +20,11 @@ FOLDER = FILES / "migrations" / "playbooks"
 MOST_BYTES = 256 * 1024
 NAME = "^[a-z][a-z0-9-]*$"
 BLOCK_TYPE = "lanes-playbook"
-IN_BLOCK = "block:"  # before the name of a block, where a file could be named too
+IN_BLOCK = "block:"  # prefix of a block's name, in fields that also accept a file name
 LONGEST_MINUTES = 60 * 24 * 30
 APPROVAL_HOURS = 72
 MOST_PASSES = 1_000
-MOST_DAYS, MOST_BATCHES = 90, 100  # that a precondition looks back
+MOST_DAYS, MOST_BATCHES = 90, 100  # upper bounds of a precondition's period
 ALPHA = 0.05
 WORDING = {"extra_forbidden": "no field has that name", "missing": "the field is missing"}
 
@@ -38,7 +38,7 @@ class Direction(StrEnum):
 
     @property
     def receiving(self) -> Lane | None:
-        """The lane whose share grows; None if that of a version does."""
+        """The lane whose share grows; None if the share of a version grows."""
         return {
             Direction.BATCH_TO_REALTIME: Lane.REALTIME,
             Direction.REALTIME_TO_BATCH: Lane.BATCH,
@@ -46,21 +46,21 @@ class Direction(StrEnum):
 
     @property
     def giving(self) -> str:
-        """The side that gives the traffic away, as sentences name it."""
+        """The name of the side that gives traffic away, for sentences."""
         return "the old version" if self is Direction.VERSION else "the other lane"
 
     @property
     def all_moved(self) -> float:
-        """The share, in percent, at which nothing is left for what gives the traffic away."""
+        """The share, in percent, at which the giving side gets no items."""
         return 0 if self is Direction.REALTIME_TO_BATCH else 100
 
     def compute_moved_percent(self, percent: float) -> float:
-        """Return the share, in percent, of what receives the traffic at a step of `percent`."""
+        """Return the receiving side's share, in percent, at a step of `percent`."""
         return 100 - percent if self is Direction.REALTIME_TO_BATCH else percent
 
     @property
     def none_moved(self) -> float:
-        """The share, in percent, at which what receives the traffic gets no items of the split."""
+        """The share, in percent, at which the receiving side gets no items from the split."""
         return 100 - self.all_moved
 
     def goes_on(self, before: float, after: float) -> bool:
@@ -69,16 +69,16 @@ class Direction(StrEnum):
 
 
 class PlaybookPart(BaseModel):
-    """A part of a playbook: it has no fields but its own, and never changes."""
+    """A part of a playbook; it is immutable and rejects unknown fields."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class Length(PlaybookPart):
-    """The length of a step: it is held until `items` split items were answered by the receiving lane, or version, under it.
+    """The length of a step: it lasts until the receiving lane, or version, has answered `items` split items of the step.
 
-    A step without enough evidence after `at_most_minutes` is taken back; an approval starts that time again. Without it, the
-    step holds for as long as it takes. Time alone never passes a step.
+    A step without enough evidence after `at_most_minutes` is rolled back; an approval restarts this time. Without a limit, the
+    step lasts as long as it takes. Time alone never passes a step.
     """
 
     items: Count
@@ -86,9 +86,9 @@ class Length(PlaybookPart):
 
 
 class Shadows(PlaybookPart):
-    """The part of the items, above 0 to 1, that go down the other lane too, so that both lanes answer the same items.
+    """The `share` of the items, above 0 to 1, that take the other lane too, so that both lanes answer the same items.
 
-    Their answers are compared and never shown. `budget_usd` is the most that a rollout may spend on them, in US dollars.
+    The answers of the shadows are compared and never shown. `budget_usd` is a rollout's budget for them in US dollars.
     """
 
     share: Annotated[float, Field(strict=True, gt=0, le=1)]
@@ -96,10 +96,10 @@ class Shadows(PlaybookPart):
 
 
 class Precondition(PlaybookPart):
-    """The record that the batch lane must have, over the last `days`, before a rollout may begin.
+    """The evidence about the batch lane, over the last `days`, that a rollout needs before it begins.
 
-    The newest `batches` batches must all have come back in time, with a result for every item. The gates are judged of all
-    items that took the lane, whatever sent them there.
+    The newest `batches` batches must all have returned in time, with a result for every item. The gates evaluate all items that
+    took the lane, for any reason.
     """
 
     days: Annotated[int, Field(strict=True, ge=1, le=MOST_DAYS)] = 7
@@ -131,11 +131,10 @@ class Precondition(PlaybookPart):
 
 
 class PlaybookStep(PlaybookPart):
-    """One stage: the share in percent, and what must be true before the next.
+    """One stage: a share in percent, and the conditions for the next stage.
 
-    It is the share of undecided items to real-time, or of all newly routed items to a new version.
-
-    Every gate must have passed at `consecutive_passes` looks in a row, without one at which some gate did not.
+    `percent` is the share of undecided items that go to real-time, or of all newly routed items that go to a new version. All
+    gates must pass at `consecutive_passes` looks in a row.
     """
 
     percent: Annotated[float, Field(strict=True, ge=0, le=100, allow_inf_nan=False)]
@@ -164,11 +163,11 @@ class PlaybookStep(PlaybookPart):
 
 
 class Playbook(PlaybookPart):
-    """A migration in steps that all go in one direction. `on_failure` is always the share before the rollout.
+    """A migration in steps that all go in one direction. `on_failure` always restores the share before the rollout.
 
-    `on_failure` also applies when a request for approval stays unanswered for `approval_within_hours`. `alpha` is the chance
-    that any gate of the rollout is ever wrong, however often it is looked at. With `shadows`, agreement and accuracy are judged
-    of the items that both lanes answered, in all steps of the rollout together; without them such a gate looks at its step.
+    `on_failure` also applies if a request for approval is not answered within `approval_within_hours`. `alpha` is the
+    probability that any gate of the rollout is ever wrong, at any number of looks. With `shadows`, gates on agreement and
+    accuracy evaluate the items that both lanes answered, over all steps of the rollout; without, the items of their step.
     """
 
     name: str = Field(min_length=1, max_length=100, pattern=NAME)
@@ -185,18 +184,18 @@ class Playbook(PlaybookPart):
 
     @property
     def gate_alpha(self) -> float:
-        """The chance that one gate is ever wrong: `alpha`, divided evenly over the gates of all steps and those before.
+        """The probability that one gate is ever wrong: `alpha` divided evenly over the gates of all steps and preconditions.
 
-        Dry runs take no part of it, because they decide nothing.
+        Dry runs get no part of it, because they decide nothing.
         """
         before = len(self.before.deciding) if self.before is not None else 0
         return self.alpha / (before + sum(len(step.deciding) for step in self.steps))
 
     def whole_gates(self, number: int) -> list[Gate]:
-        """Return the gates by which a step judges the whole rollout too: those that all steps before it have as well.
+        """Return the gates of a step that are also evaluated over the whole rollout: those that all earlier steps have too.
 
-        Each has the loosest limit of these steps. Only limits of one kind are alike: a value, or a difference (of latencies, by
-        the same `max`). Pairs are of the whole rollout anyhow.
+        Each gets the loosest limit of these steps. The limits must be of one kind: all values, or all differences (of
+        latencies, with the same `max`). Gates on pairs are left out, because they evaluate the whole rollout anyway.
         """
         found = list[Gate]()
         for gate in self.steps[number].gates if number else ():
@@ -212,7 +211,7 @@ class Playbook(PlaybookPart):
         return found
 
     def judges_pairs(self, gate: Gate) -> bool:
-        """Return whether a gate is judged of the items that both lanes answered."""
+        """Return whether a gate evaluates the items that both lanes answered."""
         return self.shadows is not None and gate.measure in PAIRED
 
     def lacks_pass(self, gate: Gate) -> bool:
@@ -267,7 +266,7 @@ class Playbook(PlaybookPart):
         return self
 
     def first_step(self, basis_points: int) -> int | None:
-        """Return the first step that does not lead back from the share in force, if any."""
+        """Return the number of the first step that does not lead back from the share in force, None if there is none."""
         share = basis_points / 100
         return next(
             (
@@ -279,7 +278,7 @@ class Playbook(PlaybookPart):
         )
 
     def find_owed_step(self, first: int) -> int | None:
-        """Return the last step before `first` that asks for approval, which a start at `first` still owes."""
+        """Return the last step before `first` that needs approval, if any: a start at `first` skips its approval."""
         return max(
             (number for number, step in enumerate(self.steps[:first]) if step.approval),
             default=None,
@@ -304,10 +303,10 @@ def playbook_names(folder: Path = FOLDER) -> list[str]:
 
 
 def load(name: str, file: str = "", *, folder: Path = FOLDER) -> Playbook:
-    """Return the playbook of that name in `migrations/playbooks`, or the one in another file.
+    """Return the playbook with that name in `migrations/playbooks`, or the playbook in `file`.
 
     Raises:
-        PlaybookInvalid: there is no such file, or it names the lines and fields that are wrong.
+        PlaybookInvalid: there is no such file, or the error lists its wrong lines and fields.
     """
     if not file and name not in (known := playbook_names(folder)):
         problem = (
@@ -334,7 +333,7 @@ def load(name: str, file: str = "", *, folder: Path = FOLDER) -> Playbook:
 
 
 def block_of(named: str) -> str | None:
-    """Return the name of the Prefect block that `block:NAME` means; None for a file.
+    """Return the name of the Prefect block in `block:NAME`; None for a file.
 
     Raises:
         PlaybookInvalid: no block can have that name.
@@ -348,10 +347,10 @@ def block_of(named: str) -> str | None:
 
 
 def of_block(name: str, data: Mapping[str, Any] | None) -> Playbook:
-    """Return the playbook of a Prefect block; `data` is what it says, None without one.
+    """Return the playbook of a Prefect block; `data` is the block's document, None if there is no such block.
 
     Raises:
-        PlaybookInvalid: there is no such block, or it names the lines and fields that are wrong.
+        PlaybookInvalid: there is no such block, or the error lists its wrong lines and fields.
     """
     if data is None:
         missing = f'there is no block "{name}" of type Lanes playbook; make it under Blocks'
@@ -363,10 +362,10 @@ def of_block(name: str, data: Mapping[str, Any] | None) -> Playbook:
 
 
 def parse(name: str, text: str) -> Playbook:
-    """Read the playbook of a file or block; `name` is the file's, without its ending, or the block's.
+    """Return the playbook of a file or block; `name` is the name of the file without its suffix, or of the block.
 
     Raises:
-        PlaybookInvalid: it names the line and the field of every problem.
+        PlaybookInvalid: the error lists the line and the field of every problem.
     """
     try:
         root, data = yaml_places.read(text)
@@ -397,9 +396,9 @@ def _validate(name: str, data: Any, root: yaml.MappingNode) -> Playbook:
             if each["type"] == "too_short" and any(
                 path == list(loc)[: len(path)] for loc in places - {each["loc"]}
             ):
-                continue  # its parts were refused, which made it short
+                continue  # the list is too short only because its parts were refused
             said = WORDING.get(each["type"], each["msg"]).removeprefix("Value error, ")
-            # a rule over the whole file names its place itself
+            # The message of a rule over the whole file begins with its place.
             if not path and said.startswith("steps."):
                 where, said = said.split(": ", 1)
                 path = [int(part) if part.isdigit() else part for part in where.split(".")]
@@ -421,7 +420,7 @@ def _validate(name: str, data: Any, root: yaml.MappingNode) -> Playbook:
 
 
 def _never_passing(playbook: Playbook, root: yaml.MappingNode) -> list[str]:
-    """Return what is wrong with gates that tolerate nothing: no number of samples shows that a share is 0."""
+    """Return the problems of gates that tolerate nothing: no number of samples proves that a share is 0."""
     problems = []
     places = [(["steps", number], step.gates) for number, step in enumerate(playbook.steps)]
     if playbook.before is not None:

@@ -1,4 +1,4 @@
-"""The reasons that forbid a rollout to begin or to advance, or a person to move its split."""
+"""The reasons why a rollout may not begin or advance, or a person may not set its split."""
 
 from collections.abc import Iterable
 from math import ceil, inf
@@ -12,8 +12,8 @@ from lanes.statistics.shares import SampleShare, excludes
 from lanes.units import pluralize, rate, seconds
 from lanes.words import Lane, Mode, Verdict
 
-MISMATCH_ALPHA = 0.001  # the chance that a sample ratio by chance alone is ever called a mismatch
-MISMATCH = 0.001  # the smallest difference between sample ratio and split that matters
+MISMATCH_ALPHA = 0.001  # probability of ever reporting a mismatch that is only chance
+MISMATCH = 0.001  # the smallest relevant difference between sample ratio and split
 
 
 def of_start(
@@ -24,10 +24,10 @@ def of_start(
     present: Rollout | None,
     leaves_out: bool = False,
 ) -> str | None:
-    """Return why a rollout by this plan cannot begin.
+    """Return the reason why a rollout by this plan cannot begin, None if it can.
 
-    `values` means that the workload states the value of an answer, `leaves_out` that some early answers get no second pass, and
-    `present` is its open rollout.
+    `values`: the workload states the value of an answer. `leaves_out`: some early answers get no second pass. `present` is the
+    workload's open rollout.
     """
     playbook, workload = plan.playbook, plan.workload
     if present is not None:
@@ -67,7 +67,7 @@ def of_start(
 
 
 def _not_ready(plan: RolloutPlan) -> str | None:
-    """Return what the batch lane lacks of the playbook's preconditions."""
+    """Return a sentence about the playbook's unmet preconditions on the batch lane, None if all are met."""
     before, shown = plan.playbook.before, plan.before
     if before is None or shown is None:
         return None
@@ -92,7 +92,7 @@ def _not_ready(plan: RolloutPlan) -> str | None:
 
 
 def _out_of_reach(plan: RolloutPlan, step: PlannedStep) -> str | None:
-    """Return why the step surely has too little evidence when its time is over, even if no item is wrong."""
+    """Return the reason why the step cannot gather enough evidence in its time, even if no item is wrong; None if it can."""
     unpaid = next((each for each in step.gates if not each.gate.dry_run and each.is_unpaid), None)
     if unpaid is not None:
         number = "more pairs" if unpaid.fewest is None else pluralize(unpaid.fewest, "pair")
@@ -133,9 +133,10 @@ def _out_of_reach(plan: RolloutPlan, step: PlannedStep) -> str | None:
 def sample_ratio_mismatch(
     moved: SampleShare, basis_points: int, to: str = "real time"
 ) -> str | None:
-    """Return a sentence if the share that went to real time, or to a version, surely differs from the split by 0.1 points.
+    """Return a sentence if the observed share of real time, or of a version, surely differs from the split by 0.1 points.
 
-    Then something else than the split chose between the two, so that they cannot be compared. The test holds at every look.
+    In that case something other than the split chose between the two sides, so they cannot be compared. The test is valid at
+    every look.
     """
     wanted = basis_points / 10_000
     if moved.value is None or abs(moved.value - wanted) < MISMATCH:
@@ -149,7 +150,7 @@ def sample_ratio_mismatch(
 
 
 def of_order(plan: RolloutPlan, *, ordered: int | None, candidate: int | None) -> str | None:
-    """Return why an order for version `ordered` (None: for a lane) cannot begin while the candidate is `candidate`."""
+    """Return the reason why a rollout of version `ordered` (None: between lanes) cannot begin with this `candidate`, if any."""
     playbook, workload = plan.playbook, plan.workload
     if playbook.direction is not Direction.VERSION:
         if ordered is None:
@@ -168,7 +169,7 @@ def of_order(plan: RolloutPlan, *, ordered: int | None, candidate: int | None) -
 
 
 def not_of_a_version(playbook: Playbook) -> str:
-    """Return why a playbook that moves traffic between the lanes cannot lead a canary."""
+    """Return the reason why a playbook that moves traffic between the lanes cannot serve a canary."""
     return (
         f'playbook "{playbook.name}" moves traffic between the lanes, not to a version: choose one of direction version, '
         "such as new-version, or start it with `lanes rollout start`"
@@ -176,7 +177,7 @@ def not_of_a_version(playbook: Playbook) -> str:
 
 
 def without_candidate(plan: RolloutPlan) -> str:
-    """Return why no rollout towards a version can begin while no version is stored for it."""
+    """Return the reason why a rollout towards a version cannot begin without a candidate version."""
     return (
         f'workload "{plan.workload}" has no candidate version: `lanes publish FILE --canary {plan.playbook.name}` stores one '
         "and starts the rollout"
@@ -184,7 +185,7 @@ def without_candidate(plan: RolloutPlan) -> str:
 
 
 def of_split(workload: str, consumer: str | None, present: Rollout | None) -> str | None:
-    """Return why that split cannot be set by hand, while `present` is the workload's open rollout."""
+    """Return the reason why a person cannot set the split while `present` is the workload's open rollout; None if allowed."""
     if present is None or present.version is not None or present.consumer != consumer:
         return None
     return (
@@ -194,9 +195,9 @@ def of_split(workload: str, consumer: str | None, present: Rollout | None) -> st
 
 
 def select_hindering(incidents: Iterable[Incident], receiving: Lane | None) -> list[Incident]:
-    """Return the critical incidents that stop a rollout towards this lane: those of the lane, and of either.
+    """Return the open critical incidents that stop a rollout towards this lane: those of the lane, and those of no single lane.
 
-    None is a rollout towards a version, which every incident of a lane stops.
+    If `receiving` is None, the rollout moves to a version, and the critical incidents of every lane stop it.
     """
     return [
         each
@@ -206,7 +207,7 @@ def select_hindering(incidents: Iterable[Incident], receiving: Lane | None) -> l
 
 
 def sentences(incidents: Iterable[Incident]) -> list[str]:
-    """Return a sentence on each, for a rollout that holds."""
+    """Return a sentence about each incident, for a rollout that holds."""
     return [
         f"critical incident {each.id} is open: {TERMS[Promise(each.promise)].title}"
         for each in incidents

@@ -1,4 +1,4 @@
-"""A replay: a numbered re-reading of the stream by one version, and what its answers would change."""
+"""Replays: numbered reprocessings of the stream by one version, and the changes that their answers would make."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -31,7 +31,7 @@ Moment = Annotated[datetime, AfterValidator(lambda at: at if at.tzinfo else at.r
 
 
 class Selection(Form):
-    """The part of a replay's range that it asks: the items that meet every condition given here, on one lane."""
+    """The part of a replay's range to process: the items that meet all conditions given here, on one lane."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -44,31 +44,31 @@ class Selection(Form):
     where: Annotated[str, StringConstraints(strip_whitespace=True)] = Field(
         default="", max_length=MOST_CHARACTERS, title="Where (CEL)"
     )
-    """Only items of which this was true as they arrived, over what rules read. Example: payload.n > 2. Empty: any."""
+    """Only items for which this was true at arrival, over the values that rules read. Example: payload.n > 2. Empty: any."""
     only: Only | None = Field(default=None, title="Only")
-    """Only labeled items, those with differing answers, or those that failed; empty: all of them."""
+    """Only labeled items, items with differing answers, or failed items; empty: all items."""
     answered_by: int | None = Field(default=None, ge=1, le=LARGEST, title="Answered by version")
-    """Only items whose current answer is of the version with this number; empty: of any."""
+    """Only items whose current answer is from the version with this number; empty: from any version."""
     force: bool = Field(default=False, title="Ask unchanged items too")
-    """Yes asks items again that would be asked exactly as they were; no keeps their answers."""
+    """Yes also processes items whose call would be exactly the same as before; no keeps their answers."""
     lane: Literal["realtime", "batch"] = Field(default="batch", title="Lane")
-    """The lane that asks: batch, or realtime, where it takes only what live work leaves."""
+    """The lane that processes the items: batch, or realtime, where the replay uses only capacity that live work leaves."""
     shadow: float = Field(default=0.0, ge=0, le=1, title="Shadow")
-    """The share, 0 to 1, of the items after its range that it answers too, to be compared, until it is promoted."""
+    """The share, 0 to 1, of the items after the range that the replay also answers, for comparison, until it is promoted."""
 
     @property
     def conditions(self) -> str:
-        """Return the conditions that were given, empty without one."""
+        """The given conditions as text, empty without any."""
         given = self.model_dump(
             mode="json", exclude_defaults=True, exclude={"force", "lane", "shadow"}
         )
         return ", ".join(f"{name} {value}" for name, value in given.items())
 
     def rule(self) -> Rule | None:
-        """Return the compiled condition over an item, None without one.
+        """Return the compiled `where` condition, None without one.
 
         Raises:
-            ActionRefused: it is no rule, or too dear for one; the sentence says where it is at fault.
+            ActionRefused: it is not a valid rule or is too expensive; the message names the faulty place.
         """
         if not self.where:
             return None
@@ -82,10 +82,10 @@ class Selection(Form):
         return rule
 
     def check(self) -> None:
-        """Check that the conditions can be met.
+        """Check that the conditions are valid.
 
         Raises:
-            ActionRefused: `where` is no rule, or `until` is not after `since`.
+            ActionRefused: `where` is not a valid rule, or `until` is not after `since`.
         """
         self.rule()
         if self.since and self.until and self.since >= self.until:
@@ -96,7 +96,7 @@ class Selection(Form):
 
     @classmethod
     def from_form(cls, form: "Selection") -> "Selection":
-        """Return the conditions of a form that asks for more than these."""
+        """Return the conditions in a form that has more fields than these."""
         return cls(**{name: getattr(form, name) for name in cls.model_fields})
 
 
@@ -104,7 +104,7 @@ EVERYTHING = Selection()
 
 
 def build_call_parts(version: Version, lane: Lane) -> tuple[Any, ...]:
-    """Return all that a call of the version sends besides its one item, as `lanes.provider.requests` writes it."""
+    """Return everything that a call of the version sends besides its one item, in line with `lanes.provider.requests`."""
     spec = version.spec
     schema, most = spec.output_schema, most_answer_tokens(spec, 1)
     return spec.model_of(lane), most, spec.instructions, schema
@@ -112,9 +112,10 @@ def build_call_parts(version: Version, lane: Lane) -> tuple[Any, ...]:
 
 @dataclass(frozen=True)
 class Generation:
-    """One replay as it stands. Positions are inclusive; `version` is the number an operator knows.
+    """The current state of one replay. Positions are inclusive; `version` is the version's number as operators see it.
 
-    `items` have work, `skipped` would be asked as they were, `erased` have no payload any more.
+    `items` counts the items with work, `skipped` the items whose call would be the same as before, and `erased` the items
+    without a payload.
     """
 
     id: GenerationId
@@ -137,28 +138,29 @@ class Generation:
 
     @property
     def name(self) -> str:
-        """Its name in sentences."""
+        """The name of the replay in sentences."""
         return f'generation {self.number} of "{self.workload}"'
 
     @property
     def lane(self) -> Lane:
-        """The lane that asks its items."""
+        """The lane that processes its items."""
         return Lane(self.selection.lane)
 
     @property
     def read_whole(self) -> bool:
-        """Whether everything in its range has its work."""
+        """Whether the replay has read its whole range, so that all its work exists."""
         return self.cursor_position >= self.to_position
 
 
 @dataclass
 class Preview:
-    """A replay before it runs: the items it would ask and leave out, and its estimated cost in US dollars.
+    """A replay before it runs: the items that it would process and leave out, and its estimated cost in US dollars.
 
-    `items` would be asked: `examples` are the first keys. `skipped` would be asked as they were, `erased` have no payload any
-    more, and `unmet` could not be tried by the condition over an item: `unmet_because` is the first reason. It `ends` by then
-    with the `probability`, 0 to 1: batches that leave by schedule, or real time beside the live work of the busier hours of
-    a week; a lane that such hours fill has no end.
+    `items` counts the items to process, and `examples` are their first keys. `skipped` counts the items whose call would be the
+    same as before, and `erased` the items without a payload. `unmet` counts the items on which the condition could not be
+    evaluated, and `unmet_because` is the first reason. `ends` is the time by lane by which the replay ends with the
+    `probability`, 0 to 1. It assumes scheduled batches, or real-time capacity left by live work in the busier hours of a week;
+    a lane without capacity in such hours has no entry.
     """
 
     workload: str
@@ -179,7 +181,7 @@ class Preview:
 
 @dataclass(frozen=True)
 class Answers:
-    """One item answered by both: what is shown, and what the replay says; with what is right, where it is known."""
+    """The current answer and the replay's answer for one item, with the label (`expected`) if known."""
 
     key: str
     current: Mapping[str, Any]
@@ -199,7 +201,7 @@ class Example:
 
 @dataclass
 class Agreement:
-    """The labels of one field or class, counted: right on each side, and right on one side only."""
+    """Counts of the labels of one field or class: the number that each side gets right, and that only one side gets right."""
 
     labels: int = 0
     current_right: int = 0
@@ -208,7 +210,7 @@ class Agreement:
     only_replayed: int = 0
 
     def add(self, current: bool, replayed: bool) -> None:
-        """Count a label, by whether each side agrees with it."""
+        """Count a label; `current` and `replayed` tell whether that side's answer agrees with it."""
         self.labels += 1
         self.current_right += current
         self.replayed_right += replayed
@@ -217,14 +219,14 @@ class Agreement:
 
     @property
     def gain(self) -> tuple[float, float]:
-        """Return the bounds of the accuracy of the replay minus that of what is shown, -1 to 1, at 95 %."""
+        """The 95 % bounds of the replay's accuracy minus the accuracy of the current answers, -1 to 1."""
         alike = self.labels - self.only_current - self.only_replayed
         return PairedShares(self.only_replayed, self.only_current, alike).bounds(alpha=ALPHA)
 
 
 @dataclass
 class ClassChange:
-    """The items that are shown in one class: how many would change it, and the agreement with their labels."""
+    """The items whose current answer is one class: their number, the number that would change it, and their agreement."""
 
     items: int = 0
     changed: int = 0
@@ -233,7 +235,7 @@ class ClassChange:
 
 @dataclass
 class ChangeKind:
-    """A kind of change: a compared field that goes from one of its closed values to another, or differs in any other way."""
+    """A kind of change of a compared field: from one of its closed values to another, or any other difference."""
 
     field_name: str
     change: str
@@ -243,10 +245,11 @@ class ChangeKind:
 
 @dataclass
 class Diff:
-    """The changes that a replay would make. `differing` counts items over the compared fields, `fields` over every field.
+    """The changes that a replay would make.
 
-    `classes` are the values of `class_field`, the first field with a closed set of them: empty without one. `kinds` are of the
-    compared fields, the most frequent first.
+    `differing` counts the items that differ in a compared field; `fields` counts the differing items for every field. `classes`
+    are the values of `class_field`, the first field with a closed set of values; empty without one. `kinds` are the changes of
+    the compared fields, the most frequent first.
     """
 
     items: int = 0
@@ -259,21 +262,21 @@ class Diff:
 
     @property
     def share(self) -> float | None:
-        """The share of items whose answer would change, 0 to 1; None without an item to compare."""
+        """The share of compared items whose answer would change, 0 to 1; None without items."""
         return self.differing / self.items if self.items else None
 
 
 def change_bounds(changed: int, items: int) -> tuple[float, float]:
-    """Return the bounds of the share that would change, 0 to 1, at 95 %."""
+    """Return the 95 % bounds of the share of items that would change, 0 to 1."""
     return bounds(SampleShare(changed, items), alpha=ALPHA)
 
 
 def diff(
     answers: Iterable[Answers], compare_fields: Sequence[str] = (), schema: Mapping[str, Any] = {}
 ) -> Diff:
-    """Return what the replayed answers would change, by `compare_fields` (empty: all fields).
+    """Return the changes that the replayed answers would make in `compare_fields` (empty: all fields).
 
-    `schema` is that of the version in force: its closed fields tell classes and kinds of change apart.
+    `schema` is the schema of the version in force; its closed fields define the classes and the kinds of change.
     """
     closed = list_closed_fields(schema) if schema else {}
     found, kinds = Diff(class_field=next(iter(closed), "")), dict[tuple[str, str], ChangeKind]()
@@ -304,7 +307,7 @@ def diff(
 
 
 def _count_class(found: Diff, of: Answers, closed: Mapping[str, Sequence[Any]]) -> None:
-    """Count the item in the class that is shown, and its label in the class that is right."""
+    """Count the item in the class of its current answer, and its label in the class of the label."""
     name, missing = found.class_field, object()
     if not name:
         return
@@ -320,7 +323,7 @@ def _count_class(found: Diff, of: Answers, closed: Mapping[str, Sequence[Any]]) 
 
 
 def _change(now: Any, then: Any, closed: Sequence[Any] | None) -> str:
-    """Say a change of a closed field by its values; empty where the field may say anything."""
+    """Return the change of a closed field as text, empty if a value is not one of the closed values."""
     return f"{_value(now)} → {_value(then)}" if closed and now in closed and then in closed else ""
 
 
@@ -333,7 +336,7 @@ def _agree(one: Any, other: Any) -> bool:
 
 
 def resumes(of: Generation) -> str:
-    """Return how the paused replay goes on."""
+    """Return a sentence about the command that resumes the paused replay."""
     return f"`lanes resume {of.workload} --replay` lets it go on"
 
 
@@ -341,7 +344,7 @@ def check_promotable(of: Generation, open_work: int) -> None:
     """Check that the replay may be promoted.
 
     Raises:
-        ActionRefused: it is not complete; the sentence says what to do.
+        ActionRefused: it is not complete; the message gives the next step.
     """
     if of.state in (ReplayState.PROMOTED, ReplayState.DROPPED):
         raise ActionRefused(f"{of.name} is {of.state}; only a complete replay can be promoted")
@@ -359,10 +362,10 @@ def check_promotable(of: Generation, open_work: int) -> None:
 
 
 def check_demotable(of: Generation, promoted_later: int | None) -> None:
-    """Check that the replay may be demoted; `promoted_later` names a later promotion.
+    """Check that the replay may be demoted; `promoted_later` is the number of a generation that was promoted later.
 
     Raises:
-        ActionRefused: it is not promoted, or another lies over it.
+        ActionRefused: it is not promoted, or a later promotion is in force.
     """
     if of.state is not ReplayState.PROMOTED:
         raise ActionRefused(f"{of.name} is {of.state}; only a promoted replay can be demoted")
@@ -376,7 +379,7 @@ def check_droppable(of: Generation) -> None:
     """Check that the replay may be dropped.
 
     Raises:
-        ActionRefused: its results are current, or it was dropped before.
+        ActionRefused: it is promoted, or it was dropped before.
     """
     if of.state is ReplayState.PROMOTED:
         raise ActionRefused(f"{of.name} is promoted; demote it before you drop it")

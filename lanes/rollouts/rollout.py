@@ -1,6 +1,6 @@
 """The rollout's state machine, one file because its row, its situation and its moves are read together.
 
-It says where a rollout stands, what its gates say, and therefore its next move.
+It gives the progress of a rollout, the judgements of its gates, and its next move.
 """
 
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ from lanes.words import OPEN_ROLLOUT, RolloutState, Verdict
 
 @dataclass(frozen=True)
 class Approval:
-    """A person's answer for the step in force."""
+    """A person's decision about the step in force."""
 
     approved: bool
     who: str
@@ -28,10 +28,10 @@ class Approval:
 
 @dataclass(frozen=True)
 class MeasuredWindow:
-    """The items that are measured, for these gates: those whose lane, or version, the split decided since then.
+    """The items to measure for these gates: those whose lane, or version, the split has decided since `since`.
 
-    Their routes come after `routes_before`, and before `until`. `direction` says which lane receives the traffic and which one
-    gives it away; if a version does, `version` and `version_before` are the numbers of both.
+    Their routes come after `routes_before` and before `until`. `direction` gives the receiving and the giving lane. For a
+    version, `version` and `version_before` are the numbers of the receiving and the giving version.
     """
 
     workload: str
@@ -47,7 +47,7 @@ class MeasuredWindow:
 
 @dataclass(frozen=True)
 class Rollout:
-    """A playbook under way, as its row says. `step` counts from 0; shares are in basis points to real-time, or to `version`."""
+    """A stored rollout of a playbook. `step` counts from 0; shares are in basis points to real-time, or to `version`."""
 
     id: RolloutId
     playbook: Playbook
@@ -66,24 +66,24 @@ class Rollout:
     started_at: datetime
     ended_at: datetime | None
     flow_run_id: UUID | None
-    entered: bool = True  # whether the share of the step is in force, or an approval that was passed over is owed
-    asked_at: datetime | None = None  # since when a person is asked to approve
+    entered: bool = True  # False while the first step's share waits for a skipped approval
+    asked_at: datetime | None = None  # time of the open request for approval
     inherited_before: bool = False  # whether the consumer had no split of its own before
-    approved_at: datetime | None = None  # when a person approved leaving the step in force
-    extended_minutes: int = 0  # what people gave the step in force beyond its `at_most_minutes`
-    passes: int = 0  # looks in a row, the newest included, at which every gate passed and the step held nevertheless
-    routes_at_start: int = 0  # the newest route when the share of its first step came into force
+    approved_at: datetime | None = None  # time of the approval to leave the step in force
+    extended_minutes: int = 0  # minutes that people added to `at_most_minutes` of the step in force
+    passes: int = 0  # the newest looks in a row at which every gate passed but the step went on
+    routes_at_start: int = 0  # the newest route when the share of the first step came into force
     version: int | None = None  # number of the candidate that gets the share
-    version_before: int | None = None  # number of the version that is in force meanwhile
+    version_before: int | None = None  # number of the version in force during the rollout
 
     @property
     def is_open(self) -> bool:
-        """Whether it may still move."""
+        """Whether the rollout has not ended."""
         return self.state in OPEN_ROLLOUT
 
     @property
     def is_waiting(self) -> bool:
-        """Whether it asks a person to approve."""
+        """Whether the rollout waits for a person's approval."""
         return self.state is RolloutState.WAITING_APPROVAL
 
     @property
@@ -93,7 +93,7 @@ class Rollout:
 
     @property
     def step_window(self) -> MeasuredWindow:
-        """The items under the step in force."""
+        """The window of the items of the step in force."""
         whose = self.workload, self.consumer, self.playbook.direction
         since = self.step_started_at, self.routes_before
         versions = self.version, self.version_before
@@ -101,7 +101,7 @@ class Rollout:
 
     @property
     def whole_window(self) -> MeasuredWindow | None:
-        """The items under all steps until now, for the gates that judge them; None while that is the window of the step."""
+        """The window of all steps so far, for `Playbook.whole_gates`; None while it equals the window of the step."""
         gates = self.playbook.whole_gates(self.step)
         if not gates or self.routes_at_start == self.routes_before:
             return None
@@ -109,7 +109,7 @@ class Rollout:
         return replace(self.step_window, gates=gates, since=began, routes_before=routes)
 
     def judge_figures(self, figures: Figures) -> list[Judgement]:
-        """Return the judgement of each gate of the step in force; none while its share is not in force."""
+        """Return the judgement of each gate of the step in force; empty while its share is not in force, and not measured."""
         alpha, found = self.playbook.gate_alpha, list[Judgement]()
         loosest = {gate.measure: gate for gate in self.playbook.whole_gates(self.step)}
         whole = {each.measure: each for each in figures.whole}
@@ -124,17 +124,17 @@ class Rollout:
 
     @property
     def basis_points(self) -> int:
-        """The share in force while it is open."""
+        """The share in force while the rollout is open, in basis points."""
         return self.now_at.basis_points if self.entered else self.share_before
 
     @property
     def goes_to(self) -> str:
-        """The side that the share goes to, as sentences name it."""
+        """The name of the side that gets the share, for sentences."""
         return "real-time" if self.version is None else f"version {self.version}"
 
     @property
     def back_to(self) -> str:
-        """The share that a failure, an abort or a declined approval restores."""
+        """A phrase for the share that a failure, an abort or a declined approval restores."""
         if self.version is not None:
             return f"back to version {self.version_before} for all items"
         if self.inherited_before:
@@ -143,13 +143,13 @@ class Rollout:
 
     @property
     def at_most_minutes(self) -> int | None:
-        """The time that the step in force may take, in minutes; None without a limit."""
+        """The time limit of the step in force in minutes, with extensions; None without a limit."""
         minutes = self.now_at.hold.at_most_minutes
         return None if minutes is None else minutes + self.extended_minutes
 
     @property
     def step_ends_at(self) -> datetime | None:
-        """When the step in force has used all its time; None without a limit, and while a person is asked or it is over."""
+        """The end of the step's time limit; None without a limit, and unless the step is entered and the rollout runs."""
         minutes = self.at_most_minutes
         if minutes is None or not self.entered or self.state is not RolloutState.RUNNING:
             return None
@@ -157,19 +157,19 @@ class Rollout:
 
     @property
     def first_step(self) -> int:
-        """The step it began with; those before were skipped, because the share was past them."""
+        """The first step of the rollout; earlier steps of the playbook were skipped, because the share was past them."""
         return self.playbook.first_step(self.share_before) or 0
 
     @property
     def asks_about(self) -> int:
-        """The step that a person is asked to let it leave: the one in force, or one whose approval was passed over."""
+        """The step that a person is asked to approve: the step in force, or a skipped step that needs approval."""
         passed_over = None if self.entered else self.playbook.find_owed_step(self.first_step)
         return self.step if passed_over is None else passed_over
 
     def situation(
         self, answered: int, hindrances: Sequence[str] = (), mismatch: str | None = None
     ) -> "Situation":
-        """Return what its next move depends on."""
+        """Return the input of `next_move`."""
         is_last = self.step + 1 == len(self.playbook.steps)
         within = timedelta(hours=self.playbook.approval_within_hours)
         return Situation(
@@ -190,12 +190,11 @@ class Rollout:
 
 @dataclass(frozen=True)
 class Situation:
-    """A rollout at one moment. `answered` counts the split items that the receiving lane answered under this step.
+    """A rollout at one moment. `answered` counts the split items that the receiving lane answered during this step.
 
-    `step_ends_at` is when the step has had all of its `at_most_minutes`, None without a limit. `hindrances` are
-    the critical incidents that are open where its traffic goes, each as a sentence. `mismatch` is
-    a sample-ratio mismatch as a sentence, if there is one. `passes` counts the looks before this one, in a row, at which every
-    gate passed.
+    `step_ends_at` is the end of the step's `at_most_minutes`, None without a limit. `hindrances` are sentences about the open
+    critical incidents that stop the rollout. `mismatch` is a sentence about a sample-ratio mismatch, if there is one. `passes`
+    counts the looks in a row before this one at which every gate passed.
     """
 
     state: RolloutState
@@ -214,22 +213,22 @@ class Situation:
 
 @dataclass(frozen=True)
 class ShadowsSpent:
-    """The shadows of a rollout, and what they cost so far in US dollars; an unanswered one counts as estimated."""
+    """The number of a rollout's shadows, and their cost so far in US dollars; an unanswered one counts with its estimate."""
 
     shadows: int
     usd: Decimal
 
 
 class HoldReason(StrEnum):
-    """Why a step holds."""
+    """The reason why a step holds."""
 
-    GATHERING = "gathering"  # too few items were answered under it, or its gates passed at too few looks in a row
-    INCONCLUSIVE = "inconclusive"  # a gate lacks evidence
-    ERROR = "error"  # a gate could not look
-    SAMPLE_RATIO = "sample_ratio"  # the items did not go to the lanes in the ratio of the split
-    INCIDENT = "incident"  # a critical incident is open where its traffic goes
-    APPROVAL = "approval"  # a person has to say yes
-    ENDED = "ended"  # the rollout is over
+    GATHERING = "gathering"  # too few items were answered in the step, or its gates passed at too few looks in a row
+    INCONCLUSIVE = "inconclusive"  # a gate has too little evidence
+    ERROR = "error"  # a gate could not be evaluated
+    SAMPLE_RATIO = "sample_ratio"  # the lanes did not get the items in the ratio of the split
+    INCIDENT = "incident"  # an open critical incident stops the rollout
+    APPROVAL = "approval"  # a person has to approve
+    ENDED = "ended"  # the rollout has ended
 
 
 class Happened(StrEnum):
@@ -237,7 +236,7 @@ class Happened(StrEnum):
 
     STARTED = "started"
     STEPPED = "stepped"  # the share of a step is in force
-    HELD = "held"  # told once for each reason
+    HELD = "held"  # logged once for each reason
     APPROVAL_ASKED = "approval_asked"
     APPROVED = "approved"
     DECLINED = "declined"
@@ -261,7 +260,7 @@ class LogEntry:
 
 @dataclass(frozen=True)
 class Hold:
-    """The split stays. `passes` counts the looks in a row at which every gate passed."""
+    """The move that keeps the split. `passes` counts the looks in a row at which every gate passed."""
 
     reason: HoldReason
     why: str
@@ -270,35 +269,35 @@ class Hold:
 
 @dataclass(frozen=True)
 class Advance:
-    """The next step's share is set."""
+    """The move that sets the share of the next step."""
 
     why: str
 
 
 @dataclass(frozen=True)
 class Enter:
-    """The share of the step it begins with is set: the approval that was passed over was given."""
+    """The move that sets the share of the first step, after a person gave the skipped approval."""
 
     why: str
 
 
 @dataclass(frozen=True)
 class AskApproval:
-    """A person is asked whether to leave this step, or to enter it past an approval that was passed over."""
+    """The move that asks a person for approval: to leave this step, or to enter it despite a skipped approval."""
 
     why: str
 
 
 @dataclass(frozen=True)
 class RollBack:
-    """The share before the rollout is set again."""
+    """The move that restores the share before the rollout."""
 
     why: str
 
 
 @dataclass(frozen=True)
 class Finish:
-    """The last step's share stays for good."""
+    """The move that ends the rollout and keeps the share of the last step."""
 
     why: str
 
@@ -309,12 +308,12 @@ Move = Hold | Advance | Enter | AskApproval | RollBack | Finish
 def next_move(
     at: Situation, judgements: Sequence[Judgement], approval: Approval | None, now: datetime
 ) -> Move:
-    """Return what happens next. Only a step whose every gate passed is left forwards; a failed gate always takes it back.
+    """Return the next move. A rollout advances only if every gate of the step passed; a failed gate always rolls it back.
 
-    Dry runs count for nothing here.
-    The gates are judged again after an approval: what broke meanwhile is not shipped. An approved step has its longest time
-    once more from the approval on; without evidence by then it is taken back, as before the question. A person's no takes it
-    back, and so does a question without an answer in time. Nothing goes forwards while a critical incident is open.
+    Dry runs are ignored. The gates are evaluated again after an approval, so that a step that has failed since does not
+    advance. An approved step gets its time limit again from the approval; without evidence by then it is rolled back, as
+    before the approval. A declined approval rolls back, and so does a request without an answer in time. A rollout does not
+    advance while a critical incident is open.
     """
     match at.state:
         case RolloutState.FINISHED | RolloutState.ROLLED_BACK | RolloutState.ABORTED:
@@ -365,7 +364,7 @@ def _open_move(
 
 
 def _entry(at: Situation, approval: Approval | None) -> Move:
-    """Enter the step that the rollout begins with, once the skipped approval was given."""
+    """Return the move of a rollout that has not entered its first step, because a skipped approval is missing."""
     if at.hindrances:
         return _hold_for_incidents(at)
     if approval is not None:
@@ -383,7 +382,7 @@ def _hold_for_incidents(at: Situation) -> Hold:
 
 
 def is_unanswered(at: Situation, now: datetime) -> bool:
-    """Return whether an approval has waited longer than the playbook allows."""
+    """Return whether a request for approval has waited longer than the playbook allows."""
     if at.state is not RolloutState.WAITING_APPROVAL or at.asked_at is None:
         return False
     return now - at.asked_at >= at.approval_within
@@ -395,7 +394,7 @@ def _days(time: timedelta) -> str:
 
 
 def is_overdue(at: Situation, now: datetime) -> bool:
-    """Return whether the step has had all the time it may take to gather its evidence."""
+    """Return whether the time limit of the step has passed."""
     return (
         at.state is RolloutState.RUNNING and at.step_ends_at is not None and now >= at.step_ends_at
     )
@@ -404,7 +403,7 @@ def is_overdue(at: Situation, now: datetime) -> bool:
 def _lacking(
     at: Situation, judgements: Sequence[Judgement], decides: Judgement | None
 ) -> Hold | None:
-    """Return the reason to hold for lack of evidence, if any."""
+    """Return the reason to hold for lack of evidence, None if the evidence is complete."""
     if at.answered < at.step.hold.items:
         return Hold(
             HoldReason.GATHERING,
@@ -431,7 +430,7 @@ def _lacking(
 
 
 def rollout_of(row: Any) -> Rollout:
-    """Return the rollout of a row that has the columns of `rollout`."""
+    """Return the rollout in a row with the columns of the table `rollout`."""
     approval = (
         Approval(True, row.approved_by, row.approved_why or "")
         if row.approved_by is not None

@@ -1,8 +1,9 @@
-"""The provider's limits: what they leave, how long waiting work takes within them, and what calls are predicted to take.
+"""The provider's limits: the remaining capacity, the time that waiting work takes within it, and the predicted use of calls.
 
-The limits are token buckets: they fill evenly and are full a minute after they were empty. Where the provider means a window
-that fills at once, the model errs for at most that window, and the next answer corrects it.
-Source: Anthropic, "Rate limits": requests, input and output tokens a minute, with `reset` as the moment of the full bucket.
+Each limit is modeled as a token bucket: it refills evenly and is full one minute after it was empty. If the provider uses a
+window that refills all at once instead, the model is wrong for at most that window, and the next answer corrects it.
+
+Source: Anthropic, "Rate limits": requests, input and output tokens a minute; `reset` is the time when the bucket is full.
 """
 
 import math
@@ -14,37 +15,37 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from lanes.money.cost import FRAME_TOKENS, estimate_shared_tokens, tokens
 
-if TYPE_CHECKING:  # `lanes status` reads figures without loading what publishes versions
+if TYPE_CHECKING:  # `lanes status` reads figures without loading the code that publishes versions
     from lanes.workload.version import Spec
 
-WINDOW = timedelta(minutes=1)  # a bucket fills within it; no call is held back for longer
+WINDOW = timedelta(minutes=1)  # a bucket refills within this time; no call is held back longer
 WINDOW_S = WINDOW.total_seconds()
-RESERVE = 0.2  # share of a limit that is kept for urgent work
+RESERVE = 0.2  # share of a limit that is reserved for urgent work
 
 
 class LimitKind(StrEnum):
     """A quantity that the provider limits."""
 
     REQUESTS = "requests"
-    INPUT = "input_tokens"  # without those read from a cache
-    OUTPUT = "output_tokens"  # charged from `max_tokens` when a call begins, and by its answer once it ends
-    TOKENS = "tokens"  # both, where the provider does not tell them apart
+    INPUT = "input_tokens"  # excludes tokens read from the cache
+    OUTPUT = "output_tokens"  # charged as `max_tokens` when a call starts, and as the answer's tokens once it ends
+    TOKENS = "tokens"  # input and output together, where the provider does not separate them
 
     @property
     def label(self) -> str:
-        """Return its name for people."""
+        """Return the display name."""
         return self.replace("_", " ")
 
 
 class Need(NamedTuple):
-    """The use of limits by `requests` calls, with all of their tokens."""
+    """The limit usage of `requests` calls: the requests and all of their tokens."""
 
     input: float
     output: float
     requests: float = 1
 
     def of(self, kind: LimitKind) -> float:
-        """Return the need of one kind of limit."""
+        """Return the amount that counts against one kind of limit."""
         match kind:
             case LimitKind.REQUESTS:
                 return self.requests
@@ -70,15 +71,15 @@ class Need(NamedTuple):
         )
 
     def times(self, number: float) -> "Need":
-        """Return a multiple."""
+        """Return the need multiplied by `number`."""
         return Need(self.input * number, self.output * number, self.requests * number)
 
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """A limit a minute as the provider told it at `seen_at`: `remaining` of it then, all of it again at `reset_at`.
+    """A per-minute limit as the provider reported it at `seen_at`: `remaining` at that time, full again at `reset_at`.
 
-    1 <= limit, 0 <= remaining <= limit, and seen_at <= reset_at <= seen_at + WINDOW.
+    Invariants: 1 <= limit, 0 <= remaining <= limit, and seen_at <= reset_at <= seen_at + WINDOW.
     """
 
     kind: LimitKind
@@ -88,7 +89,7 @@ class Limit:
     seen_at: datetime
 
     def estimate_remaining(self, now: datetime) -> float:
-        """Return how much is left now: what remained and what has come back, at most the limit."""
+        """Return the estimated amount left now: `remaining` plus the refill since `seen_at`, at most the limit."""
         if now >= self.reset_at:
             return self.limit
         return min(
@@ -97,7 +98,7 @@ class Limit:
 
     @property
     def per_s(self) -> float:
-        """Return how much comes back in a second, until the limit is whole again."""
+        """Return the amount that is refilled per second until the limit is full again."""
         whole_s = (self.reset_at - self.seen_at).total_seconds()
         if whole_s > 0:
             return min((self.limit - self.remaining) / whole_s, self.limit / WINDOW_S)
@@ -110,7 +111,7 @@ class Limit:
 
 @dataclass(frozen=True, slots=True)
 class WaitingItems:
-    """Items that wait for the real-time lane; `each` is one item's part of a call."""
+    """Items that wait for the real-time lane; `each` is one item's share of a call."""
 
     items: int
     each: Need
@@ -119,9 +120,9 @@ class WaitingItems:
 def drain_time_s(
     waiting: Sequence[WaitingItems], limits: Sequence[Limit], *, per_s: float | None, now: datetime
 ) -> float | None:
-    """Return the seconds until all that waits is answered, at this rate of items a second and within every limit.
+    """Return the seconds until all waiting items are answered, at `per_s` items a second and within every limit.
 
-    None where neither a rate nor a limit is known; 0 where nothing waits.
+    None if neither a rate nor a limit is known; 0 if nothing waits.
     """
     items = sum(each.items for each in waiting)
     if items == 0:
@@ -136,15 +137,15 @@ def drain_time_s(
 
 
 def compute_reserve(limit: Limit, need: float, *, presses: bool) -> float:
-    """Return how much of a limit a call leaves to others: the reserve, unless it is urgent.
+    """Return how much of a limit a call must leave to other calls: the reserve, or nothing if the call is urgent (`presses`).
 
-    A call that needs more than the rest of a full limit may have all of it, so that it does not wait for ever.
+    A call that needs more than the unreserved part of a full limit may use the reserve, so that it does not wait forever.
     """
     return 0.0 if presses else max(0.0, min(RESERVE * limit.limit, limit.limit - need))
 
 
 def fits_at(limit: Limit, wanted: float, now: datetime) -> datetime:
-    """Return when the limit has the wanted amount, if no call takes any; at the latest a window from now."""
+    """Return when the limit will have the wanted amount if no other call uses it; at most one window from now."""
     short = wanted - limit.estimate_remaining(now)
     if short <= 0:
         return now
@@ -155,28 +156,28 @@ def fits_at(limit: Limit, wanted: float, now: datetime) -> datetime:
     return now + timedelta(seconds=math.ceil(min(WINDOW_S, wait_s) * 1000) / 1000)
 
 
-FEWEST = 20  # with fewer tries the workload's settings say more
-# the next answer's headers correct for larger calls
+FEWEST = 20  # with fewer attempts, the workload's settings predict better
+# the next answer's headers correct the estimate after larger calls
 INPUT_QUANTILE, OUTPUT_QUANTILE = (0.9, 0.95)
-# bounds within which a learned ratio is believed
+# a learned ratio is clamped to these bounds
 LOWEST, HIGHEST = (0.01, 10.0)
 
 
 @dataclass(frozen=True, slots=True)
 class MeasuredTry:
-    """An answered try: the characters of its payload, the items of its call, and its part of the call's tokens."""
+    """An answered attempt: the characters of its payload, the items of its call, and its share of the call's tokens."""
 
     characters: int
     items: int
-    input: int  # without those read from a cache
+    input: int  # excludes tokens read from the cache
     output: int
 
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """The predicted use of a call.
+    """The predicted token usage of a call.
 
-    Input is `input_ratio` times the estimate by characters, and a `frame`; `output` tokens are those of one item.
+    The input is `frame` plus `input_ratio` times the estimate from the characters; `output` is the output tokens of one item.
     """
 
     input_ratio: float
@@ -189,17 +190,17 @@ class Prediction:
         return self.frame + self.input_ratio * (estimate_shared_tokens(spec) + tokens(characters))
 
     def usual(self, spec: "Spec", characters: int, items: int) -> Need:
-        """Return what a call of `items` items takes once it has ended."""
+        """Return the predicted usage of a call with `items` items once the call has ended."""
         return Need(self.input_of(spec, characters), self.output * items)
 
 
 def assume_prediction(spec: "Spec") -> Prediction:
-    """Return the assumption for a workload without measurements: a frame around each request, and the expected answer."""
+    """Return the prediction for a workload without measurements: a frame around each request, plus the expected output."""
     return Prediction(1.0, spec.expected_output_tokens, FRAME_TOKENS)
 
 
 def learn(spec: "Spec", tries: Sequence[MeasuredTry]) -> Prediction:
-    """Return what the newest tries of a workload teach: quantiles, so that few calls take more than predicted."""
+    """Return the prediction from a workload's newest attempts: quantiles, so that few calls use more than predicted."""
     if len(tries) < FEWEST:
         return assume_prediction(spec)
     shared = estimate_shared_tokens(spec)
@@ -214,5 +215,5 @@ def learn(spec: "Spec", tries: Sequence[MeasuredTry]) -> Prediction:
 
 
 def quantile(values: Sequence[float], part: float) -> float:
-    """Return the smallest value that at least this part of the values does not exceed."""
+    """Return the smallest value that at least the fraction `part` of the values does not exceed."""
     return sorted(values)[max(0, math.ceil(part * len(values)) - 1)]

@@ -1,4 +1,4 @@
-"""Forecasts, before anything is sent or published: of a file of items, and of a changed definition on stored traffic."""
+"""Forecasts before sending or publishing: of a file of items, and of a changed definition on stored traffic."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -26,9 +26,9 @@ MOST_EXAMPLES = 20
 
 @dataclass(frozen=True)
 class LaneConditions:
-    """What routing weighs besides item and version: splits, times of batches, budgets, load, and shared calls.
+    """The inputs of routing besides item and version: splits, batch turnarounds, budgets, load, and shared calls.
 
-    Without a load, real time has room; without prospects, batches take as long as the version says.
+    Without a load, real time has room; without prospects, batches take as long as the version states.
     """
 
     splits: Splits
@@ -40,11 +40,11 @@ class LaneConditions:
 
 @dataclass(frozen=True)
 class FilePlan:
-    """All items on one lane, `pack` of them in a call; costs are estimates in US dollars.
+    """A plan with all items on one lane, `pack` items per call; costs are estimates in US dollars.
 
-    `takes_s` are the seconds until real time has answered them behind the waiting work; None for a batch, and where the load is
-    not known. `probability` is that of a batch being back by the time asked for, `back_at` when it is back with the confidence
-    of its version.
+    `takes_s` is the number of seconds until real time has answered the items behind the waiting work; None for a batch, and if
+    the load is not known. `probability` is the probability that a batch is back by the requested time; `back_at` is when a
+    batch is back with the confidence of its version.
     """
 
     lane: Lane
@@ -57,11 +57,11 @@ class FilePlan:
 
 
 class FilePlans:
-    """The plans of one file, summed item by item; `alone` is the version that packs nothing."""
+    """The plans of one file, summed item by item; `alone` is the version without packing."""
 
     def __init__(self, version: Version, sharing: Sharing) -> None:
         self._version, self._sharing = version, sharing
-        # It has an id of its own, because estimates are cached by version.
+        # The version without packing has its own id, because estimates are cached by version.
         self.alone = replace(
             version,
             id=VersionId(-version.id),
@@ -71,7 +71,7 @@ class FilePlans:
         self._usd = {(lane, packed): Decimal(0) for lane in Lane for packed in (False, True)}
 
     def add(self, *, alone: Estimate, packed: Estimate) -> None:
-        """Add an item, with its cost by the version that packs nothing and by the one that packs."""
+        """Add an item with its cost without packing and its cost with packing."""
         self.items += 1
         for costs, is_packed in ((alone, False), (packed, True)):
             self._usd[Lane.REALTIME, is_packed] += costs.realtime
@@ -80,7 +80,7 @@ class FilePlans:
     def build(
         self, prospects: Prospects, load: Load | None, *, by: datetime | None
     ) -> list[FilePlan]:
-        """Return the plans for all items, for each lane first with every item alone; none without an item."""
+        """Return the plans for all items, for each lane first without packing; empty if there are no items."""
         if not self.items:
             return []
         return [
@@ -126,8 +126,8 @@ class ForecastExample:
 class Forecast:
     """The forecast of a file, in US dollars.
 
-    `as_routed_usd` follows the routes, with the authoritative pass where one is owed. `plans` are the ways to have all items
-    answered alike. Items without a due time are due `by`.
+    `as_routed_usd` is the cost of the routes, including owed authoritative passes. `plans` has the alternatives that answer all
+    items on one lane. Items without a due time are due at `by`.
     """
 
     workload: str
@@ -144,7 +144,7 @@ class Forecast:
     bad: list[Refusal] = field(default_factory=list)
 
     def add(self, place: str, route: Route, *, passes: float) -> None:
-        """Add an item, of whose kind a share of `passes` gets an authoritative pass after real time."""
+        """Add an item; a share `passes` of its kind gets an authoritative pass after real time."""
         self.items += 1
         self.all_realtime_usd += route.realtime_usd
         self.all_batch_usd += route.batch_usd
@@ -171,10 +171,10 @@ def forecast(
     now: datetime,
     by: datetime | None = None,
 ) -> Forecast:
-    """Forecast the well-formed lines as if they arrived now, with calls as they share at present.
+    """Forecast the well-formed lines as if they arrived now, with the present sharing of calls.
 
-    Lines without a due time are due `by`, where that is given. Budgets beyond their soft limits and the load of real
-    time count.
+    Lines without a due time are due at `by`, if it is given. The forecast respects budgets beyond their soft limits and the
+    load of real time.
     """
     found = Forecast(version.workload, version.number, by)
     plans = FilePlans(version, lanes.sharing)
@@ -209,7 +209,7 @@ def forecast(
 
 
 def _beyond(budgets: Iterable[BudgetStatus], routed_usd: Decimal) -> Iterable[str]:
-    """Name the budgets for all consumers that these items would exceed."""
+    """Yield a sentence for each budget of all consumers that these items would exceed."""
     for each in budgets:
         soft, hard, after = each.budget.soft_usd, each.budget.hard_usd, each.used_usd + routed_usd
         if each.budget.consumer is not None:
@@ -221,7 +221,7 @@ def _beyond(budgets: Iterable[BudgetStatus], routed_usd: Decimal) -> Iterable[st
 
 
 def build_arrived_item(sent: Submission, now: datetime, by: datetime | None = None) -> ArrivedItem:
-    """Return the item as routing would know it if it arrived now, due `by` unless it says otherwise."""
+    """Build the item as routing would see it if it arrived now, due at `by` unless it has its own due time."""
     return ArrivedItem(
         sent.workload,
         sent.key or sent.place,
@@ -254,7 +254,7 @@ class TrialSide:
 
 @dataclass(frozen=True)
 class MovedItem:
-    """An item that would have another route."""
+    """An item that would get another route."""
 
     key: str
     before: Place
@@ -264,7 +264,7 @@ class MovedItem:
 
 @dataclass
 class Trial:
-    """The results so far; `due` counts the items that came before their due time."""
+    """The results of a trial so far; `due` counts the items that arrived before their due time."""
 
     in_force: Version
     changed: Version
@@ -277,18 +277,18 @@ class Trial:
 
     @property
     def moved_items(self) -> int:
-        """Return how many would be on the other lane."""
+        """Return the number of items that would be on the other lane."""
         return sum(
             number for (before, after), number in self.routes.items() if before[0] is not after[0]
         )
 
 
 class TrialRun:
-    """A trial in progress; items of one minute share the prospects, and both versions are priced as calls share at present.
+    """A trial in progress; items of one minute share prospects, and both versions are priced with the present sharing of calls.
 
-    Each item is decided twice, as of the moment in which it was received: by the version in force and by the changed one. All
-    else is the same for both, and as it is today: the split, the prices, the known batches. So all differences come from the
-    change. Budgets and the load of real time are left out, because they were those of the time.
+    Each item is routed twice as of its receipt: by the version in force and by the changed version. Everything else is today's
+    and equal for both: the split, the prices, and the known batches. So all differences come from the change. Budgets and the
+    load of real time are left out, because their values belonged to that time.
     """
 
     def __init__(
@@ -306,10 +306,10 @@ class TrialRun:
         self._minute = now
 
     def add(self, item: ArrivedItem) -> None:
-        """Decide the item by both versions.
+        """Route the item by both versions, and record both routes.
 
         Raises:
-            LookupError: no price is known for one of their models.
+            LookupError: No price is known for one of their models.
         """
         at, trial = item.received_at, self.trial
         minute = at.replace(second=0, microsecond=0)

@@ -1,6 +1,6 @@
-"""Rules that the first route, later changes of lane and the queues share: what binds an item, and how urgent it is.
+"""Rules that the first route, later changes of lane and the queues share: an item's bound lane, and its urgency.
 
-They stand apart from `route` so that reports and queues do not load the rules engine.
+They are separate from `route` so that reports and queues do not load the rules engine.
 """
 
 from datetime import UTC, datetime, timedelta
@@ -12,14 +12,15 @@ if TYPE_CHECKING:
     from lanes.routing.prospect import Chance
     from lanes.workload.version import Version
 
-EXPECTED_CALL = timedelta(seconds=2)  # the usual real-time call; ranks subtract it from due times
+# usual duration of a real-time call; ranks subtract it from due times
+EXPECTED_CALL = timedelta(seconds=2)
 LONG_OVERDUE = datetime(1970, 1, 1, tzinfo=UTC)  # earlier due times rank alike
 
 # Reasons of routes that do not bind.
 FREE = frozenset(
     {Reason.VALUE, Reason.SPLIT, Reason.BUDGET, Reason.CAPACITY, Reason.FALLBACK, Reason.SHED}
 )
-MAY_WAIT = "; it may wait for a batch"  # ends the reason why an item left real time
+MAY_WAIT = "; it may wait for a batch"  # ends the explanation of an item that left real time
 
 
 class Ranked(Protocol):
@@ -49,7 +50,7 @@ def asks_for(reason: Reason, lane: Lane) -> Lane | None:
 def may_wait(bound_to: Lane | None, chance: "Chance | None") -> bool:
     """Return whether a batch is soon enough for an item of the real-time lane.
 
-    `bound_to` is the lane that its newest route binds it to; `chance` is that of a batch that leaves from now on,
+    `bound_to` is the lane that the item's newest route binds it to; `chance` is the chance of a batch that leaves now or later,
     None for an item without a due time.
     """
     return bound_to is not Lane.REALTIME and (chance is None or chance.enough)
@@ -58,7 +59,8 @@ def may_wait(bound_to: Lane | None, chance: "Chance | None") -> bool:
 def may_wait_for(item: Ranked, version: "Version", now: datetime) -> timedelta:
     """Return how long an item may wait behind others in real time before it is late.
 
-    An item with a due time must be asked early enough for a call; any other has its workload's patience.
+    The call of an item with a due time must start early enough to end in time; any other item may wait as long as its
+    workload's patience.
     """
     if item.due_at is not None:
         return item.due_at - now - EXPECTED_CALL
@@ -66,15 +68,15 @@ def may_wait_for(item: Ranked, version: "Version", now: datetime) -> timedelta:
 
 
 def is_too_late(due_at: datetime, drain_s: float, call: timedelta, now: datetime) -> bool:
-    """Return whether real time cannot answer in time, `drain_s` seconds behind others and after a call."""
+    """Return whether real time would answer too late: after `drain_s` seconds behind other work, and after a call."""
     return now + timedelta(seconds=drain_s) + call > due_at
 
 
 def rank_at(item: Ranked, version: "Version") -> datetime:
-    """Return when the item should be asked at the latest; a lane is served in this order.
+    """Return the latest time at which the item's call should start; a lane serves items in this order.
 
-    It is the due time less a call, else the workload's patience after the item was received. An urgent item ranks as
-    soon as it was received. Older items overtake newer ones, so nothing starves.
+    The rank is the due time less a call, or without a due time, the workload's patience after the item was received. An urgent
+    item ranks no later than its receipt. Older items overtake newer ones, so nothing starves.
     """
     if item.due_at is None:
         return item.received_at + timedelta(seconds=0 if item.urgent else version.spec.patience_s)

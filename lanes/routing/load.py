@@ -1,7 +1,7 @@
-"""A snapshot of the real-time lane: what waits by rank, what limits leave, how long calls take, and what is not served.
+"""A snapshot of the real-time lane: waiting items by rank, remaining limits, call durations, and work that it does not serve.
 
-Within a workload lower ranks are served first. Other workloads are served beside it whatever their ranks: as many items of
-each as its share has places for meanwhile, and no more than wait.
+Within a workload, lower ranks are served first. Other workloads are served at the same time whatever their ranks: each gets as
+many items as its share of the places allows in that time, and at most its waiting items.
 """
 
 import math
@@ -19,7 +19,7 @@ from lanes.units import clock
 from lanes.workload.version import UNBOUNDED, Entitlement, fair_shares
 
 NOTHING = Need(0, 0, 0)
-A_CALL = Need(0, 0)  # assumed of items of an unknown workload
+A_CALL = Need(0, 0)  # assumed for items of an unknown workload
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,14 +33,14 @@ class RankedQueue:
 
 
 class AddedItems(NamedTuple):
-    """Items of a workload beside those that wait, with the model they ask and what they take of its limits together."""
+    """Items of a workload in addition to the waiting ones, with the model that they call and their total use of its limits."""
 
     model: str
     items: int
     taking: Need
 
     def plus(self, other: "AddedItems | None") -> "AddedItems":
-        """Return both of one workload."""
+        """Return the sum with other added items of the same workload."""
         if other is None:
             return self
         return AddedItems(self.model, self.items + other.items, self.taking.plus(other.taking))
@@ -52,29 +52,29 @@ NO_OTHERS: Set[str] = frozenset()
 
 @dataclass(frozen=True, slots=True)
 class ModelRest:
-    """A model that has not answered since then, and the error of its last call."""
+    """A model that has not answered since `since`, with the error of its last call."""
 
     model: str
     since: datetime
     why: str
 
     def describe(self, now: datetime) -> str:
-        """Say it as a sentence."""
+        """Return the outage as a sentence."""
         return f"{self.model} has not answered since {clock(self.since, beside=now)}: {self.why}"
 
 
 @dataclass(frozen=True, slots=True)
 class UnservedReason:
-    """Why the lane does not answer an item now; `outage` says that the provider's trouble explains it."""
+    """The reason why the lane does not answer an item now; `outage` is true if trouble at the provider is the cause."""
 
     said: str
     outage: bool
 
 
 class _Other(NamedTuple):
-    """Another workload that is served beside: `served` items of it with each own one, of the `items` that wait.
+    """Another workload that is served at the same time: `served` of its `items` waiting items for each own item.
 
-    `most` is the largest part of the places that it may hold.
+    `most` is the largest share of the places that it may take, 0 to 1.
     """
 
     name: str
@@ -84,7 +84,7 @@ class _Other(NamedTuple):
 
 
 class ServedLine(NamedTuple):
-    """A workload's own items, the items of others served meanwhile, and the places for calls that all of them take."""
+    """A workload's own items, the items of others served in the same time, and the call places that all of them use."""
 
     own: int
     others: Sequence[tuple[_Other, float]]
@@ -92,22 +92,22 @@ class ServedLine(NamedTuple):
 
     @property
     def items(self) -> float:
-        """Return how many items it holds."""
+        """Return the number of items in the line."""
         return self.own + sum(items for _, items in self.others)
 
 
-Own = tuple[int, Counter[str]]  # items, and by model
+Own = tuple[int, Counter[str]]  # item count in total, and by model
 
 
 @dataclass(frozen=True)
 class Load:
-    """The real-time lane at `at`.
+    """The state of the real-time lane at `at`.
 
-    The places for calls allow `per_s` items a second, above 0, whatever their model; `timed` says that this was
-    measured. `calls` is how long nearly every call of a model takes, `call` the default. `limits` are each model's
-    recent ones; `needs` is an item's average use of them by workload, and `entitled` the workload's share of the
-    places. `rests` are the models that do not answer, by name; `refused` names workloads and consumers (None: all)
-    whose hard budgets are used up.
+    The call places allow `per_s` items a second, above 0, whatever their model; `timed` is true if this rate was measured.
+    `calls` has the duration that nearly every call of a model stays within, `call` the default. `limits` has each model's
+    recent limits; `needs` has an item's average use of them by workload, and `entitled` the workload's share of the places.
+    `rests` has the models that do not answer, by name; `refused` has the workloads and consumers (None: all) whose hard budgets
+    are used up.
     """
 
     at: datetime
@@ -121,7 +121,7 @@ class Load:
     rests: Mapping[str, ModelRest] = field(default_factory=dict[str, ModelRest])
     refused: Set[tuple[str, str | None]] = frozenset[tuple[str, str | None]]()
     timed: bool = True
-    workloads: Collection[str] | None = None  # that its account answers; None: all
+    workloads: Collection[str] | None = None  # workloads that the lane's account answers; None: all
     _own: dict[tuple[str, int], Own] = field(
         default_factory=dict[tuple[str, int], Own], init=False, repr=False, compare=False
     )
@@ -137,21 +137,21 @@ class Load:
         return self.workloads is None or workload in self.workloads
 
     def as_known(self) -> "Load":
-        """Return the lane as far as it was measured, for senders of work to batches: unmeasured places bound nothing."""
+        """Return the load with only measured places as a bound, for callers that send work to batches."""
         return self if self.timed else replace(self, per_s=math.inf)
 
     def need_of(self, workload: str) -> Need:
-        """Return what one item of the workload takes of its model's limits."""
+        """Return the use of its model's limits by one item of the workload."""
         return self.needs.get(workload, A_CALL)
 
     def call_of(self, model: str) -> timedelta:
-        """Return how long nearly every call of a model takes."""
+        """Return the duration that nearly every call of a model stays within."""
         return self.calls.get(model, self.call)
 
     def find_unserved_reason(
         self, workload: str, consumer: str | None, model: str
     ) -> UnservedReason | None:
-        """Return why such items are not answered now, however short the queue is; None where they are."""
+        """Return why these items are not answered now, however short the queue is; None if they are answered."""
         if (workload, None) in self.refused:
             return UnservedReason(f'the budget of "{workload}" is used up', outage=False)
         if consumer is not None and (workload, consumer) in self.refused:
@@ -162,7 +162,7 @@ class Load:
         return None if rest is None else UnservedReason(rest.describe(self.at), outage=True)
 
     def waiting(self, model: str | None = None) -> int:
-        """Return how many items wait, of that model where one is given."""
+        """Return the number of waiting items, of one model if `model` is given."""
         return sum(each.items for each in self.queues if model in (None, each.model))
 
     def drain_s(
@@ -174,7 +174,7 @@ class Load:
         more: AddedItems | None = None,
         beside: Mapping[str, AddedItems] = NONE,
     ) -> float:
-        """Return the seconds until these are answered, by the places or their model's limits, whichever takes longer."""
+        """Return the seconds until the line is answered, by the places or the model's limits, whichever takes longer."""
         line = self.line(workload, until=until, more=more, beside=beside)
         places_s, limits = line.places / self.per_s, self.limits.get(model, ())
         if not limits:
@@ -198,9 +198,9 @@ class Load:
         more: AddedItems | None = None,
         beside: Mapping[str, AddedItems] = NONE,
     ) -> ServedLine:
-        """Return what is answered until all of a workload's items are that rank before `until`, and `more` of its own.
+        """Return the items answered until a workload's items that rank before `until`, and its own `more`, are all answered.
 
-        Others are served meanwhile: their waiting items and those `beside`.
+        Other workloads are served in the same time: their waiting items and the items in `beside`.
         """
         own = self._before(workload, until)[0] + (0 if more is None else more.items)
         others = self._beside(workload, beside)
@@ -217,9 +217,9 @@ class Load:
         return ServedLine(own, served, max(places, self._bound_places(workload, own, waits, wait)))
 
     def _bound_places(self, workload: str, own: int, waits: int, wait: float) -> float:
-        """Return the places that pass until its own items are answered, when its largest share bounds it while others wait.
+        """Return the places used until the workload's own items are answered, if its largest share bounds it while others wait.
 
-        `waits` items of others wait, for at least `wait` places.
+        `waits` items of other workloads wait, for at least `wait` places.
         """
         most = self.entitled.get(workload, UNBOUNDED).max_share_percent / 100
         if most == 1:
@@ -228,7 +228,7 @@ class Load:
         return own / most if own <= wait * most else wait + own - wait * most
 
     def _beside(self, workload: str, beside: Mapping[str, AddedItems]) -> Sequence[_Other]:
-        """Return the other workloads that wait; their shares are computed once for the same names."""
+        """Return the other workloads that wait; their shares are computed once per set of names."""
         names = frozenset(beside.keys() - self._names) if beside else NO_OTHERS
         found = self._others.get((workload, names))
         if found is None:
@@ -249,7 +249,7 @@ class Load:
         ]
 
     def _taking(self, other: _Other, items: float, model: str, added: AddedItems | None) -> Need:
-        """Return what these items of another workload take of the model's limits."""
+        """Return the use of the model's limits by these items of another workload."""
         if other.items:
             return self.need_of(other.name).times(
                 items * self._backlog[other.name][model] / other.items
@@ -275,7 +275,7 @@ class Load:
         return sorted({each.ranks_from for each in self.queues})
 
     def _before(self, workload: str, until: datetime | None) -> Own:
-        """Count the items of the workload that rank before then, in all and by model; computed once for each rank."""
+        """Count the workload's items that rank before `until`, in total and by model; computed once for each rank."""
         place = len(self._ranks) if until is None else bisect_left(self._ranks, until)
         found = self._own.get((workload, place))
         if found is None:

@@ -1,4 +1,4 @@
-"""Why the share of batch changed: by reason, consumer and version, in parts that add up to the change."""
+"""The reasons for a change of the batch share: parts by reason, consumer and version that add up to the change."""
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
@@ -7,15 +7,17 @@ from typing import NamedTuple
 from lanes import units
 from lanes.words import Lane, Reason
 
-TRAFFIC = "traffic"  # the part of a consumer and version that sends more, or fewer, of all items
-LATER = {Reason.FALLBACK: 1, Reason.SHED: 1, Reason.RESCUE: -1}  # moves after the first route
-KEPT = frozenset({Reason.BUDGET, Reason.CAPACITY})  # of what the split had sent to real time
-LEAST_PART = 0.005  # of the share: smaller parts are not named
+TRAFFIC = "traffic"  # the part of a consumer and version whose share of all items grew or shrank
+# changes of lane after the first route: to a batch (1), or back (-1)
+LATER = {Reason.FALLBACK: 1, Reason.SHED: 1, Reason.RESCUE: -1}
+# guards: they take items that the split had sent to real time
+KEPT = frozenset({Reason.BUDGET, Reason.CAPACITY})
+LEAST_PART = 0.005  # change of the share below which a part is not named
 MOST_NAMED = 3
 
 
 class RoutedCount(NamedTuple):
-    """Items of a consumer and version by lane and reason, in the period before and now; "" is no consumer."""
+    """The items of a consumer and version by lane and reason, in the earlier period and now; "" means no consumer."""
 
     reason: str
     lane: str
@@ -26,7 +28,7 @@ class RoutedCount(NamedTuple):
 
 
 class MixPart(NamedTuple):
-    """The part that one reason, consumer and version added to the share of batch, -1 to 1."""
+    """The part that one reason, consumer and version contributed to the change of the batch share, -1 to 1."""
 
     reason: str
     consumer: str
@@ -35,7 +37,7 @@ class MixPart(NamedTuple):
 
 
 class MixChange(NamedTuple):
-    """The share of the items that went to a batch, before and now, and the parts of its change."""
+    """The batch share before and now, with the parts of its change."""
 
     items_before: int
     items: int
@@ -45,17 +47,20 @@ class MixChange(NamedTuple):
 
     @property
     def change(self) -> float:
-        """The change of the share, which is the sum of the parts."""
+        """Return the change of the share, which is the sum of the parts."""
         return self.now - self.before
 
 
 def compute_change(counts: Sequence[RoutedCount]) -> MixChange | None:
-    """Return the change of the share of batch; None where one of the periods has no items.
+    """Return the change of the batch share; None if one of the periods has no items.
 
-    A reason that binds, or weighs a value, took its items from the split: its part is how much more of them it took, times how
-    much more often it chose a batch than the split of their consumer and version does. Guards and later moves took theirs from
-    real time, or gave them back. The split's own part is how its rate changed, and that of the traffic how the weights of
-    consumers and versions did (Kitagawa, JASA 50, 1955, with the mean of both periods as weights: the parts add up exactly).
+    The parts follow Kitagawa (JASA 50, 1955), with the mean of both periods as weights, so they add up exactly:
+
+    - A reason that binds, or that weighs a value, takes its items from the split. Its part is the growth of its share, times
+      the difference between its batch rate and that of the split for the same consumer and version.
+    - Guards and later changes of lane take their items from real time, or return them.
+    - The part of the split is the change of its rate.
+    - The part of the traffic is the change of the weights of consumers and versions.
     """
     first = [each for each in counts if each.reason not in LATER]
     whole = sum(each.before for each in first), sum(each.now for each in first)
@@ -105,14 +110,14 @@ class _Both(NamedTuple):
 
 
 def _is_free(of: RoutedCount) -> bool:
-    """Return whether the split decided, or would have without a guard."""
+    """Return whether the split decided, or would have decided without a guard."""
     return of.reason == Reason.SPLIT or of.reason in KEPT
 
 
 def _split_rate(
     of: Sequence[RoutedCount], share: Callable[[Iterable[RoutedCount]], _Both], otherwise: _Both
 ) -> _Both:
-    """Return how often the split chose a batch; of a period without such items as in the other, or else `otherwise`."""
+    """Return the split's batch rate; a period without such items uses the rate of the other period, or else `otherwise`."""
     pool = share(filter(_is_free, of))
     batch = share(each for each in of if each.reason == Reason.SPLIT and each.lane == Lane.BATCH)
     rates = [part / whole if whole else None for part, whole in zip(batch, pool, strict=True)]
@@ -121,14 +126,15 @@ def _split_rate(
 
 
 def sentence(workload: str, of: MixChange | None, because: Callable[[str], str]) -> str:
-    """Return what changed and why in one sentence; `because` adds to a reason what happened meanwhile, or nothing."""
+    """Return the change and its reasons in one sentence; `because` returns the events to append to a reason, or ""."""
     if of is None:
         return f"{workload} had no items in one of the periods: there is nothing to compare."
     found = defaultdict[tuple[str, str], float](float)
     for each in of.parts:
         found[each.reason, each.consumer] += each.change
     large = sorted(found.items(), key=lambda each: -abs(each[1]))
-    named = {True: list[str](), False: list[str]()}  # towards the change, and against it
+    # True: in the direction of the change; False: against it
+    named = {True: list[str](), False: list[str]()}
     for (reason, consumer), change in large:
         if abs(change) >= LEAST_PART:
             what = f"the {TRAFFIC}" if reason == TRAFFIC else f"`{reason}`"

@@ -1,4 +1,4 @@
-"""A batch's prospect for an item with a due time: when it would leave, and the probability that it is back in time."""
+"""The prospect of a batch for an item with a due time: its departure, and the probability that it is back in time."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -15,12 +15,13 @@ if TYPE_CHECKING:
     from lanes.routing.turnaround import Turnaround, TurnaroundEvidence, Turnarounds
     from lanes.workload.version import Version
 
-ENOUGH_BACK = 20  # batches that are back, from which on their law says when one is late
+# number of batches back from which their distribution decides when a batch is late
+ENOUGH_BACK = 20
 
 
 @dataclass(frozen=True, slots=True)
 class BatchProfile:
-    """The model of a version's batches, and how long they usually take."""
+    """The model of a version's batches, and their usual turnaround."""
 
     model: str
     usual: timedelta
@@ -34,8 +35,8 @@ class BatchProfile:
 class Chance(NamedTuple):
     """The probability, 0 to 1, that an item's batch is back by its due time.
 
-    `enough` says that it reaches the version's confidence, `said` explains it, and `early` says that the batch leaves
-    before its schedule for the due time's sake.
+    `enough` is true if the probability reaches the version's confidence, `said` is the explanation, and `early` is true if the
+    batch leaves ahead of its schedule because of the due time.
     """
 
     probability: float
@@ -45,7 +46,7 @@ class Chance(NamedTuple):
 
 
 class Prospect:
-    """The next batches of one version, seen from `now`: one leaves with the schedule, one at once for a due time."""
+    """The next batches of one version as of `now`: one that leaves on schedule, and one that leaves at once for a due time."""
 
     def __init__(
         self,
@@ -65,33 +66,33 @@ class Prospect:
         self._early = BatchDeparture(batches, turnarounds, now + LEAD, requests)
         self._now, self._half_life_s = now, float(spec.half_life_s)
         self._lost: dict[bool, float] = {}
-        # of the last due time, in its time zone; the router's items come ordered by due time
+        # the chance of the last due time and its time zone: the router's items are ordered by due time
         self._known: tuple[tuple[datetime, object], Chance] | None = None
 
     @property
     def back_at(self) -> datetime:
-        """Return when a batch that leaves as early as it can is back, with the version's confidence."""
+        """Return when a batch that leaves as early as possible is back, with the version's confidence."""
         return self._early.back_at(self.confidence)
 
     @property
     def stated_back_at(self) -> datetime:
-        """Return when such a batch is back with the probability that calibration checks."""
+        """Return when a batch that leaves as early as possible is back, with the probability that calibration checks."""
         from lanes.routing.turnaround import STATED
 
         return self._early.back_at(STATED)
 
     @property
     def presses_until(self) -> datetime:
-        """Return the due time up to which leaving with the schedule is too risky."""
+        """Return the due time before which a scheduled departure is too risky."""
         return self._scheduled.back_at(self.confidence)
 
     @property
     def scheduled_departure(self) -> "BatchDeparture":
-        """Return the batch that leaves with the schedule."""
+        """Return the batch that leaves on schedule."""
         return self._scheduled
 
     def chance(self, due_at: datetime) -> Chance:
-        """Return the chance of an item due then, by the schedule where that suffices, else by an early departure."""
+        """Return the chance of an item due at `due_at`, on the scheduled batch if that suffices, else on an early one."""
         asked = due_at, due_at.tzinfo
         if self._known is not None and self._known[0] == asked:
             return self._known[1]
@@ -109,7 +110,7 @@ class Prospect:
         return chance
 
     def compute_loss(self, *, early: bool) -> float:
-        """Return the share of an answer's value, 0 to 1, that is lost on average until a batch brings it, from now on."""
+        """Return the mean share of an answer's value, 0 to 1, that is lost between now and the return of its batch."""
         known = self._lost.get(early)
         if known is None:
             by = self._early if early else self._scheduled
@@ -118,7 +119,7 @@ class Prospect:
 
 
 class BatchDeparture:
-    """A batch that leaves at a moment, or left then and has been out for `out`."""
+    """A batch that leaves at `at`, or that left at `at` and has been out for `out`."""
 
     def __init__(
         self,
@@ -139,24 +140,24 @@ class BatchDeparture:
 
     @property
     def usual_law(self) -> "Turnaround":
-        """Return the law that says when it is late, which no slowness changes before enough slow batches are back."""
+        """Return the distribution that decides when a batch is late; a slowdown changes it only after enough slow batches."""
         return self._learned(least_back=ENOUGH_BACK)
 
     def back_by(self, due_at: datetime) -> float:
-        """Return the probability that it is back by then."""
+        """Return the probability that the batch is back by `due_at`."""
         return self.law.by(due_at - self._at, out=self.out)
 
     def back_at(self, probability: float) -> datetime:
-        """Return when it is back with this probability."""
+        """Return when the batch is back with this probability."""
         return self._at + self.law.within(probability, out=self.out)
 
     @property
     def expected_at(self) -> datetime:
-        """Return when it is expected back: as likely before as after, given how long it has been out."""
+        """Return the median of the return time, given how long the batch has been out."""
         return self.back_at(0.5)
 
     def compute_remainder(self, half_life_s: float, now: datetime) -> float:
-        """Return the average remainder, when it is back, of something that halves from now on within each half-life."""
+        """Return the mean fraction of a value that remains when the batch is back, if it halves every half-life from `now`."""
         return 2.0 ** (
             -(self._at - now).total_seconds() / half_life_s
         ) * self.law.compute_remainder(half_life_s)
@@ -177,20 +178,20 @@ class Prospects:
         return cls(Turnarounds({}, now), now)
 
     def of(self, version: "Version") -> Prospect:
-        """Return the prospect of that version."""
+        """Return the prospect of a version."""
         found = self._of.get(version.id)
         if found is None:
             found = self._of[version.id] = Prospect(version, self._turnarounds, self._now)
         return found
 
     def of_size(self, version: "Version", requests: int) -> Prospect:
-        """Return the prospect of that version's batches of this size."""
+        """Return the prospect of a version's batches with this number of requests."""
         return Prospect(version, self._turnarounds, self._now, requests=requests)
 
     def underway(
         self, of: "Version | BatchProfile", *, left_at: datetime, requests: int
     ) -> BatchDeparture:
-        """Return a batch of that version, or of that profile, that is out."""
+        """Return a batch in flight of a version or a profile."""
         batches = of if isinstance(of, BatchProfile) else BatchProfile.of(of)
         return BatchDeparture(
             batches, self._turnarounds, left_at, requests, out=self._now - left_at
@@ -198,7 +199,7 @@ class Prospects:
 
 
 def percent(probability: float) -> str:
-    """Round down to tenths of a per cent, so that nothing is stated as certain."""
+    """Format a probability, rounded down to tenths of a per cent so that nothing is stated as certain."""
     return f"{int(probability * 1000 + 1e-9) / 10:g} %"
 
 
@@ -216,9 +217,9 @@ EDGES = (0.0, 0.5, 0.8, 0.9, 0.95, 0.98, 0.99, 1.0)
 
 @dataclass(frozen=True)
 class StatedBin:
-    """Items of a workload whose stated probabilities fall into one bin, the n-th between two `EDGES` from 1 on.
+    """The items of a workload whose stated probabilities fall into one bin; bin n, from 1, is the n-th between two `EDGES`.
 
-    `stated` and `squares` are sums over these items: of the probabilities, and of their squared errors.
+    `stated` is the sum of the probabilities of these items, `squares` the sum of their squared errors.
     """
 
     workload: str
@@ -231,7 +232,7 @@ class StatedBin:
 
 @dataclass(frozen=True)
 class Bin:
-    """Items with a stated probability from `low` to below `high`: its mean, and the share whose batch was back."""
+    """Items with a stated probability from `low` to below `high`: the mean probability, and the share whose batch was back."""
 
     low: float
     high: float
@@ -244,7 +245,7 @@ class Bin:
 class Calibration:
     """The accuracy of a workload's stated probabilities.
 
-    `brier` is their mean squared error: 0 is perfect, 0.25 is what stating one half of everything would get.
+    `brier` is their mean squared error: 0 is perfect, and 0.25 is the score of always stating one half.
     """
 
     workload: str

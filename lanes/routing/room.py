@@ -1,4 +1,4 @@
-"""Room for items that may wait: in real time, within its limits and without the reserve, and in the turns of the router."""
+"""Room for items that may wait: in real time, within its limits and without the reserve, and in the portions of the router."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -14,15 +14,15 @@ from lanes.units import pluralize, seconds
 from lanes.words import Lane
 from lanes.workload.version import Version
 
-AT_ONCE_S = 1.0  # an item asked within it did not wait
-LOOKED_AHEAD = 64  # items of a group whose room is looked up at once
+AT_ONCE_S = 1.0  # seconds; an item whose call starts within this time did not wait
+LOOKED_AHEAD = 64  # items of a group whose room is checked in one step
 
 
 class Room:
-    """The room of one snapshot, until the next; a router adds the items that it sends to real time.
+    """The room in one snapshot of the load, valid until the next; a router adds the items that it sends to real time.
 
-    Unknown facts bound nothing: without limits only measured places do; without measurements of a workload its
-    settings, and how calls share at present, give an item's need.
+    Unknown values bound nothing: without limits, only measured places do. Without measurements of a workload, an item's need
+    comes from its settings and from the present sharing of calls.
     """
 
     def __init__(self, load: Load, sharing: Sharing | None = None) -> None:
@@ -32,22 +32,22 @@ class Room:
         self._added: dict[str, AddedItems] = {}
         self._next: dict[VersionId, AddedItems] = {}
         self._needs: dict[VersionId, Need] = {}
-        # the group that was asked about last, and up to how many of it are known to have room
+        # the group of the last query, and the number of its items that are known to have room
         self._group: tuple[VersionId, timedelta, datetime] | None = None
         self._fit = 0
 
     def add(self, version: Version) -> None:
-        """Add an item ahead of the next one."""
+        """Count an item of this version as ahead of the next one."""
         if self._group is not None and version.id != self._group[0]:
             self._group = None
         self._added[version.workload] = self._one_more(version)
         self._next.clear()
 
     def lacks(self, version: Version, within: timedelta, *, now: datetime) -> str | None:
-        """Return why an item that may wait would not be asked within that time, None where it would, as far as is known.
+        """Return why the call of an item that may wait would not start in that time, None if it would or if nothing is known.
 
-        Items of one version that are asked about in a row, with the same time, are a group. The more of it are added, the
-        longer the next one takes, so where a later one has room, those before it do.
+        Consecutive queries with the same version and time are a group. Each added item of the group makes the next item wait
+        longer, so if a later item has room, the earlier items do as well.
         """
         group, more = (version.id, within, now), self._one_more(version)
         again = group == self._group
@@ -62,7 +62,7 @@ class Room:
         if takes_s - since_s <= within_s:
             self._group, self._fit = group, more.items
             if again:
-                # One more than is trusted, because sums of floats differ by the order of their parts.
+                # Checks one more item than it trusts, because sums of floats depend on the order of their terms.
                 last = more.plus(self._several(version, LOOKED_AHEAD + 1))
                 ahead_s = load.drain_s(workload, model, until=until, more=last, beside=beside)
                 self._fit += LOOKED_AHEAD * (ahead_s - since_s <= within_s)
@@ -80,13 +80,13 @@ class Room:
         )
 
     def takes_s(self, version: Version, items: int) -> float:
-        """Return the seconds until `items` more that may wait are answered, behind everything that waits."""
+        """Return the seconds until `items` more items that may wait are answered, behind all waiting work."""
         model = version.spec.realtime_model
         more = self._several(version, items).plus(self._added.get(version.workload))
         return self._load.drain_s(version.workload, model, more=more, beside=self._added)
 
     def need_of(self, version: Version) -> Need:
-        """Return an item's use of the limits: measured of its workload, else its part of a full call."""
+        """Return an item's use of the limits: the measured use of its workload, else its part of a full call."""
         known = self._needs.get(version.id)
         if known is None:
             known = self._needs[version.id] = self._load.needs.get(
@@ -96,14 +96,14 @@ class Room:
 
     def _part_of_a_call(self, version: Version) -> Need:
         spec, pack = version.spec, self._sharing.pack_of(version, Lane.REALTIME)
-        # which no limit counts
+        # tokens read from the cache, which no limit counts
         read = estimate_shared_tokens(spec) * self._sharing.hit_rates.get(
             (version.id, Lane.REALTIME), 0.0
         )
         return assume_prediction(spec).usual(spec, 0, pack).less(Need(read, 0, 0)).times(1 / pack)
 
     def _one_more(self, version: Version) -> AddedItems:
-        """Return what was added of its workload and one item more; callers usually add the item that they ask about."""
+        """Return the items added for the workload plus one more; cached, because callers usually add the item they checked."""
         more = self._next.get(version.id)
         if more is None:
             one = AddedItems(version.spec.realtime_model, 1, self.need_of(version))
@@ -115,18 +115,18 @@ class Room:
 
 
 class AccountRooms:
-    """The rooms of all accounts, by provider block: an item takes of the one that its version names."""
+    """The rooms of all accounts, by provider block; an item uses the room of the block that its version names."""
 
     def __init__(self, rooms: Mapping[str, Room]) -> None:
         self._of = rooms
 
     def add(self, version: Version) -> None:
-        """Add an item ahead of the next one of its account."""
+        """Count an item as ahead of the next one of its account."""
         if (room := self._of.get(version.spec.provider)) is not None:
             room.add(version)
 
     def lacks(self, version: Version, within: timedelta, *, now: datetime) -> str | None:
-        """Return what `Room.lacks` says; None also where the account is not open yet."""
+        """Return the result of `Room.lacks` for the item's account; None also if the account is not open yet."""
         room = self._of.get(version.spec.provider)
         return None if room is None else room.lacks(version, within, now=now)
 
@@ -143,7 +143,7 @@ NO_GUARDS = Guards()
 
 
 def _less_the_reserve(limits: Iterable[Limit], at: datetime) -> Iterable[Limit]:
-    """Return what is left of the limits for items that may wait."""
+    """Yield the limits with the amounts that are left for items that may wait."""
     for each in limits:
         yield Limit(
             each.kind,
@@ -154,22 +154,24 @@ def _less_the_reserve(limits: Iterable[Limit], at: datetime) -> Iterable[Limit]:
         )
 
 
-FEW = 20  # of the first portion after something came: it may be urgent, and waits for no more than these
-LEAST = 100  # of a backlog's portion: fewer cost mostly their transaction
-MOST = 1_000  # items of one transaction
-WITHIN_S = 0.05  # how much longer than a small portion another may take, and how long an urgent item may wait for its route
-LONGEST_REST = 9.0  # in portions: a backlog has a tenth of the time, however late urgent items are
+FEW = 20  # items of the first portion after an arrival, which may be urgent and waits for no more than these
+LEAST = 100  # smallest portion of a backlog: the cost of fewer items is mostly the transaction
+MOST = 1_000  # largest portion: the items of one transaction
+WITHIN_S = 0.05  # how much longer than a small portion another may take; an urgent item may wait as long for its route
+LONGEST_REST = 9.0  # in durations of the last portion: a backlog gets a tenth of the time, however late urgent items are
 
 
 class Portions:
-    """The sizes of the router's portions, and the rests of a backlog between them. Moments are seconds of any one clock.
+    """The sizes of the router's portions, and the pauses of a backlog between them; times are seconds of any one clock.
 
-    A portion of a backlog delays the urgent items that come meanwhile, and takes processor time from their answers. The router
-    assumes nothing of the machine: it measures how long its portions take, and how long urgent items waited for their routes.
+    A portion of a backlog delays the urgent items that arrive during it, and takes processor time from their answers. The
+    router assumes nothing about the machine: it measures how long its portions take, and how long urgent items waited for their
+    routes.
 
     The size of a backlog's portions grows by `LEAST` while everything is in time, and is halved when a portion takes too long
-    or an urgent item waited too long. Where a small portion takes long too, others may take longer. While answers are under
-    way a backlog rests after each portion: as long as that took, and longer in proportion as urgent items are late.
+    or an urgent item waited too long. If a small portion takes long as well, other portions may take longer. While answers are
+    in progress, a backlog pauses after each portion: as long as the portion took, and longer in proportion as urgent items are
+    late.
     """
 
     def __init__(self) -> None:
@@ -178,24 +180,24 @@ class Portions:
         self._is_new, self._rests_until = True, float("-inf")
 
     def begin(self) -> None:
-        """Make the next portion small, because something new came that may be urgent."""
+        """Make the next portion small, because new work arrived that may be urgent."""
         self._is_new = True
 
     def size(self, at: float) -> int:
-        """Return how many items the next portion takes: few while a backlog rests."""
+        """Return the size of the next portion: small after an arrival, and while a backlog pauses."""
         return FEW if self._is_new or at < self._rests_until else self._backlog
 
     def rest_s(self, at: float) -> float:
-        """Return the seconds until a backlog goes on; 0 if it may now."""
+        """Return the seconds until a backlog may continue; 0 if it may now."""
         return max(0.0, self._rests_until - at)
 
     def record_portion(
         self, size: int, seconds: float, *, urgent: int, waited_s: float, busy: bool, at: float
     ) -> None:
-        """Learn from a portion of that size, which ended `at` this moment.
+        """Record a portion of `size` items that ended at `at`, and adapt the next portions.
 
-        `urgent` of its items were urgent, and the one that came first had waited `waited_s` until the portion ended. `busy`
-        says that answers are under way.
+        `urgent` of its items were urgent, and the earliest of these had waited `waited_s` when the portion ended. `busy` is
+        true while answers are in progress.
         """
         self._is_new = False
         self.urgent = MOST if urgent >= self.urgent else FEW

@@ -1,4 +1,4 @@
-"""The decision for one item: its lane, the reason, and what each lane would cost."""
+"""The decision for one item: its lane, the reason, and its cost on each lane."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -23,10 +23,11 @@ from lanes.workload.version import Version
 
 
 class ArrivedItem(NamedTuple):
-    """An item as routing sees it.
+    """The properties of an item that routing reads.
 
-    `length` counts its payload's characters as JSON, where the database did; the payload is then empty if no rule reads it.
-    `earlier` are the lengths of the earlier items of its entity that an authoritative pass would see, newest first.
+    `length` is the number of characters of the payload as JSON if the database counted them; the payload is then empty unless a
+    rule reads it. `earlier` has the lengths of the earlier items of its entity that an authoritative pass would read, newest
+    first.
     """
 
     workload: str
@@ -44,11 +45,11 @@ class ArrivedItem(NamedTuple):
 
     @property
     def characters(self) -> int:
-        """Return the characters of its payload, by which costs are estimated."""
+        """Return the number of characters of the payload, from which costs are estimated."""
         return characters(self.payload) if self.length is None else self.length
 
     def history_chars(self, version: Version) -> int:
-        """Return the characters of its history that a batch of the version reads with it."""
+        """Return the number of characters of the history that a batch of the version reads with the item."""
         return history_chars(self.earlier[: version.spec.context.depth]) if self.earlier else 0
 
 
@@ -63,8 +64,8 @@ class ReceivedItem(NamedTuple):
 class Route(NamedTuple):
     """A decision, with the sentence that explains it to an operator.
 
-    `probability` is that of a batch being back in time, where a due time was weighed against one. `raised` names the rules
-    that could not be evaluated, with the error of each; they counted as not met.
+    `probability` is the probability that a batch is back in time, if a due time was compared with a batch. `raised` maps each
+    rule that could not be evaluated to its error; these rules counted as not met.
     """
 
     lane: Lane
@@ -77,7 +78,7 @@ class Route(NamedTuple):
 
     @property
     def binds(self) -> Lane | None:
-        """Return the lane that it binds its item to, None where the item is free."""
+        """Return the lane that the route binds its item to, None if the item is free."""
         return binds(self.reason, self.lane)
 
 
@@ -93,14 +94,15 @@ def decide(
 ) -> Route:
     """Decide the route of an item.
 
-    The first of these decides: its pin; what must be real-time; what must be batch; its value, where the version states one;
-    the split. If value or split then choose real time, one of the `guards` may still send it to batch.
+    The first match decides: the pin; the conditions that require real time; the conditions that require batch; the item's
+    value, if the version states one; the split. If the value or the split chooses real time, one of the `guards` may still send
+    the item to batch.
 
-    For many items pass the same `estimates` and `prospects`, those of `now`, and add to the guards' room what goes to real
-    time. Without prospects, batches are assumed to take as long as the version says.
+    For many items, pass the same `estimates` and `prospects` as of `now`, and add each item that goes to real time to the
+    guards' room. Without prospects, batches are assumed to take as long as the version states.
 
     Raises:
-        LookupError: no price is known for one of its models.
+        LookupError: No price is known for one of the version's models.
     """
     costs = (estimates or Estimates(now)).of(version, item.characters, item.history_chars(version))
     raised = dict[str, str]()
@@ -122,7 +124,7 @@ def looks_inside(version: Version) -> bool:
 
 
 def rule_faults(item: ArrivedItem, version: Version, *, now: datetime) -> list[str]:
-    """Return why rules of the version cannot be evaluated for an item; they then count as not met."""
+    """Return the errors of the version's rules that cannot be evaluated for an item; these rules then count as not met."""
     variables, raised = rule_variables(item, now), dict[str, str]()
     for name, rule in (("urgent_when", version.urgent_when), ("batch_when", version.batch_when)):
         _holds(name, rule, variables, raised)
@@ -130,7 +132,7 @@ def rule_faults(item: ArrivedItem, version: Version, *, now: datetime) -> list[s
 
 
 def fall_back(costs: Estimate, *, last: Outcome, failures: int, chance: Chance | None) -> Route:
-    """Return the route to the batch lane of an item that may wait and that real time could not answer."""
+    """Return the route to batch for an item that may wait and that real time could not answer."""
     why = f"real time could not answer it: {last} (after {pluralize(failures, 'failed attempt')})"
     return leave(Reason.FALLBACK, why, costs, chance)
 
@@ -138,7 +140,7 @@ def fall_back(costs: Estimate, *, last: Outcome, failures: int, chance: Chance |
 def leave(reason: Reason, why: str, costs: Estimate, chance: Chance | None) -> Route:
     """Return the route of an item that leaves real time and may wait.
 
-    `chance` is that its batch is in time, None where it has no due time.
+    `chance` is the chance that its batch is in time, None for an item without a due time.
     """
     said, probability = f"{why}{MAY_WAIT}", None
     if chance is not None:
@@ -220,7 +222,7 @@ def _choose(
 def _apply_guards(
     choice: _Choice, item: ArrivedItem, version: Version, now: datetime, guards: Guards
 ) -> _Choice:
-    """Let the guards check an item that may wait, and that only its value or the split sent to real time."""
+    """Apply the guards to an item that may wait, and that only its value or the split sent to real time."""
     if (spent := over_soft(guards.budgets, item.workload, item.consumer)) is not None:
         return _Choice(Lane.BATCH, Reason.BUDGET, f"{spent.sentence}; {choice.said}", choice.chance)
     if guards.room is None:
@@ -232,7 +234,7 @@ def _apply_guards(
 
 
 def rule_variables(item: ArrivedItem, now: datetime) -> dict[str, Any]:
-    """Return what rules read of an item at that moment."""
+    """Return the variables that rules can read, as of `now`."""
     return {
         "payload": item.payload,
         "age_s": (now - item.occurred_at).total_seconds(),
@@ -244,7 +246,7 @@ def rule_variables(item: ArrivedItem, now: datetime) -> dict[str, Any]:
 def _holds(
     name: str, rule: Rule | None, variables: Mapping[str, Any], raised: dict[str, str]
 ) -> tuple[bool, str]:
-    """Return whether a rule holds, and a note where it cannot be evaluated: it is `raised`, and counts as not met."""
+    """Return whether a rule is met. If it cannot be evaluated, it is not met: its error goes to `raised`, and to the note."""
     if rule is None:
         return False, ""
     try:
@@ -255,26 +257,26 @@ def _holds(
 
 
 class ValueComparison(NamedTuple):
-    """The lane that is worth more, None where both are worth the same; and a sentence with both numbers."""
+    """The lane that is worth more, None if both are worth the same, and a sentence with both amounts."""
 
     lane: Lane | None
     said: str
 
 
 def worth_usd(value_usd: float, half_life_s: float, age_s: float) -> float:
-    """Return the present value of an answer whose item occurred `age_s` ago; before it occurs it keeps all of it."""
+    """Return the present value of an answer whose item occurred `age_s` ago; before the item occurs, it is the full value."""
     return value_usd * 2.0 ** (-max(age_s, 0.0) / half_life_s)
 
 
 def compute_savings_usd(costs: Estimate, mode: Mode) -> float:
-    """Return what a batch saves for an item; in Lambda mode one runs after real time too."""
+    """Return a batch's saving for an item; in Lambda mode a batch runs anyway, so it saves the whole real-time cost."""
     return costs.less_in_batch if mode is Mode.PLAIN else float(costs.realtime)
 
 
 def weigh(worth: float, lost: float, saved: float) -> ValueComparison:
-    """Compare what waiting loses of the value with what a batch saves, in US dollars; `lost` is a share, 0 to 1.
+    """Compare the value that waiting loses with the saving of a batch, in US dollars; `lost` is a share, 0 to 1.
 
-    `saved` is negative where a batch is dearer.
+    `saved` is negative if a batch costs more.
     """
     loses = worth * lost
     lane = Lane.REALTIME if loses > saved else Lane.BATCH if loses < saved else None
@@ -283,7 +285,7 @@ def weigh(worth: float, lost: float, saved: float) -> ValueComparison:
     )
 
 
-@lru_cache(maxsize=4096)  # items of one length save the same
+@lru_cache(maxsize=4096)  # items of equal length have equal savings
 def _saves(saved: float) -> str:
     return (
         f"a batch saves {dollars(saved)}" if saved >= 0 else f"a batch costs {dollars(-saved)} more"

@@ -1,12 +1,12 @@
-"""The second look at due items of the batch lane: which of them real time takes over now, and which are at risk.
+"""The second look at due items of the batch lane: real time takes over some of them now, and others are at risk.
 
-    weigh   ask each batch for the probability that it is back by its items' due times, given how long it has been out
-    rescue  of those below their confidence, in due order, take what has to begin now to be in time, and no more than can be
+    weigh   compute the probability that each batch is back by its items' due times, given how long it has been out
+    rescue  of the items below their confidence, in due order, take those that must start now and can still be in time
 
-Waiting costs nothing until the latest moment, because a batch may still come back: the due time, less the time that real time
-needs for the work before it, less a call, less a margin. Later items count before sooner ones are left to wait: a thousand
-items with one due time have to begin long before a single one would. All workloads share the places for calls; the limits of
-a model are its own.
+Waiting costs nothing until the latest start, because a batch may still come back. The latest start is the due time, less the
+time that real time needs for the work before the item, less a call, less a margin. Before a look leaves an item waiting, it
+counts the later items as well: a thousand items with one due time must start long before a single item would. All workloads
+share the call places; each model has its own limits.
 """
 
 from collections import Counter
@@ -26,18 +26,18 @@ from lanes.workload.version import Version
 
 LOOKS_EVERY = timedelta(seconds=5)
 COMMITS = timedelta(seconds=1)  # until rescued work can be claimed
-SLACK = timedelta(seconds=14)  # a try may fail, and a micro-batch gathers for some seconds
+SLACK = timedelta(seconds=14)  # an attempt may fail, and a micro-batch gathers for some seconds
 MARGIN = LOOKS_EVERY + COMMITS + SLACK
-UNSURE = 1.25  # times what real time needs for what goes before: the rate is an estimate, too
+UNSURE = 1.25  # factor on the time that real time needs for the work ahead, because the rate is an estimate
 # items bound to batch are reported as at risk this early, because only people can help
 BOUND_AHEAD = timedelta(hours=12)
-# real time is given this much work; the rest may wait for its batch until the next look
+# a look gives real time this much work; the rest may wait for its batch until the next look
 AHEAD = 3 * LOOKS_EVERY
 
 
 @dataclass(frozen=True, slots=True)
 class DepartedBatch:
-    """A batch that is out, with its requests."""
+    """A batch in flight, with its number of requests."""
 
     id: BatchId
     left_at: datetime
@@ -45,16 +45,16 @@ class DepartedBatch:
 
     @property
     def name(self) -> str:
-        """Return its name for people."""
+        """Return the display name."""
         return f"batch {self.id}"
 
 
 @dataclass(frozen=True, slots=True)
 class LateItem:
-    """A due item of the batch lane: the work owed for it, and its batch, None before it departs.
+    """A due item of the batch lane: its owed work, and its batch, None before the batch departs.
 
-    It may stand for `items` in all: items bound to batch stand for those of their batch with the same due time, and
-    items behind the end of a look for those that follow them. These are counted now and looked at later.
+    One entry may stand for `items` items: an item bound to batch stands for all items of its batch with the same due time, and
+    an item past the end of a look stands for the items after it. The look counts these now, and a later look evaluates them.
     """
 
     work_id: WorkId
@@ -68,9 +68,9 @@ class LateItem:
 
 @dataclass(frozen=True, slots=True)
 class DoubtfulItem:
-    """An item whose batch is back by its due time with less than its version's confidence.
+    """An item whose batch is less likely to be back by its due time than its version's confidence requires.
 
-    `held` says why real time, which would have to begin now, does not answer it; None where no reason is known.
+    `held` is the reason why real time, which would have to start now, does not answer the item; None if no reason is known.
     """
 
     of: LateItem
@@ -80,11 +80,11 @@ class DoubtfulItem:
 
     @property
     def model(self) -> str:
-        """Return the model that would answer it in real time."""
+        """Return the model that would answer the item in real time."""
         return self.of.version.spec.realtime_model
 
     def route(self, costs: Estimate) -> Route:
-        """Return the route by which real time takes it over."""
+        """Return the route by which real time takes over the item."""
         return Route(
             Lane.REALTIME, Reason.RESCUE, self.said, costs.realtime, costs.batch, self.probability
         )
@@ -94,7 +94,7 @@ class DoubtfulItem:
 class LookResult:
     """The result of a look, in due order: items that real time takes over now, and items at risk.
 
-    Items at risk are unlikely to be back in time, and real time may not take them, does not answer them, or is too slow too.
+    Items at risk are unlikely to be back in time, and real time may not take them, does not answer them, or is also too slow.
     """
 
     taken: Sequence[DoubtfulItem] = ()
@@ -102,14 +102,14 @@ class LookResult:
 
 
 def weigh(due: Iterable[LateItem], prospects: Prospects, *, now: datetime) -> list[DoubtfulItem]:
-    """Return the items whose batch is too unlikely to be back in time; those that were due already are left out."""
+    """Return the items whose batch is too unlikely to be back in time; items that are already overdue are left out."""
     weighing = _Weighing(prospects, now)
     asked = ((each, weighing.of(each)) for each in due if each.due_at > now)
     return [DoubtfulItem(each, *doubt) for each, doubt in asked if doubt is not None]
 
 
 class _Weighing:
-    """The chances of one look's batches: each is asked once, and once for all of its items with one due time."""
+    """The chances of one look's batches, each computed once for all items of a version with the same due time."""
 
     def __init__(self, prospects: Prospects, now: datetime) -> None:
         self._prospects, self._now = prospects, now
@@ -117,7 +117,7 @@ class _Weighing:
         self._known: dict[tuple[BatchId | None, VersionId, datetime], tuple[float, str] | None] = {}
 
     def of(self, late: LateItem) -> tuple[float, str] | None:
-        """Return the probability and a sentence, None where it is enough."""
+        """Return the probability and its explanation, None if the probability is high enough."""
         alike = None if late.batch is None else late.batch.id, late.version.id, late.due_at
         if alike not in self._known:
             self._known[alike] = (
@@ -150,11 +150,11 @@ class _Weighing:
 
 
 def rescue(doubtful: Iterable[DoubtfulItem], load: Load, *, now: datetime) -> LookResult:
-    """Choose what real time takes over now, and what is at risk; the rest waits for its batch until a later look.
+    """Choose the items that real time takes over now, and the items at risk; the rest wait for their batch until a later look.
 
-    An item that has to begin now, and that real time does not answer, is at risk; it takes no place of others. If
-    nothing waits for a model that rests, one item is taken all the same: it probes the model, so that later items can
-    be taken once it answers.
+    An item that must start now and that real time does not answer is at risk; it takes no place of other items. If nothing
+    waits for a model that does not answer, one item is taken nevertheless: it probes the model, so that later items can be
+    taken once the model answers.
     """
     served: list[DoubtfulItem] = []
     unserved: dict[tuple[str, UnservedReason], list[DoubtfulItem]] = {}
@@ -180,9 +180,9 @@ def rescue(doubtful: Iterable[DoubtfulItem], load: Load, *, now: datetime) -> Lo
 
 
 def compute_horizon(load: Load, versions: Iterable[Version], due: Mapping[str, int]) -> datetime:
-    """Return the due time beyond which nothing need be looked at, if no more items than `due` are due, by workload.
+    """Return the due time beyond which no item needs a look, if at most `due` items of each workload are due.
 
-    Even if all of these went before it, a later item would not have to begin now.
+    Even behind all of these items, a later item would not have to start now.
     """
     of = {each.workload: each for each in versions}
     added = {
@@ -197,19 +197,19 @@ def compute_horizon(load: Load, versions: Iterable[Version], due: Mapping[str, i
 
 
 def latest(due_at: datetime, drain_s: float, call: timedelta) -> datetime:
-    """Return the latest moment to take an item, which needs `drain_s` seconds of real time with the work before it."""
+    """Return the latest time to take an item that needs `drain_s` seconds of real time, including the work before it."""
     return due_at - timedelta(seconds=UNSURE * drain_s) - call - MARGIN
 
 
 def _pressing(candidates: Sequence[DoubtfulItem], load: Load, now: datetime) -> LookResult:
-    """Choose among these items, in due order; one that cannot be in time takes no place of one that can.
+    """Choose among these items in due order; an item that cannot be in time takes no place of one that can.
 
-    Where places press, everything before has to begin; where a model's limits press, everything before of that model.
+    If the places are the bottleneck, all earlier items must start; if a model's limits are, all earlier items of that model.
     """
     added = dict[str, AddedItems]()
     chosen: list[tuple[DoubtfulItem, float]] = []
     at_risk: list[DoubtfulItem] = []
-    # how many of the chosen have to begin, of all models and of each
+    # how many of the chosen items must start: of all models (None), and of each model
     presses = Counter[str | None]()
     for each in candidates:
         of, call = each.of, load.call_of(each.model)
@@ -249,14 +249,14 @@ def _pressing(candidates: Sequence[DoubtfulItem], load: Load, now: datetime) -> 
 
 
 def _build_added_items(version: Version, items: int, load: Load) -> AddedItems:
-    """Return the need of `items` of a version beside what waits."""
+    """Build `items` items of a version as an addition to the waiting work."""
     return AddedItems(
         version.spec.realtime_model, items, load.need_of(version.workload).times(items)
     )
 
 
 def _hold_back(looked: LookResult, held: UnservedReason, *, probes: bool) -> LookResult:
-    """Take nothing but one item that probes the model."""
+    """Return all items as at risk, except at most one that probes the model."""
     first = 1 if probes else 0
     taken = [
         replace(each, said=f"{each.said}; {held.said}, and this asks it again")

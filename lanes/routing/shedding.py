@@ -1,7 +1,8 @@
-"""Shedding: which free work leaves the real-time lane, because that cannot serve it now and a batch is soon enough.
+"""Shedding: free work leaves the real-time lane if the lane cannot serve it now and a batch is soon enough.
 
-Work leaves while its model does not answer, while its budget is beyond its soft limit, or where it would be served later than
-its rank allows. The latest rank leaves first. Nothing is shed twice (its route says so), so it never goes back and forth.
+Work leaves while its model does not answer, while its budget is beyond its soft limit, or if it would be served later than its
+rank allows. The latest rank leaves first. The route of shed work records the move, so no work is shed twice or moves back and
+forth.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -19,8 +20,9 @@ from lanes.units import seconds
 from lanes.words import Lane, Reason
 from lanes.workload.version import Version
 
-SETTLED = timedelta(seconds=5)  # nothing is shed for a model that has rested for less
-# work that is served by then stays, however late: the next claims take it
+# no work is shed for a model that has not answered for less than this
+SETTLED = timedelta(seconds=5)
+# work that is served within this time stays, however late: the next claims take it
 SOON = timedelta(seconds=10)
 
 
@@ -43,13 +45,13 @@ class QueuedWork:
 
 @dataclass(frozen=True, slots=True)
 class Shed:
-    """Why work leaves, and the chance that its batch is in time, None where it has no due time."""
+    """The reason why work leaves, and the chance that its batch is in time; None for work without a due time."""
 
     why: str
     chance: Chance | None = None
 
     def route(self, costs: Estimate) -> Route:
-        """Return the route by which it leaves."""
+        """Return the route by which the work leaves."""
         return leave(Reason.SHED, self.why, costs, self.chance)
 
 
@@ -67,13 +69,13 @@ class Shedding:
     ) -> None:
         known = {each.model: each for each in rests}
         self._rests = {model: each for model, each in known.items() if now - each.since >= SETTLED}
-        # models that rest take no places
+        # the queues of models that do not answer use no places
         served = [each for each in load.queues if each.model not in known]
         self._load = replace(load, queues=served).as_known()
         self._budgets, self._prospects, self._now = budgets, prospects, now
 
     def list_pressed(self, versions: Mapping[str, Version]) -> list[str]:
-        """Return the workloads some of whose work may have to leave."""
+        """Return the workloads whose work may have to leave."""
         pressing = {each.budget.workload for each in self._budgets if each.is_over_soft}
         return [
             name
@@ -82,7 +84,7 @@ class Shedding:
         ]
 
     def line(self, versions: Mapping[str, Version], items: Mapping[str, int]) -> "QueueAhead":
-        """Return the queue ahead of its own end; `items` of each of these workloads wait."""
+        """Return the queue ahead of its last item; `items` is the number of waiting items of each workload."""
         served = {each.workload for each in self._load.queues}
         models = {name: version.spec.realtime_model for name, version in versions.items()}
         return QueueAhead(
@@ -96,7 +98,7 @@ class Shedding:
         versions: Mapping[VersionId, Version],
         line: "QueueAhead",
     ) -> dict[WorkId, Shed]:
-        """Return which of this work leaves, and why; the work comes from the end of the queue on, and `line` passes each of it.
+        """Return the work that leaves, with the reasons; `waiting` starts at the end of the queue, and `line` passes each item.
 
         Work of a version that cannot be read stays.
         """
@@ -111,7 +113,7 @@ class Shedding:
         return left
 
     def of(self, waiting: QueuedWork, version: Version, line: "QueueAhead") -> Shed | None:
-        """Return why this work leaves, None where it stays: nothing presses, or a batch would be too late."""
+        """Return why this work leaves, None if it stays: it is bound, nothing presses, or a batch would be too late."""
         if (
             waiting.bound_to is not None
             or not waiting.answers
@@ -139,7 +141,7 @@ class Shedding:
         return self._late(waiting, version, line)
 
     def _late(self, waiting: QueuedWork, version: Version, line: "QueueAhead") -> str | None:
-        """Say how late it would be served, None where its rank allows that."""
+        """Return how late the work would be served, None if its rank allows the wait."""
         before_s = line.before_s(version.workload)
         late_s = before_s - max(SOON, waiting.rank_at - self._now).total_seconds()
         if late_s <= 0:
@@ -149,7 +151,7 @@ class Shedding:
 
 
 class QueueAhead:
-    """The queue ahead of a walk from its end on; `items` gives each workload's model and waiting items."""
+    """The queue ahead of a walk that starts at its end; `items` has each workload's model and its number of waiting items."""
 
     def __init__(self, load: Load, items: Mapping[str, tuple[str, int]]) -> None:
         self._lane = replace(load, queues=())
@@ -159,7 +161,7 @@ class QueueAhead:
         }
 
     def passes(self, workload: str) -> None:
-        """Go on to the item before: one item less is ahead of it."""
+        """Pass one item of the workload: one item fewer is ahead."""
         if (left := self._left.get(workload)) is not None and left.items:
             one_less = left.items - 1
             self._left[workload] = AddedItems(
@@ -167,7 +169,7 @@ class QueueAhead:
             )
 
     def before_s(self, workload: str) -> float:
-        """Return the seconds until real time has answered the queue ahead; 0 for a workload that it does not serve now."""
+        """Return the seconds until real time has answered the queue ahead; 0 for a workload that is not served now."""
         left = self._left.get(workload)
         if left is None:
             return 0.0

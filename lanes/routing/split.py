@@ -1,6 +1,6 @@
-"""The splits: which share of undecided items goes to real-time, and which of all items to a candidate version.
+"""The splits: the share of undecided items that goes to real time, and the share of items that goes to a candidate version.
 
-Each has a sticky bucket of its own, so that the lane of an item says nothing of its version.
+Each kind of split has its own sticky buckets, so that the lane of an item is independent of its version.
 """
 
 from dataclasses import dataclass
@@ -8,18 +8,19 @@ from datetime import datetime
 from hashlib import blake2b
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:  # a page about a rollout needs no rules and no schemas, which take time to load
+if TYPE_CHECKING:  # rollout pages need no rules and no schemas, which are slow to load
     from lanes.workload.version import Version
 
 BUCKETS = 10_000
 SALT = "lanes.split.1"  # never changes: another salt would move items between the lanes
 VERSION_SALT = "lanes.version.1"  # never changes: another salt would move items between versions
-SAMPLE_SALT = "lanes.second_pass.1"  # never changes: the sample of second passes stays
+# never changes: another salt would change the sample of second passes
+SAMPLE_SALT = "lanes.second_pass.1"
 
 
 @dataclass(frozen=True)
 class Split:
-    """A share of a workload's undecided items, of one consumer or of all (`consumer` None).
+    """The share of a workload's undecided items, of one consumer or of all (`consumer` None), that goes to real time.
 
     `basis_points` is 0 (all to batch) to 10,000 (all to real-time).
     """
@@ -31,7 +32,7 @@ class Split:
 
 @dataclass(frozen=True)
 class SplitRecord:
-    """A split as it was set. With `basis_points` None the consumer inherits the workload's split from then on."""
+    """A recorded change of a split. If `basis_points` is None, the consumer inherits the workload's split from `set_at`."""
 
     basis_points: int | None
     who: str
@@ -45,12 +46,12 @@ def bucket(workload: str, *, entity: str | None, key: str) -> int:
 
 
 def version_bucket(workload: str, *, entity: str | None, key: str) -> int:
-    """Return the item's constant bucket of the version split, which is independent of that of the lanes."""
+    """Return the item's constant bucket in the version split, which is independent of its lane bucket."""
     return _bucket(workload, VERSION_SALT, entity if entity is not None else key)
 
 
 def is_sampled(workload: str, key: str, share: float) -> bool:
-    """Return whether the item is in the uniform sample, a share of 0 to 1, of those that get a second pass."""
+    """Return whether the item is in the uniform sample that gets a second pass; `share` is the sample's share, 0 to 1."""
     return _bucket(workload, SAMPLE_SALT, key) < share * BUCKETS
 
 
@@ -60,12 +61,12 @@ def _bucket(workload: str, salt: str, sticky: str) -> int:
 
 
 def to_realtime(split: Split, place: int) -> bool:
-    """Return whether a bucket goes to real time: the low ones do, so raising a split only adds to them."""
+    """Return whether a bucket goes to real time: the low buckets do, so a higher split only adds buckets."""
     return place < split.basis_points
 
 
 class Splits:
-    """The splits in force; a consumer's own precedes the workload's, and one that inherits has none here."""
+    """The splits in force. A consumer's own split precedes the workload's; a consumer that inherits has no entry."""
 
     def __init__(self, splits: list[Split]) -> None:
         self._of = {(split.workload, split.consumer): split for split in splits}
@@ -79,7 +80,7 @@ class Splits:
         )
 
     def has_own(self, workload: str, consumer: str | None) -> bool:
-        """Return whether this very split was set, so that no wider one counts."""
+        """Return whether this exact split is set, so that no wider split applies."""
         return (workload, consumer) in self._of
 
     def of_workload(self, workload: str) -> list[Split]:
@@ -88,7 +89,7 @@ class Splits:
         return [self.of(workload, None), *(each for _, each in own)]
 
     def reach_realtime(self, workload: str) -> bool:
-        """Return whether they may send some item of a workload to real-time."""
+        """Return whether any split may send items of the workload to real time."""
         return any(
             split.basis_points > 0 for (name, _), split in self._of.items() if name == workload
         )
@@ -96,7 +97,7 @@ class Splits:
 
 @dataclass(frozen=True)
 class Canary:
-    """A candidate version that gets `basis_points` of the items that its workload newly routes."""
+    """A candidate version that gets `basis_points` of its workload's newly routed items."""
 
     candidate: "Version"
     basis_points: int

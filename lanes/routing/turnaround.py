@@ -1,8 +1,8 @@
-"""The turnaround of batches, learned from our own: the source of every stated probability.
+"""The turnaround of batches, learned from our own batches: the source of every stated probability.
 
-Kaplan-Meier with a weak prior (Susarla and Van Ryzin, 1976), on a grid: a batch that is out, expired or was cancelled says only
-that it took longer. A batch counts by its items and its age. Batches from before a change at the provider are forgotten, and
-the results of earlier statements correct the next ones (Gibbs and Candes, 2021).
+The estimator is Kaplan-Meier with a weak prior (Susarla and Van Ryzin, 1976), on a grid. A batch that is still out, has expired
+or was canceled is censored: it shows only that it took longer. A batch is weighted by its items and its age. Batches from
+before a change at the provider are ignored, and the results of earlier statements correct later ones (Gibbs and Candes, 2021).
 """
 
 import math
@@ -18,18 +18,18 @@ from numpy.typing import NDArray
 
 HALF_LIFE = timedelta(days=7)  # a batch of this age counts half as much as a new one
 PSEUDO_BATCHES = 5.0  # weight of the prior
-SHAPE = 1.7  # of the prior, which is log-logistic: 95 % are back within 5.7 times its median
-ENOUGH = 20.0  # weight of the batches of an hour from which its own law is used
+SHAPE = 1.7  # of the log-logistic prior: 95 % of batches are back within 5.7 times its median
+ENOUGH = 20.0  # total weight of an hour's batches from which the hour has its own distribution
 HOURS_BESIDE = 1  # this many hours before and after count as the same hour
-LARGER = (100, 10_000)  # requests from which a batch is of the next size class
-ALARM = 5.0  # log likelihood ratio from which a change of the provider is assumed
-# a change for the better needs more evidence and a whole day, because nights are quicker too
+LARGER = (100, 10_000)  # a batch with this many requests is in the next size class
+ALARM = 5.0  # log likelihood ratio above which a change at the provider is assumed
+# a speed-up needs more evidence and a full day of batches, because nights are faster, too
 DOUBT, A_DAY_S = (2.0, 86_400.0)
 STATED = 0.95  # probability at which statements are checked
-# a batch is late when it takes 10 % longer than all but 1 % of its kind: 0.65 % of those of a lognormal law do
+# a batch is late when it takes 10 % longer than 99 % of its kind; 0.65 % of batches do if turnaround is lognormal
 LATE, FALSE_ALARMS = (1.1, 0.01)
-GAIN, LIMIT = 0.1, 2.0  # of the correction: log odds for each miss, and at most
-LONGEST = 1e9  # seconds: no batch is awaited longer
+GAIN, LIMIT = 0.1, 2.0  # of the correction: log odds per miss, and its bound
+LONGEST = 1e9  # seconds; upper bound of every turnaround
 GRID = numpy.geomspace(10.0, 1e7, 257)  # seconds after departure
 _GRID_SHAPED = GRID**SHAPE
 _AT = [0.0, *GRID.tolist()]
@@ -38,10 +38,10 @@ Column = NDArray[numpy.floating[Any]]
 
 
 class ObservedBatches(NamedTuple):
-    """Batches of one model as columns, in the order in which they left.
+    """The batches of one model as columns, in the order of their departure.
 
-    Each was back after `took_s`, or was not yet (`back` is 1 or 0). `stated_s` is the time within which it was stated
-    to be back with the probability `STATED`, NaN where nothing was stated.
+    A batch was back after `took_s` (`back` is 1), or was not back by then (`back` is 0). `stated_s` is the turnaround that was
+    stated with the probability `STATED`; NaN if nothing was stated.
     """
 
     age_s: Column
@@ -53,21 +53,21 @@ class ObservedBatches(NamedTuple):
 
     @classmethod
     def of(cls, rows: Sequence[tuple[float, ...]]) -> "ObservedBatches":
-        """Return batches that are given as rows, each with its values in the order of the columns."""
+        """Build the columns from rows, each with its values in the order of the columns."""
         return cls(*numpy.array(rows, float).reshape(-1, len(cls._fields)).T)
 
     def only(self, which: NDArray[numpy.bool_] | slice) -> "ObservedBatches":
-        """Return some of the batches."""
+        """Return the batches that a mask or a slice selects."""
         return ObservedBatches(*(column[which] for column in self))
 
     @property
     def decay(self) -> Column:
-        """Return each weight by age, 0 to 1, from departure, so that all batches of one hour count alike."""
+        """Return each batch's weight by its age since departure, 0 to 1, so that all batches of one hour count alike."""
         return 0.5 ** (numpy.maximum(self.age_s, 0.0) / HALF_LIFE.total_seconds())
 
     @property
     def weight(self) -> Column:
-        """Return each batch's weight by its items and its age; without ages the sum is Kish's effective number of batches."""
+        """Return each batch's weight by its items and its age; without ages, the sum is Kish's effective number of batches."""
         return self.decay * self.items * (self.items.sum() / max((self.items**2).sum(), 1.0))
 
 
@@ -75,7 +75,7 @@ NOTHING = ObservedBatches.of([])
 
 
 class TurnaroundEvidence(NamedTuple):
-    """The basis of an estimate: the number of batches, how many are back, and their average age by weight."""
+    """The basis of an estimate: the number of batches, the number of them that are back, and their weighted mean age."""
 
     batches: int
     back: int
@@ -83,9 +83,9 @@ class TurnaroundEvidence(NamedTuple):
 
 
 class Turnaround:
-    """The law of one kind of batch, from those `seen` of its kind; the prior has the median `usual`.
+    """The turnaround distribution of one kind of batch, from the batches `seen` of that kind; the prior's median is `usual`.
 
-    Every probability is at least 0 and below 1, and takes a bisection. `shift` moves all log odds of being still out.
+    Every probability is at least 0 and below 1, and is found by bisection. `shift` is added to the log odds of being still out.
     """
 
     def __init__(self, seen: ObservedBatches, *, usual: timedelta, shift: float = 0.0) -> None:
@@ -94,27 +94,27 @@ class Turnaround:
         age = None if math.isnan(age_s) else timedelta(seconds=max(age_s, 0.0))
         self.evidence = TurnaroundEvidence(len(weight), int(seen.back.sum()), age)
         first = _kaplan_meier(seen, weight, usual.total_seconds())
-        # the prior lies around what was seen
+        # the second fit centers the prior on the median of the first
         out = _kaplan_meier(seen, weight, _median_s(first)) if len(weight) else first
         odds = math.exp(shift)
         self._out: list[float] = [1.0, *(out * odds / (1.0 + out * (odds - 1.0))).tolist()]
 
     def by(self, after: timedelta, *, out: timedelta = timedelta(0)) -> float:
-        """Return the probability that a batch is back that long after it left, given that it has been `out` so far."""
+        """Return the probability that a batch is back within `after` of its departure, given that it has been `out` so far."""
         still = self._share_out(out.total_seconds())
         return 1.0 - self._share_out(after.total_seconds()) / still if after > out else 0.0
 
     def within(self, probability: float, *, out: timedelta = timedelta(0)) -> timedelta:
-        """Return how long after its departure a batch is back with this probability, above 0 and below 1."""
+        """Return the time since departure within which a batch is back with this probability, above 0 and below 1."""
         been = max(out.total_seconds(), 0.0)
         until = self._until_out((1.0 - probability) * self._share_out(been))
         return timedelta(seconds=min(max(until, been), LONGEST))
 
     def late_after(self, most: timedelta) -> timedelta:
-        """Return the age from which on a batch is late, never more than `most`.
+        """Return the age at which a batch becomes late, at most `most`.
 
-        Where too many batches take longer than `most`, a miss is told before it happens: from the age on at which all but
-        1 % of the batches that come back before `most` have come back.
+        If too many batches take longer than `most`, a miss is reported before it happens: at the age by which all but 1 % of
+        the batches that come back before `most` have come back.
         """
         missed = 1.0 - self.by(most)
         if missed <= FALSE_ALARMS:
@@ -122,12 +122,12 @@ class Turnaround:
         return min(self.within(max(1.0 - FALSE_ALARMS - missed, 1e-9)), most)
 
     def compute_remainder(self, half_life_s: float) -> float:
-        """Return the average remainder, when its batch is back, of something that halves: E[2^(-T / half-life)]."""
+        """Return the mean fraction that remains of a halving value when the batch is back: E[2^(-T / half-life)]."""
         at = (numpy.array(_AT[1:]) + _AT[:-1]) / 2
         return float((-numpy.diff(self._out) * 2.0 ** (-at / half_life_s)).sum())
 
     def _until_out(self, out: float) -> float:
-        """Return the seconds from which on no more than this share is still out."""
+        """Return the seconds after which at most this share is still out."""
         place = bisect_left(self._out, -out, key=neg)
         if place == len(_AT):
             return LONGEST
@@ -149,10 +149,10 @@ class Turnaround:
 
 
 class Turnarounds:
-    """The laws of all kinds of batches, from those `seen` of each model until `read_at`.
+    """The turnaround distributions of all kinds of batches, from the batches `seen` of each model until `read_at`.
 
-    A kind is a model and a size class, or all sizes by their items where the size is not known. The hour of departure
-    counts where enough recent batches left in it and in the hours beside it.
+    A kind is a model and a size class. If the size is not known, a kind covers all sizes, weighted by items. The hour of
+    departure counts if enough recent batches left in that hour and the adjacent hours.
     """
 
     def __init__(self, seen: Mapping[str, ObservedBatches], read_at: datetime) -> None:
@@ -168,10 +168,10 @@ class Turnarounds:
         requests: int | None = None,
         least_back: int = 0,
     ) -> Turnaround:
-        """Return the law of a batch that leaves then, where its workload's usual time is `usual`.
+        """Return the distribution for a batch that leaves at `leaves_at` and whose workload's usual turnaround is `usual`.
 
-        With `least_back` it is the law by which a batch is late: open batches are left out, and batches from before a change at
-        the provider count until that number of newer ones is back.
+        With `least_back`, return the distribution that decides whether a batch is late: it leaves out open batches, and it
+        includes batches from before a change at the provider until that number of newer batches is back.
         """
         size = None if requests is None else bisect_right(LARGER, requests)
         hour = int(leaves_at.timestamp() // 3_600 % 24)
@@ -201,11 +201,12 @@ class Turnarounds:
 
 
 def since_change(seen: ObservedBatches, usual: timedelta) -> int:
-    """Return how many of the newest batches left since the provider changed; all of them where it did not.
+    """Return the number of newest batches that left after a change at the provider; all batches if there was no change.
 
-    By the law of the older batches of their size, the cumulated hazards of the newer ones are exponential whatever that law is,
-    and those of batches that are out are censored: without a change as many are back as their hazards add up to. The likelihood
-    ratio of each split is compared, less a discount for few older batches.
+    Under the distribution of the older batches of their size, the cumulative hazards of the newer batches are exponential,
+    whatever that distribution is, and the hazards of open batches are censored. So without a change, the expected number of
+    batches back is the sum of the hazards. The function compares the likelihood ratio of each split, less a discount if there
+    are few older batches.
     """
     number, weight, classes = len(seen.age_s), seen.decay, _size_classes(seen)
     place = numpy.minimum(numpy.searchsorted(GRID, seen.took_s, "right"), len(GRID) - 1)
@@ -222,7 +223,7 @@ def since_change(seen: ObservedBatches, usual: timedelta) -> int:
         known = float(weight[~is_newer].sum())
         for those, median_s in zip(alike, medians, strict=True):
             out = _kaplan_meier(seen.only(those & ~is_newer), weight[those & ~is_newer], median_s)
-            # between the hazards before and after their cell, where many are back at once
+            # the mean of the hazards before and after the cell, because many batches may be back at once
             cells = place[those & is_newer]
             expected -= float(numpy.log(out[cells] * out[numpy.maximum(cells - 1, 0)]).sum()) / 2
         ratio = (back * math.log(back / expected) if back else 0.0) - back + expected
@@ -235,12 +236,12 @@ def since_change(seen: ObservedBatches, usual: timedelta) -> int:
 
 
 def correction(seen: ObservedBatches) -> float:
-    """Return by how much the log odds of being still out have to move, given what became of earlier statements.
+    """Return the shift of the log odds of being still out, learned from the results of earlier statements.
 
-    Hits and misses both count from when the stated time has passed, because hits alone are known before.
+    Hits and misses both count only after the stated time has passed, because before then only hits are known.
     """
     missed = seen.took_s > seen.stated_s
-    # other ends before that time show nothing
+    # a batch that expired or was canceled before that time shows nothing
     decided = (seen.age_s >= seen.stated_s) & (missed | (seen.back == 1))
     surprise = (seen.only(decided).weight * (missed[decided] - (1.0 - STATED))).sum()
     return float(numpy.clip(GAIN * surprise, -LIMIT, LIMIT))
@@ -255,9 +256,9 @@ def _median_s(out: Column) -> float:
 
 
 def _kaplan_meier(seen: ObservedBatches, weight: Column, median_s: float) -> Column:
-    """Return the share that is still out at each moment of the grid, with a prior around that median.
+    """Return the share of batches that is still out at each time of the grid, with a prior around `median_s`.
 
-    A batch counts as back from the next moment on.
+    A batch counts as back from the next time of the grid.
     """
     assumed = numpy.concatenate(([1.0], 1.0 / (1.0 + _GRID_SHAPED / median_s**SHAPE)))
     place = numpy.searchsorted(GRID, seen.took_s, "left")

@@ -1,4 +1,4 @@
-"""Attempts: what a real-time call, or a request of a batch, means for each of its items."""
+"""Attempts: the result of a real-time call, or of a batch request, for each of its items."""
 
 from collections.abc import Sequence
 from contextlib import suppress
@@ -17,17 +17,18 @@ from lanes.workload.version import Version
 # starts the error of work that was given up automatically
 UNANSWERABLE = "it could not be answered for"
 LOST_LEASE = "claim timeout"  # starts the error of an attempt whose claim was not renewed in time
-# refusals in the same words: of several calls they blame the version, of one item the item
+# refusals with the same error text: of several calls they blame the version, of one item the item
 LEAST_REFUSED = 3
-# refused calls of a version that was answered before, because single items may be to blame
+# refused calls of a version that was answered before; higher, because single items may be to blame
 MOST_REFUSED = 20
-LASTING = timedelta(minutes=10)  # how long they are refused without an answer of the version
+# how long the calls must have been refused without an answer to the version
+LASTING = timedelta(minutes=10)
 LOST = Judgment(Outcome.MISSING, error="the batch ended without a result for it")
 
 
 @dataclass(frozen=True)
 class CallTimes:
-    """The times at which a call, or a batch, began and ended, by the database's clock."""
+    """The times at which a call or a batch began and ended, by the database's clock."""
 
     started_at: datetime
     ended_at: datetime
@@ -40,7 +41,7 @@ class CallTimes:
 
     @property
     def ms(self) -> int:
-        """Return how long it took, in milliseconds."""
+        """Return the duration of the call in milliseconds."""
         return round((self.ended_at - self.started_at).total_seconds() * 1000)
 
 
@@ -52,7 +53,7 @@ def build_answered(
     *,
     ids: Sequence[str],
 ) -> list[Attempt]:
-    """Return an attempt for each item of an answered call, in the order of the pack; `ids` are the items' names in the call."""
+    """Return an attempt for each item of an answered call, in the order of the pack; `ids` has the items' names in the call."""
     judged = _judge(version, response, ids)
     return [_attempt(each, how, times, response) for each, how in zip(pack, judged, strict=True)]
 
@@ -66,7 +67,7 @@ def build_unanswered(
     blame: Blame,
     maybe_billed: bool,
 ) -> list[Attempt]:
-    """Return an attempt for each item of a failed call; it spends the retry budget only where the item is to blame."""
+    """Return an attempt for each item of a failed call; it spends the retry budget only if the item is to blame."""
     unbilled = Outcome.UNSERVED if blame is Blame.PROVIDER else Outcome.ERRORED
     outcome = Outcome.UNKNOWN if maybe_billed else unbilled
     judged = Judgment(outcome, error=error, spends=blame is Blame.ITEM, alone=blame is Blame.PACK)
@@ -85,7 +86,7 @@ def build_unweighed(
     *,
     why: Exception,
 ) -> list[Attempt]:
-    """Return an attempt for each item of a call that cannot be evaluated: its cost is kept, and the items are tried again."""
+    """Return an attempt for each item of a call that cannot be evaluated: its cost is recorded, and the items are retried."""
     outcome = Outcome.UNKNOWN if response is None else Outcome.INVALID
     judged = Judgment(outcome, error=f"its call cannot be weighed: {type(why).__name__}")
     bounds = [Decimal(0)] * len(pack)
@@ -99,7 +100,7 @@ def build_unweighed(
 def build_poisoned(
     pack: Sequence[ClaimedWork], error: str, times: CallTimes, *, perhaps_version: bool = False
 ) -> list[Attempt]:
-    """Return attempts for an input that the provider never accepts; `perhaps_version` says that its version may be to blame."""
+    """Return attempts for an input that the provider never accepts; with `perhaps_version`, its version may be to blame."""
     return [
         _attempt(
             each,
@@ -116,11 +117,11 @@ def build_poisoned(
 
 @dataclass(frozen=True)
 class Refusals:
-    """The history of a refusal: what a version met in these words on a lane.
+    """The history of a refusal: a version's calls on a lane that were refused with the same error text.
 
-    A call of the version was `answered`, or `answered_since` this work was first refused. This work was refused `times` times;
-    since the version's last answer `calls` different ones were, the first of them `lasted` ago. `known` says that the version
-    is known to be refused, or is no longer in force.
+    `answered` is true if a call of the version was ever answered, `answered_since` if one was answered after this work was
+    first refused. This work was refused `times` times. Since the version's last answer `calls` different calls were refused,
+    the first of them `lasted` ago. `known` is true if the version is known to be refused, or is no longer in force.
     """
 
     answered: bool
@@ -143,9 +144,9 @@ class Refusals:
 def judge_refusal(judged: Judgment, refusals: Refusals) -> Judgment:
     """Return the judgment of a refused call, given whether its version is to blame.
 
-    A version is to blame when several different calls are refused in the same words and none is answered. Until that is known
-    an item is asked again, alone, and spends nothing. An item is to blame when its version answers others, or after three
-    refusals.
+    A version is to blame when several different calls are refused with the same error text and none is answered. Until the
+    cause is known, an item is retried in a call of its own and spends no retry budget. An item is to blame when its version
+    answers other items, or after three refusals.
     """
     if refusals.of_version:
         return Judgment(
@@ -173,7 +174,7 @@ def build_for_request(
 ) -> list[Attempt]:
     """Return an attempt for each item of a batch's request, in the order of the claims.
 
-    They share its response, or are all alike where there was none. `ids` are the items' names in the request.
+    The items share its response; without a response, all attempts are alike. `ids` has the items' names in the request.
     """
     if isinstance(said, Judgment):
         return [_attempt(claim, said, times) for claim in claims]
@@ -182,14 +183,14 @@ def build_for_request(
 
 
 def build_missing(claims: Sequence[Claim], *, started_at: datetime, now: datetime) -> list[Attempt]:
-    """Return an attempt for each item without a result, however often its batch's results were read."""
+    """Return an attempt for each item without a result; repeated reads of the batch's results yield equal attempts."""
     return [Attempt(claim, LOST, None, started_at, now, 0) for claim in claims]
 
 
 def build_given_up(
     claim: Claim, why: str, *, started_at: datetime, now: datetime, bound_usd: Decimal = Decimal(0)
 ) -> Attempt:
-    """Return the last attempt of work that is given up; `bound_usd` bounds the cost of a call without an answer."""
+    """Return the last attempt of work that is given up; `bound_usd` is the maximum cost of a call without an answer."""
     return Attempt(
         claim, Judgment(Outcome.GIVEN_UP, error=why), None, started_at, now, 0, bound_usd=bound_usd
     )
@@ -198,12 +199,12 @@ def build_given_up(
 def build_unread(
     claim: Claim, judged: Judgment, *, started_at: datetime, now: datetime, bound_usd: Decimal
 ) -> Attempt:
-    """Return the attempt of a request whose answer may be paid and cannot be read."""
+    """Return the attempt of a request whose answer may be billed but cannot be read."""
     return Attempt(claim, judged, None, started_at, now, 0, bound_usd=bound_usd)
 
 
 def drop_answer(attempt: Attempt, why: str) -> Attempt:
-    """Return the attempt without its answer, which cannot be stored; its cost stays."""
+    """Return the attempt without its answer, which cannot be stored; the attempt keeps its cost."""
     judged = Judgment(
         Outcome.INVALID if attempt.response else attempt.judged.outcome,
         error=f"it cannot be stored: {why}",
@@ -214,7 +215,7 @@ def drop_answer(attempt: Attempt, why: str) -> Attempt:
 def _judge(version: Version, response: Response, ids: Sequence[str]) -> list[Judgment]:
     try:
         return judge(response, ids, version.answer_check)
-    except Exception as error:  # unforeseen; the answer was paid for all the same
+    except Exception as error:  # unforeseen, but the answer was billed
         return [
             Judgment(Outcome.INVALID, error=f"the answer cannot be judged: {type(error).__name__}")
         ] * len(ids)
@@ -238,7 +239,7 @@ def _attempt(
 
 
 def _bounds(version: Version, pack: Sequence[ClaimedWork], times: CallTimes) -> list[Decimal]:
-    """Divide the most that their call can have cost among the items."""
+    """Divide the upper bound of their call's cost among the items."""
     size = sum(call_bytes(each.payload) for each in pack)
     bound = pack_bound(version, size, items=len(pack), lane=Lane.REALTIME, at=times.started_at)
     return allocate_usd(bound, [1] * len(pack))

@@ -1,4 +1,4 @@
-"""Why work waits: the cause, since when, and what ends it; of one item, and of the items that a person follows."""
+"""The reasons why work waits: the cause, its start, and its end, for one item and for the items that a person follows."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,29 +20,29 @@ Row = Mapping[str, Any]
 class Holds:
     """Everything in the database that may hold an item's work."""
 
-    paused_at: datetime | None = None  # of its workload
-    budgets: Sequence[BudgetStatus] = ()  # that pay for it
-    # open ones of the promises that hold work: promise, subject, why, opened_at
+    paused_at: datetime | None = None  # when its workload was paused
+    budgets: Sequence[BudgetStatus] = ()  # the budgets that pay for it
+    # open incidents of the promises that hold work: promise, subject, why, opened_at
     incidents: Sequence[Row] = ()
-    # open ones by model, with the account
+    # open circuits by model, with the account
     circuits: Mapping[str, tuple[str, Circuit]] = field(
         default_factory=dict[str, tuple[str, Circuit]]
     )
-    # by model, as the provider told them lately
+    # by model, as the provider last reported them
     limits: Mapping[str, Sequence[Limit]] = field(default_factory=dict[str, Sequence[Limit]])
-    batches: Mapping[int, Row] = field(default_factory=dict[int, Row])  # those that own its work
-    primer: Row | None = None  # the batch that primes the cache, and for which its workload waits
+    # the batches that own its work
+    batches: Mapping[int, Row] = field(default_factory=dict[int, Row])
+    primer: Row | None = None  # the batch that primes the cache, if its workload waits for it
     departs_at: datetime | None = None  # when `depart` is next scheduled for its workload
-    waits: Sequence[
-        CallWait
-    ] = ()  # of its workload, as drains report them now, the most calls first
+    # the waits of its workload, as drains report them now, the most calls first
+    waits: Sequence[CallWait] = ()
 
 
 def explain_hold(work: Row, by: Holds, now: datetime) -> str | None:
-    """Say what holds this open work, since when, and what ends it; None where only its turn is missing.
+    """Return the cause that holds this open work, its start, and its end; None if the work only waits for its turn.
 
-    `work` is a row of `lanes.work` with the `model` of its lane, and whether its item is `urgent`. Of several causes the one
-    that a person must end comes first.
+    `work` is a row of `lanes.work` with the `model` of its lane and with `urgent` of its item. If there are several causes, a
+    cause that a person must end comes first.
     """
     match WorkState(work["state"]):
         case WorkState.READY:
@@ -71,7 +71,7 @@ def explain_hold(work: Row, by: Holds, now: datetime) -> str | None:
 
 
 def _explain_refused_version(work: Row, by: Holds, now: datetime) -> str | None:
-    """Explain that the provider refuses every call of its version, for its schema, say."""
+    """Explain that the provider refuses every call of its version, for example because of its schema."""
     found = next(
         (
             e
@@ -130,7 +130,7 @@ def _explain_unpaid(work: Row, by: Holds, now: datetime) -> str | None:
 
 
 def _explain_reserved(work: Row, by: Holds, now: datetime) -> str | None:
-    """Explain that its call costs more than is left, or waits for money that is reserved for others."""
+    """Explain that its call costs more than the remaining budget, or waits for money that is reserved for other calls."""
     if (bound := work.get("bound_usd")) is not None and work["ready_at"] > now:
         stands = "; ".join(each.sentence for each in by.budgets)
         return (
@@ -145,7 +145,7 @@ def _explain_reserved(work: Row, by: Holds, now: datetime) -> str | None:
 
 
 def _explain_context(work: Row, by: Holds, now: datetime) -> str | None:
-    """Explain that what its batch would read besides it is missing, forbidden or slow."""
+    """Explain that the context that its batch would read is missing, forbidden or slow."""
     found = [e for e in by.incidents if e["subject"] == "context" and work["lane"] == Lane.BATCH]
     if not found:
         return None
@@ -171,7 +171,7 @@ def _explain_back_off(work: Row, by: Holds, now: datetime) -> str | None:
 
 
 def _explain_limit(work: Row, by: Holds, now: datetime) -> str | None:
-    """Explain that the provider's limits leave nothing for it; work that is not urgent leaves a share of each limit alone."""
+    """Explain that the provider's limits leave nothing for it; work that is not urgent must leave a share of each limit."""
     if work["lane"] != Lane.REALTIME:
         return None
     kept = 0.0 if work["urgent"] else RESERVE
@@ -191,7 +191,7 @@ def _explain_limit(work: Row, by: Holds, now: datetime) -> str | None:
 
 
 def _explain_turn(work: Row, by: Holds, now: datetime) -> str | None:
-    """Explain what holds its workload's calls back in the drains, by the reason that most of them wait for."""
+    """Explain why drains hold back the calls of its workload: the reason that most of them wait for."""
     if work["lane"] != Lane.REALTIME or not by.waits:
         return None
     turns = (each for each in by.waits if each.reason is WaitReason.TURN)
@@ -202,7 +202,7 @@ def _explain_turn(work: Row, by: Holds, now: datetime) -> str | None:
 
 
 def _explain_primer(work: Row, by: Holds, now: datetime) -> str | None:
-    """Explain that the batches of its version wait for the first one, whose prefix they read from the provider's cache."""
+    """Explain that the batches of its version wait for the first one, whose prefix they then read from the provider's cache."""
     primer = by.primer
     if work["lane"] != Lane.BATCH or primer is None or primer["version_id"] != work["version_id"]:
         return None
@@ -227,7 +227,7 @@ def _explain_window(work: Row, by: Holds, now: datetime) -> str | None:
 
 
 def _explain_batch(work: Row, by: Holds, now: datetime) -> str | None:
-    """Explain which batch has it, and whether a person must decide about that batch."""
+    """Explain which batch has the work, and whether a person must decide about that batch."""
     number = work["batch_id"]
     batch = by.batches.get(number)
     if batch is None:
@@ -266,12 +266,12 @@ def _explain_batch(work: Row, by: Holds, now: datetime) -> str | None:
             return None
 
 
-MOST_BATCHES = 3  # named one by one
+MOST_BATCHES = 3  # batches that are named individually
 
 
 @dataclass(frozen=True)
 class OpenWork:
-    """Open work of one kind, counted. `rests` says that it is not ready yet, `paused` that its workload is paused."""
+    """A count of open work of one kind; `rests` is true if the work is not ready yet, `paused` if its workload is paused."""
 
     workload: str
     lane: Lane
@@ -285,7 +285,7 @@ class OpenWork:
 
 @dataclass(frozen=True)
 class FollowedBatch:
-    """A batch with some of the items, `since` the provider has it or it was intended."""
+    """A batch with some of the items; `since` is when the provider received it, or else when it was intended."""
 
     id: BatchId
     state: BatchState
@@ -306,7 +306,7 @@ class OpenCounts:
 
 @dataclass(frozen=True)
 class DepartRun:
-    """A run of `depart` that was asked for, for one workload or for all (None), with the type of its state, as RUNNING."""
+    """A requested run of `depart`, for one workload or for all (None); `state` is the type of its state, such as RUNNING."""
 
     workload: str | None
     run_id: str
@@ -315,10 +315,10 @@ class DepartRun:
 
 @dataclass(frozen=True)
 class Movers:
-    """The processes that move batch work on.
+    """The processes that advance batch work.
 
-    These are the run of `depart` that was asked for, how often `collect` looks, and whether batches take their usual
-    time, which those of the local stand-in do not.
+    `departing` is the requested run of `depart`. `collect` polls every `looks_every_s` seconds. `usual_time` is true if batches
+    take their usual time, and false for batches of the local stand-in.
     """
 
     departing: DepartRun | None = None
@@ -327,7 +327,7 @@ class Movers:
 
 
 def sentence(awaited: OpenCounts, movers: Movers, *, now: datetime) -> str:
-    """Say what is waited for: routing, real time, the next batch, and each batch that is out."""
+    """Describe the pending work: routing, real time, the next batch, and each batch in flight."""
     served = [each for each in awaited.owed if not each.paused or each.state is WorkState.SUBMITTED]
     parts = [
         *([f"{pluralize(awaited.unrouted, 'item')} to be routed"] if awaited.unrouted else []),

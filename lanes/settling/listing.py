@@ -1,4 +1,4 @@
-"""Items with their current answers, and jobs, as people and programs get them."""
+"""Items with their current answers, and jobs, as readers and programs receive them."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
@@ -14,16 +14,17 @@ from lanes.ids import ItemId, JobId
 from lanes.routing.prospect import BatchDeparture
 from lanes.words import ItemState, Lane, Standing
 
-# the states that followers hear of
+# the states that followers receive
 TOLD = (ItemState.ANSWERED, ItemState.SETTLED, ItemState.FAILED)
 
 
 @dataclass(frozen=True)
 class Listed:
-    """An item with its current answer, whose fields are None while there is none.
+    """An item with its current answer, whose fields are None while there is no answer.
 
-    `lane` is the one that answered, or the one that it waits on. `changed_at` is when its current answer came, was settled or
-    promoted, or when it failed or was canceled; else when it was received. `label` is the newest label's right answer.
+    `lane` is the lane that answered, or on which the item waits. `changed_at` is when the current answer was created, settled
+    or promoted, or when the item failed or was canceled; else when it was received. `label` is the right answer of the newest
+    label.
     """
 
     item_id: ItemId
@@ -49,9 +50,9 @@ class Listed:
 
 @dataclass(frozen=True)
 class ListingQuery:
-    """A selection of a workload's items: those in one of the states (any, where none is named) that changed since then.
+    """A selection of a workload's items: those in one of `states` (empty: any) that have changed since `since`.
 
-    With a `job_id`, only those of that job.
+    With a `job_id`, only the items of that job.
     """
 
     workload: str
@@ -60,20 +61,20 @@ class ListingQuery:
     job_id: JobId | None = None
 
     def narrow_for_follower(self) -> "ListingQuery":
-        """Return the selection of items that a follower hears of; it names no state where a follower hears of none."""
+        """Return the selection of items that a follower receives; its states are empty if a follower would receive none."""
         told = [each for each in TOLD if not self.states or each in self.states]
         return ListingQuery(self.workload, told, job_id=self.job_id)
 
 
 @dataclass(frozen=True, order=True)
 class ListingPlace:
-    """A place in the order in which items were received: that of an item, which is left behind."""
+    """A position in the order of receipt: that of the last item already listed."""
 
     received_at: datetime
     item_id: ItemId
 
     def build_parameters(self) -> dict[str, object]:
-        """Return the parameters of a query for what is beyond it."""
+        """Return the parameters of a query for the items beyond this place."""
         return {"at": self.received_at, "id": self.item_id}
 
 
@@ -83,19 +84,19 @@ END = ListingPlace(datetime.max.replace(tzinfo=UTC), ItemId(2**63 - 1))
 
 @dataclass(frozen=True)
 class ListingPage:
-    """Some items, and the place after which the next page starts; None where it was the last."""
+    """A page of items, and the place after which the next page starts; None for the last page."""
 
     items: list[Listed] = field(default_factory=list)
     onwards: ListingPlace | None = None
 
 
 FIELDS = tuple(each.name for each in fields(Listed))
-SHOWN = FIELDS[1:]  # what readers see: the item's number is the database's own
+SHOWN = FIELDS[1:]  # the columns that readers see: the item's number is internal to the database
 
 
 @dataclass(frozen=True)
 class ResultRequest:
-    """A reader's request for an item's result; `settled` asks for an authoritative one."""
+    """A reader's request for an item's result; `settled` requires an authoritative one."""
 
     workload: str
     key: str
@@ -104,7 +105,7 @@ class ResultRequest:
 
 
 class NoResult(StrEnum):
-    """Why there is no such result. Only NOT_YET passes by itself."""
+    """The reason why there is no result. Only NOT_YET resolves by itself."""
 
     NOT_YET = "not yet"
     FAILED = "failed"
@@ -115,7 +116,7 @@ class NoResult(StrEnum):
 
 
 def explain_emptied(workload: str, key: str) -> str:
-    """Explain that the answer is no longer kept."""
+    """Explain that the answer is no longer stored."""
     return (
         f'the answer of item "{key}" of workload "{workload}" is no longer kept: keep_payload_days of the workload have passed '
         "since it was received, amended and settled; submit its input under another key to have it answered again"
@@ -123,7 +124,7 @@ def explain_emptied(workload: str, key: str) -> str:
 
 
 def explain_archived(workload: str, key: str) -> str:
-    """Explain that an archived item is not changed any more."""
+    """Explain that an archived item can no longer be changed."""
     return (
         f'item "{key}" of workload "{workload}" is archived (archive_after_days of the workload), and changes no more: submit '
         "its input under another key"
@@ -135,10 +136,10 @@ MOST = 5
 
 @dataclass(frozen=True)
 class AnswerExample:
-    """An item with its answer, and what that took; times are seconds since the item was received.
+    """An item with its answer, duration and cost; times are seconds since the item was received.
 
-    `first_lane` gave the first answer. `was` holds the fields that a correction changed, as they were before; `fields` are the
-    output's in the order of its schema. `cost_usd` sums all attempts.
+    `first_lane` gave the first answer. `was` has the earlier values of the fields that a correction changed; `fields` has the
+    output's fields in the order of its schema. `cost_usd` sums all attempts.
     """
 
     workload: str
@@ -156,7 +157,7 @@ class AnswerExample:
 
     @property
     def kind(self) -> tuple[str, bool, bool]:
-        """Return its workload, whether the batch lane answered first, and whether that answer stood."""
+        """Return the workload, whether the batch lane answered first, and whether the first answer was not corrected."""
         return self.workload, self.first_lane is Lane.BATCH, not self.was
 
 
@@ -175,16 +176,16 @@ def choose(candidates: Iterable[AnswerExample], most: int = MOST) -> list[Answer
 class JobState(StrEnum):
     """The state of a job."""
 
-    SENDING = "sending"  # as a whole, and not all of it has arrived
-    OPEN = "open"  # some of its items are still owed something
+    SENDING = "sending"  # sent as a whole, but not all of it has arrived
+    OPEN = "open"  # some of its items are still owed an answer
     DONE = "done"  # every item is settled, failed or canceled
 
 
 @dataclass(frozen=True)
 class JobStatus:
-    """A job as it stands; counts are items, as view `job_status` says.
+    """The status of a job; counts are items, as in view `job_status`.
 
-    `failures` holds the most frequent reasons of failures, each with its items. `estimated_usd` is the cost in the end. With
+    `failures` maps the most frequent failure reasons to their number of items. `estimated_usd` is the final cost. With
     `probability`, 0 to 1, the job is done by `expected_end_at`. None: not known.
     """
 
@@ -213,31 +214,31 @@ class JobStatus:
     probability: float | None = None
 
     def build_payload(self) -> dict[str, Any]:
-        """Return what the event says that tells of its end."""
+        """Return the payload of the event that reports the end of the job."""
         names = ("job", "received", "settled", "failed", "canceled")
         return {name: getattr(self, name) for name in names} | {"cost_usd": float(self.cost_usd)}
 
     @property
     def over(self) -> int:
-        """The number of items that are settled, failed or canceled."""
+        """Return the number of items that are settled, failed or canceled."""
         return self.settled + self.failed + self.canceled
 
     @property
     def is_done(self) -> bool:
-        """Whether nothing of it is owed any more."""
+        """Return whether nothing of the job is owed any more."""
         return self.state is JobState.DONE
 
 
 @dataclass(frozen=True)
 class RealtimeRest:
-    """Items that wait for real time at `now`, of which `per_s` are answered in a second."""
+    """Items that wait for real time at `now`; real time answers `per_s` of them a second."""
 
     now: datetime
     items: float
     per_s: float
 
     def back_at(self, probability: float) -> datetime:
-        """Return when all are answered with this probability, if answers come independently at this pace."""
+        """Return when all items are answered with this probability, if answers come independently at this rate."""
         more = NormalDist().inv_cdf(probability) * sqrt(self.items)
         return self.now + timedelta(seconds=max(self.items + more, 0) / self.per_s)
 
@@ -246,6 +247,6 @@ JobPart = BatchDeparture | RealtimeRest
 
 
 def estimate_end(parts: Sequence[JobPart], probability: float) -> datetime | None:
-    """Return when all parts are over with this probability, as if each took its own time; None without one."""
+    """Return when all parts have ended with this probability, if their durations are independent; None without parts."""
     each = probability ** (1 / max(len(parts), 1))
     return max((part.back_at(each) for part in parts), default=None)

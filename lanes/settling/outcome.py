@@ -18,10 +18,10 @@ from lanes.workload.prices import Usage
 
 
 class Response(NamedTuple):
-    """A billed response of the provider; `fault` says why its answer cannot be read.
+    """A billed response of the provider; `fault` is the reason why its answer cannot be read.
 
-    `model` is None where the response names none, `tier`, `geo` and `speed` where they are as usual. `call` names the call,
-    or the request of a batch, that it answers, because the provider's own names may repeat.
+    `model` is None if the response names none; `tier`, `geo` and `speed` are None if they are as usual. `call` names the call,
+    or the request of a batch, that the response answers, because the provider's own names may repeat.
     """
 
     message_id: str
@@ -37,12 +37,12 @@ class Response(NamedTuple):
     speed: str | None = None
 
     def __hash__(self) -> int:
-        """Hash the names alone: a response is hashed often, and texts and usage rarely tell two of them apart."""
+        """Hash only the names: a response is hashed often, and its text and usage rarely distinguish it from another."""
         return hash((self.message_id, self.call))
 
     @property
     def digest(self) -> str:
-        """Return a digest of the call, the answer and its usage: it tells apart responses of the same name."""
+        """Return a digest of the call, the answer and the usage, which distinguishes responses with the same name."""
         said = repr((self.call, self.model, self.text, self.usage))
         return hashlib.blake2b(said.encode(), digest_size=8).hexdigest()
 
@@ -50,8 +50,8 @@ class Response(NamedTuple):
 class Judgment(NamedTuple):
     """The verdict on one item of a response, or of a call without a response.
 
-    `spends` is false where the item is not to blame; `alone` is true where another item of its call may be.
-    `refused_call` names the call that the provider refused for its content, where that may be due to its version.
+    `spends` is false if the item is not to blame; `alone` is true if another item of its call may be. `refused_call` names the
+    call that the provider refused for its content, if the version may be to blame.
     """
 
     outcome: Outcome
@@ -64,7 +64,7 @@ class Judgment(NamedTuple):
 
 @dataclass(frozen=True)
 class PackShare:
-    """An item's place among the `of` items that shared a response, from 0."""
+    """An item's index, from 0, among the `of` items that shared a response."""
 
     index: int
     of: int
@@ -76,9 +76,9 @@ WHOLE = PackShare(0, 1)
 class Attempt(NamedTuple):
     """One try at one item's work, ready to be saved; items of a pack share its `response`.
 
-    `bound_usd` bounds the cost of an attempt without an answer. `share` is its part of the response, the whole until others
-    are found to share it: an attempt that is saved apart from its pack pays the same part. `gathered` describes its time in a
-    buffer, and `version_id` the version that was tried, where the claim named it.
+    `bound_usd` is the upper bound of the cost of an attempt without an answer. `share` is its part of the response, the whole
+    until other items are known to share it: an attempt that is saved apart from its pack pays the same part. `gathered`
+    describes its time in a buffer, and `version_id` is the version that was tried, if the claim named it.
     """
 
     claim: Claim
@@ -94,15 +94,15 @@ class Attempt(NamedTuple):
 
     @property
     def name(self) -> tuple[Claim, Response | None]:
-        """Return its identity: a claim has one attempt for each response, and at most one without any."""
+        """Return the identity of the attempt: a claim has one attempt per response, and at most one without a response."""
         return self.claim, self.response
 
 
 def without_repeats(attempts: Sequence[Attempt]) -> list[Attempt]:
-    """Return the attempts without repeats, in order; those with a response know their share of it."""
+    """Return the attempts without repeats, in order; each attempt with a response gets its share of it."""
     names = [each.response.message_id for each in attempts if each.response is not None]
     if len({each.claim for each in attempts}) == len(attempts) and len({*names}) == len(names):
-        return list(attempts)  # as most are: nothing is repeated or shared
+        return list(attempts)  # the usual case: nothing is repeated or shared
     known: dict[tuple[Claim, Response | None], Attempt] = {}
     for each in attempts:
         known.setdefault(each.name, each)
@@ -124,11 +124,11 @@ def without_repeats(attempts: Sequence[Attempt]) -> list[Attempt]:
 class SaveResult:
     """The result of a save: new attempts by outcome, and how many of them were late and only recorded.
 
-    `passed_over` attempts belong to items or work that another transaction holds: their cost is in the ledger, and nothing else
-    of them was written. Nothing at all was written of those that the database `refused`. The `stopped` workloads are not asked,
-    because the provider refuses their version. `apart` are the names of responses whose own name another response has.
-    Of the `archived` ones, whose items were archived meanwhile, only the bill was written.
-    `recorded` are the claims of the new attempts.
+    `passed_over` attempts belong to items or work that another transaction has locked: their cost is in the ledger, and nothing
+    else of them was written. Nothing was written of the attempts that the database `refused`. Calls of the `stopped` workloads
+    are suspended, because the provider refuses their version. `apart` has the names of responses whose own name another
+    response has. `archived` attempts belong to items that were archived before the save; only their cost was written.
+    `recorded` has the claims of the new attempts.
     """
 
     outcomes: Counter[Outcome] = field(default_factory=Counter)
@@ -161,9 +161,10 @@ class SaveResult:
 def judge(response: Response, ids: Sequence[str], check: AnswerCheck) -> list[Judgment]:
     """Judge each item of a call, in the order of `ids`.
 
-    With one id the text is the answer. With several it is `{"answers": [{"id", "answer"}]}`, and an id that is missing, doubled
-    or unknown spoils only itself. Any item of a pack may be to blame for a refusal or an answer that cannot be divided: each is
-    asked alone, and none spends its retry budget. An answer counts when it satisfies the output schema and can be stored.
+    With one id, the text is the answer. With several ids, it is `{"answers": [{"id", "answer"}]}`, and an id that is missing,
+    duplicated or unknown spoils only itself. Any item of a pack may be to blame for a refusal or for an answer that cannot be
+    divided: each item is retried alone, and none spends its retry budget. An answer is valid if it satisfies the output schema
+    and can be stored.
     """
     alone = len(ids) == 1
 

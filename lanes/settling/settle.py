@@ -1,4 +1,4 @@
-"""The consequence of an attempt for its work and its item. Only this module gives answers their standing."""
+"""The consequence of an attempt for its work and its item. Only this module sets the standing of answers."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -11,10 +11,10 @@ from lanes.settling.outcome import Judgment
 from lanes.units import pluralize
 from lanes.words import MEASURING, Announces, Lane, Mode, Outcome, Purpose, Standing, WorkState
 
-BACKOFF = Backoff(timedelta(seconds=2), timedelta(minutes=5))  # of work, and of batches
-# the item was not tried, or not alone: these spend no retry budget
+BACKOFF = Backoff(timedelta(seconds=2), timedelta(minutes=5))  # back-off of work, and of batches
+# the item was not tried, or not alone: these outcomes spend no retry budget
 FREE = (Outcome.CANCELED, Outcome.EXPIRED, Outcome.PACK_REFUSED, Outcome.UNSERVED)
-# the provider works: no rest is needed
+# the provider answered: no back-off is needed
 ANSWERED = (Outcome.INVALID, Outcome.REFUSED, Outcome.TRUNCATED, Outcome.PACK_REFUSED)
 HOPELESS = (Outcome.POISON,)  # the same input will fail again, on either lane
 # not tried again on this lane, even with retry budget left
@@ -24,17 +24,17 @@ FINAL = (*HOPELESS, Outcome.GIVEN_UP)
 class BatchDebt(StrEnum):
     """The batch work that an item is owed after an attempt on the real-time lane."""
 
-    PASS = "pass"  # the authoritative pass over the answer that stands: work, and no route
+    PASS = "pass"  # the authoritative pass over the provisional answer: work, but no route
     ANSWER = "answer"  # real time could not answer it: a route to the batch lane, and work
 
 
 @dataclass(frozen=True)
 class Obligation:
-    """The work that an attempt was for; `failures` counts what was spent before it.
+    """The work that an attempt was for; `failures` is the number of failures spent before the attempt.
 
-    `item_answered` includes answers of older revisions. `others_open` says that other open work is owed for the item's newest
-    revision, `may_wait` that a batch would be soon enough, `other_model` that it would ask another model than real time,
-    `not_sampled` that a provisional answer stays without its second pass.
+    `item_answered` includes answers of older revisions. `others_open` is true if other open work is owed for the item's newest
+    revision, `may_wait` if a batch would be soon enough, `other_model` if a batch would use another model than real time, and
+    `not_sampled` if a provisional answer stays without its second pass.
     """
 
     purpose: Purpose
@@ -55,7 +55,7 @@ class Obligation:
 
 @dataclass(frozen=True)
 class Correction:
-    """The difference between an authoritative answer and the provisional one; `distance` is the share of fields, 0 to 1."""
+    """The difference of an authoritative answer from the provisional one; `distance` is the share of changed fields, 0 to 1."""
 
     changed_fields: list[str]
     distance: float
@@ -63,7 +63,7 @@ class Correction:
 
 @dataclass(frozen=True)
 class Consequence:
-    """The changes to write. Without a `standing` the attempt is recorded and shows nothing."""
+    """The changes to write. Without a `standing`, the attempt is recorded but no answer is shown."""
 
     work_state: WorkState
     failures: int
@@ -74,7 +74,7 @@ class Consequence:
     owes: BatchDebt | None = None
     correction: Correction | None = None
     failure: str | None = None
-    alone: bool = False  # from now on it shares its call with no other item
+    alone: bool = False  # from now on the item shares its call with no other item
 
 
 def consequence(
@@ -87,9 +87,9 @@ def consequence(
 ) -> Consequence:
     """Return the consequence of an attempt; `provisional` is the item's provisional output, if any.
 
-    `earlier` is the output shown of an older revision: it stays until the newest revision has its authoritative answer, which
-    corrects it. The first valid answer of a standing wins; a late one is recorded and never shown. A replay's answer stands in
-    its own generation and never moves the item.
+    `earlier` is the shown output of an older revision: it stays until the newest revision has its authoritative answer, which
+    corrects it. The first valid answer of a standing wins; a late answer is recorded and never shown. A replay's answer has its
+    standing in its own generation and never moves the item.
     """
     if judged.outcome is Outcome.VALID:
         return _decide_after_answer(of, judged.output or {}, provisional, earlier)
@@ -99,7 +99,7 @@ def consequence(
 def compare(
     provisional: dict[str, Any], authoritative: dict[str, Any], fields: tuple[str, ...]
 ) -> Correction | None:
-    """Return the correction between two answers over `fields` (empty: all), None when they agree."""
+    """Return the correction between two answers over `fields` (empty: all), None if they agree."""
     names = fields or tuple(sorted(provisional.keys() | authoritative.keys()))
     missing = object()
     changed = [
@@ -124,10 +124,10 @@ def _decide_after_answer(
     if of.item_settled:
         return done
     if of.purpose is Purpose.ANSWER and of.mode is Mode.LAMBDA and of.lane is Lane.REALTIME:
-        if provisional is not None:  # of work that was taken out of the batch that owed the pass
+        if provisional is not None:  # from work that was taken out of the batch that owed the pass
             owes = None if of.others_open else BatchDebt.PASS
             return Consequence(WorkState.DONE, of.failures, owes=owes)
-        # open work is the pass that is owed, or owes it when it is answered
+        # open work is the owed pass, or will owe the pass once it is answered
         settles = of.not_sampled and not of.others_open
         owes = None if of.others_open or settles else BatchDebt.PASS
         standing = Standing.PROVISIONAL
@@ -152,9 +152,9 @@ def _decide_after_failure(
         return Consequence(WorkState.CANCELED, of.failures)
     failures = of.failures + (judged.spends and judged.outcome not in FREE)
     aside = of.purpose is Purpose.REPLAY or of.purpose in MEASURING
-    if of.item_settled and not aside:  # another answer was first
+    if of.item_settled and not aside:  # another answer came first
         return Consequence(WorkState.DONE, failures)
-    # the provider, a neighbour or the version may be to blame: the item does not fail
+    # the provider, another item of the call or the version may be to blame: the item does not fail
     if not judged.spends:
         rest = timedelta(0) if judged.refused_call is None else BACKOFF.first
         return Consequence(WorkState.READY, failures, ready_at=now + rest, alone=judged.alone)
@@ -166,7 +166,7 @@ def _decide_after_failure(
     said = f"{judged.outcome}: {judged.error or 'no detail'} (after {pluralize(failures, 'failed attempt')})"
     if aside:
         return Consequence(WorkState.FAILED, failures, failure=said)
-    if of.others_open:  # the last of them to fail decides
+    if of.others_open:  # the last open work to fail decides
         return Consequence(WorkState.FAILED, failures, failure=said)
     if _falls_back(of, judged.outcome):
         return Consequence(
@@ -181,12 +181,11 @@ def _decide_after_failure(
 
 
 def _falls_back(of: Obligation, last: Outcome) -> bool:
-    """Return whether a batch answers what real time could not; work that must be real-time is never left to a batch.
+    """Return whether a batch answers after real time could not; work that must be real-time never falls back to a batch.
 
-    A batch is not asked where it would fail in the same way. The provider refuses a poisoned input on both lanes. Where the
-    model refused, or its answers could not be used until the retry budget was spent, a batch asks again only with another
-    model, or in Lambda mode, which owes that pass anyway. Faults, timeouts, lost claims and work that was given up say nothing
-    of the input.
+    A batch is not tried where it would fail in the same way. The provider refuses a poisoned input on both lanes. If the model
+    refused, or its answers were unusable until the retry budget was spent, a batch retries only with another model, or in
+    Lambda mode, which owes that pass anyway. Errors, timeouts, lost claims and given-up work reveal nothing about the input.
     """
     repeats = last in ANSWERED and of.mode is Mode.PLAIN and not of.other_model
     free = of.purpose is Purpose.ANSWER and of.lane is Lane.REALTIME and of.may_wait
@@ -194,16 +193,16 @@ def _falls_back(of: Obligation, last: Outcome) -> bool:
 
 
 def _rest(outcome: Outcome, failures: int) -> timedelta:
-    """Return how long work rests; what the account or the provider refuses is not asked again at once."""
+    """Return the back-off of work; calls that the account or the provider refuses get the longest one."""
     if outcome is Outcome.UNSERVED:
         return BACKOFF.longest
     return timedelta(0) if outcome in ANSWERED else BACKOFF.after(failures)
 
 
 def is_announced_alone(announces: Announces, lane: Lane, *, acknowledged: bool) -> bool:
-    """Return whether an answer of that lane has an event of its own.
+    """Return whether an answer of that lane gets its own event.
 
-    The workload decides it, and an item whose sender asked for it always has one.
+    The workload decides; an item whose sender requested an event always gets one.
     """
     if acknowledged:
         return True

@@ -1,4 +1,4 @@
-"""The story of one item: what happened to it, in order, and what moves it on."""
+"""The story of one item: its events in order, and its next step."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ from lanes.workload.context import LATE
 
 @dataclass(frozen=True)
 class StoryEvent:
-    """Something that happened to an item."""
+    """An event in the life of an item."""
 
     at: datetime
     what: str
@@ -32,7 +32,7 @@ class StoryEvent:
 
 @dataclass(frozen=True)
 class ItemRecords:
-    """Everything that the database keeps of one item: rows of the views and of `work`, by their column names."""
+    """Everything that the database stores about one item: rows of the views and of `work`, by their column names."""
 
     item: Row  # item_status
     routes: Sequence[Row]
@@ -43,14 +43,14 @@ class ItemRecords:
     revisions: Sequence[Row]
     reads: Sequence[Row]
     checks: Sequence[Row]  # pack_check
-    holds: Holds  # what may hold its open work
-    # of the version of its workload that is in force
+    holds: Holds  # the causes that may hold its open work
+    # caching decisions of the version of its workload that is in force
     caching: Sequence[tuple[Lane, CachingDecision]] = ()
     archived_at: datetime | None = None
 
 
 def happenings(of: ItemRecords) -> list[StoryEvent]:
-    """Return everything that happened to the item, oldest first."""
+    """Return all events of the item, oldest first."""
     item = of.item
     told = [StoryEvent(item["received_at"], "received", _door(item))]
     told += [StoryEvent(each["received_at"], *_revision(each)) for each in of.revisions]
@@ -80,12 +80,12 @@ def happenings(of: ItemRecords) -> list[StoryEvent]:
 
 
 def _each(rows: Sequence[Row], at: str, what: str, say: Callable[[Row], str]) -> list[StoryEvent]:
-    """Return an event for each of the rows in which it happened; the column `at` says when."""
+    """Return an event for each row in which the column `at`, the time of the event, is set."""
     return [StoryEvent(row[at], what, say(row)) for row in rows if row[at] is not None]
 
 
 def next_step(of: ItemRecords, now: datetime) -> str:
-    """Say what holds the item, since when and what ends it, or what moves it on. Work for older revisions moves nothing."""
+    """Describe the cause that holds the item, or its next step. Work for older revisions is ignored."""
     owed = [
         each
         for each in of.work
@@ -107,7 +107,7 @@ def next_step(of: ItemRecords, now: datetime) -> str:
 
 
 def describe_shared_context(of: ItemRecords) -> list[str]:
-    """Say for each lane whether calls of its workload mark their prefix for the provider's cache, and why."""
+    """Return for each lane whether calls of its workload mark their prefix for the provider's cache, and why."""
     return [f"{how.describe(lane)}: {how.why}" for lane, how in of.caching]
 
 
@@ -157,7 +157,7 @@ def _attempt(attempt: Row) -> str:
 
 
 def _describe_pack(attempt: Row) -> str:
-    """Say how many items shared its call, and why no more did."""
+    """Return how many items shared its call, and why no more did."""
     if attempt["size"] is not None and attempt["size"] < attempt["allowed"]:
         why = f" (packs of {attempt['size']} of {attempt['allowed']} allowed: {attempt['why']})"
     else:

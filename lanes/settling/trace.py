@@ -1,8 +1,8 @@
-"""The trace of an item: a span for the item, each decision, each call, each batch and each correction, made of stored facts.
+"""The trace of an item: a span for the item, each decision, each call, each batch and each correction, built from stored facts.
 
-All ids follow from the facts: every process computes the same ones, and a span that is made again is the same span. A call or
-batch that serves several items has a trace of its own, with links to the spans of its items, which have links to it. A span
-says ids, counts, models and words of Lanes: no payload, answer, key or error text.
+All ids are derived from the facts: every process computes the same ids, and a span that is built again is the same span. A call
+or a batch that serves several items has its own trace; it links to the spans of its items, and they link to it. A span contains
+ids, counts, models and terms of Lanes, but no payload, answer, key or error text.
 """
 
 from collections import defaultdict
@@ -18,9 +18,9 @@ from lanes.units import pluralize
 from lanes.words import Lane, Outcome, Purpose
 
 PROVIDER = "anthropic"
-MOST_LINKS = 128  # of a call or batch, as OpenTelemetry bounds it
+MOST_LINKS = 128  # links of a call or a batch, the limit of OpenTelemetry
 LASTING = (Purpose.ANSWER, Purpose.AUTHORITATIVE)
-# what a line of the tree says of a span, by the attributes that it has
+# the attributes that a line of the tree shows, if the span has them
 TOLD = ("lanes.route.reason", "lanes.purpose", "lanes.outcome")
 
 Value = str | int
@@ -42,7 +42,7 @@ class SpanRef(NamedTuple):
 
 
 class Span(NamedTuple):
-    """Something that took time. `told_with` is the attempt whose save completes it; None while nothing does."""
+    """An operation with a duration; `told_with` is the attempt whose save completes it, None while it is incomplete."""
 
     ref: SpanRef
     parent: bytes | None
@@ -58,7 +58,7 @@ class Span(NamedTuple):
 
 
 class TracedItem(NamedTuple):
-    """An item; `trace` is what `lanes.trace_context` kept of its sender."""
+    """An item; `trace` is the stored sender context of `lanes.trace_context`."""
 
     id: ItemId
     workload: str
@@ -81,7 +81,7 @@ class TracedRoute(NamedTuple):
 
 
 class TracedAttempt(NamedTuple):
-    """A try at the item, with the call or the batch that carried it; `asked` is the model that was asked."""
+    """An attempt at the item, with the call or the batch that carried it; `asked` is the requested model."""
 
     item_id: ItemId
     id: int
@@ -109,7 +109,7 @@ class TracedAttempt(NamedTuple):
 
 
 class TracedCorrection(NamedTuple):
-    """A correction; `work_id` is the work whose answer replaced the one that was shown."""
+    """A correction; `work_id` is the work whose answer replaced the shown answer."""
 
     item_id: ItemId
     id: int
@@ -131,7 +131,7 @@ class TracedBatch(NamedTuple):
 
 @dataclass(frozen=True)
 class ItemFacts:
-    """The stored facts of one item, each kind in the order of its ids."""
+    """The stored facts of one item, each kind ordered by id."""
 
     item: TracedItem
     routes: Sequence[TracedRoute]
@@ -140,7 +140,7 @@ class ItemFacts:
 
 
 def item_ref(item: TracedItem) -> SpanRef:
-    """Return the ids of the item's span; its trace is its sender's, or else follows from the item."""
+    """Return the ids of the item's span; its trace is the sender's trace, or else is derived from the item."""
     own = _root("item", item.id, item.received_at)
     return own if item.trace is None else SpanRef(item.trace[:16], own.span_id)
 
@@ -157,9 +157,9 @@ def attempt_ref(item: TracedItem, attempt_id: int) -> SpanRef:
 
 
 def spans(of: ItemFacts) -> list[Span]:
-    """Return the spans of one item: its own, then those below it as they began.
+    """Return the spans of one item: its own span, then its descendants by start time.
 
-    The item's span ends with its first answer, failure or withdrawal; what follows is still below it.
+    The item's span ends with its first answer, failure or withdrawal; later spans are still its descendants.
     """
     root = item_ref(of.item)
     below = [*_routes(of, root), *_attempts(of, root), *_corrections(of, root)]
@@ -188,7 +188,7 @@ def _item(of: ItemFacts, root: SpanRef) -> Span:
 
 
 def _routes(of: ItemFacts, root: SpanRef) -> Iterable[Span]:
-    """Yield the decisions: the first lasts from the item's arrival, others are moments. Each is told with the next attempt."""
+    """Yield the decisions, each completed by the next attempt: the first starts at the item's arrival, others last no time."""
     tried = sorted((each.started_at, each.id) for each in of.attempts)
     for place, each in enumerate(of.routes):
         yield Span(
@@ -208,7 +208,7 @@ def _routes(of: ItemFacts, root: SpanRef) -> Iterable[Span]:
 
 
 def _attempts(of: ItemFacts, root: SpanRef) -> Iterable[Span]:
-    """Yield a span for each attempt: the call itself, or the item's part of one that served several items."""
+    """Yield a span for each attempt: the call itself, or the item's part of a call or batch that served several items."""
     for each in of.attempts:
         shared = _carrier(each)
         says: dict[str, Value] = {
@@ -239,7 +239,7 @@ def _attempts(of: ItemFacts, root: SpanRef) -> Iterable[Span]:
 
 
 def _corrections(of: ItemFacts, root: SpanRef) -> Iterable[Span]:
-    """Yield the corrections, each below the attempt that brought it."""
+    """Yield the corrections, each as a child of the attempt that caused it."""
     shown = {each.work_id: each.id for each in of.attempts if each.shown}
     for each in of.corrections:
         by = shown.get(each.work_id)
@@ -261,7 +261,7 @@ def is_part(of: TracedAttempt) -> bool:
 
 
 def call_span(sharers: Sequence[tuple[TracedItem, TracedAttempt]]) -> Span:
-    """Return the span of a call that served several items, which are given in the order of their attempts."""
+    """Return the span of a call that served several items; `sharers` is in the order of their attempts."""
     of = [attempt for _, attempt in sharers]
     item, first = sharers[0]
     ref = _carrier(first)
@@ -286,7 +286,7 @@ def call_span(sharers: Sequence[tuple[TracedItem, TracedAttempt]]) -> Span:
 
 
 def batch_span(batch: TracedBatch, members: Sequence[SpanRef]) -> Span:
-    """Return the span of a batch, from its intent until it was collected; `members` are spans of its items, not all of them."""
+    """Return the span of a batch, from its intent to its collection; `members` has spans of some of its items."""
     return Span(
         _root("batch", batch.id, batch.intended_at),
         None,
@@ -310,7 +310,7 @@ def batch_span(batch: TracedBatch, members: Sequence[SpanRef]) -> Span:
 
 @dataclass(frozen=True)
 class SpanLine:
-    """A span in the tree that people see: `depth` levels below its root, and its times counted from the first span."""
+    """A span in the displayed tree: `depth` levels below its root, with times relative to the first span."""
 
     name: str
     depth: int
@@ -321,7 +321,7 @@ class SpanLine:
 
 
 def tree(of: Sequence[Span]) -> list[SpanLine]:
-    """Return the spans as a tree, each below its parent; a parent that is not among them makes a root."""
+    """Return the spans as a tree, each below its parent; a span whose parent is not in `of` is a root."""
     known, below = {each.ref for each in of}, defaultdict[SpanRef | None, list[Span]](list)
     for each in of:
         parent = None if each.parent is None else SpanRef(each.ref.trace_id, each.parent)
@@ -343,7 +343,7 @@ def tree(of: Sequence[Span]) -> list[SpanLine]:
 
 
 def _describe_span(of: Span) -> str:
-    """Say what tells a span apart from its neighbours, and how many spans it is linked with."""
+    """Return the details that distinguish a span from its neighbors, and its number of linked spans."""
     said = [str(of.says[name]) for name in TOLD if name in of.says]
     if (tokens := of.says.get("gen_ai.usage.input_tokens")) is not None:
         said.append(f"{tokens} tokens in, {of.says['gen_ai.usage.output_tokens']} out")
@@ -355,7 +355,7 @@ def _describe_span(of: Span) -> str:
 
 
 def _carrier(of: TracedAttempt) -> SpanRef | None:
-    """Return the span of the batch, or of the call of several items, that carried an attempt; None if it was its own call."""
+    """Return the span of the batch or shared call that carried an attempt; None if the attempt had its own call."""
     if of.batch_id is not None and of.intended_at is not None:
         return _root("batch", of.batch_id, of.intended_at)
     if of.response_id is not None and of.billed_at is not None and (of.sharers or 1) > 1:
@@ -364,7 +364,7 @@ def _carrier(of: TracedAttempt) -> SpanRef | None:
 
 
 def _call(of: TracedAttempt) -> dict[str, Value]:
-    """Return what the conventions for generative AI name of a call."""
+    """Return the attributes of a call by the OpenTelemetry conventions for generative AI."""
     says: dict[str, Value] = {
         "gen_ai.operation.name": "chat",
         "gen_ai.provider.name": PROVIDER,
@@ -374,7 +374,7 @@ def _call(of: TracedAttempt) -> dict[str, Value]:
         read, wrote = of.cache_read_tokens, of.cache_write_tokens
         says["gen_ai.response.id"] = of.message_id
         says["gen_ai.response.model"] = of.model
-        # by convention those of the cache are counted in
+        # by convention, the input tokens include the cache tokens
         says["gen_ai.usage.input_tokens"] = of.input_tokens + read + wrote
         says["gen_ai.usage.output_tokens"] = of.output_tokens
         if read:
@@ -385,7 +385,7 @@ def _call(of: TracedAttempt) -> dict[str, Value]:
 
 
 def _sum(parts: Sequence[TracedAttempt]) -> TracedAttempt:
-    """Return the call that these attempts are the parts of: the first, with the tokens of all."""
+    """Return the call that these attempts were part of: the first attempt, with the tokens of all."""
     return parts[0]._replace(
         input_tokens=sum(each.input_tokens for each in parts),
         output_tokens=sum(each.output_tokens for each in parts),
@@ -399,7 +399,7 @@ def _failure(of: TracedAttempt) -> str | None:
 
 
 def _root(kind: str, number: int, at: datetime) -> SpanRef:
-    """Return ids that follow from a row's number and its moment, which tells the rows of two databases apart."""
+    """Return ids derived from a row's number and time; the time distinguishes rows of two databases."""
     made = blake2b(f"{kind} {number} {at.timestamp()}".encode(), digest_size=24).digest()
     return SpanRef(made[:16], made[16:])
 

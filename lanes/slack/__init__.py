@@ -1,1 +1,1 @@
-"""Tells people in Slack: one message per incident, edited in place."""
+"""Notifications in Slack: one message per incident, edited in place."""

@@ -1,7 +1,7 @@
-"""Calls of Slack: by a bot, whose messages can be edited and found again, or by an incoming webhook.
+"""Calls to Slack: by a bot, whose messages can be edited and found again, or by an incoming webhook.
 
-The calls block: run them in a thread. A post is tried once, because Slack does not recognise a repetition; edits and look-ups
-are repeated after a connection or server error.
+The calls block: run them in a thread. A post is tried once, because Slack does not detect a repeated post; edits and searches
+are retried after a connection or server error.
 """
 
 import http.client
@@ -31,7 +31,7 @@ from lanes.realtime.headers import retry_after_s
 from lanes.slack.wording import SlackMessage
 
 TIMEOUT_S = 10
-SHORT_REST_S = 3  # the outbox waits out a longer `retry-after`, no thread does
+SHORT_REST_S = 3  # longest `retry-after` that a thread waits for; the outbox waits for longer ones
 PAGE = 200
 MOST_PAGES = 50  # ten thousand messages of a day, or channels
 CHANNEL_ID = re.compile(r"[CGD][A-Z0-9]{6,}")
@@ -57,7 +57,7 @@ REMEDIES = {
 
 
 class DeliveryError(LanesError):
-    """A failed call of Slack; it `maybe` succeeded all the same, or the message is `gone` and cannot be edited."""
+    """A failed call to Slack. `maybe`: it may have succeeded all the same; `gone`: the message can no longer be edited."""
 
     def __init__(
         self,
@@ -73,23 +73,23 @@ class DeliveryError(LanesError):
 
 @dataclass(frozen=True)
 class MessagePlace:
-    """The place of a message, which a webhook does not report."""
+    """The place of a message; empty for a webhook, which does not report it."""
 
     channel: str | None = None
     ts: str | None = None
 
 
 class Messenger(Protocol):
-    """One way to Slack; `edits` says whether messages can be changed and found again. All methods raise DeliveryError."""
+    """One way to Slack; `edits` tells whether messages can be edited and found again. All methods raise DeliveryError."""
 
     edits: bool
 
     def channel_of(self, severity: Severity | None) -> str | None:
-        """Return the channel for this severity; None where a webhook decides."""
+        """Return the channel for this severity, or None if a webhook determines it."""
         ...
 
     def post(self, message: SlackMessage, channel: str | None = None) -> MessagePlace:
-        """Post a new message in the channel, or in the one of all, and return its place."""
+        """Post a new message in `channel`, or else in the default one, and return its place."""
         ...
 
     def edit(self, place: MessagePlace, message: SlackMessage) -> None:
@@ -101,15 +101,15 @@ class Messenger(Protocol):
         ...
 
     def find(self, uid: str, thread: MessagePlace, *, since: datetime) -> MessagePlace | None:
-        """Return the place of the message of that name, or None if Slack has none from `since` on, by its own clock.
+        """Return the place of the message with that uid, or None if Slack has none since `since`, by Slack's clock.
 
-        It is looked for in the channel of `thread`, or in the thread if that has a `ts`.
+        Search the channel of `thread`, or the thread itself if it has a `ts`.
         """
         ...
 
 
 class Bot:
-    """A bot in a channel."""
+    """A bot that posts to a channel."""
 
     edits = True
 
@@ -120,7 +120,7 @@ class Bot:
         api_url: str | None = None,
         channels: Mapping[Severity, str] = MappingProxyType({}),
     ) -> None:
-        """Post to `channel`, or to the one that `channels` names for a severity."""
+        """Post to `channel`, or to the channel that `channels` names for a severity."""
         base = f"{api_url.rstrip('/')}/" if api_url else WebClient.BASE_URL
         self._channels = channels
         self._channel, rest = channel, _ShortRest(max_retry_count=1)
@@ -133,7 +133,7 @@ class Bot:
         return self._channels.get(severity, self._channel) if severity else self._channel
 
     def post(self, message: SlackMessage, channel: str | None = None) -> MessagePlace:
-        """Post a new message in the channel, or in the default one if none is given or Slack refuses it."""
+        """Post a new message in `channel`, or in the default one if none is given or Slack refuses it."""
         try:
             answer = self._send(channel or self._channel, message)
         except DeliveryError as refused:
@@ -161,7 +161,7 @@ class Bot:
             return self._once.chat_postMessage(channel=channel, thread_ts=thread_ts, **sent)
 
     def find(self, uid: str, thread: MessagePlace, *, since: datetime) -> MessagePlace | None:
-        """Return the place of the message; the channel is looked up if it is a name: history knows no names."""
+        """Return the place of the message; resolve a channel's name to its id if the history API does not know the name."""
         where = thread.channel or self._channel
         try:
             return self._find(uid, where, thread.ts, since)
@@ -204,14 +204,15 @@ class Webhook:
         self._client = WebhookClient(
             url, timeout=TIMEOUT_S, retry_handlers=[_ShortRest(max_retry_count=1)]
         )
-        self._client.proxy = None  # use that of the environment, which also knows exceptions
+        # Use the proxy of the environment, which also supports exceptions.
+        self._client.proxy = None
 
     def channel_of(self, severity: Severity | None) -> str | None:
-        """Return None: the webhook decides."""
+        """Return None: the webhook determines the channel."""
         return None
 
     def post(self, message: SlackMessage, channel: str | None = None) -> MessagePlace:
-        """Post a new message in the channel of the webhook."""
+        """Post a new message in the webhook's channel."""
         with _slack_errors():
             answer = self._client.send(text=message.text, blocks=message.blocks, unfurl_links=False)
         if answer.status_code != 200:
@@ -224,15 +225,15 @@ class Webhook:
         return MessagePlace()
 
     def edit(self, place: MessagePlace, message: SlackMessage) -> None:
-        """Refuse: a webhook can only post."""
+        """Raise DeliveryError: a webhook can only post."""
         raise DeliveryError("an incoming webhook cannot edit")
 
     def reply(self, place: MessagePlace, message: SlackMessage) -> None:
-        """Refuse: a webhook can only post."""
+        """Raise DeliveryError: a webhook can only post."""
         raise DeliveryError("an incoming webhook has no threads")
 
     def find(self, uid: str, thread: MessagePlace, *, since: datetime) -> MessagePlace | None:
-        """Return None: a webhook cannot look."""
+        """Return None: a webhook cannot search."""
         return None
 
 
@@ -244,9 +245,9 @@ def messenger(
     api_url: str | None,
     channels: str | None = None,
 ) -> Messenger | None:
-    """Return the bot if its token and channel are known, else the webhook, or None without either.
+    """Return the bot if its token and channel are set, else the webhook, or None without either.
 
-    `channels` are those of severities, as "critical=C0123ABCD,digest=#news".
+    `channels` maps severities to channels, such as "critical=C0123ABCD,digest=#news".
     """
     if bot_token is not None and channel:
         pairs = (each.split("=", 1) for each in (channels or "").split(",") if each)
@@ -256,7 +257,7 @@ def messenger(
 
 
 class _ShortRest(RateLimitErrorRetryHandler):
-    """A handler that waits out a short rate limit in place."""
+    """A retry handler that waits in place for a short rate limit."""
 
     def _can_retry(
         self,
@@ -277,7 +278,7 @@ class _ShortRest(RateLimitErrorRetryHandler):
 
 @contextmanager
 def _slack_errors() -> Iterator[None]:
-    """Raise DeliveryError for every way in which Slack can fail to answer."""
+    """Raise DeliveryError for every failure of a call to Slack."""
     try:
         yield
     except SlackApiError as error:
@@ -312,7 +313,7 @@ def _translate_error(error: SlackApiError) -> DeliveryError:
 
 def _client(token: str, base: str, handlers: list[Any]) -> WebClient:
     client = WebClient(token=token, base_url=base, timeout=TIMEOUT_S, retry_handlers=handlers)
-    client.proxy = None  # use that of the environment, which also knows exceptions
+    client.proxy = None  # use the proxy of the environment, which also supports exceptions
     return client
 
 

@@ -1,4 +1,4 @@
-"""Replies in the threads of incidents and rollouts, the messages of rollouts and jobs, and the daily digest."""
+"""Replies in the threads of incidents and rollouts, messages about rollouts and jobs, and the daily digest."""
 
 from collections.abc import Sequence
 from datetime import date, datetime
@@ -29,11 +29,11 @@ from lanes.slack.wording import (
 from lanes.units import seconds
 from lanes.words import RolloutState
 
-BAR = 10  # characters of the bar of a step
+BAR = 10  # characters in a step's bar
 
 
 def reply(incident: Incident, news: IncidentNews) -> SlackMessage:
-    """Return the reply that notifies people of what an edit of the incident's message shows."""
+    """Return the thread reply that notifies people of an edit of the incident's message."""
     mark, handled = (
         MARKS[incident.severity],
         f" It was {incident.handling_summary}." if incident.handling_summary else "",
@@ -59,7 +59,7 @@ def reply(incident: Incident, news: IncidentNews) -> SlackMessage:
 
 
 def pointer(incident: Incident, channel: str | None) -> SlackMessage:
-    """Return the line for the channel of critical incidents about one whose message is in another channel."""
+    """Return the line for the channel of critical incidents that points to an incident's message in another channel."""
     said = f"Critical now: {TERMS[incident.promise].title}: {format_line(incident.whose, most=60)}"
     where: Block = {"type": "channel", "channel_id": channel or ""}
     told = f"{MARKS[incident.severity]} {escape(said)}"
@@ -67,7 +67,7 @@ def pointer(incident: Incident, channel: str | None) -> SlackMessage:
 
 
 def rollout_message(of: Rollout, *, ui_url: str) -> SlackMessage:
-    """Return the message of a rollout as it stands, with a picture of its steps."""
+    """Return the message about the current state of a rollout, with a picture of its steps."""
     said, root = page_of.describe_state(of), ui_url.rstrip("/")
     whose = f" for consumer {of.consumer}" if of.consumer else ""
     signed = f"Playbook {of.playbook.name}{whose}, started by {of.started_by}: {of.why}"
@@ -82,7 +82,7 @@ def rollout_message(of: Rollout, *, ui_url: str) -> SlackMessage:
 
 
 def rollout_reply(of: Rollout, entry: LogEntry, *, ui_url: str) -> SlackMessage:
-    """Return the reply about one event of a rollout; a question leads to the run that waits."""
+    """Return the reply about one event of a rollout; a request for approval links to the waiting run."""
     said = entry.event.replace("_", " ").capitalize()
     step = f"step {entry.step + 1} of {len(of.playbook.steps)}"
     said += f" ({step}, {entry.basis_points / 100:g} % to {of.goes_to})"
@@ -94,7 +94,7 @@ def rollout_reply(of: Rollout, entry: LogEntry, *, ui_url: str) -> SlackMessage:
 
 
 def picture(of: Rollout) -> str:
-    """Return the steps as lines: done, in force or ahead, with the share of each as a bar."""
+    """Return the steps as lines (done, in force or ahead), with the share of each as a bar."""
 
     def line(number: int) -> str:
         percent, mark, state = of.playbook.steps[number].percent, "·", ""
@@ -113,7 +113,7 @@ def picture(of: Rollout) -> str:
 
 
 def job_message(of: JobStatus, now: datetime, *, ui_url: str) -> SlackMessage:
-    """Return the message of a job as it stands."""
+    """Return the message about the current state of a job."""
     said = page_of_job.headline(of)
     page = ui_url.rstrip("/") + versions_page(page_of_job.key(of))
     told = (
@@ -126,7 +126,7 @@ def job_message(of: JobStatus, now: datetime, *, ui_url: str) -> SlackMessage:
 
 
 def job_reply(of: JobStatus, now: datetime) -> SlackMessage:
-    """Return the reply that notifies people of the end of a job."""
+    """Return the reply that notifies people that a job has ended."""
     said = f"All done: {page_of_job.headline(of).rpartition(': ')[2]}"
     return _message(escape(said), rich(section(bold(said)), _outlook(of, now)))
 
@@ -136,7 +136,7 @@ def _outlook(of: JobStatus, now: datetime) -> Block:
 
 
 def digest(told: Sequence[tuple[str, Sequence[str]]], day: date, *, ui_url: str) -> SlackMessage:
-    """Return the digest of a day: what `lanes.report.digest` says, as lists of rich text."""
+    """Return the digest of a day: the sentences of `lanes.report.digest` as lists of rich text."""
     blocks = [header(f":newspaper: Lanes on {day:%Y-%m-%d}")]
     for title, lines in told:
         blocks.append(rich(section(bold(title)), bullets([format_line(each) for each in lines])))

@@ -1,6 +1,6 @@
-"""Incidents as Slack messages (Block Kit), and the parts of messages.
+"""Incidents as Slack messages (Block Kit), and the building blocks of messages.
 
-Text from outside is put in rich text, which Slack shows letter by letter: no mention, link or markup of an item takes effect.
+Text from outside is sent as rich text, which Slack shows literally: no mention, link or markup of an item takes effect.
 """
 
 from collections.abc import Mapping, Sequence
@@ -27,7 +27,7 @@ from lanes.words import Lane
 EVENT_TYPE = "lanes_incident"
 MOST_SENTENCE = 900  # Slack allows 3,000, after escaping
 MOST_ERROR = 300
-MOST_NAMED = 10  # incidents that a message names
+MOST_NAMED = 10  # incidents named in a message
 MARKS = {
     Severity.CRITICAL: ":red_circle:",
     Severity.WARNING: ":large_yellow_circle:",
@@ -47,7 +47,7 @@ Block = dict[str, Any]
 
 @dataclass(frozen=True)
 class SlackMessage:
-    """A message; `text` is what a phone shows before the message is opened."""
+    """A message; `text` is the notification that a phone shows before the message is opened."""
 
     text: str
     blocks: list[Block]
@@ -55,13 +55,13 @@ class SlackMessage:
 
     @property
     def content(self) -> dict[str, Any]:
-        """The arguments of the Web API that send it."""
+        """The message as arguments of Slack's Web API."""
         return {"text": self.text, "blocks": self.blocks, "metadata": self.metadata}
 
 
 @dataclass(frozen=True)
 class IncidentPages:
-    """Pages of the Prefect UI, from its root, that only Prefect knows; `no_artifact` says why there is no `artifact`."""
+    """Paths of pages in the Prefect UI that only Prefect knows; `no_artifact` says why `artifact` is missing."""
 
     artifact: str | None = None
     no_artifact: str = ""
@@ -78,7 +78,7 @@ def message(
     explains: Sequence[Incident] = (),
     ui_url: str,
 ) -> SlackMessage:
-    """Return the message about the incident as it stands; `explains` are the open incidents of which it is the parent.
+    """Return the message about the incident's current state; `explains` are the open incidents whose parent it is.
 
     `ui_url` is the root of the Prefect UI.
     """
@@ -119,7 +119,7 @@ def message(
 def reminder(
     incident: Incident, now: datetime, *, ui_url: str, run_id: UUID | None
 ) -> SlackMessage:
-    """Return a reply for the thread of the incident's message: Slack notifies people of it, but not of an edit."""
+    """Return a reply for the thread of the incident's message, because Slack notifies people of replies but not of edits."""
     waited = seconds((now - incident.opened_at).total_seconds())
     said = (
         f"{TERMS[incident.promise].title}: {escape(incident.whose, most=60)}, for {waited} so far."
@@ -139,7 +139,7 @@ def reminder(
 
 
 def trial(now: datetime, *, ui_url: str) -> SlackMessage:
-    """Return a message that tests whether alerts arrive."""
+    """Return a test message, to check that alerts arrive."""
     said = "Alerts of Lanes arrive here. This is a test: nothing is wrong."
     blocks = [
         header(":wave: Lanes: a test"),
@@ -155,7 +155,7 @@ def trial(now: datetime, *, ui_url: str) -> SlackMessage:
 def _notification(
     incident: Incident, briefing: Briefing, mark: str, heading: str, *, over: bool
 ) -> str:
-    """Return the text for a phone, with the most frequent error, because a phone shows nothing else."""
+    """Return the notification for a phone; it includes the most frequent error, because a phone shows nothing else."""
     status = "Resolved" if over else incident.severity.capitalize()
     said = f"{mark} {status}: {heading}. {escape(incident.sentence, most=MOST_SENTENCE)}"
     if over or not briefing.causes or incident.why:
@@ -177,7 +177,7 @@ def _list_open_fields(incident: Incident, briefing: Briefing) -> list[tuple[str,
 
 
 def _list_question_fields(incident: Incident) -> list[tuple[str, str]]:
-    """Return the fields of a question: nothing is broken, and a person decides."""
+    """Return the fields of a question, where nothing is broken and a person must decide."""
     return [
         ("Workload", _format_subject(incident)),
         ("Waiting since", moment(incident.opened_at)),
@@ -192,7 +192,7 @@ def _answer_by(incident: Incident) -> datetime:
 
 
 def _render_handling(incident: Incident) -> list[Block]:
-    """Return who silenced or acknowledged it, until when and why."""
+    """Return who silenced or acknowledged the incident, until when and why."""
     if not (said := incident.handling_summary):
         return []
     what, _, rest = said.partition(" ")
@@ -200,7 +200,7 @@ def _render_handling(incident: Incident) -> list[Block]:
 
 
 def _render_explained(explains: Sequence[Incident]) -> Block:
-    """Return how many incidents it explains, and the first of them; Slack is told of them only if they outlast it."""
+    """Return the number and the first of the incidents that this one explains; they are posted only if they outlast it."""
     named = [
         f"{format_line(each.whose, most=60)}: {TERMS[each.promise].title}" for each in explains
     ]
@@ -228,7 +228,7 @@ def _format_subject(incident: Incident) -> str:
 
 
 def _render_past_cause(incident: Incident, briefing: Briefing) -> list[Block]:
-    """Return the cause of an incident that is over, without its last figure."""
+    """Return the cause of a resolved incident, without its last figure."""
     if incident.why and incident.why in incident.sentence:
         return []
     if incident.why and not briefing.causes:
@@ -260,7 +260,7 @@ def _render_advice(incident: Incident, briefing: Briefing) -> Block:
 def _links(
     incident: Incident, briefing: Briefing, pages: IncidentPages, root: str, *, over: bool
 ) -> list[Block]:
-    """Return the links: the form that helps first, no page twice, and the runs of the lane if there is nothing else."""
+    """Return the links: the most helpful form first, no page twice, and the lane's runs if there are no other links."""
     wanted, links = form(incident), list[Block]()
     at = pages.form or (block_page(incident.block_id) if incident.block_id else None)
     if wanted is not None and at is not None and not over:
@@ -312,12 +312,12 @@ def _format_cause(cause: Cause) -> str:
 
 
 def format_line(text: object, *, most: int = MOST_ERROR) -> str:
-    """Return one line of rich text, which is never empty."""
+    """Return the text as one line of rich text, which is never empty."""
     return plain(text, most=most) or "-"
 
 
 def escape(text: object, *, most: int = 300) -> str:
-    """Return one line of Slack markup in which the text forms no mention and no link."""
+    """Return the text as one line of Slack markup, escaped so that it forms no mention and no link."""
     line = plain(text, most=most)
     return line.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
@@ -328,7 +328,7 @@ def header(text: str) -> Block:
 
 
 def fields(named: Sequence[tuple[str, str]]) -> Block:
-    """Return named values side by side."""
+    """Return named values, which Slack shows side by side."""
     return {"type": "section", "fields": [markdown(f"*{name}*\n{value}") for name, value in named]}
 
 
@@ -338,7 +338,7 @@ def context(text: str) -> Block:
 
 
 def markdown(text: str) -> Block:
-    """Return text of Slack markup, in which names form no links."""
+    """Return text in Slack markup, in which names do not become links."""
     return {"type": "mrkdwn", "text": text, "verbatim": True}
 
 
@@ -356,12 +356,12 @@ def section(*texts: str | Mapping[str, Any]) -> Block:
 
 
 def render_code_block(text: str) -> Block:
-    """Return lines in a typewriter face."""
+    """Return lines in a monospaced font."""
     return {"type": "rich_text_preformatted", "elements": [text_run(text)]}
 
 
 def prose(text: str) -> list[Block]:
-    """Return the text, with code for what is in backticks."""
+    """Return the text, with the parts in backticks as code."""
     parts = text.split("`")
     if len(parts) % 2 == 0:
         return [text_run(text)]
@@ -373,7 +373,7 @@ def prose(text: str) -> list[Block]:
 
 
 def text_run(text: str) -> Block:
-    """Return rich text without a style."""
+    """Return unstyled rich text."""
     return {"type": "text", "text": text}
 
 
@@ -383,18 +383,18 @@ def bold(text: str) -> Block:
 
 
 def button(text: str, url: str, what: str) -> Block:
-    """Return a button that opens an address; `what` is unique among the buttons of a message."""
+    """Return a button that opens a URL; `what` must be unique among the buttons of a message."""
     label = {"type": "plain_text", "text": text, "emoji": False}
     return {"type": "button", "action_id": f"lanes_open_{what}", "text": label, "url": url}
 
 
 def bullets(lines: Sequence[str]) -> Block:
-    """Return a list of rich text."""
+    """Return a bulleted list of rich text."""
     elements = [section(each) for each in lines]
     return {"type": "rich_text_list", "style": "bullet", "elements": elements}
 
 
 def moment(at: datetime) -> str:
-    """Return a moment in the reader's time zone, or in UTC where Slack does not know it."""
+    """Return a moment in the reader's time zone, or in UTC if Slack does not know the zone."""
     utc = at.astimezone(UTC)
     return f"<!date^{int(utc.timestamp())}^{{date_short_pretty}} {{time}}|{utc:%Y-%m-%d %H:%M} UTC>"

@@ -1,4 +1,4 @@
 """The embedded stand of one checkout: Postgres, model endpoint, Prefect server and workers.
 
-It reaches Prefect through its command and its HTTP API alone.
+The stand uses Prefect only through its command line and its HTTP API.
 """

@@ -1,4 +1,4 @@
-"""The addresses of a stand, to open or to give to other programs, and psql. None of them holds a secret."""
+"""The addresses of a stand, for people and other programs, and the psql command. No address contains a secret."""
 
 import shutil
 from collections.abc import Callable, Mapping, Sequence
@@ -24,7 +24,7 @@ LIBPQ = "postgresql"
 
 @dataclass(frozen=True)
 class Address:
-    """One address, or why there is none."""
+    """One address, or the reason why there is none."""
 
     name: str
     url: str | None
@@ -32,12 +32,12 @@ class Address:
 
 
 def names() -> list[str]:
-    """Return the names of what has an address."""
+    """Return the names of the components that have an address."""
     return list(FOUND)
 
 
 def find(name: str, settings: Settings) -> Address:
-    """Return its address."""
+    """Return the address of the component `name`, or the reason why there is none."""
     try:
         return Address(name, FOUND[name](settings))
     except SetupError as reason:
@@ -45,7 +45,7 @@ def find(name: str, settings: Settings) -> Address:
 
 
 def without_password(address: URL) -> URL:
-    """Return the address as libpq takes it, for a command line or a screen: no password, nor that of a client key."""
+    """Return the address in libpq's form, for a command line or a screen: without the password and other secrets."""
     bare = address.difference_update_query(LIBPQ_SECRETS).set(drivername=LIBPQ)
     return URL.create(
         bare.drivername, bare.username, None, bare.host, bare.port, bare.database, bare.query
@@ -53,7 +53,7 @@ def without_password(address: URL) -> URL:
 
 
 def password(address: URL) -> str | None:
-    """Return what `without_password` leaves out, wherever in the address it stood."""
+    """Return the user's password from the query or the user part of the address; None if it contains none."""
     asked = address.query.get("password")
     return asked if isinstance(asked, str) else address.password
 
@@ -101,7 +101,7 @@ def psql_program(path: str | None = None) -> Path:
     """Return the psql of the embedded Postgres, else the one on the PATH.
 
     Raises:
-        StandError: there is none.
+        StandError: there is no psql.
     """
     try:
         embedded = programs(None) / "psql"
@@ -119,12 +119,12 @@ def psql_program(path: str | None = None) -> Path:
 
 
 def psql_command(psql: Path, database: URL, arguments: Sequence[str]) -> list[str]:
-    """Return the command. Every process of the machine may see it, so it holds no password."""
+    """Return the psql command line, without the password: every process of the machine may read command lines."""
     url = without_password(database).render_as_string(hide_password=False)
     return [str(psql), f"--dbname={url}", *arguments]
 
 
 def psql_environment(database: URL, inherited: Mapping[str, str]) -> dict[str, str]:
-    """Return the environment of psql, with the password where the address has one."""
+    """Return the environment of psql, with the password if the address contains one."""
     secret = password(database)
     return {**inherited, **({"PGPASSWORD": secret} if secret is not None else {})}

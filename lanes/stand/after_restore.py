@@ -1,4 +1,4 @@
-"""The checks of `lanes doctor --after-restore`: what a copy of the database lacks, and what becomes of it."""
+"""The checks of `lanes doctor --after-restore`: the data that a restored copy of the database lacks, and its recovery."""
 
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
@@ -34,7 +34,7 @@ def copy(patient: Patient) -> str:
     batches = f"batches that left since its rows: {_at(found.as_of)}"
     if (
         found.noticed - found.as_of >= KEPT
-    ):  # no copy was noticed: an earlier call had them searched for
+    ):  # no copy was detected; an earlier call of this check began the search
         batches = f"batches of the last {KEPT.days} days"
     return f"`collect` looks for {batches}; no batch leaves before they are known"
 
@@ -102,7 +102,7 @@ CHECKS: Sequence[tuple[str, Callable[[Patient], str]]] = (
 
 
 def _find_copy(connection: Connection) -> Copy | None:
-    """Return what the copy is; None where it is not known to be one, or all of its orphans are known."""
+    """Return the detected copy; None if the database is not known to be a copy, or if all orphans are known."""
     from lanes.store.batch.creates import find_copy
     from lanes.store.database import clock
 
@@ -112,7 +112,7 @@ def _find_copy(connection: Connection) -> Copy | None:
 
 
 def _search(connection: Connection) -> tuple[Copy, bool]:
-    """Return since when orphans are searched for; without a search, begin one of the last 29 days and return True with it."""
+    """Return the current search for orphans, and whether it is new: without one, begin a search of the last 29 days."""
     from lanes.store.batch.creates import search_orphans
     from lanes.store.database import clock
 

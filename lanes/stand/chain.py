@@ -1,8 +1,8 @@
-"""Runs commands one after the other in one interpreter, so that they share the seconds their imports take.
+"""A program that runs several commands in turn in one interpreter, so that they share the seconds of their imports.
 
     python -m lanes.stand.chain prefect --no-prompt deploy --all , tasks.install
 
-runs what `python -m prefect --no-prompt deploy --all && python -m tasks.install` would.
+runs the same commands as `python -m prefect --no-prompt deploy --all && python -m tasks.install`.
 """
 
 import runpy
@@ -21,7 +21,7 @@ def join(commands: Sequence[Sequence[str]]) -> list[str]:
 
 
 def split(words: Sequence[str]) -> list[list[str]]:
-    """Return the commands that `join` made these words from."""
+    """Return the commands that `join` turned into these words."""
     commands: list[list[str]] = [[]]
     for word in words:
         if word == THEN:
@@ -32,7 +32,7 @@ def split(words: Sequence[str]) -> list[list[str]]:
 
 
 def run(words: Sequence[str]) -> int:
-    """Run the commands until one fails; return its exit code, or 0 if all ended well."""
+    """Run the commands until one fails; return its exit code, or 0 if all succeed."""
     for command in split(words):
         sys.argv = list(command)
         try:

@@ -1,4 +1,4 @@
-"""The checks of `lanes doctor`. Each returns what is well, or raises StandError with what is wrong."""
+"""The checks of `lanes doctor`. Each returns a description of the healthy state, or raises StandError with the problem."""
 
 import os
 import sys
@@ -116,7 +116,7 @@ def prefect(patient: Patient) -> str:
 
 
 def _explain_flush_limits(size: int, retries: int) -> str:
-    """Return what is wrong with the settings by which a Prefect server writes events, or nothing."""
+    """Return the problem with a Prefect server's settings for writing events; empty if there is none."""
     wanted = {name: SERVER_SETTINGS[name] for name in (FLUSH_SIZE, FLUSH_RETRIES)}
     advice = "set " + " and ".join(f"{name}={value}" for name, value in wanted.items()) + " there"
     if size < int(wanted[FLUSH_SIZE]) or retries < int(wanted[FLUSH_RETRIES]):
@@ -189,10 +189,10 @@ def blocks(patient: Patient) -> str:
 
 
 def check_login(url: str) -> str:
-    """Return the user that runs are in the database of this address.
+    """Return the database user of flow runs that connect to this address.
 
     Raises:
-        StandError: no session can be opened there, or the user may not change work.
+        StandError: no session can be opened at the address, or the user may not change work.
     """
     from lanes.store.asking import by_driver
 
@@ -231,7 +231,7 @@ def provider(patient: Patient) -> str:
 
 
 def key(settings: Settings) -> str | None:
-    """Try the shell's key at the provider; return a warning where the provider does not answer, None where all is well.
+    """Try the shell's key at the provider; return a warning if the provider gives no usable answer, None if all is well.
 
     Raises:
         StandError: the provider refuses the key.
@@ -392,7 +392,7 @@ def ask(base: str, key: str, path: str) -> httpx2.Response:
 
 
 def _models_of_workloads(patient: Patient) -> dict[tuple[str, str], str]:
-    """Return the name of one workload that uses it, by provider block and model."""
+    """Return, for each provider block and model in use, the name of one workload that uses them."""
     from lanes.store.workload.workloads import in_force
 
     return {

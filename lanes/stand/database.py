@@ -1,4 +1,4 @@
-"""Reading an address of Postgres, and saying in one sentence what is wrong with it."""
+"""The parsing and checking of Postgres addresses, with one-sentence explanations of what is wrong."""
 
 from sqlalchemy import text
 from sqlalchemy.engine import URL, make_url
@@ -23,7 +23,7 @@ def read_address(text_: str, called: str = DATABASE) -> URL:
     """Return the address with the driver that Lanes uses.
 
     Raises:
-        StandError: it is no address of a Postgres database; the sentence names it as `called`.
+        StandError: the text is not the address of a Postgres database; the message names the address as `called`.
     """
     try:
         url = make_url(text_)
@@ -44,10 +44,11 @@ def format_address(url: URL) -> str:
 
 
 def check_own(settings: Settings) -> tuple[URL, URL]:
-    """Return the addresses of the user's database, for work and without a pooler, once both answer.
+    """Return the addresses of the user's database, for work and without a pooler, after checking that both answer.
 
     Raises:
-        StandError: one does not, they lead to two databases, or a pooler stands where roles and migrations need none.
+        StandError: one does not answer, or the two lead to different databases.
+        SetupError: the address for roles and migrations, which need a direct connection, leads to a pooler.
     """
     assert settings.database_url is not None
     url = read_address(settings.database_url.get_secret_value())
@@ -64,10 +65,11 @@ def check_own(settings: Settings) -> tuple[URL, URL]:
 
 
 def check_answers(url: URL, called: str = DATABASE, *, direct: bool = False) -> tuple[object, ...]:
-    """Check that the database answers and is new enough, `direct` without a pooler; return what tells it from others.
+    """Check that the database answers and is new enough; return values that identify its server and its name.
 
     Raises:
-        StandError: it is not so.
+        StandError: the database cannot be used, or is too old.
+        SetupError: `direct` is set, but the connection goes through a pooler.
     """
     engine = discreet_engine(url)
     try:
@@ -111,7 +113,7 @@ def _explain(url: URL, error: Exception, called: str) -> str:
 
 
 def _without_secrets(said: str, url: URL) -> str:
-    """Return the driver's words without the secrets of the address, which libpq quotes where it cannot read them."""
+    """Return the driver's message without the secrets of the address, which libpq quotes if it cannot parse them."""
     values = [url.password, *(url.query.get(name) for name in LIBPQ_SECRETS)]
     for secret in filter(None, values):
         said = said.replace(str(secret), HIDDEN)

@@ -1,4 +1,4 @@
-"""The objects that this release declares for Prefect, and how those that Prefect has differ from them."""
+"""The objects that this release declares for Prefect, and their differences from the objects that Prefect has."""
 
 from collections import defaultdict
 from collections.abc import Mapping
@@ -16,13 +16,13 @@ from lanes.stand.prefect_api import PrefectApi
 ROOMS = ("flows", "tasks", "blocks", "lanes")
 AUTOMATIONS = PACKAGES / "tasks" / "automations.yaml"
 SILENT_RUNS = "lanes-mark-silent-runs"  # the automation that no file declares
-VERSION = "LANES_RELEASE"  # of each deployment, in prefect.yaml
+VERSION = "LANES_RELEASE"  # the variable in prefect.yaml with the version of each deployment
 
 
 def release(packages: Path = PACKAGES, files: Path = FILES) -> str:
-    """Return the version of Lanes with a digest of its source; each deployment has it as its version.
+    """Return the version of Lanes with a digest of its source, which is the version of each deployment.
 
-    A wheel and the checkout that it was built from have the same: in the wheel `files` is a folder in `packages`.
+    A wheel and the checkout that it was built from have the same digest: in a wheel, `files` is a folder in `packages`.
     """
     digest = blake2b(digest_size=4)
     found = [(packages, file) for room in ROOMS for file in (packages / room).rglob("*.py")]
@@ -52,7 +52,7 @@ def read_deployments(file: Path = FILES / "prefect.yaml") -> dict[str, dict[str,
 def shortcomings(
     api: PrefectApi, wanted: Mapping[str, Mapping[str, Any]], ours: str | None = None
 ) -> list[str]:
-    """Return in sentences how the deployments and automations in Prefect differ from those of this release (`ours`)."""
+    """Return sentences on how the deployments and automations in Prefect differ from those of this release (`ours`)."""
     present, automations, ours = api.deployments(), api.automations(), ours or release()
     found: dict[str, list[str]] = defaultdict(list)
     names = [SILENT_RUNS, *(each["name"] for each in yaml.safe_load(AUTOMATIONS.read_text()))]

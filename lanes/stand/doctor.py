@@ -1,4 +1,4 @@
-"""The findings of `lanes doctor`: each check passes, or one sentence says what is wrong and what to do."""
+"""The findings of `lanes doctor`: each check passes, or explains in one sentence the problem and what to do."""
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -17,16 +17,16 @@ from lanes.stand.whereabouts import find_checkout, find_home
 
 
 class CheckVerdict(StrEnum):
-    """The verdict of a check. "Could not look" is not "well"."""
+    """The verdict of a check. A check that could not run has not passed."""
 
     OK = "ok"
     WRONG = "wrong"
-    NOT_LOOKED = "not looked"  # because of another finding that is wrong
+    NOT_LOOKED = "not looked"  # the check could not run because another one found a problem
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One check's outcome, in one sentence."""
+    """The outcome of one check, in one sentence."""
 
     check: str
     verdict: CheckVerdict
@@ -62,10 +62,10 @@ def examine(
     *,
     of: Checks = CHECKS,
 ) -> list[Finding]:
-    """Run every check in order, without starting or changing anything; each takes about 10 s at most.
+    """Run the checks in parallel, without starting or changing anything, and return their findings in order.
 
-    What is looked at is what the stand runs with; without one, what this shell says. `settings` are the shell's: without them
-    they are read from the environment, and a variable that cannot be read is a finding.
+    Each takes about 10 s at most. The checks use the settings that the stand runs with, or this shell's if no stand is up.
+    `settings` are the shell's; if None, they are read from the environment, and a variable that cannot be read is a finding.
     """
     if settings is None:
         try:
@@ -81,7 +81,7 @@ def examine(
 
 
 def all_well(findings: Sequence[Finding]) -> bool:
-    """Return whether every check was made and came out well."""
+    """Return whether every check ran and passed."""
     return all(finding.verdict is CheckVerdict.OK for finding in findings)
 
 

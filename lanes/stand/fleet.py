@@ -1,4 +1,4 @@
-"""The workers of all hosts, as Prefect lists them, with what each host's supervisor tells in the name of its session."""
+"""The workers of all hosts, as Prefect lists them, with the report of each host's supervisor in its database session name."""
 
 import re
 from collections import Counter
@@ -13,7 +13,7 @@ from lanes.stand.prefect_api import PrefectApi
 from lanes.store.asking import Ask
 
 MOST_OFFSET_S = 5.0  # between a host's clock and that of Postgres
-# The last characters, which tell pods apart: Postgres cuts the name of a session after 63 bytes.
+# Keep the last characters, which distinguish pods: Postgres truncates the name of a session to 63 bytes.
 LONGEST_HOST = 32
 SESSION = re.compile(r"lanes@(?P<host>\S+) (?P<release>\S+) (?P<offset>[+-]\d+\.\d)s")
 SESSIONS = """
@@ -24,7 +24,7 @@ SESSIONS = """
 
 @dataclass(frozen=True)
 class HostReport:
-    """A supervisor's report about its host: the release of Lanes, and how far its clock is ahead of Postgres's."""
+    """A supervisor's report about its host: the release of Lanes, and the seconds by which its clock is ahead of Postgres."""
 
     host: str
     release: str
@@ -32,14 +32,14 @@ class HostReport:
 
     @property
     def session(self) -> str:
-        """The name of the supervisor's session."""
+        """The name of the supervisor's database session, which encodes the report."""
         offset = round(max(-9_999.0, min(self.offset_s, 9_999.0)), 1) + 0.0  # never -0.0
         return f"lanes@{self.host[-LONGEST_HOST:]} {self.release} {offset:+.1f}s"
 
 
 @dataclass(frozen=True)
 class FleetWorker:
-    """A worker in Prefect; `report` is None where no supervisor runs on its host."""
+    """A worker in Prefect; `report` is None if no supervisor runs on its host."""
 
     name: str
     pool: str
@@ -53,7 +53,7 @@ class FleetWorker:
 
 
 def reports(ask: Ask) -> list[HostReport]:
-    """Return what the supervisors tell now."""
+    """Return the current reports of the supervisors."""
     found = [SESSION.fullmatch(each.name) for each in ask(SESSIONS)]
     return [HostReport(s["host"], s["release"], float(s["offset"])) for s in found if s]
 
@@ -61,7 +61,7 @@ def reports(ask: Ask) -> list[HostReport]:
 def fleet(
     api: PrefectApi, told: Sequence[HostReport], pools: Iterable[str] = POOLS
 ) -> list[FleetWorker]:
-    """Return the workers of the pools, those that ended lately too.
+    """Return the workers of the pools, including workers that ended recently.
 
     Raises:
         StandError: Prefect gives no usable answer.
@@ -80,7 +80,7 @@ def fleet(
 
 
 def check_places(pool: Mapping[str, Any], *, keep_warm: int) -> None:
-    """Raise StandError where the pool of the drains admits too few runs for those that are kept warm and their successors."""
+    """Raise StandError if the drains' work pool admits too few runs for the warm drains and their successors."""
     limit, least = pool.get("concurrency_limit"), 2 * max(1, keep_warm)
     if pool["name"] == POOL and limit is not None and limit < least:
         raise StandError(
@@ -90,7 +90,7 @@ def check_places(pool: Mapping[str, Any], *, keep_warm: int) -> None:
 
 
 def troubles(told: Sequence[HostReport]) -> list[str]:
-    """Return in sentences what is wrong with hosts: one name for two of them, or a clock that is off."""
+    """Return sentences on problems with hosts: one name for two hosts, or a clock that is wrong."""
     twice = [host for host, count in Counter(each.host for each in told).items() if count > 1]
     found = [
         f"two supervisors tell that they run on {host}, and their workers have the same names: set LANES_HOST to another name "

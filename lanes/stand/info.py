@@ -1,4 +1,4 @@
-"""A running stand: addresses, ports, pids, what belongs to whom, and the roles of its Postgres."""
+"""A running stand: its addresses, ports, pids and embedded parts, and the owners and roles of its Postgres databases."""
 
 import hmac
 import os
@@ -12,18 +12,18 @@ from lanes.stand.kept import Said
 from lanes.stand.local import LOOPBACK, write_private
 
 SUPERUSER = "postgres"
-# The owner of each. That of Lanes is not called as its schema, which would be searched for names before all others.
+# The owner of each database. Lanes' owner must not be named like its schema, which Postgres would then search first for names.
 OWNERS = {"lanes": "lanes_stand", "prefect": "prefect"}
 OF_SUPERUSER = ("postgres", "template1")
 
 
 def owner_of(database: str) -> str:
-    """Return the role that a database belongs to; one of the user's own belongs to Lanes."""
+    """Return the role that owns a database; a database that the user created belongs to the role of Lanes."""
     return SUPERUSER if database in OF_SUPERUSER else OWNERS.get(database, OWNERS["lanes"])
 
 
 def password_of(role: str, secret: str) -> str:
-    """Return a role's password: the superuser's is the server's secret, and no other reveals it."""
+    """Return a role's password; the superuser's is the server's secret, which no other password reveals."""
     if role == SUPERUSER:
         return secret
     return hmac.new(secret.encode(), role.encode(), "sha256").hexdigest()[:40]
@@ -46,7 +46,7 @@ NOT_INHERITED = ("PYTHONDONTWRITEBYTECODE", "ANTHROPIC_AUTH_TOKEN")
 
 @dataclass(frozen=True)
 class PostgresInfo:
-    """The embedded server. Its password stands in a file of its own, beside the data."""
+    """The embedded Postgres server. Its password is in a separate file next to the data directory."""
 
     data: Path
     pid: int
@@ -69,11 +69,11 @@ class ProcessInfo:
 
 @dataclass(frozen=True)
 class StandInfo:
-    """A stand as `up` left it. It holds no secret.
+    """The record that `up` wrote of a stand. It contains no secret.
 
-    `embedded` names what the stand brings itself, of "database", "prefect", "provider"; the rest is the
-    user's own. `transient` names what a run started for itself and what therefore ends with the last run. `settings` is what
-    the stand runs with, by variable; None: put up by a version that did not keep it.
+    `embedded` names the parts that the stand provides itself, out of "database", "prefect" and "provider"; the other parts are
+    the user's own. `transient` names the components that a run started for itself, and that therefore end with the last run.
+    `settings` are the stand's settings by variable; None if a version that did not record them started the stand.
     """
 
     home: Path
@@ -100,7 +100,7 @@ class StandInfo:
         return {name: value for name in (login.KEY, login.PAIR) if (value := os.environ.get(name))}
 
     def environment(self) -> dict[str, str]:
-        """Return the variables that make a process part of this stand; what is the user's own is inherited."""
+        """Return the variables that make a process part of this stand; variables of the user's own parts are inherited."""
         said = {"LANES_HOME": str(self.home), "PREFECT_API_URL": self.prefect_api_url}
         if "database" in self.embedded and self.postgres is not None:
             said["LANES_DATABASE_URL"] = self.postgres.url("lanes")
@@ -117,7 +117,7 @@ class StandInfo:
         return said | {"NO_PROXY": direct, "no_proxy": direct}
 
     def save(self) -> None:
-        """Write `stand.json` in the home, whole or not at all, readable by its owner only."""
+        """Write `stand.json` in the home atomically, readable only by its owner."""
         text = AS_JSON.dump_json(self, indent=2).decode()
         write_private(self.home / FILE, text)
 
@@ -126,7 +126,7 @@ AS_JSON = TypeAdapter(StandInfo)
 
 
 def inherit_environment(*, without_prefect: bool) -> dict[str, str]:
-    """Return what processes get of this one's environment: all but `NOT_INHERITED`, and Prefect's variables where asked."""
+    """Return the variables that child processes inherit: all except `NOT_INHERITED` and, `without_prefect`, Prefect's."""
     return {
         name: value
         for name, value in os.environ.items()
@@ -135,7 +135,7 @@ def inherit_environment(*, without_prefect: bool) -> dict[str, str]:
 
 
 def prefect_client_environment(home: Path) -> dict[str, str]:
-    """Return what sets up Prefect in everything of the stand; the login comes besides."""
+    """Return the variables that configure Prefect in all processes of the stand; they do not include the login."""
     return {
         "PREFECT_HOME": str(home / "prefect"),
         "PREFECT_SERVER_ALLOW_EPHEMERAL_MODE": "false",
@@ -145,7 +145,7 @@ def prefect_client_environment(home: Path) -> dict[str, str]:
 
 
 def load_info(home: Path) -> StandInfo | None:
-    """Return what the last `up` left in this home; None when nothing is up or the file is unreadable."""
+    """Return the record that the last `up` wrote in this home; None if no stand is up or the file is unreadable."""
     try:
         return AS_JSON.validate_json((home / FILE).read_bytes())
     except (OSError, ValidationError):

@@ -1,4 +1,4 @@
-"""The settings that a stand was started with, by variable. Of a secret, only a fingerprint is kept."""
+"""The settings that a stand was started with, by variable. For a secret, only a fingerprint is stored."""
 
 import hashlib
 import os
@@ -23,13 +23,13 @@ PREFECT = "PREFECT_API_URL"
 HEARTBEAT = "LANES_HEARTBEAT_URL"
 PROVIDER = "ANTHROPIC_API_KEY"
 PROVIDER_URL = "ANTHROPIC_BASE_URL"
-# how the stand serves what is not set
+# the stand's own replacement for a variable that is not set
 OWN = {DATABASE: "its own Postgres", PREFECT: "its own server", PROVIDER: "its local stand-in"}
 SLACK = ("SLACK_BOT_TOKEN", "SLACK_CHANNEL", "SLACK_CHANNELS", "SLACK_WEBHOOK_URL", "SLACK_API_URL")
 KEEPS_SLACK = "a `lanes up` that knows no Slack leaves the one in Prefect's block as it is"
 PREFECT_CREDENTIALS = (login.KEY, login.PAIR)  # Prefect reads them itself
 OF_SERVER = "PREFECT_SERVER_"
-DECIDED = {  # by the stand; the login it keeps by itself
+DECIDED = {  # the stand sets these itself; it stores the login separately
     login.CHOSEN,
     "PREFECT_SERVER_ALLOW_EPHEMERAL_MODE",
     "PREFECT_SERVER_API_HOST",
@@ -38,12 +38,12 @@ DECIDED = {  # by the stand; the login it keeps by itself
     "PREFECT_SERVER_DATABASE_CONNECTION_URL",
     "PREFECT_SERVER_UI_SERVE_BASE",
 }
-COST = {"n": 2**12, "r": 8, "p": 1}  # of a fingerprint: some 10 ms and 4 MB
+COST = {"n": 2**12, "r": 8, "p": 1}  # of a fingerprint: about 10 ms and 4 MB
 
 
 @dataclass(frozen=True)
 class Said:
-    """The value of a variable for people; of a secret only the part that may be shown, and its fingerprint."""
+    """The value of a variable for people; for a secret only the part that may be shown, and its fingerprint."""
 
     shown: str
     fingerprint: str = ""
@@ -55,7 +55,7 @@ class Said:
 
 @dataclass(frozen=True)
 class Difference:
-    """A variable of which the stand and this shell say different things; None: not set there."""
+    """A variable whose values differ between the stand and this shell; None means that it is not set there."""
 
     variable: str
     stand: Said | None
@@ -63,12 +63,12 @@ class Difference:
 
     @property
     def is_conflict(self) -> bool:
-        """Whether this shell says something else, and not only nothing: its commands act on something else than the stand."""
+        """Whether this shell sets another value, so that its commands do not act on the stand."""
         return self.here is not None
 
     @property
     def sentence(self) -> str:
-        """Which it is, and what to do."""
+        """The difference, and what to do about it."""
         if self.here is None and self.variable in SLACK:
             return (
                 f"{self.variable}: the stand has {self.stand}, this shell has none; {KEEPS_SLACK}"
@@ -93,7 +93,7 @@ class Difference:
 
     @property
     def change(self) -> str:
-        """The same where the stand is about to take over what this shell says."""
+        """The difference, if the stand is about to adopt this shell's value."""
         if self.here is None and self.variable in SLACK:
             return f"{self.variable} was {self.stand}, and is not set here; {KEEPS_SLACK}"
         return f"{self.variable} was {self.stand or 'not set'}, and is {self.here or 'not set'} from now on"
@@ -102,9 +102,9 @@ class Difference:
 def list_variables(
     settings: Settings, environment: Mapping[str, str] = os.environ
 ) -> dict[str, Said]:
-    """Return the variables that these settings set, with those that Prefect reads itself.
+    """Return the variables that these settings set, and those that Prefect reads itself.
 
-    These are the login for an own server, or the settings of the stand's server.
+    Prefect reads the login of the user's own server, or else the settings of the stand's server.
     """
     found: dict[str, Said] = {}
     for variable, value in settings.variables().items():
@@ -121,7 +121,7 @@ def list_variables(
 
 
 def server_settings(environment: Mapping[str, str]) -> dict[str, str]:
-    """Return a person's own settings of the stand's Prefect server; any of them may hold a secret."""
+    """Return a person's own settings of the stand's Prefect server; any of them may contain a secret."""
     return {
         name: value
         for name, value in environment.items()
@@ -130,7 +130,7 @@ def server_settings(environment: Mapping[str, str]) -> dict[str, str]:
 
 
 def fingerprint(variable: str, secret: str) -> str:
-    """Return the same for the same secret, on every machine; guessing a secret by it is slow, and cannot be sure."""
+    """Return the fingerprint of a secret, the same on every machine; guessing the secret from it is slow and uncertain."""
     told = _as_one_writes_it(secret) if variable in (DATABASE, DIRECT) else secret
     return hashlib.scrypt(told.encode(), salt=f"lanes {variable}".encode(), dklen=4, **COST).hex()
 
@@ -138,7 +138,7 @@ def fingerprint(variable: str, secret: str) -> str:
 def differences(
     stand: Mapping[str, Said], here: Mapping[str, Said], own: Mapping[str, Said]
 ) -> list[Difference]:
-    """Return where the two differ. `own`: how the stand's own parts are reached, which says the same as not to be set."""
+    """Return the differences between the two; a value in `own`, which leads to the stand's own part, counts as not set."""
     found = [Difference(each, stand.get(each), here.get(each)) for each in sorted({*stand, *here})]
     return [
         each for each in found if each.here not in (each.stand, own.get(each.variable, each.stand))
@@ -153,7 +153,7 @@ def _public(variable: str, clear: str) -> str:
 
 
 def _place(url: str) -> str:
-    # loads a lot, for addresses that are not of the simple kind
+    # a slow import, needed only for addresses that are not of the simple kind
     from lanes.stand.database import format_address
 
     read = _read(url)
@@ -161,7 +161,7 @@ def _place(url: str) -> str:
 
 
 def _as_one_writes_it(url: str) -> str:
-    """Return an address of a database without the differences that mean nothing, such as how its password is quoted."""
+    """Return a database address in a normal form, without irrelevant differences such as the quoting of its password."""
     if place_of(url) is not None:
         return plain_url(url)
     read = _read(url)

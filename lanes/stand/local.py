@@ -1,4 +1,4 @@
-"""A stand's belongings on this machine: private files, ports, locks, and the processes that are still ours."""
+"""A stand's resources on this machine: private files, ports, locks, and the identity of its processes."""
 
 import hmac
 import json
@@ -28,12 +28,12 @@ OLDEST_SERVER = 18  # of Postgres
 
 KEY = "digest.key"
 KEY_BYTES = 32
-_making_key = Lock()  # steps of one `up` run beside each other; two runs never do
+_making_key = Lock()  # steps of one `up` run in parallel; two runs of `up` never do
 
 
 def write_private(file: Path, text: str) -> None:
-    """Write the file whole or not at all, readable by its owner only."""
-    # its mode is 0600
+    """Write the file atomically, readable only by its owner."""
+    # mkstemp sets the mode to 0600
     descriptor, draft = tempfile.mkstemp(dir=file.parent, prefix=f"{file.name}.")
     with os.fdopen(descriptor, "w") as out:
         out.write(text)
@@ -41,7 +41,7 @@ def write_private(file: Path, text: str) -> None:
 
 
 def digest_of_secrets(home: Path, parts: Sequence[str]) -> str:
-    """Return a digest that changes whenever one of the parts does: an HMAC with the key of this home, made when needed."""
+    """Return a digest that changes whenever a part changes: an HMAC with this home's key, which the first call creates."""
     text = "\0".join(parts).encode()
     return hmac.new(_key(home), text, lambda: blake2b(digest_size=16)).hexdigest()
 
@@ -92,7 +92,7 @@ def _read_port(file: Path) -> int | None:
 
 
 def choose_port(file: Path, *, fresh: bool = False) -> int:
-    """Return the port of the last run if it is free and `fresh` is not asked for, else a new one; keep it in the file."""
+    """Return the port of the last run if it is free and `fresh` is not set, else a new one; store it in the file."""
     port = None if fresh else _read_port(file)
     if port is None:
         port = any_free_port()
@@ -102,7 +102,7 @@ def choose_port(file: Path, *, fresh: bool = False) -> int:
 
 
 def birth_mark(pid: int) -> str | None:
-    """Return the boot and start time of a process, which tell it from any other of that pid; None if it has ended."""
+    """Return the boot and start time of a process, which distinguish it from others with its pid; None if it has ended."""
     try:
         process = psutil.Process(pid)
         if process.status() == psutil.STATUS_ZOMBIE:
@@ -140,7 +140,7 @@ def file_lock(path: Path, *, on_wait: Callable[[], None] | None = None) -> Itera
 
 
 class Users:
-    """The runs that use a stand, a small file each in `folder`; a run that died is not counted."""
+    """The runs that use a stand, with a small file for each in `folder`; a run whose process died is not counted."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder

@@ -1,6 +1,6 @@
-"""The login of a Prefect server, kept in a file that curl reads (`curl -K FILE`) and that only its owner can open.
+"""The login of a Prefect server, stored in a file that curl reads (`curl -K FILE`) and that only its owner can open.
 
-Lanes sends it in a header and hands it on in the environment: it stands in no address, argument or log.
+Lanes sends the login in a header and passes it on in the environment: no address, argument or log contains it.
 """
 
 import re
@@ -12,7 +12,7 @@ from lanes.errors import StandError
 from lanes.stand.local import write_private
 
 KEY, PAIR = "PREFECT_API_KEY", "PREFECT_API_AUTH_STRING"  # Prefect's clients read both
-CHOSEN = "PREFECT_SERVER_API_AUTH_STRING"  # what a person wants the stand's own server to ask for
+CHOSEN = "PREFECT_SERVER_API_AUTH_STRING"  # a person's choice of login for the stand's own server
 OF_STAND = "prefect.curl"
 OF_USER = "own-prefect.curl"
 USER = "lanes"
@@ -21,10 +21,10 @@ KEPT = re.compile(r'user = "((?:[^"\\]|\\.)*)"')
 
 
 def choose(home: Path, environment: Mapping[str, str]) -> str:
-    """Return the login that the stand's own server asks for: the one a person chose, else the kept one, else a new one.
+    """Return the login that the stand's own server requires: a person's choice, else the stored login, else a new one.
 
     Raises:
-        StandError: the chosen one cannot serve as `user:password`.
+        StandError: the chosen login is not `user:password` in plain ASCII.
     """
     chosen = environment.get(CHOSEN)
     if chosen and not READABLE.fullmatch(chosen):
@@ -35,12 +35,12 @@ def choose(home: Path, environment: Mapping[str, str]) -> str:
 
 
 def keep(home: Path, pair: str) -> None:
-    """Keep the login of the stand's own server, which asks for it from now on."""
+    """Store the login of the stand's own server, which requires it from now on."""
     write_private(home / OF_STAND, _line("user", pair))
 
 
 def read_login(home: Path) -> str | None:
-    """Return the login of the stand's own server; None where there is none yet, or where it is another user's to read."""
+    """Return the login of the stand's own server; None if there is none yet, or if only another user may read it."""
     try:
         found = KEPT.search((home / OF_STAND).read_text())
     except OSError:
@@ -49,7 +49,7 @@ def read_login(home: Path) -> str | None:
 
 
 def write_user_login(home: Path, environment: Mapping[str, str]) -> Path:
-    """Write the login of a user's own server, as the environment has it, for curl; empty where that asks for none."""
+    """Write the environment's login for a user's own server to a file for curl, empty without a login; return the file."""
     lines = ""
     if key := environment.get(KEY):
         lines = _line("header", f"Authorization: Bearer {key}")

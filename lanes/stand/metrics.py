@@ -1,4 +1,4 @@
-"""The endpoint that Prometheus scrapes: GET /metrics reads the figures, GET /healthz says that the program runs."""
+"""The endpoint that Prometheus scrapes: GET /metrics returns the figures, GET /healthz confirms that the program runs."""
 
 import logging
 import math
@@ -41,12 +41,12 @@ from lanes.store.report.metrics import (
 
 log = logging.getLogger(__name__)
 
-ASKED_EVERY_S = 15.0  # Prefect, beside the scrapes
+ASKED_EVERY_S = 15.0  # the shortest interval between queries to Prefect
 BELIEVED_S = 60.0
 
 
 class WorkerCounts:
-    """Counts of Prefect's workers, read apart from the scrapes: an answer of Prefect takes longer than one of the database."""
+    """The counts of Prefect's workers, queried outside of scrapes because Prefect answers more slowly than the database."""
 
     def __init__(self, runs: RunsWith) -> None:
         self._runs = runs
@@ -55,7 +55,7 @@ class WorkerCounts:
         self._known: Sequence[MetricSample] = ()
 
     def read(self, told: Sequence[HostReport], *, wait: bool = False) -> Sequence[MetricSample]:
-        """Return the newest counts of the last minute. Ask again where they are old, and `wait` for that if told so."""
+        """Return the newest counts of the last minute; query Prefect again if they are old, and `wait` for that if set."""
         if time.monotonic() - self._asked_at >= ASKED_EVERY_S:
             self._asked_at = time.monotonic()
             asked = self._beside.submit(self._ask, told)
@@ -78,14 +78,17 @@ def _status(worker: FleetWorker) -> str:
 
 
 class FiguresCollector(Collector):
-    """Reads all metrics from the database for each scrape; while that is away, `lanes_up` is 0 and they are left out."""
+    """A collector that reads all metrics from the database for each scrape.
+
+    While the database is unavailable, `lanes_up` is 0 and the metrics that need the database are left out.
+    """
 
     def __init__(self, pool: Engine, counts: WorkerCounts, *, once: bool = False) -> None:
         self._pool, self._answers = pool.execution_options(isolation_level="AUTOCOMMIT"), True
         self._counts, self._once = counts, once
 
     def collect(self) -> Iterator[Family]:
-        """Yield a family of each metric that has samples."""
+        """Yield the metric family of each metric that has samples."""
         began = time.perf_counter()
         found = self._read()
         took = time.perf_counter() - began
@@ -117,7 +120,7 @@ class FiguresCollector(Collector):
 
 
 def family(metric: Metric, samples: Sequence[MetricSample], examples: Examples) -> Family:
-    """Return the samples of a metric as the exposition wants them; `examples` go with the buckets of durations."""
+    """Return the metric family of a metric's samples; `examples` become exemplars of its histogram buckets."""
     if metric.kind is MetricKind.HISTOGRAM:
         return _histogram(metric, samples, examples)
     kinds = {MetricKind.GAUGE: GaugeMetricFamily, MetricKind.COUNTER: CounterMetricFamily}
@@ -148,13 +151,13 @@ def _histogram(
 
 
 class _Handler(BaseHTTPRequestHandler):
-    """Answers one connection of a scraper."""
+    """The handler of one connection of a scraper."""
 
     protocol_version = "HTTP/1.1"
-    # Head and body leave together, at once: a scraper would acknowledge the head only after 40 ms.
+    # Send head and body together without delay: a scraper would acknowledge a separate head only after 40 ms.
     wbufsize = -1
     disable_nagle_algorithm = True
-    timeout = 60  # of a connection that asks nothing
+    timeout = 60  # seconds, of an idle connection
     registry: CollectorRegistry
 
     def do_GET(self) -> None:
@@ -176,7 +179,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, format: str, *args: object) -> None:
-        """Say nothing of a request: there is one every few seconds."""
+        """Log no request: there is one every few seconds."""
 
 
 def registry(pool: Engine, runs: RunsWith, *, once: bool = False) -> CollectorRegistry:

@@ -26,11 +26,11 @@ T = TypeVar("T")
 
 
 class NotLooked(Exception):
-    """The check could not be made because of what another check finds wrong."""
+    """A check could not run because of a problem that another check reports."""
 
 
 class Patient:
-    """One checkout, its stand, and what that runs with, as they are now."""
+    """One checkout, its stand, and the settings that the stand runs with, as they are now."""
 
     def __init__(self, runs: RunsWith, home: Path) -> None:
         self.runs = runs
@@ -43,12 +43,17 @@ class Patient:
         return self.runs.info
 
     def check_known(self, variable: str) -> None:
-        """Raise NotLooked where the stand has a secret that this shell does not have."""
+        """Raise NotLooked if the variable is a secret of the stand that this shell does not have."""
         if variable in self.runs.unknown:
             raise NotLooked(self.runs.missing(variable))
 
     def database_url(self) -> URL:
-        """Return the address of a database that answers. Raises StandError with what is wrong with it."""
+        """Return the address of the database, after checking that it answers.
+
+        Raises:
+            StandError: the database cannot be used; the message explains why.
+            NotLooked: the stand has an address that this shell does not have.
+        """
         self.check_known(DATABASE)
         if self.settings.database_url is not None:
             return check_own(self.settings)[0]
@@ -60,19 +65,19 @@ class Patient:
         return read_address(running.url("lanes"))
 
     def usable_database(self) -> URL:
-        """Return the database's address for a check that is about something else."""
+        """Return the database's address for a check of something else; raise NotLooked if the database is unusable."""
         with self._lock:
             if isinstance(self._database, StandError):
                 raise NotLooked("the database has to answer first")
             return self._database
 
     def reports(self) -> list[HostReport]:
-        """Return what the supervisors of all hosts tell."""
+        """Return the reports of the supervisors of all hosts."""
         with by_driver(self.usable_database().render_as_string(hide_password=False)) as ask:
             return reports(ask)
 
     def usable_prefect(self) -> PrefectApi:
-        """Return a client of a server that answers, for a check that is about something else."""
+        """Return a client of the Prefect server for a check of something else; raise NotLooked if it does not answer."""
         if self.prefect_url is None:
             raise NotLooked("the Prefect server has to run first")
         api = self.prefect()
@@ -81,7 +86,7 @@ class Patient:
         return api
 
     def prefect(self) -> PrefectApi:
-        """Return a client of the Prefect server, which `prefect_url` has to name."""
+        """Return a client of the Prefect server; `prefect_url` must not be None."""
         assert self.prefect_url is not None
         return PrefectApi.at(self.prefect_url, self.info, timeout_s=5)
 
@@ -93,7 +98,7 @@ class Patient:
 
     @cached_property
     def provider(self) -> tuple[str, str] | None:
-        """(base address, key) of the model provider, which a shell without a key reads from Prefect's block; None without one.
+        """(base address, key) of the model provider, from Prefect's block if this shell has no key; None without a provider.
 
         Raises:
             NotLooked: the stand has a key that this shell does not have.

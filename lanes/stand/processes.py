@@ -1,4 +1,4 @@
-"""Processes that outlive the command that started them, and are stopped only when they are still ours."""
+"""Processes that outlive the command that started them. A process is stopped only if its pid still belongs to it."""
 
 import contextlib
 import os
@@ -20,10 +20,10 @@ POLL_S = 0.05
 
 @dataclass(frozen=True)
 class Process:
-    """One started process, as its record on disk tells it.
+    """The record of a started process, as stored on disk.
 
-    `mark` proves that the pid is still this process; `made_from` is a digest of what it was started with, so
-    that a changed setting is noticed; `log_start` is where its part of the log begins, in bytes.
+    `mark` proves that the pid still belongs to this process. `made_from` is a digest of the values that the process was
+    started with, so that a changed setting is detected. `log_start` is the offset of its part of the log, in bytes.
     """
 
     name: str
@@ -40,7 +40,7 @@ class Process:
         return is_same(self.pid, self.mark)
 
     def output(self) -> str:
-        """Return what it has written since it was started."""
+        """Return the output of the process since its start."""
         try:
             with self.log.open("rb") as log:
                 log.seek(self.log_start)
@@ -70,7 +70,7 @@ class Processes:
         made_from: str = "",
         port: int | None = None,
     ) -> Process:
-        """Start the command in its own session, with its output in its log, and keep a record of it."""
+        """Start the command in its own session, with its output in its log, and write a record of the process."""
         for folder in (self.records, self.logs):
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         log = self.logs / f"{name}.log"
@@ -107,21 +107,21 @@ class Processes:
         return [process for process in found if process is not None]
 
     def is_alive(self, process: Process) -> bool:
-        """Return whether it runs; a child of ours that ended is reaped on the way."""
+        """Return whether the process runs; if it is a child of this process and has ended, also reap it."""
         child = self._children.get(process.pid)
         if child is not None and child.poll() is not None:
             return False
         return process.alive
 
     def exit_code(self, process: Process) -> int | None:
-        """Return how a child of ours ended; None while it runs, -1 when it ended and was not our child."""
+        """Return the exit code of a process; None while it runs, -1 if it ended and was not a child of this process."""
         child = self._children.get(process.pid)
         if child is not None:
             return child.poll()
         return None if process.alive else -1
 
     def stop(self, process: Process, grace_s: float = 10.0) -> bool:
-        """End the process and what it started: ask first, kill after `grace_s` seconds.
+        """Stop the process and its descendants: send SIGTERM, then SIGKILL after `grace_s` seconds.
 
         Return False, and send no signal, if the pid no longer belongs to this process.
         """
@@ -139,7 +139,7 @@ class Processes:
         return ours
 
     def _wait_until_ended(self, family: dict[int, str], limit_s: float) -> None:
-        """Wait for the family to end, with processes that it starts while it is asked to end."""
+        """Wait up to `limit_s` seconds for the family to end, including processes that it starts during the wait."""
         deadline = time.monotonic() + limit_s
         while time.monotonic() < deadline:
             for pid in family:
@@ -174,7 +174,7 @@ class Processes:
 
 
 def _descendants(pid: int) -> dict[int, str]:
-    """Return the birth mark, by pid, of everything this process started, also in sessions of their own."""
+    """Return the birth marks of the descendants of this process by pid, including those with their own session."""
     try:
         children = psutil.Process(pid).children(recursive=True)
     except psutil.Error:

@@ -1,6 +1,6 @@
-"""The console of every command, and the steps of a longer one with their times.
+"""The console of every command, and the display of the steps of a longer command with their times.
 
-The console shows no control character of a text but those of rich itself.
+The console escapes the control characters of a text; only those of rich itself reach the terminal.
 """
 
 import sys
@@ -19,11 +19,11 @@ from rich.text import Text
 
 from lanes.text import VisibleStream, visible
 
-EVERY_S = 5.0  # lines of a log in which nothing else is said
+EVERY_S = 5.0  # interval of the reminder lines in a log without other lines
 
 
 class StepProgress(Protocol):
-    """Hears of steps; several may be under way at once, each from a thread of its own."""
+    """A receiver of step events; several steps may run at once, each in its own thread."""
 
     def begin(self, title: str) -> None: ...
 
@@ -35,7 +35,7 @@ class StepProgress(Protocol):
 
 
 class Silent:
-    """Shows nothing."""
+    """A display that shows nothing."""
 
     def begin(self, title: str) -> None: ...
 
@@ -47,7 +47,7 @@ class Silent:
 
 
 class StepsUnderWay:
-    """The steps under way, and when each began by the clock."""
+    """The running steps, each with the clock time of its start."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock, self._lock = clock, threading.Lock()
@@ -63,7 +63,7 @@ class StepsUnderWay:
 
 
 class StepLines(StepsUnderWay):
-    """One plain line when a step ends; for logs and pipes."""
+    """A display for logs and pipes: one plain line when a step ends."""
 
     def __init__(
         self, out: TextIO | None = None, *, clock: Callable[[], float] = time.monotonic
@@ -80,13 +80,13 @@ class StepLines(StepsUnderWay):
         self.say(f"{title}: {why} ({seconds:.1f} s)")
 
     def say(self, sentence: str) -> None:
-        # the reader has ended, as `tee` does after Ctrl-C: the work goes on
+        # The reader may have exited, as `tee` does after Ctrl-C; the work must continue.
         with suppress(BrokenPipeError):
             print(sentence, file=self.out, flush=True)
         self._said_at = self._clock()
 
     def remind(self) -> None:
-        """Say what is under way if nothing was said for five seconds."""
+        """Print the running steps if no line was printed for five seconds."""
         now = self._clock()
         with self._lock:
             running = [f"{title} ({now - since:.0f} s)" for title, since in self._running.items()]
@@ -95,7 +95,7 @@ class StepLines(StepsUnderWay):
 
 
 class Steps(StepsUnderWay):
-    """Finished steps as lines above, steps under way with a clock below; for terminals."""
+    """A display for terminals: finished steps as lines above, running steps with their times below."""
 
     def __init__(self, live: Live) -> None:
         super().__init__(time.monotonic)
@@ -147,7 +147,7 @@ def progress() -> Iterator[StepProgress]:
 
 @contextmanager
 def _keep_reminding(lines: StepLines) -> Iterator[None]:
-    """Let the lines remind every second, if it is time to, of what is under way."""
+    """Call `lines.remind` every second inside the block."""
     over = threading.Event()
 
     def remind() -> None:
@@ -167,7 +167,7 @@ class Console(console.Console):
     """A console that writes the control characters of a text as escapes."""
 
     def _stream(self) -> IO[str]:
-        """Return the stream beneath a `VisibleStream`, also while something live stands between."""
+        """Return the stream that a `VisibleStream` wraps, also during a live display."""
         stream = console.Console.file.fget(self)  # pyright: ignore[reportOptionalCall]
         return stream.rich_proxied_file if isinstance(stream, VisibleStream) else stream
 
@@ -176,6 +176,6 @@ class Console(console.Console):
     def render(
         self, renderable: console.RenderableType, options: console.ConsoleOptions | None = None
     ) -> Iterable[Segment]:
-        """Render something to segments, and make the text of each visible."""
+        """Yield the segments of a renderable, with the control characters of their text escaped."""
         for segment in super().render(renderable, options):
             yield segment if segment.control else Segment(visible(segment.text), segment.style)

@@ -1,4 +1,4 @@
-"""A command's access to Prefect, and to the blocks of workloads there.
+"""The access of a command to Prefect, and to the blocks of workloads in Prefect.
 
 The server is the one that the environment names, else that of this checkout's stand.
 """
@@ -21,7 +21,7 @@ from lanes.workload.definition import Edit, EditReply
 
 
 def prefect_url(settings: Settings) -> str:
-    """Return the address of its API.
+    """Return the address of the Prefect server's API.
 
     Raises:
         StandError: no server is known.
@@ -34,7 +34,7 @@ def prefect_url(settings: Settings) -> str:
 
 
 def prefect(settings: Settings, *, timeout_s: float = 10) -> PrefectApi:
-    """Return a client of it.
+    """Return a client of the Prefect server.
 
     Raises:
         StandError: no server is known.
@@ -43,10 +43,10 @@ def prefect(settings: Settings, *, timeout_s: float = 10) -> PrefectApi:
 
 
 def ask_for(wanted: WantedRun) -> tuple[str, str]:
-    """Ask Prefect for a run; return its id and the address of its page.
+    """Request a run from Prefect; return its id and the address of its page.
 
     Raises:
-        StandError: no server is known, or it does not answer.
+        StandError: no server is known, or the server does not answer.
     """
     with prefect(Settings.read()) as api:
         run = api.run(wanted)
@@ -54,7 +54,7 @@ def ask_for(wanted: WantedRun) -> tuple[str, str]:
 
 
 def environment(settings: Settings) -> dict[str, str]:
-    """Return what a program is given that speaks to it by Prefect's own client, its login included.
+    """Return the environment for a program that uses Prefect's own client, including the login.
 
     Raises:
         StandError: no server is known.
@@ -66,10 +66,10 @@ def environment(settings: Settings) -> dict[str, str]:
 
 
 def curl_config(settings: Settings) -> Path:
-    """Return the file that logs curl in to it.
+    """Return the curl configuration file with the login of the Prefect server.
 
     Raises:
-        StandError: no server is known, or the login of the stand is not here, or another user's to read.
+        StandError: no server is known, or the login of the stand does not exist or is readable only by another user.
     """
     url, info = prefect_url(settings), stand_info(settings)
     if (
@@ -86,21 +86,21 @@ def curl_config(settings: Settings) -> Path:
 
 
 def ui_url(api_url: str) -> str:
-    """Return where its pages are."""
+    """Return the address of the UI that belongs to an API address."""
     return api_url.rstrip("/").removesuffix("/api")
 
 
 BLOCK_TYPE = "lanes-workload"
-ROOM = ("-P", "-m", "tasks.edit")  # no folder that we stand in hides the room
+ROOM = ("-P", "-m", "tasks.edit")  # -P: the current folder must not shadow the package `tasks`
 ANSWER_S = 5.0
 LIMIT_S = 60.0
 
 
 class Editor:
-    """The blocks of the Prefect server that the environment names, or else the stand of this checkout.
+    """The workload blocks of the Prefect server that the environment names, else of the one of this checkout's stand.
 
     Raises:
-        StandError: neither names one.
+        StandError: no server is known.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -108,15 +108,19 @@ class Editor:
         self._settings = settings
 
     def read(self, name: str) -> dict[str, Any] | None:
-        """Return what the block of a workload says; None without one. StandError where Prefect gives no answer."""
+        """Return the data of a workload's block; None without one.
+
+        Raises:
+            StandError: Prefect gives no answer.
+        """
         with prefect(self._settings, timeout_s=ANSWER_S) as api:
             return api.block(BLOCK_TYPE, name)
 
     def save(self, edit: Edit) -> EditReply:
-        """Return what became of an edit.
+        """Apply an edit in a subprocess, and return its outcome.
 
         Raises:
-            StandError: it is not known.
+            StandError: the outcome is not known.
         """
         command = [sys.executable, *ROOM]
         variables = environment(self._settings) | {"LANES_DATABASE_URL": database_url()}

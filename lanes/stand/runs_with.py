@@ -1,6 +1,6 @@
-"""The settings that a stand runs with, as far as this shell can tell, and where the shell differs.
+"""The settings that a stand runs with, as far as this shell knows them, and the differences of the shell.
 
-Secrets that the shell lacks are read from Prefect's blocks, which hold them as `lanes up` wrote them; nothing else does.
+Secrets that the shell lacks are read from Prefect's blocks, to which `lanes up` wrote them; they are stored nowhere else.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -33,9 +33,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class RunsWith:
-    """`settings` are those of the stand; where nothing is up they are the shell's.
+    """The settings of a stand. `settings` are the stand's, or the shell's if no stand is up.
 
-    `unknown` are secrets of the stand that neither this shell nor a block of the stand's Prefect tells.
+    `unknown` are the secrets of the stand that neither this shell nor a block of the stand's Prefect contains.
     """
 
     settings: Settings
@@ -44,22 +44,22 @@ class RunsWith:
     differences: Sequence[Difference] = ()
 
     def database_url(self) -> str | None:
-        """Return the address of the stand's database; None where it is not known."""
+        """Return the address of the stand's database; None if it is not known."""
         if self.settings.database_url is not None:
             return self.settings.database_url.get_secret_value()
         if DATABASE in self.unknown or self.info is None:
             return None
         try:
             return self.info.environment().get(DATABASE)
-        except OSError:  # its password is gone with its data, or is another user's to read
+        except OSError:  # the password was deleted with the data, or only another user may read it
             return None
 
     def prefect_url(self) -> str | None:
-        """Return the address of Prefect's API; None where none is known."""
+        """Return the address of Prefect's API; None if none is known."""
         return self.settings.prefect_api_url or (self.info and self.info.prefect_api_url)
 
     def missing(self, variable: str) -> str:
-        """Return what is said of a secret that is unknown here."""
+        """Return the message about a secret that is unknown here."""
         where = " at ".join(filter(None, ["yours", self.unknown[variable].shown]))
         return (
             f"{where}; neither this shell nor a block of the stand's Prefect tells {variable}: "
@@ -68,7 +68,7 @@ class RunsWith:
 
 
 def runs_with(shell: Settings, home: Path) -> RunsWith:
-    """Return what the stand of this home runs with."""
+    """Return the settings that the stand of this home runs with."""
     info = load_info(home)
     if info is None or info.settings is None:
         return RunsWith(shell, info)
@@ -88,7 +88,10 @@ def runs_with(shell: Settings, home: Path) -> RunsWith:
 
 
 def conflicts(shell: Settings, home: Path) -> list[Difference]:
-    """Return where this shell says something else than the stand of this home: what its commands ask is not the stand then."""
+    """Return the variables that this shell sets to other values than the stand of this home has.
+
+    With such a conflict, the commands of this shell do not use the stand.
+    """
     info = load_info(home)
     if info is None or info.settings is None:
         return []
@@ -97,7 +100,7 @@ def conflicts(shell: Settings, home: Path) -> list[Difference]:
 
 
 def less_own(shell: Settings, info: StandInfo | None) -> Settings:
-    """Return the shell's settings without what only says how the stand's own parts are reached: that asks for nothing else."""
+    """Return the shell's settings without the variables that only lead to the stand's own parts, which change nothing."""
     if info is None:
         return shell
     here = list_variables(shell)
@@ -107,7 +110,7 @@ def less_own(shell: Settings, info: StandInfo | None) -> Settings:
 
 
 def from_vault(info: StandInfo, secrets: Mapping[str, Said]) -> dict[str, str]:
-    """Return those of the secrets that the blocks of the stand's Prefect hold, with the fingerprints that were kept of them."""
+    """Return the secrets that the blocks of the stand's Prefect contain and that match their stored fingerprints."""
     if not secrets:
         return {}
     found = read_blocks(info, secrets)
@@ -119,7 +122,7 @@ def from_vault(info: StandInfo, secrets: Mapping[str, Said]) -> dict[str, str]:
 
 
 def rewritten(info: StandInfo) -> list[str]:
-    """Return the variables of the stand of which a block of its Prefect says something else by now: flows go by the block."""
+    """Return the variables of the stand for which a block of its Prefect now has another value, which the flows use."""
     kept = {name: each for name, each in (info.settings or {}).items() if name in HELD}
     found = read_blocks(info, kept)
     return [
@@ -137,14 +140,14 @@ def _in_clear(shell: Settings, variables: Sequence[str]) -> dict[str, str]:
 
 
 def _own(info: StandInfo, here: Mapping[str, Said]) -> dict[str, Said]:
-    """Return how the parts that the stand brings itself are reached, of the variables that are set here."""
+    """Return the values that lead to the stand's own parts, by variable; a secret only if its variable is set here."""
     found: dict[str, Said] = {}
     if "prefect" in info.embedded:
         found[PREFECT] = Said(info.prefect_api_url.rstrip("/"))
         if login.PAIR in here and (pair := login.read_login(info.home)) is not None:
             found[login.PAIR] = Said("", fingerprint(login.PAIR, pair))
     if DATABASE in here and "database" in info.embedded and info.postgres is not None:
-        with suppress(OSError):  # its password is gone with its data
+        with suppress(OSError):  # the password was deleted with the data
             found[DATABASE] = Said(info.database, fingerprint(DATABASE, info.postgres.url("lanes")))
     if "provider" in info.embedded and info.provider_base_url is not None:
         found["ANTHROPIC_BASE_URL"] = Said(info.provider_base_url)
@@ -153,7 +156,7 @@ def _own(info: StandInfo, here: Mapping[str, Said]) -> dict[str, Said]:
     return found
 
 
-ANTHROPIC = "https://api.anthropic.com"  # where the block names no other address
+ANTHROPIC = "https://api.anthropic.com"  # if the block names no other address
 HELD = {
     "LANES_DATABASE_URL": ("lanes-database", "url"),
     "LANES_DIRECT_DATABASE_URL": ("lanes-database", "direct_url"),
@@ -166,7 +169,7 @@ ANSWER_S = 5.0
 
 
 def read_blocks(info: StandInfo, variables: Iterable[str]) -> dict[str, str]:
-    """Return the values of these variables in Prefect's blocks, as far as it answers."""
+    """Return the values of these variables in Prefect's blocks, as far as Prefect answers."""
     from lanes.stand.prefect_api import PrefectApi  # most commands start without an HTTP client
 
     found: dict[str, str] = {}

@@ -30,8 +30,9 @@ SERVER_SETTINGS = {
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
     "PREFECT_SERVER_LOGGING_LEVEL": "WARNING",
-    # Events are written once a second, whatever their number, and for two minutes while Postgres is away. With Prefect's 20 and
-    # 5, a restart of two seconds loses events. With many more, an event that Postgres refuses holds up all others for hours.
+    # Write events once a second, whatever their number, and retry for two minutes while Postgres is unavailable. Prefect's
+    # defaults of 20 and 5 lose events in a restart of two seconds. With many more retries, an event that Postgres refuses
+    # blocks all others for hours.
     f"{PERSISTER}_FLUSH_INTERVAL": "1",
     FLUSH_SIZE: "50000",
     FLUSH_RETRIES: "120",
@@ -107,7 +108,7 @@ def endpoint(site: Site) -> str:
 
 
 def _check_unclaimed(settings: Settings) -> None:
-    """Raise StandError where a Prefect server of the user names a provider that the stand-in would replace for all machines."""
+    """Raise StandError if the user's Prefect server names a provider, which the stand-in would replace for all machines."""
     if settings.prefect_api_url is None:
         return
     found = provider_in(PrefectApi(settings.prefect_api_url))
@@ -120,9 +121,10 @@ def _check_unclaimed(settings: Settings) -> None:
 
 
 def server(site: Site) -> str:
-    """Make a Prefect server answer at `site.prefect_api_url`: the user's, or ours on the embedded Postgres.
+    """Ensure that a Prefect server answers at `site.prefect_api_url`: the user's, or ours on the embedded Postgres.
 
-    Ours asks for a login, and lets no page but its own read it. A person's own settings of it come before ours.
+    Our server requires a login, and accepts cross-origin requests only from its own pages and from origins that a person sets.
+    A person's other settings for the server override ours.
     """
     if site.settings.prefect_api_url is not None:
         with PrefectApi(site.settings.prefect_api_url) as api:
@@ -166,7 +168,7 @@ def server(site: Site) -> str:
 
 
 def warm_workers(site: Site) -> str:
-    """Start the workers while the server starts: they load Prefect, and wait until `worker` lets them begin."""
+    """Start the workers while the server starts: they load Prefect, and wait until `worker` releases them."""
     while not site.prefect_api_url:
         site.check_canceled()
         time.sleep(POLL_S)
@@ -175,7 +177,7 @@ def warm_workers(site: Site) -> str:
 
 
 def worker(site: Site, pool: str) -> str:
-    """Let the worker of the pool begin, and wait until Prefect sees it online."""
+    """Release the worker of the pool, and wait until Prefect reports it online."""
     name, begins = worker_name(pool, site.settings), _begins(site, pool)
     with site.prefect() as api:
         before = {each["name"]: each["last_heartbeat_time"] for each in api.workers(pool)}
@@ -184,7 +186,7 @@ def worker(site: Site, pool: str) -> str:
         begins.touch()
 
         def is_online() -> bool:
-            """Return whether the new worker is online: one that ended lately counts as online too, but its heartbeat is old."""
+            """Return whether the new worker is online: Prefect also counts a recently ended one, but its heartbeat is old."""
             online = (each for each in api.workers(pool) if each["status"] == "ONLINE")
             beats = (each["last_heartbeat_time"] for each in online if each["name"] == name)
             return any(not started or beat != before.get(name) for beat in beats)
@@ -194,7 +196,7 @@ def worker(site: Site, pool: str) -> str:
 
 
 def _ensure_worker(site: Site, pool: str) -> tuple[Process, bool]:
-    """Return the process of the pool's worker, and whether it was started now; a new one waits for its file."""
+    """Return the process of the pool's worker, and whether it was started now; a new worker waits for its file."""
     environment = site.environment(**WORKER_SETTINGS)
     depends_on = {key: environment.get(key, "") for key in WORKER_DEPENDS_ON} | WORKER_SETTINGS
     begins, name = _begins(site, pool), f"worker-{pool}"
@@ -208,7 +210,7 @@ def _ensure_worker(site: Site, pool: str) -> tuple[Process, bool]:
 
 
 def worker_name(pool: str, settings: Settings) -> str:
-    """Return the name of this host's worker of the pool in Prefect, which stays over restarts."""
+    """Return the name of this host's worker of the pool in Prefect, which is the same after a restart."""
     return f"{pool}-{settings.host}"
 
 
@@ -236,8 +238,8 @@ def supervisor(site: Site) -> str:
 def _on_its_port(site: Site, name: str, serve: Callable[[int], bool]) -> tuple[int, bool]:
     """Start a service with `serve` if needed; return its port and whether it was started now.
 
-    The port is that of the running process, else that of the last run, else a new one. It is also a new one if another process
-    took the port between the check and the start.
+    The port is that of the running process, else that of the last run, else a new one. If another process took the port
+    between the check and the start, a new port is used too.
     """
     remembered = site.home / f"{name}.port"
     current = site.processes.find(name)

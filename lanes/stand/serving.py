@@ -1,4 +1,4 @@
-"""The workers of one host in the foreground, with a supervisor beside them, until a signal ends them."""
+"""The workers of one host and its supervisor in the foreground, until a signal ends them."""
 
 import os
 import signal
@@ -14,7 +14,7 @@ from lanes.stand.services import WORKER_SETTINGS, worker_command
 from lanes.stand.supervisor import log_line, supervisor
 from lanes.stand.worksite import path_to_python, python
 
-# A poll takes Prefect's API 22 ms of processor time: many machines poll seldom, and one of them soon.
+# A poll costs Prefect's API 22 ms of processor time. With many machines each can poll rarely, because one of them polls soon.
 POLLS = {"PREFECT_WORKER_QUERY_SECONDS": "2"}
 LOOK_S = 0.2
 LOGIN_EVERY_S = 10.0
@@ -27,11 +27,11 @@ ROTATED = (
 def serve(pools: Sequence[str], settings: Settings, environment: Mapping[str, str]) -> int:
     """Run a worker for each pool until SIGTERM or SIGINT; return the exit code.
 
-    It is 1 if a worker ended by itself, or Prefect does not accept the login any more.
+    The exit code is 1 if a worker ended by itself, or if Prefect no longer accepts the login.
 
     Raises:
         StandError: the environment names no database.
-        SetupError: the schema is that of another release, newer or older.
+        SetupError: the schema belongs to another release, newer or older.
     """
     watching = supervisor(environment)
     watching.check_schema()
@@ -46,22 +46,22 @@ def serve(pools: Sequence[str], settings: Settings, environment: Mapping[str, st
     while all(each.poll() is None for each in workers) and not refused.is_set():
         if stopping.wait(LOOK_S):
             break
-    for each in workers:  # a worker takes no more runs before it asks its own to stop
+    for each in workers:  # a worker first accepts no more runs, then asks its own to stop
         each.terminate()
     for each in workers:
         each.wait()
-        with suppress(ProcessLookupError):  # the runs of a worker that ended by itself
+        with suppress(ProcessLookupError):  # also stop the runs of a worker that ended by itself
             os.killpg(each.pid, signal.SIGTERM)
     return 0 if stopping.is_set() and not refused.is_set() else 1
 
 
 def worker_environment(environment: Mapping[str, str]) -> dict[str, str]:
-    """Return the variables of a worker, of which those of the host come first."""
+    """Return the variables of a worker; those of the host override the defaults."""
     return {**WORKER_SETTINGS, **POLLS, **environment, **path_to_python()}
 
 
 def _watch_login(environment: Mapping[str, str], refused: threading.Event) -> None:
-    """Set the event once Prefect refuses the login, and say so; a server that is away is waited out."""
+    """Set the event and log a line once Prefect refuses the login; keep trying while the server is unavailable."""
     with PrefectApi(environment["PREFECT_API_URL"], environment=environment) as api:
         while not refused.is_set():
             try:

@@ -1,4 +1,4 @@
-"""The stand of one checkout: put up, taken down, looked at. Any number of commands may ask for it at once."""
+"""The stand of one checkout, which commands start, deploy and stop. Any number of commands may use it at once."""
 
 import os
 import time
@@ -26,12 +26,12 @@ from lanes.standing.roles import STANDING
 
 LOOK_EVERY_S = 2.0
 NO_PROVIDER = "nothing is answered yet: Prefect has no provider block. Set ANTHROPIC_API_KEY, and run `lanes deploy` again"
-PREFECT_S = 5.0  # the longest that one question to Prefect holds up a stop
+PREFECT_S = 5.0  # the longest delay of a stop by one request to Prefect
 
 
 @dataclass(frozen=True)
 class Up:
-    """A stand that is up. `started` names the components that this very call started."""
+    """A stand that is up. `started` names the components that this call started."""
 
     info: StandInfo
     started: tuple[str, ...]
@@ -60,15 +60,15 @@ class Stand:
     def up(
         self, progress: StepProgress | None = None, *, keep: bool = True, samples: bool = False
     ) -> Up:
-        """Start what is missing; keep what runs.
+        """Start the components that do not run, and leave the others running.
 
-        With `keep` the stand stays until `down`. Without, this process counts as a user of it until `leave`,
-        and what was started for such users alone ends with the last of them. `samples`: publish the sample workloads,
-        as on an embedded database always.
+        With `keep` the stand stays up until `down`. Without it, this process counts as a user of the stand until `leave`, and
+        components that were started only for such users end with the last of them. `samples` publishes the sample workloads,
+        which an embedded database always gets.
 
         Raises:
-            StandError: before anything is started or written where the provider refuses the key, or where another run uses
-                the stand with other settings; later where a step fails, and what this call started is stopped again then.
+            StandError: the provider refuses the key, or another run uses the stand with other settings: then nothing was
+                started or written. Or a step fails: then the components that this call started are stopped again.
         """
         progress = progress or Silent()
         waits = "another `lanes` command is busy with this stand: waiting for it"
@@ -105,10 +105,12 @@ class Stand:
         return Up(info, tuple(site.started))
 
     def deploy(self, progress: StepProgress | None = None, *, samples: bool = False) -> str:
-        """Write what all hosts share to the user's own Postgres and Prefect, start no process; return the release.
+        """Write the objects that all hosts share to the user's own Postgres and Prefect, and return the release.
+
+        No process is started.
 
         Raises:
-            StandError: one of the two is not named, or a step fails.
+            StandError: the address of one of the two is not set, or a step fails.
         """
         progress = progress or Silent()
         needs = {DATABASE: self.settings.database_url, PREFECT: self.settings.prefect_api_url}
@@ -128,9 +130,10 @@ class Stand:
         return release()
 
     def leave(self, progress: StepProgress | None = None) -> tuple[str, ...]:
-        """Leave the stand; the last user to leave ends what was started for users only.
+        """Leave the stand; the last user to leave stops the components that were started only for users.
 
-        Returns the names of what ended.
+        Returns:
+            The names of the stopped components.
         """
         with self._lock():
             self.users.leave()
@@ -140,14 +143,14 @@ class Stand:
             return self._stop(set(info.transient), progress)
 
     def down(self, progress: StepProgress | None = None) -> tuple[str, ...]:
-        """End everything that the stand started; the user's own services are not touched."""
+        """Stop everything that the stand started, but not the user's own services; return the names of the stopped ones."""
         if not self.home.exists():
             return ()
         with self._lock():
             return self._stop(None, progress)
 
     def until_down(self, wait: Callable[[float], object] = time.sleep) -> None:
-        """Wait until another command takes the stand down, by a look at its file every few seconds."""
+        """Wait until another command stops the stand; check its file every few seconds."""
         while (self.home / FILE).exists():
             wait(LOOK_EVERY_S)
 
@@ -168,7 +171,7 @@ class Stand:
     ) -> tuple[str, ...]:
         """Stop the running processes of `names` (None: all).
 
-        Workers stop first, so that their flow runs can finish their calls and end while Prefect still listens, and Postgres
+        Workers stop first, so that their flow runs can finish their calls and end while Prefect still answers. Postgres stops
         last. Standing runs that did not end by themselves are cancelled, so that they do not count as crashed.
         """
         progress = progress or Silent()
@@ -203,7 +206,7 @@ class Stand:
         return tuple(ended)
 
     def _cancel_standing_runs(self) -> None:
-        """Show the standing runs that did not end by themselves as cancelled in our Prefect, so that none crashed."""
+        """Cancel the standing runs that did not end by themselves in our Prefect, so that they do not count as crashed."""
         info = load_info(self.home)
         if info is None or "prefect" not in info.embedded:
             return
@@ -212,10 +215,10 @@ class Stand:
 
 
 def _complete_settings(settings: Settings, before: StandInfo | None, home: Path) -> Settings:
-    """Return the settings of a stand that another run uses: those of this shell, and what it lacks from the stand.
+    """Return the settings for a stand that another run uses: this shell's, completed with those of the stand.
 
     Raises:
-        StandError: this shell says something else than the stand, or lacks a secret that only that run knows.
+        StandError: this shell has other values than the stand, or lacks a secret that only the other run knows.
     """
     if before is None or before.settings is None:
         return settings
@@ -240,9 +243,10 @@ def _complete_settings(settings: Settings, before: StandInfo | None, home: Path)
 def _report_changes(
     settings: Settings, before: StandInfo | None, progress: StepProgress
 ) -> tuple[str, ...]:
-    """Return the variables in which a stand that is up changes now; each is told.
+    """Return the variables that change for a stand that is up, and report each change.
 
-    A part that is the user's own is not replaced by one of the stand's because a shell does not name it: StandError.
+    Raises:
+        StandError: this shell does not name a part of the user's own, which the stand must not replace with its own.
     """
     if before is None or before.settings is None:
         return ()

@@ -1,6 +1,6 @@
 """The state of each component of a stand at this moment.
 
-Modules are imported when a question needs them: without a stand, none is.
+Modules are imported only when a check needs them: without a stand, none is imported.
 """
 
 from concurrent.futures import ThreadPoolExecutor
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from lanes.stand.fleet import FleetWorker, HostReport
     from lanes.stand.processes import Process
 
-LIMIT_S = 5  # of each question; they are asked beside each other
+LIMIT_S = 5  # of each check; the checks run in parallel
 
 
 class Condition(StrEnum):
@@ -32,14 +32,14 @@ class Condition(StrEnum):
 
     RUNNING = "running"  # ours, and answers
     YOURS = "yours"  # the user's own, and answers
-    UNKNOWN = "unknown"  # the user's own, and this shell does not know how to get in
-    SILENT = "silent"  # runs, or should, but does not answer
+    UNKNOWN = "unknown"  # the user's own, and this shell lacks the credentials
+    SILENT = "silent"  # runs or should run, but does not answer
     STOPPED = "stopped"  # ours, and not running
 
 
 @dataclass(frozen=True)
 class ComponentStatus:
-    """One component, with where to look further."""
+    """The status of one component, with its process, port and log for further diagnosis."""
 
     name: str
     condition: Condition
@@ -50,7 +50,7 @@ class ComponentStatus:
 
 
 def components(runs: RunsWith, home: Path) -> list[ComponentStatus]:
-    """Return the status of every component, asked now in parallel; nothing is started or changed."""
+    """Return the current status of every component, checked in parallel; nothing is started or changed."""
     workers = (partial(_worker, pool=pool) for pool in POOLS)
     questions = [_database, _provider, _prefect, *workers, _supervisor]
     with ThreadPoolExecutor(len(questions)) as beside:
@@ -78,7 +78,7 @@ def _own_database(url: str) -> ComponentStatus:
     place = place_of(url)
     if place is not None and _is_new_enough(url):
         return ComponentStatus(POSTGRES, Condition.YOURS, place)
-    # says what is wrong, and loads a lot for it
+    # a slow import, needed only to explain what is wrong
     from lanes.stand.database import check_answers, format_address, read_address
 
     try:
@@ -90,7 +90,7 @@ def _own_database(url: str) -> ComponentStatus:
 
 
 def _is_new_enough(url: str) -> bool:
-    """Return whether a server that Lanes can use answers; False also where it has to be looked at more closely."""
+    """Return whether a server that Lanes can use answers; False also if a closer check is needed."""
     import psycopg
 
     from lanes.store.asking import by_driver
@@ -113,7 +113,7 @@ def _provider(runs: RunsWith, home: Path) -> ComponentStatus:
         from lanes.stand.prefect_api import PrefectApi, is_local
 
         found = provider_in(PrefectApi(url, timeout_s=LIMIT_S))
-        # a local one that is silent is a stand-in that `lanes down` has stopped
+        # a local provider that does not answer is a stand-in that `lanes down` has stopped
         if found is not None and (not is_local(found[0]) or _answers(f"{found[0]}/healthz")):
             said = f"{mask_address(found[0])}, as its block in Prefect says"
             return ComponentStatus(ENDPOINT, Condition.YOURS, said)
@@ -156,12 +156,12 @@ def _supervisor(runs: RunsWith, home: Path) -> ComponentStatus:
 
 
 def _start(runs: RunsWith) -> str:
-    """Return the commands that start workers here, where a Prefect server of the user may serve several machines."""
+    """Return the commands that start workers here; a Prefect server of the user's own may serve several machines."""
     return "`lanes worker` or `lanes up`" if runs.settings.prefect_api_url else "`lanes up`"
 
 
 def host_reports(runs: RunsWith) -> "Sequence[HostReport]":
-    """Return what the supervisors of all hosts tell; nothing where no database answers."""
+    """Return the reports of the supervisors of all hosts; empty if no database answers."""
     url = runs.database_url()
     if url is None:
         return ()
@@ -178,7 +178,7 @@ def host_reports(runs: RunsWith) -> "Sequence[HostReport]":
 def workers(
     runs: RunsWith, pools: "Iterable[str]" = POOLS, *, told: "Sequence[HostReport]"
 ) -> "Sequence[FleetWorker]":
-    """Return the workers of all hosts, with what their supervisors told; none where no Prefect answers."""
+    """Return the workers of all hosts, with the reports `told` by their supervisors; empty if no Prefect answers."""
     url = runs.prefect_url()
     if not url:
         return ()

@@ -1,4 +1,4 @@
-"""The steps of `up`: what each makes true, what it needs first, and how they run beside each other."""
+"""The steps of `up`: the effect of each, its prerequisites, and their parallel execution."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -31,7 +31,7 @@ INSTALLED_FROM = ("LANES_", "ANTHROPIC_", "SLACK_")
 
 @dataclass(frozen=True)
 class StandStep:
-    """One thing that `up` makes true. `run` returns, in a few words, how it became true."""
+    """One step of `up`, which runs after the steps in `after`. `run` returns its outcome in a few words."""
 
     name: str
     title: str
@@ -40,7 +40,7 @@ class StandStep:
 
 
 def all_steps() -> list[StandStep]:
-    """Return everything a stand consists of. Workers come last: a run they start must find blocks of this stand."""
+    """Return the steps for a whole stand. Workers come last: a run that they start must find the blocks of this stand."""
     installed, begun = ("pools", "schema", "endpoint"), ("pools", "install", "warm")
     return [
         StandStep("database", "Postgres", database),
@@ -59,11 +59,11 @@ def all_steps() -> list[StandStep]:
     ]
 
 
-DEPLOYED = ("database", "schema", "server", "pools", "install", "standing")  # not on each host
+DEPLOYED = ("database", "schema", "server", "pools", "install", "standing")  # once for all hosts
 
 
 def database(site: Site) -> str:
-    """Check that the database of Lanes answers, and start an embedded server when it or Prefect needs one."""
+    """Check that the database of Lanes answers, and start an embedded server if Lanes or Prefect needs one."""
     notes: list[str] = []
     if site.embeds_database or site.embeds_prefect:
         postgres = site.embedded_postgres
@@ -116,7 +116,7 @@ def install(site: Site) -> str:
     """Write deployments, blocks, versions, schedules and automations of this release to Prefect, one deploy at a time.
 
     Deployments are compared with those in Prefect. Blocks that an earlier `up` wrote from the same values are trusted, unless
-    this one is thorough.
+    this `up` is thorough.
     """
     from lanes.store.schema import one_deploy
 
@@ -139,14 +139,14 @@ def install(site: Site) -> str:
 
 
 def installing(site: Site) -> tuple[str, ...]:
-    """Return the module that writes blocks and workloads: the samples into an embedded database, elsewhere on request."""
+    """Return the module and arguments that write blocks and workloads, with samples if embedded or requested."""
     return (*INSTALL, SAMPLES) if site.samples or site.embeds_database else INSTALL
 
 
 def ensure_standing_runs(site: Site) -> str:
     """Ensure that standing runs of this source and these values hold their roles or will take them.
 
-    Prefect's own states do not tell whether one lives: a run whose machine stopped still counts as running. A held role does.
+    Prefect's states do not prove that a run is alive: a run whose machine stopped still counts as running. A held role does.
     """
     restarted = bool({POSTGRES, SERVER} & set(site.started))
     if not site.thorough and not restarted:
@@ -164,7 +164,7 @@ def ensure_standing_runs(site: Site) -> str:
 
 
 def _standing_now(site: Site) -> tuple[set[int], datetime]:
-    """Return the standing roles that are held, and the time."""
+    """Return the standing roles that are held, and the database's time."""
     assert site.database_url is not None
     engine = discreet_engine(site.database_url)
     try:
@@ -175,9 +175,9 @@ def _standing_now(site: Site) -> tuple[set[int], datetime]:
 
 
 def run_steps(steps: Sequence[StandStep], site: Site, progress: StepProgress) -> None:
-    """Run every step after those it needs; the first failure cancels the others and is raised.
+    """Run every step after its prerequisites; the first failure cancels the other steps and is raised.
 
-    A need that is not among `steps` counts as met.
+    A prerequisite that is not among `steps` counts as met.
     """
     names = {step.name for step in steps}
     waiting = list(steps)

@@ -1,8 +1,8 @@
-"""The supervisor: it asks Prefect over HTTP for the runs of standing roles that are free.
+"""The supervisor, which requests runs for free standing roles from Prefect over HTTP.
 
     python -m lanes.stand.supervisor
 
-Drains and standing runs look after each other; when all of them died at once, this process brings them back. It needs
+Drains and standing runs replace each other; if all of them died at once, this process replaces them. It needs
 LANES_DATABASE_URL and PREFECT_API_URL, and never ends by itself.
 """
 
@@ -41,10 +41,10 @@ Say = Callable[[str], None]
 
 
 def ask_for_standing(api: PrefectApi, run: roles.StandingRun, now: datetime) -> bool:
-    """Ask for a new standing run unless one is on its way; return whether it asked.
+    """Request a new standing run unless an open one may still take the role; return whether a run was requested.
 
     Raises:
-        StandError: Prefect did not say that it will run.
+        StandError: Prefect did not confirm the request.
     """
     if roles.may_take_role(api.open_runs(run.next.deployment, due_before=now + roles.SOON), now):
         return False
@@ -53,7 +53,10 @@ def ask_for_standing(api: PrefectApi, run: roles.StandingRun, now: datetime) -> 
 
 
 class Supervisor:
-    """Looks every few seconds. Trouble with the database or with Prefect is said once and waited out."""
+    """A process that checks the standing roles every few seconds.
+
+    It reports a problem with the database or Prefect once, and keeps trying.
+    """
 
     def __init__(
         self,
@@ -69,18 +72,18 @@ class Supervisor:
         self._vacancies = vacancies or roles.Vacancies()
         self._watched = roles.never_free(keep_warm=keep_warm)
         self._troubles: dict[str, str] = {}
-        self._host = host  # its name, and the release of Lanes on it
-        # sessions that hold a role and are none of Lanes, as they were told last
+        self._host = host  # the host's name, and the release of Lanes on the host
+        # the last report of sessions outside Lanes that hold a role
         self._foreign: list[str] = []
 
     def run(self) -> None:
-        """Look at the stand until the process ends."""
+        """Check the standing roles until the process ends."""
         while True:
             self.look()
             time.sleep(roles.LOOK_EVERY_S)
 
     def check_schema(self) -> None:
-        """Refuse the schema of another release, newer or older; a database that is away is waited out.
+        """Refuse the schema of another release, newer or older; accept an unavailable database, which may come back.
 
         Raises:
             SetupError: code of this release may not work on the schema.
@@ -93,7 +96,10 @@ class Supervisor:
                 )
 
     def look(self) -> None:
-        """Ask for each run whose role has been free for a while, as far as database and Prefect answer; record taken roles."""
+        """Request a run for each role that has been free for a while, and record roles that other users' sessions hold.
+
+        A problem with the database or Prefect is reported, not raised.
+        """
         try:
             with self._pool.begin() as connection:
                 asked, now, told = time.time(), clock(connection), time.time()
@@ -108,13 +114,13 @@ class Supervisor:
         self._record_taken()
 
     def _report(self, offset_s: float, connection: Connection) -> None:
-        """Name the session after the host, its release and how far its clock is ahead: status and doctor read that."""
+        """Name the session after the host, its release and its clock offset in seconds: status and doctor read the name."""
         if self._host is not None:
             named = {"name": HostReport(*self._host, offset_s).session}
             connection.execute(text(NAME_SESSION), named)
 
     def _record_taken(self) -> None:
-        """Record the roles that sessions of other users hold, and name each such session once."""
+        """Record the roles that sessions of other users hold, and report each takeover once."""
         try:
             with self._pool.begin() as connection:
                 found = recording.record_taken_roles(connection, now=clock(connection))

@@ -1,4 +1,4 @@
-"""The place of a stand, its state and the items: the environment names it, else it is this checkout."""
+"""The location of a stand, its state and its database, from the environment or else from this checkout."""
 
 from pathlib import Path
 
@@ -11,25 +11,25 @@ from lanes.stand.runs_with import from_vault
 
 
 def find_checkout() -> Path:
-    """Return the checkout that holds this code; of an installed package, the folder where we are."""
+    """Return the checkout that contains this code; for an installed package, the current folder."""
     return Path.cwd() if FILES == INSTALLED else FILES
 
 
 def find_home(settings: Settings, checkout: Path) -> Path:
-    """Return where the stand keeps its state; a relative LANES_HOME counts from the checkout."""
+    """Return the folder with the stand's state; a relative LANES_HOME is relative to the checkout."""
     return (checkout / settings.home.expanduser()).resolve()
 
 
 def stand_info(settings: Settings) -> StandInfo | None:
-    """Return what the stand of this checkout says of itself, wherever we are; None while nothing is up."""
+    """Return the record of this checkout's stand, whatever the current folder; None while no stand is up."""
     return load_info(find_home(settings, find_checkout().resolve()))
 
 
 def database_url(*, direct: bool = False) -> str:
-    """Return the database's address, `direct` without a pooler: from this shell, else from the stand's Prefect block.
+    """Return the database's address, `direct` without a pooler: from this shell, else from the stand or its Prefect block.
 
     Raises:
-        SetupError: neither the environment nor a stand says so.
+        SetupError: neither the environment nor a stand names a usable address.
     """
     settings = Settings.read()
     if settings.database_url is not None:

@@ -1,4 +1,4 @@
-"""The state that the steps of one `up` share: settings, findings so far, and the start of a process, once."""
+"""The state that the steps of one `up` share: the settings, the results so far, and the start of each process."""
 
 import os
 import sys
@@ -25,21 +25,21 @@ from lanes.stand.prefect_api import PrefectApi
 from lanes.stand.processes import Process, Processes
 
 POLL_S = 0.1
-WORKER = "worker-"  # begins the names of workers
-LAST = (ENDPOINT, SERVER)  # end after the workers, whose runs use them
-STOP_S = 10.0  # how long a process has to end
-MARGIN_S = 15.0  # how much longer than its runs a worker has
+WORKER = "worker-"  # prefix of the names of workers
+LAST = (ENDPOINT, SERVER)  # stopped after the workers, whose runs use them
+STOP_S = 10.0  # the time that a process has to end
+MARGIN_S = 15.0  # the time that a worker has in addition to its runs
 
 
 class StepGivenUp(StandError):
-    """A step ends because another one failed."""
+    """A step was given up because another step failed."""
 
 
 @dataclass
 class Site:
-    """One checkout's stand while it is being put up. A step writes what the steps after it read.
+    """One checkout's stand while `up` starts it. Later steps read the values that earlier steps write.
 
-    A `thorough` one repairs what a person may have deleted in Prefect; otherwise what runs is trusted.
+    A `thorough` start repairs objects that a person may have deleted in Prefect; otherwise it trusts a stand that runs.
     """
 
     settings: Settings
@@ -54,8 +54,8 @@ class Site:
     prefect_api_url: str | None = None
     provider_base_url: str | None = None
     started: list[str] = field(default_factory=list)
-    changed: tuple[str, ...] = ()  # variables that say something else than what the stand ran with
-    renewed: bool = True  # source or values differ from what was installed before
+    changed: tuple[str, ...] = ()  # variables with other values than those the stand ran with
+    renewed: bool = True  # the source or the values differ from those installed before
     canceled: threading.Event = field(default_factory=threading.Event)
 
     def __post_init__(self) -> None:
@@ -85,7 +85,7 @@ class Site:
         return tuple(name for name, ours in chosen.items() if ours)
 
     def base_environment(self) -> dict[str, str]:
-        """Return what every process of ours inherits: our environment, less what leads to another Prefect."""
+        """Return the environment that every process of ours inherits, without variables that lead to another Prefect."""
         kept = inherit_environment(without_prefect=self.embeds_prefect)
         return kept | prefect_client_environment(self.home) if self.embeds_prefect else kept
 
@@ -94,7 +94,7 @@ class Site:
         return PrefectApi.of_stand(self.info())
 
     def info(self) -> StandInfo:
-        """Return the stand as far as it is up."""
+        """Return the record of the stand as far as it is up."""
         running = self.postgres
         if self.settings.database_url is not None:
             address = format_address(read_address(self.settings.database_url.get_secret_value()))
@@ -115,7 +115,7 @@ class Site:
         )
 
     def environment(self, **more: str) -> dict[str, str]:
-        """Return the environment of everything that belongs to the stand."""
+        """Return the environment of the processes that belong to the stand."""
         said = self.info().environment()
         if self.database_url is not None:
             said["LANES_DATABASE_URL"] = self.database_url
@@ -131,10 +131,12 @@ class Site:
         depends_on: Mapping[str, str],
         port: int | None = None,
     ) -> tuple[Process, bool]:
-        """Return (the process, whether it was started now); one with the same command and values is kept.
+        """Return the process, and whether it was started now; a process with the same command and values is kept.
 
-        `depends_on` holds the values whose change asks for a new process. Raises StandError when it has to be
-        replaced while another run uses the stand.
+        `depends_on` contains the values whose change requires a new process.
+
+        Raises:
+            StandError: the process must be replaced while another run uses the stand.
         """
         values = (f"{key}={value}" for key, value in sorted(depends_on.items()))
         made_from = digest_of_secrets(self.home, [*command, *values])
@@ -155,9 +157,10 @@ class Site:
         return process, True
 
     def replace(self, current: Process) -> None:
-        """End the process, so that a changed one can take its place.
+        """Stop the process, so that a changed one can take its place.
 
-        Where flow runs use it, the workers end first, so that their runs can finish their calls. A later step starts workers.
+        If flow runs use the process, the workers stop first, so that their runs can finish their calls. A later step starts
+        workers again.
         """
         if self.others_present:
             named = f" ({', '.join(self.changed)})" if self.changed else ""
@@ -166,7 +169,7 @@ class Site:
                 "end the stand with `lanes down`"
             )
         if current.name in LAST:
-            # Steps run side by side: they ask each worker once, because a second SIGTERM kills a Prefect worker.
+            # Steps run in parallel: the lock lets only one of them stop each worker, because a second SIGTERM kills it.
             with self._ending_workers:
                 recorded = self.processes.list_recorded()
                 if workers := [each for each in recorded if each.name.startswith(WORKER)]:
@@ -223,23 +226,23 @@ class Site:
 
 
 def path_to_python() -> dict[str, str]:
-    """Return a PATH on which `python`, which starts flow runs, is the Python that runs us."""
+    """Return a PATH on which `python`, the command that starts flow runs, is this interpreter."""
     folders = [str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)]
     return {"PATH": os.pathsep.join(folders)}
 
 
 def grace_s_of(process: Process, settings: Settings) -> float:
-    """Return how many seconds the process has to end before it is killed."""
+    """Return the seconds that the process has to end before it is killed."""
     return settings.grace_s + MARGIN_S if process.name.startswith(WORKER) else STOP_S
 
 
 def stop_all(processes: Processes, group: Sequence[Process], settings: Settings) -> list[Process]:
-    """End the processes at the same time, and return those that ran."""
+    """Stop the processes in parallel, and return those that ran."""
     with ThreadPoolExecutor(max_workers=len(group)) as pool:
         ran = pool.map(processes.stop, group, [grace_s_of(each, settings) for each in group])
         return [each for each, it in zip(group, ran, strict=True) if it]
 
 
 def python(*arguments: str) -> list[str]:
-    """Return a command in the Python that runs us."""
+    """Return a command for this Python interpreter."""
     return [sys.executable, *arguments]

@@ -1,6 +1,6 @@
-"""The deployments by name, and the runs of them that Lanes requests, with their parameters.
+"""The deployments by name, and their runs that Lanes requests, with the parameters.
 
-Commands request runs over HTTP (`lanes.stand.prefect_api`), runs by Prefect's SDK (`tasks.runs`).
+Commands request runs over HTTP (`lanes.stand.prefect_api`); runs request other runs with Prefect's SDK (`tasks.runs`).
 """
 
 from collections.abc import Mapping
@@ -51,7 +51,7 @@ class Deployment(StrEnum):
 
     @property
     def address(self) -> str:
-        """The name by which Prefect finds it: that of the flow and its own."""
+        """The name by which Prefect finds the deployment: flow name and deployment name."""
         return f"{self}/{self}"
 
 
@@ -66,53 +66,54 @@ class WantedRun:
     def request(self) -> dict[str, Any]:
         """Return the body of the request to Prefect.
 
-        The form's choices are not enforced, because they learn of a published workload a moment later; the flow checks it.
+        Prefect does not enforce the form's choices, because a newly published workload is added to them with a short delay;
+        the flow validates the workload.
         """
         keyed = {"idempotency_key": self.key} if self.key else {}
         return {"parameters": dict(self.parameters), "enforce_parameter_schema": False, **keyed}
 
     def once_a_minute(self, why: str, now: datetime) -> "WantedRun":
-        """Return the same run, one for all requests of this minute for this reason."""
+        """Return the same run with a key that all requests for this reason share within a minute."""
         return replace(self, key=f"{why} {now:%Y-%m-%dT%H:%M}")
 
 
 def answer(*, standing: bool = False) -> WantedRun:
-    """Return a drain; a standing one takes over from the one that is kept warm."""
+    """Return a run that starts a drain; a `standing` one takes over from the drain that is kept warm."""
     return WantedRun(Deployment.ANSWER, {"wake": {"standing": True}} if standing else {})
 
 
 def collect() -> WantedRun:
-    """Return the run that collects batches, and takes over from the one before it."""
+    """Return the run that collects batches and takes over from the previous one."""
     return WantedRun(Deployment.COLLECT)
 
 
 def watch() -> WantedRun:
-    """Return the run that judges the promises, and takes over from the one before it."""
+    """Return the run that evaluates the promises and takes over from the previous one."""
     return WantedRun(Deployment.WATCH)
 
 
 def reconcile() -> WantedRun:
-    """Return the run that asks the provider what became of unconfirmed batches, and compares its bill."""
+    """Return the run that looks for unconfirmed batches at the provider and compares its bill with the ledger."""
     return WantedRun(Deployment.RECONCILE)
 
 
 def replay(workload: str) -> WantedRun:
-    """Return the run that reads the stream of the workload again, by the version in force."""
+    """Return the run that reprocesses the workload's stream with the version in force."""
     return WantedRun(Deployment.REPLAY, {"reading": {"workload": workload}})
 
 
 def depart(workload: str | None) -> WantedRun:
-    """Return the run that sends what waits for a batch now, of one workload or of all."""
+    """Return the run that sends the waiting batch work of one workload, or of all."""
     return WantedRun(Deployment.DEPART, {"departure": {"workload": workload}})
 
 
 def departing_workload(parameters: Mapping[str, Any]) -> str | None:
-    """Return the workload of a run of `depart` with these parameters; None is all of them."""
+    """Return the workload of a run of `depart` with these parameters; None stands for all workloads."""
     return (parameters.get("departure") or {}).get("workload")
 
 
 def migrate(**order: str) -> WantedRun:
-    """Return the run that starts the rollout of `order`; without one, it leads an open rollout that no run leads."""
+    """Return the run that starts the rollout of `order`; without an order, it resumes an open rollout that has no run."""
     return WantedRun(Deployment.MIGRATE, {"order": order} if order else {})
 
 
@@ -127,26 +128,26 @@ def pause(workload: str) -> WantedRun:
 
 
 def accept_quality(workload: str) -> WantedRun:
-    """Return the form that accepts the new answers of a workload as the reference."""
+    """Return the form that accepts a workload's new answers as the quality reference."""
     return WantedRun(Deployment.ACCEPT_QUALITY, {"action": {"workload": workload}})
 
 
 def set_budget(workload: str, **known: Any) -> WantedRun:
-    """Return the form that sets a budget, filled in as far as it is `known`."""
+    """Return the form that sets a budget, with the `known` fields filled in."""
     return WantedRun(Deployment.SET_BUDGET, {"budget": {"workload": workload, **known}})
 
 
 def decide_batch(workload: str, **known: Any) -> WantedRun:
-    """Return the form that decides about an open batch, filled in as far as it is `known`."""
+    """Return the form that decides about an open batch, with the `known` fields filled in."""
     return WantedRun(Deployment.DECIDE_BATCH, {"decision": {"workload": workload, **known}})
 
 
 def handle_incident(**known: Any) -> WantedRun:
-    """Return the form that silences or acknowledges an incident, filled in as far as it is `known`."""
+    """Return the form that silences or acknowledges an incident, with the `known` fields filled in."""
     return WantedRun(Deployment.HANDLE_INCIDENT, {"action": known})
 
 
 def decide_proposal(workload: str, proposal: int) -> WantedRun:
-    """Return the form that decides a proposed rollout."""
+    """Return the form that decides about a proposed rollout."""
     known = {"workload": workload, "proposal": proposal}
     return WantedRun(Deployment.DECIDE_PROPOSAL, {"action": known})

@@ -1,1 +1,1 @@
-"""Bounds and tests that hold however often one looks: shares, means, and two lanes against each other."""
+"""Bounds and tests that hold under continuous looking: shares, means, and comparisons of two lanes."""

@@ -1,19 +1,20 @@
-"""Differences of shares, judged at every look: of two lanes (`difference_bounds`), and since some moment (`detect`).
+"""Differences of shares, valid under continuous looking: between two lanes (`difference_bounds`) and over time (`detect`).
 
-Unpaired samples (`difference_bounds`) are other items on each lane at the same time. Paired ones (`PairedShares`) are the same
-items on both. Both are universal inference (Wasserman, Ramdas and Balakrishnan, PNAS 117, 2020): the likelihood of all shares
-together, by a uniform mixture, over the largest likelihood that the samples have under any shares whose difference is d. Where
-d is the true difference the ratio is at most the mixture over the truth, a martingale, so that by Ville's inequality the
-chance that it ever exceeds 1 / alpha is at most alpha. It needs counts alone, holds for any number of items on either lane,
-and whatever decides which item goes where, as long as that does not depend on the item's answer.
+Unpaired samples (`difference_bounds`) are different items on each lane at the same time. Paired samples (`PairedShares`) are
+the same items on both. Both tests are universal inference (Wasserman, Ramdas and Balakrishnan, PNAS 117, 2020): the likelihood
+of the samples, averaged over all shares by a uniform mixture, is divided by their largest likelihood under any shares whose
+difference is d. If d is the true difference, the ratio is at most the mixture over the true likelihood. This is a martingale,
+so by Ville's inequality the chance that the ratio ever exceeds 1 / alpha is at most alpha. The test needs only counts. It holds
+for any number of items on either lane and for any assignment of items to lanes that does not depend on an item's answer.
 
-Samples of several steps (`Strata`), between which the split and the hour differ, are never pooled: the items of both lanes
-would come from different hours, whose difference would count as one of the lanes (Simpson's paradox). Every step has shares of
-its own. What is bounded is the mean of their differences, each with the weight of the step's samples on the first lane. The
-mixture is half over shares of each step apart, half over shares that all steps have in common, which is likelier where they do.
+Samples of several steps (`Strata`), which differ in split and hour, are never pooled: the two lanes' items would come from
+different hours, and a difference between the hours would count as a difference between the lanes (Simpson's paradox). Every
+step has its own shares. The bounded value is the mean of the steps' differences, each weighted by the step's samples on the
+first lane. Half of the mixture assumes separate shares for each step, half assumes shares that all steps have in common, which
+is more likely if they do.
 
-Of pairs, a share alone answers more sharply whether one lane is worse (`PairedShares.is_worse`): where both are alike, an item
-that is wrong on one lane only is as often wrong on either (McNemar, Psychometrika 12, 1947), which is a share of one half.
+For pairs, a single share tells more precisely whether one lane is worse (`PairedShares.is_worse`): if the lanes are alike, an
+item that is wrong on only one lane is equally often wrong on either (McNemar, Psychometrika 12, 1947), a share of one half.
 """
 
 from collections.abc import Callable, Collection, Sequence
@@ -24,7 +25,8 @@ from typing import NamedTuple
 from lanes.statistics.shares import STEPS, SampleShare, is_above, log_likelihood, log_mixture
 
 GOLDEN = (5**0.5 - 1) / 2
-Strata = Sequence[tuple[SampleShare, SampleShare]]  # of the one lane and of the other, step by step
+# For each step, the share on the first lane and on the other.
+Strata = Sequence[tuple[SampleShare, SampleShare]]
 
 
 def is_larger(
@@ -32,7 +34,7 @@ def is_larger(
 ) -> bool:
     """Return whether the true share `of` surely exceeds that of `than` by more than `by`, above -1 and below 1.
 
-    With the steps `before`, it is the mean of all steps.
+    With earlier steps (`before`), the comparison is of the mean difference of all steps.
     """
     strata = _comparable(of, than, before)
     return (
@@ -43,7 +45,7 @@ def is_larger(
 def is_smaller(
     of: SampleShare, than: SampleShare, *, by: float, alpha: float, before: Strata = ()
 ) -> bool:
-    """Return whether the true share `of` surely exceeds that of `than` by less than `by`, likewise."""
+    """Return whether the true share `of` surely exceeds that of `than` by less than `by`; see `is_larger`."""
     strata = _comparable(of, than, before)
     return (
         bool(strata) and compute_mean_difference(strata) < by and _excludes(strata, by, alpha=alpha)
@@ -53,9 +55,9 @@ def is_smaller(
 def difference_bounds(
     of: SampleShare, than: SampleShare, *, alpha: float, before: Strata = ()
 ) -> tuple[float, float]:
-    """Return bounds of the true share `of` minus that of `than`, at all looks with a probability of 1 - alpha.
+    """Return bounds of the true share `of` minus that of `than`, which hold at all looks with a probability of 1 - alpha.
 
-    With the steps `before`, they are of the mean of all steps.
+    With earlier steps (`before`), the bounds are of the mean difference of all steps.
     """
     strata = _comparable(of, than, before)
     if not strata:
@@ -66,13 +68,13 @@ def difference_bounds(
 
 
 def compute_mean_difference(strata: Strata) -> float:
-    """Return the mean difference of both lanes, each step with the weight of its samples on the first."""
+    """Return the mean difference of both lanes, each step weighted by its samples on the first lane."""
     number = sum(of.samples for of, _ in strata)
     return sum(of.hits - of.samples * (than.value or 0.0) for of, than in strata) / number
 
 
 class PairedShares(NamedTuple):
-    """Items that went down both lanes: how many are wrong on the one only, on the `other` only, and alike on both."""
+    """Items with answers of both lanes: the number wrong only on `one`, only on the `other`, and equally right or wrong."""
 
     one: int
     other: int
@@ -85,22 +87,22 @@ class PairedShares(NamedTuple):
 
     @property
     def difference(self) -> float | None:
-        """The share that is wrong on the one lane minus that on the other; None without pairs."""
+        """The share wrong on `one` lane minus the share wrong on the `other`; None without pairs."""
         return (self.one - self.other) / self.samples if self.samples else None
 
     def is_worse(self, *, alpha: float) -> bool:
-        """Return whether the one lane is surely more often wrong than the other."""
+        """Return whether the lane `one` is surely more often wrong than the other."""
         return is_above(SampleShare(self.one, self.one + self.other), 0.5, alpha=alpha)
 
     def bounds(self, *, alpha: float) -> tuple[float, float]:
-        """Return bounds of the true difference, at all looks together with a probability of 1 - alpha."""
+        """Return bounds of the true difference, which hold at all looks together with a probability of 1 - alpha."""
         difference = self.difference
         if difference is None:
             return -1.0, 1.0
         return _edges(difference, lambda each: self._excludes(each, alpha=alpha))
 
     def _excludes(self, difference: float, *, alpha: float) -> bool:
-        # the mean likelihood over all shares of the three kinds: a Dirichlet integral, of density 2
+        # The mean likelihood over all shares of the three kinds: a Dirichlet integral of density 2.
         mixture = log(2) - lgamma(self.samples + 3)
         mixture += sum(lgamma(count + 1) for count in self)
 
@@ -128,8 +130,8 @@ def _excludes(strata: Strata, difference: float, *, alpha: float) -> bool:
 def _most_likely(strata: Strata, difference: float) -> float:
     """Return the largest log-likelihood of any shares with this mean difference, above -1 and below 1.
 
-    It is the Lagrange dual: each share is pulled by the same force until their mean difference is the wanted one. A force that
-    is not quite right yields a larger value, never a smaller one.
+    The value is the Lagrange dual: the same force pulls each share until their mean difference is the given one. An
+    inexact force yields a larger value, never a smaller one.
     """
     number = sum(of.samples for of, _ in strata)
     sides = [
@@ -145,7 +147,7 @@ def _most_likely(strata: Strata, difference: float) -> float:
     weak, strong = 0.0, float(sign)
     while sign * excess(strong) > 0:
         weak, strong = strong, 2 * strong
-    for _ in range(STEPS // 2):  # the likelihood errs by the square of the force's error
+    for _ in range(STEPS // 2):  # the likelihood's error is the square of the force's error
         middle = (weak + strong) / 2
         weak, strong = (middle, strong) if sign * excess(middle) > 0 else (weak, middle)
     likely = sum(log_likelihood(of, _pull_share(of, strong * weight)) for of, weight in sides)
@@ -168,7 +170,7 @@ def _times_log(count: int, share: float) -> float:
 
 
 def _largest(function: Callable[[float], float], low: float, high: float) -> float:
-    """Return the largest value of a concave function, by golden sections."""
+    """Return the largest value of a concave function, by golden-section search."""
     left, right = high - GOLDEN * (high - low), low + GOLDEN * (high - low)
     at_left, at_right = function(left), function(right)
     for _ in range(STEPS):
@@ -184,7 +186,7 @@ def _largest(function: Callable[[float], float], low: float, high: float) -> flo
 
 
 def _edges(inside: float, is_excluded: Callable[[float], bool]) -> tuple[float, float]:
-    """Return where differences become possible on the way from -1 and from 1 to the observed one."""
+    """Return the first possible differences on the way from -1 and from 1 to the observed one."""
 
     def edge(outside: float) -> float:
         possible = inside
@@ -196,13 +198,13 @@ def _edges(inside: float, is_excluded: Callable[[float], bool]) -> tuple[float, 
     return edge(-1.0), edge(1.0)
 
 
-# squared standard deviations below which an e-process is left out of the sum, which only lowers it
+# The number of squared standard deviations below which an e-process is left out of the sum, which only lowers the sum.
 NEGLIGIBLE = 6
-SPREAD = 20  # of the half around the share before, as a number of items: wider for fewer
+SPREAD = 20  # the prior weight, in items, of the half around the previous share: fewer items make it wider
 
 
 class Shift(NamedTuple):
-    """A class whose share has changed: from which portion on, and its shares until and since then."""
+    """A class whose share has changed: the first portion of the change, and the class's shares before and since."""
 
     portion: int
     place: int
@@ -211,7 +213,7 @@ class Shift(NamedTuple):
 
 
 def log_e_value(before: SampleShare, since: SampleShare, *, classes: int) -> float:
-    """Return the logarithm of the evidence that the share `since` is not that `before`, of one of that many classes."""
+    """Return the logarithm of the evidence that the share of one of `classes` classes has changed from `before` to `since`."""
     misses, missed = before.samples - before.hits, since.samples - since.hits
     hits_prior, misses_prior = before.hits + 1, misses + classes - 1
     near = SPREAD / (hits_prior + misses_prior)
@@ -224,21 +226,22 @@ def log_e_value(before: SampleShare, since: SampleShare, *, classes: int) -> flo
 def detect(
     portions: Sequence[Sequence[int]], watched: Collection[int], *, rises: bool = False
 ) -> tuple[float, Shift | None]:
-    """Return the logarithm of the sum, and the most likely shift, of counts by class in the order in which they came.
+    """Return the logarithm of the detector's sum and the most likely shift, from counts by class in order of arrival.
 
-    Each look adds an e-process that begins with it, and alarms once their sum reaches a threshold (an e-detector of the
-    Shiryaev-Roberts kind: Shin, Ramdas and Rinaldo, New England Journal of Statistics in Data Science 2, 2024). While nothing
-    changes the sum grows by at most 1 a look on average, so a threshold of A lets a false alarm come after A looks on average,
-    or later. That holds for any number of items in a look, and where earlier beginnings are dropped (`find_merge`), which
-    lowers the sum.
+    Each look adds an e-process that starts with it, and raises an alarm once their sum reaches a threshold (an e-detector
+    of the Shiryaev-Roberts kind: Shin, Ramdas and Rinaldo, New England Journal of Statistics in Data Science 2, 2024). While
+    nothing changes, the sum grows by at most 1 a look on average, so that with a threshold of A a false alarm comes after
+    A looks on average, or later. This holds for any number of items in a look, and also where earlier starts are dropped
+    (`find_merge`), which lowers the sum.
 
-    The shares before are not known but counted: an e-process is the probability of what came since, by a mixture of shares,
-    half of it around that before and half anywhere, over its probability by what came before alone (the Dirichlet-multinomial
-    predictive, of a uniform prior). Its mean is 1 over all shares that the prior allows, each equally likely; a simulation in
-    the tests shows how rare false alarms are for single ones. All that came before a beginning is its reference, so the test
-    sharpens.
+    The shares before a change are counted, not known. An e-process divides the probability of the counts since its start
+    under a mixture of shares, half of it around the previous share and half anywhere, by their probability given the earlier
+    counts alone (the Dirichlet-multinomial predictive of a uniform prior). Its mean is 1 over all shares that the prior
+    allows, each equally likely; a simulation in the tests shows how rare false alarms are for single shares. All counts
+    before a start are its reference, so the test becomes more sensitive with time.
 
-    The first portion is the reference. `watched` are the places of the classes that may shift; with `rises` only upwards.
+    The first portion is the reference. `watched` holds the positions of the classes that may shift; with `rises`, only
+    upward shifts count.
     """
     classes, whole = len(portions[0]), [sum(each) for each in portions]
     upto = [list(accumulate(each)) for each in (whole, *zip(*portions, strict=True))]
@@ -263,9 +266,9 @@ def detect(
 
 
 def find_merge(sizes: Sequence[int], *, most: int) -> int | None:
-    """Return the portion to merge with the next, so that at most `most` are left and the newest stay the finest; or None.
+    """Return the portion to merge with the next one, or None: at most `most` remain, and the newest stay the finest.
 
-    The reference, the first, is left alone.
+    The reference, which is the first portion, is never merged.
     """
     if len(sizes) <= most:
         return None
@@ -274,7 +277,7 @@ def find_merge(sizes: Sequence[int], *, most: int) -> int | None:
 
 
 def _log_odds(hits_prior: float, misses_prior: float, hits: int, misses: int) -> float:
-    """Return the logarithm of the probability of a sequence of hits and misses by a beta prior."""
+    """Return the logarithm of the probability of a sequence of hits and misses under a beta prior."""
     prior, items = hits_prior + misses_prior, hits + misses
     return (
         lgamma(hits_prior + hits)

@@ -1,25 +1,25 @@
-"""Bounds of a share and of a mean that hold at every look; ordinary intervals err more often the more often one looks.
+"""Bounds of a share and of a mean that hold at every look, unlike ordinary intervals, which err more often with every look.
 
-A share: the mixture martingale of Robbins (Annals of Mathematical Statistics 41, 1970) for coins: with a uniform mixture the
-likelihood of all shares together over that of one share p is B(1 + x, 1 + n - x) / (p^x (1 - p)^(n - x)), after n samples of
-which x are hits. By Ville's inequality the chance that it ever exceeds 1 / alpha is at most alpha where p is the true share, so
-the shares for which it has not are a confidence sequence. Samples are independent and have the same share, and it must not
-matter for a sample whether the next look comes. The bounds of each look stand alone. Those of earlier looks are not intersected
-with them: where the share drifts, the intersection becomes too narrow, and at last empty.
+A share: Robbins' mixture martingale for coins (Annals of Mathematical Statistics 41, 1970). With a uniform mixture, the
+likelihood of all shares together over that of one share p is B(1 + x, 1 + n - x) / (p^x (1 - p)^(n - x)), after n samples with
+x hits. If p is the true share, then by Ville's inequality the chance that this ratio ever exceeds 1 / alpha is at most alpha.
+So the shares for which it has not exceeded 1 / alpha form a confidence sequence. Samples must be independent with the same
+share, and a sample must not depend on whether another look follows. Each look has bounds of its own. They are not intersected
+with those of earlier looks: if the share drifts, the intersection becomes too narrow and finally empty.
 
 A mean of bounded values, such as the cost of an item: the empirical-Bernstein confidence sequence with predictable plug-ins of
-Waudby-Smith and Ramdas (Journal of the Royal Statistical Society B 86, 2024, theorem 2): each value is weighted by a bet that
-depends on the values before it alone, larger where these vary little. Values lie between two known ends, in any unit, and have
-the same mean given those before them; nothing else is assumed of them. An end that is chosen by looking at the values voids the
-guarantee. Values whose mean changes from step to step have a sequence for each step, and their evidence is multiplied (`join`).
-The bounds are then those of a mean of the steps' means: while each of these is beyond a limit, that is too.
+Waudby-Smith and Ramdas (Journal of the Royal Statistical Society B 86, 2024, theorem 2). Each value is weighted by a bet that
+depends only on the values before it and is larger where these vary little. Values lie between two known ends, in any unit, and
+have the same mean given the previous values; there is no other assumption. An end that is chosen after seeing the values voids
+the guarantee. If the mean changes from step to step, each step has a sequence of its own and their evidence is multiplied
+(`join`). The bounds are then those of a mean of the steps' means: while each of these is beyond a limit, the mean is too.
 """
 
 from collections.abc import Iterable, Sequence
 from math import exp, inf, lgamma, log, log1p, sqrt
 from typing import NamedTuple, Self
 
-STEPS = 40  # halvings of the interval from 0 to 1
+STEPS = 40  # bisections of the interval from 0 to 1
 LARGEST_BET = 0.5
 
 
@@ -39,7 +39,7 @@ NOTHING = SampleShare(0, 0)
 
 
 def log_likelihood(of: SampleShare, share: float) -> float:
-    """Return the logarithm of p^hits (1 - p)^misses; minus infinity where that is 0."""
+    """Return the logarithm of p^hits (1 - p)^misses; minus infinity if the likelihood is 0."""
     misses = of.samples - of.hits
     if (of.hits and share <= 0) or (misses and share >= 1):
         return -inf
@@ -47,40 +47,40 @@ def log_likelihood(of: SampleShare, share: float) -> float:
 
 
 def log_mixture(of: SampleShare) -> float:
-    """Return the logarithm of the likelihood's mean over all shares from 0 to 1."""
+    """Return the logarithm of the mean likelihood over all shares from 0 to 1."""
     return lgamma(of.hits + 1) + lgamma(of.samples - of.hits + 1) - lgamma(of.samples + 2)
 
 
 def excludes(of: SampleShare, share: float, *, alpha: float) -> bool:
-    """Return whether `share`, 0 to 1, lies outside of the `bounds`."""
+    """Return whether `share`, 0 to 1, lies outside the `bounds`."""
     return log_mixture(of) - log_likelihood(of, share) >= -log(alpha)
 
 
 def is_above(of: SampleShare, share: float, *, alpha: float) -> bool:
-    """Return whether the true share is surely larger than `share`: the lower bound is."""
+    """Return whether the true share is surely larger than `share`: whether the lower bound exceeds it."""
     return of.hits > share * of.samples and excludes(of, share, alpha=alpha)
 
 
 def is_below(of: SampleShare, share: float, *, alpha: float) -> bool:
-    """Return whether the true share is surely smaller than `share`: the upper bound is."""
+    """Return whether the true share is surely smaller than `share`: whether the upper bound is below it."""
     return of.hits < share * of.samples and excludes(of, share, alpha=alpha)
 
 
 def confidence_below(of: SampleShare, share: float) -> float:
-    """Return the confidence, 0 to 1, with which the true share is smaller than `share`: 1 - alpha of `is_below`."""
+    """Return the confidence, 0 to 1, that the true share is smaller than `share`: 1 - alpha of `is_below`."""
     if of.hits >= share * of.samples:
         return 0.0
     return max(0.0, 1 - exp(log_likelihood(of, share) - log_mixture(of)))
 
 
 def bounds(of: SampleShare, *, alpha: float) -> tuple[float, float]:
-    """Return bounds that hold the true share, 0 to 1, at all looks together with a probability of 1 - alpha."""
+    """Return bounds that contain the true share, 0 to 1, at all looks together with a probability of 1 - alpha."""
     if of.samples <= 0:
         return 0.0, 1.0
     misses, whole = of.samples - of.hits, of.hits / of.samples
 
     def edge(outside: float) -> float:
-        """Return where shares become possible on the way from `outside` to the observed share."""
+        """Return the first possible share on the way from `outside` to the observed share."""
         inside = whole
         for _ in range(STEPS):
             middle = (outside + inside) / 2
@@ -93,9 +93,9 @@ def bounds(of: SampleShare, *, alpha: float) -> tuple[float, float]:
 
 
 def clean_samples(share: float, *, alpha: float, hits: int = 0) -> int:
-    """Return how many samples with so few `hits` show that the true share is smaller than `share`, above 0.
+    """Return the fewest samples with this number of `hits` for which the true share is surely smaller than `share`, above 0.
 
-    It is the fewest samples with which `is_below` can be true.
+    It is the fewest samples for which `is_below` can be true.
     """
     few, many = hits, hits + 1
     while not is_below(SampleShare(hits, many), share, alpha=alpha):
@@ -110,9 +110,9 @@ def clean_samples(share: float, *, alpha: float, hits: int = 0) -> int:
 
 
 class MeanSequence:
-    """The mean of values from `low` to `high` as they come in, with its bounds at a chance of error of `alpha`.
+    """The mean of a sequence of values from `low` to `high`, with bounds that err with a probability of at most `alpha`.
 
-    Values count in the order in which they are added: another order yields other bounds, and each holds.
+    The order of the values matters: another order yields other bounds, which are equally valid.
     """
 
     def __init__(self, low: float, high: float, *, alpha: float) -> None:
@@ -120,15 +120,15 @@ class MeanSequence:
             raise ValueError(f"the values need room between {low:g} and {high:g}")
         self._low, self._width, self._alpha = low, high - low, alpha
         self._number = 0
-        self._sum = self._deviation = 0.0  # of the values on a scale of 0 to 1
-        self._mean, self._variance = 0.5, 0.25  # guessed before each value
+        self._sum = self._deviation = 0.0  # of the values, scaled to 0 to 1
+        self._mean, self._variance = 0.5, 0.25  # predictions before each value
         self._bets = self._won = self._penalty = 0.0
 
     def add(self, values: Iterable[float]) -> Self:
-        """Take these values in.
+        """Add these values.
 
         Raises:
-            ValueError: one of them lies outside of the ends.
+            ValueError: a value lies outside the ends.
         """
         for value in values:
             scaled = (value - self._low) / self._width
@@ -138,7 +138,7 @@ class MeanSequence:
         return self
 
     def join(self, step: "MeanSequence") -> None:
-        """Multiply in the evidence of the values of a step, whose mean may be another one, between the same ends."""
+        """Multiply in the evidence of another step; its values lie between the same ends but may have another mean."""
         self._number += step._number
         self._sum += step._sum
         self._bets += step._bets
@@ -152,12 +152,12 @@ class MeanSequence:
 
     @property
     def value(self) -> float | None:
-        """The mean; None without values."""
+        """The mean of the values; None without values."""
         return self._low + self._width * self._sum / self._number if self._number else None
 
     @property
     def bounds(self) -> tuple[float, float]:
-        """Bounds that hold the true mean at all looks together with a probability of 1 - alpha."""
+        """Bounds that contain the true mean at all looks together with a probability of 1 - alpha."""
         centre, radius = 0.5, inf
         if self._number:
             centre = self._won / self._bets
@@ -179,14 +179,14 @@ class MeanSequence:
 
 
 def capped_bounds(values: Iterable[float], end: float, *, alpha: float) -> tuple[float, float]:
-    """Return bounds of the mean of values above 0 of which none counts as more than `end`."""
+    """Return bounds of the mean of values above 0, each capped at `end`."""
     return MeanSequence(0.0, end, alpha=alpha).add(min(each, end) for each in values).bounds
 
 
 def saving_bounds(
     costs: Sequence[float], others: Sequence[float], end: float, *, alpha: float
 ) -> tuple[float, float]:
-    """Return bounds of 1 minus the mean of `costs` over that of the `others`; each mean has half of `alpha`."""
+    """Return bounds of 1 minus the mean of `costs` over the mean of `others`; each mean gets half of `alpha`."""
     low, high = capped_bounds(costs, end, alpha=alpha / 2)
     other_low, other_high = capped_bounds(others, end, alpha=alpha / 2)
     return 1 - high / other_low if other_low > 0 else -inf, 1 - low / other_high
@@ -199,15 +199,16 @@ def excess_bounds(
     *,
     alpha: float,
 ) -> tuple[float, float]:
-    """Return bounds of the mean by which a cost exceeds `part` times one of the others of the same step, over all steps.
+    """Return bounds of the mean excess of a cost over `part` times another cost of the same step, across all steps.
 
-    In each step the first cost is matched with the first of the others and so on, so that costs of different steps, between
-    which the split and the hour differ, are never compared. A step bets less than it would alone: several have evidence.
+    In each step the first cost is paired with the first of the others, and so on, so that costs of different steps, which
+    differ in split and hour, are never compared. Each step bets less than it would alone, because several steps contribute
+    evidence.
     """
     ends = -part * end, end
     together = MeanSequence(*ends, alpha=alpha)
     for costs, others in strata:
-        matched = zip(costs, others, strict=False)  # the longer side has more
+        matched = zip(costs, others, strict=False)  # the longer side has unpaired costs
         apart = (min(one, end) - part * min(other, end) for one, other in matched)
         together.join(MeanSequence(*ends, alpha=sqrt(2 * alpha)).add(apart))
     return together.bounds

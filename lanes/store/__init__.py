@@ -1,1 +1,1 @@
-"""Tables and named queries, one file per aggregate. Each query takes its connection and its clock."""
+"""Tables and named queries, one file per aggregate. Each query takes its connection and the time as arguments."""

@@ -1,6 +1,6 @@
-"""Questions that a report asks a database, through SQLAlchemy or by the driver alone, and addresses for both.
+"""Queries of reports, through SQLAlchemy or through psycopg alone, and database addresses for both.
 
-A command that only reads starts in half the time without SQLAlchemy.
+A read-only command starts in half the time without SQLAlchemy.
 """
 
 import os
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-# The client's side: a connection whose other end is gone is noticed within 10 seconds. Sockets of this machine ignore these.
+# Limits on the client's side: libpq notices a dead peer within 10 seconds. Local (Unix) sockets ignore them.
 LIMITS = {
     "connect_timeout": 5,
     "keepalives": 1,
@@ -37,25 +37,25 @@ POOLED = (
     "{place} is behind a pooler such as PgBouncer, and roles, LISTEN and migrations need a session of Postgres itself: set "
     "LANES_DIRECT_DATABASE_URL to the address of Postgres, and leave LANES_DATABASE_URL to the pooler"
 )
-# Postgres refuses to read unlogged tables on a standby, which has none of their rows.
+# Postgres refuses reads of unlogged tables on a standby: their rows are not replicated.
 UNLOGGED = re.compile(r"\blanes\.(capacity|call_wait|limit_status)\b")
 ON_STANDBY = (
     "the database is a standby, which has neither the provider's limits nor why calls wait now"
 )
 CLOCK = "select clock_timestamp() as now"
-NAMED = re.compile(r"(?<![:\w]):(\w+)(?!:)")  # as in SQLAlchemy: a cast is none
+NAMED = re.compile(r"(?<![:\w]):(\w+)(?!:)")  # `:name`, as in SQLAlchemy, but no `::type` cast
 
 
 class Ask(Protocol):
-    """A function that asks a database within the caller's transaction."""
+    """A function that runs a query within the caller's transaction."""
 
     def __call__(self, question: str, /, **given: object) -> Sequence[Any]:
-        """Return rows with named columns and `_asdict`; the question has `:name` for each argument."""
+        """Return rows with named columns and `_asdict`; `question` is SQL with a `:name` parameter for each argument."""
         ...
 
 
 def through(connection: "Connection") -> Ask:
-    """Ask through SQLAlchemy on this connection, which may belong to an asynchronous engine."""
+    """Return a function that runs queries through SQLAlchemy on this connection; its engine may be asynchronous."""
     from sqlalchemy import text
 
     on_standby = is_standby(connection.connection.driver_connection)
@@ -68,14 +68,14 @@ def through(connection: "Connection") -> Ask:
 
 
 class KeptReading(Generic[T]):
-    """What was read from each database, kept for a while."""
+    """A cache of one reading per database, for `kept_for`."""
 
     def __init__(self, kept_for: timedelta) -> None:
         self._kept_for, self._lock = kept_for, Lock()
         self._kept: WeakKeyDictionary[Engine, tuple[datetime, T]] = WeakKeyDictionary()
 
     def get(self, connection: "Connection", read: Callable[[Ask], T], *, now: datetime) -> T:
-        """Return what was read last, or what `read` returns if that is too old."""
+        """Return the cached reading of the connection's database; call `read` for a new one if it is missing or too old."""
         with self._lock:
             kept = self._kept.get(connection.engine)
         if kept is not None and kept[0] <= now < kept[0] + self._kept_for:
@@ -86,14 +86,14 @@ class KeptReading(Generic[T]):
         return found
 
     def forget(self, engine: "Engine") -> None:
-        """Drop what is kept: for tests that undo their writes, or lead the engine elsewhere."""
+        """Drop the engine's cached reading: for tests that roll back their writes or point the engine to another database."""
         with self._lock:
             self._kept.pop(engine, None)
 
 
 def read_as(kind: type[T], row: Any, **others: Any) -> T:
-    """Return a dataclass or named tuple of a row, whose columns are called as its fields; `others` are read otherwise."""
-    of: Any = kind  # no type says that a class is a dataclass
+    """Return the row as a dataclass or named tuple: columns fill the fields of the same name, `others` override them."""
+    of: Any = kind  # the type system cannot express "a dataclass"
     names = of._fields if issubclass(kind, tuple) else [each.name for each in fields(of)]
     read = {name: getattr(row, name) for name in names if name not in others and hasattr(row, name)}
     return kind(**read, **others)
@@ -107,10 +107,10 @@ def clock(ask: Ask) -> datetime:
 
 @contextmanager
 def by_driver(url: str) -> Iterator[Ask]:
-    """Ask by the driver alone, in a transaction of its own.
+    """Yield a function that runs queries through psycopg alone, in a transaction of its own.
 
     Raises:
-        psycopg.Error: the database refuses, or does not answer within 5 s.
+        psycopg.Error: the database refuses the connection or a query, or does not accept a connection within 5 s.
     """
     import psycopg
     from psycopg.rows import namedtuple_row
@@ -131,7 +131,7 @@ def by_driver(url: str) -> Iterator[Ask]:
 
 
 def is_standby(driver: Any) -> bool:
-    """Return whether a connection of the driver leads to a standby, which can only be read."""
+    """Return whether a psycopg connection leads to a standby, which is read-only."""
     return driver.info.parameter_status("in_hot_standby") == "on"
 
 
@@ -145,34 +145,35 @@ def _for_driver(question: str) -> bytes:
 
 
 def libpq_options(part: str | None = None) -> dict[str, Any]:
-    """Return LIMITS, and the name of the session in `pg_stat_activity`: the part of Lanes, its host and its process.
+    """Return libpq's connection options: LIMITS, and the session's name in `pg_stat_activity`.
 
-    `part` is the program's name by default. `application_name` in an address, and PGAPPNAME, take precedence.
+    The name consists of the part of Lanes, the host and the process id. `part` is the program's name by default.
+    `application_name` in an address, and PGAPPNAME, take precedence over the name.
     """
     if part is None:
         program = Path(sys.argv[0] or "python")
         part = program.parent.name if program.stem == "__main__" else program.stem
-    # Postgres cuts a name after 63 bytes.
+    # Postgres truncates the name to 63 bytes.
     name = f"lanes {part[:20]}@{node()[:28]}:{os.getpid()}"
     return {**LIMITS, "fallback_application_name": name}
 
 
-# An address that SQLAlchemy and the driver read alike, except for the name of the driver.
+# An address that SQLAlchemy and psycopg parse alike, except for the driver's name in the scheme.
 SIMPLE = re.compile(
     r"(?:postgres|postgresql|postgresql\+psycopg)://((?:[\w.~%-]+(?::[\w.~%-]*)?@)?([\w.-]+(?::\d+)?/[\w-]+))"
 )
 
 
 def plain_url(url: str) -> str:
-    """Return the address for psycopg itself, which knows no `+psycopg`."""
+    """Return the address without `+psycopg`, which libpq does not accept."""
     if simple := SIMPLE.fullmatch(url):
         return f"postgresql://{simple[1]}"
-    from sqlalchemy.engine import make_url  # not needed for simple addresses
+    from sqlalchemy.engine import make_url  # slow to import, and simple addresses do not need it
 
     return make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
 
 
 def place_of(url: str) -> str | None:
-    """Return host, port and database of a simple address for people, or None for any other address."""
+    """Return the host, port and database of a simple address to show to people, or None for any other address."""
     simple = SIMPLE.fullmatch(url)
     return simple and simple[2]

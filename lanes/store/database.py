@@ -1,6 +1,6 @@
-"""The application's Postgres: it runs queries, which are functions of a connection, in transactions.
+"""The application's Postgres: runners of queries (functions that take a connection) in transactions.
 
-No statement of ours waits for another transaction without a limit.
+Every statement of Lanes has a limit on how long it waits for another transaction.
 """
 
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -26,11 +26,12 @@ from lanes.store.engines import (
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-KEPT = 8  # connections that a process keeps: a drain uses this many at once, and opening one takes longer than a query
+# Connections that a pool keeps open: a drain uses this many at once, and opening a connection takes longer than a query.
+KEPT = 8
 MOST = 12
 OWN_PATIENCE = timedelta(seconds=10)  # how long a command waits for a lock
-LOCK_PATIENCE = timedelta(seconds=1)  # longer than any transaction of ours takes
-DEADLOCK_TRIES = 5  # each time one of the waiting transactions goes on
+LOCK_PATIENCE = timedelta(seconds=1)  # every transaction of Lanes is shorter
+DEADLOCK_TRIES = 5  # few are enough: each deadlock lets one of the transactions proceed
 DEADLOCK = (
     "another transaction holds rows that this call needs, and waits for rows that this transaction holds (a deadlock): nothing "
     "of this call was done; repeat it, or roll back and begin again, and change items in the order of their keys"
@@ -48,12 +49,12 @@ def clock(connection: Connection) -> datetime:
 
 
 def engine(url: str, *, most: int = 6, part: str | None = None) -> Engine:
-    """Return a pool for a client or a command: it keeps two connections and opens up to `most`."""
+    """Return an engine for a client or a command; its pool keeps two connections and opens up to `most`."""
     return discreet_engine(url, part=part, pool_size=2, max_overflow=most - 2, pool_pre_ping=True)
 
 
 def _async_engine(url: str, part: str | None) -> "AsyncEngine":
-    """Return a pool that reuses the connection used last, so that few of them prepare the same statements."""
+    """Return an engine whose pool reuses the last used connection first, so that few connections prepare each statement."""
     made = discreet_async_engine(
         url, part=part, pool_size=KEPT, max_overflow=MOST - KEPT, pool_use_lifo=True
     )
@@ -62,7 +63,7 @@ def _async_engine(url: str, part: str | None) -> "AsyncEngine":
 
 
 class Run:
-    """A runner of queries within an open transaction; `now` is the database's time, read inside it."""
+    """A runner of queries within an open transaction; `now` is the database's time, read inside the transaction."""
 
     def __init__(self, connection: "AsyncConnection", now: datetime) -> None:
         self._connection, self.now = connection, now
@@ -70,16 +71,16 @@ class Run:
     async def __call__(
         self, query: Callable[Concatenate[Connection, P], T], /, *args: P.args, **kwargs: P.kwargs
     ) -> T:
-        """Return what `query` returns; nothing is committed before the transaction ends."""
+        """Run `query` and return its value; nothing is committed before the transaction ends."""
         return await self._connection.run_sync(query, *args, **kwargs)
 
 
 class Database:
     """A runner of queries for asynchronous callers. Close it, or use it as a context manager.
 
-    `url` may be that of a pooler such as PgBouncer; `direct_url` is the same database without one, for roles and LISTEN. An
-    `engine` for `url` may be passed in, to keep its compiled statements. `clock` gives the time of each transaction, and
-    `sessions` are the database sessions of its connections, which `part` of Lanes names. Its notifications name `sender`.
+    `url` may lead to a pooler such as PgBouncer; `direct_url` leads to the same database without a pooler, for roles and
+    LISTEN. Pass an `engine` for `url` to reuse its compiled statements. `clock` returns the time of each transaction.
+    `sessions` are the database sessions of its connections; `part` of Lanes names them. Its notifications carry `sender`.
     """
 
     def __init__(
@@ -101,31 +102,31 @@ class Database:
     async def run(
         self, query: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs
     ) -> T:
-        """Return what `query` returns; commit its writes, or none of them if it raises."""
+        """Run `query` in a transaction and return its value; commit its writes, or roll them back if it raises."""
         async with self._transactions.begin() as connection:
             return await connection.run_sync(query, *args, **kwargs)
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Run]:
-        """Run several queries in one transaction, with the yielded runner."""
+        """Yield a runner whose queries share one transaction."""
         async with self._transactions.begin() as connection:
             yield Run(connection, await connection.run_sync(self.clock))
 
     @asynccontextmanager
     async def statements(self) -> AsyncIterator[Run]:
-        """Run several queries as `transaction` does, but commit each statement by itself."""
+        """Yield a runner as `transaction` does, but commit each statement by itself."""
         async with self._one_by_one.connect() as connection:
             yield Run(connection, await connection.run_sync(self.clock))
 
     async def look(
         self, query: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs
     ) -> T:
-        """Run a query that writes nothing, without a transaction."""
+        """Run a read-only query without a transaction, and return its value."""
         async with self._one_by_one.connect() as connection:
             return await connection.run_sync(query, *args, **kwargs)
 
     async def now(self) -> datetime:
-        """Return the database's time outside a transaction; a transaction has its own."""
+        """Return the database's time outside a transaction; inside one, use `Run.now`."""
         return await self.look(self.clock)
 
     async def close(self) -> None:
@@ -141,10 +142,10 @@ class Database:
 
 @contextmanager
 def waiting_at_most(connection: Connection, limit: timedelta) -> Iterator[None]:
-    """Limit how long statements within wait for a lock.
+    """Limit how long each statement inside the block waits for a lock.
 
     Raises:
-        StillLocked: one would have waited longer; what was done within is undone, and the transaction goes on.
+        StillLocked: a statement would have waited longer. The block is rolled back; the transaction stays usable.
         Deadlocked: the same, because another transaction waited for this one.
     """
     try:
@@ -166,10 +167,10 @@ def run_patiently(
     *args: P.args,
     **kwargs: P.kwargs,
 ) -> T:
-    """Return what `query` returns, if none of its statements waits longer than `limit` for a lock.
+    """Run `query` in a savepoint and return its value; each of its statements waits at most `limit` for a lock.
 
     Raises:
-        StillLocked: one would have waited longer; what the query did is undone.
+        StillLocked: a statement would have waited longer; the query is rolled back.
     """
     with waiting_at_most(connection, limit):
         return query(connection, *args, **kwargs)
@@ -182,7 +183,7 @@ def run_alone(
     *args: P.args,
     **kwargs: P.kwargs,
 ) -> T:
-    """Run a query as `run_patiently` does, in a transaction of its own that an error may end."""
+    """Run `query` as `run_patiently` does, but without a savepoint: for a transaction of its own, which an error aborts."""
     wait_at_most(connection, limit)
     try:
         return query(connection, *args, **kwargs)
@@ -193,10 +194,12 @@ def run_alone(
 
 
 def retry_deadlocks(act: Callable[[], T]) -> T:
-    """Return what `act` returns, repeated after a deadlock, `DEADLOCK_TRIES` times in all. It has its own transaction.
+    """Call `act` and return its value; repeat it after a deadlock, up to `DEADLOCK_TRIES` tries in all.
+
+    `act` must use a transaction of its own.
 
     Raises:
-        Deadlocked: each try met one.
+        Deadlocked: every try ended in a deadlock.
     """
     for _ in range(DEADLOCK_TRIES - 1):
         with suppress(Deadlocked):
@@ -211,10 +214,10 @@ def in_own_transaction(
     *args: P.args,
     **kwargs: P.kwargs,
 ) -> T:
-    """Return what `query` returns in a transaction of its own, which is repeated after a deadlock.
+    """Run `query` in a transaction of its own and return its value; repeat the transaction after a deadlock.
 
     Raises:
-        StillLocked: a statement would have waited longer than `limit` for a lock; nothing was done.
+        StillLocked: a statement would have waited longer than `limit` for a lock; nothing was written.
     """
 
     def once() -> T:
@@ -225,17 +228,17 @@ def in_own_transaction(
 
 
 def wait_at_most(connection: Connection, limit: timedelta) -> None:
-    """Let later statements of this transaction fail (`is_lock_failure`) instead of waiting longer than `limit` for a lock."""
+    """Make later statements of this transaction fail (`is_lock_failure`) instead of waiting longer than `limit` for a lock."""
     _set_lock_timeout(connection, setting(limit))
 
 
 def setting(limit: timedelta) -> str:
-    """Return the value of `lock_timeout` for a limit."""
-    return f"{max(1, round(limit.total_seconds() * 1000))}ms"  # 0 would wait for ever
+    """Return the limit as a value of `lock_timeout`, at least 1 ms."""
+    return f"{max(1, round(limit.total_seconds() * 1000))}ms"  # 0 would disable the timeout
 
 
 def is_lock_failure(error: DBAPIError) -> bool:
-    """Return whether a statement failed because another transaction holds what it needs."""
+    """Return whether a statement failed because another transaction holds a lock that it needs."""
     return isinstance(error.orig, LockNotAvailable | DeadlockDetected)
 
 

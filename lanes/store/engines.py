@@ -1,6 +1,6 @@
 """Engines whose errors quote no parameters and no rows, and pools that hand out live connections.
 
-An error's text ends in logs, in the state of a run and in an attempt; payloads belong into none of them.
+The text of an error reaches logs, run states and attempts, and payloads must not appear there.
 """
 
 import select
@@ -23,23 +23,24 @@ from lanes.text import mask_secrets
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
 
-SENDER = "sender"  # the execution option that says whose connection one is: all that a notification carries
+# The execution option that identifies a connection's owner; its value is the whole payload of a notification.
+SENDER = "sender"
 BAD_VALUE = "22"  # SQLSTATE class "data exception": the message quotes the value,
 NO_VALUE = "22012"  # except for a division by zero
-# classes of SQLSTATE: data, integrity, and limits such as the size of an index row
+# SQLSTATE classes of refused values: data, integrity, and limits such as the size of an index row
 REFUSES = ("22", "23", "54")
 
 
 def discreet_engine(url: str | URL, *, part: str | None = None, **how: Any) -> Engine:
-    """Return an engine for synchronous callers; `part` of Lanes names its sessions."""
+    """Return an engine for synchronous callers; its sessions are named after `part` of Lanes."""
     engine = create_engine(url, **_how(url, part, how))
     _listen(engine)
     return engine
 
 
 def discreet_async_engine(url: str | URL, *, part: str | None = None, **how: Any) -> "AsyncEngine":
-    """Return an engine for asynchronous callers; `part` of Lanes names its sessions."""
-    # The mapper comes with it: a command does without.
+    """Return an engine for asynchronous callers; its sessions are named after `part` of Lanes."""
+    # This import also loads the ORM mapper, which commands do not need.
     from sqlalchemy.ext.asyncio import create_async_engine
 
     made = create_async_engine(url, **_how(url, part, how))
@@ -54,7 +55,7 @@ def _how(url: str | URL, part: str | None, how: dict[str, Any]) -> dict[str, Any
     fixed = {
         "hide_parameters": True,
         "json_deserializer": json_data.loads,
-        "skip_autocommit_rollback": True,  # a look without a transaction has nothing to roll back
+        "skip_autocommit_rollback": True,  # a query in autocommit has nothing to roll back
     }
     return {**fixed, **how, "connect_args": arguments}
 
@@ -64,7 +65,7 @@ def _listen(engine: Engine) -> None:
     event.listen(engine, "connect", _begin_session)
 
 
-# The server's side of LIMITS: the locks of a client that is cut off end within 15 seconds.
+# Limits on the server's side, as LIMITS on the client's: the locks of a disconnected client end within 15 seconds.
 OF_SESSION = {
     "tcp_keepalives_idle": "4",
     "tcp_keepalives_interval": "2",
@@ -73,29 +74,32 @@ OF_SESSION = {
     "client_connection_check_interval": "4s",
     "idle_in_transaction_session_timeout": "5min",
 }
-# Behind a pooler the driver was told another process id, and nothing is set: it would outlive us in a session that others use.
+# Sets session settings only if the driver knows the backend's real process id. Behind a pooler it knows another id, and the
+# settings would stay in a server session that other clients share.
 BEGIN_SESSION: LiteralString = """
     select pg_backend_pid(), count(set_config(name, setting, false))
       from unnest(%s::text[], %s::text[]) given (name, setting) where pg_backend_pid() = %s
 """
 
 
-# Prepared itself, it sees its own name unless the pooler gave it another one, to keep it for its client.
+# This statement is itself prepared as `_pg3_0`. It finds that name in its session unless the pooler renamed it, which poolers
+# do when they keep prepared statements for their clients.
 IS_KEPT: LiteralString = """
     select not exists (select from pg_prepared_statements where name = '_pg3_0')
 """
 
 
 def session_arguments(told: int, **more: str) -> tuple[list[str], list[str], int]:
-    """Return the arguments of BEGIN_SESSION for a connection whose driver was `told` this process id."""
+    """Return the arguments of BEGIN_SESSION; `told` is the backend's process id according to the driver."""
     given = OF_SESSION | more
     return list(given), list(given.values()), told
 
 
 def _begin_session(connection: Any, entry: ConnectionPoolEntry) -> None:
-    """Give a new connection its limits, and note its session.
+    """Set the limits of a new connection, and record whether it goes through a pooler.
 
-    Behind a pooler it has no session, and prepares statements only if the pooler keeps them for its clients.
+    Behind a pooler the connection has no session of its own, and prepares statements only if the pooler keeps them for its
+    clients.
     """
     driver: Any = entry.driver_connection
     told, commits = driver.info.backend_pid, connection.autocommit
@@ -111,9 +115,10 @@ def _begin_session(connection: Any, entry: ConnectionPoolEntry) -> None:
 
 
 def _keeps_prepared(connection: Any, driver: Any) -> bool:
-    """Return whether the pooler brings a client's prepared statements to each session that it gives the client.
+    """Return whether the pooler makes a client's prepared statements available in every session that it assigns to the client.
 
-    PgBouncer does so from 1.22 on, with `max_prepared_statements`. A libpq before 17 cannot tell it which ones are over.
+    PgBouncer has done this since 1.22, with `max_prepared_statements`. A libpq older than 17 cannot tell the pooler which
+    prepared statements are closed.
     """
     if not psycopg.capabilities.has_send_close_prepared():
         return False
@@ -124,7 +129,7 @@ def _keeps_prepared(connection: Any, driver: Any) -> bool:
         cursor.execute(IS_KEPT)
         kept = bool(cursor.fetchone()[0])
         if not kept:
-            cursor.execute("deallocate all")  # the session that it was prepared in is not ours
+            cursor.execute("deallocate all")  # other clients share the session that prepared it
         cursor.close()
         connection.commit()
     except psycopg.Error:  # another client has left a statement of that name in the session
@@ -135,24 +140,27 @@ def _keeps_prepared(connection: Any, driver: Any) -> bool:
 
 
 def refuse_pooler(connection: Connection) -> None:
-    """Raise SetupError where a pooler stands between this connection and Postgres."""
+    """Raise SetupError if this connection goes through a pooler."""
     if connection.info.get("pooled"):
         of = connection.engine.url
         raise SetupError(POOLED.format(place=f"the database at {of.host}:{of.port}/{of.database}"))
 
 
 def is_refusal(error: Exception) -> bool:
-    """Return whether Postgres refuses what the rows say, and would again: no connection, lock or server is at fault."""
+    """Return whether Postgres refused the values themselves, and would refuse them again.
+
+    False for errors of a connection, a lock or the server.
+    """
     state = getattr(error.orig, "sqlstate", None) if isinstance(error, DBAPIError) else None
     return state is not None and state[:2] in REFUSES
 
 
 def _say_less(context: ExceptionContext) -> None:
-    """Reduce the server's error to its first sentence and its subject: its DETAIL may show a whole row."""
+    """Reduce a server error to its primary message, SQLSTATE and table, column or constraint: its DETAIL may quote a row."""
     error, wrapped = context.original_exception, context.sqlalchemy_exception
     if not isinstance(error, psycopg.Error):
         return
-    # libpq's own message, which may quote the part of the address that it cannot read
+    # Without a SQLSTATE this is libpq's own message, which may quote the part of the address that it cannot parse.
     if error.sqlstate is None:
         for each in filter(None, (error, wrapped)):
             each.args = tuple(mask_secrets(it) if isinstance(it, str) else it for it in each.args)
@@ -168,16 +176,16 @@ def _say_less(context: ExceptionContext) -> None:
         wrapped.args = (f"({type(error).__module__}.{type(error).__name__}) {said}",)
 
 
-BELIEVED_S = 5.0  # after this time in the pool the server is asked whether a connection lives
+BELIEVED_S = 5.0  # a connection that has been idle in the pool for longer is pinged before use
 
 _sessions: WeakKeyDictionary[Engine, set[int]] = WeakKeyDictionary()
 
 
 def give_out_alive(engine: Engine) -> None:
-    """Replace dead connections before they are used.
+    """Make the pool replace dead connections before it hands them out.
 
-    If the server has ended a connection, something waits on its socket. Only then, or after some idle seconds, is the server
-    asked: a statement for each transaction would cost as much as the transaction.
+    When the server ends a connection, its socket becomes readable. The pool pings a connection only then, or after
+    `BELIEVED_S` idle seconds: a ping before each transaction would cost as much as the transaction.
     """
 
     def record_checkin(_: Any, entry: ConnectionPoolEntry) -> None:
@@ -197,7 +205,7 @@ def give_out_alive(engine: Engine) -> None:
 
 
 def sessions_of(engine: Engine) -> Collection[int]:
-    """Return the live set of the database sessions of the engine's connections."""
+    """Return the backend process ids of the engine's open connections, as a set that stays up to date."""
     ours = _sessions.get(engine)
     if ours is None:
         ours = _sessions[engine] = set()
@@ -208,7 +216,7 @@ def sessions_of(engine: Engine) -> Collection[int]:
 def _keep(ours: set[int], engine: Engine) -> None:
     def record_session(_: Any, entry: ConnectionPoolEntry) -> None:
         driver: Any = entry.driver_connection
-        # behind a pooler each transaction may have another session, which others have too
+        # Behind a pooler each transaction may run in a different session, which other clients use too.
         if not entry.info["pooled"]:
             entry.info["session"] = driver.info.backend_pid
             ours.add(driver.info.backend_pid)
@@ -221,7 +229,7 @@ def _keep(ours: set[int], engine: Engine) -> None:
 
 
 def _has_input(entry: ConnectionPoolEntry) -> bool:
-    """Return whether something waits to be read: on an idle connection, that the server has ended it."""
+    """Return whether the socket is readable or closed: on an idle connection, a sign that the server has ended it."""
     driver: Any = entry.driver_connection
     if driver.closed:
         return True

@@ -1,7 +1,7 @@
-"""Incidents: one is open per promise, workload and subject, and its events are written in the same transaction.
+"""Incidents: at most one is open per promise, workload and subject; its events are written in the same transaction.
 
-An incident that an outage of the provider, a refusal of the account, a used-up budget or a taken role explains has that
-incident as its parent. Slack is told of it if it outlasts the parent.
+The incident of an outage of the provider, a refusal of the account, an exhausted budget or a taken role is the parent of the
+incidents that it explains. A child incident is posted to Slack only if it outlasts its parent.
 """
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -46,19 +46,19 @@ HANDLED = (
     incident.c.handled_at,
     incident.c.handled_until,
 )
-FIGURES = ("severity", "value", "limit_value", "sentence")  # of an incident that is open
+FIGURES = ("severity", "value", "limit_value", "sentence")  # these change while it is open
 
 CAUSES = (
     Promise.BUDGET,
     Promise.COLLECT_STOPPED,
-)  # those that are measured together with what they explain
+)  # causes that are measured together with the breaches that they explain
 ROLES = ", ".join(
     f"('{role_subject(role)}', array{[str(lane) for lane in Lane if lane in lanes]}::text[])"
     for role, (_, lanes) in LOSSES.items()
 )
-# Which lanes of a workload stand still because of which open incident, or one that ended lately, then with its end: a model
-# that answers none, the account or a model that is refused, a budget of the whole workload that is used up, a taken role.
-# A `collect` that stopped is one for its own promises alone, which are named below.
+# The lanes of each workload that stand still, with the open or recently resolved incident that is the cause, and its end:
+# a model that does not answer, a refused account or model, an exhausted budget of a whole workload, or a taken role.
+# A stopped `collect` explains only the promises in UNCOLLECTED, below.
 STANDSTILLS = f"""
 with cause as (
   select * from lanes.incident
@@ -94,19 +94,20 @@ select f.name, c.id, c.promise, c.subject, coalesce(r.lanes, array[]::text[]), c
  order by id
 """
 
-# Promises of the batch lane that these causes do not break: a batch that has left is paid, and leaving needs no `collect`.
+# Promises of the batch lane that these causes do not break: a submitted batch is already paid, and submitting one needs no
+# `collect`.
 UNAFFECTED: Mapping[Promise, set[str]] = {
     Promise.BATCH_SLOW: {Promise.BUDGET, role_subject(Role.SUBMITTER)},
     Promise.BATCH_NEVER_STARTED: {role_subject(Role.COLLECTOR)},
 }
 
-# Incidents that follow from batches that are not collected, and their causes, by promise or subject.
+# Incidents that result from uncollected batches, and the causes of those incidents, by promise or subject.
 UNCOLLECTED = (Promise.BATCH_SLOW, Promise.COLLECT_STOPPED)
 COLLECTS_NOTHING = {Promise.COLLECT_STOPPED, role_subject(Role.COLLECTOR)}
 
 
 class ExplainedStandstill(NamedTuple):
-    """Lanes of a workload that stand still because of an incident; `ended_at` is when they went on."""
+    """Lanes of a workload that stand still because of an incident; `ended_at` is when they resumed."""
 
     workload: str
     id: IncidentId
@@ -116,7 +117,10 @@ class ExplainedStandstill(NamedTuple):
     ended_at: datetime | None
 
     def explains(self, breach: Assessment) -> bool:
-        """Return whether the breach comes of it; missed due times do for as long as they are looked at."""
+        """Return whether this standstill explains the breach.
+
+        A standstill that has ended still explains missed due times, for as long as the promises evaluate them.
+        """
         lanes = breach.standstill
         if breach.workload != self.workload:
             return False
@@ -133,9 +137,9 @@ class ExplainedStandstill(NamedTuple):
 def record(
     connection: sa.Connection, assessments: Sequence[Assessment], *, now: datetime
 ) -> IncidentChanges:
-    """Open an incident for every breach, and resolve those that are over and were open long enough.
+    """Open an incident for every breach, and resolve incidents whose breach has ended and that were open long enough.
 
-    Each is written alone, so that one that the database refuses harms no other.
+    Each incident has a savepoint of its own, so that one that the database refuses does not affect the others.
     """
     is_told = sa.exists().where(slack_post.c.incident_id == incident.c.id)
     untold = sa.and_(incident.c.parent_id.is_not(None), ~is_told)
@@ -182,8 +186,8 @@ def open(
 ) -> IncidentId | None:
     """Open an incident for the breach and return its id, or update the open one and return None.
 
-    A new one is announced, and put in the Slack outbox unless `parent_id` explains it or the digest tells it. The severity of
-    an open one never falls.
+    A new incident is announced. It is also put in the Slack outbox, unless it has a parent or only the daily digest reports
+    it. The severity of an open incident never decreases.
     """
     figures: dict[str, Any] = {
         "severity": breach.severity,
@@ -221,7 +225,7 @@ def _add(
     parent_id: IncidentId | None,
     now: datetime,
 ) -> IncidentId | None:
-    """Insert and announce an incident and return its id, or None if another transaction has opened it meanwhile."""
+    """Insert and announce an incident and return its id, or None if another transaction has opened the same incident."""
     added = connection.execute(
         upsert(incident)
         .values(
@@ -243,7 +247,7 @@ def _add(
         return None
     if parent_id is None:
         _queue_post(connection, added.id, breach.severity, now)
-    else:  # its message counts what it explains
+    else:  # the parent's Slack message counts the incidents that it explains, so it has changed
         of_parent = incident.c.id == parent_id
         connection.execute(sa.update(incident).where(of_parent).values(updated_at=now))
     _announce(connection, OPENED, read_incident(added), now)
@@ -261,7 +265,7 @@ def resolve(
 ) -> IncidentId | None:
     """Resolve and announce the open incident and return its id, or None if none was open.
 
-    It keeps the last value that broke the promise, and the reason.
+    The incident keeps its cause and the last value that broke the promise.
     """
     ended = connection.execute(
         sa.update(incident)
@@ -288,7 +292,7 @@ def handle(
     until: datetime,
     by: Signature,
 ) -> Incident | None:
-    """Record what a person says about an open incident of a workload, and return it; None if there is none of that number."""
+    """Record a person's handling of a workload's open incident and return the incident, or None if it does not exist."""
     said = {"handling": handling, "handled_until": until, "handled_at": by.now}
     signed = {"handled_by": by.who, "handled_why": by.why, "updated_at": by.now}
     of = _open(), incident.c.id == id, incident.c.workload == workload
@@ -299,7 +303,7 @@ def handle(
 
 
 def _silence(connection: sa.Connection, breach: Assessment, now: datetime) -> dict[str, Any]:
-    """Return the silence of an earlier incident of the same key that also holds for the next one, by column."""
+    """Return the handling columns of an earlier incident with the same key whose silence has not ended, by name."""
     of_key = _of_key(breach.promise, breach.workload, breach.subject)
     is_silenced = is_(incident.c.handling, Handling.SILENCED), incident.c.handled_until > now
     silence = sa.select(*HANDLED).where(*of_key, *is_silenced)
@@ -308,7 +312,7 @@ def _silence(connection: sa.Connection, breach: Assessment, now: datetime) -> di
 
 
 def list_explained(connection: sa.Connection, id: IncidentId) -> list[Incident]:
-    """Return the open incidents that this one explains, oldest first."""
+    """Return the open incidents whose parent is this one, oldest first."""
     its = sa.select(incident).where(_open(), incident.c.parent_id == id).order_by(incident.c.id)
     return [read_incident(row) for row in connection.execute(its)]
 
@@ -316,7 +320,7 @@ def list_explained(connection: sa.Connection, id: IncidentId) -> list[Incident]:
 def record_invalid(
     connection: sa.Connection, breaches: Iterable[Assessment], *, now: datetime
 ) -> IncidentChanges:
-    """Keep an incident open for each workload whose block is invalid, by its first breach."""
+    """Open an incident for the first breach of each workload with an invalid block; resolve those of all other workloads."""
     invalid, recorded = dict[str, Assessment](), IncidentChanges()
     for each in breaches:
         invalid.setdefault(each.workload, each)
@@ -333,14 +337,14 @@ def record_invalid(
 
 
 def list_newest(connection: sa.Connection, *, states: Collection[IncidentState]) -> list[Incident]:
-    """Return the newest incidents in these states, newest first."""
+    """Return the newest `MOST` incidents in these states, newest first."""
     wanted = sa.select(incident).where(incident.c.state.in_(list(states)))
     rows = connection.execute(wanted.order_by(incident.c.id.desc()).limit(MOST))
     return [read_incident(row) for row in rows]
 
 
 def find(connection: sa.Connection, id: IncidentId) -> Incident | None:
-    """Return the incident of that number, if any."""
+    """Return the incident with this id, or None."""
     row = connection.execute(sa.select(incident).where(incident.c.id == id)).first()
     return None if row is None else read_incident(row)
 
@@ -370,7 +374,7 @@ def _alone(
 def _queue_post(
     connection: sa.Connection, id: IncidentId, severity: Severity, now: datetime
 ) -> None:
-    """Put the incident in the Slack outbox, once, unless only the digest tells it."""
+    """Put the incident in the Slack outbox once, unless only the daily digest reports it."""
     if severity is Severity.DIGEST:
         return
     told = upsert(slack_post).values(incident_id=id, next_try_at=now)
@@ -385,7 +389,7 @@ def _resolve_as_judged(
 
 
 def _of_key(*of: str) -> list[sa.ColumnElement[bool]]:
-    """Match incidents of this promise, workload and subject."""
+    """Match the incidents of a key: promise, workload and subject."""
     return [column == value for column, value in zip(KEY, of, strict=True)]
 
 
@@ -394,12 +398,12 @@ def _open() -> sa.ColumnElement[bool]:
 
 
 def read_incident(row: Any) -> Incident:
-    """Return the incident of a row."""
+    """Return a row of `incident` as an Incident."""
     return read_as(Incident, row, uid=str(row.uid))
 
 
 def record_briefing(connection: sa.Connection, id: IncidentId, briefing: Mapping[str, Any]) -> None:
-    """Store the briefing of an incident."""
+    """Store an incident's briefing (cause, stakes and trend) as last posted."""
     connection.execute(
         sa.update(incident).where(incident.c.id == id).values(briefing=dict(briefing))
     )

@@ -1,4 +1,4 @@
-"""Events out: written with their fact, published afterwards, deleted once Prefect has them."""
+"""Events out: written in their fact's transaction, published after it, and deleted once Prefect has received them."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,8 +15,8 @@ from lanes.store.tables import event_outbox
 from lanes.store.tables import publisher as turns
 
 EVENTS = "events"
-PER_S = 200  # events per second; beyond 500 Prefect begins to lose them
-LAST = 2  # the precedence of answers that were sent without ack
+PER_S = 200  # events per second; above 500 Prefect begins to lose events
+LAST = 2  # the precedence of answers whose sender did not set `ack`
 
 
 @dataclass(frozen=True)
@@ -29,13 +29,13 @@ class EventOut:
 
     @classmethod
     def of_workload(cls, event: str, workload: str, payload: dict[str, Any]) -> "EventOut":
-        """Return an event about a workload, or an item, a batch or a rollout of it."""
+        """Return an event about a workload, or about one of its items, batches or rollouts."""
         return cls(event, f"lanes.workload.{workload}", payload)
 
 
 @dataclass(frozen=True)
 class Outgoing:
-    """An event that waits to be published. Its id is stable: published twice, it shows once."""
+    """An event that waits for publication. Its id is stable, so an event published twice appears once in Prefect."""
 
     id: UUID
     event: str
@@ -45,20 +45,20 @@ class Outgoing:
     precedence: int
 
 
-Behind = Mapping[int, UUID]  # by precedence, the last event that must not be taken now
+Behind = Mapping[int, UUID]  # by precedence, the id of the last event to skip
 NONE: Behind = {}
 
 
 @dataclass(frozen=True)
 class OutboxTurn:
-    """The events to publish now, or after how long the pace allows the next ones."""
+    """A publisher's turn: the events to publish now, or the time until the rate limit allows the next ones (`after`)."""
 
     events: list[Outgoing] = field(default_factory=list)
     after: timedelta = timedelta(0)
 
 
 def add(connection: sa.Connection, events: Sequence[EventOut], *, now: datetime) -> None:
-    """Add events, which are published after this transaction has committed, and wake the publishers."""
+    """Add events and wake the publishers; the events are published after this transaction has committed."""
     if not events:
         return
     rows = [{**vars(each), "occurred_at": now} for each in events]
@@ -76,10 +76,11 @@ def take(
     per_s: float = PER_S,
     now: datetime,
 ) -> OutboxTurn:
-    """Return the first events, or the first behind some, if this publisher may publish now; no other may until its lease ends.
+    """Return up to `most` of the first events after `behind`, if this publisher may publish now.
 
-    Events about a lane go before those about an item, and answers without ack go last. All publishers together take `per_s`
-    a second. A lease replaces a lock: a publisher that dies or hangs holds up the others for its lease only.
+    No other publisher may then publish until the lease ends. A lease replaces a lock: a publisher that dies or hangs delays the
+    others for the lease at most. Events about a lane precede events about an item; answers without `ack` come last. All
+    publishers together take `per_s` events per second.
     """
     waiting = connection.execute(_first(most) if not behind else _both(most, behind)).all()
     rows = sorted(waiting, key=lambda row: (row.precedence, row.id))[:most]
@@ -89,7 +90,8 @@ def take(
     if turn is None:
         return OutboxTurn()
     after = (turn.paced_until or now) - now
-    if not timedelta(0) < after <= timedelta(seconds=most / per_s):  # a clock was set back
+    # A longer pause than one turn's means that a clock was set back.
+    if not timedelta(0) < after <= timedelta(seconds=most / per_s):
         after = timedelta(0)
     until = now + (after or timedelta(seconds=len(rows) / per_s))
     ours = sa.update(turns).where(turns.c.name == EVENTS)
@@ -103,13 +105,13 @@ def _first(most: int) -> sa.CompoundSelect[Any]:
 
 
 def _both(most: int, behind: Behind) -> sa.CompoundSelect[Any]:
-    """Select up to `most` events of each kind; the first `most` of all are among them."""
+    """Select up to `most` urgent events and `most` answers; the first `most` events of all are among them."""
     parts = urgent(most, behind), answers(most, behind)
     return sa.union_all(*(each.subquery().select() for each in parts))
 
 
 def urgent(most: int, behind: Behind = NONE) -> sa.Select[Any]:
-    """Select the first events other than answers without ack."""
+    """Select the first `most` events that are not answers without `ack`."""
     of, id_ = event_outbox.c.precedence, event_outbox.c.id
     there = [sa.or_(of != each, id_ > last) for each, last in behind.items() if each < LAST]
     first = sa.select(event_outbox).where(sa.text(f"precedence < {LAST}"), *there)
@@ -117,7 +119,7 @@ def urgent(most: int, behind: Behind = NONE) -> sa.Select[Any]:
 
 
 def answers(most: int, behind: Behind = NONE) -> sa.Select[Any]:
-    """Select the oldest answers without ack."""
+    """Select the oldest `most` answers without `ack`."""
     there = event_outbox.c.id > behind[LAST] if LAST in behind else sa.true()
     oldest = sa.select(event_outbox).where(event_outbox.c.precedence == LAST, there)
     return oldest.order_by(event_outbox.c.id).limit(most)
@@ -130,13 +132,13 @@ def drop(connection: sa.Connection, published: Sequence[Outgoing]) -> None:
 
 
 def leave(connection: sa.Connection, *, publisher: str, now: datetime) -> None:
-    """Let another publisher publish from now on."""
+    """End this publisher's lease, so that another publisher may publish."""
     ours = turns.c.name == EVENTS, turns.c.holder == publisher
     connection.execute(sa.update(turns).where(*ours).values(lease_until=now))
 
 
 def _turn(publisher: str, now: datetime) -> sa.Select[Any]:
-    """Select the turn, unless another publisher has it or is taking it now."""
+    """Select and lock the turn, unless another publisher's lease is in force or another publisher is taking the turn now."""
     until = turns.c.lease_until
     free = sa.or_(turns.c.holder == publisher, until.is_(None), until <= now)
     turn = sa.select(turns.c.paced_until).where(turns.c.name == EVENTS, free)

@@ -1,4 +1,4 @@
-"""Upgrades of the database to the newest schema (migrations/schema), and what is pending."""
+"""Upgrades of the database to the newest schema (migrations/schema), pending migrations, and database roles."""
 
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -22,13 +22,13 @@ from lanes.store.engines import discreet_engine, refuse_pooler
 from lanes.store.tables import SCHEMA
 
 T = TypeVar("T")
-TRIES = 20  # of an upgrade; a deadlock is noticed after a second
-ONE_AT_A_TIME = 7_016_001  # advisory lock: two upgrades at once run one after the other
+TRIES = 20  # per upgrade; Postgres detects a deadlock after a second
+ONE_AT_A_TIME = 7_016_001  # advisory lock that serializes upgrades
 UNLIMITED = """
     select set_config(name, '0', true) from unnest(array[
         'statement_timeout', 'lock_timeout', 'idle_in_transaction_session_timeout']) as name
 """
-_INDEXING = {"key": 7_016_002}  # advisory lock: one upgrade at a time builds indexes
+_INDEXING = {"key": 7_016_002}  # advisory lock that lets one upgrade at a time build indexes
 _IS_VALID = "select indisvalid from pg_index where indexrelid = to_regclass(:name)"
 _WITHOUT_STATISTICS = f"""
 select distinct c.relname
@@ -55,25 +55,27 @@ TOO_NEW = (
 
 
 def config() -> Config:
-    """Return Alembic's settings."""
+    """Return Alembic's configuration, read from alembic.ini."""
     return Config(FILES / "alembic.ini")
 
 
 def upgrade(url: str) -> None:
-    """Upgrade the database at `url` to the newest schema. Safe to repeat and to run twice at once.
+    """Upgrade the database at `url` to the newest schema. Safe to repeat and to run concurrently.
 
-    Indexes on tables that are in use are built first, while others write on. Everything else is one transaction. A migration
-    and a transaction of a running process may lock the same tables in another order. Then Postgres ends one of the two; an
-    upgrade that was ended has changed nothing else, and begins again. At last come statistics of new columns.
+    First the indexes on tables in use are built, while other processes continue to write. All other changes are one
+    transaction. A migration and a transaction of a running process may lock the same tables in a different order. Postgres then
+    ends one of the two with a deadlock error; an upgrade that is ended has changed nothing but indexes, and starts again.
+    Finally, statistics of new columns are gathered.
 
     Raises:
-        SetupError: a newer checkout made the database, or it is too old, or the user may not change it, or each try was ended
-            by a deadlock.
+        SetupError: the database comes from a newer checkout or is too old, the user may not change it, or every try ended in a
+            deadlock.
     """
     engine = discreet_engine(url, poolclass=NullPool)  # the first session keeps its role and limits
 
     def once() -> None:
-        # Its lock lasts until the upgrade has ended: another one would build again what a later migration drops.
+        # The index lock lasts until the upgrade has ended: a concurrent upgrade would rebuild indexes that a later migration
+        # drops.
         with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as session:
             _build_indexes(session)
             with engine.begin() as connection:
@@ -88,7 +90,11 @@ def upgrade(url: str) -> None:
 
 
 def _retry_deadlocks(act: Callable[[], T], name: str) -> T:
-    """Return what `act` returns; begin again when Postgres ends it because of a deadlock with a running process."""
+    """Call `act` and return its value; repeat it, up to `TRIES` tries in all, after a deadlock with a running process.
+
+    Raises:
+        SetupError: every try ended in a deadlock.
+    """
     for _ in range(TRIES):
         try:
             return act()
@@ -114,7 +120,7 @@ def _upgrade(connection: Connection) -> None:
 
 
 def _analyze(connection: Connection) -> None:
-    """Gather statistics of tables that got columns, without which plans take a new column for mostly filled."""
+    """Analyze tables with new columns: without statistics, the planner assumes that a new column has few nulls."""
     if become_owner(connection, local=False):
         for table in connection.execute(text(_WITHOUT_STATISTICS)).scalars().all():
             connection.execute(text(f"analyze {SCHEMA}.{table}"))
@@ -122,9 +128,9 @@ def _analyze(connection: Connection) -> None:
 
 @contextmanager
 def one_deploy(url: str) -> Iterator[None]:
-    """Hold the lock of upgrades inside the block: two deploys, or a deploy and an upgrade, run one after the other.
+    """Hold the upgrade lock inside the block, so that deploys and upgrades run one after the other.
 
-    The lock belongs to a transaction, so that it holds through a pooler too; nothing else is done in it.
+    The lock belongs to a transaction that does nothing else, so it also works through a pooler.
     """
     engine = discreet_engine(url)
     try:
@@ -137,14 +143,14 @@ def one_deploy(url: str) -> Iterator[None]:
 
 
 def set_up_roles(url: str, *, shared: bool, tenants: Sequence[tuple[str, str]] = ()) -> list[str]:
-    """Create the database roles, hand them the newest schema, and return those that were missing. Safe to repeat.
+    """Create the database roles, upgrade the schema, give it to them, and return the roles that were missing. Safe to repeat.
 
-    `shared`: other programs use the database too, and logins that may connect now keep that right. `tenants` are pairs of a
-    login and a consumer whose items it may read.
+    Set `shared` if other programs use the database too: every login that may connect now then keeps that right. `tenants` are
+    pairs of a login and a consumer whose items the login may read.
 
     Raises:
-        SetupError: the user may not do that, or each try was ended by a deadlock.
-        ActionRefused: there is no such login.
+        SetupError: the user lacks the privileges, or every try ended in a deadlock.
+        ActionRefused: a login of `tenants` does not exist.
     """
     engine = discreet_engine(url)
 
@@ -178,7 +184,7 @@ def set_up_roles(url: str, *, shared: bool, tenants: Sequence[tuple[str, str]] =
 
 
 def pending(connection: Connection) -> list[str]:
-    """Return the migrations that the database lacks, oldest first."""
+    """Return the revisions of the migrations that the database lacks, oldest first."""
     have = _revision(connection)
     if have == LAST_BEFORE_BASELINE:
         have = BASELINE
@@ -188,10 +194,10 @@ def pending(connection: Connection) -> list[str]:
 
 
 def _revision(connection: Connection) -> str | None:
-    """Return the revision of the database; None: it has no schema yet.
+    """Return the database's revision, or None if it has no schema yet.
 
     Raises:
-        SetupError: it is too old, or a newer release upgraded it.
+        SetupError: the database is too old, or a newer release upgraded it.
     """
     context = MigrationContext.configure(connection, opts={"version_table_schema": SCHEMA})
     have = context.get_current_revision()
@@ -204,19 +210,19 @@ def _revision(connection: Connection) -> str | None:
 
 
 def _build_indexes(connection: Connection) -> None:
-    """Build the indexes of pending migrations while the tables are in use, outside of any transaction.
+    """Build the indexes of pending migrations while the tables are in use, outside any transaction.
 
-    A migration that has `indexes` creates those that are still missing: on an empty database, or on a column of its own. An
-    index that an interrupted build left behind is dropped and built again.
+    A migration with `indexes` later creates the ones that are still missing: on an empty database, or on a column that it adds.
+    An invalid index from an interrupted build is dropped and built again.
     """
     if _revision(connection) is None or not _pending_indexes(connection):
         return
     refuse_pooler(connection)
     connection.execute(text(UNLIMITED.replace("true", "false")))
     if not become_owner(connection, local=False):
-        return  # `upgrade` refuses, or finds nothing to do
-    # A build waits for open snapshots, also for that of a session that waits for a lock: so this lock, which ends with the
-    # session, is polled.
+        return  # `_upgrade` then raises, or has nothing to do
+    # A concurrent index build waits for all open snapshots, including the snapshot of a session that waits for this lock. So
+    # poll the lock, which ends with the session.
     while not connection.execute(text("select pg_try_advisory_lock(:key)"), _INDEXING).scalar_one():
         time.sleep(POLL_S)
     for name, made in _pending_indexes(connection).items():
@@ -234,12 +240,13 @@ def _build_index(connection: Connection, name: str, made: str) -> None:
     if state is False:
         connection.execute(text(f"drop index concurrently {SCHEMA}.{name}"))
     if not state:
-        with suppress(ProgrammingError):  # a table or column that a pending migration adds
+        # A pending migration may have yet to add the table or column.
+        with suppress(ProgrammingError):
             connection.execute(text(f"create index concurrently {name} {made}"))
 
 
 def _adopt(connection: Connection) -> None:
-    """Take a database at the last migration before the baseline for one at the baseline: their tables are the same."""
+    """Stamp a database at the last migration before the baseline as being at the baseline: their tables are the same."""
     if _revision(connection) != LAST_BEFORE_BASELINE:
         return
     for column in ("grain", "at", "workload", "kind", "buckets", "counts"):

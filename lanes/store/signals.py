@@ -1,7 +1,7 @@
-"""Listening for NOTIFY, and roles held by advisory lock, each on a connection of its own that ends with its process.
+"""Listeners for NOTIFY, and roles held by advisory lock, each on a connection of its own that ends with its process.
 
-The connection can also end before the process: Postgres restarts, a network drops it, an operator ends it. Then the role is
-free, and the listener hears nothing. Both notice, and connect again.
+The connection can also end before the process: Postgres restarts, a network drops it, or an operator ends it. Then the role is
+free, and the listener receives nothing. Both detect this and reconnect.
 """
 
 import asyncio
@@ -23,16 +23,16 @@ from lanes.store.engines import BEGIN_SESSION, SENDER, session_arguments
 
 CHANNEL = "lanes"
 CLASS = 7_016  # first key of each role's advisory lock
-LEAVE_S = 1.0  # limit for handing a role back
-KEEP_WITHIN_S = 30.0  # how long a role waits for an unreachable database
-STATEMENT_S = 10.0  # limit of a statement; waiting for a role has its own
+LEAVE_S = 1.0  # timeout for releasing a role
+KEEP_WITHIN_S = 30.0  # how long `RoleLock.keep` waits for an unreachable database
+STATEMENT_S = 10.0  # statement timeout; waiting for a role has a timeout of its own
 RECONNECT = Backoff.of_seconds(0.1, 5.0)  # between two tries to connect
 HELD = """
     select objid, pid from pg_locks
      where locktype = 'advisory' and granted and classid = :class and objid = any(:roles)
        and database = (select oid from pg_database where datname = current_database())
 """
-# As `libpq_options` names the sessions of this role.
+# `libpq_options` names the sessions of drains in this form.
 DRAIN_HOSTS = """
     select distinct split_part(split_part(application_name, '@', 2), ':', 1) from pg_stat_activity
      where datname = current_database() and application_name like 'lanes drain@%'
@@ -48,12 +48,12 @@ WAITING_LIMITS: LiteralString = """
 
 
 def wake(connection: Connection) -> None:
-    """Wake all listeners (drains, publishers) once this transaction has committed; several wakes are one."""
+    """Wake all listeners (drains, publishers) once this transaction has committed; repeated calls send one notification."""
     connection.execute(_NOTIFY, sender(connection))
 
 
 def waking() -> ColumnElement[None]:
-    """Return `wake` as a part of the statement that writes, to which `sender` gives a parameter."""
+    """Return `wake` as an expression for a writing statement; `sender` returns the parameter that it needs."""
     return func.pg_notify(CHANNEL, bindparam(SENDER, "", type_=Text))
 
 
@@ -61,7 +61,7 @@ _NOTIFY = select(waking())
 
 
 def sender(connection: Connection) -> dict[str, str]:
-    """Return the parameter of `waking`: whose connection this is, by which its owner knows its own notifications."""
+    """Return the parameter of `waking`: the connection's sender, by which the sender recognizes its own notifications."""
     return {SENDER: connection.get_execution_options().get(SENDER, "")}
 
 
@@ -69,10 +69,10 @@ def sender(connection: Connection) -> dict[str, str]:
 async def listening(
     url: str, *, but: Collection[int] = (), of: str = ""
 ) -> AsyncIterator[asyncio.Event]:
-    """Yield an event that is set whenever another session has committed something for a drain, or may have.
+    """Yield an event that is set when another session has, or may have, committed something for a drain.
 
-    Commits of the sessions in `but` and of the sender `of` do not set it: their owner knows of them. Behind a pooler a sender
-    has no sessions of its own.
+    Commits of the sessions in `but` and of the sender `of` do not set the event: the caller made them itself. The sender is
+    needed behind a pooler, where the caller has no sessions of its own.
     """
     heard = asyncio.Event()
     task = asyncio.create_task(_listen(url, await _listener(url), heard, but, of))
@@ -90,7 +90,7 @@ async def _listen(
     but: Collection[int],
     of: str,
 ) -> None:
-    """Listen until cancelled. After a lost connection the event is set: commits may have gone unheard."""
+    """Listen until cancelled. A lost connection sets the event, because notifications may have been missed."""
     while True:
         with suppress(psycopg.Error):
             async with connection:
@@ -119,12 +119,12 @@ async def _listener(url: str) -> psycopg.AsyncConnection:
 async def _connect(
     url: str, part: str, first: LiteralString | None = None
 ) -> psycopg.AsyncConnection:
-    """Open a session with limits on each wait, which notices when its other end is gone.
+    """Open a session that limits each wait and detects a dead peer.
 
-    When cancelled, it is opened and then closed: Postgres keeps a half-open session for a minute.
+    When cancelled, finish opening the session and then close it: Postgres would keep a half-open session for a minute.
 
     Raises:
-        SetupError: a pooler stands in front of Postgres.
+        SetupError: the address leads to a pooler instead of Postgres itself.
     """
     address = make_conninfo(plain_url(url), **libpq_options(part))
     connecting = asyncio.create_task(psycopg.AsyncConnection.connect(address, autocommit=True))
@@ -151,10 +151,10 @@ async def _connect(
 
 
 class RoleLock:
-    """A process's hold on a role, or on the number of a rollout or of itself; `part` names the session of a number.
+    """An advisory lock on a role, or on a number (a rollout's, or the process's own); `part` then names the session.
 
-    The database releases it when the process or its connection dies. `held` is the state when it was last checked: call
-    `holds`, `try_take` or `keep` before each use.
+    The database releases the lock when the process or its connection dies. `held` is the state at the last check: call `holds`,
+    `try_take` or `keep` before each use.
     """
 
     def __init__(self, url: str, role: int, *, part: str = "rollout") -> None:
@@ -171,7 +171,7 @@ class RoleLock:
         await self.release()
 
     async def release(self) -> None:
-        """Free the role; if the database does not answer, it frees the role once it notices that we are gone."""
+        """Release the role; a database that does not respond releases it once it detects the closed connection."""
         try:
             if self.held and self._connection is not None:
                 with suppress(psycopg.Error, TimeoutError):
@@ -181,7 +181,7 @@ class RoleLock:
             await self._close()
 
     async def holds(self) -> bool:
-        """Ask the session that holds the role, and return whether the role is still ours."""
+        """Check the session that holds the role, and return whether this process still holds it."""
         if self.held:
             try:
                 await (await self._open()).execute("select 1")
@@ -190,16 +190,16 @@ class RoleLock:
         return self.held
 
     async def try_take(self) -> bool:
-        """Take the role, if it is free, and return whether it is ours. One lost with its connection is taken again."""
+        """Take the role if it is free, also after its connection was lost, and return whether this process holds it."""
         if not await self.holds():
             self.held = await self._ask("select pg_try_advisory_lock(%s, %s)")
         return self.held
 
     async def keep(self, *, within_s: float = KEEP_WITHIN_S) -> bool:
-        """Take the role as `try_take` does, and wait for a database that is away.
+        """Take the role as `try_take` does, and wait while the database is unavailable.
 
         Raises:
-            psycopg.OperationalError: it was away for longer than `within_s` seconds.
+            psycopg.OperationalError: the database was unavailable for longer than `within_s` seconds.
         """
         until = time.monotonic() + within_s
         failures = 0
@@ -214,7 +214,7 @@ class RoleLock:
             await asyncio.sleep(pause_s)
 
     async def take_over(self, *, within_s: float) -> bool:
-        """Wait for the holder to hand over, and return whether the role is ours."""
+        """Wait up to `within_s` seconds for the holder to release the role, and return whether this process holds it."""
         until = time.monotonic() + within_s
         while not await self.holds():
             connection = await self._open()
@@ -226,24 +226,24 @@ class RoleLock:
                 await connection.execute(WAITING_LIMITS, ("0", _ms(STATEMENT_S)))
             except (psycopg.errors.LockNotAvailable, psycopg.errors.QueryCanceled):
                 return False
-            except psycopg.OperationalError:  # connection lost: wait on a new one for the rest
+            except psycopg.OperationalError:  # connection lost: wait on for the remaining time
                 await self._close()
                 if time.monotonic() >= until:
                     raise
         return True
 
     async def share(self) -> None:
-        """Hold the role together with others who share it; take it again if it was lost with its connection."""
+        """Hold the role's lock in shared mode, together with other processes; take it again after a lost connection."""
         if not await self.holds():
             await self._ask("select true from (select pg_advisory_lock_shared(%s, %s)) taken")
             self.held = True
 
     async def is_wanted_by_another(self) -> bool:
-        """Return whether another session waits to take the role over."""
+        """Return whether another session waits for the role."""
         return await self._ask(WAITERS)
 
     async def _ask(self, query: LiteralString) -> bool:
-        """Return the database's answer, on a new connection if ours, and the hold with it, is lost."""
+        """Run a query about the role and return its boolean; use a new connection if the old one, and the role, is lost."""
         try:
             return await self._fetch(query)
         except psycopg.OperationalError:
@@ -258,7 +258,7 @@ class RoleLock:
         return bool(row and row[0])
 
     async def _open(self) -> psycopg.AsyncConnection:
-        """Return the connection, or a new one, which holds nothing, if it is missing or lost."""
+        """Return the connection; if it is missing or lost, open a new one, which does not hold the role."""
         if self._connection is None or self._connection.closed:
             await self._close()
             self._connection = await _connect(self._url, self._part)
@@ -272,18 +272,18 @@ class RoleLock:
 
 
 def list_held_roles(connection: Connection, roles: Collection[int]) -> set[int]:
-    """Return which of these roles are held now, without locking anything."""
+    """Return the roles among `roles` that any process holds now, without taking a lock."""
     found = connection.execute(text(HELD), {"class": CLASS, "roles": [int(each) for each in roles]})
     return {row.objid for row in found}
 
 
 def standing_roles(connection: Connection) -> set[int]:
-    """Return which roles of standing runs are held now."""
+    """Return the roles of standing runs that any process holds now."""
     return list_held_roles(connection, [each.role for each in (*STANDING, SPARE)])
 
 
 def is_held_elsewhere(connection: Connection, role: int) -> bool:
-    """Return whether a process of another host holds the role now, by the name of its session."""
+    """Return whether a process on another host holds the role now, according to its session's name."""
     holder = f"select application_name from ({HELD}) held join pg_stat_activity using (pid)"
     found = connection.execute(text(holder), {"class": CLASS, "roles": [int(role)]}).scalars()
     return any(f"@{node()[:28]}:" not in (name or "") for name in found)
@@ -295,12 +295,12 @@ def holder_exists(connection: Connection, role: int) -> bool:
 
 
 def holders(connection: Connection, role: int) -> int:
-    """Return how many processes hold the role now; more than one only if it is shared."""
+    """Return the number of processes that hold the role now; only a shared role has more than one."""
     return len(connection.execute(text(HELD), {"class": CLASS, "roles": [int(role)]}).all())
 
 
 def drain_hosts(connection: Connection) -> set[str]:
-    """Return the hosts of the drains whose sessions this user may see."""
+    """Return the hosts of drains, as far as this user may see their sessions."""
     return set(connection.execute(text(DRAIN_HOSTS)).scalars())
 
 

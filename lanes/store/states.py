@@ -1,6 +1,6 @@
-"""The named sets of states in `lanes.words` as SQL: text for statements written out, and SQLAlchemy conditions.
+"""The named sets of states in `lanes.words` as SQL: text for hand-written statements, and SQLAlchemy conditions.
 
-All values are literals, so that a plan that the server keeps still matches partial indexes. Texts name an item `i`.
+All values are literals, so that generic plans can still use partial indexes. In the texts, an item has the alias `i`.
 """
 
 from collections.abc import Iterable
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def format_list(values: Iterable[str]) -> str:
-    """Return the values as a list that SQL's `in` takes: `('one', 'other')`."""
+    """Return the values as an operand of SQL's `in`: `('one', 'other')`."""
     return "(" + ", ".join(f"'{each}'" for each in values) + ")"
 
 
@@ -26,25 +26,25 @@ FINISHED_BATCH, OPEN_ROLLOUT, OPEN_REPLAY = map(
     format_list, (words.FINISHED_BATCH, words.OPEN_ROLLOUT, words.OPEN_REPLAY)
 )
 
-# A label `l` that counts in estimates.
+# Matches a label `l` that counts in estimates.
 FAIR_LABEL = f"l.basis <> '{words.LabelBasis.REVIEW}'"
 
-# A batch that primes the provider's cache, and until whose stated return its workload was put off.
+# Matches a batch that primes the provider's cache, if its workload is postponed until the batch's stated return.
 AWAITED_PRIMER = (
     "batch.workload = workload.name and batch.stated_back_at = workload.submit_at"
     " and batch.requests = 1 and batch.marked_requests = 1"
 )
 
-# An item that is neither settled, failed nor canceled; an open one has no answer yet and may still get one.
+# An unfinished item is neither settled, failed nor canceled; an open item also has no answer yet.
 UNFINISHED_ITEM = "i.settled_at is null and i.failed_at is null and i.canceled_at is null"
 OPEN_ITEM = f"i.answered_at is null and {UNFINISHED_ITEM}"
-UNROUTED_ITEM = "i.position is null and i.canceled_at is null"  # no router has seen it
+UNROUTED_ITEM = "i.position is null and i.canceled_at is null"  # the router has not processed it
 
 
 def is_open_work() -> "ColumnElement[bool]":
-    """Match work that still owes an attempt."""
+    """Match open work (ready, claimed or submitted)."""
     from lanes.store.statements import (
-        is_among,  # reports use the texts, and start without SQLAlchemy
+        is_among,  # imported here because reports use the texts alone, and start without SQLAlchemy
     )
     from lanes.store.tables import work
 
@@ -52,7 +52,7 @@ def is_open_work() -> "ColumnElement[bool]":
 
 
 def is_answering() -> "ColumnElement[bool]":
-    """Match work that can move its item, neither a shadow nor a replay."""
+    """Match work that can change its item's state: purpose answer or authoritative."""
     from lanes.store.statements import is_among
     from lanes.store.tables import work
 

@@ -1,4 +1,4 @@
-"""Webhooks out: events in the order in which they were committed, how far each subscriber got, and what it did not take."""
+"""Outgoing webhooks: events in commit order, each subscriber's position in them, and failed deliveries."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -22,33 +22,35 @@ MOST_STAMPED = 5_000
 MOST_TRIES = 7
 AGAIN = Backoff.of_seconds(5, 5 * 3600, factor=5)  # 5 s, 25 s, 2 min, 10 min, 52 min, 4 h
 OPENS_AFTER = 5  # failed requests in a row
-REST = Backoff.of_seconds(15, 900)  # of an open circuit, which one request ends or prolongs
-LONGEST_WISH = timedelta(hours=1)  # that a subscriber's Retry-After is followed
+# The rest of an open circuit. One trial request then closes the circuit or prolongs the rest.
+REST = Backoff.of_seconds(15, 900)
+LONGEST_WISH = timedelta(hours=1)  # longest Retry-After of a subscriber that is followed
 
 OUTPUTS = sa.text(
     "select key, output from lanes.current_results where workload = :workload and key = any (:keys)"
 )
 
-# Whether the process that holds a lease lives: it holds the lock of its number, which ends with its session.
+# True while the process that holds the lease is alive: it holds the advisory lock of its number, which ends with its session.
 ALIVE = f"""
 exists (select from pg_locks where locktype = 'advisory' and granted and classid = {CLASS}
            and objid = ('x' || right(webhook.holder, 7))::bit(28)::int::oid
            and database = (select oid from pg_database where datname = current_database()))
 """
 
-LAST = sa.select(watermark.c.position).where(watermark.c.name == STREAM)  # position given out
+# The last position assigned to an event.
+LAST = sa.select(watermark.c.position).where(watermark.c.name == STREAM)
 
 Subscriber = sa.Row[Any]
 
 
 def number_of(holder: str) -> int:
-    """Return the number whose lock a process holds while it delivers: the last seven digits of its name."""
+    """Return the number of the advisory lock that a process holds while it delivers: its name's last seven hex digits."""
     return int(holder[-7:], 16)
 
 
 @dataclass(frozen=True, slots=True)
 class KeptEvent:
-    """An event of the stream, and how many requests with it this subscriber did not take."""
+    """An event of the stream; `attempts` is the number of failed requests that sent the event to this subscriber."""
 
     id: str
     position: int
@@ -60,7 +62,7 @@ class KeptEvent:
 
     @property
     def subject(self) -> str:
-        """The subject of the event; events of one subject keep their order."""
+        """The subject of the event; events of one subject are delivered in order."""
         of = ("key", "job", "batch_id", "incident_id", "rollout_id")
         found = next((f"{each} {self.payload[each]}" for each in of if each in self.payload), "")
         return f"{self.resource} {found}"
@@ -68,7 +70,7 @@ class KeptEvent:
 
 @dataclass(frozen=True, slots=True)
 class WebhookPage:
-    """Events to send to a subscriber now, those that wait `behind` one of the same subject, and the last position read."""
+    """Events to send to a subscriber now, events that wait `behind` one of the same subject, and the last position read."""
 
     to: Subscriber
     send: list[KeptEvent]
@@ -78,7 +80,7 @@ class WebhookPage:
 
 @dataclass(frozen=True, slots=True)
 class WebhookReply:
-    """The outcome of one request; `error` is None if the subscriber took the event."""
+    """The outcome of one request; `error` is None if the subscriber accepted the event."""
 
     error: str | None
     retry_after: timedelta = timedelta(0)
@@ -86,9 +88,9 @@ class WebhookReply:
 
 
 def stamp(connection: sa.Connection, *, now: datetime) -> int:
-    """Give the events committed so far their positions; return the number of events.
+    """Assign positions to events committed so far, at most `MOST_STAMPED`; return their number.
 
-    One transaction at a time does this, so a reader who sees position N also sees every event before it.
+    One transaction at a time does this, so a reader who sees position N also sees all events with lower positions.
     """
     new = sa.exists().where(sa.text("position is null")).select_from(webhook_event)
     last = LAST.where(new).with_for_update(skip_locked=True)
@@ -110,7 +112,7 @@ def stamp(connection: sa.Connection, *, now: datetime) -> int:
 
 
 def due(connection: sa.Connection, *, now: datetime) -> list[int]:
-    """Return the ids of the subscribers that can be sent something now, and to which nothing delivers."""
+    """Return the ids of the subscribers that have an event to send now, and to which no process is delivering."""
     tried = sa.exists().where(
         webhook_try.c.webhook_id == webhook.c.id, webhook_try.c.next_try_at <= now
     )
@@ -129,9 +131,10 @@ def _free(now: datetime) -> list[sa.ColumnElement[bool]]:
 def take(
     connection: sa.Connection, id_: int, most: int, *, holder: str, lease: timedelta, now: datetime
 ) -> WebhookPage | None:
-    """Return the next events for a subscriber, at most `most`; None if there are none, or another process delivers to it.
+    """Return up to `most` next events for a subscriber; None if it has none, rests, or another process delivers to it.
 
-    While its circuit is open, that is a single one. The lease keeps others away until the events are sent, or its process dies.
+    A subscriber whose circuit is open gets one event. The lease keeps other processes from delivering until the events are
+    sent, or until the process of `holder` dies.
     """
     ours = sa.select(webhook).where(webhook.c.id == id_, *_free(now))
     to = connection.execute(ours.with_for_update(skip_locked=True)).one_or_none()
@@ -156,7 +159,7 @@ def take(
 
 
 def _with_outputs(connection: sa.Connection, send: Sequence[KeptEvent]) -> list[KeptEvent]:
-    """Add the answers in force to the events about one; an answer that was emptied is null."""
+    """Add the current output to each event about an answer; the output is null if it was deleted by age."""
     telling = [each for each in send if each.event.endswith((".answered", ".corrected"))]
     keys = defaultdict[str, list[str]](list)
     for each in telling:
@@ -176,7 +179,7 @@ def _with_outputs(connection: sa.Connection, send: Sequence[KeptEvent]) -> list[
 
 
 def _beyond(position: int, to: Subscriber) -> list[sa.ColumnElement[bool]]:
-    """Match the events beyond a position that a subscriber wants."""
+    """Match the events after a position that a subscriber is subscribed to."""
     of = webhook_event.c
     wanted = [of.position > position, of.event.in_(to.types)]
     if to.workload is not None:
@@ -191,7 +194,7 @@ def _list_fresh(connection: sa.Connection, to: Subscriber, most: int) -> list[Ke
 
 
 def _list_retries(connection: sa.Connection, id_: int, most: int, now: datetime) -> list[KeptEvent]:
-    """Return the events that are due for another try, of each subject the first only."""
+    """Return up to `most` events that are due for another try, only the first of each subject."""
     earlier, of = webhook_try.alias("earlier"), webhook_try.c
     blocked = sa.exists().where(
         earlier.c.webhook_id == id_,
@@ -210,7 +213,7 @@ def _list_retries(connection: sa.Connection, id_: int, most: int, now: datetime)
 
 
 def _list_held(connection: sa.Connection, id_: int, fresh: Sequence[KeptEvent]) -> set[str]:
-    """Return the subjects of which an earlier event waits to be tried again."""
+    """Return the subjects of `fresh` that have an earlier event waiting for another try."""
     if not fresh:
         return set()
     of, subjects = webhook_try.c, [each.subject for each in fresh]
@@ -231,9 +234,10 @@ def save(
     holder: str,
     now: datetime,
 ) -> bool:
-    """Save how the requests ended, by position; return False if another process delivers meanwhile, or a person moved it.
+    """Save the replies by position, and update the subscriber and its retries.
 
-    An event without a reply was not sent: it waits.
+    Save nothing and return False if this process has lost its lease, or a person has moved the subscriber's position. An event
+    without a reply was not sent, and waits for another try.
     """
     to, failed = page.to, [each for each in replies.values() if each.error is not None]
     taken = len(failed) < len(replies)
@@ -277,13 +281,13 @@ def _try(
 
 
 def leave(connection: sa.Connection, *, holder: str, now: datetime) -> None:
-    """Let others deliver from now on."""
+    """End the leases of this process, so that other processes may deliver."""
     ours = webhook.c.holder == holder, webhook.c.lease_until > now
     connection.execute(sa.update(webhook).where(*ours).values(lease_until=now))
 
 
 def add(connection: sa.Connection, *, now: datetime, **values: Any) -> None:
-    """Add a subscriber; it gets the events that are written from now on."""
+    """Add a subscriber; it receives the events that are stamped from now on."""
     first = insert(watermark).values(name=STREAM, seen_until=now, position=0)
     connection.execute(first.on_conflict_do_nothing())
     new = sa.insert(webhook).values(position=LAST.scalar_subquery(), created_at=now, **values)
@@ -291,12 +295,12 @@ def add(connection: sa.Connection, *, now: datetime, **values: Any) -> None:
 
 
 def find(connection: sa.Connection, name: str) -> Subscriber | None:
-    """Return the subscriber of that name."""
+    """Return the subscriber with this name, or None."""
     return connection.execute(sa.select(webhook).where(webhook.c.name == name)).one_or_none()
 
 
 def list_subscribers(connection: sa.Connection) -> Sequence[sa.Row[Any]]:
-    """Return all subscribers with the number of events ahead of each, of those that wait for a try, and of those given up."""
+    """Return all subscribers by name, each with the last position and its numbers of waiting and given-up events."""
     of = webhook_try.c
     waits = sa.func.count(of.next_try_at).label("waiting")
     given_up = (sa.func.count(of.position) - sa.func.count(of.next_try_at)).label("given_up")
@@ -311,13 +315,13 @@ def change(connection: sa.Connection, id_: int, **values: Any) -> None:
 
 
 def remove(connection: sa.Connection, to: Subscriber, *, now: datetime) -> None:
-    """Remove a subscriber, and what waits for it."""
+    """Remove a subscriber and its waiting events, and resolve its incident."""
     connection.execute(sa.delete(webhook).where(webhook.c.id == to.id))
     _end_incident(connection, to, f"Webhook {to.name} was removed.", now=now)
 
 
 def reopen(connection: sa.Connection, to: Subscriber, *, now: datetime) -> None:
-    """End the rest of a subscriber that takes events, and send to it again if it had said that it is gone."""
+    """Reset a subscriber that accepts events again: close its circuit, clear `gone_at` (HTTP 410), resolve its incident."""
     change(connection, to.id, failures=0, rests=0, rest_until=None, gone_at=None)
     _end_incident(connection, to, f"Webhook {to.name} takes events again.", now=now)
 
@@ -335,10 +339,10 @@ def replay(
     since: datetime | None = None,
     now: datetime,
 ) -> int:
-    """Send a subscriber everything from a position or moment on again, else what was given up; return the number of events.
+    """Send a subscriber all events since a position or moment again, or by default its given-up events; return their number.
 
     Raises:
-        ActionRefused: the position was not given yet.
+        ActionRefused: the position is ahead of the subscriber, which gets those events anyway.
     """
     of, tries = webhook_event.c, webhook_try.c
     ours = tries.webhook_id == to.id
@@ -360,7 +364,7 @@ def replay(
 
 
 def delete_old(connection: sa.Connection, *, before: datetime) -> int:
-    """Delete some events from before a moment, and what waits of them; return the number of events, 0 when none is left."""
+    """Delete up to `MOST_STAMPED` events from before a moment, with their tries; return their number, 0 when none is left."""
     of = webhook_event.c
     old = sa.select(of.id).where(of.occurred_at < before).order_by(of.id).limit(MOST_STAMPED)
     gone = sa.delete(webhook_event).where(of.id.in_(old.with_for_update(skip_locked=True)))

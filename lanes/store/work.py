@@ -1,4 +1,4 @@
-"""Work, one file because each step of a claim is fenced alike: claimed by rank, renewed, given back, rescued when lost."""
+"""Work, one file because each step of a claim is fenced alike: claiming by rank, renewal, return and loss of a claim."""
 
 from collections.abc import Collection, Mapping, Sequence, Set
 from contextlib import suppress
@@ -27,11 +27,11 @@ from lanes.store.workload.workloads import versions
 from lanes.words import ANSWERING, OUTSIDE_BATCHES, Lane, Outcome, WorkState
 from lanes.workload.version import Version
 
-# Ready or claimed, each by its own index: as a table.
+# Ready and claimed work as a table; each part uses its own partial index.
 UNASKED = "(select * from lanes.work where state = 'ready' union all select * from lanes.work where state = 'claimed')"
-EVER = timedelta(days=36_500)  # no work ranks so late
+EVER = timedelta(days=36_500)  # all work ranks earlier than now + EVER
 MOST_BYTES = 32 * 1024**2  # payloads of one claim
-# The consumers whose work waits, from behind a name on, each with the rank of its most urgent: one place of the index for each.
+# Consumers with waiting work whose names sort after `after`, each with its earliest rank. Reads one index entry per consumer.
 CONSUMERS = f"""
 with recursive asked as (select * from unnest(cast(:workloads as text[]), cast(:after as text[])) t (workload, after)),
 consumers as (
@@ -51,7 +51,7 @@ consumers as (
    where c.nth < {MOST_CONSUMERS})
 select workload, consumer, rank_at from consumers order by workload, nth
 """
-# The columns of work and item that `read_claimed` reads, in this order, behind id and claim_no.
+# The columns of work and item that `read_claimed` expects, in this order, after id and claim_no.
 OF_WORK = ("workload", "version_id", "purpose", "failures", "rank_at", "alone")
 OF_ITEM = ("key", "payload", "due_at", "urgent", "consumer")
 RENEW = """
@@ -65,38 +65,39 @@ update lanes.work w set lease_until = :until from held where w.id = held.id
 returning w.id
 """
 _now = sa.bindparam("now", type_=Moment)
-# ids of the versions to leave out, or to claim alone
+# ids of the versions to exclude, or of the only versions to claim
 _but, _only = (sa.bindparam(name, type_=sa.ARRAY(sa.BigInteger)) for name in ("but", "only"))
-# `+ 0`: without statistics, by which one version in use would be all or nothing
-_before = sa.bindparam("before", type_=Moment)  # ranks from it on are left out
-_provider = sa.bindparam("provider", type_=sa.Text)  # the block of the account; null: of all
+# `+ 0` hides the column's statistics: with one version in use, the planner would expect all rows to match, or none
+_before = sa.bindparam("before", type_=Moment)  # exclusive upper bound of the rank
+_provider = sa.bindparam("provider", type_=sa.Text)  # the provider block; null: all blocks
 _askable = work.c.version_id + 0 != sa.all_(_but)
-_LISTS = {  # of workloads, how much of each is asked for, from which rank on, and of which consumer
+_LISTS = {  # parallel lists: the workload, number, lowest rank and consumer of work to claim
     "workload": sa.bindparam("of_workload", type_=sa.ARRAY(sa.Text)),
     "places": sa.bindparam("of_places", type_=sa.ARRAY(sa.Integer)),
     "since": sa.bindparam("of_since", type_=sa.ARRAY(Moment)),
     "consumer": sa.bindparam("of_consumer", type_=sa.ARRAY(sa.Text)),
 }
-_in_turn = sa.literal_column("work.consumer >= ''", sa.Boolean)  # as the indexes of turns say it
+_in_turn = sa.literal_column("work.consumer >= ''", sa.Boolean)  # as in the indexes for turns
 _presses = sa.or_(work.c.urgent, work.c.due_at.is_not(None))
 
 
 def ready_on(lane: Lane) -> sa.ColumnElement[bool]:
-    """Match work that is ready on this lane; the state is a literal, so that a plan kept by the server knows it."""
+    """Match work that is ready on this lane; the state is a literal, so that generic plans can use partial indexes."""
     return sa.and_(work.c.lane == lane, is_(work.c.state, WorkState.READY))
 
 
 def claimable(lane: Lane, now: datetime | sa.ColumnElement[datetime]) -> sa.ColumnElement[bool]:
-    """Match work that is ready on this lane and whose rest is over."""
+    """Match work that is ready on this lane and whose back-off has ended."""
     return sa.and_(ready_on(lane), work.c.ready_at <= now)
 
 
 def waiting_consumers(
     connection: sa.Connection, after: Mapping[str, str]
 ) -> dict[str, list[WaitingConsumer]]:
-    """Return the consumers whose real-time work waits in each workload of `after`, by name, from behind the name there on.
+    """Return, for each workload of `after`, up to `MOST_CONSUMERS` consumers with ready real-time work, in order of name.
 
-    Those of whom only replays and shadows wait are among them, with a rank behind all live work.
+    Only names that sort after the value of `after` are included. A consumer with only replays and shadows is included too, with
+    a rank behind all live work.
     """
     given = {"workloads": list(after), "after": list(after.values())}
     found: dict[str, list[WaitingConsumer]] = {}
@@ -107,9 +108,9 @@ def waiting_consumers(
 
 @dataclass(frozen=True)
 class WaitingWork:
-    """The most urgent claimable work of each workload: its version and its rank, from which a claim reads on.
+    """The version and rank of each workload's most urgent claimable work; a claim starts to read at this rank.
 
-    Work of the workloads in `limited` is claimed as far as their hard budgets pay for it.
+    The workloads in `limited` have hard budgets, which limit how much of their work can be claimed.
     """
 
     versions: Mapping[str, Version]
@@ -129,10 +130,8 @@ def waiting(
 ) -> WaitingWork:
     """Return the waiting work, without paused workloads, unreadable versions and the versions in `but`.
 
-    Where `provider` names a block, only that of the workloads which its account answers.
-
-    Where `since` names a workload, only its work of that rank or later is looked for, and what its sender marked urgent; work
-    that ranks `before` a moment alone, if one is given.
+    If `provider` names a block, only workloads of that block are included. The search covers work that ranks at or after its
+    workload's `since` and before `before`, where these are given, and all work that its sender marked urgent.
     """
     from_ = since or {}
     asked: dict[str, Any] = {"of_workload": list(from_), "of_since": list(from_.values())}
@@ -157,9 +156,9 @@ def waiting(
 
 @cache
 def _waiting(lane: Lane) -> sa.Select[*tuple[Any, ...]]:
-    """Select the workloads with claimable work :now of no version of :but, with the version and rank of their most urgent.
+    """Select the workloads with work that is claimable at :now, and the version and rank of each one's most urgent work.
 
-    For each :of_workload, work is looked for from the rank :of_since on.
+    Versions in :but are excluded. For each :of_workload, the search starts at the rank :of_since.
     """
     heads = _table("heads", _LISTS, workload=sa.Text(), since=Moment)
     here = work.c.workload == workload.c.name, claimable(lane, _now), _askable
@@ -167,7 +166,7 @@ def _waiting(lane: Lane) -> sa.Select[*tuple[Any, ...]]:
     head = head.order_by(work.c.rank_at, work.c.id).limit(1)
     within = work.c.rank_at >= _from(heads), work.c.rank_at < _before
     first = head.where(*within).lateral("first")
-    # by its own index, whatever was taken behind it
+    # Urgent work is read through an index of its own, without the bounds of :of_since and :before.
     urgent = head.where(sa.text("work.urgent")).lateral("urgent")
     before = sa.func.coalesce(urgent.c.rank_at < first.c.rank_at, first.c.rank_at.is_(None))
     of_it = budget.c.workload == workload.c.name
@@ -193,7 +192,7 @@ def _waiting(lane: Lane) -> sa.Select[*tuple[Any, ...]]:
 def _table(
     name: str, given: Mapping[str, sa.ColumnElement[Any]], **columns: TypeEngine[Any]
 ) -> sa.FromClause:
-    """Return lists as a table with those columns."""
+    """Return the lists that `columns` names as a table with these columns."""
     named = (sa.column(each, kind) for each, kind in columns.items())
     table = sa.func.unnest(*(given[each] for each in columns)).table_valued(*named, name=name)
     return table.render_derived()
@@ -211,7 +210,7 @@ def most_urgent(
     *only: sa.ColumnElement[bool],
     now: datetime,
 ) -> sa.Select[Any]:
-    """Select the most urgent work of each workload, locked; work locked by others is passed over."""
+    """Select and lock the most urgent work of each workload; skip work that other transactions have locked."""
     given = _build_parameters(places, within)
     lists = {each: sa.literal(given[each], kind.type) for each, kind in _LISTS.items()}
     return _urgent(lane, lists, sa.literal(now), *only, kind=within.kind)
@@ -241,7 +240,7 @@ def _urgent(
     if kind is ClaimKind.PRESSING:
         only = (*only, _presses, _in_turn)
     elif kind is ClaimKind.TURNS:
-        # as a range and an order, so that no plan reads a flood of another consumer by the rank alone
+        # A range, and an order by consumer, keep the planner from reading another consumer's long queue by rank alone.
         only = (*only, work.c.consumer.between(asked.c.consumer, asked.c.consumer), _in_turn)
         order.insert(0, work.c.consumer)
     head = (
@@ -257,20 +256,21 @@ def _urgent(
 
 
 class ClaimKind(StrEnum):
-    """The work of a workload that a claim takes, the most urgent first."""
+    """The kind of work that a claim takes, most urgent first."""
 
     ANY = "any"
-    PRESSING = "pressing"  # urgent or due
-    TURNS = "turns"  # that of some consumers, so much of each
+    PRESSING = "pressing"  # urgent, or with a due time
+    TURNS = "turns"  # work of given consumers, with a limit for each
 
 
 @dataclass(frozen=True)
 class ClaimBounds:
-    """The bounds of a claim: work from the rank `since` of its workload on, and not that of the versions in `but`.
+    """The bounds of a claim.
 
-    It ranks `before` a moment, if one is given. Where `only` names versions, only their work; where `pressing`, only what is
-    urgent or due; where `turns` names consumers, so much of each of them, of one workload. The workloads share `most_bytes`:
-    each has at least one claim, and at most one beyond its part.
+    The claim takes work that ranks at or after its workload's `since` and, if given, before `before`. It excludes the versions
+    in `but`, or is restricted to the versions in `only`. `pressing` restricts it to work that is urgent or has a due time.
+    `turns` restricts it to consumers of one workload, with a limit for each. The workloads share `most_bytes` equally: each
+    gets at least one claim, and exceeds its share by at most one.
     """
 
     since: Mapping[str, datetime] = field(default_factory=dict[str, datetime])
@@ -283,7 +283,7 @@ class ClaimBounds:
 
     @property
     def kind(self) -> ClaimKind:
-        """The kind of work that it takes."""
+        """The kind of work that the claim takes."""
         if self.turns:
             return ClaimKind.TURNS
         return ClaimKind.PRESSING if self.pressing else ClaimKind.ANY
@@ -299,9 +299,9 @@ def claim(
     within: ClaimBounds | None = None,
     now: datetime,
 ) -> list[ClaimedWork]:
-    """Claim up to `most` of the most urgent work of each workload for `worker` until the lease ends, most urgent first.
+    """Claim up to `most` of the most urgent work of each workload for `worker` and return it, most urgent first.
 
-    The returned claim number fences every later write. Why a claim starts at a rank: `lanes.realtime.turns`.
+    A claim is valid until its lease ends; its number fences every later write. Why it starts at a rank: `lanes.realtime.turns`.
     """
     if not most:
         return []
@@ -320,7 +320,7 @@ def claim(
 
 @cache
 def _claim(lane: Lane, kind: ClaimKind, *, chosen: bool) -> sa.Select[*tuple[Any, ...]]:
-    """Build the statement that claims the most urgent work of each :of_workload, up to :of_places and :bytes."""
+    """Build the statement that claims the most urgent work of each :of_workload, within :of_places rows and :bytes."""
     whose = work.c.version_id == sa.any_(_only) if chosen else _askable
     picked = _urgent(lane, _LISTS, _now, whose, work.c.rank_at < _before, kind=kind).cte("picked")
     size, order = octets(item.c.payload), (picked.c.rank_at, picked.c.id)
@@ -348,9 +348,9 @@ def _claim(lane: Lane, kind: ClaimKind, *, chosen: bool) -> sa.Select[*tuple[Any
 
 
 def read_claimed(row: Any) -> ClaimedWork:
-    """Read a row of work joined with its item; only owed answers have a due time and urgency.
+    """Return a row of work joined with its item as claimed work; only answering work gets its item's due time and urgency.
 
-    Values are read by position, because names are looked up for each.
+    Values are read by position, because SQLAlchemy would look up each name for every row.
     """
     id_, claim_no, workload_, of, purpose, failures, rank_at, alone, *of_item = row[:13]
     key, payload, due_at, urgent, consumer = of_item
@@ -372,10 +372,11 @@ def read_claimed(row: Any) -> ClaimedWork:
 
 
 def list_abandoned(connection: sa.Connection, *, now: datetime, limit: int = 500) -> list[Attempt]:
-    """Return an attempt `unknown` for each claim whose lease ran out: its call may have been billed, up to a bound.
+    """Return an attempt `unknown` for each claim whose lease has expired: its call may have been billed, up to a bound.
 
-    The bound is its reserve, or else what its item would cost. Work that moved on while it was claimed is included as long as
-    money is reserved for it. No lease runs out within 20 s of the server's start: until then a live drain could not renew it.
+    The bound is the claim's reservation, or else the upper bound of its item's cost. Work that left its claim is included while
+    money is still reserved for it. Within 20 s of the server's start no lease counts as expired: until then a live drain could
+    not renew it.
     """
     up = sa.func.pg_postmaster_start_time(type_=Moment)
     over = sa.and_(work.c.lease_until < now, ~sa.literal(now, Moment).between(up, up + LEASE))
@@ -400,7 +401,7 @@ def list_abandoned(connection: sa.Connection, *, now: datetime, limit: int = 500
         of = known.get(row.version_id)
         if row.bound_usd is not None or of is None:
             return row.bound_usd or Decimal(0)
-        with suppress(LookupError):  # no price is known for its model any more
+        with suppress(LookupError):  # the model's price is no longer known
             return upper_bound(of, call_bytes(row.payload), lane=row.lane, at=now)
         return Decimal(0)
 
@@ -413,7 +414,7 @@ def list_abandoned(connection: sa.Connection, *, now: datetime, limit: int = 500
 
 
 def ready_again() -> sa.ColumnElement[str]:
-    """Return the state of work that is given back: ready, or canceled where its item was canceled, amended or settled."""
+    """Return the state for work that is given back: ready, or canceled if its item was canceled, amended or settled."""
     answered = sa.and_(item.c.settled_at.is_not(None), work.c.purpose.in_(ANSWERING))
     outdated = sa.exists().where(
         item.c.id == work.c.item_id,
@@ -425,9 +426,9 @@ def ready_again() -> sa.ColumnElement[str]:
 def give_back(
     connection: sa.Connection, claims: Sequence[Claim], *, ready_at: datetime
 ) -> list[Claim]:
-    """Make work that we still hold ready again from `ready_at`, with nothing spent; return the claims that others hold.
+    """Make work whose claim is still in force ready again from `ready_at`, without spending its retry budget.
 
-    The caller comes back for these.
+    Return the claims whose work or item is locked by another transaction; the caller must give these back later.
     """
     if not claims:
         return []
@@ -458,9 +459,9 @@ def give_back(
 def renew(
     connection: sa.Connection, claims: Collection[Claim], *, lease: timedelta, now: datetime
 ) -> set[WorkId]:
-    """Extend the leases of those claims that we still hold, by one statement; return the ids of their work.
+    """Extend the leases of the claims that are still in force, with one statement; return the ids of their work.
 
-    Work that another transaction has locked is passed over: it is renewed next time.
+    Work that another transaction has locked is skipped; the next renewal includes it.
     """
     ids, numbers = [each.work_id for each in claims], [each.number for each in claims]
     given = {"ids": ids, "numbers": numbers, "until": now + lease}

@@ -1,1 +1,1 @@
-"""A version: instructions, schema, models, rules, window, promises; the prices of its models; its file and what changed."""
+"""Workloads and versions: instructions, schemas, models and prices, rules, windows, promises; definition files and changes."""

@@ -1,7 +1,7 @@
 """The check of answers against an output schema (draft 2020-12), and a bound on its cost.
 
-References let a schema apply parts of itself again and again: `anyOf` with two branches that both lead back doubles the work
-with each level of an answer. So the steps that a check takes along one path of an answer are computed for each depth.
+With references a schema can apply its parts repeatedly: an `anyOf` with two branches that both lead back doubles the work with
+each level of an answer. So the steps of a check along one path of an answer are computed for each depth.
 """
 
 import json
@@ -17,16 +17,16 @@ from referencing.exceptions import Unresolvable
 from lanes.json_data import members, walk
 from lanes.workload.schemas import SchemaFault, pattern, resolver_of, schema_validator
 
-MOST_STEPS = 3_000_000  # some 0.2 s
-# steps of a check that `jsonschema` may repeat; it takes some hundred times as long
+MOST_STEPS = 3_000_000  # about 0.2 s
+# Longest check that `jsonschema` may repeat for its message; it takes about a hundred times as long.
 MOST_WORDED = 30_000
-# `jsonschema` matches these with an engine that may take exponential time
+# `jsonschema` matches these patterns with an engine that may take exponential time.
 UNREAD = "patternProperties"
-DEEPEST = 100  # levels of an answer; none that can be stored has more
+DEEPEST = 100  # levels of an answer; deeper answers cannot be stored
 MOST_PARTS = 3_000  # values of a schema
-MODEST = 10  # levels of a schema up to which the depth of an answer is not asked for
-MOST_COUNTED = 1 << 40  # larger costs count as this
-CHARACTERS = 16  # of a text that a pattern of a KiB is compared with in a step
+MODEST = 10  # levels of a schema up to which the depth of an answer is not measured
+MOST_COUNTED = 1 << 40  # cap of the computed steps
+CHARACTERS = 16  # characters of a text that a step compares with a pattern of one KiB
 REFERENCES = ("$ref", "$dynamicRef")
 IN_PLACE = ("allOf", "anyOf", "oneOf")
 ALSO_IN_PLACE = ("not", "if", "then", "else")
@@ -38,15 +38,15 @@ OF_ANY_MEMBER = (
     "unevaluatedItems",
     "propertyNames",
 )
-# they ask again which members the rest of the schema looked at
+# These keywords evaluate the rest of the schema again, to find the members that it covers.
 SECOND_VISIT = ("unevaluatedProperties", "unevaluatedItems")
 
 
 @dataclass(frozen=True)
 class AnswerFault:
-    """A rule of the schema that an answer breaks, or, without a `keyword`, why the answer cannot be checked.
+    """A rule of the schema that an answer breaks; without a `keyword`, the reason why the answer cannot be checked.
 
-    `path` leads to the part at fault. With a keyword, `message` may quote the answer.
+    `path` leads to the faulty part of the answer. With a keyword, `message` may quote the answer.
     """
 
     path: tuple[str | int, ...]
@@ -56,9 +56,9 @@ class AnswerFault:
 
     @property
     def rule(self) -> str:
-        """The place and the rule that is broken there, without a quotation of the answer, which is its item's data."""
+        """The place and the broken rule, without a quotation of the answer, which may contain the item's data."""
         where = "/".join(map(str, self.path))[:200] or "the root"
-        # it names a property of the schema
+        # The message of "required" names only a property of the schema, so it is safe to show.
         lacks = self.message if self.keyword == "required" else None
         rule = lacks or f"its rule is {self.keyword} {json.dumps(self.value, ensure_ascii=False)}"
         return f"{where}: {rule:.300}"
@@ -67,23 +67,23 @@ class AnswerFault:
 class AnswerCheck:
     """The check of answers against one schema.
 
-    `jsonschema_rs` passes valid answers, some hundred times as fast as `jsonschema`. `jsonschema` then words the fault of an
-    invalid one, unless that takes more than `MOST_WORDED` steps. Answers that may take more than `MOST_STEPS`, and schemas that
-    `jsonschema_rs` cannot compile, are not checked.
+    `jsonschema_rs` checks answers about a hundred times as fast as `jsonschema`. For an invalid answer `jsonschema` then writes
+    the message, unless the check takes more than `MOST_WORDED` steps. An answer that may take more than `MOST_STEPS` steps, or
+    a schema that `jsonschema_rs` cannot compile, gives a fault without a keyword.
     """
 
     def __init__(self, schema: dict[str, Any]) -> None:
         self._schema, self._unfit = schema, ""
         try:
             self._costs, self._first = SchemaCosts(schema), schema_validator(schema)
-        except Exception as error:  # a stored schema may be one that could not be published today
+        except Exception as error:  # a stored schema may break the rules of today
             self._unfit = (
                 f"the schema cannot be checked in bounded time ({error}); publish it without that"
             )
         self._second = None if _mentions(schema, UNREAD) else _SECOND(schema)
 
     def first_fault(self, answer: Any) -> AnswerFault | None:
-        """Return the first rule that the answer breaks, or None if it satisfies the schema."""
+        """Return the first rule that the answer breaks, None if the answer is valid."""
         if self._unfit:
             return AnswerFault((), "", None, self._unfit)
         steps = self._costs.of(answer)
@@ -103,7 +103,7 @@ class AnswerCheck:
         return self._build_fault(next(iter(self._first.iter_errors(answer))))
 
     def _build_fault(self, error: Any) -> AnswerFault:
-        """Return the fault in the words of `jsonschema_rs`, with the value of its rule unless a reference leads there."""
+        """Return the fault with the message of `jsonschema_rs`, and with the rule's value unless a reference leads to it."""
         value: Any = self._schema
         for step in error.schema_path:
             value = dict(members(value)).get(step)
@@ -114,7 +114,7 @@ def check_affordable(schema: dict[str, Any]) -> None:
     """Check that answers can be checked against the schema in bounded time.
 
     Raises:
-        SchemaFault: they cannot; the sentence says why, where, and what to write instead.
+        SchemaFault: they cannot; the message gives the reason, the place and the remedy.
     """
     for path, part in walk(schema):
         if not isinstance(part, dict):
@@ -160,17 +160,17 @@ def _mentions(schema: Any, *keywords: str) -> bool:
 
 
 class SchemaCosts:
-    """The costs of checks against one schema.
+    """The cost of checks against one schema, in steps.
 
     Raises:
-        ValueError: a check would never end, or the schema is too large; the message says why.
+        ValueError: a check would never end, or the schema is too large; the message gives the reason.
     """
 
     def __init__(self, schema: Any) -> None:
         check_size(schema)
         self._resolver, self._referred = resolver_of(schema), dict[str, Any]()
-        self._by_depth: list[dict[int, int]] = []  # steps of each part at each depth below
-        self.steps = list[int]()  # of the schema, by the depth of an answer
+        self._by_depth: list[dict[int, int]] = []  # steps by a part's id, for each depth
+        self.steps = list[int]()  # steps of the whole schema, by the depth of an answer
         for depth in range(
             1 + (DEEPEST if _mentions(schema, *REFERENCES) else min(_measure(schema)[1], DEEPEST))
         ):
@@ -178,7 +178,7 @@ class SchemaCosts:
             self.steps.append(self._steps(schema, depth, ()))
 
     def of(self, answer: Any) -> int:
-        """Return the most steps that a check of the answer takes."""
+        """Return the largest number of steps that a check of the answer can take."""
         depth = len(self.steps) - 1
         if depth > MODEST:  # a reference may lead back
             values, depth = _measure(answer)
@@ -186,7 +186,7 @@ class SchemaCosts:
         return _values(answer) * self.steps[depth]
 
     def _steps(self, part: Any, depth: int, above: tuple[int, ...]) -> int:
-        """Return the steps of a part for the values along one path of `depth` levels."""
+        """Return the steps of a part of the schema for the values along one path of `depth` levels."""
         if not isinstance(part, dict):
             return 1
         known = self._by_depth[depth]
@@ -221,7 +221,7 @@ class SchemaCosts:
         return known[id(part)]
 
     def _in_place(self, part: dict[str, Any]) -> Iterator[Any]:
-        """Yield the schemas that apply to the same value as a part."""
+        """Yield the subschemas of a part that apply to the same value as the part."""
         for name in REFERENCES:
             reference = part.get(name)
             if isinstance(reference, str):
@@ -237,7 +237,7 @@ class SchemaCosts:
 
 
 def _weight(name: str, value: Any) -> int:
-    """Return the steps that a keyword takes for each character or value of an answer, beside its own one."""
+    """Return the additional steps of a keyword for each value or `CHARACTERS` of an answer."""
     if name == "pattern" and isinstance(value, str):
         return pattern(value).kib
     if name == "patternProperties" and isinstance(value, dict):
@@ -258,12 +258,12 @@ def check_size(schema: Any) -> None:
 
 
 def values_in(value: Any) -> int:
-    """Count the values of a schema or an answer; a long text counts more than once."""
+    """Return the number of values in a schema or an answer; a long text counts more than once."""
     return _measure(value)[0]
 
 
 def _values(value: Any) -> int:
-    """Count values as `_measure` does, several times as fast for an answer, which has few levels."""
+    """Return the count of `_measure`, several times as fast for an answer with few levels."""
     if isinstance(value, str):
         return 1 + len(value) // CHARACTERS
     if isinstance(value, dict):
@@ -277,7 +277,7 @@ def _values(value: Any) -> int:
 
 
 def _measure(value: Any) -> tuple[int, int]:
-    """Return how many values there are, with one more for each `CHARACTERS` of a text, and how many levels."""
+    """Return the number of values, with one more for each `CHARACTERS` of a text, and the number of levels."""
     found, depth, level = 0, 0, [value]
     while level:
         below: list[Any] = []

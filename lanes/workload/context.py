@@ -1,4 +1,4 @@
-"""The context of a workload: what a batch may read besides its item, and the rules that explain each part to the model."""
+"""The context of a workload: further data that a batch reads with each item, and the rules that explain it to the model."""
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
@@ -17,20 +17,21 @@ from lanes.workload.form import Form
 if TYPE_CHECKING:
     from lanes.workload.rules import Rule
 
-STORED = {"stored": True}  # validation context of a published version, valid when it was published
-LATE = "late_context"  # the source of a revision that asks again because the context changed
+# Validation context of a published version: skips the checks that it passed when it was published.
+STORED = {"stored": True}
+LATE = "late_context"  # source of a revision that requests another pass because the context has changed
 CUT = "(more rows or bytes were cut)"
 NOT_OURS = "a schema of your own: rows of Lanes and of the database are no reference"
 
 
 class ContextTag(StrEnum):
-    """A part of the context, by its tag in the prompt: each begins as a fence does, so that no input can write one."""
+    """The tag of a part of the context in the prompt. Each begins like a fence, so that an input cannot forge one."""
 
     HISTORY = "history"  # an earlier item of the entity
-    ANSWER = "history-answer"  # within it: its current answer
-    LABEL = "history-label"  # within it: its newest label
+    ANSWER = "history-answer"  # current answer of the earlier item, within its part
+    LABEL = "history-label"  # newest label of the earlier item, within its part
     BEFORE = "item-before"  # an earlier revision of the item itself
-    REFERENCE = "item-reference"  # rows of the operator's
+    REFERENCE = "item-reference"  # rows of one of the operator's tables
 
 
 RULES = {
@@ -47,7 +48,7 @@ CLOSING = (
 
 
 def rule(parts: frozenset[ContextTag]) -> str:
-    """Return what the instructions say of these parts, empty without any."""
+    """Return the text that explains these parts in the instructions, empty without any."""
     said = [sentence for part, sentence in RULES.items() if part in parts]
     return "\n\n" + " ".join([*said, CLOSING]) if said else ""
 
@@ -56,7 +57,7 @@ HISTORY_RULE = rule(frozenset({ContextTag.HISTORY}))
 
 
 def frame_chars(part: ContextTag) -> int:
-    """Return the characters that the tags of a part take, with its line feeds."""
+    """Return the number of characters of a part's tags, with the line feeds."""
     return len(f"<{part}>\n\n</{part}>\n")
 
 
@@ -65,41 +66,41 @@ WITHIN = {part: frame_chars(part) + 1 for part in (ContextTag.ANSWER, ContextTag
 
 @dataclass(frozen=True)
 class ContextPart:
-    """A part of what a pass reads: a payload, or lines of rows; `answer` and `label` are those of an earlier item."""
+    """A part of the context of a pass: a payload, or lines of rows; `answer` and `label` are those of an earlier item."""
 
     said: Any
     part: ContextTag = ContextTag.HISTORY
     answer: Any = None
     label: Any = None
-    name: str = ""  # of a reference
-    id: int = 0  # of an earlier item; and since when it says this, and has its label
+    name: str = ""  # name of a reference
+    id: int = 0  # id of an earlier item; `said_at` and `labeled_at` are the times of its payload and its label
     said_at: datetime | None = None
     labeled_at: datetime | None = None
 
     @property
     def kinds(self) -> frozenset[ContextTag]:
-        """The parts that it shows to the model."""
+        """The tags that the part shows to the model."""
         within = ((ContextTag.ANSWER, self.answer), (ContextTag.LABEL, self.label))
         return frozenset([self.part, *(part for part, value in within if value is not None)])
 
     @property
     def most_bytes(self) -> int:
-        """The most bytes that it can take in the body of a call."""
+        """The largest number of bytes of the part in the body of a call."""
         said = self.said if isinstance(self.said, dict) else {"": self.said}
         return call_bytes(said) + call_bytes({"": [self.answer, self.label]}) + FRAME_CHARS
 
 
 def part_chars(of: ContextPart) -> int:
-    """Return the characters of an earlier item that estimates count, besides its own frame; the database counts the same."""
+    """Return the characters of an earlier item for estimates, without its own frame. The database uses the same count."""
     within = ((ContextTag.ANSWER, of.answer), (ContextTag.LABEL, of.label))
     told = [characters(value) + WITHIN[part] for part, value in within if value is not None]
     return characters(of.said) + sum(told)
 
 
 def fingerprint(parts: Iterable[ContextPart]) -> dict[str, list[str]]:
-    """Return digests of what late context may change: earlier items, their labels, and reference rows.
+    """Return digests of the context that may arrive late: earlier items, their labels, and reference rows.
 
-    Answers of earlier items are left out: a corrected one would ask again for every item after it.
+    Answers of earlier items are left out: a corrected answer would cause another pass of every later item.
     """
     found = dict[str, list[str]]()
     for each in parts:
@@ -119,9 +120,9 @@ def _digest(*said: Any) -> str:
 def late(
     parts: Sequence[ContextPart], before: Mapping[str, Sequence[str]] | None, settled_at: datetime
 ) -> list[str]:
-    """Return the parts of the context that came after the pass that read `before`; an earlier item that is gone does not count.
+    """Return the kinds of context that arrived after the pass with the fingerprint `before`; a missing earlier item is ignored.
 
-    Without a pass that read one, it is what arrived after the item was settled; of reference rows nothing is known.
+    Without a fingerprint, they are the kinds that arrived after the item was settled; late reference rows are unknown then.
     """
     if before is None:
         moments = [("history", each.said_at) for each in parts]
@@ -135,7 +136,7 @@ class EntityHistory(Form):
     """Earlier items of the same entity."""
 
     items: int = Field(default=0, ge=0, le=50, title="Earlier items")
-    """How many earlier items of the same entity a batch reads with an item, the newest ones, 0 to 50."""
+    """Number of earlier items of the same entity that a batch reads with an item, the newest ones, 0 to 50."""
     days: int = Field(default=0, ge=0, le=3650, title="Not older than (days)")
     """Only items that occurred at most this many days before the item, 1 to 3650. 0 = of any age."""
     results: bool = Field(default=False, title="With their answers")
@@ -151,22 +152,22 @@ class EntityHistory(Form):
 
 
 class Reference(Form):
-    """Rows of a table or view that the operator fills."""
+    """Rows of one of the operator's tables or views."""
 
     name: str = Field(pattern="^[a-z][a-z0-9_]{0,62}$", title="Name")
-    """What the model is told that the rows are, for example customer."""
+    """Name under which the model sees the rows, for example customer."""
     relation: str = Field(
         pattern=r"^[a-z_][a-z0-9_]{0,62}\.[a-z_][a-z0-9_]{0,62}$", title="Table or view"
     )
     """Schema and name, for example ops.customer_facts; grant select on it to lanes_worker."""
     key: str = Field(min_length=1, title="Key (CEL)")
-    """The value to look for, over payload and consumer. Example: payload.customer_id. Where it has none, no row is read."""
+    """Value to look up, computed from payload and consumer. Example: payload.customer_id. Without a value, no row is read."""
     column: str = Field(pattern="^[a-z_][a-z0-9_]{0,62}$", title="Column")
-    """The column that is compared with the key; give it an index."""
+    """Column to compare with the key; give it an index."""
     rows: int = Field(default=5, ge=1, le=100, title="Most rows")
-    """How many rows an item reads at most, 1 to 100; the rest is cut, which the model is told."""
+    """Largest number of rows for one item, 1 to 100; further rows are cut, with a note for the model."""
     bytes: int = Field(default=4000, ge=100, le=65_536, title="Most bytes")
-    """How many bytes of JSON these rows may have, 100 to 65536; the rest is cut. Estimates count all of them."""
+    """Largest size of these rows in bytes of JSON, 100 to 65536; the rest is cut. Estimates assume this size."""
 
     @field_validator("relation")
     @classmethod
@@ -188,32 +189,32 @@ class Reference(Form):
 
     @property
     def rule(self) -> "Rule":
-        """The compiled key."""
+        """The compiled expression of the key."""
         return _compile(self.key)
 
 
 @cache
 def _compile(key: str) -> "Rule":
-    from lanes.workload.rules import Rule  # what only reads a version needs none
+    from lanes.workload.rules import Rule  # not needed to read a version
 
     return Rule(key)
 
 
 class Context(Form):
-    """The context that a batch reads besides its item: given to the model, escaped, and counted in every estimate."""
+    """The context that a batch reads with each item: escaped in the prompt, and counted in every estimate."""
 
     entity: EntityHistory = Field(default_factory=EntityHistory, title="Entity history")
     """Earlier items of the same entity."""
     amendments: int = Field(default=0, ge=0, le=10, title="Earlier revisions")
-    """How many of its earlier payloads an amended item shows, the newest ones, 0 to 10."""
+    """Number of earlier payloads of an amended item that a batch reads, the newest ones, 0 to 10."""
     reference: list[Reference] = Field(default_factory=list, max_length=4, title="Reference rows")
-    """Tables or views of yours whose rows the batch reads, at most 4."""
+    """Your tables or views whose rows the batch reads, at most 4."""
     horizon_days: int = Field(default=7, ge=0, le=90, title="Late context corrects for (days)")
-    """How long after an item was received late context asks for one more pass, in mode lambda, 0 to 90. 0 = never."""
+    """Days after an item was received in which late context causes one more pass, in mode lambda, 0 to 90. 0 = never."""
     budget_usd: float = Field(
         default=1, ge=0, le=1_000_000, title="Late context: budget (US dollars)"
     )
-    """What the passes for late context may cost a day, estimated, 0 to 1000000; the rest waits for the next day."""
+    """Daily budget of the passes for late context, by their estimates, 0 to 1000000; the rest waits for the next day."""
 
     @model_validator(mode="after")
     def _has_names(self) -> "Context":
@@ -224,7 +225,7 @@ class Context(Form):
 
     @property
     def parts(self) -> frozenset[ContextTag]:
-        """The parts that may be read."""
+        """The tags of the parts that a batch may read."""
         declared = (
             (ContextTag.HISTORY, self.entity.items),
             (ContextTag.ANSWER, self.entity.results),
@@ -236,12 +237,12 @@ class Context(Form):
 
     @property
     def depth(self) -> int:
-        """The most stored payloads that are read with an item."""
+        """The largest number of stored payloads that a batch reads with an item."""
         return self.entity.items + self.amendments
 
     @property
     def reference_chars(self) -> int:
-        """The characters that estimates count for reference rows: all that they may have."""
+        """The characters of reference rows for estimates: the largest size that they may have."""
         if not self.reference:
             return 0
         frame = frame_chars(ContextTag.REFERENCE)

@@ -1,4 +1,4 @@
-"""A definition as its author wrote it: examined, compared with what is in force, and handed over to be published."""
+"""A definition as its author wrote it: its validation, its comparison with the version in force, and edits to publish it."""
 
 import hashlib
 import json
@@ -18,7 +18,7 @@ from lanes.workload.schemas import SchemaFault
 from lanes.workload.version import NAME, SecondPass, Spec, Version
 
 ABSENT = object()
-# Fields that came after versions had been published: left out at this value, so that those are known again.
+# Fields of later releases. `content_hash` leaves them out at these values, so that older versions keep their hashes.
 LATER: Mapping[str, Any] = {
     "keep_payload_days": 0,
     "archive_after_days": 0,
@@ -39,7 +39,7 @@ LATER_PROMISES = {"deadline_max_missed_percent": 5, "quality_reference_answers":
 
 @dataclass(frozen=True)
 class Problem:
-    """A fault of a field; `kind` is pydantic's name of it, `cause` the exception of its check."""
+    """A fault of a field; `kind` is pydantic's error type, `cause` the exception of the field's check."""
 
     path: tuple[str | int, ...]
     said: str
@@ -48,16 +48,16 @@ class Problem:
 
     @property
     def field(self) -> str:
-        """The name of the field."""
+        """The path of the field with dots, "definition" for the root."""
         return ".".join(map(str, self.path)) or "definition"
 
     @property
     def place(self) -> tuple[str | int, ...]:
-        """The path to the fault: the field, and on to the part of the output schema."""
+        """The path to the fault: the field and, in a schema, the faulty part."""
         return (*self.path, *self.cause.path) if isinstance(self.cause, SchemaFault) else self.path
 
     def __str__(self) -> str:
-        """Return the field, the place in it, and the fault."""
+        """Return the field, the place in the field, and the fault."""
         if isinstance(self.cause, RuleSyntaxError | SchemaFault):
             return self.cause.of_field(self.field)
         if self.path == ("output_schema",) and self.kind == "missing":
@@ -70,7 +70,7 @@ def parse(name: str, data: dict[str, Any]) -> Spec:
     """Return the spec of a workload's edited data.
 
     Raises:
-        SpecInvalid: it names each field at fault and why.
+        SpecInvalid: the error lists every faulty field with the reason.
     """
     spec, problems = examine(name, data)
     if spec is None or problems:
@@ -79,7 +79,7 @@ def parse(name: str, data: dict[str, Any]) -> Spec:
 
 
 def examine(name: str, data: dict[str, Any]) -> tuple[Spec | None, list[Problem]]:
-    """Return the spec of edited data, or None if it cannot be read, and every problem that prevents publishing it."""
+    """Return the spec of edited data, None if it cannot be read, and all problems that prevent its publication."""
     said = f'"{name}" may hold a-z, 0-9 and "-", and starts with a letter'
     problems = [] if NAME.fullmatch(name) else [Problem(("name",), said)]
     try:
@@ -99,7 +99,7 @@ def examine(name: str, data: dict[str, Any]) -> tuple[Spec | None, list[Problem]
 
 
 def _of_second_pass(spec: Spec) -> Iterator[Problem]:
-    """Yield what contradicts the rest of the definition in its second pass."""
+    """Yield the contradictions between the second pass and the rest of the definition."""
     of, fields, place = spec.second_pass, spec.output_schema["properties"], "second_pass"
     if spec.mode is Mode.PLAIN and of != SecondPass():
         said = "an answer in plain mode has no second pass; set mode to lambda, or remove this"
@@ -117,7 +117,7 @@ def _of_second_pass(spec: Spec) -> Iterator[Problem]:
 
 
 def problems_of(error: ValidationError) -> list[Problem]:
-    """Return each field at fault, and why."""
+    """Return the problems of a validation error, one for each faulty field."""
     return [
         Problem(
             each["loc"],
@@ -130,15 +130,15 @@ def problems_of(error: ValidationError) -> list[Problem]:
 
 
 def faults(error: ValidationError) -> list[str]:
-    """Return each field at fault, the place in it, and why."""
+    """Return a sentence for each problem of a validation error: field, place and reason."""
     return list(map(str, problems_of(error)))
 
 
 def content_hash(spec: Spec) -> str:
-    """Return 64 hexadecimal digits, equal for equal definitions whatever the order of their keys."""
+    """Return the SHA-256 of a definition as 64 hexadecimal digits, independent of the order of its keys."""
     content = spec.model_dump(mode="json")
     content["promises"] = _without(LATER_PROMISES, content["promises"])
-    # as versions had it before there was a context
+    # Keep the form of older versions, which had `history_items` instead of a context.
     content["history_items"] = content["context"]["entity"]["items"]
     content["context"]["entity"]["items"] = 0
     sorted_content = json.dumps(_without(LATER, content), sort_keys=True, ensure_ascii=False)
@@ -151,14 +151,14 @@ def _without(later: Mapping[str, Any], content: Mapping[str, Any]) -> dict[str, 
 
 @dataclass(frozen=True)
 class FieldDifference:
-    """A field, or a part of the output schema or the promises, that differs; `ABSENT` on the side that lacks it."""
+    """A difference in a field, or in a part of one such as `promises`; a side without the field has `ABSENT`."""
 
     field: str
     before: Any
     after: Any
 
     def as_data(self) -> dict[str, Any]:
-        """Return the difference as JSON data, without a side that lacks the field."""
+        """Return the difference as JSON data, without a side that is `ABSENT`."""
         sides = {"before": self.before, "after": self.after}
         return {"field": self.field} | {
             side: value for side, value in sides.items() if value is not ABSENT
@@ -166,12 +166,12 @@ class FieldDifference:
 
 
 def differences(before: Spec, after: Spec) -> list[FieldDifference]:
-    """Return what differs, in the order of the form. The order of an object's keys is no difference."""
+    """Return the differences in the order of the form. The order of keys in an object is ignored."""
     return [*_between("", before.model_dump(mode="json"), after.model_dump(mode="json"))]
 
 
 def beyond_defaults(spec: Spec) -> list[FieldDifference]:
-    """Return the fields that have no default, and those that differ from it."""
+    """Return the required fields, and the differences of the other fields from their defaults."""
     own = {
         field: getattr(spec, field)
         for field, about in Spec.model_fields.items()
@@ -200,16 +200,16 @@ class BlockState(StrEnum):
 
     SAME = "same"
     MISSING = "missing"
-    INVALID = "invalid"  # so it is not in force
+    INVALID = "invalid"  # the block cannot be published
     BEHIND = "behind"  # equal to the version in force
-    EDITED = "edited"  # equal to neither: it has not been published yet
+    EDITED = "edited"  # equal to neither: the block's edit has not been published yet
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """A definition compared with the version in force (`changed`) and an edited block (`overwritten`).
+    """A definition compared with the version in force (`changed`) and with an edited block (`overwritten`).
 
-    `problems` are those of an invalid block.
+    `problems` are the problems of an invalid block.
     """
 
     in_force: Version | None
@@ -220,14 +220,14 @@ class Comparison:
 
     @property
     def nothing_differs(self) -> bool:
-        """Whether publishing it would change nothing."""
+        """Whether publishing the definition would change nothing."""
         return self.in_force is not None and not self.changed and self.block is BlockState.SAME
 
 
 def compare(
     name: str, spec: Spec, in_force: Version | None, block: Mapping[str, Any] | None
 ) -> Comparison:
-    """Compare a definition with the version in force and with the block's data; either may be missing."""
+    """Return the comparison of a definition with the version in force and the block's data; either may be missing."""
     changed = differences(in_force.spec, spec) if in_force else []
     if block is None:
         return Comparison(in_force, BlockState.MISSING, changed)
@@ -245,25 +245,25 @@ def compare(
 class EditOutcome(StrEnum):
     """The outcome of an edit."""
 
-    PUBLISHED = "published"  # the block holds it, and the version is in force
-    # the block holds it, and the version answers the golden set before it is in force
+    PUBLISHED = "published"  # saved in the block, and the version is in force
+    # saved in the block, and the version answers the golden set before it comes into force
     CANDIDATE = "candidate"
-    # the block holds it, and the version stays out of force, because of the golden set
+    # saved in the block, but the version does not come into force, because of the golden set
     REFUSED = "refused"
-    # the block has changed since its author looked: nothing was done
+    # the block has changed since the author read it: nothing was done
     EDITED_MEANWHILE = "edited_meanwhile"
-    NOT_SAVED = "not_saved"  # Prefect refused it: nothing was published
-    ONLY_SAVED = "only_saved"  # the block holds it; the router publishes it as soon as it can
-    OVERTAKEN = "overtaken"  # the block was saved again right after, or holds something else
+    NOT_SAVED = "not_saved"  # Prefect refused to save it: nothing was published
+    ONLY_SAVED = "only_saved"  # saved in the block; the router publishes it as soon as possible
+    OVERTAKEN = "overtaken"  # the block was saved again right afterwards, or is another definition
     BLOCKED = "blocked"  # a canary is open, or there is nothing to compare: nothing was done
 
 
 @dataclass(frozen=True)
 class Edit:
-    """A request to save `definition` in the block of that name, if the block still holds `seen` (None: no block).
+    """A request to save `definition` in the block `name`, if the block still contains `seen` (None: no block).
 
-    `golden` is the lane that answers the golden set; with `force` the version needs no golden run. As a `candidate` its version
-    is stored and not put in force, until its canary ends.
+    `golden` is the lane that answers the golden set; with `force` the version needs no golden run. With `candidate` the version
+    is stored, but comes into force only when its canary ends.
     """
 
     name: str
@@ -283,7 +283,7 @@ class Edit:
 
 @dataclass(frozen=True)
 class EditReply:
-    """The outcome of an edit; `detail` says why."""
+    """The outcome of an edit; `detail` gives the reason."""
 
     outcome: EditOutcome
     detail: str | None = None

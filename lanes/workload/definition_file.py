@@ -1,6 +1,6 @@
-"""A workload's definition as a YAML file, read and written.
+"""Reading and writing a workload's definition as a YAML file.
 
-Every fault is reported with its line, column and field. A written file explains each field in the words of the form.
+The reader reports every fault with its line, column and field. A written file explains each field with the form's description.
 """
 
 import textwrap
@@ -30,28 +30,28 @@ WITHIN: Mapping[str, type[BaseModel]] = {
 }
 MOST_BYTES = 1024 * 1024
 WIDTH = 110
-BEHIND = "\n\n# A comment\nbehind: 0\n"  # an entry must read back the same with this behind it
+BEHIND = "\n\n# A comment\nbehind: 0\n"  # an entry must keep its value with this text behind it
 
 
 @dataclass(frozen=True)
 class NamedSpec:
-    """A named definition that can be published."""
+    """A valid definition with the name of its workload."""
 
     name: str
     spec: Spec
 
 
 def bytes_of(file: Path) -> bytes:
-    """Return the content of a file, or enough of it to show that it is too large."""
+    """Return the content of a file, or its first `MOST_BYTES` + 1 bytes if it is too large."""
     with file.open("rb") as opened:
         return opened.read(MOST_BYTES + 1)
 
 
 def read(content: bytes, *, file: str) -> NamedSpec:
-    """Read the definition in a file of that name: `name`, and the fields of a *Lanes workload* block.
+    """Return the definition in a file's content: `name`, and the fields of a *Lanes workload* block.
 
     Raises:
-        SpecInvalid: it names line, column and field of every fault, in the order of the file.
+        SpecInvalid: the error lists line, column and field of every fault, in the order of the file.
     """
     if len(content) > MOST_BYTES:
         said = f"it is larger than {MOST_BYTES // 1024:,} KiB; a workload's file is not: shorten its instructions or schemas"
@@ -121,10 +121,10 @@ def _format_fault(place: TextPlace, sentence: str) -> str:
 def render_definition(
     name: str, spec: Spec, *, heading: Sequence[str], notes: Mapping[str, str] | None = None
 ) -> str:
-    """Return the file of a workload, which reads back as the same definition.
+    """Return the text of a workload's file, which `read` turns into the same definition.
 
-    Fields that were set are written; the others are comments with their defaults. `heading` are comment lines at the top,
-    `notes` additional words on single fields.
+    The text contains the fields that were set; the other fields are comments with their defaults. `heading` are comment lines
+    at the top, `notes` are additional comments by field.
     """
     above = [f"# {line}".rstrip() for line in heading]
     fields = [*_fields(spec, notes or {})]
@@ -154,11 +154,11 @@ def _fields(
 
 
 class _Plain(yaml.SafeDumper):
-    """A dumper that writes texts of several lines as blocks."""
+    """A YAML dumper that writes multi-line texts as blocks."""
 
 
 class _Quoted(yaml.SafeDumper):
-    """A dumper that quotes every text."""
+    """A YAML dumper that quotes every text."""
 
 
 def _lines(dumper: yaml.SafeDumper, text: str) -> yaml.Node:
@@ -174,7 +174,7 @@ _Quoted.add_representer(
 
 
 def _entry(field: str, value: Any) -> str:
-    """Return the field and its value, in as many lines as it needs."""
+    """Return the field and its value as one or more lines of YAML."""
     for dumper in (_Plain, _Quoted):
         entry = yaml.dump(
             {field: value}, Dumper=dumper, allow_unicode=True, sort_keys=False, width=WIDTH

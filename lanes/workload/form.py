@@ -1,4 +1,4 @@
-"""Forms in the Prefect UI, made of models by their JSON schema, what people write into them, and a workload's promises."""
+"""Forms in the Prefect UI, which come from the JSON schemas of models; types of their inputs; and a workload's promises."""
 
 from collections.abc import Collection, Iterator, Mapping
 from copy import deepcopy
@@ -9,18 +9,18 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstra
 from lanes.json_data import why_unstorable
 
 NULL = {"type": "null"}
-LAST = ("who", "why")  # every form ends with them
-LARGEST = 2_147_483_647  # of the numbers of batches and versions
-FARTHEST = 1_000_000_000_000_000  # of positions in a stream
-# the further choices of a field that offers the published workloads
+LAST = ("who", "why")  # the last fields of every form
+LARGEST = 2_147_483_647  # largest number of a batch or a version
+FARTHEST = 1_000_000_000_000_000  # largest position in a stream
+# Key of the additional choices in a field that offers the published workloads.
 BESIDE = "choices_beside_workloads"
 
 
 def arrange(schema: dict[str, Any]) -> None:
-    """Keep the order of a model's fields, and show a field that may be None as an input that may stay empty.
+    """Store the order of a model's fields in its schema, and turn a field that may be None into an input that may stay empty.
 
-    Prefect's database forgets the order of keys, and the UI would offer a choice of types for such a field. Prefect still
-    accepts None for it: it is not required and has no default.
+    Prefect's database does not keep the order of keys, and its UI would offer a choice of types for an optional field. Prefect
+    still accepts None for the field, because it is not required and has no default.
     """
     properties = schema.get("properties", {})
     for position, name in enumerate(sorted(properties, key=lambda name: name in LAST)):
@@ -35,9 +35,9 @@ def arrange(schema: dict[str, Any]) -> None:
 
 
 class Form(BaseModel):
-    """A form for a person: each field has a title, a description with its bounds, and a place.
+    """A form for people: each field has a title, a description with its bounds, and a position.
 
-    Unknown fields are refused, because a misspelt optional field would silently keep its default.
+    A form refuses unknown fields, because a misspelt optional field would silently keep its default.
     """
 
     model_config = ConfigDict(
@@ -46,15 +46,15 @@ class Form(BaseModel):
 
 
 def of_workloads(*beside: str) -> dict[str, Any]:
-    """Return the schema extra that offers the published workloads, and `beside`, as choices; the type still decides."""
+    """Return the schema extra that offers the published workloads and `beside` as choices; it adds no validation."""
     return {BESIDE: list(beside)}
 
 
 def offer_workloads(schema: Mapping[str, Any], workloads: Collection[str]) -> dict[str, Any]:
-    """Return the schema of a deployment's parameters with these workloads as choices of the fields that ask for one.
+    """Return the schema of a deployment's parameters with these workloads as choices in the fields for a workload.
 
-    Without workloads, any text is accepted. Defaults omit None, which Prefect refuses for a choice. Unknown parameters are
-    refused, because Prefect would otherwise create a run that ends before it can say why.
+    Without workloads, these fields accept any text. Defaults omit None, which Prefect refuses for a choice. The schema refuses
+    unknown parameters, because Prefect would otherwise create a run that fails before it can report the reason.
     """
     offered = deepcopy(dict(schema))
     for choice in (field for field in _fields(offered) if BESIDE in field):
@@ -71,7 +71,7 @@ def offer_workloads(schema: Mapping[str, Any], workloads: Collection[str]) -> di
 
 
 def _fields(schema: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """Yield the fields of the parameters and of their models."""
+    """Yield the schemas of the parameters and of the fields in their models."""
     for model in (schema, *schema.get("definitions", {}).values()):
         yield from model.get("properties", {}).values()
 
@@ -80,21 +80,21 @@ class Promises(Form):
     """The promises of a workload to its consumers; a breach opens an incident, and a limit of 0 is no promise."""
 
     batch_max_minutes: int = Field(default=120, ge=0, title="Batch: longest run (minutes)")
-    """A batch that is open longer opens an incident; sooner once it is learned how long such batches take. 0 = no promise."""
+    """A batch that is open longer opens an incident, or earlier once its usual run time is learned. 0 = no promise."""
     batch_max_failure_percent: float = Field(
         default=5, ge=0, le=100, title="Batch: largest share of failures (%)"
     )
-    """The error budget: of the items of batches, those errored, expired, canceled or missing. 0 = no promise."""
+    """The error budget: the share of batch items that are errored, expired, canceled or missing. 0 = no promise."""
     batch_max_invalid_percent: float = Field(
         default=5, ge=0, le=100, title="Batch: largest share of invalid outputs (%)"
     )
-    """The error budget: of the answers of batches, those that break the output schema. 0 = no promise."""
+    """The error budget: the share of batch answers that break the output schema. 0 = no promise."""
     realtime_p95_s: float = Field(default=5, ge=0, title="Real-time: p95 latency (seconds)")
-    """From received to answered; 5 % may take longer, which is the error budget. 0 = no promise."""
+    """Time from received to answered; 5 % of the items may take longer, which is the error budget. 0 = no promise."""
     realtime_max_error_percent: float = Field(
         default=5, ge=0, le=100, title="Real-time: largest share of errors (%)"
     )
-    """The error budget: of the attempts, those that fail. 0 = no promise."""
+    """The error budget: the share of attempts that fail. 0 = no promise."""
     deadline_max_missed_percent: float = Field(
         default=5,
         ge=0,
@@ -106,7 +106,7 @@ class Promises(Form):
     quality_reference_answers: int = Field(
         default=500, ge=0, le=100_000, title="Answers: reference of their quality"
     )
-    """Later answers are compared with this many first ones of a version and lane; a day's if hours differ. 0 = no promise."""
+    """First answers of a version and lane to compare later ones with; a day's answers if hours differ. 0 = no promise."""
 
 
 def _storable(said: str) -> str:
@@ -116,7 +116,7 @@ def _storable(said: str) -> str:
 
 
 _SHORT = StringConstraints(strip_whitespace=True, max_length=500)
-UncheckedLine = Annotated[str, _SHORT]  # may hold what the database cannot store
+UncheckedLine = Annotated[str, _SHORT]  # may contain characters that the database cannot store
 Line = Annotated[UncheckedLine, AfterValidator(_storable)]
 SignedLine = Annotated[
     str,

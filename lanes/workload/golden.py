@@ -1,4 +1,4 @@
-"""The score of a new version on a golden set, beside that of the version in force."""
+"""The score of a new version on a golden set, compared with the version in force."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,22 +13,22 @@ from lanes.units import pluralize, share
 from lanes.words import GoldenState, Lane
 from lanes.workload.answer_check import AnswerCheck
 
-ALPHA = 0.05  # how often a version that is no worse is refused, at most
-SURE = 0.01  # the probability that the true difference lies outside of the bounds that are shown
-SHOWN = 5  # keys and faults that a sentence names
-# rules of a schema that may need fields which a label does not say
+ALPHA = 0.05  # largest probability that a version is refused although it is no worse
+SURE = 0.01  # probability that the true difference is outside of the shown bounds
+SHOWN = 5  # number of keys and faults in a sentence
+# Keywords of a schema that may require fields which a label leaves out.
 OF_ALL = ("required", "minProperties", "anyOf", "allOf", "oneOf", "not", "if", "dependentRequired")
 
 
 def label_check(output_schema: Mapping[str, Any]) -> AnswerCheck:
-    """Return the check of a label, which may say some of the fields of an answer."""
+    """Return the check of a label, which may have only some of the fields of an answer."""
     return AnswerCheck({name: rule for name, rule in output_schema.items() if name not in OF_ALL})
 
 
 def label_faults(
     expected: Mapping[str, Any], output_schema: Mapping[str, Any], check: AnswerCheck
 ) -> Iterator[str]:
-    """Yield why a label cannot be a part of the answer that the schema describes; `check` is its `label_check`."""
+    """Yield the reasons why a label cannot be part of an answer to this schema; `check` is the schema's `label_check`."""
     fields = output_schema.get("properties", {})
     for name, value in expected.items():
         if name not in fields:
@@ -38,7 +38,7 @@ def label_faults(
 
 
 def is_right(expected: Mapping[str, Any], output: Mapping[str, Any] | None) -> bool:
-    """Return whether an answer says of every labeled field what the label says; no answer is wrong."""
+    """Return whether an answer agrees with every labeled field; a missing answer (None) does not."""
     return output is not None and all(
         name in output and is_same_json(value, output[name]) for name, value in expected.items()
     )
@@ -46,9 +46,9 @@ def is_right(expected: Mapping[str, Any], output: Mapping[str, Any] | None) -> b
 
 @dataclass(frozen=True)
 class GoldenScore:
-    """The items that each version answered right, and those that only the version in force did, by number and first keys.
+    """The numbers of items that each version answered right, and the items that only the version in force answered right.
 
-    `right_before` is None where no version was in force.
+    `lost` counts the latter, and `lost_keys` are their first keys. `right_before` is None if no version was in force.
     """
 
     items: int
@@ -59,18 +59,18 @@ class GoldenScore:
 
     @property
     def paired_shares(self) -> PairedShares:
-        """Return the wrong answers of both versions to the same items: the new one is `one`."""
+        """The wrong answers of both versions to the same items; the new version is `one`."""
         before = self.right_now + self.lost if self.right_before is None else self.right_before
         gained = self.right_now - before + self.lost
         return PairedShares(self.lost, gained, self.items - self.lost - gained)
 
     @property
     def is_worse(self) -> bool:
-        """Whether the new version is surely more often wrong."""
+        """Whether the new version is surely wrong more often than the version in force."""
         return self.right_before is not None and self.paired_shares.is_worse(alpha=ALPHA)
 
     def bounds(self) -> tuple[float, float]:
-        """Return bounds of the true gain, the share of right answers now minus before, with a probability of 99 %."""
+        """Return the 99 % bounds of the true gain: the share of right answers now minus before."""
         low, high = self.paired_shares.bounds(alpha=SURE)
         return -high, -low
 
@@ -78,9 +78,9 @@ class GoldenScore:
 def score(
     answered: Sequence[tuple[str, Mapping[str, Any], Any, Any]], *, compares: bool
 ) -> GoldenScore:
-    """Return the score of items, each with key, label and the answers now and before; None is no answer.
+    """Return the score of items, each given as key, label, new answer and earlier answer; None is a missing answer.
 
-    `compares` says whether a version was in force.
+    `compares`: a version was in force.
     """
     right = [
         (key, is_right(label, now), is_right(label, before)) for key, label, now, before in answered
@@ -97,10 +97,10 @@ def score(
 
 @dataclass(frozen=True)
 class GoldenRun:
-    """A run over a golden set as it stands; `version` and `before` are the numbers that an operator knows.
+    """The current state of a run over a golden set; `version` and `before` are version numbers as operators see them.
 
-    `answered` counts the items that the version has answered so far, `score` is there once the run was judged. `is_first`: no
-    version is in force.
+    `answered` counts the items that the version has answered so far. `score` is set when the run has been evaluated.
+    `is_first`: no version is in force.
     """
 
     id: int
@@ -121,7 +121,7 @@ class GoldenRun:
 
     @property
     def sentence(self) -> str:
-        """Say where the version stands, with the figures."""
+        """A sentence about the state of the version, with its figures."""
         if self.state is GoldenState.RUNNING:
             how = f"{self.answered} of {pluralize(self.items, 'golden item')} answered by the {self.lane} lane"
             said = f"version {self.version} is a candidate: {how}; it is put in force by itself"

@@ -1,6 +1,6 @@
-"""The cost of a billed response in US dollars, by the dated tables of genai-prices, in Decimal arithmetic.
+"""The cost of a billed response in US dollars, from the dated tables of genai-prices, in Decimal arithmetic.
 
-The price of a token is looked up once for each model, lane, day and tier, because a save multiplies thousands.
+Prices per token are cached by model, lane, day and tier, because a save computes the costs of thousands of responses.
 """
 
 from bisect import bisect_left
@@ -18,7 +18,7 @@ PROVIDER = "anthropic"
 
 
 class Usage(NamedTuple):
-    """Tokens of one billed response. `input` excludes what the cache served or stored, as the provider reports it."""
+    """The tokens of one billed response. As the provider counts, `input` excludes tokens that the cache served or stored."""
 
     input: int = 0
     output: int = 0
@@ -28,17 +28,17 @@ class Usage(NamedTuple):
 
     @property
     def cache_write(self) -> int:
-        """Tokens stored in the cache, whatever their time to live."""
+        """The tokens stored in the cache, for any time to live."""
         return self.cache_write_5m + self.cache_write_1h
 
     @property
     def prompt(self) -> int:
-        """Every input token, cached or not."""
+        """All input tokens, cached or not."""
         return self.input + self.cache_read + self.cache_write
 
 
 class PerToken(NamedTuple):
-    """US dollars of one token of each kind."""
+    """The price of one token of each kind in US dollars."""
 
     input: Decimal
     output: Decimal
@@ -47,14 +47,14 @@ class PerToken(NamedTuple):
     cache_write_1h: Decimal
 
     def cache_write(self, lane: Lane) -> Decimal:
-        """Return the price of a token that the lane caches: real time for five minutes, a batch for an hour."""
+        """Return the price of a token that the lane caches: for five minutes in real time, for an hour in batch."""
         return self.cache_write_5m if lane is Lane.REALTIME else self.cache_write_1h
 
 
 def cost(usage: Usage, *, model: str, lane: Lane, at: datetime) -> Decimal:
-    """Return the US dollars of one response; the batch lane pays the batch price of that day, in UTC.
+    """Return the cost of one response in US dollars, by the prices of the lane on the day of `at` in UTC.
 
-    A prompt beyond a tier's start pays that tier's prices for all of its tokens.
+    A response whose prompt exceeds the start of a tier pays that tier's prices for all of its tokens.
 
     Raises:
         LookupError: no price is known for the model.
@@ -70,7 +70,7 @@ def cost(usage: Usage, *, model: str, lane: Lane, at: datetime) -> Decimal:
 
 
 def per_token(model: str, lane: Lane, at: datetime, *, prompt: int = 0) -> PerToken:
-    """Return the price of a token of each kind on a lane that day, in UTC, with a prompt of `prompt` tokens.
+    """Return the price of a token of each kind on a lane on the day of `at` in UTC, for a prompt of `prompt` tokens.
 
     Raises:
         LookupError: no price is known for the model.
@@ -83,13 +83,13 @@ def per_token(model: str, lane: Lane, at: datetime, *, prompt: int = 0) -> PerTo
 
 
 def dearer_above(model: str, lane: Lane, at: datetime) -> int | None:
-    """Return the tokens of a prompt above which each costs more; None if there is no such limit or no price is known."""
+    """Return the prompt size in tokens above which prices rise; None if there is no such limit or no price is known."""
     starts = _tiers(model, lane, at.astimezone(UTC).date())
     return starts[0] if starts else None
 
 
 def load() -> None:
-    """Load the price tables now, so that the first price is not slow."""
+    """Load the price tables now, so that the first price does not take longer."""
     import genai_prices.data  # noqa: F401
 
 
@@ -97,7 +97,7 @@ def require(model: str) -> None:
     """Check that the price of a model is known.
 
     Raises:
-        ValueError: it is not; the sentence says what to do.
+        ValueError: it is unknown; the message gives the remedy.
     """
     from genai_prices import Usage as PricedUsage
     from genai_prices import calc_price
@@ -111,7 +111,7 @@ def require(model: str) -> None:
 
 @cache
 def price_version() -> str:
-    """Return the version of the price table, which each ledger row stores."""
+    """Return the version of the price tables, which each ledger row stores."""
     from importlib.metadata import version
 
     return f"genai-prices {version('genai-prices')}"
@@ -119,7 +119,7 @@ def price_version() -> str:
 
 @lru_cache(maxsize=4096)
 def _tiers(model: str, lane: Lane, day: date) -> tuple[int, ...] | None:
-    """Return the tokens of the prompt above which other prices begin; None if no price is known for the model."""
+    """Return the prompt sizes in tokens at which the tiers start, in order; None if no price is known for the model."""
     from genai_prices.types import TieredPrices
 
     try:
@@ -142,7 +142,7 @@ def _tiers(model: str, lane: Lane, day: date) -> tuple[int, ...] | None:
 
 @lru_cache(maxsize=4096)
 def _per_token(model: str, lane: Lane, day: date, tier: int) -> PerToken:
-    """Return the prices of a tier, from 0: of one more token of each kind after a prompt in it."""
+    """Return the prices of a tier, counted from 0: of one more token of each kind with a prompt in that tier."""
     starts = _tiers(model, lane, day) or ()
     prompt = starts[tier - 1] + 1 if tier else 1
 
@@ -165,12 +165,12 @@ def _per_token(model: str, lane: Lane, day: date, tier: int) -> PerToken:
 
 
 def calculate_price(usage: Usage, *, model: str, lane: Lane, at: datetime) -> "PriceCalculation":
-    """Return the calculation of genai-prices for a response.
+    """Return the price calculation of genai-prices for a response.
 
     Raises:
         LookupError: no price is known for the model.
     """
-    from genai_prices import Usage as PricedUsage  # slow to load: the tables of every provider
+    from genai_prices import Usage as PricedUsage  # slow to load: tables of all providers
     from genai_prices import calc_price
 
     priced = PricedUsage(

@@ -1,10 +1,10 @@
 """An upper bound on the cost of a CEL expression, as a polynomial of the size of its input.
 
-It is checked before the evaluation, because the evaluator has no limit and holds the interpreter's lock until it is done.
+The bound is checked before the evaluation, because the evaluator has no limit and holds the interpreter's lock until it ends.
 
-A unit is about what the evaluator takes to copy one value (a third of a microsecond). Sizes count values, and a value more for
-each `CHARACTERS` of a text. The bounds are those of `common-expression-language`: reading a variable or a field copies it, and
-`map` and `filter` copy their list for each element. Precedence does not matter, because both operands of an operator count.
+A unit is about the time that the evaluator takes to copy one value (a third of a microsecond). Sizes count values, plus one for
+each `CHARACTERS` of a text. The bounds fit the package `common-expression-language`: reading a variable or a field copies it,
+and `map` and `filter` copy their list for each element. Precedence does not matter, because both operands of an operator count.
 """
 
 import re
@@ -13,11 +13,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 CHARACTERS = 256
-GIVEN = 4  # units to hand a value to the evaluator
+GIVEN = 4  # units to pass a value to the evaluator
 LOOP = 8  # units for each element that a macro visits
 MOST_TOKENS = 2_000
 MOST_TERMS = 60
-DEEPEST = 100  # brackets within one another; the parser of CEL takes fewer
+DEEPEST = 100  # nested brackets; the parser of CEL accepts fewer
 INPUT = "payload"
 MACROS = ("all", "exists", "exists_one", "filter", "map")
 COPYING = ("filter", "map")
@@ -33,7 +33,7 @@ TOKEN = re.compile(
 RAW_TEXT = re.compile(
     r"""(?P<raw>[bB]?[rR][bB]?)(?:\"\"\"(?:.)*?\"\"\"|'''(?:.)*?'''|"[^"\n]*"|'[^'\n]*')""",
     re.DOTALL,
-)  # a backslash of a raw text escapes nothing
+)  # in a raw text a backslash escapes nothing
 
 Polynomial = Counter[tuple[str, ...]]  # the coefficient of each product of sizes
 
@@ -44,7 +44,7 @@ class TooComplex(ValueError):
 
 @dataclass(frozen=True)
 class Token:
-    """A part of an expression: `kind` is text, name, number or sign."""
+    """A token of an expression: `kind` is text, name, number or sign."""
 
     kind: str
     text: str
@@ -53,17 +53,17 @@ class Token:
 
 @dataclass(frozen=True)
 class Value:
-    """The value of a part of an expression: its size, and the units to compute it."""
+    """The bounds of a part of an expression: the size of its value, and the units to compute it."""
 
     size: Polynomial
     cost: Polynomial
 
 
 def tokens(text: str) -> list[Token]:
-    """Split an expression that the compiler has taken; comments and blanks are left out.
+    """Return the tokens of a valid expression, without comments and blanks.
 
     Raises:
-        TooComplex: it has more than `MOST_TOKENS`.
+        TooComplex: it has more than `MOST_TOKENS` tokens.
     """
     found: list[Token] = []
     at = 0
@@ -83,7 +83,7 @@ def tokens(text: str) -> list[Token]:
 
 
 def cost(text: str) -> Polynomial:
-    """Return the most units that an expression takes, in powers of the size of its input.
+    """Return the largest number of units that an expression takes, as a polynomial of the size of its input.
 
     Raises:
         TooComplex: the expression is too long or too deep.
@@ -93,10 +93,10 @@ def cost(text: str) -> Polynomial:
 
 
 def largest_input(text: str, budget: int, most: int) -> int:
-    """Return the largest size of input, up to `most`, for which an expression stays within `budget`; 0 for none.
+    """Return the largest size of input, up to `most`, with which an expression stays within `budget`; 0 if there is none.
 
     Raises:
-        TooComplex: as `cost`.
+        TooComplex: the expression is too long or too deep.
     """
     terms = Counter[int]()
     for product, coefficient in cost(text).items():
@@ -112,7 +112,7 @@ def largest_input(text: str, budget: int, most: int) -> int:
 
 
 def size(value: object, most: int) -> int:
-    """Return the size of a JSON value; the count ends beyond `most`."""
+    """Return the size of a JSON value; the count may stop once it exceeds `most`."""
     kind = type(value)
     if kind is dict:
         found, inner = 1 + len(value), value.values()  # pyright: ignore[reportArgumentType, reportAttributeAccessIssue]
@@ -140,7 +140,7 @@ class _Reader:
         self._tokens, self._at, self._bound, self._depth = found, 0, 0, 0
 
     def sequence(self, names: tuple[tuple[str, str], ...], ends: Iterable[str] = ()) -> Value:
-        """Read operands and operators up to one of the signs in `ends`, which is not read."""
+        """Read operands and operators up to one of the signs in `ends`, without that sign, and return their bounds."""
         self._depth += 1
         if self._depth > DEEPEST:
             raise TooComplex(f"more than {DEEPEST} brackets stand within one another")
@@ -216,12 +216,12 @@ class _Reader:
         return token is not None and token.kind == "sign" and token.text == sign
 
     def _is_macro(self) -> bool:
-        """Return whether a call names a variable first, as macros do."""
+        """Return whether the first argument of a call is a variable name, as in a macro."""
         following = self._tokens[self._at : self._at + 2]
         return len(following) == 2 and following[0].kind == "name" and following[1].text == ","
 
     def _read_elements(self, names: tuple[tuple[str, str], ...], end: str) -> Value:
-        """Read what stands between brackets: elements of a list or a map, arguments, or one expression."""
+        """Read the content of brackets (elements of a list or a map, arguments, or one expression) and return its bounds."""
         size, spent = _number(1), _number(1)
         while True:
             each = self.sequence(names, (",", ":", end) if end != ")" else (",", end))
@@ -265,7 +265,7 @@ def _times(one: Polynomial, other: Polynomial) -> Polynomial:
 
 
 def _each(of_one: Polynomial, element: str, of_all: Polynomial) -> Polynomial:
-    """Return the sum over the elements of a list, which together are no larger than the list."""
+    """Return the sum of a bound over the elements of a list, whose sizes add up to at most the size of the list."""
     total: Polynomial = Counter()
     for product, factor in of_one.items():
         others = tuple(name for name in product if name != element)

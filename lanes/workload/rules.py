@@ -1,7 +1,7 @@
 """CEL rules over an item: `payload`, `age_s`, `due_in_s` (null without a due time), `consumer`.
 
 An evaluation holds the interpreter's lock, so its cost is bounded before it begins: by the expression (`rule_cost`) and the
-size of what it reads, and for patterns by the length of the texts that they are compared with.
+size of its input, and for patterns by the length of the texts that they are compared with.
 """
 
 import logging
@@ -22,17 +22,17 @@ from lanes.workload.schemas import pattern
 FAULT = re.compile(
     r"ERROR: <input>:(?P<line>\d+):(?P<column>\d+): (?:Syntax error: )?(?P<words>.+)"
 )
-# variables of CEL's macros
+# Finds the variables that CEL's macros bind.
 BINDS = re.compile(r"\.(?:all|exists|exists_one|filter|map)\(\s*(\w+)\s*,")
 MOST_CHARACTERS = 4_096  # of a rule
-MOST_UNITS = 200_000  # of `rule_cost` an evaluation: 60 ms at most
+MOST_UNITS = 200_000  # units of `rule_cost` for one evaluation: 60 ms at most
 LEAST_INPUT = 50  # values that a rule must be able to read
 MOST_INPUT = 1 << 24
-# characters of texts times KiB of their patterns: 0.3 s at worst, usually 2 ms
+# Characters of texts times KiB of their patterns in one evaluation: 0.3 s at worst, usually 2 ms.
 MOST_COMPARED = 2_000_000
-# Our `matches`, as long as the name, so that faults keep their columns; CEL's own compiles a pattern each time.
+# Our replacement of `matches`, because CEL's own compiles a pattern each time. Equal lengths keep the columns of faults.
 MATCHES, OURS = "matches", "_match_"
-FIELD = r"\b{}\s*\.\s*(\w+)\b(?!\s*\()"  # of the object, not a function of the whole of it
+FIELD = r"\b{}\s*\.\s*(\w+)\b(?!\s*\()"  # a field of the object, not a method call on the object
 VARIABLES = ("payload", "age_s", "due_in_s", "consumer")
 OF_ANSWERS = ("output",)
 
@@ -47,28 +47,28 @@ def _cel() -> Any:
     if found.name not in sys.modules:
         sys.modules[found.name] = module_from_spec(found)
         found.loader.exec_module(sys.modules[found.name])
-        logging.getLogger("cel").disabled = True  # it repeats errors that it raises
+        logging.getLogger("cel").disabled = True  # it also logs the errors that it raises
     return sys.modules[found.name]
 
 
 class RuleSyntaxError(ValueError):
-    """A text that is not a CEL expression; `place` is its first fault, empty if the parser names none."""
+    """A text that is not a CEL expression; `place` is the place of the first fault, empty if the parser gives none."""
 
     def __init__(self, words: str, place: str = "") -> None:
         self.words, self.place = words, place
         super().__init__(f"not a CEL expression: {f'{place}: ' if place else ''}{words}")
 
     def of_field(self, name: str) -> str:
-        """Return the fault with the field that it is in."""
+        """Return the fault with the name of its field."""
         return f"{name}, {self.place}: {self.words}" if self.place else f"{name}: {self}"
 
 
 class Rule:
-    """A compiled expression over `variables`, of which the first is an object.
+    """A compiled expression over `variables`; the first variable is an object.
 
     Raises:
         RuleSyntaxError: the text is not CEL.
-        ValueError: it reads a variable that rules do not have; the message says which.
+        ValueError: it reads an unknown variable; the message names it.
     """
 
     def __init__(self, text: str, variables: Sequence[str] = VARIABLES) -> None:
@@ -82,7 +82,7 @@ class Rule:
             self._too_complex = str(error)
 
     def _compile(self, text: str) -> None:
-        if len(text) > 3 * MOST_CHARACTERS:  # two rules evaluated at once, and some more
+        if len(text) > 3 * MOST_CHARACTERS:  # leaves room for a `RulePair`
             raise TooComplex(f"it has {len(text):,} characters")
         found = rule_cost.tokens(text)
         self._matches = [
@@ -109,7 +109,7 @@ class Rule:
         """Check that the rule can be evaluated for items of a useful size, in linear time.
 
         Raises:
-            ValueError: it cannot; the message says why, and what to write instead.
+            ValueError: it cannot; the message gives the reason and the remedy.
         """
         if len(self.text) > MOST_CHARACTERS:
             raise ValueError(
@@ -128,7 +128,7 @@ class Rule:
             pattern(text)
 
     def _patterns(self) -> Iterator[str]:
-        """Yield the patterns that are literals of the rule."""
+        """Yield the patterns that are literals in the rule."""
         found = rule_cost.tokens(self.text)
         for call in self._matches:
             argument, depth = list[str](), 0
@@ -141,19 +141,19 @@ class Rule:
                 elif token.kind == "text" or token.text in "+()":
                     argument.append(token.text)
                 else:
-                    argument.append(" ")  # computed for each item
+                    argument.append(" ")  # marks a pattern that depends on the item
             if " " not in argument:
                 yield _cel().compile(" ".join(argument) + ")").execute({})
 
     def reads(self, variable: str) -> bool:
-        """Return whether the rule reads one of the `VARIABLES`."""
+        """Return whether the rule reads the variable."""
         return variable in self._variables
 
     def holds(self, variables: Mapping[str, Any]) -> bool:
-        """Return whether the rule is true of an item.
+        """Return whether the rule is true for an item.
 
         Raises:
-            RuleFailed: it reads a field the item lacks, cannot be computed, or is not a boolean.
+            RuleFailed: the rule reads a missing field, cannot be computed, or is not a boolean.
         """
         value = self.value(variables)
         if not isinstance(value, bool):
@@ -164,7 +164,7 @@ class Rule:
         """Return the value of the expression for an item.
 
         Raises:
-            RuleFailed: it reads a field the item lacks, or cannot be computed.
+            RuleFailed: the expression reads a missing field or cannot be computed.
         """
         if self._program is None:
             raise RuleFailed(f"`{_short(self.text)}` would take too long: {self._too_large()}")
@@ -190,13 +190,13 @@ class Rule:
         return value
 
     def _too_large(self) -> str:
-        """Return why the rule is not evaluated for an item that is too large."""
+        """Return the reason why the rule is not evaluated for a large item."""
         if self._too_complex:
             return self._too_complex
         return f"it is computed for items of up to {self._most:,} values, and this one has more; compare size() in another rule"
 
     def _read_of(self, variables: Mapping[str, Any]) -> dict[str, Any]:
-        """Return only the variables that the rule reads, because an evaluation first copies all it is given."""
+        """Return only the variables and fields that the rule reads, because an evaluation first copies all its input."""
         read = {name: variables[name] for name in self._others}
         if self._known[0] in self._variables:
             whole = variables[self._known[0]]
@@ -207,14 +207,14 @@ class Rule:
 
 
 class RulePair:
-    """Two rules evaluated at once, which costs about as much as one."""
+    """Two rules that are evaluated at once, at about the cost of one."""
 
     def __init__(self, first: Rule, second: Rule) -> None:
-        # Line feeds, because a comment ends with its line.
+        # A rule may end with a comment, so a line feed must follow it.
         self._asked = Rule(f"[(\n{first.text}\n), (\n{second.text}\n)]")
 
     def hold(self, variables: Mapping[str, Any]) -> tuple[bool, bool] | None:
-        """Return whether each is true of an item, or None if one fails; each is then evaluated alone."""
+        """Return whether each rule is true for an item, None if one fails; the caller then evaluates each alone."""
         try:
             first, second = self._asked.value(variables)
         except RuleFailed:
@@ -223,21 +223,21 @@ class RulePair:
 
 
 class _Matcher:
-    """The pattern matches of one evaluation, and their cost."""
+    """The pattern matching of one evaluation, and its cost."""
 
     def __init__(self) -> None:
         self._spent, self.fault = 0, ""
 
     @property
     def over(self) -> bool:
-        """Whether the matches cost more than an evaluation may spend."""
+        """Whether the matches have cost more than `MOST_COMPARED`."""
         return self._spent > MOST_COMPARED
 
     def matches(self, *arguments: Any) -> bool:
         """Return whether the pattern, the second argument, matches within the first.
 
         Raises:
-            ValueError: it cannot be told.
+            ValueError: the arguments are not two texts, the pattern is invalid, or the matches cost too much.
         """
         match arguments:
             case (str() as text, str() as wanted):
@@ -273,13 +273,13 @@ def _short(text: str) -> str:
 
 
 def _fields_read(text: str, of: str) -> list[str] | None:
-    """Return the fields of the object `of` that an expression can read; None: perhaps all."""
+    """Return the fields of an object variable that an expression can read; None if it may read all fields."""
     fields = re.findall(FIELD.format(of), text)
     return fields if len(fields) == len(re.findall(rf"\b{of}\b", text)) else None
 
 
 def _syntax_error(said: str) -> RuleSyntaxError:
-    """Return the first fault that the parser names."""
+    """Return the first fault in the parser's message."""
     fault = FAULT.search(said)
     if fault is None:
         return RuleSyntaxError(said.removeprefix("Failed to parse expression "))

@@ -1,7 +1,7 @@
-"""The JSON Schemas that a workload may have: every answer and every payload can be checked by them.
+"""The JSON Schemas that a workload may have, for the checks of answers and payloads.
 
-The database checks payloads at every door (`lanes.schema_fault`), by a part of JSON Schema. Regular expressions of schemas
-and rules run in one engine, which takes linear time, within a limit of their compiled size.
+The database checks payloads at every door (`lanes.schema_fault`) and supports a part of JSON Schema. The regular expressions
+of schemas and rules run in one engine, which takes linear time and limits their compiled size.
 """
 
 import json
@@ -21,10 +21,10 @@ from referencing.jsonschema import DRAFT202012
 
 from lanes.json_data import walk
 
-MOST_SOUND = 256  # schemas that are remembered
-MARK = "\x00here\x00"  # stands in for a value whose place is looked for; no schema that can be stored holds it
-PLAIN = re.compile(r"[A-Za-z0-9_.-]+")  # a name that stands in a JSON pointer as it is
-COMBINED = ("anyOf", "oneOf", "allOf")  # the first of them that is there counts
+MOST_SOUND = 256  # number of remembered schemas
+MARK = "\x00here\x00"  # marks a value to find its place; no schema that can be stored contains it
+PLAIN = re.compile(r"[A-Za-z0-9_.-]+")  # a name that needs no escapes in a JSON pointer
+COMBINED = ("anyOf", "oneOf", "allOf")  # the first one that is present counts
 CHECKED = frozenset(
     {
         "type",
@@ -45,13 +45,13 @@ CHECKED = frozenset(
     }
 )
 REMARKS = frozenset({"$schema", "$comment", "title", "description", "default", "examples"})
-DEEPEST = 30  # schemas within one another
-LONGEST_ENUM = 500  # values, each of which the database compares
+DEEPEST = 30  # nested schemas
+LONGEST_ENUM = 500  # values; the database compares each of them
 Path = tuple[str | int, ...]
 
 
 class SchemaFault(ValueError):
-    """A fault of a schema; `path` leads to the part at fault."""
+    """A fault of a schema; `path` leads to the faulty part."""
 
     def __init__(
         self, words: str, schema: dict[str, Any], path: Path = (), *, what: str = ""
@@ -60,22 +60,22 @@ class SchemaFault(ValueError):
         super().__init__(f"{what}: {words}" if what else words)
 
     def of_field(self, name: str) -> str:
-        """Return the fault with the field and the place in its editor."""
+        """Return the fault with the name of the field and the line and column in its editor."""
         if not self.path:
             return f"{name}: {self.words}"
         line, column = place(self._schema, self.path)
         return f"{name}, line {line}, column {column}: {self.words}"
 
 
-# digests of checked schemas: versions are read far more often than they change
+# Digests of checked schemas: versions are read far more often than they change.
 _sound: set[bytes] = set()
 
 
 def check_output_schema(schema: dict[str, Any]) -> None:
-    """Check that the schema is a JSON Schema (draft 2020-12) of an object and refers to nothing beyond itself.
+    """Check that the schema is a JSON Schema (draft 2020-12) of an object, without references to other documents.
 
     Raises:
-        SchemaFault: it is not; the sentence names the place.
+        SchemaFault: it is not; the message names the place.
     """
     digest = sha256(repr(schema).encode(errors="surrogatepass")).digest()
     if digest in _sound:
@@ -107,10 +107,10 @@ def _check(schema: dict[str, Any]) -> None:
 
 
 def check_askable(schema: dict[str, Any]) -> None:
-    """Check that a request can carry the schema: the provider's SDK needs one type, or the values, of each part.
+    """Check that the provider's SDK accepts the schema in a request: each part needs one type, or its values.
 
     Raises:
-        SchemaFault: the SDK would refuse it; the sentence names the place.
+        SchemaFault: the SDK would refuse it; the message names the place.
     """
     _check_askable(schema, schema)
     for name, part in self_contained(schema).get("$defs", {}).items():
@@ -119,7 +119,7 @@ def check_askable(schema: dict[str, Any]) -> None:
 
 
 def _check_askable(schema: dict[str, Any], whole: Any, within: str = "") -> None:
-    """Check `whole`, which is the schema, or a part of it `within` a place that has no path of its own."""
+    """Check `whole`: the schema itself, or a part of it that has no path and whose place `within` describes."""
     waiting: list[tuple[Path, Any]] = [((), whole)]
     while waiting:
         path, part = waiting.pop()
@@ -156,10 +156,10 @@ def _check_askable(schema: dict[str, Any], whole: Any, within: str = "") -> None
 
 
 def self_contained(schema: dict[str, Any]) -> dict[str, Any]:
-    """Return the schema with every reference leading to one of its `$defs`, by a name that needs no escapes.
+    """Return the schema with all references pointing to its `$defs`, by names that need no escapes.
 
-    A part that is referred to by its place ("#", "#/properties/a") becomes a definition. So the schema means the same where it
-    is part of another one that has its `$defs`, and after keywords that the provider does not know are gone.
+    A part that is referenced by its place ("#", "#/properties/a") becomes a definition. So the schema keeps its meaning within
+    another schema that has the same `$defs`, and without keywords that the provider does not support.
     """
     resolver = resolver_of(schema)
     definitions: dict[str, Any] = dict(schema.get("$defs", {}))
@@ -196,7 +196,7 @@ def self_contained(schema: dict[str, Any]) -> dict[str, Any]:
 
 
 def resolver_of(schema: Any) -> Any:
-    """Return what follows the references of a schema, which lead to no place beyond it."""
+    """Return a resolver for the references within a schema; it does not load other documents."""
     return Registry().with_resource("", DRAFT202012.create_resource(schema)).resolver()
 
 
@@ -209,7 +209,11 @@ def _is_value(value: Any) -> bool:
 
 
 def _check_references(schema: dict[str, Any]) -> None:
-    """Refuse references that lead elsewhere: they would break every check, or use the network."""
+    """Check that all references stay within the schema; others would break every check, or use the network.
+
+    Raises:
+        SchemaFault: a reference leads to no place in the schema.
+    """
     resolver = resolver_of(schema)
     for path, part in walk(schema):
         reference = part.get("$ref") if isinstance(part, dict) else None
@@ -222,7 +226,7 @@ def _check_references(schema: dict[str, Any]) -> None:
 
 
 def list_closed_fields(schema: Mapping[str, Any], of: Sequence[str] = ()) -> dict[str, list[Any]]:
-    """Return the values of each top-level field that has a closed set of them; only of these fields, where any is named."""
+    """Return the values of each top-level field with a closed set of values, limited to the fields in `of` if given."""
     found: dict[str, list[Any]] = {}
     for name, part in schema["properties"].items():
         if isinstance(part, Mapping) and (not of or name in of):
@@ -232,7 +236,7 @@ def list_closed_fields(schema: Mapping[str, Any], of: Sequence[str] = ()) -> dic
 
 
 def place(schema: dict[str, Any], path: Path) -> tuple[int, int]:
-    """Return line and column, from 1, of the value at a path in the editor, which indents by two."""
+    """Return the line and column, from 1, of the value at a path in the editor, which indents by two."""
     text = json.dumps(_mark(schema, list(path)), indent=2, ensure_ascii=False)
     before = text[: text.index(json.dumps(MARK))]
     return before.count("\n") + 1, len(before) - before.rfind("\n")
@@ -251,7 +255,7 @@ def check_input_schema(schema: dict[str, Any]) -> None:
     """Check that the database can check payloads by this schema.
 
     Raises:
-        SchemaFault: it is not a JSON Schema of an object, or uses an unchecked keyword; the sentence names the place.
+        SchemaFault: it is not a JSON Schema of an object, or uses an unsupported keyword; the message names the place.
     """
     _check_is_schema(schema)
     if schema.get("type") != "object":
@@ -277,10 +281,10 @@ def check_input_schema(schema: dict[str, Any]) -> None:
 
 
 def check_input_price(schema: dict[str, Any]) -> None:
-    """Check that the database checks a payload by this schema in bounded time, given that `check_input_schema` takes it.
+    """Check that the database can check a payload in bounded time; `check_input_schema` must have accepted the schema.
 
     Raises:
-        SchemaFault: it has too many values, or too many in one enum; the sentence names the place.
+        SchemaFault: an enum has too many values; the message names the place.
     """
     for path, part in _parts((), schema):
         if len(part.get("enum", ())) > LONGEST_ENUM:
@@ -290,7 +294,7 @@ def check_input_price(schema: dict[str, Any]) -> None:
 
 
 def _parts(path: Path, part: Any) -> Iterator[tuple[Path, Any]]:
-    """Yield the schema and those within it, outermost first."""
+    """Yield the schema and its nested schemas with their paths, outermost first."""
     yield path, part
     if isinstance(part, dict):
         for name, each in part.get("properties", {}).items():
@@ -299,16 +303,16 @@ def _parts(path: Path, part: Any) -> Iterator[tuple[Path, Any]]:
             yield from _parts((*path, "items"), part["items"])
 
 
-# Sizes of a compiled pattern; each character of a text may be compared with all of it.
+# Size limits of a compiled pattern; matching may compare each character of a text with the whole pattern.
 KIBIBYTES = tuple(2**power for power in range(7))
 MOST_KIB = KIBIBYTES[-1]
 
 
 class CompiledPattern:
-    """A pattern that is searched for in texts; `kib` bounds its compiled size.
+    """A regular expression to search texts with; `kib` bounds its compiled size.
 
     Raises:
-        ValueError: the engine does not take it; the message says why, and what to write instead.
+        ValueError: the engine does not accept it; the message gives the reason and the remedy.
     """
 
     def __init__(self, text: str) -> None:
@@ -323,7 +327,7 @@ class CompiledPattern:
         raise ValueError(_why_not(text))
 
     def is_in(self, text: str) -> bool:
-        """Return whether the pattern matches anywhere in a text."""
+        """Return whether the pattern matches anywhere in the text."""
         return self._check.is_valid(text)
 
 
@@ -331,10 +335,10 @@ pattern = lru_cache(maxsize=1024)(CompiledPattern)
 
 
 def schema_validator(schema: Any) -> "jsonschema_rs.Draft202012Validator":
-    """Return a validator that asks the network for nothing and matches patterns in linear time.
+    """Return a validator that does not use the network and matches patterns in linear time.
 
     Raises:
-        ValueError: the schema refers beyond itself, or holds a pattern that the engine does not take.
+        ValueError: the schema refers to another document, or the engine does not accept one of its patterns.
     """
     options = jsonschema_rs.RegexOptions(size_limit=MOST_KIB * 1024)
     return jsonschema_rs.Draft202012Validator(schema, offline=True, pattern_options=options)
@@ -347,7 +351,7 @@ def _validator(text: str, options: Any) -> "jsonschema_rs.Draft202012Validator":
 
 
 def _why_not(text: str) -> str:
-    """Say why no linear pattern of a permitted size comes of a text."""
+    """Return the reason why a text does not compile to a linear-time pattern of a permitted size."""
     shown = text if len(text) <= 80 else f"{text[:77]}..."
     if _compiles(text, jsonschema_rs.RegexOptions()):
         return f'the pattern "{shown}" compiles to more than {MOST_KIB} KiB; use smaller repetitions and fewer Unicode classes'

@@ -26,27 +26,28 @@ from lanes.workload.form import Form, Promises
 from lanes.workload.rules import OF_ANSWERS, VARIABLES, Rule, RulePair
 from lanes.workload.window import TIME_OF_DAY, Window, zone_of
 
-ARCHIVED_DAYS = 32  # the least: budgets count a whole month, and the provider keeps results of batches for 29 days
+# The minimum: budgets count a whole month, and the provider stores batch results for 29 days.
+ARCHIVED_DAYS = 32
 NAME = re.compile(r"[a-z][a-z0-9-]{0,62}")
 
 
 class SecondPass(Form):
-    """The early answers of a Lambda workload that get their authoritative pass; without `risk` and a check, all of them do.
+    """The choice of early answers of a Lambda workload for an authoritative pass; without `risk` and a check, all get it.
 
-    An answer that fails the check always gets it. The others get it until answers of their class have surely been good
-    enough for `risk`, or not at all where only a check is stated; then a uniform sample of them gets it.
+    An answer that fails the check always gets the pass. Other answers get it until the answers of their class have surely been
+    good enough for `risk`; with a check alone they do not get it. A uniform sample of the exempt answers still gets it.
     """
 
     risk: float = Field(default=0, ge=0, le=0.5, title="Stated risk")
-    """Largest share of a class's early answers that may stay wrong unchecked, 0 to 0.5. 0 = not stated."""
+    """Largest share of a class's early answers that may stay wrong without a check, 0 to 0.5. 0 = not stated."""
     sample: float = Field(default=0.1, ge=0.001, le=1, title="Uniform sample")
-    """Share of the items, by a hash of their keys, whose answer is checked whatever it says, 0.001 to 1."""
+    """Share of the items, by a hash of their keys, whose answers are always checked, 0.001 to 1."""
     confidence_below: float = Field(default=0, ge=0, title="Check answers less confident than")
-    """An answer whose stated confidence is below this fails the check. 0 = confidence is not asked."""
+    """An answer whose stated confidence is below this fails the check. 0 = confidence is not checked."""
     confidence_field: str = Field(default="confidence", title="Field of the stated confidence")
-    """Number of the output that states it."""
+    """Numeric output field that states the confidence."""
     when: str = Field(default="", title="Check answers when (CEL)")
-    """True of an answer that fails the check. Over output. Example: output.category == "legal". Empty = never."""
+    """An answer for which this is true fails the check. Over output. Example: output.category == "legal". Empty = never."""
 
     @field_validator("when")
     @classmethod
@@ -60,7 +61,11 @@ class SecondPass(Form):
 
 
 def _check_rule(text: str, variables: Sequence[str], info: ValidationInfo) -> str:
-    """Return a rule's text, which compiles and, unless it is stored, can be evaluated at a bounded cost."""
+    """Return a rule's text if it compiles and, unless it is stored, has a bounded cost.
+
+    Raises:
+        ValueError: the rule is invalid or too expensive.
+    """
     if text:
         rule = Rule(text, variables)
         if info.context is not STORED:
@@ -75,19 +80,19 @@ class ConsumerTerms(Form):
     """Share of the workload's real-time calls relative to other consumers while items of both wait, 1 to 100."""
 
 
-# as the doors accept it
+# The doors accept the same lengths.
 ConsumerName = Annotated[str, StringConstraints(min_length=1, max_length=512)]
 
 
 class Spec(BaseModel):
-    """A definition as an operator edits it; titles and descriptions are all that the form shows."""
+    """A definition as an operator edits it; the form shows only titles and descriptions."""
 
     model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
 
     description: str = Field(default="", title="Description")
     """One sentence for people."""
     instructions: str = Field(min_length=1, title="Instructions")
-    """The system prompt. It is shared by every item, so keep what varies in the payload."""
+    """The system prompt. All items share it, so put varying text into the payload."""
     output_schema: dict[str, Any] = Field(title="Output schema")
     """JSON Schema (draft 2020-12) of one answer; its root is an object."""
     input_schema: dict[str, Any] = Field(
@@ -123,7 +128,7 @@ class Spec(BaseModel):
         "Afterwards playbooks and `lanes split` move it.",
     )
     patience_s: int = Field(default=60, ge=0, le=86_400, title="Patience (seconds)")
-    """How long an item without a due time may wait behind others, 0 to 86400; an urgent one goes first."""
+    """Longest time that an item without a due time waits behind others, 0 to 86400; an urgent item goes first."""
     buffer_s: float = Field(
         default=0,
         ge=0,
@@ -133,9 +138,9 @@ class Spec(BaseModel):
         "0 = answer at once.",
     )
     realtime_pack: int = Field(default=1, ge=1, le=50, title="Items per real-time call")
-    """How many items may share one real-time call, 1 to 50."""
+    """Largest number of items in one real-time call, 1 to 50."""
     batch_pack: int = Field(default=1, ge=1, le=50, title="Items per batch request")
-    """How many items may share one request of a batch, 1 to 50."""
+    """Largest number of items in one request of a batch, 1 to 50."""
     pack_scope: PackScope = Field(
         default=PackScope.WORKLOAD,
         title="Items that may share a call (workload or consumer)",
@@ -153,7 +158,7 @@ class Spec(BaseModel):
     max_output_tokens: int = Field(default=300, ge=16, le=32_000, title="Longest answer (tokens)")
     """Upper bound of one answer, 16 to 32000. Keep it tight: rate limits charge it in advance."""
     expected_output_tokens: int = Field(default=80, ge=1, le=32_000, title="Usual answer (tokens)")
-    """Used to estimate what an item would cost on each lane."""
+    """Tokens of a usual answer, to estimate the cost of an item on each lane."""
     max_failures: int = Field(default=5, ge=1, le=20, title="Retry budget")
     """Failed attempts after which an item's work is given up, 1 to 20."""
     give_up_after_h: int = Field(
@@ -176,7 +181,7 @@ class Spec(BaseModel):
     batch_expected_minutes: int = Field(
         default=60, ge=1, le=1440, title="Batch: usual turnaround (minutes)"
     )
-    """Within which half of the batches are back, 1 to 1440: assumed until Lanes has seen enough of them."""
+    """Time within which half of the batches return, 1 to 1440: assumed until Lanes has seen enough batches."""
     confidence: float = Field(
         default=0.95,
         ge=0.5,
@@ -202,7 +207,7 @@ class Spec(BaseModel):
         "It matters only where the value is stated.",
     )
     dedupe: str = Field(default="key", pattern="^(key|content)$", title="Items without a key")
-    """key: the event or line names them. content: equal payloads are one item."""
+    """key: their event or line identifies them. content: equal payloads are one item."""
     compare_fields: list[str] = Field(default_factory=list, title="Fields that make a correction")
     """Top-level output fields whose difference counts as a correction. Empty = all."""
     announces: Announces = Field(
@@ -212,15 +217,15 @@ class Spec(BaseModel):
         "summary: none. Failures, corrections, rejections, counts of batches, and items sent with `ack` always send theirs.",
     )
     second_pass: SecondPass = Field(default_factory=SecondPass, title="Second pass (lambda)")
-    """Which early answers get their authoritative pass: unless you say otherwise, all."""
+    """Choice of the early answers that get their authoritative pass; by default, all."""
     context: Context = Field(default_factory=Context, title="Context of batches")
-    """What a batch reads besides its item."""
+    """Further data that a batch reads with each item."""
     weight: int = Field(default=1, ge=1, le=100, title="Weight")
     """Share of the real-time lane relative to other workloads when all of them wait, 1 to 100."""
     max_share_percent: int = Field(
         default=75, ge=1, le=100, title="Largest share of the real-time lane (%)"
     )
-    """Bound on what one workload may take while others wait, 1 to 100."""
+    """Largest share that one workload may use while others wait, 1 to 100."""
     provider: str = Field(default=BLOCK, pattern=f"^{NAME.pattern}$", title="Provider")
     """Name of the "Lanes provider" block whose account answers and is billed; `lanes up` writes block lanes."""
     consumers: dict[ConsumerName, ConsumerTerms] = Field(
@@ -254,12 +259,12 @@ class Spec(BaseModel):
         "1. Their labels are a fair sample: accuracy is estimated from them. 0 = none.",
     )
     promises: Promises = Field(default_factory=Promises, title="Promises (limits)")
-    """Limits that open incidents."""
+    """Limits whose breach opens an incident."""
 
     @model_validator(mode="before")
     @classmethod
     def _says_context(cls, data: Any) -> Any:
-        """Read `history_items`, as earlier releases wrote it, as the context that it was."""
+        """Convert `history_items`, which earlier releases wrote, to the equivalent context."""
         if not isinstance(data, dict) or "history_items" not in data:
             return data
         said = {name: value for name, value in data.items() if name != "history_items"}
@@ -329,15 +334,15 @@ class Spec(BaseModel):
 
     @classmethod
     def load(cls, data: dict[str, Any]) -> "Spec":
-        """Read the spec of a published version: its model may have lost its price, and removed fields are ignored.
+        """Return the spec of a published version: its model may have no price any more, and removed fields are ignored.
 
         Raises:
-            ValidationError: it cannot be read.
+            ValidationError: the data is invalid.
         """
         return cls.model_validate(data, extra="ignore", context=STORED)
 
     def weight_of(self, consumer: str) -> int:
-        """Return the weight of a consumer among those of the workload."""
+        """Return the weight of a consumer among the consumers of the workload."""
         terms = self.consumers.get(consumer)
         return 1 if terms is None else terms.weight
 
@@ -346,7 +351,7 @@ class Spec(BaseModel):
         return self.realtime_model if lane is Lane.REALTIME else self.batch_model
 
     def pack_of(self, lane: Lane) -> int:
-        """Return how many items may share one provider call on `lane`."""
+        """Return the largest number of items in one provider call on `lane`."""
         return self.realtime_pack if lane is Lane.REALTIME else self.batch_pack
 
     @property
@@ -357,7 +362,7 @@ class Spec(BaseModel):
 
     @property
     def corrects_late(self) -> bool:
-        """Whether context that comes late asks for one more authoritative pass."""
+        """Whether late context causes one more authoritative pass."""
         is_read = self.mode is Mode.LAMBDA and self.context.parts
         return bool(is_read and self.context.horizon_days)
 
@@ -369,7 +374,7 @@ class Spec(BaseModel):
 
 @dataclass(frozen=True)
 class Version:
-    """One immutable snapshot of a workload; everything but the editor reads these."""
+    """One immutable snapshot of a workload; all code except the editor reads versions."""
 
     id: VersionId
     workload: str
@@ -383,12 +388,12 @@ class Version:
 
     @cached_property
     def urgent_when(self) -> Rule | None:
-        """The compiled rule, if the workload has one."""
+        """The compiled rule for urgent items, if the workload has one."""
         return Rule(self.spec.urgent_when) if self.spec.urgent_when else None
 
     @cached_property
     def batch_when(self) -> Rule | None:
-        """The compiled rule, if the workload has one."""
+        """The compiled rule for items that go to batch, if the workload has one."""
         return Rule(self.spec.batch_when) if self.spec.batch_when else None
 
     @cached_property
@@ -399,33 +404,33 @@ class Version:
 
     @cached_property
     def both_rules(self) -> RulePair | None:
-        """Both rules at once, if the workload has both."""
+        """Both rules as one pair, if the workload has both."""
         if self.urgent_when is None or self.batch_when is None:
             return None
         return RulePair(self.urgent_when, self.batch_when)
 
     @property
     def entitlement(self) -> "Entitlement":
-        """The share of the real-time lane that the workload may hold."""
+        """The share of the real-time lane that the workload may use."""
         return Entitlement(self.spec.weight, self.spec.max_share_percent)
 
 
 @dataclass(frozen=True)
 class Entitlement:
-    """The weight of a waiting workload, and the largest percentage it may hold while others wait or are served."""
+    """The weight of a waiting workload, and its largest percentage of the places while others wait or are served."""
 
     weight: int
     max_share_percent: int
 
 
-UNBOUNDED = Entitlement(1, 100)  # of an unknown workload
+UNBOUNDED = Entitlement(1, 100)  # entitlement of an unknown workload
 
 
 def fair_shares(waiting: Mapping[str, Entitlement]) -> dict[str, float]:
-    """Return the part of the places that each workload holds while all of them wait.
+    """Return the fraction of the places that each workload gets while all of them wait.
 
-    A part is above 0, proportional to the weight, and at most the largest share. The sum is 1, or less if these bounds leave
-    places empty.
+    A fraction is above 0, proportional to the weight, and at most the workload's maximum share. The sum is 1, or less if the
+    maximum shares leave places empty.
     """
     parts, left, open_to = dict[str, float](), 1.0, dict(waiting)
     while open_to:

@@ -1,4 +1,4 @@
-"""The off-peak window of a workload, and when batches leave in it."""
+"""The off-peak window of a workload, and the departure times of batches in the window."""
 
 import re
 from dataclasses import dataclass
@@ -6,11 +6,11 @@ from datetime import UTC, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
 TIME_OF_DAY = re.compile(r"([01][0-9]|2[0-3]):[0-5][0-9]")
-LEAD = timedelta(minutes=2)  # runs are requested at most once a minute, and begin within another
+LEAD = timedelta(minutes=2)  # one until the next request of a run, and one until the run begins
 
 
 def zone_of(name: str) -> ZoneInfo:
-    """Return the IANA time zone of that name.
+    """Return the IANA time zone with that name.
 
     Raises:
         ValueError: no zone has that name.
@@ -23,16 +23,17 @@ def zone_of(name: str) -> ZoneInfo:
 
 @dataclass(frozen=True)
 class Window:
-    """A daily span of local time in whole minutes; it may cross midnight, and equal ends mean the whole day."""
+    """A daily span of local time in whole minutes; it may cross midnight, and an equal start and end mean the whole day."""
 
     start: time
     end: time
     zone: ZoneInfo
 
     def next_departure(self, now: datetime) -> datetime:
-        """Return when the schedule fires next after `now`, in UTC.
+        """Return the next time after `now` at which the schedule fires, in UTC.
 
-        As in Prefect, a time that the clocks skip fires that much later, and a repeated one fires once.
+        As in Prefect, a local time that a clock change skips fires later by the skipped amount, and a repeated local time fires
+        once.
         """
         today = now.astimezone(self.zone).date()
         days = (today + timedelta(days=ahead) for ahead in (-1, 0, 1, 2))
@@ -43,7 +44,7 @@ class Window:
         return min(each for each in fires if each > now)
 
     def find_opening(self, now: datetime) -> datetime | None:
-        """Return when the window that is open now has opened, in UTC; None while it is closed."""
+        """Return the time at which the current window opened, in UTC; None while the window is closed."""
         today = now.astimezone(self.zone).date()
         for day in (today, today - timedelta(days=1)):
             last = day if self.end > self.start else day + timedelta(days=1)
@@ -56,12 +57,12 @@ class Window:
         return None
 
     def cron(self) -> str:
-        """Return a schedule that fires at the start and then hourly while the window is open, in local time."""
+        """Return a cron schedule in local time that fires at the start and then hourly while the window is open."""
         hours = "*" if self.start == self.end else ",".join(map(str, self._hours()))
         return f"{self.start.minute} {hours} * * *"
 
     def _hours(self) -> list[int]:
-        """Return the hours of the day in which the schedule fires, from the start on."""
+        """Return the hours of the day in which the schedule fires, beginning with the start."""
         if self.start == self.end:
             return list(range(24))
         last = self.end.hour if self.end.minute > self.start.minute else self.end.hour - 1

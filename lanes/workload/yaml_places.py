@@ -1,4 +1,4 @@
-"""Places in a YAML text, so that faults of a file are reported with line and column."""
+"""Places in a YAML text, for reports of a file's faults with line and column."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -9,23 +9,23 @@ import yaml
 
 TAG = "tag:yaml.org,2002:"
 TEXT = f"{TAG}str"
-MOST_CHARACTERS = 256 * 1024  # of a text; the parser reads some 100,000 a second
-MOST_NODES = 10_000  # an alias counts as what it stands for
-DEEPEST = 60  # lists and mappings within one another
+MOST_CHARACTERS = 256 * 1024  # of a text; the parser reads about 100,000 a second
+MOST_NODES = 10_000  # an alias counts with all nodes that it repeats
+DEEPEST = 60  # nested lists and mappings
 LONGEST_NUMBER = 100  # characters
 AS_IN_JSON = re.compile(r"[-+]?(0|[1-9][0-9]*)|true|false", re.IGNORECASE)
 
 
 @dataclass(frozen=True, order=True)
 class TextPlace:
-    """A place in a text; both count from 1."""
+    """A place in a text; line and column count from 1."""
 
     line: int
     column: int
 
 
 class NotYaml(ValueError):
-    """A text that is not YAML; `place` is None if the parser names none."""
+    """A text that is not YAML or exceeds a limit; `place` is None if the parser gives none."""
 
     def __init__(self, said: str, place: TextPlace | None = None) -> None:
         self.place = place
@@ -33,10 +33,10 @@ class NotYaml(ValueError):
 
 
 def read(text: str) -> tuple[yaml.Node | None, Any]:
-    """Return the nodes of one document, and its data.
+    """Return the root node of a document and the document's data.
 
     Raises:
-        NotYaml: it is not YAML, holds several documents, or exceeds one of the limits above.
+        NotYaml: the text is not YAML, contains several documents, or exceeds one of the limits above.
     """
     if len(text) > MOST_CHARACTERS:
         raise NotYaml(
@@ -91,7 +91,7 @@ def _compose(text: str) -> yaml.Node | None:
 
 
 def _data(root: yaml.Node) -> Any:
-    """Return the data of a document that was composed already."""
+    """Return the data of a composed document."""
     loader = yaml.SafeLoader("")
     try:
         return loader.construct_document(root)  # pyright: ignore[reportArgumentType]
@@ -100,10 +100,10 @@ def _data(root: yaml.Node) -> Any:
 
 
 def _check_limits(root: yaml.Node) -> None:
-    """Refuse a document before its data is built, because aliases can multiply what they stand for.
+    """Check the limits of a document before its data is built, because aliases can multiply nodes.
 
     Raises:
-        NotYaml: it exceeds a limit; the sentence says which.
+        NotYaml: it exceeds a limit; the message names the limit.
     """
     sizes: dict[int, int] = {}
     waiting, path = [(root, False)], dict[int, None]()
@@ -140,7 +140,7 @@ def _check_limits(root: yaml.Node) -> None:
 
 
 def place(root: yaml.Node | None, path: Sequence[str | int]) -> TextPlace:
-    """Return the place of a field, or of what should hold it if it is missing."""
+    """Return the place of a field; of its nearest existing parent if the field is missing."""
     node, at = root, TextPlace(1, 1) if root is None else _at(root.start_mark)
     for part in path:
         if isinstance(node, yaml.MappingNode):
@@ -159,7 +159,7 @@ def place(root: yaml.Node | None, path: Sequence[str | int]) -> TextPlace:
 
 
 def odd_keys(root: yaml.Node) -> Iterator[tuple[TextPlace, str, str]]:
-    """Yield place, path and fault of keys that are duplicate or that YAML does not read as text (a bare `on` is true)."""
+    """Yield place, path and fault of keys that occur twice or that YAML does not read as text (a bare `on` is true)."""
     for path, node in _nodes(root):
         if isinstance(node, yaml.MappingNode):
             keys: set[str] = set()
@@ -180,7 +180,7 @@ def odd_keys(root: yaml.Node) -> Iterator[tuple[TextPlace, str, str]]:
 
 
 def surprises(root: yaml.Node) -> Iterator[tuple[TextPlace, str, str]]:
-    """Yield place, path and fault of values that YAML reads otherwise than their author: `no` is false, 22:00 is 1320."""
+    """Yield place, path and fault of values whose YAML meaning may surprise the author: `no` is false, 22:00 is 1320."""
     for path, node in _nodes(root):
         if (
             not isinstance(node, yaml.ScalarNode)
@@ -200,7 +200,7 @@ def surprises(root: yaml.Node) -> Iterator[tuple[TextPlace, str, str]]:
 
 
 def _nodes(root: yaml.Node) -> Iterator[tuple[list[str], yaml.Node]]:
-    """Yield every node with its path, in the order of the text; aliased nodes once."""
+    """Yield every node with its path, in the order of the text; an aliased node only once."""
     seen: set[int] = set()
     waiting: list[tuple[list[str], yaml.Node]] = [([], root)]
     while waiting:

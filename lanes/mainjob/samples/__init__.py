@@ -17,11 +17,12 @@ def sample_workloads() -> dict[str, dict[str, Any]]:
 def sample_items(workload: str) -> list[dict[str, Any]]:
     """Return the items of a ready-made workload, in file order.
 
-    Each has `key`, `payload`, `consumer` and `label` (what a person says is right, by output field).
-    Tickets also carry `entity` (the customer), some `urgent` or `due_in_s` (seconds after arrival);
-    documents carry `age_days` (days between their date and their arrival, 0 for today's).
+    Each has `key`, `payload`, `consumer` and `label` (the right values according to a person, by output field).
+    Tickets also have `entity` (the customer), and some have `urgent` or `due_in_s` (seconds after arrival);
+    documents have `age_days` (days between their date and their arrival, 0 for today's).
 
-    Raises ValueError when there is no ready-made workload of that name.
+    Raises:
+        ValueError: there is no ready-made workload of that name.
     """
     if workload not in WORKLOADS:
         known = ", ".join(WORKLOADS)
@@ -32,12 +33,12 @@ def sample_items(workload: str) -> list[dict[str, Any]]:
 
 
 def sample_amendments() -> dict[str, list[dict[str, Any]]]:
-    """Return by workload what customers add: `key`, the whole new `payload` and its `label`."""
+    """Return the late data of customers by workload: `key`, the whole new `payload` and its `label`."""
     return {"tickets": _lines("tickets.amended.jsonl")}
 
 
 def sample_appeals() -> dict[str, list[dict[str, Any]]]:
-    """Return by workload the items that came minutes before the others, for a late batch."""
+    """Return, by workload, the items that arrive minutes before the others and whose batch is late."""
     return {"moderation": _lines("moderation.appeals.jsonl")}
 
 

@@ -1,1 +1,1 @@
-"""The evidence for an advice."""
+"""The evidence for advice on a workload."""

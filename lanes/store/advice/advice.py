@@ -1,4 +1,4 @@
-"""The evidence that advice on a workload rests on, read from the ledger, the routes and the reads."""
+"""The evidence for advice on a workload, read from the ledger, the routes and the reads."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -41,8 +41,8 @@ select w.name as workload, v.id as version_id, v.number, v.mode, v.realtime_mode
  order by w.name
 """
 
-# Everything that is counted, read once. What arrived, what was asked and what came of it is told by its day. Ages
-# are those of the middle of a day (UTC), or of what has passed of it, so that they do not depend on what is folded.
+# All counts in one query. Items, calls and attempts are counted by UTC day. An age is that of the middle of its day, or of
+# the part of the day that has passed, so that it does not depend on which rows are folded.
 COUNTED = f"""
 select workload, version_id, kind, lane, purpose, consumer, word,
        case when kind in ('item', 'call', 'attempt') then (at at time zone 'UTC')::date end as day,
@@ -56,8 +56,8 @@ select workload, version_id, kind, lane, purpose, consumer, word,
  group by 1, 2, 3, 4, 5, 6, 7, 8
 """
 
-# By how much answers of versions in force were corrected recently: of the newest corrections of all workloads, because none
-# names its own.
+# The mean distance of recent corrections to answers of versions in force, among the newest corrections of all workloads: a
+# correction does not name its workload.
 DISTANCE = """
 select w.name as workload, avg(c.distance) as distance
   from (select authoritative_id, distance, corrected_at from lanes.correction order by id desc limit 500) c
@@ -72,7 +72,7 @@ select workload, kind, lane, consumer, buckets, counts from lanes.figure_hist_si
  where workload = any(:workloads)
 """
 
-# Items that are not routed yet are in no figure, so they are counted in their table.
+# Figures do not count unrouted items yet, so these are counted in their table.
 UNROUTED = """
 select workload, (received_at at time zone 'UTC')::date as day, count(*) as n, count(*) filter (where urgent) as urgent,
        coalesce(array_agg(extract(epoch from due_at - received_at)::float8) filter (where due_at is not null), '{}') as due_s
@@ -81,7 +81,7 @@ select workload, (received_at at time zone 'UTC')::date as day, count(*) as n, c
  group by 1, 2
 """
 
-# What was answered within the last minute may still be read at once. A plan kept for all expects few between two moments.
+# Answers of the last minute may still be read at once. Both bounds are given because a generic plan expects few rows then.
 YOUNG = """
 select i.workload, i.consumer, count(distinct i.id) as n
   from lanes.attempt a join lanes.item i on i.id = a.item_id
@@ -92,7 +92,7 @@ select i.workload, i.consumer, count(distinct i.id) as n
  group by 1, 2
 """
 
-# An hour with anything that is not folded, or not routed, is counted minute by minute.
+# An hour with unfolded rows or unrouted items is counted minute by minute; all other hours have a stored peak.
 BUSIEST = """
 with moving as materialized (
   select workload, date_trunc('hour', at, 'UTC') as at from lanes.figure_delta
@@ -129,7 +129,7 @@ select a.workload, least(m.at, f.at) as first_at, coalesce(greatest(m.n, h.n), 0
   left join (select workload, min(at) as at, max(n) as n from minutes group by 1) m on m.workload = a.workload
 """
 
-# The newest limits that the provider told of the model that a workload asks in real time.
+# The newest limits that the provider reported for a workload's real-time model.
 LIMITS = """
 select distinct on (f.name, c.kind) f.name as workload, c.kind, c.limit_, c.remaining, c.reset_at, c.seen_at
   from lanes.workload f
@@ -156,7 +156,7 @@ if TYPE_CHECKING:
     from lanes.routing.turnaround import Turnarounds
     from lanes.workload.version import Version
 
-NEWEST = 5_000  # items of all workloads among which those of one are looked for
+NEWEST = 5_000  # newest items of all workloads, searched for those of one workload
 MOST_ITEMS = 200
 
 
@@ -170,11 +170,11 @@ class AdvisedVersion:
     mode: Mode
     models: Mapping[Lane, str]
     batches: BatchProfile
-    confidence: float  # that a batch is back when it is expected
+    confidence: float  # required probability that a batch is back in time
 
 
 def in_force(ask: Ask, workload: str | None = None) -> list[AdvisedVersion]:
-    """Return the version in force of that workload, or of each, by name."""
+    """Return the version in force of a workload, or of every workload, ordered by name."""
     return [
         AdvisedVersion(
             row.workload,
@@ -192,16 +192,16 @@ def in_force(ask: Ask, workload: str | None = None) -> list[AdvisedVersion]:
 def evidence(
     connection: "Connection", workload: str, *, since: datetime, now: datetime
 ) -> Evidence:
-    """Return what was seen of the workload from the hour of `since` to `now`. Durations and due times are right within 2 %.
+    """Return the evidence of a workload from the hour of `since` to `now`; durations and due times are accurate within 2 %.
 
-    A version that routed nothing yet is priced by the newest items of the workload.
+    A version that has not routed anything yet is priced with the workload's newest items.
 
     Raises:
         UnknownWorkload: no workload of that name has a published version.
     """
     ask = asking.through(connection)
     versions = in_force(ask, workload)
-    # A report that only reads loads neither SQLAlchemy nor schemas.
+    # Imported here so that a report that only reads loads neither SQLAlchemy nor schemas.
     from lanes.store.workload import workloads
 
     if not versions:
@@ -219,7 +219,7 @@ def evidence(
 def basis(
     connection: "Connection", workload: str, *, since: datetime, now: datetime
 ) -> tuple[Evidence, Overheads]:
-    """Return the basis of advice on the workload: its evidence, and the overheads of its lanes.
+    """Return the basis of advice on a workload: its evidence and the overheads of its lanes.
 
     Raises:
         UnknownWorkload: no workload of that name has a published version.
@@ -236,9 +236,9 @@ def of_each(
     now: datetime,
     shared: Mapping[str, int] | None = None,
 ) -> dict[str, Evidence]:
-    """Return the evidence of several workloads by name; each question is asked once for all of them.
+    """Return the evidence of several workloads by name; each query runs once for all of them.
 
-    `shared` are the tokens that every call of a workload repeats; without them it is not told what was saved.
+    `shared` has the number of tokens that every call of a workload repeats; without it the evidence has no savings.
     """
     given = {
         "workloads": [each.workload for each in versions],
@@ -281,7 +281,7 @@ def _of(
     shared: int | None,
 ) -> Evidence:
     counted, unrouted = seen["counted"], seen["unrouted"]
-    early = BatchDeparture(version.batches, laws, now + LEAD)  # as the router has it
+    early = BatchDeparture(version.batches, laws, now + LEAD)  # the same estimate as the router's
     batch_expected_s = (early.back_at(version.confidence) - now).total_seconds()
     arrived = [each for each in counted if each.kind == "item" and each.word != "canceled"]
     ours = [each for each in counted if each.version_id == version.version]
@@ -331,7 +331,7 @@ def _of(
 
 
 def _limit_uses(rows: Iterable[Any], each: Need, now: datetime) -> tuple[LimitUse, ...]:
-    """Return each limit with an item's use of it."""
+    """Return each limit with the average use by one item."""
     told = [
         Limit(LimitKind(row.kind), row.limit_, row.remaining, row.reset_at, row.seen_at)
         for row in rows
@@ -349,7 +349,7 @@ def _limit_uses(rows: Iterable[Any], each: Need, now: datetime) -> tuple[LimitUs
 
 
 def _takes(calls: Iterable[Any], billed: Spent | None) -> Need:
-    """Return an item's average use of the limits in real-time; one request if none was answered."""
+    """Return an item's average use of the real-time limits; without calls, an item counts as one request."""
     ours = [call for call in calls if call.lane == Lane.REALTIME]
     requests = sum_column(ours, "n") / max(1, sum_column(ours, "items")) or 1.0
     each = max(1, billed.answered) if billed else 1
@@ -370,8 +370,8 @@ def _consumers(
 ) -> list[ConsumerUse]:
     """Return the use by each consumer, from counts and read times.
 
-    An item's first route shows what it asked for; later routes follow from what happened to it. Only answers that real-time
-    gave first show whether a reader waited. A read before the answer is an attempt to read and does not count as a read.
+    An item's first route shows its request; later routes follow from later events. Only items that real-time answered first
+    show whether a reader waited. A read before the answer is only an attempt to read and does not count.
     """
     rows = defaultdict[str | None, list[Any]](list)
     for each in counted:
@@ -417,9 +417,9 @@ def _asks_for(asked: Any) -> Lane | None:
 def mean_estimate(
     connection: "Connection", version: "Version", *, now: datetime
 ) -> tuple[float, float] | None:
-    """Return the mean estimate of an item on real-time and on batch, in US dollars; None without items or a price.
+    """Return an item's mean estimated cost on real-time and on batch, in US dollars; None without items or a price.
 
-    It is made from the newest items of the workload, for a version that has routed none yet.
+    The estimate uses the newest items of the workload, and serves a version that has not routed any item yet.
     """
     from sqlalchemy import select
 
@@ -438,7 +438,7 @@ def mean_estimate(
     sizes = [(row.chars, history_chars(told.get(row.id, ()))) for row in rows]
     try:
         found = [estimates.of(version, *each) for each in sizes]
-    except LookupError:  # no price is known for one of its models
+    except LookupError:  # one of the version's models has no price
         return None
     if not found:
         return None

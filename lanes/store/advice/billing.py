@@ -1,4 +1,4 @@
-"""The bill of each lane for live work, by the figures: prices, days, other models, and savings."""
+"""The bill of each lane for live work, from the figures: list prices, days, other models and savings."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -20,9 +20,9 @@ Models = Mapping[Lane, str]
 
 @dataclass(frozen=True)
 class Spent:
-    """The bill of a lane: the answers and the authoritative pass, retries included; neither shadows nor replays.
+    """The bill of a lane for answers and authoritative passes, including retries but neither shadows nor replays.
 
-    The tokens are those of the answers alone: what was billed beside them made the answers dearer.
+    Only the tokens of valid answers are counted: every other billed attempt makes these answers dearer.
     """
 
     usd: float
@@ -32,14 +32,14 @@ class Spent:
 
 
 def sum_spending(counted: Iterable[Any], version: VersionId) -> dict[Lane, Spent]:
-    """Return what the tries of that version billed, by the lanes that billed anything: their parts of each response."""
+    """Return the bill of a version's attempts, which is their parts of the responses, for each lane with any cost."""
     tries = [each for each in of_kind(counted, "attempt") if each.version_id == version]
     by_lane = {lane: [each for each in tries if each.lane == lane] for lane in Lane}
     return {lane: _sum_tries(of) for lane, of in by_lane.items() if any(each.usd for each in of)}
 
 
 def count_answers_of_others(counted: Iterable[Any], version: VersionId) -> int:
-    """Return how many valid answers were those of other versions."""
+    """Return the number of valid answers by other versions."""
     return sum(
         each.n
         for each in of_kind(counted, "attempt")
@@ -57,7 +57,7 @@ def _sum_tries(tries: Sequence[Any]) -> Spent:
 
 
 class ListPrices:
-    """Today's list prices of the models that a workload asks; empty where one has none any more."""
+    """Today's list prices of a workload's models; empty if one of the models no longer has a price."""
 
     def __init__(self, models: Models, now: datetime) -> None:
         self._day = now.replace(hour=0, minute=0, second=0, microsecond=0)
@@ -72,13 +72,13 @@ class ListPrices:
             self._known = {}
 
     def compute_cost(self, used: Iterable[Spent], lane: Lane) -> float:
-        """Return the uncached cost of these tokens on a lane, by its model; 0 if it is not known."""
+        """Return the uncached cost of these tokens with the lane's model, in US dollars; 0 if no price is known."""
         return _compute_cost(used, self._known.get((self._models[lane], lane)))
 
     def use(
         self, lane: Lane, billed: Mapping[Lane, Spent], timed: Mapping[Any, Durations] | None = None
     ) -> LaneUse:
-        """Return a lane's use in the period, or on a day of it."""
+        """Return a lane's use in the period, or on one of its days."""
         of, first = billed.get(lane), (timed or {}).get(lane)
         return LaneUse(
             answered=of.answered if of else 0,
@@ -89,12 +89,12 @@ class ListPrices:
         )
 
     def batch_share(self, billed: Mapping[Lane, Spent], *, otherwise: float) -> float:
-        """Return the list price of the answers' tokens on batch, divided by that on real-time."""
+        """Return the batch list price of the answers' tokens divided by the real-time one; `otherwise` if that is 0."""
         realtime = self.compute_cost(billed.values(), Lane.REALTIME)
         return self.compute_cost(billed.values(), Lane.BATCH) / realtime if realtime else otherwise
 
     def discount(self, *, otherwise: float) -> float:
-        """Return how much cheaper a token of batch's model is on batch, from 0 to 1."""
+        """Return the batch discount on an input token of the batch model, from 0 to 1; `otherwise` if no price is known."""
         if not self._known:
             return otherwise
         model = self._models[Lane.BATCH]
@@ -102,7 +102,7 @@ class ListPrices:
         return float(1 - self._known[model, Lane.BATCH].input / full) if full else otherwise
 
     def others(self, billed: Mapping[Lane, Spent]) -> list[ModelPrice]:
-        """Price the same tokens with other models on both lanes; empty if nothing was answered."""
+        """Return the relative prices of the same tokens with other models, on both lanes; empty if nothing was answered."""
         ours = {lane: self.compute_cost(billed.values(), lane) for lane in Lane}
         found: list[ModelPrice] = []
         for name in MODELS:
@@ -120,7 +120,7 @@ class ListPrices:
         return found
 
     def compute_savings(self, counted: Iterable[Any], shared_tokens: int) -> Savings | None:
-        """Return what each part saved; None if nothing was answered or a price is not known."""
+        """Return the saving by each part; None if nothing was answered or a price is unknown."""
         rows = list(counted)
         if not self._known:
             return None
@@ -139,7 +139,7 @@ class ListPrices:
 
 
 def _token(model: str, lane: Lane, cache: Lane, day: datetime) -> TokenPrices:
-    """Return the prices of a token of each kind; real-time caches for 5 minutes, batch for an hour.
+    """Return the price of a token of each kind; `cache` is the caching lane: real-time for 5 minutes, batch for an hour.
 
     Raises:
         LookupError: no price is known for the model.
@@ -192,7 +192,7 @@ def _sum_calls(lane: Lane, purpose: str, calls: Sequence[Any], answers: int) -> 
 
 
 def _compute_free_share(rows: Iterable[Any]) -> float:
-    """Return the share of batch decisions in which routing was free, so that nothing bound the item."""
+    """Return the share of batch routes that routing chose freely, without a reason that binds the item to batch."""
     to_batch = [each for each in of_kind(rows, "route") if each.lane == Lane.BATCH]
     free = sum(each.n for each in to_batch if binds(Reason(each.word), Lane.BATCH) is None)
     return free / max(1, sum(each.n for each in to_batch))
@@ -206,7 +206,7 @@ def days_seen(
     now: datetime,
     version: VersionId,
 ) -> list[DayUse]:
-    """Return each UTC day from the first item's to today's: what part of a day it was, what the version billed and answered."""
+    """Return the use of each UTC day from the first item's to today: the elapsed share of the day, items, bill and answers."""
     if first_at is None:
         return []
     items = Counter[date]()

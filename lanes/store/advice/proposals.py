@@ -1,4 +1,4 @@
-"""Proposed rollouts as rows: made and refreshed by the advice, decided by a person."""
+"""Proposed rollouts as rows: advice creates and refreshes them, and a person decides on them."""
 
 from collections.abc import Collection
 from dataclasses import asdict, dataclass, field
@@ -31,24 +31,24 @@ from lanes.store.workload import workloads
 from lanes.units import dollars
 from lanes.words import ProposalState, Signature
 
-LISTED = 100  # newest ones that are listed
+LISTED = 100  # newest proposals in a listing
 NOT_LATE = "its recorded reads no longer show that it reads late"
 
 
 @dataclass(frozen=True)
 class Review:
-    """The proposals for a workload, and why some consumers who read late get none."""
+    """The proposals for a workload, and the reasons why other consumers that read late get none."""
 
     proposed: list[ProposedRollout] = field(default_factory=list[ProposedRollout])
     refused: dict[str, str] = field(default_factory=dict[str, str])
 
 
 def refresh(connection: Connection, advice: Advice, playbook: Playbook, *, now: datetime) -> Review:
-    """Propose this playbook for the workload's consumers who surely read late, and return what is proposed now.
+    """Propose a playbook for the workload's consumers that certainly read late, and return the current proposals.
 
-    An open proposal gets new figures and keeps what a person edited. It is withdrawn if its reasons no longer hold or if its
-    rollout would be refused. A consumer whose proposal was declined gets none for a month. The plans are made before the
-    workload is locked, so a proposal that changed meanwhile stays as it is.
+    An open proposal gets new figures and keeps a person's edits. It is withdrawn if its reasons no longer apply or if its
+    rollout would be refused. A consumer whose proposal was declined gets no new one for a month. The plans are made before the
+    workload is locked, so a proposal that has changed since then stays unchanged.
     """
     name, found = advice.workload, Review()
     before = _open(connection, name)
@@ -56,7 +56,7 @@ def refresh(connection: Connection, advice: Advice, playbook: Playbook, *, now: 
     contents = dict[str, dict[str, Any]]()
     for consumer, use in late.items():
         kept = before.get(consumer)
-        # as a person edited it
+        # a person's edit takes precedence
         book = kept.playbook if kept is not None and kept.who is not None else playbook
         try:
             contents[consumer] = _plan(connection, advice, use, book, now)
@@ -68,7 +68,7 @@ def refresh(connection: Connection, advice: Advice, playbook: Playbook, *, now: 
     for consumer in late:
         kept = present.get(consumer)
         if consumer in found.refused or (kept is None and consumer in before):
-            continue  # refused, or decided meanwhile
+            continue  # refused, or decided since the plans were made
         if kept is None:
             kept = _insert(connection, name, consumer, contents[consumer], now)
         elif kept == before.get(consumer):
@@ -87,7 +87,7 @@ def _plan(
     """Return the playbook and figures of a proposal as columns.
 
     Raises:
-        ActionRefused: its rollout would be refused, save nothing, or too little is known of its traffic.
+        ActionRefused: the rollout would be refused or would save nothing, or too little is known about its traffic.
     """
     assert advice.evidence is not None
     of: dict[str, Any] = {"name": advice.workload, "consumer": use.consumer, "now": now}
@@ -102,7 +102,7 @@ def _plan(
 def _insert(
     connection: Connection, name: str, consumer: str, content: dict[str, Any], now: datetime
 ) -> ProposedRollout:
-    """Insert a proposal and tell of it."""
+    """Insert a proposal and emit `lanes.proposal.opened`."""
     values = {"workload": name, "consumer": consumer, "proposed_at": now, "at": now, **content}
     row = connection.execute(insert(proposal).values(**values).returning(proposal)).one()
     payload = {
@@ -120,10 +120,12 @@ def _insert(
 def approve(
     connection: Connection, name: str, number: ProposalId, playbook: Playbook, *, by: Signature
 ) -> tuple[Rollout, ProposalFigures]:
-    """Start the rollout of an open proposal by this playbook, which a run of `migrate` has to lead; return it and its figures.
+    """Start the rollout of an open proposal with this playbook; return the rollout and its figures.
+
+    A run of `migrate` has to lead the rollout.
 
     Raises:
-        ActionRefused: the proposal is not open, or its rollout cannot start, or by another playbook would save nothing.
+        ActionRefused: the proposal is not open, the rollout cannot start, or a changed playbook would save nothing.
     """
     found = to_decide(connection, name, number)
     whose: dict[str, Any] = {"name": name, "consumer": found.consumer}
@@ -139,10 +141,10 @@ def approve(
 def edit(
     connection: Connection, name: str, number: ProposalId, playbook: Playbook, *, by: Signature
 ) -> str:
-    """Change the playbook of an open proposal, which stays open, and return a sentence about it.
+    """Change the playbook of an open proposal, which stays open, and return a sentence about the result.
 
     Raises:
-        ActionRefused: the proposal is not open, or a rollout by the playbook could not start or would save nothing.
+        ActionRefused: the proposal is not open, or a rollout with the playbook could not start or would save nothing.
     """
     found = to_decide(connection, name, number)
     plan, refusal = plans.of_playbook(
@@ -157,7 +159,7 @@ def edit(
 
 
 def decline(connection: Connection, name: str, number: ProposalId, *, by: Signature) -> str:
-    """Decline an open proposal, and return a sentence on that; it is not made again for a month.
+    """Decline an open proposal and return a sentence about the result; the proposal is not repeated for a month.
 
     Raises:
         ActionRefused: the proposal is not open.
@@ -170,7 +172,7 @@ def decline(connection: Connection, name: str, number: ProposalId, *, by: Signat
 
 
 def to_decide(connection: Connection, name: str, number: ProposalId) -> ProposedRollout:
-    """Return an open proposal; its workload is locked until this transaction ends.
+    """Return an open proposal, and lock its workload until this transaction ends.
 
     Raises:
         ActionRefused: the workload has no such proposal, or it is not open.
@@ -193,13 +195,13 @@ def to_decide(connection: Connection, name: str, number: ProposalId) -> Proposed
 
 
 def workload_of(connection: Connection, number: ProposalId) -> str | None:
-    """Return the workload of a proposal, None if there is no proposal of that number."""
+    """Return the workload of a proposal; None if no proposal has that number."""
     its = select(proposal.c.workload).where(proposal.c.id == number)
     return connection.execute(its).scalar_one_or_none()
 
 
 def listing(connection: Connection, name: str | None, *, now: datetime) -> list[ProposedRollout]:
-    """Return the proposals of a workload or of all: the open ones, and those decided or withdrawn within a month."""
+    """Return the newest proposals of one workload or all: open ones, and those decided or withdrawn within a month."""
     columns = proposal.c
     recent = or_(columns.state == ProposalState.OPEN, columns.at > now - DECLINED_FOR)
     its = select(proposal).where(recent).order_by(columns.id.desc()).limit(LISTED)
@@ -217,7 +219,7 @@ def _open(connection: Connection, name: str) -> dict[str, ProposedRollout]:
 def _find_declined(
     connection: Connection, name: str, consumers: Collection[str], now: datetime
 ) -> dict[str, str]:
-    """Return which of the consumers had a proposal declined within a month, with a sentence on that."""
+    """Return a sentence by consumer for those of the consumers whose proposal was declined within a month."""
     columns = proposal.c
     its = columns.workload == name, columns.state == ProposalState.DECLINED
     recent = columns.at > now - DECLINED_FOR, columns.consumer.in_(consumers)

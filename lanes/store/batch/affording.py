@@ -1,4 +1,4 @@
-"""The waiting batch work that its budgets can pay for, and the most that a batch of it may cost."""
+"""The waiting batch work that its budgets can pay for, and the upper bound of a batch's cost."""
 
 from bisect import bisect_left
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -25,9 +25,9 @@ from lanes.workload.context import ContextPart
 from lanes.workload.version import Version
 
 Earlier = Mapping[WorkId, Sequence[ContextPart]]
-READ_AT_ONCE = 500  # works whose consumers are read together
+READ_AT_ONCE = 500  # work rows whose consumers are read in one query
 READ_BYTES = 1024**2
-# Without a workload: those of which nothing waits for a batch any more, or whose budgets were set since.
+# Without a workload: incidents whose workload has no ready batch work or no hard budget, or whose budget was set since.
 DEAR_ITEMS = """
 select i.workload, i.subject
   from lanes.incident i
@@ -43,7 +43,7 @@ select i.workload, i.subject
 
 @dataclass(frozen=True)
 class TooDear:
-    """Items that cost more than a whole period of a budget; `key` is the dearest, which may cost up to `usd`."""
+    """Items that may cost more than a whole period of a budget; the dearest has `key` and may cost up to `usd`."""
 
     of: HardBudget
     key: str
@@ -52,7 +52,7 @@ class TooDear:
 
     @property
     def subject(self) -> str:
-        """Return which of the workload's budgets it is."""
+        """Return the subject of the budget in incidents."""
         return Budget(self.of.workload, self.of.consumer, self.of.period, "", None, None).subject
 
     @property
@@ -70,10 +70,10 @@ class TooDear:
 
 
 class Affording:
-    """The budgets of one workload while a batch of it is written; without any, everything passes.
+    """The hard budgets of one workload while its batch is written; without any, all work passes.
 
-    `marked` are the requests that mark their prefix, and may cost more. The remainders are read without a lock: `reserve`
-    checks them again.
+    `marked` are the numbers of the requests that mark their prefix and may cost more. The remaining amounts are read without
+    a lock; `reserve` checks them again.
     """
 
     def __init__(
@@ -103,7 +103,7 @@ class Affording:
         return bool(self._rests)
 
     def read(self, waiting: Iterable[ClaimedWork]) -> Iterator[ClaimedWork]:
-        """Yield the same work, after loading whose budgets pay for it."""
+        """Yield the same work after loading its consumers, whose budgets pay for it."""
         if not self._consumers:
             yield from waiting
             return
@@ -115,9 +115,10 @@ class Affording:
     def payable(
         self, packs: Iterable[list[ClaimedWork]], earlier: Earlier
     ) -> Iterator[list[ClaimedWork]]:
-        """Yield the packs in order, without the items for which too little is left: those after them may fit.
+        """Yield the packs in order, without the items that the budgets cannot pay for; later items may still fit.
 
-        It stops where nothing at all would fit. `earlier` is what a batch reads besides each item.
+        Stops once a budget of the whole workload cannot pay for the smallest request. `earlier` is the context that a batch
+        reads with each item.
         """
         if not self._rests:
             yield from packs
@@ -140,11 +141,11 @@ class Affording:
         self._read_all = True
 
     def bounds(self, packs: Sequence[Sequence[Claim]]) -> Mapping[BudgetId, Decimal]:
-        """Return the most that a batch of these packs may cost, for each budget."""
+        """Return the upper bound of the cost of a batch of these packs, in US dollars for each budget."""
         return self._shares(packs) if self._rests else {}
 
     def find_shortage(self) -> BudgetUsedUp | None:
-        """Return why something that waits cannot leave, None when money keeps nothing back."""
+        """Return why waiting work cannot be submitted; None if no budget holds any work back."""
         if not self._waits:
             return None
         standing = budgets.statuses(self._connection, [self._version.workload], now=self._now)
@@ -153,7 +154,7 @@ class Affording:
         return BudgetUsedUp(f"too little is left of its budget ({said})", lacking)
 
     def report(self, connection: Connection) -> None:
-        """Report items that cost more than a whole period's budget; once all was read, end the reports of others."""
+        """Open incidents for items that cost more than a whole period's budget; once all work was read, resolve others."""
         for each in self._too_dear.values():
             incidents.open(connection, each.breach, now=self._now)
         if self._read_all:
@@ -164,7 +165,7 @@ class Affording:
     def _within(
         self, pack: list[ClaimedWork], left: Mapping[BudgetId, Decimal], number: int
     ) -> list[ClaimedWork]:
-        """Return the items of the pack that all of their budgets can pay for; of too many, the largest stay behind."""
+        """Return the items of the pack that all of their budgets can pay for; the largest items stay behind first."""
         kept = pack
         while empty := self._find_exceeded(kept, left, number):
             payers = [each for each in kept if empty.intersection(self._payers(each.claim))]
@@ -186,12 +187,12 @@ class Affording:
     def _find_exceeded(
         self, items: Sequence[ClaimedWork], left: Mapping[BudgetId, Decimal], number: int
     ) -> set[BudgetId]:
-        """Return the budgets of which less is left than a pack of these items may cost."""
+        """Return the budgets that have less left than a pack of these items may cost."""
         shares = self._shares([[each.claim for each in items]], number)
         return {id_ for id_, usd in shares.items() if usd > left[id_]}
 
     def _stays_behind(self, item: ClaimedWork, left: Mapping[BudgetId, Decimal]) -> None:
-        """Leave the item for the next period, unless even a whole one is too little for it."""
+        """Leave the item for the next period, or count it as too dear if a whole period's budget cannot pay for it."""
         size = self._sizes[item.claim]
         usd = pack_bound(self._version, size, items=1, lane=Lane.BATCH, at=self._now)
         dear = False
@@ -205,14 +206,14 @@ class Affording:
             self._is_empty(self._payers(item.claim), left)
 
     def _is_empty(self, of: Iterable[BudgetId], left: Mapping[BudgetId, Decimal]) -> bool:
-        """Return whether some of these budgets have less left than the smallest request may cost."""
+        """Return whether any of these budgets has less left than the smallest request may cost, and note those that do."""
         empty = {id_ for id_ in of if id_ in left and left[id_] < self._least}
         self._lacking |= empty
         self._waits = self._waits or bool(empty)
         return bool(empty)
 
     def _shares(self, packs: Sequence[Sequence[Claim]], first: int = 0) -> dict[BudgetId, Decimal]:
-        """Return the most that these packs may cost, for each budget; `first` is the request number of the first."""
+        """Return the upper bound of the packs' cost for each budget; `first` is the request number of the first pack."""
         sums: dict[BudgetId, Decimal] = {}
         for number, pack in enumerate(packs, first):
             size = sum(self._sizes[claim] for claim in pack)
@@ -220,7 +221,7 @@ class Affording:
             bound = pack_bound(
                 self._version, size, items=len(pack), lane=Lane.BATCH, marked=marked, at=self._now
             )
-            for claim in pack:  # as the bill of a pack is
+            for claim in pack:  # divided evenly, like the bill of a pack
                 for id_ in self._payers(claim):
                     sums[id_] = sums.get(id_, Decimal(0)) + bound / len(pack)
         return sums
@@ -232,9 +233,9 @@ class Affording:
 
 
 def dear_items_are_gone(connection: Connection, *, now: datetime) -> list[IncidentId]:
-    """End reports of items that cost more than a whole budget, where none waits any more or the budget was changed.
+    """Resolve incidents about items above a whole budget if the workload's batch work is gone or its budgets have changed.
 
-    Where one still costs too much, the next departure reports it again.
+    If an item still costs too much, the next departure reports it again.
     """
     return _end(connection, now=now)
 
@@ -246,7 +247,7 @@ def _end(
     of: str | None = None,
     now: datetime,
 ) -> list[IncidentId]:
-    """End these incidents: those `of` a workload except `but`, or all that hold nothing any more."""
+    """Resolve a workload's incidents except those in `but`, or without a workload all that no longer apply."""
     rows = connection.execute(text(DEAR_ITEMS), {"of": of, "ending": DEAR}).all()
     said = "Every item that waits for a batch is within its budget."
     end = partial(incidents.resolve, connection, Promise.BUDGET, sentence=said, now=now)

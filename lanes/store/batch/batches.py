@@ -1,4 +1,4 @@
-"""Batches as they stand: the open ones, their owners, and the work that waits for one."""
+"""The current state of batches: open batches, their owners, and the work that waits for a batch."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -30,7 +30,7 @@ def open_batches(connection: Connection, *, account: str | None = None) -> list[
 
 
 def with_doubts(wanted: ColumnElement[bool]) -> Select[Any]:
-    """Select the wanted batches by id, with what is doubtful of each."""
+    """Select the matching batches with the columns of their doubts, ordered by id."""
     doubtful = [column for column in batch_doubt.c if column is not batch_doubt.c.batch_id]
     joined = batch.outerjoin(batch_doubt, batch_doubt.c.batch_id == batch.c.id)
     return select(batch, *doubtful).select_from(joined).where(wanted).order_by(batch.c.id)
@@ -39,13 +39,13 @@ def with_doubts(wanted: ColumnElement[bool]) -> Select[Any]:
 def change(
     connection: Connection, batch_id: BatchId, *only: ColumnElement[bool], **values: Any
 ) -> Any | None:
-    """Change a batch where all conditions of `only` hold; return its row then, or None."""
+    """Change a batch if all conditions in `only` hold; return the changed row, or None."""
     this = update(batch).where(batch.c.id == batch_id, *only)
     return connection.execute(this.values(**values).returning(batch)).first()
 
 
 def open_batch(row: Any) -> OpenBatch:
-    """Read a row of `with_doubts`."""
+    """Return the batch of a row of `with_doubts`."""
     return read_as(OpenBatch, row)
 
 
@@ -58,26 +58,26 @@ def announce(
     *,
     now: datetime,
 ) -> None:
-    """Emit an event of a batch when this transaction commits."""
+    """Emit an event about a batch when this transaction commits."""
     said = EventOut.of_workload(event, workload, {"batch_id": batch_id, **payload})
     outbox.add(connection, [said], now=now)
 
 
 def find_unresolved(connection: Connection, account: str) -> OpenBatch | None:
-    """Return the account's batch whose create is not confirmed, if any: no other may be created before it is."""
+    """Return the account's batch with an unconfirmed create, if any; until it is confirmed, no other may be created."""
     rows = open_batches(connection, account=account)
     return next((each for each in rows if each.state is BatchState.INTENDED), None)
 
 
 def find_owned_ids(connection: Connection, candidates: Sequence[str]) -> set[str]:
-    """Return which of these provider batches some batch of ours owns."""
+    """Return the provider batch ids among the candidates that belong to a batch of ours."""
     id_ = batch.c.provider_batch_id
     rows = connection.execute(select(id_).where(id_.in_(list(candidates))))
     return {row.provider_batch_id for row in rows if row.provider_batch_id is not None}
 
 
 def outstanding(connection: Connection, name: str, *, now: datetime) -> OutstandingWork:
-    """Count the workload's open work.
+    """Count the workload's open work by the state or reason in which it waits.
 
     Raises:
         UnknownWorkload: there is no workload of that name.

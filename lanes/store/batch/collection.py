@@ -16,7 +16,7 @@ from lanes.store.statements import one_of
 from lanes.store.tables import attempt, batch, batch_doubt, batch_member, work
 from lanes.words import BatchState, Outcome
 
-# What is known of requests that faulted, each by its works; of earlier faults, the attempts of its batches tell.
+# The history of each faulted request, by its work; earlier faults are found in the batch attempts of that work.
 PAST_FAULTS = """
 with faulted as (
   select f.request,
@@ -57,7 +57,7 @@ _OF_CLAIM = and_(
 
 
 def progress(connection: Connection, batch_id: BatchId, *, processed: int) -> None:
-    """Note how many of the batch's requests the provider has finished."""
+    """Record how many of the batch's requests the provider has finished."""
     batches.change(connection, batch_id, processed=processed)
 
 
@@ -69,7 +69,7 @@ def mark_ended(
     now: datetime,
     outcomes: Mapping[str, int] = NOT_COUNTED,
 ) -> None:
-    """Note that the provider finished the batch at `at`, and emit an event once, with how its requests ended."""
+    """Record that the provider finished the batch at `at`, and emit an event once, with the requests' outcomes."""
     superseded = and_(batch.c.state == BatchState.SUPERSEDED, batch.c.ended_at.is_(None))
     submitted = batch.c.state == BatchState.SUBMITTED
     row = batches.change(
@@ -95,7 +95,7 @@ def members(
 def own_faults(
     connection: Connection, of: OpenBatch, faulted: Mapping[int, Sequence[Claim]]
 ) -> set[int]:
-    """Return the faulted requests that are to blame themselves, in a batch of which no request was answered."""
+    """Return the requests that caused their faults themselves, in a batch without any answered request."""
     if not faulted:
         return set()
     each = [(number, claim.work_id) for number, claims in faulted.items() for claim in claims]
@@ -110,13 +110,13 @@ def own_faults(
 
 
 def outstanding(connection: Connection, batch_id: BatchId) -> dict[int, list[Claim]]:
-    """Return the claims of the batch that have no attempt yet, by the number of their request; archived work owes none."""
+    """Return the batch's claims that have no attempt yet, by request number; archived work needs none."""
     is_kept = exists().where(work.c.id == batch_member.c.work_id)
     return _claims(connection, batch_id, and_(is_kept, ~exists().where(_OF_CLAIM)))
 
 
 def find_given_up(connection: Connection, batch_id: BatchId) -> set[int]:
-    """Return the requests of which items were given up before a result of theirs was booked."""
+    """Return the requests with items that were given up before one of their results was booked."""
     booked = exists().where(_OF_CLAIM, attempt.c.outcome != Outcome.GIVEN_UP)
     given = exists().where(_OF_CLAIM, attempt.c.outcome == Outcome.GIVEN_UP)
     wanted = select(batch_member.c.request_no).where(given, ~booked)
@@ -127,7 +127,7 @@ def find_given_up(connection: Connection, batch_id: BatchId) -> set[int]:
 def _claims(
     connection: Connection, batch_id: BatchId, only: ColumnElement[bool]
 ) -> dict[int, list[Claim]]:
-    """Return the claims of those members of the batch by request, in the order of their slots."""
+    """Return the claims of the matching members of the batch by request number, in the order of their slots."""
     member = batch_member.c
     rows = connection.execute(
         select(member.request_no, member.work_id, member.claim_no)
@@ -143,7 +143,7 @@ def _claims(
 def short_read(
     connection: Connection, batch_id: BatchId, lacking: Collection[int], *, now: datetime
 ) -> ShortReads:
-    """Count that the results ended without these requests; return how often in a row."""
+    """Count a read of the results that ended without these requests; return the number of such reads in a row."""
     doubt = select(batch_doubt).where(batch_doubt.c.batch_id == batch_id)
     row = connection.execute(doubt.with_for_update()).first()
     before = None
@@ -161,22 +161,22 @@ def short_read(
 
 
 def write_note(connection: Connection, batch_id: BatchId, note: str | None) -> None:
-    """Write what keeps the batch from being collected into its note; a collected one keeps its own."""
+    """Write the reason why the batch cannot be collected into its note; a collected batch keeps its note."""
     there = batch.c.state.in_([BatchState.SUBMITTED, BatchState.ENDED])
     batches.change(connection, batch_id, there, note=note and replace_unstorable(note))
 
 
 def count(connection: Connection, batch_id: BatchId, outcomes: Mapping[Outcome, int]) -> None:
-    """Change the batch's counts of items by these outcomes; only `outcomes.save` calls it."""
+    """Change the batch's item counts by these outcomes; only `outcomes.save` calls this function."""
     if sums := counts(outcomes):
         values = {name: batch.c[name] + n for name, n in sums.items()}
         batches.change(connection, batch_id, **values)
 
 
 def mark_collected(connection: Connection, batch_id: BatchId, *, now: datetime) -> Tally | None:
-    """Close the batch after its last result; return how its outcomes add up, None when it was not `ended`.
+    """Close the batch after its last result; return the tally of its outcomes, None if it was not `ended`.
 
-    A batch whose work went elsewhere is booked and released: items without an outcome of their own were never counted.
+    A superseded batch, whose work went elsewhere, is released without a tally: items without an outcome were never counted.
     """
     superseded = batch.c.state == BatchState.SUPERSEDED
     row = batches.change(

@@ -1,6 +1,7 @@
-"""A batch's one paid create: its intent is committed before it, and the provider's answer is recorded after it.
+"""The only paid create of a batch: its intent is committed before it, and the provider's answer is recorded after it.
 
-Orphans are batches that left after the copy of which a database was restored; they are adopted with the work that it still has.
+Orphans are batches that were submitted after the copy was made from which a database was restored. They are adopted with the
+work that the restored database still has.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -35,7 +36,9 @@ def intend(
     marked: int = 0,
     now: datetime,
 ) -> BatchId:
-    """Commit the intent of a batch, which owns its work from then on; return its id. Each pack is one request.
+    """Record the intent of a batch, which owns its work from then on; return the batch's id.
+
+    Each pack is one request. The caller commits the intent before the create.
 
     Raises:
         IntegrityError: the account has an unresolved batch already.
@@ -57,7 +60,7 @@ def intend(
 
 
 def own(connection: sa.Connection, batch_id: BatchId, packs: Sequence[Sequence[Claim]]) -> None:
-    """Give the batch the claimed work, of which each pack is one request; an older claim is only booked with it."""
+    """Give the claimed work to the batch, one request for each pack; an outdated claim only joins so that it is booked."""
     connection.execute(_members(batch_id, packs))
     of_batch = sa.and_(batch_member.c.batch_id == batch_id, batch_member.c.work_id == work.c.id)
     newest = batch_member.c.claim_no > work.c.claim_no
@@ -67,7 +70,7 @@ def own(connection: sa.Connection, batch_id: BatchId, packs: Sequence[Sequence[C
 
 
 def _members(batch_id: BatchId, packs: Sequence[Sequence[Claim]]) -> sa.Insert:
-    """Make every claim a member of the batch; numbers travel as texts, because the driver is slow with long lists of them."""
+    """Return the insert that makes every claim a member; numbers are sent as text because long lists are slow in the driver."""
     columns = {
         "request_no": [number for number, pack in enumerate(packs) for _ in pack],
         "slot": [slot for pack in packs for slot in range(len(pack))],
@@ -94,9 +97,9 @@ def mark_submitted(
 ) -> CreateAnswer:
     """Record that the create was answered: the provider has the batch under that id.
 
-    A batch whose work was released meanwhile is cancelled and its bill booked by `collect`. Its work is never taken back:
-    it stays where it went, so that each item is in one batch only. A twin of a batch that certainly is another of the
-    provider's is for the caller to cancel.
+    If the batch's work was released in the meantime, `collect` cancels the batch and books its bill. The batch never takes the
+    work back, so that each item is in one batch only. If the batch is already proved to be another one at the provider, the
+    caller cancels the duplicate (`UNWANTED`).
     """
     known = sa.select(batch).where(batch.c.id == batch_id)
     row = connection.execute(known.with_for_update(key_share=True)).one()
@@ -128,9 +131,9 @@ def mark_submitted(
     return CreateAnswer.UNWANTED if released else CreateAnswer.SUBMITTED
 
 
-COPY = "copy"  # the watermark of a restored database, until every batch that left after the copy is found
-# A database is a copy where another server, database or timeline wrote its watermark last. Every look moves it on, so that
-# a copy tells how old its rows are.
+COPY = "copy"  # the watermark of a restored database, until every batch that was submitted after the copy is found
+# A database is a copy if another server, database or timeline wrote its watermark last. Every check advances the watermark,
+# so that a copy shows how old its rows are.
 COPIED = """
 with this as (
   select hashtextextended(concat_ws('/', system_identifier, d.oid, left(pg_walfile_name(pg_current_wal_lsn()), 8)), 0) as mark
@@ -151,9 +154,9 @@ select seen_until, to_timestamp(position) as as_of from noticed
 
 @dataclass(frozen=True)
 class Orphan:
-    """A batch of the provider with the nonce, labels and billed responses of its requests, by their numbers.
+    """A batch at the provider with its nonce, and the labels and billed responses of its requests by number.
 
-    Work that waits only since the copy was `noticed` has a number that was given away again.
+    Work that began to wait after the copy was `noticed` may have reused an id, so it does not belong to the orphan.
     """
 
     provider_batch_id: str
@@ -169,7 +172,7 @@ class Orphan:
 
 @dataclass(frozen=True)
 class LostWork:
-    """Work that the database lacks, which its version pays for: the copy never had it, or it was archived."""
+    """Work that is missing from the database and billed to its version: the copy never had it, or it was archived."""
 
     version: Version
     purpose: Purpose = Purpose.ANSWER
@@ -179,7 +182,7 @@ class LostWork:
         return self.version.workload
 
     def model(self, lane: Lane) -> str:
-        """Return the version's model of that lane."""
+        """Return the version's model for that lane."""
         return (
             self.version.spec.batch_model
             if lane is Lane.BATCH
@@ -188,25 +191,25 @@ class LostWork:
 
 
 def find_copy(connection: sa.Connection, *, now: datetime) -> Copy | None:
-    """Return since when the database is known to be a copy of which orphans may be open, None where it is none."""
+    """Check whether the database is a copy; return the copy while orphans may be open, or None."""
     row = connection.execute(sa.text(COPIED), {"now": now}).first()
     return None if row is None else Copy(row.seen_until, row.as_of)
 
 
 def search_orphans(connection: sa.Connection, since: datetime, *, now: datetime) -> None:
-    """Have orphans searched for that left after `since`, as in a copy that is noticed now."""
+    """Request a search for orphans submitted after `since`, as if the database were a copy that is noticed now."""
     given = {"name": COPY, "seen_until": now, "position": int(since.timestamp())}
     connection.execute(insert(watermark).values(given).on_conflict_do_nothing())
 
 
 def mark_orphans_found(connection: sa.Connection, copy: Copy) -> None:
-    """Note that no orphan is open any more."""
+    """Record that the copy has no open orphans any more."""
     this = watermark.c.name == COPY, watermark.c.seen_until == copy.noticed
     connection.execute(sa.delete(watermark).where(*this))
 
 
 def orphan_notes(connection: sa.Connection) -> list[tuple[BatchId, str]]:
-    """Return the batches that were adopted after a restore, with what their notes say."""
+    """Return the ids and notes of the batches that were adopted after a restore."""
     wanted = sa.select(batch.c.id, batch.c.note).where(is_orphan()).order_by(batch.c.id)
     return [(row.id, row.note) for row in connection.execute(wanted)]
 
@@ -219,7 +222,8 @@ def is_orphan() -> sa.ColumnElement[bool]:
 def adopt_orphan(connection: sa.Connection, of: Orphan, *, now: datetime) -> str | None:
     """Adopt an ended orphan: it owns the work that it answers and that is still ready, and `collect` collects it.
 
-    Answers to work that the copy lacks are booked at once. Returns what was done, None for a batch of another database.
+    Answers to work that is missing from the copy are booked at once. Returns a sentence about the result, None for a batch of
+    another database.
     """
     known = sa.select(batch.c.id).where(batch.c.nonce == of.nonce)
     if (ours := connection.execute(known).scalar()) is not None:
@@ -290,10 +294,10 @@ def _find_labeled_version(
 
 
 def _orphan_claims(connection: sa.Connection, of: Orphan) -> dict[int, list[Claim]]:
-    """Return the claims of the requests whose work is here, by request.
+    """Return the claims of the requests whose work is in this database, by request number.
 
-    A whole request is proved or disproved by its digest. A place whose item the copy lacks stands for an older claim of another
-    one, so that its part of the bill is booked.
+    The digest proves or disproves a complete request. In an incomplete request, the slot of a missing item gets a negative
+    claim number of other work, so that its part of the bill is booked.
     """
     works = _orphan_works(
         connection, {id_ for each in of.labels.values() for id_ in each.work_ids}, of.noticed
@@ -318,7 +322,7 @@ def _orphan_claims(connection: sa.Connection, of: Orphan) -> dict[int, list[Clai
 def _orphan_works(
     connection: sa.Connection, ids: set[WorkId], noticed: datetime
 ) -> dict[WorkId, ClaimedWork]:
-    """Return the works of the copy by id, locked: with a new claim where ready for a batch, else with one that is over."""
+    """Lock and return the copy's work by id, with a new claim if it is ready for a batch, else with an outdated claim."""
     ready = (work.c.state == WorkState.READY) & (work.c.lane == Lane.BATCH)
     rows = connection.execute(
         sa.select(
@@ -342,7 +346,7 @@ def _book_lost(
     lost: Mapping[int, tuple[Response, RequestLabel]],
     now: datetime,
 ) -> None:
-    """Book the responses to work that the copy lacks."""
+    """Book the responses to work that is missing from the copy."""
     nothing = WorkId(0)
     made = [
         Attempt(

@@ -1,6 +1,6 @@
 """Batches in doubt: held, unknown to the provider, released, superseded, or no longer wanted.
 
-A batch of the provider that may be ours is searched for, adopted, then proved ours or disproved as a stranger's.
+A search looks for a provider batch that may be ours. It is adopted first, and then proved to be ours or someone else's.
 """
 
 from collections.abc import Mapping, Sequence
@@ -22,7 +22,7 @@ from lanes.store.tables import batch, batch_doubt, disowned, work
 from lanes.store.work import ready_again
 from lanes.words import BatchState, WorkState
 
-# for held batches; one that blocks its account is searched for at every tick
+# between two searches for a held batch; a batch that blocks its account is searched for at every tick
 SEARCH_EVERY = timedelta(minutes=10)
 LET_GO = {"provider_batch_id": None, "unproved": False, "submitted_at": None}
 LISTED_FOR = timedelta(days=29)  # how long the provider keeps results
@@ -35,14 +35,14 @@ def note(
     otherwise: Mapping[str, Any] | None = None,
     **doubts: Any,
 ) -> Any:
-    """Write what is doubtful of a batch, and return its row; `otherwise`: what changes where it has one."""
+    """Write a batch's doubts and return their row; if the row exists already, `otherwise` replaces the values to write."""
     wanted = insert(batch_doubt).values(batch_id=batch_id, **doubts)
     kept = wanted.on_conflict_do_update(index_elements=["batch_id"], set_=otherwise or doubts)
     return connection.execute(kept.returning(batch_doubt)).one()
 
 
 def hold(connection: Connection, batch_id: BatchId, *, note: str, now: datetime) -> None:
-    """Hold a batch that cannot be identified at the provider: it keeps its work, and a person is asked to decide."""
+    """Hold a batch that cannot be identified at the provider: it keeps its work, and an incident asks for a decision."""
     unconfirmed = batch.c.state.in_(UNCONFIRMED)
     if change(connection, batch_id, unconfirmed, state=BatchState.HELD, note=note):
         tell(connection, batch_id, note, now=now)
@@ -51,9 +51,9 @@ def hold(connection: Connection, batch_id: BatchId, *, note: str, now: datetime)
 def mark_unknown(
     connection: Connection, batch_id: BatchId, *, why: str, grace: timedelta, now: datetime
 ) -> None:
-    """Note that the provider does not know the batch; beyond the grace period a person is told.
+    """Record that the provider does not know the batch, and open an incident after the grace period.
 
-    A batch that owns no work any more is closed then.
+    A superseded batch, which owns no work any more, is closed instead.
     """
     state = connection.execute(
         select(batch.c.state)
@@ -73,13 +73,13 @@ def mark_unknown(
 
 
 def mark_known(connection: Connection, batch_id: BatchId, *, now: datetime) -> None:
-    """Note that the provider has the batch after all."""
+    """Record that the provider has the batch after all, and resolve its incident."""
     note(connection, batch_id, unknown_since=None)
     resolve_incident(connection, batch_id, f"The provider has batch {batch_id} after all.", now=now)
 
 
 def tell(connection: Connection, batch_id: BatchId, why: str, *, now: datetime) -> None:
-    """Open the batch's incident, which says why and what to do."""
+    """Open the batch's incident, which states the reason and the remedy."""
     row = connection.execute(select(batch).where(batch.c.id == batch_id)).one()
     incidents.open(connection, batch_unclear(row.workload, batch_id, row.items, why), now=now)
 
@@ -104,21 +104,21 @@ def disown(
     *,
     now: datetime,
 ) -> None:
-    """Note that the provider's batch of that id is a stranger's, though batch `batch_id` was taken for it."""
+    """Record that a provider batch is not ours, although batch `batch_id` had adopted it."""
     given = {"account": account, "provider_batch_id": provider_batch_id}
     added = insert(disowned).values(**given, batch_id=batch_id, disowned_at=now)
     connection.execute(added.on_conflict_do_nothing())
 
 
 def strangers(connection: Connection, account: str, candidates: Sequence[str]) -> set[str]:
-    """Return which of these provider batches of the account are known to be strangers'."""
+    """Return the provider batch ids among the candidates that are known not to be ours."""
     wanted = select(disowned.c.provider_batch_id).where(disowned.c.account == account)
     known = one_of(candidates, disowned.c.provider_batch_id)
     return set(connection.execute(wanted.where(known)).scalars())
 
 
 def release(connection: Connection, batch_id: BatchId, *, note: str, now: datetime) -> bool:
-    """Release a batch that was never created: its work is ready again, untried; False where the provider has it."""
+    """Release a batch that was never created: its work is ready again and untried. False if the provider has the batch."""
     released = {"state": BatchState.RELEASED, "ended_at": now, "note": note}
     if not change(connection, batch_id, batch.c.state.in_(UNCONFIRMED), **released):
         return False
@@ -128,10 +128,10 @@ def release(connection: Connection, batch_id: BatchId, *, note: str, now: dateti
 
 
 def supersede(connection: Connection, batch_id: BatchId, *, note: str, now: datetime) -> bool:
-    """Take all work from a batch that the provider has; `collect` cancels and books it.
+    """Take all work from a batch that the provider has; `collect` cancels the batch and books its bill.
 
-    Returns False where the provider does not have it: then roll the transaction back. Work is locked before its batch, as
-    where results are saved.
+    Returns False if the provider does not have the batch; the caller must then roll back. Work is locked before its batch, in
+    the same order as when results are saved.
     """
     _free(connection, batch_id, now=now)
     superseded = {"state": BatchState.SUPERSEDED, "cancel_at": now, "note": note}
@@ -144,7 +144,7 @@ def supersede(connection: Connection, batch_id: BatchId, *, note: str, now: date
 
 
 def close(connection: Connection, batch_id: BatchId, *, note: str, now: datetime) -> None:
-    """Close a superseded batch of which nothing can be booked any more."""
+    """Close a superseded batch that has nothing left to book."""
     change(
         connection,
         batch_id,
@@ -163,12 +163,12 @@ def _free(connection: Connection, batch_id: BatchId, *, now: datetime) -> None:
     )
 
 
-# Of work `w` that is submitted with item `i`: an answer is still needed. What a replay or a shadow asks for always is.
+# A condition on submitted work `w` of item `i`: its answer is still needed. The answer of a replay or a shadow always is.
 WANTED = f"""
 (w.purpose not in {ANSWERING}
  or (i.settled_at is null and i.canceled_at is null and i.revision = w.revision))
 """
-# An adopted batch that is not proved yet may be a stranger's.
+# An adopted batch that is not proved yet may not be ours.
 RECALL = f"""
 with unwanted as (
   select b.id from lanes.batch b
@@ -186,12 +186,12 @@ returning b.id
 
 
 def recall(connection: Connection, *, now: datetime) -> list[BatchId]:
-    """Mark unwanted batches that the provider still works on for cancellation; finished results are billed and booked."""
+    """Mark batches at the provider for cancellation if no item needs its answer; finished results are billed and booked."""
     return sorted(connection.execute(text(RECALL), {"now": now}).scalars())
 
 
 def mark_create_ended(connection: Connection, batch_id: BatchId, *, now: datetime) -> None:
-    """Note that the create of an intended batch ended at `now` without an answer: it is not tried any more."""
+    """Record that the create of an intended batch ended at `now` without an answer and is not tried again."""
     intended = batch.c.id == batch_id, batch.c.state == BatchState.INTENDED
     if connection.execute(select(batch.c.id).where(*intended)).first() is not None:
         first = func.coalesce(batch_doubt.c.create_ended_at, now)
@@ -199,7 +199,7 @@ def mark_create_ended(connection: Connection, batch_id: BatchId, *, now: datetim
 
 
 def to_search(connection: Connection, account: str, *, now: datetime) -> list[OpenBatch]:
-    """Return the account's batches to look for in the provider's list: the unresolved one, and held ones from time to time."""
+    """Return the account's batches to search for in the provider's list: the unresolved one, and due held ones."""
     searched_at = batch_doubt.c.searched_at
     due = or_(searched_at.is_(None), searched_at <= now - SEARCH_EVERY)
     held = and_(is_(batch.c.state, BatchState.HELD), due, batch.c.intended_at > now - LISTED_FOR)
@@ -208,7 +208,7 @@ def to_search(connection: Connection, account: str, *, now: datetime) -> list[Op
 
 
 def mark_searched(connection: Connection, batch_id: BatchId, *, now: datetime) -> None:
-    """Note that the provider's list was searched for the batch at `now`."""
+    """Record that the provider's list was searched for the batch at `now`."""
     note(connection, batch_id, searched_at=now)
 
 
@@ -220,7 +220,7 @@ def adopt(
     expected_end_at: datetime,
     now: datetime,
 ) -> bool:
-    """Adopt a listed batch until its first result proves or disproves it; return whether the batch needed one."""
+    """Adopt a listed provider batch until its first result proves or disproves it; return whether ours was unconfirmed."""
     said = f"Batch {batch_id} is taken for {provider_batch_id}."
     values = {"state": BatchState.SUBMITTED, "unproved": True, "expected_end_at": expected_end_at}
     unconfirmed = batch.c.state.in_(UNCONFIRMED)
@@ -239,9 +239,9 @@ def mark_at_provider(
     now: datetime,
     **values: Any,
 ) -> Any | None:
-    """Record that the provider has the batch under that id, where all conditions of `only` hold; return its row then.
+    """Record that the provider has the batch under that id if all conditions in `only` hold; return its row, or None.
 
-    Its incident ends with the sentence `said`.
+    The given sentence resolves the batch's incident.
     """
     values |= {"provider_batch_id": provider_batch_id, "submitted_at": now, "ended_at": None}
     row = change(connection, batch_id, *only, **values)
@@ -254,13 +254,13 @@ def mark_at_provider(
 
 
 def mark_proved(connection: Connection, batch_id: BatchId, provider_batch_id: str) -> None:
-    """Note that the batch is the provider's of that id: its first result carries its nonce."""
+    """Record that the adopted provider batch is proved to be ours: its first result carries our nonce."""
     its = batch.c.provider_batch_id == provider_batch_id
     change(connection, batch_id, its, batch.c.unproved, unproved=False)
 
 
 def let_go(connection: Connection, batch_id: BatchId) -> None:
-    """Let go of the adopted id, which is not the batch's, and hold the batch."""
+    """Drop the adopted provider id, which does not belong to the batch, and hold the batch."""
     adopted = batch.c.state.in_(AT_PROVIDER), batch.c.unproved
     held = {"state": BatchState.HELD, **LET_GO, "ended_at": None}
     change(connection, batch_id, *adopted, **held)
@@ -269,9 +269,9 @@ def let_go(connection: Connection, batch_id: BatchId) -> None:
 def mark_disproved(
     connection: Connection, batch_id: BatchId, provider_batch_id: str, *, now: datetime
 ) -> bool:
-    """Let go of an adopted batch that is a stranger's, and never adopt it again; return whether there was anything to undo.
+    """Drop an adopted provider batch that is not ours, and never adopt it again; return whether there was one to drop.
 
-    The batch keeps its work and is held, an incident says so, and the search goes on.
+    Our batch keeps its work and is held, an incident reports it, and the search continues. A superseded batch is released.
     """
     superseded = batch.c.state == BatchState.SUPERSEDED
     row = change(
@@ -301,7 +301,7 @@ def mark_disproved(
 
 
 def unsure_counts(connection: Connection, account: str) -> set[int]:
-    """Return the numbers of requests by which batches of the account may still have to be found."""
+    """Return the request counts of the account's unsure batches, by which they may have to be found at the provider."""
     state = batch.c.state
     unsure = or_(state.in_(UNCONFIRMED), and_(state.in_(AT_PROVIDER), batch.c.unproved))
     counts = select(batch.c.requests).where(batch.c.account == account, unsure)

@@ -1,7 +1,7 @@
-"""Batch work that is ready: its kinds, which of it must leave outside the schedule, and whether it waits for a primer.
+"""Ready batch work: its kinds, the work that must be submitted outside the schedule, and the wait for a primer.
 
-Work leaves early if its due time presses, or if an earlier run could not send it. A primer is a batch of one request that
-fills the provider's cache for the next batch of its version.
+Work is submitted early if its due time presses, or if an earlier run could not submit it. A primer is a batch of one request
+that fills the provider's cache for the next batch of its version.
 """
 
 from collections.abc import Generator, Mapping
@@ -34,14 +34,15 @@ from lanes.units import clock
 from lanes.words import ANSWERING, BatchState, Lane
 from lanes.workload.version import Version
 
-OUT = (BatchState.INTENDED, *AT_PROVIDER)  # its results may come
+OUT = (BatchState.INTENDED, *AT_PROVIDER)  # states in which results may still come
 NOTHING_SENT: Mapping[str, int] = {}
 
 
 def pressing(connection: sa.Connection, *, now: datetime) -> list[str]:
-    """Return the workloads whose batch work must leave now rather than by schedule: by due time, or put off until now.
+    """Return the workloads whose batch work must be submitted now, outside the schedule.
 
-    Paused workloads are left out, and so are those that were put off until later, unless they wait for a primer only.
+    Their work has a pressing due time, or was put off until now. Paused workloads are excluded, and so are workloads that were
+    put off until later, unless they only wait for a primer.
     """
     is_due = sa.or_(workload.c.submit_at.is_(None), workload.c.submit_at <= now)
     waits = sa.case((workload.c.submit_at > now, workload.c.submit_at)).label("waits_until")
@@ -60,19 +61,19 @@ def pressing(connection: sa.Connection, *, now: datetime) -> list[str]:
 
 
 def safe_from(of: Prospect, waits_until: datetime, now: datetime) -> datetime:
-    """Return the due time from which on an item can wait until then, and then be back in time with its batch."""
+    """Return the earliest due time with which an item can wait until `waits_until` and still be back in time."""
     return waits_until + (of.back_at - now)
 
 
 def _has_primer(*, out: bool) -> sa.ColumnElement[bool]:
-    """Match a workload that was put off until a primer is back; it is `out`, or is not any more."""
+    """Match a workload that was put off until a primer is back; `out` says whether the primer still is at the provider."""
     is_out = is_among(batch.c.state, OUT) == out
     awaited = sa.exists().select_from(batch).where(sa.text(AWAITED_PRIMER), is_out)
     return awaited.correlate(workload)
 
 
 def find_awaited_primer(connection: sa.Connection, name: str) -> Mapping[str, Any] | None:
-    """Return the batch whose prefix in the provider's cache the workload waits for, None when it waits for none."""
+    """Return the row of the primer that the workload waits for; None if it waits for none."""
     its = sa.text(AWAITED_PRIMER), workload.c.name == name, is_among(batch.c.state, OUT)
     joined = batch.join(workload, workload.c.name == batch.c.workload)
     row = connection.execute(sa.select(batch).select_from(joined).where(*its)).mappings().first()
@@ -80,14 +81,14 @@ def find_awaited_primer(connection: sa.Connection, name: str) -> Mapping[str, An
 
 
 def hold(connection: sa.Connection, name: str, until: datetime) -> None:
-    """Put the workload off until a primer is back; a workload that another transaction holds is passed over."""
+    """Put the workload off until a primer is back; skip it if another transaction has locked it."""
     _note(connection, name, submit_at=until)
 
 
 def due_before(until: Mapping[str, datetime], now: datetime) -> sa.Select[str]:
-    """Select the workloads with unanswered batch work that is due from now on and before the moment given for it.
+    """Select the workloads with unanswered batch work that is due after `now` and before the workload's moment in `until`.
 
-    Work is ranked by due time, so only the ranks in between are read.
+    Work is ranked by due time, so the query reads only the ranks between the two moments.
     """
     names = sa.literal(list(until), sa.ARRAY(sa.Text))
     moments = sa.literal(list(until.values()), sa.ARRAY(Moment))
@@ -114,12 +115,12 @@ def due_before(until: Mapping[str, datetime], now: datetime) -> sa.Select[str]:
 
 
 def check_in(connection: sa.Connection, of: str | None, *, now: datetime) -> None:
-    """Note that a run for one workload, or for all, looks for batch work from `now` on."""
+    """Record that a run for one workload, or for all, begins to look for batch work at `now`."""
     _note(connection, of, departed_at=now, departed_items=None)
 
 
 def _note(connection: sa.Connection, of: str | None, **values: Any) -> None:
-    """Write columns of one workload, or of all; those that other transactions hold are passed over."""
+    """Write columns of one workload, or of all; skip workloads that other transactions have locked."""
     its = sa.true() if of is None else workload.c.name == of
     free = sa.select(workload.c.name).where(its)
     free = free.with_for_update(key_share=True, skip_locked=True)
@@ -133,9 +134,9 @@ def put_off(
     of: str | None,
     sent: Mapping[str, int] = NOTHING_SENT,
 ) -> None:
-    """Note after a run for one workload, or for all, what it sent, and when to ask for another.
+    """Record the result of a run for one workload, or for all: the items that it sent, and when another run is needed.
 
-    Workloads that `until` does not name wait for their schedule.
+    Workloads that are not in `until` wait for their schedule.
     """
     items = sa.case(sent, value=workload.c.name, else_=0) if sent else 0
     _note(connection, of, departed_items=items)
@@ -158,7 +159,7 @@ MOST_BYTES = 128 * 1024**2  # payloads held at once for one batch
 
 
 def waiting_kinds(connection: sa.Connection, name: str | None, *, now: datetime) -> list[BatchKind]:
-    """Return the (workload, version) pairs that have batch work to send, of one workload or of all; paused ones wait."""
+    """Return the (workload, version) pairs that have batch work to submit, of one workload or all; paused workloads wait."""
     wanted = sa.and_(claimable(Lane.BATCH, now), workload.c.paused_at.is_(None))
     if name is not None:
         wanted = sa.and_(wanted, work.c.workload == name)
@@ -182,8 +183,8 @@ def lock_batch_work(
 ) -> Generator[ClaimedWork]:
     """Lock the most urgent batch work of a kind until this transaction ends, and yield it as it is read.
 
-    It stops at `limit` works, or once their payloads have `most_bytes` as JSON; work that others hold is passed over. Close the
-    generator before its end if not all is needed.
+    Stops after `limit` work rows, or once their payloads reach `most_bytes` as JSON, and skips work that other transactions
+    have locked. Close the generator if you do not need all of the work.
     """
     query = select_for_batch(kind, limit, now=now)
     with closing(stream_rows(connection, query, most_bytes=most_bytes)) as rows:
@@ -191,7 +192,7 @@ def lock_batch_work(
 
 
 def select_for_batch(kind: BatchKind, limit: int, *, now: datetime) -> sa.Select[*tuple[Any, ...]]:
-    """Select the most urgent batch work of a kind with its payload, locked; work that others hold is passed over."""
+    """Select and lock the most urgent batch work of a kind with its payload, skipping locked work."""
     return (
         sa.select(
             work.c.id,
@@ -209,10 +210,10 @@ def select_for_batch(kind: BatchKind, limit: int, *, now: datetime) -> sa.Select
     )
 
 
-COUNTED = 100_000  # items of the next batch
+COUNTED = 100_000  # the most items of the next batch that are counted
 
-# The version's newest batches that marked requests. One that was never created wrote nothing; of one of which most items were
-# answered, a request that marked probably was.
+# The version's newest batches with marked requests. A batch that was never created wrote nothing. If most items of a batch
+# were answered, a marked request probably was too.
 LEFT_IN_CACHE = """
 select coalesce(bool_or(state = 'collected' and ended_at > :lately and 2 * answered > items), false) as warm,
        max(id) filter (where is_primer and is_out) as primer,
@@ -227,7 +228,7 @@ select coalesce(bool_or(state = 'collected' and ended_at > :lately and 2 * answe
 
 @dataclass(frozen=True)
 class CachePlan:
-    """The step of a version's next batch, and which of its requests mark their prefix; `until` bounds a primer's wait."""
+    """The primer step of a version's next batch, and the requests that mark their prefix; `until` limits a primer's wait."""
 
     marked: range
     step: caching.PrimerStep = caching.PrimerStep.NONE
@@ -265,7 +266,7 @@ def cache_plan(
 
 
 def read_batch_cache(ask: Ask, version: Version, *, now: datetime) -> caching.BatchCache:
-    """Return what earlier batches of the version left in the provider's cache."""
+    """Return the state in which earlier batches of the version left the provider's cache."""
     (row,) = ask(LEFT_IN_CACHE, version=version.id, lately=now - caching.WARM_FOR)
     return read_as(caching.BatchCache, row)
 
@@ -273,7 +274,7 @@ def read_batch_cache(ask: Ask, version: Version, *, now: datetime) -> caching.Ba
 def _compute_primer_savings(
     connection: sa.Connection, version: Version, shared: int, prospect: Prospect, now: datetime
 ) -> Decimal:
-    """Return what a primer saves, less what the value of all items loses while they wait for it."""
+    """Return a primer's saving in US dollars, less the value that all items lose while they wait for it."""
     spec, size = version.spec, PackSizes(sharing.in_force(connection)).of(version, Lane.BATCH)
     ready = claimable(Lane.BATCH, now), work.c.workload == version.workload
     some = sa.select(work.c.id).where(*ready, work.c.version_id == version.id).limit(COUNTED)

@@ -1,8 +1,9 @@
-"""Declare which facts count for which figure. The triggers and the rebuild of the figures are generated from it.
+"""The facts that count for each figure; the triggers and the rebuild of the figures are generated from this declaration.
 
-The triggers and the rebuild find their facts by different queries, but under the same names: relations such as `tried` or
-`asked`, whose rows have a minute, what is counted, and a number (`n`; negative: counted no longer). `COUNTS` says for which
-figures these rows count. Files in migrations/schema/current/ include these parts by their names in braces (`fill_in`).
+The triggers and the rebuild find their facts by different queries, but name the relations alike, for example `tried` or
+`asked`. A row of such a relation has a minute, the counted values, and a number `n`, which is negative for facts that no
+longer count. `COUNTS` states for which figures these rows count. Files in migrations/schema/current/ include these parts by
+their names in braces (`fill_in`).
 """
 
 import re
@@ -22,11 +23,11 @@ KEYS = {
 COSTS = ("realtime_usd", "batch_usd")
 TOKENS = ("input", "output", "cached", "written")
 SUMS = ("items", "usd", "bound_usd", *COSTS, *TOKENS)
-WHOLE = ("items", *TOKENS)  # numbers; the others are US dollars
+WHOLE = ("items", *TOKENS)  # whole numbers; the other sums are US dollars
 OF = f"{', '.join(KEYS)}, kind"
 COLUMNS = f"at, {OF}, n, {', '.join(SUMS)}, first_at, last_at, buckets, counts"
 IN_PERIOD = "{at} >= :since and {at} < :until"
-# comparing words by a language's rules would take longer than everything else
+# comparing text by a locale's rules would take longer than everything else
 BYTES = 'collate "C"'
 MOMENTS = {"first_at": "min", "last_at": "max"}
 
@@ -35,7 +36,7 @@ MOMENTS = {"first_at": "min", "last_at": "max"}
 class Count:
     """One kind of figure for which the rows of the relation `of` count, in the minute `at`.
 
-    `same` names the columns that the figure has under the same name. `word`, `items` and `took` (the bucket of a duration) are
+    `same` lists the columns that have the same name in the figure. `word`, `items` and `took` (the bucket of a duration) are
     SQL expressions. Kinds in `HOURLY` are rebuilt by the hour.
     """
 
@@ -49,7 +50,7 @@ class Count:
     took: str | None = None
 
     def select(self, *, rebuilt: bool) -> str:
-        """Return a query of the counts, as `COLUMNS`. `rebuilt`: of the facts between :since and :until."""
+        """Return a query of the counts with the columns `COLUMNS`; `rebuilt` limits it to facts from :since until :until."""
         grain = Grain.HOUR if self.kind in HOURLY else Grain.MINUTE
         at = f"date_trunc('{grain}', {self.at}, 'UTC')" if rebuilt else self.at
         where = f"{self.where} and {IN_PERIOD.format(at=self.at)}" if rebuilt else self.where
@@ -149,21 +150,21 @@ COUNTS = (
 
 
 def select_counts(*relations: str, rebuilt: bool = False) -> str:
-    """Return a query of all counts of these relations, or of all relations, as `COLUMNS`."""
+    """Return a query of the counts of these relations, or of all relations, with the columns `COLUMNS`."""
     return "\n  union all".join(
         each.select(rebuilt=rebuilt) for each in COUNTS if not relations or each.of in relations
     )
 
 
-# The route in force at a moment, or else the first.
+# The route in force at a moment, or the first route if none was in force yet.
 ROUTE_AT = """(
       select r.lane, r.reason, r.realtime_usd, r.batch_usd from lanes.route r
        where {of}
        order by r.decided_at > {at}, case when r.decided_at > {at} then r.id else -r.id end limit 1) r"""
 
-# Relations that triggers and rebuild derive in the same way: from `routes`, `tries`, `responses` and `results`, which have the
-# columns of their tables (tries and results also workload and received_at of their item), and from `ends`: due items that were
-# answered or failed.
+# Relations that the triggers and the rebuild derive in the same way: from `routes`, `tries`, `responses` and `results`, which
+# have the columns of their tables (tries and results also have their item's workload and received_at), and from `ends`, the due
+# items that were answered or failed.
 MADE = {
     "routed": """routed as (
     select r.decided_at, v.workload, r.version_id, r.lane, r.reason, r.n, r.realtime_usd, r.batch_usd
@@ -177,7 +178,7 @@ MADE = {
      cross join lateral (select v.workload from lanes.version v where v.id = r.version_id offset 0) v
      cross join lateral jsonb_object_keys(r.raised) e (rule)
      where r.raised is not null)""",
-    # a valid try is held against what the route in force when it ended had said
+    # a valid try is compared with the costs that the route in force at its end had stated
     "tried": f"""tried as materialized (
     select date_trunc('minute', a.ended_at, 'UTC') as ended_at, date_trunc('minute', a.received_at, 'UTC') as received_at,
            a.workload, a.version_id, a.lane, a.purpose, a.outcome,
@@ -202,7 +203,7 @@ MADE = {
            r.workload, r.version_id, r.lane, r.standing, lanes.figure_bucket(r.created_at - r.received_at) as took,
            count(*) as n
       from results r where r.generation = 0 group by 1, 2, 3, 4, 5, 6, 7)""",
-    # `overdue` means due before it arrived: a route's reason also covers items that became due before they were routed
+    # `overdue` means due before arrival here; as a route's reason it also covers items that became due before they were routed
     "decided": f"""decided as (
     select date_trunc('minute', e.at, 'UTC') as decided_at, e.workload, r.lane, e.n,
            case when e.answered_at <= e.due_at then e.n else 0 end as items,
@@ -214,7 +215,7 @@ _PIECE = re.compile(r"\{(columns|made|counted)((?: \w+)*)\}")
 
 
 def fill_in(sql: str) -> str:
-    """Return SQL with `{columns}`, `{made NAME}` and `{counted NAMES}` replaced by what they name."""
+    """Return SQL with `{columns}`, `{made NAME}` and `{counted NAMES}` replaced by the parts that they name."""
 
     def piece(found: re.Match[str]) -> str:
         names = found[2].split()

@@ -1,7 +1,7 @@
 """The files of migrations/schema/current/: each defines one function, view, type or trigger of schema `lanes`.
 
-Lines before it that begin with `---` are its comment in the database, and those of the form `---   name: ...` the comments of
-its columns; both may go on in lines that are indented further.
+Lines before the definition that begin with `---` are the object's comment in the database, and lines of the form
+`---   name: ...` are the comments of its columns. Both may continue in lines that are indented further.
 """
 
 import hashlib
@@ -38,9 +38,9 @@ class SqlFile:
 
     file: str  # within the folder, without its suffix: doors/admit
     kind: str  # function, view, type or trigger
-    name: str  # a trigger's is <table>_<trigger>
+    name: str  # for a trigger: <table>_<trigger>
     sql: str
-    table: str | None = None  # a trigger's
+    table: str | None = None  # of a trigger
 
     @cached_property
     def definition(self) -> str:
@@ -49,7 +49,7 @@ class SqlFile:
 
     @property
     def twin(self) -> str:
-        """SQL that creates the same object as a temporary one of this session."""
+        """SQL that creates the same object as a temporary object of this session."""
         if self.kind != "trigger":
             return _NAMED.sub(r"\1 pg_temp.", self.sql)
         table = f"create temporary table if not exists {self.table} (like {SCHEMA}.{self.table});\n"
@@ -58,7 +58,7 @@ class SqlFile:
         )
 
     def uses(self, other: "SqlFile") -> bool:
-        """Return whether its definition names the other object."""
+        """Return whether this file's definition names the other object."""
         return other.name in self._names and other != self
 
     @cached_property
@@ -67,10 +67,10 @@ class SqlFile:
 
 
 def read(file: str, sql: str) -> SqlFile:
-    """Return what a file defines.
+    """Return the object that a file defines.
 
     Raises:
-        ValueError: it defines no object, or several.
+        ValueError: the file defines no object, or several.
     """
     heads = list(_HEAD.finditer(sql))
     if len(heads) != 1:
@@ -86,7 +86,7 @@ def read(file: str, sql: str) -> SqlFile:
 
 
 def _comments(kind: str, name: str, sql: str) -> str:
-    """Return the statements that comment on an object and its columns as the lines before it say."""
+    """Return the statements that set the comments of an object and its columns, from the `---` lines of its file."""
     said: dict[str, list[str]] = {}
     of = f"{kind} {SCHEMA}.{name}"
     for line in sql.splitlines():
@@ -100,10 +100,10 @@ def _comments(kind: str, name: str, sql: str) -> str:
 
 
 def in_order(files: list[SqlFile]) -> list[SqlFile]:
-    """Return the files, each after those that it uses.
+    """Return the files, each after the files that it uses.
 
     Raises:
-        CycleError: two use each other.
+        CycleError: files use each other.
     """
     by_name = {each.file: each for each in sorted(files, key=lambda each: each.file)}
     order = TopologicalSorter(
@@ -117,7 +117,7 @@ def in_order(files: list[SqlFile]) -> list[SqlFile]:
 
 @cache
 def sql_files() -> tuple[SqlFile, ...]:
-    """Return all of them, each after those that it uses."""
+    """Return all files of the folder, each after the files that it uses."""
     found = sorted(FOLDER.rglob("*.sql"))
     return tuple(
         in_order(
@@ -130,6 +130,6 @@ def sql_files() -> tuple[SqlFile, ...]:
 
 
 def fingerprint(files: Sequence[SqlFile]) -> str:
-    """Return 12 hexadecimal digits that change with any definition, and not with comments."""
+    """Return 12 hexadecimal digits that change with any definition, but not with comments."""
     definitions = sorted(f"{each.file}\n{each.definition}\n" for each in files)
     return hashlib.sha256("".join(definitions).encode()).hexdigest()[:12]

@@ -1,7 +1,7 @@
 """Functions, views, types and triggers in force: compared with the files, and replaced where they differ.
 
-Each object is compared with a temporary twin, as Postgres writes both, without a lock: a reader's open transaction holds up
-only the replacing of a view that it has read. `alembic check` reports differences as well.
+Each object is compared with a temporary twin, in the form in which Postgres prints both. The comparison takes no lock, so a
+reader's open transaction delays only the replacement of a view that it has read. `alembic check` reports differences as well.
 """
 
 from collections.abc import Mapping, Sequence, Set
@@ -24,7 +24,7 @@ from lanes.store.current.files import SqlFile, fingerprint, sql_files
 from lanes.store.tables import SCHEMA, metadata
 
 PLUGIN = "lanes.current"
-# a column less, another return type, a type
+# a removed column, another return type, an existing type
 IRREPLACEABLE = InvalidTableDefinition | InvalidFunctionDefinition | DuplicateObject
 
 _DEFINITIONS = text("""
@@ -52,8 +52,8 @@ select kind, name, (pg_identify_object(class, oid, 0)).identity, definition,
   from found order by kind, name, identity
 """)
 
-# Everything that depends on an object, through its row type as well, directly or not. Its own parts (a view's rule, its row
-# type) are followed and not returned.
+# All direct and indirect dependents of an object, including those through its row type. The query follows the object's own
+# parts (a view's rule, its row type) but does not return them.
 _DEPENDENTS = text("""
 with recursive dependent (class, oid, own) as (
   select cast(:class as oid), cast(:oid as oid), true
@@ -79,7 +79,7 @@ select c.relname, attname, col_description(c.oid, attnum)
 
 @dataclass(frozen=True)
 class DbObject:
-    """An object as the database has it; `identity` tells overloaded functions apart."""
+    """An object in the database; `identity` distinguishes overloaded functions."""
 
     kind: str
     name: str
@@ -91,7 +91,7 @@ class DbObject:
     oid: int = field(compare=False)
 
     def matches(self, wanted: "DbObject") -> bool:
-        """Return whether it needs no change; a person may have commented on more columns of a view."""
+        """Return whether the object needs no change; a person may have added comments on more columns of a view."""
         return self == wanted and wanted.column_comments <= self.column_comments
 
 
@@ -117,13 +117,13 @@ def objects(connection: Connection, schema: str = SCHEMA) -> list[DbObject]:
 
 
 def put_in_force(connection: Connection, files: Sequence[SqlFile]) -> list[str]:
-    """Replace what differs from the files, each after those that it uses, and return the files that differed.
+    """Replace the objects that differ from their files, each after those that it uses, and return the files that differed.
 
-    What cannot be replaced in place (a view loses a column, a function has other arguments) is dropped with those of our
-    objects that depend on it, and all of them are created again.
+    An object that cannot be replaced in place (a view loses a column, a function has other arguments) is dropped together with
+    our objects that depend on it, and all of them are created again.
 
     Raises:
-        SetupError: an object that is not ours depends on one that must be dropped.
+        SetupError: an object that is not ours depends on an object that must be dropped.
     """
     differed: list[str] = []
     found = objects(connection)
@@ -144,7 +144,7 @@ def put_in_force(connection: Connection, files: Sequence[SqlFile]) -> list[str]:
 
 
 def put_comments(connection: Connection) -> None:
-    """Comment tables and columns as lanes/store/tables/ does, where the database differs."""
+    """Set the comments of tables and columns from lanes/store/tables/, where the database differs."""
     found = {(row.relname, row.attname): row.comment for row in connection.execute(_COMMENTS)}
     for table in metadata.sorted_tables:
         if table.comment != found[table.name, None]:
@@ -157,7 +157,7 @@ def put_comments(connection: Connection) -> None:
 
 
 def differences(connection: Connection, files: Sequence[SqlFile]) -> list[str]:
-    """Return a sentence for each object that is not as its file says, or has no file."""
+    """Return a sentence for each object that differs from its file or has no file."""
     found = objects(connection)
     twins = _Twins(connection, files, found)
     known = {one for each in files for one in _of(each, found)}
@@ -172,7 +172,10 @@ def differences(connection: Connection, files: Sequence[SqlFile]) -> list[str]:
 
 
 class _Twins:
-    """The database's own form of each file: created for all present objects at once, again for users of a changed one."""
+    """The temporary twins of the files' objects, in the form in which Postgres prints them.
+
+    The twins of all present objects are created at once; those of objects that use a changed object are created again.
+    """
 
     def __init__(
         self, connection: Connection, files: Sequence[SqlFile], found: list[DbObject]
@@ -180,7 +183,8 @@ class _Twins:
         self._connection, self.changed = connection, list[SqlFile]()
         self._known: Mapping[tuple[str, str], DbObject] = {}
         present = [each for each in files if _of(each, found)]
-        with suppress(ProgrammingError):  # some use what is not in force yet: one by one then
+        # A file uses an object that is not in force yet: create one by one.
+        with suppress(ProgrammingError):
             self._known = self._create(present) if present else {}
 
     def of(self, file: SqlFile) -> DbObject:
@@ -188,14 +192,14 @@ class _Twins:
         known = self._known.get((file.kind, file.name))
         if known is not None and not any(file.uses(each) for each in self.changed):
             return known
-        self.changed.append(file)  # for those that use it in turn
+        self.changed.append(file)  # so that the objects that use this one are compared again too
         return self._create([file])[file.kind, file.name]
 
     def _create(self, files: Sequence[SqlFile]) -> dict[tuple[str, str], DbObject]:
-        """Create temporary twins, read them, and take them back.
+        """Create temporary twins, read them, and roll back.
 
         Raises:
-            ProgrammingError: one of them uses what is not in force yet.
+            ProgrammingError: a file uses an object that is not in force yet.
         """
         with self._connection.begin_nested() as attempt:
             _run(self._connection, ";\n".join(each.twin for each in files))
@@ -246,13 +250,13 @@ def _drop(connection: Connection, gone: list[DbObject], *, ours: list[DbObject])
 
 
 class CurrentDifference(MigrateOperation):
-    """A difference that `alembic check` reports and no operation of a migration mends."""
+    """A difference that `alembic check` reports and that no migration operation can remove."""
 
     def __init__(self, sentence: str) -> None:
         self.sentence = sentence
 
     def to_diff_tuple(self) -> tuple[str, str]:
-        """Return what `alembic check` prints."""
+        """Return the kind and the sentence that `alembic check` prints."""
         return "current", self.sentence
 
     def reverse(self) -> MigrateOperation:
@@ -261,9 +265,9 @@ class CurrentDifference(MigrateOperation):
 
 
 def check_announcement(script: ScriptDirectory, files: Sequence[SqlFile]) -> list[str]:
-    """Return what the newest migration must say, if the files are not as it names them.
+    """Return a sentence with the fingerprint that the newest migration must state, if it states another one.
 
-    Without a migration of its own, an older checkout would take a changed database for its own, and put its own SQL back.
+    Without a migration for each change, an older checkout would not notice the changed database and would restore its own SQL.
     """
     newest = script.get_revision("head")
     now = fingerprint(files)

@@ -1,6 +1,6 @@
 """The database roles that a platform engineer grants to logins, their rights, and the owner of schema `lanes`.
 
-They have no login and no password. PUBLIC may do nothing: every right is granted here.
+The roles have no login and no password. PUBLIC has no rights: every right is granted here.
 """
 
 from collections import defaultdict
@@ -30,7 +30,7 @@ class DatabaseRole(StrEnum):
 
     INTAKE = "lanes_intake"  # sends items through the doors; reads nothing
     READER = "lanes_reader"  # reads views and results
-    TENANT = "lanes_tenant"  # reads what is of the consumers that are bound to its login
+    TENANT = "lanes_tenant"  # reads the data of the consumers that are bound to its login
     WORKER = "lanes_worker"  # runs Lanes: flows, tasks, commands and the client
     OWNER = "lanes_owner"  # owns the schema; migrations and doors have its rights
 
@@ -59,7 +59,7 @@ select nspowner::regrole::text as owner, pg_has_role(nspowner, 'set') as may_be,
 
 
 def become_owner(connection: Connection, *, local: bool = True) -> bool:
-    """Act as the schema's owner until the transaction ends (`local`) or the session does, and return whether we may."""
+    """Act as the schema's owner until the transaction (`local`) or the session ends; return whether this is allowed."""
     found = connection.execute(_OWNER, {"schema": SCHEMA}).one_or_none()
     if found is None or found.is_us:
         return True
@@ -115,12 +115,12 @@ def grant(connection: Connection) -> None:
 
 
 def bind(connection: Connection, tenants: Sequence[tuple[str, str]]) -> None:
-    """Let logins read what is of a consumer, and send for it alone; an empty consumer takes everything from a login.
+    """Bind logins to consumers, so that a login reads the data of its consumers and submits for them only.
 
-    Such a login stays bound, to nothing: a login that nothing is said of may send for all.
+    An empty consumer removes all consumers from a login, which stays bound to none; an unbound login may submit for all.
 
     Raises:
-        ActionRefused: there is no such login.
+        ActionRefused: a login does not exist.
     """
     for login, consumer in tenants:
         about = {"login": login, "consumer": consumer}
@@ -137,7 +137,7 @@ def bind(connection: Connection, tenants: Sequence[tuple[str, str]]) -> None:
 
 
 def create(connection: Connection) -> list[str]:
-    """Create the missing roles and return them. The current role may act as the owner from then on."""
+    """Create the missing roles and return them; from then on the current role may act as the owner."""
     missing = [each for each in DatabaseRole if each not in _existing(connection)]
     for role in missing:
         connection.execute(text(f"create role {role} nologin"))
@@ -151,7 +151,7 @@ def create(connection: Connection) -> list[str]:
 
 
 def give_schema(connection: Connection) -> None:
-    """Give the schema and everything in it to `lanes_owner`. An owner so far who can log in keeps its rights."""
+    """Give the schema and everything in it to `lanes_owner`; a previous owner that can log in keeps its rights."""
     before = schema_owner(connection)
     owner = DatabaseRole.OWNER
     if before is None:
@@ -173,14 +173,14 @@ def give_schema(connection: Connection) -> None:
 
 
 def let_migrate(connection: Connection) -> None:
-    """Let the owner create temporary objects: a migration compares with them."""
+    """Let the owner create temporary objects, which a migration needs for its comparisons."""
     connection.execute(
         text(f"grant temporary on database {_database(connection)} to {DatabaseRole.OWNER}")
     )
 
 
 def close_database(connection: Connection) -> None:
-    """Let only the roles connect: any session could take the advisory locks of the standing runs."""
+    """Let only the roles connect, because any session could take the advisory locks of the standing runs."""
     database = _database(connection)
     roles = ", ".join(DatabaseRole)
     connection.execute(text(f"revoke connect on database {database} from public"))
@@ -214,12 +214,12 @@ select f.kind, f.name,
 
 
 def read_grants(connection: Connection) -> dict[Object, set[Grant]]:
-    """Return who may do what with each view and function of schema `lanes`; overloads count together."""
+    """Return the grants on each view and function of schema `lanes`; overloads are taken together."""
     return _read(connection)[0]
 
 
 def restore(connection: Connection, before: dict[Object, set[Grant]]) -> None:
-    """Restore the rights on views and functions that existed before. Grants on single columns are lost."""
+    """Restore the rights on views and functions that existed before; grants on single columns are lost."""
     now, identities = _read(connection)
     for each in before.keys() & now.keys():
         for identity in identities[each]:
@@ -242,8 +242,8 @@ def _read(connection: Connection) -> tuple[dict[Object, set[Grant]], dict[Object
     return grants, identities
 
 
-# Statements that give a schema and everything in it to a role, except what belongs to an extension. Sequences of columns and
-# indexes follow their table. The text is psycopg's: %s is a parameter.
+# Statements that give a schema and everything in it to a role, except the objects of extensions. Sequences of columns and
+# indexes follow their table. The text uses psycopg's syntax: %s is a parameter.
 GIVE: LiteralString = """
 with found (kind, identity, owner) as (
   select case relkind when 'v' then 'view' when 'm' then 'materialized view' when 'S' then 'sequence' when 'c' then 'type'

@@ -1,1 +1,1 @@
-"""Items as they arrive: admission, files, amendments, erasure, the stream's watermark."""
+"""Arriving items: admission, files, amendments, erasure and the stream's watermark."""

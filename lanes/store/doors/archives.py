@@ -1,8 +1,8 @@
-"""The archive: items that are over leave their tables, up to a hundred together, and can be read as if they were there.
+"""The archive: finished items move out of their tables, up to a hundred per document, and can be read as before.
 
-An item keeps its row, without content: its key, its digest and its moments. So it stays a duplicate or a conflict at every
-door, whatever another transaction has seen. Its other rows stand in one document with those of its neighbours. A reader puts
-them back for the length of a savepoint, so that every query finds them as before.
+An item keeps its row, without content: its key, its digest and its timestamps. So every door still recognizes duplicates and
+conflicts, regardless of the snapshot of another transaction. The item's other rows are in one document with those of its
+neighbours. A reader restores them inside a savepoint, so that every query finds them.
 """
 
 from collections import defaultdict
@@ -20,10 +20,10 @@ from lanes.store.database import LOCK_PATIENCE, waiting_at_most
 from lanes.store.states import FINISHED_BATCH, OPEN_REPLAY, OPEN_ROLLOUT, OPEN_WORK
 from lanes.store.tables import SCHEMA, metadata
 
-LOOKED_AT = 500  # items of one transaction
-CHUNK, CHUNK_BYTES = 100, 1024**2  # items of one document, and what they say
-MOST_BYTES = 16 * 1024**2  # of one transaction
-# The tables whose rows move, by what names a row within its item.
+LOOKED_AT = 500  # items examined in one transaction
+CHUNK, CHUNK_BYTES = 100, 1024**2  # items of one document, and the bytes of their content
+MOST_BYTES = 16 * 1024**2  # of content in one transaction
+# The tables whose rows move, with the column that identifies a row within its item.
 MOVED = {
     "revision": "number",
     "route": "id",
@@ -36,15 +36,15 @@ MOVED = {
 OVER_AT = "greatest(i.received_at, i.answered_at, i.settled_at, i.failed_at, i.canceled_at)"
 LAST_EVENT = f"min({OVER_AT}) filter (where i.emptied_at is null and i.forgotten_at is null)"
 
-# The moment before which all events are told: in Prefect, and to every webhook.
+# The time before which all events have been delivered to Prefect and to every webhook.
 UNTOLD = text("""
 select least((select min(occurred_at) from lanes.event_outbox),
              (select min(e.occurred_at) from lanes.webhook_event e
                where e.position is null or e.position > (select min(w.position) from lanes.webhook w)
                   or exists (select from lanes.webhook_try t where t.position = e.position and t.next_try_at is not null)))
 """)
-# An open replay reads old items: the workload is skipped until the replay is promoted or dropped. A new replay waits for this
-# lock; a workload whose replay is just beginning is skipped.
+# An open replay reads old items, so its workload is skipped until the replay is promoted or dropped. A new replay waits for
+# this lock; a workload whose replay is just beginning is skipped.
 WITHOUT_REPLAY = """
 select f.name, s.before
   from unnest(cast(:names as text[]), cast(:moments as timestamptz[])) s (name, before)
@@ -61,8 +61,8 @@ WINDOW = text("""
 select max(id) as last
   from (select id from lanes.item where id > :after order by id limit :most) looked_at
 """)
-# No open thing refers to these items: no work, batch, job, label, waiting amendment or promotion, and no reader has to
-# undo what they took. JSON's null would come back as no value.
+# Nothing open refers to these items: no work, batch, job, label, waiting amendment or promotion, and no reader whose last
+# read result was corrected. Items with a JSON null are left out: the document would return it as SQL null.
 FREE = f"""
 select i.id, i.workload, date_trunc('month', i.received_at, 'UTC') as month,
        octet_length(i.payload::text)
@@ -116,7 +116,7 @@ READ_BACK = "lanes.archive a cross join json_each(a.document) e"
 
 
 def _differing(name: str, of_item: str, by: str) -> str:
-    """Select a table and how many of its rows are not in the document as they are; none where all are."""
+    """Return a query for a table's name and the number of its rows that differ from the document; no row if none does."""
     return f"""
 select '{name}' as name, count(*) as number
   from (select r from lanes.{name} r where r.{of_item} = any (:items)) here (r)
@@ -142,7 +142,7 @@ update lanes.item
    set payload = '{}', failure = null, trace = null, emptied_at = coalesce(emptied_at, :now), archive_id = :archive
  where id = any (:items)
 """)
-# A column that was added since then has its default.
+# A column that was added after the archiving gets its default.
 COLUMNS = text(f"""
 with kept as (
   select r from {READ_BACK} cross join lateral json_array_elements(e.value -> :name) r
@@ -165,28 +165,28 @@ select min(id) from lanes.archive
 
 
 class ArchiveDiffers(LanesError):
-    """The archive does not hold what the tables hold, so that nothing was moved."""
+    """The archive document differs from the rows in the tables, so nothing was moved."""
 
 
 @dataclass(frozen=True)
 class OldItems:
-    """The number of items that were archived or emptied, and the item to go on after; None at the end of the stream."""
+    """The number of items that were archived or emptied, and the item to continue after; None at the end of the stream."""
 
     items: int
     onwards: ItemId | None
 
 
 def untold_since(connection: Connection) -> datetime | None:
-    """Return when the oldest event happened that Prefect or a webhook still has to get; None without any."""
+    """Return the time of the oldest event that is not yet delivered to Prefect or a webhook; None if all are."""
     return connection.execute(UNTOLD).scalar_one()
 
 
 def next_items(
     connection: Connection, before: Mapping[str, datetime], *, after: int, most: int, more: str = ""
 ) -> dict[str, Any] | None:
-    """Lock the workloads whose old items nothing open reads; return them and the range of the next items as parameters.
+    """Lock the workloads without an open replay; return them and the range of the next items as query parameters.
 
-    `more` is a further condition of workload `f`. None: the stream has ended, or no workload is free.
+    `more` is a further condition on workload `f`. Returns None at the end of the stream or if no workload is free.
     """
     given = {"names": list(before), "moments": list(before.values())}
     free = connection.execute(
@@ -207,12 +207,12 @@ def archive_some(
     most: int = LOOKED_AT,
     now: datetime,
 ) -> OldItems:
-    """Archive those of the next items that were over before their workload's moment, and to which nothing open refers.
+    """Archive those of the next items that ended before their workload's moment and to which nothing open refers.
 
-    Items that other transactions hold are left for the next time.
+    Items that other transactions have locked are left for a later call.
 
     Raises:
-        ArchiveDiffers: a document does not hold what the tables hold; roll the transaction back.
+        ArchiveDiffers: a document differs from the rows in the tables; the caller must roll back.
     """
     given = next_items(connection, before, after=after, most=most, more=NO_ROLLOUT)
     if given is None:
@@ -239,7 +239,7 @@ def archive_some(
 
 @dataclass
 class _Chunk:
-    """Items of one document, and the bytes of what they say."""
+    """The items of one document, and the size of their content in bytes."""
 
     items: list[ItemId]
     bytes: int
@@ -263,7 +263,7 @@ def _move(connection: Connection, workload: str, items: Sequence[ItemId], now: d
 
 
 def place_of(connection: Connection, workload: str, key: str) -> tuple[ItemId, ArchiveId] | None:
-    """Return the item of that key and the archive that holds it; None where it is in its tables, or there is none."""
+    """Return the item of that key and the archive that contains it; None if the item is not archived or does not exist."""
     its = "select id, archive_id from lanes.item where workload = :workload and key = :key and archive_id is not null"
     row = connection.execute(text(its), {"workload": workload, "key": key}).first()
     return None if row is None else (row.id, row.archive_id)
@@ -271,7 +271,7 @@ def place_of(connection: Connection, workload: str, key: str) -> tuple[ItemId, A
 
 @contextmanager
 def with_archived(connection: Connection, workload: str, key: str) -> Iterator[datetime | None]:
-    """Let every query of the block find the item of that key, even if archived; yield when it was archived, or None."""
+    """Let every query in the block find the item of that key, even if archived; yield the time of archiving, or None."""
     place = place_of(connection, workload, key)
     if place is None:
         yield None
@@ -287,9 +287,9 @@ def with_archived(connection: Connection, workload: str, key: str) -> Iterator[d
 def brought_back(
     connection: Connection, archive: ArchiveId, items: Sequence[ItemId] | None = None
 ) -> Iterator[list[ItemId]]:
-    """Put archived items (None: all of that archive) back for the block, yield their ids, and undo it afterwards.
+    """Restore archived items (None: the whole archive) for the block, yield their ids, and roll back afterwards.
 
-    Everything that the block writes is undone too.
+    The rollback also undoes everything that the block writes.
 
     Raises:
         StillLocked: another transaction has held one of the items for longer than a second.
@@ -329,7 +329,7 @@ def _back(name: str, columns: Sequence[str]) -> TextClause:
         return text(f"update lanes.item i set {values} from {rows} where i.id = p.id and {here}")
     said = ", ".join(f"p.{each}" for each in columns)
     into = f"insert into lanes.{name} ({', '.join(columns)}) overriding system value"
-    # a read that was just being recorded is still in its table
+    # a read that was recorded during the archiving is still in its table
     return text(f"{into} select {said} from {rows} where {here} on conflict do nothing")
 
 
@@ -339,7 +339,7 @@ def rewrite(
     items: Sequence[ItemId] | None,
     change: Callable[[list[ItemId]], object],
 ) -> None:
-    """Change archived items (None: all of that archive) as `change` changes their rows while they are back."""
+    """Restore archived items (None: the whole archive), call `change` with their ids, and archive the changed rows."""
     locked = "select from lanes.archive where id = :archive for no key update"
     connection.execute(text(locked), {"archive": archive})
     with brought_back(connection, archive, items) as there:
@@ -358,6 +358,6 @@ def next_of(
     since: datetime | None,
     until: datetime | None,
 ) -> ArchiveId | None:
-    """Return the next archive of a workload that may hold items which were received in a period."""
+    """Return the next archive of a workload that may contain items received in a period."""
     of = {"workload": workload, "after": after, "since": since, "until": until}
     return connection.execute(FOLLOWING, of).scalar_one()

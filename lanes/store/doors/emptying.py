@@ -1,7 +1,7 @@
-"""Contents of items that are erased, by age or because a person asked for it; and rows that are deleted by age.
+"""The erasure of items' content, by age or because a person requested it, and the deletion of rows by age.
 
 The age of an item counts from its last event: it was received, amended, answered, settled, failed or canceled. The stream is
-walked from its beginning by the items' numbers, because an index would make admission slower.
+walked from its beginning by the items' ids, because an index would slow down admission.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,7 +18,7 @@ from lanes.store.doors import archives
 from lanes.store.states import OPEN_WORK, OUTSIDE_BATCHES
 from lanes.store.tables import amendment, label, rejected
 
-LOOKED_AT = 5_000  # items of one transaction
+LOOKED_AT = 5_000  # items examined in one transaction
 WHY = "emptied by its age"
 
 OVER = text(f"""
@@ -59,7 +59,7 @@ AT_THE_DOOR = (
     "update lanes.amendment set payload = null, outcome = coalesce(outcome, 'canceled'),"
     " decided_at = coalesce(decided_at, :now) where workload = :workload and key = :key",
 )
-# What was archived is counted as it was.
+# An archived item keeps `canceled_at`, so that it counts in the figures as before.
 ITEM = (
     "update lanes.item set payload = '{}', entity = null, failure = null, result_id = null,"
     " canceled_at = case when archive_id is null then coalesce(canceled_at, :now) else canceled_at end,"
@@ -85,9 +85,9 @@ def empty_some(
     most: int = LOOKED_AT,
     now: datetime,
 ) -> archives.OldItems:
-    """Empty the finished items among the next ones of the stream whose last event is before their workload's moment.
+    """Empty the finished items among the next ones of the stream if their last event is before their workload's moment.
 
-    Items that other transactions hold are left for the next time.
+    Items that other transactions have locked are left for a later call.
     """
     given = archives.next_items(connection, before, after=after, most=most)
     if given is None:
@@ -99,9 +99,9 @@ def empty_some(
 def empty_archive(
     connection: Connection, before: Mapping[str, datetime], *, after: int, now: datetime
 ) -> tuple[int, ArchiveId | None]:
-    """Empty the items of the next archive that holds older content, and return their number and the archive, if any.
+    """Empty the old items of the next archive with old content, and return their number and the archive, if any.
 
-    An archive of which another transaction holds items is left for the next time.
+    An archive with items that another transaction has locked is left for a later call.
     """
     names, moments = list(before), list(before.values())
     given = {"names": names, "moments": moments, "after": after, "now": now}
@@ -127,7 +127,7 @@ def _empty(connection: Connection, given: Mapping[str, Any]) -> int:
 
 
 def erase(connection: Connection, items: Sequence[ItemId], why: str) -> None:
-    """Erase the payloads, answers, errors and explanations of items, except in `item`; `why` replaces the explanations."""
+    """Erase items' payloads, answers, errors and explanations in all tables but `item`; `why` replaces the explanations."""
     for statement in ERASE:
         given = {"items": list(items)} | ({"why": why} if ":why" in statement else {})
         connection.execute(text(statement), given)
@@ -136,11 +136,11 @@ def erase(connection: Connection, items: Sequence[ItemId], why: str) -> None:
 def forget(connection: Connection, workload: str, key: str, *, now: datetime) -> None:
     """Cancel an item and erase its input, answers and labels, and inputs refused under its key.
 
-    Its key and its costs stay. An answer that is still under way will only be billed. The provider keeps a batch's results
+    Its key and its costs stay. An answer that is still in flight will only be billed. The provider keeps a batch's results
     for 29 days.
 
     Raises:
-        UnknownItem: the workload has no item of that key, and refused none.
+        UnknownItem: the workload has neither an item nor a refused input of that key.
     """
     of = {"workload": workload, "key": key, "now": now}
     found = text(
@@ -166,7 +166,7 @@ def forget(connection: Connection, workload: str, key: str, *, now: datetime) ->
 
 MOST = 5_000  # rows examined in one transaction
 
-# Reads are walked by id, so that those which stay are examined once.
+# Reads are walked by id, so that each remaining read is examined only once.
 READS = text("""
 with looked_at as materialized (
   select r.id, r.item_id, r.result_id, r.read_at from lanes.read r where r.id > :after order by r.id limit :most),
@@ -184,29 +184,29 @@ select (select count(*) from gone) as deleted, (select max(id) from looked_at) a
 
 @dataclass(frozen=True)
 class Deleted:
-    """The number of rows that were deleted, and the id to continue from; None: all were examined."""
+    """The number of deleted rows, and the id to continue from; None if all rows were examined."""
 
     rows: int
     onwards: int | None
 
 
 def delete_refused(connection: Connection, *, before: datetime) -> int:
-    """Delete some refused inputs from before a moment; return how many, 0 when none is left."""
+    """Delete some inputs that were refused before a moment; return their number, 0 if none is left."""
     return _delete_some(connection, rejected, rejected.c.rejected_at < before)
 
 
 def delete_amendments(connection: Connection, *, before: datetime) -> int:
-    """Delete some amendments from before a moment, decided or waiting; revisions stay."""
+    """Delete some amendments received before a moment, decided or waiting, but no revisions; return their number."""
     return _delete_some(connection, amendment, amendment.c.received_at < before)
 
 
 def delete_labels(connection: Connection, *, before: datetime) -> int:
-    """Delete some labels from before a moment; return how many, 0 when none is left."""
+    """Delete some labels from before a moment; return their number, 0 if none is left."""
     return _delete_some(connection, label, label.c.labeled_at < before)
 
 
 def _delete_some(connection: Connection, of: Table, is_old: ColumnElement[bool]) -> int:
-    """Delete the first old rows of a table; rows that another transaction holds are left for the next time."""
+    """Delete the first old rows of a table and return their number; locked rows are left for a later call."""
     old = select(of.c.id).where(is_old).order_by(of.c.id).limit(MOST)
     free = old.with_for_update(skip_locked=True)
     return connection.execute(delete(of).where(of.c.id.in_(free))).rowcount
@@ -215,9 +215,9 @@ def _delete_some(connection: Connection, of: Table, is_old: ColumnElement[bool])
 def delete_reads(
     connection: Connection, *, before: datetime, after: int = 0, most: int = MOST
 ) -> Deleted:
-    """Delete, of the next reads, those from before a moment that were not the first to take an item's answer.
+    """Delete the next reads from before a moment, except each item's first read after its answer.
 
-    The figures count the first read of an item: without it, the next one would count again.
+    The figures count the first read of an item: without it, the next read would count again.
     """
     row = connection.execute(READS, {"before": before, "after": after, "most": most}).one()
     return Deleted(row.deleted, row.last)

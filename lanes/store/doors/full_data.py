@@ -1,7 +1,8 @@
 """The full data that a batch reads besides an item: earlier items of its entity, its own revisions, and reference rows.
 
-Reference rows come from tables and views of the operator, in one query for each of them. History is measured too. Where a
-workload keeps its consumers apart (`pack_scope: consumer`), an item is told only what the same consumer sent.
+Reference rows come from tables and views of the operator, with one query for each reference. The lengths of the history are
+measured here too. If a workload separates its consumers (`pack_scope: consumer`), an item's history contains only items of
+the same consumer.
 """
 
 from collections import defaultdict
@@ -33,8 +34,8 @@ from lanes.workload.version import Version
 History = dict[WorkId, tuple[ContextPart, ...]]
 Lengths = dict[ItemId, tuple[int, ...]]
 
-# What is asked for, as a relation `a`: the entities of items that were not sent yet, by their number; items by their id; or
-# work by its id. :most, :days and :before bound what is read.
+# The requested histories as a relation `a`: entities of items that were not sent yet, by position; items by id; or work by
+# id. :most, :days and :before limit the rows that are read.
 UNSENT = """(
   select s.*, cast(:workload as text) as workload, cast(:consumer as text) as consumer, cast(null as bigint) as item_id,
          0 as revision
@@ -51,7 +52,7 @@ TELLS = "e.canceled_at is null and e.emptied_at is null"
 
 
 def _earlier(which: str, *, most: str, apart: str, since: str = "true") -> str:
-    """Select the newest items of the entity that occurred before the moment; `apart` only those of the same consumer."""
+    """Return a query for the entity's newest items before the moment; `apart` limits it to items of the same consumer."""
     return f"""
    select e.payload, e.occurred_at, e.id, e.result_id, e.position, e.revision, greatest(e.as_of, e.received_at) as said_at,
           {TELLS} as tells
@@ -61,8 +62,8 @@ def _earlier(which: str, *, most: str, apart: str, since: str = "true") -> str:
     order by e.occurred_at desc, e.id desc limit {most}"""
 
 
-# Canceled and emptied items tell nothing. Revisions of the item itself come nearer to it than any other item; one that was
-# asked again for late context stands there once.
+# Canceled and emptied items are not part of the history. The item's own revisions come last, closest to the item; a revision
+# that was processed again because of late context appears once.
 NEAR = "(:days = 0 or e.occurred_at >= a.moment - make_interval(days => :days))"
 READ = f"""
  cross join lateral (
@@ -118,7 +119,7 @@ def _part(row: Any) -> ContextPart:
 
 
 def is_apart(scope: PackScope) -> bool:
-    """Return whether an item is told only what its own consumer sent: items of two consumers never share a call either."""
+    """Return whether an item's history contains only items of its own consumer; then two consumers never share a call."""
     return scope is PackScope.CONSUMER
 
 
@@ -140,7 +141,7 @@ def earlier_of_entity(
     before: datetime,
     consumer: str | None = None,
 ) -> tuple[ContextPart, ...]:
-    """Return what `earlier_of_work` would find for an item that was not sent yet and occurred then."""
+    """Return the parts that `earlier_of_work` would find for an item that occurred at that time and was not sent yet."""
     if version.spec.context.entity.items == 0 or entity is None:
         return ()
     asked = {"entities": [entity], "moments": [before], "workload": version.workload}
@@ -152,9 +153,9 @@ def earlier_of_entity(
 def earlier_of_work(
     connection: sa.Connection, works: Sequence[WorkId], version: Version
 ) -> History:
-    """Return the newest earlier items of each item's entity and revisions of its own, oldest first, by id of the work.
+    """Return the newest earlier items of each item's entity and its own revisions, oldest first, by work id.
 
-    Work without any is left out.
+    Work without a history is left out.
     """
     if version.spec.context.depth == 0 or not works:
         return {}
@@ -166,10 +167,10 @@ def earlier_of_work(
 def lengths(
     connection: sa.Connection, ids: Iterable[ItemId], context: Context, *, apart: bool = False
 ) -> Lengths:
-    """Return the characters of what `earlier_of_work` would find for each item, newest first.
+    """Return the lengths, in characters, of the parts that `earlier_of_work` would find for each item, newest first.
 
-    Items without any are left out, and nothing is asked where none is read. If `apart`, they are told only what their consumer
-    sent.
+    Items without a history are left out, and no query runs for a context without history. `apart` limits the history to items
+    of the same consumer.
     """
     wanted = list(ids)
     if context.depth == 0 or not wanted:
@@ -184,11 +185,11 @@ def unsteady(
     *,
     apart: Collection[ItemId] = (),
 ) -> set[ItemId]:
-    """Return the items whose history may have changed; `most` says how many were read then and would be read now.
+    """Return the items whose history may have changed; `most` has the depths to which it was read then and is read now.
 
-    An item's history is the same where it is read to the same depth, or has no item beyond the smaller one, and each of its
-    items stands before it in the stream and was never amended, canceled or emptied: the router gives positions after the
-    commit, so such an item was there, as it is now, whenever this one was asked.
+    A history is the same if two conditions are met. Both depths are equal, or the history has no item beyond the smaller depth;
+    and each of its items precedes this item in the stream and was never amended, canceled or emptied. The router gives
+    positions after the commit, so such an earlier item already had its present form whenever this item was processed.
     """
     deepest = {id_: max(depths) for id_, depths in most.items() if any(depths)}
     if not deepest:
@@ -203,7 +204,7 @@ def unsteady(
 
 
 def lengths_of(connection: sa.Connection, versions: Mapping[ItemId, Version | None]) -> Lengths:
-    """Return `lengths` of these items as their versions read them; one that cannot be read any more reads none."""
+    """Return the `lengths` of these items under their versions; an item without a readable version has none."""
     items = defaultdict[int, list[ItemId]](list)
     known = {each.id: each for each in versions.values() if each is not None}
     for id_, each in versions.items():
@@ -219,7 +220,7 @@ def lengths_of(connection: sa.Connection, versions: Mapping[ItemId, Version | No
 def measure_context(
     connection: sa.Connection, waiting: Sequence[ReceivedItem], versions: Mapping[str, Version]
 ) -> list[ReceivedItem]:
-    """Return the items with the lengths of the context that their workload's version reads: a batch costs more by it."""
+    """Return the items with the lengths of the context that their workload's version reads, which makes a batch dearer."""
     found = lengths_of(connection, {each.id: versions[each.arrived.workload] for each in waiting})
     return [
         each._replace(arrived=each.arrived._replace(earlier=found[each.id]))
@@ -232,9 +233,9 @@ def measure_context(
 def lengths_before(
     connection: sa.Connection, version: Version, asked: Sequence[tuple[str, datetime]]
 ) -> list[list[tuple[datetime, int]]]:
-    """Return when the earlier items of an entity occurred before a moment, and their characters, newest first.
+    """Return the times and the lengths, in characters, of an entity's items before a moment, newest first.
 
-    One list for each (entity, moment) that is asked for, in their order: items that were not sent yet.
+    The result has one list for each requested (entity, moment), in order. The requests stand for items that were not sent yet.
     """
     context = version.spec.context
     if context.entity.items == 0 or not asked:
@@ -258,16 +259,16 @@ _SET = sa.text("select set_config('statement_timeout', :limit, true)")
 
 
 class ReferenceFailed(LanesError):
-    """The rows of a reference cannot be read, so that the items of its workload wait."""
+    """The rows of a reference cannot be read, so the items of its workload wait."""
 
 
 def load(
     connection: sa.Connection, version: Version, items: Mapping[K, Mapping[str, Any]]
 ) -> dict[K, tuple[ContextPart, ...]]:
-    """Return the reference parts of each item, given the variables of its key; each part is there, also without rows.
+    """Return the reference parts of each item, given the variables of its key; a reference without rows has a part too.
 
     Raises:
-        ReferenceFailed: a table or view is missing, may not be read or is too slow; the transaction goes on.
+        ReferenceFailed: a table or view is missing, may not be read or is too slow; the transaction stays usable.
     """
     found = dict[K, tuple[ContextPart, ...]]()
     for of in version.spec.context.reference:
@@ -288,7 +289,7 @@ def read(
     """Return the whole context of each work, in the order of the prompt, given the variables of its keys.
 
     Raises:
-        ReferenceFailed: reference rows cannot be read; the transaction goes on.
+        ReferenceFailed: reference rows cannot be read; the transaction stays usable.
     """
     found = earlier_of_work(connection, [*works], version)
     for id_, rows in load(connection, version, works).items():
@@ -297,7 +298,7 @@ def read(
 
 
 def check(connection: sa.Connection, context: Context) -> list[str]:
-    """Return why references of the context cannot be read now."""
+    """Return the reasons why references of the context cannot be read now."""
     said = list[str]()
     for of in context.reference:
         try:
@@ -308,7 +309,7 @@ def check(connection: sa.Connection, context: Context) -> list[str]:
 
 
 def _key(of: Reference, variables: Mapping[str, Any]) -> str | None:
-    """Return the key of an item as text; None where it has none, as when a field is missing."""
+    """Return the key of an item as text; None if it has no key, for example because a field is missing."""
     try:
         value = of.rule.value(variables)
     except RuleFailed:
@@ -330,7 +331,11 @@ def _within(of: Reference, rows: Sequence[str]) -> str:
 def _rows(
     connection: sa.Connection, of: Reference, keys: Sequence[str]
 ) -> Mapping[str, Sequence[str]]:
-    """Return the rows by key, in the order of their text: one more than the limit, if there are more."""
+    """Return the rows by key, ordered by their text, up to one more than the limit to show that there are more.
+
+    Raises:
+        ReferenceFailed: the table, view or column is missing, may not be read or is too slow.
+    """
     schema, _, name = of.relation.partition(".")
     found = defaultdict[str, list[str]](list)
     with _limit_time(connection, of):
@@ -353,7 +358,7 @@ def _rows(
 def _query(of: Reference, schema: str, name: str, kind: str) -> sa.Select[Any, Any]:
     """Select the rows of :keys; `kind` is the type of the column, as the catalog writes it.
 
-    Keys that the type cannot hold have no rows: an item must not make the query fail for its neighbours.
+    Keys that are not valid for the type have no rows: one item must not make the query fail for its neighbours.
     """
     given = sa.func.unnest(sa.bindparam("keys", type_=sa.ARRAY(sa.Text)))
     given = given.table_valued(sa.column("key", sa.Text), name="given").render_derived()
@@ -370,7 +375,11 @@ def _query(of: Reference, schema: str, name: str, kind: str) -> sa.Select[Any, A
 
 @contextmanager
 def _limit_time(connection: sa.Connection, of: Reference) -> Iterator[None]:
-    """Bound how long statements within may take; where one fails, what was done within is undone."""
+    """Limit the time of each statement in the block; if a statement fails, roll the block back.
+
+    Raises:
+        ReferenceFailed: a statement failed.
+    """
     try:
         with connection.begin_nested():
             before = connection.execute(sa.text("show statement_timeout")).scalar_one()

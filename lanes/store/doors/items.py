@@ -1,6 +1,6 @@
 """The doors: jobs, items and files admitted by the database's functions; amendments, refusals, labels and cancellation.
 
-Watermarks say how far the event stream was read, and until when open batches were looked at.
+Watermarks record how far the event stream was read, and when the open batches were last checked.
 """
 
 from collections import Counter
@@ -25,14 +25,14 @@ from lanes.store.statements import size_of
 from lanes.store.tables import item, job, rejected, stored_span, watermark
 from lanes.store.tables.base import Moment
 
-CONTENT_LIMIT = 65_536  # characters of a refused input that are kept
+CONTENT_LIMIT = 65_536  # characters of a refused input that are stored
 CHUNK = 500  # lines of a file admitted in one transaction
 REFUSE = sa.text("""
 select lanes.refuse(:door, r.place, r.workload, nullif(r.key, ''), r.reason, r.detail, r.content, :now)
   from jsonb_to_recordset(cast(:rows as jsonb))
        as r (workload text, place text, reason text, detail text, content text, key text)
 """)
-# The same that is sent again goes on where it was; nothing begins for a workload that no version is in force for.
+# Sending the same job again continues it. No job begins for a workload without a version in force.
 BEGIN = sa.text("""
 insert into lanes.job (name, workload, digest, due_at, budget_usd, created_at)
 select :name, w.name, :digest, :due_at, :budget_usd, :now from lanes.workload w
@@ -47,7 +47,7 @@ on conflict (name) do update
 def admit(
     connection: sa.Connection, inputs: Sequence[Submission], *, door: str, now: datetime
 ) -> list[Admission]:
-    """Admit the inputs and return the outcome of each, in order; refused ones are in `rejected_log`."""
+    """Admit the inputs and return the outcome of each, in order; refused inputs are in `rejected_log`."""
     rows = json_data.dumps([each.as_row() for each in inputs])
     told = connection.execute(_build_admission(), {"rows": rows, "door": door, "now": now})
     return [Admission(row.outcome, row.detail, row.key) for row in told]
@@ -69,7 +69,7 @@ def _build_admission() -> sa.Select[*tuple[Any, ...]]:
 def schema_refusal(
     connection: sa.Connection, of: str, schema: Mapping[str, Any], payload: Mapping[str, Any]
 ) -> str | None:
-    """Return why the doors would refuse the payload by this input schema, or None if they would not."""
+    """Return why the doors would refuse the payload under this input schema, or None if they would accept it."""
     if not schema:
         return None
     asked, told = (sa.literal(json_data.dumps(each)).cast(JSONB) for each in (schema, payload))
@@ -79,7 +79,7 @@ def schema_refusal(
 
 
 def as_stored(connection: sa.Connection, payload: Mapping[str, Any]) -> tuple[dict[str, Any], int]:
-    """Return the payload as the database would return it, with keys in its own order, and its size in bytes."""
+    """Return the payload as the database would return it, with the keys in the database's order, and its size in bytes."""
     kept = sa.literal(json_data.dumps(payload)).cast(JSONB)
     row = connection.execute(sa.select(kept.label("payload"), size_of(kept))).one()
     return row.payload, row.bytes
@@ -88,9 +88,9 @@ def as_stored(connection: sa.Connection, payload: Mapping[str, Any]) -> tuple[di
 def refuse(
     connection: sa.Connection, refusals: Sequence[Refusal], *, door: str, now: datetime
 ) -> None:
-    """Keep inputs that could not be read, and tell their senders, once per (door, place).
+    """Store inputs that could not be read and notify their senders, once per (door, place).
 
-    Characters that cannot be stored are replaced. `lanes.refuse` bounds how many inputs are kept.
+    Characters that cannot be stored are replaced. `lanes.refuse` limits the number of stored inputs.
     """
     by_place = {each.place: each for each in map(_make_storable, refusals)}
     told = sa.select(rejected.c.place).where(rejected.c.source == door)
@@ -102,7 +102,7 @@ def refuse(
 
 
 def _make_storable(refusal: Refusal) -> Refusal:
-    """Return the refusal as it can be stored."""
+    """Return the refusal with texts of limited length, in which characters that cannot be stored are replaced."""
     name, key = refusal.workload, refusal.key
     return Refusal(
         name and replace_unstorable(name[:KEY_LIMIT]),
@@ -130,7 +130,7 @@ def submission(connection: sa.Connection, of: str, key: str) -> Submission:
     """Return an admitted item as its sender could submit it now.
 
     Raises:
-        UnknownItem: the workload has no item of that key, or what it said was erased.
+        UnknownItem: the workload has no item of that key, or the item's content was erased.
     """
     its = item.c.workload == of, item.c.key == key, item.c.forgotten_at.is_(None)
     kept = sa.select(item).where(*its, item.c.emptied_at.is_(None))
@@ -152,14 +152,15 @@ def submission(connection: sa.Connection, of: str, key: str) -> Submission:
 
 
 def cancel(connection: sa.Connection, of: str, key: str) -> str:
-    """Cancel an item and return `canceled`, or why not: `unknown_item` or `settled`."""
+    """Cancel an item and return `canceled`, or the reason why it cannot be canceled: `unknown_item` or `settled`."""
     return connection.execute(sa.select(sa.func.lanes.cancel(of, key))).scalar_one()
 
 
 def amend(connection: sa.Connection, asked: Amendment, *, door: str, now: datetime) -> Admission:
     """Apply late data and return the outcome.
 
-    It is amended, duplicate, outdated (a later one is in force), waiting (no such item yet), or the reason of a refusal.
+    The outcome is amended, duplicate, outdated (a later amendment is in force), waiting (the item does not exist yet), or the
+    reason of a refusal.
     """
     payload: Any = sa.literal(asked.payload, JSONB)
     given = asked.workload, asked.key, payload, door, asked.place, now, asked.occurred_at
@@ -169,7 +170,7 @@ def amend(connection: sa.Connection, asked: Amendment, *, door: str, now: dateti
 
 
 def apply_waiting(connection: sa.Connection, *, now: datetime) -> int:
-    """Apply the amendments that arrived before their items to those that exist now, and return their number."""
+    """Apply the amendments that arrived before their items if these exist now; return the number of applied amendments."""
     return connection.execute(sa.select(sa.func.lanes.apply_waiting(now))).scalar_one()
 
 
@@ -182,12 +183,12 @@ def admit_file(
     job: JobOrder | None = None,
     now: datetime,
 ) -> Iterator[Admitted]:
-    """Admit the lines of a file as a job, called like the file unless told, and yield the outcomes of each committed chunk.
+    """Admit the lines of a file as a job, by default named like the file; yield the outcomes of each committed chunk.
 
     Raises:
-        Refused: a job of that name holds something else; nothing is admitted.
-        StillLocked: another transaction has submitted one of the keys and does not end; the chunks before it are admitted.
-        ValueError: the file is neither .jsonl nor .csv, or its header lacks a named column.
+        Refused: a job of that name has other content; nothing is admitted.
+        StillLocked: another transaction has submitted one of the keys and does not end; the earlier chunks are admitted.
+        ValueError: the file is neither .jsonl nor .csv, or its header does not contain a named column.
     """
     lines = read_lines(path, workload, layout, now=now)
     outcomes = Counter[str]()
@@ -231,10 +232,10 @@ def _admit_lines(
 
 
 def begin(connection: sa.Connection, order: JobOrder, workload: str, now: datetime) -> str:
-    """Begin the job, or go on with the same one, and return its name.
+    """Begin the job, or continue the same job, and return its name.
 
     Raises:
-        Refused: a job of that name holds something else.
+        Refused: a job of that name has other content.
     """
     given = {"digest": order.digest, "due_at": order.due_at, "budget_usd": order.budget_usd}
     given |= {"workload": workload, "now": now}
@@ -253,7 +254,7 @@ def begin(connection: sa.Connection, order: JobOrder, workload: str, now: dateti
 
 
 def close(connection: sa.Connection, name: str, outcomes: Mapping[str, int], now: datetime) -> None:
-    """Record that all of the job was sent, with these outcomes; a job with new items is told again at its next end."""
+    """Record that the whole job was sent, with these outcomes; a job with new items is announced again at its next end."""
     sent, accepted = sum(outcomes.values()), outcomes.get("accepted", 0)
     values = {"sent": sent, "closed_at": now}
     values["refused"] = sent - accepted - outcomes.get("duplicate", 0)
@@ -263,11 +264,11 @@ def close(connection: sa.Connection, name: str, outcomes: Mapping[str, int], now
 
 
 ARRIVALS = "arrivals"
-COLLECT = "collect"  # until when it has looked at open batches
+COLLECT = "collect"  # when it last checked the open batches
 
 
 def watermark_of(connection: sa.Connection, name: str) -> datetime | None:
-    """Return until when events were read, or None before the first reading."""
+    """Return the time up to which events were read; None before the first read."""
     read = sa.select(watermark.c.seen_until).where(watermark.c.name == name)
     return connection.execute(read).scalar_one_or_none()
 
@@ -280,7 +281,7 @@ def advance_watermark(connection: sa.Connection, name: str, until: datetime) -> 
 
 
 def read_spans(connection: sa.Connection, *, since: datetime) -> dict[datetime, int]:
-    """Return the number of stored events that were read of each span from `since` on."""
+    """Return the number of stored events that were read in each span that starts at `since` or later."""
     read = sa.select(stored_span.c.start_at, stored_span.c.events)
     rows = connection.execute(read.where(stored_span.c.start_at >= since))
     return {row.start_at: row.events for row in rows}
@@ -289,7 +290,7 @@ def read_spans(connection: sa.Connection, *, since: datetime) -> dict[datetime, 
 def record_spans(
     connection: sa.Connection, events: Mapping[datetime, int], *, since: datetime
 ) -> None:
-    """Record the number of stored events read of each span, and forget spans before `since`."""
+    """Record the number of stored events that were read in each span, and delete the spans before `since`."""
     connection.execute(sa.delete(stored_span).where(stored_span.c.start_at < since))
     if not events:
         return

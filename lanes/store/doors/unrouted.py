@@ -1,4 +1,4 @@
-"""Items that wait for the router: where what is urgent, due or neither begins, and what is taken of it."""
+"""Unrouted items: where a workload's urgent, due and other items begin, and the items that the router takes next."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,10 +15,11 @@ from lanes.store.statements import characters, fetch_rows, size_of
 from lanes.store.tables import item, workload
 from lanes.store.tables.base import Moment
 
-MOST_BYTES = 8 * 1024**2  # payloads that the router holds at once
+MOST_BYTES = 8 * 1024**2  # of payloads in the router's memory at once
 _UNROUTED = (item.c.position.is_(None), item.c.canceled_at.is_(None))
 _URGENT_FIRST = (item.c.urgent.desc(), item.c.due_at, item.c.id)
-Part = tuple[sa.ColumnElement[bool], ...]  # of a workload's items, in the order of the index
+# Conditions for a part of a workload's items, in the order of the index.
+Part = tuple[sa.ColumnElement[bool], ...]
 URGENT: Part = (item.c.urgent,)
 
 
@@ -28,7 +29,7 @@ def due(since: sa.ColumnElement[datetime]) -> Part:
 
 
 def behind(after: sa.ColumnElement[int]) -> Part:
-    """Match items that are neither urgent nor due, and came after that item."""
+    """Match items that are not urgent, have no due time, and arrived after that item."""
     return (~item.c.urgent, item.c.due_at.is_(None), item.c.id > after)
 
 
@@ -51,7 +52,7 @@ _KNOWN = (
 
 @dataclass(frozen=True)
 class RoutedUpTo:
-    """How far a workload was routed: the due time of its last item that was not urgent, and its last item without one."""
+    """The progress of routing: the latest due time of a workload's non-urgent items, and the last item without one."""
 
     due_at: datetime | None = None
     id: ItemId | None = None
@@ -64,7 +65,8 @@ Since = Mapping[str, RoutedUpTo]
 class Begins:
     """The beginning of a workload's unrouted items.
 
-    It says whether one is urgent, when the next of the others is due, and which is the first that is neither.
+    `urgent` says whether any item is urgent, `due_at` is the earliest due time of the others, and `id` is the first item that
+    is not urgent and has no due time.
     """
 
     urgent: bool
@@ -72,14 +74,14 @@ class Begins:
     id: ItemId | None
 
     def parts(self) -> list[tuple[Part, dict[str, Any]]]:
-        """Return the parts of the index that hold something, in its order, with their parameters."""
+        """Return the parts of the index that have items, in index order, with their parameters."""
         urgent = [(URGENT, {})] if self.urgent else []
         due = [] if self.due_at is None else [(_DUE, {"due_since": self.due_at})]
         return [*urgent, *due, *([] if self.id is None else [(_BEHIND, {"after": self.id - 1})])]
 
 
 def any_received(connection: sa.Connection, *, since: Since | None = None) -> bool:
-    """Return whether some item of `find_received` waits for its first route; locks nothing."""
+    """Return whether `find_received` would find any unrouted item, without locking anything."""
     return connection.execute(_any_received(), build_parameters(since)).first() is not None
 
 
@@ -89,21 +91,21 @@ def _any_received() -> sa.Select[*tuple[Any, ...]]:
 
 
 def find_received(connection: sa.Connection, *, since: Since | None = None) -> dict[str, Begins]:
-    """Return the workloads with unrouted items, and where these begin.
+    """Return the workloads with unrouted items, and where these items begin.
 
-    For workloads in `since`, only urgent items, items due then or later, and items after that one are looked for.
+    For a workload in `since`, the search covers only urgent items, items due at its time or later, and items after its item.
     """
     return read_begins(connection.execute(have_received(), build_parameters(since)))
 
 
 def read_begins(rows: Iterable[Any]) -> dict[str, Begins]:
-    """Return the result of `have_received`, by workload."""
+    """Return the rows of `have_received` by workload."""
     return {row.name: Begins(row.urgent, row.due_at, row.id) for row in rows}
 
 
 @cache
 def have_received() -> sa.Select[*tuple[Any, ...]]:
-    """Return the query: three index steps for each workload, after its :seen_id and :seen_due."""
+    """Return the query of `find_received`: three index lookups per workload, after :seen_id and from :seen_due on."""
     kinds: dict[str, Any] = {"workload": sa.Text(), "due": Moment, "id": sa.BigInteger()}
     lists = (sa.bindparam(f"seen_{name}", type_=sa.ARRAY(kind)) for name, kind in kinds.items())
     columns = (sa.column(name, kind) for name, kind in kinds.items())
@@ -142,12 +144,12 @@ def lock_received(
     waiting: Mapping[str, Begins] | None = None,
     unread: Collection[str] = (),
 ) -> list[ReceivedItem]:
-    """Lock and return unrouted items, urgent and due ones first: about `limit`, with payloads of about `most_bytes`.
+    """Lock and return unrouted items, urgent and due items first: about `limit`, with payloads of about `most_bytes`.
 
-    Up to `most_urgent` urgent ones are among them even if that is more. They cannot be canceled or amended until this
-    transaction ends. The workloads (those in `of`, or all) share the number and
-    the bytes, so that a flood of one never delays the others. `waiting` is the result of `find_received`, where the
-    caller has it already. Items that other transactions hold are skipped. Payloads of workloads in `unread` are only measured.
+    Up to `most_urgent` urgent items are returned even if these are more than `limit`. The items cannot be canceled or amended
+    until this transaction ends. The workloads (those in `of`, or all) share the number and the bytes equally, so that a flood
+    of one workload never delays the others. `waiting` is the result of `find_received`, if the caller already has it. Items
+    that other transactions have locked are skipped. The payloads of workloads in `unread` are only measured.
     """
     there = find_received(connection) if waiting is None else waiting
     asked = sorted(name for name in there if of is None or name in of)
@@ -168,9 +170,9 @@ def lock_received(
 
 
 def came_last(of: Sequence[ReceivedItem], *, before: Since) -> dict[str, RoutedUpTo]:
-    """Return how far each workload's items were taken, beyond `before`.
+    """Return the routing progress of each workload after these items, starting from `before`.
 
-    Waiting items come after that, except urgent ones, those that others held, and those due sooner.
+    Items that still wait come later, except urgent items, items that other transactions had locked, and items due sooner.
     """
     due: dict[str, datetime] = {}
     plain: dict[str, ItemId] = {}
@@ -189,7 +191,7 @@ def came_last(of: Sequence[ReceivedItem], *, before: Since) -> dict[str, RoutedU
 
 @cache
 def _head(*, read: bool, part: Part) -> sa.Select[*tuple[Any, ...]]:
-    """Select as `head` does, of :of_workload, and no more than :most."""
+    """Return the query of `head` for up to :most items of :of_workload."""
     name, most = sa.bindparam("of_workload", type_=sa.Text), sa.bindparam("most", type_=sa.Integer)
     return head(name, most, read=read, part=part)
 
@@ -214,13 +216,13 @@ def head(
 
 
 def _first(of: sa.ColumnElement[Any], part: Part) -> sa.Select[*tuple[Any, ...]]:
-    """Select the first items of this part of a workload that no router has seen."""
+    """Select the first unrouted item of this part of a workload."""
     here = sa.select(of).where(item.c.workload == workload.c.name, *_UNROUTED, *part)
     return here.order_by(*_URGENT_FIRST).limit(1)
 
 
 def _read_item(row: Any, *, read: bool) -> ReceivedItem:
-    """Return the item of a row of `head`; values are read by position, because names are looked up for each."""
+    """Return the item of a row of `head`; values are read by position, because access by name needs a lookup for each."""
     id_, revision, workload_, key, *known = row[:12]
     payload = row[13] if read else {}
     return ReceivedItem(id_, revision, ArrivedItem(workload_, key, payload, *known))

@@ -1,1 +1,1 @@
-"""Queries of figures, and of due times and promises, which they measure."""
+"""Queries for figures, and for the due times and promises that they measure."""

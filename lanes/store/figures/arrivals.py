@@ -1,4 +1,4 @@
-"""The feeds of all workloads: when each sent last, and its pattern, which a process keeps for a day."""
+"""The feeds of all workloads: the time of the last item of each, and its pattern, which a process caches for a day."""
 
 from datetime import datetime, timedelta
 from weakref import WeakKeyDictionary
@@ -11,7 +11,7 @@ from lanes.promises.feeds import WEEK, WEEKS, ArrivalPattern, Feed
 A_DAY, OF_HOUR = timedelta(days=1), numpy.arange(60)
 BACK_TO = timedelta(minutes=WEEKS * WEEK) + A_DAY
 
-# An item that waits for its route is counted by no figure yet: its feed is not silent.
+# Figures do not count an item that still waits for its route, but its feed is not silent.
 LAST = """
 with added as (select workload, max(at) as at from lanes.figure_delta where kind = 'item' and at <= :now group by 1)
 select f.name as workload,
@@ -23,7 +23,7 @@ select f.name as workload,
   from lanes.workload f left join added a on a.workload = f.name
  where f.version_id is not null and f.paused_at is null
 """
-# By hour, a bit for each minute with arrivals: sixty times fewer rows.
+# One row per hour, with a bit for each minute with arrivals: sixty times fewer rows.
 MINUTES = """
 select minute / 60 as hour, bit_or(1::bigint << (minute % 60)::int) as minutes
   from (select (extract(epoch from at) / 60)::bigint as minute from lanes.figure
@@ -38,10 +38,10 @@ _kept: "WeakKeyDictionary[Engine, dict[str, ArrivalPattern]]" = WeakKeyDictionar
 
 
 def feeds(connection: Connection, *, now: datetime) -> list[Feed]:
-    """Return the feeds of the workloads that ever got an item.
+    """Return the feeds of the workloads that have ever received an item.
 
-    The pattern of a silent one is read unless it was read for its last day, and one at most at each look, which takes
-    some 30 ms.
+    The pattern of a silent feed is read unless it is cached for the feed's last day. Each call reads at most one pattern, which
+    takes about 30 ms.
     """
     kept, read, found = _kept.setdefault(connection.engine, {}), False, list[Feed]()
     for row in connection.execute(text(LAST), {"now": now}):
@@ -56,7 +56,7 @@ def feeds(connection: Connection, *, now: datetime) -> list[Feed]:
 
 
 def forget(engine: Engine) -> None:
-    """Drop the patterns that are kept."""
+    """Drop the engine's cached patterns."""
     _kept.pop(engine, None)
 
 

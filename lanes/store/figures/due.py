@@ -1,4 +1,4 @@
-"""Due items: how many met their due time, from the figures; and which are overdue, from the items themselves."""
+"""Due items: the met and missed due times, from the figures, and the overdue items, from the items themselves."""
 
 from datetime import datetime
 
@@ -7,12 +7,12 @@ from lanes.store.asking import Ask
 from lanes.store.states import UNCLAIMED
 from lanes.words import Lane
 
-MOST = 2_000  # per workload and way to wait: more would say no more
+MOST = 2_000  # rows per workload and kind of wait: more rows would add no information
 
-# Unanswered items past their due time. They wait in a batch or for one, for real time (which ranks them by due time), are
-# claimed, or are not routed yet. A rescued item waits for real time; if that failed, it still waits for its batch, and is found
-# by its failed work, because a batch also holds answered items. Items that were due before they arrived do not count; the
-# latest due times are read first, so that these hide no others.
+# Unanswered items past their due time. They wait in or for a batch, wait for real time (which ranks them by due time), are
+# claimed, or are not routed yet. A rescued item waits for real time. If its real-time work failed, it still waits for its
+# batch, and is found by the failed work, because a batch also contains answered items. Items that were due before they arrived
+# do not count. The latest due times are read first, so that such items do not use up the limit.
 IN_BATCH = f"""
       select item_id from lanes.work
        where workload = f.name and binds {{binds}} and due_at is not null and lane = 'batch' and purpose = 'answer'
@@ -61,8 +61,8 @@ overdue as materialized (
      and i.canceled_at is null)
 """
 
-# Of each workload, as promises count; `in_realtime` counts the missed and overdue ones that were on real time, `in_batch` by
-# reason those that missed it of those that a batch was chosen for.
+# The counts of each workload, as promises use them. `in_realtime` counts the missed and overdue items on real time. `in_batch`
+# has, by reason, the missed items and all items that were routed to batch.
 BY_WORKLOAD = f"""
 with {OVERDUE},
 routed as (
@@ -81,7 +81,7 @@ select workload, coalesce(d.met, 0) as met, coalesce(d.missed, 0) as missed, coa
  where d.met + d.missed > 0 or w.overdue > 0
 """
 
-# By lane and reason. Items that became due before they were routed are not overdue here.
+# By lane and reason. Items that became due before they were routed count under `deadline` here, not under `overdue`.
 BY_REASON = f"""
 with {OVERDUE}
 select workload, lane, reason, sum(met)::bigint as met, sum(missed)::bigint as missed, sum(overdue)::bigint as overdue
@@ -103,13 +103,13 @@ select lane, reason, count(*) as items from overdue where workload = :workload a
 
 
 def overdue_of(ask: Ask, workload: str, *, now: datetime) -> list[tuple[Lane, str, int]]:
-    """Count the overdue items of a workload by lane and reason of their newest route, the most first."""
+    """Count the overdue items of a workload by lane and reason of their newest route, largest count first."""
     rows = ask(OVERDUE_OF, workload=workload, now=now)
     return [(Lane(row.lane), row.reason, row.items) for row in rows]
 
 
 def by_reason(ask: Ask, *, since: datetime, now: datetime) -> list[DeadlineFigures]:
-    """Return the outcomes of due times from the minute of `since` on, by workload."""
+    """Return the outcomes of due times since the minute of `since`, by workload, lane and reason."""
     return [
         DeadlineFigures(row.workload, Lane(row.lane), row.reason, row.met, row.missed, row.overdue)
         for row in ask(BY_REASON, since=since, now=now)

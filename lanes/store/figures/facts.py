@@ -1,19 +1,19 @@
-"""Figures rebuilt from all facts of a period at once: here whole tables are joined, where the triggers look up each fact.
+"""The rebuild of figures from all facts of a period: it joins whole tables, while the triggers look up single facts.
 
-What each counts for stands once, in `lanes.store.current.counts`.
+`lanes.store.current.counts` defines, for both, the figures for which each fact counts.
 """
 
 from lanes.statistics.figures import HOURLY, Kind
 from lanes.store.current.counts import COLUMNS, MADE, OF, SUMS, select_counts
 
-CONSUMERS = 50  # of each workload are counted apart
-# The name that a consumer is counted by.
+CONSUMERS = 50  # of each workload that are counted separately
+# The name under which a consumer is counted.
 APART = "left join lanes.figure_consumer f on f.workload = i.workload and f.consumer = i.consumer"
 NAMED = "case when i.consumer is null or f.consumer is not null then i.consumer else 'other' end as consumer"
 RECEIVED = "i.received_at >= :since and i.received_at < :until"
 ITS_MINUTE = "date_trunc('minute', received_at, 'UTC') as received_at"
 
-# The relations that are counted, or that those are made of.
+# The counted relations, and the relations from which they are derived.
 FACTS = f"""
 routes as (select * from lanes.route where decided_at >= :since and decided_at < :until),
 responses as (select * from lanes.response where billed_at >= :since and billed_at < :until),
@@ -100,7 +100,7 @@ IS_BY_MINUTE = f"kind not in ({', '.join(repr(each.value) for each in HOURLY)})"
 # First answers are timed for all consumers together.
 TIMED = OF.replace("consumer", f"case when kind <> '{Kind.FIRST}' then consumer end as consumer")
 
-# New consumers, up to `CONSUMERS` of a workload.
+# New consumers, up to `CONSUMERS` for each workload.
 HEARD = f"""
 insert into lanes.figure_consumer (workload, consumer)
 select workload, consumer

@@ -1,4 +1,4 @@
-"""Folding: moves what transactions added into the figures, and rebuilds figures from facts, one transaction at a time."""
+"""The folding of added rows into the figures, and the rebuild of figures from facts, by one transaction at a time."""
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
@@ -20,8 +20,9 @@ log = logging.getLogger(__name__)
 FOLDING = 7_016_021  # advisory lock: one transaction folds, or rebuilds, at a time
 MOST = 20_000  # rows of figure_delta moved in one transaction
 
-# No other transaction writes figures meanwhile, so rows are taken in any order. Grouped by bytes: comparing words by a
-# language's rules would take longer than everything else. Only the moments of tries are no sums: they never shrink.
+# No other transaction writes figures at the same time, so rows are processed in any order. Text is grouped by its bytes:
+# comparing it by a locale's rules would take longer than everything else. All columns are sums except the moments of tries,
+# whose span never shrinks.
 MOVED = f"""
 with moved as (
   delete from lanes.figure_delta
@@ -107,9 +108,10 @@ def fold(connection: Connection, *, most: int = MOST) -> int:
 
 
 def move(connection: Connection, most: int) -> int:
-    """Fold in a transaction that may. A row that the database refuses is set aside and stops no other.
+    """Fold in a transaction that is allowed to (`may_fold`), and return the number of moved rows.
 
-    Readers count such a row like every row that is not folded yet.
+    A row that the database refuses is set aside and does not block other rows. Readers count such a row like every row that is
+    not folded yet.
     """
     try:
         with connection.begin_nested():
@@ -127,7 +129,7 @@ def move(connection: Connection, most: int) -> int:
 
 MINUTES_KEPT = timedelta(
     days=35
-)  # longer than the 30 days for which anything is asked from a minute on
+)  # longer than 30 days, the longest period that is read from a given minute on
 OLD_MINUTES = """
 delete from lanes.{table} where ctid = any(array(
   select old.ctid
@@ -146,9 +148,10 @@ delete from lanes.{table} where ctid = any(array(
 
 
 def delete_minutes(connection: Connection, *, before: datetime, learned: timedelta) -> int:
-    """Delete some minutes from before a moment; return how many, 0 when none is left or another transaction folds.
+    """Delete some minutes from before a moment; return how many, 0 if none is left or another transaction folds.
 
-    Hours and days stay. Of each workload the minutes before its last item stay, from which its feed's pattern is `learned`.
+    Hours and days stay. Each workload also keeps the minutes within `learned` before its last item, because its feed's pattern
+    is computed from them.
     """
     if not may_fold(connection):
         return 0
@@ -166,10 +169,10 @@ def _move(connection: Connection, most: int) -> int:
     return done.moved
 
 
-MOST_FACTS = 2_000_000  # of several days that one transaction rebuilds
+MOST_FACTS = 2_000_000  # facts of several days that one transaction rebuilds
 DAY = timedelta(days=1)
 
-# When each fact happened.
+# The column with the time of each fact.
 HAPPENED = {
     "item": "received_at",
     "route": "decided_at",
@@ -202,7 +205,7 @@ ROOM = "set local work_mem = '64MB'"
 
 @dataclass(frozen=True)
 class Rebuilt:
-    """A rebuilt day, and how many facts it has."""
+    """A rebuilt day and its number of facts."""
 
     day: datetime
     facts: int
@@ -212,7 +215,7 @@ Told = Callable[[Rebuilt, int], None]
 
 
 def days(connection: Connection, since: datetime | None, until: datetime) -> list[Rebuilt]:
-    """Return the days (UTC) of a period, also those without facts; by default since the first fact."""
+    """Return the days (UTC) of a period, including days without facts; by default since the first fact."""
     first = since and _day_of(since)
     period = {"since": first or datetime.min.replace(tzinfo=UTC), "until": _day_of(until) + DAY}
     facts = {row.day.astimezone(UTC): row.facts for row in connection.execute(text(FACTS), period)}
@@ -229,7 +232,7 @@ def _day_of(moment: datetime) -> datetime:
 
 
 def periods(of: Sequence[Rebuilt], most: int = MOST_FACTS) -> Iterator[Sequence[Rebuilt]]:
-    """Yield the days in order, in groups of up to `most` facts, or single days."""
+    """Yield the days in order, in groups of up to `most` facts; a day with more facts is a group of its own."""
     start, facts = 0, 0
     for place, day in enumerate(of):
         if place > start and facts + day.facts > most:
@@ -241,7 +244,7 @@ def periods(of: Sequence[Rebuilt], most: int = MOST_FACTS) -> Iterator[Sequence[
 
 
 def rebuild_days(connection: Connection, of: Sequence[Rebuilt]) -> None:
-    """Rebuild consecutive days. The transaction must have one snapshot, and must be the only one that folds."""
+    """Rebuild consecutive days; the transaction must use one snapshot and must be the only one that folds."""
     period = {"since": of[0].day, "until": of[-1].day + DAY}
     connection.execute(text(ROOM))
     for statement in EMPTIED:
@@ -255,13 +258,13 @@ def rebuild(
 ) -> list[Rebuilt]:
     """Rebuild every day (UTC) of a period, `most` facts per transaction, while no other transaction folds.
 
-    `told` is called with each day and their number. Days from which facts are archived stay as they are: by default the
+    `told` is called with each rebuilt day and the number of days. Days with archived facts stay unchanged: by default the
     period begins after them.
 
     Raises:
-        ActionRefused: the period begins before that.
+        ActionRefused: the period includes days with archived facts.
         StillLocked: another transaction has folded or rebuilt for longer than a second.
-        SetupError: a pooler stands in front of Postgres, and the lock is one of the session.
+        SetupError: the connection goes through a pooler, but the lock belongs to a session of Postgres.
     """
     with pool.connect().execution_options(isolation_level="REPEATABLE READ") as connection:
         refuse_pooler(connection)
@@ -282,10 +285,10 @@ def rebuild(
 
 
 def _whole_since(connection: Connection, since: datetime | None) -> datetime | None:
-    """Return `since`, or the first day of which no fact is archived.
+    """Return `since`, or by default the first day after all archived facts.
 
     Raises:
-        ActionRefused: facts of `since` or later are archived.
+        ActionRefused: facts from the day of `since` or later are archived.
     """
     last = connection.execute(text("select max(last_at) from lanes.archive")).scalar()
     whole = last and _day_of(last) + DAY
@@ -298,6 +301,6 @@ def _whole_since(connection: Connection, since: datetime | None) -> datetime | N
 
 
 def rebuild_here(connection: Connection, *, until: datetime) -> None:
-    """Rebuild every day within this transaction; the caller keeps others from writing facts."""
+    """Rebuild every day within this transaction; the caller must keep other transactions from writing facts."""
     for some in periods(days(connection, None, until)):
         rebuild_days(connection, some)

@@ -1,4 +1,4 @@
-"""Measurements that promises are judged by; `lanes.promises` says what they mean."""
+"""The measurements by which promises are evaluated; `lanes.promises` defines their meaning."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
@@ -32,12 +32,13 @@ from lanes.store.work import UNASKED
 from lanes.words import BatchState, Outcome
 
 T = TypeVar("T")
-FREED_WITHIN = timedelta(days=2)  # after a refusal, waiting batch work departs within a day
-# A watch that stands still for longer loses minutes of the long windows.
+FREED_WITHIN = timedelta(days=2)  # after a refusal, waiting batch work is submitted within a day
+# A watch that pauses for longer loses minutes of the long windows.
 UNCOUNTED = timedelta(minutes=3)
-SOON = timedelta(minutes=1)  # an upper bound of now: generic plans expect few rows in a range
+# After now, as an upper bound: generic plans expect few rows in a range.
+SOON = timedelta(minutes=1)
 
-# The windows of `burn`; those of hours are made of whole hours.
+# The windows of `burn`; windows longer than an hour consist of whole hours.
 SINCE = {f"since_{place}": each for place, each in enumerate(assessment.WINDOWS)}
 WITHIN = [
     f"grain = '{Grain.HOUR if each > timedelta(hours=1) else Grain.MINUTE}' and at >= :{name}"
@@ -76,7 +77,7 @@ select 0 as id, b.workload, 'collected' as state, sum(items)::bigint as items, s
  group by b.workload
 """
 
-# An item that was given up and retried waits since the retry.
+# An item that was given up and retried has waited since the retry.
 BEGUN = """
 greatest(i.received_at, case when exists (select from lanes.attempt e where e.item_id = i.id and e.started_at < w.waits_since)
                              then w.waits_since end)
@@ -95,10 +96,10 @@ SUMS = ", ".join(
     for each in ("n", "items")
 )
 
-# Latency counts items that started on the real-time lane and that no person delayed: neither amended nor paused. Items that
-# have waited longer than promised count with their age, also after a fall-back to batch, and so do items given up lately. What
-# an outage of the provider delayed or failed belongs to that incident: counting begins again after it. Faults without a later
-# answer are no failures yet: the next answer makes them some, or they begin an outage.
+# Latency counts items that started on the real-time lane and that no person delayed by an amendment or a pause. Items that have
+# waited longer than promised count with their age, also after a fall-back to batch, and so do recently given up items. Delays
+# and failures during a provider outage belong to the outage's incident: counting begins again after it. Faults without a later
+# answer do not count as failures yet: the next answer turns them into failures, or they begin an outage.
 REALTIME = f"""
 with {PROMISED},
 answered as (
@@ -177,7 +178,7 @@ select p.name as workload, l.p95_s, coalesce(l.answered, 0) as answered, coalesc
   left join minutes m on m.workload = p.name
 """
 
-# Older minutes, as `watch` counted them, since the last trouble: single ones of the last hour, and whole hours.
+# Older minutes since the last trouble, as `watch` counted them: single minutes of the last hour, and whole hours.
 COUNTED = f"""
 with {PROMISED},
 added as materialized (
@@ -202,8 +203,8 @@ insert into lanes.figure_delta (workload, kind, at, n, items)
 values (:workload, :kind, :at, :n, :bad)
 """
 
-# Work that a consumer's used-up budget does not pay for waits for that budget, and the budget's incident reports it. Refused
-# work has waited since its refusal. The consumer is looked up item by item: a join may read every item that ever came.
+# Work that waits for a consumer's used-up budget is left out, because the budget's incident reports it. Refused work counts as
+# waiting since the refusal ended. The consumer is looked up item by item: a join may read every item that ever arrived.
 WAITING = f"""
 with unpaid as (
   select * from unnest(cast(:unpaid_workloads as text[]), cast(:unpaid_consumers as text[])) u (workload, consumer))
@@ -251,7 +252,7 @@ select i.workload, count(*) as items, (array_agg(i.key order by i.failed_at desc
  group by i.workload
 """
 
-# Notes that `watch` looks, and since when it has looked without a gap; returns that and when `collect` looked last.
+# Records a check by `watch` and the start of its checks without a gap; returns that start and the last check by `collect`.
 LOOKS = """
 insert into lanes.watermark as w (name, seen_until, position)
 values ('watch', :now, extract(epoch from cast(:now as timestamptz)))
@@ -267,7 +268,7 @@ PAUSED = "select name from lanes.workload where paused_at is not null"
 
 
 def measure(connection: Connection, *, now: datetime) -> PromiseMeasurements:
-    """Measure every workload at `now`, in one transaction, and note that `watch` looks."""
+    """Measure every workload at `now`, in one transaction, and record this check by `watch`."""
     at = {
         "now": now,
         "soon": now + SOON,
@@ -329,7 +330,7 @@ def _realtime(
     counted = {(row.workload, row.kind): row for row in rows}
     found = list[RealtimeFigures]()
     for row in connection.execute(text(REALTIME), at):
-        if (row.workload, WATCHED[0]) not in counted:  # published or resumed since
+        if (row.workload, WATCHED[0]) not in counted:  # published or resumed since the first query
             continue
         minutes = [_read_minute(*each) for each in row.minutes]
         shares, aged = list[list[SampleShare]](), list[MinuteCount]()
@@ -360,7 +361,7 @@ def _minute(moment: datetime) -> datetime:
 
 
 def count(connection: Connection, measured: PromiseMeasurements) -> None:
-    """Count in the figures the minutes that are too old for the next measurement, once each."""
+    """Add to the figures, once each, the minutes that are too old for the next measurement."""
     aged = [
         {"workload": of.workload, **each._asdict()} for of in measured.realtime for each in of.aged
     ]

@@ -1,7 +1,8 @@
-"""The input of the quality watch: new attempts and labels in portions, at the same cost whatever the traffic.
+"""The input of the quality watch: new attempts and labels, read in portions at a cost that does not depend on the traffic.
 
-Nothing is written while items are answered. Of more than `MOST` new rows every n-th is read, so that the rest of a long batch
-is seen as well as its beginning. Rows that a transaction writes meanwhile may be missed: it is a sample.
+Nothing is written while items are answered. If there are more than `MOST` new rows, every n-th row is read, so that the end
+of a long batch is read as well as its beginning. Rows that a transaction writes at the same time may be missed: the input is
+a sample.
 """
 
 from collections import Counter, defaultdict
@@ -30,8 +31,8 @@ from lanes.store.workload.workloads import read_cached_versions
 from lanes.words import Lane
 from lanes.workload.version import Version
 
-MOST = 4_000  # rows of a turn
-KEPT_FOR = timedelta(days=90)  # figures of versions that give no answers any more
+MOST = 4_000  # rows per turn
+KEPT_FOR = timedelta(days=90)  # for figures of versions that give no answers any more
 
 PLACES = """
 select coalesce((select position from lanes.watermark where name = :name), 0) as after,
@@ -41,7 +42,7 @@ READ_TO = """
 insert into lanes.watermark (name, seen_until, position) values (:name, :now, :until)
 on conflict (name) do update set seen_until = excluded.seen_until, position = excluded.position
 """
-# An authoritative answer says whether the provisional one of its revision was corrected, a shadow whether the pack agreed.
+# An authoritative answer shows whether its revision's provisional answer was corrected, a shadow whether the pack agreed.
 ATTEMPTS = f"""
 select a.item_id, a.version_id, a.lane, a.outcome, r.output, c.corrected, c.provisional, c.key, k.agrees,
        concat_ws(', ', s.model, 'tier ' || s.service_tier, 'geo ' || s.inference_geo, 'speed ' || s.speed) as served
@@ -89,7 +90,7 @@ Seen = defaultdict[Key, defaultdict[Value, list[ItemId]]]
 
 
 def fold(connection: Connection, *, now: datetime) -> None:
-    """Take in what came since the last turn, and look at the figures that are due."""
+    """Add the attempts and labels since the last turn to the watched figures, and test the figures that are due."""
     rows = _new(connection, ATTEMPTS, "attempt", now)
     labels = _new(connection, LABELS, "label", now)
     found = read_cached_versions(
@@ -114,7 +115,8 @@ def fold(connection: Connection, *, now: datetime) -> None:
             drifting[tuple(row[:3])].add(row.field)
     tests = Counter(versions[key[0]].workload for key in watches | seen)
     kept: list[dict[str, Any]] = []
-    for key, values in sorted(seen.items()):  # the whole comes before its classes
+    # The figure of a whole field comes before those of its classes.
+    for key, values in sorted(seen.items()):
         if has_told(drifting[key[:3]], key[3]):
             continue
         version = versions[key[0]]
@@ -137,7 +139,7 @@ def fold(connection: Connection, *, now: datetime) -> None:
 
 
 def _new(connection: Connection, query: str, table: str, now: datetime) -> Sequence[Any]:
-    """Return what `query` reads of the new rows of a table, or of a sample of them."""
+    """Return the result of `query` for the new rows of a table, or for a sample of them, and advance the watermark."""
     name = f"quality of {table}s"
     at = dict(connection.execute(text(PLACES.format(table=table)), {"name": name}).mappings().one())
     if at["until"] <= at["after"]:
@@ -148,7 +150,7 @@ def _new(connection: Connection, query: str, table: str, now: datetime) -> Seque
 
 
 def _sort(row: Any, version: Version, seen: Seen) -> None:
-    """Add what an attempt says to the figures that it counts for."""
+    """Add the values of an attempt to the figures for which it counts."""
     schema = version.spec.output_schema
     said: list[tuple[str, QualityMeasure, str, Value]]
     said = [(row.lane, QualityMeasure.OUTCOME, "", row.outcome)]
@@ -157,7 +159,7 @@ def _sort(row: Any, version: Version, seen: Seen) -> None:
     if row.served:
         said.append((row.lane, QualityMeasure.SERVED, "", row.served))
     of = version.spec.second_pass
-    # what a check or a class has chosen is no fair sample of the version's answers
+    # items that a check or a class has selected are not a fair sample of the version's answers
     is_fair = not of.is_stated or is_sampled(version.workload, row.key or "", of.sample)
     if row.corrected is not None and is_fair:
         word = "corrected" if row.corrected else "agreed"

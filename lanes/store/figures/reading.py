@@ -25,7 +25,7 @@ select q.workload, v.number as version, q.lane, q.measure, q.field, q.watch,
 
 
 def select_freed_at(model: str) -> str:
-    """Return SQL for when workload `w` was last refused or out of budget, by a model of its version `v`; null: not lately."""
+    """Return SQL for the end of workload `w`'s last refusal or budget shortage, by a model of version `v`; null if none."""
     return f"""
 (select max(o.resolved_at) from lanes.incident o
   where o.state = 'resolved' and o.resolved_at >= :recent
@@ -35,7 +35,7 @@ def select_freed_at(model: str) -> str:
 """
 
 
-# When the last trouble of the real-time lane ended that was not the fault of the workload's items.
+# The end of the last trouble of the real-time lane that the workload's items did not cause.
 WELL_SINCE = f"""
 greatest(
   (select max(o.over_at) from lanes.outage o
@@ -47,8 +47,8 @@ greatest(
 def percentiles(durations: str, *, by: str, whole: str = "timed", **shares: float) -> str:
     """Return a query of percentiles in seconds, named by their keywords, for each group of `by`; `whole` names the count.
 
-    `durations` is a relation with those columns, `bucket` and `n`. Percentiles are interpolated as percentile_cont does, and
-    right within 2 %.
+    `durations` is a relation with the columns of `by`, `bucket` and `n`. Percentiles are interpolated as by percentile_cont,
+    and accurate within 2 %.
     """
     named = "".join(
         f", sum(lanes.figure_seconds(bucket) * lanes.figure_weight({share}, upto, n, whole)) as {name}"
@@ -64,7 +64,7 @@ def percentiles(durations: str, *, by: str, whole: str = "timed", **shares: floa
 
 
 def minutes(kind: Kind, columns: str, *, lane: Lane | None = None) -> str:
-    """Return the minutes of a kind in the :workload from :since until before :until, folded or not, as a relation."""
+    """Return a relation with the minutes of a kind of :workload, from :since to before :until, folded or not."""
     where = f"kind = '{kind}' and workload = :workload and at >= :since and at < :until"
     if lane is not None:
         where += f" and lane = '{lane}'"
@@ -77,7 +77,7 @@ def minutes(kind: Kind, columns: str, *, lane: Lane | None = None) -> str:
 def add_up(rows: Iterable[Any], *by: str) -> dict[Any, Durations]:
     """Add up rows with `buckets` and `counts` by one column, or by several as a tuple, without empty groups.
 
-    For arrays this takes less than grouping their elements in SQL.
+    For arrays this is faster than grouping their elements in SQL.
     """
     found = defaultdict[Any, Durations](Durations)
     for row in rows:
@@ -102,7 +102,7 @@ def usd_of(rows: Iterable[Any], measure: str) -> Decimal:
 
 
 def list_watched(ask: Ask, *, drifted: bool) -> list[WatchedFigure]:
-    """Return the figures of the versions that are in force or tried, or only those with a drift."""
+    """Return the watched figures of the versions in force and of the candidates, or only those with a drift."""
     found = [
         read_as(
             WatchedFigure,

@@ -1,1 +1,1 @@
-"""The ledger, budgets, reserves, overheads, and how calls share."""
+"""The ledger, budgets, reserves, overheads, and the sharing of calls."""

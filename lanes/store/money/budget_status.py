@@ -25,18 +25,18 @@ LIMITED = f"""{STATUS}
 
 
 def of(ask: Ask, names: Iterable[str] | None = None, *, now: datetime) -> list[BudgetStatus]:
-    """Return the budgets of these workloads, or all of them, as they stand at `now`, by name."""
+    """Return the status at `now` of the budgets of these workloads, or of all budgets, ordered by workload."""
     only = None if names is None else list(names)
     return [_status(row) for row in ask(NAMED, now=now, names=only)]
 
 
 def read_hard(ask: Ask, ids: Iterable[BudgetId], *, now: datetime) -> dict[BudgetId, BudgetStatus]:
-    """Return those of these budgets that have a hard limit, by id and in their order."""
+    """Return the status of the budgets among `ids` that have a hard limit, by id and in the order of the ids."""
     return {row.budget_id: _status(row) for row in ask(LIMITED, now=now, ids=list(ids))}
 
 
 def _status(row: Any) -> BudgetStatus:
-    """Read a row of `lanes.budgets_at`."""
+    """Return the status of a row of `lanes.budgets_at`, without a refusal from before its period."""
     status = read_as(BudgetStatus, row, budget=read_as(Budget, row, period=Period(row.period)))
     if row.refused_at is not None and row.refused_at >= row.began_at:
         return status

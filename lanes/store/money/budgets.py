@@ -1,4 +1,4 @@
-"""Budgets as people set, change and remove them."""
+"""Budgets: people set, change and remove them, and batches reserve amounts of them."""
 
 from collections.abc import Collection, Iterable, Mapping, Set
 from dataclasses import dataclass, replace
@@ -23,11 +23,12 @@ from lanes.units import usd
 from lanes.words import FINISHED_BATCH
 
 NEW_ZONE = "UTC"  # of a budget without a zone
-ALONE = timedelta(seconds=0.5)  # longest wait for savers; shorter than Postgres's deadlock timeout
+# Longest wait for transactions that save; shorter than Postgres's deadlock timeout.
+ALONE = timedelta(seconds=0.5)
 
-# Sums what was billed before the budget existed; later saves count themselves. While this lock is held no transaction is
-# saving, so no row with a smaller number than the newest can still appear. Responses have no index by number: the newest is the
-# last that was given out.
+# The sum of the costs that were billed before the budget existed; later saves count themselves. While this lock is held no
+# transaction is saving, so no row with a smaller id than the newest can still appear. Responses have no index by id: the newest
+# id is the last value of their sequence.
 LOCKED = "lock table lanes.response, lanes.attempt in share row exclusive mode"
 NEWEST = """
 select (select case when is_called then last_value else 0 end from lanes.response_id_seq) as responses,
@@ -46,12 +47,12 @@ select coalesce(sum(a.cost_usd), 0) as usd,
   from lanes.attempt a join lanes.item i on i.id = a.item_id
  where a.workload = :workload and i.consumer = :consumer and a.ended_at >= :since and a.id {attempts}
 """
-# A call that was thought lost and answered later is counted as billed.
+# A call that seemed lost and was answered later counts as billed.
 ANSWERED = """exists (select from lanes.attempt l
                         where l.work_id = a.work_id and l.claim_no = a.claim_no and l.message_id is not null)"""
 UP_TO = {"responses": "<= :responses", "attempts": "<= :attempts"}
 AFTER = {"responses": "> :responses", "attempts": "> :attempts"}
-# Items that rest for lack of money.
+# Work that waits because its budget has too little left.
 READY_NOW = """
 with resting as (
   select w.id from lanes.work w
@@ -59,7 +60,7 @@ with resting as (
      for no key update skip locked)
 update lanes.work w set ready_at = least(w.ready_at, :now), bound_usd = null from resting where w.id = resting.id
 """
-# No row of budget_spent is made for a budget that was removed meanwhile.
+# The join drops the rows of budgets that have been removed since, so these get no row of budget_spent.
 FOLD = """
 with moved as (
   delete from lanes.budget_use
@@ -74,7 +75,7 @@ folded as (
 select count(*) from moved
 """
 MOST = 20_000  # rows of budget_use moved in one transaction
-# Ask now for what `depart` could not send.
+# Request an immediate run for batch work that `depart` could not submit.
 SUBMIT_NOW = (
     "update lanes.workload set submit_at = :now where name = :workload and submit_at > :now"
 )
@@ -82,7 +83,7 @@ SUBMIT_NOW = (
 
 @dataclass(frozen=True)
 class BudgetCount:
-    """The US dollars that count against a budget, from the ledger's rows up to these numbers."""
+    """The US dollars that count against a budget, from the ledger's rows up to these ids."""
 
     usd: Decimal = Decimal(0)
     bound_usd: Decimal = Decimal(0)
@@ -102,14 +103,14 @@ class HardBudget:
 
 
 def put(connection: sa.Connection, wanted: Budget, *, who: str, why: str, now: datetime) -> str:
-    """Put the budget in force, with what its period has cost so far, and let what waited for it go on; return what is true now.
+    """Put the budget in force with its period's cost so far, and make waiting work ready; return its status as a sentence.
 
-    A running drain obeys a new one within some two seconds.
+    A running drain obeys a new budget within about two seconds.
 
     Raises:
         UnknownWorkload: there is no such workload.
-        ActionRefused: it makes no sense, and why.
-        StillLocked: another transaction holds what it needs; nothing was changed.
+        ActionRefused: the budget is not valid; the message states the reason.
+        StillLocked: another transaction holds a lock that is needed; nothing was changed.
     """
     workloads.check_known(connection, wanted.workload)
     if (no := refusal(wanted)) is not None:
@@ -137,13 +138,13 @@ def put(connection: sa.Connection, wanted: Budget, *, who: str, why: str, now: d
 
 
 def zone_of(connection: sa.Connection, workload: str, consumer: str | None, period: Period) -> str:
-    """Return the time zone of that budget; UTC where there is none."""
+    """Return the time zone of a budget; UTC if the budget does not exist."""
     it = Budget(workload, consumer, period, NEW_ZONE, None, None)
     return connection.execute(sa.select(budget.c.zone).where(*_is(it))).scalar() or NEW_ZONE
 
 
 def _sum_so_far(connection: sa.Connection, wanted: Budget, now: datetime) -> BudgetCount:
-    """Sum what the budget's period has cost so far, which may take seconds; saves go on meanwhile."""
+    """Sum the cost of the budget's period so far, which may take seconds; other transactions save during this time."""
     with waiting_at_most(connection, ALONE):
         for_a_moment = connection.begin_nested()
         connection.execute(sa.text(LOCKED))
@@ -160,7 +161,7 @@ def _sum(
     rows: Mapping[str, str],
     before: BudgetCount,
 ) -> BudgetCount:
-    """Add these rows of its period."""
+    """Return `before` plus the cost of the budget's period in these rows of the ledger."""
     since = _began_at(connection, wanted, now)
     of = {"workload": wanted.workload, "since": since, "attempts": before.attempts}
     if wanted.consumer is None:
@@ -183,7 +184,7 @@ def _count_from(
     values: dict[str, Any],
     so_far: BudgetCount,
 ) -> None:
-    """Start counting what the budget's period has cost, including saves that were not counted yet."""
+    """Start the budget's count with the cost of its period so far, including saves that were not summed yet."""
     connection.execute(sa.text(LOCKED))
     if id_ is None:
         of = {name: getattr(wanted, name) for name in ("workload", "consumer", "period", "zone")}
@@ -202,10 +203,10 @@ def _count_from(
 def remove(
     connection: sa.Connection, name: str, consumer: str | None, period: Period, *, now: datetime
 ) -> str:
-    """Remove the budget, and let what waited for it go on; return what is true now.
+    """Remove the budget and make the work that waited for it ready; return a sentence about the result.
 
     Raises:
-        ActionRefused: there was none.
+        ActionRefused: there is no such budget.
     """
     gone = Budget(name, consumer, period, "UTC", None, None)
     with waiting_at_most(connection, ALONE):
@@ -229,14 +230,14 @@ def _go_on(connection: sa.Connection, name: str, now: datetime) -> None:
 
 
 def fold(connection: sa.Connection, *, most: int = MOST) -> int:
-    """Move up to `most` rows that transactions added into what is spent; return how many."""
+    """Move up to `most` rows from `budget_use` into the sums of `budget_spent`; return how many."""
     return connection.execute(sa.text(FOLD), {"most": most}).scalar_one()
 
 
 def statuses(
     connection: sa.Connection, names: Iterable[str] | None = None, *, now: datetime
 ) -> list[BudgetStatus]:
-    """Return the budgets of these workloads, or all of them, as they stand at `now`, by name."""
+    """Return the status at `now` of the budgets of these workloads, or of all budgets, ordered by workload."""
     return budget_status.of(asking.through(connection), names, now=now)
 
 
@@ -249,13 +250,13 @@ def list_hard(connection: sa.Connection) -> list[HardBudget]:
 
 
 def list_used_up(connection: sa.Connection, *, now: datetime) -> Set[tuple[str, str | None]]:
-    """Return the workloads and consumers (None: all) for which nothing more is paid, whether they asked already or not."""
+    """Return the workloads and consumers (None: all) whose budget is used up, whether a call was refused already or not."""
     exhausted = (each.budget for each in statuses(connection, now=now) if each.is_used_up)
     return {(each.workload, each.consumer) for each in exhausted}
 
 
 def list_unpaid(connection: sa.Connection, *, now: datetime) -> list[str]:
-    """Return the workloads for which nothing more is paid."""
+    """Return the workloads with a used-up budget for all of their consumers, by name."""
     return sorted(name for name, consumer in list_used_up(connection, now=now) if consumer is None)
 
 
@@ -268,7 +269,11 @@ def _is(wanted: Budget) -> tuple[sa.ColumnElement[bool], ...]:
 
 
 def _require_zone(connection: sa.Connection, zone: str, now: datetime) -> None:
-    """Require that the database knows the zone, by which it divides spending."""
+    """Require that the database knows the time zone, by which it divides spending into periods.
+
+    Raises:
+        ActionRefused: the database does not know the zone.
+    """
     try:
         with connection.begin_nested():
             connection.execute(sa.select(sa.func.date_trunc("day", sa.literal(now), zone)))
@@ -283,7 +288,7 @@ WAIT = timedelta(seconds=1)  # longest wait of a batch for a budget that another
 
 
 class BudgetUsedUp(LanesError):
-    """Less of a budget is left than a batch may cost; `budgets` are those, with the least that was lacking."""
+    """A budget has less left than a batch may cost; `budgets` maps such budgets to the least amount that they could not pay."""
 
     def __init__(self, detail: str, budgets: Mapping[BudgetId, Decimal]) -> None:
         self.budgets = budgets
@@ -301,8 +306,8 @@ def reserve(
     """Reserve these amounts for the batch until it is collected or released, and lock the budgets until the transaction ends.
 
     Raises:
-        BudgetUsedUp: one has too little left; roll the transaction back.
-        StillLocked: another transaction holds one of them.
+        BudgetUsedUp: a budget has too little left; the caller must roll back.
+        StillLocked: another transaction has locked one of the budgets.
     """
     if not bounds:
         return
@@ -324,7 +329,7 @@ def reserve(
 
 
 def lock_free(connection: sa.Connection, ids: Collection[BudgetId]) -> set[BudgetId]:
-    """Lock those of these budgets that no other transaction holds, without waiting."""
+    """Lock the hard budgets among `ids` that no other transaction has locked, without waiting; return their ids."""
     free = _hard(ids).with_for_update(key_share=True, skip_locked=True)
     return set(connection.execute(free).scalars())
 
@@ -336,7 +341,7 @@ def note_lacking(
     *,
     now: datetime,
 ) -> None:
-    """Note the least that each of these locked budgets lacked for its next call, None where it paid; write only changes."""
+    """Record the least amount that each of these locked budgets could not pay, None if it paid; write only changes."""
     for id_, lacked in refused.items():
         if lacked != found[id_].refused_usd:
             since = None if lacked is None else found[id_].refused_at or now
@@ -347,7 +352,7 @@ def note_lacking(
 def note_refused(
     connection: sa.Connection, lacking: Mapping[BudgetId, Decimal], *, now: datetime
 ) -> None:
-    """Note the least that these budgets lacked for a batch."""
+    """Record the least amount that each of these budgets could not pay for a batch."""
     found = budget_status.read_hard(asking.through(connection), lacking, now=now)
     note_lacking(connection, found, {id_: lacking[id_] for id_ in found}, now=now)
 
@@ -355,19 +360,19 @@ def note_refused(
 def read_left_usd(
     connection: sa.Connection, ids: Iterable[BudgetId], *, now: datetime
 ) -> dict[BudgetId, Decimal]:
-    """Return what is left of these budgets now, without a lock: less may be left when it is asked for."""
+    """Return the amount left of each hard budget among `ids`, without a lock: a later `reserve` may find less."""
     found = budget_status.read_hard(asking.through(connection), ids, now=now)
     return {id_: of.left_usd for id_, of in found.items()}
 
 
 def consumers_of(connection: sa.Connection, ids: list[WorkId]) -> dict[WorkId, str | None]:
-    """Return the consumers of this work."""
+    """Return the consumer of each piece of work, by work id."""
     wanted = sa.select(work.c.id, item.c.consumer).join(item, item.c.id == work.c.item_id)
     rows = connection.execute(wanted.where(one_of(ids, work.c.id)))
     return {row.id: row.consumer for row in rows}
 
 
 def _hard(ids: Collection[BudgetId] | Mapping[BudgetId, Any]) -> Any:
-    """Select those of these budgets that have a hard limit, in the order in which all transactions lock them."""
+    """Select the budgets among `ids` that have a hard limit, in the order in which all transactions lock them."""
     hard = budget.c.hard_usd.is_not(None)
     return sa.select(budget.c.id).where(one_of(list(ids), budget.c.id), hard).order_by(budget.c.id)

@@ -1,4 +1,4 @@
-"""Recent use of the provider's cache, the decisions made from it, and what it saved; the rule is in `lanes.money.caching`."""
+"""Recent use of the provider's cache, the decisions based on it, and its savings; the rule is in `lanes.money.caching`."""
 
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -28,13 +28,13 @@ if TYPE_CHECKING:
 
     from lanes.workload.version import Version
 
-LOOKED_EVERY = timedelta(seconds=15)  # the shortest time between two looks, by any process
-OF_LATE = timedelta(minutes=30)  # calls come as often as since then
-# every drain marks as was decided, and calls from before are over
+LOOKED_EVERY = timedelta(seconds=15)  # the shortest time between two decisions, by any process
+OF_LATE = timedelta(minutes=30)  # the time over which the present rate of calls is measured
+# after this time every drain marks as decided, and earlier calls have ended
 MARKING_AFTER = timedelta(minutes=2)
 MOST_BATCHES = 100
 
-# Tokens of a version's tries since a moment, and how many of them were answered: a provider that fails caches nothing, either.
+# Cached tokens of a version's tries since a moment, and the number of answered tries: a failing provider caches nothing either.
 TRIED = """
 select coalesce(sum(cached), 0)::bigint as read, coalesce(sum(written), 0)::bigint as written,
        coalesce(sum(n) filter (where word in ('valid', 'invalid', 'truncated', 'refused')), 0)::bigint as answered
@@ -42,14 +42,14 @@ select coalesce(sum(cached), 0)::bigint as read, coalesce(sum(written), 0)::bigi
  where workload = :workload and version_id = :version and lane = :lane
 """
 
-# Billed calls of a workload's lane since a moment, and how many items shared them.
+# Billed calls of a workload's lane since a moment, and the number of items that shared them.
 CALLED = """
 select coalesce(sum(n), 0)::bigint as n, coalesce(sum(items), 0)::bigint as items
   from lanes.figures_since('{call}', :since) where workload = :workload and lane = :lane
 """
 
-# Requests that marked what they share and were answered, of the version's newest batches that left since a moment and are home.
-# Which of them marked is not kept: for each item without an answer, one that marked had none.
+# Answered requests with a marked prefix, of the version's newest batches that were submitted since a moment and are collected.
+# Which requests were marked is not stored, so each item without an answer counts as one with a marked request.
 MARKED = f"""
 select coalesce(sum(greatest(0, marked_requests - (items - succeeded - invalid))), 0)::bigint as n from (
   select marked_requests, items, succeeded, invalid from lanes.batch
@@ -60,7 +60,7 @@ select coalesce(sum(greatest(0, marked_requests - (items - succeeded - invalid))
 STATE = "select * from lanes.caching where version_id = :version and lane = :lane"
 CACHED = "select version_id, lane, hit_rate from lanes.caching where marks = 'all' and hit_rate is not null"
 
-# How the versions in force cache, by workload and lane.
+# The caching decisions of the versions in force, by workload and lane.
 STATES = """
 select f.name as workload, c.* from lanes.workload f join lanes.caching c on c.version_id = f.version_id
  where cast(:workload as text) is null or f.name = :workload order by f.name, c.lane desc
@@ -80,10 +80,10 @@ def weigh(
 ) -> CachingDecision:
     """Decide how calls of the version's lane mark their prefix, or return a recent decision.
 
-    A decision that another transaction is making is left to it.
+    If another transaction is deciding, the earlier decision is returned.
 
     Raises:
-        LookupError: no price is known for its model.
+        LookupError: no price is known for the version's model.
     """
     ask = asking.through(connection)
     known = state(ask, version.id, lane)
@@ -96,7 +96,7 @@ def weigh(
 
 
 def state(ask: Ask, version: VersionId, lane: Lane) -> CachingDecision | None:
-    """Return the last decision, None before the first."""
+    """Return the last decision for the version's lane; None before the first."""
     rows = ask(STATE, version=version, lane=lane)
     return _caching(rows[0]) if rows else None
 
@@ -114,7 +114,7 @@ def hit_rates(ask: Ask) -> HitRates:
 def _measure(
     ask: Ask, version: "Version", lane: Lane, before: CachingDecision, now: datetime
 ) -> CacheUse:
-    """Return the measurements since the lane marks as it does, as far back as they count."""
+    """Return the measurements since the lane last changed its marking, as far back as measurements count."""
     of = {"workload": version.workload, "lane": lane}
     per_s = 0.0
     if lane is Lane.REALTIME:
@@ -130,10 +130,10 @@ def _measure(
 
 
 def _count_marked(ask: Ask, version: "Version", lane: Lane, since: datetime, now: datetime) -> int:
-    """Count the answered calls that surely marked their prefix.
+    """Count the answered calls that certainly marked their prefix.
 
-    In real time that is the number of calls for the items, by how the workload's calls were shared, because packs are often not
-    full.
+    In real time the number of calls is derived from the answered items and the workload's ratio of calls to items, because
+    packs are often not full.
     """
     if lane is Lane.BATCH:
         (marked,) = ask(MARKED, version=version.id, since=since)
@@ -152,7 +152,7 @@ def _try_write(
     decided: CachingDecision,
     known: CachingDecision | None,
 ) -> bool:
-    """Write the decision; return False where another transaction decides, or did meanwhile."""
+    """Write the decision; return False if another transaction is deciding, or has decided in the meantime."""
     from sqlalchemy import and_, select, update
     from sqlalchemy.dialects.postgresql import insert
 
@@ -176,9 +176,9 @@ def _caching(row: Any) -> CachingDecision:
 
 
 def list_savings(ask: Ask, *, since: datetime, now: datetime) -> list[CacheSavings]:
-    """Return what the cache saved since the minute of `since`, by workload and lane, at today's prices.
+    """Return the cache's savings since the minute of `since`, by workload and lane, at today's prices.
 
-    Lanes where nothing was cached have no row; tokens of a model without a price are left out.
+    Lanes without cached tokens have no row; tokens of a model without a price are left out.
     """
     sums: dict[tuple[str, Lane], list[CacheSavings]] = {}
     for row in ask(SAVED, since=since):

@@ -1,6 +1,6 @@
 """The ledger: every billed response once, priced once, and divided among the items that shared it.
 
-The provider's bill is compared with it by period, model and lane; incidents tell of differences.
+The provider's bill is compared with the ledger by period, model and lane; incidents report differences.
 """
 
 from collections import defaultdict
@@ -49,7 +49,7 @@ class Payer(Protocol):
 class BookedAttempts:
     """Booked attempts with their parts of the responses.
 
-    `apart` are names made for responses whose own name another response has; the attempts use them too.
+    `apart` contains new message ids for responses whose own id another response has; the attempts use the new ids too.
     """
 
     attempts: list[Attempt]
@@ -66,9 +66,10 @@ def book(
 ) -> BookedAttempts:
     """Book every response in the ledger; return the attempts in order, with their parts.
 
-    `payers` are by id of the work. A batch's responses are booked with its id, all others for real time, on whichever lane the
-    work is by now. The attempts know their shares, so the parts of one response sum exactly to it even when they are saved
-    apart. A response that answers one of its items first is for answers. No row of an item or its work is locked or waited for.
+    `payers` has the payer of each work id. A batch's responses are booked with the batch's id, all others for real time, even
+    if the work is on another lane by now. Each attempt contains its share, so the parts of one response sum exactly to it even
+    if they are saved separately. A response has the purpose `answer` if any of its items has. This function neither locks nor
+    waits for rows of items and work.
     """
     shared: dict[Response, list[BillPart]] = {}
     rows: dict[Response, dict[str, Any]] = {}
@@ -120,9 +121,9 @@ def book(
 
 
 def _book(connection: Connection, rows: Mapping[Response, dict[str, Any]]) -> dict[Response, str]:
-    """Insert the responses, once; return new names for those whose own name another response has.
+    """Insert the responses once; return new message ids for responses whose own id another response has.
 
-    Such a name is made of both, so it is the same whenever the response is saved again.
+    A new id consists of the message id and the digest, so it is the same whenever the response is saved again.
     """
     if not rows:
         return {}
@@ -133,7 +134,7 @@ def _book(connection: Connection, rows: Mapping[Response, dict[str, Any]]) -> di
     wanted = select(response.c.message_id, response.c.digest)
     known = wanted.where(response.c.message_id.in_({said.message_id for said in others}))
     digests = {row.message_id: row.digest for row in connection.execute(known)}
-    # None: the response was booked before digests were kept
+    # None: the response was booked before digests were stored
     apart = {said for said in others if digests[said.message_id] not in (None, said.digest)}
     if not apart:
         return {}
@@ -143,8 +144,8 @@ def _book(connection: Connection, rows: Mapping[Response, dict[str, Any]]) -> di
 
 
 def _insert(connection: Connection, rows: Iterable[dict[str, Any]]) -> set[tuple[str, str | None]]:
-    """Insert the rows whose names are not in the ledger yet; return (name, digest) of each of these."""
-    in_order = sorted(rows, key=itemgetter("message_id"))  # two savers of the same never deadlock
+    """Insert the rows whose message ids are not in the ledger yet; return (message id, digest) of each inserted row."""
+    in_order = sorted(rows, key=itemgetter("message_id"))  # so that two transactions never deadlock
     return {
         (row.message_id, row.digest) for row in connection.execute(_build_insert(), split(in_order))
     }
@@ -159,9 +160,9 @@ def _build_insert() -> ReturningInsert[*tuple[Any, ...]]:
 
 
 def _price(said: Response, payer: Payer, lane: Lane, at: datetime) -> tuple[Decimal, str]:
-    """Return the cost of a response, and a remark on its price: by the model it names, or else by the one we asked.
+    """Return the cost of a response by the model that it names, or else by the requested model, and a remark on the price.
 
-    Without a price it is booked at 0, and the remark says so: nothing billed goes unrecorded.
+    Without a price the response is booked at 0 and the remark says so, so that every billed response is recorded.
     """
     asked = payer.model(lane)
     for model in (said.model or asked, asked):
@@ -172,7 +173,7 @@ def _price(said: Response, payer: Payer, lane: Lane, at: datetime) -> tuple[Deci
 
 EXAMPLES = 3
 OVER = "The provider's bill of that day agrees with the ledger, or is not compared any more."
-# A call is billed between its start and its end, a request of a batch between its intent and its end.
+# A call is billed between its start and its end, a request of a batch between the batch's intent and the request's end.
 SERVED = """
   select r.message_id, r.model, case when r.batch_id is null then 'realtime' else 'batch' end as lane, r.input_tokens as input,
          r.output_tokens as output, r.cache_read_tokens as cache_read, r.cache_write_tokens as cache_write,
@@ -195,7 +196,7 @@ select at, a.model, a.lane, count(*) as attempts, sum(a.bound_usd) as usd
    and a.ended_at < :until + interval '2 days' and a.started_at < at + :width
  where a.bound_usd <> 0 and not {ANSWERED} group by 1, 2, 3
 """
-# The largest of the responses that the missing tokens can hold: the one, where one is missing.
+# The largest responses that fit into the missing tokens; if only one response is missing, the first of them is that one.
 FIT = f"""
 select message_id from ({SERVED}) s
  where model = :model and lane = :lane and first < :until and last >= :since
@@ -207,7 +208,7 @@ select message_id from ({SERVED}) s
 def sum_by_period(
     connection: Connection, provider: str, since: datetime, until: datetime, width: timedelta
 ) -> dict[BillKey, LedgerRow]:
-    """Return what the ledger knows of a block's account in each period of `width` between two moments, by model and lane."""
+    """Return the ledger's sums for a block's account in each period of `width` between two moments, by model and lane."""
     given = {"provider": provider, "since": since, "until": until, "width": width}
     found = defaultdict[BillKey, LedgerRow](LedgerRow)
     for row in connection.execute(text(LEDGER), given):
@@ -225,7 +226,7 @@ def _bill_key(row: Any) -> BillKey:
 def missing_examples(
     connection: Connection, provider: str, of: BillDifference, width: timedelta
 ) -> Sequence[str]:
-    """Return ids of responses of a block's account in the ledger that the missing tokens may be of."""
+    """Return message ids of responses in the ledger, of a block's account, to which the missing tokens may belong."""
     at, model, lane = of.of
     sums = {kind: of.missing[kind] for kind in KINDS}
     given = {"since": at, "until": at + width, "model": model, "lane": lane, **sums}
@@ -242,8 +243,8 @@ def record_differences(
 ) -> None:
     """Keep an incident open for each day on which an account's bill differs.
 
-    `found` has the differences by account; "" stands for the only one. If they are `complete`, incidents of all other days
-    end.
+    `found` has the differences by account; "" stands for the only account. If they are `complete`, the incidents of all other
+    days are resolved.
     """
     breaches = [
         bill_differs(day, [*rows], account=account)

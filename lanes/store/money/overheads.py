@@ -1,4 +1,4 @@
-"""Overheads of the lanes: set by people, never changed, and read by date."""
+"""Overheads of the lanes: dated amounts that people add and that are never changed."""
 
 from collections.abc import Iterable
 from dataclasses import asdict
@@ -13,7 +13,7 @@ from lanes.words import Lane
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
-# Everything that was ever set is asked for: these are rows that people write.
+# The query reads every row that was ever set: people write these rows, so there are few.
 SET = """
 select workload, lane, kind, monthly_usd, from_date, who, why, set_at from lanes.overhead
  where cast(:names as text[]) is null or workload is null or workload = any(cast(:names as text[]))
@@ -22,12 +22,12 @@ select workload, lane, kind, monthly_usd, from_date, who, why, set_at from lanes
 
 
 def rows(ask: Ask, names: Iterable[str] | None = None) -> list[DatedOverhead]:
-    """Return what was set for these workloads and for every one, or all of it, in the order in which it was set."""
+    """Return the overheads of these workloads and those set for every workload, or all rows, in the order of entry."""
     return [_read(row) for row in ask(SET, names=None if names is None else list(names))]
 
 
 def of_each(ask: Ask, names: Iterable[str], *, now: datetime) -> dict[str, Overheads]:
-    """Return the monthly overheads of each of these workloads, by name; amounts that were never set are assumed."""
+    """Return the monthly overheads of each of these workloads, by name; amounts that were never set are assumptions."""
     wanted = list(names)
     found, today = rows(ask, wanted), now.astimezone(UTC).date()
     return {name: in_force(found, name, today) for name in wanted}
@@ -40,11 +40,11 @@ def _read(row: Any) -> DatedOverhead:
 
 
 def put(connection: "Connection", wanted: Overhead, *, who: str, why: str, now: datetime) -> str:
-    """Put the amount in force from its day on; return what is true now.
+    """Put the amount in force from its date on; return a sentence about it.
 
     Raises:
         UnknownWorkload: there is no such workload.
-        ActionRefused: it makes no sense, and why.
+        ActionRefused: the amount is not valid; the message states the reason.
     """
     from sqlalchemy import insert  # reports read overheads, and start without SQLAlchemy
 

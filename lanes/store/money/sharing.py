@@ -1,4 +1,4 @@
-"""The present pack sizes of calls, cached for half a minute, and the decisions about them."""
+"""The current pack sizes of calls, cached for half a minute, and the decisions about them."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
@@ -30,12 +30,12 @@ KEPT = KeptReading[Sharing](timedelta(seconds=30))
 
 
 def estimates(connection: "Connection", *, now: datetime) -> Estimates:
-    """Return the estimates at that day's prices, as calls share at present."""
+    """Return the estimates at the prices of the day of `now`, with the current sharing of calls."""
     return Estimates(now, read_cached(connection, now=now))
 
 
 def read_cached(connection: "Connection", *, now: datetime) -> Sharing:
-    """Return how calls share, at most half a minute old."""
+    """Return the current sharing of calls, at most half a minute old."""
     return KEPT.get(connection, _read, now=now)
 
 
@@ -44,10 +44,10 @@ def _read(ask: Ask) -> Sharing:
     return Sharing(PackSizes(read_in_force(ask)), caching.hit_rates(ask), passes)
 
 
-BACK_TO = timedelta(days=28)  # what was compared before says nothing of the model as it is
-MOST = 2_000  # comparisons of each kind, the newest: bounds hardly narrow beyond
+BACK_TO = timedelta(days=28)  # older comparisons say nothing about the model's present behaviour
+MOST = 2_000  # newest comparisons of each kind: more would hardly narrow the bounds
 PASSES = "select version_id, share from lanes.second_pass"
-REMEMBERED = timedelta(days=90)  # how long it is known how often a size hurt
+REMEMBERED = timedelta(days=90)  # for how long harm by a pack size counts
 
 IN_FORCE = """
 select distinct on (workload, lane, model) workload, lane, model, size, allowed, hurt, packed_n, packed_agreed, alone_n,
@@ -60,8 +60,8 @@ select workload, lane, model, hurt, count(*)::int as times, max(decided_at) as l
   from lanes.pack_size where hurt is not null and decided_at >= :since group by 1, 2, 3, 4
 """
 
-# The newest comparisons of each version and lane since a moment of its own: of packed items, by how many shared their calls,
-# and (pack 0) of what was asked alone twice.
+# The newest comparisons of each version and lane since its own moment: of packed items, by the size of their packs, and
+# (pack 0) of items that were asked alone twice.
 COMPARED = f"""
 select a.version_id, a.lane, s.pack, count(*)::int as n, (count(*) filter (where s.agrees))::int as agreed
   from unnest(cast(:versions as bigint[]), cast(:lanes as text[]), cast(:since as timestamptz[])) a (version_id, lane, since)
@@ -83,7 +83,7 @@ def in_force(connection: "Connection") -> dict[PackPlace, PackDecision]:
 
 
 def read_in_force(ask: Ask) -> dict[PackPlace, PackDecision]:
-    """Return the same, for any way to ask the database."""
+    """Return the last decision of each workload, lane and model, through any `Ask`."""
     return {
         _place(row): PackDecision(
             row.size,
@@ -130,7 +130,7 @@ def evidence(
 def decide_all(
     connection: "Connection", versions: "Iterable[Version]", *, now: datetime
 ) -> list[PackDecision]:
-    """Decide pack sizes again wherever the evidence suffices; return the decisions."""
+    """Decide pack sizes again where the evidence suffices; return the new decisions."""
     ask = asking.through(connection)
     last = read_in_force(ask)
     may_share = [
@@ -161,7 +161,7 @@ def _read_harms(ask: Ask, now: datetime) -> dict[PackPlace, dict[int, PackHarm]]
 def _write(
     connection: "Connection", version_id: VersionId, of: PackPlace, new: PackDecision
 ) -> None:
-    from sqlalchemy import insert  # who only asks what is in force needs none of it
+    from sqlalchemy import insert  # not needed by callers that only read decisions
 
     from lanes.store.tables import pack_size
 

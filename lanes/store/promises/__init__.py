@@ -1,1 +1,1 @@
-"""Incidents, what they mean for people, and what Slack was told."""
+"""Incidents, their briefings for people, and their messages in Slack."""

@@ -1,4 +1,4 @@
-"""The briefing of an incident, put together from the database; each part is looked up alone, within a time limit."""
+"""The briefing of an incident from the database; each part has a savepoint of its own, and each query a time limit."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -24,13 +24,13 @@ from lanes.store.states import FINISHED_BATCH
 from lanes.words import Lane
 
 T = TypeVar("T")
-WITHIN = "1500ms"  # one look-up
-SAMPLES = 20  # items among which one is looked for whose key can be typed
+WITHIN = "1500ms"  # time limit of one query
+SAMPLES = 20  # items that are searched for one whose key can be typed
 ITEMS = "select workload, key from lanes.item where id = any(:ids) order by array_position(cast(:ids as bigint[]), id)"
 RUN_OF_BATCH = "select flow_run_id from lanes.batch where id = :id"
-# the run that submitted it: nothing was tried yet
+# promises whose run is the one that submitted the batch, because nothing was tried yet
 OWN_RUN = (Promise.BATCH_SLOW, Promise.BATCH_UNCLEAR)
-MOST = 10_000  # pieces of work that are counted, of each workload
+MOST = 10_000  # pieces of work that are counted for each workload
 
 WAITING = f"""
   select w.item_id, w.rank_at
@@ -96,7 +96,7 @@ class StakeFindings:
 def brief(
     connection: Connection, of: Incident, *, now: datetime, within: str = WITHIN
 ) -> briefing.Briefing:
-    """Return what is known of the incident now; a part that cannot be looked up `within` its time says so."""
+    """Return the current briefing of an incident; a part with a query that takes longer than `within` says so."""
     limit = text("select set_config('statement_timeout', :within, true)")
     connection.execute(limit, {"within": within})
     no_cause, no_stake = CauseFindings(), StakeFindings()
@@ -128,7 +128,7 @@ def brief(
 def _causes(
     of: Incident, found: CauseFindings, errors: Sequence[briefing.ErrorCount]
 ) -> tuple[briefing.Cause, ...]:
-    """Return the most frequent errors, or else what its opener met; a single note has no count."""
+    """Return the most frequent errors, or else the reason stated when the incident opened; a single note has no count."""
     if not errors:
         return (briefing.Cause(error=of.why),) if of.why else ()
     is_counted = bool(found.counted_over)
@@ -157,7 +157,7 @@ def _items(connection: Connection, ids: Sequence[ItemId]) -> list[tuple[str, str
 
 
 def _run_of(connection: Connection, of: Incident, found: CauseFindings) -> UUID | None:
-    """Return the run that met it, the one that submitted the batch, or the one whose log shows the newest error."""
+    """Return the run that met the incident, the run that submitted the batch, or the run that logged the newest error."""
     if of.flow_run_id is not None:
         return of.flow_run_id
     if of.promise == Promise.APPROVAL_WAITS:
@@ -170,7 +170,7 @@ def _run_of(connection: Connection, of: Incident, found: CauseFindings) -> UUID 
 
 
 def find_stake(connection: Connection, of: Incident, *, now: datetime) -> StakeFindings:
-    """Count what is at stake in an open incident, or what is still to come after a closed one."""
+    """Count the items at stake in an open incident, or the items that are still owed after a resolved one."""
     promise = of.promise
     if promise in briefing.UNSTAKED:
         return StakeFindings(unstaked=briefing.UNSTAKED[promise])
@@ -187,7 +187,7 @@ def find_stake(connection: Connection, of: Incident, *, now: datetime) -> StakeF
 
 
 def on_lane(connection: Connection, lane: Lane, *, now: datetime) -> briefing.Stake:
-    """Count the items of all workloads that wait for an answer of that lane."""
+    """Count the items of all workloads that wait for an answer from that lane."""
     names = list(connection.execute(text("select name from lanes.workload")).scalars())
     stake = _count_stake(
         connection, WAITING, {"workloads": names, "lanes": [lane], "now": now}
@@ -197,7 +197,7 @@ def on_lane(connection: Connection, lane: Lane, *, now: datetime) -> briefing.St
 
 
 def _lanes(of: Incident) -> list[Lane]:
-    """Return the lanes whose items it holds up."""
+    """Return the lanes whose items the incident holds up."""
     if of.promise is Promise.ROLE_TAKEN:
         return sorted(lanes_of(of.subject))
     lane = Lane.REALTIME if of.promise is Promise.PROVIDER_DOWN else lane_of(of.promise)
@@ -205,7 +205,7 @@ def _lanes(of: Incident) -> list[Lane]:
 
 
 def _select_owed(promise: Promise, at: dict[str, Any]) -> str:
-    """Return the query for the items: failed ones, those of the batch, or those that wait on the lanes."""
+    """Return the query for the owed items: failed items, items of the batch, or items that wait on the lanes."""
     if promise is Promise.ITEMS_FAILED:
         return FAILED
     if at["batch_id"] is not None:
@@ -227,7 +227,7 @@ def _count_stake(connection: Connection, owed: str, at: dict[str, Any]) -> Stake
     return StakeFindings(stake, items=list(zip(row.workloads or (), row.keys or (), strict=True)))
 
 
-MOST_LOOKED_AT = 5_000  # passes, or failed items, that are looked at: the newest of their time
+MOST_LOOKED_AT = 5_000  # newest passes, or failed items, of a period that are read
 BEFORE = "in the 15 minutes before"
 HOUR = timedelta(hours=1)
 
@@ -277,7 +277,7 @@ select count(distinct a.item_id)
 
 
 def find_trend(connection: Connection, of: Incident, *, now: datetime) -> str:
-    """Return a clause that says how the figure moved, compared with the time or the batch before."""
+    """Return a clause that compares the incident's figure with the period or the batch before."""
     match of.promise:
         case Promise.REALTIME_FAILING:
             return _describe_failing(connection, of)
@@ -298,7 +298,7 @@ def find_trend(connection: Connection, of: Incident, *, now: datetime) -> str:
 
 
 def _before(of: Incident, window: timedelta) -> dict[str, object]:
-    """Return the window before the one in which the figure was measured, in whole minutes, as figures are kept."""
+    """Return the window before the one in which the figure was measured, in whole minutes like the figures."""
     until = (of.updated_at - window).replace(second=0, microsecond=0)
     return {"workload": of.workload, "since": until - window, "until": until}
 
@@ -326,7 +326,7 @@ def _describe_missed(connection: Connection, of: Incident) -> str:
 
 
 def _describe_batches(connection: Connection, of: Incident) -> str:
-    """Compare with the newest other batch of some size."""
+    """Return the comparison with the newest batch that has enough items and another figure."""
     failing = of.promise == Promise.BATCH_FAILING
     for row in connection.execute(text(HOME), {"workload": of.workload, "most": 20}):
         of_these = row.items if failing else row.succeeded + row.invalid

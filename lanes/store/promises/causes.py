@@ -1,6 +1,6 @@
-"""The causes of an incident: the errors that attempts met in its time, how often, and whose.
+"""The causes of an incident: the errors of attempts in its period, their counts and their items.
 
-Every query is bounded, whatever the size of the history.
+Every query is bounded, regardless of the size of the history.
 """
 
 from collections.abc import Sequence
@@ -23,10 +23,10 @@ from lanes.text import ABOUT_AN_INPUT, remove_quotes
 from lanes.units import pluralize, seconds
 from lanes.words import Lane, Outcome
 
-MOST = 5_000  # attempts, or failed items, that are looked at: the newest
-LONGEST = 500  # of an error, in characters
-MOST_PAYLOADS = 20  # inputs that errors are held against
-BATCHES = 1_000  # newest batches among which those of a workload are looked for
+MOST = 5_000  # newest attempts, or failed items, that are read
+LONGEST = 500  # characters of an error
+MOST_PAYLOADS = 20  # inputs with which errors are compared
+BATCHES = 1_000  # newest batches that are searched for those of a workload
 
 ATTEMPTS = f"""
 with newest as (
@@ -59,7 +59,7 @@ select id, state, note, flow_run_id
  where workload = :workload and note is not null and intended_at >= :since and state in ('released', 'intended', 'held')
  order by id desc limit 5
 """
-# By what their newest route said, the most frequent first; and the newest of them, by when they were answered.
+# The missed due times by the lane and reason of their route, the most frequent first.
 MISSED = """
 select lane, word, sum(n - items)::bigint as times
   from (
@@ -88,7 +88,7 @@ ALL = "select name from lanes.workload where version_id is not null order by nam
 OF_ACCOUNT = """
 select name from lanes.workload where version_id is not null and coalesce(account, :account) = :account order by name
 """
-# As the promises measure: failures of an outage belong to the incident of the outage.
+# As in the promises' measurements, failures during an outage belong to the outage's incident.
 WELL = f"""
 select {reading.WELL_SINCE} from lanes.workload w join lanes.version v on v.id = w.version_id where w.name = :workload
 """
@@ -101,7 +101,7 @@ select flow_run_id from lanes.attempt
 
 @dataclass(frozen=True)
 class CauseFindings:
-    """Errors with the population of their counts, items that met them, and the run whose log shows the newest."""
+    """Errors with the population of their counts, the items that met them, and the run that logged the newest error."""
 
     met: Sequence[ErrorCount] = ()
     counted_over: str = ""
@@ -111,7 +111,7 @@ class CauseFindings:
 
 
 def workloads_of(connection: Connection, of: Incident) -> list[str]:
-    """Return the workloads that an incident concerns: those of the account or models that do not answer, all, or its own."""
+    """Return the workloads that an incident concerns: its own, all, or those of the account or models that do not answer."""
     if of.workload != EVERYBODY:
         return [of.workload]
     if of.promise is Promise.PROVIDER_FROZEN:
@@ -123,12 +123,15 @@ def workloads_of(connection: Connection, of: Incident) -> list[str]:
 
 
 def batch_of(of: Incident) -> BatchId | None:
-    """Return the batch that an incident is about."""
+    """Return the batch that an incident is about, if any."""
     return batch_of_subject(of.subject)
 
 
 def period(of: Incident, window: timedelta, now: datetime) -> dict[str, datetime]:
-    """Return the period of an incident's causes: the last `window`, or all of the incident once it is over."""
+    """Return the period of an incident's causes: the last `window`, or the whole incident and the `window` before it.
+
+    The longer period applies to resolved incidents, to incidents of all workloads, and to refusals by the provider.
+    """
     until = of.resolved_at or now
     since = until - window if of.resolved_at is None else of.opened_at - window
     if of.workload == EVERYBODY or of.promise == Promise.PROVIDER_FROZEN:
@@ -137,7 +140,7 @@ def period(of: Incident, window: timedelta, now: datetime) -> dict[str, datetime
 
 
 def find(connection: Connection, of: Incident, *, now: datetime) -> CauseFindings:
-    """Return what the database knows of the incident's cause."""
+    """Return the findings about the incident's cause."""
     promise = of.promise
     if promise is Promise.ITEMS_FAILED:
         return _find_failed_items(connection, of, now)
@@ -265,7 +268,10 @@ def _list_errors(connection: Connection, rows: Sequence[Any]) -> list[ErrorCount
 
 
 def _describe_error(row: Any, payloads: dict[int, list[Any]]) -> str:
-    """Return an error without quotations; that of a refused pack may quote any item of it, and those are not known here."""
+    """Return an error without quotations of its input.
+
+    The error of a refused pack may quote any item of the pack, and these items are not known here.
+    """
     shared = getattr(row, "outcome", None) == Outcome.PACK_REFUSED
     payload = None if shared else payloads.get(row.item_ids[0])
     return remove_quotes(row.error or f"{row.outcome}, without a reason", payload)

@@ -1,4 +1,4 @@
-"""Incidents that open or end by a query of their own: risks to due times, taken roles, vanished subjects, ended refusals."""
+"""Incidents that are opened or resolved by their own query: risks to due times, taken roles, lost subjects, ended refusals."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -36,9 +36,9 @@ from lanes.store.workload import workloads
 from lanes.units import pluralize
 from lanes.words import Signature
 
-SEEN_EVERY = timedelta(minutes=1)  # how often an incident notes that its items are still at risk
-MOST = 10_000  # items that are counted
-# Promises that `lanes.promises.judge` judges at every look. An incident that it no longer judges has lost its subject.
+SEEN_EVERY = timedelta(minutes=1)  # how often an incident records that its items are still at risk
+MOST = 10_000  # the most items that are counted
+# Promises that `lanes.promises.judge` evaluates at every check. An incident that it no longer evaluates has lost its subject.
 JUDGED = (
     Promise.BATCH_SLOW,
     Promise.BATCH_FAILING,
@@ -64,7 +64,8 @@ JUDGED = (
 OPEN = "select workload, promise, subject from lanes.incident where state = 'open' and promise = any(:promises)"
 PAUSED = "select name from lanes.workload where paused_at is not null"
 
-# A batch that needs a decision holds what is submitted with it; a question is asked while its rollout waits.
+# Incidents that need no decision any more: the batch has no submitted work that is still wanted, or the workload has no rollout
+# that waits for approval.
 DECIDED = f"""
 select o.workload, o.promise, o.subject
   from lanes.incident o
@@ -81,10 +82,10 @@ select o.workload, o.promise, o.subject
    and not exists (select from lanes.rollout r where r.workload = o.workload and r.state = 'waiting_approval')
 """
 
-# What a refusal of the account holds, or of a model to a workload: work that is asked for, and items that are not routed.
-# It is over once a call or a batch that began later went well, or once nothing is held. That a batch is taken proves nothing
-# where the trouble showed within one: there only an answer does. Of a refused version, `lanes.store.settling.refusals` says.
-# It concerns the workloads that the account answers, or the one of the incident.
+# The items that are held by a refusal of the account, or of a model for a workload: work that needs a call, and unrouted items.
+# A refusal is over once a later call or batch has succeeded, or once it holds nothing. If the refusal appeared within a batch,
+# an accepted batch proves nothing: only an answer does. `lanes.store.settling.refusals` handles refused versions. A refusal
+# concerns the workloads of the account, or the workload of the incident.
 CONCERNS = (
     "(o.workload = f.name or o.workload = '*' and coalesce(f.account, o.subject) = o.subject)"
 )
@@ -128,11 +129,11 @@ select o.id, o.workload, o.subject, o.value, seen.answered or (seen.taken and no
  order by o.id
 """
 COUNTED = "update lanes.incident set value = :items, updated_at = :now where id = :id and value <> :items and state = 'open'"
-# Rows that those who read or write such figures lock first, each until its transaction ends.
+# Rows that every reader or writer of quality figures locks first, until its transaction ends.
 READERS = """
 select from lanes.watermark where name in ('quality of attempts', 'quality of labels', 'watch') order by name for update
 """
-# Forget the reference that a person replaced, with its classes or as a whole: it is learned from the next answers.
+# Delete the reference that a person replaced, of the whole field and of its classes: it is learned from the next answers.
 ACCEPT = f"""
 delete from lanes.quality q using lanes.quality d
  where d.workload = :workload and d.has_drift
@@ -144,7 +145,7 @@ GONE_OF = {Promise.QUALITY_DRIFT: REPLACED, Promise.MODEL_CHANGED: REPLACED}
 GONE = "It holds no items any more: all were decided, answered, cancelled or removed."
 ANSWERED = "The provider accepts calls again."
 UNASKED_NOW = "Nothing waits for it any more: the next item will be asked."
-# Sessions of users outside Lanes, and of superusers other than ours, whom `pg_has_role` takes for members of every role.
+# Sessions of users outside Lanes, and of superusers other than ours: `pg_has_role` treats superusers as members of every role.
 FOREIGN = """
     select l.objid as role, l.pid, a.usename as user, a.application_name as application, host(a.client_addr) as address
       from pg_locks l join pg_stat_activity a using (pid) join pg_roles u on u.oid = a.usesysid
@@ -157,9 +158,9 @@ FOREIGN = """
 
 
 def list_open(connection: Connection) -> Sequence[Any]:
-    """Return the open incidents of the promises that every look judges: rows of workload, promise and subject.
+    """Return the open incidents of the promises in `JUDGED`, as rows of workload, promise and subject.
 
-    Read them before the promises are measured, for `end_gone`.
+    Call this before the promises are measured: `end_gone` needs the result.
     """
     return connection.execute(text(OPEN), {"promises": [*JUDGED]}).all()
 
@@ -173,8 +174,8 @@ def end_gone(
 ) -> list[IncidentId]:
     """Resolve the incidents whose subject is gone, and return their ids.
 
-    `judged` is everything that one look judged, and `open_before` the incidents that were open before it measured: the subject
-    of an incident that opened since then may not have been measured.
+    `judged` has all assessments of one check, and `open_before` the incidents that were open before its measurement: the
+    subject of an incident that opened since then may not have been measured.
     """
     measured = {(each.promise, each.workload, each.subject) for each in judged}
     paused = set(connection.execute(text(PAUSED)).scalars())
@@ -193,11 +194,11 @@ def end_gone(
 
 
 def accept_quality(connection: Connection, workload: str, by: Signature) -> str:
-    """Make the answers from now on the reference of every figure of the workload that has drifted; return what is true now.
+    """Make the future answers the reference of every drifted figure of the workload; return a sentence about the result.
 
     Raises:
         UnknownWorkload: there is no such workload.
-        ActionRefused: no answers of it have drifted.
+        ActionRefused: no answers of the workload have drifted.
     """
     workloads.check_known(connection, workload)
     connection.execute(text(READERS))
@@ -215,7 +216,7 @@ def accept_quality(connection: Connection, workload: str, by: Signature) -> str:
 
 
 def thaw(connection: Connection, *, now: datetime) -> list[IncidentId]:
-    """Resolve the provider's refusals that are over, return their ids, and count the items that the others hold."""
+    """Resolve the provider's refusals that are over and return their ids; update the item counts of all others."""
     over = list[IncidentId | None]()
     for row in connection.execute(text(FROZEN)).all():
         if row.answered or not row.items:
@@ -230,9 +231,9 @@ def thaw(connection: Connection, *, now: datetime) -> list[IncidentId]:
 def record_at_risk(
     connection: Connection, risks: Sequence[AtRisk], *, now: datetime
 ) -> IncidentChanges:
-    """Keep an incident open for each workload with items at risk; `risks` is everything that one look found.
+    """Keep an incident open for each workload with items at risk; `risks` has all risks that one check found.
 
-    It ends a while after the last item at risk, so this must be called without risks too.
+    An incident is resolved `CALM_FOR` after its last item at risk, so this function must be called without risks too.
     """
     found = [each for each in risks if each.items]
     changes = incidents.record(connection, [deadline_at_risk(each, now) for each in found], now=now)
@@ -262,7 +263,7 @@ def find_taken_roles(connection: Connection) -> Mapping[Role, Sequence[ForeignHo
 def record_taken_roles(
     connection: Connection, *, now: datetime
 ) -> Mapping[Role, Sequence[ForeignHolder]]:
-    """Keep an incident open for each role that sessions of other users hold; return those roles."""
+    """Keep an incident open for each role that sessions of other users hold; return these roles with their holders."""
     taken = find_taken_roles(connection)
     for role, holders in taken.items():
         incidents.open(connection, role_taken(role, holders), now=now)

@@ -1,7 +1,7 @@
 """The Slack outbox: the posts of incidents with their reminders, and notes.
 
-Notes are replies in threads, a message for each rollout and large job, and the daily digest. A try is marked before it is
-sent, so that a crash in between shows. A reply is deleted once it is sent.
+Notes are replies in threads, a message for each rollout and large job, and the daily digest. A try is recorded before it is
+sent, so that a crash in between is visible. A reply is deleted once it is sent.
 """
 
 from collections.abc import Sequence
@@ -30,20 +30,20 @@ from lanes.store.incidents import read_incident
 from lanes.store.statements import differs, is_
 from lanes.store.tables import incident, job, rollout_event, slack_note, slack_post, version
 
-LEASE = timedelta(seconds=60)  # how long a try that began is left alone
+LEASE = timedelta(seconds=60)  # time after the start of a try in which no other try starts
 MOST = 50
 REMIND_EVERY = timedelta(days=1)
 REPLIES_WAIT = timedelta(hours=1)
 JOB_ITEMS = 100  # a smaller job has no message
-JOB_EVERY = timedelta(minutes=1)  # at least, between two edits of the message of an open job
+JOB_EVERY = timedelta(minutes=1)  # the least time between two edits of the message of an open job
 DONE = {"unsure": False, "attempts": 0, "last_error": None}
 UNFINISHED = differs(slack_post.c.posted_state, IncidentState.RESOLVED)
 
 
 def due(connection: sa.Connection, *, edits: bool, now: datetime) -> list[SlackPost]:
-    """Return the incidents that `next_step` has something to tell of, those that changed first in front.
+    """Return the incidents that `next_step` would post or edit, in the order in which they changed.
 
-    Without `edits` a message cannot be changed. Incidents that wait after a failed try come later.
+    Without `edits` a message cannot be changed. Incidents that wait after a failed try are not due yet.
     """
     posted = slack_post.c.posted_state.is_not(None)
     at = sa.func.coalesce(incident.c.resolved_at, now)
@@ -68,7 +68,7 @@ def due(connection: sa.Connection, *, edits: bool, now: datetime) -> list[SlackP
 
 
 def select_posts() -> sa.Select[Any]:
-    """Select every incident with what Slack was told of it."""
+    """Select every incident with the state of its Slack message."""
     return sa.select(slack_post, incident).join(incident, incident.c.id == slack_post.c.incident_id)
 
 
@@ -87,9 +87,9 @@ def _is_outdated(now: datetime) -> sa.ColumnElement[bool]:
 def begin(
     connection: sa.Connection, incident_id: IncidentId, *, posts: Severity | None, now: datetime
 ) -> bool:
-    """Record that a try has begun, that `posts` with this severity or edits; return False if another one has begun since.
+    """Record the start of a try that `posts` with this severity, or edits if None; return False if another try has begun.
 
-    If it posts and its end is not recorded, the next one looks before it posts.
+    If a try posts and its end is not recorded, the next try searches Slack for the message before it posts.
     """
     attempts, unsure = slack_post.c.attempts + 1, slack_post.c.unsure | (posts is not None)
     shown = {} if posts is None else {"posted_severity": posts}
@@ -108,7 +108,7 @@ def record_posted(
     posted: bool = False,
     now: datetime,
 ) -> None:
-    """Record that a message at that place shows the incident as it is in `of`; people are notified if it was `posted`."""
+    """Record the place of a message that shows the incident in this state; a message that was `posted` notifies people."""
     more = {"reminded_at": now} if posted else {}
     _record_place(
         connection, of.id, channel, ts, of.state, now, posted_severity=of.severity, **more
@@ -148,7 +148,7 @@ def record_failure(
     maybe: bool,
     next_try_at: datetime,
 ) -> None:
-    """Record a failed try; the next one looks first if this one `maybe` arrived."""
+    """Record a failed try; if the message may have arrived (`maybe`), the next try searches Slack for it first."""
     _update(connection, incident_id, last_error=error, unsure=maybe, next_try_at=next_try_at)
 
 
@@ -172,14 +172,14 @@ def channels(connection: sa.Connection) -> Sequence[str | None]:
 
 
 def drop_untold(connection: sa.Connection) -> None:
-    """Forget the resolved incidents that Slack was never told of."""
+    """Delete the outbox rows of resolved incidents that were never posted to Slack."""
     over = sa.select(incident.c.id).where(incident.c.state == IncidentState.RESOLVED)
     never_told = slack_post.c.posted_state.is_(None), slack_post.c.incident_id.in_(over)
     connection.execute(sa.delete(slack_post).where(*never_told))
 
 
 def list_untold(connection: sa.Connection) -> dict[IncidentId, str]:
-    """Return why the last try failed, by incident, for those that Slack has not been told of."""
+    """Return the error of the last failed try, by incident, for incidents whose end Slack does not show yet."""
     failed = slack_post.c.last_error.is_not(None)
     wanted = sa.select(slack_post.c.incident_id, slack_post.c.last_error).where(failed, UNFINISHED)
     rows = connection.execute(wanted.order_by(slack_post.c.incident_id))
@@ -187,9 +187,9 @@ def list_untold(connection: sa.Connection) -> dict[IncidentId, str]:
 
 
 def due_reminders(connection: sa.Connection, *, now: datetime) -> list[SlackPost]:
-    """Return the open incidents of which people are told again, oldest first.
+    """Return the open incidents of which people need a reminder, oldest first.
 
-    Those are approvals whose message or last reminder is a day old, and incidents that a person no longer handles.
+    These are approvals whose message or last reminder is a day old, and incidents that a person no longer handles.
     """
     reminded_at, until = slack_post.c.reminded_at, incident.c.handled_until
     is_old = sa.func.coalesce(reminded_at, incident.c.opened_at) <= now - REMIND_EVERY
@@ -232,9 +232,9 @@ class SlackNote:
 
 
 def add_note(connection: sa.Connection, content: Any, *, now: datetime, **where: Any) -> None:
-    """Queue a message that Slack gets once: in the `channel`, in a thread with `thread_ts`, as the digest of a `day`.
+    """Queue a message that is sent once: to a `channel`, in the thread of `thread_ts`, or as the digest of a `day`.
 
-    A second digest of the same day is ignored; one without content only records that its hour has passed.
+    A second digest of the same day is ignored; a digest without content only records that its hour has passed.
     """
     told = upsert(slack_note).values(content=content, created_at=now, **where)
     when = now if content is not None else None
@@ -242,9 +242,9 @@ def add_note(connection: sa.Connection, content: Any, *, now: datetime, **where:
 
 
 def tell_job(connection: sa.Connection, of: JobStatus, *, now: datetime) -> None:
-    """Let the job's message show how it stands: at once if it is done, else `JOB_EVERY`."""
+    """Queue an update of the job's message: at once if the job is done, otherwise at most every `JOB_EVERY`."""
     if of.received < JOB_ITEMS or (of.over == of.received and of.done_at is None):
-        return  # the second: its end follows
+        return  # a small job, or one whose end follows at once
     columns = slack_note.c
     its = {"job_id": of.job_id, "channel": Severity.DIGEST, "ended_at": of.done_at}
     shown = upsert(slack_note).values(**its, created_at=now, next_try_at=now)
@@ -255,7 +255,7 @@ def tell_job(connection: sa.Connection, of: JobStatus, *, now: datetime) -> None
 
 
 def due_notes(connection: sa.Connection, *, now: datetime) -> list[SlackNote]:
-    """Return the messages to send or edit now, oldest first; a reply waits an hour at most for those before in its thread."""
+    """Return the messages to send or edit now, oldest first; a reply waits an hour at most for earlier ones of its thread."""
     before, columns = slack_note.alias(), slack_note.c
     waits = before.c.next_try_at.is_not(None) & (before.c.created_at > now - REPLIES_WAIT)
     is_next = ~sa.exists().where(
@@ -267,16 +267,16 @@ def due_notes(connection: sa.Connection, *, now: datetime) -> list[SlackNote]:
 
 
 def awaits_digest(connection: sa.Connection, day: datetime) -> bool:
-    """Return whether the digest of the day that begins then was not made yet; a stand has none on its first day."""
+    """Return whether the digest of the day that begins at `day` is missing; a stand has no digest on its first day."""
     known = sa.exists().where(slack_note.c.day == day.date())
     served = sa.exists().where(version.c.published_at < day)
     return bool(connection.execute(sa.select(served & ~known)).scalar())
 
 
 def begin_note(connection: sa.Connection, note: SlackNote, *, now: datetime) -> datetime | None:
-    """Record that a try has begun, and return its lease, or None if another one has begun since.
+    """Record the start of a try and return the end of its lease, or None if another try has begun.
 
-    If its end is not recorded, the next one looks before it posts.
+    If the end of the try is not recorded, the next try searches Slack for the message before it posts.
     """
     tried = {"attempts": note.attempts + 1, "next_try_at": now + LEASE, "unsure": note.ts is None}
     its = sa.update(slack_note).where(slack_note.c.id == note.id, slack_note.c.next_try_at <= now)
@@ -300,9 +300,9 @@ def note_shown(
     lease: datetime,
     ended_at: datetime | None = None,
 ) -> list[LogEntry]:
-    """Record that Slack shows the rollout or job, and return the rollout's events that its thread was not told yet.
+    """Record that Slack shows the rollout or job, and return the rollout's events that are not in its thread yet.
 
-    What moved since `begin` is due again. `ended_at` is the end of the job.
+    If the rollout or job has changed since `begin_note`, its message is due again. `ended_at` is the end of the job.
     """
     columns, next_try_at = rollout_event.c, slack_note.c.next_try_at
     its = sa.select(rollout_event).where(columns.rollout_id == note.rollout_id)
@@ -318,12 +318,12 @@ def note_shown(
 def note_not_sent(
     connection: sa.Connection, note: SlackNote, error: str, *, unsure: bool, next_try_at: datetime
 ) -> None:
-    """Record a failed try; the next one looks first if this one may have gone through."""
+    """Record a failed try; if the message may have arrived (`unsure`), the next try searches Slack for it first."""
     _update_note(connection, note, last_error=error, unsure=unsure, next_try_at=next_try_at)
 
 
 def record_gone(connection: sa.Connection, note: SlackNote) -> None:
-    """Record that the message is gone from Slack: a new one may be posted, a reply to it is given up."""
+    """Record that the message is gone from Slack: a new message may be posted, but a reply is given up."""
     connection.execute(
         sa.delete(slack_note).where(slack_note.c.id == note.id, slack_note.c.thread_ts.is_not(None))
     )
@@ -331,7 +331,7 @@ def record_gone(connection: sa.Connection, note: SlackNote) -> None:
 
 
 def drop_notes(connection: sa.Connection, *, keep_digests: bool) -> None:
-    """Forget what waits: there is no Slack, or a webhook, which posts nothing but digests and ends of jobs."""
+    """Drop the waiting messages if there is no Slack, or only a webhook, which posts only digests and ends of jobs."""
     columns = slack_note.c
     waits, is_job = columns.next_try_at.is_not(None), columns.job_id.is_not(None)
     is_end = sa.exists().where(job.c.id == columns.job_id, job.c.done_at.is_not(None))

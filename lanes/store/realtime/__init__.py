@@ -1,1 +1,1 @@
-"""Outages of the provider, and work that is given up."""
+"""Circuits and outages of the provider, the load of the real-time lane, and claims of paid or hopeless work."""

@@ -1,4 +1,4 @@
-"""Why claimed calls wait, as each drain reports it once a second: the newest report counts for a few seconds."""
+"""The reasons why claimed calls wait, which each drain reports once a second; a report counts for a few seconds."""
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta
@@ -35,6 +35,6 @@ def report(
 
 
 def current(ask: Ask, *, now: datetime) -> list[CallWait]:
-    """Return what waits now, the most calls of a workload first."""
+    """Return the calls that wait now, by workload; the reason with the most calls of a workload comes first."""
     rows = ask(WAITS, since=now - REPORTED)
     return [CallWait(row.workload, WaitReason(row.reason), row.calls) for row in rows]

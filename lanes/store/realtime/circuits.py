@@ -1,6 +1,6 @@
-"""The circuits of all accounts, which drains share: read them and save their changes.
+"""The circuits of all accounts, which drains share, as rows that are read and updated.
 
-`lanes.realtime.circuit` decides the change from the row that was read. A change is saved only if the row is still the same.
+`lanes.realtime.circuit` decides a change from the row that was read. The change is saved only if the row is still the same.
 """
 
 from collections.abc import Callable, Collection, Mapping
@@ -20,13 +20,13 @@ from lanes.store.statements import differs, one_of
 from lanes.store.tables import outage, version
 from lanes.store.workload.workloads import versions
 
-# an open circuit without a probe for longer is no evidence: nothing waits for its model
+# An open circuit whose probe has been due for longer is no evidence of a fault: no work waits for its model.
 HEARD_OF = timedelta(minutes=1)
-TRIES = 5  # to change one that others change at the same time
+TRIES = 5  # attempts to change a circuit that other drains change at the same time
 
-# Whether some call of the model was answered since the drain's calls were not, and lately: then the trouble is the drain's own.
-# An attempt is of the model that its work's version names: that of the version in force says nothing of an old one's backlog.
-# Between two moments a plan kept for all expects few.
+# Whether another call of the model was answered recently, after this drain's calls began to fail: then the drain has the fault.
+# An attempt counts for the model of its work's version, because the version in force may differ from that of an old backlog.
+# Both ends of the time range are bound, so that a cached generic plan expects few rows.
 OTHERS_ARE_ANSWERED = """
 select exists (
   select from (select distinct workload from lanes.version where realtime_model = :model) m
@@ -52,12 +52,12 @@ select first.version_id, first.rank_at
     order by w.rank_at, w.id limit 1) first
  where f.paused_at is null and f.provider = coalesce(cast(:provider as text), f.provider)
 """
-LATELY = timedelta(minutes=1)  # an answer from before says nothing of now
-SOON = timedelta(minutes=1)  # nothing of this moment is later
+LATELY = timedelta(minutes=1)  # an older answer is no evidence about the present
+SOON = timedelta(minutes=1)  # the upper end of the range, after any attempt recorded by now
 
 
 def by_models(connection: Connection, models: Collection[str]) -> list[VersionId]:
-    """Return the versions whose real-time work asks one of these models."""
+    """Return the versions whose real-time work uses one of these models."""
     if not models:
         return []
     wanted = select(version.c.id).where(one_of(set(models), version.c.realtime_model))
@@ -69,10 +69,9 @@ def list_needed(
 ) -> list[Needed]:
     """Return the most urgent claimable real-time work for each workload and model among `models`, the most urgent first.
 
-    Where `provider` names a block, only for the workloads which its account answers.
-
-    It is judged by the version of the work, which need not be the version in force. Reads the queues of workloads that ever
-    asked one of the models until it finds such work: meant for the models of an outage.
+    If `provider` names a block, only workloads of its account count. The model is that of the work's version, which may not be
+    the version in force. The query reads the queue of each workload that ever used one of the models, until it finds work for
+    the model: use it for the models of an outage only.
     """
     rows = connection.execute(
         text(NEEDED), {"models": list(models), "provider": provider, "now": now}
@@ -86,7 +85,7 @@ def list_needed(
 def list_not_closed(connection: Connection, *, now: datetime) -> Mapping[tuple[str, str], Circuit]:
     """Return the circuits that rest or are probed, by account and model: work for these models waits.
 
-    Circuits without a probe for a minute are left out: the next call could find them closed.
+    The result excludes circuits whose probe has been due for more than a minute: the next call could find the model available.
     """
     since = now - HEARD_OF
     return {
@@ -97,22 +96,22 @@ def list_not_closed(connection: Connection, *, now: datetime) -> Mapping[tuple[s
 
 
 def list_open(connection: Connection) -> Mapping[tuple[str, str], Circuit]:
-    """Return all circuits that rest or are probed, by account and model, in their order."""
+    """Return all circuits that rest or are probed, by account and model, in this order."""
     rows = connection.execute(_of_outages().where(differs(outage.c.state, CircuitState.CLOSED)))
     in_order = sorted(rows, key=lambda row: (row.account, row.model))
     return {(row.account, row.model): _circuit(row) for row in in_order}
 
 
 def open_circuits(connection: Connection, account: str) -> dict[str, Circuit]:
-    """Return an account's circuits, by model, that are open or belong to an outage that is not over."""
+    """Return an account's circuits of outages that have not ended, by model, whether open or not."""
     rows = connection.execute(_of_outages().where(outage.c.account == account))
     return {row.model: _circuit(row) for row in rows}
 
 
 def take_probe(connection: Connection, seen: Circuit, *, now: datetime) -> Circuit | None:
-    """Take the probe of a circuit; return the probed circuit, or None if another drain was faster or the rest goes on.
+    """Take the probe of a circuit; return the probed circuit, or None if another drain took it or the circuit still rests.
 
-    The query does not wait for locks: a drain that holds the row also gets the probe.
+    The query does not wait for locks: a drain that has locked the row also gets the probe.
     """
     if not seen.may_be_probed(now):
         return None
@@ -127,7 +126,7 @@ def take_probe(connection: Connection, seen: Circuit, *, now: datetime) -> Circu
 def record_fault(
     connection: Connection, account: str, model: str, fault: Fault, *, now: datetime
 ) -> tuple[Circuit | None, bool]:
-    """Return the circuit after a fault, and whether the fault changed it; None: closed, because other drains get answers.
+    """Return the circuit after a fault and whether the fault changed it; None as other drains get answers, so it stays closed.
 
     Must run in a transaction of its own: it waits up to a second for a concurrent change of the circuit.
     """
@@ -152,9 +151,9 @@ def record_fault(
 def record_answer(
     connection: Connection, account: str, model: str, *, began_at: datetime
 ) -> Circuit | None:
-    """Record that a call that began then was answered; return the circuit, None without an outage.
+    """Record the answer to a call that began at `began_at`; return the circuit, None without an outage.
 
-    As `record_fault`, in a transaction of its own.
+    Must run in a transaction of its own, like `record_fault`.
     """
     return _change(connection, account, model, lambda circuit: circuit.apply_answer(began_at))
 
@@ -162,9 +161,9 @@ def record_answer(
 def give_back_probe(
     connection: Connection, account: str, model: str, *, turn: int, asked: bool, now: datetime
 ) -> Circuit | None:
-    """Free the probe of that turn for another drain, at once if it was not `asked`; return the circuit.
+    """Free the probe of a turn for another drain, immediately if no call was made (`asked`); return the circuit.
 
-    As `record_fault`, in a transaction of its own.
+    Must run in a transaction of its own, like `record_fault`.
     """
 
     def release_probe(circuit: Circuit) -> Circuit:
@@ -210,7 +209,7 @@ def _open_outage(connection: Connection, account: str, model: str, circuit: Circ
 
 
 def _try_save(connection: Connection, before: Circuit, after: Circuit) -> bool:
-    """Save the change; return False if another drain changed the circuit first or its outage is over."""
+    """Save the change; return False if another drain changed the circuit first or its outage has ended."""
     moved = update(outage).where(*_match_unchanged(before)).values(_build_values(after))
     return connection.execute(moved).rowcount == 1
 

@@ -1,6 +1,6 @@
-"""The work that waits for a lane: the load that every second look reads, and the backlog that may need another drain.
+"""The work that waits for a lane: the load behind every second look, and the backlog that may require another drain.
 
-Part of the load are the provider's limits as drains share them. `lanes.routing.load` says what the load means, and
+The load includes the provider's limits, as drains share them. `lanes.routing.load` defines what the load means, and
 `lanes.routing.capacity` what the limits mean.
 """
 
@@ -29,23 +29,22 @@ from lanes.store.workload import accounts, workloads
 from lanes.store.workload.accounts import LaneAccount
 from lanes.words import ANSWERING, Lane, Outcome
 
-MOST = 20_000  # items of a workload's queue that are counted, the most urgent first
-NEWEST = 200  # tries of a workload whose calls are timed
-TIMED = 20  # tries: of fewer the first ones, which connect, tell little
-USUAL = timedelta(days=1)  # what an item takes is the mean since then
+MOST = 20_000  # counted items of a workload's queue, the most urgent first
+NEWEST = 200  # attempts of a workload whose calls are timed
+TIMED = 20  # attempts; fewer are little evidence, because the first calls also connect
+USUAL = timedelta(days=1)  # an item's usage is the mean over this time
 A_WEEK = timedelta(days=7)
-OF_LATE = timedelta(hours=1)  # calls since then are timed
-MOST_TRIES = 200  # of a workload that are learned from
+OF_LATE = timedelta(hours=1)  # calls within this time are timed
+MOST_TRIES = 200  # attempts of a workload to learn from
 TRIED_WITHIN = timedelta(days=1)
-FRESH = timedelta(
-    minutes=5
-)  # an older limit says nothing of what is left: every limit has filled since
+# An older limit says nothing about what is left, because every limit has been refilled since.
+FRESH = timedelta(minutes=5)
 KEY = ("account", "model", "kind")
-# ranks, from now on
+# The edges of the counted ranks, in minutes after now.
 STEPS_MINUTES = (0, 0.5, 1, 2, 3, 5, 7, 10, 15, 20, 30, 45, 60, 120, 240, 480)
 
-# What waits and could be asked, and what is being asked: that ranks first, whatever its rank was. Work asks the model of its
-# own version, whichever is in force.
+# Waiting work that could be called, and work in flight, which ranks first whatever its rank was. Work uses the model of its
+# own version, not of the version in force.
 QUEUES = f"""
 select f.name as workload, v.realtime_model as model, width_bucket(w.rank_at, cast(:edges as timestamptz[])) as place,
        count(*) as items
@@ -93,7 +92,7 @@ select at, sum(n) as n from lanes.figure
 
 
 def snapshot(connection: Connection, of: LaneAccount, *, now: datetime) -> Load:
-    """Return the load of the lane at `now`, as far as this account answers."""
+    """Return the load of the real-time lane at `now`, for the workloads of this account."""
     names = accounts.list_workloads(connection, of.provider)
     refused = budgets.list_used_up(connection, now=now)
     unpaid = [name for name, consumer in refused if consumer is None]
@@ -116,7 +115,7 @@ def snapshot(connection: Connection, of: LaneAccount, *, now: datetime) -> Load:
         drains=holders(connection, Role.DRAIN),
     )
     longest = {each.model: max(EXPECTED_CALL, timedelta(seconds=each.most_s)) for each in calls}
-    # A circuit without probes rests too: its queue is empty, so no call shows whether the model answers.
+    # A circuit whose probe is overdue rests too: its queue is empty, so no call shows whether the model is available.
     down = (
         (name, circuit)
         for name, circuit in circuits.open_circuits(connection, of.name).items()
@@ -141,7 +140,7 @@ def snapshot(connection: Connection, of: LaneAccount, *, now: datetime) -> Load:
 
 
 def live_per_s(connection: Connection, share: float, *, now: datetime) -> float:
-    """Return how many live items a second are asked at most in that share of the hours, 0 to 1, of the last week."""
+    """Return the rate of live items, per second, that is not exceeded in the given share, 0 to 1, of last week's hours."""
     rows = connection.execute(text(HOURS), {"since": now - A_WEEK}).all()
     if not rows:
         return 0.0
@@ -152,16 +151,16 @@ def live_per_s(connection: Connection, share: float, *, now: datetime) -> float:
 
 @dataclass(frozen=True)
 class Backlog:
-    """The work that waits on a lane: how much, and since when the most urgent of it may be served."""
+    """The work that waits on a lane: its amount, and the time since which the most urgent of it has been ready."""
 
     ready: int
     ready_since: datetime | None
 
 
 def backlog(connection: Connection, lane: Lane, *, now: datetime) -> Backlog:
-    """Return how much work can be claimed and sent now, and since when.
+    """Return the amount of work that can be claimed and sent now, and the time since which it has been ready.
 
-    Work that waits for a budget is left out, because no drain can change that, and so is work that only measures.
+    The result excludes work that waits for a budget, because no drain can change that, and work that only measures.
     """
     paid = work.c.workload != all_(literal(budgets.list_unpaid(connection, now=now), ARRAY(Text)))
     row = connection.execute(
@@ -174,18 +173,18 @@ def backlog(connection: Connection, lane: Lane, *, now: datetime) -> Backlog:
 
 
 WAITING = "lanes.work.waiting"
-LANE = "lanes.lane.realtime"  # the resource that the event is about
+LANE = "lanes.lane.realtime"  # the resource of the event
 
 
 def call_for_drain(connection: Connection, *, now: datetime, **waiting: int) -> None:
-    """Call for a drain after the commit; the event says what is `waiting`, and how much of it."""
+    """Emit an event after the commit that requests a drain; `waiting` states the waiting work by kind, with its amount."""
     outbox.add(connection, [EventOut(WAITING, LANE, waiting)], now=now)
 
 
 def exchange_limits(
     connection: Connection, account: str, seen: Mapping[str, Sequence[Limit]], *, now: datetime
 ) -> dict[str, list[Limit]]:
-    """Share the limits that this drain saw, unless newer ones are known; return the account's newest limits by model."""
+    """Share the limits that this drain saw, unless newer ones are stored; return the account's newest limits by model."""
     rows = [
         {
             "account": account,
@@ -217,7 +216,7 @@ select * from lanes.capacity where account = :account and seen_at >= :since orde
 def recent_limits(
     connection: Connection, account: str, *, since: datetime
 ) -> dict[str, list[Limit]]:
-    """Return an account's limits that were seen since then, by model."""
+    """Return an account's limits that were seen at or after `since`, by model."""
     found = defaultdict[str, list[Limit]](list)
     for row in asking.through(connection)(LIMITS, account=account, since=since):
         limit = Limit(LimitKind(row.kind), row.limit_, row.remaining, row.reset_at, row.seen_at)
@@ -226,9 +225,9 @@ def recent_limits(
 
 
 def list_tries(connection: Connection, workload: str, *, now: datetime) -> list[MeasuredTry]:
-    """Return a workload's newest answered real-time tries: at most 200, of the last day."""
+    """Return a workload's newest valid real-time attempts: at most 200, from the last day."""
     names = ("item_id", "message_id", "input_tokens", "cache_write_tokens", "output_tokens")
-    # a plan kept for any number takes it for a tenth of all there are
+    # The limit is a literal, because a generic plan for a parameter would expect a tenth of all rows.
     newest = (
         select(*(attempt.c[name] for name in names))
         .where(attempt.c.workload == workload, is_(attempt.c.lane, Lane.REALTIME))

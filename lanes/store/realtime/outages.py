@@ -1,7 +1,7 @@
-"""Outages of the provider: which models of an account do not answer, since when, and when to give up work that waits.
+"""Outages of the provider: the models of an account that do not answer, since when, and when to give up waiting work.
 
-An outage is over when calls are answered again and every item that waited for it has been asked, or when nothing waits any more
-and no call was made for ten minutes. Until then its circuit decides which drain asks (`circuits`).
+An outage ends when the provider answers again and every item that waited for it has been sent, or when no work waits any longer
+and no call was made for ten minutes. Until then its circuit decides which drain may call (`circuits`).
 """
 
 from collections.abc import Sequence
@@ -30,11 +30,11 @@ from lanes.store.work import UNASKED
 from lanes.units import pluralize
 from lanes.words import Lane
 
-# of a model for which nothing waits: what waited was answered elsewhere, or shed
+# The time without a call after which an outage without waiting work ends: the work was answered elsewhere, or shed.
 NOBODY_ASKS = timedelta(minutes=10)
 
-# Attempts and work are of the model that their own version names, whichever version is in force. Work that failed by itself or
-# only measures, or whose workload is paused or has no money left, says nothing of the provider.
+# Attempts and work count for the model of their own version, whichever version is in force. Work is no evidence about the
+# provider if it failed by itself or only measures, or if its workload is paused or has no money left.
 OVER = f"""
 update lanes.outage o set over_at = :now, state = 'closed', next_probe_at = null, turn = o.turn + 1
   from (
@@ -77,7 +77,7 @@ def record_fault(
 ) -> Circuit | None:
     """Record a fault and open or update the account's incident; return the circuit, or None because other drains get answers.
 
-    `flow_run_id` is the run that asked. Must run in a transaction of its own, like `circuits.record_fault`.
+    `flow_run_id` is the run that made the call. Must run in a transaction of its own, like `circuits.record_fault`.
     """
     circuit, moved = circuits.record_fault(connection, account, model, fault, now=now)
     if moved:
@@ -92,7 +92,7 @@ def record_fault(
 
 
 def end(connection: Connection, *, now: datetime) -> list[IncidentId]:
-    """End the outages that are over; resolve the incidents of accounts without another, and return their ids."""
+    """End finished outages; resolve the incidents of accounts without another outage, and return the incidents' ids."""
     unpaid = budgets.list_unpaid(connection, now=now)
     at = {"now": now, "unasked_since": now - NOBODY_ASKS, "unpaid": unpaid}
     over = connection.execute(text(OVER), at).all()
@@ -123,7 +123,7 @@ select case i.workload when '*' then :whole else substr(i.subject, length('model
 def complete_standstills(
     connection: Connection, account: str, standing: Sequence[Standstill]
 ) -> list[Standstill]:
-    """Return a drain's standstills with the beginning and the figure that their incidents tell, where there are such."""
+    """Return a drain's standstills, each with the start, the reason and the figure of its incident, if it has one."""
     rows = connection.execute(text(STANDING), {"account": account, "whole": ACCOUNT})
     told = {row.whom: row for row in rows}
     return [
@@ -145,12 +145,13 @@ def _down(connection: Connection, account: str) -> list[Any]:
     return list(connection.execute(open_.order_by(outage.c.model)))
 
 
-MOST = 500  # works claimed at once
-RETURNS = 3  # attempts that came back unanswered, before the hours count at all
+MOST = 500  # work rows claimed at once
+RETURNS = 3  # attempts that ended unanswered before the hours count at all
 
-# Waiting is no failure: the hours count from the first return, the first attempt on this lane since the work was created or
-# brought back. The refusal of a pack says nothing of its items, so it is no return. In an outage real time asks one item at a
-# time: for the others, the outage itself is the return. A replay outlasts it, and ends all the same: its work has returns too.
+# Waiting is not a failure: the hours count from the first unanswered attempt on this lane since the work was created or
+# brought back. A refused pack is no evidence about its items, so it does not count. In an outage, real time sends one item at a
+# time, so for the other items the outage itself counts as the attempt. Replay work is exempt from this rule and outlasts an
+# outage, but is given up as well, because it has unanswered attempts of its own.
 HOPELESS = """
 with waiting as materialized (
   select w.id, w.version_id, w.generation, w.waits_since, :now - make_interval(hours => v.give_up_after_h) as before
@@ -191,14 +192,14 @@ returning w.id, w.claim_no, w.workload, w.generation, h.returns, extract(epoch f
 
 
 def _again(workload: str, generation: int) -> str:
-    """Return the command that tries such work again."""
+    """Return the command that retries work of this generation."""
     if generation < 0:
         return "lanes publish"
     return f"lanes replay {workload}" if generation else f"lanes retry {workload} --all"
 
 
 def claim_hopeless(connection: Connection, lane: Lane, *, now: datetime) -> list[Attempt]:
-    """Claim the lane's hopeless work, and return for each an attempt `given_up` that is saved like any other."""
+    """Claim the lane's hopeless work; return an attempt `given_up` for each, to be saved like any other attempt."""
     given = {"lane": lane, "now": now, "most": MOST, "returns": RETURNS}
     return [
         build_given_up(

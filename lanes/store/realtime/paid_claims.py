@@ -1,7 +1,7 @@
-"""Claims of workloads with a hard budget: each item is claimed with the most that its call may cost, as far as that is left.
+"""Claims of workloads with a hard budget: each item reserves the most that its call may cost, if that much is left.
 
-The reserve stands in the row of the work and ends with its claim: saved, given back or rescued. It covers a call for the item
-alone, so that items may share a call, or be asked apart again, without reserving again.
+The reserve is stored in the work row and ends with its claim: when the work is saved, given back or rescued. It covers a call
+for this item alone, so that items can share a call, or be sent singly again, without another reserve.
 """
 
 from collections.abc import Mapping, Sequence, Set
@@ -30,10 +30,10 @@ from lanes.workload.version import Version
 
 @dataclass(frozen=True)
 class PaidClaims:
-    """The work that was claimed, most urgent first.
+    """The claimed work, the most urgent first.
 
-    Of the workloads in `held_back` something waits: for reserved money, or for a budget that another transaction holds.
-    Those in `stopped` have less left than any call of theirs may cost.
+    The workloads in `held_back` have items that wait for reserved money, or for a budget that another transaction has locked.
+    The workloads in `stopped` have less money left than any of their calls may cost.
     """
 
     claimed: Sequence[ClaimedWork] = ()
@@ -50,10 +50,10 @@ def claim(
     within: ClaimBounds | None = None,
     now: datetime,
 ) -> PaidClaims:
-    """Claim up to `most` of the most urgent real-time work of each workload, as far as its hard budgets pay for it.
+    """Claim up to `most` of the most urgent real-time work of each workload, as far as its hard budgets can pay for it.
 
-    A transaction of its own: the budgets stay locked until it ends. A budget that another transaction holds is not waited for;
-    what it would pay for is held back.
+    Must run in a transaction of its own: the budgets stay locked until it ends. The query does not wait for a budget that
+    another transaction has locked; the items that this budget would pay for are held back.
     """
     of = [each for each in budgets.list_hard(connection) if each.workload in most]
     rows = _candidates(connection, most, within or ClaimBounds(), now)
@@ -86,7 +86,7 @@ def claim(
 
 
 def end_reserves(connection: Connection, ended: Sequence[WorkId]) -> None:
-    """Reserve nothing any more for calls that have ended although their work moved on before: canceled, or answered late."""
+    """End the reserves of calls that ended after their work had moved on: it was canceled, or the answer came late."""
     if ended:
         reserved = one_of(ended, work.c.id), work.c.bound_usd.is_not(None)
         connection.execute(update(work).where(*reserved).values(bound_usd=None, lease_until=None))
@@ -95,7 +95,7 @@ def end_reserves(connection: Connection, ended: Sequence[WorkId]) -> None:
 def _candidates(
     connection: Connection, most: Mapping[str, int], within: ClaimBounds, now: datetime
 ) -> Sequence[Any]:
-    """Return the most urgent work of each workload, locked, within its part of the bytes; one item at least."""
+    """Return and lock each workload's most urgent work within its part of the bytes; at least one item per workload."""
     of: list[ColumnElement[bool]] = []
     if within.only:
         of = [one_of(list(within.only), work.c.version_id)]
@@ -119,12 +119,13 @@ def _candidates(
 
 
 def _reserve_for_claims(connection: Connection, names: Set[str], now: datetime) -> set[str]:
-    """Reserve for claims that were made before their workload had a hard budget; return the workloads where one is locked."""
+    """Reserve for claims made before their workload had a hard budget; return the workloads that have a locked claim."""
     unbound = and_(
         is_(work.c.state, WorkState.CLAIMED),
         is_(work.c.lane, Lane.REALTIME),
         work.c.bound_usd.is_(None),
-        work.c.lease_until < now + 10 * LEASE,  # a paused replay asks nothing
+        # Claims of a paused replay last longer and make no call.
+        work.c.lease_until < now + 10 * LEASE,
         one_of(list(names), work.c.workload),
     )
     wanted = select(work.c.id, work.c.workload, work.c.version_id, item.c.payload)
@@ -144,7 +145,7 @@ def _reserve_for_claims(connection: Connection, names: Set[str], now: datetime) 
 
 
 def _compute_bound(known: Mapping[VersionId, Version], row: Any, now: datetime) -> Decimal:
-    """Return the most that a call for the item alone may cost; 0 if its version cannot be read."""
+    """Return the most that a call for the item alone may cost, in US dollars; 0 if its version cannot be read."""
     of = known.get(row.version_id)
     if of is None:
         return Decimal(0)
@@ -152,7 +153,7 @@ def _compute_bound(known: Mapping[VersionId, Version], row: Any, now: datetime) 
 
 
 def _least(known: Any, now: datetime) -> dict[str, Decimal]:
-    """Return by workload the least that any call of these versions may cost."""
+    """Return, by workload, the smallest upper bound of a call's cost among these versions."""
     least: dict[str, Decimal] = {}
     for each in known:
         bound = upper_bound(each, 0, lane=Lane.REALTIME, at=now)
@@ -161,7 +162,7 @@ def _least(known: Any, now: datetime) -> dict[str, Decimal]:
 
 
 def _rest(connection: Connection, then: ReserveResult) -> None:
-    """Set these items aside until their moment, with what their call may cost."""
+    """Set resting items aside until their time, with the most that their call may cost."""
     if then.resting:
         resting = [
             {"id": each.work_id, "bound_usd": each.bound_usd, "ready_at": at}
@@ -175,7 +176,7 @@ def _rest(connection: Connection, then: ReserveResult) -> None:
 def _take(
     connection: Connection, then: ReserveResult, *, worker: str, until: datetime
 ) -> dict[WorkId, int]:
-    """Claim what is paid for with its reserve; return the numbers of the claims."""
+    """Claim the paid items together with their reserves; return their claim numbers."""
     if not then.paid:
         return {}
     given = rows_of(work, [{"id": each.work_id, "bound_usd": each.bound_usd} for each in then.paid])

@@ -1,1 +1,1 @@
-"""Generations, their differences, their promotion."""
+"""Replays and their generations: reading the stream again, comparison and promotion."""

@@ -1,4 +1,4 @@
-"""The decisions about a replay: compare, promote, demote, drop."""
+"""The decisions about a replay: compare, promote, demote, drop, pause and resume."""
 
 from collections.abc import Iterator
 from datetime import datetime, timedelta
@@ -28,12 +28,13 @@ from lanes.store.work import ready_again
 from lanes.store.workload.workloads import one
 from lanes.words import OPEN_REPLAY, LabelBasis, ReplayState, WorkState
 
-AT_ONCE = 500  # rows held while comparing
-MEMORY = "64MB"  # that a promotion may take before it writes to disk; until its transaction ends
-HELD = "a paused replay"  # in place of a worker, for as long as it is paused
+AT_ONCE = 500  # rows fetched at once during a comparison
+MEMORY = "64MB"  # the memory of a promotion before it writes to disk, until its transaction ends
+# The worker's name in claims that keep a paused replay's work from the lanes.
+HELD = "a paused replay"
 FOR_EVER = timedelta(days=36_500)
 
-# One statement, because a promotion of 100,000 items takes less than a second this way. The memory is for its trigger.
+# A single statement, because it promotes 100,000 items in less than a second. The memory is for its trigger.
 MEMORY = "set local work_mem = '128MB'"
 PROMOTE = """
 with changed as (
@@ -49,7 +50,7 @@ select :id, id, before_id, after_id from changed
 
 
 def compare(connection: Connection, of: Generation) -> Diff:
-    """Return what the replay's answers so far would change of the current results, or have changed once promoted."""
+    """Return the changes to the current results by the replay's answers so far, or by its promotion if it is promoted."""
     spec = one(connection, of.version_id).spec
     return diff(_answers(connection, of), spec.compare_fields, spec.output_schema)
 
@@ -57,7 +58,7 @@ def compare(connection: Connection, of: Generation) -> Diff:
 def choose(
     connection: Connection, name: str, number: int | None, *, preferred: tuple[ReplayState, ...]
 ) -> Generation:
-    """Return that generation of the workload; without a number its newest in a preferred state, or its newest.
+    """Return the workload's generation with this number; without one, its newest in a preferred state, or its newest.
 
     Raises:
         ActionRefused: the workload has no such replay.
@@ -82,10 +83,10 @@ def choose(
 def promotable(
     connection: Connection, name: str, number: int | None = None, *, now: datetime
 ) -> Generation:
-    """Return the replay that `promote` would show now.
+    """Return the replay that `promote` would promote now.
 
     Raises:
-        ActionRefused: its work is open, or it is not complete.
+        ActionRefused: the replay has open work, or is not complete.
     """
     replays.finish(connection, now=now)
     of = _lock(connection, choose(connection, name, number, preferred=OPEN_REPLAY))
@@ -96,12 +97,12 @@ def promotable(
 def promote(
     connection: Connection, name: str, number: int | None = None, *, now: datetime
 ) -> tuple[Generation, int]:
-    """Make the replay's results current, remember what they replaced, and return the number of changed items.
+    """Make the replay's results current, store the results that they replace, and return the number of changed items.
 
-    Only settled items of the replayed revision change: open items and those amended meanwhile keep their live result.
+    Only settled items of the replayed revision change: items that are open or have been amended since keep their live result.
 
     Raises:
-        ActionRefused: its work is open, or it is not complete.
+        ActionRefused: the replay has open work, or is not complete.
         StillLocked: another open transaction holds one of its items.
     """
     of = promotable(connection, name, number, now=now)
@@ -116,10 +117,10 @@ def promote(
 
 
 def demotable(connection: Connection, name: str, number: int | None = None) -> Generation:
-    """Return the replay that `demote` would take back.
+    """Return the replay that `demote` would demote.
 
     Raises:
-        ActionRefused: it is not promoted, or another replay was promoted over it.
+        ActionRefused: the replay is not promoted, or another one was promoted after it.
     """
     of = _lock(connection, choose(connection, name, number, preferred=(ReplayState.PROMOTED,)))
     check_demotable(of, _find_promoted_later(connection, of))
@@ -134,7 +135,7 @@ def demote(
     An item with a newer result keeps it.
 
     Raises:
-        ActionRefused: it is not promoted, or another replay was promoted over it.
+        ActionRefused: the replay is not promoted, or another one was promoted after it.
         StillLocked: another open transaction holds one of its items.
     """
     of = demotable(connection, name, number)
@@ -155,12 +156,12 @@ def demote(
 def drop(
     connection: Connection, name: str, number: int | None = None, *, now: datetime
 ) -> tuple[Generation, int]:
-    """Drop the replay, cancel its open work, and return how much work that was.
+    """Drop the replay, cancel its open work, and return the number of canceled work rows.
 
     Work in a batch is still billed and recorded, but never shown.
 
     Raises:
-        ActionRefused: it is promoted, or was dropped before.
+        ActionRefused: the replay is promoted, or was dropped before.
         StillLocked: another open transaction holds some of its work.
     """
     of = _lock(
@@ -174,10 +175,10 @@ def drop(
 
 
 def pause(connection: Connection, name: str, *, now: datetime) -> str:
-    """Ask nothing more of the workload's replay until it is resumed; answers that are under way are collected.
+    """Pause the workload's replay until it is resumed: no further calls start, and answers in flight are collected.
 
     Raises:
-        ActionRefused: no replay of it is running.
+        ActionRefused: the workload has no running replay.
     """
     of = _lock(connection, choose(connection, name, None, preferred=OPEN_REPLAY))
     if of.state is not ReplayState.RUNNING:
@@ -189,9 +190,9 @@ def pause(connection: Connection, name: str, *, now: datetime) -> str:
 
 
 def hold(connection: Connection, *, now: datetime) -> None:
-    """Claim the waiting work of paused replays, also what was given back or failed since, so that no lane finds it."""
+    """Claim the ready work of paused replays, including work that was given back or failed since, so that no lane claims it."""
     paused = select(generation.c.id).where(generation.c.paused_at.is_not(None))
-    # One that is being resumed is passed over: nothing would ever free what is claimed of it.
+    # A replay that is being resumed is skipped: its work would stay claimed for ever.
     locked = paused.with_for_update(key_share=True, skip_locked=True)
     ids = connection.execute(locked).scalars().all()
     if not ids:
@@ -209,10 +210,10 @@ def hold(connection: Connection, *, now: datetime) -> None:
 
 
 def resume(connection: Connection, name: str, *, now: datetime) -> str:
-    """Let the workload's paused replay go on; work of items that were canceled or amended meanwhile is canceled.
+    """Resume the workload's paused replay; work of items that were canceled or amended since is canceled.
 
     Raises:
-        ActionRefused: no replay of it is paused.
+        ActionRefused: the workload has no paused replay.
     """
     of = _lock(connection, choose(connection, name, None, preferred=OPEN_REPLAY))
     if of.paused_at is None:
@@ -290,7 +291,7 @@ def _find_promoted_later(connection: Connection, of: Generation) -> int | None:
 def _tell(
     connection: Connection, of: Generation, state: ReplayState, changed: int, *, now: datetime
 ) -> None:
-    """Tell of a promotion or demotion, with up to `MOST_READERS` names of those who read an answer that it replaces."""
+    """Emit the event of a promotion or demotion, with up to `MOST_READERS` readers of an answer that it replaces."""
     replaced = promoted.c.before_id if state is ReplayState.PROMOTED else promoted.c.after_id
     readers = (
         select(read.c.reader)
@@ -307,7 +308,7 @@ def _tell(
 
 
 def _cancel(connection: Connection, of: Generation, now: datetime) -> int:
-    """Cancel the replay's open work, and return how much it was."""
+    """Cancel the replay's open work, and return the number of canceled work rows."""
     ended = {"state": WorkState.CANCELED, "finished_at": now}
     return connection.execute(update(work).where(replays.open_work_of(of)).values(ended)).rowcount
 

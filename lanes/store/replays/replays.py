@@ -1,4 +1,4 @@
-"""Replays: the stream is read again in chunks, each committed with its cursor, so that a killed reader goes on."""
+"""Replays: the stream is read again in chunks, each committed with its cursor, so that a killed reader can be continued."""
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
@@ -30,7 +30,7 @@ from lanes.words import OPEN_REPLAY, Lane, Purpose, ReplayState, Signature, Work
 from lanes.workload.version import Version
 
 CHUNK = 1000  # items that get their work in one transaction
-# written out as in the index, so that generic plans use it
+# Written as a literal, like in the index, so that generic plans use the index.
 IS_REPLAY = work.c.generation > sa.literal_column("0")
 
 
@@ -44,11 +44,11 @@ def preview(
     now: datetime,
     selection: Selection = EVERYTHING,
 ) -> Preview:
-    """Return what such a replay would ask, leave out and cost, without writing anything.
+    """Return which items such a replay would process or skip and what it would cost, without writing anything.
 
     Raises:
-        UnknownWorkload, ActionRefused: there is no such workload or version, the selection cannot be met, or items of a whole
-            range were emptied.
+        UnknownWorkload, ActionRefused: there is no such workload or version, the selection cannot be evaluated, or items of a
+            whole range were emptied.
     """
     selection.check()
     by = _version(connection, name, version_no)
@@ -75,7 +75,7 @@ def preview(
 
 
 def _expect(connection: sa.Connection, of: Preview, by: Version, now: datetime) -> None:
-    """Write when the replay ends on each lane, with the confidence of its version."""
+    """Set when the replay would end on each lane, with the confidence that its version requires."""
     of.probability, sharing_ = by.spec.confidence, sharing.read_cached(connection, now=now)
     requests = -(-of.items // sharing_.pack_of(by, Lane.BATCH))
     prospect = turnarounds.prospects(connection, now=now).of_size(by, max(1, requests))
@@ -98,13 +98,13 @@ def begin(
     by: Signature,
     selection: Selection = EVERYTHING,
 ) -> Generation:
-    """Return the workload's open replay: a new one, or an equal one whose reader is gone.
+    """Return the workload's open replay: a new one, or an equal one whose reader no longer runs.
 
-    Version, range and selection default to those of the open one.
+    Version, range and selection default to those of the open replay.
 
     Raises:
-        UnknownWorkload, ActionRefused: no such workload or version, a selection that cannot be met, nothing to read, what
-            there was to read was emptied, or another replay is open.
+        UnknownWorkload, ActionRefused: there is no such workload or version, the selection cannot be evaluated, there are no
+            items to read, the items were emptied, or another replay is open.
     """
     selection.check()
     workloads.lock(connection, name)
@@ -172,7 +172,7 @@ def read_some(
 ) -> Generation:
     """Create the work of the next items of the range, move the cursor past them, and return the replay.
 
-    A replay that was dropped or paused meanwhile stays as it is.
+    A replay that has been dropped or paused is returned unchanged.
     """
     row = sa.select(generation.c.id).where(generation.c.id == id)
     connection.execute(row.with_for_update(key_share=True)).one()
@@ -189,9 +189,9 @@ def read_some(
 
 
 def shadow(connection: sa.Connection, *, now: datetime) -> None:
-    """Let open replays answer their share of the next items after their ranges, which the live version answers too.
+    """Create shadow work of open replays for their share of the items after their ranges; the live version answers these too.
 
-    One that is being promoted or dropped is passed over.
+    A replay that is being promoted or dropped is skipped.
     """
     wants = generation.c.selection.op("?")("shadow"), generation.c.paused_at.is_(None)
     read = generation.c.cursor_position >= generation.c.to_position
@@ -208,7 +208,7 @@ def shadow(connection: sa.Connection, *, now: datetime) -> None:
 
 
 def finish(connection: sa.Connection, *, now: datetime) -> list[Generation]:
-    """Complete the replays whose last work ended, shadows apart, and return each once."""
+    """Complete the replays whose last work has ended, not counting shadows, and return each replay once."""
     still_open = sa.exists().where(
         of_generation(), is_open_work(), _is_within(generation.c.to_position)
     )
@@ -226,7 +226,7 @@ def finish(connection: sa.Connection, *, now: datetime) -> list[Generation]:
 
 
 def open_work(connection: sa.Connection, of: Generation) -> int:
-    """Count the replay's work that has not ended, shadows apart."""
+    """Count the replay's work that has not ended, not counting shadows."""
     rows = sa.select(sa.func.count()).select_from(work)
     count = rows.where(open_work_of(of), _is_within(of.to_position))
     return connection.execute(count).scalar_one()
@@ -237,20 +237,20 @@ def _is_within(to_position: Any) -> sa.ColumnElement[bool]:
 
 
 def open_work_of(of: Generation) -> sa.ColumnElement[bool]:
-    """Match work of the replay that has not ended."""
+    """Match the replay's work that has not ended."""
     mine = sa.and_(work.c.workload == of.workload, work.c.generation == of.number, IS_REPLAY)
     return sa.and_(mine, is_open_work())
 
 
 def get(connection: sa.Connection, id: GenerationId) -> Generation:
-    """Return the replay with that id."""
+    """Return the replay with this id."""
     return _generation(connection.execute(_generations().where(generation.c.id == id)).one())
 
 
 def find(
     connection: sa.Connection, name: str, *, states: tuple[ReplayState, ...] = tuple(ReplayState)
 ) -> Generation | None:
-    """Return the workload's newest replay in one of those states, if any."""
+    """Return the workload's newest replay in one of these states, if any."""
     row = connection.execute(
         _generations()
         .where(generation.c.workload == name, is_among(generation.c.state, states))
@@ -261,7 +261,7 @@ def find(
 
 
 def of_generation() -> Any:
-    """Match work that belongs to the row of `generation` beside it."""
+    """Match work that belongs to the joined row of `generation`."""
     same = work.c.workload == generation.c.workload, work.c.generation == generation.c.number
     return sa.and_(*same, IS_REPLAY)
 
@@ -279,10 +279,10 @@ def _generation(row: Any) -> Generation:
 def _refuse_emptied(
     connection: sa.Connection, name: str, first: int, last: int, selection: Selection
 ) -> None:
-    """Check that no item of a whole range was emptied; a selection leaves such items out, counted.
+    """Check that no item of a whole range was emptied; a selection skips and counts such items instead.
 
     Raises:
-        ActionRefused: some were emptied by their age; the sentence says from where on none was.
+        ActionRefused: some items were emptied because of their age; the message names the first position after them.
     """
     if selection.conditions:
         return
@@ -299,10 +299,10 @@ def _refuse_emptied(
 
 
 def _owe(connection: sa.Connection, of: Generation, ids: Sequence[ItemId], now: datetime) -> int:
-    """Create replay work for the items' newest revisions, and return their number.
+    """Create replay work for the items' newest revisions, and return the number of created rows.
 
-    They cannot be amended or canceled meanwhile. If another transaction is doing that and does not end, the work is for the
-    committed revision: an answer to an older revision is never shown.
+    The items are locked against amendments and cancellations. If another transaction changes one of them and does not end, the
+    work is for the committed revision: an answer to an older revision is never shown.
     """
     wanted = (
         sa.select(item.c.id, item.c.revision)
@@ -339,7 +339,7 @@ def _work(of: Generation, row: Any, now: datetime) -> dict[str, Any]:
 
 
 def _version(connection: sa.Connection, name: str, number: int | None) -> Version:
-    """Return that version of the workload, or the one in force."""
+    """Return this version of the workload, or the one in force if `number` is None."""
     known = workloads.current_id(connection, name)
     if known is None:
         raise UnknownWorkload(workloads.UNPUBLISHED.format(name))
@@ -355,7 +355,7 @@ def _version(connection: sa.Connection, name: str, number: int | None) -> Versio
 
 
 def _last(connection: sa.Connection, name: str, asked: int | None) -> int:
-    """Return the end of the range, at most the newest item of the workload."""
+    """Return the last position of the range, at most that of the workload's newest item."""
     newest = sa.select(sa.func.max(item.c.position)).where(item.c.workload == name)
     end = connection.execute(newest).scalar_one() or 0
     return end if asked is None else min(asked, end)

@@ -1,4 +1,4 @@
-"""The selection of a replay from a part of the stream: the items that it asks, and those that it leaves out."""
+"""The selection of a replay from a part of the stream: the items that it processes, and those that it skips."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -30,13 +30,13 @@ from lanes.workload.version import Version
 
 OF_ITEM = ("id", "position", "key", "entity", "revision", "consumer", "failure", "received_at")
 OF_RULE = ("payload", "occurred_at", "due_at", "urgent", "pin")
-SHOWN = result.alias("shown")  # the current answer, in a condition
+SHOWN = result.alias("shown")  # the current answer, for use in a condition
 IS_GONE = sa.or_(item.c.forgotten_at.is_not(None), item.c.emptied_at.is_not(None))
 
 
 @dataclass
 class ReplayPart:
-    """A part of the stream up to `end`; `unmet` items could not be tried by the selection's rule."""
+    """A part of the stream up to `end`; the selection's rule could not be evaluated for `unmet` items."""
 
     end: int
     asked: list[Any] = field(default_factory=list[Any])
@@ -47,7 +47,7 @@ class ReplayPart:
 
 
 def match_items(of: Version, by: Selection, after: int, last: int) -> sa.ColumnElement[bool]:
-    """Match the items of a version's workload within a range of the stream that meet the conditions, but for the rule."""
+    """Match the workload's items within a range of the stream that meet the selection's conditions, except for its rule."""
     met = [item.c.workload == of.workload, item.c.position > after, item.c.position <= last]
     met.append(sa.or_(item.c.canceled_at.is_(None), item.c.forgotten_at.is_not(None)))
     if by.since is not None:
@@ -73,7 +73,7 @@ def match_items(of: Version, by: Selection, after: int, last: int) -> sa.ColumnE
 def part(
     connection: sa.Connection, by: Version, chosen: Selection, after: int, last: int, *, limit: int
 ) -> ReplayPart:
-    """Return what a replay by that version asks of the next `limit` items of the range that meet the conditions.
+    """Return the next `limit` items in the range that meet the conditions, divided into processed and skipped ones.
 
     Raises:
         ActionRefused: the rule cannot be compiled.
@@ -114,21 +114,21 @@ def part(
 
 
 def lengths(connection: sa.Connection, rows: Sequence[Any], by: Version) -> full_data.Lengths:
-    """Return the characters of the earlier items that a batch of the version reads with each of the items."""
+    """Return, for each item, the lengths in characters of the earlier items that a batch of the version reads with it."""
     apart = full_data.is_apart(by.spec.pack_scope)
     return full_data.lengths(connection, [row.id for row in rows], by.spec.context, apart=apart)
 
 
 def _alike(connection: sa.Connection, rows: Sequence[Any], by: Version, lane: Lane) -> set[ItemId]:
-    """Return the items that the version would ask on the lane exactly as their current answer was asked.
+    """Return the items for which this version would send on the lane exactly the request that produced their current answer.
 
-    That is derived: from the two versions, on the lanes that they are asked on (an attempt names the version that was tried);
-    from the revision that was answered; and from the history that both read. Where it cannot be, the item is asked again:
-    without an answer to its newest revision, if its authoritative pass failed, if an earlier version cannot be read any more,
-    if one of the two may pack (an item shares its prompt with its neighbours), if one reads more than what earlier items of
-    any age said (answers, labels and reference rows change), if they keep consumers apart differently, or if it read a
-    history and any item was forgotten since it was received (which entity that had been is erased, too). A release of Lanes
-    that writes prompts differently is not seen: force asks again.
+    This is derived from the two versions, on the lane of each (an attempt names the version that was tried), from the answered
+    revision, and from the history that both read. An item counts as different if this cannot be derived: if its newest
+    revision has no answer; if its authoritative pass failed; if its earlier version can no longer be read; if one of the two
+    may pack (an item shares its prompt with its neighbors); if one reads more than the inputs of earlier items of any age
+    (answers, labels and reference rows change); if they separate consumers differently; or if the earlier version read a
+    history and any item has been forgotten since the item was received (the forgotten item's entity was erased, too). A change
+    in how a release of Lanes writes prompts is not detected: `force` repeats the request.
     """
     asked = {row.asked_version for row in rows if row.asked_version is not None}
     before = {id_: _readable(connection, id_) for id_ in asked}
@@ -155,7 +155,7 @@ def _alike(connection: sa.Connection, rows: Sequence[Any], by: Version, lane: La
 
 
 def _asks_as(was: tuple[Version, Lane], by: tuple[Version, Lane]) -> bool:
-    """Return whether both versions send the same on their lanes, besides the item and its history."""
+    """Return whether both versions send the same request on their lanes, apart from the item and its history."""
     asks = was, by
     alone = all(version.spec.pack_of(lane) == 1 for version, lane in asks)
     contexts = [version.spec.context for version, lane in asks if lane is Lane.BATCH]
@@ -179,7 +179,7 @@ def _has(of: Any, *met: sa.ColumnElement[bool]) -> sa.ColumnElement[bool]:
 
 
 def _differs(fields: Sequence[str]) -> sa.ColumnElement[bool]:
-    """Match items with a correction, or a shadow or pack check that disagrees in one of the fields (empty: any of them)."""
+    """Match items with a correction, or a differing shadow or pack check; empty `fields` compare the whole output."""
     aside, shown = shadow_pair.c.output, SHOWN.c.output
     differs = [aside[name].is_distinct_from(shown[name]) for name in fields] or [aside != shown]
     answer = sa.exists().where(SHOWN.c.id == item.c.result_id, sa.or_(*differs))

@@ -1,1 +1,1 @@
-"""The snapshot that every face of the report shows."""
+"""The figures of the report, read as one snapshot that all output formats share."""

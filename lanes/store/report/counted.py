@@ -1,4 +1,4 @@
-"""The report's sections that come from figures alone: they are read once, and each section is a sum of them."""
+"""The sections of the report that are sums of figures, which are read once for all of them."""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import datetime
@@ -32,7 +32,7 @@ DIGIT = Decimal("0.000001")
 
 
 class Counted:
-    """The figures of items received from the minute of `since` on."""
+    """The figures of items received since the minute of `since`."""
 
     def __init__(self, ask: Ask, since: datetime) -> None:
         self.rows = ask(COUNTED, since=since)
@@ -40,7 +40,7 @@ class Counted:
         self._took = add_up(ask(TOOK, since=since), "workload", "lane")
 
     def lanes(self) -> list[figures.LaneFigures]:
-        """Return each lane of each workload that had anything to do."""
+        """Return the figures of each lane of each workload that had items, answers or attempts."""
         found = [
             self._lane(workload, lane, [each for each in rows if each.lane == lane])
             for workload, rows in self._by_workload("item", "answer", "try")
@@ -70,7 +70,7 @@ class Counted:
         )
 
     def costs(self) -> list[figures.CostFigures]:
-        """Return the billed costs, and the cost of each lane alone."""
+        """Return each workload's billed costs, and the costs of using one lane for all items."""
         return [
             self._cost(workload, rows)
             for workload, rows in self._by_workload("item", "try")
@@ -100,7 +100,7 @@ class Counted:
         )
 
     def batch_totals(self) -> list[figures.BatchTotals]:
-        """Return the batches of each workload that had some."""
+        """Return the batch totals of each workload that had batches."""
         return [
             self._batch_total(workload, rows)
             for workload, rows in self._by_workload("batch", "carried")
@@ -131,7 +131,7 @@ class Counted:
         ]
 
     def checks(self) -> dict[tuple[str, Lane], Decimal]:
-        """Return the cost of asking packed items alone too, by workload and lane."""
+        """Return the cost of also answering packed items singly, by workload and lane."""
         found: dict[tuple[str, Lane], Decimal] = {}
         for each in self.rows:
             if each.kind == "try" and each.purpose == Purpose.SHADOW:
@@ -140,7 +140,7 @@ class Counted:
         return found
 
     def windows(self) -> list[figures.WindowFigures]:
-        """Return how long items of each workload gathered, why they left, and how many shared a call."""
+        """Return, for each workload, how long items stayed in a buffer window, why they left it, and how many shared a call."""
         found: list[figures.WindowFigures] = []
         for workload, took in self._durations(Kind.GATHERED).items():
             rows = [each for each in self.rows if each.workload == workload]
@@ -158,30 +158,30 @@ class Counted:
         return found
 
     def states(self) -> dict[tuple[str, str], int]:
-        """Count the items by workload and state, as their own rows say."""
+        """Count the items by workload and state, where the state is that of the item's own row."""
         found: dict[tuple[str, str], int] = {}
         for each in of_kind(self.rows, "item"):
             found[each.workload, each.word] = found.get((each.workload, each.word), 0) + each.n
         return found
 
     def routes(self) -> list[figures.RouteFigures]:
-        """Return decisions by their reason, the most frequent of a workload first."""
+        """Return the decisions by reason, a workload's most frequent first."""
         rows = of_kind(self.rows, "route")
         rows.sort(key=lambda each: (each.workload, -each.n, each.lane, each.word))
         return [figures.RouteFigures(row.workload, Lane(row.lane), row.word, row.n) for row in rows]
 
     def shed(self) -> dict[str, tuple[int, Decimal]]:
-        """Return by workload how many decisions shed an item, and the estimated saving of their batches."""
+        """Return, by workload, how many decisions shed an item, and the estimated saving of their batches in US dollars."""
         rows = [each for each in of_kind(self.rows, "route") if each.word == Reason.SHED]
         return {each.workload: (each.n, each.realtime_usd - each.batch_usd) for each in rows}
 
     def agreement(self) -> list[figures.AgreementFigures]:
-        """Return how often both lanes agreed, for each workload in which both answered."""
+        """Return how often the lanes agreed, for each workload with answers of both."""
         rows = [each for each in of_kind(self.rows, "agreement") if each.n > 0]
         return [figures.AgreementFigures(each.workload, each.n, each.items) for each in rows]
 
     def calls(self) -> list[figures.CallFigures]:
-        """Return billed calls by workload and lane."""
+        """Return the billed calls by workload and lane."""
         return [
             figures.CallFigures(
                 workload,
@@ -197,7 +197,7 @@ class Counted:
         ]
 
     def _durations(self, kind: Kind) -> Mapping[str, Durations]:
-        """Return the durations of a kind by workload: until a batch ended, until asked, gathered."""
+        """Return the durations of a kind by workload: until a batch ended, until the call, or in a buffer window."""
         return {name: took for (of, name), took in sorted(self._timed.items()) if of == kind}
 
     def _by_workload(self, *kinds: str) -> Iterator[tuple[str, list[Any]]]:
@@ -207,7 +207,7 @@ class Counted:
 
 
 def _scale(valid: Collection[Any]) -> Decimal | None:
-    """Return the billed cost divided by the estimated one; None if nothing was estimated."""
+    """Return the billed cost divided by the estimated cost; None if there is no estimate."""
     estimated = sum(
         (each.realtime_usd if each.lane == Lane.REALTIME else each.batch_usd for each in valid),
         Decimal(0),

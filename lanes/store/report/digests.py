@@ -28,7 +28,7 @@ select workload || ': ' || explanation as said
 
 
 def take(connection: "Connection", *, since: datetime, now: datetime) -> DailyFigures:
-    """Return the figures since then, with what waits for a person now."""
+    """Return the figures since `since`, with the decisions and labels that people still owe."""
     ask = asking.through(connection)
     (changed,) = ask(INCIDENTS, since=since)
     listed = proposals.listing(connection, None, now=now)

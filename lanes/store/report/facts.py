@@ -1,4 +1,4 @@
-"""Figures read from the facts themselves: limits, pack sizes, rescues, sheds, and what is open."""
+"""Report figures that are read from the facts themselves: limits, pack sizes, rescues, sheds, and everything open."""
 
 from collections import defaultdict
 from collections.abc import Mapping
@@ -31,7 +31,7 @@ from lanes.words import Lane
 if TYPE_CHECKING:
     from lanes.rollouts.rollout import Rollout
 
-# Every open one, newest first, and then the newest of those that were opened in the period and ended.
+# All open incidents, newest first, then the newest of those that were opened in the period and have been resolved.
 INCIDENTS = """
 with listed as (
   (select i.* from lanes.incident i where i.state = 'open')
@@ -54,7 +54,7 @@ select * from lanes.rollout where state in {OPEN_ROLLOUT} or ended_at >= :since 
 
 
 def incidents(ask: Ask, since: datetime, *, most: int) -> list[Incident]:
-    """Return the open incidents, newest first, then the newest `most` that opened since then and ended."""
+    """Return the open incidents, newest first, then the newest `most` that were opened since `since` and resolved."""
     return [
         read_as(
             Incident,
@@ -74,27 +74,27 @@ def circuits(ask: Ask) -> list[CircuitFigures]:
 
 
 def rollouts(ask: Ask, since: datetime) -> "list[Rollout]":
-    """Return the open rollouts and those that ended since then, newest first."""
+    """Return the open rollouts and those that ended since `since`, newest first."""
     rows = ask(ROLLOUTS, since=since)
     if not rows:
         return []
-    # A playbook's model is loaded only where there is a rollout.
+    # The playbook's model is imported only if there is a rollout.
     from lanes.rollouts.rollout import rollout_of
 
     return [rollout_of(row) for row in rows]
 
 
-OF_LATE = timedelta(minutes=5)  # the present rate is that of the minutes since then
-USUAL = timedelta(days=1)  # what an item takes is the mean since then
-SHOWN_FOR = timedelta(days=1)  # limits that no drain has seen for longer are not shown
+OF_LATE = timedelta(minutes=5)  # the current rate is the mean over this time
+USUAL = timedelta(days=1)  # an item's usage is the mean over this time
+SHOWN_FOR = timedelta(days=1)  # limits that no drain has seen within this time are not shown
 
 LIMITS = """
 select account, model, kind, limit_, remaining, reset_at, seen_at
   from lanes.capacity where seen_at >= :shown_since order by account, model, kind
 """
 
-# Work that waits in real time by the account and model that it asks, what a call of it took on average, and how many items the
-# model answered recently.
+# Waiting real-time work by the account and model that it uses, with the average usage of its calls and the number of items that
+# were answered recently.
 WAITING_WORK = f"""
 with known as (select distinct account, model from lanes.capacity where seen_at >= :shown_since),
 asked as (
@@ -124,7 +124,7 @@ select a.account, a.model, coalesce(r.items, 0)::bigint as waiting, coalesce(n.i
 
 
 def capacity(ask: Ask, *, now: datetime) -> list[CapacityFigures]:
-    """Return the capacity of each account and model whose limits were stated within a day."""
+    """Return the capacity of each account and model whose limits were seen within the last day."""
     at = {"shown_since": now - SHOWN_FOR, "usual_since": now - USUAL, "recently": now - OF_LATE}
     limits = defaultdict[tuple[str, str], list[Limit]](list)
     for row in ask(LIMITS, shown_since=at["shown_since"]):
@@ -157,7 +157,7 @@ select w.name as workload, v.id, v.realtime_model, v.batch_model
 def pack_sizes(
     ask: Ask, checks_usd: Mapping[tuple[str, Lane], Decimal], *, now: datetime
 ) -> list[PackFigures]:
-    """Return each lane whose pack size was decided, compared or paid for."""
+    """Return each lane's pack size if it was decided or compared, or if its comparison had a cost."""
     last = sizes.read_in_force(ask)
     places: list[tuple[VersionId, PackPlace]] = []
     for row in ask(VERSIONS):
@@ -188,7 +188,7 @@ def _pack_figures(
     )
 
 
-MOST_RESCUED = 10_000  # items, those that were rescued last
+MOST_RESCUED = 10_000  # items, the most recently rescued ones
 
 RESCUED = f"""
 with rescued as (
@@ -210,11 +210,11 @@ select r.workload, count(*) as items, count(*) filter (where r.answered_at <= r.
 
 
 def rescues(ask: Ask, *, since: datetime, now: datetime) -> list[RescueFigures]:
-    """Return the rescued items since then by workload: of the newest `MOST_RESCUED`."""
+    """Return the items rescued since `since` by workload, from the newest `MOST_RESCUED`."""
     return [read_as(RescueFigures, row) for row in ask(RESCUED, since=since, now=now)]
 
 
-MOST_SHED = 1_000  # of the newest: enough to say how long they take
+MOST_SHED = 1_000  # newest items; enough to measure the time until they are answered
 
 BECAME = f"""
 with newest as materialized (
@@ -233,7 +233,7 @@ select i.workload, count(*) as looked_at, count(i.answered_at) as answered,
 def sheds(
     ask: Ask, counted: Mapping[str, tuple[int, Decimal]], *, since: datetime
 ) -> list[ShedFigures]:
-    """Return each workload that shed something; `counted` holds its items and their saving."""
+    """Return each workload that shed items; `counted` has their number and their saving in US dollars."""
     if not counted:
         return []
     became = {row.workload: row for row in ask(BECAME, since=since)}
@@ -244,7 +244,8 @@ def sheds(
 
 
 def _build_shed_figures(workload: str, items: int, usd: Decimal, row: Any) -> ShedFigures:
-    if row is None:  # others shed more since
+    # Other workloads have shed more items since, so none of this workload's is among the newest.
+    if row is None:
         return ShedFigures(workload, items, usd, 0, 0, None, None, "")
     p50_s, p95_s = row.took_s or (None, None)
     why = row.why.partition(MAY_WAIT)[0]
@@ -252,9 +253,9 @@ def _build_shed_figures(workload: str, items: int, usd: Decimal, row: Any) -> Sh
 
 
 def quality(ask: Ask) -> list[figures.QualityFigures]:
-    """Return the classes of each figure of the answers of the versions in force that came most often, or have moved.
+    """Return up to three classes for each watched figure of the versions in force: the largest or most changed ones.
 
-    Accuracy is named before its reference is full, with the number of labels that it lacks.
+    Accuracy is listed before its reference is complete, with the number of labels that it still needs.
     """
     found: list[figures.QualityFigures] = []
     for of in reading.list_watched(ask, drifted=False):
@@ -281,7 +282,7 @@ select f.name as workload, c.key as name, c.value as record
 
 
 def second_passes(ask: Ask) -> list[figures.SecondPassFigures]:
-    """Return each class of early answers of the versions in force that may leave out second passes, as counted so far."""
+    """Return the classes of early answers that may skip second passes, for the versions in force, with their counts so far."""
     rows = ask(SECOND_PASSES)
     if not rows:
         return []

@@ -1,6 +1,6 @@
-"""The metrics of `lanes metrics`: each is declared once, with the query of its samples, and one statement reads them all.
+"""The metrics of `lanes metrics`: each is declared once, with the query of its samples, and one statement reads all of them.
 
-The queries need the rights of `lanes_reader` only. They read views, and no relation that grows with the number of items.
+The queries need only the rights of `lanes_reader`. They read views, and no relation that grows with the number of items.
 """
 
 from collections import defaultdict
@@ -26,21 +26,21 @@ BOUNDS_S = (
     *(0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600),
     *(1_800, 3_600, 7_200, 14_400, 43_200, 86_400),
 )
-SUM = "sum"  # the label of the row that holds a histogram's sum
+SUM = "sum"  # the label of the row that contains a histogram's sum
 TOKENS = {"input": "input", "output": "output", "cached": "cache_read", "written": "cache_write"}
 
 
 class MetricKind(StrEnum):
     """The Prometheus type of a metric."""
 
-    COUNTER = "counter"  # since the month began (UTC)
+    COUNTER = "counter"  # since the start of the month (UTC)
     GAUGE = "gauge"
-    HISTOGRAM = "histogram"  # a counter by upper bound
+    HISTOGRAM = "histogram"  # a counter for each upper bound
 
 
 @dataclass(frozen=True)
 class Metric:
-    """A metric: `query` returns its labels in their order, and then a value; None: the program knows it without a query.
+    """A metric; `query` returns its labels in order, and then a value; None if the program has the value without a query.
 
     The query of a histogram returns the bound after the labels: `le` as a number, `+Inf`, or `SUM`.
     """
@@ -62,19 +62,19 @@ class MetricSample:
 
 @dataclass(frozen=True)
 class MetricExample:
-    """An answer of a workload and lane: its trace, its time from received to answered, and when it was given."""
+    """The newest answer of a workload and lane: its trace, its time from received to answered, and when it was given."""
 
     trace_id: str
     seconds: float
     at: datetime
 
 
-Samples = dict[str, Sequence[MetricSample]]  # by the name of their metric, and in order
+Samples = dict[str, Sequence[MetricSample]]  # by the name of the metric, in order
 Examples = dict[tuple[str, ...], MetricExample]  # by the labels of `lanes_answer_seconds`
 
 
-# What counters and states of items are summed from: once for all of them. A label that was seen within 30 days stays at a new
-# month, with 0.
+# The source of counters and of the items' states, read once for all of them. A label that occurred within the last 30 days
+# keeps its row in a new month, with 0.
 COMMON = f"""
 with month as materialized (select date_trunc('month', cast(:now as timestamptz), 'UTC') as began),
 counted as materialized (
@@ -111,14 +111,14 @@ def _tokens(value: str, name: str) -> str:
 
 
 def _slots() -> str:
-    """Return SQL for the number of the first of BOUNDS_S that a bucket does not exceed."""
+    """Return SQL for the index of the smallest bound in BOUNDS_S that a bucket does not exceed."""
     last = [floor(log(bound * 1_000) / log(WIDTH)) for bound in BOUNDS_S]
     return f"width_bucket(h.bucket, array{last})"
 
 
 ROLES = ", ".join(f"({each.value}, '{each.name.lower()}')" for each in Role)
 BOUNDS = ", ".join(f"'{each}'" for each in [*map(float, BOUNDS_S), "+Inf"])
-# By bucket first: the sum of each is computed once for all days.
+# Grouped by bucket first, so that each bucket's sum is computed once for all days.
 LATENCY = f"""
 select t.workload, t.lane, b.le, b.value
   from (select h.workload, h.lane, array_agg(h.slot) as slots, array_agg(h.n) as counts, sum(h.seconds) as seconds
@@ -134,7 +134,7 @@ select t.workload, t.lane, b.le, b.value
    union all
    select '{SUM}', t.seconds) b
 """
-# A queue in which nothing waits is told too, and so is an outcome that did not occur: a first one is then seen as a rise.
+# A queue without waiting work gets a row too, as does an outcome that did not occur, so that a first one is an increase.
 WAITING = f"""
 select f.workload, l.lane, u.urgent, coalesce({_since("b.since")}, 0)
   from lanes.workload_status f
@@ -413,7 +413,7 @@ METRICS: Sequence[Metric] = (
 
 @cache
 def statement() -> str:
-    """Return the one statement that reads every metric: its place in METRICS, its labels and its value."""
+    """Return the statement that reads every metric: the metric's index in METRICS, its labels and its value."""
     parts: list[str] = []
     for place, metric in enumerate(METRICS):
         if metric.query is None:

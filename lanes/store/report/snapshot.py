@@ -1,4 +1,4 @@
-"""Reads the figures of a period. Everything here is a query; what it means stands in `lanes.report.snapshot`."""
+"""The queries for the report's figures of a period; `lanes.report.snapshot` defines what the figures mean."""
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
@@ -27,17 +27,17 @@ if TYPE_CHECKING:
 MOST_BATCHES = 12
 MOST_FAILURES = 50
 MOST_INCIDENTS = 50
-MOST_LABELS = 1_000  # of each workload, the newest: a program may label every item
+MOST_LABELS = 1_000  # the newest labels of each workload, because a program may label every item
 ADVICE_OVER = timedelta(days=30)
 LENGTHS = {
     Grain.MINUTE: timedelta(minutes=1),
     Grain.HOUR: timedelta(hours=1),
     Grain.DAY: timedelta(days=1),
 }
-# the longest period for which the report has a point of this length
+# The longest period for which the report has a point for each span of this length.
 POINTS = {Grain.MINUTE: timedelta(days=2), Grain.HOUR: timedelta(days=10), Grain.DAY: timedelta.max}
 
-# The work of open items says what state they are in; items that are not routed yet are in no figure.
+# The state of open items comes from their work; no figure counts items that are not routed yet.
 STANDING = f"""
 with under_way as (
   select distinct item_id from (
@@ -63,7 +63,7 @@ select batch_id, workload, model, state, requests, processed, items, succeeded, 
  order by batch_id desc limit :most
 """
 
-# As in the view `accuracy`, by the newest labels of the period's items, which cannot be labeled before it.
+# As in the view `accuracy`, but from the newest labels of the period's items, which cannot have been labeled before the period.
 ACCURACY = """
 select workload, lane, version, field, labels, share, lanes.wilson(share, labels, -1) as low,
        lanes.wilson(share, labels, 1) as high
@@ -79,7 +79,7 @@ select workload, lane, version, field, labels, share, lanes.wilson(share, labels
  order by 1, 4, 2 desc, 3
 """
 
-# The newest of those that failed, and of those whose authoritative pass did.
+# The newest items that failed, or whose authoritative pass failed.
 FAILURES = """
 select workload, key, failure as reason from lanes.item
  where failure is not null and received_at >= :since and canceled_at is null
@@ -131,12 +131,12 @@ F = TypeVar("F")
 
 
 def take(connection: "Connection", *, since: datetime, now: datetime) -> Snapshot:
-    """Return the figures of items received from the minute of `since` on, read in one transaction."""
+    """Return the figures of items received since the minute of `since`, read in one transaction."""
     return take_through(asking.through(connection), since=since, now=now)
 
 
 def take_through(ask: Ask, *, since: datetime, now: datetime) -> Snapshot:
-    """Return the same figures, read through `ask`."""
+    """Return the figures of `take`, read through `ask`."""
     since = since.replace(second=0, microsecond=0)
     grain = next(grain for grain, longest in POINTS.items() if now - since <= longest)
 
@@ -147,7 +147,7 @@ def take_through(ask: Ask, *, since: datetime, now: datetime) -> Snapshot:
             for row in rows
         ]
 
-    # the slowest first: `lanes status` loads modules meanwhile
+    # The slowest query comes first, because `lanes status` imports modules while it runs.
     accuracy = read(ACCURACY, figures.AccuracyFigures, most=MOST_LABELS)
     counted = Counted(ask, since)
     return Snapshot(
@@ -193,7 +193,7 @@ def take_through(ask: Ask, *, since: datetime, now: datetime) -> Snapshot:
 
 
 def _minutes(rows: Sequence[Any]) -> list[figures.MinuteFigures]:
-    """Return how many answers each lane gave and how quickly, point by point."""
+    """Return how many answers each lane gave and how quickly, for each point in time."""
     took = add_up(rows, "minute", "lane")
     return [
         figures.MinuteFigures(Lane(lane), minute, each.count, each.percentile_s(0.95))
@@ -202,7 +202,7 @@ def _minutes(rows: Sequence[Any]) -> list[figures.MinuteFigures]:
 
 
 def _states(counted: Counted, standing: list[figures.StateFigures]) -> list[figures.StateFigures]:
-    """Count finished items by the figures; open items that are not under way count as waiting."""
+    """Count finished items from the figures; open items that are not claimed or submitted count as waiting."""
     found = counted.states()
     for each in standing:
         found[each.workload, each.state] = each.items
@@ -220,7 +220,7 @@ def _states(counted: Counted, standing: list[figures.StateFigures]) -> list[figu
 
 
 def _advice(ask: Ask, now: datetime) -> list[Advice]:
-    """Return the advice on each workload that had items."""
+    """Return the advice for each workload that had items."""
     seen = of_each(ask, in_force(ask), since=now - ADVICE_OVER, now=now)
     kept = overheads.of_each(ask, seen, now=now)
     return [advise(each, kept[name]) for name, each in seen.items() if each.items]

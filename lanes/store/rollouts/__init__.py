@@ -1,1 +1,1 @@
-"""Rollouts, their moves, their measurements, what hinders them."""
+"""Rollouts with their plans, moves, measurements, shadows, and the incidents that hinder them."""

@@ -1,4 +1,4 @@
-"""The plan of a rollout: a playbook on the traffic of a workload as it is now."""
+"""The plan of a rollout: a playbook applied to the current traffic of a workload."""
 
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -17,15 +17,14 @@ from lanes.store.workload import candidates, workloads
 from lanes.words import Lane
 from lanes.workload.version import Spec, Version
 
-LOOKED_BACK = timedelta(days=7)  # because the days of a week differ
-OF_EVERY_ITEM = (Measure.ERROR_RATE, Measure.P95_S)  # what every item is a sample of
-MOST_ROUTES = (
-    100_000  # of all workloads: among these the preconditions of a playbook are looked for
-)
-RECENT_ROUTES = 20_000  # of all workloads: among these what gates measure is looked for
+LOOKED_BACK = timedelta(days=7)  # because weekdays differ
+OF_EVERY_ITEM = (Measure.ERROR_RATE, Measure.P95_S)  # measures for which every item is a sample
+# The number of newest routes of all workloads that are searched for a playbook's preconditions.
+MOST_ROUTES = 100_000
+RECENT_ROUTES = 20_000  # newest routes of all workloads that are searched for the gates' measures
 
 
-# Items count in the hour in which they came, by the reason of their first route; days are too coarse for a beginning.
+# Items count in the hour in which they were received, by the reason of their first route; days are too coarse for a start.
 def _traffic(of: str) -> str:
     return f"""
 select min(i.at) as first_at, coalesce(sum(i.n), 0)::bigint as items, sum(i.realtime_usd)::float8 as realtime_usd,
@@ -61,7 +60,7 @@ def of_playbook(
     new: Spec | None = None,
     now: datetime,
 ) -> tuple[RolloutPlan, str | None]:
-    """Return the plan of a playbook on workload `name`, and why a rollout by it cannot begin now, if anything forbids it.
+    """Return the plan of a playbook on workload `name`, and the reason why its rollout cannot start now, if there is one.
 
     A playbook that moves a version needs the workload's candidate, or one that is about to be stored (`new`).
 
@@ -89,9 +88,9 @@ def of_playbook(
 
 
 def of_rollout(connection: Connection, of: Rollout, *, now: datetime) -> RolloutPlan | None:
-    """Return the plan of a rollout, made again from the playbook it keeps; None while its workload's version cannot be read.
+    """Return a rollout's plan, rebuilt from its stored playbook; None while its workload's version cannot be read.
 
-    It rests on the traffic as it is now, and on the share before the rollout.
+    The plan uses the current traffic and the share before the rollout.
     """
     version = workloads.in_force(connection).get(of.workload)
     if version is None:
@@ -108,7 +107,7 @@ def traffic(
     *,
     now: datetime,
 ) -> SplitTraffic:
-    """Return the items of a workload or consumer whose lane the split decided within `LOOKED_BACK`, or all for a version."""
+    """Return the traffic of the last `LOOKED_BACK`: items whose lane the split decided, or all items for a version."""
     since = (now - LOOKED_BACK).replace(minute=0, second=0, microsecond=0)
     given = {"workload": version.workload, "consumer": consumer, "since": since}
     of_all = playbook.direction is Direction.VERSION
@@ -117,7 +116,7 @@ def traffic(
         return SplitTraffic()
     each = {Lane.REALTIME: row.realtime_usd / row.items, Lane.BATCH: row.batch_usd / row.items}
     passes = sharing.read_cached(connection, now=now).passes_of(version)
-    each[Lane.REALTIME] += each[Lane.BATCH] * passes  # the authoritative pass
+    each[Lane.REALTIME] += each[Lane.BATCH] * passes  # adds the authoritative pass
     measured, tried = _recent(connection, playbook, version, consumer, now)
     days = (now - row.first_at) / timedelta(days=1)
     return SplitTraffic(row.items, days, each, measured, tried)
@@ -130,7 +129,7 @@ def _readiness(
     consumer: str | None,
     now: datetime,
 ) -> Readiness | None:
-    """Return how the batch lane keeps the playbook's preconditions; None without any."""
+    """Return how well the batch lane meets the playbook's preconditions; None if there are none."""
     before, spec = playbook.before, version.spec
     if before is None:
         return None
@@ -166,9 +165,9 @@ def _recent(
     consumer: str | None,
     now: datetime,
 ) -> tuple[dict[Measure, Measurement], int]:
-    """Return what the lane that gives traffic away did with recent items, by measure, and how many of them it tried.
+    """Return measurements of recent items on the lane that gives traffic away, by measure, and the number of tried items.
 
-    It is looked for only where a gate compares the lanes, or not every item is a sample.
+    They are read only if a gate compares the lanes or has a measure for which not every item is a sample.
     """
     gates = {gate.measure: gate for step in playbook.steps for gate in step.gates}
     if not any(gate.compares or gate.measure not in OF_EVERY_ITEM for gate in gates.values()):

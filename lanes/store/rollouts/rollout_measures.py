@@ -1,4 +1,4 @@
-"""Measurements of the items that the split gave a lane or a version: in one step, in all steps, or in recent days."""
+"""Measurements of the items that the split assigned to a lane or a version: in one step, in all steps, or in recent days."""
 
 from array import array
 from collections.abc import Sequence
@@ -32,34 +32,34 @@ from lanes.words import Lane
 from lanes.workload.version import Spec
 
 DEPARTS_WITHIN = timedelta(days=1)  # off-peak begins once a day
-SETTLES_WITHIN = timedelta(seconds=10)  # from then on every router reads the new split
-# For a version, every item counts that was routed for the first time: the version split chose its version.
+SETTLES_WITHIN = timedelta(seconds=10)  # after this time every router reads the new split
+# For a version, every item counts that was routed for the first time, because the version split chose its version.
 OF_LANE = f"r.lane = :lane and {WHOSE}"
 FIRST_ROUTES = """i.workload = :workload
      and not exists (select from lanes.route s where s.item_id = r.item_id and s.id < r.id)"""
 OF_VERSION = f"r.version_id = :version and {FIRST_ROUTES}"
-# Costs of two versions are compared in one unit: the mean estimate of the `UNIT_OF` newest routes of the old version before
-# the step, which are looked for among the `UNIT_WITHIN` newest routes.
+# The costs of two versions are compared in one unit: the mean estimate of the `UNIT_OF` newest routes of the old version before
+# the step, found among the `UNIT_WITHIN` newest routes.
 UNIT_OF, UNIT_WITHIN = 200, 20_000
 
-# Items pinned, urgent or due soon reach the lane whatever the split says, and prove nothing about the traffic that
-# moves. Neither do the items of a consumer that has a split of its own. An item that is still unanswered and is older
-# than the p95 limit counts as slow: otherwise a lane that answers few things quickly would look quick.
-# Every figure counts items, however often one was tried or amended. A try that a neighbour in its pack was in the way of says
-# nothing of the item. One that the provider or the account refused, or that got no answer, is a failure of the lane, which an
-# overloaded lane would otherwise hide; so is an item that the lane had to shed, whatever was in the way: a lane that gives
-# away what it cannot serve would look well by that. It stays unanswered by the lane, and so is slow, and late, once its time
-# is over. (`offset 0` and `|| ''`: asked item by item along the item's routes, and never of all that was shed, be the
-# statistics from before that.) An answer is compared with the one to the same revision.
-# An item that the lane has not answered and that has failed at no try is overdue once its due time has passed, or once it is
-# out for longer than it may be (`longest_out`): a batch that never returns fails no try. In batch that counts from the
-# submission of its batch; what waits for one may do so for a day more, and what an outage keeps from being asked for no longer.
-# An item that was amended before it was answered counts again from then on: what became of its older revision later is no
-# failure, and its due time no measure.
-# The cost of an item counts once it is answered or has failed for good; until then another try may add to it.
-# For a version both lanes count, because a lane that gives an item away under load says nothing about the version. An item that
-# another version answered, because the provider refused this one, counts as failed. An item costs what all of its passes cost
-# once it is settled, in the unit of the old version.
+# Items that are pinned, urgent or due soon reach the lane whatever the split is, so they prove nothing about the traffic that
+# moves. Neither do the items of a consumer with a split of its own. An unanswered item that is older than the p95 limit counts
+# as slow: otherwise a lane that answers few items quickly would look fast.
+# Every figure counts items, however often an item was tried or amended. An attempt that was refused because of a neighbor in
+# its pack proves nothing about the item. An attempt that the provider or the account refused, or that got no answer, is a
+# failure of the lane: otherwise an overloaded lane could hide it. An item that the lane shed is also a failure, whatever the
+# cause: otherwise a lane would look good by shedding the items that it cannot serve. The lane never answers such an item, so
+# it counts as slow, and as late once its due time has passed. (`offset 0` and `|| ''` make the planner check each item along
+# its own routes, and never scan all shed items, even with outdated statistics.) Answers are compared for the same revision.
+# An item without an answer or a failed attempt is overdue once its due time has passed, or once it is in flight for longer than
+# allowed (`longest_out`), because a batch that never returns fails no attempt. In batch, this time starts when the batch is
+# submitted. An item may wait a day more for its batch; an item that an outage holds up gets no extra time.
+# An item that was amended before it was answered counts anew from the amendment: later outcomes of its older revision are not
+# failures, and its due time is not measured.
+# An item's cost counts once the item is answered or has failed for good; until then another attempt may add to the cost.
+# For a version both lanes count, because a lane that sheds an item under load proves nothing about the version. An item that
+# another version answered, because the provider refused this one, counts as failed. An item's cost is that of all its passes,
+# counted once the item is settled, in the unit of the old version.
 SHED = (
     "exists (select from lanes.route s where s.item_id = i.id and s.reason || '' = 'shed' offset 0)"
 )
@@ -176,11 +176,11 @@ select (select count(*) from tried where answered_at is not null) as answered,
 
 
 FIGURES = _figures(f"r.reason = 'split' and {OF_LANE}", SHED)
-FIGURES_OF_LANE = _figures(OF_LANE, SHED)  # whatever sent the items there
+FIGURES_OF_LANE = _figures(OF_LANE, SHED)  # for any route reason
 FIGURES_OF_VERSION = _figures(OF_VERSION, ASKED_OF_ANOTHER)
 
 
-# Items of one entity share a bucket and count once. For `SETTLES_WITHIN` a router may decide by the previous split.
+# Items of one entity share a bucket and count once. For `SETTLES_WITHIN`, a router may still use the previous split.
 def _select_moved(hit: str, decided: str) -> str:
     return f"""
 select count(distinct sticky) filter (where is_hit) as hits, count(distinct sticky) as samples
@@ -195,7 +195,7 @@ select count(distinct sticky) filter (where is_hit) as hits, count(distinct stic
 MOVED = _select_moved("r.lane = 'realtime'", f"r.reason = 'split' and {WHOSE}")
 MOVED_TO_VERSION = _select_moved("r.version_id = :version", FIRST_ROUTES)
 
-# A unit that stays the same at every look: the items of both versions are compared by it.
+# The unit stays the same at every look, because the items of both versions are compared in it.
 UNIT = """
 select coalesce(
   (select avg(b.realtime_usd) from (
@@ -208,23 +208,23 @@ select coalesce(
 
 @dataclass(frozen=True)
 class Arm:
-    """One side of a rollout: a lane with what the split gave it, or a version with what both lanes made of its items."""
+    """One side of a rollout: a lane with the items that the split assigned to it, or a version with its items on both lanes."""
 
     spec: Spec
     lane: Lane | None = None
     version: VersionId | None = None
-    is_split: bool = True  # False: every item of the lane, whatever sent it there
+    is_split: bool = True  # False: every item of the lane, for any route reason
 
     @property
     def statement(self) -> str:
-        """The query for its figures."""
+        """The query for the figures of this side."""
         if self.version is not None:
             return FIGURES_OF_VERSION
         return FIGURES if self.is_split else FIGURES_OF_LANE
 
 
 def _arms(connection: Connection, of: MeasuredWindow) -> tuple[Arm | None, Arm | None]:
-    """Return what receives the traffic and what gives it away; None where its version cannot be read."""
+    """Return the receiving and the giving side of the traffic; None for a side whose version cannot be read."""
     if of.direction is Direction.VERSION:
         found = workloads.find_by_number(connection, of.workload, (of.version, of.version_before))
         new, old = (found.get(each) for each in (of.version, of.version_before))
@@ -236,7 +236,7 @@ def _arms(connection: Connection, of: MeasuredWindow) -> tuple[Arm | None, Arm |
 
 
 def take(connection: Connection, of: Rollout, *, now: datetime) -> Figures:
-    """Return the figures of the step in force, with those of the giving side where a gate compares them, and of all steps."""
+    """Return the figures of the current step, compared with the giving side where a gate requires it, and of all steps."""
     window, whole = of.step_window, of.whole_window
     receiving, giving = _arms(connection, window)
     if receiving is None or giving is None:
@@ -272,7 +272,7 @@ def take(connection: Connection, of: Rollout, *, now: datetime) -> Figures:
 def _steps_before(
     connection: Connection, of: Rollout, whole: MeasuredWindow
 ) -> list[MeasuredWindow]:
-    """Return the windows of the steps before the one in force."""
+    """Return the windows of the steps before the current one."""
     entered = (Happened.STARTED, Happened.STEPPED)
     began = (each.at for each in log(connection, of.id) if each.event in entered)
     return [replace(whole, since=since, until=until) for since, until in pairwise(began)]
@@ -281,7 +281,7 @@ def _steps_before(
 def _measure_window(
     connection: Connection, of: MeasuredWindow, receiving: Arm, giving: Arm, now: datetime
 ) -> tuple[int, list[Measurement]]:
-    """Return how many items the receiving side answered, and a measurement of it for each gate."""
+    """Return how many items the receiving side answered, and its measurement for each gate."""
     if not of.gates:
         return 0, []
     unit_usd = _unit_usd(connection, of, giving)
@@ -301,7 +301,7 @@ def _measure_window(
 def of_giving_side(
     connection: Connection, of: MeasuredWindow, *, now: datetime
 ) -> tuple[int, list[Measurement]]:
-    """Return how many items the side that gives its traffic away tried, and a measurement of it for each gate."""
+    """Return how many items the side that gives traffic away tried, and its measurement for each gate."""
     _, giving = _arms(connection, of)
     if giving is None:
         return 0, unavailable(of.gates, "the version in force cannot be read")
@@ -312,13 +312,13 @@ def of_giving_side(
 def of_batch_lane(
     connection: Connection, of: MeasuredWindow, spec: Spec, *, now: datetime
 ) -> list[Measurement]:
-    """Return a measurement for each gate of all items that took the batch lane, whatever sent them there."""
+    """Return a measurement for each gate, from all items of the batch lane, for any route reason."""
     row = _count_arm(connection, of, Arm(spec, Lane.BATCH, is_split=False), None, now)
     return [_measurement(gate, row) for gate in of.gates]
 
 
 def _unit_usd(connection: Connection, of: MeasuredWindow, giving: Arm) -> float | None:
-    """Return the unit in which costs of two versions are compared; None: each item has its own estimate."""
+    """Return the unit in which the costs of two versions are compared; None if each item's own estimate is the unit."""
     if giving.version is None or all(gate.measure is not Measure.SAVING for gate in of.gates):
         return None
     given = {
@@ -331,7 +331,7 @@ def _unit_usd(connection: Connection, of: MeasuredWindow, giving: Arm) -> float 
 
 
 def _measure_moved_share(connection: Connection, of: MeasuredWindow, receiving: Arm) -> SampleShare:
-    """Return the share to real time, or to the new version, of what the split decided."""
+    """Return the share of the items routed by the split that went to real time, or to the new version."""
     row = connection.execute(
         text(MOVED if receiving.version is None else MOVED_TO_VERSION),
         {
@@ -348,7 +348,7 @@ def _measure_moved_share(connection: Connection, of: MeasuredWindow, receiving: 
 def _count_arm(
     connection: Connection, of: MeasuredWindow, arm: Arm, unit_usd: float | None, now: datetime
 ) -> Any:
-    """Return what one side did with the items that the split gave it."""
+    """Return the counts of one side's items, from its statement."""
     slow_s = next((gate.max for gate in of.gates if gate.measure is Measure.P95_S), None)
     return connection.execute(
         text(arm.statement),
@@ -373,7 +373,7 @@ def _count_arm(
 
 
 def unavailable(gates: Sequence[Gate], problem: str) -> list[Measurement]:
-    """Return measurements that say why there is no number."""
+    """Return measurements without a value that state the problem."""
     return [Measurement(gate.measure, None, 0, problem=problem) for gate in gates]
 
 
@@ -400,11 +400,10 @@ def _measurement(gate: Gate, row: Any) -> Measurement:
 
 
 def _mean(measure: Measure, costs: Sequence[float]) -> Measurement:
-    """Return the mean of what the samples cost."""
+    """Return the mean cost of the samples."""
     value = fmean(costs) if costs else None
-    packed = array(
-        "d", costs
-    )  # one object, which Prefect does not look into as an argument of a task
+    # A single object: Prefect does not traverse it when a task receives it as an argument.
+    packed = array("d", costs)
     return Measurement(measure, value, len(costs), costs=packed)
 
 

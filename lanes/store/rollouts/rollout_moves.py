@@ -1,4 +1,4 @@
-"""Moves of a rollout: each writes row, split, log and event in one transaction. The row is the truth."""
+"""Moves of a rollout: each writes row, split, log and event in one transaction. The row is the source of truth."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, replace
@@ -59,14 +59,14 @@ def start(
     by: Signature,
     run_id: UUID | None,
 ) -> Rollout:
-    """Open a rollout of workload `name`, or of its candidate `version`, and put the share of its first step in force.
+    """Start a rollout of workload `name`, or of its candidate `version`, and put the share of its first step in force.
 
-    If the share is already past a step that asks for approval, it stays until the approval is given.
+    If the share is already past a step that requires approval, the share stays until a person approves.
 
     Raises:
         UnknownWorkload: no version of the workload is published.
-        ActionRefused: it has an open rollout, the share is past the playbook, a gate can never be judged or pass in time, or
-            the playbook moves a version and that is not the candidate.
+        ActionRefused: the workload has an open rollout, its share is past the playbook, a gate can never be judged or pass in
+            time, or the playbook moves a version other than the candidate.
     """
     workloads.lock(connection, name)
     plan, refusal = plans.of_playbook(
@@ -77,7 +77,7 @@ def start(
     refusal = refusals.of_order(plan, ordered=version, candidate=number) or refusal
     if refusal is not None:
         raise ActionRefused(refusal)
-    assert plan.first is not None  # else it was refused
+    assert plan.first is not None  # otherwise the plan was refused above
     before = None if version is None else workloads.current(connection, name)
     has_own = workloads.splits(connection).has_own(name, consumer)
     newest = newest_route(connection)
@@ -121,9 +121,9 @@ def apply(
     now: datetime,
     who: str | None = None,
 ) -> bool:
-    """Make the move that was decided on `seen`; return False, without a change, if the rollout moved meanwhile.
+    """Apply the move that was decided on `seen`; return False, without a change, if the rollout has moved since.
 
-    The playbook signs it. A move forwards is signed by `who`, or else by the person who approved, if there is one.
+    The playbook signs the move. A move forward is signed by `who`, otherwise by the person who approved it, if any.
     """
     if _lock(connection, seen) is None:
         return False
@@ -161,7 +161,7 @@ def apply(
 
 
 def hear(connection: Connection, seen: Rollout, answer: Approval, *, now: datetime) -> bool:
-    """Record a person's answer, and roll back after a no; return False if the rollout no longer waits for it."""
+    """Record a person's answer, and roll back if it declines; return False if the rollout no longer waits for an answer."""
     present = _lock(connection, seen)
     if present is None or present.state is not RolloutState.WAITING_APPROVAL:
         return False
@@ -187,7 +187,7 @@ def hear(connection: Connection, seen: Rollout, answer: Approval, *, now: dateti
 
 
 def ask_again(connection: Connection, seen: Rollout, *, why: str, now: datetime) -> None:
-    """Ask the question again under a new number, because the answer could not be used."""
+    """Request approval again under a new number, because the answer could not be used."""
     if _lock(connection, seen) is not None:
         _write(connection, seen, asked=seen.asked + 1)
         by = _of_playbook(seen, why, now)
@@ -195,10 +195,10 @@ def ask_again(connection: Connection, seen: Rollout, *, why: str, now: datetime)
 
 
 def hold(connection: Connection, name: str, *, who: str, why: str, now: datetime) -> Rollout:
-    """Hold the workload's open rollout at its step until a person approves; return it.
+    """Hold the workload's open rollout at its step until a person approves; return the rollout.
 
     Raises:
-        ActionRefused: it has none, or one that waits for approval already.
+        ActionRefused: the workload has no open rollout, or its rollout already waits for approval.
     """
     present = _lock_open(connection, name)
     if present.state is not RolloutState.RUNNING:
@@ -208,10 +208,11 @@ def hold(connection: Connection, name: str, *, who: str, why: str, now: datetime
 
 
 def promote(connection: Connection, name: str, *, who: str, why: str, now: datetime) -> Rollout:
-    """Take the workload's open rollout to its next step, or to its end, whatever its gates lack; return it.
+    """Move the workload's open rollout to its next step, or finish it, whatever its gates show; return the rollout.
 
     Raises:
-        ActionRefused: it has none, it waits for approval, or a critical incident is open where its traffic goes.
+        ActionRefused: the workload has no open rollout, it waits for approval, or a critical incident is open on the
+            receiving side.
     """
     present = _lock_open(connection, name)
     if present.state is not RolloutState.RUNNING or not present.entered:
@@ -229,10 +230,11 @@ def promote(connection: Connection, name: str, *, who: str, why: str, now: datet
 def extend(
     connection: Connection, name: str, minutes: int, *, who: str, why: str, now: datetime
 ) -> Rollout:
-    """Give the step in force of the workload's open rollout more minutes to gather its evidence; return the rollout.
+    """Give the current step of the workload's open rollout more minutes to gather evidence; return the rollout.
 
     Raises:
-        ActionRefused: it has none, its step has no limit or waits for approval, or it would take too long.
+        ActionRefused: the workload has no open rollout, its step has no limit or waits for approval, or the step would exceed
+            the longest time.
     """
     present = _lock_open(connection, name)
     if present.step_ends_at is None or present.at_most_minutes is None:
@@ -251,10 +253,10 @@ def extend(
 
 
 def abort(connection: Connection, name: str, *, who: str, why: str, now: datetime) -> Rollout:
-    """Abort the workload's open rollout, put the share before it in force again, and return it.
+    """Abort the workload's open rollout and restore the share before it; return the rollout.
 
     Raises:
-        ActionRefused: it has none.
+        ActionRefused: the workload has no open rollout.
     """
     present = _lock_open(connection, name)
     _take_back(connection, present, RolloutState.ABORTED, Signature(who, why, now))
@@ -294,7 +296,7 @@ def _write(connection: Connection, seen: Rollout, **values: Any) -> None:
 def _begin_step(
     connection: Connection, seen: Rollout, basis_points: int, by: Signature, **values: Any
 ) -> None:
-    """Put the step's share in force and start measuring again; no answer of a person counts for this step yet."""
+    """Put the step's share in force and restart the measurements; an earlier approval does not count for this step."""
     _write(
         connection,
         seen,
@@ -315,7 +317,7 @@ def _begin_step(
 
 
 def _hold(connection: Connection, seen: Rollout, holds: HoldReason, by: Signature) -> None:
-    """Tell why the rollout holds, once for each reason; an unanswered approval is told at each look."""
+    """Log why the rollout holds, once for each reason, and report a pending approval at each look."""
     if seen.state is RolloutState.WAITING_APPROVAL and seen.asked_at is not None:
         waits = _waits(seen, _find_request_reason(connection, seen), by.now - seen.asked_at)
         incidents.open(connection, waits, now=by.now)
@@ -334,7 +336,7 @@ def _find_request_reason(connection: Connection, seen: Rollout) -> str:
 
 
 def _waits(seen: Rollout, why: str, waited: timedelta) -> Assessment:
-    """Return the breach that a person has to answer."""
+    """Return the breach for an approval that a person has to give."""
     request = ApprovalRequest(
         seen.workload,
         seen.id,
@@ -349,7 +351,7 @@ def _waits(seen: Rollout, why: str, waited: timedelta) -> Assessment:
 
 
 def _resolve_request(connection: Connection, seen: Rollout, said: str, now: datetime) -> None:
-    """Resolve the incident that asks for an answer."""
+    """Resolve the incident that requests an answer."""
     incidents.resolve(connection, Promise.APPROVAL_WAITS, seen.workload, sentence=said, now=now)
 
 
@@ -385,7 +387,7 @@ def _format_reason(of: Rollout, why: str) -> str:
 def _tell(
     connection: Connection, of: Rollout, event: Happened, basis_points: int, by: Signature
 ) -> None:
-    """Write a line to the log, and the event `lanes.rollout.<event>` to the outbox; Slack shows it in the rollout's thread."""
+    """Add a line to the log and the event `lanes.rollout.<event>` to the outbox; Slack shows both in the rollout's thread."""
     line = LogEntry(event, of.asks_about, basis_points, by.who, by.why, by.now)
     connection.execute(insert(rollout_event).values(rollout_id=of.id, **asdict(line)))
     shown = upsert(slack_note).values(rollout_id=of.id, created_at=by.now, next_try_at=by.now)

@@ -1,4 +1,4 @@
-"""Rollouts as they stand, which `rollout_moves` moves, and what people steer by hand: splits, and pauses of workloads.
+"""Queries on rollouts, which `rollout_moves` changes, and the manual controls: splits, and pauses of workloads.
 
 Each function for a person returns a sentence about the new state.
 """
@@ -23,13 +23,13 @@ from lanes.store.tables import incident, outage, rollout, rollout_event, route, 
 from lanes.store.workload import accounts, candidates, workloads
 from lanes.words import OPEN_ROLLOUT, Lane
 
-# The items `i` whose split a rollout moves: a consumer's, or all without a consumer that has a split of its own.
+# The items `i` whose split a rollout moves: those of its consumer, or of all consumers without a split of their own.
 WHOSE = """i.workload = :workload
      and case when cast(:consumer as text) is not null then i.consumer = :consumer
               else i.consumer is null or (
                 select s.basis_points from lanes.split s where s.workload = i.workload and s.consumer = i.consumer
                  order by s.id desc limit 1) is null end"""
-LOCKS_FROM = 1_000_000  # second key of a rollout's advisory lock: this and its id, beyond every role's number
+LOCKS_FROM = 1_000_000  # added to a rollout's id for the second key of its advisory lock; exceeds every role's number
 OPEN_AND_CRITICAL = and_(
     incident.c.state == literal_column("'open'"),
     incident.c.severity == literal_column("'critical'"),
@@ -37,12 +37,12 @@ OPEN_AND_CRITICAL = and_(
 
 
 def lock_key(rollout_id: RolloutId) -> int:
-    """Return the number of the role that the run leading this rollout holds."""
+    """Return the number of the role that the run that leads this rollout holds."""
     return LOCKS_FROM + rollout_id % 1_000_000_000
 
 
 def find(connection: Connection, rollout_id: RolloutId) -> Rollout:
-    """Return the rollout as it is now."""
+    """Return the rollout with this id."""
     return rollout_of(connection.execute(select(rollout).where(rollout.c.id == rollout_id)).one())
 
 
@@ -70,19 +70,19 @@ def find_led_by(connection: Connection, run_id: UUID) -> Rollout | None:
 
 
 def newest_run_of(connection: Connection, name: str) -> UUID | None:
-    """Return the run that leads, or led last, the newest rollout of a workload."""
+    """Return the run that leads, or last led, the newest rollout of a workload."""
     its = select(rollout.c.flow_run_id).where(rollout.c.workload == name)
     newest = its.order_by(rollout.c.id.desc()).limit(1)
     return connection.execute(newest).scalar_one_or_none()
 
 
 def newest_route(connection: Connection) -> RouteId:
-    """Return the newest route of all workloads, 0 without any: what a step measures comes after it."""
+    """Return the id of the newest route of all workloads, 0 without any: a step measures only later routes."""
     return connection.execute(select(func.coalesce(func.max(route.c.id), 0))).scalar_one()
 
 
 def lead(connection: Connection, rollout_id: RolloutId, run_id: UUID) -> None:
-    """Let this run lead the rollout from now on; the caller holds its lock."""
+    """Record that this run leads the rollout from now on; the caller must hold the rollout's lock."""
     connection.execute(update(rollout).where(rollout.c.id == rollout_id).values(flow_run_id=run_id))
 
 
@@ -110,8 +110,9 @@ def split_history(
 def hindering_incidents(connection: Connection, moved: Rollout) -> list[Incident]:
     """Return the open critical incidents of the rollout's workload and of the lane that receives its traffic.
 
-    Those of the provider count if they are of the account that answers the workload: an outage if it concerns the model of
-    that lane, and so does a refused model, a refusal of the account always. A new version receives traffic on both lanes.
+    An incident of the provider counts only for the account that answers the workload. An outage or a refused model must also
+    concern the model of the receiving lane; a refusal of the whole account always counts. A new version receives traffic on
+    both lanes.
     """
     receiving = moved.playbook.direction.receiving
     if moved.version is None:
@@ -140,11 +141,11 @@ def hindering_incidents(connection: Connection, moved: Rollout) -> list[Incident
 def inherit_split_by_hand(
     connection: Connection, name: str, consumer: str, *, who: str, why: str, now: datetime
 ) -> str:
-    """Let the workload's split count for a consumer again.
+    """Put the workload's split in force for a consumer again, instead of the consumer's own.
 
     Raises:
         UnknownWorkload: there is no such workload.
-        ActionRefused: the consumer has no split of its own, or an open rollout moves it.
+        ActionRefused: the consumer has no split of its own, or an open rollout moves its split.
     """
     _require_movable(connection, name, consumer)
     before = workloads.splits(connection)
@@ -167,7 +168,7 @@ def set_split_by_hand(
 
     Raises:
         UnknownWorkload: there is no such workload.
-        ActionRefused: an open rollout moves this very split.
+        ActionRefused: an open rollout moves the same split.
     """
     _require_movable(connection, new.workload, new.consumer)
     before = workloads.splits(connection).of(new.workload, new.consumer).basis_points
@@ -178,7 +179,7 @@ def set_split_by_hand(
 
 
 def pause_workload(connection: Connection, name: str, *, now: datetime) -> str:
-    """Claim and submit no more work of the workload; answers that are under way are collected.
+    """Pause the workload: no more of its work is claimed or submitted, and answers in flight are collected.
 
     Raises:
         UnknownWorkload: there is no such workload.
@@ -191,7 +192,7 @@ def pause_workload(connection: Connection, name: str, *, now: datetime) -> str:
 
 
 def resume_workload(connection: Connection, name: str) -> str:
-    """Claim and submit the workload's items again.
+    """Resume the workload: its work is claimed and submitted again.
 
     Raises:
         UnknownWorkload: there is no such workload.
@@ -210,7 +211,7 @@ def _require_movable(connection: Connection, name: str, consumer: str | None) ->
 
 
 def _lock_paused_at(connection: Connection, name: str) -> datetime | None:
-    """Return since when the workload has been paused; its row is locked until this transaction ends."""
+    """Lock the workload's row until the transaction ends; return when the workload was paused, None if it is not."""
     workloads.lock(connection, name)
     workloads.check_known(connection, name)
     return connection.execute(select(workload.c.paused_at).where(workload.c.name == name)).scalar()

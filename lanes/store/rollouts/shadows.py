@@ -1,8 +1,8 @@
-"""Shadows of a rollout: items that go down the other lane too, and how both lanes answered them.
+"""Shadows of a rollout: items that the other lane processes too, and the answers of both lanes.
 
-A shadow is work of the version that answers the item, ranked behind all owed work; it is asked alone and moves no item. Its
-bill is in `lanes.spend` under the purpose `shadow`. In lambda mode the authoritative pass of a real-time item is the other
-answer already.
+A shadow is work of the version that answers the item, ranked behind all owed work. It is sent in a call of its own and never
+moves the item. Its cost is in `lanes.spend` under the purpose `shadow`. In Lambda mode, the authoritative pass of a real-time
+item already is the other lane's answer.
 """
 
 from collections.abc import Collection
@@ -22,7 +22,7 @@ from lanes.store.states import FAIR_LABEL
 from lanes.store.workload import workloads
 from lanes.words import Mode
 
-MOST = 1_000  # shadows that one look owes
+MOST = 1_000  # shadows that one look creates
 
 SPENT = """
 select count(p.work_id) as shadows,
@@ -32,7 +32,7 @@ select count(p.work_id) as shadows,
  where p.rollout_id = :rollout_id
 """
 
-# The hash chooses items by their keys alone, so that neither the split nor an answer has a say.
+# The hash chooses items by their keys alone, so that neither the split nor an answer influences the choice.
 OWED = f"""
 with chosen as (
   select distinct on (i.id) i.id as item_id, i.revision, r.id as route_id, r.lane, i.workload, r.version_id,
@@ -68,7 +68,7 @@ update lanes.work w set state = 'canceled', finished_at = :now
  where p.rollout_id = :rollout_id and w.id = p.work_id and w.state = 'ready'
 """
 
-# Items that both lanes answered: the answer of the lane that receives the traffic, and that of the other lane.
+# Items with answers of both lanes: that of the lane that receives the traffic, and that of the other lane.
 PAIRS = f"""
 with answered as (
   select p.item_id, p.lane = :receiving as is_shadow_of_receiving, coalesce(p.output, passed.output) as aside, own.output as own
@@ -113,11 +113,11 @@ select (select count(*) from compared) as compared,
 
 @dataclass(frozen=True)
 class Pairs:
-    """The answers of both lanes to the same items.
+    """The comparison of both lanes' answers to the same items.
 
-    `differing` of `compared` pairs differ; `wrong` holds how many labeled ones are wrong on the receiving lane only, on the
-    other only, and alike. `both_wrong` of those alike are wrong. `answered` counts shadows that the receiving lane answered
-    under the step in force.
+    `differing` of `compared` pairs differ. `wrong` counts the labeled pairs: wrong only on the receiving lane, wrong only on
+    the other lane, and alike; of the latter, `both_wrong` are wrong. `answered` counts the shadows that the receiving lane
+    answered during the current step.
     """
 
     compared: int
@@ -127,7 +127,7 @@ class Pairs:
     answered: int
 
     def measure(self, gate: Gate) -> Measurement:
-        """Return the agreement of both lanes, or the accuracy of the receiving one beside that of the other."""
+        """Return the agreement of both lanes, or the accuracy of the receiving lane compared with that of the other."""
         if gate.measure is Measure.AGREEMENT:
             return _right(gate.measure, self.compared, self.differing)
         one, other, _ = self.wrong
@@ -149,13 +149,13 @@ def _right(measure: Measure, samples: int, wrong: int) -> Measurement:
 
 
 def read_spent(connection: Connection, rollout_id: RolloutId) -> ShadowsSpent:
-    """Return what the shadows of a rollout cost so far."""
+    """Return the cost of a rollout's shadows so far."""
     row = connection.execute(text(SPENT), {"rollout_id": rollout_id}).one()
     return ShadowsSpent(row.shadows, row.usd)
 
 
 def owe(connection: Connection, of: Rollout, *, now: datetime) -> None:
-    """Send the share of new items that the playbook wants down the other lane too, while its budget lasts."""
+    """Create shadow work on the other lane for the playbook's share of new items, while its budget lasts."""
     shadows = of.playbook.shadows
     version = workloads.in_force(connection).get(of.workload)
     if shadows is None or version is None:
@@ -177,14 +177,14 @@ def owe(connection: Connection, of: Rollout, *, now: datetime) -> None:
 
 
 def cancel(connection: Connection, rollout_id: RolloutId, *, now: datetime) -> None:
-    """Ask no more shadows of a rollout that has ended; those that are under way come back unseen."""
+    """Cancel the ready shadows of a rollout that has ended; answers to shadows in flight are not shown."""
     connection.execute(text(CANCELED), {"rollout_id": rollout_id, "now": now})
 
 
 def pairs(connection: Connection, of: Rollout, fields: Collection[str]) -> Pairs:
-    """Return how both lanes answered the same items since the rollout began.
+    """Return the comparison of both lanes' answers to the same items since the rollout began.
 
-    Answers agree if these fields do, or all where none is named.
+    Answers agree if `fields` agree, or the whole output if `fields` is empty.
     """
     given = {
         "rollout_id": of.id,

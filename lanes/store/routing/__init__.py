@@ -1,1 +1,1 @@
-"""Routes, changes of lane, observed turnarounds and stored traffic."""
+"""Routes, lane changes, observed turnarounds and stored traffic."""

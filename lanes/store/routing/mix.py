@@ -1,4 +1,4 @@
-"""Routing decisions from figures: by hour for promises, in two periods for `lanes why`; and the changes that people made."""
+"""Routing decisions from figures, by hour for promises and by period for `lanes why`, and the changes that people made."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -46,7 +46,7 @@ select workload, hour, json_object_agg(lane || ' ' || reason, items) as decided
   from lanes.routing_mix where hour = any(cast(:hours as timestamptz[])) group by 1, 2
 """
 
-# The first item and the newest are found by an index.
+# An index finds the first and the newest item.
 RAISED = """
 select r.workload, v.number, r.rules, first.decided_at, newest.key, newest.raised
   from (select version_id, workload, jsonb_object_agg(word, n) as rules
@@ -70,7 +70,7 @@ select b.workload, count(*) filter (where coalesce(b.collected_at, :now) > b.sta
  group by 1
 """
 
-# By whole days of UTC since the last split, as they are folded.
+# By whole UTC days since the last split, like the folded figures.
 READS = """
 select h.workload, h.consumer,
        sum(b.n) filter (where b.bucket >= lanes.figure_bucket(interval '1 hour'))::bigint, sum(b.n)::bigint
@@ -81,7 +81,7 @@ select h.workload, h.consumer,
  group by 1, 2 having sum(b.n) > 0
 """
 
-# First routes by the hour in which their items were received, and later moves by the hour in which they were made.
+# First routes by the hour in which their items were received, and later changes by the hour in which they were made.
 PERIODS = f"""
 select f.workload, f.word as reason, f.lane, coalesce(f.consumer, '') as consumer, v.number as version,
        coalesce(sum(f.n) filter (where f.at >= :since and f.at < :until), 0)::bigint as now,
@@ -102,7 +102,7 @@ select f.workload, f.word as reason, f.lane, coalesce(f.consumer, '') as consume
 
 
 class RoutingChange(NamedTuple):
-    """Something that may have changed where items go: what a person did, or an incident; "*" is every workload."""
+    """A possible cause of a change in routing: an action of a person, or an incident; "*" stands for every workload."""
 
     workload: str
     at: datetime
@@ -113,7 +113,7 @@ class RoutingChange(NamedTuple):
 def changes(
     ask: Ask, workload: str | None, *, since: datetime, until: datetime
 ) -> list[RoutingChange]:
-    """Return what was changed in a period, newest first."""
+    """Return the changes made in a period, newest first."""
     rows = ask(CHANGES, workload=workload, since=since, until=until)
     return [RoutingChange(row.workload, row.at, row.kind, row.said) for row in rows]
 
@@ -121,9 +121,10 @@ def changes(
 def periods(
     ask: Ask, workload: str | None, *, since: datetime, until: datetime
 ) -> Mapping[str, tuple[datetime, Sequence[RoutedCount]]]:
-    """Return by workload how its items were routed in the period, and in the one that it is compared with, which begins then.
+    """Return each workload's routing in the period and in an earlier one, with the start of the earlier one.
 
-    That is the same time a week before if there were items then, or else the time just before. Periods consist of whole hours.
+    The earlier period is the same time a week before if there were items in it, otherwise the time just before the period.
+    Periods consist of whole hours.
     """
     since = since.replace(minute=0, second=0, microsecond=0)
     span = until - since
@@ -149,14 +150,14 @@ _earlier: "WeakKeyDictionary[Engine, tuple[datetime, Sequence[Any]]]" = WeakKeyD
 
 
 def forget(engine: "Engine") -> None:
-    """Drop the earlier hours that are kept: the next call reads the database."""
+    """Drop the cached earlier hours, so that the next call reads the database."""
     _earlier.pop(engine, None)
 
 
 def measure_promises(connection: "Connection", *, now: datetime) -> dict[str, Any]:
     """Return the measurements of the promises about routing, by their names in `PromiseMeasurements`.
 
-    Hours that ended an hour ago or earlier hardly change, and are read once an hour.
+    Hours that ended at least an hour ago hardly change, so they are read once an hour.
     """
     ask, hour = through(connection), now.replace(minute=0, second=0, microsecond=0)
     newest = [hour - number * HOUR for number in range(max(WINDOWS))]

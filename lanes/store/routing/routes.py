@@ -1,8 +1,8 @@
-"""Routes and the work they create: an item's first route, and changes of lane after it.
+"""Routes and the work that they create: an item's first route, and later changes of lane.
 
-A rescue, a shed and a fallback are written by the same statement. Each is a new route at today's prices, and its work has the
-rank that routing gives it. Work that waits changes its lane in its own row, under a new claim number. Beside work that a batch
-owns, or that has failed, new work is owed.
+One statement writes a rescue, a shed or a fallback. Each is a new route at current prices, and its work gets the rank that
+routing assigns. Waiting work changes its lane in its own row, under a new claim number. If a batch owns the work, or if it has
+failed, new work is created in addition.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -36,15 +36,15 @@ TOLD = [each.name for each in route.c if each.name not in ("id", "decided_at", "
 GIVEN = [sa.column(name, route.c[name].type) for name in TOLD] + [
     sa.column(name, work.c[name].type) for name in ("rank_at", "binds")
 ]
-ROUTING = 7_016_002  # advisory lock: one transaction routes at a time, even while the role of router changes hands
+ROUTING = 7_016_002  # advisory lock: one transaction routes at a time, even while the router role changes hands
 
 
 @dataclass(frozen=True)
 class RoutingStart:
-    """The facts with which a routing transaction begins.
+    """The state at the start of a routing transaction.
 
-    They say whether it is `alone`, whether amendments wait for items, whether a budget has a soft limit, and where the unrouted
-    items of each workload begin.
+    It states whether no other transaction is routing (`alone`), whether amendments wait for items, whether a budget has a soft
+    limit, and where the unrouted items of each workload begin.
     """
 
     alone: bool
@@ -56,10 +56,10 @@ class RoutingStart:
 def begin(
     connection: sa.Connection, wait: timedelta, *, since: unrouted.Since | None = None
 ) -> RoutingStart:
-    """Start a routing transaction, which waits for no lock longer than `wait`; one transaction routes at a time.
+    """Start a routing transaction that waits for no lock longer than `wait`; only one transaction routes at a time.
 
-    Items are looked for as `unrouted.have_received` does. The commit waits for no disk: after a crash within a second its items
-    are received again, and routed again. A transaction that acts on a route commits behind it in the log, and does wait.
+    `unrouted.have_received` finds the items. The commit does not wait for the disk: after a crash within a second, its items
+    are received and routed again. A transaction that acts on a route commits later in the log, and does wait.
     """
     row = connection.execute(
         _build_start(), {"wait": database.setting(wait), **unrouted.build_parameters(since)}
@@ -98,7 +98,7 @@ def save(
     *,
     now: datetime,
 ) -> None:
-    """Give each item its position, its route and its work, and notify drains."""
+    """Save each item's position, route and work, and notify the drains."""
     if not decided:
         return
     given = split([_row(*each) for each in decided]) | {"now": now}
@@ -107,7 +107,7 @@ def save(
 
 @cache
 def _build_save() -> sa.Select[None]:
-    """Build the statement that routes all given items :now, in the order in which they came, and notifies drains."""
+    """Build the statement that routes all given items at :now, in the order of their ids, and notifies the drains."""
     given, now = split_records(GIVEN).cte("given"), sa.bindparam("now", type_=Moment)
     ordered = sa.select(given.c.item_id).order_by(given.c.item_id).cte("ordered")
     place = item_position.next_value().label("position")
@@ -169,7 +169,7 @@ select w.id, w.item_id, w.version_id, w.state, w.rank_at, i.received_at, i.due_a
  cross join lateral (
    select r.realtime_usd, r.batch_usd from lanes.route r where r.item_id = w.item_id order by r.id desc limit 1) last
 """
-# Locks the item before its work. `once` are the reasons after which an item stays where its route led it.
+# Locks the item before its work. After a route for a reason in `once`, an item stays on its lane.
 FREE_TO_MOVE = f"""{FACTS}
  where w.lane = :lane and w.purpose = 'answer' and w.generation = 0 and w.state in {UNCLAIMED}
    and w.binds is null and not w.rescued and w.batch_id is not distinct from given.batch_id
@@ -182,7 +182,7 @@ FREE_TO_MOVE = f"""{FACTS}
  order by w.item_id, w.id
    for no key update of i, w skip locked
 """
-# Work that moves waits on its new lane from now on, so it is not given up for having waited long on the old one.
+# Moved work starts waiting anew on its new lane, so that it is not given up because of its wait on the old lane.
 CHANGE = """
 with given as (
   select * from json_to_recordset(cast(:rows as json)) g (
@@ -220,9 +220,9 @@ def free_to_move(
     off: Lane,
     once: Collection[Reason],
 ) -> list[Any]:
-    """Lock and return the work that may still leave the lane `off`; `batches` is what owned it when it was looked at.
+    """Lock and return the work that may still leave the lane `off`; `batches` names the batch that owned it in the look.
 
-    Its item is free, has no answer yet, and no route for a reason of `once`. Work that others hold is passed over.
+    Its item is free, has no answer yet, and no route for a reason in `once`. Work that is locked elsewhere is skipped.
     """
     ids, owners = list(batches), list(batches.values())
     given = {"ids": ids, "batches": owners, "lane": off, "once": [str(each) for each in once]}
@@ -230,7 +230,7 @@ def free_to_move(
 
 
 def facts_of(connection: sa.Connection, ids: Sequence[WorkId]) -> list[Any]:
-    """Return the same facts of work that this transaction has locked already."""
+    """Return the same columns for work that this transaction has locked already."""
     given = {"ids": list(ids), "batches": [None] * len(ids)}
     return list(connection.execute(sa.text(FACTS), given).all())
 
@@ -238,10 +238,9 @@ def facts_of(connection: sa.Connection, ids: Sequence[WorkId]) -> list[Any]:
 def change(
     connection: sa.Connection, moves: Sequence[tuple[Any, Routing]], *, now: datetime
 ) -> int:
-    """Route each item by what it costs today, and let its work follow; return how many changed lanes.
+    """Route each item by its current costs and move its work accordingly; return how many items changed lanes.
 
-    The last route's prices stand in where a model has no price any more, and the old rank where the version cannot
-    be read.
+    The last route's costs are used if a model no longer has a price, and the old rank if the version cannot be read.
     """
     if not moves:
         return 0

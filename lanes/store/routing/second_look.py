@@ -1,6 +1,6 @@
 """The queries of a second look: due items of the batch lane, and the end of the real-time lane's queue.
 
-Real time takes over items that would be late; work that real time cannot serve now leaves for the batch lane.
+The real-time lane takes over items that would be late; work that it cannot serve now moves to the batch lane.
 """
 
 from collections import Counter
@@ -22,15 +22,15 @@ from lanes.store.workload.workloads import in_force, versions
 from lanes.words import Lane, Purpose, Reason
 from lanes.workload.version import Version
 
-MOST = 20_000  # items of a workload in one look, those that are due first
-PASSED_OVER = 100_000  # works read for them at most: as many as a batch can have
-STRIDE = 1_000  # one item stands for this many of those behind
-CHUNK = 500  # works of one transaction
+MOST = 20_000  # items of a workload in one look, the earliest due first
+PASSED_OVER = 100_000  # the most work rows read to find them, as many as a batch can have
+STRIDE = 1_000  # beyond them, one item stands for this many
+CHUNK = 500  # work rows per transaction
 
 WAITS = f"""w.due_at is not null and w.lane = 'batch' and w.purpose = 'answer' and w.state in {UNCLAIMED}
       and not w.rescued"""
 
-# Counts the work, without looking at its items.
+# Counts the work without reading its items.
 NUMBERS = f"""
 select f.name, n.items
   from lanes.workload f
@@ -43,9 +43,9 @@ select f.name, n.items
 """
 
 
-# What is due of each workload, by itself, so that none hides another; what is bound is asked for apart. In which batch it is,
-# whatever that batch's state: one that is held, or intended, may be the provider's. What a batch still has of an item that was
-# answered, withdrawn or amended meanwhile needs no answer.
+# Due work is read by workload, so that no workload hides another; bound work has a query of its own. The batch is returned
+# whatever its state, because the provider may have a batch that is held or intended. Work in a batch needs no answer if its
+# item has since been answered, withdrawn or amended.
 def _of_each_workload(binds: str) -> str:
     return f"""
   from lanes.workload f
@@ -63,7 +63,7 @@ def _of_each_workload(binds: str) -> str:
 """
 
 
-# The work behind the last that was read of a workload: the first of every `STRIDE`.
+# The work after the last row read of each workload: the first of every `STRIDE` rows.
 BEHIND = f"""
 select w.id, w.version_id, w.due_at, least({STRIDE}, n.number - n.nth + 1) as items, i.consumer, b.id as batch_id,
        b.intended_at as left_at, b.requests
@@ -97,16 +97,16 @@ select min(w.id) as id, w.version_id, w.due_at, count(*) as items, b.id as batch
 
 
 def due_numbers(connection: Connection, *, until: datetime, now: datetime) -> dict[str, int]:
-    """Count the free items of each workload that are due from now until then, at most `PASSED_OVER`."""
+    """Count the free items of each workload that are due after `now` until `until`, at most `PASSED_OVER`."""
     rows = connection.execute(text(NUMBERS), {"now": now, "until": until})
     return {row.name: row.items for row in rows}
 
 
 def due_items(connection: Connection, *, until: datetime, now: datetime) -> list[LateItem]:
-    """Return free items of the batch lane that are due from now until then, in due order.
+    """Return free items of the batch lane that are due after `now` until `until`, in due order.
 
-    These are at most `MOST` of each workload, and one of every `STRIDE` behind them. Rescued items are left out, and so are
-    workloads that are paused or cannot be read.
+    The list contains up to `MOST` items of each workload, and one of every `STRIDE` items after them. It excludes rescued items
+    and workloads that are paused or cannot be read.
     """
     found = [
         LateItem(row.id, of, row.due_at, _out(row), consumer=row.consumer)
@@ -129,7 +129,7 @@ def due_items(connection: Connection, *, until: datetime, now: datetime) -> list
 
 
 def due_bound_items(connection: Connection, *, until: datetime, now: datetime) -> list[LateItem]:
-    """Return the same of items bound to batch; one stands for all of its batch that are due at the same time."""
+    """Return due items bound to batch; one entry stands for all items with the same batch, version and due time."""
     return [
         LateItem(row.id, of, row.due_at, _out(row), Lane.BATCH, row.items)
         for row, of in _readable(connection, BOUND, {"until": until, "now": now})
@@ -137,9 +137,9 @@ def due_bound_items(connection: Connection, *, until: datetime, now: datetime) -
 
 
 def rescue(connection: Connection, late: Sequence[DoubtfulItem], *, now: datetime) -> int:
-    """Let real time answer these items, beside the batch that owns them or instead of it; return how many.
+    """Let real time answer these items, in addition to the batch that owns them or instead of it; return how many.
 
-    An item is rescued once. What has changed since it was looked at stays as it is.
+    An item is rescued once. An item that has changed since the look stays where it is.
     """
     found = {each.of.work_id: each for each in late}
     batches = {id_: None if of.of.batch is None else of.of.batch.id for id_, of in found.items()}
@@ -150,7 +150,7 @@ def rescue(connection: Connection, late: Sequence[DoubtfulItem], *, now: datetim
 def _readable(
     connection: Connection, statement: str, at: dict[str, Any]
 ) -> list[tuple[Any, Version]]:
-    """Return the rows of a statement, each with its version."""
+    """Return the rows of a statement, each with its version; rows whose version cannot be read are dropped."""
     rows = connection.execute(text(statement), at).all()
     readable = versions(connection, {row.version_id for row in rows})
     return [(row, readable[row.version_id]) for row in rows if row.version_id in readable]
@@ -162,9 +162,9 @@ def _out(row: Any) -> DepartedBatch | None:
     return DepartedBatch(BatchId(row.batch_id), row.left_at, row.requests)
 
 
-MOST_COUNTED = 100_000  # items of a queue: work behind them would wait too long anyway
+MOST_COUNTED = 100_000  # counted items of a queue: work behind them would wait too long anyway
 
-# The end of these workloads' queue before a place, the latest rank first; replays rank after `until`.
+# The end of these workloads' queues before a place, the latest rank first; the rank of replays is after `until`.
 TAIL = f"""
 select w.id, w.workload, w.version_id, w.purpose, w.binds, w.rank_at, w.due_at, i.consumer
   from unnest(cast(:workloads as text[])) asked(workload)
@@ -178,7 +178,7 @@ select w.id, w.workload, w.version_id, w.purpose, w.binds, w.rank_at, w.due_at, 
  order by w.rank_at desc, w.id desc limit {CHUNK}
 """
 
-# How many items of each workload wait, up to `MOST_COUNTED`.
+# The number of waiting items of each workload, up to `MOST_COUNTED`.
 QUEUE_LENGTHS = f"""
 select asked.workload, w.items
   from unnest(cast(:workloads as text[])) asked(workload)
@@ -192,7 +192,7 @@ select asked.workload, w.items
 
 @dataclass(frozen=True)
 class QueuePlace:
-    """A place in a queue."""
+    """A place in a queue, in order of rank and id."""
 
     rank_at: datetime | str
     id: WorkId | int
@@ -203,7 +203,7 @@ END = QueuePlace("infinity", 0)
 
 @dataclass(frozen=True)
 class QueueTail:
-    """The last work of a queue before a place, and the place before all of it, None where nothing is there."""
+    """The last work of a queue before a place, and the place before that work; None if no work remains there."""
 
     waiting: list[QueuedWork]
     before: QueuePlace | None
@@ -219,7 +219,7 @@ def list_unpaused_versions(connection: Connection) -> dict[str, Version]:
 def queue_lengths(
     connection: Connection, workloads: Sequence[str], *, now: datetime
 ) -> dict[str, int]:
-    """Count the items of each of these workloads that wait for real time, at most `MOST_COUNTED` of each."""
+    """Count the items of each of these workloads that wait for real time, at most `MOST_COUNTED` for each."""
     given = {"workloads": list(workloads), "until": now + AFTER_ALL_LIVE_WORK / 2}
     rows = connection.execute(text(QUEUE_LENGTHS), given)
     return {row.workload: row.items for row in rows}
@@ -228,7 +228,7 @@ def queue_lengths(
 def queue_tail(
     connection: Connection, workloads: Sequence[str], *, before: QueuePlace = END, now: datetime
 ) -> QueueTail:
-    """Return the `CHUNK` of latest rank before a place in the real-time queue of these workloads, the latest first."""
+    """Return up to `CHUNK` work rows before a place in these workloads' real-time queues, the latest rank first."""
     given = {"workloads": list(workloads), "rank_at": before.rank_at, "id": before.id}
     given["until"] = now + AFTER_ALL_LIVE_WORK / 2
     rows = connection.execute(text(TAIL), given).all()

@@ -1,4 +1,4 @@
-"""Stored items, newest first, as routing knew them, for deciding about them again; nothing is locked."""
+"""Stored items, newest first, with the facts that routing had, so that they can be routed again on trial; takes no locks."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -15,15 +15,16 @@ from lanes.store.statements import characters
 from lanes.store.tables import item
 from lanes.workload.context import Context
 
-STEP = 500  # items of all workloads that are looked at by one statement, by their numbers: an index gives them
-PATIENCE_S = 30  # longest that such a statement may take
+# Items of all workloads that one statement reads, in the order of their ids, by an index.
+STEP = 500
+PATIENCE_S = 30  # the statement timeout
 NOTHING = Context()
 OF_ITEM = ("key", "received_at", "occurred_at", "consumer", "entity", "urgent", "pin", "due_at")
 
 
 @dataclass(frozen=True)
 class Seen:
-    """Items of a workload; `unread` others were forgotten or emptied."""
+    """Items of a workload; `unread` counts others that were forgotten or emptied."""
 
     items: list[ArrivedItem]
     unread: int
@@ -38,10 +39,10 @@ def stream_received(
     read: bool,
     context: Context = NOTHING,
 ) -> Iterator[Seen]:
-    """Yield up to `most` items received since then, in steps, each in a short transaction of its own.
+    """Yield up to `most` items received at or after `since`, in steps, each in a short transaction of its own.
 
-    Without `read` their payloads are measured but not loaded. The `context` that a batch would read of each item is
-    measured too.
+    Without `read`, payloads are measured but not loaded. The `context` that a batch would read for each item is measured
+    too.
     """
     before, left = ItemId(2**62), most
     while left > 0:
@@ -58,7 +59,7 @@ def stream_received(
 
 
 def step(before: ItemId) -> Select[*tuple[Any, ...]]:
-    """Select where the next step begins, and when the newest of its items came."""
+    """Return a query for the first id of the next step and the time when its newest item was received."""
     earlier = select(item.c.id, item.c.received_at).where(item.c.id < before)
     ids = earlier.order_by(item.c.id.desc()).limit(STEP).subquery()
     return select(func.min(ids.c.id).label("first"), func.max(ids.c.received_at).label("last"))

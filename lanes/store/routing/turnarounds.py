@@ -1,4 +1,4 @@
-"""Observed turnarounds of our batches, with the laws kept for a minute; and how right stated probabilities were."""
+"""Observed turnarounds of our batches, cached for a minute, and the calibration of stated probabilities."""
 
 from datetime import datetime, timedelta
 from functools import partial
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
     from lanes.routing.turnaround import Turnarounds
 
 
-BACK_TO = timedelta(days=28)  # older batches count for less than a sixteenth
-MOST = 2_000  # the newest batches: more add little, and cost a drain 6 µs each
+BACK_TO = timedelta(days=28)  # an older batch has less than a sixteenth of a new one's weight
+MOST = 2_000  # the newest batches; more add little, and each costs a drain 6 µs
 
-# The newest batches that left from :since on until :now. They are measured from their intent: one whose create was answered
-# late, or that was found in the provider's list, has been there for longer. Of one with a request that expired or was cancelled
-# it is only known that it was not back by its end.
+# The newest batches submitted from :since to :now. They are measured from their intent, because a batch whose create was
+# answered late, or that was found in the provider's list, has been there for longer. If a request of a batch expired or was
+# canceled, the batch is only known not to have been complete by its end.
 SEEN = f"""
 select model, extract(epoch from :now - intended_at)::float8 as age_s,
        extract(epoch from case when back then collected_at
@@ -40,17 +40,17 @@ KEPT = KeptReading["Turnarounds"](timedelta(minutes=1))
 
 
 def prospects(connection: "Connection", *, now: datetime) -> prospect.Prospects:
-    """Return the prospects of batches at `now`, from laws at most a minute old."""
+    """Return the prospects of batches at `now`, from turnaround distributions that are at most a minute old."""
     return prospect.Prospects(read_cached(connection, now=now), now)
 
 
 def read_cached(connection: "Connection", *, now: datetime) -> "Turnarounds":
-    """Return the laws of all batches, at most a minute old."""
+    """Return the turnaround distributions of all batches, at most a minute old."""
     return KEPT.get(connection, partial(read, now=now), now=now)
 
 
 def read(ask: Ask, *, now: datetime) -> "Turnarounds":
-    """Return the laws of all batches as they stand: of the `MOST` newest ones of the last 28 days, open ones included."""
+    """Return the turnaround distributions from the `MOST` newest batches of the last 28 days, including open ones."""
     from lanes.routing.turnaround import ObservedBatches, Turnarounds
 
     rows = ask(SEEN, now=now, since=now - BACK_TO)
@@ -61,7 +61,8 @@ def read(ask: Ask, *, now: datetime) -> "Turnarounds":
     )
 
 
-MOVED = timedelta(minutes=1)  # an expected end that moves less, or by less than a tenth, is left
+# An expected end that changes by less than this, or by less than a tenth, is not updated.
+MOVED = timedelta(minutes=1)
 BATCHES = """
 select b.id, b.model, b.requests, b.intended_at, b.expected_end_at, v.batch_expected_minutes
   from lanes.batch b join lanes.version v on v.id = b.version_id
@@ -74,14 +75,14 @@ returning id
 
 
 def estimate_end(connection: "Connection", batch_id: BatchId, *, now: datetime) -> datetime:
-    """Return when a batch is expected back, given how long it has been out."""
+    """Return when a batch is expected to be back, given how long it has been in flight."""
     asked = asking.through(connection)
     (row,) = asked(f"{BATCHES} where b.id = :id", id=batch_id)
     return _estimate_end(row, prospects(connection, now=now))
 
 
 def expect(connection: "Connection", *, now: datetime) -> None:
-    """Write when each batch at the provider is expected back; one that another transaction holds has its turn later."""
+    """Update when each batch at the provider is expected to be back; a locked batch is updated in a later call."""
     asked, laws = asking.through(connection), prospects(connection, now=now)
     for row in asked(f"{BATCHES} where b.state = 'submitted' order by b.id"):
         ends, before = _estimate_end(row, laws), row.expected_end_at
@@ -94,11 +95,11 @@ def _estimate_end(row: Any, laws: prospect.Prospects) -> datetime:
     return laws.underway(of, left_at=row.intended_at, requests=row.requests).expected_at
 
 
-# sample points of the period, and routes: enough to judge by, at a constant cost
+# The number of sample points in the period, and of routes at each: enough evidence, at a constant cost.
 SLICES, OF_EACH = (48, 50)
 
-# The first batch that carried an item after its route shows whether that was right, once the item is due: hits alone are known
-# before. An item that was answered without a batch shows nothing. What `back` means is said in `turnarounds.SEEN`.
+# The first batch that carried an item after its route shows whether the prediction was right, once the item is due: before
+# that, only hits are known. An item that was answered without a batch shows nothing. `SEEN` defines `back`.
 BECAME = f"""
 with stated as materialized (
   select r.item_id, r.probability
@@ -130,7 +131,7 @@ select workload, least(width_bucket(probability, cast(:edges as double precision
 
 
 def of_period(ask: Ask, *, since: datetime, now: datetime) -> list[prospect.Calibration]:
-    """Return the calibration of the period's routes, by workload, from a sample spread evenly over it."""
+    """Return the calibration of the period's routes, by workload, from a sample spread evenly over the period."""
     rows = ask(BECAME, since=since, now=now, edges=list(prospect.EDGES))
     return prospect.calibrations(
         prospect.StatedBin(row.workload, row.bin, row.items, row.back, row.stated, row.squares)

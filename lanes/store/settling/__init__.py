@@ -1,1 +1,1 @@
-"""Results and outcomes of items, as they are written, listed and read."""
+"""Results and outcomes of items: writing, listing and reading them."""

@@ -1,11 +1,11 @@
 """Comparisons of answers: packed with alone, and provisional with authoritative.
 
-Checks of packing: a sample of packed items is also answered alone, by shadows, and the answers are compared.
+Checks of packing: shadows answer a sample of packed items alone, and the answers are compared. A shadow is work on the lane
+and version that answered the item, ranked behind all owed work; it never moves the item. A rollout's shadows
+(`lanes.store.rollouts.shadows`) use the other lane, and their answers are stored for the rollout.
 
-A shadow is work of the lane and version that answered the item, ranked behind all owed work. It moves no item. Those of a
-rollout (`lanes.store.rollouts.shadows`) are of the other lane, and their answers are kept for it.
-
-Second passes: versions that leave some out learn what the others have shown; each turn of a duty reads what came since.
+Second passes: a version that skips some of its second passes keeps records of the passes that were made. A periodic duty adds
+the results since its last turn.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -27,7 +27,7 @@ from lanes.store.workload.workloads import versions
 
 @dataclass(frozen=True, slots=True)
 class PackedAnswer:
-    """Work that was answered in a call of `pack` items."""
+    """Work that was answered in a call with `pack` items."""
 
     work_id: WorkId
     workload: str
@@ -45,13 +45,13 @@ class LoneAnswer:
     compare_fields: tuple[str, ...]
 
 
-# A shadow of each work `w`.
+# Inserts a shadow of each work `w`.
 SHADOWS = """
 insert into lanes.work (item_id, workload, version_id, lane, purpose, revision, state, ready_at, rank_at, waits_since)
 select w.item_id, w.workload, w.version_id, w.lane, 'shadow', w.revision, 'ready', :now, :rank_at, :now
 """
 
-# A repeated save asks for no second check.
+# `on conflict do nothing`: a repeated save adds no second check.
 OWE_CHECKS = f"""
 with given as (
   select * from json_to_recordset(cast(:rows as json)) g (work_id bigint, pack int, twice boolean)),
@@ -65,7 +65,7 @@ checks as (
 on conflict do nothing
 """
 
-# The newest check of the shadow's item, lane and revision; the packed answer is kept as long as the item keeps its answers.
+# The checks of each shadow's item, lane, version and revision. The packed answer is null if the item's answers were deleted.
 OF_SHADOWS = """
 select s.id as shadow_id, c.id, c.work_id, c.twice, c.alone, c.agrees, c.repeats, r.output as packed
   from lanes.work s
@@ -98,7 +98,7 @@ on conflict do nothing
 
 
 def owe_checks(connection: Connection, answered: Sequence[PackedAnswer], *, now: datetime) -> None:
-    """Owe shadows to the share of these items that their workloads check."""
+    """Insert checks and shadows for a sample of the answers: each version's `pack_check_share`."""
     known = versions(connection, {each.version_id for each in answered})
     checked: list[dict[str, Any]] = []
     for each in answered:
@@ -114,9 +114,9 @@ def owe_checks(connection: Connection, answered: Sequence[PackedAnswer], *, now:
 def weigh_lone_answers(
     connection: Connection, said: Collection[LoneAnswer], *, now: datetime
 ) -> None:
-    """Compare these shadows' answers with the packed ones, or with earlier shadows; some are asked again.
+    """Compare shadows' answers with the packed answers, or with earlier shadows' answers; owe some items a second shadow.
 
-    Answers that were emptied are compared with nothing.
+    An answer that was deleted by age is compared with nothing.
     """
     of = {each.work_id: each for each in said}
     rows: list[dict[str, Any]] = []
@@ -142,17 +142,17 @@ def weigh_lone_answers(
 def keep_for_rollouts(
     connection: Connection, said: Collection[LoneAnswer], *, now: datetime
 ) -> None:
-    """Keep the answers of those shadows that belong to a rollout."""
+    """Store the answers of the shadows that belong to a rollout."""
     rows = [{"work_id": each.work_id, "output": dict(each.output)} for each in said]
     connection.execute(text(KEPT), {"rows": document_of(rows), "now": now})
 
 
-MOST = 20_000  # results of a turn
-# Results are read in the order of their numbers, once the transactions that took smaller ones have surely ended.
+MOST = 20_000  # results that one turn reads
+# Results are read in order of id, but only after LAG, when all transactions with smaller ids have certainly ended.
 LAG = timedelta(seconds=30)
 WATERMARK = "second passes"
 
-# Versions out of force may still have passes under way.
+# Versions that are no longer in force are included: they may still have passes in progress.
 KNOWN = """
 select v.id, s.classes
   from lanes.version v left join lanes.second_pass s on s.version_id = v.id
@@ -195,7 +195,7 @@ on conflict (version_id) do update
 
 
 def pass_records(connection: Connection) -> dict[VersionId, PassRecords]:
-    """Return what is known of the second passes of each version that may leave some out."""
+    """Return the second-pass records of each version that may skip second passes."""
     stored = {row.id: row.classes for row in connection.execute(text(KNOWN))}
     return {
         id_: PassRecords(of, stored[id_])
@@ -205,7 +205,7 @@ def pass_records(connection: Connection) -> dict[VersionId, PassRecords]:
 
 
 def fold_passes(connection: Connection, *, now: datetime) -> None:
-    """Take in what came since the last turn, and decide again of which classes only a sample is checked."""
+    """Add the results since the last turn to the records, and decide again which classes get only sampled second passes."""
     known = pass_records(connection)
     if not known:
         return

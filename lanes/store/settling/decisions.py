@@ -1,8 +1,8 @@
-"""Decisions that people take: adopt, resubmit or give up an open batch, retry failed items, and label items for review.
+"""Decisions that people make: adopt, resubmit or give up an open batch, retry failed items, and label items for review.
 
-The review queue has the items whose label a person is asked for: a uniform share, and those that were answered in two ways.
-The uniform share comes first, in the order of its hash, so that a queue that is labeled in part is a fair sample too. An item
-of that share is not moved forward by an answer that differs.
+The review queue lists items that a person should label: a uniform sample, and items with two different answers. The uniform
+sample comes first, ordered by hash, so that the labels of a partly labeled queue are also a fair sample. A differing answer
+does not move an item of the uniform sample forward.
 """
 
 from collections import Counter
@@ -38,16 +38,16 @@ from lanes.words import FINISHED_BATCH, BatchState, Lane, WorkState
 from lanes.workload.version import Version
 
 CHUNK = 500  # items given up in one statement
-MOST_BYTES_PER_CHAR = 4  # UTF-8 and escapes take no more
+MOST_BYTES_PER_CHAR = 4  # upper bound with UTF-8 and escapes
 
 
 def stakes(
     connection: Connection, batch_id: BatchId, *, workload: str | None = None, now: datetime
 ) -> Stakes:
-    """Return what is at stake with an open batch, of that workload where one is named.
+    """Return the stakes of an open batch (items and costs), which must belong to `workload` if it is given.
 
     Raises:
-        ActionRefused: there is no such open batch.
+        ActionRefused: no open batch matches.
     """
     return _stakes(connection, _open(connection, batch_id, workload), now)
 
@@ -55,7 +55,7 @@ def stakes(
 def all_stakes(
     connection: Connection, *, now: datetime
 ) -> list[tuple[Stakes, datetime, str | None]]:
-    """Return every open batch, oldest first, with when it was intended and its note."""
+    """Return the stakes, the time of the intent and the note of every open batch, oldest first."""
     rows = connection.execute(batches.with_doubts(batch.c.state.not_in(FINISHED_BATCH))).all()
     return [(_stakes(connection, row, now), row.intended_at, row.note) for row in rows]
 
@@ -68,11 +68,12 @@ def adopt(
     workload: str | None = None,
     now: datetime,
 ) -> str:
-    """Adopt the provider's batch of that id until its first result proves it; return what is true now.
+    """Adopt the provider's batch as unproved until its first result proves it; return the new state as a sentence.
 
     Raises:
-        ActionRefused: there is no such open batch, it certainly is another, or that one belongs to another batch.
-        StillLocked: another open transaction holds the batch.
+        ActionRefused: no open batch matches, the batch is proved to be another one at the provider, or the provider's batch
+            belongs to another batch.
+        StillLocked: another open transaction has locked the batch.
     """
     with waiting_at_most(connection, LOCK_PATIENCE):
         return _adopt(connection, batch_id, provider_batch_id, workload, now)
@@ -114,13 +115,13 @@ def resubmit(
     why: str,
     now: datetime,
 ) -> str:
-    """Let the batch's items wait for the next one; return what is true now.
+    """Make the batch's items wait for the next batch; return the new state as a sentence.
 
-    Results that the provider still produces are paid twice: it is cancelled there, and booked when it ends.
+    Results that the provider still produces are paid twice: `collect` cancels the batch there, and books it when it has ended.
 
     Raises:
-        ActionRefused: there is no such open batch, or it owns no items any more.
-        StillLocked: another open transaction holds the batch or some of its items.
+        ActionRefused: no open batch matches, or it no longer owns items.
+        StillLocked: another open transaction has locked the batch or some of its items.
     """
     row = _owning(connection, batch_id, workload)
     items = _stakes(connection, row, now).items
@@ -140,11 +141,11 @@ def give_up(
     why: str,
     now: datetime,
 ) -> str:
-    """Give up the batch and its items, which fail with that reason until they are retried; return what is true now.
+    """Give up the batch and its items, which fail with this reason until they are retried; return the new state as a sentence.
 
     Raises:
-        ActionRefused: there is no such open batch, or it owns no items any more.
-        StillLocked: another open transaction holds the batch or some of its items; roll this one back.
+        ActionRefused: no open batch matches, or it no longer owns items.
+        StillLocked: another open transaction has locked the batch or some of its items; roll this transaction back.
     """
     row = _owning(connection, batch_id, workload)
     items = 0
@@ -166,7 +167,7 @@ def give_up(
 def build_unread(
     connection: Connection, batch_id: BatchId, judged: Mapping[Claim, Judgment], *, now: datetime
 ) -> list[Attempt]:
-    """Return an attempt for each claim of the batch whose answer may be paid and cannot be read, with the most it cost."""
+    """Return an attempt for each claim of the batch whose unreadable answer may be billed, with the upper bound of its cost."""
     row = connection.execute(batches.with_doubts(batch.c.id == batch_id)).one()
     version = workloads.versions(connection, [row.version_id]).get(row.version_id)
     wanted = _select_sized_work().where(one_of([claim.work_id for claim in judged], work.c.id))
@@ -183,7 +184,12 @@ def build_unread(
 
 
 def _part(connection: Connection, row: Any, note: str, now: datetime) -> None:
-    """Separate the batch from its items."""
+    """Separate the batch from its items: release it if the provider never confirmed it, else supersede it.
+
+    Raises:
+        ActionRefused: the batch has changed since it was read.
+        StillLocked: another open transaction has locked the batch or some of its items.
+    """
     with waiting_at_most(connection, LOCK_PATIENCE):
         if row.state in UNCONFIRMED:
             note = f"{note}; the provider may have it all the same"
@@ -197,7 +203,7 @@ def _part(connection: Connection, row: Any, note: str, now: datetime) -> None:
 def _build_given_up(
     connection: Connection, row: Any, why: str, now: datetime
 ) -> Iterator[list[Attempt]]:
-    """Yield attempts for everything the batch owns, with a bound where nothing of it can be booked later."""
+    """Yield attempts for all items of the batch, in chunks; cost bounds are 0 if the real cost can still be booked later."""
     version = workloads.versions(connection, [row.version_id]).get(row.version_id)
     started, last = row.submitted_at or row.intended_at, 0
     while True:
@@ -221,7 +227,7 @@ def _build_given_up(
 
 
 def _select_sized_work() -> Select[*tuple[Any, ...]]:
-    """Select work with its claim and the most bytes of its item in a call."""
+    """Select work with its claim number and the upper bound of its payload's bytes in a call."""
     size = call_bytes(item.c.payload).label("size")
     wanted = select(work.c.id, work.c.item_id, work.c.claim_no, size)
     return wanted.join(item, item.c.id == work.c.item_id)
@@ -241,11 +247,11 @@ def _stakes(connection: Connection, row: Any, now: datetime) -> Stakes:
         each.size + _compute_context_bytes(version, told.get(each.id, ())) for each in owned
     )
     again = most = None
-    if version is not None:  # None where it cannot be read any more
+    if version is not None:  # None if the version is no longer readable
         estimates = sharing.estimates(connection, now=now)
         estimated = (estimates.of(version, *each).batch * many for each, many in chars.items())
         bounds = (_compute_bound(version, size, row, now) * many for size, many in sizes.items())
-        with suppress(LookupError):  # no price is known for its model any more
+        with suppress(LookupError):  # the model's price is no longer known
             again = sum(estimated, Decimal(0))
             most = sum(bounds, Decimal(0))
     return Stakes(row.id, row.workload, row.state, row.provider_batch_id, len(owned), again, most)
@@ -254,7 +260,7 @@ def _stakes(connection: Connection, row: Any, now: datetime) -> Stakes:
 def _sizes(
     connection: Connection, version: Version | None, rows: Sequence[Any]
 ) -> dict[WorkId, int]:
-    """Return the most bytes of each row's item in a call, with its history, by id of the work and in their order."""
+    """Return the upper bound of each item's bytes in a call, with its history, by work id in the order of the rows."""
     told = lengths_of(connection, {each.item_id: version for each in rows})
     return {
         each.id: each.size + _compute_context_bytes(version, told.get(each.item_id, ()))
@@ -263,7 +269,10 @@ def _sizes(
 
 
 def _compute_context_bytes(version: Version | None, lengths: Sequence[int]) -> int:
-    """Return the most bytes that reference rows, and earlier items of these characters, can take in a call."""
+    """Return the upper bound of the bytes that the context takes in a call: reference rows, and earlier items.
+
+    `lengths` are the earlier items' sizes in characters.
+    """
     rows = 0 if version is None else version.spec.context.reference_chars
     return MOST_BYTES_PER_CHAR * (history_chars(lengths) + rows)
 
@@ -271,7 +280,7 @@ def _compute_context_bytes(version: Version | None, lengths: Sequence[int]) -> i
 def _compute_bound_if_priced(
     version: Version | None, size: int, row: Any, now: datetime
 ) -> Decimal:
-    """Return the same as `_compute_bound`; 0 where no price is known any more."""
+    """Return the value of `_compute_bound`, or 0 if the version is unreadable or its model's price is no longer known."""
     with suppress(LookupError):
         return Decimal(0) if version is None else _compute_bound(version, size, row, now)
     return Decimal(0)
@@ -293,7 +302,7 @@ def _owning(
 def _open(
     connection: Connection, batch_id: BatchId, workload: str | None, *, lock: bool = False
 ) -> Any:
-    """Return the row of an open batch, and `lock` it until this transaction ends."""
+    """Return the row of an open batch; with `lock`, lock it until this transaction ends."""
     wanted = batches.with_doubts(batch.c.id == batch_id)
     locked = wanted.with_for_update(key_share=True, of=batch)
     row = connection.execute(locked if lock else wanted).first()
@@ -331,11 +340,11 @@ returning i.key
 def retry(
     connection: Connection, workload: str, keys: Sequence[str] | None, *, now: datetime
 ) -> list[str]:
-    """Make the failed items among `keys` (None: all of the workload) wait again with a full retry budget; return their keys.
+    """Make the failed items among `keys` (None: all of the workload) ready again with a full retry budget; return their keys.
 
-    A provisional answer that was settled because its authoritative pass failed waits for that pass again. All are tried
-    with the version in force, which may be corrected. Past attempts name the version that they tried. An item that
-    another transaction is changing stays as it is.
+    An item that was settled on its provisional answer because its authoritative pass failed waits for that pass again. All are
+    tried with the version in force, which may be a corrected one; past attempts keep the version that they tried. An item that
+    another transaction has locked is skipped.
 
     Raises:
         UnknownWorkload: no workload of that name has a published version.
@@ -348,12 +357,12 @@ def retry(
     return sorted(again)
 
 
-LABELS_A_DAY = 40  # labels that a workload asks for
+LABELS_A_DAY = 40  # labels that a workload requests per day
 REVIEWED_WITHIN = timedelta(days=30)
 REVIEWED_AMONG, DIFFERING_AMONG = 200_000, 20_000  # newest items, and newest differing answers
 
 ANSWERED = "i.answered_at is not null and i.canceled_at is null and i.emptied_at is null and i.forgotten_at is null"
-# The answers are read of those that are chosen.
+# The answers of the chosen items alone are read.
 UNIFORM = f"""
 select i.id, i.key, i.payload, r.output, array['uniform'] as why
   from (select i.*, lanes.review_chance(i.workload, i.key) as chance
@@ -366,8 +375,8 @@ select i.id, i.key, i.payload, r.output, array['uniform'] as why
   join lanes.result r on r.id = i.result_id
  order by i.chance
 """
-# Why a label would teach much: each returns such items, of all workloads or of `:workload`, and when that was seen. Another
-# reason joins here.
+# The reasons for which a label is informative. Each query returns items, of all workloads or of `:workload`, and when the
+# reason was detected. Add another reason here.
 DIFFERING = {
     "corrected": "select item_id, corrected_at from lanes.correction order by id desc limit :among",
     "lanes differ": """
@@ -404,7 +413,7 @@ select count(*) from lanes.label l
 
 @dataclass(frozen=True)
 class ReviewedItem:
-    """An item of the queue, its answer, and why it is asked for."""
+    """An item of the review queue with its answer, and the reasons for requesting a label."""
 
     id: ItemId
     key: str
@@ -416,7 +425,7 @@ class ReviewedItem:
 def review_queue(
     connection: Connection, of: Version, *, now: datetime, most: int | None = None
 ) -> list[ReviewedItem]:
-    """Return `most` items, or those that are left of a day's: half of them of the uniform share, where there are as many."""
+    """Return up to `most` items (default: the rest of today's `LABELS_A_DAY`), if possible half from the uniform sample."""
     given: dict[str, Any] = {"workload": of.workload, "now": now, "since": now - REVIEWED_WITHIN}
     asked: int = connection.execute(text(ASKED), given).scalar_one()
     wanted = max(LABELS_A_DAY - asked, 0) if most is None else most
@@ -428,6 +437,6 @@ def review_queue(
 
 
 def take_back_label(connection: Connection, item: ItemId, *, source: str) -> None:
-    """Delete the label that this source gave an item."""
+    """Delete the label that the source gave to the item."""
     query = text("delete from lanes.label where item_id = :item and source = :source")
     connection.execute(query, {"item": item, "source": source})

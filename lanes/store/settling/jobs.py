@@ -1,4 +1,4 @@
-"""Jobs as they stand, what a person does to one, and which are done."""
+"""Jobs: their status and estimates, a person's actions on them, and their completion."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -28,8 +28,8 @@ from lanes.store.workload import workloads
 from lanes.words import BatchState, Lane, Mode
 
 MOST_REASONS = 5
-SAMPLED = 1_000  # items, spread evenly, by which cost and end are estimated
-PACE_OF = timedelta(minutes=2)  # by which the pace of real time is measured
+SAMPLED = 1_000  # evenly spread items from which cost and end are estimated
+PACE_OF = timedelta(minutes=2)  # the latest period, over which real-time throughput is measured
 AT_ONCE = 5_000  # items of a job that one transaction cancels
 
 NEWEST = sa.text("""
@@ -46,8 +46,8 @@ ANSWERED = sa.text("""
 select count(distinct i.id) from lanes.attempt a join lanes.item i on i.id = a.item_id and i.job_id = :job_id
  where a.workload = :workload and a.lane = 'realtime' and a.ended_at >= :since and i.answered_at >= :since
 """)
-# Of items spread evenly over the job, the open ones. Each still costs its answer by its newest route and, where that corrects,
-# the authoritative pass; its open work says which batch it waits for.
+# A sample of the job's items, spread evenly, without finished ones. Each still costs its answer according to its newest route
+# and, if the workload corrects answers, the authoritative pass; its open work names the batch that it waits for.
 REMAINING = sa.text(f"""
 select case when i.answered_at is not null or r.lane = 'batch' then r.batch_usd
             else r.realtime_usd + case when :corrects then r.batch_usd else 0 end end as usd,
@@ -68,7 +68,7 @@ CANCEL = sa.text(f"""
 select lanes.cancel_items(
   array(select i.id from lanes.item i where i.job_id = :job_id and {UNFINISHED_ITEM} order by i.id limit :most), :now)
 """)
-# A job that comes item by item is done a minute after its last item. One that another transaction holds is looked at later.
+# A job that was sent item by item is done at the earliest a minute after its last item. A locked job is skipped this time.
 QUIET = timedelta(minutes=1)
 DONE = sa.text("""
 update lanes.job j set done_at = :now from lanes.job_status s
@@ -78,7 +78,7 @@ update lanes.job j set done_at = :now from lanes.job_status s
           (select i.received_at from lanes.item i where i.job_id = j.id order by i.id desc limit 1), j.created_at))
 returning j.name
 """)
-# Items that came since the end of their job was told open it again; all before them came a minute earlier.
+# A job that was sent item by item is reopened by items received after `done_at` - QUIET: `DONE` had not seen them.
 FOLD = sa.text("""
 with added as (select * from lanes.job_use order by id limit :most),
 free as (select id from lanes.job where id in (select job_id from added) for no key update skip locked),
@@ -97,15 +97,15 @@ FOLDED = 20_000  # rows moved in one transaction
 
 
 def newest(connection: sa.Connection, *, most: int) -> list[JobStatus]:
-    """Return the newest jobs, without estimates."""
+    """Return up to `most` of the newest jobs, newest first, without estimates."""
     return [_status(row) for row in connection.execute(NEWEST, {"most": most})]
 
 
 def status(connection: sa.Connection, name: str | JobId, *, now: datetime) -> JobStatus:
-    """Return the job as it stands, with its failures and estimates.
+    """Return the job's status, with its failures and its estimated cost and end.
 
     Raises:
-        UnknownItem: there is none of that name or number.
+        UnknownItem: no job has this name or id.
     """
     its: dict[str, Any] = {"job_id": _job(connection, name).id}
     found = _status(connection.execute(STATUS, its).one())
@@ -153,10 +153,12 @@ def check_budget(
     *,
     now: datetime,
 ) -> None:
-    """Refuse a job whose items are quoted at more than its budget, as routed where real time has room, without history.
+    """Refuse a job whose items are quoted at more than its budget.
+
+    The quote follows the routing rules with free real-time capacity, and without the history of entities.
 
     Raises:
-        Refused: it is above its budget.
+        Refused: the quote exceeds the budget.
     """
     version = workloads.in_force(connection).get(workload)
     if order.budget_usd is None or version is None:
@@ -170,13 +172,13 @@ def check_budget(
 
 
 def list_unfinished(connection: sa.Connection, *, most: int, now: datetime) -> list[JobStatus]:
-    """Return those of the newest jobs whose end was not told, with estimates."""
+    """Return the unfinished ones among the `most` newest jobs, with estimates."""
     found = newest(connection, most=most)
     return [status(connection, each.job, now=now) for each in found if each.done_at is None]
 
 
 def cancel(connection: sa.Connection, name: str, *, now: datetime) -> int:
-    """Withdraw up to `AT_ONCE` open items of the job, and return how many; zero once none is open."""
+    """Cancel up to `AT_ONCE` unfinished items of the job and return their number; zero means that none is left."""
     its = {"job_id": _job(connection, name).id, "most": AT_ONCE, "now": now}
     canceled = connection.execute(CANCEL, its).scalar_one()
     signals.wake(connection)
@@ -184,7 +186,7 @@ def cancel(connection: sa.Connection, name: str, *, now: datetime) -> int:
 
 
 def retry(connection: sa.Connection, name: str, *, now: datetime) -> int:
-    """Let the failed items of the job wait again, as `decisions.retry` does, and return how many; its end is told again."""
+    """Retry the failed items of the job with `decisions.retry`, reopen the job, and return the number of items."""
     of = _job(connection, name)
     failed = sa.select(item.c.key).where(item.c.job_id == of.id, item.c.failure.is_not(None))
     keys = connection.execute(failed).scalars().all()
@@ -195,12 +197,12 @@ def retry(connection: sa.Connection, name: str, *, now: datetime) -> int:
 
 
 def fold(connection: sa.Connection) -> None:
-    """Move what transactions added to the counts of jobs into the jobs; a job with new items is told again at its next end."""
+    """Add up to `FOLDED` rows of `job_use` to the counts of their jobs; new items reopen a job that was reported done."""
     connection.execute(FOLD, {"most": FOLDED, "quiet": QUIET})
 
 
 def finish(connection: sa.Connection, *, now: datetime) -> list[JobStatus]:
-    """Tell by an event of each job that is done and was not told, and return these jobs."""
+    """Mark jobs that are newly done, emit the event `lanes.job.done` for each, and return them."""
     names = connection.execute(DONE, {"now": now, "quiet": now - QUIET}).scalars().all()
     done = [status(connection, each, now=now) for each in names]
     events = [

@@ -1,4 +1,4 @@
-"""Late context: settled items whose context has changed are owed one more authoritative pass, once a day in the window."""
+"""Late context: settled items whose context has changed get one more authoritative pass, once a day in the off-peak window."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ from lanes.units import pluralize, usd
 from lanes.workload.context import LATE, ContextTag, fingerprint, late, part_chars
 from lanes.workload.version import Version
 
-STEPS = 4  # of `traffic.STEP` items of all workloads, for each workload by one turn
+STEPS = 4  # steps per workload and turn; a step covers `traffic.STEP` items of all workloads
 DONE, NEWEST = ItemId(0), ItemId(2**62)
 BEGUN = "select late_context from lanes.workload where name = :name and paused_at is null for no key update skip locked"
 WRITE = "update lanes.workload set late_context = cast(:state as jsonb) where name = :name"
@@ -30,7 +30,7 @@ NOTE = """
 update lanes.work w set context = g.context
   from jsonb_to_recordset(cast(:rows as jsonb)) g (id bigint, context jsonb) where w.id = g.id
 """
-# Settled items with the newest work that answered them, or should have.
+# Settled items, each with the newest work that answered it or should have answered it.
 SETTLED = f"""
 select i.id, i.revision, i.payload, i.consumer, i.settled_at, w.id as work_id, w.version_id, w.context
   from lanes.item i
@@ -42,7 +42,7 @@ select i.id, i.revision, i.payload, i.consumer, i.settled_at, w.id as work_id, w
    and i.settled_at is not null and i.canceled_at is null and i.emptied_at is null and w.finished_at is not null
  order by i.id desc
 """
-# As an amendment that says the same: a revision of its own, whose pass replaces what is shown if it differs.
+# The pass works like an amendment with the same payload: it has a revision of its own, and corrects the answer if it differs.
 OWE = f"""
 with late as (
   select i.*, l.parts, (select coalesce(max(r.number), 0) + 1 from lanes.revision r where r.item_id = i.id) as newest
@@ -66,7 +66,7 @@ select id, workload, :version, 'batch', 'authoritative', newest, 'ready', :now, 
 
 @dataclass
 class LateRound:
-    """The progress of comparing a workload's items in the window that opened then: all but those below `before`."""
+    """The progress of a workload's comparison in the window that opened at `opened`: items below `before` are left."""
 
     opened: str
     before: ItemId = NEWEST
@@ -75,17 +75,17 @@ class LateRound:
 
 
 def note(connection: Connection, read: Mapping[WorkId, Any]) -> None:
-    """Keep the digests of the context that each work is asked with."""
+    """Store the digests of the context that each piece of work was sent with."""
     if read:
         rows = [{"id": id_, "context": digests} for id_, digests in read.items()]
         connection.execute(text(NOTE), {"rows": document_of(rows)})
 
 
 def owe(connection: Connection, *, now: datetime) -> list[str]:
-    """Owe one more pass for the next items whose context came late, and return a sentence for each workload that ended.
+    """Insert passes for the next items with late context; return a sentence for each round that ended or failed.
 
-    In the off-peak window of a workload its items within the horizon are compared once, newest first, a part at each call,
-    until its budget of the day is used up.
+    In a workload's off-peak window, its items within the horizon are compared once, newest first, some at each call, until its
+    budget of the day is exhausted.
     """
     told = list[str]()
     for version in workloads.in_force(connection).values():
@@ -114,7 +114,7 @@ def owe(connection: Connection, *, now: datetime) -> list[str]:
 
 
 def _compare(connection: Connection, version: Version, state: LateRound, now: datetime) -> str:
-    """Compare the next items, and return how that ended the round; empty where it goes on."""
+    """Compare the next items; return how the round ended as the end of a sentence, or "" if it continues."""
     since = now - timedelta(days=version.spec.context.horizon_days)
     for _ in range(STEPS):
         part = connection.execute(traffic.step(state.before)).one()
@@ -133,7 +133,7 @@ def _compare(connection: Connection, version: Version, state: LateRound, now: da
 def _owe(
     connection: Connection, version: Version, rows: Any, state: LateRound, now: datetime
 ) -> bool:
-    """Owe a pass for those of the items whose context came late; return False once the budget is used up."""
+    """Insert a pass for each item with late context; return False once the budget is exhausted."""
     estimates, owed = sharing.estimates(connection, now=now), list[tuple[ItemId, int, str]]()
     unread, affordable = dict[WorkId, Any](), True
     for of in workloads.versions(connection, {row.version_id for row in rows}).values():

@@ -1,7 +1,7 @@
-"""The items of a workload with their current answers, in the order in which they were received.
+"""Pages of a workload's items with their current answers, in the order in which the items were received.
 
-They come in pages, each a short transaction that looks at a bounded number of items: no cursor stays open in between, so a
-slow reader holds back neither vacuum nor other transactions.
+Each page is a short transaction that reads a bounded number of items. No cursor stays open between pages, so a slow reader
+delays neither vacuum nor other transactions.
 """
 
 from collections.abc import Sequence
@@ -32,8 +32,8 @@ from lanes.store.workload.workloads import versions
 from lanes.words import ItemState, Lane, Standing
 from lanes.workload.version import Version
 
-LOOKED_AT = 2_000  # items of the workload that one page looks at
-PASSED_OVER = 100_000  # items that a page looks at for the wanted states
+LOOKED_AT = 2_000  # items that a page reads in full
+PASSED_OVER = 100_000  # items whose state a page checks, if the query names states
 FETCHED = 100  # rows of one fetch
 MOST_BYTES = 4 * 1024**2  # outputs of one page
 LISTED = """
@@ -56,15 +56,15 @@ select s.item_id, s.key, s.state, coalesce(r.lane, s.lane) as lane, r.standing, 
    and (cast(:since as timestamptz) is null or stood.changed_at >= :since)
    and (cast(:job_id as bigint) is null or i.job_id = :job_id)
 """
-# Both sides of the join are bounded, so that neither is read beyond. Items of a job come by their numbers, as in their index.
+# The ids bound both sides of the join, so that neither side reads more. Items of a job are ordered by id, as in their index.
 AMONG = f"""{LISTED}
    and s.item_id = any (:ids) and i.id = any (:ids)
  order by case when cast(:job_id as bigint) is null then s.received_at end {{order}}, s.item_id {{order}}"""
 
-# Postgres plans a cursor for its first tenth of the rows, which takes ten times as long for all of them.
+# By default Postgres plans a cursor for fetching a tenth of its rows; fetching all of them then takes ten times as long.
 ALL_ARE_READ = text("select set_config('cursor_tuple_fraction', '1', true)")
 
-# The items of one page, in the order of an index.
+# The items of one page, in index order.
 WINDOW = """
 select i.received_at, i.id as item_id from lanes.item i
  where i.workload = :workload and (i.received_at, i.id) {beyond} (:at, :id) and i.archive_id is null
@@ -74,10 +74,10 @@ OF_JOB = """
 select i.received_at, i.id as item_id from lanes.item i
  where i.job_id = :job_id and i.id {beyond} :id order by i.id {order} limit :most
 """
-# What changed since a moment, of the workload's items beyond a place: received since then, or before and answered, settled,
-# canceled or failed since; or with a newer answer than that; or of a replay that was promoted or demoted. A plan that knows the
-# moment overrates how many of the old items changed since: it is told by a sub-select, and with an upper bound. What is read of
-# results is bounded by the first item that was certainly received later.
+# The next item beyond a place that has changed since a moment: it was received, answered, settled, canceled or failed since,
+# has a newer result, or belongs to a replay that was promoted or demoted since. If the planner knew the moment, it would
+# overestimate how many old items have changed; so the statement hides the moment in a sub-select, and adds an upper bound. The
+# id of the first item that was certainly received later bounds the results to read.
 CHANGED = """
 with changed as materialized (
   (select i.received_at, i.id from lanes.item i
@@ -112,8 +112,8 @@ with changed as materialized (
 select received_at, id as item_id from changed where (received_at, id) {beyond} (:at, :id)
  order by received_at {order}, id {order} limit 1
 """
-# The items of one page that may be in one of the states, among many. Work tells routed items from those that are worked on,
-# and is not read here.
+# The items of one page that may be in one of the states, among the next :many. Only work distinguishes routed items from
+# working ones; it is not read here, so both count as working.
 IN_STATES = """
 select received_at, id as item_id from (
   select i.received_at, i.id, i.archive_id,
@@ -132,7 +132,7 @@ select i.received_at, i.id as item_id from lanes.item i
  order by i.received_at {order}, i.id {order} offset :many - 1 limit 1
 """
 
-# The states that a partial index knows: whether an item of the workload may be in one of them, without a look at all.
+# States with a partial index, which shows whether any item of the workload may be in the state, without a search.
 MAYBE_IN = {
     ItemState.WORKING: text("""
 select exists (select from lanes.work where workload = :workload and state = 'claimed')
@@ -142,7 +142,7 @@ select exists (select from lanes.work where workload = :workload and state = 'cl
 select exists (select from lanes.item where workload = :workload and position is null and canceled_at is null)
 """),
 }
-# How figures count the other states, by the hour in which an item was received.
+# The words under which figures count the other states, by the hour in which the item was received.
 COUNTED_AS = {
     ItemState.ROUTED: Stands.OPEN,
     ItemState.WORKING: Stands.OPEN,
@@ -151,8 +151,8 @@ COUNTED_AS = {
     ItemState.FAILED: Stands.FAILED,
     ItemState.CANCELED: Stands.CANCELED,
 }
-# The next hour, from that of a place on, in which items were received that now stand so. Days lead to it, because they are few:
-# that of the place, whose items may all be behind it, and the next one.
+# The next hour, starting with the hour of a place, in which items were received that are in one of the states now. Days are
+# few, so the search reads days first: the place's own day, whose items may all precede the place, and the next one.
 OF_STATES = f"kind = '{Kind.ITEM}' and workload = :workload and word = any (:words)"
 COUNTED = f"""
 with unfolded as materialized (
@@ -178,7 +178,7 @@ select hour {{ahead}} as at from days d
 
 @dataclass(frozen=True)
 class ListingOrder:
-    """The statements that list items in one of both orders."""
+    """The statements that list items in one direction: oldest first or newest first."""
 
     step: int
     window: TextClause
@@ -190,7 +190,7 @@ class ListingOrder:
     among: TextClause
 
 
-# Where items that were received since a moment begin beyond a place: an index is entered by one bound only.
+# The lower bound of the items that lie beyond a place and were received since a moment: an index scan starts at one bound only.
 START = {
     ">": "(greatest(cast(:at as timestamptz), :since), case when :at < cast(:since as timestamptz) then 0 else :id end)",
     "<": "(:at, :id)",
@@ -214,7 +214,7 @@ def page(
     onwards: ListingPlace,
     order: ListingOrder = OLDEST_FIRST,
 ) -> ListingPage:
-    """Return the first wanted items beyond that place; a page may be empty although more follow."""
+    """Return the next page of items that match the query, beyond a place; an empty page may still be followed by others."""
     given = {**_build_parameters(wanted), "most": LOOKED_AT, "many": PASSED_OVER}
     states = [each for each in wanted.states if _may_be(connection, each, given)]
     if wanted.states and not states:
@@ -243,14 +243,14 @@ def page(
 
 
 def _may_be(connection: Connection, state: ItemState, given: dict[str, Any]) -> bool:
-    """Return whether an item of the workload may be in that state, as far as an index says."""
+    """Return whether an item of the workload may be in the state; True if no partial index can tell."""
     return state not in MAYBE_IN or bool(connection.scalar(MAYBE_IN[state], given))
 
 
 def _before_wanted(
     connection: Connection, order: ListingOrder, given: dict[str, Any], beyond: ListingPlace
 ) -> ListingPlace | None:
-    """Return a place before the next item that stands and has changed as is wanted; None where none does."""
+    """Return a place before the next item that may match the query's states and time; None if no such item follows."""
     if given.get("words"):
         at = connection.scalar(order.counted, given | beyond.build_parameters())
         if at is None:
@@ -269,13 +269,13 @@ def _places(connection: Connection, query: TextClause, given: dict[str, Any]) ->
 
 
 def among(connection: Connection, wanted: ListingQuery, ids: Sequence[ItemId]) -> list[Listed]:
-    """Return those of these items that are wanted."""
+    """Return the items among `ids` that match the query, oldest first."""
     given = {**_build_parameters(wanted), "ids": list(ids)}
     return [_one(row) for row in connection.execute(OLDEST_FIRST.among, given)] if ids else []
 
 
 def schemas(connection: Connection, of: str) -> list[dict[str, Any]]:
-    """Return the output schemas of the workload: that of the version in force, then the others, newest first.
+    """Return the output schemas of the workload's versions: first the version in force, then the others, newest first.
 
     Raises:
         UnknownWorkload: no workload of that name has a published version.
@@ -299,7 +299,7 @@ def _build_parameters(wanted: ListingQuery) -> dict[str, Any]:
 def _some(
     connection: Connection, query: TextClause, given: dict[str, Any]
 ) -> tuple[list[Listed], bool]:
-    """Return rows until their outputs have `MOST_BYTES`, and whether that cut them."""
+    """Return rows until their outputs reach `MOST_BYTES`, and whether this limit was reached."""
     found: list[Listed] = []
     size = 0
     connection.execute(ALL_ARE_READ)
@@ -316,7 +316,7 @@ def _one(row: Any) -> Listed:
     return read_as(Listed, row, state=ItemState(row.state))
 
 
-# The first answers of each kind (first lane, corrected or not) among the items of those keys.
+# The first answers of each kind (by first lane, and corrected or not) among the items with these keys.
 OF_EACH_KIND = text("""
 with answered as (
   select i.id, i.key, i.payload, i.received_at, r.output, r.standing, r.lane, r.created_at, r.version_id,
@@ -345,12 +345,12 @@ select i.workload, array_agg(distinct i.key) as keys
  where r.created_at >= :since
  group by 1
 """)
-NEWEST_RESULTS = 400  # among which samples are chosen
-SAMPLES = 3  # of a report
+NEWEST_RESULTS = 400  # newest results, from which samples are chosen
+SAMPLES = 3  # examples in a report
 
 
 def samples(connection: Connection, *, since: datetime) -> list[AnswerExample]:
-    """Return three answers given since then that stand for the others, of different kinds where there are."""
+    """Return up to `SAMPLES` representative answers given since a moment, of different kinds if possible."""
     rows = connection.execute(NEWEST, {"since": since, "looked_at": NEWEST_RESULTS}).all()
     found = [of_each_kind(connection, row.workload, row.keys, most=SAMPLES) for row in rows]
     return choose([each for some in found for each in some], SAMPLES)
@@ -359,7 +359,7 @@ def samples(connection: Connection, *, since: datetime) -> list[AnswerExample]:
 def of_each_kind(
     connection: Connection, workload: str, keys: Sequence[str], *, most: int = MOST
 ) -> list[AnswerExample]:
-    """Return at most `most` answers of each kind to choose from, oldest first; forgotten items are left out."""
+    """Return up to `most` answers of each kind, oldest first, without forgotten and emptied items."""
     given = {"workload": workload, "keys": list(keys), "most": most}
     found = connection.execute(OF_EACH_KIND, given).all()
     known = versions(connection, {row.version_id for row in found})
@@ -383,5 +383,5 @@ def of_each_kind(
 
 
 def _fields(of: Version | None) -> Sequence[str]:
-    """Return the fields that every output has, in the order of its schema; none where the version cannot be read any more."""
+    """Return the required output fields, in the order of the schema; none if the version is no longer readable."""
     return () if of is None else of.spec.output_schema.get("required", ())

@@ -1,4 +1,4 @@
-"""Saving of attempts and their consequences in one transaction: ledger, attempts, results, corrections, states and events."""
+"""Saves of attempts with their consequences in one transaction: ledger, attempts, results, corrections, states and events."""
 
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
@@ -33,7 +33,7 @@ from lanes.store.workload import golden
 from lanes.store.workload.workloads import versions
 from lanes.words import LIVE_CLAIM, OUTSIDE_BATCHES, Lane, Mode, Outcome, Purpose, WorkState
 
-Held = tuple[Attempt, LockedWork, BillPart]  # an attempt with its work, which is locked
+Held = tuple[Attempt, LockedWork, BillPart]  # an attempt, its locked work, its share of the bill
 
 
 def save(
@@ -45,11 +45,11 @@ def save(
     now: datetime,
     wait: timedelta | None = None,
 ) -> SaveResult:
-    """Save the attempts with their consequences, each once; attempts whose rows others hold are passed over.
+    """Save the attempts with their consequences, each once; skip attempts whose rows other transactions have locked.
 
-    A claim that is no longer in force writes only its attempt and its bill, unless its answer is valid and its item has none
-    because the lease was lost. Of archived work only the bill is written. Saving an attempt twice changes nothing. With `wait`,
-    each row that others hold is waited for at most that long. `flow_run_id` is the run that made the attempts.
+    For a claim that is no longer in force, only the attempt and its bill are written; an exception is a valid answer whose item
+    still needs one because the lease was lost. For archived work, only the bill is written. Saving an attempt twice changes
+    nothing. With `wait`, each locked row is waited for at most that long. `flow_run_id` is the run that made the attempts.
     """
     once = [_storable(each) for each in without_repeats(attempts)]
     if not once:
@@ -80,7 +80,7 @@ def save(
     failed = [row.id for _, row, _ in late if row.state is WorkState.FAILED]
     lost = find_lost_by_leases(connection, failed)
     rest = list[Held]()
-    # before the rest: a newer failure must not fail an item that has an answer
+    # Late answers must come first: a newer failure must not fail an item that has an answer.
     for each, row, part in late:
         is_news = (
             each.response is None or (each.claim, each.response.message_id) not in booked_before
@@ -113,7 +113,7 @@ def _is_in_force(each: Attempt, row: LockedWork) -> bool:
 def _book_archived(
     connection: Connection, gone: Sequence[Attempt], batch_id: BatchId | None
 ) -> None:
-    """Book the responses to work that was archived; its version is the one that was tried."""
+    """Book the responses to archived work, with the version that was tried."""
     wanted = select(batch.c.version_id).where(batch.c.id == batch_id)
     of_batch = None if batch_id is None else connection.execute(wanted).scalar()
     tried = {each.claim.work_id: each.version_id or of_batch for each in gone if each.response}
@@ -124,7 +124,7 @@ def _book_archived(
 
 
 def _storable(each: Attempt) -> Attempt:
-    """Return the attempt with an error that can be stored, whatever the provider said."""
+    """Return the attempt with an error text that the database can store: characters that it refuses are replaced."""
     error = each.judged.error
     if error is None:
         return each
@@ -134,7 +134,7 @@ def _storable(each: Attempt) -> Attempt:
 def _read_recorded(
     connection: Connection, claims: Sequence[Claim]
 ) -> tuple[dict[Claim, Outcome], set[tuple[Claim, str | None]]]:
-    """Return the newest outcome of those claims that have attempts, and the messages of all of these attempts."""
+    """Return the newest outcome of each claim that has attempts, and the (claim, message id) pairs of these attempts."""
     if not claims:
         return {}, set()
     columns = attempt.c.work_id, attempt.c.claim_no, attempt.c.outcome, attempt.c.message_id
@@ -148,9 +148,10 @@ def _read_recorded(
 
 
 def _settles_late(each: Attempt, row: LockedWork, lost: Collection[WorkId]) -> bool:
-    """Return whether an answer counts though its claim is no longer in force.
+    """Return whether a late answer counts although its claim is no longer in force.
 
-    It is valid, it was paid for, and its item still needs one. `lost` is the work that failed only by lost leases.
+    A valid real-time answer was paid for, so it counts if its item still needs one. `lost` is the work that failed only by lost
+    leases.
     """
     if each.judged.outcome is not Outcome.VALID or row.terms.lane is not Lane.REALTIME:
         return False
@@ -161,9 +162,9 @@ def _settles_late(each: Attempt, row: LockedWork, lost: Collection[WorkId]) -> b
 def _tells_something(
     each: Attempt, row: LockedWork, batch_id: BatchId | None, recorded: Collection[Claim]
 ) -> bool:
-    """Return whether an end without a response, of a claim that is no longer in force, is news.
+    """Return whether an attempt without a response adds information about a claim that is no longer in force.
 
-    It is none where the claim's end is known, or where the work was given back after it was thought lost.
+    False if the claim's end is already recorded, or if the work was given back after its claim was assumed lost.
     """
     is_newest = row.claim_no == each.claim.number
     given_back = batch_id is None and row.state is WorkState.READY and is_newest
@@ -171,16 +172,16 @@ def _tells_something(
 
 
 class _Writes:
-    """The writes of one save: a row for each attempt, as `writing` takes it."""
+    """The writes of one save: one row per attempt, in the format of `writing.GIVEN`, and the follow-up work."""
 
     def __init__(self, now: datetime, batch_id: BatchId | None) -> None:
         self.now, self.batch_id, self.saved = now, batch_id, SaveResult()
         self.given: list[dict[str, Any]] = []
-        # the attempts of the rows, and whether each was late
+        # The attempts of the rows, in the same order, each with whether it was late.
         self.attempts: list[tuple[Attempt, bool]] = []
         self.owed: list[WorkId] = []
         self.handed_over: list[tuple[LockedWork, Outcome]] = []
-        self.rescued: list[ItemId] = []  # settled items whose other lane may have work
+        self.rescued: list[ItemId] = []  # settled items whose other lane may have waiting work
         self._packed: list[PackedAnswer] = []
         self._alone: list[LoneAnswer] = []
         self._golden: list[tuple[WorkId, Any]] = []
@@ -189,7 +190,7 @@ class _Writes:
     def in_force(
         self, each: Attempt, row: LockedWork, part: BillPart, *, late: bool = False
     ) -> None:
-        """Let an attempt of the newest claim, or a `late` answer that counts, move its work and perhaps its item."""
+        """Add an attempt of the claim in force, or a `late` answer that counts: it changes its work and perhaps its item."""
         then, of_item, output = self._consequence(each, row), row.of_item, each.judged.output
         row.state, row.failures, row.alone = then.work_state, then.failures, row.alone or then.alone
         given = self._attempt(each, row, part, late=late)
@@ -208,7 +209,8 @@ class _Writes:
             given |= {"moves_item": True, "settles": True, "failure": then.failure}
         elif then.fails:
             given |= {"moves_item": True, "fails": True, "failure": then.failure}
-        if then.settles and (row.rescued or late):  # a lost claim may have fallen back
+        # A late answer counts too: after the lost claim, the item may have been routed to a batch.
+        if then.settles and (row.rescued or late):
             self.rescued.append(row.item_id)
         elif row.terms.purpose is Purpose.GOLDEN and output is not None:
             self._golden.append((row.id, output))
@@ -221,18 +223,18 @@ class _Writes:
                 self.handed_over.append((row, each.judged.outcome))
 
     def late(self, each: Attempt, row: LockedWork, part: BillPart) -> None:
-        """Record an attempt whose claim is no longer in force: it is billed, and never shown."""
+        """Add an attempt whose claim is no longer in force: it is billed, and its answer is never shown."""
         given = self._attempt(each, row, part, late=True)
         if each.version_id is not None:
             given["tried_with"] = each.version_id
 
     @property
     def claims(self) -> set[Claim]:
-        """Return the claims that have an attempt among the writes."""
+        """The claims that have an attempt among the writes."""
         return {each.claim for each, _ in self.attempts}
 
     def _consequence(self, each: Attempt, row: LockedWork) -> Consequence:
-        """Return the consequence of an attempt; alike answers that correct nothing are decided once."""
+        """Return the consequence of an attempt; valid answers that cannot correct anything share one cached consequence."""
         of_item, judged = row.of_item, each.judged
         may_correct = row.terms.mode is Mode.LAMBDA or of_item.shown is not None
         if may_correct or judged.outcome is not Outcome.VALID:
@@ -248,7 +250,7 @@ class _Writes:
     def _show_answer(
         self, given: dict[str, Any], each: Attempt, row: LockedWork, then: Consequence
     ) -> None:
-        """Show this answer of the item from now on."""
+        """Make this answer the one that the item shows, with its correction if there is one."""
         of_item, terms, given["moves_item"] = row.of_item, row.terms, True
         self.saved.answered += 1
         given["acknowledged"] = known = of_item.acknowledged
@@ -268,7 +270,7 @@ class _Writes:
         of_item.shown, of_item.is_earlier = ShownResult(each.judged.output, of_work=row.id), False
 
     def _note_pack(self, each: Attempt, row: LockedWork) -> None:
-        """Note an answer from a shared call, which may be checked."""
+        """Remember an answer from a shared call, which the check of packing may sample."""
         if each.share.of > 1:
             of, key, pack = row.terms, row.of_item.key, each.share.of
             self._packed.append(PackedAnswer(row.id, of.workload, of.version_id, key, pack))
@@ -276,7 +278,7 @@ class _Writes:
     def _attempt(
         self, each: Attempt, row: LockedWork, part: BillPart, *, late: bool
     ) -> dict[str, Any]:
-        """Return the attempt as a row of the writes; what it does not name is null."""
+        """Add the attempt as a row of the writes and return the row; missing columns are null."""
         said, judged, claim = each.response, each.judged, each.claim
         lane = self._lane(each, row, late=late)
         given = {
@@ -312,8 +314,9 @@ class _Writes:
     def _lane(self, each: Attempt, row: LockedWork, *, late: bool) -> Lane:
         """Return the lane of the attempt.
 
-        A batch's attempts are batch, and any other response belongs to a call. Without a response a claim in force was
-        made where its work is now; a late one was a call, unless it was only given up.
+        Attempts of a batch are on the batch lane, and any other response is on the real-time lane. Without a response, the
+        attempt of a claim in force is on its work's current lane; a late one is on the real-time lane, unless a person gave the
+        work up.
         """
         if self.batch_id is not None:
             return Lane.BATCH
@@ -324,7 +327,7 @@ class _Writes:
     def flush(
         self, connection: Connection, recorded: Mapping[Claim, Outcome], *, flow_run_id: UUID | None
     ) -> None:
-        """Write everything collected; `recorded` is what late claims had before."""
+        """Write all collected rows and follow-up work; `recorded` has the earlier outcomes of late claims."""
         if not self.given:
             return
         fresh = not any(late for _, late in self.attempts)
@@ -354,7 +357,7 @@ class _Writes:
     def _count(
         self, connection: Connection, known: Collection[int], recorded: Mapping[Claim, Outcome]
     ) -> None:
-        """Count new outcomes. A batch counts each item once: a later outcome of its claim replaces the earlier one."""
+        """Count the new outcomes. A batch counts each item once: a claim's later outcome replaces its earlier one."""
         new = [each for n, each in enumerate(self.attempts) if n not in known]
         counted = Counter(each.judged.outcome for each, _ in new)
         self.saved.outcomes.update(counted)
@@ -371,7 +374,7 @@ class _Writes:
 
 
 def _owe_passes(connection: Connection, answered: Sequence[WorkId], *, now: datetime) -> None:
-    """Owe the items of this work an authoritative pass on the batch lane, once."""
+    """Insert the authoritative pass on the batch lane that is owed for this work, unless it is open already."""
     owed = {
         "item_id": work.c.item_id,
         "workload": work.c.workload,
@@ -391,7 +394,7 @@ def _owe_passes(connection: Connection, answered: Sequence[WorkId], *, now: date
 def _fall_back(
     connection: Connection, failed: Sequence[tuple[LockedWork, Outcome]], *, now: datetime
 ) -> None:
-    """Let the batch lane answer the items of this real-time work, which failed for good."""
+    """Route the items of this real-time work, which failed for good, to the batch lane."""
     rows = {row.id: row for row in routes.facts_of(connection, [of.id for of, _ in failed])}
     moves = [
         (rows[of.id], partial(fall_back, last=last, failures=of.failures, chance=of.chance))
@@ -401,9 +404,9 @@ def _fall_back(
 
 
 def _let_siblings_be(connection: Connection, settled: Sequence[ItemId], *, now: datetime) -> None:
-    """Cancel waiting work for these items, which are settled; results of open calls and batches are recorded and not shown.
+    """Cancel the ready work of these settled items; answers of open calls and batches are recorded but never shown.
 
-    The items are locked, and a drain that claims such work now has its answer recorded.
+    The caller has locked the items. If a drain claims such work at this moment, its answer is also only recorded.
     """
     waits = (
         select(work.c.id)

@@ -1,4 +1,4 @@
-"""Versions that the provider refuses as such: they are stopped, and their work moves to the next version."""
+"""Versions whose every call the provider refuses: such a version is stopped, and its work moves to the next version."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -19,9 +19,9 @@ from lanes.store.states import LIVE_CLAIM, OPEN_WORK
 from lanes.words import ANSWERING, Lane
 
 LOOKED_BACK = timedelta(days=1)  # older refusals and answers do not count
-MOST_MOVED = 5_000  # work of a stopped version that one sweep gives to the next
+MOST_MOVED = 5_000  # work rows of stopped versions that one sweep moves to the next version
 
-# When the last call of the version began that was answered on the lane, of those that ended since the version exists.
+# The version's last answered call on the lane, among the calls that have ended since the version was published.
 ANSWERED = """
 select v.number, f.version_id <> v.id as outdated, f.refused_version_id is not distinct from v.id as refused,
        greatest(v.published_at, :since) as since, a.started_at, a.ended_at
@@ -34,7 +34,7 @@ select v.number, f.version_id <> v.id as outdated, f.refused_version_id is not d
      order by a.ended_at desc limit 1) a on true
  where v.id = :version_id
 """
-# The work of the version that was refused in these words since then, and when it first was.
+# The version's work that was refused with this error text since a moment, and when each was refused first.
 REFUSED = """
 select a.work_id, min(a.started_at) as at from lanes.attempt a
  where a.workload = :workload and a.lane = :lane and a.ended_at >= :since and a.outcome in ('unserved', 'poison')
@@ -54,7 +54,7 @@ update lanes.workload f
                      for no key update skip locked)
 returning f.version_id = :version_id as in_force
 """
-# Work that failed by such a refusal before its cause was known counts as not asked.
+# Work that failed through such a refusal before its cause was known is made ready again, without the failure that it counted.
 BACK = f"""
 with failed as (
   select i.id as item_id, w.id as work_id
@@ -81,8 +81,8 @@ with waiting as (
      for no key update of w skip locked)
 update lanes.work w set version_id = waiting.version_id, alone = false, ready_at = :now from waiting where w.id = waiting.id
 """
-# A stop ends when no work of the version is left to be asked, or the version is answered after all: an answer that ended since
-# the first refusal may have been saved before the stop, or after it.
+# A stop ends when no work of the version is left, or when a call of the version is answered after all. The answer may have been
+# saved before or after the stop, so any answered call that ended after the first refusal counts.
 OVER = f"""
 update lanes.workload f
    set refused_version_id = null, refused_lane = null, refused_at = null,
@@ -113,9 +113,10 @@ def weigh(
     flow_run_id: UUID | None = None,
     now: datetime,
 ) -> tuple[list[Attempt], frozenset[str]]:
-    """Return the attempts, refused ones judged again, and the workloads that are stopped.
+    """Return the attempts, with new judgments of refused calls, and the names of the stopped workloads.
 
-    A version that is to blame has been stopped, with an incident. Replays of it fail, because they use no other version.
+    A version that is to blame is stopped, and an incident is opened. Replays with this version fail, because a replay cannot
+    use another version.
     """
     refused: dict[tuple[VersionId, str, Lane, str], list[Attempt]] = defaultdict(list)
     for each in attempts:
@@ -145,7 +146,7 @@ def _weigh(
     fared: dict[Any, Attempt],
     flow_run_id: UUID | None,
 ) -> bool:
-    """Judge refusals that one version met on one lane in the same words; return whether the version is stopped."""
+    """Judge the refusals of one version's calls on one lane with the same error text; return whether the version is stopped."""
     now: datetime = asked["now"]
     seen = connection.execute(text(ANSWERED), {**asked, "since": now - LOOKED_BACK}).one()
     calls_at = (each for each in (answered_at, seen.started_at) if each is not None)
@@ -185,7 +186,7 @@ def _stop(
     works: Sequence[WorkId],
     flow_run_id: UUID | None,
 ) -> None:
-    """Stop the version; if another transaction holds the workload, the next refusal stops it."""
+    """Stop the version, unless another transaction has locked the workload's row: then the next refusal stops it."""
     row = connection.execute(text(STOP), asked).first()
     if row is None:
         return
@@ -197,7 +198,7 @@ def _stop(
 
 
 def go_on(connection: Connection, *, now: datetime) -> int:
-    """Move the work of stopped versions to the version in force, and end stops that are over; return how much was moved."""
+    """Move ready work of stopped versions to the version in force, end finished stops, and return the number of moved rows."""
     moved, over = 0, []
     stopped = text("select from lanes.workload where refused_version_id is not null")
     if connection.execute(stopped).first() is not None:

@@ -1,9 +1,9 @@
-"""Results as readers take them, and news of a workload's answers from a moment on: new and corrected ones, and failures.
+"""Reads of results, and news of a workload since a moment: new answers, corrections and failures.
 
-Following marks and holds nothing: the append-only tables of results and attempts are read by their numbers, although
-transactions commit in another order than they take numbers. A row takes its number when it is written and appears when its
-transaction commits, so later rows may appear first. `Tail` keeps the numbers between as gaps until every transaction that may
-have taken them has ended; a writer is recognised by the lock that every insert takes before its number.
+A follower marks and locks nothing in the database: it reads the append-only tables of results and attempts in order of id. A
+row gets its id when it is written but becomes visible when its transaction commits, so rows with higher ids may appear first.
+`Tail` stores the missing ids as gaps until every transaction that may have taken them has ended. It recognizes writing
+transactions by the lock that every insert takes before it gets an id.
 """
 
 from bisect import bisect_left, bisect_right
@@ -39,7 +39,7 @@ class Result:
 
 @dataclass(frozen=True)
 class CorrectedRead:
-    """An answer that a reader took and that was corrected since: `taken` is what they read, `output` what stands now."""
+    """A corrected answer that a reader had read: `taken` is the output that they read, `output` the current one."""
 
     workload: str
     key: str
@@ -51,7 +51,7 @@ class CorrectedRead:
 
 
 def to_correct(connection: Connection, reader: str) -> list[CorrectedRead]:
-    """Return what this reader has to undo, the oldest correction first, until they read the item again."""
+    """Return the corrected answers that this reader has not read again, oldest correction first."""
     rows = connection.execute(
         text("select * from lanes.reads_to_correct(:reader)"), {"reader": reader}
     )
@@ -59,10 +59,10 @@ def to_correct(connection: Connection, reader: str) -> list[CorrectedRead]:
 
 
 def current(connection: Connection, workload: str, key: str) -> Result | None:
-    """Return the item's current result, None while there is none.
+    """Return the item's current result, or None if it has none yet.
 
     Raises:
-        AnswerEmptied: there was one, and it is no longer kept.
+        AnswerEmptied: the result is no longer stored.
     """
     shown = [result.c[name] for name in ("output", "standing", "lane", "generation", "created_at")]
     row = connection.execute(
@@ -99,7 +99,7 @@ select i.id, i.result_id is not null and (i.emptied_at is null or i.archive_id i
   left join lanes.item i on i.workload = s.workload and i.key = s.key
  order by s.nth
 """)
-# Locked items are passed over, so that one held lock delays no other item.
+# Locked items are skipped, so that a lock on one item delays no other.
 TAKEN = text("""
 with free as materialized (
   select i.id, i.workload, i.key, i.settled_at from lanes.item i where i.id = any (:items) for key share skip locked)
@@ -112,9 +112,9 @@ select s.nth, i.workload, i.key, r.output, r.standing, r.lane, r.generation, r.c
 
 
 def take(connection: Connection, sought: Sequence[ResultRequest]) -> list[Result | NoResult]:
-    """Return what each request finds, in order, and record the reads of results.
+    """Return the result, or the reason for having none, of each request in order, and record the reads of results.
 
-    Nothing is waited for: an item that others have locked counts as not answered yet.
+    This never waits for a lock: an item that another transaction has locked counts as not answered yet.
     """
     asked = {
         "workloads": [each.workload for each in sought],
@@ -144,9 +144,9 @@ def take(connection: Connection, sought: Sequence[ResultRequest]) -> list[Result
 def record_reads(
     connection: Connection, workload: str, items: Sequence[Listed], reader: str | None
 ) -> list[Listed]:
-    """Record that the reader, where there is one, has read the answers of these items.
+    """Record that the reader, if there is one, has read the answers of these items; return the items that were locked.
 
-    It never waits: items that another transaction has locked are returned, but their reads are not recorded.
+    This never waits for a lock: the reads of items that another transaction has locked are not recorded.
     """
     if reader is None:
         return []
@@ -157,17 +157,17 @@ def record_reads(
 
 
 def read(connection: Connection, workload: str, key: str, *, reader: str) -> Result | None:
-    """Return the item's current result, None while there is none, and record the read.
+    """Return the item's current result, or None if it has none yet, and record the read.
 
     Raises:
-        AnswerEmptied: there was one, and it is no longer kept.
+        AnswerEmptied: the result is no longer stored.
     """
     recorded = func.lanes.read_result(workload, key, reader).table_valued(column("standing"))
     connection.execute(select(recorded.c.standing)).all()
     return current(connection, workload, key)
 
 
-MOST = 500  # rows of one reading of a table
+MOST = 500  # rows that one query returns at most
 
 WRITING = """
 select virtualtransaction from pg_locks
@@ -175,12 +175,12 @@ select virtualtransaction from pg_locks
    and database = (select oid from pg_database where datname = current_database())
 """
 
-# An answer that stood. Replays are read when they are promoted.
+# New live results. Results of replays become news when the replay is promoted.
 RESULTS = """
 select l.id, l.item_id, l.generation = 0 and i.workload = :workload as news
   from lanes.result l join lanes.item i on i.id = l.item_id
 """
-# A try without an answer that ended its claim's work, and with it the item: failed, or settled on the answer before.
+# Attempts without an answer that ended their work and thereby their item: it failed, or was settled on its earlier answer.
 ENDS = f"""
 select l.id, l.item_id,
        not l.shown and l.workload = :workload and l.purpose in {ANSWERING} and exists (
@@ -217,9 +217,9 @@ select r.item_id from lanes.result r join lanes.item i on i.id = r.item_id
 
 @dataclass(frozen=True)
 class Gap:
-    """Numbers without a row so far: an open transaction may have taken them, or none ever will.
+    """A range of ids without visible rows: open transactions may have taken them, or they are unused.
 
-    `writers` are the open transactions that may; None stands for all that write to the table at the next look.
+    `writers` are the open transactions that may have taken them; None means all that write to the table at the next reading.
     """
 
     first: int
@@ -228,10 +228,10 @@ class Gap:
 
 
 class Tail:
-    """The place up to which a table was read. Every row is read once, however late it was committed.
+    """The position up to which a table was read. Every row is read once, however late it was committed.
 
-    A reading takes three steps in this order, each seeing what was committed before it: the transactions that write to
-    the table (`writing`), the rows in the `gaps`, the rows beyond `high`. Then `read` learns all three.
+    A reading consists of three queries in this order, each of which sees everything committed before it: the transactions that
+    write to the table (`writing`), the rows in the `gaps`, and the rows beyond `high`. Then pass all three results to `read`.
     """
 
     def __init__(
@@ -240,7 +240,7 @@ class Tail:
         missing: Sequence[tuple[int, int]] = (),
         writing: frozenset[str] = frozenset(),
     ) -> None:
-        """Start at `high`; the `missing` numbers below it may have been taken by the transactions in `writing`."""
+        """Start at `high`; the transactions in `writing` may have taken the `missing` ids below it."""
         self.high = high
         self.gaps = [Gap(first, last, writing) for first, last in missing] if writing else []
 
@@ -252,9 +252,9 @@ class Tail:
         *,
         whole: bool = True,
     ) -> None:
-        """Note the `late` rows, which were in gaps, and the `fresh` ones beyond; both are in order.
+        """Record the ids of the `late` rows, which were in gaps, and of the `fresh` rows beyond `high`; both in order.
 
-        `whole` says that no gap holds another row.
+        `whole` is true if the gaps contain no other visible row.
         """
         left = (
             [replace(gap, writers=_may_fill(gap, writing)) for gap in self.gaps]
@@ -290,7 +290,7 @@ def _between(high: int, fresh: Sequence[int]) -> Iterator[Gap]:
 
 @dataclass
 class MovedReplay:
-    """A replay that was promoted or demoted, and the last of its items that was told."""
+    """A replay that was promoted or demoted; `after` is the last of its items that was read."""
 
     query: str
     of: Mapping[str, Any]
@@ -298,10 +298,10 @@ class MovedReplay:
 
 
 class News:
-    """The items of a workload that were answered, corrected, settled or failed since this was opened.
+    """The items of a workload that were answered, corrected, settled or failed since this object was created.
 
-    Each change is read once, however late its transaction was committed, and is handed out until `confirm_read` is called.
-    `more` says that one reading did not bring everything.
+    Each change is read once, however late its transaction was committed, and is returned until `confirm_read` is called.
+    `more` is true if the last reading did not return everything.
     """
 
     def __init__(self, connection: Connection, workload: str) -> None:
@@ -313,7 +313,7 @@ class News:
         self.more = False
 
     def read(self, connection: Connection) -> list[ItemId]:
-        """Return the ids of the items, each once. Each statement must see what was committed before it."""
+        """Return the ids of the changed items, each once. Each statement must see everything committed before it."""
         self.more = False
         for log, tail in self._tails.items():
             self._read_log(connection, log, tail)
@@ -323,7 +323,7 @@ class News:
         return sorted(self._untold)
 
     def confirm_read(self) -> None:
-        """Forget what was handed out, because it has arrived."""
+        """Drop the returned items; call this once they have been delivered."""
         self._untold.clear()
 
     def _read_log(self, connection: Connection, log: str, tail: Tail) -> None:
@@ -353,7 +353,7 @@ class News:
                 continue
             if row.state == ReplayState.PROMOTED:
                 self._moved.append(MovedReplay(PROMOTED, {"id": id_}))
-            # what it replaced is not kept: all of its items may be shown again
+            # The results that the promotion had replaced are no longer recorded, so any of the replay's items may have changed.
             elif row.state == ReplayState.DEMOTED:
                 shown = {"number": row.number, "workload": self._workload}
                 self._moved.append(MovedReplay(OVERLAID, shown))
@@ -370,7 +370,7 @@ class News:
 
 
 def _end(connection: Connection, log: str) -> Tail:
-    """Return the end of the table, with the gaps that transactions now writing may still fill."""
+    """Return a tail at the current end of the table, with the gaps that writing transactions may still fill."""
     high = connection.execute(text(NEWEST.format(log=log))).scalar_one()
     writing = _writing(connection, log)
     if not writing:
@@ -380,5 +380,5 @@ def _end(connection: Connection, log: str) -> Tail:
 
 
 def _writing(connection: Connection, log: str) -> frozenset[str]:
-    """Return the open transactions that write to the table, or are about to; nothing is locked."""
+    """Return the open transactions that write to the table or are about to, without taking a lock."""
     return frozenset(connection.execute(text(WRITING), {"log": log}).scalars())

@@ -1,4 +1,4 @@
-"""The work of attempts with its items as they are now, locked so that one save at a time moves them."""
+"""The current state of the work and items of attempts, locked so that one save at a time changes them."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -33,10 +33,11 @@ _ids = sa.bindparam("ids", type_=sa.ARRAY(work.c.id.type))
 
 @dataclass(frozen=True, eq=False, slots=True)
 class WorkTerms:
-    """The facts that all work of one version, lane and purpose shares: one object for all of it.
+    """The facts shared by all work of one version, lane, purpose, generation and revision, as one object.
 
-    `lane` is where the work is now: a rescue or a shed changes it under a new claim, so only a claim in force was made there.
-    `purpose` is what a try is for now: after a rescue with a provisional answer, a batch's try is the authoritative pass.
+    `lane` is the work's current lane: a rescue or a shed changes it under a new claim, so only the claim in force was certainly
+    made on it. `purpose` is the current purpose of a try: once a rescue has produced a provisional answer, the batch's try is
+    the authoritative pass.
     """
 
     workload: str
@@ -51,10 +52,10 @@ class WorkTerms:
     max_failures: int
     compare_fields: tuple[str, ...]
     announces: Announces
-    passes: SecondPasses | None = None  # which of its provisional answers get one
+    passes: SecondPasses | None = None  # decides which provisional answers get a second pass
 
     def model(self, lane: Lane) -> str:
-        """Return the model that this lane asks."""
+        """Return the model of the lane."""
         return self.realtime_model if lane is Lane.REALTIME else self.batch_model
 
 
@@ -70,7 +71,7 @@ OF_VERSION = (
 
 
 def terms(connection: sa.Connection, attempts: Iterable[Attempt]) -> Mapping[WorkId, WorkTerms]:
-    """Return the terms of the attempts' work, by its id, without locking."""
+    """Return the terms of the attempts' work by work id, without locking."""
     ids = list({each.claim.work_id for each in attempts})
     rows = connection.execute(_common(), {"ids": ids}).all()
     lambdas = {row.version_id for row in rows if _may_leave_out(row)}
@@ -81,7 +82,7 @@ def terms(connection: sa.Connection, attempts: Iterable[Attempt]) -> Mapping[Wor
 
 @cache
 def _common() -> sa.Select[*tuple[Any, ...]]:
-    """Select what the work of :ids has in common."""
+    """Select the terms that the work of :ids shares, each with the ids of its work."""
     own = [work.c[name] for name in OF_WORK if name != "purpose"]
     of = (
         sa.select(work.c.id, *own, _purpose().label("purpose"))
@@ -101,7 +102,7 @@ def _common() -> sa.Select[*tuple[Any, ...]]:
 
 
 def _purpose() -> sa.ColumnElement[Purpose]:
-    """Return what a try of the work is for; results are only read where it was rescued."""
+    """Return the current purpose of a try of the work; only rescued work needs a read of results."""
     provisional = sa.select(result.c.id).where(
         result.c.item_id == work.c.item_id,
         result.c.generation == 0,
@@ -130,7 +131,7 @@ def _terms(row: Any, of: Version | None) -> WorkTerms:
 
 
 class ShownResult(NamedTuple):
-    """The answer that an item shows: a stored result, or one that this save makes."""
+    """The answer that an item shows: a stored result (`result_id`), or a result of this save (`of_work`)."""
 
     output: Any
     result_id: ResultId | None = None
@@ -139,10 +140,10 @@ class ShownResult(NamedTuple):
 
 @dataclass(slots=True)
 class LockedItem:
-    """An item as this transaction changes it; `is_earlier` says that what is `shown` belongs to an older revision.
+    """An item as this transaction changes it; `is_earlier` is true if the answer in `shown` belongs to an older revision.
 
-    `open_work` is the open work owed for its newest revision, `bound_to` the lane that its newest route binds it to; these and
-    `due_at` are only read for items that need them.
+    `open_work` contains the open work that is owed for the newest revision; `bound_to` is the lane to which the newest route
+    binds the item. Both, and `due_at`, are loaded only for items that need them.
     """
 
     key: str
@@ -159,20 +160,20 @@ class LockedItem:
 
     @property
     def provisional(self) -> Any:
-        """Return the output that stands for its newest revision."""
+        """The output that the item shows for its newest revision, or None."""
         return None if self.shown is None or self.is_earlier else self.shown.output
 
     @property
     def earlier(self) -> Any:
-        """Return the output that is shown of an older revision."""
+        """The output of an older revision that the item still shows, or None."""
         return self.shown.output if self.shown is not None and self.is_earlier else None
 
 
 @dataclass(slots=True)
 class LockedWork:
-    """A locked row of work, with its item, which it shares with other work; `rescued` work may have a sibling.
+    """A locked row of work with its item, which other work may share; `rescued` work may have a sibling on the other lane.
 
-    `chance` is that a batch leaving from now on is back by the item's due time, None without a due time.
+    `chance` is the probability that a batch that leaves from now on is back by the item's due time; None without a due time.
     """
 
     id: WorkId
@@ -188,7 +189,7 @@ class LockedWork:
     chance: Chance | None = None
 
     def obligation(self, output: Mapping[str, Any]) -> Obligation:
-        """Return what `settle` needs to know of it; `output` is that of a valid answer, empty for none."""
+        """Return the work's obligation for `settle`; `output` is the valid answer's output, or empty without one."""
         terms, of_item = self.terms, self.of_item
         passes = terms.passes if output else None
         return Obligation(
@@ -217,10 +218,10 @@ def lock(
     now: datetime,
     wait: timedelta | None,
 ) -> dict[WorkId, LockedWork]:
-    """Lock the attempts' work, items before work, until this transaction ends; return it by its id.
+    """Lock the attempts' work until this transaction ends, items before work; return it by id.
 
-    Rows that others hold are passed over. With `wait` each is waited for at most that long; then the result is complete, or
-    empty.
+    Without `wait`, rows that other transactions have locked are skipped. With `wait`, each row is waited for at most that long,
+    and the result is either complete or empty.
     """
     if wait is None:
         rows = _lock_work(connection, known, skip=True)
@@ -273,7 +274,7 @@ def _lock_work(
 
 @cache
 def _locking(*, skip: bool) -> sa.Select[*tuple[Any, ...]]:
-    """Select the work of :ids with its items, locked; `skip` passes over what others hold."""
+    """Select and lock the work of :ids and its items; with `skip`, omit rows that other transactions have locked."""
     names = ("id", "item_id", "state", "claim_no", "failures", "alone", "rescued")
     return (
         sa.select(
@@ -299,7 +300,7 @@ def _show(
     items: Mapping[ItemId, LockedItem],
     shown: Mapping[ItemId, tuple[ResultId, int]],
 ) -> None:
-    """Tell the items what is shown of them; `shown` holds results and newest revisions, by item."""
+    """Set the items' shown answers; `shown` contains each item's current result and newest revision."""
     if not shown:
         return
     columns = result.c.item_id, result.c.id, result.c.revision, result.c.output
@@ -309,7 +310,7 @@ def _show(
         of_item.shown = ShownResult(row.output, row.id)
         of_item.is_earlier = row.revision != shown[row.item_id][1]
     if older := {id_ for id_ in shown if items[id_].is_earlier}:
-        # asked again for late context: the answer that is shown is to what the item still says
+        # A revision for late context has the same payload, so the shown answer still counts as one to the newest revision.
         same = revision.c.item_id == item.c.id, revision.c.number == item.c.revision
         late = sa.select(item.c.id).where(
             *same, one_of(older, item.c.id), revision.c.source == LATE
@@ -319,7 +320,7 @@ def _show(
 
 
 def _look_around(connection: sa.Connection, rows: Sequence[LockedWork], now: datetime) -> None:
-    """Load what else is owed for these rows' items, when they are due, what binds them, and whether a batch is soon enough."""
+    """Load the other open work of these rows' items, their due times and bound lanes, and the chance of a timely batch."""
     of_items = {row.item_id: row.of_item for row in rows if row.terms.purpose in ANSWERING}
     if not of_items:
         return
@@ -345,7 +346,7 @@ def _look_around(connection: sa.Connection, rows: Sequence[LockedWork], now: dat
 
 
 def _look_ahead(connection: sa.Connection, due: Sequence[LockedWork], now: datetime) -> None:
-    """Load the chance that a batch is back by these rows' due times."""
+    """Load the probability that a batch is back by each row's due time."""
     if not due:
         return
     readable = versions(connection, {row.terms.version_id for row in due})
@@ -357,7 +358,7 @@ def _look_ahead(connection: sa.Connection, due: Sequence[LockedWork], now: datet
 
 
 def find_lost_by_leases(connection: sa.Connection, failed: Sequence[WorkId]) -> set[WorkId]:
-    """Return which of this failed work has met nothing but lost leases."""
+    """Return the work among `failed` whose attempts were all lost leases."""
     if not failed:
         return set()
     lost = sa.and_(

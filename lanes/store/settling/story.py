@@ -1,4 +1,4 @@
-"""Everything that the database keeps of one item, and what is open of followed ones."""
+"""All records of one item, the causes that may hold its work, and counts of the open work of followed items."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -19,7 +19,7 @@ from lanes.store.workload import accounts, workloads
 from lanes.words import BatchState, Lane, Purpose, WorkState
 
 OF_ITEM = "workload = :workload and key = :key"
-# Attempts with the size of their call, and why it was no larger.
+# Attempts with the number of items in their call, and the decision about the pack size that was in force.
 ATTEMPTS = f"""
 select l.*, r.items as shared, s.size, s.allowed, s.why
   from (select * from lanes.attempt_log where {OF_ITEM}) l
@@ -65,10 +65,10 @@ def records(
     now: datetime,
     archived_at: datetime | None = None,
 ) -> ItemRecords:
-    """Return everything about one item; one that is archived is at hand, and `archived_at` says since when.
+    """Return all records of one item; an archived item needs `archives.with_archived`, which yields `archived_at`.
 
     Raises:
-        UnknownItem: the workload has no item of that key.
+        UnknownItem: the workload has no item with this key.
     """
     at: dict[str, Any] = {"workload": workload, "key": key}
 
@@ -94,7 +94,7 @@ def records(
 
 
 def holds(connection: Connection, item: Row, work: Sequence[Row], *, now: datetime) -> Holds:
-    """Load what may hold the open work of the item."""
+    """Return the facts that may hold up the item's open work."""
     workload = item["workload"]
     account = accounts.of_workload(connection, workload).name
 
@@ -125,7 +125,7 @@ MINE = "i.workload = :workload and i.key = any(:keys)"
 
 UNROUTED = text(f"select count(*) from lanes.item i where {MINE} and {UNROUTED_ITEM}")
 
-# Open work for the newest revision, without replays.
+# Open work for each item's newest revision, without replays.
 OWED = text(f"""
 select w.lane, w.purpose, w.state, w.batch_id, w.ready_at > :now as rests, f.paused_at is not null as paused,
        count(*) as items
@@ -146,7 +146,7 @@ select id, state, requests, processed, coalesce(submitted_at, intended_at) as si
 def look(
     connection: Connection, keys_of: Mapping[str, Sequence[str]], *, now: datetime
 ) -> OpenCounts:
-    """Count what is open now of the items of those keys, by workload."""
+    """Count the unrouted items and the open work among these keys, by workload, with the batches that own the work."""
     unrouted, owed = 0, list[OpenWork]()
     for workload, keys in keys_of.items():
         of = {"workload": workload, "keys": list(keys), "now": now}

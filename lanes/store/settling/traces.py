@@ -1,4 +1,4 @@
-"""The stored facts that traces are made of. Items of golden sets have none."""
+"""The stored facts from which traces are built. Items of golden sets have no traces."""
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
@@ -81,14 +81,14 @@ select {ITEM}, a.id as attempt_id
 ITEM_OF_WORK = text("select item_id from lanes.work where id = :id")
 OF_ITEM = len(TracedItem._fields)
 Sharers = list[tuple[TracedItem, TracedAttempt]]
-Member = tuple[TracedItem, int]  # with the number of its attempt
+Member = tuple[TracedItem, int]  # an item with the id of its attempt
 T = TypeVar("T")
 
 
 def read_saved(
     connection: Connection, claims: Collection[Claim]
 ) -> tuple[list[TracedItem], set[int]]:
-    """Return the items of these claims, and their attempts."""
+    """Return the items of these claims, and the ids of the claims' attempts."""
     works, numbers = [each.work_id for each in claims], [each.number for each in claims]
     rows = connection.execute(SAVED, {"works": works, "numbers": numbers}).all()
     found = {row[0]: row for row in rows}
@@ -96,19 +96,19 @@ def read_saved(
 
 
 def items(connection: Connection, ids: Iterable[ItemId]) -> list[TracedItem]:
-    """Return the items of these ids."""
+    """Return the items with these ids, except golden items."""
     return [TracedItem._make(row) for row in connection.execute(ITEMS, {"ids": sorted(ids)})]
 
 
 def log_ids_of(connection: Connection, work_id: WorkId) -> dict[str, object]:
-    """Return the ids of the item of some work and of its trace, for a line of the log."""
+    """Return a work's item id and trace id as fields of a log line; empty if the work or its trace does not exist."""
     item_id = connection.execute(ITEM_OF_WORK, {"id": work_id}).scalar_one_or_none()
     found = [] if item_id is None else items(connection, [item_id])
     return {"item": found[0].id, "trace": item_ref(found[0]).trace_id.hex()} if found else {}
 
 
 def facts(connection: Connection, of: Sequence[TracedItem]) -> list[ItemFacts]:
-    """Return the facts of these items, in their order."""
+    """Return the facts of these items, in the same order."""
     at = {"ids": [each.id for each in of]}
     routes = _by_item(map(TracedRoute._make, connection.execute(ROUTES, at)))
     attempts = _by_item(map(TracedAttempt._make, connection.execute(ATTEMPTS, at)))
@@ -119,7 +119,7 @@ def facts(connection: Connection, of: Sequence[TracedItem]) -> list[ItemFacts]:
 
 
 def sharers(connection: Connection, messages: Collection[str]) -> list[Sharers]:
-    """Return, for each of these responses, the attempts that shared it with their items."""
+    """Return, for each response, the attempts that shared it, each with its item."""
     found = defaultdict[str, Sharers](list)
     if messages:
         for row in connection.execute(SHARERS, {"messages": list(messages)}):
@@ -131,7 +131,7 @@ def sharers(connection: Connection, messages: Collection[str]) -> list[Sharers]:
 def batches(
     connection: Connection, ids: Collection[BatchId]
 ) -> list[tuple[TracedBatch, list[Member]]]:
-    """Return the batches of these ids that were collected, each with its first members."""
+    """Return the collected batches among `ids`, each with up to `MOST_LINKS` members."""
     told: list[tuple[TracedBatch, list[Member]]] = []
     for row in connection.execute(BATCHES, {"ids": list(ids)}).all():
         batch = TracedBatch._make(row)
@@ -141,7 +141,7 @@ def batches(
 
 
 def whole(connection: Connection, item_id: ItemId) -> list[Span]:
-    """Return the spans of one item, then those of the calls and batches that it shared with others."""
+    """Return an item's own spans, followed by the spans of its shared calls and its batches."""
     [of] = facts(connection, items(connection, [item_id]))
     messages = {each.message_id for each in of.attempts if each.message_id and is_part(each)}
     carried = {each.batch_id for each in of.attempts if each.batch_id is not None}

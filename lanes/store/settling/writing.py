@@ -1,6 +1,6 @@
-"""One statement that writes everything of a save: attempts, work, results, items, corrections and events.
+"""The statement that writes a whole save at once: attempts, work, results, items, corrections and events.
 
-It takes a row for each attempt (`GIVEN`), and reads the rest from the database.
+Its input is one row per attempt (`GIVEN`); it reads the other values from the database.
 """
 
 from collections.abc import Collection, Sequence
@@ -30,10 +30,10 @@ from lanes.store.tables.base import Moment, Usd
 from lanes.words import SettledReason, Standing, WorkState
 from lanes.workload.context import LATE
 
-MOST_READERS = 20  # named in the event of a correction
+MOST_READERS = 20  # readers named in the event of a correction
 ANSWERED, CORRECTED, FAILED = "lanes.item.answered", "lanes.item.corrected", "lanes.item.failed"
 
-TRIED = (  # the columns of an attempt beside its claim
+TRIED = (  # the columns of an attempt, except its claim
     sa.column("outcome", sa.Text),
     sa.column("error", sa.Text),
     sa.column("request_id", sa.Text),
@@ -52,30 +52,30 @@ TRIED = (  # the columns of an attempt beside its claim
     sa.column("left_because", sa.Text),
 )
 GIVEN = (
-    sa.column("n", sa.Integer),  # their order
+    sa.column("n", sa.Integer),  # the order of the rows
     sa.column("work_id", sa.BigInteger),
     sa.column("claim_no", sa.Integer),
     *TRIED,
-    sa.column("tried_for", sa.Text),  # the purpose, where it may differ from the work's
-    sa.column("tried_with", sa.BigInteger),  # the version, where it may differ from the work's
-    sa.column("lane", sa.Text),  # the lane of the attempt, which its work may have left since
-    sa.column("state", sa.Text),  # the work's next; null: the attempt came late and moves nothing
+    sa.column("tried_for", sa.Text),  # the attempt's purpose, if it may differ from the work's
+    sa.column("tried_with", sa.BigInteger),  # its version, if it may differ from the work's
+    sa.column("lane", sa.Text),  # the attempt's lane; the work may have left it since
+    sa.column("state", sa.Text),  # the work's next state; null: a late attempt, work unchanged
     sa.column("failures", sa.Integer),
     sa.column("alone", sa.Boolean),
     sa.column("ready_at", Moment),
     sa.column("standing", sa.Text),
-    sa.column("output", JSONB),  # the result that it makes, if any
-    # never null, so that the planner expects half of the rows instead of one
+    sa.column("output", JSONB),  # the output of the new result, if any
+    # These booleans are never null, so that the planner expects half of the rows to match instead of one.
     sa.column("moves_item", sa.Boolean),
     sa.column("settles", sa.Boolean),
     sa.column("fails", sa.Boolean),
-    sa.column("failure", sa.Text),  # the item, and why
-    sa.column("changed_fields", sa.ARRAY(sa.Text)),
-    sa.column("distance", sa.Double),  # the correction that it makes, if any:
-    sa.column("provisional_id", sa.BigInteger),
-    sa.column("provisional_of", sa.BigInteger),  # of a result, or of that of other work
+    sa.column("failure", sa.Text),  # why the item or its authoritative pass failed
+    sa.column("changed_fields", sa.ARRAY(sa.Text)),  # of the correction, if any, as the next three
+    sa.column("distance", sa.Double),
+    sa.column("provisional_id", sa.BigInteger),  # the corrected result, if it is stored
+    sa.column("provisional_of", sa.BigInteger),  # else the work whose new result is corrected
     sa.column("told", sa.Boolean),  # whether the answer has an event
-    sa.column("acknowledged", sa.Boolean),  # whether the sender asked for one
+    sa.column("acknowledged", sa.Boolean),  # whether the sender set `ack`
 )
 
 _now = sa.bindparam("now", type_=Moment)
@@ -90,9 +90,9 @@ def write(
     flow_run_id: UUID | None,
     now: datetime,
 ) -> Collection[int]:
-    """Write everything given, or nothing; return the numbers (`n`) of attempts that were there before.
+    """Write all rows, or none; return the numbers (`n`) of the attempts that were already recorded.
 
-    `fresh` says that none can be, because each claim is in force and its work locked.
+    Set `fresh` if no attempt can be recorded yet, because each claim is in force and its work is locked.
     """
     params = split(given) | {"batch": batch_id, "flow_run": flow_run_id, "now": now}
     params |= signals.sender(connection)
@@ -102,9 +102,9 @@ def write(
 
 @cache
 def statement(*, fresh: bool) -> sa.Select[*tuple[Any, ...]]:
-    """Build the statement behind `write`; it notifies listeners where an item moved."""
+    """Build the statement of `write`; it notifies listeners if an item moves."""
     given = split_records(GIVEN).subquery("given")
-    # by its key alone, also where a plan was made while the table was small
+    # `offset 0` makes every plan look up work by its key, also a plan that was made while the table was small.
     of_work = (
         sa.select(
             work.c.item_id,
@@ -127,7 +127,7 @@ def statement(*, fresh: bool) -> sa.Select[*tuple[Any, ...]]:
         .where(sa.select(each.c.n).where(each.c.moves_item).exists())
         .scalar_subquery()
     )
-    # Replays move no item; the first result of a generation stands.
+    # Replays move no item; the first result of a generation wins.
     overlays = _results(each, live=False).on_conflict_do_nothing().cte("overlays")
     written = (_move_work(each), overlays, _corrections(each, live), _events(each, items))
     if fresh:
@@ -146,7 +146,7 @@ def _json(document: str) -> sa.ColumnElement[Any]:
 
 
 def _attempts(each: sa.CTE) -> Insert:
-    """Record every attempt, with the version that was tried: the batch's, the claim's, or that of its work."""
+    """Insert every attempt, with the version that was tried: the batch's, else `tried_with`, else the work's."""
     of_batch = (
         sa.select(batch.c.version_id)
         .where(batch.c.id == sa.bindparam("batch", type_=sa.BigInteger))
@@ -169,7 +169,7 @@ def _attempts(each: sa.CTE) -> Insert:
 
 
 def _select_known(each: sa.CTE, attempts: sa.CTE) -> sa.ColumnElement[Any]:
-    """Return the numbers of those that were recorded before."""
+    """Return the numbers (`n`) of the rows whose attempts were recorded before: the insert did not add them."""
     added = (
         attempts.c.work_id == each.c.work_id,
         attempts.c.claim_no == each.c.claim_no,
@@ -180,9 +180,10 @@ def _select_known(each: sa.CTE, attempts: sa.CTE) -> sa.ColumnElement[Any]:
 
 
 def _move_work(each: sa.CTE) -> sa.CTE:
-    """Move work where its attempt leads, and free it of its claim.
+    """Set the next state of work, and release its claim.
 
-    A late answer leaves the reserve of a newer claim, whose call is still under way, until that ends or its lease does.
+    A late answer does not release the reservation and lease of a newer claim, whose call is still in progress: they last until
+    that call or its lease ends.
     """
     newer = sa.and_(
         work.c.state == WorkState.CLAIMED,
@@ -211,7 +212,7 @@ def _move_work(each: sa.CTE) -> sa.CTE:
 
 
 def _results(each: sa.CTE, *, live: bool) -> Insert:
-    """Insert the results that items show, if `live`, or else those of replays."""
+    """Insert the results of live work if `live`, else the results of work that does not move its item, such as replays."""
     values = {
         "item_id": each.c.item_id,
         "work_id": each.c.work_id,
@@ -232,7 +233,7 @@ def _results(each: sa.CTE, *, live: bool) -> Insert:
 
 
 def _items(each: sa.CTE, live: sa.CTE) -> sa.CTE:
-    """Let items show their newest result, settle or fail: each is written once."""
+    """Update each item once: set its newest result, settle it, or mark it as failed."""
     of_item = (
         sa.select(
             each.c.item_id,
@@ -279,7 +280,7 @@ def _items(each: sa.CTE, live: sa.CTE) -> sa.CTE:
 
 
 def _corrections(each: sa.CTE, live: sa.CTE) -> sa.CTE:
-    """Record a correction where an authoritative answer differs from what was shown."""
+    """Insert a correction for each authoritative answer that differs from the provisional one."""
     before = live.alias("before")
     values = {
         "item_id": each.c.item_id,
@@ -304,7 +305,7 @@ def _corrections(each: sa.CTE, live: sa.CTE) -> sa.CTE:
 
 
 def _readers(each: sa.CTE) -> sa.ColumnElement[Any]:
-    """Return who read the answer that is corrected, at most `MOST_READERS` names."""
+    """Return the readers of the corrected answer, at most `MOST_READERS` names."""
     readers = (
         sa.select(read.c.reader)
         .where(read.c.item_id == each.c.item_id, read.c.result_id == each.c.provisional_id)
@@ -317,14 +318,14 @@ def _readers(each: sa.CTE) -> sa.ColumnElement[Any]:
 
 
 def _late(each: sa.CTE) -> sa.ColumnElement[Any]:
-    """Return the parts of the context whose change caused the pass, null if it was due anyway."""
+    """Return the parts of the context whose late change caused the pass; null if no late context caused it."""
     of = revision.c.item_id == each.c.item_id, revision.c.number == each.c.revision
     late = sa.select(revision.c.place).where(*of, revision.c.source == LATE)
     return late.correlate(each).scalar_subquery()
 
 
 def _events(each: sa.CTE, items: sa.CTE) -> sa.CTE:
-    """Emit the items' events: failed first, then answered and corrected in order."""
+    """Insert the items' events: failures first, then answers and corrections in the order of the attempts."""
 
     def select_event(
         event: str, when: sa.ColumnElement[bool], *, turn: int, **says: sa.ColumnElement[Any]

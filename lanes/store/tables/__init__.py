@@ -1,4 +1,4 @@
-"""The tables of schema `lanes`, a file per aggregate. Their comments are also in the database."""
+"""The tables of schema `lanes`, one file per aggregate. The comments of tables and columns are also in the database."""
 
 # ruff: noqa: F401, F403
 

@@ -1,4 +1,4 @@
-"""The schema `lanes`, and the types that its tables share."""
+"""The schema `lanes`, and the types and helpers that its tables share."""
 
 from collections.abc import Callable, Sequence
 from datetime import date, datetime
@@ -34,7 +34,7 @@ Usd = sa.Numeric(20, 10)
 
 
 class _Members(dict[str | None, Any]):
-    """The members of a StrEnum by their text, and None by None."""
+    """The members of a StrEnum by their text; None maps to None."""
 
     def __init__(self, words: type[StrEnum]) -> None:
         super().__init__({None: None} | {each.value: each for each in words})
@@ -47,7 +47,7 @@ class _Members(dict[str | None, Any]):
 
 
 class Word(sa.TypeDecorator[W]):
-    """Text of a closed set, read as members of its StrEnum by one dict lookup per value."""
+    """A text column with a closed set of values, read as members of its StrEnum with one dict lookup per value."""
 
     impl = sa.Text
     cache_ok = True
@@ -62,11 +62,11 @@ class Word(sa.TypeDecorator[W]):
         return self.words
 
     def result_processor(self, dialect: sa.Dialect, coltype: object) -> Any:
-        """Return the lookup itself, because claims and saves read many words."""
+        """Return the dict's lookup method itself, which is fast: claims and saves read many values."""
         return self._members.__getitem__
 
 
-# The types of columns by the annotations of their classes. Ids are numbers, and a StrEnum is a closed set of words.
+# Column types by annotation. `type_of` handles the others: an id (NewType) is a bigint, a StrEnum is a `Word`.
 TYPES: dict[Any, TypeEngine[Any]] = {
     str: sa.Text(),
     int: sa.Integer(),
@@ -82,7 +82,7 @@ TYPES: dict[Any, TypeEngine[Any]] = {
 
 
 def type_of(annotation: Any) -> TypeEngine[Any]:
-    """Return the type of a column by its annotation, such as `Named[datetime | None]`."""
+    """Return the column type for an annotation such as `Named[datetime | None]`."""
     (kind,) = get_args(annotation)
     if NoneType in get_args(kind):
         kind = get_args(kind)[0]
@@ -98,9 +98,9 @@ def type_of(annotation: Any) -> TypeEngine[Any]:
 def column(
     comment: str | None = None, *parts: SchemaItem, default: str | None = None, **options: Any
 ) -> sa.Column[Any]:
-    """Return a column with its comment and, as SQL, its default in the database.
+    """Return a column with a comment and, as SQL, a server default.
 
-    Its annotation gives its type, unless `type_` does.
+    The column's annotation determines its type, unless `type_` is passed.
     """
     if default is not None:
         options["server_default"] = sa.text(default)
@@ -108,32 +108,33 @@ def column(
 
 
 def identity() -> sa.Column[Any]:
-    """Return the primary key that the database numbers."""
+    """Return a primary key that the database numbers."""
     return sa.Column(sa.BigInteger(), sa.Identity(always=True), primary_key=True)
 
 
 def index(
     name: str | None, columns: str, *parts: Any, where: str | None = None, **options: Any
 ) -> sa.Index:
-    """Return an index on these columns, and on expressions behind them; `where` makes it partial."""
+    """Return an index on these comma-separated columns, followed by `parts` (expressions); `where` makes it partial."""
     if where is not None:
         options["postgresql_where"] = sa.text(where)
     return sa.Index(name, *columns.split(", "), *parts, **options)
 
 
 def reference_unenforced(of: sa.Column[Any]) -> sa.ForeignKey:
-    """Refer to a row that the writing statement reads or writes itself, so the database need not check it (NOT ENFORCED)."""
+    """Return a foreign key that the database does not check (NOT ENFORCED): writers read or write the row that it refers to."""
     return sa.ForeignKey(of)
 
 
 def table(
     *parts: SchemaItem, checked_moments: Sequence[str] | None = None, **options: Any
 ) -> Callable[[type[C]], sa.Table[C]]:
-    """Make the table of schema `lanes` that a class describes: its name, its columns and, as docstring, its comment.
+    """Return a decorator that makes a table from a class: name, columns and, from the docstring, the table's comment.
 
-    Columns of a closed set hold its words. Moments are finite: an infinite one comes before or after all others, which would
-    stop whatever goes by order or age. Postgres parses a check again for every statement, so a table whose rows are inserted
-    one by one names the moments to check; the clock of Lanes writes the others.
+    Check constraints restrict `Word` columns to the values of their StrEnum, and moments to finite values: an infinite
+    timestamp sorts before or after all others, and would block every process that works by order or age. Postgres parses a
+    check again for every statement, so a table whose rows are inserted one by one names in `checked_moments` the moments to
+    check; the clock of Lanes writes the others.
     """
 
     def make(of: type[C]) -> sa.Table[C]:
@@ -148,7 +149,7 @@ def table(
 
 
 def _type_columns(of: type[sa.TypedColumns]) -> type[sa.TypedColumns]:
-    """Return the class with a column for each annotation of it and its bases, in their order, and a type for each column."""
+    """Return a class with a typed column for each annotation of `of` and its bases; the columns of bases come first."""
     columns: dict[str, Any] = {}
     annotations: dict[str, Any] = {}
     for base in reversed(of.__mro__[: of.__mro__.index(sa.TypedColumns)]):
@@ -162,7 +163,7 @@ def _type_columns(of: type[sa.TypedColumns]) -> type[sa.TypedColumns]:
 
 
 def _check(made: sa.Table[Any], checked_moments: Sequence[str] | None) -> None:
-    """Add the checks of its moments and of its words."""
+    """Add check constraints for the table's moments and closed sets of values."""
     moments = checked_moments or [
         each.name for each in made.columns if isinstance(each.type, sa.DateTime)
     ]

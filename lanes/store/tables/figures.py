@@ -1,4 +1,4 @@
-"""Facts folded into minutes, hours and days."""
+"""Tables of figures: facts summed by minute, hour and day, their deltas, and the quality of answers."""
 
 from datetime import datetime
 from decimal import Decimal
@@ -12,7 +12,7 @@ from lanes.statistics.figures import Grain, Kind
 from lanes.store.tables.base import column, identity, index, table
 from lanes.words import Lane, Purpose
 
-BY_GRAIN = "list (grain)"  # a part for each: days are few, and read most
+BY_GRAIN = "list (grain)"  # a partition per grain: that of days is small, and read most often
 PARTS = frozenset(f"{table}_{grain}" for table in ("figure", "figure_spread") for grain in Grain)
 
 
@@ -20,13 +20,13 @@ ONCE = "grain, kind, workload, at, lane, word, purpose, consumer, version_id"
 
 
 class FigureGrain(TypedColumns):
-    """The length of the time that a figure counts; first, as in the functions that return figures."""
+    """The length of a figure's time span; the first column, as in the SQL functions that return figures."""
 
     grain: Named[Grain] = column("minute, hour or day (of UTC)")
 
 
 class FigureKey(TypedColumns):
-    """The key of a figure: what it counts, of which workload, and when."""
+    """The key of a figure: kind, time, workload and finer dimensions."""
 
     at: Named[datetime] = column("Its beginning")
     workload: Named[str]
@@ -41,7 +41,7 @@ class FigureKey(TypedColumns):
 
 
 class FigureSums(TypedColumns):
-    """The sums of what is counted."""
+    """The sums of a figure: counts, costs, tokens and the time span of tries."""
 
     n: Named[int] = column("How many; negative: fewer", type_=BigInteger)
     items: Named[int] = column("A second count, as the kind says", type_=BigInteger, default="0")  # pyright: ignore[reportIncompatibleMethodOverride]
@@ -68,7 +68,7 @@ class FigureSums(TypedColumns):
     postgresql_partition_by=BY_GRAIN,
 )
 class figure(FigureSums, FigureKey, FigureGrain):
-    """Facts by minute, hour and day; readers add figure_delta, which is not folded yet."""
+    """Facts summed by minute, hour and day; readers add the deltas that are not folded yet (figure_delta)."""
 
 
 @table(
@@ -76,7 +76,7 @@ class figure(FigureSums, FigureKey, FigureGrain):
     postgresql_partition_by=BY_GRAIN,
 )
 class figure_spread(FigureKey, FigureGrain):
-    """Durations of what figures count; percentiles are right within 2 %."""
+    """Histograms of the durations of counted facts; percentiles are accurate to within 2 %."""
 
     buckets: Named[list[int]] = column("1.04^bucket to 1.04^(bucket + 1) ms; -1: less than 1 ms")
     counts: Named[list[int]] = column("The count of each bucket", type_=ARRAY(BigInteger))
@@ -84,7 +84,7 @@ class figure_spread(FigureKey, FigureGrain):
 
 @table()
 class figure_delta(FigureSums, FigureKey):
-    """What transactions add to the figures, until the folder moves it into them."""
+    """Deltas that transactions add to the figures, until the folder moves them into the figures."""
 
     id: Named[int] = identity()
     buckets: Named[list[int] | None] = column("Buckets of durations")
@@ -96,7 +96,7 @@ class figure_delta(FigureSums, FigureKey):
 
 @table()
 class figure_consumer(TypedColumns):
-    """The first fifty consumers of each workload, which figures count apart."""
+    """The first fifty consumers of each workload, which figures count separately."""
 
     workload: Named[str] = Column(primary_key=True)
     consumer: Named[str] = Column(primary_key=True)
@@ -113,7 +113,7 @@ class figure_peak(TypedColumns):
 
 @table()
 class quality(TypedColumns):
-    """Figures of the answers of a version and lane, whose drift is watched."""
+    """Quality figures of a version's answers on a lane, which are monitored for drift."""
 
     workload: Named[str]
     version_id: Named[VersionId] = Column(primary_key=True)

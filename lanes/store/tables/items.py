@@ -1,6 +1,7 @@
 """Tables of inputs (items, revisions, amendments, labels, refused inputs, golden sets), splits and routes.
 
-A golden set is labeled items that a new version answers before it is in force, its answers, and the runs that compare them.
+A golden set consists of labeled items. A new version answers these before it comes into force; golden runs compare its answers
+with those of the version in force.
 """
 
 from datetime import datetime
@@ -20,7 +21,7 @@ from lanes.words import GoldenState, LabelBasis, Lane, Reason, SettledReason
 
 
 class JobCounts(sa.TypedColumns):
-    """The items of a job by how they stand, and their cost."""
+    """The counts of a job's items by state, and their cost."""
 
     received: sa.Named[int] = column("Items that exist because of it", default="0")
     answered: sa.Named[int] = column("Provisionally", default="0")
@@ -32,7 +33,7 @@ class JobCounts(sa.TypedColumns):
 
 @table()
 class tenant(sa.TypedColumns):
-    """A consumer that a login is bound to: it reads and sends items of no other; an empty one: of none."""
+    """A consumer to which a login is bound: the login reads and sends only its items; an empty consumer: no items."""
 
     login: sa.Named[str] = sa.Column(primary_key=True)
     consumer: sa.Named[str] = sa.Column(primary_key=True)
@@ -40,7 +41,7 @@ class tenant(sa.TypedColumns):
 
 @table(index("ix_job_open", "id", where="done_at is null"))
 class job(JobCounts):
-    """Items that were submitted together and are followed as one; its counts lack `job_use`."""
+    """Items that were submitted together and are followed as one; the counts do not include `job_use`."""
 
     id: sa.Named[JobId] = identity()
     name: sa.Named[str] = column("Names it among the jobs of all workloads", unique=True)
@@ -57,7 +58,7 @@ class job(JobCounts):
 
 @table(index(None, "job_id"))
 class job_use(JobCounts):
-    """What transactions added to the counts of jobs, until `collect` moves it there."""
+    """Deltas that transactions add to the counts of jobs, until `collect` moves them there."""
 
     id: sa.Named[int] = identity()
     job_id: sa.Named[JobId] = sa.Column(reference_unenforced(job.c.id))
@@ -65,7 +66,7 @@ class job_use(JobCounts):
 
 @table(index(None, "workload, id"))
 class archive(sa.TypedColumns):
-    """What `tidy` moved here of items that are over: their rows, of up to a hundred of a workload and month together."""
+    """Rows of finished items that `tidy` moved here; one archive has up to a hundred items of a workload and month."""
 
     id: sa.Named[ArchiveId] = identity()
     workload: sa.Named[str] = sa.Column(reference_unenforced(workload.c.name))
@@ -162,7 +163,7 @@ item_position = sa.Sequence("item_position", metadata=metadata)
 
 @table(index("uq_revision_event", "place", unique=True, where="source = 'event'"))
 class revision(sa.TypedColumns):
-    """Every payload of an amended item, the first included."""
+    """All payloads of amended items, including the first."""
 
     item_id: sa.Named[ItemId] = sa.Column(reference_unenforced(item.c.id), primary_key=True)
     number: sa.Named[int] = column("0 = as admitted, then one more per amendment", primary_key=True)
@@ -181,7 +182,7 @@ class revision(sa.TypedColumns):
     index("ix_amendment_waiting", "workload, key", where="outcome is null"),
 )
 class amendment(sa.TypedColumns):
-    """Every amendment that a door took, with its outcome."""
+    """All amendments that a door accepted, with their outcomes."""
 
     id: sa.Named[int] = identity()
     workload: sa.Named[str] = sa.Column(sa.ForeignKey(workload.c.name))
@@ -217,7 +218,7 @@ class rejected(sa.TypedColumns):
 
 @table(sa.UniqueConstraint("item_id", "source"), index(None, "workload, labeled_at"))
 class label(sa.TypedColumns):
-    """The right answers according to a person or a source, for accuracy."""
+    """Correct answers according to a person or a source, for measuring accuracy."""
 
     id: sa.Named[int] = identity()
     item_id: sa.Named[ItemId] = sa.Column(reference_unenforced(item.c.id))
@@ -236,7 +237,7 @@ class label(sa.TypedColumns):
     index(None, "workload, consumer, id"),
 )
 class split(sa.TypedColumns):
-    """Append-only; the newest row of a (workload, consumer) is in force."""
+    """Append-only splits; the newest row of a (workload, consumer) is in force."""
 
     id: sa.Named[int] = identity()
     workload: sa.Named[str] = sa.Column(sa.ForeignKey(workload.c.name))
@@ -247,7 +248,7 @@ class split(sa.TypedColumns):
     set_at: sa.Named[datetime]
 
 
-# As Postgres tells it again: `alembic check` compares the two.
+# Written exactly as Postgres prints the expression, because `alembic check` compares the two texts.
 BINDS = (
     f"case when reason <> all (array[{', '.join(f'{each.value!r}::text' for each in Reason if each in FREE)}]) "
     "then lane else null::text end"
@@ -264,7 +265,7 @@ BINDS = (
     index("ix_route_decided_at", "decided_at", postgresql_using="brin"),
 )
 class route(sa.TypedColumns):
-    """Append-only decisions; the newest of an item is in force."""
+    """Append-only routing decisions; the newest route of an item is in force."""
 
     id: sa.Named[RouteId] = identity()
     item_id: sa.Named[ItemId] = sa.Column(reference_unenforced(item.c.id))
@@ -314,7 +315,7 @@ class golden_answer(TypedColumns):
 
 @table(index("uq_golden_run_open", "workload", unique=True, where="state = 'running'"))
 class golden_run(TypedColumns):
-    """A comparison of a version with the version in force on the golden set, as it was when the run began."""
+    """A comparison of a version with the version in force, on the golden set as it was when the run began."""
 
     id: Named[int] = identity()
     workload: Named[str] = Column(ForeignKey(workload.c.name))

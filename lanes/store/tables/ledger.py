@@ -1,4 +1,4 @@
-"""Tables of calls and money: responses, attempts and results; replays; budgets and overheads; the cache and limits."""
+"""Tables of calls and money: responses, attempts, results and reads; replays; budgets and overheads; caching and limits."""
 
 from datetime import date, datetime
 from decimal import Decimal
@@ -21,7 +21,7 @@ from lanes.words import FlushReason, Lane, Outcome, Purpose, ReplayState, Standi
 
 @table(index("ix_response_moments", "billed_at, id", postgresql_using="brin"))
 class response(sa.TypedColumns):
-    """The ledger: each billed response that reached us, once."""
+    """The ledger: each billed response that Lanes received, once."""
 
     id: sa.Named[int] = column("Their order", sa.Identity(always=True), type_=sa.BigInteger)
     message_id: sa.Named[str] = column("The provider's id: billed once, booked once", unique=True)
@@ -53,7 +53,7 @@ class response(sa.TypedColumns):
     ),
 )
 class attempt(sa.TypedColumns):
-    """A try at some work; a claim has one attempt per response, or one without."""
+    """Tries at work; a claim has one attempt per response, or one attempt without a response."""
 
     id: sa.Named[int] = identity()
     work_id: sa.Named[WorkId] = sa.Column(reference_unenforced(work.c.id))
@@ -92,7 +92,7 @@ class attempt(sa.TypedColumns):
     index("ix_result_moments", "created_at, item_id", postgresql_using="brin"),
 )
 class result(sa.TypedColumns):
-    """Answers; the first valid one of a standing wins."""
+    """Answers; the first valid answer of a standing wins."""
 
     id: sa.Named[ResultId] = identity()
     item_id: sa.Named[ItemId] = sa.Column(reference_unenforced(item.c.id))
@@ -109,7 +109,7 @@ class result(sa.TypedColumns):
 
 @table(sa.UniqueConstraint("item_id", "authoritative_id"))
 class correction(sa.TypedColumns):
-    """An authoritative result replaced a different provisional one."""
+    """Replacements of a provisional result by a different authoritative one."""
 
     id: sa.Named[int] = identity()
     item_id: sa.Named[ItemId] = sa.Column(reference_unenforced(item.c.id))
@@ -123,7 +123,7 @@ class correction(sa.TypedColumns):
 
 @table(index(None, "item_id"), index(None, "reader, read_at"))
 class read(sa.TypedColumns):
-    """The consumption ledger: who read a result, and when."""
+    """The consumption ledger: each read of a result, with its reader and time."""
 
     id: sa.Named[int] = identity()
     item_id: sa.Named[ItemId] = sa.Column(sa.ForeignKey(item.c.id))
@@ -140,7 +140,7 @@ class read(sa.TypedColumns):
     index("uq_generation_open", "workload", unique=True, where="state in ('running', 'complete')"),
 )
 class generation(sa.TypedColumns):
-    """A numbered replay of a workload's stream by one version; its results lie over the live ones."""
+    """A numbered replay of a workload's stream by one version; its results overlay the live ones."""
 
     id: sa.Named[GenerationId] = identity()
     workload: sa.Named[str] = sa.Column(sa.ForeignKey(workload.c.name))
@@ -170,7 +170,7 @@ class generation(sa.TypedColumns):
 
 @table()
 class promoted(sa.TypedColumns):
-    """What a promotion replaced, for its demotion."""
+    """Results that a promotion replaced, so that a demotion can restore them."""
 
     generation_id: sa.Named[GenerationId] = sa.Column(
         reference_unenforced(generation.c.id), primary_key=True
@@ -192,7 +192,7 @@ class promoted(sa.TypedColumns):
     ),
 )
 class budget(sa.TypedColumns):
-    """What a workload, or a consumer of it, may cost in a period."""
+    """Cost limits of a workload, or of one of its consumers, per period."""
 
     id: sa.Named[BudgetId] = identity()
     workload: sa.Named[str] = sa.Column(sa.ForeignKey(workload.c.name))
@@ -212,7 +212,7 @@ class budget(sa.TypedColumns):
 
 @table()
 class budget_spent(sa.TypedColumns):
-    """What counts against a budget by period; readers add budget_use."""
+    """Amounts that count against a budget, by period; readers add budget_use."""
 
     budget_id: sa.Named[BudgetId] = sa.Column(
         sa.ForeignKey(budget.c.id, ondelete="cascade"), primary_key=True
@@ -224,7 +224,7 @@ class budget_spent(sa.TypedColumns):
 
 @table(index(None, "budget_id"))
 class budget_use(sa.TypedColumns):
-    """What transactions add, until the sweep moves it into budget_spent."""
+    """Amounts that transactions add, until the sweep moves them into budget_spent."""
 
     id: sa.Named[int] = identity()
     budget_id: sa.Named[BudgetId] = column("No key: a save locks no budget")
@@ -235,7 +235,7 @@ class budget_use(sa.TypedColumns):
 
 @table()
 class budget_hold(sa.TypedColumns):
-    """What is reserved of a budget for batches; for calls: work.bound_usd."""
+    """Amounts of a budget that are reserved for batches; work.bound_usd has the reservations for calls."""
 
     budget_id: sa.Named[BudgetId] = sa.Column(
         sa.ForeignKey(budget.c.id, ondelete="cascade"), primary_key=True
@@ -250,7 +250,7 @@ class budget_hold(sa.TypedColumns):
     sa.CheckConstraint("monthly_usd >= 0", name="not_negative"), index(None, "workload, from_date")
 )
 class overhead(sa.TypedColumns):
-    """Append-only: monthly costs of a lane beside the provider's bill."""
+    """Append-only monthly costs of a lane in addition to the provider's bill."""
 
     id: sa.Named[int] = identity()
     workload: sa.Named[str | None] = column(
@@ -267,7 +267,7 @@ class overhead(sa.TypedColumns):
 
 @table()
 class caching(sa.TypedColumns):
-    """Whether the calls of a version's lane mark their shared part for the provider's cache."""
+    """Decisions whether a version's calls on a lane mark their shared part for the provider's cache."""
 
     version_id: sa.Named[VersionId] = sa.Column(sa.ForeignKey(version.c.id), primary_key=True)
     lane: sa.Named[Lane] = sa.Column(primary_key=True)
@@ -288,7 +288,7 @@ class caching(sa.TypedColumns):
 
 @table(prefixes=["UNLOGGED"], postgresql_with={"fillfactor": 50})
 class capacity(sa.TypedColumns):
-    """The provider's limits per minute and what is left, as last seen by any drain; a crash empties it."""
+    """The provider's limits per minute and the rest of each, as any drain saw them last; a crash empties this table."""
 
     account: sa.Named[str] = column("The provider account whose limit it is", primary_key=True)
     model: sa.Named[str] = column("The model's name in requests", primary_key=True)
@@ -303,7 +303,7 @@ class capacity(sa.TypedColumns):
 
 @table(prefixes=["UNLOGGED"], postgresql_with={"fillfactor": 50})
 class call_wait(sa.TypedColumns):
-    """Why claimed work is not asked yet, as the drain that reported last says; a crash empties it."""
+    """Reasons why calls for claimed work wait, as the newest drain report states them; a crash empties this table."""
 
     workload: sa.Named[str] = column("Its workload", primary_key=True)
     reason: sa.Named[WaitReason] = column("What holds the calls back", primary_key=True)

@@ -1,4 +1,4 @@
-"""Tables of messages to others: incidents and outages, Slack posts, events out; and how far the event stream was read."""
+"""Tables of outgoing messages: incidents, outages, Slack posts, events out and webhooks; and positions in event streams."""
 
 from datetime import date, datetime
 from typing import Any
@@ -66,7 +66,7 @@ class incident(sa.TypedColumns):
     index("ix_outage_over", "model, over_at"),
 )
 class outage(sa.TypedColumns):
-    """A time in which a model of an account did not answer, with its circuit."""
+    """A period in which an account's model did not answer, with its circuit."""
 
     id: sa.Named[int] = identity()
     account: sa.Named[str] = column("The account that got no answers")
@@ -89,7 +89,7 @@ class outage(sa.TypedColumns):
 
 @table(index("ix_slack_post_due", "next_try_at", where="posted_state is distinct from 'resolved'"))
 class slack_post(sa.TypedColumns):
-    """The Slack outbox: one row per incident, until its end was posted."""
+    """The Slack outbox of incidents: one row per incident, until its resolution is posted."""
 
     incident_id: sa.Named[IncidentId] = sa.Column(sa.ForeignKey(incident.c.id), primary_key=True)
     channel: sa.Named[str | None] = column("Slack's id of the channel")
@@ -106,7 +106,7 @@ class slack_post(sa.TypedColumns):
 
 @table(index("ix_slack_note_due", "next_try_at, id", where="next_try_at is not null"))
 class slack_note(sa.TypedColumns):
-    """Slack messages beside those of incidents. Replies are deleted once they are sent."""
+    """Slack messages that are not about an incident. Replies are deleted once they are sent."""
 
     id: sa.Named[int] = identity()
     uid: sa.Named[Any] = column(
@@ -139,7 +139,7 @@ class slack_note(sa.TypedColumns):
     last_error: sa.Named[str | None] = column("Why the last try failed, and what to do")
 
 
-# An answer that was asked for by `ack` says so.
+# Precedence of an event. The payload of an answer has the key `ack` if the sender set `ack`.
 PRECEDENCE = """
 case when not starts_with(event, 'lanes.item.') then 0
      when event = 'lanes.item.answered' and not payload ? 'ack' then 2
@@ -149,7 +149,7 @@ case when not starts_with(event, 'lanes.item.') then 0
 
 @table(index("ix_event_outbox_first", "precedence, id", where="precedence < 2"))
 class event_outbox(sa.TypedColumns):
-    """Events out, written with the fact and deleted once Prefect has them."""
+    """Outgoing events, written in their fact's transaction and deleted once Prefect has received them."""
 
     id: sa.Named[Any] = column(
         "The event's id in Prefect", type_=sa.Uuid, default="uuidv7()", primary_key=True
@@ -168,7 +168,7 @@ class event_outbox(sa.TypedColumns):
 
 @table()
 class webhook(sa.TypedColumns):
-    """A subscriber that gets events as signed requests. Block `lanes-webhook-NAME` of Prefect holds its address and secrets."""
+    """A subscriber that gets events as signed requests. Its address and secrets are in Prefect's block `lanes-webhook-NAME`."""
 
     id: sa.Named[int] = identity()
     name: sa.Named[str] = column(unique=True)
@@ -195,7 +195,7 @@ class webhook(sa.TypedColumns):
 
 @table(index("ix_webhook_event_new", "id", where="position is null"))
 class webhook_event(sa.TypedColumns):
-    """Events that a webhook wants, written with the fact and kept for replays; `tidy` deletes them by age."""
+    """Events for webhooks, written in their fact's transaction and kept for replays; `tidy` deletes them by age."""
 
     id: sa.Named[Any] = column("The event's id, and webhook-id", type_=sa.Uuid, primary_key=True)
     position: sa.Named[int | None] = column(
@@ -212,7 +212,7 @@ class webhook_event(sa.TypedColumns):
 
 @table(index(None, "webhook_id, subject"))
 class webhook_try(sa.TypedColumns):
-    """Events that a webhook did not take, or that wait behind such a one of the same item."""
+    """Events that a webhook did not accept, or that wait behind another waiting event of the same subject."""
 
     position: sa.Named[int] = column(
         None,
@@ -231,7 +231,7 @@ class webhook_try(sa.TypedColumns):
 
 @table()
 class publisher(sa.TypedColumns):
-    """Who may publish from an outbox now: a lease instead of a lock."""
+    """The lease of the process that may publish from an outbox now; it replaces a lock."""
 
     name: sa.Named[str] = column("The outbox: events", primary_key=True)
     holder: sa.Named[str | None] = column("Who publishes, or did last")
@@ -241,7 +241,7 @@ class publisher(sa.TypedColumns):
 
 @table()
 class watermark(sa.TypedColumns):
-    """How far the event stream, or a table, was read, and when standing runs looked last."""
+    """Positions up to which the event stream or a table was read, and the last ticks of standing runs."""
 
     name: sa.Named[str] = sa.Column(primary_key=True)
     seen_until: sa.Named[datetime] = column(
@@ -255,7 +255,7 @@ class watermark(sa.TypedColumns):
 
 @table()
 class stored_span(sa.TypedColumns):
-    """Spans of the event stream that were read; one that grew is read again."""
+    """Time spans of the event stream that were read; a span that has grown is read again."""
 
     start_at: sa.Named[datetime] = column("Of five minutes", primary_key=True)
     events: sa.Named[int] = column("Events in it when it was read")

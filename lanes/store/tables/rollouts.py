@@ -1,4 +1,4 @@
-"""Playbooks under way."""
+"""Tables of rollouts: their events and measurements, shadow pairs, and proposals."""
 
 from datetime import datetime
 from decimal import Decimal
@@ -24,7 +24,7 @@ from lanes.words import Lane, ProposalState, RolloutState, Verdict
     index("ix_rollout_flow_run_id", "flow_run_id"),
 )
 class rollout(TypedColumns):
-    """A playbook in progress; at most one of a workload is open."""
+    """A playbook in progress; at most one per workload is open."""
 
     id: Named[RolloutId] = identity()
     playbook: Named[str] = column("Name of the playbook")
@@ -72,7 +72,7 @@ class rollout(TypedColumns):
 
 @table(index(None, "rollout_id, id"))
 class rollout_event(TypedColumns):
-    """Append-only: what happened to a rollout, by whom and why."""
+    """Append-only events of a rollout, with the person and the reason."""
 
     id: Named[int] = identity()
     rollout_id: Named[RolloutId] = Column(ForeignKey(rollout.c.id))
@@ -86,7 +86,7 @@ class rollout_event(TypedColumns):
 
 @table(index(None, "rollout_id, id"))
 class rollout_measurement(TypedColumns):
-    """Append-only: measurements at each change of a verdict or step."""
+    """Append-only measurements of a rollout, taken at each change of a verdict or step."""
 
     id: Named[int] = identity()
     rollout_id: Named[RolloutId] = Column(ForeignKey(rollout.c.id))
@@ -125,7 +125,7 @@ class shadow_pair(TypedColumns):
     index(None, "workload, consumer, id"),
 )
 class proposal(TypedColumns):
-    """A rollout that `advise` proposes for a consumer; at most one of a consumer is open."""
+    """A rollout that `advise` proposes for a consumer; at most one per consumer is open."""
 
     id: Named[ProposalId] = identity()
     workload: Named[str] = Column(ForeignKey(workload.c.name))

@@ -69,7 +69,7 @@ class batch(TypedColumns):
 
 @table()
 class batch_doubt(TypedColumns):
-    """What is doubtful of a batch: its creation, its existence, its results."""
+    """Doubts about a batch: whether it was created, whether it still exists, and whether its results are complete."""
 
     batch_id: Named[BatchId] = Column(ForeignKey(batch.c.id), primary_key=True)
     create_ended_at: Named[datetime | None] = column("When its create ended unanswered")
@@ -82,7 +82,7 @@ class batch_doubt(TypedColumns):
 
 @table()
 class disowned(TypedColumns):
-    """Batches at the provider that are proved not to be ours."""
+    """Batches at the provider that are proved not to belong to Lanes."""
 
     account: Named[str] = Column(primary_key=True)
     provider_batch_id: Named[str] = Column(primary_key=True)
@@ -93,7 +93,7 @@ class disowned(TypedColumns):
 @table(
     index("ix_work_claimable", "lane, workload, rank_at, id", where="state = 'ready'"),
     index("ix_work_urgent", "lane, workload, rank_at, id", where="state = 'ready' and urgent"),
-    # `consumer >= ''` is true of all: only claims in turns say it, so that no other statement is planned with these
+    # `consumer >= ''` is true for every row. Only claims in turns contain it, so no other statement uses these indexes.
     index(
         "ix_work_turn",
         "lane, workload, consumer, rank_at, id",
@@ -127,8 +127,8 @@ class disowned(TypedColumns):
     index("ix_work_replay", "workload, generation, state", where="generation > 0"),
     index(None, "item_id"),
     postgresql_with={
-        "fillfactor": 70,  # most claims and ends of claims stay in their page
-        # Looks at the heads of partial indexes pass over all that has left them since their last cleanup.
+        "fillfactor": 70,  # most updates that start or end a claim fit into the row's page
+        # Reads at the head of a partial index skip all entries that died since its last cleanup, so clean up often.
         "autovacuum_vacuum_scale_factor": 0.02,
         "vacuum_index_cleanup": "on",
     },
@@ -183,7 +183,7 @@ class work(TypedColumns):
 
 @table()
 class batch_member(TypedColumns):
-    """The work that each request of a batch carries; late results find their items by it."""
+    """The work in each request of a batch; late results find their items through it."""
 
     batch_id: Named[BatchId] = Column(reference_unenforced(batch.c.id), primary_key=True)
     request_no: Named[int] = column("Last part of the custom_id, from 0", primary_key=True)
@@ -203,7 +203,7 @@ class batch_member(TypedColumns):
     ),
 )
 class pack_check(TypedColumns):
-    """Packed items that a shadow also answers alone."""
+    """Packed items that a shadow also answers alone, with the comparison of the answers."""
 
     id: Named[int] = identity()
     item_id: Named[ItemId] = Column(reference_unenforced(item.c.id))
@@ -222,7 +222,7 @@ class pack_check(TypedColumns):
 
 @table(index(None, "workload, lane, model, id"))
 class pack_size(TypedColumns):
-    """Append-only; the newest decision of a workload, lane and model is in force."""
+    """Append-only decisions about pack sizes; the newest of a workload, lane and model is in force."""
 
     id: Named[int] = identity()
     workload: Named[str]

@@ -89,7 +89,7 @@ class version(TypedColumns):
 
 @table()
 class second_pass(TypedColumns):
-    """What the second passes of a version have shown, for those that leave some of them out."""
+    """Records of a version's second passes, for versions that skip some of them."""
 
     version_id: Named[VersionId] = Column(ForeignKey(version.c.id), primary_key=True)
     sampled: Named[list[str]] = column("Classes of answers of which only a sample is checked")

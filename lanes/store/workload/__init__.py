@@ -1,1 +1,1 @@
-"""Workloads, their versions and what holds them up."""
+"""Workloads, their versions, candidates and golden sets, and the accounts that serve them."""

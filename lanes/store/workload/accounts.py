@@ -1,4 +1,4 @@
-"""The accounts that answer the workloads: each workload names a provider block, and the block an account."""
+"""The accounts that pay for the workloads: each workload names a provider block, and the block names an account."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from lanes.store.statements import is_, is_none_of
 from lanes.store.tables import batch, work, workload
 from lanes.words import FINISHED_BATCH, WorkState
 
-MOST = 10_000  # items that are counted
+MOST = 10_000  # upper bound of a count of waiting work
 NOTE = """
 with opened as (select * from unnest(cast(:blocks as text[]), cast(:accounts as text[])) o (provider, account)),
 stale as (
@@ -28,10 +28,10 @@ update lanes.workload f
 
 @dataclass(frozen=True)
 class LaneAccount:
-    """An account that answers on the real-time lane.
+    """An account of the real-time lane.
 
-    `most_calls` is the bound set for the calls of a drain, 0 for none. `provider` is the block whose workloads it answers;
-    None: all of them.
+    `most_calls` is the configured limit of a drain's calls in flight; 0 means none. `provider` is the block whose workloads the
+    account serves; None means all workloads.
     """
 
     name: str
@@ -42,11 +42,12 @@ class LaneAccount:
 def note(
     connection: Connection, opened: Mapping[str, str], *, new: Collection[str] = (), now: datetime
 ) -> set[str]:
-    """Note at the workloads the account of each opened provider block, and return the names of all blocks in use.
+    """Record the account of each opened provider block at its workloads, and return the names of all blocks in use.
 
-    `opened` holds the accounts by block. Of the `new` ones a run has read the names just now: others that read them earlier do
-    not write an old name again. In use is a block that a workload or an open batch names. A workload that is locked is noted
-    by the next call.
+    `opened` maps blocks to accounts. `new` are the blocks whose account name this run has just read. A recorded name is
+    replaced only for these blocks, or if it is the account of another opened block (the workload has moved): a run with an
+    older reading cannot restore an old name. A block is in use if a workload or an open batch names it. A locked workload is
+    skipped; the next call records its account.
     """
     given = {"blocks": list(opened), "accounts": list(opened.values()), "now": now}
     given["renamed"] = list(new)
@@ -57,20 +58,20 @@ def note(
 
 
 def of_workload(connection: Connection, name: str) -> LaneAccount:
-    """Return the account that answers the workload; its name is empty before any run has opened its provider block."""
+    """Return the account that serves the workload; its name is empty until a run has opened the provider block."""
     wanted = select(workload.c.provider, workload.c.account).where(workload.c.name == name)
     row = connection.execute(wanted).first()
     return LaneAccount("") if row is None else LaneAccount(row.account or "", 0, row.provider)
 
 
 def list_workloads(connection: Connection, provider: str | None) -> list[str]:
-    """Return the workloads that the account of this provider block answers; None: all workloads."""
+    """Return the names of the workloads of a provider block; None: of all workloads."""
     its = true() if provider is None else workload.c.provider == provider
     return [*connection.execute(select(workload.c.name).where(its)).scalars()]
 
 
 def read_backlog(connection: Connection, provider: str) -> tuple[str, int]:
-    """Return the account of a block that cannot be loaded, or else its name, and how much work waits for it, at most `MOST`."""
+    """Return the account of a block that cannot be loaded (its name if unknown), and its amount of ready work, up to `MOST`."""
     its = select(workload.c.name).where(workload.c.provider == provider)
     account = select(func.max(workload.c.account)).where(workload.c.provider == provider)
     waits = is_(work.c.state, WorkState.READY), work.c.workload.in_(its)
@@ -80,5 +81,5 @@ def read_backlog(connection: Connection, provider: str) -> tuple[str, int]:
 
 
 def last_change(connection: Connection) -> datetime | None:
-    """Return when a workload moved to another block's account last; None if none ever did."""
+    """Return the last time that any workload moved to another block's account, or None."""
     return connection.execute(select(func.max(workload.c.account_since))).scalar_one()

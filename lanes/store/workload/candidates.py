@@ -1,4 +1,4 @@
-"""Candidates: stored versions that are not in force. A canary gives one a share of the newly routed items."""
+"""Candidates: stored versions that are not in force. A canary gives a candidate a share of the newly routed items."""
 
 from datetime import datetime
 
@@ -31,8 +31,8 @@ def store(connection: Connection, name: str, spec: Spec, *, now: datetime) -> Ve
     """Store the version with this content as the workload's candidate, which is not in force.
 
     Raises:
-        StillLocked: another transaction is publishing the workload, and does not end.
-        ActionRefused: a canary is open, the content is in force, or no version is.
+        StillLocked: another transaction is publishing the workload and does not end in time.
+        ActionRefused: a canary is open, the content is already in force, or the workload has no version in force.
     """
     standing = workloads.lock_without_canary(connection, name)
     if standing is None:
@@ -45,7 +45,7 @@ def store(connection: Connection, name: str, spec: Spec, *, now: datetime) -> Ve
 
 
 def is_candidate(connection: Connection, name: str, spec: Spec) -> bool:
-    """Return whether the candidate has this content: publishers leave it alone."""
+    """Return whether the candidate has this content; if so, publishers do not put it in force."""
     found = find(connection, name)
     return found is not None and content_hash(found.spec) == content_hash(spec)
 
@@ -69,10 +69,10 @@ def explain_rollback(connection: Connection, name: str, spec: Spec) -> str | Non
 
 
 def dismiss(connection: Connection, name: str, spec: Spec) -> None:
-    """Let publishers put the candidate in force if it has this content: a person wants it without a canary.
+    """Remove the candidate if it has this content, so that publishers can put it in force: a person wants it without a canary.
 
     Raises:
-        StillLocked: another transaction is publishing the workload, and does not end.
+        StillLocked: another transaction is publishing the workload and does not end in time.
         ActionRefused: a canary is open.
     """
     if _id_of(connection, name) is None:
@@ -83,22 +83,22 @@ def dismiss(connection: Connection, name: str, spec: Spec) -> None:
 
 
 def find(connection: Connection, name: str) -> Version | None:
-    """Return the candidate of a workload, if there is one that can be read."""
+    """Return the workload's candidate, or None if it has none or the candidate is unreadable."""
     id_ = _id_of(connection, name)
     return None if id_ is None else versions(connection, [id_]).get(id_)
 
 
 def set_share(connection: Connection, name: str, basis_points: int | None) -> None:
-    """Give the candidate a share of the newly routed items; None ends its canary, and it gets no item."""
+    """Give the candidate a share of the newly routed items; None ends its canary, so that it gets no items."""
     workloads.lock(connection, name)
     write(connection, name, candidate_share=basis_points)
 
 
 def put_in_force(connection: Connection, name: str) -> None:
-    """End the canary of the candidate and put it in force for all items."""
+    """End the candidate's canary, and put the candidate in force for all items."""
     workloads.lock(connection, name)
     id_ = _id_of(connection, name)
-    assert id_ is not None  # a canary is open
+    assert id_ is not None  # callers ensure that a canary is open
     write(connection, name, candidate_share=None)
     workloads.put_in_force(connection, name, id_)
 

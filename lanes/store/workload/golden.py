@@ -1,8 +1,8 @@
 """Golden sets: the labeled items that a new version answers before it is in force, one file because set and runs share tables.
 
-A golden item is a row of `item` that no consumer sees. Its workload does not exist (`letters/golden`), so that no key
-collides with a key of a consumer, no router reads it, and it counts in no figure of its workload. Its position is negative. Its
-work and its bills are of the workload itself.
+A golden item is a row of `item` that no consumer sees. The row names a workload that does not exist (such as `letters/golden`):
+its key cannot collide with a consumer's key, no router reads it, and no figure of the workload counts it. Its position is
+negative. Its work and its bills belong to the real workload.
 """
 
 from collections.abc import Mapping, Sequence
@@ -30,7 +30,7 @@ from lanes.workload.definition import content_hash
 from lanes.workload.golden import SHOWN, GoldenRun, GoldenScore, label_check, label_faults, score
 from lanes.workload.version import Spec
 
-HIDDEN = "/golden"  # behind the name of the workload; a name has no slash
+HIDDEN = "/golden"  # appended to the workload's name, which cannot contain a slash
 
 SCREENED = """
 select place, key, payload, encode(content_hash, 'hex') as hash, refusal, detail
@@ -45,7 +45,7 @@ REMOVE = """
 update lanes.golden_item set removed_at = :now
  where workload = :workload and removed_at is null and key = any(:keys) returning key
 """
-# The same content is the same item, so that answers to it are known; content that was erased is written again.
+# Equal content reuses its item, and so the item's stored answers; erased content is written again.
 ADD = """
 with given as (
   select g.*, nextval('lanes.item_id_seq') as number
@@ -61,7 +61,7 @@ insert into lanes.golden_item (workload, key, item_id, expected, who, added_at)
 select :workload, g.key, k.id, g.expected, :who, :now
   from given g join kept k on k.key = g.key || '@' || left(g.hash, 12)
 """
-# An item that left the set is erased, once no run needs it.
+# An item that was removed from the set is erased once no run needs it.
 GONE = """
 delete from lanes.golden_item g
  where g.workload = :workload and g.removed_at is not null
@@ -138,7 +138,7 @@ update lanes.golden_run
        lost = :lost, lost_keys = :lost_keys
  where id = :run
 """
-# A replaced run asks nothing more; calls and batches under way are billed.
+# The ready work of a replaced run is canceled; its calls and batches in progress are still billed.
 CANCEL = """
 with waits as (
   select w.id from lanes.golden_run r
@@ -171,7 +171,7 @@ class GoldenItem:
 
 @dataclass(frozen=True)
 class GoldenLine:
-    """The outcome of a line: `added`, `replaced`, `duplicate`, or the reason of a refusal with a sentence."""
+    """The outcome of a line: `added`, `replaced`, `duplicate`, or the reason for a refusal, explained in `detail`."""
 
     place: str
     key: str | None
@@ -180,13 +180,13 @@ class GoldenLine:
 
     @property
     def is_refused(self) -> bool:
-        """Whether the line is not in the set."""
+        """Whether the line was refused, and is not in the set."""
         return self.outcome not in ("added", "replaced", "duplicate")
 
 
 @dataclass(frozen=True)
 class PublishOptions:
-    """Options of a person who publishes: the lane that answers the golden set, or `force` to skip the golden run."""
+    """A person's options for publishing: the lane that answers the golden set, or `force` to skip the golden run."""
 
     lane: Lane = Lane.BATCH
     force: bool = False
@@ -194,7 +194,7 @@ class PublishOptions:
 
 @dataclass(frozen=True)
 class PublishReply:
-    """The outcome of publishing a definition: whether anything changed, or why the version stays out of force."""
+    """The outcome of publishing a definition: `moved` if anything changed, or why the version does not come into force."""
 
     moved: bool = False
     refusal: str | None = None
@@ -209,14 +209,15 @@ def add(
     who: str,
     now: datetime,
 ) -> list[GoldenLine]:
-    """Add labeled lines to the workload's golden set, and return the outcome of each; a line replaces the item of its key.
+    """Add labeled lines to the workload's golden set and return the outcome of each; a line replaces the item with its key.
 
-    They have to fit `spec`, which is stored and about to be published, or else the version in force.
+    The lines must fit `spec`, which is stored here and about to be published; without `spec`, they must fit the version in
+    force.
 
     Raises:
-        UnknownWorkload: neither is there.
-        SpecInvalid: the version in force cannot be read.
-        ActionRefused: a canary is open, and `spec` is given.
+        UnknownWorkload: `spec` is not given, and the workload has no version in force.
+        SpecInvalid: the version in force is unreadable.
+        ActionRefused: `spec` is given, and a canary is open.
     """
     if spec is not None:
         version = workloads.store(connection, name, spec, now=now)
@@ -228,7 +229,7 @@ def add(
         first = "publish it, with `--golden-set FILE` if this is its first"
         raise UnknownWorkload(f'workload "{name}" has no version in force; {first}')
     stands = workloads.current_id(connection, name)
-    # the doors screen by the version in force: for this query alone, it is this one
+    # The SQL function screens by the version in force, so put this version in force for this query alone.
     workloads.write(connection, name, version_id=version.id)
     rows = json_data.dumps([each.submission.as_row() for each in lines])
     screened = connection.execute(text(SCREENED), {"rows": rows}).all() if lines else []
@@ -262,7 +263,7 @@ def add(
 def _refusal(
     line: FileLine, row: Any, spec: Spec, check: AnswerCheck, new: Mapping[str, Any]
 ) -> tuple[str, str] | None:
-    """Return why a line is no golden item, as a reason and a sentence."""
+    """Return the reason for refusing a line and a sentence that explains it, or None if the line is accepted."""
     if row.refusal is not None:
         return row.refusal, row.detail
     if not line.expected:
@@ -276,7 +277,7 @@ def _refusal(
 
 
 def remove(connection: Connection, name: str, keys: Sequence[str], *, now: datetime) -> list[str]:
-    """Remove items from the golden set and return the keys that were there; a run that began goes on with them."""
+    """Remove items from the golden set and return the removed keys; a run that has begun still uses the items."""
     workloads.check_known(connection, name)
     workloads.lock(connection, name)
     of = {"workload": name, "keys": list(keys), "now": now}
@@ -294,13 +295,13 @@ def _erase_gone(connection: Connection, name: str, now: datetime) -> None:
 
 
 def list_items(connection: Connection, name: str) -> list[GoldenItem]:
-    """Return the golden set of a workload by key."""
+    """Return the golden set of a workload, ordered by key."""
     rows = connection.execute(text(LISTED), {"workload": name})
     return [read_as(GoldenItem, row) for row in rows]
 
 
 def runs(connection: Connection, name: str, *, most: int = 1) -> list[GoldenRun]:
-    """Return the newest runs over the golden set of a workload, newest first."""
+    """Return up to `most` of the newest golden runs of a workload, newest first."""
     query = text(f"{RUNS} where r.workload = :workload order by r.id desc limit :most")
     return [_run(row) for row in connection.execute(query, {"workload": name, "most": most})]
 
@@ -314,7 +315,7 @@ def _run(row: Any) -> GoldenRun:
 
 
 def unfit(connection: Connection, name: str, spec: Spec) -> list[str]:
-    """Return a sentence for each item of the golden set that does not fit a definition, the first ones and how many more."""
+    """Return a sentence for each golden item that does not fit the definition: up to `SHOWN`, then the number of the others."""
     check, told = label_check(spec.output_schema), list[str]()
     of = {"workload": name, "schema": json_data.dumps(spec.input_schema or None)}
     for row in connection.execute(text(UNFIT), of):
@@ -333,14 +334,13 @@ def publish(
     options: PublishOptions | None = None,
     now: datetime,
 ) -> PublishReply:
-    """Put a definition in force, or store it as a candidate where the workload has a golden set.
+    """Put a definition in force; if the workload has a golden set, store it and begin a golden run that decides.
 
-    The candidate replaces one that waits. Without options, a version that waits or was refused
-    stays as it is.
+    The new run replaces an open one. Without options, a version with an open or refused run stays as it is.
 
     Raises:
-        SpecInvalid: the golden set does not fit it.
-        StillLocked: another transaction is publishing it, and does not end.
+        SpecInvalid: the golden set does not fit the definition.
+        StillLocked: another transaction is publishing the workload and does not end in time.
         ActionRefused: a canary is open.
     """
     content = content_hash(spec)
@@ -357,7 +357,7 @@ def publish(
     if problems := unfit(connection, name, spec):
         raise SpecInvalid(name, problems)
     version = workloads.store(connection, name, spec, now=now)
-    # another publisher may have done it while this one waited for the lock
+    # Check again: another publisher may have done the same while this one waited for the lock.
     stands = _stands(connection, name, spec, content, options)
     if stands is not None:
         return stands
@@ -368,17 +368,17 @@ def publish(
     owed = {"run": begun.scalar_one(), "now": now, "rank_at": now + AFTER_LIVE_WORK}
     connection.execute(text(OWE), owed)
     if workloads.current_id(connection, name) is None:
-        if asked.lane is Lane.BATCH:  # no schedule of `depart` takes it along before it is in force
+        if asked.lane is Lane.BATCH:  # without a version in force, `depart` has no schedule for it
             workloads.write(connection, name, submit_at=now)
-    elif before is None:  # the version in force cannot be asked, and serves nothing
+    elif before is None:  # an unreadable version in force serves nothing and cannot be compared
         workloads.put_in_force(connection, name, version.id)
     signals.wake(connection)
-    decide(connection, now=now, of=name)  # every answer may be known
+    decide(connection, now=now, of=name)  # all answers may already be stored
     return PublishReply(moved=True)
 
 
 def _readable(connection: Connection, name: str) -> VersionId | None:
-    """Return the version in force, if it can be asked."""
+    """Return the id of the version in force, or None if it is unreadable or missing."""
     try:
         found = workloads.current(connection, name)
     except SpecInvalid:
@@ -389,7 +389,7 @@ def _readable(connection: Connection, name: str) -> VersionId | None:
 def _stands(
     connection: Connection, name: str, spec: Spec, content: str, options: PublishOptions | None
 ) -> PublishReply | None:
-    """Return the reply if nothing has to be done about the definition, or None."""
+    """Return the reply if publishing the definition changes nothing, else None."""
     newest = next(iter(runs(connection, name)), None)
     is_open = newest is not None and newest.state is GoldenState.RUNNING
     is_its = newest is not None and newest.hash == content
@@ -431,10 +431,10 @@ def _end(
 
 
 def decide(connection: Connection, *, now: datetime, of: str | None = None) -> list[GoldenRun]:
-    """Judge the runs whose items are all answered or have failed, and put versions in force; return each run once.
+    """Evaluate the runs without open work, put versions that pass in force, and return the ended runs, each once.
 
     Raises:
-        StillLocked: another transaction is publishing such a workload, and does not end.
+        StillLocked: another transaction is publishing the workload of a run and does not end in time.
     """
     over = connection.execute(text(OVER)).all()
     decided: list[GoldenRun] = []
@@ -446,14 +446,14 @@ def decide(connection: Connection, *, now: datetime, of: str | None = None) -> l
 
 
 def _decide(connection: Connection, run_id: int, now: datetime) -> list[GoldenRun]:
-    """Judge a run of a locked workload, if it still is open."""
+    """Evaluate and end a run of a locked workload, if the run is still open."""
     query = text(f"{RUNS} where r.id = :run and r.state = 'running'")
     row = connection.execute(query, {"run": run_id}).first()
     if row is None:
         return []
     run = _run(row)
     stands = workloads.current_id(connection, run.workload)
-    # something else was put in force, or is compared with what is
+    # Another version was put in force, or an open canary compares one with the version in force.
     if stands not in (run.before_id, run.version_id) or has_canary(connection, run.workload):
         _replace(connection, run, now)
     else:
@@ -472,6 +472,6 @@ def _decide(connection: Connection, run_id: int, now: datetime) -> list[GoldenRu
 def keep_answers(
     connection: Connection, answers: Sequence[tuple[WorkId, Any]], *, now: datetime
 ) -> None:
-    """Keep the answers of golden work; the first of a version and lane counts."""
+    """Store the answers of golden work; the first answer of an item, version and lane counts."""
     rows = [{"id": id_, "output": output} for id_, output in answers]
     connection.execute(text(KEEP), {"rows": document_of(rows), "now": now})

@@ -27,9 +27,9 @@ UNPUBLISHED = 'workload "{}" has no published version; publish it, or correct th
 
 @dataclass(frozen=True)
 class InForce:
-    """The versions in force by the name of their workload, and those that cannot be read, each for itself.
+    """The readable versions in force by workload name, and an error for each unreadable one.
 
-    `canaries` are those that give a share to a candidate, where they were asked for.
+    `canaries` contains the open canaries by workload name; only `to_route` reads them.
     """
 
     versions: dict[str, Version]
@@ -38,12 +38,12 @@ class InForce:
 
 
 def publish(connection: sa.Connection, name: str, spec: Spec, *, now: datetime) -> Version:
-    """Put the version with this content in force; new content gets the next number, known content its old one.
+    """Put the version with this content in force; new content gets the next number, known content keeps its number.
 
     A workload's first version also sets its first split. If the content is in force already, nothing is locked.
 
     Raises:
-        StillLocked: another transaction is publishing it, and does not end.
+        StillLocked: another transaction is publishing the workload and does not end in time.
         ActionRefused: a canary is open.
     """
     standing = connection.execute(_standing(name, content_hash(spec))).first()
@@ -60,7 +60,7 @@ def is_in_force(connection: sa.Connection, name: str, spec: Spec) -> bool:
 
 
 def _standing(name: str, content: str) -> sa.Select[Any, int]:
-    """Return the version in force of a workload, if it has this content."""
+    """Select the workload's version in force, if it has this content."""
     return (
         sa.select(version.c.id, version.c.number)
         .join(workload, workload.c.version_id == version.c.id)
@@ -69,16 +69,16 @@ def _standing(name: str, content: str) -> sa.Select[Any, int]:
 
 
 def write(connection: sa.Connection, name: str, **values: Any) -> None:
-    """Write columns of a workload, which the caller has locked."""
+    """Update columns of a workload; the caller must have locked it."""
     connection.execute(sa.update(workload).where(workload.c.name == name).values(**values))
 
 
 def lock_without_canary(connection: sa.Connection, name: str) -> VersionId | None:
-    """Lock the workload, and return its version in force.
+    """Lock the workload and return the id of its version in force, or None if it has none.
 
     Raises:
-        StillLocked: another transaction is changing it and does not end in time.
-        ActionRefused: a canary is open, and would be compared with another version than the one in force when it began.
+        StillLocked: another transaction is changing the workload and does not end in time.
+        ActionRefused: a canary is open; it must be compared with the version that was in force when it began.
     """
     lock(connection, name)
     row = connection.execute(
@@ -95,10 +95,10 @@ def lock_without_canary(connection: sa.Connection, name: str) -> VersionId | Non
 
 
 def lock(connection: sa.Connection, name: str) -> None:
-    """Lock the workload against other changes until this transaction ends; submissions to it go on.
+    """Lock the workload against other changes until this transaction ends; submissions to it are not blocked.
 
     Raises:
-        StillLocked: another transaction is changing it and does not end in time.
+        StillLocked: another transaction is changing the workload and does not end in time.
     """
     with waiting_at_most(connection, LOCK_PATIENCE):
         connection.execute(
@@ -109,10 +109,10 @@ def lock(connection: sa.Connection, name: str) -> None:
 
 
 def store(connection: sa.Connection, name: str, spec: Spec, *, now: datetime) -> Version:
-    """Return the version with this content, stored and not put in force; the workload is locked.
+    """Lock the workload, and store the version with this content or find the stored one; do not put it in force.
 
     Raises:
-        StillLocked: another transaction is publishing it, and does not end.
+        StillLocked: another transaction is publishing the workload and does not end in time.
         ActionRefused: a canary is open.
     """
     content = content_hash(spec)
@@ -142,7 +142,7 @@ def store(connection: sa.Connection, name: str, spec: Spec, *, now: datetime) ->
 
 
 def put_in_force(connection: sa.Connection, name: str, id: VersionId) -> None:
-    """Put a stored version of the workload in force, and no candidate any more; the workload must be locked."""
+    """Put a stored version of the workload in force, and remove its candidate; the caller must have locked the workload."""
     its, differs = workload.c.name == name, workload.c.version_id.is_distinct_from(id)
     provider = sa.select(version.c.provider).where(version.c.id == id).scalar_subquery()
     connection.execute(
@@ -153,7 +153,7 @@ def put_in_force(connection: sa.Connection, name: str, id: VersionId) -> None:
 
 
 def _columns(spec: Spec) -> dict[str, Any]:
-    """Return the columns of a version for SQL, which never reads its spec."""
+    """Return the columns that SQL reads instead of the stored spec."""
     return {
         "mode": spec.mode,
         "realtime_model": spec.realtime_model,
@@ -179,7 +179,7 @@ def in_force(connection: sa.Connection) -> dict[str, Version]:
 
 
 def read_in_force(connection: sa.Connection) -> InForce:
-    """Return the version in force of every workload, and the problems of those that cannot be read."""
+    """Return the readable version in force of every workload, and the errors of the unreadable ones."""
     rows = connection.execute(
         sa.select(workload.c.name, version.c.id)
         .join(version, version.c.id == workload.c.version_id)
@@ -191,7 +191,7 @@ def read_in_force(connection: sa.Connection) -> InForce:
 
 
 def to_route(connection: sa.Connection, names: Iterable[str]) -> tuple[InForce, Splits]:
-    """Return the versions in force of these workloads with their canaries, and their splits."""
+    """Return the versions in force and the canaries of these workloads, and their splits."""
     rows = connection.execute(_to_route(), {"names": list(names)}).all()
     tried = {row.candidate_id for row in rows if row.candidate_share}
     read = read_cached_versions(connection, {row.id for row in rows} | tried)
@@ -231,10 +231,10 @@ def _to_route() -> sa.Select[*tuple[Any, ...]]:
 
 
 def require(connection: sa.Connection, name: str) -> Version:
-    """Return the readable version in force of that workload.
+    """Return the readable version in force of the workload.
 
     Raises:
-        UnknownWorkload: there is none.
+        UnknownWorkload: the workload has no readable version in force.
     """
     version = in_force(connection).get(name)
     if version is None:
@@ -243,31 +243,31 @@ def require(connection: sa.Connection, name: str) -> Version:
 
 
 def current(connection: sa.Connection, name: str) -> Version | None:
-    """Return the version in force of that workload, or None if none was published.
+    """Return the version in force of the workload, or None if none is.
 
     Raises:
-        SpecInvalid: it cannot be read any more.
+        SpecInvalid: the version is no longer readable.
     """
     id_ = current_id(connection, name)
     return None if id_ is None else one(connection, id_)
 
 
 def current_id(connection: sa.Connection, name: str) -> VersionId | None:
-    """Return the id of the version in force of that workload, readable or not; None if none was published."""
+    """Return the id of the version in force of the workload, readable or not; None if none is."""
     return connection.execute(
         sa.select(workload.c.version_id).where(workload.c.name == name)
     ).scalar_one_or_none()
 
 
 def versions(connection: sa.Connection, ids: Iterable[VersionId]) -> dict[VersionId, Version]:
-    """Return those versions by id, without those that cannot be read."""
+    """Return the readable versions among `ids`, by id."""
     return read_cached_versions(connection, ids).versions
 
 
 def find_by_number(
     connection: sa.Connection, name: str, numbers: Iterable[int | None]
 ) -> dict[int | None, Version]:
-    """Return those versions of a workload by number, without those that cannot be read."""
+    """Return the workload's readable versions among `numbers`, by number."""
     of_these = version.c.number.in_([each for each in numbers if each is not None])
     ids = sa.select(version.c.id).where(version.c.workload == name, of_these)
     found = versions(connection, connection.execute(ids).scalars())
@@ -275,10 +275,10 @@ def find_by_number(
 
 
 def one(connection: sa.Connection, id: VersionId) -> Version:
-    """Return that version.
+    """Return the version with this id.
 
     Raises:
-        SpecInvalid: it cannot be read any more.
+        SpecInvalid: the version is no longer readable.
     """
     read = read_cached_versions(connection, [id])
     for problem in read.unreadable:
@@ -287,7 +287,7 @@ def one(connection: sa.Connection, id: VersionId) -> Version:
 
 
 def as_stored(connection: sa.Connection, spec: Spec) -> Spec:
-    """Return the spec as the database would return it, with keys in its own order."""
+    """Return the spec after a round trip through the database's JSON type, which reorders keys."""
     kept: Any = connection.execute(
         sa.select(sa.cast(spec.model_dump(mode="json"), JSONB))
     ).scalar_one()
@@ -295,10 +295,10 @@ def as_stored(connection: sa.Connection, spec: Spec) -> Spec:
 
 
 def check_known(connection: sa.Connection, name: str) -> None:
-    """Check that a version of the workload was published.
+    """Check that the workload exists.
 
     Raises:
-        UnknownWorkload: none was.
+        UnknownWorkload: no workload has this name.
     """
     its = sa.select(workload.c.name).where(workload.c.name == name)
     if connection.execute(its).first() is None:
@@ -306,9 +306,9 @@ def check_known(connection: sa.Connection, name: str) -> None:
 
 
 def pause(connection: sa.Connection, name: str, *, since: datetime | None) -> bool:
-    """Pause the workload's claims (or resume them with `since` None); return False if there is none.
+    """Pause the workload's claims, or resume them with `since` None; return False if there is no such workload.
 
-    A version that the provider refused is asked again, too.
+    Resuming also ends the stop of a version that the provider refused, so that it is tried again.
     """
     values: dict[str, Any] = {"paused_at": since}
     if since is None:
@@ -320,14 +320,14 @@ def pause(connection: sa.Connection, name: str, *, since: datetime | None) -> bo
 
 
 def set_split(connection: sa.Connection, new: Split, *, who: str, why: str, now: datetime) -> None:
-    """Put a split in force; the log says who set it and why."""
+    """Put a split in force; the append-only log of splits records who set it and why."""
     connection.execute(insert(split).values(**asdict(new), who=who, why=why, set_at=now))
 
 
 def inherit_split(
     connection: sa.Connection, name: str, consumer: str, *, who: str, why: str, now: datetime
 ) -> None:
-    """Let the workload's split count for a consumer again; the log says who wanted it and why."""
+    """Let a consumer inherit the workload's split again; the append-only log of splits records who decided it and why."""
     inherits = {"workload": name, "consumer": consumer, "basis_points": None}
     connection.execute(insert(split).values(**inherits, who=who, why=why, set_at=now))
 
@@ -343,7 +343,7 @@ def splits(connection: sa.Connection) -> Splits:
 
 
 def _own(newest: Iterable[Any]) -> list[Split]:
-    """Return the splits that the newest rows set; a row without basis points says that its consumer inherits."""
+    """Return the splits of the newest rows, without rows whose consumer inherits (no basis points)."""
     return [
         Split(row.name, row.consumer, row.basis_points)
         for row in newest
@@ -351,7 +351,7 @@ def _own(newest: Iterable[Any]) -> list[Split]:
     ]
 
 
-MOST_KEPT = 256  # versions that are kept of a database: those that were asked for last
+MOST_KEPT = 256  # versions cached per database: the most recently used ones
 
 _kept: WeakKeyDictionary[sa.Engine, OrderedDict[VersionId, Version]] = WeakKeyDictionary()
 _lock = Lock()
@@ -359,7 +359,7 @@ _lock = Lock()
 
 @dataclass(frozen=True)
 class KnownVersions:
-    """Versions by their id, and the problems of those that cannot be read."""
+    """Readable versions by id, and an error for each unreadable one."""
 
     versions: dict[VersionId, Version]
     unreadable: list[SpecInvalid]
@@ -368,7 +368,7 @@ class KnownVersions:
 def read_cached_versions(
     connection: sa.Connection, ids: Iterable[VersionId], *, most: int = MOST_KEPT
 ) -> KnownVersions:
-    """Return those versions; the database is asked only for those that are not cached. The last `most` are cached."""
+    """Return the versions among `ids`, from the cache if possible; the cache keeps the `most` recently used versions."""
     wanted = set(ids)
     found = KnownVersions(_recall(connection.engine, wanted), [])
     unknown = wanted - found.versions.keys()
@@ -406,10 +406,10 @@ def _remember(engine: sa.Engine, read: Sequence[Version], most: int) -> None:
 
 
 def _read(row: Any) -> Version:
-    """Return the version of a row.
+    """Return a stored row as a version.
 
     Raises:
-        SpecInvalid: it cannot be read.
+        SpecInvalid: the stored spec is invalid.
     """
     try:
         return Version(row.id, row.workload, row.number, Spec.load(row.spec))

@@ -1,4 +1,4 @@
-"""Turns of consumers, and the place where each workload's queue begins."""
+"""Turns of consumers, and the cursors of the queues."""
 
 from collections import Counter
 from collections.abc import Mapping
