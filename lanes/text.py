@@ -52,7 +52,8 @@ WITHHELD = "its words may quote the input: see `lanes explain`"
 
 def plain(text: object, *, most: int = 160) -> str:
     """Return the text as one line without control characters, cut to `most` characters with "..."."""
-    start = str(text)[: 4 * most]
+    whole = str(text)
+    start = whole[: 4 * most]
     # Not printable: controls, direction overrides, surrogates, and spaces other than " ".
     visible = (
         start
@@ -60,7 +61,9 @@ def plain(text: object, *, most: int = 160) -> str:
         else "".join(char if char.isprintable() else " " for char in start)
     )
     line = " ".join(visible.split())
-    return line if len(line) <= most else line[: max(most - 3, 0)].rstrip() + "..."
+    if len(line) <= most and len(start) == len(whole):
+        return line
+    return line[: max(most - 3, 0)].rstrip() + "..."
 
 
 def cell(text: object, *, most: int = 160) -> str:

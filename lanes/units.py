@@ -18,7 +18,7 @@ def usd(amount: Decimal | None) -> str:
     amount = Decimal(amount)
     if amount == 0:
         return "$0"
-    return f"{'-' if amount < 0 else ''}${abs(amount):,.{_decimals(amount, MOST_DECIMALS)}f}"
+    return _write_usd(amount, _decimals(amount, MOST_DECIMALS))
 
 
 def dollars(amount: float | None) -> str:
@@ -33,14 +33,14 @@ def dollars(amount: float | None) -> str:
         if size >= 1
         else min(SIGNIFICANT_DIGITS - 1 - math.floor(math.log10(size)), MOST_DECIMALS)
     )
-    return f"{'-' if amount < 0 else ''}${size:,.{decimals}f}"
+    return _write_usd(amount, decimals)
 
 
 def align_usd(amounts: Sequence[Decimal | None]) -> Callable[[Decimal | None], str]:
     """Return a formatter for the amounts of one column, with the decimals that the smallest amount needs, 2 to 6."""
     known = [Decimal(amount) for amount in amounts if amount]
     decimals = max((_decimals(amount, MOST_ALIGNED_DECIMALS) for amount in known), default=2)
-    return lambda amount: MISSING if amount is None else f"${amount:,.{decimals}f}"
+    return lambda amount: MISSING if amount is None else _write_usd(amount, decimals)
 
 
 def seconds(duration: float | None) -> str:
@@ -50,6 +50,8 @@ def seconds(duration: float | None) -> str:
     duration = float(duration)
     if duration == 0:
         return "0 s"
+    if duration < 0:
+        return f"-{seconds(-duration)}"
     if round(duration, 2) < 1:
         return f"{duration:.2f} s"
     if round(duration) < 120:
@@ -112,6 +114,10 @@ def clock(moment: datetime, *, beside: datetime) -> str:
     same_day = utc[:3] == beside.utctimetuple()[:3]
     day = "" if same_day else f"{utc.tm_year}-{utc.tm_mon:02}-{utc.tm_mday:02} "
     return f"{day}{utc.tm_hour:02}:{utc.tm_min:02} UTC"
+
+
+def _write_usd(amount: Decimal | float, decimals: int) -> str:
+    return f"{'-' if amount < 0 else ''}${abs(amount):,.{decimals}f}"
 
 
 def _decimals(amount: Decimal, most: int) -> int:

@@ -116,8 +116,10 @@ def read_budget(given: object) -> Decimal | None:
     """
     if given is None:
         return None
-    if isinstance(given, int | float | Decimal) and 0 <= float(given) <= MOST_USD:
-        return Decimal(str(given))
+    if isinstance(given, int | float | Decimal) and not isinstance(given, bool):
+        amount = Decimal(str(given)) if isinstance(given, float) else Decimal(given)
+        if amount.is_finite() and 0 <= amount <= MOST_USD:
+            return amount
     raise Refused("malformed", "a job's budget must be 0 to 1,000,000,000 US dollars")
 
 

@@ -172,8 +172,7 @@ def automations(patient: Patient) -> str:
 
 def blocks(patient: Patient) -> str:
     with patient.usable_prefect() as api:
-        present = api.block_documents()
-    missing = [slug for slug in REQUIRED_BLOCKS if (slug, BLOCK) not in present]
+        missing = [slug for slug in REQUIRED_BLOCKS if api.block(slug, BLOCK) is None]
     if missing:
         what = f"Prefect lacks blocks named `{BLOCK}` of type {', '.join(missing)}"
         raise StandError(f"{what}: set ANTHROPIC_API_KEY and run `lanes deploy`, or run `lanes up`")
@@ -185,7 +184,7 @@ def blocks(patient: Patient) -> str:
     with patient.usable_prefect() as api:
         database = api.block("lanes-database", BLOCK, with_secrets=True) or {}
     user = check_login(str(database.get("direct_url") or database.get("url")))
-    return f"{len(present)} present; runs connect to the database as {user}"
+    return f"present; runs connect to the database as {user}"
 
 
 def check_login(url: str) -> str:

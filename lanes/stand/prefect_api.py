@@ -132,11 +132,6 @@ class PrefectApi:
             if len(page) < PAGE:
                 return {str(each["name"]): each for each in found}
 
-    def block_documents(self) -> list[tuple[str, str]]:
-        """Return (type slug, name) of every named block."""
-        page = self._post("block_documents/filter", {"limit": PAGE, "include_secrets": False})
-        return [(str(b["block_type"]["slug"]), str(b["name"])) for b in page if b.get("name")]
-
     def block(self, slug: str, name: str, *, with_secrets: bool = False) -> dict[str, Any] | None:
         """Return the data of a block, including its secrets if `with_secrets` is set; None if there is no such block."""
         secrets = "?include_secrets=true" if with_secrets else ""

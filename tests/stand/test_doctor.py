@@ -218,10 +218,7 @@ def test_missing_workers_deployments_and_blocks_are_named(
         ),
         "/api/deployments/filter": (200, [answer]),
         "/api/automations/filter": (200, []),
-        "/api/block_documents/filter": (
-            200,
-            [{"name": "a", "block_type": {"slug": "lanes-database"}}],
-        ),
+        "/api/block_types/slug/lanes-database/block_documents/name/a": (200, {"data": {}}),
     }
     url = f"{serve(answers)}/api"
     workers = "no worker of the work pool `realtime` is online: run `lanes worker`, or `lanes up`"

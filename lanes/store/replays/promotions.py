@@ -29,7 +29,6 @@ from lanes.store.workload.workloads import one
 from lanes.words import OPEN_REPLAY, LabelBasis, ReplayState, WorkState
 
 AT_ONCE = 500  # rows fetched at once during a comparison
-MEMORY = "64MB"  # the memory of a promotion before it writes to disk, until its transaction ends
 # The worker's name in claims that keep a paused replay's work from the lanes.
 HELD = "a paused replay"
 FOR_EVER = timedelta(days=36_500)

@@ -3,6 +3,7 @@
 import json
 import math
 from datetime import UTC, datetime, timedelta, timezone
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from lanes.doors.item import (
     Amendment,
     Submission,
     read_amendment,
+    read_budget,
     read_submission,
 )
 from lanes.errors import Refused
@@ -244,3 +246,19 @@ def test_a_payload_as_deep_as_a_parser_allows_is_refused_and_not_a_crash() -> No
 @pytest.mark.parametrize("said", [7, ["00"], {"a": 1}, True, "half a \ud800", "a \x00 in it"])
 def test_a_traceparent_that_is_no_text_is_left_out(said: object) -> None:
     assert read(traceparent=said) == read()
+
+
+@pytest.mark.parametrize(
+    ("value", "amount"), [(None, None), (0, "0"), (0.1, "0.1"), (Decimal("12.50"), "12.50")]
+)
+def test_the_budget_of_a_job_is_an_exact_amount(value: object, amount: str | None) -> None:
+    assert read_budget(value) == (None if amount is None else Decimal(amount))
+
+
+@pytest.mark.parametrize(
+    "value",
+    [True, "1", -1, 1e10, math.nan, Decimal("NaN"), pytest.param(10**400, id="400 digits")],
+)
+def test_a_budget_that_is_no_amount_is_refused(value: object) -> None:
+    with pytest.raises(Refused, match="a job's budget must be 0 to 1,000,000,000 US dollars"):
+        read_budget(value)

@@ -345,6 +345,11 @@ def test_the_terminal_report_stays_readable_at_80_columns():
     assert max(len(line) for line in written(two_workloads(), width=80).splitlines()) <= 80
 
 
+def test_a_text_that_is_cut_says_so_even_if_its_start_is_mostly_spaces():
+    assert plain("a" + " " * 100 + "b", most=10) == "a..."
+    assert plain("a" + " " * 20 + "b", most=10) == "a b"
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("snapshot", SNAPSHOTS)
 def test_the_artifacts_stay_below_50_kb(snapshot):
@@ -614,8 +619,8 @@ def test_small_amounts_keep_significant_digits(amount, said):
 
 
 def test_the_amounts_of_a_column_share_their_decimals():
-    amounts = [Decimal("0.00212"), None, Decimal("1.5"), Decimal(0)]
-    assert [*map(align_usd(amounts), amounts)] == ["$0.00212", "-", "$1.50000", "$0.00000"]
+    amounts = [Decimal("0.00212"), None, Decimal("-1.5"), Decimal(0)]
+    assert [*map(align_usd(amounts), amounts)] == ["$0.00212", "-", "-$1.50000", "$0.00000"]
 
 
 @pytest.mark.parametrize(
@@ -632,6 +637,7 @@ def test_the_amounts_of_a_column_share_their_decimals():
         (1320, "22 min"),
         (12_600, "3.5 h"),
         (345_600, "4.0 d"),
+        (-1320, "-22 min"),
     ],
 )
 def test_a_duration_is_written_in_the_unit_that_suits_it(duration, said):
